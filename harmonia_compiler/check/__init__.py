@@ -1,0 +1,1 @@
+"""Tree to flow, collecting every diagnostic."""

@@ -1,0 +1,1 @@
+"""The command `harmoniac`: one command a file, and the only place that prints and exits."""

@@ -1,0 +1,7 @@
+"""Exit codes: part of the command's contract."""
+
+FINE = 0
+DIAGNOSTICS = 1
+USAGE = 2
+INFEASIBLE = 3
+BUG = 70

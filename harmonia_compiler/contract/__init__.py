@@ -1,0 +1,1 @@
+"""The versioned documents that stages and processes hand to each other."""

@@ -1,0 +1,50 @@
+"""The service document of a bundle: the Programs and how each component is reached.
+
+`service.json` is all that the gateway reads beside the endpoints that a target writes when it starts.
+"""
+
+import msgspec
+
+from harmonia_compiler.contract.collection import CollectionRecord
+from harmonia_compiler.contract.component import Engine
+from harmonia_compiler.contract.launch import Launch
+from harmonia_compiler.contract.program import Program
+
+FORMAT_VERSION = 1
+
+
+class ReplicaLaunch(msgspec.Struct, frozen=True):
+    """A replica of the plan with the process that realises it."""
+
+    replica: str
+    engine: str
+    host: str
+    cores: float
+    devices: tuple[int, ...]
+    launch: Launch
+
+
+class Service(msgspec.Struct, frozen=True):
+    """What the gateway serves. `concurrency` is the number of calls a replica of an engine takes at once."""
+
+    programs: dict[str, Program]
+    engines: dict[str, Engine]
+    collections: dict[str, CollectionRecord]
+    concurrency: dict[str, int]
+    format_version: int = FORMAT_VERSION
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """Where a ready replica listens."""
+
+    replica: str
+    engine: str
+    host: str
+    port: int
+
+
+class Endpoints(msgspec.Struct, frozen=True):
+    """Written by the target, read by the gateway again whenever it changes."""
+
+    replicas: tuple[Endpoint, ...]
+    epoch: int

@@ -1,0 +1,75 @@
+"""How a replica's process is started and recognised as ready, before any port or path is known."""
+
+from typing import Literal
+
+import msgspec
+
+
+class Fill(msgspec.Struct, frozen=True):
+    """A word of a command that the target fills in; a type of its own, so that no text can forge one.
+
+    `weights` is the directory of the engine's model on the host, `data` a directory that outlives
+    the process, `code` the bundle's copy of the user's Python, `python` the interpreter that has
+    the engine installed; `prefix` stands before the value in the same word.
+    """
+
+    slot: Literal["python", "host", "port", "weights", "data", "code"]
+    prefix: str = ""
+
+
+Word = str | Fill
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """When a process counts as ready: an HTTP path that answers 200, or a gRPC health check of Milvus."""
+
+    transport: Literal["http", "milvus"]
+    path: str = "/health"
+    timeout_s: float = 120.0
+
+
+class Launch(msgspec.Struct, frozen=True):
+    """One replica's process: argument list, environment, readiness.
+
+    `extra` names the distribution extra that installs the engine, for the error where it is absent;
+    `model` the model whose weights must be on the host before the process starts.
+    """
+
+    command: tuple[Word, ...]
+    probe: Probe
+    environment: dict[str, str] = {}
+    extra: str | None = None
+    model: str | None = None
+    late: dict[str, str] = {}
+
+
+class Wire(msgspec.Struct, frozen=True):
+    """One request to a replica, as bytes: what a kind's `encode` gives and a transport carries."""
+
+    path: str
+    body: bytes
+    method: str = "POST"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens that a model counted for one call."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A decoded answer; `finish` is why a model stopped, in the OpenAI words."""
+
+    value: object
+    usage: Usage = Usage()
+    finish: str = "stop"
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """A decoded part of a streamed answer; the last one may carry only usage or the finish."""
+
+    text: str = ""
+    usage: Usage | None = None
+    finish: str | None = None

@@ -1,0 +1,53 @@
+"""Texts and places in them: what every diagnostic points at."""
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class Source:
+    """A named text. `name` is what the user is shown: a path as they wrote it, never resolved."""
+
+    name: str
+    text: str = field(repr=False)
+
+    @cached_property
+    def _line_starts(self) -> list[int]:
+        starts = [0]
+        starts.extend(i + 1 for i, char in enumerate(self.text) if char == "\n")
+        return starts
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """Line and column, both counted from 1, of a character offset."""
+        line = bisect_right(self._line_starts, offset)
+        return line, offset - self._line_starts[line - 1] + 1
+
+    def line(self, number: int) -> str:
+        """The text of a line counted from 1, without its newline."""
+        start = self._line_starts[number - 1]
+        end = self.text.find("\n", start)
+        return self.text[start:] if end < 0 else self.text[start:end]
+
+    @property
+    def line_count(self) -> int:
+        """How many lines the text has; an empty text has one."""
+        return len(self._line_starts)
+
+    def span_of_line(self, number: int) -> "Span":
+        """The whole of a line counted from 1: for documents whose parser tells lines alone."""
+        start = self._line_starts[max(1, min(number, self.line_count)) - 1]
+        return Span(self, start, start + len(self.line(max(1, min(number, self.line_count)))))
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The characters [start, end) of a source."""
+
+    source: Source
+    start: int
+    end: int
+
+    def to(self, other: "Span") -> "Span":
+        """From the start of this span to the end of a later one in the same source."""
+        return Span(self.source, self.start, other.end)

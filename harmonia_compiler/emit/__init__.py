@@ -1,0 +1,1 @@
+"""Plan to bundle, through the targets."""

@@ -1,0 +1,1 @@
+"""Emulated engines and the simulator: their place; the rehearsal fills it."""

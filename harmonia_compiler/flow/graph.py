@@ -1,0 +1,69 @@
+"""The dataflow graph: the Program's operations with what planning and diagnostics need beside them.
+
+A flow is in static single assignment form: each node reads earlier nodes only, so that the order of
+the tuple is a topological order and there is no cycle by construction. Branches are `Select` nodes
+(the merged value of a name, demanded lazily), an early return is a `Select` over results.
+"""
+
+from dataclasses import dataclass, field
+
+from harmonia_compiler.contract.component import Component, Engine, Port
+from harmonia_compiler.contract.program import Operation
+from harmonia_compiler.contract.types import Type
+from harmonia_compiler.diagnostics.source import Source, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation of a flow.
+
+    `share` is set on `Select` nodes: of the requests that reach the condition, the part that takes
+    `then`; selects over one condition carry one share. `span` is where the user wrote it.
+    """
+
+    operation: Operation
+    type: Type
+    span: Span | None = field(default=None, compare=False)
+    share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A latency promise: `slo p95 latency <= 4 s` is ("latency", 0.95, 4000.0)."""
+
+    metric: str
+    quantile: float
+    bound_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Expected arrivals, requests per second; `peak_rps` equals `rps` where none was said."""
+
+    rps: float
+    peak_rps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One pipeline: nodes in topological order, the answer's position, promises and load."""
+
+    name: str
+    ports: tuple[Port, ...]
+    result_type: Type
+    nodes: tuple[Node, ...]
+    result: int
+    streams: bool = False
+    objectives: tuple[Objective, ...] = ()
+    load: Load | None = None
+    span: Span | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Everything that the given files declare: what is placed, what is called, what is served."""
+
+    engines: dict[str, Engine]
+    components: dict[str, Component]
+    flows: tuple[Flow, ...]
+    sources: tuple[Source, ...] = field(default=(), compare=False)

@@ -1,0 +1,1 @@
+"""Rewrites of the flow, one a file, each pure."""

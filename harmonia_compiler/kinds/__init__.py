@@ -1,0 +1,1 @@
+"""The component kinds, one a file, found by listing this folder."""

@@ -1,0 +1,139 @@
+"""What a component kind is: data and pure functions over contract types.
+
+A kind is one module in this folder that defines `KIND`. It says which settings it takes, which
+ports it has, what one call asks of hardware, how a replica is launched, and how a call and its
+answer look as bytes. No kind opens a socket, imports an engine, or knows the grammar.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from harmonia_compiler.contract.card import Card
+from harmonia_compiler.contract.component import Component, Engine, Port
+from harmonia_compiler.contract.launch import Launch, Piece, Reply, Wire
+from harmonia_compiler.contract.plan import Configuration
+from harmonia_compiler.contract.types import Type, Value
+
+SettingType = Literal["text", "number", "integer", "bool", "duration", "memory", "prompt", "component", "device"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A named setting of a kind.
+
+    `scope` is `engine` where another value means another replica, `call` where components that
+    share an engine may differ. `late` settings may wait for the start (`env`, `secret`). For the
+    type `component`, `accepts` names the kinds that may be given; for `text`, the values. `minimum`
+    and `maximum` bound numbers, in the setting's unit (durations in ms, memory in GiB).
+    """
+
+    name: str
+    type: SettingType
+    doc: str
+    scope: Literal["engine", "call"] = "engine"
+    default: Any = None
+    required: bool = False
+    late: bool = False
+    accepts: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Ports and result that a kind fixes; kinds without one take theirs from the declaration."""
+
+    ports: tuple[Port, ...]
+    result: Type
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How large a value is expected to be: `tokens` in all, in `items` (1 where it is no list)."""
+
+    tokens: float
+    items: float = 1.0
+    guessed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one call asks of hardware; a cost model turns it into time on a device.
+
+    `prompt_tokens` and `output_tokens` are those of a language model; `encoded_tokens` in
+    `encoded_items` sequences those of an encoder; `core_ms` is time of one CPU core.
+    """
+
+    prompt_tokens: float = 0.0
+    output_tokens: float = 0.0
+    encoded_tokens: float = 0.0
+    encoded_items: float = 0.0
+    core_ms: float = 0.0
+
+
+class WorkOf(Protocol):
+    """What a call of the component asks, given the extents of its inputs and its result."""
+
+    def __call__(self, component: Component, inputs: Mapping[str, Extent], result: Extent) -> Work: ...
+
+
+class LaunchOf(Protocol):
+    """The process of one replica in a configuration; `card` is the engine's model, where it has one."""
+
+    def __call__(self, engine: Engine, card: Card | None, configuration: Configuration) -> Launch: ...
+
+
+class Encode(Protocol):
+    """A call as bytes; `component.settings` already holds what the call and the request override."""
+
+    def __call__(self, engine: Engine, component: Component, inputs: Mapping[str, Value], *, stream: bool) -> Wire: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind. `name` equals its module's.
+
+    `unnamed` is the one setting that may be given without its name. `through` says that a port is
+    first sent through the component that a setting names: a Milvus search takes text, and its
+    vector comes from the embedder; the flow shows both calls. `stateful` engines are one server of
+    a plan that no controller moves; `external` ones are somebody else's and take no hardware.
+    `model_setting` names the setting that holds a model, whose card planning needs.
+    """
+
+    name: str
+    doc: str
+    settings: tuple[Setting, ...]
+    unnamed: str
+    signature: Signature | None
+    transport: Literal["http", "milvus"]
+    runs_on: tuple[Literal["gpu", "cpu"], ...]
+    work: WorkOf
+    result_extent: Callable[[Component], Extent]
+    launch: LaunchOf | None
+    encode: Encode
+    decode: Callable[[Component, bytes], Reply]
+    decode_piece: Callable[[bytes], Piece | None] | None = None
+    through: Mapping[str, str] | None = None
+    stateful: bool = False
+    external: bool = False
+    has_prompt: bool = False
+    model_setting: str | None = None
+
+    def setting(self, name: str) -> Setting | None:
+        """The setting of that name, the common ones of every kind included."""
+        return next((setting for setting in (*self.settings, *COMMON_SETTINGS) if setting.name == name), None)
+
+
+class MalformedReply(Exception):
+    """An engine's answer that cannot be read, or whose value is outside the declared type."""
+
+
+#: What every kind takes.
+COMMON_SETTINGS: tuple[Setting, ...] = (
+    Setting("on", "device", "the GPU type or `cpu` that its replicas must run on"),
+    Setting("min_replicas", "integer", "never fewer replicas than this", default=1, minimum=1, maximum=1024),
+    Setting("max_replicas", "integer", "never more replicas than this", minimum=1, maximum=1024),
+    Setting("timeout", "duration", "how long one call may take", scope="call", minimum=1),
+    Setting("pure", "bool", "whether a call may be repeated or merged", scope="call", default=True),
+)

@@ -1,0 +1,1 @@
+"""Flow, inventory and profiles to a plan, by integer programming."""

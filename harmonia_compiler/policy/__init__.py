@@ -1,0 +1,1 @@
+"""Pure decisions: the stepper, slack, admission, routing. No clock, no socket."""

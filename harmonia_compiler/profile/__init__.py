@@ -1,0 +1,1 @@
+"""How fast a component runs in a configuration: cost models and measurements."""

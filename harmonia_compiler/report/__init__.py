@@ -1,0 +1,1 @@
+"""Percentiles, tables and charts: one of each."""

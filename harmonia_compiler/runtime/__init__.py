@@ -1,0 +1,1 @@
+"""Sockets, clocks and processes around the pure policy."""

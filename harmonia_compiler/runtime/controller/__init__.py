@@ -1,0 +1,1 @@
+"""The adaptive controller's process: its place; the service fills it."""

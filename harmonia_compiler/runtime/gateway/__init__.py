@@ -1,0 +1,1 @@
+"""The OpenAI-compatible front: executes Programs against running replicas."""

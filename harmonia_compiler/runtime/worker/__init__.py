@@ -1,0 +1,1 @@
+"""Workers of our own: torch models and user Python behind HTTP routes."""

@@ -1,0 +1,1 @@
+"""Arrivals and traces: their place; the rehearsal fills it."""
