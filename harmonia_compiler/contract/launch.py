@@ -1,5 +1,6 @@
 """How a replica's process is started and recognised as ready, before any port or path is known."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -20,19 +21,34 @@ class Fill(msgspec.Struct, frozen=True):
 Word = str | Fill
 
 
+class Wire(msgspec.Struct, frozen=True):
+    """One request to a replica, as bytes: what a kind's `encode` gives and a transport carries."""
+
+    path: str
+    body: bytes
+    method: str = "POST"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
 class Probe(msgspec.Struct, frozen=True):
-    """When a process counts as ready: an HTTP path that answers 200, or a gRPC health check of Milvus."""
+    """When a process counts as ready: an HTTP path that answers 200, or a gRPC health check of Milvus.
+
+    `warm_up` are calls to make once after that and before the first request, because an engine
+    builds on its first call what all later ones use; their answers do not matter.
+    """
 
     transport: Literal["http", "milvus"]
     path: str = "/health"
     timeout_s: float = 120.0
+    warm_up: "tuple[Wire, ...]" = ()
 
 
 class Launch(msgspec.Struct, frozen=True):
     """One replica's process: argument list, environment, readiness.
 
-    `extra` names the distribution extra that installs the engine, for the error where it is absent;
-    `model` the model whose weights must be on the host before the process starts.
+    `module` is what `python` must be able to import, `extra` the distribution extra that installs it;
+    where it is absent, `otherwise` is started in its place, if there is one. `model` is the model
+    whose weights must be on the host before the process starts, as `name` or `name@revision`.
     """
 
     command: tuple[Word, ...]
@@ -41,15 +57,8 @@ class Launch(msgspec.Struct, frozen=True):
     extra: str | None = None
     model: str | None = None
     late: dict[str, str] = {}
-
-
-class Wire(msgspec.Struct, frozen=True):
-    """One request to a replica, as bytes: what a kind's `encode` gives and a transport carries."""
-
-    path: str
-    body: bytes
-    method: str = "POST"
-    headers: tuple[tuple[str, str], ...] = ()
+    module: str | None = None
+    otherwise: "Launch | None" = None
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -73,3 +82,11 @@ class Piece(msgspec.Struct, frozen=True):
     text: str = ""
     usage: Usage | None = None
     finish: str | None = None
+
+
+def chosen(launch: Launch, has_module: Callable[[str], bool]) -> Launch | None:
+    """The launch that this interpreter can start: the first whose module it has; None where it has none."""
+    candidate: Launch | None = launch
+    while candidate is not None and candidate.module is not None and not has_module(candidate.module):
+        candidate = candidate.otherwise
+    return candidate

@@ -5,8 +5,9 @@ ports it has, what one call asks of hardware, how a replica is launched, and how
 answer look as bytes. No kind opens a socket, imports an engine, or knows the grammar.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from harmonia_compiler.contract.card import Card
@@ -15,6 +16,8 @@ from harmonia_compiler.contract.launch import Launch, Piece, Reply, Wire
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import Type, Value
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
 SettingType = Literal["text", "number", "integer", "bool", "duration", "memory", "prompt", "component", "device"]
 
 
@@ -22,16 +25,18 @@ SettingType = Literal["text", "number", "integer", "bool", "duration", "memory",
 class Setting:
     """A named setting of a kind.
 
-    `scope` is `engine` where another value means another replica, `call` where components that
-    share an engine may differ. `late` settings may wait for the start (`env`, `secret`). For the
-    type `component`, `accepts` names the kinds that may be given; for `text`, the values. `minimum`
-    and `maximum` bound numbers, in the setting's unit (durations in ms, memory in GiB).
+    `scope` is `engine` where another value means another replica; `component` where components that
+    share an engine may differ, and what is made from a component may not (a collection's metric);
+    `call` where a component made from another, or a single call, may say it anew. `late` settings
+    may wait for the start (`env`, `secret`). For the type `component`, `accepts` names the kinds
+    that may be given; for `text`, the values. `minimum` and `maximum` bound numbers, in the
+    setting's unit (durations in ms, memory in GiB).
     """
 
     name: str
     type: SettingType
     doc: str
-    scope: Literal["engine", "call"] = "engine"
+    scope: Literal["engine", "component", "call"] = "engine"
     default: Any = None
     required: bool = False
     late: bool = False
@@ -70,12 +75,19 @@ class Work:
     encoded_tokens: float = 0.0
     encoded_items: float = 0.0
     core_ms: float = 0.0
+    elsewhere_ms: float = 0.0
 
 
 class WorkOf(Protocol):
     """What a call of the component asks, given the extents of its inputs and its result."""
 
     def __call__(self, component: Component, inputs: Mapping[str, Extent], result: Extent) -> Work: ...
+
+
+class ResultExtentOf(Protocol):
+    """How large the component's result is expected to be, given the extents of its inputs where they are known."""
+
+    def __call__(self, component: Component, inputs: Mapping[str, Extent] = NOTHING) -> Extent: ...
 
 
 class LaunchOf(Protocol):
@@ -85,9 +97,30 @@ class LaunchOf(Protocol):
 
 
 class Encode(Protocol):
-    """A call as bytes; `component.settings` already holds what the call and the request override."""
+    """A call as bytes; `component.settings` already holds what the call and the request override.
+
+    Settings of the engine that were late are plain by now. `Wire.path` of an external kind is the whole URL.
+    """
 
     def __call__(self, engine: Engine, component: Component, inputs: Mapping[str, Value], *, stream: bool) -> Wire: ...
+
+
+class Decode(Protocol):
+    """The value in an answer's body (that of a success); `inputs` is what the call was given.
+
+    Raises MalformedReply where the body cannot be read or the value is not of the component's type.
+    """
+
+    def __call__(self, component: Component, body: bytes, inputs: Mapping[str, Value] = NOTHING) -> Reply: ...
+
+
+class DecodePiece(Protocol):
+    """What one server-sent event of a streamed answer adds, given with or without its `data:`.
+
+    None where it adds nothing (`[DONE]`, a comment, an empty line). Raises MalformedReply on an error event.
+    """
+
+    def __call__(self, event: bytes) -> Piece | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +142,11 @@ class Kind:
     transport: Literal["http", "milvus"]
     runs_on: tuple[Literal["gpu", "cpu"], ...]
     work: WorkOf
-    result_extent: Callable[[Component], Extent]
+    result_extent: ResultExtentOf
     launch: LaunchOf | None
     encode: Encode
-    decode: Callable[[Component, bytes], Reply]
-    decode_piece: Callable[[bytes], Piece | None] | None = None
+    decode: Decode
+    decode_piece: DecodePiece | None = None
     through: Mapping[str, str] | None = None
     stateful: bool = False
     external: bool = False
