@@ -6,7 +6,7 @@ what a taken path does not need never runs, and what does not depend on each oth
 A `Select` demands its condition first and then one arm alone: that is all that a branch is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -129,6 +129,23 @@ def with_inputs(operation: Operation, moved: Callable[[int], int]) -> Operation:
             return GetField(moved(record), name)
         case _:
             return operation
+
+
+def answering(operations: Sequence[Operation], result: int) -> frozenset[int]:
+    """The calls whose value is the answer itself, on whatever path they lie."""
+    found: set[int] = set()
+    seen = {result}
+    pending = [result]
+    while pending:
+        position = pending.pop()
+        operation = operations[position]
+        if isinstance(operation, Call):
+            found.add(position)
+        elif isinstance(operation, Select):
+            arms = {operation.then, operation.otherwise} - seen
+            seen |= arms
+            pending += arms
+    return frozenset(found)
 
 
 class ProgramParameter(msgspec.Struct, frozen=True, omit_defaults=True):

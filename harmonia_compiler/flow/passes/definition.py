@@ -1,0 +1,29 @@
+"""What a pass is: a rewrite of one flow that gives the same answers, with what it needs and gives."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from harmonia_compiler.flow.graph import Application, Flow
+from harmonia_compiler.kinds.kind import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a pass may look at beside the flow."""
+
+    application: Application
+    kinds: Mapping[str, Kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One rewrite. `name` equals its module's; applied twice it does no more than once.
+
+    `needs` and `gives` are properties of flows: each need must be given by an earlier pass.
+    """
+
+    name: str
+    doc: str
+    rewrite: Callable[[Flow, Context], Flow]
+    needs: frozenset[str] = frozenset()
+    gives: frozenset[str] = frozenset()

@@ -1,0 +1,68 @@
+"""The passes in the order in which they run."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from harmonia_compiler.flow.graph import Application, Flow
+from harmonia_compiler.flow.passes import common_subexpressions, dead_code, expand_retrieval
+from harmonia_compiler.flow.passes.definition import Context, Pass
+from harmonia_compiler.kinds.kind import Kind
+from harmonia_compiler.kinds.registry import kinds as all_kinds
+
+PASSES: tuple[Pass, ...] = (
+    expand_retrieval.PASS,
+    common_subexpressions.PASS,
+    dead_code.PASS,
+)
+
+
+def unmet(passes: Sequence[Pass]) -> list[str]:
+    """One phrase for each need that no earlier pass gives."""
+    given: set[str] = set()
+    missing: list[str] = []
+    for each in passes:
+        missing += [f"{each.name} needs {need!r}" for need in sorted(each.needs - given)]
+        given |= each.gives
+    return missing
+
+
+def selected(without: Collection[str] = (), *, last: str | None = None) -> tuple[Pass, ...]:
+    """PASSES less those left out and those that then miss a gift, up to and including `last`.
+
+    Raises ValueError for a name that no pass has.
+    """
+    names = [each.name for each in PASSES]
+    if unknown := ({*without} | ({last} if last else set())) - {*names}:
+        raise ValueError(f"no pass is called {', '.join(sorted(unknown))}")
+    end = len(PASSES) if last is None else names.index(last) + 1
+    given: set[str] = set()
+    chosen: list[Pass] = []
+    for each in PASSES[:end]:
+        if each.name not in without and each.needs <= given:
+            chosen.append(each)
+            given |= each.gives
+    return tuple(chosen)
+
+
+def apply(passes: Sequence[Pass], flow: Flow, context: Context) -> Flow:
+    """The flow after these passes, in their order."""
+    for each in passes:
+        flow = each.rewrite(flow, context)
+    return flow
+
+
+def optimise(
+    application: Application,
+    without: Collection[str] = (),
+    *,
+    last: str | None = None,
+    kinds: Mapping[str, Kind] | None = None,
+) -> Application:
+    """Every flow of the application after the passes.
+
+    A pass that needs what a left-out one gives is left out with it. `last` names the pass to stop
+    after. Raises ValueError for a name that no pass has.
+    """
+    passes = selected(without, last=last)
+    context = Context(application, all_kinds() if kinds is None else kinds)
+    return replace(application, flows=tuple(apply(passes, flow, context) for flow in application.flows))
