@@ -29,8 +29,8 @@ class Setting:
     share an engine may differ, and what is made from a component may not (a collection's metric);
     `call` where a component made from another, or a single call, may say it anew. `late` settings
     may wait for the start (`env`, `secret`). For the type `component`, `accepts` names the kinds
-    that may be given; for `text`, the values. `minimum` and `maximum` bound numbers, in the
-    setting's unit (durations in ms, memory in GiB).
+    that may be given; for `text`, the values, and `pattern` what a value must match in full.
+    `minimum` and `maximum` bound numbers, in the setting's unit (durations in ms, memory in GiB).
     """
 
     name: str
@@ -41,6 +41,7 @@ class Setting:
     required: bool = False
     late: bool = False
     accepts: tuple[str, ...] = ()
+    pattern: str | None = None
     minimum: float | None = None
     maximum: float | None = None
 
@@ -170,3 +171,11 @@ COMMON_SETTINGS: tuple[Setting, ...] = (
     Setting("timeout", "duration", "how long one call may take", scope="call", minimum=1),
     Setting("pure", "bool", "whether a call may be repeated or merged", scope="call", default=True),
 )
+
+
+def value_of(name: str, settings: Mapping[str, Any], declared: tuple[Setting, ...]) -> Any:
+    """A setting's value: what was given, else the default that its declaration states."""
+    given = settings.get(name)
+    if given is not None:
+        return given
+    return next(setting.default for setting in declared if setting.name == name)

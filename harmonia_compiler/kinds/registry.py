@@ -7,11 +7,24 @@ from pkgutil import iter_modules
 import harmonia_compiler.kinds as package
 from harmonia_compiler.kinds.kind import Kind
 
-_NOT_KINDS = {"kind", "registry", "openai"}
+#: What stands in this folder and is no kind: what kinds are made of.
+_SHARED = frozenset({"kind", "registry", "openai", "launching", "extents"})
+
+
+@cache
+def kind_names() -> tuple[str, ...]:
+    """The names of all kinds, in alphabetical order, without loading any."""
+    return tuple(sorted(found.name for found in iter_modules(package.__path__) if found.name not in _SHARED))
 
 
 @cache
 def kinds() -> dict[str, Kind]:
     """Every kind by name, in alphabetical order."""
-    names = sorted(found.name for found in iter_modules(package.__path__) if found.name not in _NOT_KINDS)
-    return {name: import_module(f"{package.__name__}.{name}").KIND for name in names}
+    return {name: _load(name) for name in kind_names()}
+
+
+def _load(name: str) -> Kind:
+    kind: Kind = import_module(f"{package.__name__}.{name}").KIND
+    if kind.name != name:
+        raise ValueError(f"the kind in {name}.py calls itself {kind.name!r}")
+    return kind

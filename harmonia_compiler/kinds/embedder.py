@@ -1,0 +1,78 @@
+"""`embedder`: turns a text into a vector, on our own torch worker.
+
+The worker pools and normalises as the model's own files say, so that vectors agree with those of
+sentence-transformers; a text longer than the model's window is cut there.
+"""
+
+from collections.abc import Mapping
+
+from harmonia_compiler.contract.card import Card
+from harmonia_compiler.contract.component import Component, Engine, Port
+from harmonia_compiler.contract.launch import Launch, Reply, Wire
+from harmonia_compiler.contract.plan import Configuration
+from harmonia_compiler.contract.types import Text, Value, Vector
+from harmonia_compiler.kinds.kind import NOTHING, Extent, Kind, Setting, Signature, Work, value_of
+from harmonia_compiler.kinds.launching import model_words, weights_name, worker
+from harmonia_compiler.kinds.openai import decode_embeddings, encode_embeddings
+
+SETTINGS = (
+    Setting("model", "text", "the embedding model, by the name of its card", required=True),
+    Setting(
+        "revision", "text", "the model's revision; the card's where it is not said", pattern=r"[A-Za-z0-9._-]{1,64}"
+    ),
+    Setting(
+        "precision", "text", "the numbers that the model computes in", default="fp32", accepts=("fp32", "bf16", "fp16")
+    ),
+)
+
+
+def work(component: Component, inputs: Mapping[str, Extent], result: Extent) -> Work:
+    """One sequence as long as the text."""
+    text = inputs["text"]
+    return Work(encoded_tokens=text.tokens, encoded_items=text.items)
+
+
+def result_extent(component: Component, inputs: Mapping[str, Extent] = NOTHING) -> Extent:
+    """A vector holds no tokens."""
+    return Extent(tokens=0.0)
+
+
+def launch(engine: Engine, card: Card | None, configuration: Configuration) -> Launch:
+    """The torch worker with the model's weights."""
+    model = str(engine.settings["model"])
+    return worker(
+        "embedder",
+        model_words(model, value_of("precision", engine.settings, SETTINGS), configuration),
+        configuration,
+        module="sentence_transformers",
+        extra="torch",
+        model=weights_name(model, engine.settings.get("revision"), card),
+    )
+
+
+def encode(engine: Engine, component: Component, inputs: Mapping[str, Value], *, stream: bool) -> Wire:
+    """A request for the vector of one text."""
+    return encode_embeddings(str(engine.settings["model"]), [inputs["text"]])
+
+
+def decode(component: Component, body: bytes, inputs: Mapping[str, Value] = NOTHING) -> Reply:
+    """The vector."""
+    vectors, usage = decode_embeddings(body, count=1)
+    return Reply(vectors[0], usage)
+
+
+KIND = Kind(
+    name="embedder",
+    doc="Turns a text into a vector that lies near those of texts with the same meaning.",
+    settings=SETTINGS,
+    unnamed="model",
+    signature=Signature((Port("text", Text()),), Vector()),
+    transport="http",
+    runs_on=("gpu", "cpu"),
+    work=work,
+    result_extent=result_extent,
+    launch=launch,
+    encode=encode,
+    decode=decode,
+    model_setting="model",
+)

@@ -1,0 +1,57 @@
+"""How large results are expected to be, where a declaration or its type tells."""
+
+from harmonia_compiler.contract.component import Component
+from harmonia_compiler.contract.types import Bool, Labels, ListOf, Message, Number, Passage, Record, Type, Vector
+from harmonia_compiler.kinds.kind import Extent
+
+#: Characters of English text that make a token, on average, in the vocabularies of current models.
+CHARACTERS_PER_TOKEN = 4.0
+
+#: What is expected of a list whose length nobody said.
+_USUAL_ITEMS = 4.0
+_USUAL_TOKENS = 60.0
+_USUAL_PASSAGE_TOKENS = 200.0
+
+
+def text_tokens(text: str) -> float:
+    """About how many tokens a text has."""
+    return len(text) / CHARACTERS_PER_TOKEN
+
+
+def declared_extent(component: Component) -> Extent:
+    """The extent that a declaration says; guessed from the result's type where it says nothing."""
+    match component.result:
+        case ListOf(item):
+            items = component.size or _USUAL_ITEMS
+            known = component.size is not None and component.item_size is not None
+            each = component.item_size or (_tokens_of(item) if item is not None else 0.0)
+            return Extent(items * each, items, guessed=not known)
+        case _ if component.size is not None:
+            return Extent(component.size)
+        case result:
+            return Extent(_tokens_of(result), guessed=not _is_fixed(result))
+
+
+def _is_fixed(result: Type) -> bool:
+    return isinstance(result, Labels | Bool | Number)
+
+
+def _tokens_of(result: Type) -> float:
+    """A guess from the type alone."""
+    match result:
+        case Labels(labels):
+            return max(text_tokens(label) for label in labels) + 1.0
+        case Bool():
+            return 2.0
+        case Number():
+            return 4.0
+        case Vector():
+            return 0.0
+        case Passage() | Message():
+            return _USUAL_PASSAGE_TOKENS
+        case Record(fields):
+            return sum(_tokens_of(field.type) + text_tokens(field.name) + 4.0 for field in fields)
+        case ListOf(item):
+            return _USUAL_ITEMS * (_tokens_of(item) if item is not None else 0.0)
+        case _:
+            return _USUAL_TOKENS

@@ -1,0 +1,81 @@
+"""`http`: calls a service that somebody else runs.
+
+The inputs are posted as one JSON object; the reply is the value as JSON, or an object whose only
+member `result` holds it. It takes none of the inventory's hardware.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from harmonia_compiler.contract.component import Component, Engine
+from harmonia_compiler.contract.launch import Reply, Wire
+from harmonia_compiler.contract.types import Value, mismatch
+from harmonia_compiler.kinds.extents import declared_extent
+from harmonia_compiler.kinds.kind import NOTHING, Extent, Kind, Setting, Work, value_of
+from harmonia_compiler.kinds.openai import checked, post, read
+
+SETTINGS = (
+    Setting(
+        "url",
+        "text",
+        "where the service listens, `http://` or `https://`",
+        required=True,
+        late=True,
+        pattern=r"https?://[^\s]+",
+    ),
+    Setting("key", "text", "a key, sent as a bearer token", late=True),
+    Setting(
+        "takes",
+        "duration",
+        "how long the service takes to answer; a guess that measuring corrects",
+        scope="component",
+        default=200,
+        minimum=0,
+    ),
+)
+
+
+def work(component: Component, inputs: Mapping[str, Extent], result: Extent) -> Work:
+    """Time, and no hardware of ours."""
+    return Work(elsewhere_ms=float(value_of("takes", component.settings, SETTINGS)))
+
+
+def result_extent(component: Component, inputs: Mapping[str, Extent] = NOTHING) -> Extent:
+    """What the declaration says, or a guess from the type."""
+    return declared_extent(component)
+
+
+def encode(engine: Engine, component: Component, inputs: Mapping[str, Value], *, stream: bool) -> Wire:
+    """The inputs by name, posted to the service's URL."""
+    wire = post(str(engine.settings["url"]), dict(inputs))
+    key = engine.settings.get("key")
+    if not key:
+        return wire
+    return msgspec.structs.replace(wire, headers=(*wire.headers, ("authorization", f"Bearer {key}")))
+
+
+def decode(component: Component, body: bytes, inputs: Mapping[str, Value] = NOTHING) -> Reply:
+    """The reply's value, once it is known to be of the declared type."""
+    document: Any = read(body, object, "JSON")
+    if isinstance(document, dict) and list(document) == ["result"] and mismatch(document, component.result):
+        document = document["result"]
+    return Reply(checked(document, component.result, "the service's reply"))
+
+
+KIND = Kind(
+    name="http",
+    doc="Calls a service that somebody else runs, with the inputs as JSON.",
+    settings=SETTINGS,
+    unnamed="url",
+    signature=None,
+    transport="http",
+    runs_on=(),
+    work=work,
+    result_extent=result_extent,
+    launch=None,
+    encode=encode,
+    decode=decode,
+    external=True,
+)

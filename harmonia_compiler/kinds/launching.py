@@ -1,0 +1,71 @@
+"""The command of our own worker process, which several kinds start with another first word."""
+
+from harmonia_compiler.contract.card import Card
+from harmonia_compiler.contract.launch import Fill, Launch, Probe, Wire, Word
+from harmonia_compiler.contract.plan import Configuration
+
+#: What keeps libraries of models from asking a hub or reporting usage.
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def worker(
+    role: str,
+    words: tuple[Word, ...],
+    configuration: Configuration,
+    *,
+    module: str | None = None,
+    extra: str | None = None,
+    model: str | None = None,
+    warm_up: tuple[Wire, ...] = (),
+    timeout_s: float = 180.0,
+) -> Launch:
+    """A worker of ours in a configuration; `words` are what the role takes beside place and cores."""
+    cores = whole_cores(configuration)
+    command: tuple[Word, ...] = (
+        Fill("python"),
+        "-m",
+        "harmonia_compiler.runtime.worker",
+        role,
+        *words,
+        "--cores",
+        str(cores),
+        "--host",
+        Fill("host"),
+        "--port",
+        Fill("port"),
+    )
+    return Launch(
+        command,
+        Probe("http", "/health", timeout_s, warm_up),
+        {**OFFLINE, "OMP_NUM_THREADS": str(cores)},
+        extra=extra,
+        model=model,
+        module=module,
+    )
+
+
+def model_words(name: str, precision: str, configuration: Configuration) -> tuple[Word, ...]:
+    """The words that every worker with a model takes: its public name, weights, numbers, device, batch."""
+    return (
+        "--model",
+        name,
+        "--weights",
+        Fill("weights"),
+        "--precision",
+        precision,
+        "--device",
+        "cuda" if configuration.gpu else "cpu",
+        "--batch",
+        str(configuration.batch),
+    )
+
+
+def weights_name(name: str, revision: str | None, card: Card | None) -> str:
+    """How a launch names the weights that it needs: `name`, or `name@revision` where the user fixed one."""
+    full = card.name if card else name
+    return f"{full}@{revision}" if revision else full
+
+
+def whole_cores(configuration: Configuration) -> int:
+    """Threads for a configuration: its cores, at least one."""
+    return max(1, int(configuration.cores))

@@ -1,0 +1,245 @@
+"""`llm`: generates text, or a value of a declared type, from a prompt.
+
+The engine is vLLM. `server: "auto"` starts our own worker on transformers in its place on a host
+whose Python has no vLLM (macOS, ARM), behind the same routes; `"vllm"` and `"transformers"` insist.
+Which of the two it is, is settled on the host that starts the process (`contract.launch.chosen`).
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from harmonia_compiler.contract.card import Card
+from harmonia_compiler.contract.component import Component, Engine, Insert, Prompt
+from harmonia_compiler.contract.launch import Fill, Launch, Probe, Reply, Wire, Word
+from harmonia_compiler.contract.plan import Configuration
+from harmonia_compiler.contract.types import ListOf, Passage, Text, Value
+from harmonia_compiler.kinds.extents import declared_extent, text_tokens
+from harmonia_compiler.kinds.kind import NOTHING, Extent, Kind, Setting, Work, value_of
+from harmonia_compiler.kinds.launching import OFFLINE, model_words, weights_name, whole_cores, worker
+from harmonia_compiler.kinds.openai import (
+    CHAT,
+    constraint,
+    decode_chat,
+    decode_chat_piece,
+    inserted_ports,
+    messages,
+    post,
+)
+
+SETTINGS = (
+    Setting("model", "text", "the language model, by the name of its card", required=True),
+    Setting(
+        "revision", "text", "the model's revision; the card's where it is not said", pattern=r"[A-Za-z0-9._-]{1,64}"
+    ),
+    Setting(
+        "precision",
+        "text",
+        "the numbers of the weights; `any` leaves the choice to the engine",
+        default="bf16",
+        accepts=("bf16", "fp16", "fp32", "fp8", "any"),
+    ),
+    Setting(
+        "max_model_len",
+        "integer",
+        "the most tokens of prompt and answer together; up to 8,192 of the model's context where it is not said",
+        minimum=128,
+        maximum=2**20,
+    ),
+    Setting("tensor_parallel", "integer", "over how many GPUs one replica is spread", minimum=1, maximum=64),
+    Setting(
+        "server",
+        "text",
+        "the engine: vLLM, our own worker on transformers, or the first of them that the host has",
+        default="auto",
+        accepts=("auto", "vllm", "transformers"),
+    ),
+    Setting("prompt", "prompt", "what the model is asked; `{port}` inserts a port's value", scope="call"),
+    Setting("system", "prompt", "the system prompt", scope="call"),
+    Setting(
+        "max_tokens", "integer", "the most tokens of an answer", scope="call", default=256, minimum=1, maximum=2**17
+    ),
+    Setting("temperature", "number", "0 takes the likeliest token", scope="call", default=0, minimum=0, maximum=2),
+    Setting(
+        "top_p", "number", "samples from the likeliest tokens of this share", scope="call", minimum=0.01, maximum=1
+    ),
+    Setting("seed", "integer", "fixes what is sampled", scope="call", minimum=0, maximum=2**31 - 1),
+    Setting("stop", "text", "ends the answer where this text would come", scope="call"),
+)
+
+#: The context that a replica is given where the user said nothing: a full one would take most of the memory.
+DEFAULT_CONTEXT = 8192
+#: Memory of vLLM's three processes on CPU beside weights and KV cache, as measured on version 0.32.
+CPU_RUNTIME_GIB = 2.8
+#: What a chat template adds to a conversation, and a numbered source line to a passage, in tokens.
+_TEMPLATE_TOKENS = 16.0
+_PASSAGE_LABEL_TOKENS = 10.0
+
+_DTYPE = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "fp8": "bfloat16", "any": "auto"}
+
+
+def context_length(engine: Engine, card: Card | None) -> int:
+    """Tokens of prompt and answer that a replica can hold for one call."""
+    if given := engine.settings.get("max_model_len"):
+        return int(given)
+    return min(DEFAULT_CONTEXT, card.context) if card else DEFAULT_CONTEXT
+
+
+def kv_cache_gib(engine: Engine, card: Card | None, configuration: Configuration) -> int:
+    """Whole GiB of KV cache on CPU: for `batch` calls of full length, if the configuration has that much room."""
+    if card is None:
+        return 1
+    wanted = math.ceil(configuration.batch * context_length(engine, card) * card.kv_bytes_per_token / 2**30)
+    room = math.floor(configuration.memory_gib - card.weights_gib - CPU_RUNTIME_GIB)
+    return max(1, min(wanted, room))
+
+
+def work(component: Component, inputs: Mapping[str, Extent], result: Extent) -> Work:
+    """The tokens of the prompt as it will be rendered, and of the answer."""
+    prompts = [prompt for prompt in (component.system, component.prompt) if prompt is not None]
+    inserted = inserted_ports(component)
+    tokens = _TEMPLATE_TOKENS + sum(_prompt_tokens(component, prompt, inputs) for prompt in prompts)
+    tokens += sum(
+        inputs[port.name].tokens for port in component.ports if port.name not in inserted and port.name in inputs
+    )
+    return Work(prompt_tokens=tokens, output_tokens=result.tokens)
+
+
+def _prompt_tokens(component: Component, prompt: Prompt, inputs: Mapping[str, Extent]) -> float:
+    labelled = {port.name for port in component.ports if port.type == ListOf(Passage())}
+    tokens = 0.0
+    for part in prompt:
+        if not isinstance(part, Insert):
+            tokens += text_tokens(part)
+        elif extent := inputs.get(part.port):
+            tokens += extent.tokens + (extent.items * _PASSAGE_LABEL_TOKENS if part.port in labelled else 0.0)
+    return tokens
+
+
+def result_extent(component: Component, inputs: Mapping[str, Extent] = NOTHING) -> Extent:
+    """What the declaration says; of free text, else, half of what it may be at most."""
+    limit = float(value_of("max_tokens", component.settings, SETTINGS))
+    if isinstance(component.result, Text) and component.size is None:
+        return Extent(limit / 2, guessed=True)
+    extent = declared_extent(component)
+    return Extent(min(extent.tokens, limit), extent.items, extent.guessed)
+
+
+def launch(engine: Engine, card: Card | None, configuration: Configuration) -> Launch:
+    """vLLM, our own worker, or the first with the second to fall back on."""
+    server = value_of("server", engine.settings, SETTINGS)
+    if server == "transformers":
+        return _transformers(engine, card, configuration)
+    otherwise = _transformers(engine, card, configuration) if server == "auto" else None
+    return msgspec.structs.replace(_vllm(engine, card, configuration), otherwise=otherwise)
+
+
+def _vllm(engine: Engine, card: Card | None, configuration: Configuration) -> Launch:
+    model = str(engine.settings["model"])
+    precision = value_of("precision", engine.settings, SETTINGS)
+    words: tuple[Word, ...] = (
+        *(Fill("python"), "-m", "vllm.entrypoints.openai.api_server"),
+        *("--model", Fill("weights"), "--served-model-name", model),
+        *("--host", Fill("host"), "--port", Fill("port")),
+        *("--dtype", _DTYPE[precision]),
+        *("--max-model-len", str(context_length(engine, card))),
+        *("--max-num-seqs", str(configuration.batch)),
+        # What a call does not say is not taken from the model's own sampling advice.
+        *("--generation-config", "vllm"),
+        # A small model under a schema would otherwise go on writing spaces.
+        *("--structured-outputs-config", '{"backend":"xgrammar","disable_any_whitespace":true}'),
+        "--disable-uvicorn-access-log",
+        *(("--quantization", "fp8") if precision == "fp8" else ()),
+        *_device_words(configuration),
+    )
+    environment = {**OFFLINE, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    if not configuration.gpu:
+        environment |= {
+            "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib(engine, card, configuration)),
+            # Which cores are free is known to the host's scheduler alone; the number is what was planned.
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_NUM_THREADS": str(whole_cores(configuration)),
+        }
+    return Launch(
+        words,
+        Probe("http", "/health", timeout_s=900.0 if configuration.gpu else 420.0, warm_up=_warm_up(model)),
+        environment,
+        extra="vllm" if configuration.gpu else "vllm-cpu",
+        model=weights_name(model, engine.settings.get("revision"), card),
+        module="vllm",
+    )
+
+
+def _device_words(configuration: Configuration) -> tuple[Word, ...]:
+    if not configuration.gpu:
+        return ("--enforce-eager",)
+    share = min(1.0, configuration.gpus / configuration.tensor_parallel)
+    return (
+        *("--tensor-parallel-size", str(configuration.tensor_parallel)),
+        *("--gpu-memory-utilization", f"{0.9 * share:.2f}"),
+    )
+
+
+def _warm_up(model: str) -> tuple[Wire, ...]:
+    """One free and one constrained answer: the first of each kind pays for what later ones reuse."""
+    ask: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": "Say yes."}], "max_tokens": 2}
+    return (post(CHAT, ask), post(CHAT, {**ask, "structured_outputs": {"choice": ["yes", "no"]}}))
+
+
+def _transformers(engine: Engine, card: Card | None, configuration: Configuration) -> Launch:
+    model = str(engine.settings["model"])
+    words = (
+        *model_words(model, value_of("precision", engine.settings, SETTINGS), configuration),
+        *("--max-model-len", str(context_length(engine, card))),
+    )
+    return worker(
+        "llm",
+        words,
+        configuration,
+        module="transformers",
+        extra="torch",
+        model=weights_name(model, engine.settings.get("revision"), card),
+        timeout_s=420.0,
+    )
+
+
+def encode(engine: Engine, component: Component, inputs: Mapping[str, Value], *, stream: bool) -> Wire:
+    """A chat completion; typed results under the constraint of their type."""
+    given = component.settings
+    document: dict[str, Any] = {
+        "model": engine.settings["model"],
+        "messages": messages(component, inputs),
+        "max_tokens": value_of("max_tokens", given, SETTINGS),
+        "temperature": value_of("temperature", given, SETTINGS),
+        **{name: given[name] for name in ("top_p", "seed", "stop") if given.get(name) is not None},
+        **constraint(component.result),
+    }
+    if stream:
+        document |= {"stream": True, "stream_options": {"include_usage": True}}
+    return post(CHAT, document)
+
+
+def decode(component: Component, body: bytes, inputs: Mapping[str, Value] = NOTHING) -> Reply:
+    """The answer as a value of the declared type."""
+    return decode_chat(component, body)
+
+
+KIND = Kind(
+    name="llm",
+    doc="Generates text, or a value of a declared type, from a prompt.",
+    settings=SETTINGS,
+    unnamed="model",
+    signature=None,
+    transport="http",
+    runs_on=("gpu", "cpu"),
+    work=work,
+    result_extent=result_extent,
+    launch=launch,
+    encode=encode,
+    decode=decode,
+    decode_piece=decode_chat_piece,
+    has_prompt=True,
+    model_setting="model",
+)

@@ -1,0 +1,91 @@
+"""`reranker`: puts passages in the order of how well they answer a query, and keeps the best.
+
+The route carries only texts and answers with indices, so that any server that speaks it can stand
+in; source and text of a passage come from the call's own inputs, its score becomes the reranker's.
+"""
+
+from collections.abc import Mapping
+
+from harmonia_compiler.contract.card import Card
+from harmonia_compiler.contract.component import Component, Engine, Port
+from harmonia_compiler.contract.launch import Launch, Reply, Wire
+from harmonia_compiler.contract.plan import Configuration
+from harmonia_compiler.contract.types import ListOf, Passage, Text, Value
+from harmonia_compiler.kinds.kind import NOTHING, Extent, Kind, Setting, Signature, Work, value_of
+from harmonia_compiler.kinds.launching import model_words, weights_name, worker
+from harmonia_compiler.kinds.openai import decode_rerank, encode_rerank
+
+SETTINGS = (
+    Setting("model", "text", "the reranking model, by the name of its card", required=True),
+    Setting(
+        "revision", "text", "the model's revision; the card's where it is not said", pattern=r"[A-Za-z0-9._-]{1,64}"
+    ),
+    Setting(
+        "precision", "text", "the numbers that the model computes in", default="fp32", accepts=("fp32", "bf16", "fp16")
+    ),
+    Setting("top_k", "integer", "how many passages to keep", scope="call", default=5, minimum=1, maximum=1024),
+)
+
+#: Tokens of a passage whose length nothing tells.
+_USUAL_PASSAGE = 200.0
+
+
+def work(component: Component, inputs: Mapping[str, Extent], result: Extent) -> Work:
+    """A cross-encoder reads the query once with every passage."""
+    query, passages = inputs["query"], inputs["passages"]
+    return Work(encoded_tokens=query.tokens * passages.items + passages.tokens, encoded_items=passages.items)
+
+
+def result_extent(component: Component, inputs: Mapping[str, Extent] = NOTHING) -> Extent:
+    """The kept passages, as long on average as those that came in."""
+    kept = float(value_of("top_k", component.settings, SETTINGS))
+    passages = inputs.get("passages")
+    if passages is None or passages.items <= 0:
+        return Extent(kept * (component.item_size or _USUAL_PASSAGE), kept, guessed=component.item_size is None)
+    kept = min(kept, passages.items)
+    return Extent(kept * passages.tokens / passages.items, kept, passages.guessed)
+
+
+def launch(engine: Engine, card: Card | None, configuration: Configuration) -> Launch:
+    """The torch worker with the model's weights."""
+    model = str(engine.settings["model"])
+    return worker(
+        "rerank",
+        model_words(model, value_of("precision", engine.settings, SETTINGS), configuration),
+        configuration,
+        module="sentence_transformers",
+        extra="torch",
+        model=weights_name(model, engine.settings.get("revision"), card),
+    )
+
+
+def encode(engine: Engine, component: Component, inputs: Mapping[str, Value], *, stream: bool) -> Wire:
+    """A request to order the passages' texts."""
+    texts = [passage["text"] for passage in inputs["passages"]]
+    top_k = value_of("top_k", component.settings, SETTINGS)
+    return encode_rerank(str(engine.settings["model"]), inputs["query"], texts, top_k)
+
+
+def decode(component: Component, body: bytes, inputs: Mapping[str, Value] = NOTHING) -> Reply:
+    """The best passages with their new scores, best first."""
+    passages = inputs.get("passages", [])
+    ranked, usage = decode_rerank(body, len(passages))
+    kept = ranked[: value_of("top_k", component.settings, SETTINGS)]
+    return Reply([{**passages[index], "score": score} for index, score in kept], usage)
+
+
+KIND = Kind(
+    name="reranker",
+    doc="Puts passages in the order of how well they answer a query, and keeps the best.",
+    settings=SETTINGS,
+    unnamed="model",
+    signature=Signature((Port("query", Text()), Port("passages", ListOf(Passage()))), ListOf(Passage())),
+    transport="http",
+    runs_on=("gpu", "cpu"),
+    work=work,
+    result_extent=result_extent,
+    launch=launch,
+    encode=encode,
+    decode=decode,
+    model_setting="model",
+)
