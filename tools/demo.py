@@ -1,0 +1,100 @@
+"""The quickstart sample from source to answer, by the same commands that a user types: `make demo`.
+
+Compiles samples/quickstart.rag for this machine, starts the service, fills it with this project's own documentation,
+asks a question, and stops it. Every command is shown before it runs. Whatever happens after the start, a failure or
+Ctrl-C included, the service is stopped at the end. Exits with the status of the first command that failed.
+
+    python tools/demo.py [QUESTION]
+"""
+
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+ROOT = Path(__file__).resolve().parent.parent
+HARMONIAC = Path(sys.executable).parent / "harmoniac"
+BUILD = Path(".demo")
+INVENTORY = BUILD / "inventory.toml"
+BUNDLE = BUILD / "quickstart"
+SAMPLE = "samples/quickstart.rag"
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs")
+QUESTION = "Which solver does the planner use?"
+INTERRUPTED = 130  # what a shell reports for Ctrl-C
+
+
+class CommandFailedError(Exception):
+    """A command of the demo ended with a status other than 0."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"exit status {status}")
+        self.status = status
+
+
+def run(*arguments: str, output: Path | None = None) -> None:
+    """Shows and runs one harmoniac command, its standard output going to `output` where given."""
+    redirection = f" > {output}" if output else ""
+    print(f"\n$ harmoniac {shlex.join(arguments)}{redirection}", flush=True)
+    started = time.monotonic()
+    if output:
+        with (ROOT / output).open("w", encoding="utf-8") as file:
+            finished = subprocess.run([HARMONIAC, *arguments], stdout=file, check=False, cwd=ROOT)
+    else:
+        finished = subprocess.run([HARMONIAC, *arguments], check=False, cwd=ROOT)
+    print(f"  ({time.monotonic() - started:.1f} s)", flush=True)
+    if finished.returncode != 0:
+        raise CommandFailedError(finished.returncode)
+
+
+def stop() -> None:
+    """Stops the service, unmoved by a second Ctrl-C: half a stop would leave processes behind."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    run("down", str(BUNDLE))
+
+
+def demonstrate(question: str) -> None:
+    """Runs the whole demo.
+
+    Raises CommandFailedError where a command fails, KeyboardInterrupt on Ctrl-C; the service is stopped by then.
+    """
+    documents = [name for name in DOCUMENTS if (ROOT / name).exists()]
+    run("check", SAMPLE)
+    run("inventory", "detect", output=INVENTORY)
+    run("plan", SAMPLE, "--inventory", str(INVENTORY))
+    run("compile", SAMPLE, "--inventory", str(INVENTORY), "--target", "local", "--out", str(BUNDLE))
+    try:
+        run("up", str(BUNDLE))
+        run("ingest", *documents, "--component", "search", "--service", str(BUNDLE))
+        run("ask", question, "--service", str(BUNDLE))
+    finally:
+        stop()
+
+
+def interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Lets SIGTERM stop the demo the way Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    """Runs the demo and says how it ended; returns the exit status."""
+    signal.signal(signal.SIGTERM, interrupt)
+    (ROOT / BUILD).mkdir(exist_ok=True)
+    started = time.monotonic()
+    try:
+        demonstrate(" ".join(sys.argv[1:]) or QUESTION)
+    except CommandFailedError as failure:
+        print(f"\ndemo: the last command shown failed ({failure})", file=sys.stderr)
+        return failure.status
+    except KeyboardInterrupt:
+        print("\ndemo: interrupted; the service is stopped", file=sys.stderr)
+        return INTERRUPTED
+    print(f"\ndemo: done in {time.monotonic() - started:.0f} s; what it built is in {BUILD}/")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
