@@ -1,0 +1,24 @@
+"""The rules that a machine can check hold: one format, ruff, mypy --strict, and imports that point one way."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+TOOLS = {
+    "format": ["ruff", "format", "--check"],
+    "ruff": ["ruff", "check"],
+    "mypy": ["mypy"],
+    "layers": ["lint-imports"],
+}
+
+
+@pytest.mark.parametrize("command", TOOLS.values(), ids=TOOLS.keys())
+def test_tool_finds_nothing(command: list[str]) -> None:
+    tool, *arguments = command
+    finished = subprocess.run([BIN / tool, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, f"{' '.join(command)}\n{finished.stdout}{finished.stderr}"
