@@ -41,7 +41,7 @@ def show_node(node: Node) -> str:
     return f"{show_operation(node.operation)}{share} : {show(node.type)}"
 
 
-def show_operation(operation: Operation) -> str:  # noqa: PLR0911 - one for each operation
+def show_operation(operation: Operation) -> str:
     """An operation with the positions that it reads; values and settings are JSON."""
     match operation:
         case Parameter(name):

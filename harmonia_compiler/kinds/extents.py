@@ -20,20 +20,25 @@ def text_tokens(text: str) -> float:
 
 def declared_extent(component: Component) -> Extent:
     """The extent that a declaration says; guessed from the result's type where it says nothing."""
-    match component.result:
+    return typed_extent(component.result, component.size, component.item_size)
+
+
+def typed_extent(of: Type, size: float | None = None, item_size: float | None = None) -> Extent:
+    """The extent of a value of a type: `size` tokens or items of `item_size` tokens, as far as they are said."""
+    match of:
         case ListOf(item):
-            items = component.size or _USUAL_ITEMS
-            known = component.size is not None and component.item_size is not None
-            each = component.item_size or (_tokens_of(item) if item is not None else 0.0)
+            items = size or _USUAL_ITEMS
+            known = size is not None and item_size is not None
+            each = item_size or (_tokens_of(item) if item is not None else 0.0)
             return Extent(items * each, items, guessed=not known)
-        case _ if component.size is not None:
-            return Extent(component.size)
-        case result:
-            return Extent(_tokens_of(result), guessed=not _is_fixed(result))
+        case _ if size is not None:
+            return Extent(size)
+        case _:
+            return Extent(_tokens_of(of), guessed=not _is_fixed(of))
 
 
 def _is_fixed(result: Type) -> bool:
-    return isinstance(result, Labels | Bool | Number)
+    return isinstance(result, Labels | Bool | Number | Vector)
 
 
 def _tokens_of(result: Type) -> float:

@@ -1,0 +1,78 @@
+"""The calls of a flow and which of them wait for which: what a latency is added up over.
+
+A call waits for the calls whose values it reads, and for those that decide whether it is wanted at
+all: what is demanded in one arm of a branch alone is sent only when the condition is known.
+"""
+
+from collections.abc import Iterable
+
+import networkx as nx
+
+from harmonia_compiler.contract.program import Call, Select, inputs
+from harmonia_compiler.flow.graph import Flow
+
+
+def call_graph(flow: Flow) -> "nx.DiGraph[int]":
+    """Positions of calls; an edge where the second waits for the first, without those that follow from others.
+
+    Calls that nothing demands are left out. Calls of arms that exclude each other may lie on one
+    path if the flow tests one condition twice; no request takes that path.
+    """
+    known = _known_conditions(flow)
+    nearest: list[set[int]] = []
+    for position, node in enumerate(flow.nodes):
+        is_call = isinstance(node.operation, Call)
+        nearest.append({position} if is_call else set[int]().union(*(nearest[at] for at in inputs(node.operation))))
+    graph: nx.DiGraph[int] = nx.DiGraph()
+    for position, node in enumerate(flow.nodes):
+        conditions = known[position]
+        if isinstance(node.operation, Call) and conditions is not None:
+            graph.add_node(position)
+            for needed in {*node.operation.inputs, *_positions(conditions)}:
+                graph.add_edges_from((before, position) for before in nearest[needed])
+    return _reduced(graph)
+
+
+def bridged(graph: "nx.DiGraph[int]", dropped: Iterable[int]) -> "nx.DiGraph[int]":
+    """The graph without these calls, whose followers then wait for what they waited for."""
+    rest = graph.copy()
+    for position in dropped:
+        before, after = [*rest.predecessors(position)], [*rest.successors(position)]
+        rest.remove_node(position)
+        rest.add_edges_from((one, other) for one in before for other in after)
+    return _reduced(rest)
+
+
+def _reduced(graph: "nx.DiGraph[int]") -> "nx.DiGraph[int]":
+    reduced: nx.DiGraph[int] = nx.transitive_reduction(graph)
+    return reduced
+
+
+def _known_conditions(flow: Flow) -> list[int | None]:
+    """For each node the conditions known by whenever it is demanded, as bits; None where it never is."""
+    known: list[int | None] = [None] * len(flow.nodes)
+    known[flow.result] = 0
+
+    def demand(position: int, conditions: int) -> None:
+        already = known[position]
+        known[position] = conditions if already is None else already & conditions
+
+    for position in range(flow.result, -1, -1):
+        conditions, operation = known[position], flow.nodes[position].operation
+        if conditions is None:
+            continue
+        if isinstance(operation, Select):
+            demand(operation.condition, conditions)
+            demand(operation.then, conditions | 1 << operation.condition)
+            demand(operation.otherwise, conditions | 1 << operation.condition)
+        else:
+            for needed in inputs(operation):
+                demand(needed, conditions)
+    return known
+
+
+def _positions(bits: int) -> Iterable[int]:
+    while bits:
+        lowest = bits & -bits
+        yield lowest.bit_length() - 1
+        bits ^= lowest

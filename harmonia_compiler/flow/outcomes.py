@@ -1,0 +1,108 @@
+"""Boolean functions of independent yes-or-no outcomes, with their probabilities.
+
+Reduced ordered binary decision diagrams (Bryant 1986): equal functions are one number, so that what
+is wanted on both sides of a branch is wanted for certain. A new outcome stands above all earlier
+ones: a guard that grows inwards, branch by branch, then grows by one node each.
+"""
+
+FALSE = 0
+TRUE = 1
+
+_Triple = tuple[int, int, int]
+
+
+class TooManyError(Exception):
+    """The functions asked for take more nodes than the bound."""
+
+
+class Outcomes:
+    """A shared store of functions; a function is the number of its node, FALSE or TRUE among them."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._level = [-1, -1]
+        self._low = [FALSE, TRUE]
+        self._high = [FALSE, TRUE]
+        self._probability = [0.0, 1.0]
+        self._shares: list[float] = []
+        self._nodes: dict[_Triple, int] = {}
+        self._chosen: dict[_Triple, int] = {}
+
+    def outcome(self, share: float) -> int:
+        """A new outcome that is true with this probability."""
+        self._shares.append(share)
+        return self._node(len(self._shares) - 1, FALSE, TRUE)
+
+    def probability(self, function: int) -> float:
+        """How likely the function is true."""
+        return self._probability[function]
+
+    def negate(self, function: int) -> int:
+        """True where the function is not."""
+        return self.choose(function, FALSE, TRUE)
+
+    def both(self, one: int, other: int) -> int:
+        """True where both are."""
+        return self.choose(one, other, FALSE)
+
+    def either(self, one: int, other: int) -> int:
+        """True where at least one is."""
+        return self.choose(one, TRUE, other)
+
+    def choose(self, test: int, then: int, otherwise: int) -> int:
+        """`then` where the test is true, `otherwise` where it is not. Iterative, since flows may be deep.
+
+        Raises TooManyError beyond the bound.
+        """
+        wanted = (test, then, otherwise)
+        agenda = [wanted]
+        while agenda:
+            triple = agenda[-1]
+            if self._known(triple) is not None:
+                agenda.pop()
+                continue
+            level = max(self._level[function] for function in triple)
+            below, above = self._sides(triple, level)
+            low, high = self._known(below), self._known(above)
+            if low is None or high is None:
+                agenda += [side for side, found in ((below, low), (above, high)) if found is None]
+                continue
+            self._chosen[triple] = self._node(level, low, high)
+            agenda.pop()
+        found = self._known(wanted)
+        assert found is not None
+        return found
+
+    def _known(self, triple: _Triple) -> int | None:
+        test, then, otherwise = triple
+        if test == TRUE or then == otherwise:
+            return then
+        if test == FALSE:
+            return otherwise
+        if (then, otherwise) == (TRUE, FALSE):
+            return test
+        return self._chosen.get(triple)
+
+    def _sides(self, triple: _Triple, level: int) -> tuple[_Triple, _Triple]:
+        test, then, otherwise = triple
+        low, high = self._low, self._high
+        at = [self._level[function] == level for function in triple]
+        return (
+            (low[test] if at[0] else test, low[then] if at[1] else then, low[otherwise] if at[2] else otherwise),
+            (high[test] if at[0] else test, high[then] if at[1] else then, high[otherwise] if at[2] else otherwise),
+        )
+
+    def _node(self, level: int, low: int, high: int) -> int:
+        if low == high:
+            return low
+        key = (level, low, high)
+        if key not in self._nodes:
+            if len(self._level) >= self._limit or len(self._chosen) >= 4 * self._limit:
+                raise TooManyError
+            self._nodes[key] = len(self._level)
+            self._level.append(level)
+            self._low.append(low)
+            self._high.append(high)
+            share = self._shares[level]
+            self._probability.append(share * self._probability[high] + (1.0 - share) * self._probability[low])
+        return self._nodes[key]

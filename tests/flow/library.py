@@ -1,0 +1,222 @@
+"""An application to write flows against, and flows read from their canonical text."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+import msgspec
+
+from harmonia_compiler.contract.component import Component, Engine, Port
+from harmonia_compiler.contract.launch import Reply, Wire
+from harmonia_compiler.contract.program import (
+    Call,
+    Compare,
+    Concat,
+    Constant,
+    GetField,
+    MakeList,
+    MakeRecord,
+    Not,
+    Operation,
+    Parameter,
+    Select,
+)
+from harmonia_compiler.contract.types import (
+    NAMED,
+    Bool,
+    Field,
+    Labels,
+    ListOf,
+    Passage,
+    Record,
+    Text,
+    Type,
+    Value,
+    Vector,
+)
+from harmonia_compiler.flow.graph import Application, Flow, Load, Node, Objective
+from harmonia_compiler.kinds.extents import declared_extent
+from harmonia_compiler.kinds.kind import NOTHING, Extent, Kind, Setting, Work
+
+
+def _fake(name: str, settings: tuple[Setting, ...] = (), *, through: Mapping[str, str] | None = None) -> Kind:
+    """A kind whose work is its inputs' tokens and its result's, and which starts nothing."""
+
+    def work(component: Component, inputs: Mapping[str, Extent], result: Extent) -> Work:
+        return Work(prompt_tokens=sum(each.tokens for each in inputs.values()), output_tokens=result.tokens)
+
+    def result_extent(component: Component, inputs: Mapping[str, Extent] = NOTHING) -> Extent:
+        top_k = component.settings.get("top_k")
+        return declared_extent(component if top_k is None else msgspec.structs.replace(component, size=top_k))
+
+    def encode(engine: Engine, component: Component, inputs: Mapping[str, Value], *, stream: bool) -> Wire:
+        return Wire("/", b"")
+
+    def decode(component: Component, body: bytes, inputs: Mapping[str, Value] = NOTHING) -> Reply:
+        return Reply(json.loads(body))
+
+    return Kind(
+        name=name,
+        doc="",
+        settings=settings,
+        unnamed="",
+        signature=None,
+        transport="http",
+        runs_on=("cpu",),
+        work=work,
+        result_extent=result_extent,
+        launch=None,
+        encode=encode,
+        decode=decode,
+        through=through,
+    )
+
+
+KINDS: dict[str, Kind] = {
+    "store": _fake("store", (Setting("top_k", "integer", "", scope="call"),), through={"query": "embedder"}),
+    "encoder": _fake("encoder"),
+    "model": _fake("model", (Setting("temperature", "number", "", scope="call", default=0),)),
+    "function": _fake("function"),
+}
+
+_QUESTION = Port("question", Text())
+_PASSAGES = Port("passages", ListOf(Passage()))
+
+
+def _component(name: str, kind: str, ports: tuple[Port, ...], result: Type, **more: object) -> Component:
+    return msgspec.structs.replace(Component(name, kind, kind, ports, result), **more)
+
+
+COMPONENTS: dict[str, Component] = {
+    component.name: component
+    for component in (
+        _component("embed", "encoder", (Port("text", Text()),), Vector()),
+        _component(
+            "search",
+            "store",
+            (Port("query", Text()),),
+            ListOf(Passage()),
+            size=8.0,
+            item_size=100.0,
+            settings={"embedder": "embed"},
+        ),
+        _component(
+            "rerank", "encoder", (Port("query", Text()), _PASSAGES), ListOf(Passage()), size=4.0, item_size=100.0
+        ),
+        _component("grade", "model", (_QUESTION, _PASSAGES), Labels(("yes", "no"))),
+        _component("route", "model", (_QUESTION,), Labels(("none", "one", "many"))),
+        _component("sure", "model", (_QUESTION,), Bool()),
+        _component("rewrite", "model", (_QUESTION,), Text(), size=12.0),
+        _component("imagine", "model", (_QUESTION,), Text(), size=80.0, settings={"temperature": 0.7}),
+        _component("web", "function", (Port("query", Text()),), ListOf(Passage()), size=4.0, item_size=150.0),
+        _component("count", "function", (_QUESTION,), Text(), size=1.0, settings={"pure": False}),
+        _component("answer", "model", (_QUESTION, _PASSAGES), Text(), size=180.0),
+        _component("recall", "model", (_QUESTION,), Text()),
+        _component("join", "function", (Port("one", Text()), Port("other", Text())), Text(), size=20.0),
+    )
+}
+
+
+def application(*flows: Flow) -> Application:
+    """These flows over the library's components."""
+    engines = {name: Engine(name, name, {}) for name in KINDS}
+    return Application(engines, COMPONENTS, flows)
+
+
+def read_flow(text: str) -> Flow:
+    """The flow that a canonical text shows; spans are lost."""
+    lines = text.strip().splitlines()
+    header = re.fullmatch(r"pipeline (\w+)\((.*)\) -> (.*)", lines[0])
+    assert header, lines[0]
+    flow = Flow(header[1], tuple(map(_port, _split(header[2]))), _type(header[3]), (), 0)
+    nodes: list[Node] = []
+    for line in map(str.strip, lines[1:]):
+        if goal := re.fullmatch(r"slo p([\d.]+) (\w+) <= (\S+) ms", line):
+            objective = Objective(goal[2], float(goal[1]) / 100, float(goal[3]))
+            flow = replace(flow, objectives=(*flow.objectives, objective))
+        elif load := re.fullmatch(r"load (\S+) rps peak (\S+) rps", line):
+            flow = replace(flow, load=Load(float(load[1]), float(load[2])))
+        elif line.startswith("%"):
+            nodes.append(_node(line, len(nodes)))
+        elif end := re.fullmatch(r"return (stream )?%(\d+)", line):
+            flow = replace(flow, streams=end[1] is not None, result=int(end[2]))
+        else:
+            raise AssertionError(line)
+    return replace(flow, nodes=tuple(nodes))
+
+
+def _node(line: str, position: int) -> Node:
+    written, of = line.rsplit(" : ", 1)
+    matched = re.fullmatch(r"%(\d+) = (.*?)(?: ~ ([\d.e-]+))?", written)
+    assert matched, line
+    assert int(matched[1]) == position, line
+    return Node(_operation(matched[2]), _type(of), share=None if matched[3] is None else float(matched[3]))
+
+
+def _operation(text: str) -> Operation:
+    word, _, rest = text.partition(" ")
+    at = [int(number) for number in re.findall(r"%(\d+)", rest)]
+    match word:
+        case "parameter":
+            return Parameter(rest)
+        case "constant":
+            return Constant(json.loads(rest))
+        case "call":
+            called = re.fullmatch(r"(\w+)\((.*?)\)(?: (\{.*\}))?", rest)
+            assert called, text
+            ports, inputs = _named(called[2])
+            return Call(called[1], ports, inputs, json.loads(called[3] or "{}"))
+        case "select":
+            return Select(*at)
+        case "compare":
+            return Compare(rest.split()[1], *at)  # type: ignore[arg-type]
+        case "not":
+            return Not(*at)
+        case "field":
+            return GetField(at[0], rest.rsplit(".", 1)[1])
+        case "concat":
+            return Concat(*at)
+    if text.startswith("list("):
+        return MakeList(tuple(int(number) for number in re.findall(r"%(\d+)", text)))
+    assert text.startswith("record("), text
+    return MakeRecord(*_named(text[7:-1]))
+
+
+def _named(text: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """`name: %3, other: %4` as names and positions."""
+    pairs = re.findall(r"(\w+): %(\d+)", text)
+    return tuple(name for name, _ in pairs), tuple(int(number) for _, number in pairs)
+
+
+def _port(text: str) -> Port:
+    declared, _, default = text.partition(" = ")
+    declared, _, size = declared.partition(" ~ ")
+    name, _, of = declared.partition(": ")
+    return Port(name, _type(of), float(size) if size else None, json.loads(default) if default else msgspec.UNSET)
+
+
+def _type(text: str) -> Type:
+    text = text.strip()
+    if text in NAMED:
+        return NAMED[text]
+    if text.startswith("["):
+        return ListOf(_type(text[1:-1]) if text != "[]" else None)
+    if text.startswith("("):
+        return Record(
+            tuple(Field(part.partition(": ")[0], _type(part.partition(": ")[2])) for part in _split(text[1:-1]))
+        )
+    assert text.startswith('"'), text
+    return Labels(tuple(json.loads(label) for label in text.split(" | ")))
+
+
+def _split(text: str) -> list[str]:
+    """The parts between the commas that stand in no bracket."""
+    parts, depth = [""], 0
+    for char in text:
+        depth += (char in "([") - (char in ")]")
+        if char == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return [part.strip() for part in parts if part.strip()]
