@@ -1,0 +1,107 @@
+"""Starts the gateway: `python -m harmonia_compiler.runtime.gateway --service FILE --endpoints FILE`.
+
+Exits 1 with one line where the service document cannot be used, a variable is missing or the port is taken.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+import uvloop
+
+from harmonia_compiler.contract.bundle import Service
+from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.runtime.bundle import read_document
+from harmonia_compiler.runtime.gateway.app import build_app
+from harmonia_compiler.runtime.gateway.endpoints import EndpointsFile
+from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
+from harmonia_compiler.runtime.gateway.late import MissingVariables, resolve_late
+from harmonia_compiler.runtime.gateway.logs import log, start_logging
+from harmonia_compiler.runtime.gateway.milvus_transport import MilvusTransport
+from harmonia_compiler.runtime.gateway.service import Gateway
+from harmonia_compiler.runtime.milvus import read_record
+
+#: How long requests may go on after the signal to stop; a little before the server gives up, they are ended by us.
+DRAIN_S = 10
+CUT_S = 9.0
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which on the first signal to stop also tells the gateway."""
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(config)
+        self._gateway = gateway
+        self._loop = loop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop accepting; what runs has until `CUT_S`."""
+        if not self._gateway.stopping:
+            self._gateway.stopping = True
+            log("stopping", signal=signal.Signals(sig).name)
+            self._loop.call_soon_threadsafe(self._loop.call_later, CUT_S, self._gateway.cut)
+        super().handle_exit(sig, frame)
+
+
+async def run(service: Service, endpoints: Path, listening: socket.socket) -> None:
+    """Serve until a signal to stop."""
+    loop = asyncio.get_running_loop()
+    gateway = Gateway(service, kinds(), {"http": HttpTransport(), "milvus": MilvusTransport()}, loop.time)
+    follower = EndpointsFile(endpoints, gateway.set_endpoints)
+    follower.look()
+    config = uvicorn.Config(
+        build_app(gateway, read_record),
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
+    following = asyncio.create_task(follower.follow())
+    host, port = listening.getsockname()[:2]
+    log("listening", host=host, port=port, pipelines=list(service.programs))
+    try:
+        await Server(config, gateway, loop).serve([listening])
+    finally:
+        following.cancel()
+    log("stopped")
+
+
+def main() -> None:
+    """Read the arguments and serve."""
+    parser = argparse.ArgumentParser(prog="harmonia gateway", description="Serves the pipelines of a bundle.")
+    parser.add_argument("--service", type=Path, required=True, help="service.json of the bundle")
+    parser.add_argument("--endpoints", type=Path, required=True, help="where the target writes where replicas listen")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    given = parser.parse_args()
+    try:
+        document = read_document(given.service.parent, given.service.name, Service)
+        service = resolve_late(document, kinds(), os.environ)
+        listening = _listen(given.host, given.port)
+    except Rejected as rejected:
+        sys.exit(f"gateway: {rejected}")
+    except MissingVariables as missing:
+        sys.exit(f"gateway: not set in the environment: {missing}")
+    except OSError as problem:
+        sys.exit(f"gateway: cannot listen on {given.host}:{given.port}: {problem.strerror}")
+    start_logging()
+    uvloop.run(run(service, given.endpoints, listening))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""The routes of the gateway."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from harmonia_compiler.contract.program import Program
+from harmonia_compiler.contract.types import Text, show
+from harmonia_compiler.runtime.gateway import chat, native
+from harmonia_compiler.runtime.gateway.arguments import find_program
+from harmonia_compiler.runtime.gateway.body import read_json_object
+from harmonia_compiler.runtime.gateway.exchange import Understood, serve
+from harmonia_compiler.runtime.gateway.logs import log_bug
+from harmonia_compiler.runtime.gateway.problem import INVALID_REQUEST, Problem, internal
+from harmonia_compiler.runtime.gateway.readiness import Readiness, ReadRecord
+from harmonia_compiler.runtime.gateway.service import Gateway
+
+
+class ChatRoute:
+    """`POST /v1/chat/completions`."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+
+        async def understand(id_: str) -> Understood:
+            document = await read_json_object(scope, receive)
+            return chat.understand(self._gateway.service.programs, document, id_)
+
+        await serve(self._gateway, receive, send, understand)
+
+
+class PipelineRoute:
+    """`POST /v1/pipelines/{name}`."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+
+        async def understand(id_: str) -> Understood:
+            document = await read_json_object(scope, receive)
+            return native.understand(self._gateway.service.programs, scope["path_params"]["name"], document, id_)
+
+        await serve(self._gateway, receive, send, understand)
+
+
+def build_app(gateway: Gateway, read_record: ReadRecord) -> Starlette:
+    """The application; it closes the gateway when it is shut down."""
+    created = int(time.time())
+    readiness = Readiness(gateway, read_record)
+
+    async def models(_: Request) -> Response:
+        listed = [_model(program, created) for program in gateway.service.programs.values()]
+        return _json({"object": "list", "data": listed})
+
+    async def model(request: Request) -> Response:
+        try:
+            program = find_program(gateway.service.programs, request.path_params["name"], "model")
+        except Problem as problem:
+            return _problem(problem)
+        return _json(_model(program, created))
+
+    async def healthz(_: Request) -> Response:
+        return _json({"status": "ok"})
+
+    async def readyz(_: Request) -> Response:
+        missing = [{"reason": "the gateway is being stopped"}] if gateway.stopping else await readiness.missing()
+        status = HTTPStatus.SERVICE_UNAVAILABLE if missing else HTTPStatus.OK
+        return _json({"ready": not missing, "missing": missing}, status)
+
+    async def metrics(_: Request) -> Response:
+        return Response(gateway.metrics.render(), media_type="text/plain; version=0.0.4")
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await gateway.close()
+
+    return Starlette(
+        routes=[
+            Route("/v1/chat/completions", ChatRoute(gateway), methods=["POST"]),
+            Route("/v1/pipelines/{name}", PipelineRoute(gateway), methods=["POST"]),
+            Route("/v1/models", models),
+            Route("/v1/models/{name}", model),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", metrics),
+        ],
+        exception_handlers={HTTPException: _http_error, Exception: _bug},
+        lifespan=lifespan,
+    )
+
+
+def _model(program: Program, created: int) -> dict[str, Any]:
+    """A pipeline as OpenAI lists models, with what it takes and gives beside it."""
+    parameters = [
+        {
+            "name": parameter.name,
+            "type": show(parameter.type),
+            "required": parameter.default is msgspec.UNSET,
+            "text": isinstance(parameter.type, Text),
+        }
+        for parameter in program.parameters
+    ]
+    return {
+        "id": program.pipeline,
+        "object": "model",
+        "created": created,
+        "owned_by": "harmonia",
+        "parameters": parameters,
+        "result": show(program.result_type),
+        "streams": program.streams,
+    }
+
+
+def _json(document: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    return Response(msgspec.json.encode(document), status, media_type="application/json")
+
+
+def _problem(problem: Problem) -> Response:
+    return Response(problem.body(), problem.status, {k.decode(): v.decode() for k, v in problem.headers()})
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    """A wrong path or method, in the shape of every other error."""
+    assert isinstance(error, HTTPException)
+    code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+    problem = _problem(Problem(error.status_code, INVALID_REQUEST, code, error.detail))
+    problem.headers.update(error.headers or {})
+    return problem
+
+
+async def _bug(_: Request, bug: Exception) -> Response:
+    log_bug("route_bug", bug)
+    return _problem(internal())

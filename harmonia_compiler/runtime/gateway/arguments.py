@@ -1,0 +1,158 @@
+"""Turns what a request brings into the arguments of a Program and the settings of its returned call."""
+
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import msgspec
+
+from harmonia_compiler.contract.program import Program, ProgramParameter
+from harmonia_compiler.contract.types import ListOf, Message, Text, Value, mismatch, show
+from harmonia_compiler.kinds.kind import Kind, value_of
+from harmonia_compiler.runtime.gateway.problem import INVALID_REQUEST, Problem, invalid
+
+T = TypeVar("T")
+
+MAX_STOPS = 4
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How the returned call samples, as far as the pipeline leaves it open; None where the request does not say."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """What was said, by the names of the language's settings."""
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop
+        tokens = self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+        said = {"temperature": self.temperature, "top_p": self.top_p, "seed": self.seed, "stop": stop}
+        return {name: value for name, value in {**said, "max_tokens": tokens}.items() if value is not None}
+
+
+def read_options(body: Mapping[str, Any]) -> Options:
+    """The options in a body; raises Problem (400) where one has a wrong type or lies out of its range."""
+    options = convert(body, Options)
+    ranges: tuple[tuple[str, int, int], ...] = (
+        ("temperature", 0, 2),
+        ("top_p", 0, 1),
+        ("seed", -(2**63), 2**63 - 1),
+        ("max_tokens", 1, 2**31),
+        ("max_completion_tokens", 1, 2**31),
+    )
+    for name, lowest, highest in ranges:
+        value = getattr(options, name)
+        if value is not None and not lowest <= value <= highest:
+            raise invalid(f"`{name}` is not between {lowest} and {highest}", name)
+    stops = [options.stop] if isinstance(options.stop, str) else options.stop or []
+    if len(stops) > MAX_STOPS or "" in stops:
+        raise invalid(f"`stop` takes up to {MAX_STOPS} texts, none of them empty", "stop")
+    return options
+
+
+def convert(document: Mapping[str, Any], wanted: type[T]) -> T:
+    """The document as a struct, fields that it does not have left out; raises Problem (400) that names the field."""
+    try:
+        return msgspec.convert(document, wanted)
+    except msgspec.ValidationError as problem:
+        text = str(problem)
+        place = re.search(r" - at `\$\.?(.*)`$", text)
+        missing = re.search(r"missing required field `(.*?)`", text)
+        param = missing.group(1) if missing else place.group(1) if place else None
+        raise invalid(text.split(" - at ", maxsplit=1)[0] + (f" in `{param}`" if place else ""), param) from None
+
+
+def merge_settings(fixed: Mapping[str, Any], options: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
+    """The settings of the returned call: what its component fixes stays, and `max_tokens` can only get lower.
+
+    Options that the kind does not have are left out.
+    """
+    wished = {name: value for name, value in options.items() if kind.setting(name) is not None}
+    merged = {**wished, **{name: value for name, value in fixed.items() if value is not None}}
+    if "max_tokens" in wished:
+        limit = value_of("max_tokens", fixed, kind.settings)
+        merged["max_tokens"] = wished["max_tokens"] if limit is None else min(wished["max_tokens"], limit)
+    return merged
+
+
+def find_program(programs: Mapping[str, Program], name: str, param: str | None) -> Program:
+    """The pipeline of that name; raises Problem (404) with those that sound like it."""
+    program = programs.get(name)
+    if program is not None:
+        return program
+    near = get_close_matches(name, programs, n=3)
+    offered = " or ".join(f"`{other}`" for other in near) if near else ", ".join(f"`{other}`" for other in programs)
+    shown = name if len(name) <= 64 else name[:61] + "..."
+    raise Problem(
+        HTTPStatus.NOT_FOUND,
+        INVALID_REQUEST,
+        "model_not_found",
+        f"there is no pipeline `{shown}`; {'did you mean' if near else 'there are'} {offered}",
+        param=param,
+    )
+
+
+def check_arguments(program: Program, given: Mapping[str, Value]) -> dict[str, Value]:
+    """Every parameter with its value, defaults filled in.
+
+    Raises Problem (400) for one that is missing, unknown or of another type.
+    """
+    names = [parameter.name for parameter in program.parameters]
+    for name in given:
+        if name not in names:
+            near = get_close_matches(name, names, n=1)
+            hint = f"; did you mean `{near[0]}`" if near else ""
+            raise invalid(f"`{program.pipeline}` has no parameter `{name[:64]}`{hint}", name[:64], "unknown_parameter")
+    return {parameter.name: _argument(parameter, given) for parameter in program.parameters}
+
+
+def _argument(parameter: ProgramParameter, given: Mapping[str, Value]) -> Value:
+    if parameter.name not in given:
+        if parameter.default is msgspec.UNSET:
+            raise invalid(f"`{parameter.name}` is missing", parameter.name, "missing_parameter")
+        return parameter.default
+    value = given[parameter.name]
+    try:
+        why = mismatch(value, parameter.type)
+    except OverflowError:
+        why = "a number is too large"
+    if why is not None:
+        raise invalid(f"`{parameter.name}` takes {show(parameter.type)}: {why}", parameter.name)
+    return value
+
+
+def chat_arguments(
+    program: Program, message: str, earlier: Sequence[Value], named: Mapping[str, Value]
+) -> dict[str, Value]:
+    """The arguments of a conversation.
+
+    Parameters whose names are in `named` come from there. The message fills the one text parameter
+    without default that is left, the earlier turns a `[message]` parameter. Raises Problem (400)
+    where more than one text is left to fill.
+    """
+    known = {parameter.name for parameter in program.parameters}
+    given = {name: value for name, value in named.items() if name in known}
+    open_texts = [
+        parameter.name
+        for parameter in program.parameters
+        if isinstance(parameter.type, Text) and parameter.default is msgspec.UNSET and parameter.name not in given
+    ]
+    if len(open_texts) > 1:
+        raise invalid(
+            f"`{program.pipeline}` takes several texts; give all but one of them by name in the body: "
+            + ", ".join(f"`{name}`" for name in open_texts),
+            open_texts[-1],
+            "missing_parameter",
+        )
+    given.update(dict.fromkeys(open_texts, message))
+    for parameter in program.parameters:
+        if parameter.type == ListOf(Message()) and parameter.name not in given:
+            given[parameter.name] = list(earlier)
+            break
+    return check_arguments(program, given)

@@ -1,0 +1,219 @@
+"""Makes one call of a component: waits for a replica, sends, reads the answer, and says what went wrong where it did.
+
+A pure call whose replica could not be reached is sent once more, to another replica where there is
+one; never after the first piece of a streamed answer.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from harmonia_compiler.contract.bundle import Endpoint
+from harmonia_compiler.contract.component import Component, Engine
+from harmonia_compiler.contract.launch import Reply, Usage, Wire
+from harmonia_compiler.kinds.kind import Kind, MalformedReply
+from harmonia_compiler.policy.stepper import Send
+from harmonia_compiler.runtime.gateway.arguments import merge_settings
+from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, EngineQueue, NoReplica, QueueFull
+from harmonia_compiler.runtime.gateway.metrics import Metrics
+from harmonia_compiler.runtime.gateway.problem import (
+    INVALID_REQUEST,
+    OVERLOADED,
+    TIMEOUT,
+    UNAVAILABLE,
+    UPSTREAM,
+    Problem,
+)
+from harmonia_compiler.runtime.gateway.transport import Broken, Refused, Transport, Unreachable
+
+#: How long a call may take where its component says nothing, in milliseconds.
+DEFAULT_TIMEOUT_MS = 600_000.0
+#: Statuses with which an engine says that the call itself is at fault, and that it has no room.
+_AT_FAULT = frozenset({400, 413, 422})
+_BUSY = frozenset({429, 503})
+
+Emit = Callable[[str], Awaitable[None]]
+
+
+class Stage(msgspec.Struct, omit_defaults=True):
+    """What one call of a request took, in milliseconds; `start_ms` counts from the request's own start."""
+
+    component: str
+    start_ms: float
+    replica: str | None = None
+    queue_ms: float | None = None
+    service_ms: float | None = None
+    ttft_ms: float | None = None
+    total_ms: float | None = None
+    sends: int = 0
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What every request's calls share. `clock` is monotonic and in seconds."""
+
+    engines: Mapping[str, Engine]
+    kinds: Mapping[str, Kind]
+    dispatcher: Dispatcher
+    transports: Mapping[str, Transport]
+    metrics: Metrics
+    clock: Callable[[], float]
+
+    async def call(
+        self, component: Component, send: Send, options: Mapping[str, Any], stage: Stage, emit: Emit | None
+    ) -> Reply:
+        """The call's answer; `stage` is filled in on the way. Raises Problem.
+
+        `options` are the request's wishes for the sampling of this call. `emit` is handed the
+        answer's text as it comes, where the kind can stream.
+        """
+        kind = self.kinds[component.kind]
+        settings = merge_settings(send.settings, options, kind) if options else dict(send.settings)
+        dressed = msgspec.structs.replace(component, settings=settings)
+        emit = emit if kind.decode_piece is not None else None
+        wire = kind.encode(self.engines[component.engine], dressed, send.inputs, stream=emit is not None)
+        attempt = _Attempt(self, kind, dressed, send.inputs, wire, stage, emit)
+        began = self.clock()
+        try:
+            reply = await attempt.with_one_retry()
+        finally:
+            stage.total_ms = (self.clock() - began) * 1000
+        stage.usage = reply.usage
+        return reply
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One call on its way, over as many replicas as it takes."""
+
+    caller: Caller
+    kind: Kind
+    component: Component
+    inputs: Mapping[str, Any]
+    wire: Wire
+    stage: Stage
+    emit: Emit | None
+
+    async def with_one_retry(self) -> Reply:
+        queue = self.caller.dispatcher.queues[self.component.engine]
+        may_retry = self.component.settings.get("pure", True) is not False
+        avoid: tuple[str, ...] = ()
+        while True:
+            endpoint = await self._replica(queue, avoid)
+            try:
+                return await self._on(queue, endpoint)
+            except Unreachable as problem:
+                queue.unreachable(endpoint)
+                if avoid or not may_retry:
+                    raise self._problem(
+                        HTTPStatus.SERVICE_UNAVAILABLE,
+                        UNAVAILABLE,
+                        "replica_unreachable",
+                        str(problem),
+                        retry_after_s=1,
+                    ) from problem
+                avoid = (endpoint.replica,)
+                self.caller.metrics.retries.labels(self.component.name).inc()
+
+    async def _replica(self, queue: EngineQueue, avoid: tuple[str, ...]) -> Endpoint:
+        began = self.caller.clock()
+        try:
+            endpoint = await queue.acquire(avoid)
+        except NoReplica as problem:
+            raise self._problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                UNAVAILABLE,
+                "no_replica",
+                f"no replica of its engine `{self.component.engine}` is running",
+                retry_after_s=2,
+            ) from problem
+        except QueueFull as problem:
+            raise self._problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                OVERLOADED,
+                "queue_full",
+                f"{problem.waiting} calls wait for its engine `{self.component.engine}` already",
+                retry_after_s=problem.retry_after_s,
+                shed=True,
+            ) from problem
+        waited = self.caller.clock() - began
+        self.stage.queue_ms = (self.stage.queue_ms or 0.0) + waited * 1000
+        self.caller.metrics.queueing.labels(self.component.name).observe(waited)
+        return endpoint
+
+    async def _on(self, queue: EngineQueue, endpoint: Endpoint) -> Reply:
+        """Send to this replica and read its answer, within the call's time."""
+        self.stage.replica = endpoint.replica
+        self.stage.sends += 1
+        timeout_ms = self.component.settings.get("timeout") or DEFAULT_TIMEOUT_MS
+        began = self.caller.clock()
+        served = None
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                reply = await self._exchange(endpoint, began)
+            served = self.caller.clock() - began
+            self.caller.metrics.service.labels(self.component.name).observe(served)
+        except TimeoutError as problem:
+            raise self._problem(
+                HTTPStatus.GATEWAY_TIMEOUT, TIMEOUT, "component_timeout", f"no answer within {timeout_ms:g} ms"
+            ) from problem
+        except Refused as problem:
+            raise self._refused(problem) from problem
+        except Broken as problem:
+            raise self._problem(HTTPStatus.BAD_GATEWAY, UPSTREAM, "answer_broken", str(problem)) from problem
+        except MalformedReply as problem:
+            raise self._problem(HTTPStatus.BAD_GATEWAY, UPSTREAM, "malformed_answer", str(problem)) from problem
+        else:
+            return reply
+        finally:
+            self.stage.service_ms = (self.caller.clock() - began) * 1000
+            queue.release(endpoint, served)
+
+    async def _exchange(self, endpoint: Endpoint, began: float) -> Reply:
+        transport = self.caller.transports[self.kind.transport]
+        if self.emit is None or self.kind.decode_piece is None:
+            return self.kind.decode(self.component, await transport.send(endpoint, self.wire), self.inputs)
+        texts: list[str] = []
+        usage, finish = Usage(), None
+        async for event in transport.stream(endpoint, self.wire):
+            piece = self.kind.decode_piece(event)
+            if piece is None:
+                continue
+            usage = piece.usage or usage
+            finish = piece.finish or finish
+            if piece.text:
+                if self.stage.ttft_ms is None:
+                    self.stage.ttft_ms = (self.caller.clock() - began) * 1000
+                texts.append(piece.text)
+                await self.emit(piece.text)
+        if finish is None:
+            raise Broken("the stream ended before the answer did")
+        return Reply("".join(texts), usage, finish)
+
+    def _refused(self, problem: Refused) -> Problem:
+        said = f"its engine answered {problem.status}: {problem.message}"
+        if problem.status in _AT_FAULT:
+            return self._problem(HTTPStatus.BAD_REQUEST, INVALID_REQUEST, "component_refused", said)
+        if problem.status in _BUSY:
+            return self._problem(HTTPStatus.SERVICE_UNAVAILABLE, OVERLOADED, "component_busy", said, retry_after_s=1)
+        return self._problem(HTTPStatus.BAD_GATEWAY, UPSTREAM, "component_error", said)
+
+    def _problem(
+        self,
+        status: HTTPStatus,
+        type_: str,
+        code: str,
+        reason: str,
+        *,
+        retry_after_s: int | None = None,
+        shed: bool = False,
+    ) -> Problem:
+        name = self.component.name
+        return Problem(
+            status, type_, code, f"`{name}`: {reason}", component=name, retry_after_s=retry_after_s, shed=shed
+        )

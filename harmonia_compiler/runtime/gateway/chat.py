@@ -1,0 +1,153 @@
+"""OpenAI's chat route as documents: a pipeline is a model, the last user message is the question."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from harmonia_compiler.contract.program import Program
+from harmonia_compiler.contract.types import Value
+from harmonia_compiler.runtime.gateway.arguments import (
+    chat_arguments,
+    convert,
+    find_program,
+    read_options,
+)
+from harmonia_compiler.runtime.gateway.driver import Served
+from harmonia_compiler.runtime.gateway.exchange import Understood
+from harmonia_compiler.runtime.gateway.problem import Problem, invalid
+from harmonia_compiler.runtime.gateway.returned import message_of
+from harmonia_compiler.runtime.gateway.sse import DONE, event
+
+#: Fields of the body that mean what OpenAI says; every other may be a parameter of the pipeline.
+RESERVED = frozenset(
+    {
+        "model",
+        "messages",
+        "stream",
+        "stream_options",
+        "temperature",
+        "top_p",
+        "seed",
+        "stop",
+        "max_tokens",
+        "max_completion_tokens",
+        "n",
+    }
+)
+_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+
+
+class _Part(msgspec.Struct):
+    type: str
+    text: str | None = None
+
+
+class _Message(msgspec.Struct):
+    role: str
+    content: str | list[_Part] | None = None
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class _Body(msgspec.Struct):
+    model: str
+    messages: list[_Message]
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    n: int | None = None
+
+
+def understand(programs: Mapping[str, Program], document: Mapping[str, Any], id_: str) -> Understood:
+    """What a chat body asks for; raises Problem (400, 404)."""
+    body = convert(document, _Body)
+    program = find_program(programs, body.model, "model")
+    if body.n not in (None, 1):
+        raise invalid("`n` is not 1: a pipeline gives one answer", "n")
+    message, earlier = _conversation(body.messages)
+    named = {name: value for name, value in document.items() if name not in RESERVED}
+    arguments = chat_arguments(program, message, earlier, named)
+    options = read_options(document).settings()
+    include_usage = bool(body.stream_options and body.stream_options.include_usage)
+    shape = ChatShape(f"chatcmpl-{id_}", int(time.time()), program, include_usage=include_usage)
+    return Understood(program, arguments, options, bool(body.stream), shape)
+
+
+def _conversation(messages: Sequence[_Message]) -> tuple[str, list[Value]]:
+    """The last user message and the turns before it."""
+    for at, message in enumerate(messages):
+        if message.role not in _ROLES:
+            raise invalid(f"`{message.role[:32]}` is no role of a message", f"messages[{at}].role")
+    asked = max((at for at, message in enumerate(messages) if message.role == "user"), default=None)
+    if asked is None:
+        raise invalid("`messages` holds no message of the user", "messages")
+    turns = [{"role": message.role, "text": _text(message, at)} for at, message in enumerate(messages[: asked + 1])]
+    return turns[-1]["text"], list(turns[:-1])
+
+
+def _text(message: _Message, at: int) -> str:
+    """A message's text; the parts of a message in several, one after the other."""
+    if message.content is None:
+        return ""
+    if isinstance(message.content, str):
+        return message.content
+    for number, part in enumerate(message.content):
+        if part.type != "text" or part.text is None:
+            raise invalid("only parts of type `text` can be read", f"messages[{at}].content[{number}]")
+    return "".join(part.text or "" for part in message.content)
+
+
+class ChatShape:
+    """How an answer looks on the chat route."""
+
+    def __init__(self, id_: str, created: int, program: Program, *, include_usage: bool) -> None:
+        self._head = {"id": id_, "created": created, "model": program.pipeline}
+        self._result_type = program.result_type
+        self._include_usage = include_usage
+
+    def whole(self, served: Served) -> bytes:
+        """A chat completion."""
+        message = {"role": "assistant", "content": message_of(served.value, self._result_type)}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": served.finish}
+        return msgspec.json.encode(
+            {**self._head, "object": "chat.completion", "choices": [choice], "usage": _usage(served)}
+        )
+
+    def opening(self) -> bytes:
+        """The first chunk, which says who speaks."""
+        return self._chunk({"role": "assistant", "content": ""}, None)
+
+    def piece(self, text: str) -> bytes:
+        """A chunk of text."""
+        return self._chunk({"content": text}, None)
+
+    def closing(self, served: Served, *, streamed: bool) -> bytes:
+        """The text, where none was streamed; why it ended; the usage, where it was asked for; and the end."""
+        text = "" if streamed else message_of(served.value, self._result_type)
+        parts = [self.piece(text)] if text else []
+        parts.append(self._chunk({}, served.finish))
+        if self._include_usage:
+            head = {**self._head, "object": "chat.completion.chunk", "choices": []}
+            parts.append(event({**head, "usage": _usage(served)}))
+        return b"".join(parts) + DONE
+
+    def broken(self, problem: Problem) -> bytes:
+        """The event that tells of a stream that broke off; clients raise it as an error."""
+        return event(problem.document())
+
+    def _chunk(self, delta: dict[str, str], finish: str | None) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        chunk = {**self._head, "object": "chat.completion.chunk", "choices": [choice]}
+        return event({**chunk, "usage": None} if self._include_usage else chunk)
+
+
+def _usage(served: Served) -> dict[str, int]:
+    usage = served.usage
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+    }

@@ -1,0 +1,173 @@
+"""Executes one request's Program: the stepper decides, this makes the calls and keeps the time.
+
+Each call is a task; what it gives comes back as an event in one queue, so that the stepper sees
+one thing after another. Whatever ends the request (an answer, a failure, the deadline, a client
+that left, the gateway's end) cancels every call that still runs, which closes its connection.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from harmonia_compiler.contract.launch import Usage
+from harmonia_compiler.contract.program import Program
+from harmonia_compiler.contract.types import Value
+from harmonia_compiler.policy.stepper import (
+    Answer,
+    Cancel,
+    Fail,
+    Failed,
+    Finished,
+    Send,
+    Started,
+    State,
+    advance,
+)
+from harmonia_compiler.runtime.gateway.caller import Caller, Emit, Stage
+from harmonia_compiler.runtime.gateway.logs import log_bug
+from harmonia_compiler.runtime.gateway.problem import TIMEOUT, Problem, internal
+from harmonia_compiler.runtime.gateway.returned import passages_used, returned_calls
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A request that was answered: the value, what it stands on, and what it took. Times in milliseconds."""
+
+    value: Value
+    passages: list[dict[str, Any]]
+    stages: list[Stage]
+    usage: Usage
+    finish: str
+    total_ms: float
+    ttft_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The request ends for a reason that no call gave."""
+
+    reason: Exception
+
+
+@dataclass(slots=True, eq=False)
+class Execution:
+    """One request on its way through a Program. `emit`, where given, is handed the answer's text as it comes."""
+
+    caller: Caller
+    program: Program
+    arguments: Mapping[str, Value]
+    options: Mapping[str, Any]
+    emit: Emit | None = None
+    _state: State = field(default_factory=State)
+    _events: asyncio.Queue[Finished | Failed | Interrupted] = field(default_factory=asyncio.Queue)
+    _tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    _stages: list[Stage] = field(default_factory=list)
+    _problems: dict[int, Problem] = field(default_factory=dict)
+    _finish: str = "stop"
+    _first_at: float | None = None
+
+    def interrupt(self, reason: Exception) -> None:
+        """End the request with this exception, unless it has ended."""
+        self._events.put_nowait(Interrupted(reason))
+
+    async def run(self) -> Served:
+        """The answer. Raises Problem where there is none, or what `interrupt` was given."""
+        started = self.caller.clock()
+        deadline = None
+        if self.program.deadline_ms is not None:
+            loop = asyncio.get_running_loop()
+            deadline = loop.call_later(self.program.deadline_ms / 1000, self._expire, self.program.deadline_ms)
+        try:
+            value = await self._drive(started)
+        finally:
+            if deadline is not None:
+                deadline.cancel()
+            await self._stop_calls()
+        return Served(
+            value=value,
+            passages=passages_used(self.program, self._state.values, value),
+            stages=self._stages,
+            usage=self._generated(),
+            finish=self._finish,
+            total_ms=(self.caller.clock() - started) * 1000,
+            ttft_ms=None if self._first_at is None else (self._first_at - started) * 1000,
+        )
+
+    async def _drive(self, started: float) -> Value:
+        returned = returned_calls(self.program)
+        event: Started | Finished | Failed = Started(self.arguments)
+        while True:
+            for command in advance(self.program, self._state, event):
+                match command:
+                    case Send():
+                        call = self._call(command, started, returned=command.position in returned)
+                        self._tasks[command.position] = asyncio.create_task(call)
+                    case Cancel(position):
+                        self._tasks[position].cancel()
+                    case Answer(value):
+                        return value
+                    case Fail() if isinstance(event, Failed):
+                        raise self._problems[event.position]
+                    case Fail(component, reason):
+                        raise AssertionError(f"`{component}` failed without a call: {reason}")
+            happened = await self._events.get()
+            if isinstance(happened, Interrupted):
+                raise happened.reason
+            event = happened
+
+    async def _call(self, send: Send, started: float, *, returned: bool) -> None:
+        """One call as a task: whatever comes of it becomes an event."""
+        component = self.program.components[send.component]
+        stage = Stage(component.name, (self.caller.clock() - started) * 1000)
+        self._stages.append(stage)
+        emit = self._forward if send.streams and self.emit is not None else None
+        try:
+            reply = await self.caller.call(component, send, self.options if returned else {}, stage, emit)
+        except Problem as problem:
+            self._fail(send, problem)
+        except Exception as bug:  # noqa: BLE001 - a request that waits for this call must end
+            log_bug("call_bug", bug, component=component.name)
+            self._fail(send, internal(component.name))
+        else:
+            if returned:
+                self._finish = reply.finish
+            self._events.put_nowait(Finished(send.position, reply.value))
+
+    def _fail(self, send: Send, problem: Problem) -> None:
+        self._problems[send.position] = problem
+        self._events.put_nowait(Failed(send.position, problem.message))
+
+    async def _forward(self, text: str) -> None:
+        assert self.emit is not None
+        if self._first_at is None:
+            self._first_at = self.caller.clock()
+        await self.emit(text)
+
+    def _expire(self, deadline_ms: float) -> None:
+        running = sorted({stage.component for stage in self._stages if stage.total_ms is None})
+        where = " and ".join(f"`{name}`" for name in running)
+        self.interrupt(
+            Problem(
+                HTTPStatus.GATEWAY_TIMEOUT,
+                TIMEOUT,
+                "deadline_exceeded",
+                f"the request's {deadline_ms:g} ms passed while {where or 'it'} ran",
+                component=running[0] if running else None,
+            )
+        )
+
+    async def _stop_calls(self) -> None:
+        """Cancel what still runs and wait until it has let go of its replica."""
+        running = [task for task in self._tasks.values() if not task.done()]
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.gather(*running, return_exceptions=True)
+
+    def _generated(self) -> Usage:
+        """The tokens of all calls of language models together."""
+        kinds, components = self.caller.kinds, self.program.components
+        usages = [stage.usage for stage in self._stages if kinds[components[stage.component].kind].has_prompt]
+        return Usage(sum(usage.prompt_tokens for usage in usages), sum(usage.completion_tokens for usage in usages))

@@ -1,0 +1,198 @@
+"""One request from body to last byte: it is admitted, executed, answered, and counted exactly once.
+
+The status is sent with the first text or at the end, so that what fails before any text is a plain
+error with its own status. Once text has left, a failure is an error event, and no `[DONE]` follows.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from starlette.types import Receive, Send
+
+from harmonia_compiler.contract.program import Program
+from harmonia_compiler.contract.types import Value
+from harmonia_compiler.runtime.gateway.body import ClientGone
+from harmonia_compiler.runtime.gateway.driver import Execution, Served
+from harmonia_compiler.runtime.gateway.logs import log, log_bug
+from harmonia_compiler.runtime.gateway.metrics import Ticket
+from harmonia_compiler.runtime.gateway.problem import Problem, internal
+from harmonia_compiler.runtime.gateway.service import Gateway
+
+#: For how long a client may leave what was sent to it unread before it counts as gone, in seconds.
+STALL_S = 30.0
+
+
+class Shape(Protocol):
+    """How answers look on a route: whole, or as server-sent events."""
+
+    def whole(self, served: Served) -> bytes:
+        """The body of a plain answer."""
+        ...
+
+    def opening(self) -> bytes:
+        """What precedes the first text of a stream."""
+        ...
+
+    def piece(self, text: str) -> bytes:
+        """The event of a piece of text."""
+        ...
+
+    def closing(self, served: Served, *, streamed: bool) -> bytes:
+        """The end of a stream, `[DONE]` included; `streamed` says whether the text has left already."""
+        ...
+
+    def broken(self, problem: Problem) -> bytes:
+        """The event that ends a stream that failed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """A request whose body made sense: what is to be executed, and how its answer looks."""
+
+    program: Program
+    arguments: Mapping[str, Value]
+    options: Mapping[str, Any]
+    stream: bool
+    shape: Shape
+
+
+class Reply:
+    """The response of one request, over ASGI's `send`; never waits on a client that reads nothing."""
+
+    def __init__(self, send: Send, id_: str) -> None:
+        self._send = send
+        self._id = id_.encode()
+        self.started = False
+
+    async def document(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """A whole response."""
+        await self._start(status, [*headers, (b"content-length", str(len(body)).encode())])
+        await self._body(body, more=False)
+
+    async def problem(self, problem: Problem) -> None:
+        """A whole response that says why there is no answer."""
+        await self.document(problem.status, problem.headers(), problem.body())
+
+    async def events(self, body: bytes) -> None:
+        """Some events of a stream; the first ones bring the status."""
+        if not self.started:
+            await self._start(
+                HTTPStatus.OK,
+                [
+                    (b"content-type", b"text/event-stream; charset=utf-8"),
+                    (b"cache-control", b"no-cache"),
+                    (b"x-accel-buffering", b"no"),
+                ],
+            )
+        await self._body(body, more=True)
+
+    async def end(self) -> None:
+        """The end of a stream."""
+        await self._body(b"", more=False)
+
+    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.started = True
+        headers = [*headers, (b"x-request-id", self._id)]
+        await self._sent({"type": "http.response.start", "status": int(status), "headers": headers})
+
+    async def _body(self, body: bytes, *, more: bool) -> None:
+        await self._sent({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def _sent(self, message: dict[str, Any]) -> None:
+        try:
+            async with asyncio.timeout(STALL_S):
+                await self._send(message)
+        except (TimeoutError, OSError):
+            raise ClientGone from None
+
+
+async def serve(
+    gateway: Gateway,
+    receive: Receive,
+    send: Send,
+    understand: Callable[[str], Awaitable[Understood]],
+) -> None:
+    """Answer one request of a route; `understand` reads it, given the id that it shall have."""
+    id_ = gateway.new_id()
+    reply = Reply(send, id_)
+    try:
+        asked = await understand(id_)
+    except ClientGone:
+        return
+    except Problem as problem:
+        await reply.problem(problem)
+        return
+    ticket = gateway.metrics.admit(asked.program.pipeline)
+    try:
+        await _execute(gateway, receive, reply, asked, ticket)
+    except ClientGone:
+        ticket.end("cancelled")
+    except Problem as problem:
+        ticket.end("shed" if problem.shed else "failed")
+        log(
+            "request_failed",
+            id=id_,
+            pipeline=asked.program.pipeline,
+            status=problem.status,
+            code=problem.code,
+            component=problem.component,
+        )
+        await _tell(reply, asked.shape, problem)
+    except Exception as bug:  # noqa: BLE001 - a bug of ours ends this request, and no other
+        ticket.end("failed")
+        log_bug("request_bug", bug, id=id_, pipeline=asked.program.pipeline)
+        await _tell(reply, asked.shape, internal())
+    finally:
+        # Reached without an end only when the gateway itself is being stopped.
+        ticket.end("failed")
+
+
+async def _execute(gateway: Gateway, receive: Receive, reply: Reply, asked: Understood, ticket: Ticket) -> None:
+    shape = asked.shape
+    began = gateway.clock()
+
+    async def emit(text: str) -> None:
+        opening = b"" if reply.started else shape.opening()
+        if not reply.started:
+            gateway.metrics.first_token.labels(asked.program.pipeline).observe(gateway.clock() - began)
+        await reply.events(opening + shape.piece(text))
+
+    execution = Execution(gateway.caller, asked.program, asked.arguments, asked.options, emit if asked.stream else None)
+    watch = asyncio.create_task(_watch(receive, execution))
+    try:
+        with gateway.running(execution):
+            served = await execution.run()
+        # The client may have left with the last piece; it counts as answered if it is still there.
+        if asked.stream:
+            streamed = reply.started
+            await reply.events((b"" if streamed else shape.opening()) + shape.closing(served, streamed=streamed))
+            await reply.end()
+        else:
+            await reply.document(HTTPStatus.OK, [(b"content-type", b"application/json")], shape.whole(served))
+    finally:
+        watch.cancel()
+    gateway.metrics.latency.labels(asked.program.pipeline).observe(gateway.clock() - began)
+    ticket.end("completed")
+
+
+async def _watch(receive: Receive, execution: Execution) -> None:
+    """End the execution when the client leaves."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    execution.interrupt(ClientGone())
+
+
+async def _tell(reply: Reply, shape: Shape, problem: Problem) -> None:
+    """Say what went wrong: a plain error, or, where text has left already, an event that ends the stream."""
+    try:
+        if reply.started:
+            await reply.events(shape.broken(problem))
+            await reply.end()
+        else:
+            await reply.problem(problem)
+    except ClientGone:
+        pass

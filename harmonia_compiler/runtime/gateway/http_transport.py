@@ -1,0 +1,151 @@
+"""Calls replicas over HTTP with connections that are kept alive."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import msgspec
+
+from harmonia_compiler.contract.bundle import Endpoint
+from harmonia_compiler.contract.launch import Wire
+from harmonia_compiler.runtime.gateway.transport import Broken, Refused, Unreachable
+
+#: The largest answer, and the largest single event of a stream, that is read, in bytes.
+ANSWER_LIMIT = 2**26
+EVENT_LIMIT = 2**20
+#: How much of an engine's own error message is passed on, in characters.
+MESSAGE_LIMIT = 300
+CONNECT_TIMEOUT_S = 3.0
+PROBE_TIMEOUT_S = 2.0
+#: How long an idle connection is kept; shorter than uvicorn's own 5 s, so that we never write into one it just closed.
+KEEP_ALIVE_S = 4.0
+
+
+class HttpTransport:
+    """Every replica that speaks HTTP. A wire whose path is a whole URL goes there instead of to the endpoint."""
+
+    def __init__(self) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+        )
+
+    async def send(self, endpoint: Endpoint, wire: Wire) -> bytes:
+        """The body of a 2xx answer."""
+        async with self._exchange(endpoint, wire) as response:
+            return await _read_whole(response)
+
+    async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncIterator[bytes]:
+        """The data of each server-sent event."""
+        async with self._exchange(endpoint, wire) as response:
+            events = EventParser()
+            try:
+                async for chunk in response.content.iter_any():
+                    for event in events.feed(chunk):
+                        yield event
+            except (aiohttp.ClientError, ConnectionError) as problem:
+                raise Broken(f"the stream broke off: {_phrase(problem)}") from problem
+
+    async def answers(self, endpoint: Endpoint) -> str | None:
+        """None where `/health` answers 200."""
+        try:
+            timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
+            async with self._session.get(_url(endpoint, "/health"), timeout=timeout) as response:
+                return None if response.status == 200 else f"/health answers {response.status}"
+        except TimeoutError:
+            return f"/health does not answer within {PROBE_TIMEOUT_S:g} s"
+        except (aiohttp.ClientError, ConnectionError) as problem:
+            return _phrase(problem)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+    @asynccontextmanager
+    async def _exchange(self, endpoint: Endpoint, wire: Wire) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send the wire and give the response once its status is known to be 2xx; closed unless read to its end."""
+        try:
+            response = await self._session.request(
+                wire.method,
+                _url(endpoint, wire.path),
+                data=wire.body,
+                headers=wire.headers,
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientError, ConnectionError, TimeoutError) as problem:
+            raise Unreachable(_phrase(problem)) from problem
+        try:
+            if response.status // 100 != 2:
+                raise Refused(response.status, await _error_message(response))
+            yield response
+        finally:
+            response.close() if not response.content.is_eof() else response.release()
+
+
+async def _read_whole(response: aiohttp.ClientResponse) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            if size > ANSWER_LIMIT:
+                raise Broken(f"the answer is larger than {ANSWER_LIMIT} bytes")
+            parts.append(chunk)
+    except (aiohttp.ClientError, ConnectionError) as problem:
+        raise Broken(f"the answer broke off: {_phrase(problem)}") from problem
+    return b"".join(parts)
+
+
+async def _error_message(response: aiohttp.ClientResponse) -> str:
+    """What the engine says about its error, in the shape of OpenAI, FastAPI or plain text."""
+    try:
+        document = msgspec.json.decode(await _read_whole(response))
+    except (Broken, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return response.reason or "no reason given"
+    found = document
+    for key in ("error", "message"):
+        if isinstance(found, dict):
+            found = found.get(key, found.get("detail", ""))
+    return (found if isinstance(found, str) and found else response.reason or "no reason given")[:MESSAGE_LIMIT]
+
+
+def _url(endpoint: Endpoint, path: str) -> str:
+    if path.startswith(("http://", "https://")):
+        return path
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    return f"http://{host}:{endpoint.port}{path}"
+
+
+def _phrase(problem: Exception) -> str:
+    """A connection's failure in a few words, without addresses of sockets."""
+    match problem:
+        case TimeoutError():
+            return f"no connection within {CONNECT_TIMEOUT_S:g} s"
+        case aiohttp.ClientConnectorError():
+            return problem.os_error.strerror or "connection refused"
+        case aiohttp.ServerDisconnectedError() | ConnectionResetError():
+            return "the connection was closed"
+        case _:
+            return type(problem).__name__
+
+
+class EventParser:
+    """Cuts a byte stream into server-sent events; keeps what is not yet complete."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The data of the events that this chunk completes; comments and other fields are dropped."""
+        pending = (self._rest + chunk).replace(b"\r\n", b"\n")
+        *events, self._rest = pending.split(b"\n\n")
+        if len(self._rest) > EVENT_LIMIT:
+            raise Broken(f"an event is larger than {EVENT_LIMIT} bytes")
+        return [data for event in events if (data := _data(event))]
+
+
+def _data(event: bytes) -> bytes:
+    lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
+    return b"\n".join(lines)

@@ -1,0 +1,82 @@
+"""What the gateway counts, for Prometheus.
+
+A request is accepted when its body has been understood, and from then on is in exactly one place:
+in flight, completed, failed, shed or cancelled. All changes happen on one event loop without a
+pause in between, so the sum is right at every scrape.
+"""
+
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+Outcome = Literal["completed", "failed", "shed", "cancelled"]
+OUTCOMES: tuple[Outcome, ...] = ("completed", "failed", "shed", "cancelled")
+
+_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 180.0)
+
+
+class Metrics:
+    """The counters of one gateway, in a registry of their own."""
+
+    def __init__(self, pipelines: list[str]) -> None:
+        self.registry = CollectorRegistry()
+        self.accepted = self._counter("requests_accepted", "Requests that were understood", "pipeline")
+        self.ended = {
+            outcome: self._counter(f"requests_{outcome}", f"Accepted requests that ended {outcome}", "pipeline")
+            for outcome in OUTCOMES
+        }
+        self.in_flight = Gauge(
+            "harmonia_requests_in_flight",
+            "Accepted requests that have not ended",
+            labelnames=("pipeline",),
+            registry=self.registry,
+        )
+        self.latency = self._seconds(
+            "request_latency", "From acceptance to the end of the answer, of completed requests", "pipeline"
+        )
+        self.first_token = self._seconds(
+            "time_to_first_token", "From acceptance to the first text, of streamed requests", "pipeline"
+        )
+        self.queueing = self._seconds("component_queue", "Time that a call waited for a replica", "component")
+        self.service = self._seconds("component_service", "Time that a replica took for a call", "component")
+        self.retries = self._counter(
+            "component_retries", "Calls sent again after a replica could not be reached", "component"
+        )
+        for pipeline in pipelines:
+            self.accepted.labels(pipeline)
+            self.in_flight.labels(pipeline)
+            for counter in self.ended.values():
+                counter.labels(pipeline)
+
+    def admit(self, pipeline: str) -> "Ticket":
+        """Count a request in."""
+        self.accepted.labels(pipeline).inc()
+        self.in_flight.labels(pipeline).inc()
+        return Ticket(self, pipeline)
+
+    def _counter(self, name: str, doc: str, label: str) -> Counter:
+        return Counter(f"harmonia_{name}", doc, labelnames=(label,), registry=self.registry)
+
+    def _seconds(self, name: str, doc: str, label: str) -> Histogram:
+        return Histogram(f"harmonia_{name}_seconds", doc, labelnames=(label,), registry=self.registry, buckets=_SECONDS)
+
+    def render(self) -> bytes:
+        """All of it in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class Ticket:
+    """One accepted request, which ends exactly once."""
+
+    def __init__(self, metrics: Metrics, pipeline: str) -> None:
+        self._metrics = metrics
+        self._pipeline = pipeline
+        self.outcome: Outcome | None = None
+
+    def end(self, outcome: Outcome) -> None:
+        """Count the request out; what comes after the first end changes nothing."""
+        if self.outcome is not None:
+            return
+        self.outcome = outcome
+        self._metrics.in_flight.labels(self._pipeline).dec()
+        self._metrics.ended[outcome].labels(self._pipeline).inc()

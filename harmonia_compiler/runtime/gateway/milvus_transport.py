@@ -1,0 +1,111 @@
+"""Carries a search to Milvus over gRPC; the only home of pymilvus beside `runtime.milvus`.
+
+The client reconnects by itself, but would ask a server that is gone dozens of times: here every
+call is sent once, and a server that cannot be reached is reported within milliseconds.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import grpc
+import msgspec
+from pymilvus import AsyncMilvusClient
+from pymilvus.exceptions import MilvusException
+
+from harmonia_compiler.contract.bundle import Endpoint
+from harmonia_compiler.contract.launch import Wire
+from harmonia_compiler.kinds.milvus import SOURCE_FIELD, TEXT_FIELD, VECTOR_FIELD, Hit, Search, SearchReply
+from harmonia_compiler.runtime.gateway.transport import Refused, Unreachable
+
+# pymilvus prints a traceback for every refusal, also for those that are caught here and reported.
+logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+
+CONNECT_TIMEOUT_S = 3.0
+PROBE_TIMEOUT_S = 2.0
+MESSAGE_LIMIT = 300
+
+#: Milvus's own codes for a server that is not there, and for a collection that is not, or not yet, there.
+_NOT_SERVING = frozenset({1, 2})
+_NO_COLLECTION = 100
+_NOT_LOADED = 101
+
+
+class MilvusTransport:
+    """Every Milvus server; one channel each, shared by all requests."""
+
+    def __init__(self) -> None:
+        self._clients: dict[tuple[str, int], AsyncMilvusClient] = {}
+        self._connecting = asyncio.Lock()
+
+    async def send(self, endpoint: Endpoint, wire: Wire) -> bytes:
+        """Carry out a `Search`; the answer is a `SearchReply`."""
+        search = msgspec.json.decode(wire.body, type=Search)
+        client = await self._client(endpoint)
+        try:
+            found = await client.search(
+                search.collection,
+                data=[search.vector],
+                anns_field=VECTOR_FIELD,
+                limit=search.limit,
+                filter=search.filter,
+                output_fields=[TEXT_FIELD, SOURCE_FIELD],
+                search_params={"metric_type": search.metric, "params": search.parameters},
+                retry_times=0,
+            )
+        except (MilvusException, grpc.RpcError) as problem:
+            raise _failure(problem, search.collection) from problem
+        hits = [Hit(row["entity"][TEXT_FIELD], row["entity"][SOURCE_FIELD], row["distance"]) for row in found[0]]
+        return msgspec.json.encode(SearchReply(hits))
+
+    async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncIterator[bytes]:
+        """The whole answer as one event: a search has no parts."""
+        yield await self.send(endpoint, wire)
+
+    async def answers(self, endpoint: Endpoint) -> str | None:
+        """None where the server tells its version."""
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                client = await self._client(endpoint)
+                await client.get_server_version(retry_times=0)
+        except TimeoutError:
+            return f"it does not answer within {PROBE_TIMEOUT_S:g} s"
+        except (Unreachable, MilvusException, grpc.RpcError):
+            return "it cannot be reached"
+        return None
+
+    async def close(self) -> None:
+        """Close every channel."""
+        for client in self._clients.values():
+            await client.close()
+        self._clients.clear()
+
+    async def _client(self, endpoint: Endpoint) -> AsyncMilvusClient:
+        """The connected client of this server; the first who asks connects it."""
+        place = (endpoint.host, endpoint.port)
+        if place in self._clients:
+            return self._clients[place]
+        async with self._connecting:
+            if place not in self._clients:
+                uri = f"http://{endpoint.host}:{endpoint.port}"
+                client = AsyncMilvusClient(uri=uri, timeout=CONNECT_TIMEOUT_S, dedicated=True)
+                try:
+                    await client.get_server_version(retry_times=0)
+                except (MilvusException, grpc.RpcError) as problem:
+                    await client.close()
+                    raise Unreachable("it cannot be reached") from problem
+                self._clients[place] = client
+        return self._clients[place]
+
+
+def _failure(problem: Exception, collection: str) -> Unreachable | Refused:
+    """What went wrong, in the terms of every transport."""
+    code = problem.code() if isinstance(problem, grpc.RpcError) else getattr(problem, "code", None)
+    if code in _NOT_SERVING or code == grpc.StatusCode.UNAVAILABLE:
+        return Unreachable("it cannot be reached")
+    if code == _NO_COLLECTION:
+        return Refused(404, f"there is no collection `{collection}`; `harmoniac ingest` makes it")
+    if code == _NOT_LOADED:
+        return Refused(503, f"the collection `{collection}` is not loaded yet")
+    said = str(getattr(problem, "message", "") or "no reason given").rsplit("message=", 1)[-1]
+    return Refused(500, said[:MESSAGE_LIMIT])

@@ -1,0 +1,89 @@
+"""Our own route as documents: inputs by name, and beside the value the passages and the time of each stage.
+
+The body is `{"inputs": {name: value}}`, with `stream` and the sampling options of the chat route
+beside it. A stream is events `{"type": "text", "text"}` and one `{"type": "result", …}` at the end.
+"""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import msgspec
+
+from harmonia_compiler.contract.program import Program
+from harmonia_compiler.runtime.gateway.arguments import (
+    Options,
+    check_arguments,
+    convert,
+    find_program,
+    read_options,
+)
+from harmonia_compiler.runtime.gateway.driver import Served
+from harmonia_compiler.runtime.gateway.exchange import Understood
+from harmonia_compiler.runtime.gateway.problem import Problem, invalid
+from harmonia_compiler.runtime.gateway.sse import DONE, event
+
+
+class _Body(msgspec.Struct):
+    inputs: dict[str, Any] = {}
+    stream: bool | None = None
+
+
+_FIELDS = (*_Body.__struct_fields__, *Options.__struct_fields__)
+
+
+def understand(programs: Mapping[str, Program], name: str, document: Mapping[str, Any], id_: str) -> Understood:
+    """What a body asks of the pipeline of that name; raises Problem (400, 404)."""
+    program = find_program(programs, name, None)
+    for field in document:
+        if field not in _FIELDS:
+            near = get_close_matches(field, _FIELDS, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else "parameters stand in `inputs`"
+            raise invalid(f"the body has no field `{field[:64]}`; {hint}", field[:64], "unknown_field")
+    body = convert(document, _Body)
+    arguments = check_arguments(program, body.inputs)
+    options = read_options(document).settings()
+    return Understood(program, arguments, options, bool(body.stream), NativeShape(id_, program.pipeline))
+
+
+class NativeShape:
+    """How an answer looks on our own route."""
+
+    def __init__(self, id_: str, pipeline: str) -> None:
+        self._id = id_
+        self._pipeline = pipeline
+
+    def whole(self, served: Served) -> bytes:
+        """The result."""
+        return msgspec.json.encode(self._result(served))
+
+    def opening(self) -> bytes:
+        """Nothing: the first text is the first event."""
+        return b""
+
+    def piece(self, text: str) -> bytes:
+        """A piece of the answer's text."""
+        return event({"type": "text", "text": text})
+
+    def closing(self, served: Served, *, streamed: bool) -> bytes:  # noqa: ARG002 - the result is sent in any case
+        """The result, which holds the whole value whether or not its text was streamed."""
+        return event({"type": "result", **self._result(served)}) + DONE
+
+    def broken(self, problem: Problem) -> bytes:
+        """The event that tells of a stream that broke off."""
+        return event({"type": "error", **problem.document()})
+
+    def _result(self, served: Served) -> dict[str, Any]:
+        return {
+            "id": self._id,
+            "pipeline": self._pipeline,
+            "value": served.value,
+            "passages": served.passages,
+            "finish": served.finish,
+            "timings": {
+                "total_ms": served.total_ms,
+                "ttft_ms": served.ttft_ms,
+                "stages": served.stages,
+            },
+            "usage": served.usage,
+        }

@@ -1,0 +1,316 @@
+"""Engines that speak the real routes and do as they are told, a Milvus in memory, and a gateway around them."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import aiohttp
+import msgspec
+import uvicorn
+from aiohttp import web
+
+from harmonia_compiler.contract.bundle import Endpoint, Endpoints, Service
+from harmonia_compiler.contract.collection import CollectionRecord
+from harmonia_compiler.contract.component import Component, Engine, Insert, Port
+from harmonia_compiler.contract.launch import Wire
+from harmonia_compiler.contract.program import Call, Program, ProgramParameter
+from harmonia_compiler.contract.types import ListOf, Passage, Text, Vector
+from harmonia_compiler.kinds.milvus import Hit, Search, SearchReply
+from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.runtime.gateway.app import build_app
+from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
+from harmonia_compiler.runtime.gateway.service import Gateway
+from harmonia_compiler.runtime.gateway.transport import Refused, Transport
+
+RECORD = CollectionRecord("minilm", "r1", 3, "COSINE", "markdown-v1:180:30")
+
+
+@dataclass
+class FakeEngine:
+    """A server of chat completions, embeddings, rankings and Python calls.
+
+    `words` is what a model says, `pause_s` the time before the first and between the words of a
+    stream. `break_after` cuts the connection after so many words, `hang` never answers, `status`
+    answers with an error. `cancelled` counts the calls whose connection was closed on us.
+    """
+
+    words: list[str] = field(default_factory=lambda: ["Blue", " as", " the", " sky"])
+    pause_s: float = 0.0
+    break_after: int | None = None
+    hang: bool = False
+    status: int = 200
+    result: Any = None
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    cancelled: int = 0
+    in_flight: int = 0
+    port: int = 0
+    _runner: web.AppRunner | None = None
+
+    async def start(self, port: int = 0) -> Self:
+        app = web.Application()
+        for path, handler in (
+            ("/v1/chat/completions", self._chat),
+            ("/v1/embeddings", self._embed),
+            ("/v1/rerank", self._rerank),
+            ("/v1/call", self._call),
+        ):
+            app.router.add_post(path, self._handled(handler))
+        app.router.add_get("/health", self._health)
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        return self
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def _handled(self, handler: Any) -> Any:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            self.in_flight += 1
+            self.calls.append(await request.json())
+            try:
+                if self.hang:
+                    await asyncio.Event().wait()
+                if self.status != 200:
+                    return web.json_response({"error": {"message": "told to fail"}}, status=self.status)
+                response: web.StreamResponse = await handler(request, self.calls[-1])
+            except (asyncio.CancelledError, ConnectionResetError):
+                self.cancelled += 1
+                raise
+            finally:
+                self.in_flight -= 1
+            return response
+
+        return handle
+
+    async def _health(self, request: web.Request) -> web.Response:
+        return web.Response(status=self.status)
+
+    async def _chat(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        usage = {"prompt_tokens": 7, "completion_tokens": len(self.words)}
+        if not body.get("stream"):
+            await asyncio.sleep(self.pause_s)
+            if self.break_after is not None:
+                _cut(request)
+            message = {"role": "assistant", "content": "".join(self.words)}
+            return web.json_response({"choices": [{"message": message, "finish_reason": "stop"}], "usage": usage})
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        for at, word in enumerate(self.words):
+            await asyncio.sleep(self.pause_s)
+            if at == self.break_after:
+                _cut(request)
+            await response.write(_event({"choices": [{"delta": {"content": word}}]}))
+        await response.write(_event({"choices": [{"delta": {}, "finish_reason": "stop"}]}))
+        await response.write(_event({"choices": [], "usage": usage}))
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    async def _embed(self, request: web.Request, body: dict[str, Any]) -> web.Response:
+        await asyncio.sleep(self.pause_s)
+        return web.json_response({"data": [{"embedding": [1.0, 0.0, 0.0]} for _ in body["input"]]})
+
+    async def _rerank(self, request: web.Request, body: dict[str, Any]) -> web.Response:
+        order = list(reversed(range(len(body["documents"]))))[: body["top_n"]]
+        return web.json_response({"results": [{"index": at, "relevance_score": float(at)} for at in order]})
+
+    async def _call(self, request: web.Request, body: dict[str, Any]) -> web.Response:
+        return web.json_response({"result": self.result})
+
+
+def _event(document: object) -> bytes:
+    return b"data: " + msgspec.json.encode(document) + b"\n\n"
+
+
+def _cut(request: web.Request) -> None:
+    """Close the connection without a farewell, as a killed process does."""
+    assert request.transport is not None
+    request.transport.abort()
+    raise ConnectionResetError
+
+
+class FakeMilvus:
+    """The transport of a Milvus that holds three passages."""
+
+    def __init__(self) -> None:
+        self.searches: list[Search] = []
+        self.missing = False
+
+    async def send(self, endpoint: Endpoint, wire: Wire) -> bytes:
+        search = msgspec.json.decode(wire.body, type=Search)
+        self.searches.append(search)
+        if self.missing:
+            raise Refused(404, f"there is no collection `{search.collection}`")
+        hits = [Hit(f"passage {at}", f"doc{at}.md", 1.0 - at / 10) for at in range(3)]
+        return msgspec.json.encode(SearchReply(hits[: search.limit]))
+
+    async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncIterator[bytes]:
+        yield await self.send(endpoint, wire)
+
+    async def answers(self, endpoint: Endpoint) -> str | None:
+        return None
+
+    async def close(self) -> None:
+        pass
+
+
+ENGINES = {
+    "llm": Engine("llm", "llm", {"model": "tiny"}),
+    "embedder": Engine("embedder", "embedder", {"model": "minilm"}),
+    "store": Engine("store", "milvus", {}),
+    "reranker": Engine("reranker", "reranker", {"model": "cross"}),
+    "python": Engine("python", "python", {"function": "mod:fun"}),
+}
+
+TEXT, PASSAGES = Text(), ListOf(Passage())
+
+COMPONENTS = {
+    "minilm": Component("minilm", "embedder", "embedder", (Port("text", TEXT),), Vector()),
+    "search": Component(
+        "search", "milvus", "store", (Port("query", TEXT),), PASSAGES, settings={"collection": "docs", "top_k": 3}
+    ),
+    "rerank": Component(
+        "rerank",
+        "reranker",
+        "reranker",
+        (Port("query", TEXT), Port("passages", PASSAGES)),
+        PASSAGES,
+        settings={"top_k": 2},
+    ),
+    "answer": Component(
+        "answer",
+        "llm",
+        "llm",
+        (Port("question", TEXT), Port("passages", PASSAGES)),
+        TEXT,
+        prompt=(Insert("passages"), "\n\nQuestion: ", Insert("question")),
+        settings={"max_tokens": 64},
+    ),
+    "say": Component("say", "llm", "llm", (Port("question", TEXT),), TEXT, prompt=(Insert("question"),)),
+}
+
+
+def program(
+    name: str,
+    operations: tuple[Any, ...],
+    *,
+    streams: bool = True,
+    components: Mapping[str, Component] = COMPONENTS,
+    **more: Any,
+) -> Program:
+    """A pipeline whose answer is its last operation; it takes `question` where nothing else is said."""
+    called = {operation.component for operation in operations if isinstance(operation, Call)}
+    defaults: dict[str, Any] = {"parameters": (ProgramParameter("question", TEXT),), "result_type": TEXT}
+    return Program(
+        pipeline=name,
+        operations=operations,
+        result=len(operations) - 1,
+        components={key: component for key, component in components.items() if key in called},
+        streams=streams,
+        **{**defaults, **more},
+    )
+
+
+class Client:
+    """A raw HTTP client of the gateway, for what the openai package would not send."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self.session = session
+        self.url = url
+
+    async def post(self, path: str, document: object) -> tuple[int, Any, Mapping[str, str]]:
+        body = document if isinstance(document, bytes) else msgspec.json.encode(document)
+        async with self.session.post(self.url + path, data=body) as response:
+            return response.status, await response.json(content_type=None), response.headers
+
+    async def get(self, path: str) -> tuple[int, Any]:
+        async with self.session.get(self.url + path) as response:
+            body = await response.read()
+            return response.status, msgspec.json.decode(body) if body[:1] in b"{[" else body.decode()
+
+    async def events(self, path: str, document: object) -> list[Any]:
+        """The data of every event of a stream; `[DONE]` stays text."""
+        async with self.session.post(self.url + path, json=document) as response:
+            assert response.status == 200, await response.text()
+            datas = [line[6:] for line in (await response.read()).split(b"\n") if line.startswith(b"data: ")]
+        return [data.decode() if data == b"[DONE]" else msgspec.json.decode(data) for data in datas]
+
+    async def counters(self, pipeline: str) -> dict[str, int]:
+        """What the gateway counted for a pipeline, by the outcome's name."""
+        _, text = await self.get("/metrics")
+        found = {}
+        for name in ("accepted", "completed", "failed", "shed", "cancelled", "in_flight"):
+            wanted = f"harmonia_requests_{name}{'' if name == 'in_flight' else '_total'}"
+            line = next(line for line in text.splitlines() if line.startswith(f'{wanted}{{pipeline="{pipeline}"}}'))
+            found[name] = int(float(line.split()[-1]))
+        return found
+
+
+@dataclass
+class Served:
+    """A running gateway."""
+
+    gateway: Gateway
+    client: Client
+    port: int
+
+
+@asynccontextmanager
+async def serving(
+    programs: Mapping[str, Program] | list[Program],
+    replicas: Mapping[str, int] | list[Endpoint],
+    *,
+    milvus: Transport | None = None,
+    engines: Mapping[str, Engine] = ENGINES,
+    concurrency: int = 16,
+    record: CollectionRecord | None = RECORD,
+) -> AsyncIterator[Served]:
+    """A gateway on a free port; `replicas` gives the port of one replica of each engine, or lists them all."""
+    if isinstance(programs, list):
+        programs = {served.pipeline: served for served in programs}
+    service = Service(dict(programs), dict(engines), {"docs": RECORD}, dict.fromkeys(engines, concurrency))
+    transports: dict[str, Transport] = {"http": HttpTransport(), "milvus": milvus or FakeMilvus()}
+    gateway = Gateway(service, kinds(), transports, asyncio.get_running_loop().time)
+    if isinstance(replicas, Mapping):
+        replicas = [Endpoint(f"{engine}-1", engine, "127.0.0.1", port) for engine, port in replicas.items()]
+    gateway.set_endpoints(Endpoints(tuple(replicas), 1))
+    listening = socket.create_server(("127.0.0.1", 0))
+    app = build_app(gateway, lambda uri, collection: record)
+    config = uvicorn.Config(
+        app, http="httptools", ws="none", lifespan="on", access_log=False, log_config=None, timeout_graceful_shutdown=1
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve([listening]))
+    while not server.started:
+        await asyncio.sleep(0.005)
+    port = listening.getsockname()[1]
+    try:
+        async with aiohttp.ClientSession() as session:
+            yield Served(gateway, Client(session, f"http://127.0.0.1:{port}"), port)
+    finally:
+        server.should_exit = True
+        await task
+        listening.close()
+
+
+class _Server(uvicorn.Server):
+    """Leaves the test's signal handlers alone."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+async def eventually(holds: Any, within_s: float = 5.0) -> None:
+    """Wait until a condition holds; fail where it never does."""
+    async with asyncio.timeout(within_s):
+        while not holds():
+            await asyncio.sleep(0.005)
