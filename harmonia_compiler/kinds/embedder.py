@@ -44,7 +44,7 @@ def launch(engine: Engine, card: Card | None, configuration: Configuration) -> L
         "embedder",
         model_words(model, value_of("precision", engine.settings, SETTINGS), configuration),
         configuration,
-        module="sentence_transformers",
+        module="transformers",
         extra="torch",
         model=weights_name(model, engine.settings.get("revision"), card),
     )

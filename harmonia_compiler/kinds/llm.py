@@ -154,7 +154,7 @@ def _vllm(engine: Engine, card: Card | None, configuration: Configuration) -> La
         *(("--quantization", "fp8") if precision == "fp8" else ()),
         *_device_words(configuration),
     )
-    environment = {**OFFLINE, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    environment = {**OFFLINE, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_HOST_IP": "127.0.0.1"}
     if not configuration.gpu:
         environment |= {
             "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib(engine, card, configuration)),

@@ -65,7 +65,7 @@ SETTINGS = (
         "integer",
         "the most tokens of a passage, by the embedder's own count",
         scope="component",
-        default=200,
+        default=180,
         minimum=16,
         maximum=8192,
     ),

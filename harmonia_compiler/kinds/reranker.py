@@ -2,6 +2,8 @@
 
 The route carries only texts and answers with indices, so that any server that speaks it can stand
 in; source and text of a passage come from the call's own inputs, its score becomes the reranker's.
+With a cross-encoder a score is how well the passage answers, from 0 to 1; with an embedding model
+it is the similarity of the query to the passage's best sentence.
 """
 
 from collections.abc import Mapping
@@ -16,7 +18,7 @@ from harmonia_compiler.kinds.launching import model_words, weights_name, worker
 from harmonia_compiler.kinds.openai import decode_rerank, encode_rerank
 
 SETTINGS = (
-    Setting("model", "text", "the reranking model, by the name of its card", required=True),
+    Setting("model", "text", "the reranking or embedding model, by the name of its card", required=True),
     Setting(
         "revision", "text", "the model's revision; the card's where it is not said", pattern=r"[A-Za-z0-9._-]{1,64}"
     ),
@@ -53,7 +55,7 @@ def launch(engine: Engine, card: Card | None, configuration: Configuration) -> L
         "rerank",
         model_words(model, value_of("precision", engine.settings, SETTINGS), configuration),
         configuration,
-        module="sentence_transformers",
+        module="transformers",
         extra="torch",
         model=weights_name(model, engine.settings.get("revision"), card),
     )
