@@ -48,3 +48,22 @@ class Endpoints(msgspec.Struct, frozen=True):
 
     replicas: tuple[Endpoint, ...]
     epoch: int
+
+
+class LocalProcesses(msgspec.Struct, frozen=True):
+    """`local/processes.json`: what target `local` starts, in this order; the gateway comes last.
+
+    Every process runs in the bundle's folder, so that the words of a command may name its files.
+    """
+
+    replicas: tuple[ReplicaLaunch, ...]
+    gateway: Launch
+    format_version: int = FORMAT_VERSION
+
+
+class Contents(msgspec.Struct, frozen=True):
+    """`bundle.json`: what makes a folder a bundle. `files` are the emitted ones, relative to it."""
+
+    target: str
+    files: tuple[str, ...]
+    format_version: int = FORMAT_VERSION

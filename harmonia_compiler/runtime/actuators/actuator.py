@@ -1,0 +1,109 @@
+"""What a target must be able to do with a bundle, and how a target's actuator is found.
+
+A target that can be started is one module or package in this folder that bears the target's name and defines
+`ACTUATOR`. Nothing here knows processes, containers or jobs.
+"""
+
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+
+Phase = Literal["down", "starting", "running", "stopping", "failed"]
+ProcessPhase = Literal["waiting", "starting", "ready", "restarting", "stopping", "stopped", "failed"]
+
+
+class ProcessStatus(msgspec.Struct, frozen=True):
+    """One replica, or the gateway (whose `engine` is empty).
+
+    `since` is when the present phase began, in seconds of the epoch; `last_exit` how the previous
+    process ended; `waiting_for` what must happen before it is ready; `absent` the collections that
+    nobody had ingested when it started. A process id is only good together with `birth`, since the
+    number may have been given to another process.
+    """
+
+    name: str
+    engine: str
+    phase: ProcessPhase
+    since: float
+    pid: int | None = None
+    birth: float | None = None
+    port: int | None = None
+    restarts: int = 0
+    last_exit: str = ""
+    waiting_for: str = ""
+    absent: tuple[str, ...] = ()
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why a start was given up: the process, and a phrase that names the probe or the exit."""
+
+    process: str
+    reason: str
+
+
+class Status(msgspec.Struct, frozen=True):
+    """A service as it stands; `notes` are findings about the state itself, one sentence each."""
+
+    phase: Phase
+    processes: tuple[ProcessStatus, ...] = ()
+    failure: Failure | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether every process answers."""
+        return self.phase == "running" and all(process.phase == "ready" for process in self.processes)
+
+
+class NotStarted(Rejected):
+    """A start that was given up: what failed, and the last lines that it wrote."""
+
+    def __init__(self, why: Diagnostic, process: str, said: list[str]) -> None:
+        super().__init__([why])
+        self.process, self.said = process, said
+
+
+Watch = Callable[[Status], None]
+
+
+class Actuator(Protocol):
+    """How a bundle of one target is started, watched and stopped; several people may call it at once."""
+
+    def start(self, bundle: Path, *, port: int | None, timeout_s: float, watch: Watch) -> bool:
+        """Bring the service up and return once every process answers; False where it already ran.
+
+        `watch` is told of every change on the way. Raises `NotStarted`, with everything that
+        was started stopped again, when a process does not come up within the time.
+        """
+        ...
+
+    def status(self, bundle: Path) -> Status:
+        """The service as it stands; never raises because of a damaged state."""
+        ...
+
+    def stop(self, bundle: Path, *, grace_s: float) -> bool:
+        """Take the service down and leave nothing of it behind but data and logs; False where nothing ran."""
+        ...
+
+    def log(self, bundle: Path, name: str, *, lines: int, follow: bool) -> Iterator[str]:
+        """The last lines that a process wrote, and with `follow` those to come, without newlines."""
+        ...
+
+    def log_names(self, bundle: Path) -> list[str]:
+        """The processes of which there is a log, in the order in which they start."""
+        ...
+
+
+def actuator_for(target: str) -> Actuator | None:
+    """The actuator of a target by its name; None where bundles of that target are not started by harmoniac."""
+    name = f"{__package__}.{target}"
+    if not target.isidentifier() or find_spec(name) is None:
+        return None
+    found: Actuator | None = getattr(import_module(name), "ACTUATOR", None)
+    return found

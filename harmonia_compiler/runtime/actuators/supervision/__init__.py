@@ -1,0 +1,1 @@
+"""What keeps the processes of a `local` bundle alive, piece by piece."""

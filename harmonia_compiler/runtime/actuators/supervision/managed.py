@@ -1,0 +1,252 @@
+"""One process under supervision: started, asked until it is ready, watched, started again."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import msgspec
+
+from harmonia_compiler.contract.launch import Launch
+from harmonia_compiler.runtime.actuators.actuator import ProcessPhase, ProcessStatus
+from harmonia_compiler.runtime.actuators.supervision import placing
+from harmonia_compiler.runtime.actuators.supervision.command import (
+    Folders,
+    basics,
+    command_line,
+    environment_of,
+    supervised,
+)
+from harmonia_compiler.runtime.actuators.supervision.pids import Ident, identify, kill, session_of
+from harmonia_compiler.runtime.actuators.supervision.probes import (
+    ask,
+    describe,
+    free_port,
+    is_free,
+    warm_up,
+)
+from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory, tail
+from harmonia_compiler.runtime.actuators.supervision.store import Expected, Opened, open_on
+
+LOG = logging.getLogger(__name__)
+
+#: How often a process that is not ready yet is asked, in seconds.
+ASK_EVERY_S = 0.2
+
+#: How often another port is tried where somebody took the one that was found free.
+PORT_ATTEMPTS = 5
+
+
+class StartFailed(Exception):
+    """A process that was never ready has ended, or was not ready in time."""
+
+    def __init__(self, process: str, reason: str) -> None:
+        super().__init__(f"{process}: {reason}")
+        self.process, self.reason = process, reason
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What is to run.
+
+    `turns` are what it has to itself while it loads, `port` a port that the user fixed,
+    `collections` those that a Milvus is to serve.
+    """
+
+    name: str
+    engine: str
+    launch: Launch
+    folders: Folders
+    devices: Sequence[int] = ()
+    cpus: Sequence[int] = ()
+    turns: Sequence[str] = ()
+    port: int | None = None
+    collections: Sequence[Expected] = ()
+
+
+class Shared:
+    """What the processes of one service have in common: turns, ports, where they write, whom they tell."""
+
+    def __init__(self, run: RunDirectory, outer: dict[str, str], changed: Callable[[], None]) -> None:
+        self.run, self.outer, self.changed = run, outer, changed
+        self.ports: set[int] = set()
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    def turn(self, name: str) -> asyncio.Lock:
+        """The lock of one turn; always taken in the order of the names."""
+        return self._turns.setdefault(name, asyncio.Lock())
+
+
+class Managed:
+    """One process of the service over all its lives."""
+
+    def __init__(self, spec: Spec, shared: Shared) -> None:
+        self.spec, self._shared = spec, shared
+        self.status = ProcessStatus(spec.name, spec.engine, "waiting", time.time(), waiting_for="its turn to start")
+        self.was_ready = asyncio.Event()
+        self._process: Process | None = None
+        self._ident: Ident | None = None
+
+    async def run(self) -> None:
+        """Keep the process up until cancelled; raises `StartFailed` where it does not come up the first time."""
+        failures = 0
+        while True:
+            try:
+                ready_for, reason = await self._live()
+            except OSError as problem:
+                ready_for, reason = 0.0, f"this machine refuses it: {problem.strerror or problem}"
+            if not self.was_ready.is_set():
+                self._show("failed", waiting_for="")
+                raise StartFailed(self.spec.name, reason)
+            failures = 1 if ready_for >= placing.HEALTHY_S else failures + 1
+            delay = placing.delay_s(failures)
+            self._show("restarting", waiting_for=f"the next start, {delay:g} s after: {reason}")
+            LOG.warning("%s: %s; it starts again in %g s", self.spec.name, reason, delay)
+            await asyncio.sleep(delay)
+            self._show("waiting", restarts=self.status.restarts + 1, waiting_for="its turn to start")
+
+    async def stop(self, grace_s: float) -> None:
+        """SIGTERM, the grace, SIGKILL; whatever it had started itself goes with it. `run` was cancelled before."""
+        process = self._process
+        if process is not None and process.returncode is None:
+            self._show("stopping", waiting_for="its end")
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), grace_s)
+        await self._clear_away()
+        self._show("failed" if self.status.phase == "failed" else "stopped", waiting_for="")
+
+    async def _live(self) -> tuple[float, str]:
+        """One life, from start to end: for how many seconds it was ready, and why it ended."""
+        await self._clear_away()
+        for _ in range(PORT_ATTEMPTS):
+            async with AsyncExitStack() as turns:
+                for name in sorted(self.spec.turns):
+                    await turns.enter_async_context(self._shared.turn(name))
+                reason = await self._start()
+            if reason is None:
+                return await self._watch()
+            await self._clear_away()
+            if not self._lost_its_port():
+                break
+        return 0.0, reason or "its port was taken each time"
+
+    async def _start(self) -> str | None:
+        """Start the process and wait until it is ready; else the reason why it is not."""
+        port = self._choose_port()
+        self._process = await self._spawn(port)
+        self._ident = identify(self._process.pid)
+        self._show("starting", pid=self._process.pid, birth=self._ident.birth if self._ident else None, port=port)
+        probe, began = self.spec.launch.probe, time.monotonic()
+        while (why := await ask(probe, port)) is not None or self._process.returncode is not None:
+            if self._process.returncode is not None:
+                return f"it ended with {describe_exit(self._process.returncode)} before it was ready"
+            if time.monotonic() - began > probe.timeout_s:
+                return f"{describe(probe, port)} still fails after {probe.timeout_s:g} s: {why}"
+            self._show("starting", waiting_for=f"{describe(probe, port)}: {why}")
+            await _settles(self._process.wait(), ASK_EVERY_S)
+        return await self._prepare(port)
+
+    async def _prepare(self, port: int) -> str | None:
+        """What lies between answering and serving: first calls, collections. Else the reason why not."""
+        assert self._process is not None
+        probe, expected = self.spec.launch.probe, self.spec.collections
+        if probe.warm_up:
+            self._show("starting", waiting_for="its first answers, which warm it up")
+            await warm_up(probe, port)
+        opened = Opened()
+        if expected:
+            self._show("starting", waiting_for="its collections to be checked and loaded")
+            log = self._shared.run.log_of(self.spec.name)
+            opened = await open_on(port, expected, basics(self._shared.outer), log)
+            if opened.problems:
+                return "; ".join(opened.problems)
+        if self._process.returncode is not None:
+            return f"it ended with {describe_exit(self._process.returncode)} before it was ready"
+        self._show("ready", waiting_for="", absent=opened.absent)
+        self.was_ready.set()
+        return None
+
+    async def _watch(self) -> tuple[float, str]:
+        """Wait for the end of a ready process."""
+        assert self._process is not None
+        ready_since = time.monotonic()
+        code = await self._process.wait()
+        await self._clear_away()
+        return time.monotonic() - ready_since, f"it ended with {describe_exit(code)}"
+
+    async def _spawn(self, port: int) -> Process:
+        launch, folders = self.spec.launch, self.spec.folders
+        folders.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log = os.open(self._shared.run.log_of(self.spec.name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            return await asyncio.create_subprocess_exec(
+                *supervised(command_line(launch, folders, port), self.spec.cpus),
+                env=environment_of(launch, folders, self.spec.devices, self._shared.outer),
+                cwd=folders.bundle,
+                stdin=DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        finally:
+            os.close(log)
+
+    async def _clear_away(self) -> None:
+        """Leave nothing of the last life: what it started itself would hold its memory and its port."""
+        if self._ident is not None:
+            kill(await asyncio.to_thread(session_of, self._ident))
+        if self._process is not None:
+            await self._process.wait()
+            code = self._process.returncode
+            self._show(self.status.phase, last_exit=describe_exit(code or 0), pid=None, birth=None)
+        self._process = self._ident = None
+
+    def _choose_port(self) -> int:
+        """The port of the last life where it is still free: what clients know then stays true."""
+        if self.spec.port is not None:
+            return self.spec.port
+        known = self.status.port
+        if known is not None and is_free(known):
+            return known
+        port = free_port(self._shared.ports)
+        self._shared.ports.add(port)
+        return port
+
+    def _lost_its_port(self) -> bool:
+        """Whether somebody else took the port between finding and using it."""
+        port = self.status.port
+        if port is None or self.spec.port is not None:
+            return False
+        said = "\n".join(tail(self._shared.run.log_of(self.spec.name), 30)).lower()
+        return "address already in use" in said and not is_free(port)
+
+    def _show(self, phase: ProcessPhase, **changes: object) -> None:
+        since = self.status.since if phase == self.status.phase else time.time()
+        shown = msgspec.structs.replace(self.status, phase=phase, since=since, **changes)
+        if shown != self.status:
+            self.status = shown
+            self._shared.changed()
+
+
+def describe_exit(code: int) -> str:
+    """How a process ended, in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
+
+
+async def _settles(awaited: Awaitable[object], limit_s: float) -> None:
+    """Wait for something, but no longer than this."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(awaited, limit_s)

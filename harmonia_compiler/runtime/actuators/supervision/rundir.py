@@ -1,0 +1,145 @@
+"""`DIR/run`: where a running service keeps its state, and the lock that says whose it is.
+
+    lock             held (flock) by the supervisor as long as it lives; its content names it
+    state.json       every process as it stands
+    endpoints.json   the ready replicas, for the gateway
+    gateway.json     where the gateway listens
+    logs/NAME.log    what each process wrote since the last start
+
+All of it is readable by its owner alone. A file is replaced as a whole, so that no reader meets half of one.
+"""
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+
+import msgspec
+
+from harmonia_compiler.runtime.actuators.actuator import Status
+from harmonia_compiler.runtime.actuators.supervision.pids import Ident
+
+LOCK, STATE, ENDPOINTS, ADDRESS = "lock", "state.json", "endpoints.json", "gateway.json"
+
+#: The names of the two processes that are no replicas, as they stand in states and logs.
+GATEWAY, SUPERVISOR = "gateway", "supervisor"
+
+
+class State(msgspec.Struct, frozen=True):
+    """`state.json`: the service, and who looks after it."""
+
+    supervisor: Ident
+    status: Status
+
+
+class Address(msgspec.Struct, frozen=True):
+    """`gateway.json`."""
+
+    host: str
+    port: int
+
+
+class Damaged(Exception):
+    """A state file that is there and cannot be read."""
+
+
+class RunDirectory:
+    """The files under `DIR/run` of one bundle."""
+
+    def __init__(self, bundle: Path) -> None:
+        self.path = bundle / "run"
+        self.logs = self.path / "logs"
+
+    def prepare(self) -> None:
+        """Make the folders and prove that they can be written; raises OSError where they cannot."""
+        self.path.mkdir(mode=0o700, exist_ok=True)
+        self.logs.mkdir(mode=0o700, exist_ok=True)
+        self.write(".probe", b" " * 4096)
+        (self.path / ".probe").unlink()
+
+    def log_of(self, name: str) -> Path:
+        """Where a process writes."""
+        return self.logs / f"{name}.log"
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace a file as a whole; raises OSError and leaves the old one where that fails."""
+        draft = self.path / f".{name}.{os.getpid()}"
+        try:
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(content)
+            draft.replace(self.path / name)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
+
+    def read_state(self) -> State | None:
+        """The last state; None where there is none. Raises `Damaged`."""
+        try:
+            return msgspec.json.decode((self.path / STATE).read_bytes(), type=State)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError) as problem:
+            raise Damaged(f"{self.path / STATE} cannot be read ({problem})") from problem
+
+    def lock(self) -> int | None:
+        """Take the lock and give its descriptor, kept open as long as it is held; None where somebody has it."""
+        while True:
+            descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return None
+            # Whoever held it before may have removed the file between our opening and locking it.
+            with contextlib.suppress(FileNotFoundError):
+                if os.fstat(descriptor).st_ino == (self.path / LOCK).stat().st_ino:
+                    return descriptor
+            os.close(descriptor)
+
+    def sign(self, descriptor: int, holder: Ident) -> None:
+        """Write into the lock who holds it."""
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, msgspec.json.encode(holder), 0)
+
+    def is_locked(self) -> bool:
+        """Whether a supervisor holds the lock."""
+        try:
+            descriptor = os.open(self.path / LOCK, os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def holder(self) -> Ident | None:
+        """Whom the lock names, held or not."""
+        try:
+            return msgspec.json.decode((self.path / LOCK).read_bytes(), type=Ident)
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+    def clear_state(self) -> None:
+        """Remove what an earlier supervisor said about its service; the caller holds the lock."""
+        for name in (STATE, ENDPOINTS, ADDRESS):
+            (self.path / name).unlink(missing_ok=True)
+        for draft in self.path.glob(".*.json.*"):
+            draft.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove everything but the logs; the caller holds the lock, which is the last to go."""
+        self.clear_state()
+        (self.path / LOCK).unlink(missing_ok=True)
+
+
+def tail(log: Path, lines: int) -> list[str]:
+    """The last lines of a log, at most 64 KiB of it; none where there is no log."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 65_536))
+            return file.read().decode(errors="replace").splitlines()[-lines:] if lines else []
+    except OSError:
+        return []

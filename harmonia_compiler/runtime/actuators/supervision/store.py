@@ -1,0 +1,48 @@
+"""Has the collections of a Milvus that has just started checked and loaded, outside the supervisor's process."""
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from harmonia_compiler.contract.collection import CollectionRecord
+from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK
+
+
+class Expected(msgspec.Struct, frozen=True):
+    """A collection that pipelines search, and what it must have been built with."""
+
+    collection: str
+    record: CollectionRecord
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """`problems` are sentences that speak against serving; `absent` the collections still to be ingested."""
+
+    problems: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+
+
+async def open_on(port: int, expected: Sequence[Expected], environment: Mapping[str, str], log: Path) -> Opened:
+    """Run `opening` against the Milvus on a port; what it prints beside its answer goes into the log."""
+    with log.open("ab") as errors:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "harmonia_compiler.runtime.actuators.supervision.opening"),
+            f"http://{LOOPBACK}:{port}",
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=errors,
+            env=environment,
+        )
+    try:
+        said, _ = await process.communicate(msgspec.json.encode(expected))
+    except asyncio.CancelledError:
+        process.kill()
+        raise
+    try:
+        return msgspec.json.decode(said, type=Opened)
+    except msgspec.MsgspecError:
+        return Opened(("its collections could not be checked",))

@@ -1,0 +1,112 @@
+"""A bundle made by hand, whose processes are tiny HTTP servers, and a look at what it leaves behind."""
+
+import json
+import socket
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+
+from harmonia_compiler.contract.bundle import Contents, LocalProcesses, ReplicaLaunch, Service
+from harmonia_compiler.contract.component import Engine
+from harmonia_compiler.contract.launch import Fill, Launch, Probe, Word
+from harmonia_compiler.runtime.actuators.actuator import NotStarted, ProcessStatus, Status
+from harmonia_compiler.runtime.actuators.local import ACTUATOR
+from harmonia_compiler.runtime.actuators.supervision.pids import marked_with
+from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
+
+SERVER = Path(__file__).with_name("server.py")
+
+
+def launch(*words: str, **settings: Any) -> Launch:
+    """The launch of a tiny server."""
+    probe = settings.pop("probe", Probe("http", "/health", 20.0))
+    command: tuple[Word, ...] = (Fill("python"), str(SERVER), "--host", Fill("host"), "--port", Fill("port"), *words)
+    return Launch(command, probe, **settings)
+
+
+@dataclass
+class Hand:
+    """A bundle in a folder of its own, with what a test asks of it."""
+
+    path: Path
+    seen: list[Status] = field(default_factory=list)
+
+    def write(self, gateway: Launch | None = None, cores: float = 0.0, **replicas: Launch) -> "Hand":
+        """Put the bundle's files there; a replica's engine bears the same name."""
+        engines = {name: Engine(name, "python", {}) for name in replicas}
+        launches = tuple(ReplicaLaunch(name, name, "here", cores, (), made) for name, made in replicas.items())
+        documents: dict[str, msgspec.Struct] = {
+            "service.json": Service({}, engines, {}, {}),
+            "local/processes.json": LocalProcesses(launches, gateway or launch()),
+            "bundle.json": Contents("local", ("service.json", "local/processes.json")),
+        }
+        for name, document in documents.items():
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.path / name).write_bytes(msgspec.json.encode(document))
+        return self
+
+    def up(self, *, port: int | None = None, timeout_s: float = 30.0) -> bool:
+        return ACTUATOR.start(self.path, port=port, timeout_s=timeout_s, watch=self.seen.append)
+
+    def fails(self, *, timeout_s: float = 30.0) -> NotStarted:
+        with pytest.raises(NotStarted) as failure:
+            self.up(timeout_s=timeout_s)
+        return failure.value
+
+    def down(self) -> bool:
+        return ACTUATOR.stop(self.path)
+
+    def status(self) -> Status:
+        return ACTUATOR.status(self.path)
+
+    def process(self, name: str) -> ProcessStatus:
+        return next(process for process in self.status().processes if process.name == name)
+
+    def endpoints(self) -> dict[str, int]:
+        """The ports of the ready replicas, as the gateway reads them."""
+        said = json.loads((self.path / "run" / "endpoints.json").read_text())
+        return {replica["replica"]: replica["port"] for replica in said["replicas"]}
+
+    def environment(self, name: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.process(name).port}/environment", timeout=5) as answer:
+            return json.loads(answer.read())
+
+    def assert_nothing_left(self) -> None:
+        """No process, no port, no lock, no state; logs may stay."""
+        ports = {process.port for status in self.seen for process in status.processes if process.port}
+        pids = {process.pid for status in self.seen for process in status.processes if process.pid}
+        assert not [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+        assert not marked_with(self.path)
+        assert not [port for port in ports if answers(port)]
+        assert {found.name for found in (self.path / "run").iterdir()} <= {"logs"}
+
+
+def answers(port: int) -> bool:
+    """Whether anything listens on a loopback port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def until(true: Callable[[], bool], limit_s: float = 20.0) -> None:
+    """Wait for something that another process brings about."""
+    end = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def hand(tmp_path: Path) -> Iterator[Hand]:
+    """An empty place for a bundle; whatever a test leaves running there is ended."""
+    made = Hand(tmp_path.resolve() / "bundle")
+    made.path.mkdir()
+    yield made
+    if RunDirectory(made.path).path.is_dir():
+        made.down()

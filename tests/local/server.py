@@ -1,0 +1,63 @@
+"""A tiny real HTTP server that stands in for an engine or the gateway: started by path, told by arguments how to behave.
+
+Answers 200 on /health and its environment as JSON on /environment; POSTs are written to stdout, as are its children.
+"""
+
+import argparse
+import http.server
+import json
+import os
+import subprocess
+import sys
+import time
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        if self.path == "/environment":
+            said = {"environment": dict(os.environ), "cpus": sorted(os.sched_getaffinity(0)), "cwd": os.getcwd()}
+            self._answer(200, json.dumps(said).encode())
+        elif self.server.status == 200:  # type: ignore[attr-defined]
+            self._answer(200, b"ok")
+        else:
+            self._answer(self.server.status, b"the model is still loading")  # type: ignore[attr-defined]
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        print("warmed up by", self.path, body.decode(), flush=True)
+        self._answer(200, b"{}")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--status", type=int, default=200, help="what /health answers")
+    parser.add_argument("--says", default="", help="a line on stderr before anything else")
+    parser.add_argument("--exits", type=int, default=None, help="ends with this code instead of serving")
+    parser.add_argument("--slow-s", type=float, default=0.0, help="listens only after so many seconds")
+    parser.add_argument("--child", action="store_true", help="starts a process of its own that ignores SIGTERM")
+    arguments = parser.parse_args()
+    if arguments.says:
+        print(arguments.says, file=sys.stderr, flush=True)
+    if arguments.exits is not None:
+        sys.exit(arguments.exits)
+    if arguments.child:
+        forever = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+        print("child", subprocess.Popen([sys.executable, "-c", forever]).pid, flush=True)
+    time.sleep(arguments.slow_s)
+    server = http.server.ThreadingHTTPServer((arguments.host, arguments.port), Answers)
+    server.status = arguments.status  # type: ignore[attr-defined]
+    server.serve_forever()
+
+
+main()

@@ -1,0 +1,272 @@
+"""The supervisor and its processes, all real: what is started comes up, stays up, and goes away whole."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harmonia_compiler.contract.launch import Probe, Wire
+from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.runtime.actuators.local import ACTUATOR
+from harmonia_compiler.runtime.actuators.supervision.pids import is_alive
+from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
+
+from .conftest import Hand, answers, launch, until
+
+
+def _supervisor(hand: Hand) -> int:
+    holder = RunDirectory(hand.path).holder()
+    assert holder is not None
+    return holder.pid
+
+
+def test_up_status_down(hand: Hand) -> None:
+    hand.write(one=launch(), two=launch())
+    assert hand.up() is True
+    status = hand.status()
+    assert status.ready
+    assert [process.name for process in status.processes] == ["one", "two", "gateway"]
+    assert hand.endpoints() == {name: hand.process(name).port for name in ("one", "two")}
+    address = json.loads((hand.path / "run" / "gateway.json").read_text())
+    assert address == {"host": "127.0.0.1", "port": hand.process("gateway").port}
+    assert answers(address["port"])
+    for name in ("state.json", "endpoints.json", "gateway.json", "lock"):
+        assert stat.S_IMODE((hand.path / "run" / name).stat().st_mode) == 0o600
+    assert hand.down() is True
+    hand.assert_nothing_left()
+    assert hand.status().phase == "down"
+    assert hand.down() is False
+
+
+def test_progress_says_what_is_waited_for(hand: Hand) -> None:
+    hand.write(one=launch("--slow-s", "1"))
+    hand.up()
+    waits = {process.waiting_for for status in hand.seen for process in status.processes}
+    assert any("/health: connection refused" in wait for wait in waits)
+
+
+def test_a_second_up_starts_nothing(hand: Hand) -> None:
+    hand.write(one=launch())
+    hand.up()
+    before = hand.process("one").pid
+    assert hand.up() is False
+    assert hand.process("one").pid == before
+
+
+def test_two_ups_at_once_start_one_service(hand: Hand) -> None:
+    hand.write(one=launch("--slow-s", "1"))
+    with ThreadPoolExecutor() as people:
+        assert sorted(people.map(lambda _: hand.up(), range(2))) == [False, True]
+    hand.down()
+    hand.assert_nothing_left()
+
+
+def test_a_killed_replica_is_noticed_and_restarted(hand: Hand) -> None:
+    hand.write(one=launch("--child"), two=launch())
+    hand.up()
+    epoch = json.loads((hand.path / "run" / "endpoints.json").read_text())["epoch"]
+    before = hand.process("one")
+    assert before.pid is not None
+    child = next(iter(psutil.Process(before.pid).children()))
+    os.kill(before.pid, signal.SIGKILL)
+    until(lambda: hand.process("one").phase == "restarting")
+    assert not hand.status().ready
+    assert hand.process("one").last_exit == "SIGKILL"
+    assert hand.endpoints().keys() == {"two"}
+    until(lambda: hand.status().ready)
+    after = hand.process("one")
+    assert (after.restarts, after.port) == (1, before.port)
+    assert after.pid != before.pid
+    assert not child.is_running(), "what the dead replica had started went with it"
+    assert json.loads((hand.path / "run" / "endpoints.json").read_text())["epoch"] == epoch + 2
+
+
+def test_a_killed_gateway_comes_back_on_its_port(hand: Hand) -> None:
+    hand.write(one=launch())
+    hand.up()
+    before = hand.process("gateway")
+    assert before.pid is not None
+    os.kill(before.pid, signal.SIGKILL)
+    until(lambda: hand.process("gateway").restarts == 1 and hand.status().ready)
+    assert hand.process("gateway").port == before.port
+
+
+def test_killing_the_supervisor_ends_its_children(hand: Hand) -> None:
+    hand.write(one=launch("--child"), two=launch())
+    hand.up()
+    pids = [process.pid for process in hand.status().processes if process.pid]
+    os.kill(_supervisor(hand), signal.SIGKILL)
+    until(lambda: not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids))
+    status = hand.status()
+    assert status.phase == "down"
+    assert "supervisor ended" in status.notes[0]
+    assert hand.down() is True
+    hand.assert_nothing_left()
+
+
+def test_up_cleans_up_after_a_killed_supervisor(hand: Hand) -> None:
+    hand.write(one=launch("--child"))
+    hand.up()
+    grandchild = next(iter(psutil.Process(hand.process("one").pid).children()))
+    os.kill(_supervisor(hand), signal.SIGKILL)
+    assert hand.up() is True
+    assert not grandchild.is_running()
+    assert hand.status().ready
+
+
+def test_a_failing_probe_stops_everything_and_shows_the_log(hand: Hand) -> None:
+    failing = launch("--status", "503", "--says", "loading shard 3", probe=Probe("http", "/health", 1.0))
+    hand.write(one=launch(), two=failing)
+    failure = hand.fails()
+    assert failure.process == "two"
+    assert "loading shard 3" in failure.said
+    assert "still fails after 1 s: answers 503: the model is still loading" in failure.found[0].message
+    hand.assert_nothing_left()
+
+
+def test_a_replica_that_ends_at_once_fails_the_start(hand: Hand) -> None:
+    hand.write(one=launch(), two=launch("--exits", "3", "--says", "no such model"))
+    failure = hand.fails()
+    assert failure.process == "two"
+    assert "exit code 3" in failure.found[0].message
+    assert failure.said == ["no such model"]
+    hand.assert_nothing_left()
+
+
+def test_a_command_that_does_not_exist_fails_the_start(hand: Hand) -> None:
+    missing = launch()
+    hand.write(one=type(missing)(("/no/such/engine",), missing.probe))
+    assert hand.fails().said == ["/no/such/engine cannot be started: No such file or directory"]
+    hand.assert_nothing_left()
+
+
+def test_a_start_that_takes_too_long_is_given_up(hand: Hand) -> None:
+    hand.write(one=launch("--slow-s", "60"))
+    failure = hand.fails(timeout_s=1.5)
+    assert "`one` did not become ready: after 1.5 s in all it still waits for GET" in failure.found[0].message
+    hand.assert_nothing_left()
+
+
+def test_a_damaged_state_is_said_and_mended(hand: Hand) -> None:
+    hand.write(one=launch())
+    hand.up()
+    state = hand.path / "run" / "state.json"
+    state.write_text('{"half')
+    assert "cannot be read" in "".join(hand.status().notes)
+    until(lambda: hand.status().ready)
+    state.write_text("[]")
+    os.kill(_supervisor(hand), signal.SIGKILL)
+    assert hand.status().phase == "down"
+    assert hand.up() is True
+    hand.down()
+    hand.assert_nothing_left()
+
+
+def test_a_process_that_only_bears_a_recorded_number_is_left_alone(hand: Hand) -> None:
+    hand.write(one=launch())
+    hand.up()
+    state = hand.path / "run" / "state.json"
+    said = json.loads(state.read_text())
+    os.kill(_supervisor(hand), signal.SIGKILL)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True) as stranger:
+        try:
+            said["status"]["processes"][0] |= {"pid": stranger.pid, "birth": 1.0}
+            state.write_text(json.dumps(said))
+            hand.down()
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
+
+
+def test_a_stopped_replica_is_ended_too(hand: Hand) -> None:
+    hand.write(one=launch())
+    hand.up()
+    pid = hand.process("one").pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    os.kill(_supervisor(hand), signal.SIGKILL)
+    hand.down()
+    hand.assert_nothing_left()
+
+
+def test_a_process_sees_only_what_is_its_own(hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEARCH_KEY", "a secret")
+    monkeypatch.setenv("OTHER_KEY", "another")
+    declared = launch(environment={"DECLARED": "1"}, late={"KEY": "SEARCH_KEY"})
+    hand.write(one=declared, two=launch())
+    hand.up()
+    said = hand.environment("one")
+    assert said["environment"]["KEY"] == "a secret"
+    assert said["environment"]["DECLARED"] == "1"
+    assert said["environment"]["CUDA_VISIBLE_DEVICES"] == ""
+    assert said["cwd"] == str(hand.path)
+    for name in ("one", "two"):
+        assert not {"SEARCH_KEY", "OTHER_KEY"} & hand.environment(name)["environment"].keys()
+    assert "a secret" not in (hand.path / "run" / "state.json").read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to its cores")
+def test_a_process_is_held_to_the_cores_that_were_planned(hand: Hand) -> None:
+    cpus = sorted(os.sched_getaffinity(0))
+    hand.write(cores=1.0, one=launch())
+    hand.up()
+    assert hand.environment("one")["cpus"] == cpus[:1]
+
+
+def test_an_engine_is_warmed_up_before_it_counts_as_ready(hand: Hand) -> None:
+    probe = Probe("http", "/health", 20.0, (Wire("/v1/first", b"hello"),))
+    hand.write(one=launch(probe=probe))
+    hand.up()
+    assert list(ACTUATOR.log(hand.path, "one", lines=5, follow=False)) == ["warmed up by /v1/first hello"]
+
+
+def test_the_gateway_takes_the_port_that_it_is_given(hand: Hand) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    hand.write(one=launch())
+    hand.up(port=port)
+    assert hand.process("gateway").port == port
+
+
+def test_a_run_folder_that_cannot_be_written_is_one_finding(hand: Hand) -> None:
+    hand.write(one=launch())
+    (hand.path / "run").write_text("in the way")
+    with pytest.raises(Rejected) as rejected:
+        hand.up()
+    assert rejected.value.found[0].code == "E0910"
+    (hand.path / "run").unlink()
+
+
+def test_a_log_is_followed(hand: Hand) -> None:
+    hand.write(one=launch())
+    hand.up()
+    lines = ACTUATOR.log(hand.path, "one", lines=0, follow=True)
+    with ThreadPoolExecutor() as reader:
+        waiting = reader.submit(next, lines)
+        log = Path(hand.path / "run" / "logs" / "one.log")
+        until(lambda: not waiting.done() and _append(log, "more\n"))
+        assert waiting.result(timeout=10) == "more"
+
+
+def _append(path: Path, text: str) -> bool:
+    with path.open("a") as file:
+        file.write(text)
+    return True
+
+
+def test_a_supervisor_is_told_from_a_process_with_its_number(hand: Hand) -> None:
+    hand.write(one=launch())
+    hand.up()
+    holder = RunDirectory(hand.path).holder()
+    assert holder is not None
+    assert is_alive(holder)
+    assert not is_alive(type(holder)(holder.pid, holder.birth + 1))
