@@ -132,7 +132,7 @@ def with_inputs(operation: Operation, moved: Callable[[int], int]) -> Operation:
 
 
 def answering(operations: Sequence[Operation], result: int) -> frozenset[int]:
-    """The calls whose value is the answer itself, on whatever path they lie."""
+    """The calls whose value is the answer, or a part of an answer that is a record, on whatever path they lie."""
     found: set[int] = set()
     seen = {result}
     pending = [result]
@@ -141,10 +141,14 @@ def answering(operations: Sequence[Operation], result: int) -> frozenset[int]:
         operation = operations[position]
         if isinstance(operation, Call):
             found.add(position)
-        elif isinstance(operation, Select):
-            arms = {operation.then, operation.otherwise} - seen
-            seen |= arms
-            pending += arms
+            continue
+        parts: tuple[int, ...] = ()
+        if isinstance(operation, Select):
+            parts = (operation.then, operation.otherwise)
+        elif isinstance(operation, MakeRecord):
+            parts = operation.inputs
+        pending += {*parts} - seen
+        seen.update(parts)
     return frozenset(found)
 
 

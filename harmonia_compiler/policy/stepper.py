@@ -104,26 +104,34 @@ Command = Send | Cancel | Answer | Fail
 
 @dataclass(slots=True)
 class State:
-    """How far one request has come. Owned by one driver and changed by `advance` alone."""
+    """How far one request has come. Owned by one driver and changed by `advance` alone.
+
+    `missing[p]` counts the values that position p still waits for, `waiters` says who waits for a
+    value. `heading` is where the answer will come from, as far as branches are decided.
+    """
 
     values: dict[int, Value] = field(default_factory=dict)
     arguments: Mapping[str, Value] = field(default_factory=dict)
-    waiters: dict[int, dict[int, None]] = field(default_factory=dict)
+    waiters: dict[int, list[int]] = field(default_factory=dict)
+    missing: dict[int, int] = field(default_factory=dict)
     in_flight: set[int] = field(default_factory=set)
+    heading: int | None = None
     ended: bool = False
 
 
 def advance(program: Program, state: State, event: Event) -> list[Command]:
     """Take one event in and say what is to be done.
 
-    Events about calls that are no longer in flight (late or cancelled) are ignored, so that a
-    driver may deliver what it has without asking first. After `Answer` or `Fail` nothing follows.
+    Events about calls that are no longer in flight (late or cancelled) are ignored, and so is a
+    second start, so that a driver may deliver what it has without asking first. After `Answer` or
+    `Fail` nothing follows.
     """
     if state.ended:
         return []
     match event:
-        case Started(arguments):
+        case Started(arguments) if state.heading is None:
             state.arguments = arguments
+            state.heading = program.result
             commands = _pursue(program, state, [program.result])
         case Finished(position, value) if position in state.in_flight:
             state.in_flight.discard(position)
@@ -142,22 +150,6 @@ def advance(program: Program, state: State, event: Event) -> list[Command]:
     return commands
 
 
-def streaming_positions(program: Program) -> frozenset[int]:
-    """The calls whose text is the answer itself, on whatever path they lie; empty where none may stream."""
-    if not program.streams:
-        return frozenset()
-    found: set[int] = set()
-    pending = [program.result]
-    while pending:
-        position = pending.pop()
-        operation = program.operations[position]
-        if isinstance(operation, Select):
-            pending += [operation.then, operation.otherwise]
-        elif isinstance(operation, Call):
-            found.add(position)
-    return frozenset(found)
-
-
 def _cancel_rest(state: State) -> list[Command]:
     cancelled: list[Command] = [Cancel(position) for position in sorted(state.in_flight)]
     state.in_flight.clear()
@@ -170,13 +162,14 @@ def _pursue(program: Program, state: State, wanted: list[int]) -> list[Command]:
     agenda = wanted[::-1]
     while agenda:
         position = agenda.pop()
-        if position in state.values or position in state.in_flight:
+        if position in state.values or position in state.missing or position in state.in_flight:
             continue
         operation = program.operations[position]
-        missing = [needed for needed in _needs(operation, state.values) if needed not in state.values]
+        missing = [at for at in dict.fromkeys(_needs(operation, state.values)) if at not in state.values]
         for needed in missing:
-            state.waiters.setdefault(needed, {})[position] = None
+            state.waiters.setdefault(needed, []).append(position)
         if missing:
+            state.missing[position] = len(missing)
             agenda += missing[::-1]
         elif isinstance(operation, Call):
             state.in_flight.add(position)
@@ -187,9 +180,15 @@ def _pursue(program: Program, state: State, wanted: list[int]) -> list[Command]:
 
 
 def _record(state: State, position: int, value: Value) -> list[int]:
-    """Keep a value and give the positions that waited for it."""
+    """Keep a value and give the positions that now wait for nothing more."""
     state.values[position] = value
-    return list(state.waiters.pop(position, ()))
+    ready: list[int] = []
+    for waiter in state.waiters.pop(position, ()):
+        state.missing[waiter] -= 1
+        if not state.missing[waiter]:
+            del state.missing[waiter]
+            ready.append(waiter)
+    return ready
 
 
 def _needs(operation: Operation, values: Mapping[int, Value]) -> tuple[int, ...]:
@@ -204,13 +203,18 @@ def _needs(operation: Operation, values: Mapping[int, Value]) -> tuple[int, ...]
 def _send(program: Program, state: State, position: int, call: Call) -> Send:
     component = program.components[call.component]
     given = {port: state.values[at] for port, at in zip(call.ports, call.inputs, strict=True)}
-    return Send(
-        position,
-        call.component,
-        given,
-        {**component.settings, **call.settings},
-        position in streaming_positions(program),
-    )
+    streams = program.streams and position == _heading(program, state)
+    return Send(position, call.component, given, {**component.settings, **call.settings}, streams)
+
+
+def _heading(program: Program, state: State) -> int | None:
+    """Where the answer will come from: a call that only may become the answer must not stream as if it were."""
+    while state.heading is not None:
+        operation = program.operations[state.heading]
+        if not isinstance(operation, Select) or operation.condition not in state.values:
+            break
+        state.heading = operation.then if state.values[operation.condition] else operation.otherwise
+    return state.heading
 
 
 def _evaluate(operation: Operation, state: State) -> Value:

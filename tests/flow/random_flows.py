@@ -1,0 +1,98 @@
+"""Random small flows over the library, well typed by construction."""
+
+from collections.abc import Callable
+
+from hypothesis import strategies as st
+
+from harmonia_compiler.contract.component import Port
+from harmonia_compiler.contract.program import (
+    Call,
+    Compare,
+    Concat,
+    Constant,
+    GetField,
+    MakeList,
+    MakeRecord,
+    Not,
+    Operation,
+    Parameter,
+    Select,
+)
+from harmonia_compiler.contract.types import Bool, Field, Labels, ListOf, Passage, Record, Text, Type, fits
+from harmonia_compiler.flow.graph import Flow, Node
+from tests.flow.library import COMPONENTS
+
+_PAIR = Record((Field("draft", Text()), Field("found", ListOf(Passage()))))
+
+
+@st.composite
+def flows(draw: st.DrawFn, most: int = 14) -> Flow:
+    """A flow of one text port with calls, branches and data; the answer is any of the last nodes."""
+    nodes = [
+        Node(Parameter("question"), Text()),
+        Node(Constant("yes"), Text()),
+        Node(Constant([]), ListOf(Passage())),
+        Node(Constant(value=True), Bool()),
+        Node(Call("grade", ("question", "passages"), (0, 2)), Labels(("yes", "no"))),
+        Node(Compare("==", 4, 1), Bool()),
+    ]
+
+    def one(wanted: Type) -> int:
+        fitting = [at for at, node in enumerate(nodes) if fits(node.type, wanted)]
+        # Values made last come first, so that what hypothesis tries first is deep rather than wide.
+        return draw(st.sampled_from(fitting[::-1]))
+
+    for _ in range(draw(st.integers(1, most))):
+        operation, of = draw(st.sampled_from(_MAKERS))(draw, one, nodes)
+        share = draw(st.sampled_from((0.0, 0.2, 0.5, 1.0))) if isinstance(operation, Select) else None
+        nodes.append(Node(operation, of, share=share))
+    result = draw(st.integers(max(6, len(nodes) - 3), len(nodes) - 1))
+    return Flow("random", (Port("question", Text(), 40.0),), nodes[result].type, tuple(nodes), result, streams=True)
+
+
+_One = Callable[[Type], int]
+_Made = tuple[Operation, Type]
+
+
+def _call(draw: st.DrawFn, one: _One, _nodes: list[Node]) -> _Made:
+    names = ("search", "rerank", "grade", "sure", "rewrite", "imagine", "web", "count", "answer", "join")
+    component = COMPONENTS[draw(st.sampled_from(names))]
+    settings = {"top_k": draw(st.sampled_from((2, 3)))} if component.name == "search" and draw(st.booleans()) else {}
+    given = tuple(one(port.type) for port in component.ports)
+    return Call(component.name, tuple(port.name for port in component.ports), given, settings), component.result
+
+
+def _select(draw: st.DrawFn, one: _One, nodes: list[Node]) -> _Made:
+    choices: list[Type] = [Text(), ListOf(Passage()), Bool()]
+    of = draw(st.sampled_from(choices))
+    return Select(one(Bool()), one(of), one(of)), of
+
+
+def _test(draw: st.DrawFn, one: _One, nodes: list[Node]) -> _Made:
+    labels = [at for at, node in enumerate(nodes) if isinstance(node.type, Labels)]
+    return Compare(draw(st.sampled_from(("==", "!="))), draw(st.sampled_from(labels)), 1), Bool()
+
+
+def _not(_draw: st.DrawFn, one: _One, _nodes: list[Node]) -> _Made:
+    return Not(one(Bool())), Bool()
+
+
+def _concat(_draw: st.DrawFn, one: _One, _nodes: list[Node]) -> _Made:
+    return Concat(one(ListOf(Passage())), one(ListOf(Passage()))), ListOf(Passage())
+
+
+def _list(_draw: st.DrawFn, one: _One, _nodes: list[Node]) -> _Made:
+    return MakeList((one(Text()), one(Text()))), ListOf(Text())
+
+
+def _record(_draw: st.DrawFn, one: _One, _nodes: list[Node]) -> _Made:
+    return MakeRecord(("draft", "found"), (one(Text()), one(ListOf(Passage())))), _PAIR
+
+
+def _field(draw: st.DrawFn, one: _One, nodes: list[Node]) -> _Made:
+    if not any(node.type == _PAIR for node in nodes):
+        return _record(draw, one, nodes)
+    return GetField(one(_PAIR), "draft"), Text()
+
+
+_MAKERS = (_call, _call, _call, _select, _select, _test, _not, _concat, _list, _record, _field)
