@@ -24,8 +24,8 @@ _QUANTITIES = tuple(quantity.name for quantity in fields(Work))
 class CallDemand:
     """One call of a flow: how likely a request sends it, what it asks, and which calls end before it starts.
 
-    `answers` says that its value may be the request's answer as it stands, so that a streamed answer
-    begins when this call does.
+    `answers` says that its value may be the request's answer, or part of a record that is, so that
+    a streamed answer begins when this call does.
     """
 
     position: int
@@ -44,7 +44,7 @@ class Demand:
     `extents` go by node. `calls` are in an order in which each stands after those it waits for.
     `guessed` names the components whose work rests on a size that nobody said. `rarest` lists calls
     from the rarest on, each with the probability that it or a rarer one is sent. Where not `exact`,
-    the flow branches beyond the bound of `guards.py`, and visits are upper bounds.
+    the flow branches beyond the bound of `guards.py`, and probabilities are estimates.
     """
 
     pipeline: str

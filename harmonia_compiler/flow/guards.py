@@ -26,8 +26,8 @@ class Guards:
 
     `demanded[i]` is that of node i; `taken[i]`, for a `Select`, that of `then` once it is demanded.
     `calls` lists the calls from the rarest on, each with the probability that it or a rarer one is
-    demanded. Where not `exact`, the flow branches beyond the bound and the figures are upper ones:
-    demands from different places count as if they never coincided.
+    demanded. Where not `exact`, the flow branches beyond the bound and the figures are estimates: each
+    branch counts as an outcome of its own, and demands from several places as if they never coincided.
     """
 
     demanded: tuple[float, ...]
@@ -41,7 +41,7 @@ def guards(flow: Flow, limit: int = LIMIT) -> Guards:
     try:
         return _exact(flow, limit)
     except TooManyError:
-        return _upper(flow)
+        return _estimate(flow)
 
 
 def _exact(flow: Flow, limit: int) -> Guards:
@@ -75,7 +75,7 @@ def _exact(flow: Flow, limit: int) -> Guards:
     return Guards(demanded, taken, tuple(calls), exact=True)
 
 
-def _upper(flow: Flow) -> Guards:
+def _estimate(flow: Flow) -> Guards:
     demanded = [0.0] * len(flow.nodes)
     demanded[flow.result] = 1.0
     taken: dict[int, float] = {}

@@ -126,12 +126,12 @@ def application(*flows: Flow) -> Application:
 
 def read_flow(text: str) -> Flow:
     """The flow that a canonical text shows; spans are lost."""
-    lines = text.strip().splitlines()
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     header = re.fullmatch(r"pipeline (\w+)\((.*)\) -> (.*)", lines[0])
     assert header, lines[0]
     flow = Flow(header[1], tuple(map(_port, _split(header[2]))), _type(header[3]), (), 0)
     nodes: list[Node] = []
-    for line in map(str.strip, lines[1:]):
+    for line in lines[1:]:
         if goal := re.fullmatch(r"slo p([\d.]+) (\w+) <= (\S+) ms", line):
             objective = Objective(goal[2], float(goal[1]) / 100, float(goal[3]))
             flow = replace(flow, objectives=(*flow.objectives, objective))

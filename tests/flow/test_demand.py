@@ -1,0 +1,447 @@
+from collections import Counter
+from fractions import Fraction
+from itertools import product
+
+import networkx as nx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harmonia_compiler.contract.component import Port
+from harmonia_compiler.contract.program import Call, MakeList, Not, Operation, Parameter, Select, inputs
+from harmonia_compiler.contract.types import Bool, Text
+from harmonia_compiler.flow.calls import call_graph
+from harmonia_compiler.flow.demand import Demand, critical_path, demand
+from harmonia_compiler.flow.graph import Flow, Node
+from harmonia_compiler.flow.guards import guards
+from harmonia_compiler.flow.passes.registry import optimise
+from harmonia_compiler.kinds.kind import Extent
+from tests.flow.library import KINDS, application, read_flow
+from tests.flow.random_flows import flows
+
+
+def _flow(body: str, ports: str = "question: text ~ 40") -> Flow:
+    return read_flow(f"pipeline p({ports}) -> text\n{body}")
+
+
+def _demand(body: str, ports: str = "question: text ~ 40") -> Demand:
+    flow = _flow(body, ports)
+    return demand(application(flow), flow, kinds=KINDS)
+
+
+CORRECTIVE = """
+    %0 = parameter question : text
+    %1 = call search(query: %0) : [passage]
+    %2 = call grade(question: %0, passages: %1) : "yes" | "no"
+    %3 = constant "no" : text
+    %4 = compare %2 == %3 : bool
+    %5 = call rewrite(question: %0) : text
+    %6 = call web(query: %5) : [passage]
+    %7 = select %4 then %6 else %1 ~ 0.3 : [passage]
+    %8 = call answer(question: %0, passages: %7) : text
+    return stream %8
+    """
+
+
+def test_a_branch_divides_visits_by_its_share() -> None:
+    found = _demand(CORRECTIVE)
+    assert found.visits == {"answer": 1.0, "grade": 1.0, "rewrite": 0.3, "search": 1.0, "web": 0.3}
+    assert found.exact
+
+
+def test_visits_solve_the_linear_system_of_a_markov_flow() -> None:
+    """v = (I - Mᵀ)⁻¹ s, with M[i][j] the expected calls of j that follow directly on one of i."""
+    moves = {
+        "search": {"grade": Fraction(1)},
+        "grade": {"rewrite": Fraction(3, 10), "answer": Fraction(7, 10)},
+        "rewrite": {"web": Fraction(1)},
+        "web": {"answer": Fraction(1)},
+        "answer": {},
+    }
+    solved = _visit_ratios(moves, {"search": Fraction(1)})
+    assert _demand(CORRECTIVE).visits == pytest.approx({name: float(visits) for name, visits in solved.items()})
+
+
+def _visit_ratios(moves: dict[str, dict[str, Fraction]], starts: dict[str, Fraction]) -> dict[str, Fraction]:
+    """Gauss-Jordan elimination of (I - Mᵀ) v = s."""
+    names = [*moves]
+    rows = [
+        [Fraction(int(row == column)) - moves[column].get(row, Fraction(0)) for column in names]
+        + [starts.get(row, Fraction(0))]
+        for row in names
+    ]
+    for at in range(len(names)):
+        pivot = next(row for row in range(at, len(names)) if rows[row][at])
+        rows[at], rows[pivot] = rows[pivot], rows[at]
+        rows[at] = [value / rows[at][at] for value in rows[at]]
+        for other in range(len(names)):
+            if other != at:
+                factor = rows[other][at]
+                rows[other] = [value - factor * lead for value, lead in zip(rows[other], rows[at], strict=True)]
+    return {name: rows[at][-1] for at, name in enumerate(names)}
+
+
+def test_what_both_arms_read_is_demanded_for_certain() -> None:
+    found = _demand("""
+        %0 = parameter question : text
+        %1 = call sure(question: %0) : bool
+        %2 = call rewrite(question: %0) : text
+        %3 = call recall(question: %2) : text
+        %4 = call imagine(question: %2) : text
+        %5 = select %1 then %3 else %4 ~ 0.2 : text
+        return %5
+        """)
+    assert found.visits == {"imagine": 0.8, "recall": 0.2, "rewrite": 1.0, "sure": 1.0}
+
+
+def test_branches_over_one_condition_share_its_outcome() -> None:
+    """Both the query and the prompt change in the same 30 % of requests, so that `web` is wanted in 30 %."""
+    found = _demand("""
+        %0 = parameter question : text
+        %1 = call sure(question: %0) : bool
+        %2 = not %1 : bool
+        %3 = call rewrite(question: %0) : text
+        %4 = select %1 then %3 else %0 ~ 0.3 : text
+        %5 = call web(query: %3) : [passage]
+        %6 = constant [] : []
+        %7 = select %2 then %6 else %5 ~ 0.7 : [passage]
+        %8 = call answer(question: %4, passages: %7) : text
+        return %8
+        """)
+    assert (found.visits["rewrite"], found.visits["web"]) == pytest.approx((0.3, 0.3))
+
+
+def test_early_returns_leave_what_is_left() -> None:
+    found = _demand("""
+        %0 = parameter question : text
+        %1 = call route(question: %0) : "none" | "one" | "many"
+        %2 = constant "none" : text
+        %3 = compare %1 == %2 : bool
+        %4 = call recall(question: %0) : text
+        %5 = constant "one" : text
+        %6 = compare %1 == %5 : bool
+        %7 = call search(query: %0) : [passage]
+        %8 = call answer(question: %0, passages: %7) : text
+        %9 = call imagine(question: %0) : text
+        %10 = select %6 then %8 else %9 ~ 0.8 : text
+        %11 = select %3 then %4 else %10 ~ 0.25 : text
+        return stream %11
+        """)
+    assert found.visits == pytest.approx({"answer": 0.6, "imagine": 0.15, "recall": 0.25, "route": 1.0, "search": 0.6})
+
+
+def test_labels_of_one_value_exclude_each_other_across_statements() -> None:
+    """One request is never routed to "none" and to "one": what needs both is never wanted."""
+    found = _demand("""
+        %0 = parameter question : text
+        %1 = call route(question: %0) : "none" | "one" | "many"
+        %2 = constant "none" : text
+        %3 = compare %1 == %2 : bool
+        %4 = constant "one" : text
+        %5 = compare %4 == %1 : bool
+        %6 = call rewrite(question: %0) : text
+        %7 = select %3 then %6 else %0 ~ 0.25 : text
+        %8 = select %5 then %7 else %0 ~ 0.5 : text
+        %9 = constant "many" : text
+        %10 = compare %1 != %9 : bool
+        %11 = call recall(question: %8) : text
+        %12 = call imagine(question: %8) : text
+        %13 = select %10 then %11 else %12 ~ 0.6 : text
+        return %13
+        """)
+    # "many" has 40 %, and under "one", which has 50 %, nothing is left for "none".
+    assert found.visits == pytest.approx({"imagine": 0.4, "recall": 0.6, "route": 1.0})
+
+
+def test_the_last_label_is_what_the_others_leave() -> None:
+    found = _demand("""
+        %0 = parameter question : text
+        %1 = constant [] : []
+        %2 = call grade(question: %0, passages: %1) : "yes" | "no"
+        %3 = constant "yes" : text
+        %4 = compare %2 == %3 : bool
+        %5 = call rewrite(question: %0) : text
+        %6 = select %4 then %0 else %5 ~ 0.9 : text
+        %7 = constant "no" : text
+        %8 = compare %2 == %7 : bool
+        %9 = call imagine(question: %6) : text
+        %10 = select %8 then %9 else %6 ~ 0.5 : text
+        return %10
+        """)
+    # The branch that decides the answer is looked at first, and its share holds.
+    assert found.visits == pytest.approx({"grade": 1.0, "imagine": 0.5, "rewrite": 0.5})
+
+
+def test_a_flag_set_in_a_branch_is_that_branch() -> None:
+    found = _demand("""
+        %0 = parameter question : text
+        %1 = call sure(question: %0) : bool
+        %2 = constant false : bool
+        %3 = constant true : bool
+        %4 = select %1 then %2 else %3 ~ 0.9 : bool
+        %5 = call rewrite(question: %0) : text
+        %6 = select %4 then %5 else %0 ~ 0.1 : text
+        %7 = call recall(question: %0) : text
+        %8 = select %1 then %7 else %6 ~ 0.9 : text
+        return %8
+        """)
+    assert found.visits == pytest.approx({"recall": 0.9, "rewrite": 0.1, "sure": 1.0})
+
+
+def test_a_literal_condition_takes_its_arm() -> None:
+    found = _demand("""
+        %0 = parameter question : text
+        %1 = constant false : bool
+        %2 = call rewrite(question: %0) : text
+        %3 = call recall(question: %0) : text
+        %4 = select %1 then %2 else %3 ~ 0.5 : text
+        return %4
+        """)
+    assert found.visits == {"recall": 1.0}
+
+
+@st.composite
+def _branching(draw: st.DrawFn) -> tuple[Flow, dict[int, float]]:
+    """A flow of calls and branches over up to five conditions, each with one share wherever it is tested."""
+    shares = draw(st.lists(st.sampled_from((0.1, 0.3, 0.5, 0.9)), min_size=1, max_size=5))
+    nodes = [Node(Parameter("question"), Text())]
+    conditions: dict[int, float] = {}
+    for share in shares:
+        conditions[len(nodes)] = share
+        nodes.append(Node(Call("sure", ("question",), (0,)), Bool()))
+    tests = list(conditions.items())
+    for at, share in conditions.items():
+        tests.append((len(nodes), 1.0 - share))
+        nodes.append(Node(Not(at), Bool()))
+    texts = [0]
+    for _ in range(draw(st.integers(1, 14))):
+        one, other = draw(st.sampled_from(texts[::-1])), draw(st.sampled_from(texts[::-1]))
+        texts.append(len(nodes))
+        if draw(st.booleans()):
+            nodes.append(Node(Call("join", ("one", "other"), (one, other)), Text()))
+        else:
+            condition, share = draw(st.sampled_from(tests))
+            nodes.append(Node(Select(condition, one, other), Text(), share=share))
+    flow = Flow("p", (Port("question", Text()),), Text(), tuple(nodes), len(nodes) - 1)
+    return flow, conditions
+
+
+@given(_branching())
+@settings(max_examples=200, deadline=None)
+def test_probabilities_are_those_of_all_outcomes_counted_out(case: tuple[Flow, dict[int, float]]) -> None:
+    flow, conditions = case
+    expected = [0.0] * len(flow.nodes)
+    for outcome in product((True, False), repeat=len(conditions)):
+        chosen = dict(zip(conditions, outcome, strict=True))
+        likely = 1.0
+        for at, is_true in chosen.items():
+            likely *= conditions[at] if is_true else 1.0 - conditions[at]
+        for at in _demanded(flow, chosen):
+            expected[at] += likely
+    found = guards(flow)
+    assert found.exact
+    assert found.demanded == pytest.approx(expected)
+
+
+def test_beyond_the_bound_demands_add_up_to_certainty() -> None:
+    flow = _sequence(40, early_return=True)
+    found = guards(flow, limit=8)
+    assert not found.exact
+    assert found.demanded[0] == 1.0
+    assert found.demanded == pytest.approx(guards(flow).demanded)
+    assert [any_of for _, any_of in found.calls] == sorted(any_of for _, any_of in found.calls)
+
+
+def _demanded(flow: Flow, chosen: dict[int, bool]) -> set[int]:
+    """The nodes that a request demands whose conditions come out as chosen."""
+    seen: set[int] = set()
+    agenda = [flow.result]
+    while agenda:
+        at = agenda.pop()
+        if at in seen:
+            continue
+        seen.add(at)
+        match flow.nodes[at].operation:
+            case Select(condition, then, otherwise):
+                negated = flow.nodes[condition].operation
+                is_true = not chosen[negated.operand] if isinstance(negated, Not) else chosen[condition]
+                agenda += [condition, then if is_true else otherwise]
+            case operation:
+                agenda += inputs(operation)
+    return seen
+
+
+@given(flows())
+@settings(max_examples=100, deadline=None)
+def test_calls_are_ordered_and_visits_do_not_grow_by_passes(flow: Flow) -> None:
+    before = demand(application(flow), flow, kinds=KINDS)
+    after_passes = optimise(application(flow), kinds=KINDS)
+    after = demand(after_passes, after_passes.flows[0], kinds=KINDS)
+    for found in (before, after):
+        seen: set[int] = set()
+        for call in found.calls:
+            assert set(call.after) <= seen
+            seen.add(call.position)
+        assert all(0.0 < call.probability <= 1.0 + 1e-9 for call in found.calls)
+        counted = Counter(call.component for call in found.calls)
+        assert all(visits <= counted[name] + 1e-9 for name, visits in found.visits.items())
+    assert all(
+        visits <= before.visits.get(name, 0.0) + 1e-9 for name, visits in after.visits.items() if name != "embed"
+    )
+
+
+def _sequence(branches: int, *, early_return: bool) -> Flow:
+    """`if sure(x) { x = rewrite(x) }` over and over, or `if sure(question) { return rewrite(question) }`."""
+    nodes = [Node(Parameter("question"), Text())]
+    pending: list[tuple[int, int]] = []
+    value = 0
+    for _ in range(branches):
+        at = len(nodes)
+        nodes.append(Node(Call("sure", ("question",), (value,)), Bool()))
+        nodes.append(Node(Call("rewrite", ("question",), (value,)), Text()))
+        if early_return:
+            pending.append((at, at + 1))
+        else:
+            nodes.append(Node(Select(at, at + 1, value), Text(), share=0.5))
+            value = at + 2
+    result = value
+    for condition, then in reversed(pending):
+        nodes.append(Node(Select(condition, then, result), Text(), share=0.1))
+        result = len(nodes) - 1
+    return Flow("p", (Port("question", Text()),), Text(), tuple(nodes), result)
+
+
+@pytest.mark.parametrize("branches", [12, 60, 300])
+def test_many_branches_in_a_row_stay_exact(branches: int) -> None:
+    flow = _sequence(branches, early_return=False)
+    found = demand(application(flow), flow, kinds=KINDS)
+    assert found.exact
+    assert found.visits == pytest.approx({"rewrite": branches / 2, "sure": branches})
+
+
+@pytest.mark.parametrize("branches", [12, 60, 300])
+def test_many_early_returns_stay_exact(branches: int) -> None:
+    flow = _sequence(branches, early_return=True)
+    found = demand(application(flow), flow, kinds=KINDS)
+    assert found.exact
+    left = 1.0 - 0.9**branches
+    assert found.visits == pytest.approx({"rewrite": left, "sure": left / 0.1})
+
+
+def test_a_flow_of_ten_thousand_nodes_is_weighed_without_recursion() -> None:
+    flow = _sequence(4_000, early_return=False)
+    assert sum(guards(flow).demanded) > 4_000
+
+
+def test_calls_wait_for_values_and_for_the_conditions_that_want_them() -> None:
+    found = _demand(CORRECTIVE)
+    after = {
+        call.component: {found_at[at] for at in call.after} for found_at in [_names(found)] for call in found.calls
+    }
+    assert after == {
+        "search": set(),
+        "grade": {"search"},
+        "rewrite": {"grade"},
+        "web": {"rewrite"},
+        "answer": {"web"},
+    }
+
+
+def _names(found: Demand) -> dict[int, str]:
+    return {call.position: call.component for call in found.calls}
+
+
+def test_a_call_that_is_wanted_anyway_does_not_wait_for_a_branch() -> None:
+    found = _demand("""
+        %0 = parameter question : text
+        %1 = call sure(question: %0) : bool
+        %2 = call rewrite(question: %0) : text
+        %3 = select %1 then %2 else %0 ~ 0.5 : text
+        %4 = call join(one: %3, other: %2) : text
+        return %4
+        """)
+    assert {call.component: call.after for call in found.calls}["rewrite"] == ()
+
+
+def test_rare_calls_leave_a_quantile_and_others_close_up() -> None:
+    found = _demand(CORRECTIVE.replace("0.3", "0.04"))
+    assert [call.component for call in found.within(0.99)] == ["search", "grade", "rewrite", "web", "answer"]
+    likely = found.within(0.95)
+    assert [call.component for call in likely] == ["search", "grade", "answer"]
+    assert likely[-1].after == (likely[1].position,)
+    assert {call.component for call in found.calls if call.answers} == {"answer"}
+
+
+def test_the_critical_path_is_the_longest() -> None:
+    found = _demand(CORRECTIVE)
+    latency = {
+        call.position: {"search": 10.0, "grade": 20.0, "rewrite": 5.0}.get(call.component, 1.0) for call in found.calls
+    }
+    total, path = critical_path(found.calls, latency)
+    assert total == 37.0
+    assert [_names(found)[at] for at in path] == ["search", "grade", "rewrite", "web", "answer"]
+    assert critical_path((), {}) == (0.0, ())
+
+
+@given(flows())
+@settings(max_examples=100, deadline=None)
+def test_what_waits_for_what_has_no_cycle(flow: Flow) -> None:
+    assert nx.is_directed_acyclic_graph(call_graph(flow))
+
+
+def test_extents_follow_values_through_the_flow() -> None:
+    found = _demand(
+        """
+        %0 = parameter question : text
+        %1 = call search(query: %0) {"top_k":3} : [passage]
+        %2 = call web(query: %0) : [passage]
+        %3 = concat %1 + %2 : [passage]
+        %4 = call sure(question: %0) : bool
+        %5 = select %4 then %1 else %3 ~ 0.5 : [passage]
+        %6 = constant "four tokens here" : text
+        %7 = record(draft: %6, found: %5) : (draft: text, found: [passage])
+        %8 = field %7.found : [passage]
+        %9 = call answer(question: %6, passages: %8) : text
+        return %9
+        """
+    )
+    # Chunks of 100 tokens from the search, of 150 from the web.
+    assert found.extents[1] == Extent(300.0, 3.0)
+    assert found.extents[3] == Extent(900.0, 7.0)
+    assert found.extents[5] == Extent(600.0, 5.0)
+    assert found.extents[7] == Extent(604.0, 1.0)
+    assert found.extents[8] == Extent(600.0, 5.0)
+    assert (found.work["answer"].prompt_tokens, found.work["answer"].output_tokens) == (604.0, 180.0)
+
+
+def test_work_is_the_mean_over_a_component_s_calls() -> None:
+    found = _demand("""
+        %0 = parameter question : text
+        %1 = call sure(question: %0) : bool
+        %2 = call rewrite(question: %0) : text
+        %3 = call rewrite(question: %2) : text
+        %4 = select %1 then %3 else %2 ~ 0.5 : text
+        return %4
+        """)
+    assert found.visits["rewrite"] == 1.5
+    assert found.work["rewrite"].prompt_tokens == pytest.approx((40.0 + 0.5 * 12.0) / 1.5)
+
+
+def test_components_whose_work_rests_on_a_guess_are_named() -> None:
+    body = """
+        %0 = parameter question : text
+        %1 = call rewrite(question: %0) : text
+        %2 = call recall(question: %1) : text
+        return %2
+        """
+    assert _demand(body).guessed == {"recall"}
+    assert _demand(body, "question: text").guessed == {"recall", "rewrite"}
+
+
+def test_a_wide_flow_puts_its_calls_side_by_side() -> None:
+    calls: list[Operation] = [Call("rewrite", ("question",), (0,)) for _ in range(200)]
+    nodes = [Node(Parameter("question"), Text()), *(Node(call, Text()) for call in calls)]
+    nodes.append(Node(MakeList(tuple(range(1, 201))), Text()))
+    flow = Flow("p", (Port("question", Text()),), Text(), tuple(nodes), 201)
+    found = demand(application(flow), flow, kinds=KINDS)
+    assert all(call.after == () for call in found.calls)
