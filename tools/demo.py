@@ -7,6 +7,7 @@ Ctrl-C included, the service is stopped at the end. Exits with the status of the
     python tools/demo.py [QUESTION]
 """
 
+import contextlib
 import shlex
 import signal
 import subprocess
@@ -24,13 +25,14 @@ SAMPLE = "samples/quickstart.rag"
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs")
 QUESTION = "Which solver does the planner use?"
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
+PATIENCE_S = 20
 
 
 class CommandFailedError(Exception):
     """A command of the demo ended with a status other than 0."""
 
-    def __init__(self, status: int) -> None:
-        super().__init__(f"exit status {status}")
+    def __init__(self, command: str, status: int) -> None:
+        super().__init__(f"`harmoniac {command}` ended with status {status}")
         self.status = status
 
 
@@ -39,14 +41,28 @@ def run(*arguments: str, output: Path | None = None) -> None:
     redirection = f" > {output}" if output else ""
     print(f"\n$ harmoniac {shlex.join(arguments)}{redirection}", flush=True)
     started = time.monotonic()
-    if output:
-        with (ROOT / output).open("w", encoding="utf-8") as file:
-            finished = subprocess.run([HARMONIAC, *arguments], stdout=file, check=False, cwd=ROOT)
-    else:
-        finished = subprocess.run([HARMONIAC, *arguments], check=False, cwd=ROOT)
+    with contextlib.ExitStack() as stack:
+        stdout = stack.enter_context((ROOT / output).open("w", encoding="utf-8")) if output else None
+        status = wait(subprocess.Popen([HARMONIAC, *arguments], stdout=stdout, cwd=ROOT))
     print(f"  ({time.monotonic() - started:.1f} s)", flush=True)
-    if finished.returncode != 0:
-        raise CommandFailedError(finished.returncode)
+    if status != 0:
+        raise CommandFailedError(arguments[0], status)
+
+
+def wait(process: subprocess.Popen[bytes]) -> int:
+    """Status that `process` ends with.
+
+    On Ctrl-C, which the terminal sends to the command too, waits for the command to clean up after itself.
+    """
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        try:
+            process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            process.wait()
+        raise
 
 
 def stop() -> None:
@@ -70,8 +86,11 @@ def demonstrate(question: str) -> None:
         run("up", str(BUNDLE))
         run("ingest", *documents, "--component", "search", "--service", str(BUNDLE))
         run("ask", question, "--service", str(BUNDLE))
-    finally:
-        stop()
+    except BaseException:
+        with contextlib.suppress(CommandFailedError):  # the first failure is the one to report
+            stop()
+        raise
+    stop()
 
 
 def interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -87,10 +106,10 @@ def main() -> int:
     try:
         demonstrate(" ".join(sys.argv[1:]) or QUESTION)
     except CommandFailedError as failure:
-        print(f"\ndemo: the last command shown failed ({failure})", file=sys.stderr)
+        print(f"\ndemo: {failure}", file=sys.stderr)
         return failure.status
     except KeyboardInterrupt:
-        print("\ndemo: interrupted; the service is stopped", file=sys.stderr)
+        print("\ndemo: interrupted; no service is left running", file=sys.stderr)
         return INTERRUPTED
     print(f"\ndemo: done in {time.monotonic() - started:.0f} s; what it built is in {BUILD}/")
     return 0
