@@ -82,19 +82,25 @@ class Work:
 class WorkOf(Protocol):
     """What a call of the component asks, given the extents of its inputs and its result."""
 
-    def __call__(self, component: Component, inputs: Mapping[str, Extent], result: Extent) -> Work: ...
+    def __call__(self, component: Component, inputs: Mapping[str, Extent], result: Extent) -> Work:
+        """Work of one call."""
+        ...
 
 
 class ResultExtentOf(Protocol):
     """How large the component's result is expected to be, given the extents of its inputs where they are known."""
 
-    def __call__(self, component: Component, inputs: Mapping[str, Extent] = NOTHING) -> Extent: ...
+    def __call__(self, component: Component, inputs: Mapping[str, Extent] = NOTHING) -> Extent:
+        """Extent of the result."""
+        ...
 
 
 class LaunchOf(Protocol):
     """The process of one replica in a configuration; `card` is the engine's model, where it has one."""
 
-    def __call__(self, engine: Engine, card: Card | None, configuration: Configuration) -> Launch: ...
+    def __call__(self, engine: Engine, card: Card | None, configuration: Configuration) -> Launch:
+        """The launch of one replica."""
+        ...
 
 
 class Encode(Protocol):
@@ -103,7 +109,9 @@ class Encode(Protocol):
     Settings of the engine that were late are plain by now. `Wire.path` of an external kind is the whole URL.
     """
 
-    def __call__(self, engine: Engine, component: Component, inputs: Mapping[str, Value], *, stream: bool) -> Wire: ...
+    def __call__(self, engine: Engine, component: Component, inputs: Mapping[str, Value], *, stream: bool) -> Wire:
+        """The request of one call."""
+        ...
 
 
 class Decode(Protocol):
@@ -112,7 +120,9 @@ class Decode(Protocol):
     Raises MalformedReply where the body cannot be read or the value is not of the component's type.
     """
 
-    def __call__(self, component: Component, body: bytes, inputs: Mapping[str, Value] = NOTHING) -> Reply: ...
+    def __call__(self, component: Component, body: bytes, inputs: Mapping[str, Value] = NOTHING) -> Reply:
+        """The answer of one call."""
+        ...
 
 
 class DecodePiece(Protocol):
@@ -121,7 +131,9 @@ class DecodePiece(Protocol):
     None where it adds nothing (`[DONE]`, a comment, an empty line). Raises MalformedReply on an error event.
     """
 
-    def __call__(self, event: bytes) -> Piece | None: ...
+    def __call__(self, event: bytes) -> Piece | None:
+        """One part of a streamed answer."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,77 @@
+"""`harmoniac models`: which models are known, where their weights are, and how more come to this machine."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Column, Table
+
+from harmonia_compiler.contract.card import Card, load_cards
+from harmonia_compiler.runtime.model_folder import Role, add_to_store, read_model_folder
+from harmonia_compiler.runtime.weights import find, locate, wanted
+
+
+@click.group(name="models")
+def command() -> None:
+    """List the models that can be planned with, and bring their weights to this machine."""
+
+
+@command.command("list")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def list_models(form: str) -> None:
+    """List every model card and where its weights are."""
+    cards = sorted(
+        {card.name: card for card in load_cards().values()}.values(), key=lambda card: (card.role, card.name)
+    )
+    if form == "json":
+        click.echo(json.dumps([_row(card) for card in cards], indent=2))
+        return
+    table = Table(Column("model", overflow="fold"), "role", "parameters", "context", "licence", "weights", box=SIMPLE)
+    for card in cards:
+        row = _row(card)
+        size = f"{card.parameters / 1e9:.2f} B" if card.parameters >= 1e9 else f"{card.parameters / 1e6:.0f} M"
+        gated = " (gated)" if card.gated else ""
+        table.add_row(card.name, card.role, size, f"{card.context:,}", card.licence + gated, str(row["weights"] or "-"))
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def _row(card: Card) -> dict[str, object]:
+    found = find(card)
+    return {
+        "name": card.name,
+        "aliases": list(card.aliases),
+        "role": card.role,
+        "revision": card.revision,
+        "parameters": card.parameters,
+        "context": card.context,
+        "licence": card.licence,
+        "gated": card.gated,
+        "weights": found.where if found else None,
+        "source": card.source,
+    }
+
+
+@command.command("add")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--name", help="What a `.rag` calls the model; the folder's name where it is not given.")
+@click.option("--role", type=click.Choice(["llm", "embedder", "reranker"]), help="What the model is for.")
+@click.option("--licence", default="unknown", help="The licence of the weights.")
+@click.option("--copy", is_flag=True, help="Copy the weights into the store; otherwise they are linked to.")
+def add(folder: Path, name: str | None, role: Role | None, licence: str, *, copy: bool) -> None:
+    """Add the model in FOLDER (config.json, safetensors, tokenizer) to the store."""
+    card = read_model_folder(folder, name=name, role=role, licence=licence)
+    stored = add_to_store(card, folder, copy=copy)
+    click.echo(f"added {card.name} ({card.role}, {card.parameters:,.0f} parameters) as {stored}")
+
+
+@command.command("fetch")
+@click.argument("name")
+def fetch(name: str) -> None:
+    """Make the weights of NAME ready to be loaded, from a package or cache of this machine; print where they are."""
+    found = find(wanted(name))
+    if found is not None and found.convert:
+        click.echo(f"converting {found.path.name}; this takes about half a minute, and only once", err=True)
+    click.echo(locate(name))

@@ -1,0 +1,163 @@
+"""Reads the card of a model out of its own folder, and puts the folder into the model store.
+
+The numbers come from `config.json` and from the headers of the safetensors files, which say every
+tensor's shape; no weights are loaded.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from harmonia_compiler.contract.card import CARD_FILE, Card
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.runtime.weights import WEIGHTS_FOLDER, is_model, stored_folder
+
+Role = Literal["llm", "embedder", "reranker"]
+
+#: More than this in a header is no header: it would be asked for before anything shows that the file is sound.
+_MOST_HEADER_BYTES = 2**27
+#: Bytes of a weight; tensors of other types, such as the numbers of positions, are no weights.
+_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1}
+
+
+def read_model_folder(folder: Path, *, name: str | None = None, role: Role | None = None, licence: str) -> Card:
+    """The card of the model in a folder; raises `Rejected` where the folder does not hold one.
+
+    `name` is the folder's where it is not given, `role` follows from the model's architecture.
+    """
+    if not is_model(folder):
+        raise _rejected(folder, "it holds no config.json with weights as safetensors")
+    config = _read_json(folder / "config.json")
+    try:
+        return _card(folder, config, name or folder.resolve().name, role or _role(folder, config), licence)
+    except KeyError as problem:
+        raise _rejected(folder, f"its config.json does not say {problem}") from problem
+
+
+def add_to_store(card: Card, folder: Path, *, copy: bool) -> Path:
+    """Puts the card and a link to the folder, or a copy of it, into the store; gives the model's place there.
+
+    Takes the place of a folder that was added under the same name before.
+    """
+    stored = stored_folder(card)
+    for before in stored.parent.glob(f"{stored.name.partition('@')[0]}@local-*"):
+        shutil.rmtree(before)
+    stored.mkdir(parents=True)
+    weights = stored / WEIGHTS_FOLDER
+    if copy:
+        shutil.copytree(folder, weights)
+    else:
+        weights.symlink_to(folder.resolve(), target_is_directory=True)
+    (stored / CARD_FILE).write_text(_as_toml(card), "utf-8")
+    return stored
+
+
+def _card(folder: Path, config: Mapping[str, Any], name: str, role: Role, licence: str) -> Card:
+    heads = int(config["num_attention_heads"])
+    hidden = int(config["hidden_size"])
+    parameters, stored_bytes = _count(folder)
+    return Card(
+        name=name,
+        role=role,
+        revision=f"local-{_digest(folder)}",
+        licence=licence,
+        parameters=parameters,
+        weight_bytes=round(stored_bytes / parameters, 3) if parameters else 2.0,
+        layers=int(config["num_hidden_layers"]),
+        hidden=hidden,
+        heads=heads,
+        kv_heads=int(config.get("num_key_value_heads") or heads),
+        head_dim=int(config.get("head_dim") or hidden // heads),
+        context=_context(folder, config),
+        dimension=hidden if role == "embedder" else None,
+        source="config.json and the safetensors headers of the folder that was added",
+    )
+
+
+def _role(folder: Path, config: Mapping[str, Any]) -> Role:
+    architecture = next(iter(config.get("architectures") or [""]))
+    if architecture.endswith("ForCausalLM"):
+        return "llm"
+    if architecture.endswith("ForSequenceClassification"):
+        return "reranker"
+    if (folder / "modules.json").is_file() or architecture.endswith("Model"):
+        return "embedder"
+    raise _rejected(folder, f"what its architecture {architecture!r} is for is not known; say it with `--role`")
+
+
+def _context(folder: Path, config: Mapping[str, Any]) -> int:
+    """The most tokens of a sequence: what an embedder's own file says, else the number of positions."""
+    own = folder / "sentence_bert_config.json"
+    said = _read_json(own).get("max_seq_length") if own.is_file() else None
+    return int(said or config["max_position_embeddings"])
+
+
+def _count(folder: Path) -> tuple[int, int]:
+    """How many weights the folder's safetensors hold, and in how many bytes."""
+    weights = stored_bytes = 0
+    for file in _weight_files(folder):
+        for tensor in _header(folder, file).values():
+            size = _BYTES.get(tensor["dtype"], 0)
+            count = math.prod(tensor["shape"]) if size else 0
+            weights += count
+            stored_bytes += count * size
+    return weights, stored_bytes
+
+
+def _weight_files(folder: Path) -> Iterator[Path]:
+    yield from sorted(folder.glob("*.safetensors"))
+
+
+def _header(folder: Path, file: Path) -> dict[str, Any]:
+    """What a safetensors file says of its tensors: eight bytes of length, then JSON."""
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        if not 0 < length <= _MOST_HEADER_BYTES:
+            raise _rejected(folder, f"{file.name} is no safetensors file")
+        try:
+            header: dict[str, Any] = json.loads(opened.read(length))
+        except ValueError as problem:
+            raise _rejected(folder, f"{file.name} is no safetensors file") from problem
+    return {name: tensor for name, tensor in header.items() if name != "__metadata__"}
+
+
+def _digest(folder: Path) -> str:
+    """Eight hex digits that differ where the configuration or the weights' layout or size differ."""
+    state = hashlib.sha256((folder / "config.json").read_bytes())
+    for file in _weight_files(folder):
+        state.update(f"{file.name}:{file.stat().st_size}:{file.stat().st_mtime_ns};".encode())
+    return state.hexdigest()[:8]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as problem:
+        raise _rejected(path.parent, f"its {path.name} cannot be read ({problem})") from problem
+    if not isinstance(document, dict):
+        raise _rejected(path.parent, f"its {path.name} is no JSON object")
+    return document
+
+
+def _as_toml(card: Card) -> str:
+    """The card as TOML; its values are texts, numbers and truth values, which JSON writes the same way."""
+    facts = {name: getattr(card, name) for name in Card.__struct_fields__}
+    return "".join(
+        f"{name} = {json.dumps(value)}\n" for name, value in facts.items() if value is not None and value != ()
+    )
+
+
+def _rejected(folder: Path, why: str) -> Rejected:
+    return Rejected(
+        [
+            Diagnostic(
+                "E0805",
+                f"the folder {folder} cannot be added as a model: {why}",
+                help="give a folder as `hf download` or `save_pretrained` writes it",
+            )
+        ]
+    )

