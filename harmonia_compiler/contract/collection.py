@@ -1,12 +1,20 @@
-"""What a vector collection was built with, kept inside the store beside it.
+"""What a vector collection is made of, and what it was built with, kept inside the store beside it.
 
 Vectors of different embedders look alike and compare to nonsense: ingestion, start-up and readiness
-refuse a collection whose record differs from what the pipeline expects.
+refuse a collection whose record differs from what the pipeline expects. The name that a pipeline
+uses is an alias; it points at a physical collection whose name carries the record's fingerprint, so
+that a changed record is built beside what serves and takes its place in one step.
 """
 
 import hashlib
+import re
 
 import msgspec
+
+#: The version of how documents are read and cut; another one where the same file would give other chunks.
+CHUNKER_VERSION = "markdown-v1"
+
+_FINGERPRINT = re.compile(r"[0-9a-f]{8}")
 
 
 class CollectionRecord(msgspec.Struct, frozen=True):
@@ -23,6 +31,28 @@ class CollectionRecord(msgspec.Struct, frozen=True):
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:8]
 
 
+class StoredChunk(msgspec.Struct, frozen=True):
+    """What a row says about the chunk that it holds, without text and vector.
+
+    `document` is the hash of the whole document's bytes; a document is complete where the rows of
+    one hash have each `position` from 0 to `chunks` - 1.
+    """
+
+    id: str
+    source: str
+    document: str
+    position: int
+    chunks: int
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A row as it is written."""
+
+    chunk: StoredChunk
+    text: str
+    vector: list[float]
+
+
 def differences(found: CollectionRecord, expected: CollectionRecord) -> list[str]:
     """One phrase for each fact on which the two records differ."""
     return [
@@ -30,3 +60,18 @@ def differences(found: CollectionRecord, expected: CollectionRecord) -> list[str
         for name in CollectionRecord.__struct_fields__
         if getattr(found, name) != getattr(expected, name)
     ]
+
+
+def chunker_name(chunk_tokens: int, chunk_overlap: int) -> str:
+    """How documents are cut, as a record says it: `markdown-v1:180:30`."""
+    return f"{CHUNKER_VERSION}:{chunk_tokens}:{chunk_overlap}"
+
+
+def physical_name(collection: str, record: CollectionRecord) -> str:
+    """The name of the collection that holds the vectors made as the record says."""
+    return f"{collection}__{record.fingerprint()}"
+
+
+def is_physical_of(physical: str, collection: str) -> bool:
+    """Whether a name is one that `physical_name` gives for the collection."""
+    return physical.startswith(f"{collection}__") and bool(_FINGERPRINT.fullmatch(physical[len(collection) + 2 :]))

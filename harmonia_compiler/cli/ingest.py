@@ -1,0 +1,142 @@
+"""`harmoniac ingest`: brings a collection of a running service in line with files and folders."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from harmonia_compiler.cli.exits import DIAGNOSTICS
+from harmonia_compiler.cli.output import print_diagnostics
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.ingest.discover import Tree, discover
+from harmonia_compiler.ingest.embed import Embedder
+from harmonia_compiler.ingest.lock import locked
+from harmonia_compiler.ingest.run import Options, ingest
+from harmonia_compiler.ingest.target import Target, locate
+from harmonia_compiler.ingest.writing import OnProgress, Report
+from harmonia_compiler.runtime.milvus import Milvus, StoreFailed
+
+
+@click.command(name="ingest")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
+@click.option("--component", required=True, help="The component, made from `milvus`, whose collection is filled.")
+@click.option(
+    "--service", default="bundle", show_default=True, type=click.Path(path_type=Path), help="The running bundle."
+)
+@click.option(
+    "--base",
+    default=".",
+    show_default="the current folder",
+    type=click.Path(path_type=Path),
+    help="Documents are known by their paths relative to this folder.",
+)
+@click.option("--prune/--no-prune", default=True, help="Delete documents that are gone from the paths. On by default.")
+@click.option("--forget-rest", is_flag=True, help="When built anew, leave out documents from outside the paths.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_context
+def command(
+    context: click.Context,
+    paths: tuple[Path, ...],
+    component: str,
+    service: Path,
+    base: Path,
+    *,
+    prune: bool,
+    forget_rest: bool,
+    form: str,
+) -> None:
+    """Load the Markdown, text, HTML and PDF files of PATH... into a collection of a running service.
+
+    A second run over the same paths adds, updates and deletes only what changed.
+    """
+    target = locate(service, component)
+    tree = discover(paths, base)
+    if any(finding.code in _STOPS for finding in tree.findings):
+        raise Rejected(tree.findings)
+    report = _run(target, tree, service, Options(prune, forget_rest))
+    print_diagnostics(report.findings)
+    click.echo(_as_json(report, target) if form == "json" else _as_text(report, target))
+    if any(finding.is_error for finding in report.findings):
+        context.exit(DIAGNOSTICS)
+
+
+#: Findings about the paths themselves: a mistyped one must not look like documents that are gone.
+_STOPS = {"E1001", "E1002", "E1005"}
+
+
+def _run(target: Target, tree: Tree, service: Path, options: Options) -> Report:
+    collection = target.wanted.collection
+    try:
+        with (
+            locked(service / "run", collection),
+            closing(Milvus(target.uri)) as store,
+            Embedder(target.model, target.embedders) as embed,
+            _progress(collection) as on_progress,
+        ):
+            return ingest(store, embed, target.wanted, tree, options, on_progress)
+    except StoreFailed as failure:
+        help_text = f"`harmoniac status {service}` shows whether it runs; running this again repairs what is half done"
+        raise Rejected([Diagnostic("E1012", f"Milvus failed: {failure}", help=help_text)]) from failure
+
+
+@contextmanager
+def _progress(collection: str) -> Iterator[OnProgress]:
+    """A bar for a person at a terminal, a line at each tenth for a log."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines()
+        return
+    columns = (
+        TextColumn("ingesting into {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("documents, {task.fields[chunks]} chunks"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(collection, total=None, chunks=0)
+        yield lambda done, total, chunks: bar.update(task, completed=done, total=total, chunks=chunks)
+
+
+def _lines() -> OnProgress:
+    shown = -1
+
+    def show(done: int, total: int, chunks: int) -> None:
+        nonlocal shown
+        tenth = 10 * done // total if total else 10
+        if tenth > shown:
+            shown = tenth
+            print(f"ingest: {done} of {total} documents, {chunks} chunks", file=sys.stderr, flush=True)
+
+    return show
+
+
+def _as_text(report: Report, target: Target) -> str:
+    line = (
+        f"{target.wanted.collection}: {report.added} added, {report.updated} updated, {report.deleted} deleted, "
+        f"{report.unchanged} unchanged; {report.chunks} chunks embedded"
+    )
+    if report.empty:
+        line += f"; {report.empty} without text"
+    unread = sum(finding.is_error for finding in report.findings)
+    if unread:
+        line += f"; {unread} could not be read"
+    if report.switched:
+        line += "; built anew and switched"
+    return line
+
+
+def _as_json(report: Report, target: Target) -> str:
+    counts = {name: getattr(report, name) for name in _COUNTS}
+    findings = [{"code": item.code, "message": item.message, "help": item.help} for item in report.findings]
+    record = msgspec.to_builtins(target.wanted.record)
+    shown = {"collection": target.wanted.collection, "record": record, **counts, "findings": findings}
+    return msgspec.json.format(msgspec.json.encode(shown)).decode()
+
+
+_COUNTS = ("added", "updated", "deleted", "unchanged", "empty", "chunks", "switched")

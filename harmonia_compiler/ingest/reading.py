@@ -1,0 +1,81 @@
+"""Files to hashes and chunks, with a finding for each file that cannot be read."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+from harmonia_compiler.contract.collection import StoredChunk
+from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.ingest.chunks import Shape, cut
+from harmonia_compiler.ingest.discover import Found
+from harmonia_compiler.ingest.documents import MAX_BYTES, Unreadable, load
+from harmonia_compiler.runtime.milvus import SOURCE_BYTES
+
+_ID_DIGITS = 32
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads the files of one run; each is read once for its hash, and again only where that is new."""
+
+    chunker: str
+    findings: Findings
+    _hashes: dict[str, str] = field(default_factory=dict)
+
+    def hashes(self, files: Iterable[Found]) -> dict[str, str]:
+        """The hash of each file that can be read, by the document's name."""
+        for file in files:
+            content = self._content(file)
+            if content is not None:
+                self._hashes[file.source] = _hash(content)
+        return dict(self._hashes)
+
+    def chunks(self, file: Found) -> list[tuple[StoredChunk, str]] | None:
+        """The chunks of a document with their texts; None where it cannot be read after all."""
+        content = self._content(file)
+        if content is None:
+            return None
+        if _hash(content) != self._hashes[file.source]:
+            message = f"`{file.path}` was changed while it was ingested"
+            self.findings.add("E1003", message, help="run the same command again")
+            return None
+        try:
+            texts = [chunk.text for chunk in cut(load(file.path.name, content), Shape.of(self.chunker))]
+        except Unreadable as reason:
+            self.findings.add("E1003", f"`{file.path}` cannot be read: {reason}")
+            return None
+        if not texts and PurePath(file.source).suffix.lower() == ".pdf":
+            message = f"`{file.path}` has no text; it may be a scan"
+            self.findings.add("W1002", message, help="give a version of it with recognised text")
+        document = self._hashes[file.source]
+        return [
+            (StoredChunk(_id(file.source, document, position), file.source, document, position, len(texts)), text)
+            for position, text in enumerate(texts)
+        ]
+
+    def _content(self, file: Found) -> bytes | None:
+        if len(file.source.encode()) > SOURCE_BYTES:
+            self.findings.add("E1003", f"`{file.path}` cannot be kept: its path is longer than {SOURCE_BYTES:,} bytes")
+            return None
+        try:
+            with file.path.open("rb") as opened:
+                content = opened.read(MAX_BYTES + 1)
+        except OSError as problem:
+            message = f"`{file.path}` cannot be read: {problem.strerror}"
+            self.findings.add("E1003", message, help="see that the file is there and who may read it")
+            return None
+        if len(content) > MAX_BYTES:
+            message = f"`{file.path}` is larger than {MAX_BYTES // 2**20} MiB"
+            self.findings.add("E1004", message, help="split it into smaller documents")
+            return None
+        return content
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _id(source: str, document: str, position: int) -> str:
+    """Different for each chunk of each version of each document, and the same in each run."""
+    return hashlib.sha256(f"{source}\0{document}\0{position}".encode()).hexdigest()[:_ID_DIGITS]

@@ -1,0 +1,83 @@
+"""Where a component's documents go: its collection, and the store and embedder that run for it."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from harmonia_compiler.contract.bundle import Endpoint, Endpoints, Service
+from harmonia_compiler.contract.component import Component
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.ingest.run import Wanted
+from harmonia_compiler.kinds.kind import value_of
+from harmonia_compiler.kinds.milvus import SETTINGS
+from harmonia_compiler.runtime.bundle import read_contents, read_service
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A collection as it shall be, the Milvus that holds it, and the replicas that embed for it."""
+
+    wanted: Wanted
+    uri: str
+    model: str
+    embedders: tuple[Endpoint, ...]
+
+
+def locate(bundle: Path, name: str) -> Target:
+    """The target of a component of a running bundle; raises `Rejected` where there is none."""
+    read_contents(bundle)
+    service = read_service(bundle)
+    components = {key: made for program in service.programs.values() for key, made in program.components.items()}
+    component = _searching(components, name)
+    collection = str(component.settings["collection"])
+    record = service.collections.get(collection)
+    if record is None:
+        raise _rejected("E1013", f"the bundle does not say how `{collection}` is embedded", "compile the bundle again")
+    embedder = components[str(component.settings["embedder"])]
+    running = _running(bundle)
+    return Target(
+        Wanted(collection, record, str(value_of("index", component.settings, SETTINGS))),
+        "http://{0.host}:{0.port}".format(*_replicas(bundle, running, component, service)),
+        str(service.engines[embedder.engine].settings["model"]),
+        _replicas(bundle, running, embedder, service),
+    )
+
+
+def _searching(components: dict[str, Component], name: str) -> Component:
+    stores = sorted(key for key, component in components.items() if component.kind == "milvus")
+    if name in stores:
+        return components[name]
+    near = difflib.get_close_matches(name, stores, n=1)
+    advice = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(f'`{store}`' for store in stores)}"
+    if name in components:
+        message = f"`{name}` is made from `{components[name].kind}`; documents go into components made from `milvus`"
+    else:
+        message = f"no pipeline of this bundle searches a component `{name}`"
+    raise _rejected("E1006", message, advice if stores else "its pipelines search no collection")
+
+
+def _running(bundle: Path) -> Endpoints:
+    try:
+        return msgspec.json.decode((bundle / "run" / "endpoints.json").read_bytes(), type=Endpoints)
+    except (OSError, msgspec.MsgspecError) as problem:
+        raise _not_running(bundle, f"`{bundle}` is not running") from problem
+
+
+def _replicas(bundle: Path, running: Endpoints, component: Component, service: Service) -> tuple[Endpoint, ...]:
+    found = tuple(replica for replica in running.replicas if replica.engine == component.engine)
+    if not found:
+        kind = service.engines[component.engine].kind
+        raise _not_running(bundle, f"no replica of `{component.name}` ({kind}) is ready in `{bundle}`")
+    return found
+
+
+def _not_running(bundle: Path, message: str) -> Rejected:
+    return _rejected(
+        "E1007", message, f"`harmoniac up {bundle}` starts it, `harmoniac status {bundle}` shows what runs"
+    )
+
+
+def _rejected(code: str, message: str, advice: str) -> Rejected:
+    return Rejected([Diagnostic(code, message, help=advice)])

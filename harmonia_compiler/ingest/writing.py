@@ -1,0 +1,102 @@
+"""Carries out changes on one physical collection: embed, write, and then remove what they replace."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from harmonia_compiler.contract.collection import Row, StoredChunk
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.ingest.changes import Changes
+from harmonia_compiler.ingest.discover import Found
+from harmonia_compiler.ingest.reading import Reader
+from harmonia_compiler.ingest.store import Embed, Store
+
+_ROWS_AT_ONCE = 128
+_DELETES_AT_ONCE = 1_000
+
+#: Called with the documents written, the documents to write, and the chunks embedded so far.
+OnProgress = Callable[[int, int, int], None]
+
+
+@dataclass(slots=True)
+class Report:
+    """Counts of documents, of chunks embedded, and whether another collection serves now.
+
+    `empty` documents have no text; `findings` say what could not be read.
+    """
+
+    added: int = 0
+    updated: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    empty: int = 0
+    chunks: int = 0
+    switched: bool = False
+    findings: list[Diagnostic] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Writer:
+    """Writes in batches that may hold several documents; a document's old rows go after its last new one."""
+
+    store: Store
+    embed: Embed
+    physical: str
+    dimension: int
+    on_progress: OnProgress
+    _report: Report = field(default_factory=Report)
+    _batch: list[tuple[StoredChunk, str]] = field(default_factory=list)
+    _replaced: list[str] = field(default_factory=list)
+
+    def write(self, changes: Changes, files: Iterable[Found], reader: Reader) -> Report:
+        """Bring the collection to what `changes` ask for; raises `Rejected` for vectors that do not fit."""
+        report = self._report
+        report.deleted, report.unchanged = len(changes.deleted), len(changes.unchanged)
+        new, changed = set(changes.added), set(changes.updated)
+        queue = [file for file in files if file.source in new or file.source in changed]
+        for done, file in enumerate(queue):
+            self.on_progress(done, len(queue), report.chunks)
+            chunks = reader.chunks(file)
+            if chunks is None:
+                continue
+            for chunk in chunks:
+                self._add(chunk)
+            self._replaced.extend(changes.superseded.get(file.source, ()))
+            report.empty += not chunks
+            report.added += bool(chunks) and file.source in new
+            report.updated += file.source in changed
+        self._flush()
+        for source in changes.unchanged:
+            self._delete(changes.superseded.get(source, ()))
+        for ids in changes.deleted.values():
+            self._delete(ids)
+        self.store.flush(self.physical)
+        self.on_progress(len(queue), len(queue), report.chunks)
+        return report
+
+    def _add(self, chunk: tuple[StoredChunk, str]) -> None:
+        self._batch.append(chunk)
+        if len(self._batch) >= _ROWS_AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._batch:
+            vectors = self.embed([text for _, text in self._batch])
+            self._check(vectors)
+            rows = [Row(chunk, text, vector) for (chunk, text), vector in zip(self._batch, vectors, strict=True)]
+            self.store.upsert(self.physical, rows)
+            self._report.chunks += len(rows)
+        self._batch.clear()
+        self._delete(self._replaced)
+        self._replaced.clear()
+
+    def _check(self, vectors: Sequence[Sequence[float]]) -> None:
+        lengths = {len(vector) for vector in vectors}
+        if lengths != {self.dimension}:
+            message = f"the embedder gives vectors of {max(lengths)} numbers, and the collection holds {self.dimension}"
+            raise Rejected(
+                [Diagnostic("E1008", message, help="compile again, so that the bundle knows the embedder that runs")]
+            )
+
+    def _delete(self, ids: Sequence[str]) -> None:
+        for at in range(0, len(ids), _DELETES_AT_ONCE):
+            self.store.delete(self.physical, ids[at : at + _DELETES_AT_ONCE])

@@ -1,0 +1,181 @@
+"""Milvus as ingestion and start-up need it: collections behind aliases, with their records.
+
+The one home of pymilvus beside the gateway's own transport. What is used works alike on a Milvus
+server and on milvus-lite: aliases, collection properties (where the record is kept; milvus-lite
+drops descriptions), upsert, delete by id, iterators. milvus-lite opens every collection unloaded
+after a restart, so whoever starts one calls `load` before the first search.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+
+import msgspec
+from pymilvus import DataType, MilvusClient
+from pymilvus.exceptions import MilvusException
+
+from harmonia_compiler.contract.collection import CollectionRecord, Row, StoredChunk, differences, is_physical_of
+from harmonia_compiler.kinds.milvus import INDEX_PARAMETERS, SOURCE_FIELD, TEXT_FIELD, VECTOR_FIELD
+
+# pymilvus prints a traceback for every refusal, also for those that are caught here and reported.
+logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+
+_RECORD_PROPERTY = "harmonia.record"
+_CHUNK_FIELDS = list(StoredChunk.__struct_fields__)
+_SCAN_ROWS = 5_000
+
+#: The most bytes of a chunk's text and of its source that a row holds.
+TEXT_BYTES = 65_535
+SOURCE_BYTES = 1_024
+
+
+class StoreFailed(Exception):
+    """The store cannot be reached or refuses; the message is the store's own."""
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    try:
+        yield
+    except MilvusException as failure:
+        raise StoreFailed(failure.message) from failure
+
+
+class Milvus:
+    """A connection to one Milvus; every method may raise `StoreFailed`.
+
+    `collection` is the name that pipelines use, `physical` the name of what holds the vectors.
+    """
+
+    def __init__(self, uri: str, *, timeout_s: float = 60.0) -> None:
+        with _reported():
+            self._client = MilvusClient(uri=uri, timeout=timeout_s)
+
+    def close(self) -> None:
+        """Release the connection."""
+        self._client.close()
+
+    def serving(self, collection: str) -> str | None:
+        """What searches of the collection read: behind its alias, or somebody's collection of that name."""
+        with _reported():
+            if collection in self._client.list_aliases()["aliases"]:
+                return str(self._client.describe_alias(collection)["collection_name"])
+            return collection if self._client.has_collection(collection) else None
+
+    def physicals(self, collection: str) -> list[str]:
+        """Everything built for the collection, serving or not, in order of the names."""
+        with _reported():
+            return sorted(name for name in self._client.list_collections() if is_physical_of(name, collection))
+
+    def record(self, physical: str) -> CollectionRecord | None:
+        """What the vectors were made with; None where somebody else made the collection."""
+        with _reported():
+            kept = self._client.describe_collection(physical)["properties"].get(_RECORD_PROPERTY)
+        try:
+            return msgspec.json.decode(kept, type=CollectionRecord) if kept else None
+        except msgspec.MsgspecError:
+            return None
+
+    def create(self, physical: str, record: CollectionRecord) -> None:
+        """An empty collection with its record, not yet served under any alias."""
+        schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema.add_field("id", DataType.VARCHAR, max_length=64, is_primary=True)
+        schema.add_field(VECTOR_FIELD, DataType.FLOAT_VECTOR, dim=record.dimension)
+        schema.add_field(TEXT_FIELD, DataType.VARCHAR, max_length=TEXT_BYTES)
+        schema.add_field(SOURCE_FIELD, DataType.VARCHAR, max_length=SOURCE_BYTES)
+        schema.add_field("document", DataType.VARCHAR, max_length=64)
+        schema.add_field("position", DataType.INT64)
+        schema.add_field("chunks", DataType.INT64)
+        properties = {_RECORD_PROPERTY: msgspec.json.encode(record).decode()}
+        with _reported():
+            self._client.create_collection(physical, schema=schema, properties=properties)
+
+    def load(self, physical: str, index: str | None = None) -> None:
+        """Make the collection searchable; an `index` is built first, unless it is there already."""
+        with _reported():
+            if index is not None and index not in self._indices(physical):
+                self._client.release_collection(physical)
+                for name in self._client.list_indexes(physical):
+                    self._client.drop_index(physical, name)
+                record = self.record(physical)
+                wanted = self._client.prepare_index_params()
+                wanted.add_index(
+                    VECTOR_FIELD,
+                    index_type=index,
+                    metric_type="COSINE" if record is None else record.metric,
+                    params=INDEX_PARAMETERS[index],
+                )
+                self._client.create_index(physical, wanted)
+            self._client.load_collection(physical)
+
+    def _indices(self, physical: str) -> list[str]:
+        names = self._client.list_indexes(physical)
+        return [str(self._client.describe_index(physical, name)["index_type"]) for name in names]
+
+    def chunks(self, physical: str) -> Iterator[StoredChunk]:
+        """Every row of a loaded collection, without text and vector."""
+        with _reported():
+            pages = self._client.query_iterator(
+                physical, batch_size=_SCAN_ROWS, output_fields=_CHUNK_FIELDS, consistency_level="Strong"
+            )
+            with closing(pages):
+                while page := pages.next():
+                    yield from (StoredChunk(**{name: row[name] for name in _CHUNK_FIELDS}) for row in page)
+
+    def upsert(self, physical: str, rows: Sequence[Row]) -> None:
+        """Write rows; those with an id that is there already are replaced."""
+        data = [{**msgspec.structs.asdict(row.chunk), TEXT_FIELD: row.text, VECTOR_FIELD: row.vector} for row in rows]
+        with _reported():
+            self._client.upsert(physical, data)
+
+    def delete(self, physical: str, ids: Sequence[str]) -> None:
+        """Remove rows; ids that are not there are passed over."""
+        with _reported():
+            self._client.delete(physical, ids=list(ids))
+
+    def flush(self, physical: str) -> None:
+        """Return when what was written is on disk and indexed."""
+        with _reported():
+            self._client.flush(physical)
+
+    def point(self, collection: str, physical: str) -> None:
+        """Let searches of the collection read this one, in one step."""
+        with _reported():
+            if collection in self._client.list_aliases()["aliases"]:
+                self._client.alter_alias(physical, collection)
+            else:
+                self._client.create_alias(physical, collection)
+
+    def drop(self, physical: str) -> None:
+        """Remove a collection that nothing points at; milvus-lite would drop its aliases with it."""
+        with _reported():
+            self._client.drop_collection(physical)
+
+
+def read_record(uri: str, collection: str) -> CollectionRecord | None:
+    """What the collection that serves was built with; None where there is none, or not of our making."""
+    with closing(Milvus(uri)) as milvus:
+        serving = milvus.serving(collection)
+        return None if serving is None else milvus.record(serving)
+
+
+def verify(uri: str, collection: str, expected: CollectionRecord) -> list[str]:
+    """Why the collection cannot serve what was compiled, a phrase each; empty where it can.
+
+    A collection that does not exist yet fits: nothing was ingested so far.
+    """
+    with closing(Milvus(uri)) as milvus:
+        serving = milvus.serving(collection)
+        if serving is None:
+            return []
+        found = milvus.record(serving)
+        return ["it was not made by `harmoniac ingest`"] if found is None else differences(found, expected)
+
+
+def load(uri: str, collection: str) -> bool:
+    """Make the collection searchable after its server started; False where nothing was ingested yet."""
+    with closing(Milvus(uri)) as milvus:
+        serving = milvus.serving(collection)
+        if serving is not None:
+            milvus.load(serving)
+        return serving is not None

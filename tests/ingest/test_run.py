@@ -1,0 +1,217 @@
+"""Whole ingestions, on a store in memory and on real Milvus: what is there afterwards is what the tree says."""
+
+import shutil
+from itertools import count
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harmonia_compiler.contract.collection import CollectionRecord, StoredChunk, physical_name
+from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.ingest.discover import discover
+from harmonia_compiler.ingest.run import DEFAULTS, Options, Wanted, ingest
+from harmonia_compiler.ingest.store import Store
+from harmonia_compiler.ingest.writing import Report
+from tests.ingest.fakes import RECORD, Died, DyingStore, MemoryStore, embed
+
+OTHER = msgspec.structs.replace(RECORD, revision="2")
+
+
+def write(root: Path, **documents: str) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    for name, text in documents.items():
+        (root / f"{name}.md").write_text(text)
+
+
+def words(count: int, of: str = "alpha") -> str:
+    return " ".join(f"{of}{number}." for number in range(count))
+
+
+def run(
+    store: Store,
+    *paths: Path,
+    record: CollectionRecord = RECORD,
+    options: Options = DEFAULTS,
+) -> Report:
+    tree = discover(paths, paths[0].parent)
+    return ingest(store, embed, Wanted("handbook", record), tree, options)
+
+
+def counts(report: Report) -> tuple[int, int, int, int]:
+    return report.added, report.updated, report.deleted, report.unchanged
+
+
+def held(store: Store) -> set[StoredChunk]:
+    serving = store.serving("handbook")
+    assert serving is not None
+    store.load(serving)
+    return set(store.chunks(serving))
+
+
+def sources(store: Store) -> set[str]:
+    return {chunk.source for chunk in held(store)}
+
+
+def test_first_and_second_run(store: Store, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    write(docs, one="# One\n\nfirst", two="# Two\n\n" + words(400))
+    first = run(store, docs)
+    assert counts(first) == (2, 0, 0, 0)
+    assert first.chunks == len(held(store)) > 10
+    again = run(store, docs)
+    assert counts(again) == (0, 0, 0, 2)
+    assert again.chunks == 0
+
+
+def test_only_what_changed_is_touched(store: Store, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    write(docs, kept="# Kept\n\nsame", changed="# Changed\n\n" + words(300), gone="# Gone\n\nbye")
+    run(store, docs)
+    before = {chunk for chunk in held(store) if chunk.source == "docs/kept.md"}
+    write(docs, changed="# Changed\n\nshort now", new="# New\n\nhello")
+    (docs / "gone.md").unlink()
+    report = run(store, docs)
+    assert counts(report) == (1, 1, 1, 1)
+    assert report.chunks == 2
+    assert sources(store) == {"docs/kept.md", "docs/changed.md", "docs/new.md"}
+    assert before <= held(store)
+
+
+def test_deletes_are_limited_to_the_given_paths(store: Store, tmp_path: Path) -> None:
+    docs, notes = tmp_path / "docs", tmp_path / "notes"
+    write(docs, a="a", b="b")
+    write(notes, c="c")
+    run(store, docs, notes)
+    (docs / "a.md").unlink()
+    (notes / "c.md").unlink()
+    assert counts(run(store, docs)) == (0, 0, 1, 1)
+    assert sources(store) == {"docs/b.md", "notes/c.md"}
+
+
+def test_no_prune_keeps_what_is_gone(store: Store, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    write(docs, a="a", b="b")
+    run(store, docs)
+    (docs / "a.md").unlink()
+    assert counts(run(store, docs, options=Options(prune=False))) == (0, 0, 0, 1)
+    assert sources(store) == {"docs/a.md", "docs/b.md"}
+
+
+def test_unreadable_document_keeps_its_old_rows_and_others_go_on(store: Store, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    write(docs, a="a", b="b")
+    run(store, docs)
+    (docs / "a.md").write_bytes(b"\x00\x01binary")
+    write(docs, b="b, but newer")
+    report = run(store, docs)
+    assert [finding.code for finding in report.findings] == ["E1003"]
+    assert "a.md" in report.findings[0].message
+    assert sources(store) == {"docs/a.md", "docs/b.md"}
+    assert counts(report) == (0, 1, 0, 0)
+
+
+def test_document_that_lost_its_text_leaves(store: Store, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    write(docs, a="a", b="b")
+    run(store, docs)
+    write(docs, a="\n")
+    assert run(store, docs).empty == 1
+    assert sources(store) == {"docs/b.md"}
+
+
+def test_changed_record_is_built_beside_and_switched(store: Store, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    write(docs, a="a", b="b")
+    run(store, docs)
+    report = run(store, docs, record=OTHER)
+    assert report.switched
+    assert counts(report) == (2, 0, 0, 0)
+    assert store.serving("handbook") == physical_name("handbook", OTHER)
+    assert store.physicals("handbook") == [physical_name("handbook", OTHER)]
+    assert store.record(physical_name("handbook", OTHER)) == OTHER
+
+
+def test_rebuild_does_not_lose_documents_from_elsewhere(store: Store, tmp_path: Path) -> None:
+    docs, notes = tmp_path / "docs", tmp_path / "notes"
+    write(docs, a="a")
+    write(notes, c="c")
+    run(store, docs, notes)
+    with pytest.raises(Rejected, match="E1011"):
+        run(store, docs, record=OTHER)
+    assert store.physicals("handbook") == [physical_name("handbook", RECORD)]
+    assert run(store, docs, record=OTHER, options=Options(forget_rest=True)).switched
+    assert sources(store) == {"docs/a.md"}
+
+
+def test_rebuild_with_unreadable_document_does_not_switch(store: Store, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    write(docs, a="a", b="b")
+    run(store, docs)
+    (docs / "a.md").write_bytes(b"\x00")
+    assert not run(store, docs, record=OTHER).switched
+    assert store.serving("handbook") == physical_name("handbook", RECORD)
+    write(docs, a="a")
+    report = run(store, docs, record=OTHER)
+    assert report.switched
+    assert counts(report) == (1, 0, 0, 1)
+
+
+def test_vectors_of_another_length_are_refused(store: Store, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    write(docs, a="a")
+    wide = msgspec.structs.replace(RECORD, dimension=16)
+    with pytest.raises(Rejected, match="E1008"):
+        run(store, docs, record=wide)
+    assert store.serving("handbook") is None
+
+
+OLD = {"kept": "kept " + words(30), "changed": "old " + words(40), "gone": "gone"}
+NEW = {"kept": OLD["kept"], "changed": "new " + words(60, "beta"), "new": "new"}
+
+
+def lay_out(docs: Path, documents: dict[str, str]) -> None:
+    shutil.rmtree(docs, ignore_errors=True)
+    write(docs, **documents)
+
+
+def is_whole(rows: set[StoredChunk], source: str) -> bool:
+    """Whether some version of a document is there with all of its chunks."""
+    of_source = [chunk for chunk in rows if chunk.source == source]
+    return any(
+        {chunk.position for chunk in of_source if chunk.document == version.document} == set(range(version.chunks))
+        for version in of_source
+    )
+
+
+def dies(store: Store, docs: Path, record: CollectionRecord, change: int) -> bool:
+    """Whether a run that is to die before its `change`th change got that far."""
+    try:
+        ingest(DyingStore(store, change), embed, Wanted("handbook", record), discover([docs], docs.parent))
+    except Died:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("record", [RECORD, OTHER], ids=["in place", "beside"])
+def test_dying_anywhere_leaves_it_serving_and_the_next_run_repairs(
+    store: Store, tmp_path: Path, record: CollectionRecord
+) -> None:
+    docs = tmp_path / "docs"
+    step = 1 if isinstance(store, MemoryStore) else 5
+    for change in count(0, step):
+        lay_out(docs, OLD)
+        run(store, docs)
+        lay_out(docs, NEW)
+        if not dies(store, docs, record, change):
+            assert change > step
+            break
+        rows = held(store)
+        assert is_whole(rows, "docs/kept.md")
+        assert is_whole(rows, "docs/changed.md")
+        run(store, docs, record=record)
+        rows = held(store)
+        assert {chunk.source for chunk in rows} == {f"docs/{name}.md" for name in NEW}
+        assert len(rows) == len({(chunk.source, chunk.position) for chunk in rows})
+        assert store.physicals("handbook") == [physical_name("handbook", record)]
+        assert counts(run(store, docs, record=record)) == (0, 0, 0, 3)
