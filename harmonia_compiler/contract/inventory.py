@@ -1,6 +1,30 @@
-"""The inventory: which hosts there are, with which devices, at which price."""
+"""The inventory: which hosts there are, with which devices, at which price.
+
+A TOML document of `[[hosts]]`. Reading is strict: what is misspelt would otherwise be planned
+without. Every mistake is found in one go and points at its line.
+"""
+
+import math
+import re
+import tomllib
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
 
 import msgspec
+
+from harmonia_compiler.contract.gpu import GPU_TYPES
+from harmonia_compiler.contract.hostlist import HostlistError, expand
+from harmonia_compiler.contract.toml_places import Places, error_line, places
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejected
+from harmonia_compiler.diagnostics.source import Source
+
+#: Names end up in commands, file names and cluster scripts.
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+MOST_BYTES = 1 << 20
+MOST_HOSTS = 4096
 
 
 class Gpu(msgspec.Struct, frozen=True):
@@ -26,3 +50,174 @@ class Inventory(msgspec.Struct, frozen=True):
     """Hosts with distinct names, host ranges already written out."""
 
     hosts: tuple[Host, ...]
+
+
+def load_inventory(path: Path) -> Inventory:
+    """Read an inventory file. Raises Rejected with everything that is wrong with it."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
+    except OSError as problem:
+        help_ = "`harmoniac inventory detect` prints one for this machine"
+        found = Diagnostic("E0701", f"cannot read the inventory `{path}`: {problem.strerror}", help=help_)
+        raise Rejected([found]) from None
+    if len(raw) > MOST_BYTES:
+        raise Rejected([Diagnostic("E0701", f"the inventory `{path}` is larger than {MOST_BYTES >> 20} MiB")])
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        found = Diagnostic("E0701", f"the inventory `{path}` is not UTF-8 text", help="save it as UTF-8")
+        raise Rejected([found]) from None
+    return parse_inventory(Source(str(path), text))
+
+
+def parse_inventory(source: Source) -> Inventory:
+    """The inventory that a text describes. Raises Rejected with everything that is wrong with it."""
+    try:
+        document = tomllib.loads(source.text)
+    except (tomllib.TOMLDecodeError, RecursionError) as problem:
+        message = str(problem) if isinstance(problem, tomllib.TOMLDecodeError) else "it is nested too deeply"
+        span = source.span_of_line(error_line(message, source.text))
+        sentence = re.sub(r" \(at .*\)$", "", message)
+        found = Diagnostic("E0702", f"this is not TOML: {sentence[:1].lower()}{sentence[1:]}", span)
+        raise Rejected([found]) from None
+    reader = _Reader(source)
+    inventory = reader.inventory(document)
+    if reader.findings.failed:
+        raise Rejected(reader.findings.items)
+    return inventory
+
+
+class _Reader:
+    """Turns plain TOML values into hosts and notes what is wrong, with its line."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.findings = Findings()
+        self._places: Places = places(source.text)
+
+    def inventory(self, document: dict[str, Any]) -> Inventory:
+        """All hosts; those with mistakes are left out, since the mistakes are noted."""
+        self._only(document, ["hosts"], ())
+        entries = document.get("hosts")
+        if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+            self._wrong("E0703", "an inventory lists its machines in `[[hosts]]` tables", ("hosts",), _EXAMPLE)
+            return Inventory(())
+        hosts: list[Host] = []
+        lines: dict[str, int] = {}
+        for at, entry in enumerate(entries):
+            for host in self._hosts(entry, at, MOST_HOSTS - len(hosts)):
+                if host.name in lines:
+                    message = f"two hosts are named `{host.name}`"
+                    first = lines[host.name]
+                    self._wrong("E0706", message, ("hosts", at, "name"), f"rename one; the first is in line {first}")
+                    break
+                lines[host.name] = self._places.line("hosts", at, "name")
+                hosts.append(host)
+        return Inventory(tuple(hosts))
+
+    def _hosts(self, entry: dict[str, Any], at: int, most: int) -> Iterable[Host]:
+        """The hosts that one entry stands for; none where it has mistakes."""
+        before = len(self.findings.items)
+        where = ("hosts", at)
+        self._only(entry, Host.__struct_fields__, where)
+        names = self._names(entry, where, most)
+        cpus = self._number(entry, "cpus", where, low=1, high=4096, whole=True)
+        memory = self._number(entry, "memory_gib", where, low=0.125, high=2**20)
+        price = self._number(entry, "price_per_hour", where, low=0, high=1e9, default=0.0)
+        network = self._number(entry, "network_gbps", where, low=0.001, high=1e6, default=10.0)
+        gpus = self._gpus(entry.get("gpus", []), where)
+        labels = self._labels(entry.get("labels", {}), where)
+        if len(self.findings.items) > before:
+            return []
+        return [Host(name, int(cpus), memory, gpus, price, network, labels) for name in names]
+
+    def _names(self, entry: dict[str, Any], where: tuple[str | int, ...], most: int) -> list[str]:
+        given = entry.get("name")
+        if not isinstance(given, str):
+            self._missing_or_wrong(entry, "name", where, 'text such as "gpu01" or "gpu[01-16]"')
+            return []
+        try:
+            names = expand(given, most)
+        except HostlistError as problem:
+            self._wrong("E0705", str(problem), (*where, "name"), 'a range is written "gpu[01-16,20]"')
+            return []
+        bad = next((name for name in names if not NAME.fullmatch(name)), None)
+        if bad is not None:
+            shown = bad if len(bad) <= 40 else bad[:37] + "..."
+            help_ = "take letters, digits, `.`, `_` and `-`, 64 at most"
+            self._wrong("E0705", f"`{shown!s}` cannot name a host".replace("\n", "\\n"), (*where, "name"), help_)
+        return names
+
+    def _number(
+        self,
+        entry: dict[str, Any],
+        key: str,
+        where: tuple[str | int, ...],
+        *,
+        low: float,
+        high: float,
+        whole: bool = False,
+        default: float | None = None,
+    ) -> float:
+        kind = "a whole number" if whole else "a number"
+        given = entry.get(key, default)
+        if isinstance(given, bool) or not isinstance(given, int if whole else int | float):
+            self._missing_or_wrong(entry, key, where, f"{kind} from {low:g} to {high:g}")
+            return low
+        if not (math.isfinite(given) and low <= given <= high):
+            self._wrong("E0704", f"`{key}` is {given:g}, which is out of range", (*where, key), f"{low:g} to {high:g}")
+            return low
+        return float(given)
+
+    def _gpus(self, given: Any, where: tuple[str | int, ...]) -> tuple[Gpu, ...]:
+        if not isinstance(given, list) or not all(isinstance(item, dict) for item in given):
+            help_ = 'write `gpus = [{type = "h100_sxm", count = 8}]`'
+            self._wrong("E0704", "`gpus` is a list of tables", (*where, "gpus"), help_)
+            return ()
+        found = []
+        for at, item in enumerate(given):
+            here = (*where, "gpus", at)
+            self._only(item, Gpu.__struct_fields__, here)
+            count = int(self._number(item, "count", here, low=1, high=64, whole=True, default=1))
+            kind = item.get("type")
+            if not isinstance(kind, str):
+                self._missing_or_wrong(item, "type", here, 'the name of a GPU type such as "h100_sxm"')
+            elif kind not in GPU_TYPES:
+                message = f"`{kind[:64]}` is no GPU type that the planner knows"
+                self._wrong("E0707", message, (*here, "type"), _nearest(kind, GPU_TYPES))
+            else:
+                found.append(Gpu(kind, count))
+        return tuple(found)
+
+    def _labels(self, given: Any, where: tuple[str | int, ...]) -> dict[str, str]:
+        if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+            self._wrong("E0704", "`labels` is a table of texts", (*where, "labels"), 'write `labels = {zone = "a"}`')
+            return {}
+        for key, value in given.items():
+            if not NAME.fullmatch(key) or not NAME.fullmatch(value):
+                help_ = "take letters, digits, `.`, `_` and `-`, 64 at most"
+                self._wrong("E0705", f"`{key[:40]}` cannot be a label with this value", (*where, "labels", key), help_)
+        return dict(sorted(given.items()))
+
+    def _only(self, table: dict[str, Any], known: Iterable[str], where: tuple[str | int, ...]) -> None:
+        for key in table:
+            if key not in known:
+                self._wrong("E0703", f"`{key[:64]}` is no key that is known here", (*where, key), _nearest(key, known))
+
+    def _missing_or_wrong(self, table: dict[str, Any], key: str, where: tuple[str | int, ...], wanted: str) -> None:
+        if key in table:
+            self._wrong("E0704", f"`{key}` is of the wrong type", (*where, key), f"it takes {wanted}")
+        else:
+            self._wrong("E0704", f"`{key}` is missing", where, f"add `{key} = …`: {wanted}")
+
+    def _wrong(self, code: str, message: str, where: tuple[str | int, ...], help_: str) -> None:
+        self.findings.add(code, message, self.source.span_of_line(self._places.line(*where)), help=help_)
+
+
+_EXAMPLE = 'for example `[[hosts]]`, then `name = "box"`, `cpus = 16`, `memory_gib = 64` on lines of their own'
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
+    return f"did you mean `{near[0]}`?" if near else f"known are {', '.join(f'`{one}`' for one in known)}"

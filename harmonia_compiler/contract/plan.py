@@ -46,7 +46,12 @@ class Replica(msgspec.Struct, frozen=True):
 
 
 class Predicted(msgspec.Struct, frozen=True):
-    """What one pipeline should achieve under the plan; latencies in ms, cost per hour."""
+    """What one pipeline should achieve under the plan.
+
+    `throughput_rps` is what the replicas carry at the planned utilisation; latencies are estimates of
+    the 95th percentile there, in ms; `cost_per_hour` is the pipeline's part of the price of the hosts
+    in use; `bottleneck` is the engine that is busiest.
+    """
 
     throughput_rps: float
     latency_ms: float
@@ -81,7 +86,11 @@ class PipelineShare(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The document. Maps are in the order of their keys."""
+    """The document. Maps are in the order of their keys.
+
+    `utilisation` is the part of the time that each engine's replicas are busy at the predicted rates;
+    `guessed` are the components for whose sizes (tokens, items) the user and the kind said nothing.
+    """
 
     format_version: int
     objective: str
@@ -93,3 +102,5 @@ class Plan(msgspec.Struct, frozen=True):
     profiles: tuple[ProfileUse, ...]
     solver: Solver
     sources: dict[str, str]
+    utilisation: dict[str, float] = {}
+    guessed: tuple[str, ...] = ()

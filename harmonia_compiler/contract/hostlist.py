@@ -1,0 +1,49 @@
+"""Host ranges as cluster managers write them: `gpu[01-16,20]` is gpu01 … gpu16 and gpu20."""
+
+import re
+
+_GROUP = re.compile(r"\[([^\[\]]*)\]")
+_RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
+
+
+class HostlistError(Exception):
+    """A range that cannot be written out; the message is one sentence without a full stop."""
+
+
+def expand(expression: str, most: int) -> list[str]:
+    """The names that an expression stands for, in order; zeros in front of a range's start are kept.
+
+    Raises HostlistError for a malformed range and, before it grows, for one of more than `most` names.
+    """
+    names = [""]
+    at = 0
+    for group in _GROUP.finditer(expression):
+        numbers = _numbers(group.group(1), most)
+        if len(names) * len(numbers) > most:
+            raise HostlistError(f"`{expression}` stands for more than {most:,} hosts")
+        between = _plain(expression[at : group.start()], expression)
+        names = [f"{name}{between}{number}" for name in names for number in numbers]
+        at = group.end()
+    rest = _plain(expression[at:], expression)
+    return [name + rest for name in names]
+
+
+def _plain(text: str, expression: str) -> str:
+    if "[" in text or "]" in text:
+        raise HostlistError(f"`{expression}` has a bracket without its partner")
+    return text
+
+
+def _numbers(ranges: str, most: int) -> list[str]:
+    found: list[str] = []
+    for part in ranges.split(","):
+        match = _RANGE.fullmatch(part.strip())
+        if match is None:
+            raise HostlistError(f"`[{ranges}]` is no list of numbers and ranges")
+        first, last = match.group(1), match.group(2) or match.group(1)
+        if int(last) < int(first):
+            raise HostlistError(f"the range `{part.strip()}` runs backwards")
+        if len(found) + int(last) - int(first) + 1 > most:
+            raise HostlistError(f"`[{ranges}]` stands for more than {most:,} hosts")
+        found += [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
+    return found

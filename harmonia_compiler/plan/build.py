@@ -1,0 +1,127 @@
+"""An application, an inventory and profiles → the planning problem."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harmonia_compiler.contract.inventory import Inventory
+from harmonia_compiler.contract.program import Call
+from harmonia_compiler.diagnostics.diagnostic import Findings, Rejected
+from harmonia_compiler.flow.demand import Demand, demand
+from harmonia_compiler.flow.graph import Application, Flow
+from harmonia_compiler.kinds.kind import Kind, Work
+from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.plan.problem import Aim, Need, Pipeline, Problem, Promise, Step
+from harmonia_compiler.profile.profiles import Asked, Profiles
+
+#: What a pipeline is planned for, in proportion to the others, where nobody said its load.
+USUAL_LOAD_RPS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Demanded:
+    """What the served pipelines ask, beside the problem: the components whose sizes were guessed."""
+
+    problem: Problem
+    guessed: tuple[str, ...]
+
+
+def build_problem(application: Application, inventory: Inventory, aim: Aim, profiles: Profiles) -> Demanded:
+    """The problem. Raises Rejected for a model without a card, and for a cost objective without loads."""
+    _check_loads(application, aim)
+    demands = {flow.name: demand(application, flow) for flow in application.flows}
+    pipelines = tuple(_pipeline(flow, demands[flow.name]) for flow in application.flows)
+    needs: list[Need] = []
+    external: dict[str, float] = {}
+    findings = Findings()
+    for engine, called in _called(application).items():
+        kind = kinds()[application.engines[engine].kind]
+        calls = {name: sum(one.load_rps * one.visits.get(name, 0.0) for one in pipelines) for name in called}
+        work = {name: _work(name, pipelines, demands) for name in called}
+        if kind.external:
+            external |= {name: work[name].elsewhere_ms for name in called}
+            continue
+        try:
+            needs.append(_need(inventory, profiles, kind, Asked(application.engines[engine], work, calls)))
+        except Rejected as rejected:
+            findings.items += rejected.found
+    if findings.failed:
+        raise Rejected(findings.items)
+    guessed = sorted({name for each in demands.values() for name in each.guessed})
+    return Demanded(Problem(tuple(needs), pipelines, inventory.hosts, aim, external), tuple(guessed))
+
+
+def _check_loads(application: Application, aim: Aim) -> None:
+    findings = Findings()
+    for flow in application.flows:
+        if aim == "cost" and flow.load is None:
+            message = f"pipeline `{flow.name}` states no load, so nothing says what the cheapest plan must carry"
+            findings.add("E0710", message, flow.span, help="add a clause such as `load 20 rps`")
+    if findings.failed:
+        raise Rejected(findings.items)
+
+
+def _called(application: Application) -> dict[str, list[str]]:
+    """The components that flows call, by engine; both in the order of their names."""
+    names = {
+        node.operation.component
+        for flow in application.flows
+        for node in flow.nodes
+        if isinstance(node.operation, Call)
+    }
+    called: dict[str, list[str]] = {}
+    for name in sorted(names):
+        called.setdefault(application.components[name].engine, []).append(name)
+    return dict(sorted(called.items()))
+
+
+def _work(component: str, pipelines: tuple[Pipeline, ...], demands: Mapping[str, Demand]) -> Work:
+    """The mean work of a call of a component over the pipelines, weighed by how often each calls it."""
+    parts = [
+        (one.load_rps * one.visits[component], demands[one.name].work[component])
+        for one in pipelines
+        if component in one.visits
+    ]
+    total = sum(weight for weight, _ in parts)
+    if total <= 0:
+        return parts[0][1] if parts else Work()
+    mean = {
+        quantity: sum(weight * getattr(work, quantity) for weight, work in parts) / total
+        for quantity in Work.__dataclass_fields__
+    }
+    return Work(**mean)
+
+
+def _need(inventory: Inventory, profiles: Profiles, kind: Kind, asked: Asked) -> Need:
+    settings = asked.engine.settings
+    offered = profiles.offer(asked, inventory)
+    return Need(
+        engine=asked.engine.id,
+        components=tuple(sorted(asked.work)),
+        options=offered.options,
+        minimum=1 if kind.stateful else int(settings.get("min_replicas") or 1),
+        maximum=1 if kind.stateful else settings.get("max_replicas"),
+        on=settings.get("on"),
+        shortfalls=offered.shortfalls,
+    )
+
+
+def _pipeline(flow: Flow, asked: Demand) -> Pipeline:
+    numbers = {call.position: number for number, call in enumerate(asked.calls)}
+    rarity = dict(asked.rarest)
+    return Pipeline(
+        name=flow.name,
+        load_rps=flow.load.peak_rps if flow.load else USUAL_LOAD_RPS,
+        visits=dict(asked.visits),
+        steps=tuple(
+            Step(call.component, tuple(sorted(numbers[before] for before in call.after)), rarity[call.position])
+            for call in asked.calls
+        ),
+        streamed=tuple(numbers[call.position] for call in asked.calls if call.answers) if flow.streams else (),
+        promises=tuple(_promise(metric.metric, metric.quantile, metric.bound_ms) for metric in flow.objectives),
+    )
+
+
+def _promise(metric: str, quantile: float, bound_ms: float) -> Promise:
+    if metric not in ("latency", "ttft"):
+        raise ValueError(f"the planner knows no promise of {metric!r}")
+    return Promise("latency" if metric == "latency" else "ttft", quantile, bound_ms)

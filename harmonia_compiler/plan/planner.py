@@ -1,0 +1,70 @@
+"""The planner's door: an application and an inventory in, a verified plan out."""
+
+import hashlib
+
+from harmonia_compiler.contract.inventory import Inventory
+from harmonia_compiler.contract.plan import FORMAT_VERSION, PipelineShare, Plan, Solver
+from harmonia_compiler.flow.graph import Application
+from harmonia_compiler.plan.build import Demanded, build_problem
+from harmonia_compiler.plan.diagnose import diagnose
+from harmonia_compiler.plan.optimise import Allocation, optimise
+from harmonia_compiler.plan.place import place
+from harmonia_compiler.plan.predict import predict, profile_uses, rate, rounded, used_options, utilisations
+from harmonia_compiler.plan.problem import Aim
+from harmonia_compiler.plan.verify import faults
+from harmonia_compiler.profile.analytic import AnalyticProfiles
+from harmonia_compiler.profile.profiles import Profiles
+
+
+def make_plan(
+    application: Application, inventory: Inventory, *, objective: Aim = "throughput", profiles: Profiles | None = None
+) -> Plan:
+    """The best plan for the objective, checked by the verifier.
+
+    `throughput` serves as many multiples of the declared loads as the inventory can; `cost` serves
+    the declared loads on the cheapest hosts. Without `profiles`, analytic ones are used.
+
+    Raises Infeasible where no plan keeps what was promised, Rejected for an unknown model or a
+    missing load.
+    """
+    demanded = build_problem(application, inventory, objective, AnalyticProfiles() if profiles is None else profiles)
+    allocation = optimise(demanded.problem)
+    if allocation is None:
+        raise diagnose(demanded.problem)
+    plan = write_down(application, demanded, allocation)
+    if wrong := faults(plan, demanded.problem):
+        raise RuntimeError("the planner made a plan that its verifier rejects: " + "; ".join(wrong))
+    return plan
+
+
+def write_down(application: Application, demanded: Demanded, allocation: Allocation) -> Plan:
+    """The document for an allocation."""
+    problem = demanded.problem
+    replicas = place(problem, allocation.counts)
+    used = used_options(problem, replicas)
+    carried = rate(problem, used)
+    busy = utilisations(problem, used, carried if carried < float("inf") else 1.0)
+    components = sorted({name for need in problem.needs for name in need.components} | set(problem.external_ms))
+    engines = sorted({application.components[name].engine for name in components})
+    return Plan(
+        format_version=FORMAT_VERSION,
+        objective=problem.aim,
+        pipelines=tuple(
+            PipelineShare(one.name, one.load_rps, dict(sorted(one.visits.items())))
+            for one in sorted(problem.pipelines, key=lambda one: one.name)
+        ),
+        components={name: application.components[name] for name in components},
+        engines={name: application.engines[name] for name in engines},
+        replicas=replicas,
+        predicted=predict(problem, replicas),
+        profiles=profile_uses(problem, replicas),
+        solver=Solver("optimal" if allocation.proven else "feasible", rounded(allocation.gap)),
+        sources={source.name: digest(source.text) for source in application.sources},
+        utilisation={engine: rounded(part) for engine, part in sorted(busy.items())},
+        guessed=demanded.guessed,
+    )
+
+
+def digest(text: str) -> str:
+    """The hash by which a plan knows the sources that it was made from."""
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

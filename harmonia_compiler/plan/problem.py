@@ -1,0 +1,119 @@
+"""The planning problem: engines with their options, pipelines with their loads, hosts. No flow, no solver.
+
+Everything that decides a plan is in here, as plain values: the model, the verifier, the brute force
+of the tests and the diagnosis of an infeasible problem all read the same document.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from harmonia_compiler.contract.gpu import GPU_TYPES
+from harmonia_compiler.contract.inventory import Host
+from harmonia_compiler.contract.plan import Configuration
+from harmonia_compiler.profile.profiles import Option, Shortfall
+
+Aim = Literal["throughput", "cost"]
+
+#: What one core counts against a GPU where no price tells them apart, in GB/s of memory bandwidth.
+CORE_BANDWIDTH_GB_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """An engine that must be placed. `minimum` and `maximum` bound its replicas, all options together.
+
+    A stateful engine has both at 1. `shortfalls` say why devices of the inventory offer no option.
+    """
+
+    engine: str
+    components: tuple[str, ...]
+    options: tuple[Option, ...]
+    minimum: int = 1
+    maximum: int | None = None
+    on: str | None = None
+    shortfalls: tuple[Shortfall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call of a pipeline; it starts when the steps that it is `after` have ended.
+
+    `rarity` is the part of the requests in which this step or one that is rarer runs at all.
+    """
+
+    component: str
+    after: tuple[int, ...]
+    rarity: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """A latency promise: the quantile of a metric is at most the bound."""
+
+    metric: Literal["latency", "ttft"]
+    quantile: float
+    bound_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A served pipeline: the arrivals to plan for, expected calls per request, how calls wait for each other.
+
+    `steps` are in topological order, those of all branches; the answer is there when the last has
+    ended. `streamed` are the steps whose text is forwarded as it comes.
+    """
+
+    name: str
+    load_rps: float
+    visits: Mapping[str, float]
+    steps: tuple[Step, ...] = ()
+    streamed: tuple[int, ...] = ()
+    promises: tuple[Promise, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is to be planned. `external_ms` is how long calls of components that take no hardware last."""
+
+    needs: tuple[Need, ...]
+    pipelines: tuple[Pipeline, ...]
+    hosts: tuple[Host, ...]
+    aim: Aim = "throughput"
+    external_ms: Mapping[str, float] = field(default_factory=dict)
+
+    def calls_rps(self, need: Need) -> dict[str, float]:
+        """Calls per second of each component on an engine when every pipeline is at its load."""
+        return {
+            component: sum(pipeline.load_rps * pipeline.visits.get(component, 0.0) for pipeline in self.pipelines)
+            for component in need.components
+        }
+
+
+def take(configuration: Configuration) -> dict[str, float]:
+    """What one replica takes of its host, by resource: `cores`, `memory_gib`, and GPUs by their type."""
+    taken = {"cores": configuration.cores, "memory_gib": configuration.memory_gib}
+    if configuration.gpu:
+        taken[configuration.gpu] = configuration.gpus
+    return taken
+
+
+def room(host: Host) -> dict[str, float]:
+    """What a host has, by the same resources."""
+    capacity = {"cores": float(host.cpus), "memory_gib": host.memory_gib}
+    for gpu in host.gpus:
+        capacity[gpu.type] = capacity.get(gpu.type, 0.0) + gpu.count
+    return capacity
+
+
+def worth(configuration: Configuration) -> float:
+    """How much hardware a replica ties up, in GB/s of memory bandwidth: breaks ties between equal prices."""
+    gpu = GPU_TYPES[configuration.gpu].bandwidth_gb_s * configuration.gpus if configuration.gpu else 0.0
+    return gpu + configuration.cores * CORE_BANDWIDTH_GB_S
+
+
+def fits(configuration: Configuration, host: Host) -> int:
+    """How many replicas in one configuration an empty host holds; a configuration takes something."""
+    has = room(host)
+    taken = [(resource, amount) for resource, amount in take(configuration).items() if amount > 0]
+    return min((int((has.get(resource, 0.0) + 1e-9) / amount) for resource, amount in taken), default=0)

@@ -1,0 +1,27 @@
+"""From the figures of single replicas to rates and latency quantiles: what the planner assumes about chance."""
+
+from statistics import NormalDist
+
+from harmonia_compiler.plan.problem import Need, Problem, Step
+from harmonia_compiler.profile.profiles import Option
+from harmonia_compiler.profile.queueing import HEADROOM
+
+#: Standard deviation of the latency of requests that run the same steps, as a part of its mean.
+LATENCY_CV = 0.5
+
+
+def tail(quantile: float) -> float:
+    """The ratio of a latency quantile to the mean: a normal tail of the stated spread, never below the mean."""
+    return max(1.0, 1.0 + NormalDist().inv_cdf(min(max(quantile, 0.001), 0.9999)) * LATENCY_CV)
+
+
+def multiple(problem: Problem, need: Need, option: Option) -> float:
+    """How many times the loads one replica carries at the planned utilisation; infinite where nothing is called."""
+    calls = problem.calls_rps(need)
+    busy = sum(calls[component] * option.busy_ms[component] / 1000.0 for component in need.components)
+    return HEADROOM / busy if busy > 0 else float("inf")
+
+
+def is_counted(step: Step, quantile: float) -> bool:
+    """Whether a step matters for a quantile: the rarest run in no more requests than may be late."""
+    return step.rarity > 1.0 - quantile + 1e-9

@@ -1,0 +1,204 @@
+"""Checks a plan against its problem without a solver and without trusting how it was made.
+
+Every constraint of the model is re-checked on the document itself, and the predicted figures are
+worked out again from the time that the calls keep the replicas busy.
+"""
+
+from collections.abc import Iterator
+
+from harmonia_compiler.contract.gpu import GPU_TYPES
+from harmonia_compiler.contract.inventory import Host
+from harmonia_compiler.contract.plan import FORMAT_VERSION, Plan, Replica
+from harmonia_compiler.plan.place import devices_by_type
+from harmonia_compiler.plan.predict import QUANTILE, profile_uses, quantile_ms, used_options
+from harmonia_compiler.plan.problem import Need, Problem, room
+from harmonia_compiler.plan.queueing import tail
+from harmonia_compiler.profile.profiles import Option
+from harmonia_compiler.profile.queueing import HEADROOM
+
+#: Relative error that rounding figures to six digits may leave.
+ROUNDING = 6e-6
+
+
+def faults(plan: Plan, problem: Problem) -> list[str]:
+    """What is wrong with a plan, one sentence each; empty for a plan that holds."""
+    found = [*_header(plan, problem), *_engines(plan, problem), *_replicas(plan, problem)]
+    if not found:
+        found = [*_hosts(plan, problem), *_devices(plan, problem)]
+    if not found:
+        found = [*_rates(plan, problem), *_latencies(plan, problem), *_costs(plan, problem), *_profiles(plan, problem)]
+    return found
+
+
+def _header(plan: Plan, problem: Problem) -> Iterator[str]:
+    if plan.format_version != FORMAT_VERSION:
+        yield f"the plan has format_version {plan.format_version}, not {FORMAT_VERSION}"
+    if plan.objective != problem.aim:
+        yield f"the plan's objective is {plan.objective!r}, not {problem.aim!r}"
+    if plan.solver.status not in ("optimal", "feasible") or not 0.0 <= plan.solver.gap < float("inf"):
+        yield f"the solver's status {plan.solver.status!r} with gap {plan.solver.gap} is none of a plan"
+    shares = {share.name: share for share in plan.pipelines}
+    if set(plan.predicted) != {pipeline.name for pipeline in problem.pipelines}:
+        yield "the predictions are not those of the pipelines"
+    if list(shares) != sorted(pipeline.name for pipeline in problem.pipelines) or len(shares) != len(plan.pipelines):
+        yield "the plan's pipelines are not those that are served"
+        return
+    for pipeline in problem.pipelines:
+        share = shares[pipeline.name]
+        visits = dict(pipeline.visits)
+        if not _near(share.load_rps, pipeline.load_rps):
+            yield f"{pipeline.name} is planned for {share.load_rps} rps, not {pipeline.load_rps}"
+        if set(share.visits) != set(visits) or not all(_near(share.visits[name], visits[name]) for name in visits):
+            yield f"the visits of {pipeline.name} are not those of its flow"
+
+
+def _engines(plan: Plan, problem: Problem) -> Iterator[str]:
+    for need in problem.needs:
+        if need.engine not in plan.engines:
+            yield f"engine {need.engine} is missing from the plan"
+        count = sum(replica.engine == need.engine for replica in plan.replicas)
+        if count < need.minimum:
+            yield f"{need.engine} has {count} of at least {need.minimum} replicas"
+        if need.maximum is not None and count > need.maximum:
+            yield f"{need.engine} has {count} of at most {need.maximum} replicas"
+        for component in need.components:
+            if component not in plan.components:
+                yield f"component {component} is missing from the plan"
+            elif plan.components[component].engine != need.engine:
+                yield f"component {component} stands on {plan.components[component].engine}, not on {need.engine}"
+
+
+def _replicas(plan: Plan, problem: Problem) -> Iterator[str]:
+    needs = {need.engine: need for need in problem.needs}
+    hosts = {host.name for host in problem.hosts}
+    if len({replica.id for replica in plan.replicas}) != len(plan.replicas):
+        yield "two replicas have the same id"
+    for replica in plan.replicas:
+        if replica.engine not in needs:
+            yield f"{replica.id} is of {replica.engine}, which takes no hardware in this plan"
+            continue
+        if replica.host not in hosts:
+            yield f"{replica.id} is on {replica.host}, which the inventory does not have"
+        yield from _configuration(replica, needs[replica.engine])
+
+
+def _configuration(replica: Replica, need: Need) -> Iterator[str]:
+    config = replica.config
+    if all(option.configuration != config for option in need.options):
+        yield f"{replica.id} runs as {config.describe()}, for which no profile has figures"
+    if replica.cores != config.cores or replica.memory_gib != config.memory_gib:
+        given = f"{replica.cores} cores and {replica.memory_gib} GiB"
+        yield f"{replica.id} is given {given}, which is not what its configuration takes"
+    if replica.serves != need.components:
+        yield f"{replica.id} serves {', '.join(replica.serves)}, not the components of {need.engine}"
+    if need.on is not None and (config.gpu or "cpu") != need.on:
+        yield f"{replica.id} must run on {need.on}, not on {config.gpu or 'cpu'}"
+    if len(replica.devices) != (max(1, round(config.gpus)) if config.gpu else 0):
+        yield f"{replica.id} has {len(replica.devices)} devices for {config.describe()}"
+
+
+def _hosts(plan: Plan, problem: Problem) -> Iterator[str]:
+    for host in problem.hosts:
+        here = [replica for replica in plan.replicas if replica.host == host.name]
+        has = room(host)
+        if (cores := sum(replica.cores for replica in here)) > has["cores"] * (1 + ROUNDING):
+            yield f"{host.name} has {has['cores']:g} cores and is asked for {cores:g}"
+        if (memory := sum(replica.memory_gib for replica in here)) > has["memory_gib"] * (1 + ROUNDING):
+            yield f"{host.name} has {has['memory_gib']:g} GiB of memory and is asked for {memory:g}"
+
+
+def _devices(plan: Plan, problem: Problem) -> Iterator[str]:
+    hosts = {host.name: host for host in problem.hosts}
+    parts: dict[tuple[str, int], float] = {}
+    memory: dict[tuple[str, int], float] = {}
+    for replica in plan.replicas:
+        config = replica.config
+        yield from _owns(replica, hosts[replica.host])
+        for device in replica.devices:
+            at = (replica.host, device)
+            parts[at] = parts.get(at, 0.0) + min(config.gpus, 1.0)
+            memory[at] = memory.get(at, 0.0) + config.gpu_memory_gib
+            if memory[at] > GPU_TYPES[config.gpu].memory_gib * (1 + ROUNDING):
+                yield f"device {device} of {replica.host} has less than the {memory[at]:.1f} GiB that is asked of it"
+    for (host, device), part in parts.items():
+        if part > 1 + ROUNDING:
+            yield f"device {device} of {host} is given out {part:g} times"
+
+
+def _owns(replica: Replica, host: Host) -> Iterator[str]:
+    if len(set(replica.devices)) != len(replica.devices):
+        yield f"{replica.id} has one device twice"
+    own = devices_by_type(host).get(replica.config.gpu, [])
+    for device in replica.devices:
+        if device not in own:
+            yield f"{replica.id} has device {device} of {host.name}, which is no {replica.config.gpu}"
+
+
+def _carried(problem: Problem, need: Need, options: list[Option]) -> float:
+    """Multiples of the loads at which the engine's replicas are busy for the planned part of the time."""
+    arrivals = {
+        component: sum(pipeline.load_rps * pipeline.visits.get(component, 0.0) for pipeline in problem.pipelines)
+        for component in need.components
+    }
+    per_replica = []
+    for option in options:
+        seconds = sum(arrivals[name] * option.busy_ms[name] / 1000.0 for name in need.components)
+        per_replica.append(1.0 / seconds if seconds > 0 else float("inf"))
+    return HEADROOM * sum(per_replica)
+
+
+def _rates(plan: Plan, problem: Problem) -> Iterator[str]:
+    used = used_options(problem, plan.replicas)
+    carried = {need.engine: _carried(problem, need, used[need.engine]) for need in problem.needs}
+    rate = min(carried.values(), default=float("inf"))
+    if problem.aim == "cost" and rate < 1 - ROUNDING:
+        yield f"the replicas carry {rate:.3f} times the declared loads"
+    rate = rate if rate < float("inf") else 1.0
+    for pipeline in problem.pipelines:
+        said = plan.predicted[pipeline.name]
+        if not _near(said.throughput_rps, rate * pipeline.load_rps):
+            given = f"{rate * pipeline.load_rps:.6g}"
+            yield f"{pipeline.name} is predicted {said.throughput_rps} rps, the replicas give {given}"
+        tightest = min(carried.values(), default=float("inf"))
+        if carried and not _near(carried.get(said.bottleneck, -1.0), tightest) and tightest < float("inf"):
+            yield f"the bottleneck of {pipeline.name} is not {said.bottleneck!r}"
+    if set(plan.utilisation) != set(carried):
+        yield "the utilisations are not those of the engines"
+        return
+    for engine, most in carried.items():
+        if not _near(plan.utilisation[engine], HEADROOM * rate / most):
+            yield f"{engine} is busy for {HEADROOM * rate / most:.6g} of the time, not {plan.utilisation[engine]}"
+
+
+def _latencies(plan: Plan, problem: Problem) -> Iterator[str]:
+    used = used_options(problem, plan.replicas)
+    for pipeline in problem.pipelines:
+        said = plan.predicted[pipeline.name]
+        for metric, figure in (("latency", said.latency_ms), ("ttft", said.ttft_ms)):
+            found = quantile_ms(problem, used, pipeline, metric, QUANTILE)
+            if not _near(figure, found):
+                yield f"{pipeline.name} is predicted a {metric} of {figure} ms, the replicas give {found:.6g}"
+        for promise in pipeline.promises:
+            found = quantile_ms(problem, used, pipeline, promise.metric, promise.quantile)
+            if found > promise.bound_ms * (1 + ROUNDING):
+                yield (
+                    f"{pipeline.name} promises {promise.metric} of {promise.bound_ms:g} ms "
+                    f"({found / tail(promise.quantile):.6g} ms in the mean) and would take {found:.6g}"
+                )
+
+
+def _costs(plan: Plan, problem: Problem) -> Iterator[str]:
+    used = {replica.host for replica in plan.replicas}
+    price = sum(host.price_per_hour for host in problem.hosts if host.name in used)
+    said = [predicted.cost_per_hour for predicted in plan.predicted.values()]
+    if not _near(sum(said), price) or min(said, default=0.0) < 0:
+        yield f"the pipelines cost {sum(said):.6g} an hour together, their hosts {price:.6g}"
+
+
+def _profiles(plan: Plan, problem: Problem) -> Iterator[str]:
+    if plan.profiles != profile_uses(problem, plan.replicas):
+        yield "the profiles are not those of the configurations in use"
+
+
+def _near(one: float, other: float) -> bool:
+    return abs(one - other) <= ROUNDING * max(1e-9, abs(one), abs(other))

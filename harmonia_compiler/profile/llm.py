@@ -1,0 +1,204 @@
+"""A language model under continuous batching, by roofline.
+
+A replica with `batch` calls in progress spends, on each call, the time of its prefill alone and of
+its decoding steps a `batch`-th part. At the planned utilisation fewer calls are in progress
+(`_in_progress`); the latency is that of a call among those.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from harmonia_compiler.contract.card import Card
+from harmonia_compiler.contract.inventory import Inventory
+from harmonia_compiler.contract.plan import Configuration
+from harmonia_compiler.kinds.kind import Work
+from harmonia_compiler.kinds.llm import CPU_RUNTIME_GIB, context_length
+from harmonia_compiler.profile.assumptions import (
+    BATCHES,
+    CPU_STEP_MS,
+    EFFICIENCY,
+    FP32_RATE,
+    GPU_HOST_CORES,
+    GPU_HOST_MEMORY_GIB,
+    GPU_MEMORY_SHARE,
+    GPU_RUNTIME_GIB,
+    WEIGHT_BYTES,
+)
+from harmonia_compiler.profile.device import CpuPart, GpuPart, cpu_parts, gpu_parts
+from harmonia_compiler.profile.profiles import Asked, Offer, Option, Shortfall
+from harmonia_compiler.profile.queueing import HEADROOM, wait_ms
+
+ROOFLINE = "analytic: roofline of the GPU's data sheet"
+CPU_ROOFLINE = "analytic: roofline of a modest CPU core"
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """The time of prefilling so many tokens, and of one step of so many calls, in ms."""
+
+    prefill: Callable[[float], float]
+    step: Callable[[float], float]
+
+
+def offer(asked: Asked, card: Card, inventory: Inventory) -> Offer:
+    """Fractions and groups of GPUs, and cores, with every batch that the memory holds."""
+    model = _Model(asked, card)
+    gpu, short = _on_gpus(model, inventory)
+    cpu, also_short = _on_cpus(model, inventory)
+    return Offer((*gpu, *cpu), tuple(one for one in (short, also_short) if one is not None))
+
+
+class _Model:
+    """What the engine's card and work say, in the units of the roofline."""
+
+    def __init__(self, asked: Asked, card: Card) -> None:
+        settings = asked.engine.settings
+        weight_bytes = WEIGHT_BYTES.get(str(settings.get("precision", "bf16")), card.weight_bytes)
+        self.asked = asked
+        self.card = card
+        self.parameters: float = card.active_parameters or card.parameters
+        self.weight_bytes = weight_bytes
+        self.weights_gib = card.parameters * weight_bytes / 2**30
+        self.rate = FP32_RATE if weight_bytes > 2 else 1.0
+        self.longest = context_length(asked.engine, card)
+        self.context = min(float(self.longest), max((_context(work) for work in asked.work.values()), default=1.0))
+        self.fixed_degree: int | None = settings.get("tensor_parallel")
+
+    def degrees(self) -> tuple[int, ...]:
+        """The tensor-parallel degrees that divide the model's heads."""
+        wanted = EFFICIENCY if self.fixed_degree is None else [int(self.fixed_degree)]
+        return tuple(degree for degree in wanted if degree in EFFICIENCY and self.card.heads % degree == 0)
+
+    def kv_gib(self, calls: int) -> float:
+        """The KV cache for so many calls, and at least for one of full length, which the engine insists on."""
+        tokens = max(calls * self.context, float(self.longest))
+        return tokens * self.card.kv_bytes_per_token / 2**30
+
+    def step_bytes(self, calls: float) -> float:
+        """What one decoding step reads."""
+        return self.parameters * self.weight_bytes + calls * self.context * self.card.kv_bytes_per_token
+
+    def flops(self, tokens: float) -> float:
+        """What it takes to pass so many tokens through the model."""
+        return 2.0 * self.parameters * tokens / self.rate
+
+
+def _context(work: Work) -> float:
+    return max(1.0, work.prompt_tokens + work.output_tokens)
+
+
+def _on_gpus(model: _Model, inventory: Inventory) -> tuple[list[Option], Shortfall | None]:
+    options: list[Option] = []
+    largest = 0.0
+    needs = float("inf")
+    for part in gpu_parts(inventory, model.degrees()):
+        degree = part.tensor_parallel
+        least = (model.weights_gib + model.kv_gib(1)) / degree + GPU_RUNTIME_GIB
+        largest, needs = max(largest, part.device_memory_gib * GPU_MEMORY_SHARE), min(needs, least)
+        for batch in _batches(model, degree, part.device_memory_gib * GPU_MEMORY_SHARE):
+            configuration = Configuration(
+                cores=GPU_HOST_CORES,
+                memory_gib=GPU_HOST_MEMORY_GIB,
+                gpu=part.type,
+                gpus=part.gpus,
+                gpu_memory_gib=_up(part.device_memory_gib, 4),
+                tensor_parallel=degree,
+                batch=batch,
+            )
+            options.append(_option(model.asked, configuration, _gpu_speed(model, part), ROOFLINE))
+    short = Shortfall("GiB of memory on each GPU", needs, largest) if largest and not options else None
+    return options, short
+
+
+def _batches(model: _Model, degree: int, usable_gib: float) -> Iterator[int]:
+    for batch in BATCHES:
+        if (model.weights_gib + model.kv_gib(batch)) / degree + GPU_RUNTIME_GIB <= usable_gib:
+            yield batch
+
+
+def _gpu_speed(model: _Model, part: GpuPart) -> Speed:
+    reached = EFFICIENCY[part.tensor_parallel]
+    flops, traffic = part.flops_per_ms * reached.compute, part.bytes_per_ms * reached.bandwidth
+    return _speed(model, flops, traffic, reached.step_ms)
+
+
+def _on_cpus(model: _Model, inventory: Inventory) -> tuple[list[Option], Shortfall | None]:
+    if model.fixed_degree not in (None, 1):
+        return [], None
+    options: list[Option] = []
+    largest = max((host.memory_gib for host in inventory.hosts), default=0.0)
+    for part in cpu_parts(inventory):
+        for batch in BATCHES:
+            memory = _cpu_memory_gib(model, batch)
+            if memory <= largest:
+                configuration = Configuration(cores=part.cores, memory_gib=memory, batch=batch)
+                options.append(_option(model.asked, configuration, _cpu_speed(model, part), CPU_ROOFLINE))
+    return options, None if options else Shortfall("GiB of memory", _cpu_memory_gib(model, 1), largest)
+
+
+def _cpu_memory_gib(model: _Model, batch: int) -> float:
+    return _up(max(model.weights_gib, model.card.weights_gib) + CPU_RUNTIME_GIB + math.ceil(model.kv_gib(batch)), 2)
+
+
+def _cpu_speed(model: _Model, part: CpuPart) -> Speed:
+    return _speed(model, part.flops_per_ms, part.bytes_per_ms, CPU_STEP_MS / min(1.0, part.cores))
+
+
+def _up(figure: float, digits: int) -> float:
+    scale = float(10**digits)
+    return math.ceil(figure * scale - 1e-6) / scale
+
+
+def _speed(model: _Model, flops: float, traffic: float, fixed_ms: float) -> Speed:
+    def step(calls: float) -> float:
+        return fixed_ms + max(model.step_bytes(calls) / traffic, model.flops(calls) / flops)
+
+    def prefill(tokens: float) -> float:
+        return max(model.flops(tokens) / flops, step(1.0)) if tokens > 0 else 0.0
+
+    return Speed(prefill, step)
+
+
+def _option(asked: Asked, configuration: Configuration, speed: Speed, provenance: str) -> Option:
+    batch = configuration.batch
+    prefill = {name: speed.prefill(work.prompt_tokens) for name, work in asked.work.items()}
+    steps = {name: max(0.0, work.output_tokens - 1.0) for name, work in asked.work.items()}
+    busy = {name: prefill[name] + steps[name] * speed.step(batch) / batch for name in asked.work}
+    mean_prefill, mean_steps = _mean(asked, prefill), _mean(asked, steps)
+    arrivals = HEADROOM / _mean(asked, busy)
+    together = _in_progress(batch, arrivals, mean_prefill, mean_steps, speed)
+    others = arrivals * mean_prefill * (batch - 1) / batch
+    step = speed.step(together) / (1.0 - others)
+    queue = wait_ms(mean_prefill, 1, others)
+    inside = {name: queue + prefill[name] + steps[name] * step for name in asked.work}
+    place = wait_ms(mean_inside := _mean(asked, inside), batch, min(0.95, arrivals * mean_inside / batch))
+    return Option(
+        configuration=configuration,
+        busy_ms=busy,
+        latency_ms={name: place + inside[name] for name in asked.work},
+        first_ms={name: place + queue + prefill[name] + (step if batch > 1 else 0.0) for name in asked.work},
+        provenance=provenance,
+    )
+
+
+def _in_progress(batch: int, arrivals: float, prefill: float, steps: float, speed: Speed) -> float:
+    """How many calls are in progress when a replica keeps up with so many arrivals a millisecond.
+
+    The fewest at which the time that a call takes of the replica, `prefill + steps · step(k) / k`,
+    is the time between arrivals; between 1 and `batch`, found by bisection.
+    """
+    low, high = 1.0, float(batch)
+    for _ in range(40):
+        middle = (low + high) / 2
+        if prefill + steps * speed.step(middle) / middle > 1.0 / arrivals:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _mean(asked: Asked, figures: Mapping[str, float]) -> float:
+    """The mean over the engine's calls; plain where nobody knows how many there are."""
+    weights = asked.calls if sum(asked.calls.values()) > 0 else dict.fromkeys(figures, 1.0)
+    return sum(weights.get(name, 0.0) * figure for name, figure in figures.items()) / sum(weights.values())

@@ -1,0 +1,20 @@
+"""How busy replicas may be, and how long calls wait then: the assumptions that every profile shares."""
+
+import math
+
+#: No replica is planned to be busy for more than this part of the time: arrivals come in bursts.
+HEADROOM = 0.8
+
+#: Squared coefficients of variation: arrivals as in a Poisson process, service times as in an exponential one.
+ARRIVAL_CV2 = 1.0
+SERVICE_CV2 = 1.0
+
+
+def wait_ms(service_ms: float, servers: int, utilisation: float = HEADROOM) -> float:
+    """Mean wait for one of several servers that are each busy for `utilisation` of the time.
+
+    The approximation of Allen and Cunneen with Sakasegawa's exponent; exact for one Poisson-fed server.
+    """
+    exponent = math.sqrt(2 * (servers + 1)) - 1
+    crowding = math.pow(utilisation, exponent) / (servers * (1 - utilisation))
+    return (ARRIVAL_CV2 + SERVICE_CV2) / 2 * crowding * service_ms

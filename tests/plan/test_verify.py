@@ -1,0 +1,144 @@
+"""The verifier accepts what the planner makes and finds a fault in whatever was changed in it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from msgspec.structs import replace as changed
+
+from harmonia_compiler.contract.inventory import Gpu, Host
+from harmonia_compiler.contract.plan import Plan, Predicted, Replica
+from harmonia_compiler.plan.build import Demanded
+from harmonia_compiler.plan.optimise import optimise
+from harmonia_compiler.plan.planner import write_down
+from harmonia_compiler.plan.problem import Problem, Promise
+from harmonia_compiler.plan.verify import faults
+from tests.plan.problems import application, chain, machine, need, on_cores, on_gpu
+from tests.plan.test_optimum import problems
+
+PIPELINE = replace(
+    chain("search", "write", load_rps=10.0), promises=(Promise("latency", 0.95, 500.0),), streamed=(1,)
+)
+PROBLEM = Problem(
+    (
+        need("search", on_cores("search", 50.0), on_cores("search", 30.0, cores=2.0), maximum=4),
+        need("write", on_gpu("write", 80.0), on_gpu("write", 200.0, gpus=0.5), minimum=2),
+    ),
+    (PIPELINE,),
+    (machine("one", 4, 2, price=3.0), Host("two", 2, 64.0, (Gpu("l40s", 1), Gpu("a100_sxm", 1)), 1.0)),
+)
+
+
+def plan_of(problem: Problem) -> Plan:
+    found = optimise(problem)
+    assert found is not None
+    return write_down(application(problem), Demanded(problem, ()), found)
+
+
+@settings(max_examples=100, deadline=None)
+@given(problems())
+def test_every_plan_is_accepted(problem: Problem) -> None:
+    if optimise(problem) is not None:
+        assert faults(plan_of(problem), problem) == []
+
+
+def first(plan: Plan, of: str, **changes: object) -> Plan:
+    """The plan with the first replica of an engine changed."""
+    index = next(index for index, replica in enumerate(plan.replicas) if replica.engine == of)
+    replicas = list(plan.replicas)
+    replicas[index] = changed(replicas[index], **changes)
+    return changed(plan, replicas=tuple(replicas))
+
+
+def config(plan: Plan, engine: str, **changes: object) -> Plan:
+    """The plan with the configuration of an engine's first replica changed."""
+    replica = next(replica for replica in plan.replicas if replica.engine == engine)
+    return first(plan, engine, config=changed(replica.config, **changes))
+
+
+def predicted(plan: Plan, **changes: object) -> Plan:
+    return changed(plan, predicted={"p": changed(plan.predicted["p"], **changes)})
+
+
+def copy_of(plan: Plan, engine: str, **changes: object) -> Replica:
+    return changed(next(replica for replica in plan.replicas if replica.engine == engine), **changes)
+
+
+CORRUPTIONS: dict[str, Callable[[Plan], Plan]] = {
+    "format": lambda plan: changed(plan, format_version=plan.format_version + 1),
+    "objective": lambda plan: changed(plan, objective="cost"),
+    "pipeline missing": lambda plan: changed(plan, pipelines=()),
+    "pipeline twice": lambda plan: changed(plan, pipelines=plan.pipelines * 2),
+    "load": lambda plan: changed(plan, pipelines=(changed(plan.pipelines[0], load_rps=11.0),)),
+    "visits": lambda plan: changed(plan, pipelines=(changed(plan.pipelines[0], visits={"search": 1.0, "write": 0.5}),)),
+    "visits missing": lambda plan: changed(plan, pipelines=(changed(plan.pipelines[0], visits={}),)),
+    "component missing": lambda plan: changed(plan, components={}),
+    "component elsewhere": lambda plan: changed(
+        plan, components=plan.components | {"write": changed(plan.components["write"], engine="search")}
+    ),
+    "engine missing": lambda plan: changed(plan, engines={"write": plan.engines["write"]}),
+    "no replica": lambda plan: changed(plan, replicas=()),
+    "replica missing": lambda plan: changed(plan, replicas=plan.replicas[1:]),
+    "replica twice": lambda plan: changed(plan, replicas=(*plan.replicas, plan.replicas[0])),
+    "replica more": lambda plan: changed(plan, replicas=(*plan.replicas, copy_of(plan, "write", id="write-9"))),
+    "unknown engine": lambda plan: first(plan, "search", engine="other"),
+    "other engine": lambda plan: first(plan, "search", engine="write"),
+    "missing host": lambda plan: first(plan, "search", host="three"),
+    "other host": lambda plan: first(plan, "write", host="two"),
+    "no device": lambda plan: first(plan, "write", devices=()),
+    "device of another": lambda plan: first(plan, "write", devices=(1,)),
+    "device that is not there": lambda plan: first(plan, "write", devices=(7,)),
+    "device twice": lambda plan: first(plan, "write", devices=(0, 0)),
+    "device for cores": lambda plan: first(plan, "search", devices=(0,)),
+    "cores": lambda plan: first(plan, "search", cores=0.5),
+    "memory": lambda plan: first(plan, "search", memory_gib=100.0),
+    "serves": lambda plan: first(plan, "search", serves=("search", "write")),
+    "configured cores": lambda plan: config(plan, "search", cores=0.5),
+    "configured memory": lambda plan: config(plan, "search", memory_gib=1.0),
+    "configured gpu": lambda plan: config(plan, "write", gpu="h100_sxm"),
+    "configured gpus": lambda plan: config(plan, "write", gpus=0.25),
+    "configured gpu memory": lambda plan: config(plan, "write", gpu_memory_gib=1.0),
+    "tensor parallel": lambda plan: config(plan, "write", tensor_parallel=2),
+    "batch": lambda plan: config(plan, "write", batch=64),
+    "rate too high": lambda plan: predicted(plan, throughput_rps=plan.predicted["p"].throughput_rps * 1.001),
+    "latency": lambda plan: predicted(plan, latency_ms=1.0),
+    "first piece": lambda plan: predicted(plan, ttft_ms=1.0),
+    "cost": lambda plan: predicted(plan, cost_per_hour=0.0),
+    "bottleneck": lambda plan: predicted(plan, bottleneck="nothing"),
+    "prediction missing": lambda plan: changed(plan, predicted={}),
+    "prediction more": lambda plan: changed(plan, predicted=plan.predicted | {"q": Predicted(0, 0, 0, 0, "")}),
+    "profile": lambda plan: changed(plan, profiles=plan.profiles[1:]),
+    "solver": lambda plan: changed(plan, solver=changed(plan.solver, status="infeasible")),
+    "gap": lambda plan: changed(plan, solver=changed(plan.solver, gap=float("nan"))),
+    "utilisation": lambda plan: changed(plan, utilisation=plan.utilisation | {"write": 0.1}),
+    "utilisation missing": lambda plan: changed(plan, utilisation={}),
+}
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_a_corrupted_plan_is_rejected(name: str) -> None:
+    plan = plan_of(PROBLEM)
+    assert faults(plan, PROBLEM) == []
+    corrupted = CORRUPTIONS[name](plan)
+    assert corrupted != plan
+    assert faults(corrupted, PROBLEM)
+
+
+def test_too_little_memory_cores_and_devices_are_found_on_the_host() -> None:
+    plan = plan_of(PROBLEM)
+    small = (Host("one", 1, 64.0, (Gpu("a100_sxm", 2),), 3.0), PROBLEM.hosts[1])
+    assert any("cores" in fault for fault in faults(plan, replace(PROBLEM, hosts=small)))
+
+
+def test_a_promise_that_the_replicas_break_is_found() -> None:
+    plan = plan_of(PROBLEM)
+    strict = replace(PIPELINE, promises=(Promise("latency", 0.95, 100.0),))
+    assert any("promises" in fault for fault in faults(plan, replace(PROBLEM, pipelines=(strict,))))
+
+
+def test_the_cheapest_plan_must_carry_the_load() -> None:
+    plan = changed(plan_of(PROBLEM), objective="cost")
+    busy = replace(PROBLEM, aim="cost", pipelines=(replace(PIPELINE, load_rps=1000.0),))
+    share = (changed(plan.pipelines[0], load_rps=1000.0),)
+    assert any("times the declared loads" in fault for fault in faults(changed(plan, pipelines=share), busy))
