@@ -1,0 +1,65 @@
+"""`harmoniac graph`: draws pipelines as the planner sees them."""
+
+from pathlib import Path
+
+import click
+
+from harmonia_compiler.check.files import check_files
+from harmonia_compiler.check.near import listed, suggestion
+from harmonia_compiler.cli.exits import DIAGNOSTICS
+from harmonia_compiler.cli.output import print_diagnostics
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.flow.demand import demand
+from harmonia_compiler.flow.draw import dot, mermaid
+from harmonia_compiler.flow.graph import Application, Flow
+from harmonia_compiler.flow.passes.registry import PASSES, optimise
+from harmonia_compiler.flow.picture import picture
+from harmonia_compiler.flow.text import show_flow
+
+_PASS = click.Choice([each.name for each in PASSES])
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--pipeline", help="This pipeline alone.")
+@click.option("--format", "form", type=click.Choice(["mermaid", "dot", "text"]), default="mermaid", show_default=True)
+@click.option("--after", type=_PASS, help="Stop after this pass.")
+@click.option("--without", type=_PASS, multiple=True, help="Leave out this pass, and those that build on it.")
+@click.pass_context
+def command(
+    context: click.Context,
+    files: tuple[Path, ...],
+    pipeline: str | None,
+    form: str,
+    after: str | None,
+    without: tuple[str, ...],
+) -> None:
+    """Draw the dataflow of pipelines, with the share of each branch and the expected calls of a request.
+
+    A box names the component that is called, its kind and its engine. `text` is the flow's canonical text, one node a
+    line. The passes run first, in the order in which --after names them.
+    """
+    checked = check_files(files)
+    print_diagnostics(checked.found)
+    if checked.application is None:
+        context.exit(DIAGNOSTICS)
+    application = optimise(checked.application, without, last=after)
+    flows = _chosen(application, pipeline)
+    if form == "text":
+        click.echo("\n".join(map(show_flow, flows)), nl=False)
+        return
+    pictures = [
+        picture(flow, application, demand(application, flow), f"p{number}") for number, flow in enumerate(flows)
+    ]
+    click.echo({"mermaid": mermaid, "dot": dot}[form](pictures), nl=False)
+
+
+def _chosen(application: Application, name: str | None) -> tuple[Flow, ...]:
+    if name is None:
+        return application.flows
+    chosen = tuple(flow for flow in application.flows if flow.name == name)
+    if not chosen:
+        served = [flow.name for flow in application.flows]
+        help_ = suggestion(name, served, f"there are {listed(served)}")
+        raise Rejected([Diagnostic("E1120", f"the files declare no pipeline `{name}`", help=help_)])
+    return chosen
