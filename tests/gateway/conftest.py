@@ -1,10 +1,12 @@
-"""A running engine that does as it is told."""
+"""A running engine that does as it is told, and a gateway in a process of its own."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.gateway.fakes import FakeEngine
+from tests.gateway.fakes import ENGINES, FakeEngine
+from tests.gateway.processes import OTHER, SAY, Running, model_server, started, write_bundle
 
 
 @pytest.fixture
@@ -12,3 +14,19 @@ async def engine() -> AsyncIterator[FakeEngine]:
     fake = await FakeEngine().start()
     yield fake
     await fake.stop()
+
+
+@pytest.fixture
+def model() -> Iterator[int]:
+    """The port of a server that is no coroutine, for tests that block."""
+    with model_server() as port:
+        yield port
+
+
+@pytest.fixture
+def running(tmp_path: Path, model: int) -> Iterator[Running]:
+    """A bundle with two pipelines whose gateway runs."""
+    bundle = tmp_path / "bundle"
+    write_bundle(bundle, [SAY, OTHER], ENGINES, model)
+    with started(bundle) as found:
+        yield found

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from harmonia_compiler.kinds.milvus import Hit, Search, SearchReply
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.runtime.gateway.app import build_app
 from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
+from harmonia_compiler.runtime.gateway.readiness import ReadRecord
 from harmonia_compiler.runtime.gateway.service import Gateway
 from harmonia_compiler.runtime.gateway.transport import Refused, Transport
 
@@ -228,7 +230,7 @@ class Client:
 
     async def post(self, path: str, document: object) -> tuple[int, Any, Mapping[str, str]]:
         body = document if isinstance(document, bytes) else msgspec.json.encode(document)
-        async with self.session.post(self.url + path, data=body) as response:
+        async with self.session.post(self.url + path, data=io.BytesIO(body)) as response:
             return response.status, await response.json(content_type=None), response.headers
 
     async def get(self, path: str) -> tuple[int, Any]:
@@ -271,7 +273,7 @@ async def serving(
     milvus: Transport | None = None,
     engines: Mapping[str, Engine] = ENGINES,
     concurrency: int = 16,
-    record: CollectionRecord | None = RECORD,
+    read_record: ReadRecord = lambda uri, collection: RECORD,
 ) -> AsyncIterator[Served]:
     """A gateway on a free port; `replicas` gives the port of one replica of each engine, or lists them all."""
     if isinstance(programs, list):
@@ -283,7 +285,7 @@ async def serving(
         replicas = [Endpoint(f"{engine}-1", engine, "127.0.0.1", port) for engine, port in replicas.items()]
     gateway.set_endpoints(Endpoints(tuple(replicas), 1))
     listening = socket.create_server(("127.0.0.1", 0))
-    app = build_app(gateway, lambda uri, collection: record)
+    app = build_app(gateway, read_record)
     config = uvicorn.Config(
         app, http="httptools", ws="none", lifespan="on", access_log=False, log_config=None, timeout_graceful_shutdown=1
     )

@@ -41,13 +41,18 @@ class Server(uvicorn.Server):
         self._gateway = gateway
         self._loop = loop
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop accepting; what runs has until `CUT_S`."""
-        if not self._gateway.stopping:
-            self._gateway.stopping = True
-            log("stopping", signal=signal.Signals(sig).name)
-            self._loop.call_soon_threadsafe(self._loop.call_later, CUT_S, self._gateway.cut)
-        super().handle_exit(sig, frame)
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of a handler
+        """Stop accepting; what runs has until `CUT_S`. Another Ctrl-C stops at once.
+
+        uvicorn's own would raise the signal again after the end and so hide that all went well.
+        """
+        if self.should_exit:
+            self.force_exit = sig == signal.SIGINT
+            return
+        self.should_exit = True
+        self._gateway.stopping = True
+        log("stopping", signal=signal.Signals(sig).name)
+        self._loop.call_soon_threadsafe(self._loop.call_later, CUT_S, self._gateway.cut)
 
 
 async def run(service: Service, endpoints: Path, listening: socket.socket) -> None:

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from harmonia_compiler.contract.program import Program
-from harmonia_compiler.contract.types import Text, show
+from harmonia_compiler.contract.types import show
 from harmonia_compiler.runtime.gateway import chat, native
 from harmonia_compiler.runtime.gateway.arguments import find_program
 from harmonia_compiler.runtime.gateway.body import read_json_object
@@ -112,7 +112,6 @@ def _model(program: Program, created: int) -> dict[str, Any]:
             "name": parameter.name,
             "type": show(parameter.type),
             "required": parameter.default is msgspec.UNSET,
-            "text": isinstance(parameter.type, Text),
         }
         for parameter in program.parameters
     ]

@@ -26,7 +26,7 @@ PROBE_TIMEOUT_S = 2.0
 MESSAGE_LIMIT = 300
 
 #: Milvus's own codes for a server that is not there, and for a collection that is not, or not yet, there.
-_NOT_SERVING = frozenset({1, 2})
+_UNAVAILABLE = 2
 _NO_COLLECTION = 100
 _NOT_LOADED = 101
 
@@ -101,7 +101,7 @@ class MilvusTransport:
 def _failure(problem: Exception, collection: str) -> Unreachable | Refused:
     """What went wrong, in the terms of every transport."""
     code = problem.code() if isinstance(problem, grpc.RpcError) else getattr(problem, "code", None)
-    if code in _NOT_SERVING or code == grpc.StatusCode.UNAVAILABLE:
+    if code in {_UNAVAILABLE, grpc.StatusCode.UNAVAILABLE}:
         return Unreachable("it cannot be reached")
     if code == _NO_COLLECTION:
         return Refused(404, f"there is no collection `{collection}`; `harmoniac ingest` makes it")

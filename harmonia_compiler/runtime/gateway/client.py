@@ -1,0 +1,182 @@
+"""Asks a running gateway, for commands: finds it, lists its pipelines, and sends a question to one.
+
+It uses the standard library alone, so that a command starts at once. All mistakes are `Rejected`.
+"""
+
+import http.client
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Never
+from urllib.parse import urlsplit
+
+import msgspec
+
+from harmonia_compiler.contract.types import Value
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+
+#: How long a gateway may be silent, in seconds; its own limits are what ends a request.
+SILENCE_S = 900.0
+
+
+class Address(msgspec.Struct, frozen=True):
+    """`run/gateway.json` of a bundle."""
+
+    host: str
+    port: int
+
+
+class ParameterInfo(msgspec.Struct, frozen=True):
+    """What a pipeline takes, with its type as it is written in a `.rag`."""
+
+    name: str
+    type: str
+    required: bool
+
+
+class PipelineInfo(msgspec.Struct, frozen=True):
+    """A pipeline as the gateway lists it."""
+
+    id: str
+    parameters: tuple[ParameterInfo, ...]
+
+
+class _Models(msgspec.Struct):
+    data: tuple[PipelineInfo, ...]
+
+
+def find_gateway(service: str) -> "GatewayClient":
+    """The gateway of a bundle's folder, or at a URL."""
+    if service.startswith(("http://", "https://")):
+        return GatewayClient(service.rstrip("/"), "check the URL and that the gateway runs")
+    path = Path(service)
+    written = path / "run" / "gateway.json"
+    if not written.is_file():
+        found = "no service runs from" if path.is_dir() else "there is no bundle in"
+        _reject(
+            "E1101", f"{found} `{service}`", f"start one with `harmoniac up {service}`, or say where: --service DIR"
+        )
+    try:
+        address = msgspec.json.decode(written.read_bytes(), type=Address)
+    except (OSError, msgspec.MsgspecError) as problem:
+        _reject("E1101", f"`{written}` cannot be read: {problem}", f"see `harmoniac status {service}`")
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return GatewayClient(f"http://{host}:{address.port}", f"see `harmoniac status {service}`")
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayClient:
+    """A gateway at a URL; `advice` is what helps where it does not answer."""
+
+    url: str
+    advice: str
+
+    def pipelines(self) -> tuple[PipelineInfo, ...]:
+        """What it serves."""
+        with self._exchange("GET", "/v1/models", None) as response:
+            try:
+                return msgspec.json.decode(response.read(), type=_Models).data
+            except msgspec.MsgspecError:
+                _reject("E1102", f"what answers at {self.url} is no gateway of harmonia", self.advice)
+
+    def pipeline(self, name: str | None) -> PipelineInfo:
+        """The pipeline of that name, or the only one."""
+        served = {pipeline.id: pipeline for pipeline in self.pipelines()}
+        if name is None and len(served) == 1:
+            return next(iter(served.values()))
+        names = ", ".join(f"`{other}`" for other in served)
+        if name is None:
+            _reject("E1103", f"the service has {len(served)} pipelines: {names}", "choose one with --pipeline NAME")
+        if name not in served:
+            near = get_close_matches(name, served, n=1)
+            help_ = f"did you mean `{near[0]}`?" if near else f"choose one of {names}"
+            _reject("E1103", f"the service has no pipeline `{name}`", help_)
+        return served[name]
+
+    def ask(self, pipeline: str, inputs: Mapping[str, Value]) -> Iterator[dict[str, Any]]:
+        """The events of the answer: texts as they come, then the result. Failures are `Rejected`."""
+        body = msgspec.json.encode({"inputs": inputs, "stream": True})
+        with self._exchange("POST", f"/v1/pipelines/{pipeline}", body) as response:
+            for line in response:
+                data = line.removeprefix(b"data: ").strip()
+                if data == b"[DONE]":
+                    return
+                if not data:
+                    continue
+                event: dict[str, Any] = msgspec.json.decode(data)
+                if event["type"] == "error":
+                    _reject_error(event)
+                yield event
+        _reject("E1105", "the answer broke off", self.advice)
+
+    @contextmanager
+    def _exchange(self, method: str, path: str, body: bytes | None) -> Iterator[http.client.HTTPResponse]:
+        parts = urlsplit(self.url)
+        make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        try:
+            connection = make(parts.netloc, timeout=SILENCE_S)
+        except http.client.InvalidURL as problem:
+            _reject("E1102", f"`{self.url}` is no address: {problem}", "write it as http://HOST:PORT")
+        try:
+            connection.request(method, parts.path + path, body, {"content-type": "application/json"})
+            response = connection.getresponse()
+            if response.status >= 400:
+                _reject_error(_document(response.read()))
+            yield response
+        except (OSError, http.client.HTTPException) as problem:
+            reason = getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
+            _reject("E1102", f"the gateway at {self.url} does not answer: {reason}", self.advice)
+        finally:
+            connection.close()
+
+
+def fill_inputs(pipeline: PipelineInfo, question: str, named: Mapping[str, str]) -> dict[str, Value]:
+    """The inputs of a pipeline: the question in its one open text, the others as they were written by name."""
+    types = {parameter.name: parameter.type for parameter in pipeline.parameters}
+    inputs: dict[str, Value] = {}
+    for name, written in named.items():
+        if name not in types:
+            near = get_close_matches(name, types, n=1)
+            offered = ", ".join(f"`{other}`" for other in types)
+            help_ = f"did you mean `{near[0]}`?" if near else f"it takes {offered}"
+            _reject("E1104", f"`{pipeline.id}` takes no `{name}`", help_)
+        inputs[name] = _value(name, types[name], written)
+    texts = [p.name for p in pipeline.parameters if p.required and p.type == "text" and p.name not in inputs]
+    if len(texts) != 1:
+        offered = " and ".join(f"`{name}`" for name in texts) or "none"
+        help_ = "give all but one with --set NAME=VALUE" if texts else "leave one text to the question"
+        _reject("E1104", f"the question fills one text parameter, and open are {offered}", help_)
+    return {**inputs, texts[0]: question}
+
+
+def _value(name: str, of: str, written: str) -> Value:
+    """A value as it was written after `--set name=`: text as it is, everything else as JSON."""
+    if of == "text" or of.startswith('"'):
+        return written
+    try:
+        return msgspec.json.decode(written)
+    except msgspec.DecodeError:
+        _reject("E1104", f"`{name}` takes {of}, and `{written}` is not JSON", f"write it as --set '{name}=JSON'")
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _reject_error(document: dict[str, Any]) -> Never:
+    """What the gateway says went wrong."""
+    error = document.get("error")
+    error = error if isinstance(error, dict) else {}
+    late = error.get("code") in {"queue_full", "component_busy", "no_replica", "replica_unreachable", "stopping"}
+    help_ = "ask again in a moment; `harmoniac status` tells what runs" if late else "the gateway's log has more"
+    _reject("E1105", f"the request failed: {error.get('message', 'no reason was given')}", help_)
+
+
+def _reject(code: str, message: str, help_: str) -> Never:
+    raise Rejected([Diagnostic(code, message, help=help_)])

@@ -1,0 +1,69 @@
+"""`harmoniac ask` against a running gateway."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harmonia_compiler.cli.main import run
+from tests.gateway.processes import Running, free_port
+
+
+def test_ask_prints_the_answer_and_the_stages(running: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ask", "how many?", "--service", str(running.bundle), "--pipeline", "say"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("One two [31mthree\n")
+    assert "Time of each stage" in out
+    assert "llm-1" in out
+
+
+def test_ask_in_json_holds_everything(running: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "ask",
+        "how many?",
+        "--service",
+        running.url,
+        "--pipeline",
+        "other",
+        "--set",
+        "limit=5",
+        "--format",
+        "json",
+    ]
+    assert run(arguments) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["value"] == "One two \x1b[31mthree"
+    assert [stage["component"] for stage in document["timings"]["stages"]] == ["say"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--pipeline", "sya"], "E1103", "did you mean `say`?"),
+        ([], "E1103", "the service has 2 pipelines: `say`, `other`"),
+        (["--pipeline", "other", "--set", "limits=3"], "E1104", "did you mean `limit`?"),
+        (["--pipeline", "other", "--set", "limit=three"], "E1104", "`limit` takes number"),
+        (["--pipeline", "other", "--set", 'limit="3"'], "E1105", "`limit` takes number"),
+        (["--pipeline", "say", "--set", "question=x"], "E1104", "the question fills one text parameter"),
+    ],
+)
+def test_ask_says_what_is_wrong(
+    running: Running, capsys: pytest.CaptureFixture[str], arguments: list[str], code: str, says: str
+) -> None:
+    assert run(["ask", "x", "--service", str(running.bundle), *arguments]) == 1
+    err = capsys.readouterr().err
+    assert f"error[{code}]" in err
+    assert says in err
+
+
+def test_ask_says_where_nothing_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run").mkdir()
+    dead = f"http://127.0.0.1:{free_port()}"
+    for service, code in (
+        (tmp_path / "nowhere", "E1101"),
+        (tmp_path, "E1101"),
+        (dead, "E1102"),
+        ("http://a:b", "E1102"),
+    ):
+        assert run(["ask", "x", "--service", str(service)]) == 1
+        assert f"error[{code}]" in capsys.readouterr().err

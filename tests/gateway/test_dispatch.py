@@ -1,0 +1,152 @@
+"""Which replica takes a call, and who waits for one."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harmonia_compiler.contract.bundle import Endpoint
+from harmonia_compiler.runtime.gateway.dispatch import (
+    RETRY_AFTER_MAX_S,
+    WAITING_AT_LEAST,
+    Dispatcher,
+    EngineQueue,
+    NoReplica,
+    QueueFull,
+    ReplicaLoad,
+    choose,
+)
+
+
+def endpoint(name: str, port: int = 1) -> Endpoint:
+    return Endpoint(name, "llm", "127.0.0.1", port)
+
+
+def load(name: str, in_flight: int = 0, last_turn: int = 0, unreachable_at: float = -100.0) -> ReplicaLoad:
+    return ReplicaLoad(endpoint(name), in_flight, last_turn, unreachable_at)
+
+
+def queue(concurrency: int, *names: str) -> EngineQueue:
+    made = EngineQueue(concurrency, asyncio.get_running_loop().time)
+    made.set_replicas([endpoint(name) for name in names])
+    return made
+
+
+@pytest.mark.parametrize(
+    ("replicas", "avoid", "chosen"),
+    [
+        ([load("a", 2), load("b", 1)], (), "b"),
+        ([load("a", 1, last_turn=4), load("b", 1, last_turn=3)], (), "b"),
+        ([load("a", 0), load("b", 3)], ("a",), "b"),
+        ([load("a", 0)], ("a",), "a"),
+        ([load("a", 0, unreachable_at=9.5), load("b", 3)], (), "b"),
+        ([load("a", 0, unreachable_at=8.5), load("b", 3)], (), "a"),
+        ([load("a", 4), load("b", 4)], (), None),
+        ([load("a", 0), load("b", 4)], ("a",), "a"),
+        ([], (), None),
+    ],
+)
+def test_the_choice(replicas: list[ReplicaLoad], avoid: tuple[str, ...], chosen: str | None) -> None:
+    found = choose(replicas, 4, now=10.0, avoid=avoid)
+    assert (found.endpoint.replica if found else None) == chosen
+
+
+@given(st.lists(st.integers(0, 5), max_size=8), st.integers(1, 6))
+def test_never_a_replica_without_room_and_never_none_where_one_has(in_flight: list[int], limit: int) -> None:
+    found = choose([load(str(at), calls) for at, calls in enumerate(in_flight)], limit, now=0.0)
+    assert (found is not None) == any(calls < limit for calls in in_flight)
+    assert found is None or found.in_flight == min(in_flight)
+
+
+async def test_calls_spread_evenly_and_wait_in_order() -> None:
+    waiting = queue(1, "a", "b")
+    taken = [await waiting.acquire() for _ in range(2)]
+    assert {one.replica for one in taken} == {"a", "b"}
+    order: list[int] = []
+
+    async def call(number: int) -> None:
+        got = await waiting.acquire()
+        order.append(number)
+        waiting.release(got)
+
+    tasks = [asyncio.create_task(call(number)) for number in range(4)]
+    await asyncio.sleep(0)
+    assert order == []
+    for one in taken:
+        waiting.release(one)
+    await asyncio.gather(*tasks)
+    assert order == [0, 1, 2, 3]
+    assert [replica.in_flight for replica in waiting.replicas.values()] == [0, 0]
+
+
+async def test_nobody_waits_for_an_engine_without_replicas() -> None:
+    waiting = queue(1)
+    with pytest.raises(NoReplica):
+        await waiting.acquire()
+
+
+async def test_who_waits_learns_that_the_last_replica_is_gone() -> None:
+    waiting = queue(1, "a")
+    taken = await waiting.acquire()
+    task = asyncio.create_task(waiting.acquire())
+    await asyncio.sleep(0)
+    waiting.set_replicas([])
+    with pytest.raises(NoReplica):
+        await task
+    waiting.release(taken)
+
+
+async def test_who_waits_moves_to_a_new_replica() -> None:
+    waiting = queue(1, "a")
+    taken = await waiting.acquire()
+    task = asyncio.create_task(waiting.acquire())
+    await asyncio.sleep(0)
+    waiting.set_replicas([endpoint("a"), endpoint("b")])
+    assert (await task).replica == "b"
+    assert waiting.replicas["a"].in_flight == 1
+    waiting.release(taken)
+    assert waiting.replicas["a"].in_flight == 0
+
+
+async def test_a_replica_that_came_back_elsewhere_starts_from_nothing() -> None:
+    waiting = queue(1, "a")
+    before = await waiting.acquire()
+    waiting.set_replicas([endpoint("a", port=2)])
+    after = await waiting.acquire()
+    assert after.port == 2
+    waiting.release(before)
+    assert waiting.replicas["a"].in_flight == 1
+
+
+async def test_the_queue_is_bounded_and_says_when_to_come_back() -> None:
+    waiting = queue(1, "a")
+    waiting.release(await waiting.acquire(), service_s=100.0)
+    await waiting.acquire()
+    tasks = [asyncio.create_task(waiting.acquire()) for _ in range(WAITING_AT_LEAST)]
+    await asyncio.sleep(0)
+    with pytest.raises(QueueFull) as raised:
+        await waiting.acquire()
+    assert (raised.value.waiting, raised.value.retry_after_s) == (WAITING_AT_LEAST, RETRY_AFTER_MAX_S)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert not waiting.waiting
+
+
+async def test_who_is_cancelled_as_its_turn_comes_gives_the_replica_back() -> None:
+    waiting = queue(1, "a")
+    taken = await waiting.acquire()
+    task = asyncio.create_task(waiting.acquire())
+    await asyncio.sleep(0)
+    waiting.release(taken)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert waiting.replicas["a"].in_flight == 0
+    assert (await waiting.acquire()).replica == "a"
+
+
+async def test_replicas_of_engines_that_nothing_calls_are_left_out() -> None:
+    dispatcher = Dispatcher({"llm": 2}, asyncio.get_running_loop().time)
+    dispatcher.set_endpoints([endpoint("a"), Endpoint("x", "other", "127.0.0.1", 1)])
+    assert [one.replica for one in dispatcher.endpoints("llm")] == ["a"]

@@ -1,0 +1,125 @@
+"""Searches on a real Milvus server, through the gateway's transport."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from harmonia_compiler.contract.bundle import Endpoint
+from harmonia_compiler.contract.collection import CollectionRecord, Row, StoredChunk, physical_name
+from harmonia_compiler.contract.launch import Wire
+from harmonia_compiler.kinds.milvus import Search, SearchReply
+from harmonia_compiler.runtime.gateway.milvus_transport import MilvusTransport
+from harmonia_compiler.runtime.gateway.transport import Refused, Unreachable
+from harmonia_compiler.runtime.milvus import Milvus, load, read_record
+from tests.gateway.fakes import FakeEngine, serving
+from tests.gateway.processes import free_port
+from tests.gateway.test_endpoints import RAG
+
+pytestmark = pytest.mark.engines
+
+RECORD = CollectionRecord("minilm", "r1", 3, "COSINE", "markdown-v1:180:30")
+
+
+@contextmanager
+def server(data: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """milvus-lite on this port; waiting for it is the caller's."""
+    words = ["server", "--data-dir", str(data), "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "milvus_lite", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def up(transport: MilvusTransport, endpoint: Endpoint) -> None:
+    async with asyncio.timeout(30):
+        while await transport.answers(endpoint) is not None:
+            await asyncio.sleep(0.1)
+
+
+def fill(uri: str) -> None:
+    """Three passages whose vectors are the axes, served as `docs`."""
+    milvus = Milvus(uri)
+    physical = physical_name("docs", RECORD)
+    milvus.create(physical, RECORD)
+    rows = [
+        Row(StoredChunk(f"c{at}", f"doc{at}.md", "d", at, 3), f"passage {at}", [float(at == axis) for axis in range(3)])
+        for at in range(3)
+    ]
+    milvus.upsert(physical, rows)
+    milvus.flush(physical)
+    milvus.load(physical)
+    milvus.point("docs", physical)
+    milvus.close()
+
+
+def search(**changed: Any) -> Wire:
+    asked = Search("docs", [0.0, 1.0, 0.1], 2, "COSINE", parameters={"ef": 64})
+    return Wire("/search", msgspec.json.encode(msgspec.structs.replace(asked, **changed)))
+
+
+@pytest.fixture
+async def transport() -> AsyncIterator[MilvusTransport]:
+    made = MilvusTransport()
+    yield made
+    await made.close()
+
+
+async def test_finds_refuses_and_comes_back(tmp_path: Path, transport: MilvusTransport) -> None:
+    port = free_port()
+    endpoint, uri = Endpoint("store-1", "store", "127.0.0.1", port), f"http://127.0.0.1:{port}"
+    assert await transport.answers(endpoint) == "it cannot be reached"
+    with server(tmp_path, port):
+        await up(transport, endpoint)
+        await asyncio.to_thread(fill, uri)
+        hits = msgspec.json.decode(await transport.send(endpoint, search()), type=SearchReply).hits
+        assert [(hit.text, hit.source) for hit in hits] == [("passage 1", "doc1.md"), ("passage 2", "doc2.md")]
+        assert hits[0].score == pytest.approx(0.995, abs=0.001)
+        only = await transport.send(endpoint, search(filter='source == "doc0.md"'))
+        assert [hit.source for hit in msgspec.json.decode(only, type=SearchReply).hits] == ["doc0.md"]
+        with pytest.raises(Refused, match="no collection `nothing`") as absent:
+            await transport.send(endpoint, search(collection="nothing"))
+        assert absent.value.status == 404
+        with pytest.raises(Refused):
+            await transport.send(endpoint, search(vector=[1.0]))
+        many = await asyncio.gather(*(transport.send(endpoint, search()) for _ in range(50)))
+        assert len(set(many)) == 1
+    with pytest.raises(Unreachable):
+        await transport.send(endpoint, search())
+    with server(tmp_path, port):
+        await up(transport, endpoint)
+        with pytest.raises(Refused, match="not loaded yet") as unloaded:
+            await transport.send(endpoint, search())
+        assert unloaded.value.status == 503
+        await asyncio.to_thread(load, uri, "docs")
+        assert await transport.send(endpoint, search()) == many[0]
+
+
+async def test_a_pipeline_searches_it_and_readiness_reads_its_record(
+    tmp_path: Path, transport: MilvusTransport, engine: FakeEngine
+) -> None:
+    port = free_port()
+    with server(tmp_path, port):
+        await up(transport, Endpoint("store-1", "store", "127.0.0.1", port))
+        replicas = {"llm": engine.port, "embedder": engine.port, "store": port}
+        async with serving([RAG], replicas, milvus=MilvusTransport(), read_record=read_record) as served:
+            status, body, _ = await served.client.post("/v1/pipelines/rag", {"inputs": {"question": "x"}})
+            assert (status, body["error"]["component"]) == (502, "search")
+            assert "`harmoniac ingest` makes it" in body["error"]["message"]
+            assert (await served.client.get("/readyz"))[1]["missing"][0]["collection"] == "docs"
+            await asyncio.to_thread(fill, f"http://127.0.0.1:{port}")
+            status, body, _ = await served.client.post("/v1/pipelines/rag", {"inputs": {"question": "x"}})
+            assert body["passages"][0]["source"] == "doc0.md"
+            async with asyncio.timeout(5):
+                while (await served.client.get("/readyz"))[0] != 200:
+                    await asyncio.sleep(0.2)

@@ -1,0 +1,116 @@
+"""Our own route: passages, the time of each stage, and errors that name what is wrong."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from harmonia_compiler.contract.program import Call, Compare, Constant, MakeRecord, Parameter, ProgramParameter, Select
+from harmonia_compiler.contract.types import Field, Number, Record
+from tests.gateway.fakes import PASSAGES, TEXT, FakeEngine, Served, program, serving
+
+RETRIEVE = (
+    Parameter("question"),
+    Call("minilm", ("text",), (0,)),
+    Call("search", ("query",), (1,)),
+    Call("rerank", ("query", "passages"), (0, 2)),
+)
+PROGRAMS = [
+    program("rag", (*RETRIEVE, Call("answer", ("question", "passages"), (0, 3)))),
+    program(
+        "record",
+        (*RETRIEVE, Call("answer", ("question", "passages"), (0, 3)), MakeRecord(("answer", "sources"), (4, 2))),
+        streams=False,
+        result_type=Record((Field("answer", TEXT), Field("sources", PASSAGES))),
+    ),
+    program(
+        "branch",
+        (
+            Parameter("question"),
+            Parameter("depth"),
+            Constant(1),
+            Compare(">", 1, 2),
+            Call("minilm", ("text",), (0,)),
+            Call("search", ("query",), (4,)),
+            Call("answer", ("question", "passages"), (0, 5)),
+            Call("say", ("question",), (0,)),
+            Select(3, 6, 7),
+        ),
+        parameters=(ProgramParameter("question", TEXT), ProgramParameter("depth", Number(), 1)),
+    ),
+]
+
+
+@pytest.fixture
+async def served(engine: FakeEngine) -> AsyncIterator[Served]:
+    names = ("llm", "embedder", "store", "reranker")
+    async with serving(PROGRAMS, dict.fromkeys(names, engine.port)) as running:
+        yield running
+
+
+def ask(**more: Any) -> dict[str, Any]:
+    return {"inputs": {"question": "why?"}, **more}
+
+
+async def test_tells_value_passages_timings_and_usage(served: Served) -> None:
+    status, body, headers = await served.client.post("/v1/pipelines/rag", ask())
+    assert status == 200
+    assert body["value"] == "Blue as the sky"
+    assert body["passages"] == [
+        {"text": "passage 2", "source": "doc2.md", "score": 2.0},
+        {"text": "passage 1", "source": "doc1.md", "score": 1.0},
+    ]
+    assert body["usage"] == {"prompt_tokens": 7, "completion_tokens": 4}
+    stages = body["timings"]["stages"]
+    assert [stage["component"] for stage in stages] == ["minilm", "search", "rerank", "answer"]
+    assert [stage["replica"] for stage in stages] == ["embedder-1", "store-1", "reranker-1", "llm-1"]
+    assert all(stage["service_ms"] >= 0 and stage["queue_ms"] >= 0 for stage in stages)
+    assert body["timings"]["total_ms"] >= max(stage["start_ms"] for stage in stages)
+    assert headers["x-request-id"] == body["id"]
+
+
+async def test_streams_text_and_ends_with_the_result(served: Served) -> None:
+    *texts, result, done = await served.client.events("/v1/pipelines/rag", ask(stream=True))
+    assert [event["text"] for event in texts] == ["Blue", " as", " the", " sky"]
+    assert (result["type"], result["value"], len(result["passages"])) == ("result", "Blue as the sky", 2)
+    assert result["timings"]["ttft_ms"] <= result["timings"]["total_ms"]
+    assert result["timings"]["stages"][-1]["ttft_ms"] >= 0
+    assert done == "[DONE]"
+
+
+async def test_a_record_s_sources_are_the_passages(served: Served) -> None:
+    _, body, _ = await served.client.post("/v1/pipelines/record", ask())
+    assert body["value"]["answer"] == "Blue as the sky"
+    assert [passage["source"] for passage in body["passages"]] == ["doc0.md", "doc1.md", "doc2.md"]
+
+
+@pytest.mark.parametrize(("depth", "called"), [(1, ["say"]), (2, ["minilm", "search", "answer"])])
+async def test_only_the_path_taken_runs(served: Served, depth: int, called: list[str]) -> None:
+    _, body, _ = await served.client.post("/v1/pipelines/branch", {"inputs": {"question": "why?", "depth": depth}})
+    assert [stage["component"] for stage in body["timings"]["stages"]] == called
+    assert len(body["passages"]) == (3 if depth > 1 else 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "param", "says"),
+    [
+        ("rgg", ask(), 404, None, "did you mean `rag`"),
+        ("rag", {}, 400, "question", "`question` is missing"),
+        ("rag", {"inputs": {"question": 3}}, 400, "question", "`question` takes text: 3 is not text"),
+        ("rag", {"inputs": {"qestion": "x"}}, 400, "qestion", "did you mean `question`"),
+        ("rag", {"inputs": []}, 400, "inputs", "Expected `object`"),
+        ("rag", {"question": "x"}, 400, "question", "parameters stand in `inputs`"),
+        ("rag", ask(temprature=1), 400, "temprature", "did you mean `temperature`"),
+        ("rag", ask(temperature=3), 400, "temperature", "not between 0 and 2"),
+        ("rag", ask(stop=["a", ""]), 400, "stop", "none of them empty"),
+        ("branch", {"inputs": {"question": "x", "depth": "two"}}, 400, "depth", "takes number"),
+        ("branch", {"inputs": {"question": "x", "depth": 10**400}}, 400, "depth", "too large"),
+    ],
+)
+async def test_what_is_wrong_is_named(
+    served: Served, path: str, body: dict[str, Any], status: int, param: str | None, says: str
+) -> None:
+    found, document, _ = await served.client.post(f"/v1/pipelines/{path}", str(body).replace("'", '"').encode())
+    assert (found, document["error"]["param"]) == (status, param)
+    assert says in document["error"]["message"]
+    assert all(count == 0 for count in (await served.client.counters("rag")).values())
