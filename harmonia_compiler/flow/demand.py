@@ -4,13 +4,13 @@ Visits are probabilities added up over the calls of a flow, each of which is sen
 flows whose branches are taken independently they are the visit ratios v = (I - Mᵀ)⁻¹ s.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 import networkx as nx
 
 from harmonia_compiler.contract.program import Call, answering
-from harmonia_compiler.flow import calls as graphs
+from harmonia_compiler.flow.calls import bridged, call_graph
 from harmonia_compiler.flow.extents import extents, work
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.guards import guards
@@ -57,19 +57,6 @@ class Demand:
     rarest: tuple[tuple[int, float], ...]
     exact: bool
 
-    def within(self, quantile: float) -> tuple[CallDemand, ...]:
-        """The calls that a latency at this quantile must count.
-
-        The rarest are left out as long as at most the rest of the requests sends any of them; their
-        followers then wait for what those waited for.
-        """
-        dropped = {position for position, any_of in self.rarest if any_of <= 1.0 - quantile + 1e-12}
-        graph: nx.DiGraph[int] = nx.DiGraph()
-        graph.add_nodes_from(call.position for call in self.calls)
-        graph.add_edges_from((before, call.position) for call in self.calls for before in call.after)
-        by_position = {call.position: call for call in self.calls}
-        return _ordered(graphs.bridged(graph, sorted(dropped)), by_position)
-
 
 def demand(application: Application, flow: Flow, *, kinds: Mapping[str, Kind] | None = None) -> Demand:
     """The expected demand of one flow of the application."""
@@ -77,7 +64,7 @@ def demand(application: Application, flow: Flow, *, kinds: Mapping[str, Kind] | 
     likely = guards(flow)
     sizes = extents(flow, application, kinds, likely.taken)
     answers = answering([node.operation for node in flow.nodes], flow.result)
-    graph = graphs.call_graph(flow)
+    graph = call_graph(flow)
     found: dict[int, CallDemand] = {}
     guessed: set[str] = set()
     for position, _ in likely.calls:
@@ -89,7 +76,7 @@ def demand(application: Application, flow: Flow, *, kinds: Mapping[str, Kind] | 
         )
         if sizes[position].guessed or any(sizes[at].guessed for at in call.inputs):
             guessed.add(call.component)
-    calls = _ordered(graphs.bridged(graph, sorted({*graph} - {*found})), found)
+    calls = _ordered(bridged(graph, sorted({*graph} - {*found})), found)
     by_component = {
         name: [call for call in calls if call.component == name] for name in sorted({call.component for call in calls})
     }
@@ -104,15 +91,6 @@ def demand(application: Application, flow: Flow, *, kinds: Mapping[str, Kind] | 
         rarest=likely.calls,
         exact=likely.exact,
     )
-
-
-def critical_path(calls: Sequence[CallDemand], latency_ms: Mapping[int, float]) -> tuple[float, tuple[int, ...]]:
-    """The longest way through the calls, in ms, and the positions on it; `calls` in their order in a Demand."""
-    ends: dict[int, tuple[float, tuple[int, ...]]] = {}
-    for call in calls:
-        before, way = max((ends[at] for at in call.after), default=(0.0, ()))
-        ends[call.position] = (before + latency_ms[call.position], (*way, call.position))
-    return max(ends.values(), default=(0.0, ()))
 
 
 def _ordered(graph: "nx.DiGraph[int]", found: Mapping[int, CallDemand]) -> tuple[CallDemand, ...]:

@@ -11,7 +11,7 @@ from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.program import Call, MakeList, Not, Operation, Parameter, Select, inputs
 from harmonia_compiler.contract.types import Bool, Text
 from harmonia_compiler.flow.calls import call_graph
-from harmonia_compiler.flow.demand import Demand, critical_path, demand
+from harmonia_compiler.flow.demand import Demand, demand
 from harmonia_compiler.flow.graph import Flow, Node
 from harmonia_compiler.flow.guards import guards
 from harmonia_compiler.flow.passes.registry import optimise
@@ -363,24 +363,26 @@ def test_a_call_that_is_wanted_anyway_does_not_wait_for_a_branch() -> None:
     assert {call.component: call.after for call in found.calls}["rewrite"] == ()
 
 
-def test_rare_calls_leave_a_quantile_and_others_close_up() -> None:
-    found = _demand(CORRECTIVE.replace("0.3", "0.04"))
-    assert [call.component for call in found.within(0.99)] == ["search", "grade", "rewrite", "web", "answer"]
-    likely = found.within(0.95)
-    assert [call.component for call in likely] == ["search", "grade", "answer"]
-    assert likely[-1].after == (likely[1].position,)
-    assert {call.component for call in found.calls if call.answers} == {"answer"}
+def test_calls_that_no_request_sends_are_left_out_and_others_close_up() -> None:
+    found = _demand(CORRECTIVE.replace("0.3", "0"))
+    assert [call.component for call in found.calls] == ["search", "grade", "answer"]
+    assert found.calls[-1].after == (found.calls[1].position,)
 
 
-def test_the_critical_path_is_the_longest() -> None:
+def test_rare_calls_come_first_with_what_they_amount_to_together() -> None:
     found = _demand(CORRECTIVE)
-    latency = {
-        call.position: {"search": 10.0, "grade": 20.0, "rewrite": 5.0}.get(call.component, 1.0) for call in found.calls
-    }
-    total, path = critical_path(found.calls, latency)
-    assert total == 37.0
-    assert [_names(found)[at] for at in path] == ["search", "grade", "rewrite", "web", "answer"]
-    assert critical_path((), {}) == (0.0, ())
+    names = _names(found)
+    assert [(names[at], any_of) for at, any_of in found.rarest] == [
+        ("rewrite", 0.3),
+        ("web", 0.3),
+        ("search", 1.0),
+        ("grade", 1.0),
+        ("answer", 1.0),
+    ]
+
+
+def test_the_calls_that_may_answer_are_marked() -> None:
+    assert {call.component for call in _demand(CORRECTIVE).calls if call.answers} == {"answer"}
 
 
 @given(flows())
