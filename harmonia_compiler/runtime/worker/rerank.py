@@ -1,0 +1,117 @@
+"""The role `rerank`: `/v1/rerank`, with a cross-encoder, or with an embedding model by a passage's best sentence.
+
+A passage is mostly about something else than the one sentence that answers; its vector as a whole
+blurs that sentence, which is what the retriever has already seen. Its best sentence is finer.
+"""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from harmonia_compiler.kinds.openai import RERANK
+from harmonia_compiler.runtime.worker.batching import Batcher, Overloaded
+from harmonia_compiler.runtime.worker.encoder import PairScorer, TextEncoder, is_cross_encoder, use_cores
+from harmonia_compiler.runtime.worker.sentences import sentences
+from harmonia_compiler.runtime.worker.server import Handler, Refusal, check_model, json_response, read_body, texts_of
+
+MOST_DOCUMENTS = 1024
+
+
+class Scorer(Protocol):
+    """Scores pairs of a query and a document; higher is better."""
+
+    def scores(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, int]]:
+        """A score, and how many tokens were read for it, for each pair."""
+        ...
+
+
+class BestSentence:
+    """The similarity of a query to the document's sentence that is nearest to it."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self._encoder = encoder
+
+    def scores(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, int]]:
+        """As the protocol says, from -1 to 1; a text that occurs more than once is encoded once."""
+        cut = {document: sentences(document) for _, document in pairs}
+        texts = list(
+            dict.fromkeys([*(query for query, _ in pairs), *(each for parts in cut.values() for each in parts)])
+        )
+        encoded = dict(zip(texts, self._encoder.vectors(texts), strict=True))
+        unit = {text: vector / vector.norm().clamp(min=1e-9) for text, (vector, _) in encoded.items()}
+        return [
+            (
+                max(float(unit[part] @ unit[query]) for part in cut[document]),
+                encoded[query][1] + sum(encoded[part][1] for part in cut[document]),
+            )
+            for query, document in pairs
+        ]
+
+
+class _Ask(msgspec.Struct):
+    query: str
+    documents: list[Any]
+    model: str | None = None
+    top_n: int | None = None
+    return_documents: bool = False
+
+
+class Reranker:
+    """A scorer behind its route; pairs that come in at once are scored at once."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.model = str(arguments.model)
+        self._arguments = arguments
+        self._batcher: Batcher[tuple[str, str], tuple[float, int]] = Batcher(self._score, most=256)
+
+    def load(self) -> None:
+        """Load the model and score one pair."""
+        given = self._arguments
+        use_cores(given.cores)
+        settings = {"device": given.device, "precision": given.precision, "per_pass": given.batch}
+        self._scorer: Scorer = (
+            PairScorer(given.weights, **settings)
+            if is_cross_encoder(given.weights)
+            else BestSentence(TextEncoder(given.weights, **settings))
+        )
+        self._score([("ready?", "Ready.")])
+
+    def routes(self) -> Sequence[tuple[str, Handler]]:
+        """The route that Jina, Cohere and vLLM share."""
+        return [(RERANK, self._rerank)]
+
+    def _score(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, int]]:
+        return self._scorer.scores(pairs)
+
+    async def _rerank(self, request: Request) -> Response:
+        ask = await read_body(request, _Ask)
+        check_model(self, ask.model)
+        documents = [_text(document) for document in ask.documents]
+        if documents:
+            texts_of(documents, MOST_DOCUMENTS)
+        try:
+            scored = await self._batcher.submit([(ask.query, document) for document in documents])
+        except Overloaded as problem:
+            raise Refusal(503, "overloaded", "too many documents are waiting") from problem
+        order = sorted(range(len(documents)), key=lambda at: (-scored[at][0], at))[: ask.top_n]
+        results = [
+            {"index": at, "relevance_score": scored[at][0]}
+            | ({"document": {"text": documents[at]}} if ask.return_documents else {})
+            for at in order
+        ]
+        tokens = sum(count for _, count in scored)
+        return json_response({"model": self.model, "results": results, "usage": {"total_tokens": tokens}})
+
+
+def _text(document: Any) -> Any:
+    """A document is a text, or an object that has one."""
+    return document.get("text") if isinstance(document, dict) else document
+
+
+def make_role(arguments: argparse.Namespace) -> Reranker:
+    """The role for these arguments."""
+    return Reranker(arguments)

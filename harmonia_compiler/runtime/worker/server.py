@@ -1,0 +1,223 @@
+"""What every worker has in common: its routes for health, metrics and models, limits on bodies, start and stop.
+
+The process listens at once and answers `/health` with 503 until the role has loaded what it serves
+and has done one call of its own, so that a probe sees "not yet" and never "gone".
+"""
+
+import asyncio
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+T = TypeVar("T")
+Handler = Callable[[Request], Awaitable[Response]]
+
+MOST_BODY_BYTES = 8 * 2**20
+_GRACE_S = 5
+
+
+class Role(Protocol):
+    """What one kind of worker does. `model` is the name that requests give and `/v1/models` lists."""
+
+    model: str
+
+    def load(self) -> None:
+        """Make everything ready and do one call; runs in a thread of its own, once."""
+        ...
+
+    def routes(self) -> Sequence[tuple[str, Handler]]:
+        """The paths that are posted to."""
+        ...
+
+
+class Refusal(Exception):
+    """An answer that is an error: its status, its kind in a word, and a sentence."""
+
+    def __init__(self, status: int, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.kind, self.message = status, kind, message
+
+
+def json_response(document: object, status: int = 200) -> Response:
+    """A document as JSON."""
+    return Response(msgspec.json.encode(document), status, media_type="application/json")
+
+
+def error_response(status: int, kind: str, message: str) -> Response:
+    """An error in the form of OpenAI's."""
+    return json_response({"error": {"message": message, "type": kind, "code": status}}, status)
+
+
+async def read_body(request: Request, form: type[T]) -> T:
+    """The request's body as a document of this form.
+
+    Raises Refusal (413) for a body that is too large, (400) for one that is not such a document.
+    """
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_BODY_BYTES:
+            raise Refusal(413, "too_large", f"a body may have at most {MOST_BODY_BYTES:,} bytes")
+    try:
+        return msgspec.json.decode(body, type=form)
+    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+        raise Refusal(400, "invalid_request_error", f"the body cannot be read: {problem}") from problem
+    except RecursionError as problem:
+        raise Refusal(400, "invalid_request_error", "the body is nested too deeply") from problem
+
+
+def check_model(role: Role, named: str | None) -> None:
+    """Raises Refusal (404) where a request names another model than the one that is served."""
+    if named not in (None, role.model):
+        raise Refusal(404, "not_found_error", f"the model `{named}` is not served here; `{role.model}` is")
+
+
+class _Metrics:
+    """Requests by path and status, their times, and how many are worked on."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "harmonia_worker_requests", "Requests that were answered", ["path", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "harmonia_worker_request_seconds", "Time to answer a request", ["path"], registry=self.registry
+        )
+        self.running = Gauge("harmonia_worker_requests_running", "Requests being worked on", registry=self.registry)
+
+
+class _Service:
+    """The application of one role, and how far it has come."""
+
+    def __init__(self, role: Role) -> None:
+        self.role = role
+        self.ready = False
+        self.metrics = _Metrics()
+
+    def app(self) -> Starlette:
+        posts = [Route(path, self._guarded(path, handler), methods=["POST"]) for path, handler in self.role.routes()]
+        gets = [
+            Route("/health", self._health),
+            Route("/metrics", self._metrics),
+            Route("/v1/models", self._models),
+        ]
+        return Starlette(routes=[*gets, *posts], exception_handlers={HTTPException: _http_error})
+
+    async def _health(self, _: Request) -> Response:
+        if self.ready:
+            return json_response({"status": "ready"})
+        return json_response({"status": f"loading {self.role.model}"}, 503)
+
+    async def _metrics(self, _: Request) -> Response:
+        return Response(generate_latest(self.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def _models(self, _: Request) -> Response:
+        listed = {"id": self.role.model, "object": "model", "created": 0, "owned_by": "harmonia"}
+        return json_response({"object": "list", "data": [listed]})
+
+    def _guarded(self, path: str, handler: Handler) -> Handler:
+        """The handler with its errors turned into answers, counted and timed."""
+
+        async def guarded(request: Request) -> Response:
+            began = time.monotonic()
+            self.metrics.running.inc()
+            try:
+                response = await self._answer(request, handler)
+            finally:
+                self.metrics.running.dec()
+                self.metrics.seconds.labels(path).observe(time.monotonic() - began)
+            self.metrics.requests.labels(path, str(response.status_code)).inc()
+            return response
+
+        return guarded
+
+    async def _answer(self, request: Request, handler: Handler) -> Response:
+        if not self.ready:
+            return error_response(503, "not_ready", f"`{self.role.model}` is still being loaded")
+        try:
+            return await handler(request)
+        except Refusal as refusal:
+            return error_response(refusal.status, refusal.kind, refusal.message)
+        except ClientDisconnect:
+            return error_response(400, "invalid_request_error", "the client went away")
+        except Exception:  # noqa: BLE001 - one call's failure must not end the worker
+            traceback.print_exc()
+            return error_response(500, "internal_error", "the worker failed; its log says how")
+
+
+async def _http_error(_: Request, problem: Exception) -> Response:
+    """No such path, or not this method."""
+    status = problem.status_code if isinstance(problem, HTTPException) else 500
+    return error_response(status, "not_found_error", str(getattr(problem, "detail", problem)))
+
+
+def application(role: Role, *, ready: bool = False) -> Starlette:
+    """The role's routes as an application, for whoever runs it without this module's `serve`."""
+    service = _Service(role)
+    service.ready = ready
+    return service.app()
+
+
+class _Server(uvicorn.Server):
+    """Ends with a code of ours after SIGTERM, where uvicorn would raise the signal once more."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+async def serve(role: Role, host: str, port: int) -> int:
+    """Serve until SIGTERM or SIGINT; gives the exit code, which is 1 where the role could not be loaded."""
+    service = _Service(role)
+    config = uvicorn.Config(
+        service.app(),
+        host=host,
+        port=port,
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    server = _Server(config)
+    failures: list[BaseException] = []
+
+    async def load() -> None:
+        try:
+            await asyncio.to_thread(role.load)
+            service.ready = True
+        except Exception as problem:  # noqa: BLE001 - whatever it is, the process ends and says so
+            failures.append(problem)
+            server.should_exit = True
+
+    loading = asyncio.create_task(load())
+    await server.serve()
+    loading.cancel()
+    if failures:
+        traceback.print_exception(failures[0])
+        sys.stderr.write(f"the worker could not load {role.model}: {failures[0]}\n")
+    return 1 if failures or not server.started else 0
+
+
+def texts_of(value: Any, most: int) -> list[str]:
+    """A text or a list of texts as a list; raises Refusal (400) where it is neither, empty or too long."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise Refusal(400, "invalid_request_error", "a text or a list of texts is expected")
+    if not 0 < len(texts) <= most:
+        raise Refusal(400, "invalid_request_error", f"between 1 and {most} texts are expected, not {len(texts)}")
+    return texts
