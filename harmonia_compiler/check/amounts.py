@@ -1,0 +1,84 @@
+"""Units: a registry, and amounts in the one unit that later stages use for each quantity."""
+
+from dataclasses import dataclass
+
+from harmonia_compiler.check.near import listed, nearest
+from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.syntax import tree
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """Something measured: its name in a sentence, an example, and how much each unit is of the first."""
+
+    noun: str
+    example: str
+    units: dict[str, float]
+
+
+DURATION = Quantity("a duration", "2 s", {"ms": 1.0, "s": 1000.0, "min": 60_000.0, "h": 3_600_000.0})
+RATE = Quantity("a rate", "20 rps", {"rps": 1.0})
+MEMORY = Quantity("an amount of memory", "8 GiB", {"GiB": 1.0, "MiB": 2.0**-10, "KiB": 2.0**-20})
+TOKENS = Quantity("a number of tokens", "40 tokens", {"": 1.0, "tokens": 1.0})
+WHOLE = Quantity("a whole number", "8", {"": 1.0, "tokens": 1.0})
+COUNT = Quantity("a plain number", "4", {"": 1.0})
+
+UNITS = frozenset(unit for quantity in (DURATION, RATE, MEMORY, TOKENS) for unit in quantity.units) - {""}
+
+
+def amount(given: tree.Amount, wanted: Quantity, what: str, findings: Findings) -> float | None:
+    """An amount in the quantity's own unit; None, and a finding, where its unit is another's or nobody's.
+
+    `what` names in the message what takes the amount: `timeout`, a share.
+    """
+    unit = given.unit.text if given.unit else ""
+    if unit in wanted.units:
+        return given.value * wanted.units[unit]
+    if given.unit is None:
+        findings.add("E0504", f"{what} takes {wanted.noun}, with its unit", given.span, help=f"write `{_with(given, wanted)}`")
+    elif unit not in UNITS:
+        near = _near_unit(unit, wanted)
+        help = f"did you mean `{near}`?" if near else f"the units are {listed(sorted(UNITS), most=12)}"
+        findings.add("E0503", f"unknown unit `{unit}`", given.unit.span, help=help)
+    else:
+        help = f"write it like this: `{wanted.example}`"
+        findings.add("E0504", f"{what} takes {wanted.noun}, not `{unit}`", given.span, help=help)
+    return None
+
+
+def _with(given: tree.Amount, wanted: Quantity) -> str:
+    return f"{given.raw} {wanted.example.split()[-1]}"
+
+
+#: What people write for a unit that is spelled otherwise here.
+_SPELLINGS = {
+    "sec": "s",
+    "secs": "s",
+    "second": "s",
+    "seconds": "s",
+    "msec": "ms",
+    "millis": "ms",
+    "m": "min",
+    "mins": "min",
+    "minute": "min",
+    "minutes": "min",
+    "hour": "h",
+    "hours": "h",
+    "qps": "rps",
+    "gb": "GiB",
+    "gib": "GiB",
+    "g": "GiB",
+    "mb": "MiB",
+    "mib": "MiB",
+    "kb": "KiB",
+    "kib": "KiB",
+    "token": "tokens",
+    "tok": "tokens",
+}
+
+
+def _near_unit(unit: str, wanted: Quantity) -> str | None:
+    spelled = _SPELLINGS.get(unit.lower())
+    if spelled is not None:
+        return spelled
+    return nearest(unit, [known for known in wanted.units if known]) or nearest(unit, UNITS)

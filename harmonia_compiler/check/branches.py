@@ -1,0 +1,137 @@
+"""Branches: the shares of their arms, what their tests leave of label types, and what names are afterwards."""
+
+from dataclasses import dataclass
+
+from harmonia_compiler.check.amounts import COUNT, amount
+from harmonia_compiler.check.narrowing import Narrowed, narrow
+from harmonia_compiler.check.nodes import Nodes
+from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
+from harmonia_compiler.check.types import shown
+from harmonia_compiler.contract.types import Labels, Type, join
+from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.syntax import tree
+
+_CLOSE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of label types at an arm: where its test is asked, and in its block."""
+
+    asked: Narrowed
+    inside: Narrowed
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The arms of an `if` before their blocks are read. `left` is known after the last test has failed."""
+
+    entries: tuple[Entry, ...]
+    left: Narrowed
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the tests cover every label of a name, so that nothing is left for an `else`."""
+        return is_impossible(self.left)
+
+
+def is_impossible(known: Narrowed) -> bool:
+    """Whether no label is left for some name."""
+    return any(isinstance(of, Labels) and not of.labels for of in known.values())
+
+
+def chain(statement: tree.If, scope: Scope) -> Chain:
+    """What the tests of a branch say about the labels of names, one after the other."""
+    left: dict[str, Type] = {}
+    entries = []
+    for arm in statement.arms:
+        asked = dict(left)
+        holds, fails = narrow(arm.test, Scope(scope, narrowed=dict(asked)))
+        entries.append(Entry(asked, {**asked, **holds}))
+        left |= fails
+    return Chain(tuple(entries), left)
+
+
+def shares(arms: tuple[tree.Arm, ...], findings: Findings, *, covers_all: bool) -> list[float]:
+    """For each arm, of the requests that reach its test, the part that takes it.
+
+    What the user says is of those that reach the whole branch; arms without a share, and what comes after the
+    last one unless the arms cover everything, take equal parts of what is left.
+    """
+    said = [None if arm.share is None else _share(arm.share, findings) for arm in arms]
+    total = sum(share for share in said if share is not None)
+    if total > 1 + _CLOSE:
+        last = next(arm.share for arm in reversed(arms) if arm.share is not None)
+        help = "each is a part of the requests that reach the `if`"
+        findings.add("E0502", f"the shares of this branch sum to {total:g}", last.span, help=help)
+    silent = said.count(None) + (0 if covers_all else 1)
+    each = max(0.0, 1 - total) / silent if silent else 0.0
+    left = 1.0
+    conditional = []
+    for share in said:
+        part = each if share is None else share
+        conditional.append(min(1.0, part / left) if left > _CLOSE else 0.0)
+        left -= part
+    return conditional
+
+
+def _share(given: tree.Amount, findings: Findings) -> float | None:
+    share = amount(given, COUNT, "a share", findings)
+    if share is None:
+        return None
+    if not 0 <= share <= 1:
+        help = f"write `~ {share / 100:g}`" if 1 < share <= 100 else "write a number such as `~ 0.3`"
+        findings.add("E0501", f"a share is from 0 to 1, not {given.raw}", given.span, help=help)
+        return None
+    return share
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """One way through a branch that goes on after it. The last way of a branch has no condition."""
+
+    condition: int | None
+    share: float
+    scope: Scope
+
+
+def merge(paths: list[Path], into: Scope, nodes: Nodes, span: Span) -> None:
+    """Bind in the block around a branch what each name is after it."""
+    if len(paths) == 1:
+        into.narrowed |= paths[0].scope.narrowed
+    names = dict.fromkeys(name for path in paths for name in path.scope.bindings)
+    line = span.source.position(span.start)[0]
+    for name in names:
+        bindings = [path.scope.find(name) for path in paths]
+        bound = [binding for binding in bindings if binding is not None]
+        variables = tuple(dict.fromkeys(variable for binding in bound for variable in binding.variables))
+        unusable = next((binding for binding in bound if binding.value is None), None)
+        if len(bound) < len(bindings):
+            why = f"E0206 `{name}` is bound only on some paths through the `if` of line {line}"
+            into.bind(name, Binding(variables, None, why, bound[0].variables[0].span))
+        elif unusable is not None:
+            into.bind(name, Binding(variables, None, unusable.why, unusable.at))
+        else:
+            values = [binding.value for binding in bound if binding.value is not None]
+            into.bind(name, _merged(name, variables, values, paths, nodes, span))
+
+
+def _merged(
+    name: str, variables: tuple[Variable, ...], values: list[Value], paths: list[Path], nodes: Nodes, span: Span
+) -> Binding:
+    of: Type = values[0].type
+    for value in values[1:]:
+        joined = join(of, value.type)
+        if joined is None:
+            line = span.source.position(span.start)[0]
+            types = f"`{shown(of)}` on one path and `{shown(value.type)}` on another"
+            why = f"E0311 after the `if` of line {line}, `{name}` is {types}"
+            return Binding(variables, None, why, variables[-1].span)
+        of = joined
+    result = values[-1].position
+    for path, value in zip(reversed(paths[:-1]), reversed(values[:-1]), strict=True):
+        if path.condition is None:
+            return Binding(variables, None)
+        result = nodes.select(path.condition, value.position, result, of, path.share, span)
+    return Binding(variables, Value(result, of))

@@ -1,0 +1,110 @@
+"""Calls of components and pipelines: which argument goes to which port, and what else is given."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from harmonia_compiler.check.near import listed, nearest
+from harmonia_compiler.contract.component import Port
+from harmonia_compiler.diagnostics.diagnostic import Findings, Note
+from harmonia_compiler.kinds.kind import Setting
+from harmonia_compiler.syntax import tree
+
+
+@dataclass(slots=True)
+class Matched:
+    """The arguments of a call by port, the settings among them, and those that fit nowhere.
+
+    `whole` is false where something is missing.
+    """
+
+    ports: dict[str, tree.Argument] = field(default_factory=dict)
+    settings: dict[str, tree.Argument] = field(default_factory=dict)
+    elsewhere: list[tree.Argument] = field(default_factory=list)
+    whole: bool = True
+
+
+def match_arguments(
+    call: tree.Call, ports: Sequence[Port], settings: Mapping[str, Setting], findings: Findings
+) -> Matched:
+    """Give arguments to ports, by position and then by name; what fits nowhere is reported and left out."""
+    matched = Matched()
+    name = call.name.text
+    named: tree.Argument | None = None
+    for position, argument in enumerate(call.arguments):
+        if argument.name is not None:
+            named = argument
+            _match_named(argument, matched, name, ports, settings, findings)
+        elif named is not None:
+            notes = (Note(named.span, "this one has a name"),)
+            help = "put arguments without a name first, or give this one its name"
+            findings.add("E0305", "an argument without a name follows one with a name", argument.span, help=help, notes=notes)
+            matched.whole = False
+            matched.elsewhere.append(argument)
+        elif position < len(ports):
+            matched.ports[ports[position].name] = argument
+        else:
+            help = f"it takes {_taken(ports)}"
+            findings.add("E0303", f"`{name}` takes no {_ordinal(position + 1)} argument", argument.span, help=help)
+            matched.elsewhere.append(argument)
+    missing = [port for port in ports if port.name not in matched.ports and not _has_default(port)]
+    if missing and matched.whole:
+        matched.whole = False
+        what = listed(port.name for port in missing)
+        help = f"it takes {_taken(ports)}"
+        findings.add("E0302", f"`{name}` is called without {what}", call.span, help=help)
+    _warn_of_swapped(call, ports, matched, findings)
+    return matched
+
+
+def _match_named(
+    argument: tree.Argument,
+    matched: Matched,
+    callee: str,
+    ports: Sequence[Port],
+    settings: Mapping[str, Setting],
+    findings: Findings,
+) -> None:
+    assert argument.name is not None
+    name = argument.name.text
+    is_port = any(port.name == name for port in ports)
+    if not is_port and name not in settings:
+        near = nearest(name, [*(port.name for port in ports), *settings])
+        help = f"did you mean `{near}`?" if near else f"it takes {_taken(ports, settings)}"
+        findings.add("E0216", f"`{callee}` has no port or setting `{name}`", argument.name.span, help=help)
+        matched.whole = matched.whole and near is None
+        matched.elsewhere.append(argument)
+        return
+    into = matched.ports if is_port else matched.settings
+    if name in into:
+        notes = (Note(into[name].span, "given here first"),)
+        findings.add("E0304", f"`{name}` is given twice", argument.span, help="delete one of the two", notes=notes)
+        return
+    into[name] = argument
+
+
+def _warn_of_swapped(call: tree.Call, ports: Sequence[Port], matched: Matched, findings: Findings) -> None:
+    """Two arguments without names whose own names are each other's ports were probably swapped."""
+    names = {}
+    for port in ports:
+        argument = matched.ports.get(port.name)
+        if argument is not None and argument.name is None and isinstance(argument.value, tree.Reference):
+            names[port.name] = argument.value.name.text
+    for name, given in names.items():
+        if name < given and names.get(given) == name:
+            message = f"`{given}` is given for `{name}`, and `{name}` for `{given}`"
+            findings.add("W0301", message, call.span, help="swap the two, or name them to say that it is meant")
+
+
+def _has_default(port: Port) -> bool:
+    return port.default is not msgspec.UNSET
+
+
+def _taken(ports: Sequence[Port], settings: Mapping[str, Setting] | None = None) -> str:
+    taken = listed(port.name for port in ports) or "no arguments"
+    return taken + (f", and the settings {listed(settings)}" if settings else "")
+
+
+def _ordinal(number: int) -> str:
+    return {1: "first", 2: "second", 3: "third"}.get(number, f"{number}th")

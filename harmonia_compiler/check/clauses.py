@@ -1,0 +1,101 @@
+"""The clauses of a pipeline: its promises (`slo`) and its traffic (`load`)."""
+
+import re
+from dataclasses import dataclass
+
+from harmonia_compiler.check.amounts import DURATION, RATE, amount
+from harmonia_compiler.check.near import suggestion
+from harmonia_compiler.diagnostics.diagnostic import Findings, Note
+from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.flow.graph import Load, Objective
+from harmonia_compiler.syntax import tree
+
+#: What can be promised.
+METRICS = ("latency", "ttft")
+_QUANTILE = re.compile(r"p([0-9]{2,3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Clauses:
+    """What a pipeline promises and expects; `places` says where each metric was promised."""
+
+    objectives: tuple[Objective, ...]
+    load: Load | None
+    places: dict[str, Span]
+
+
+def read_clauses(body: tuple[tree.Clause | tree.Statement, ...], findings: Findings) -> Clauses:
+    """Read the clauses, which stand before all statements."""
+    objectives: dict[tuple[str, float], Objective] = {}
+    places: dict[str, Span] = {}
+    load: tuple[Load, Span] | None = None
+    statement: Span | None = None
+    for item in body:
+        if not isinstance(item, tree.Slo | tree.Load):
+            statement = statement or item.span
+            continue
+        if statement is not None:
+            notes = (Note(statement, "the statements begin here"),)
+            help = "move it to the beginning of the pipeline"
+            findings.add("E0115", "a clause stands after a statement", item.span, help=help, notes=notes)
+        if isinstance(item, tree.Load):
+            read = _load(item, findings)
+            if load is not None:
+                _twice("`load`", load[1], item.span, findings)
+            elif read is not None:
+                load = (read, item.span)
+            continue
+        for node in item.objectives:
+            objective = _objective(node, findings)
+            if objective is None:
+                continue
+            key = (objective.metric, objective.quantile)
+            if key in objectives:
+                _twice("this objective", places[objective.metric], node.span, findings)
+            objectives[key] = objective
+            places.setdefault(objective.metric, node.span)
+    return Clauses(tuple(objectives.values()), load[0] if load else None, places)
+
+
+def _twice(what: str, first: Span, again: Span, findings: Findings) -> None:
+    notes = (Note(first, "it stands here already"),)
+    findings.add("E0511", f"{what} is stated twice", again, help="delete one of the two", notes=notes)
+
+
+def _objective(node: tree.Objective, findings: Findings) -> Objective | None:
+    quantile = _QUANTILE.fullmatch(node.words[0].text)
+    metric = node.words[-1]
+    if metric.text not in METRICS:
+        help = suggestion(metric.text, METRICS, "the metrics are `latency` and `ttft` (time to the first token)")
+        findings.add("E0508", f"unknown metric `{metric.text}`", metric.span, help=help)
+        return None
+    if quantile is None or len(node.words) != 2:
+        span = node.words[0].span.to(metric.span)
+        help = f"write `p95 {metric.text}`: 95 of 100 requests keep the bound"
+        findings.add("E0508", "an objective names a quantile and a metric", span, help=help)
+        return None
+    if node.sign != "<=":
+        findings.add("E0509", f"an objective is an upper bound, so `{node.sign}` has no meaning", node.span, help="write `<=`")
+        return None
+    bound = amount(node.bound, DURATION, f"the bound of `{metric.text}`", findings)
+    if bound is None:
+        return None
+    if bound <= 0:
+        findings.add("E0505", "the bound of an objective is above 0", node.bound.span, help="write the longest that you accept")
+        return None
+    return Objective(metric.text, int(quantile[1]) / 10 ** len(quantile[1]), bound)
+
+
+def _load(node: tree.Load, findings: Findings) -> Load | None:
+    rate = amount(node.rate, RATE, "`load`", findings)
+    peak = rate if node.peak is None else amount(node.peak, RATE, "`peak`", findings)
+    if rate is None or peak is None:
+        return None
+    if rate <= 0:
+        findings.add("E0505", "`load` is above 0", node.rate.span, help="write the rate that you expect, such as `0.1 rps`")
+        return None
+    if peak < rate and node.peak is not None:
+        help = "the peak is the highest rate that you expect for a while"
+        findings.add("E0510", f"the peak {peak:g} rps is below the load {rate:g} rps", node.peak.span, help=help)
+        return None
+    return Load(rate, peak)

@@ -1,0 +1,318 @@
+"""Component declarations: what each is made from, its ports, prompts and settings."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from harmonia_compiler.check.near import listed, nearest
+from harmonia_compiler.check.order import dependency_order
+from harmonia_compiler.check.program import Context, Declared, not_a
+from harmonia_compiler.check.prompts import Template
+from harmonia_compiler.check.settings import ComponentName, SettingReader
+from harmonia_compiler.check.types import Shape, Types, shown
+from harmonia_compiler.check.constants import constant
+from harmonia_compiler.contract.component import Component, Engine, Port
+from harmonia_compiler.contract.types import ListOf, Message, Text, fits
+from harmonia_compiler.diagnostics.diagnostic import Note
+from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.kinds.kind import COMMON_SETTINGS, Kind, Setting
+from harmonia_compiler.syntax import tree
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A component as declared, with what it takes over from what it is made from.
+
+    `root` is the component that was made from the kind: it lends the engine its name. Without
+    ports it is only a base. `places` says where each setting was given.
+    """
+
+    declared: Declared
+    root: Declared
+    kind: Kind
+    engine_settings: dict[str, Any]
+    settings: dict[str, Any]
+    prompts: dict[str, Template]
+    places: dict[str, Span]
+    ports: tuple[Port, ...] | None
+    result: Shape | None
+
+    @property
+    def streams(self) -> bool:
+        """Whether its kind can hand out text while it is generated."""
+        return self.kind.decode_piece is not None
+
+
+class Components:
+    """Every component of the program, each after the one it is made from."""
+
+    def __init__(self, context: Context, types: Types) -> None:
+        self.context = context
+        self.findings = context.findings
+        self.types = types
+        self.made: dict[Declared, Made | None] = {}
+        components = [declared for declared in context.declared() if isinstance(declared.node, tree.Component)]
+        ordered, cycles = dependency_order(components, self._base)
+        for cycle in cycles:
+            names = " → ".join(f"`{declared.name}`" for declared in [*cycle, cycle[0]])
+            help = "make one of them from a kind"
+            self.findings.add("E0208", f"these components are made from each other: {names}", cycle[-1].node.name.span, help=help)
+            self.made |= dict.fromkeys(cycle)
+        for declared in ordered:
+            if declared not in self.made and isinstance(declared.node, tree.Component):
+                self.made[declared] = self._make(declared, declared.node)
+        self._by_id = {declared.id: made for declared, made in self.made.items()}
+
+    def by_id(self, id: str) -> Made | None:
+        """The component of that id."""
+        return self._by_id.get(id)
+
+    def _base(self, declared: Declared) -> Iterator[Declared]:
+        """What a component is made from, and the components that its settings name."""
+        assert isinstance(declared.node, tree.Component)
+        names = [declared.node.base.text]
+        names += [a.value.name.text for a in declared.node.settings if isinstance(a.value, tree.Reference)]
+        for name in names:
+            needed = declared.unit.scope.get(name)
+            if needed is not None and isinstance(needed.node, tree.Component):
+                yield needed
+
+    # --- one component -----------------------------------------------------------------------------------------
+
+    def _make(self, declared: Declared, node: tree.Component) -> Made | None:
+        start = self._start(declared, node.base)
+        if start is None:
+            if node.ports is not None and node.result is not None:
+                self.signature(declared, node.ports, node.result)
+            return None
+        made = self._with_signature(self._with_settings(start, node), node)
+        if made is not None:
+            self._check_prompts(made, node)
+            self._check_size(made, node)
+        return made
+
+    def _start(self, declared: Declared, base: tree.Name) -> Made | None:
+        """What the component begins as: empty from a kind, or all that its base has."""
+        found = declared.unit.find(base.text)
+        if found is not None and isinstance(found.node, tree.Component):
+            made = self.made.get(found)
+            return made and replace(made, declared=declared)
+        if found is not None:
+            not_a(found, "a kind or component", base.span, self.context)
+            return None
+        if declared.unit.is_unread(base.text):
+            return None
+        kind = self.context.kinds.get(base.text)
+        if kind is None:
+            near = nearest(base.text, [*self.context.kinds, *declared.unit.named(tree.Component)])
+            help = f"did you mean `{near}`?" if near else f"the kinds are {listed(self.context.kinds, most=12)}"
+            self.findings.add("E0201", f"unknown kind or component `{base.text}`", base.span, help=help)
+            return None
+        ports, result = None, None
+        if kind.signature is not None:
+            ports, result = kind.signature.ports, Shape(kind.signature.result)
+        return Made(declared, declared, kind, {}, {}, {}, {}, ports, result)
+
+    def _with_settings(self, start: Made, node: tree.Component) -> Made:
+        """Read the settings that stand at this component, over those of its base."""
+        engine, settings = dict(start.engine_settings), dict(start.settings)
+        prompts, places = dict(start.prompts), dict(start.places)
+        reader = SettingReader(self.context, start.declared.unit)
+        said: dict[str, tree.Argument] = {}
+        for argument in node.settings:
+            setting = self._setting(start, argument, node)
+            if setting is None:
+                continue
+            if setting.name in said:
+                notes = (Note(said[setting.name].span, "given here first"),)
+                message = f"`{setting.name}` is given twice"
+                self.findings.add("E0603", message, argument.span, help="delete one of the two", notes=notes)
+                continue
+            said[setting.name] = argument
+            if start.root is not start.declared and setting.scope != "call":
+                base = node.base.text
+                help = f"only what may differ from call to call can be set here; for another `{setting.name}`, make a component from the kind `{start.kind.name}`"
+                self.findings.add("E0604", f"`{setting.name}` is fixed by `{base}`", argument.span, help=help)
+                continue
+            places[setting.name] = argument.value.span
+            value = self._component(setting, reader.value(setting, argument.value), start.declared)
+            if isinstance(value, Template):
+                prompts[setting.name] = value
+            elif value is not None:
+                (engine if setting.scope == "engine" else settings)[setting.name] = value
+        for setting in start.kind.settings:
+            if setting.required and setting.name not in places:
+                help = f"write `{setting.name}: …`: {setting.doc}"
+                self.findings.add("E0607", f"`{start.kind.name}` needs `{setting.name}`", node.base.span, help=help)
+                places[setting.name] = node.base.span
+        return replace(start, engine_settings=engine, settings=settings, prompts=prompts, places=places)
+
+    def _setting(self, start: Made, argument: tree.Argument, node: tree.Component) -> Setting | None:
+        """Which setting an argument gives, by its name or as the unnamed one."""
+        from_component = start.root is not start.declared
+        if argument.name is None:
+            name = "prompt" if from_component and start.kind.has_prompt else start.kind.unnamed
+            return start.kind.setting(name)
+        setting = start.kind.setting(argument.name.text)
+        if setting is None:
+            known = [setting.name for setting in (*start.kind.settings, *COMMON_SETTINGS)]
+            near = nearest(argument.name.text, known)
+            help = f"did you mean `{near}`?" if near else f"`{start.kind.name}` takes {listed(known, most=20)}"
+            message = f"`{start.kind.name}` has no setting `{argument.name.text}`"
+            self.findings.add("E0601", message, argument.name.span, help=help)
+        return setting
+
+    def _component(self, setting: Setting, value: Any, declared: Declared) -> Any:
+        """The name, in later documents, of the component that a setting names."""
+        if not isinstance(value, ComponentName):
+            return value
+        name = value.name
+        found = declared.unit.find(name.text)
+        if found is None:
+            if not declared.unit.is_unread(name.text):
+                near = nearest(name.text, declared.unit.named(tree.Component))
+                help = f"did you mean `{near}`?" if near else f"declare it: `component {name.text} = {setting.accepts[0] if setting.accepts else 'KIND'}(…)`"
+                self.findings.add("E0201", f"unknown component `{name.text}`", name.span, help=help)
+            return None
+        if not isinstance(found.node, tree.Component):
+            not_a(found, "a component", name.span, self.context)
+            return None
+        made = self.made.get(found)
+        if made is None:
+            return None
+        if setting.accepts and made.kind.name not in setting.accepts:
+            help = f"it takes a component of kind {listed(setting.accepts)}"
+            message = f"`{setting.name}` cannot be `{name.text}`, which is of kind `{made.kind.name}`"
+            self.findings.add("E0602", message, name.span, help=help)
+            return None
+        return found.id
+
+    # --- ports -------------------------------------------------------------------------------------------------
+
+    def _with_signature(self, made: Made, node: tree.Component) -> Made | None:
+        """The component with its own ports, where it declares some; None where they cannot be read."""
+        if node.ports is None or node.result is None:
+            return made
+        ports, result = self.signature(made.declared, node.ports, node.result)
+        if made.kind.signature is not None:
+            fixed = f"({_shown_ports(made.kind.signature.ports)}) -> {shown(made.kind.signature.result)}"
+            span = node.name.span.to(node.result.span)
+            message = f"the ports of a `{made.kind.name}` are fixed"
+            self.findings.add("E0316", message, span, help=f"delete them; they are {fixed}")
+            return made
+        if ports is None or result is None:
+            return None
+        return replace(made, ports=ports, result=result)
+
+    def signature(
+        self, declared: Declared, nodes: tuple[tree.Port, ...], result: tree.Sized
+    ) -> tuple[tuple[Port, ...] | None, Shape | None]:
+        """Declared ports and result; None for what cannot be read, which is reported."""
+        ports: dict[str, Port] = {}
+        places: dict[str, Span] = {}
+        whole = True
+        for node in nodes:
+            name = node.name.text
+            if name in places:
+                notes = (Note(places[name], "declared here first"),)
+                self.findings.add(
+                    "E0204", f"the port `{name}` is declared twice", node.name.span, help="rename one", notes=notes
+                )
+                continue
+            places[name] = node.name.span
+            shape = self.types.sized(node.sized, declared.unit)
+            if shape is None:
+                whole = False
+            else:
+                ports[name] = Port(name, shape.type, shape.size, self._default(node, shape))
+        return tuple(ports.values()) if whole else None, self.types.sized(result, declared.unit)
+
+    def _default(self, node: tree.Port, shape: Shape) -> Any:
+        if node.default is None:
+            return msgspec.UNSET
+        value = constant(node.default, self.findings)
+        if value is None:
+            return None
+        if not fits(value.type, shape.type):
+            message = f"the default of `{node.name.text}` is `{shown(value.type)}`, not `{shown(shape.type)}`"
+            self.findings.add("E0317", message, node.default.span, help="give a default of the port's type")
+        return value.value
+
+    # --- what belongs together ---------------------------------------------------------------------------------
+
+    def _check_prompts(self, made: Made, node: tree.Component) -> None:
+        """Every insertion names a port, and every port is inserted somewhere."""
+        if not made.kind.has_prompt or made.ports is None:
+            return
+        ports = {port.name: port for port in made.ports}
+        inserted: set[str] = set()
+        for template in made.prompts.values():
+            for name, span in template.inserts:
+                inserted.add(name)
+                if name not in ports:
+                    near = nearest(name, ports)
+                    help = f"did you mean `{{{near}}}`?" if near else f"write `{{{{{name}}}}}` if it is meant literally"
+                    self.findings.add("E0610", f"`{name}` is not a port of `{made.declared.name}`", span, help=help)
+        prompts = {setting.name for setting in made.kind.settings if setting.type == "prompt"}
+        if any(name in made.places and name not in made.prompts for name in prompts):
+            return
+        turns = [port for port in made.ports if port.name not in inserted and port.type == ListOf(Message())]
+        left = [port for port in made.ports if port.name not in inserted and port not in turns] + turns[1:]
+        places = {port.name.text: port.name.span for port in node.ports or ()}
+        for port in left:
+            help = f"insert it: `{{{port.name}}}`, or delete the port"
+            self.findings.add(
+                "E0612", f"the port `{port.name}` is in no prompt", places.get(port.name, node.name.span), help=help
+            )
+
+    def _check_size(self, made: Made, node: tree.Component) -> None:
+        """A result that is expected to be longer than it may be."""
+        limit = made.settings.get("max_tokens")
+        size = made.result.size if made.result is not None and isinstance(made.result.type, Text) else None
+        if isinstance(limit, int) and size is not None and size > limit:
+            place = node.result.size if node.result is not None else None
+            notes = (Note(made.places["max_tokens"], "the limit stands here"),)
+            message = f"a result of {size:g} tokens is expected, but `max_tokens` is {limit}"
+            self.findings.add(
+                "E0507",
+                message,
+                place.span if place is not None else made.places["max_tokens"],
+                help="raise `max_tokens`, or expect less",
+                notes=notes if place is not None else (),
+            )
+
+
+def document(made: Made, engine: str) -> Component:
+    """A component that can be called, as later stages see it; `engine` is the id of what it stands on."""
+    assert made.ports is not None and made.result is not None
+    prompts = {name: template.parts for name, template in made.prompts.items()}
+    return Component(
+        made.declared.id,
+        made.kind.name,
+        engine,
+        made.ports,
+        made.result.type,
+        made.result.size,
+        made.result.item_size,
+        prompts.get("prompt"),
+        prompts.get("system"),
+        made.settings,
+    )
+
+
+def engine_key(made: Made) -> tuple[str, bytes]:
+    """Equal for components whose replicas are alike: the kind and its engine settings, defaults filled in."""
+    settings = {setting.name: setting.default for setting in made.kind.settings if setting.scope == "engine"}
+    settings |= {setting.name: setting.default for setting in COMMON_SETTINGS if setting.scope == "engine"}
+    return made.kind.name, msgspec.json.encode({**settings, **made.engine_settings}, order="sorted")
+
+
+def engine(made: Made) -> Engine:
+    """The engine that a component stands on, named after the component that was made from the kind."""
+    return Engine(made.root.id, made.kind.name, made.engine_settings)
+
+
+def _shown_ports(ports: tuple[Port, ...]) -> str:
+    return ", ".join(f"{port.name}: {shown(port.type)}" for port in ports)

@@ -1,0 +1,95 @@
+"""Checking: `.rag` files to an Application, with everything that is wrong collected on the way."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harmonia_compiler.check.components import Components, Made, document, engine, engine_key
+from harmonia_compiler.check.near import suggestion
+from harmonia_compiler.check.pipelines import check_pipelines
+from harmonia_compiler.check.program import Context, load
+from harmonia_compiler.check.sources import project_root
+from harmonia_compiler.check.types import Types
+from harmonia_compiler.contract.component import Component, Engine
+from harmonia_compiler.contract.program import Call
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, in_order
+from harmonia_compiler.flow.graph import Application, Flow
+from harmonia_compiler.kinds.kind import Kind
+from harmonia_compiler.kinds.registry import kinds as registered_kinds
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The result of checking: the application where there is no error, and all findings in order."""
+
+    application: Application | None
+    found: list[Diagnostic]
+
+
+def check_files(
+    paths: Sequence[Path],
+    settings: Mapping[str, str] = {},
+    *,
+    kinds: Mapping[str, Kind] | None = None,
+    root: Path | None = None,
+) -> Checked:
+    """Check files and what they import. Pipelines of the given files are served; imported ones only called.
+
+    `settings` are values for `setting("name")`, as texts. Nothing outside of `root` is read, and nothing that a
+    file names is imported, executed or fetched.
+    """
+    findings = Findings()
+    folder = (root or project_root(paths)).resolve()
+    context = Context(findings, registered_kinds() if kinds is None else kinds, settings, folder)
+    load(context, list(paths))
+    components = Components(context, Types(context))
+    flows = check_pipelines(context, components)
+    _warn_of_imports(context)
+    _refuse_unknown_settings(context)
+    found = in_order(findings.items)
+    if findings.failed:
+        return Checked(None, found)
+    served = [flow for declared, flow in flows.items() if flow is not None and declared.unit.served]
+    order = {declared.id: position for position, declared in enumerate(context.declared())}
+    return Checked(_application(context, components, sorted(served, key=lambda flow: order[flow.name])), found)
+
+
+def _warn_of_imports(context: Context) -> None:
+    """Name what the given files import and do not use."""
+    for unit in context.units:
+        for name, imported in unit.imports.items():
+            if unit.served and name not in unit.used and unit.scope[name] is not None:
+                help = "delete it from the import"
+                context.findings.add("W0201", f"`{name}` is imported and never used", imported.span, help=help)
+
+
+def _refuse_unknown_settings(context: Context) -> None:
+    for name in context.given:
+        if name not in context.taken:
+            known = ", ".join(f"`{taken}`" for taken in sorted(context.taken))
+            help = suggestion(name, context.taken, f"there are {known}" if known else "no file asks for one")
+            context.findings.add("E0609", f"no file has a `setting(\"{name}\")`", help=help)
+
+
+def _application(context: Context, components: Components, flows: list[Flow]) -> Application:
+    """What the served flows reach, in the order of declaration."""
+    reached: set[str] = set()
+    for flow in flows:
+        for node in flow.nodes:
+            if isinstance(node.operation, Call):
+                reached.add(node.operation.component)
+    made = [found for declared in context.declared() if (found := components.made.get(declared)) and declared.id in reached]
+    engines: dict[str, Engine] = {}
+    ids: dict[tuple[str, bytes], str] = {}
+    roots = {found.root: found for found in made}
+    for declared in context.declared():
+        if declared in roots:
+            base = components.made[declared]
+            assert base is not None
+            if engine_key(base) not in ids:
+                ids[engine_key(base)] = declared.id
+                engines[declared.id] = engine(base)
+    documents: dict[str, Component] = {
+        found.declared.id: document(found, ids[engine_key(found)]) for found in made if found.ports is not None
+    }
+    return Application(engines, documents, tuple(flows), tuple(unit.source for unit in context.units))

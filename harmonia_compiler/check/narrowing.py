@@ -1,0 +1,74 @@
+"""Conditions: what a test says about the labels of the names that it compares."""
+
+from collections.abc import Mapping
+
+from harmonia_compiler.check.scope import Scope
+from harmonia_compiler.contract.types import Labels, Type
+from harmonia_compiler.syntax import tree
+
+#: Types that names are known to have on one side of a test.
+Narrowed = Mapping[str, Type]
+
+
+def narrow(test: tree.Expression, scope: Scope) -> tuple[Narrowed, Narrowed]:
+    """What is known of label names where a test holds, and where it does not.
+
+    `==` and `!=` with a literal narrow; `not` turns around; `and` narrows where it holds, `or` where it does not,
+    and where it holds if all of its parts compare one name. An empty union says that a side is never reached.
+    """
+    match test:
+        case tree.Group(value=inner):
+            return narrow(inner, scope)
+        case tree.Negation(operand=operand):
+            holds, fails = narrow(operand, scope)
+            return fails, holds
+        case tree.Comparison(operator="==" | "!=" as operator):
+            return _compared(test, scope) if operator == "==" else _compared(test, scope)[::-1]
+        case tree.Conjunction(operands=operands):
+            return _all(operands, scope), _any_of_one_name([narrow(part, scope)[1] for part in operands])
+        case tree.Disjunction(operands=operands):
+            return _any_of_one_name([narrow(part, scope)[0] for part in operands]), _none(operands, scope)
+    return {}, {}
+
+
+def _compared(test: tree.Comparison, scope: Scope) -> tuple[Narrowed, Narrowed]:
+    sides = (test.left, test.right)
+    for one, other in (sides, sides[::-1]):
+        if isinstance(one, tree.Reference) and isinstance(other, tree.Text):
+            binding = scope.find(one.name.text)
+            if binding is None or binding.value is None or not isinstance(binding.value.type, Labels):
+                return {}, {}
+            labels = binding.value.type.labels
+            name = one.name.text
+            holds = Labels(tuple(label for label in labels if label == other.value))
+            fails = Labels(tuple(label for label in labels if label != other.value))
+            return {name: holds}, {name: fails}
+    return {}, {}
+
+
+def _all(operands: tuple[tree.Expression, ...], scope: Scope) -> Narrowed:
+    """Each part narrows what the ones before it left."""
+    known: dict[str, Type] = {}
+    for operand in operands:
+        known |= narrow(operand, Scope(scope, narrowed=dict(known)))[0]
+    return known
+
+
+def _none(operands: tuple[tree.Expression, ...], scope: Scope) -> Narrowed:
+    known: dict[str, Type] = {}
+    for operand in operands:
+        known |= narrow(operand, Scope(scope, narrowed=dict(known)))[1]
+    return known
+
+
+def _any_of_one_name(parts: list[Narrowed]) -> Narrowed:
+    """The union of what the parts say, if each says something about the same single name."""
+    names = {name for part in parts for name in part}
+    if len(names) != 1 or any(not part for part in parts):
+        return {}
+    (name,) = names
+    labels: dict[str, None] = {}
+    for part in parts:
+        of = part[name]
+        labels |= dict.fromkeys(of.labels if isinstance(of, Labels) else ())
+    return {name: Labels(tuple(labels))}

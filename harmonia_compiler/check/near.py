@@ -1,0 +1,47 @@
+"""Which known name an unknown one was probably meant to be."""
+
+from collections.abc import Iterable
+
+#: Comparing with more names than this costs more time than a suggestion is worth.
+_MOST_COMPARED = 2000
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name with the fewest slips of the finger between, if they are few for its length."""
+    allowed = max(1, len(name) // 3)
+    best: tuple[int, str] | None = None
+    for compared, candidate in enumerate(sorted(set(known))):
+        if compared == _MOST_COMPARED:
+            break
+        if abs(len(candidate) - len(name)) > allowed or candidate == name:
+            continue
+        slips = _slips(name, candidate)
+        if slips <= allowed and (best is None or slips < best[0]):
+            best = (slips, candidate)
+    return best[1] if best else None
+
+
+def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """A help line that offers the nearest name, or says something else."""
+    near = nearest(name, known)
+    return f"did you mean `{near}`?" if near else otherwise
+
+
+def listed(names: Iterable[str], most: int = 8) -> str:
+    """Names for a sentence: `a`, `b`, `c`, and how many more."""
+    every = [f"`{name}`" for name in names]
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
+
+
+def _slips(one: str, other: str) -> int:
+    """Letters inserted, left out, changed, or swapped with a neighbour."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        previous, before, row = before, row, [i] + [0] * len(other)
+        for j, wanted in enumerate(other, 1):
+            row[j] = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != wanted))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == wanted:
+                row[j] = min(row[j], previous[j - 2] + 1)
+    return row[-1]

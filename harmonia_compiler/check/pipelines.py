@@ -1,0 +1,244 @@
+"""Pipelines to flows: names in single assignment form, branches as selects."""
+
+from collections.abc import Iterator, Sequence
+
+from harmonia_compiler.check.answers import Answer, Choice, Steps, Taken, settle
+from harmonia_compiler.check.branches import Path, chain, is_impossible, merge, shares
+from harmonia_compiler.check.clauses import Clauses, read_clauses
+from harmonia_compiler.check.components import Components
+from harmonia_compiler.check.narrowing import Narrowed
+from harmonia_compiler.check.nodes import MOST_NODES, TooLarge
+from harmonia_compiler.check.order import dependency_order
+from harmonia_compiler.check.program import Context, Declared
+from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
+from harmonia_compiler.check.types import shown
+from harmonia_compiler.check.values import Values
+from harmonia_compiler.contract.component import Port
+from harmonia_compiler.contract.program import Parameter
+from harmonia_compiler.contract.types import Type, fits
+from harmonia_compiler.diagnostics.diagnostic import Note
+from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.flow.graph import Flow
+from harmonia_compiler.syntax import tree
+
+
+def check_pipelines(context: Context, components: Components) -> dict[Declared, Flow | None]:
+    """The flow of every pipeline, each after those that it calls; None where an error stands in its way."""
+    pipelines = [declared for declared in context.declared() if isinstance(declared.node, tree.Pipeline)]
+    ordered, cycles = dependency_order(pipelines, _called)
+    flows: dict[Declared, Flow | None] = {}
+    for cycle in cycles:
+        names = " → ".join(f"`{declared.name}`" for declared in [*cycle, cycle[0]])
+        help = "a pipeline cannot call itself; write the rounds out"
+        context.findings.add("E0209", f"these pipelines call each other: {names}", cycle[-1].node.name.span, help=help)
+        flows |= dict.fromkeys(cycle)
+    for declared in ordered:
+        if isinstance(declared.node, tree.Pipeline):
+            flow = _Pipeline(context, declared, declared.node, components, flows).flow()
+            flows.setdefault(declared, flow)
+    return flows
+
+
+def _called(declared: Declared) -> Iterator[Declared]:
+    for node, _ in tree.walk(declared.node):
+        if isinstance(node, tree.Call):
+            called = declared.unit.scope.get(node.name.text)
+            if called is not None and isinstance(called.node, tree.Pipeline):
+                yield called
+
+
+class _Pipeline:
+    """The reading of one pipeline."""
+
+    def __init__(
+        self,
+        context: Context,
+        declared: Declared,
+        node: tree.Pipeline,
+        components: Components,
+        flows: dict[Declared, Flow | None],
+    ) -> None:
+        self.context = context
+        self.findings = context.findings
+        self.declared = declared
+        self.node = node
+        self.components = components
+        later = {n.name.text: n.name.span for n, _ in tree.walk(node) if isinstance(n, tree.Bind)}
+        self.values = Values(context, declared.unit, components, flows, later)
+        self.nodes = self.values.nodes
+        self.variables: list[Variable] = []
+        self.result_type: Type | None = None
+        self.stream: Span | None = None
+
+    def flow(self) -> Flow | None:
+        """The pipeline's flow; None where something in it is wrong."""
+        before = sum(item.is_error for item in self.findings.items)
+        ports, result = self.components.signature(self.declared, self.node.ports, self.node.result)
+        clauses = read_clauses(self.node.body, self.findings)
+        self.result_type = None if result is None else result.type
+        statements = [item for item in self.node.body if not isinstance(item, tree.Slo | tree.Load)]
+        try:
+            answer, goes_on = self.block(statements, self.outermost(ports))
+        except TooLarge:
+            help = "a pipeline that is called stands there as often as it is called; call fewer"
+            message = f"`{self.declared.name}` has more than {MOST_NODES:,} operations"
+            self.findings.add("E0406", message, self.node.name.span, help=help)
+            return None
+        if goes_on and self.node.complete:
+            end = Span(self.node.span.source, self.node.span.end - 1, self.node.span.end)
+            help = f"end every path with `return` and a `{shown(self.result_type) if self.result_type else 'value'}`"
+            self.findings.add("E0401", f"`{self.declared.name}` can end without a `return`", end, help=help)
+        if "ttft" in clauses.places and self.stream is None and self.node.complete:
+            help = "write `return stream`, or bound the latency alone"
+            self.findings.add("E0405", "a bound on `ttft` needs `return stream`", clauses.places["ttft"], help=help)
+        failed = sum(item.is_error for item in self.findings.items) > before
+        if failed or not self.node.complete or ports is None or result is None:
+            return None
+        self.warn_of_unused()
+        return self.finished(ports, result.type, answer, clauses)
+
+    def outermost(self, ports: Sequence[Port] | None) -> Scope:
+        """The scope of the pipeline's block, where its ports are bound."""
+        scope = Scope()
+        types = {port.name: port.type for port in ports or ()}
+        for node in self.node.ports:
+            name = node.name.text
+            variable = Variable(name, node.name.span, is_port=True)
+            self.variables.append(variable)
+            value = None
+            if name in types:
+                value = Value(self.nodes.add(Parameter(name), types[name], node.span), types[name])
+            scope.own[name] = variable
+            scope.bind(name, Binding((variable,), value))
+        return scope
+
+    def finished(self, ports: tuple[Port, ...], result: Type, answer: Answer, clauses: Clauses) -> Flow:
+        position = settle(self.nodes, answer, -1, result)
+        return Flow(
+            self.declared.id,
+            ports,
+            result,
+            tuple(self.nodes.all),
+            position,
+            self.stream is not None,
+            clauses.objectives,
+            clauses.load,
+            self.node.name.span,
+        )
+
+    def warn_of_unused(self) -> None:
+        for variable in self.variables:
+            if variable.used:
+                continue
+            if variable.is_port:
+                message = f"the port `{variable.name}` is never used"
+                self.findings.add("W0203", message, variable.span, help="delete it, or use it")
+            else:
+                message = f"the value `{variable.name}` is never used, so what gives it never runs"
+                self.findings.add("W0202", message, variable.span, help="delete the line, or use the value")
+
+    # --- statements --------------------------------------------------------------------------------------------
+
+    def block(self, statements: Sequence[tree.Statement], scope: Scope) -> tuple[Answer, bool]:
+        """What a block answers, and whether some path goes on after it."""
+        choices: list[Choice] = []
+        last: Answer = None
+        goes_on = True
+        for statement in statements:
+            if not goes_on:
+                help = "delete it, or move it up"
+                self.findings.add("E0402", "nothing reaches this statement", statement.span, help=help)
+                break
+            match statement:
+                case tree.Bind():
+                    self.bind(statement, scope)
+                case tree.Return():
+                    last, goes_on = self.returned(statement, scope), False
+                case tree.If():
+                    choice, goes_on = self.branch(statement, scope)
+                    if choice is not None and goes_on:
+                        choices.append(choice)
+                    elif choice is not None:
+                        last = choice
+        return (Steps(tuple(choices), last) if choices else last), goes_on
+
+    def bind(self, statement: tree.Bind, scope: Scope) -> None:
+        name = statement.name.text
+        value = self.values.value(statement.value, scope)
+        if name in scope.own:
+            notes = (Note(scope.own[name].span, "bound here first"),)
+            what = "is a port, and cannot be bound again" if scope.own[name].is_port else "is bound twice in this block"
+            help = "give the second value a name of its own"
+            self.findings.add("E0204", f"`{name}` {what}", statement.name.span, help=help, notes=notes)
+            return
+        variable = Variable(name, statement.name.span)
+        self.variables.append(variable)
+        scope.own[name] = variable
+        scope.bind(name, Binding((variable,), value))
+
+    def returned(self, statement: tree.Return, scope: Scope) -> int:
+        value = self.values.value(statement.value, scope)
+        if statement.stream:
+            self.stream = statement.span
+        if value is None or self.result_type is None:
+            return -1
+        if not fits(value.type, self.result_type):
+            message = f"`{self.declared.name}` gives `{shown(self.result_type)}`, not `{shown(value.type)}`"
+            notes = (Note(self.node.result.span, "declared here"),)
+            help = "return a value of that type, or change the declaration"
+            self.findings.add("E0313", message, statement.value.span, help=help, notes=notes)
+        elif statement.stream and not self.values.can_stream(value.position):
+            help = "only the text of a language model's call can; delete `stream`"
+            self.findings.add("E0404", "this value cannot be streamed", statement.value.span, help=help)
+        return value.position
+
+    def branch(self, statement: tree.If, scope: Scope) -> tuple[Choice | None, bool]:
+        """Lower the arms, bind what names are afterwards, and give the answers of the arms that have some."""
+        tests = chain(statement, scope)
+        covers_all = tests.is_exhausted and statement.otherwise is None
+        expected = shares(statement.arms, self.findings, covers_all=covers_all)
+        paths: list[Path] = []
+        taken: list[Taken] = []
+        whole = True
+        for arm, entry, share in zip(statement.arms, tests.entries, expected, strict=True):
+            if is_impossible(entry.asked):
+                help = "every label is taken by the arms before; delete this one"
+                self.findings.add("E0402", "nothing reaches this test", arm.test.span, help=help)
+                whole = False
+                break
+            condition = self.values.truth(arm.test, Scope(scope, narrowed=dict(entry.asked)), share)
+            if condition is not None and arm.share is not None:
+                self.nodes.say(condition.position, share, arm.share.span)
+            inner = Scope(scope, narrowed=dict(entry.inside))
+            answer, goes_on = self.block(arm.body, inner)
+            taken.append(Taken(-1 if condition is None else condition.position, share, answer))
+            whole = whole and condition is not None
+            if goes_on:
+                paths.append(Path(condition.position if condition is not None else None, share, inner))
+        otherwise, last = self.otherwise(statement, scope, tests.left, covers_all=covers_all)
+        paths += last
+        if not whole:
+            paths = [Path(None, path.share, path.scope) for path in paths]
+        merge(paths, scope, self.nodes, statement.span)
+        answers = [arm.answer for arm in taken] + [otherwise]
+        if all(answer is None for answer in answers):
+            return None, bool(paths)
+        if covers_all and taken:
+            return Choice(tuple(taken[:-1]), taken[-1].answer, statement.span), bool(paths)
+        return Choice(tuple(taken), otherwise, statement.span), bool(paths)
+
+    def otherwise(
+        self, statement: tree.If, scope: Scope, left: Narrowed, *, covers_all: bool
+    ) -> tuple[Answer, list[Path]]:
+        """The answer where no test holds, and the path that goes on from there, if there is one."""
+        if covers_all:
+            return None, []
+        inner = Scope(scope, narrowed=dict(left))
+        if statement.otherwise is None:
+            return None, [Path(None, 0.0, inner)]
+        assert statement.else_span is not None
+        if is_impossible(left):
+            help = "the tests before take every label; delete the `else`"
+            self.findings.add("E0403", "nothing reaches this `else`", statement.else_span, help=help)
+        answer, goes_on = self.block(statement.otherwise, inner)
+        return answer, [Path(None, 0.0, inner)] if goes_on else []

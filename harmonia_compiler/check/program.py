@@ -1,0 +1,221 @@
+"""The loaded files, what each declares, and what a name means in each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os.path import basename
+from pathlib import Path
+
+from harmonia_compiler.check.near import listed, suggestion
+from harmonia_compiler.check.order import dependency_order
+from harmonia_compiler.check.sources import beside, read_source
+from harmonia_compiler.contract.types import NAMED
+from harmonia_compiler.diagnostics.diagnostic import Findings, Note
+from harmonia_compiler.diagnostics.source import Source, Span
+from harmonia_compiler.kinds.kind import Kind
+from harmonia_compiler.syntax import tree
+from harmonia_compiler.syntax.parser import parse
+
+#: Functions of the language that are not there yet; their names are known so that nobody is told otherwise.
+LATER_FUNCTIONS = frozenset({"count", "flatten", "fuse", "take"})
+
+
+@dataclass(eq=False, slots=True)
+class Declared:
+    """One declaration with the file that it stands in. `id` is its name in the documents of later stages."""
+
+    unit: "Unit"
+    node: tree.Alias | tree.Component | tree.Pipeline
+    id: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.node.name.text
+
+    @property
+    def noun(self) -> str:
+        """What it is, for a sentence."""
+        match self.node:
+            case tree.Alias():
+                return "a type"
+            case tree.Component():
+                return "a component"
+            case _:
+                return "a pipeline"
+
+
+@dataclass(eq=False, slots=True)
+class Unit:
+    """One file. In `scope`, a name whose declaration could not be read stands for None."""
+
+    source: Source
+    path: Path
+    file: tree.File
+    served: bool
+    declared: list[Declared] = field(default_factory=list)
+    scope: dict[str, Declared | None] = field(default_factory=dict)
+    places: dict[str, Span] = field(default_factory=dict)
+    imports: dict[str, tree.Imported] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+
+    def find(self, name: str) -> Declared | None:
+        """What a name means in this file; None where it means nothing or could not be read."""
+        self.used.add(name)
+        return self.scope.get(name)
+
+    def is_unread(self, name: str) -> bool:
+        """Whether the name is declared somewhere that could not be read, so that nothing may be said about it."""
+        return name in self.file.unread or (name in self.scope and self.scope[name] is None)
+
+    def named(self, *nodes: type) -> list[str]:
+        """The names in scope that mean a declaration of these sorts."""
+        return [name for name, declared in self.scope.items() if declared and isinstance(declared.node, nodes)]
+
+
+@dataclass(slots=True)
+class Context:
+    """What every part of the checking works with. `given` are the values of `--set`."""
+
+    findings: Findings
+    kinds: Mapping[str, Kind]
+    given: Mapping[str, str]
+    root: Path
+    units: list[Unit] = field(default_factory=list)
+    taken: set[str] = field(default_factory=set)
+
+    def declared(self) -> list[Declared]:
+        """Every declaration: served files first, each in its own order."""
+        return [declared for unit in self.units for declared in unit.declared]
+
+
+def load(context: Context, paths: list[Path]) -> None:
+    """Read the files and all that they import, then settle what names mean in each."""
+    by_path: dict[Path, Unit] = {}
+    for path in paths:
+        if path.resolve() not in by_path:
+            _load_one(context, by_path, path, str(path), served=True)
+    imported_from: dict[tuple[Unit, tree.Import], Unit] = {}
+    at = 0
+    while at < len(context.units):
+        unit = context.units[at]
+        at += 1
+        for declaration in unit.file.declarations:
+            if isinstance(declaration, tree.Import) and (target := _target(context, by_path, unit, declaration)):
+                imported_from[unit, declaration] = target
+    _refuse_import_cycles(context, imported_from)
+    for unit in context.units:
+        _declare(context, unit)
+    for (unit, declaration), target in imported_from.items():
+        _import(context, unit, declaration, target)
+    for unit in context.units:
+        for declaration in unit.file.declarations:
+            if isinstance(declaration, tree.Import) and (unit, declaration) not in imported_from:
+                for imported in declaration.names:
+                    unit.scope.setdefault((imported.alias or imported.name).text, None)
+    _name(context)
+
+
+def _load_one(
+    context: Context, by_path: dict[Path, Unit], path: Path, name: str, *, served: bool, at: Span | None = None
+) -> Unit | None:
+    source = read_source(path, name, context.root, context.findings, at)
+    if source is None:
+        return None
+    unit = Unit(source, path, parse(source, context.findings), served)
+    by_path[path.resolve()] = unit
+    context.units.append(unit)
+    return unit
+
+
+def _target(context: Context, by_path: dict[Path, Unit], unit: Unit, declaration: tree.Import) -> Unit | None:
+    path = unit.path.parent / declaration.path.value
+    try:
+        known = by_path.get(path.resolve())
+    except (OSError, ValueError, RuntimeError):
+        known = None
+    if known is not None:
+        return known
+    name = beside(unit.source, declaration.path.value)
+    return _load_one(context, by_path, path, name, served=False, at=declaration.path.span)
+
+
+def _refuse_import_cycles(context: Context, imported_from: Mapping[tuple[Unit, tree.Import], Unit]) -> None:
+    needs: dict[Unit, dict[Unit, tree.Import]] = {}
+    for (unit, declaration), target in imported_from.items():
+        needs.setdefault(unit, {}).setdefault(target, declaration)
+    _, cycles = dependency_order(context.units, lambda unit: needs.get(unit, {}))
+    for cycle in cycles:
+        declaration = needs[cycle[-1]][cycle[0]]
+        names = " → ".join(f"`{basename(unit.source.name)}`" for unit in [*cycle, cycle[0]])
+        help = "move what both need into a third file"
+        context.findings.add("E0207", f"these files import each other: {names}", declaration.path.span, help=help)
+
+
+def _declare(context: Context, unit: Unit) -> None:
+    """Enter a file's own declarations."""
+    for node in unit.file.declarations:
+        if isinstance(node, tree.Import):
+            continue
+        declared = Declared(unit, node)
+        if _enter(context, unit, node.name, declared):
+            unit.declared.append(declared)
+        if isinstance(node, tree.Alias) and node.name.text in NAMED:
+            help = "give the type another name"
+            context.findings.add("E0204", f"`{node.name.text}` is a built-in type", node.name.span, help=help)
+
+
+def _enter(context: Context, unit: Unit, name: tree.Name, declared: Declared | None) -> bool:
+    if name.text in unit.places:
+        notes = (Note(unit.places[name.text], "declared here first"),)
+        context.findings.add(
+            "E0204", f"`{name.text}` is declared twice", name.span, help="give one of the two another name", notes=notes
+        )
+        return False
+    unit.places[name.text] = name.span
+    unit.scope[name.text] = declared
+    return True
+
+
+def _import(context: Context, unit: Unit, declaration: tree.Import, target: Unit) -> None:
+    """Enter what a file imports; only what the other file declares itself can be imported from it."""
+    own = {declared.name: declared for declared in target.declared}
+    for imported in declaration.names:
+        name = imported.name.text
+        local = imported.alias or imported.name
+        declared = own.get(name)
+        if declared is None and name not in target.file.unread:
+            origin = target.imports.get(name) and target.scope[name]
+            if origin:
+                help = f"import it from the file that declares it, `{origin.unit.source.name}`"
+            else:
+                help = suggestion(name, own, f"it declares {listed(own)}" if own else "it declares nothing")
+            context.findings.add("E0212", f"`{target.source.name}` declares no `{name}`", imported.name.span, help=help)
+        if _enter(context, unit, local, declared):
+            unit.imports[local.text] = imported
+
+
+def _name(context: Context) -> None:
+    """Give every component and pipeline a name of its own among all files: its plain one, where no earlier has it."""
+    for sort in (tree.Component, tree.Pipeline):
+        taken: set[str] = set()
+        for declared in context.declared():
+            if isinstance(declared.node, sort):
+                declared.id = _free_name(declared, taken)
+                taken.add(declared.id)
+
+
+def _free_name(declared: Declared, taken: set[str]) -> str:
+    if declared.name not in taken:
+        return declared.name
+    stem = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in declared.unit.path.stem)
+    for number in range(1, len(taken) + 2):
+        qualifier = stem if number == 1 else f"{stem}_{number}"
+        name = f"{qualifier[-20:]}.{declared.name}"[:64]
+        if name not in taken:
+            return name
+    raise AssertionError("there are more names than declarations")
+
+
+def not_a(declared: Declared, wanted: str, at: Span, context: Context, help: str = "") -> None:
+    """Report a name that means something of another sort than is wanted here."""
+    notes = (Note(declared.node.name.span, "declared here"),)
+    context.findings.add("E0214", f"`{declared.name}` is {declared.noun}, not {wanted}", at, help=help, notes=notes)

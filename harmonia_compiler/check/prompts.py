@@ -1,0 +1,58 @@
+"""Prompts: texts in which `{name}` stands for a port, and nothing else has a meaning."""
+
+import re
+from dataclasses import dataclass
+
+from harmonia_compiler.contract.component import Insert, Prompt
+from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.diagnostics.source import Span
+
+#: `{{name}}` is a literal `{name}`; `{name}` inserts; anything dotted, indexed or called is an attempt at code.
+_PLACE = re.compile(
+    r"\{\{(?P<literal>[a-z][a-z0-9_]*)\}\}|\{(?P<port>[a-z][a-z0-9_]*)\}|(?P<code>\{[a-z][a-z0-9_]*[.\[(][^{}\n\"']*\})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A prompt with the place of each insertion, for findings about ports."""
+
+    parts: Prompt
+    inserts: tuple[tuple[str, Span], ...]
+    span: Span
+
+
+def template(value: str, raw: str, span: Span, findings: Findings) -> Template:
+    """Read a prompt. `raw` is the text as it stands at `span`, in which places are found again."""
+    places = [
+        Span(span.source, span.start + found.start(), span.start + found.end()) for found in _PLACE.finditer(raw)
+    ]
+    parts: list[str | Insert] = []
+    inserts: list[tuple[str, Span]] = []
+    done = 0
+    for number, found in enumerate(_PLACE.finditer(value)):
+        at = places[number] if number < len(places) else span
+        before = value[done : found.start()]
+        if found["port"]:
+            parts += [before, Insert(found["port"])]
+            inserts.append((found["port"], at))
+        elif found["literal"]:
+            parts.append(before + found[0][1:-1])
+        else:
+            help = "bind the part to a name in the pipeline, and give the component a port for it"
+            findings.add("E0611", f"`{found[0]}`: a prompt takes names of ports only", at, help=help)
+            parts.append(before)
+        done = found.end()
+    parts.append(value[done:])
+    return Template(_merged(parts), tuple(inserts), span)
+
+
+def _merged(parts: list[str | Insert]) -> Prompt:
+    """Neighbouring texts as one, without empty ones."""
+    merged: list[str | Insert] = []
+    for part in parts:
+        if isinstance(part, str) and merged and isinstance(merged[-1], str):
+            merged[-1] += part
+        elif part:
+            merged.append(part)
+    return tuple(merged)

@@ -1,0 +1,71 @@
+"""What the names of a pipeline stand for at one point: positions in its flow, with what is known of their types."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from harmonia_compiler.contract.types import Type
+from harmonia_compiler.diagnostics.source import Span
+
+
+@dataclass(eq=False, slots=True)
+class Variable:
+    """One place where a name is bound, and whether anything reads what is bound there."""
+
+    name: str
+    span: Span
+    is_port: bool = False
+    used: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A node of the flow with the type that is known for it here, which may be narrower than the node's."""
+
+    position: int
+    type: Type
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a name stands for. Without a value it cannot be used, and `why` says why; an empty `why` is reported."""
+
+    variables: tuple[Variable, ...]
+    value: Value | None
+    why: str = ""
+    at: Span | None = None
+
+
+@dataclass(slots=True)
+class Scope:
+    """The names of one block inside those around it. `own` are the variables that its statements bind."""
+
+    outer: "Scope | None" = None
+    bindings: dict[str, Binding] = field(default_factory=dict)
+    own: dict[str, Variable] = field(default_factory=dict)
+    narrowed: dict[str, Type] = field(default_factory=dict)
+
+    def find(self, name: str) -> Binding | None:
+        """The binding of a name, innermost first, with its type as narrow as the tests around say."""
+        scope: Scope | None = self
+        narrow: Type | None = None
+        while scope is not None:
+            narrow = narrow or scope.narrowed.get(name)
+            binding = scope.bindings.get(name)
+            if binding is not None:
+                if narrow is None or binding.value is None:
+                    return binding
+                return replace(binding, value=Value(binding.value.position, narrow))
+            scope = scope.outer
+        return None
+
+    def bind(self, name: str, binding: Binding) -> None:
+        """Let the name stand for this from here on."""
+        self.bindings[name] = binding
+        self.narrowed.pop(name, None)
+
+    def names(self) -> Iterator[str]:
+        """Every name that can be seen, for suggestions."""
+        scope: Scope | None = self
+        while scope is not None:
+            yield from scope.bindings
+            scope = scope.outer

@@ -1,0 +1,196 @@
+"""Settings: what is given for one, as the value that the kind's declaration asks for."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from harmonia_compiler.check.amounts import COUNT, DURATION, MEMORY, WHOLE, Quantity, amount
+from harmonia_compiler.check.near import listed, suggestion
+from harmonia_compiler.check.program import Context, Unit
+from harmonia_compiler.check.prompts import template
+from harmonia_compiler.check.sources import beside, read_source
+from harmonia_compiler.contract.component import Env, Secret
+from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.diagnostics.source import Source, Span
+from harmonia_compiler.kinds.kind import Setting
+from harmonia_compiler.syntax import tree
+from harmonia_compiler.syntax.literals import number
+
+#: What a key of a well-known service begins with.
+_KEY = re.compile(r"(sk|pk|rk)-[A-Za-z0-9_-]{8,}|(hf|ghp|gho|glpat|xox[a-z])[_-][A-Za-z0-9_-]{8,}|AKIA[A-Z0-9]{12,}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_DEVICE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_AMOUNT = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
+
+_NOUNS = {
+    "text": "a text",
+    "number": "a number",
+    "integer": "a whole number",
+    "bool": "`true` or `false`",
+    "duration": "a duration",
+    "memory": "an amount of memory",
+    "prompt": "a text",
+    "component": "a component",
+    "device": "a text",
+}
+_QUANTITIES: dict[str, Quantity] = {"duration": DURATION, "memory": MEMORY, "integer": WHOLE, "number": COUNT}
+FUNCTIONS = ("env", "file", "secret", "setting")
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentName:
+    """The value of a component setting before it is known to be of the right kind."""
+
+    name: tree.Name
+
+
+class SettingReader:
+    """Reads the settings that stand in one file."""
+
+    def __init__(self, context: Context, unit: Unit) -> None:
+        self.context = context
+        self.unit = unit
+        self.findings: Findings = context.findings
+
+    def value(self, setting: Setting, given: tree.Expression) -> Any:
+        """The value in the setting's unit (ms, GiB), or None where it is reported."""
+        match given:
+            case tree.Broken():
+                return None
+            case tree.Group(value=inner):
+                return self.value(setting, inner)
+            case tree.Call():
+                return self._from_function(setting, given)
+            case tree.Text() if setting.type == "prompt":
+                return template(given.value, given.raw, given.span, self.findings)
+            case tree.Text() if setting.type in ("text", "device"):
+                return self._text(setting, given.value, given.span)
+            case tree.Amount() if setting.type in _QUANTITIES:
+                return self._amount(setting, given)
+            case tree.Truth(value=truth) if setting.type == "bool":
+                return truth
+            case tree.Reference(name=name) if setting.type == "component":
+                return ComponentName(name)
+        self._wrong(setting, given)
+        return None
+
+    def _wrong(self, setting: Setting, given: tree.Expression) -> None:
+        help = ""
+        if isinstance(given, tree.Reference) and setting.type in ("text", "prompt", "device"):
+            help = f'write it in quotes: `"{given.name.text}"`'
+        elif setting.type == "component":
+            help = f"name a component, of kind {listed(setting.accepts)}"
+        elif setting.type == "bool":
+            help = "write `true` or `false`"
+        self.findings.add("E0602", f"`{setting.name}` takes {_NOUNS[setting.type]}", given.span, help=help)
+
+    def _text(self, setting: Setting, value: str, span: Span) -> str | None:
+        if _KEY.match(value):
+            help = f'keep it out of the file: `{setting.name}: secret("NAME")`' if setting.late else "keep keys out of the file"
+            self.findings.add("E0606", f"`{setting.name}` looks like a key", span, help=help)
+            return None
+        if setting.accepts and value not in setting.accepts:
+            help = suggestion(value, setting.accepts, f"it takes {listed(setting.accepts)}")
+            self.findings.add("E0615", f'`{setting.name}` cannot be "{_short(value)}"', span, help=help)
+            return None
+        pattern = re.compile(setting.pattern) if setting.pattern else _DEVICE if setting.type == "device" else None
+        if pattern is not None and not pattern.fullmatch(value):
+            self.findings.add("E0615", f'`{setting.name}` cannot be "{_short(value)}"', span, help=f"it is {setting.doc}")
+            return None
+        return value
+
+    def _amount(self, setting: Setting, given: tree.Amount) -> float | None:
+        value = amount(given, _QUANTITIES[setting.type], f"`{setting.name}`", self.findings)
+        if value is None:
+            return None
+        if setting.type == "integer" and not float(value).is_integer():
+            self.findings.add("E0602", f"`{setting.name}` takes a whole number", given.span, help=f"write `{round(value)}`")
+            return None
+        low, high = setting.minimum, setting.maximum
+        if (low is not None and value < low) or (high is not None and value > high):
+            bounds = f"from {low:g} to {high:g}" if low is not None and high is not None else ""
+            bounds = bounds or (f"at least {low:g}" if low is not None else f"at most {high:g}")
+            unit = {"duration": " ms", "memory": " GiB"}.get(setting.type, "")
+            help = f"give a value in that range; it is {setting.doc}"
+            self.findings.add("E0505", f"`{setting.name}` is {bounds}{unit}", given.span, help=help)
+            return None
+        return int(value) if setting.type == "integer" or float(value).is_integer() else value
+
+    # --- functions ---------------------------------------------------------------------------------------------
+
+    def _from_function(self, setting: Setting, call: tree.Call) -> Any:
+        name = call.name.text
+        if name not in FUNCTIONS:
+            help = suggestion(name, FUNCTIONS, f"here are {listed(FUNCTIONS)}, and no calls")
+            self.findings.add("E0614", f"`{name}` is not a function for settings", call.name.span, help=help)
+            return None
+        arguments = [argument.value for argument in call.arguments if argument.name is None]
+        most = 2 if name == "setting" else 1
+        if not 1 <= len(arguments) <= most or len(arguments) < len(call.arguments) or not isinstance(arguments[0], tree.Text):
+            form = 'setting("name", default)' if name == "setting" else f'{name}("…")'
+            self.findings.add("E0614", f"`{name}` is not called like this", call.span, help=f"write `{form}`")
+            return None
+        text = arguments[0]
+        if name == "file":
+            return self._file(setting, text)
+        if name == "setting":
+            return self._setting(setting, call, text.value, arguments[1] if len(arguments) > 1 else None)
+        return self._late(setting, call, name, text)
+
+    def _late(self, setting: Setting, call: tree.Call, name: str, text: tree.Text) -> Env | Secret | None:
+        if not setting.late:
+            help = f'give the value, or `setting("{setting.name}")` to give it on the command line'
+            self.findings.add("E0605", f"`{setting.name}` cannot wait for `{name}`", call.span, help=help)
+            return None
+        if not _VARIABLE.fullmatch(text.value):
+            help = "environment variables are letters, digits and `_`"
+            self.findings.add("E0614", f'"{_short(text.value)}" is no variable\'s name', text.span, help=help)
+            return None
+        return Env(text.value) if name == "env" else Secret(text.value)
+
+    def _file(self, setting: Setting, text: tree.Text) -> Any:
+        if setting.type != "prompt":
+            self.findings.add("E0602", f"`{setting.name}` does not come from a file", text.span, help="only prompts do")
+            return None
+        found = Findings()
+        name = beside(self.unit.source, text.value)
+        source = read_source(self.unit.path.parent / text.value, name, self.context.root, found, text.span)
+        self.findings.items += found.items
+        if source is None:
+            return None
+        return template(source.text, source.text, Span(source, 0, len(source.text)), self.findings)
+
+    def _setting(self, setting: Setting, call: tree.Call, name: str, default: tree.Expression | None) -> Any:
+        self.context.taken.add(name)
+        given = self.context.given.get(name)
+        if given is not None:
+            return self._from_command(setting, name, given, call.span)
+        if default is not None:
+            return self.value(setting, default)
+        help = f"give it: `--set {name}=…`, or write a default: `setting(\"{name}\", …)`"
+        self.findings.add("E0608", f"the setting `{name}` has no value", call.span, help=help)
+        return None
+
+    def _from_command(self, setting: Setting, name: str, given: str, at: Span) -> Any:
+        """A value of the command line, read as the setting's type and reported at the place that asks for it."""
+        source = Source(f"--set {name}", given)
+        span = Span(source, 0, len(given))
+        expression: tree.Expression | None = None
+        if setting.type in ("text", "device", "prompt"):
+            expression = tree.Text(span, given, given)
+        elif setting.type == "bool" and given in ("true", "false"):
+            expression = tree.Truth(span, given == "true")
+        elif setting.type in _QUANTITIES and (found := _AMOUNT.fullmatch(given)):
+            value = number(found[1])
+            unit = tree.Name(span, found[2]) if found[2] else None
+            expression = None if value is None else tree.Amount(span, value, unit, found[1])
+        if expression is None:
+            help = f"it is used for `{setting.name}` in `{at.source.name}`"
+            message = f"`{setting.name}` takes {_NOUNS[setting.type]}"
+            self.findings.add("E0602", message, span, help=help)
+            return None
+        return self.value(setting, expression)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,64 @@
+"""Reading the files that a program consists of: regular files under the project's root, of bounded size, in UTF-8."""
+
+import stat
+from collections.abc import Sequence
+from os.path import commonpath, join, normpath
+from pathlib import Path
+
+from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.diagnostics.source import Source, Span
+
+LARGEST_FILE = 2**20
+
+
+def project_root(paths: Sequence[Path]) -> Path:
+    """The folder that nothing is read outside of: the working directory, or where the files lie if elsewhere."""
+    folders = [path.resolve().parent for path in paths]
+    here = Path.cwd()
+    if not folders or all(folder.is_relative_to(here) for folder in folders):
+        return here
+    return Path(commonpath(folders))
+
+
+def beside(source: Source, path: str) -> str:
+    """What a path written in a source is called: relative to the source's folder, as the user named that."""
+    return normpath(join(Path(source.name).parent, path))
+
+
+def read_source(path: Path, name: str, root: Path, findings: Findings, at: Span | None = None) -> Source | None:
+    """A file as text, or None and a finding, at the place that names the file where there is one."""
+    try:
+        real = path.resolve()
+        found = real.stat()
+        if not real.is_relative_to(root):
+            findings.add("E0213", f"`{name}` lies outside of the project", at, help=f"only files under `{root.name or root}` are read")
+            return None
+        if not stat.S_ISREG(found.st_mode):
+            what = "a folder" if stat.S_ISDIR(found.st_mode) else "not a regular file"
+            findings.add("E0114", f"`{name}` is {what}", at, help="name a file")
+            return None
+        if found.st_size > LARGEST_FILE:
+            size = f"{found.st_size / LARGEST_FILE:.1f} MiB"
+            findings.add("E0108", f"`{name}` has {size}; a file has 1 MiB at most", at, help="split it, and import its parts")
+            return None
+        data = real.read_bytes()
+    except FileNotFoundError:
+        findings.add("E0114", f"there is no file `{name}`", at, help="check the path; it is relative to the file that names it" if at else "check the path")
+        return None
+    except (OSError, ValueError, RuntimeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
+        findings.add("E0114", f"`{name}` cannot be read: {reason}", at, help="check the path and its permissions")
+        return None
+    return _decode(data, name, findings)
+
+
+def _decode(data: bytes, name: str, findings: Findings) -> Source | None:
+    try:
+        return Source(name, data.decode("utf-8").removeprefix("\ufeff"))
+    except UnicodeDecodeError as problem:
+        before = data[: problem.start].decode("utf-8")
+        shown = Source(name, data.decode("utf-8", errors="replace"))
+        span = Span(shown, len(before), len(before) + 1)
+        message = f"this is not UTF-8: byte 0x{data[problem.start]:02x}"
+        findings.add("E0109", message, span, help="save the file as UTF-8")
+        return None

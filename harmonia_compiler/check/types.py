@@ -1,0 +1,145 @@
+"""Types as written to types as contracts know them, with the sizes that the user expects."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harmonia_compiler.check.amounts import COUNT, TOKENS, amount
+from harmonia_compiler.check.near import suggestion
+from harmonia_compiler.check.order import dependency_order
+from harmonia_compiler.check.program import Context, Declared, Unit, not_a
+from harmonia_compiler.contract.types import NAMED, Field, Labels, ListOf, Message, Passage, Record, Text, Type, show
+from harmonia_compiler.diagnostics.diagnostic import Note
+from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.syntax import tree
+
+#: A type that refers to types that refer to types grows fast; beyond this nobody means it.
+_MOST_PARTS = 500
+_DEEPEST = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A type with the expected tokens or items of its values (`size`), and tokens of one item of a list."""
+
+    type: Type
+    size: float | None = None
+    item_size: float | None = None
+    parts: int = 1
+    depth: int = 1
+
+
+def shown(of: Type) -> str:
+    """A type for a sentence: as it is written, cut where it is long."""
+    text = show(of)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+class Types:
+    """The named types of a program."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.aliases: dict[Declared, Shape | None] = {}
+        aliases = [declared for declared in context.declared() if isinstance(declared.node, tree.Alias)]
+        ordered, cycles = dependency_order(aliases, self._needs)
+        for cycle in cycles:
+            names = " → ".join(f"`{declared.name}`" for declared in [*cycle, cycle[0]])
+            help = "a type cannot contain itself"
+            context.findings.add("E0215", f"cycle of types: {names}", cycle[-1].node.name.span, help=help)
+            self.aliases |= dict.fromkeys(cycle)
+        for declared in ordered:
+            if declared not in self.aliases and isinstance(declared.node, tree.Alias):
+                self.aliases[declared] = self.resolve(declared.node.type, declared.unit)
+
+    def _needs(self, declared: Declared) -> Iterator[Declared]:
+        for node, _ in tree.walk(declared.node):
+            if isinstance(node, tree.NamedType):
+                needed = declared.unit.scope.get(node.name.text)
+                if needed is not None and isinstance(needed.node, tree.Alias):
+                    yield needed
+
+    def sized(self, node: tree.Sized, unit: Unit) -> Shape | None:
+        """A type with its size, or None where it is reported or cannot be read."""
+        shape = self.resolve(node.type, unit)
+        if shape is None or node.size is None:
+            return shape
+        if isinstance(shape.type, Text | Message | Passage):
+            quantity, what = TOKENS, "the size of a text"
+        elif isinstance(shape.type, ListOf):
+            quantity, what = COUNT, "the size of a list"
+        else:
+            help = "only texts (tokens) and lists (items) have an expected size"
+            self.context.findings.add("E0506", f"`{shown(shape.type)}` has no size", node.size.span, help=help)
+            return shape
+        size = amount(node.size, quantity, what, self.context.findings)
+        if size is not None and size <= 0:
+            self.context.findings.add("E0505", f"{what} is above 0", node.size.span, help="write the size that you expect")
+            size = None
+        return Shape(shape.type, size, shape.item_size, shape.parts, shape.depth)
+
+    def resolve(self, node: tree.TypeTree, unit: Unit) -> Shape | None:
+        """A type without a size of its own; its parts may have theirs."""
+        shape: Shape | None
+        match node:
+            case tree.NamedType(name=name):
+                shape = self._named(name, unit)
+            case tree.LabelsType(labels=labels):
+                shape = self._labels(labels)
+            case tree.ListType(item=item):
+                inner = self.sized(item, unit)
+                shape = inner and Shape(ListOf(inner.type), None, inner.size, inner.parts + 1, inner.depth + 1)
+            case tree.RecordType(ports=ports):
+                shape = self._record(node.span, ports, unit)
+        if shape is not None and (shape.parts > _MOST_PARTS or shape.depth > _DEEPEST):
+            message = f"this type has more than {_MOST_PARTS} parts, or {_DEEPEST} types inside each other"
+            self.context.findings.add("E0314", message, node.span, help="make it smaller")
+            return None
+        return shape
+
+    def _named(self, name: tree.Name, unit: Unit) -> Shape | None:
+        if name.text in NAMED:
+            return Shape(NAMED[name.text])
+        declared = unit.find(name.text)
+        if declared is not None and isinstance(declared.node, tree.Alias):
+            return self.aliases.get(declared)
+        if declared is not None:
+            not_a(declared, "a type", name.span, self.context)
+        elif not unit.is_unread(name.text):
+            known = [*NAMED, *unit.named(tree.Alias)]
+            help = suggestion(name.text, known, "declare it with `type`, or use one of " + ", ".join(f"`{n}`" for n in NAMED))
+            self.context.findings.add("E0210", f"unknown type `{name.text}`", name.span, help=help)
+        return None
+
+    def _labels(self, labels: tuple[tree.Text, ...]) -> Shape | None:
+        first: dict[str, tree.Text] = {}
+        for label in labels:
+            if label.value in first:
+                notes = (Note(first[label.value].span, "it stands here already"),)
+                message = f'the label "{label.value}" stands twice'
+                self.context.findings.add("E0318", message, label.span, help="delete one of the two", notes=notes)
+            first.setdefault(label.value, label)
+        return Shape(Labels(tuple(first)))
+
+    def _record(self, span: Span, ports: tuple[tree.Port, ...], unit: Unit) -> Shape | None:
+        fields: dict[str, Shape | None] = {}
+        for port in ports:
+            if port.name.text in fields:
+                self.context.findings.add("E0204", f"the field `{port.name.text}` is declared twice", port.name.span)
+            if port.default is not None:
+                help = "only ports have defaults"
+                self.context.findings.add("E0317", "a field of a type has no default", port.default.span, help=help)
+            fields[port.name.text] = self.sized(port.sized, unit)
+        if not fields:
+            self.context.findings.add("E0101", "a record needs a field", span, help="write `(name: type)`")
+            return None
+        shapes = {name: shape for name, shape in fields.items() if shape is not None}
+        if len(shapes) < len(fields):
+            return None
+        sizes = [shape.size for shape in shapes.values() if shape.size is not None]
+        return Shape(
+            Record(tuple(Field(name, shape.type) for name, shape in shapes.items())),
+            sum(sizes) if sizes else None,
+            None,
+            1 + sum(shape.parts for shape in shapes.values()),
+            1 + max(shape.depth for shape in shapes.values()),
+        )

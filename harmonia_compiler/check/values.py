@@ -1,0 +1,430 @@
+"""Values of a pipeline: an expression becomes nodes of the flow, and its type is known."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from harmonia_compiler.check.calls import match_arguments
+from harmonia_compiler.check.components import Components, Made
+from harmonia_compiler.check.near import listed, nearest, suggestion
+from harmonia_compiler.check.nodes import EVEN, Nodes
+from harmonia_compiler.check.program import LATER_FUNCTIONS, Context, Declared, Unit, not_a
+from harmonia_compiler.check.scope import Scope, Value
+from harmonia_compiler.check.settings import SettingReader
+from harmonia_compiler.check.types import shown
+from harmonia_compiler.contract.component import Port
+from harmonia_compiler.contract.program import Call, Compare, Concat, GetField, MakeList, MakeRecord, Not
+from harmonia_compiler.contract.types import (
+    Bool,
+    Field,
+    Labels,
+    ListOf,
+    Number,
+    Record,
+    Text,
+    Type,
+    field_names,
+    field_type,
+    fits,
+    join,
+)
+from harmonia_compiler.diagnostics.diagnostic import Note
+from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.flow.graph import Flow
+from harmonia_compiler.kinds.kind import COMMON_SETTINGS, Setting
+from harmonia_compiler.syntax import tree
+
+
+class Values:
+    """Lowers the expressions of one pipeline into one set of nodes.
+
+    `flows` holds the pipelines that are checked already, `later` the places of names that are bound further down.
+    A value that is reported, or rests on one, is None, so that one mistake is reported once.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        unit: Unit,
+        components: Components,
+        flows: Mapping[Declared, Flow | None],
+        later: Mapping[str, Span],
+    ) -> None:
+        self.context = context
+        self.findings = context.findings
+        self.unit = unit
+        self.components = components
+        self.flows = flows
+        self.later = later
+        self.nodes = Nodes(context.findings)
+
+    def value(self, given: tree.Expression, scope: Scope) -> Value | None:
+        """The value of an expression."""
+        match given:
+            case tree.Group(value=inner):
+                return self.value(inner, scope)
+            case tree.Text(value=text):
+                return self._constant(text, Labels((text,)), given.span)
+            case tree.Amount():
+                return self._number(given)
+            case tree.Truth(value=truth):
+                return self._constant(truth, Bool(), given.span)
+            case tree.Reference(name=name):
+                return self._reference(name, scope)
+            case tree.Call():
+                return self._call(given, scope)
+            case tree.Access(value=value, fields=fields):
+                return self._access(self.value(value, scope), fields)
+            case tree.ListValue(items=items):
+                return self._list(given, items, scope)
+            case tree.RecordValue(parts=parts):
+                return self._record(given, parts, scope)
+            case tree.Joined(operands=operands):
+                return self._joined(given, operands, scope)
+            case tree.Comparison() | tree.Negation() | tree.Conjunction() | tree.Disjunction():
+                return self.truth(given, scope)
+        return None
+
+    def _constant(self, value: Any, type: Type, span: Span) -> Value:
+        return Value(self.nodes.constant(value, type, span), type)
+
+    def _number(self, given: tree.Amount) -> Value | None:
+        if given.unit is not None:
+            message = f"a value has no unit, but this one has `{given.unit.text}`"
+            self.findings.add("E0504", message, given.span, help="units belong to settings, sizes, `slo` and `load`")
+            return None
+        return self._constant(given.value, Number(), given.span)
+
+    # --- names -------------------------------------------------------------------------------------------------
+
+    def _reference(self, name: tree.Name, scope: Scope) -> Value | None:
+        binding = scope.find(name.text)
+        if binding is None:
+            self._unknown_value(name, scope)
+            return None
+        for variable in binding.variables:
+            variable.used = True
+        if binding.why:
+            notes = (Note(binding.at, "from here on"),) if binding.at is not None else ()
+            code, _, message = binding.why.partition(" ")
+            help = "bind it on every path" if code == "E0206" else "give it one type on every path"
+            self.findings.add(code, message, name.span, help=help, notes=notes)
+        return binding.value
+
+    def _unknown_value(self, name: tree.Name, scope: Scope) -> None:
+        text = name.text
+        if text in self.later:
+            notes = (Note(self.later[text], "bound here"),)
+            help = "bind it before it is used"
+            self.findings.add("E0205", f"`{text}` is used before it is bound", name.span, help=help, notes=notes)
+            return
+        if self.unit.is_unread(text):
+            return
+        declared = self.unit.find(text)
+        if declared is not None:
+            help = f"call it: `{text}(…)`" if not isinstance(declared.node, tree.Alias) else ""
+            not_a(declared, "a value", name.span, self.context, help)
+            return
+        near = nearest(text, scope.names())
+        help = f"did you mean `{near}`?" if near else f'bind it before, or write a text: `"{text}"`'
+        self.findings.add("E0203", f"unknown name `{text}`", name.span, help=help)
+
+    def _access(self, value: Value | None, fields: tuple[tree.Name, ...]) -> Value | None:
+        for name in fields:
+            if value is None:
+                return None
+            of = field_type(value.type, name.text)
+            if of is None:
+                known = field_names(value.type)
+                otherwise = f"it has {listed(known)}" if known else "only records, passages and messages have fields"
+                help = suggestion(name.text, known, otherwise)
+                self.findings.add("E0211", f"`{shown(value.type)}` has no field `{name.text}`", name.span, help=help)
+                return None
+            value = Value(self.nodes.add(GetField(value.position, name.text), of, name.span), of)
+        return value
+
+    # --- lists and records -------------------------------------------------------------------------------------
+
+    def _list(self, given: tree.ListValue, items: tuple[tree.Expression, ...], scope: Scope) -> Value | None:
+        values = [self.value(item, scope) for item in items]
+        whole = [value for value in values if value is not None]
+        if len(whole) < len(values):
+            return None
+        item_type: Type | None = None
+        for item, value in zip(items, whole, strict=True):
+            joined = value.type if item_type is None else join(item_type, value.type)
+            if joined is None:
+                message = f"this item is `{shown(value.type)}`, those before are `{shown(item_type)}`" if item_type else ""
+                help = "all items of a list have one type"
+                self.findings.add("E0315", message, item.span, help=help)
+                return None
+            item_type = joined
+        of = ListOf(item_type)
+        return Value(self.nodes.add(MakeList(tuple(value.position for value in whole)), of, given.span), of)
+
+    def _record(self, given: tree.RecordValue, parts: tuple[tree.Argument, ...], scope: Scope) -> Value | None:
+        fields: dict[str, Value | None] = {}
+        for part in parts:
+            assert part.name is not None
+            if part.name.text in fields:
+                help = "delete one of the two"
+                self.findings.add("E0304", f"`{part.name.text}` is given twice", part.span, help=help)
+            fields[part.name.text] = self.value(part.value, scope)
+        whole = {name: value for name, value in fields.items() if value is not None}
+        if len(whole) < len(fields):
+            return None
+        of = Record(tuple(Field(name, value.type) for name, value in whole.items()))
+        operation = MakeRecord(tuple(whole), tuple(value.position for value in whole.values()))
+        return Value(self.nodes.add(operation, of, given.span), of)
+
+    def _joined(self, given: tree.Joined, operands: tuple[tree.Expression, ...], scope: Scope) -> Value | None:
+        values = [self.value(operand, scope) for operand in operands]
+        result: Value | None = None
+        whole = True
+        for operand, value in zip(operands, values, strict=True):
+            if value is None:
+                whole = False
+            elif not isinstance(value.type, ListOf):
+                help = "put texts together in a prompt" if fits(value.type, Text()) else "write a list: `[…]`"
+                self.findings.add("E0312", f"`+` joins lists, and this is `{shown(value.type)}`", operand.span, help=help)
+                whole = False
+            elif result is None:
+                result = value
+            elif whole:
+                of = join(result.type, value.type)
+                if of is None:
+                    message = f"a list `{shown(value.type)}` cannot be joined to `{shown(result.type)}`"
+                    self.findings.add("E0315", message, operand.span, help="all items of a list have one type")
+                    return None
+                result = Value(self.nodes.add(Concat(result.position, value.position), of, given.span), of)
+        return result if whole else None
+
+    # --- conditions --------------------------------------------------------------------------------------------
+
+    def truth(self, given: tree.Expression, scope: Scope, share: float = EVEN) -> Value | None:
+        """A condition, which must be a bool. `share` is how often it is expected to hold."""
+        match given:
+            case tree.Group(value=inner):
+                return self.truth(inner, scope, share)
+            case tree.Negation(operand=operand):
+                value = self.truth(operand, scope, 1 - share)
+                return value and Value(self.nodes.add(Not(value.position), Bool(), given.span), Bool())
+            case tree.Conjunction(operands=operands):
+                return self._chain(given.span, operands, scope, share ** (1 / len(operands)), is_and=True)
+            case tree.Disjunction(operands=operands):
+                each = 1 - (1 - share) ** (1 / len(operands))
+                return self._chain(given.span, operands, scope, each, is_and=False)
+            case tree.Comparison():
+                return self._comparison(given, scope)
+        value = self.value(given, scope)
+        if value is None or isinstance(value.type, Bool):
+            return value
+        if isinstance(value.type, Labels):
+            label = value.type.labels[0] if value.type.labels else ""
+            help = f'compare it: `{_source(given)} == "{label}"`'
+            self.findings.add("E0306", "a condition is a bool, and this is a label", given.span, help=help)
+        elif isinstance(value.type, Text):
+            self._free_text(given)
+        else:
+            help = "compare it with something"
+            self.findings.add("E0306", f"a condition is a bool, and this is `{shown(value.type)}`", given.span, help=help)
+        return None
+
+    def _chain(
+        self, span: Span, operands: tuple[tree.Expression, ...], scope: Scope, each: float, *, is_and: bool
+    ) -> Value | None:
+        """`and` and `or`: the next operand is asked only where those before have not decided."""
+        values = [self.truth(operand, scope, each) for operand in operands]
+        whole = [value for value in values if value is not None]
+        if len(whole) < len(values):
+            return None
+        decided = self.nodes.constant(not is_and, Bool(), span)
+        result = whole[-1].position
+        for value in reversed(whole[:-1]):
+            then, otherwise = (result, decided) if is_and else (decided, result)
+            result = self.nodes.select(value.position, then, otherwise, Bool(), each, span)
+        return Value(result, Bool())
+
+    def _comparison(self, given: tree.Comparison, scope: Scope) -> Value | None:
+        left, right = self.value(given.left, scope), self.value(given.right, scope)
+        if left is None or right is None:
+            return None
+        for side, expression in ((left, given.left), (right, given.right)):
+            if isinstance(side.type, Text):
+                self._free_text(expression)
+                return None
+        ordered = given.operator not in ("==", "!=")
+        comparable = (Number,) if ordered else (Number, Bool, Labels)
+        if type(left.type) is not type(right.type) or not isinstance(left.type, comparable):
+            message = f"`{shown(left.type)}` cannot be compared with `{shown(right.type)}` by `{given.operator}`"
+            help = "numbers have an order" if ordered else "labels, numbers and bools can be compared with their like"
+            self.findings.add("E0309", message, given.span, help=help)
+            return None
+        if isinstance(left.type, Labels) and isinstance(right.type, Labels) and not self._share_label(given, left.type, right.type):
+            return None
+        operator: Any = given.operator
+        return Value(self.nodes.add(Compare(operator, left.position, right.position), Bool(), given.span), Bool())
+
+    def _share_label(self, given: tree.Comparison, left: Labels, right: Labels) -> bool:
+        """Whether two label values can be equal at all."""
+        if set(left.labels) & set(right.labels):
+            return True
+        literal, others = (given.right, left) if isinstance(given.right, tree.Text) else (given.left, right)
+        if isinstance(literal, tree.Text):
+            near = nearest(literal.value, others.labels)
+            help = f'did you mean "{near}"?' if near else "compare with one of its labels"
+            where = f"`{shown(others)}`" if others.labels else "what is left: every label has been taken"
+            self.findings.add("E0308", f'"{literal.value}" is not in {where}', literal.span, help=help)
+        else:
+            message = f"`{shown(left)}` and `{shown(right)}` are never equal"
+            self.findings.add("E0308", message, given.span, help="compare values that have a label in common")
+        return False
+
+    def _free_text(self, given: tree.Expression) -> None:
+        help = 'declare labels for it, such as `-> "yes" | "no"`, and compare with one of them'
+        self.findings.add("E0307", "a branch cannot depend on free text", given.span, help=help)
+
+    # --- calls -------------------------------------------------------------------------------------------------
+
+    def _call(self, call: tree.Call, scope: Scope) -> Value | None:
+        name = call.name.text
+        declared = self.unit.find(name)
+        if declared is None or isinstance(declared.node, tree.Alias):
+            self._unknown_callee(call, declared)
+            self._visit(call, scope)
+            return None
+        if isinstance(declared.node, tree.Pipeline):
+            flow = self.flows.get(declared)
+            if flow is None:
+                self._visit(call, scope)
+                return None
+            return self._call_pipeline(call, flow, scope)
+        made = self.components.made.get(declared)
+        if made is None:
+            self._visit(call, scope)
+            return None
+        if made.ports is None:
+            help = f"make a component from it that has some: `component NAME(…) -> TYPE = {name}(…)`"
+            notes = (Note(declared.node.name.span, "declared here without ports"),)
+            self.findings.add("E0310", f"`{name}` has no ports, so it cannot be called", call.name.span, help=help, notes=notes)
+            self._visit(call, scope)
+            return None
+        return self._call_component(call, made, made.ports, scope)
+
+    def _visit(self, call: tree.Call, scope: Scope) -> None:
+        """Check the arguments of a call that cannot be made, so that their names count as used."""
+        for argument in call.arguments:
+            self.value(argument.value, scope)
+
+    def _unknown_callee(self, call: tree.Call, declared: Declared | None) -> None:
+        name, span = call.name.text, call.name.span
+        if declared is not None:
+            not_a(declared, "a component or pipeline", span, self.context)
+        elif self.unit.is_unread(name):
+            return
+        elif name in self.context.kinds:
+            help = f"declare a component: `component NAME = {name}(…)`"
+            self.findings.add("E0202", f"`{name}` is a kind, and only components are called", span, help=help)
+        elif name in LATER_FUNCTIONS:
+            self.findings.add("E0111", f"`{name}` is not supported yet", span, help="declare a `python` component for it")
+        else:
+            known = self.unit.named(tree.Component, tree.Pipeline)
+            help = suggestion(name, known, f"declare it: `component {name}(…) -> … = …`")
+            self.findings.add("E0202", f"unknown component or pipeline `{name}`", span, help=help)
+
+    def _arguments(
+        self, call: tree.Call, ports: tuple[Port, ...], settings: Mapping[str, Setting], scope: Scope
+    ) -> tuple[dict[str, int], dict[str, tree.Argument]] | None:
+        """Positions by port, defaults filled in, and the settings that the call gives."""
+        matched = match_arguments(call, ports, settings, self.findings)
+        positions: dict[str, int] = {}
+        for port in ports:
+            argument = matched.ports.get(port.name)
+            if argument is None:
+                if matched.whole:
+                    positions[port.name] = self.nodes.constant(port.default, port.type, call.span)
+                continue
+            value = self.value(argument.value, scope)
+            if value is None:
+                continue
+            if not fits(value.type, port.type):
+                self._wrong_argument(call, port, argument, value)
+                continue
+            positions[port.name] = value.position
+        for argument in matched.elsewhere:
+            self.value(argument.value, scope)
+        return (positions, matched.settings) if matched.whole and len(positions) == len(ports) else None
+
+    def _wrong_argument(self, call: tree.Call, port: Port, argument: tree.Argument, value: Value) -> None:
+        message = f"`{port.name}` of `{call.name.text}` takes `{shown(port.type)}`, not `{shown(value.type)}`"
+        help = ""
+        if isinstance(port.type, ListOf) and port.type.item is not None and fits(value.type, port.type.item):
+            help = f"make it a list: `[{_source(argument.value)}]`"
+        elif isinstance(port.type, Labels) and isinstance(value.type, Labels):
+            wrong = next(label for label in value.type.labels if label not in port.type.labels)
+            near = nearest(wrong, port.type.labels)
+            help = f'did you mean "{near}"?' if near else f'"{wrong}" is not among its labels'
+        elif near := next((name for name in field_names(value.type) if field_type(value.type, name) == port.type), None):
+            help = f"take a part of it: `{_source(argument.value)}.{near}`"
+        else:
+            help = "give a value of that type, or change the port's"
+        self.findings.add("E0301", message, argument.value.span, help=help)
+
+    def _call_pipeline(self, call: tree.Call, flow: Flow, scope: Scope) -> Value | None:
+        given = self._arguments(call, flow.ports, {}, scope)
+        if given is None:
+            return None
+        position = self.nodes.inline(flow, given[0])
+        return Value(position, flow.result_type)
+
+    def _call_component(self, call: tree.Call, made: Made, ports: tuple[Port, ...], scope: Scope) -> Value | None:
+        assert made.result is not None
+        every = (*made.kind.settings, *COMMON_SETTINGS)
+        known = {setting.name: setting for setting in every if setting.type != "prompt"}
+        given = self._arguments(call, ports, known, scope)
+        if given is None:
+            return None
+        positions, arguments = given
+        settings: dict[str, Any] = {}
+        reader = SettingReader(self.context, self.unit)
+        for name, argument in arguments.items():
+            setting = known[name]
+            if setting.scope != "call":
+                help = f"declare a component with another `{name}`"
+                self.findings.add("E0604", f"`{name}` is fixed by `{call.name.text}`", argument.span, help=help)
+                continue
+            value = reader.value(setting, argument.value)
+            if value is not None:
+                settings[name] = value
+        for port, setting_name in (made.kind.through or {}).items():
+            embedder = made.settings.get(setting_name) or made.engine_settings.get(setting_name)
+            moved = self._through(str(embedder), positions[port], call.span)
+            if moved is None:
+                return None
+            positions[port] = moved
+        operation = Call(made.declared.id, tuple(positions), tuple(positions.values()), settings)
+        return Value(self.nodes.add(operation, made.result.type, call.span), made.result.type)
+
+    def _through(self, component: str, position: int, span: Span) -> int | None:
+        """Send a value through the component that a setting names."""
+        made = self.components.by_id(component)
+        if made is None or made.ports is None or made.result is None:
+            return None
+        operation = Call(component, (made.ports[0].name,), (position,))
+        return self.nodes.add(operation, made.result.type, span)
+
+    def can_stream(self, position: int) -> bool:
+        """Whether the text at a position can be handed out while it is generated, on every path."""
+        for _, operation in self.nodes.calls_behind(position):
+            if not isinstance(operation, Call):
+                return False
+            made = self.components.by_id(operation.component)
+            if made is None or made.result is None or not made.streams or not isinstance(made.result.type, Text):
+                return False
+        return True
+
+
+def _source(given: tree.Expression) -> str:
+    """An expression as the user wrote it, if that is short."""
+    span = given.span
+    text = span.source.text[span.start : span.end]
+    return text if len(text) <= 40 and "\n" not in text else "…"

@@ -1,0 +1,133 @@
+"""Parse tree to tree: one function for each rule of the grammar, applied from the leaves up without recursion."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lark import Token, Tree
+
+from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.diagnostics.source import Source, Span
+from harmonia_compiler.syntax import literals, tree
+
+#: What the parser puts where a value could not be read; no text can spell it.
+BROKEN_NAME = "?"
+
+Built = Any
+
+
+def build(source: Source, root: Tree[Token], findings: Findings) -> list[Built]:
+    """The declarations of a parse tree. Faults inside literals are reported and leave a value behind."""
+    builder = _Builder(source, findings)
+    order: list[Tree[Token] | Token | None] = []
+    pending: list[Tree[Token] | Token | None] = [root]
+    while pending:
+        item = pending.pop()
+        order.append(item)
+        if isinstance(item, Tree):
+            pending += item.children
+    done: list[Built] = []
+    for item in reversed(order):
+        if not isinstance(item, Tree):
+            done.append(builder.leaf(item) if item is not None else None)
+            continue
+        count = len(item.children)
+        parts = done[len(done) - count :]
+        del done[len(done) - count :]
+        done.append(builder.rules[str(item.data)](builder.span_of(item), parts))
+    declarations: list[Built] = done[0]
+    return declarations
+
+
+class _Builder:
+    """The rules. Each takes its place and its children, already built; absent optional ones are None."""
+
+    def __init__(self, source: Source, findings: Findings) -> None:
+        self.source = source
+        self.findings = findings
+        self.rules: dict[str, Callable[[Span, list[Built]], Built]] = {
+            "file": lambda span, parts: parts,
+            "import": lambda span, parts: tree.Import(span, tuple(parts[:-1]), parts[-1]),
+            "imported": lambda span, parts: tree.Imported(span, *parts),
+            "alias": lambda span, parts: tree.Alias(span, *parts),
+            "component": self.component,
+            "pipeline": lambda span, parts: tree.Pipeline(span, parts[0], parts[1][1], parts[2], tuple(parts[3:])),
+            "ports": lambda span, parts: (span, tuple(parts)),
+            "port": lambda span, parts: tree.Port(span, *parts),
+            "sized": lambda span, parts: tree.Sized(span, *parts),
+            "type_name": lambda span, parts: tree.NamedType(span, parts[0]),
+            "labels": lambda span, parts: tree.LabelsType(span, tuple(parts)),
+            "list_type": lambda span, parts: tree.ListType(span, parts[0]),
+            "record_type": lambda span, parts: tree.RecordType(span, parts[0][1]),
+            "slo": lambda span, parts: tree.Slo(span, tuple(parts)),
+            "objective": self.objective,
+            "load": lambda span, parts: tree.Load(span, *parts),
+            "bind": lambda span, parts: tree.Bind(span, *parts),
+            "return": lambda span, parts: tree.Return(span, parts[0] is not None, parts[1]),
+            "if": self.branch,
+            "test": lambda span, parts: tuple(parts),
+            "block": lambda span, parts: (span, tuple(parts)),
+            "or": lambda span, parts: tree.Disjunction(span, tuple(parts)),
+            "and": lambda span, parts: tree.Conjunction(span, tuple(parts)),
+            "not": lambda span, parts: tree.Negation(span, parts[0]),
+            "compare": lambda span, parts: tree.Comparison(span, str(parts[1]), parts[0], parts[2]),
+            "joined": lambda span, parts: tree.Joined(span, tuple(parts)),
+            "access": lambda span, parts: tree.Access(span, parts[0], tuple(parts[1:])),
+            "name": self.reference,
+            "call": lambda span, parts: tree.Call(span, parts[0], parts[1]),
+            "true": lambda span, parts: tree.Truth(span, True),
+            "false": lambda span, parts: tree.Truth(span, False),
+            "list": lambda span, parts: tree.ListValue(span, tuple(parts)),
+            "group": lambda span, parts: tree.Group(span, parts[0]),
+            "record": lambda span, parts: tree.RecordValue(span, tuple(parts)),
+            "arguments": lambda span, parts: tuple(parts),
+            "unnamed": lambda span, parts: tree.Argument(span, None, parts[0]),
+            "named": lambda span, parts: tree.Argument(span, *parts),
+            "text": lambda span, parts: parts[0],
+            "amount": self.amount,
+        }
+
+    def span_of(self, item: Tree[Token]) -> Span:
+        if item.meta.empty:
+            return Span(self.source, 0, 0)
+        return Span(self.source, item.meta.start_pos, item.meta.end_pos)
+
+    def leaf(self, token: Token) -> Built:
+        assert token.start_pos is not None and token.end_pos is not None
+        span = Span(self.source, token.start_pos, token.end_pos)
+        if token.type in ("NAME", "UNIT"):
+            return tree.Name(span, str(token))
+        if token.type == "TEXT":
+            value, unknown = literals.short_text(token)
+            for offset in unknown:
+                place = Span(self.source, span.start + offset, span.start + offset + 2)
+                escape = token[offset : offset + 2]
+                self.findings.add("E0113", f"`{escape}` is not an escape", place, help=r"there are `\n`, `\t`, `\"`, `\\`")
+            return tree.Text(span, value, str(token))
+        if token.type == "LONG_TEXT":
+            return tree.Text(span, literals.long_text(token), str(token))
+        return token
+
+    def component(self, span: Span, parts: list[Built]) -> Built:
+        name, ports, result, base, settings = parts
+        return tree.Component(span, name, None if ports is None else ports[1], result, base, settings)
+
+    def objective(self, span: Span, parts: list[Built]) -> Built:
+        return tree.Objective(span, tuple(parts[:-2]), str(parts[-2]), parts[-1])
+
+    def branch(self, span: Span, parts: list[Built]) -> Built:
+        *pairs, otherwise = parts
+        arms = [
+            tree.Arm(test[0].span.to(body[0]), test[0], test[1], body[1])
+            for test, body in zip(pairs[::2], pairs[1::2], strict=True)
+        ]
+        return tree.If(span, tuple(arms), otherwise and otherwise[1], otherwise and otherwise[0])
+
+    def reference(self, span: Span, parts: list[Built]) -> Built:
+        return tree.Broken(span) if parts[0].text == BROKEN_NAME else tree.Reference(span, parts[0])
+
+    def amount(self, span: Span, parts: list[Built]) -> Built:
+        token, unit = parts
+        value = literals.number(token)
+        if value is None:
+            self.findings.add("E0110", "this number is beyond 2⁵³", span, help="no amount here needs one so large")
+        return tree.Amount(span, 0 if value is None else value, unit, str(token))

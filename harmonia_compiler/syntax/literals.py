@@ -1,0 +1,40 @@
+"""What literals mean: escapes, the indentation of long texts, numbers."""
+
+import math
+import re
+
+ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
+#: Beyond this a whole number is no longer exact as a float, which is what JSON makes of it.
+LARGEST = 2**53
+
+_ESCAPE = re.compile(r"\\(.)")
+_INDENT = re.compile(r"[ \t]*")
+
+
+def short_text(raw: str) -> tuple[str, list[int]]:
+    """The meaning of `"…"`, and the offsets in `raw` of escapes that have none."""
+    unknown = [found.start() for found in _ESCAPE.finditer(raw) if found[1] not in ESCAPES]
+    return _ESCAPE.sub(lambda found: ESCAPES.get(found[1], found[0]), raw[1:-1]), unknown
+
+
+def long_text(raw: str) -> str:
+    """The meaning of three quotes: as it stands, without outer newlines and common indentation.
+
+    The first line counts for the indentation only where it is not on the line of the quotes.
+    """
+    lines = raw[3:-3].replace("\r\n", "\n").split("\n")
+    first, rest = lines[0], lines[1:]
+    indents = [len(_INDENT.match(line)[0]) for line in rest if line.strip()]  # type: ignore[index]
+    common = min(indents, default=0)
+    rest = [line[common:] if line.strip() else "" for line in rest]
+    if rest and not rest[-1]:
+        rest.pop()
+    return "\n".join(rest if not first.strip() and len(lines) > 1 else [first, *rest])
+
+
+def number(raw: str) -> int | float | None:
+    """The value of a number, or None where it is too large to be exact."""
+    value = float(raw)
+    if not math.isfinite(value) or abs(value) > LARGEST:
+        return None
+    return int(value) if value.is_integer() else value
