@@ -7,6 +7,7 @@ import click
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.check.near import listed, suggestion
 from harmonia_compiler.cli.exits import DIAGNOSTICS
+from harmonia_compiler.cli.options import files_argument, settings_option
 from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.flow.demand import demand
@@ -20,7 +21,8 @@ _PASS = click.Choice([each.name for each in PASSES])
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@files_argument
+@settings_option
 @click.option("--pipeline", help="This pipeline alone.")
 @click.option("--format", "form", type=click.Choice(["mermaid", "dot", "text"]), default="mermaid", show_default=True)
 @click.option("--after", type=_PASS, help="Stop after this pass.")
@@ -29,17 +31,18 @@ _PASS = click.Choice([each.name for each in PASSES])
 def command(
     context: click.Context,
     files: tuple[Path, ...],
+    settings: dict[str, str],
     pipeline: str | None,
     form: str,
     after: str | None,
     without: tuple[str, ...],
 ) -> None:
-    """Draw the dataflow of pipelines, with the share of each branch and the expected calls of a request.
+    """Draw the pipelines of FILEs, with the share of each branch and the expected calls of a request.
 
     A box names the component that is called, its kind and its engine. `text` is the flow's canonical text, one node a
     line. The passes run first, in the order in which --after names them.
     """
-    checked = check_files(files)
+    checked = check_files(files, settings)
     print_diagnostics(checked.found)
     if checked.application is None:
         context.exit(DIAGNOSTICS)

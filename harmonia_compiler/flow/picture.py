@@ -84,15 +84,27 @@ def _folded(flow: Flow) -> list[bool]:
             read_by[at].append(position)
     folded = [False] * len(flow.nodes)
     for position in range(len(flow.nodes) - 1, -1, -1):
-        operation = flow.nodes[position].operation
-        if isinstance(operation, Compare | Not | Constant | GetField) and read_by[position] and position != flow.result:
+        if _is_test(flow, position) and read_by[position] and position != flow.result:
             folded[position] = all(_tests(flow, position, reader, folded) for reader in read_by[position])
     return folded
 
 
+def _is_test(flow: Flow, position: int) -> bool:
+    """Whether a test could hold the node: `and` and `or` are selects one of whose arms is settled."""
+    operation = flow.nodes[position].operation
+    if isinstance(operation, Select):
+        return _settled(flow, operation.then) is True or _settled(flow, operation.otherwise) is False
+    return isinstance(operation, Compare | Not | Constant | GetField)
+
+
+def _settled(flow: Flow, position: int) -> object:
+    operation = flow.nodes[position].operation
+    return operation.value if isinstance(operation, Constant) else None
+
+
 def _tests(flow: Flow, position: int, reader: int, folded: Sequence[bool]) -> bool:
     operation = flow.nodes[reader].operation
-    if isinstance(operation, Select):
+    if isinstance(operation, Select) and not folded[reader]:
         return operation.condition == position and position not in {operation.then, operation.otherwise}
     return folded[reader]
 
@@ -110,6 +122,10 @@ def _box(name: str, position: int, flow: Flow, application: Application, demand:
             return Box(name, "branch", (_short(_test(flow, condition)),))
         case MakeRecord(names, _):
             return Box(name, "data", (_short(f"({', '.join(names)})"),))
+        case MakeList():
+            return Box(name, "data", ("list",))
+        case Concat():
+            return Box(name, "data", ("joined lists",))
         case _:
             return Box(name, "data", (_short(_test(flow, position)),))
 
@@ -157,12 +173,12 @@ def _test(flow: Flow, position: int, depth: int = _DEPTH) -> str:
             return f"{_test(flow, left, depth - 1)} {operator} {_test(flow, right, depth - 1)}"
         case Not(operand):
             return f"not {_test(flow, operand, depth - 1)}"
+        case Select(condition, then, otherwise) if _settled(flow, otherwise) is False:
+            return f"{_test(flow, condition, depth - 1)} and {_test(flow, then, depth - 1)}"
+        case Select(condition, then, otherwise) if _settled(flow, then) is True:
+            return f"{_test(flow, condition, depth - 1)} or {_test(flow, otherwise, depth - 1)}"
         case GetField(record, name):
             return f"{_test(flow, record, depth - 1)}.{name}"
-        case Concat(left, right):
-            return f"{_test(flow, left, depth - 1)} + {_test(flow, right, depth - 1)}"
-        case MakeList(items):
-            return f"[{', '.join(_test(flow, at, depth - 1) for at in items[:depth])}]"
         case _:
             return "…"
 

@@ -163,3 +163,21 @@ def test_shares_stand_on_the_arms(share: str, labels: list[str]) -> None:
           return %3
         """)
     assert [arrow.label for arrow in _picture(flow).arrows if arrow.label] == labels
+
+
+def test_and_and_or_are_written_into_the_branch() -> None:
+    flow = read_flow("""
+        pipeline p(q: text) -> text
+          %0 = parameter q : text
+          %1 = call sure(question: %0) : bool
+          %2 = call rewrite(question: %0) : text
+          %3 = call sure(question: %2) : bool
+          %4 = not %3 : bool
+          %5 = constant false : bool
+          %6 = select %1 then %4 else %5 ~ 0.5 : bool
+          %7 = select %6 then %2 else %0 ~ 0.2 : text
+          return %7
+        """)
+    drawn = _picture(flow)
+    assert [box.lines for box in drawn.boxes if box.shape == "branch"] == [("sure and not sure",)]
+    assert sum(arrow.decides for arrow in drawn.arrows) == 2

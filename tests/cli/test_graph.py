@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import pytest
+
+from harmonia_compiler.cli.exits import DIAGNOSTICS, FINE, USAGE
+from harmonia_compiler.cli.main import run
+from harmonia_compiler.flow.passes.registry import PASSES
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+CORRECTIVE = str(SAMPLES / "corrective.rag")
+
+
+def test_mermaid_shows_component_kind_engine_visits_and_shares(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["graph", CORRECTIVE]) == FINE
+    drawn = capsys.readouterr().out
+    assert drawn.startswith("flowchart TD\n")
+    for part in ("pipeline corrective", "search<br/>milvus ·", "×0.3 a request", "grade == #34;no#34;", "yes, 30 %"):
+        assert part in drawn
+
+
+def test_dot_is_one_digraph(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["graph", CORRECTIVE, "--format", "dot"]) == FINE
+    assert capsys.readouterr().out.startswith("digraph flows {\n")
+
+
+def test_text_after_all_passes_shows_the_embedding_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["graph", CORRECTIVE, "--format", "text"]) == FINE
+    assert capsys.readouterr().out.count("call minilm(") == 1
+
+
+TWICE = """
+component minilm = embedder("all-MiniLM-L6-v2")
+component search = milvus("docs", embedder: minilm)
+
+pipeline twice(question: text) -> [passage] {
+    return search(question) + search(question)
+}
+"""
+
+
+def test_without_a_pass_its_work_is_not_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "twice.rag"
+    file.write_text(TWICE, encoding="utf-8")
+    assert run(["graph", str(file), "--format", "text"]) == FINE
+    assert capsys.readouterr().out.count("call search(") == 1
+    assert run(["graph", str(file), "--format", "text", "--without", "common_subexpressions"]) == FINE
+    assert capsys.readouterr().out.count("call search(") == 2
+
+
+@pytest.mark.parametrize("name", [each.name for each in PASSES])
+def test_the_flow_can_be_seen_after_each_pass(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["graph", CORRECTIVE, "--format", "text", "--after", name]) == FINE
+    assert capsys.readouterr().out.startswith("pipeline corrective(")
+
+
+def test_an_unknown_pipeline_is_a_diagnostic_that_offers_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["graph", CORRECTIVE, "--pipeline", "corective"]) == DIAGNOSTICS
+    message = capsys.readouterr().err
+    assert "error[E1120]" in message
+    assert "did you mean `corrective`?" in message
+
+
+def test_an_unknown_pass_is_a_usage_error() -> None:
+    assert run(["graph", CORRECTIVE, "--after", "inline"]) == USAGE
+
+
+def test_a_broken_file_is_reported_and_not_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = tmp_path / "broken.rag"
+    broken.write_text("pipeline p(question: text) -> text {\n    return nothing(question)\n}\n", encoding="utf-8")
+    assert run(["graph", str(broken)]) == DIAGNOSTICS
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "error[E02" in shown.err
