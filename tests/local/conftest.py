@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import psutil
 import pytest
 
 from harmonia_compiler.contract.bundle import Contents, LocalProcesses, ReplicaLaunch, Service
@@ -18,7 +17,7 @@ from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.launch import Fill, Launch, Probe, Word
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, ProcessStatus, Status
 from harmonia_compiler.runtime.actuators.local import ACTUATOR
-from harmonia_compiler.runtime.actuators.supervision.pids import marked_with
+from harmonia_compiler.runtime.actuators.supervision.pids import identify, marked_with
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 
 SERVER = Path(__file__).with_name("server.py")
@@ -82,7 +81,7 @@ class Hand:
         """No process, no port, no lock, no state; logs may stay."""
         ports = {process.port for status in self.seen for process in status.processes if process.port}
         pids = {process.pid for status in self.seen for process in status.processes if process.pid}
-        assert not [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+        assert not [pid for pid in pids if identify(pid) is not None]
         assert not marked_with(self.path)
         assert not [port for port in ports if answers(port)]
         assert {found.name for found in (self.path / "run").iterdir()} <= {"logs"}

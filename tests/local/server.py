@@ -1,4 +1,4 @@
-"""A tiny real HTTP server that stands in for an engine or the gateway: started by path, told by arguments how to behave.
+"""A tiny real HTTP server that stands in for an engine or the gateway; its arguments say how to behave.
 
 Answers 200 on /health and its environment as JSON on /environment; POSTs are written to stdout, as are its children.
 """
@@ -10,12 +10,13 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/environment":
-            said = {"environment": dict(os.environ), "cpus": sorted(os.sched_getaffinity(0)), "cwd": os.getcwd()}
+            said = {"environment": dict(os.environ), "cpus": sorted(os.sched_getaffinity(0)), "cwd": str(Path.cwd())}
             self._answer(200, json.dumps(said).encode())
         elif self.server.status == 200:  # type: ignore[attr-defined]
             self._answer(200, b"ok")

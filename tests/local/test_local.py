@@ -16,16 +16,24 @@ import pytest
 from harmonia_compiler.contract.launch import Probe, Wire
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.actuators.local import ACTUATOR
-from harmonia_compiler.runtime.actuators.supervision.pids import is_alive
+from harmonia_compiler.runtime.actuators.supervision.pids import Ident, identify, is_alive
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 
 from .conftest import Hand, answers, launch, until
 
 
-def _supervisor(hand: Hand) -> int:
+def _kill_supervisor(hand: Hand) -> None:
     holder = RunDirectory(hand.path).holder()
     assert holder is not None
-    return holder.pid
+    os.kill(holder.pid, signal.SIGKILL)
+    until(lambda: not is_alive(holder))
+
+
+def _only_child(pid: int | None) -> Ident:
+    (child,) = psutil.Process(pid).children()
+    found = identify(child.pid)
+    assert found is not None
+    return found
 
 
 def test_up_status_down(hand: Hand) -> None:
@@ -75,7 +83,7 @@ def test_a_killed_replica_is_noticed_and_restarted(hand: Hand) -> None:
     epoch = json.loads((hand.path / "run" / "endpoints.json").read_text())["epoch"]
     before = hand.process("one")
     assert before.pid is not None
-    child = next(iter(psutil.Process(before.pid).children()))
+    child = _only_child(before.pid)
     os.kill(before.pid, signal.SIGKILL)
     until(lambda: hand.process("one").phase == "restarting")
     assert not hand.status().ready
@@ -85,7 +93,7 @@ def test_a_killed_replica_is_noticed_and_restarted(hand: Hand) -> None:
     after = hand.process("one")
     assert (after.restarts, after.port) == (1, before.port)
     assert after.pid != before.pid
-    assert not child.is_running(), "what the dead replica had started went with it"
+    assert not is_alive(child), "what the dead replica had started went with it"
     assert json.loads((hand.path / "run" / "endpoints.json").read_text())["epoch"] == epoch + 2
 
 
@@ -103,8 +111,8 @@ def test_killing_the_supervisor_ends_its_children(hand: Hand) -> None:
     hand.write(one=launch("--child"), two=launch())
     hand.up()
     pids = [process.pid for process in hand.status().processes if process.pid]
-    os.kill(_supervisor(hand), signal.SIGKILL)
-    until(lambda: not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids))
+    _kill_supervisor(hand)
+    until(lambda: not any(identify(pid) for pid in pids))
     status = hand.status()
     assert status.phase == "down"
     assert "supervisor ended" in status.notes[0]
@@ -115,10 +123,10 @@ def test_killing_the_supervisor_ends_its_children(hand: Hand) -> None:
 def test_up_cleans_up_after_a_killed_supervisor(hand: Hand) -> None:
     hand.write(one=launch("--child"))
     hand.up()
-    grandchild = next(iter(psutil.Process(hand.process("one").pid).children()))
-    os.kill(_supervisor(hand), signal.SIGKILL)
+    grandchild = _only_child(hand.process("one").pid)
+    _kill_supervisor(hand)
     assert hand.up() is True
-    assert not grandchild.is_running()
+    assert not is_alive(grandchild)
     assert hand.status().ready
 
 
@@ -163,7 +171,7 @@ def test_a_damaged_state_is_said_and_mended(hand: Hand) -> None:
     assert "cannot be read" in "".join(hand.status().notes)
     until(lambda: hand.status().ready)
     state.write_text("[]")
-    os.kill(_supervisor(hand), signal.SIGKILL)
+    _kill_supervisor(hand)
     assert hand.status().phase == "down"
     assert hand.up() is True
     hand.down()
@@ -175,7 +183,7 @@ def test_a_process_that_only_bears_a_recorded_number_is_left_alone(hand: Hand) -
     hand.up()
     state = hand.path / "run" / "state.json"
     said = json.loads(state.read_text())
-    os.kill(_supervisor(hand), signal.SIGKILL)
+    _kill_supervisor(hand)
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True) as stranger:
         try:
             said["status"]["processes"][0] |= {"pid": stranger.pid, "birth": 1.0}
@@ -192,7 +200,7 @@ def test_a_stopped_replica_is_ended_too(hand: Hand) -> None:
     pid = hand.process("one").pid
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
-    os.kill(_supervisor(hand), signal.SIGKILL)
+    _kill_supervisor(hand)
     hand.down()
     hand.assert_nothing_left()
 
@@ -253,14 +261,13 @@ def test_a_log_is_followed(hand: Hand) -> None:
     with ThreadPoolExecutor() as reader:
         waiting = reader.submit(next, lines)
         log = Path(hand.path / "run" / "logs" / "one.log")
-        until(lambda: not waiting.done() and _append(log, "more\n"))
-        assert waiting.result(timeout=10) == "more"
+        until(lambda: _append(log, "more\n") and waiting.done())
+        assert waiting.result() == "more"
 
 
 def _append(path: Path, text: str) -> bool:
     with path.open("a") as file:
-        file.write(text)
-    return True
+        return file.write(text) > 0
 
 
 def test_a_supervisor_is_told_from_a_process_with_its_number(hand: Hand) -> None:

@@ -75,6 +75,10 @@ Watch = Callable[[Status], None]
 class Actuator(Protocol):
     """How a bundle of one target is started, watched and stopped; several people may call it at once."""
 
+    def preflight(self, bundle: Path, *, port: int | None) -> list[Diagnostic]:
+        """What speaks against starting here, all of it at once; nothing where the service already runs."""
+        ...
+
     def start(self, bundle: Path, *, port: int | None, timeout_s: float, watch: Watch) -> bool:
         """Bring the service up and return once every process answers; False where it already ran.
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status, Watch
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
-from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S, HELD_BY_ANOTHER
+from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S, HELD_BY_ANOTHER, ORPHAN_GRACE_S
 from harmonia_compiler.runtime.actuators.supervision.orphans import left_behind
+from harmonia_compiler.runtime.actuators.supervision.preflight import preflight
 from harmonia_compiler.runtime.actuators.supervision.rundir import GATEWAY, SUPERVISOR
 from harmonia_compiler.runtime.bundle import read_local_processes
 
@@ -35,11 +36,16 @@ class Local:
         # Supervisors outlive the command that starts them; within it they are to be waited for once they end.
         self._spawned: list[subprocess.Popen[bytes]] = []
 
+    def preflight(self, bundle: Path, *, port: int | None) -> list[Diagnostic]:
+        """See `Actuator.preflight`."""
+        held = rundir.RunDirectory(bundle.resolve()).is_held()
+        return [] if held else preflight(bundle.resolve(), port, os.environ)
+
     def start(self, bundle: Path, *, port: int | None, timeout_s: float, watch: Watch) -> bool:
         """See `Actuator.start`."""
         bundle = bundle.resolve()
         run = _prepared(bundle)
-        if run.is_locked():
+        if run.is_held():
             self._await_ready(bundle, run, timeout_s, watch, None)
             return False
         supervisor = _spawn(bundle, run, port)
@@ -49,7 +55,7 @@ class Local:
     def status(self, bundle: Path) -> Status:
         """See `Actuator.status`."""
         run = rundir.RunDirectory(bundle.resolve())
-        held = run.is_locked()
+        held = run.is_held()
         try:
             state = run.read_state()
         except rundir.Damaged as damaged:
@@ -75,7 +81,7 @@ class Local:
                                        help="wait for it to end, then ask again")])  # fmt: skip
         try:
             orphans = left_behind(bundle, run)
-            pids.end(orphans, GRACE_S)
+            pids.end(orphans, ORPHAN_GRACE_S)
             run.clear()
         finally:
             os.close(lock)
@@ -128,7 +134,7 @@ class Local:
                 watch(status)
             if shown is not None and shown.ready:
                 return supervisor is not None
-            if ended or (supervisor is None and not run.is_locked()):
+            if ended or (supervisor is None and not run.is_held()):
                 raise self._given_up(bundle, run, shown)
             if time.monotonic() > until:
                 raise self._given_up(bundle, run, shown, f"after {timeout_s:g} s in all")

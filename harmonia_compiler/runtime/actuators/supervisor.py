@@ -27,13 +27,18 @@ from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime import bundle as bundles
 from harmonia_compiler.runtime.actuators.actuator import Failure, Phase, Status
 from harmonia_compiler.runtime.actuators.supervision import pids, placing, rundir
-from harmonia_compiler.runtime.actuators.supervision.command import Folders, launch_here
-from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, GRACE_S, HELD_BY_ANOTHER, STOPPED
+from harmonia_compiler.runtime.actuators.supervision.command import launch_here
+from harmonia_compiler.runtime.actuators.supervision.ending import (
+    FAILED,
+    GRACE_S,
+    HELD_BY_ANOTHER,
+    ORPHAN_GRACE_S,
+    STOPPED,
+)
 from harmonia_compiler.runtime.actuators.supervision.managed import Managed, Shared, Spec, StartFailed
 from harmonia_compiler.runtime.actuators.supervision.orphans import left_behind
 from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK
 from harmonia_compiler.runtime.actuators.supervision.store import Expected
-from harmonia_compiler.runtime.weights import locate
 
 LOG = logging.getLogger(__name__)
 
@@ -54,9 +59,7 @@ class Supervisor:
         self._shared = Shared(run, dict(os.environ), self._write)
         processes = bundles.read_local_processes(bundle)
         self._replicas = [Managed(spec, self._shared) for spec in _specs(bundle, processes)]
-        self._gateway = Managed(
-            Spec(rundir.GATEWAY, "", processes.gateway, Folders(bundle, bundle / "data", None), port=port), self._shared
-        )
+        self._gateway = Managed(Spec(rundir.GATEWAY, "", processes.gateway, bundle, port=port), self._shared)
         self._endpoints = Endpoints((), 0)
         self._address: rundir.Address | None = None
         self._written: tuple[int, int] | None = None
@@ -169,28 +172,23 @@ def _specs(bundle: Path, processes: LocalProcesses) -> list[Spec]:
 
 def _spec(bundle: Path, service: Service, replica: ReplicaLaunch, cpus: Sequence[int]) -> Spec:
     launch = launch_here(replica.launch)
-    weights = None if launch.model is None else locate(launch.model)
-    size = 0 if weights is None else sum(file.stat().st_size for file in weights.rglob("*") if file.is_file())
     return Spec(
         replica.replica,
         replica.engine,
         launch,
-        Folders(bundle, bundle / "data" / service.engines[replica.engine].kind, weights),
+        bundle,
+        data=service.engines[replica.engine].kind,
         devices=replica.devices,
         cpus=cpus,
-        turns=placing.turns_of(replica.devices, size),
         collections=_collections(service, replica.engine) if launch.probe.transport == "milvus" else (),
     )
 
 
 def _collections(service: Service, engine: str) -> list[Expected]:
     """What a Milvus must hold for the pipelines that search it."""
-    components = {name: made for program in service.programs.values() for name, made in program.components.items()}
-    return [
-        Expected(str(components[name].settings["collection"]), record)
-        for name, record in service.collections.items()
-        if name in components and components[name].engine == engine
-    ]
+    components = [made for program in service.programs.values() for made in program.components.values()]
+    searched = {str(made.settings["collection"]) for made in components if made.engine == engine}
+    return [Expected(name, record) for name, record in service.collections.items() if name in searched]
 
 
 async def _serve(bundle: Path, run: rundir.RunDirectory, port: int | None) -> int:
@@ -211,7 +209,7 @@ def supervise(bundle: Path, port: int | None) -> int:
     me = pids.identify(os.getpid())
     assert me is not None
     run.sign(lock, me)
-    pids.end(left_behind(bundle, run), GRACE_S)
+    pids.end(left_behind(bundle, run), ORPHAN_GRACE_S)
     run.clear_state()
     for log in run.logs.glob("*.log"):
         if log != run.log_of(rundir.SUPERVISOR):

@@ -5,3 +5,6 @@ STOPPED, FAILED, HELD_BY_ANOTHER = 0, 1, 75
 
 #: How long a process has to end by itself, in seconds, before it is killed.
 GRACE_S = 10.0
+
+#: The same for what a killed supervisor left behind: nobody waits for its answers any more.
+ORPHAN_GRACE_S = 3.0

@@ -10,10 +10,12 @@ from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
 from harmonia_compiler.contract.launch import Launch
+from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.actuators.actuator import ProcessPhase, ProcessStatus
 from harmonia_compiler.runtime.actuators.supervision import placing
 from harmonia_compiler.runtime.actuators.supervision.command import (
@@ -33,6 +35,7 @@ from harmonia_compiler.runtime.actuators.supervision.probes import (
 )
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory, tail
 from harmonia_compiler.runtime.actuators.supervision.store import Expected, Opened, open_on
+from harmonia_compiler.runtime.weights import locate
 
 LOG = logging.getLogger(__name__)
 
@@ -55,17 +58,17 @@ class StartFailed(Exception):
 class Spec:
     """What is to run.
 
-    `turns` are what it has to itself while it loads, `port` a port that the user fixed,
-    `collections` those that a Milvus is to serve.
+    `data` is its folder below the bundle's `data`, `port` a port that the user fixed, `collections`
+    those that a Milvus is to serve.
     """
 
     name: str
     engine: str
     launch: Launch
-    folders: Folders
+    bundle: Path
+    data: str = ""
     devices: Sequence[int] = ()
     cpus: Sequence[int] = ()
-    turns: Sequence[str] = ()
     port: int | None = None
     collections: Sequence[Expected] = ()
 
@@ -126,11 +129,17 @@ class Managed:
     async def _live(self) -> tuple[float, str]:
         """One life, from start to end: for how many seconds it was ready, and why it ended."""
         await self._clear_away()
+        try:
+            weights = await self._find_weights()
+        except Rejected as rejected:
+            return 0.0, "; ".join(finding.message for finding in rejected.found)
         for _ in range(PORT_ATTEMPTS):
             async with AsyncExitStack() as turns:
-                for name in sorted(self.spec.turns):
+                for name in sorted(placing.turns_of(self.spec.devices, _size(weights))):
                     await turns.enter_async_context(self._shared.turn(name))
-                reason = await self._start()
+                reason = await self._start(
+                    Folders(self.spec.bundle, self.spec.bundle / "data" / self.spec.data, weights)
+                )
             if reason is None:
                 return await self._watch()
             await self._clear_away()
@@ -138,10 +147,18 @@ class Managed:
                 break
         return 0.0, reason or "its port was taken each time"
 
-    async def _start(self) -> str | None:
+    async def _find_weights(self) -> Path | None:
+        if self.spec.launch.model is None:
+            return None
+        self._show("waiting", waiting_for="its weights; the first time they may have to be converted")
+        found = await asyncio.to_thread(locate, self.spec.launch.model)
+        self._show("waiting", waiting_for="its turn to start")
+        return found
+
+    async def _start(self, folders: Folders) -> str | None:
         """Start the process and wait until it is ready; else the reason why it is not."""
         port = self._choose_port()
-        self._process = await self._spawn(port)
+        self._process = await self._spawn(folders, port)
         self._ident = identify(self._process.pid)
         self._show("starting", pid=self._process.pid, birth=self._ident.birth if self._ident else None, port=port)
         probe, began = self.spec.launch.probe, time.monotonic()
@@ -182,8 +199,8 @@ class Managed:
         await self._clear_away()
         return time.monotonic() - ready_since, f"it ended with {describe_exit(code)}"
 
-    async def _spawn(self, port: int) -> Process:
-        launch, folders = self.spec.launch, self.spec.folders
+    async def _spawn(self, folders: Folders, port: int) -> Process:
+        launch = self.spec.launch
         folders.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         log = os.open(self._shared.run.log_of(self.spec.name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
@@ -234,6 +251,10 @@ class Managed:
         if shown != self.status:
             self.status = shown
             self._shared.changed()
+
+
+def _size(weights: Path | None) -> int:
+    return 0 if weights is None else sum(file.stat().st_size for file in weights.rglob("*") if file.is_file())
 
 
 def describe_exit(code: int) -> str:

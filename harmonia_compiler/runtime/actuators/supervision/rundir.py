@@ -12,17 +12,22 @@ All of it is readable by its owner alone. A file is replaced as a whole, so that
 import contextlib
 import fcntl
 import os
+import time
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import msgspec
 
 from harmonia_compiler.runtime.actuators.actuator import Status
-from harmonia_compiler.runtime.actuators.supervision.pids import Ident
+from harmonia_compiler.runtime.actuators.supervision.pids import Ident, is_alive
 
 LOCK, STATE, ENDPOINTS, ADDRESS = "lock", "state.json", "endpoints.json", "gateway.json"
 
 #: The names of the two processes that are no replicas, as they stand in states and logs.
 GATEWAY, SUPERVISOR = "gateway", "supervisor"
+
+#: How long the lock of a process that was killed may still be held, in seconds.
+_DYING_S = 3.0
 
 
 class State(msgspec.Struct, frozen=True):
@@ -54,8 +59,8 @@ class RunDirectory:
         """Make the folders and prove that they can be written; raises OSError where they cannot."""
         self.path.mkdir(mode=0o700, exist_ok=True)
         self.logs.mkdir(mode=0o700, exist_ok=True)
-        self.write(".probe", b" " * 4096)
-        (self.path / ".probe").unlink()
+        with TemporaryFile(dir=self.path, buffering=0) as probe:
+            probe.write(b" " * 4096)
 
     def log_of(self, name: str) -> Path:
         """Where a process writes."""
@@ -83,6 +88,12 @@ class RunDirectory:
 
     def lock(self) -> int | None:
         """Take the lock and give its descriptor, kept open as long as it is held; None where somebody has it."""
+        until = time.monotonic() + _DYING_S
+        while (descriptor := self._try_lock()) is None and not self.is_held() and time.monotonic() < until:
+            time.sleep(0.02)
+        return descriptor
+
+    def _try_lock(self) -> int | None:
         while True:
             descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
             try:
@@ -101,8 +112,13 @@ class RunDirectory:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, msgspec.json.encode(holder), 0)
 
+    def is_held(self) -> bool:
+        """Whether a live supervisor holds the lock; that of a killed one lasts until its last thread is gone."""
+        holder = self.holder()
+        return self.is_locked() and (holder is None or is_alive(holder))
+
     def is_locked(self) -> bool:
-        """Whether a supervisor holds the lock."""
+        """Whether anybody holds the lock."""
         try:
             descriptor = os.open(self.path / LOCK, os.O_RDONLY)
         except OSError:
@@ -126,8 +142,8 @@ class RunDirectory:
         """Remove what an earlier supervisor said about its service; the caller holds the lock."""
         for name in (STATE, ENDPOINTS, ADDRESS):
             (self.path / name).unlink(missing_ok=True)
-        for draft in self.path.glob(".*.json.*"):
-            draft.unlink(missing_ok=True)
+        for left in (*self.path.glob(".*.json.*"), *self.path.glob("ingest-*.lock")):
+            left.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove everything but the logs; the caller holds the lock, which is the last to go."""

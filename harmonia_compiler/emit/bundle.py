@@ -1,0 +1,86 @@
+"""From a plan to a bundle: the folder that holds everything a target needs to start it."""
+
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+
+import msgspec
+
+from harmonia_compiler.contract.bundle import Service
+from harmonia_compiler.contract.plan import Plan, encode_plan
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.emit.code import user_code
+from harmonia_compiler.emit.emission import Emission, make_emission
+from harmonia_compiler.emit.folder import write_files
+from harmonia_compiler.emit.manifest import Manifest, read_manifest, targets_folder
+from harmonia_compiler.emit.templates import render_all
+from harmonia_compiler.flow.graph import Application
+
+PLAN, SERVICE, README = "plan.json", "service.json", "README.md"
+
+#: What names processes, logs, jobs and containers; no target has to quote it.
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def write_bundle(plan: Plan, application: Application, *, target: str, out: Path, root: Path) -> None:
+    """Write the bundle of a plan for a target into the folder `out`.
+
+    `application` is the one that was planned; `root` the folder that the user's own modules must lie
+    under. Raises `Rejected` where the target cannot hold the plan, a module is missing, or `out` is
+    not for writing; then an earlier bundle in it is as it was.
+    """
+    manifest = read_manifest(target)
+    _check_fits(plan, manifest)
+    emission = make_emission(plan, application, root)
+    files = _files(emission, target)
+    if wrong := _faults(emission, target, files):
+        raise RuntimeError("the bundle differs from the plan: " + "; ".join(wrong))
+    folders = _source_folders(application, root)
+    code = user_code(emission.replicas, emission.service.engines, folders, root)
+    write_files(out, {**files, **code}, target)
+
+
+def _files(emission: Emission, target: str) -> dict[str, bytes]:
+    service = msgspec.json.encode(emission.service, order="deterministic")
+    return {
+        PLAN: encode_plan(emission.plan),
+        SERVICE: msgspec.json.format(service, indent=2) + b"\n",
+        **import_module(f"harmonia_compiler.emit.targets.{target}").files(emission),
+        **render_all(targets_folder() / target, emission),
+    }
+
+
+def _faults(emission: Emission, target: str, written: Mapping[str, bytes]) -> list[str]:
+    """Where the files, parsed back, do not say what the plan says."""
+    names = [*(replica.id for replica in emission.plan.replicas), *emission.service.programs]
+    wrong = [f"`{name}` is no name for a process" for name in names if _NAME.fullmatch(name) is None]
+    if encode_plan(msgspec.json.decode(written[PLAN], type=Plan)) != encode_plan(emission.plan):
+        wrong.append(f"{PLAN} does not read back as the plan")
+    service = msgspec.json.decode(written[SERVICE], type=Service)
+    if _canonical(service) != _canonical(emission.service):
+        wrong.append(f"{SERVICE} does not read back as what was written")
+    if lacking := {replica.engine for replica in emission.plan.replicas} - service.engines.keys():
+        wrong.append(f"{SERVICE} lacks engines of the plan: {sorted(lacking)}")
+    readme = written[README].decode()
+    wrong += [f"{README} does not name `{name}`" for name in names if f"`{name}`" not in readme]
+    own: list[str] = import_module(f"harmonia_compiler.emit.targets.{target}").faults(emission, written)
+    return wrong + own
+
+
+def _canonical(service: Service) -> bytes:
+    return msgspec.json.encode(service, order="deterministic")
+
+
+def _check_fits(plan: Plan, manifest: Manifest) -> None:
+    hosts = sorted({replica.host for replica in plan.replicas})
+    if len(hosts) > 1 and not manifest.capabilities.multi_host:
+        shown = ", ".join(f"`{host}`" for host in hosts[:4]) + (", …" if len(hosts) > 4 else "")
+        message = f"the plan uses {len(hosts)} hosts ({shown}) and target `{manifest.name}` starts processes on one"
+        raise Rejected([Diagnostic("E0902", message, help="plan with an inventory of one host")])
+
+
+def _source_folders(application: Application, root: Path) -> list[Path]:
+    """Where the user's modules are looked for: beside the sources, then in the project's root."""
+    beside = [Path(source.name).resolve().parent for source in application.sources]
+    return list(dict.fromkeys(folder for folder in (*beside, root.resolve()) if folder.is_relative_to(root.resolve())))

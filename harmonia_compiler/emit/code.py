@@ -1,0 +1,98 @@
+"""The user's Python that a bundle carries: modules are found, read and copied, never imported.
+
+A module brings along what it imports from the project's own folders, found by reading its import
+statements. Nothing outside of the project's root is ever copied.
+"""
+
+import ast
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from harmonia_compiler.contract.bundle import ReplicaLaunch
+from harmonia_compiler.contract.component import Engine
+from harmonia_compiler.contract.launch import Fill
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+
+#: Where the modules lie in a bundle.
+CODE = "code"
+
+#: Always installed where a bundle is started, and in a checkout of this project also found in its root.
+_OURS = "harmonia_compiler"
+
+
+def user_code(
+    replicas: Iterable[ReplicaLaunch], engines: dict[str, Engine], folders: Sequence[Path], root: Path
+) -> dict[str, bytes]:
+    """The files to put into a bundle, by their paths in it, for the replicas that run the user's functions.
+
+    `folders` are searched in their order. Raises `Rejected` for a module that none of them has.
+    """
+    wanted = sorted(
+        {
+            str(engines[replica.engine].settings["function"]).split(":")[0].split(".")[0]
+            for replica in replicas
+            if any(isinstance(word, Fill) and word.slot == "code" for word in replica.launch.command)
+        }
+    )
+    files: dict[str, bytes] = {}
+    for module in wanted:
+        if not _find(module, folders):
+            shown = " or ".join(f"`{_shown(folder, root)}`" for folder in folders)
+            message = f"there is no module `{module}` in {shown}"
+            raise Rejected([Diagnostic("E0904", message, help="put the file beside the .rag that names it")])
+        _add(module, folders, root, files)
+    return dict(sorted(files.items()))
+
+
+def _add(module: str, folders: Sequence[Path], root: Path, files: dict[str, bytes]) -> None:
+    """Add a module and what it imports, each once."""
+    for base, path in _find(module, folders):
+        name = f"{CODE}/{path.relative_to(base).as_posix()}"
+        if name in files:
+            continue
+        files[name] = _read(path, root)
+        for imported in _imports(path, files[name]):
+            _add(imported, folders, root, files)
+
+
+def _find(module: str, folders: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """The files of a top-level module, each with the folder that it is found in; none where there is no such module."""
+    for folder in folders:
+        package, single = folder / module, folder / f"{module}.py"
+        if (package / "__init__.py").is_file():
+            files = (path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+            return [(folder, path) for path in sorted(files)]
+        if single.is_file():
+            return [(folder, single)]
+    return []
+
+
+def _read(path: Path, root: Path) -> bytes:
+    if not path.resolve().is_relative_to(root.resolve()):
+        message = f"`{_shown(path, root)}` leads out of the project"
+        raise Rejected([Diagnostic("E0904", message, help="put the file itself there in place of the link")])
+    return path.read_bytes()
+
+
+def _imports(path: Path, content: bytes) -> list[str]:
+    """The top-level names that a file imports; what relative imports name is in its own package already."""
+    if path.suffix != ".py":
+        return []
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError) as problem:
+        message = f"`{path.name}` is no Python: {problem}"
+        raise Rejected(
+            [Diagnostic("E0904", message, help="mend it; `python -m py_compile FILE` shows the place")]
+        ) from None
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.split(".")[0])
+    return sorted(names - {_OURS})
+
+
+def _shown(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else path.name

@@ -1,0 +1,130 @@
+"""All that is to be written for one plan, as typed values: what targets turn into files."""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+import msgspec
+
+from harmonia_compiler.contract.bundle import ReplicaLaunch, Service
+from harmonia_compiler.contract.card import Card, card_for, load_cards
+from harmonia_compiler.contract.collection import CollectionRecord, chunker_name
+from harmonia_compiler.contract.component import Component, Engine, Late
+from harmonia_compiler.contract.launch import Launch
+from harmonia_compiler.contract.plan import Configuration, Plan
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.flow.graph import Application
+from harmonia_compiler.flow.lower import lower
+from harmonia_compiler.kinds.kind import value_of
+from harmonia_compiler.kinds.registry import kinds
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """A plan with what its replicas' processes are and what its gateway serves.
+
+    `late` are the environment variables that the gateway needs at start: those of calls, and of
+    engines that are somebody else's; what a replica needs stands in its own launch.
+    """
+
+    plan: Plan
+    service: Service
+    replicas: tuple[ReplicaLaunch, ...]
+    late: tuple[str, ...]
+
+
+def make_emission(plan: Plan, application: Application, root: Path) -> Emission:
+    """Put together what a plan of an (optimised) application stands for; raises `Rejected`."""
+    service = make_service(plan, application)
+    return Emission(
+        msgspec.structs.replace(plan, sources=_relative(plan.sources, root)),
+        service,
+        tuple(
+            ReplicaLaunch(
+                replica.id,
+                replica.engine,
+                replica.host,
+                replica.cores,
+                replica.devices,
+                _launch_of(plan.engines[replica.engine], replica.config, load_cards()),
+            )
+            for replica in plan.replicas
+        ),
+        _late_names(service),
+    )
+
+
+def make_service(plan: Plan, application: Application) -> Service:
+    """The Programs of the application and how its components are reached; raises `Rejected`."""
+    programs = {flow.name: lower(flow, application) for flow in sorted(application.flows, key=lambda flow: flow.name)}
+    components = {name: made for program in programs.values() for name, made in program.components.items()}
+    used = sorted({component.engine for component in components.values()})
+    return Service(
+        programs,
+        {name: application.engines[name] for name in used},
+        _collections(application, components),
+        {replica.engine: replica.config.batch for replica in plan.replicas},
+    )
+
+
+def _launch_of(engine: Engine, configuration: Configuration, cards: dict[str, Card]) -> Launch:
+    kind = kinds()[engine.kind]
+    assert kind.launch is not None, f"a plan holds no replica of an external engine such as {engine.id}"
+    return kind.launch(engine, _card(engine, cards), configuration)
+
+
+def _card(engine: Engine, cards: dict[str, Card]) -> Card | None:
+    setting = kinds()[engine.kind].model_setting
+    return None if setting is None else card_for(str(engine.settings[setting]), cards)
+
+
+def _collections(application: Application, components: dict[str, Component]) -> dict[str, CollectionRecord]:
+    """What each collection must have been built with, by its name."""
+    cards = load_cards()
+    records: dict[str, CollectionRecord] = {}
+    owners: dict[str, str] = {}
+    for component in sorted(components.values(), key=lambda one: one.name):
+        if component.kind != "milvus":
+            continue
+        name = str(component.settings["collection"])
+        record = _record(application, component, cards)
+        if records.setdefault(name, record) != record:
+            message = f"`{owners[name]}` and `{component.name}` search `{name}` with different embedders or chunks"
+            raise Rejected([Diagnostic("E0912", message, help="give one of them a collection of its own")])
+        owners.setdefault(name, component.name)
+    return dict(sorted(records.items()))
+
+
+def _record(application: Application, component: Component, cards: dict[str, Card]) -> CollectionRecord:
+    declared = kinds()[component.kind].settings
+    given = component.settings
+    embedder = application.engines[application.components[str(given["embedder"])].engine]
+    card = _card(embedder, cards)
+    if card is None or card.dimension is None:
+        message = f"the card of `{embedder.settings['model']}` does not say how long its vectors are"
+        raise Rejected([Diagnostic("E0913", message, help="add `dimension = N` to the card")])
+    return CollectionRecord(
+        embedder=card.name,
+        revision=str(embedder.settings.get("revision") or card.revision),
+        dimension=card.dimension,
+        metric=str(value_of("metric", given, declared)),
+        chunker=chunker_name(value_of("chunk_tokens", given, declared), value_of("chunk_overlap", given, declared)),
+    )
+
+
+def _late_names(service: Service) -> tuple[str, ...]:
+    known = kinds()
+    settings = [engine.settings for engine in service.engines.values() if known[engine.kind].external]
+    settings += [made.settings for program in service.programs.values() for made in program.components.values()]
+    return tuple(sorted({value.name for given in settings for value in given.values() if isinstance(value, Late)}))
+
+
+def _relative(sources: dict[str, str], root: Path) -> dict[str, str]:
+    """Sources by paths that say nothing about this machine."""
+
+    def shown(name: str) -> str:
+        path = PurePath(name)
+        if not path.is_absolute():
+            return name
+        return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
+
+    return dict(sorted((shown(name), digest) for name, digest in sources.items()))

@@ -1,0 +1,82 @@
+"""Puts files into a bundle's folder: all of them or, where something fails before the end, none."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from harmonia_compiler.contract.bundle import Contents
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+
+CONTENTS = "bundle.json"
+
+
+def write_files(out: Path, files: Mapping[str, bytes], target: str) -> None:
+    """Make `out` a bundle of exactly these files, beside what a service keeps there (`run`, `data`).
+
+    Everything is first written into a folder beside it, so that a full disk leaves an older bundle as it
+    was; then each file takes the place of its forerunner. Raises `Rejected` where `out` is something
+    else than a bundle, or cannot be written.
+    """
+    before = _checked(out)
+    names = tuple(sorted(files))
+    listing = msgspec.json.format(msgspec.json.encode(Contents(target, names)), indent=2) + b"\n"
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        try:
+            for name, content in {**files, CONTENTS: listing}.items():
+                (staged / name).parent.mkdir(parents=True, exist_ok=True)
+                (staged / name).write_bytes(content)
+            out.mkdir(exist_ok=True)
+            # The listing goes last: a folder that has one is whole.
+            for name in (*names, CONTENTS):
+                _parent_within(out, name).mkdir(parents=True, exist_ok=True)
+                (staged / name).replace(out / name)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+        _remove(out, set(before) - set(names))
+    except OSError as problem:
+        raise _refused(f"`{out}` cannot be written: {problem.strerror}", "name another folder with --out") from problem
+
+
+def _checked(out: Path) -> tuple[str, ...]:
+    """The files that an earlier compilation put there; none where the folder is empty or absent."""
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise _refused(f"`{out}` is no folder", "name a new folder, or one that holds a bundle, with --out")
+    listing = out / CONTENTS
+    if listing.is_file():
+        try:
+            return msgspec.json.decode(listing.read_bytes(), type=Contents).files
+        except msgspec.MsgspecError:
+            return ()
+    if out.is_dir() and any(out.iterdir()):
+        raise _refused(f"`{out}` holds other files and is no bundle", "name a new or empty folder with --out")
+    return ()
+
+
+def _parent_within(out: Path, name: str) -> Path:
+    """The folder that a file goes into; raises `Rejected` where a link leads out of the bundle."""
+    parent = (out / name).parent
+    if not parent.resolve().is_relative_to(out.resolve()):
+        raise _refused(f"`{parent}` leads out of the bundle", "remove the link, or name another folder with --out")
+    return parent
+
+
+def _remove(out: Path, names: set[str]) -> None:
+    """Remove files of the earlier bundle that this one has not, and the folders that only they were in."""
+    for name in sorted(names):
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            continue
+        (_parent_within(out, name) / path.name).unlink(missing_ok=True)
+        for folder in (out / name).parents:
+            if folder == out or not folder.is_dir() or any(folder.iterdir()):
+                break
+            folder.rmdir()
+
+
+def _refused(message: str, step: str) -> Rejected:
+    return Rejected([Diagnostic("E0901", message, help=step)])

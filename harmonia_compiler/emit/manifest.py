@@ -1,0 +1,49 @@
+"""The targets: where their folders are, and what each says that it can do."""
+
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+
+import msgspec
+
+import harmonia_compiler
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+
+MANIFEST = "manifest.toml"
+
+
+class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a target can do. `multi_host`: run the replicas of one plan on several hosts."""
+
+    multi_host: bool
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`targets/NAME/manifest.toml`; `summary` is a phrase for a list of targets."""
+
+    name: str
+    summary: str
+    capabilities: Capabilities
+
+
+def targets_folder() -> Path:
+    """The folder of the targets: inside the installed package, or beside it in a checkout."""
+    package = Path(harmonia_compiler.__file__).parent
+    installed = package / "_targets"
+    return installed if installed.is_dir() else package.parent / "targets"
+
+
+def target_names() -> list[str]:
+    """Every target that has a manifest, in alphabetical order."""
+    return sorted(found.parent.name for found in targets_folder().glob(f"*/{MANIFEST}"))
+
+
+def read_manifest(target: str) -> Manifest:
+    """What a target can do; raises `Rejected` for a name that no target has."""
+    known = target_names()
+    if target not in known:
+        near = get_close_matches(target, known, n=1)
+        step = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(f'`{name}`' for name in known)}"
+        raise Rejected([Diagnostic("E0903", f"there is no target `{target}`", help=step)])
+    text = (targets_folder() / target / MANIFEST).read_text("utf-8")
+    return msgspec.convert(tomllib.loads(text), Manifest)

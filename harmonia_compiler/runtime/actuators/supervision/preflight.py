@@ -1,0 +1,78 @@
+"""What speaks against starting a bundle on this machine, found before anything is started."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from harmonia_compiler.contract.bundle import LocalProcesses
+from harmonia_compiler.contract.launch import Launch
+from harmonia_compiler.contract.plan import Plan, read_plan
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected, in_order
+from harmonia_compiler.runtime import bundle as bundles
+from harmonia_compiler.runtime.actuators.supervision.command import launch_here
+from harmonia_compiler.runtime.actuators.supervision.probes import is_free
+from harmonia_compiler.runtime.weights import find, locate, wanted
+
+
+def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[Diagnostic]:
+    """Every finding at once; those that begin with W do not forbid the start."""
+    processes = bundles.read_local_processes(bundle)
+    found = _missing_variables(processes, outer)
+    for replica in processes.replicas:
+        try:
+            _check_launch(replica.launch)
+        except Rejected as rejected:
+            found += rejected.found
+    if port is not None and not is_free(port):
+        found.append(
+            Diagnostic("E0908", f"port {port} is in use", help="name another with --port, or none to have one found")
+        )
+    plan = read_plan(bundle / "plan.json")
+    return in_order([*found, *exceeded(plan, os.cpu_count() or 1, psutil.virtual_memory().total / 2**30, _gpus())])
+
+
+def exceeded(plan: Plan, cores: int, memory_gib: float, gpus: int) -> list[Diagnostic]:
+    """What the plan asks for and a machine of this size does not have."""
+    found: list[Diagnostic] = []
+    planned_cores = sum(replica.cores for replica in plan.replicas)
+    planned_gib = sum(replica.memory_gib for replica in plan.replicas)
+    planned_gpus = max((device + 1 for replica in plan.replicas for device in replica.devices), default=0)
+    help_text = "plan for this machine: `harmoniac inventory detect` writes its inventory"
+    if planned_cores > cores:
+        found.append(
+            Diagnostic("W0901", f"the plan uses {planned_cores:g} cores and this machine has {cores}", help=help_text)
+        )
+    if planned_gib > memory_gib:
+        message = f"the plan uses {planned_gib:.1f} GiB of memory and this machine has {memory_gib:.1f}"
+        found.append(Diagnostic("W0902", message, help=help_text))
+    if planned_gpus > gpus:
+        found.append(
+            Diagnostic("W0903", f"the plan uses {planned_gpus} GPUs and this machine shows {gpus}", help=help_text)
+        )
+    return found
+
+
+def _check_launch(launch: Launch) -> None:
+    """Raise `Rejected` where the engine or its weights are not here."""
+    here = launch_here(launch)
+    if here.model is not None and find(wanted(here.model)) is None:
+        locate(here.model)
+
+
+def _missing_variables(processes: LocalProcesses, outer: Mapping[str, str]) -> list[Diagnostic]:
+    launches = [*(replica.launch for replica in processes.replicas), processes.gateway]
+    names = sorted({name for launch in launches for name in launch.late.values() if name not in outer})
+    return [
+        Diagnostic(
+            "E0906",
+            f"the environment variable `{name}` is not set, which the pipeline reads at start",
+            help=f"set it for this command: `{name}=… harmoniac up DIR`",
+        )
+        for name in names
+    ]
+
+
+def _gpus() -> int:
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
