@@ -60,7 +60,7 @@ def _print_result(result: dict[str, Any], form: str, *, streamed: bool) -> None:
     click.echo("\n")
     console = Console(highlight=False)
     if result["passages"]:
-        console.print(_passages(result["passages"]))
+        console.print(_passages(result["passages"]), end="\n\n")
     console.print(_stages(result["timings"]))
 
 

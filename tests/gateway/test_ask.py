@@ -1,12 +1,23 @@
 """`harmoniac ask` against a running gateway."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from harmonia_compiler.cli.main import run
-from tests.gateway.processes import Running, free_port
+from tests.gateway.fakes import ENGINES
+from tests.gateway.processes import OTHER, SAY, Running, free_port, model_server, started, write_bundle
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    bundle = tmp_path_factory.mktemp("ask") / "bundle"
+    with model_server() as port:
+        write_bundle(bundle, [SAY, OTHER], ENGINES, port)
+        with started(bundle) as found:
+            yield found
 
 
 def test_ask_prints_the_answer_and_the_stages(running: Running, capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,7 +58,7 @@ def fill(uri: str) -> None:
     ]
     milvus.upsert(physical, rows)
     milvus.flush(physical)
-    milvus.load(physical)
+    milvus.load(physical, "HNSW")
     milvus.point("docs", physical)
     milvus.close()
 

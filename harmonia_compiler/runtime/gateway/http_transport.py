@@ -125,7 +125,7 @@ def _phrase(problem: Exception) -> str:
             return f"no connection within {CONNECT_TIMEOUT_S:g} s"
         case aiohttp.ClientConnectorError():
             return problem.os_error.strerror or "connection refused"
-        case aiohttp.ServerDisconnectedError() | ConnectionResetError():
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | ConnectionError():
             return "the connection was closed"
         case _:
             return type(problem).__name__
