@@ -285,6 +285,7 @@ async def serving(
         replicas = [Endpoint(f"{engine}-1", engine, "127.0.0.1", port) for engine, port in replicas.items()]
     gateway.set_endpoints(Endpoints(tuple(replicas), 1))
     listening = socket.create_server(("127.0.0.1", 0))
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     app = build_app(gateway, read_record)
     config = uvicorn.Config(
         app, http="httptools", ws="none", lifespan="on", access_log=False, log_config=None, timeout_graceful_shutdown=1

@@ -1,7 +1,9 @@
 """Every admitted request ends exactly once, whatever happens to the client, to an engine, or to time."""
 
 import asyncio
+import json
 import random
+import socket
 from typing import Any
 
 import aiohttp
@@ -144,6 +146,19 @@ async def test_one_failure_cancels_what_runs_beside_it(engine: FakeEngine) -> No
         assert (status, body["error"]["component"]) == (502, "other")
         await eventually(lambda: engine.cancelled == 1)
     await failing.stop()
+
+
+async def test_a_client_that_reads_nothing_counts_as_gone(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harmonia_compiler.runtime.gateway.exchange.STALL_S", 0.2)
+    engine.words = ["x" * 10_000] * 3000
+    async with serving([saying()], {"llm": engine.port}) as served:
+        with socket.create_connection(("127.0.0.1", served.port)) as client:
+            body = json.dumps(ask(stream=True)).encode()
+            client.sendall(
+                b"POST %s HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % (CHAT.encode(), len(body)) + body
+            )
+            await eventually(lambda: engine.cancelled == 1)
+            assert (await served.client.counters("p"))["cancelled"] == 1
 
 
 async def test_what_still_runs_when_the_gateway_must_stop_is_told(engine: FakeEngine) -> None:
