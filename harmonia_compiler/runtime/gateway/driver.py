@@ -25,6 +25,7 @@ from harmonia_compiler.policy.stepper import (
     State,
     advance,
 )
+from harmonia_compiler.runtime.gateway.body import ClientGone
 from harmonia_compiler.runtime.gateway.caller import Caller, Emit, Stage
 from harmonia_compiler.runtime.gateway.logs import log_bug
 from harmonia_compiler.runtime.gateway.problem import TIMEOUT, Problem, internal
@@ -127,6 +128,8 @@ class Execution:
             reply = await self.caller.call(component, send, self.options if returned else {}, stage, emit)
         except Problem as problem:
             self._fail(send, problem)
+        except ClientGone as gone:
+            self.interrupt(gone)
         except Exception as bug:  # noqa: BLE001 - a request that waits for this call must end
             log_bug("call_bug", bug, component=component.name)
             self._fail(send, internal(component.name))
