@@ -21,7 +21,9 @@ RATE = Quantity("a rate", "20 rps", {"rps": 1.0})
 MEMORY = Quantity("an amount of memory", "8 GiB", {"GiB": 1.0, "MiB": 2.0**-10, "KiB": 2.0**-20})
 TOKENS = Quantity("a number of tokens", "40 tokens", {"": 1.0, "tokens": 1.0})
 WHOLE = Quantity("a whole number", "8", {"": 1.0, "tokens": 1.0})
-COUNT = Quantity("a plain number", "4", {"": 1.0})
+COUNT = Quantity("a plain number", "0.5", {"": 1.0})
+ITEMS = Quantity("a number of items", "[text ~ 15 tokens] ~ 4", {"": 1.0})
+SHARE = Quantity("a plain number", "~ 0.3", {"": 1.0})
 
 UNITS = frozenset(unit for quantity in (DURATION, RATE, MEMORY, TOKENS) for unit in quantity.units) - {""}
 
@@ -31,6 +33,8 @@ def amount(given: tree.Amount, wanted: Quantity, what: str, findings: Findings) 
 
     `what` names in the message what takes the amount: `timeout`, a share.
     """
+    if given.value is None:
+        return None
     unit = given.unit.text if given.unit else ""
     if unit in wanted.units:
         return given.value * wanted.units[unit]

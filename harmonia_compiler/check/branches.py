@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from harmonia_compiler.check.amounts import COUNT, amount
+from harmonia_compiler.check.amounts import SHARE, amount
 from harmonia_compiler.check.narrowing import Narrowed, narrow
 from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
@@ -77,7 +77,7 @@ def shares(arms: tuple[tree.Arm, ...], findings: Findings, *, covers_all: bool) 
 
 
 def _share(given: tree.Amount, findings: Findings) -> float | None:
-    share = amount(given, COUNT, "a share", findings)
+    share = amount(given, SHARE, "a share", findings)
     if share is None:
         return None
     if not 0 <= share <= 1:

@@ -103,7 +103,8 @@ def _has_default(port: Port) -> bool:
 
 def _taken(ports: Sequence[Port], settings: Mapping[str, Setting] | None = None) -> str:
     taken = listed(port.name for port in ports) or "no arguments"
-    return taken + (f", and the settings {listed(settings)}" if settings else "")
+    given = [name for name, setting in (settings or {}).items() if setting.scope == "call"]
+    return taken + (f", and the settings {listed(given)}" if given else "")
 
 
 def _ordinal(number: int) -> str:

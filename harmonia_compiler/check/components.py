@@ -100,7 +100,8 @@ class Components:
             made = self.made.get(found)
             return made and replace(made, declared=declared)
         if found is not None:
-            not_a(found, "a kind or component", base.span, self.context)
+            help = "a component is made from a kind or from a component"
+            not_a(found, "a kind or component", base.span, self.context, help)
             return None
         if declared.unit.is_unread(base.text):
             return None
@@ -177,7 +178,7 @@ class Components:
                 self.findings.add("E0201", f"unknown component `{name.text}`", name.span, help=help)
             return None
         if not isinstance(found.node, tree.Component):
-            not_a(found, "a component", name.span, self.context)
+            not_a(found, "a component", name.span, self.context, f"name a component, of kind {listed(setting.accepts)}")
             return None
         made = self.made.get(found)
         if made is None:
@@ -199,7 +200,7 @@ class Components:
         if made.kind.signature is not None:
             fixed = f"({_shown_ports(made.kind.signature.ports)}) -> {shown(made.kind.signature.result)}"
             span = node.name.span.to(node.result.span)
-            message = f"the ports of a `{made.kind.name}` are fixed"
+            message = f"the kind `{made.kind.name}` has ports of its own"
             self.findings.add("E0316", message, span, help=f"delete them; they are {fixed}")
             return made
         if ports is None or result is None:
@@ -249,10 +250,12 @@ class Components:
         ports = {port.name: port for port in made.ports}
         inserted: set[str] = set()
         for template in made.prompts.values():
+            inserted |= template.mentioned
             for name, span in template.inserts:
                 inserted.add(name)
                 if name not in ports:
                     near = nearest(name, ports)
+                    inserted.add(near or name)
                     help = f"did you mean `{{{near}}}`?" if near else f"write `{{{{{name}}}}}` if it is meant literally"
                     self.findings.add("E0610", f"`{name}` is not a port of `{made.declared.name}`", span, help=help)
         prompts = {setting.name for setting in made.kind.settings if setting.type == "prompt"}

@@ -24,6 +24,8 @@ def constant(given: tree.Expression, findings: Findings) -> Known | None:
             return constant(inner, findings)
         case tree.Text(value=text):
             return Known(text, Labels((text,)))
+        case tree.Amount(value=None):
+            return None
         case tree.Amount(value=number, unit=None):
             return Known(number, Number())
         case tree.Truth(value=truth):

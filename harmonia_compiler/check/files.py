@@ -58,7 +58,7 @@ def _warn_of_imports(context: Context) -> None:
     """Name what the given files import and do not use."""
     for unit in context.units:
         for name, imported in unit.imports.items():
-            if unit.served and name not in unit.used and unit.scope[name] is not None:
+            if unit.served and unit.file.whole and name not in unit.used and unit.scope[name] is not None:
                 help = "delete it from the import"
                 context.findings.add("W0201", f"`{name}` is imported and never used", imported.span, help=help)
 

@@ -64,7 +64,7 @@ class _Pipeline:
         self.node = node
         self.components = components
         later = {n.name.text: n.name.span for n, _ in tree.walk(node) if isinstance(n, tree.Bind)}
-        self.values = Values(context, declared.unit, components, flows, later)
+        self.values = Values(context, declared.unit, components, flows, later, complete=node.complete)
         self.nodes = self.values.nodes
         self.variables: list[Variable] = []
         self.result_type: Type | None = None
@@ -94,7 +94,8 @@ class _Pipeline:
         failed = sum(item.is_error for item in self.findings.items) > before
         if failed or not self.node.complete or ports is None or result is None:
             return None
-        self.warn_of_unused()
+        if self.declared.unit.file.whole:
+            self.warn_of_unused()
         return self.finished(ports, result.type, answer, clauses)
 
     def outermost(self, ports: Sequence[Port] | None) -> Scope:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from os.path import basename
 from pathlib import Path
 
 from harmonia_compiler.check.near import listed, suggestion
@@ -145,7 +144,7 @@ def _refuse_import_cycles(context: Context, imported_from: Mapping[tuple[Unit, t
     _, cycles = dependency_order(context.units, lambda unit: needs.get(unit, {}))
     for cycle in cycles:
         declaration = needs[cycle[-1]][cycle[0]]
-        names = " → ".join(f"`{basename(unit.source.name)}`" for unit in [*cycle, cycle[0]])
+        names = " → ".join(f"`{unit.source.name}`" for unit in [*cycle, cycle[0]])
         help = "move what both need into a third file"
         context.findings.add("E0207", f"these files import each other: {names}", declaration.path.span, help=help)
 
@@ -156,11 +155,11 @@ def _declare(context: Context, unit: Unit) -> None:
         if isinstance(node, tree.Import):
             continue
         declared = Declared(unit, node)
-        if _enter(context, unit, node.name, declared):
-            unit.declared.append(declared)
         if isinstance(node, tree.Alias) and node.name.text in NAMED:
             help = "give the type another name"
             context.findings.add("E0204", f"`{node.name.text}` is a built-in type", node.name.span, help=help)
+        elif _enter(context, unit, node.name, declared):
+            unit.declared.append(declared)
 
 
 def _enter(context: Context, unit: Unit, name: tree.Name, declared: Declared | None) -> bool:

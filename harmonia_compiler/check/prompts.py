@@ -11,15 +11,16 @@ from harmonia_compiler.diagnostics.source import Span
 _PLACE = re.compile(
     r"\{\{(?P<literal>[a-z][a-z0-9_]*)\}\}|\{(?P<port>[a-z][a-z0-9_]*)\}|(?P<code>\{[a-z][a-z0-9_]*[.\[(][^{}\n\"']*\})"
 )
+_WORD = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A prompt with the place of each insertion, for findings about ports."""
+    """A prompt with the place of each insertion. `mentioned` are the names inside of what is no insertion."""
 
     parts: Prompt
     inserts: tuple[tuple[str, Span], ...]
-    span: Span
+    mentioned: frozenset[str]
 
 
 def template(value: str, raw: str, span: Span, findings: Findings) -> Template:
@@ -29,6 +30,7 @@ def template(value: str, raw: str, span: Span, findings: Findings) -> Template:
     ]
     parts: list[str | Insert] = []
     inserts: list[tuple[str, Span]] = []
+    mentioned: set[str] = set()
     done = 0
     for number, found in enumerate(_PLACE.finditer(value)):
         at = places[number] if number < len(places) else span
@@ -42,9 +44,10 @@ def template(value: str, raw: str, span: Span, findings: Findings) -> Template:
             help = "bind the part to a name in the pipeline, and give the component a port for it"
             findings.add("E0611", f"`{found[0]}`: a prompt takes names of ports only", at, help=help)
             parts.append(before)
+            mentioned.update(_WORD.findall(found[0]))
         done = found.end()
     parts.append(value[done:])
-    return Template(_merged(parts), tuple(inserts), span)
+    return Template(_merged(parts), tuple(inserts), frozenset(mentioned))
 
 
 def _merged(parts: list[str | Insert]) -> Prompt:

@@ -75,13 +75,13 @@ class SettingReader:
         return None
 
     def _wrong(self, setting: Setting, given: tree.Expression) -> None:
-        help = ""
-        if isinstance(given, tree.Reference) and setting.type in ("text", "prompt", "device"):
+        help = f"`{setting.name}`: {setting.doc}"
+        if isinstance(given, tree.Text) and setting.type in (*_QUANTITIES, "bool"):
+            help = f"write it without quotes; {help}"
+        elif isinstance(given, tree.Reference) and setting.type in ("text", "prompt", "device"):
             help = f'write it in quotes: `"{given.name.text}"`'
         elif setting.type == "component":
             help = f"name a component, of kind {listed(setting.accepts)}"
-        elif setting.type == "bool":
-            help = "write `true` or `false`"
         self.findings.add("E0602", f"`{setting.name}` takes {_NOUNS[setting.type]}", given.span, help=help)
 
     def _text(self, setting: Setting, value: str, span: Span) -> str | None:
@@ -95,7 +95,7 @@ class SettingReader:
             return None
         pattern = re.compile(setting.pattern) if setting.pattern else _DEVICE if setting.type == "device" else None
         if pattern is not None and not pattern.fullmatch(value):
-            self.findings.add("E0615", f'`{setting.name}` cannot be "{_short(value)}"', span, help=f"it is {setting.doc}")
+            self.findings.add("E0615", f'`{setting.name}` cannot be "{_short(value)}"', span, help=f"`{setting.name}`: {setting.doc}")
             return None
         return value
 
@@ -111,7 +111,7 @@ class SettingReader:
             bounds = f"from {low:g} to {high:g}" if low is not None and high is not None else ""
             bounds = bounds or (f"at least {low:g}" if low is not None else f"at most {high:g}")
             unit = {"duration": " ms", "memory": " GiB"}.get(setting.type, "")
-            help = f"give a value in that range; it is {setting.doc}"
+            help = f"give a value in that range (`{setting.name}`: {setting.doc})"
             self.findings.add("E0505", f"`{setting.name}` is {bounds}{unit}", given.span, help=help)
             return None
         return int(value) if setting.type == "integer" or float(value).is_integer() else value

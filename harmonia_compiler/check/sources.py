@@ -29,10 +29,10 @@ def read_source(path: Path, name: str, root: Path, findings: Findings, at: Span 
     """A file as text, or None and a finding, at the place that names the file where there is one."""
     try:
         real = path.resolve()
-        found = real.stat()
         if not real.is_relative_to(root):
             findings.add("E0213", f"`{name}` lies outside of the project", at, help=f"only files under `{root.name or root}` are read")
             return None
+        found = real.stat()
         if not stat.S_ISREG(found.st_mode):
             what = "a folder" if stat.S_ISDIR(found.st_mode) else "not a regular file"
             findings.add("E0114", f"`{name}` is {what}", at, help="name a file")

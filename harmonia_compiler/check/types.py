@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from harmonia_compiler.check.amounts import COUNT, TOKENS, amount
-from harmonia_compiler.check.near import suggestion
+from harmonia_compiler.check.amounts import ITEMS, TOKENS, amount
+from harmonia_compiler.check.near import listed, suggestion
 from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.program import Context, Declared, Unit, not_a
 from harmonia_compiler.contract.types import NAMED, Field, Labels, ListOf, Message, Passage, Record, Text, Type, show
@@ -66,7 +66,7 @@ class Types:
         if isinstance(shape.type, Text | Message | Passage):
             quantity, what = TOKENS, "the size of a text"
         elif isinstance(shape.type, ListOf):
-            quantity, what = COUNT, "the size of a list"
+            quantity, what = ITEMS, "the size of a list"
         else:
             help = "only texts (tokens) and lists (items) have an expected size"
             self.context.findings.add("E0506", f"`{shown(shape.type)}` has no size", node.size.span, help=help)
@@ -103,7 +103,7 @@ class Types:
         if declared is not None and isinstance(declared.node, tree.Alias):
             return self.aliases.get(declared)
         if declared is not None:
-            not_a(declared, "a type", name.span, self.context)
+            not_a(declared, "a type", name.span, self.context, f"use {listed(NAMED)}, or declare a type")
         elif not unit.is_unread(name.text):
             known = [*NAMED, *unit.named(tree.Alias)]
             help = suggestion(name.text, known, "declare it with `type`, or use one of " + ", ".join(f"`{n}`" for n in NAMED))
@@ -124,7 +124,8 @@ class Types:
         fields: dict[str, Shape | None] = {}
         for port in ports:
             if port.name.text in fields:
-                self.context.findings.add("E0204", f"the field `{port.name.text}` is declared twice", port.name.span)
+                message = f"the field `{port.name.text}` is declared twice"
+                self.context.findings.add("E0204", message, port.name.span, help="rename one of the two")
             if port.default is not None:
                 help = "only ports have defaults"
                 self.context.findings.add("E0317", "a field of a type has no default", port.default.span, help=help)

@@ -38,7 +38,8 @@ class Values:
     """Lowers the expressions of one pipeline into one set of nodes.
 
     `flows` holds the pipelines that are checked already, `later` the places of names that are bound further down.
-    A value that is reported, or rests on one, is None, so that one mistake is reported once.
+    A value that is reported, or rests on one, is None, so that one mistake is reported once. Where the pipeline is
+    not `complete`, an unknown name may have been bound in what could not be read.
     """
 
     def __init__(
@@ -48,6 +49,8 @@ class Values:
         components: Components,
         flows: Mapping[Declared, Flow | None],
         later: Mapping[str, Span],
+        *,
+        complete: bool,
     ) -> None:
         self.context = context
         self.findings = context.findings
@@ -55,6 +58,7 @@ class Values:
         self.components = components
         self.flows = flows
         self.later = later
+        self.complete = complete
         self.nodes = Nodes(context.findings)
 
     def value(self, given: tree.Expression, scope: Scope) -> Value | None:
@@ -92,7 +96,7 @@ class Values:
             message = f"a value has no unit, but this one has `{given.unit.text}`"
             self.findings.add("E0504", message, given.span, help="units belong to settings, sizes, `slo` and `load`")
             return None
-        return self._constant(given.value, Number(), given.span)
+        return None if given.value is None else self._constant(given.value, Number(), given.span)
 
     # --- names -------------------------------------------------------------------------------------------------
 
@@ -117,11 +121,11 @@ class Values:
             help = "bind it before it is used"
             self.findings.add("E0205", f"`{text}` is used before it is bound", name.span, help=help, notes=notes)
             return
-        if self.unit.is_unread(text):
+        if self.unit.is_unread(text) or not self.complete:
             return
         declared = self.unit.find(text)
         if declared is not None:
-            help = f"call it: `{text}(…)`" if not isinstance(declared.node, tree.Alias) else ""
+            help = f"call it: `{text}(…)`" if not isinstance(declared.node, tree.Alias) else "use a name that is bound"
             not_a(declared, "a value", name.span, self.context, help)
             return
         near = nearest(text, scope.names())
@@ -318,7 +322,7 @@ class Values:
     def _unknown_callee(self, call: tree.Call, declared: Declared | None) -> None:
         name, span = call.name.text, call.name.span
         if declared is not None:
-            not_a(declared, "a component or pipeline", span, self.context)
+            not_a(declared, "a component or pipeline", span, self.context, "only components and pipelines are called")
         elif self.unit.is_unread(name):
             return
         elif name in self.context.kinds:

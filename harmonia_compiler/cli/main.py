@@ -4,15 +4,18 @@ A command is a module in this folder that defines `command`; it is imported when
 so that `check` starts without the planner and `plan` without the gateway.
 """
 
+import os
 import sys
 from importlib import import_module
-from importlib.metadata import version
+from pathlib import Path
 from pkgutil import iter_modules
 
 import click
 
 import harmonia_compiler.cli as package
-from harmonia_compiler.cli.exits import BUG, DIAGNOSTICS, FINE, USAGE
+from harmonia_compiler import __version__
+from harmonia_compiler.check.near import nearest
+from harmonia_compiler.cli.exits import BUG, DIAGNOSTICS, FINE, INTERRUPTED, USAGE
 from harmonia_compiler.cli.output import print_bug, print_diagnostics
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 
@@ -31,30 +34,65 @@ class LazyGroup(click.Group):
         command: click.Command = import_module(f"{package.__name__}.{name}").command
         return command
 
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Offer the nearest command for an unknown one."""
+        name = arguments[0]
+        known = self.list_commands(context)
+        if name not in known and not name.startswith("-"):
+            near = nearest(name, known)
+            context.fail(f"no such command: {name}" + (f"; did you mean {near}?" if near else ""))
+        return super().resolve_command(context, arguments)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by the first lines of their modules, without loading any."""
+        rows = [(name, _headline(name)) for name in self.list_commands(context)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def _headline(name: str) -> str:
+    """The first line of a command's module, without the name that it begins with."""
+    with (Path(package.__path__[0]) / f"{name}.py").open(encoding="utf-8") as module:
+        line = module.readline().strip().strip('"')
+    return line.removeprefix(f"`harmoniac {name}`").removeprefix(f"`{name}`").lstrip(": ").rstrip(".")
+
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(version("harmonia-compiler"), prog_name="harmoniac")
+@click.version_option(__version__, prog_name="harmoniac")
 def harmoniac() -> None:
     """Compile a RAG pipeline, plan where it runs, and start it."""
 
 
 def main() -> None:
     """Run the command of this process and exit with its code."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read us has left; without this the interpreter would complain about it while it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line and give its exit code; a command leaves early by `context.exit(code)`."""
     try:
         code = harmoniac.main(args=arguments, prog_name="harmoniac", standalone_mode=False)
-    except click.exceptions.Abort:
-        return 130
+    except click.exceptions.NoArgsIsHelpError as asked:
+        asked.show()
+        return USAGE
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        return INTERRUPTED
     except click.ClickException as problem:
         problem.show()
         return USAGE
     except Rejected as rejected:
         print_diagnostics(rejected.found)
         return DIAGNOSTICS
+    except BrokenPipeError:
+        return FINE
     except Exception as bug:
         print_bug(bug)
         return BUG

@@ -1,5 +1,6 @@
 """Parse tree to tree: one function for each rule of the grammar, applied from the leaves up without recursion."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -8,9 +9,9 @@ from lark import Token, Tree
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.syntax import literals, tree
+from harmonia_compiler.syntax.tokens import BROKEN_NAME
 
-#: What the parser puts where a value could not be read; no text can spell it.
-BROKEN_NAME = "?"
+_PROPER_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 Built = Any
 
@@ -47,12 +48,12 @@ class _Builder:
         self.rules: dict[str, Callable[[Span, list[Built]], Built]] = {
             "file": lambda span, parts: parts,
             "import": lambda span, parts: tree.Import(span, tuple(parts[:-1]), parts[-1]),
-            "imported": lambda span, parts: tree.Imported(span, *parts),
-            "alias": lambda span, parts: tree.Alias(span, *parts),
+            "imported": lambda span, parts: tree.Imported(span, parts[0], parts[1] and self.declared(parts[1])),
+            "alias": lambda span, parts: tree.Alias(span, self.declared(parts[0]), parts[1]),
             "component": self.component,
-            "pipeline": lambda span, parts: tree.Pipeline(span, parts[0], parts[1][1], parts[2], tuple(parts[3:])),
+            "pipeline": self.pipeline,
             "ports": lambda span, parts: (span, tuple(parts)),
-            "port": lambda span, parts: tree.Port(span, *parts),
+            "port": lambda span, parts: tree.Port(span, self.declared(parts[0]), *parts[1:]),
             "sized": lambda span, parts: tree.Sized(span, *parts),
             "type_name": lambda span, parts: tree.NamedType(span, parts[0]),
             "labels": lambda span, parts: tree.LabelsType(span, tuple(parts)),
@@ -61,7 +62,7 @@ class _Builder:
             "slo": lambda span, parts: tree.Slo(span, tuple(parts)),
             "objective": self.objective,
             "load": lambda span, parts: tree.Load(span, *parts),
-            "bind": lambda span, parts: tree.Bind(span, *parts),
+            "bind": lambda span, parts: tree.Bind(span, self.declared(parts[0]), parts[1]),
             "return": lambda span, parts: tree.Return(span, parts[0] is not None, parts[1]),
             "if": self.branch,
             "test": lambda span, parts: tuple(parts),
@@ -107,9 +108,20 @@ class _Builder:
             return tree.Text(span, literals.long_text(token), str(token))
         return token
 
+    def declared(self, name: tree.Name) -> tree.Name:
+        """A name that is given here, and so must be one."""
+        if not _PROPER_NAME.fullmatch(name.text):
+            help = "names are lower-case letters, digits and `_`, begin with a letter, and have at most 64 characters"
+            self.findings.add("E0106", f"`{name.text[:40]}` is not a name", name.span, help=help)
+        return name
+
+    def pipeline(self, span: Span, parts: list[Built]) -> Built:
+        name, ports, result, *body = parts
+        return tree.Pipeline(span, self.declared(name), ports[1], result, tuple(body))
+
     def component(self, span: Span, parts: list[Built]) -> Built:
         name, ports, result, base, settings = parts
-        return tree.Component(span, name, None if ports is None else ports[1], result, base, settings)
+        return tree.Component(span, self.declared(name), None if ports is None else ports[1], result, base, settings)
 
     def objective(self, span: Span, parts: list[Built]) -> Built:
         return tree.Objective(span, tuple(parts[:-2]), str(parts[-2]), parts[-1])
@@ -130,4 +142,4 @@ class _Builder:
         value = literals.number(token)
         if value is None:
             self.findings.add("E0110", "this number is beyond 2⁵³", span, help="no amount here needs one so large")
-        return tree.Amount(span, 0 if value is None else value, unit, str(token))
+        return tree.Amount(span, value, unit, str(token))

@@ -15,10 +15,10 @@ from lark.exceptions import UnexpectedToken
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.syntax import tree
-from harmonia_compiler.syntax.build import BROKEN_NAME, build
+from harmonia_compiler.syntax.build import build
 from harmonia_compiler.syntax.slips import Slip, explain
 from harmonia_compiler.syntax.tables import parser
-from harmonia_compiler.syntax.tokens import Tokens, read_tokens
+from harmonia_compiler.syntax.tokens import BROKEN_NAME, Tokens, read_tokens
 
 #: Findings of one file beyond this say nothing new, and random bytes have very many.
 MOST_FINDINGS = 50
@@ -34,7 +34,7 @@ def parse(source: Source, findings: Findings) -> tree.File:
     found = Findings()
     tokens = read_tokens(source, found)
     if tokens is None:
-        file = tree.File(source, (), (), frozenset())
+        file = tree.File(source, (), (), frozenset(), whole=False)
     else:
         file = _read(source, tokens, found)
     findings.items += found.items[:MOST_FINDINGS]
@@ -54,7 +54,8 @@ def _read(source: Source, tokens: Tokens, findings: Findings) -> tree.File:
         if len(findings.items) >= MOST_FINDINGS:
             break
     documented = _documented(source, declarations, tokens.comments)
-    return tree.File(source, tuple(documented), tuple(tokens.comments), frozenset(unread))
+    whole = not findings.failed
+    return tree.File(source, tuple(documented), tuple(tokens.comments), frozenset(unread), whole)
 
 
 def _chunks(tokens: list[Token]) -> list[list[Token]]:
@@ -84,7 +85,7 @@ class _Declaration:
 
     def __init__(self, source: Source, tokens: list[Token], reported: list[int], findings: Findings) -> None:
         self.source = source
-        self.tokens = tokens
+        self.tokens = self.given = tokens
         self.findings = findings
         self.unread: set[str] = set()
         self.complete = True
@@ -189,7 +190,7 @@ class _Declaration:
             self.tokens = [*tokens[: keyword + 1], *test, *tokens[block:]]
         elif first == "NAME" and start + 1 < end and tokens[start + 1].type == "EQUAL":
             self.tokens = [*tokens[: start + 2], _broken(tokens[start + 1]), *tokens[end:]]
-        elif first == "RETURN":
+        elif first == "RETURN" and tokens[start + 1].type != "EQUAL":
             self.tokens = [*tokens[: start + 1], _broken(tokens[start]), *tokens[end:]]
         else:
             self.complete = self.complete and first in ("SLO", "LOAD")
@@ -221,7 +222,8 @@ class _Declaration:
     def give_up(self) -> None:
         """Remember which names would have been declared, so that nobody is told that they are unknown."""
         self.complete = False
-        self.unread |= {str(token) for token in self.tokens if token.type == "NAME"}
+        names = self.given[1:] if self.given[0].type == "IMPORT" else self.given[1:2]
+        self.unread |= {str(token) for token in names if token.type == "NAME"}
 
 
 def _broken(beside: Token) -> Token:

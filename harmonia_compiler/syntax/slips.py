@@ -81,7 +81,8 @@ def explain(source: Source, tokens: list[Token], slip: Slip) -> Diagnostic:
     found = _shown(token)
     wanted = _wanted(accepted)
     message = f"expected {wanted}, found {found}" if wanted else f"unexpected {found}"
-    return Diagnostic("E0101", message, span, _help(token, before, accepted))
+    help = _help(token, before, accepted) or (f"put {wanted} here" if wanted else f"delete {found}")
+    return Diagnostic("E0101", message, span, help)
 
 
 #: After these a name is being given or used, so that a keyword there is a name that is taken.
@@ -114,6 +115,8 @@ def _wanted(accepted: frozenset[str]) -> str:
         rest = sorted(_WORDS[kind] for kind in accepted - _VALUE if kind in ("RPAR", "RSQB"))
         return " or ".join(["a value", *rest])
     kinds = accepted - _AFTER_A_VALUE or accepted
+    if "_NL" in kinds:
+        kinds -= {"RBRACE", "$END"}
     words = sorted({_WORDS.get(kind, f"`{kind.lower()}`") for kind in kinds})
     return " or ".join(words) if len(words) <= _MOST_NAMED else ""
 
@@ -125,14 +128,16 @@ def _help(token: Token, before: Token | None, accepted: frozenset[str]) -> str:
         return "compare with `==`" if "RPAR" not in accepted else "a named argument is given with `:`"
     if token.type == "EQUAL" and "COLON" in accepted:
         return "after the name stands `:`"
-    if token.type == "COLON" and "EQUAL" in accepted:
+    if "EQUAL" in accepted and (token.type == "COLON" or token == "=="):
         return "a name is bound with `=`"
+    if "_ARROW" in accepted:
+        return "after the ports stands what is given: `-> text`"
     if token.type == "LPAR" and accepted == {"EQUAL"}:
         return "a value is used by binding it: `name = …`, or by `return`"
     if token.type in ("_NL", "$END") and "LBRACE" in accepted:
         return "put `{` at the end of this line"
     if "COMMA" in accepted and token.type in ("NAME", "TEXT", "LONG_TEXT", "NUMBER"):
-        return "put `,` between the two"
+        return "put `:` between the two" if "COLON" in accepted else "put `,` between the two"
     if "_NL" in accepted and token.type in ("NAME", "RETURN", "IF"):
         return "begin a new line here"
     return ""

@@ -22,6 +22,9 @@ from harmonia_compiler.syntax.tree import Comment
 #: How deep brackets may nest: what follows walks trees by recursion.
 DEEPEST = 64
 
+#: What stands for a value that could not be read; no text can spell it.
+BROKEN_NAME = "?"
+
 DECLARATIONS = frozenset({"IMPORT", "TYPE", "COMPONENT", "PIPELINE"})
 KEYWORDS = DECLARATIONS | frozenset(
     "AS FROM SLO LOAD PEAK RETURN STREAM IF ELIF ELSE OR AND NOT TRUE FALSE RESERVED".split()
@@ -37,7 +40,7 @@ _CONTINUING_WORDS = frozenset({"until", "within", "where"})
 _STATEMENTS = frozenset({"RETURN", "IF", "ELIF", "ELSE", "SLO", "LOAD"})
 _HEADERS = frozenset({"IF", "ELIF", "ELSE", "PIPELINE"})
 
-_PROPER_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_SINGLE_QUOTED = re.compile(r"'([^'\"\\\n]*)'")
 _DECLARATION_LINE = re.compile(r"^(?:component|pipeline|import|type)[ \t]+[a-z]", re.MULTILINE)
 _ADVICE = {
     "'": 'a text stands in double quotes: `"…"`',
@@ -90,7 +93,7 @@ def read_tokens(source: Source, findings: Findings) -> Tokens | None:
 class _Reader:
     """One reading of one text. `stack` holds the open brackets, `header` a block's header without its `{`.
 
-    `lacking` says that the declaration at hand has fewer `}` than `{`: only then does indentation tell anything.
+    `lacking` counts the `}` that the declaration at hand lacks: only then does indentation tell anything.
     """
 
     def __init__(self, source: Source, findings: Findings) -> None:
@@ -100,7 +103,7 @@ class _Reader:
         self.stack: list[_Open] = []
         self.header: Token | None = None
         self.indent = 0
-        self.lacking = False
+        self.lacking = 0
         self.damaged_lines: set[int] = set()
 
     def report(self, code: str, message: str, start: int, end: int, help: str = "") -> None:
@@ -113,9 +116,11 @@ class _Reader:
     def marks(self) -> list[_Mark]:
         """The tokens that matter, broken ones reported and made whole."""
         marks: list[_Mark] = []
-        first, line_start, broken_to = True, 0, -1
+        first, line_start, broken_to, skip_to = True, 0, -1, 0
         for token in self.cut():
             start, end = _place(token)
+            if start < skip_to:
+                continue
             if token.type == "_NL":
                 first, line_start = True, end
             elif token.type == "COMMENT":
@@ -124,6 +129,10 @@ class _Reader:
                 if start != broken_to:
                     self.report_character(start, end)
                 broken_to = end
+                if found := _SINGLE_QUOTED.match(self.source.text, start):
+                    skip_to = found.end()
+                    text = Token("TEXT", f'"{found[1]}"', start_pos=start, end_pos=skip_to)
+                    marks.append(_Mark(text, first, start - line_start))
                 first = False
             elif token.type != "WS":
                 if token.type == "BROKEN_TEXT":
@@ -131,7 +140,6 @@ class _Reader:
                 marks.append(_Mark(token, first, start - line_start))
                 first = False
                 line_start = self.source.text.rfind("\n", 0, end) + 1 if "\n" in token else line_start
-        self.check_names(marks)
         return marks
 
     def cut(self) -> list[Token]:
@@ -143,7 +151,7 @@ class _Reader:
         at, cut = _swallowing(tokens)
         start, _ = _place(tokens[at])
         self.report("E0103", "this text is never closed", start, start + 3, 'close it with `"""`')
-        closed = Token("LONG_TEXT", text[start:cut] + '"""', start_pos=start, end_pos=cut)
+        closed = Token("NAME", BROKEN_NAME, start_pos=start, end_pos=cut)
         if cut == len(text):
             return [*tokens[:at], closed]
         newline = Token("_NL", "", start_pos=cut, end_pos=cut)
@@ -152,7 +160,7 @@ class _Reader:
     def whole_text(self, token: Token) -> Token:
         start, end = _place(token)
         self.report("E0103", "this text is not closed on its line", start, end, 'close it with `"`, or use `"""`')
-        return Token("TEXT", token.rstrip("\\\r") + '"', start_pos=start, end_pos=end)
+        return Token("NAME", BROKEN_NAME, start_pos=start, end_pos=end)
 
     def report_character(self, start: int, end: int) -> None:
         text = self.source.text
@@ -163,22 +171,6 @@ class _Reader:
             shown = f"U+{ord(shown[0]):04X}"
         help = _ADVICE.get(shown, "") or "outside of texts and comments there are only ASCII letters, digits and signs"
         self.report("E0105", f"unexpected character `{shown}`", start, end, help)
-
-    def check_names(self, marks: list[_Mark]) -> None:
-        """Names that are no names, once each; units have their own spelling."""
-        seen: set[str] = set()
-        before = ""
-        for mark in marks:
-            token = mark.token
-            if token.type == "NAME" and before != "NUMBER" and not _PROPER_NAME.fullmatch(token) and token not in seen:
-                seen.add(token)
-                start, end = _place(token)
-                lower = token.lower().lstrip("_0123456789")
-                help = "names are lower-case letters, digits and `_`, begin with a letter, and have at most 64 characters"
-                if _PROPER_NAME.fullmatch(lower):
-                    help = f"write `{lower}`: {help}"
-                self.report("E0106", f"`{_short(token)}` is not a name", start, end, help)
-            before = token.type
 
     # --- filtering ---------------------------------------------------------------------------------------------
 
@@ -198,7 +190,7 @@ class _Reader:
                     return False
                 self.open(token)
             elif token.type in CLOSERS:
-                self.close(token, mark)
+                self.close(token)
             else:
                 if token.type in _HEADERS and (token.type != "ELSE" or self.follows("RBRACE")):
                     self.header = token
@@ -234,6 +226,7 @@ class _Reader:
             self.open_missing(mark)
         if self.stack and not self.inside("LBRACE"):
             return
+        self.close_by_indent(mark)
         if kind not in _CONTINUING and kind != "RBRACE" and str(mark.token) not in _CONTINUING_WORDS:
             self.end_line()
         if not self.inside("LBRACE") or kind not in _CONTINUING:
@@ -249,7 +242,7 @@ class _Reader:
         header = self.header
         if header is None or mark.token.type in ("ELIF", "ELSE") or not self.out.tokens:
             return
-        if self.out.tokens[-1].type in _CONTINUING:
+        if self.out.tokens[-1].type in _CONTINUING - CLOSERS:
             return
         end = _place(self.out.tokens[-1])[1]
         what = "the pipeline" if header.type == "PIPELINE" else f"`{header}`"
@@ -262,15 +255,12 @@ class _Reader:
         self.stack.append(_Open(token, self.indent))
         self.out.tokens.append(token)
 
-    def close(self, token: Token, mark: _Mark) -> None:
+    def close(self, token: Token) -> None:
         """A closing bracket: closes its own, or proves which one is missing."""
         openers = [opened.token.type for opened in self.stack]
         wanted = next(opener for opener, closer in CLOSER_OF.items() if closer == token.type)
         if token.type == "RBRACE" and wanted in openers:
             self.close_down_to("LBRACE")
-            under = [opened for opened in self.stack if opened.token.type == "LBRACE"]
-            if mark.first and self.lacking and under[-1].indent != mark.indent:
-                self.close_under(mark.indent, under)
         elif openers and openers[-1] != wanted:
             innermost = openers[len(openers) - openers[::-1].index("LBRACE") :] if "LBRACE" in openers else openers
             if wanted in innermost:
@@ -287,10 +277,14 @@ class _Reader:
             self.header = None
         self.out.tokens.append(token)
 
-    def close_under(self, indent: int, under: list[_Open]) -> None:
-        """A `}` below another block's line closes that block: the blocks inside it lack theirs."""
-        outer = next((opened for opened in reversed(under) if opened.indent == indent), None)
-        while outer is not None and self.stack[-1] is not outer:
+    def close_by_indent(self, mark: _Mark) -> None:
+        """Where `}` are lacking, a line that stands no deeper than a block's header is outside of the block."""
+        kind = mark.token.type
+        while self.lacking and self.inside("LBRACE"):
+            indent = self.stack[-1].indent
+            if indent < mark.indent or (indent == mark.indent and (kind == "RBRACE" or kind in _CONTINUING)):
+                return
+            self.lacking -= 1
             self.close_missing()
 
     def close_down_to(self, opener: str) -> None:
@@ -325,17 +319,17 @@ def _declares(kind: str, following: str) -> bool:
     return kind in DECLARATIONS and (following == "NAME" or following in KEYWORDS)
 
 
-def _lacking(marks: list[_Mark]) -> dict[int, bool]:
-    """For the position of each declaration, whether it has fewer `}` than `{` up to the next one."""
-    lacking: dict[int, bool] = {}
+def _lacking(marks: list[_Mark]) -> dict[int, int]:
+    """For the position of each declaration, how many `}` it lacks up to the next one."""
+    lacking: dict[int, int] = {}
     begin = balance = 0
     for at, mark in enumerate(marks):
         following = marks[at + 1].token.type if at + 1 < len(marks) else ""
         if mark.first and _declares(mark.token.type, following):
-            lacking[begin] = balance > 0
+            lacking[begin] = max(0, balance)
             begin, balance = at, 0
         balance += (mark.token.type == "LBRACE") - (mark.token.type == "RBRACE")
-    lacking[begin] = balance > 0
+    lacking[begin] = max(0, balance)
     return lacking
 
 

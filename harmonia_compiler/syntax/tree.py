@@ -34,9 +34,9 @@ class Text(Node, frozen=True):
 
 
 class Amount(Node, frozen=True):
-    """A number with an optional unit; a whole number is an int."""
+    """A number with an optional unit; a whole number is an int. None where it is too large, which is reported."""
 
-    value: int | float
+    value: int | float | None
     unit: Name | None
     raw: str
 
@@ -294,12 +294,13 @@ class Comment(Node, frozen=True):
 
 
 class File(msgspec.Struct, frozen=True):
-    """A whole file. `unread` are names whose declarations could not be read."""
+    """A whole file. `unread` are names whose declarations could not be read; `whole` says that all could be."""
 
     source: Source
     declarations: tuple[Declaration, ...]
     comments: tuple[Comment, ...]
     unread: frozenset[str]
+    whole: bool
 
 
 def walk(root: Node) -> Iterator[tuple[Node, int]]:
