@@ -1,0 +1,88 @@
+"""The running service as a client meets it: the unchanged `openai` package, both pipelines, and workers that are killed."""
+
+import os
+import signal
+import time
+from typing import Any
+
+import psutil
+import pytest
+from openai import NotFoundError, OpenAI
+from tests.engines.conftest import RunningService, harmoniac
+
+pytestmark = pytest.mark.engines
+
+QUESTION = "Which solver is used for the integer program?"
+RECOVERY_S = 180
+
+
+@pytest.fixture
+def client(service: RunningService) -> OpenAI:
+    return OpenAI(base_url=f"{service.url}/v1", api_key="unused", max_retries=0)
+
+
+def test_a_pipeline_is_a_model(client: OpenAI) -> None:
+    assert {model.id for model in client.models.list()} == {"quickstart", "corrective"}
+    with pytest.raises(NotFoundError, match="quickstart"):
+        client.chat.completions.create(model="quickstrat", messages=[{"role": "user", "content": QUESTION}])
+
+
+def test_a_plain_answer(client: OpenAI) -> None:
+    answer = client.chat.completions.create(model="quickstart", messages=[{"role": "user", "content": QUESTION}])
+    assert "HiGHS" in (answer.choices[0].message.content or "")
+    assert answer.usage is not None
+    assert answer.usage.prompt_tokens > 100
+    assert answer.usage.completion_tokens > 0
+
+
+def test_a_streamed_answer_with_usage(client: OpenAI) -> None:
+    chunks = list(
+        client.chat.completions.create(
+            model="quickstart",
+            messages=[{"role": "user", "content": QUESTION}],
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+    )
+    texts = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices and chunk.choices[0].delta.content]
+    assert len(texts) > 3, "the text came in one piece"
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.completion_tokens >= len(texts) - 1
+
+
+@pytest.mark.parametrize("question", [QUESTION, "How do I merge sorted iterables in Python?"])
+def test_the_branch_of_corrective(service: RunningService, question: str) -> None:
+    reply = service.post("/v1/pipelines/corrective", {"inputs": {"question": question}})
+    ran = {stage["component"] for stage in reply["timings"]["stages"]}
+    assert ran >= {"minilm", "search", "rerank", "grade", "answer"}
+    assert ("library" in ran) == ("rewrite" in ran), "the two calls of one arm run together or not at all"
+    from_python = [passage["source"].startswith("python:") for passage in reply["passages"]]
+    assert all(from_python) if "library" in ran else not any(from_python)
+
+
+def _process(service: RunningService, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(each for each in service.status()["processes"] if each["name"] == name)
+    return found
+
+
+def _until_ready(service: RunningService) -> None:
+    until = time.monotonic() + RECOVERY_S
+    while harmoniac("status", str(service.bundle), check=False).returncode != 0:
+        assert time.monotonic() < until, harmoniac("status", str(service.bundle), check=False).stdout
+        time.sleep(0.5)
+
+
+def test_a_killed_worker_is_seen_and_restarted(service: RunningService) -> None:
+    for name in [each["name"] for each in service.status()["processes"]]:
+        before = _process(service, name)
+        os.kill(before["pid"], signal.SIGKILL)
+        until = time.monotonic() + 10
+        while _process(service, name)["restarts"] == before["restarts"]:
+            assert time.monotonic() < until, f"`status` did not notice that {name} died"
+            time.sleep(0.1)
+        _until_ready(service)
+        after = _process(service, name)
+        assert after["pid"] != before["pid"]
+        assert not psutil.pid_exists(before["pid"])
+    reply = service.post("/v1/pipelines/quickstart", {"inputs": {"question": QUESTION}})
+    assert len(reply["passages"]) == 5
