@@ -3,11 +3,18 @@
 Written as `plan.json`. Deterministic byte for byte; no secret, no absolute path, no clock.
 """
 
+from pathlib import Path
+from typing import Any, TypeVar
+
 import msgspec
 
-from harmonia_compiler.contract.component import Component, Engine
+from harmonia_compiler.contract.component import Component, Engine, Env, Late, Secret
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 
 FORMAT_VERSION = 1
+
+#: The oldest format that is still read: the one before the present one, once there is one.
+OLDEST_FORMAT = max(1, FORMAT_VERSION - 1)
 
 
 class Configuration(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -25,11 +32,12 @@ class Configuration(msgspec.Struct, frozen=True, omit_defaults=True):
     batch: int = 1
 
     def describe(self) -> str:
-        """A short name for people: `h100_sxm×2 tp2`, `2 cores`."""
+        """A short name for people: `h100_sxm×2 tp2 batch 64`, `2 cores`."""
+        batch = f" batch {self.batch}" if self.batch > 1 else ""
         if not self.gpu:
-            return f"{self.cores:g} core{'' if self.cores == 1 else 's'}"
+            return f"{self.cores:g} core{'' if self.cores == 1 else 's'}{batch}"
         tensor_parallel = f" tp{self.tensor_parallel}" if self.tensor_parallel > 1 else ""
-        return f"{self.gpu}×{self.gpus:g}{tensor_parallel}"
+        return f"{self.gpu}×{self.gpus:g}{tensor_parallel}{batch}"
 
 
 class Replica(msgspec.Struct, frozen=True):
@@ -104,3 +112,56 @@ class Plan(msgspec.Struct, frozen=True):
     sources: dict[str, str]
     utilisation: dict[str, float] = {}
     guessed: tuple[str, ...] = ()
+
+
+class _Versioned(msgspec.Struct):
+    format_version: int
+
+
+def encode_plan(plan: Plan) -> bytes:
+    """The plan's canonical JSON: sorted maps, two spaces, a newline at the end."""
+    return msgspec.json.format(msgspec.json.encode(plan, order="deterministic"), indent=2) + b"\n"
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a file; raises Rejected where it is damaged or of a format that is not read."""
+    try:
+        text = path.read_bytes()
+        version = msgspec.json.decode(text, type=_Versioned).format_version
+        if version > FORMAT_VERSION:
+            message = f"`{path}` has format_version {version}, and this harmoniac reads up to {FORMAT_VERSION}"
+            raise Rejected([Diagnostic("E0731", message, help="update harmoniac, or plan again with this one")])
+        if version < OLDEST_FORMAT:
+            message = f"`{path}` has format_version {version}, and this harmoniac reads from {OLDEST_FORMAT} on"
+            raise Rejected([Diagnostic("E0731", message, help="plan again with this harmoniac")])
+        plan = msgspec.json.decode(text, type=Plan)
+    except OSError as problem:
+        raise _unreadable(path, problem.strerror or "it cannot be read") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
+        raise _unreadable(path, str(problem)) from None
+    return msgspec.structs.replace(
+        plan,
+        components={name: _with_late(component) for name, component in plan.components.items()},
+        engines={name: _with_late(engine) for name, engine in plan.engines.items()},
+    )
+
+
+def _unreadable(path: Path, why: str) -> Rejected:
+    message = f"the plan `{path}` cannot be read: {why}"
+    return Rejected([Diagnostic("E0730", message, help="write it again with `harmoniac plan … --out FILE`")])
+
+
+_Part = TypeVar("_Part", Component, Engine)
+
+
+def _with_late(part: _Part) -> _Part:
+    """Settings are plain JSON to the decoder; those that wait for the start become what they were."""
+    settings = {name: _late(value) for name, value in part.settings.items()}
+    return msgspec.structs.replace(part, settings=settings)
+
+
+def _late(value: Any) -> Any:
+    if isinstance(value, dict) and value.keys() == {"late", "name"}:
+        late: Late = msgspec.convert(value, Env | Secret)
+        return late
+    return value

@@ -16,6 +16,9 @@ from harmonia_compiler.profile.profiles import Asked, Profiles
 #: What a pipeline is planned for, in proportion to the others, where nobody said its load.
 USUAL_LOAD_RPS = 1.0
 
+#: The part of the highest rate that a simpler plan may cost.
+GIVE_UP = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class Demanded:
@@ -47,7 +50,7 @@ def build_problem(application: Application, inventory: Inventory, aim: Aim, prof
     if findings.failed:
         raise Rejected(findings.items)
     guessed = sorted({name for each in demands.values() for name in each.guessed})
-    return Demanded(Problem(tuple(needs), pipelines, inventory.hosts, aim, external), tuple(guessed))
+    return Demanded(Problem(tuple(needs), pipelines, inventory.hosts, aim, external, GIVE_UP), tuple(guessed))
 
 
 def _check_loads(application: Application, aim: Aim) -> None:

@@ -12,7 +12,7 @@ from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.plan.infeasible import Infeasible
 from harmonia_compiler.plan.model import Model, build
-from harmonia_compiler.plan.optimise import carried
+from harmonia_compiler.plan.optimise import carried, options_of
 from harmonia_compiler.plan.predict import quantile_ms
 from harmonia_compiler.plan.problem import CORE_BANDWIDTH_GB_S, Need, Problem, Promise, room, take
 from harmonia_compiler.plan.solve import solve
@@ -63,14 +63,11 @@ def _promises(problem: Problem) -> list[Diagnostic]:
     model = build(problem, 0.0, stretch=True)
     model.lp.setObjective(model.stretch)
     solve(model.lp)
-    used = {
-        need.engine: [need.options[c] for e, c, _ in sorted(model.counts()) if e == at]
-        for at, need in enumerate(problem.needs)
-    }
+    used = options_of(problem, model.counts())
     found = []
     for pipeline in problem.pipelines:
         for promise in pipeline.promises:
-            least = quantile_ms(problem, used, pipeline, promise.metric, promise.quantile)
+            least = quantile_ms(problem, used, pipeline, promise.metric, promise.quantile, 0.0)
             if least > promise.bound_ms * (1 + 1e-6):
                 name = _metric(promise)
                 message = (
@@ -106,8 +103,7 @@ def _missing(problem: Problem, *, rate: float, promises: bool) -> str:
     resources = {name for need in problem.needs for option in need.options for name in take(option.configuration)}
     model = build(problem, rate, promises=promises, extra=resources)
     model.lp.setObjective(
-        pulp.lpSum(_weight(resource) * more for (_, resource), more in model.extra.items())
-        + 1e-6 * model.replicas()
+        pulp.lpSum(_weight(resource) * more for (_, resource), more in model.extra.items()) + 1e-6 * model.replicas()
     )
     solve(model.lp)
     sums: dict[str, int] = {}

@@ -2,14 +2,16 @@
 
 Formulation; the functions below bear the same names.
 
-    Sets         engines e with options c, hosts h with resources r, pipelines p with steps s
-    Data         mu[e,c]      multiples of the declared loads that one replica carries at the planned utilisation
+    Sets         engines e with choices c: an option, and a level of utilisation to run it at;
+                 hosts h with resources r; pipelines p with steps s
+    Data         mu[e,c]      multiples of the declared loads that one replica carries at that level
                  use[c,r]     what a replica takes; cap[h,r] what a host has (GPUs by type, cores, memory)
-                 call[e,c,i]  latency of a call of component i at the planned utilisation, waiting included
+                 call[c,i]    latency of a call of component i at that level, waiting included
     Variables    n[e,c,h]     replicas, integer
                  paid[h]      whether anything stands on a host that has a price
-                 chosen[e,c]  whether an option is in use, for engines whose latency is promised
-                 slow[i]      latency of a component with the slowest option in use
+                 level[e,l]   whether an engine runs at a level, where its latency is promised
+                 chosen[e,c]  whether a choice is in use, there
+                 slow[i]      latency of a component with the slowest choice in use
                  time[p,s]    when a step has ended: a potential over the steps of a pipeline
                  rate         multiples of the declared loads that are carried
 
@@ -17,16 +19,20 @@ Formulation; the functions below bear the same names.
     fit          sum over e, c of use[c,r] n[e,c,h] <= cap[h,r]              every host and resource
     count        minimum[e] <= sum over c, h of n[e,c,h] <= maximum[e]       every engine
     pay          sum over e, c of n[e,c,h] <= most[h] paid[h]                every host with a price
-    choose       n[e,c,h] <= most[e,c,h] chosen[e,c]; slow[i] >= call[e,c,i] chosen[e,c]
+    choose       n[e,c,h] <= most[e,c,h] chosen[e,c];  chosen[e,c] <= level[e,l(c)];
+                 sum over l of level[e,l] = 1;  slow[i] >= call[c,i] chosen[e,c]
     time         time[s] >= time[s'] + slow[i(s)]           every step s after s', but for the rarest
-    promised     tail(q) time[end] <= bound                                  every latency promise of quantile q
+    promised     tail(q) time[end] <= bound                 every latency promise of quantile q
     order        replicas on h >= replicas on the next host like it          breaks the symmetry
 
-    Objectives   rate, cost (sum of price[h] paid[h]), worth (hardware tied up), replicas, position
+    Objectives   rate, cost (sum of price[h] paid[h]), hardware tied up, replicas, position
+
+Engines whose latency nobody is promised run at the highest level. Replicas of one engine in
+different options share its calls in proportion to mu, so that they are equally busy; one level
+for all of them is what makes that agree with `slow`.
 
 GPU fractions are powers of two and larger groups take whole devices of one host, so whatever `fit`
-admits can be assigned to devices (`plan/place.py`). Replicas of one engine in different options
-share its calls in proportion to mu, so that they are equally busy.
+admits can be assigned to devices (`plan/place.py`).
 
 `rate` is scaled by an upper bound (`rate_bound`), and no coefficient of `keep_up` exceeds 1: a
 replica that carries more than the whole rate counts as carrying it all. That is what keeps a vector
@@ -42,8 +48,9 @@ from pulp import LpAffineExpression, LpProblem, LpVariable, lpSum
 
 from harmonia_compiler.contract.inventory import Host
 from harmonia_compiler.plan.problem import Need, Pipeline, Problem, Promise, fits, room, take, worth
-from harmonia_compiler.plan.queueing import is_counted, multiple, tail
+from harmonia_compiler.plan.queueing import capacity, is_counted, tail
 from harmonia_compiler.profile.profiles import Option
+from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
 
 #: Replicas of one engine on one host at most, where nothing else bounds them.
 MOST_REPLICAS = 1024
@@ -51,12 +58,23 @@ MOST_REPLICAS = 1024
 #: How much may be added of a resource to a host in a diagnosis: GPUs, cores, GiB.
 MOST_EXTRA = 65_536
 
+#: Positions of an engine, one of its options (or choices) and a host.
 Key = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An option of an engine and the level of utilisation to run it at, by their positions; and its `mu`."""
+
+    at: int
+    option: Option
+    level: int
+    mu: float
 
 
 @dataclass(slots=True)
 class Model:
-    """A PuLP problem with its variables, by position of engine, option and host in the planning problem.
+    """A PuLP problem with its variables, by positions of engines, choices and hosts.
 
     `goal_rate` is the rate that `keep_up` asks for; None makes it a variable between 0 and `scale`.
     `extra` (capacity that a host may be given beyond what it has) and `stretch` (the factor by which
@@ -67,7 +85,7 @@ class Model:
     lp: LpProblem
     scale: float
     goal_rate: float | None
-    options: list[list[Option]]
+    choices: list[list[Choice]]
     n: dict[Key, LpVariable] = field(default_factory=dict)
     paid: dict[int, LpVariable] = field(default_factory=dict)
     slow: dict[tuple[str, str], LpVariable] = field(default_factory=dict)
@@ -84,11 +102,12 @@ class Model:
         )
 
     def counts(self) -> dict[Key, int]:
-        """The solution: replicas by engine, option (its position among the need's options) and host."""
+        """The solution: replicas by engine, option and host."""
         found: dict[Key, int] = {}
         for (e, c, h), variable in self.n.items():
             if count := round(variable.varValue or 0.0):
-                found[e, self.problem.needs[e].options.index(self.options[e][c]), h] = count
+                key = (e, self.choices[e][c].at, h)
+                found[key] = found.get(key, 0) + count
         return found
 
 
@@ -108,8 +127,8 @@ def build(
     """
     lp = LpProblem("plan", pulp.LpMaximize if goal_rate is None else pulp.LpMinimize)
     timed = promised_components(problem) if promises else set()
-    options = [useful_options(problem, need, timed=not timed.isdisjoint(need.components)) for need in problem.needs]
-    model = Model(problem, lp, goal_rate or rate_bound(problem), goal_rate, options)
+    choices = [useful_choices(problem, need, timed=not timed.isdisjoint(need.components)) for need in problem.needs]
+    model = Model(problem, lp, goal_rate or rate_bound(problem), goal_rate, choices)
     _add_variables(model, extra)
     if stretch:
         model.stretch = lp.add_variable("stretch", 1)
@@ -133,10 +152,10 @@ def _add_variables(model: Model, extra: Collection[str]) -> None:
         if host.price_per_hour > 0:
             model.paid[h] = model.lp.add_variable(f"paid_{h}", 0, 1, pulp.LpInteger)
         for e, need in enumerate(model.problem.needs):
-            for c, option in enumerate(model.options[e]):
-                most_here = (need.maximum or MOST_REPLICAS) if extra else most_replicas(need, option, host)
-                if most_here:
-                    model.n[e, c, h] = model.lp.add_variable(f"n_{e}_{c}_{h}", 0, most_here, pulp.LpInteger)
+            for c, choice in enumerate(model.choices[e]):
+                most = (need.maximum or MOST_REPLICAS) if extra else most_replicas(need, choice.option, host)
+                if most:
+                    model.n[e, c, h] = model.lp.add_variable(f"n_{e}_{c}_{h}", 0, most, pulp.LpInteger)
     if model.goal_rate is None:
         model.rate = model.lp.add_variable("rate", 0, 1)
 
@@ -149,45 +168,41 @@ def most_replicas(need: Need, option: Option, host: Host) -> int:
 
 
 def rate_bound(problem: Problem) -> float:
-    """No plan carries more than this: for each engine, the whole inventory to itself in its best option."""
+    """No plan carries more than this: for each engine, the whole inventory to itself for every option at once."""
     bounds = []
     for need in problem.needs:
-        best = 0.0
+        bound = 0.0
         for option in need.options:
-            most = min(sum(most_replicas(need, option, host) for host in problem.hosts), need.maximum or MOST_REPLICAS)
-            one = multiple(problem, need, option)
-            best += most * one if most else 0.0
-        bounds.append(best)
+            if most := sum(most_replicas(need, option, host) for host in problem.hosts):
+                bound += min(most, need.maximum or most) * HEADROOM * capacity(problem, need, option)
+        bounds.append(bound)
     bound = min(bounds, default=float("inf"))
     return bound if 0 < bound < float("inf") else 1.0
 
 
-def useful_options(problem: Problem, need: Need, *, timed: bool) -> list[Option]:
-    """The options that another does not beat or equal in everything; the first of equals stays."""
-
-    def figures(option: Option) -> list[float]:
-        latencies = [
-            figure[component]
-            for component in need.components
-            for figure in (option.latency_ms, option.first_ms)
-            if timed
-        ]
-        return [-multiple(problem, need, option), *latencies]
-
-    kept: list[tuple[Option, dict[str, float], list[float]]] = []
-    for option in need.options:
-        taken, own = take(option.configuration), figures(option)
-        if any(_beats(other, taken, own) for other in kept):
-            continue
-        kept = [other for other in kept if not _beats((option, taken, own), other[1], other[2])]
-        kept.append((option, taken, own))
-    return [option for option, _, _ in kept]
+def useful_choices(problem: Problem, need: Need, *, timed: bool) -> list[Choice]:
+    """The choices that no other of the same level beats or equals in everything; the first of equals stays."""
+    kept: list[Choice] = []
+    for level in range(len(LEVELS)) if timed else (len(LEVELS) - 1,):
+        rivals: list[tuple[Choice, list[float]]] = []
+        for at, option in enumerate(need.options):
+            choice = Choice(at, option, level, LEVELS[level] * capacity(problem, need, option))
+            figures = [-choice.mu]
+            if timed:
+                figures += [times[name][level] for times in (option.latency_ms, option.first_ms) for name in times]
+            if not any(_beats(other, choice, its, figures) for other, its in rivals):
+                rivals = [(other, its) for other, its in rivals if not _beats(choice, other, figures, its)]
+                rivals.append((choice, figures))
+        kept += [choice for choice, _ in rivals]
+    return kept
 
 
-def _beats(better: tuple[Option, dict[str, float], list[float]], taken: dict[str, float], own: list[float]) -> bool:
-    _, its_taken, its_own = better
-    takes_no_more = all(amount <= taken.get(resource, 0.0) for resource, amount in its_taken.items())
-    return takes_no_more and all(mine <= theirs for mine, theirs in zip(its_own, own, strict=True))
+def _beats(better: Choice, other: Choice, its: list[float], others: list[float]) -> bool:
+    taken = take(other.option.configuration)
+    takes_no_more = all(
+        amount <= taken.get(resource, 0.0) for resource, amount in take(better.option.configuration).items()
+    )
+    return takes_no_more and all(mine <= theirs for mine, theirs in zip(its, others, strict=True))
 
 
 def promised_components(problem: Problem) -> set[str]:
@@ -210,14 +225,13 @@ def keep_up(model: Model) -> None:
     """Every engine carries the rate."""
     if model.goal_rate == 0:
         return
-    for e, need in enumerate(model.problem.needs):
+    for e in range(len(model.problem.needs)):
         carried = lpSum(
-            min(multiple(model.problem, need, model.options[e][c]) / model.scale, 1.0) * variable
+            min(model.choices[e][c].mu / model.scale, 1.0) * variable
             for (engine, c, _), variable in model.n.items()
             if engine == e
         )
-        goal = model.rate if model.rate is not None else 1.0 - 1e-8
-        model.lp.addConstraint(carried >= goal, f"keep_up_{e}")
+        model.lp.addConstraint(carried >= (1.0 if model.rate is None else model.rate), f"keep_up_{e}")
 
 
 def fit(model: Model) -> None:
@@ -228,7 +242,7 @@ def fit(model: Model) -> None:
             used = lpSum(
                 amount * variable
                 for (e, c, at), variable in model.n.items()
-                if at == h and (amount := take(model.options[e][c].configuration).get(resource, 0.0))
+                if at == h and (amount := take(model.choices[e][c].option.configuration).get(resource, 0.0))
             )
             more = model.extra.get((h, resource), 0.0)
             model.lp.addConstraint(used <= has.get(resource, 0.0) + more, f"fit_{h}_{resource}")
@@ -250,22 +264,34 @@ def pay(model: Model) -> None:
 
 
 def choose(model: Model, timed: set[str]) -> None:
-    """A component is as slow as the slowest option in use of its engine."""
+    """An engine runs at one level, and its components are as slow as the slowest choice in use."""
     for e, need in enumerate(model.problem.needs):
         components = [component for component in need.components if component in timed]
+        if not components:
+            continue
         for component in components:
             for metric in ("latency", "ttft"):
-                model.slow[component, metric] = model.lp.add_variable(f"slow_{metric}_{e}_{component}", 0)
-        for c, option in enumerate(model.options[e] if components else ()):
-            chosen = model.lp.add_variable(f"chosen_{e}_{c}", 0, 1, pulp.LpInteger)
-            for (engine, at, h), variable in model.n.items():
-                if (engine, at) == (e, c):
-                    model.lp.addConstraint(variable <= variable.upBound * chosen, f"choose_{e}_{c}_{h}")
-            for component in components:
-                for metric, figure in (("latency", option.latency_ms), ("ttft", option.first_ms)):
-                    seconds = figure[component] / 1000.0
-                    slow = model.slow[component, metric]
-                    model.lp.addConstraint(slow >= seconds * chosen, f"slow_{metric}_{e}_{c}_{component}")
+                model.slow[component, metric] = model.lp.add_variable(f"slow_{metric}_{component}", 0)
+        levels = {
+            level: model.lp.add_variable(f"level_{e}_{level}", 0, 1, pulp.LpInteger)
+            for level in dict.fromkeys(choice.level for choice in model.choices[e])
+        }
+        model.lp.addConstraint(lpSum(levels.values()) == 1, f"level_{e}")
+        for c, choice in enumerate(model.choices[e]):
+            _choose(model, e, c, levels[choice.level], components)
+
+
+def _choose(model: Model, e: int, c: int, level: LpVariable, components: list[str]) -> None:
+    choice = model.choices[e][c]
+    chosen = model.lp.add_variable(f"chosen_{e}_{c}", 0, 1, pulp.LpInteger)
+    model.lp.addConstraint(chosen <= level, f"chosen_{e}_{c}")
+    for (engine, at, h), variable in model.n.items():
+        if (engine, at) == (e, c):
+            model.lp.addConstraint(variable <= variable.upBound * chosen, f"choose_{e}_{c}_{h}")
+    for component in components:
+        for metric, times in (("latency", choice.option.latency_ms), ("ttft", choice.option.first_ms)):
+            seconds = times[component][choice.level] / 1000.0
+            model.lp.addConstraint(model.slow[component, metric] >= seconds * chosen, f"slow_{metric}_{c}_{component}")
 
 
 def time(model: Model) -> None:
@@ -318,10 +344,10 @@ def cost(model: Model) -> LpAffineExpression:
 
 def hardware(model: Model) -> LpAffineExpression:
     """How much hardware is tied up, in TB/s of memory bandwidth."""
-    return lpSum(worth(model.options[e][c].configuration) / 1000.0 * v for (e, c, _), v in model.n.items())
+    return lpSum(worth(model.choices[e][c].option.configuration) / 1000.0 * v for (e, c, _), v in model.n.items())
 
 
 def position(model: Model) -> LpAffineExpression:
-    """Prefers earlier hosts, then earlier options: makes the choice among equals a fixed one."""
-    width = 1 + max((len(options) for options in model.options), default=0)
+    """Prefers earlier hosts, then earlier choices: makes the one among equals a fixed one."""
+    width = 1 + max((len(choices) for choices in model.choices), default=0)
     return lpSum((h * width + c) * variable for (_, c, h), variable in model.n.items())

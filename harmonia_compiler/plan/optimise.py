@@ -6,20 +6,21 @@ from dataclasses import dataclass
 import pulp
 
 from harmonia_compiler.plan.model import Key, Model, build, cost, hardware, position
+from harmonia_compiler.plan.predict import rate
 from harmonia_compiler.plan.problem import Problem
-from harmonia_compiler.plan.queueing import multiple
 from harmonia_compiler.plan.solve import Outcome, solve
+from harmonia_compiler.profile.profiles import Option
 
 #: How much of an earlier objective a later one may give up: rounding, not quality.
-SLACK = 1e-9
+SLACK = 1e-8
 
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
     """Replicas by engine, option and host (positions in the problem), and the rate that they carry.
 
-    `rate` is in multiples of the declared loads. `proven` says that every objective was solved to
-    the optimum; otherwise `gap` is the largest relative distance to a bound.
+    `rate` is in multiples of the declared loads. `proven` says that no search ended at its node
+    limit; `gap` is the largest relative distance of an objective to its bound.
     """
 
     counts: dict[Key, int]
@@ -36,12 +37,11 @@ def optimise(problem: Problem) -> Allocation | None:
     if problem.aim == "throughput":
         model = build(problem, None)
         model.lp.setObjective(model.rate)
-        outcomes.append(solve(model.lp))
+        outcomes.append(solve(model.lp, gap=problem.give_up / 2))
         if outcomes[-1].status == "infeasible":
             return None
         counts = _found(model, outcomes[-1])
-        rate = carried(problem, counts)
-        goal = rate if 0 < rate < float("inf") else 1.0
+        goal = outcomes[-1].objective * model.scale * (1 - problem.give_up / 2)
     else:
         counts, goal = {}, 1.0
     model = build(problem, goal * (1 - SLACK))
@@ -68,7 +68,7 @@ def _next(model: Model, objective: Callable[[Model], pulp.LpAffineExpression]) -
     if not expression:
         return None
     model.lp.setObjective(expression)
-    outcome = solve(model.lp)
+    outcome = solve(model.lp, gap=model.problem.give_up / 2)
     if outcome.status in ("optimal", "feasible"):
         model.lp.addConstraint(expression <= outcome.objective + SLACK * max(1.0, abs(outcome.objective)))
     return outcome
@@ -81,8 +81,14 @@ def _found(model: Model, outcome: Outcome) -> dict[Key, int]:
 
 
 def carried(problem: Problem, counts: dict[Key, int]) -> float:
-    """Multiples of the declared loads that these replicas carry at the planned utilisation."""
-    carries = [0.0] * len(problem.needs)
-    for (e, c, _), replicas in counts.items():
-        carries[e] += replicas * multiple(problem, problem.needs[e], problem.needs[e].options[c])
-    return min(carries, default=float("inf"))
+    """Multiples of the declared loads that these replicas carry while promises are kept."""
+    return rate(problem, options_of(problem, counts))
+
+
+def options_of(problem: Problem, counts: dict[Key, int]) -> dict[str, list[Option]]:
+    """The option of each replica, by engine."""
+    used: dict[str, list[Option]] = {need.engine: [] for need in problem.needs}
+    for (e, c, _), replicas in sorted(counts.items()):
+        need = problem.needs[e]
+        used[need.engine] += [need.options[c]] * replicas
+    return used

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from harmonia_compiler.contract.plan import Predicted, ProfileUse, Replica
 from harmonia_compiler.plan.problem import Need, Pipeline, Problem, worth
-from harmonia_compiler.plan.queueing import is_counted, multiple, tail
+from harmonia_compiler.plan.queueing import capacity, is_counted, level_at, tail
 from harmonia_compiler.profile.profiles import Option
-from harmonia_compiler.profile.queueing import HEADROOM
+from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
 
 #: The quantile that predicted latencies are for.
 QUANTILE = 0.95
@@ -23,33 +23,56 @@ def used_options(problem: Problem, replicas: Sequence[Replica]) -> dict[str, lis
     return found
 
 
+def capacities(problem: Problem, used: Used) -> dict[str, float]:
+    """Multiples of the declared loads at which the replicas of each engine would never be idle."""
+    return {need.engine: sum(capacity(problem, need, one) for one in used[need.engine]) for need in problem.needs}
+
+
 def rate(problem: Problem, used: Used) -> float:
-    """Multiples of the declared loads that the replicas carry at the planned utilisation."""
-    carries = [sum(multiple(problem, need, option) for option in used[need.engine]) for need in problem.needs]
-    return min(carries, default=float("inf"))
+    """The most multiples of the declared loads that the replicas carry while every promise is kept.
+
+    No engine is busier than HEADROOM. Latencies change where an engine passes one of LEVELS, so
+    that only those rates need to be looked at. Infinite where nothing is called, 0 where no rate will do.
+    """
+    full = capacities(problem, used)
+    top = min(full.values(), default=float("inf")) * HEADROOM
+    rates = {top} | {level * each for each in full.values() for level in LEVELS if level * each < top}
+    return next((one for one in sorted(rates, reverse=True) if keeps_promises(problem, used, one)), 0.0)
+
+
+def keeps_promises(problem: Problem, used: Used, at_rate: float) -> bool:
+    """Whether every latency promise holds at a rate."""
+    return all(
+        quantile_ms(problem, used, pipeline, promise.metric, promise.quantile, at_rate) <= promise.bound_ms * (1 + 1e-8)
+        for pipeline in problem.pipelines
+        for promise in pipeline.promises
+    )
 
 
 def utilisations(problem: Problem, used: Used, at_rate: float) -> dict[str, float]:
     """How busy the replicas of each engine are at a rate; equally, since they share calls by capacity."""
     return {
-        need.engine: at_rate * HEADROOM / sum(multiple(problem, need, option) for option in used[need.engine])
-        for need in problem.needs
+        engine: at_rate / full if full < float("inf") else 0.0 for engine, full in capacities(problem, used).items()
     }
 
 
-def quantile_ms(problem: Problem, used: Used, pipeline: Pipeline, metric: str, quantile: float) -> float:
-    """A latency quantile, or that of the time to the first piece, of a pipeline at the planned utilisation.
+def quantile_ms(
+    problem: Problem, used: Used, pipeline: Pipeline, metric: str, quantile: float, at_rate: float
+) -> float:
+    """A quantile of a pipeline's latency, or of the time to its first piece, at a rate.
 
-    The longest chain of calls that wait for each other, each on the slowest option in use, without
-    the steps that are too rare to matter.
+    The longest chain of calls that wait for each other, each on the slowest option in use at the
+    level of utilisation that the rate brings, without the steps that are too rare to matter.
     """
-    needs = {component: need for need in problem.needs for component in need.components}
+    busy = utilisations(problem, used, at_rate)
+    engines = {component: need.engine for need in problem.needs for component in need.components}
 
-    def slowest(component: str, metric: str) -> float:
-        if component not in needs:
+    def slowest(component: str, of: str) -> float:
+        if component not in engines:
             return problem.external_ms[component]
-        options = used[needs[component].engine]
-        return max((one.latency_ms if metric == "latency" else one.first_ms)[component] for one in options)
+        engine = engines[component]
+        level = level_at(busy[engine])
+        return max((one.latency_ms if of == "latency" else one.first_ms)[component][level] for one in used[engine])
 
     ended: list[float] = []
     first = 0.0
@@ -66,16 +89,17 @@ def predict(problem: Problem, replicas: Sequence[Replica]) -> dict[str, Predicte
     """What each pipeline should achieve; the cost is shared out by the hardware that its calls keep busy."""
     used = used_options(problem, replicas)
     carried = rate(problem, used)
-    busy = utilisations(problem, used, carried) if carried < float("inf") else {}
+    finite = carried if carried < float("inf") else 1.0
+    busy = utilisations(problem, used, finite)
     bottleneck = max(busy, key=lambda engine: (round(busy[engine], 9), engine), default="")
     hosts = {replica.host for replica in replicas}
     price = sum(host.price_per_hour for host in problem.hosts if host.name in hosts)
     parts = _parts(problem, used)
     return {
         pipeline.name: Predicted(
-            throughput_rps=rounded(pipeline.load_rps * (carried if carried < float("inf") else 1.0)),
-            latency_ms=rounded(quantile_ms(problem, used, pipeline, "latency", QUANTILE)),
-            ttft_ms=rounded(quantile_ms(problem, used, pipeline, "ttft", QUANTILE)),
+            throughput_rps=rounded(pipeline.load_rps * finite),
+            latency_ms=rounded(quantile_ms(problem, used, pipeline, "latency", QUANTILE, min(finite, 1.0))),
+            ttft_ms=rounded(quantile_ms(problem, used, pipeline, "ttft", QUANTILE, min(finite, 1.0))),
             cost_per_hour=rounded(price * parts[pipeline.name]),
             bottleneck=bottleneck,
         )
@@ -86,22 +110,25 @@ def predict(problem: Problem, replicas: Sequence[Replica]) -> dict[str, Predicte
 def profile_uses(problem: Problem, replicas: Sequence[Replica]) -> tuple[ProfileUse, ...]:
     """The figures behind a plan: one entry for each configuration in use.
 
-    Capacity is calls per second of one replica at the planned utilisation, over the engine's mix;
-    latency is that of a call of the mix, the wait included.
+    Capacity is calls per second of one replica at HEADROOM, over the engine's mix; latency is the mean
+    of a call of the mix at the declared loads, or at what is carried of them.
     """
     used = used_options(problem, replicas)
+    busy = utilisations(problem, used, min(rate(problem, used), 1.0))
     found = []
     for need in problem.needs:
+        level = level_at(busy[need.engine])
         for option in need.options:
             if option in used[need.engine]:
-                busy = _over_mix(problem, need, option.busy_ms)
+                takes = _over_mix(problem, need, option.busy_ms)
+                latency = {name: option.latency_ms[name][level] for name in need.components}
                 found.append(
                     ProfileUse(
                         engine=need.engine,
                         config=option.configuration.describe(),
                         provenance=option.provenance,
-                        capacity_rps=rounded(HEADROOM / busy * 1000.0) if busy > 0 else 0.0,
-                        latency_ms=rounded(_over_mix(problem, need, option.latency_ms)),
+                        capacity_rps=rounded(HEADROOM / takes * 1000.0) if takes > 0 else 0.0,
+                        latency_ms=rounded(_over_mix(problem, need, latency)),
                     )
                 )
     return tuple(found)

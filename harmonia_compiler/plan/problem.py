@@ -74,13 +74,19 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is to be planned. `external_ms` is how long calls of components that take no hardware last."""
+    """What is to be planned.
+
+    `external_ms` is how long calls of components that take no hardware last. `give_up` is the part of
+    the highest rate that may be given up for less cost, less hardware and fewer replicas: the figures
+    are not so exact that the last percent were worth an odd mixture of replicas.
+    """
 
     needs: tuple[Need, ...]
     pipelines: tuple[Pipeline, ...]
     hosts: tuple[Host, ...]
     aim: Aim = "throughput"
     external_ms: Mapping[str, float] = field(default_factory=dict)
+    give_up: float = 0.0
 
     def calls_rps(self, need: Need) -> dict[str, float]:
         """Calls per second of each component on an engine when every pipeline is at its load."""

@@ -4,7 +4,7 @@ from statistics import NormalDist
 
 from harmonia_compiler.plan.problem import Need, Problem, Step
 from harmonia_compiler.profile.profiles import Option
-from harmonia_compiler.profile.queueing import HEADROOM
+from harmonia_compiler.profile.queueing import LEVELS
 
 #: Standard deviation of the latency of requests that run the same steps, as a part of its mean.
 LATENCY_CV = 0.5
@@ -15,11 +15,16 @@ def tail(quantile: float) -> float:
     return max(1.0, 1.0 + NormalDist().inv_cdf(min(max(quantile, 0.001), 0.9999)) * LATENCY_CV)
 
 
-def multiple(problem: Problem, need: Need, option: Option) -> float:
-    """How many times the loads one replica carries at the planned utilisation; infinite where nothing is called."""
+def capacity(problem: Problem, need: Need, option: Option) -> float:
+    """How many times the loads one replica carries when it is never idle; infinite where nothing is called."""
     calls = problem.calls_rps(need)
     busy = sum(calls[component] * option.busy_ms[component] / 1000.0 for component in need.components)
-    return HEADROOM / busy if busy > 0 else float("inf")
+    return 1.0 / busy if busy > 0 else float("inf")
+
+
+def level_at(utilisation: float) -> int:
+    """The position of the lowest of LEVELS that is no lower; the highest for whatever is beyond."""
+    return next((at for at, level in enumerate(LEVELS) if utilisation <= level * (1 + 1e-8)), len(LEVELS) - 1)
 
 
 def is_counted(step: Step, quantile: float) -> bool:

@@ -20,8 +20,9 @@ TOLERANCE = 1e-9
 class Outcome:
     """How a search ended.
 
-    `status` is `optimal` (proven), `feasible` (the node limit came first), `infeasible`, or `unknown`
-    (the node limit came before any solution). Only the first two leave values in the variables.
+    `status` is `optimal` (proven to within the gap that was asked for), `feasible` (the node limit came
+    first), `infeasible`, or `unknown` (the node limit came before any solution). Only the first two
+    leave values in the variables. `gap` is relative.
     """
 
     status: str
@@ -29,12 +30,12 @@ class Outcome:
     objective: float
 
 
-def solve(problem: pulp.LpProblem, nodes: int = NODE_LIMIT) -> Outcome:
-    """Solve in place: afterwards the variables of the problem hold their values."""
+def solve(problem: pulp.LpProblem, *, gap: float = 0.0, nodes: int = NODE_LIMIT) -> Outcome:
+    """Solve in place, to within a relative gap: afterwards the variables of the problem hold their values."""
     solver = pulp.HiGHS(
         msg=False,
         threads=1,
-        gapRel=0.0,
+        gapRel=gap,
         gapAbs=0.0,
         random_seed=0,
         mip_max_nodes=nodes,
@@ -55,6 +56,5 @@ def solve(problem: pulp.LpProblem, nodes: int = NODE_LIMIT) -> Outcome:
     values = highs.getSolution().col_value
     for variable in problem.variables():
         variable.varValue = values[variable.index]
-    proven = status == HighsModelStatus.kOptimal
-    gap = 0.0 if proven else float(info.mip_gap)
-    return Outcome("optimal" if proven else "feasible", gap, float(pulp.value(problem.objective)))
+    proven = "optimal" if status == HighsModelStatus.kOptimal else "feasible"
+    return Outcome(proven, max(0.0, float(info.mip_gap)), float(pulp.value(problem.objective)))

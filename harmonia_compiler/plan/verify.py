@@ -12,12 +12,11 @@ from harmonia_compiler.contract.plan import FORMAT_VERSION, Plan, Replica
 from harmonia_compiler.plan.place import devices_by_type
 from harmonia_compiler.plan.predict import QUANTILE, profile_uses, quantile_ms, used_options
 from harmonia_compiler.plan.problem import Need, Problem, room
-from harmonia_compiler.plan.queueing import tail
 from harmonia_compiler.profile.profiles import Option
 from harmonia_compiler.profile.queueing import HEADROOM
 
 #: Relative error that rounding figures to six digits may leave.
-ROUNDING = 6e-6
+ROUNDING = 2e-5
 
 
 def faults(plan: Plan, problem: Problem) -> list[str]:
@@ -134,8 +133,8 @@ def _owns(replica: Replica, host: Host) -> Iterator[str]:
             yield f"{replica.id} has device {device} of {host.name}, which is no {replica.config.gpu}"
 
 
-def _carried(problem: Problem, need: Need, options: list[Option]) -> float:
-    """Multiples of the loads at which the engine's replicas are busy for the planned part of the time."""
+def _full(problem: Problem, need: Need, options: list[Option]) -> float:
+    """Multiples of the loads at which the engine's replicas would never be idle."""
     arrivals = {
         component: sum(pipeline.load_rps * pipeline.visits.get(component, 0.0) for pipeline in problem.pipelines)
         for component in need.components
@@ -144,47 +143,52 @@ def _carried(problem: Problem, need: Need, options: list[Option]) -> float:
     for option in options:
         seconds = sum(arrivals[name] * option.busy_ms[name] / 1000.0 for name in need.components)
         per_replica.append(1.0 / seconds if seconds > 0 else float("inf"))
-    return HEADROOM * sum(per_replica)
+    return sum(per_replica)
 
 
 def _rates(plan: Plan, problem: Problem) -> Iterator[str]:
     used = used_options(problem, plan.replicas)
-    carried = {need.engine: _carried(problem, need, used[need.engine]) for need in problem.needs}
-    rate = min(carried.values(), default=float("inf"))
+    full = {need.engine: _full(problem, need, used[need.engine]) for need in problem.needs}
+    rates = {
+        plan.predicted[pipeline.name].throughput_rps / pipeline.load_rps
+        for pipeline in problem.pipelines
+        if pipeline.load_rps > 0
+    }
+    rate = min(rates, default=1.0)
+    if max(rates, default=1.0) > rate * (1 + 2 * ROUNDING):
+        yield "the pipelines are predicted different multiples of their loads"
     if problem.aim == "cost" and rate < 1 - ROUNDING:
         yield f"the replicas carry {rate:.3f} times the declared loads"
-    rate = rate if rate < float("inf") else 1.0
-    for pipeline in problem.pipelines:
-        said = plan.predicted[pipeline.name]
-        if not _near(said.throughput_rps, rate * pipeline.load_rps):
-            given = f"{rate * pipeline.load_rps:.6g}"
-            yield f"{pipeline.name} is predicted {said.throughput_rps} rps, the replicas give {given}"
-        tightest = min(carried.values(), default=float("inf"))
-        if carried and not _near(carried.get(said.bottleneck, -1.0), tightest) and tightest < float("inf"):
-            yield f"the bottleneck of {pipeline.name} is not {said.bottleneck!r}"
-    if set(plan.utilisation) != set(carried):
+    busy = {engine: rate / most for engine, most in full.items()}
+    for engine, part in busy.items():
+        if part > HEADROOM * (1 + ROUNDING):
+            yield f"{engine} would be busy for {part:.6g} of the time"
+    if set(plan.utilisation) != set(busy):
         yield "the utilisations are not those of the engines"
         return
-    for engine, most in carried.items():
-        if not _near(plan.utilisation[engine], HEADROOM * rate / most):
-            yield f"{engine} is busy for {HEADROOM * rate / most:.6g} of the time, not {plan.utilisation[engine]}"
+    for engine, part in busy.items():
+        if not _near(plan.utilisation[engine], part):
+            yield f"{engine} is busy for {part:.6g} of the time, not {plan.utilisation[engine]}"
+    for pipeline in problem.pipelines:
+        bottleneck = plan.predicted[pipeline.name].bottleneck
+        if busy and not _near(busy.get(bottleneck, -1.0), max(busy.values())):
+            yield f"the bottleneck of {pipeline.name} is not {bottleneck!r}"
 
 
 def _latencies(plan: Plan, problem: Problem) -> Iterator[str]:
     used = used_options(problem, plan.replicas)
     for pipeline in problem.pipelines:
         said = plan.predicted[pipeline.name]
+        rate = said.throughput_rps / pipeline.load_rps * (1 - ROUNDING) if pipeline.load_rps > 0 else 1.0
         for metric, figure in (("latency", said.latency_ms), ("ttft", said.ttft_ms)):
-            found = quantile_ms(problem, used, pipeline, metric, QUANTILE)
+            found = quantile_ms(problem, used, pipeline, metric, QUANTILE, min(rate, 1.0))
             if not _near(figure, found):
                 yield f"{pipeline.name} is predicted a {metric} of {figure} ms, the replicas give {found:.6g}"
         for promise in pipeline.promises:
-            found = quantile_ms(problem, used, pipeline, promise.metric, promise.quantile)
+            found = quantile_ms(problem, used, pipeline, promise.metric, promise.quantile, rate)
             if found > promise.bound_ms * (1 + ROUNDING):
-                yield (
-                    f"{pipeline.name} promises {promise.metric} of {promise.bound_ms:g} ms "
-                    f"({found / tail(promise.quantile):.6g} ms in the mean) and would take {found:.6g}"
-                )
+                promised = f"promises a {promise.metric} of {promise.bound_ms:g} ms"
+                yield f"{pipeline.name} {promised} and would take {found:.6g}"
 
 
 def _costs(plan: Plan, problem: Problem) -> Iterator[str]:

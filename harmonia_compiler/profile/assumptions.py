@@ -25,9 +25,11 @@ EFFICIENCY = {
 
 #: Powers of two, so that parts and whole devices fill a host without a rest.
 GPU_FRACTIONS = (0.5, 0.25, 0.125)
-BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+BATCHES = (1, 4, 16, 64, 256)
 ENCODER_BATCHES = (1, 8, 32)
-CORES = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)
+CORES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+#: What processes that share a GPU lose to taking turns.
+SHARED_EFFICIENCY = 0.85
 
 #: The part of a GPU's memory that an engine may take, and what it needs there beside weights and KV cache.
 GPU_MEMORY_SHARE = 0.9

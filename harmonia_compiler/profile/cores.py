@@ -5,7 +5,7 @@ from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.kinds.kind import Kind
 from harmonia_compiler.profile.device import cpu_parts
 from harmonia_compiler.profile.profiles import Asked, Offer, Option, Shortfall
-from harmonia_compiler.profile.queueing import wait_ms
+from harmonia_compiler.profile.queueing import with_wait_ms
 
 CORE_TIME = "analytic: the core time that the kind or the user states"
 
@@ -27,6 +27,6 @@ def offer(asked: Asked, kind: Kind, inventory: Inventory) -> Offer:
         servers = max(1, int(part.cores))
         alone = {name: work.core_ms / min(1.0, part.cores) for name, work in asked.work.items()}
         busy = {name: work.core_ms / part.cores for name, work in asked.work.items()}
-        latency = {name: one + wait_ms(one, servers) for name, one in alone.items()}
+        latency = {name: with_wait_ms(one, servers) for name, one in alone.items()}
         options.append(Option(Configuration(part.cores, memory, batch=servers), busy, latency, latency, CORE_TIME))
     return Offer(tuple(options))

@@ -11,6 +11,7 @@ from harmonia_compiler.profile.assumptions import (
     CORES,
     GPU_FRACTIONS,
     HOST_BANDWIDTH_GB_S,
+    SHARED_EFFICIENCY,
 )
 
 
@@ -29,12 +30,16 @@ class GpuPart:
     @property
     def flops_per_ms(self) -> float:
         """Peak 16-bit operations."""
-        return GPU_TYPES[self.type].tflops * 1e9 * self.gpus
+        return GPU_TYPES[self.type].tflops * 1e9 * self._rate
 
     @property
     def bytes_per_ms(self) -> float:
         """Peak memory traffic."""
-        return GPU_TYPES[self.type].bandwidth_gb_s * 1e6 * self.gpus
+        return GPU_TYPES[self.type].bandwidth_gb_s * 1e6 * self._rate
+
+    @property
+    def _rate(self) -> float:
+        return self.gpus if self.gpus >= 1 else self.gpus * SHARED_EFFICIENCY
 
     @property
     def device_memory_gib(self) -> float:

@@ -20,7 +20,7 @@ from harmonia_compiler.profile.assumptions import (
 from harmonia_compiler.profile.device import cpu_parts, gpu_parts
 from harmonia_compiler.profile.llm import CPU_ROOFLINE, ROOFLINE
 from harmonia_compiler.profile.profiles import Asked, Offer, Option, Shortfall
-from harmonia_compiler.profile.queueing import wait_ms
+from harmonia_compiler.profile.queueing import with_wait_ms
 
 
 def offer(asked: Asked, card: Card, inventory: Inventory) -> Offer:
@@ -28,7 +28,9 @@ def offer(asked: Asked, card: Card, inventory: Inventory) -> Offer:
     weight_bytes = WEIGHT_BYTES.get(str(asked.engine.settings.get("precision", "fp32")), card.weight_bytes)
     weights_gib = card.parameters * weight_bytes / 2**30
     rate = FP32_RATE if weight_bytes > 2 else 1.0
-    flops = {name: 2.0 * card.parameters * work.encoded_tokens / rate for name, work in asked.work.items()}
+    # Tables of embeddings are looked up, not multiplied, and make up much of a small encoder.
+    multiplied = 12.0 * card.layers * card.hidden**2
+    flops = {name: 2.0 * multiplied * work.encoded_tokens / rate for name, work in asked.work.items()}
     weights = card.parameters * weight_bytes
     options: list[Option] = []
     for part in gpu_parts(inventory, (1,)):
@@ -53,8 +55,7 @@ def offer(asked: Asked, card: Card, inventory: Inventory) -> Offer:
     largest = max((host.memory_gib for host in inventory.hosts), default=0.0)
     for cores in cpu_parts(inventory) if memory <= largest else ():
         passes = {
-            name: ENCODER_CALL_MS / min(1.0, cores.cores)
-            + max(one / cores.flops_per_ms, weights / cores.bytes_per_ms)
+            name: ENCODER_CALL_MS / min(1.0, cores.cores) + max(one / cores.flops_per_ms, weights / cores.bytes_per_ms)
             for name, one in flops.items()
         }
         options.append(_option(Configuration(cores=cores.cores, memory_gib=memory), passes, CPU_ROOFLINE))
@@ -62,6 +63,6 @@ def offer(asked: Asked, card: Card, inventory: Inventory) -> Offer:
 
 
 def _option(configuration: Configuration, passes: Mapping[str, float], provenance: str) -> Option:
-    latency = {name: one + wait_ms(one, 1) for name, one in passes.items()}
+    latency = {name: with_wait_ms(one, 1) for name, one in passes.items()}
     busy = {name: one / configuration.batch for name, one in passes.items()}
     return Option(configuration, busy, latency, latency, provenance)

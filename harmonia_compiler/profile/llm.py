@@ -27,7 +27,7 @@ from harmonia_compiler.profile.assumptions import (
 )
 from harmonia_compiler.profile.device import CpuPart, GpuPart, cpu_parts, gpu_parts
 from harmonia_compiler.profile.profiles import Asked, Offer, Option, Shortfall
-from harmonia_compiler.profile.queueing import HEADROOM, wait_ms
+from harmonia_compiler.profile.queueing import LEVELS, wait_ms
 
 ROOFLINE = "analytic: roofline of the GPU's data sheet"
 CPU_ROOFLINE = "analytic: roofline of a modest CPU core"
@@ -165,33 +165,54 @@ def _option(asked: Asked, configuration: Configuration, speed: Speed, provenance
     prefill = {name: speed.prefill(work.prompt_tokens) for name, work in asked.work.items()}
     steps = {name: max(0.0, work.output_tokens - 1.0) for name, work in asked.work.items()}
     busy = {name: prefill[name] + steps[name] * speed.step(batch) / batch for name in asked.work}
-    mean_prefill, mean_steps = _mean(asked, prefill), _mean(asked, steps)
-    arrivals = HEADROOM / _mean(asked, busy)
-    together = _in_progress(batch, arrivals, mean_prefill, mean_steps, speed)
-    others = arrivals * mean_prefill * (batch - 1) / batch
-    step = speed.step(together) / (1.0 - others)
-    queue = wait_ms(mean_prefill, 1, others)
-    inside = {name: queue + prefill[name] + steps[name] * step for name in asked.work}
-    place = wait_ms(mean_inside := _mean(asked, inside), batch, min(0.95, arrivals * mean_inside / batch))
+    mean = _Mix(batch, _mean(asked, busy), _mean(asked, prefill), _mean(asked, steps))
+    levels = [_times(mean, speed, level) for level in LEVELS]
     return Option(
         configuration=configuration,
         busy_ms=busy,
-        latency_ms={name: place + inside[name] for name in asked.work},
-        first_ms={name: place + queue + prefill[name] + (step if batch > 1 else 0.0) for name in asked.work},
+        latency_ms={
+            name: tuple(wait + prefill[name] + steps[name] * step for wait, step in levels) for name in asked.work
+        },
+        first_ms={name: tuple(wait + prefill[name] + step for wait, step in levels) for name in asked.work},
         provenance=provenance,
     )
 
 
-def _in_progress(batch: int, arrivals: float, prefill: float, steps: float, speed: Speed) -> float:
+@dataclass(frozen=True, slots=True)
+class _Mix:
+    """The mean call of a replica: its part of the replica's time, its prefill in ms, its decoding steps."""
+
+    batch: int
+    busy: float
+    prefill: float
+    steps: float
+
+
+def _times(mean: _Mix, speed: Speed, utilisation: float) -> tuple[float, float]:
+    """The mean wait before a call's own prefill, and the mean time of one of its steps, in ms.
+
+    Steps are stretched by the prefills of the other calls in progress; a call waits for a place in
+    the batch, then for the prefills before its own.
+    """
+    arrivals = utilisation / mean.busy
+    others = arrivals * mean.prefill * (mean.batch - 1) / mean.batch
+    step = speed.step(_in_progress(mean, speed, arrivals)) / (1.0 - others)
+    queue = wait_ms(mean.prefill, 1, others)
+    inside = queue + mean.prefill + mean.steps * step
+    place = wait_ms(inside, mean.batch, min(0.95, arrivals * inside / mean.batch))
+    return place + queue, step
+
+
+def _in_progress(mean: _Mix, speed: Speed, arrivals: float) -> float:
     """How many calls are in progress when a replica keeps up with so many arrivals a millisecond.
 
     The fewest at which the time that a call takes of the replica, `prefill + steps · step(k) / k`,
     is the time between arrivals; between 1 and `batch`, found by bisection.
     """
-    low, high = 1.0, float(batch)
+    low, high = 1.0, float(mean.batch)
     for _ in range(40):
         middle = (low + high) / 2
-        if prefill + steps * speed.step(middle) / middle > 1.0 / arrivals:
+        if mean.prefill + mean.steps * speed.step(middle) / middle > 1.0 / arrivals:
             low = middle
         else:
             high = middle

@@ -19,15 +19,15 @@ class Option:
 
     `busy_ms[component]` is how much of a replica's time one call takes when `configuration.batch`
     calls are in progress: a full replica completes `1 / busy_ms` of them a millisecond.
-    `latency_ms[component]` is the mean time until the answer of a replica that is busy for
-    `queueing.HEADROOM` of the time, the wait in front of it included, and `first_ms[component]` that
-    until the first piece of the answer. `provenance` says where the figures are from.
+    `latency_ms[component]` is the mean time until the answer, the wait in front of the replica
+    included, for each of `queueing.LEVELS` of utilisation, and `first_ms[component]` that until the
+    first piece of the answer. `provenance` says where the figures are from.
     """
 
     configuration: Configuration
     busy_ms: Mapping[str, float]
-    latency_ms: Mapping[str, float]
-    first_ms: Mapping[str, float]
+    latency_ms: Mapping[str, tuple[float, ...]]
+    first_ms: Mapping[str, tuple[float, ...]]
     provenance: str
 
 

@@ -2,15 +2,18 @@
 
 import math
 
+#: The utilisations for which profiles say latencies, and among which the planner chooses for each engine.
+LEVELS = (0.05, 0.2, 0.4, 0.6, 0.8)
+
 #: No replica is planned to be busy for more than this part of the time: arrivals come in bursts.
-HEADROOM = 0.8
+HEADROOM = LEVELS[-1]
 
 #: Squared coefficients of variation: arrivals as in a Poisson process, service times as in an exponential one.
 ARRIVAL_CV2 = 1.0
 SERVICE_CV2 = 1.0
 
 
-def wait_ms(service_ms: float, servers: int, utilisation: float = HEADROOM) -> float:
+def wait_ms(service_ms: float, servers: int, utilisation: float) -> float:
     """Mean wait for one of several servers that are each busy for `utilisation` of the time.
 
     The approximation of Allen and Cunneen with Sakasegawa's exponent; exact for one Poisson-fed server.
@@ -18,3 +21,8 @@ def wait_ms(service_ms: float, servers: int, utilisation: float = HEADROOM) -> f
     exponent = math.sqrt(2 * (servers + 1)) - 1
     crowding = math.pow(utilisation, exponent) / (servers * (1 - utilisation))
     return (ARRIVAL_CV2 + SERVICE_CV2) / 2 * crowding * service_ms
+
+
+def with_wait_ms(service_ms: float, servers: int) -> tuple[float, ...]:
+    """Mean time until the answer, at each of LEVELS."""
+    return tuple(service_ms + wait_ms(service_ms, servers, level) for level in LEVELS)

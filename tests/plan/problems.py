@@ -13,12 +13,12 @@ from harmonia_compiler.plan.place import place
 from harmonia_compiler.plan.predict import quantile_ms, used_options
 from harmonia_compiler.plan.problem import Need, Pipeline, Problem, Step, fits, room, take, worth
 from harmonia_compiler.profile.profiles import Option
-from harmonia_compiler.profile.queueing import HEADROOM
+from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
 
 
 def on_cores(component: str, busy_ms: float, cores: float = 1.0, latency_ms: float | None = None) -> Option:
     """A configuration on cores alone."""
-    latency = {component: busy_ms if latency_ms is None else latency_ms}
+    latency = _latency(component, busy_ms if latency_ms is None else latency_ms)
     return Option(Configuration(cores=cores, memory_gib=0.0), {component: busy_ms}, latency, latency, "stated")
 
 
@@ -26,10 +26,15 @@ def on_gpu(
     component: str, busy_ms: float, gpus: float = 1.0, latency_ms: float | None = None, gpu: str = "a100_sxm"
 ) -> Option:
     """A configuration on GPUs alone."""
-    latency = {component: busy_ms if latency_ms is None else latency_ms}
+    latency = _latency(component, busy_ms if latency_ms is None else latency_ms)
     memory = 40.0 * min(gpus, 1.0)
     configuration = Configuration(0.0, 0.0, gpu, gpus, memory, tensor_parallel=max(1, round(gpus)))
     return Option(configuration, {component: busy_ms}, latency, latency, "stated")
+
+
+def _latency(component: str, alone_ms: float) -> dict[str, tuple[float, ...]]:
+    """As of a call that waits longer the busier the replica is; nearly alone at the lowest level."""
+    return {component: tuple(alone_ms / (1 - level) for level in LEVELS)}
 
 
 def need(component: str, *options: Option, minimum: int = 1, maximum: int | None = None) -> Need:
@@ -63,6 +68,26 @@ def replicas_of(problem: Problem, counts: dict[Key, int]) -> dict[str, int]:
     for (e, _, _), count in counts.items():
         found[problem.needs[e].engine] = found.get(problem.needs[e].engine, 0) + count
     return found
+
+
+def _with_promises(problem: Problem, counts: dict[Key, int], rate: float) -> float:
+    """The highest of many rates up to this one at which every promise holds; 0 where none does."""
+    used = used_options(problem, place(problem, counts))
+
+    def holds(at_rate: float) -> bool:
+        return all(
+            quantile_ms(problem, used, pipeline, promise.metric, promise.quantile, at_rate) <= promise.bound_ms
+            for pipeline in problem.pipelines
+            for promise in pipeline.promises
+        )
+
+    if holds(rate):
+        return rate
+    low, high = 0.0, rate
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low if low > rate * 1e-9 else 0.0
 
 
 Score = tuple[float, ...]
@@ -103,14 +128,9 @@ def score_of(problem: Problem, counts: dict[Key, int]) -> Score | None:
         per_request = sum(pipeline.load_rps * pipeline.visits[each.engine] for pipeline in problem.pipelines)
         capacity = sum(count * 1000.0 / each.options[c].busy_ms[each.engine] for (_, c, _), count in own.items())
         rate = min(rate, HEADROOM * capacity / per_request)
-    if problem.aim == "cost" and rate < 1 - 1e-9:
+    rate = _with_promises(problem, counts, rate)
+    if rate <= 0 or (problem.aim == "cost" and rate < 1 - 1e-9):
         return None
-    used_by_engine = used_options(problem, place(problem, counts))
-    for pipeline in problem.pipelines:
-        for promise in pipeline.promises:
-            found = quantile_ms(problem, used_by_engine, pipeline, promise.metric, promise.quantile)
-            if found > promise.bound_ms * (1 + 1e-9):
-                return None
     price = sum(problem.hosts[h].price_per_hour for h in {h for _, _, h in counts})
     hardware = sum(worth(problem.needs[e].options[c].configuration) * count for (e, c, _), count in counts.items())
     score = (-round(price, 6), -round(hardware, 6), -float(sum(counts.values())))

@@ -17,9 +17,7 @@ from harmonia_compiler.plan.verify import faults
 from tests.plan.problems import application, chain, machine, need, on_cores, on_gpu
 from tests.plan.test_optimum import problems
 
-PIPELINE = replace(
-    chain("search", "write", load_rps=10.0), promises=(Promise("latency", 0.95, 500.0),), streamed=(1,)
-)
+PIPELINE = replace(chain("search", "write", load_rps=10.0), promises=(Promise("latency", 0.95, 500.0),), streamed=(1,))
 PROBLEM = Problem(
     (
         need("search", on_cores("search", 50.0), on_cores("search", 30.0, cores=2.0), maximum=4),
@@ -36,7 +34,7 @@ def plan_of(problem: Problem) -> Plan:
     return write_down(application(problem), Demanded(problem, ()), found)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(problems())
 def test_every_plan_is_accepted(problem: Problem) -> None:
     if optimise(problem) is not None:

@@ -1,0 +1,143 @@
+"""`harmoniac plan`: decides what runs where, and says what to expect of it."""
+
+import sys
+import time
+from pathlib import Path
+from typing import get_args
+
+import click
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from harmonia_compiler.check.files import check_files
+from harmonia_compiler.cli.exits import DIAGNOSTICS
+from harmonia_compiler.cli.output import print_diagnostics
+from harmonia_compiler.contract.inventory import load_inventory
+from harmonia_compiler.contract.plan import Plan, Replica, encode_plan
+from harmonia_compiler.flow.passes.registry import optimise
+from harmonia_compiler.plan.planner import make_plan
+from harmonia_compiler.plan.problem import Aim
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--inventory", required=True, type=click.Path(path_type=Path), help="The machines to plan for, as TOML.")
+@click.option("--objective", type=click.Choice(get_args(Aim)), default="throughput", show_default=True)
+@click.option("--set", "named", multiple=True, metavar="NAME=VALUE", help="A setting that the files ask for.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the plan to this file as well.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_context
+def command(
+    context: click.Context,
+    files: tuple[Path, ...],
+    inventory: Path,
+    objective: Aim,
+    named: tuple[str, ...],
+    out: Path | None,
+    form: str,
+) -> None:
+    """Decide which replicas of which engine run on which host, device and cores.
+
+    `throughput` serves as many times the declared loads as the inventory can; `cost` serves the declared loads on the
+    cheapest hosts. A peak counts where one is declared. Exit code 3 says that there is no feasible plan.
+    """
+    checked = check_files(files, _settings(named))
+    print_diagnostics(checked.found)
+    if checked.application is None:
+        context.exit(DIAGNOSTICS)
+    machines = load_inventory(inventory)
+    started = time.perf_counter()
+    plan = make_plan(optimise(checked.application), machines, objective=objective)
+    click.echo(f"planned in {time.perf_counter() - started:.2f} s", err=True)
+    document = encode_plan(plan)
+    if out is not None:
+        out.write_bytes(document)
+    if form == "json":
+        click.echo(document, nl=False)
+    else:
+        _print(plan)
+
+
+def _settings(named: tuple[str, ...]) -> dict[str, str]:
+    settings = {}
+    for written in named:
+        name, equals, value = written.partition("=")
+        if not equals:
+            raise click.BadParameter(f"`{written}` is not NAME=VALUE", param_hint="--set")
+        settings[name] = value
+    return settings
+
+
+def _print(plan: Plan) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    for table in (_placement(plan), _expectation(plan), _engines(plan)):
+        console.print(table)
+    for line in _remarks(plan):
+        console.print(line)
+
+
+def _placement(plan: Plan) -> Table:
+    table = Table("host", "device", "replica", "serves", "cores", "memory", title="What runs where", box=SIMPLE)
+    last = ""
+    for replica in sorted(plan.replicas, key=lambda replica: (replica.host, _devices(replica), replica.id)):
+        if last and replica.host != last:
+            table.add_section()
+        host = "" if replica.host == last else replica.host
+        last = replica.host
+        memory = f"{replica.memory_gib:g} GiB"
+        table.add_row(host, _devices(replica), replica.id, ", ".join(replica.serves), f"{replica.cores:g}", memory)
+    return table
+
+
+def _devices(replica: Replica) -> str:
+    if not replica.devices:
+        return "cpu"
+    part = f" ({replica.config.gpus:g} of it)" if replica.config.gpus < 1 else ""
+    return f"{replica.config.gpu} {','.join(map(str, replica.devices))}{part}"
+
+
+def _expectation(plan: Plan) -> Table:
+    columns = ("pipeline", "load", "carries", "latency p95", "first token p95", "cost per hour", "bottleneck")
+    table = Table(*columns, title="What to expect", box=SIMPLE)
+    for share in plan.pipelines:
+        expected = plan.predicted[share.name]
+        table.add_row(
+            share.name,
+            f"{share.load_rps:g} rps",
+            f"{expected.throughput_rps:.3g} rps",
+            _time(expected.latency_ms),
+            _time(expected.ttft_ms),
+            f"{expected.cost_per_hour:g}" if expected.cost_per_hour else "-",
+            expected.bottleneck,
+        )
+    return table
+
+
+def _engines(plan: Plan) -> Table:
+    columns = ("engine", "configuration", "replicas", "calls/s each", "latency", "busy", "figures from")
+    table = Table(*columns, title="Engines at those rates", box=SIMPLE)
+    for use in plan.profiles:
+        count = sum(one.engine == use.engine and one.config.describe() == use.config for one in plan.replicas)
+        busy = f"{plan.utilisation[use.engine]:.0%}"
+        figures = (f"{use.capacity_rps:.3g}", _time(use.latency_ms), busy, use.provenance)
+        table.add_row(use.engine, use.config, str(count), *figures)
+    return table
+
+
+def _remarks(plan: Plan) -> list[str]:
+    remarks = []
+    for share in plan.pipelines:
+        carried = plan.predicted[share.name].throughput_rps
+        if carried < share.load_rps * (1 - 1e-6):
+            remarks.append(f"{share.name} asks for {share.load_rps:g} rps; the inventory carries {carried:.3g}.")
+    if plan.guessed:
+        guessed = ", ".join(plan.guessed)
+        remarks.append(f"Sizes are guessed for: {guessed}. Say them with ~, as in `-> text ~ 60 tokens`.")
+    if plan.solver.status != "optimal":
+        remarks.append(f"The search ended at its node limit; the plan is within {plan.solver.gap:.1%} of the best.")
+    return remarks
+
+
+def _time(ms: float) -> str:
+    return f"{ms / 1000:.3g} s" if ms >= 1000 else f"{ms:.3g} ms"
