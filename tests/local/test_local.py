@@ -233,7 +233,7 @@ def test_an_engine_is_warmed_up_before_it_counts_as_ready(hand: Hand) -> None:
     probe = Probe("http", "/health", 20.0, (Wire("/v1/first", b"hello"),))
     hand.write(one=launch(probe=probe))
     hand.up()
-    assert list(ACTUATOR.log(hand.path, "one", lines=5, follow=False)) == ["warmed up by /v1/first hello"]
+    assert list(ACTUATOR.log(hand.path, ["one"], lines=5, follow=False)) == [("one", "warmed up by /v1/first hello")]
 
 
 def test_the_gateway_takes_the_port_that_it_is_given(hand: Hand) -> None:
@@ -257,12 +257,12 @@ def test_a_run_folder_that_cannot_be_written_is_one_finding(hand: Hand) -> None:
 def test_a_log_is_followed(hand: Hand) -> None:
     hand.write(one=launch())
     hand.up()
-    lines = ACTUATOR.log(hand.path, "one", lines=0, follow=True)
+    lines = ACTUATOR.log(hand.path, ["one"], lines=0, follow=True)
     with ThreadPoolExecutor() as reader:
         waiting = reader.submit(next, lines)
         log = Path(hand.path / "run" / "logs" / "one.log")
         until(lambda: _append(log, "more\n") and waiting.done())
-        assert waiting.result() == "more"
+        assert waiting.result() == ("one", "more")
 
 
 def _append(path: Path, text: str) -> bool:

@@ -4,7 +4,7 @@ A target that can be started is one module or package in this folder that bears 
 `ACTUATOR`. Nothing here knows processes, containers or jobs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,11 +48,15 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """A service as it stands; `notes` are findings about the state itself, one sentence each."""
+    """A service as it stands.
+
+    `url` is where the gateway listens, once it does; `notes` are findings about the state itself, one sentence each.
+    """
 
     phase: Phase
     processes: tuple[ProcessStatus, ...] = ()
     failure: Failure | None = None
+    url: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -82,7 +86,8 @@ class Actuator(Protocol):
     def start(self, bundle: Path, *, port: int | None, timeout_s: float, watch: Watch) -> bool:
         """Bring the service up and return once every process answers; False where it already ran.
 
-        `watch` is told of every change on the way. Raises `NotStarted`, with everything that
+        `watch` is told several times a second how things stand. What this call started it stops
+        again when it is interrupted. Raises `NotStarted`, with everything that
         was started stopped again, when a process does not come up within the time.
         """
         ...
@@ -91,12 +96,12 @@ class Actuator(Protocol):
         """The service as it stands; never raises because of a damaged state."""
         ...
 
-    def stop(self, bundle: Path, *, grace_s: float) -> bool:
+    def stop(self, bundle: Path) -> bool:
         """Take the service down and leave nothing of it behind but data and logs; False where nothing ran."""
         ...
 
-    def log(self, bundle: Path, name: str, *, lines: int, follow: bool) -> Iterator[str]:
-        """The last lines that a process wrote, and with `follow` those to come, without newlines."""
+    def log(self, bundle: Path, names: Sequence[str], *, lines: int, follow: bool) -> Iterator[tuple[str, str]]:
+        """The last lines that each process wrote, and with `follow` those to come: name and line."""
         ...
 
     def log_names(self, bundle: Path) -> list[str]:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
@@ -20,10 +20,14 @@ from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S, HELD
 from harmonia_compiler.runtime.actuators.supervision.orphans import left_behind
 from harmonia_compiler.runtime.actuators.supervision.preflight import preflight
 from harmonia_compiler.runtime.actuators.supervision.rundir import GATEWAY, SUPERVISOR
+from harmonia_compiler.runtime.actuators.supervision.tailing import Tailed, tail
 from harmonia_compiler.runtime.bundle import read_local_processes
 
 #: How often files are looked at, in seconds.
 _LOOK_EVERY_S = 0.1
+
+#: How long a supervisor has to stop everything: the gateway's grace, the replicas', and some.
+_SUPERVISOR_GRACE_S = 3 * GRACE_S
 
 #: How many lines of a log are shown where a start failed.
 _SHOWN_LINES = 12
@@ -68,17 +72,24 @@ class Local:
             return Status("down", failure=state.status.failure, notes=("the last start failed",))
         return Status("down", notes=("its supervisor ended without stopping it; `harmoniac down` cleans up",))
 
-    def stop(self, bundle: Path, *, grace_s: float = 3 * GRACE_S) -> bool:
+    def stop(self, bundle: Path) -> bool:
         """See `Actuator.stop`."""
         bundle = bundle.resolve()
         run = rundir.RunDirectory(bundle)
         if not run.path.is_dir():
             return False
-        found = _end_supervisor(run, grace_s)
+        try:
+            return self._stop(bundle, run)
+        except OSError as problem:
+            raise _unusable(run, problem) from problem
+
+    def _stop(self, bundle: Path, run: rundir.RunDirectory) -> bool:
+        known = run.has_state()
+        _end_supervisor(run)
         lock = run.lock()
         if lock is None:
-            raise Rejected([Diagnostic("E0911", f"another command is starting `{bundle}` right now",
-                                       help="wait for it to end, then ask again")])  # fmt: skip
+            message = f"another command is starting `{bundle.name}` right now"
+            raise Rejected([Diagnostic("E0911", message, help="wait for it to end, then ask again")])
         try:
             orphans = left_behind(bundle, run)
             pids.end(orphans, ORPHAN_GRACE_S)
@@ -86,30 +97,22 @@ class Local:
         finally:
             os.close(lock)
             self._spawned = [supervisor for supervisor in self._spawned if supervisor.poll() is None]
-        return found or bool(orphans)
+        return known or bool(orphans)
 
     def log_names(self, bundle: Path) -> list[str]:
         """See `Actuator.log_names`."""
         names = [replica.replica for replica in read_local_processes(bundle).replicas]
         return [*names, GATEWAY, SUPERVISOR]
 
-    def log(self, bundle: Path, name: str, *, lines: int, follow: bool) -> Iterator[str]:
+    def log(self, bundle: Path, names: Sequence[str], *, lines: int, follow: bool) -> Iterator[tuple[str, str]]:
         """See `Actuator.log`."""
-        path = rundir.RunDirectory(bundle).log_of(name)
-        position = path.stat().st_size if path.exists() else 0
-        yield from rundir.tail(path, lines)
-        rest = b""
+        run = rundir.RunDirectory(bundle)
+        logs = {name: Tailed(run.log_of(name)) for name in names}
+        for name, log in logs.items():
+            yield from ((name, line) for line in log.last(lines))
         while follow:
-            size = path.stat().st_size if path.exists() else 0
-            if size < position:
-                position, rest = 0, b""
-            if size > position:
-                with path.open("rb") as file:
-                    file.seek(position)
-                    rest += file.read(size - position)
-                position = size
-                *whole, rest = rest.split(b"\n")
-                yield from (line.decode(errors="replace") for line in whole)
+            for name, log in logs.items():
+                yield from ((name, line) for line in log.new())
             time.sleep(_LOOK_EVERY_S)
 
     def _await_ready(
@@ -121,31 +124,45 @@ class Local:
         supervisor: "subprocess.Popen[bytes] | None",
     ) -> bool:
         """Until the service is ready; whether it is this command that started it. What failed is stopped again."""
+        try:
+            return self._await(bundle, run, timeout_s, watch, supervisor)
+        except KeyboardInterrupt:
+            if supervisor is not None:
+                self.stop(bundle)
+            raise
+
+    def _await(
+        self,
+        bundle: Path,
+        run: rundir.RunDirectory,
+        timeout_s: float,
+        watch: Watch,
+        supervisor: "subprocess.Popen[bytes] | None",
+    ) -> bool:
         until = time.monotonic() + timeout_s
-        shown: Status | None = None
+        last: Status | None = None
         while True:
             ended = supervisor is not None and supervisor.poll() is not None
             if ended and supervisor is not None and supervisor.returncode == HELD_BY_ANOTHER:
                 supervisor = None
                 continue
-            status = _status_of(run, supervisor)
-            if status is not None and status != shown:
-                shown = status
-                watch(status)
-            if shown is not None and shown.ready:
+            last = _status_of(run, supervisor) or last
+            if last is not None:
+                watch(last)
+            if last is not None and last.ready:
                 return supervisor is not None
             if ended or (supervisor is None and not run.is_held()):
-                raise self._given_up(bundle, run, shown)
+                raise self._given_up(bundle, run, last)
             if time.monotonic() > until:
-                raise self._given_up(bundle, run, shown, f"after {timeout_s:g} s in all")
+                raise self._given_up(bundle, run, last, f"after {timeout_s:g} s in all")
             time.sleep(_LOOK_EVERY_S)
 
     def _given_up(self, bundle: Path, run: rundir.RunDirectory, last: Status | None, late: str = "") -> NotStarted:
         """Stop what was started, and say what failed with the last lines that it wrote."""
         name, reason = _culprit(last, late)
-        said = rundir.tail(run.log_of(name), _SHOWN_LINES)
+        said = tail(run.log_of(name), _SHOWN_LINES)
         with contextlib.suppress(Rejected):
-            self.stop(bundle, grace_s=3 * GRACE_S)
+            self.stop(bundle)
         return NotStarted(
             Diagnostic(
                 "E0909",
@@ -165,16 +182,14 @@ def _prepared(bundle: Path) -> rundir.RunDirectory:
     try:
         run.prepare()
     except OSError as problem:
-        raise Rejected(
-            [
-                Diagnostic(
-                    "E0910",
-                    f"`{run.path}` cannot be written: {problem.strerror}",
-                    help="the state and the logs of a running service go there: give it room and write permission",
-                )
-            ]
-        ) from problem
+        raise _unusable(run, problem) from problem
     return run
+
+
+def _unusable(run: rundir.RunDirectory, problem: OSError) -> Rejected:
+    message = f"`{run.path}` cannot be written: {problem.strerror}"
+    step = "the state and the logs of a running service go there: give it room and write permission"
+    return Rejected([Diagnostic("E0910", message, help=step)])
 
 
 def _spawn(bundle: Path, run: rundir.RunDirectory, port: int | None) -> "subprocess.Popen[bytes]":
@@ -210,20 +225,19 @@ def _culprit(last: Status | None, late: str) -> tuple[str, str]:
     return SUPERVISOR, f"it did not get that far {late}" if late else "it ended"
 
 
-def _end_supervisor(run: rundir.RunDirectory, grace_s: float) -> bool:
-    """Ask the supervisor to stop the service, and end it where it does not; whether there was one."""
+def _end_supervisor(run: rundir.RunDirectory) -> None:
+    """Ask the supervisor to stop the service, and end it where it does not."""
     holder = run.holder()
     if holder is None:
         with contextlib.suppress(rundir.Damaged):
             state = run.read_state()
             holder = None if state is None else state.supervisor
     if not run.is_locked() or holder is None:
-        return False
+        return
     if pids.is_alive(holder):
         with contextlib.suppress(ProcessLookupError):
             os.kill(holder.pid, signal.SIGTERM)
-    until = time.monotonic() + grace_s
+    until = time.monotonic() + _SUPERVISOR_GRACE_S
     while run.is_locked() and time.monotonic() < until:
         time.sleep(_LOOK_EVERY_S)
     pids.end([holder], 0.0)
-    return True

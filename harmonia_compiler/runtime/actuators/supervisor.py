@@ -137,7 +137,8 @@ class Supervisor:
 
     def _status(self) -> Status:
         everyone = [managed.status for managed in (*self._replicas, self._gateway)]
-        return Status(self._phase, tuple(everyone), self._failure)
+        url = "" if self._address is None else f"http://{self._address.host}:{self._address.port}"
+        return Status(self._phase, tuple(everyone), self._failure, url)
 
     def _write_endpoints(self) -> None:
         ready = tuple(

@@ -33,8 +33,9 @@ from harmonia_compiler.runtime.actuators.supervision.probes import (
     is_free,
     warm_up,
 )
-from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory, tail
+from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 from harmonia_compiler.runtime.actuators.supervision.store import Expected, Opened, open_on
+from harmonia_compiler.runtime.actuators.supervision.tailing import tail
 from harmonia_compiler.runtime.weights import locate
 
 LOG = logging.getLogger(__name__)
@@ -91,7 +92,8 @@ class Managed:
 
     def __init__(self, spec: Spec, shared: Shared) -> None:
         self.spec, self._shared = spec, shared
-        self.status = ProcessStatus(spec.name, spec.engine, "waiting", time.time(), waiting_for="its turn to start")
+        first = "its turn to start" if spec.engine else "the replicas"
+        self.status = ProcessStatus(spec.name, spec.engine, "waiting", time.time(), waiting_for=first)
         self.was_ready = asyncio.Event()
         self._process: Process | None = None
         self._ident: Ident | None = None
@@ -150,7 +152,7 @@ class Managed:
     async def _find_weights(self) -> Path | None:
         if self.spec.launch.model is None:
             return None
-        self._show("waiting", waiting_for="its weights; the first time they may have to be converted")
+        self._show("starting", waiting_for="its weights, which may have to be converted once")
         found = await asyncio.to_thread(locate, self.spec.launch.model)
         self._show("waiting", waiting_for="its turn to start")
         return found

@@ -138,6 +138,10 @@ class RunDirectory:
         except (OSError, msgspec.MsgspecError):
             return None
 
+    def has_state(self) -> bool:
+        """Whether a service is or was there that nobody has cleaned up after."""
+        return any((self.path / name).exists() for name in (STATE, ENDPOINTS, ADDRESS, LOCK))
+
     def clear_state(self) -> None:
         """Remove what an earlier supervisor said about its service; the caller holds the lock."""
         for name in (STATE, ENDPOINTS, ADDRESS):
@@ -149,13 +153,3 @@ class RunDirectory:
         """Remove everything but the logs; the caller holds the lock, which is the last to go."""
         self.clear_state()
         (self.path / LOCK).unlink(missing_ok=True)
-
-
-def tail(log: Path, lines: int) -> list[str]:
-    """The last lines of a log, at most 64 KiB of it; none where there is no log."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 65_536))
-            return file.read().decode(errors="replace").splitlines()[-lines:] if lines else []
-    except OSError:
-        return []

@@ -1,0 +1,18 @@
+"""`harmoniac down`: stop a bundle and leave nothing of it running."""
+
+from pathlib import Path
+
+import click
+
+from harmonia_compiler.cli.up import found_actuator
+
+
+@click.command()
+@click.argument("bundle", metavar="DIR", default="bundle", type=click.Path(path_type=Path))
+def command(bundle: Path) -> None:
+    """Stop the service of the bundle in DIR: the gateway first, which finishes what it has begun, then the rest.
+
+    Data and logs stay. Where nothing runs, nothing happens.
+    """
+    stopped = found_actuator(bundle).stop(bundle)
+    click.echo(f"{bundle} is down" if stopped else f"{bundle} was not running")

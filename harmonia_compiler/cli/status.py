@@ -1,0 +1,70 @@
+"""`harmoniac status`: what of a bundle runs, and how well."""
+
+import sys
+import time
+from pathlib import Path
+
+import click
+import msgspec
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harmonia_compiler.cli.exits import DIAGNOSTICS
+from harmonia_compiler.cli.options import format_option
+from harmonia_compiler.cli.output import print_json
+from harmonia_compiler.cli.up import found_actuator
+from harmonia_compiler.runtime.actuators.actuator import ProcessStatus, Status
+
+FORMAT_VERSION = 1
+
+
+@click.command()
+@click.argument("bundle", metavar="DIR", default="bundle", type=click.Path(path_type=Path))
+@format_option
+@click.pass_context
+def command(context: click.Context, bundle: Path, form: str) -> None:
+    """Show every process of the bundle in DIR. Exits 0 when all are ready, else 1."""
+    status = found_actuator(bundle).status(bundle)
+    if form == "json":
+        print_json({"format_version": FORMAT_VERSION, "ready": status.ready, **msgspec.to_builtins(status)})
+    else:
+        _print(status)
+    if not status.ready:
+        context.exit(DIAGNOSTICS)
+
+
+def _print(status: Status) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console.print(Text(f"{status.phase}: {status.url}/v1" if status.url and status.processes else status.phase))
+    if status.failure is not None:
+        console.print(Text(f"{status.failure.process} did not become ready: {status.failure.reason}"))
+    for note in status.notes:
+        console.print(Text(note))
+    if status.processes:
+        console.print(_table(status.processes))
+
+
+def _table(processes: tuple[ProcessStatus, ...]) -> Table:
+    table = Table("process", "state", "for", "pid", "port", "restarts", "last exit", "waiting for", box=SIMPLE)
+    for process in processes:
+        table.add_row(
+            Text(process.name),
+            process.phase,
+            _duration(time.time() - process.since),
+            "" if process.pid is None else str(process.pid),
+            "" if process.port is None else str(process.port),
+            str(process.restarts),
+            process.last_exit,
+            Text(process.waiting_for),
+        )
+    return table
+
+
+def _duration(seconds: float) -> str:
+    """`41 s`, `3 min`, `5 h`, `2 d`."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
