@@ -1,0 +1,173 @@
+"""Bundles: what is in them, what is refused, and that a failure leaves an older one whole."""
+
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harmonia_compiler.contract.bundle import Contents, LocalProcesses, Service
+from harmonia_compiler.contract.component import Env
+from harmonia_compiler.contract.plan import read_plan
+from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.emit.manifest import read_manifest, target_names
+from harmonia_compiler.emit.templates import markdown
+
+from .conftest import ROOT, Planned, planned
+
+SAMPLES = sorted(path.stem for path in (ROOT / "samples").glob("*.rag"))
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def refused(what: Callable[[], object]) -> str:
+    with pytest.raises(Rejected) as rejected:
+        what()
+    return " ".join(f"{finding.code} {finding.message}" for finding in rejected.value.found)
+
+
+@pytest.mark.parametrize("target", target_names())
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_a_sample_gives_its_golden_bundle(
+    target: str, sample: str, tmp_path: Path, golden: Callable[[Path, dict[str, str]], None]
+) -> None:
+    files = planned(ROOT / f"samples/{sample}.rag", root=ROOT).write(tmp_path / "bundle", target)
+    golden(GOLDEN / target / sample, {name: text for name, text in files.items() if not name.startswith("code/")})
+
+
+def test_there_is_no_golden_without_its_sample_and_target() -> None:
+    assert {path.parent.name for path in GOLDEN.glob("*/*")} == set(target_names())
+    assert {path.name for path in GOLDEN.glob("*/*")} == set(SAMPLES)
+
+
+def test_a_bundle_reads_back_as_its_plan(quickstart: Planned, tmp_path: Path) -> None:
+    files = quickstart.write(tmp_path / "bundle")
+    assert read_plan(tmp_path / "bundle/plan.json") == quickstart.plan
+    service = msgspec.json.decode(files["service.json"], type=Service)
+    assert service.collections.keys() == {"docs"}
+    assert service.concurrency == {replica.engine: 4 for replica in quickstart.plan.replicas}
+    processes = msgspec.json.decode(files["local/processes.json"], type=LocalProcesses)
+    assert [one.replica for one in processes.replicas] == [one.id for one in quickstart.plan.replicas]
+
+
+def test_nothing_in_a_bundle_names_this_machine(quickstart: Planned, tmp_path: Path) -> None:
+    absolute = msgspec.structs.replace(quickstart.plan, sources={str(ROOT / "samples/quickstart.rag"): "sha256:0"})
+    files = Planned(quickstart.application, absolute, ROOT).write(tmp_path / "bundle")
+    assert not [name for name, text in files.items() if str(ROOT) in text or str(tmp_path) in text]
+    assert read_plan(tmp_path / "bundle/plan.json").sources == {"samples/quickstart.rag": "sha256:0"}
+
+
+def test_the_same_plan_gives_the_same_bytes(quickstart: Planned, tmp_path: Path) -> None:
+    assert quickstart.write(tmp_path / "one") == quickstart.write(tmp_path / "two")
+
+
+def test_a_late_setting_is_named_and_left_to_the_gateway(tmp_path: Path) -> None:
+    source = tmp_path / "app.rag"
+    source.write_text(
+        'component ask(question: text) -> text = http(env("ANSWERS_URL"), key: secret("ANSWERS_KEY"))\n'
+        "pipeline relay(question: text) -> text {\n    load 1 rps\n    return ask(question)\n}\n"
+        'component minilm = embedder("all-MiniLM-L6-v2")\n'
+        "pipeline other(question: text) -> vector {\n    load 1 rps\n    return minilm(question)\n}\n"
+    )
+    made = planned(source, root=tmp_path)
+    assert any(isinstance(value, Env) for engine in made.plan.engines.values() for value in engine.settings.values())
+    files = made.write(tmp_path / "bundle")
+    gateway = msgspec.json.decode(files["local/processes.json"], type=LocalProcesses).gateway
+    assert gateway.late == {"ANSWERS_KEY": "ANSWERS_KEY", "ANSWERS_URL": "ANSWERS_URL"}
+
+
+def test_the_users_modules_come_along_with_what_they_import(project: Path, tmp_path: Path) -> None:
+    files = planned(project / "app.rag", root=project).write(tmp_path / "bundle")
+    assert sorted(name for name in files if name.startswith("code/")) == [
+        "code/helper.py",
+        "code/hippo.py",
+        "code/tools/__init__.py",
+        "code/tools/inner.py",
+    ]
+
+
+def test_a_module_that_is_not_there_is_refused(project: Path, tmp_path: Path) -> None:
+    (project / "hippo.py").unlink()
+    said = refused(lambda: planned(project / "app.rag", root=project).write(tmp_path / "bundle"))
+    assert said == "E0904 there is no module `hippo` in `.`"
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_module_that_leads_out_of_the_project_is_refused(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside.py").write_text("secret = 1\n")
+    (project / "hippo.py").unlink()
+    (project / "hippo.py").symlink_to(tmp_path / "outside.py")
+    said = refused(lambda: planned(project / "app.rag", root=project).write(tmp_path / "bundle"))
+    assert said == "E0904 `hippo.py` leads out of the project"
+
+
+def test_a_module_that_is_no_python_is_refused(project: Path, tmp_path: Path) -> None:
+    (project / "helper.py").write_text("def def\n")
+    said = refused(lambda: planned(project / "app.rag", root=project).write(tmp_path / "bundle"))
+    assert said.startswith("E0904 `helper.py` is no Python")
+
+
+def test_several_hosts_are_refused_by_a_target_of_one(quickstart: Planned, tmp_path: Path) -> None:
+    said = refused(lambda: quickstart.on_hosts("a", "b").write(tmp_path / "bundle"))
+    assert said.startswith("E0902 the plan uses 2 hosts (`a`, `b`)")
+    quickstart.on_hosts("another-name").write(tmp_path / "bundle")
+
+
+def test_an_unknown_target_is_refused() -> None:
+    assert refused(lambda: read_manifest("locl")).startswith("E0903 there is no target `locl`")
+
+
+def test_a_folder_with_other_files_is_refused(quickstart: Planned, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert refused(lambda: quickstart.write(tmp_path)).startswith("E0901")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    assert refused(lambda: quickstart.write(tmp_path / "thesis.txt")).startswith("E0901")
+
+
+def test_compiling_again_keeps_run_and_data_and_removes_what_is_no_longer_emitted(
+    quickstart: Planned, project: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "bundle"
+    planned(project / "app.rag", root=project).write(out)
+    for kept in ("run/logs/a.log", "data/milvus/docs.db"):
+        (out / kept).parent.mkdir(parents=True)
+        (out / kept).write_text("kept")
+    files = quickstart.write(out)
+    assert files["run/logs/a.log"] == files["data/milvus/docs.db"] == "kept"
+    assert not (out / "code").exists()
+    listed = msgspec.json.decode(files["bundle.json"], type=Contents).files
+    assert {*listed, "bundle.json", "run/logs/a.log", "data/milvus/docs.db"} == files.keys()
+
+
+def test_a_link_out_of_the_bundle_is_not_followed(quickstart: Planned, tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "bundle", tmp_path / "elsewhere"
+    quickstart.write(out)
+    elsewhere.mkdir()
+    (out / "local/processes.json").unlink()
+    (out / "local").rmdir()
+    (out / "local").symlink_to(elsewhere)
+    assert "leads out of the bundle" in refused(lambda: quickstart.write(out))
+    assert not list(elsewhere.iterdir())
+
+
+def test_a_full_disk_leaves_an_older_bundle_whole(quickstart: Planned, project: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    before = planned(project / "app.rag", root=project).write(out)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+    try:
+        said = refused(lambda: quickstart.write(out))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert said.startswith("E0901")
+    assert {name: (out / name).read_text() for name in before} == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_folder_that_cannot_be_made_is_one_finding(quickstart: Planned, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert refused(lambda: quickstart.write(tmp_path / "file/bundle")).startswith("E0901")
+
+
+def test_values_cannot_break_out_of_markdown() -> None:
+    assert markdown("a|b`c\n<d") == "a\\|b'c &lt;d"
