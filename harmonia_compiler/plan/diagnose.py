@@ -4,7 +4,8 @@ First what fails for an engine alone, then whether the engines fit together at a
 promises, then the load: the first that fails is named, with what would satisfy it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import pulp
 
@@ -15,7 +16,9 @@ from harmonia_compiler.plan.model import Model, build
 from harmonia_compiler.plan.optimise import carried, options_of
 from harmonia_compiler.plan.predict import quantile_ms
 from harmonia_compiler.plan.problem import CORE_BANDWIDTH_GB_S, Need, Problem, Promise, room, take
+from harmonia_compiler.plan.queueing import capacity
 from harmonia_compiler.plan.solve import solve
+from harmonia_compiler.profile.queueing import HEADROOM
 
 
 def diagnose(problem: Problem) -> Infeasible:
@@ -47,13 +50,13 @@ def _alone(need: Need, problem: Problem) -> Iterator[Diagnostic]:
 
 def _together(problem: Problem) -> list[Diagnostic]:
     """Engines that each could run, and for which there is not enough together."""
-    model = build(problem, 0.0, promises=False)
-    if _feasible(model):
+    if _feasible(build(problem, 0.0, promises=False)):
         return []
     missing = _missing(problem, rate=0.0, promises=False)
     least = sum(need.minimum for need in problem.needs)
-    message = f"the {least} replicas that are needed at least do not fit on the inventory: it lacks {missing}"
-    return [Diagnostic("E0722", message, help=f"add {missing}, or give components a common base to share replicas")]
+    message = f"the {least} replicas that are needed at least take {missing.needs}, and the inventory has {missing.has}"
+    help_ = f"add {missing.add}, or make components from a common base so that they share replicas"
+    return [Diagnostic("E0722", message, help=help_)]
 
 
 def _promises(problem: Problem) -> list[Diagnostic]:
@@ -85,12 +88,38 @@ def _load(problem: Problem) -> list[Diagnostic]:
     model.lp.setObjective(model.rate)
     solve(model.lp)
     rate = carried(problem, model.counts())
-    asked = " and ".join(f"`{one.name}` {one.load_rps:g} rps" for one in problem.pipelines)
+    asked = " and ".join(f"{one.load_rps:g} rps of `{one.name}`" for one in problem.pipelines)
     reached = " and ".join(f"{one.load_rps * rate:.3g} rps" for one in problem.pipelines)
-    missing = _missing(problem, rate=1.0, promises=True)
     kept = " within its promises" if any(one.promises for one in problem.pipelines) else ""
-    message = f"the inventory carries {reached} of the load {asked}{kept}: it lacks {missing}"
-    return [Diagnostic("E0723", message, help=f"add {missing}, or lower the load to {reached}")]
+    if bounded := [_bounded(need, most) for need in problem.needs if (most := _most(problem, need)) < 1.0]:
+        help_ = f"lower the load to {reached}, or allow more replicas where `max_replicas` forbids them"
+        return [Diagnostic("E0723", f"the load of {asked} is too much for {' and '.join(bounded)}", help=help_)]
+    missing = _missing(problem, rate=1.0, promises=True)
+    message = (
+        f"the load of {asked} needs {missing.needs}{kept}, and the inventory has {missing.has}, which carries {reached}"
+    )
+    return [Diagnostic("E0723", message, help=f"add {missing.add}, or lower the load to {reached}")]
+
+
+def _most(problem: Problem, need: Need) -> float:
+    """Multiples of the load that an engine carries in as many replicas as it may have, on any hardware."""
+    if need.maximum is None:
+        return float("inf")
+    return need.maximum * HEADROOM * max(capacity(problem, need, option) for option in need.options)
+
+
+def _bounded(need: Need, most: float) -> str:
+    replicas = "1 replica" if need.maximum == 1 else f"{need.maximum} replicas"
+    return f"`{need.engine}`, which may have {replicas} and so carries {most:.0%} of it"
+
+
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """What would be needed, what there is, and what would have to be added, as phrases."""
+
+    needs: str
+    has: str
+    add: str
 
 
 def _feasible(model: Model) -> bool:
@@ -98,20 +127,29 @@ def _feasible(model: Model) -> bool:
     return solve(model.lp).status in ("optimal", "feasible")
 
 
-def _missing(problem: Problem, *, rate: float, promises: bool) -> str:
+def _missing(problem: Problem, *, rate: float, promises: bool) -> _Missing:
     """The least hardware, by memory bandwidth, that would have to be added to the hosts."""
     resources = {name for need in problem.needs for option in need.options for name in take(option.configuration)}
     model = build(problem, rate, promises=promises, extra=resources)
-    model.lp.setObjective(
-        pulp.lpSum(_weight(resource) * more for (_, resource), more in model.extra.items()) + 1e-6 * model.replicas()
+    weighed = [_weight(resource) * more for (_, resource), more in model.extra.items()]
+    model.lp.setObjective(pulp.lpSum(weighed) + 1e-6 * model.replicas())
+    solved = solve(model.lp, gap=problem.give_up).status in ("optimal", "feasible")
+    more = dict.fromkeys(sorted(resources), 0)
+    for (_, resource), variable in model.extra.items():
+        more[resource] += round(variable.varValue or 0.0) if solved else 0
+    more = {resource: count for resource, count in more.items() if count}
+    if not more:
+        return _Missing("other devices", "none of them", "devices with more memory or bandwidth")
+    has = {resource: sum(room(host).get(resource, 0.0) for host in problem.hosts) for resource in more}
+    return _Missing(
+        needs=_amounts({resource: has[resource] + count for resource, count in more.items()}),
+        has=" and ".join(f"{amount:g}" for amount in has.values()),
+        add=_amounts(more),
     )
-    solve(model.lp)
-    sums: dict[str, int] = {}
-    for (_, resource), more in model.extra.items():
-        sums[resource] = sums.get(resource, 0) + round(more.varValue or 0.0)
-    has = {resource: sum(room(host).get(resource, 0.0) for host in problem.hosts) for resource in sums}
-    parts = [f"{more} {_unit(name, more)} (it has {has[name]:g})" for name, more in sums.items() if more]
-    return " and ".join(parts) or "nothing by itself, but on fewer hosts"
+
+
+def _amounts(amounts: Mapping[str, float]) -> str:
+    return " and ".join(f"{amount:g} {_unit(resource, amount)}" for resource, amount in amounts.items())
 
 
 def _weight(resource: str) -> float:
@@ -120,7 +158,7 @@ def _weight(resource: str) -> float:
     return (CORE_BANDWIDTH_GB_S if resource == "cores" else 1.0) / 1000.0
 
 
-def _unit(resource: str, count: int) -> str:
+def _unit(resource: str, count: float) -> str:
     return {"cores": "core" if count == 1 else "cores", "memory_gib": "GiB of memory"}.get(resource, resource)
 
 

@@ -1,9 +1,12 @@
 """The planner's door: an application and an inventory in, a verified plan out."""
 
 import hashlib
+from collections.abc import Sequence
+from pathlib import PurePath
 
 from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.contract.plan import FORMAT_VERSION, PipelineShare, Plan, Solver
+from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.plan.build import Demanded, build_problem
 from harmonia_compiler.plan.diagnose import diagnose
@@ -59,12 +62,19 @@ def write_down(application: Application, demanded: Demanded, allocation: Allocat
         predicted=predict(problem, replicas),
         profiles=profile_uses(problem, replicas),
         solver=Solver("optimal" if allocation.proven else "feasible", rounded(allocation.gap)),
-        sources={source.name: digest(source.text) for source in application.sources},
+        sources=_digests(application.sources),
         utilisation={engine: rounded(part) for engine, part in sorted(busy.items())},
         guessed=demanded.guessed,
     )
 
 
-def digest(text: str) -> str:
-    """The hash by which a plan knows the sources that it was made from."""
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+def _digests(sources: Sequence[Source]) -> dict[str, str]:
+    """The hashes by which a plan knows its sources; those named by an absolute path go by their last part."""
+    found: dict[str, str] = {}
+    for source in sources:
+        path = PurePath(source.name)
+        name = path.name if path.is_absolute() else source.name
+        while name in found:
+            name += "+"
+        found[name] = "sha256:" + hashlib.sha256(source.text.encode()).hexdigest()
+    return dict(sorted(found.items()))

@@ -155,7 +155,7 @@ def _speed(model: _Model, flops: float, traffic: float, fixed_ms: float) -> Spee
         return fixed_ms + max(model.step_bytes(calls) / traffic, model.flops(calls) / flops)
 
     def prefill(tokens: float) -> float:
-        return max(model.flops(tokens) / flops, step(1.0)) if tokens > 0 else 0.0
+        return max(model.flops(tokens) / flops, step(1.0))
 
     return Speed(prefill, step)
 

@@ -1,0 +1,147 @@
+"""Inventories: what is read, and what is said about each mistake, with its line."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harmonia_compiler.contract.gpu import GPU_TYPES
+from harmonia_compiler.contract.hostlist import HostlistError, expand
+from harmonia_compiler.contract.inventory import MOST_HOSTS, Gpu, Host, Inventory, load_inventory, parse_inventory
+from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.diagnostics.source import Source
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples" / "inventories"
+
+BOX = "cpus = 4\nmemory_gib = 16\n"
+
+
+def read(text: str) -> Inventory:
+    return parse_inventory(Source("machines.toml", text))
+
+
+def test_ranges_are_written_out_and_keep_their_zeros() -> None:
+    inventory = read(
+        '[[hosts]]\nname = "gpu[01-03,10]"\ncpus = 64\nmemory_gib = 512.5\n'
+        'gpus = [{type = "h100_sxm", count = 8}]\nprice_per_hour = 12\nlabels = {zone = "a"}\n'
+    )
+    assert [host.name for host in inventory.hosts] == ["gpu01", "gpu02", "gpu03", "gpu10"]
+    assert inventory.hosts[3] == Host("gpu10", 64, 512.5, (Gpu("h100_sxm", 8),), 12.0, labels={"zone": "a"})
+
+
+def test_tables_may_be_written_in_every_way_that_toml_has() -> None:
+    inventory = read(
+        '[[hosts]]\n"name" = "a"\ncpus = 4\nmemory_gib = 16\n[[hosts.gpus]]\ntype = "l4"\n[hosts.labels]\nzone = "b"\n'
+    )
+    assert inventory.hosts == (Host("a", 4, 16.0, (Gpu("l4", 1),), labels={"zone": "b"}),)
+
+
+MISTAKES = {
+    "hosts = 3\n": [("E0703", 1, "lists its machines")],
+    "": [("E0703", 1, "lists its machines")],
+    '[[host]]\nname = "a"\n': [("E0703", 1, "`host`"), ("E0703", 1, "lists its machines")],
+    f'[[hosts]]\nname = "a"\n{BOX}cpu = 4\n': [("E0703", 5, "`cpu` is no key")],
+    f"# one\n\n[[hosts]]\n{BOX}": [("E0704", 3, "`name` is missing")],
+    '[[hosts]]\nname = "a"\ncpus = "4"\nmemory_gib = 16\n': [("E0704", 3, "`cpus` is of the wrong type")],
+    '[[hosts]]\nname = "a"\ncpus = 4.5\nmemory_gib = 16\n': [("E0704", 3, "`cpus` is of the wrong type")],
+    '[[hosts]]\nname = "a"\ncpus = true\nmemory_gib = 16\n': [("E0704", 3, "`cpus` is of the wrong type")],
+    '[[hosts]]\nname = "a"\ncpus = 0\nmemory_gib = nan\n': [
+        ("E0704", 3, "out of range"),
+        ("E0704", 4, "`memory_gib` is nan"),
+    ],
+    f'[[hosts]]\nname = "a"\n{BOX}price_per_hour = -1\n': [("E0704", 5, "`price_per_hour` is -1")],
+    f'[[hosts]]\nname = "a"\n{BOX}price_per_hour = inf\n': [("E0704", 5, "`price_per_hour` is inf")],
+    f'[[hosts]]\nname = "a b"\n{BOX}': [("E0705", 2, "`a b` cannot name a host")],
+    f'[[hosts]]\nname = "a\\nb"\n{BOX}': [("E0705", 2, "`a\\nb` cannot name a host")],
+    f'[[hosts]]\nname = "{"x" * 65}"\n{BOX}': [("E0705", 2, "cannot name a host")],
+    f'[[hosts]]\nname = "a[3-1]"\n{BOX}': [("E0705", 2, "runs backwards")],
+    f'[[hosts]]\nname = "a[1-"\n{BOX}': [("E0705", 2, "bracket without its partner")],
+    f'[[hosts]]\nname = "a[x]"\n{BOX}': [("E0705", 2, "no list of numbers")],
+    f'[[hosts]]\nname = "a[0-999999999]"\n{BOX}': [("E0705", 2, "more than 4,096 hosts")],
+    f'[[hosts]]\nname = "a[1-99]b[1-99]"\n{BOX}': [("E0705", 2, "more than 4,096 hosts")],
+    f'[[hosts]]\nname = "a[1-3]"\n{BOX}[[hosts]]\nname = "a2"\n{BOX}': [("E0706", 6, "two hosts are named `a2`")],
+    f'[[hosts]]\nname = "a"\n{BOX}gpus = [\n  {{type = "l4"}},\n  {{type = "h100"}},\n]\n': [
+        ("E0707", 7, "`h100` is no GPU type")
+    ],
+    f'[[hosts]]\nname = "a"\n{BOX}gpus = [{{count = 2}}]\n': [("E0704", 5, "`type` is missing")],
+    f'[[hosts]]\nname = "a"\n{BOX}gpus = [{{type = "l4", count = 65, kind = 1}}]\n': [
+        ("E0703", 5, "`kind`"),
+        ("E0704", 5, "`count` is 65"),
+    ],
+    f'[[hosts]]\nname = "a"\n{BOX}gpus = "l4"\n': [("E0704", 5, "`gpus` is a list of tables")],
+    f'[[hosts]]\nname = "a"\n{BOX}labels = ["x"]\n': [("E0704", 5, "`labels` is a table of texts")],
+    f'[[hosts]]\nname = "a"\n{BOX}[hosts.labels]\nzone = "a;b"\n': [("E0705", 6, "`zone` cannot be a label")],
+    "[[hosts]]\nname = gpu01\n": [("E0702", 2, "this is not TOML")],
+    '[[hosts]]\nname = "a"\nname = "b"\n': [("E0702", 3, "this is not TOML")],
+    '[[hosts]]\nname = "a': [("E0702", 2, "this is not TOML")],
+    "a = " + "[" * 100_000: [("E0702", 1, "this is not TOML")],
+}
+
+
+@pytest.mark.parametrize("text", MISTAKES, ids=range(len(MISTAKES)))
+def test_mistakes_are_found_on_their_lines(text: str) -> None:
+    with pytest.raises(Rejected) as rejected:
+        read(text)
+    found = [
+        (item.code, item.span.source.position(item.span.start)[0] if item.span else 0, item.message)
+        for item in rejected.value.found
+    ]
+    assert [(code, line) for code, line, _ in found] == [(code, line) for code, line, _ in MISTAKES[text]]
+    for (_, _, message), (_, _, part) in zip(found, MISTAKES[text], strict=True):
+        assert part in message
+
+
+def test_the_nearest_name_is_offered() -> None:
+    with pytest.raises(Rejected) as rejected:
+        read(f'[[hosts]]\nname = "a"\n{BOX}gpus = [{{type = "h100"}}]\n')
+    assert rejected.value.found[0].help == "did you mean `h100_sxm`?"
+
+
+@pytest.mark.parametrize("written", [b"\xff\xfe", b"# " + b"x" * (1 << 20)], ids=["binary", "huge"])
+def test_files_that_are_no_text(tmp_path: Path, written: bytes) -> None:
+    path = tmp_path / "inventory.toml"
+    path.write_bytes(written)
+    with pytest.raises(Rejected) as rejected:
+        load_inventory(path)
+    assert [found.code for found in rejected.value.found] == ["E0701"]
+
+
+def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none.toml"):
+        with pytest.raises(Rejected) as rejected:
+            load_inventory(path)
+        assert [found.code for found in rejected.value.found] == ["E0701"]
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_samples_are_read(path: Path) -> None:
+    assert load_inventory(path).hosts
+
+
+def test_the_page_of_an_unknown_gpu_names_all_that_are_known() -> None:
+    page = SAMPLES.parents[1] / "harmonia_compiler" / "diagnostics" / "pages" / "E0707.md"
+    assert set(GPU_TYPES) <= set(re.findall(r"`(\w+)`", page.read_text()))
+
+
+@given(st.lists(st.integers(0, 200), min_size=1, max_size=8, unique=True), st.integers(1, 4))
+def test_a_list_of_numbers_stands_for_each_of_them(numbers: list[int], width: int) -> None:
+    written = ",".join(str(number).zfill(width) for number in numbers)
+    assert expand(f"n[{written}]x", MOST_HOSTS) == [f"n{str(number).zfill(width)}x" for number in numbers]
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_expanded_or_refused_in_bounds(text: str) -> None:
+    try:
+        assert 1 <= len(expand(text, 100)) <= 100
+    except HostlistError:
+        pass
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_an_inventory_or_rejected(text: str) -> None:
+    try:
+        read(text)
+    except Rejected as rejected:
+        assert rejected.found
