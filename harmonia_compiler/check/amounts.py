@@ -39,7 +39,9 @@ def amount(given: tree.Amount, wanted: Quantity, what: str, findings: Findings) 
     if unit in wanted.units:
         return given.value * wanted.units[unit]
     if given.unit is None:
-        findings.add("E0504", f"{what} takes {wanted.noun}, with its unit", given.span, help=f"write `{_with(given, wanted)}`")
+        findings.add(
+            "E0504", f"{what} takes {wanted.noun}, with its unit", given.span, help=f"write `{_with(given, wanted)}`"
+        )
     elif unit not in UNITS:
         near = _near_unit(unit, wanted)
         help = f"did you mean `{near}`?" if near else f"the units are {listed(sorted(UNITS), most=12)}"

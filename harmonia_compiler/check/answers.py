@@ -37,7 +37,7 @@ class Steps:
 Answer = int | Choice | Steps | None
 
 
-def settle(nodes: Nodes, answer: Answer, rest: int, type: Type) -> int:
+def settle(nodes: Nodes, answer: Answer, rest: int, of: Type) -> int:
     """The position of the answer's value, where `rest` answers on every path that goes on."""
     match answer:
         case None:
@@ -45,13 +45,13 @@ def settle(nodes: Nodes, answer: Answer, rest: int, type: Type) -> int:
         case int():
             return answer
         case Choice(arms, otherwise, span):
-            result = settle(nodes, otherwise, rest, type)
+            result = settle(nodes, otherwise, rest, of)
             for arm in reversed(arms):
-                then = settle(nodes, arm.answer, rest, type)
-                result = nodes.select(arm.condition, then, result, type, arm.share, span)
+                then = settle(nodes, arm.answer, rest, of)
+                result = nodes.select(arm.condition, then, result, of, arm.share, span)
             return result
         case Steps(choices, last):
-            result = settle(nodes, last, rest, type)
+            result = settle(nodes, last, rest, of)
             for choice in reversed(choices):
-                result = settle(nodes, choice, result, type)
+                result = settle(nodes, choice, result, of)
             return result

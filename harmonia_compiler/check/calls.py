@@ -39,7 +39,9 @@ def match_arguments(
         elif named is not None:
             notes = (Note(named.span, "this one has a name"),)
             help = "put arguments without a name first, or give this one its name"
-            findings.add("E0305", "an argument without a name follows one with a name", argument.span, help=help, notes=notes)
+            findings.add(
+                "E0305", "an argument without a name follows one with a name", argument.span, help=help, notes=notes
+            )
             matched.whole = False
             matched.elsewhere.append(argument)
         elif position < len(ports):

@@ -75,13 +75,17 @@ def _objective(node: tree.Objective, findings: Findings) -> Objective | None:
         findings.add("E0508", "an objective names a quantile and a metric", span, help=help)
         return None
     if node.sign != "<=":
-        findings.add("E0509", f"an objective is an upper bound, so `{node.sign}` has no meaning", node.span, help="write `<=`")
+        findings.add(
+            "E0509", f"an objective is an upper bound, so `{node.sign}` has no meaning", node.span, help="write `<=`"
+        )
         return None
     bound = amount(node.bound, DURATION, f"the bound of `{metric.text}`", findings)
     if bound is None:
         return None
     if bound <= 0:
-        findings.add("E0505", "the bound of an objective is above 0", node.bound.span, help="write the longest that you accept")
+        findings.add(
+            "E0505", "the bound of an objective is above 0", node.bound.span, help="write the longest that you accept"
+        )
         return None
     return Objective(metric.text, int(quantile[1]) / 10 ** len(quantile[1]), bound)
 
@@ -92,7 +96,9 @@ def _load(node: tree.Load, findings: Findings) -> Load | None:
     if rate is None or peak is None:
         return None
     if rate <= 0:
-        findings.add("E0505", "`load` is above 0", node.rate.span, help="write the rate that you expect, such as `0.1 rps`")
+        findings.add(
+            "E0505", "`load` is above 0", node.rate.span, help="write the rate that you expect, such as `0.1 rps`"
+        )
         return None
     if peak < rate and node.peak is not None:
         help = "the peak is the highest rate that you expect for a while"

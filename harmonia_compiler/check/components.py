@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 
-from harmonia_compiler.check.near import listed, nearest
+from harmonia_compiler.check.constants import constant
+from harmonia_compiler.check.near import listed
 from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.program import Context, Declared, not_a
 from harmonia_compiler.check.prompts import Template
 from harmonia_compiler.check.settings import ComponentName, SettingReader
 from harmonia_compiler.check.types import Shape, Types, shown
-from harmonia_compiler.check.constants import constant
 from harmonia_compiler.contract.component import Component, Engine, Port
 from harmonia_compiler.contract.types import ListOf, Message, Text, fits
 from harmonia_compiler.diagnostics.diagnostic import Note
@@ -58,16 +58,18 @@ class Components:
         for cycle in cycles:
             names = " → ".join(f"`{declared.name}`" for declared in [*cycle, cycle[0]])
             help = "make one of them from a kind"
-            self.findings.add("E0208", f"these components are made from each other: {names}", cycle[-1].node.name.span, help=help)
+            self.findings.add(
+                "E0208", f"these components are made from each other: {names}", cycle[-1].node.name.span, help=help
+            )
             self.made |= dict.fromkeys(cycle)
         for declared in ordered:
             if declared not in self.made and isinstance(declared.node, tree.Component):
                 self.made[declared] = self._make(declared, declared.node)
         self._by_id = {declared.id: made for declared, made in self.made.items()}
 
-    def by_id(self, id: str) -> Made | None:
+    def by_id(self, identifier: str) -> Made | None:
         """The component of that id."""
-        return self._by_id.get(id)
+        return self._by_id.get(identifier)
 
     def _base(self, declared: Declared) -> Iterator[Declared]:
         """What a component is made from, and the components that its settings name."""
@@ -107,7 +109,7 @@ class Components:
             return None
         kind = self.context.kinds.get(base.text)
         if kind is None:
-            near = nearest(base.text, [*self.context.kinds, *declared.unit.named(tree.Component)])
+            near = self.context.nearest(base.text, [*self.context.kinds, *declared.unit.named(tree.Component)])
             help = f"did you mean `{near}`?" if near else f"the kinds are {listed(self.context.kinds, most=12)}"
             self.findings.add("E0201", f"unknown kind or component `{base.text}`", base.span, help=help)
             return None
@@ -123,7 +125,7 @@ class Components:
         reader = SettingReader(self.context, start.declared.unit)
         said: dict[str, tree.Argument] = {}
         for argument in node.settings:
-            setting = self._setting(start, argument, node)
+            setting = self._setting(start, argument)
             if setting is None:
                 continue
             if setting.name in said:
@@ -134,7 +136,7 @@ class Components:
             said[setting.name] = argument
             if start.root is not start.declared and setting.scope != "call":
                 base = node.base.text
-                help = f"only what may differ from call to call can be set here; for another `{setting.name}`, make a component from the kind `{start.kind.name}`"
+                help = f"for another `{setting.name}`, make a component from the kind `{start.kind.name}`"
                 self.findings.add("E0604", f"`{setting.name}` is fixed by `{base}`", argument.span, help=help)
                 continue
             places[setting.name] = argument.value.span
@@ -150,7 +152,7 @@ class Components:
                 places[setting.name] = node.base.span
         return replace(start, engine_settings=engine, settings=settings, prompts=prompts, places=places)
 
-    def _setting(self, start: Made, argument: tree.Argument, node: tree.Component) -> Setting | None:
+    def _setting(self, start: Made, argument: tree.Argument) -> Setting | None:
         """Which setting an argument gives, by its name or as the unnamed one."""
         from_component = start.root is not start.declared
         if argument.name is None:
@@ -159,7 +161,7 @@ class Components:
         setting = start.kind.setting(argument.name.text)
         if setting is None:
             known = [setting.name for setting in (*start.kind.settings, *COMMON_SETTINGS)]
-            near = nearest(argument.name.text, known)
+            near = self.context.nearest(argument.name.text, known)
             help = f"did you mean `{near}`?" if near else f"`{start.kind.name}` takes {listed(known, most=20)}"
             message = f"`{start.kind.name}` has no setting `{argument.name.text}`"
             self.findings.add("E0601", message, argument.name.span, help=help)
@@ -173,8 +175,12 @@ class Components:
         found = declared.unit.find(name.text)
         if found is None:
             if not declared.unit.is_unread(name.text):
-                near = nearest(name.text, declared.unit.named(tree.Component))
-                help = f"did you mean `{near}`?" if near else f"declare it: `component {name.text} = {setting.accepts[0] if setting.accepts else 'KIND'}(…)`"
+                near = self.context.nearest(name.text, declared.unit.named(tree.Component))
+                help = (
+                    f"did you mean `{near}`?"
+                    if near
+                    else f"declare it: `component {name.text} = {setting.accepts[0] if setting.accepts else 'KIND'}(…)`"
+                )
                 self.findings.add("E0201", f"unknown component `{name.text}`", name.span, help=help)
             return None
         if not isinstance(found.node, tree.Component):
@@ -254,7 +260,7 @@ class Components:
             for name, span in template.inserts:
                 inserted.add(name)
                 if name not in ports:
-                    near = nearest(name, ports)
+                    near = self.context.nearest(name, ports)
                     inserted.add(near or name)
                     help = f"did you mean `{{{near}}}`?" if near else f"write `{{{{{name}}}}}` if it is meant literally"
                     self.findings.add("E0610", f"`{name}` is not a port of `{made.declared.name}`", span, help=help)
@@ -289,7 +295,8 @@ class Components:
 
 def document(made: Made, engine: str) -> Component:
     """A component that can be called, as later stages see it; `engine` is the id of what it stands on."""
-    assert made.ports is not None and made.result is not None
+    assert made.ports is not None
+    assert made.result is not None
     prompts = {name: template.parts for name, template in made.prompts.items()}
     return Component(
         made.declared.id,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harmonia_compiler.check.components import Components, Made, document, engine, engine_key
+from harmonia_compiler.check.components import Components, document, engine, engine_key
 from harmonia_compiler.check.near import suggestion
 from harmonia_compiler.check.pipelines import check_pipelines
 from harmonia_compiler.check.program import Context, load
@@ -68,7 +68,7 @@ def _refuse_unknown_settings(context: Context) -> None:
         if name not in context.taken:
             known = ", ".join(f"`{taken}`" for taken in sorted(context.taken))
             help = suggestion(name, context.taken, f"there are {known}" if known else "no file asks for one")
-            context.findings.add("E0609", f"no file has a `setting(\"{name}\")`", help=help)
+            context.findings.add("E0609", f'no file has a `setting("{name}")`', help=help)
 
 
 def _application(context: Context, components: Components, flows: list[Flow]) -> Application:
@@ -78,7 +78,9 @@ def _application(context: Context, components: Components, flows: list[Flow]) ->
         for node in flow.nodes:
             if isinstance(node.operation, Call):
                 reached.add(node.operation.component)
-    made = [found for declared in context.declared() if (found := components.made.get(declared)) and declared.id in reached]
+    made = [
+        found for declared in context.declared() if (found := components.made.get(declared)) and declared.id in reached
+    ]
     engines: dict[str, Engine] = {}
     ids: dict[tuple[str, bytes], str] = {}
     roots = {found.root: found for found in made}

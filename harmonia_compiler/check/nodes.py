@@ -27,16 +27,16 @@ class Nodes:
         self.all: list[Node] = []
         self.shares: dict[int, tuple[float, Span]] = {}
 
-    def add(self, operation: Operation, type: Type, span: Span | None, share: float | None = None) -> int:
+    def add(self, operation: Operation, of: Type, span: Span | None, share: float | None = None) -> int:
         """Append a node and give its position."""
         if len(self.all) >= MOST_NODES:
             raise TooLarge
-        self.all.append(Node(operation, type, span, share))
+        self.all.append(Node(operation, of, span, share))
         return len(self.all) - 1
 
-    def constant(self, value: Value, type: Type, span: Span | None) -> int:
+    def constant(self, value: Value, of: Type, span: Span | None) -> int:
         """Append a literal."""
-        return self.add(Constant(value), type, span)
+        return self.add(Constant(value), of, span)
 
     def say(self, condition: int, share: float, span: Span) -> None:
         """Note a share that the user gave for a condition."""
@@ -51,11 +51,11 @@ class Nodes:
         known = self.shares.get(condition)
         return known[0] if known is not None else otherwise
 
-    def select(self, condition: int, then: int, otherwise: int, type: Type, share: float, span: Span | None) -> int:
+    def select(self, condition: int, then: int, otherwise: int, of: Type, share: float, span: Span | None) -> int:
         """The value of one of two arms; no node where both are the same."""
         if then == otherwise:
             return then
-        return self.add(Select(condition, then, otherwise), type, span, self.share(condition, share))
+        return self.add(Select(condition, then, otherwise), of, span, self.share(condition, share))
 
     def inline(self, flow: Flow, arguments: dict[str, int]) -> int:
         """Copy another pipeline's nodes, its ports being these values, and give the position of its answer."""

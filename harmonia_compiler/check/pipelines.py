@@ -69,6 +69,7 @@ class _Pipeline:
         self.variables: list[Variable] = []
         self.result_type: Type | None = None
         self.stream: Span | None = None
+        self.whole = node.complete
 
     def flow(self) -> Flow | None:
         """The pipeline's flow; None where something in it is wrong."""
@@ -92,7 +93,7 @@ class _Pipeline:
             help = "write `return stream`, or bound the latency alone"
             self.findings.add("E0405", "a bound on `ttft` needs `return stream`", clauses.places["ttft"], help=help)
         failed = sum(item.is_error for item in self.findings.items) > before
-        if failed or not self.node.complete or ports is None or result is None:
+        if failed or not self.whole or ports is None or result is None:
             return None
         if self.declared.unit.file.whole:
             self.warn_of_unused()
@@ -182,6 +183,7 @@ class _Pipeline:
         if statement.stream:
             self.stream = statement.span
         if value is None or self.result_type is None:
+            self.whole = False
             return -1
         if not fits(value.type, self.result_type):
             message = f"`{self.declared.name}` gives `{shown(self.result_type)}`, not `{shown(value.type)}`"
@@ -219,6 +221,7 @@ class _Pipeline:
         otherwise, last = self.otherwise(statement, scope, tests.left, covers_all=covers_all)
         paths += last
         if not whole:
+            self.whole = False
             paths = [Path(None, path.share, path.scope) for path in paths]
         merge(paths, scope, self.nodes, statement.span)
         answers = [arm.answer for arm in taken] + [otherwise]

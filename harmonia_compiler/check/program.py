@@ -1,10 +1,10 @@
 """The loaded files, what each declares, and what a name means in each."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harmonia_compiler.check.near import listed, suggestion
+from harmonia_compiler.check.near import listed, nearest
 from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.sources import beside, read_source
 from harmonia_compiler.contract.types import NAMED
@@ -16,6 +16,7 @@ from harmonia_compiler.syntax.parser import parse
 
 #: Functions of the language that are not there yet; their names are known so that nobody is told otherwise.
 LATER_FUNCTIONS = frozenset({"count", "flatten", "fuse", "take"})
+_MOST_SUGGESTED = 200
 
 
 @dataclass(eq=False, slots=True)
@@ -28,6 +29,7 @@ class Declared:
 
     @property
     def name(self) -> str:
+        """The name in its own file."""
         return self.node.name.text
 
     @property
@@ -80,6 +82,15 @@ class Context:
     root: Path
     units: list[Unit] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)
+
+    def nearest(self, name: str, known: Iterable[str]) -> str | None:
+        """The known name that was probably meant; nothing any more after very many findings, since it takes time."""
+        return nearest(name, known) if len(self.findings.items) < _MOST_SUGGESTED else None
+
+    def suggestion(self, name: str, known: Iterable[str], otherwise: str) -> str:
+        """A help line that offers the nearest name, or says something else."""
+        near = self.nearest(name, known)
+        return f"did you mean `{near}`?" if near else otherwise
 
     def declared(self) -> list[Declared]:
         """Every declaration: served files first, each in its own order."""
@@ -186,7 +197,7 @@ def _import(context: Context, unit: Unit, declaration: tree.Import, target: Unit
             if origin:
                 help = f"import it from the file that declares it, `{origin.unit.source.name}`"
             else:
-                help = suggestion(name, own, f"it declares {listed(own)}" if own else "it declares nothing")
+                help = context.suggestion(name, own, f"it declares {listed(own)}" if own else "it declares nothing")
             context.findings.add("E0212", f"`{target.source.name}` declares no `{name}`", imported.name.span, help=help)
         if _enter(context, unit, local, declared):
             unit.imports[local.text] = imported

@@ -25,9 +25,7 @@ class Template:
 
 def template(value: str, raw: str, span: Span, findings: Findings) -> Template:
     """Read a prompt. `raw` is the text as it stands at `span`, in which places are found again."""
-    places = [
-        Span(span.source, span.start + found.start(), span.start + found.end()) for found in _PLACE.finditer(raw)
-    ]
+    places = [Span(span.source, span.start + found.start(), span.start + found.end()) for found in _PLACE.finditer(raw)]
     parts: list[str | Insert] = []
     inserts: list[tuple[str, Span]] = []
     mentioned: set[str] = set()

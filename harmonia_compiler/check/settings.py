@@ -86,7 +86,11 @@ class SettingReader:
 
     def _text(self, setting: Setting, value: str, span: Span) -> str | None:
         if _KEY.match(value):
-            help = f'keep it out of the file: `{setting.name}: secret("NAME")`' if setting.late else "keep keys out of the file"
+            help = (
+                f'keep it out of the file: `{setting.name}: secret("NAME")`'
+                if setting.late
+                else "keep keys out of the file"
+            )
             self.findings.add("E0606", f"`{setting.name}` looks like a key", span, help=help)
             return None
         if setting.accepts and value not in setting.accepts:
@@ -95,7 +99,9 @@ class SettingReader:
             return None
         pattern = re.compile(setting.pattern) if setting.pattern else _DEVICE if setting.type == "device" else None
         if pattern is not None and not pattern.fullmatch(value):
-            self.findings.add("E0615", f'`{setting.name}` cannot be "{_short(value)}"', span, help=f"`{setting.name}`: {setting.doc}")
+            self.findings.add(
+                "E0615", f'`{setting.name}` cannot be "{_short(value)}"', span, help=f"`{setting.name}`: {setting.doc}"
+            )
             return None
         return value
 
@@ -104,7 +110,9 @@ class SettingReader:
         if value is None:
             return None
         if setting.type == "integer" and not float(value).is_integer():
-            self.findings.add("E0602", f"`{setting.name}` takes a whole number", given.span, help=f"write `{round(value)}`")
+            self.findings.add(
+                "E0602", f"`{setting.name}` takes a whole number", given.span, help=f"write `{round(value)}`"
+            )
             return None
         low, high = setting.minimum, setting.maximum
         if (low is not None and value < low) or (high is not None and value > high):
@@ -126,7 +134,11 @@ class SettingReader:
             return None
         arguments = [argument.value for argument in call.arguments if argument.name is None]
         most = 2 if name == "setting" else 1
-        if not 1 <= len(arguments) <= most or len(arguments) < len(call.arguments) or not isinstance(arguments[0], tree.Text):
+        if (
+            not 1 <= len(arguments) <= most
+            or len(arguments) < len(call.arguments)
+            or not isinstance(arguments[0], tree.Text)
+        ):
             form = 'setting("name", default)' if name == "setting" else f'{name}("…")'
             self.findings.add("E0614", f"`{name}` is not called like this", call.span, help=f"write `{form}`")
             return None
@@ -167,7 +179,7 @@ class SettingReader:
             return self._from_command(setting, name, given, call.span)
         if default is not None:
             return self.value(setting, default)
-        help = f"give it: `--set {name}=…`, or write a default: `setting(\"{name}\", …)`"
+        help = f'give it: `--set {name}=…`, or write a default: `setting("{name}", …)`'
         self.findings.add("E0608", f"the setting `{name}` has no value", call.span, help=help)
         return None
 

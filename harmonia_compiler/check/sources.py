@@ -2,7 +2,7 @@
 
 import stat
 from collections.abc import Sequence
-from os.path import commonpath, join, normpath
+from os.path import commonpath, normpath
 from pathlib import Path
 
 from harmonia_compiler.diagnostics.diagnostic import Findings
@@ -22,7 +22,7 @@ def project_root(paths: Sequence[Path]) -> Path:
 
 def beside(source: Source, path: str) -> str:
     """What a path written in a source is called: relative to the source's folder, as the user named that."""
-    return normpath(join(Path(source.name).parent, path))
+    return normpath(Path(source.name).parent / path)
 
 
 def read_source(path: Path, name: str, root: Path, findings: Findings, at: Span | None = None) -> Source | None:
@@ -30,7 +30,12 @@ def read_source(path: Path, name: str, root: Path, findings: Findings, at: Span 
     try:
         real = path.resolve()
         if not real.is_relative_to(root):
-            findings.add("E0213", f"`{name}` lies outside of the project", at, help=f"only files under `{root.name or root}` are read")
+            findings.add(
+                "E0213",
+                f"`{name}` lies outside of the project",
+                at,
+                help=f"only files under `{root.name or root}` are read",
+            )
             return None
         found = real.stat()
         if not stat.S_ISREG(found.st_mode):
@@ -39,11 +44,18 @@ def read_source(path: Path, name: str, root: Path, findings: Findings, at: Span 
             return None
         if found.st_size > LARGEST_FILE:
             size = f"{found.st_size / LARGEST_FILE:.1f} MiB"
-            findings.add("E0108", f"`{name}` has {size}; a file has 1 MiB at most", at, help="split it, and import its parts")
+            findings.add(
+                "E0108", f"`{name}` has {size}; a file has 1 MiB at most", at, help="split it, and import its parts"
+            )
             return None
         data = real.read_bytes()
     except FileNotFoundError:
-        findings.add("E0114", f"there is no file `{name}`", at, help="check the path; it is relative to the file that names it" if at else "check the path")
+        findings.add(
+            "E0114",
+            f"there is no file `{name}`",
+            at,
+            help="check the path; it is relative to the file that names it" if at else "check the path",
+        )
         return None
     except (OSError, ValueError, RuntimeError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harmonia_compiler.check.amounts import ITEMS, TOKENS, amount
-from harmonia_compiler.check.near import listed, suggestion
+from harmonia_compiler.check.near import listed
 from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.program import Context, Declared, Unit, not_a
 from harmonia_compiler.contract.types import NAMED, Field, Labels, ListOf, Message, Passage, Record, Text, Type, show
@@ -73,7 +73,9 @@ class Types:
             return shape
         size = amount(node.size, quantity, what, self.context.findings)
         if size is not None and size <= 0:
-            self.context.findings.add("E0505", f"{what} is above 0", node.size.span, help="write the size that you expect")
+            self.context.findings.add(
+                "E0505", f"{what} is above 0", node.size.span, help="write the size that you expect"
+            )
             size = None
         return Shape(shape.type, size, shape.item_size, shape.parts, shape.depth)
 
@@ -106,7 +108,9 @@ class Types:
             not_a(declared, "a type", name.span, self.context, f"use {listed(NAMED)}, or declare a type")
         elif not unit.is_unread(name.text):
             known = [*NAMED, *unit.named(tree.Alias)]
-            help = suggestion(name.text, known, "declare it with `type`, or use one of " + ", ".join(f"`{n}`" for n in NAMED))
+            help = self.context.suggestion(
+                name.text, known, "declare it with `type`, or use one of " + ", ".join(f"`{n}`" for n in NAMED)
+            )
             self.context.findings.add("E0210", f"unknown type `{name.text}`", name.span, help=help)
         return None
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from harmonia_compiler.check.calls import match_arguments
 from harmonia_compiler.check.components import Components, Made
-from harmonia_compiler.check.near import listed, nearest, suggestion
+from harmonia_compiler.check.near import listed
 from harmonia_compiler.check.nodes import EVEN, Nodes
 from harmonia_compiler.check.program import LATER_FUNCTIONS, Context, Declared, Unit, not_a
 from harmonia_compiler.check.scope import Scope, Value
@@ -66,30 +66,41 @@ class Values:
         match given:
             case tree.Group(value=inner):
                 return self.value(inner, scope)
-            case tree.Text(value=text):
-                return self._constant(text, Labels((text,)), given.span)
-            case tree.Amount():
-                return self._number(given)
-            case tree.Truth(value=truth):
-                return self._constant(truth, Bool(), given.span)
             case tree.Reference(name=name):
                 return self._reference(name, scope)
             case tree.Call():
                 return self._call(given, scope)
             case tree.Access(value=value, fields=fields):
                 return self._access(self.value(value, scope), fields)
+            case tree.ListValue() | tree.RecordValue() | tree.Joined():
+                return self._composed(given, scope)
+            case tree.Comparison() | tree.Negation() | tree.Conjunction() | tree.Disjunction():
+                return self.truth(given, scope)
+            case _:
+                return self._literal(given)
+
+    def _literal(self, given: tree.Expression) -> Value | None:
+        match given:
+            case tree.Text(value=text):
+                return self._constant(text, Labels((text,)), given.span)
+            case tree.Amount():
+                return self._number(given)
+            case tree.Truth(value=truth):
+                return self._constant(truth, Bool(), given.span)
+            case _:
+                return None
+
+    def _composed(self, given: tree.ListValue | tree.RecordValue | tree.Joined, scope: Scope) -> Value | None:
+        match given:
             case tree.ListValue(items=items):
                 return self._list(given, items, scope)
             case tree.RecordValue(parts=parts):
                 return self._record(given, parts, scope)
             case tree.Joined(operands=operands):
                 return self._joined(given, operands, scope)
-            case tree.Comparison() | tree.Negation() | tree.Conjunction() | tree.Disjunction():
-                return self.truth(given, scope)
-        return None
 
-    def _constant(self, value: Any, type: Type, span: Span) -> Value:
-        return Value(self.nodes.constant(value, type, span), type)
+    def _constant(self, value: Any, of: Type, span: Span) -> Value:
+        return Value(self.nodes.constant(value, of, span), of)
 
     def _number(self, given: tree.Amount) -> Value | None:
         if given.unit is not None:
@@ -128,7 +139,7 @@ class Values:
             help = f"call it: `{text}(…)`" if not isinstance(declared.node, tree.Alias) else "use a name that is bound"
             not_a(declared, "a value", name.span, self.context, help)
             return
-        near = nearest(text, scope.names())
+        near = self.context.nearest(text, scope.names())
         help = f"did you mean `{near}`?" if near else f'bind it before, or write a text: `"{text}"`'
         self.findings.add("E0203", f"unknown name `{text}`", name.span, help=help)
 
@@ -140,7 +151,7 @@ class Values:
             if of is None:
                 known = field_names(value.type)
                 otherwise = f"it has {listed(known)}" if known else "only records, passages and messages have fields"
-                help = suggestion(name.text, known, otherwise)
+                help = self.context.suggestion(name.text, known, otherwise)
                 self.findings.add("E0211", f"`{shown(value.type)}` has no field `{name.text}`", name.span, help=help)
                 return None
             value = Value(self.nodes.add(GetField(value.position, name.text), of, name.span), of)
@@ -157,7 +168,9 @@ class Values:
         for item, value in zip(items, whole, strict=True):
             joined = value.type if item_type is None else join(item_type, value.type)
             if joined is None:
-                message = f"this item is `{shown(value.type)}`, those before are `{shown(item_type)}`" if item_type else ""
+                message = (
+                    f"this item is `{shown(value.type)}`, those before are `{shown(item_type)}`" if item_type else ""
+                )
                 help = "all items of a list have one type"
                 self.findings.add("E0315", message, item.span, help=help)
                 return None
@@ -189,7 +202,9 @@ class Values:
                 whole = False
             elif not isinstance(value.type, ListOf):
                 help = "put texts together in a prompt" if fits(value.type, Text()) else "write a list: `[…]`"
-                self.findings.add("E0312", f"`+` joins lists, and this is `{shown(value.type)}`", operand.span, help=help)
+                self.findings.add(
+                    "E0312", f"`+` joins lists, and this is `{shown(value.type)}`", operand.span, help=help
+                )
                 whole = False
             elif result is None:
                 result = value
@@ -230,7 +245,9 @@ class Values:
             self._free_text(given)
         else:
             help = "compare it with something"
-            self.findings.add("E0306", f"a condition is a bool, and this is `{shown(value.type)}`", given.span, help=help)
+            self.findings.add(
+                "E0306", f"a condition is a bool, and this is `{shown(value.type)}`", given.span, help=help
+            )
         return None
 
     def _chain(
@@ -263,7 +280,11 @@ class Values:
             help = "numbers have an order" if ordered else "labels, numbers and bools can be compared with their like"
             self.findings.add("E0309", message, given.span, help=help)
             return None
-        if isinstance(left.type, Labels) and isinstance(right.type, Labels) and not self._share_label(given, left.type, right.type):
+        if (
+            isinstance(left.type, Labels)
+            and isinstance(right.type, Labels)
+            and not self._share_label(given, left.type, right.type)
+        ):
             return None
         operator: Any = given.operator
         return Value(self.nodes.add(Compare(operator, left.position, right.position), Bool(), given.span), Bool())
@@ -274,7 +295,7 @@ class Values:
             return True
         literal, others = (given.right, left) if isinstance(given.right, tree.Text) else (given.left, right)
         if isinstance(literal, tree.Text):
-            near = nearest(literal.value, others.labels)
+            near = self.context.nearest(literal.value, others.labels)
             help = f'did you mean "{near}"?' if near else "compare with one of its labels"
             where = f"`{shown(others)}`" if others.labels else "what is left: every label has been taken"
             self.findings.add("E0308", f'"{literal.value}" is not in {where}', literal.span, help=help)
@@ -309,7 +330,9 @@ class Values:
         if made.ports is None:
             help = f"make a component from it that has some: `component NAME(…) -> TYPE = {name}(…)`"
             notes = (Note(declared.node.name.span, "declared here without ports"),)
-            self.findings.add("E0310", f"`{name}` has no ports, so it cannot be called", call.name.span, help=help, notes=notes)
+            self.findings.add(
+                "E0310", f"`{name}` has no ports, so it cannot be called", call.name.span, help=help, notes=notes
+            )
             self._visit(call, scope)
             return None
         return self._call_component(call, made, made.ports, scope)
@@ -329,10 +352,12 @@ class Values:
             help = f"declare a component: `component NAME = {name}(…)`"
             self.findings.add("E0202", f"`{name}` is a kind, and only components are called", span, help=help)
         elif name in LATER_FUNCTIONS:
-            self.findings.add("E0111", f"`{name}` is not supported yet", span, help="declare a `python` component for it")
+            self.findings.add(
+                "E0111", f"`{name}` is not supported yet", span, help="declare a `python` component for it"
+            )
         else:
             known = self.unit.named(tree.Component, tree.Pipeline)
-            help = suggestion(name, known, f"declare it: `component {name}(…) -> … = …`")
+            help = self.context.suggestion(name, known, f"declare it: `component {name}(…) -> … = …`")
             self.findings.add("E0202", f"unknown component or pipeline `{name}`", span, help=help)
 
     def _arguments(
@@ -365,9 +390,11 @@ class Values:
             help = f"make it a list: `[{_source(argument.value)}]`"
         elif isinstance(port.type, Labels) and isinstance(value.type, Labels):
             wrong = next(label for label in value.type.labels if label not in port.type.labels)
-            near = nearest(wrong, port.type.labels)
+            near = self.context.nearest(wrong, port.type.labels)
             help = f'did you mean "{near}"?' if near else f'"{wrong}" is not among its labels'
-        elif near := next((name for name in field_names(value.type) if field_type(value.type, name) == port.type), None):
+        elif near := next(
+            (name for name in field_names(value.type) if field_type(value.type, name) == port.type), None
+        ):
             help = f"take a part of it: `{_source(argument.value)}.{near}`"
         else:
             help = "give a value of that type, or change the port's"

@@ -25,10 +25,12 @@ _NOT_COMMANDS = {"main", "exits", "output", "options", "files"}
 class LazyGroup(click.Group):
     """A group whose commands are modules, loaded by name: the one place that imports inside a function."""
 
-    def list_commands(self, context: click.Context) -> list[str]:
+    def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002 - click gives it
+        """Name the modules of this folder that are commands."""
         return sorted(found.name for found in iter_modules(package.__path__) if found.name not in _NOT_COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Load the module of that name."""
         if name not in self.list_commands(context):
             return None
         command: click.Command = import_module(f"{package.__name__}.{name}").command
@@ -93,7 +95,7 @@ def run(arguments: list[str]) -> int:
         return DIAGNOSTICS
     except BrokenPipeError:
         return FINE
-    except Exception as bug:
+    except Exception as bug:  # noqa: BLE001 - the last resort turns any bug into its exit code
         print_bug(bug)
         return BUG
     return code if isinstance(code, int) else FINE

@@ -17,13 +17,15 @@ def files_argument(command: Command) -> Command:
 def format_option(command: Command) -> Command:
     """`--format text|json`."""
     help = "For people, or one JSON document."
-    option = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help=help)
+    option = click.option(
+        "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help=help
+    )
     return option(command)
 
 
 def settings_option(command: Command) -> Command:
     """`--set name=value`, as often as there are settings: gives the command a dictionary of texts."""
-    help = "A value for `setting(\"NAME\")`; may be given several times."
+    help = 'A value for `setting("NAME")`; may be given several times.'
     option = click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, callback=_settings, help=help)
     return option(command)
 

@@ -40,7 +40,9 @@ def findings_document(found: Collection[Diagnostic], **more: Any) -> dict[str, A
 def print_bug(bug: Exception) -> None:
     """A failure of ours: say so, and give what a report needs."""
     click.echo(_sayable("".join(traceback.format_exception(bug))), err=True, nl=False)
-    click.echo("harmoniac: this is a bug in harmoniac, not in your files; please report it with the lines above", err=True)
+    click.echo(
+        "harmoniac: this is a bug in harmoniac, not in your files; please report it with the lines above", err=True
+    )
 
 
 def _sayable(text: str) -> str:

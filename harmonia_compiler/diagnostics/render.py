@@ -118,9 +118,7 @@ def _frame(arrow: str, span: Span, labels: list[_Label], width: int, shade: str,
     return lines
 
 
-def _marked(
-    source: Source, number: int, labels: list[_Label], width: int, shade: str, paint: _Painter
-) -> list[str]:
+def _marked(source: Source, number: int, labels: list[_Label], width: int, shade: str, paint: _Painter) -> list[str]:
     """One line of a source and, below it, a line for each mark."""
     text = source.line(number)
     first = 0
@@ -137,7 +135,9 @@ def _marked(
         sign = "^" if label.is_primary else "-"
         marks = sign * max(1, _columns(cut[start:end]))
         said = f" {_visible(label.text)}" if label.text else ""
-        lines.append(f"{' ' * width} {bar} {space}{paint(marks + said, shade if label.is_primary else _BLUE, bold=True)}")
+        lines.append(
+            f"{' ' * width} {bar} {space}{paint(marks + said, shade if label.is_primary else _BLUE, bold=True)}"
+        )
     return lines
 
 
@@ -173,5 +173,5 @@ def _paint(text: str, colour: str, *, bold: bool = False) -> str:
     return f"{_BOLD if bold else ''}{colour}{text}{_PLAIN}"
 
 
-def _leave(text: str, colour: str, *, bold: bool = False) -> str:
+def _leave(text: str, colour: str, *, bold: bool = False) -> str:  # noqa: ARG001 - painting with no paint
     return text

@@ -46,7 +46,7 @@ class _Builder:
         self.source = source
         self.findings = findings
         self.rules: dict[str, Callable[[Span, list[Built]], Built]] = {
-            "file": lambda span, parts: parts,
+            "file": lambda _, parts: parts,
             "import": lambda span, parts: tree.Import(span, tuple(parts[:-1]), parts[-1]),
             "imported": lambda span, parts: tree.Imported(span, parts[0], parts[1] and self.declared(parts[1])),
             "alias": lambda span, parts: tree.Alias(span, self.declared(parts[0]), parts[1]),
@@ -65,7 +65,7 @@ class _Builder:
             "bind": lambda span, parts: tree.Bind(span, self.declared(parts[0]), parts[1]),
             "return": lambda span, parts: tree.Return(span, parts[0] is not None, parts[1]),
             "if": self.branch,
-            "test": lambda span, parts: tuple(parts),
+            "test": lambda _, parts: tuple(parts),
             "block": lambda span, parts: (span, tuple(parts)),
             "or": lambda span, parts: tree.Disjunction(span, tuple(parts)),
             "and": lambda span, parts: tree.Conjunction(span, tuple(parts)),
@@ -75,15 +75,15 @@ class _Builder:
             "access": lambda span, parts: tree.Access(span, parts[0], tuple(parts[1:])),
             "name": self.reference,
             "call": lambda span, parts: tree.Call(span, parts[0], parts[1]),
-            "true": lambda span, parts: tree.Truth(span, True),
-            "false": lambda span, parts: tree.Truth(span, False),
+            "true": lambda span, _: tree.Truth(span, value=True),
+            "false": lambda span, _: tree.Truth(span, value=False),
             "list": lambda span, parts: tree.ListValue(span, tuple(parts)),
             "group": lambda span, parts: tree.Group(span, parts[0]),
             "record": lambda span, parts: tree.RecordValue(span, tuple(parts)),
-            "arguments": lambda span, parts: tuple(parts),
+            "arguments": lambda _, parts: tuple(parts),
             "unnamed": lambda span, parts: tree.Argument(span, None, parts[0]),
             "named": lambda span, parts: tree.Argument(span, *parts),
-            "text": lambda span, parts: parts[0],
+            "text": lambda _, parts: parts[0],
             "amount": self.amount,
         }
 
@@ -93,7 +93,8 @@ class _Builder:
         return Span(self.source, item.meta.start_pos, item.meta.end_pos)
 
     def leaf(self, token: Token) -> Built:
-        assert token.start_pos is not None and token.end_pos is not None
+        assert token.start_pos is not None
+        assert token.end_pos is not None
         span = Span(self.source, token.start_pos, token.end_pos)
         if token.type in ("NAME", "UNIT"):
             return tree.Name(span, str(token))
@@ -102,7 +103,9 @@ class _Builder:
             for offset in unknown:
                 place = Span(self.source, span.start + offset, span.start + offset + 2)
                 escape = token[offset : offset + 2]
-                self.findings.add("E0113", f"`{escape}` is not an escape", place, help=r"there are `\n`, `\t`, `\"`, `\\`")
+                self.findings.add(
+                    "E0113", f"`{escape}` is not an escape", place, help=r"there are `\n`, `\t`, `\"`, `\\`"
+                )
             return tree.Text(span, value, str(token))
         if token.type == "LONG_TEXT":
             return tree.Text(span, literals.long_text(token), str(token))

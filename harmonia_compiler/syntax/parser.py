@@ -33,10 +33,8 @@ def parse(source: Source, findings: Findings) -> tree.File:
     """Read one text whatever it is; everything wrong with it is in the findings."""
     found = Findings()
     tokens = read_tokens(source, found)
-    if tokens is None:
-        file = tree.File(source, (), (), frozenset(), whole=False)
-    else:
-        file = _read(source, tokens, found)
+    nothing = tree.File(source, (), (), frozenset(), whole=False)
+    file = nothing if tokens is None else _read(source, tokens, found)
     findings.items += found.items[:MOST_FINDINGS]
     return file
 
@@ -126,7 +124,9 @@ class _Declaration:
                 self.give_up()
                 return []
         if not self.complete:
-            return [msgspec.structs.replace(d, complete=False) if isinstance(d, tree.Pipeline) else d for d in declarations]
+            return [
+                msgspec.structs.replace(d, complete=False) if isinstance(d, tree.Pipeline) else d for d in declarations
+            ]
         return declarations
 
     def is_reported(self, region: _Region) -> bool:
@@ -191,7 +191,8 @@ class _Declaration:
         elif first == "NAME" and start + 1 < end and tokens[start + 1].type == "EQUAL":
             self.tokens = [*tokens[: start + 2], _broken(tokens[start + 1]), *tokens[end:]]
         elif first == "RETURN" and tokens[start + 1].type != "EQUAL":
-            self.tokens = [*tokens[: start + 1], _broken(tokens[start]), *tokens[end:]]
+            kept = start + 2 if tokens[start + 1].type == "STREAM" else start + 1
+            self.tokens = [*tokens[:kept], _broken(tokens[kept - 1]), *tokens[end:]]
         else:
             self.complete = self.complete and first in ("SLO", "LOAD")
             self.delete(region)
@@ -222,7 +223,7 @@ class _Declaration:
     def give_up(self) -> None:
         """Remember which names would have been declared, so that nobody is told that they are unknown."""
         self.complete = False
-        names = self.given[1:] if self.given[0].type == "IMPORT" else self.given[1:2]
+        names = self.given[1:2] if self.given[0].type in ("COMPONENT", "PIPELINE", "TYPE") else self.given
         self.unread |= {str(token) for token in names if token.type == "NAME"}
 
 
@@ -254,7 +255,7 @@ def _documented(
         while line in by_line:
             lines.append(by_line[line])
             line -= 1
-        if lines and not isinstance(declaration, tree.Import):
-            declaration = msgspec.structs.replace(declaration, doc="\n".join(reversed(lines)))
-        documented.append(declaration)
+        doc = "\n".join(reversed(lines))
+        is_documented = doc and not isinstance(declaration, tree.Import)
+        documented.append(msgspec.structs.replace(declaration, doc=doc) if is_documented else declaration)
     return documented

@@ -72,7 +72,9 @@ def explain(source: Source, tokens: list[Token], slip: Slip) -> Diagnostic:
         after = tokens[slip.position + 1].type if slip.position + 1 < len(tokens) else "$END"
         if token.type == "RESERVED" and "NAME" in accepted and (after in _AFTER_A_NAME or _declares(before)):
             return _keyword(token, span)
-        return Diagnostic("E0111", f"`{token}` is not supported yet", span, _LATER.get(str(token), "leave it out for now"))
+        return Diagnostic(
+            "E0111", f"`{token}` is not supported yet", span, _LATER.get(str(token), "leave it out for now")
+        )
     if token.type in KEYWORDS and "NAME" in accepted and (before is None or before.type in _NAMING):
         return _keyword(token, span)
     if token.type == "EQUAL" and before is not None and before.type in KEYWORDS:
@@ -86,7 +88,9 @@ def explain(source: Source, tokens: list[Token], slip: Slip) -> Diagnostic:
 
 
 #: After these a name is being given or used, so that a keyword there is a name that is taken.
-_NAMING = frozenset({"_NL", "LBRACE", "COMPONENT", "PIPELINE", "TYPE", "IMPORT", "AS", "LPAR", "COMMA", "EQUAL", "COLON"})
+_NAMING = frozenset(
+    {"_NL", "LBRACE", "COMPONENT", "PIPELINE", "TYPE", "IMPORT", "AS", "LPAR", "COMMA", "EQUAL", "COLON"}
+)
 
 #: Before these stands a name, and not the beginning of a construct.
 _AFTER_A_NAME = frozenset({"EQUAL", "COMMA", "RPAR", "DOT", "COLON", "_NL", "$END"})
@@ -97,11 +101,13 @@ def _declares(before: Token | None) -> bool:
 
 
 def _keyword(token: Token, span: Span) -> Diagnostic:
-    return Diagnostic("E0104", f"`{token}` is a keyword and cannot be a name", span, f"write `{token}_` or another name")
+    return Diagnostic(
+        "E0104", f"`{token}` is a keyword and cannot be a name", span, f"write `{token}_` or another name"
+    )
 
 
 def _shown(token: Token) -> str:
-    if token.type == "$END" or token.type == "_NL":
+    if token.type in ("$END", "_NL"):
         return "the end of the line"
     if token.type in ("TEXT", "LONG_TEXT"):
         return "a text"
@@ -128,7 +134,7 @@ def _help(token: Token, before: Token | None, accepted: frozenset[str]) -> str:
         return "compare with `==`" if "RPAR" not in accepted else "a named argument is given with `:`"
     if token.type == "EQUAL" and "COLON" in accepted:
         return "after the name stands `:`"
-    if "EQUAL" in accepted and (token.type == "COLON" or token == "=="):
+    if "EQUAL" in accepted and token.type in ("COLON", "COMPARISON"):
         return "a name is bound with `=`"
     if "_ARROW" in accepted:
         return "after the ports stands what is given: `-> text`"

@@ -58,7 +58,7 @@ def _from_tables(data: dict[str, Any], memo: dict[str, Any]) -> lark.Lark:
     table = data["parser"]["parser"]
     table["tokens"] = {int(number): token for number, token in table["tokens"].items()}
     table["states"] = {int(number): _by_number(actions) for number, actions in table["states"].items()}
-    loaded: lark.Lark = lark.Lark._load_from_dict(data, _by_number(memo))  # type: ignore[no-untyped-call]
+    loaded: lark.Lark = lark.Lark._load_from_dict(data, _by_number(memo))  # type: ignore[no-untyped-call]  # noqa: SLF001 - what lark.tools.standalone calls
     return loaded
 
 

@@ -26,16 +26,15 @@ DEEPEST = 64
 BROKEN_NAME = "?"
 
 DECLARATIONS = frozenset({"IMPORT", "TYPE", "COMPONENT", "PIPELINE"})
-KEYWORDS = DECLARATIONS | frozenset(
-    "AS FROM SLO LOAD PEAK RETURN STREAM IF ELIF ELSE OR AND NOT TRUE FALSE RESERVED".split()
-)
+KEYWORDS = DECLARATIONS | {"AS", "FROM", "SLO", "LOAD", "PEAK", "RETURN", "STREAM", "IF", "ELIF", "ELSE"}
+KEYWORDS |= {"OR", "AND", "NOT", "TRUE", "FALSE", "RESERVED"}
 CLOSER_OF = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
 OPENERS = frozenset(CLOSER_OF)
 CLOSERS = frozenset(CLOSER_OF.values())
 SIGN_OF = {"LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]", "LBRACE": "{", "RBRACE": "}"}
 
-_CONTINUING = frozenset("PLUS EQUAL COMPARISON AT_MOST TILDE VBAR _ARROW DOT COMMA COLON ELSE ELIF OR AND".split())
-_CONTINUING |= {"LPAR", "LSQB", "LBRACE", "RPAR", "RSQB"}
+_CONTINUING = frozenset({"PLUS", "EQUAL", "COMPARISON", "AT_MOST", "TILDE", "VBAR", "_ARROW", "DOT", "COMMA", "COLON"})
+_CONTINUING |= {"ELSE", "ELIF", "OR", "AND", "LPAR", "LSQB", "LBRACE", "RPAR", "RSQB"}
 _CONTINUING_WORDS = frozenset({"until", "within", "where"})
 _STATEMENTS = frozenset({"RETURN", "IF", "ELIF", "ELSE", "SLO", "LOAD"})
 _HEADERS = frozenset({"IF", "ELIF", "ELSE", "PIPELINE"})
@@ -135,9 +134,8 @@ class _Reader:
                     marks.append(_Mark(text, first, start - line_start))
                 first = False
             elif token.type != "WS":
-                if token.type == "BROKEN_TEXT":
-                    token = self.whole_text(token)
-                marks.append(_Mark(token, first, start - line_start))
+                whole = self.whole_text(token) if token.type == "BROKEN_TEXT" else token
+                marks.append(_Mark(whole, first, start - line_start))
                 first = False
                 line_start = self.source.text.rfind("\n", 0, end) + 1 if "\n" in token else line_start
         return marks
@@ -164,7 +162,7 @@ class _Reader:
 
     def report_character(self, start: int, end: int) -> None:
         text = self.source.text
-        if text[start : start + 2] in _ADVICE:
+        if text[start : start + 2] in ("//", "&&"):
             end = start + 2
         shown = _short(text[start:end])
         if not shown.isprintable():
@@ -270,7 +268,8 @@ class _Reader:
                 token = _as(CLOSER_OF[openers[-1]], token)
         if not self.stack or CLOSER_OF[self.stack[-1].token.type] != token.type:
             start, end = _place(token)
-            self.report("E0112", f"`{token}` closes nothing", start, end, "delete it, or open the bracket before")
+            if self.source.position(start)[0] not in self.damaged_lines:
+                self.report("E0112", f"`{token}` closes nothing", start, end, "delete it, or open the bracket before")
             return
         self.stack.pop()
         if token.type == "RBRACE":
@@ -362,7 +361,8 @@ def _swallowing(tokens: list[Token]) -> tuple[int, int]:
 
 
 def _place(token: Token) -> tuple[int, int]:
-    assert token.start_pos is not None and token.end_pos is not None
+    assert token.start_pos is not None
+    assert token.end_pos is not None
     return token.start_pos, token.end_pos
 
 

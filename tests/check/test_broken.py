@@ -1,8 +1,8 @@
 """Broken files: each gives exactly the findings that stand in it, no more and no fewer.
 
-An expectation is a comment: `# error: [E0201] "message"` for the line on which it stands, `# error at 3: …` for another
-line, `# error in FILE at 3: …` for another file, `# error elsewhere: …` for a finding about no file. `# set: name=value`
-gives the value of a setting.
+An expectation is a comment: `# error: [E0201] "message"` for the line on which it stands, `# error at 3: …` for
+another line, `# error in FILE at 3: …` for another file, `# error elsewhere: …` for a finding about no file.
+`# set: name=value` gives the value of a setting.
 """
 
 import re
