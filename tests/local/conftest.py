@@ -15,6 +15,7 @@ import pytest
 from harmonia_compiler.contract.bundle import Contents, LocalProcesses, ReplicaLaunch, Service
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.launch import Fill, Launch, Probe, Word
+from harmonia_compiler.contract.plan import FORMAT_VERSION, Plan, Solver
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, ProcessStatus, Status
 from harmonia_compiler.runtime.actuators.local import ACTUATOR
 from harmonia_compiler.runtime.actuators.supervision.pids import identify, marked_with
@@ -44,7 +45,8 @@ class Hand:
         documents: dict[str, msgspec.Struct] = {
             "service.json": Service({}, engines, {}, {}),
             "local/processes.json": LocalProcesses(launches, gateway or launch()),
-            "bundle.json": Contents("local", ("service.json", "local/processes.json")),
+            "plan.json": Plan(FORMAT_VERSION, "throughput", (), {}, engines, (), {}, (), Solver("optimal", 0.0), {}),
+            "bundle.json": Contents("local", ("plan.json", "service.json", "local/processes.json")),
         }
         for name, document in documents.items():
             (self.path / name).parent.mkdir(parents=True, exist_ok=True)

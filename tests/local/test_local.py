@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import stat
@@ -67,6 +68,17 @@ def test_a_second_up_starts_nothing(hand: Hand) -> None:
     before = hand.process("one").pid
     assert hand.up() is False
     assert hand.process("one").pid == before
+
+
+def test_a_second_up_leaves_a_service_alone_in_which_something_is_down(hand: Hand) -> None:
+    hand.write(one=launch("--slow-s", "2"))
+    hand.up()
+    pid = hand.process("one").pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: hand.process("one").phase == "restarting")
+    assert hand.up(timeout_s=0.1) is False
+    until(lambda: hand.status().ready)
 
 
 def test_two_ups_at_once_start_one_service(hand: Hand) -> None:
@@ -252,6 +264,29 @@ def test_a_run_folder_that_cannot_be_written_is_one_finding(hand: Hand) -> None:
         hand.up()
     assert rejected.value.found[0].code == "E0910"
     (hand.path / "run").unlink()
+
+
+def test_a_full_disk_is_one_finding(hand: Hand) -> None:
+    hand.write(one=launch())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+    try:
+        with pytest.raises(Rejected) as rejected:
+            hand.up()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert rejected.value.found[0].code == "E0910"
+
+
+def test_too_few_descriptors_fail_the_start_and_leave_nothing(hand: Hand) -> None:
+    hand.write(one=launch(), two=launch())
+    command = [sys.executable, "-c", "from harmonia_compiler.cli.main import main; main()", "up", str(hand.path)]
+    limited = ["/bin/sh", "-c", 'ulimit -n 8; exec "$@"', "sh", *command]
+    done = subprocess.run(limited, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "Too many open files" in done.stderr
+    assert "Traceback" not in done.stderr
+    hand.assert_nothing_left()
 
 
 def test_a_log_is_followed(hand: Hand) -> None:

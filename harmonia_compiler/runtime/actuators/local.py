@@ -47,14 +47,15 @@ class Local:
 
     def start(self, bundle: Path, *, port: int | None, timeout_s: float, watch: Watch) -> bool:
         """See `Actuator.start`."""
-        bundle = bundle.resolve()
-        run = _prepared(bundle)
-        if run.is_held():
-            self._await_ready(bundle, run, timeout_s, watch, None)
-            return False
-        supervisor = _spawn(bundle, run, port)
-        self._spawned.append(supervisor)
-        return self._await_ready(bundle, run, timeout_s, watch, supervisor)
+        run = _prepared(bundle.resolve())
+        supervisor = None if run.is_held() else self._spawn(bundle.resolve(), run, port)
+        try:
+            _await_ready(bundle, run, timeout_s, watch, supervisor)
+        except (NotStarted, KeyboardInterrupt):
+            if _is_ours(supervisor):
+                self.stop(bundle)
+            raise
+        return _is_ours(supervisor)
 
     def status(self, bundle: Path) -> Status:
         """See `Actuator.status`."""
@@ -67,7 +68,7 @@ class Local:
         if state is None:
             return Status("starting") if held else Status("down")
         if held:
-            return state.status
+            return state.status if state.supervisor == run.holder() else Status("starting")
         if state.status.phase == "failed":
             return Status("down", failure=state.status.failure, notes=("the last start failed",))
         return Status("down", notes=("its supervisor ended without stopping it; `harmoniac down` cleans up",))
@@ -115,63 +116,19 @@ class Local:
                 yield from ((name, line) for line in log.new())
             time.sleep(_LOOK_EVERY_S)
 
-    def _await_ready(
-        self,
-        bundle: Path,
-        run: rundir.RunDirectory,
-        timeout_s: float,
-        watch: Watch,
-        supervisor: "subprocess.Popen[bytes] | None",
-    ) -> bool:
-        """Until the service is ready; whether it is this command that started it. What failed is stopped again."""
-        try:
-            return self._await(bundle, run, timeout_s, watch, supervisor)
-        except KeyboardInterrupt:
-            if supervisor is not None:
-                self.stop(bundle)
-            raise
-
-    def _await(
-        self,
-        bundle: Path,
-        run: rundir.RunDirectory,
-        timeout_s: float,
-        watch: Watch,
-        supervisor: "subprocess.Popen[bytes] | None",
-    ) -> bool:
-        until = time.monotonic() + timeout_s
-        last: Status | None = None
-        while True:
-            ended = supervisor is not None and supervisor.poll() is not None
-            if ended and supervisor is not None and supervisor.returncode == HELD_BY_ANOTHER:
-                supervisor = None
-                continue
-            last = _status_of(run, supervisor) or last
-            if last is not None:
-                watch(last)
-            if last is not None and last.ready:
-                return supervisor is not None
-            if ended or (supervisor is None and not run.is_held()):
-                raise self._given_up(bundle, run, last)
-            if time.monotonic() > until:
-                raise self._given_up(bundle, run, last, f"after {timeout_s:g} s in all")
-            time.sleep(_LOOK_EVERY_S)
-
-    def _given_up(self, bundle: Path, run: rundir.RunDirectory, last: Status | None, late: str = "") -> NotStarted:
-        """Stop what was started, and say what failed with the last lines that it wrote."""
-        name, reason = _culprit(last, late)
-        said = tail(run.log_of(name), _SHOWN_LINES)
-        with contextlib.suppress(Rejected):
-            self.stop(bundle)
-        return NotStarted(
-            Diagnostic(
-                "E0909",
-                f"`{name}` did not become ready: {reason}",
-                help=f"read all that it wrote with `harmoniac logs {bundle.name} {name}`; everything was stopped again",
-            ),
-            name,
-            said,
-        )
+    def _spawn(self, bundle: Path, run: rundir.RunDirectory, port: int | None) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-P", "-m", "harmonia_compiler.runtime.actuators.supervisor", str(bundle)]
+        with run.log_of(SUPERVISOR).open("wb") as log:
+            supervisor = subprocess.Popen(
+                [*command, *(() if port is None else ("--port", str(port)))],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=bundle,
+                start_new_session=True,
+            )
+        self._spawned.append(supervisor)
+        return supervisor
 
 
 ACTUATOR = Local()
@@ -192,24 +149,55 @@ def _unusable(run: rundir.RunDirectory, problem: OSError) -> Rejected:
     return Rejected([Diagnostic("E0910", message, help=step)])
 
 
-def _spawn(bundle: Path, run: rundir.RunDirectory, port: int | None) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-P", "-m", "harmonia_compiler.runtime.actuators.supervisor", str(bundle)]
-    with run.log_of(SUPERVISOR).open("wb") as log:
-        return subprocess.Popen(
-            [*command, *(() if port is None else ("--port", str(port)))],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=bundle,
-            start_new_session=True,
-        )
+def _is_ours(supervisor: "subprocess.Popen[bytes] | None") -> bool:
+    """Whether the supervisor that this command started is the one that looks after the bundle."""
+    return supervisor is not None and supervisor.poll() != HELD_BY_ANOTHER
+
+
+def _await_ready(
+    bundle: Path,
+    run: rundir.RunDirectory,
+    timeout_s: float,
+    watch: Watch,
+    supervisor: "subprocess.Popen[bytes] | None",
+) -> None:
+    """Return once the service is up, by this command's supervisor or another's; raises `NotStarted`."""
+    until = time.monotonic() + timeout_s
+    last: Status | None = None
+    while last is None or last.phase != "running":
+        ours = supervisor if _is_ours(supervisor) else None
+        ended = not run.is_held() if ours is None else ours.poll() is not None
+        last = _status_of(run, ours) or last
+        if last is not None:
+            watch(last)
+        if ended:
+            raise _not_started(bundle, run, last)
+        if time.monotonic() > until:
+            raise _not_started(bundle, run, last, f"after {timeout_s:g} s in all")
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _not_started(bundle: Path, run: rundir.RunDirectory, last: Status | None, late: str = "") -> NotStarted:
+    """What failed, with the last lines that it wrote."""
+    name, reason = _culprit(last, late)
+    return NotStarted(
+        Diagnostic(
+            "E0909",
+            f"`{name}` did not become ready: {reason}",
+            help=f"read all that it wrote with `harmoniac logs {bundle} {name}`; what was started is stopped again",
+        ),
+        name,
+        tail(run.log_of(name), _SHOWN_LINES),
+    )
 
 
 def _status_of(run: rundir.RunDirectory, supervisor: "subprocess.Popen[bytes] | None") -> Status | None:
-    """The state, unless it is still that of an earlier supervisor."""
+    """What the supervisor that looks after the bundle says, unless the state is still that of an earlier one."""
+    holder = run.holder()
+    expected = supervisor.pid if supervisor is not None else None if holder is None else holder.pid
     with contextlib.suppress(rundir.Damaged):
         state = run.read_state()
-        if state is not None and (supervisor is None or state.supervisor.pid == supervisor.pid):
+        if state is not None and state.supervisor.pid == expected:
             return state.status
     return None
 

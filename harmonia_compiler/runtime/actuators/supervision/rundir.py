@@ -59,8 +59,9 @@ class RunDirectory:
         """Make the folders and prove that they can be written; raises OSError where they cannot."""
         self.path.mkdir(mode=0o700, exist_ok=True)
         self.logs.mkdir(mode=0o700, exist_ok=True)
-        with TemporaryFile(dir=self.path, buffering=0) as probe:
+        with TemporaryFile(dir=self.path) as probe:
             probe.write(b" " * 4096)
+            probe.flush()
 
     def log_of(self, name: str) -> Path:
         """Where a process writes."""

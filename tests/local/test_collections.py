@@ -1,0 +1,76 @@
+"""A real Milvus under the supervisor: its collections are checked and loaded at every start."""
+
+import os
+import signal
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harmonia_compiler.contract.bundle import Contents, LocalProcesses, ReplicaLaunch, Service
+from harmonia_compiler.contract.collection import CollectionRecord, Row, StoredChunk, physical_name
+from harmonia_compiler.contract.component import Component, Engine, Port
+from harmonia_compiler.contract.plan import FORMAT_VERSION, Configuration, Plan, Solver
+from harmonia_compiler.contract.program import Call, Constant, Program
+from harmonia_compiler.contract.types import ListOf, Passage, Text
+from harmonia_compiler.kinds.milvus import KIND
+from harmonia_compiler.runtime.milvus import Milvus
+
+from .conftest import Hand, launch, until
+
+pytestmark = pytest.mark.engines
+
+RECORD = CollectionRecord("minilm", "r1", 3, "COSINE", "markdown-v1:180:30")
+
+
+def _write(hand: Hand, record: CollectionRecord) -> None:
+    engine = Engine("search", "milvus", {})
+    searching = Component(
+        "search", "milvus", "search", (Port("query", Text()),), ListOf(Passage()), settings={"collection": "docs"}
+    )
+    program = Program(
+        "find", (), ListOf(Passage()), (Constant([]), Call("search", ("query",), (0,))), 1, {"search": searching}
+    )
+    assert KIND.launch is not None
+    started = KIND.launch(engine, None, Configuration(1.0, 1.0))
+    hand.write()
+    documents: dict[str, msgspec.Struct] = {
+        "service.json": Service({"find": program}, {"search": engine}, {"docs": record}, {}),
+        "local/processes.json": LocalProcesses(
+            (ReplicaLaunch("search-0", "search", "here", 1.0, (), started),), launch()
+        ),
+        "bundle.json": Contents("local", ()),
+        "plan.json": Plan(FORMAT_VERSION, "cost", (), {}, {}, (), {}, (), Solver("optimal", 0.0), {}),
+    }
+    for name, document in documents.items():
+        (Path(hand.path) / name).write_bytes(msgspec.json.encode(document))
+
+
+def _store(hand: Hand) -> Milvus:
+    return Milvus(f"http://127.0.0.1:{hand.process('search-0').port}")
+
+
+def test_a_collection_is_loaded_again_after_a_kill_and_refused_when_it_was_made_differently(hand: Hand) -> None:
+    _write(hand, RECORD)
+    hand.up(timeout_s=120)
+    assert hand.process("search-0").absent == ("docs",)
+    physical = physical_name("docs", RECORD)
+    with closing(_store(hand)) as store:
+        store.create(physical, RECORD)
+        store.upsert(physical, [Row(StoredChunk("1", "a.md", "d", 0, 1), "tea", [1.0, 0.0, 0.0])])
+        store.flush(physical)
+        store.load(physical)
+        store.point("docs", physical)
+    pid = hand.process("search-0").pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: hand.process("search-0").restarts == 1 and hand.status().ready, limit_s=60)
+    with closing(_store(hand)) as store:
+        assert [chunk.id for chunk in store.chunks(physical)] == ["1"]
+    assert hand.process("search-0").absent == ()
+    hand.down()
+    _write(hand, msgspec.structs.replace(RECORD, revision="r2"))
+    message = hand.fails(timeout_s=120).found[0].message
+    assert "the collection `docs` cannot serve this plan: revision is 'r1' there and 'r2' here" in message
+    hand.assert_nothing_left()

@@ -1,0 +1,56 @@
+"""The supervisor's pure decisions."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harmonia_compiler.contract.plan import FORMAT_VERSION, Configuration, Plan, Replica, Solver
+from harmonia_compiler.runtime.actuators.supervision.placing import delay_s, pin_cores, turns_of
+from harmonia_compiler.runtime.actuators.supervision.preflight import exceeded
+
+
+def test_delays_double_up_to_the_cap() -> None:
+    assert [delay_s(failures) for failures in (1, 2, 3, 7, 8, 1000)] == [0.5, 1.0, 2.0, 30.0, 30.0, 30.0]
+
+
+@pytest.mark.parametrize(
+    ("planned", "available", "pinned"),
+    [
+        ({"llm": 2.0, "a": 0.5, "b": 0.5}, [0, 1, 2], {"llm": {0, 1}, "a": {2}, "b": {2}}),
+        ({"llm": 1.0, "a": 1.5}, [4, 5, 6], {"llm": {4}, "a": {5, 6}}),
+        ({"llm": 2.0, "a": 0.5}, [0, 1], {"llm": {0, 1}}),
+        ({"llm": 4.0, "a": 0.5}, [0, 1], {}),
+        ({}, [0, 1], {}),
+    ],
+)
+def test_whole_cores_are_given_and_the_rest_shared(
+    planned: dict[str, float], available: list[int], pinned: dict[str, set[int]]
+) -> None:
+    assert pin_cores(planned, available) == pinned
+
+
+@given(
+    st.dictionaries(st.text("abcdef", min_size=1, max_size=3), st.sampled_from([0.0, 0.25, 1.0, 1.5, 2.0, 3.0])),
+    st.integers(1, 8),
+)
+def test_a_core_that_was_planned_whole_is_nobody_elses(planned: dict[str, float], count: int) -> None:
+    pinned = pin_cores(planned, range(count))
+    for name, cores in pinned.items():
+        assert cores
+        assert cores <= set(range(count))
+        if planned[name] >= 1 and planned[name].is_integer():
+            assert len(cores) == planned[name]
+            assert all(cores.isdisjoint(other) for rest, other in pinned.items() if rest != name)
+
+
+def test_engines_on_one_device_take_turns_and_small_models_do_not() -> None:
+    assert turns_of((1, 0), 0) == ("gpu 0", "gpu 1")
+    assert turns_of((), 300 * 2**20) == ("loading a model",)
+    assert turns_of((), 90 * 2**20) == ()
+
+
+def test_what_a_machine_lacks_is_a_warning_each() -> None:
+    replica = Replica("a-0", "a", "here", (1,), 4.0, 8.0, Configuration(4.0, 8.0), ("a",))
+    plan = Plan(FORMAT_VERSION, "cost", (), {}, {}, (replica,), {}, (), Solver("optimal", 0.0), {})
+    assert exceeded(plan, cores=4, memory_gib=8.0, gpus=2) == []
+    assert [finding.code for finding in exceeded(plan, cores=2, memory_gib=4.0, gpus=1)] == ["W0901", "W0902", "W0903"]
