@@ -1,0 +1,140 @@
+"""No text, whatever it is, gives a traceback or takes long: it gives findings with places inside of it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harmonia_compiler.check.files import check_files
+from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.diagnostics.render import as_object, render
+from harmonia_compiler.diagnostics.source import Source
+from harmonia_compiler.syntax.parser import MOST_FINDINGS, parse
+from harmonia_compiler.syntax.tables import parser
+
+ROOT = Path(__file__).parent.parent.parent
+SAMPLES = sorted(ROOT.glob("samples/*.rag"))
+TEXTS = [*SAMPLES, *sorted(ROOT.glob("tests/broken/*.rag"))]
+
+#: Pieces that stand for every kind of token and of slip.
+PIECES = (
+    *("(", ")", "[", "]", "{", "}", '"', '"""', ",", ":", "=", "==", "~", "|", "->", ".", "+", "\n", "'", "\\", "#"),
+    *("if ", "elif ", "else ", "return ", "stream ", "component ", "pipeline ", "type ", "import ", "from ", "not "),
+    *("and ", "or ", "slo ", "load ", "peak ", "each ", "repeat ", "x", "question", "text", "3", "3 s", "1e400", "-"),
+    *('"a"', "{x}", "\x00", "é", "\u2028", "\ufeff"),
+)
+
+
+def sound(source: Source) -> None:
+    """Read a text and show what is found; every place must lie in the text."""
+    findings = Findings()
+    parse(source, findings)
+    assert len(findings.items) <= MOST_FINDINGS
+    for item in findings.items:
+        assert item.span is not None
+        assert 0 <= item.span.start <= item.span.end <= len(source.text)
+        assert render(item)
+        assert as_object(item)
+
+
+@given(st.text(max_size=200))
+@settings(deadline=None)
+def test_any_text_is_read(text: str) -> None:
+    sound(Source("a.rag", text))
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=60))
+@settings(deadline=None, max_examples=300)
+def test_any_pieces_are_read(pieces: list[str]) -> None:
+    sound(Source("a.rag", " ".join(pieces)))
+
+
+@given(st.binary(max_size=200))
+@settings(deadline=None, max_examples=50)
+def test_any_bytes_are_checked(data: bytes) -> None:
+    path = Path("fuzzed.rag")
+    path.write_bytes(data)
+    check_files([path])
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path_factory.mktemp("program")
+    monkeypatch.chdir(path)
+    return path
+
+
+def mutations(text: str, step: int) -> list[str]:
+    """The text with one token left out, doubled, swapped with the next, replaced or followed by a piece."""
+    tokens = [str(token) for token in parser().lex(text, dont_ignore=True)]
+    found = []
+    for number, at in enumerate(range(0, len(tokens), step)):
+        before, token, after = tokens[:at], tokens[at], tokens[at + 1 :]
+        piece = PIECES[number % len(PIECES)]
+        variants = [[], [token, token], [piece], [token, " ", piece], [*after[:1], token]]
+        swapped = number % len(variants) == 4
+        found.append("".join([*before, *variants[number % len(variants)], *(after[1:] if swapped else after)]))
+    return found
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
+def test_mutated_programs_are_checked(path: Path, folder: Path) -> None:
+    for sample in SAMPLES:
+        shutil.copy(sample, folder)
+    shutil.copytree(ROOT / "tests/broken/parts", folder / "parts")
+    text = path.read_text(encoding="utf-8", errors="replace")
+    target = Path("mutated.rag")
+    for mutated in mutations(text, step=2 if path in SAMPLES else 5):
+        target.write_text(mutated, encoding="utf-8")
+        checked = check_files([target])
+        assert checked.application is not None or checked.found
+        for item in checked.found:
+            assert render(item)
+
+
+MANY = 10_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pipeline p(q: bool) -> bool {\n" + "if q {\n" * MANY + "}\n" * MANY + "return q }",
+        "pipeline p(q: bool) -> bool { return " + "(" * MANY + "q" + ")" * MANY + " }",
+        "pipeline p(q: bool) -> bool { return " + "(" * MANY,
+        "component c(q: " + "[" * MANY + "text" + "]" * MANY + ') -> text = python("m:c")',
+        "pipeline p(q: bool) -> bool { return " + "(q or q and not q == " * 60 + "q" + ")" * 60 + " }",
+    ],
+    ids=["blocks", "parentheses", "open", "types", "operators"],
+)
+def test_deep_nesting_is_a_finding(text: str) -> None:
+    Path("deep.rag").write_text(text, encoding="utf-8")
+    assert {item.code for item in check_files([Path("deep.rag")]).found if item.is_error} == {"E0107"}
+
+
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        ("pipeline p(q: bool) -> bool {\nif q { x = q }" + " elif q { x = q }" * 1000 + " else { x = q }\nreturn x }", set()),
+        ("pipeline p(q: bool) -> bool {\n" + "if q { return q }\n" * 1000 + "return q }", set()),
+        ("pipeline p(q: text) -> text { return q" + ".a" * MANY + " }", {"E0211"}),
+        ("pipeline p(q: text) -> [text] { return [q]" + " + [q]" * 1000 + " }", set()),
+        ("".join(f"component c{i} = c{i + 1}()\n" for i in range(2000)) + 'component c2000 = llm("m")', set()),
+        ("".join(f"component c{i} = c{(i + 1) % 2000}()\n" for i in range(2000)), {"E0208"}),
+        ("".join(f"type t{i} = [t{i + 1}]\n" for i in range(2000)) + "type t2000 = text", {"E0314"}),
+        ("".join(f"type t{i} = (a: t{i + 1}, b: t{i + 1})\n" for i in range(40)) + "type t40 = text", {"E0314"}),
+        (
+            'component j(a: bool, b: bool) -> bool = python("m:j")\n'
+            + "".join(
+                f"pipeline p{i}(q: bool) -> bool {{ return j(p{i + 1}(q), p{i + 1}(q)) }}\n" for i in range(40)
+            )
+            + "pipeline p40(q: bool) -> bool { return j(q, q) }",
+            {"E0406"},
+        ),
+    ],
+    ids=["elif", "returns", "fields", "sum", "bases", "base cycle", "types", "doubled types", "doubled pipelines"],
+)
+def test_long_chains_are_walked_without_recursion(text: str, codes: set[str]) -> None:
+    Path("long.rag").write_text(text, encoding="utf-8")
+    assert {item.code for item in check_files([Path("long.rag")]).found if item.is_error} == codes
