@@ -162,8 +162,9 @@ class Managed:
         port = self._choose_port()
         self._process = await self._spawn(folders, port)
         self._ident = identify(self._process.pid)
-        self._show("starting", pid=self._process.pid, birth=self._ident.birth if self._ident else None, port=port)
         probe, began = self.spec.launch.probe, time.monotonic()
+        birth = None if self._ident is None else self._ident.birth
+        self._show("starting", pid=self._process.pid, birth=birth, port=port, waiting_for=describe(probe, port))
         while (why := await ask(probe, port)) is not None or self._process.returncode is not None:
             if self._process.returncode is not None:
                 return f"it ended with {describe_exit(self._process.returncode)} before it was ready"
