@@ -73,6 +73,8 @@ SETTINGS = (
 DEFAULT_CONTEXT = 8192
 #: Memory of vLLM's three processes on CPU beside weights and KV cache, as measured on version 0.32.
 CPU_RUNTIME_GIB = 2.8
+#: With so many cores, one is better kept for vLLM's own scheduling than computed on.
+_CORES_TO_SPARE = 4
 #: What a chat template adds to a conversation, and a numbered source line to a passage, in tokens.
 _TEMPLATE_TOKENS = 16.0
 _PASSAGE_LABEL_TOKENS = 10.0
@@ -156,11 +158,13 @@ def _vllm(engine: Engine, card: Card | None, configuration: Configuration) -> La
     )
     environment = {**OFFLINE, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_HOST_IP": "127.0.0.1"}
     if not configuration.gpu:
+        cores = whole_cores(configuration)
         environment |= {
             "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib(engine, card, configuration)),
-            # Which cores are free is known to the host's scheduler alone; the number is what was planned.
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "OMP_NUM_THREADS": str(whole_cores(configuration)),
+            # One thread a core that the process may run on: the host says which those are. Of a few
+            # cores, none is kept free for scheduling alone.
+            "VLLM_CPU_OMP_THREADS_BIND": "auto",
+            "VLLM_CPU_NUM_OF_RESERVED_CPU": "0" if cores < _CORES_TO_SPARE else "1",
         }
     return Launch(
         words,

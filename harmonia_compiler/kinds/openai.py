@@ -14,6 +14,7 @@ import msgspec
 from harmonia_compiler.contract.component import Component, Insert, Port, Prompt
 from harmonia_compiler.contract.launch import Piece, Reply, Usage, Wire
 from harmonia_compiler.contract.types import (
+    BUILT_IN_FIELDS,
     Bool,
     Labels,
     ListOf,
@@ -281,6 +282,8 @@ def _known_fields(value: Value, wanted: Type) -> Value:
     match wanted:
         case Record(fields):
             return {field.name: _known_fields(value[field.name], field.type) for field in fields}
+        case Passage() | Message():
+            return {name: value[name] for name in BUILT_IN_FIELDS[type(wanted)]}
         case ListOf(item) if item is not None:
             return [_known_fields(each, item) for each in value]
         case _:

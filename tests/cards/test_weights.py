@@ -1,0 +1,215 @@
+"""Where weights are looked for, and what `harmoniac models` says and does."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from harmonia_compiler.cli.models import command
+from harmonia_compiler.contract.card import Card, Weights, card_for
+from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.runtime.model_folder import add_to_store, read_model_folder
+from harmonia_compiler.runtime.weights import Found, find, locate, stored_folder
+
+BERT = {
+    "architectures": ["BertModel"],
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 64,
+}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HARMONIA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path
+
+
+def model_folder(folder: Path, **config: object) -> Path:
+    """A folder as `save_pretrained` writes it: 96 weights of 32 bits and eight positions that are no weights."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(BERT | config))
+    tensors = {
+        "__metadata__": {"format": "pt"},
+        "embeddings.weight": {"dtype": "F32", "shape": [12, 8], "data_offsets": [0, 384]},
+        "embeddings.position_ids": {"dtype": "I64", "shape": [1, 8], "data_offsets": [384, 448]},
+    }
+    header = json.dumps(tensors).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(448))
+    return folder
+
+
+def run(*arguments: str) -> str:
+    done = CliRunner().invoke(command, list(arguments), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_a_folder_tells_its_own_card(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "tiny")
+    card = read_model_folder(folder, licence="mit")
+    assert (card.name, card.role, card.licence) == ("tiny", "embedder", "mit")
+    assert (card.parameters, card.weight_bytes) == (96, 4.0)
+    assert (card.layers, card.hidden, card.heads, card.kv_heads, card.head_dim) == (2, 8, 2, 2, 4)
+    assert (card.context, card.dimension) == (64, 8)
+    assert card.revision.startswith("local-")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "role"),
+    [("LlamaForCausalLM", "llm"), ("XLMRobertaForSequenceClassification", "reranker"), ("BertModel", "embedder")],
+)
+def test_the_architecture_says_what_a_model_is_for(tmp_path: Path, architecture: str, role: str) -> None:
+    folder = model_folder(tmp_path / "tiny", architectures=[architecture], num_key_value_heads=1)
+    card = read_model_folder(folder, licence="mit")
+    assert card.role == role
+    assert card.kv_heads == 1
+
+
+def test_an_embedder_reads_no_more_than_its_own_file_says(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "tiny")
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 32}')
+    assert read_model_folder(folder, licence="mit").context == 32
+
+
+def rejected(folder: Path) -> str:
+    with pytest.raises(Rejected) as caught:
+        read_model_folder(folder, licence="mit")
+    [found] = caught.value.found
+    assert found.code == "E0805"
+    return found.message
+
+
+def test_folders_that_are_no_models(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "holds no config.json" in rejected(empty)
+    assert "does not say 'hidden_size'" in rejected(_without(model_folder(tmp_path / "a"), "hidden_size"))
+    assert "is not known" in rejected(model_folder(tmp_path / "b", architectures=["Strange"]))
+    torn = model_folder(tmp_path / "c")
+    (torn / "model.safetensors").write_bytes(b"\xff" * 16)
+    assert "is no safetensors file" in rejected(torn)
+    scrambled = model_folder(tmp_path / "d")
+    (scrambled / "config.json").write_text("[1]")
+    assert "is no JSON object" in rejected(scrambled)
+
+
+def _without(folder: Path, name: str) -> Path:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({key: value for key, value in config.items() if key != name}))
+    return folder
+
+
+@pytest.mark.parametrize("copy", [True, False])
+def test_an_added_model_is_found(tmp_path: Path, *, copy: bool) -> None:
+    folder = model_folder(tmp_path / "tiny")
+    arguments = ["add", str(folder), "--name", "me/tiny", "--licence", "mit", *(["--copy"] if copy else [])]
+    assert "added me/tiny (embedder, 96 parameters)" in run(*arguments)
+    assert card_for("me/tiny").licence == "mit"
+    place = locate("me/tiny")
+    assert (place / "config.json").read_text() == (folder / "config.json").read_text()
+    assert place.is_symlink() != copy
+
+
+def test_adding_again_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "tiny")
+    run("add", str(folder), "--copy")
+    (folder / "config.json").write_text(json.dumps(BERT | {"num_hidden_layers": 3}))
+    run("add", str(folder), "--copy")
+    assert card_for("tiny").layers == 3
+    assert len(list(stored_folder(card_for("tiny")).parent.iterdir())) == 1
+    assert folder.is_dir()
+
+
+def test_a_package_is_found_without_being_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "site" / "packaged_minilm"
+    model_folder(package / "model")
+    (package / "__init__.py").write_text("raise RuntimeError")
+    monkeypatch.syspath_prepend(package.parent)
+    card = _added(tmp_path, Weights("packaged_minilm", "model"))
+    assert find(card) == Found(package / "model", "package")
+    assert "packaged_minilm" not in sys.modules
+
+
+def test_a_gguf_in_a_package_has_to_be_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "site" / "packaged_llm"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "tiny.gguf").write_bytes(b"GGUF")
+    monkeypatch.syspath_prepend(package.parent)
+    card = _added(tmp_path, Weights("packaged_llm", "tiny.gguf", "gguf"))
+    assert find(card) == Found(package / "tiny.gguf", "package", convert=True)
+
+
+def _added(tmp_path: Path, weights: Weights) -> Card:
+    """A card in the store that names a package, without weights beside it."""
+    card = read_model_folder(model_folder(tmp_path / "tiny"), licence="mit")
+    stored = add_to_store(card, tmp_path / "tiny", copy=False)
+    (stored / "weights").unlink()
+    with (stored / "card.toml").open("a") as file:
+        file.write(f'[weights]\npackage = "{weights.package}"\npath = "{weights.path}"\nformat = "{weights.format}"\n')
+    return card_for("tiny")
+
+
+def test_the_hubs_cache_is_looked_into(tmp_path: Path) -> None:
+    cache = tmp_path / "hub" / "models--BAAI--bge-small-en-v1.5"
+    snapshot = model_folder(cache / "snapshots" / card_for("bge-small-en-v1.5").revision)
+    assert find(card_for("bge-small-en-v1.5")) == Found(snapshot, "hub cache")
+    assert locate("BAAI/bge-small-en-v1.5") == snapshot
+
+
+def test_a_revision_that_has_a_name_is_followed(tmp_path: Path) -> None:
+    cache = tmp_path / "hub" / "models--BAAI--bge-small-en-v1.5"
+    snapshot = model_folder(cache / "snapshots" / "abc")
+    (cache / "refs").mkdir()
+    (cache / "refs" / "stable").write_text("abc")
+    assert locate("bge-small-en-v1.5@stable") == snapshot
+    with pytest.raises(Rejected):
+        locate("bge-small-en-v1.5")
+
+
+@pytest.mark.parametrize(
+    ("model", "step"),
+    [
+        ("bge-small-en-v1.5", "fetch it with `hf download BAAI/bge-small-en-v1.5 --revision 5c38"),
+        ("Llama-3.2-3B-Instruct", "accept its licence at https://huggingface.co/meta-llama/Llama-3.2-3B-Instruct and"),
+        ("SmolLM2-135M-Instruct@other", "fetch it with `hf download HuggingFaceTB/SmolLM2-135M-Instruct"),
+    ],
+)
+def test_absent_weights_are_told_with_a_next_step(model: str, step: str) -> None:
+    with pytest.raises(Rejected) as caught:
+        locate(model)
+    [found] = caught.value.found
+    assert found.code == "E0803"
+    assert found.help.startswith(step)
+
+
+def test_the_list_says_where_weights_are(tmp_path: Path) -> None:
+    run("add", str(model_folder(tmp_path / "tiny")))
+    rows = {row["name"]: row for row in json.loads(run("list", "--format", "json"))}
+    assert rows["tiny"]["weights"] == "store"
+    assert rows["BAAI/bge-base-en-v1.5"]["weights"] is None
+    assert rows["meta-llama/Llama-3.2-3B-Instruct"]["gated"] is True
+    assert "Llama-3.2-3B-Instruct" in run("list")
+
+
+def test_fetch_prints_the_place(tmp_path: Path) -> None:
+    run("add", str(model_folder(tmp_path / "tiny")))
+    assert run("fetch", "tiny").strip() == str(stored_folder(card_for("tiny")) / "weights")
+
+
+@pytest.mark.engines
+def test_a_packaged_gguf_is_converted_once() -> None:
+    found = find(card_for("SmolLM2-135M-Instruct"))
+    assert found is not None
+    assert found.convert
+    place = locate("SmolLM2-135M-Instruct")
+    assert "<|im_start|>" in (place / "chat_template.jinja").read_text()
+    made = (place / "model.safetensors").stat().st_mtime_ns
+    assert locate("HuggingFaceTB/SmolLM2-135M-Instruct") == place
+    assert (place / "model.safetensors").stat().st_mtime_ns == made
+    assert [each.name for each in place.parent.iterdir() if each.name.startswith(".weights")] == []

@@ -1,0 +1,159 @@
+"""The command of each kind's replica, as a shell would show it; words that a target fills in stand in braces."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from harmonia_compiler.contract.card import card_for
+from harmonia_compiler.contract.component import Engine
+from harmonia_compiler.contract.launch import Fill, Launch, chosen
+from harmonia_compiler.contract.plan import Configuration
+from harmonia_compiler.kinds.registry import kinds
+
+CPU = Configuration(cores=2, memory_gib=8, batch=16)
+GPU = Configuration(cores=4, memory_gib=16, gpu="h100_sxm", gpus=1, gpu_memory_gib=80, batch=64)
+TWO_GPUS = Configuration(cores=8, memory_gib=32, gpu="h100_sxm", gpus=2, tensor_parallel=2, batch=128)
+HALF_GPU = Configuration(cores=2, memory_gib=8, gpu="l40s", gpus=0.5, batch=8)
+
+SMALL = "SmolLM2-135M-Instruct"
+MINILM = "all-MiniLM-L6-v2"
+
+
+def launch(kind: str, settings: dict[str, Any], configuration: Configuration) -> Launch:
+    found = kinds()[kind]
+    assert found.launch is not None
+    card = card_for(settings["model"]) if "model" in settings else None
+    return found.launch(Engine("e", kind, settings), card, configuration)
+
+
+def shown(of: Launch) -> str:
+    return " ".join(f"{word.prefix}{{{word.slot}}}" if isinstance(word, Fill) else word for word in of.command)
+
+
+def test_vllm_on_cpu() -> None:
+    made = launch("llm", {"model": SMALL, "max_model_len": 4096}, CPU)
+    assert shown(made) == (
+        "{python} -m vllm.entrypoints.openai.api_server --model {weights} --served-model-name SmolLM2-135M-Instruct"
+        " --host {host} --port {port} --dtype bfloat16 --max-model-len 4096 --max-num-seqs 16 --generation-config vllm"
+        ' --structured-outputs-config {"backend":"xgrammar","disable_any_whitespace":true}'
+        " --disable-uvicorn-access-log --enforce-eager"
+    )
+    assert made.environment["VLLM_CPU_KVCACHE_SPACE"] == "2"
+    assert made.environment["VLLM_CPU_NUM_OF_RESERVED_CPU"] == "0"
+    assert made.environment["VLLM_HOST_IP"] == "127.0.0.1"
+    assert made.environment["HF_HUB_OFFLINE"] == "1"
+    assert made.model == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert (made.module, made.extra) == ("vllm", "vllm-cpu")
+
+
+@pytest.mark.parametrize(
+    ("settings", "configuration", "words"),
+    [
+        ({}, GPU, "--dtype bfloat16 --max-model-len 8192 --max-num-seqs 64"),
+        ({}, GPU, "--tensor-parallel-size 1 --gpu-memory-utilization 0.90"),
+        ({}, TWO_GPUS, "--tensor-parallel-size 2 --gpu-memory-utilization 0.90"),
+        ({}, HALF_GPU, "--tensor-parallel-size 1 --gpu-memory-utilization 0.45"),
+        ({"precision": "fp8"}, GPU, "--quantization fp8"),
+        ({"precision": "fp16"}, GPU, "--dtype float16"),
+        ({"precision": "any"}, GPU, "--dtype auto"),
+        ({"max_model_len": 32768}, GPU, "--max-model-len 32768"),
+    ],
+)
+def test_vllm_on_gpus(settings: dict[str, Any], configuration: Configuration, words: str) -> None:
+    made = launch("llm", {"model": "meta-llama/Llama-3.1-8B-Instruct", **settings}, configuration)
+    assert words in shown(made)
+    assert "--enforce-eager" not in shown(made)
+    assert not [name for name in made.environment if name.startswith("VLLM_CPU")]
+    assert made.extra == "vllm"
+
+
+def test_a_revision_of_the_users_names_the_weights() -> None:
+    made = launch("llm", {"model": SMALL, "revision": "abc123"}, CPU)
+    assert made.model == "HuggingFaceTB/SmolLM2-135M-Instruct@abc123"
+
+
+def test_the_kv_cache_takes_no_more_than_there_is() -> None:
+    made = launch("llm", {"model": SMALL}, Configuration(cores=2, memory_gib=4.5, batch=256))
+    assert made.environment["VLLM_CPU_KVCACHE_SPACE"] == "1"
+
+
+def test_without_vllm_our_own_worker_is_started() -> None:
+    made = launch("llm", {"model": SMALL, "max_model_len": 2048}, CPU)
+    assert chosen(made, lambda _: True) == made
+    other = chosen(made, lambda module: module != "vllm")
+    assert other is not None
+    assert shown(other) == (
+        "{python} -m harmonia_compiler.runtime.worker llm --model SmolLM2-135M-Instruct --weights {weights}"
+        " --precision bf16 --device cpu --batch 16 --max-model-len 2048 --cores 2 --host {host} --port {port}"
+    )
+    assert chosen(made, lambda _: False) is None
+
+
+def test_a_server_that_is_asked_for_is_insisted_on() -> None:
+    assert launch("llm", {"model": SMALL, "server": "vllm"}, CPU).otherwise is None
+    assert "runtime.worker llm" in shown(launch("llm", {"model": SMALL, "server": "transformers"}, CPU))
+
+
+def test_the_other_kinds() -> None:
+    lines = {
+        "embedder": launch("embedder", {"model": MINILM}, CPU),
+        "embedder on a GPU": launch("embedder", {"model": MINILM, "precision": "fp16"}, HALF_GPU),
+        "reranker": launch("reranker", {"model": MINILM}, CPU),
+        "python": launch("python", {"function": "hippo:walk", "cores": 2}, CPU),
+        "milvus": launch("milvus", {}, CPU),
+    }
+    assert {name: shown(made) for name, made in lines.items()} == {
+        "embedder": "{python} -m harmonia_compiler.runtime.worker embedder --model all-MiniLM-L6-v2 --weights {weights}"
+        " --precision fp32 --device cpu --batch 16 --cores 2 --host {host} --port {port}",
+        "embedder on a GPU": "{python} -m harmonia_compiler.runtime.worker embedder --model all-MiniLM-L6-v2"
+        " --weights {weights} --precision fp16 --device cuda --batch 8 --cores 2 --host {host} --port {port}",
+        "reranker": "{python} -m harmonia_compiler.runtime.worker rerank --model all-MiniLM-L6-v2 --weights {weights}"
+        " --precision fp32 --device cpu --batch 16 --cores 2 --host {host} --port {port}",
+        "python": "{python} -m harmonia_compiler.runtime.worker python --function hippo:walk --code {code}"
+        " --cores 2 --host {host} --port {port}",
+        "milvus": "{python} -m milvus_lite server --data-dir {data} --host {host} --port {port}",
+    }
+    assert [made.probe.transport for made in lines.values()] == ["http", "http", "http", "http", "milvus"]
+    assert [made.model is None for made in lines.values()] == [False, False, False, True, True]
+
+
+def parsed_by_vllm(commands: Sequence[Launch]) -> list[dict[str, Any]]:
+    """What vLLM's own parser makes of the words after the module's name."""
+    code = (
+        "import json, sys\n"
+        "from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args\n"
+        "from vllm.utils.argparse_utils import FlexibleArgumentParser\n"
+        "for words in json.load(sys.stdin):\n"
+        "    parsed = make_arg_parser(FlexibleArgumentParser()).parse_args(words)\n"
+        "    validate_parsed_serve_args(parsed)\n"
+        "    print(json.dumps(vars(parsed), default=str))\n"
+    )
+    words = [["8000" if isinstance(word, Fill) else word for word in made.command[3:]] for made in commands]
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=json.dumps(words), capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+@pytest.mark.engines
+def test_vllm_takes_the_flags() -> None:
+    pytest.importorskip("vllm.version")
+    large = "meta-llama/Llama-3.1-8B-Instruct"
+    parsed = parsed_by_vllm(
+        [
+            launch("llm", {"model": SMALL, "max_model_len": 4096}, CPU),
+            launch("llm", {"model": large, "precision": "fp8"}, TWO_GPUS),
+            launch("llm", {"model": large, "precision": "any"}, HALF_GPU),
+        ]
+    )
+    assert [each["max_num_seqs"] for each in parsed] == [16, 128, 8]
+    assert [each["tensor_parallel_size"] for each in parsed] == [1, 2, 1]
+    assert [each["gpu_memory_utilization"] for each in parsed][1:] == [0.9, 0.45]
+    assert [each["quantization"] for each in parsed] == [None, "fp8", None]
+    assert [each["enforce_eager"] for each in parsed] == [True, False, False]
+    assert all(each["generation_config"] == "vllm" for each in parsed)

@@ -1,0 +1,188 @@
+"""What the kinds beside the language model send, and how their answers are read."""
+
+import json
+from typing import Any
+
+import pytest
+
+from harmonia_compiler.contract.component import Component, Engine, Port
+from harmonia_compiler.contract.launch import Usage, Wire
+from harmonia_compiler.contract.types import Field, ListOf, Passage, Record, Text, Type, Value, Vector
+from harmonia_compiler.kinds.kind import Extent, MalformedReply, Work
+from harmonia_compiler.kinds.registry import kinds
+
+PASSAGES = [{"text": f"passage {at}", "source": f"{at}.md", "score": 0.5} for at in range(3)]
+
+
+def component(kind: str, result: Type | None = None, **settings: Any) -> Component:
+    signature = kinds()[kind].signature
+    ports = signature.ports if signature else (Port("text", Text()), Port("to", Text()))
+    return Component("c", kind, "e", ports, result or (signature.result if signature else Text()), settings=settings)
+
+
+def encoded(kind: str, settings: dict[str, Any], of: Component, inputs: dict[str, Value]) -> tuple[Wire, Any]:
+    wire = kinds()[kind].encode(Engine("e", kind, settings), of, inputs, stream=False)
+    return wire, json.loads(wire.body)
+
+
+def decoded(kind: str, of: Component, document: object, inputs: dict[str, Value] | None = None) -> Value:
+    return kinds()[kind].decode(of, json.dumps(document).encode(), inputs or {}).value
+
+
+class TestEmbedder:
+    def test_a_call(self) -> None:
+        wire, document = encoded("embedder", {"model": "m"}, component("embedder"), {"text": "hello"})
+        assert wire.path == "/v1/embeddings"
+        assert document == {"model": "m", "input": ["hello"], "encoding_format": "float"}
+
+    def test_an_answer(self) -> None:
+        document = {"data": [{"index": 0, "embedding": [0.5, -1]}], "usage": {"prompt_tokens": 3, "total_tokens": 3}}
+        reply = kinds()["embedder"].decode(component("embedder"), json.dumps(document).encode())
+        assert (reply.value, reply.usage) == ([0.5, -1.0], Usage(3))
+
+    @pytest.mark.parametrize("data", [[], [{"embedding": []}], [{"embedding": ["x"]}], [{"embedding": [1]}] * 2])
+    def test_a_malformed_answer(self, data: object) -> None:
+        with pytest.raises(MalformedReply):
+            decoded("embedder", component("embedder"), {"data": data})
+
+    def test_its_work(self) -> None:
+        work = kinds()["embedder"].work(component("embedder"), {"text": Extent(15)}, Extent(0))
+        assert work == Work(encoded_tokens=15, encoded_items=1)
+
+
+class TestReranker:
+    def test_a_call(self) -> None:
+        inputs = {"query": "why?", "passages": PASSAGES}
+        wire, document = encoded("reranker", {"model": "m"}, component("reranker", top_k=2), inputs)
+        assert wire.path == "/v1/rerank"
+        texts = ["passage 0", "passage 1", "passage 2"]
+        assert document == {"model": "m", "query": "why?", "documents": texts, "top_n": 2}
+
+    def test_an_answer_brings_back_the_passages_that_were_sent(self) -> None:
+        document = {"results": [{"index": 0, "relevance_score": 0.2}, {"index": 2, "relevance_score": 0.9}]}
+        assert decoded("reranker", component("reranker", top_k=2), document, {"query": "", "passages": PASSAGES}) == [
+            {"text": "passage 2", "source": "2.md", "score": 0.9},
+            {"text": "passage 0", "source": "0.md", "score": 0.2},
+        ]
+
+    def test_a_server_that_gives_all_is_cut(self) -> None:
+        document = {"results": [{"index": at, "relevance_score": at} for at in range(3)]}
+        kept = decoded("reranker", component("reranker", top_k=1), document, {"query": "", "passages": PASSAGES})
+        assert [passage["source"] for passage in kept] == ["2.md"]
+
+    def test_nothing_in_nothing_out(self) -> None:
+        assert decoded("reranker", component("reranker"), {"results": []}, {"query": "", "passages": []}) == []
+
+    @pytest.mark.parametrize("indices", [[3], [-1], [1, 1]])
+    def test_an_answer_about_other_documents(self, indices: list[int]) -> None:
+        document = {"results": [{"index": at, "relevance_score": 1} for at in indices]}
+        with pytest.raises(MalformedReply, match="outside the 3"):
+            decoded("reranker", component("reranker"), document, {"query": "", "passages": PASSAGES})
+
+    def test_its_work_and_result(self) -> None:
+        kind, inputs = kinds()["reranker"], {"query": Extent(15), "passages": Extent(2000, 20)}
+        work = kind.work(component("reranker"), inputs, Extent(0))
+        assert work == Work(encoded_tokens=15 * 20 + 2000, encoded_items=20)
+        assert kind.result_extent(component("reranker", top_k=5), inputs) == Extent(500, 5)
+        assert kind.result_extent(component("reranker", top_k=50), inputs) == Extent(2000, 20)
+        assert kind.result_extent(component("reranker", top_k=5)).guessed
+
+
+class TestMilvus:
+    def test_a_call(self) -> None:
+        of = component("milvus", collection="docs", top_k=4, filter='source like "a%"')
+        wire, document = encoded("milvus", {}, of, {"query": [0.5, 1.0]})
+        assert wire.path == "/search"
+        assert document == {
+            "collection": "docs",
+            "vector": [0.5, 1.0],
+            "limit": 4,
+            "metric": "COSINE",
+            "filter": 'source like "a%"',
+            "parameters": {"ef": 64},
+        }
+
+    @pytest.mark.parametrize(
+        ("settings", "parameters"),
+        [
+            ({"index": "FLAT"}, {}),
+            ({"index": "AUTOINDEX"}, {}),
+            ({"index": "IVF_FLAT"}, {"nprobe": 32}),
+            ({"index": "HNSW", "top_k": 100}, {"ef": 200}),
+        ],
+    )
+    def test_how_widely_an_index_looks(self, settings: dict[str, Any], parameters: dict[str, int]) -> None:
+        _, document = encoded("milvus", {}, component("milvus", collection="docs", **settings), {"query": [1.0]})
+        assert document["parameters"] == parameters
+
+    def test_an_answer(self) -> None:
+        found = {"hits": [{"text": "t", "source": "a.md", "score": 0.75}]}
+        of = component("milvus", collection="docs")
+        assert decoded("milvus", of, found) == [{"text": "t", "source": "a.md", "score": 0.75}]
+
+    def test_a_higher_score_is_nearer_under_every_metric(self) -> None:
+        found = {"hits": [{"text": "t", "source": "a", "score": 0.5}, {"text": "u", "source": "b", "score": 2.0}]}
+        scores = [hit["score"] for hit in decoded("milvus", component("milvus", collection="d", metric="L2"), found)]
+        assert scores == sorted(scores, reverse=True)
+
+    def test_indices_that_the_server_only_pretends_to_build_are_not_offered(self) -> None:
+        setting = kinds()["milvus"].setting("index")
+        assert setting is not None
+        assert set(setting.accepts) == {"FLAT", "HNSW", "IVF_FLAT", "AUTOINDEX"}
+
+    def test_its_result(self) -> None:
+        extent = kinds()["milvus"].result_extent(component("milvus", top_k=10, chunk_tokens=100))
+        assert extent == Extent(800, 10)
+
+
+class TestPython:
+    def test_a_call(self) -> None:
+        wire, document = encoded("python", {"function": "m:f"}, component("python"), {"text": "a", "to": "b"})
+        assert (wire.path, document) == ("/v1/call", {"inputs": {"text": "a", "to": "b"}})
+
+    def test_an_answer(self) -> None:
+        of = component("python", ListOf(Passage()))
+        extra = [{**PASSAGES[0], "rank": 1}]
+        assert decoded("python", of, {"result": extra}) == [PASSAGES[0]]
+
+    @pytest.mark.parametrize("document", [{"result": 3}, {}, [], {"result": None}])
+    def test_a_malformed_answer(self, document: object) -> None:
+        with pytest.raises(MalformedReply):
+            decoded("python", component("python"), document)
+
+    def test_its_work(self) -> None:
+        kind = kinds()["python"]
+        assert kind.work(component("python", takes=250), {}, Extent(1)) == Work(core_ms=250)
+        assert kind.work(component("python"), {}, Extent(1)) == Work(core_ms=10)
+
+
+class TestHttp:
+    def test_a_call_goes_to_the_users_url_with_their_key(self) -> None:
+        settings = {"url": "https://mt.internal/v1", "key": "k"}
+        wire, document = encoded("http", settings, component("http"), {"text": "a", "to": "b"})
+        assert (wire.path, document) == ("https://mt.internal/v1", {"text": "a", "to": "b"})
+        assert dict(wire.headers)["authorization"] == "Bearer k"
+
+    def test_without_a_key_none_is_sent(self) -> None:
+        wire, _ = encoded("http", {"url": "http://x"}, component("http"), {"text": "a", "to": "b"})
+        assert "authorization" not in dict(wire.headers)
+
+    @pytest.mark.parametrize("document", ["Hallo", {"result": "Hallo"}])
+    def test_an_answer(self, document: object) -> None:
+        assert decoded("http", component("http"), document) == "Hallo"
+
+    def test_a_record_of_one_field_named_result_is_taken_as_it_is(self) -> None:
+        of = component("http", Record((Field("result", Text()),)))
+        assert decoded("http", of, {"result": "Hallo"}) == {"result": "Hallo"}
+
+    @pytest.mark.parametrize("document", [3, {"result": 3}, {"text": "Hallo"}, None])
+    def test_a_malformed_answer(self, document: object) -> None:
+        with pytest.raises(MalformedReply):
+            decoded("http", component("http"), document)
+
+    def test_its_time_is_spent_elsewhere(self) -> None:
+        assert kinds()["http"].work(component("http"), {}, Extent(1)) == Work(elsewhere_ms=200)
+
+
+def test_a_vector_has_no_tokens() -> None:
+    assert kinds()["python"].result_extent(component("python", Vector())).tokens == 0
