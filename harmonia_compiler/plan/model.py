@@ -25,7 +25,7 @@ Formulation; the functions below bear the same names.
     promised     tail(q) time[end] <= bound                 every latency promise of quantile q
     order        replicas on h >= replicas on the next host like it          breaks the symmetry
 
-    Objectives   rate, cost (sum of price[h] paid[h]), hardware tied up, replicas, position
+    Objectives   rate, cost (sum of price[h] paid[h]), hardware tied up, fewest replicas
 
 Engines whose latency nobody is promised run at the highest level. Replicas of one engine in
 different options share its calls in proportion to mu, so that they are equally busy; one level
@@ -57,6 +57,9 @@ MOST_REPLICAS = 1024
 
 #: How much may be added of a resource to a host in a diagnosis: GPUs, cores, GiB.
 MOST_EXTRA = 65_536
+
+#: What the position of all replicas weighs against one replica more: too little to buy one.
+POSITION = 1e-4
 
 #: Positions of an engine, one of its options (or choices) and a host.
 Key = tuple[int, int, int]
@@ -347,7 +350,8 @@ def hardware(model: Model) -> LpAffineExpression:
     return lpSum(worth(model.choices[e][c].option.configuration) / 1000.0 * v for (e, c, _), v in model.n.items())
 
 
-def position(model: Model) -> LpAffineExpression:
-    """Prefers earlier hosts, then earlier choices: makes the one among equals a fixed one."""
+def fewest(model: Model) -> LpAffineExpression:
+    """How many replicas; of as many, those on earlier hosts and of earlier choices, so that equals do not tie."""
     width = 1 + max((len(choices) for choices in model.choices), default=0)
-    return lpSum((h * width + c) * variable for (_, c, h), variable in model.n.items())
+    last = width * (1 + len(model.problem.hosts))
+    return lpSum((1.0 + POSITION * (h * width + c) / last) * variable for (_, c, h), variable in model.n.items())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pulp
 
-from harmonia_compiler.plan.model import Key, Model, build, cost, hardware, position
+from harmonia_compiler.plan.model import Key, Model, build, cost, fewest, hardware
 from harmonia_compiler.plan.predict import rate
 from harmonia_compiler.plan.problem import Problem
 from harmonia_compiler.plan.solve import Outcome, solve
@@ -47,7 +47,7 @@ def optimise(problem: Problem) -> Allocation | None:
     model = build(problem, goal * (1 - SLACK))
     if not model.n:
         return None
-    for objective in (cost, hardware, Model.replicas, position):
+    for objective in (cost, hardware, fewest):
         outcome = _next(model, objective)
         if outcome is None:
             continue

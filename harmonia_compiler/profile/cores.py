@@ -7,7 +7,7 @@ from harmonia_compiler.profile.device import cpu_parts
 from harmonia_compiler.profile.profiles import Asked, Offer, Option, Shortfall
 from harmonia_compiler.profile.queueing import with_wait_ms
 
-CORE_TIME = "analytic: the core time that the kind or the user states"
+CORE_TIME = "analytic: stated core time"
 
 
 def offer(asked: Asked, kind: Kind, inventory: Inventory) -> Offer:

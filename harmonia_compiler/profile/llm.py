@@ -29,8 +29,8 @@ from harmonia_compiler.profile.device import CpuPart, GpuPart, cpu_parts, gpu_pa
 from harmonia_compiler.profile.profiles import Asked, Offer, Option, Shortfall
 from harmonia_compiler.profile.queueing import LEVELS, wait_ms
 
-ROOFLINE = "analytic: roofline of the GPU's data sheet"
-CPU_ROOFLINE = "analytic: roofline of a modest CPU core"
+ROOFLINE = "analytic: roofline, data sheet"
+CPU_ROOFLINE = "analytic: roofline, modest core"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,85 @@
+"""`harmoniac plan` and `harmoniac inventory` as a user sees them: tables, documents, exit codes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harmonia_compiler.cli.exits import DIAGNOSTICS, FINE, INFEASIBLE, USAGE
+from harmonia_compiler.cli.main import run
+from harmonia_compiler.contract.inventory import load_inventory
+from harmonia_compiler.contract.plan import read_plan
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+QUICKSTART = str(SAMPLES / "quickstart.rag")
+LAPTOP = str(SAMPLES / "inventories" / "laptop.toml")
+
+IMPATIENT = """
+component minilm = embedder("all-MiniLM-L6-v2")
+component search = milvus("docs", embedder: minilm)
+component small = llm("SmolLM2-135M-Instruct")
+component answer(question: text, passages: [passage]) -> text = small("{passages} {question}")
+pipeline ask(question: text) -> text {
+    slo p95 latency <= 1 ms
+    return stream answer(question, search(question))
+}
+"""
+
+
+def test_the_table_says_what_runs_where(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", QUICKSTART, "--inventory", LAPTOP]) == FINE
+    out, err = capsys.readouterr()
+    for shown in ("laptop", "rerank-0", "quickstart", "rps", "analytic: roofline, modest core"):
+        assert shown in out
+    assert "planned in" in err
+
+
+def test_the_document_is_the_plan(tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    out = tmp_path / "plan.json"
+    assert run(["plan", QUICKSTART, "--inventory", LAPTOP, "--format", "json", "--out", str(out)]) == FINE
+    printed = capsysbinary.readouterr().out
+    assert printed == out.read_bytes()
+    assert json.loads(printed)["predicted"].keys() == {"quickstart"}
+    assert read_plan(out).objective == "throughput"
+
+
+def test_guessed_sizes_are_flagged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "ask.rag"
+    source.write_text(IMPATIENT.replace("1 ms", "10 min"))
+    assert run(["plan", str(source), "--inventory", LAPTOP]) == FINE
+    assert "Sizes are guessed for: answer" in capsys.readouterr().out
+
+
+def test_no_plan_exits_with_its_own_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "ask.rag"
+    source.write_text(IMPATIENT)
+    assert run(["plan", str(source), "--inventory", LAPTOP]) == INFEASIBLE
+    out, err = capsys.readouterr()
+    assert "E0724" in err
+    assert "1 ms" in err
+    assert out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["plan", QUICKSTART, "--inventory", "nowhere.toml"], DIAGNOSTICS),
+        (["plan", "nowhere.rag", "--inventory", LAPTOP], DIAGNOSTICS),
+        (["plan", QUICKSTART], USAGE),
+        (["plan", QUICKSTART, "--inventory", LAPTOP, "--objective", "beauty"], USAGE),
+        (["inventory", "show", "nowhere.toml"], DIAGNOSTICS),
+    ],
+)
+def test_mistakes_exit_with_theirs(arguments: list[str], code: int) -> None:
+    assert run(arguments) == code
+
+
+def test_what_is_detected_is_an_inventory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["inventory", "detect"]) == FINE
+    path = tmp_path / "here.toml"
+    path.write_text(capsys.readouterr().out)
+    inventory = load_inventory(path)
+    assert run(["inventory", "show", str(path)]) == FINE
+    assert inventory.hosts[0].name in capsys.readouterr().out
+    assert run(["inventory", "show", str(path), "--format", "json"]) == FINE
+    assert json.loads(capsys.readouterr().out)["hosts"][0]["cpus"] == inventory.hosts[0].cpus
