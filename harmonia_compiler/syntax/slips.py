@@ -67,15 +67,15 @@ def explain(source: Source, tokens: list[Token], slip: Slip) -> Diagnostic:
     span = Span(source, token.start_pos or 0, token.end_pos or 0)
     if token.type in ("_NL", "$END") and before is not None:
         span = Span(source, before.end_pos or 0, before.end_pos or 0)
+    after = tokens[slip.position + 1].type if slip.position + 1 < len(tokens) else "$END"
 
     if token.type == "RESERVED" or (token.type == "ELSE" and before is not None and before.type != "RBRACE"):
-        after = tokens[slip.position + 1].type if slip.position + 1 < len(tokens) else "$END"
         if token.type == "RESERVED" and "NAME" in accepted and (after in _AFTER_A_NAME or _declares(before)):
             return _keyword(token, span)
         return Diagnostic(
             "E0111", f"`{token}` is not supported yet", span, _LATER.get(str(token), "leave it out for now")
         )
-    if token.type in KEYWORDS and "NAME" in accepted and (before is None or before.type in _NAMING):
+    if token.type in KEYWORDS and "NAME" in accepted and _is_meant_as_name(before, after):
         return _keyword(token, span)
     if token.type == "EQUAL" and before is not None and before.type in KEYWORDS:
         return _keyword(before, Span(source, before.start_pos or 0, before.end_pos or 0))
@@ -92,8 +92,16 @@ _NAMING = frozenset(
     {"_NL", "LBRACE", "COMPONENT", "PIPELINE", "TYPE", "IMPORT", "AS", "LPAR", "COMMA", "EQUAL", "COLON"}
 )
 
+#: Before a value, so that a keyword there was meant as a name where the value ends with it.
+_BEFORE_A_VALUE = frozenset({"RETURN", "STREAM", "IF", "ELIF", "AND", "OR", "NOT", "PLUS", "COMPARISON", "LSQB"})
 #: Before these stands a name, and not the beginning of a construct.
 _AFTER_A_NAME = frozenset({"EQUAL", "COMMA", "RPAR", "DOT", "COLON", "_NL", "$END"})
+
+
+def _is_meant_as_name(before: Token | None, after: str) -> bool:
+    if before is None or before.type in _NAMING:
+        return True
+    return before.type in _BEFORE_A_VALUE and after in (*_AFTER_A_NAME, "LBRACE", "RBRACE", "RSQB")
 
 
 def _declares(before: Token | None) -> bool:

@@ -49,7 +49,10 @@ def test_the_parts_of_a_component() -> None:
     assert spelled(port) == 'q: text ~ 3 tokens = "x"'
     assert isinstance(component.result.type, tree.LabelsType)
     assert [label.value for label in component.result.type.labels] == ["y", "n"]
-    assert [(a.name.text if a.name else None, spelled(a.value)) for a in component.settings] == [("k", "3"), (None, '"p"')]
+    assert [(a.name.text if a.name else None, spelled(a.value)) for a in component.settings] == [
+        ("k", "3"),
+        (None, '"p"'),
+    ]
 
 
 def test_a_pipeline_keeps_the_order_of_its_parts() -> None:
@@ -96,8 +99,8 @@ def test_what_binds_tighter(text: str, shape: str) -> None:
             case tree.Text() | tree.Truth() | tree.Amount():
                 return type(node).__name__
         parts: list[str] = []
-        for name in node.__struct_fields__[1:]:
-            child = getattr(node, name)
+        for field in node.__struct_fields__[1:]:
+            child = getattr(node, field)
             if isinstance(child, tuple):
                 parts += [show(item) for item in child]
             elif isinstance(child, tree.Node) and not isinstance(child, tree.Name):
@@ -125,7 +128,9 @@ def test_where_a_newline_ends_nothing(text: str) -> None:
 
 
 def test_every_word_is_a_name_before_a_colon_and_after_a_dot() -> None:
-    (pipeline,) = read("pipeline p(from: text, type: text) -> (in: text) { return f(to: a.from.class, if: b) }").declarations
+    (pipeline,) = read(
+        "pipeline p(from: text, type: text) -> (in: text) { return f(to: a.from.class, if: b) }"
+    ).declarations
     assert isinstance(pipeline, tree.Pipeline)
     assert [port.name.text for port in pipeline.ports] == ["from", "type"]
 
@@ -170,19 +175,24 @@ def test_places_are_exact() -> None:
         for node, _ in tree.walk(declaration):
             inner = [child for child, depth in tree.walk(node) if depth == 1]
             assert all(node.span.start <= child.span.start <= child.span.end <= node.span.end for child in inner), node
-    assert spelled(file.declarations[0]) == text.split("\n")[0]
-    assert spelled(file.declarations[1]) == text.split("\n")[1]
+    assert [spelled(declaration) for declaration in file.declarations] == text.split("\n")
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("component a = b(\ncomponent c = d()\npipeline p(q: text) -> text { return q }", [("E0102", 1)]),
-        ("pipeline p(q: text) -> text {\n    if q {\n        a = q\n    return q\n}\ncomponent c = d()", [("E0102", 2)]),
+        (
+            "pipeline p(q: text) -> text {\n    if q {\n        a = q\n    return q\n}\ncomponent c = d()",
+            [("E0102", 2)],
+        ),
         ("pipeline p(q: text) -> text {\n    if q {\n        a = q\n    }\n}\n}\ncomponent c = d()", [("E0112", 6)]),
         ("pipeline p(q: text) -> text {\n    a = f(q\n    b = f(q)\n    return b\n}", [("E0102", 2)]),
         ("pipeline p(q: text) -> text {\n    a = f(q, k = 3)\n    return a\n}", [("E0101", 2)]),
-        ("pipeline p(q: text) -> text {\n    a = f(\n        q,\n        k = 3,\n    )\n    return a\n}", [("E0101", 4)]),
+        (
+            "pipeline p(q: text) -> text {\n    a = f(\n        q,\n        k = 3,\n    )\n    return a\n}",
+            [("E0101", 4)],
+        ),
         ("pipeline p(q text) -> text {\n    a = = q\n    return a\n}", [("E0101", 1), ("E0101", 2)]),
         ("component a b\ncomponent c = d(]\ncomponent e = f()", [("E0101", 1), ("E0102", 2)]),
         ('component a = b("x)\ncomponent c = d()', [("E0103", 1)]),

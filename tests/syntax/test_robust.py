@@ -116,7 +116,12 @@ def test_deep_nesting_is_a_finding(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "codes"),
     [
-        ("pipeline p(q: bool) -> bool {\nif q { x = q }" + " elif q { x = q }" * 1000 + " else { x = q }\nreturn x }", set()),
+        (
+            "pipeline p(q: bool) -> bool {\nif q { x = q }"
+            + " elif q { x = q }" * 1000
+            + " else { x = q }\nreturn x }",
+            set(),
+        ),
         ("pipeline p(q: bool) -> bool {\n" + "if q { return q }\n" * 1000 + "return q }", set()),
         ("pipeline p(q: text) -> text { return q" + ".a" * MANY + " }", {"E0211"}),
         ("pipeline p(q: text) -> [text] { return [q]" + " + [q]" * 1000 + " }", set()),
@@ -126,9 +131,7 @@ def test_deep_nesting_is_a_finding(text: str) -> None:
         ("".join(f"type t{i} = (a: t{i + 1}, b: t{i + 1})\n" for i in range(40)) + "type t40 = text", {"E0314"}),
         (
             'component j(a: bool, b: bool) -> bool = python("m:j")\n'
-            + "".join(
-                f"pipeline p{i}(q: bool) -> bool {{ return j(p{i + 1}(q), p{i + 1}(q)) }}\n" for i in range(40)
-            )
+            + "".join(f"pipeline p{i}(q: bool) -> bool {{ return j(p{i + 1}(q), p{i + 1}(q)) }}\n" for i in range(40))
             + "pipeline p40(q: bool) -> bool { return j(q, q) }",
             {"E0406"},
         ),
