@@ -59,7 +59,7 @@ class PythonFunction:
             ) from problem
         try:
             result = await self._result(ask.inputs)
-        except Exception as problem:
+        except (Exception, SystemExit) as problem:
             traceback.print_exc()
             message = f"`{self.model}` raised {type(problem).__name__}: {problem}"
             raise Refusal(500, "function_error", message) from problem

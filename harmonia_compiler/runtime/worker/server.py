@@ -205,8 +205,12 @@ async def serve(role: Role, host: str, port: int) -> int:
             server.should_exit = True
 
     loading = asyncio.create_task(load())
-    await server.serve()
-    loading.cancel()
+    try:
+        await server.serve()
+    except SystemExit:  # how uvicorn ends where it cannot listen, having said why
+        return 1
+    finally:
+        loading.cancel()
     if failures:
         traceback.print_exception(failures[0])
         sys.stderr.write(f"the worker could not load {role.model}: {failures[0]}\n")

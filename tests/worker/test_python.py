@@ -1,0 +1,173 @@
+"""The worker of user functions, as a process; through the kind's own bytes where both sides meet."""
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harmonia_compiler.contract.component import Component, Engine, Port
+from harmonia_compiler.contract.types import ListOf, Passage, Text
+from harmonia_compiler.kinds.registry import kinds
+from tests.worker.conftest import free_port, worker
+
+SHOP = '''
+"""Functions of a user."""
+import asyncio
+import threading
+
+from parts.words import shout
+
+both = threading.Barrier(2, timeout=10)
+
+
+def search(query, limit=2):
+    return [{"text": f"{shout(query)} {at}", "source": "shop", "score": 1.0} for at in range(limit)]
+
+
+async def later(query):
+    await asyncio.sleep(0)
+    return query
+
+
+def meet(query):
+    both.wait()
+    return query
+
+
+def fail(query):
+    raise ValueError(f"no {query} today")
+
+
+def leave(query):
+    raise SystemExit(3)
+
+
+def strange(query):
+    return object()
+
+
+answer = 42
+'''
+
+
+@pytest.fixture(scope="module")
+def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("code")
+    (folder / "parts").mkdir()
+    (folder / "parts" / "words.py").write_text("def shout(text):\n    return text.upper()\n")
+    (folder / "shop.py").write_text(SHOP)
+    return folder
+
+
+def call(url: str, document: object) -> tuple[int, Any]:
+    request = urllib.request.Request(f"{url}/v1/call", json.dumps(document).encode())
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as problem:
+        with problem:
+            return problem.code, json.load(problem)["error"]
+
+
+@pytest.fixture(scope="module")
+def searching(code: Path) -> Iterator[str]:
+    with worker("python", "--function", "shop:search", "--code", str(code)) as (url, _):
+        yield url
+
+
+def test_the_kind_and_the_worker_understand_each_other(searching: str) -> None:
+    kind = kinds()["python"]
+    component = Component("c", "python", "e", (Port("query", Text()),), ListOf(Passage()))
+    inputs = {"query": "tea"}
+    wire = kind.encode(Engine("e", "python", {"function": "shop:search"}), component, inputs, stream=False)
+    request = urllib.request.Request(searching + wire.path, wire.body, dict(wire.headers), method=wire.method)
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        reply = kind.decode(component, answer.read(), inputs)
+    assert reply.value == [
+        {"text": "TEA 0", "source": "shop", "score": 1.0},
+        {"text": "TEA 1", "source": "shop", "score": 1.0},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("document", "why"),
+    [
+        ({"inputs": {}}, "missing a required argument: 'query'"),
+        ({"inputs": {"query": "a", "more": 1}}, "unexpected keyword argument 'more'"),
+        ({"inputs": []}, "cannot be read"),
+        ({}, "cannot be read"),
+    ],
+)
+def test_inputs_that_the_function_does_not_take(searching: str, document: object, why: str) -> None:
+    status, error = call(searching, document)
+    assert (status, error["type"]) == (400, "invalid_request_error")
+    assert why in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("fail", "`shop:fail` raised ValueError: no tea today"),
+        ("leave", "`shop:leave` raised SystemExit: 3"),
+        ("strange", "`shop:strange` returned what JSON cannot hold"),
+    ],
+)
+def test_a_failing_function_does_not_end_the_worker(code: Path, name: str, message: str) -> None:
+    with worker("python", "--function", f"shop:{name}", "--code", str(code)) as (url, process):
+        for _ in range(2):
+            status, error = call(url, {"inputs": {"query": "tea"}})
+            assert (status, error["type"]) == (500, "function_error")
+            assert message in error["message"]
+        assert process.poll() is None
+
+
+def test_coroutine_functions_are_awaited(code: Path) -> None:
+    with worker("python", "--function", "shop:later", "--code", str(code)) as (url, _):
+        assert call(url, {"inputs": {"query": "tea"}}) == (200, {"result": "tea"})
+
+
+def test_as_many_calls_as_cores_run_at_once(code: Path) -> None:
+    arguments = ("python", "--function", "shop:meet", "--code", str(code), "--cores", "2")
+    with worker(*arguments) as (url, _), ThreadPoolExecutor(2) as both:
+        results = list(both.map(lambda query: call(url, {"inputs": {"query": query}}), ["a", "b"]))
+    assert results == [(200, {"result": "a"}), (200, {"result": "b"})]
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        ("shop:nothing", "`nothing` in shop is no function"),
+        ("shop:answer", "`answer` in shop is no function"),
+        ("nowhere:search", "No module named 'nowhere'"),
+    ],
+)
+def test_a_function_that_is_not_there_ends_the_worker_with_a_reason(code: Path, function: str, why: str) -> None:
+    command = [sys.executable, "-m", "harmonia_compiler.runtime.worker", "python", "--function", function]
+    command += ["--code", str(code), "--port", str(free_port())]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1] == f"the worker could not load {function}: {why}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_worker_cleanly(code: Path, number: signal.Signals) -> None:
+    with worker("python", "--function", "shop:search", "--code", str(code)) as (_, process):
+        process.send_signal(number)
+        assert process.wait(20) == 0
+
+
+def test_a_port_that_is_taken_is_a_reason(code: Path) -> None:
+    with worker("python", "--function", "shop:search", "--code", str(code)) as (url, _):
+        command = [sys.executable, "-m", "harmonia_compiler.runtime.worker", "python", "--function", "shop:search"]
+        command += ["--code", str(code), "--port", url.rsplit(":", 1)[1]]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "address already in use" in done.stderr
