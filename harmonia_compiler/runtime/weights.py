@@ -114,7 +114,7 @@ def _converted(card: Card, gguf: Path) -> Path:
                 Diagnostic(
                     "E0804",
                     f"the weights of `{card.name}` could not be converted: {said}",
-                    help='install what converts them with `pip install "harmonia-compiler[torch,demo]"`',
+                    help='install what converts them with `pip install "harmonia-compiler[torch]"`',
                 )
             ]
         )
