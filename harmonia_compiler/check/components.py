@@ -40,6 +40,16 @@ class Made:
     result: Shape | None
 
     @property
+    def named(self) -> list[str]:
+        """The ids of the components that its settings name."""
+        given = {**self.engine_settings, **self.settings}
+        return [
+            given[setting.name]
+            for setting in self.kind.settings
+            if setting.type == "component" and setting.name in given
+        ]
+
+    @property
     def streams(self) -> bool:
         """Whether its kind can hand out text while it is generated."""
         return self.kind.decode_piece is not None

@@ -73,11 +73,14 @@ def _refuse_unknown_settings(context: Context) -> None:
 
 def _application(context: Context, components: Components, flows: list[Flow]) -> Application:
     """What the served flows reach, in the order of declaration."""
+    pending = [node.operation.component for flow in flows for node in flow.nodes if isinstance(node.operation, Call)]
     reached: set[str] = set()
-    for flow in flows:
-        for node in flow.nodes:
-            if isinstance(node.operation, Call):
-                reached.add(node.operation.component)
+    while pending:
+        name = pending.pop()
+        found = components.by_id(name)
+        if name not in reached and found is not None:
+            reached.add(name)
+            pending += found.named
     made = [
         found for declared in context.declared() if (found := components.made.get(declared)) and declared.id in reached
     ]

@@ -426,22 +426,8 @@ class Values:
             value = reader.value(setting, argument.value)
             if value is not None:
                 settings[name] = value
-        for port, setting_name in (made.kind.through or {}).items():
-            embedder = made.settings.get(setting_name) or made.engine_settings.get(setting_name)
-            moved = self._through(str(embedder), positions[port], call.span)
-            if moved is None:
-                return None
-            positions[port] = moved
         operation = Call(made.declared.id, tuple(positions), tuple(positions.values()), settings)
         return Value(self.nodes.add(operation, made.result.type, call.span), made.result.type)
-
-    def _through(self, component: str, position: int, span: Span) -> int | None:
-        """Send a value through the component that a setting names."""
-        made = self.components.by_id(component)
-        if made is None or made.ports is None or made.result is None:
-            return None
-        operation = Call(component, (made.ports[0].name,), (position,))
-        return self.nodes.add(operation, made.result.type, span)
 
     def can_stream(self, position: int) -> bool:
         """Whether the text at a position can be handed out while it is generated, on every path."""

@@ -27,5 +27,5 @@ def test_kept_tables_read_as_made_ones_do() -> None:
     for reading in (made.parse_interactive(""), kept.parse_interactive("")):
         for token in tokens:
             reading.feed_token(token)
-        trees.append(reading.feed_eof())
+        trees.append(reading.feed_eof())  # type: ignore[no-untyped-call]
     assert trees[0] == trees[1]
