@@ -1,0 +1,136 @@
+"""`harmoniac check` and `explain`, and how the command ends."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harmonia_compiler.cli.exits import DIAGNOSTICS, FINE, USAGE
+from harmonia_compiler.cli.main import run
+
+GOOD = 'component f(q: text) -> text = python("m:f")\npipeline p(q: text) -> text { return f(q) }\n'
+BAD = GOOD.replace("f(q) }", "g(q) }")
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("good.rag").write_text(GOOD, encoding="utf-8")
+    Path("bad.rag").write_text(BAD, encoding="utf-8")
+
+
+def test_a_fine_file_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", "good.rag"]) == FINE
+    out, err = capsys.readouterr()
+    assert out == "good.rag: fine (1 pipeline, 1 component, 1 engine)\n"
+    assert err == ""
+
+
+def test_findings_are_frames_and_a_count(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", "bad.rag", "good.rag"]) == DIAGNOSTICS
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error[E0202]: unknown component or pipeline `g`\n --> bad.rag:2:38\n")
+    assert err.endswith("\n1 error\n")
+
+
+def test_a_warning_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("warned.rag").write_text(GOOD.replace("(q: text) -> text {", "(q: text, r: text) -> text {"), encoding="utf-8")
+    assert run(["check", "warned.rag"]) == FINE
+    out, err = capsys.readouterr()
+    assert "warning[W0203]" in err
+    assert "1 warning\n" in err
+    assert out.startswith("warned.rag: fine")
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", "bad.rag", "--format", "json"]) == DIAGNOSTICS
+    document = json.loads(capsys.readouterr().out)
+    assert document["ok"] is False
+    (finding,) = document["findings"]
+    assert (finding["code"], finding["file"], finding["line"], finding["column"]) == ("E0202", "bad.rag", 2, 38)
+    assert run(["check", "good.rag", "--format", "json"]) == FINE
+    assert json.loads(capsys.readouterr().out) == {"format_version": 1, "findings": [], "ok": True}
+
+
+def test_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("set.rag").write_text(GOOD.replace('"m:f"', 'setting("function")'), encoding="utf-8")
+    assert run(["check", "set.rag"]) == DIAGNOSTICS
+    assert run(["check", "set.rag", "--set", "function=m:f"]) == FINE
+    assert run(["check", "set.rag", "--set", "function=m:f", "--set", "colour=red"]) == DIAGNOSTICS
+    assert "E0609" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["check"],
+        ["check", "good.rag", "--format", "yaml"],
+        ["check", "good.rag", "--set", "x"],
+        ["check", "good.rag", "--set", "x=1", "--set", "x=2"],
+        ["check", "--no-such-option"],
+        ["chekc"],
+        ["explain", "E9999"],
+    ],
+    ids=" ".join,
+)
+def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == USAGE
+    assert "Usage: harmoniac" in capsys.readouterr().err
+
+
+def test_an_unknown_command_offers_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["chekc"])
+    assert "did you mean check?" in capsys.readouterr().err
+
+
+def test_a_missing_file_is_a_finding(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", "nothing.rag"]) == DIAGNOSTICS
+    assert "error[E0114]: there is no file `nothing.rag`" in capsys.readouterr().err
+
+
+def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["explain", "e0201"]) == FINE
+    assert capsys.readouterr().out.startswith("# E0201: ")
+    assert run(["explain"]) == FINE
+    assert "E0201  unknown kind or component\n" in capsys.readouterr().out
+
+
+def test_help_names_every_command_and_loads_none() -> None:
+    program = (
+        "import sys; from harmonia_compiler.cli.main import run; code = run(['--help']);"
+        "loaded = [m for m in ('networkx', 'pulp', 'pymilvus', 'torch', 'lark') if m in sys.modules];"
+        "sys.exit(repr(loaded) if loaded else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "check" in done.stdout
+
+
+def test_check_loads_nothing_heavy() -> None:
+    program = (
+        "import sys; from harmonia_compiler.cli.main import run; code = run(['check', 'good.rag']);"
+        "heavy = ('networkx', 'pulp', 'pymilvus', 'torch', 'jinja2', 'aiohttp', 'numpy', 'rich', 'grpc', 'asyncio');"
+        "loaded = [m for m in heavy if m in sys.modules];"
+        "sys.exit(repr(loaded) if loaded else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_colour_without_a_terminal_and_a_reader_that_leaves_is_no_bug() -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from harmonia_compiler.cli.main import main; main()",
+        "check",
+        "bad.rag",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "\x1b" not in done.stderr
+    pipe = f"{sys.executable} -c 'from harmonia_compiler.cli.main import main; main()' explain | true"
+    done = subprocess.run(pipe, shell=True, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
