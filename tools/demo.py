@@ -23,7 +23,7 @@ INVENTORY = BUILD / "inventory.toml"
 BUNDLE = BUILD / "quickstart"
 SAMPLE = "samples/quickstart.rag"
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs")
-QUESTION = "Which solver does the planner use?"
+QUESTION = "Where does the gateway listen?"
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 PATIENCE_S = 20
 
