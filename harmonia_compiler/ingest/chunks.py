@@ -16,6 +16,7 @@ from harmonia_compiler.ingest.documents import Document
 from harmonia_compiler.ingest.tokens import count_tokens
 
 _SENTENCE_END = re.compile(r"(?<=[.!?:;])[\"')\]]*\s+|\n(?=\s*(?:[-*+]|\d{1,3}[.)])\s)|(?<=[。！？])")
+_NOT_A_WORD = re.compile(r"[\W_]+")
 _WORD_END = re.compile(r"\s+")
 
 #: Up to which share of the limit neighbouring sections go together.
@@ -84,7 +85,7 @@ def _sections(document: Document) -> list[_Section]:
     def close() -> None:
         if blocks:
             titles = tuple(title for _, title in path if title)
-            lead = (document.title,) if document.title and document.title not in titles else ()
+            lead = () if titles and _words(document.title) in _words(titles[0]) else (document.title,)
             tokens = sum(count_tokens(text[block.start : block.end]) for block in blocks)
             found.append(_Section(lead + titles, start, tuple(blocks), tokens))
 
@@ -101,6 +102,11 @@ def _sections(document: Document) -> list[_Section]:
         path.append((block.level, block.title))
     close()
     return found
+
+
+def _words(title: str) -> str:
+    """A title as it is compared with another: a file named `first-steps` with the heading "First steps"."""
+    return " ".join(_NOT_A_WORD.split(title.casefold())).strip()
 
 
 def _merged(sections: Iterable[_Section], shape: Shape) -> list[_Section]:
@@ -189,9 +195,9 @@ def _fit(text: str, piece: _Piece, ends: Sequence[re.Pattern[str]], room: int) -
     if piece.tokens <= room:
         return [piece]
     if not ends:
-        step = max(1, room)
-        spans = [(at, min(at + step, piece.end)) for at in range(piece.start, piece.end, step)]
-        return [_Piece(a, b, count_tokens(text[a:b]), piece.prose) for a, b in spans]
+        # A character is at most one token, and the parts of one long word may meet again in a chunk.
+        spans = [(at, min(at + room, piece.end)) for at in range(piece.start, piece.end, room)]
+        return [replace(piece, start=a, end=b, tokens=b - a) for a, b in spans]
     parts = [
         replace(piece, start=a, end=b, tokens=count_tokens(text[a:b]))
         for a, b in _split(text, piece.start, piece.end, ends[0])

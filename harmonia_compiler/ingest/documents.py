@@ -26,6 +26,7 @@ _BOMS = (
 )
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\ufeff\ud800-\udfff]")
+_EMBEDDED = re.compile(r"(data:[a-z0-9/+.-]{0,60};base64,)[A-Za-z0-9+/=_-]{64,}")
 _FRONT_MATTER = re.compile(r"---\n(.*?\n)(?:---|\.\.\.)[ \t]*\n", re.DOTALL)
 _FRONT_TITLE = re.compile(r"^title:[ \t]*[\"']?(.*?)[\"']?[ \t]*$", re.MULTILINE)
 
@@ -112,5 +113,6 @@ def _decode(content: bytes, declared: str | None = None) -> str:
 
 
 def _clean(text: str) -> str:
-    """Newlines alone end lines; no character that a store or a terminal would trip over."""
-    return _UNPRINTABLE.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n")).strip("\n")
+    """Newlines alone end lines; no character that a store or a terminal would trip over; no embedded files."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n")
+    return _EMBEDDED.sub(r"\1", _UNPRINTABLE.sub(" ", lines))

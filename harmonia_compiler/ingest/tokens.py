@@ -1,8 +1,8 @@
 """How many word pieces an embedder makes of a text, by estimate: ingestion carries no tokenizer.
 
 The lengths at which words fall into more pieces are those of the BERT vocabulary on technical
-English; on such texts the estimate is within a fifth of the tokenizer's count for nearly all
-chunks. Code and long identifiers are what it must not underrate, since an embedder silently
+English; on such texts 98 of 100 chunks have between a quarter fewer and a fifth more pieces than
+estimated. Code and long identifiers are what it must not underrate, since an embedder silently
 ignores what exceeds its window.
 """
 
