@@ -13,7 +13,7 @@ from harmonia_compiler.check.program import Context, Declared, not_a
 from harmonia_compiler.check.prompts import Template
 from harmonia_compiler.check.settings import ComponentName, SettingReader
 from harmonia_compiler.check.types import Shape, Types, shown
-from harmonia_compiler.contract.component import Component, Engine, Port
+from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.types import ListOf, Message, Text, fits
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.source import Span
@@ -301,37 +301,6 @@ class Components:
                 help="raise `max_tokens`, or expect less",
                 notes=notes if place is not None else (),
             )
-
-
-def document(made: Made, engine: str) -> Component:
-    """A component that can be called, as later stages see it; `engine` is the id of what it stands on."""
-    assert made.ports is not None
-    assert made.result is not None
-    prompts = {name: template.parts for name, template in made.prompts.items()}
-    return Component(
-        made.declared.id,
-        made.kind.name,
-        engine,
-        made.ports,
-        made.result.type,
-        made.result.size,
-        made.result.item_size,
-        prompts.get("prompt"),
-        prompts.get("system"),
-        made.settings,
-    )
-
-
-def engine_key(made: Made) -> tuple[str, bytes]:
-    """Equal for components whose replicas are alike: the kind and its engine settings, defaults filled in."""
-    settings = {setting.name: setting.default for setting in made.kind.settings if setting.scope == "engine"}
-    settings |= {setting.name: setting.default for setting in COMMON_SETTINGS if setting.scope == "engine"}
-    return made.kind.name, msgspec.json.encode({**settings, **made.engine_settings}, order="sorted")
-
-
-def engine(made: Made) -> Engine:
-    """The engine that a component stands on, named after the component that was made from the kind."""
-    return Engine(made.root.id, made.kind.name, made.engine_settings)
 
 
 def _shown_ports(ports: tuple[Port, ...]) -> str:

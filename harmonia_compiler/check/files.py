@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harmonia_compiler.check.components import Components, document, engine, engine_key
+from harmonia_compiler.check.components import Components
+from harmonia_compiler.check.documents import document, engine, engine_key
 from harmonia_compiler.check.near import suggestion
 from harmonia_compiler.check.pipelines import check_pipelines
 from harmonia_compiler.check.program import Context, load

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from harmonia_compiler.check.calls import match_arguments
+from harmonia_compiler.check.comparisons import comparable, report_free_text
 from harmonia_compiler.check.components import Components, Made
 from harmonia_compiler.check.near import listed
 from harmonia_compiler.check.nodes import EVEN, Nodes
-from harmonia_compiler.check.program import LATER_FUNCTIONS, Context, Declared, Unit, not_a
+from harmonia_compiler.check.program import Context, Declared, Unit
 from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.settings import SettingReader
 from harmonia_compiler.check.types import shown
+from harmonia_compiler.check.unknown import report_unknown_callee, report_unknown_value
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.program import Call, Compare, Concat, GetField, MakeList, MakeRecord, Not
 from harmonia_compiler.contract.types import (
@@ -114,7 +116,8 @@ class Values:
     def _reference(self, name: tree.Name, scope: Scope) -> Value | None:
         binding = scope.find(name.text)
         if binding is None:
-            self._unknown_value(name, scope)
+            if name.text in self.later or self.complete:
+                report_unknown_value(name, scope.names(), self.later, self.unit, self.context)
             return None
         for variable in binding.variables:
             variable.used = True
@@ -124,24 +127,6 @@ class Values:
             help = "bind it on every path" if code == "E0206" else "give it one type on every path"
             self.findings.add(code, message, name.span, help=help, notes=notes)
         return binding.value
-
-    def _unknown_value(self, name: tree.Name, scope: Scope) -> None:
-        text = name.text
-        if text in self.later:
-            notes = (Note(self.later[text], "bound here"),)
-            help = "bind it before it is used"
-            self.findings.add("E0205", f"`{text}` is used before it is bound", name.span, help=help, notes=notes)
-            return
-        if self.unit.is_unread(text) or not self.complete:
-            return
-        declared = self.unit.find(text)
-        if declared is not None:
-            help = f"call it: `{text}(…)`" if not isinstance(declared.node, tree.Alias) else "use a name that is bound"
-            not_a(declared, "a value", name.span, self.context, help)
-            return
-        near = self.context.nearest(text, scope.names())
-        help = f"did you mean `{near}`?" if near else f'bind it before, or write a text: `"{text}"`'
-        self.findings.add("E0203", f"unknown name `{text}`", name.span, help=help)
 
     def _access(self, value: Value | None, fields: tuple[tree.Name, ...]) -> Value | None:
         for name in fields:
@@ -242,7 +227,7 @@ class Values:
             help = f'compare it: `{_source(given)} == "{label}"`'
             self.findings.add("E0306", "a condition is a bool, and this is a label", given.span, help=help)
         elif isinstance(value.type, Text):
-            self._free_text(given)
+            report_free_text(given, self.context)
         else:
             help = "compare it with something"
             self.findings.add(
@@ -269,44 +254,10 @@ class Values:
         left, right = self.value(given.left, scope), self.value(given.right, scope)
         if left is None or right is None:
             return None
-        for side, expression in ((left, given.left), (right, given.right)):
-            if isinstance(side.type, Text):
-                self._free_text(expression)
-                return None
-        ordered = given.operator not in ("==", "!=")
-        comparable = (Number,) if ordered else (Number, Bool, Labels)
-        if type(left.type) is not type(right.type) or not isinstance(left.type, comparable):
-            message = f"`{shown(left.type)}` cannot be compared with `{shown(right.type)}` by `{given.operator}`"
-            help = "numbers have an order" if ordered else "labels, numbers and bools can be compared with their like"
-            self.findings.add("E0309", message, given.span, help=help)
-            return None
-        if (
-            isinstance(left.type, Labels)
-            and isinstance(right.type, Labels)
-            and not self._share_label(given, left.type, right.type)
-        ):
+        if not comparable(given, left.type, right.type, self.context):
             return None
         operator: Any = given.operator
         return Value(self.nodes.add(Compare(operator, left.position, right.position), Bool(), given.span), Bool())
-
-    def _share_label(self, given: tree.Comparison, left: Labels, right: Labels) -> bool:
-        """Whether two label values can be equal at all."""
-        if set(left.labels) & set(right.labels):
-            return True
-        literal, others = (given.right, left) if isinstance(given.right, tree.Text) else (given.left, right)
-        if isinstance(literal, tree.Text):
-            near = self.context.nearest(literal.value, others.labels)
-            help = f'did you mean "{near}"?' if near else "compare with one of its labels"
-            where = f"`{shown(others)}`" if others.labels else "what is left: every label has been taken"
-            self.findings.add("E0308", f'"{literal.value}" is not in {where}', literal.span, help=help)
-        else:
-            message = f"`{shown(left)}` and `{shown(right)}` are never equal"
-            self.findings.add("E0308", message, given.span, help="compare values that have a label in common")
-        return False
-
-    def _free_text(self, given: tree.Expression) -> None:
-        help = 'declare labels for it, such as `-> "yes" | "no"`, and compare with one of them'
-        self.findings.add("E0307", "a branch cannot depend on free text", given.span, help=help)
 
     # --- calls -------------------------------------------------------------------------------------------------
 
@@ -314,7 +265,7 @@ class Values:
         name = call.name.text
         declared = self.unit.find(name)
         if declared is None or isinstance(declared.node, tree.Alias):
-            self._unknown_callee(call, declared)
+            report_unknown_callee(call.name, declared, self.unit, self.context)
             self._visit(call, scope)
             return None
         if isinstance(declared.node, tree.Pipeline):
@@ -341,24 +292,6 @@ class Values:
         """Check the arguments of a call that cannot be made, so that their names count as used."""
         for argument in call.arguments:
             self.value(argument.value, scope)
-
-    def _unknown_callee(self, call: tree.Call, declared: Declared | None) -> None:
-        name, span = call.name.text, call.name.span
-        if declared is not None:
-            not_a(declared, "a component or pipeline", span, self.context, "only components and pipelines are called")
-        elif self.unit.is_unread(name):
-            return
-        elif name in self.context.kinds:
-            help = f"declare a component: `component NAME = {name}(…)`"
-            self.findings.add("E0202", f"`{name}` is a kind, and only components are called", span, help=help)
-        elif name in LATER_FUNCTIONS:
-            self.findings.add(
-                "E0111", f"`{name}` is not supported yet", span, help="declare a `python` component for it"
-            )
-        else:
-            known = self.unit.named(tree.Component, tree.Pipeline)
-            help = self.context.suggestion(name, known, f"declare it: `component {name}(…) -> … = …`")
-            self.findings.add("E0202", f"unknown component or pipeline `{name}`", span, help=help)
 
     def _arguments(
         self, call: tree.Call, ports: tuple[Port, ...], settings: Mapping[str, Setting], scope: Scope

@@ -1,0 +1,49 @@
+"""Names in a pipeline that mean nothing there, or something else than is wanted."""
+
+from collections.abc import Iterable, Mapping
+
+from harmonia_compiler.check.program import LATER_FUNCTIONS, Context, Declared, Unit, not_a
+from harmonia_compiler.diagnostics.diagnostic import Note
+from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.syntax import tree
+
+
+def report_unknown_value(
+    name: tree.Name, known: Iterable[str], later: Mapping[str, Span], unit: Unit, context: Context
+) -> None:
+    """Report a name that is not bound where it is used; `later` are the places of those bound further down."""
+    text = name.text
+    if text in later:
+        notes = (Note(later[text], "bound here"),)
+        help = "bind it before it is used"
+        context.findings.add("E0205", f"`{text}` is used before it is bound", name.span, help=help, notes=notes)
+        return
+    if unit.is_unread(text):
+        return
+    declared = unit.find(text)
+    if declared is not None:
+        help = f"call it: `{text}(…)`" if not isinstance(declared.node, tree.Alias) else "use a name that is bound"
+        not_a(declared, "a value", name.span, context, help)
+        return
+    near = context.nearest(text, known)
+    help = f"did you mean `{near}`?" if near else f'bind it before, or write a text: `"{text}"`'
+    context.findings.add("E0203", f"unknown name `{text}`", name.span, help=help)
+
+
+def report_unknown_callee(name: tree.Name, declared: Declared | None, unit: Unit, context: Context) -> None:
+    """Report a call of what cannot be called."""
+    text, span = name.text, name.span
+    if declared is not None:
+        not_a(declared, "a component or pipeline", span, context, "only components and pipelines are called")
+    elif unit.is_unread(text):
+        return
+    elif text in context.kinds:
+        help = f"declare a component: `component NAME = {text}(…)`"
+        context.findings.add("E0202", f"`{text}` is a kind, and only components are called", span, help=help)
+    elif text in LATER_FUNCTIONS:
+        help = "declare a `python` component for it"
+        context.findings.add("E0111", f"`{text}` is not supported yet", span, help=help)
+    else:
+        known = unit.named(tree.Component, tree.Pipeline)
+        help = context.suggestion(text, known, f"declare it: `component {text}(…) -> … = …`")
+        context.findings.add("E0202", f"unknown component or pipeline `{text}`", span, help=help)
