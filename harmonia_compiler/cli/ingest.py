@@ -4,14 +4,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
-import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from harmonia_compiler.cli.exits import DIAGNOSTICS
-from harmonia_compiler.cli.output import print_diagnostics
+from harmonia_compiler.cli.output import findings_document, print_diagnostics, print_json
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.ingest.discover import Tree, discover
 from harmonia_compiler.ingest.embed import Embedder
@@ -59,8 +59,11 @@ def command(
     if any(finding.code in _STOPS for finding in tree.findings):
         raise Rejected(tree.findings)
     report = _run(target, tree, service, Options(prune, forget_rest))
-    print_diagnostics(report.findings)
-    click.echo(_as_json(report, target) if form == "json" else _as_text(report, target))
+    if form == "json":
+        print_json(_document(report, target))
+    else:
+        print_diagnostics(report.findings)
+        click.echo(_as_text(report, target))
     if any(finding.is_error for finding in report.findings):
         context.exit(DIAGNOSTICS)
 
@@ -131,12 +134,9 @@ def _as_text(report: Report, target: Target) -> str:
     return line
 
 
-def _as_json(report: Report, target: Target) -> str:
+def _document(report: Report, target: Target) -> dict[str, Any]:
     counts = {name: getattr(report, name) for name in _COUNTS}
-    findings = [{"code": item.code, "message": item.message, "help": item.help} for item in report.findings]
-    record = msgspec.to_builtins(target.wanted.record)
-    shown = {"collection": target.wanted.collection, "record": record, **counts, "findings": findings}
-    return msgspec.json.format(msgspec.json.encode(shown)).decode()
+    return findings_document(report.findings, collection=target.wanted.collection, **counts)
 
 
 _COUNTS = ("added", "updated", "deleted", "unchanged", "empty", "chunks", "switched")

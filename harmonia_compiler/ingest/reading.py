@@ -55,8 +55,8 @@ class Reader:
         ]
 
     def _content(self, file: Found) -> bytes | None:
-        if len(file.source.encode()) > SOURCE_BYTES:
-            self.findings.add("E1003", f"`{file.path}` cannot be kept: its path is longer than {SOURCE_BYTES:,} bytes")
+        if reason := _unkeepable(file.source):
+            self.findings.add("E1003", f"`{file.path}` cannot be kept: {reason}", help="give it another name")
             return None
         try:
             with file.path.open("rb") as opened:
@@ -70,6 +70,14 @@ class Reader:
             self.findings.add("E1004", message, help="split it into smaller documents")
             return None
         return content
+
+
+def _unkeepable(source: str) -> str | None:
+    """Why a document cannot go by this name, if it cannot."""
+    try:
+        return f"its path is longer than {SOURCE_BYTES:,} bytes" if len(source.encode()) > SOURCE_BYTES else None
+    except UnicodeEncodeError:
+        return "its name is no text in this system's encoding"
 
 
 def _hash(content: bytes) -> str:

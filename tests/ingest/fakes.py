@@ -144,13 +144,13 @@ class DyingStore:
 
 
 class EmbedderServer:
-    """`/v1/embeddings` over HTTP; `statuses` are given out first, one a request; `gate` holds requests back."""
+    """`/v1/embeddings` over HTTP; `statuses` are given out first, one a request; after `hold_after` no answer comes."""
 
     def __init__(self) -> None:
         self.statuses: list[int] = []
         self.requests = 0
-        self.gate = threading.Event()
-        self.gate.set()
+        self.hold_after: int | None = None
+        self._closing = threading.Event()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -159,7 +159,9 @@ class EmbedderServer:
             def do_POST(self) -> None:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 outer.requests += 1
-                outer.gate.wait(60)
+                if outer.hold_after is not None and outer.requests > outer.hold_after:
+                    outer._closing.wait(60)
+                    return
                 status = outer.statuses.pop(0) if outer.statuses else 200
                 vectors = embed(asked["input"])
                 answer: dict[str, Any] = {"data": [{"embedding": vector} for vector in vectors]}
@@ -178,7 +180,7 @@ class EmbedderServer:
         self._thread.start()
 
     def close(self) -> None:
-        self.gate.set()
+        self._closing.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -1,0 +1,151 @@
+"""The command as a user meets it: what it prints, how it exits, and what survives kill -9."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harmonia_compiler.cli.main import run
+from harmonia_compiler.contract.collection import physical_name
+from harmonia_compiler.runtime.milvus import Milvus, load, read_record, verify
+from tests.ingest.bundles import parsed, write_bundle
+from tests.ingest.conftest import MilvusServer
+from tests.ingest.fakes import RECORD, EmbedderServer, embed
+
+
+@pytest.fixture
+def docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for number in range(20):
+        (folder / f"d{number:02}.md").write_text(f"# Document {number}\n\n" + f"Sentence {number} of it. " * 40)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["docs", "--component", "serach"], "E1006", "did you mean `search`?"),
+        (["docs", "--component", "minilm"], "E1006", "made from `embedder`"),
+        (["dcos", "--component", "search"], "E1001", "`dcos`"),
+        (["docs/d01.md", "nothing", "--component", "search"], "E1001", "`nothing`"),
+        (["empty", "--component", "search"], "E1002", "no documents under `empty`"),
+        (["docs", "--component", "search", "--service", "no-bundle"], "E0905", "no-bundle"),
+        (["docs", "--component", "search"], "E1012", "Milvus failed"),
+    ],
+)
+def test_slips(docs: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: str, said: str) -> None:
+    (docs.parent / "empty").mkdir()
+    write_bundle(docs.parent / "bundle")
+    assert run(["ingest", *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert err.startswith(f"error[{code}]: ")
+    assert said in err
+    assert out == ""
+
+
+def test_what_is_not_ready_is_named(docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = write_bundle(docs.parent / "bundle", embedder=None)
+    assert run(["ingest", "docs", "--component", "search"]) == 1
+    assert "error[E1007]: no replica of `minilm` (embedder) is ready" in capsys.readouterr().err
+    (bundle / "run" / "endpoints.json").unlink()
+    assert run(["ingest", "docs", "--component", "search"]) == 1
+    assert "error[E1007]: `bundle` is not running" in capsys.readouterr().err
+
+
+@pytest.mark.engines
+def test_counts_in_text_and_json(
+    docs: Path, milvus_server: MilvusServer, embedder: EmbedderServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = msgspec.structs.replace(RECORD, revision="command")
+    write_bundle(docs.parent / "bundle", record=record, milvus=milvus_server.port, embedder=embedder.port)
+    assert run(["ingest", "docs", "--component", "search", "--forget-rest"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("handbook: 20 added, 0 updated, 0 deleted, 0 unchanged; ")
+    assert err.splitlines()[-1].startswith("ingest: 20 of 20 documents, ")
+    (docs / "d00.md").unlink()
+    (docs / "d01.md").write_bytes(b"\x00")
+    (docs / "d02.md").write_text("changed")
+    assert run(["ingest", "docs", "--component", "search", "--format", "json"]) == 1
+    report = parsed(capsys.readouterr().out)
+    assert (report["updated"], report["deleted"], report["unchanged"], report["chunks"]) == (1, 1, 17, 1)
+    assert [finding["code"] for finding in report["findings"]] == ["E1003"]
+
+
+@pytest.mark.engines
+def test_records_are_read_and_verified(
+    docs: Path, milvus_server: MilvusServer, embedder: EmbedderServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = msgspec.structs.replace(RECORD, revision="verified")
+    write_bundle(docs.parent / "bundle", record=record, milvus=milvus_server.port, embedder=embedder.port)
+    assert read_record(milvus_server.uri, "nobody") is None
+    assert verify(milvus_server.uri, "nobody", record) == []
+    assert not load(milvus_server.uri, "nobody")
+    assert run(["ingest", "docs", "--component", "search", "--forget-rest"]) == 0
+    assert capsys.readouterr().out
+    assert read_record(milvus_server.uri, "handbook") == record
+    assert verify(milvus_server.uri, "handbook", record) == []
+    assert verify(milvus_server.uri, "handbook", RECORD) == ["revision is 'verified' there and '1' here"]
+
+
+@pytest.mark.engines
+def test_what_was_ingested_outlives_the_server(
+    docs: Path, tmp_path: Path, embedder: EmbedderServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    server = MilvusServer(data)
+    server.start()
+    try:
+        write_bundle(docs.parent / "bundle", milvus=server.port, embedder=embedder.port)
+        assert run(["ingest", "docs", "--component", "search"]) == 0
+        server.kill()
+        server.start()
+        assert load(server.uri, "handbook")
+        embedder.requests = 0
+        assert run(["ingest", "docs", "--component", "search"]) == 0
+        assert embedder.requests == 0
+        assert "20 unchanged" in capsys.readouterr().out
+        (hit,) = Milvus(server.uri)._client.search("handbook", [embed(["x"])[0]], limit=1, output_fields=["source"])[0]
+        assert hit["entity"]["source"].startswith("docs/d")
+    finally:
+        server.kill()
+
+
+@pytest.mark.engines
+def test_killed_command_leaves_it_serving_and_the_next_one_finishes(
+    docs: Path, milvus_server: MilvusServer, embedder: EmbedderServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = (msgspec.structs.replace(RECORD, revision=name) for name in ("old", "new"))
+    write_bundle(docs.parent / "bundle", record=old, milvus=milvus_server.port, embedder=embedder.port)
+    assert run(["ingest", "docs", "--component", "search", "--forget-rest"]) == 0
+    write_bundle(docs.parent / "bundle", record=new, milvus=milvus_server.port, embedder=embedder.port)
+    for number in range(20):
+        (docs / f"d{number:02}.md").write_text(f"# Document {number}\n\n" + f"Other sentence {number} of it. " * 120)
+    embedder.requests, embedder.hold_after = 0, 4  # which is what the first batch of rows takes
+    command = [str(Path(sys.executable).parent / "harmoniac"), "ingest", "docs", "--component", "search"]
+    with subprocess.Popen(command, cwd=docs.parent, stderr=subprocess.DEVNULL) as process:
+        until(lambda: embedder.requests > 4)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    embedder.hold_after = None
+    assert read_record(milvus_server.uri, "handbook") == old
+    assert run(["ingest", "docs", "--component", "search"]) == 0
+    out = capsys.readouterr().out.splitlines()[-1]
+    assert out.endswith("built anew and switched")
+    assert "20 added" not in out
+    assert read_record(milvus_server.uri, "handbook") == new
+    assert Milvus(milvus_server.uri).physicals("handbook") == [physical_name("handbook", new)]
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.01)
