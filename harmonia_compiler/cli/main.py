@@ -19,7 +19,7 @@ from harmonia_compiler.cli.exits import BUG, DIAGNOSTICS, FINE, INTERRUPTED, USA
 from harmonia_compiler.cli.output import print_bug, print_diagnostics
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 
-_NOT_COMMANDS = {"main", "exits", "output", "options", "files"}
+_NOT_COMMANDS = {"main", "exits", "options", "output", "planning"}
 
 
 class LazyGroup(click.Group):

@@ -1,61 +1,35 @@
 """`harmoniac plan`: decides what runs where, and says what to expect of it."""
 
 import sys
-import time
 from pathlib import Path
-from typing import get_args
 
 import click
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from harmonia_compiler.check.files import check_files
-from harmonia_compiler.cli.exits import DIAGNOSTICS, INFEASIBLE
 from harmonia_compiler.cli.options import files_argument, format_option, settings_option
-from harmonia_compiler.cli.output import print_diagnostics
-from harmonia_compiler.contract.inventory import load_inventory
+from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
 from harmonia_compiler.contract.plan import Plan, Replica, encode_plan
-from harmonia_compiler.flow.passes.registry import optimise
-from harmonia_compiler.plan.infeasible import Infeasible
-from harmonia_compiler.plan.planner import make_plan
 from harmonia_compiler.plan.problem import Aim
 
 
 @click.command()
 @files_argument
-@click.option("--inventory", required=True, type=click.Path(path_type=Path), help="The machines to plan for, as TOML.")
-@click.option("--objective", type=click.Choice(get_args(Aim)), default="throughput", show_default=True)
+@inventory_option
+@objective_option
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the plan to this file as well.")
 @format_option
 @settings_option
-@click.pass_context
 def command(
-    context: click.Context,
-    files: tuple[Path, ...],
-    inventory: Path,
-    objective: Aim,
-    out: Path | None,
-    form: str,
-    settings: dict[str, str],
+    files: tuple[Path, ...], inventory: Path, objective: Aim, out: Path | None, form: str, settings: dict[str, str]
 ) -> None:
     """Decide which replicas of which engine run on which host, device and cores.
 
     `throughput` serves as many times the declared loads as the inventory can; `cost` serves the declared loads on the
     cheapest hosts. A peak counts where one is declared. Exit code 3 says that there is no feasible plan.
     """
-    checked = check_files(files, settings)
-    print_diagnostics(checked.found)
-    if checked.application is None:
-        context.exit(DIAGNOSTICS)
-    machines = load_inventory(inventory)
-    started = time.perf_counter()
-    try:
-        plan = make_plan(optimise(checked.application), machines, objective=objective)
-    except Infeasible as infeasible:
-        print_diagnostics(infeasible.found)
-        context.exit(INFEASIBLE)
-    click.echo(f"planned in {time.perf_counter() - started:.2f} s", err=True)
+    _, plan = planned(files, settings, inventory, objective, form=form)
     document = encode_plan(plan)
     if out is not None:
         out.write_bytes(document)
