@@ -1,3 +1,3 @@
-"""Harmonia: compiles a RAG pipeline into a dataflow graph, plans where its components run, and emits what launches it."""
+"""Harmonia compiles a RAG pipeline into a dataflow graph, plans where it runs, and emits what launches it."""
 
 __version__ = "0.1.0"

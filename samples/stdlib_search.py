@@ -44,7 +44,9 @@ def _index() -> tuple[list[tuple[str, str, Counter[str]]], Counter[str], float]:
     """Every public function and class with a docstring: name, shortened text, word counts."""
     entries = []
     for module in map(import_module, MODULES):
-        for name, member in inspect.getmembers(module, lambda found: inspect.isroutine(found) or inspect.isclass(found)):
+        for name, member in inspect.getmembers(
+            module, lambda found: inspect.isroutine(found) or inspect.isclass(found)
+        ):
             text = inspect.getdoc(member)
             if not name.startswith("_") and text:
                 full_name = f"{module.__name__}.{name}"

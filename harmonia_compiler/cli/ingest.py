@@ -36,6 +36,7 @@ from harmonia_compiler.runtime.milvus import Milvus, StoreFailed
     help="Documents are known by their paths relative to this folder.",
 )
 @click.option("--prune/--no-prune", default=True, help="Delete documents that are gone from the paths. On by default.")
+@click.option("--reembed", is_flag=True, help="Build a collection anew that was built otherwise, then switch to it.")
 @click.option("--forget-rest", is_flag=True, help="When built anew, leave out documents from outside the paths.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_context
@@ -47,6 +48,7 @@ def command(
     base: Path,
     *,
     prune: bool,
+    reembed: bool,
     forget_rest: bool,
     form: str,
 ) -> None:
@@ -58,7 +60,7 @@ def command(
     tree = discover(paths, base)
     if any(finding.code in _STOPS for finding in tree.findings):
         raise Rejected(tree.findings)
-    report = _run(target, tree, service, Options(prune, forget_rest))
+    report = _run(target, tree, service, Options(prune, reembed, forget_rest))
     if form == "json":
         print_json(_document(report, target))
     else:

@@ -56,9 +56,12 @@ def _seconds(context: click.Context, parameter: click.Parameter, written: str) -
     help="How long the start may take.",
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="The gateway's port; a free one where it is not said.")
+@click.option("--reembed", is_flag=True, help="Start although a collection was built otherwise, to build it anew.")
 @click.option("--foreground", is_flag=True, help="Stay until Ctrl-C, then stop the service.")
 @click.pass_context
-def command(context: click.Context, bundle: Path, timeout: float, port: int | None, *, foreground: bool) -> None:
+def command(
+    context: click.Context, bundle: Path, timeout: float, port: int | None, *, reembed: bool, foreground: bool
+) -> None:
     """Start the bundle in DIR and return once every process answers.
 
     The service goes on after this command: `harmoniac down DIR` stops it. Where it already runs, nothing is started.
@@ -71,7 +74,7 @@ def command(context: click.Context, bundle: Path, timeout: float, port: int | No
     began = time.monotonic()
     try:
         with _progress() as watch:
-            started = actuator.start(bundle, port=port, timeout_s=timeout, watch=watch)
+            started = actuator.start(bundle, port=port, reembed=reembed, timeout_s=timeout, watch=watch)
     except NotStarted as failure:
         _print_log(failure)
         raise
@@ -80,7 +83,7 @@ def command(context: click.Context, bundle: Path, timeout: float, port: int | No
         click.echo(f"ready after {time.monotonic() - began:.1f} s: {status.url}/v1")
     else:
         click.echo(f"already running: {status.url}/v1")
-    _print_next(bundle, status)
+    _print_next(bundle, status, reembed=reembed)
     if foreground:
         _stay(actuator, bundle)
 
@@ -144,13 +147,15 @@ def _print_log(failure: NotStarted) -> None:
             click.echo(f"  | {line}", err=True)
 
 
-def _print_next(bundle: Path, status: Status) -> None:
+def _print_next(bundle: Path, status: Status, *, reembed: bool) -> None:
     service = read_service(bundle)
     absent = {collection for process in status.processes for collection in process.absent}
     components = {name: made for program in service.programs.values() for name, made in program.components.items()}
     fill = [name for name, made in components.items() if made.settings.get("collection") in absent]
     if fill:
-        click.echo(f"nothing is ingested yet; next: harmoniac ingest PATH... --component {fill[0]} --service {bundle}")
+        anew = " --reembed" if reembed else ""
+        step = f"harmoniac ingest PATH... --component {fill[0]} --service {bundle}{anew}"
+        click.echo(f"`{fill[0]}` has nothing to search yet; next: {step}")
     else:
         click.echo(f'next: harmoniac ask "..." --service {bundle}')
 

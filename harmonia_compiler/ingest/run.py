@@ -10,7 +10,7 @@ goes on where this one stopped.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harmonia_compiler.contract.collection import CollectionRecord, is_physical_of, physical_name
+from harmonia_compiler.contract.collection import CollectionRecord, differences, is_physical_of, physical_name
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejected
 from harmonia_compiler.ingest.changes import compare
 from harmonia_compiler.ingest.discover import Tree
@@ -32,10 +32,12 @@ class Wanted:
 class Options:
     """What the user decides. `prune` deletes what is gone from the given paths.
 
-    `forget_rest` lets a rebuild leave out what the serving collection has from other paths.
+    `reembed` allows to build a collection anew whose record differs from what is wanted, and
+    `forget_rest` lets that leave out what the serving collection has from other paths.
     """
 
     prune: bool = True
+    reembed: bool = False
     forget_rest: bool = False
 
 
@@ -60,7 +62,7 @@ def ingest(
     hashes = reader.hashes(tree.files)
     serving, target = store.serving(wanted.collection), physical_name(wanted.collection, wanted.record)
     if serving not in (None, target):
-        _check_replaceable(store, serving, wanted.collection, tree, options)
+        _check_replaceable(store, serving, wanted, tree, options)
     if target not in store.physicals(wanted.collection):
         store.create(target, wanted.record)
     store.load(target, wanted.index)
@@ -91,12 +93,20 @@ def _drop_all_but(store: Store, target: str, physicals: Sequence[str]) -> None:
             store.drop(physical)
 
 
-def _check_replaceable(store: Store, serving: str | None, collection: str, tree: Tree, options: Options) -> None:
-    """Refuse to replace what somebody else made, and to lose documents that only the old one holds."""
+def _check_replaceable(store: Store, serving: str | None, wanted: Wanted, tree: Tree, options: Options) -> None:
+    """Refuse to replace what somebody else made, what nobody asked to, and documents that only the old one holds."""
     assert serving is not None
+    collection = wanted.collection
     if not is_physical_of(serving, collection):
         message = f"the collection `{collection}` is there already and was not made by `harmoniac ingest`"
         raise Rejected([Diagnostic("E1014", message, help="give the component another collection name")])
+    if not options.reembed:
+        found = store.record(serving)
+        reasons = "its record is missing" if found is None else ", ".join(differences(found, wanted.record))
+        message = f"the collection `{collection}` was built otherwise than the running plan expects: {reasons}"
+        raise Rejected(
+            [Diagnostic("E1015", message, help="to build it anew and switch when it is complete: --reembed")]
+        )
     if options.forget_rest:
         return
     store.load(serving)

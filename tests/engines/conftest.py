@@ -30,7 +30,9 @@ class RunningService:
 
     def status(self) -> dict[str, Any]:
         """What `harmoniac status` says, parsed; its exit code says whether all is well."""
-        document: dict[str, Any] = json.loads(harmoniac("status", str(self.bundle), "--format", "json", check=False).stdout)
+        document: dict[str, Any] = json.loads(
+            harmoniac("status", str(self.bundle), "--format", "json", check=False).stdout
+        )
         return document
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -47,6 +49,7 @@ def harmoniac(*arguments: str, check: bool = True, timeout: float = 600) -> subp
     """Run the command as a user would; a failure shows what it printed."""
     done = subprocess.run(
         [Path(sys.executable).parent / "harmoniac", *arguments],
+        check=False,
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.engines.conftest import RunningService
 
 QUESTIONS: list[dict[str, str]] = tomllib.loads((Path(__file__).parent / "questions.toml").read_text())["questions"]

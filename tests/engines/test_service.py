@@ -1,4 +1,4 @@
-"""The running service as a client meets it: the unchanged `openai` package, both pipelines, and workers that are killed."""
+"""The running service as a client meets it: the `openai` package, both pipelines, workers that are killed."""
 
 import os
 import signal
@@ -8,6 +8,7 @@ from typing import Any
 import psutil
 import pytest
 from openai import NotFoundError, OpenAI
+
 from tests.engines.conftest import RunningService, harmoniac
 
 pytestmark = pytest.mark.engines

@@ -65,7 +65,7 @@ def test_counts_in_text_and_json(
 ) -> None:
     record = msgspec.structs.replace(RECORD, revision="command")
     write_bundle(docs.parent / "bundle", record=record, milvus=milvus_server.port, embedder=embedder.port)
-    assert run(["ingest", "docs", "--component", "search", "--forget-rest"]) == 0
+    assert run(["ingest", "docs", "--component", "search", "--reembed", "--forget-rest"]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("handbook: 20 added, 0 updated, 0 deleted, 0 unchanged; ")
     assert err.splitlines()[-1].startswith("ingest: 20 of 20 documents, ")
@@ -87,7 +87,7 @@ def test_records_are_read_and_verified(
     assert read_record(milvus_server.uri, "nobody") is None
     assert verify(milvus_server.uri, "nobody", record) == []
     assert not load(milvus_server.uri, "nobody")
-    assert run(["ingest", "docs", "--component", "search", "--forget-rest"]) == 0
+    assert run(["ingest", "docs", "--component", "search", "--reembed", "--forget-rest"]) == 0
     assert capsys.readouterr().out
     assert read_record(milvus_server.uri, "handbook") == record
     assert verify(milvus_server.uri, "handbook", record) == []
@@ -124,19 +124,19 @@ def test_killed_command_leaves_it_serving_and_the_next_one_finishes(
 ) -> None:
     old, new = (msgspec.structs.replace(RECORD, revision=name) for name in ("old", "new"))
     write_bundle(docs.parent / "bundle", record=old, milvus=milvus_server.port, embedder=embedder.port)
-    assert run(["ingest", "docs", "--component", "search", "--forget-rest"]) == 0
+    assert run(["ingest", "docs", "--component", "search", "--reembed", "--forget-rest"]) == 0
     write_bundle(docs.parent / "bundle", record=new, milvus=milvus_server.port, embedder=embedder.port)
     for number in range(20):
         (docs / f"d{number:02}.md").write_text(f"# Document {number}\n\n" + f"Other sentence {number} of it. " * 120)
     embedder.requests, embedder.hold_after = 0, 4  # which is what the first batch of rows takes
-    command = [str(Path(sys.executable).parent / "harmoniac"), "ingest", "docs", "--component", "search"]
+    command = [str(Path(sys.executable).parent / "harmoniac"), "ingest", "docs", "--component", "search", "--reembed"]
     with subprocess.Popen(command, cwd=docs.parent, stderr=subprocess.DEVNULL) as process:
         until(lambda: embedder.requests > 4)
         process.send_signal(signal.SIGKILL)
         process.wait()
     embedder.hold_after = None
     assert read_record(milvus_server.uri, "handbook") == old
-    assert run(["ingest", "docs", "--component", "search"]) == 0
+    assert run(["ingest", "docs", "--component", "search", "--reembed"]) == 0
     out = capsys.readouterr().out.splitlines()[-1]
     assert out.endswith("built anew and switched")
     assert "20 added" not in out

@@ -120,11 +120,23 @@ def test_document_that_lost_its_text_leaves(store: Store, tmp_path: Path) -> Non
     assert sources(store) == {"docs/b.md"}
 
 
+REEMBED = Options(reembed=True)
+
+
+def test_changed_record_is_refused_unless_asked_for(store: Store, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    write(docs, a="a", b="b")
+    run(store, docs)
+    with pytest.raises(Rejected, match="E1015"):
+        run(store, docs, record=OTHER)
+    assert store.physicals("handbook") == [physical_name("handbook", RECORD)]
+
+
 def test_changed_record_is_built_beside_and_switched(store: Store, tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     write(docs, a="a", b="b")
     run(store, docs)
-    report = run(store, docs, record=OTHER)
+    report = run(store, docs, record=OTHER, options=REEMBED)
     assert report.switched
     assert counts(report) == (2, 0, 0, 0)
     assert store.serving("handbook") == physical_name("handbook", OTHER)
@@ -138,9 +150,9 @@ def test_rebuild_does_not_lose_documents_from_elsewhere(store: Store, tmp_path: 
     write(notes, c="c")
     run(store, docs, notes)
     with pytest.raises(Rejected, match="E1011"):
-        run(store, docs, record=OTHER)
+        run(store, docs, record=OTHER, options=REEMBED)
     assert store.physicals("handbook") == [physical_name("handbook", RECORD)]
-    assert run(store, docs, record=OTHER, options=Options(forget_rest=True)).switched
+    assert run(store, docs, record=OTHER, options=Options(reembed=True, forget_rest=True)).switched
     assert sources(store) == {"docs/a.md"}
 
 
@@ -149,10 +161,10 @@ def test_rebuild_with_unreadable_document_does_not_switch(store: Store, tmp_path
     write(docs, a="a", b="b")
     run(store, docs)
     (docs / "a.md").write_bytes(b"\x00")
-    assert not run(store, docs, record=OTHER).switched
+    assert not run(store, docs, record=OTHER, options=REEMBED).switched
     assert store.serving("handbook") == physical_name("handbook", RECORD)
     write(docs, a="a")
-    report = run(store, docs, record=OTHER)
+    report = run(store, docs, record=OTHER, options=REEMBED)
     assert report.switched
     assert counts(report) == (1, 0, 0, 1)
 
@@ -187,7 +199,7 @@ def is_whole(rows: set[StoredChunk], source: str) -> bool:
 def dies(store: Store, docs: Path, record: CollectionRecord, change: int) -> bool:
     """Whether a run that is to die before its `change`th change got that far."""
     try:
-        ingest(DyingStore(store, change), embed, Wanted("handbook", record), discover([docs], docs.parent))
+        ingest(DyingStore(store, change), embed, Wanted("handbook", record), discover([docs], docs.parent), REEMBED)
     except Died:
         return True
     return False
@@ -201,7 +213,7 @@ def test_dying_anywhere_leaves_it_serving_and_the_next_run_repairs(
     step = 1 if isinstance(store, MemoryStore) else 5
     for change in count(0, step):
         lay_out(docs, OLD)
-        run(store, docs)
+        run(store, docs, options=REEMBED)
         lay_out(docs, NEW)
         if not dies(store, docs, record, change):
             assert change > step
@@ -209,9 +221,9 @@ def test_dying_anywhere_leaves_it_serving_and_the_next_run_repairs(
         rows = held(store)
         assert is_whole(rows, "docs/kept.md")
         assert is_whole(rows, "docs/changed.md")
-        run(store, docs, record=record)
+        run(store, docs, record=record, options=REEMBED)
         rows = held(store)
         assert {chunk.source for chunk in rows} == {f"docs/{name}.md" for name in NEW}
         assert len(rows) == len({(chunk.source, chunk.position) for chunk in rows})
         assert store.physicals("handbook") == [physical_name("handbook", record)]
-        assert counts(run(store, docs, record=record)) == (0, 0, 0, 3)
+        assert counts(run(store, docs, record=record, options=REEMBED)) == (0, 0, 0, 3)

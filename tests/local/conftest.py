@@ -53,8 +53,8 @@ class Hand:
             (self.path / name).write_bytes(msgspec.json.encode(document))
         return self
 
-    def up(self, *, port: int | None = None, timeout_s: float = 30.0) -> bool:
-        return ACTUATOR.start(self.path, port=port, timeout_s=timeout_s, watch=self.seen.append)
+    def up(self, *, port: int | None = None, reembed: bool = False, timeout_s: float = 30.0) -> bool:
+        return ACTUATOR.start(self.path, port=port, reembed=reembed, timeout_s=timeout_s, watch=self.seen.append)
 
     def fails(self, *, timeout_s: float = 30.0) -> NotStarted:
         with pytest.raises(NotStarted) as failure:

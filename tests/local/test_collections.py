@@ -74,3 +74,7 @@ def test_a_collection_is_loaded_again_after_a_kill_and_refused_when_it_was_made_
     message = hand.fails(timeout_s=120).found[0].message
     assert "the collection `docs` cannot serve this plan: revision is 'r1' there and 'r2' here" in message
     hand.assert_nothing_left()
+    hand.up(reembed=True, timeout_s=120)
+    assert hand.process("search-0").absent == ("docs",)
+    hand.down()
+    hand.assert_nothing_left()

@@ -83,9 +83,11 @@ class Actuator(Protocol):
         """What speaks against starting here, all of it at once; nothing where the service already runs."""
         ...
 
-    def start(self, bundle: Path, *, port: int | None, timeout_s: float, watch: Watch) -> bool:
+    def start(self, bundle: Path, *, port: int | None, reembed: bool, timeout_s: float, watch: Watch) -> bool:
         """Bring the service up and return once every process answers; False where it already ran.
 
+        A collection that was built otherwise than the plan expects is refused; with `reembed` the
+        service starts without it, so that it can be built anew.
         `watch` is told several times a second how things stand. What this call started it stops
         again when it is interrupted. Raises `NotStarted`, with everything that
         was started stopped again, when a process does not come up within the time.

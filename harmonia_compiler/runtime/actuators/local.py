@@ -45,10 +45,10 @@ class Local:
         held = rundir.RunDirectory(bundle.resolve()).is_held()
         return [] if held else preflight(bundle.resolve(), port, os.environ)
 
-    def start(self, bundle: Path, *, port: int | None, timeout_s: float, watch: Watch) -> bool:
+    def start(self, bundle: Path, *, port: int | None, reembed: bool, timeout_s: float, watch: Watch) -> bool:
         """See `Actuator.start`."""
         run = _prepared(bundle.resolve())
-        supervisor = None if run.is_held() else self._spawn(bundle.resolve(), run, port)
+        supervisor = None if run.is_held() else self._spawn(bundle.resolve(), run, port, reembed=reembed)
         try:
             _await_ready(bundle, run, timeout_s, watch, supervisor)
         except (NotStarted, KeyboardInterrupt):
@@ -116,11 +116,13 @@ class Local:
                 yield from ((name, line) for line in log.new())
             time.sleep(_LOOK_EVERY_S)
 
-    def _spawn(self, bundle: Path, run: rundir.RunDirectory, port: int | None) -> "subprocess.Popen[bytes]":
+    def _spawn(
+        self, bundle: Path, run: rundir.RunDirectory, port: int | None, *, reembed: bool
+    ) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-P", "-m", "harmonia_compiler.runtime.actuators.supervisor", str(bundle)]
         with run.log_of(SUPERVISOR).open("wb") as log:
             supervisor = subprocess.Popen(
-                [*command, *(() if port is None else ("--port", str(port)))],
+                [*command, *(() if port is None else ("--port", str(port))), *(("--reembed",) if reembed else ())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -1,6 +1,6 @@
 """The supervisor of a `local` bundle: a process of its own that starts the others and keeps them up.
 
-    python -m harmonia_compiler.runtime.actuators.supervisor DIR [--port N]
+    python -m harmonia_compiler.runtime.actuators.supervisor DIR [--port N] [--reembed]
 
 It holds `DIR/run/lock` as long as it lives, so that a bundle has one supervisor at most, and says in
 `DIR/run/state.json` how things stand. SIGTERM ends the service: the gateway first, then the
@@ -49,7 +49,7 @@ _HEAL_EVERY_S = 1.0
 class Supervisor:
     """One service from start to stop. Everything it holds belongs to one event loop."""
 
-    def __init__(self, bundle: Path, run: rundir.RunDirectory, port: int | None) -> None:
+    def __init__(self, bundle: Path, run: rundir.RunDirectory, port: int | None, *, reembed: bool) -> None:
         self._run = run
         self._phase: Phase = "starting"
         self._failure: Failure | None = None
@@ -58,7 +58,7 @@ class Supervisor:
         self._me = me
         self._shared = Shared(run, dict(os.environ), self._write)
         processes = bundles.read_local_processes(bundle)
-        self._replicas = [Managed(spec, self._shared) for spec in _specs(bundle, processes)]
+        self._replicas = [Managed(spec, self._shared) for spec in _specs(bundle, processes, reembed=reembed)]
         self._gateway = Managed(Spec(rundir.GATEWAY, "", processes.gateway, bundle, port=port), self._shared)
         self._endpoints = Endpoints((), 0)
         self._address: rundir.Address | None = None
@@ -163,15 +163,18 @@ class Supervisor:
         return found.st_ino, found.st_mtime_ns
 
 
-def _specs(bundle: Path, processes: LocalProcesses) -> list[Spec]:
+def _specs(bundle: Path, processes: LocalProcesses, *, reembed: bool) -> list[Spec]:
     """The replicas as they are to run on this machine; raises `Rejected` where one cannot."""
     service = bundles.read_service(bundle)
     cpus = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
     pinned = placing.pin_cores({replica.replica: replica.cores for replica in processes.replicas}, cpus)
-    return [_spec(bundle, service, replica, sorted(pinned.get(replica.replica, ()))) for replica in processes.replicas]
+    return [
+        _spec(bundle, service, replica, sorted(pinned.get(replica.replica, ())), reembed=reembed)
+        for replica in processes.replicas
+    ]
 
 
-def _spec(bundle: Path, service: Service, replica: ReplicaLaunch, cpus: Sequence[int]) -> Spec:
+def _spec(bundle: Path, service: Service, replica: ReplicaLaunch, cpus: Sequence[int], *, reembed: bool) -> Spec:
     launch = launch_here(replica.launch)
     return Spec(
         replica.replica,
@@ -181,26 +184,29 @@ def _spec(bundle: Path, service: Service, replica: ReplicaLaunch, cpus: Sequence
         data=service.engines[replica.engine].kind,
         devices=replica.devices,
         cpus=cpus,
-        collections=_collections(service, replica.engine) if launch.probe.transport == "milvus" else (),
+        collections=(
+            _collections(service, replica.engine, may_differ=reembed) if launch.probe.transport == "milvus" else ()
+        ),
     )
 
 
-def _collections(service: Service, engine: str) -> list[Expected]:
+def _collections(service: Service, engine: str, *, may_differ: bool) -> list[Expected]:
     """What a Milvus must hold for the pipelines that search it."""
     components = [made for program in service.programs.values() for made in program.components.values()]
     searched = {str(made.settings["collection"]) for made in components if made.engine == engine}
-    return [Expected(name, record) for name, record in service.collections.items() if name in searched]
+    found = service.collections.items()
+    return [Expected(name, record, may_differ) for name, record in found if name in searched]
 
 
-async def _serve(bundle: Path, run: rundir.RunDirectory, port: int | None) -> int:
+async def _serve(bundle: Path, run: rundir.RunDirectory, port: int | None, *, reembed: bool) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    return await Supervisor(bundle, run, port).serve(stop)
+    return await Supervisor(bundle, run, port, reembed=reembed).serve(stop)
 
 
-def supervise(bundle: Path, port: int | None) -> int:
+def supervise(bundle: Path, port: int | None, *, reembed: bool) -> int:
     """Look after a bundle until told to stop; gives the exit code."""
     run = rundir.RunDirectory(bundle)
     run.prepare()
@@ -215,7 +221,7 @@ def supervise(bundle: Path, port: int | None) -> int:
     for log in run.logs.glob("*.log"):
         if log != run.log_of(rundir.SUPERVISOR):
             log.replace(log.with_suffix(".log.1"))
-    code = asyncio.run(_serve(bundle, run, port))
+    code = asyncio.run(_serve(bundle, run, port, reembed=reembed))
     if code == STOPPED:
         run.clear()
     return code
@@ -226,10 +232,11 @@ def main() -> None:
     parser = ArgumentParser(prog="harmonia_compiler.runtime.actuators.supervisor")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--port", type=int, default=None)
+    parser.add_argument("--reembed", action="store_true")
     arguments = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     try:
-        sys.exit(supervise(arguments.bundle.resolve(), arguments.port))
+        sys.exit(supervise(arguments.bundle.resolve(), arguments.port, reembed=arguments.reembed))
     except (OSError, Rejected) as problem:
         sys.exit(f"the service cannot be looked after: {problem}")
 

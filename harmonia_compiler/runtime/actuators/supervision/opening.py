@@ -21,8 +21,13 @@ def open_collections(uri: str, expected: list[Expected]) -> Opened:
     for one in expected:
         try:
             reasons = verify(uri, one.collection, one.record)
-            if reasons:
-                problems.append(f"the collection `{one.collection}` cannot serve this plan: {', '.join(reasons)}")
+            if reasons and one.may_differ:
+                absent.append(one.collection)
+            elif reasons:
+                problems.append(
+                    f"the collection `{one.collection}` cannot serve this plan: {', '.join(reasons)}; "
+                    "`up --reembed` starts without it, so that it can be built anew"
+                )
             elif not load(uri, one.collection):
                 absent.append(one.collection)
         except StoreFailed as failed:

@@ -13,14 +13,21 @@ from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK
 
 
 class Expected(msgspec.Struct, frozen=True):
-    """A collection that pipelines search, and what it must have been built with."""
+    """A collection that pipelines search, and what it must have been built with.
+
+    One that differs is refused, or where it `may_differ` left unloaded until it is built anew.
+    """
 
     collection: str
     record: CollectionRecord
+    may_differ: bool = False
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """`problems` are sentences that speak against serving; `absent` the collections still to be ingested."""
+    """`problems` are sentences that speak against serving.
+
+    `absent` are the collections still to be ingested, for the first time or anew.
+    """
 
     problems: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
