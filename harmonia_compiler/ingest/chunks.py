@@ -4,6 +4,9 @@ Sections are cut at their headings, and each chunk opens with the path of headin
 under. Within a section whole blocks are packed up to the limit; a block is split only where it is
 too long by itself, prose between sentences, code and tables between lines. Small neighbouring
 sections go together. A chunk that continues prose repeats the end of what came before.
+
+Too long is what exceeds the limit in tokens, or what a row of the store cannot hold: blanks are no
+tokens, and a document may have tens of thousands of them between two words.
 """
 
 import re
@@ -14,6 +17,7 @@ from itertools import pairwise
 from harmonia_compiler.ingest.blocks import Block, parse_blocks
 from harmonia_compiler.ingest.documents import Document
 from harmonia_compiler.ingest.tokens import count_tokens
+from harmonia_compiler.runtime.milvus import TEXT_BYTES
 
 _SENTENCE_END = re.compile(r"(?<=[.!?:;])[\"')\]]*\s+|\n(?=\s*(?:[-*+]|\d{1,3}[.)])\s)|(?<=[。！？])")
 _NOT_A_WORD = re.compile(r"[\W_]+")
@@ -57,6 +61,19 @@ class _Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class _Room:
+    """What the body of a chunk may hold beside the path of headings."""
+
+    tokens: int
+    size: int
+
+    def holds(self, text: str, start: int, end: int) -> bool:
+        """Whether the characters [start, end) are few enough bytes."""
+        length = end - start
+        return length * 4 <= self.size or (length <= self.size and len(text[start:end].encode()) <= self.size)
+
+
+@dataclass(frozen=True, slots=True)
 class _Section:
     """Blocks under one path of headings; `start` is where its own heading begins."""
 
@@ -67,7 +84,9 @@ class _Section:
 
 
 def cut(document: Document, shape: Shape) -> list[Chunk]:
-    """The chunks of a document in order. Everything but blanks and headings is in at least one body.
+    """The chunks of a document in order, none of more than `TEXT_BYTES`.
+
+    Everything but blanks and headings is in at least one body.
 
     A heading stands in the path of what is below it; one with nothing below is left out.
     """
@@ -137,15 +156,16 @@ def _shared(one: Sequence[str], other: Sequence[str]) -> tuple[str, ...]:
 def _cut_section(document: Document, section: _Section, shape: Shape) -> list[Chunk]:
     text = document.text
     prefix = _prefix(section.path, shape.limit // 3)
-    room = max(8, shape.limit - count_tokens(prefix))
+    room = _Room(max(8, shape.limit - count_tokens(prefix)), TEXT_BYTES - len(f"{prefix}\n\n".encode()))
     pieces = [piece for block in section.blocks for piece in _pieces(text, block, room)]
     chunks: list[Chunk] = []
     start, end, used = -1, -1, 0
     previous: _Piece | None = None
     for piece in pieces:
-        if previous is not None and used + piece.tokens > room:
+        is_full = used + piece.tokens > room.tokens or not room.holds(text, start, piece.end)
+        if previous is not None and is_full:
             chunks.append(_chunk(text, prefix, start, end))
-            start, used = _lead_in(text, previous, piece, min(shape.overlap, room - piece.tokens))
+            start, used = _lead_in(text, previous, piece, min(shape.overlap, room.tokens - piece.tokens), room)
         elif previous is None:
             start = piece.start
         end, used, previous = piece.end, used + piece.tokens, piece
@@ -165,13 +185,13 @@ def _prefix(path: Sequence[str], limit: int) -> str:
     return prefix if count_tokens(prefix) <= limit else ""
 
 
-def _lead_in(text: str, previous: _Piece, piece: _Piece, budget: int) -> tuple[int, int]:
+def _lead_in(text: str, previous: _Piece, piece: _Piece, budget: int, room: _Room) -> tuple[int, int]:
     """Where a chunk starts that goes on after `previous`, and the tokens that this repeats."""
     start, used = piece.start, 0
     if previous.prose and piece.prose:
         for sentence in reversed(_split(text, previous.start, previous.end, _SENTENCE_END)):
             tokens = count_tokens(text[sentence[0] : sentence[1]])
-            if used + tokens > budget:
+            if used + tokens > budget or not room.holds(text, sentence[0], piece.end):
                 break
             start, used = sentence[0], used + tokens
     return start, used
@@ -182,35 +202,51 @@ def _chunk(text: str, prefix: str, start: int, end: int) -> Chunk:
     return Chunk(start, end, f"{prefix}\n\n{body}" if prefix else body)
 
 
-def _pieces(text: str, block: Block, room: int) -> list[_Piece]:
+def _pieces(text: str, block: Block, room: _Room) -> list[_Piece]:
     whole = _Piece(block.start, block.end, count_tokens(text[block.start : block.end]), block.kind == "prose")
-    if whole.tokens <= room:
+    if _fits(text, whole, room):
         return [whole]
     ends = [_SENTENCE_END, _WORD_END] if whole.prose else [re.compile(r"\n"), _WORD_END]
     return _fit(text, whole, ends, room)
 
 
-def _fit(text: str, piece: _Piece, ends: Sequence[re.Pattern[str]], room: int) -> list[_Piece]:
+def _fits(text: str, piece: _Piece, room: _Room) -> bool:
+    return piece.tokens <= room.tokens and room.holds(text, piece.start, piece.end)
+
+
+def _fit(text: str, piece: _Piece, ends: Sequence[re.Pattern[str]], room: _Room) -> list[_Piece]:
     """Split at the first of `ends`, what is still too long at the next, and lastly between characters."""
-    if piece.tokens <= room:
+    if _fits(text, piece, room):
         return [piece]
     if not ends:
-        # A character is at most one token, and the parts of one long word may meet again in a chunk.
-        spans = [(at, min(at + room, piece.end)) for at in range(piece.start, piece.end, room)]
-        return [replace(piece, start=a, end=b, tokens=b - a) for a, b in spans]
+        return _fit_word(text, piece, room)
     parts = [
         replace(piece, start=a, end=b, tokens=count_tokens(text[a:b]))
         for a, b in _split(text, piece.start, piece.end, ends[0])
     ]
-    return _packed([small for part in parts for small in _fit(text, part, ends[1:], room)], room)
+    return _packed(text, [small for part in parts for small in _fit(text, part, ends[1:], room)], room)
 
 
-def _packed(pieces: Iterable[_Piece], room: int) -> list[_Piece]:
+def _fit_word(text: str, piece: _Piece, room: _Room) -> list[_Piece]:
+    """A word without the blanks that follow it, in parts where it is too long itself; of blanks alone, nothing."""
+    length = len(text[piece.start : piece.end].rstrip())
+    word = replace(piece, end=piece.start + length)
+    if length == 0 or _fits(text, word, room):
+        return [word] if length else []
+    # A character is at most one token, and the parts of one long word may meet again in a chunk.
+    step = min(room.tokens, room.size // 4)
+    spans = [(at, min(at + step, word.end)) for at in range(word.start, word.end, step)]
+    return [replace(word, start=a, end=b, tokens=b - a) for a, b in spans]
+
+
+def _packed(text: str, pieces: Iterable[_Piece], room: _Room) -> list[_Piece]:
     """Neighbours joined while they fit: words back to lines."""
     packed: list[_Piece] = []
     for piece in pieces:
-        if packed and packed[-1].tokens + piece.tokens <= room // 4:
-            packed[-1] = replace(packed[-1], end=piece.end, tokens=packed[-1].tokens + piece.tokens)
+        last = packed[-1] if packed else None
+        together = last is not None and last.tokens + piece.tokens <= room.tokens // 4
+        if last and together and room.holds(text, last.start, piece.end):
+            packed[-1] = replace(last, end=piece.end, tokens=last.tokens + piece.tokens)
         else:
             packed.append(piece)
     return packed

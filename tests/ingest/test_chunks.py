@@ -11,6 +11,7 @@ from harmonia_compiler.ingest.blocks import parse_blocks
 from harmonia_compiler.ingest.chunks import Shape, cut
 from harmonia_compiler.ingest.documents import Document
 from harmonia_compiler.ingest.tokens import count_tokens
+from harmonia_compiler.runtime.milvus import TEXT_BYTES
 
 SHAPE = Shape(60, 15)
 
@@ -99,6 +100,29 @@ def test_prose_repeats_the_end_of_what_came_before() -> None:
     assert len(chunks) > 3
     for before, after in pairwise(chunks):
         assert after.removeprefix("guide\n\n").split(".")[0] in before
+
+
+BLANKS = " " * 70_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"one{BLANKS}two",
+        "one" + "\n" * 70_000 + "two",
+        f"```\n{BLANKS}one\n\n{BLANKS}two\n```",
+        f"| one |{BLANKS}| two |",
+        f"First one.{BLANKS}Then two. " + "And more words follow. " * 90,
+        f"# Head\n\none\n\n{BLANKS}\n\n# Next\n\ntwo",
+        "one two " + "検索" * 40_000,
+    ],
+)
+@pytest.mark.parametrize("limit", [60, 8192])
+def test_a_chunk_fits_into_a_row_however_many_blanks_it_has(text: str, limit: int) -> None:
+    texts = [chunk.text for chunk in cut(Document("guide", text, markdown=True), Shape(limit, 15))]
+    assert max(len(chunk.encode()) for chunk in texts) <= TEXT_BYTES
+    assert all(chunk.removeprefix("guide").strip() for chunk in texts)
+    assert all(any(word in chunk for chunk in texts) for word in ("one", "two"))
 
 
 def test_headings_without_text_give_nothing() -> None:
