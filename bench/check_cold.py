@@ -1,7 +1,7 @@
 """How long `harmoniac check` takes on a file of 100 lines, start of Python included.
 
 Each run is a process of its own. Bytecode lies in a folder of this script, filled by a run that does not count, as it
-does in an installed package. Prints the fastest and the median; the fastest is what the machine can do undisturbed.
+does in an installed package. Prints the fastest and the median; the median counts.
 """
 
 import os
@@ -67,12 +67,12 @@ def main() -> int:
         path = Path(folder) / "hundred.rag"
         path.write_text(program(), encoding="utf-8")
         found = times_ms(path, Path(folder) / "bytecode")
-    fastest = min(found)
+    median = statistics.median(found)
     print(
-        f"check, {LINES} lines, cold: {fastest:.0f} ms fastest, {statistics.median(found):.0f} ms median "
+        f"check, {LINES} lines, cold: {min(found):.0f} ms fastest, {median:.0f} ms median "
         f"of {RUNS} (limit {LIMIT_MS:.0f} ms)"
     )
-    return 0 if fastest < LIMIT_MS else 1
+    return 0 if median < LIMIT_MS else 1
 
 
 if __name__ == "__main__":
