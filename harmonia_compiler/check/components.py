@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from harmonia_compiler.check.constants import constant
+from harmonia_compiler.check.faults import report_faults
 from harmonia_compiler.check.near import listed
 from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.program import Context, Declared, not_a
@@ -40,9 +41,14 @@ class Made:
     result: Shape | None
 
     @property
+    def given(self) -> dict[str, Any]:
+        """All settings that were given, but for prompts."""
+        return {**self.engine_settings, **self.settings}
+
+    @property
     def named(self) -> list[str]:
         """The ids of the components that its settings name."""
-        given = {**self.engine_settings, **self.settings}
+        given = self.given
         return [
             given[setting.name]
             for setting in self.kind.settings
@@ -101,6 +107,7 @@ class Components:
             return None
         made = self._with_signature(self._with_settings(start, node), node)
         if made is not None:
+            self._check_settings(made)
             self._check_prompts(made, node)
             self._check_size(made, node)
         return made
@@ -258,6 +265,12 @@ class Components:
         return value.value
 
     # --- what belongs together ---------------------------------------------------------------------------------
+
+    def _check_settings(self, made: Made) -> None:
+        """Settings that contradict each other; what is only a base may leave those of calls to what is made from it."""
+        known = (*made.kind.settings, *COMMON_SETTINGS)
+        among = {setting.name for setting in known if setting.scope != "call" or made.ports is not None}
+        report_faults(made.kind, made.given, made.places, self.findings, among=among)
 
     def _check_prompts(self, made: Made, node: tree.Component) -> None:
         """Every insertion names a port, and every port is inserted somewhere."""

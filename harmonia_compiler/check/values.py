@@ -6,6 +6,7 @@ from typing import Any
 from harmonia_compiler.check.calls import match_arguments
 from harmonia_compiler.check.comparisons import comparable, report_free_text
 from harmonia_compiler.check.components import Components, Made
+from harmonia_compiler.check.faults import report_faults
 from harmonia_compiler.check.near import listed
 from harmonia_compiler.check.nodes import EVEN, Nodes
 from harmonia_compiler.check.program import Context, Declared, Unit
@@ -359,6 +360,8 @@ class Values:
             value = reader.value(setting, argument.value)
             if value is not None:
                 settings[name] = value
+        places = made.places | {name: argument.value.span for name, argument in arguments.items() if name in settings}
+        report_faults(made.kind, made.given | settings, places, self.findings, among=settings, at_least_one=True)
         operation = Call(made.declared.id, tuple(positions), tuple(positions.values()), settings)
         return Value(self.nodes.add(operation, made.result.type, call.span), made.result.type)
 

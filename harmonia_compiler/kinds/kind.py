@@ -5,7 +5,7 @@ ports it has, what one call asks of hardware, how a replica is launched, and how
 answer look as bytes. No kind opens a socket, imports an engine, or knows the grammar.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
@@ -137,6 +137,23 @@ class DecodePiece(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """Settings that contradict each other: their names, that of the one to change first, and a finding's texts."""
+
+    settings: tuple[str, ...]
+    message: str
+    help: str
+
+
+class FaultsOf(Protocol):
+    """What is wrong between settings that are fine one by one; `settings` holds them all, defaults included."""
+
+    def __call__(self, settings: Mapping[str, Any]) -> Iterable[Fault]:
+        """The contradictions."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """One kind. `name` equals its module's.
 
@@ -165,10 +182,16 @@ class Kind:
     external: bool = False
     has_prompt: bool = False
     model_setting: str | None = None
+    own_faults: FaultsOf | None = None
 
     def setting(self, name: str) -> Setting | None:
         """The setting of that name, the common ones of every kind included."""
         return next((setting for setting in (*self.settings, *COMMON_SETTINGS) if setting.name == name), None)
+
+    def faults(self, given: Mapping[str, Any]) -> list[Fault]:
+        """What contradicts each other among given settings and the defaults of the others."""
+        settings = {setting.name: setting.default for setting in (*self.settings, *COMMON_SETTINGS)} | dict(given)
+        return [*_replica_faults(settings), *(self.own_faults(settings) if self.own_faults else ())]
 
 
 class MalformedReply(Exception):
@@ -183,6 +206,13 @@ COMMON_SETTINGS: tuple[Setting, ...] = (
     Setting("timeout", "duration", "how long one call may take", scope="call", minimum=1),
     Setting("pure", "bool", "whether a call may be repeated or merged", scope="call", default=True),
 )
+
+
+def _replica_faults(settings: Mapping[str, Any]) -> Iterable[Fault]:
+    least, most = settings["min_replicas"], settings["max_replicas"]
+    if most is not None and most < least:
+        message = f"`max_replicas` is {most}, but `min_replicas` is {least}"
+        yield Fault(("max_replicas", "min_replicas"), message, "raise `max_replicas`, or lower `min_replicas`")
 
 
 def value_of(name: str, settings: Mapping[str, Any], declared: tuple[Setting, ...]) -> Any:

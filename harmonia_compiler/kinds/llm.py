@@ -6,7 +6,7 @@ Which of the two it is, is settled on the host that starts the process (`contrac
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from harmonia_compiler.contract.launch import Fill, Launch, Probe, Reply, Wire, 
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import ListOf, Passage, Text, Value
 from harmonia_compiler.kinds.extents import declared_extent, text_tokens
-from harmonia_compiler.kinds.kind import NOTHING, Extent, Kind, Setting, Work, value_of
+from harmonia_compiler.kinds.kind import NOTHING, Extent, Fault, Kind, Setting, Work, value_of
 from harmonia_compiler.kinds.launching import OFFLINE, model_words, weights_name, whole_cores, worker
 from harmonia_compiler.kinds.openai import (
     CHAT,
@@ -87,6 +87,15 @@ def context_length(engine: Engine, card: Card | None) -> int:
     if given := engine.settings.get("max_model_len"):
         return int(given)
     return min(DEFAULT_CONTEXT, card.context) if card else DEFAULT_CONTEXT
+
+
+def faults(settings: Mapping[str, Any]) -> Iterator[Fault]:
+    """An answer that may be as long as the whole context: the engine refuses every such call."""
+    answer, context = settings["max_tokens"], settings["max_model_len"] or DEFAULT_CONTEXT
+    if answer >= context:
+        message = f"`max_tokens` {answer} leaves no room for a prompt in `max_model_len` {context}"
+        help = f"give a `max_tokens` below {context}, or a larger `max_model_len`"
+        yield Fault(("max_tokens", "max_model_len"), message, help)
 
 
 def kv_cache_gib(engine: Engine, card: Card | None, configuration: Configuration) -> int:
@@ -246,4 +255,5 @@ KIND = Kind(
     decode_piece=decode_chat_piece,
     has_prompt=True,
     model_setting="model",
+    own_faults=faults,
 )

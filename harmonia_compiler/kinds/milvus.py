@@ -5,7 +5,7 @@ call of its own. All components of a plan share one Milvus server. A search is a
 (`Search`) that the gateway's Milvus transport carries out, and `SearchReply` what it gives back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from harmonia_compiler.contract.component import Component, Engine, Port
 from harmonia_compiler.contract.launch import Fill, Launch, Probe, Reply, Wire
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import ListOf, Passage, Text, Value
-from harmonia_compiler.kinds.kind import NOTHING, Extent, Kind, Setting, Signature, Work, value_of
+from harmonia_compiler.kinds.kind import NOTHING, Extent, Fault, Kind, Setting, Signature, Work, value_of
 from harmonia_compiler.kinds.launching import whole_cores
 from harmonia_compiler.kinds.openai import checked, post, read
 
@@ -111,6 +111,15 @@ class SearchReply(msgspec.Struct, frozen=True):
     hits: list[Hit]
 
 
+def faults(settings: Mapping[str, Any]) -> Iterator[Fault]:
+    """Passages that would repeat all of the one before, so that cutting never came to an end."""
+    overlap, most = settings["chunk_overlap"], settings["chunk_tokens"]
+    if overlap >= most:
+        message = f"`chunk_overlap` is {overlap}, but a passage has {most} tokens at most"
+        help = "give a `chunk_overlap` well below `chunk_tokens`"
+        yield Fault(("chunk_overlap", "chunk_tokens"), message, help)
+
+
 def search_parameters(index: str, limit: int) -> dict[str, int]:
     """How widely an index looks: wide enough that what it finds hardly differs from an exact search."""
     if index == "HNSW":
@@ -186,4 +195,5 @@ KIND = Kind(
     decode=decode,
     through={"query": "embedder"},
     stateful=True,
+    own_faults=faults,
 )
