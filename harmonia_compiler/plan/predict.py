@@ -145,16 +145,12 @@ def _parts(problem: Problem, used: Used) -> dict[str, float]:
     """The part of the busy hardware that works for each pipeline."""
     busy = {pipeline.name: 0.0 for pipeline in problem.pipelines}
     for need in problem.needs:
-        tied = sum(worth(option.configuration) for option in used[need.engine])
         calls = problem.calls_rps(need)
-        option = used[need.engine][0]
-        time = {name: rps * option.busy_ms[name] for name, rps in calls.items()}
-        total = sum(time.values())
-        for pipeline in problem.pipelines:
-            for name in need.components:
-                if total > 0:
-                    part = pipeline.load_rps * pipeline.visits.get(name, 0.0) * option.busy_ms[name] / total
-                    busy[pipeline.name] += tied * part
+        for option in used[need.engine]:
+            takes = sum(rps * option.busy_ms[name] for name, rps in calls.items())
+            for pipeline in problem.pipelines if takes > 0 else ():
+                own = sum(pipeline.visits.get(name, 0.0) * option.busy_ms[name] for name in need.components)
+                busy[pipeline.name] += worth(option.configuration) * pipeline.load_rps * own / takes
     total = sum(busy.values())
     return {name: part / total if total > 0 else 1.0 / len(busy) for name, part in busy.items()}
 
