@@ -15,9 +15,10 @@ from harmonia_compiler.plan.infeasible import Infeasible
 from harmonia_compiler.plan.model import Model, build
 from harmonia_compiler.plan.optimise import carried, options_of
 from harmonia_compiler.plan.predict import quantile_ms
-from harmonia_compiler.plan.problem import CORE_BANDWIDTH_GB_S, Need, Problem, Promise, room, take
+from harmonia_compiler.plan.problem import Need, Problem, Promise, room, take
 from harmonia_compiler.plan.queueing import capacity
 from harmonia_compiler.plan.solve import solve
+from harmonia_compiler.profile.assumptions import CORE_BANDWIDTH_GB_S
 from harmonia_compiler.profile.queueing import HEADROOM
 
 
@@ -39,8 +40,8 @@ def _alone(need: Need, problem: Problem) -> Iterator[Diagnostic]:
         yield Diagnostic("E0721", f"`{need.engine}` must run on `{need.on}`, and the inventory {has}", help=help_)
         return
     for short in need.shortfalls:
-        has = f"a device or host of the inventory has {short.has:.1f} at most"
-        message = f"`{need.engine}` needs {short.needs:.1f} {short.resource} and {has}"
+        has = f"a device or host of the inventory has {round(short.has, 1):g} at most"
+        message = f"`{need.engine}` needs {round(short.needs, 1):g} {short.resource} and {has}"
         yield Diagnostic("E0720", message, help="add a larger device or host, or choose a smaller model")
     if not need.shortfalls:
         where = f'`on: "{need.on}"`' if need.on else "this inventory"

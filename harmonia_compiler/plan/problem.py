@@ -11,12 +11,10 @@ from typing import Literal
 from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.inventory import Host
 from harmonia_compiler.contract.plan import Configuration
+from harmonia_compiler.profile.assumptions import CORE_BANDWIDTH_GB_S
 from harmonia_compiler.profile.profiles import Option, Shortfall
 
 Aim = Literal["throughput", "cost"]
-
-#: What one core counts against a GPU where no price tells them apart, in GB/s of memory bandwidth.
-CORE_BANDWIDTH_GB_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,10 +64,15 @@ class CpuPart:
         return min(CORE_BANDWIDTH_GB_S * self.cores, HOST_BANDWIDTH_GB_S) * 1e6
 
 
+def most_gpus(inventory: Inventory, name: str) -> int:
+    """The most GPUs of a type that one host has."""
+    return max((sum(gpu.count for gpu in host.gpus if gpu.type == name) for host in inventory.hosts), default=0)
+
+
 def gpu_parts(inventory: Inventory, degrees: tuple[int, ...]) -> Iterator[GpuPart]:
     """Fractions and whole groups of each GPU type; a group is no larger than what one host has."""
     for name in GPU_TYPES:
-        most = max((sum(gpu.count for gpu in host.gpus if gpu.type == name) for host in inventory.hosts), default=0)
+        most = most_gpus(inventory, name)
         if most and 1 in degrees:
             yield from (GpuPart(name, fraction) for fraction in GPU_FRACTIONS)
         yield from (GpuPart(name, float(degree)) for degree in degrees if degree <= most)

@@ -8,8 +8,10 @@ its decoding steps a `batch`-th part. At the planned utilisation fewer calls are
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from harmonia_compiler.contract.card import Card
+from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.kinds.kind import Work
@@ -25,7 +27,7 @@ from harmonia_compiler.profile.assumptions import (
     GPU_RUNTIME_GIB,
     WEIGHT_BYTES,
 )
-from harmonia_compiler.profile.device import CpuPart, GpuPart, cpu_parts, gpu_parts
+from harmonia_compiler.profile.device import CpuPart, GpuPart, cpu_parts, gpu_parts, most_gpus
 from harmonia_compiler.profile.profiles import Asked, Offer, Option, Shortfall
 from harmonia_compiler.profile.queueing import LEVELS, wait_ms
 
@@ -107,8 +109,14 @@ def _on_gpus(model: _Model, inventory: Inventory) -> tuple[list[Option], Shortfa
                 batch=batch,
             )
             options.append(_option(model.asked, configuration, _gpu_speed(model, part), ROOFLINE))
-    short = Shortfall("GiB of memory on each GPU", needs, largest) if largest and not options else None
-    return options, short
+    if options:
+        return options, None
+    if largest:
+        return [], Shortfall("GiB of memory on each GPU", needs, largest)
+    most = max(map(partial(most_gpus, inventory), GPU_TYPES))
+    if model.fixed_degree is not None and model.fixed_degree > most:
+        return [], Shortfall("GPUs of one type on one host", float(model.fixed_degree), float(most))
+    return [], None
 
 
 def _batches(model: _Model, degree: int, usable_gib: float) -> Iterator[int]:
