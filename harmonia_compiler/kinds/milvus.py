@@ -36,8 +36,8 @@ SETTINGS = (
     Setting(
         "collection",
         "text",
-        "the collection to search",
-        scope="call",
+        "the collection to search; another one is searched by a component of its own",
+        scope="component",
         required=True,
         pattern=r"[A-Za-z_][A-Za-z0-9_]{0,63}",
     ),

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harmonia_compiler.check.files import check_files
 from harmonia_compiler.contract.bundle import Contents, LocalProcesses, Service
 from harmonia_compiler.contract.component import Env
 from harmonia_compiler.contract.plan import read_plan
@@ -48,6 +49,23 @@ def test_a_bundle_reads_back_as_its_plan(quickstart: Planned, tmp_path: Path) ->
     assert service.concurrency == {replica.engine: 4 for replica in quickstart.plan.replicas}
     processes = msgspec.json.decode(files["local/processes.json"], type=LocalProcesses)
     assert [one.replica for one in processes.replicas] == [one.id for one in quickstart.plan.replicas]
+
+
+def test_no_call_searches_a_collection_that_the_bundle_has_no_record_of(tmp_path: Path) -> None:
+    source = tmp_path / "app.rag"
+    text = (
+        'component minilm = embedder("all-MiniLM-L6-v2")\n'
+        'component search = milvus("docs", embedder: minilm)\n'
+        'component wiki = milvus("wiki", embedder: minilm)\n'
+        "pipeline other(question: text) -> [passage] {\n    load 1 rps\n    return wiki(question)\n}\n"
+        "pipeline find(question: text) -> [passage] {\n    load 1 rps\n    return search(question)\n}\n"
+    )
+    source.write_text(text)
+    files = planned(source, root=tmp_path).write(tmp_path / "bundle")
+    service = msgspec.json.decode(files["service.json"], type=Service)
+    assert service.collections.keys() == {"docs", "wiki"}
+    source.write_text(text.replace("search(question)", 'search(question, collection: "other")'))
+    assert [finding.code for finding in check_files([source], root=tmp_path).found] == ["E0604"]
 
 
 def test_nothing_in_a_bundle_names_this_machine(quickstart: Planned, tmp_path: Path) -> None:
