@@ -34,7 +34,8 @@ def locked(folder: Path, collection: str) -> Iterator[None]:
         os.write(opened, str(os.getpid()).encode())
         yield
     finally:
-        path.unlink(missing_ok=True)
+        if _is_still_there(path, opened):
+            path.unlink()
         os.close(opened)
 
 

@@ -147,10 +147,30 @@ class RunDirectory:
         """Remove what an earlier supervisor said about its service; the caller holds the lock."""
         for name in (STATE, ENDPOINTS, ADDRESS):
             (self.path / name).unlink(missing_ok=True)
-        for left in (*self.path.glob(".*.json.*"), *self.path.glob("ingest-*.lock")):
+        for left in self.path.glob(".*.json.*"):
             left.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Remove everything but the logs; the caller holds the lock, which is the last to go."""
+        """Remove all but the logs and the locks of running ingestions; the caller holds the lock, the last to go."""
         self.clear_state()
+        for left in self.path.glob("ingest-*.lock"):
+            _remove_unheld(left)
         (self.path / LOCK).unlink(missing_ok=True)
+
+
+def _remove_unheld(lock: Path) -> None:
+    """Remove a lock file that its holder left when it was killed; one that is held stays."""
+    try:
+        descriptor = os.open(lock, os.O_RDWR)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Its holder may have ended and removed it meanwhile, and another be about to lock a new one.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(lock.stat(), os.fstat(descriptor)):
+                lock.unlink()
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(descriptor)
