@@ -5,12 +5,15 @@ from harmonia_compiler.contract.program import Call, Program, ProgramParameter
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.passes.dead_code import without_unread
 
+#: The least quantile whose latency promise is a deadline: past a median's bound half of all requests are meant to be.
+DEADLINE_QUANTILE = 0.9
+
 
 def lower(flow: Flow, application: Application) -> Program:
     """The flow as the gateway executes it: what the answer reads, and the components that it calls.
 
-    Of several promises on one metric the one for the highest quantile is the deadline: a request
-    that misses the median's bound is slow, not late.
+    Of several promises on one metric the one for the highest quantile is kept. On latency it is the
+    deadline of each request, and only from `DEADLINE_QUANTILE` on.
     """
     kept = without_unread(flow)
     called = sorted({node.operation.component for node in kept.nodes if isinstance(node.operation, Call)})
@@ -22,8 +25,8 @@ def lower(flow: Flow, application: Application) -> Program:
         result=kept.result,
         components={name: application.components[name] for name in called},
         streams=flow.streams,
-        deadline_ms=_bound(flow, "latency"),
-        ttft_ms=_bound(flow, "ttft"),
+        deadline_ms=_bound(flow, "latency", DEADLINE_QUANTILE),
+        ttft_ms=_bound(flow, "ttft", 0.0),
     )
 
 
@@ -31,6 +34,8 @@ def _parameter(port: Port) -> ProgramParameter:
     return ProgramParameter(port.name, port.type, port.default)
 
 
-def _bound(flow: Flow, metric: str) -> float | None:
-    promised = [(goal.quantile, -goal.bound_ms) for goal in flow.objectives if goal.metric == metric]
+def _bound(flow: Flow, metric: str, least: float) -> float | None:
+    """The tightest bound of the highest quantile promised, of those that are at least so high."""
+    kept = [goal for goal in flow.objectives if goal.metric == metric and goal.quantile >= least]
+    promised = [(goal.quantile, -goal.bound_ms) for goal in kept]
     return -max(promised)[1] if promised else None

@@ -1,3 +1,5 @@
+import pytest
+
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.program import ProgramParameter
 from harmonia_compiler.contract.types import Number, Text
@@ -39,6 +41,14 @@ def test_the_promise_for_the_highest_quantile_is_the_deadline() -> None:
     flow = read_flow(FLOW)
     program = lower(flow, application(flow))
     assert (program.deadline_ms, program.ttft_ms) == (4000.0, 800.0)
+
+
+@pytest.mark.parametrize(("quantile", "deadline"), [("p50", None), ("p89", None), ("p90", 500.0), ("p99", 500.0)])
+def test_a_median_s_promise_is_no_deadline(quantile: str, deadline: float | None) -> None:
+    flow = read_flow(
+        f"pipeline p(q: text) -> text\n  slo {quantile} latency <= 500 ms\n  %0 = parameter q : text\n  return %0"
+    )
+    assert lower(flow, application(flow)).deadline_ms == deadline
 
 
 def test_without_a_promise_there_is_no_deadline() -> None:
