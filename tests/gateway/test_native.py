@@ -38,6 +38,27 @@ PROGRAMS = [
         ),
         parameters=(ProgramParameter("question", TEXT), ProgramParameter("depth", Number(), 1)),
     ),
+    program(
+        "draft",
+        (
+            Parameter("question"),
+            Call("say", ("question",), (0,)),
+            Constant("Blue as the sky"),
+            Compare("==", 1, 2),
+            Call("say", ("question",), (1,)),
+            Select(3, 4, 1),
+        ),
+    ),
+    program(
+        "nested",
+        (
+            Parameter("question"),
+            Call("say", ("question",), (0,)),
+            Constant("x"),
+            Compare("==", 0, 2),
+            *(Select(3, at, at) for at in (1, *range(4, 64))),
+        ),
+    ),
 ]
 
 
@@ -89,6 +110,24 @@ async def test_only_the_path_taken_runs(served: Served, depth: int, called: list
     _, body, _ = await served.client.post("/v1/pipelines/branch", {"inputs": {"question": "why?", "depth": depth}})
     assert [stage["component"] for stage in body["timings"]["stages"]] == called
     assert len(body["passages"]) == (3 if depth > 1 else 0)
+
+
+async def test_options_reach_a_call_that_is_the_answer_and_none_that_only_may_be(
+    served: Served, engine: FakeEngine
+) -> None:
+    await served.client.post("/v1/pipelines/draft", ask(max_tokens=3, seed=7))
+    draft, final = engine.calls
+    assert (draft["max_tokens"], "seed" in draft) == (256, False)
+    assert (final["max_tokens"], final["seed"]) == (3, 7)
+    engine.calls.clear()
+    await served.client.post("/v1/pipelines/branch", ask(max_tokens=3))
+    assert [call["max_tokens"] for call in engine.calls] == [3]
+
+
+async def test_the_time_for_nested_early_returns_does_not_double_with_each(served: Served, engine: FakeEngine) -> None:
+    status, body, _ = await served.client.post("/v1/pipelines/nested", ask(max_tokens=3))
+    assert (status, body["value"]) == (200, "Blue as the sky")
+    assert [call["max_tokens"] for call in engine.calls] == [3]
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from harmonia_compiler.runtime.gateway.body import ClientGone
 from harmonia_compiler.runtime.gateway.caller import Caller, Emit, Stage
 from harmonia_compiler.runtime.gateway.logs import log_bug
 from harmonia_compiler.runtime.gateway.problem import TIMEOUT, Problem, internal
-from harmonia_compiler.runtime.gateway.returned import passages_used, returned_calls
+from harmonia_compiler.runtime.gateway.returned import passages_used, returned_call
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Execution:
     _tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     _stages: list[Stage] = field(default_factory=list)
     _problems: dict[int, Problem] = field(default_factory=dict)
-    _finish: str = "stop"
+    _finishes: dict[int, str] = field(default_factory=dict)
     _first_at: float | None = None
 
     def interrupt(self, reason: Exception) -> None:
@@ -91,19 +91,18 @@ class Execution:
             passages=passages_used(self.program, self._state.values, value),
             stages=self._stages,
             usage=self._generated(),
-            finish=self._finish,
+            finish=self._finish(),
             total_ms=(self.caller.clock() - started) * 1000,
             ttft_ms=None if self._first_at is None else (self._first_at - started) * 1000,
         )
 
     async def _drive(self, started: float) -> Value:
-        returned = returned_calls(self.program)
         event: Started | Finished | Failed = Started(self.arguments)
         while True:
             for command in advance(self.program, self._state, event):
                 match command:
                     case Send():
-                        call = self._call(command, started, returned=command.position in returned)
+                        call = self._call(command, started, self._options(command))
                         self._tasks[command.position] = asyncio.create_task(call)
                     case Cancel(position):
                         self._tasks[position].cancel()
@@ -118,14 +117,26 @@ class Execution:
                 raise happened.reason
             event = happened
 
-    async def _call(self, send: Send, started: float, *, returned: bool) -> None:
+    def _options(self, send: Send) -> Mapping[str, Any]:
+        """What the request wishes for this call: nothing, unless it is known now that its value is the answer.
+
+        A call that others read first, and that only may be the answer, must give them what it always gives.
+        """
+        return self.options if returned_call(self.program, self._state.values) == send.position else {}
+
+    def _finish(self) -> str:
+        """Why the answer's text ended."""
+        returned = returned_call(self.program, self._state.values)
+        return "stop" if returned is None else self._finishes.get(returned, "stop")
+
+    async def _call(self, send: Send, started: float, options: Mapping[str, Any]) -> None:
         """One call as a task: whatever comes of it becomes an event."""
         component = self.program.components[send.component]
         stage = Stage(component.name, (self.caller.clock() - started) * 1000)
         self._stages.append(stage)
         emit = self._forward if send.streams and self.emit is not None else None
         try:
-            reply = await self.caller.call(component, send, self.options if returned else {}, stage, emit)
+            reply = await self.caller.call(component, send, options, stage, emit)
         except Problem as problem:
             self._fail(send, problem)
         except ClientGone as gone:
@@ -134,8 +145,7 @@ class Execution:
             log_bug("call_bug", bug, component=component.name)
             self._fail(send, internal(component.name))
         else:
-            if returned:
-                self._finish = reply.finish
+            self._finishes[send.position] = reply.finish
             self._events.put_nowait(Finished(send.position, reply.value))
 
     def _fail(self, send: Send, problem: Problem) -> None:

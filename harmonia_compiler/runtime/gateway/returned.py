@@ -9,32 +9,17 @@ from harmonia_compiler.contract.program import Call, MakeRecord, Program, Select
 from harmonia_compiler.contract.types import Labels, ListOf, Passage, Record, Text, Type, Value
 
 
-def returned_calls(program: Program) -> frozenset[int]:
-    """The positions of the calls whose value is the answer, or the first text of it, on whatever path."""
-    found: set[int] = set()
-    pending = [program.result]
-    while pending:
-        position = pending.pop()
-        operation = program.operations[position]
-        match operation:
-            case Select():
-                pending += [operation.then, operation.otherwise]
-            case MakeRecord():
-                pending += [operation.inputs[at] for at in _first_text(program.result_type)]
-            case Call():
-                found.add(position)
-            case _:
-                pass
-    return frozenset(found)
+def returned_call(program: Program, values: Mapping[int, Value]) -> int | None:
+    """The position of the call whose value is the answer, or the first text of it.
 
-
-def returned_call(program: Program, values: Mapping[int, Value]) -> Call | None:
-    """The call whose value is the answer, or the first text of it, on the path that was taken; None where none is."""
+    `values` is what the request has so far. None where no call gives the answer, or where a branch
+    that is not decided yet says which.
+    """
     position = program.result
     while True:
         operation = program.operations[position]
         match operation:
-            case Select():
+            case Select() if operation.condition in values:
                 position = operation.then if values[operation.condition] else operation.otherwise
             case MakeRecord():
                 first = _first_text(program.result_type)
@@ -42,7 +27,7 @@ def returned_call(program: Program, values: Mapping[int, Value]) -> Call | None:
                     return None
                 position = operation.inputs[first[0]]
             case Call():
-                return operation
+                return position
             case _:
                 return None
 
@@ -53,9 +38,11 @@ def passages_used(program: Program, values: Mapping[int, Value], value: Value) -
         for field in program.result_type.fields:
             if field.name == "sources" and _is_passages(field.type):
                 return list(value["sources"])
-    call = returned_call(program, values)
-    if call is None:
+    returned = returned_call(program, values)
+    if returned is None:
         return []
+    call = program.operations[returned]
+    assert isinstance(call, Call)
     types = {port.name: port.type for port in program.components[call.component].ports}
     for port, at in reversed(list(zip(call.ports, call.inputs, strict=True))):
         if _is_passages(types[port]):
