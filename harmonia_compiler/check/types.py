@@ -121,6 +121,11 @@ class Types:
                 notes = (Note(first[label.value].span, "it stands here already"),)
                 message = f'the label "{label.value}" stands twice'
                 self.context.findings.add("E0318", message, label.span, help="delete one of the two", notes=notes)
+            if label.value.strip() != label.value or not label.value:
+                what = "has spaces around it" if label.value.strip() else "is blank"
+                help = f'write `"{label.value.strip()}"`' if label.value.strip() else 'write a word, such as `"none"`'
+                message = f"this label {what}"
+                self.context.findings.add("E0319", message, label.span, help=help)
             first.setdefault(label.value, label)
         return Shape(Labels(tuple(first)))
 
