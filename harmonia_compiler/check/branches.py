@@ -65,6 +65,10 @@ def shares(arms: tuple[tree.Arm, ...], findings: Findings, *, covers_all: bool) 
         last = next(arm.share for arm in reversed(arms) if arm.share is not None)
         help = "each is a part of the requests that reach the `if`"
         findings.add("E0502", f"the shares of this branch sum to {total:g}", last.span, help=help)
+    elif covers_all and None not in said and total < 1 - _CLOSE:
+        last = next(arm.share for arm in reversed(arms) if arm.share is not None)
+        message = f"the shares of this branch sum to {total:g}, but its tests cover every label"
+        findings.add("E0502", message, last.span, help=f"leave this one out: it is {1 - total + (said[-1] or 0):g}")
     silent = said.count(None) + (0 if covers_all else 1)
     each = max(0.0, 1 - total) / silent if silent else 0.0
     left = 1.0

@@ -20,12 +20,15 @@ class TooLarge(Exception):
 
 
 class Nodes:
-    """The nodes so far. `shares` holds what was said of each condition, which all its selects carry."""
+    """The nodes so far.
+
+    `shares` holds, by condition, how often it holds, what the user said, and where; all its selects carry it.
+    """
 
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
         self.all: list[Node] = []
-        self.shares: dict[int, tuple[float, Span]] = {}
+        self.shares: dict[int, tuple[float, float, Span]] = {}
 
     def add(self, operation: Operation, of: Type, span: Span | None, share: float | None = None) -> int:
         """Append a node and give its position."""
@@ -38,11 +41,12 @@ class Nodes:
         """Append a literal."""
         return self.add(Constant(value), of, span)
 
-    def say(self, condition: int, share: float, span: Span) -> None:
-        """Note a share that the user gave for a condition."""
-        known = self.shares.setdefault(condition, (share, span))
-        if abs(known[0] - share) > _CLOSE:
-            notes = (Note(known[1], f"here it is {known[0]:g}"),)
+    def say(self, condition: int, share: float, said: float, span: Span) -> None:
+        """Note a share that the user gave for a condition: `said` of the branch, so `share` of those asked."""
+        known, known_said, at = self.shares.setdefault(condition, (share, said, span))
+        if abs(known - share) > _CLOSE:
+            asked = "" if abs(known - known_said) <= _CLOSE else f", and so {known:g} of the requests that are asked"
+            notes = (Note(at, f"here it is {known_said:g}{asked}"),)
             message = "another share was given for the same condition"
             self.findings.add("W0501", message, span, help="delete this one, or make both equal", notes=notes)
 

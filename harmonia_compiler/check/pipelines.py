@@ -210,8 +210,8 @@ class _Pipeline:
                 whole = False
                 break
             condition = self.values.truth(arm.test, Scope(scope, narrowed=dict(entry.asked)), share)
-            if condition is not None and arm.share is not None:
-                self.nodes.say(condition.position, share, arm.share.span)
+            if condition is not None and arm.share is not None and arm.share.value is not None:
+                self.nodes.say(condition.position, share, arm.share.value, arm.share.span)
             inner = Scope(scope, narrowed=dict(entry.inside))
             answer, goes_on = self.block(arm.body, inner)
             taken.append(Taken(-1 if condition is None else condition.position, share, answer))
