@@ -13,7 +13,8 @@ from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.kinds.kind import Work
 from harmonia_compiler.kinds.llm import kv_cache_gib
 from harmonia_compiler.profile.analytic import AnalyticProfiles
-from harmonia_compiler.profile.profiles import Asked, Offer, Option, Profiles
+from harmonia_compiler.profile.assumptions import STORE_THREADS
+from harmonia_compiler.profile.profiles import Asked, Offer, Option, Profiles, Shortfall
 from harmonia_compiler.profile.queueing import LEVELS, wait_ms
 
 CARDS = load_cards()
@@ -137,6 +138,33 @@ def test_stated_cores_and_memory_are_taken_as_they_are() -> None:
     assert (option.configuration.cores, option.configuration.memory_gib) == (2.0, 8.0)
     assert option.busy_ms == {"walk": 5.0}
     assert offer(replace_settings(engine, cores=64.0), CPU, walk=Work(core_ms=10.0)).shortfalls[0].resource == "cores"
+
+
+def test_half_a_core_more_is_no_thread_more() -> None:
+    engine = Engine("walk", "python", {"function": "walk:walk", "cores": 1.5})
+    (option,) = offer(engine, CPU, walk=Work(core_ms=10.0)).options
+    assert option.busy_ms == {"walk": 10.0}
+    assert option.configuration.batch == 1
+
+
+def test_part_of_a_core_is_slower_by_as_much() -> None:
+    engine = Engine("walk", "python", {"function": "walk:walk", "cores": 0.5})
+    (option,) = offer(engine, CPU, walk=Work(core_ms=10.0)).options
+    assert option.busy_ms == {"walk": 20.0}
+
+
+def test_a_store_is_no_faster_on_more_cores_than_it_uses() -> None:
+    offered = offer(Engine("milvus", "milvus", {}), SERVER, search=Work(core_ms=7.0))
+    fastest = min(option.busy_ms["search"] for option in offered.options)
+    assert fastest == 7.0 / STORE_THREADS
+
+
+def test_a_group_that_no_host_has_says_how_many_devices_it_needs() -> None:
+    offered = offer(replace_settings(SMALL, tensor_parallel=8), grade=GRADE)
+    assert offered.shortfalls == (Shortfall("GPUs of one type on one host", 8.0, 4.0),)
+    assert offer(replace_settings(SMALL, tensor_parallel=2), CPU, grade=GRADE).shortfalls == (
+        Shortfall("GPUs of one type on one host", 2.0, 0.0),
+    )
 
 
 def test_an_encoder_reads_its_sequences() -> None:
