@@ -10,6 +10,7 @@ from harmonia_compiler.flow.demand import Demand, demand
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.kinds.kind import Kind, Work
 from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.plan.limits import too_long, unplannable
 from harmonia_compiler.plan.problem import Aim, Need, Pipeline, Problem, Promise, Step
 from harmonia_compiler.profile.profiles import Asked, Profiles
 
@@ -29,19 +30,25 @@ class Demanded:
 
 
 def build_problem(application: Application, inventory: Inventory, aim: Aim, profiles: Profiles) -> Demanded:
-    """The problem. Raises Rejected for a model without a card, and for a cost objective without loads."""
+    """The problem.
+
+    Raises Rejected for a model without a card, a cost objective without loads, and what no inventory mends.
+    """
     _check_loads(application, aim)
+    called = _called(application)
     demands = {flow.name: demand(application, flow) for flow in application.flows}
+    if found := [*unplannable(application, called), *too_long(application, called, demands)]:
+        raise Rejected(found)
     pipelines = tuple(_pipeline(flow, demands[flow.name]) for flow in application.flows)
     needs: list[Need] = []
     external: dict[str, float] = {}
     findings = Findings()
-    for engine, called in _called(application).items():
+    for engine, own in called.items():
         kind = kinds()[application.engines[engine].kind]
-        calls = {name: sum(one.load_rps * one.visits.get(name, 0.0) for one in pipelines) for name in called}
-        work = {name: _work(name, pipelines, demands) for name in called}
+        calls = {name: sum(one.load_rps * one.visits.get(name, 0.0) for one in pipelines) for name in own}
+        work = {name: _work(name, pipelines, demands) for name in own}
         if kind.external:
-            external |= {name: work[name].elsewhere_ms for name in called}
+            external |= {name: work[name].elsewhere_ms for name in own}
             continue
         try:
             needs.append(_need(inventory, profiles, kind, Asked(application.engines[engine], work, calls)))

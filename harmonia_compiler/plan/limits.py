@@ -1,0 +1,76 @@
+"""What no inventory mends: stores that cannot be one server, and prompts longer than their model reads."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from harmonia_compiler.contract.card import load_cards
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic
+from harmonia_compiler.flow.demand import Demand
+from harmonia_compiler.flow.graph import Application
+from harmonia_compiler.kinds.kind import value_of
+from harmonia_compiler.kinds.llm import context_length
+from harmonia_compiler.kinds.registry import kinds
+
+#: The components that are called, by engine.
+Called = Mapping[str, Sequence[str]]
+
+
+def unplannable(application: Application, called: Called) -> Iterator[Diagnostic]:
+    """Stateful engines that are asked to be more than one server, by different settings or by `min_replicas`."""
+    stores: dict[str, list[str]] = {}
+    for engine in called:
+        kind = application.engines[engine].kind
+        if kinds()[kind].stateful:
+            stores.setdefault(kind, []).append(engine)
+    for kind, engines in stores.items():
+        if len(engines) > 1:
+            yield _differing(application, kind, engines, called)
+        for engine in engines:
+            if int(application.engines[engine].settings.get("min_replicas") or 1) > 1:
+                message = (
+                    f"{_names(called[engine])} asks for more than one replica, and a {kind} server is never copied"
+                )
+                yield Diagnostic(
+                    "E0712", message, help="leave `min_replicas` out; give the server more `memory` instead"
+                )
+
+
+def _differing(application: Application, kind: str, engines: Sequence[str], called: Called) -> Diagnostic:
+    given = [application.engines[engine].settings for engine in engines]
+    names = sorted({name for settings in given for name in settings})
+    differing = [name for name in names if any(one.get(name) != given[0].get(name) for one in given)]
+    listed = " and ".join(f"`{name}`" for name in differing)
+    components = _names([component for engine in engines for component in called[engine]])
+    message = f"{components} differ in {listed}, and the {kind} components of a plan share one server"
+    return Diagnostic(
+        "E0711", message, help=f"give {listed} the same value everywhere, or make them from one component"
+    )
+
+
+def too_long(application: Application, called: Called, demands: Mapping[str, Demand]) -> Iterator[Diagnostic]:
+    """Prompts that, as long as expected and with the answer that is allowed, exceed what their model holds."""
+    cards = load_cards()
+    for engine_id, components in called.items():
+        engine = application.engines[engine_id]
+        card = cards.get(str(engine.settings.get("model")))
+        if engine.kind != "llm" or card is None:
+            continue
+        most = min(context_length(engine, card), card.context)
+        for name in components:
+            prompts = (one.work[name].prompt_tokens for one in demands.values() if name in one.work)
+            prompt = math.ceil(max(prompts))
+            answer = int(value_of("max_tokens", application.components[name].settings, kinds()["llm"].settings))
+            if prompt + answer > most:
+                message = (
+                    f"`{name}` is expected to send {prompt} tokens and may answer with {answer}, "
+                    f"and `{engine.settings['model']}` holds {most} together"
+                )
+                help_ = "pass fewer or shorter passages, lower `max_tokens`"
+                help_ += (
+                    ", or raise `max_model_len`" if most < card.context else ", or choose a model of longer context"
+                )
+                yield Diagnostic("E0713", message, help=help_)
+
+
+def _names(components: Sequence[str]) -> str:
+    return " and ".join(f"`{name}`" for name in sorted(components))

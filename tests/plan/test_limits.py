@@ -1,0 +1,68 @@
+"""What is refused before anything is placed, because no inventory mends it."""
+
+from pathlib import Path
+
+import pytest
+
+from harmonia_compiler.check.files import check_files
+from harmonia_compiler.contract.inventory import Host, Inventory
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.plan.planner import make_plan
+
+LAPTOP = Inventory((Host("laptop", 4, 24.0),))
+
+SOURCE = """
+component minilm = embedder("all-MiniLM-L6-v2")
+component handbook = milvus("handbook", embedder: minilm, top_k: {top_k}{first})
+component tickets = milvus("tickets", embedder: minilm, top_k: 4{second})
+component small = llm("SmolLM2-135M-Instruct", max_model_len: 2048)
+component answer(question: text, passages: [passage], more: [passage]) -> text = small(
+    "{{passages}} {{more}} {{question}}",
+    max_tokens: {max_tokens})
+pipeline ask(question: text ~ 20 tokens) -> text {{
+    return stream answer(question, handbook(question), tickets(question))
+}}
+"""
+
+
+def found(
+    folder: Path, *, first: str = "", second: str = "", top_k: int = 4, max_tokens: int = 128
+) -> list[Diagnostic]:
+    path = folder / "ask.rag"
+    path.write_text(SOURCE.format(first=first, second=second, top_k=top_k, max_tokens=max_tokens))
+    checked = check_files([path])
+    assert checked.application is not None, checked.found
+    try:
+        make_plan(checked.application, LAPTOP)
+    except Rejected as rejected:
+        return rejected.found
+    return []
+
+
+def test_stores_with_equal_settings_are_one_server(tmp_path: Path) -> None:
+    assert found(tmp_path) == []
+    assert found(tmp_path, first=", memory: 2 GiB", second=", memory: 2 GiB") == []
+
+
+@pytest.mark.parametrize("setting", ["memory: 2 GiB", "cores: 2", 'on: "cpu"'])
+def test_stores_that_differ_are_refused_by_name(tmp_path: Path, setting: str) -> None:
+    (one,) = found(tmp_path, second=f", {setting}")
+    name, _, _ = setting.partition(":")
+    assert one.code == "E0711"
+    assert one.message == (
+        f"`handbook` and `tickets` differ in `{name}`, and the milvus components of a plan share one server"
+    )
+
+
+def test_a_store_is_never_copied(tmp_path: Path) -> None:
+    (one,) = found(tmp_path, first=", min_replicas: 4", second=", min_replicas: 4")
+    assert one.code == "E0712"
+
+
+def test_a_prompt_that_leaves_no_room_for_its_answer_is_refused(tmp_path: Path) -> None:
+    (long,) = found(tmp_path, top_k=20)
+    assert long.code == "E0713"
+    assert "`answer` is expected to send 3" in long.message
+    assert "holds 2048 together" in long.message
+    (answer,) = found(tmp_path, max_tokens=1500)
+    assert answer.code == "E0713"
