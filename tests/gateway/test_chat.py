@@ -7,7 +7,7 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
 from harmonia_compiler.contract.component import Component, Insert, Port
-from harmonia_compiler.contract.program import Call, Constant, MakeRecord, Parameter, ProgramParameter
+from harmonia_compiler.contract.program import Call, Constant, MakeRecord, Parameter, Program, ProgramParameter
 from harmonia_compiler.contract.types import Field, ListOf, Message, Record
 from tests.gateway.fakes import COMPONENTS, PASSAGES, TEXT, FakeEngine, Served, program, serving
 
@@ -223,3 +223,21 @@ async def test_two_open_texts_must_be_told_apart(served: Served) -> None:
     assert (status, body["error"]["code"]) == (400, "missing_parameter")
     status, body, _ = await served.client.post("/v1/chat/completions", {"model": "both", "messages": ASK, "two": "x"})
     assert status == 200
+
+
+async def test_the_message_fills_the_only_text_also_where_it_has_a_default(served: Served, engine: FakeEngine) -> None:
+    def defaulted(*names: str) -> Program:
+        return program(
+            "defaulted",
+            (*map(Parameter, names), Call("say", ("question",), (0,))),
+            parameters=tuple(ProgramParameter(name, TEXT, "Why?") for name in names),
+        )
+
+    served.gateway.service.programs["defaulted"] = defaulted("one")
+    body = {"model": "defaulted", "messages": ASK}
+    assert (await served.client.post("/v1/chat/completions", body))[0] == 200
+    assert engine.calls[-1]["messages"][-1]["content"] == "What colour is it?"
+    served.gateway.service.programs["defaulted"] = defaulted("one", "two")
+    status, document, _ = await served.client.post("/v1/chat/completions", body)
+    assert (status, document["error"]["code"]) == (400, "missing_parameter")
+    assert (await served.client.post("/v1/chat/completions", {**body, "one": "x"}))[0] == 200

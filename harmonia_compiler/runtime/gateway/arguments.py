@@ -133,16 +133,14 @@ def chat_arguments(
     """The arguments of a conversation.
 
     Parameters whose names are in `named` come from there. The message fills the one text parameter
-    without default that is left, the earlier turns a `[message]` parameter. Raises Problem (400)
-    where more than one text is left to fill.
+    that is left, those with defaults only where there is no other; the earlier turns fill a
+    `[message]` parameter. Raises Problem (400) where more than one text could be meant.
     """
     known = {parameter.name for parameter in program.parameters}
     given = {name: value for name, value in named.items() if name in known}
-    open_texts = [
-        parameter.name
-        for parameter in program.parameters
-        if isinstance(parameter.type, Text) and parameter.default is msgspec.UNSET and parameter.name not in given
-    ]
+    texts = [one for one in program.parameters if isinstance(one.type, Text) and one.name not in given]
+    required = [parameter for parameter in texts if parameter.default is msgspec.UNSET]
+    open_texts = [parameter.name for parameter in required or texts]
     if len(open_texts) > 1:
         raise invalid(
             f"`{program.pipeline}` takes several texts; give all but one of them by name in the body: "

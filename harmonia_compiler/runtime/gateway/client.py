@@ -133,7 +133,10 @@ class GatewayClient:
 
 
 def fill_inputs(pipeline: PipelineInfo, question: str, named: Mapping[str, str]) -> dict[str, Value]:
-    """The inputs of a pipeline: the question in its one open text, the others as they were written by name."""
+    """The inputs of a pipeline: the question in its one open text, the others as they were written by name.
+
+    A text with a default is open only where there is no other.
+    """
     types = {parameter.name: parameter.type for parameter in pipeline.parameters}
     inputs: dict[str, Value] = {}
     for name, written in named.items():
@@ -143,7 +146,8 @@ def fill_inputs(pipeline: PipelineInfo, question: str, named: Mapping[str, str])
             help_ = f"did you mean `{near[0]}`?" if near else f"it takes {offered}"
             _reject("E1104", f"`{pipeline.id}` takes no `{name}`", help_)
         inputs[name] = _value(name, types[name], written)
-    texts = [p.name for p in pipeline.parameters if p.required and p.type == "text" and p.name not in inputs]
+    free = [p for p in pipeline.parameters if p.type == "text" and p.name not in inputs]
+    texts = [p.name for p in [p for p in free if p.required] or free]
     if len(texts) != 1:
         offered = " and ".join(f"`{name}`" for name in texts) or "none"
         help_ = "give all but one with --set NAME=VALUE" if texts else "leave one text to the question"
