@@ -119,6 +119,26 @@ def test_a_killed_gateway_comes_back_on_its_port(hand: Hand) -> None:
     assert hand.process("gateway").port == before.port
 
 
+def test_a_gateway_that_lost_its_port_is_found_on_its_next(hand: Hand) -> None:
+    hand.write(one=launch())
+    hand.up()
+    before = hand.process("gateway")
+    pid, port = before.pid, before.port
+    assert pid is not None
+    assert port is not None
+    with socket.socket() as taker:
+        taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not answers(port))
+        taker.bind(("127.0.0.1", port))
+        taker.listen()
+        until(lambda: hand.process("gateway").restarts == 1 and hand.status().ready)
+        after = hand.process("gateway").port
+    assert after != port
+    assert json.loads((hand.path / "run" / "gateway.json").read_text())["port"] == after
+    assert hand.status().url == f"http://127.0.0.1:{after}"
+
+
 def test_killing_the_supervisor_ends_its_children(hand: Hand) -> None:
     hand.write(one=launch("--child"), two=launch())
     hand.up()

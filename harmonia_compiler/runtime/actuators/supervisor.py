@@ -150,8 +150,10 @@ class Supervisor:
             self._endpoints = Endpoints(ready, self._endpoints.epoch + 1)
             self._run.write(rundir.ENDPOINTS, msgspec.json.encode(self._endpoints))
         gateway = self._gateway.status
-        if gateway.phase == "ready" and gateway.port is not None and self._address is None:
-            self._address = rundir.Address(LOOPBACK, gateway.port)
+        # Its last address stays while it is away; after a restart it may listen on another port.
+        address = None if gateway.port is None else rundir.Address(LOOPBACK, gateway.port)
+        if gateway.phase == "ready" and address is not None and address != self._address:
+            self._address = address
             self._run.write(rundir.ADDRESS, msgspec.json.encode(self._address))
 
     def _stamp(self) -> tuple[int, int] | None:
