@@ -4,6 +4,7 @@ A command is a module in this folder that defines `command`; it is imported when
 so that `check` starts without the planner and `plan` without the gateway.
 """
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -17,7 +18,7 @@ from harmonia_compiler import __version__
 from harmonia_compiler.check.near import nearest
 from harmonia_compiler.cli.exits import BUG, DIAGNOSTICS, FINE, INTERRUPTED, USAGE
 from harmonia_compiler.cli.output import print_bug, print_diagnostics
-from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 
 _NOT_COMMANDS = {"main", "exits", "options", "output", "planning"}
 
@@ -69,17 +70,40 @@ def harmoniac() -> None:
 
 def main() -> None:
     """Run the command of this process and exit with its code."""
+    _open_missing_streams()
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read us has left; without this the interpreter would complain about it while it ends.
+    except OSError as problem:
+        # Without this the interpreter would complain about the same text again while it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = code or _unwritable(problem)
     sys.exit(code)
+
+
+def _open_missing_streams() -> None:
+    """A process may be started with its streams closed (`>&-`); what is printed then goes nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open until we end
+
+
+def _unwritable(problem: OSError) -> int:
+    """A reader that has left (`| head`) has what it wanted; a full disk is worth a line."""
+    if isinstance(problem, BrokenPipeError):
+        return FINE
+    print_diagnostics(
+        [Diagnostic("E1131", f"the output cannot be written: {problem.strerror}", help="make room where it goes")]
+    )
+    return DIAGNOSTICS
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line and give its exit code; a command leaves early by `context.exit(code)`."""
+    if odd := next((given for given in arguments if not _is_text(given)), None):
+        message = f"{odd!a} is not UTF-8"
+        print_diagnostics([Diagnostic("E1132", message, help="rename the file, or write the argument in UTF-8")])
+        return DIAGNOSTICS
     try:
         code = harmoniac.main(args=arguments, prog_name="harmoniac", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as asked:
@@ -93,9 +117,32 @@ def run(arguments: list[str]) -> int:
     except Rejected as rejected:
         print_diagnostics(rejected.found)
         return DIAGNOSTICS
-    except BrokenPipeError:
+    except (SystemExit, BrokenPipeError):
+        # Whoever read us has left; click ends the process itself then, with the code that is ours for findings.
         return FINE
+    except OSError as problem:
+        return _unusable(problem)
     except Exception as bug:  # noqa: BLE001 - the last resort turns any bug into its exit code
         print_bug(bug)
         return BUG
     return code if isinstance(code, int) else FINE
+
+
+def _is_text(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _unusable(problem: OSError) -> int:
+    """A path that a command was given and the machine refuses; one without a path is a bug or a full disk."""
+    if problem.filename is None:
+        if problem.errno != errno.ENOSPC:
+            print_bug(problem)
+            return BUG
+        return _unwritable(problem)
+    message = f"`{str(problem.filename)[:200]}` cannot be used: {problem.strerror}"
+    print_diagnostics([Diagnostic("E1133", message, help="check that it exists, its permissions, and the room there")])
+    return DIAGNOSTICS
