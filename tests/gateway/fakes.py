@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import io
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -154,7 +154,7 @@ class FakeMilvus:
         hits = [Hit(f"passage {at}", f"doc{at}.md", 1.0 - at / 10) for at in range(3)]
         return msgspec.json.encode(SearchReply(hits[: search.limit]))
 
-    async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncIterator[bytes]:
+    async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncGenerator[bytes, None]:
         yield await self.send(endpoint, wire)
 
     async def answers(self, endpoint: Endpoint) -> str | None:

@@ -1,9 +1,11 @@
 """Every admitted request ends exactly once, whatever happens to the client, to an engine, or to time."""
 
 import asyncio
+import dataclasses
 import json
 import random
 import socket
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import aiohttp
@@ -11,8 +13,13 @@ import pytest
 
 from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.component import Component
+from harmonia_compiler.contract.launch import Wire
 from harmonia_compiler.contract.program import Call, MakeList, Parameter, Program
 from harmonia_compiler.contract.types import ListOf
+from harmonia_compiler.policy.stepper import Send
+from harmonia_compiler.runtime.gateway.body import ClientGone
+from harmonia_compiler.runtime.gateway.caller import Stage
+from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
 from tests.gateway.fakes import COMPONENTS, ENGINES, TEXT, FakeEngine, Served, eventually, program, serving
 
 CHAT = "/v1/chat/completions"
@@ -129,6 +136,45 @@ async def test_a_component_s_timeout_ends_the_call(engine: FakeEngine) -> None:
         await eventually(lambda: engine.cancelled == 1)
 
 
+async def test_a_component_s_timeout_counts_the_wait_for_a_replica(engine: FakeEngine) -> None:
+    engine.hang = True
+    async with serving([saying(settings={"timeout": 80})], {"llm": engine.port}, concurrency=1) as served:
+        await served.gateway.dispatcher.queues["llm"].acquire()
+        status, body, _ = await served.client.post(CHAT, ask())
+        assert (status, body["error"]["code"]) == (504, "component_timeout")
+        assert body["error"]["message"] == "`say`: no replica had room for it within 80 ms"
+        assert engine.calls == []
+        assert not served.gateway.dispatcher.queues["llm"].waiting
+
+
+class EndlessTransport(HttpTransport):
+    """A transport whose stream goes on, and that knows whether it was closed."""
+
+    open = False
+
+    async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncGenerator[bytes, None]:
+        self.open = True
+        try:
+            while True:
+                yield b'{"choices": [{"delta": {"content": "word"}}]}'
+        finally:
+            self.open = False
+
+
+async def test_a_stream_that_nobody_reads_on_is_closed_at_once(engine: FakeEngine) -> None:
+    async def gone(text: str) -> None:
+        raise ClientGone
+
+    async with serving([saying()], {"llm": engine.port}) as served:
+        transport = EndlessTransport()
+        caller = dataclasses.replace(served.gateway.caller, transports={"http": transport})
+        send = Send(1, "say", {"question": "hi"}, {}, streams=True)
+        with pytest.raises(ClientGone):
+            await caller.call(COMPONENTS["say"], send, {}, Stage("say", 0.0), gone)
+        assert not transport.open
+        await transport.close()
+
+
 async def test_one_failure_cancels_what_runs_beside_it(engine: FakeEngine) -> None:
     failing = await FakeEngine(status=500).start()
     components = {**COMPONENTS, "other": Component("other", "llm", "other", COMPONENTS["say"].ports, TEXT)}
@@ -170,6 +216,12 @@ async def test_what_still_runs_when_the_gateway_must_stop_is_told(engine: FakeEn
         served.gateway.cut()
         assert (await stream)[-1]["error"]["code"] == "stopping"
         await eventually(lambda: engine.cancelled == 1)
+        engine.hang = True
+        plain = asyncio.ensure_future(served.client.post(CHAT, ask()))
+        await eventually(lambda: engine.in_flight == 1)
+        served.gateway.cut()
+        status, _, headers = await plain
+        assert (status, headers["retry-after"]) == (503, "10")
 
 
 async def test_an_engine_without_replicas_is_a_quick_503() -> None:

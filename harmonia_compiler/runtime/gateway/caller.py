@@ -6,6 +6,7 @@ one; never after the first piece of a streamed answer.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -30,7 +31,7 @@ from harmonia_compiler.runtime.gateway.problem import (
 )
 from harmonia_compiler.runtime.gateway.transport import Broken, Refused, Transport, Unreachable
 
-#: How long a call may take where its component says nothing, in milliseconds.
+#: How long a call may take, waiting for a replica included, where its component says nothing, in milliseconds.
 DEFAULT_TIMEOUT_MS = 600_000.0
 #: Statuses with which an engine says that the call itself is at fault, and that it has no room.
 _AT_FAULT = frozenset({400, 413, 422})
@@ -80,7 +81,7 @@ class Caller:
         attempt = _Attempt(self, kind, dressed, send.inputs, wire, stage, emit)
         began = self.clock()
         try:
-            reply = await attempt.with_one_retry()
+            reply = await attempt.in_time()
         finally:
             stage.total_ms = (self.clock() - began) * 1000
         stage.usage = reply.usage
@@ -99,7 +100,19 @@ class _Attempt:
     stage: Stage
     emit: Emit | None
 
-    async def with_one_retry(self) -> Reply:
+    async def in_time(self) -> Reply:
+        """The answer, within the time that the component gives a call from when it wants a replica."""
+        timeout_ms = self.component.settings.get("timeout") or DEFAULT_TIMEOUT_MS
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                return await self._with_one_retry()
+        except TimeoutError as problem:
+            reason = "no answer" if self.stage.sends else "no replica had room for it"
+            raise self._problem(
+                HTTPStatus.GATEWAY_TIMEOUT, TIMEOUT, "component_timeout", f"{reason} within {timeout_ms:g} ms"
+            ) from problem
+
+    async def _with_one_retry(self) -> Reply:
         queue = self.caller.dispatcher.queues[self.component.engine]
         may_retry = self.component.settings.get("pure", True) is not False
         avoid: tuple[str, ...] = ()
@@ -147,21 +160,15 @@ class _Attempt:
         return endpoint
 
     async def _on(self, queue: EngineQueue, endpoint: Endpoint) -> Reply:
-        """Send to this replica and read its answer, within the call's time."""
+        """Send to this replica and read its answer."""
         self.stage.replica = endpoint.replica
         self.stage.sends += 1
-        timeout_ms = self.component.settings.get("timeout") or DEFAULT_TIMEOUT_MS
         began = self.caller.clock()
         served = None
         try:
-            async with asyncio.timeout(timeout_ms / 1000):
-                reply = await self._exchange(endpoint, began)
+            reply = await self._exchange(endpoint, began)
             served = self.caller.clock() - began
             self.caller.metrics.service.labels(self.component.name).observe(served)
-        except TimeoutError as problem:
-            raise self._problem(
-                HTTPStatus.GATEWAY_TIMEOUT, TIMEOUT, "component_timeout", f"no answer within {timeout_ms:g} ms"
-            ) from problem
         except Refused as problem:
             raise self._refused(problem) from problem
         except Broken as problem:
@@ -180,17 +187,19 @@ class _Attempt:
             return self.kind.decode(self.component, await transport.send(endpoint, self.wire), self.inputs)
         texts: list[str] = []
         usage, finish = Usage(), None
-        async for event in transport.stream(endpoint, self.wire):
-            piece = self.kind.decode_piece(event)
-            if piece is None:
-                continue
-            usage = piece.usage or usage
-            finish = piece.finish or finish
-            if piece.text:
-                if self.stage.ttft_ms is None:
-                    self.stage.ttft_ms = (self.caller.clock() - began) * 1000
-                texts.append(piece.text)
-                await self.emit(piece.text)
+        # Closed here: whoever reads no further must not leave the engine at work until the generator is collected.
+        async with aclosing(transport.stream(endpoint, self.wire)) as events:
+            async for event in events:
+                piece = self.kind.decode_piece(event)
+                if piece is None:
+                    continue
+                usage = piece.usage or usage
+                finish = piece.finish or finish
+                if piece.text:
+                    if self.stage.ttft_ms is None:
+                        self.stage.ttft_ms = (self.caller.clock() - began) * 1000
+                    texts.append(piece.text)
+                    await self.emit(piece.text)
         if finish is None:
             raise Broken("the stream ended before the answer did")
         return Reply("".join(texts), usage, finish)

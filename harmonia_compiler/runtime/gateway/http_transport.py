@@ -1,6 +1,6 @@
 """Calls replicas over HTTP with connections that are kept alive."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -37,7 +37,7 @@ class HttpTransport:
         async with self._exchange(endpoint, wire) as response:
             return await _read_whole(response)
 
-    async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncIterator[bytes]:
+    async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncGenerator[bytes, None]:
         """The data of each server-sent event."""
         async with self._exchange(endpoint, wire) as response:
             events = EventParser()

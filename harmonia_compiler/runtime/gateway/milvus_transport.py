@@ -6,7 +6,7 @@ call is sent once, and a server that cannot be reached is reported within millis
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import grpc
 import msgspec
@@ -58,7 +58,7 @@ class MilvusTransport:
         hits = [Hit(row["entity"][TEXT_FIELD], row["entity"][SOURCE_FIELD], row["distance"]) for row in found[0]]
         return msgspec.json.encode(SearchReply(hits))
 
-    async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncIterator[bytes]:
+    async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncGenerator[bytes, None]:
         """The whole answer as one event: a search has no parts."""
         yield await self.send(endpoint, wire)
 

@@ -18,6 +18,8 @@ from harmonia_compiler.runtime.gateway.transport import Transport
 EXTERNAL_CONCURRENCY = 64
 #: How many calls a replica takes at once, where the plan says nothing.
 DEFAULT_CONCURRENCY = 16
+#: When to try again what a gateway that is being stopped gave up, in seconds: about the time of a restart.
+STOPPED_RETRY_S = 10
 
 
 class Gateway:
@@ -70,7 +72,13 @@ class Gateway:
         """End whatever still runs, with an error that says why."""
         for execution in self._executions:
             execution.interrupt(
-                Problem(HTTPStatus.SERVICE_UNAVAILABLE, UNAVAILABLE, "stopping", "the gateway is being stopped")
+                Problem(
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    UNAVAILABLE,
+                    "stopping",
+                    "the gateway is being stopped",
+                    retry_after_s=STOPPED_RETRY_S,
+                )
             )
 
     async def close(self) -> None:

@@ -1,6 +1,6 @@
 """What carries a call to a replica and its answer back, and the ways in which that fails."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from harmonia_compiler.contract.bundle import Endpoint
@@ -31,7 +31,7 @@ class Transport(Protocol):
         """The whole answer. Raises Unreachable, Broken or Refused; cancelling it closes the connection."""
         ...
 
-    def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncIterator[bytes]:
+    def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncGenerator[bytes, None]:
         """The data of each event of the answer, as it comes; raises as `send` does."""
         ...
 
