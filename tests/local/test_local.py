@@ -1,5 +1,6 @@
 """The supervisor and its processes, all real: what is started comes up, stays up, and goes away whole."""
 
+import ctypes
 import json
 import os
 import resource
@@ -8,17 +9,20 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
 from harmonia_compiler.contract.launch import Probe, Wire
 from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status
 from harmonia_compiler.runtime.actuators.local import ACTUATOR
 from harmonia_compiler.runtime.actuators.supervision.pids import Ident, identify, is_alive
-from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
+from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory, State
 
 from .conftest import Hand, answers, launch, until
 
@@ -107,6 +111,32 @@ def test_a_killed_replica_is_noticed_and_restarted(hand: Hand) -> None:
     assert after.pid != before.pid
     assert not is_alive(child), "what the dead replica had started went with it"
     assert json.loads((hand.path / "run" / "endpoints.json").read_text())["epoch"] == epoch + 2
+
+
+@pytest.fixture
+def orphanage() -> Iterator[None]:
+    """What a supervisor does not adopt becomes this process's child, which waits for none: as a zombie it stays."""
+    set_subreaper = 36
+    prctl = ctypes.CDLL(None).prctl
+    prctl(set_subreaper, 1, 0, 0, 0)
+    yield
+    prctl(set_subreaper, 0, 0, 0, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere process 1 waits for orphans")
+@pytest.mark.usefixtures("orphanage")
+def test_what_a_killed_replica_leaves_behind_is_waited_for(hand: Hand) -> None:
+    hand.write(one=launch("--child"))
+    hand.up()
+    replica, child = hand.process("one").pid, _only_child(hand.process("one").pid)
+    assert replica is not None
+    os.kill(replica, signal.SIGKILL)
+    until(lambda: hand.process("one").phase == "restarting")
+    assert not psutil.pid_exists(child.pid)
+    until(lambda: hand.status().ready)
+    child = _only_child(hand.process("one").pid)
+    hand.down()
+    assert not psutil.pid_exists(child.pid)
 
 
 def test_a_killed_gateway_comes_back_on_its_port(hand: Hand) -> None:
@@ -323,6 +353,23 @@ def test_a_log_is_followed(hand: Hand) -> None:
 def _append(path: Path, text: str) -> bool:
     with path.open("a") as file:
         return file.write(text) > 0
+
+
+def test_the_state_of_an_earlier_supervisor_with_the_same_number_is_not_taken_for_this_ones(hand: Hand) -> None:
+    hand.write(one=launch("--slow-s", "1"))
+    run = RunDirectory(hand.path)
+    run.prepare()
+    me = identify(os.getpid())
+    assert me is not None
+    earlier = State(type(me)(me.pid, me.birth - 1), Status("running"))
+    run.write("state.json", msgspec.json.encode(earlier))
+    lock = run.lock()
+    assert lock is not None
+    run.sign(lock, me)
+    with pytest.raises(NotStarted, match=r"after 0\.5 s"):
+        hand.up(timeout_s=0.5)
+    assert not hand.seen
+    os.close(lock)
 
 
 def test_a_supervisor_is_told_from_a_process_with_its_number(hand: Hand) -> None:

@@ -165,11 +165,12 @@ def _await_ready(
 ) -> None:
     """Return once the service is up, by this command's supervisor or another's; raises `NotStarted`."""
     until = time.monotonic() + timeout_s
+    me = None if supervisor is None else pids.identify(supervisor.pid)
     last: Status | None = None
     while last is None or last.phase != "running":
         ours = supervisor if _is_ours(supervisor) else None
         ended = not run.is_held() if ours is None else ours.poll() is not None
-        last = _status_of(run, ours) or last
+        last = _status_by(run.holder() if ours is None else me, run) or last
         if last is not None:
             watch(last)
         if ended:
@@ -193,13 +194,11 @@ def _not_started(bundle: Path, run: rundir.RunDirectory, last: Status | None, la
     )
 
 
-def _status_of(run: rundir.RunDirectory, supervisor: "subprocess.Popen[bytes] | None") -> Status | None:
-    """What the supervisor that looks after the bundle says, unless the state is still that of an earlier one."""
-    holder = run.holder()
-    expected = supervisor.pid if supervisor is not None else None if holder is None else holder.pid
+def _status_by(supervisor: pids.Ident | None, run: rundir.RunDirectory) -> Status | None:
+    """What this supervisor says; None while the state is still that of an earlier one."""
     with contextlib.suppress(rundir.Damaged):
         state = run.read_state()
-        if state is not None and state.supervisor.pid == expected:
+        if state is not None and state.supervisor == supervisor:
             return state.status
     return None
 

@@ -3,8 +3,8 @@
     python -m harmonia_compiler.runtime.actuators.supervisor DIR [--port N] [--reembed]
 
 It holds `DIR/run/lock` as long as it lives, so that a bundle has one supervisor at most, and says in
-`DIR/run/state.json` how things stand. SIGTERM ends the service: the gateway first, then the
-replicas in reverse order. Where it is killed itself, its children end with it (see `child.py`).
+`DIR/run/state.json` how things stand. SIGTERM ends the service: the gateway first, then all replicas
+at once, since none calls another. Where it is killed itself, its children end with it (see `child.py`).
 
 A replica that does not come up at the first start ends the start: everything is stopped again and
 the state says which process it was and why. Once the service has been up, replicas are restarted for ever.
@@ -110,14 +110,14 @@ class Supervisor:
                 self._write()
 
     async def _stop(self, tasks: Sequence[asyncio.Task[None] | asyncio.Task[bool]]) -> None:
-        """The gateway first, so that no request loses its engines, then the replicas in reverse order."""
+        """The gateway first, so that no request loses its engines, then all replicas at once."""
         if self._phase != "failed":
             self._phase = "stopping"
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._gateway.stop(GRACE_S)
-        await asyncio.gather(*(replica.stop(GRACE_S) for replica in reversed(self._replicas)))
+        await asyncio.gather(*(replica.stop(GRACE_S) for replica in self._replicas))
         if self._failure is not None:
             self._phase = "failed"
             self._write()
@@ -218,6 +218,7 @@ def supervise(bundle: Path, port: int | None, *, reembed: bool) -> int:
     me = pids.identify(os.getpid())
     assert me is not None
     run.sign(lock, me)
+    pids.adopt_orphans()
     pids.end(left_behind(bundle, run), ORPHAN_GRACE_S)
     run.clear_state()
     for log in run.logs.glob("*.log"):

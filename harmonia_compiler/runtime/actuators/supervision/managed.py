@@ -25,7 +25,8 @@ from harmonia_compiler.runtime.actuators.supervision.command import (
     environment_of,
     supervised,
 )
-from harmonia_compiler.runtime.actuators.supervision.pids import Ident, identify, kill, session_of
+from harmonia_compiler.runtime.actuators.supervision.ending import ORPHAN_GRACE_S
+from harmonia_compiler.runtime.actuators.supervision.pids import Ident, identify, kill, reap, session_of
 from harmonia_compiler.runtime.actuators.supervision.probes import (
     ask,
     describe,
@@ -225,6 +226,7 @@ class Managed:
             kill(await asyncio.to_thread(session_of, self._ident))
         if self._process is not None:
             await self._process.wait()
+            await reap(self._process.pid, ORPHAN_GRACE_S)
             code = self._process.returncode
             self._show(self.status.phase, last_exit=describe_exit(code or 0), pid=None, birth=None)
         self._process = self._ident = None

@@ -1,6 +1,8 @@
 """Which processes are ours: identified so that a number given to somebody else is never mistaken."""
 
+import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -13,6 +15,8 @@ import psutil
 
 #: Set in the environment of every supervised process to the bundle's folder.
 MARK = "HARMONIA_BUNDLE"
+
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 class Ident(msgspec.Struct, frozen=True):
@@ -70,6 +74,28 @@ def marked_with(bundle: Path) -> list[Ident]:
                 ident = identify(pid)
                 found += [ident] if ident is not None else []
     return found
+
+
+def adopt_orphans() -> None:
+    """Let what this process's children leave behind become its own children, to be waited for (Linux).
+
+    They would go to process 1, which in many containers waits for nobody and keeps them as zombies.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+async def reap(leader: int, limit_s: float) -> None:
+    """Wait for what a process left behind in its group and was adopted; the process itself was waited for.
+
+    Nobody else waits for these, and no number of a group is given anew while it has members.
+    """
+    until = time.monotonic() + limit_s
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < until:
+            pid, _ = os.waitpid(-leader, os.WNOHANG)  # noqa: ASYNC222 - it returns at once
+            if pid == 0:
+                await asyncio.sleep(0.02)
 
 
 def end(those: Collection[Ident], grace_s: float) -> None:
