@@ -4,11 +4,9 @@ A TOML document of `[[hosts]]`. Reading is strict: what is misspelt would otherw
 without. Every mistake is found in one go and points at its line.
 """
 
-import math
 import re
 import tomllib
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.hostlist import HostlistError, expand
 from harmonia_compiler.contract.toml_places import Places, error_line, places
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejected
+from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.source import Source
 
 #: Names end up in commands, file names and cluster scripts.
@@ -75,17 +74,33 @@ def parse_inventory(source: Source) -> Inventory:
     """The inventory that a text describes. Raises Rejected with everything that is wrong with it."""
     try:
         document = tomllib.loads(source.text)
-    except (tomllib.TOMLDecodeError, RecursionError) as problem:
-        message = str(problem) if isinstance(problem, tomllib.TOMLDecodeError) else "it is nested too deeply"
+    except (ValueError, RecursionError) as problem:
+        message = _why_no_toml(problem)
         span = source.span_of_line(error_line(message, source.text))
         sentence = re.sub(r" \(at .*\)$", "", message)
-        found = Diagnostic("E0702", f"this is not TOML: {sentence[:1].lower()}{sentence[1:]}", span)
+        step = "mend this line; `harmoniac inventory detect` shows what an inventory looks like"
+        found = Diagnostic("E0702", f"this is not TOML: {sentence[:1].lower()}{sentence[1:]}", span, help=step)
         raise Rejected([found]) from None
     reader = _Reader(source)
     inventory = reader.inventory(document)
     if reader.findings.failed:
         raise Rejected(reader.findings.items)
     return inventory
+
+
+def _why_no_toml(problem: ValueError | RecursionError) -> str:
+    """Python's parser also refuses numbers of thousands of digits, in words that are not about TOML."""
+    if isinstance(problem, tomllib.TOMLDecodeError):
+        return str(problem)
+    return "it is nested too deeply" if isinstance(problem, RecursionError) else "a number has too many digits"
+
+
+def _shown(number: float) -> str:
+    """A whole number of TOML may be larger than any float."""
+    try:
+        return f"{number:g}"
+    except OverflowError:
+        return "enormous"
 
 
 class _Reader:
@@ -165,8 +180,10 @@ class _Reader:
         if isinstance(given, bool) or not isinstance(given, int if whole else int | float):
             self._missing_or_wrong(entry, key, where, f"{kind} from {low:g} to {high:g}")
             return low
-        if not (math.isfinite(given) and low <= given <= high):
-            self._wrong("E0704", f"`{key}` is {given:g}, which is out of range", (*where, key), f"{low:g} to {high:g}")
+        if not low <= given <= high:
+            self._wrong(
+                "E0704", f"`{key}` is {_shown(given)}, which is out of range", (*where, key), f"{low:g} to {high:g}"
+            )
             return low
         return float(given)
 
@@ -219,5 +236,4 @@ _EXAMPLE = 'for example `[[hosts]]`, then `name = "box"`, `cpus = 16`, `memory_g
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
-    return f"did you mean `{near[0]}`?" if near else f"known are {', '.join(f'`{one}`' for one in known)}"
+    return suggestion(name[:64], known, f"known are {listed(known, most=20)}")

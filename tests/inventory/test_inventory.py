@@ -53,6 +53,8 @@ MISTAKES = {
         ("E0704", 4, "`memory_gib` is nan"),
     ],
     f'[[hosts]]\nname = "a"\n{BOX}price_per_hour = -1\n': [("E0704", 5, "`price_per_hour` is -1")],
+    f'[[hosts]]\nname = "a"\ncpus = {"9" * 400}\nmemory_gib = 8\n': [("E0704", 3, "`cpus` is enormous")],
+    f'[[hosts]]\nname = "a"\ncpus = {"9" * 5000}\nmemory_gib = 8\n': [("E0702", 5, "a number has too many digits")],
     f'[[hosts]]\nname = "a"\n{BOX}price_per_hour = inf\n': [("E0704", 5, "`price_per_hour` is inf")],
     f'[[hosts]]\nname = "a b"\n{BOX}': [("E0705", 2, "`a b` cannot name a host")],
     f'[[hosts]]\nname = "a\\nb"\n{BOX}': [("E0705", 2, "`a\\nb` cannot name a host")],
