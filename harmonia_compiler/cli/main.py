@@ -8,6 +8,7 @@ import errno
 import os
 import sys
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from pkgutil import iter_modules
 
@@ -15,10 +16,10 @@ import click
 
 import harmonia_compiler.cli as package
 from harmonia_compiler import __version__
-from harmonia_compiler.check.near import nearest
 from harmonia_compiler.cli.exits import BUG, DIAGNOSTICS, FINE, INTERRUPTED, USAGE
-from harmonia_compiler.cli.output import print_bug, print_diagnostics
+from harmonia_compiler.cli.output import findings_document, print_bug, print_diagnostics, print_json
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.near import nearest
 
 _NOT_COMMANDS = {"main", "exits", "options", "output", "planning"}
 
@@ -115,7 +116,10 @@ def run(arguments: list[str]) -> int:
         problem.show()
         return USAGE
     except Rejected as rejected:
-        print_diagnostics(rejected.found)
+        if _wants_json(arguments):
+            print_json(findings_document(rejected.found))
+        else:
+            print_diagnostics(rejected.found)
         return DIAGNOSTICS
     except (SystemExit, BrokenPipeError):
         # Whoever read us has left; click ends the process itself then, with the code that is ours for findings.
@@ -126,6 +130,11 @@ def run(arguments: list[str]) -> int:
         print_bug(bug)
         return BUG
     return code if isinstance(code, int) else FINE
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    """Whether the command was asked for JSON: a failure is a document then too, whichever command it is."""
+    return "--format=json" in arguments or ("--format", "json") in pairwise(arguments)
 
 
 def _is_text(argument: str) -> bool:

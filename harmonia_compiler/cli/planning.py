@@ -12,7 +12,7 @@ from harmonia_compiler.cli.exits import DIAGNOSTICS, INFEASIBLE
 from harmonia_compiler.cli.output import findings_document, print_diagnostics, print_json
 from harmonia_compiler.contract.inventory import load_inventory
 from harmonia_compiler.contract.plan import Plan
-from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.plan.infeasible import Infeasible
@@ -45,8 +45,6 @@ def planned(
         plan = make_plan(application, load_inventory(inventory), objective=objective)
     except Infeasible as infeasible:
         _leave(infeasible.found, INFEASIBLE, form)
-    except Rejected as rejected:
-        _leave(rejected.found, DIAGNOSTICS, form)
     click.echo(f"planned in {time.perf_counter() - started:.2f} s", err=True)
     return application, plan
 

@@ -1,5 +1,6 @@
 """The command with streams that are closed, full or left by their reader, and with arguments that are no text."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -43,3 +44,19 @@ def test_what_the_machine_refuses_is_a_diagnostic(line: str, code: str) -> None:
     assert status == 1
     assert f"error[{code}]" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "$H status nowhere --format json",
+        "$H plan samples/quickstart.rag --inventory nowhere.toml --format=json",
+        "$H ask hello --service nowhere --format json",
+    ],
+)
+def test_a_failure_is_a_document_too(line: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"H={HARMONIAC}; {line}"], cwd=ROOT, capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["findings"][0]["severity"] == "error"
