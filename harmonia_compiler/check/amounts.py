@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from harmonia_compiler.check.near import listed, nearest
 from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.diagnostics.near import listed, nearest
 from harmonia_compiler.syntax import tree
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from harmonia_compiler.check.near import listed, nearest
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
+from harmonia_compiler.diagnostics.near import listed, nearest
 from harmonia_compiler.kinds.kind import Setting
 from harmonia_compiler.syntax import tree
 

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 
 from harmonia_compiler.check.amounts import DURATION, RATE, amount
-from harmonia_compiler.check.near import suggestion
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
+from harmonia_compiler.diagnostics.near import suggestion
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.graph import Load, Objective
 from harmonia_compiler.syntax import tree

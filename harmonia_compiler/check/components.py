@@ -8,7 +8,6 @@ import msgspec
 
 from harmonia_compiler.check.constants import constant
 from harmonia_compiler.check.faults import report_faults
-from harmonia_compiler.check.near import listed
 from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.program import Context, Declared, not_a
 from harmonia_compiler.check.prompts import Template
@@ -17,6 +16,7 @@ from harmonia_compiler.check.types import Shape, Types, shown
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.types import ListOf, Message, Text, fits
 from harmonia_compiler.diagnostics.diagnostic import Note
+from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.kinds.kind import COMMON_SETTINGS, Kind, Setting
 from harmonia_compiler.syntax import tree

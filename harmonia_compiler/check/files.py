@@ -6,7 +6,6 @@ from pathlib import Path
 
 from harmonia_compiler.check.components import Components
 from harmonia_compiler.check.documents import document, engine, engine_key
-from harmonia_compiler.check.near import suggestion
 from harmonia_compiler.check.pipelines import check_pipelines
 from harmonia_compiler.check.program import Context, load
 from harmonia_compiler.check.sources import project_root
@@ -14,6 +13,7 @@ from harmonia_compiler.check.types import Types
 from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.program import Call
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, in_order
+from harmonia_compiler.diagnostics.near import suggestion
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.kinds.kind import Kind
 from harmonia_compiler.kinds.registry import kinds as registered_kinds

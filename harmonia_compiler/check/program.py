@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harmonia_compiler.check.near import listed, nearest
 from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.sources import beside, read_source
 from harmonia_compiler.contract.types import NAMED
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
+from harmonia_compiler.diagnostics.near import listed, nearest
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.kinds.kind import Kind
 from harmonia_compiler.syntax import tree

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from harmonia_compiler.check.amounts import COUNT, DURATION, MEMORY, WHOLE, Quantity, amount
-from harmonia_compiler.check.near import listed, suggestion
 from harmonia_compiler.check.program import Context, Unit
 from harmonia_compiler.check.prompts import template
 from harmonia_compiler.check.sources import beside, read_source
 from harmonia_compiler.contract.component import Env, Secret
 from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.kinds.kind import Setting
 from harmonia_compiler.syntax import tree

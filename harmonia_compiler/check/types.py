@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harmonia_compiler.check.amounts import ITEMS, TOKENS, amount
-from harmonia_compiler.check.near import listed
 from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.program import Context, Declared, Unit, not_a
 from harmonia_compiler.contract.types import NAMED, Field, Labels, ListOf, Message, Passage, Record, Text, Type, show
 from harmonia_compiler.diagnostics.diagnostic import Note
+from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.syntax import tree
 

@@ -2,7 +2,7 @@
 
 import click
 
-from harmonia_compiler.check.near import nearest
+from harmonia_compiler.diagnostics.near import nearest
 from harmonia_compiler.diagnostics.pages import codes, page, title
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 
 from harmonia_compiler.check.files import check_files
-from harmonia_compiler.check.near import listed, suggestion
 from harmonia_compiler.cli.exits import DIAGNOSTICS
 from harmonia_compiler.cli.options import files_argument, settings_option
 from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.flow.draw import dot, mermaid
 from harmonia_compiler.flow.graph import Application, Flow

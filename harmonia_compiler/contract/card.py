@@ -5,7 +5,6 @@ the model store, and win over shipped ones of the same name.
 """
 
 import tomllib
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +12,7 @@ import msgspec
 
 from harmonia_compiler.contract.home import model_store
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.near import suggestion
 from harmonia_compiler.diagnostics.source import Span
 
 SHIPPED = Path(__file__).with_name("cards")
@@ -98,20 +98,17 @@ def read_card(path: Path) -> Card:
 
 
 def card_for(name: str, cards: dict[str, Card] | None = None, span: Span | None = None) -> Card:
-    """The card of a model by name or alias; raises `Rejected`, with the nearest names, where there is none."""
+    """The card of a model by name or alias; raises `Rejected`, with the nearest name, where there is none."""
     known = load_cards() if cards is None else cards
     if name in known:
         return known[name]
-    lowered = {each.lower(): each for each in known}
-    near = [lowered[each] for each in get_close_matches(name.lower(), lowered, n=3, cutoff=0.6)]
-    meant = f"did you mean {' or '.join(f'`{each}`' for each in near)}?" if near else ""
     raise Rejected(
         [
             Diagnostic(
                 "E0801",
                 f"no model card names `{name}`",
                 span,
-                help=meant or "add the model with `harmoniac models add DIR`",
+                help=suggestion(name, known, "add the model with `harmoniac models add DIR`"),
             )
         ]
     )

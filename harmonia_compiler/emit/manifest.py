@@ -1,13 +1,13 @@
 """The targets: where their folders are, and what each says that it can do."""
 
 import tomllib
-from difflib import get_close_matches
 from pathlib import Path
 
 import msgspec
 
 import harmonia_compiler
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.near import listed, suggestion
 
 MANIFEST = "manifest.toml"
 
@@ -42,8 +42,7 @@ def read_manifest(target: str) -> Manifest:
     """What a target can do; raises `Rejected` for a name that no target has."""
     known = target_names()
     if target not in known:
-        near = get_close_matches(target, known, n=1)
-        step = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(f'`{name}`' for name in known)}"
+        step = suggestion(target, known, f"there are {listed(known)}")
         raise Rejected([Diagnostic("E0903", f"there is no target `{target}`", help=step)])
     text = (targets_folder() / target / MANIFEST).read_text("utf-8")
     return msgspec.convert(tomllib.loads(text), Manifest)

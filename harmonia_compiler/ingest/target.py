@@ -1,6 +1,5 @@
 """Where a component's documents go: its collection, and the store and embedder that run for it."""
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import msgspec
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints, Service
 from harmonia_compiler.contract.component import Component
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.ingest.run import Wanted
 from harmonia_compiler.kinds.kind import value_of
 from harmonia_compiler.kinds.milvus import SETTINGS
@@ -49,8 +49,7 @@ def _searching(components: dict[str, Component], name: str) -> Component:
     stores = sorted(key for key, component in components.items() if component.kind == "milvus")
     if name in stores:
         return components[name]
-    near = difflib.get_close_matches(name, stores, n=1)
-    advice = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(f'`{store}`' for store in stores)}"
+    advice = suggestion(name, stores, f"there are {listed(stores)}")
     if name in components:
         message = f"`{name}` is made from `{components[name].kind}`; documents go into components made from `milvus`"
     else:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -10,6 +9,7 @@ import msgspec
 
 from harmonia_compiler.contract.program import Program, ProgramParameter
 from harmonia_compiler.contract.types import ListOf, Message, Text, Value, mismatch, show
+from harmonia_compiler.diagnostics.near import nearest
 from harmonia_compiler.kinds.kind import Kind, value_of
 from harmonia_compiler.runtime.gateway.problem import INVALID_REQUEST, Problem, invalid
 
@@ -86,8 +86,8 @@ def find_program(programs: Mapping[str, Program], name: str, param: str | None) 
     program = programs.get(name)
     if program is not None:
         return program
-    near = get_close_matches(name, programs, n=3)
-    offered = " or ".join(f"`{other}`" for other in near) if near else ", ".join(f"`{other}`" for other in programs)
+    near = nearest(name[:64], programs)
+    offered = f"`{near}`" if near else ", ".join(f"`{other}`" for other in programs)
     shown = name if len(name) <= 64 else name[:61] + "..."
     raise Problem(
         HTTPStatus.NOT_FOUND,
@@ -106,8 +106,8 @@ def check_arguments(program: Program, given: Mapping[str, Value]) -> dict[str, V
     names = [parameter.name for parameter in program.parameters]
     for name in given:
         if name not in names:
-            near = get_close_matches(name, names, n=1)
-            hint = f"; did you mean `{near[0]}`" if near else ""
+            near = nearest(name[:64], names)
+            hint = f"; did you mean `{near}`" if near else ""
             raise invalid(f"`{program.pipeline}` has no parameter `{name[:64]}`{hint}", name[:64], "unknown_parameter")
     return {parameter.name: _argument(parameter, given) for parameter in program.parameters}
 

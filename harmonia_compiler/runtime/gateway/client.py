@@ -7,7 +7,6 @@ import http.client
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Never
 from urllib.parse import urlsplit
@@ -16,6 +15,7 @@ import msgspec
 
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.near import listed, suggestion
 
 #: How long a gateway may be silent, in seconds; its own limits are what ends a request.
 SILENCE_S = 900.0
@@ -90,8 +90,7 @@ class GatewayClient:
         if name is None:
             _reject("E1103", f"the service has {len(served)} pipelines: {names}", "choose one with --pipeline NAME")
         if name not in served:
-            near = get_close_matches(name, served, n=1)
-            help_ = f"did you mean `{near[0]}`?" if near else f"choose one of {names}"
+            help_ = suggestion(name, served, f"choose one of {names}")
             _reject("E1103", f"the service has no pipeline `{name}`", help_)
         return served[name]
 
@@ -141,9 +140,7 @@ def fill_inputs(pipeline: PipelineInfo, question: str, named: Mapping[str, str])
     inputs: dict[str, Value] = {}
     for name, written in named.items():
         if name not in types:
-            near = get_close_matches(name, types, n=1)
-            offered = ", ".join(f"`{other}`" for other in types)
-            help_ = f"did you mean `{near[0]}`?" if near else f"it takes {offered}"
+            help_ = suggestion(name, types, f"it takes {listed(types, most=20)}")
             _reject("E1104", f"`{pipeline.id}` takes no `{name}`", help_)
         inputs[name] = _value(name, types[name], written)
     free = [p for p in pipeline.parameters if p.type == "text" and p.name not in inputs]

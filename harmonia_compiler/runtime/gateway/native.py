@@ -5,12 +5,12 @@ beside it. A stream is events `{"type": "text", "text"}` and one `{"type": "resu
 """
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 import msgspec
 
 from harmonia_compiler.contract.program import Program
+from harmonia_compiler.diagnostics.near import suggestion
 from harmonia_compiler.runtime.gateway.arguments import (
     Options,
     check_arguments,
@@ -37,8 +37,7 @@ def understand(programs: Mapping[str, Program], name: str, document: Mapping[str
     program = find_program(programs, name, None)
     for field in document:
         if field not in _FIELDS:
-            near = get_close_matches(field, _FIELDS, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else "parameters stand in `inputs`"
+            hint = suggestion(field[:64], _FIELDS, "parameters stand in `inputs`")
             raise invalid(f"the body has no field `{field[:64]}`; {hint}", field[:64], "unknown_field")
     body = convert(document, _Body)
     arguments = check_arguments(program, body.inputs)

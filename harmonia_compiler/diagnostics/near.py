@@ -1,24 +1,33 @@
 """Which known name an unknown one was probably meant to be."""
 
 from collections.abc import Iterable
+from itertools import islice
 
 #: Comparing with more names than this costs more time than a suggestion is worth.
 _MOST_COMPARED = 2000
+#: Fewer letters begin too many names.
+_SHORTEST_BEGINNING = 3
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name with the fewest slips of the finger between, if they are few for its length."""
+    """The known name with the fewest slips of the finger between, if they are few for its length.
+
+    Where there is none, the shortest that begins with the name. Capitals make no difference.
+    """
     allowed = max(1, len(name) // 3)
+    meant = name.lower()
     best: tuple[int, str] | None = None
-    for compared, candidate in enumerate(sorted(set(known))):
-        if compared == _MOST_COMPARED:
-            break
-        if abs(len(candidate) - len(name)) > allowed or candidate == name:
+    longer: list[str] = []
+    for candidate in islice(sorted(set(known) - {name}), _MOST_COMPARED):
+        compared = candidate.lower()
+        if len(name) >= _SHORTEST_BEGINNING and compared.startswith(meant):
+            longer.append(candidate)
+        if abs(len(candidate) - len(name)) > allowed:
             continue
-        slips = _slips(name, candidate)
+        slips = _slips(meant, compared)
         if slips <= allowed and (best is None or slips < best[0]):
             best = (slips, candidate)
-    return best[1] if best else None
+    return best[1] if best else min(longer, key=len, default=None)
 
 
 def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
