@@ -105,6 +105,17 @@ async def test_finds_refuses_and_comes_back(tmp_path: Path, transport: MilvusTra
         assert await transport.send(endpoint, search()) == many[0]
 
 
+async def test_a_replica_that_moved_keeps_no_channel_to_where_it_was(
+    tmp_path: Path, transport: MilvusTransport
+) -> None:
+    ports = (free_port(), free_port())
+    places = [Endpoint("store-1", "store", "127.0.0.1", port) for port in ports]
+    with server(tmp_path / "a", ports[0]), server(tmp_path / "b", ports[1]):
+        for place in (*places, *places):
+            await up(transport, place)
+        assert [place for place, _ in transport._clients.values()] == [places[1]]
+
+
 async def test_a_pipeline_searches_it_and_readiness_reads_its_record(
     tmp_path: Path, transport: MilvusTransport, engine: FakeEngine
 ) -> None:

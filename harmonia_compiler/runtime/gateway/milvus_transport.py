@@ -32,10 +32,10 @@ _NOT_LOADED = 101
 
 
 class MilvusTransport:
-    """Every Milvus server; one channel each, shared by all requests."""
+    """Every Milvus server; one channel for each replica, shared by all requests."""
 
     def __init__(self) -> None:
-        self._clients: dict[tuple[str, int], AsyncMilvusClient] = {}
+        self._clients: dict[str, tuple[Endpoint, AsyncMilvusClient]] = {}
         self._connecting = asyncio.Lock()
 
     async def send(self, endpoint: Endpoint, wire: Wire) -> bytes:
@@ -76,26 +76,41 @@ class MilvusTransport:
 
     async def close(self) -> None:
         """Close every channel."""
-        for client in self._clients.values():
+        for _, client in self._clients.values():
             await client.close()
         self._clients.clear()
 
     async def _client(self, endpoint: Endpoint) -> AsyncMilvusClient:
-        """The connected client of this server; the first who asks connects it."""
-        place = (endpoint.host, endpoint.port)
-        if place in self._clients:
-            return self._clients[place]
+        """The connected client of this server; the first who asks connects it.
+
+        A replica that came back elsewhere has left the channel to where it was before, which is closed.
+        """
+        if (known := self._clients.get(endpoint.replica)) and known[0] == endpoint:
+            return known[1]
         async with self._connecting:
-            if place not in self._clients:
-                uri = f"http://{endpoint.host}:{endpoint.port}"
-                client = AsyncMilvusClient(uri=uri, timeout=CONNECT_TIMEOUT_S, dedicated=True)
-                try:
-                    await client.get_server_version(retry_times=0)
-                except (MilvusException, grpc.RpcError) as problem:
-                    await client.close()
-                    raise Unreachable("it cannot be reached") from problem
-                self._clients[place] = client
-        return self._clients[place]
+            known = self._clients.get(endpoint.replica)
+            if known is not None and known[0] == endpoint:
+                return known[1]
+            client = await _connected(endpoint)
+            self._clients[endpoint.replica] = (endpoint, client)
+            if known is not None:
+                await known[1].close()
+        return client
+
+
+async def _connected(endpoint: Endpoint) -> AsyncMilvusClient:
+    uri = f"http://{endpoint.host}:{endpoint.port}"
+    client = AsyncMilvusClient(uri=uri, timeout=CONNECT_TIMEOUT_S, dedicated=True)
+    try:
+        await client.get_server_version(retry_times=0)
+    except (MilvusException, grpc.RpcError) as problem:
+        await client.close()
+        raise Unreachable("it cannot be reached") from problem
+    except BaseException:
+        # Whoever waits for the server may be cancelled; nobody else would close the channel.
+        await client.close()
+        raise
+    return client
 
 
 def _failure(problem: Exception, collection: str) -> Unreachable | Refused:
