@@ -24,13 +24,20 @@ class ReplicaLaunch(msgspec.Struct, frozen=True):
     launch: Launch
 
 
+class ReplicaShare(msgspec.Struct, frozen=True):
+    """What a replica is to be given: up to `batch` calls at once, and of all calls a part in proportion to `weight`."""
+
+    batch: int
+    weight: float = 1.0
+
+
 class Service(msgspec.Struct, frozen=True):
-    """What the gateway serves. `concurrency` is the number of calls a replica of an engine takes at once."""
+    """What the gateway serves. `shares` are by the ids of the plan's replicas."""
 
     programs: dict[str, Program]
     engines: dict[str, Engine]
     collections: dict[str, CollectionRecord]
-    concurrency: dict[str, int]
+    shares: dict[str, ReplicaShare]
     format_version: int = FORMAT_VERSION
 
 

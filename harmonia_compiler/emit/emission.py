@@ -5,7 +5,7 @@ from pathlib import Path, PurePath
 
 import msgspec
 
-from harmonia_compiler.contract.bundle import ReplicaLaunch, Service
+from harmonia_compiler.contract.bundle import ReplicaLaunch, ReplicaShare, Service
 from harmonia_compiler.contract.card import Card, card_for, load_cards
 from harmonia_compiler.contract.collection import CollectionRecord, chunker_name
 from harmonia_compiler.contract.component import Component, Engine, Late
@@ -62,8 +62,21 @@ def make_service(plan: Plan, application: Application) -> Service:
         programs,
         {name: application.engines[name] for name in used},
         _collections(application, components),
-        {replica.engine: replica.config.batch for replica in plan.replicas},
+        _shares(plan),
     )
+
+
+def _shares(plan: Plan) -> dict[str, ReplicaShare]:
+    """What each replica takes at once, and its planned capacity: the plan counts on all being equally busy.
+
+    Where the plan does not give a capacity for every replica of an engine, they share its calls evenly.
+    """
+    planned = {(use.engine, use.config): use.capacity_rps for use in plan.profiles}
+    weights = {one.id: planned.get((one.engine, one.config.describe()), 0.0) for one in plan.replicas}
+    even = {one.engine for one in plan.replicas if weights[one.id] <= 0}
+    return {
+        one.id: ReplicaShare(one.config.batch, 1.0 if one.engine in even else weights[one.id]) for one in plan.replicas
+    }
 
 
 def _launch_of(engine: Engine, configuration: Configuration, cards: dict[str, Card]) -> Launch:

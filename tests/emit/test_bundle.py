@@ -8,10 +8,11 @@ import msgspec
 import pytest
 
 from harmonia_compiler.check.files import check_files
-from harmonia_compiler.contract.bundle import Contents, LocalProcesses, Service
+from harmonia_compiler.contract.bundle import Contents, LocalProcesses, ReplicaShare, Service
 from harmonia_compiler.contract.component import Env
-from harmonia_compiler.contract.plan import read_plan
+from harmonia_compiler.contract.plan import Configuration, Plan, ProfileUse, read_plan
 from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.emit.emission import make_service
 from harmonia_compiler.emit.manifest import read_manifest, target_names
 from harmonia_compiler.emit.templates import markdown
 
@@ -46,7 +47,7 @@ def test_a_bundle_reads_back_as_its_plan(quickstart: Planned, tmp_path: Path) ->
     assert read_plan(tmp_path / "bundle/plan.json") == quickstart.plan
     service = msgspec.json.decode(files["service.json"], type=Service)
     assert service.collections.keys() == {"docs"}
-    assert service.concurrency == {replica.engine: 4 for replica in quickstart.plan.replicas}
+    assert service.shares == {replica.id: ReplicaShare(4) for replica in quickstart.plan.replicas}
     processes = msgspec.json.decode(files["local/processes.json"], type=LocalProcesses)
     assert [one.replica for one in processes.replicas] == [one.id for one in quickstart.plan.replicas]
 
@@ -66,6 +67,31 @@ def test_no_call_searches_a_collection_that_the_bundle_has_no_record_of(tmp_path
     assert service.collections.keys() == {"docs", "wiki"}
     source.write_text(text.replace("search(question)", 'search(question, collection: "other")'))
     assert [finding.code for finding in check_files([source], root=tmp_path).found] == ["E0604"]
+
+
+def test_unlike_replicas_of_one_engine_keep_their_own_batch_and_capacity(quickstart: Planned, tmp_path: Path) -> None:
+    plan = quickstart.plan
+    first, *others = plan.replicas
+    unlike = {
+        f"{first.engine}-{at}": Configuration(2.0, 2.0, gpu, 1.0, batch=batch)
+        for at, (gpu, batch) in enumerate([("", 64), ("l4", 256), ("h100", 16)])
+    }
+    replicas = [msgspec.structs.replace(first, id=id_, config=config) for id_, config in unlike.items()]
+    uses = [
+        ProfileUse(first.engine, config.describe(), "analytic", capacity, 10.0)
+        for config, capacity in zip(unlike.values(), (1.0, 30.0, 90.0), strict=True)
+    ]
+
+    def shares(plan: Plan) -> dict[str, ReplicaShare]:
+        return make_service(plan, quickstart.application).shares
+
+    mixed = msgspec.structs.replace(plan, replicas=(*replicas, *others), profiles=tuple(uses))
+    batches = (64, 256, 16)
+    assert list(shares(mixed).values())[:3] == [
+        ReplicaShare(batch, weight) for batch, weight in zip(batches, (1.0, 30.0, 90.0), strict=True)
+    ]
+    unknown = msgspec.structs.replace(mixed, profiles=tuple(uses[:2]))
+    assert list(shares(unknown).values())[:3] == [ReplicaShare(batch) for batch in batches]
 
 
 def test_nothing_in_a_bundle_names_this_machine(quickstart: Planned, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import msgspec
 import uvicorn
 from aiohttp import web
 
-from harmonia_compiler.contract.bundle import Endpoint, Endpoints, Service
+from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaShare, Service
 from harmonia_compiler.contract.collection import CollectionRecord
 from harmonia_compiler.contract.component import Component, Engine, Insert, Port
 from harmonia_compiler.contract.launch import Wire
@@ -278,11 +278,12 @@ async def serving(
     """A gateway on a free port; `replicas` gives the port of one replica of each engine, or lists them all."""
     if isinstance(programs, list):
         programs = {served.pipeline: served for served in programs}
-    service = Service(dict(programs), dict(engines), {"docs": RECORD}, dict.fromkeys(engines, concurrency))
-    transports: dict[str, Transport] = {"http": HttpTransport(), "milvus": milvus or FakeMilvus()}
-    gateway = Gateway(service, kinds(), transports, asyncio.get_running_loop().time)
     if isinstance(replicas, Mapping):
         replicas = [Endpoint(f"{engine}-1", engine, "127.0.0.1", port) for engine, port in replicas.items()]
+    shares = {endpoint.replica: ReplicaShare(concurrency) for endpoint in replicas}
+    service = Service(dict(programs), dict(engines), {"docs": RECORD}, shares)
+    transports: dict[str, Transport] = {"http": HttpTransport(), "milvus": milvus or FakeMilvus()}
+    gateway = Gateway(service, kinds(), transports, asyncio.get_running_loop().time)
     gateway.set_endpoints(Endpoints(tuple(replicas), 1))
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

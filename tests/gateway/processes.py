@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from harmonia_compiler.contract.bundle import Endpoint, Endpoints, Service
+from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaShare, Service
 from harmonia_compiler.contract.component import Component, Engine, Port
 from harmonia_compiler.contract.program import Call, Parameter, ProgramParameter
 from harmonia_compiler.contract.types import Number
@@ -93,7 +93,7 @@ class Running:
 
 def write_bundle(bundle: Path, programs: list[Any], engines: dict[str, Engine], port: int) -> None:
     (bundle / "run").mkdir(parents=True)
-    service = Service({one.pipeline: one for one in programs}, engines, {}, dict.fromkeys(engines, 4))
+    service = Service({one.pipeline: one for one in programs}, engines, {}, {"llm-1": ReplicaShare(4)})
     (bundle / "service.json").write_bytes(msgspec.json.encode(service))
     endpoints = Endpoints((Endpoint("llm-1", "llm", "127.0.0.1", port),), 1)
     (bundle / "run" / "endpoints.json").write_bytes(msgspec.json.encode(endpoints))

@@ -1,4 +1,4 @@
-"""Hands calls to replicas: a bounded queue for each engine, first come first served, least in flight first.
+"""Hands calls to replicas: a bounded queue for each engine, first come first served, by planned capacity.
 
 The choice of a replica is a plain function of what is known about each; the queue holds those for
 whom no replica has room.
@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from harmonia_compiler.contract.bundle import Endpoint
+from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 
 #: How many calls may wait for each call that can run, and the least that may wait for an engine.
 WAITING_PER_SLOT = 8
@@ -37,27 +37,29 @@ class QueueFull(Exception):
 
 @dataclass(slots=True)
 class ReplicaLoad:
-    """What is known about a replica: calls in flight, the turn of its last call, when it last could not be reached."""
+    """What is known about a replica: its share, calls in flight, the turn of its last call, when it was unreachable."""
 
     endpoint: Endpoint
+    share: ReplicaShare
     in_flight: int = 0
     last_turn: int = 0
     unreachable_at: float = -math.inf
 
 
-def choose(replicas: Iterable[ReplicaLoad], limit: int, now: float, avoid: Collection[str] = ()) -> ReplicaLoad | None:
+def choose(replicas: Iterable[ReplicaLoad], now: float, avoid: Collection[str] = ()) -> ReplicaLoad | None:
     """The replica that takes the next call, or None where none has room.
 
-    Of those below `limit` calls: not one to avoid and not one that could just not be reached, where
-    there is another; then the fewest in flight; then the one that has waited longest for a call.
+    Of those with fewer calls than their batch: not one to avoid and not one that could just not be
+    reached, where there is another; then the one that will have the least to do for its weight,
+    this call included; then the one that has waited longest for a call.
     """
-    free = [replica for replica in replicas if replica.in_flight < limit]
+    free = [replica for replica in replicas if replica.in_flight < replica.share.batch]
     return min(
         free,
         key=lambda replica: (
             replica.endpoint.replica in avoid,
             now - replica.unreachable_at < SHUNNED_S,
-            replica.in_flight,
+            (replica.in_flight + 1) / replica.share.weight,
             replica.last_turn,
         ),
         default=None,
@@ -66,9 +68,13 @@ def choose(replicas: Iterable[ReplicaLoad], limit: int, now: float, avoid: Colle
 
 @dataclass(slots=True)
 class EngineQueue:
-    """The replicas of one engine and the calls that wait for them. Used from one event loop."""
+    """The replicas of one engine and the calls that wait for them. Used from one event loop.
 
-    concurrency: int
+    `shares` are the plan's; a replica that it does not have takes the `usual` share.
+    """
+
+    usual: ReplicaShare
+    shares: Mapping[str, ReplicaShare]
     clock: Callable[[], float]
     replicas: dict[str, ReplicaLoad] = field(default_factory=dict)
     waiting: deque[asyncio.Future[Endpoint]] = field(default_factory=deque)
@@ -81,7 +87,7 @@ class EngineQueue:
         self.replicas = {
             endpoint.replica: known[endpoint.replica]
             if endpoint.replica in known and known[endpoint.replica].endpoint == endpoint
-            else ReplicaLoad(endpoint)
+            else ReplicaLoad(endpoint, self.shares.get(endpoint.replica, self.usual))
             for endpoint in endpoints
         }
         self._hand_out()
@@ -96,7 +102,7 @@ class EngineQueue:
             raise NoReplica
         if not self.waiting and (endpoint := self._take(avoid)):
             return endpoint
-        slots = self.concurrency * len(self.replicas)
+        slots = sum(load.share.batch for load in self.replicas.values())
         if len(self.waiting) >= max(WAITING_AT_LEAST, WAITING_PER_SLOT * slots):
             raise QueueFull(len(self.waiting), self._retry_after_s(slots))
         future: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
@@ -127,7 +133,7 @@ class EngineQueue:
             load.unreachable_at = self.clock()
 
     def _take(self, avoid: Collection[str] = ()) -> Endpoint | None:
-        load = choose(self.replicas.values(), self.concurrency, self.clock(), avoid)
+        load = choose(self.replicas.values(), self.clock(), avoid)
         if load is None:
             return None
         self.turn += 1
@@ -154,8 +160,11 @@ class EngineQueue:
 class Dispatcher:
     """The queues of all engines."""
 
-    def __init__(self, concurrency: Mapping[str, int], clock: Callable[[], float]) -> None:
-        self.queues = {engine: EngineQueue(max(1, calls), clock) for engine, calls in concurrency.items()}
+    def __init__(
+        self, usual: Mapping[str, ReplicaShare], shares: Mapping[str, ReplicaShare], clock: Callable[[], float]
+    ) -> None:
+        """`usual` are the shares, by engine, of replicas that are not among the plan's `shares`."""
+        self.queues = {engine: EngineQueue(share, shares, clock) for engine, share in usual.items()}
 
     def set_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
         """Swap in the replicas of every engine; those of engines that nothing calls are left out."""

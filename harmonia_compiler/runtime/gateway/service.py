@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 
-from harmonia_compiler.contract.bundle import Endpoint, Endpoints, Service
+from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaShare, Service
 from harmonia_compiler.kinds.kind import Kind
 from harmonia_compiler.runtime.gateway.caller import Caller
 from harmonia_compiler.runtime.gateway.dispatch import Dispatcher
@@ -41,11 +41,10 @@ class Gateway:
             Endpoint(name, name, "", 0) for name, engine in service.engines.items() if kinds[engine.kind].external
         ]
         usual = {
-            name: EXTERNAL_CONCURRENCY if kinds[engine.kind].external else DEFAULT_CONCURRENCY
+            name: ReplicaShare(EXTERNAL_CONCURRENCY if kinds[engine.kind].external else DEFAULT_CONCURRENCY)
             for name, engine in service.engines.items()
         }
-        concurrency = {name: service.concurrency.get(name, calls) for name, calls in usual.items()}
-        self.dispatcher = Dispatcher(concurrency, clock)
+        self.dispatcher = Dispatcher(usual, service.shares, clock)
         self.dispatcher.set_endpoints(self._external)
         self.caller = Caller(service.engines, kinds, self.dispatcher, transports, self.metrics, clock)
         self.stopping = False
