@@ -12,7 +12,8 @@ from harmonia_compiler.syntax import tree
 
 #: What can be promised.
 METRICS = ("latency", "ttft")
-_QUANTILE = re.compile(r"p([0-9]{2,3})")
+#: Hundredths, and behind 99 further digits of the part: `p999` is 99.9 of 100 requests.
+_QUANTILE = re.compile(r"p([1-9][0-9]?|99[0-9]?[1-9])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def _objective(node: tree.Objective, findings: Findings) -> Objective | None:
         return None
     if quantile is None or len(node.words) != 2:
         span = node.words[0].span.to(metric.span)
-        help = f"write `p95 {metric.text}`: 95 of 100 requests keep the bound"
+        help = f"write `p95 {metric.text}`: 95 of 100 requests keep the bound; `p1` to `p99`, `p999` and `p9999` are known"
         findings.add("E0508", "an objective names a quantile and a metric", span, help=help)
         return None
     if node.sign != "<=":
@@ -87,7 +88,7 @@ def _objective(node: tree.Objective, findings: Findings) -> Objective | None:
             "E0505", "the bound of an objective is above 0", node.bound.span, help="write the longest that you accept"
         )
         return None
-    return Objective(metric.text, int(quantile[1]) / 10 ** len(quantile[1]), bound)
+    return Objective(metric.text, int(quantile[1]) / 10 ** max(2, len(quantile[1])), bound)
 
 
 def _load(node: tree.Load, findings: Findings) -> Load | None:
