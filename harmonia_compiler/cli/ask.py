@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harmonia_compiler.cli.options import format_option
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.gateway.client import fill_inputs, find_gateway
 
@@ -21,7 +22,7 @@ _SHOWN = 90
 @click.option("--service", default="bundle", show_default=True, help="Folder of a running bundle, or a gateway's URL.")
 @click.option("--pipeline", help="Which pipeline; needed where the service has several.")
 @click.option("--set", "named", multiple=True, metavar="NAME=VALUE", help="Another input; JSON where it is no text.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@format_option
 def command(question: str, service: str, pipeline: str | None, named: tuple[str, ...], form: str) -> None:
     """Ask a running service, and print the answer, the passages it used, and the time of each stage."""
     gateway = find_gateway(service)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from harmonia_compiler.cli.exits import DIAGNOSTICS
+from harmonia_compiler.cli.options import format_option
 from harmonia_compiler.cli.output import findings_document, print_diagnostics, print_json
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.ingest.discover import Tree, discover
@@ -38,7 +39,7 @@ from harmonia_compiler.runtime.milvus import Milvus, StoreFailed
 @click.option("--prune/--no-prune", default=True, help="Delete documents that are gone from the paths. On by default.")
 @click.option("--reembed", is_flag=True, help="Build a collection anew that was built otherwise, then switch to it.")
 @click.option("--forget-rest", is_flag=True, help="When built anew, leave out documents from outside the paths.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@format_option
 @click.pass_context
 def command(
     context: click.Context,

@@ -7,6 +7,7 @@ so that `check` starts without the planner and `plan` without the gateway.
 import errno
 import os
 import sys
+from functools import cache
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +22,8 @@ from harmonia_compiler.cli.output import findings_document, print_bug, print_dia
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import nearest
 
-_NOT_COMMANDS = {"main", "exits", "options", "output", "planning"}
+#: What a command's module contains; other modules of this folder are what commands share.
+_DEFINITION = "\ndef command("
 
 
 class LazyGroup(click.Group):
@@ -29,7 +31,7 @@ class LazyGroup(click.Group):
 
     def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002 - click gives it
         """Name the modules of this folder that are commands."""
-        return sorted(found.name for found in iter_modules(package.__path__) if found.name not in _NOT_COMMANDS)
+        return sorted(found.name for found in iter_modules(package.__path__) if _DEFINITION in _text(found.name))
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """Load the module of that name."""
@@ -56,10 +58,15 @@ class LazyGroup(click.Group):
             formatter.write_dl(rows)
 
 
+@cache
+def _text(name: str) -> str:
+    """A module's source: reading it is cheaper than importing what it imports."""
+    return (Path(package.__path__[0]) / f"{name}.py").read_text(encoding="utf-8")
+
+
 def _headline(name: str) -> str:
     """The first line of a command's module, without the name that it begins with."""
-    with (Path(package.__path__[0]) / f"{name}.py").open(encoding="utf-8") as module:
-        line = module.readline().strip().strip('"')
+    line = _text(name).partition("\n")[0].strip().strip('"')
     return line.removeprefix(f"`harmoniac {name}`").removeprefix(f"`{name}`").lstrip(": ").rstrip(".")
 
 

@@ -9,6 +9,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
+from harmonia_compiler.cli.options import format_option
 from harmonia_compiler.contract.card import Card, load_cards
 from harmonia_compiler.runtime.model_folder import Role, add_to_store, read_model_folder
 from harmonia_compiler.runtime.weights import find, locate, wanted
@@ -20,7 +21,7 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@format_option
 def list_models(form: str) -> None:
     """List every model card and where its weights are."""
     cards = sorted(

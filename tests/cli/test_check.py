@@ -3,12 +3,16 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
+from click import Context
 
+from harmonia_compiler import cli
 from harmonia_compiler.cli.exits import DIAGNOSTICS, FINE, USAGE
-from harmonia_compiler.cli.main import run
+from harmonia_compiler.cli.main import LazyGroup, run
 
 GOOD = 'component f(q: text) -> text = python("m:f")\npipeline p(q: text) -> text { return f(q) }\n'
 BAD = GOOD.replace("f(q) }", "g(q) }")
@@ -85,6 +89,14 @@ def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) 
 def test_an_unknown_command_offers_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     run(["chekc"])
     assert "did you mean check?" in capsys.readouterr().err
+
+
+def test_the_commands_are_the_modules_that_define_one() -> None:
+    names = [found.name for found in iter_modules(cli.__path__)]
+    commands = sorted(name for name in names if hasattr(import_module(f"{cli.__name__}.{name}"), "command"))
+    group = LazyGroup()
+    assert group.list_commands(Context(group)) == commands
+    assert {"check", "plan", "up"} <= set(commands)
 
 
 def test_a_missing_file_is_a_finding(capsys: pytest.CaptureFixture[str]) -> None:

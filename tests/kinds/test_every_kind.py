@@ -3,9 +3,12 @@
 import re
 import subprocess
 import sys
+from importlib import import_module
+from pkgutil import iter_modules
 
 import pytest
 
+import harmonia_compiler.kinds as package
 from harmonia_compiler.contract.component import Component
 from harmonia_compiler.contract.types import Text
 from harmonia_compiler.kinds.kind import COMMON_SETTINGS, Extent, Kind, Setting
@@ -22,6 +25,8 @@ EVERY_SETTING = pytest.mark.parametrize(
 def test_the_kinds_are_those_of_the_folder() -> None:
     assert kind_names() == ("embedder", "http", "llm", "milvus", "python", "reranker")
     assert tuple(kinds()) == kind_names()
+    modules = [import_module(f"{package.__name__}.{found.name}") for found in iter_modules(package.__path__)]
+    assert {module.KIND.name for module in modules if hasattr(module, "KIND")} == set(kind_names())
 
 
 @EVERY_KIND
