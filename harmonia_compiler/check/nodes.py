@@ -2,16 +2,14 @@
 
 from dataclasses import replace
 
-from harmonia_compiler.contract.program import Call, Constant, Operation, Parameter, Select, with_inputs
+from harmonia_compiler.contract.program import Constant, Operation, Parameter, Select, with_inputs
 from harmonia_compiler.contract.types import Type, Value
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.source import Span
-from harmonia_compiler.flow.graph import Flow, Node
+from harmonia_compiler.flow.graph import EVEN, Flow, Node
 
 #: Pipelines that call pipelines are inlined and may double at every step.
 MOST_NODES = 10_000
-#: What a branch is taken to be while nobody has said or measured its share.
-EVEN = 0.5
 _CLOSE = 1e-9
 
 
@@ -89,7 +87,3 @@ class Nodes:
             else:
                 found.append((at, operation))
         return found
-
-    def is_call(self, position: int) -> bool:
-        """Whether a position is a call."""
-        return isinstance(self.all[position].operation, Call)

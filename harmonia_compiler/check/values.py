@@ -7,7 +7,7 @@ from harmonia_compiler.check.calls import match_arguments
 from harmonia_compiler.check.comparisons import comparable, report_free_text
 from harmonia_compiler.check.components import Components, Made
 from harmonia_compiler.check.faults import report_faults
-from harmonia_compiler.check.nodes import EVEN, Nodes
+from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.check.program import Context, Declared, Unit
 from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.settings import SettingReader
@@ -32,7 +32,7 @@ from harmonia_compiler.contract.types import (
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.diagnostics.source import Span
-from harmonia_compiler.flow.graph import Flow
+from harmonia_compiler.flow.graph import EVEN, Flow
 from harmonia_compiler.kinds.kind import COMMON_SETTINGS, Setting
 from harmonia_compiler.syntax import tree
 

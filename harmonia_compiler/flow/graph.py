@@ -12,6 +12,9 @@ from harmonia_compiler.contract.program import Operation
 from harmonia_compiler.contract.types import Type
 from harmonia_compiler.diagnostics.source import Source, Span
 
+#: What a branch's share is taken to be while nobody has said or measured it.
+EVEN = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Node:

@@ -10,14 +10,11 @@ from dataclasses import dataclass
 
 from harmonia_compiler.contract.program import Call, Select, inputs
 from harmonia_compiler.flow.conditions import Conditions
-from harmonia_compiler.flow.graph import Flow
+from harmonia_compiler.flow.graph import EVEN, Flow
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes, TooManyError
 
 #: Nodes of decision diagrams for one flow; structured programs need a few for each branch.
 LIMIT = 100_000
-
-#: The share of a branch about which nothing was said.
-EVEN = 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from harmonia_compiler.contract.program import (
     inputs,
 )
 from harmonia_compiler.flow.demand import Demand
-from harmonia_compiler.flow.graph import Application, Flow
+from harmonia_compiler.flow.graph import EVEN, Application, Flow
 
 Shape = Literal["input", "call", "branch", "data", "answer"]
 
@@ -134,7 +134,7 @@ def _arrows(name: str, position: int, flow: Flow, folded: Sequence[bool], prefix
     node = flow.nodes[position]
     match node.operation:
         case Select(condition, then, otherwise):
-            share = 0.5 if node.share is None else node.share
+            share = EVEN if node.share is None else node.share
             return [
                 *(Arrow(f"{prefix}n{at}", name, decides=True) for at in _shown(flow, condition, folded)),
                 Arrow(f"{prefix}n{then}", name, f"yes, {share * 100:.3g} %"),
