@@ -1,8 +1,9 @@
 """Puts files into a bundle's folder: all of them or, where something fails before the end, none."""
 
+import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -24,6 +25,7 @@ def write_files(out: Path, files: Mapping[str, bytes], target: str) -> None:
     names = tuple(sorted(files))
     listing = msgspec.json.format(msgspec.json.encode(Contents(target, names)), indent=2) + b"\n"
     try:
+        _check_room_for(out, (*names, CONTENTS), set(before) - set(names))
         out.parent.mkdir(parents=True, exist_ok=True)
         staged = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
         try:
@@ -55,6 +57,19 @@ def _checked(out: Path) -> tuple[str, ...]:
     if out.is_dir() and any(out.iterdir()):
         raise _refused(f"`{out}` holds other files and is no bundle", "name a new or empty folder with --out")
     return ()
+
+
+def _check_room_for(out: Path, names: Iterable[str], gone: Iterable[str]) -> None:
+    """Raise `Rejected` for what would stop the work when some files have taken their places already."""
+    for name in names:
+        parent = _parent_within(out, name)
+        if (out / name).is_dir():
+            raise _refused(f"`{out / name}` is a folder", "move it away, or name another folder with --out")
+        nearest = next(folder for folder in (parent, *parent.parents) if folder.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+            raise _refused(f"`{nearest}` cannot be written", "name another folder with --out")
+    for name in gone:
+        _parent_within(out, name)
 
 
 def _parent_within(out: Path, name: str) -> Path:
