@@ -8,9 +8,11 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
 
 from harmonia_compiler.contract.card import CARD_FILE, Card
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
@@ -23,6 +25,34 @@ _MOST_HEADER_BYTES = 2**27
 #: Bytes of a weight; tensors of other types, such as the numbers of positions, are no weights.
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1}
 
+_Count = Annotated[int, msgspec.Meta(ge=1)]
+_Document = TypeVar("_Document")
+
+
+class _Config(msgspec.Struct):
+    """What is read of a `config.json`, under the names that Hugging Face's tools give it."""
+
+    hidden_size: _Count
+    num_hidden_layers: _Count
+    num_attention_heads: _Count
+    num_key_value_heads: _Count | None = None
+    head_dim: _Count | None = None
+    max_position_embeddings: _Count | None = None
+    architectures: list[str] | None = None
+
+
+class _SentenceConfig(msgspec.Struct):
+    """The same of a `sentence_bert_config.json`."""
+
+    max_seq_length: _Count | None = None
+
+
+class _Tensor(msgspec.Struct):
+    """What the header of a safetensors file says of a tensor."""
+
+    dtype: str
+    shape: list[Annotated[int, msgspec.Meta(ge=0)]]
+
 
 def read_model_folder(folder: Path, *, name: str | None = None, role: Role | None = None, licence: str) -> Card:
     """The card of the model in a folder; raises `Rejected` where the folder does not hold one.
@@ -31,11 +61,8 @@ def read_model_folder(folder: Path, *, name: str | None = None, role: Role | Non
     """
     if not is_model(folder):
         raise _rejected(folder, "it holds no config.json with weights as safetensors")
-    config = _read_json(folder / "config.json")
-    try:
-        return _card(folder, config, name or folder.resolve().name, role or _role(folder, config), licence)
-    except KeyError as problem:
-        raise _rejected(folder, f"its config.json does not say {problem}") from problem
+    config = _read_json(folder / "config.json", _Config)
+    return _card(folder, config, name or folder.resolve().name, role or _role(folder, config), licence)
 
 
 def add_to_store(card: Card, folder: Path, *, copy: bool) -> Path:
@@ -56,9 +83,8 @@ def add_to_store(card: Card, folder: Path, *, copy: bool) -> Path:
     return stored
 
 
-def _card(folder: Path, config: Mapping[str, Any], name: str, role: Role, licence: str) -> Card:
-    heads = int(config["num_attention_heads"])
-    hidden = int(config["hidden_size"])
+def _card(folder: Path, config: _Config, name: str, role: Role, licence: str) -> Card:
+    heads, hidden = config.num_attention_heads, config.hidden_size
     parameters, stored_bytes = _count(folder)
     return Card(
         name=name,
@@ -67,19 +93,19 @@ def _card(folder: Path, config: Mapping[str, Any], name: str, role: Role, licenc
         licence=licence,
         parameters=parameters,
         weight_bytes=round(stored_bytes / parameters, 3) if parameters else 2.0,
-        layers=int(config["num_hidden_layers"]),
+        layers=config.num_hidden_layers,
         hidden=hidden,
         heads=heads,
-        kv_heads=int(config.get("num_key_value_heads") or heads),
-        head_dim=int(config.get("head_dim") or hidden // heads),
+        kv_heads=config.num_key_value_heads or heads,
+        head_dim=config.head_dim or hidden // heads,
         context=_context(folder, config),
         dimension=hidden if role == "embedder" else None,
         source="config.json and the safetensors headers of the folder that was added",
     )
 
 
-def _role(folder: Path, config: Mapping[str, Any]) -> Role:
-    architecture = next(iter(config.get("architectures") or [""]))
+def _role(folder: Path, config: _Config) -> Role:
+    architecture = next(iter(config.architectures or [""]))
     if architecture.endswith("ForCausalLM"):
         return "llm"
     if architecture.endswith("ForSequenceClassification"):
@@ -89,11 +115,14 @@ def _role(folder: Path, config: Mapping[str, Any]) -> Role:
     raise _rejected(folder, f"what its architecture {architecture!r} is for is not known; say it with `--role`")
 
 
-def _context(folder: Path, config: Mapping[str, Any]) -> int:
+def _context(folder: Path, config: _Config) -> int:
     """The most tokens of a sequence: what an embedder's own file says, else the number of positions."""
     own = folder / "sentence_bert_config.json"
-    said = _read_json(own).get("max_seq_length") if own.is_file() else None
-    return int(said or config["max_position_embeddings"])
+    said = _read_json(own, _SentenceConfig).max_seq_length if own.is_file() else None
+    found = said or config.max_position_embeddings
+    if found is None:
+        raise _rejected(folder, "its config.json does not say `max_position_embeddings`")
+    return found
 
 
 def _count(folder: Path) -> tuple[int, int]:
@@ -101,8 +130,8 @@ def _count(folder: Path) -> tuple[int, int]:
     weights = stored_bytes = 0
     for file in _weight_files(folder):
         for tensor in _header(folder, file).values():
-            size = _BYTES.get(tensor["dtype"], 0)
-            count = math.prod(tensor["shape"]) if size else 0
+            size = _BYTES.get(tensor.dtype, 0)
+            count = math.prod(tensor.shape) if size else 0
             weights += count
             stored_bytes += count * size
     return weights, stored_bytes
@@ -112,17 +141,18 @@ def _weight_files(folder: Path) -> Iterator[Path]:
     yield from sorted(folder.glob("*.safetensors"))
 
 
-def _header(folder: Path, file: Path) -> dict[str, Any]:
+def _header(folder: Path, file: Path) -> dict[str, _Tensor]:
     """What a safetensors file says of its tensors: eight bytes of length, then JSON."""
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
         if not 0 < length <= _MOST_HEADER_BYTES:
             raise _rejected(folder, f"{file.name} is no safetensors file")
         try:
-            header: dict[str, Any] = json.loads(opened.read(length))
-        except ValueError as problem:
+            header = msgspec.json.decode(opened.read(length), type=dict[str, Any])
+            header.pop("__metadata__", None)
+            return msgspec.convert(header, dict[str, _Tensor])
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
             raise _rejected(folder, f"{file.name} is no safetensors file") from problem
-    return {name: tensor for name, tensor in header.items() if name != "__metadata__"}
 
 
 def _digest(folder: Path) -> str:
@@ -133,14 +163,11 @@ def _digest(folder: Path) -> str:
     return state.hexdigest()[:8]
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, of: type[_Document]) -> _Document:
     try:
-        document = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as problem:
-        raise _rejected(path.parent, f"its {path.name} cannot be read ({problem})") from problem
-    if not isinstance(document, dict):
-        raise _rejected(path.parent, f"its {path.name} is no JSON object")
-    return document
+        return msgspec.json.decode(path.read_bytes(), type=of)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
+        raise _rejected(path.parent, f"its {path.name} cannot be used ({problem})") from problem
 
 
 def _as_toml(card: Card) -> str:

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -88,14 +89,38 @@ def test_folders_that_are_no_models(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "holds no config.json" in rejected(empty)
-    assert "does not say 'hidden_size'" in rejected(_without(model_folder(tmp_path / "a"), "hidden_size"))
+    assert "missing required field `hidden_size`" in rejected(_without(model_folder(tmp_path / "a"), "hidden_size"))
     assert "is not known" in rejected(model_folder(tmp_path / "b", architectures=["Strange"]))
     torn = model_folder(tmp_path / "c")
     (torn / "model.safetensors").write_bytes(b"\xff" * 16)
     assert "is no safetensors file" in rejected(torn)
     scrambled = model_folder(tmp_path / "d")
     (scrambled / "config.json").write_text("[1]")
-    assert "is no JSON object" in rejected(scrambled)
+    assert "Expected `object`, got `array`" in rejected(scrambled)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"hidden_size": "wide"},
+        {"num_attention_heads": 0},
+        {"num_hidden_layers": None},
+        {"num_key_value_heads": [1]},
+        {"max_position_embeddings": -1},
+        {"architectures": 7},
+        {"architectures": [7]},
+        {"max_position_embeddings": None},
+    ],
+)
+def test_a_configuration_of_other_values_is_one_finding(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    assert next(iter(wrong)) in rejected(model_folder(tmp_path / "tiny", **wrong))
+
+
+@pytest.mark.parametrize("header", ['{"a": 1}', '{"a": {"dtype": "F32", "shape": ["x"]}}', "[]", '{"a": {}}'])
+def test_weights_whose_header_lies_are_one_finding(tmp_path: Path, header: str) -> None:
+    folder = model_folder(tmp_path / "tiny")
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header.encode())
+    assert "is no safetensors file" in rejected(folder)
 
 
 def _without(folder: Path, name: str) -> Path:
