@@ -6,9 +6,15 @@ A value at run time is plain data: text and labels are `str`, numbers `int | flo
 """
 
 import math
+from reprlib import Repr
 from typing import Any
 
 import msgspec
+
+#: Shows values of any size and depth; what is left out lies beyond the end of a short phrase.
+_SHORT = Repr()
+_SHORT.maxlist = _SHORT.maxdict = 20
+_SHORT.maxstring = _SHORT.maxlong = 100
 
 #: A run-time value: plain data, as the module's docstring says.
 Value = Any
@@ -153,8 +159,7 @@ def mismatch(value: object, wanted: Type) -> str | None:
         case Text():
             return None if isinstance(value, str) else f"{_noun(value)} is not text"
         case Number():
-            good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            return None if good else f"{_noun(value)} is not a finite number"
+            return None if _is_finite(value) else f"{_noun(value)} is not a finite number"
         case Bool():
             return None if isinstance(value, bool) else f"{_noun(value)} is neither true nor false"
         case Vector():
@@ -185,8 +190,18 @@ def _record_mismatch(value: object, fields: dict[str, Type]) -> str | None:
     return None
 
 
+def _is_finite(value: object) -> bool:
+    """Whether it is a number that a float can hold: whole ones may come with any count of digits."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def _noun(value: object) -> str:
-    text = repr(value)
+    text = _SHORT.repr(value)
     return text if len(text) <= 40 else text[:37] + "..."
 
 

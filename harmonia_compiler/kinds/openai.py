@@ -45,6 +45,9 @@ _TRUTH = {"yes": True, "no": False}
 #: Numbers are bounded in length, so that a model cannot go on writing digits.
 _NUMBER_PATTERN = r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,9})?"
 
+#: What reading a stranger's JSON raises; too deeply nested, it is a RecursionError.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 
 def post(path: str, document: object) -> Wire:
     """A POST of a JSON document."""
@@ -187,7 +190,7 @@ def _typed(text: str, result: Type, finish: str) -> Value:
         case _:
             try:
                 value = msgspec.json.decode(text)
-            except msgspec.DecodeError as problem:
+            except _UNREADABLE as problem:
                 cut = "was cut off at `max_tokens`" if finish == "length" else f"is not JSON ({problem})"
                 raise MalformedReply(f"the model's answer {cut}") from problem
     return checked(value, result, "the model's answer")
@@ -266,7 +269,7 @@ def read(body: bytes, wanted: type[T], noun: str) -> T:
     """A reply's body as a document of the wanted form."""
     try:
         return msgspec.json.decode(body, type=wanted)
-    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+    except _UNREADABLE as problem:
         raise MalformedReply(f"the reply is not {noun}: {problem}") from problem
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from harmonia_compiler.contract.component import Component, Engine, Port
 from harmonia_compiler.contract.launch import Usage, Wire
-from harmonia_compiler.contract.types import Field, ListOf, Passage, Record, Text, Type, Value, Vector
+from harmonia_compiler.contract.types import Field, ListOf, Number, Passage, Record, Text, Type, Value, Vector, show
 from harmonia_compiler.kinds.kind import Extent, MalformedReply, Work
 from harmonia_compiler.kinds.registry import kinds
 
@@ -186,3 +186,12 @@ class TestHttp:
 
 def test_a_vector_has_no_tokens() -> None:
     assert kinds()["python"].result_extent(component("python", Vector())).tokens == 0
+
+
+@pytest.mark.parametrize("value", ["[" * 5000 + "]" * 5000, "[" * 900 + "]" * 900, "1" * 400, "1" * 9000, "1e999"])
+@pytest.mark.parametrize("kind", ["http", "python"])
+@pytest.mark.parametrize("result", [Number(), ListOf(Number()), Text(), Vector()], ids=show)
+def test_values_that_no_float_and_no_stack_holds_are_malformed(kind: str, result: Type, value: str) -> None:
+    for body in (value, f"[{value}]", f'{{"result": {value}}}', f'{{"result": [{value}]}}'):
+        with pytest.raises(MalformedReply):
+            kinds()[kind].decode(component(kind, result), body.encode())
