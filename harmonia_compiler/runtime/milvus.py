@@ -33,6 +33,10 @@ class StoreFailed(Exception):
     """The store cannot be reached or refuses; the message is the store's own."""
 
 
+class NotOurs(Exception):
+    """A collection of that name is there and says nothing about how it was built: somebody else made it."""
+
+
 @contextmanager
 def _reported() -> Iterator[None]:
     try:
@@ -153,10 +157,13 @@ class Milvus:
 
 
 def read_record(uri: str, collection: str) -> CollectionRecord | None:
-    """What the collection that serves was built with; None where there is none, or not of our making."""
+    """What the collection that serves was built with; None where there is none. Raises `NotOurs`."""
     with closing(Milvus(uri)) as milvus:
         serving = milvus.serving(collection)
-        return None if serving is None else milvus.record(serving)
+        record = None if serving is None else milvus.record(serving)
+        if serving is not None and record is None:
+            raise NotOurs(collection)
+        return record
 
 
 def verify(uri: str, collection: str, expected: CollectionRecord) -> list[str]:
@@ -164,12 +171,11 @@ def verify(uri: str, collection: str, expected: CollectionRecord) -> list[str]:
 
     A collection that does not exist yet fits: nothing was ingested so far.
     """
-    with closing(Milvus(uri)) as milvus:
-        serving = milvus.serving(collection)
-        if serving is None:
-            return []
-        found = milvus.record(serving)
-        return ["it was not made by `harmoniac ingest`"] if found is None else differences(found, expected)
+    try:
+        found = read_record(uri, collection)
+    except NotOurs:
+        return ["it was not made by `harmoniac ingest`"]
+    return [] if found is None else differences(found, expected)
 
 
 def load(uri: str, collection: str) -> bool:

@@ -23,8 +23,8 @@ from harmonia_compiler.contract.types import ListOf, Passage, Text, Vector
 from harmonia_compiler.kinds.milvus import Hit, Search, SearchReply
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.runtime.gateway.app import build_app
+from harmonia_compiler.runtime.gateway.collections import ReadRecord
 from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
-from harmonia_compiler.runtime.gateway.readiness import ReadRecord
 from harmonia_compiler.runtime.gateway.service import Gateway
 from harmonia_compiler.runtime.gateway.transport import Refused, Transport
 
@@ -283,11 +283,11 @@ async def serving(
     shares = {endpoint.replica: ReplicaShare(concurrency) for endpoint in replicas}
     service = Service(dict(programs), dict(engines), {"docs": RECORD}, shares)
     transports: dict[str, Transport] = {"http": HttpTransport(), "milvus": milvus or FakeMilvus()}
-    gateway = Gateway(service, kinds(), transports, asyncio.get_running_loop().time)
+    gateway = Gateway(service, kinds(), transports, read_record, asyncio.get_running_loop().time)
     gateway.set_endpoints(Endpoints(tuple(replicas), 1))
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    app = build_app(gateway, read_record)
+    app = build_app(gateway)
     config = uvicorn.Config(
         app, http="httptools", ws="none", lifespan="on", access_log=False, log_config=None, timeout_graceful_shutdown=1
     )

@@ -8,8 +8,10 @@ import pytest
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints
 from harmonia_compiler.contract.collection import CollectionRecord
 from harmonia_compiler.contract.program import Call, Parameter
+from harmonia_compiler.runtime.gateway.collections import Collections, Fit
 from harmonia_compiler.runtime.gateway.endpoints import EndpointsFile
-from tests.gateway.fakes import RECORD, FakeEngine, program, serving
+from harmonia_compiler.runtime.milvus import NotOurs
+from tests.gateway.fakes import RECORD, FakeEngine, FakeMilvus, program, serving
 
 
 def write(path: Path, *replicas: str, epoch: int) -> None:
@@ -74,7 +76,10 @@ async def test_says_which_engine_is_missing(engine: FakeEngine) -> None:
     ("record", "reason"),
     [
         (None, "nothing was ingested; `harmoniac ingest` does it"),
-        (msgspec.structs.replace(RECORD, revision="r2"), "revision is 'r2' there and 'r1' here"),
+        (
+            msgspec.structs.replace(RECORD, revision="r2"),
+            "revision is 'r2' there and 'r1' here; `harmoniac ingest … --reembed` builds it anew",
+        ),
     ],
 )
 async def test_says_which_collection_does_not_fit(
@@ -91,3 +96,81 @@ async def test_not_ready_while_stopping(engine: FakeEngine) -> None:
     async with serving([RAG], {}) as served:
         served.gateway.stopping = True
         assert (await served.client.get("/readyz"))[0] == 503
+
+
+class Store:
+    """What records a store tells, one after the other; the last one again and again."""
+
+    def __init__(self, *records: CollectionRecord | Exception | None) -> None:
+        self.records = list(records)
+        self.reads = 0
+
+    def __call__(self, uri: str, collection: str) -> CollectionRecord | None:
+        self.reads += 1
+        record = self.records.pop(0) if len(self.records) > 1 else self.records[0]
+        if isinstance(record, Exception):
+            raise record
+        return record
+
+
+OLD = msgspec.structs.replace(RECORD, revision="r0")
+ASK = {"inputs": {"question": "x"}}
+
+
+async def test_somebody_else_s_collection_is_not_called_empty(engine: FakeEngine) -> None:
+    replicas = dict.fromkeys(("llm", "embedder", "store"), engine.port)
+    async with serving([RAG], replicas, read_record=Store(NotOurs("docs"))) as served:
+        _, body = await served.client.get("/readyz")
+        assert body["missing"][0]["reason"].startswith("it was not made by `harmoniac ingest`")
+
+
+@pytest.mark.parametrize(
+    ("told", "code", "says"),
+    [
+        (OLD, "collection_differs", "`search`: the collection `docs` does not fit this service: revision is 'r0'"),
+        (NotOurs("docs"), "collection_differs", "give the component another collection name"),
+        (ConnectionError(), "collection_unread", "its record cannot be read (ConnectionError)"),
+    ],
+)
+async def test_a_collection_that_does_not_fit_is_not_searched(
+    engine: FakeEngine, told: CollectionRecord | Exception, code: str, says: str
+) -> None:
+    milvus = FakeMilvus()
+    replicas = dict.fromkeys(("llm", "embedder", "store"), engine.port)
+    async with serving([RAG], replicas, milvus=milvus, read_record=Store(told)) as served:
+        status, body, headers = await served.client.post("/v1/pipelines/rag", ASK)
+        assert (status, body["error"]["code"], body["error"]["component"]) == (503, code, "search")
+        assert says in body["error"]["message"]
+        assert headers["retry-after"] == "5"
+        assert milvus.searches == []
+
+
+async def test_a_collection_that_was_built_anew_is_searched_and_not_looked_at_again(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harmonia_compiler.runtime.gateway.collections.RECHECK_S", 0.0)
+    store, milvus = Store(OLD, RECORD), FakeMilvus()
+    replicas = dict.fromkeys(("llm", "embedder", "store"), engine.port)
+    async with serving([RAG], replicas, milvus=milvus, read_record=store) as served:
+        answers = [await served.client.post("/v1/pipelines/rag", ASK) for _ in range(4)]
+    assert [status for status, _, _ in answers] == [503, 200, 200, 200]
+    assert (store.reads, len(milvus.searches)) == (2, 3)
+
+
+async def test_a_mismatch_is_looked_at_again_after_a_second_and_not_before() -> None:
+    store, now = Store(OLD), [0.0]
+    collections = Collections({"docs": RECORD}, store, lambda: now[0])
+    endpoint = Endpoint("store-1", "store", "127.0.0.1", 1)
+    for now[0], reads in ((0.0, 1), (0.9, 1), (1.0, 2)):
+        assert (await collections.known(endpoint, "docs")).fit is Fit.DIFFERS
+        assert store.reads == reads
+
+
+async def test_a_store_that_came_back_is_looked_at_again(engine: FakeEngine) -> None:
+    store = Store(RECORD, OLD)
+    replicas = dict.fromkeys(("llm", "embedder", "store"), engine.port)
+    async with serving([RAG], replicas, read_record=store) as served:
+        assert (await served.client.post("/v1/pipelines/rag", ASK))[0] == 200
+        back = [Endpoint(f"{name}-1", name, "127.0.0.1", port) for name, port in replicas.items()]
+        served.gateway.set_endpoints(Endpoints(tuple(back), 2))
+        assert (await served.client.post("/v1/pipelines/rag", ASK))[0] == 503

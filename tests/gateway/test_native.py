@@ -143,7 +143,7 @@ async def test_the_time_for_nested_early_returns_does_not_double_with_each(serve
         ("rag", ask(temperature=3), 400, "temperature", "not between 0 and 2"),
         ("rag", ask(stop=["a", ""]), 400, "stop", "none of them empty"),
         ("branch", {"inputs": {"question": "x", "depth": "two"}}, 400, "depth", "takes number"),
-        ("branch", {"inputs": {"question": "x", "depth": 10**400}}, 400, "depth", "too large"),
+        ("branch", {"inputs": {"question": "x", "depth": 10**400}}, 400, "depth", "takes number"),
     ],
 )
 async def test_what_is_wrong_is_named(

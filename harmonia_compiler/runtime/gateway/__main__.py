@@ -26,6 +26,7 @@ from harmonia_compiler.runtime.gateway.late import MissingVariables, resolve_lat
 from harmonia_compiler.runtime.gateway.logs import log, start_logging
 from harmonia_compiler.runtime.gateway.milvus_transport import MilvusTransport
 from harmonia_compiler.runtime.gateway.service import Gateway
+from harmonia_compiler.runtime.gateway.transport import Transport
 from harmonia_compiler.runtime.milvus import read_record
 
 #: How long requests may go on after the signal to stop; a little before the server gives up, they are ended by us.
@@ -58,11 +59,12 @@ class Server(uvicorn.Server):
 async def run(service: Service, endpoints: Path, listening: socket.socket) -> None:
     """Serve until a signal to stop."""
     loop = asyncio.get_running_loop()
-    gateway = Gateway(service, kinds(), {"http": HttpTransport(), "milvus": MilvusTransport()}, loop.time)
+    transports: dict[str, Transport] = {"http": HttpTransport(), "milvus": MilvusTransport()}
+    gateway = Gateway(service, kinds(), transports, read_record, loop.time)
     follower = EndpointsFile(endpoints, gateway.set_endpoints)
     follower.look()
     config = uvicorn.Config(
-        build_app(gateway, read_record),
+        build_app(gateway),
         http="httptools",
         ws="none",
         lifespan="on",

@@ -22,7 +22,7 @@ from harmonia_compiler.runtime.gateway.body import read_json_object
 from harmonia_compiler.runtime.gateway.exchange import Understood, serve
 from harmonia_compiler.runtime.gateway.logs import log_bug
 from harmonia_compiler.runtime.gateway.problem import INVALID_REQUEST, Problem, internal
-from harmonia_compiler.runtime.gateway.readiness import Readiness, ReadRecord
+from harmonia_compiler.runtime.gateway.readiness import Readiness
 from harmonia_compiler.runtime.gateway.service import Gateway
 
 
@@ -58,10 +58,10 @@ class PipelineRoute:
         await serve(self._gateway, receive, send, understand)
 
 
-def build_app(gateway: Gateway, read_record: ReadRecord) -> Starlette:
+def build_app(gateway: Gateway) -> Starlette:
     """The application; it closes the gateway when it is shut down."""
     created = int(time.time())
-    readiness = Readiness(gateway, read_record)
+    readiness = Readiness(gateway)
 
     async def models(_: Request) -> Response:
         listed = [_model(program, created) for program in gateway.service.programs.values()]

@@ -19,6 +19,7 @@ from harmonia_compiler.contract.launch import Reply, Usage, Wire
 from harmonia_compiler.kinds.kind import Kind, MalformedReply
 from harmonia_compiler.policy.stepper import Send
 from harmonia_compiler.runtime.gateway.arguments import merge_settings
+from harmonia_compiler.runtime.gateway.collections import Collections, Fit
 from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, EngineQueue, NoReplica, QueueFull
 from harmonia_compiler.runtime.gateway.metrics import Metrics
 from harmonia_compiler.runtime.gateway.problem import (
@@ -36,6 +37,9 @@ DEFAULT_TIMEOUT_MS = 600_000.0
 #: Statuses with which an engine says that the call itself is at fault, and that it has no room.
 _AT_FAULT = frozenset({400, 413, 422})
 _BUSY = frozenset({429, 503})
+
+#: When to ask again for what searches a collection that does not fit, in seconds.
+COLLECTION_RETRY_S = 5
 
 Emit = Callable[[str], Awaitable[None]]
 
@@ -62,6 +66,7 @@ class Caller:
     kinds: Mapping[str, Kind]
     dispatcher: Dispatcher
     transports: Mapping[str, Transport]
+    collections: Collections
     metrics: Metrics
     clock: Callable[[], float]
 
@@ -166,6 +171,7 @@ class _Attempt:
         began = self.caller.clock()
         served = None
         try:
+            await self._require_fit(endpoint)
             reply = await self._exchange(endpoint, began)
             served = self.caller.clock() - began
             self.caller.metrics.service.labels(self.component.name).observe(served)
@@ -180,6 +186,26 @@ class _Attempt:
         finally:
             self.stage.service_ms = (self.caller.clock() - began) * 1000
             queue.release(endpoint, served)
+
+    async def _require_fit(self, endpoint: Endpoint) -> None:
+        """Refuse to search a collection whose vectors are not known to be those of this plan's embedder."""
+        name = self.caller.collections.searched_by(self.component)
+        if name is None:
+            return
+        found = await self.caller.collections.known(endpoint, name)
+        if found.fit is Fit.DIFFERS:
+            code, why = "collection_differs", f"does not fit this service: {found.reason}"
+        elif found.fit is Fit.UNREAD:
+            code, why = "collection_unread", f"is not known to fit: {found.reason}"
+        else:
+            return
+        raise self._problem(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            UNAVAILABLE,
+            code,
+            f"the collection `{name}` {why}",
+            retry_after_s=COLLECTION_RETRY_S,
+        )
 
     async def _exchange(self, endpoint: Endpoint, began: float) -> Reply:
         transport = self.caller.transports[self.kind.transport]

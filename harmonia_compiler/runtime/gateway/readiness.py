@@ -1,28 +1,21 @@
 """Whether every pipeline could answer now, and what is missing where one could not."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
-from harmonia_compiler.contract.bundle import Endpoint
-from harmonia_compiler.contract.collection import CollectionRecord, differences
 from harmonia_compiler.contract.program import Call
+from harmonia_compiler.runtime.gateway.collections import Fit
 from harmonia_compiler.runtime.gateway.service import Gateway
 
 #: For how long a finding is given out again before everything is asked anew, in seconds.
 FRESH_S = 1.0
-#: For how long the record of a collection may take to be read, in seconds.
-RECORD_TIMEOUT_S = 5.0
-
-ReadRecord = Callable[[str, str], CollectionRecord | None]
 
 
 class Readiness:
-    """Asks replicas and collections, at most once at a time. `read_record` blocks and is given a thread."""
+    """Asks replicas and collections, at most once at a time."""
 
-    def __init__(self, gateway: Gateway, read_record: ReadRecord) -> None:
+    def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._read_record = read_record
         self._lock = asyncio.Lock()
         self._known: tuple[float, list[dict[str, Any]]] | None = None
 
@@ -47,10 +40,10 @@ class Readiness:
             return found
         for store in stores:
             endpoint = self._gateway.dispatcher.endpoints(store)[0]
-            for name, expected in self._gateway.service.collections.items():
-                reason = await self._collection(endpoint, name, expected)
-                if reason is not None:
-                    found.append({"collection": name, "pipelines": needs[store], "reason": reason})
+            for name in self._gateway.service.collections:
+                finding = await self._gateway.collections.look(endpoint, name)
+                if finding.fit is not Fit.FITS:
+                    found.append({"collection": name, "pipelines": needs[store], "reason": finding.reason})
         return found
 
     def _transport(self, engine: str) -> str:
@@ -66,19 +59,6 @@ class Readiness:
         transport = self._gateway.transports[self._transport(engine)]
         reasons = await asyncio.gather(*(transport.answers(endpoint) for endpoint in endpoints))
         return None if None in reasons else f"`{endpoints[0].replica}`: {reasons[0]}"
-
-    async def _collection(self, endpoint: Endpoint, name: str, expected: CollectionRecord) -> str | None:
-        uri = f"http://{endpoint.host}:{endpoint.port}"
-        try:
-            async with asyncio.timeout(RECORD_TIMEOUT_S):
-                record = await asyncio.to_thread(self._read_record, uri, name)
-        except TimeoutError:
-            return f"its record was not read within {RECORD_TIMEOUT_S:g} s"
-        except Exception as problem:  # noqa: BLE001 - whatever hinders it, the collection is not ready
-            return f"its record cannot be read ({type(problem).__name__})"
-        if record is None:
-            return "nothing was ingested; `harmoniac ingest` does it"
-        return "; ".join(differences(record, expected)) or None
 
 
 def _needs(gateway: Gateway) -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaShare, Service
 from harmonia_compiler.kinds.kind import Kind
 from harmonia_compiler.runtime.gateway.caller import Caller
+from harmonia_compiler.runtime.gateway.collections import Collections, ReadRecord
 from harmonia_compiler.runtime.gateway.dispatch import Dispatcher
 from harmonia_compiler.runtime.gateway.driver import Execution
 from harmonia_compiler.runtime.gateway.metrics import Metrics
@@ -30,6 +31,7 @@ class Gateway:
         service: Service,
         kinds: Mapping[str, Kind],
         transports: Mapping[str, Transport],
+        read_record: ReadRecord,
         clock: Callable[[], float],
     ) -> None:
         self.service = service
@@ -46,12 +48,14 @@ class Gateway:
         }
         self.dispatcher = Dispatcher(usual, service.shares, clock)
         self.dispatcher.set_endpoints(self._external)
-        self.caller = Caller(service.engines, kinds, self.dispatcher, transports, self.metrics, clock)
+        self.collections = Collections(service.collections, read_record, clock)
+        self.caller = Caller(service.engines, kinds, self.dispatcher, transports, self.collections, self.metrics, clock)
         self.stopping = False
         self._executions: set[Execution] = set()
 
     def set_endpoints(self, endpoints: Endpoints) -> None:
         """Route to these replicas from now on."""
+        self.collections.forget()
         self.dispatcher.set_endpoints([*endpoints.replicas, *self._external])
 
     def new_id(self) -> str:
