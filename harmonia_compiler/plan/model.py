@@ -8,6 +8,7 @@ Formulation; the functions below bear the same names.
                  use[c,r]     what a replica takes; cap[h,r] what a host has (GPUs by type, cores, memory)
                  call[c,i]    latency of a call of component i at that level, waiting included
     Variables    n[e,c,h]     replicas, integer
+                 mixture[e,m] whether an engine's replicas are of the set m of options that may stand together
                  paid[h]      whether anything stands on a host that has a price
                  level[e,l]   whether an engine runs at a level, where its latency is promised
                  chosen[e,c]  whether a choice is in use, there
@@ -19,6 +20,7 @@ Formulation; the functions below bear the same names.
     fit          sum over e, c of use[c,r] n[e,c,h] <= cap[h,r]              every host and resource
     count        minimum[e] <= sum over c, h of n[e,c,h] <= maximum[e]       every engine
     pay          sum over e, c of n[e,c,h] <= most[h] paid[h]                every host with a price
+    mix          n[e,c,h] <= most[e,c,h] sum over m with c of mixture[e,m];  sum over m of mixture[e,m] = 1
     choose       n[e,c,h] <= most[e,c,h] chosen[e,c];  chosen[e,c] <= level[e,l(c)];
                  sum over l of level[e,l] = 1;  slow[i] >= call[c,i] chosen[e,c]
     time         time[s] >= time[s'] + slow[i(s)]           every step s after s', but for the rarest
@@ -30,6 +32,9 @@ Formulation; the functions below bear the same names.
 Engines whose latency nobody is promised run at the highest level. Replicas of one engine in
 different options share its calls in proportion to mu, so that they are equally busy; one level
 for all of them is what makes that agree with `slow`.
+
+`mix` keeps a call from being much slower by the chance of which replica it meets: a large model on
+a core beside the same on a GPU adds next to nothing to the rate and all of the tail to the latency.
 
 GPU fractions are powers of two and larger groups take whole devices of one host, so whatever `fit`
 admits can be assigned to devices (`plan/place.py`).
@@ -48,7 +53,7 @@ from pulp import LpAffineExpression, LpProblem, LpVariable, lpSum
 
 from harmonia_compiler.contract.inventory import Host
 from harmonia_compiler.plan.problem import Need, Pipeline, Problem, Promise, fits, room, take, worth
-from harmonia_compiler.plan.queueing import capacity, is_counted, tail
+from harmonia_compiler.plan.queueing import capacity, is_counted, mixtures, tail
 from harmonia_compiler.profile.profiles import Option
 from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
 
@@ -139,6 +144,7 @@ def build(
     fit(model)
     count(model)
     pay(model)
+    mix(model)
     if promises:
         choose(model, timed)
         time(model)
@@ -185,27 +191,39 @@ def rate_bound(problem: Problem) -> float:
 
 def useful_choices(problem: Problem, need: Need, *, timed: bool) -> list[Choice]:
     """The choices that no other of the same level beats or equals in everything; the first of equals stays."""
+    sets = mixtures(problem, need)
     kept: list[Choice] = []
     for level in range(len(LEVELS)) if timed else (len(LEVELS) - 1,):
-        rivals: list[tuple[Choice, list[float]]] = []
+        rivals: list[_Rival] = []
         for at, option in enumerate(need.options):
-            choice = Choice(at, option, level, LEVELS[level] * capacity(problem, need, option))
-            figures = [-choice.mu]
+            figures = [-LEVELS[level] * capacity(problem, need, option)]
             if timed:
                 figures += [times[name][level] for times in (option.latency_ms, option.first_ms) for name in times]
-            if not any(_beats(other, choice, its, figures) for other, its in rivals):
-                rivals = [(other, its) for other, its in rivals if not _beats(choice, other, figures, its)]
-                rivals.append((choice, figures))
-        kept += [choice for choice, _ in rivals]
+            within = frozenset(m for m, options in enumerate(sets) if at in options)
+            rival = _Rival(Choice(at, option, level, -figures[0]), figures, within)
+            if not any(_beats(other, rival) for other in rivals):
+                rivals = [other for other in rivals if not _beats(rival, other)]
+                rivals.append(rival)
+        kept += [rival.choice for rival in rivals]
     return kept
 
 
-def _beats(better: Choice, other: Choice, its: list[float], others: list[float]) -> bool:
-    taken = take(other.option.configuration)
+@dataclass(frozen=True, slots=True)
+class _Rival:
+    """A choice with its figures, each better where lower, and the mixtures that it can be part of."""
+
+    choice: Choice
+    figures: list[float]
+    within: frozenset[int]
+
+
+def _beats(better: _Rival, other: _Rival) -> bool:
+    taken = take(other.choice.option.configuration)
     takes_no_more = all(
-        amount <= taken.get(resource, 0.0) for resource, amount in take(better.option.configuration).items()
+        amount <= taken.get(resource, 0.0) for resource, amount in take(better.choice.option.configuration).items()
     )
-    return takes_no_more and all(mine <= theirs for mine, theirs in zip(its, others, strict=True))
+    no_worse = all(mine <= theirs for mine, theirs in zip(better.figures, other.figures, strict=True))
+    return takes_no_more and no_worse and other.within <= better.within
 
 
 def promised_components(problem: Problem) -> set[str]:
@@ -264,6 +282,20 @@ def pay(model: Model) -> None:
     for h, paid in model.paid.items():
         most = sum(variable.upBound for (_, _, at), variable in model.n.items() if at == h)
         model.lp.addConstraint(model.replicas(host=h) <= most * paid, f"pay_{h}")
+
+
+def mix(model: Model) -> None:
+    """An engine stands on options that are about as fast as each other."""
+    for e, need in enumerate(model.problem.needs):
+        sets = mixtures(model.problem, need)
+        if len(sets) < 2:
+            continue
+        chosen = [model.lp.add_variable(f"mixture_{e}_{m}", 0, 1, pulp.LpInteger) for m in range(len(sets))]
+        model.lp.addConstraint(lpSum(chosen) == 1, f"mixture_{e}")
+        for (engine, c, h), variable in model.n.items():
+            if engine == e:
+                within = [one for one, options in zip(chosen, sets, strict=True) if model.choices[e][c].at in options]
+                model.lp.addConstraint(variable <= variable.upBound * lpSum(within), f"mix_{e}_{c}_{h}")
 
 
 def choose(model: Model, timed: set[str]) -> None:

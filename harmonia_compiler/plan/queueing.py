@@ -6,6 +6,9 @@ from harmonia_compiler.plan.problem import Need, Problem, Step
 from harmonia_compiler.profile.profiles import Option
 from harmonia_compiler.profile.queueing import LEVELS
 
+#: How many times as long as on the fastest a call may take on the slowest replica of its engine, were it alone there.
+MOST_SPREAD = 10.0
+
 #: Standard deviation of the latency of requests that run the same steps, as a part of its mean.
 LATENCY_CV = 0.5
 
@@ -30,3 +33,21 @@ def level_at(utilisation: float) -> int:
 def is_counted(step: Step, quantile: float) -> bool:
     """Whether a step matters for a quantile: the rarest run in no more requests than may be late."""
     return step.rarity > 1.0 - quantile + 1e-9
+
+
+def alone_ms(problem: Problem, need: Need, option: Option) -> float:
+    """The mean time of a call of the engine's mix on a replica that is hardly busy."""
+    calls = problem.calls_rps(need)
+    weights = calls if sum(calls.values()) > 0 else dict.fromkeys(calls, 1.0)
+    return sum(weights[name] * option.latency_ms[name][0] for name in need.components) / sum(weights.values())
+
+
+def mixtures(problem: Problem, need: Need) -> list[set[int]]:
+    """The largest sets of options, by their positions, that an engine may use together."""
+    times = [alone_ms(problem, need, option) for option in need.options]
+    found: list[set[int]] = []
+    for fastest in sorted(set(times)):
+        together = {at for at, time in enumerate(times) if fastest <= time <= fastest * MOST_SPREAD}
+        if not any(together <= other for other in found):
+            found.append(together)
+    return found

@@ -1,7 +1,12 @@
-"""Small planning problems whose every figure is stated, and the exhaustive search they are compared with."""
+"""Small planning problems whose every figure is stated, and the exhaustive search they are compared with.
+
+The search shares no function with the planner that says how fast an allocation is.
+"""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
+from statistics import NormalDist
 
 from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.inventory import Gpu, Host
@@ -9,9 +14,8 @@ from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import Text
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.plan.model import Key
-from harmonia_compiler.plan.place import place
-from harmonia_compiler.plan.predict import quantile_ms, used_options
-from harmonia_compiler.plan.problem import Need, Pipeline, Problem, Step, fits, room, take, worth
+from harmonia_compiler.plan.problem import Need, Pipeline, Problem, Promise, Step, fits, room, take, worth
+from harmonia_compiler.plan.queueing import LATENCY_CV, MOST_SPREAD
 from harmonia_compiler.profile.profiles import Option
 from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
 
@@ -35,6 +39,23 @@ def on_gpu(
 def _latency(component: str, alone_ms: float) -> dict[str, tuple[float, ...]]:
     """As of a call that waits longer the busier the replica is; nearly alone at the lowest level."""
     return {component: tuple(alone_ms / (1 - level) for level in LEVELS)}
+
+
+def also(option: Option, component: str, busy_ms: float, latency_ms: float) -> Option:
+    """The same with one component more."""
+    latency = _latency(component, latency_ms)
+    return replace(
+        option,
+        busy_ms={**option.busy_ms, component: busy_ms},
+        latency_ms={**option.latency_ms, **latency},
+        first_ms={**option.first_ms, **latency},
+    )
+
+
+def streaming(option: Option, first: float) -> Option:
+    """The same with a first piece after a part of the latency."""
+    pieces = {name: tuple(first * time for time in times) for name, times in option.latency_ms.items()}
+    return replace(option, first_ms=pieces)
 
 
 def need(component: str, *options: Option, minimum: int = 1, maximum: int | None = None) -> Need:
@@ -70,13 +91,48 @@ def replicas_of(problem: Problem, counts: dict[Key, int]) -> dict[str, int]:
     return found
 
 
-def _with_promises(problem: Problem, counts: dict[Key, int], rate: float) -> float:
+def _paths(pipeline: Pipeline, to: int) -> Iterator[tuple[int, ...]]:
+    """Every chain of steps that wait for each other and ends with this one."""
+    if not pipeline.steps[to].after:
+        yield (to,)
+    for before in pipeline.steps[to].after:
+        for path in _paths(pipeline, before):
+            yield (*path, to)
+
+
+def _time_ms(
+    problem: Problem, counts: dict[Key, int], pipeline: Pipeline, promise: Promise, full: list[float], rate: float
+) -> float:
+    """What is promised, at a rate, over all paths one by one."""
+
+    def step_ms(s: int, *, first: bool) -> float:
+        step = pipeline.steps[s]
+        if step.rarity <= 1 - promise.quantile + 1e-9:
+            return 0.0
+        if step.component in problem.external_ms:
+            return problem.external_ms[step.component]
+        e = next(e for e, each in enumerate(problem.needs) if step.component in each.components)
+        busy = rate / full[e]
+        level = min([at for at, one in enumerate(LEVELS) if one * (1 + 1e-8) >= busy], default=len(LEVELS) - 1)
+        options = [problem.needs[e].options[c] for engine, c, _ in counts if engine == e]
+        return max((one.first_ms if first else one.latency_ms)[step.component][level] for one in options)
+
+    first = promise.metric == "ttft" and bool(pipeline.streamed)
+    ends = [s for s in pipeline.streamed if pipeline.steps[s].rarity > 1 - promise.quantile + 1e-9]
+    times = [
+        sum(step_ms(s, first=False) for s in path[:-1]) + step_ms(path[-1], first=first)
+        for end in (ends if first else range(len(pipeline.steps)))
+        for path in _paths(pipeline, end)
+    ]
+    return max(times, default=0.0) * (1 + LATENCY_CV * NormalDist().inv_cdf(promise.quantile))
+
+
+def _with_promises(problem: Problem, counts: dict[Key, int], full: list[float], rate: float) -> float:
     """The highest of many rates up to this one at which every promise holds; 0 where none does."""
-    used = used_options(problem, place(problem, counts))
 
     def holds(at_rate: float) -> bool:
         return all(
-            quantile_ms(problem, used, pipeline, promise.metric, promise.quantile, at_rate) <= promise.bound_ms
+            _time_ms(problem, counts, pipeline, promise, full, at_rate) <= promise.bound_ms
             for pipeline in problem.pipelines
             for promise in pipeline.promises
         )
@@ -95,7 +151,12 @@ Score = tuple[float, ...]
 
 def exhaustive(problem: Problem) -> Score | None:
     """The best score over every allocation, by trying them all; None where none is allowed."""
-    return max((score for counts in _allocations(problem) if (score := score_of(problem, counts))), default=None)
+    return max(scores(problem), default=None)
+
+
+def scores(problem: Problem) -> Iterator[Score]:
+    """The scores of all allocations that are allowed."""
+    yield from (score for counts in _allocations(problem) if (score := score_of(problem, counts)))
 
 
 def _allocations(problem: Problem) -> Iterator[dict[Key, int]]:
@@ -120,15 +181,22 @@ def score_of(problem: Problem, counts: dict[Key, int]) -> Score | None:
                     used[resource] = used.get(resource, 0.0) + amount * count
         if any(amount > room(host).get(resource, 0.0) + 1e-9 for resource, amount in used.items()):
             return None
-    rate = float("inf")
+    full = []
     for e, each in enumerate(problem.needs):
         own = {key: count for key, count in counts.items() if key[0] == e}
         if not each.minimum <= sum(own.values()) <= (each.maximum or 10**6):
             return None
-        per_request = sum(pipeline.load_rps * pipeline.visits[each.engine] for pipeline in problem.pipelines)
-        capacity = sum(count * 1000.0 / each.options[c].busy_ms[each.engine] for (_, c, _), count in own.items())
-        rate = min(rate, HEADROOM * capacity / per_request)
-    rate = _with_promises(problem, counts, rate)
+        calls = {
+            name: sum(pipeline.load_rps * pipeline.visits[name] for pipeline in problem.pipelines)
+            for name in each.components
+        }
+        options = {c: each.options[c] for _, c, _ in own}
+        alone = [sum(calls[name] * one.latency_ms[name][0] for name in calls) for one in options.values()]
+        if max(alone) > min(alone) * MOST_SPREAD:
+            return None
+        busy = {c: sum(calls[name] * one.busy_ms[name] / 1000.0 for name in calls) for c, one in options.items()}
+        full.append(sum(count / busy[c] for (_, c, _), count in own.items()))
+    rate = _with_promises(problem, counts, full, HEADROOM * min(full))
     if rate <= 0 or (problem.aim == "cost" and rate < 1 - 1e-9):
         return None
     price = sum(problem.hosts[h].price_per_hour for h in {h for _, _, h in counts})

@@ -7,29 +7,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmonia_compiler.contract.inventory import Host
+from harmonia_compiler.plan.build import GIVE_UP
 from harmonia_compiler.plan.optimise import optimise
 from harmonia_compiler.plan.problem import Pipeline, Problem, Promise, Step
-from tests.plan.problems import exhaustive, machine, need, on_cores, on_gpu, score_of
+from tests.plan.problems import also, chain, exhaustive, machine, need, on_cores, on_gpu, score_of, scores, streaming
 
 BUSY = st.sampled_from([10.0, 25.0, 40.0, 100.0, 333.0])
 
 
 @st.composite
 def pipelines(draw: st.DrawFn, names: tuple[str, ...], name: str) -> Pipeline:
-    """Calls of some components in a random order of waiting, with a random promise."""
+    """Calls of some components in a random order of waiting, with random promises; some steps may be streamed."""
     visits = {each: draw(st.sampled_from([0.3, 1.0, 2.0])) for each in names}
     steps = tuple(
         Step(each, tuple(one for one in range(at) if draw(st.booleans())), draw(st.sampled_from([0.03, 0.5, 1.0])))
         for at, each in enumerate(names)
     )
-    bound = draw(st.sampled_from([None, 60.0, 200.0, 900.0]))
-    promises = () if bound is None else (Promise("latency", 0.95, bound),)
-    return Pipeline(name, draw(st.sampled_from([0.5, 2.0, 7.0])), visits, steps, promises=promises)
+    bounds = {metric: draw(st.sampled_from([None, 60.0, 200.0, 900.0])) for metric in ("latency", "ttft")}
+    promises = tuple(Promise(metric, 0.95, bound) for metric, bound in bounds.items() if bound is not None)  # type: ignore[arg-type]
+    streamed = tuple(s for s in range(len(steps)) if draw(st.booleans()))
+    return Pipeline(name, draw(st.sampled_from([0.5, 2.0, 7.0])), visits, steps, streamed, promises)
 
 
 @st.composite
 def problems(draw: st.DrawFn) -> Problem:
-    """Two or three engines with one or two options each, on one or two hosts with at most three cores and GPUs."""
+    """Two or three engines with one or two options each, on one or two hosts with at most three cores and GPUs.
+
+    One engine may be shared by two components.
+    """
     names = ("a", "b", "c")[: draw(st.integers(2, 3))]
     needs = []
     for at, name in enumerate(names):
@@ -37,8 +42,13 @@ def problems(draw: st.DrawFn) -> Problem:
         options = [make(name, draw(BUSY), latency_ms=draw(BUSY))]
         if at < 2 and draw(st.booleans()):
             options.append(on_gpu(name, draw(BUSY), gpus=draw(st.sampled_from([0.5, 2.0])), latency_ms=draw(BUSY)))
+        options = [streaming(option, draw(st.sampled_from([0.2, 1.0]))) for option in options]
         maximum = draw(st.sampled_from([None, None, 1, 2]))
         needs.append(need(name, *options, minimum=draw(st.integers(1, maximum or 2)), maximum=maximum))
+    if draw(st.booleans()):
+        options = [also(option, "a2", draw(BUSY), draw(BUSY)) for option in needs[0].options]
+        needs[0] = replace(needs[0], components=("a", "a2"), options=tuple(options))
+        names = (*names, "a2")
     prices = st.sampled_from([0.0, 1.0, 2.5])
     hosts = [machine(f"h{at}", draw(st.integers(1, 3)), draw(st.integers(0, 2)), draw(prices)) for at in range(2)]
     hosts = hosts[: draw(st.integers(1, 2))]
@@ -56,6 +66,47 @@ def test_the_optimum_is_that_of_an_exhaustive_search(problem: Problem) -> None:
     else:
         assert found is not None
         assert score_of(problem, found.counts) == pytest.approx(best, rel=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(problems())
+def test_a_simpler_plan_gives_up_no_more_than_it_may(problem: Problem) -> None:
+    """Each objective is within its part of the best that plans with all of the objectives before it reach."""
+    found = optimise(replace(problem, give_up=GIVE_UP))
+    allowed = list(scores(problem))
+    if not allowed:
+        assert found is None
+        return
+    assert found is not None
+    score = score_of(problem, found.counts)
+    assert score is not None
+    if problem.aim == "throughput":
+        best = max(one[0] for one in allowed)
+        assert score[0] >= best * (1 - GIVE_UP) - 2e-6
+        allowed = [one[1:] for one in allowed if one[0] >= best]
+        score = score[1:]
+    least_price = min(-price for price, _, _ in allowed)
+    assert -score[0] <= least_price / (1 - GIVE_UP / 2) + 2e-6
+    of_price = [-hardware for price, hardware, _ in allowed if price >= score[0]]
+    assert -score[1] <= min(of_price, default=float("inf")) / (1 - GIVE_UP / 2) + 2e-6
+
+
+def test_a_slow_replica_is_not_put_beside_a_fast_one() -> None:
+    """Sixty-four cores would raise the rate of one GPU by 13 %, and the latency by a factor of 500."""
+    problem = Problem(
+        (need("write", on_gpu("write", 10.0), on_cores("write", 5000.0)),), (chain("write"),), (machine("box", 64, 1),)
+    )
+    found = optimise(problem)
+    assert found is not None
+    assert found.counts == {(0, 0, 0): 1}
+
+
+def test_replicas_of_like_speed_share_their_calls() -> None:
+    """One takes eight times as long as the other: near enough."""
+    write = need("write", on_gpu("write", 10.0), on_cores("write", 80.0))
+    found = optimise(Problem((write,), (chain("write"),), (machine("box", 2, 1),)))
+    assert found is not None
+    assert found.counts == {(0, 0, 0): 1, (0, 1, 0): 2}
 
 
 @settings(max_examples=30, deadline=None)
