@@ -1,19 +1,22 @@
 """Checks a plan against its problem without a solver and without trusting how it was made.
 
 Every constraint of the model is re-checked on the document itself, and the predicted figures are
-worked out again from the time that the calls keep the replicas busy.
+worked out again from the figures of the profiles: what makes plans and predictions is not called here,
+so that a mistake there does not pass for right. Problem, profiles and their constants are shared.
 """
 
 from collections.abc import Iterator
+from statistics import NormalDist
 
 from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.inventory import Host
 from harmonia_compiler.contract.plan import FORMAT_VERSION, Plan, Replica
 from harmonia_compiler.plan.place import devices_by_type
-from harmonia_compiler.plan.predict import QUANTILE, profile_uses, quantile_ms, used_options
-from harmonia_compiler.plan.problem import Need, Problem, room
+from harmonia_compiler.plan.predict import QUANTILE
+from harmonia_compiler.plan.problem import Need, Pipeline, Problem, room
+from harmonia_compiler.plan.queueing import LATENCY_CV, MOST_SPREAD
 from harmonia_compiler.profile.profiles import Option
-from harmonia_compiler.profile.queueing import HEADROOM
+from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
 
 #: Relative error that rounding figures to six digits may leave.
 ROUNDING = 2e-5
@@ -25,7 +28,13 @@ def faults(plan: Plan, problem: Problem) -> list[str]:
     if not found:
         found = [*_hosts(plan, problem), *_devices(plan, problem)]
     if not found:
-        found = [*_rates(plan, problem), *_latencies(plan, problem), *_costs(plan, problem), *_profiles(plan, problem)]
+        found = [
+            *_mixtures(plan, problem),
+            *_rates(plan, problem),
+            *_latencies(plan, problem),
+            *_costs(plan, problem),
+            *_profiles(plan, problem),
+        ]
     return found
 
 
@@ -133,22 +142,51 @@ def _owns(replica: Replica, host: Host) -> Iterator[str]:
             yield f"{replica.id} has device {device} of {host.name}, which is no {replica.config.gpu}"
 
 
-def _full(problem: Problem, need: Need, options: list[Option]) -> float:
-    """Multiples of the loads at which the engine's replicas would never be idle."""
-    arrivals = {
+def _options(plan: Plan, need: Need) -> list[Option]:
+    """The figures of each replica of an engine."""
+    configurations = [replica.config for replica in plan.replicas if replica.engine == need.engine]
+    return [next(option for option in need.options if option.configuration == one) for one in configurations]
+
+
+def _arrivals(problem: Problem, need: Need) -> dict[str, float]:
+    """Calls a second of each component at the declared loads."""
+    return {
         component: sum(pipeline.load_rps * pipeline.visits.get(component, 0.0) for pipeline in problem.pipelines)
         for component in need.components
     }
+
+
+def _full(plan: Plan, problem: Problem, need: Need) -> float:
+    """Multiples of the loads at which the engine's replicas would never be idle."""
+    arrivals = _arrivals(problem, need)
     per_replica = []
-    for option in options:
+    for option in _options(plan, need):
         seconds = sum(arrivals[name] * option.busy_ms[name] / 1000.0 for name in need.components)
         per_replica.append(1.0 / seconds if seconds > 0 else float("inf"))
     return sum(per_replica)
 
 
+def _mean(problem: Problem, need: Need, figures: dict[str, float]) -> float:
+    """The mean of a figure over an engine's calls; over its components where there are none."""
+    arrivals = _arrivals(problem, need)
+    total = sum(arrivals.values())
+    if total <= 0:
+        return sum(figures.values()) / len(figures)
+    return sum(figures[name] * arrivals[name] / total for name in figures)
+
+
+def _mixtures(plan: Plan, problem: Problem) -> Iterator[str]:
+    for need in problem.needs:
+        times = [
+            _mean(problem, need, {name: option.latency_ms[name][0] for name in need.components})
+            for option in _options(plan, need)
+        ]
+        if max(times) > min(times) * MOST_SPREAD * (1 + ROUNDING):
+            yield f"a call of {need.engine} takes {min(times):g} ms on one replica and {max(times):g} on another"
+
+
 def _rates(plan: Plan, problem: Problem) -> Iterator[str]:
-    used = used_options(problem, plan.replicas)
-    full = {need.engine: _full(problem, need, used[need.engine]) for need in problem.needs}
+    full = {need.engine: _full(plan, problem, need) for need in problem.needs}
     rates = {
         plan.predicted[pipeline.name].throughput_rps / pipeline.load_rps
         for pipeline in problem.pipelines
@@ -176,19 +214,58 @@ def _rates(plan: Plan, problem: Problem) -> Iterator[str]:
 
 
 def _latencies(plan: Plan, problem: Problem) -> Iterator[str]:
-    used = used_options(problem, plan.replicas)
     for pipeline in problem.pipelines:
         said = plan.predicted[pipeline.name]
         rate = said.throughput_rps / pipeline.load_rps * (1 - ROUNDING) if pipeline.load_rps > 0 else 1.0
         for metric, figure in (("latency", said.latency_ms), ("ttft", said.ttft_ms)):
-            found = quantile_ms(problem, used, pipeline, metric, QUANTILE, min(rate, 1.0))
+            found = _quantile(plan, problem, pipeline, metric, QUANTILE, min(rate, 1.0))
             if not _near(figure, found):
                 yield f"{pipeline.name} is predicted a {metric} of {figure} ms, the replicas give {found:.6g}"
         for promise in pipeline.promises:
-            found = quantile_ms(problem, used, pipeline, promise.metric, promise.quantile, rate)
+            found = _quantile(plan, problem, pipeline, promise.metric, promise.quantile, rate)
             if found > promise.bound_ms * (1 + ROUNDING):
                 promised = f"promises a {promise.metric} of {promise.bound_ms:g} ms"
                 yield f"{pipeline.name} {promised} and would take {found:.6g}"
+
+
+def _level(utilisation: float) -> int:
+    """How many of the levels are below a utilisation, and so the position of the first that is not."""
+    return min(sum(utilisation > level * (1 + 1e-8) for level in LEVELS), len(LEVELS) - 1)
+
+
+def _slowest(plan: Plan, problem: Problem, rate: float) -> dict[tuple[str, str], float]:
+    """The mean time of a call of each component on its engine's slowest replica, whole and to the first piece."""
+    found = {(name, metric): ms for name, ms in problem.external_ms.items() for metric in ("latency", "ttft")}
+    for need in problem.needs:
+        options = _options(plan, need)
+        level = _level(rate / _full(plan, problem, need))
+        for name in need.components:
+            found[name, "latency"] = max(option.latency_ms[name][level] for option in options)
+            found[name, "ttft"] = max(option.first_ms[name][level] for option in options)
+    return found
+
+
+def _quantile(plan: Plan, problem: Problem, pipeline: Pipeline, metric: str, quantile: float, rate: float) -> float:
+    """A quantile of a pipeline's latency at a rate, backwards from the steps that end it."""
+    slowest = _slowest(plan, problem, rate)
+    matters = [step.rarity > 1.0 - quantile + 1e-9 for step in pipeline.steps]
+    known: dict[int, float] = {}
+
+    def begins(s: int) -> float:
+        return max((ends(before) for before in pipeline.steps[s].after), default=0.0)
+
+    def ends(s: int) -> float:
+        if s not in known:
+            known[s] = begins(s) + (slowest[pipeline.steps[s].component, "latency"] if matters[s] else 0.0)
+        return known[s]
+
+    if metric == "ttft" and pipeline.streamed:
+        pieces = [s for s in pipeline.streamed if matters[s]]
+        mean = max((begins(s) + slowest[pipeline.steps[s].component, "ttft"] for s in pieces), default=0.0)
+    else:
+        mean = max((ends(s) for s in range(len(pipeline.steps))), default=0.0)
+    spread = LATENCY_CV * NormalDist().inv_cdf(min(max(quantile, 0.001), 0.9999))
+    return mean * (1.0 + max(0.0, spread))
 
 
 def _costs(plan: Plan, problem: Problem) -> Iterator[str]:
@@ -200,8 +277,33 @@ def _costs(plan: Plan, problem: Problem) -> Iterator[str]:
 
 
 def _profiles(plan: Plan, problem: Problem) -> Iterator[str]:
-    if plan.profiles != profile_uses(problem, plan.replicas):
-        yield "the profiles are not those of the configurations in use"
+    wrong = "the profiles are not those of the configurations in use"
+    expected = [
+        (need, option)
+        for need in problem.needs
+        for option in need.options
+        if any(one.engine == need.engine and one.config == option.configuration for one in plan.replicas)
+    ]
+    if len(expected) != len(plan.profiles):
+        yield wrong
+        return
+    carried = [
+        plan.predicted[one.name].throughput_rps / one.load_rps * (1 - ROUNDING)
+        for one in problem.pipelines
+        if one.load_rps > 0
+    ]
+    rate = min([1.0, *carried])
+    for (need, option), said in zip(expected, plan.profiles, strict=True):
+        level = _level(rate / _full(plan, problem, need))
+        busy = _mean(problem, need, {name: option.busy_ms[name] for name in need.components})
+        latency = _mean(problem, need, {name: option.latency_ms[name][level] for name in need.components})
+        named = (said.engine, said.config, said.provenance)
+        if (
+            named != (need.engine, option.configuration.describe(), option.provenance)
+            or not _near(said.capacity_rps, HEADROOM * 1000.0 / busy if busy > 0 else 0.0)
+            or not _near(said.latency_ms, latency)
+        ):
+            yield wrong
 
 
 def _near(one: float, other: float) -> bool:

@@ -9,8 +9,9 @@ from msgspec.structs import replace as changed
 
 from harmonia_compiler.contract.inventory import Gpu, Host
 from harmonia_compiler.contract.plan import Plan, Predicted, Replica
+from harmonia_compiler.plan import predict
 from harmonia_compiler.plan.build import Demanded
-from harmonia_compiler.plan.optimise import optimise
+from harmonia_compiler.plan.optimise import Allocation, optimise
 from harmonia_compiler.plan.planner import write_down
 from harmonia_compiler.plan.problem import Problem, Promise
 from harmonia_compiler.plan.verify import faults
@@ -121,6 +122,35 @@ def test_a_corrupted_plan_is_rejected(name: str) -> None:
     corrupted = CORRUPTIONS[name](plan)
     assert corrupted != plan
     assert faults(corrupted, PROBLEM)
+
+
+WRONG: dict[str, Callable[..., float]] = {
+    "quantile_ms": lambda *_: 1.0,
+    "tail": lambda _: 1.0,
+    "level_at": lambda _: 0,
+    "is_counted": lambda *_: False,
+    "_over_mix": lambda *_: 1.0,
+    "capacity": lambda *_: 1.0,
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_mistake_in_the_predictions_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What predicts is not what verifies."""
+    found = optimise(PROBLEM)
+    assert found is not None
+    monkeypatch.setattr(predict, name, WRONG[name])
+    plan = write_down(application(PROBLEM), Demanded(PROBLEM, ()), found)
+    monkeypatch.undo()
+    assert faults(plan, PROBLEM)
+
+
+def test_replicas_that_are_too_unlike_are_found() -> None:
+    slow = need("write", on_gpu("write", 80.0), on_cores("write", 8000.0))
+    problem = Problem((slow,), (chain("write"),), (machine("one", 4, 2),))
+    mixed = Allocation({(0, 0, 0): 1, (0, 1, 0): 1}, 1.0, proven=True, gap=0.0)
+    (fault,) = faults(write_down(application(problem), Demanded(problem, ()), mixed), problem)
+    assert fault.startswith("a call of write takes")
 
 
 def test_too_little_memory_cores_and_devices_are_found_on_the_host() -> None:
