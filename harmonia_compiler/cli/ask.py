@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harmonia_compiler.cli.options import format_option
+from harmonia_compiler.cli.options import format_option, inputs_option
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.gateway.client import fill_inputs, find_gateway
 
@@ -21,16 +21,16 @@ _SHOWN = 90
 @click.argument("question")
 @click.option("--service", default="bundle", show_default=True, help="Folder of a running bundle, or a gateway's URL.")
 @click.option("--pipeline", help="Which pipeline; needed where the service has several.")
-@click.option("--set", "named", multiple=True, metavar="NAME=VALUE", help="Another input; JSON where it is no text.")
+@inputs_option
 @format_option
-def command(question: str, service: str, pipeline: str | None, named: tuple[str, ...], form: str) -> None:
+def command(question: str, service: str, pipeline: str | None, inputs: dict[str, str], form: str) -> None:
     """Ask a running service, and print the answer, the passages it used, and the time of each stage."""
     gateway = find_gateway(service)
     asked = gateway.pipeline(pipeline)
-    inputs = fill_inputs(asked, question, dict(_pair(written) for written in named))
+    filled = fill_inputs(asked, question, inputs)
     streamed = False
     try:
-        for event in gateway.ask(asked.id, inputs):
+        for event in gateway.ask(asked.id, filled):
             if event["type"] == "result":
                 _print_result(event, form, streamed=streamed)
             elif form == "text":
@@ -41,13 +41,6 @@ def command(question: str, service: str, pipeline: str | None, named: tuple[str,
         if streamed:
             click.echo()
         raise
-
-
-def _pair(written: str) -> tuple[str, str]:
-    name, equals, value = written.partition("=")
-    if not equals or not name:
-        raise click.BadParameter(f"`{written}` is not NAME=VALUE", param_hint="--set")
-    return name.strip(), value
 
 
 def _print_result(result: dict[str, Any], form: str, *, streamed: bool) -> None:

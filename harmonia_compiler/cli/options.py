@@ -30,6 +30,13 @@ def settings_option(command: Command) -> Command:
     return option(command)
 
 
+def inputs_option(command: Command) -> Command:
+    """`--set name=value`, as often as there are inputs: gives the command a dictionary of texts."""
+    help = "Another input; JSON where it is no text. May be given several times."
+    option = click.option("--set", "inputs", metavar="NAME=VALUE", multiple=True, callback=_settings, help=help)
+    return option(command)
+
+
 def _settings(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
     settings: dict[str, str] = {}
     for pair in given:

@@ -57,6 +57,13 @@ class Endpoints(msgspec.Struct, frozen=True):
     epoch: int
 
 
+class Address(msgspec.Struct, frozen=True):
+    """`run/gateway.json` of a running bundle: where its gateway listens."""
+
+    host: str
+    port: int
+
+
 class LocalProcesses(msgspec.Struct, frozen=True):
     """`local/processes.json`: what target `local` starts, in this order; the gateway comes last.
 

@@ -75,6 +75,7 @@ def test_ask_says_where_nothing_runs(tmp_path: Path, capsys: pytest.CaptureFixtu
         (tmp_path, "E1101"),
         (dead, "E1102"),
         ("http://a:b", "E1102"),
+        ("http://[::1", "E1102"),
     ):
         assert run(["ask", "x", "--service", str(service)]) == 1
         assert f"error[{code}]" in capsys.readouterr().err

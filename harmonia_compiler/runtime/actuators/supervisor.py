@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from harmonia_compiler.contract.bundle import Endpoint, Endpoints, LocalProcesses, ReplicaLaunch, Service
+from harmonia_compiler.contract.bundle import Address, Endpoint, Endpoints, LocalProcesses, ReplicaLaunch, Service
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime import bundle as bundles
 from harmonia_compiler.runtime.actuators.actuator import Failure, Phase, Status
@@ -61,7 +61,7 @@ class Supervisor:
         self._replicas = [Managed(spec, self._shared) for spec in _specs(bundle, processes, reembed=reembed)]
         self._gateway = Managed(Spec(rundir.GATEWAY, "", processes.gateway, bundle, port=port), self._shared)
         self._endpoints = Endpoints((), 0)
-        self._address: rundir.Address | None = None
+        self._address: Address | None = None
         self._written: tuple[int, int] | None = None
 
     async def serve(self, stop: asyncio.Event) -> int:
@@ -151,7 +151,7 @@ class Supervisor:
             self._run.write(rundir.ENDPOINTS, msgspec.json.encode(self._endpoints))
         gateway = self._gateway.status
         # Its last address stays while it is away; after a restart it may listen on another port.
-        address = None if gateway.port is None else rundir.Address(LOOPBACK, gateway.port)
+        address = None if gateway.port is None else Address(LOOPBACK, gateway.port)
         if gateway.phase == "ready" and address is not None and address != self._address:
             self._address = address
             self._run.write(rundir.ADDRESS, msgspec.json.encode(self._address))

@@ -13,19 +13,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from harmonia_compiler.contract.bundle import Address
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed, suggestion
 
 #: How long a gateway may be silent, in seconds; its own limits are what ends a request.
 SILENCE_S = 900.0
-
-
-class Address(msgspec.Struct, frozen=True):
-    """`run/gateway.json` of a bundle."""
-
-    host: str
-    port: int
 
 
 class ParameterInfo(msgspec.Struct, frozen=True):
@@ -50,6 +44,10 @@ class _Models(msgspec.Struct):
 def find_gateway(service: str) -> "GatewayClient":
     """The gateway of a bundle's folder, or at a URL."""
     if service.startswith(("http://", "https://")):
+        try:
+            urlsplit(service)
+        except ValueError as problem:
+            _reject("E1102", f"`{service}` is no address: {problem}", "write it as http://HOST:PORT")
         return GatewayClient(service.rstrip("/"), "check the URL and that the gateway runs")
     path = Path(service)
     written = path / "run" / "gateway.json"

@@ -37,13 +37,6 @@ class State(msgspec.Struct, frozen=True):
     status: Status
 
 
-class Address(msgspec.Struct, frozen=True):
-    """`gateway.json`."""
-
-    host: str
-    port: int
-
-
 class Damaged(Exception):
     """A state file that is there and cannot be read."""
 
