@@ -25,13 +25,17 @@ class Template:
 
 def template(value: str, raw: str, span: Span, findings: Findings) -> Template:
     """Read a prompt. `raw` is the text as it stands at `span`, in which places are found again."""
-    places = [Span(span.source, span.start + found.start(), span.start + found.end()) for found in _PLACE.finditer(raw)]
     parts: list[str | Insert] = []
     inserts: list[tuple[str, Span]] = []
     mentioned: set[str] = set()
-    done = 0
-    for number, found in enumerate(_PLACE.finditer(value)):
-        at = places[number] if number < len(places) else span
+    done = written = 0
+    for found in _PLACE.finditer(value):
+        place = raw.find(found[0], written)
+        # What holds an escape is written otherwise than it reads.
+        at = span
+        if place >= 0:
+            written = place + len(found[0])
+            at = Span(span.source, span.start + place, span.start + written)
         before = value[done : found.start()]
         if found["port"]:
             parts += [before, Insert(found["port"])]

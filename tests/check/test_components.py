@@ -213,3 +213,11 @@ def test_the_order_of_declarations_does_not_matter() -> None:
         "type t = text",
     ]
     assert application("\n".join(lines)).components == application("\n".join(reversed(lines))).components
+
+
+def test_unknown_places_are_marked_behind_escapes_too() -> None:
+    text = r'component small = llm("m")' "\n" r'component a(q: text) -> text = small("{q.\n} \t{q} \"{nobody}\"")'
+    write(a=text)
+    (found,) = check("a").found
+    assert found.span is not None
+    assert text[found.span.start : found.span.end] == "{nobody}"
