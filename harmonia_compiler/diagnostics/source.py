@@ -24,10 +24,10 @@ class Source:
         return line, offset - self._line_starts[line - 1] + 1
 
     def line(self, number: int) -> str:
-        """The text of a line counted from 1, without its newline."""
+        """The text of a line counted from 1, without what ends it: a newline, or a carriage return and a newline."""
         start = self._line_starts[number - 1]
         end = self.text.find("\n", start)
-        return self.text[start:] if end < 0 else self.text[start:end]
+        return (self.text[start:] if end < 0 else self.text[start:end]).removesuffix("\r")
 
     @property
     def line_count(self) -> int:

@@ -124,3 +124,12 @@ def test_counts() -> None:
     assert count([]) == "no errors"
     assert count([error]) == "1 error"
     assert count([error, error, warning]) == "2 errors and 1 warning"
+
+
+def test_lines_of_windows_end_without_a_mark() -> None:
+    source = Source("a.rag", "first = 1\r\nsecond = 2\r\n")
+    assert render(Diagnostic("E0101", "here", span("= 2", source))) == (
+        "error[E0101]: here\n --> a.rag:2:8\n  |\n2 | second = 2\n  |        ^^^\n"
+    )
+    end = Span(source, 9, 11)
+    assert render(Diagnostic("E0101", "here", end)).endswith("1 | first = 1\n  |          ^\n")
