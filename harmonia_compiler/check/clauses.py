@@ -72,7 +72,7 @@ def _objective(node: tree.Objective, findings: Findings) -> Objective | None:
         return None
     if quantile is None or len(node.words) != 2:
         span = node.words[0].span.to(metric.span)
-        help = f"write `p95 {metric.text}`: 95 of 100 requests keep the bound; `p1` to `p99`, `p999` and `p9999` are known"
+        help = f"write `p95 {metric.text}`: 95 of 100 requests keep the bound; there are `p1` to `p99`, `p999`, `p9999`"
         findings.add("E0508", "an objective names a quantile and a metric", span, help=help)
         return None
     if node.sign != "<=":

@@ -9,6 +9,7 @@ from harmonia_compiler.check.program import Context, Unit
 from harmonia_compiler.check.prompts import template
 from harmonia_compiler.check.sources import beside, read_source
 from harmonia_compiler.contract.component import Env, Secret
+from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.source import Source, Span
@@ -17,9 +18,14 @@ from harmonia_compiler.syntax import tree
 from harmonia_compiler.syntax.literals import number
 
 #: What a key of a well-known service begins with.
-_KEY = re.compile(r"(sk|pk|rk)-[A-Za-z0-9_-]{8,}|(hf|ghp|gho|glpat|xox[a-z])[_-][A-Za-z0-9_-]{8,}|AKIA[A-Z0-9]{12,}")
+_KEY = re.compile(
+    r"(?<![A-Za-z0-9_-])"
+    r"((sk|pk|rk)-[A-Za-z0-9_-]{8,}|(hf|ghp|gho|glpat|xox[a-z])[_-][A-Za-z0-9_-]{8,}|AKIA[A-Z0-9]{12,})"
+)
+#: A URL that names a user and a password.
+_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#\s]*:[^/?#\s]*@")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_DEVICE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_DEVICES = (*GPU_TYPES, "cpu")
 _AMOUNT = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
 
 _NOUNS = {
@@ -85,20 +91,20 @@ class SettingReader:
         self.findings.add("E0602", f"`{setting.name}` takes {_NOUNS[setting.type]}", given.span, help=help)
 
     def _text(self, setting: Setting, value: str, span: Span) -> str | None:
-        if _KEY.match(value):
+        if said := _confidential(setting, value):
             help = (
-                f'keep it out of the file: `{setting.name}: secret("NAME")`'
+                f'keep it out of file and plan: `{setting.name}: secret("NAME")` reads it at start'
                 if setting.late
-                else "keep keys out of the file"
+                else "keep keys and passwords out of the file"
             )
-            self.findings.add("E0606", f"`{setting.name}` looks like a key", span, help=help)
+            self.findings.add("E0606", f"`{setting.name}` {said}", span, help=help)
             return None
-        if setting.accepts and value not in setting.accepts:
-            help = suggestion(value, setting.accepts, f"it takes {listed(setting.accepts)}")
+        accepts = _DEVICES if setting.type == "device" else setting.accepts
+        if accepts and value not in accepts:
+            help = suggestion(value, accepts, f"it takes {listed(accepts)}")
             self.findings.add("E0615", f'`{setting.name}` cannot be "{_short(value)}"', span, help=help)
             return None
-        pattern = re.compile(setting.pattern) if setting.pattern else _DEVICE if setting.type == "device" else None
-        if pattern is not None and not pattern.fullmatch(value):
+        if setting.pattern and not re.fullmatch(setting.pattern, value):
             self.findings.add(
                 "E0615", f'`{setting.name}` cannot be "{_short(value)}"', span, help=f"`{setting.name}`: {setting.doc}"
             )
@@ -202,6 +208,15 @@ class SettingReader:
             self.findings.add("E0602", message, span, help=help)
             return None
         return self.value(setting, expression)
+
+
+def _confidential(setting: Setting, value: str) -> str | None:
+    """What makes a text one that no file and no plan may hold; None where nothing does."""
+    if _KEY.search(value):
+        return "looks like a key"
+    if _PASSWORD.match(value):
+        return "holds a password"
+    return "is a key, and takes no text" if setting.confidential else None
 
 
 def _short(text: str) -> str:

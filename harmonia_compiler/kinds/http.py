@@ -25,7 +25,7 @@ SETTINGS = (
         late=True,
         pattern=r"https?://[^\s]+",
     ),
-    Setting("key", "text", "a key, sent as a bearer token", late=True),
+    Setting("key", "text", "a key, sent as a bearer token", late=True, confidential=True),
     Setting(
         "takes",
         "duration",

@@ -28,8 +28,9 @@ class Setting:
     `scope` is `engine` where another value means another replica; `component` where components that
     share an engine may differ, and what is made from a component may not (a collection's metric);
     `call` where a component made from another, or a single call, may say it anew. `late` settings
-    may wait for the start (`env`, `secret`). For the type `component`, `accepts` names the kinds
-    that may be given; for `text`, the values, and `pattern` what a value must match in full.
+    may wait for the start (`env`, `secret`); those that are also `confidential` must, so that
+    neither a file nor a plan holds them. For the type `component`, `accepts` names the kinds that
+    may be given; for `text`, the values, and `pattern` what a value must match in full.
     `minimum` and `maximum` bound numbers, in the setting's unit (durations in ms, memory in GiB).
     """
 
@@ -40,6 +41,7 @@ class Setting:
     default: Any = None
     required: bool = False
     late: bool = False
+    confidential: bool = False
     accepts: tuple[str, ...] = ()
     pattern: str | None = None
     minimum: float | None = None

@@ -66,7 +66,7 @@ SETTINGS = (
         "top_p", "number", "samples from the likeliest tokens of this share", scope="call", minimum=0.01, maximum=1
     ),
     Setting("seed", "integer", "fixes what is sampled", scope="call", minimum=0, maximum=2**31 - 1),
-    Setting("stop", "text", "ends the answer where this text would come", scope="call"),
+    Setting("stop", "text", "ends the answer where this text would come", scope="call", pattern=r"(?s).+"),
 )
 
 #: The context that a replica is given where the user said nothing: a full one would take most of the memory.
