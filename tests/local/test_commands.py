@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,12 @@ def test_a_folder_that_is_no_bundle_is_one_finding(tmp_path: Path, capfd: pytest
         assert capfd.readouterr().err.startswith("error[E0905]")
 
 
+@pytest.mark.parametrize("name", ["down", "logs"])
+def test_what_prints_no_table_loads_none(name: str) -> None:
+    script = f"import sys, harmonia_compiler.cli.{name}; sys.exit('rich' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
 def test_a_newer_bundle_is_refused_by_name(hand: Hand, capfd: pytest.CaptureFixture[str]) -> None:
     hand.write(one=launch())
     (hand.path / "bundle.json").write_text('{"target": "local", "files": [], "format_version": 99}')
@@ -95,7 +103,9 @@ def test_a_newer_bundle_is_refused_by_name(hand: Hand, capfd: pytest.CaptureFixt
 def test_an_unknown_log_offers_the_nearest(hand: Hand, capfd: pytest.CaptureFixture[str]) -> None:
     hand.write(one=launch())
     assert run(["logs", str(hand.path), "onne"]) == 1
-    assert "did you mean `one`?" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert said.startswith("error[E0915]")
+    assert "did you mean `one`?" in said
 
 
 @pytest.mark.parametrize("duration", ["soon", "-1", "10 days"])

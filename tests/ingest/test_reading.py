@@ -1,0 +1,35 @@
+"""What is said of files that cannot become passages."""
+
+from io import BytesIO
+from pathlib import Path
+
+from pypdf import PdfWriter
+
+from harmonia_compiler.contract.collection import chunker_name
+from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.ingest.discover import Found
+from harmonia_compiler.ingest.documents import MAX_BYTES
+from harmonia_compiler.ingest.reading import Reader
+
+
+def test_a_file_that_is_too_large_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "large.txt"
+    with path.open("wb") as opened:
+        opened.truncate(MAX_BYTES + 1)
+    findings = Findings()
+    assert Reader(chunker_name(64, 8), findings).hashes([Found("large.txt", path)]) == {}
+    assert [item.code for item in findings.items] == ["E1004"]
+
+
+def test_a_scan_is_kept_without_passages(tmp_path: Path) -> None:
+    written = BytesIO()
+    writer = PdfWriter()
+    writer.add_blank_page(100, 100)
+    writer.write(written)
+    path = tmp_path / "scan.pdf"
+    path.write_bytes(written.getvalue())
+    findings = Findings()
+    reader = Reader(chunker_name(64, 8), findings)
+    assert list(reader.hashes([Found("scan.pdf", path)])) == ["scan.pdf"]
+    assert reader.chunks(Found("scan.pdf", path)) == []
+    assert [item.code for item in findings.items] == ["W1002"]
