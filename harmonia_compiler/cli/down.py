@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from harmonia_compiler.cli.up import found_actuator
+from harmonia_compiler.runtime.actuators.actuator import found_actuator
 
 
 @click.command()

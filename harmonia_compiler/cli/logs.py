@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from harmonia_compiler.cli.up import found_actuator
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import nearest
+from harmonia_compiler.runtime.actuators.actuator import found_actuator
 
 
 @click.command()

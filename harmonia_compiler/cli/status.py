@@ -14,8 +14,7 @@ from rich.text import Text
 from harmonia_compiler.cli.exits import DIAGNOSTICS
 from harmonia_compiler.cli.options import format_option
 from harmonia_compiler.cli.output import print_json
-from harmonia_compiler.cli.up import found_actuator
-from harmonia_compiler.runtime.actuators.actuator import ProcessStatus, Status
+from harmonia_compiler.runtime.actuators.actuator import ProcessStatus, Status, found_actuator
 
 FORMAT_VERSION = 1
 

@@ -17,16 +17,15 @@ from rich.text import Text
 
 from harmonia_compiler.cli.exits import DIAGNOSTICS
 from harmonia_compiler.cli.output import print_diagnostics
-from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.actuators.actuator import (
     Actuator,
     NotStarted,
     ProcessStatus,
     Status,
     Watch,
-    actuator_for,
+    found_actuator,
 )
-from harmonia_compiler.runtime.bundle import read_contents, read_service
+from harmonia_compiler.runtime.bundle import read_service
 
 #: How often a process that is still not ready is named again where nobody watches a terminal, in seconds.
 _REMIND_S = 10.0
@@ -86,16 +85,6 @@ def command(
     _print_next(bundle, status, reembed=reembed)
     if foreground:
         _stay(actuator, bundle)
-
-
-def found_actuator(bundle: Path) -> Actuator:
-    """The actuator of a bundle's target; raises `Rejected` where the folder is no bundle that can be started."""
-    target = read_contents(bundle).target
-    actuator = actuator_for(target)
-    if actuator is None:
-        message = f"bundles of target `{target}` are not started by harmoniac"
-        raise Rejected([Diagnostic("E0903", message, help=f"`{bundle / 'README.md'}` says how")])
-    return actuator
 
 
 @contextmanager

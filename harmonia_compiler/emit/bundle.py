@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 
 import msgspec
@@ -14,6 +13,7 @@ from harmonia_compiler.emit.code import user_code
 from harmonia_compiler.emit.emission import Emission, make_emission
 from harmonia_compiler.emit.folder import write_files
 from harmonia_compiler.emit.manifest import Manifest, read_manifest, targets_folder
+from harmonia_compiler.emit.targets import target_module
 from harmonia_compiler.emit.templates import render_all
 from harmonia_compiler.flow.graph import Application
 
@@ -46,7 +46,7 @@ def _files(emission: Emission, target: str) -> dict[str, bytes]:
     return {
         PLAN: encode_plan(emission.plan),
         SERVICE: msgspec.json.format(service, indent=2) + b"\n",
-        **import_module(f"harmonia_compiler.emit.targets.{target}").files(emission),
+        **target_module(target).files(emission),
         **render_all(targets_folder() / target, emission),
     }
 
@@ -64,8 +64,7 @@ def _faults(emission: Emission, target: str, written: Mapping[str, bytes]) -> li
         wrong.append(f"{SERVICE} lacks engines of the plan: {sorted(lacking)}")
     readme = written[README].decode()
     wrong += [f"{README} does not name `{name}`" for name in names if f"`{name}`" not in readme]
-    own: list[str] = import_module(f"harmonia_compiler.emit.targets.{target}").faults(emission, written)
-    return wrong + own
+    return wrong + target_module(target).faults(emission, written)
 
 
 def _canonical(service: Service) -> bytes:

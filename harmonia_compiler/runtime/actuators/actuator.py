@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.runtime.bundle import read_contents
 
 Phase = Literal["down", "starting", "running", "stopping", "failed"]
 ProcessPhase = Literal["waiting", "starting", "ready", "restarting", "stopping", "stopped", "failed"]
@@ -111,10 +112,21 @@ class Actuator(Protocol):
         ...
 
 
+def found_actuator(bundle: Path) -> Actuator:
+    """The actuator of a bundle's target; raises `Rejected` where the folder is no bundle that can be started."""
+    target = read_contents(bundle).target
+    actuator = actuator_for(target)
+    if actuator is None:
+        message = f"bundles of target `{target}` are not started by harmoniac"
+        raise Rejected([Diagnostic("E0903", message, help=f"`{bundle / 'README.md'}` says how")])
+    return actuator
+
+
 def actuator_for(target: str) -> Actuator | None:
     """The actuator of a target by its name; None where bundles of that target are not started by harmoniac."""
     name = f"{__package__}.{target}"
     if not target.isidentifier() or find_spec(name) is None:
         return None
+    # By listing: import-linter does not see this edge, which stays within this package.
     found: Actuator | None = getattr(import_module(name), "ACTUATOR", None)
     return found
