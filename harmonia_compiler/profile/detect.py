@@ -32,14 +32,23 @@ class Detected:
 
 def detect() -> Detected:
     """The machine that runs this, as a host of an inventory."""
-    cpus = min([float(_usable_cpus()), *cpu_limits()])
-    memory = min([psutil.virtual_memory().total, *memory_limits()])
     gpus, unknown = count_gpus(_nvidia_smi())
     name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname().split(".")[0])[:64] or "here"
-    return Detected(Host(name, max(1, int(cpus)), max(0.125, int(memory / _GIB * 8) / 8), gpus), unknown)
+    memory_gib = max(0.125, int(usable_memory_gib() * 8) / 8)
+    return Detected(Host(name, max(1, int(usable_cpus())), memory_gib, gpus), unknown)
 
 
-def _usable_cpus() -> int:
+def usable_cpus() -> float:
+    """The CPUs that a process here may really use."""
+    return min([float(_scheduled_cpus()), *cpu_limits()])
+
+
+def usable_memory_gib() -> float:
+    """The memory that a process here may really use."""
+    return min([psutil.virtual_memory().total, *memory_limits()]) / _GIB
+
+
+def _scheduled_cpus() -> int:
     """CPUs that the scheduler lets this process run on; not every system says."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

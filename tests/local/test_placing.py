@@ -1,12 +1,19 @@
 """The supervisor's pure decisions."""
 
+import os
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmonia_compiler.contract.plan import FORMAT_VERSION, Configuration, Plan, Replica, Solver
+from harmonia_compiler.contract.plan import FORMAT_VERSION, Configuration, Plan, Replica, Solver, encode_plan
+from harmonia_compiler.profile.detect import detect
+from harmonia_compiler.runtime.actuators.local import ACTUATOR
 from harmonia_compiler.runtime.actuators.supervision.placing import delay_s, pin_cores, turns_of
 from harmonia_compiler.runtime.actuators.supervision.preflight import exceeded
+
+from .conftest import Hand, launch
 
 
 def test_delays_double_up_to_the_cap() -> None:
@@ -49,8 +56,25 @@ def test_engines_on_one_device_take_turns_and_small_models_do_not() -> None:
     assert turns_of((), 90 * 2**20) == ()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to some CPUs")
+def test_a_machine_is_as_large_for_the_start_as_for_its_inventory(hand: Hand) -> None:
+    usable = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(usable)})
+    try:
+        assert detect().host.cpus == 1
+        replica = Replica("one", "one", "here", (), 1.5, 0.1, Configuration(1.5, 0.1), ())
+        (hand.write(one=launch()).path / "plan.json").write_bytes(encode_plan(_plan(replica)))
+        assert [finding.code for finding in ACTUATOR.preflight(hand.path, port=None)] == ["W0901"]
+    finally:
+        os.sched_setaffinity(0, usable)
+
+
 def test_what_a_machine_lacks_is_a_warning_each() -> None:
     replica = Replica("a-0", "a", "here", (1,), 4.0, 8.0, Configuration(4.0, 8.0), ("a",))
-    plan = Plan(FORMAT_VERSION, "cost", (), {}, {}, (replica,), {}, (), Solver("optimal", 0.0), {})
+    plan = _plan(replica)
     assert exceeded(plan, cores=4, memory_gib=8.0, gpus=2) == []
     assert [finding.code for finding in exceeded(plan, cores=2, memory_gib=4.0, gpus=1)] == ["W0901", "W0902", "W0903"]
+
+
+def _plan(replica: Replica) -> Plan:
+    return Plan(FORMAT_VERSION, "cost", (), {}, {}, (replica,), {}, (), Solver("optimal", 0.0), {})

@@ -1,15 +1,13 @@
 """What speaks against starting a bundle on this machine, found before anything is started."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
-
-import psutil
 
 from harmonia_compiler.contract.bundle import LocalProcesses
 from harmonia_compiler.contract.launch import Launch
 from harmonia_compiler.contract.plan import Plan, read_plan
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected, in_order
+from harmonia_compiler.profile.detect import usable_cpus, usable_memory_gib
 from harmonia_compiler.runtime import bundle as bundles
 from harmonia_compiler.runtime.actuators.supervision.command import launch_here
 from harmonia_compiler.runtime.actuators.supervision.probes import is_free
@@ -30,10 +28,10 @@ def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[
             Diagnostic("E0908", f"port {port} is in use", help="name another with --port, or none to have one found")
         )
     plan = read_plan(bundle / "plan.json")
-    return in_order([*found, *exceeded(plan, os.cpu_count() or 1, psutil.virtual_memory().total / 2**30, _gpus())])
+    return in_order([*found, *exceeded(plan, usable_cpus(), usable_memory_gib(), _gpus())])
 
 
-def exceeded(plan: Plan, cores: int, memory_gib: float, gpus: int) -> list[Diagnostic]:
+def exceeded(plan: Plan, cores: float, memory_gib: float, gpus: int) -> list[Diagnostic]:
     """What the plan asks for and a machine of this size does not have."""
     found: list[Diagnostic] = []
     planned_cores = sum(replica.cores for replica in plan.replicas)
@@ -42,7 +40,7 @@ def exceeded(plan: Plan, cores: int, memory_gib: float, gpus: int) -> list[Diagn
     help_text = "plan for this machine: `harmoniac inventory detect` writes its inventory"
     if planned_cores > cores:
         found.append(
-            Diagnostic("W0901", f"the plan uses {planned_cores:g} cores and this machine has {cores}", help=help_text)
+            Diagnostic("W0901", f"the plan uses {planned_cores:g} cores and this machine has {cores:g}", help=help_text)
         )
     if planned_gib > memory_gib:
         message = f"the plan uses {planned_gib:.1f} GiB of memory and this machine has {memory_gib:.1f}"
