@@ -118,10 +118,7 @@ def _argument(parameter: ProgramParameter, given: Mapping[str, Value]) -> Value:
             raise invalid(f"`{parameter.name}` is missing", parameter.name, "missing_parameter")
         return parameter.default
     value = given[parameter.name]
-    try:
-        why = mismatch(value, parameter.type)
-    except OverflowError:
-        why = "a number is too large"
+    why = mismatch(value, parameter.type)
     if why is not None:
         raise invalid(f"`{parameter.name}` takes {show(parameter.type)}: {why}", parameter.name)
     return value
