@@ -207,6 +207,27 @@ async def test_a_client_that_reads_nothing_counts_as_gone(engine: FakeEngine, mo
             assert (await served.client.counters("p"))["cancelled"] == 1
 
 
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nhost: x\r\n"], ids=["nothing", "half"])
+async def test_a_head_that_does_not_arrive_in_time_ends_the_connection(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr("harmonia_compiler.runtime.gateway.headers.HEADERS_DEADLINE_S", 0.2)
+    async with serving([saying()], {}) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(sent)
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_an_answer_may_take_longer_than_a_head(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harmonia_compiler.runtime.gateway.headers.HEADERS_DEADLINE_S", 0.1)
+    engine.pause_s = 0.4
+    async with serving([saying()], {"llm": engine.port}) as served:
+        assert (await served.client.post(CHAT, ask()))[0] == 200
+        assert (await served.client.post(CHAT, ask()))[0] == 200
+
+
 async def test_what_still_runs_when_the_gateway_must_stop_is_told(engine: FakeEngine) -> None:
     engine.words, engine.pause_s = ["word"] * 1000, 0.02
     async with serving([saying()], {"llm": engine.port}) as served:

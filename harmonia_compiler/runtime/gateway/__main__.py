@@ -21,6 +21,7 @@ from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.runtime.bundle import read_document
 from harmonia_compiler.runtime.gateway.app import build_app
 from harmonia_compiler.runtime.gateway.endpoints import EndpointsFile
+from harmonia_compiler.runtime.gateway.headers import HeadersInTime
 from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
 from harmonia_compiler.runtime.gateway.late import MissingVariables, resolve_late
 from harmonia_compiler.runtime.gateway.logs import log, start_logging
@@ -65,7 +66,7 @@ async def run(service: Service, endpoints: Path, listening: socket.socket) -> No
     follower.look()
     config = uvicorn.Config(
         build_app(gateway),
-        http="httptools",
+        http=HeadersInTime,
         ws="none",
         lifespan="on",
         access_log=False,
