@@ -9,6 +9,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterator
+from glob import escape
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -71,7 +72,7 @@ def add_to_store(card: Card, folder: Path, *, copy: bool) -> Path:
     Takes the place of a folder that was added under the same name before.
     """
     stored = stored_folder(card)
-    for before in stored.parent.glob(f"{stored.name.partition('@')[0]}@local-*"):
+    for before in stored.parent.glob(f"{escape(stored.name.removesuffix(card.revision))}local-*"):
         shutil.rmtree(before)
     stored.mkdir(parents=True)
     weights = stored / WEIGHTS_FOLDER

@@ -150,6 +150,15 @@ def test_adding_again_takes_the_place_of_the_first(tmp_path: Path) -> None:
     assert folder.is_dir()
 
 
+def test_a_name_with_a_wildcard_replaces_no_other_model(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "tiny")
+    run("add", str(folder))
+    run("add", str(folder), "--name", "t*")
+    run("add", str(folder), "--name", "t*")
+    assert card_for("tiny").name == "tiny"
+    assert card_for("t*").name == "t*"
+
+
 def test_a_package_is_found_without_being_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "site" / "packaged_minilm"
     model_folder(package / "model")
