@@ -175,5 +175,4 @@ class Program(msgspec.Struct, frozen=True, omit_defaults=True):
     components: dict[str, Component]
     streams: bool = False
     deadline_ms: float | None = None
-    ttft_ms: float | None = None
     format_version: int = FORMAT_VERSION

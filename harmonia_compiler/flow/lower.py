@@ -25,8 +25,7 @@ def lower(flow: Flow, application: Application) -> Program:
         result=kept.result,
         components={name: application.components[name] for name in called},
         streams=flow.streams,
-        deadline_ms=_bound(flow, "latency", DEADLINE_QUANTILE),
-        ttft_ms=_bound(flow, "ttft", 0.0),
+        deadline_ms=_deadline(flow),
     )
 
 
@@ -34,8 +33,8 @@ def _parameter(port: Port) -> ProgramParameter:
     return ProgramParameter(port.name, port.type, port.default)
 
 
-def _bound(flow: Flow, metric: str, least: float) -> float | None:
-    """The tightest bound of the highest quantile promised, of those that are at least so high."""
-    kept = [goal for goal in flow.objectives if goal.metric == metric and goal.quantile >= least]
+def _deadline(flow: Flow) -> float | None:
+    """The tightest bound of the highest quantile of the latency promised, if that is high enough."""
+    kept = [goal for goal in flow.objectives if goal.metric == "latency" and goal.quantile >= DEADLINE_QUANTILE]
     promised = [(goal.quantile, -goal.bound_ms) for goal in kept]
     return -max(promised)[1] if promised else None
