@@ -104,6 +104,9 @@ def _remarks(plan: Plan) -> list[str]:
     if plan.guessed:
         guessed = ", ".join(plan.guessed)
         remarks.append(f"Sizes are guessed for: {guessed}. Say them with ~, as in `-> text ~ 60 tokens`.")
+    if plan.estimated:
+        pipelines = ", ".join(plan.estimated)
+        remarks.append(f"Visits are estimated for: {pipelines}. There are too many branches for exact probabilities.")
     if plan.solver.status != "optimal":
         remarks.append(f"The search ended at its node limit; the plan is within {plan.solver.gap:.1%} of the best.")
     return remarks

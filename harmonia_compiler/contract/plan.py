@@ -97,7 +97,8 @@ class Plan(msgspec.Struct, frozen=True):
     """The document. Maps are in the order of their keys.
 
     `utilisation` is the part of the time that each engine's replicas are busy at the predicted rates;
-    `guessed` are the components for whose sizes (tokens, items) the user and the kind said nothing.
+    `guessed` are the components for whose sizes (tokens, items) the user and the kind said nothing;
+    `estimated` are the pipelines with too many branches for exact probabilities.
     """
 
     format_version: int
@@ -112,6 +113,7 @@ class Plan(msgspec.Struct, frozen=True):
     sources: dict[str, str]
     utilisation: dict[str, float] = {}
     guessed: tuple[str, ...] = ()
+    estimated: tuple[str, ...] = ()
 
 
 class _Versioned(msgspec.Struct):

@@ -23,10 +23,11 @@ GIVE_UP = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Demanded:
-    """What the served pipelines ask, beside the problem: the components whose sizes were guessed."""
+    """The problem, the components whose sizes were guessed, and the pipelines whose visits are estimates."""
 
     problem: Problem
     guessed: tuple[str, ...]
+    estimated: tuple[str, ...] = ()
 
 
 def build_problem(application: Application, inventory: Inventory, aim: Aim, profiles: Profiles) -> Demanded:
@@ -57,7 +58,9 @@ def build_problem(application: Application, inventory: Inventory, aim: Aim, prof
     if findings.failed:
         raise Rejected(findings.items)
     guessed = sorted({name for each in demands.values() for name in each.guessed})
-    return Demanded(Problem(tuple(needs), pipelines, inventory.hosts, aim, external, GIVE_UP), tuple(guessed))
+    estimated = sorted(each.pipeline for each in demands.values() if not each.exact)
+    problem = Problem(tuple(needs), pipelines, inventory.hosts, aim, external, GIVE_UP)
+    return Demanded(problem, tuple(guessed), tuple(estimated))
 
 
 def _check_loads(application: Application, aim: Aim) -> None:

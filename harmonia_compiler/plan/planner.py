@@ -65,6 +65,7 @@ def write_down(application: Application, demanded: Demanded, allocation: Allocat
         sources=_digests(application.sources),
         utilisation={engine: rounded(part) for engine, part in sorted(busy.items())},
         guessed=demanded.guessed,
+        estimated=demanded.estimated,
     )
 
 

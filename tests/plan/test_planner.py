@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,9 @@ from harmonia_compiler.contract.component import Secret
 from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
 from harmonia_compiler.contract.plan import FORMAT_VERSION, Plan, encode_plan, read_plan
 from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.flow import demand
 from harmonia_compiler.flow.graph import Load
+from harmonia_compiler.flow.guards import guards
 from harmonia_compiler.plan.build import build_problem
 from harmonia_compiler.plan.infeasible import Infeasible
 from harmonia_compiler.plan.planner import make_plan
@@ -76,6 +79,12 @@ def test_an_unknown_model_is_refused_before_planning() -> None:
 def test_no_plan_is_an_error_of_its_own() -> None:
     with pytest.raises(Infeasible):
         make_plan(quickstart(), Inventory((Host("tiny", 1, 2.0),)))
+
+
+def test_a_plan_says_which_visits_are_estimates(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert make_plan(corrective(), SERVER).estimated == ()
+    monkeypatch.setattr(demand, "guards", partial(guards, limit=1))
+    assert make_plan(corrective(), SERVER).estimated == ("corrective",)
 
 
 def test_every_call_of_the_flow_is_a_step_that_waits_for_its_inputs() -> None:
