@@ -98,4 +98,6 @@ def _application(context: Context, components: Components, flows: list[Flow]) ->
     documents: dict[str, Component] = {
         found.declared.id: document(found, ids[engine_key(found)]) for found in made if found.ports is not None
     }
-    return Application(engines, documents, tuple(flows), tuple(unit.source for unit in context.units))
+    sources = tuple(unit.source for unit in context.units)
+    places = {found.declared.id: found.places for found in components.made.values() if found is not None}
+    return Application(engines, documents, tuple(flows), sources, places)

@@ -20,6 +20,10 @@ SHIPPED = Path(__file__).with_name("cards")
 CARD_FILE = "card.toml"
 
 
+#: What a model is for.
+Role = Literal["llm", "embedder", "reranker"]
+
+
 class Weights(msgspec.Struct, frozen=True):
     """Where a model's weights can be had without a hub: a directory or file inside a Python package.
 
@@ -41,7 +45,7 @@ class Card(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     """
 
     name: str
-    role: Literal["llm", "embedder", "reranker"]
+    role: Role
     revision: str
     licence: str
     parameters: float

@@ -37,7 +37,7 @@ def write_bundle(plan: Plan, application: Application, *, target: str, out: Path
     if wrong := _faults(emission, target, files):
         raise RuntimeError("the bundle differs from the plan: " + "; ".join(wrong))
     folders = _source_folders(application, root)
-    code = user_code(emission.replicas, emission.service.engines, folders, root)
+    code = user_code(emission.replicas, application, folders, root)
     write_files(out, {**files, **code}, target)
 
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harmonia_compiler.contract.bundle import ReplicaLaunch
-from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.launch import Fill
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.flow.graph import Application
 
 #: Where the modules lie in a bundle.
 CODE = "code"
@@ -21,25 +21,24 @@ _OURS = "harmonia_compiler"
 
 
 def user_code(
-    replicas: Iterable[ReplicaLaunch], engines: dict[str, Engine], folders: Sequence[Path], root: Path
+    replicas: Iterable[ReplicaLaunch], application: Application, folders: Sequence[Path], root: Path
 ) -> dict[str, bytes]:
     """The files to put into a bundle, by their paths in it, for the replicas that run the user's functions.
 
     `folders` are searched in their order. Raises `Rejected` for a module that none of them has.
     """
-    wanted = sorted(
-        {
-            str(engines[replica.engine].settings["function"]).split(":")[0].split(".")[0]
-            for replica in replicas
-            if any(isinstance(word, Fill) and word.slot == "code" for word in replica.launch.command)
-        }
-    )
+    wanted = {
+        str(application.engines[replica.engine].settings["function"]).split(":")[0].split(".")[0]: replica.engine
+        for replica in replicas
+        if any(isinstance(word, Fill) and word.slot == "code" for word in replica.launch.command)
+    }
     files: dict[str, bytes] = {}
-    for module in wanted:
+    for module, engine in sorted(wanted.items()):
         if not _find(module, folders):
             shown = " or ".join(f"`{_shown(folder, root)}`" for folder in folders)
             message = f"there is no module `{module}` in {shown}"
-            raise Rejected([Diagnostic("E0904", message, help="put the file beside the .rag that names it")])
+            place = application.place(engine, "function")
+            raise Rejected([Diagnostic("E0904", message, place, help="put the file beside the .rag that names it")])
         _add(module, folders, root, files)
     return dict(sorted(files.items()))
 

@@ -5,6 +5,7 @@ the tuple is a topological order and there is no cycle by construction. Branches
 (the merged value of a name, demanded lazily), an early return is a `Select` over results.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from harmonia_compiler.contract.component import Component, Engine, Port
@@ -64,9 +65,18 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """Everything that the given files declare: what is placed, what is called, what is served."""
+    """Everything that the given files declare: what is placed, what is called, what is served.
+
+    `places` says, by component and by setting, where the user gave each; an engine's are those of
+    the component that it is named after.
+    """
 
     engines: dict[str, Engine]
     components: dict[str, Component]
     flows: tuple[Flow, ...]
     sources: tuple[Source, ...] = field(default=(), compare=False)
+    places: Mapping[str, Mapping[str, Span]] = field(default_factory=dict, compare=False)
+
+    def place(self, name: str, setting: str) -> Span | None:
+        """Where a setting of a component or an engine was given."""
+        return self.places.get(name, {}).get(setting)

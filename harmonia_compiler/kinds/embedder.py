@@ -75,4 +75,5 @@ KIND = Kind(
     encode=encode,
     decode=decode,
     model_setting="model",
+    roles=("embedder",),
 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
-from harmonia_compiler.contract.card import Card
+from harmonia_compiler.contract.card import Card, Role
 from harmonia_compiler.contract.component import Component, Engine, Port
 from harmonia_compiler.contract.launch import Launch, Piece, Reply, Wire
 from harmonia_compiler.contract.plan import Configuration
@@ -163,7 +163,8 @@ class Kind:
     first sent through the component that a setting names: a Milvus search takes text, and its
     vector comes from the embedder; the flow shows both calls. `stateful` engines are one server of
     a plan that no controller moves; `external` ones are somebody else's and take no hardware.
-    `model_setting` names the setting that holds a model, whose card planning needs.
+    `model_setting` names the setting that holds a model, whose card planning needs and must be of
+    one of the `roles`.
     """
 
     name: str
@@ -184,6 +185,7 @@ class Kind:
     external: bool = False
     has_prompt: bool = False
     model_setting: str | None = None
+    roles: tuple[Role, ...] = ()
     own_faults: FaultsOf | None = None
 
     def setting(self, name: str) -> Setting | None:

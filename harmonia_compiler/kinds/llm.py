@@ -255,5 +255,6 @@ KIND = Kind(
     decode_piece=decode_chat_piece,
     has_prompt=True,
     model_setting="model",
+    roles=("llm",),
     own_faults=faults,
 )

@@ -90,4 +90,5 @@ KIND = Kind(
     encode=encode,
     decode=decode,
     model_setting="model",
+    roles=("reranker", "embedder"),
 )

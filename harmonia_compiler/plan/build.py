@@ -1,16 +1,16 @@
 """An application, an inventory and profiles → the planning problem."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.contract.program import Call
-from harmonia_compiler.diagnostics.diagnostic import Findings, Rejected
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejected
 from harmonia_compiler.flow.demand import Demand, demand
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.kinds.kind import Kind, Work
 from harmonia_compiler.kinds.registry import kinds
-from harmonia_compiler.plan.limits import too_long, unplannable
+from harmonia_compiler.plan.limits import misused, too_long, unplannable
 from harmonia_compiler.plan.problem import Aim, Need, Pipeline, Problem, Promise, Step
 from harmonia_compiler.profile.profiles import Asked, Profiles
 
@@ -33,12 +33,18 @@ class Demanded:
 def build_problem(application: Application, inventory: Inventory, aim: Aim, profiles: Profiles) -> Demanded:
     """The problem.
 
-    Raises Rejected for a model without a card, a cost objective without loads, and what no inventory mends.
+    Raises Rejected where nothing is served, for a model without a card, a cost objective without loads, and
+    what no inventory mends.
     """
+    _check_flows(application)
     _check_loads(application, aim)
     called = _called(application)
     demands = {flow.name: demand(application, flow) for flow in application.flows}
-    if found := [*unplannable(application, called), *too_long(application, called, demands)]:
+    if found := [
+        *unplannable(application, called),
+        *misused(application, called),
+        *too_long(application, called, demands),
+    ]:
         raise Rejected(found)
     pipelines = tuple(_pipeline(flow, demands[flow.name]) for flow in application.flows)
     needs: list[Need] = []
@@ -54,13 +60,20 @@ def build_problem(application: Application, inventory: Inventory, aim: Aim, prof
         try:
             needs.append(_need(inventory, profiles, kind, Asked(application.engines[engine], work, calls)))
         except Rejected as rejected:
-            findings.items += rejected.found
+            place = application.place(engine, kind.model_setting) if kind.model_setting else None
+            findings.items += [replace(one, span=one.span or place) for one in rejected.found]
     if findings.failed:
         raise Rejected(findings.items)
     guessed = sorted({name for each in demands.values() for name in each.guessed})
     estimated = sorted(each.pipeline for each in demands.values() if not each.exact)
     problem = Problem(tuple(needs), pipelines, inventory.hosts, aim, external, GIVE_UP)
     return Demanded(problem, tuple(guessed), tuple(estimated))
+
+
+def _check_flows(application: Application) -> None:
+    if not application.flows:
+        help_ = "declare a `pipeline`; those of imported files are called and not served"
+        raise Rejected([Diagnostic("E0714", "the files declare no pipeline, so there is nothing to plan", help=help_)])
 
 
 def _check_loads(application: Application, aim: Aim) -> None:

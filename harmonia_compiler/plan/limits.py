@@ -1,15 +1,18 @@
-"""What no inventory mends: stores that cannot be one server, and prompts longer than their model reads."""
+"""What no inventory mends: stores that cannot be one server, models of another trade or too short for what is asked."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
+from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.flow.demand import Demand
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.kinds.kind import value_of
 from harmonia_compiler.kinds.llm import context_length
 from harmonia_compiler.kinds.registry import kinds
+
+_ROLES = {"llm": "a language model", "embedder": "an embedding model", "reranker": "a reranking model"}
 
 #: The components that are called, by engine.
 Called = Mapping[str, Sequence[str]]
@@ -47,13 +50,38 @@ def _differing(application: Application, kind: str, engines: Sequence[str], call
     )
 
 
+def misused(application: Application, called: Called) -> Iterator[Diagnostic]:
+    """Models that their kind cannot use, and contexts longer than their model has; models without a card are left."""
+    cards = load_cards()
+    for engine_id in called:
+        engine = application.engines[engine_id]
+        kind = kinds()[engine.kind]
+        if kind.model_setting is None:
+            continue
+        model = str(engine.settings[kind.model_setting])
+        card = cards.get(model)
+        if card is None:
+            continue
+        if card.role not in kind.roles:
+            known = sorted({one.name for one in cards.values() if one.role in kind.roles})
+            message = f"`{model}` is {_ROLES[card.role]}, which `{kind.name}` cannot use"
+            place = application.place(engine_id, kind.model_setting)
+            yield Diagnostic("E0806", message, place, help=f"there are {listed(known)}")
+            continue
+        wanted = engine.settings.get("max_model_len")
+        if wanted is not None and wanted > card.context:
+            message = f"`max_model_len` is {wanted}, and `{model}` reads {card.context} tokens"
+            place = application.place(engine_id, "max_model_len")
+            yield Diagnostic("E0807", message, place, help=f"give at most {card.context}, or leave it out")
+
+
 def too_long(application: Application, called: Called, demands: Mapping[str, Demand]) -> Iterator[Diagnostic]:
     """Prompts that, as long as expected and with the answer that is allowed, exceed what their model holds."""
     cards = load_cards()
     for engine_id, components in called.items():
         engine = application.engines[engine_id]
         card = cards.get(str(engine.settings.get("model")))
-        if engine.kind != "llm" or card is None:
+        if engine.kind != "llm" or card is None or card.role != "llm":
             continue
         most = min(context_length(engine, card), card.context)
         for name in components:

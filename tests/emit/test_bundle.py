@@ -132,8 +132,12 @@ def test_the_users_modules_come_along_with_what_they_import(project: Path, tmp_p
 
 def test_a_module_that_is_not_there_is_refused(project: Path, tmp_path: Path) -> None:
     (project / "hippo.py").unlink()
-    said = refused(lambda: planned(project / "app.rag", root=project).write(tmp_path / "bundle"))
-    assert said == "E0904 there is no module `hippo` in `.`"
+    with pytest.raises(Rejected) as rejected:
+        planned(project / "app.rag", root=project).write(tmp_path / "bundle")
+    (found,) = rejected.value.found
+    assert (found.code, found.message) == ("E0904", "there is no module `hippo` in `.`")
+    assert found.span is not None
+    assert found.span.source.text[found.span.start : found.span.end].startswith('"hippo:')
     assert not (tmp_path / "bundle").exists()
 
 

@@ -7,6 +7,7 @@ import pytest
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.contract.inventory import Host, Inventory
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.plan.planner import make_plan
 
 LAPTOP = Inventory((Host("laptop", 4, 24.0),))
@@ -66,3 +67,53 @@ def test_a_prompt_that_leaves_no_room_for_its_answer_is_refused(tmp_path: Path) 
     assert "holds 2048 together" in long.message
     (answer,) = found(tmp_path, max_tokens=1500)
     assert answer.code == "E0713"
+
+
+def refused(folder: Path, text: str) -> list[tuple[str, str, str]]:
+    """Code, message and marked text of what planning finds in a source that checks."""
+    path = folder / "ask.rag"
+    path.write_text(text)
+    checked = check_files([path])
+    assert checked.application is not None, checked.found
+    with pytest.raises(Rejected) as caught:
+        make_plan(optimise(checked.application), LAPTOP)
+    marked = [text[one.span.start : one.span.end] if one.span else "" for one in caught.value.found]
+    return [(one.code, one.message, mark) for one, mark in zip(caught.value.found, marked, strict=True)]
+
+
+WITH_MODEL = """
+component base = llm({settings})
+component answer(question: text) -> text = base("{{question}}")
+pipeline ask(question: text) -> text {{ return answer(question) }}
+"""
+
+
+def test_a_model_of_another_trade_is_refused_where_it_is_named(tmp_path: Path) -> None:
+    assert refused(tmp_path, WITH_MODEL.format(settings='"all-MiniLM-L6-v2"')) == [
+        ("E0806", "`all-MiniLM-L6-v2` is an embedding model, which `llm` cannot use", '"all-MiniLM-L6-v2"')
+    ]
+    searching = """
+component vectors = embedder("SmolLM2-135M-Instruct")
+component search = milvus("docs", embedder: vectors)
+component best = reranker("SmolLM2-135M-Instruct")
+pipeline ask(question: text) -> [passage] { return best(question, search(question)) }
+"""
+    assert [(code, message) for code, message, _ in refused(tmp_path, searching)] == [
+        ("E0806", "`SmolLM2-135M-Instruct` is a language model, which `embedder` cannot use"),
+        ("E0806", "`SmolLM2-135M-Instruct` is a language model, which `reranker` cannot use"),
+    ]
+
+
+def test_a_context_longer_than_the_models_is_refused_where_it_is_given(tmp_path: Path) -> None:
+    assert refused(tmp_path, WITH_MODEL.format(settings='"SmolLM2-135M-Instruct", max_model_len: 65536')) == [
+        ("E0807", "`max_model_len` is 65536, and `SmolLM2-135M-Instruct` reads 8192 tokens", "65536")
+    ]
+
+
+def test_an_unknown_model_is_refused_where_it_is_named(tmp_path: Path) -> None:
+    (one,) = refused(tmp_path, WITH_MODEL.format(settings='"SmolLM-nothing"'))
+    assert (one[0], one[2]) == ("E0801", '"SmolLM-nothing"')
+
+
+def test_files_without_a_pipeline_are_no_matter_for_a_plan(tmp_path: Path) -> None:
+    assert [code for code, _, _ in refused(tmp_path, 'component small = llm("SmolLM2-135M-Instruct")\n')] == ["E0714"]
