@@ -28,7 +28,7 @@ import msgspec
 import psutil
 import uvicorn
 
-from harmonia_compiler.contract.bundle import Endpoint, Endpoints, Service
+from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaShare, Service
 from harmonia_compiler.contract.component import Component, Engine, Insert, Port
 from harmonia_compiler.contract.program import Call, Operation, Parameter, Program, ProgramParameter
 from harmonia_compiler.contract.types import Text
@@ -93,7 +93,7 @@ def running() -> Iterator[tuple[str, str, psutil.Process]]:
         ports = free_port(), free_port()
         service, endpoints = Path(folder) / "service.json", Path(folder) / "endpoints.json"
         engines = {"llm": Engine("llm", "llm", {"model": "fake"})}
-        service.write_bytes(msgspec.json.encode(Service(pipelines(), engines, {}, {"llm": 64})))
+        service.write_bytes(msgspec.json.encode(Service(pipelines(), engines, {}, {"llm-1": ReplicaShare(64)})))
         endpoints.write_bytes(msgspec.json.encode(Endpoints((Endpoint("llm-1", "llm", "127.0.0.1", ports[0]),), 1)))
         words = ["--service", str(service), "--endpoints", str(endpoints), "--port", str(ports[1])]
         upstream = multiprocessing.get_context("spawn").Process(target=run_engine, args=(ports[0],), daemon=True)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from harmonia_compiler.contract.component import Component, Engine, Env, Late, Secret
+from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 
 FORMAT_VERSION = 1
@@ -129,14 +130,14 @@ def read_plan(path: Path) -> Plan:
     """The plan in a file; raises Rejected where it is damaged or of a format that is not read."""
     try:
         text = path.read_bytes()
-        version = msgspec.json.decode(text, type=_Versioned).format_version
+        version = decode_document(text, _Versioned).format_version
         if version > FORMAT_VERSION:
             message = f"`{path}` has format_version {version}, and this harmoniac reads up to {FORMAT_VERSION}"
             raise Rejected([Diagnostic("E0731", message, help="update harmoniac, or plan again with this one")])
         if version < OLDEST_FORMAT:
             message = f"`{path}` has format_version {version}, and this harmoniac reads from {OLDEST_FORMAT} on"
             raise Rejected([Diagnostic("E0731", message, help="plan again with this harmoniac")])
-        plan = msgspec.json.decode(text, type=Plan)
+        plan = decode_document(text, Plan)
     except OSError as problem:
         raise _unreadable(path, problem.strerror or "it cannot be read") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:

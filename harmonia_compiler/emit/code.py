@@ -59,11 +59,16 @@ def _find(module: str, folders: Sequence[Path]) -> list[tuple[Path, Path]]:
     for folder in folders:
         package, single = folder / module, folder / f"{module}.py"
         if (package / "__init__.py").is_file():
-            files = (path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-            return [(folder, path) for path in sorted(files)]
+            return [(folder, path) for path in sorted(package.rglob("*")) if _belongs(path, package)]
         if single.is_file():
             return [(folder, single)]
     return []
+
+
+def _belongs(path: Path, package: Path) -> bool:
+    """Whether a file is the package's own: hidden ones may hold secrets, caches what Python makes anew."""
+    parts = path.relative_to(package).parts
+    return path.is_file() and not any(part == "__pycache__" or part.startswith(".") for part in parts)
 
 
 def _read(path: Path, root: Path) -> bytes:
@@ -79,8 +84,9 @@ def _imports(path: Path, content: bytes) -> list[str]:
         return []
     try:
         tree = ast.parse(content)
-    except (SyntaxError, ValueError) as problem:
-        message = f"`{path.name}` is no Python: {problem}"
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as problem:
+        # The last two are how Python's parser says that a file is nested too deeply.
+        message = f"`{path.name}` is no Python: {str(problem) or 'it is nested too deeply'}"
         raise Rejected(
             [Diagnostic("E0904", message, help="mend it; `python -m py_compile FILE` shows the place")]
         ) from None

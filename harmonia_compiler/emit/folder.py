@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from harmonia_compiler.contract.bundle import Contents
+from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 
 CONTENTS = "bundle.json"
@@ -51,7 +52,7 @@ def _checked(out: Path) -> tuple[str, ...]:
     listing = out / CONTENTS
     if listing.is_file():
         try:
-            return msgspec.json.decode(listing.read_bytes(), type=Contents).files
+            return decode_document(listing.read_bytes(), Contents).files
         except msgspec.MsgspecError:
             return ()
     if out.is_dir() and any(out.iterdir()):

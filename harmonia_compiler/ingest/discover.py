@@ -47,6 +47,9 @@ def discover(paths: Sequence[Path], base: Path) -> Tree:
         if not path.exists():
             findings.add("E1001", f"there is no file or folder `{path}`", help="check the path for typing mistakes")
             continue
+        if not path.is_dir() and not _is_regular(path):
+            findings.add("E1001", f"`{path}` is neither a file nor a folder", help="name a file or a folder")
+            continue
         root = _name(path, base)
         roots.append(root)
         for file in _walk(path, findings) if path.is_dir() else [path]:

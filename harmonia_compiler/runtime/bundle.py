@@ -6,6 +6,7 @@ from typing import TypeVar
 import msgspec
 
 from harmonia_compiler.contract.bundle import FORMAT_VERSION, Contents, LocalProcesses, Service
+from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 
 _Document = TypeVar("_Document", bound=msgspec.Struct)
@@ -44,10 +45,10 @@ def read_document(bundle: Path, name: str, of: type[_Document]) -> _Document:
     """One JSON document of a bundle; raises `Rejected` where it is missing, damaged or newer than this release."""
     try:
         text = (bundle / name).read_bytes()
-        version = msgspec.json.decode(text, type=_Versioned).format_version
+        version = decode_document(text, _Versioned).format_version
         if version > FORMAT_VERSION:
             raise _damaged(bundle, name, f"its format {version} is newer than this release of harmoniac reads")
-        return msgspec.json.decode(text, type=of)
+        return decode_document(text, of)
     except OSError as problem:
         raise _damaged(bundle, name, problem.strerror or "it cannot be read") from problem
     except msgspec.MsgspecError as problem:

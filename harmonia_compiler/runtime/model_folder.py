@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from harmonia_compiler.contract.card import CARD_FILE, Card
+from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.weights import WEIGHTS_FOLDER, is_model, stored_folder
 
@@ -149,7 +150,7 @@ def _header(folder: Path, file: Path) -> dict[str, _Tensor]:
         if not 0 < length <= _MOST_HEADER_BYTES:
             raise _rejected(folder, f"{file.name} is no safetensors file")
         try:
-            header = msgspec.json.decode(opened.read(length), type=dict[str, Any])
+            header = decode_document(opened.read(length), dict[str, Any])
             header.pop("__metadata__", None)
             return msgspec.convert(header, dict[str, _Tensor])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
@@ -166,7 +167,7 @@ def _digest(folder: Path) -> str:
 
 def _read_json(path: Path, of: type[_Document]) -> _Document:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=of)
+        return decode_document(path.read_bytes(), of)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
         raise _rejected(path.parent, f"its {path.name} cannot be used ({problem})") from problem
 

@@ -69,6 +69,11 @@ def test_missing_path(root: Path) -> None:
     assert codes(discover([root / "docs", root / "dcos"], root)) == ["E1001"]
 
 
+def test_a_pipe_is_no_document(root: Path) -> None:
+    os.mkfifo(root / "pipe.md")
+    assert codes(discover([root / "pipe.md"], root)) == ["E1001"]
+
+
 def test_nothing_there(root: Path) -> None:
     (root / "empty").mkdir()
     assert codes(discover([root / "empty"], root)) == ["E1002"]

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from harmonia_compiler.contract.bundle import Address
+from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed, suggestion
@@ -57,7 +58,7 @@ def find_gateway(service: str) -> "GatewayClient":
             "E1101", f"{found} `{service}`", f"start one with `harmoniac up {service}`, or say where: --service DIR"
         )
     try:
-        address = msgspec.json.decode(written.read_bytes(), type=Address)
+        address = decode_document(written.read_bytes(), Address)
     except (OSError, msgspec.MsgspecError) as problem:
         _reject("E1101", f"`{written}` cannot be read: {problem}", f"see `harmoniac status {service}`")
     host = f"[{address.host}]" if ":" in address.host else address.host

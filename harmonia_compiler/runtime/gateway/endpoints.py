@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from harmonia_compiler.contract.bundle import Endpoints
+from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.runtime.gateway.logs import log
 
 #: How often the file is looked at, in seconds.
@@ -31,7 +32,7 @@ class EndpointsFile:
             stamp = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
             if stamp == self._stamp:
                 return
-            endpoints = msgspec.json.decode(self._path.read_bytes(), type=Endpoints)
+            endpoints = decode_document(self._path.read_bytes(), Endpoints)
         except FileNotFoundError:
             return
         except (OSError, msgspec.MsgspecError) as problem:

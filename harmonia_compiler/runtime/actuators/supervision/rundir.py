@@ -18,6 +18,7 @@ from tempfile import TemporaryFile
 
 import msgspec
 
+from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.runtime.actuators.actuator import Status
 from harmonia_compiler.runtime.actuators.supervision.pids import Ident, is_alive
 
@@ -74,7 +75,7 @@ class RunDirectory:
     def read_state(self) -> State | None:
         """The last state; None where there is none. Raises `Damaged`."""
         try:
-            return msgspec.json.decode((self.path / STATE).read_bytes(), type=State)
+            return decode_document((self.path / STATE).read_bytes(), State)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as problem:
@@ -128,7 +129,7 @@ class RunDirectory:
     def holder(self) -> Ident | None:
         """Whom the lock names, held or not."""
         try:
-            return msgspec.json.decode((self.path / LOCK).read_bytes(), type=Ident)
+            return decode_document((self.path / LOCK).read_bytes(), Ident)
         except (OSError, msgspec.MsgspecError):
             return None
 
