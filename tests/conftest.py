@@ -1,4 +1,7 @@
-"""Goldens: what the code gives, compared with a text file that `make bless` writes anew."""
+"""What all tests share: goldens, and which tests run in one process when several run side by side.
+
+A golden is what the code gives, compared with a text file that `make bless` writes anew.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +11,14 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bless", action="store_true", help="write the goldens anew instead of comparing with them")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests stay together, since they share servers; all tests over the one service stay together too."""
+    for item in items:
+        folder = item.path.parent
+        group = folder if folder.name == "engines" else item.path
+        item.add_marker(pytest.mark.xdist_group(group.name))
 
 
 @pytest.fixture

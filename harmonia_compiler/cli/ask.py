@@ -14,7 +14,7 @@ from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.gateway.client import fill_inputs, find_gateway
 
 #: How much of a passage's first line is shown, in characters.
-_SHOWN = 90
+_SHOWN = 160
 
 
 @click.command()
@@ -62,9 +62,9 @@ def _passages(passages: list[dict[str, Any]]) -> Table:
     table = Table("passage", "score", "source", title="Passages used", title_justify="left", box=None, pad_edge=False)
     table.columns[1].justify = "right"
     for passage in passages:
-        first = next((line.strip() for line in passage["text"].splitlines() if line.strip()), "")
-        first = first if len(first) <= _SHOWN else first[: _SHOWN - 1] + "…"
-        table.add_row(Text(_printable(first)), f"{passage['score']:.3f}", Text(_printable(passage["source"])))
+        begins = " ".join(passage["text"].split())
+        begins = begins if len(begins) <= _SHOWN else begins[: _SHOWN - 1] + "…"
+        table.add_row(Text(_printable(begins)), f"{passage['score']:.3f}", Text(_printable(passage["source"])))
     return table
 
 

@@ -132,18 +132,25 @@ def test_ranking(models: Path, model: str) -> None:
         assert refused(url, "/v1/rerank", {"query": "x", "documents": [3]})[0] == 400
 
 
-def test_a_passage_is_ranked_by_its_best_sentence(models: Path) -> None:
+def test_a_passage_is_ranked_by_the_whole_and_by_its_best_sentence(models: Path, embedder: str) -> None:
     query = "where are vectors stored"
-    documents = [
-        "the quick brown fox jumps over it",
-        f"the quick brown fox jumps over it. {query}?",
-        "yes no true false",
-    ]
+    fox = "the quick brown fox jumps over it."
+    documents = [fox, f"{fox} {query}?", "yes no true false"]
+
+    def likeness(text: str) -> float:
+        pairs = zip(vector_of(embedder, query), vector_of(embedder, text), strict=True)
+        return sum(one * other for one, other in pairs)
+
+    parts = [[fox], [fox, f"{query}?"], [documents[2]]]
+    expected = [(likeness(whole) + max(map(likeness, cut))) / 2 for whole, cut in zip(documents, parts, strict=True)]
     for url in serving("rerank", models / "embedder"):
         body = json.dumps({"query": query, "documents": documents, "return_documents": True}).encode()
         results = json.loads(send(url, Wire("/v1/rerank", body)))["results"]
-        assert results[0]["index"] == 1
-        assert results[0]["document"] == {"text": documents[1]}
+        for result in results:
+            assert result["relevance_score"] == pytest.approx(expected[result["index"]], abs=1e-4)
+            assert result["document"] == {"text": documents[result["index"]]}
+        scores = [result["relevance_score"] for result in results]
+        assert scores == sorted(scores, reverse=True)
 
 
 def test_free_text(llm: str) -> None:
