@@ -19,10 +19,9 @@ class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`targets/NAME/manifest.toml`; `summary` is a phrase for a list of targets."""
+    """`targets/NAME/manifest.toml`."""
 
     name: str
-    summary: str
     capabilities: Capabilities
 
 

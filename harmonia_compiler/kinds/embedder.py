@@ -11,18 +11,14 @@ from harmonia_compiler.contract.component import Component, Engine, Port
 from harmonia_compiler.contract.launch import Launch, Reply, Wire
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import Text, Value, Vector
-from harmonia_compiler.kinds.kind import NOTHING, Extent, Kind, Setting, Signature, Work, value_of
-from harmonia_compiler.kinds.launching import model_words, weights_name, worker
+from harmonia_compiler.kinds.kind import NOTHING, Extent, Kind, Setting, Signature, Work
+from harmonia_compiler.kinds.launching import ENCODER_PRECISION, REVISION, encoder
 from harmonia_compiler.kinds.openai import decode_embeddings, encode_embeddings
 
 SETTINGS = (
     Setting("model", "text", "the embedding model, by the name of its card", required=True),
-    Setting(
-        "revision", "text", "the model's revision; the card's where it is not said", pattern=r"[A-Za-z0-9._-]{1,64}"
-    ),
-    Setting(
-        "precision", "text", "the numbers that the model computes in", default="fp32", accepts=("fp32", "bf16", "fp16")
-    ),
+    REVISION,
+    ENCODER_PRECISION,
 )
 
 
@@ -39,15 +35,7 @@ def result_extent(component: Component, inputs: Mapping[str, Extent] = NOTHING) 
 
 def launch(engine: Engine, card: Card | None, configuration: Configuration) -> Launch:
     """The torch worker with the model's weights."""
-    model = str(engine.settings["model"])
-    return worker(
-        "embedder",
-        model_words(model, value_of("precision", engine.settings, SETTINGS), configuration),
-        configuration,
-        module="transformers",
-        extra="torch",
-        model=weights_name(model, engine.settings.get("revision"), card),
-    )
+    return encoder("embedder", engine, card, configuration)
 
 
 def encode(engine: Engine, component: Component, inputs: Mapping[str, Value], *, stream: bool) -> Wire:

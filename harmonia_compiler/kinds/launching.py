@@ -1,8 +1,17 @@
-"""The command of our own worker process, which several kinds start with another first word."""
+"""What kinds that run a model have in common: settings, and the command of our own worker process."""
 
 from harmonia_compiler.contract.card import Card
+from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.launch import Fill, Launch, Probe, Wire, Word
 from harmonia_compiler.contract.plan import Configuration
+from harmonia_compiler.kinds.kind import Setting, value_of
+
+REVISION = Setting(
+    "revision", "text", "the model's revision; the card's where it is not said", pattern=r"[A-Za-z0-9._-]{1,64}"
+)
+ENCODER_PRECISION = Setting(
+    "precision", "text", "the numbers that the model computes in", default="fp32", accepts=("fp32", "bf16", "fp16")
+)
 
 #: What keeps libraries of models from asking a hub or reporting usage.
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -41,6 +50,20 @@ def worker(
         extra=extra,
         model=model,
         module=module,
+    )
+
+
+def encoder(role: str, engine: Engine, card: Card | None, configuration: Configuration) -> Launch:
+    """The torch worker in a role that encodes texts, with the weights of the engine's model."""
+    model = str(engine.settings["model"])
+    precision = value_of(ENCODER_PRECISION.name, engine.settings, (ENCODER_PRECISION,))
+    return worker(
+        role,
+        model_words(model, precision, configuration),
+        configuration,
+        module="transformers",
+        extra="torch",
+        model=weights_name(model, engine.settings.get("revision"), card),
     )
 
 

@@ -18,7 +18,7 @@ from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import ListOf, Passage, Text, Value
 from harmonia_compiler.kinds.extents import declared_extent, text_tokens
 from harmonia_compiler.kinds.kind import NOTHING, Extent, Fault, Kind, Setting, Work, value_of
-from harmonia_compiler.kinds.launching import OFFLINE, model_words, weights_name, whole_cores, worker
+from harmonia_compiler.kinds.launching import OFFLINE, REVISION, model_words, weights_name, whole_cores, worker
 from harmonia_compiler.kinds.openai import (
     CHAT,
     constraint,
@@ -31,9 +31,7 @@ from harmonia_compiler.kinds.openai import (
 
 SETTINGS = (
     Setting("model", "text", "the language model, by the name of its card", required=True),
-    Setting(
-        "revision", "text", "the model's revision; the card's where it is not said", pattern=r"[A-Za-z0-9._-]{1,64}"
-    ),
+    REVISION,
     Setting(
         "precision",
         "text",
