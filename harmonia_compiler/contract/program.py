@@ -4,6 +4,10 @@ A list of operations in which each reads the results of earlier ones by position
 an operation runs: the stepper (`policy/stepper.py`) demands the result and works backwards, so
 what a taken path does not need never runs, and what does not depend on each other runs at once.
 A `Select` demands its condition first and then one arm alone: that is all that a branch is.
+
+What may run several times, or may fail without ending the request, is a `Block`: operations of its
+own that see the outside only as `Argument`s, by need. `Repeat`, `Each` and `Attempt` run blocks; a
+block is named by its index in the Program, so that flows and Programs share their operations.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,24 +35,40 @@ class Constant(msgspec.Struct, frozen=True, tag="constant"):
     value: Any
 
 
-class Call(msgspec.Struct, frozen=True, tag="call"):
+class Argument(msgspec.Struct, frozen=True, tag="argument"):
+    """In a block, the value that the operation that runs the block hands in at this index; by need."""
+
+    index: int
+
+
+class Call(msgspec.Struct, frozen=True, tag="call", omit_defaults=True):
     """One call of a component; `ports[i]` receives the value at position `inputs[i]`.
 
-    `settings` are call settings given at the call, over the component's own.
+    `settings` are call settings given at the call, over the component's own. The call is not made
+    before the value at `after` is there, which it does not read: calls that are not pure keep their
+    order so. Where `over` names ports, each of those is given a list, all equally long, and the
+    value is the list of the results of the items: one call of the engine for all of them.
     """
 
     component: str
     ports: tuple[str, ...]
     inputs: tuple[int, ...]
     settings: dict[str, Any] = {}
+    after: int | None = None
+    over: tuple[str, ...] = ()
 
 
-class Select(msgspec.Struct, frozen=True, tag="select"):
-    """The value of `then` where the condition is true, of `otherwise` where it is not; lazily."""
+class Select(msgspec.Struct, frozen=True, tag="select", omit_defaults=True):
+    """The value of `then` where the condition is true, of `otherwise` where it is not; lazily.
+
+    The values at `early` are begun while the condition is not known yet; what is not needed once it
+    is known is cancelled, and a failure of what is not needed counts for nothing.
+    """
 
     condition: int
     then: int
     otherwise: int
+    early: tuple[int, ...] = ()
 
 
 class Compare(msgspec.Struct, frozen=True, tag="compare"):
@@ -92,33 +112,149 @@ class Concat(msgspec.Struct, frozen=True, tag="concat"):
     right: int
 
 
-Operation = Parameter | Constant | Call | Select | Compare | Not | GetField | MakeList | MakeRecord | Concat
+class Apply(msgspec.Struct, frozen=True, tag="apply", omit_defaults=True):
+    """A function of the language (`functions/`) applied to values; `settings` are its constant arguments."""
+
+    function: str
+    inputs: tuple[int, ...]
+    settings: dict[str, Any] = {}
+
+
+class After(msgspec.Struct, frozen=True, tag="after"):
+    """The value of `then`, which is not given before that of `first` is there."""
+
+    first: int
+    then: int
+
+
+class Repeat(msgspec.Struct, frozen=True, tag="repeat"):
+    """Runs a block round after round, once to `limit` times. Its own value can only be read by `Output`.
+
+    The block's results are: whether this round is the last, then the values that the first `carried`
+    arguments have in the next round, then what else is read after the loop. `inputs` are the first
+    round's arguments; those beyond `carried` stay the same. What only a next round reads is
+    computed only if there is one.
+    """
+
+    block: int
+    inputs: tuple[int, ...]
+    carried: int
+    limit: int
+
+
+class Output(msgspec.Struct, frozen=True, tag="output"):
+    """A result of the last round of the `Repeat` at a position: the block's result number 1 + `index`."""
+
+    repeat: int
+    index: int
+
+
+class Each(msgspec.Struct, frozen=True, tag="each"):
+    """Runs a block once for each item of the lists, side by side; the value is the list of the results, in order.
+
+    The block's first arguments are an item of each of the lists, which are equally long; then come
+    the values at `inputs`. The block has one result. More than `MOST_ITEMS` items are a failure.
+    """
+
+    block: int
+    lists: tuple[int, ...]
+    inputs: tuple[int, ...]
+
+
+class Attempt(msgspec.Struct, frozen=True, tag="attempt", omit_defaults=True):
+    """The one result of a block or, where that fails or is late, the value of `otherwise`; without one, the failure.
+
+    `within_ms` counts from when the values at `awaits` are there, which the block needs on every
+    path: only then does the block begin. Once a piece of the result's text has been handed out, neither
+    lateness nor failure is caught any more.
+    """
+
+    block: int
+    inputs: tuple[int, ...]
+    within_ms: float | None = None
+    otherwise: int | None = None
+    awaits: tuple[int, ...] = ()
+
+
+Operation = (
+    Parameter
+    | Constant
+    | Argument
+    | Call
+    | Select
+    | Compare
+    | Not
+    | GetField
+    | MakeList
+    | MakeRecord
+    | Concat
+    | Apply
+    | After
+    | Repeat
+    | Output
+    | Each
+    | Attempt
+)
+
+#: The most items that an `Each` runs over.
+MOST_ITEMS = 256
+#: The most rounds that a loop may be declared to have.
+MOST_ROUNDS = 100
 
 
 def inputs(operation: Operation) -> tuple[int, ...]:
     """The positions that an operation reads, in their order."""
     match operation:
-        case Call() | MakeList() | MakeRecord():
+        case Call(_, _, read, _, after):
+            return read if after is None else (*read, after)
+        case MakeList() | MakeRecord() | Apply() | Repeat():
             return operation.inputs
-        case Select(condition, then, otherwise):
-            return (condition, then, otherwise)
+        case Select(condition, then, otherwise, early):
+            return (condition, then, otherwise, *early)
         case Compare(_, left, right) | Concat(left, right):
             return (left, right)
-        case Not(operand):
-            return (operand,)
-        case GetField(record, _):
-            return (record,)
+        case After(first, then):
+            return (first, then)
+        case Not(read_one) | GetField(read_one, _) | Output(read_one, _):
+            return (read_one,)
+        case Each(_, lists, read):
+            return (*lists, *read)
+        case Attempt(_, read, _, otherwise):
+            return read if otherwise is None else (*read, otherwise)
         case _:
             return ()
 
 
+def block_of(operation: Operation) -> int | None:
+    """The index of the block that an operation runs; None for all but `Repeat`, `Each` and `Attempt`."""
+    return operation.block if isinstance(operation, Repeat | Each | Attempt) else None
+
+
 def with_inputs(operation: Operation, moved: Callable[[int], int]) -> Operation:
     """The same operation reading from other positions: how passes and lowering renumber."""
+
+    def all_moved(positions: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(moved(at) for at in positions)
+
     match operation:
-        case Call() | MakeList() | MakeRecord():
-            return msgspec.structs.replace(operation, inputs=tuple(moved(at) for at in operation.inputs))
-        case Select(condition, then, otherwise):
-            return Select(moved(condition), moved(then), moved(otherwise))
+        case Call():
+            after = None if operation.after is None else moved(operation.after)
+            return msgspec.structs.replace(operation, inputs=all_moved(operation.inputs), after=after)
+        case MakeList() | MakeRecord() | Apply() | Repeat():
+            return msgspec.structs.replace(operation, inputs=all_moved(operation.inputs))
+        case Select(condition, then, otherwise, early):
+            return Select(moved(condition), moved(then), moved(otherwise), all_moved(early))
+        case After(first, then):
+            return After(moved(first), moved(then))
+        case Output(repeat, index):
+            return Output(moved(repeat), index)
+        case Each(block, lists, read):
+            return Each(block, all_moved(lists), all_moved(read))
+        case Attempt():
+            otherwise = None if operation.otherwise is None else moved(operation.otherwise)
+            return msgspec.structs.replace(
+                operation, inputs=all_moved(operation.inputs), otherwise=otherwise, awaits=all_moved(operation.awaits)
+            )
         case Compare(operator, left, right):
             return Compare(operator, moved(left), moved(right))
         case Concat(left, right):
@@ -152,6 +288,24 @@ def answering(operations: Sequence[Operation], result: int) -> frozenset[int]:
     return frozenset(found)
 
 
+class Block(msgspec.Struct, frozen=True):
+    """Operations that are run by one of another list, and the positions of their results.
+
+    What comes from outside are its `Argument`s; it reads nothing else of what is around it.
+    """
+
+    operations: tuple[Operation, ...]
+    results: tuple[int, ...]
+
+
+class RequestClass(msgspec.Struct, frozen=True):
+    """`class NAME(deadline: …, weight: …)`: what the requests of a class are promised, and how much they count."""
+
+    name: str
+    deadline_ms: float | None = None
+    weight: float = 1.0
+
+
 class ProgramParameter(msgspec.Struct, frozen=True, omit_defaults=True):
     """A port of the pipeline as a request fills it."""
 
@@ -164,7 +318,9 @@ class Program(msgspec.Struct, frozen=True, omit_defaults=True):
     """One pipeline, ready to be executed.
 
     `result` is the position of the answer. `streams` says that the answer's text may be forwarded
-    as it is generated. Durations are milliseconds and absent where the user promised none.
+    as it is generated. Durations are milliseconds and absent where the user promised none. A request
+    is of one of the `classes`, the first where it does not say, and its class's deadline goes before
+    the pipeline's; `class_parameter` is the parameter that holds the class's name, if there is one.
     """
 
     pipeline: str
@@ -173,6 +329,9 @@ class Program(msgspec.Struct, frozen=True, omit_defaults=True):
     operations: tuple[Operation, ...]
     result: int
     components: dict[str, Component]
+    blocks: tuple[Block, ...] = ()
     streams: bool = False
     deadline_ms: float | None = None
+    classes: tuple[RequestClass, ...] = ()
+    class_parameter: str | None = None
     format_version: int = FORMAT_VERSION

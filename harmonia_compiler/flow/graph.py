@@ -2,14 +2,15 @@
 
 A flow is in static single assignment form: each node reads earlier nodes only, so that the order of
 the tuple is a topological order and there is no cycle by construction. Branches are `Select` nodes
-(the merged value of a name, demanded lazily), an early return is a `Select` over results.
+(the merged value of a name, demanded lazily), an early return is a `Select` over results. What loops,
+lists and fallbacks run stands in `Body`s beside the main one, each named by its index in the flow.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from harmonia_compiler.contract.component import Component, Engine, Port
-from harmonia_compiler.contract.program import Operation
+from harmonia_compiler.contract.program import Operation, RequestClass
 from harmonia_compiler.contract.types import Type
 from harmonia_compiler.diagnostics.source import Source, Span
 
@@ -22,13 +23,22 @@ class Node:
     """One operation of a flow.
 
     `share` is set on `Select` nodes: of the requests that reach the condition, the part that takes
-    `then`; selects over one condition carry one share. `span` is where the user wrote it.
+    `then`; selects over one condition carry one share. On a `Repeat` it is how often a round is the
+    last one, where the user said so. `span` is where the user wrote it.
     """
 
     operation: Operation
     type: Type
     span: Span | None = field(default=None, compare=False)
     share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Nodes in topological order with the positions of their results: the main part of a flow, or a block of it."""
+
+    nodes: tuple[Node, ...]
+    results: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +52,24 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Expected arrivals, requests per second; `peak_rps` equals `rps` where none was said."""
+    """Expected arrivals, requests per second; `peak_rps` equals `rps` where none was said.
+
+    `by_class` are the parts of the request classes, where the user said them; their sums are the whole.
+    """
 
     rps: float
     peak_rps: float
+    by_class: Mapping[str, "Load"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """One pipeline: nodes in topological order, the answer's position, promises and load."""
+    """One pipeline: nodes in topological order, the answer's position, promises and load.
+
+    `blocks` are what its `Repeat`, `Each` and `Attempt` operations run, each after those that it runs
+    itself. `classes` are the request classes that it can be asked in, `class_port` the port that holds
+    the class's name.
+    """
 
     name: str
     ports: tuple[Port, ...]
@@ -61,6 +80,19 @@ class Flow:
     objectives: tuple[Objective, ...] = ()
     load: Load | None = None
     span: Span | None = field(default=None, compare=False)
+    blocks: tuple[Body, ...] = ()
+    classes: tuple[RequestClass, ...] = ()
+    class_port: str | None = None
+
+    @property
+    def main(self) -> Body:
+        """The nodes that the answer is among."""
+        return Body(self.nodes, (self.result,))
+
+    @property
+    def bodies(self) -> tuple[Body, ...]:
+        """Every block, then the main part: each after those that it runs."""
+        return (*self.blocks, self.main)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def _exact(flow: Flow, limit: int) -> Guards:
             for needed in inputs(node.operation):
                 wanted[needed] = outcomes.either(wanted[needed], guard)
             continue
-        condition, then, otherwise = inputs(node.operation)
+        condition, then, otherwise = node.operation.condition, node.operation.then, node.operation.otherwise
         is_true = conditions.function(condition, EVEN if node.share is None else node.share, guard)
         with_then = outcomes.both(guard, is_true)
         wanted[condition] = outcomes.either(wanted[condition], guard)
@@ -83,7 +83,7 @@ def _estimate(flow: Flow) -> Guards:
     for position in range(flow.result, -1, -1):
         node, likely = flow.nodes[position], demanded[position]
         if isinstance(node.operation, Select):
-            condition, then, otherwise = inputs(node.operation)
+            condition, then, otherwise = node.operation.condition, node.operation.then, node.operation.otherwise
             taken[position] = EVEN if node.share is None else node.share
             demand(condition, likely)
             demand(then, likely * taken[position])

@@ -50,23 +50,30 @@ class _Builder:
             "import": lambda span, parts: tree.Import(span, tuple(parts[:-1]), parts[-1]),
             "imported": lambda span, parts: tree.Imported(span, parts[0], parts[1] and self.declared(parts[1])),
             "alias": lambda span, parts: tree.Alias(span, self.declared(parts[0]), parts[1]),
+            "class": lambda span, parts: tree.Class(span, self.declared(parts[0]), parts[1]),
             "component": self.component,
             "pipeline": self.pipeline,
             "ports": lambda span, parts: (span, tuple(parts)),
             "port": lambda span, parts: tree.Port(span, self.declared(parts[0]), *parts[1:]),
             "sized": lambda span, parts: tree.Sized(span, *parts),
             "type_name": lambda span, parts: tree.NamedType(span, parts[0]),
+            "class_type": lambda span, _: tree.ClassType(span),
             "labels": lambda span, parts: tree.LabelsType(span, tuple(parts)),
             "list_type": lambda span, parts: tree.ListType(span, parts[0]),
             "record_type": lambda span, parts: tree.RecordType(span, parts[0][1]),
             "slo": lambda span, parts: tree.Slo(span, tuple(parts)),
             "objective": self.objective,
-            "load": lambda span, parts: tree.Load(span, *parts),
+            "load": lambda span, parts: tree.Load(span, tuple(parts)),
+            "rate": lambda span, parts: tree.Rate(span, *parts),
             "bind": lambda span, parts: tree.Bind(span, self.declared(parts[0]), parts[1]),
             "return": lambda span, parts: tree.Return(span, parts[0] is not None, parts[1]),
             "if": self.branch,
+            "repeat": self.repeat,
             "test": lambda _, parts: tuple(parts),
             "block": lambda span, parts: (span, tuple(parts)),
+            "late": lambda span, parts: tree.Guarded(span, *parts),
+            "fallback": lambda span, parts: tree.Guarded(span, parts[0], None, parts[1]),
+            "each": self.each,
             "or": lambda span, parts: tree.Disjunction(span, tuple(parts)),
             "and": lambda span, parts: tree.Conjunction(span, tuple(parts)),
             "not": lambda span, parts: tree.Negation(span, parts[0]),
@@ -136,6 +143,14 @@ class _Builder:
             for test, body in zip(pairs[::2], pairs[1::2], strict=True)
         ]
         return tree.If(span, tuple(arms), otherwise and otherwise[1], otherwise and otherwise[0])
+
+    def repeat(self, span: Span, parts: list[Built]) -> Built:
+        limit, body, test = parts
+        return tree.Repeat(span, limit, body[1], body[0], test and test[0], test and test[1])
+
+    def each(self, span: Span, parts: list[Built]) -> Built:
+        name, items, test, value = parts
+        return tree.Each(span, self.declared(name), items, test and test[0], test and test[1], value)
 
     def reference(self, span: Span, parts: list[Built]) -> Built:
         return tree.Broken(span) if parts[0].text == BROKEN_NAME else tree.Reference(span, parts[0])

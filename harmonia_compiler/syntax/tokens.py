@@ -25,22 +25,21 @@ DEEPEST = 64
 #: What stands for a value that could not be read; no text can spell it.
 BROKEN_NAME = "?"
 
-DECLARATIONS = frozenset({"IMPORT", "TYPE", "COMPONENT", "PIPELINE"})
+DECLARATIONS = frozenset({"IMPORT", "TYPE", "CLASS", "COMPONENT", "PIPELINE"})
 KEYWORDS = DECLARATIONS | {"AS", "FROM", "SLO", "LOAD", "PEAK", "RETURN", "STREAM", "IF", "ELIF", "ELSE"}
-KEYWORDS |= {"OR", "AND", "NOT", "TRUE", "FALSE", "RESERVED"}
+KEYWORDS |= {"REPEAT", "UP", "TO", "UNTIL", "EACH", "IN", "WHERE", "WITHIN", "OR", "AND", "NOT", "TRUE", "FALSE"}
 CLOSER_OF = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
 OPENERS = frozenset(CLOSER_OF)
 CLOSERS = frozenset(CLOSER_OF.values())
 SIGN_OF = {"LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]", "LBRACE": "{", "RBRACE": "}"}
 
 _CONTINUING = frozenset({"PLUS", "EQUAL", "COMPARISON", "AT_MOST", "TILDE", "VBAR", "_ARROW", "DOT", "COMMA", "COLON"})
-_CONTINUING |= {"ELSE", "ELIF", "OR", "AND", "LPAR", "LSQB", "LBRACE", "RPAR", "RSQB"}
-_CONTINUING_WORDS = frozenset({"until", "within", "where"})
-_STATEMENTS = frozenset({"RETURN", "IF", "ELIF", "ELSE", "SLO", "LOAD"})
-_HEADERS = frozenset({"IF", "ELIF", "ELSE", "PIPELINE"})
+_CONTINUING |= {"ELSE", "ELIF", "OR", "AND", "LPAR", "LSQB", "LBRACE", "RPAR", "RSQB", "UNTIL", "WITHIN", "WHERE"}
+_STATEMENTS = frozenset({"RETURN", "IF", "ELIF", "ELSE", "REPEAT", "SLO", "LOAD"})
+_HEADERS = frozenset({"IF", "ELIF", "ELSE", "REPEAT", "PIPELINE"})
 
 _SINGLE_QUOTED = re.compile(r"'([^'\"\\\n]*)'")
-_DECLARATION_LINE = re.compile(r"^(?:component|pipeline|import|type)[ \t]+[a-z]", re.MULTILINE)
+_DECLARATION_LINE = re.compile(r"^(?:component|pipeline|import|type|class)[ \t]+[a-z]", re.MULTILINE)
 _ADVICE = {
     "'": 'a text stands in double quotes: `"…"`',
     ";": "a statement ends with its line",
@@ -225,7 +224,7 @@ class _Reader:
         if self.stack and not self.inside("LBRACE"):
             return
         self.close_by_indent(mark)
-        if kind not in _CONTINUING and kind != "RBRACE" and str(mark.token) not in _CONTINUING_WORDS:
+        if kind not in _CONTINUING and kind != "RBRACE":
             self.end_line()
         if not self.inside("LBRACE") or kind not in _CONTINUING:
             self.indent = mark.indent

@@ -124,6 +124,24 @@ class Joined(Node, frozen=True):
     operands: tuple["Expression", ...]
 
 
+class Each(Node, frozen=True):
+    """`each name in items where test ~ share: value`; `where` and its `share` may be absent."""
+
+    name: Name
+    items: "Expression"
+    where: "Expression | None"
+    share: Amount | None
+    value: "Expression"
+
+
+class Guarded(Node, frozen=True):
+    """`value within amount else otherwise`, of which one of the two may be absent."""
+
+    value: "Expression"
+    within: Amount | None
+    otherwise: "Expression | None"
+
+
 Expression = (
     Broken
     | Text
@@ -140,6 +158,8 @@ Expression = (
     | Conjunction
     | Disjunction
     | Joined
+    | Each
+    | Guarded
 )
 
 
@@ -174,7 +194,11 @@ class RecordType(Node, frozen=True):
     ports: tuple["Port", ...]
 
 
-TypeTree = NamedType | LabelsType | ListType | RecordType
+class ClassType(Node, frozen=True):
+    """`class`: the names of the declared request classes, as labels."""
+
+
+TypeTree = NamedType | LabelsType | ListType | RecordType | ClassType
 
 
 class Port(Node, frozen=True):
@@ -199,11 +223,18 @@ class Slo(Node, frozen=True):
     objectives: tuple[Objective, ...]
 
 
-class Load(Node, frozen=True):
-    """`load 20 rps peak 60 rps`."""
+class Rate(Node, frozen=True):
+    """`20 rps peak 60 rps`, of one request class where it begins with its name."""
 
+    of: Name | None
     rate: Amount
     peak: Amount | None
+
+
+class Load(Node, frozen=True):
+    """`load rate, …`."""
+
+    rates: tuple[Rate, ...]
 
 
 class Bind(Node, frozen=True):
@@ -236,8 +267,18 @@ class If(Node, frozen=True):
     else_span: Span | None
 
 
+class Repeat(Node, frozen=True):
+    """`repeat up to 3 { … } until test ~ share`; the test and its share may be absent."""
+
+    limit: Amount
+    body: tuple["Statement", ...]
+    block: Span
+    until: Expression | None
+    share: Amount | None
+
+
 Clause = Slo | Load
-Statement = Bind | Return | If
+Statement = Bind | Return | If | Repeat
 
 
 class Imported(Node, frozen=True):
@@ -259,6 +300,14 @@ class Alias(Node, frozen=True):
 
     name: Name
     type: TypeTree
+    doc: str = ""
+
+
+class Class(Node, frozen=True):
+    """`class name(settings)`: a request class."""
+
+    name: Name
+    settings: tuple[Argument, ...]
     doc: str = ""
 
 
@@ -284,7 +333,7 @@ class Pipeline(Node, frozen=True):
     complete: bool = True
 
 
-Declaration = Import | Alias | Component | Pipeline
+Declaration = Import | Alias | Class | Component | Pipeline
 
 
 class Comment(Node, frozen=True):
