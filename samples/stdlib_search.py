@@ -8,6 +8,7 @@ import inspect
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -24,7 +25,7 @@ SATURATION, LENGTH_WEIGHT = 1.2, 0.75
 def search(query: str) -> list[dict[str, Any]]:
     """The docstrings that fit the query best, as passages with text, source and score."""
     entries, frequency, mean_length = _index()
-    wanted = set(_words(query))
+    wanted = set(words(query))
     scored = []
     for name, text, counts in entries:
         length = sum(counts.values())
@@ -39,10 +40,8 @@ def search(query: str) -> list[dict[str, Any]]:
     return [{"text": text, "source": f"python:{name}", "score": score} for score, name, text in scored[:FOUND]]
 
 
-@cache
-def _index() -> tuple[list[tuple[str, str, Counter[str]]], Counter[str], float]:
-    """Every public function and class with a docstring: name, shortened text, word counts."""
-    entries = []
+def documented() -> Iterator[tuple[str, str]]:
+    """Every public function and class that has a docstring: its full name, and that with the text."""
     for module in map(import_module, MODULES):
         for name, member in inspect.getmembers(
             module, lambda found: inspect.isroutine(found) or inspect.isclass(found)
@@ -50,10 +49,17 @@ def _index() -> tuple[list[tuple[str, str, Counter[str]]], Counter[str], float]:
             text = inspect.getdoc(member)
             if not name.startswith("_") and text:
                 full_name = f"{module.__name__}.{name}"
-                entries.append((full_name, f"{full_name}: {text[:600]}", Counter(_words(f"{full_name} {text[:600]}"))))
+                yield full_name, f"{full_name}: {text[:600]}"
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, in small letters."""
+    return re.findall(r"[a-z0-9]+", text.lower())
+
+
+@cache
+def _index() -> tuple[list[tuple[str, str, Counter[str]]], Counter[str], float]:
+    """What is documented with the count of each word, how many texts hold each word, and their mean length."""
+    entries = [(name, text, Counter(words(text))) for name, text in documented()]
     frequency = Counter(word for _, _, counts in entries for word in counts)
     return entries, frequency, sum(sum(counts.values()) for _, _, counts in entries) / len(entries)
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[a-z0-9]+", text.lower())
