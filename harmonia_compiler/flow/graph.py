@@ -67,8 +67,8 @@ class Flow:
     """One pipeline: nodes in topological order, the answer's position, promises and load.
 
     `blocks` are what its `Repeat`, `Each` and `Attempt` operations run, each after those that it runs
-    itself. `classes` are the request classes that it can be asked in, `class_port` the port that holds
-    the class's name.
+    itself; no two operations run the same block. `classes` are the request classes that it can be
+    asked in, `class_port` the port that holds the class's name.
     """
 
     name: str

@@ -1,7 +1,8 @@
 """Lowering: a flow without what only planning and diagnostics need is a Program."""
 
 from harmonia_compiler.contract.component import Port
-from harmonia_compiler.contract.program import Call, Program, ProgramParameter
+from harmonia_compiler.contract.program import Block, Call, Program, ProgramParameter
+from harmonia_compiler.flow.awaits import with_awaits
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.passes.dead_code import without_unread
 
@@ -15,8 +16,9 @@ def lower(flow: Flow, application: Application) -> Program:
     Of several promises on one metric the one for the highest quantile is kept. On latency it is the
     deadline of each request, and only from `DEADLINE_QUANTILE` on.
     """
-    kept = without_unread(flow)
-    called = sorted({node.operation.component for node in kept.nodes if isinstance(node.operation, Call)})
+    kept = with_awaits(without_unread(flow))
+    nodes = [node for body in kept.bodies for node in body.nodes]
+    called = sorted({node.operation.component for node in nodes if isinstance(node.operation, Call)})
     return Program(
         pipeline=flow.name,
         parameters=tuple(_parameter(port) for port in flow.ports),
@@ -24,8 +26,11 @@ def lower(flow: Flow, application: Application) -> Program:
         operations=tuple(node.operation for node in kept.nodes),
         result=kept.result,
         components={name: application.components[name] for name in called},
+        blocks=tuple(Block(tuple(node.operation for node in body.nodes), body.results) for body in kept.blocks),
         streams=flow.streams,
         deadline_ms=_deadline(flow),
+        classes=flow.classes,
+        class_parameter=flow.class_port,
     )
 
 

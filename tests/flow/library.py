@@ -10,16 +10,24 @@ import msgspec
 from harmonia_compiler.contract.component import Component, Engine, Port
 from harmonia_compiler.contract.launch import Reply, Wire
 from harmonia_compiler.contract.program import (
+    After,
+    Apply,
+    Argument,
+    Attempt,
     Call,
     Compare,
     Concat,
     Constant,
+    Each,
     GetField,
     MakeList,
     MakeRecord,
     Not,
     Operation,
+    Output,
     Parameter,
+    Repeat,
+    RequestClass,
     Select,
 )
 from harmonia_compiler.contract.types import (
@@ -35,7 +43,7 @@ from harmonia_compiler.contract.types import (
     Value,
     Vector,
 )
-from harmonia_compiler.flow.graph import Application, Flow, Load, Node, Objective
+from harmonia_compiler.flow.graph import Application, Body, Flow, Load, Node, Objective
 from harmonia_compiler.kinds.extents import declared_extent
 from harmonia_compiler.kinds.kind import NOTHING, Extent, Kind, Setting, Work
 
@@ -130,20 +138,40 @@ def read_flow(text: str) -> Flow:
     header = re.fullmatch(r"pipeline (\w+)\((.*)\) -> (.*)", lines[0])
     assert header, lines[0]
     flow = Flow(header[1], tuple(map(_port, _split(header[2]))), _type(header[3]), (), 0)
+    bodies: list[Body] = []
     nodes: list[Node] = []
     for line in lines[1:]:
-        if goal := re.fullmatch(r"slo p([\d.]+) (\w+) <= (\S+) ms", line):
-            objective = Objective(goal[2], float(goal[1]) / 100, float(goal[3]))
-            flow = replace(flow, objectives=(*flow.objectives, objective))
-        elif load := re.fullmatch(r"load (\S+) rps peak (\S+) rps", line):
-            flow = replace(flow, load=Load(float(load[1]), float(load[2])))
-        elif line.startswith("%"):
+        if line.startswith("%"):
             nodes.append(_node(line, len(nodes)))
+        elif line.startswith("block "):
+            assert int(line.split()[1].partition("(")[0]) == len(bodies), line
+            nodes = []
+        elif line.startswith("results "):
+            bodies.append(Body(tuple(nodes), _positions(line)))
+            nodes = []
         elif end := re.fullmatch(r"return (stream )?%(\d+)", line):
             flow = replace(flow, streams=end[1] is not None, result=int(end[2]))
         else:
-            raise AssertionError(line)
-    return replace(flow, nodes=tuple(nodes))
+            flow = _with_clause(flow, line)
+    return replace(flow, nodes=tuple(nodes), blocks=tuple(bodies))
+
+
+def _with_clause(flow: Flow, line: str) -> Flow:
+    if goal := re.fullmatch(r"slo p([\d.]+) (\w+) <= (\S+) ms", line):
+        objective = Objective(goal[2], float(goal[1]) / 100, float(goal[3]))
+        return replace(flow, objectives=(*flow.objectives, objective))
+    if load := re.fullmatch(r"load (\S+) rps peak (\S+) rps", line):
+        return replace(flow, load=Load(float(load[1]), float(load[2])))
+    if load := re.fullmatch(r"load (\w+) (\S+) rps peak (\S+) rps", line):
+        assert flow.load is not None, line
+        part = Load(float(load[2]), float(load[3]))
+        return replace(flow, load=replace(flow.load, by_class={**flow.load.by_class, load[1]: part}))
+    if of := re.fullmatch(r"class (\w+)(?: deadline (\S+) ms)? weight (\S+)", line):
+        made = RequestClass(of[1], None if of[2] is None else float(of[2]), float(of[3]))
+        return replace(flow, classes=(*flow.classes, made))
+    port = re.fullmatch(r"class from (\w+)", line)
+    assert port, line
+    return replace(flow, class_port=port[1])
 
 
 def _node(line: str, position: int) -> Node:
@@ -158,17 +186,37 @@ def _operation(text: str) -> Operation:
     word, _, rest = text.partition(" ")
     at = [int(number) for number in re.findall(r"%(\d+)", rest)]
     match word:
-        case "parameter":
-            return Parameter(rest)
-        case "constant":
-            return Constant(json.loads(rest))
         case "call":
-            called = re.fullmatch(r"(\w+)\((.*?)\)(?: (\{.*\}))?", rest)
+            called = re.fullmatch(r"(\w+)\((.*?)\)(?: (\{.*\}))?(?: after %(\d+))?", rest)
             assert called, text
             ports, inputs = _named(called[2])
-            return Call(called[1], ports, inputs, json.loads(called[3] or "{}"))
+            over = tuple(re.findall(r"(\w+): each", called[2]))
+            after = None if called[4] is None else int(called[4])
+            return Call(called[1], ports, inputs, json.loads(called[3] or "{}"), after, over)
         case "select":
-            return Select(*at)
+            return Select(at[0], at[1], at[2], tuple(at[3:]))
+        case "apply":
+            applied = re.fullmatch(r"(\w+)\((.*?)\)(?: (\{.*\}))?", rest)
+            assert applied, text
+            return Apply(applied[1], _positions(applied[2]), json.loads(applied[3] or "{}"))
+        case "after":
+            return After(*at)
+        case "output":
+            return Output(at[0], int(rest.split()[0]))
+        case "repeat" | "each" | "attempt":
+            return _runner(word, rest)
+        case _:
+            return _plain(text, word, rest, at)
+
+
+def _plain(text: str, word: str, rest: str, at: list[int]) -> Operation:
+    match word:
+        case "parameter":
+            return Parameter(rest)
+        case "argument":
+            return Argument(int(rest))
+        case "constant":
+            return Constant(json.loads(rest))
         case "compare":
             return Compare(rest.split()[1], *at)  # type: ignore[arg-type]
         case "not":
@@ -178,14 +226,35 @@ def _operation(text: str) -> Operation:
         case "concat":
             return Concat(*at)
     if text.startswith("list("):
-        return MakeList(tuple(int(number) for number in re.findall(r"%(\d+)", text)))
+        return MakeList(_positions(text))
     assert text.startswith("record("), text
     return MakeRecord(*_named(text[7:-1]))
 
 
+def _runner(word: str, text: str) -> Operation:
+    matched = re.fullmatch(r"block (\d+)\((.*?)\)(.*)", text)
+    assert matched, text
+    block, rest = int(matched[1]), matched[3]
+    changing, _, same = matched[2].partition(";")
+    if word == "each":
+        return Each(block, _positions(changing), _positions(same))
+    if word == "repeat":
+        carried = _positions(changing)
+        return Repeat(block, (*carried, *_positions(same)), len(carried), int(rest.removeprefix(" up to ")))
+    more = re.fullmatch(r"(?: within (\S+) ms)?(?: else %(\d+))?(?: awaits (.*))?", rest)
+    assert more, text
+    within = None if more[1] is None else float(more[1])
+    otherwise = None if more[2] is None else int(more[2])
+    return Attempt(block, _positions(changing), within, otherwise, _positions(more[3] or ""))
+
+
+def _positions(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"%(\d+)", text))
+
+
 def _named(text: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """`name: %3, other: %4` as names and positions."""
-    pairs = re.findall(r"(\w+): %(\d+)", text)
+    pairs = re.findall(r"(\w+): (?:each )?%(\d+)", text)
     return tuple(name for name, _ in pairs), tuple(int(number) for _, number in pairs)
 
 

@@ -8,9 +8,33 @@ from tests.flow.random_flows import flows
 
 EVERYTHING = """\
 pipeline every(question: text ~ 40, history: [message] ~ 4, depth: number = 2) -> (answer: text, found: [passage])
+  class interactive deadline 3000 ms weight 4
+  class batch weight 1
+  class from urgency
   slo p95 latency <= 4000 ms
   slo p99.9 ttft <= 800 ms
   load 20 rps peak 60 rps
+  load interactive 16 rps peak 40 rps
+  load batch 4 rps peak 20 rps
+  block 0(2 arguments)
+    %0 = argument 0 : text
+    %1 = argument 1 : [passage]
+    %2 = call answer(question: %0, passages: %1) : text
+    results %2
+  block 1(3 arguments)
+    %0 = argument 0 : text
+    %1 = argument 1 : [passage]
+    %2 = argument 2 : bool
+    %3 = call rewrite(question: %0) : text
+    %4 = attempt block 0(%0, %1) within 800 ms else %3 awaits %0, %1 : text
+    results %2, %4, %4
+  block 2(1 argument)
+    %0 = argument 0 : text
+    %1 = call search(query: %0) : [passage]
+    results %1
+  block 3(1 argument)
+    %0 = argument 0 : bool
+    results %0
   %0 = parameter question : text
   %1 = parameter depth : number
   %2 = constant {"a":[1,2.5,true],"b":"line\\n: \\"quoted\\" ~ 0.5"} : (a: [number], b: text)
@@ -24,6 +48,15 @@ pipeline every(question: text ~ 40, history: [message] ~ 4, depth: number = 2) -
   %10 = list(%0, %7) : [text]
   %11 = list() : []
   %12 = record(answer: %7, found: %9) : (answer: text, found: [passage])
+  %13 = repeat block 1(%0; %3, %6) up to 3 ~ 0.7 : bool
+  %14 = output 1 of %13 : text
+  %15 = each block 2(%10) : [[passage]]
+  %16 = apply fuse(%15) {"top_k":6} : [passage]
+  %17 = call embed(text: each %10) : [vector]
+  %18 = call count(question: %0) after %14 : text
+  %19 = after %18 give %14 : text
+  %20 = select %6 then %19 else %18 early %19, %18 ~ 0.3 : text
+  %21 = repeat block 3(; %6) up to 100 : bool
   return stream %12
 """
 
