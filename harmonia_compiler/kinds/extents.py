@@ -8,7 +8,7 @@ from harmonia_compiler.kinds.kind import Extent
 CHARACTERS_PER_TOKEN = 4.0
 
 #: What is expected of a list whose length nobody said.
-_USUAL_ITEMS = 4.0
+USUAL_ITEMS = 4.0
 _USUAL_TOKENS = 60.0
 _USUAL_PASSAGE_TOKENS = 200.0
 
@@ -27,7 +27,7 @@ def typed_extent(of: Type, size: float | None = None, item_size: float | None = 
     """The extent of a value of a type: `size` tokens or items of `item_size` tokens, as far as they are said."""
     match of:
         case ListOf(item):
-            items = size or _USUAL_ITEMS
+            items = size or USUAL_ITEMS
             known = size is not None and item_size is not None
             each = item_size or (_tokens_of(item) if item is not None else 0.0)
             return Extent(items * each, items, guessed=not known)
@@ -57,6 +57,6 @@ def _tokens_of(result: Type) -> float:
         case Record(fields):
             return sum(_tokens_of(field.type) + text_tokens(field.name) + 4.0 for field in fields)
         case ListOf(item):
-            return _USUAL_ITEMS * (_tokens_of(item) if item is not None else 0.0)
+            return USUAL_ITEMS * (_tokens_of(item) if item is not None else 0.0)
         case _:
             return _USUAL_TOKENS

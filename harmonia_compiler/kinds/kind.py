@@ -58,11 +58,15 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How large a value is expected to be: `tokens` in all, in `items` (1 where it is no list)."""
+    """How large a value is expected to be: `tokens` in all, in `items` (1 where it is no list).
+
+    `nested` is how many items each of the items has, where they are lists and it is known.
+    """
 
     tokens: float
     items: float = 1.0
     guessed: bool = False
+    nested: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
