@@ -92,6 +92,14 @@ def _objective(node: tree.Objective, findings: Findings) -> Objective | None:
 
 
 def _load(node: tree.Load, findings: Findings) -> Load | None:
+    rates = [_rate(each, findings) for each in node.rates]
+    whole = [rate for rate in rates if rate is not None]
+    if len(whole) < len(rates):
+        return None
+    return Load(sum(rate.rps for rate in whole), sum(rate.peak_rps for rate in whole))
+
+
+def _rate(node: tree.Rate, findings: Findings) -> Load | None:
     rate = amount(node.rate, RATE, "`load`", findings)
     peak = rate if node.peak is None else amount(node.peak, RATE, "`peak`", findings)
     if rate is None or peak is None:
