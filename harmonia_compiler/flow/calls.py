@@ -1,7 +1,8 @@
 """The calls of a flow and which of them wait for which: what a latency is added up over.
 
 A call waits for the calls whose values it reads, and for those that decide whether it is wanted at
-all: what is demanded in one arm of a branch alone is sent only when the condition is known.
+all: what is demanded in one arm of a branch alone is sent only when the condition is known, unless
+it is begun early.
 """
 
 from collections.abc import Iterable
@@ -9,14 +10,16 @@ from collections.abc import Iterable
 import networkx as nx
 
 from harmonia_compiler.contract.program import Call, Select, inputs
+from harmonia_compiler.flow.bits import bits
+from harmonia_compiler.flow.expand import Gather
 from harmonia_compiler.flow.graph import Flow
 
 
 def call_graph(flow: Flow) -> "nx.DiGraph[int]":
     """Positions of calls; an edge where the second waits for the first, without those that follow from others.
 
-    Calls that nothing demands are left out. Calls of arms that exclude each other may lie on one
-    path if the flow tests one condition twice; no request takes that path.
+    The flow has no blocks. Calls that nothing demands are left out. Calls of arms that exclude each
+    other may lie on one path if the flow tests one condition twice; no request takes that path.
     """
     known = _known_conditions(flow)
     nearest: list[set[int]] = []
@@ -28,7 +31,7 @@ def call_graph(flow: Flow) -> "nx.DiGraph[int]":
         conditions = known[position]
         if isinstance(node.operation, Call) and conditions is not None:
             graph.add_node(position)
-            for needed in {*node.operation.inputs, *_positions(conditions)}:
+            for needed in {*inputs(node.operation), *bits(conditions)}:
                 graph.add_edges_from((before, position) for before in nearest[needed])
     return _reduced(graph)
 
@@ -62,17 +65,17 @@ def _known_conditions(flow: Flow) -> list[int | None]:
         if conditions is None:
             continue
         if isinstance(operation, Select):
-            demand(operation.condition, conditions)
+            for needed in (operation.condition, *operation.early):
+                demand(needed, conditions)
             demand(operation.then, conditions | 1 << operation.condition)
             demand(operation.otherwise, conditions | 1 << operation.condition)
+        elif isinstance(operation, Gather):
+            # Until its list is there, nobody knows how many items there are, if any.
+            first, one, *others = operation.inputs
+            for needed in (first, *others):
+                demand(needed, conditions)
+            demand(one, conditions | 1 << first)
         else:
             for needed in inputs(operation):
                 demand(needed, conditions)
     return known
-
-
-def _positions(bits: int) -> Iterable[int]:
-    while bits:
-        lowest = bits & -bits
-        yield lowest.bit_length() - 1
-        bits ^= lowest

@@ -7,8 +7,9 @@ condition made of several (`a and b`) has an outcome of its own, whose share the
 
 from dataclasses import dataclass, field
 
-from harmonia_compiler.contract.program import Call, Compare, Constant, Not, Operation, Select, with_inputs
+from harmonia_compiler.contract.program import Call, Compare, Constant, Not, Operation, Select, inputs, with_inputs
 from harmonia_compiler.contract.types import Bool, Labels, Value
+from harmonia_compiler.flow.expand import Expanded, Item, scopes_around
 from harmonia_compiler.flow.graph import Flow
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes
 from harmonia_compiler.flow.text import show_operation
@@ -30,10 +31,11 @@ class _Values:
 class Conditions:
     """The function of outcomes that each condition is; the first share said for an outcome holds."""
 
-    def __init__(self, flow: Flow, outcomes: Outcomes) -> None:
-        self._flow = flow
+    def __init__(self, expanded: Expanded, outcomes: Outcomes) -> None:
+        self._flow = expanded.flow
         self._outcomes = outcomes
-        self._alike = _alike(flow)
+        self._alike = _alike(expanded.flow)
+        self._scopes = _varying(expanded)
         self._single: dict[int, int] = {}
         self._values: dict[int, _Values] = {}
 
@@ -52,6 +54,12 @@ class Conditions:
                 self._single[key] = self._outcomes.outcome(share)
             is_true = self._single[key]
         return self._outcomes.negate(is_true) if is_negated else is_true
+
+    def scope(self, position: int) -> int:
+        """The innermost scope from whose one item to the next a condition may differ; 0 where there is none."""
+        position, _ = self._plain(position)
+        tested = self._tested(self._flow.nodes[position].operation)
+        return self._scopes[position if tested is None else tested[0]]
 
     def _plain(self, position: int) -> tuple[int, bool]:
         """The condition without what only renames or negates it, and whether it is the negation."""
@@ -129,3 +137,15 @@ def _alike(flow: Flow) -> list[int]:
             key = show_operation(with_inputs(node.operation, alike.__getitem__))
             alike.append(first.setdefault(key, position))
     return alike
+
+
+def _varying(expanded: Expanded) -> list[int]:
+    """For each node the innermost scope whose items it differs by: its own for a call, else that of what it reads."""
+    found: list[int] = []
+    for node, scope in zip(expanded.flow.nodes, expanded.scopes, strict=True):
+        if isinstance(node.operation, Call | Item):
+            found.append(scope)
+        else:
+            around = {found[at] for at in inputs(node.operation)}
+            found.append(next((each for each in scopes_around(expanded, scope) if each in around), 0))
+    return found

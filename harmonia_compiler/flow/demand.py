@@ -1,19 +1,23 @@
 """What a request is expected to ask of each component: how often, how much, and after what.
 
-Visits are probabilities added up over the calls of a flow, each of which is sent at most once. For
-flows whose branches are taken independently they are the visit ratios v = (I - Mᵀ)⁻¹ s.
+Visits are probabilities added up over the calls of a flow, times the items and rounds that each runs
+for. For flows whose branches are taken independently they are the visit ratios v = (I - Mᵀ)⁻¹ s.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from math import prod
 
 import networkx as nx
 
-from harmonia_compiler.contract.program import Call, answering
+from harmonia_compiler.contract.program import MOST_ITEMS, Call
+from harmonia_compiler.flow.answers import answers_of
 from harmonia_compiler.flow.calls import bridged, call_graph
+from harmonia_compiler.flow.expand import Expanded, expand, scopes_around
 from harmonia_compiler.flow.extents import extents, work
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.guards import guards
+from harmonia_compiler.kinds.extents import USUAL_ITEMS
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
 from harmonia_compiler.kinds.registry import kinds as all_kinds
 
@@ -24,8 +28,10 @@ _QUANTITIES = tuple(quantity.name for quantity in fields(Work))
 class CallDemand:
     """One call of a flow: how likely a request sends it, what it asks, and which calls end before it starts.
 
-    `answers` says that its value may be the request's answer, or part of a record that is, so that
-    a streamed answer begins when this call does.
+    `position` is the call's in the expanded flow. `probability` is that of one of its items; `count`
+    says for how many items it is sent, side by side, and `rounds` how often in a row where rounds of a
+    loop are not told apart. `answers` says that its value may be the request's answer, or part of a
+    record that is, so that a streamed answer begins when this call does.
     """
 
     position: int
@@ -34,6 +40,13 @@ class CallDemand:
     work: Work
     after: tuple[int, ...]
     answers: bool
+    count: float = 1.0
+    rounds: float = 1.0
+
+    @property
+    def visits(self) -> float:
+        """How often a request is expected to send it."""
+        return self.probability * self.count * self.rounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +54,8 @@ class Demand:
     """What one request of a pipeline asks.
 
     `visits` are expected calls, `work` the mean of one call, by component; `probabilities` and
-    `extents` go by node. `calls` are in an order in which each stands after those it waits for.
+    `extents` go by the node of the `expanded` flow, as do the positions of `calls`. These are in an
+    order in which each stands after those it waits for. `items` is how many each scope has.
     `guessed` names the components whose work rests on a size that nobody said. `rarest` lists calls
     from the rarest on, each with the probability that it or a rarer one is sent. Where not `exact`,
     the flow branches beyond the bound of `guards.py`, and probabilities are estimates.
@@ -56,41 +70,84 @@ class Demand:
     guessed: frozenset[str]
     rarest: tuple[tuple[int, float], ...]
     exact: bool
+    expanded: Expanded
+    items: tuple[float, ...]
+
+    def runs(self) -> dict[tuple[int, int], float]:
+        """How often each node of the flow, by its body and its position there, is expected to run for a request."""
+        found: dict[tuple[int, int], float] = {}
+        whole = self.expanded
+        for origin, likely, rounds, scope in zip(
+            whole.origins, self.probabilities, whole.rounds, whole.scopes, strict=True
+        ):
+            found[origin] = found.get(origin, 0.0) + likely * rounds * self.count(scope)
+        return found
+
+    def count(self, scope: int) -> float:
+        """How many items a scope has, over all those of the scopes around it."""
+        return prod(self.items[each] for each in scopes_around(self.expanded, scope))
 
 
 def demand(application: Application, flow: Flow, *, kinds: Mapping[str, Kind] | None = None) -> Demand:
     """The expected demand of one flow of the application."""
     kinds = all_kinds() if kinds is None else kinds
-    likely = guards(flow)
-    sizes = extents(flow, application, kinds, likely.taken)
-    answers = answering([node.operation for node in flow.nodes], flow.result)
-    graph = call_graph(flow)
-    found: dict[int, CallDemand] = {}
-    guessed: set[str] = set()
-    for position, _ in likely.calls:
-        call = flow.nodes[position].operation
-        assert isinstance(call, Call)
-        asked = work(call, application, kinds, sizes, position)
-        found[position] = CallDemand(
-            position, call.component, likely.demanded[position], asked, (), position in answers
-        )
-        if sizes[position].guessed or any(sizes[at].guessed for at in call.inputs):
-            guessed.add(call.component)
-    calls = _ordered(bridged(graph, sorted({*graph} - {*found})), found)
+    expanded = expand(flow)
+    likely = guards(expanded, [USUAL_ITEMS] * len(expanded.items))
+    sizes = extents(expanded.flow, application, kinds, likely.taken)
+    items = _items(expanded, sizes)
+    if len(items) > 1:
+        # How many items there are decides how likely one of them takes a branch.
+        likely = guards(expanded, items)
+        sizes = extents(expanded.flow, application, kinds, likely.taken)
+        items = _items(expanded, sizes)
+    found = Demand(
+        flow.name, {}, {}, likely.demanded, sizes, (), frozenset(), likely.calls, likely.exact, expanded, items
+    )
+    sent, guessed = _calls(found, application, kinds)
+    graph = call_graph(expanded.flow)
+    calls = _ordered(bridged(graph, sorted({*graph} - {*sent})), sent)
     by_component = {
         name: [call for call in calls if call.component == name] for name in sorted({call.component for call in calls})
     }
-    return Demand(
-        pipeline=flow.name,
-        visits={name: sum(call.probability for call in own) for name, own in by_component.items()},
+    return replace(
+        found,
+        visits={name: sum(call.visits for call in own) for name, own in by_component.items()},
         work={name: _mean(own) for name, own in by_component.items()},
-        probabilities=likely.demanded,
-        extents=sizes,
         calls=calls,
-        guessed=frozenset(guessed),
-        rarest=likely.calls,
-        exact=likely.exact,
+        guessed=guessed,
     )
+
+
+def _items(expanded: Expanded, sizes: tuple[Extent, ...]) -> tuple[float, ...]:
+    """How many items each scope has, for one of those around it."""
+    return (1.0, *(min(float(MOST_ITEMS), sizes[scope.list].items) for scope in expanded.items[1:]))
+
+
+def _calls(
+    found: Demand, application: Application, kinds: Mapping[str, Kind]
+) -> tuple[dict[int, CallDemand], frozenset[str]]:
+    """The calls that may be sent, without what they wait for, and the components whose sizes are guessed."""
+    expanded, sizes = found.expanded, found.extents
+    flow = expanded.flow
+    answers = answers_of(flow)[-1]
+    sent: dict[int, CallDemand] = {}
+    guessed: set[str] = set()
+    for position, _ in found.rarest:
+        call = flow.nodes[position].operation
+        assert isinstance(call, Call)
+        sent[position] = CallDemand(
+            position,
+            call.component,
+            found.probabilities[position],
+            work(call, flow, application, kinds, sizes, position),
+            (),
+            position in answers,
+            found.count(expanded.scopes[position]),
+            expanded.rounds[position],
+        )
+        if sizes[position].guessed or any(sizes[at].guessed for at in call.inputs):
+            guessed.add(call.component)
+    return sent, frozenset(guessed)
 
 
 def _ordered(graph: "nx.DiGraph[int]", found: Mapping[int, CallDemand]) -> tuple[CallDemand, ...]:
@@ -102,7 +159,9 @@ def _ordered(graph: "nx.DiGraph[int]", found: Mapping[int, CallDemand]) -> tuple
 
 
 def _mean(calls: list[CallDemand]) -> Work:
-    visits = sum(call.probability for call in calls)
+    visits = sum(call.visits for call in calls)
+    if not visits:
+        return calls[0].work
     return Work(
-        **{name: sum(call.probability * getattr(call.work, name) for call in calls) / visits for name in _QUANTITIES}
+        **{name: sum(call.visits * getattr(call.work, name) for call in calls) / visits for name in _QUANTITIES}
     )

@@ -3,14 +3,20 @@
 A guard is the function of branch outcomes under which a node is demanded: the result always, what a
 node reads under the node's guard, the arms of a `Select` under its guard and its condition.
 `conditions.py` says which conditions are one outcome.
+
+Inside an `Each` a guard is that of one item. What is outside is demanded as soon as any item demands
+it: with k items that do so independently, each in a share p of the requests, in 1 - (1 - p)^k of them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from harmonia_compiler.contract.program import Call, Select, inputs
 from harmonia_compiler.flow.conditions import Conditions
-from harmonia_compiler.flow.graph import EVEN, Flow
+from harmonia_compiler.flow.expand import Expanded, scopes_around
+from harmonia_compiler.flow.graph import EVEN
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes, TooManyError
 
 #: Nodes of decision diagrams for one flow; structured programs need a few for each branch.
@@ -21,10 +27,11 @@ LIMIT = 100_000
 class Guards:
     """The probabilities of one flow.
 
-    `demanded[i]` is that of node i; `taken[i]`, for a `Select`, that of `then` once it is demanded.
-    `calls` lists the calls from the rarest on, each with the probability that it or a rarer one is
-    demanded. Where not `exact`, the flow branches beyond the bound and the figures are estimates: each
-    branch counts as an outcome of its own, and demands from several places as if they never coincided.
+    `demanded[i]` is that of node i, for one item where it is inside an `Each`; `taken[i]`, for a
+    `Select`, that of `then` once it is demanded. `calls` lists the calls from the rarest on, each with
+    the probability that it or a rarer one is demanded, for any item. Where not `exact`, the flow
+    branches beyond the bound and the figures are estimates: each branch counts as an outcome of its
+    own, and demands from several places as if they never coincided.
     """
 
     demanded: tuple[float, ...]
@@ -33,70 +40,153 @@ class Guards:
     exact: bool
 
 
-def guards(flow: Flow, limit: int = LIMIT) -> Guards:
-    """The guards' probabilities, exact while the diagrams have at most `limit` nodes."""
+def guards(expanded: Expanded, items: Sequence[float], limit: int = LIMIT) -> Guards:
+    """The guards' probabilities, exact while the diagrams have at most `limit` nodes.
+
+    `items[s]` is how many items scope s is expected to have.
+    """
     try:
-        return _exact(flow, limit)
+        return _Exact(expanded, items, limit).found()
     except TooManyError:
-        return _estimate(flow)
+        return _estimate(expanded, items)
 
 
-def _exact(flow: Flow, limit: int) -> Guards:
-    outcomes = Outcomes(limit)
-    conditions = Conditions(flow, outcomes)
-    wanted = [FALSE] * len(flow.nodes)
-    wanted[flow.result] = TRUE
+def _of_any(one: float, items: float) -> float:
+    """How likely at least one of some items does what one does with this probability."""
+    return one * items if items < 1.0 else 1.0 - (1.0 - one) ** items
+
+
+class _Exact:
+    def __init__(self, expanded: Expanded, items: Sequence[float], limit: int) -> None:
+        self._expanded = expanded
+        self._items = items
+        self._outcomes = Outcomes(limit)
+        self._conditions = Conditions(expanded, self._outcomes)
+        self._wanted = [FALSE] * len(expanded.flow.nodes)
+        # For each node, when it is demanded from where, by the scope of what demands it.
+        self._demands: list[dict[int, int]] = [{} for _ in expanded.flow.nodes]
+        # That some item of a scope does what one does with a probability.
+        self._any: dict[tuple[int, float], int] = {}
+        # For each scope, the outcomes that differ from item to item.
+        self._own: list[set[int]] = [set() for _ in expanded.items]
+
+    def found(self) -> Guards:
+        nodes, outcomes, wanted = self._expanded.flow.nodes, self._outcomes, self._wanted
+        result = self._expanded.flow.result
+        self._demands[result][0] = TRUE
+        taken: dict[int, float] = {}
+        for position in range(result, -1, -1):
+            guard, operation = self._guard(position), nodes[position].operation
+            wanted[position] = guard
+            if guard == FALSE:
+                continue
+            if not isinstance(operation, Select):
+                for needed in inputs(operation):
+                    self._want(needed, guard, position)
+                continue
+            is_true = self._condition(position, operation, guard)
+            with_then = outcomes.both(guard, is_true)
+            for needed in (operation.condition, *operation.early):
+                self._want(needed, guard, position)
+            self._want(operation.then, with_then, position)
+            self._want(operation.otherwise, outcomes.choose(is_true, FALSE, guard), position)
+            likely = outcomes.probability(guard)
+            taken[position] = outcomes.probability(with_then) / likely if likely else 0.0
+        demanded = tuple(outcomes.probability(guard) for guard in wanted)
+        calls: list[tuple[int, float]] = []
+        any_of = FALSE
+        for position in _by_rarity(self._expanded, demanded):
+            any_of = outcomes.either(any_of, self._of_any({self._expanded.scopes[position]: wanted[position]}, 0))
+            calls.append((position, outcomes.probability(any_of)))
+        return Guards(demanded, taken, tuple(calls), exact=True)
+
+    def _condition(self, position: int, select: Select, guard: int) -> int:
+        share = self._expanded.flow.nodes[position].share
+        first = self._outcomes.count
+        is_true = self._conditions.function(select.condition, EVEN if share is None else share, guard)
+        for scope in scopes_around(self._expanded, self._conditions.scope(select.condition)):
+            self._own[scope].update(range(first, self._outcomes.count))
+        return is_true
+
+    def _want(self, needed: int, guard: int, reader: int) -> None:
+        demands, scope = self._demands[needed], self._expanded.scopes[reader]
+        demands[scope] = self._outcomes.either(demands.get(scope, FALSE), guard)
+
+    def _guard(self, position: int) -> int:
+        """When a node is demanded: what is outside of a scope, as soon as any of its items demands it."""
+        return self._of_any(self._demands[position], self._expanded.scopes[position])
+
+    def _of_any(self, demands: dict[int, int], outside: int) -> int:
+        demands = dict(demands)
+        # A scope's number is above those around it, so that inner demands are gathered first.
+        while (scope := max(demands, default=outside)) != outside:
+            guard = self._of_any_item(demands.pop(scope), scope)
+            parent = self._expanded.items[scope].parent
+            demands[parent] = self._outcomes.either(demands.get(parent, FALSE), guard)
+        return demands.get(outside, FALSE)
+
+    def _of_any_item(self, guard: int, scope: int) -> int:
+        """When any item of one scope has a guard of one item."""
+        outcomes, items = self._outcomes, self._items[scope]
+        found = FALSE
+        for one, when in outcomes.averaged(guard, self._own[scope]).items():
+            any_item = _of_any(one, items)
+            if 0.0 < any_item < 1.0:
+                key = (scope, one)
+                if key not in self._any:
+                    self._any[key] = self._outcome_outside(any_item, scope)
+                found = outcomes.either(found, outcomes.both(when, self._any[key]))
+            elif any_item:
+                found = outcomes.either(found, when)
+        return found
+
+    def _outcome_outside(self, share: float, scope: int) -> int:
+        """An outcome that is one for all items of the scope."""
+        first = self._outcomes.count
+        found = self._outcomes.outcome(share)
+        for outer in scopes_around(self._expanded, self._expanded.items[scope].parent):
+            self._own[outer].add(first)
+        return found
+
+
+def _estimate(expanded: Expanded, items: Sequence[float]) -> Guards:
+    nodes, scopes = expanded.flow.nodes, expanded.scopes
+    demanded = [0.0] * len(nodes)
+    demanded[expanded.flow.result] = 1.0
     taken: dict[int, float] = {}
-    for position in range(flow.result, -1, -1):
-        guard, node = wanted[position], flow.nodes[position]
-        if guard == FALSE:
-            continue
-        if not isinstance(node.operation, Select):
-            for needed in inputs(node.operation):
-                wanted[needed] = outcomes.either(wanted[needed], guard)
-            continue
-        condition, then, otherwise = node.operation.condition, node.operation.then, node.operation.otherwise
-        is_true = conditions.function(condition, EVEN if node.share is None else node.share, guard)
-        with_then = outcomes.both(guard, is_true)
-        wanted[condition] = outcomes.either(wanted[condition], guard)
-        wanted[then] = outcomes.either(wanted[then], with_then)
-        wanted[otherwise] = outcomes.either(wanted[otherwise], outcomes.choose(is_true, FALSE, guard))
-        likely = outcomes.probability(guard)
-        taken[position] = outcomes.probability(with_then) / likely if likely else 0.0
-    demanded = tuple(outcomes.probability(guard) for guard in wanted)
-    calls: list[tuple[int, float]] = []
-    any_of = FALSE
-    for position in _by_rarity(flow, demanded):
-        any_of = outcomes.either(any_of, wanted[position])
-        calls.append((position, outcomes.probability(any_of)))
-    return Guards(demanded, taken, tuple(calls), exact=True)
 
+    def of_any(likely: float, scope: int, outside: int) -> float:
+        while scope != outside:
+            around = demanded[expanded.items[scope].gather]
+            one = min(1.0, likely / around) if around else 0.0
+            likely = around * _of_any(one, items[scope])
+            scope = expanded.items[scope].parent
+        return likely
 
-def _estimate(flow: Flow) -> Guards:
-    demanded = [0.0] * len(flow.nodes)
-    demanded[flow.result] = 1.0
-    taken: dict[int, float] = {}
-
-    def demand(position: int, likely: float) -> None:
+    def demand(position: int, likely: float, reader: int) -> None:
+        likely = of_any(likely, scopes[reader], scopes[position])
         demanded[position] = min(1.0, demanded[position] + likely)
 
-    for position in range(flow.result, -1, -1):
-        node, likely = flow.nodes[position], demanded[position]
+    for position in range(expanded.flow.result, -1, -1):
+        node, likely = nodes[position], demanded[position]
         if isinstance(node.operation, Select):
-            condition, then, otherwise = node.operation.condition, node.operation.then, node.operation.otherwise
+            condition, then, otherwise, early = msgspec.structs.astuple(node.operation)
             taken[position] = EVEN if node.share is None else node.share
-            demand(condition, likely)
-            demand(then, likely * taken[position])
-            demand(otherwise, likely * (1.0 - taken[position]))
+            for needed in {condition, *early}:
+                demand(needed, likely, position)
+            demand(then, likely * taken[position], position)
+            demand(otherwise, likely * (1.0 - taken[position]), position)
         else:
             for needed in set(inputs(node.operation)):
-                demand(needed, likely)
+                demand(needed, likely, position)
     calls: list[tuple[int, float]] = []
-    for position in _by_rarity(flow, demanded):
-        calls.append((position, min(1.0, demanded[position] + (calls[-1][1] if calls else 0.0))))
+    for position in _by_rarity(expanded, demanded):
+        any_item = of_any(demanded[position], scopes[position], 0)
+        calls.append((position, min(1.0, any_item + (calls[-1][1] if calls else 0.0))))
     return Guards(tuple(demanded), taken, tuple(calls), exact=False)
 
 
-def _by_rarity(flow: Flow, demanded: Sequence[float]) -> list[int]:
-    calls = (at for at, node in enumerate(flow.nodes) if isinstance(node.operation, Call) and demanded[at] > 0.0)
+def _by_rarity(expanded: Expanded, demanded: Sequence[float]) -> list[int]:
+    nodes = expanded.flow.nodes
+    calls = (at for at, node in enumerate(nodes) if isinstance(node.operation, Call) and demanded[at] > 0.0)
     return sorted(calls, key=lambda at: (demanded[at], at))

@@ -5,6 +5,9 @@ is wanted on both sides of a branch is wanted for certain. A new outcome stands 
 ones: a guard that grows inwards, branch by branch, then grows by one node each.
 """
 
+from collections.abc import Container
+from itertools import product
+
 FALSE = 0
 TRUE = 1
 
@@ -72,6 +75,46 @@ class Outcomes:
         found = self._known(wanted)
         assert found is not None
         return found
+
+    def averaged(self, function: int, own: Container[int]) -> dict[float, int]:
+        """How likely the function is over the outcomes at these levels, and when it is so likely.
+
+        The keys are probabilities, the values functions of the other outcomes that exclude each other.
+        """
+        parts: dict[int, dict[float, int]] = {FALSE: {0.0: TRUE}, TRUE: {1.0: TRUE}}
+        # A node's number is above those of the nodes below it.
+        for node in sorted(self._below(function)):
+            level = self._level[node]
+            low, high = parts[self._low[node]], parts[self._high[node]]
+            found: dict[float, int] = {}
+            if level in own:
+                share = self._shares[level]
+                for (one, when_low), (other, when_high) in product(low.items(), high.items()):
+                    both = self.both(when_low, when_high)
+                    likely = one if one == other else share * other + (1.0 - share) * one
+                    found[likely] = self.either(found.get(likely, FALSE), both)
+            else:
+                test = self._node(level, FALSE, TRUE)
+                for likely in {**low, **high}:
+                    found[likely] = self.choose(test, high.get(likely, FALSE), low.get(likely, FALSE))
+            parts[node] = {likely: when for likely, when in found.items() if when != FALSE}
+        return parts[function]
+
+    def _below(self, function: int) -> set[int]:
+        """The nodes of a function, but for FALSE and TRUE."""
+        seen = {function} - {FALSE, TRUE}
+        agenda = [*seen]
+        while agenda:
+            node = agenda.pop()
+            below = {self._low[node], self._high[node]} - seen - {FALSE, TRUE}
+            seen |= below
+            agenda += below
+        return seen
+
+    @property
+    def count(self) -> int:
+        """How many outcomes there are: the level of the next one."""
+        return len(self._shares)
 
     def _known(self, triple: _Triple) -> int | None:
         test, then, otherwise = triple

@@ -1,243 +1,219 @@
 """The stepper: the one place where a Program's meaning is executed.
 
 `advance` is a function of (program, state, event) alone. The gateway drives it with sockets and a
-clock, the simulator with a virtual clock, the tests' reference interpreter with nothing.
+clock, the simulator with a virtual clock, the tests beside a plain interpreter.
 
 Execution is by demand. The result is demanded first; an operation demands what it reads, a
-`Select` its condition and then one arm; a call is sent once all that it reads is there. So nothing
-runs that the taken path does not need, and calls that do not wait for each other run at once.
+`Select` its condition and then one arm, a `Repeat` whether its round is the last one; a call is sent
+once all that it reads is there. So nothing runs that the taken path does not need, and calls that do
+not wait for each other run at once. What was demanded and is needed no more is left (`leaving.py`); that
+alone is what fallbacks, lateness and lost speculations come to (`failing.py`).
 """
 
-import operator
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
-from harmonia_compiler.contract.program import (
-    Call,
-    Compare,
-    Concat,
-    Constant,
-    GetField,
-    MakeList,
-    MakeRecord,
-    Not,
-    Operation,
-    Parameter,
-    Program,
-    Select,
-    inputs,
-)
+from harmonia_compiler.contract.program import Attempt, Call, Each, Program, Repeat, Select
 from harmonia_compiler.contract.types import Value
+from harmonia_compiler.policy.events import Answer, Begun, Command, Elapsed, Event, Failed, Finished, Send, Started
+from harmonia_compiler.policy.failing import OUTSIDE, fail, lapse
+from harmonia_compiler.policy.frames import Failure, Frame, Place, State
+from harmonia_compiler.policy.heading import heading
+from harmonia_compiler.policy.leaving import is_awaited, leave_orphans, unhope
+from harmonia_compiler.policy.needs import unmet, way_up
+from harmonia_compiler.policy.runs import Unequal, begin, come_further, items_of
+from harmonia_compiler.policy.turn import Turn, is_pure
+from harmonia_compiler.policy.values import evaluate
 
-COMPARISONS: dict[str, Callable[[Value, Value], bool]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """The request has come in; `arguments` holds every parameter, defaults filled in."""
-
-    arguments: Mapping[str, Value]
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The call at a position gave a value of its component's result type."""
-
-    position: int
-    value: Value
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The call at a position gave no value; `reason` is a sentence for the client."""
-
-    position: int
-    reason: str
-
-
-Event = Started | Finished | Failed
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Make this call. `streams` says that its text is the answer and may be forwarded as it comes."""
-
-    position: int
-    component: str
-    inputs: dict[str, Value]
-    settings: Mapping[str, Any]
-    streams: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """Stop the call at a position: nothing awaits it any more."""
-
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The request has ended with this value."""
-
-    value: Value
-
-
-@dataclass(frozen=True, slots=True)
-class Fail:
-    """The request has ended without a value, because of this component."""
-
-    component: str
-    reason: str
-
-
-Command = Send | Cancel | Answer | Fail
-
-
-@dataclass(slots=True)
-class State:
-    """How far one request has come. Owned by one driver and changed by `advance` alone.
-
-    `missing[p]` counts the values that position p still waits for, `waiters` says who waits for a
-    value. `heading` is where the answer will come from, as far as branches are decided.
-    """
-
-    values: dict[int, Value] = field(default_factory=dict)
-    arguments: Mapping[str, Value] = field(default_factory=dict)
-    waiters: dict[int, list[int]] = field(default_factory=dict)
-    missing: dict[int, int] = field(default_factory=dict)
-    in_flight: set[int] = field(default_factory=set)
-    heading: int | None = None
-    ended: bool = False
+_RUNNERS = (Repeat, Each, Attempt)
 
 
 def advance(program: Program, state: State, event: Event) -> list[Command]:
     """Take one event in and say what is to be done.
 
-    Events about calls that are no longer in flight (late or cancelled) are ignored, and so is a
-    second start, so that a driver may deliver what it has without asking first. After `Answer` or
-    `Fail` nothing follows.
+    Events about calls and timers that are no longer there (late, cancelled, stopped) are ignored, and
+    so is a second start, so that a driver may deliver what it has without asking first. After `Answer`
+    or `Fail` nothing follows.
     """
     if state.ended:
         return []
+    turn = Turn(program, state)
     match event:
-        case Started(arguments) if state.heading is None:
-            state.arguments = arguments
-            state.heading = program.result
-            commands = _pursue(program, state, [program.result])
-        case Finished(position, value) if position in state.in_flight:
-            state.in_flight.discard(position)
-            commands = _pursue(program, state, _record(state, position, value))
-        case Failed(position, reason) if position in state.in_flight:
-            state.in_flight.discard(position)
-            state.ended = True
-            call = program.operations[position]
-            assert isinstance(call, Call)
-            return [*_cancel_rest(state), Fail(call.component, reason)]
+        case Finished(call, value) if call in state.in_flight:
+            frame, at = _take_out(state, call)
+            _record(turn, frame, at, value)
+        case Failed(call, reason) if call in state.in_flight:
+            _take_failure(turn, call, reason)
+        case Started(arguments) if state.main is None:
+            _start(turn, arguments)
+        case Elapsed(timer) if timer in state.timers:
+            lapse(turn, state.timers.pop(timer))
+        case Begun(call) if call in state.in_flight:
+            _commit(turn, call)
         case _:
             return []
-    if program.result in state.values:
-        state.ended = True
-        commands += [*_cancel_rest(state), Answer(state.values[program.result])]
-    return commands
+    _pursue(turn)
+    return turn.commands()
 
 
-def _cancel_rest(state: State) -> list[Command]:
-    cancelled: list[Command] = [Cancel(position) for position in sorted(state.in_flight)]
-    state.in_flight.clear()
-    return cancelled
+def _start(turn: Turn, arguments: Mapping[str, Value]) -> None:
+    program, state = turn.program, turn.state
+    main = Frame(program.operations, (program.result,))
+    main.waiters[program.result] = [(main, OUTSIDE)]
+    main.missing[OUTSIDE] = 1
+    state.arguments, state.main, state.heading = arguments, main, (main, program.result)
+    turn.agenda.append(state.heading)
 
 
-def _pursue(program: Program, state: State, wanted: list[int]) -> list[Command]:
-    """Bring these positions as far as they go. Iterative, since a flow may be deep."""
-    commands: list[Command] = []
-    agenda = wanted[::-1]
-    while agenda:
-        position = agenda.pop()
-        if position in state.values or position in state.missing or position in state.in_flight:
-            continue
-        operation = program.operations[position]
-        missing = [at for at in dict.fromkeys(_needs(operation, state.values)) if at not in state.values]
-        for needed in missing:
-            state.waiters.setdefault(needed, []).append(position)
-        if missing:
-            state.missing[position] = len(missing)
-            agenda += missing[::-1]
-        elif isinstance(operation, Call):
-            state.in_flight.add(position)
-            commands.append(_send(program, state, position, operation))
-        else:
-            agenda += _record(state, position, _evaluate(operation, state))[::-1]
-    return commands
+def _take_out(state: State, call: int) -> Place:
+    """A call in flight has ended."""
+    state.kept.pop(call, None)
+    return state.in_flight.pop(call)
 
 
-def _record(state: State, position: int, value: Value) -> list[int]:
-    """Keep a value and give the positions that now wait for nothing more."""
-    state.values[position] = value
-    ready: list[int] = []
-    for waiter in state.waiters.pop(position, ()):
-        state.missing[waiter] -= 1
-        if not state.missing[waiter]:
-            del state.missing[waiter]
-            ready.append(waiter)
-    return ready
+def _take_failure(turn: Turn, call: int, reason: str) -> None:
+    frame, at = _take_out(turn.state, call)
+    operation = frame.operations[at]
+    assert isinstance(operation, Call)
+    failure = Failure(operation.component, reason, call)
+    if not is_pure(turn.program, operation):
+        frame.failures[at] = failure
+    fail(turn, (frame, at), failure)
 
 
-def _needs(operation: Operation, values: Mapping[int, Value]) -> tuple[int, ...]:
-    """What an operation waits for now: a select for its condition, then for the arm that it takes."""
-    if not isinstance(operation, Select):
-        return inputs(operation)
-    if operation.condition not in values:
-        return (operation.condition,)
-    return (operation.then if values[operation.condition] else operation.otherwise,)
+def _commit(turn: Turn, call: int) -> None:
+    """A piece of the answer leaves: the attempts that it comes out of can take nothing back."""
+    state = turn.state
+    if heading(turn.program, state) == state.in_flight[call]:
+        for run in state.passed:
+            run.committed = True
+            turn.stop_timer(run)
 
 
-def _send(program: Program, state: State, position: int, call: Call) -> Send:
-    component = program.components[call.component]
-    given = {port: state.values[at] for port, at in zip(call.ports, call.inputs, strict=True)}
-    streams = program.streams and position == _heading(program, state)
-    return Send(position, call.component, given, {**component.settings, **call.settings}, streams)
-
-
-def _heading(program: Program, state: State) -> int | None:
-    """Where the answer will come from: a call that only may become the answer must not stream as if it were."""
-    while state.heading is not None:
-        operation = program.operations[state.heading]
-        if not isinstance(operation, Select) or operation.condition not in state.values:
+def _pursue(turn: Turn) -> None:
+    """Bring the places on the agenda as far as they go. Iterative, since a flow may be deep."""
+    state, agenda = turn.state, turn.agenda
+    main = state.main
+    assert main is not None
+    while not state.ended:
+        if not main.missing:
             break
-        state.heading = operation.then if state.values[operation.condition] else operation.otherwise
-    return state.heading
+        if not agenda:
+            if turn.orphans:
+                leave_orphans(turn)
+            if not (state.held and _take_held(turn)):
+                return
+        frame, at = agenda.pop()
+        # Whoever demanded it may have been left since.
+        if at in frame.values or at in frame.missing or not is_awaited(frame, at):
+            continue
+        if frame.calls.get(at) not in state.in_flight:
+            _further(turn, frame, at)
+    if not state.ended:
+        turn.end(Answer(main.values[main.results[0]]))
 
 
-def _evaluate(operation: Operation, state: State) -> Value:
-    """The value of an operation that calls nobody, all that it reads being there."""
-    values = state.values
-    match operation:
-        case Constant(value):
-            return value
-        case Parameter(name):
-            return state.arguments[name]
-        case Select(condition, then, otherwise):
-            return values[then if values[condition] else otherwise]
-        case Compare(operator, left, right):
-            return COMPARISONS[operator](values[left], values[right])
-        case Not(operand):
-            return not values[operand]
-        case GetField(record, name):
-            return values[record][name]
-        case MakeList(items):
-            return [values[at] for at in items]
-        case MakeRecord(names, parts):
-            return {name: values[at] for name, at in zip(names, parts, strict=True)}
-        case Concat(left, right):
-            return values[left] + values[right]
-        case _:
-            raise TypeError(f"a {type(operation).__name__} has no value of its own")
+def _further(turn: Turn, frame: Frame, at: int) -> None:
+    """Bring one place as far as it goes."""
+    operation = frame.operations[at]
+    awaited = unmet(frame, at, operation)
+    if type(operation) is Select and operation.early:
+        _speculate(turn, frame, at, operation)
+    if awaited:
+        frame.missing[at] = len(awaited)
+        place = (frame, at)
+        for source, need in awaited:
+            source.waiters.setdefault(need, []).append(place)
+        turn.agenda += awaited[::-1]
+    elif type(operation) is Call:
+        _send(turn, frame, at, operation)
+    elif isinstance(operation, _RUNNERS):
+        _run(turn, frame, at, operation)
+    else:
+        _record(turn, frame, at, evaluate(operation, frame, turn.state.arguments))
+
+
+def _record(turn: Turn, frame: Frame, at: int, value: Value) -> None:
+    """Keep a value, and bring further what waited for nothing else."""
+    frame.values[at] = value
+    if at in frame.hopeful:
+        turn.state.hopes -= len(frame.hopeful.pop(at))
+    ready: list[Place] = []
+    for waiter in frame.waiters.pop(at, ()):
+        waiting, position = waiter
+        waiting.missing[position] -= 1
+        if not waiting.missing[position]:
+            del waiting.missing[position]
+            ready.append(waiter)
+    turn.agenda += ready[::-1]
+
+
+def _speculate(turn: Turn, frame: Frame, at: int, select: Select) -> None:
+    """Begin what a select may need while it does not know; what it did not need is left once it does."""
+    place = (frame, at)
+    if select.condition in frame.values:
+        for hoped in select.early:
+            unhope(turn, (frame, hoped), place)
+        return
+    for hoped in select.early:
+        if hoped not in frame.values:
+            frame.hopeful.setdefault(hoped, []).append(place)
+            turn.state.hopes += 1
+            turn.agenda.append((frame, hoped))
+
+
+def _take_held(turn: Turn) -> bool:
+    """Put the calls back on the agenda that were held until they are needed, and now are."""
+    state = turn.state
+    needed = [place for place in state.held if _is_needed(state, place)]
+    for place in needed:
+        del state.held[place]
+    turn.agenda += needed[::-1]
+    return bool(needed)
+
+
+def _is_needed(state: State, place: Place) -> bool:
+    assert state.main is not None
+    return not state.hopes or way_up(place, (state.main, OUTSIDE))[0]
+
+
+def _run(turn: Turn, frame: Frame, at: int, operation: Repeat | Each | Attempt) -> None:
+    run = frame.runs.get(at)
+    if run is None:
+        try:
+            begin(turn, frame, at, operation)
+        except Unequal as problem:
+            fail(turn, (frame, at), Failure(None, str(problem)))
+            return
+    else:
+        ended, value = come_further(turn, run, operation, turn.program)
+        if ended:
+            _record(turn, frame, at, value)
+            return
+    turn.agenda.append((frame, at))
+
+
+def _send(turn: Turn, frame: Frame, at: int, call: Call) -> None:
+    program, state, place = turn.program, turn.state, (frame, at)
+    settings: dict[str, Any] = {**program.components[call.component].settings, **call.settings}
+    if settings.get("pure", True) is False:
+        if at in frame.failures:
+            fail(turn, place, frame.failures[at])
+            return
+        if not _is_needed(state, place):
+            state.held[place] = None
+            return
+    given = {port: frame.values[read] for port, read in zip(call.ports, call.inputs, strict=True)}
+    if call.over:
+        try:
+            items = items_of([given[port] for port in call.over])
+        except Unequal as problem:
+            fail(turn, place, Failure(call.component, str(problem)))
+            return
+        if not items:
+            _record(turn, frame, at, [])
+            return
+    number = frame.calls[at] = state.number()
+    is_answer = heading(program, state) == place
+    streams = program.streams and is_answer
+    turn.send(Send(number, call.component, given, settings, streams, is_answer, call.over, frame.path), place)

@@ -12,8 +12,9 @@ from harmonia_compiler.contract.program import Call, MakeList, Not, Operation, P
 from harmonia_compiler.contract.types import Bool, Text
 from harmonia_compiler.flow.calls import call_graph
 from harmonia_compiler.flow.demand import Demand, demand
+from harmonia_compiler.flow.expand import expand
 from harmonia_compiler.flow.graph import Flow, Node
-from harmonia_compiler.flow.guards import guards
+from harmonia_compiler.flow.guards import Guards, guards
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.kinds.kind import Extent
 from tests.flow.library import KINDS, application, read_flow
@@ -27,6 +28,10 @@ def _flow(body: str, ports: str = "question: text ~ 40") -> Flow:
 def _demand(body: str, ports: str = "question: text ~ 40") -> Demand:
     flow = _flow(body, ports)
     return demand(application(flow), flow, kinds=KINDS)
+
+
+def _guards(flow: Flow, **more: int) -> Guards:
+    return guards(expand(flow), [1.0], **more)
 
 
 CORRECTIVE = """
@@ -238,17 +243,17 @@ def test_probabilities_are_those_of_all_outcomes_counted_out(case: tuple[Flow, d
             likely *= conditions[at] if is_true else 1.0 - conditions[at]
         for at in _demanded(flow, chosen):
             expected[at] += likely
-    found = guards(flow)
+    found = _guards(flow)
     assert found.exact
     assert found.demanded == pytest.approx(expected)
 
 
 def test_beyond_the_bound_demands_add_up_to_certainty() -> None:
     flow = _sequence(40, early_return=True)
-    found = guards(flow, limit=8)
+    found = _guards(flow, limit=8)
     assert not found.exact
     assert found.demanded[0] == 1.0
-    assert found.demanded == pytest.approx(guards(flow).demanded)
+    assert found.demanded == pytest.approx(_guards(flow).demanded)
     assert [any_of for _, any_of in found.calls] == sorted(any_of for _, any_of in found.calls)
 
 
@@ -330,7 +335,7 @@ def test_many_early_returns_stay_exact(branches: int) -> None:
 
 def test_a_flow_of_ten_thousand_nodes_is_weighed_without_recursion() -> None:
     flow = _sequence(4_000, early_return=False)
-    assert sum(guards(flow).demanded) > 4_000
+    assert sum(_guards(flow).demanded) > 4_000
 
 
 def test_calls_wait_for_values_and_for_the_conditions_that_want_them() -> None:

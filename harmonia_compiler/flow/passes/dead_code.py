@@ -15,6 +15,7 @@ from harmonia_compiler.contract.program import (
     inputs,
     with_inputs,
 )
+from harmonia_compiler.flow.bits import bits
 from harmonia_compiler.flow.graph import Body, Flow
 from harmonia_compiler.flow.passes.definition import Context, Pass
 
@@ -118,14 +119,6 @@ def _handed(operation: Runner, arguments: Iterable[int]) -> tuple[int, ...]:
     if isinstance(operation, Attempt) and operation.otherwise is not None:
         return (*read, operation.otherwise)
     return read
-
-
-def bits(mask: int) -> Iterable[int]:
-    """The positions of the bits that are set, from the lowest on."""
-    while mask:
-        lowest = mask & -mask
-        yield lowest.bit_length() - 1
-        mask ^= lowest
 
 
 def _mark(body: Body, own: _Live, reads: Sequence[Reads], live: Sequence[_Live]) -> None:

@@ -1,0 +1,292 @@
+"""A flow without blocks, for planning: which nodes a request may run, and how often.
+
+Loops are unrolled, each further round behind a `Select` on whether the one before was the last. An
+`Each` runs its block for one item that stands for all: an `Item` of its list, then a `Gather` of the
+results. An `Attempt` is its block's value or, in a small share of the requests, what it falls back on.
+Nothing is executed from an expanded flow.
+"""
+
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+
+from harmonia_compiler.contract.program import (
+    After,
+    Apply,
+    Argument,
+    Attempt,
+    Constant,
+    Each,
+    MakeList,
+    Output,
+    Repeat,
+    Select,
+    block_of,
+    with_inputs,
+)
+from harmonia_compiler.contract.types import Bool, ListOf, Text, Type
+from harmonia_compiler.flow.graph import EVEN, Flow, Node
+
+#: The share of attempts that are taken to fail or to be late.
+FAILURE_SHARE = 0.01
+
+#: Rounds that fewer than this part of the requests reach are not told apart.
+NEGLIGIBLE = 1e-3
+
+#: The most nodes to expand a flow to; one that has more without any loop unrolled is expanded to no more than it has.
+MOST_NODES = 2_000
+
+#: How many rounds of a loop may be told apart, tried in this order until the flow is small enough.
+_ROUNDS = (100, 50, 20, 10, 5, 3, 2, 1, 0)
+
+
+class Item(Apply, frozen=True, tag="item"):
+    """The item of a list that stands for all of them."""
+
+
+class Gather(Apply, frozen=True, tag="gather"):
+    """The list of what a block gave for each item of the first input; the second is what it gave for one."""
+
+
+class Chance(Apply, frozen=True, tag="chance"):
+    """Whether an attempt succeeded, once its block has ended; its number tells attempts apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The items of an `Each`: of which list, gathered where, and among the items of which other scope."""
+
+    parent: int
+    list: int
+    gather: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """A flow without blocks and, for each of its nodes, what it is.
+
+    `origins[i]` is the body and the position of the node that node i is a copy of. `rounds[i]` is how
+    often it is expected to run, one time after the other, for each that it is reached. `scopes[i]` is
+    the innermost scope that it is in: a position in `items`, 0 being none.
+    """
+
+    flow: Flow
+    origins: tuple[tuple[int, int], ...]
+    rounds: tuple[float, ...]
+    scopes: tuple[int, ...]
+    items: tuple[Scope, ...]
+
+
+def expand(flow: Flow, most: int = MOST_NODES) -> Expanded:
+    """The flow without blocks; of at most so many nodes, where leaving rounds together can achieve that."""
+    apart = next((apart for apart in _ROUNDS if _size(flow, apart) <= most), 0)
+    return _Expansion(flow, apart).run()
+
+
+def likely_rounds(last: float, limit: int) -> float:
+    """The expected rounds of a loop of which each round is the last with this share: (1 - (1 - p)^n) / p."""
+    return (1.0 - (1.0 - last) ** limit) / last if last > 0.0 else float(limit)
+
+
+def last_share(flow: Flow, node: Node) -> float:
+    """How often a round of a loop is the last: as its test says where that is settled, as the user said, or `EVEN`."""
+    assert isinstance(node.operation, Repeat)
+    body = flow.blocks[node.operation.block]
+    test = body.nodes[body.results[0]].operation
+    if isinstance(test, Constant):
+        return 1.0 if test.value else 0.0
+    return EVEN if node.share is None else node.share
+
+
+def _told_apart(last: float, limit: int, apart: int) -> int:
+    """How many rounds are unrolled: whatever may follow is one more, which stands for all of them."""
+    if last >= 1.0:
+        return 1
+    reached = limit if last <= 0.0 else math.ceil(math.log(NEGLIGIBLE) / math.log1p(-last))
+    return min(limit, apart, reached)
+
+
+def _size(flow: Flow, apart: int) -> float:
+    sizes: list[float] = []
+    for body in flow.bodies:
+        size = float(len(body.nodes))
+        for node in body.nodes:
+            if (block := block_of(node.operation)) is None:
+                continue
+            copies = 1
+            if isinstance(node.operation, Repeat):
+                last, limit = last_share(flow, node), node.operation.limit
+                unrolled = _told_apart(last, limit, apart)
+                copies = unrolled + (unrolled < limit and last < 1.0)
+            size += copies * sizes[block]
+        sizes.append(size)
+    return sizes[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """One copy of a body: what its arguments are, how often it runs in a row, and among which items."""
+
+    body: int
+    arguments: tuple[int, ...]
+    rounds: float
+    scope: int
+
+
+#: Expands a frame's body and is sent back the places of the results of the frames that it asks for.
+_Steps = Generator[_Frame, tuple[int, ...], tuple[int, ...]]
+
+
+class _Expansion:
+    def __init__(self, flow: Flow, apart: int) -> None:
+        self._flow = flow
+        self._bodies = flow.bodies
+        self._apart = apart
+        self._nodes: list[Node] = []
+        self._origins: list[tuple[int, int]] = []
+        self._rounds: list[float] = []
+        self._scopes: list[int] = []
+        self._items: list[Scope] = [Scope(0, -1, -1)]
+
+    def run(self) -> Expanded:
+        """Bodies within bodies, without recursion, since they may be nested deeply."""
+        stack = [self._body(_Frame(len(self._flow.blocks), (), 1.0, 0))]
+        results: tuple[int, ...] | None = None
+        while stack:
+            try:
+                frame = next(stack[-1]) if results is None else stack[-1].send(results)
+            except StopIteration as ended:
+                results = ended.value
+                stack.pop()
+            else:
+                stack.append(self._body(frame))
+                results = None
+        assert results is not None
+        return Expanded(
+            replace(self._flow, nodes=tuple(self._nodes), result=results[0], blocks=()),
+            tuple(self._origins),
+            tuple(self._rounds),
+            tuple(self._scopes),
+            tuple(self._items),
+        )
+
+    def _append(self, node: Node, position: int, frame: _Frame) -> int:
+        self._nodes.append(node)
+        self._origins.append((frame.body, position))
+        self._rounds.append(frame.rounds)
+        self._scopes.append(frame.scope)
+        return len(self._nodes) - 1
+
+    def _body(self, frame: _Frame) -> _Steps:
+        body = self._bodies[frame.body]
+        places: list[int] = []
+        loops: dict[int, _Loop] = {}
+        for position, node in enumerate(body.nodes):
+            operation = with_inputs(node.operation, places.__getitem__)
+            match operation:
+                case Argument(index):
+                    places.append(frame.arguments[index])
+                case Repeat():
+                    loops[position] = yield from self._repeat(node, operation, position, frame)
+                    places.append(loops[position].last)
+                case Output(_, index):
+                    assert isinstance(node.operation, Output)
+                    places.append(self._output(loops[node.operation.repeat], index, node, position, frame))
+                case Each():
+                    places.append((yield from self._each(node, operation, position, frame)))
+                case Attempt():
+                    places.append((yield from self._attempt(node, operation, position, frame)))
+                case _:
+                    places.append(self._append(replace(node, operation=operation), position, frame))
+        return tuple(places[at] for at in body.results)
+
+    def _repeat(
+        self, node: Node, loop: Repeat, position: int, frame: _Frame
+    ) -> "Generator[_Frame, tuple[int, ...], _Loop]":
+        last = last_share(self._flow, node)
+        unrolled = _told_apart(last, loop.limit, self._apart)
+        given, rounds = loop.inputs, []
+        for number in range(unrolled + (unrolled < loop.limit and last < 1.0)):
+            times = likely_rounds(last, loop.limit - unrolled) if number == unrolled else 1.0
+            inside = replace(frame, body=loop.block, arguments=given, rounds=frame.rounds * times)
+            results = yield inside
+            if times > 1.0:
+                results = self._all_read(results, loop, position, inside)
+            rounds.append(results)
+            given = (*results[1 : 1 + loop.carried], *given[loop.carried :])
+        return _Loop(tuple(rounds), last)
+
+    def _all_read(self, results: tuple[int, ...], loop: Repeat, position: int, frame: _Frame) -> tuple[int, ...]:
+        """Results that bring with them the test and what a next round reads, as if each of several had one.
+
+        Of the last of them that is too much, by one round at most.
+        """
+        read = MakeList(tuple(dict.fromkeys(results[: 1 + loop.carried])))
+        followed = self._append(Node(read, ListOf(None)), position, frame)
+        later = (
+            self._append(replace(self._nodes[at], operation=After(followed, at), share=None), position, frame)
+            for at in results[1:]
+        )
+        return (results[0], *later)
+
+    def _output(self, loop: "_Loop", index: int, node: Node, position: int, frame: _Frame) -> int:
+        """The value of the round that was the last."""
+        value = loop.rounds[-1][1 + index]
+        for results in loop.rounds[-2::-1]:
+            if results[1 + index] != value:
+                choice = Node(Select(results[0], results[1 + index], value), node.type, node.span, loop.share)
+                value = self._append(choice, position, frame)
+        return value
+
+    def _each(self, node: Node, each: Each, position: int, frame: _Frame) -> Generator[_Frame, tuple[int, ...], int]:
+        scope = len(self._items)
+        self._items.append(Scope(frame.scope, each.lists[0], -1))
+        inside = replace(frame, body=each.block, scope=scope)
+        items = tuple(
+            self._append(
+                Node(Item("item", (at,)), _item_of(self._nodes[at].type)), position, replace(frame, scope=scope)
+            )
+            for at in each.lists
+        )
+        (result,) = yield replace(inside, arguments=(*items, *each.inputs))
+        gathered = Node(Gather("gather", (each.lists[0], result, *each.lists[1:])), node.type, node.span)
+        place = self._append(gathered, position, frame)
+        self._items[scope] = Scope(frame.scope, each.lists[0], place)
+        return place
+
+    def _attempt(
+        self, node: Node, attempt: Attempt, position: int, frame: _Frame
+    ) -> Generator[_Frame, tuple[int, ...], int]:
+        (value,) = yield replace(frame, body=attempt.block, arguments=attempt.inputs)
+        if attempt.otherwise is None:
+            return value
+        chance = Chance("chance", (value,), {"number": len(self._nodes)})
+        succeeded = self._append(Node(chance, Bool(), node.span), position, frame)
+        choice = Node(Select(succeeded, value, attempt.otherwise), node.type, node.span, 1.0 - FAILURE_SHARE)
+        return self._append(choice, position, frame)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loop:
+    """The places of the results of each round that is told apart, and how often one is the last."""
+
+    rounds: tuple[tuple[int, ...], ...]
+    share: float
+
+    @property
+    def last(self) -> int:
+        """A place for the loop itself, which nothing but an `Output` reads."""
+        return self.rounds[0][0]
+
+
+def _item_of(of: Type) -> Type:
+    return of.item if isinstance(of, ListOf) and of.item is not None else Text()
+
+
+def scopes_around(expanded: Expanded, scope: int) -> Sequence[int]:
+    """A scope and those around it, from the innermost on."""
+    found = []
+    while scope:
+        found.append(scope)
+        scope = expanded.items[scope].parent
+    return found

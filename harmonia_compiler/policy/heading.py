@@ -1,0 +1,75 @@
+"""Where the answer will come from, as far as that is decided.
+
+A call whose value only may become the answer must not stream as if it were, nor heed what the request
+wishes for the answer. So each call that is sent is compared with where the answer is known, by then, to
+come from.
+"""
+
+from harmonia_compiler.contract.program import After, Argument, Attempt, Call, MakeRecord, Output, Program, Select
+from harmonia_compiler.contract.types import Labels, Record, Text, Type, Value
+from harmonia_compiler.policy.frames import Frame, Place, State
+
+
+def heading(program: Program, state: State) -> Place:
+    """The place that the answer comes from: a call, or what is not decided or needs more than one value.
+
+    Keeps how far it came, and the attempts on the way.
+    """
+    assert state.heading is not None
+    while (further := _further(program, state, *state.heading)) is not None:
+        state.heading = further
+    return state.heading
+
+
+def _further(program: Program, state: State, frame: Frame, at: int) -> Place | None:
+    operation = frame.operations[at]
+    match operation:
+        case Call():
+            return None
+        case Select(condition, then, otherwise) if condition in frame.values:
+            return frame, then if frame.values[condition] else otherwise
+        case After(_, then):
+            return frame, then
+        case Argument(index) if index >= len(frame.items):
+            return frame.sources[index - len(frame.items)]
+        case Output(repeat, index) if repeat in frame.values:
+            last = frame.values[repeat]
+            return last, last.results[1 + index]
+        case Attempt() if at in frame.runs:
+            run = frame.runs[at]
+            if run.left:
+                assert operation.otherwise is not None
+                return frame, operation.otherwise
+            state.passed.append(run)
+            return run.frames[0], run.frames[0].results[0]
+        case MakeRecord():
+            first = first_text(program.result_type)
+            return None if first is None else (frame, operation.inputs[operation.names.index(first)])
+        case _:
+            return None
+
+
+def answering_call(program: Program, state: State) -> int | None:
+    """The number of the call that the answer comes from; None where it comes from no call, or none yet."""
+    if state.heading is None:
+        return None
+    frame, at = heading(program, state)
+    return frame.calls.get(at)
+
+
+def given_to_answer(program: Program, state: State) -> tuple[str, dict[str, Value]] | None:
+    """The component of the call that the answer comes from and what it was given; None where it comes from none."""
+    if answering_call(program, state) is None:
+        return None
+    frame, at = heading(program, state)
+    call = frame.operations[at]
+    assert isinstance(call, Call)
+    given = {port: frame.values[read] for port, read in zip(call.ports, call.inputs, strict=True)}
+    return call.component, given
+
+
+def first_text(of: Type) -> str | None:
+    """The name of a record's first text, which stands for the whole where a client takes one text."""
+    if not isinstance(of, Record):
+        return None
+    return next((field.name for field in of.fields if isinstance(field.type, Text | Labels)), None)
