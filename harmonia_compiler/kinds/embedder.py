@@ -4,11 +4,11 @@ The worker pools and normalises as the model's own files say, so that vectors ag
 sentence-transformers; a text longer than the model's window is cut there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from harmonia_compiler.contract.card import Card
 from harmonia_compiler.contract.component import Component, Engine, Port
-from harmonia_compiler.contract.launch import Launch, Reply, Wire
+from harmonia_compiler.contract.launch import Launch, Reply, Usage, Wire
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import Text, Value, Vector
 from harmonia_compiler.kinds.kind import NOTHING, Extent, Kind, Setting, Signature, Work
@@ -49,6 +49,17 @@ def decode(component: Component, body: bytes, inputs: Mapping[str, Value] = NOTH
     return Reply(vectors[0], usage)
 
 
+def encode_many(engine: Engine, component: Component, inputs: Sequence[Mapping[str, Value]]) -> Wire:
+    """A request for the vectors of many texts."""
+    return encode_embeddings(str(engine.settings["model"]), [each["text"] for each in inputs])
+
+
+def decode_many(component: Component, body: bytes, inputs: Sequence[Mapping[str, Value]]) -> list[Reply]:
+    """The vector of each text; the engine counts tokens for all together, and the first reply has them."""
+    vectors, usage = decode_embeddings(body, count=len(inputs))
+    return [Reply(vector, Usage() if at else usage) for at, vector in enumerate(vectors)]
+
+
 KIND = Kind(
     name="embedder",
     doc="Turns a text into a vector that lies near those of texts with the same meaning.",
@@ -62,6 +73,8 @@ KIND = Kind(
     launch=launch,
     encode=encode,
     decode=decode,
+    encode_many=encode_many,
+    decode_many=decode_many,
     model_setting="model",
     roles=("embedder",),
 )

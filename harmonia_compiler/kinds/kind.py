@@ -5,7 +5,7 @@ ports it has, what one call asks of hardware, how a replica is launched, and how
 answer look as bytes. No kind opens a socket, imports an engine, or knows the grammar.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
@@ -131,6 +131,22 @@ class Decode(Protocol):
         ...
 
 
+class EncodeMany(Protocol):
+    """As `Encode`, for several calls of one component in one request; `inputs` holds at least one."""
+
+    def __call__(self, engine: Engine, component: Component, inputs: Sequence[Mapping[str, Value]]) -> Wire:
+        """The request of all calls."""
+        ...
+
+
+class DecodeMany(Protocol):
+    """As `Decode`, for the answer to several calls, in their order. Their usages add up to that of the request."""
+
+    def __call__(self, component: Component, body: bytes, inputs: Sequence[Mapping[str, Value]]) -> list[Reply]:
+        """The answer of each call."""
+        ...
+
+
 class DecodePiece(Protocol):
     """What one server-sent event of a streamed answer adds, given with or without its `data:`.
 
@@ -168,7 +184,8 @@ class Kind:
     vector comes from the embedder; the flow shows both calls. `stateful` engines are one server of
     a plan that no controller moves; `external` ones are somebody else's and take no hardware.
     `model_setting` names the setting that holds a model, whose card planning needs and must be of
-    one of the `roles`.
+    one of the `roles`. Kinds whose engine takes several calls in one request have both `encode_many`
+    and `decode_many`; the value of each call is what `decode` would give.
     """
 
     name: str
@@ -184,6 +201,8 @@ class Kind:
     encode: Encode
     decode: Decode
     decode_piece: DecodePiece | None = None
+    encode_many: EncodeMany | None = None
+    decode_many: DecodeMany | None = None
     through: Mapping[str, str] | None = None
     stateful: bool = False
     external: bool = False
@@ -211,6 +230,14 @@ COMMON_SETTINGS: tuple[Setting, ...] = (
     Setting("on", "device", "the GPU type or `cpu` that its replicas must run on"),
     Setting("min_replicas", "integer", "never fewer replicas than this", default=1, minimum=1, maximum=1024),
     Setting("max_replicas", "integer", "never more replicas than this", minimum=1, maximum=1024),
+    Setting(
+        "share",
+        "text",
+        "whether it shares replicas with components of an equal engine; `never` keeps its own to itself",
+        scope="component",
+        default="equal",
+        accepts=("equal", "never"),
+    ),
     Setting("timeout", "duration", "how long one call may take", scope="call", minimum=1),
     Setting("pure", "bool", "whether a call may be repeated or merged", scope="call", default=True),
 )

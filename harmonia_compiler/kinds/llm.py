@@ -28,6 +28,7 @@ from harmonia_compiler.kinds.openai import (
     messages,
     post,
 )
+from harmonia_compiler.kinds.paragraphs import PROMPT_ORDER, in_order
 
 SETTINGS = (
     Setting("model", "text", "the language model, by the name of its card", required=True),
@@ -56,6 +57,14 @@ SETTINGS = (
     ),
     Setting("prompt", "prompt", "what the model is asked; `{port}` inserts a port's value", scope="call"),
     Setting("system", "prompt", "the system prompt", scope="call"),
+    Setting(
+        "reorder",
+        "bool",
+        "whether the paragraphs of the prompt may stand in another order, so that what several calls have in common "
+        "comes first and the engine's prefix cache holds it",
+        scope="call",
+        default=False,
+    ),
     Setting(
         "max_tokens", "integer", "the most tokens of an answer", scope="call", default=256, minimum=1, maximum=2**17
     ),
@@ -219,6 +228,9 @@ def _transformers(engine: Engine, card: Card | None, configuration: Configuratio
 def encode(engine: Engine, component: Component, inputs: Mapping[str, Value], *, stream: bool) -> Wire:
     """A chat completion; typed results under the constraint of their type."""
     given = component.settings
+    order = given.get(PROMPT_ORDER)
+    if order is not None and component.prompt is not None:
+        component = msgspec.structs.replace(component, prompt=in_order(component.prompt, order))
     document: dict[str, Any] = {
         "model": engine.settings["model"],
         "messages": messages(component, inputs),

@@ -39,6 +39,7 @@ def test_a_kind_is_whole(kind: Kind) -> None:
     assert unnamed.required
     assert (kind.launch is None) == kind.external
     assert kind.runs_on or kind.external
+    assert (kind.encode_many is None) == (kind.decode_many is None)
     assert kind.model_setting is None or kind.setting(kind.model_setting) is not None
 
 

@@ -45,6 +45,19 @@ class TestEmbedder:
         with pytest.raises(MalformedReply):
             decoded("embedder", component("embedder"), {"data": data})
 
+    def test_many_calls_are_one_request(self) -> None:
+        kind, texts = kinds()["embedder"], [{"text": "hello"}, {"text": "there"}]
+        assert kind.encode_many is not None
+        assert kind.decode_many is not None
+        wire = kind.encode_many(Engine("e", "embedder", {"model": "m"}), component("embedder"), texts)
+        assert json.loads(wire.body)["input"] == ["hello", "there"]
+        document = {"data": [{"embedding": [1, 2]}, {"embedding": [3, 4]}], "usage": {"prompt_tokens": 5}}
+        replies = kind.decode_many(component("embedder"), json.dumps(document).encode(), texts)
+        assert [reply.value for reply in replies] == [[1.0, 2.0], [3.0, 4.0]]
+        assert sum(reply.usage.prompt_tokens for reply in replies) == 5
+        with pytest.raises(MalformedReply, match="2 embeddings came back for 3 texts"):
+            kind.decode_many(component("embedder"), json.dumps(document).encode(), [*texts, {"text": "you"}])
+
     def test_its_work(self) -> None:
         work = kinds()["embedder"].work(component("embedder"), {"text": Extent(15)}, Extent(0))
         assert work == Work(encoded_tokens=15, encoded_items=1)
