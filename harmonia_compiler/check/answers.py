@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from harmonia_compiler.check.nodes import Nodes
-from harmonia_compiler.contract.types import Type
+from harmonia_compiler.contract.types import Bool, Type
 from harmonia_compiler.diagnostics.source import Span
 
 
@@ -55,3 +55,57 @@ def settle(nodes: Nodes, answer: Answer, rest: int, of: Type) -> int:
             for choice in reversed(choices):
                 result = settle(nodes, choice, result, of)
             return result
+
+
+def answered(nodes: Nodes, answer: Answer, span: Span) -> int:
+    """The position of whether a path has answered: true at every answer, false where the path goes on."""
+    yes, no = nodes.constant(value=True, of=Bool(), span=span), nodes.constant(value=False, of=Bool(), span=span)
+    return settle(nodes, _each_as(answer, yes), no, Bool())
+
+
+def first_answer(answer: Answer) -> int:
+    """Some answer among those of the paths, to stand where none is ever asked for."""
+    match answer:
+        case int():
+            return answer
+        case Choice(arms, otherwise):
+            return first_answer(next((arm.answer for arm in arms if arm.answer is not None), otherwise))
+        case Steps(choices, last):
+            return first_answer(choices[0] if choices else last)
+        case None:
+            raise ValueError("no path answers")
+
+
+def chance(answer: Answer) -> float:
+    """How likely a path answers, by the shares of the branches."""
+    match answer:
+        case None:
+            return 0.0
+        case int():
+            return 1.0
+        case Choice(arms, otherwise):
+            found, left = 0.0, 1.0
+            for arm in arms:
+                found += left * arm.share * chance(arm.answer)
+                left *= 1.0 - arm.share
+            return found + left * chance(otherwise)
+        case Steps(choices, last):
+            left = 1.0
+            for choice in choices:
+                left *= 1.0 - chance(choice)
+            return 1.0 - left * (1.0 - chance(last))
+
+
+def _each_as(answer: Answer, position: int) -> Answer:
+    """The same choices with one position for every answer."""
+    match answer:
+        case Choice(arms, otherwise, span):
+            taken = tuple(Taken(arm.condition, arm.share, _each_as(arm.answer, position)) for arm in arms)
+            return Choice(taken, _each_as(otherwise, position), span)
+        case Steps(choices, last):
+            again = tuple(_each_as(choice, position) for choice in choices)
+            return Steps(tuple(one for one in again if isinstance(one, Choice)), _each_as(last, position))
+        case int():
+            return position
+        case None:
+            return None

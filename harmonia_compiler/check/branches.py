@@ -1,5 +1,6 @@
 """Branches: the shares of their arms, what their tests leave of label types, and what names are afterwards."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harmonia_compiler.check.amounts import SHARE, amount
@@ -53,20 +54,24 @@ def chain(statement: tree.If, scope: Scope) -> Chain:
     return Chain(tuple(entries), left)
 
 
-def shares(arms: tuple[tree.Arm, ...], findings: Findings, *, covers_all: bool) -> list[float]:
+def shares(
+    arms: tuple[tree.Arm, ...], findings: Findings, *, covers_all: bool, known: Sequence[float | None]
+) -> list[float]:
     """For each arm, of the requests that reach its test, the part that takes it.
 
-    What the user says is of those that reach the whole branch; arms without a share, and what comes after the
-    last one unless the arms cover everything, take equal parts of what is left.
+    What the user says is of those that reach the whole branch, and so is what is `known` of an arm where he says
+    nothing; arms without a share, and what comes after the last one unless the arms cover everything, take equal
+    parts of what is left.
     """
-    said = [None if arm.share is None else _share(arm.share, findings) for arm in arms]
+    said = [each if arm.share is None else share_of(arm.share, findings) for arm, each in zip(arms, known, strict=True)]
     total = sum(share for share in said if share is not None)
-    if total > 1 + _CLOSE:
-        last = next(arm.share for arm in reversed(arms) if arm.share is not None)
+    written = [arm.share for arm in arms if arm.share is not None]
+    if total > 1 + _CLOSE and written:
+        last = written[-1]
         help = "each is a part of the requests that reach the `if`"
         findings.add("E0502", f"the shares of this branch sum to {total:g}", last.span, help=help)
-    elif covers_all and None not in said and total < 1 - _CLOSE:
-        last = next(arm.share for arm in reversed(arms) if arm.share is not None)
+    elif covers_all and None not in said and total < 1 - _CLOSE and written:
+        last = written[-1]
         message = f"the shares of this branch sum to {total:g}, but its tests cover every label"
         findings.add("E0502", message, last.span, help=f"leave this one out: it is {1 - total + (said[-1] or 0):g}")
     silent = said.count(None) + (0 if covers_all else 1)
@@ -80,7 +85,8 @@ def shares(arms: tuple[tree.Arm, ...], findings: Findings, *, covers_all: bool) 
     return conditional
 
 
-def _share(given: tree.Amount, findings: Findings) -> float | None:
+def share_of(given: tree.Amount, findings: Findings) -> float | None:
+    """A share as the user wrote it; None, and a finding, where it is none."""
     share = amount(given, SHARE, "a share", findings)
     if share is None:
         return None
@@ -117,7 +123,7 @@ def merge(paths: list[Path], into: Scope, nodes: Nodes, span: Span) -> None:
         elif unusable is not None:
             into.bind(name, Binding(variables, None, unusable.why, unusable.at))
         else:
-            values = [binding.value for binding in bound if binding.value is not None]
+            values = [value for binding in bound if (value := binding.within(nodes)) is not None]
             into.bind(name, _merged(name, variables, values, paths, nodes, span))
 
 
@@ -138,4 +144,4 @@ def _merged(
         if path.condition is None:
             return Binding(variables, None)
         result = nodes.select(path.condition, value.position, result, of, path.share, span)
-    return Binding(variables, Value(result, of))
+    return Binding(variables, Value(result, of), home=nodes)

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from harmonia_compiler.check.amounts import DURATION, RATE, amount
+from harmonia_compiler.check.program import Context, Unit
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.near import suggestion
 from harmonia_compiler.diagnostics.source import Span
@@ -25,8 +26,9 @@ class Clauses:
     places: dict[str, Span]
 
 
-def read_clauses(body: tuple[tree.Clause | tree.Statement, ...], findings: Findings) -> Clauses:
+def read_clauses(body: tuple[tree.Clause | tree.Statement, ...], unit: Unit, context: Context) -> Clauses:
     """Read the clauses, which stand before all statements."""
+    findings = context.findings
     objectives: dict[tuple[str, float], Objective] = {}
     places: dict[str, Span] = {}
     load: tuple[Load, Span] | None = None
@@ -40,7 +42,7 @@ def read_clauses(body: tuple[tree.Clause | tree.Statement, ...], findings: Findi
             help = "move it to the beginning of the pipeline"
             findings.add("E0115", "a clause stands after a statement", item.span, help=help, notes=notes)
         if isinstance(item, tree.Load):
-            read = _load(item, findings)
+            read = _load(item, unit, context)
             if load is not None:
                 _twice("`load`", load[1], item.span, findings)
             elif read is not None:
@@ -91,12 +93,36 @@ def _objective(node: tree.Objective, findings: Findings) -> Objective | None:
     return Objective(metric.text, int(quantile[1]) / 10 ** max(2, len(quantile[1])), bound)
 
 
-def _load(node: tree.Load, findings: Findings) -> Load | None:
+def _load(node: tree.Load, unit: Unit, context: Context) -> Load | None:
+    """All rates together; each is that of a class, or there is one of all requests."""
+    findings = context.findings
     rates = [_rate(each, findings) for each in node.rates]
-    whole = [rate for rate in rates if rate is not None]
-    if len(whole) < len(rates):
+    by_class: dict[str, Load] = {}
+    places: dict[str, Span] = {}
+    whole = all(rate is not None for rate in rates)
+    for each, rate in zip(node.rates, rates, strict=True):
+        if each.of is None:
+            if len(rates) > 1:
+                help = "give every rate its class: `load NAME 2 rps, OTHER 1 rps`, or one rate for all"
+                findings.add("E0515", "this rate is of no class, beside others", each.span, help=help)
+                whole = False
+            continue
+        name = each.of.text
+        if not isinstance(getattr(unit.find(name), "node", None), tree.Class):
+            if not unit.is_unread(name):
+                known = unit.named(tree.Class)
+                help = context.suggestion(name, known, f"declare it: `class {name}(deadline: 2 s)`")
+                findings.add("E0514", f"unknown request class `{name}`", each.of.span, help=help)
+            whole = False
+        elif name in places:
+            _twice(f"the load of `{name}`", places[name], each.span, findings)
+            whole = False
+        elif rate is not None:
+            by_class[name], places[name] = rate, each.span
+    found = [rate for rate in rates if rate is not None]
+    if not whole:
         return None
-    return Load(sum(rate.rps for rate in whole), sum(rate.peak_rps for rate in whole))
+    return Load(sum(rate.rps for rate in found), sum(rate.peak_rps for rate in found), by_class)
 
 
 def _rate(node: tree.Rate, findings: Findings) -> Load | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harmonia_compiler.check.classes import check_classes
 from harmonia_compiler.check.components import Components
 from harmonia_compiler.check.documents import document, engine, engine_key
 from harmonia_compiler.check.pipelines import check_pipelines
@@ -43,6 +44,7 @@ def check_files(
     folder = (root or project_root(paths)).resolve()
     context = Context(findings, registered_kinds() if kinds is None else kinds, settings, folder)
     load(context, list(paths))
+    check_classes(context)
     components = Components(context, Types(context))
     flows = check_pipelines(context, components)
     _warn_of_imports(context)
@@ -74,7 +76,13 @@ def _refuse_unknown_settings(context: Context) -> None:
 
 def _application(context: Context, components: Components, flows: list[Flow]) -> Application:
     """What the served flows reach, in the order of declaration."""
-    pending = [node.operation.component for flow in flows for node in flow.nodes if isinstance(node.operation, Call)]
+    pending = [
+        node.operation.component
+        for flow in flows
+        for body in flow.bodies
+        for node in body.nodes
+        if isinstance(node.operation, Call)
+    ]
     reached: set[str] = set()
     while pending:
         name = pending.pop()

@@ -1,15 +1,39 @@
-"""The nodes of a flow while it is built: appended, never changed, each reading earlier ones only."""
+"""The nodes of a flow while it is built: appended, never changed, each reading earlier ones only.
 
-from dataclasses import replace
+What a loop, a list or a fallback runs is built as nodes of their own inside the nodes around them. A value
+from outside that is read there becomes an argument of the block, once, through as many blocks as lie between.
+"""
 
-from harmonia_compiler.contract.program import Constant, Operation, Parameter, Select, with_inputs
-from harmonia_compiler.contract.types import Type, Value
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from harmonia_compiler.contract.program import (
+    After,
+    Argument,
+    Attempt,
+    Call,
+    Constant,
+    Each,
+    Operation,
+    Output,
+    Parameter,
+    Repeat,
+    Select,
+    block_of,
+    inputs,
+    with_inputs,
+)
+from harmonia_compiler.contract.types import Bool, Type, Value
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.source import Span
-from harmonia_compiler.flow.graph import EVEN, Flow, Node
+from harmonia_compiler.flow.graph import EVEN, Body, Flow, Node
 
 #: Pipelines that call pipelines are inlined and may double at every step.
 MOST_NODES = 10_000
+#: Bodies of loops are built again where the types of their names grow from round to round.
+_MOST_BUILT = 5 * MOST_NODES
 _CLOSE = 1e-9
 
 
@@ -17,20 +41,50 @@ class TooLarge(Exception):
     """The flow has more nodes than any pipeline that is meant."""
 
 
-class Nodes:
-    """The nodes so far.
+@dataclass(slots=True)
+class _Shared:
+    """What all nodes of one pipeline share: the blocks that are done, and how many nodes there are and were."""
 
-    `shares` holds, by condition, how often it holds, what the user said, and where; all its selects carry it.
+    blocks: list[Body] = field(default_factory=list)
+    kept: int = 0
+    built: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A state of the blocks to come back to."""
+
+    blocks: int
+    kept: int
+
+
+class Nodes:
+    """The nodes so far of the main part or, inside of `parent`, of a block.
+
+    A block's first `given` arguments are handed in by what runs it; `captured` are the positions in the parent
+    that its further ones stand for, with the nodes that they are here. `shares` holds, by condition, how often it
+    holds, what the user said, and where; all its selects carry it. `effect` is what the next call that is not pure
+    has to wait for.
     """
 
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, findings: Findings, parent: "Nodes | None" = None, given: int = 0) -> None:
         self.findings = findings
+        self.parent = parent
+        self.given = given
         self.all: list[Node] = []
+        self.captured: dict[int, int] = {}
         self.shares: dict[int, tuple[float, float, Span]] = {}
+        self.effect: int | None = None
+        self._constants: dict[int, int] = {}
+        self._shared: _Shared = _Shared() if parent is None else parent._shared
+        if parent is not None and parent.effect is not None:
+            self.effect = self.here(parent, parent.effect)
 
     def add(self, operation: Operation, of: Type, span: Span | None, share: float | None = None) -> int:
-        """Append a node and give its position."""
-        if len(self.all) >= MOST_NODES:
+        """Append a node and give its position. Raises TooLarge."""
+        self._shared.kept += 1
+        self._shared.built += 1
+        if self._shared.kept > MOST_NODES or self._shared.built > _MOST_BUILT:
             raise TooLarge
         self.all.append(Node(operation, of, span, share))
         return len(self.all) - 1
@@ -38,6 +92,52 @@ class Nodes:
     def constant(self, value: Value, of: Type, span: Span | None) -> int:
         """Append a literal."""
         return self.add(Constant(value), of, span)
+
+    def here(self, home: "Nodes", position: int) -> int:
+        """A node of these nodes or of those around them, as a node of these: a literal again, else an argument."""
+        if home is self:
+            return position
+        node = home.all[position]
+        if isinstance(node.operation, Constant):
+            key = id(node)
+            if key not in self._constants:
+                self._constants[key] = self.add(node.operation, node.type, node.span)
+            return self._constants[key]
+        assert self.parent is not None
+        outside = self.parent.here(home, position)
+        if outside not in self.captured:
+            argument = Argument(self.given + len(self.captured))
+            self.captured[outside] = self.add(argument, node.type, node.span)
+            if position in home.shares:
+                self.shares[self.captured[outside]] = home.shares[position]
+        return self.captured[outside]
+
+    # --- blocks ------------------------------------------------------------------------------------------------
+
+    def block(self, given: int = 0) -> "Nodes":
+        """New nodes inside of these, whose first so many arguments are handed in."""
+        return Nodes(self.findings, self, given)
+
+    def close(self, results: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+        """End a block: its index, and the positions around it that its further arguments stand for."""
+        self._shared.blocks.append(Body(tuple(self.all), results))
+        return len(self._shared.blocks) - 1, tuple(self.captured)
+
+    @property
+    def blocks(self) -> tuple[Body, ...]:
+        """The blocks that are done."""
+        return tuple(self._shared.blocks)
+
+    def mark(self) -> Mark:
+        """Where to come back to if what is built from now on is not kept."""
+        return Mark(len(self._shared.blocks), self._shared.kept)
+
+    def drop(self, mark: Mark) -> None:
+        """Forget the blocks since then. What was captured meanwhile stays: nobody reads it."""
+        del self._shared.blocks[mark.blocks :]
+        self._shared.kept = mark.kept
+
+    # --- shares ------------------------------------------------------------------------------------------------
 
     def say(self, condition: int, share: float, said: float, span: Span) -> None:
         """Note a share that the user gave for a condition: `said` of the branch, so `share` of those asked."""
@@ -59,31 +159,108 @@ class Nodes:
             return then
         return self.add(Select(condition, then, otherwise), of, span, self.share(condition, share))
 
+    # --- effects -----------------------------------------------------------------------------------------------
+
+    def since(self, effect: int | None, position: int) -> int:
+        """A value whose making has called what is not pure: it is not there before those calls have ended.
+
+        `effect` is what stood before. What demands the value then makes the calls, whether or not it needs theirs.
+        """
+        if self.effect == effect or self.effect == position or self.effect is None:
+            return position
+        node = self.all[position]
+        return self.add(After(self.effect, position), node.type, node.span)
+
+    def settled_effect(self, span: Span | None) -> int:
+        """What a call that is not pure has to wait for here: a literal where there was none before."""
+        return self.constant(value=True, of=Bool(), span=span) if self.effect is None else self.effect
+
+    # --- other flows -------------------------------------------------------------------------------------------
+
     def inline(self, flow: Flow, arguments: dict[str, int]) -> int:
         """Copy another pipeline's nodes, its ports being these values, and give the position of its answer."""
+        offset = len(self._shared.blocks)
+        for body in flow.blocks:
+            self._shared.kept += len(body.nodes)
+            self._shared.built += len(body.nodes)
+            if self._shared.kept > MOST_NODES:
+                raise TooLarge
+            nodes = tuple(replace(node, operation=_in_place(node.operation, offset)) for node in body.nodes)
+            self._shared.blocks.append(Body(nodes, body.results))
         moved: dict[int, int] = {}
         for position, node in enumerate(flow.nodes):
             operation = node.operation
             if isinstance(operation, Parameter):
                 moved[position] = arguments[operation.name]
             else:
-                copied = replace(node, operation=with_inputs(operation, moved.__getitem__))
-                moved[position] = self.add(copied.operation, copied.type, copied.span, copied.share)
+                copied = with_inputs(_in_place(operation, offset), moved.__getitem__)
+                moved[position] = self.add(copied, node.type, node.span, node.share)
         return moved[flow.result]
 
-    def calls_behind(self, position: int) -> list[tuple[int, Operation]]:
-        """The operations whose value a position has, on whatever path: through every select."""
-        found: list[tuple[int, Operation]] = []
-        seen: set[int] = set()
-        pending = [position]
+    def makes_calls(self) -> bool:
+        """Whether any call is made here or in a block that is run from here."""
+        pending: list[tuple[Node, ...]] = [tuple(self.all)]
         while pending:
-            at = pending.pop()
-            if at in seen:
+            for node in pending.pop():
+                if isinstance(node.operation, Call):
+                    return True
+                block = block_of(node.operation)
+                if block is not None:
+                    pending.append(self._shared.blocks[block].nodes)
+        return False
+
+    def behind(self, position: int) -> Iterator[Operation]:
+        """The operations whose value a position has, on whatever path: through branches, loops and fallbacks."""
+        pending: list[tuple[_Place, int]] = [(_Place(self.all, self._outside), position)]
+        seen: set[tuple[int, int]] = set()
+        while pending:
+            place, at = pending.pop()
+            key = (id(place.nodes), at)
+            if key in seen:
                 continue
-            seen.add(at)
-            operation = self.all[at].operation
-            if isinstance(operation, Select):
-                pending += [operation.otherwise, operation.then]
-            else:
-                found.append((at, operation))
-        return found
+            seen.add(key)
+            operation = place.nodes[at].operation
+            match operation:
+                case Select(_, then, otherwise):
+                    pending += [(place, otherwise), (place, then)]
+                case After(_, then):
+                    pending.append((place, then))
+                case Argument(index) if (outside := place.outside(index)) is not None:
+                    pending.append(outside)
+                case Output(repeat, index):
+                    pending.append(self._result(place, place.nodes[repeat].operation, 1 + index))
+                case Attempt(otherwise=otherwise):
+                    pending.append(self._result(place, operation, 0))
+                    pending += [] if otherwise is None else [(place, otherwise)]
+                case _:
+                    yield operation
+
+    def _outside(self, index: int) -> "tuple[_Place, int] | None":
+        """Where an argument of this block comes from; None for what is handed in."""
+        if self.parent is None or index < self.given:
+            return None
+        return _Place(self.parent.all, self.parent._outside), [*self.captured][index - self.given]  # noqa: SLF001
+
+    def _result(self, around: "_Place", runner: Operation, number: int) -> "tuple[_Place, int]":
+        assert isinstance(runner, Repeat | Attempt | Each)
+        body = self._shared.blocks[runner.block]
+        read = inputs(runner)
+        first = runner.carried if isinstance(runner, Repeat) else 0
+        return (
+            _Place(body.nodes, lambda index: (around, read[index]) if index >= first else None),
+            body.results[number],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Nodes that are looked at, and where their arguments come from."""
+
+    nodes: "list[Node] | tuple[Node, ...]"
+    outside: "Callable[[int], tuple[_Place, int] | None]"
+
+
+def _in_place(operation: Operation, offset: int) -> Operation:
+    """An operation of an inlined flow, its block being among those that are there already."""
+    block = block_of(operation)
+    return operation if block is None else msgspec.structs.replace(operation, block=block + offset)

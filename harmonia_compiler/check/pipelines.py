@@ -4,18 +4,20 @@ from collections.abc import Iterator, Sequence
 
 from harmonia_compiler.check.answers import Answer, Choice, Steps, Taken, settle
 from harmonia_compiler.check.branches import Path, chain, is_impossible, merge, shares
+from harmonia_compiler.check.classes import class_port, classes_of
 from harmonia_compiler.check.clauses import Clauses, read_clauses
 from harmonia_compiler.check.components import Components
+from harmonia_compiler.check.loops import read_loop
 from harmonia_compiler.check.narrowing import Narrowed
-from harmonia_compiler.check.nodes import MOST_NODES, TooLarge
+from harmonia_compiler.check.nodes import MOST_NODES, Nodes, TooLarge
 from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.program import Context, Declared
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.values import Values
 from harmonia_compiler.contract.component import Port
-from harmonia_compiler.contract.program import Parameter
-from harmonia_compiler.contract.types import Type, fits
+from harmonia_compiler.contract.program import After, Parameter
+from harmonia_compiler.contract.types import Bool, Type, fits
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.graph import Flow
@@ -65,17 +67,27 @@ class _Pipeline:
         self.components = components
         later = {n.name.text: n.name.span for n, _ in tree.walk(node) if isinstance(n, tree.Bind)}
         self.values = Values(context, declared.unit, components, flows, later, complete=node.complete)
-        self.nodes = self.values.nodes
+        self.clauses = Clauses((), None, {})
+        self.class_port: str | None = None
         self.variables: list[Variable] = []
         self.result_type: Type | None = None
         self.stream: Span | None = None
         self.whole = node.complete
 
+    @property
+    def nodes(self) -> Nodes:
+        """Those that statements add to at this point: the pipeline's own, or a loop's."""
+        return self.values.nodes
+
     def flow(self) -> Flow | None:
         """The pipeline's flow; None where something in it is wrong."""
         before = sum(item.is_error for item in self.findings.items)
         ports, result = self.components.signature(self.declared, self.node.ports, self.node.result)
-        clauses = read_clauses(self.node.body, self.findings)
+        clauses = self.clauses = read_clauses(self.node.body, self.declared.unit, self.context)
+        self.class_port = class_port(self.node.ports, self.findings)
+        self.values.latency_ms = min(
+            (one.bound_ms for one in clauses.objectives if one.metric == "latency"), default=None
+        )
         self.result_type = None if result is None else result.type
         statements = [item for item in self.node.body if not isinstance(item, tree.Slo | tree.Load)]
         try:
@@ -111,7 +123,7 @@ class _Pipeline:
             if name in types:
                 value = Value(self.nodes.add(Parameter(name), types[name], node.span), types[name])
             scope.own[name] = variable
-            scope.bind(name, Binding((variable,), value))
+            scope.bind(name, Binding((variable,), value, home=self.nodes))
         return scope
 
     def finished(self, ports: tuple[Port, ...], result: Type, answer: Answer, clauses: Clauses) -> Flow:
@@ -126,6 +138,9 @@ class _Pipeline:
             clauses.objectives,
             clauses.load,
             self.node.name.span,
+            self.nodes.blocks,
+            classes_of(self.declared.unit),
+            self.class_port,
         )
 
     def warn_of_unused(self) -> None:
@@ -162,10 +177,17 @@ class _Pipeline:
                         choices.append(choice)
                     elif choice is not None:
                         last = choice
+                case tree.Repeat():
+                    found, goes_on = read_loop(self, statement, scope)
+                    if isinstance(found, Choice):
+                        choices.append(found)
+                    elif found is not None:
+                        last = found
         return (Steps(tuple(choices), last) if choices else last), goes_on
 
     def bind(self, statement: tree.Bind, scope: Scope) -> None:
         name = statement.name.text
+        effect = self.nodes.effect
         value = self.values.value(statement.value, scope)
         if name in scope.own:
             notes = (Note(scope.own[name].span, "bound here first"),)
@@ -173,10 +195,10 @@ class _Pipeline:
             help = "give the second value a name of its own"
             self.findings.add("E0204", f"`{name}` {what}", statement.name.span, help=help, notes=notes)
             return
-        variable = Variable(name, statement.name.span)
+        variable = Variable(name, statement.name.span, used=self.nodes.effect != effect)
         self.variables.append(variable)
         scope.own[name] = variable
-        scope.bind(name, Binding((variable,), value))
+        scope.bind(name, Binding((variable,), value, home=self.nodes))
 
     def returned(self, statement: tree.Return, scope: Scope) -> int:
         value = self.values.value(statement.value, scope)
@@ -193,15 +215,20 @@ class _Pipeline:
         elif statement.stream and not self.values.can_stream(value.position):
             help = "only the text of a language model's call can; delete `stream`"
             self.findings.add("E0404", "this value cannot be streamed", statement.value.span, help=help)
+        if self.nodes.effect not in (None, value.position):
+            assert self.nodes.effect is not None
+            return self.nodes.add(After(self.nodes.effect, value.position), value.type, statement.span)
         return value.position
 
     def branch(self, statement: tree.If, scope: Scope) -> tuple[Choice | None, bool]:
         """Lower the arms, bind what names are afterwards, and give the answers of the arms that have some."""
         tests = chain(statement, scope)
         covers_all = tests.is_exhausted and statement.otherwise is None
-        expected = shares(statement.arms, self.findings, covers_all=covers_all)
+        known = [self.class_share(arm.test, scope) for arm in statement.arms]
+        expected = shares(statement.arms, self.findings, covers_all=covers_all, known=known)
         paths: list[Path] = []
         taken: list[Taken] = []
+        effects: list[tuple[int, float, int | None]] = []
         whole = True
         for arm, entry, share in zip(statement.arms, tests.entries, expected, strict=True):
             if is_impossible(entry.asked):
@@ -212,14 +239,19 @@ class _Pipeline:
             condition = self.values.truth(arm.test, Scope(scope, narrowed=dict(entry.asked)), share)
             if condition is not None and arm.share is not None and arm.share.value is not None:
                 self.nodes.say(condition.position, share, arm.share.value, arm.share.span)
+            asked = self.nodes.effect
             inner = Scope(scope, narrowed=dict(entry.inside))
             answer, goes_on = self.block(arm.body, inner)
             taken.append(Taken(-1 if condition is None else condition.position, share, answer))
             whole = whole and condition is not None
             if goes_on:
                 paths.append(Path(condition.position if condition is not None else None, share, inner))
+                if condition is not None:
+                    effects.append((condition.position, share, self.nodes.effect))
+            self.nodes.effect = asked
         otherwise, last = self.otherwise(statement, scope, tests.left, covers_all=covers_all)
         paths += last
+        self.join_effects(effects, statement.span)
         if not whole:
             self.whole = False
             paths = [Path(None, path.share, path.scope) for path in paths]
@@ -230,6 +262,31 @@ class _Pipeline:
         if covers_all and taken:
             return Choice(tuple(taken[:-1]), taken[-1].answer, statement.span), bool(paths)
         return Choice(tuple(taken), otherwise, statement.span), bool(paths)
+
+    def join_effects(self, effects: Sequence[tuple[int, float, int | None]], span: Span) -> None:
+        """After a branch, what a call that is not pure waits for is what the arm taken has called last."""
+        for condition, share, effect in reversed(effects):
+            if effect != self.nodes.effect:
+                nodes = self.nodes
+                otherwise = nodes.settled_effect(span)
+                then = nodes.constant(value=True, of=Bool(), span=span) if effect is None else effect
+                nodes.effect = nodes.select(condition, then, otherwise, Bool(), share, span)
+
+    def class_share(self, test: tree.Expression, scope: Scope) -> float | None:
+        """How often a test of the request's class holds, by the loads of the classes; None for any other test."""
+        load = self.clauses.load
+        while isinstance(test, tree.Group):
+            test = test.value
+        if self.class_port is None or load is None or not load.by_class or not isinstance(test, tree.Comparison):
+            return None
+        for one, other in ((test.left, test.right), (test.right, test.left)):
+            if isinstance(one, tree.Reference) and one.name.text == self.class_port and isinstance(other, tree.Text):
+                binding = scope.find(self.class_port)
+                part = load.by_class[other.value].rps / load.rps if other.value in load.by_class else 0.0
+                if binding is None or test.operator not in ("==", "!="):
+                    return None
+                return part if test.operator == "==" else 1.0 - part
+        return None
 
     def otherwise(
         self, statement: tree.If, scope: Scope, left: Narrowed, *, covers_all: bool

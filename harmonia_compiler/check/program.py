@@ -14,8 +14,6 @@ from harmonia_compiler.kinds.kind import Kind
 from harmonia_compiler.syntax import tree
 from harmonia_compiler.syntax.parser import parse
 
-#: Functions of the language that are not there yet; their names are known so that nobody is told otherwise.
-LATER_FUNCTIONS = frozenset({"count", "flatten", "fuse", "take"})
 _MOST_SUGGESTED = 200
 
 
@@ -24,7 +22,7 @@ class Declared:
     """One declaration with the file that it stands in. `id` is its name in the documents of later stages."""
 
     unit: "Unit"
-    node: tree.Alias | tree.Component | tree.Pipeline
+    node: tree.Alias | tree.Class | tree.Component | tree.Pipeline
     id: str = ""
 
     @property
@@ -38,6 +36,8 @@ class Declared:
         match self.node:
             case tree.Alias():
                 return "a type"
+            case tree.Class():
+                return "a request class"
             case tree.Component():
                 return "a component"
             case _:

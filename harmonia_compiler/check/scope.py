@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.contract.types import Type
 from harmonia_compiler.diagnostics.source import Span
 
@@ -27,12 +28,22 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What a name stands for. Without a value it cannot be used, and `why` says why; an empty `why` is reported."""
+    """What a name stands for. Without a value it cannot be used, and `why` says why; an empty `why` is reported.
+
+    `home` are the nodes that the value is among, which may be those around a block that reads it.
+    """
 
     variables: tuple[Variable, ...]
     value: Value | None
     why: str = ""
     at: Span | None = None
+    home: Nodes | None = None
+
+    def within(self, nodes: Nodes) -> Value | None:
+        """The value as one of these nodes."""
+        if self.value is None or self.home is None:
+            return self.value
+        return replace(self.value, position=nodes.here(self.home, self.value.position))
 
 
 @dataclass(slots=True)

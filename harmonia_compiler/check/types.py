@@ -92,6 +92,8 @@ class Types:
                 shape = inner and Shape(ListOf(inner.type), None, inner.size, inner.parts + 1, inner.depth + 1)
             case tree.RecordType(ports=ports):
                 shape = self._record(node.span, ports, unit)
+            case tree.ClassType():
+                shape = self._classes(node.span, unit)
         if shape is not None and (shape.parts > _MOST_PARTS or shape.depth > _DEEPEST):
             message = f"this type has more than {_MOST_PARTS} parts, or {_DEEPEST} types inside each other"
             self.context.findings.add("E0314", message, node.span, help="make it smaller")
@@ -128,6 +130,15 @@ class Types:
                 self.context.findings.add("E0319", message, label.span, help=help)
             first.setdefault(label.value, label)
         return Shape(Labels(tuple(first)))
+
+    def _classes(self, span: Span, unit: Unit) -> Shape | None:
+        names = unit.named(tree.Class)
+        if names:
+            return Shape(Labels(tuple(names)))
+        if all(unit.scope[name] is not None for name in unit.scope) and not unit.file.unread:
+            help = "declare one: `class interactive(deadline: 2 s)`, or import one"
+            self.context.findings.add("E0320", "this file has no request class", span, help=help)
+        return None
 
     def _record(self, span: Span, ports: tuple[tree.Port, ...], unit: Unit) -> Shape | None:
         fields: dict[str, Shape | None] = {}

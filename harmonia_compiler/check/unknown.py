@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 
-from harmonia_compiler.check.program import LATER_FUNCTIONS, Context, Declared, Unit, not_a
+from harmonia_compiler.check.program import Context, Declared, Unit, not_a
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.functions.registry import function_names
 from harmonia_compiler.syntax import tree
 
 
@@ -22,7 +23,8 @@ def report_unknown_value(
         return
     declared = unit.find(text)
     if declared is not None:
-        help = f"call it: `{text}(…)`" if not isinstance(declared.node, tree.Alias) else "use a name that is bound"
+        callable_ = isinstance(declared.node, tree.Component | tree.Pipeline)
+        help = f"call it: `{text}(…)`" if callable_ else "use a name that is bound"
         not_a(declared, "a value", name.span, context, help)
         return
     near = context.nearest(text, known)
@@ -40,10 +42,7 @@ def report_unknown_callee(name: tree.Name, declared: Declared | None, unit: Unit
     elif text in context.kinds:
         help = f"declare a component: `component NAME = {text}(…)`"
         context.findings.add("E0202", f"`{text}` is a kind, and only components are called", span, help=help)
-    elif text in LATER_FUNCTIONS:
-        help = "declare a `python` component for it"
-        context.findings.add("E0111", f"`{text}` is not supported yet", span, help=help)
     else:
-        known = unit.named(tree.Component, tree.Pipeline)
+        known = [*unit.named(tree.Component, tree.Pipeline), *function_names()]
         help = context.suggestion(text, known, f"declare it: `component {text}(…) -> … = …`")
         context.findings.add("E0202", f"unknown component or pipeline `{text}`", span, help=help)

@@ -1,20 +1,35 @@
 """Values of a pipeline: an expression becomes nodes of the flow, and its type is known."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import msgspec
+
+from harmonia_compiler.check.applying import apply_function
 from harmonia_compiler.check.calls import match_arguments
 from harmonia_compiler.check.comparisons import comparable, report_free_text
 from harmonia_compiler.check.components import Components, Made
 from harmonia_compiler.check.faults import report_faults
 from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.check.program import Context, Declared, Unit
+from harmonia_compiler.check.regions import read_each, read_guarded
 from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.settings import SettingReader
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.unknown import report_unknown_callee, report_unknown_value
 from harmonia_compiler.contract.component import Port
-from harmonia_compiler.contract.program import Call, Compare, Concat, GetField, MakeList, MakeRecord, Not
+from harmonia_compiler.contract.program import (
+    Call,
+    Compare,
+    Concat,
+    Constant,
+    GetField,
+    MakeList,
+    MakeRecord,
+    Not,
+    Parameter,
+)
 from harmonia_compiler.contract.types import (
     Bool,
     Field,
@@ -33,6 +48,7 @@ from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.graph import EVEN, Flow
+from harmonia_compiler.functions.registry import function_names, functions
 from harmonia_compiler.kinds.kind import COMMON_SETTINGS, Setting
 from harmonia_compiler.syntax import tree
 
@@ -42,7 +58,8 @@ class Values:
 
     `flows` holds the pipelines that are checked already, `later` the places of names that are bound further down.
     A value that is reported, or rests on one, is None, so that one mistake is reported once. Where the pipeline is
-    not `complete`, an unknown name may have been bound in what could not be read.
+    not `complete`, an unknown name may have been bound in what could not be read. `nodes` are those of the block
+    that is being read, `latency_ms` the tightest latency that the pipeline promises.
     """
 
     def __init__(
@@ -63,6 +80,7 @@ class Values:
         self.later = later
         self.complete = complete
         self.nodes = Nodes(context.findings)
+        self.latency_ms: float | None = None
 
     def value(self, given: tree.Expression, scope: Scope) -> Value | None:
         """The value of an expression."""
@@ -73,6 +91,10 @@ class Values:
                 return self._reference(name, scope)
             case tree.Call():
                 return self._call(given, scope)
+            case tree.Each():
+                return read_each(self, given, scope)
+            case tree.Guarded():
+                return read_guarded(self, given, scope)
             case tree.Access(value=value, fields=fields):
                 return self._access(self.value(value, scope), fields)
             case tree.ListValue() | tree.RecordValue() | tree.Joined():
@@ -127,7 +149,7 @@ class Values:
             code, _, message = binding.why.partition(" ")
             help = "bind it on every path" if code == "E0206" else "give it one type on every path"
             self.findings.add(code, message, name.span, help=help, notes=notes)
-        return binding.value
+        return binding.within(self.nodes)
 
     def _access(self, value: Value | None, fields: tuple[tree.Name, ...]) -> Value | None:
         for name in fields:
@@ -225,7 +247,7 @@ class Values:
             return value
         if isinstance(value.type, Labels):
             label = value.type.labels[0] if value.type.labels else ""
-            help = f'compare it: `{_source(given)} == "{label}"`'
+            help = f'compare it: `{self.source(given)} == "{label}"`'
             self.findings.add("E0306", "a condition is a bool, and this is a label", given.span, help=help)
         elif isinstance(value.type, Text):
             report_free_text(given, self.context)
@@ -240,7 +262,12 @@ class Values:
         self, span: Span, operands: tuple[tree.Expression, ...], scope: Scope, each: float, *, is_and: bool
     ) -> Value | None:
         """`and` and `or`: the next operand is asked only where those before have not decided."""
-        values = [self.truth(operand, scope, each) for operand in operands]
+        values = [self.truth(operands[0], scope, each)]
+        first = self.nodes.effect
+        for operand in operands[1:]:
+            effect = self.nodes.effect
+            value = self.truth(operand, scope, each)
+            values.append(value and replace(value, position=self.nodes.since(effect, value.position)))
         whole = [value for value in values if value is not None]
         if len(whole) < len(values):
             return None
@@ -249,6 +276,8 @@ class Values:
         for value in reversed(whole[:-1]):
             then, otherwise = (result, decided) if is_and else (decided, result)
             result = self.nodes.select(value.position, then, otherwise, Bool(), each, span)
+        if self.nodes.effect != first:
+            self.nodes.effect = result
         return Value(result, Bool())
 
     def _comparison(self, given: tree.Comparison, scope: Scope) -> Value | None:
@@ -265,7 +294,9 @@ class Values:
     def _call(self, call: tree.Call, scope: Scope) -> Value | None:
         name = call.name.text
         declared = self.unit.find(name)
-        if declared is None or isinstance(declared.node, tree.Alias):
+        if declared is None and name in function_names() and not self.unit.is_unread(name):
+            return apply_function(self, call, functions()[name], scope)
+        if declared is None or isinstance(declared.node, tree.Alias | tree.Class):
             report_unknown_callee(call.name, declared, self.unit, self.context)
             self._visit(call, scope)
             return None
@@ -321,7 +352,7 @@ class Values:
         message = f"`{port.name}` of `{call.name.text}` takes `{shown(port.type)}`, not `{shown(value.type)}`"
         help = ""
         if isinstance(port.type, ListOf) and port.type.item is not None and fits(value.type, port.type.item):
-            help = f"make it a list: `[{_source(argument.value)}]`"
+            help = f"make it a list: `[{self.source(argument.value)}]`"
         elif isinstance(port.type, Labels) and isinstance(value.type, Labels):
             wrong = next(label for label in value.type.labels if label not in port.type.labels)
             near = self.context.nearest(wrong, port.type.labels)
@@ -329,7 +360,7 @@ class Values:
         elif near := next(
             (name for name in field_names(value.type) if field_type(value.type, name) == port.type), None
         ):
-            help = f"take a part of it: `{_source(argument.value)}.{near}`"
+            help = f"take a part of it: `{self.source(argument.value)}.{near}`"
         else:
             help = "give a value of that type, or change the port's"
         self.findings.add("E0301", message, argument.value.span, help=help)
@@ -338,7 +369,17 @@ class Values:
         given = self._arguments(call, flow.ports, {}, scope)
         if given is None:
             return None
-        position = self.nodes.inline(flow, given[0])
+        arguments = given[0]
+        has_effect = any(
+            isinstance(node.operation, Call) and not self.is_pure(node.operation)
+            for body in flow.bodies
+            for node in body.nodes
+        )
+        if has_effect and self.nodes.effect is not None:
+            arguments = {name: self.nodes.since(None, position) for name, position in arguments.items()}
+        position = self.nodes.inline(flow, arguments)
+        if has_effect:
+            self.nodes.effect = position
         return Value(position, flow.result_type)
 
     def _call_component(self, call: tree.Call, made: Made, ports: tuple[Port, ...], scope: Scope) -> Value | None:
@@ -363,21 +404,46 @@ class Values:
         places = made.places | {name: argument.value.span for name, argument in arguments.items() if name in settings}
         report_faults(made.kind, made.given | settings, places, self.findings, among=settings, at_least_one=True)
         operation = Call(made.declared.id, tuple(positions), tuple(positions.values()), settings)
-        return Value(self.nodes.add(operation, made.result.type, call.span), made.result.type)
+        if self.is_pure(operation):
+            return Value(self.nodes.add(operation, made.result.type, call.span), made.result.type)
+        operation = msgspec.structs.replace(operation, after=self.nodes.effect)
+        position = self.nodes.effect = self.nodes.add(operation, made.result.type, call.span)
+        return Value(position, made.result.type)
+
+    # --- what calls are like -----------------------------------------------------------------------------------
+
+    def _said(self, call: Call, name: str) -> Any:
+        """What a call is given for a setting, by itself, its component or its kind's default."""
+        made = self.components.by_id(call.component)
+        assert made is not None
+        setting = made.kind.setting(name)
+        return None if setting is None else {**made.given, **call.settings}.get(name, setting.default)
+
+    def is_pure(self, call: Call) -> bool:
+        """Whether a call may be repeated, merged, or left out."""
+        return self._said(call, "pure") is not False
+
+    def samples(self, call: Call) -> bool:
+        """Whether an equal call may give something else."""
+        return bool(self._said(call, "temperature"))
 
     def can_stream(self, position: int) -> bool:
-        """Whether the text at a position can be handed out while it is generated, on every path."""
-        for _, operation in self.nodes.calls_behind(position):
-            if not isinstance(operation, Call):
-                return False
-            made = self.components.by_id(operation.component)
+        """Whether the text at a position is handed out while it is generated, wherever a call gives it.
+
+        A text that is there already, such as a fallback's, leaves as one piece.
+        """
+        calls = 0
+        for operation in self.nodes.behind(position):
+            if isinstance(operation, Constant | Parameter):
+                continue
+            made = self.components.by_id(operation.component) if isinstance(operation, Call) else None
             if made is None or made.result is None or not made.streams or not isinstance(made.result.type, Text):
                 return False
-        return True
+            calls += 1
+        return calls > 0
 
-
-def _source(given: tree.Expression) -> str:
-    """An expression as the user wrote it, if that is short."""
-    span = given.span
-    text = span.source.text[span.start : span.end]
-    return text if len(text) <= 40 and "\n" not in text else "…"
+    def source(self, given: tree.Expression) -> str:
+        """An expression as the user wrote it, if that is short."""
+        span = given.span
+        text = span.source.text[span.start : span.end]
+        return text if len(text) <= 40 and "\n" not in text else "…"

@@ -1,0 +1,73 @@
+"""Calls of the language's own functions, such as `fuse(lists, top_k: 6)`."""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harmonia_compiler.check.amounts import WHOLE, amount
+from harmonia_compiler.check.calls import match_arguments
+from harmonia_compiler.check.scope import Scope, Value
+from harmonia_compiler.check.types import shown
+from harmonia_compiler.contract.component import Port
+from harmonia_compiler.contract.program import Apply
+from harmonia_compiler.contract.types import Text
+from harmonia_compiler.functions.function import Function, Taken
+from harmonia_compiler.syntax import tree
+
+if TYPE_CHECKING:
+    from harmonia_compiler.check.values import Values
+
+
+def apply_function(values: "Values", call: tree.Call, function: Function, scope: Scope) -> Value | None:
+    """The function's value for these arguments; its constants become settings of the operation."""
+    taken = {parameter.name: parameter for parameter in function.parameters}
+    # What a parameter's type may be is for the function to say; here a port only has a name and perhaps a default.
+    ports = [
+        Port(name, Text(), default=msgspec.UNSET if each.default is None else each.default)
+        for name, each in taken.items()
+    ]
+    matched = match_arguments(call, ports, {}, values.findings)
+    settings: dict[str, int] = {}
+    given: list[tuple[Taken, tree.Argument, Value]] = []
+    whole = matched.whole
+    for name, argument in matched.ports.items():
+        parameter = taken[name]
+        if parameter.constant:
+            number = _constant(values, call, parameter, argument)
+            whole = whole and number is not None
+            settings |= {} if number is None else {name: number}
+            continue
+        value = values.value(argument.value, scope)
+        whole = whole and value is not None
+        given += [] if value is None else [(parameter, argument, value)]
+    for argument in matched.elsewhere:
+        values.value(argument.value, scope)
+    if not whole:
+        return None
+    of = function.result_type([value.type for _, _, value in given])
+    if of is None:
+        parameter, argument, value = given[0]
+        message = f"`{parameter.name}` of `{function.name}` takes {parameter.type}, not `{shown(value.type)}`"
+        values.findings.add("E0321", message, argument.value.span, help=f"`{function.name}`: {function.doc}")
+        return None
+    operation = Apply(function.name, tuple(value.position for _, _, value in given), dict(settings))
+    return Value(values.nodes.add(operation, of, call.span), of)
+
+
+def _constant(values: "Values", call: tree.Call, parameter: Taken, argument: tree.Argument) -> int | None:
+    """A whole number that stands in the source."""
+    what = f"`{parameter.name}` of `{call.name.text}`"
+    given = argument.value
+    if not isinstance(given, tree.Amount):
+        if not isinstance(given, tree.Broken):
+            help = f"write the number itself: {parameter.doc}"
+            values.findings.add("E0322", f"{what} is a whole number that stands here", given.span, help=help)
+        return None
+    number = amount(given, WHOLE, what, values.findings)
+    if number is None:
+        return None
+    if not float(number).is_integer() or not parameter.minimum <= number <= parameter.maximum:
+        message = f"{what} is a whole number from {parameter.minimum} to {parameter.maximum}"
+        values.findings.add("E0322", message, given.span, help=f"give a value in that range ({parameter.doc})")
+        return None
+    return int(number)

@@ -1,0 +1,82 @@
+"""Request classes: what `class NAME(deadline: …, weight: …)` declares, and which a pipeline's requests may be of."""
+
+from collections.abc import Sequence
+
+from harmonia_compiler.check.amounts import COUNT, DURATION, amount
+from harmonia_compiler.check.program import Context, Unit
+from harmonia_compiler.contract.program import RequestClass
+from harmonia_compiler.diagnostics.diagnostic import Findings, Note
+from harmonia_compiler.diagnostics.near import suggestion
+from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.syntax import tree
+
+_QUANTITIES = {"deadline": DURATION, "weight": COUNT}
+
+
+def check_classes(context: Context) -> None:
+    """Report what is wrong with the declared classes; those that are imported count as used."""
+    for declared in context.declared():
+        if isinstance(declared.node, tree.Class):
+            _read(declared.node, context.findings)
+    for unit in context.units:
+        unit.used |= {*unit.named(tree.Class)}
+
+
+def classes_of(unit: Unit) -> tuple[RequestClass, ...]:
+    """The classes that a file declares or imports, in that order: what its pipelines' requests may be of."""
+    found = []
+    for name in unit.named(tree.Class):
+        declared = unit.scope[name]
+        assert declared is not None
+        assert isinstance(declared.node, tree.Class)
+        settings = _read(declared.node, Findings())
+        found.append(RequestClass(name, settings.get("deadline"), settings.get("weight", 1.0)))
+    return tuple(found)
+
+
+def class_port(ports: Sequence[tree.Port], findings: Findings) -> str | None:
+    """The port that holds a request's class; a second one is reported."""
+    found = [port for port in ports if isinstance(port.sized.type, tree.ClassType)]
+    for port in found[1:]:
+        notes = (Note(found[0].name.span, "the first stands here"),)
+        help = "a request is of one class; delete this port"
+        findings.add("E0219", "a second port of type `class`", port.name.span, help=help, notes=notes)
+    return found[0].name.text if found else None
+
+
+def _read(node: tree.Class, findings: Findings) -> dict[str, float]:
+    settings: dict[str, float] = {}
+    places: dict[str, Span] = {}
+    for argument in node.settings:
+        name = None if argument.name is None else argument.name.text
+        if name not in _QUANTITIES:
+            what = "a setting without a name" if name is None else f"no setting `{name}`"
+            message = f"a class has {what}" if name is not None else "a setting of a class has a name"
+            help = "write `deadline: 2 s` or `weight: 4`"
+            span = argument.span if argument.name is None else argument.name.span
+            findings.add("E0601", message, span, help=suggestion(name or "", _QUANTITIES, help))
+            continue
+        if name in places:
+            notes = (Note(places[name], "given here first"),)
+            help = "delete one of the two"
+            findings.add("E0603", f"`{name}` is given twice", argument.span, help=help, notes=notes)
+            continue
+        places[name] = argument.span
+        value = _amount(name, argument.value, findings)
+        if value is not None:
+            settings[name] = value
+    return settings
+
+
+def _amount(name: str, given: tree.Expression, findings: Findings) -> float | None:
+    quantity = _QUANTITIES[name]
+    if not isinstance(given, tree.Amount):
+        if not isinstance(given, tree.Broken):
+            help = f"write it like this: `{name}: {quantity.example}`"
+            findings.add("E0602", f"`{name}` takes {quantity.noun}", given.span, help=help)
+        return None
+    value = amount(given, quantity, f"`{name}`", findings)
+    if value is not None and value <= 0:
+        findings.add("E0505", f"`{name}` is above 0", given.span, help=f"write it like this: `{quantity.example}`")
+        return None
+    return value

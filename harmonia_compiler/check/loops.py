@@ -1,0 +1,303 @@
+"""Loops: `repeat up to N { … } until TEST` as a block that is run round after round.
+
+A name that the block binds anew is handed from round to round; its type is the join of what it is before the
+loop and after each round, so that the block is read again until that no longer changes. What a loop gives to
+what follows, the values of names and an answer from inside of it, are outputs of its last round.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from harmonia_compiler.check.amounts import WHOLE, amount
+from harmonia_compiler.check.answers import Answer, Choice, Taken, answered, chance, first_answer, settle
+from harmonia_compiler.check.branches import share_of
+from harmonia_compiler.check.nodes import Nodes
+from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
+from harmonia_compiler.check.types import shown
+from harmonia_compiler.check.values import Values
+from harmonia_compiler.contract.program import MOST_ROUNDS, Argument, Call, Output, Repeat, block_of, inputs
+from harmonia_compiler.contract.types import Bool, Type, join
+from harmonia_compiler.diagnostics.diagnostic import Findings, Note
+from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.flow.graph import EVEN, Body
+from harmonia_compiler.syntax import tree
+
+#: Each time that a block is read again, some type has grown; those of real programs grow once or twice.
+_MOST_READINGS = 12
+
+
+class Reader(Protocol):
+    """What reads the statements of a pipeline, and what it has found so far."""
+
+    findings: Findings
+    values: Values
+    variables: list[Variable]
+    result_type: Type | None
+    stream: Span | None
+    whole: bool
+
+    def block(self, statements: Sequence[tree.Statement], scope: Scope) -> tuple[Answer, bool]:
+        """What a block answers, and whether some path goes on after it."""
+        ...
+
+
+@dataclass(slots=True)
+class _Carried:
+    """A name that is handed from round to round."""
+
+    name: str
+    binding: Binding
+    start: int
+    type: Type
+    following: Value | None = None
+
+
+@dataclass(slots=True)
+class _Round:
+    """One reading of the block: its nodes, its scope, what it answers, and the condition that ends the loop."""
+
+    nodes: Nodes
+    scope: Scope
+    answer: Answer
+    goes_on: bool
+    stop: int | None
+    arguments: dict[str, int] = field(default_factory=dict)
+
+
+def read_loop(reader: Reader, statement: tree.Repeat, scope: Scope) -> tuple[Choice | int | None, bool]:
+    """Lower a loop, bind what names are after it, and give what it answers and whether some path goes on."""
+    return _Loop(reader, statement, scope).read()
+
+
+class _Loop:
+    """The reading of one loop."""
+
+    def __init__(self, reader: Reader, statement: tree.Repeat, scope: Scope) -> None:
+        self.reader = reader
+        self.findings = reader.findings
+        self.statement = statement
+        self.scope = scope
+        self.outside = reader.values.nodes
+        self.limit = self._limit()
+        self.has_effect = False
+        self.carried = self._carried()
+        self.share = 0.0 if statement.until is None else EVEN
+        if statement.share is not None:
+            said = share_of(statement.share, self.findings)
+            self.share = EVEN if said is None else said
+
+    def read(self) -> tuple[Choice | int | None, bool]:
+        for _ in range(_MOST_READINGS):
+            before = self._here()
+            found = self._round()
+            if not self._grows(found):
+                break
+            self._back(before)
+        else:
+            found = self._round()
+        self._report_growth(found)
+        self._report_sameness(found)
+        return self._after(found)
+
+    def _limit(self) -> int:
+        given = self.statement.limit
+        value = amount(given, WHOLE, "the number of rounds", self.findings)
+        if value is None:
+            self.reader.whole = self.reader.whole and given.value is None
+            return 1
+        if not float(value).is_integer() or not 1 <= value <= MOST_ROUNDS:
+            message = f"a loop has from 1 to {MOST_ROUNDS} rounds, a whole number"
+            help = f"write `repeat up to {max(1, min(MOST_ROUNDS, round(value)))}`"
+            self.findings.add("E0512", message, given.span, help=help)
+            return 1
+        return int(value)
+
+    def _carried(self) -> list[_Carried]:
+        """The outer names that the block binds anew, in the order in which it does."""
+        bound = (node.name.text for part in self.statement.body for node, _ in tree.walk(part) if _binds(node))
+        found = []
+        for name in dict.fromkeys(bound):
+            binding = self.scope.find(name)
+            value = binding and binding.within(self.outside)
+            if binding is not None and value is not None:
+                found.append(_Carried(name, binding, value.position, value.type))
+        return found
+
+    # --- reading the block -------------------------------------------------------------------------------------
+
+    def _here(self) -> tuple[object, ...]:
+        reader = self.reader
+        return (
+            self.outside.mark(),
+            len(self.findings.items),
+            len(reader.variables),
+            reader.whole,
+            reader.stream,
+        )
+
+    def _back(self, to: tuple[object, ...]) -> None:
+        """As if the block had not been read, but for the names that it has used."""
+        mark, findings, variables, self.reader.whole, self.reader.stream = to  # type: ignore[assignment]
+        self.outside.drop(mark)  # type: ignore[arg-type]
+        del self.findings.items[findings:]  # type: ignore[misc]
+        del self.reader.variables[variables:]  # type: ignore[misc]
+
+    def _round(self) -> _Round:
+        """Read the block with what is known of the types of carried names."""
+        reader, values = self.reader, self.reader.values
+        nodes = self.outside.block(len(self.carried) + self.has_effect)
+        entry = Scope(self.scope)
+        arguments: dict[str, int] = {}
+        for at, carried in enumerate(self.carried):
+            position = nodes.add(Argument(at), carried.type, self.statement.span)
+            arguments[carried.name] = position
+            entry.bind(carried.name, Binding(carried.binding.variables, Value(position, carried.type), home=nodes))
+        if self.has_effect:
+            nodes.effect = nodes.add(Argument(len(self.carried)), Bool(), self.statement.span)
+        effect = nodes.effect
+        inner = Scope(entry)
+        values.nodes = nodes
+        try:
+            answer, goes_on = reader.block(self.statement.body, inner)
+            stop = None
+            if self.statement.until is not None and goes_on:
+                value = values.truth(self.statement.until, Scope(inner), self.share)
+                stop = value.position if value is not None else None
+                reader.whole = reader.whole and value is not None
+        finally:
+            values.nodes = self.outside
+        self.has_effect = self.has_effect or nodes.effect != effect
+        for carried in self.carried:
+            binding = inner.bindings.get(carried.name)
+            carried.following = None if binding is None else binding.within(nodes)
+        return _Round(nodes, inner, answer, goes_on, stop, arguments)
+
+    def _grows(self, found: _Round) -> bool:
+        """Whether the block has to be read again, since a name may have more types, or calls keep an order."""
+        grown = found.nodes.effect is not None and self.has_effect and found.nodes.given == len(self.carried)
+        for carried in self.carried:
+            joined = carried.following and join(carried.type, carried.following.type)
+            if joined is not None and joined != carried.type:
+                carried.type = joined
+                grown = True
+        return grown
+
+    def _report_growth(self, found: _Round) -> None:
+        for carried in self.carried:
+            following = carried.following
+            if following is None or join(carried.type, following.type) == carried.type:
+                continue
+            variable = found.scope.own.get(carried.name)
+            place = variable.span if variable is not None else self.statement.limit.span
+            notes = tuple(Note(each.span, "bound here before the loop") for each in carried.binding.variables[:1])
+            message = (
+                f"`{carried.name}` is `{shown(carried.type)}` in one round and `{shown(following.type)}` in the next"
+            )
+            help = "give it one type in every round, or give the second value a name of its own"
+            self.findings.add("E0324", message, place, help=help, notes=notes)
+            self.reader.whole = False
+
+    def _report_sameness(self, found: _Round) -> None:
+        """Read names that are handed on, and say so where no round can differ from the one before."""
+        read = {at for node in found.nodes.all for at in inputs(node.operation)}
+        for carried in self.carried:
+            variable = found.scope.own.get(carried.name)
+            if variable is not None and found.arguments[carried.name] in read:
+                variable.used = True
+        changes = any(found.arguments[carried.name] in read for carried in self.carried)
+        if not found.goes_on:
+            message = "this loop never goes round: every path through it returns"
+            help = "delete `repeat`, or return on some paths only"
+            self.findings.add("W0404", message, self.statement.limit.span, help=help)
+        elif not changes and self.limit > 1 and not self.has_effect and self.reader.whole and not self._varies(found):
+            place = self.statement.limit.span if self.statement.until is None else self.statement.until.span
+            help = "use in a round what the one before has bound, or delete `repeat`"
+            self.findings.add("W0403", "every round does the same", place, help=help)
+
+    def _varies(self, found: _Round) -> bool:
+        """Whether some call may give something else when it is made again."""
+        pending = [Body(tuple(found.nodes.all), ())]
+        while pending:
+            for node in pending.pop().nodes:
+                if isinstance(node.operation, Call) and self.reader.values.samples(node.operation):
+                    return True
+                block = block_of(node.operation)
+                if block is not None:
+                    pending.append(self.outside.blocks[block])
+        return False
+
+    # --- what follows ------------------------------------------------------------------------------------------
+
+    def _after(self, found: _Round) -> tuple[Choice | int | None, bool]:
+        """End the block, and bind and answer with what its last round gives."""
+        nodes, span = found.nodes, self.statement.span
+        results = [
+            carried.following.position if carried.following else found.arguments[carried.name]
+            for carried in self.carried
+        ]
+        if self.has_effect:
+            assert nodes.effect is not None
+            results.append(nodes.effect)
+        fresh = {
+            name: (binding, value)
+            for name, binding in found.scope.bindings.items()
+            if name not in found.arguments and (value := binding.within(nodes)) is not None
+        }
+        results += [value.position for _, value in fresh.values()]
+        returns = 0.0
+        stop = found.stop
+        if stop is None:
+            stop = nodes.constant(not found.goes_on, Bool(), span)
+        if found.answer is not None and self.reader.result_type is not None and self.reader.whole:
+            of = self.reader.result_type
+            returns = chance(found.answer)
+            results.append(settle(nodes, found.answer, first_answer(found.answer), of))
+            if found.goes_on:
+                returned = answered(nodes, found.answer, span)
+                results.append(returned)
+                yes = nodes.constant(value=True, of=Bool(), span=span)
+                stop = nodes.select(returned, yes, stop, Bool(), returns, span)
+        block, captured = nodes.close((stop, *results))
+        starts = [carried.start for carried in self.carried]
+        if self.has_effect:
+            starts.append(self.outside.settled_effect(span))
+        last = 1.0 - (1.0 - returns) * (1.0 - self.share)
+        loop = Repeat(block, (*starts, *captured), len(starts), self.limit)
+        position = self.outside.add(loop, Bool(), span, last)
+        self._bind(found, fresh, position)
+        if self.has_effect:
+            self.outside.effect = self._output(position, len(self.carried), Bool())
+        if found.answer is None or self.reader.result_type is None or not self.reader.whole:
+            return None, found.goes_on
+        outputs = len(results) - (2 if found.goes_on else 1)
+        answer = self._output(position, outputs, self.reader.result_type)
+        if not found.goes_on:
+            return answer, False
+        returned = self._output(position, outputs + 1, Bool())
+        rounds = (1.0 - (1.0 - last) ** self.limit) / last if last > 0 else float(self.limit)
+        share = min(1.0, returns * rounds)
+        return Choice((Taken(returned, share, answer),), None, span), True
+
+    def _output(self, loop: int, index: int, of: Type) -> int:
+        return self.outside.add(Output(loop, index), of, self.statement.span)
+
+    def _bind(self, found: _Round, fresh: dict[str, tuple[Binding, Value]], loop: int) -> None:
+        """Let each name be what the last round has bound; what cannot be used inside cannot be used after."""
+        names = [carried.name for carried in self.carried]
+        first_fresh = len(names) + self.has_effect
+        for name, binding in found.scope.bindings.items():
+            if binding.value is None:
+                self.scope.bind(name, Binding(binding.variables, None, binding.why, binding.at))
+                continue
+            at = names.index(name) if name in names else first_fresh + [*fresh].index(name)
+            of = self.carried[at].type if name in names else fresh[name][1].type
+            value = Value(self._output(loop, at, of), of)
+            variables = binding.variables
+            if name in names:
+                variables = tuple(dict.fromkeys((*self.carried[at].binding.variables, *variables)))
+            self.scope.bind(name, Binding(variables, value, home=self.outside))
+
+
+def _binds(node: tree.Node) -> bool:
+    return isinstance(node, tree.Bind)

@@ -1,0 +1,151 @@
+"""Values that run a block: `each name in list where test: value`, and `value within amount else other`."""
+
+from typing import TYPE_CHECKING
+
+from harmonia_compiler.check.amounts import DURATION, amount
+from harmonia_compiler.check.branches import share_of
+from harmonia_compiler.check.narrowing import narrow
+from harmonia_compiler.check.nodes import Nodes
+from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
+from harmonia_compiler.check.types import shown
+from harmonia_compiler.contract.program import Apply, Argument, Attempt, Each, MakeList
+from harmonia_compiler.contract.types import ListOf, join
+from harmonia_compiler.diagnostics.diagnostic import Note
+from harmonia_compiler.flow.graph import EVEN
+from harmonia_compiler.syntax import tree
+
+if TYPE_CHECKING:
+    from harmonia_compiler.check.values import Values
+
+
+def read_each(values: "Values", given: tree.Each, scope: Scope) -> Value | None:
+    """A list worked on item by item; with a test, each item gives a list of one value or none, and these are joined."""
+    items = values.value(given.items, scope)
+    name = given.name
+    taken = scope.find(name.text)
+    if taken is not None:
+        notes = tuple(Note(variable.span, "bound here") for variable in taken.variables[:1])
+        help = "give the item a name of its own"
+        values.findings.add("E0204", f"`{name.text}` is bound already", name.span, help=help, notes=notes)
+    if items is not None and not (isinstance(items.type, ListOf) and items.type.item is not None):
+        empty = isinstance(items.type, ListOf)
+        message = (
+            "this list is always empty" if empty else f"`each` goes over a list, and this is `{shown(items.type)}`"
+        )
+        help = "give it a list that may have items" if empty else f"make it a list: `[{values.source(given.items)}]`"
+        values.findings.add("E0323", message, given.items.span, help=help)
+        items = None
+    share = EVEN if given.share is None else share_of(given.share, values.findings)
+    outside = values.nodes
+    nodes = values.nodes = outside.block(given=1)
+    try:
+        inner = Scope(scope)
+        item = None
+        if items is not None:
+            assert isinstance(items.type, ListOf)
+            assert items.type.item is not None
+            item = Value(nodes.add(Argument(0), items.type.item, name.span), items.type.item)
+        if taken is None:
+            variable = Variable(name.text, name.span, used=True)
+            inner.bind(name.text, Binding((variable,), item, home=nodes))
+        value = _item(values, given, inner, nodes, EVEN if share is None else share)
+    finally:
+        values.nodes = outside
+    if items is None or value is None or taken is not None:
+        return None
+    has_effect = nodes.effect is not None and (
+        outside.effect is None or nodes.effect != nodes.here(outside, outside.effect)
+    )
+    block, captured = nodes.close((value.position,))
+    listed = ListOf(value.type)
+    position = outside.add(Each(block, (items.position,), captured), listed, given.span)
+    if given.where is not None:
+        assert isinstance(value.type, ListOf)
+        listed = value.type
+        position = outside.add(Apply("flatten", (position,)), listed, given.span)
+    if has_effect:
+        outside.effect = position
+    return Value(position, listed)
+
+
+def _item(values: "Values", given: tree.Each, scope: Scope, nodes: Nodes, share: float) -> Value | None:
+    """What an item gives; with a test, a list of that or the empty list."""
+    effect = nodes.effect
+    if given.where is None:
+        value = values.value(given.value, scope)
+        return value and Value(nodes.since(effect, value.position), value.type)
+    condition = values.truth(given.where, scope, share)
+    if condition is not None and given.share is not None and given.share.value is not None:
+        nodes.say(condition.position, share, given.share.value, given.share.span)
+    tested = nodes.effect
+    value = values.value(given.value, Scope(scope, narrowed=dict(narrow(given.where, scope)[0])))
+    if condition is None or value is None:
+        return None
+    kept = nodes.add(MakeList((nodes.since(tested, value.position),)), ListOf(value.type), given.value.span)
+    none = nodes.constant([], ListOf(value.type), given.span)
+    listed = nodes.select(condition.position, kept, none, ListOf(value.type), share, given.span)
+    if nodes.effect != effect:
+        nodes.effect = listed
+    return Value(listed, ListOf(value.type))
+
+
+def read_guarded(values: "Values", given: tree.Guarded, scope: Scope) -> Value | None:
+    """A value that may fail or be late, and what stands in for it."""
+    within = None if given.within is None else _within(values, given.within)
+    outside = values.nodes
+    nodes = values.nodes = outside.block()
+    effect = nodes.effect
+    try:
+        value = values.value(given.value, scope)
+    finally:
+        values.nodes = outside
+    before = outside.effect
+    otherwise = None if given.otherwise is None else values.value(given.otherwise, scope)
+    outside_effect = outside.effect
+    if value is None or (given.otherwise is not None and otherwise is None):
+        return None
+    of = value.type if otherwise is None else join(value.type, otherwise.type)
+    if of is None:
+        assert otherwise is not None
+        assert given.otherwise is not None
+        message = f"this is `{shown(otherwise.type)}`, and what it stands in for is `{shown(value.type)}`"
+        help = "give a value of the same type"
+        values.findings.add("E0325", message, given.otherwise.span, help=help)
+        return None
+    if not nodes.makes_calls():
+        _warn_of_nothing(values, given)
+    has_effect = nodes.effect != effect
+    block, captured = nodes.close((nodes.since(effect, value.position),))
+    instead = None if otherwise is None else outside.since(before, otherwise.position)
+    position = outside.add(Attempt(block, captured, within, instead), of, given.span)
+    if has_effect or outside_effect != before:
+        outside.effect = position
+    return Value(position, of)
+
+
+def _within(values: "Values", given: tree.Amount) -> float | None:
+    within = amount(given, DURATION, "`within`", values.findings)
+    if within is None:
+        return None
+    if within <= 0:
+        help = "write how long you would wait"
+        values.findings.add("E0505", "the time of `within` is above 0", given.span, help=help)
+        return None
+    if values.latency_ms is not None and within > values.latency_ms:
+        message = f"{within:g} ms are more than the {values.latency_ms:g} ms that the pipeline promises for the whole"
+        help = "give it a part of that time"
+        values.findings.add("W0503", message, given.span, help=help)
+    return within
+
+
+def _warn_of_nothing(values: "Values", given: tree.Guarded) -> None:
+    what = "`within`" if given.otherwise is None else "`else`"
+    bare = given.value
+    while isinstance(bare, tree.Group):
+        bare = bare.value
+    if isinstance(bare, tree.Reference):
+        help = f"write it where `{bare.name.text}` is bound"
+    else:
+        help = f"delete {what}"
+    message = f"nothing is called here, so that {what} has nothing to catch"
+    values.findings.add("W0402", message, given.value.span, help=help)
