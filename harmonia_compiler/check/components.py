@@ -6,10 +6,11 @@ from typing import Any
 
 import msgspec
 
+from harmonia_compiler.check.annotations import Signature, compare, read_signature
 from harmonia_compiler.check.constants import constant
 from harmonia_compiler.check.faults import report_faults
 from harmonia_compiler.check.order import dependency_order
-from harmonia_compiler.check.program import Context, Declared, not_a
+from harmonia_compiler.check.program import Context, Declared, Unit, not_a
 from harmonia_compiler.check.prompts import Template
 from harmonia_compiler.check.settings import ComponentName, SettingReader
 from harmonia_compiler.check.types import Shape, Types, shown
@@ -20,6 +21,9 @@ from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.kinds.kind import COMMON_SETTINGS, Kind, Setting
 from harmonia_compiler.syntax import tree
+
+#: The setting by which a component, whatever it is made from, says whether its replicas serve others, too.
+OWN_REPLICAS = "share"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class Components:
         self.findings = context.findings
         self.types = types
         self.made: dict[Declared, Made | None] = {}
+        self._functions: dict[tuple[str, Unit], Signature | None] = {}
         components = [declared for declared in context.declared() if isinstance(declared.node, tree.Component)]
         ordered, cycles = dependency_order(components, self._base)
         for cycle in cycles:
@@ -151,7 +156,7 @@ class Components:
                 self.findings.add("E0603", message, argument.span, help="delete one of the two", notes=notes)
                 continue
             said[setting.name] = argument
-            if start.root is not start.declared and setting.scope != "call":
+            if start.root is not start.declared and setting.scope != "call" and setting.name != OWN_REPLICAS:
                 base = node.base.text
                 help = f"for another `{setting.name}`, make a component from the kind `{start.kind.name}`"
                 self.findings.add("E0604", f"`{setting.name}` is fixed by `{base}`", argument.span, help=help)
@@ -167,7 +172,10 @@ class Components:
                 help = f"write `{setting.name}: …`: {setting.doc}"
                 self.findings.add("E0607", f"`{start.kind.name}` needs `{setting.name}`", node.base.span, help=help)
                 places[setting.name] = node.base.span
-        return replace(start, engine_settings=engine, settings=settings, prompts=prompts, places=places)
+        # What keeps its replicas to itself stands on an engine of its own, named after it.
+        is_own = OWN_REPLICAS in said and settings.get(OWN_REPLICAS) == "never"
+        root = start.declared if is_own else start.root
+        return replace(start, root=root, engine_settings=engine, settings=settings, prompts=prompts, places=places)
 
     def _setting(self, start: Made, argument: tree.Argument) -> Setting | None:
         """Which setting an argument gives, by its name or as the unnamed one."""
@@ -217,8 +225,9 @@ class Components:
 
     def _with_signature(self, made: Made, node: tree.Component) -> Made | None:
         """The component with its own ports, where it declares some; None where they cannot be read."""
+        annotated = self._annotated(made)
         if node.ports is None or node.result is None:
-            return made
+            return self._with_annotations(made, annotated)
         ports, result = self.signature(made.declared, node.ports, node.result)
         if made.kind.signature is not None:
             fixed = f"({_shown_ports(made.kind.signature.ports)}) -> {shown(made.kind.signature.result)}"
@@ -228,7 +237,34 @@ class Components:
             return made
         if ports is None or result is None:
             return None
+        if annotated is not None:
+            compare(made.declared.name, node, ports, result, annotated, self.findings)
         return replace(made, ports=ports, result=result)
+
+    def _annotated(self, made: Made) -> Signature | None:
+        """What the annotations of the component's Python function say, if it has one and its source is at hand."""
+        setting = made.kind.function_setting
+        function = made.given.get(setting) if setting is not None else None
+        if not isinstance(function, str) or made.ports is not None:
+            return None
+        key = (function, made.root.unit)
+        if key not in self._functions:
+            assert setting is not None
+            self._functions[key] = read_signature(*key, self.context, made.places[setting])
+        return self._functions[key]
+
+    def _with_annotations(self, made: Made, annotated: Signature | None) -> Made:
+        """A component without declared ports: what its function's annotations say, as far as they say it all."""
+        if annotated is None or made.ports is not None:
+            return made
+        unclear = next((each for each in (*annotated.parameters, annotated.result) if each.shape is None), None)
+        if unclear is not None:
+            what = "the result" if unclear.name == "return" else f"`{unclear.name}`"
+            help = f"annotate it there, or declare the ports: `component {made.declared.name}(…) -> … = …`"
+            message = f"{what} of `{annotated.name}` has no annotation that is a type of the language"
+            self.findings.add("E0622", message, unclear.span, help=help)
+            return made
+        return replace(made, ports=annotated.ports, result=annotated.result.shape)
 
     def signature(
         self, declared: Declared, nodes: tuple[tree.Port, ...], result: tree.Sized

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from harmonia_compiler.check.components import Made
+from harmonia_compiler.check.components import OWN_REPLICAS, Made
 from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.kinds.kind import COMMON_SETTINGS
 
@@ -27,10 +27,14 @@ def document(made: Made, engine: str) -> Component:
 
 
 def engine_key(made: Made) -> tuple[str, bytes]:
-    """Equal for components whose replicas are alike: the kind and its engine settings, defaults filled in."""
+    """Equal for components that share replicas: the kind and its engine settings, defaults filled in.
+
+    Who shares them with nobody is equal only to what is made from it.
+    """
     settings = {setting.name: setting.default for setting in made.kind.settings if setting.scope == "engine"}
     settings |= {setting.name: setting.default for setting in COMMON_SETTINGS if setting.scope == "engine"}
-    return made.kind.name, msgspec.json.encode({**settings, **made.engine_settings}, order="sorted")
+    own = made.root.id if made.settings.get(OWN_REPLICAS) == "never" else ""
+    return made.kind.name, msgspec.json.encode([own, {**settings, **made.engine_settings}], order="sorted")
 
 
 def engine(made: Made) -> Engine:

@@ -77,6 +77,8 @@ class SettingReader:
                 return truth
             case tree.Reference(name=name) if setting.type == "component":
                 return ComponentName(name)
+            case tree.Reference(name=name) if setting.accepts and setting.type == "text":
+                return self._text(setting, name.text, given.span)
         self._wrong(setting, given)
         return None
 

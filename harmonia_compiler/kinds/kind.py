@@ -183,6 +183,7 @@ class Kind:
     first sent through the component that a setting names: a Milvus search takes text, and its
     vector comes from the embedder; the flow shows both calls. `stateful` engines are one server of
     a plan that no controller moves; `external` ones are somebody else's and take no hardware.
+    `function_setting` names the setting that holds a Python function, whose annotations may tell the ports.
     `model_setting` names the setting that holds a model, whose card planning needs and must be of
     one of the `roles`. Kinds whose engine takes several calls in one request have both `encode_many`
     and `decode_many`; the value of each call is what `decode` would give.
@@ -207,6 +208,7 @@ class Kind:
     stateful: bool = False
     external: bool = False
     has_prompt: bool = False
+    function_setting: str | None = None
     model_setting: str | None = None
     roles: tuple[Role, ...] = ()
     own_faults: FaultsOf | None = None

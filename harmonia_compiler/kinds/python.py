@@ -88,4 +88,5 @@ KIND = Kind(
     launch=launch,
     encode=encode,
     decode=decode,
+    function_setting="function",
 )

@@ -1,0 +1,81 @@
+"""What a user's Python writes its annotations with, so that a `.rag` need not repeat the ports of a function.
+
+    from typing import Annotated, Literal
+    from harmonia_compiler.sdk import Passage, component, items, tokens
+
+    @component
+    def walk(entities: list[str], question: str) -> Annotated[list[Passage], items(4)]:
+        ...
+
+Checking reads these annotations and never imports the module. The decorator changes nothing about the function; it
+finds an annotation that no type of the language fits as soon as the module is imported, in the user's own tests.
+"""
+
+import dataclasses
+import types
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypedDict, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Passage(TypedDict):
+    """A piece of a document with its source and score: the language's `passage`."""
+
+    text: str
+    source: str
+    score: float
+
+
+class Message(TypedDict):
+    """A turn of a conversation: the language's `message`."""
+
+    role: str
+    text: str
+
+
+#: An embedding: the language's `vector`.
+Vector = list[float]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class tokens:  # noqa: N801 - it reads as a size does in a `.rag`: `Annotated[str, tokens(40)]`
+    """How many tokens a text is expected to have."""
+
+    expected: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class items:  # noqa: N801 - as `tokens`
+    """How many items a list is expected to have."""
+
+    expected: float
+
+
+def component(function: Function) -> Function:
+    """Say that a function is called by pipelines. Raises TypeError where a port or the result has no type of theirs."""
+    hints = get_type_hints(function, include_extras=True)
+    code = getattr(function, "__code__", None)
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if code is not None else ()
+    for name in (*names, "return"):
+        if name not in hints:
+            raise TypeError(f"{function.__qualname__}: `{name}` has no annotation")
+        if not _is_of_the_language(hints[name]):
+            raise TypeError(f"{function.__qualname__}: `{name}` is {hints[name]!r}, which is no type of a pipeline")
+    return function
+
+
+def _is_of_the_language(annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _is_of_the_language(get_args(annotation)[0])
+    if origin is Literal:
+        return all(isinstance(label, str) for label in get_args(annotation))
+    if origin is list:
+        return _is_of_the_language(get_args(annotation)[0])
+    if origin is not None or isinstance(annotation, types.UnionType):
+        return False
+    if annotation in (str, int, float, bool):
+        return True
+    is_record = is_typeddict(annotation) or dataclasses.is_dataclass(annotation) or hasattr(annotation, "_fields")
+    return is_record and all(_is_of_the_language(each) for each in get_type_hints(annotation).values())
