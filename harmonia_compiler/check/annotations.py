@@ -22,6 +22,7 @@ from harmonia_compiler.contract.types import (
     Passage,
     Record,
     Text,
+    Type,
     Vector,
     fits,
     mismatch,
@@ -31,9 +32,9 @@ from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.syntax import tree
 
-_PLAIN = {"str": Text(), "int": Number(), "float": Number(), "bool": Bool()}
+_PLAIN: dict[str, Type] = {"str": Text(), "int": Number(), "float": Number(), "bool": Bool()}
 #: Names of `harmonia_compiler.sdk`.
-_OURS = {"Passage": Passage(), "Message": Message(), "Vector": Vector()}
+_OURS: dict[str, Type] = {"Passage": Passage(), "Message": Message(), "Vector": Vector()}
 _SIZES = ("tokens", "items")
 #: A record's fields may be records; beyond this nobody means it.
 _DEEPEST = 16

@@ -7,6 +7,7 @@ from pathlib import Path
 from harmonia_compiler.check.classes import check_classes
 from harmonia_compiler.check.components import Components
 from harmonia_compiler.check.documents import document, engine, engine_key
+from harmonia_compiler.check.lengths import warn_of_guesses
 from harmonia_compiler.check.pipelines import check_pipelines
 from harmonia_compiler.check.program import Context, load
 from harmonia_compiler.check.sources import project_root
@@ -49,12 +50,13 @@ def check_files(
     flows = check_pipelines(context, components)
     _warn_of_imports(context)
     _refuse_unknown_settings(context)
-    found = in_order(findings.items)
     if findings.failed:
-        return Checked(None, found)
+        return Checked(None, in_order(findings.items))
     served = [flow for declared, flow in flows.items() if flow is not None and declared.unit.served]
     order = {declared.id: position for position, declared in enumerate(context.declared())}
-    return Checked(_application(context, components, sorted(served, key=lambda flow: order[flow.name])), found)
+    application = _application(context, components, sorted(served, key=lambda flow: order[flow.name]))
+    warn_of_guesses(context, components, application)
+    return Checked(application, in_order(findings.items))
 
 
 def _warn_of_imports(context: Context) -> None:

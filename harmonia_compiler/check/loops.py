@@ -12,7 +12,7 @@ from typing import Protocol
 from harmonia_compiler.check.amounts import WHOLE, amount
 from harmonia_compiler.check.answers import Answer, Choice, Taken, answered, chance, first_answer, settle
 from harmonia_compiler.check.branches import share_of
-from harmonia_compiler.check.nodes import Nodes
+from harmonia_compiler.check.nodes import Mark, Nodes
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.values import Values
@@ -65,6 +65,17 @@ class _Round:
     arguments: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What there was before the block was read."""
+
+    mark: Mark
+    findings: int
+    variables: int
+    whole: bool
+    stream: Span | None
+
+
 def read_loop(reader: Reader, statement: tree.Repeat, scope: Scope) -> tuple[Choice | int | None, bool]:
     """Lower a loop, bind what names are after it, and give what it answers and whether some path goes on."""
     return _Loop(reader, statement, scope).read()
@@ -115,33 +126,29 @@ class _Loop:
 
     def _carried(self) -> list[_Carried]:
         """The outer names that the block binds anew, in the order in which it does."""
-        bound = (node.name.text for part in self.statement.body for node, _ in tree.walk(part) if _binds(node))
+        nodes = (node for part in self.statement.body for node, _ in tree.walk(part))
+        bound = (node.name.text for node in nodes if isinstance(node, tree.Bind))
         found = []
         for name in dict.fromkeys(bound):
             binding = self.scope.find(name)
-            value = binding and binding.within(self.outside)
+            value = None if binding is None else binding.within(self.outside)
             if binding is not None and value is not None:
                 found.append(_Carried(name, binding, value.position, value.type))
         return found
 
     # --- reading the block -------------------------------------------------------------------------------------
 
-    def _here(self) -> tuple[object, ...]:
+    def _here(self) -> "_Before":
         reader = self.reader
-        return (
-            self.outside.mark(),
-            len(self.findings.items),
-            len(reader.variables),
-            reader.whole,
-            reader.stream,
-        )
+        counts = len(self.findings.items), len(reader.variables)
+        return _Before(self.outside.mark(), *counts, reader.whole, reader.stream)
 
-    def _back(self, to: tuple[object, ...]) -> None:
+    def _back(self, to: "_Before") -> None:
         """As if the block had not been read, but for the names that it has used."""
-        mark, findings, variables, self.reader.whole, self.reader.stream = to  # type: ignore[assignment]
-        self.outside.drop(mark)  # type: ignore[arg-type]
-        del self.findings.items[findings:]  # type: ignore[misc]
-        del self.reader.variables[variables:]  # type: ignore[misc]
+        self.outside.drop(to.mark)
+        del self.findings.items[to.findings :]
+        del self.reader.variables[to.variables :]
+        self.reader.whole, self.reader.stream = to.whole, to.stream
 
     def _round(self) -> _Round:
         """Read the block with what is known of the types of carried names."""
@@ -177,7 +184,7 @@ class _Loop:
         """Whether the block has to be read again, since a name may have more types, or calls keep an order."""
         grown = found.nodes.effect is not None and self.has_effect and found.nodes.given == len(self.carried)
         for carried in self.carried:
-            joined = carried.following and join(carried.type, carried.following.type)
+            joined = None if carried.following is None else join(carried.type, carried.following.type)
             if joined is not None and joined != carried.type:
                 carried.type = joined
                 grown = True
@@ -297,7 +304,3 @@ class _Loop:
             if name in names:
                 variables = tuple(dict.fromkeys((*self.carried[at].binding.variables, *variables)))
             self.scope.bind(name, Binding(variables, value, home=self.outside))
-
-
-def _binds(node: tree.Node) -> bool:
-    return isinstance(node, tree.Bind)

@@ -76,15 +76,15 @@ class Nodes:
         self.shares: dict[int, tuple[float, float, Span]] = {}
         self.effect: int | None = None
         self._constants: dict[int, int] = {}
-        self._shared: _Shared = _Shared() if parent is None else parent._shared
+        self.shared: _Shared = _Shared() if parent is None else parent.shared
         if parent is not None and parent.effect is not None:
             self.effect = self.here(parent, parent.effect)
 
     def add(self, operation: Operation, of: Type, span: Span | None, share: float | None = None) -> int:
         """Append a node and give its position. Raises TooLarge."""
-        self._shared.kept += 1
-        self._shared.built += 1
-        if self._shared.kept > MOST_NODES or self._shared.built > _MOST_BUILT:
+        self.shared.kept += 1
+        self.shared.built += 1
+        if self.shared.kept > MOST_NODES or self.shared.built > _MOST_BUILT:
             raise TooLarge
         self.all.append(Node(operation, of, span, share))
         return len(self.all) - 1
@@ -120,22 +120,22 @@ class Nodes:
 
     def close(self, results: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
         """End a block: its index, and the positions around it that its further arguments stand for."""
-        self._shared.blocks.append(Body(tuple(self.all), results))
-        return len(self._shared.blocks) - 1, tuple(self.captured)
+        self.shared.blocks.append(Body(tuple(self.all), results))
+        return len(self.shared.blocks) - 1, tuple(self.captured)
 
     @property
     def blocks(self) -> tuple[Body, ...]:
         """The blocks that are done."""
-        return tuple(self._shared.blocks)
+        return tuple(self.shared.blocks)
 
     def mark(self) -> Mark:
         """Where to come back to if what is built from now on is not kept."""
-        return Mark(len(self._shared.blocks), self._shared.kept)
+        return Mark(len(self.shared.blocks), self.shared.kept)
 
     def drop(self, mark: Mark) -> None:
         """Forget the blocks since then. What was captured meanwhile stays: nobody reads it."""
-        del self._shared.blocks[mark.blocks :]
-        self._shared.kept = mark.kept
+        del self.shared.blocks[mark.blocks :]
+        self.shared.kept = mark.kept
 
     # --- shares ------------------------------------------------------------------------------------------------
 
@@ -166,7 +166,7 @@ class Nodes:
 
         `effect` is what stood before. What demands the value then makes the calls, whether or not it needs theirs.
         """
-        if self.effect == effect or self.effect == position or self.effect is None:
+        if self.effect is None or self.effect in (effect, position):
             return position
         node = self.all[position]
         return self.add(After(self.effect, position), node.type, node.span)
@@ -179,14 +179,14 @@ class Nodes:
 
     def inline(self, flow: Flow, arguments: dict[str, int]) -> int:
         """Copy another pipeline's nodes, its ports being these values, and give the position of its answer."""
-        offset = len(self._shared.blocks)
+        offset = len(self.shared.blocks)
         for body in flow.blocks:
-            self._shared.kept += len(body.nodes)
-            self._shared.built += len(body.nodes)
-            if self._shared.kept > MOST_NODES:
+            self.shared.kept += len(body.nodes)
+            self.shared.built += len(body.nodes)
+            if self.shared.kept > MOST_NODES:
                 raise TooLarge
             nodes = tuple(replace(node, operation=_in_place(node.operation, offset)) for node in body.nodes)
-            self._shared.blocks.append(Body(nodes, body.results))
+            self.shared.blocks.append(Body(nodes, body.results))
         moved: dict[int, int] = {}
         for position, node in enumerate(flow.nodes):
             operation = node.operation
@@ -206,7 +206,7 @@ class Nodes:
                     return True
                 block = block_of(node.operation)
                 if block is not None:
-                    pending.append(self._shared.blocks[block].nodes)
+                    pending.append(self.shared.blocks[block].nodes)
         return False
 
     def behind(self, position: int) -> Iterator[Operation]:
@@ -243,7 +243,7 @@ class Nodes:
 
     def _result(self, around: "_Place", runner: Operation, number: int) -> "tuple[_Place, int]":
         assert isinstance(runner, Repeat | Attempt | Each)
-        body = self._shared.blocks[runner.block]
+        body = self.shared.blocks[runner.block]
         read = inputs(runner)
         first = runner.carried if isinstance(runner, Repeat) else 0
         return (

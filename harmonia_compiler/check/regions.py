@@ -143,9 +143,7 @@ def _warn_of_nothing(values: "Values", given: tree.Guarded) -> None:
     bare = given.value
     while isinstance(bare, tree.Group):
         bare = bare.value
-    if isinstance(bare, tree.Reference):
-        help = f"write it where `{bare.name.text}` is bound"
-    else:
-        help = f"delete {what}"
+    name = bare.name.text if isinstance(bare, tree.Reference) else None
+    help = f"delete {what}" if name is None else f"write it where `{name}` is bound"
     message = f"nothing is called here, so that {what} has nothing to catch"
     values.findings.add("W0402", message, given.value.span, help=help)

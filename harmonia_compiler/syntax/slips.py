@@ -36,18 +36,26 @@ _WORDS = {
 _VALUE = frozenset({"NAME", "TEXT", "LONG_TEXT", "NUMBER", "LPAR", "LSQB", "TRUE", "FALSE", "NOT"})
 #: What may follow nearly any value; of no use in a sentence.
 _AFTER_A_VALUE = frozenset({"COMPARISON", "AT_MOST", "PLUS", "DOT", "AND", "OR", "TILDE", "UNIT", "VBAR"})
+_AFTER_A_VALUE |= {"ELSE", "WITHIN", "WHERE", "UNTIL"}
 _MOST_NAMED = 3
 
-_LATER = {
-    "class": "declare the pipeline once for all callers",
-    "repeat": "write the rounds out, one after another",
-    "up": "write the rounds out, one after another",
-    "until": "write the rounds out, one after another",
-    "each": "call the component once for the whole list",
-    "in": "call the component once for the whole list",
-    "where": "call the component once for the whole list",
-    "within": "set `timeout` on the component",
-    "else": "only an `if` has an `else`",
+#: What other languages call things, with what they are called here.
+_ELSEWHERE = {
+    "for": "write `each name in list: value`",
+    "foreach": "write `each name in list: value`",
+    "while": "write `repeat up to 3 { … } until test`",
+    "loop": "write `repeat up to 3 { … } until test`",
+    "try": "write `value else other`",
+    "catch": "write `value else other`",
+    "match": "write `if name == \"label\" { … } elif …`",
+    "switch": "write `if name == \"label\" { … } elif …`",
+    "case": "write `elif name == \"label\" { … }`",
+    "let": "write `name = value`",
+    "var": "write `name = value`",
+    "const": "write `name = value`",
+    "def": "write `component name(ports) -> type = kind(settings)`",
+    "elseif": "write `elif`",
+    "elsif": "write `elif`",
 }
 
 
@@ -69,12 +77,6 @@ def explain(source: Source, tokens: list[Token], slip: Slip) -> Diagnostic:
         span = Span(source, before.end_pos or 0, before.end_pos or 0)
     after = tokens[slip.position + 1].type if slip.position + 1 < len(tokens) else "$END"
 
-    if token.type == "RESERVED" or (token.type == "ELSE" and before is not None and before.type != "RBRACE"):
-        if token.type == "RESERVED" and "NAME" in accepted and (after in _AFTER_A_NAME or _declares(before)):
-            return _keyword(token, span)
-        return Diagnostic(
-            "E0111", f"`{token}` is not supported yet", span, _LATER.get(str(token), "leave it out for now")
-        )
     if token.type in KEYWORDS and "NAME" in accepted and _is_meant_as_name(before, after):
         return _keyword(token, span)
     if token.type == "EQUAL" and before is not None and before.type in KEYWORDS:
@@ -136,6 +138,17 @@ def _wanted(accepted: frozenset[str]) -> str:
 
 
 def _help(token: Token, before: Token | None, accepted: frozenset[str]) -> str:
+    for word in (token, before):
+        if word is not None and word.type == "NAME" and str(word) in _ELSEWHERE:
+            return _ELSEWHERE[str(word)]
+    if before is not None and before.type == "REPEAT":
+        return "write `repeat up to 3 { … }`: a loop always has a most number of rounds"
+    if token.type == "LBRACE" and accepted >= {"COLON"}:
+        return "after the list stands `:` and the value of an item; for more than one value, call a pipeline"
+    if token.type == "UNTIL":
+        return "`until` stands behind the block of a `repeat`"
+    if token.type == "ELSE":
+        return "`else` stands behind the block of an `if`, or behind a value that may fail"
     if before is None:
         return "a file holds `import`, `type`, `component` and `pipeline` declarations"
     if token.type == "EQUAL" and "COMPARISON" in accepted:

@@ -189,7 +189,7 @@ class _Reader:
             elif token.type in CLOSERS:
                 self.close(token)
             else:
-                if token.type in _HEADERS and (token.type != "ELSE" or self.follows("RBRACE")):
+                if self.is_header(token):
                     self.header = token
                 self.out.tokens.append(token)
         self.close_all()
@@ -205,6 +205,14 @@ class _Reader:
             return _as("NAME", token)
         return token
 
+    def is_header(self, token: Token) -> bool:
+        """Whether a block follows: an `else` after a value, or a keyword in a value's place, has none."""
+        if token.type == "ELSE":
+            return self.follows("RBRACE")
+        if token.type == "REPEAT":
+            return not self.out.tokens or self.out.tokens[-1].type in ("_NL", "LBRACE", "RBRACE")
+        return token.type in _HEADERS
+
     def follows(self, kind: str) -> bool:
         return bool(self.out.tokens) and self.out.tokens[-1].type == kind
 
@@ -218,7 +226,7 @@ class _Reader:
         if _declares(kind, following):
             self.close_all()
             self.header = None
-        elif (kind == "NAME" and following == "EQUAL" and not is_argument) or (kind in _STATEMENTS and not named):
+        elif (kind == "NAME" and following == "EQUAL" and not is_argument) or self.begins(mark, named=named):
             self.close_down_to("LBRACE")
             self.open_missing(mark)
         if self.stack and not self.inside("LBRACE"):
@@ -228,6 +236,16 @@ class _Reader:
             self.end_line()
         if not self.inside("LBRACE") or kind not in _CONTINUING:
             self.indent = mark.indent
+
+    def begins(self, mark: _Mark, *, named: bool) -> bool:
+        """Whether a line begins a statement, or goes on with the `else` of one, by its first word.
+
+        An `else` inside of brackets belongs to a value there, unless a block has just ended.
+        """
+        kind = mark.token.type
+        if kind == "ELSE" and self.stack and not self.inside("LBRACE"):
+            return self.follows("RBRACE")
+        return kind in _STATEMENTS and not named
 
     def end_line(self) -> None:
         tokens = self.out.tokens

@@ -1,0 +1,18 @@
+"""What `annotations.rag` names."""
+
+from typing import Any
+
+
+def plain(q: str, n: int = 3) -> list[str]:
+    """Whose annotations say it all."""
+    return [q] * n
+
+
+def untyped(q, n: int) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Whose first parameter says nothing."""
+    return f"{q} {n}"
+
+
+def loose(q: str) -> dict[str, Any]:
+    """Whose result is no type of the language."""
+    return {"q": q}

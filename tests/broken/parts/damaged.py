@@ -1,0 +1,3 @@
+"""What is no Python."""
+
+def (
