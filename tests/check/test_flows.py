@@ -12,7 +12,9 @@ from harmonia_compiler.contract.types import Value
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.lower import lower
 from harmonia_compiler.flow.text import show_flow
-from harmonia_compiler.policy.stepper import Answer, Fail, Finished, Send, Started, State, advance
+from harmonia_compiler.policy.events import Answer, Fail, Finished, Send, Started
+from harmonia_compiler.policy.frames import State
+from harmonia_compiler.policy.stepper import advance
 
 COMPONENTS = """
 component f(q: text) -> text = python("m:f")
@@ -54,9 +56,9 @@ def answer(body: str, replies: dict[str, Callable[[str], Value]], **arguments: V
     while pending:
         for command in advance(program, state, pending.pop(0)):
             match command:
-                case Send(position, component, inputs):
+                case Send(call, component, inputs):
                     called.append(component)
-                    pending.append(Finished(position, replies[component](inputs["q"])))
+                    pending.append(Finished(call, replies[component](inputs["q"])))
                 case Answer(value):
                     return value, called
                 case Fail():

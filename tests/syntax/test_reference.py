@@ -15,7 +15,7 @@ EXAMPLES: dict[str, str] = dict(
         re.MULTILINE | re.DOTALL,
     )
 )
-_EXPECTED = re.compile(r'# error: \[(E\d{4})\] "(.*)"$')
+_EXPECTED = re.compile(r'# (?:error: \[(?=E)|warning: \[(?=W))([EW]\d{4})\] "(.*)"$')
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
