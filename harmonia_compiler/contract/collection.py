@@ -17,14 +17,15 @@ CHUNKER_VERSION = "markdown-v1"
 _FINGERPRINT = re.compile(r"[0-9a-f]{8}")
 
 
-class CollectionRecord(msgspec.Struct, frozen=True):
-    """How the vectors of a collection came about."""
+class CollectionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the vectors of a collection came about; a `hybrid` one also has what finds passages by their words."""
 
     embedder: str
     revision: str
     dimension: int
     metric: str
     chunker: str
+    hybrid: bool = False
 
     def fingerprint(self) -> str:
         """Eight hex digits that differ where the records differ; part of the physical name."""

@@ -101,7 +101,8 @@ def _collections(application: Application, components: dict[str, Component]) -> 
         name = str(component.settings["collection"])
         record = _record(application, component, cards)
         if records.setdefault(name, record) != record:
-            message = f"`{owners[name]}` and `{component.name}` search `{name}` with different embedders or chunks"
+            both = f"`{owners[name]}` and `{component.name}`"
+            message = f"{both} search `{name}` with different embedders, chunks or `hybrid`"
             raise Rejected([Diagnostic("E0912", message, help="give one of them a collection of its own")])
         owners.setdefault(name, component.name)
     return dict(sorted(records.items()))
@@ -121,6 +122,7 @@ def _record(application: Application, component: Component, cards: dict[str, Car
         dimension=card.dimension,
         metric=str(value_of("metric", given, declared)),
         chunker=chunker_name(value_of("chunk_tokens", given, declared), value_of("chunk_overlap", given, declared)),
+        hybrid=bool(value_of("hybrid", given, declared)),
     )
 
 

@@ -6,7 +6,7 @@ answer look as bytes. No kind opens a socket, imports an engine, or knows the gr
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
@@ -176,12 +176,24 @@ class FaultsOf(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Through:
+    """A port that is first sent through the component that a setting names; the flow shows both calls.
+
+    Where the setting `wherever` is true, what the port was given is sent as well, at the port `plain`.
+    """
+
+    setting: str
+    plain: str | None = None
+    wherever: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """One kind. `name` equals its module's.
 
-    `unnamed` is the one setting that may be given without its name. `through` says that a port is
-    first sent through the component that a setting names: a Milvus search takes text, and its
-    vector comes from the embedder; the flow shows both calls. `stateful` engines are one server of
+    `unnamed` is the one setting that may be given without its name. `through` are, by their names, ports
+    that go through another component: a Milvus search takes text, and its vector comes from the
+    embedder. `stateful` engines are one server of
     a plan that no controller moves; `external` ones are somebody else's and take no hardware.
     `function_setting` names the setting that holds a Python function, whose annotations may tell the ports.
     `model_setting` names the setting that holds a model, whose card planning needs and must be of
@@ -204,7 +216,7 @@ class Kind:
     decode_piece: DecodePiece | None = None
     encode_many: EncodeMany | None = None
     decode_many: DecodeMany | None = None
-    through: Mapping[str, str] | None = None
+    through: Mapping[str, Through] = field(default_factory=dict)
     stateful: bool = False
     external: bool = False
     has_prompt: bool = False

@@ -3,9 +3,12 @@
 The text's vector comes from the embedder that the setting of that name gives; the flow shows that
 call of its own. All components of a plan share one Milvus server. A search is a typed document
 (`Search`) that the gateway's Milvus transport carries out, and `SearchReply` what it gives back.
+
+A hybrid search also looks for the words of the text, by BM25: Milvus keeps a sparse vector of each
+passage's words beside the dense one, finds by both, and fuses the two rankings itself.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,12 +18,29 @@ from harmonia_compiler.contract.component import Component, Engine, Port
 from harmonia_compiler.contract.launch import Fill, Launch, Probe, Reply, Wire
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import ListOf, Passage, Text, Value
-from harmonia_compiler.kinds.kind import NOTHING, Extent, Fault, Kind, Setting, Signature, Work, value_of
+from harmonia_compiler.kinds.kind import (
+    NOTHING,
+    Extent,
+    Fault,
+    Kind,
+    MalformedReply,
+    Setting,
+    Signature,
+    Through,
+    Work,
+    value_of,
+)
 from harmonia_compiler.kinds.launching import whole_cores
 from harmonia_compiler.kinds.openai import checked, post, read
 
 #: The fields of a collection's rows, for whoever writes and whoever searches them.
-TEXT_FIELD, SOURCE_FIELD, VECTOR_FIELD = "text", "source", "vector"
+TEXT_FIELD, SOURCE_FIELD, VECTOR_FIELD, WORDS_FIELD = "text", "source", "vector", "words"
+
+#: How the field of words is indexed and compared, where a collection has one.
+WORDS_INDEX, WORDS_METRIC = "SPARSE_INVERTED_INDEX", "BM25"
+
+#: The port at which a hybrid search takes the query's text, beside its vector at `query`.
+WORDS_PORT = "words"
 
 #: Indices that the server really builds, with their parameters. Others (IVF_PQ, SCANN, DISKANN, GPU_*) it
 #: accepts in silence and searches by brute force, so that they are refused here.
@@ -30,6 +50,8 @@ INDEX_PARAMETERS: dict[str, dict[str, int]] = {
     "IVF_FLAT": {"nlist": 128},
     "AUTOINDEX": {},
 }
+#: The most that Milvus takes for `ef`.
+WIDEST_EF = 32_768
 METRICS = ("COSINE", "IP", "L2")
 
 SETTINGS = (
@@ -51,6 +73,14 @@ SETTINGS = (
     ),
     Setting("top_k", "integer", "how many passages to find", scope="call", default=8, minimum=1, maximum=1024),
     Setting("filter", "text", "a Milvus expression over `source` that a passage must satisfy", scope="call"),
+    Setting(
+        "hybrid",
+        "bool",
+        "whether passages are also found by the words of the text, and the two rankings fused; a passage's score is "
+        "then that of reciprocal rank fusion",
+        scope="component",
+        default=False,
+    ),
     Setting("metric", "text", "how near is measured", scope="component", default="COSINE", accepts=METRICS),
     Setting(
         "index",
@@ -84,21 +114,29 @@ SETTINGS = (
 
 #: Time of one core for a search among some ten thousand vectors, gRPC included, as measured on milvus-lite.
 _SEARCH_CORE_MS = 7.0
+#: The same for a hybrid search, which scores every passage that has a word of the text.
+_HYBRID_CORE_MS = 50.0
+#: What a filter adds, since the index then looks at every passage.
+_FILTER_CORE_MS = 25.0
 
 
 class Search(msgspec.Struct, frozen=True):
-    """A search: the `limit` rows nearest to `vector`; `parameters` are the index's own."""
+    """Searches of one collection: the `limit` rows nearest to each vector; `parameters` are the index's own.
+
+    With `texts`, one for each vector, the rows are those of a hybrid search.
+    """
 
     collection: str
-    vector: list[float]
+    vectors: list[list[float]]
     limit: int
     metric: str
     filter: str = ""
     parameters: dict[str, int] = {}
+    texts: list[str] = []
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """A row that was found; `score` is Milvus's similarity or, under L2, its distance."""
+    """A row that was found; `score` is Milvus's similarity or, under L2, its distance; a hybrid search's is fused."""
 
     text: str
     source: str
@@ -106,9 +144,9 @@ class Hit(msgspec.Struct, frozen=True):
 
 
 class SearchReply(msgspec.Struct, frozen=True):
-    """What was found, nearest first."""
+    """What each search found, nearest first."""
 
-    hits: list[Hit]
+    hits: list[list[Hit]]
 
 
 def faults(settings: Mapping[str, Any]) -> Iterator[Fault]:
@@ -120,18 +158,24 @@ def faults(settings: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(("chunk_overlap", "chunk_tokens"), message, help)
 
 
-def search_parameters(index: str, limit: int) -> dict[str, int]:
-    """How widely an index looks: wide enough that what it finds hardly differs from an exact search."""
+def search_parameters(index: str, limit: int, *, filtered: bool = False) -> dict[str, int]:
+    """How widely an index looks: wide enough that what it finds hardly differs from an exact search.
+
+    With a filter it looks as widely as it can: milvus-lite filters what it comes past, and of a few
+    passages among thousands would come past none.
+    """
     if index == "HNSW":
-        return {"ef": max(64, 2 * limit)}
+        return {"ef": WIDEST_EF if filtered else max(64, 2 * limit)}
     if index == "IVF_FLAT":
-        return {"nprobe": 32}
+        return {"nprobe": INDEX_PARAMETERS["IVF_FLAT"]["nlist"] if filtered else 32}
     return {}
 
 
 def work(component: Component, inputs: Mapping[str, Extent], result: Extent) -> Work:
     """One search."""
-    return Work(core_ms=_SEARCH_CORE_MS)
+    given = component.settings
+    search_ms = _HYBRID_CORE_MS if given.get("hybrid") else _SEARCH_CORE_MS
+    return Work(core_ms=search_ms + (_FILTER_CORE_MS if given.get("filter") else 0.0))
 
 
 def result_extent(component: Component, inputs: Mapping[str, Extent] = NOTHING) -> Extent:
@@ -156,28 +200,42 @@ def launch(engine: Engine, card: Card | None, configuration: Configuration) -> L
 
 
 def encode(engine: Engine, component: Component, inputs: Mapping[str, Value], *, stream: bool) -> Wire:
-    """A search with the query's vector."""
+    """A search with the query's vector and, where it is hybrid, its text."""
+    return encode_many(engine, component, [inputs])
+
+
+def encode_many(engine: Engine, component: Component, inputs: Sequence[Mapping[str, Value]]) -> Wire:
+    """A search for each query, as one request."""
     given: Mapping[str, Any] = component.settings
     limit = value_of("top_k", given, SETTINGS)
     return post(
         "/search",
         Search(
             collection=given["collection"],
-            vector=inputs["query"],
+            vectors=[each["query"] for each in inputs],
             limit=limit,
             metric=value_of("metric", given, SETTINGS),
             filter=given.get("filter") or "",
-            parameters=search_parameters(value_of("index", given, SETTINGS), limit),
+            parameters=search_parameters(value_of("index", given, SETTINGS), limit, filtered=bool(given.get("filter"))),
+            texts=[each[WORDS_PORT] for each in inputs] if given.get("hybrid") else [],
         ),
     )
 
 
 def decode(component: Component, body: bytes, inputs: Mapping[str, Value] = NOTHING) -> Reply:
     """The passages, nearest first; a higher score is always nearer."""
-    sign = -1.0 if value_of("metric", component.settings, SETTINGS) == "L2" else 1.0
-    hits = read(body, SearchReply, "a search result").hits
-    passages = [{"text": hit.text, "source": hit.source, "score": sign * hit.score} for hit in hits]
-    return Reply(checked(passages, ListOf(Passage()), "the search result"))
+    return decode_many(component, body, [inputs])[0]
+
+
+def decode_many(component: Component, body: bytes, inputs: Sequence[Mapping[str, Value]]) -> list[Reply]:
+    """The passages of each query."""
+    is_distance = value_of("metric", component.settings, SETTINGS) == "L2" and not component.settings.get("hybrid")
+    sign = -1.0 if is_distance else 1.0
+    found = read(body, SearchReply, "a search result").hits
+    if len(found) != len(inputs):
+        raise MalformedReply(f"{len(found)} search results came back for {len(inputs)} queries")
+    every = [[{"text": hit.text, "source": hit.source, "score": sign * hit.score} for hit in hits] for hits in found]
+    return [Reply(checked(passages, ListOf(Passage()), "the search result")) for passages in every]
 
 
 KIND = Kind(
@@ -193,7 +251,9 @@ KIND = Kind(
     launch=launch,
     encode=encode,
     decode=decode,
-    through={"query": "embedder"},
+    encode_many=encode_many,
+    decode_many=decode_many,
+    through={"query": Through("embedder", plain=WORDS_PORT, wherever="hybrid")},
     stateful=True,
     own_faults=faults,
 )

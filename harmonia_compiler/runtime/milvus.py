@@ -11,11 +11,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 import msgspec
-from pymilvus import DataType, MilvusClient
+from pymilvus import DataType, Function, FunctionType, MilvusClient
 from pymilvus.exceptions import MilvusException
 
 from harmonia_compiler.contract.collection import CollectionRecord, Row, StoredChunk, differences, is_physical_of
-from harmonia_compiler.kinds.milvus import INDEX_PARAMETERS, SOURCE_FIELD, TEXT_FIELD, VECTOR_FIELD
+from harmonia_compiler.kinds.milvus import (
+    INDEX_PARAMETERS,
+    SOURCE_FIELD,
+    TEXT_FIELD,
+    VECTOR_FIELD,
+    WORDS_FIELD,
+    WORDS_INDEX,
+    WORDS_METRIC,
+)
 
 # pymilvus prints a traceback for every refusal, also for those that are caught here and reported.
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
@@ -85,11 +93,18 @@ class Milvus:
         schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("id", DataType.VARCHAR, max_length=64, is_primary=True)
         schema.add_field(VECTOR_FIELD, DataType.FLOAT_VECTOR, dim=record.dimension)
-        schema.add_field(TEXT_FIELD, DataType.VARCHAR, max_length=TEXT_BYTES)
+        schema.add_field(TEXT_FIELD, DataType.VARCHAR, max_length=TEXT_BYTES, enable_analyzer=record.hybrid)
         schema.add_field(SOURCE_FIELD, DataType.VARCHAR, max_length=SOURCE_BYTES)
         schema.add_field("document", DataType.VARCHAR, max_length=64)
         schema.add_field("position", DataType.INT64)
         schema.add_field("chunks", DataType.INT64)
+        if record.hybrid:
+            # The store makes these itself, of the text, at every write.
+            schema.add_field(WORDS_FIELD, DataType.SPARSE_FLOAT_VECTOR)
+            words = Function(
+                "words", FunctionType.BM25, input_field_names=[TEXT_FIELD], output_field_names=[WORDS_FIELD]
+            )
+            schema.add_function(words)
         properties = {_RECORD_PROPERTY: msgspec.json.encode(record).decode()}
         with _reported():
             self._client.create_collection(physical, schema=schema, properties=properties)
@@ -103,6 +118,9 @@ class Milvus:
                     self._client.drop_index(physical, name)
                 record = self.record(physical)
                 wanted = self._client.prepare_index_params()
+                if record is not None and record.hybrid:
+                    # First, so that where the other is there this one is too.
+                    wanted.add_index(WORDS_FIELD, index_type=WORDS_INDEX, metric_type=WORDS_METRIC)
                 wanted.add_index(
                     VECTOR_FIELD,
                     index_type=index,

@@ -45,10 +45,10 @@ from harmonia_compiler.contract.types import (
 )
 from harmonia_compiler.flow.graph import Application, Body, Flow, Load, Node, Objective
 from harmonia_compiler.kinds.extents import declared_extent
-from harmonia_compiler.kinds.kind import NOTHING, Extent, Kind, Setting, Work
+from harmonia_compiler.kinds.kind import NOTHING, Extent, Kind, Setting, Through, Work
 
 
-def _fake(name: str, settings: tuple[Setting, ...] = (), *, through: Mapping[str, str] | None = None) -> Kind:
+def _fake(name: str, settings: tuple[Setting, ...] = (), *, through: Mapping[str, Through] = NOTHING) -> Kind:
     """A kind whose work is its inputs' tokens and its result's, and which starts nothing."""
 
     def work(component: Component, inputs: Mapping[str, Extent], result: Extent) -> Work:
@@ -82,7 +82,7 @@ def _fake(name: str, settings: tuple[Setting, ...] = (), *, through: Mapping[str
 
 
 KINDS: dict[str, Kind] = {
-    "store": _fake("store", (Setting("top_k", "integer", "", scope="call"),), through={"query": "embedder"}),
+    "store": _fake("store", (Setting("top_k", "integer", "", scope="call"),), through={"query": Through("embedder")}),
     "encoder": _fake("encoder"),
     "model": _fake("model", (Setting("temperature", "number", "", scope="call", default=0),)),
     "function": _fake("function"),

@@ -153,7 +153,7 @@ class FakeMilvus:
         if self.missing:
             raise Refused(404, f"there is no collection `{search.collection}`")
         hits = [Hit(f"passage {at}", f"doc{at}.md", 1.0 - at / 10) for at in range(3)]
-        return msgspec.json.encode(SearchReply(hits[: search.limit]))
+        return msgspec.json.encode(SearchReply([hits[: search.limit] for _ in search.vectors]))
 
     async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncGenerator[bytes, None]:
         yield await self.send(endpoint, wire)

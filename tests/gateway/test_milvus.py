@@ -64,7 +64,7 @@ def fill(uri: str) -> None:
 
 
 def search(**changed: Any) -> Wire:
-    asked = Search("docs", [0.0, 1.0, 0.1], 2, "COSINE", parameters={"ef": 64})
+    asked = Search("docs", [[0.0, 1.0, 0.1]], 2, "COSINE", parameters={"ef": 64})
     return Wire("/search", msgspec.json.encode(msgspec.structs.replace(asked, **changed)))
 
 
@@ -82,16 +82,19 @@ async def test_finds_refuses_and_comes_back(tmp_path: Path, transport: MilvusTra
     with server(tmp_path, port):
         await up(transport, endpoint)
         await asyncio.to_thread(fill, uri)
-        hits = msgspec.json.decode(await transport.send(endpoint, search()), type=SearchReply).hits
+        (hits,) = msgspec.json.decode(await transport.send(endpoint, search()), type=SearchReply).hits
         assert [(hit.text, hit.source) for hit in hits] == [("passage 1", "doc1.md"), ("passage 2", "doc2.md")]
         assert hits[0].score == pytest.approx(0.995, abs=0.001)
         only = await transport.send(endpoint, search(filter='source == "doc0.md"'))
-        assert [hit.source for hit in msgspec.json.decode(only, type=SearchReply).hits] == ["doc0.md"]
+        assert [hit.source for hit in msgspec.json.decode(only, type=SearchReply).hits[0]] == ["doc0.md"]
+        two = await transport.send(endpoint, search(vectors=[[1.0, 0.0, 0.1], [0.0, 0.1, 1.0]], limit=1))
+        found = msgspec.json.decode(two, type=SearchReply).hits
+        assert [[hit.source for hit in hits] for hits in found] == [["doc0.md"], ["doc2.md"]]
         with pytest.raises(Refused, match="no collection `nothing`") as absent:
             await transport.send(endpoint, search(collection="nothing"))
         assert absent.value.status == 404
         with pytest.raises(Refused):
-            await transport.send(endpoint, search(vector=[1.0]))
+            await transport.send(endpoint, search(vectors=[[1.0]]))
         many = await asyncio.gather(*(transport.send(endpoint, search()) for _ in range(50)))
         assert len(set(many)) == 1
     with pytest.raises(Unreachable):

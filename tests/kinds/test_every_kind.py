@@ -45,14 +45,20 @@ def test_a_kind_is_whole(kind: Kind) -> None:
 
 @EVERY_KIND
 def test_what_a_port_is_sent_through_is_a_component_setting(kind: Kind) -> None:
-    assert kind.through is None or kind.signature is not None
-    for port, name in (kind.through or {}).items():
-        setting = kind.setting(name)
+    for port, way in kind.through.items():
+        setting = kind.setting(way.setting)
         assert setting is not None
         assert setting.type == "component"
         assert set(setting.accepts) <= set(kind_names())
         assert kind.signature is not None
-        assert port in {each.name for each in kind.signature.ports}
+        ports = {each.name for each in kind.signature.ports}
+        assert port in ports
+        assert (way.plain is None) == (way.wherever is None)
+        if way.plain is not None and way.wherever is not None:
+            assert way.plain not in ports
+            wherever = kind.setting(way.wherever)
+            assert wherever is not None
+            assert wherever.type == "bool"
 
 
 @EVERY_SETTING

@@ -108,11 +108,12 @@ class TestMilvus:
         assert wire.path == "/search"
         assert document == {
             "collection": "docs",
-            "vector": [0.5, 1.0],
+            "vectors": [[0.5, 1.0]],
             "limit": 4,
             "metric": "COSINE",
             "filter": 'source like "a%"',
-            "parameters": {"ef": 64},
+            "parameters": {"ef": 32_768},
+            "texts": [],
         }
 
     @pytest.mark.parametrize(
@@ -121,7 +122,10 @@ class TestMilvus:
             ({"index": "FLAT"}, {}),
             ({"index": "AUTOINDEX"}, {}),
             ({"index": "IVF_FLAT"}, {"nprobe": 32}),
+            ({"index": "HNSW"}, {"ef": 64}),
             ({"index": "HNSW", "top_k": 100}, {"ef": 200}),
+            ({"index": "HNSW", "filter": "x"}, {"ef": 32_768}),
+            ({"index": "IVF_FLAT", "filter": "x"}, {"nprobe": 128}),
         ],
     )
     def test_how_widely_an_index_looks(self, settings: dict[str, Any], parameters: dict[str, int]) -> None:
@@ -129,14 +133,39 @@ class TestMilvus:
         assert document["parameters"] == parameters
 
     def test_an_answer(self) -> None:
-        found = {"hits": [{"text": "t", "source": "a.md", "score": 0.75}]}
+        found = {"hits": [[{"text": "t", "source": "a.md", "score": 0.75}]]}
         of = component("milvus", collection="docs")
-        assert decoded("milvus", of, found) == [{"text": "t", "source": "a.md", "score": 0.75}]
+        assert decoded("milvus", of, found, {"query": [1.0]}) == [{"text": "t", "source": "a.md", "score": 0.75}]
 
-    def test_a_higher_score_is_nearer_under_every_metric(self) -> None:
-        found = {"hits": [{"text": "t", "source": "a", "score": 0.5}, {"text": "u", "source": "b", "score": 2.0}]}
-        scores = [hit["score"] for hit in decoded("milvus", component("milvus", collection="d", metric="L2"), found)]
+    @pytest.mark.parametrize(("hybrid", "given"), [(False, (0.5, 2.0)), (True, (0.03, 0.02))])
+    def test_a_higher_score_is_nearer_under_every_metric(self, *, hybrid: bool, given: tuple[float, float]) -> None:
+        found = {
+            "hits": [[{"text": name, "source": name, "score": score} for name, score in zip("tu", given, strict=True)]]
+        }
+        of = component("milvus", collection="d", metric="L2", hybrid=hybrid)
+        scores = [hit["score"] for hit in decoded("milvus", of, found, {"query": [1.0]})]
         assert scores == sorted(scores, reverse=True)
+
+    def test_a_hybrid_search_takes_the_text_as_well(self) -> None:
+        of = component("milvus", collection="docs", hybrid=True)
+        _, document = encoded("milvus", {}, of, {"query": [0.5], "words": "P419"})
+        assert (document["vectors"], document["texts"]) == ([[0.5]], ["P419"])
+        assert kinds()["milvus"].work(of, {}, Extent(1)).core_ms > 7
+
+    @pytest.mark.parametrize("hybrid", [False, True])
+    def test_many_queries_are_one_request(self, *, hybrid: bool) -> None:
+        kind, of = kinds()["milvus"], component("milvus", collection="docs", hybrid=hybrid)
+        assert kind.encode_many is not None
+        assert kind.decode_many is not None
+        queries = [{"query": [float(at)], "words": f"word{at}"} for at in range(3)]
+        document = json.loads(kind.encode_many(Engine("e", "milvus", {}), of, queries).body)
+        assert document["vectors"] == [[0.0], [1.0], [2.0]]
+        assert document["texts"] == (["word0", "word1", "word2"] if hybrid else [])
+        found = {"hits": [[{"text": "t", "source": f"{at}.md", "score": 0.5}] * at for at in range(3)]}
+        replies = kind.decode_many(of, json.dumps(found).encode(), queries)
+        assert [len(list(reply.value)) for reply in replies] == [0, 1, 2]  # type: ignore[call-overload]
+        with pytest.raises(MalformedReply, match="3 search results came back for 2 queries"):
+            kind.decode_many(of, json.dumps(found).encode(), queries[:2])
 
     def test_indices_that_the_server_only_pretends_to_build_are_not_offered(self) -> None:
         setting = kinds()["milvus"].setting("index")

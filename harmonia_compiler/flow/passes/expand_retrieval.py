@@ -14,7 +14,8 @@ def expand_retrieval(flow: Flow, context: Context) -> Flow:
     """Send each port that a kind takes `through` another component to that component first.
 
     A Milvus search's `query` goes to the component that its `embedder` setting names, and the
-    search takes the vector at that port. A port that already has the vector is left alone.
+    search takes the vector at that port; a hybrid one takes the text as well. A port that already has
+    the vector is left alone.
     """
     nodes: list[Node] = []
     moved: list[int] = []
@@ -35,17 +36,20 @@ def _expand(call: Call, written: Node, nodes: list[Node], append: Callable[[Node
     application = context.application
     component = application.components[call.component]
     settings = {**application.engines[component.engine].settings, **component.settings, **call.settings}
-    positions = list(call.inputs)
-    for port, setting in (context.kinds[component.kind].through or {}).items():
-        name = settings.get(setting)
+    ports, positions = list(call.ports), list(call.inputs)
+    for port, way in context.kinds[component.kind].through.items():
+        name = settings.get(way.setting)
         if name is None or port not in call.ports:
             continue
         through = application.components[name]
         at = call.ports.index(port)
         if nodes[positions[at]].type != through.result:
             operation = Call(name, (through.ports[0].name,), (positions[at],))
+            if way.plain is not None and way.wherever is not None and settings.get(way.wherever):
+                ports.append(way.plain)
+                positions.append(positions[at])
             positions[at] = append(Node(operation, through.result, written.span))
-    return msgspec.structs.replace(call, inputs=tuple(positions))
+    return msgspec.structs.replace(call, ports=tuple(ports), inputs=tuple(positions))
 
 
 PASS = Pass(

@@ -7,15 +7,26 @@ call is sent once, and a server that cannot be reached is reported within millis
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import grpc
 import msgspec
-from pymilvus import AsyncMilvusClient
+from pymilvus import AnnSearchRequest, AsyncMilvusClient, RRFRanker
 from pymilvus.exceptions import MilvusException
 
 from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.launch import Wire
-from harmonia_compiler.kinds.milvus import SOURCE_FIELD, TEXT_FIELD, VECTOR_FIELD, Hit, Search, SearchReply
+from harmonia_compiler.functions.fuse import DAMPING
+from harmonia_compiler.kinds.milvus import (
+    SOURCE_FIELD,
+    TEXT_FIELD,
+    VECTOR_FIELD,
+    WORDS_FIELD,
+    WORDS_METRIC,
+    Hit,
+    Search,
+    SearchReply,
+)
 from harmonia_compiler.runtime.gateway.transport import Refused, Unreachable
 
 # pymilvus prints a traceback for every refusal, also for those that are caught here and reported.
@@ -30,6 +41,8 @@ _UNAVAILABLE = 2
 _NO_COLLECTION = 100
 _NOT_LOADED = 101
 
+_OUTPUT = [TEXT_FIELD, SOURCE_FIELD]
+
 
 class MilvusTransport:
     """Every Milvus server; one channel for each replica, shared by all requests."""
@@ -43,20 +56,10 @@ class MilvusTransport:
         search = msgspec.json.decode(wire.body, type=Search)
         client = await self._client(endpoint)
         try:
-            found = await client.search(
-                search.collection,
-                data=[search.vector],
-                anns_field=VECTOR_FIELD,
-                limit=search.limit,
-                filter=search.filter,
-                output_fields=[TEXT_FIELD, SOURCE_FIELD],
-                search_params={"metric_type": search.metric, "params": search.parameters},
-                retry_times=0,
-            )
+            found = await (_by_words_too(client, search) if search.texts else _by_vector(client, search))
         except (MilvusException, grpc.RpcError) as problem:
             raise _failure(problem, search.collection) from problem
-        hits = [Hit(row["entity"][TEXT_FIELD], row["entity"][SOURCE_FIELD], row["distance"]) for row in found[0]]
-        return msgspec.json.encode(SearchReply(hits))
+        return msgspec.json.encode(SearchReply([[_hit(row) for row in rows] for rows in found]))
 
     async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncGenerator[bytes, None]:
         """The whole answer as one event: a search has no parts."""
@@ -96,6 +99,38 @@ class MilvusTransport:
             if known is not None:
                 await known[1].close()
         return client
+
+
+async def _by_vector(client: AsyncMilvusClient, search: Search) -> list[list[dict[str, Any]]]:
+    """The rows nearest to each vector."""
+    found: list[list[dict[str, Any]]] = await client.search(
+        search.collection,
+        data=search.vectors,
+        anns_field=VECTOR_FIELD,
+        limit=search.limit,
+        filter=search.filter,
+        output_fields=_OUTPUT,
+        search_params={"metric_type": search.metric, "params": search.parameters},
+        retry_times=0,
+    )
+    return found
+
+
+async def _by_words_too(client: AsyncMilvusClient, search: Search) -> list[list[dict[str, Any]]]:
+    """The rows that vectors and words find, each ranking as long as the result; Milvus fuses them."""
+    near = {"metric_type": search.metric, "params": search.parameters}
+    rankings = [
+        AnnSearchRequest(search.vectors, VECTOR_FIELD, near, search.limit, search.filter),
+        AnnSearchRequest(search.texts, WORDS_FIELD, {"metric_type": WORDS_METRIC}, search.limit, search.filter),
+    ]
+    found: list[list[dict[str, Any]]] = await client.hybrid_search(
+        search.collection, rankings, RRFRanker(DAMPING), limit=search.limit, output_fields=_OUTPUT, retry_times=0
+    )
+    return found
+
+
+def _hit(row: dict[str, Any]) -> Hit:
+    return Hit(row["entity"][TEXT_FIELD], row["entity"][SOURCE_FIELD], row["distance"])
 
 
 async def _connected(endpoint: Endpoint) -> AsyncMilvusClient:
