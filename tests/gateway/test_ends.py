@@ -16,7 +16,7 @@ from harmonia_compiler.contract.component import Component
 from harmonia_compiler.contract.launch import Wire
 from harmonia_compiler.contract.program import Call, MakeList, Parameter, Program
 from harmonia_compiler.contract.types import ListOf
-from harmonia_compiler.policy.stepper import Send
+from harmonia_compiler.policy.events import Send
 from harmonia_compiler.runtime.gateway.body import ClientGone
 from harmonia_compiler.runtime.gateway.caller import Stage
 from harmonia_compiler.runtime.gateway.http_transport import HttpTransport

@@ -12,7 +12,9 @@ from harmonia_compiler.contract.program import Program
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.flow.lower import lower
 from harmonia_compiler.flow.passes.registry import optimise
-from harmonia_compiler.policy.stepper import Answer, Finished, Send, Started, State, advance
+from harmonia_compiler.policy.events import Answer, Finished, Send, Started
+from harmonia_compiler.policy.frames import State
+from harmonia_compiler.policy.stepper import advance
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = sorted(path.relative_to(ROOT) for path in (ROOT / "samples").glob("*.rag"))
@@ -59,7 +61,7 @@ def _run(program: Program, grade: str) -> list[Send]:
         assert isinstance(command, Send)
         sent.append(command)
         value = grade if command.component == "grade" else ANSWERS[command.component]
-        commands = advance(program, state, Finished(command.position, value))
+        commands = advance(program, state, Finished(command.call, value))
     raise AssertionError("the program stopped without an answer")
 
 

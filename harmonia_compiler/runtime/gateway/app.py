@@ -25,6 +25,9 @@ from harmonia_compiler.runtime.gateway.problem import INVALID_REQUEST, Problem, 
 from harmonia_compiler.runtime.gateway.readiness import Readiness
 from harmonia_compiler.runtime.gateway.service import Gateway
 
+#: Names the request's class where the body does not.
+CLASS_HEADER = b"x-request-class"
+
 
 class ChatRoute:
     """`POST /v1/chat/completions`."""
@@ -37,7 +40,7 @@ class ChatRoute:
 
         async def understand(id_: str) -> Understood:
             document = await read_json_object(scope, receive)
-            return chat.understand(self._gateway.service.programs, document, id_)
+            return chat.understand(self._gateway.service.programs, document, id_, _named_class(scope))
 
         await serve(self._gateway, receive, send, understand)
 
@@ -53,9 +56,15 @@ class PipelineRoute:
 
         async def understand(id_: str) -> Understood:
             document = await read_json_object(scope, receive)
-            return native.understand(self._gateway.service.programs, scope["path_params"]["name"], document, id_)
+            programs, name = self._gateway.service.programs, scope["path_params"]["name"]
+            return native.understand(programs, name, document, id_, _named_class(scope))
 
         await serve(self._gateway, receive, send, understand)
+
+
+def _named_class(scope: Scope) -> str | None:
+    """The request class that a caller names in a header, for clients whose body others write."""
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == CLASS_HEADER), None)
 
 
 def build_app(gateway: Gateway) -> Starlette:

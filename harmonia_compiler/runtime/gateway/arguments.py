@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from harmonia_compiler.contract.program import Program, ProgramParameter
+from harmonia_compiler.contract.program import Program, ProgramParameter, RequestClass
 from harmonia_compiler.contract.types import ListOf, Message, Text, Value, mismatch, show
 from harmonia_compiler.diagnostics.near import nearest
 from harmonia_compiler.kinds.kind import Kind, value_of
@@ -96,6 +96,30 @@ def find_program(programs: Mapping[str, Program], name: str, param: str | None) 
         f"there is no pipeline `{shown}`; {'did you mean' if near else 'there are'} {offered}",
         param=param,
     )
+
+
+def take_class(program: Program, given: dict[str, Value], named: str | None) -> RequestClass | None:
+    """The class of a request: what is given for the class parameter or as `class`, else what its header names.
+
+    Where nobody says one it is the first. It is put in the place of its parameter, and `class` is taken out, since no
+    other parameter is called so. None where the pipeline's requests have no classes; raises Problem (400) for a
+    class that it does not have.
+    """
+    if not program.classes:
+        return None
+    parameter = program.class_parameter
+    said = given.pop("class", named)
+    if parameter is not None:
+        said = given.get(parameter, said)
+    by_name = {each.name: each for each in program.classes}
+    name = program.classes[0].name if said is None else said
+    if not isinstance(name, str) or name not in by_name:
+        known = ", ".join(f"`{each}`" for each in by_name)
+        shown = repr(name)[:64]
+        raise invalid(f"{shown} is no class of requests; there are {known}", parameter or "class", "unknown_class")
+    if parameter is not None:
+        given[parameter] = name
+    return by_name[name]
 
 
 def check_arguments(program: Program, given: Mapping[str, Value]) -> dict[str, Value]:

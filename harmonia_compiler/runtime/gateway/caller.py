@@ -5,7 +5,7 @@ one; never after the first piece of a streamed answer.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -17,7 +17,7 @@ from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.launch import Reply, Usage, Wire
 from harmonia_compiler.kinds.kind import Kind, MalformedReply
-from harmonia_compiler.policy.stepper import Send
+from harmonia_compiler.policy.events import Path, Send
 from harmonia_compiler.runtime.gateway.arguments import merge_settings
 from harmonia_compiler.runtime.gateway.collections import Collections, Fit
 from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, EngineQueue, NoReplica, QueueFull
@@ -45,7 +45,10 @@ Emit = Callable[[str], Awaitable[None]]
 
 
 class Stage(msgspec.Struct, omit_defaults=True):
-    """What one call of a request took, in milliseconds; `start_ms` counts from the request's own start."""
+    """What one call of a request took, in milliseconds; `start_ms` counts from the request's own start.
+
+    `path` are the rounds and items that it was in, from the outermost on.
+    """
 
     component: str
     start_ms: float
@@ -56,6 +59,7 @@ class Stage(msgspec.Struct, omit_defaults=True):
     total_ms: float | None = None
     sends: int = 0
     usage: Usage = Usage()
+    path: Path = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +85,16 @@ class Caller:
         kind = self.kinds[component.kind]
         settings = merge_settings(send.settings, options, kind) if options else dict(send.settings)
         dressed = msgspec.structs.replace(component, settings=settings)
-        emit = emit if kind.decode_piece is not None else None
-        wire = kind.encode(self.engines[component.engine], dressed, send.inputs, stream=emit is not None)
-        attempt = _Attempt(self, kind, dressed, send.inputs, wire, stage, emit)
+        emit = emit if kind.decode_piece is not None and not send.over else None
+        engine = self.engines[component.engine]
+        items: list[dict[str, Any]] | None = None
+        if send.over:
+            assert kind.encode_many is not None
+            items = [dict(item) for item in _items(send)]
+            wire = kind.encode_many(engine, dressed, items)
+        else:
+            wire = kind.encode(engine, dressed, send.inputs, stream=emit is not None)
+        attempt = _Attempt(self, kind, dressed, send.inputs, items, wire, stage, emit)
         began = self.clock()
         try:
             reply = await attempt.in_time()
@@ -93,14 +104,21 @@ class Caller:
         return reply
 
 
+def _items(send: Send) -> Iterator[Iterator[tuple[str, Any]]]:
+    """The inputs of each item of a call that is for lists."""
+    for at in range(len(send.inputs[send.over[0]])):
+        yield ((port, value[at] if port in send.over else value) for port, value in send.inputs.items())
+
+
 @dataclass(slots=True)
 class _Attempt:
-    """One call on its way, over as many replicas as it takes."""
+    """One call on its way, over as many replicas as it takes. `items` are the inputs of each, where it is for lists."""
 
     caller: Caller
     kind: Kind
     component: Component
     inputs: Mapping[str, Any]
+    items: list[dict[str, Any]] | None
     wire: Wire
     stage: Stage
     emit: Emit | None
@@ -209,6 +227,14 @@ class _Attempt:
 
     async def _exchange(self, endpoint: Endpoint, began: float) -> Reply:
         transport = self.caller.transports[self.kind.transport]
+        if self.items is not None:
+            assert self.kind.decode_many is not None
+            replies = self.kind.decode_many(self.component, await transport.send(endpoint, self.wire), self.items)
+            usage = Usage(
+                sum(reply.usage.prompt_tokens for reply in replies),
+                sum(reply.usage.completion_tokens for reply in replies),
+            )
+            return Reply([reply.value for reply in replies], usage)
         if self.emit is None or self.kind.decode_piece is None:
             return self.kind.decode(self.component, await transport.send(endpoint, self.wire), self.inputs)
         texts: list[str] = []

@@ -13,6 +13,7 @@ from harmonia_compiler.runtime.gateway.arguments import (
     convert,
     find_program,
     read_options,
+    take_class,
 )
 from harmonia_compiler.runtime.gateway.driver import Served
 from harmonia_compiler.runtime.gateway.exchange import Understood
@@ -61,19 +62,23 @@ class _Body(msgspec.Struct):
     n: int | None = None
 
 
-def understand(programs: Mapping[str, Program], document: Mapping[str, Any], id_: str) -> Understood:
-    """What a chat body asks for; raises Problem (400, 404)."""
+def understand(
+    programs: Mapping[str, Program], document: Mapping[str, Any], id_: str, named_class: str | None = None
+) -> Understood:
+    """What a chat body asks for, by a caller who names this request class; raises Problem (400, 404)."""
     body = convert(document, _Body)
     program = find_program(programs, body.model, "model")
     if body.n not in (None, 1):
         raise invalid("`n` is not 1: a pipeline gives one answer", "n")
     message, earlier = _conversation(body.messages)
     named = {name: value for name, value in document.items() if name not in RESERVED}
+    request_class = take_class(program, named, named_class)
     arguments = chat_arguments(program, message, earlier, named)
     options = read_options(document).settings()
     include_usage = bool(body.stream_options and body.stream_options.include_usage)
     shape = ChatShape(f"chatcmpl-{id_}", int(time.time()), program, include_usage=include_usage)
-    return Understood(program, arguments, options, bool(body.stream), shape)
+    deadline_ms = request_class.deadline_ms if request_class else None
+    return Understood(program, arguments, options, bool(body.stream), shape, deadline_ms)
 
 
 def _conversation(messages: Sequence[_Message]) -> tuple[str, list[Value]]:

@@ -1,7 +1,8 @@
 """Executes one request's Program: the stepper decides, this makes the calls and keeps the time.
 
 Each call is a task; what it gives comes back as an event in one queue, so that the stepper sees
-one thing after another. Whatever ends the request (an answer, a failure, the deadline, a client
+one thing after another. A piece of the answer leaves only once the stepper knows that it does, since
+nothing can take its place from then on. Whatever ends the request (an answer, a failure, the deadline, a client
 that left, the gateway's end) cancels every call that still runs, which closes its connection.
 """
 
@@ -14,22 +15,28 @@ from typing import Any
 from harmonia_compiler.contract.launch import Usage
 from harmonia_compiler.contract.program import Program
 from harmonia_compiler.contract.types import Value
-from harmonia_compiler.policy.stepper import (
+from harmonia_compiler.policy.events import (
     Answer,
+    Begun,
     Cancel,
+    Elapsed,
+    Event,
     Fail,
     Failed,
     Finished,
     Send,
     Started,
-    State,
-    advance,
+    StartTimer,
+    StopTimer,
 )
+from harmonia_compiler.policy.frames import State
+from harmonia_compiler.policy.heading import answering_call, given_to_answer
+from harmonia_compiler.policy.stepper import advance
 from harmonia_compiler.runtime.gateway.body import ClientGone
 from harmonia_compiler.runtime.gateway.caller import Caller, Emit, Stage
 from harmonia_compiler.runtime.gateway.logs import log_bug
-from harmonia_compiler.runtime.gateway.problem import TIMEOUT, Problem, internal
-from harmonia_compiler.runtime.gateway.returned import passages_used, returned_call
+from harmonia_compiler.runtime.gateway.problem import INVALID_REQUEST, TIMEOUT, Problem, internal
+from harmonia_compiler.runtime.gateway.returned import passages_used
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +59,31 @@ class Interrupted:
     reason: Exception
 
 
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    """The first piece of the answer is about to leave; `known` is set once the stepper has taken that in."""
+
+    call: int
+    known: asyncio.Event
+
+
 @dataclass(slots=True, eq=False)
 class Execution:
-    """One request on its way through a Program. `emit`, where given, is handed the answer's text as it comes."""
+    """One request on its way through a Program. `emit`, where given, is handed the answer's text as it comes.
+
+    `deadline_ms` goes before the Program's own.
+    """
 
     caller: Caller
     program: Program
     arguments: Mapping[str, Value]
     options: Mapping[str, Any]
     emit: Emit | None = None
+    deadline_ms: float | None = None
     _state: State = field(default_factory=State)
-    _events: asyncio.Queue[Finished | Failed | Interrupted] = field(default_factory=asyncio.Queue)
+    _events: asyncio.Queue[Finished | Failed | Elapsed | _Leaving | Interrupted] = field(default_factory=asyncio.Queue)
     _tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    _timers: dict[int, asyncio.TimerHandle] = field(default_factory=dict)
     _stages: list[Stage] = field(default_factory=list)
     _problems: dict[int, Problem] = field(default_factory=dict)
     _finishes: dict[int, str] = field(default_factory=dict)
@@ -77,18 +97,21 @@ class Execution:
         """The answer. Raises Problem where there is none, or what `interrupt` was given."""
         started = self.caller.clock()
         deadline = None
-        if self.program.deadline_ms is not None:
+        deadline_ms = self.program.deadline_ms if self.deadline_ms is None else self.deadline_ms
+        if deadline_ms is not None:
             loop = asyncio.get_running_loop()
-            deadline = loop.call_later(self.program.deadline_ms / 1000, self._expire, self.program.deadline_ms)
+            deadline = loop.call_later(deadline_ms / 1000, self._expire, deadline_ms)
         try:
             value = await self._drive(started)
         finally:
             if deadline is not None:
                 deadline.cancel()
+            for timer in self._timers.values():
+                timer.cancel()
             await self._stop_calls()
         return Served(
             value=value,
-            passages=passages_used(self.program, self._state.values, value),
+            passages=passages_used(self.program, given_to_answer(self.program, self._state), value),
             stages=self._stages,
             usage=self._generated(),
             finish=self._finish(),
@@ -97,44 +120,67 @@ class Execution:
         )
 
     async def _drive(self, started: float) -> Value:
-        event: Started | Finished | Failed = Started(self.arguments)
+        event: Event = Started(self.arguments)
         while True:
             for command in advance(self.program, self._state, event):
                 match command:
                     case Send():
-                        call = self._call(command, started, self._options(command))
-                        self._tasks[command.position] = asyncio.create_task(call)
-                    case Cancel(position):
-                        self._tasks[position].cancel()
+                        self._tasks[command.call] = asyncio.create_task(self._call(command, started))
+                    case Cancel(call):
+                        self._tasks[call].cancel()
+                    case StartTimer(timer, ms):
+                        loop = asyncio.get_running_loop()
+                        self._timers[timer] = loop.call_later(ms / 1000, self._events.put_nowait, Elapsed(timer))
+                    case StopTimer(timer):
+                        self._timers.pop(timer).cancel()
                     case Answer(value):
                         return value
-                    case Fail() if isinstance(event, Failed):
-                        raise self._problems[event.position]
-                    case Fail(component, reason):
-                        raise AssertionError(f"`{component}` failed without a call: {reason}")
+                    case Fail():
+                        raise self._problem(command)
             happened = await self._events.get()
             if isinstance(happened, Interrupted):
                 raise happened.reason
-            event = happened
+            if isinstance(happened, _Leaving):
+                # It may have been cancelled in the meantime; then it waits in vain, and nothing leaves.
+                if happened.call in self._state.in_flight:
+                    happened.known.set()
+                event = Begun(happened.call)
+            else:
+                event = happened
 
-    def _options(self, send: Send) -> Mapping[str, Any]:
-        """What the request wishes for this call: nothing, unless it is known now that its value is the answer.
-
-        A call that others read first, and that only may be the answer, must give them what it always gives.
-        """
-        return self.options if returned_call(self.program, self._state.values) == send.position else {}
+    def _problem(self, fail: Fail) -> Problem:
+        """What the client is told: what the failed call was told, or what no call is to blame for."""
+        if fail.call is not None:
+            return self._problems[fail.call]
+        named = f"`{fail.component}`: " if fail.component else ""
+        if fail.late:
+            late = f"{named}{fail.reason}"
+            return Problem(HTTPStatus.GATEWAY_TIMEOUT, TIMEOUT, "value_late", late, component=fail.component)
+        refused = f"{named}{fail.reason}"
+        return Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY, INVALID_REQUEST, "list_refused", refused, component=fail.component
+        )
 
     def _finish(self) -> str:
         """Why the answer's text ended."""
-        returned = returned_call(self.program, self._state.values)
+        returned = answering_call(self.program, self._state)
         return "stop" if returned is None else self._finishes.get(returned, "stop")
 
-    async def _call(self, send: Send, started: float, options: Mapping[str, Any]) -> None:
-        """One call as a task: whatever comes of it becomes an event."""
+    async def _call(self, send: Send, started: float) -> None:
+        """One call as a task: whatever comes of it becomes an event.
+
+        What the request wishes goes to the call that is known to give the answer. One that others read first, and
+        that only may be the answer, must give them what it always gives.
+        """
         component = self.program.components[send.component]
-        stage = Stage(component.name, (self.caller.clock() - started) * 1000)
+        stage = Stage(component.name, (self.caller.clock() - started) * 1000, path=send.path)
         self._stages.append(stage)
-        emit = self._forward if send.streams and self.emit is not None else None
+        options = self.options if send.is_answer else {}
+
+        async def forward(text: str) -> None:
+            await self._forward(send.call, text)
+
+        emit = forward if send.streams and self.emit is not None else None
         try:
             reply = await self.caller.call(component, send, options, stage, emit)
         except Problem as problem:
@@ -145,16 +191,19 @@ class Execution:
             log_bug("call_bug", bug, component=component.name)
             self._fail(send, internal(component.name))
         else:
-            self._finishes[send.position] = reply.finish
-            self._events.put_nowait(Finished(send.position, reply.value))
+            self._finishes[send.call] = reply.finish
+            self._events.put_nowait(Finished(send.call, reply.value))
 
     def _fail(self, send: Send, problem: Problem) -> None:
-        self._problems[send.position] = problem
-        self._events.put_nowait(Failed(send.position, problem.message))
+        self._problems[send.call] = problem
+        self._events.put_nowait(Failed(send.call, problem.message))
 
-    async def _forward(self, text: str) -> None:
+    async def _forward(self, call: int, text: str) -> None:
         assert self.emit is not None
         if self._first_at is None:
+            leaving = _Leaving(call, asyncio.Event())
+            self._events.put_nowait(leaving)
+            await leaving.known.wait()
             self._first_at = self.caller.clock()
         await self.emit(text)
 

@@ -51,13 +51,17 @@ class Shape(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Understood:
-    """A request whose body made sense: what is to be executed, and how its answer looks."""
+    """A request whose body made sense: what is to be executed, and how its answer looks.
+
+    `deadline_ms` is that of the request's class, where it has one.
+    """
 
     program: Program
     arguments: Mapping[str, Value]
     options: Mapping[str, Any]
     stream: bool
     shape: Shape
+    deadline_ms: float | None = None
 
 
 class Reply:
@@ -161,7 +165,8 @@ async def _execute(gateway: Gateway, receive: Receive, reply: Reply, asked: Unde
             gateway.metrics.first_token.labels(asked.program.pipeline).observe(gateway.clock() - began)
         await reply.events(opening + shape.piece(text))
 
-    execution = Execution(gateway.caller, asked.program, asked.arguments, asked.options, emit if asked.stream else None)
+    handed = emit if asked.stream else None
+    execution = Execution(gateway.caller, asked.program, asked.arguments, asked.options, handed, asked.deadline_ms)
     watch = asyncio.create_task(_watch(receive, execution))
     try:
         with gateway.running(execution):

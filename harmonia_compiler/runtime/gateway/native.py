@@ -17,6 +17,7 @@ from harmonia_compiler.runtime.gateway.arguments import (
     convert,
     find_program,
     read_options,
+    take_class,
 )
 from harmonia_compiler.runtime.gateway.driver import Served
 from harmonia_compiler.runtime.gateway.exchange import Understood
@@ -32,17 +33,27 @@ class _Body(msgspec.Struct):
 _FIELDS = (*_Body.__struct_fields__, *Options.__struct_fields__)
 
 
-def understand(programs: Mapping[str, Program], name: str, document: Mapping[str, Any], id_: str) -> Understood:
-    """What a body asks of the pipeline of that name; raises Problem (400, 404)."""
+def understand(
+    programs: Mapping[str, Program],
+    name: str,
+    document: Mapping[str, Any],
+    id_: str,
+    named_class: str | None = None,
+) -> Understood:
+    """What a body asks of the pipeline of that name, by a caller who names this class; raises Problem (400, 404)."""
     program = find_program(programs, name, None)
     for field in document:
         if field not in _FIELDS:
             hint = suggestion(field[:64], _FIELDS, "parameters stand in `inputs`")
             raise invalid(f"the body has no field `{field[:64]}`; {hint}", field[:64], "unknown_field")
     body = convert(document, _Body)
-    arguments = check_arguments(program, body.inputs)
+    inputs = dict(body.inputs)
+    request_class = take_class(program, inputs, named_class)
+    arguments = check_arguments(program, inputs)
     options = read_options(document).settings()
-    return Understood(program, arguments, options, bool(body.stream), NativeShape(id_, program.pipeline))
+    deadline_ms = request_class.deadline_ms if request_class else None
+    shape = NativeShape(id_, program.pipeline)
+    return Understood(program, arguments, options, bool(body.stream), shape, deadline_ms)
 
 
 class NativeShape:
