@@ -16,7 +16,8 @@ from harmonia_compiler.kinds.extents import declared_extent
 from harmonia_compiler.kinds.kind import NOTHING, Extent, Kind, Setting, Work, value_of
 from harmonia_compiler.kinds.openai import checked, post, read
 
-SETTINGS = (
+#: Where somebody else's service is, and how it knows us.
+SERVICE_SETTINGS = (
     Setting(
         "url",
         "text",
@@ -26,6 +27,10 @@ SETTINGS = (
         pattern=r"https?://[^\s]+",
     ),
     Setting("key", "text", "a key, sent as a bearer token", late=True, confidential=True),
+)
+
+SETTINGS = (
+    *SERVICE_SETTINGS,
     Setting(
         "takes",
         "duration",
@@ -50,10 +55,13 @@ def result_extent(component: Component, inputs: Mapping[str, Extent] = NOTHING) 
 def encode(engine: Engine, component: Component, inputs: Mapping[str, Value], *, stream: bool) -> Wire:
     """The inputs by name, posted to the service's URL."""
     wire = post(str(engine.settings["url"]), dict(inputs))
+    return msgspec.structs.replace(wire, headers=(*wire.headers, *key_headers(engine)))
+
+
+def key_headers(engine: Engine) -> tuple[tuple[str, str], ...]:
+    """The header that carries the service's key, where it has one."""
     key = engine.settings.get("key")
-    if not key:
-        return wire
-    return msgspec.structs.replace(wire, headers=(*wire.headers, ("authorization", f"Bearer {key}")))
+    return (("authorization", f"Bearer {key}"),) if key else ()
 
 
 def decode(component: Component, body: bytes, inputs: Mapping[str, Value] = NOTHING) -> Reply:

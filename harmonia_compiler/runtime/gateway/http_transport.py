@@ -70,7 +70,7 @@ class HttpTransport:
             response = await self._session.request(
                 wire.method,
                 _url(endpoint, wire.path),
-                data=wire.body,
+                data=wire.body or None,
                 headers=wire.headers,
                 allow_redirects=False,
             )
