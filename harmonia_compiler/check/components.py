@@ -16,7 +16,7 @@ from harmonia_compiler.check.settings import ComponentName, SettingReader
 from harmonia_compiler.check.types import Shape, Types, shown
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.types import ListOf, Message, Text, fits
-from harmonia_compiler.diagnostics.diagnostic import Note
+from harmonia_compiler.diagnostics.diagnostic import Note, Rejected
 from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.kinds.kind import COMMON_SETTINGS, Kind, Setting
@@ -129,7 +129,11 @@ class Components:
             return None
         if declared.unit.is_unread(base.text):
             return None
-        kind = self.context.kinds.get(base.text)
+        try:
+            kind = self.context.kinds.get(base.text)
+        except Rejected as rejected:
+            self.findings.items += [replace(found, span=base.span) for found in rejected.found]
+            return None
         if kind is None:
             near = self.context.nearest(base.text, [*self.context.kinds, *declared.unit.named(tree.Component)])
             help = f"did you mean `{near}`?" if near else f"the kinds are {listed(self.context.kinds, most=12)}"

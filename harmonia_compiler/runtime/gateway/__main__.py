@@ -94,6 +94,8 @@ def main() -> None:
     given = parser.parse_args()
     try:
         document = read_document(given.service.parent, given.service.name, Service)
+        if absent := sorted({engine.kind for engine in document.engines.values()} - {*kinds()}):
+            sys.exit(f"gateway: no distribution with the kind {', '.join(absent)} is installed here")
         service = resolve_late(document, kinds(), os.environ)
         listening = _listen(given.host, given.port)
     except Rejected as rejected:

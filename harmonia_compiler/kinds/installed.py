@@ -1,0 +1,64 @@
+"""The kinds that other distributions have, by entry points of the group `harmonia_compiler.kinds`.
+
+Each names a `Kind` as `module:KIND` and bears its name. Only `registry` loads this module, when a name
+is asked for that no kind of this folder has: what is installed takes time to find.
+"""
+
+from collections import defaultdict
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.kinds.kind import Kind
+
+GROUP = "harmonia_compiler.kinds"
+
+
+@cache
+def _found() -> dict[str, list[EntryPoint]]:
+    found: dict[str, list[EntryPoint]] = defaultdict(list)
+    for point in entry_points(group=GROUP):
+        found[point.name].append(point)
+    return dict(sorted(found.items()))
+
+
+def installed_names() -> tuple[str, ...]:
+    """The names of those kinds, in alphabetical order, without loading any."""
+    return tuple(_found())
+
+
+def distributions(name: str) -> list[str]:
+    """The distributions that say they have a kind of that name."""
+    return sorted(_distribution(point) for point in _found().get(name, ()))
+
+
+@cache
+def load(name: str) -> Kind:
+    """The kind of that name.
+
+    Raises KeyError where no distribution has it, and Rejected where two have it or where it cannot be used.
+    """
+    point, *others = _found()[name]
+    if others:
+        both = " and ".join(f"`{one}`" for one in distributions(name))
+        message = f"several distributions have a kind `{name}`: {both}"
+        raise Rejected([Diagnostic("E0808", message, help="uninstall all of them but one")])
+    try:
+        kind = point.load()
+    except Exception as problem:
+        raise _unusable(point, f"`{point.value}` cannot be loaded ({type(problem).__name__}: {problem})") from problem
+    if not isinstance(kind, Kind):
+        raise _unusable(point, f"`{point.value}` is no `Kind`, but a `{type(kind).__name__}`")
+    if kind.name != name:
+        raise _unusable(point, f"it calls itself `{kind.name}`")
+    return kind
+
+
+def _distribution(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else point.value
+
+
+def _unusable(point: EntryPoint, why: str) -> Rejected:
+    own = _distribution(point)
+    message = f"the kind `{point.name}` of the distribution `{own}` cannot be used: {why}"
+    return Rejected([Diagnostic("E0809", message, help=f"install another version of `{own}`, or uninstall it")])
