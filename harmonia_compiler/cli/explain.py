@@ -1,21 +1,26 @@
-"""`harmoniac explain`: what a code such as E0201 means, and how it is mended."""
+"""`harmoniac explain`: what a code, a kind, a function or a pass is, and how a mistake is mended."""
 
 import click
 
+from harmonia_compiler.cli.reference import names
+from harmonia_compiler.cli.reference import page as page_of_name
 from harmonia_compiler.diagnostics.near import nearest
 from harmonia_compiler.diagnostics.pages import codes, page, title
 
 
 @click.command()
-@click.argument("code", required=False)
-def command(code: str | None) -> None:
-    """Explain CODE, or list all codes."""
-    if code is None:
+@click.argument("name", required=False)
+def command(name: str | None) -> None:
+    """Explain NAME: a code such as E0201, a kind, a function of the language, or a pass; or list all there are."""
+    if name is None:
+        click.echo("\n".join(f"{sort}: {', '.join(known)}" for sort, known in names().items()))
         click.echo("\n".join(f"{known}  {title(known)}" for known in codes()))
         return
-    found = page(code.strip().upper())
+    wanted = name.strip()
+    found = page(wanted.upper()) or page_of_name(wanted)
     if found is None:
-        near = nearest(code.strip().upper(), codes())
+        known = [each for known in names().values() for each in known]
+        near = nearest(wanted.upper(), codes()) or nearest(wanted, known)
         hint = f"; did you mean {near}?" if near else "; `harmoniac explain` lists all"
-        raise click.BadParameter(f"there is no code {code!r}{hint}", param_hint="CODE")
+        raise click.BadParameter(f"there is nothing to explain called {name!r}{hint}", param_hint="NAME")
     click.echo(found.rstrip())

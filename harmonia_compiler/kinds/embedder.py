@@ -77,4 +77,5 @@ KIND = Kind(
     decode_many=decode_many,
     model_setting="model",
     roles=("embedder",),
+    example='component minilm = embedder("all-MiniLM-L6-v2")',
 )

@@ -86,4 +86,5 @@ KIND = Kind(
     encode=encode,
     decode=decode,
     external=True,
+    example='component translate(text: text, to: text) -> text = http("https://mt.example/v1", key: secret("MT_KEY"))',
 )

@@ -189,7 +189,7 @@ class Through:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind. `name` equals its module's.
+    """One kind. `name` equals its module's; `example` are declarations of components made from it.
 
     `unnamed` is the one setting that may be given without its name. `through` are, by their names, ports
     that go through another component: a Milvus search takes text, and its vector comes from the
@@ -224,6 +224,7 @@ class Kind:
     model_setting: str | None = None
     roles: tuple[Role, ...] = ()
     own_faults: FaultsOf | None = None
+    example: str = ""
 
     def setting(self, name: str) -> Setting | None:
         """The setting of that name, the common ones of every kind included."""

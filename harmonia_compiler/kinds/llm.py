@@ -267,4 +267,6 @@ KIND = Kind(
     model_setting="model",
     roles=("llm",),
     own_faults=faults,
+    example='component small = llm("meta-llama/Llama-3.2-3B-Instruct")\n'
+    'component answer(question: text) -> text ~ 90 tokens = small("Answer: {question}", max_tokens: 256)',
 )

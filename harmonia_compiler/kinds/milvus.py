@@ -256,4 +256,6 @@ KIND = Kind(
     through={"query": Through("embedder", plain=WORDS_PORT, wherever="hybrid")},
     stateful=True,
     own_faults=faults,
+    example='component minilm = embedder("all-MiniLM-L6-v2")\n'
+    'component search = milvus("handbook", embedder: minilm, top_k: 8)',
 )

@@ -89,4 +89,5 @@ KIND = Kind(
     encode=encode,
     decode=decode,
     function_setting="function",
+    example='component walk(entities: [text]) -> [passage] ~ 6 = python("hippo:walk", cores: 2, memory: 8 GiB)',
 )

@@ -79,4 +79,5 @@ KIND = Kind(
     decode=decode,
     model_setting="model",
     roles=("reranker", "embedder"),
+    example='component rerank = reranker("BAAI/bge-reranker-base", top_k: 4)',
 )

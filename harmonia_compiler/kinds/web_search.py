@@ -94,4 +94,5 @@ KIND = Kind(
     encode=encode,
     decode=decode,
     external=True,
+    example='component web = web_search(env("SEARCH_URL"), key: secret("SEARCH_KEY"), top_k: 4)',
 )
