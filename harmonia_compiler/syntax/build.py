@@ -9,7 +9,7 @@ from lark import Token, Tree
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.syntax import literals, tree
-from harmonia_compiler.syntax.tokens import BROKEN_NAME
+from harmonia_compiler.syntax.lexer import BROKEN_NAME
 
 _PROPER_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 

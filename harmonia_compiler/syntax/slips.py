@@ -1,12 +1,13 @@
 """What to say about a token that cannot stand where it stands."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lark import Token
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.diagnostics.source import Source, Span
-from harmonia_compiler.syntax.tokens import KEYWORDS
+from harmonia_compiler.syntax.lexer import KEYWORDS
 
 _WORDS = {
     "NAME": "a name",
@@ -33,30 +34,18 @@ _WORDS = {
     "TILDE": "`~`",
     "VBAR": "`|`",
 }
-_VALUE = frozenset({"NAME", "TEXT", "LONG_TEXT", "NUMBER", "LPAR", "LSQB", "TRUE", "FALSE", "NOT"})
+#: What is expected where all of these would have fitted; the first that holds.
+_PLACES = (
+    ("a value", frozenset({"NAME", "TEXT", "LONG_TEXT", "NUMBER", "LPAR", "LSQB", "TRUE", "FALSE"})),
+    ("a type", frozenset({"NAME", "CLASS", "TEXT", "LSQB", "LPAR"})),
+    ("a statement", frozenset({"NAME", "RETURN", "IF", "REPEAT"})),
+    ("a declaration", frozenset({"IMPORT", "TYPE", "CLASS", "COMPONENT", "PIPELINE"})),
+)
 #: What may follow nearly any value; of no use in a sentence.
-_AFTER_A_VALUE = frozenset({"COMPARISON", "AT_MOST", "PLUS", "DOT", "AND", "OR", "TILDE", "UNIT", "VBAR"})
+_AFTER_A_VALUE = frozenset({"COMPARISON", "AT_MOST", "PLUS", "DOT", "AND", "OR", "TILDE", "UNIT", "VBAR", "LPAR"})
 _AFTER_A_VALUE |= {"ELSE", "WITHIN", "WHERE", "UNTIL"}
+_AFTER_A_TYPE = frozenset({"TILDE", "VBAR"})
 _MOST_NAMED = 3
-
-#: What other languages call things, with what they are called here.
-_ELSEWHERE = {
-    "for": "write `each name in list: value`",
-    "foreach": "write `each name in list: value`",
-    "while": "write `repeat up to 3 { … } until test`",
-    "loop": "write `repeat up to 3 { … } until test`",
-    "try": "write `value else other`",
-    "catch": "write `value else other`",
-    "match": "write `if name == \"label\" { … } elif …`",
-    "switch": "write `if name == \"label\" { … } elif …`",
-    "case": "write `elif name == \"label\" { … }`",
-    "let": "write `name = value`",
-    "var": "write `name = value`",
-    "const": "write `name = value`",
-    "def": "write `component name(ports) -> type = kind(settings)`",
-    "elseif": "write `elif`",
-    "elsif": "write `elif`",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,46 +57,70 @@ class Slip:
     accepted: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """A slip with the tokens around it. Only their kinds and texts matter."""
+
+    token: Token
+    before: Token | None
+    after: str
+    accepted: frozenset[str]
+
+    @property
+    def kind(self) -> str:
+        return self.token.type
+
+    @property
+    def behind(self) -> str:
+        """The kind of the token before."""
+        return self.before.type if self.before is not None else ""
+
+    @property
+    def follows_value(self) -> bool:
+        return self.accepted >= {"COMPARISON", "AND"}
+
+    @property
+    def ends(self) -> bool:
+        return self.kind in ("_NL", "$END")
+
+
 def explain(source: Source, tokens: list[Token], slip: Slip) -> Diagnostic:
     """The finding for a slip, at its place."""
     token, accepted = slip.token, slip.accepted
     before = tokens[slip.position - 1] if slip.position else None
-    span = Span(source, token.start_pos or 0, token.end_pos or 0)
-    if token.type in ("_NL", "$END") and before is not None:
-        span = Span(source, before.end_pos or 0, before.end_pos or 0)
     after = tokens[slip.position + 1].type if slip.position + 1 < len(tokens) else "$END"
+    spot = _Spot(token, before, after, accepted)
+    span = Span(source, token.start_pos or 0, token.end_pos or 0)
+    if spot.ends and before is not None:
+        span = Span(source, before.end_pos or 0, before.end_pos or 0)
 
-    if token.type in KEYWORDS and "NAME" in accepted and _is_meant_as_name(before, after):
+    if token.type in KEYWORDS and "NAME" in accepted and _is_meant_as_name(spot):
         return _keyword(token, span)
     if token.type == "EQUAL" and before is not None and before.type in KEYWORDS:
         return _keyword(before, Span(source, before.start_pos or 0, before.end_pos or 0))
 
     found = _shown(token)
-    wanted = _wanted(accepted)
+    wanted = _wanted(spot)
     message = f"expected {wanted}, found {found}" if wanted else f"unexpected {found}"
-    help = _help(token, before, accepted) or (f"put {wanted} here" if wanted else f"delete {found}")
-    return Diagnostic("E0101", message, span, help)
+    return Diagnostic("E0101", message, span, _advice(spot) or (f"put {wanted} here" if wanted else f"delete {found}"))
 
 
-#: After these a name is being given or used, so that a keyword there is a name that is taken.
-_NAMING = frozenset(
-    {"_NL", "LBRACE", "COMPONENT", "PIPELINE", "TYPE", "IMPORT", "AS", "LPAR", "COMMA", "EQUAL", "COLON"}
-)
-
-#: Before a value, so that a keyword there was meant as a name where the value ends with it.
-_BEFORE_A_VALUE = frozenset({"RETURN", "STREAM", "IF", "ELIF", "AND", "OR", "NOT", "PLUS", "COMPARISON", "LSQB"})
-#: Before these stands a name, and not the beginning of a construct.
-_AFTER_A_NAME = frozenset({"EQUAL", "COMMA", "RPAR", "DOT", "COLON", "_NL", "$END"})
+#: After these a name is given, so that a keyword there is a name that is taken.
+_NAMING = frozenset({"COMPONENT", "PIPELINE", "TYPE", "CLASS", "AS"})
+#: Before these stands a name that is used or bound, and not the beginning of a construct.
+_AFTER_A_NAME = frozenset({"EQUAL", "COMMA", "RPAR", "RSQB", "DOT", "_NL", "$END", "LBRACE", "RBRACE"})
+#: These begin a construct, so that brackets behind them are no call.
+_BEGINNING = frozenset({"IF", "ELIF", "ELSE", "REPEAT", "RETURN", "UNTIL", "WHERE", "WITHIN", "IN", "AND", "OR"})
 
 
-def _is_meant_as_name(before: Token | None, after: str) -> bool:
-    if before is None or before.type in _NAMING:
+def _is_meant_as_name(spot: _Spot) -> bool:
+    if spot.behind in _NAMING:
         return True
-    return before.type in _BEFORE_A_VALUE and after in (*_AFTER_A_NAME, "LBRACE", "RBRACE", "RSQB")
-
-
-def _declares(before: Token | None) -> bool:
-    return before is not None and before.type in ("COMPONENT", "PIPELINE", "TYPE", "IMPORT", "AS")
+    if spot.behind in ("_NL", "LBRACE"):
+        return spot.after == "EQUAL"
+    if spot.behind == "IMPORT":
+        return spot.after in ("COMMA", "AS", "FROM")
+    return spot.after in _AFTER_A_NAME or (spot.after == "LPAR" and spot.kind not in _BEGINNING)
 
 
 def _keyword(token: Token, span: Span) -> Diagnostic:
@@ -125,46 +138,106 @@ def _shown(token: Token) -> str:
     return f"`{text if len(text) <= 40 else text[:37] + '...'}`"
 
 
-def _wanted(accepted: frozenset[str]) -> str:
+def _wanted(spot: _Spot) -> str:
     """What would have fitted, where that is short enough to be of help."""
-    if _VALUE - {"NOT"} <= accepted:
-        rest = sorted(_WORDS[kind] for kind in accepted - _VALUE if kind in ("RPAR", "RSQB"))
-        return " or ".join(["a value", *rest])
-    kinds = accepted - _AFTER_A_VALUE or accepted
+    for words, kinds in _PLACES:
+        if kinds <= spot.accepted:
+            rest = sorted(_WORDS[kind] for kind in spot.accepted - kinds if kind in ("RPAR", "RSQB"))
+            return " or ".join([words, *rest])
+    kinds = spot.accepted - (_AFTER_A_VALUE if spot.follows_value else _AFTER_A_TYPE) or spot.accepted
     if "_NL" in kinds:
         kinds -= {"RBRACE", "$END"}
-    words = sorted({_WORDS.get(kind, f"`{kind.lower()}`") for kind in kinds})
-    return " or ".join(words) if len(words) <= _MOST_NAMED else ""
+    words_ = sorted({_WORDS.get(kind, f"`{kind.lower()}`") for kind in kinds})
+    return " or ".join(words_) if len(words_) <= _MOST_NAMED else ""
 
 
-def _help(token: Token, before: Token | None, accepted: frozenset[str]) -> str:
-    for word in (token, before):
+#: What other languages call things, with what they are called here.
+_ELSEWHERE = {
+    **dict.fromkeys(("for", "foreach", "map"), "write `each name in list: value`"),
+    **dict.fromkeys(("while", "loop"), "write `repeat up to 3 { … } until test`"),
+    **dict.fromkeys(("try", "catch", "except", "otherwise"), "write `value else other`"),
+    **dict.fromkeys(("match", "switch"), 'write `if name == "label" { … } elif …`'),
+    **dict.fromkeys(("case", "when", "elseif", "elsif"), "write `elif test { … }`"),
+    **dict.fromkeys(("let", "var", "const", "set"), "write `name = value`"),
+    **dict.fromkeys(("def", "func", "function", "fn"), "write `component name(ports) -> type = kind(settings)`"),
+    **dict.fromkeys(("is", "equals"), "compare with `==`"),
+    **dict.fromkeys(("async", "await", "parallel"), "calls that do not need each other run at once by themselves"),
+    **dict.fromkeys(("yield", "emit"), "write `return stream value`"),
+    **dict.fromkeys(("break", "continue"), "a loop ends by its `until`, and a pipeline by `return`"),
+    "pass": "a block may be empty",
+    "timeout": "write `value within 2 s`",
+    "then": "a block stands in `{ }`",
+    "do": "a block stands in `{ }`",
+}
+_LOOP = "write `repeat up to 3 { … }`: a loop always has a most number of rounds"
+_RECORD = "a record stands in `( )`: `(name: value)`"
+_TYPES = 'alternatives are labels: `"yes" | "no"`'
+
+#: The next step for a slip, by what it looks like; the first that holds.
+_ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
+    (lambda s: s.behind in ("REPEAT", "UP", "TO") and s.accepted <= {"UP", "TO", "NUMBER"}, _LOOP),
+    (lambda s: s.behind == "WITHIN", "say how long: `within 2 s`"),
+    (
+        lambda s: s.kind == "LBRACE" and "COLON" in s.accepted,
+        "after the list stands `:` and the value of an item; for more than one value, call a pipeline",
+    ),
+    (lambda s: s.kind == "IF" and s.behind == "ELSE", "write `elif`"),
+    (lambda s: s.kind == "IF" and "WHERE" in s.accepted, "items are chosen by `where test`"),
+    (lambda s: s.kind == "IF" and s.behind != "", "`if` is a statement: bind the name in each of its blocks"),
+    (lambda s: s.kind == "ELSE" and s.behind == "OR", "write `else` alone: it stands in for what fails"),
+    (lambda s: s.kind == "ELSE", "`else` stands behind the block of an `if`, or behind a value that may fail"),
+    (lambda s: s.kind == "ELIF", "`elif` stands behind the block of an `if`"),
+    (lambda s: s.kind == "UNTIL", "`until` stands behind the block of a `repeat`"),
+    (lambda s: s.kind == "FROM" and not s.behind, 'write `import name from "file.rag"`'),
+    (lambda s: s.kind == "STREAM", "write `return stream value`"),
+    (lambda s: s.kind == "EACH", "a value is used by binding it: `name = each …`, or by `return`"),
+    (lambda s: not s.behind, "a file holds `import`, `type`, `class`, `component` and `pipeline` declarations"),
+    (
+        lambda s: s.kind == "EQUAL" and "COMPARISON" in s.accepted and "RPAR" in s.accepted,
+        "a named argument is given with `:`",
+    ),
+    (lambda s: s.kind == "EQUAL" and "COMPARISON" in s.accepted, "compare with `==`"),
+    (lambda s: s.kind == "EQUAL" and "COLON" in s.accepted, "after the name stands `:`"),
+    (lambda s: s.kind == "PLUS" and "EQUAL" in s.accepted, "write `name = name + …`"),
+    (
+        lambda s: s.kind == "COMMA" and s.accepted == {"EQUAL"},
+        "a statement binds one name; the parts of a record are its fields: `value.part`",
+    ),
+    (lambda s: s.kind in ("COLON", "COMPARISON") and "EQUAL" in s.accepted, "a name is bound with `=`"),
+    (lambda s: "_ARROW" in s.accepted, "after the ports stands what is given: `-> text`"),
+    (
+        lambda s: (s.kind == "LPAR" or s.ends) and s.accepted == {"EQUAL"},
+        "a value is used by binding it: `name = …`, or by `return`",
+    ),
+    (lambda s: s.ends and "LBRACE" in s.accepted, "put `{` at the end of this line"),
+    (lambda s: s.kind == "NUMBER" and s.accepted >= {"LBRACE", "TILDE"}, "an expected share stands behind `~`"),
+    (lambda s: s.kind == "NUMBER" and "AT_MOST" in s.accepted and not s.follows_value, "put `<=` before the bound"),
+    (
+        lambda s: s.kind == "LSQB" and s.behind == "NAME" and s.follows_value,
+        "there are no indices; `take(list, 1)` gives the first item",
+    ),
+    (lambda s: s.kind == "LSQB" and s.behind == "NAME", "a list type is its item's in brackets: `[text]`"),
+    (lambda s: s.kind in ("VBAR", "OR") and s.behind in ("NAME", "TEXT", "RSQB", "RPAR"), _TYPES),
+    (lambda s: s.behind == "VBAR", _TYPES),
+    (lambda s: s.kind == "LBRACE" and "CLASS" in s.accepted, "a record stands in `( )`"),
+    (lambda s: s.kind == "LBRACE" and "LSQB" in s.accepted and s.behind not in ("IF", "ELIF", "ELSE"), _RECORD),
+    (lambda s: s.kind == "_ARROW" and s.accepted == {"LPAR"}, "ports stand in `( )`, even where there are none"),
+    (lambda s: s.accepted == {"LPAR"}, "settings stand in `( )`, even where there are none"),
+    (lambda s: s.kind == "TEXT" and "FROM" in s.accepted, "put `from` before the file"),
+    (
+        lambda s: s.kind in ("NAME", "TEXT", "LONG_TEXT", "NUMBER") and s.accepted >= {"COMMA", "COLON"},
+        "put `:` between the two",
+    ),
+    (lambda s: s.kind in ("NAME", "TEXT", "LONG_TEXT", "NUMBER") and "COMMA" in s.accepted, "put `,` between the two"),
+    (lambda s: "LBRACE" in s.accepted, "a block stands in `{ }`"),
+    (lambda s: "_NL" in s.accepted, "end the line before this, or delete it"),
+)
+
+
+def _advice(spot: _Spot) -> str:
+    for word in (spot.token, spot.before):
         if word is not None and word.type == "NAME" and str(word) in _ELSEWHERE:
             return _ELSEWHERE[str(word)]
-    if before is not None and before.type == "REPEAT":
-        return "write `repeat up to 3 { … }`: a loop always has a most number of rounds"
-    if token.type == "LBRACE" and accepted >= {"COLON"}:
-        return "after the list stands `:` and the value of an item; for more than one value, call a pipeline"
-    if token.type == "UNTIL":
-        return "`until` stands behind the block of a `repeat`"
-    if token.type == "ELSE":
-        return "`else` stands behind the block of an `if`, or behind a value that may fail"
-    if before is None:
-        return "a file holds `import`, `type`, `component` and `pipeline` declarations"
-    if token.type == "EQUAL" and "COMPARISON" in accepted:
-        return "compare with `==`" if "RPAR" not in accepted else "a named argument is given with `:`"
-    if token.type == "EQUAL" and "COLON" in accepted:
-        return "after the name stands `:`"
-    if "EQUAL" in accepted and token.type in ("COLON", "COMPARISON"):
-        return "a name is bound with `=`"
-    if "_ARROW" in accepted:
-        return "after the ports stands what is given: `-> text`"
-    if token.type == "LPAR" and accepted == {"EQUAL"}:
-        return "a value is used by binding it: `name = …`, or by `return`"
-    if token.type in ("_NL", "$END") and "LBRACE" in accepted:
-        return "put `{` at the end of this line"
-    if "COMMA" in accepted and token.type in ("NAME", "TEXT", "LONG_TEXT", "NUMBER"):
-        return "put `:` between the two" if "COLON" in accepted else "put `,` between the two"
-    if "_NL" in accepted and token.type in ("NAME", "RETURN", "IF"):
-        return "begin a new line here"
-    return ""
+    found = next((help for holds, help in _ADVICE if holds(spot)), "")
+    needless = spot.kind in ("COLON", "COMMA", "EQUAL") and spot.after in spot.accepted and "LSQB" not in spot.accepted
+    return found or (f"delete {_shown(spot.token)}" if needless else "")

@@ -120,6 +120,11 @@ def test_what_binds_tighter(text: str, shape: str) -> None:
         "pipeline p(q: bool) -> bool {\n    return q\n        and q\n        or q == q\n}",
         "pipeline p(q: bool) -> bool {\n    if q\n    {\n        return q\n    }\n    else\n    { return q }\n}",
         "pipeline p(q: bool) -> bool { if q { return q } else { return q } }",
+        "pipeline p(q: text) -> text {\n    repeat up to 3 {\n        q = q\n    }\n    until q\n    return q\n}",
+        "pipeline p(q: text) -> text {\n    x = f(\n        q\n            else q,\n        q\n    )\n    return x\n}",
+        "pipeline p(q: text) -> text {\n    x = (f(q)\n        within 2 s\n        else q)\n    return x\n}",
+        "pipeline p(q: text) -> text {\n    x = f(q)\n        within 2 s\n        else q\n    return x\n}",
+        "pipeline p(q: text) -> text {\n    return f(each x in q\n        where x\n        : x)\n}",
         "component a = b()\r\n\r\ncomponent c = d()\r\n",
     ],
 )
@@ -129,10 +134,17 @@ def test_where_a_newline_ends_nothing(text: str) -> None:
 
 def test_every_word_is_a_name_before_a_colon_and_after_a_dot() -> None:
     (pipeline,) = read(
-        "pipeline p(from: text, type: text) -> (in: text) { return f(to: a.from.class, if: b) }"
+        "pipeline p(from: text, type: text) -> (in: text) { return f(to: a.from.class, if: b, until: c) }"
     ).declarations
     assert isinstance(pipeline, tree.Pipeline)
     assert [port.name.text for port in pipeline.ports] == ["from", "type"]
+
+
+def test_a_keyword_before_the_colon_of_an_each_is_no_name() -> None:
+    given = value("f(each x in q where true: x, from: q)")
+    assert isinstance(given, tree.Call)
+    assert isinstance(given.arguments[0].value, tree.Each)
+    assert isinstance(given.arguments[0].value.where, tree.Truth)
 
 
 def test_a_unit_stands_behind_its_number() -> None:

@@ -1,6 +1,9 @@
 """No text, whatever it is, gives a traceback or takes long: it gives findings with places inside of it."""
 
+import re
 import shutil
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,18 +14,42 @@ from harmonia_compiler.check.files import check_files
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.render import as_object, render
 from harmonia_compiler.diagnostics.source import Source
+from harmonia_compiler.syntax.lexer import lex
 from harmonia_compiler.syntax.parser import MOST_FINDINGS, parse
-from harmonia_compiler.syntax.tables import parser
+from harmonia_compiler.syntax.tables import grammar_folder
 
 ROOT = Path(__file__).parent.parent.parent
 SAMPLES = sorted(ROOT.glob("samples/*.rag"))
+#: The examples of the language's reference, each by its name.
+EXAMPLES = dict(
+    re.findall(
+        r"^```rag (\S+)\n(.*?)^```$",
+        (grammar_folder() / "README.md").read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+)
 TEXTS = [*SAMPLES, *sorted(ROOT.glob("tests/broken/*.rag"))]
 
 #: Pieces that stand for every kind of token and of slip.
 PIECES = (
     *("(", ")", "[", "]", "{", "}", '"', '"""', ",", ":", "=", "==", "~", "|", "->", ".", "+", "\n", "'", "\\", "#"),
     *("if ", "elif ", "else ", "return ", "stream ", "component ", "pipeline ", "type ", "import ", "from ", "not "),
-    *("and ", "or ", "slo ", "load ", "peak ", "each ", "repeat ", "x", "question", "text", "3", "3 s", "1e400", "-"),
+    *(
+        "and ",
+        "or ",
+        "slo ",
+        "load ",
+        "peak ",
+        "each ",
+        "in ",
+        "where ",
+        "repeat ",
+        "up to ",
+        "until ",
+        "within ",
+        "class ",
+    ),
+    *("x", "question", "text", "3", "3 s", "1e400", "-", "x = ", "true"),
     *('"a"', "{x}", "\x00", "é", "\u2028", "\ufeff"),
 )
 
@@ -68,7 +95,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
 def mutations(text: str, step: int) -> list[str]:
     """The text with one token left out, doubled, swapped with the next, replaced or followed by a piece."""
-    tokens = [str(token) for token in parser().lex(text, dont_ignore=True)]
+    tokens = [str(token) for token in lex(text)]
     found = []
     for number, at in enumerate(range(0, len(tokens), step)):
         before, token, after = tokens[:at], tokens[at], tokens[at + 1 :]
@@ -94,6 +121,43 @@ def test_mutated_programs_are_checked(path: Path, folder: Path) -> None:
             assert render(item)
 
 
+def one_token_slips(text: str) -> list[tuple[int, int, str]]:
+    """Texts with one token left out, doubled, or swapped with the next, and the lines on which that was done."""
+    tokens = lex(text)
+    spelled = [str(token) for token in tokens]
+    matter = [at for at, token in enumerate(tokens) if token.type not in ("WS", "COMMENT", "_NL")]
+    found, line, counted = [], 1, 0
+    for number, (at, after) in enumerate(pairwise(matter)):
+        line, counted = line + "".join(spelled[counted:at]).count("\n"), at
+        last = line + "".join(spelled[at : after + (number % 3 == 2)]).count("\n")
+        changed = list(spelled)
+        match number % 3:
+            case 0:
+                changed[at] = ""
+            case 1:
+                changed[at] = f"{spelled[at]} {spelled[at]}"
+            case _:
+                changed[at], changed[after] = spelled[after], spelled[at]
+        found.append((line, last, "".join(changed)))
+    return found
+
+
+def test_nearly_every_slip_is_one_finding_on_its_line() -> None:
+    """Of all that is wrong at all, 97 of 100 on their line and 94 of 100 by one finding alone."""
+    texts = [*(path.read_text(encoding="utf-8") for path in SAMPLES), *EXAMPLES.values()]
+    on_line, counts = 0, Counter[int]()
+    for line, last, text in (slip for whole in texts for slip in one_token_slips(whole)):
+        findings, source = Findings(), Source("a.rag", text)
+        parse(source, findings)
+        lines = [source.position(item.span.start)[0] for item in findings.items if item.span is not None]
+        counts[len(lines)] += 1
+        on_line += any(line <= found <= last for found in lines)
+    wrong = counts.total() - counts[0]
+    assert wrong > 1000
+    assert on_line >= 0.97 * wrong
+    assert counts[1] >= 0.94 * wrong
+
+
 MANY = 10_000
 
 
@@ -103,10 +167,13 @@ MANY = 10_000
         "pipeline p(q: bool) -> bool {\n" + "if q {\n" * MANY + "}\n" * MANY + "return q }",
         "pipeline p(q: bool) -> bool { return " + "(" * MANY + "q" + ")" * MANY + " }",
         "pipeline p(q: bool) -> bool { return " + "(" * MANY,
+        "pipeline p(q: bool) -> bool {\n" + "repeat up to 3 {\n" * MANY + "}\n" * MANY + "return q }",
+        "pipeline p(q: bool) -> bool {\n return " + "each x in q: " * MANY + "q }",
+        "pipeline p(q: bool) -> bool {\n return q" + " else q" * MANY + " }",
         "component c(q: " + "[" * MANY + "text" + "]" * MANY + ') -> text = python("m:c")',
         "pipeline p(q: bool) -> bool { return " + "(q or q and not q == " * 60 + "q" + ")" * 60 + " }",
     ],
-    ids=["blocks", "parentheses", "open", "types", "operators"],
+    ids=["blocks", "parentheses", "open", "loops", "each", "else", "types", "operators"],
 )
 def test_deep_nesting_is_a_finding(text: str) -> None:
     Path("deep.rag").write_text(text, encoding="utf-8")
@@ -141,3 +208,25 @@ def test_deep_nesting_is_a_finding(text: str) -> None:
 def test_long_chains_are_walked_without_recursion(text: str, codes: set[str]) -> None:
     Path("long.rag").write_text(text, encoding="utf-8")
     assert {item.code for item in check_files([Path("long.rag")]).found if item.is_error} == codes
+
+
+@pytest.mark.parametrize(
+    ("line", "count", "code", "declared"),
+    [
+        ("component c{} = f()", 0, "", MANY),
+        ("component c{} f()", MOST_FINDINGS, "E0101", 0),
+        ("component c{} = f(", MOST_FINDINGS, "E0102", 1),
+        ("}}", MOST_FINDINGS, "E0112", 0),
+    ],
+    ids=["fine", "broken", "open", "closed"],
+)
+def test_many_declarations_are_read_one_by_one(line: str, count: int, code: str, declared: int) -> None:
+    findings = Findings()
+    file = parse(Source("a.rag", "".join(line.format(i) + "\n" for i in range(MANY))), findings)
+    assert [item.code for item in findings.items] == [code] * count
+    assert len(file.declarations) == declared
+
+
+def test_more_components_than_a_file_may_hold_are_one_finding() -> None:
+    Path("many.rag").write_text("".join(f"component c{i} = f()\n" for i in range(10 * MANY)), encoding="utf-8")
+    assert [item.code for item in check_files([Path("many.rag")]).found] == ["E0108"]

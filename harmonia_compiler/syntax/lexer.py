@@ -1,0 +1,160 @@
+"""Text to marks: what the lexer finds, without space and comments, and with every broken text or character reported.
+
+This is total: any text gives marks. A text that is never closed and a character that no token begins with become
+what keeps the rest readable, so that what follows sees whole tokens alone.
+"""
+
+import re
+from dataclasses import dataclass
+
+from lark import Token
+
+from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.diagnostics.source import Source, Span
+from harmonia_compiler.syntax.tables import parser
+from harmonia_compiler.syntax.tree import Comment
+
+#: What stands for a value that could not be read; no text can spell it.
+BROKEN_NAME = "?"
+
+DECLARATIONS = frozenset({"IMPORT", "TYPE", "CLASS", "COMPONENT", "PIPELINE"})
+KEYWORDS = DECLARATIONS | {"AS", "FROM", "SLO", "LOAD", "PEAK", "RETURN", "STREAM", "IF", "ELIF", "ELSE"}
+KEYWORDS |= {"REPEAT", "UP", "TO", "UNTIL", "EACH", "IN", "WHERE", "WITHIN", "OR", "AND", "NOT", "TRUE", "FALSE"}
+
+_SINGLE_QUOTED = re.compile(r"'([^'\"\\\n]*)'")
+_DECLARATION_LINE = re.compile(r"^(?:component|pipeline|import|type|class)[ \t]+[a-z]", re.MULTILINE)
+_ADVICE = {
+    "'": 'a text stands in double quotes: `"…"`',
+    ";": "a statement ends with its line",
+    "//": "a comment begins with `#`",
+    "/": "there is no arithmetic; a comment begins with `#`",
+    "*": "there is no arithmetic",
+    "-": "there is no arithmetic",
+    "&&": "write `and`",
+    "&": "write `and`",
+    "!": "write `not`",
+    "%": "a share is a number from 0 to 1: `~ 0.3`",
+    "$": 'a value from outside comes by `env("NAME")` or `setting("name")`',
+}
+
+
+@dataclass(slots=True)
+class Mark:
+    """A token that is neither space nor comment, and how it stands on its line."""
+
+    token: Token
+    first: bool
+    indent: int
+
+
+@dataclass(slots=True)
+class Damage:
+    """What is reported already: the offsets, and the lines, where a later finding would only repeat it."""
+
+    offsets: list[int]
+    lines: set[int]
+
+    def holds(self, source: Source, offset: int) -> bool:
+        """Whether something is reported on the line of an offset."""
+        return source.position(offset)[0] in self.lines
+
+
+class Lexer:
+    """One reading of one text. `comments` and `damage` are filled on the way."""
+
+    def __init__(self, source: Source, findings: Findings) -> None:
+        self.source = source
+        self.findings = findings
+        self.comments: list[Comment] = []
+        self.damage = Damage([], set())
+
+    def report(self, code: str, message: str, start: int, end: int, help: str = "") -> None:
+        """Record a finding, and that its line is damaged."""
+        self.findings.add(code, message, Span(self.source, start, end), help=help)
+        self.damage.offsets.append(start)
+        self.damage.lines.add(self.source.position(start)[0])
+
+    def marks(self) -> list[Mark]:
+        """The tokens that matter, broken ones reported and made whole."""
+        marks: list[Mark] = []
+        first, line_start, broken_to, skip_to = True, 0, -1, 0
+        for token in self._cut():
+            start, end = place(token)
+            if start < skip_to:
+                continue
+            if token.type == "_NL":
+                first, line_start = True, end
+            elif token.type == "COMMENT":
+                self.comments.append(Comment(Span(self.source, start, end), token.rstrip("\r")))
+            elif token.type == "BROKEN":
+                if start != broken_to:
+                    self._report_character(start, end)
+                broken_to = end
+                if found := _SINGLE_QUOTED.match(self.source.text, start):
+                    skip_to = found.end()
+                    text = Token("TEXT", f'"{found[1]}"', start_pos=start, end_pos=skip_to)
+                    marks.append(Mark(text, first, start - line_start))
+                first = False
+            elif token.type != "WS":
+                whole = self._whole_text(token) if token.type == "BROKEN_TEXT" else token
+                marks.append(Mark(whole, first, start - line_start))
+                first = False
+                line_start = self.source.text.rfind("\n", 0, end) + 1 if "\n" in token else line_start
+        return marks
+
+    def _cut(self) -> list[Token]:
+        """All tokens. A long text that is never closed ends before the first declaration that it swallowed."""
+        text = self.source.text
+        tokens = lex(text)
+        if not tokens or tokens[-1].type != "BROKEN_LONG_TEXT":
+            return tokens
+        at, cut = _swallowing(tokens)
+        start, _ = place(tokens[at])
+        self.report("E0103", "this text is never closed", start, start + 3, 'close it with `"""`')
+        closed = Token("NAME", BROKEN_NAME, start_pos=start, end_pos=cut)
+        if cut == len(text):
+            return [*tokens[:at], closed]
+        newline = Token("_NL", "", start_pos=cut, end_pos=cut)
+        return [*tokens[:at], closed, newline, *lex(" " * cut + text[cut:])[1:]]
+
+    def _whole_text(self, token: Token) -> Token:
+        start, end = place(token)
+        self.report("E0103", "this text is not closed on its line", start, end, 'close it with `"`, or use `"""`')
+        return Token("NAME", BROKEN_NAME, start_pos=start, end_pos=end)
+
+    def _report_character(self, start: int, end: int) -> None:
+        text = self.source.text
+        if text[start : start + 2] in ("//", "&&"):
+            end = start + 2
+        shown = _short(text[start:end])
+        if not shown.isprintable():
+            shown = f"U+{ord(shown[0]):04X}"
+        help = _ADVICE.get(shown, "") or "outside of texts and comments there are only ASCII letters, digits and signs"
+        self.report("E0105", f"unexpected character `{shown}`", start, end, help)
+
+
+def lex(text: str) -> list[Token]:
+    """All tokens of a text, space and comments included."""
+    return list(parser().lex(text, dont_ignore=True))
+
+
+def place(token: Token) -> tuple[int, int]:
+    """Where a token begins and ends."""
+    assert token.start_pos is not None
+    assert token.end_pos is not None
+    return token.start_pos, token.end_pos
+
+
+def _swallowing(tokens: list[Token]) -> tuple[int, int]:
+    """Which long text is the one that is not closed, and where it should have ended.
+
+    With an odd number of quotes the last one is open, but the slip lies where a text has swallowed declarations.
+    """
+    for at, token in enumerate(tokens):
+        if token.type in ("LONG_TEXT", "BROKEN_LONG_TEXT") and (found := _DECLARATION_LINE.search(token, 3)):
+            return at, place(token)[0] + found.start()
+    return len(tokens) - 1, place(tokens[-1])[1]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."
