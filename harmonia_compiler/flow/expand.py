@@ -101,7 +101,8 @@ def last_share(flow: Flow, node: Node) -> float:
 def _told_apart(last: float, limit: int, apart: int) -> int:
     """How many rounds are unrolled: whatever may follow is one more, which stands for all of them."""
     if last >= 1.0:
-        return 1
+        # A second one that nobody reaches, before which the test is asked.
+        return min(limit, 2)
     reached = limit if last <= 0.0 else math.ceil(math.log(NEGLIGIBLE) / math.log1p(-last))
     return min(limit, apart, reached)
 

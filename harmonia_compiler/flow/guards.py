@@ -109,7 +109,7 @@ class _Exact:
         return is_true
 
     def _want(self, needed: int, guard: int, reader: int) -> None:
-        demands, scope = self._demands[needed], self._expanded.scopes[reader]
+        demands, scope = self._demands[needed], _reading_scope(self._expanded, reader, needed)
         demands[scope] = self._outcomes.either(demands.get(scope, FALSE), guard)
 
     def _guard(self, position: int) -> int:
@@ -164,7 +164,7 @@ def _estimate(expanded: Expanded, items: Sequence[float]) -> Guards:
         return likely
 
     def demand(position: int, likely: float, reader: int) -> None:
-        likely = of_any(likely, scopes[reader], scopes[position])
+        likely = of_any(likely, _reading_scope(expanded, reader, position), scopes[position])
         demanded[position] = min(1.0, demanded[position] + likely)
 
     for position in range(expanded.flow.result, -1, -1):
@@ -184,6 +184,11 @@ def _estimate(expanded: Expanded, items: Sequence[float]) -> Guards:
         any_item = of_any(demanded[position], scopes[position], 0)
         calls.append((position, min(1.0, any_item + (calls[-1][1] if calls else 0.0))))
     return Guards(tuple(demanded), taken, tuple(calls), exact=False)
+
+
+def _reading_scope(expanded: Expanded, reader: int, needed: int) -> int:
+    """The scope that a node is read from: what gathers the results of all items reads that of each inside."""
+    return max(expanded.scopes[reader], expanded.scopes[needed])
 
 
 def _by_rarity(expanded: Expanded, demanded: Sequence[float]) -> list[int]:
