@@ -243,6 +243,12 @@ class MalformedReply(Exception):
 #: What every kind takes.
 COMMON_SETTINGS: tuple[Setting, ...] = (
     Setting("on", "device", "the GPU type or `cpu` that its replicas must run on"),
+    Setting(
+        "hosts",
+        "text",
+        "a label, as `name=value`, that the hosts of its replicas must carry in the inventory",
+        pattern=r"[A-Za-z0-9._-]{1,64}=[A-Za-z0-9._-]{1,64}",
+    ),
     Setting("min_replicas", "integer", "never fewer replicas than this", default=1, minimum=1, maximum=1024),
     Setting("max_replicas", "integer", "never more replicas than this", minimum=1, maximum=1024),
     Setting(

@@ -11,7 +11,7 @@ from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.kinds.kind import Kind, Work
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.plan.limits import misused, too_long, unplannable
-from harmonia_compiler.plan.problem import Aim, Need, Pipeline, Problem, Promise, Step
+from harmonia_compiler.plan.problem import Aim, Need, Pipeline, Problem, Promise, Step, admits
 from harmonia_compiler.profile.profiles import Asked, Profiles
 
 #: What a pipeline is planned for, in proportion to the others, where nobody said its load.
@@ -119,7 +119,8 @@ def _work(component: str, pipelines: tuple[Pipeline, ...], demands: Mapping[str,
 
 def _need(inventory: Inventory, profiles: Profiles, kind: Kind, asked: Asked) -> Need:
     settings = asked.engine.settings
-    offered = profiles.offer(asked, inventory)
+    label = settings.get("hosts")
+    offered = profiles.offer(asked, Inventory(tuple(host for host in inventory.hosts if admits(host, label))))
     return Need(
         engine=asked.engine.id,
         components=tuple(sorted(asked.work)),
@@ -127,6 +128,7 @@ def _need(inventory: Inventory, profiles: Profiles, kind: Kind, asked: Asked) ->
         minimum=1 if kind.stateful else int(settings.get("min_replicas") or 1),
         maximum=1 if kind.stateful else settings.get("max_replicas"),
         on=settings.get("on"),
+        hosts=label,
         shortfalls=offered.shortfalls,
     )
 

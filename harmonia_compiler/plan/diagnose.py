@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import pulp
 
 from harmonia_compiler.contract.gpu import GPU_TYPES
+from harmonia_compiler.contract.inventory import Host
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.plan.infeasible import Infeasible
 from harmonia_compiler.plan.model import Model, build
 from harmonia_compiler.plan.optimise import carried, options_of
 from harmonia_compiler.plan.predict import quantile_ms
-from harmonia_compiler.plan.problem import Need, Problem, Promise, room, take
+from harmonia_compiler.plan.problem import Need, Problem, Promise, admits, room, take
 from harmonia_compiler.plan.queueing import capacity
 from harmonia_compiler.plan.solve import solve
 from harmonia_compiler.profile.assumptions import CORE_BANDWIDTH_GB_S
@@ -24,16 +25,28 @@ from harmonia_compiler.profile.queueing import HEADROOM
 
 def diagnose(problem: Problem) -> Infeasible:
     """The reason why `optimise` found nothing."""
-    found = [diagnostic for need in problem.needs if not need.options for diagnostic in _alone(need, problem)]
+    alone = [need for need in problem.needs if not need.options or not _admitting(need, problem)]
+    found = [diagnostic for need in alone for diagnostic in _alone(need, problem)]
     found = found or _together(problem) or _promises(problem) or _load(problem)
     if not found:
         raise RuntimeError("a problem without a plan has one once each of its limits is looked at")
     return Infeasible(found)
 
 
+def _admitting(need: Need, problem: Problem) -> list[Host]:
+    """The hosts that carry the label that an engine asks for."""
+    return [host for host in problem.hosts if admits(host, need.hosts)]
+
+
 def _alone(need: Need, problem: Problem) -> Iterator[Diagnostic]:
     """An engine that no device of the inventory can run."""
-    types = sorted({gpu.type for host in problem.hosts for gpu in host.gpus})
+    hosts = _admitting(need, problem)
+    if need.hosts is not None and not hosts:
+        name, _, value = need.hosts.partition("=")
+        message = f"`{need.engine}` must stand on hosts with the label `{need.hosts}`, and the inventory has none"
+        yield Diagnostic("E0725", message, help=f'give a host `labels = {{{name} = "{value}"}}`, or change `hosts`')
+        return
+    types = sorted({gpu.type for host in hosts for gpu in host.gpus})
     if need.on not in (None, "cpu", *types):
         has = f"has {', '.join(types)}" if types else "has no GPU"
         help_ = f"add a host with `{need.on}`, or change `on`"

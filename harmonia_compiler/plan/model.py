@@ -7,7 +7,7 @@ Formulation; the functions below bear the same names.
     Data         mu[e,c]      multiples of the declared loads that one replica carries at that level
                  use[c,r]     what a replica takes; cap[h,r] what a host has (GPUs by type, cores, memory)
                  call[c,i]    latency of a call of component i at that level, waiting included
-    Variables    n[e,c,h]     replicas, integer
+    Variables    n[e,c,h]     replicas, integer; only where h carries the label that e asks for
                  mixture[e,m] whether an engine's replicas are of the set m of options that may stand together
                  paid[h]      whether anything stands on a host that has a price
                  level[e,l]   whether an engine runs at a level, where its latency is promised
@@ -52,7 +52,7 @@ import pulp
 from pulp import LpAffineExpression, LpProblem, LpVariable, lpSum
 
 from harmonia_compiler.contract.inventory import Host
-from harmonia_compiler.plan.problem import Need, Pipeline, Problem, Promise, fits, room, take, worth
+from harmonia_compiler.plan.problem import Need, Pipeline, Problem, Promise, admits, fits, room, take, worth
 from harmonia_compiler.plan.queueing import capacity, is_counted, mixtures, tail
 from harmonia_compiler.profile.profiles import Option
 from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
@@ -154,7 +154,7 @@ def build(
 
 
 def _add_variables(model: Model, extra: Collection[str]) -> None:
-    repeated = {other for _, other in alike(model.problem.hosts)}
+    repeated = {other for _, other in alike(model.problem)}
     for h, host in enumerate(model.problem.hosts):
         for resource in sorted(extra) if h not in repeated else ():
             model.extra[h, resource] = model.lp.add_variable(f"extra_{h}_{resource}", 0, MOST_EXTRA, pulp.LpInteger)
@@ -163,7 +163,7 @@ def _add_variables(model: Model, extra: Collection[str]) -> None:
         for e, need in enumerate(model.problem.needs):
             for c, choice in enumerate(model.choices[e]):
                 most = (need.maximum or MOST_REPLICAS) if extra else most_replicas(need, choice.option, host)
-                if most:
+                if most and admits(host, need.hosts):
                     model.n[e, c, h] = model.lp.add_variable(f"n_{e}_{c}_{h}", 0, most, pulp.LpInteger)
     if model.goal_rate is None:
         model.rate = model.lp.add_variable("rate", 0, 1)
@@ -171,6 +171,8 @@ def _add_variables(model: Model, extra: Collection[str]) -> None:
 
 def most_replicas(need: Need, option: Option, host: Host) -> int:
     """How many replicas of an engine in one option could stand on a host if nothing else did."""
+    if not admits(host, need.hosts):
+        return 0
     takes_something = any(amount > 0 for amount in take(option.configuration).values())
     here = fits(option.configuration, host) if takes_something else MOST_REPLICAS
     return min(here, need.maximum if need.maximum is not None else MOST_REPLICAS)
@@ -359,15 +361,16 @@ def promised(model: Model, ends: LpVariable | LpAffineExpression | float, bound:
 
 def order(model: Model) -> None:
     """Of hosts that are alike, the earlier has no fewer replicas."""
-    for one, other in alike(model.problem.hosts):
+    for one, other in alike(model.problem):
         model.lp.addConstraint(model.replicas(host=one) >= model.replicas(host=other), f"order_{one}_{other}")
 
 
-def alike(hosts: tuple[Host, ...]) -> Iterator[tuple[int, int]]:
-    """Positions of each host and the next that offers and costs the same."""
+def alike(problem: Problem) -> Iterator[tuple[int, int]]:
+    """Positions of each host and the next that offers and costs the same, to the same engines."""
     classes: dict[tuple[object, ...], list[int]] = {}
-    for h, host in enumerate(hosts):
-        classes.setdefault((tuple(sorted(room(host).items())), host.price_per_hour), []).append(h)
+    for h, host in enumerate(problem.hosts):
+        admitted = tuple(admits(host, need.hosts) for need in problem.needs)
+        classes.setdefault((tuple(sorted(room(host).items())), host.price_per_hour, admitted), []).append(h)
     for members in classes.values():
         yield from pairwise(members)
 

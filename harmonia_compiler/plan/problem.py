@@ -21,7 +21,8 @@ Aim = Literal["throughput", "cost"]
 class Need:
     """An engine that must be placed. `minimum` and `maximum` bound its replicas, all options together.
 
-    A stateful engine has both at 1. `shortfalls` say why devices of the inventory offer no option.
+    A stateful engine has both at 1. `hosts` is a label, as `name=value`, that its hosts must carry.
+    `shortfalls` say why devices of the inventory offer no option.
     """
 
     engine: str
@@ -30,6 +31,7 @@ class Need:
     minimum: int = 1
     maximum: int | None = None
     on: str | None = None
+    hosts: str | None = None
     shortfalls: tuple[Shortfall, ...] = ()
 
 
@@ -108,6 +110,12 @@ def room(host: Host) -> dict[str, float]:
     for gpu in host.gpus:
         capacity[gpu.type] = capacity.get(gpu.type, 0.0) + gpu.count
     return capacity
+
+
+def admits(host: Host, label: str | None) -> bool:
+    """Whether a host may hold replicas that ask for a label; where none is asked for, every host may."""
+    name, _, value = (label or "").partition("=")
+    return label is None or host.labels.get(name) == value
 
 
 def worth(configuration: Configuration) -> float:

@@ -87,6 +87,10 @@ def _replicas(plan: Plan, problem: Problem) -> Iterator[str]:
             continue
         if replica.host not in hosts:
             yield f"{replica.id} is on {replica.host}, which the inventory does not have"
+        wanted = needs[replica.engine].hosts
+        labels = next((host.labels for host in problem.hosts if host.name == replica.host), {})
+        if wanted is not None and wanted not in [f"{name}={value}" for name, value in labels.items()]:
+            yield f"{replica.id} is on {replica.host}, which does not carry {wanted}"
         yield from _configuration(replica, needs[replica.engine])
 
 

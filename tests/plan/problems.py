@@ -173,6 +173,10 @@ def _allocations(problem: Problem) -> Iterator[dict[Key, int]]:
 
 def score_of(problem: Problem, counts: dict[Key, int]) -> Score | None:
     """Rate (for the aim `throughput`), then less cost, hardware and replicas; None where a limit is broken."""
+    for e, _, h in counts:
+        label = problem.needs[e].hosts
+        if label is not None and label not in {f"{name}={value}" for name, value in problem.hosts[h].labels.items()}:
+            return None
     for h, host in enumerate(problem.hosts):
         used: dict[str, float] = {}
         for (e, c, at), count in counts.items():

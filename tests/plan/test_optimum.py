@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,14 +45,16 @@ def problems(draw: st.DrawFn) -> Problem:
             options.append(on_gpu(name, draw(BUSY), gpus=draw(st.sampled_from([0.5, 2.0])), latency_ms=draw(BUSY)))
         options = [streaming(option, draw(st.sampled_from([0.2, 1.0]))) for option in options]
         maximum = draw(st.sampled_from([None, None, 1, 2]))
-        needs.append(need(name, *options, minimum=draw(st.integers(1, maximum or 2)), maximum=maximum))
+        made = need(name, *options, minimum=draw(st.integers(1, maximum or 2)), maximum=maximum)
+        needs.append(replace(made, hosts=draw(st.sampled_from([None, None, None, "zone=a"]))))
     if draw(st.booleans()):
         options = [also(option, "a2", draw(BUSY), draw(BUSY)) for option in needs[0].options]
         needs[0] = replace(needs[0], components=("a", "a2"), options=tuple(options))
         names = (*names, "a2")
     prices = st.sampled_from([0.0, 1.0, 2.5])
     hosts = [machine(f"h{at}", draw(st.integers(1, 3)), draw(st.integers(0, 2)), draw(prices)) for at in range(2)]
-    hosts = hosts[: draw(st.integers(1, 2))]
+    labels = st.sampled_from([{"zone": "a"}, {"zone": "b"}, {}])
+    hosts = [msgspec.structs.replace(host, labels=draw(labels)) for host in hosts[: draw(st.integers(1, 2))]]
     served = tuple(draw(pipelines(names, name)) for name in ("p", "q")[: draw(st.integers(1, 2))])
     return Problem(tuple(needs), served, tuple(hosts), draw(st.sampled_from(["throughput", "cost"])))
 
@@ -120,7 +123,8 @@ def test_adding_a_device_never_worsens_a_plan(problem: Problem, at: int, what: s
         hosts.append(machine("extra", 1, 1))
     else:
         gpus = sum(gpu.count for gpu in host.gpus) + (what == "gpu")
-        hosts[at % len(hosts)] = machine(host.name, host.cpus + (what == "core"), gpus, host.price_per_hour)
+        larger = machine(host.name, host.cpus + (what == "core"), gpus, host.price_per_hour)
+        hosts[at % len(hosts)] = msgspec.structs.replace(larger, labels=host.labels)
     after = optimise(replace(problem, hosts=tuple(hosts)))
     if before is not None:
         assert after is not None
