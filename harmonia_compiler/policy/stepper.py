@@ -96,7 +96,7 @@ def _pursue(turn: Turn) -> None:
     main = state.main
     assert main is not None
     while not state.ended:
-        if not main.missing:
+        if main.results[0] in main.values:
             break
         if not agenda:
             if turn.orphans:

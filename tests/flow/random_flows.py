@@ -17,9 +17,12 @@ from harmonia_compiler.contract.program import (
     Operation,
     Parameter,
     Select,
+    inputs,
+    with_inputs,
 )
 from harmonia_compiler.contract.types import Bool, Field, Labels, ListOf, Passage, Record, Text, Type, fits
 from harmonia_compiler.flow.graph import Flow, Node
+from harmonia_compiler.flow.text import show_operation
 from tests.flow.library import COMPONENTS
 
 _PAIR = Record((Field("draft", Text()), Field("found", ListOf(Passage()))))
@@ -37,6 +40,8 @@ def flows(draw: st.DrawFn, most: int = 14) -> Flow:
         Node(Compare("==", 4, 1), Bool()),
     ]
 
+    shares: dict[str, float] = {}
+
     def one(wanted: Type) -> int:
         fitting = [at for at, node in enumerate(nodes) if fits(node.type, wanted)]
         # Values made last come first, so that what hypothesis tries first is deep rather than wide.
@@ -44,10 +49,35 @@ def flows(draw: st.DrawFn, most: int = 14) -> Flow:
 
     for _ in range(draw(st.integers(1, most))):
         operation, of = draw(st.sampled_from(_MAKERS))(draw, one, nodes)
-        share = draw(st.sampled_from((0.0, 0.2, 0.5, 1.0))) if isinstance(operation, Select) else None
+        share = None
+        if isinstance(operation, Select):
+            # How often a condition holds is one number, wherever and in whatever words it is asked.
+            text, is_negated = _condition(nodes, operation.condition)
+            said = shares.setdefault(text, draw(st.sampled_from((0.0, 0.2, 0.5, 1.0))))
+            share = 1.0 - said if is_negated else said
         nodes.append(Node(operation, of, share=share))
     result = draw(st.integers(max(6, len(nodes) - 3), len(nodes) - 1))
     return Flow("random", (Port("question", Text(), 40.0),), nodes[result].type, tuple(nodes), result, streams=True)
+
+
+def _condition(nodes: list[Node], at: int) -> tuple[str, bool]:
+    """A condition in one wording for all that are alike, and whether it is that wording's negation."""
+    operation = nodes[at].operation
+    if isinstance(operation, Not):
+        text, is_negated = _condition(nodes, operation.operand)
+        return text, not is_negated
+    if isinstance(operation, Compare) and operation.operator == "!=":
+        return _written(nodes, at).replace("!=", "==", 1), True
+    return _written(nodes, at), False
+
+
+def _written(nodes: list[Node], at: int) -> str:
+    """An operation with all that it reads; a call is told from others like it only where they may not merge."""
+    operation = nodes[at].operation
+    if isinstance(operation, Compare):
+        return f"{_written(nodes, operation.left)} {operation.operator} {_written(nodes, operation.right)}"
+    read = ", ".join(_written(nodes, each) for each in inputs(operation))
+    return f"{show_operation(with_inputs(operation, lambda _: 0))}({read})"
 
 
 _One = Callable[[Type], int]
