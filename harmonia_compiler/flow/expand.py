@@ -231,12 +231,11 @@ class _Expansion:
         return (results[0], *later)
 
     def _output(self, loop: "_Loop", index: int, node: Node, position: int, frame: _Frame) -> int:
-        """The value of the round that was the last."""
+        """The value of the round that was the last: which one that was is asked even where all have the same value."""
         value = loop.rounds[-1][1 + index]
         for results in loop.rounds[-2::-1]:
-            if results[1 + index] != value:
-                choice = Node(Select(results[0], results[1 + index], value), node.type, node.span, loop.share)
-                value = self._append(choice, position, frame)
+            choice = Node(Select(results[0], results[1 + index], value), node.type, node.span, loop.share)
+            value = self._append(choice, position, frame)
         return value
 
     def _each(self, node: Node, each: Each, position: int, frame: _Frame) -> Generator[_Frame, tuple[int, ...], int]:
