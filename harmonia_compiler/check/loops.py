@@ -209,9 +209,10 @@ class _Loop:
         """Read names that are handed on, and say so where no round can differ from the one before."""
         read = {at for node in found.nodes.all for at in inputs(node.operation)}
         for carried in self.carried:
-            variable = found.scope.own.get(carried.name)
-            if variable is not None and found.arguments[carried.name] in read:
-                variable.used = True
+            binding = found.scope.bindings.get(carried.name)
+            if binding is not None and found.arguments[carried.name] in read:
+                for variable in binding.variables:
+                    variable.used = True
         changes = any(found.arguments[carried.name] in read for carried in self.carried)
         if not found.goes_on:
             message = "this loop never goes round: every path through it returns"
@@ -268,7 +269,8 @@ class _Loop:
         block, captured = nodes.close((stop, *results))
         starts = [carried.start for carried in self.carried]
         if self.has_effect:
-            starts.append(self.outside.settled_effect(span))
+            assert self.outside.effect is not None
+            starts.append(self.outside.effect)
         last = 1.0 - (1.0 - returns) * (1.0 - self.share)
         loop = Repeat(block, (*starts, *captured), len(starts), self.limit)
         position = self.outside.add(loop, Bool(), span, last)

@@ -64,7 +64,8 @@ class Nodes:
     A block's first `given` arguments are handed in by what runs it; `captured` are the positions in the parent
     that its further ones stand for, with the nodes that they are here. `shares` holds, by condition, how often it
     holds, what the user said, and where; all its selects carry it. `effect` is what the next call that is not pure
-    has to wait for.
+    has to wait for; in the main part of a pipeline with such calls it is `start` at first, which stands for what
+    whoever calls the pipeline has called before.
     """
 
     def __init__(self, findings: Findings, parent: "Nodes | None" = None, given: int = 0) -> None:
@@ -75,6 +76,7 @@ class Nodes:
         self.captured: dict[int, int] = {}
         self.shares: dict[int, tuple[float, float, Span]] = {}
         self.effect: int | None = None
+        self.start: int | None = None
         self._constants: dict[int, int] = {}
         self.shared: _Shared = _Shared() if parent is None else parent.shared
         if parent is not None and parent.effect is not None:
@@ -98,7 +100,7 @@ class Nodes:
         if home is self:
             return position
         node = home.all[position]
-        if isinstance(node.operation, Constant):
+        if isinstance(node.operation, Constant) and position != home.start:
             key = id(node)
             if key not in self._constants:
                 self._constants[key] = self.add(node.operation, node.type, node.span)
@@ -171,14 +173,22 @@ class Nodes:
         node = self.all[position]
         return self.add(After(self.effect, position), node.type, node.span)
 
-    def settled_effect(self, span: Span | None) -> int:
-        """What a call that is not pure has to wait for here: a literal where there was none before."""
-        return self.constant(value=True, of=Bool(), span=span) if self.effect is None else self.effect
+    def begin_effects(self, span: Span | None) -> None:
+        """Let calls that are not pure wait for what stands for those before them, right behind the ports."""
+        self.effect = self.start = self.constant(value=True, of=Bool(), span=span)
+
+    def reached(self, before: int | None, position: int, of: Type, span: Span | None) -> None:
+        """Calls that are not pure are made where this value is, if it is demanded; those before are made anyway."""
+        self.effect = position if before is None else self.add(After(before, position), of, span)
 
     # --- other flows -------------------------------------------------------------------------------------------
 
-    def inline(self, flow: Flow, arguments: dict[str, int]) -> int:
-        """Copy another pipeline's nodes, its ports being these values, and give the position of its answer."""
+    def inline(self, flow: Flow, arguments: dict[str, int], *, has_effect: bool) -> int:
+        """Copy another pipeline's nodes, its ports being these values, and give the position of its answer.
+
+        Where it makes calls that are not pure, they wait for those before, and those after wait for its answer.
+        """
+        start = len(flow.ports) if has_effect else None
         offset = len(self.shared.blocks)
         for body in flow.blocks:
             self.shared.kept += len(body.nodes)
@@ -192,9 +202,14 @@ class Nodes:
             operation = node.operation
             if isinstance(operation, Parameter):
                 moved[position] = arguments[operation.name]
+            elif position == start:
+                assert self.effect is not None
+                moved[position] = self.effect
             else:
                 copied = with_inputs(_in_place(operation, offset), moved.__getitem__)
                 moved[position] = self.add(copied, node.type, node.span, node.share)
+        if has_effect:
+            self.effect = moved[flow.result]
         return moved[flow.result]
 
     def makes_calls(self) -> bool:

@@ -29,6 +29,7 @@ def check_pipelines(context: Context, components: Components) -> dict[Declared, 
     pipelines = [declared for declared in context.declared() if isinstance(declared.node, tree.Pipeline)]
     ordered, cycles = dependency_order(pipelines, _called)
     flows: dict[Declared, Flow | None] = {}
+    impure: set[Declared] = set()
     for cycle in cycles:
         names = " → ".join(f"`{declared.name}`" for declared in [*cycle, cycle[0]])
         help = "a pipeline cannot call itself; write the rounds out"
@@ -36,7 +37,7 @@ def check_pipelines(context: Context, components: Components) -> dict[Declared, 
         flows |= dict.fromkeys(cycle)
     for declared in ordered:
         if isinstance(declared.node, tree.Pipeline):
-            flow = _Pipeline(context, declared, declared.node, components, flows).flow()
+            flow = _Pipeline(context, declared, declared.node, components, flows, impure).flow()
             flows.setdefault(declared, flow)
     return flows
 
@@ -59,6 +60,7 @@ class _Pipeline:
         node: tree.Pipeline,
         components: Components,
         flows: dict[Declared, Flow | None],
+        impure: set[Declared],
     ) -> None:
         self.context = context
         self.findings = context.findings
@@ -66,7 +68,7 @@ class _Pipeline:
         self.node = node
         self.components = components
         later = {n.name.text: n.name.span for n, _ in tree.walk(node) if isinstance(n, tree.Bind)}
-        self.values = Values(context, declared.unit, components, flows, later, complete=node.complete)
+        self.values = Values(context, declared.unit, components, flows, later, impure, complete=node.complete)
         self.clauses = Clauses((), None, {})
         self.class_port: str | None = None
         self.variables: list[Variable] = []
@@ -91,7 +93,11 @@ class _Pipeline:
         self.result_type = None if result is None else result.type
         statements = [item for item in self.node.body if not isinstance(item, tree.Slo | tree.Load)]
         try:
-            answer, goes_on = self.block(statements, self.outermost(ports))
+            outermost = self.outermost(ports)
+            if self.values.is_impure(self.node):
+                self.values.impure.add(self.declared)
+                self.nodes.begin_effects(self.node.name.span)
+            answer, goes_on = self.block(statements, outermost)
         except TooLarge:
             help = "a pipeline that is called stands there as often as it is called; call fewer"
             message = f"`{self.declared.name}` has more than {MOST_NODES:,} operations"
@@ -228,7 +234,7 @@ class _Pipeline:
         expected = shares(statement.arms, self.findings, covers_all=covers_all, known=known)
         paths: list[Path] = []
         taken: list[Taken] = []
-        effects: list[tuple[int, float, int | None]] = []
+        effects: list[tuple[int, float, int]] = []
         whole = True
         for arm, entry, share in zip(statement.arms, tests.entries, expected, strict=True):
             if is_impossible(entry.asked):
@@ -246,7 +252,7 @@ class _Pipeline:
             whole = whole and condition is not None
             if goes_on:
                 paths.append(Path(condition.position if condition is not None else None, share, inner))
-                if condition is not None:
+                if condition is not None and self.nodes.effect is not None:
                     effects.append((condition.position, share, self.nodes.effect))
             self.nodes.effect = asked
         otherwise, last = self.otherwise(statement, scope, tests.left, covers_all=covers_all)
@@ -263,14 +269,11 @@ class _Pipeline:
             return Choice(tuple(taken[:-1]), taken[-1].answer, statement.span), bool(paths)
         return Choice(tuple(taken), otherwise, statement.span), bool(paths)
 
-    def join_effects(self, effects: Sequence[tuple[int, float, int | None]], span: Span) -> None:
+    def join_effects(self, effects: Sequence[tuple[int, float, int]], span: Span) -> None:
         """After a branch, what a call that is not pure waits for is what the arm taken has called last."""
         for condition, share, effect in reversed(effects):
-            if effect != self.nodes.effect:
-                nodes = self.nodes
-                otherwise = nodes.settled_effect(span)
-                then = nodes.constant(value=True, of=Bool(), span=span) if effect is None else effect
-                nodes.effect = nodes.select(condition, then, otherwise, Bool(), share, span)
+            assert self.nodes.effect is not None
+            self.nodes.effect = self.nodes.select(condition, effect, self.nodes.effect, Bool(), share, span)
 
     def class_share(self, test: tree.Expression, scope: Scope) -> float | None:
         """How often a test of the request's class holds, by the loads of the classes; None for any other test."""

@@ -64,7 +64,7 @@ def read_each(values: "Values", given: tree.Each, scope: Scope) -> Value | None:
         listed = value.type
         position = outside.add(Apply("flatten", (position,)), listed, given.span)
     if has_effect:
-        outside.effect = position
+        outside.reached(outside.effect, position, listed, given.span)
     return Value(position, listed)
 
 
@@ -85,7 +85,7 @@ def _item(values: "Values", given: tree.Each, scope: Scope, nodes: Nodes, share:
     none = nodes.constant([], ListOf(value.type), given.span)
     listed = nodes.select(condition.position, kept, none, ListOf(value.type), share, given.span)
     if nodes.effect != effect:
-        nodes.effect = listed
+        nodes.reached(tested, listed, ListOf(value.type), given.span)
     return Value(listed, ListOf(value.type))
 
 
@@ -119,7 +119,7 @@ def read_guarded(values: "Values", given: tree.Guarded, scope: Scope) -> Value |
     instead = None if otherwise is None else outside.since(before, otherwise.position)
     position = outside.add(Attempt(block, captured, within, instead), of, given.span)
     if has_effect or outside_effect != before:
-        outside.effect = position
+        outside.reached(before, position, of, given.span)
     return Value(position, of)
 
 

@@ -59,7 +59,8 @@ class Values:
     `flows` holds the pipelines that are checked already, `later` the places of names that are bound further down.
     A value that is reported, or rests on one, is None, so that one mistake is reported once. Where the pipeline is
     not `complete`, an unknown name may have been bound in what could not be read. `nodes` are those of the block
-    that is being read, `latency_ms` the tightest latency that the pipeline promises.
+    that is being read, `latency_ms` the tightest latency that the pipeline promises, `impure` the pipelines that make
+    calls that are not pure.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Values:
         components: Components,
         flows: Mapping[Declared, Flow | None],
         later: Mapping[str, Span],
+        impure: set[Declared],
         *,
         complete: bool,
     ) -> None:
@@ -78,6 +80,7 @@ class Values:
         self.components = components
         self.flows = flows
         self.later = later
+        self.impure = impure
         self.complete = complete
         self.nodes = Nodes(context.findings)
         self.latency_ms: float | None = None
@@ -277,7 +280,7 @@ class Values:
             then, otherwise = (result, decided) if is_and else (decided, result)
             result = self.nodes.select(value.position, then, otherwise, Bool(), each, span)
         if self.nodes.effect != first:
-            self.nodes.effect = result
+            self.nodes.reached(first, result, Bool(), span)
         return Value(result, Bool())
 
     def _comparison(self, given: tree.Comparison, scope: Scope) -> Value | None:
@@ -305,7 +308,7 @@ class Values:
             if flow is None:
                 self._visit(call, scope)
                 return None
-            return self._call_pipeline(call, flow, scope)
+            return self._call_pipeline(call, declared, flow, scope)
         made = self.components.made.get(declared)
         if made is None:
             self._visit(call, scope)
@@ -365,21 +368,11 @@ class Values:
             help = "give a value of that type, or change the port's"
         self.findings.add("E0301", message, argument.value.span, help=help)
 
-    def _call_pipeline(self, call: tree.Call, flow: Flow, scope: Scope) -> Value | None:
+    def _call_pipeline(self, call: tree.Call, declared: Declared, flow: Flow, scope: Scope) -> Value | None:
         given = self._arguments(call, flow.ports, {}, scope)
         if given is None:
             return None
-        arguments = given[0]
-        has_effect = any(
-            isinstance(node.operation, Call) and not self.is_pure(node.operation)
-            for body in flow.bodies
-            for node in body.nodes
-        )
-        if has_effect and self.nodes.effect is not None:
-            arguments = {name: self.nodes.since(None, position) for name, position in arguments.items()}
-        position = self.nodes.inline(flow, arguments)
-        if has_effect:
-            self.nodes.effect = position
+        position = self.nodes.inline(flow, given[0], has_effect=declared in self.impure)
         return Value(position, flow.result_type)
 
     def _call_component(self, call: tree.Call, made: Made, ports: tuple[Port, ...], scope: Scope) -> Value | None:
@@ -422,6 +415,15 @@ class Values:
     def is_pure(self, call: Call) -> bool:
         """Whether a call may be repeated, merged, or left out."""
         return self._said(call, "pure") is not False
+
+    def is_impure(self, node: tree.Pipeline) -> bool:
+        """Whether a pipeline makes calls that are not pure, itself or by those that it calls."""
+        called = {part.name.text for part, _ in tree.walk(node) if isinstance(part, tree.Call)}
+        for declared in (self.unit.scope.get(name) for name in called):
+            made = self.components.made.get(declared) if declared is not None else None
+            if declared in self.impure or (made is not None and made.given.get("pure") is False):
+                return True
+        return False
 
     def samples(self, call: Call) -> bool:
         """Whether an equal call may give something else."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harmonia_compiler.check.files import check_files
-from harmonia_compiler.contract.program import Program
+from harmonia_compiler.contract.program import Call, Program
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.flow.graph import Flow
 from harmonia_compiler.flow.lower import lower
@@ -143,6 +143,12 @@ def test_a_return_inside_of_a_loop_ends_it() -> None:
     assert value == "g(f(f(1)))"
     assert "f(f(f(1)))" not in called
     assert run(pipeline(body), {**F_AND_G, "kind": lambda _: "a"}, q="1")[0] == "none"
+
+
+def test_what_only_a_next_round_reads_is_used_wherever_it_is_bound() -> None:
+    body = "x = q\nrepeat up to 3 {\n y = f(x)\n if ok(y) { x = g(y) }\n}\nreturn y"
+    Path("a.rag").write_text(COMPONENTS + pipeline(body), encoding="utf-8")
+    assert check_files([Path("a.rag")]).found == []
 
 
 def test_loops_in_loops_and_in_branches() -> None:
@@ -300,7 +306,7 @@ def test_an_early_return_keeps_the_rest_from_running() -> None:
 def test_they_run_where_a_called_pipeline_is_reached() -> None:
     text = """
         pipeline inner(q: text) -> text {
-            a = note(q)
+            a = note("in")
             return f(q)
         }
         pipeline outer(q: text) -> text {
@@ -310,11 +316,19 @@ def test_they_run_where_a_called_pipeline_is_reached() -> None:
             return q
         }
     """
-    assert [call for call in run(text, NOTES, q="in")[1] if call.startswith("note")] == [
-        "note(before)",
-        "note(in)",
-        "note(after)",
-    ]
+    notes = [call for call in run(text, NOTES, q="x")[1] if call.startswith("note")]
+    assert notes == ["note(before)", "note(in)", "note(after)"]
+    _, program = checked(text)
+    before, inside, after = (each for each in program.operations if isinstance(each, Call) and each.component == "note")
+    assert inside.after == program.operations.index(before)
+    assert after.after is not None
+
+
+def test_those_before_are_made_whatever_becomes_of_what_stands_between() -> None:
+    first = 'a = note("1")\n'
+    replies: Replies = {**NOTES, "many": lambda _: [], "ok": lambda _: False}
+    for between in ("b = each x in many(q): note(x)", "b = ok(q) and ok(note(q))", 'b = f(q) else note("2")'):
+        assert "note(1)" in run(pipeline(f"{first}{between}\nreturn q"), replies, q="x")[1]
 
 
 # --- classes, and streaming ----------------------------------------------------------------------------------------
