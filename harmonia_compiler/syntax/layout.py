@@ -3,21 +3,23 @@
 A group stays on its line where it fits and breaks at each of its places otherwise, outer groups first. Comments are no
 part of a document. They belong to the gap before a token, wherever that token comes to stand: so none is lost, none
 changes its order, and none comes to stand behind another token than before. A group with a comment inside breaks.
+Nothing here is recursive, and a line's end is the farthest that is looked ahead.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Union
+from itertools import accumulate
 
-from harmonia_compiler.syntax import literals
+from harmonia_compiler.syntax.literals import reindented
 
 INDENT = 4
-WIDTH = 100
+WIDTH = 120
+_OPENING = ("{", "(", "[")
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A token. `hangs`: indented deeper where a comment forces it to a line of its own; `starts`: keeps a blank line."""
+    """A token. `hangs`: indented deeper on a line that a comment pushes it to; `starts`: keeps a blank line above."""
 
     text: str
     hangs: bool = True
@@ -26,7 +28,7 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A place for a newline; `flat` stands there where the group is not broken."""
+    """A place for a newline; `flat` stands there where the group is not broken, which a `hard` one never lets be."""
 
     flat: str = " "
     hard: bool = False
@@ -34,10 +36,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """What is broken at all of its lines or at none; `open` says that it always is."""
+    """What is broken at all of its lines or at none. `open`: always; `kept`: where its first token ended a line."""
 
     parts: "Document"
     open: bool = False
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class Following:
 
 
 #: A plain text is spacing, not a token.
-Document = Union[str, Leaf, Line, Group, Nest, Comma, Ending, Following, tuple["Document", ...]]
+Document = str | Leaf | Line | Group | Nest | Comma | Ending | Following | tuple["Document", ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +74,22 @@ class Remark:
     """A comment on a line of its own, and whether a blank line stands before it."""
 
     text: str
-    blank: bool
+    blank: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """What stands before a token: a comment behind the token before, comments, and whether a blank line comes last."""
+    """What stands before a token: a comment behind the token before, others, a blank line, at least a newline."""
 
-    behind: str | None = None
+    behind: str = ""
     remarks: tuple[Remark, ...] = ()
     blank: bool = False
+    newline: bool = False
 
     @property
     def speaks(self) -> bool:
         """Whether there is any comment."""
-        return self.behind is not None or bool(self.remarks)
+        return self.behind != "" or self.remarks != ()
 
 
 def leaves(document: Document) -> list[str]:
@@ -105,51 +109,65 @@ def leaves(document: Document) -> list[str]:
 
 def laid_out(document: Document, gaps: Sequence[Gap]) -> list[str]:
     """The lines of a document. `gaps` are those before each token; what stands in the first is left to the caller."""
-    layout = _Layout([Gap(), *gaps[1:], Gap()])
-    layout.find_open(document)
-    layout.write(document)
-    return layout.finished()
+    inner = [Gap(), *gaps[1:], Gap(), Gap()]
+    writer = _Writer(inner, _open_groups(document, inner))
+    writer.write(document)
+    return writer.lines
+
+
+@dataclass(frozen=True, slots=True)
+class _Entered:
+    """A group whose first token is the one at `begin`, and whose end is still to come."""
+
+    group: Group
+    begin: int
+
+
+def _open_groups(document: Document, gaps: list[Gap]) -> set[int]:
+    """The groups that must break, by identity: those with a comment or with a line that must be broken inside."""
+    breaks = [int(gap.speaks) for gap in gaps]
+    covered: list[tuple[Group, int, int]] = []
+    pending: list[Document | _Entered] = [document]
+    at = 0
+    while pending:
+        item = pending.pop()
+        match item:
+            case _Entered(group, begin):
+                covered.append((group, begin, at))
+            case Leaf():
+                at += 1
+            case tuple():
+                pending += reversed(item)
+            case Group():
+                pending += [_Entered(item, at), item.parts]
+            case Nest():
+                pending.append(item.parts)
+            case Line(hard=True) | Following():
+                breaks[at] += 1
+    upto = [0, *accumulate(breaks)]
+    return {
+        id(group)
+        for group, begin, end in covered
+        if group.open or upto[end] > upto[begin + 1] or (group.kept and gaps[begin + 1].newline)
+    }
 
 
 @dataclass(slots=True)
-class _Layout:
-    """The state of one layout. `at` counts the tokens that are written; `line` is the line being written."""
+class _Writer:
+    """The state of one layout: `line` is being written, or begins at `indent`, and the token at `at` comes next.
+
+    `behind` and `remarks` are the comments before that token which are still to be put out.
+    """
 
     gaps: list[Gap]
-    opened: set[int] = field(default_factory=set)
+    opened: set[int]
     lines: list[str] = field(default_factory=list)
     line: str = ""
     indent: int = 0
     at: int = 0
     before: str = ""
-    behind: str | None = None
-    remarked: bool = False
-    ended: int = -1
-
-    def find_open(self, document: Document, at: int = 0) -> tuple[int, bool]:
-        """Note the groups that must break; gives how many tokens there are up to the end, and whether one must."""
-        if isinstance(document, Leaf):
-            return at + 1, False
-        if isinstance(document, tuple):
-            begin, broken = at, False
-            for part in document:
-                noted = at
-                at, inside = self.find_open(part, at)
-                speaks = at > noted > begin and self.gaps[noted].speaks
-                broken |= inside or speaks
-            return at, broken
-        if isinstance(document, Nest):
-            begin = at
-            at, broken = self.find_open(document.parts, at)
-            return at, broken
-        if isinstance(document, Group):
-            begin = at
-            at, broken = self.find_open(document.parts, at)
-            broken = broken or document.open or any(gap.speaks for gap in self.gaps[begin + 1 : at])
-            if broken:
-                self.opened.add(id(document))
-            return at, broken
-        return at, isinstance(document, Line) and document.hard
+    behind: str = ""
+    remarks: tuple[Remark, ...] = ()
 
     def write(self, document: Document) -> None:
         stack: list[tuple[int, bool, Document]] = [(0, False, document)]
@@ -157,9 +175,9 @@ class _Layout:
             indent, flat, item = stack.pop()
             match item:
                 case str():
-                    self.put(item)
+                    self.line += item if self.line else ""
                 case Leaf():
-                    self.put_leaf(item, indent)
+                    self.put(item, indent)
                 case tuple():
                     stack += [(indent, flat, part) for part in reversed(item)]
                 case Nest():
@@ -167,24 +185,24 @@ class _Layout:
                 case Group():
                     stays = flat or (id(item) not in self.opened and self.fits(item.parts, stack))
                     stack.append((indent, stays, item.parts))
-                case Line() if flat:
-                    self.put(item.flat)
                 case Line():
-                    self.end_line(indent)
-                case Comma() if not flat:
-                    self.put(",")
+                    self.go_on(indent, item.flat if flat else None)
+                case Comma():
+                    self.line += "" if flat else ","
                 case Ending():
-                    self.put_ending(indent)
+                    self.put_remarks(indent, blanks=True)
                 case Following():
-                    alone = self.line.strip() == "}" and self.behind is None
-                    self.put(" ") if alone else self.end_line(indent)
+                    alone = self.line.strip() == "}" and not self.behind
+                    self.go_on(indent, " " if alone else None)
+        if self.line:
+            self.end_line(0)
 
     def fits(self, document: Document, rest: list[tuple[int, bool, Document]]) -> bool:
         """Whether a document fits unbroken, with what follows up to the first place where that may be broken."""
         column = len(self.line) or self.indent
         pending: list[tuple[bool, Document]] = [(True, document)]
         following = len(rest)
-        while pending or following:
+        while column <= WIDTH and (pending or following):
             if not pending:
                 following -= 1
                 pending.append((rest[following][1], rest[following][2]))
@@ -192,79 +210,61 @@ class _Layout:
             match item:
                 case str():
                     column += len(item)
+                case Leaf() if "\n" in item.text:
+                    fresh = not self.line and column == self.indent
+                    first, *_, last = reindented(item.text, self.indent + (0 if fresh else INDENT)).split("\n")
+                    column = len(last) if column + len(first) <= WIDTH else column + len(first)
                 case Leaf():
-                    first, newline, after = item.text.partition("\n")
-                    column += len(first)
-                    if newline and column <= WIDTH:
-                        column = self.indent + INDENT + len(after.rpartition("\n")[2].lstrip())
+                    column += len(item.text)
                 case tuple():
                     pending += [(flat, part) for part in reversed(item)]
                 case Group() | Nest():
                     pending.append((flat, item.parts))
                 case Line() if flat:
                     column += len(item.flat)
-                case Line() | Following():
-                    return True
                 case Comma() if not flat:
                     column += 1
-            if column > WIDTH:
-                return False
-        return True
+                case Line() | Following():
+                    return True
+        return column <= WIDTH
 
-    def put(self, text: str) -> None:
-        if not self.line:
-            text = text.lstrip(" ")
-            self.line = " " * self.indent if text else ""
-        self.line += text
-
-    def put_leaf(self, leaf: Leaf, indent: int) -> None:
+    def put(self, leaf: Leaf, indent: int) -> None:
+        """A token, with the comments before it."""
         gap = self.gaps[self.at]
-        hanging = indent + (INDENT if leaf.hangs else 0)
-        for remark in gap.remarks if self.ended != self.at else ():
-            self.put_remark(remark, self.indent if not self.line else hanging, blank=leaf.starts)
-        if self.line and (self.remarked or self.behind is not None):
-            self.end_line(self.indent if self.remarked else hanging)
-        if gap.blank and leaf.starts and not self.line and (self.before != "{" or gap.remarks):
+        pushed = self.indent if not self.line else indent + (INDENT if leaf.hangs else 0)
+        self.put_remarks(pushed, blanks=leaf.starts)
+        if self.line and self.behind:
+            self.end_line(pushed)
+        if gap.blank and leaf.starts and not self.line and (gap.remarks or self.before not in _OPENING):
             self.lines.append("")
-        text = leaf.text
+        text, fresh = leaf.text, not self.line
         if "\n" in text:
-            text = reindented(text, self.indent + INDENT if self.line else self.indent)
-        self.put(text)
+            text = reindented(text, self.indent + (0 if fresh else INDENT))
+        self.line += " " * self.indent + text if fresh else text
         self.before = leaf.text
         self.at += 1
-        self.behind = self.gaps[self.at].behind
+        self.behind, self.remarks = self.gaps[self.at].behind, self.gaps[self.at].remarks
 
-    def put_ending(self, indent: int) -> None:
-        for remark in self.gaps[self.at].remarks:
-            self.put_remark(remark, indent, blank=self.before == "}" or self.line != "")
-        self.ended = self.at
+    def put_remarks(self, indent: int, *, blanks: bool) -> None:
+        """The comments before the next token that stand on lines of their own."""
+        for number, remark in enumerate(self.remarks):
+            if self.line:
+                self.end_line(indent)
+            if remark.blank and blanks and (number or self.before not in _OPENING):
+                self.lines.append("")
+            self.lines.append(" " * self.indent + remark.text)
+        self.remarks = ()
 
-    def put_remark(self, remark: Remark, indent: int, *, blank: bool) -> None:
-        if self.line:
+    def go_on(self, indent: int, spacing: str | None) -> None:
+        """Go on with the line behind spacing, or with the next line where there is none."""
+        if spacing is None:
             self.end_line(indent)
-        first = self.before == "{" and self.lines[-1].rstrip().endswith("{")
-        if remark.blank and blank and not first:
-            self.lines.append("")
-        self.put(remark.text)
-        self.remarked = True
+        else:
+            self.line += spacing
 
     def end_line(self, indent: int) -> None:
-        comment = "" if self.behind is None else f"  {self.behind}"
-        self.lines.append(self.line.rstrip(" ") + comment)
-        self.line, self.indent, self.behind, self.remarked = "", indent, None, False
-
-    def finished(self) -> list[str]:
-        return [*self.lines, self.line.rstrip(" ")] if self.line else self.lines
-
-
-def reindented(raw: str, indent: int) -> str:
-    """A long text with its lines indented anew, where that leaves its meaning the same."""
-    pad = " " * indent
-    first, *rest = raw[3:-3].replace("\r\n", "\n").split("\n")
-    meant = literals.long_text(raw)
-    common = literals.common_indent(rest)
-    lines = [pad + line[common:] if line.strip() else "" for line in rest]
-    if rest and not rest[-1].strip():
-        lines[-1] = pad
-    moved = '"""' + "\n".join([first if first.strip() else "", *lines]) + '"""'
-    return moved if literals.long_text(moved) == meant else raw
+        """End the line, with the comment that stands behind its last token."""
+        if self.line:
+            self.lines.append(self.line.rstrip(" ") + (f"  {self.behind}" if self.behind else ""))
+            self.behind = ""
+        self.line, self.indent = "", indent

@@ -8,7 +8,6 @@ ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 LARGEST = 2**53
 
 _ESCAPE = re.compile(r"\\(.)")
-_INDENT = re.compile(r"[ \t]*")
 
 
 def short_text(raw: str) -> tuple[str, list[int]]:
@@ -24,12 +23,29 @@ def long_text(raw: str) -> str:
     """
     lines = raw[3:-3].replace("\r\n", "\n").split("\n")
     first, rest = lines[0], lines[1:]
-    indents = [len(_INDENT.match(line)[0]) for line in rest if line.strip()]  # type: ignore[index]
-    common = min(indents, default=0)
+    common = _common_indent(rest)
     rest = [line[common:] if line.strip() else "" for line in rest]
     if rest and not rest[-1]:
         rest.pop()
     return "\n".join(rest if not first.strip() and len(lines) > 1 else [first, *rest])
+
+
+def reindented(raw: str, indent: int) -> str:
+    """Three quotes with their lines indented anew, or as they were where that would change their meaning."""
+    pad = " " * indent
+    whole = raw.replace("\r\n", "\n")
+    first, *rest = whole[3:-3].split("\n")
+    common = _common_indent(rest)
+    lines = [pad + line[common:] if line.strip() else "" for line in rest]
+    if rest and not rest[-1].strip():
+        lines[-1] = pad
+    moved = '"""' + "\n".join([first if first.strip() else "", *lines]) + '"""'
+    return moved if long_text(moved) == long_text(raw) else whole
+
+
+def _common_indent(lines: list[str]) -> int:
+    indents = [len(line) - len(line.lstrip(" \t")) for line in lines if line.strip()]
+    return min(indents, default=0)
 
 
 def number(raw: str) -> int | float | None:

@@ -300,7 +300,7 @@ def _is_argument_line(marks: list[Mark], at: int) -> bool:
     depth = 0
     for following in range(at, len(marks)):
         mark = marks[following]
-        if following > at and mark.first:
+        if following > at and mark.first and (depth == 0 or mark.token.type in DECLARATIONS):
             return marks[following - 1].token.type == "COMMA"
         depth += (mark.token.type in OPENERS) - (mark.token.type in CLOSERS)
         if depth < 0:
