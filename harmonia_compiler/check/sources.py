@@ -61,10 +61,11 @@ def read_source(path: Path, name: str, root: Path, findings: Findings, at: Span 
         reason = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
         findings.add("E0114", f"`{name}` cannot be read: {reason}", at, help="check the path and its permissions")
         return None
-    return _decode(data, name, findings)
+    return decoded(data, name, findings)
 
 
-def _decode(data: bytes, name: str, findings: Findings) -> Source | None:
+def decoded(data: bytes, name: str, findings: Findings) -> Source | None:
+    """Bytes as a text, or None and a finding where they are no UTF-8."""
     try:
         return Source(name, data.decode("utf-8").removeprefix("\ufeff"))
     except UnicodeDecodeError as problem:
