@@ -2,12 +2,12 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
 
-from harmonia_compiler.contract.component import Component, Engine, Port
+from harmonia_compiler.contract.component import Component, Engine, Insert, Port
 from harmonia_compiler.contract.launch import Reply, Wire
 from harmonia_compiler.contract.program import (
     After,
@@ -48,7 +48,14 @@ from harmonia_compiler.kinds.extents import declared_extent
 from harmonia_compiler.kinds.kind import NOTHING, Extent, Kind, Setting, Through, Work
 
 
-def _fake(name: str, settings: tuple[Setting, ...] = (), *, through: Mapping[str, Through] = NOTHING) -> Kind:
+def fake_kind(
+    name: str,
+    settings: tuple[Setting, ...] = (),
+    *,
+    through: Mapping[str, Through] = NOTHING,
+    batches: bool = False,
+    has_prompt: bool = False,
+) -> Kind:
     """A kind whose work is its inputs' tokens and its result's, and which starts nothing."""
 
     def work(component: Component, inputs: Mapping[str, Extent], result: Extent) -> Work:
@@ -64,6 +71,12 @@ def _fake(name: str, settings: tuple[Setting, ...] = (), *, through: Mapping[str
     def decode(component: Component, body: bytes, inputs: Mapping[str, Value] = NOTHING) -> Reply:
         return Reply(json.loads(body))
 
+    def encode_many(engine: Engine, component: Component, inputs: Sequence[Mapping[str, Value]]) -> Wire:
+        return Wire("/", b"")
+
+    def decode_many(component: Component, body: bytes, inputs: Sequence[Mapping[str, Value]]) -> list[Reply]:
+        return [Reply(each) for each in json.loads(body)]
+
     return Kind(
         name=name,
         doc="",
@@ -77,19 +90,38 @@ def _fake(name: str, settings: tuple[Setting, ...] = (), *, through: Mapping[str
         launch=None,
         encode=encode,
         decode=decode,
+        encode_many=encode_many if batches else None,
+        decode_many=decode_many if batches else None,
         through=through,
+        has_prompt=has_prompt,
     )
 
 
 KINDS: dict[str, Kind] = {
-    "store": _fake("store", (Setting("top_k", "integer", "", scope="call"),), through={"query": Through("embedder")}),
-    "encoder": _fake("encoder"),
-    "model": _fake("model", (Setting("temperature", "number", "", scope="call", default=0),)),
-    "function": _fake("function"),
+    "store": fake_kind(
+        "store",
+        (Setting("top_k", "integer", "", scope="call"),),
+        through={"query": Through("embedder")},
+        batches=True,
+    ),
+    "encoder": fake_kind("encoder", batches=True),
+    "model": fake_kind(
+        "model",
+        (
+            Setting("temperature", "number", "", scope="call", default=0),
+            Setting("reorder", "bool", "", scope="call", default=False),
+        ),
+        has_prompt=True,
+    ),
+    "function": fake_kind("function"),
 }
 
 _QUESTION = Port("question", Text())
 _PASSAGES = Port("passages", ListOf(Passage()))
+
+
+_JUDGING = ("Judge.\n\nQuestion: ", Insert("question"), "\n\n", Insert("passages"))
+_WRITING = ("Write.\n\n", Insert("passages"), "\n\nQuestion: ", Insert("question"))
 
 
 def _component(name: str, kind: str, ports: tuple[Port, ...], result: Type, **more: object) -> Component:
@@ -121,6 +153,8 @@ COMPONENTS: dict[str, Component] = {
         _component("count", "function", (_QUESTION,), Text(), size=1.0, settings={"pure": False}),
         _component("answer", "model", (_QUESTION, _PASSAGES), Text(), size=180.0),
         _component("recall", "model", (_QUESTION,), Text()),
+        _component("judge", "model", (_QUESTION, _PASSAGES), Bool(), prompt=_JUDGING, settings={"reorder": True}),
+        _component("write", "model", (_QUESTION, _PASSAGES), Text(), prompt=_WRITING, settings={"reorder": True}),
         _component("join", "function", (Port("one", Text()), Port("other", Text())), Text(), size=20.0),
     )
 }

@@ -458,7 +458,7 @@ def test_ten_thousand_operations_deep_it_does_not_recurse() -> None:
 
 
 def test_ten_thousand_branches_deep_only_the_path_taken_is_walked() -> None:
-    operations = (Constant(value=True), Q, *(Select(0, at, at) for at in range(1, DEPTH)))
+    operations: tuple[Operation, ...] = (Constant(value=True), Q, *(Select(0, at, at) for at in range(1, DEPTH)))
     assert request(*operations).start() == ["answer why?"]
 
 

@@ -2,26 +2,45 @@
 
 from dataclasses import replace
 
-from harmonia_compiler.contract.program import Call, answering, with_inputs
+from harmonia_compiler.contract.program import Argument, Call, answering, block_of, with_inputs
 from harmonia_compiler.contract.types import show
-from harmonia_compiler.flow.graph import Flow, Node
+from harmonia_compiler.flow.bodies import invariants, with_bodies
+from harmonia_compiler.flow.graph import Body, Flow, Node
 from harmonia_compiler.flow.passes.definition import Context, Pass
+from harmonia_compiler.flow.passes.likeness import may_merge
 from harmonia_compiler.flow.text import show_operation
 
 
 def common_subexpressions(flow: Flow, context: Context) -> Flow:
-    """Let the first of several equal nodes stand for all.
+    """Let the first of several equal nodes of a body stand for all, and the first of several equal arguments.
 
     Calls are equal when component, inputs and settings are; calls that are not pure, and calls of a
     language model that may sample, each stay their own. Of merged branches the first share holds.
     """
-    answers = answering([node.operation for node in flow.nodes], flow.result)
+    bodies = list(flow.bodies)
+    same: dict[int, dict[int, int]] = {}
+    # From the outside in, since a block's arguments are equal where what is handed in is.
+    for index in range(len(bodies) - 1, -1, -1):
+        bodies[index] = _merged(bodies[index], same.get(index, {}), context)
+        for node in bodies[index].nodes:
+            block = block_of(node.operation)
+            if block is not None:
+                same[block] = _equal_arguments(node)
+    return with_bodies(flow, bodies)
+
+
+def _merged(body: Body, same: dict[int, int], context: Context) -> Body:
+    """One body with equal nodes merged; `same` are arguments that equal earlier ones."""
+    operations = [node.operation for node in body.nodes]
+    answers = frozenset[int]().union(*(answering(operations, result) for result in body.results))
     first: dict[tuple[str, str, bool], int] = {}
     nodes: list[Node] = []
     moved: list[int] = []
-    for position, node in enumerate(flow.nodes):
+    for position, node in enumerate(body.nodes):
         operation = with_inputs(node.operation, moved.__getitem__)
-        if isinstance(operation, Call) and not _merges(operation, context):
+        if isinstance(operation, Argument):
+            operation = Argument(same.get(operation.index, operation.index))
+        if (isinstance(operation, Call) and not may_merge(operation, context)) or block_of(operation) is not None:
             moved.append(len(nodes))
             nodes.append(replace(node, operation=operation))
             continue
@@ -31,20 +50,18 @@ def common_subexpressions(flow: Flow, context: Context) -> Flow:
             first[key] = len(nodes)
             nodes.append(replace(node, operation=operation))
         moved.append(first[key])
-    return replace(flow, nodes=tuple(nodes), result=moved[flow.result])
+    return Body(tuple(nodes), tuple(moved[result] for result in body.results))
 
 
-def _merges(call: Call, context: Context) -> bool:
-    component = context.application.components[call.component]
-    kind = context.kinds[component.kind]
-    settings = {**component.settings, **call.settings}
-
-    def said(name: str) -> object:
-        setting = kind.setting(name)
-        return None if setting is None else settings.get(name, setting.default)
-
-    samples = kind.setting("temperature") is not None and said("temperature") != 0
-    return said("pure") is True and not samples
+def _equal_arguments(node: Node) -> dict[int, int]:
+    """Of what is handed to a block and is the same in all of its runs, what is handed in more than once."""
+    found: dict[int, int] = {}
+    first: dict[int, int] = {}
+    for index, at in invariants(node.operation):
+        if at in first:
+            found[index] = first[at]
+        first.setdefault(at, index)
+    return found
 
 
 PASS = Pass(

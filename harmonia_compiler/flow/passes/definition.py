@@ -9,10 +9,15 @@ from harmonia_compiler.kinds.kind import Kind
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a pass may look at beside the flow."""
+    """What a pass may look at beside the flow.
+
+    `usual_ms` is about how long a call of each component takes, in ms, where whoever plans has found that the promised
+    latency asks for more than the other passes give.
+    """
 
     application: Application
     kinds: Mapping[str, Kind]
+    usual_ms: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,10 @@
 """Shows the embedding of a query as a call of its own, so that it is planned, merged and timed as one."""
 
-from collections.abc import Callable
-from dataclasses import replace
-
 import msgspec
 
-from harmonia_compiler.contract.program import Call, with_inputs
-from harmonia_compiler.flow.graph import Flow, Node
+from harmonia_compiler.contract.program import Call
+from harmonia_compiler.flow.bodies import Rewriting, in_each_body
+from harmonia_compiler.flow.graph import Body, Flow, Node
 from harmonia_compiler.flow.passes.definition import Context, Pass
 
 
@@ -17,38 +15,34 @@ def expand_retrieval(flow: Flow, context: Context) -> Flow:
     search takes the vector at that port; a hybrid one takes the text as well. A port that already has
     the vector is left alone.
     """
-    nodes: list[Node] = []
-    moved: list[int] = []
 
-    def append(node: Node) -> int:
-        nodes.append(node)
-        return len(nodes) - 1
+    def rewrite(body: Body) -> Body:
+        new = Rewriting(body)
+        for node in body.nodes:
+            operation = new.read(node.operation)
+            new.keep(node, _expand(operation, node, new, context) if isinstance(operation, Call) else operation)
+        return new.done()
 
-    for node in flow.nodes:
-        operation = with_inputs(node.operation, moved.__getitem__)
-        if isinstance(operation, Call):
-            operation = _expand(operation, node, nodes, append, context)
-        moved.append(append(replace(node, operation=operation)))
-    return replace(flow, nodes=tuple(nodes), result=moved[flow.result])
+    return in_each_body(flow, rewrite)
 
 
-def _expand(call: Call, written: Node, nodes: list[Node], append: Callable[[Node], int], context: Context) -> Call:
+def _expand(call: Call, written: Node, new: Rewriting, context: Context) -> Call:
     application = context.application
     component = application.components[call.component]
     settings = {**application.engines[component.engine].settings, **component.settings, **call.settings}
     ports, positions = list(call.ports), list(call.inputs)
     for port, way in context.kinds[component.kind].through.items():
         name = settings.get(way.setting)
-        if name is None or port not in call.ports:
+        if name is None or port not in call.ports or port in call.over:
             continue
         through = application.components[name]
         at = call.ports.index(port)
-        if nodes[positions[at]].type != through.result:
+        if new.nodes[positions[at]].type != through.result:
             operation = Call(name, (through.ports[0].name,), (positions[at],))
             if way.plain is not None and way.wherever is not None and settings.get(way.wherever):
                 ports.append(way.plain)
                 positions.append(positions[at])
-            positions[at] = append(Node(operation, through.result, written.span))
+            positions[at] = new.append(Node(operation, through.result, written.span))
     return msgspec.structs.replace(call, ports=tuple(ports), inputs=tuple(positions))
 
 

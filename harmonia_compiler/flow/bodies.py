@@ -1,0 +1,79 @@
+"""Rewriting all bodies of a flow alike, and nodes that move within one."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from harmonia_compiler.contract.program import Attempt, Each, Operation, Repeat, Select, inputs, with_inputs
+from harmonia_compiler.flow.graph import Body, Flow, Node
+
+
+def in_each_body(flow: Flow, rewrite: Callable[[Body], Body]) -> Flow:
+    """The flow with every block and the main part rewritten, each for itself."""
+    return with_bodies(flow, [rewrite(body) for body in flow.bodies])
+
+
+def with_bodies(flow: Flow, bodies: Sequence[Body]) -> Flow:
+    """The flow with these blocks, and the last one as its main part."""
+    *blocks, main = bodies
+    return replace(flow, blocks=tuple(blocks), nodes=main.nodes, result=main.results[0])
+
+
+class Rewriting:
+    """A body that is written anew, node by node; `moved` says where the old nodes are now."""
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+        self.nodes: list[Node] = []
+        self.moved: list[int] = []
+
+    def read(self, operation: Operation) -> Operation:
+        """An operation of the old body, reading from the new one."""
+        return with_inputs(operation, self.moved.__getitem__)
+
+    def append(self, node: Node) -> int:
+        """Add a node, whose operation reads from the new body."""
+        self.nodes.append(node)
+        return len(self.nodes) - 1
+
+    def keep(self, node: Node, operation: Operation) -> None:
+        """The next old node is this operation now."""
+        self.moved.append(self.append(replace(node, operation=operation)))
+
+    def done(self) -> Body:
+        """The new body."""
+        return Body(tuple(self.nodes), tuple(self.moved[result] for result in self.body.results))
+
+
+def invariants(operation: Operation) -> list[tuple[int, int]]:
+    """What is handed to a block and is the same in all of its runs: the argument, and the position around the block."""
+    match operation:
+        case Repeat(_, read, carried):
+            return list(enumerate(read))[carried:]
+        case Each(_, lists, read):
+            return list(enumerate(read, len(lists)))
+        case Attempt(_, read):
+            return list(enumerate(read))
+        case _:
+            return []
+
+
+def needed_always(body: Body) -> frozenset[int]:
+    """The positions of a body that its first result needs on every path, as far as branches alone decide."""
+    found: set[int] = set()
+    pending = [body.results[0]]
+    while pending:
+        at = pending.pop()
+        if at in found:
+            continue
+        found.add(at)
+        match body.nodes[at].operation:
+            case Select(condition):
+                pending.append(condition)
+            case Each(_, lists):
+                pending += lists
+            case Repeat() | Attempt():
+                # What is handed to a block may not be read on every path of it.
+                pass
+            case operation:
+                pending += inputs(operation)
+    return frozenset(found)
