@@ -1,18 +1,42 @@
-"""Every sample checks without a finding, and the branch of `corrective.rag` goes both ways.
+"""Every sample checks without a finding, answers whatever happens, and the branch of `corrective.rag` goes both ways.
 
 Which way a real model sends a question is the model's own business; the calls of each arm are ours.
 """
 
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.contract.program import Program
-from harmonia_compiler.contract.types import Value
+from harmonia_compiler.contract.types import (
+    Bool,
+    Labels,
+    ListOf,
+    Message,
+    Number,
+    Passage,
+    Record,
+    Text,
+    Type,
+    Value,
+    Vector,
+    mismatch,
+)
 from harmonia_compiler.flow.lower import lower
 from harmonia_compiler.flow.passes.registry import optimise
-from harmonia_compiler.policy.events import Answer, Finished, Send, Started
+from harmonia_compiler.policy.events import (
+    Answer,
+    Elapsed,
+    Event,
+    Fail,
+    Failed,
+    Finished,
+    Send,
+    Started,
+    StartTimer,
+)
 from harmonia_compiler.policy.frames import State
 from harmonia_compiler.policy.stepper import advance
 
@@ -77,3 +101,80 @@ def test_the_branch_of_corrective(grade: str, ran: list[str], passages: Value) -
     assert [send.component for send in sent] == ran
     assert sent[-1].inputs["passages"] == passages
     assert sent[-1].streams
+
+
+#: CRAG, MemoRAG, IRCoT and HippoRAG, as the papers draw them.
+PAPERS = ("corrective", "memorag", "ircot", "hipporag")
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_pipeline_of_the_literature_takes_ten_lines(name: str) -> None:
+    text = (ROOT / "samples" / f"{name}.rag").read_text(encoding="utf-8")
+    _, _, block = text.partition(f"pipeline {name}(")
+    lines = [line for line in block.partition("\n}")[0].split("\n")[1:] if line.strip()]
+    assert 0 < len(lines) <= 10
+
+
+def _some(of: Type, chance: Random) -> Value:
+    """A value of the type."""
+    match of:
+        case Labels(labels):
+            return chance.choice(labels)
+        case Bool():
+            return chance.random() < 0.5
+        case Number():
+            return chance.random()
+        case Vector():
+            return [chance.random()]
+        case ListOf(item):
+            return [_some(item or Text(), chance) for _ in range(chance.randint(0, 4))]
+        case Record(fields):
+            return {field.name: _some(field.type, chance) for field in fields}
+        case Passage():
+            return {"text": f"p{chance.random()}", "source": "s", "score": chance.random()}
+        case Message():
+            return {"role": "user", "text": "m"}
+        case _:
+            return f"t{chance.random()}"
+
+
+def _run_by_chance(program: Program, chance: Random) -> tuple[Value, set[str]]:
+    """What a request is answered where calls give anything of their type, fail, and are late; and what was called."""
+    state, called = State(), set[str]()
+    arguments = {parameter.name: _some(parameter.type, chance) for parameter in program.parameters}
+    pending: list[Event] = [Started(arguments)]
+    while pending:
+        for command in advance(program, state, pending.pop(chance.randrange(len(pending)))):
+            match command:
+                case Send(call, component, inputs, over=over):
+                    called.add(component)
+                    of = program.components[component].result
+                    count = len(inputs[over[0]]) if over else 0
+                    value = [_some(of, chance) for _ in range(count)] if over else _some(of, chance)
+                    pending.append(Failed(call, "it broke") if chance.random() < 0.05 else Finished(call, value))
+                case StartTimer(timer) if chance.random() < 0.2:
+                    pending.append(Elapsed(timer))
+                case Answer(value):
+                    assert mismatch(value, program.result_type) is None
+                    return value, called
+                case Fail():
+                    return None, called
+    raise AssertionError("the program stopped without an answer")
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+def test_a_sample_answers_whatever_its_components_give_and_uses_them_all(sample: Path) -> None:
+    application = check_files([sample]).application
+    assert application is not None
+    application = optimise(application)
+    chance = Random(7)
+    for flow in application.flows:
+        program = lower(flow, application)
+        runs = [_run_by_chance(program, chance) for _ in range(200)]
+        assert any(value is not None for value, _ in runs)
+        assert set[str]().union(*(called for _, called in runs)) == set(program.components)
+
+
+def test_there_is_a_sample_for_each_shape() -> None:
+    shapes = {"vanilla", "quickstart", "hyde", "fusion", "corrective", "self_rag", "adaptive", "ircot", "memorag"}
+    assert {sample.stem for sample in SAMPLES} >= shapes | {"hipporag", "shared", "desk"}
