@@ -16,15 +16,23 @@ from harmonia_compiler.check.nodes import Mark, Nodes
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.values import Values
-from harmonia_compiler.contract.program import MOST_ROUNDS, Argument, Call, Output, Repeat, block_of, inputs
+from harmonia_compiler.contract.program import MOST_ROUNDS, Argument, Call, Output, Repeat, block_of
 from harmonia_compiler.contract.types import Bool, Type, join
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.graph import EVEN, Body
 from harmonia_compiler.syntax import tree
 
-#: Each time that a block is read again, some type has grown; those of real programs grow once or twice.
+#: Each time that a block is read again, some type has grown: of each name once or twice, and of labels one by one.
 _MOST_READINGS = 12
+
+
+@dataclass(slots=True)
+class Grown:
+    """What is known of a loop once it has been read: a loop around it that is read again does not begin anew."""
+
+    types: dict[str, Type] = field(default_factory=dict)
+    has_effect: bool = False
 
 
 class Reader(Protocol):
@@ -36,6 +44,7 @@ class Reader(Protocol):
     result_type: Type | None
     stream: Span | None
     whole: bool
+    grown: dict[int, "Grown"]
 
     def block(self, statements: Sequence[tree.Statement], scope: Scope) -> tuple[Answer, bool]:
         """What a block answers, and whether some path goes on after it."""
@@ -55,7 +64,10 @@ class _Carried:
 
 @dataclass(slots=True)
 class _Round:
-    """One reading of the block: its nodes, its scope, what it answers, and the condition that ends the loop."""
+    """One reading of the block: its nodes, its scope, what it answers, and the condition that ends the loop.
+
+    `arguments` are the nodes of what is handed in by name; `read` tells whether anything reads that.
+    """
 
     nodes: Nodes
     scope: Scope
@@ -63,6 +75,7 @@ class _Round:
     goes_on: bool
     stop: int | None
     arguments: dict[str, int] = field(default_factory=dict)
+    read: dict[str, Variable] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +104,7 @@ class _Loop:
         self.scope = scope
         self.outside = reader.values.nodes
         self.limit = self._limit()
-        self.has_effect = False
+        self.grown = reader.grown.setdefault(id(statement), Grown())
         self.carried = self._carried()
         self.share = 0.0 if statement.until is None else EVEN
         if statement.share is not None:
@@ -99,7 +112,7 @@ class _Loop:
             self.share = EVEN if said is None else said
 
     def read(self) -> tuple[Choice | int | None, bool]:
-        for _ in range(_MOST_READINGS):
+        for _ in range(_MOST_READINGS + 2 * len(self.carried)):
             before = self._here()
             found = self._round()
             if not self._grows(found):
@@ -133,7 +146,8 @@ class _Loop:
             binding = self.scope.find(name)
             value = None if binding is None else binding.within(self.outside)
             if binding is not None and value is not None:
-                found.append(_Carried(name, binding, value.position, value.type))
+                of = join(value.type, self.grown.types.get(name, value.type)) or value.type
+                found.append(_Carried(name, binding, value.position, of))
         return found
 
     # --- reading the block -------------------------------------------------------------------------------------
@@ -153,14 +167,17 @@ class _Loop:
     def _round(self) -> _Round:
         """Read the block with what is known of the types of carried names."""
         reader, values = self.reader, self.reader.values
-        nodes = self.outside.block(len(self.carried) + self.has_effect)
+        nodes = self.outside.block(len(self.carried) + self.grown.has_effect)
         entry = Scope(self.scope)
         arguments: dict[str, int] = {}
+        read: dict[str, Variable] = {}
         for at, carried in enumerate(self.carried):
             position = nodes.add(Argument(at), carried.type, self.statement.span)
             arguments[carried.name] = position
-            entry.bind(carried.name, Binding(carried.binding.variables, Value(position, carried.type), home=nodes))
-        if self.has_effect:
+            handed = read[carried.name] = Variable(carried.name, carried.binding.variables[-1].span)
+            variables = (*carried.binding.variables, handed)
+            entry.bind(carried.name, Binding(variables, Value(position, carried.type), home=nodes))
+        if self.grown.has_effect:
             nodes.effect = nodes.add(Argument(len(self.carried)), Bool(), self.statement.span)
         effect = nodes.effect
         inner = Scope(entry)
@@ -174,19 +191,19 @@ class _Loop:
                 reader.whole = reader.whole and value is not None
         finally:
             values.nodes = self.outside
-        self.has_effect = self.has_effect or nodes.effect != effect
+        self.grown.has_effect = self.grown.has_effect or nodes.effect != effect
         for carried in self.carried:
             binding = inner.bindings.get(carried.name)
             carried.following = None if binding is None else binding.within(nodes)
-        return _Round(nodes, inner, answer, goes_on, stop, arguments)
+        return _Round(nodes, inner, answer, goes_on, stop, arguments, read)
 
     def _grows(self, found: _Round) -> bool:
         """Whether the block has to be read again, since a name may have more types, or calls keep an order."""
-        grown = found.nodes.effect is not None and self.has_effect and found.nodes.given == len(self.carried)
+        grown = found.nodes.effect is not None and self.grown.has_effect and found.nodes.given == len(self.carried)
         for carried in self.carried:
             joined = None if carried.following is None else join(carried.type, carried.following.type)
             if joined is not None and joined != carried.type:
-                carried.type = joined
+                carried.type = self.grown.types[carried.name] = joined
                 grown = True
         return grown
 
@@ -207,18 +224,23 @@ class _Loop:
 
     def _report_sameness(self, found: _Round) -> None:
         """Read names that are handed on, and say so where no round can differ from the one before."""
-        read = {at for node in found.nodes.all for at in inputs(node.operation)}
-        for carried in self.carried:
-            binding = found.scope.bindings.get(carried.name)
-            if binding is not None and found.arguments[carried.name] in read:
+        for name, handed in found.read.items():
+            binding = found.scope.bindings.get(name)
+            if binding is not None and handed.used:
                 for variable in binding.variables:
                     variable.used = True
-        changes = any(found.arguments[carried.name] in read for carried in self.carried)
+        changes = any(handed.used for handed in found.read.values())
         if not found.goes_on:
             message = "this loop never goes round: every path through it returns"
             help = "delete `repeat`, or return on some paths only"
             self.findings.add("W0404", message, self.statement.limit.span, help=help)
-        elif not changes and self.limit > 1 and not self.has_effect and self.reader.whole and not self._varies(found):
+        elif (
+            not changes
+            and self.limit > 1
+            and not self.grown.has_effect
+            and self.reader.whole
+            and not self._varies(found)
+        ):
             place = self.statement.limit.span if self.statement.until is None else self.statement.until.span
             help = "use in a round what the one before has bound, or delete `repeat`"
             self.findings.add("W0403", "every round does the same", place, help=help)
@@ -244,7 +266,7 @@ class _Loop:
             carried.following.position if carried.following else found.arguments[carried.name]
             for carried in self.carried
         ]
-        if self.has_effect:
+        if self.grown.has_effect:
             assert nodes.effect is not None
             results.append(nodes.effect)
         fresh = {
@@ -268,14 +290,14 @@ class _Loop:
                 stop = nodes.select(returned, yes, stop, Bool(), returns, span)
         block, captured = nodes.close((stop, *results))
         starts = [carried.start for carried in self.carried]
-        if self.has_effect:
+        if self.grown.has_effect:
             assert self.outside.effect is not None
             starts.append(self.outside.effect)
         last = 1.0 - (1.0 - returns) * (1.0 - self.share)
         loop = Repeat(block, (*starts, *captured), len(starts), self.limit)
         position = self.outside.add(loop, Bool(), span, last)
         self._bind(found, fresh, position)
-        if self.has_effect:
+        if self.grown.has_effect:
             self.outside.effect = self._output(position, len(self.carried), Bool())
         if found.answer is None or self.reader.result_type is None or not self.reader.whole:
             return None, found.goes_on
@@ -294,7 +316,7 @@ class _Loop:
     def _bind(self, found: _Round, fresh: dict[str, tuple[Binding, Value]], loop: int) -> None:
         """Let each name be what the last round has bound; what cannot be used inside cannot be used after."""
         names = [carried.name for carried in self.carried]
-        first_fresh = len(names) + self.has_effect
+        first_fresh = len(names) + self.grown.has_effect
         for name, binding in found.scope.bindings.items():
             if binding.value is None:
                 self.scope.bind(name, Binding(binding.variables, None, binding.why, binding.at))

@@ -7,7 +7,7 @@ from harmonia_compiler.check.branches import Path, chain, is_impossible, merge, 
 from harmonia_compiler.check.classes import class_port, classes_of
 from harmonia_compiler.check.clauses import Clauses, read_clauses
 from harmonia_compiler.check.components import Components
-from harmonia_compiler.check.loops import read_loop
+from harmonia_compiler.check.loops import Grown, read_loop
 from harmonia_compiler.check.narrowing import Narrowed
 from harmonia_compiler.check.nodes import MOST_NODES, Nodes, TooLarge
 from harmonia_compiler.check.order import dependency_order
@@ -75,6 +75,7 @@ class _Pipeline:
         self.result_type: Type | None = None
         self.stream: Span | None = None
         self.whole = node.complete
+        self.grown: dict[int, Grown] = {}
 
     @property
     def nodes(self) -> Nodes:

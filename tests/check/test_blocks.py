@@ -149,6 +149,17 @@ def test_what_only_a_next_round_reads_is_used_wherever_it_is_bound() -> None:
     body = "x = q\nrepeat up to 3 {\n y = f(x)\n if ok(y) { x = g(y) }\n}\nreturn y"
     Path("a.rag").write_text(COMPONENTS + pipeline(body), encoding="utf-8")
     assert check_files([Path("a.rag")]).found == []
+    body = "before = q\nnow = q\nrepeat up to 3 {\n before = now\n now = f(q)\n}\nreturn before"
+    Path("a.rag").write_text(COMPONENTS + pipeline(body), encoding="utf-8")
+    assert check_files([Path("a.rag")]).found == []
+
+
+def test_loops_deep_inside_each_other_are_read_in_bounded_time() -> None:
+    depth = 40
+    opened = "".join(f"x{at} = []\nrepeat up to 2 {{\n" for at in range(depth))
+    closed = "".join(f"x{at} = x{at} + [note(q)]\n}}\n" for at in reversed(range(depth)))
+    flow, _ = checked(pipeline(f"{opened}{closed}return q"))
+    assert len(flow.blocks) == depth
 
 
 def test_loops_in_loops_and_in_branches() -> None:
