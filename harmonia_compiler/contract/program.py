@@ -10,7 +10,7 @@ own that see the outside only as `Argument`s, by need. `Repeat`, `Each` and `Att
 block is named by its index in the Program, so that flows and Programs share their operations.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -202,27 +202,37 @@ MOST_ITEMS = 256
 MOST_ROUNDS = 100
 
 
+#: The fields of each operation that hold what it reads: a position, several, or None. Others read nothing.
+_READ: dict[type, tuple[str, ...]] = {
+    Call: ("inputs", "after"),
+    Select: ("condition", "then", "otherwise", "early"),
+    Compare: ("left", "right"),
+    Not: ("operand",),
+    GetField: ("record",),
+    MakeList: ("inputs",),
+    MakeRecord: ("inputs",),
+    Concat: ("left", "right"),
+    Apply: ("inputs",),
+    After: ("first", "then"),
+    Repeat: ("inputs",),
+    Output: ("repeat",),
+    Each: ("lists", "inputs"),
+    Attempt: ("inputs", "otherwise"),
+}
+#: Fields that hold positions as well, of values that the operation reads in any case.
+_NAMED_TWICE: dict[type, tuple[str, ...]] = {Attempt: ("awaits",)}
+
+
 def inputs(operation: Operation) -> tuple[int, ...]:
     """The positions that an operation reads, in their order."""
-    match operation:
-        case Call(_, _, read, _, after):
-            return read if after is None else (*read, after)
-        case MakeList() | MakeRecord() | Apply() | Repeat():
-            return operation.inputs
-        case Select(condition, then, otherwise, early):
-            return (condition, then, otherwise, *early)
-        case Compare(_, left, right) | Concat(left, right):
-            return (left, right)
-        case After(first, then):
-            return (first, then)
-        case Not(read_one) | GetField(read_one, _) | Output(read_one, _):
-            return (read_one,)
-        case Each(_, lists, read):
-            return (*lists, *read)
-        case Attempt(_, read, _, otherwise):
-            return read if otherwise is None else (*read, otherwise)
-        case _:
-            return ()
+    found: list[int] = []
+    for name in _fields(operation, _READ):
+        value = getattr(operation, name)
+        if type(value) is int:
+            found.append(value)
+        elif value is not None:
+            found += value
+    return tuple(found)
 
 
 def block_of(operation: Operation) -> int | None:
@@ -232,39 +242,18 @@ def block_of(operation: Operation) -> int | None:
 
 def with_inputs(operation: Operation, moved: Callable[[int], int]) -> Operation:
     """The same operation reading from other positions: how passes and lowering renumber."""
+    changed: dict[str, Any] = {}
+    for name in (*_fields(operation, _READ), *_fields(operation, _NAMED_TWICE)):
+        value = getattr(operation, name)
+        if value is not None:
+            changed[name] = moved(value) if type(value) is int else tuple(moved(at) for at in value)
+    return msgspec.structs.replace(operation, **changed) if changed else operation
 
-    def all_moved(positions: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(moved(at) for at in positions)
 
-    match operation:
-        case Call():
-            after = None if operation.after is None else moved(operation.after)
-            return msgspec.structs.replace(operation, inputs=all_moved(operation.inputs), after=after)
-        case MakeList() | MakeRecord() | Apply() | Repeat():
-            return msgspec.structs.replace(operation, inputs=all_moved(operation.inputs))
-        case Select(condition, then, otherwise, early):
-            return Select(moved(condition), moved(then), moved(otherwise), all_moved(early))
-        case After(first, then):
-            return After(moved(first), moved(then))
-        case Output(repeat, index):
-            return Output(moved(repeat), index)
-        case Each(block, lists, read):
-            return Each(block, all_moved(lists), all_moved(read))
-        case Attempt():
-            otherwise = None if operation.otherwise is None else moved(operation.otherwise)
-            return msgspec.structs.replace(
-                operation, inputs=all_moved(operation.inputs), otherwise=otherwise, awaits=all_moved(operation.awaits)
-            )
-        case Compare(operator, left, right):
-            return Compare(operator, moved(left), moved(right))
-        case Concat(left, right):
-            return Concat(moved(left), moved(right))
-        case Not(operand):
-            return Not(moved(operand))
-        case GetField(record, name):
-            return GetField(moved(record), name)
-        case _:
-            return operation
+def _fields(operation: Operation, among: Mapping[type, tuple[str, ...]]) -> tuple[str, ...]:
+    # A stage may make an operation of its own from one of these, and it reads as that one does.
+    of: type = type(operation)
+    return among[of] if of in among else next((among[base] for base in of.__mro__ if base in among), ())
 
 
 def answering(operations: Sequence[Operation], result: int) -> frozenset[int]:
