@@ -12,7 +12,7 @@ finds an annotation that no type of the language fits as soon as the module is i
 """
 
 import dataclasses
-import types
+import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypedDict, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -54,28 +54,32 @@ class items:  # noqa: N801 - as `tokens`
 
 def component(function: Function) -> Function:
     """Say that a function is called by pipelines. Raises TypeError where a port or the result has no type of theirs."""
-    hints = get_type_hints(function, include_extras=True)
-    code = getattr(function, "__code__", None)
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if code is not None else ()
+    where = getattr(function, "__qualname__", repr(function))
+    try:
+        parameters = inspect.signature(function).parameters.values()
+        hints = get_type_hints(function, include_extras=True)
+    except NameError as problem:
+        raise TypeError(f"{where}: {problem}, which an annotation names") from problem
+    names = [each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
     for name in (*names, "return"):
         if name not in hints:
-            raise TypeError(f"{function.__qualname__}: `{name}` has no annotation")
-        if not _is_of_the_language(hints[name]):
-            raise TypeError(f"{function.__qualname__}: `{name}` is {hints[name]!r}, which is no type of a pipeline")
+            raise TypeError(f"{where}: `{name}` has no annotation")
+        if not _is_of_the_language(hints[name], ()):
+            raise TypeError(f"{where}: `{name}` is {hints[name]!r}, which is no type of a pipeline")
     return function
 
 
-def _is_of_the_language(annotation: Any) -> bool:
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        return _is_of_the_language(get_args(annotation)[0])
+def _is_of_the_language(annotation: Any, around: tuple[Any, ...]) -> bool:
+    """Whether a type of the language fits; `around` are the records that it is a part of, none of which it may be."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated or (origin is list and parts):
+        return _is_of_the_language(parts[0], around)
     if origin is Literal:
-        return all(isinstance(label, str) for label in get_args(annotation))
-    if origin is list:
-        return _is_of_the_language(get_args(annotation)[0])
-    if origin is not None or isinstance(annotation, types.UnionType):
-        return False
+        return all(isinstance(label, str) for label in parts)
     if annotation in (str, int, float, bool):
         return True
     is_record = is_typeddict(annotation) or dataclasses.is_dataclass(annotation) or hasattr(annotation, "_fields")
-    return is_record and all(_is_of_the_language(each) for each in get_type_hints(annotation).values())
+    if origin is not None or not is_record or annotation in around:
+        return False
+    fields = get_type_hints(annotation, include_extras=True).values()
+    return bool(fields) and all(_is_of_the_language(each, (*around, annotation)) for each in fields)

@@ -1,16 +1,13 @@
-"""The ports of a Python function, read from the annotations in its source. Nothing is imported or executed."""
+"""The ports of a Python function, read from the annotations in its parsed source. Nothing is imported or executed."""
 
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from harmonia_compiler.check.program import Context, Unit
-from harmonia_compiler.check.sources import beside, read_source
-from harmonia_compiler.check.types import Shape, shown
+from harmonia_compiler.check.types import MOST_PARTS, Shape, shown
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.types import (
     Bool,
@@ -70,65 +67,6 @@ class Signature:
         return tuple(ports) if len(ports) == len(self.parameters) else None
 
 
-def read_signature(function: str, unit: Unit, context: Context, at: Span) -> Signature | None:
-    """What the source of `module:name`, beside the file, says; None where there is no such source, or a finding."""
-    module, _, name = function.partition(":")
-    found = _locate(module, unit)
-    if found is None:
-        return None
-    source = read_source(
-        found, beside(unit.source, str(found.relative_to(unit.path.parent))), context.root, context.findings, at
-    )
-    if source is None:
-        return None
-    try:
-        parsed = ast.parse(source.text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as problem:
-        line = getattr(problem, "lineno", None) or 1
-        reason = getattr(problem, "msg", None) or "it cannot be parsed"
-        span = source.span_of_line(line)
-        context.findings.add(
-            "E0620", f"this is not Python: {reason}", span, help=f"`{function}` is called by a component"
-        )
-        return None
-    functions = {node.name: node for node in parsed.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-    if name not in functions:
-        help = context.suggestion(name, functions, f"define it there: `def {name}(…)`")
-        if not _may_have(parsed, name):
-            context.findings.add("E0621", f"`{source.name}` has no function `{name}`", at, help=help)
-        return None
-    return _Reader(source, parsed).signature(functions[name])
-
-
-def _locate(module: str, unit: Unit) -> Path | None:
-    """The file of a module beside the `.rag`: `a.b` is `a/b.py` or `a/b/__init__.py`."""
-    stem = unit.path.parent.joinpath(*module.split("."))
-    for path in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py"):
-        try:
-            if path.is_file():
-                return path
-        except (OSError, ValueError):
-            return None
-    return None
-
-
-def _may_have(parsed: ast.Module, name: str) -> bool:
-    """Whether a module may get the name otherwise than by a `def`: by an import, an assignment, a star."""
-    for node in parsed.body:
-        match node:
-            case ast.ImportFrom(names=names) | ast.Import(names=names):
-                if any((alias.asname or alias.name) in (name, "*") for alias in names):
-                    return True
-            case ast.Assign(targets=targets):
-                if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-                    return True
-            case ast.AnnAssign(target=ast.Name(id=target)) if target == name:
-                return True
-            case ast.If() | ast.Try() | ast.With():
-                return True
-    return False
-
-
 def compare(
     name: str,
     node: tree.Component,
@@ -172,11 +110,12 @@ def compare(
         findings.add("E0326", message, node.result.span, help="give both one type", notes=notes)
 
 
-class _Reader:
-    """Reads annotations of one module."""
+class Annotations:
+    """Those of one module."""
 
     def __init__(self, source: Source, parsed: ast.Module) -> None:
         self.source = source
+        self._meanings: dict[str, Shape | None] = {}
         self.classes = {node.name: node for node in parsed.body if isinstance(node, ast.ClassDef)}
         self.aliases = {
             target.id: node.value
@@ -187,23 +126,24 @@ class _Reader:
         }
 
     def signature(self, function: ast.FunctionDef | ast.AsyncFunctionDef) -> Signature:
+        """What a function of the module says about itself."""
         given = function.args
         named = [*given.posonlyargs, *given.args]
         defaults: dict[str, ast.expr | None] = dict(
             zip([each.arg for each in named[len(named) - len(given.defaults) :]], given.defaults, strict=True)
         )
         defaults |= {each.arg: default for each, default in zip(given.kwonlyargs, given.kw_defaults, strict=True)}
-        parameters = [self.parameter(each, defaults.get(each.arg)) for each in (*named, *given.kwonlyargs)]
+        parameters = [self._parameter(each, defaults.get(each.arg)) for each in (*named, *given.kwonlyargs)]
         span = self.source.span_of_line(function.lineno)
         return Signature(
             tuple(parameters),
-            Annotated("return", self.shape(function.returns), msgspec.UNSET, span),
+            Annotated("return", self._shape(function.returns), msgspec.UNSET, span),
             function.name,
             given.kwarg is not None,
         )
 
-    def parameter(self, given: ast.arg, default: ast.expr | None) -> Annotated:
-        shape = self.shape(given.annotation)
+    def _parameter(self, given: ast.arg, default: ast.expr | None) -> Annotated:
+        shape = self._shape(given.annotation)
         value: Any = msgspec.UNSET
         if default is not None and shape is not None:
             try:
@@ -216,38 +156,45 @@ class _Reader:
             value = None
         return Annotated(given.arg, shape, value, self.source.span_of_line(given.lineno))
 
-    def shape(self, given: ast.expr | None, depth: int = 0) -> Shape | None:
+    def _shape(self, given: ast.expr | None, depth: int = 0) -> Shape | None:
         """The type that an annotation means, with its expected sizes."""
         if given is None or depth > _DEEPEST:
             return None
         match given:
             case ast.Constant(value=str() as text):
                 try:
-                    return self.shape(ast.parse(text, mode="eval").body, depth + 1)
+                    return self._shape(ast.parse(text, mode="eval").body, depth + 1)
                 except (SyntaxError, ValueError, RecursionError, MemoryError):
                     return None
             case ast.Name(id=name):
-                return self.named(name, depth)
+                return self._named(name, depth)
             case ast.Attribute(attr=name):
                 return Shape(_OURS[name]) if name in _OURS else None
             case ast.Subscript(value=of, slice=inner):
-                return self.subscript(_last(of), inner, depth)
+                return self._subscript(_last(of), inner, depth)
         return None
 
-    def named(self, name: str, depth: int) -> Shape | None:
+    def _named(self, name: str, depth: int) -> Shape | None:
+        """What a name of the module means; one that contains itself has no type of the language."""
+        if name not in self._meanings:
+            self._meanings[name] = None
+            self._meanings[name] = self._meant(name, depth)
+        return self._meanings[name]
+
+    def _meant(self, name: str, depth: int) -> Shape | None:
         if name in self.classes:
-            return self.record(self.classes[name], depth)
+            return self._record(self.classes[name], depth)
         if name in self.aliases:
-            return self.shape(self.aliases[name], depth + 1)
+            return self._shape(self.aliases[name], depth + 1)
         of = _PLAIN.get(name) or _OURS.get(name)
         return None if of is None else Shape(of)
 
-    def subscript(self, of: str, inner: ast.expr, depth: int) -> Shape | None:
+    def _subscript(self, of: str, inner: ast.expr, depth: int) -> Shape | None:
         parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
         match of:
             case "list" | "List":
-                item = self.shape(inner, depth + 1)
-                return item and Shape(ListOf(item.type), None, item.size)
+                item = self._shape(inner, depth + 1)
+                return item and Shape(ListOf(item.type), None, item.size, item.parts + 1)
             case "Literal":
                 labels = [
                     part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)
@@ -255,27 +202,28 @@ class _Reader:
                 good = labels and len(labels) == len(parts) and len({*labels}) == len(labels)
                 return Shape(Labels(tuple(labels))) if good else None
             case "Annotated":
-                shape = self.shape(parts[0], depth + 1)
+                shape = self._shape(parts[0], depth + 1)
                 size = next((found for part in parts[1:] if (found := _size(part)) is not None), None)
-                return shape and Shape(shape.type, size, shape.item_size)
+                return shape and Shape(shape.type, size, shape.item_size, shape.parts)
             case _:
                 return None
 
-    def record(self, of: ast.ClassDef, depth: int) -> Shape | None:
+    def _record(self, of: ast.ClassDef, depth: int) -> Shape | None:
         """A TypedDict, a NamedTuple or a dataclass."""
         bases = {_last(base) for base in of.bases}
         made = {_last(each.func if isinstance(each, ast.Call) else each) for each in of.decorator_list}
         if not bases & {"TypedDict", "NamedTuple"} and "dataclass" not in made:
             return None
         fields: dict[str, Shape | None] = {
-            node.target.id: self.shape(node.annotation, depth + 1)
+            node.target.id: self._shape(node.annotation, depth + 1)
             for node in of.body
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
         }
         whole = {name: shape for name, shape in fields.items() if shape is not None}
-        if not whole or len(whole) < len(fields):
+        parts = 1 + sum(shape.parts for shape in whole.values())
+        if not whole or len(whole) < len(fields) or parts > MOST_PARTS:
             return None
-        return Shape(Record(tuple(Field(name, shape.type) for name, shape in whole.items())))
+        return Shape(Record(tuple(Field(name, shape.type) for name, shape in whole.items())), parts=parts)
 
 
 def _last(given: ast.expr) -> str:

@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 
-from harmonia_compiler.check.annotations import Signature, compare, read_signature
+from harmonia_compiler.check.annotations import Signature, compare
 from harmonia_compiler.check.constants import constant
 from harmonia_compiler.check.faults import report_faults
+from harmonia_compiler.check.modules import Modules
 from harmonia_compiler.check.order import dependency_order
-from harmonia_compiler.check.program import Context, Declared, Unit, not_a
+from harmonia_compiler.check.program import Context, Declared, not_a
 from harmonia_compiler.check.prompts import Template
 from harmonia_compiler.check.settings import ComponentName, SettingReader
 from harmonia_compiler.check.types import Shape, Types, shown
@@ -73,7 +74,7 @@ class Components:
         self.findings = context.findings
         self.types = types
         self.made: dict[Declared, Made | None] = {}
-        self._functions: dict[tuple[str, Unit], Signature | None] = {}
+        self._modules = Modules(context)
         components = [declared for declared in context.declared() if isinstance(declared.node, tree.Component)]
         ordered, cycles = dependency_order(components, self._base)
         for cycle in cycles:
@@ -251,11 +252,8 @@ class Components:
         function = made.given.get(setting) if setting is not None else None
         if not isinstance(function, str) or made.ports is not None:
             return None
-        key = (function, made.root.unit)
-        if key not in self._functions:
-            assert setting is not None
-            self._functions[key] = read_signature(*key, self.context, made.places[setting])
-        return self._functions[key]
+        assert setting is not None
+        return self._modules.signature(function, made.root.unit, made.places[setting])
 
     def _with_annotations(self, made: Made, annotated: Signature | None) -> Made:
         """A component without declared ports: what its function's annotations say, as far as they say it all."""

@@ -13,7 +13,7 @@ from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.syntax import tree
 
 #: A type that refers to types that refer to types grows fast; beyond this nobody means it.
-_MOST_PARTS = 500
+MOST_PARTS = 500
 _DEEPEST = 32
 
 
@@ -94,8 +94,8 @@ class Types:
                 shape = self._record(node.span, ports, unit)
             case tree.ClassType():
                 shape = self._classes(node.span, unit)
-        if shape is not None and (shape.parts > _MOST_PARTS or shape.depth > _DEEPEST):
-            message = f"this type has more than {_MOST_PARTS} parts, or {_DEEPEST} types inside each other"
+        if shape is not None and (shape.parts > MOST_PARTS or shape.depth > _DEEPEST):
+            message = f"this type has more than {MOST_PARTS} parts, or {_DEEPEST} types inside each other"
             self.context.findings.add("E0314", message, node.span, help="make it smaller")
             return None
         return shape

@@ -1,0 +1,94 @@
+"""Python modules beside a `.rag`, whose functions components are made from. They are parsed, never imported."""
+
+import ast
+import warnings
+from pathlib import Path
+
+from harmonia_compiler.check.annotations import Annotations, Signature
+from harmonia_compiler.check.program import Context, Unit
+from harmonia_compiler.check.sources import beside, read_source
+from harmonia_compiler.diagnostics.source import Source, Span
+
+
+class Modules:
+    """The modules that the files of a program name, each read once."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._read: dict[tuple[str, Unit], _Module | None] = {}
+
+    def signature(self, function: str, unit: Unit, at: Span) -> Signature | None:
+        """What the source of `module:name` says of it; None where there is no such source, or a finding."""
+        module, _, name = function.partition(":")
+        if (module, unit) not in self._read:
+            self._read[module, unit] = self._module(module, unit, at)
+        found = self._read[module, unit]
+        if found is None:
+            return None
+        if name in found.functions:
+            return found.annotations.signature(found.functions[name])
+        if not found.may_have(name):
+            help = self.context.suggestion(name, found.functions, f"define it there: `def {name}(…)`")
+            message = f"`{found.source.name}` has no function `{name}`"
+            self.context.findings.add("E0621", message, at, help=help)
+        return None
+
+    def _module(self, module: str, unit: Unit, at: Span) -> "_Module | None":
+        path = _locate(module, unit)
+        if path is None:
+            return None
+        name = beside(unit.source, str(path.relative_to(unit.path.parent)))
+        source = read_source(path, name, self.context.root, self.context.findings, at)
+        if source is None:
+            return None
+        try:
+            with warnings.catch_warnings():
+                # What Python thinks of somebody's escapes is not for us to say.
+                warnings.simplefilter("ignore")
+                parsed = ast.parse(source.text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as problem:
+            reason = getattr(problem, "msg", None) or "it cannot be parsed"
+            span = source.span_of_line(getattr(problem, "lineno", None) or 1)
+            help = f"a component is made from a function of `{module}`"
+            self.context.findings.add("E0620", f"this is not Python: {reason}", span, help=help)
+            return None
+        return _Module(source, parsed)
+
+
+class _Module:
+    """A parsed module: its source, its functions, and what is annotated in it."""
+
+    def __init__(self, source: Source, parsed: ast.Module) -> None:
+        self.source = source
+        self.parsed = parsed
+        self.annotations = Annotations(source, parsed)
+        defined = (node for node in parsed.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+        self.functions = {node.name: node for node in defined}
+
+    def may_have(self, name: str) -> bool:
+        """Whether it may get the name otherwise than by a `def`: by an import, an assignment, or on a condition."""
+        for node in self.parsed.body:
+            match node:
+                case ast.ImportFrom(names=names) | ast.Import(names=names):
+                    if any((alias.asname or alias.name) in (name, "*") for alias in names):
+                        return True
+                case ast.Assign(targets=targets):
+                    if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+                        return True
+                case ast.AnnAssign(target=ast.Name(id=target)) if target == name:
+                    return True
+                case ast.If() | ast.Try() | ast.With():
+                    return True
+        return False
+
+
+def _locate(module: str, unit: Unit) -> Path | None:
+    """The file of a module beside the `.rag`: `a.b` is `a/b.py` or `a/b/__init__.py`."""
+    stem = unit.path.parent.joinpath(*module.split("."))
+    for path in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py"):
+        try:
+            if path.is_file():
+                return path
+        except (OSError, ValueError):
+            return None
+    return None

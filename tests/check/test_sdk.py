@@ -1,0 +1,233 @@
+"""What annotations mean to the decorator, when the user's module is imported, and to checking, which only parses it."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict
+
+import msgspec
+import pytest
+
+from harmonia_compiler import sdk
+from harmonia_compiler.check.files import Checked, check_files
+from harmonia_compiler.contract.component import Component
+from harmonia_compiler.contract.types import show
+
+SOURCE = """
+import dataclasses
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple, TypedDict
+import harmonia_compiler.sdk as sdk
+from harmonia_compiler.sdk import Message, Passage, Vector, component, items, tokens
+
+raise SystemExit("nobody imports this")
+
+PATTERN = "\\d"
+Verdict = Literal["yes", "no"]
+
+class Step(TypedDict):
+    thought: Annotated[str, tokens(30)]
+    done: bool
+
+@dataclass(frozen=True)
+class Graded:
+    verdict: Verdict
+    score: float
+
+class Pair(NamedTuple):
+    one: Step
+    other: "list[float]"
+
+class Tree(TypedDict):
+    children: list["Tree"]
+
+class Plain:
+    text: str
+
+def f(a: ANNOTATION) -> str: ...
+"""
+
+TYPES = {
+    "str": "text",
+    "int": "number",
+    "float": "number",
+    "bool": "bool",
+    "list[str]": "[text]",
+    "list[list[float]]": "[[number]]",
+    '"list[Passage]"': "[passage]",
+    "sdk.Message": "message",
+    "Vector": "vector",
+    'Literal["a", "b"]': '"a" | "b"',
+    "Verdict": '"yes" | "no"',
+    "Annotated[list[Passage], items(4)]": "[passage]",
+    "Step": "(thought: text, done: bool)",
+    "Graded": '(verdict: "yes" | "no", score: number)',
+    "Pair": "(one: (thought: text, done: bool), other: [number])",
+}
+NO_TYPES = [
+    "dict[str, str]",
+    "str | None",
+    "Literal[1, 2]",
+    'Literal["a", "a"]',
+    "list",
+    "Tree",
+    "Plain",
+    "Any",
+    "f(1)",
+]
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def check(component: str, source: str) -> Checked:
+    Path("m.py").write_text(source, encoding="utf-8")
+    text = (
+        f'component g(t: text) -> text = python("other:g")\n{component}\npipeline p(t: text) -> text {{ return g(t) }}'
+    )
+    Path("a.rag").write_text(text, encoding="utf-8")
+    return check_files([Path("a.rag")])
+
+
+def read(source: str, call: str) -> Component:
+    """The component `f`, made from `m:f`, which a pipeline calls like this."""
+    Path("m.py").write_text(source, encoding="utf-8")
+    text = f'component f = python("m:f")\npipeline p(t: text) -> text {{ return {call} }}'
+    Path("a.rag").write_text(text, encoding="utf-8")
+    found = check_files([Path("a.rag")])
+    assert found.application is not None, found.found
+    return found.application.components["f"]
+
+
+@pytest.mark.parametrize("annotation", TYPES)
+def test_an_annotation_is_a_type(annotation: str) -> None:
+    source = SOURCE.replace("ANNOTATION", annotation)
+    assert check('component f = python("m:f")', source).found == []
+    wrong = check('component f(a: (no: vector)) -> text = python("m:f")', source).found
+    assert [item.code for item in wrong] == ["E0326"]
+    assert wrong[0].message == f"`a` is `(no: vector)` here, and `{TYPES[annotation]}` in `f`"
+
+
+@pytest.mark.parametrize("annotation", NO_TYPES)
+def test_what_is_no_type_of_the_language_is_said(annotation: str) -> None:
+    found = check('component f = python("m:f")', SOURCE.replace("ANNOTATION", annotation)).found
+    assert [(item.code, item.message) for item in found] == [
+        ("E0622", "`a` of `f` has no annotation that is a type of the language")
+    ]
+
+
+def test_ports_have_names_sizes_and_defaults() -> None:
+    source = (
+        "from typing import Annotated\nfrom harmonia_compiler.sdk import tokens\n"
+        'def f(q: "Annotated[str, tokens(12)]", k: int = 3, *, word: str = "w") -> Annotated[str, tokens(40)]: ...\n'
+    )
+    made = read(source, 'f(t, word: "v")')
+    assert [(port.name, show(port.type), port.size, port.default) for port in made.ports] == [
+        ("q", "text", 12, msgspec.UNSET),
+        ("k", "number", None, 3),
+        ("word", "text", None, "w"),
+    ]
+    assert made.size == 40
+
+
+def test_a_module_lies_in_a_folder_or_is_one() -> None:
+    for path in ("pack/m.py", "pack/m/__init__.py"):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text("def f(q: str) -> str: ...", encoding="utf-8")
+        assert check('component f(q: number) -> text = python("pack.m:f")', "").found[0].code == "E0326"
+        Path(path).unlink()
+    assert check('component f(q: number) -> text = python("pack.m:f")', "").found == []
+
+
+def test_a_function_may_come_from_elsewhere() -> None:
+    for source in ("from x import f", "from x import *", "f = print", "f: object = 1", "if True:\n    f = 1"):
+        assert check('component f(q: text) -> text = python("m:f")', source).found == [], source
+
+
+def test_a_module_that_leads_out_of_the_project_is_not_read(tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = tmp_path_factory.mktemp("outside") / "secret.py"
+    outside.write_text("def f(q: int) -> str: ...", encoding="utf-8")
+    Path("secret.py").symlink_to(outside)
+    found = check('component f(q: text) -> text = python("secret:f")', "").found
+    assert [item.code for item in found] == ["E0213"]
+
+
+def test_a_type_that_grows_without_bound_is_no_type() -> None:
+    classes = "".join(
+        f"class C{at}(TypedDict):\n" + "".join(f"    f{n}: {f'C{at + 1}' if at < 12 else 'str'}\n" for n in range(9))
+        for at in range(13)
+    )
+    source = f"from typing import TypedDict\n{classes}def f(a: C0) -> str: ...\n"
+    assert [item.code for item in check('component f = python("m:f")', source).found] == ["E0622"]
+
+
+# --- the decorator -------------------------------------------------------------------------------------------------
+
+
+class Step(TypedDict):
+    """A record of the language."""
+
+    thought: Annotated[str, sdk.tokens(30)]
+    done: bool
+
+
+@dataclasses.dataclass
+class Graded:
+    """Another one."""
+
+    verdict: Literal["yes", "no"]
+    steps: list[Step]
+
+
+class Pair(NamedTuple):
+    """A third."""
+
+    one: float
+    other: int
+
+
+class Tree(TypedDict):
+    """No record of the language, since it contains itself."""
+
+    children: list["Tree"]
+
+
+def test_a_good_function_is_left_as_it_is() -> None:
+    def f(q: str, graded: Graded, *, pair: Pair, sources: list[sdk.Passage]) -> Annotated[list[str], sdk.items(4)]:
+        return [q, *(source["text"] for source in sources), *graded.verdict, str(pair)]
+
+    async def g(turns: list[sdk.Message], vector: sdk.Vector) -> bool:
+        return not turns and not vector
+
+    assert sdk.component(f) is f
+    assert sdk.component(g) is g
+
+
+def test_what_no_type_fits_is_a_type_error() -> None:
+    def unannotated(q):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        return q
+
+    def without_result(q: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+        return q
+
+    def mapping(q: dict[str, str]) -> str:
+        return str(q)
+
+    def optional(q: str | None) -> str:
+        return str(q)
+
+    def nested(q: Tree) -> str:
+        return str(q)
+
+    def bare(q: list) -> str:  # type: ignore[type-arg]
+        return str(q)
+
+    def unknown(q: "Missing") -> str:  # type: ignore[name-defined]  # noqa: F821
+        return str(q)
+
+    functions: list[Callable[..., Any]] = [unannotated, without_result, mapping, optional, nested, bare, unknown]
+    for function in functions:
+        with pytest.raises(TypeError, match=function.__name__):
+            sdk.component(function)
