@@ -143,10 +143,10 @@ def test_a_module_that_is_not_there_is_refused(project: Path, tmp_path: Path) ->
 
 def test_a_module_that_leads_out_of_the_project_is_refused(project: Path, tmp_path: Path) -> None:
     (tmp_path / "outside.py").write_text("secret = 1\n")
-    (project / "hippo.py").unlink()
-    (project / "hippo.py").symlink_to(tmp_path / "outside.py")
+    (project / "helper.py").unlink()
+    (project / "helper.py").symlink_to(tmp_path / "outside.py")
     said = refused(lambda: planned(project / "app.rag", root=project).write(tmp_path / "bundle"))
-    assert said == "E0904 `hippo.py` leads out of the project"
+    assert said == "E0904 `helper.py` leads out of the project"
 
 
 def test_a_module_that_is_no_python_is_refused(project: Path, tmp_path: Path) -> None:

@@ -33,13 +33,14 @@ def bundle(folder: Path) -> Path:
 def test_hidden_files_of_a_package_stay(tmp_path: Path) -> None:
     for name in ("__init__.py", "words.txt", ".env", ".git/config", "__pycache__/x.pyc"):
         (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "mine" / name).write_text("")
+        (tmp_path / "mine" / name).write_text("def find(q): ..." if name == "__init__.py" else "")
     code = bundle(tmp_path)
     assert sorted(path.name for path in code.rglob("*") if path.is_file()) == ["__init__.py", "words.txt"]
 
 
 @pytest.mark.parametrize("text", ["def find(", "x=" + "-" * 200_000 + "1", "x=" + "(" * 5000, "x = '\0'"])
 def test_what_is_no_python_is_a_finding(tmp_path: Path, text: str) -> None:
-    (tmp_path / "mine.py").write_text(text)
+    (tmp_path / "mine.py").write_text("from other import find")
+    (tmp_path / "other.py").write_text(text)
     with pytest.raises(Rejected, match="E0904"):
         bundle(tmp_path)
