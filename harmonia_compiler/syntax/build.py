@@ -1,60 +1,41 @@
-"""Parse tree to tree: one function for each rule of the grammar, applied from the leaves up without recursion."""
+"""Tokens to the nodes of the tree: one function for each rule of the grammar, called as the parser reduces by it."""
 
 import re
 from collections.abc import Callable
 from typing import Any
 
-from lark import Token, Tree
+from lark import Token
 
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.syntax import literals, tree
 from harmonia_compiler.syntax.lexer import BROKEN_NAME
+from harmonia_compiler.syntax.reductions import reductions
 
 _PROPER_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 Built = Any
 
 
-def build(source: Source, root: Tree[Token], findings: Findings) -> list[Built]:
-    """The declarations of a parse tree. Faults inside literals are reported and leave a value behind."""
-    builder = _Builder(source, findings)
-    order: list[Tree[Token] | Token | None] = []
-    pending: list[Tree[Token] | Token | None] = [root]
-    while pending:
-        item = pending.pop()
-        order.append(item)
-        if isinstance(item, Tree):
-            pending += item.children
-    done: list[Built] = []
-    for item in reversed(order):
-        if not isinstance(item, Tree):
-            done.append(builder.leaf(item) if item is not None else None)
-            continue
-        count = len(item.children)
-        parts = done[len(done) - count :]
-        del done[len(done) - count :]
-        done.append(builder.rules[str(item.data)](builder.span_of(item), parts))
-    declarations: list[Built] = done[0]
-    return declarations
+class Builder:
+    """The rules. Each takes its place and its children, already built; absent optional ones are None.
 
+    `by_rule` is what the parser calls. `findings` are the faults inside literals; each leaves a value behind.
+    """
 
-class _Builder:
-    """The rules. Each takes its place and its children, already built; absent optional ones are None."""
-
-    def __init__(self, source: Source, findings: Findings) -> None:
+    def __init__(self, source: Source) -> None:
         self.source = source
-        self.findings = findings
-        self.rules: dict[str, Callable[[Span, list[Built]], Built]] = {
+        self.findings = Findings()
+        rules: dict[str, Callable[[Span, list[Built]], Built]] = {
             "file": lambda _, parts: parts,
             "import": lambda span, parts: tree.Import(span, tuple(parts[:-1]), parts[-1]),
-            "imported": lambda span, parts: tree.Imported(span, parts[0], parts[1] and self.declared(parts[1])),
-            "alias": lambda span, parts: tree.Alias(span, self.declared(parts[0]), parts[1]),
-            "class": lambda span, parts: tree.Class(span, self.declared(parts[0]), parts[1]),
-            "component": self.component,
-            "pipeline": self.pipeline,
+            "imported": lambda span, parts: tree.Imported(span, parts[0], parts[1] and self._declared(parts[1])),
+            "alias": lambda span, parts: tree.Alias(span, self._declared(parts[0]), parts[1]),
+            "class": lambda span, parts: tree.Class(span, self._declared(parts[0]), parts[1]),
+            "component": self._component,
+            "pipeline": self._pipeline,
             "ports": lambda span, parts: (span, tuple(parts)),
-            "port": lambda span, parts: tree.Port(span, self.declared(parts[0]), *parts[1:]),
+            "port": lambda span, parts: tree.Port(span, self._declared(parts[0]), *parts[1:]),
             "sized": lambda span, parts: tree.Sized(span, *parts),
             "type_name": lambda span, parts: tree.NamedType(span, parts[0]),
             "class_type": lambda span, _: tree.ClassType(span),
@@ -62,25 +43,25 @@ class _Builder:
             "list_type": lambda span, parts: tree.ListType(span, parts[0]),
             "record_type": lambda span, parts: tree.RecordType(span, parts[0][1]),
             "slo": lambda span, parts: tree.Slo(span, tuple(parts)),
-            "objective": self.objective,
+            "objective": self._objective,
             "load": lambda span, parts: tree.Load(span, tuple(parts)),
             "rate": lambda span, parts: tree.Rate(span, *parts),
-            "bind": lambda span, parts: tree.Bind(span, self.declared(parts[0]), parts[1]),
+            "bind": lambda span, parts: tree.Bind(span, self._declared(parts[0]), parts[1]),
             "return": lambda span, parts: tree.Return(span, parts[0] is not None, parts[1]),
-            "if": self.branch,
-            "repeat": self.repeat,
+            "if": self._branch,
+            "repeat": self._repeat,
             "test": lambda _, parts: tuple(parts),
             "block": lambda span, parts: (span, tuple(parts)),
             "late": lambda span, parts: tree.Guarded(span, *parts),
             "fallback": lambda span, parts: tree.Guarded(span, parts[0], None, parts[1]),
-            "each": self.each,
+            "each": self._each,
             "or": lambda span, parts: tree.Disjunction(span, tuple(parts)),
             "and": lambda span, parts: tree.Conjunction(span, tuple(parts)),
             "not": lambda span, parts: tree.Negation(span, parts[0]),
             "compare": lambda span, parts: tree.Comparison(span, str(parts[1]), parts[0], parts[2]),
             "joined": lambda span, parts: tree.Joined(span, tuple(parts)),
             "access": lambda span, parts: tree.Access(span, parts[0], tuple(parts[1:])),
-            "name": self.reference,
+            "name": self._reference,
             "call": lambda span, parts: tree.Call(span, parts[0], parts[1]),
             "true": lambda span, _: tree.Truth(span, value=True),
             "false": lambda span, _: tree.Truth(span, value=False),
@@ -91,15 +72,12 @@ class _Builder:
             "unnamed": lambda span, parts: tree.Argument(span, None, parts[0]),
             "named": lambda span, parts: tree.Argument(span, *parts),
             "text": lambda _, parts: parts[0],
-            "amount": self.amount,
+            "amount": self._amount,
         }
-
-    def span_of(self, item: Tree[Token]) -> Span:
-        if item.meta.empty:
-            return Span(self.source, 0, 0)
-        return Span(self.source, item.meta.start_pos, item.meta.end_pos)
+        self.by_rule = reductions(source, rules, self.leaf)
 
     def leaf(self, token: Token) -> Built:
+        """What a token means."""
         assert token.start_pos is not None
         assert token.end_pos is not None
         span = Span(self.source, token.start_pos, token.end_pos)
@@ -118,25 +96,25 @@ class _Builder:
             return tree.Text(span, literals.long_text(token), str(token))
         return token
 
-    def declared(self, name: tree.Name) -> tree.Name:
+    def _declared(self, name: tree.Name) -> tree.Name:
         """A name that is given here, and so must be one."""
         if not _PROPER_NAME.fullmatch(name.text):
             help = "names are lower-case letters, digits and `_`, begin with a letter, and have at most 64 characters"
             self.findings.add("E0106", f"`{name.text[:40]}` is not a name", name.span, help=help)
         return name
 
-    def pipeline(self, span: Span, parts: list[Built]) -> Built:
+    def _pipeline(self, span: Span, parts: list[Built]) -> Built:
         name, ports, result, *body = parts
-        return tree.Pipeline(span, self.declared(name), ports[1], result, tuple(body))
+        return tree.Pipeline(span, self._declared(name), ports[1], result, tuple(body))
 
-    def component(self, span: Span, parts: list[Built]) -> Built:
+    def _component(self, span: Span, parts: list[Built]) -> Built:
         name, ports, result, base, settings = parts
-        return tree.Component(span, self.declared(name), None if ports is None else ports[1], result, base, settings)
+        return tree.Component(span, self._declared(name), None if ports is None else ports[1], result, base, settings)
 
-    def objective(self, span: Span, parts: list[Built]) -> Built:
+    def _objective(self, span: Span, parts: list[Built]) -> Built:
         return tree.Objective(span, tuple(parts[:-2]), str(parts[-2]), parts[-1])
 
-    def branch(self, span: Span, parts: list[Built]) -> Built:
+    def _branch(self, span: Span, parts: list[Built]) -> Built:
         *pairs, otherwise = parts
         arms = [
             tree.Arm(test[0].span.to(body[0]), test[0], test[1], body[1])
@@ -144,18 +122,18 @@ class _Builder:
         ]
         return tree.If(span, tuple(arms), otherwise and otherwise[1], otherwise and otherwise[0])
 
-    def repeat(self, span: Span, parts: list[Built]) -> Built:
+    def _repeat(self, span: Span, parts: list[Built]) -> Built:
         limit, body, test = parts
         return tree.Repeat(span, limit, body[1], body[0], test and test[0], test and test[1])
 
-    def each(self, span: Span, parts: list[Built]) -> Built:
+    def _each(self, span: Span, parts: list[Built]) -> Built:
         name, items, test, value = parts
-        return tree.Each(span, self.declared(name), items, test and test[0], test and test[1], value)
+        return tree.Each(span, self._declared(name), items, test and test[0], test and test[1], value)
 
-    def reference(self, span: Span, parts: list[Built]) -> Built:
+    def _reference(self, span: Span, parts: list[Built]) -> Built:
         return tree.Broken(span) if parts[0].text == BROKEN_NAME else tree.Reference(span, parts[0])
 
-    def amount(self, span: Span, parts: list[Built]) -> Built:
+    def _amount(self, span: Span, parts: list[Built]) -> Built:
         token, unit = parts
         value = literals.number(token)
         if value is None:

@@ -6,17 +6,17 @@ A part that cannot be read is reported once and replaced, as `repair` says. Then
 from itertools import chain
 
 import msgspec
-from lark import Token, Tree
+from lark import Token
 from lark.exceptions import UnexpectedToken
 
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.syntax import tree
-from harmonia_compiler.syntax.build import build
+from harmonia_compiler.syntax.build import Builder
 from harmonia_compiler.syntax.lexer import Damage, place
+from harmonia_compiler.syntax.reductions import fresh_parser
 from harmonia_compiler.syntax.repair import Region, region_of, repaired
 from harmonia_compiler.syntax.slips import Slip, explain
-from harmonia_compiler.syntax.tables import parser
 from harmonia_compiler.syntax.tokens import Tokens, read_tokens
 
 #: Findings of one file beyond this say nothing new, and random bytes have very many.
@@ -43,8 +43,9 @@ def _read(source: Source, tokens: Tokens, findings: Findings) -> tree.File:
     declarations: list[tree.Declaration] = []
     unread: set[str] = set()
     quiet = False
+    builder = Builder(source)
     for chunk in _chunks(tokens.tokens):
-        reading = _Declaration(source, chunk, tokens.damage, findings)
+        reading = _Declaration(builder, chunk, tokens.damage, findings)
         declared = reading.declarations(quiet=quiet and chunk[0].type in _INNER)
         unread |= reading.unread
         quiet = not declared or not reading.complete
@@ -72,8 +73,9 @@ def _chunks(tokens: list[Token]) -> list[list[Token]]:
 class _Declaration:
     """The reading of one declaration. `complete` is false once a part of it has been thrown away."""
 
-    def __init__(self, source: Source, tokens: list[Token], damage: Damage, findings: Findings) -> None:
-        self.source = source
+    def __init__(self, builder: Builder, tokens: list[Token], damage: Damage, findings: Findings) -> None:
+        self.builder = builder
+        self.source = source = builder.source
         self.tokens = self.given = tokens
         self.findings = findings
         self.unread: set[str] = set()
@@ -88,7 +90,7 @@ class _Declaration:
         for _ in range(_MOST_REPAIRS):
             slip = self.attempt()
             if not isinstance(slip, Slip):
-                return self.built(slip)
+                return self.kept(slip)
             region = region_of(self.tokens, slip.position)
             if not quiet and not self.follows_slip and not self.is_reported(region):
                 self.findings.items.append(explain(self.source, self.tokens, slip))
@@ -101,19 +103,21 @@ class _Declaration:
         self.give_up()
         return []
 
-    def attempt(self) -> Tree[Token] | Slip:
-        reading = parser().parse_interactive("")
+    def attempt(self) -> list[tree.Declaration] | Slip:
+        self.builder.findings = Findings()
+        begun = fresh_parser(self.builder.by_rule)
         end = Token("$END", "", start_pos=self.tokens[-1].end_pos, end_pos=self.tokens[-1].end_pos)
         for position, token in enumerate(chain(self.tokens, (end,))):
             try:
-                result = reading.feed_token(token)
+                result = begun.feed_token(token)
             except UnexpectedToken:
-                return Slip(position, token, frozenset(reading.accepts()))  # type: ignore[no-untyped-call]
-        root: Tree[Token] = result
-        return root
+                return Slip(position, token, frozenset(begun.accepts()))  # type: ignore[no-untyped-call]
+        declarations: list[tree.Declaration] = result[0]
+        return declarations
 
-    def built(self, root: Tree[Token]) -> list[tree.Declaration]:
-        declarations: list[tree.Declaration] = build(self.source, root, self.findings)
+    def kept(self, declarations: list[tree.Declaration]) -> list[tree.Declaration]:
+        """What was read, unless it is too deep; a pipeline with what it lacks told."""
+        self.findings.items += self.builder.findings.items
         for declaration in declarations:
             deep = next((node for node, depth in tree.walk(declaration) if depth > _DEEPEST_TREE), None)
             if deep is not None:

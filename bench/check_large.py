@@ -1,0 +1,103 @@
+"""How long checking takes for a file of 10,000 lines with every construct of the language, and how much is parsing.
+
+    python bench/check_large.py
+
+In this process, once before it counts. Exits 1 if the median of the whole misses the limit.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from harmonia_compiler.check.files import check_files
+from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.diagnostics.source import Source
+from harmonia_compiler.syntax.parser import parse
+
+RUNS = 5
+LINES = 10_000
+LIMIT_S = 3.0
+
+_HEAD = """\
+class interactive(deadline: 3 s, weight: 4)
+class batch(deadline: 2 min, weight: 1)
+type step = (thought: text ~ 30 tokens, done: bool)
+component minilm = embedder("all-MiniLM-L6-v2")
+component search = milvus("docs", embedder: minilm, top_k: 8)
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 64)
+"""
+_BLOCK = '''
+# One pipeline with what it calls.
+component grade_{n}(question: text, passages: [passage]) -> "yes" | "no" = small("""
+    {{passages}}
+    Do these passages answer: {{question}}
+    """)
+component reason_{n}(question: text, found: [passage], chain: [text]) -> step = small("{{found}} {{question}}{{chain}}")
+component rephrase_{n}(question: text) -> [text ~ 15 tokens] ~ 3 = small("Other phrasings of: {{question}}")
+component answer_{n}(question: text, passages: [passage]) -> text ~ 60 tokens = small(max_tokens: 128, """
+    {{passages}}
+    {{question}}
+    """)
+
+pipeline pipeline_{n}(question: text ~ 20 tokens, urgency: class) -> text {{
+    slo p95 latency <= 4 s, p95 ttft <= 800 ms
+    load interactive 2 rps peak 6 rps, batch 1 rps
+    found = search(question, top_k: 4) within 800 ms else []
+    if urgency == "interactive" {{
+        found = fuse(each query in rephrase_{n}(question) + [question]: search(query), top_k: 6)
+    }} elif grade_{n}(question, found) == "no" ~ 0.3 {{
+        found = found + search("more")
+    }}
+    chain = []
+    repeat up to 3 {{
+        next = reason_{n}(question, found, chain)
+        chain = chain + [next.thought]
+        found = found + search(next.thought)
+    }} until next.done ~ 0.4
+    kept = each p in found where grade_{n}(question, [p]) == "yes" ~ 0.6: p
+    return stream answer_{n}(question, kept) else "Please try again later."
+}}
+'''
+
+
+def program() -> str:
+    """A program of exactly LINES lines."""
+    per_block = _BLOCK.count("\n")
+    text = _HEAD + "".join(_BLOCK.format(n=n) for n in range((LINES - _HEAD.count("\n")) // per_block))
+    return text + "# The rest is comment.\n" * (LINES - text.count("\n"))
+
+
+def seconds(what: Callable[[], object]) -> list[float]:
+    """Wall time of each run in s, without the first."""
+    found = []
+    for _ in range(RUNS + 1):
+        begin = time.perf_counter()
+        what()
+        found.append(time.perf_counter() - begin)
+    return found[1:]
+
+
+def main() -> int:
+    """Measure and print; 1 if the limit is missed."""
+    text = program()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "large.rag"
+        path.write_text(text, encoding="utf-8")
+        checked = check_files([path])
+        assert checked.application is not None, checked.found[:1]
+        whole = seconds(lambda: check_files([path]))
+    alone = seconds(lambda: parse(Source("large.rag", text), Findings()))
+    median = statistics.median(whole)
+    print(
+        f"check, {LINES} lines ({len(text) / 1024:.0f} KiB, {len(checked.application.flows)} pipelines): "
+        f"{min(whole):.2f} s fastest, {median:.2f} s median of {RUNS} (limit {LIMIT_S:.0f} s)"
+    )
+    print(f"parse alone: {min(alone):.2f} s fastest, {statistics.median(alone):.2f} s median of {RUNS}")
+    return 0 if median < LIMIT_S else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""The parser's reductions: the children of each rule go, with their place, to the function that builds its node.
+
+lark would make trees of its own first, and finding their places takes longer than parsing does. What becomes of the
+children is the same as there: tokens without a name are left out, what is absent is None, helper rules are taken apart.
+"""
+
+from collections.abc import Callable, Mapping
+from copy import copy
+from typing import Any
+
+from lark import Token
+from lark.grammar import Rule
+from lark.parsers.lalr_interactive_parser import InteractiveParser
+
+from harmonia_compiler.diagnostics.source import Source, Span
+from harmonia_compiler.syntax.tables import parser
+
+#: What stands on the parser's stack for a rule: its value, and where it begins and ends.
+Part = tuple[Any, int, int]
+Reduction = Callable[[list[Any]], Part]
+
+
+def reductions(
+    source: Source, functions: Mapping[str, Callable[[Span, list[Any]], Any]], leaf: Callable[[Token], Any]
+) -> dict[Rule, Reduction]:
+    """What to do for each rule, given a function for each name, and one for tokens."""
+    return {rule: _reduction(source, rule, functions, leaf) for rule in parser().rules}
+
+
+def fresh_parser(by_rule: dict[Rule, Reduction]) -> InteractiveParser:
+    """A parser at the beginning of a file, to be fed tokens."""
+    begun = parser().parse_interactive("")
+    configuration = copy(begun.parser_state.parse_conf)
+    configuration.callbacks = by_rule  # type: ignore[assignment]
+    begun.parser_state.parse_conf = configuration
+    return begun
+
+
+def _reduction(
+    source: Source,
+    rule: Rule,
+    functions: Mapping[str, Callable[[Span, list[Any]], Any]],
+    leaf: Callable[[Token], Any],
+) -> Reduction:
+    name = rule.alias or rule.origin.name
+    kept, absent = _kept(rule)
+    helps = name.startswith("_")
+    passes = rule.options.expand1 and not rule.alias
+    build = functions.get(name)
+
+    def reduce(children: list[Any]) -> Part:
+        start = end = 0
+        if children:
+            first, last = children[0], children[-1]
+            start = first[1] if type(first) is tuple else first.start_pos
+            end = last[2] if type(last) is tuple else last.end_pos
+        values: list[Any] = []
+        for position, absent_before, is_helper in kept:
+            child = children[position]
+            values += [None] * absent_before
+            if type(child) is not tuple:
+                values.append(leaf(child))
+            elif is_helper:
+                values += child[0]
+            else:
+                values.append(child[0])
+        values += [None] * absent
+        if helps:
+            return values, start, end
+        if passes and len(values) == 1:
+            return values[0], start, end
+        assert build is not None, f"nothing builds {name}"
+        return build(Span(source, start, end), values), start, end
+
+    return reduce
+
+
+def _kept(rule: Rule) -> tuple[list[tuple[int, int, bool]], int]:
+    """The children that stay, by position, with how many absent ones before each and whether it is a helper.
+
+    The second are the absent ones behind the last.
+    """
+    kept: list[tuple[int, int, bool]] = []
+    position = absent = 0
+    for is_absent in rule.options.empty_indices or [False] * len(rule.expansion):
+        if is_absent:
+            absent += 1
+            continue
+        symbol = rule.expansion[position]
+        if not (symbol.is_term and symbol.filter_out):  # type: ignore[attr-defined]
+            kept.append((position, absent, not symbol.is_term and symbol.name.startswith("_")))
+            absent = 0
+        position += 1
+    return kept, absent
