@@ -68,7 +68,9 @@ def shares(
     written = [arm.share for arm in arms if arm.share is not None]
     if total > 1 + _CLOSE and written:
         last = written[-1]
+        implied = any(arm.share is None and each is not None for arm, each in zip(arms, known, strict=True))
         help = "each is a part of the requests that reach the `if`"
+        help += "; those of the other tests follow from the loads of the classes" if implied else ""
         findings.add("E0502", f"the shares of this branch sum to {total:g}", last.span, help=help)
     elif covers_all and None not in said and total < 1 - _CLOSE and written:
         last = written[-1]

@@ -34,14 +34,26 @@ def classes_of(unit: Unit) -> tuple[RequestClass, ...]:
     return tuple(found)
 
 
-def class_port(ports: Sequence[tree.Port], findings: Findings) -> str | None:
+def class_port(ports: Sequence[tree.Port], unit: Unit, findings: Findings) -> str | None:
     """The port that holds a request's class; a second one is reported."""
-    found = [port for port in ports if isinstance(port.sized.type, tree.ClassType)]
+    found = [port for port in ports if _is_class(port.sized.type, unit)]
     for port in found[1:]:
         notes = (Note(found[0].name.span, "the first stands here"),)
         help = "a request is of one class; delete this port"
         findings.add("E0219", "a second port of type `class`", port.name.span, help=help, notes=notes)
     return found[0].name.text if found else None
+
+
+def _is_class(of: tree.TypeTree, unit: Unit) -> bool:
+    """Whether a type is `class`, itself or by names for it."""
+    passed: set[tuple[Unit, str]] = set()
+    while isinstance(of, tree.NamedType) and (unit, of.name.text) not in passed:
+        passed.add((unit, of.name.text))
+        declared = unit.scope.get(of.name.text)
+        if declared is None or not isinstance(declared.node, tree.Alias):
+            return False
+        of, unit = declared.node.type, declared.unit
+    return isinstance(of, tree.ClassType)
 
 
 def _read(node: tree.Class, findings: Findings) -> dict[str, float]:

@@ -87,7 +87,7 @@ class _Pipeline:
         before = sum(item.is_error for item in self.findings.items)
         ports, result = self.components.signature(self.declared, self.node.ports, self.node.result)
         clauses = self.clauses = read_clauses(self.node.body, self.declared.unit, self.context)
-        self.class_port = class_port(self.node.ports, self.findings)
+        self.class_port = class_port(self.node.ports, self.declared.unit, self.findings)
         self.values.latency_ms = min(
             (one.bound_ms for one in clauses.objectives if one.metric == "latency"), default=None
         )

@@ -345,13 +345,10 @@ def test_those_before_are_made_whatever_becomes_of_what_stands_between() -> None
 # --- classes, and streaming ----------------------------------------------------------------------------------------
 
 
-def test_classes_their_loads_and_the_shares_that_follow() -> None:
-    flow, program = checked(
-        pipeline(
-            'load interactive 16 rps peak 40 rps, batch 4 rps\nif urgency == "batch" { return f(q) }\nreturn q',
-            head="q: text, urgency: class",
-        )
-    )
+@pytest.mark.parametrize("of", ["class", "urgent"])
+def test_classes_their_loads_and_the_shares_that_follow(of: str) -> None:
+    body = 'load interactive 16 rps peak 40 rps, batch 4 rps\nif urgency == "batch" { return f(q) }\nreturn q'
+    flow, program = checked("type urgent = class\n" + pipeline(body, head=f"q: text, urgency: {of}"))
     assert [(each.name, each.deadline_ms, each.weight) for each in program.classes] == [
         ("interactive", 3000.0, 4.0),
         ("batch", 120_000.0, 1.0),
