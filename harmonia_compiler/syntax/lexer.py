@@ -11,6 +11,7 @@ from lark import Token
 
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Source, Span
+from harmonia_compiler.syntax import words
 from harmonia_compiler.syntax.tables import parser
 from harmonia_compiler.syntax.tree import Comment
 
@@ -18,8 +19,8 @@ from harmonia_compiler.syntax.tree import Comment
 BROKEN_NAME = "?"
 
 DECLARATIONS = frozenset({"IMPORT", "TYPE", "CLASS", "COMPONENT", "PIPELINE"})
-KEYWORDS = DECLARATIONS | {"AS", "FROM", "SLO", "LOAD", "PEAK", "RETURN", "STREAM", "IF", "ELIF", "ELSE"}
-KEYWORDS |= {"REPEAT", "UP", "TO", "UNTIL", "EACH", "IN", "WHERE", "WITHIN", "OR", "AND", "NOT", "TRUE", "FALSE"}
+#: A keyword's token has its kind for a name.
+KEYWORDS = frozenset(word.upper() for word in words.KEYWORDS)
 
 _SINGLE_QUOTED = re.compile(r"'([^'\"\\\n]*)'")
 _DECLARATION_LINE = re.compile(r"^(?:component|pipeline|import|type|class)[ \t]+[a-z]", re.MULTILINE)

@@ -1,0 +1,116 @@
+"""The highlighters know the words of the grammar, and see in a text what the reader sees."""
+
+import json
+import re
+import tomllib
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+from pygments.token import Error, Keyword, Operator, Token
+
+from harmonia_compiler.check.amounts import UNITS
+from harmonia_compiler.contract.types import NAMED
+from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.diagnostics.source import Source
+from harmonia_compiler.syntax import lexer, words
+from harmonia_compiler.syntax.highlight import ROLES, RULES, Enclosed, RagLexer, textmate
+from harmonia_compiler.syntax.lexer import place
+from harmonia_compiler.syntax.tables import grammar_folder
+from harmonia_compiler.syntax.tokens import read_tokens
+
+ROOT = Path(__file__).parent.parent.parent
+GRAMMAR = (grammar_folder() / "rag.lark").read_text(encoding="utf-8")
+TEXTMATE = ROOT / "grammar/rag.tmLanguage.json"
+EXAMPLES = re.findall(
+    r"^```rag.*?\n(.*?)^```$", (grammar_folder() / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+)
+SAMPLES = [path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("samples/*.rag"))]
+
+
+def highlighted(text: str) -> list[tuple[int, object, str]]:
+    return list(RagLexer().get_tokens_unprocessed(text))
+
+
+def test_the_words_are_those_of_the_grammar() -> None:
+    keywords = re.findall(r'^([A-Z]+): "([a-z]+)"$', GRAMMAR, re.MULTILINE)
+    assert {(word.upper(), word) for word in words.KEYWORDS} == set(keywords)
+    assert {name for name, _ in keywords} == lexer.KEYWORDS
+    assert len(words.KEYWORDS) == len(set(words.KEYWORDS))
+
+
+def test_the_names_are_those_of_the_checker() -> None:
+    assert set(words.TYPES) == set(NAMED)
+    assert set(words.UNITS) == UNITS
+
+
+@pytest.mark.parametrize("text", [*EXAMPLES, *SAMPLES], ids=lambda text: text.strip().partition("\n")[0][:40])
+def test_keywords_are_those_that_the_reader_sees(text: str) -> None:
+    tokens = read_tokens(Source("a.rag", text), Findings())
+    assert tokens is not None
+    read = {place(token)[0]: str(token) for token in tokens.tokens if token.type in lexer.KEYWORDS}
+    found = highlighted(text)
+    assert "".join(part for _, _, part in found) == text
+    assert [part for _, kind, part in found if kind in Error] == []
+    shown = {
+        at: part for at, kind, part in found if kind == Operator.Word or (kind in Keyword and kind not in Keyword.Type)
+    }
+    assert shown == read
+
+
+def test_what_stands_where() -> None:
+    text = 'type t = (if: text)\nx = a.in + f(to: 8GiB, "a\\n{q}\\d", not true)  # end\n'
+    shown = [(part, kind) for _, kind, part in highlighted(text) if part.strip()]
+    assert shown == [
+        ("type", Token.Keyword.Declaration),
+        ("t", Token.Name.Class),
+        ("=", Token.Operator),
+        ("(", Token.Punctuation),
+        ("if", Token.Name.Attribute),
+        (":", Token.Punctuation),
+        ("text", Token.Keyword.Type),
+        (")", Token.Punctuation),
+        ("x", Token.Name),
+        ("=", Token.Operator),
+        ("a", Token.Name),
+        (".", Token.Punctuation),
+        ("in", Token.Name.Attribute),
+        ("+", Token.Operator),
+        ("f", Token.Name.Function),
+        ("(", Token.Punctuation),
+        ("to", Token.Name.Attribute),
+        (":", Token.Punctuation),
+        ("8", Token.Literal.Number),
+        ("GiB", Token.Literal.Number),
+        (",", Token.Punctuation),
+        ('"', Token.Literal.String.Double),
+        ("a", Token.Literal.String.Double),
+        ("\\n", Token.Literal.String.Escape),
+        ("{q}", Token.Literal.String.Interpol),
+        ("\\d", Token.Error),
+        ('"', Token.Literal.String.Double),
+        (",", Token.Punctuation),
+        ("not", Token.Operator.Word),
+        ("true", Token.Keyword.Constant),
+        (")", Token.Punctuation),
+        ("# end", Token.Comment.Single),
+    ]
+
+
+def test_pygments_finds_the_lexer() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    ((name, value),) = project["entry-points"]["pygments.lexers"].items()
+    assert EntryPoint(name, value, "pygments.lexers").load() is RagLexer
+
+
+def test_every_role_is_used() -> None:
+    used = {role for rule in RULES for role in ((rule.role,) if isinstance(rule, Enclosed) else rule.roles)}
+    used |= {role for rule in RULES if isinstance(rule, Enclosed) for inner in rule.inside for role in inner.roles}
+    assert used == set(ROLES)
+
+
+def test_the_kept_grammar_for_editors_is_current(request: pytest.FixtureRequest) -> None:
+    written = json.dumps(textmate(), indent=2) + "\n"
+    if request.config.getoption("--bless"):
+        TEXTMATE.write_text(written, encoding="utf-8")
+    assert TEXTMATE.read_text(encoding="utf-8") == written, "make bless"
