@@ -1,69 +1,28 @@
 """Component declarations: what each is made from, its ports, prompts and settings."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from harmonia_compiler.check.annotations import Signature, compare
 from harmonia_compiler.check.constants import constant
-from harmonia_compiler.check.faults import report_faults
+from harmonia_compiler.check.made import OWN_REPLICAS, Made
 from harmonia_compiler.check.modules import Modules
 from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.program import Context, Declared, not_a
 from harmonia_compiler.check.prompts import Template
 from harmonia_compiler.check.settings import ComponentName, SettingReader
+from harmonia_compiler.check.soundness import check_prompts, check_settings, check_size
 from harmonia_compiler.check.types import Shape, Types, shown
 from harmonia_compiler.contract.component import Port
-from harmonia_compiler.contract.types import ListOf, Message, Text, fits
+from harmonia_compiler.contract.types import fits
 from harmonia_compiler.diagnostics.diagnostic import Note, Rejected
 from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.diagnostics.source import Span
-from harmonia_compiler.kinds.kind import COMMON_SETTINGS, Kind, Setting
+from harmonia_compiler.kinds.kind import COMMON_SETTINGS, Setting
 from harmonia_compiler.syntax import tree
-
-#: The setting by which a component, whatever it is made from, says whether its replicas serve others, too.
-OWN_REPLICAS = "share"
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A component as declared, with what it takes over from what it is made from.
-
-    `root` is the component that was made from the kind: it lends the engine its name. Without
-    ports it is only a base. `places` says where each setting was given.
-    """
-
-    declared: Declared
-    root: Declared
-    kind: Kind
-    engine_settings: dict[str, Any]
-    settings: dict[str, Any]
-    prompts: dict[str, Template]
-    places: dict[str, Span]
-    ports: tuple[Port, ...] | None
-    result: Shape | None
-
-    @property
-    def given(self) -> dict[str, Any]:
-        """All settings that were given, but for prompts."""
-        return {**self.engine_settings, **self.settings}
-
-    @property
-    def named(self) -> list[str]:
-        """The ids of the components that its settings name."""
-        given = self.given
-        return [
-            given[setting.name]
-            for setting in self.kind.settings
-            if setting.type == "component" and setting.name in given
-        ]
-
-    @property
-    def streams(self) -> bool:
-        """Whether its kind can hand out text while it is generated."""
-        return self.kind.decode_piece is not None
 
 
 class Components:
@@ -113,9 +72,9 @@ class Components:
             return None
         made = self._with_signature(self._with_settings(start, node), node)
         if made is not None:
-            self._check_settings(made)
-            self._check_prompts(made, node)
-            self._check_size(made, node)
+            check_settings(made, self.findings)
+            check_prompts(made, node, self.context)
+            check_size(made, node, self.findings)
         return made
 
     def _start(self, declared: Declared, base: tree.Name) -> Made | None:
@@ -301,57 +260,6 @@ class Components:
             message = f"the default of `{node.name.text}` is `{shown(value.type)}`, not `{shown(shape.type)}`"
             self.findings.add("E0317", message, node.default.span, help="give a default of the port's type")
         return value.value
-
-    # --- what belongs together ---------------------------------------------------------------------------------
-
-    def _check_settings(self, made: Made) -> None:
-        """Settings that contradict each other; what is only a base may leave those of calls to what is made from it."""
-        known = (*made.kind.settings, *COMMON_SETTINGS)
-        among = {setting.name for setting in known if setting.scope != "call" or made.ports is not None}
-        report_faults(made.kind, made.given, made.places, self.findings, among=among)
-
-    def _check_prompts(self, made: Made, node: tree.Component) -> None:
-        """Every insertion names a port, and every port is inserted somewhere."""
-        if not made.kind.has_prompt or made.ports is None:
-            return
-        ports = {port.name: port for port in made.ports}
-        inserted: set[str] = set()
-        for template in made.prompts.values():
-            inserted |= template.mentioned
-            for name, span in template.inserts:
-                inserted.add(name)
-                if name not in ports:
-                    near = self.context.nearest(name, ports)
-                    inserted.add(near or name)
-                    help = f"did you mean `{{{near}}}`?" if near else f"write `{{{{{name}}}}}` if it is meant literally"
-                    self.findings.add("E0610", f"`{name}` is not a port of `{made.declared.name}`", span, help=help)
-        prompts = {setting.name for setting in made.kind.settings if setting.type == "prompt"}
-        if any(name in made.places and name not in made.prompts for name in prompts):
-            return
-        turns = [port for port in made.ports if port.name not in inserted and port.type == ListOf(Message())]
-        left = [port for port in made.ports if port.name not in inserted and port not in turns] + turns[1:]
-        places = {port.name.text: port.name.span for port in node.ports or ()}
-        for port in left:
-            help = f"insert it: `{{{port.name}}}`, or delete the port"
-            self.findings.add(
-                "E0612", f"the port `{port.name}` is in no prompt", places.get(port.name, node.name.span), help=help
-            )
-
-    def _check_size(self, made: Made, node: tree.Component) -> None:
-        """A result that is expected to be longer than it may be."""
-        limit = made.settings.get("max_tokens")
-        size = made.result.size if made.result is not None and isinstance(made.result.type, Text) else None
-        if isinstance(limit, int) and size is not None and size > limit:
-            place = node.result.size if node.result is not None else None
-            notes = (Note(made.places["max_tokens"], "the limit stands here"),)
-            message = f"a result of {size:g} tokens is expected, but `max_tokens` is {limit}"
-            self.findings.add(
-                "E0507",
-                message,
-                place.span if place is not None else made.places["max_tokens"],
-                help="raise `max_tokens`, or expect less",
-                notes=notes if place is not None else (),
-            )
 
 
 def _shown_ports(ports: tuple[Port, ...]) -> str:

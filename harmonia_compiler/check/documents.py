@@ -2,7 +2,7 @@
 
 import msgspec
 
-from harmonia_compiler.check.components import OWN_REPLICAS, Made
+from harmonia_compiler.check.made import OWN_REPLICAS, Made
 from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.kinds.kind import COMMON_SETTINGS
 

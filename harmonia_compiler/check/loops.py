@@ -5,77 +5,24 @@ loop and after each round, so that the block is read again until that no longer 
 what follows, the values of names and an answer from inside of it, are outputs of its last round.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
 from harmonia_compiler.check.amounts import WHOLE, amount
-from harmonia_compiler.check.answers import Answer, Choice, Taken, answered, chance, first_answer, settle
+from harmonia_compiler.check.answers import Choice, Taken, answered, chance, first_answer, settle
 from harmonia_compiler.check.branches import share_of
-from harmonia_compiler.check.nodes import Mark, Nodes
+from harmonia_compiler.check.nodes import Mark
+from harmonia_compiler.check.rounds import Carried, Grown, Reader, Round
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.types import shown
-from harmonia_compiler.check.values import Values
 from harmonia_compiler.contract.program import MOST_ROUNDS, Argument, Call, Output, Repeat, block_of
 from harmonia_compiler.contract.types import Bool, Type, join
-from harmonia_compiler.diagnostics.diagnostic import Findings, Note
+from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.graph import EVEN, Body
 from harmonia_compiler.syntax import tree
 
 #: Each time that a block is read again, some type has grown: of each name once or twice, and of labels one by one.
 _MOST_READINGS = 12
-
-
-@dataclass(slots=True)
-class Grown:
-    """What is known of a loop once it has been read: a loop around it that is read again does not begin anew."""
-
-    types: dict[str, Type] = field(default_factory=dict)
-    has_effect: bool = False
-
-
-class Reader(Protocol):
-    """What reads the statements of a pipeline, and what it has found so far."""
-
-    findings: Findings
-    values: Values
-    variables: list[Variable]
-    result_type: Type | None
-    stream: Span | None
-    whole: bool
-    grown: dict[int, "Grown"]
-
-    def block(self, statements: Sequence[tree.Statement], scope: Scope) -> tuple[Answer, bool]:
-        """What a block answers, and whether some path goes on after it."""
-        ...
-
-
-@dataclass(slots=True)
-class _Carried:
-    """A name that is handed from round to round."""
-
-    name: str
-    binding: Binding
-    start: int
-    type: Type
-    following: Value | None = None
-
-
-@dataclass(slots=True)
-class _Round:
-    """One reading of the block: its nodes, its scope, what it answers, and the condition that ends the loop.
-
-    `arguments` are the nodes of what is handed in by name; `read` tells whether anything reads that.
-    """
-
-    nodes: Nodes
-    scope: Scope
-    answer: Answer
-    goes_on: bool
-    stop: int | None
-    arguments: dict[str, int] = field(default_factory=dict)
-    read: dict[str, Variable] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +84,7 @@ class _Loop:
             return 1
         return int(value)
 
-    def _carried(self) -> list[_Carried]:
+    def _carried(self) -> list[Carried]:
         """The outer names that the block binds anew, in the order in which it does."""
         nodes = (node for part in self.statement.body for node, _ in tree.walk(part))
         bound = (node.name.text for node in nodes if isinstance(node, tree.Bind))
@@ -147,7 +94,7 @@ class _Loop:
             value = None if binding is None else binding.within(self.outside)
             if binding is not None and value is not None:
                 of = join(value.type, self.grown.types.get(name, value.type)) or value.type
-                found.append(_Carried(name, binding, value.position, of))
+                found.append(Carried(name, binding, value.position, of))
         return found
 
     # --- reading the block -------------------------------------------------------------------------------------
@@ -164,7 +111,7 @@ class _Loop:
         del self.reader.variables[to.variables :]
         self.reader.whole, self.reader.stream = to.whole, to.stream
 
-    def _round(self) -> _Round:
+    def _round(self) -> Round:
         """Read the block with what is known of the types of carried names."""
         reader, values = self.reader, self.reader.values
         nodes = self.outside.block(len(self.carried) + self.grown.has_effect)
@@ -195,9 +142,9 @@ class _Loop:
         for carried in self.carried:
             binding = inner.bindings.get(carried.name)
             carried.following = None if binding is None else binding.within(nodes)
-        return _Round(nodes, inner, answer, goes_on, stop, arguments, read)
+        return Round(nodes, inner, answer, goes_on, stop, arguments, read)
 
-    def _grows(self, found: _Round) -> bool:
+    def _grows(self, found: Round) -> bool:
         """Whether the block has to be read again, since a name may have more types, or calls keep an order."""
         grown = found.nodes.effect is not None and self.grown.has_effect and found.nodes.given == len(self.carried)
         for carried in self.carried:
@@ -207,7 +154,7 @@ class _Loop:
                 grown = True
         return grown
 
-    def _report_growth(self, found: _Round) -> None:
+    def _report_growth(self, found: Round) -> None:
         for carried in self.carried:
             following = carried.following
             if following is None or join(carried.type, following.type) == carried.type:
@@ -222,7 +169,7 @@ class _Loop:
             self.findings.add("E0324", message, place, help=help, notes=notes)
             self.reader.whole = False
 
-    def _report_sameness(self, found: _Round) -> None:
+    def _report_sameness(self, found: Round) -> None:
         """Read names that are handed on, and say so where no round can differ from the one before."""
         for name, handed in found.read.items():
             binding = found.scope.bindings.get(name)
@@ -245,7 +192,7 @@ class _Loop:
             help = "use in a round what the one before has bound, or delete `repeat`"
             self.findings.add("W0403", "every round does the same", place, help=help)
 
-    def _varies(self, found: _Round) -> bool:
+    def _varies(self, found: Round) -> bool:
         """Whether some call may give something else when it is made again."""
         pending = [Body(tuple(found.nodes.all), ())]
         while pending:
@@ -259,7 +206,7 @@ class _Loop:
 
     # --- what follows ------------------------------------------------------------------------------------------
 
-    def _after(self, found: _Round) -> tuple[Choice | int | None, bool]:
+    def _after(self, found: Round) -> tuple[Choice | int | None, bool]:
         """End the block, and bind and answer with what its last round gives."""
         nodes, span = found.nodes, self.statement.span
         results = [
@@ -313,7 +260,7 @@ class _Loop:
     def _output(self, loop: int, index: int, of: Type) -> int:
         return self.outside.add(Output(loop, index), of, self.statement.span)
 
-    def _bind(self, found: _Round, fresh: dict[str, tuple[Binding, Value]], loop: int) -> None:
+    def _bind(self, found: Round, fresh: dict[str, tuple[Binding, Value]], loop: int) -> None:
         """Let each name be what the last round has bound; what cannot be used inside cannot be used after."""
         names = [carried.name for carried in self.carried]
         first_fresh = len(names) + self.grown.has_effect

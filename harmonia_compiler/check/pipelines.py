@@ -7,11 +7,12 @@ from harmonia_compiler.check.branches import Path, chain, is_impossible, merge, 
 from harmonia_compiler.check.classes import class_port, classes_of
 from harmonia_compiler.check.clauses import Clauses, read_clauses
 from harmonia_compiler.check.components import Components
-from harmonia_compiler.check.loops import Grown, read_loop
+from harmonia_compiler.check.loops import read_loop
 from harmonia_compiler.check.narrowing import Narrowed
 from harmonia_compiler.check.nodes import MOST_NODES, Nodes, TooLarge
 from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.program import Context, Declared
+from harmonia_compiler.check.rounds import Grown
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.values import Values

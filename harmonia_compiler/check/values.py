@@ -1,33 +1,24 @@
 """Values of a pipeline: an expression becomes nodes of the flow, and its type is known."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-import msgspec
-
-from harmonia_compiler.check.applying import apply_function
-from harmonia_compiler.check.calls import match_arguments
-from harmonia_compiler.check.comparisons import comparable, report_free_text
-from harmonia_compiler.check.components import Components, Made
-from harmonia_compiler.check.faults import report_faults
+from harmonia_compiler.check.calling import read_call
+from harmonia_compiler.check.components import Components
+from harmonia_compiler.check.conditions import read_condition
 from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.check.program import Context, Declared, Unit
 from harmonia_compiler.check.regions import read_each, read_guarded
 from harmonia_compiler.check.scope import Scope, Value
-from harmonia_compiler.check.settings import SettingReader
 from harmonia_compiler.check.types import shown
-from harmonia_compiler.check.unknown import report_unknown_callee, report_unknown_value
-from harmonia_compiler.contract.component import Port
+from harmonia_compiler.check.unknown import report_unknown_value
 from harmonia_compiler.contract.program import (
     Call,
-    Compare,
     Concat,
     Constant,
     GetField,
     MakeList,
     MakeRecord,
-    Not,
     Parameter,
 )
 from harmonia_compiler.contract.types import (
@@ -48,8 +39,6 @@ from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.graph import EVEN, Flow
-from harmonia_compiler.functions.registry import function_names, functions
-from harmonia_compiler.kinds.kind import COMMON_SETTINGS, Setting
 from harmonia_compiler.syntax import tree
 
 
@@ -93,7 +82,7 @@ class Values:
             case tree.Reference(name=name):
                 return self._reference(name, scope)
             case tree.Call():
-                return self._call(given, scope)
+                return read_call(self, given, scope)
             case tree.Each():
                 return read_each(self, given, scope)
             case tree.Guarded():
@@ -228,180 +217,9 @@ class Values:
                 result = Value(self.nodes.add(Concat(result.position, value.position), of, given.span), of)
         return result if whole else None
 
-    # --- conditions --------------------------------------------------------------------------------------------
-
     def truth(self, given: tree.Expression, scope: Scope, share: float = EVEN) -> Value | None:
         """A condition, which must be a bool. `share` is how often it is expected to hold."""
-        match given:
-            case tree.Group(value=inner):
-                return self.truth(inner, scope, share)
-            case tree.Negation(operand=operand):
-                value = self.truth(operand, scope, 1 - share)
-                return value and Value(self.nodes.add(Not(value.position), Bool(), given.span), Bool())
-            case tree.Conjunction(operands=operands):
-                return self._chain(given.span, operands, scope, share ** (1 / len(operands)), is_and=True)
-            case tree.Disjunction(operands=operands):
-                each = 1 - (1 - share) ** (1 / len(operands))
-                return self._chain(given.span, operands, scope, each, is_and=False)
-            case tree.Comparison():
-                return self._comparison(given, scope)
-        value = self.value(given, scope)
-        if value is None or isinstance(value.type, Bool):
-            return value
-        if isinstance(value.type, Labels):
-            label = value.type.labels[0] if value.type.labels else ""
-            help = f'compare it: `{self.source(given)} == "{label}"`'
-            self.findings.add("E0306", "a condition is a bool, and this is a label", given.span, help=help)
-        elif isinstance(value.type, Text):
-            report_free_text(given, self.context)
-        else:
-            help = "compare it with something"
-            self.findings.add(
-                "E0306", f"a condition is a bool, and this is `{shown(value.type)}`", given.span, help=help
-            )
-        return None
-
-    def _chain(
-        self, span: Span, operands: tuple[tree.Expression, ...], scope: Scope, each: float, *, is_and: bool
-    ) -> Value | None:
-        """`and` and `or`: the next operand is asked only where those before have not decided."""
-        values = [self.truth(operands[0], scope, each)]
-        first = self.nodes.effect
-        for operand in operands[1:]:
-            effect = self.nodes.effect
-            value = self.truth(operand, scope, each)
-            values.append(value and replace(value, position=self.nodes.since(effect, value.position)))
-        whole = [value for value in values if value is not None]
-        if len(whole) < len(values):
-            return None
-        decided = self.nodes.constant(not is_and, Bool(), span)
-        result = whole[-1].position
-        for value in reversed(whole[:-1]):
-            then, otherwise = (result, decided) if is_and else (decided, result)
-            result = self.nodes.select(value.position, then, otherwise, Bool(), each, span)
-        if self.nodes.effect != first:
-            self.nodes.reached(first, result, Bool(), span)
-        return Value(result, Bool())
-
-    def _comparison(self, given: tree.Comparison, scope: Scope) -> Value | None:
-        left, right = self.value(given.left, scope), self.value(given.right, scope)
-        if left is None or right is None:
-            return None
-        if not comparable(given, left.type, right.type, self.context):
-            return None
-        operator: Any = given.operator
-        return Value(self.nodes.add(Compare(operator, left.position, right.position), Bool(), given.span), Bool())
-
-    # --- calls -------------------------------------------------------------------------------------------------
-
-    def _call(self, call: tree.Call, scope: Scope) -> Value | None:
-        name = call.name.text
-        declared = self.unit.find(name)
-        if declared is None and name in function_names() and not self.unit.is_unread(name):
-            return apply_function(self, call, functions()[name], scope)
-        if declared is None or isinstance(declared.node, tree.Alias | tree.Class):
-            report_unknown_callee(call.name, declared, self.unit, self.context)
-            self._visit(call, scope)
-            return None
-        if isinstance(declared.node, tree.Pipeline):
-            flow = self.flows.get(declared)
-            if flow is None:
-                self._visit(call, scope)
-                return None
-            return self._call_pipeline(call, declared, flow, scope)
-        made = self.components.made.get(declared)
-        if made is None:
-            self._visit(call, scope)
-            return None
-        if made.ports is None:
-            help = f"make a component from it that has some: `component NAME(…) -> TYPE = {name}(…)`"
-            notes = (Note(declared.node.name.span, "declared here without ports"),)
-            self.findings.add(
-                "E0310", f"`{name}` has no ports, so it cannot be called", call.name.span, help=help, notes=notes
-            )
-            self._visit(call, scope)
-            return None
-        return self._call_component(call, made, made.ports, scope)
-
-    def _visit(self, call: tree.Call, scope: Scope) -> None:
-        """Check the arguments of a call that cannot be made, so that their names count as used."""
-        for argument in call.arguments:
-            self.value(argument.value, scope)
-
-    def _arguments(
-        self, call: tree.Call, ports: tuple[Port, ...], settings: Mapping[str, Setting], scope: Scope
-    ) -> tuple[dict[str, int], dict[str, tree.Argument]] | None:
-        """Positions by port, defaults filled in, and the settings that the call gives."""
-        matched = match_arguments(call, ports, settings, self.findings)
-        positions: dict[str, int] = {}
-        for port in ports:
-            argument = matched.ports.get(port.name)
-            if argument is None:
-                if matched.whole:
-                    positions[port.name] = self.nodes.constant(port.default, port.type, call.span)
-                continue
-            value = self.value(argument.value, scope)
-            if value is None:
-                continue
-            if not fits(value.type, port.type):
-                self._wrong_argument(call, port, argument, value)
-                continue
-            positions[port.name] = value.position
-        for argument in matched.elsewhere:
-            self.value(argument.value, scope)
-        return (positions, matched.settings) if matched.whole and len(positions) == len(ports) else None
-
-    def _wrong_argument(self, call: tree.Call, port: Port, argument: tree.Argument, value: Value) -> None:
-        message = f"`{port.name}` of `{call.name.text}` takes `{shown(port.type)}`, not `{shown(value.type)}`"
-        help = ""
-        if isinstance(port.type, ListOf) and port.type.item is not None and fits(value.type, port.type.item):
-            help = f"make it a list: `[{self.source(argument.value)}]`"
-        elif isinstance(port.type, Labels) and isinstance(value.type, Labels):
-            wrong = next(label for label in value.type.labels if label not in port.type.labels)
-            near = self.context.nearest(wrong, port.type.labels)
-            help = f'did you mean "{near}"?' if near else f'"{wrong}" is not among its labels'
-        elif near := next(
-            (name for name in field_names(value.type) if field_type(value.type, name) == port.type), None
-        ):
-            help = f"take a part of it: `{self.source(argument.value)}.{near}`"
-        else:
-            help = "give a value of that type, or change the port's"
-        self.findings.add("E0301", message, argument.value.span, help=help)
-
-    def _call_pipeline(self, call: tree.Call, declared: Declared, flow: Flow, scope: Scope) -> Value | None:
-        given = self._arguments(call, flow.ports, {}, scope)
-        if given is None:
-            return None
-        position = self.nodes.inline(flow, given[0], has_effect=declared in self.impure)
-        return Value(position, flow.result_type)
-
-    def _call_component(self, call: tree.Call, made: Made, ports: tuple[Port, ...], scope: Scope) -> Value | None:
-        assert made.result is not None
-        every = (*made.kind.settings, *COMMON_SETTINGS)
-        known = {setting.name: setting for setting in every if setting.type != "prompt"}
-        given = self._arguments(call, ports, known, scope)
-        if given is None:
-            return None
-        positions, arguments = given
-        settings: dict[str, Any] = {}
-        reader = SettingReader(self.context, self.unit)
-        for name, argument in arguments.items():
-            setting = known[name]
-            if setting.scope != "call":
-                help = f"declare a component with another `{name}`"
-                self.findings.add("E0604", f"`{name}` is fixed by `{call.name.text}`", argument.span, help=help)
-                continue
-            value = reader.value(setting, argument.value)
-            if value is not None:
-                settings[name] = value
-        places = made.places | {name: argument.value.span for name, argument in arguments.items() if name in settings}
-        report_faults(made.kind, made.given | settings, places, self.findings, among=settings, at_least_one=True)
-        operation = Call(made.declared.id, tuple(positions), tuple(positions.values()), settings)
-        if self.is_pure(operation):
-            return Value(self.nodes.add(operation, made.result.type, call.span), made.result.type)
-        operation = msgspec.structs.replace(operation, after=self.nodes.effect)
-        position = self.nodes.effect = self.nodes.add(operation, made.result.type, call.span)
-        return Value(position, made.result.type)
+        return read_condition(self, given, scope, share)
 
     # --- what calls are like -----------------------------------------------------------------------------------
 

@@ -1,0 +1,143 @@
+"""Calls: of components, of pipelines, which stand at the place of the call, and of functions."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from harmonia_compiler.check.applying import apply_function
+from harmonia_compiler.check.calls import match_arguments
+from harmonia_compiler.check.faults import report_faults
+from harmonia_compiler.check.made import Made
+from harmonia_compiler.check.program import Declared
+from harmonia_compiler.check.scope import Scope, Value
+from harmonia_compiler.check.settings import SettingReader
+from harmonia_compiler.check.types import shown
+from harmonia_compiler.check.unknown import report_unknown_callee
+from harmonia_compiler.contract.component import Port
+from harmonia_compiler.contract.program import Call
+from harmonia_compiler.contract.types import Labels, ListOf, field_names, field_type, fits
+from harmonia_compiler.diagnostics.diagnostic import Note
+from harmonia_compiler.flow.graph import Flow
+from harmonia_compiler.functions.registry import function_names, functions
+from harmonia_compiler.kinds.kind import COMMON_SETTINGS, Setting
+from harmonia_compiler.syntax import tree
+
+if TYPE_CHECKING:
+    from harmonia_compiler.check.values import Values
+
+
+def read_call(values: "Values", call: tree.Call, scope: Scope) -> Value | None:
+    """What a call of a component, a pipeline or a function gives."""
+    name = call.name.text
+    declared = values.unit.find(name)
+    if declared is None and name in function_names() and not values.unit.is_unread(name):
+        return apply_function(values, call, functions()[name], scope)
+    if declared is None or isinstance(declared.node, tree.Alias | tree.Class):
+        report_unknown_callee(call.name, declared, values.unit, values.context)
+        _visit(values, call, scope)
+        return None
+    if isinstance(declared.node, tree.Pipeline):
+        flow = values.flows.get(declared)
+        if flow is None:
+            _visit(values, call, scope)
+            return None
+        return _call_pipeline(values, call, declared, flow, scope)
+    made = values.components.made.get(declared)
+    if made is None:
+        _visit(values, call, scope)
+        return None
+    if made.ports is None:
+        help = f"make a component from it that has some: `component NAME(…) -> TYPE = {name}(…)`"
+        notes = (Note(declared.node.name.span, "declared here without ports"),)
+        values.findings.add(
+            "E0310", f"`{name}` has no ports, so it cannot be called", call.name.span, help=help, notes=notes
+        )
+        _visit(values, call, scope)
+        return None
+    return _call_component(values, call, made, made.ports, scope)
+
+
+def _visit(values: "Values", call: tree.Call, scope: Scope) -> None:
+    """Check the arguments of a call that cannot be made, so that their names count as used."""
+    for argument in call.arguments:
+        values.value(argument.value, scope)
+
+
+def _arguments(
+    values: "Values", call: tree.Call, ports: tuple[Port, ...], settings: Mapping[str, Setting], scope: Scope
+) -> tuple[dict[str, int], dict[str, tree.Argument]] | None:
+    """Positions by port, defaults filled in, and the settings that the call gives."""
+    matched = match_arguments(call, ports, settings, values.findings)
+    positions: dict[str, int] = {}
+    for port in ports:
+        argument = matched.ports.get(port.name)
+        if argument is None:
+            if matched.whole:
+                positions[port.name] = values.nodes.constant(port.default, port.type, call.span)
+            continue
+        value = values.value(argument.value, scope)
+        if value is None:
+            continue
+        if not fits(value.type, port.type):
+            _wrong_argument(values, call, port, argument, value)
+            continue
+        positions[port.name] = value.position
+    for argument in matched.elsewhere:
+        values.value(argument.value, scope)
+    return (positions, matched.settings) if matched.whole and len(positions) == len(ports) else None
+
+
+def _wrong_argument(values: "Values", call: tree.Call, port: Port, argument: tree.Argument, value: Value) -> None:
+    message = f"`{port.name}` of `{call.name.text}` takes `{shown(port.type)}`, not `{shown(value.type)}`"
+    help = ""
+    if isinstance(port.type, ListOf) and port.type.item is not None and fits(value.type, port.type.item):
+        help = f"make it a list: `[{values.source(argument.value)}]`"
+    elif isinstance(port.type, Labels) and isinstance(value.type, Labels):
+        wrong = next(label for label in value.type.labels if label not in port.type.labels)
+        near = values.context.nearest(wrong, port.type.labels)
+        help = f'did you mean "{near}"?' if near else f'"{wrong}" is not among its labels'
+    elif near := next((name for name in field_names(value.type) if field_type(value.type, name) == port.type), None):
+        help = f"take a part of it: `{values.source(argument.value)}.{near}`"
+    else:
+        help = "give a value of that type, or change the port's"
+    values.findings.add("E0301", message, argument.value.span, help=help)
+
+
+def _call_pipeline(values: "Values", call: tree.Call, declared: Declared, flow: Flow, scope: Scope) -> Value | None:
+    given = _arguments(values, call, flow.ports, {}, scope)
+    if given is None:
+        return None
+    position = values.nodes.inline(flow, given[0], has_effect=declared in values.impure)
+    return Value(position, flow.result_type)
+
+
+def _call_component(
+    values: "Values", call: tree.Call, made: Made, ports: tuple[Port, ...], scope: Scope
+) -> Value | None:
+    assert made.result is not None
+    every = (*made.kind.settings, *COMMON_SETTINGS)
+    known = {setting.name: setting for setting in every if setting.type != "prompt"}
+    given = _arguments(values, call, ports, known, scope)
+    if given is None:
+        return None
+    positions, arguments = given
+    settings: dict[str, Any] = {}
+    reader = SettingReader(values.context, values.unit)
+    for name, argument in arguments.items():
+        setting = known[name]
+        if setting.scope != "call":
+            help = f"declare a component with another `{name}`"
+            values.findings.add("E0604", f"`{name}` is fixed by `{call.name.text}`", argument.span, help=help)
+            continue
+        value = reader.value(setting, argument.value)
+        if value is not None:
+            settings[name] = value
+    places = made.places | {name: argument.value.span for name, argument in arguments.items() if name in settings}
+    report_faults(made.kind, made.given | settings, places, values.findings, among=settings, at_least_one=True)
+    operation = Call(made.declared.id, tuple(positions), tuple(positions.values()), settings)
+    if values.is_pure(operation):
+        return Value(values.nodes.add(operation, made.result.type, call.span), made.result.type)
+    operation = msgspec.structs.replace(operation, after=values.nodes.effect)
+    position = values.nodes.effect = values.nodes.add(operation, made.result.type, call.span)
+    return Value(position, made.result.type)

@@ -1,0 +1,78 @@
+"""Conditions: `and`, `or` and `not` are branches, and a test is a bool."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from harmonia_compiler.check.comparisons import comparable, report_free_text
+from harmonia_compiler.check.scope import Scope, Value
+from harmonia_compiler.check.types import shown
+from harmonia_compiler.contract.program import Compare, Not
+from harmonia_compiler.contract.types import Bool, Labels, Text
+from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.syntax import tree
+
+if TYPE_CHECKING:
+    from harmonia_compiler.check.values import Values
+
+
+def read_condition(values: "Values", given: tree.Expression, scope: Scope, share: float) -> Value | None:
+    """A condition, which must be a bool. `share` is how often it is expected to hold."""
+    match given:
+        case tree.Group(value=inner):
+            return values.truth(inner, scope, share)
+        case tree.Negation(operand=operand):
+            value = values.truth(operand, scope, 1 - share)
+            return value and Value(values.nodes.add(Not(value.position), Bool(), given.span), Bool())
+        case tree.Conjunction(operands=operands):
+            return _chain(values, given.span, operands, scope, share ** (1 / len(operands)), is_and=True)
+        case tree.Disjunction(operands=operands):
+            each = 1 - (1 - share) ** (1 / len(operands))
+            return _chain(values, given.span, operands, scope, each, is_and=False)
+        case tree.Comparison():
+            return _comparison(values, given, scope)
+    value = values.value(given, scope)
+    if value is None or isinstance(value.type, Bool):
+        return value
+    if isinstance(value.type, Labels):
+        label = value.type.labels[0] if value.type.labels else ""
+        help = f'compare it: `{values.source(given)} == "{label}"`'
+        values.findings.add("E0306", "a condition is a bool, and this is a label", given.span, help=help)
+    elif isinstance(value.type, Text):
+        report_free_text(given, values.context)
+    else:
+        help = "compare it with something"
+        values.findings.add("E0306", f"a condition is a bool, and this is `{shown(value.type)}`", given.span, help=help)
+    return None
+
+
+def _chain(
+    values: "Values", span: Span, operands: tuple[tree.Expression, ...], scope: Scope, each: float, *, is_and: bool
+) -> Value | None:
+    """`and` and `or`: the next operand is asked only where those before have not decided."""
+    found = [values.truth(operands[0], scope, each)]
+    first = values.nodes.effect
+    for operand in operands[1:]:
+        effect = values.nodes.effect
+        value = values.truth(operand, scope, each)
+        found.append(value and replace(value, position=values.nodes.since(effect, value.position)))
+    whole = [value for value in found if value is not None]
+    if len(whole) < len(found):
+        return None
+    decided = values.nodes.constant(not is_and, Bool(), span)
+    result = whole[-1].position
+    for value in reversed(whole[:-1]):
+        then, otherwise = (result, decided) if is_and else (decided, result)
+        result = values.nodes.select(value.position, then, otherwise, Bool(), each, span)
+    if values.nodes.effect != first:
+        values.nodes.reached(first, result, Bool(), span)
+    return Value(result, Bool())
+
+
+def _comparison(values: "Values", given: tree.Comparison, scope: Scope) -> Value | None:
+    left, right = values.value(given.left, scope), values.value(given.right, scope)
+    if left is None or right is None:
+        return None
+    if not comparable(given, left.type, right.type, values.context):
+        return None
+    operator: Any = given.operator
+    return Value(values.nodes.add(Compare(operator, left.position, right.position), Bool(), given.span), Bool())

@@ -1,0 +1,65 @@
+"""What is known of a loop while it is read, and of the pipeline around it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from harmonia_compiler.check.answers import Answer
+from harmonia_compiler.check.nodes import Nodes
+from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
+from harmonia_compiler.check.values import Values
+from harmonia_compiler.contract.types import Type
+from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.syntax import tree
+
+
+@dataclass(slots=True)
+class Grown:
+    """What is known of a loop once it has been read: a loop around it that is read again does not begin anew."""
+
+    types: dict[str, Type] = field(default_factory=dict)
+    has_effect: bool = False
+
+
+class Reader(Protocol):
+    """What reads the statements of a pipeline, and what it has found so far."""
+
+    findings: Findings
+    values: Values
+    variables: list[Variable]
+    result_type: Type | None
+    stream: Span | None
+    whole: bool
+    grown: dict[int, "Grown"]
+
+    def block(self, statements: Sequence[tree.Statement], scope: Scope) -> tuple[Answer, bool]:
+        """What a block answers, and whether some path goes on after it."""
+        ...
+
+
+@dataclass(slots=True)
+class Carried:
+    """A name that is handed from round to round."""
+
+    name: str
+    binding: Binding
+    start: int
+    type: Type
+    following: Value | None = None
+
+
+@dataclass(slots=True)
+class Round:
+    """One reading of the block: its nodes, its scope, what it answers, and the condition that ends the loop.
+
+    `arguments` are the nodes of what is handed in by name; `read` tells whether anything reads that.
+    """
+
+    nodes: Nodes
+    scope: Scope
+    answer: Answer
+    goes_on: bool
+    stop: int | None
+    arguments: dict[str, int] = field(default_factory=dict)
+    read: dict[str, Variable] = field(default_factory=dict)
