@@ -8,7 +8,9 @@ from harmonia_compiler.syntax import tree
 
 
 def warn_of_guesses(context: Context, components: Components, application: Application) -> None:
-    """Name the called components of language models whose answers' length neither `~` nor `max_tokens` tells.
+    """Name the called components of language models of whose answers nobody says how long they are.
+
+    A limit on the tokens tells that of a text; only `~` tells how many items a list has.
 
     Once for each declaration: what is only made from another, with its ports, has said nothing of its own.
     """
@@ -16,17 +18,19 @@ def warn_of_guesses(context: Context, components: Components, application: Appli
         made = components.by_id(name)
         assert made is not None
         node = made.declared.node
-        if (
-            not isinstance(node, tree.Component)
-            or node.result is None
-            or made.result is None
-            or not made.kind.has_prompt
-        ):
+        if not isinstance(node, tree.Component) or node.result is None or not made.kind.has_prompt:
             continue
-        is_text = isinstance(made.result.type, Text)
-        is_list = isinstance(made.result.type, ListOf)
-        if made.result.size is not None or not (is_text or is_list) or "max_tokens" in made.places:
+        result = made.result
+        if result is None or result.size is not None:
             continue
-        what, size = ("tokens its answers have", "~ 60 tokens") if is_text else ("items its answers have", "~ 4")
-        help = f"say it behind the type, such as `{size}`, or bound it by `max_tokens`; a plan rests on it"
-        context.findings.add("W0502", f"nobody says how many {what}, so it is guessed", node.result.span, help=help)
+        if isinstance(result.type, ListOf):
+            what, help = "items its answers have", "say it behind the type, such as `~ 4`"
+        elif isinstance(result.type, Text) and "max_tokens" not in made.places:
+            what, help = (
+                "tokens its answers have",
+                "say it behind the type, such as `~ 60 tokens`, or give `max_tokens`",
+            )
+        else:
+            continue
+        message = f"nobody says how many {what}, so it is guessed"
+        context.findings.add("W0502", message, node.result.span, help=f"{help}; a plan rests on it")

@@ -221,3 +221,31 @@ def test_unknown_places_are_marked_behind_escapes_too() -> None:
     (found,) = check("a").found
     assert found.span is not None
     assert text[found.span.start : found.span.end] == "{nobody}"
+
+
+def test_what_shares_with_nobody_has_an_engine_of_its_own_whatever_it_is_made_from() -> None:
+    app = application(
+        'component small = llm("SmolLM2-135M-Instruct")\n'
+        'component twin = llm("SmolLM2-135M-Instruct", share: never)\n'
+        'component f(q: text) -> text ~ 9 tokens = small("{q}")\n'
+        'component g(q: text) -> text ~ 9 tokens = small("{q}", share: never)\n'
+        'component h(q: text) -> text ~ 9 tokens = twin("{q}")\n'
+        'component i(q: text) -> text ~ 9 tokens = g("{q}!")\n'
+        "pipeline p(q: text) -> text { return f(g(h(i(q)))) }"
+    )
+    assert {name: made.engine for name, made in app.components.items()} == {
+        "f": "small",
+        "g": "g",
+        "h": "twin",
+        "i": "g",
+    }
+    assert {engine.settings["model"] for engine in app.engines.values()} == {"SmolLM2-135M-Instruct"}
+
+
+@pytest.mark.parametrize("word", ["bf16", '"bf16"'])
+def test_a_word_that_a_setting_takes_needs_no_quotes(word: str) -> None:
+    app = application(
+        f'component small = llm("SmolLM2-135M-Instruct", precision: {word})\n'
+        'component f(q: text) -> text ~ 9 tokens = small("{q}")' + CALL
+    )
+    assert app.engines["small"].settings["precision"] == "bf16"

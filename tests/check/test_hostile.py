@@ -1,0 +1,90 @@
+"""What somebody might slip into a file is a finding, at its place, in bounded time, and never a traceback."""
+
+from pathlib import Path
+
+import pytest
+
+from harmonia_compiler.check.files import check_files
+from harmonia_compiler.check.nodes import MOST_NODES
+
+HEAD = """
+component small = llm("SmolLM2-135M-Instruct")
+component f(q: text) -> text ~ 9 tokens = small("{q}")
+component ok(q: text) -> bool = small("{q}")
+component note(q: text) -> text = python("m:note", pure: false)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    monkeypatch.chdir(inside)
+
+
+def codes(text: str, **others: str) -> set[str]:
+    for name, other in others.items():
+        Path(f"{name}.rag").write_text(other, encoding="utf-8")
+    Path("a.rag").write_text(text, encoding="utf-8")
+    return {item.code for item in check_files([Path("a.rag")]).found}
+
+
+def pipeline(body: str) -> str:
+    return f"{HEAD}pipeline p(q: text) -> text {{\n{body}\n}}"
+
+
+ODDITIES = {
+    "code in a prompt": ('component g(q: text) -> text = small("{q.__class__}")\n' + HEAD, "E0611"),
+    "an index in a prompt": ('component g(q: text) -> text = small("{q[0]}")\n' + HEAD, "E0611"),
+    "a key": ('component g(q: text) -> text = http("https://x.org", key: "sk-0123456789abcdef")', "E0606"),
+    "a password": ('component g(q: text) -> text = http("https://u:secret@x.org")', "E0606"),
+    "not a number": (pipeline("if q == NaN { return q }\nreturn q"), "E0203"),
+    "a number beyond the doubles' whole ones": (pipeline("x = [9223372036854775808]\nreturn f(q)"), "E0110"),
+    "a file outside": ('import f from "../b.rag"', "E0213"),
+    "a file that is everywhere": ('import f from "/etc/passwd"', "E0213"),
+    "a prompt from outside": ('component g(q: text) -> text = small(file("../b.rag"))\n' + HEAD, "E0213"),
+    "many rounds": (pipeline("x = q\nrepeat up to 1000000 { x = f(x) }\nreturn x"), "E0512"),
+}
+
+
+@pytest.mark.parametrize("name", ODDITIES)
+def test_an_oddity_is_a_finding(name: str) -> None:
+    Path("../b.rag").write_text(HEAD, encoding="utf-8")
+    text, code = ODDITIES[name]
+    assert code in codes(text)
+
+
+def test_files_that_import_each_other_are_a_finding() -> None:
+    assert codes('import g from "b.rag"\n' + HEAD, b='import f from "a.rag"\n') >= {"E0207"}
+
+
+MANY = {
+    "blocks": ("if ok(q) {\n" * 10_000 + "}\n" * 10_000 + "return f(q)", "E0107"),
+    "loops": ("repeat up to 2 {\n" * 10_000 + "}\n" * 10_000 + "return f(q)", "E0107"),
+    "calls": ("return " + "f(" * 10_000 + "q" + ")" * 10_000, "E0107"),
+    "lists": ("x = " + "[" * 10_000 + "]" * 10_000 + "\nreturn f(q)", "E0107"),
+    "fallbacks": ("return f(q)" + " else f(q)" * 10_000, "E0107"),
+    "items": ("x = " + "".join(f"each x{at} in [q]: " for at in range(5_000)) + "q\nreturn f(q)", "E0107"),
+    "tests": ("if " + "ok(q) and " * (MOST_NODES + 1) + "ok(q) { return f(q) }\nreturn q", "E0406"),
+    "statements": ("".join(f"x{at} = f(q)\n" for at in range(MOST_NODES + 1)) + "return q", "E0406"),
+}
+
+
+@pytest.mark.parametrize("what", MANY)
+def test_too_many_of_anything_is_a_finding(what: str) -> None:
+    body, code = MANY[what]
+    assert code in codes(pipeline(body))
+
+
+def test_a_chain_of_components_may_be_long() -> None:
+    many = 5_000
+    chain = "".join(f"component c{at} = c{at - 1}()\n" for at in range(1, many))
+    made = f'{HEAD}component c0(q: text) -> text ~ 9 tokens = small("{{q}}")\n{chain}'
+    assert codes(f"{made}pipeline p(q: text) -> text {{ return c{many - 1}(q) }}") == set()
+
+
+def test_pipelines_that_double_are_refused_where_they_get_too_large() -> None:
+    doubling = "".join(
+        f"pipeline p{at}(q: text) -> text {{ return p{at - 1}(p{at - 1}(note(q))) }}\n" for at in range(1, 40)
+    )
+    assert codes(f"{HEAD}pipeline p0(q: text) -> text {{ return f(q) }}\n{doubling}") == {"E0406"}
