@@ -15,16 +15,20 @@ from lark import Token
 
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Source
-from harmonia_compiler.syntax.lexer import DECLARATIONS, KEYWORDS, Damage, Lexer, Mark, place
+from harmonia_compiler.syntax.ahead import (
+    CLOSER_OF,
+    CLOSERS,
+    OPENERS,
+    SIGN_OF,
+    declares,
+    is_argument_line,
+    lacking_braces,
+)
+from harmonia_compiler.syntax.lexer import KEYWORDS, Damage, Lexer, Mark, place
 from harmonia_compiler.syntax.tree import Comment
 
 #: How deep brackets may nest: what follows walks trees by recursion.
 DEEPEST = 64
-
-CLOSER_OF = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
-OPENERS = frozenset(CLOSER_OF)
-CLOSERS = frozenset(CLOSER_OF.values())
-SIGN_OF = {"LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]", "LBRACE": "{", "RBRACE": "}"}
 
 _CONTINUING = frozenset({"PLUS", "EQUAL", "COMPARISON", "AT_MOST", "TILDE", "VBAR", "_ARROW", "DOT", "COMMA", "COLON"})
 _CONTINUING |= {"ELSE", "ELIF", "OR", "AND", "LPAR", "LSQB", "LBRACE", "RPAR", "RSQB", "UNTIL", "WITHIN", "WHERE"}
@@ -87,12 +91,12 @@ class _Reader:
 
     def filter(self, marks: list[Mark]) -> bool:
         """Put out what the parser is to see; false where brackets nest too deep."""
-        lacking = _lacking(marks)
+        lacking = lacking_braces(marks)
         for at, mark in enumerate(marks):
             following = marks[at + 1].token.type if at + 1 < len(marks) else ""
             if mark.first:
                 self.lacking = lacking.get(at, self.lacking)
-                self.begin_line(mark, following, is_argument=self.stack != [] and _is_argument_line(marks, at))
+                self.begin_line(mark, following, is_argument=self.stack != [] and is_argument_line(marks, at))
             token = self.renamed(mark, following)
             if token.type in OPENERS:
                 if len(self.stack) == DEEPEST:
@@ -139,7 +143,7 @@ class _Reader:
         kind = mark.token.type
         binds = following == "EQUAL" and not is_argument and (kind == "NAME" or kind in KEYWORDS)
         begins = binds or self.begins(mark, following)
-        if _declares(kind, following):
+        if declares(kind, following):
             self.close_all()
             self.header = None
         elif begins:
@@ -274,38 +278,6 @@ class _Reader:
         """Whether a text that is not closed may have swallowed the bracket's partner, or the bracket is our own."""
         start, end = place(opened)
         return start == end or self.lexer.damage.holds(self.lexer.source, start)
-
-
-def _declares(kind: str, following: str) -> bool:
-    """Whether a line that begins with these two tokens begins a declaration, and does not use a keyword as a name."""
-    return kind in DECLARATIONS and (following == "NAME" or following in KEYWORDS)
-
-
-def _lacking(marks: list[Mark]) -> dict[int, int]:
-    """For the position of each declaration, how many `}` it lacks up to the next one."""
-    lacking: dict[int, int] = {}
-    begin = balance = 0
-    for at, mark in enumerate(marks):
-        following = marks[at + 1].token.type if at + 1 < len(marks) else ""
-        if mark.first and _declares(mark.token.type, following):
-            lacking[begin] = balance
-            begin, balance = at, 0
-        balance += (mark.token.type == "LBRACE") - (mark.token.type == "RBRACE")
-    lacking[begin] = balance
-    return lacking
-
-
-def _is_argument_line(marks: list[Mark], at: int) -> bool:
-    """Whether a line that begins `name =` inside brackets goes on or closes them, as arguments do."""
-    depth = 0
-    for following in range(at, len(marks)):
-        mark = marks[following]
-        if following > at and mark.first and (depth == 0 or mark.token.type in DECLARATIONS):
-            return marks[following - 1].token.type == "COMMA"
-        depth += (mark.token.type in OPENERS) - (mark.token.type in CLOSERS)
-        if depth < 0:
-            return True
-    return False
 
 
 def _as(kind: str, token: Token) -> Token:
