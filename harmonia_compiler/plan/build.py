@@ -91,7 +91,8 @@ def _called(application: Application) -> dict[str, list[str]]:
     names = {
         node.operation.component
         for flow in application.flows
-        for node in flow.nodes
+        for body in flow.bodies
+        for node in body.nodes
         if isinstance(node.operation, Call)
     }
     called: dict[str, list[str]] = {}
@@ -141,7 +142,13 @@ def _pipeline(flow: Flow, asked: Demand) -> Pipeline:
         load_rps=flow.load.peak_rps if flow.load else USUAL_LOAD_RPS,
         visits=dict(asked.visits),
         steps=tuple(
-            Step(call.component, tuple(sorted(numbers[before] for before in call.after)), rarity[call.position])
+            Step(
+                call.component,
+                tuple(sorted(numbers[before] for before in call.after)),
+                rarity[call.position],
+                call.count,
+                call.rounds,
+            )
             for call in asked.calls
         ),
         streamed=tuple(numbers[call.position] for call in asked.calls if call.answers) if flow.streams else (),

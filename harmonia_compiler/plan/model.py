@@ -7,12 +7,13 @@ Formulation; the functions below bear the same names.
     Data         mu[e,c]      multiples of the declared loads that one replica carries at that level
                  use[c,r]     what a replica takes; cap[h,r] what a host has (GPUs by type, cores, memory)
                  call[c,i]    latency of a call of component i at that level, waiting included
+                 waves[c,k]   how often in a row a replica answers k calls that are sent at once
     Variables    n[e,c,h]     replicas, integer; only where h carries the label that e asks for
                  mixture[e,m] whether an engine's replicas are of the set m of options that may stand together
                  paid[h]      whether anything stands on a host that has a price
                  level[e,l]   whether an engine runs at a level, where its latency is promised
                  chosen[e,c]  whether a choice is in use, there
-                 slow[i]      latency of a component with the slowest choice in use
+                 slow[i,k]    latency of k calls of a component at once with the slowest choice in use
                  time[p,s]    when a step has ended: a potential over the steps of a pipeline
                  rate         multiples of the declared loads that are carried
 
@@ -22,8 +23,8 @@ Formulation; the functions below bear the same names.
     pay          sum over e, c of n[e,c,h] <= most[h] paid[h]                every host with a price
     mix          n[e,c,h] <= most[e,c,h] sum over m with c of mixture[e,m];  sum over m of mixture[e,m] = 1
     choose       n[e,c,h] <= most[e,c,h] chosen[e,c];  chosen[e,c] <= level[e,l(c)];
-                 sum over l of level[e,l] = 1;  slow[i] >= call[c,i] chosen[e,c]
-    time         time[s] >= time[s'] + slow[i(s)]           every step s after s', but for the rarest
+                 sum over l of level[e,l] = 1;  slow[i,k] >= waves[c,k] call[c,i] chosen[e,c]
+    time         time[s] >= time[s'] + rounds[s] slow[i(s),k(s)]             every step s after s', but for the rarest
     promised     tail(q) time[end] <= bound                 every latency promise of quantile q
     order        replicas on h >= replicas on the next host like it          breaks the symmetry
 
@@ -52,8 +53,8 @@ import pulp
 from pulp import LpAffineExpression, LpProblem, LpVariable, lpSum
 
 from harmonia_compiler.contract.inventory import Host
-from harmonia_compiler.plan.problem import Need, Pipeline, Problem, Promise, admits, fits, room, take, worth
-from harmonia_compiler.plan.queueing import capacity, is_counted, mixtures, tail
+from harmonia_compiler.plan.problem import Need, Pipeline, Problem, Promise, Step, admits, fits, room, take, worth
+from harmonia_compiler.plan.queueing import capacity, is_counted, mixtures, tail, waves
 from harmonia_compiler.profile.profiles import Option
 from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
 
@@ -96,7 +97,7 @@ class Model:
     choices: list[list[Choice]]
     n: dict[Key, LpVariable] = field(default_factory=dict)
     paid: dict[int, LpVariable] = field(default_factory=dict)
-    slow: dict[tuple[str, str], LpVariable] = field(default_factory=dict)
+    slow: dict[tuple[str, str, float], LpVariable] = field(default_factory=dict)
     extra: dict[tuple[int, str], LpVariable] = field(default_factory=dict)
     rate: LpVariable | None = None
     stretch: LpVariable | None = None
@@ -307,8 +308,10 @@ def choose(model: Model, timed: set[str]) -> None:
         if not components:
             continue
         for component in components:
-            for metric in ("latency", "ttft"):
-                model.slow[component, metric] = model.lp.add_variable(f"slow_{metric}_{component}", 0)
+            for at, count in enumerate(_counts(model.problem, component)):
+                for metric in ("latency", "ttft"):
+                    name = f"slow_{metric}_{component}_{at}"
+                    model.slow[component, metric, count] = model.lp.add_variable(name, 0)
         levels = {
             level: model.lp.add_variable(f"level_{e}_{level}", 0, 1, pulp.LpInteger)
             for level in dict.fromkeys(choice.level for choice in model.choices[e])
@@ -328,7 +331,16 @@ def _choose(model: Model, e: int, c: int, level: LpVariable, components: list[st
     for component in components:
         for metric, times in (("latency", choice.option.latency_ms), ("ttft", choice.option.first_ms)):
             seconds = times[component][choice.level] / 1000.0
-            model.lp.addConstraint(model.slow[component, metric] >= seconds * chosen, f"slow_{metric}_{c}_{component}")
+            for at, count in enumerate(_counts(model.problem, component)):
+                slow = model.slow[component, metric, count]
+                name = f"slow_{metric}_{c}_{component}_{at}"
+                model.lp.addConstraint(slow >= seconds * waves(count, choice.option) * chosen, name)
+
+
+def _counts(problem: Problem, component: str) -> list[float]:
+    """How many calls of a component are sent at once, over all steps."""
+    steps = (step for pipeline in problem.pipelines for step in pipeline.steps if step.component == component)
+    return sorted({step.count for step in steps})
 
 
 def time(model: Model) -> None:
@@ -340,18 +352,17 @@ def time(model: Model) -> None:
         for s, step in enumerate(pipeline.steps):
             counts = is_counted(step, promise.quantile)
             for before in [ended[before] for before in step.after] or [0.0]:
-                took = _took(model, step.component, "latency") if counts else 0.0
+                took = step.rounds * _took(model, step, "latency") if counts else 0.0
                 model.lp.addConstraint(ended[s] >= before + took)
                 if to_first_piece and s in pipeline.streamed and counts:
-                    promised(model, before + _took(model, step.component, "ttft"), bound)
+                    promised(model, before + _took(model, step, "ttft"), bound)
             if not to_first_piece:
                 promised(model, ended[s], bound)
 
 
-def _took(model: Model, component: str, metric: str) -> LpVariable | float:
-    if (component, metric) in model.slow:
-        return model.slow[component, metric]
-    return model.problem.external_ms[component] / 1000.0
+def _took(model: Model, step: Step, metric: str) -> LpVariable | float:
+    key = step.component, metric, step.count
+    return model.slow[key] if key in model.slow else model.problem.external_ms[step.component] / 1000.0
 
 
 def promised(model: Model, ends: LpVariable | LpAffineExpression | float, bound: float) -> None:

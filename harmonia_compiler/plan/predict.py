@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from harmonia_compiler.contract.plan import Predicted, ProfileUse, Replica
-from harmonia_compiler.plan.problem import Need, Pipeline, Problem, worth
-from harmonia_compiler.plan.queueing import capacity, is_counted, level_at, tail
+from harmonia_compiler.plan.problem import Need, Pipeline, Problem, Step, worth
+from harmonia_compiler.plan.queueing import capacity, is_counted, level_at, tail, waves
 from harmonia_compiler.profile.profiles import Option
 from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
 
@@ -62,26 +62,34 @@ def quantile_ms(
     """A quantile of a pipeline's latency, or of the time to its first piece, at a rate.
 
     The longest chain of calls that wait for each other, each on the slowest option in use at the
-    level of utilisation that the rate brings, without the steps that are too rare to matter.
+    level of utilisation that the rate brings, without the steps that are too rare to matter. Rounds that are not
+    told apart follow each other, and so do the batches of calls that are sent at once.
     """
     busy = utilisations(problem, used, at_rate)
     engines = {component: need.engine for need in problem.needs for component in need.components}
 
-    def slowest(component: str, of: str) -> float:
+    def slowest(step: Step, of: str) -> float:
+        component = step.component
         if component not in engines:
             return problem.external_ms[component]
         engine = engines[component]
         level = level_at(busy[engine])
-        return max((one.latency_ms if of == "latency" else one.first_ms)[component][level] for one in used[engine])
+        return max(
+            (one.latency_ms if of == "latency" else one.first_ms)[component][level] * waves(step.count, one)
+            for one in used[engine]
+        )
+
+    def takes(step: Step) -> float:
+        return step.rounds * slowest(step, "latency")
 
     ended: list[float] = []
     first = 0.0
     for s, step in enumerate(pipeline.steps):
         start = max((ended[before] for before in step.after), default=0.0)
         counts = is_counted(step, quantile)
-        ended.append(start + (slowest(step.component, "latency") if counts else 0.0))
+        ended.append(start + (takes(step) if counts else 0.0))
         if s in pipeline.streamed and counts:
-            first = max(first, start + slowest(step.component, "ttft"))
+            first = max(first, start + slowest(step, "ttft"))
     return tail(quantile) * (first if metric == "ttft" and pipeline.streamed else max(ended, default=0.0))
 
 

@@ -39,12 +39,15 @@ class Need:
 class Step:
     """One call of a pipeline; it starts when the steps that it is `after` have ended.
 
-    `rarity` is the part of the requests in which this step or one that is rarer runs at all.
+    `rarity` is the part of the requests in which this step or one that is rarer runs at all. It is `count` calls that
+    are sent at once, one for each item of a list, and that as often as there are `rounds` in a row.
     """
 
     component: str
     after: tuple[int, ...]
     rarity: float = 1.0
+    count: float = 1.0
+    rounds: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """From the figures of single replicas to rates and latency quantiles: what the planner assumes about chance."""
 
+import math
 from statistics import NormalDist
 
 from harmonia_compiler.plan.problem import Need, Problem, Step
@@ -33,6 +34,15 @@ def level_at(utilisation: float) -> int:
 def is_counted(step: Step, quantile: float) -> bool:
     """Whether a step matters for a quantile: the rarest run in no more requests than may be late."""
     return step.rarity > 1.0 - quantile + 1e-9
+
+
+def waves(count: float, option: Option) -> int:
+    """How often in a row a replica answers until it has answered so many calls that are sent at once.
+
+    As if they all met one replica, of which a batch begins when the one before has ended: others may take some of them,
+    but nothing promises that, and calls of other requests wait there as well.
+    """
+    return max(1, math.ceil(count / option.configuration.batch - 1e-9))
 
 
 def alone_ms(problem: Problem, need: Need, option: Option) -> float:

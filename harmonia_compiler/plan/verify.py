@@ -237,21 +237,35 @@ def _level(utilisation: float) -> int:
     return min(sum(utilisation > level * (1 + 1e-8) for level in LEVELS), len(LEVELS) - 1)
 
 
-def _slowest(plan: Plan, problem: Problem, rate: float) -> dict[tuple[str, str], float]:
-    """The mean time of a call of each component on its engine's slowest replica, whole and to the first piece."""
-    found = {(name, metric): ms for name, ms in problem.external_ms.items() for metric in ("latency", "ttft")}
-    for need in problem.needs:
-        options = _options(plan, need)
+def _slowest(plan: Plan, problem: Problem, pipeline: Pipeline, rate: float) -> dict[tuple[int, str], float]:
+    """The mean time of each step on its engine's slowest replica, whole and to the first piece of one round.
+
+    A replica takes as many calls as its batch at once, and of more that come together the rest waits its turn.
+    """
+    engines = {name: need for need in problem.needs for name in need.components}
+    found: dict[tuple[int, str], float] = {}
+    for s, step in enumerate(pipeline.steps):
+        if step.component in problem.external_ms:
+            found[s, "ttft"] = problem.external_ms[step.component]
+            found[s, "latency"] = found[s, "ttft"] * step.rounds
+            continue
+        need = engines[step.component]
         level = _level(rate / _full(plan, problem, need))
-        for name in need.components:
-            found[name, "latency"] = max(option.latency_ms[name][level] for option in options)
-            found[name, "ttft"] = max(option.first_ms[name][level] for option in options)
+        whole, first = [], []
+        for option in _options(plan, need):
+            turns, left = 1, step.count - option.configuration.batch
+            while left > 1e-6:
+                turns, left = turns + 1, left - option.configuration.batch
+            whole.append(turns * option.latency_ms[step.component][level])
+            first.append(turns * option.first_ms[step.component][level])
+        found[s, "latency"] = max(whole) * step.rounds
+        found[s, "ttft"] = max(first)
     return found
 
 
 def _quantile(plan: Plan, problem: Problem, pipeline: Pipeline, metric: str, quantile: float, rate: float) -> float:
     """A quantile of a pipeline's latency at a rate, backwards from the steps that end it."""
-    slowest = _slowest(plan, problem, rate)
+    slowest = _slowest(plan, problem, pipeline, rate)
     matters = [step.rarity > 1.0 - quantile + 1e-9 for step in pipeline.steps]
     known: dict[int, float] = {}
 
@@ -260,12 +274,12 @@ def _quantile(plan: Plan, problem: Problem, pipeline: Pipeline, metric: str, qua
 
     def ends(s: int) -> float:
         if s not in known:
-            known[s] = begins(s) + (slowest[pipeline.steps[s].component, "latency"] if matters[s] else 0.0)
+            known[s] = begins(s) + (slowest[s, "latency"] if matters[s] else 0.0)
         return known[s]
 
     if metric == "ttft" and pipeline.streamed:
         pieces = [s for s in pipeline.streamed if matters[s]]
-        mean = max((begins(s) + slowest[pipeline.steps[s].component, "ttft"] for s in pieces), default=0.0)
+        mean = max((begins(s) + slowest[s, "ttft"] for s in pieces), default=0.0)
     else:
         mean = max((ends(s) for s in range(len(pipeline.steps))), default=0.0)
     spread = LATENCY_CV * NormalDist().inv_cdf(min(max(quantile, 0.001), 0.9999))

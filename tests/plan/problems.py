@@ -3,10 +3,13 @@
 The search shares no function with the planner that says how fast an allocation is.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 from statistics import NormalDist
+
+import msgspec
 
 from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.inventory import Gpu, Host
@@ -56,6 +59,11 @@ def streaming(option: Option, first: float) -> Option:
     """The same with a first piece after a part of the latency."""
     pieces = {name: tuple(first * time for time in times) for name, times in option.latency_ms.items()}
     return replace(option, first_ms=pieces)
+
+
+def batching(option: Option, batch: int) -> Option:
+    """The same, taking so many calls at once."""
+    return replace(option, configuration=msgspec.structs.replace(option.configuration, batch=batch))
 
 
 def need(component: str, *options: Option, minimum: int = 1, maximum: int | None = None) -> Need:
@@ -109,13 +117,18 @@ def _time_ms(
         step = pipeline.steps[s]
         if step.rarity <= 1 - promise.quantile + 1e-9:
             return 0.0
+        rounds = 1.0 if first else step.rounds
         if step.component in problem.external_ms:
-            return problem.external_ms[step.component]
+            return rounds * problem.external_ms[step.component]
         e = next(e for e, each in enumerate(problem.needs) if step.component in each.components)
         busy = rate / full[e]
         level = min([at for at, one in enumerate(LEVELS) if one * (1 + 1e-8) >= busy], default=len(LEVELS) - 1)
         options = [problem.needs[e].options[c] for engine, c, _ in counts if engine == e]
-        return max((one.first_ms if first else one.latency_ms)[step.component][level] for one in options)
+        return rounds * max(
+            (one.first_ms if first else one.latency_ms)[step.component][level]
+            * math.ceil(step.count / one.configuration.batch)
+            for one in options
+        )
 
     first = promise.metric == "ttft" and bool(pipeline.streamed)
     ends = [s for s in pipeline.streamed if pipeline.steps[s].rarity > 1 - promise.quantile + 1e-9]

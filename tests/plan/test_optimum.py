@@ -11,7 +11,19 @@ from harmonia_compiler.contract.inventory import Host
 from harmonia_compiler.plan.build import GIVE_UP
 from harmonia_compiler.plan.optimise import optimise
 from harmonia_compiler.plan.problem import Pipeline, Problem, Promise, Step
-from tests.plan.problems import also, chain, exhaustive, machine, need, on_cores, on_gpu, score_of, scores, streaming
+from tests.plan.problems import (
+    also,
+    batching,
+    chain,
+    exhaustive,
+    machine,
+    need,
+    on_cores,
+    on_gpu,
+    score_of,
+    scores,
+    streaming,
+)
 
 BUSY = st.sampled_from([10.0, 25.0, 40.0, 100.0, 333.0])
 
@@ -21,7 +33,13 @@ def pipelines(draw: st.DrawFn, names: tuple[str, ...], name: str) -> Pipeline:
     """Calls of some components in a random order of waiting, with random promises; some steps may be streamed."""
     visits = {each: draw(st.sampled_from([0.3, 1.0, 2.0])) for each in names}
     steps = tuple(
-        Step(each, tuple(one for one in range(at) if draw(st.booleans())), draw(st.sampled_from([0.03, 0.5, 1.0])))
+        Step(
+            each,
+            tuple(one for one in range(at) if draw(st.booleans())),
+            draw(st.sampled_from([0.03, 0.5, 1.0])),
+            count=draw(st.sampled_from([1.0, 1.0, 1.4, 3.0])),
+            rounds=draw(st.sampled_from([1.0, 1.0, 2.5])),
+        )
         for at, each in enumerate(names)
     )
     bounds = {metric: draw(st.sampled_from([None, 60.0, 200.0, 900.0])) for metric in ("latency", "ttft")}
@@ -44,6 +62,7 @@ def problems(draw: st.DrawFn) -> Problem:
         if at < 2 and draw(st.booleans()):
             options.append(on_gpu(name, draw(BUSY), gpus=draw(st.sampled_from([0.5, 2.0])), latency_ms=draw(BUSY)))
         options = [streaming(option, draw(st.sampled_from([0.2, 1.0]))) for option in options]
+        options = [batching(option, draw(st.sampled_from([1, 2]))) for option in options]
         maximum = draw(st.sampled_from([None, None, 1, 2]))
         made = need(name, *options, minimum=draw(st.integers(1, maximum or 2)), maximum=maximum)
         needs.append(replace(made, hosts=draw(st.sampled_from([None, None, None, "zone=a"]))))
