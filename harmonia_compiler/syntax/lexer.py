@@ -12,7 +12,7 @@ from lark import Token
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.syntax import words
-from harmonia_compiler.syntax.tables import parser
+from harmonia_compiler.syntax.scanner import lex
 from harmonia_compiler.syntax.tree import Comment
 
 #: What stands for a value that could not be read; no text can spell it.
@@ -132,11 +132,6 @@ class Lexer:
             shown = f"U+{ord(shown[0]):04X}"
         help = _ADVICE.get(shown, "") or "outside of texts and comments there are only ASCII letters, digits and signs"
         self.report("E0105", f"unexpected character `{shown}`", start, end, help)
-
-
-def lex(text: str) -> list[Token]:
-    """All tokens of a text, space and comments included."""
-    return list(parser().lex(text, dont_ignore=True))
 
 
 def place(token: Token) -> tuple[int, int]:

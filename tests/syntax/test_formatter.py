@@ -13,8 +13,8 @@ from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.syntax import tree
 from harmonia_compiler.syntax.formatter import formatted, printed
 from harmonia_compiler.syntax.layout import WIDTH
-from harmonia_compiler.syntax.lexer import lex
 from harmonia_compiler.syntax.parser import parse
+from harmonia_compiler.syntax.scanner import lex
 from tests.syntax.trees import files, plain
 
 ROOT = Path(__file__).parent.parent.parent

@@ -14,8 +14,8 @@ from harmonia_compiler.check.files import check_files
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.render import as_object, render
 from harmonia_compiler.diagnostics.source import Source
-from harmonia_compiler.syntax.lexer import lex
 from harmonia_compiler.syntax.parser import MOST_FINDINGS, parse
+from harmonia_compiler.syntax.scanner import lex
 from harmonia_compiler.syntax.tables import grammar_folder
 
 ROOT = Path(__file__).parent.parent.parent

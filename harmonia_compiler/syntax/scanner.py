@@ -1,0 +1,42 @@
+"""Text to tokens by the terminals of the grammar, as lark's own lexer would, in one pass of one pattern.
+
+lark counts lines and columns at every token, which takes longer than finding it; here a token has its offsets alone.
+"""
+
+import re
+from functools import cache
+
+from lark import Token
+from lark.lexer import PatternStr
+
+from harmonia_compiler.syntax.tables import parser
+
+
+def lex(text: str) -> list[Token]:
+    """All tokens of a text, space and comments included: the grammar has a terminal for whatever there is."""
+    pattern, keywords = _terminals()
+    tokens = []
+    for found in pattern.finditer(text):
+        kind, value = found.lastgroup, found[0]
+        assert kind is not None
+        if kind == "NAME":
+            kind = keywords.get(value, kind)
+        tokens.append(Token(kind, value, start_pos=found.start(), end_pos=found.end()))
+    return tokens
+
+
+@cache
+def _terminals() -> tuple[re.Pattern[str], dict[str, str]]:
+    """The terminals as one pattern, in the order in which lark tries them, without the keywords, which are names."""
+    terminals = sorted(
+        parser().terminals,
+        key=lambda each: (-each.priority, -each.pattern.max_width, -len(each.pattern.value), each.name),
+    )
+    name = re.compile(next(each.pattern.to_regexp() for each in terminals if each.name == "NAME"))
+    keywords = {
+        each.pattern.value: each.name
+        for each in terminals
+        if isinstance(each.pattern, PatternStr) and name.fullmatch(each.pattern.value)
+    }
+    others = [each for each in terminals if each.name not in keywords.values()]
+    return re.compile("|".join(f"(?P<{each.name}>{each.pattern.to_regexp()})" for each in others)), keywords
