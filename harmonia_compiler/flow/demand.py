@@ -83,6 +83,23 @@ class Demand:
             found[origin] = found.get(origin, 0.0) + likely * rounds * self.count(scope)
         return found
 
+    def items_of(self) -> dict[tuple[int, int], float]:
+        """How many items each `Each` of the flow, by its body and its position there, is expected to run for.
+
+        Where it stands in a loop, the mean over the rounds; where no request reaches it, as if one did.
+        """
+        weighed: dict[tuple[int, int], list[tuple[float, float]]] = {}
+        whole = self.expanded
+        for scope, items in zip(whole.items[1:], self.items[1:], strict=True):
+            weight = self.probabilities[scope.gather] * whole.rounds[scope.gather] * self.count(scope.parent)
+            weighed.setdefault(whole.origins[scope.gather], []).append((weight, items))
+        return {
+            place: sum(weight * items for weight, items in found) / total
+            if (total := sum(weight for weight, _ in found)) > 0.0
+            else found[0][1]
+            for place, found in weighed.items()
+        }
+
     def count(self, scope: int) -> float:
         """How many items a scope has, over all those of the scopes around it."""
         return prod(self.items[each] for each in scopes_around(self.expanded, scope))

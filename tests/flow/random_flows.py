@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+import msgspec
 from hypothesis import strategies as st
 
-from harmonia_compiler.contract.component import Port
+from harmonia_compiler.contract.component import Engine, Port
 from harmonia_compiler.contract.program import (
+    Attempt,
     Call,
     Compare,
     Concat,
@@ -16,14 +18,16 @@ from harmonia_compiler.contract.program import (
     Not,
     Operation,
     Parameter,
+    Program,
     Select,
     inputs,
     with_inputs,
 )
 from harmonia_compiler.contract.types import Bool, Field, Labels, ListOf, Passage, Record, Text, Type, fits
-from harmonia_compiler.flow.graph import Flow, Node
+from harmonia_compiler.flow.graph import Application, Body, Flow, Node
 from harmonia_compiler.flow.text import show_operation
-from tests.flow.library import COMPONENTS
+from tests.flow.library import COMPONENTS, fake_kind
+from tests.policy.programs import COMPONENTS as BLOCK_COMPONENTS
 
 _PAIR = Record((Field("draft", Text()), Field("found", ListOf(Passage()))))
 
@@ -126,3 +130,24 @@ def _field(draw: st.DrawFn, one: _One, nodes: list[Node]) -> _Made:
 
 
 _MAKERS = (_call, _call, _call, _select, _select, _test, _not, _concat, _list, _record, _field)
+
+
+#: The kinds of the components that random programs with blocks call.
+BLOCK_KINDS = {"python": fake_kind("python", batches=True)}
+
+
+def with_blocks(program: Program) -> tuple[Flow, Application]:
+    """A random program (`tests/policy/random_programs.py`) as a flow; all its nodes are of one type."""
+
+    def nodes(operations: tuple[Operation, ...]) -> tuple[Node, ...]:
+        return tuple(Node(written(operation), Text()) for operation in operations)
+
+    def written(operation: Operation) -> Operation:
+        # What a clock waits for is filled in when a flow is lowered.
+        return msgspec.structs.replace(operation, awaits=()) if isinstance(operation, Attempt) else operation
+
+    blocks = tuple(Body(nodes(block.operations), block.results) for block in program.blocks)
+    flow = Flow(
+        "p", (Port("question", Text()),), program.result_type, nodes(program.operations), program.result, blocks=blocks
+    )
+    return flow, Application({"python": Engine("python", "python", {})}, BLOCK_COMPONENTS, (flow,))

@@ -7,24 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from pkgutil import iter_modules
 
-import msgspec
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from harmonia_compiler.contract.component import Engine, Port
-from harmonia_compiler.contract.program import Attempt, Each, Operation, Program
-from harmonia_compiler.contract.types import Text, Value, fits
+from harmonia_compiler.contract.program import Each, Program
+from harmonia_compiler.contract.types import Value, fits
 from harmonia_compiler.flow import passes as package
-from harmonia_compiler.flow.graph import Application, Body, Flow, Node
+from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.lower import lower
 from harmonia_compiler.flow.passes.definition import Context, Pass
 from harmonia_compiler.flow.passes.registry import PASSES, apply, optimise, selected, unmet
 from harmonia_compiler.flow.text import show_flow
-from tests.flow.library import KINDS, application, fake_kind, read_flow
-from tests.flow.random_flows import flows
+from tests.flow.library import KINDS, application, read_flow
+from tests.flow.random_flows import BLOCK_KINDS, flows, with_blocks
 from tests.policy.programs import ARGUMENTS as BLOCK_ARGUMENTS
-from tests.policy.programs import COMPONENTS as BLOCK_COMPONENTS
 from tests.policy.random_programs import programs
 from tests.policy.reference import Bad, Ok, Reference, run
 
@@ -76,27 +73,6 @@ def test_every_pass_keeps_answers_and_types_and_is_idempotent(flow: Flow) -> Non
     assert optimise(together, kinds=KINDS, usual_ms=USUAL_MS) == together
 
 
-#: The kinds of the components that random programs with blocks call.
-_BLOCK_KINDS = {"python": fake_kind("python", batches=True)}
-
-
-def _with_blocks(program: Program) -> tuple[Flow, Application]:
-    """A random program as a flow. Its nodes' types do not matter to what is tested here."""
-
-    def nodes(operations: tuple[Operation, ...]) -> tuple[Node, ...]:
-        return tuple(Node(written(operation), Text()) for operation in operations)
-
-    def written(operation: Operation) -> Operation:
-        # What a clock waits for is filled in when a flow is lowered.
-        return msgspec.structs.replace(operation, awaits=()) if isinstance(operation, Attempt) else operation
-
-    blocks = tuple(Body(nodes(block.operations), block.results) for block in program.blocks)
-    flow = Flow(
-        "p", (Port("question", Text()),), program.result_type, nodes(program.operations), program.result, blocks=blocks
-    )
-    return flow, Application({"python": Engine("python", "python", {})}, BLOCK_COMPONENTS, (flow,))
-
-
 def _outcome(flow: Flow, made: Application, failing: int) -> tuple[Reference, Ok | Bad]:
     def fails(component: str, inputs: Mapping[str, Value]) -> bool:
         """By what each item is given, so that a call for many fails where one of its items' calls would."""
@@ -120,13 +96,13 @@ def _calls(request: Reference) -> int:
 def test_with_loops_lists_and_fallbacks_every_pass_keeps_what_comes_of_a_request(
     program: Program, failing: int
 ) -> None:
-    flow, made = _with_blocks(program)
+    flow, made = with_blocks(program)
     # Only passes work on several lists at once, which are equally long then; the program's own may not be.
     runners = [node.operation for body in flow.bodies for node in body.nodes if isinstance(node.operation, Each)]
     assume(all(len(each.lists) == 1 for each in runners))
     before, expected = _outcome(flow, made, failing)
     assume(not before.ambiguous)
-    context = Context(made, _BLOCK_KINDS, {"say": 1.0})
+    context = Context(made, BLOCK_KINDS, {"say": 1.0})
     for name, chosen in [*((each.name, (each,)) for each in PASSES), ("all", PASSES)]:
         after = apply(chosen, flow, context)
         assert apply(chosen, after, context) == after, f"{name} does more the second time"
