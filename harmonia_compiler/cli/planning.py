@@ -10,14 +10,18 @@ import click
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.cli.exits import DIAGNOSTICS, INFEASIBLE
 from harmonia_compiler.cli.output import findings_document, print_diagnostics, print_json
-from harmonia_compiler.contract.inventory import load_inventory
+from harmonia_compiler.contract.inventory import Inventory, load_inventory
 from harmonia_compiler.contract.plan import Plan
+from harmonia_compiler.contract.program import Call, Select
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
-from harmonia_compiler.flow.graph import Application
+from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.plan.infeasible import Infeasible
-from harmonia_compiler.plan.planner import make_plan
+from harmonia_compiler.plan.planner import make_plan, usual_ms
 from harmonia_compiler.plan.problem import Aim
+
+#: What the planner finds where latencies are missed, at any load or at the declared one.
+LATE = frozenset({"E0723", "E0724"})
 
 inventory_option = click.option(
     "--inventory", required=True, type=click.Path(path_type=Path), help="The machines to plan for, as TOML."
@@ -39,14 +43,53 @@ def planned(
     if checked.application is None:
         _leave(checked.found, DIAGNOSTICS, form)
     print_diagnostics(checked.found)
-    application = optimise(checked.application)
     started = time.perf_counter()
     try:
-        plan = make_plan(application, load_inventory(inventory), objective=objective)
+        application, plan = plan_for(checked.application, load_inventory(inventory), objective)
     except Infeasible as infeasible:
         _leave(infeasible.found, INFEASIBLE, form)
+    for flow in application.flows:
+        if begun := begun_early(flow):
+            click.echo(f"`{flow.name}` begins early, to keep its latency: {', '.join(begun)}", err=True)
     click.echo(f"planned in {time.perf_counter() - started:.2f} s", err=True)
     return application, plan
+
+
+def plan_for(application: Application, inventory: Inventory, objective: Aim) -> tuple[Application, Plan]:
+    """The application after the passes, and its plan.
+
+    Branches begin nothing early as long as there is a plan without it: what is begun in vain is work. Raises
+    Infeasible where what is promised cannot be kept either way.
+    """
+    optimised = optimise(application)
+    try:
+        return optimised, make_plan(optimised, inventory, objective=objective)
+    except Infeasible as infeasible:
+        if not codes(infeasible) & LATE:
+            raise
+        eager = optimise(application, usual_ms=usual_ms(optimised, inventory))
+        if eager == optimised:
+            raise
+        try:
+            return eager, make_plan(eager, inventory, objective=objective)
+        except Infeasible as still:
+            # How near the promise one comes is said of the faster way, unless that fails for another reason.
+            raise (still if codes(still) == codes(infeasible) else infeasible) from None
+
+
+def codes(infeasible: Infeasible) -> set[str]:
+    """What is wrong, by code."""
+    return {one.code for one in infeasible.found}
+
+
+def begun_early(flow: Flow) -> list[str]:
+    """The components whose calls some branch begins early, in the order of their names."""
+    found: set[str] = set()
+    for body in flow.bodies:
+        selects = (node.operation for node in body.nodes if isinstance(node.operation, Select))
+        begun = (body.nodes[at].operation for select in selects for at in select.early)
+        found |= {call.component for call in begun if isinstance(call, Call)}
+    return sorted(found)
 
 
 def _leave(found: Collection[Diagnostic], code: int, form: str) -> NoReturn:

@@ -64,7 +64,7 @@ def _alone(need: Need, problem: Problem) -> Iterator[Diagnostic]:
 
 def _together(problem: Problem) -> list[Diagnostic]:
     """Engines that each could run, and for which there is not enough together."""
-    if _feasible(build(problem, 0.0, promises=False)):
+    if not problem.needs or _feasible(build(problem, 0.0, promises=False)):
         return []
     missing = _missing(problem, rate=0.0, promises=False)
     least = sum(need.minimum for need in problem.needs)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pulp
 
 from harmonia_compiler.plan.model import Key, Model, build, cost, fewest, hardware
-from harmonia_compiler.plan.predict import rate
+from harmonia_compiler.plan.predict import keeps_promises, rate
 from harmonia_compiler.plan.problem import Problem
 from harmonia_compiler.plan.solve import Outcome, solve
 from harmonia_compiler.profile.profiles import Option
@@ -32,7 +32,8 @@ class Allocation:
 def optimise(problem: Problem) -> Allocation | None:
     """The best allocation for the problem's aim; None where no allocation satisfies it."""
     if not problem.needs:
-        return Allocation({}, float("inf"), proven=True, gap=0.0)
+        kept = keeps_promises(problem, {}, 0.0)
+        return Allocation({}, float("inf"), proven=True, gap=0.0) if kept else None
     outcomes: list[Outcome] = []
     if problem.aim == "throughput":
         model = build(problem, None)

@@ -40,6 +40,21 @@ def make_plan(
     return plan
 
 
+def usual_ms(application: Application, inventory: Inventory, *, profiles: Profiles | None = None) -> dict[str, float]:
+    """About how long a call of each component takes, in ms: the mean on its fastest configuration, hardly busy.
+
+    Raises Rejected as `make_plan` does. Components whose engines run nowhere here are left out.
+    """
+    problem = build_problem(
+        application, inventory, "throughput", AnalyticProfiles() if profiles is None else profiles
+    ).problem
+    found = dict(problem.external_ms)
+    for need in problem.needs:
+        for name in need.components if need.options else ():
+            found[name] = min(option.latency_ms[name][0] for option in need.options)
+    return found
+
+
 def write_down(application: Application, demanded: Demanded, allocation: Allocation) -> Plan:
     """The document for an allocation."""
     problem = demanded.problem

@@ -145,6 +145,18 @@ def test_a_mistake_in_the_predictions_is_found(name: str, monkeypatch: pytest.Mo
     assert faults(plan, PROBLEM)
 
 
+def test_calls_that_come_together_and_rounds_in_a_row_are_verified_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five calls of which a replica answers one at a time, and that twice in a row, take ten times as long."""
+    steps = (PIPELINE.steps[0], replace(PIPELINE.steps[1], count=5.0, rounds=2.0))
+    problem = replace(PROBLEM, pipelines=(replace(PIPELINE, steps=steps, promises=()),))
+    plan = plan_of(problem)
+    assert faults(plan, problem) == []
+    once = replace(PROBLEM, pipelines=(replace(PIPELINE, promises=()),))
+    assert any("is predicted a latency" in fault for fault in faults(plan, once))
+    monkeypatch.setattr(predict, "waves", lambda *_: 1)
+    assert any("is predicted a latency" in fault for fault in faults(plan_of(problem), problem))
+
+
 def test_replicas_that_are_too_unlike_are_found() -> None:
     slow = need("write", on_gpu("write", 80.0), on_cores("write", 8000.0))
     problem = Problem((slow,), (chain("write"),), (machine("one", 4, 2),))

@@ -1,0 +1,68 @@
+"""Branches begin early where the promised latency asks for it, and nowhere else."""
+
+from pathlib import Path
+
+import pytest
+
+from harmonia_compiler.cli.exits import FINE, INFEASIBLE
+from harmonia_compiler.cli.main import run
+
+LAPTOP = str(Path(__file__).resolve().parents[2] / "samples" / "inventories" / "laptop.toml")
+
+#: The mean is 2 + 1.5 + 1 s one after the other, and 2 + 1 s where the search begins with the test.
+PROGRAM = """
+component small = llm("SmolLM2-135M-Instruct")
+component polish(text: text) -> text ~ 20 tokens = small("Polish: {text}", max_tokens: 32)
+component sure(question: text) -> bool = http("https://a.example/sure", takes: 2 s)
+component web(question: text) -> [passage] ~ 4 = http("https://a.example/web", takes: 1500 ms)
+component write(question: text, passages: [passage]) -> text ~ 20 tokens = http(
+    "https://a.example/write", takes: 1 s, pure: false
+)
+
+pipeline ask(question: text ~ 20 tokens) -> text {
+    slo p95 latency <= BOUND
+    load 0.01 rps
+    if not sure(question) ~ 0.2 { return write(question, []) }
+    return ANSWER
+}
+"""
+
+ELSEWHERE = "write(question, web(question))"
+ON_OURS = "polish(write(question, web(question)))"
+
+
+def planned(folder: Path, bound: str, answer: str) -> int:
+    source = folder / "ask.rag"
+    source.write_text(PROGRAM.replace("BOUND", bound).replace("ANSWER", answer))
+    return run(["plan", str(source), "--inventory", LAPTOP])
+
+
+@pytest.mark.parametrize(("answer", "bound"), [(ELSEWHERE, "8300 ms"), (ON_OURS, "30 s")])
+def test_nothing_begins_early_while_there_is_a_plan_without_it(
+    answer: str, bound: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert planned(tmp_path, bound, answer) == FINE
+    assert "begins early" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("answer", "bound"), [(ELSEWHERE, "8100 ms"), (ON_OURS, "8250 ms")])
+def test_a_search_begins_early_where_the_promise_cannot_be_kept_otherwise(
+    answer: str, bound: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Even without what our own model takes, the calls one after the other take 8.2 s at the promised quantile."""
+    assert planned(tmp_path, bound, answer) == FINE
+    assert "`ask` begins early, to keep its latency: web\n" in capsys.readouterr().err
+
+
+def test_a_promise_that_cannot_be_kept_either_way_says_how_near_one_comes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert planned(tmp_path, "5 s", ELSEWHERE) == INFEASIBLE
+    assert "reaches 5.47 s" in capsys.readouterr().err
+
+
+def test_without_a_promise_nothing_asks_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "ask.rag"
+    source.write_text(PROGRAM.replace("slo p95 latency <= BOUND", "").replace("ANSWER", ELSEWHERE))
+    assert run(["plan", str(source), "--inventory", LAPTOP]) == FINE
+    assert "begins early" not in capsys.readouterr().err
