@@ -9,7 +9,7 @@ from harmonia_compiler.cli.exits import DIAGNOSTICS
 from harmonia_compiler.cli.options import files_argument, settings_option
 from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
-from harmonia_compiler.diagnostics.near import listed, suggestion
+from harmonia_compiler.diagnostics.near import listed, nearest, suggestion
 from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.flow.draw import dot, mermaid
 from harmonia_compiler.flow.graph import Application, Flow
@@ -17,7 +17,20 @@ from harmonia_compiler.flow.passes.registry import PASSES, optimise
 from harmonia_compiler.flow.picture import picture
 from harmonia_compiler.flow.text import show_flow
 
-_PASS = click.Choice([each.name for each in PASSES])
+
+class PassName(click.Choice[str]):
+    """The name of a pass; an unknown one is answered with the nearest."""
+
+    def __init__(self) -> None:
+        super().__init__([each.name for each in PASSES])
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name, if it is one."""
+        if value not in self.choices:
+            near = nearest(value, self.choices)
+            hint = f"did you mean {near}?" if near else f"there are {', '.join(self.choices)}"
+            self.fail(f"no pass is called {value!r}; {hint}", param, ctx)
+        return value
 
 
 @click.command()
@@ -25,8 +38,8 @@ _PASS = click.Choice([each.name for each in PASSES])
 @settings_option
 @click.option("--pipeline", help="This pipeline alone.")
 @click.option("--format", "form", type=click.Choice(["mermaid", "dot", "text"]), default="mermaid", show_default=True)
-@click.option("--after", type=_PASS, help="Stop after this pass.")
-@click.option("--without", type=_PASS, multiple=True, help="Leave out this pass, and those that build on it.")
+@click.option("--after", type=PassName(), help="Stop after this pass.")
+@click.option("--without", type=PassName(), multiple=True, help="Leave out this pass, and those that build on it.")
 @click.pass_context
 def command(
     context: click.Context,

@@ -60,8 +60,52 @@ def test_an_unknown_pipeline_is_a_diagnostic_that_offers_the_nearest(capsys: pyt
     assert "did you mean `corrective`?" in message
 
 
-def test_an_unknown_pass_is_a_usage_error() -> None:
-    assert run(["graph", CORRECTIVE, "--after", "inline"]) == USAGE
+@pytest.mark.parametrize("option", ["--after", "--without"])
+def test_an_unknown_pass_is_a_usage_error_that_offers_the_nearest(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["graph", CORRECTIVE, option, "dead_cod"]) == USAGE
+    assert "no pass is called 'dead_cod'; did you mean dead_code?" in capsys.readouterr().err
+    assert run(["graph", CORRECTIVE, option, "inline"]) == USAGE
+    assert "there are expand_retrieval, hoist_invariants, " in " ".join(capsys.readouterr().err.split())
+
+
+def test_stopping_and_leaving_out_compose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "twice.rag"
+    file.write_text(TWICE, encoding="utf-8")
+    arguments = ["graph", str(file), "--format", "text", "--after", "dead_code"]
+    searches = []
+    for more in ([], ["--without", "common_subexpressions"], ["--without", "expand_retrieval"]):
+        assert run([*arguments, *more]) == FINE
+        written = capsys.readouterr().out
+        searches.append((written.count("call search("), written.count("call minilm(")))
+    # Merging needs the embeddings to be seen, so that it is left out with them.
+    assert searches == [(1, 1), (2, 2), (2, 0)]
+
+
+FRAMED = """
+component small = llm("SmolLM2-135M-Instruct")
+component tell(question: text) -> text ~ 20 tokens = small("{question}")
+component good(answer: text) -> bool = small("Is this good? {answer}", max_tokens: 2)
+
+pipeline told(question: text) -> text {
+    answer = question
+    repeat up to 3 {
+        answer = tell(answer) within 2 s else "nothing"
+    } until good(answer) ~ 0.7
+    return answer
+}
+"""
+
+
+@pytest.mark.parametrize("form", ["mermaid", "dot"])
+def test_loops_and_fallbacks_are_framed(form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "told.rag"
+    file.write_text(FRAMED, encoding="utf-8")
+    assert run(["graph", str(file), "--format", form]) == FINE
+    written = capsys.readouterr().out
+    assert '"repeat up to 3, last round 70 %"' in written
+    assert '"try within 2 s, else"' in written
 
 
 def test_a_broken_file_is_reported_and_not_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
