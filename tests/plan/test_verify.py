@@ -182,3 +182,106 @@ def test_the_cheapest_plan_must_carry_the_load() -> None:
     busy = replace(PROBLEM, aim="cost", pipelines=(replace(PIPELINE, load_rps=1000.0),))
     share = (changed(plan.pipelines[0], load_rps=1000.0),)
     assert any("times the declared loads" in fault for fault in faults(changed(plan, pipelines=share), busy))
+
+
+# --- each rule alone: nothing else is wrong with these plans, so that no other rule can find them ----------------
+
+
+def test_more_replicas_than_may_be() -> None:
+    plan = plan_of(PROBLEM)
+    count = sum(replica.engine == "write" for replica in plan.replicas)
+    needs = (PROBLEM.needs[0], replace(PROBLEM.needs[1], minimum=1, maximum=count - 1))
+    (fault,) = faults(plan, replace(PROBLEM, needs=needs))
+    assert fault == f"write has {count} of at most {count - 1} replicas"
+
+
+def test_a_replica_on_hardware_that_the_user_ruled_out() -> None:
+    plan = plan_of(PROBLEM)
+    needs = (PROBLEM.needs[0], replace(PROBLEM.needs[1], on="l40s"))
+    found = faults(plan, replace(PROBLEM, needs=needs))
+    assert found == [
+        f"{replica.id} must run on l40s, not on a100_sxm" for replica in plan.replicas if replica.engine == "write"
+    ]
+
+
+def _on_half_devices(memory_gib: float, gpus: float = 0.5) -> tuple[Plan, Problem]:
+    """Two replicas that each take a part of a device, on a host with two."""
+    option = on_gpu("write", 80.0, gpus=gpus)
+    option = replace(option, configuration=changed(option.configuration, gpu_memory_gib=memory_gib))
+    problem = Problem((need("write", option),), (chain("write"),), (machine("one", 1, 2),))
+    allocation = Allocation({(0, 0, 0): 2}, 1.0, proven=True, gap=0.0)
+    plan = write_down(application(problem), Demanded(problem, ()), allocation)
+    return changed(plan, replicas=tuple(changed(replica, devices=(0,)) for replica in plan.replicas)), problem
+
+
+def test_replicas_that_share_a_device() -> None:
+    assert not any("device" in fault for fault in faults(*_on_half_devices(37.0)))
+
+
+def test_a_device_whose_memory_is_too_small_for_all_on_it() -> None:
+    (fault,) = faults(*_on_half_devices(38.0))
+    assert fault == "device 0 of one has less than the 76.0 GiB that is asked of it"
+
+
+def test_a_device_that_is_given_out_more_than_once() -> None:
+    (fault,) = faults(*_on_half_devices(20.0, gpus=0.75))
+    assert fault == "device 0 of one is given out 1.5 times"
+
+
+def test_a_host_whose_memory_is_too_small() -> None:
+    option = on_cores("search", 50.0)
+    option = replace(option, configuration=changed(option.configuration, memory_gib=6.0))
+    problem = Problem((need("search", option),), (chain("search"),), (machine("one", 1),))
+    plan = plan_of(problem)
+    assert faults(plan, problem) == []
+    small = changed(machine("one", 1), memory_gib=5.0)
+    (fault,) = faults(plan, replace(problem, hosts=(small,)))
+    assert fault.startswith("one has ")
+    assert fault.endswith(" GiB of memory and is asked for 6")
+
+
+def _busier(plan: Plan, factor: float) -> Plan:
+    """The plan at a higher rate, with utilisations to match."""
+    busy = {engine: part * factor for engine, part in plan.utilisation.items()}
+    return predicted(changed(plan, utilisation=busy), throughput_rps=plan.predicted["p"].throughput_rps * factor)
+
+
+def test_an_engine_that_would_be_busier_than_queues_bear() -> None:
+    plan = plan_of(replace(PROBLEM, pipelines=(replace(PIPELINE, promises=()),)))
+    found = faults(_busier(plan, 1.05), replace(PROBLEM, pipelines=(replace(PIPELINE, promises=()),)))
+    assert any("would be busy for" in fault for fault in found)
+
+
+def test_a_bottleneck_that_is_less_busy_than_another_engine() -> None:
+    plan = plan_of(PROBLEM)
+    (other,) = {"search", "write"} - {plan.predicted["p"].bottleneck}
+    assert plan.utilisation[other] < plan.utilisation[plan.predicted["p"].bottleneck] * 0.99
+    (fault,) = faults(predicted(plan, bottleneck=other), PROBLEM)
+    assert fault == f"the bottleneck of p is not {other!r}"
+
+
+TWO = replace(PROBLEM, pipelines=(PIPELINE, replace(PIPELINE, name="q", load_rps=5.0)))
+
+
+def _both(plan: Plan, **changes: tuple[float, float]) -> Plan:
+    """The plan with figures that are predicted of both pipelines changed."""
+    said = {
+        name: changed(plan.predicted[name], **{figure: both[at] for figure, both in changes.items()})
+        for at, name in enumerate(("p", "q"))
+    }
+    return changed(plan, predicted=said)
+
+
+def test_pipelines_that_grow_by_different_factors() -> None:
+    plan = plan_of(TWO)
+    assert faults(plan, TWO) == []
+    rates = plan.predicted["p"].throughput_rps, plan.predicted["q"].throughput_rps
+    found = faults(_both(plan, throughput_rps=(rates[0], rates[1] * 1.001)), TWO)
+    assert "the pipelines are predicted different multiples of their loads" in found
+
+
+def test_a_pipeline_that_costs_less_than_nothing() -> None:
+    plan = plan_of(TWO)
+    whole = sum(said.cost_per_hour for said in plan.predicted.values())
+    (fault,) = faults(_both(plan, cost_per_hour=(whole + 1.0, -1.0)), TWO)
+    assert fault.startswith("the pipelines cost ")
