@@ -32,6 +32,10 @@ PASSES: tuple[Pass, ...] = (
 )
 
 
+#: A flow that a turn of all passes still changes after so many is taken as it is.
+MOST_TURNS = 8
+
+
 def unmet(passes: Sequence[Pass]) -> list[str]:
     """One phrase for each need that no earlier pass gives."""
     given: set[str] = set()
@@ -61,9 +65,16 @@ def selected(without: Collection[str] = (), *, last: str | None = None) -> tuple
 
 
 def apply(passes: Sequence[Pass], flow: Flow, context: Context) -> Flow:
-    """The flow after these passes, in their order."""
-    for each in passes:
-        flow = each.rewrite(flow, context)
+    """The flow after these passes, in their order, and again until none finds anything more to do.
+
+    What one pass does may give an earlier one work: calls that have become one may stand outside of a loop.
+    """
+    for _ in range(MOST_TURNS):
+        before = flow
+        for each in passes:
+            flow = each.rewrite(flow, context)
+        if flow == before:
+            break
     return flow
 
 
