@@ -61,6 +61,19 @@ class Conditions:
         tested = self._tested(self._flow.nodes[position].operation)
         return self._scopes[position if tested is None else tested[0]]
 
+    def likely(self) -> dict[int, dict[str | None, float]]:
+        """How often each condition asked so far holds, by its position; of a value that is compared, which text it is.
+
+        The key is None where the condition itself is meant.
+        """
+        outcomes = self._outcomes
+        found: dict[int, dict[str | None, float]] = {
+            at: {None: outcomes.probability(is_true)} for at, is_true in self._single.items()
+        }
+        for at, values in self._values.items():
+            found[at] = {text: outcomes.probability(is_it) for text, is_it in values.tests.items()}
+        return found
+
     def _plain(self, position: int) -> tuple[int, bool]:
         """The condition without what only renames or negates it, and whether it is the negation."""
         is_negated = False

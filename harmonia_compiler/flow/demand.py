@@ -5,7 +5,7 @@ for. For flows whose branches are taken independently they are the visit ratios 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from math import prod
 
 import networkx as nx
@@ -55,7 +55,8 @@ class Demand:
 
     `visits` are expected calls, `work` the mean of one call, by component; `probabilities` and
     `extents` go by the node of the `expanded` flow, as do the positions of `calls`. These are in an
-    order in which each stands after those it waits for. `items` is how many each scope has.
+    order in which each stands after those it waits for. `items` is how many each scope has. `likely` is
+    that of `Guards`.
     `guessed` names the components whose work rests on a size that nobody said. `rarest` lists calls
     from the rarest on, each with the probability that it or a rarer one is sent. Where not `exact`,
     the flow branches beyond the bound of `guards.py`, and probabilities are estimates.
@@ -72,6 +73,7 @@ class Demand:
     exact: bool
     expanded: Expanded
     items: tuple[float, ...]
+    likely: Mapping[int, Mapping[str | None, float]] = field(default_factory=dict)
 
     def runs(self) -> dict[tuple[int, int], float]:
         """How often each node of the flow, by its body and its position there, is expected to run for a request."""
@@ -118,7 +120,18 @@ def demand(application: Application, flow: Flow, *, kinds: Mapping[str, Kind] | 
         sizes = extents(expanded.flow, application, kinds, likely.taken)
         items = _items(expanded, sizes)
     found = Demand(
-        flow.name, {}, {}, likely.demanded, sizes, (), frozenset(), likely.calls, likely.exact, expanded, items
+        flow.name,
+        {},
+        {},
+        likely.demanded,
+        sizes,
+        (),
+        frozenset(),
+        likely.calls,
+        likely.exact,
+        expanded,
+        items,
+        likely.likely,
     )
     sent, guessed = _calls(found, application, kinds)
     graph = call_graph(expanded.flow)

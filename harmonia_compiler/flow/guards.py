@@ -8,8 +8,8 @@ Inside an `Each` a guard is that of one item. What is outside is demanded as soo
 it: with k items that do so independently, each in a share p of the requests, in 1 - (1 - p)^k of them.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -31,13 +31,16 @@ class Guards:
     `Select`, that of `then` once it is demanded. `calls` lists the calls from the rarest on, each with
     the probability that it or a rarer one is demanded, for any item. Where not `exact`, the flow
     branches beyond the bound and the figures are estimates: each branch counts as an outcome of its
-    own, and demands from several places as if they never coincided.
+    own, and demands from several places as if they never coincided. `likely` is how often a condition
+    holds, by its node and None, or which text a value that is compared with texts is, by its node and
+    the text; empty where not `exact`.
     """
 
     demanded: tuple[float, ...]
     taken: dict[int, float]
     calls: tuple[tuple[int, float], ...]
     exact: bool
+    likely: Mapping[int, Mapping[str | None, float]] = field(default_factory=dict)
 
 
 def guards(expanded: Expanded, items: Sequence[float], limit: int = LIMIT) -> Guards:
@@ -98,7 +101,7 @@ class _Exact:
         for position in _by_rarity(self._expanded, demanded):
             any_of = outcomes.either(any_of, self._of_any({self._expanded.scopes[position]: wanted[position]}, 0))
             calls.append((position, outcomes.probability(any_of)))
-        return Guards(demanded, taken, tuple(calls), exact=True)
+        return Guards(demanded, taken, tuple(calls), exact=True, likely=self._conditions.likely())
 
     def _condition(self, position: int, select: Select, guard: int) -> int:
         share = self._expanded.flow.nodes[position].share
