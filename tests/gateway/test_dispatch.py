@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
-from harmonia_compiler.runtime.gateway.dispatch import (
+from harmonia_compiler.policy.line import (
     RETRY_AFTER_MAX_S,
     WAITING_AT_LEAST,
-    Dispatcher,
-    EngineQueue,
+    Line,
     NoReplica,
     QueueFull,
     ReplicaLoad,
     choose,
 )
+from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, EngineQueue
 
 
 def endpoint(name: str, port: int = 1) -> Endpoint:
@@ -36,7 +36,7 @@ def load(
 
 
 def queue(concurrency: int, *names: str) -> EngineQueue:
-    made = EngineQueue(ReplicaShare(concurrency), {}, asyncio.get_running_loop().time)
+    made = EngineQueue(Line(ReplicaShare(concurrency), {}), asyncio.get_running_loop().time)
     made.set_replicas([endpoint(name) for name in names])
     return made
 
@@ -97,7 +97,7 @@ async def test_calls_spread_evenly_and_wait_in_order() -> None:
         waiting.release(one)
     await asyncio.gather(*tasks)
     assert order == [0, 1, 2, 3]
-    assert [replica.in_flight for replica in waiting.replicas.values()] == [0, 0]
+    assert [replica.in_flight for replica in waiting.line.replicas.values()] == [0, 0]
 
 
 async def test_nobody_waits_for_an_engine_without_replicas() -> None:
@@ -124,9 +124,9 @@ async def test_who_waits_moves_to_a_new_replica() -> None:
     await asyncio.sleep(0)
     waiting.set_replicas([endpoint("a"), endpoint("b")])
     assert (await task).replica == "b"
-    assert waiting.replicas["a"].in_flight == 1
+    assert waiting.line.replicas["a"].in_flight == 1
     waiting.release(taken)
-    assert waiting.replicas["a"].in_flight == 0
+    assert waiting.line.replicas["a"].in_flight == 0
 
 
 async def test_a_replica_that_came_back_elsewhere_starts_from_nothing() -> None:
@@ -136,7 +136,7 @@ async def test_a_replica_that_came_back_elsewhere_starts_from_nothing() -> None:
     after = await waiting.acquire()
     assert after.port == 2
     waiting.release(before)
-    assert waiting.replicas["a"].in_flight == 1
+    assert waiting.line.replicas["a"].in_flight == 1
 
 
 async def test_the_queue_is_bounded_and_says_when_to_come_back() -> None:
@@ -151,7 +151,7 @@ async def test_the_queue_is_bounded_and_says_when_to_come_back() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert not waiting.waiting
+    assert not waiting.line.waiting
 
 
 async def test_who_is_cancelled_as_its_turn_comes_gives_the_replica_back() -> None:
@@ -162,7 +162,7 @@ async def test_who_is_cancelled_as_its_turn_comes_gives_the_replica_back() -> No
     waiting.release(taken)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert waiting.replicas["a"].in_flight == 0
+    assert waiting.line.replicas["a"].in_flight == 0
     assert (await waiting.acquire()).replica == "a"
 
 

@@ -72,10 +72,10 @@ async def test_a_client_that_leaves_the_queue_is_forgotten(engine: FakeEngine) -
         queue = served.gateway.dispatcher.queues["llm"]
         async with aiohttp.ClientSession() as session:
             second = asyncio.ensure_future(session.post(served.client.url + CHAT, json=ask()))
-            await eventually(lambda: len(queue.waiting) == 1)
+            await eventually(lambda: len(queue.line.waiting) == 1)
             second.cancel()
             await asyncio.gather(second, return_exceptions=True)
-        await eventually(lambda: not queue.waiting)
+        await eventually(lambda: not queue.line.waiting)
         assert (await first)[0] == 200
         assert len(engine.calls) == 1
         assert (await served.client.counters("p"))["cancelled"] == 1
@@ -144,7 +144,7 @@ async def test_a_component_s_timeout_counts_the_wait_for_a_replica(engine: FakeE
         assert (status, body["error"]["code"]) == (504, "component_timeout")
         assert body["error"]["message"] == "`say`: no replica had room for it within 80 ms"
         assert engine.calls == []
-        assert not served.gateway.dispatcher.queues["llm"].waiting
+        assert not served.gateway.dispatcher.queues["llm"].line.waiting
 
 
 class EndlessTransport(HttpTransport):
@@ -253,8 +253,8 @@ async def test_an_engine_without_replicas_is_a_quick_503() -> None:
 
 
 async def test_a_full_queue_sheds_with_retry_after(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harmonia_compiler.runtime.gateway.dispatch.WAITING_AT_LEAST", 2)
-    monkeypatch.setattr("harmonia_compiler.runtime.gateway.dispatch.WAITING_PER_SLOT", 2)
+    monkeypatch.setattr("harmonia_compiler.policy.line.WAITING_AT_LEAST", 2)
+    monkeypatch.setattr("harmonia_compiler.policy.line.WAITING_PER_SLOT", 2)
     engine.pause_s = 0.2
     async with serving([saying()], {"llm": engine.port}, concurrency=1) as served:
         answers = await asyncio.gather(*(served.client.post(CHAT, ask()) for _ in range(6)))
@@ -312,8 +312,8 @@ async def test_nothing_is_sent_again_once_the_answer_began(engine: FakeEngine) -
 
 
 async def test_nothing_gets_lost_in_a_storm(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harmonia_compiler.runtime.gateway.dispatch.WAITING_AT_LEAST", 8)
-    monkeypatch.setattr("harmonia_compiler.runtime.gateway.dispatch.WAITING_PER_SLOT", 1)
+    monkeypatch.setattr("harmonia_compiler.policy.line.WAITING_AT_LEAST", 8)
+    monkeypatch.setattr("harmonia_compiler.policy.line.WAITING_PER_SLOT", 1)
     chance = random.Random(7)
     engine.pause_s = 0.01
     seen = {"statuses": 0, "left": 0}
@@ -343,14 +343,14 @@ async def test_nothing_gets_lost_in_a_storm(engine: FakeEngine, monkeypatch: pyt
             assert counters.pop("accepted") == sum(counters.values())
             await asyncio.sleep(0.02)
         await asyncio.gather(*storm)
-        await eventually(lambda: not served.gateway.dispatcher.queues["llm"].waiting)
+        await eventually(lambda: not served.gateway.dispatcher.queues["llm"].line.waiting)
         async with asyncio.timeout(5):
             while (counters := await served.client.counters("p"))["in_flight"]:
                 await asyncio.sleep(0.02)
         assert counters.pop("accepted") == sum(counters.values())
         assert counters["completed"] > 0
         assert counters["cancelled"] + counters["shed"] + counters["failed"] > 0
-        loads = served.gateway.dispatcher.queues["llm"].replicas.values()
+        loads = served.gateway.dispatcher.queues["llm"].line.replicas.values()
         assert [load.in_flight for load in loads] == [0, 0]
         await eventually(lambda: engine.in_flight == 0)
     assert seen["statuses"] + seen["left"] == 300

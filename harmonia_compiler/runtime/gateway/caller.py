@@ -18,9 +18,10 @@ from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.launch import Reply, Usage, Wire
 from harmonia_compiler.kinds.kind import Kind, MalformedReply
 from harmonia_compiler.policy.events import Path, Send
+from harmonia_compiler.policy.line import NoReplica, QueueFull
 from harmonia_compiler.runtime.gateway.arguments import merge_settings
 from harmonia_compiler.runtime.gateway.collections import Collections, Fit
-from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, EngineQueue, NoReplica, QueueFull
+from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, EngineQueue
 from harmonia_compiler.runtime.gateway.metrics import Metrics
 from harmonia_compiler.runtime.gateway.problem import (
     INVALID_REQUEST,
