@@ -1,0 +1,282 @@
+"""What emulated components answer: values of the declared type, as large and as often one or the other as expected.
+
+The flow says how often each condition holds (`~ 0.3`). Here that becomes how often a component answers
+what: a grader says "no" in so many calls, a judge's flag is set, a score lies below a bound. So a
+rehearsal and a simulation take each branch as often as the plan was made for.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
+
+import msgspec
+
+from harmonia_compiler.contract.component import Component
+from harmonia_compiler.contract.program import Call, Compare, Constant, GetField, Not, Operation, Select
+from harmonia_compiler.contract.types import (
+    Bool,
+    Labels,
+    ListOf,
+    Message,
+    Number,
+    Passage,
+    Record,
+    Type,
+    Value,
+    Vector,
+)
+from harmonia_compiler.flow.demand import Demand
+from harmonia_compiler.flow.graph import EVEN, Application
+from harmonia_compiler.kinds.extents import typed_extent
+from harmonia_compiler.kinds.kind import Kind, value_of
+
+
+class TextOutcome(msgspec.Struct, frozen=True, tag="text"):
+    """A text of `tokens` on average, and never more than `most`."""
+
+    tokens: float
+    most: float
+
+
+class LabelOutcome(msgspec.Struct, frozen=True, tag="label"):
+    """One of the labels, each with its share; the shares add up to 1."""
+
+    shares: dict[str, float]
+
+
+class TruthOutcome(msgspec.Struct, frozen=True, tag="truth"):
+    """True with a share."""
+
+    share: float
+
+
+class NumberOutcome(msgspec.Struct, frozen=True, tag="number"):
+    """A number that is less than `bounds[i]` with the share `below[i]`; both ascend. Without any, in [0, 1]."""
+
+    bounds: tuple[float, ...] = ()
+    below: tuple[float, ...] = ()
+
+
+class PassageOutcome(msgspec.Struct, frozen=True, tag="passage"):
+    """A passage of so many tokens."""
+
+    tokens: float
+
+
+class TurnOutcome(msgspec.Struct, frozen=True, tag="message"):
+    """A turn of a conversation of so many tokens."""
+
+    tokens: float
+
+
+class VectorOutcome(msgspec.Struct, frozen=True, tag="vector"):
+    """An embedding."""
+
+
+class ListOutcome(msgspec.Struct, frozen=True, tag="list"):
+    """`items` of an outcome on average; always so many where the number is whole."""
+
+    items: float
+    item: "Outcome"
+
+
+class RecordOutcome(msgspec.Struct, frozen=True, tag="record"):
+    """An outcome for each field."""
+
+    fields: dict[str, "Outcome"]
+
+
+Outcome = (
+    TextOutcome
+    | LabelOutcome
+    | TruthOutcome
+    | NumberOutcome
+    | PassageOutcome
+    | TurnOutcome
+    | VectorOutcome
+    | ListOutcome
+    | RecordOutcome
+)
+
+#: What is said of one value: how often it is true, which text, or below a bound, by the field of the
+#: result that is meant ("" for the result itself).
+_Said = dict[tuple[str, "str | float | None"], float]
+
+
+def expected_outcomes(
+    application: Application, demands: Mapping[str, Demand], kinds: Mapping[str, Kind]
+) -> dict[str, Outcome]:
+    """The outcome of each component that the flows call, by component.
+
+    Where several calls of one component are tested differently, the mean over its calls.
+    """
+    said: dict[str, list[tuple[float, _Said]]] = {}
+    for demand in demands.values():
+        by_call = _said_of_calls(demand)
+        for call in demand.calls:
+            said.setdefault(call.component, []).append((call.visits, by_call.get(call.position, {})))
+    return {name: _outcome(application.components[name], kinds, _mean(given)) for name, given in sorted(said.items())}
+
+
+def draw(outcome: Outcome, uniform: Callable[[str], float], text: Callable[[str, float], str], at: str = "") -> Value:
+    """A value: `uniform(what)` is a number in [0, 1) for each thing that is drawn, `text(what, tokens)` a text."""
+    match outcome:
+        case TextOutcome(tokens, _):
+            return text(at, tokens)
+        case LabelOutcome(shares):
+            return _chosen(shares, uniform(at))
+        case TruthOutcome(share):
+            return uniform(at) < share
+        case NumberOutcome(bounds, below):
+            return _number(bounds, below, uniform(at))
+        case PassageOutcome(tokens):
+            return {"text": text(at, tokens), "source": f"rehearsal/{uniform(f'{at}#'):.9f}.md", "score": uniform(at)}
+        case TurnOutcome(tokens):
+            return {"role": "user", "text": text(at, tokens)}
+        case VectorOutcome():
+            return [uniform(at)]
+        case ListOutcome(items, item):
+            whole, rest = divmod(items, 1.0)
+            count = int(whole) + (uniform(f"{at}*") < rest)
+            return [draw(item, uniform, text, f"{at}[{number}]") for number in range(count)]
+        case RecordOutcome(fields):
+            return {name: draw(field, uniform, text, f"{at}.{name}") for name, field in fields.items()}
+
+
+def _chosen(shares: dict[str, float], uniform: float) -> str:
+    for label, share in shares.items():
+        uniform -= share
+        if uniform < 0.0:
+            return label
+    # Shares are rounded: what is left over belongs to the last one that may come at all.
+    return next(label for label in reversed(shares) if shares[label] > 0.0)
+
+
+def _number(bounds: tuple[float, ...], below: tuple[float, ...], uniform: float) -> float:
+    """Uniform between bounds; beyond the outer ones, within 1 of them."""
+    edges = [(0.0, min(0.0, bounds[0] - 1.0) if bounds else 0.0)]
+    edges += zip(below, bounds, strict=True)
+    edges.append((1.0, max(1.0, bounds[-1] + 1.0) if bounds else 1.0))
+    for (least, low), (most, high) in pairwise(edges):
+        if uniform < most:
+            return low + (high - low) * (uniform - least) / (most - least)
+    return edges[-1][1]
+
+
+def _said_of_calls(demand: Demand) -> dict[int, _Said]:
+    """What the conditions of a flow say of the result of each call, by the call's position."""
+    nodes = [node.operation for node in demand.expanded.flow.nodes]
+    found: dict[int, _Said] = {}
+    for position, chances in demand.likely.items():
+        for text, share in chances.items():
+            for call, field, tested, chance in _about(nodes, position, text, share):
+                found.setdefault(call, {}).setdefault((field, tested), chance)
+    return found
+
+
+def _about(
+    nodes: list[Operation], position: int, text: str | None, share: float
+) -> Iterator[tuple[int, str, str | float | None, float]]:
+    """The calls whose results decide a condition: the call, the field, what it is compared with, how often that holds.
+
+    A condition made of two that must both hold is taken to be decided by each alike.
+    """
+    operation = nodes[position]
+    if text is not None or isinstance(operation, Call | GetField):
+        if (source := _source(nodes, position)) is not None:
+            yield *source, text, share
+        return
+    match operation:
+        case Not(operand):
+            yield from _about(nodes, operand, None, 1.0 - share)
+        case Compare("<" | "<=" | ">" | ">=" as operator, left, right):
+            for one, other, below in ((left, right, operator[0] == "<"), (right, left, operator[0] == ">")):
+                bound = nodes[other]
+                if isinstance(bound, Constant) and (source := _source(nodes, one)) is not None:
+                    yield *source, float(bound.value), share if below else 1.0 - share
+        case Select(condition, then, otherwise):
+            both, either = nodes[otherwise], nodes[then]
+            if isinstance(both, Constant) and both.value is False:
+                for each in (condition, then):
+                    yield from _about(nodes, each, None, math.sqrt(share))
+            elif isinstance(either, Constant) and either.value is True:
+                for each in (condition, otherwise):
+                    yield from _about(nodes, each, None, 1.0 - math.sqrt(1.0 - share))
+
+
+def _source(nodes: list[Operation], position: int) -> tuple[int, str] | None:
+    """The call that a value is the result of, or of whose result it is a field."""
+    field = ""
+    operation = nodes[position]
+    if isinstance(operation, GetField):
+        field, position = operation.name, operation.record
+    return (position, field) if isinstance(nodes[position], Call) else None
+
+
+def _mean(given: list[tuple[float, _Said]]) -> _Said:
+    """Over the calls of one component that say something about the same."""
+    sums: dict[tuple[str, str | float | None], tuple[float, float]] = {}
+    for weight, said in given:
+        for key, share in said.items():
+            total, weighed = sums.get(key, (0.0, 0.0))
+            sums[key] = (total + weight, weighed + weight * share)
+    return {key: weighed / total if total else EVEN for key, (total, weighed) in sums.items()}
+
+
+def _outcome(component: Component, kinds: Mapping[str, Kind], said: _Said) -> Outcome:
+    kind = kinds[component.kind]
+    extent = kind.result_extent(component)
+    most = math.inf
+    if kind.has_prompt:
+        most = float(value_of("max_tokens", component.settings, kind.settings))
+    if isinstance(component.result, ListOf) and component.result.item is not None:
+        item = _typed(component.result.item, extent.tokens / extent.items if extent.items else 0.0, most, said, "")
+        return ListOutcome(extent.items, item)
+    return _typed(component.result, extent.tokens, most, said, "")
+
+
+def _typed(of: Type, tokens: float, most: float, said: _Said, field: str) -> Outcome:
+    match of:
+        case Labels(labels):
+            return LabelOutcome(_shares(labels, {label: said.get((field, label)) for label in labels}))
+        case Bool():
+            return TruthOutcome(said.get((field, None), EVEN))
+        case Number():
+            cuts = sorted((bound, share) for (name, bound), share in said.items() if name == field and _is_bound(bound))
+            bounds = tuple(float(bound) for bound, _ in cuts if bound is not None)
+            below = [0.0]
+            for _, share in cuts:
+                below.append(max(below[-1], share))
+            return NumberOutcome(bounds, tuple(below[1:]))
+        case Passage():
+            return PassageOutcome(tokens)
+        case Message():
+            return TurnOutcome(tokens)
+        case Vector():
+            return VectorOutcome()
+        case ListOf(item):
+            extent = typed_extent(of)
+            one = TextOutcome(0.0, most) if item is None else _typed(item, extent.tokens / extent.items, most, {}, "")
+            return ListOutcome(extent.items, one)
+        case Record(fields):
+            sizes = {one.name: typed_extent(one.type).tokens for one in fields}
+            scale = tokens / total if (total := sum(sizes.values())) else 0.0
+            return RecordOutcome(
+                {one.name: _typed(one.type, sizes[one.name] * scale, most, said, one.name) for one in fields}
+            )
+        case _:
+            return TextOutcome(min(tokens, most), most)
+
+
+def _is_bound(key: str | float | None) -> bool:
+    return isinstance(key, float)
+
+
+def _shares(labels: tuple[str, ...], said: Mapping[str, float | None]) -> dict[str, float]:
+    """What is said, and what is left of 1 evenly for the others."""
+    known = {label: share for label, share in said.items() if share is not None}
+    rest = max(0.0, 1.0 - sum(known.values()))
+    others = [label for label in labels if label not in known]
+    found = {label: known.get(label, rest / len(others) if others else 0.0) for label in labels}
+    total = sum(found.values())
+    return {label: share / total for label, share in found.items()}
