@@ -1,0 +1,56 @@
+"""Every random choice of a run as a pure function of a key: who asks for it, when, or how often changes nothing.
+
+So a simulation, a rehearsal and their repetition draw the same outcomes for the same requests, whatever
+order their events come in. Numbers are hashed from the seed and the key; there is no state.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+from statistics import NormalDist
+
+#: A place in loops and lists: kinds of steps with their numbers, from the outside in.
+Path = tuple[tuple[str, int], ...]
+#: A number in [0, 1) for each thing that is drawn.
+Uniform = Callable[[str], float]
+
+_SCALE = 2.0**-53
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """The choices of one run; another seed gives another run."""
+
+    seed: int
+
+    def of(self, request: int, component: str, path: Path = ()) -> Uniform:
+        """The choices that one call of a component makes for a request."""
+        place = "/".join(str(number) for _, number in path)
+        start = blake2b(f"{self.seed}\0{request}\0{component}\0{place}\0".encode(), digest_size=8)
+
+        def uniform(what: str) -> float:
+            found = start.copy()
+            found.update(what.encode())
+            return (int.from_bytes(found.digest(), "little") >> 11) * _SCALE
+
+        return uniform
+
+
+def lognormal(uniform: float, mean: float, cv: float) -> float:
+    """The value of a lognormal distribution of this mean and coefficient of variation below which that part lies."""
+    if mean <= 0.0 or cv <= 0.0:
+        return mean
+    spread2 = math.log1p(cv * cv)
+    # An argument of exactly 0 has no quantile; nothing this small ever matters.
+    return mean * math.exp(math.sqrt(spread2) * NormalDist().inv_cdf(max(uniform, _SCALE)) - spread2 / 2.0)
+
+
+def exponential(uniform: float, mean: float) -> float:
+    """The same for an exponential distribution."""
+    return -mean * math.log1p(-uniform)
+
+
+def length(uniform: float, mean: float, cv: float, most: float) -> int:
+    """A number of tokens, lognormal around a mean; at least 1 and, as an engine cuts it off there, at most `most`."""
+    return max(1, round(min(lognormal(uniform, mean, cv), most)))
