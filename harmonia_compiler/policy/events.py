@@ -64,6 +64,16 @@ class Send(msgspec.Struct, frozen=True):
     path: Path = ()
 
 
+def items_of(send: Send) -> list[dict[str, Value]]:
+    """The inputs of each item that a call is for: one, unless it is for lists."""
+    if not send.over:
+        return [send.inputs]
+    return [
+        {port: value[at] if port in send.over else value for port, value in send.inputs.items()}
+        for at in range(len(send.inputs[send.over[0]]))
+    ]
+
+
 class Cancel(msgspec.Struct, frozen=True):
     """Stop a call: nothing awaits it any more."""
 

@@ -5,7 +5,7 @@ one; never after the first piece of a streamed answer.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -17,7 +17,7 @@ from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.launch import Reply, Usage, Wire
 from harmonia_compiler.kinds.kind import Kind, MalformedReply
-from harmonia_compiler.policy.events import Path, Send
+from harmonia_compiler.policy.events import Path, Send, items_of
 from harmonia_compiler.policy.line import NoReplica, QueueFull
 from harmonia_compiler.runtime.gateway.arguments import merge_settings
 from harmonia_compiler.runtime.gateway.collections import Collections, Fit
@@ -91,7 +91,7 @@ class Caller:
         items: list[dict[str, Any]] | None = None
         if send.over:
             assert kind.encode_many is not None
-            items = [dict(item) for item in _items(send)]
+            items = items_of(send)
             wire = kind.encode_many(engine, dressed, items)
         else:
             wire = kind.encode(engine, dressed, send.inputs, stream=emit is not None)
@@ -103,12 +103,6 @@ class Caller:
             stage.total_ms = (self.clock() - began) * 1000
         stage.usage = reply.usage
         return reply
-
-
-def _items(send: Send) -> Iterator[Iterator[tuple[str, Any]]]:
-    """The inputs of each item of a call that is for lists."""
-    for at in range(len(send.inputs[send.over[0]])):
-        yield ((port, value[at] if port in send.over else value) for port, value in send.inputs.items())
 
 
 @dataclass(slots=True)
