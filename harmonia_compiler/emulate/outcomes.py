@@ -29,6 +29,7 @@ from harmonia_compiler.flow.demand import Demand
 from harmonia_compiler.flow.graph import EVEN, Application
 from harmonia_compiler.kinds.extents import typed_extent
 from harmonia_compiler.kinds.kind import Kind, value_of
+from harmonia_compiler.workload.draws import Uniform
 
 
 class TextOutcome(msgspec.Struct, frozen=True, tag="text"):
@@ -118,7 +119,7 @@ def expected_outcomes(
     return {name: _outcome(application.components[name], kinds, _mean(given)) for name, given in sorted(said.items())}
 
 
-def draw(outcome: Outcome, uniform: Callable[[str], float], text: Callable[[str, float], str], at: str = "") -> Value:
+def draw(outcome: Outcome, uniform: Uniform, text: Callable[[str, float], str], at: str = "") -> Value:
     """A value: `uniform(what)` is a number in [0, 1) for each thing that is drawn, `text(what, tokens)` a text."""
     match outcome:
         case TextOutcome(tokens, _):

@@ -1,0 +1,223 @@
+"""The service in virtual time: requests executed by the stepper, calls handed out by the lines of the gateway.
+
+It is to the simulator what `runtime/gateway/driver.py` and `caller.py` are to the gateway: the same
+decisions by the same pure code, with happenings where those have tasks.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+from typing import Any
+
+from harmonia_compiler.contract.bundle import Endpoint
+from harmonia_compiler.contract.component import Component
+from harmonia_compiler.contract.program import Program
+from harmonia_compiler.contract.types import Value
+from harmonia_compiler.emulate.behaviour import Behaviour, Size
+from harmonia_compiler.emulate.simulate.loop import Happening, Loop
+from harmonia_compiler.emulate.simulate.stations import Replica
+from harmonia_compiler.policy.events import (
+    Answer,
+    Begun,
+    Cancel,
+    Elapsed,
+    Event,
+    Fail,
+    Failed,
+    Finished,
+    Path,
+    Send,
+    Started,
+    StartTimer,
+    StopTimer,
+    items_of,
+)
+from harmonia_compiler.policy.frames import State
+from harmonia_compiler.policy.line import Line, NoReplica, QueueFull
+from harmonia_compiler.policy.stepper import advance
+
+
+class Outcome(Enum):
+    """How a request ended."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    FAILED = "failed"
+    LATE = "late"
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One call on its way. `items` are the inputs of each item that it is for: one, unless it is a call for lists.
+
+    `value` and `size` are what it will answer and what it asks of its replica, known once it is sent;
+    `begun`, where set, is called when the first piece of a streamed answer leaves the replica.
+    """
+
+    component: Component
+    settings: Mapping[str, Any]
+    items: list[dict[str, Value]]
+    many: bool
+    request: int
+    path: Path
+    done: Callable[["Job"], None]
+    begun: Callable[["Job"], None] | None = None
+    value: Value = None
+    size: Size = field(default_factory=Size)
+    asked_ms: float = 0.0
+    sent_ms: float | None = None
+    endpoint: Endpoint | None = None
+    is_there: bool = False
+
+
+@dataclass(slots=True)
+class Service:
+    """The lines and replicas of every engine. `overhead_ms` is what the gateway adds to a call."""
+
+    loop: Loop
+    lines: Mapping[str, Line[Job]]
+    replicas: Mapping[str, Replica[Job]]
+    behaviour: Behaviour
+    overhead_ms: float = 0.0
+
+    def call(self, job: Job) -> str | None:
+        """Send a call or let it wait; says why where it is refused."""
+        line = self.lines[job.component.engine]
+        job.asked_ms = self.loop.now_ms
+        try:
+            endpoint = line.ask(self.loop.now_ms / 1000.0)
+            if endpoint is None:
+                line.wait(job)
+        except NoReplica:
+            return "no replica of its engine is running"
+        except QueueFull as full:
+            return str(full)
+        if endpoint is not None:
+            self._send(job, endpoint)
+        return None
+
+    def cancel(self, job: Job) -> None:
+        """Nobody awaits a call any more."""
+        line = self.lines[job.component.engine]
+        if job.endpoint is None:
+            line.leave(job)
+            return
+        if job.is_there:
+            self.replicas[job.endpoint.replica].cancel(job)
+        line.release(job.endpoint)
+        job.endpoint = None
+        self._hand_out(line)
+
+    def finished(self, job: Job) -> None:
+        """What a replica says of a job that is done."""
+        if job.endpoint is None:
+            return
+        line = self.lines[job.component.engine]
+        assert job.sent_ms is not None
+        line.release(job.endpoint, (self.loop.now_ms - job.sent_ms) / 1000.0)
+        job.endpoint = None
+        self._hand_out(line)
+        job.done(job)
+
+    def _hand_out(self, line: Line[Job]) -> None:
+        while (given := line.next(self.loop.now_ms / 1000.0)) is not None:
+            self._send(*given)
+
+    def _send(self, job: Job, endpoint: Endpoint) -> None:
+        job.endpoint, job.sent_ms = endpoint, self.loop.now_ms
+        job.value, job.size = self.behaviour.answer(job)
+        replica = self.replicas[endpoint.replica]
+        self.loop.after(self.overhead_ms, partial(self._arrive, job, replica))
+
+    def _arrive(self, job: Job, replica: Replica[Job]) -> None:
+        if job.endpoint is not None:
+            job.is_there = True
+            replica.submit(job)
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One request on its way through a Program; `ended` is called once, when its outcome is there."""
+
+    service: Service
+    program: Program
+    number: int
+    deadline_ms: float | None
+    ended: Callable[["Request"], None]
+    arrived_ms: float = 0.0
+    first_ms: float | None = None
+    ended_ms: float | None = None
+    outcome: Outcome | None = None
+    _state: State = field(default_factory=State)
+    _jobs: dict[int, Job] = field(default_factory=dict)
+    _timers: dict[int, Happening] = field(default_factory=dict)
+    _deadline: Happening | None = None
+    _refused: set[int] = field(default_factory=set)
+
+    def start(self, arguments: Mapping[str, Value]) -> None:
+        """Come in, now."""
+        loop = self.service.loop
+        self.arrived_ms = loop.now_ms
+        if self.deadline_ms is not None:
+            self._deadline = loop.after(self.deadline_ms, lambda: self._end(Outcome.LATE))
+        self._take(Started(arguments))
+
+    def _take(self, event: Event) -> None:
+        if self.outcome is not None:
+            return
+        for command in advance(self.program, self._state, event):
+            match command:
+                case Send():
+                    self._send(command)
+                case Cancel(call):
+                    if (job := self._jobs.pop(call, None)) is not None:
+                        self.service.cancel(job)
+                case StartTimer(timer, ms):
+                    self._timers[timer] = self.service.loop.after(ms, partial(self._take, Elapsed(timer)))
+                case StopTimer(timer):
+                    self._timers.pop(timer).call_off()
+                case Answer():
+                    self._end(Outcome.OK)
+                case Fail(_, _, call, late):
+                    refused = call is not None and call in self._refused
+                    self._end(Outcome.LATE if late else Outcome.REFUSED if refused else Outcome.FAILED)
+
+    def _send(self, send: Send) -> None:
+        number = send.call
+
+        def done(job: Job) -> None:
+            self._jobs.pop(number, None)
+            self._take(Finished(number, job.value))
+
+        def begun(_: Job) -> None:
+            if self.first_ms is None:
+                self.first_ms = self.service.loop.now_ms
+            self._take(Begun(number))
+
+        job = Job(
+            self.program.components[send.component],
+            send.settings,
+            items_of(send),
+            bool(send.over),
+            self.number,
+            send.path,
+            done,
+            begun if send.streams else None,
+        )
+        self._jobs[number] = job
+        if (reason := self.service.call(job)) is not None:
+            self._jobs.pop(number)
+            self._refused.add(number)
+            self.service.loop.after(0.0, lambda: self._take(Failed(number, reason)))
+
+    def _end(self, outcome: Outcome) -> None:
+        if self.outcome is not None:
+            return
+        self.outcome, self.ended_ms = outcome, self.service.loop.now_ms
+        for happening in (*self._timers.values(), *((self._deadline,) if self._deadline else ())):
+            happening.call_off()
+        jobs, self._jobs = self._jobs, {}
+        for job in jobs.values():
+            self.service.cancel(job)
+        self.ended(self)
