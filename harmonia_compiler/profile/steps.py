@@ -1,0 +1,124 @@
+"""How long one step of a language model's engine takes: one model for planning, emulating and simulating.
+
+An engine works in steps. In each, some sequences get prompt tokens computed and others one token
+decoded. A `StepLoad` says how much that is; a `StepModel` says how long it takes. Whether a roofline,
+NVIDIA's tables or a measurement answers makes no difference to whoever asks.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from harmonia_compiler.contract.card import Card
+from harmonia_compiler.profile.assumptions import WEIGHT_BYTES
+
+#: Two evaluations that differ by less than this part of them are equal.
+_ROUNDING = 1e-9
+
+
+class StepLoad(NamedTuple):
+    """The work of one step. A tuple, since a simulation makes millions of them.
+
+    `prefill_tokens` are those of chunks of more than one token; `prefill_pairs` is the attention work
+    of these, the sum of `new · (before + new / 2)`, as each new token looks at all before it. `decodes`
+    are sequences with one token each, and `decode_context` the tokens that these look at together.
+    """
+
+    prefill_tokens: int = 0
+    prefill_pairs: float = 0.0
+    decodes: int = 0
+    decode_context: float = 0.0
+
+    def later(self, steps: float) -> "StepLoad":
+        """The load so many steps on, when each decoding sequence has grown by a token a step."""
+        return self._replace(decode_context=self.decode_context + steps * self.decodes)
+
+
+class StepModel(Protocol):
+    """The time of steps, and of what else a call takes."""
+
+    @property
+    def request_ms(self) -> float:
+        """What a call takes outside of steps, in ms: the API server, the tokeniser."""
+        ...
+
+    def step_ms(self, load: StepLoad, /) -> float:
+        """The time of one step, from one token given out to the next."""
+        ...
+
+
+def run_ms(model: StepModel, load: StepLoad, steps: int) -> float:
+    """The time of so many steps in a row, of which `load` is the first and nothing changes but the context.
+
+    Where the time grows evenly, by three evaluations; a stretch that bends is cut in half. A bend that
+    lies in the same place of both halves is not seen, and every step but the ends then counts as between them.
+    """
+    first = model.step_ms(load)
+    if steps == 1:
+        return first
+    last = model.step_ms(load.later(steps - 1))
+    if steps == 2:
+        return first + last
+    middle = model.step_ms(load.later((steps - 1) / 2))
+    if abs(first + last - 2 * middle) <= _ROUNDING * (first + last):
+        return steps * (first + last) / 2
+    half = steps // 2
+    return run_ms(model, load, half) + run_ms(model, load.later(half), steps - half)
+
+
+def steps_begun(model: StepModel, load: StepLoad, ms: float, most: int) -> int:
+    """How many of these steps have begun after so long, at least one and at most `most`."""
+    low, high = 1, most
+    while low < high:
+        middle = (low + high) // 2
+        if run_ms(model, load, middle) <= ms:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@dataclass(frozen=True, slots=True)
+class Roofline:
+    """A step by data sheet: the slower of arithmetic and memory traffic.
+
+    Weights are read once a step, the keys and values of a decoding sequence's context once for it.
+    `fixed_ms` is what no hardware takes off a step; under a long prefill it is hidden, since the next
+    kernels are launched while the former compute.
+    """
+
+    parameters: float
+    weight_bytes: float
+    kv_bytes_per_token: float
+    pair_flops: float
+    flops_per_ms: float
+    bytes_per_ms: float
+    fixed_ms: float
+    request_ms: float = 0.0
+
+    def step_ms(self, load: StepLoad, /) -> float:
+        """The time of one step, in ms."""
+        prefill = 2.0 * self.parameters * load.prefill_tokens + self.pair_flops * load.prefill_pairs
+        decode = 2.0 * self.parameters * load.decodes + self.pair_flops * load.decode_context
+        read = self.weight_bytes + self.kv_bytes_per_token * load.decode_context
+        least = self.fixed_ms + max(read / self.bytes_per_ms, decode / self.flops_per_ms)
+        return max((prefill + decode) / self.flops_per_ms, least)
+
+
+def roofline(
+    card: Card, precision: str, flops_per_ms: float, bytes_per_ms: float, fixed_ms: float, rate: float = 1.0
+) -> Roofline:
+    """The roofline of a model on hardware of which so much can be reached.
+
+    `rate` is how fast the hardware computes with numbers of that precision, next to 16-bit ones.
+    """
+    parameters = card.active_parameters or card.parameters
+    return Roofline(
+        parameters=parameters,
+        weight_bytes=parameters * WEIGHT_BYTES.get(precision, card.weight_bytes),
+        kv_bytes_per_token=card.kv_bytes_per_token,
+        # A query times a key, and its weight times a value: two operations each for every number of a head.
+        pair_flops=4.0 * card.layers * card.heads * card.head_dim,
+        flops_per_ms=flops_per_ms * rate,
+        bytes_per_ms=bytes_per_ms,
+        fixed_ms=fixed_ms,
+    )
