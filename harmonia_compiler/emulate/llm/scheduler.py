@@ -1,0 +1,296 @@
+"""What an engine computes in each step, as the scheduler of vLLM's v1 engine decides it. Pure, and without a clock.
+
+A step computes at most so many tokens. Sequences in the batch come first, each with what it lacks: one
+token where it decodes, a chunk of its prompt where it does not. What is left goes to those that
+wait, as long as the batch has a place and the KV cache room for all of their tokens. Where a
+sequence of the batch lacks a block, the last that was admitted, or the one of the lowest priority, gives
+up all of its blocks and waits again; later it computes its tokens anew, but for what the prefix
+cache still holds. Nobody is admitted in a step that took a sequence's blocks away.
+
+`schedule` decides on a step and counts its tokens as computed, `complete` hands out what it gave. With
+`Limits.ahead`, the next step is decided on between the two. Steps in a row that differ in nothing but
+the growing context can be taken at once: `repeats` says how many, `repeat` takes them.
+"""
+
+from dataclasses import dataclass, field
+
+from harmonia_compiler.emulate.llm.blocks import Blocks
+from harmonia_compiler.emulate.llm.sequence import Sequence
+from harmonia_compiler.emulate.llm.waiting import ByPriority, InTurn, Line
+from harmonia_compiler.profile.limits import Limits
+from harmonia_compiler.profile.steps import StepLoad
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """One step, or `steps` equal ones: `tokens` of each sequence in it, and who is `given` an answer token by each.
+
+    `load` is that of the first one.
+    """
+
+    tokens: dict[Sequence, int]
+    given: list[Sequence]
+    load: StepLoad
+    preempted: tuple[Sequence, ...] = ()
+    steps: int = 1
+
+
+@dataclass(slots=True)
+class Counts:
+    """What has happened so far. `queried` and `hit` are the prefix cache's, in tokens, by first admissions."""
+
+    preemptions: int = 0
+    queried: int = 0
+    hit: int = 0
+    steps: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Scheduler:
+    """The scheduler of one replica."""
+
+    limits: Limits
+    running: list[Sequence] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+    blocks: Blocks = field(init=False)
+    waiting: Line = field(init=False)
+    _number: int = 0
+    #: Whether somebody came or went since the newest step was decided on.
+    _changed: bool = False
+
+    def __post_init__(self) -> None:
+        self.blocks = Blocks(self.limits.kv_blocks, caching=self.limits.prefix_caching)
+        self.waiting = ByPriority() if self.limits.by_priority else InTurn()
+
+    def fits(self, prompt: int) -> bool:
+        """Whether a prompt of so many tokens leaves room for an answer, in the context and in the KV cache."""
+        return prompt < self.limits.context and self._blocks(prompt + 1) <= self.limits.kv_blocks
+
+    def add(self, sequence: Sequence) -> None:
+        """Let a sequence wait for its turn; it fits, and wants at least one token. Its answer ends with the context."""
+        assert self.fits(sequence.prompt), sequence
+        assert sequence.prompt > 0 < sequence.answer, sequence
+        room = min(self.limits.context, self.limits.kv_blocks * self.limits.block_size) - sequence.prompt
+        sequence.answer = min(sequence.answer, room)
+        sequence.number = self._number = self._number + 1
+        self.waiting.add(sequence)
+        self._changed = True
+
+    def cancel(self, sequence: Sequence) -> None:
+        """Nobody awaits a sequence any more. Of no consequence where it has ended."""
+        if sequence.ended:
+            return
+        sequence.ended = self._changed = True
+        if sequence.running:
+            self.running.remove(sequence)
+            self._release(sequence)
+        else:
+            self.waiting.remove(sequence)
+
+    def schedule(self) -> Batch | None:
+        """The next step, or nothing where there is nothing to compute."""
+        tokens: dict[Sequence, int] = {}
+        preempted: list[Sequence] = []
+        self._changed = False
+        budget = self._schedule_running(tokens, preempted)
+        if not preempted and len(self.waiting):
+            self._admit(tokens, budget)
+        if not tokens:
+            return None
+        return self._batch(tokens, tuple(preempted))
+
+    def complete(self, batch: Batch) -> list[Sequence]:
+        """Hand out the tokens of a step: `batch.given` have them now. Returns those whose answer is whole, which leave.
+
+        A sequence that was preempted meanwhile still gets its token; one that was cancelled does not.
+        """
+        self.counts.steps += batch.steps
+        ended = []
+        for sequence in batch.given:
+            if sequence.ended:
+                continue
+            sequence.delivered += 1
+            if sequence.delivered == sequence.answer:
+                ended.append(sequence)
+        for sequence in ended:
+            self.cancel(sequence)
+        return ended
+
+    def repeats(self, batch: Batch) -> int:
+        """How many times more the newest batch would be scheduled in the same way if nobody came or went."""
+        given = batch.given
+        alike = len(given) == len(batch.tokens) == len(self.running) and not batch.load.prefill_tokens
+        if not alike or batch.preempted or self._may_admit(len(given)):
+            return 0
+        size = self.limits.block_size
+        most = min(sequence.answer - sequence.scheduled for sequence in given)
+        for sequence in given:
+            if len(sequence.named) < len(sequence.keys):
+                # A block gets a name then, and who waits may find it.
+                most = min(most, (len(sequence.named) + 1) * size - sequence.computed - 1)
+        return self._affordable(given, most)
+
+    def repeat(self, batch: Batch, more: int) -> None:
+        """Let the newest batch stand for so many steps more; `repeats` says how many there may be.
+
+        The steps before the last of them are then complete.
+        """
+        batch.steps += more
+        wanted = 0
+        for sequence in batch.given:
+            sequence.computed += more
+            sequence.filled = sequence.computed
+            sequence.scheduled += more
+            sequence.delivered += more
+            blocks = self._blocks(sequence.computed)
+            if blocks > sequence.blocks:
+                wanted += blocks - sequence.blocks
+                sequence.blocks = blocks
+        if wanted:
+            self.blocks.take(wanted)
+
+    def _blocks(self, tokens: int) -> int:
+        return -(-tokens // self.limits.block_size)
+
+    def _schedule_running(self, tokens: dict[Sequence, int], preempted: list[Sequence]) -> int:
+        """Give each sequence of the batch what it lacks; the budget that is left."""
+        budget, size, position = self.limits.step_tokens, self.limits.block_size, 0
+        running = self.running
+        while position < len(running) and budget > 0:
+            sequence = running[position]
+            if sequence.scheduled == sequence.answer:
+                # Its last token is on its way.
+                position += 1
+                continue
+            new = min(sequence.prompt + sequence.scheduled - sequence.computed, budget)
+            wanted = -(-(sequence.computed + new) // size) - sequence.blocks
+            while wanted > self.blocks.free and sequence.running:
+                budget += self._preempt(tokens, preempted)
+            if not sequence.running:
+                break
+            if preempted:
+                position = running.index(sequence)
+            if wanted > 0:
+                self.blocks.take(wanted)
+                sequence.blocks += wanted
+            self._fill(sequence, new)
+            tokens[sequence] = new
+            budget -= new
+            position += 1
+        return budget
+
+    def _preempt(self, tokens: dict[Sequence, int], preempted: list[Sequence]) -> int:
+        """Take away the blocks of the sequence that must yield; what it had of this step's budget."""
+        if self.limits.by_priority:
+            victim = max(self.running, key=lambda sequence: (sequence.priority, sequence.arrived_ms))
+            self.running.remove(victim)
+        else:
+            victim = self.running.pop()
+        restored = tokens.pop(victim, 0)
+        self._release(victim)
+        victim.computed = 0
+        victim.preemptions += 1
+        self.counts.preemptions += 1
+        self.waiting.put_back(victim)
+        preempted.append(victim)
+        return restored
+
+    def _fill(self, sequence: Sequence, new: int) -> None:
+        """Let a sequence's blocks hold so many tokens more. Who waits finds full ones at once, in this very step."""
+        filled = sequence.filled = sequence.computed + new
+        named, keys, size = sequence.named, sequence.keys, self.limits.block_size
+        while len(named) < len(keys) and (len(named) + 1) * size <= filled:
+            named.append(self.blocks.name(keys[len(named)]))
+
+    def _release(self, sequence: Sequence) -> None:
+        # A token that is still being computed counts for nothing, since nobody knows it yet.
+        known = min(sequence.filled, sequence.prompt + sequence.delivered)
+        named = sequence.named
+        full = max(known // self.limits.block_size, len(named))
+        self.blocks.give_back(named, full - len(named), sequence.blocks - full)
+        sequence.named, sequence.blocks, sequence.filled, sequence.running = [], 0, 0, False
+
+    def _admit(self, tokens: dict[Sequence, int], budget: int) -> None:
+        """Give what is left of the budget to those that wait, in their order, until one does not fit."""
+        skipped = []
+        while budget > 0 and len(self.waiting) and len(self.running) < self.limits.sequences:
+            sequence = self.waiting.first()
+            if sequence.delivered < sequence.scheduled:
+                # It was preempted while a token of it was computed: that comes first.
+                skipped.append(self.waiting.pop())
+                continue
+            new = self._begin(sequence, budget)
+            if new == 0:
+                break
+            self.waiting.pop()
+            self.running.append(sequence)
+            sequence.running = True
+            tokens[sequence] = new
+            budget -= new
+        for sequence in reversed(skipped):
+            self.waiting.put_back(sequence)
+
+    def _begin(self, sequence: Sequence, budget: int) -> int:
+        """Reserve the blocks of a sequence's first chunk; how many tokens that is, 0 where all would not fit.
+
+        The last token is computed in any case, for the next one follows from it.
+        """
+        size, total = self.limits.block_size, sequence.tokens
+        hits = self.blocks.found(sequence.keys, (total - 1) // size)
+        unused = sum(block.users == 0 for block in hits)
+        if self._blocks(total) - len(hits) + unused > self.blocks.free:
+            return 0
+        known = len(hits) * size
+        new = min(total - known, budget)
+        self.blocks.share(hits)
+        sequence.blocks = self._blocks(known + new)
+        self.blocks.take(sequence.blocks - len(hits))
+        sequence.named = hits
+        sequence.computed = known
+        self._fill(sequence, new)
+        if not sequence.preemptions:
+            sequence.cached = known
+            self.counts.queried += total
+            self.counts.hit += known
+        return new
+
+    def _batch(self, tokens: dict[Sequence, int], preempted: tuple[Sequence, ...]) -> Batch:
+        """Count the tokens of a step as computed, and add up its work."""
+        given = []
+        prefill = decodes = context = 0
+        pairs = 0.0
+        for sequence, new in tokens.items():
+            before = sequence.computed
+            sequence.computed = before + new
+            if new == 1:
+                decodes += 1
+                context += before + 1
+            else:
+                prefill += new
+                pairs += new * (before + new / 2)
+            if sequence.computed == sequence.prompt + sequence.scheduled:
+                sequence.scheduled += 1
+                given.append(sequence)
+        return Batch(tokens, given, StepLoad(prefill, pairs, decodes, context), preempted)
+
+    def _may_admit(self, places: int) -> bool:
+        """Whether who waits may be admitted by the next step, although the newest one did not."""
+        if not len(self.waiting) or places >= min(self.limits.sequences, self.limits.step_tokens):
+            return False
+        first = self.waiting.first()
+        return self._changed or first.delivered < first.scheduled
+
+    def _affordable(self, given: list[Sequence], most: int) -> int:
+        """How many steps more the free blocks carry, at most `most`."""
+        size, free = self.limits.block_size, self.blocks.free
+
+        def wanted(steps: int) -> int:
+            return sum(max(0, -(-(each.computed + steps) // size) - each.blocks) for each in given)
+
+        if most <= 0 or wanted(most) <= free:
+            return max(0, most)
+        low, high = 0, most
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if wanted(middle) <= free else (low, middle)
+        return low
