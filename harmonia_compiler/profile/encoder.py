@@ -1,8 +1,9 @@
 """Embedders and rerankers, by roofline: a call is one pass over its sequences."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 from harmonia_compiler.contract.card import Card
+from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.profile.assumptions import (
@@ -17,21 +18,46 @@ from harmonia_compiler.profile.assumptions import (
     TORCH_RUNTIME_GIB,
     WEIGHT_BYTES,
 )
-from harmonia_compiler.profile.device import cpu_parts, gpu_parts
+from harmonia_compiler.profile.device import CpuPart, GpuPart, cpu_parts, gpu_parts
 from harmonia_compiler.profile.llm import CPU_ROOFLINE, ROOFLINE
 from harmonia_compiler.profile.profiles import Asked, Offer, Option, Shortfall
 from harmonia_compiler.profile.queueing import with_wait_ms
 
 
-def offer(asked: Asked, card: Card, inventory: Inventory) -> Offer:
-    """Fractions of GPUs and single ones, with several calls in a pass; cores, with one."""
-    weight_bytes = WEIGHT_BYTES.get(str(asked.engine.settings.get("precision", "fp32")), card.weight_bytes)
-    weights_gib = card.parameters * weight_bytes / 2**30
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """The time of a pass, by roofline: every token once through the layers, every weight read once."""
+
+    token_flops: float
+    weight_bytes: float
+    flops_per_ms: float
+    bytes_per_ms: float
+    call_ms: float
+
+    def ms(self, tokens: float) -> float:
+        """The time of one pass over so many tokens, in ms."""
+        return self.call_ms + max(tokens * self.token_flops / self.flops_per_ms, self.weight_bytes / self.bytes_per_ms)
+
+
+def passes(engine: Engine, card: Card, part: GpuPart | CpuPart) -> Passes:
+    """The passes of an encoder on a part of a GPU or on some cores."""
+    weight_bytes = _weight_bytes(engine, card)
     rate = FP32_RATE if weight_bytes > 2 else 1.0
     # Tables of embeddings are looked up, not multiplied, and make up much of a small encoder.
     multiplied = 12.0 * card.layers * card.hidden**2
-    flops = {name: 2.0 * multiplied * work.encoded_tokens / rate for name, work in asked.work.items()}
-    weights = card.parameters * weight_bytes
+    on_gpu = isinstance(part, GpuPart)
+    return Passes(
+        token_flops=2.0 * multiplied / rate,
+        weight_bytes=card.parameters * weight_bytes,
+        flops_per_ms=part.flops_per_ms * (ENCODER_EFFICIENCY if on_gpu else 1.0),
+        bytes_per_ms=part.bytes_per_ms,
+        call_ms=ENCODER_CALL_MS if isinstance(part, GpuPart) else ENCODER_CALL_MS / min(1.0, part.cores),
+    )
+
+
+def offer(asked: Asked, card: Card, inventory: Inventory) -> Offer:
+    """Fractions of GPUs and single ones, with several calls in a pass; cores, with one."""
+    weights_gib = card.parameters * _weight_bytes(asked.engine, card) / 2**30
     options: list[Option] = []
     for part in gpu_parts(inventory, (1,)):
         if weights_gib + GPU_RUNTIME_GIB > part.device_memory_gib * GPU_MEMORY_SHARE:
@@ -45,24 +71,22 @@ def offer(asked: Asked, card: Card, inventory: Inventory) -> Offer:
                 gpu_memory_gib=part.device_memory_gib,
                 batch=batch,
             )
-            passes = {
-                name: ENCODER_CALL_MS
-                + max(batch * one / (part.flops_per_ms * ENCODER_EFFICIENCY), weights / part.bytes_per_ms)
-                for name, one in flops.items()
-            }
-            options.append(_option(configuration, passes, ROOFLINE))
+            options.append(_option(asked, configuration, passes(asked.engine, card, part), ROOFLINE))
     memory = round(weights_gib + TORCH_RUNTIME_GIB + 0.005, 2)
     largest = max((host.memory_gib for host in inventory.hosts), default=0.0)
     for cores in cpu_parts(inventory) if memory <= largest else ():
-        passes = {
-            name: ENCODER_CALL_MS / min(1.0, cores.cores) + max(one / cores.flops_per_ms, weights / cores.bytes_per_ms)
-            for name, one in flops.items()
-        }
-        options.append(_option(Configuration(cores=cores.cores, memory_gib=memory), passes, CPU_ROOFLINE))
+        configuration = Configuration(cores=cores.cores, memory_gib=memory)
+        options.append(_option(asked, configuration, passes(asked.engine, card, cores), CPU_ROOFLINE))
     return Offer(tuple(options), () if options else (Shortfall("GiB of memory", memory, largest),))
 
 
-def _option(configuration: Configuration, passes: Mapping[str, float], provenance: str) -> Option:
-    latency = {name: with_wait_ms(one, 1) for name, one in passes.items()}
-    busy = {name: one / configuration.batch for name, one in passes.items()}
+def _weight_bytes(engine: Engine, card: Card) -> float:
+    return WEIGHT_BYTES.get(str(engine.settings.get("precision", "fp32")), card.weight_bytes)
+
+
+def _option(asked: Asked, configuration: Configuration, model: Passes, provenance: str) -> Option:
+    """A pass of as many calls as the configuration takes together."""
+    whole = {name: model.ms(configuration.batch * work.encoded_tokens) for name, work in asked.work.items()}
+    latency = {name: with_wait_ms(one, 1) for name, one in whole.items()}
+    busy = {name: one / configuration.batch for name, one in whole.items()}
     return Option(configuration, busy, latency, latency, provenance)
