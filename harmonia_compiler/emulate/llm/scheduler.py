@@ -110,6 +110,8 @@ class Scheduler:
             if sequence.ended:
                 continue
             sequence.delivered += 1
+            if self.limits.ahead and sequence.running:
+                self._fill(sequence, sequence.computed - (sequence.scheduled - sequence.delivered))
             if sequence.delivered == sequence.answer:
                 ended.append(sequence)
         for sequence in ended:
@@ -173,7 +175,8 @@ class Scheduler:
             if wanted > 0:
                 self.blocks.take(wanted)
                 sequence.blocks += wanted
-            self._fill(sequence, new)
+            # A token that a step in flight computes is not known yet.
+            self._fill(sequence, min(sequence.computed + new, sequence.prompt + sequence.delivered))
             tokens[sequence] = new
             budget -= new
             position += 1
@@ -195,18 +198,15 @@ class Scheduler:
         preempted.append(victim)
         return restored
 
-    def _fill(self, sequence: Sequence, new: int) -> None:
-        """Let a sequence's blocks hold so many tokens more. Who waits finds full ones at once, in this very step."""
-        filled = sequence.filled = sequence.computed + new
+    def _fill(self, sequence: Sequence, known: int) -> None:
+        """Let a sequence's blocks hold so many tokens. Who waits finds full ones at once, in this very step."""
+        sequence.filled = max(sequence.filled, known)
         named, keys, size = sequence.named, sequence.keys, self.limits.block_size
-        while len(named) < len(keys) and (len(named) + 1) * size <= filled:
+        while len(named) < len(keys) and (len(named) + 1) * size <= known:
             named.append(self.blocks.name(keys[len(named)]))
 
     def _release(self, sequence: Sequence) -> None:
-        # A token that is still being computed counts for nothing, since nobody knows it yet.
-        known = min(sequence.filled, sequence.prompt + sequence.delivered)
-        named = sequence.named
-        full = max(known // self.limits.block_size, len(named))
+        named, full = sequence.named, sequence.filled // self.limits.block_size
         self.blocks.give_back(named, full - len(named), sequence.blocks - full)
         sequence.named, sequence.blocks, sequence.filled, sequence.running = [], 0, 0, False
 
@@ -247,7 +247,7 @@ class Scheduler:
         self.blocks.take(sequence.blocks - len(hits))
         sequence.named = hits
         sequence.computed = known
-        self._fill(sequence, new)
+        self._fill(sequence, known + new)
         if not sequence.preemptions:
             sequence.cached = known
             self.counts.queried += total
