@@ -17,15 +17,22 @@ _PROPER_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 Built = Any
 
 
+def is_proper(name: tree.Name) -> bool:
+    """Whether a name is one that may be given."""
+    return _PROPER_NAME.fullmatch(name.text) is not None
+
+
 class Builder:
     """The rules. Each takes its place and its children, already built; absent optional ones are None.
 
-    `by_rule` is what the parser calls. `findings` are the faults inside literals; each leaves a value behind.
+    `by_rule` is what the parser calls. `findings` are the faults inside literals and names, `misread` the places of
+    texts that do not say what they mean.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.findings = Findings()
+        self.misread: set[int] = set()
         rules: dict[str, Callable[[Span, list[Built]], Built]] = {
             "file": lambda _, parts: parts,
             "import": lambda span, parts: tree.Import(span, tuple(parts[:-1]), parts[-1]),
@@ -71,7 +78,7 @@ class Builder:
             "arguments": lambda _, parts: tuple(parts),
             "unnamed": lambda span, parts: tree.Argument(span, None, parts[0]),
             "named": lambda span, parts: tree.Argument(span, *parts),
-            "text": lambda _, parts: parts[0],
+            "text": lambda span, parts: tree.Broken(span) if span.start in self.misread else parts[0],
             "amount": self._amount,
         }
         self.by_rule = reductions(source, rules, self.leaf)
@@ -85,6 +92,7 @@ class Builder:
             return tree.Name(span, str(token))
         if token.type == "TEXT":
             value, unknown = literals.short_text(token)
+            self.misread |= {span.start} if unknown else set()
             for offset in unknown:
                 place = Span(self.source, span.start + offset, span.start + offset + 2)
                 escape = token[offset : offset + 2]
@@ -98,7 +106,7 @@ class Builder:
 
     def _declared(self, name: tree.Name) -> tree.Name:
         """A name that is given here, and so must be one."""
-        if not _PROPER_NAME.fullmatch(name.text):
+        if not is_proper(name):
             help = "names are lower-case letters, digits and `_`, begin with a letter, and have at most 64 characters"
             self.findings.add("E0106", f"`{name.text[:40]}` is not a name", name.span, help=help)
         return name

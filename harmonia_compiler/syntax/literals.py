@@ -2,6 +2,7 @@
 
 import math
 import re
+from decimal import Decimal
 
 ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 #: Beyond this a whole number is no longer exact as a float, which is what JSON makes of it.
@@ -51,6 +52,7 @@ def _common_indent(lines: list[str]) -> int:
 def number(raw: str) -> int | float | None:
     """The value of a number, or None where it is too large to be exact."""
     value = float(raw)
-    if not math.isfinite(value) or abs(value) > LARGEST:
+    # What is just beyond the largest becomes the largest as a float, so that what was written decides.
+    if not math.isfinite(value) or abs(value) > LARGEST or (abs(value) == LARGEST and abs(Decimal(raw)) > LARGEST):
         return None
     return int(value) if value.is_integer() else value

@@ -12,8 +12,8 @@ from lark.exceptions import UnexpectedToken
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.syntax import tree
-from harmonia_compiler.syntax.build import Builder
-from harmonia_compiler.syntax.lexer import Damage, place
+from harmonia_compiler.syntax.build import Builder, is_proper
+from harmonia_compiler.syntax.lexer import KEYWORDS, Damage, place
 from harmonia_compiler.syntax.reductions import fresh_parser
 from harmonia_compiler.syntax.repair import Region, region_of, repaired
 from harmonia_compiler.syntax.slips import Slip, explain
@@ -124,6 +124,8 @@ class _Declaration:
                 self.findings.add("E0107", "values nest too deep here", deep.span, help="give inner values names")
                 self.give_up()
                 return []
+            # Who names it elsewhere does so as it should be, and is not told that there is no such name.
+            self.unread |= {name.text.lower() for name in _given_names(declaration) if not is_proper(name)}
         if not self.complete:
             return [
                 msgspec.structs.replace(d, complete=False) if isinstance(d, tree.Pipeline) else d for d in declarations
@@ -139,7 +141,15 @@ class _Declaration:
         """Remember which names would have been declared, so that nobody is told that they are unknown."""
         self.complete = False
         names = self.given[1:2] if self.given[0].type in ("COMPONENT", "PIPELINE", "TYPE", "CLASS") else self.given
-        self.unread |= {str(token) for token in names if token.type == "NAME"}
+        kinds = {"NAME"} if names is self.given else {"NAME", *KEYWORDS}
+        self.unread |= {str(token) for token in names if token.type in kinds}
+
+
+def _given_names(declaration: tree.Declaration) -> list[tree.Name]:
+    """The names that a declaration gives to what it declares."""
+    if isinstance(declaration, tree.Import):
+        return [imported.alias for imported in declaration.names if imported.alias is not None]
+    return [declaration.name]
 
 
 def _documented(
