@@ -1,7 +1,11 @@
-"""Python modules beside a `.rag`, whose functions components are made from. They are parsed, never imported."""
+"""Python modules beside a `.rag` or in the project's folder, whose functions components are made from.
+
+They are parsed, never imported.
+"""
 
 import ast
 import warnings
+from os.path import relpath
 from pathlib import Path
 
 from harmonia_compiler.check.annotations import Annotations, Signature
@@ -34,10 +38,10 @@ class Modules:
         return None
 
     def _module(self, module: str, unit: Unit, at: Span) -> "_Module | None":
-        path = _locate(module, unit)
+        path = _locate(module, unit.path.parent) or _locate(module, self.context.root)
         if path is None:
             return None
-        name = beside(unit.source, str(path.relative_to(unit.path.parent)))
+        name = beside(unit.source, relpath(path, unit.path.parent))
         source = read_source(path, name, self.context.root, self.context.findings, at)
         if source is None:
             return None
@@ -82,9 +86,9 @@ class _Module:
         return False
 
 
-def _locate(module: str, unit: Unit) -> Path | None:
-    """The file of a module beside the `.rag`: `a.b` is `a/b.py` or `a/b/__init__.py`."""
-    stem = unit.path.parent.joinpath(*module.split("."))
+def _locate(module: str, folder: Path) -> Path | None:
+    """The file of a module in a folder: `a.b` is `a/b.py` or `a/b/__init__.py`."""
+    stem = folder.joinpath(*module.split("."))
     for path in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py"):
         try:
             if path.is_file():

@@ -11,6 +11,7 @@ from pathlib import Path
 from harmonia_compiler.contract.bundle import ReplicaLaunch
 from harmonia_compiler.contract.launch import Fill
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.flow.graph import Application
 
 #: Where the modules lie in a bundle.
@@ -34,24 +35,24 @@ def user_code(
     }
     files: dict[str, bytes] = {}
     for module, engine in sorted(wanted.items()):
+        place = application.place(engine, "function")
         if not _find(module, folders):
             shown = " or ".join(f"`{_shown(folder, root)}`" for folder in folders)
             message = f"there is no module `{module}` in {shown}"
-            place = application.place(engine, "function")
             raise Rejected([Diagnostic("E0904", message, place, help="put the file beside the .rag that names it")])
-        _add(module, folders, root, files)
+        _add(module, place, folders, root, files)
     return dict(sorted(files.items()))
 
 
-def _add(module: str, folders: Sequence[Path], root: Path, files: dict[str, bytes]) -> None:
-    """Add a module and what it imports, each once."""
+def _add(module: str, place: Span | None, folders: Sequence[Path], root: Path, files: dict[str, bytes]) -> None:
+    """Add a module and what it imports, each once. `place` is where the module is named."""
     for base, path in _find(module, folders):
         name = f"{CODE}/{path.relative_to(base).as_posix()}"
         if name in files:
             continue
-        files[name] = _read(path, root)
-        for imported in _imports(path, files[name]):
-            _add(imported, folders, root, files)
+        files[name] = _read(path, place, root)
+        for imported, where in _imports(path, files[name], root).items():
+            _add(imported, where, folders, root, files)
 
 
 def _find(module: str, folders: Sequence[Path]) -> list[tuple[Path, Path]]:
@@ -71,32 +72,40 @@ def _belongs(path: Path, package: Path) -> bool:
     return path.is_file() and not any(part == "__pycache__" or part.startswith(".") for part in parts)
 
 
-def _read(path: Path, root: Path) -> bytes:
+def _read(path: Path, place: Span | None, root: Path) -> bytes:
     if not path.resolve().is_relative_to(root.resolve()):
         message = f"`{_shown(path, root)}` leads out of the project"
-        raise Rejected([Diagnostic("E0904", message, help="put the file itself there in place of the link")])
+        raise Rejected([Diagnostic("E0904", message, place, help="put the file itself there in place of the link")])
     return path.read_bytes()
 
 
-def _imports(path: Path, content: bytes) -> list[str]:
-    """The top-level names that a file imports; what relative imports name is in its own package already."""
+def _imports(path: Path, content: bytes, root: Path) -> dict[str, Span]:
+    """The top-level names that a file imports, each with the first line that does.
+
+    What relative imports name is in its own package already.
+    """
     if path.suffix != ".py":
-        return []
+        return {}
+    source = Source(_shown(path, root), content.decode(errors="replace"))
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError, MemoryError, RecursionError) as problem:
         # The last two are how Python's parser says that a file is nested too deeply.
-        message = f"`{path.name}` is no Python: {str(problem) or 'it is nested too deeply'}"
-        raise Rejected(
-            [Diagnostic("E0904", message, help="mend it; `python -m py_compile FILE` shows the place")]
-        ) from None
-    names: set[str] = set()
+        reason = getattr(problem, "msg", "") or str(problem) or "it is nested too deeply"
+        place = source.span_of_line(getattr(problem, "lineno", None) or 1)
+        help = "mend it: a component is made from it, or from what imports it"
+        raise Rejected([Diagnostic("E0904", f"`{path.name}` is no Python: {reason}", place, help)]) from None
+    lines: dict[str, int] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names.add(node.module.split(".")[0])
-    return sorted(names - {_OURS})
+            names = [node.module]
+        else:
+            continue
+        for name in names:
+            lines.setdefault(name.split(".")[0], node.lineno)
+    return {name: source.span_of_line(lines[name]) for name in sorted(lines.keys() - {_OURS})}
 
 
 def _shown(path: Path, root: Path) -> str:

@@ -231,3 +231,16 @@ def test_what_no_type_fits_is_a_type_error() -> None:
     for function in functions:
         with pytest.raises(TypeError, match=function.__name__):
             sdk.component(function)
+
+
+def test_a_module_in_the_projects_folder_is_read_where_there_is_none_beside_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("apps").mkdir()
+    Path("tools.py").write_text("def other(): ...\n")
+    Path("apps/a.rag").write_text('component f(q: text) -> text = python("tools:f")\n')
+    (found,) = check_files([Path("apps/a.rag")]).found
+    assert (found.code, found.message) == ("E0621", "`tools.py` has no function `f`")
+    Path("apps/tools.py").write_text("def f(q): ...\n")
+    assert check_files([Path("apps/a.rag")]).found == []

@@ -44,3 +44,25 @@ def test_what_is_no_python_is_a_finding(tmp_path: Path, text: str) -> None:
     (tmp_path / "other.py").write_text(text)
     with pytest.raises(Rejected, match="E0904"):
         bundle(tmp_path)
+
+
+def test_a_finding_about_a_module_stands_where_it_is_wrong_or_where_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import other\nfrom far import away\ndef find(q): ...\n")
+    (tmp_path / "other.py").write_text("x = 1\ndef find(\n")
+    assert refused(tmp_path) == ("`other.py` is no Python: '(' was never closed", "other.py", 2)
+    (tmp_path / "other.py").write_text("x = 1")
+    outside = tmp_path.parent / f"{tmp_path.name}.py"
+    outside.write_text("")
+    (tmp_path / "far.py").symlink_to(outside)
+    assert refused(tmp_path) == ("`far.py` leads out of the project", "mine.py", 2)
+
+
+def refused(folder: Path) -> tuple[str, str, int]:
+    """The message of the one finding, and the file and line where it stands."""
+    with pytest.raises(Rejected) as rejected:
+        bundle(folder)
+    (found,) = rejected.value.found
+    assert found.code == "E0904"
+    assert found.help
+    assert found.span is not None
+    return found.message, found.span.source.name, found.span.source.position(found.span.start)[0]
