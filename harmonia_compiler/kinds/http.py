@@ -16,15 +16,20 @@ from harmonia_compiler.kinds.extents import declared_extent
 from harmonia_compiler.kinds.kind import NOTHING, Extent, Kind, Setting, Work, value_of
 from harmonia_compiler.kinds.openai import checked, post, read
 
+_PORT = r"0*(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
+_HOST = r"(?:\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]|[^\s/?#@:\[\]\\]+)"
+#: The URLs that a service may have. One that no client could read is found while checking.
+URL = rf"https?://(?:[^\s/?#@\[\]\\]*@)?{_HOST}(?::{_PORT})?(?:[/?#]\S*)?"
+
 #: Where somebody else's service is, and how it knows us.
 SERVICE_SETTINGS = (
     Setting(
         "url",
         "text",
-        "where the service listens, `http://` or `https://`",
+        "where the service listens: `http://HOST` or `https://HOST`, with a port from 1 to 65535 and a path if need be",
         required=True,
         late=True,
-        pattern=r"https?://[^\s]+",
+        pattern=URL,
     ),
     Setting("key", "text", "a key, sent as a bearer token", late=True, confidential=True),
 )
