@@ -8,6 +8,7 @@ from harmonia_compiler.check.amounts import WHOLE, amount
 from harmonia_compiler.check.calls import match_arguments
 from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.types import shown
+from harmonia_compiler.check.unreached import pass_over
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.program import Apply
 from harmonia_compiler.contract.types import Text
@@ -33,7 +34,7 @@ def apply_function(values: "Values", call: tree.Call, function: Function, scope:
     for name, argument in matched.ports.items():
         parameter = taken[name]
         if parameter.constant:
-            number = _constant(values, call, parameter, argument)
+            number = _constant(values, call, parameter, argument, scope)
             whole = whole and number is not None
             settings |= {} if number is None else {name: number}
             continue
@@ -47,14 +48,15 @@ def apply_function(values: "Values", call: tree.Call, function: Function, scope:
     of = function.result_type([value.type for _, _, value in given])
     if of is None:
         parameter, argument, value = given[0]
-        message = f"`{parameter.name}` of `{function.name}` takes {parameter.type}, not `{shown(value.type)}`"
+        taken_type = f"`{parameter.type}`" if parameter.type.startswith("[") else parameter.type
+        message = f"`{parameter.name}` of `{function.name}` takes {taken_type}, not `{shown(value.type)}`"
         values.findings.add("E0321", message, argument.value.span, help=f"`{function.name}`: {function.doc}")
         return None
     operation = Apply(function.name, tuple(value.position for _, _, value in given), dict(settings))
     return Value(values.nodes.add(operation, of, call.span), of)
 
 
-def _constant(values: "Values", call: tree.Call, parameter: Taken, argument: tree.Argument) -> int | None:
+def _constant(values: "Values", call: tree.Call, parameter: Taken, argument: tree.Argument, scope: Scope) -> int | None:
     """A whole number that stands in the source."""
     what = f"`{parameter.name}` of `{call.name.text}`"
     given = argument.value
@@ -62,6 +64,7 @@ def _constant(values: "Values", call: tree.Call, parameter: Taken, argument: tre
         if not isinstance(given, tree.Broken):
             help = f"write the number itself: {parameter.doc}"
             values.findings.add("E0322", f"{what} is a whole number that stands here", given.span, help=help)
+            pass_over(values, given, scope=scope)
         return None
     number = amount(given, WHOLE, what, values.findings)
     if number is None:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harmonia_compiler.check.amounts import SHARE, amount
-from harmonia_compiler.check.narrowing import Narrowed, narrow
+from harmonia_compiler.check.narrowing import Narrowed, is_impossible, narrow
 from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.types import shown
-from harmonia_compiler.contract.types import Labels, Type, join
+from harmonia_compiler.contract.types import Type, join
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.syntax import tree
@@ -35,11 +35,6 @@ class Chain:
     def is_exhausted(self) -> bool:
         """Whether the tests cover every label of a name, so that nothing is left for an `else`."""
         return is_impossible(self.left)
-
-
-def is_impossible(known: Narrowed) -> bool:
-    """Whether no label is left for some name."""
-    return any(isinstance(of, Labels) and not of.labels for of in known.values())
 
 
 def chain(statement: tree.If, scope: Scope) -> Chain:
@@ -93,7 +88,8 @@ def share_of(given: tree.Amount, findings: Findings) -> float | None:
     if share is None:
         return None
     if not 0 <= share <= 1:
-        help = f"write `~ {share / 100:g}`" if 1 < share <= 100 else "write a number such as `~ 0.3`"
+        percent = 2 <= share <= 100 and float(share).is_integer()
+        help = f"write `~ {share / 100:g}`" if percent else "write a number such as `~ 0.3`"
         findings.add("E0501", f"a share is from 0 to 1, not {given.raw}", given.span, help=help)
         return None
     return share

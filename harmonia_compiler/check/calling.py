@@ -1,12 +1,13 @@
 """Calls: of components, of pipelines, which stand at the place of the call, and of functions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from harmonia_compiler.check.applying import apply_function
-from harmonia_compiler.check.calls import match_arguments
+from harmonia_compiler.check.calls import match_arguments, warn_of_swapped
 from harmonia_compiler.check.faults import report_faults
 from harmonia_compiler.check.made import Made
 from harmonia_compiler.check.program import Declared
@@ -16,7 +17,7 @@ from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.unknown import report_unknown_callee
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.program import Call
-from harmonia_compiler.contract.types import Labels, ListOf, field_names, field_type, fits
+from harmonia_compiler.contract.types import Labels, ListOf, Type, field_names, field_type, fits, quoted
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.flow.graph import Flow
 from harmonia_compiler.functions.registry import function_names, functions
@@ -70,6 +71,8 @@ def _arguments(
     """Positions by port, defaults filled in, and the settings that the call gives."""
     matched = match_arguments(call, ports, settings, values.findings)
     positions: dict[str, int] = {}
+    wrong: list[_Given] = []
+    whole = True
     for port in ports:
         argument = matched.ports.get(port.name)
         if argument is None:
@@ -77,27 +80,67 @@ def _arguments(
                 positions[port.name] = values.nodes.constant(port.default, port.type, call.span)
             continue
         value = values.value(argument.value, scope)
-        if value is None:
+        if value is None or _has_unknown_label(argument.value, value.type, scope):
+            whole = False
             continue
         if not fits(value.type, port.type):
-            _wrong_argument(values, call, port, argument, value)
+            wrong.append(_Given(port, argument, value))
             continue
         positions[port.name] = value.position
     for argument in matched.elsewhere:
         values.value(argument.value, scope)
+    _report_wrong(values, call, wrong)
+    if whole and not wrong:
+        warn_of_swapped(call, ports, matched, values.findings)
     return (positions, matched.settings) if matched.whole and len(positions) == len(ports) else None
 
 
+def _has_unknown_label(given: tree.Expression, of: Type, scope: Scope) -> bool:
+    """Whether a test that is reported has narrowed a name to a label that it does not have."""
+    if not isinstance(given, tree.Reference) or not isinstance(of, Labels):
+        return False
+    return not set(of.labels) <= set(scope.labels(given.name.text))
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a port is given."""
+
+    port: Port
+    argument: tree.Argument
+    value: Value
+
+
+def _report_wrong(values: "Values", call: tree.Call, wrong: Sequence[_Given]) -> None:
+    """Report arguments of wrong types; two that fit if they are swapped are one mistake."""
+    left = list(wrong)
+    while left:
+        one = left.pop(0)
+        other = next((o for o in left if fits(one.value.type, o.port.type) and fits(o.value.type, one.port.type)), None)
+        if other is None:
+            _wrong_argument(values, call, one.port, one.argument, one.value)
+            continue
+        left.remove(other)
+        message = _mismatch(call, one.port, one.value)
+        help = f"swap the values of `{one.port.name}` and `{other.port.name}`: each fits the other"
+        values.findings.add("E0301", message, one.argument.value.span, help=help)
+
+
+def _mismatch(call: tree.Call, port: Port, value: Value) -> str:
+    return f"`{port.name}` of `{call.name.text}` takes `{shown(port.type)}`, not `{shown(value.type)}`"
+
+
 def _wrong_argument(values: "Values", call: tree.Call, port: Port, argument: tree.Argument, value: Value) -> None:
-    message = f"`{port.name}` of `{call.name.text}` takes `{shown(port.type)}`, not `{shown(value.type)}`"
+    message = _mismatch(call, port, value)
     help = ""
     if isinstance(port.type, ListOf) and port.type.item is not None and fits(value.type, port.type.item):
         help = f"make it a list: `[{values.source(argument.value)}]`"
     elif isinstance(port.type, Labels) and isinstance(value.type, Labels):
         wrong = next(label for label in value.type.labels if label not in port.type.labels)
         near = values.context.nearest(wrong, port.type.labels)
-        help = f'did you mean "{near}"?' if near else f'"{wrong}" is not among its labels'
-    elif near := next((name for name in field_names(value.type) if field_type(value.type, name) == port.type), None):
+        help = f"did you mean {quoted(near)}?" if near else f"{quoted(wrong)} is not among its labels"
+    elif parts := [name for name in field_names(value.type) if field_type(value.type, name) == port.type]:
+        near = "text" if "text" in parts else parts[0]
         help = f"take a part of it: `{values.source(argument.value)}.{near}`"
     else:
         help = "give a value of that type, or change the port's"

@@ -56,7 +56,6 @@ def match_arguments(
         what = listed(port.name for port in missing)
         help = f"it takes {_taken(ports)}"
         findings.add("E0302", f"`{name}` is called without {what}", call.span, help=help)
-    _warn_of_swapped(call, ports, matched, findings)
     return matched
 
 
@@ -86,7 +85,7 @@ def _match_named(
     into[name] = argument
 
 
-def _warn_of_swapped(call: tree.Call, ports: Sequence[Port], matched: Matched, findings: Findings) -> None:
+def warn_of_swapped(call: tree.Call, ports: Sequence[Port], matched: Matched, findings: Findings) -> None:
     """Two arguments without names whose own names are each other's ports were probably swapped."""
     names = {}
     for port in ports:

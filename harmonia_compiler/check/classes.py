@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 from harmonia_compiler.check.amounts import COUNT, DURATION, amount
 from harmonia_compiler.check.program import Context, Unit
+from harmonia_compiler.check.scope import Scope
 from harmonia_compiler.contract.program import RequestClass
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.near import suggestion
 from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.flow.graph import Load
 from harmonia_compiler.syntax import tree
 
 _QUANTITIES = {"deadline": DURATION, "weight": COUNT}
@@ -42,6 +44,21 @@ def class_port(ports: Sequence[tree.Port], unit: Unit, findings: Findings) -> st
         help = "a request is of one class; delete this port"
         findings.add("E0219", "a second port of type `class`", port.name.span, help=help, notes=notes)
     return found[0].name.text if found else None
+
+
+def class_share(test: tree.Expression, scope: Scope, port: str | None, load: Load | None) -> float | None:
+    """How often a test of the request's class holds, by the loads of the classes; None for any other test."""
+    while isinstance(test, tree.Group):
+        test = test.value
+    if port is None or load is None or not load.by_class or not isinstance(test, tree.Comparison):
+        return None
+    for one, other in ((test.left, test.right), (test.right, test.left)):
+        if isinstance(one, tree.Reference) and one.name.text == port and isinstance(other, tree.Text):
+            part = load.by_class[other.value].rps / load.rps if other.value in load.by_class else 0.0
+            if scope.find(port) is None or test.operator not in ("==", "!="):
+                return None
+            return part if test.operator == "==" else 1.0 - part
+    return None
 
 
 def _is_class(of: tree.TypeTree, unit: Unit) -> bool:

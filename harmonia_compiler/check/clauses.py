@@ -109,7 +109,7 @@ def _load(node: tree.Load, unit: Unit, context: Context) -> Load | None:
             continue
         name = each.of.text
         if not isinstance(getattr(unit.find(name), "node", None), tree.Class):
-            if not unit.is_unread(name):
+            if unit.knows_classes:
                 known = unit.named(tree.Class)
                 help = context.suggestion(name, known, f"declare it: `class {name}(deadline: 2 s)`")
                 findings.add("E0514", f"unknown request class `{name}`", each.of.span, help=help)

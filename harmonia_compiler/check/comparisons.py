@@ -1,8 +1,9 @@
 """Which values may be compared: a branch hangs on typed values, and on comparisons that can hold."""
 
 from harmonia_compiler.check.program import Context
+from harmonia_compiler.check.scope import Scope
 from harmonia_compiler.check.types import shown
-from harmonia_compiler.contract.types import Bool, Labels, Number, Text, Type
+from harmonia_compiler.contract.types import Bool, Labels, Number, Text, Type, quoted
 from harmonia_compiler.syntax import tree
 
 
@@ -19,9 +20,6 @@ def comparable(given: tree.Comparison, left: Type, right: Type, context: Context
         help = "numbers have an order" if ordered else "labels, numbers and bools can be compared with their like"
         context.findings.add("E0309", message, given.span, help=help)
         return False
-    if isinstance(left, Labels) and isinstance(right, Labels) and not set(left.labels) & set(right.labels):
-        _report_apart(given, left, right, context)
-        return False
     return True
 
 
@@ -31,14 +29,19 @@ def report_free_text(given: tree.Expression, context: Context) -> None:
     context.findings.add("E0307", "a branch cannot depend on free text", given.span, help=help)
 
 
-def _report_apart(given: tree.Comparison, left: Labels, right: Labels, context: Context) -> None:
-    """Report labels that have none in common."""
+def report_apart(given: tree.Comparison, left: Type, right: Type, scope: Scope, context: Context) -> None:
+    """Report labels that have none in common. It is known all the same what the comparison gives: a bool."""
+    if not isinstance(left, Labels) or not isinstance(right, Labels) or set(left.labels) & set(right.labels):
+        return
     literal, others = (given.right, left) if isinstance(given.right, tree.Text) else (given.left, right)
     if isinstance(literal, tree.Text):
-        near = context.nearest(literal.value, others.labels)
-        help = f'did you mean "{near}"?' if near else "compare with one of its labels"
-        where = f"`{shown(others)}`" if others.labels else "what is left: every label has been taken"
-        context.findings.add("E0308", f'"{literal.value}" is not in {where}', literal.span, help=help)
+        other = given.left if literal is given.right else given.right
+        taken = isinstance(other, tree.Reference) and literal.value in scope.labels(other.name.text)
+        near = None if taken else context.nearest(literal.value, others.labels)
+        help = f"did you mean {quoted(near)}?" if near else "compare with one of its labels"
+        help = "the tests before have taken it: delete this one, or compare with another label" if taken else help
+        message = f"{quoted(literal.value)} is not in `{shown(others)}`"
+        context.findings.add("E0308", message, literal.span, help=help)
     else:
         message = f"`{shown(left)}` and `{shown(right)}` are never equal"
         context.findings.add("E0308", message, given.span, help="compare values that have a label in common")

@@ -131,10 +131,13 @@ class Components:
                 prompts[setting.name] = value
             elif value is not None:
                 (engine if setting.scope == "engine" else settings)[setting.name] = value
+        # A text that is never closed may hold the settings behind it.
+        whole = not any(isinstance(argument.value, tree.Broken) for argument in node.settings)
         for setting in start.kind.settings:
             if setting.required and setting.name not in places:
                 help = f"write `{setting.name}: …`: {setting.doc}"
-                self.findings.add("E0607", f"`{start.kind.name}` needs `{setting.name}`", node.base.span, help=help)
+                if whole:
+                    self.findings.add("E0607", f"`{start.kind.name}` needs `{setting.name}`", node.base.span, help=help)
                 places[setting.name] = node.base.span
         # What keeps its replicas to itself stands on an engine of its own, named after it.
         is_own = OWN_REPLICAS in said and settings.get(OWN_REPLICAS) == "never"

@@ -1,13 +1,16 @@
 """Conditions: `and`, `or` and `not` are branches, and a test is a bool."""
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from harmonia_compiler.check.comparisons import comparable, report_free_text
+from harmonia_compiler.check.comparisons import comparable, report_apart, report_free_text
+from harmonia_compiler.check.narrowing import is_impossible, narrow
 from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.types import shown
+from harmonia_compiler.check.unreached import report_unreached
 from harmonia_compiler.contract.program import Compare, Not
-from harmonia_compiler.contract.types import Bool, Labels, Text
+from harmonia_compiler.contract.types import Bool, Labels, Text, Type, quoted
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.syntax import tree
 
@@ -35,7 +38,7 @@ def read_condition(values: "Values", given: tree.Expression, scope: Scope, share
         return value
     if isinstance(value.type, Labels):
         label = value.type.labels[0] if value.type.labels else ""
-        help = f'compare it: `{values.source(given)} == "{label}"`'
+        help = f"compare it: `{values.source(given)} == {quoted(label)}`"
         values.findings.add("E0306", "a condition is a bool, and this is a label", given.span, help=help)
     elif isinstance(value.type, Text):
         report_free_text(given, values.context)
@@ -48,12 +51,20 @@ def read_condition(values: "Values", given: tree.Expression, scope: Scope, share
 def _chain(
     values: "Values", span: Span, operands: tuple[tree.Expression, ...], scope: Scope, each: float, *, is_and: bool
 ) -> Value | None:
-    """`and` and `or`: the next operand is asked only where those before have not decided."""
+    """`and` and `or`: the next operand is asked only where those before have not decided, and so have left labels."""
     found = [values.truth(operands[0], scope, each)]
     first = values.nodes.effect
-    for operand in operands[1:]:
+    known: dict[str, Type] = {}
+    for at, (before, operand) in enumerate(pairwise(operands), 1):
+        holds, fails = narrow(before, Scope(scope, narrowed=dict(known)))
+        known |= holds if is_and else fails
+        if is_impossible(known):
+            help = "the tests before take every label; delete this one"
+            what = "nothing reaches this test"
+            report_unreached(values, operand, *operands[at:], scope=scope, what=what, help=help)
+            break
         effect = values.nodes.effect
-        value = values.truth(operand, scope, each)
+        value = values.truth(operand, Scope(scope, narrowed=dict(known)), each)
         found.append(value and replace(value, position=values.nodes.since(effect, value.position)))
     whole = [value for value in found if value is not None]
     if len(whole) < len(found):
@@ -74,5 +85,6 @@ def _comparison(values: "Values", given: tree.Comparison, scope: Scope) -> Value
         return None
     if not comparable(given, left.type, right.type, values.context):
         return None
+    report_apart(given, left.type, right.type, scope, values.context)
     operator: Any = given.operator
     return Value(values.nodes.add(Compare(operator, left.position, right.position), Bool(), given.span), Bool())

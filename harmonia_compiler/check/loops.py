@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from harmonia_compiler.check.amounts import WHOLE, amount
 from harmonia_compiler.check.answers import Choice, Taken, answered, chance, first_answer, settle
 from harmonia_compiler.check.branches import share_of
+from harmonia_compiler.check.narrowing import is_impossible, narrow
 from harmonia_compiler.check.nodes import Mark
 from harmonia_compiler.check.rounds import Carried, Grown, Reader, Round
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.types import shown
+from harmonia_compiler.check.unreached import report_never
 from harmonia_compiler.contract.program import MOST_ROUNDS, Argument, Call, Output, Repeat, block_of
 from harmonia_compiler.contract.types import Bool, Type, join
 from harmonia_compiler.diagnostics.diagnostic import Note
@@ -57,6 +59,7 @@ class _Loop:
         if statement.share is not None:
             said = share_of(statement.share, self.findings)
             self.share = EVEN if said is None else said
+        self.first_finding = len(self.findings.items)
 
     def read(self) -> tuple[Choice | int | None, bool]:
         for _ in range(_MOST_READINGS + 2 * len(self.carried)):
@@ -135,6 +138,8 @@ class _Loop:
             if self.statement.until is not None and goes_on:
                 value = values.truth(self.statement.until, Scope(inner), self.share)
                 stop = value.position if value is not None else None
+                if is_impossible(narrow(self.statement.until, inner)[0]):
+                    report_never(values, self.statement.until, scope=inner)
                 reader.whole = reader.whole and value is not None
         finally:
             values.nodes = self.outside
@@ -186,11 +191,17 @@ class _Loop:
             and self.limit > 1
             and not self.grown.has_effect
             and self.reader.whole
+            and not self._failed
             and not self._varies(found)
         ):
             place = self.statement.limit.span if self.statement.until is None else self.statement.until.span
             help = "use in a round what the one before has bound, or delete `repeat`"
             self.findings.add("W0403", "every round does the same", place, help=help)
+
+    @property
+    def _failed(self) -> bool:
+        """Whether something in the block is wrong, so that nothing may be said about what its rounds do."""
+        return any(item.is_error for item in self.findings.items[self.first_finding :])
 
     def _varies(self, found: Round) -> bool:
         """Whether some call may give something else when it is made again."""
@@ -271,7 +282,5 @@ class _Loop:
             at = names.index(name) if name in names else first_fresh + [*fresh].index(name)
             of = self.carried[at].type if name in names else fresh[name][1].type
             value = Value(self._output(loop, at, of), of)
-            variables = binding.variables
-            if name in names:
-                variables = tuple(dict.fromkeys((*self.carried[at].binding.variables, *variables)))
-            self.scope.bind(name, Binding(variables, value, home=self.outside))
+            # Where a path through the block leaves the name as it was, these have those before the loop with them.
+            self.scope.bind(name, Binding(binding.variables, value, home=self.outside))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from harmonia_compiler.check.scope import Scope
-from harmonia_compiler.contract.types import Labels, Type
+from harmonia_compiler.contract.types import Labels, Type, fits
 from harmonia_compiler.syntax import tree
 
 #: Types that names are known to have on one side of a test.
@@ -14,21 +14,29 @@ def narrow(test: tree.Expression, scope: Scope) -> tuple[Narrowed, Narrowed]:
     """What is known of label names where a test holds, and where it does not.
 
     `==` and `!=` with a literal narrow; `not` turns around; `and` narrows where it holds, `or` where it does not,
-    and where it holds if all of its parts compare one name. An empty union says that a side is never reached.
+    and where it holds if all of its parts compare one name. An empty union says that a side is never reached. What
+    compares with a label that the name does not have is reported where it is read. Where it holds, it is taken at its
+    word; where it does not, nothing is known.
     """
     match test:
         case tree.Group(value=inner):
             return narrow(inner, scope)
         case tree.Negation(operand=operand):
             holds, fails = narrow(operand, scope)
-            return fails, holds
+            return fails, _of_scope(holds, scope)
         case tree.Comparison(operator="==" | "!=" as operator):
-            return _compared(test, scope) if operator == "==" else _compared(test, scope)[::-1]
+            holds, fails = _compared(test, scope)
+            return (holds, fails) if operator == "==" else (fails, _of_scope(holds, scope))
         case tree.Conjunction(operands=operands):
             return _all(operands, scope), _any_of_one_name([narrow(part, scope)[1] for part in operands])
         case tree.Disjunction(operands=operands):
             return _any_of_one_name([narrow(part, scope)[0] for part in operands]), _none(operands, scope)
     return {}, {}
+
+
+def is_impossible(known: Narrowed) -> bool:
+    """Whether no label is left for some name."""
+    return any(isinstance(of, Labels) and not of.labels for of in known.values())
 
 
 def _compared(test: tree.Comparison, scope: Scope) -> tuple[Narrowed, Narrowed]:
@@ -38,12 +46,23 @@ def _compared(test: tree.Comparison, scope: Scope) -> tuple[Narrowed, Narrowed]:
             binding = scope.find(one.name.text)
             if binding is None or binding.value is None or not isinstance(binding.value.type, Labels):
                 return {}, {}
-            labels = binding.value.type.labels
-            name = one.name.text
+            labels, name = binding.value.type.labels, one.name.text
+            if other.value not in labels:
+                return {name: Labels((other.value,))}, {}
             holds = Labels(tuple(label for label in labels if label == other.value))
             fails = Labels(tuple(label for label in labels if label != other.value))
             return {name: holds}, {name: fails}
     return {}, {}
+
+
+def _of_scope(known: Narrowed, scope: Scope) -> Narrowed:
+    """What is known, without labels that the names do not have."""
+    found = {}
+    for name, of in known.items():
+        binding = scope.find(name)
+        if binding is not None and binding.value is not None and fits(of, binding.value.type):
+            found[name] = of
+    return found
 
 
 def _all(operands: tuple[tree.Expression, ...], scope: Scope) -> Narrowed:

@@ -2,23 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 
-from harmonia_compiler.check.answers import Answer, Choice, Steps, Taken, settle
-from harmonia_compiler.check.branches import Path, chain, is_impossible, merge, shares
+from harmonia_compiler.check.answers import Answer, Choice, Steps, settle
+from harmonia_compiler.check.branching import read_branch
 from harmonia_compiler.check.classes import class_port, classes_of
 from harmonia_compiler.check.clauses import Clauses, read_clauses
 from harmonia_compiler.check.components import Components
 from harmonia_compiler.check.loops import read_loop
-from harmonia_compiler.check.narrowing import Narrowed
 from harmonia_compiler.check.nodes import MOST_NODES, Nodes, TooLarge
 from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.program import Context, Declared
 from harmonia_compiler.check.rounds import Grown
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.types import shown
+from harmonia_compiler.check.unreached import report_unreached
 from harmonia_compiler.check.values import Values
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.program import After, Parameter
-from harmonia_compiler.contract.types import Bool, Type, fits
+from harmonia_compiler.contract.types import Type, fits
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.graph import Flow
@@ -169,10 +169,9 @@ class _Pipeline:
         choices: list[Choice] = []
         last: Answer = None
         goes_on = True
-        for statement in statements:
+        for at, statement in enumerate(statements):
             if not goes_on:
-                help = "delete it, or move it up"
-                self.findings.add("E0402", "nothing reaches this statement", statement.span, help=help)
+                report_unreached(self.values, statement, *statements[at:], scope=scope)
                 break
             match statement:
                 case tree.Bind():
@@ -180,7 +179,7 @@ class _Pipeline:
                 case tree.Return():
                     last, goes_on = self.returned(statement, scope), False
                 case tree.If():
-                    choice, goes_on = self.branch(statement, scope)
+                    choice, goes_on = read_branch(self, statement, scope)
                     if choice is not None and goes_on:
                         choices.append(choice)
                     elif choice is not None:
@@ -227,84 +226,3 @@ class _Pipeline:
             assert self.nodes.effect is not None
             return self.nodes.add(After(self.nodes.effect, value.position), value.type, statement.span)
         return value.position
-
-    def branch(self, statement: tree.If, scope: Scope) -> tuple[Choice | None, bool]:
-        """Lower the arms, bind what names are afterwards, and give the answers of the arms that have some."""
-        tests = chain(statement, scope)
-        covers_all = tests.is_exhausted and statement.otherwise is None
-        known = [self.class_share(arm.test, scope) for arm in statement.arms]
-        expected = shares(statement.arms, self.findings, covers_all=covers_all, known=known)
-        paths: list[Path] = []
-        taken: list[Taken] = []
-        effects: list[tuple[int, float, int]] = []
-        whole = True
-        for arm, entry, share in zip(statement.arms, tests.entries, expected, strict=True):
-            if is_impossible(entry.asked):
-                help = "every label is taken by the arms before; delete this one"
-                self.findings.add("E0402", "nothing reaches this test", arm.test.span, help=help)
-                whole = False
-                break
-            condition = self.values.truth(arm.test, Scope(scope, narrowed=dict(entry.asked)), share)
-            if condition is not None and arm.share is not None and arm.share.value is not None:
-                self.nodes.say(condition.position, share, arm.share.value, arm.share.span)
-            asked = self.nodes.effect
-            inner = Scope(scope, narrowed=dict(entry.inside))
-            answer, goes_on = self.block(arm.body, inner)
-            taken.append(Taken(-1 if condition is None else condition.position, share, answer))
-            whole = whole and condition is not None
-            if goes_on:
-                paths.append(Path(condition.position if condition is not None else None, share, inner))
-                if condition is not None and self.nodes.effect is not None:
-                    effects.append((condition.position, share, self.nodes.effect))
-            self.nodes.effect = asked
-        otherwise, last = self.otherwise(statement, scope, tests.left, covers_all=covers_all)
-        paths += last
-        self.join_effects(effects, statement.span)
-        if not whole:
-            self.whole = False
-            paths = [Path(None, path.share, path.scope) for path in paths]
-        merge(paths, scope, self.nodes, statement.span)
-        answers = [arm.answer for arm in taken] + [otherwise]
-        if all(answer is None for answer in answers):
-            return None, bool(paths)
-        if covers_all and taken:
-            return Choice(tuple(taken[:-1]), taken[-1].answer, statement.span), bool(paths)
-        return Choice(tuple(taken), otherwise, statement.span), bool(paths)
-
-    def join_effects(self, effects: Sequence[tuple[int, float, int]], span: Span) -> None:
-        """After a branch, what a call that is not pure waits for is what the arm taken has called last."""
-        for condition, share, effect in reversed(effects):
-            assert self.nodes.effect is not None
-            self.nodes.effect = self.nodes.select(condition, effect, self.nodes.effect, Bool(), share, span)
-
-    def class_share(self, test: tree.Expression, scope: Scope) -> float | None:
-        """How often a test of the request's class holds, by the loads of the classes; None for any other test."""
-        load = self.clauses.load
-        while isinstance(test, tree.Group):
-            test = test.value
-        if self.class_port is None or load is None or not load.by_class or not isinstance(test, tree.Comparison):
-            return None
-        for one, other in ((test.left, test.right), (test.right, test.left)):
-            if isinstance(one, tree.Reference) and one.name.text == self.class_port and isinstance(other, tree.Text):
-                binding = scope.find(self.class_port)
-                part = load.by_class[other.value].rps / load.rps if other.value in load.by_class else 0.0
-                if binding is None or test.operator not in ("==", "!="):
-                    return None
-                return part if test.operator == "==" else 1.0 - part
-        return None
-
-    def otherwise(
-        self, statement: tree.If, scope: Scope, left: Narrowed, *, covers_all: bool
-    ) -> tuple[Answer, list[Path]]:
-        """The answer where no test holds, and the path that goes on from there, if there is one."""
-        if covers_all:
-            return None, []
-        inner = Scope(scope, narrowed=dict(left))
-        if statement.otherwise is None:
-            return None, [Path(None, 0.0, inner)]
-        assert statement.else_span is not None
-        if is_impossible(left):
-            help = "the tests before take every label; delete the `else`"
-            self.findings.add("E0403", "nothing reaches this `else`", statement.else_span, help=help)
-        answer, goes_on = self.block(statement.otherwise, inner)
-        return answer, [Path(None, 0.0, inner)] if goes_on else []

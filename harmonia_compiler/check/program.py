@@ -67,6 +67,11 @@ class Unit:
         """Whether the name is declared somewhere that could not be read, so that nothing may be said about it."""
         return name in self.file.unread or (name in self.scope and self.scope[name] is None)
 
+    @property
+    def knows_classes(self) -> bool:
+        """Whether every request class of the file is known by its name, and not one could not be read."""
+        return not self.file.unread and None not in self.scope.values()
+
     def named(self, *nodes: type) -> list[str]:
         """The names in scope that mean a declaration of these sorts."""
         return [name for name, declared in self.scope.items() if declared and isinstance(declared.node, nodes)]

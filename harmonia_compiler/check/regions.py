@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING
 
 from harmonia_compiler.check.amounts import DURATION, amount
 from harmonia_compiler.check.branches import share_of
-from harmonia_compiler.check.narrowing import narrow
+from harmonia_compiler.check.narrowing import is_impossible, narrow
 from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.types import shown
+from harmonia_compiler.check.unreached import pass_over, report_never
 from harmonia_compiler.contract.program import Apply, Argument, Attempt, Each, MakeList
 from harmonia_compiler.contract.types import ListOf, join
 from harmonia_compiler.diagnostics.diagnostic import Note
@@ -34,7 +35,9 @@ def read_each(values: "Values", given: tree.Each, scope: Scope) -> Value | None:
         )
         help = "give it a list that may have items" if empty else f"make it a list: `[{values.source(given.items)}]`"
         values.findings.add("E0323", message, given.items.span, help=help)
-        items = None
+        pass_over(values, given, scope=scope)
+        # In a loop the list may grow by what is read behind this, so that reading goes on with what is known.
+        return Value(values.nodes.constant([], items.type, given.span), items.type) if empty else None
     share = EVEN if given.share is None else share_of(given.share, values.findings)
     outside = values.nodes
     nodes = values.nodes = outside.block(given=1)
@@ -78,7 +81,11 @@ def _item(values: "Values", given: tree.Each, scope: Scope, nodes: Nodes, share:
     if condition is not None and given.share is not None and given.share.value is not None:
         nodes.say(condition.position, share, given.share.value, given.share.span)
     tested = nodes.effect
-    value = values.value(given.value, Scope(scope, narrowed=dict(narrow(given.where, scope)[0])))
+    holds, _ = narrow(given.where, scope)
+    if is_impossible(holds):
+        report_never(values, given.where, given.value, scope=scope)
+        return None
+    value = values.value(given.value, Scope(scope, narrowed=dict(holds)))
     if condition is None or value is None:
         return None
     kept = nodes.add(MakeList((nodes.since(tested, value.position),)), ListOf(value.type), given.value.span)
@@ -113,7 +120,7 @@ def read_guarded(values: "Values", given: tree.Guarded, scope: Scope) -> Value |
         values.findings.add("E0325", message, given.otherwise.span, help=help)
         return None
     if not nodes.makes_calls():
-        _warn_of_nothing(values, given)
+        _warn_of_nothing(values, given, scope)
     has_effect = nodes.effect != effect
     block, captured = nodes.close((nodes.since(effect, value.position),))
     instead = None if otherwise is None else outside.since(before, otherwise.position)
@@ -138,12 +145,13 @@ def _within(values: "Values", given: tree.Amount) -> float | None:
     return within
 
 
-def _warn_of_nothing(values: "Values", given: tree.Guarded) -> None:
+def _warn_of_nothing(values: "Values", given: tree.Guarded, scope: Scope) -> None:
     what = "`within`" if given.otherwise is None else "`else`"
     bare = given.value
     while isinstance(bare, tree.Group):
         bare = bare.value
-    name = bare.name.text if isinstance(bare, tree.Reference) else None
-    help = f"delete {what}" if name is None else f"write it where `{name}` is bound"
+    binding = scope.find(bare.name.text) if isinstance(bare, tree.Reference) else None
+    is_bound = binding is not None and not binding.is_handed_in
+    help = f"write it where `{values.source(bare)}` is bound" if is_bound else f"delete {what}"
     message = f"nothing is called here, so that {what} has nothing to catch"
     values.findings.add("W0402", message, given.value.span, help=help)

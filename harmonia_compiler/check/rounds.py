@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from harmonia_compiler.check.answers import Answer
+from harmonia_compiler.check.clauses import Clauses
 from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.values import Values
@@ -32,6 +33,8 @@ class Reader(Protocol):
     stream: Span | None
     whole: bool
     grown: dict[int, "Grown"]
+    clauses: Clauses
+    class_port: str | None
 
     def block(self, statements: Sequence[tree.Statement], scope: Scope) -> tuple[Answer, bool]:
         """What a block answers, and whether some path goes on after it."""

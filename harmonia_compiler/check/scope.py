@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from harmonia_compiler.check.nodes import Nodes
-from harmonia_compiler.contract.types import Type
+from harmonia_compiler.contract.program import Argument, Parameter
+from harmonia_compiler.contract.types import Labels, Type
 from harmonia_compiler.diagnostics.source import Span
 
 
@@ -39,6 +40,13 @@ class Binding:
     at: Span | None = None
     home: Nodes | None = None
 
+    @property
+    def is_handed_in(self) -> bool:
+        """Whether nothing in the text makes the value: it is a port, or an item of a list."""
+        if self.value is None or self.home is None:
+            return False
+        return isinstance(self.home.all[self.value.position].operation, Parameter | Argument)
+
     def within(self, nodes: Nodes) -> Value | None:
         """The value as one of these nodes."""
         if self.value is None or self.home is None:
@@ -68,6 +76,17 @@ class Scope:
                 return replace(binding, value=Value(binding.value.position, narrow))
             scope = scope.outer
         return None
+
+    def labels(self, name: str) -> tuple[str, ...]:
+        """The labels that a name may be by what is bound to it, whatever the tests around say."""
+        scope: Scope | None = self
+        while scope is not None:
+            binding = scope.bindings.get(name)
+            if binding is not None:
+                of = None if binding.value is None else binding.value.type
+                return of.labels if isinstance(of, Labels) else ()
+            scope = scope.outer
+        return ()
 
     def bind(self, name: str, binding: Binding) -> None:
         """Let the name stand for this from here on."""

@@ -4,12 +4,13 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from harmonia_compiler.check.amounts import COUNT, DURATION, MEMORY, WHOLE, Quantity, amount
+from harmonia_compiler.check.amounts import COUNT, DURATION, MEMORY, TOKENS, WHOLE, Quantity, amount
 from harmonia_compiler.check.program import Context, Unit
 from harmonia_compiler.check.prompts import template
 from harmonia_compiler.check.sources import beside, read_source
 from harmonia_compiler.contract.component import Env, Secret
 from harmonia_compiler.contract.gpu import GPU_TYPES
+from harmonia_compiler.contract.types import quoted
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.source import Source, Span
@@ -32,6 +33,7 @@ _NOUNS = {
     "text": "a text",
     "number": "a number",
     "integer": "a whole number",
+    "tokens": "a number of tokens",
     "bool": "`true` or `false`",
     "duration": "a duration",
     "memory": "an amount of memory",
@@ -39,7 +41,15 @@ _NOUNS = {
     "component": "a component",
     "device": "a text",
 }
-_QUANTITIES: dict[str, Quantity] = {"duration": DURATION, "memory": MEMORY, "integer": WHOLE, "number": COUNT}
+_QUANTITIES: dict[str, Quantity] = {
+    "duration": DURATION,
+    "memory": MEMORY,
+    "integer": WHOLE,
+    "tokens": TOKENS,
+    "number": COUNT,
+}
+#: What is counted, and so whole.
+_COUNTED = ("integer", "tokens")
 FUNCTIONS = ("env", "file", "secret", "setting")
 
 
@@ -104,11 +114,11 @@ class SettingReader:
         accepts = _DEVICES if setting.type == "device" else setting.accepts
         if accepts and value not in accepts:
             help = suggestion(value, accepts, f"it takes {listed(accepts)}")
-            self.findings.add("E0615", f'`{setting.name}` cannot be "{_short(value)}"', span, help=help)
+            self.findings.add("E0615", f"`{setting.name}` cannot be {_short(value)}", span, help=help)
             return None
         if setting.pattern and not re.fullmatch(setting.pattern, value):
             self.findings.add(
-                "E0615", f'`{setting.name}` cannot be "{_short(value)}"', span, help=f"`{setting.name}`: {setting.doc}"
+                "E0615", f"`{setting.name}` cannot be {_short(value)}", span, help=f"`{setting.name}`: {setting.doc}"
             )
             return None
         return value
@@ -117,7 +127,7 @@ class SettingReader:
         value = amount(given, _QUANTITIES[setting.type], f"`{setting.name}`", self.findings)
         if value is None:
             return None
-        if setting.type == "integer" and not float(value).is_integer():
+        if setting.type in _COUNTED and not float(value).is_integer():
             self.findings.add(
                 "E0602", f"`{setting.name}` takes a whole number", given.span, help=f"write `{round(value)}`"
             )
@@ -130,7 +140,7 @@ class SettingReader:
             help = f"give a value in that range (`{setting.name}`: {setting.doc})"
             self.findings.add("E0505", f"`{setting.name}` is {bounds}{unit}", given.span, help=help)
             return None
-        return int(value) if setting.type == "integer" or float(value).is_integer() else value
+        return int(value) if setting.type in _COUNTED or float(value).is_integer() else value
 
     # --- functions ---------------------------------------------------------------------------------------------
 
@@ -142,6 +152,8 @@ class SettingReader:
             return None
         arguments = [argument.value for argument in call.arguments if argument.name is None]
         most = 2 if name == "setting" else 1
+        if any(isinstance(argument, tree.Broken) for argument in arguments):
+            return None
         if (
             not 1 <= len(arguments) <= most
             or len(arguments) < len(call.arguments)
@@ -164,7 +176,7 @@ class SettingReader:
             return None
         if not _VARIABLE.fullmatch(text.value):
             help = "environment variables are letters, digits and `_`"
-            self.findings.add("E0614", f'"{_short(text.value)}" is no variable\'s name', text.span, help=help)
+            self.findings.add("E0614", f"{_short(text.value)} is no variable's name", text.span, help=help)
             return None
         return Env(text.value) if name == "env" else Secret(text.value)
 
@@ -187,8 +199,9 @@ class SettingReader:
             return self._from_command(setting, name, given, call.span)
         if default is not None:
             return self.value(setting, default)
-        help = f'give it: `--set {name}=…`, or write a default: `setting("{name}", …)`'
-        self.findings.add("E0608", f"the setting `{name}` has no value", call.span, help=help)
+        shown = _short(name)
+        help = f"give it: `--set {shown[1:-1]}=…`, or write a default: `setting({shown}, …)`"
+        self.findings.add("E0608", f"the setting `{shown[1:-1]}` has no value", call.span, help=help)
         return None
 
     def _from_command(self, setting: Setting, name: str, given: str, at: Span) -> Any:
@@ -222,4 +235,4 @@ def _confidential(setting: Setting, value: str) -> str | None:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 40 else text[:37] + "..."
+    return quoted(text if len(text) <= 40 else text[:37] + "...")

@@ -6,7 +6,19 @@ from dataclasses import dataclass
 from harmonia_compiler.check.amounts import ITEMS, TOKENS, amount
 from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.program import Context, Declared, Unit, not_a
-from harmonia_compiler.contract.types import NAMED, Field, Labels, ListOf, Message, Passage, Record, Text, Type, show
+from harmonia_compiler.contract.types import (
+    NAMED,
+    Field,
+    Labels,
+    ListOf,
+    Message,
+    Passage,
+    Record,
+    Text,
+    Type,
+    quoted,
+    show,
+)
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.diagnostics.source import Span
@@ -121,11 +133,15 @@ class Types:
         for label in labels:
             if label.value in first:
                 notes = (Note(first[label.value].span, "it stands here already"),)
-                message = f'the label "{label.value}" stands twice'
+                message = f"the label {quoted(label.value)} stands twice"
                 self.context.findings.add("E0318", message, label.span, help="delete one of the two", notes=notes)
             if label.value.strip() != label.value or not label.value:
                 what = "has spaces around it" if label.value.strip() else "is blank"
-                help = f'write `"{label.value.strip()}"`' if label.value.strip() else 'write a word, such as `"none"`'
+                help = (
+                    f"write `{quoted(label.value.strip())}`"
+                    if label.value.strip()
+                    else 'write a word, such as `"none"`'
+                )
                 message = f"this label {what}"
                 self.context.findings.add("E0319", message, label.span, help=help)
             first.setdefault(label.value, label)
@@ -133,11 +149,12 @@ class Types:
 
     def _classes(self, span: Span, unit: Unit) -> Shape | None:
         names = unit.named(tree.Class)
+        if not unit.knows_classes:
+            return None
         if names:
             return Shape(Labels(tuple(names)))
-        if all(unit.scope[name] is not None for name in unit.scope) and not unit.file.unread:
-            help = "declare one: `class interactive(deadline: 2 s)`, or import one"
-            self.context.findings.add("E0320", "this file has no request class", span, help=help)
+        help = "declare one: `class interactive(deadline: 2 s)`, or import one"
+        self.context.findings.add("E0320", "this file has no request class", span, help=help)
         return None
 
     def _record(self, span: Span, ports: tuple[tree.Port, ...], unit: Unit) -> Shape | None:

@@ -27,6 +27,9 @@ def report_unknown_value(
         help = f"call it: `{text}(…)`" if callable_ else "use a name that is bound"
         not_a(declared, "a value", name.span, context, help)
         return
+    if text in function_names():
+        context.findings.add("E0214", f"`{text}` is a function, not a value", name.span, help=f"call it: `{text}(…)`")
+        return
     near = context.nearest(text, known)
     help = f"did you mean `{near}`?" if near else f'bind it before, or write a text: `"{text}"`'
     context.findings.add("E0203", f"unknown name `{text}`", name.span, help=help)

@@ -136,7 +136,7 @@ class Values:
             return None
         for variable in binding.variables:
             variable.used = True
-        if binding.why:
+        if binding.why and (self.complete or not binding.why.startswith("E0206")):
             notes = (Note(binding.at, "from here on"),) if binding.at is not None else ()
             code, _, message = binding.why.partition(" ")
             help = "bind it on every path" if code == "E0206" else "give it one type on every path"

@@ -88,11 +88,16 @@ NAMED: dict[str, Type] = {
 }
 
 
+def quoted(text: str) -> str:
+    """A text as it is written in a `.rag`: in quotes, and on one line whatever it holds."""
+    return msgspec.json.encode(text).decode()
+
+
 def show(shown: Type) -> str:
     """The type as it is written in a `.rag`."""
     match shown:
         case Labels(labels):
-            return " | ".join(f'"{label}"' for label in labels)
+            return " | ".join(map(quoted, labels))
         case ListOf(None):
             return "[]"
         case ListOf(item) if item is not None:

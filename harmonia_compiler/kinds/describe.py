@@ -14,6 +14,7 @@ _TYPES = {
     "text": "text",
     "number": "a number",
     "integer": "a whole number",
+    "tokens": "a number of tokens",
     "bool": "`true` or `false`",
     "duration": "a duration",
     "memory": "an amount of memory",

@@ -18,7 +18,9 @@ from harmonia_compiler.contract.types import Type, Value
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-SettingType = Literal["text", "number", "integer", "bool", "duration", "memory", "prompt", "component", "device"]
+SettingType = Literal[
+    "text", "number", "integer", "tokens", "bool", "duration", "memory", "prompt", "component", "device"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,8 @@ class Setting:
     `call` where a component made from another, or a single call, may say it anew. `late` settings
     may wait for the start (`env`, `secret`); those that are also `confidential` must, so that
     neither a file nor a plan holds them. For the type `component`, `accepts` names the kinds that
-    may be given; for `text`, the values, and `pattern` what a value must match in full.
+    may be given; for `text`, the values, and `pattern` what a value must match in full. `integer` and
+    `tokens` are whole numbers; what counts tokens may say so.
     `minimum` and `maximum` bound numbers, in the setting's unit (durations in ms, memory in GiB).
     """
 

@@ -42,7 +42,7 @@ SETTINGS = (
     ),
     Setting(
         "max_model_len",
-        "integer",
+        "tokens",
         "the most tokens of prompt and answer together; up to 8,192 of the model's context where it is not said",
         minimum=128,
         maximum=2**20,
@@ -66,7 +66,7 @@ SETTINGS = (
         default=False,
     ),
     Setting(
-        "max_tokens", "integer", "the most tokens of an answer", scope="call", default=256, minimum=1, maximum=2**17
+        "max_tokens", "tokens", "the most tokens of an answer", scope="call", default=256, minimum=1, maximum=2**17
     ),
     Setting("temperature", "number", "0 takes the likeliest token", scope="call", default=0, minimum=0, maximum=2),
     Setting(

@@ -92,7 +92,7 @@ SETTINGS = (
     ),
     Setting(
         "chunk_tokens",
-        "integer",
+        "tokens",
         "the most tokens of a passage, by the embedder's own count",
         scope="component",
         default=180,
@@ -101,7 +101,7 @@ SETTINGS = (
     ),
     Setting(
         "chunk_overlap",
-        "integer",
+        "tokens",
         "how many tokens a passage repeats from the one before",
         scope="component",
         default=30,

@@ -149,7 +149,7 @@ def test_what_only_a_next_round_reads_is_used_wherever_it_is_bound() -> None:
     body = "x = q\nrepeat up to 3 {\n y = f(x)\n if ok(y) { x = g(y) }\n}\nreturn y"
     Path("a.rag").write_text(COMPONENTS + pipeline(body), encoding="utf-8")
     assert check_files([Path("a.rag")]).found == []
-    body = "before = q\nnow = q\nrepeat up to 3 {\n before = now\n now = f(q)\n}\nreturn before"
+    body = "now = q\nrepeat up to 3 {\n before = now\n now = f(q)\n}\nreturn before"
     Path("a.rag").write_text(COMPONENTS + pipeline(body), encoding="utf-8")
     assert check_files([Path("a.rag")]).found == []
 

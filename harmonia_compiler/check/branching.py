@@ -1,0 +1,105 @@
+"""`if … elif … else`: its tests one after the other, the blocks of its arms, and what it answers."""
+
+from collections.abc import Sequence
+
+from harmonia_compiler.check.answers import Answer, Choice, Taken
+from harmonia_compiler.check.branches import Path, chain, merge, shares
+from harmonia_compiler.check.classes import class_share
+from harmonia_compiler.check.narrowing import Narrowed, is_impossible
+from harmonia_compiler.check.rounds import Reader
+from harmonia_compiler.check.scope import Scope
+from harmonia_compiler.check.unreached import pass_over, report_never, report_unreached
+from harmonia_compiler.contract.types import Bool
+from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.syntax import tree
+
+
+def read_branch(reader: Reader, statement: tree.If, scope: Scope) -> tuple[Choice | None, bool]:
+    """Lower the arms, bind what names are afterwards, and give what they answer and whether some path goes on."""
+    return _Branch(reader, statement, scope).read()
+
+
+class _Branch:
+    """The reading of one branch. `paths` go on after it; `whole` is false where a test could not be read."""
+
+    def __init__(self, reader: Reader, statement: tree.If, scope: Scope) -> None:
+        self.reader = reader
+        self.values = reader.values
+        self.nodes = reader.values.nodes
+        self.statement = statement
+        self.scope = scope
+        self.paths: list[Path] = []
+        self.taken: list[Taken] = []
+        self.effects: list[tuple[int, float, int]] = []
+        self.whole = True
+
+    def read(self) -> tuple[Choice | None, bool]:
+        statement, reader = self.statement, self.reader
+        tests = chain(statement, self.scope)
+        covers_all = tests.is_exhausted and statement.otherwise is None
+        known = [class_share(arm.test, self.scope, reader.class_port, reader.clauses.load) for arm in statement.arms]
+        expected = shares(statement.arms, reader.findings, covers_all=covers_all, known=known)
+        for at, (arm, entry, share) in enumerate(zip(statement.arms, tests.entries, expected, strict=True)):
+            if is_impossible(entry.asked):
+                help = "every label is taken by the arms before; delete this one"
+                what = "nothing reaches this test"
+                report_unreached(self.values, arm.test, *statement.arms[at:], scope=self.scope, what=what, help=help)
+                break
+            self.arm(arm, entry.asked, entry.inside, share)
+        otherwise = self.otherwise(tests.left, covers_all=covers_all)
+        self.join_effects(statement.span)
+        if not self.whole:
+            reader.whole = False
+            self.paths = [Path(None, path.share, path.scope) for path in self.paths]
+        merge(self.paths, self.scope, self.nodes, statement.span)
+        goes_on = bool(self.paths)
+        if otherwise is None and all(arm.answer is None for arm in self.taken):
+            return None, goes_on
+        if covers_all and self.taken:
+            return Choice(tuple(self.taken[:-1]), self.taken[-1].answer, statement.span), goes_on
+        return Choice(tuple(self.taken), otherwise, statement.span), goes_on
+
+    def arm(self, arm: tree.Arm, asked: Narrowed, inside: Narrowed, share: float) -> None:
+        """Read a test and, where it may hold, its block."""
+        condition = self.values.truth(arm.test, Scope(self.scope, narrowed=dict(asked)), share)
+        if is_impossible(inside):
+            report_never(self.values, arm.test, *arm.body, scope=self.scope)
+            return
+        if condition is not None and arm.share is not None and arm.share.value is not None:
+            self.nodes.say(condition.position, share, arm.share.value, arm.share.span)
+        before = self.nodes.effect
+        inner = Scope(self.scope, narrowed=dict(inside))
+        answer, goes_on = self.reader.block(arm.body, inner)
+        self.taken.append(Taken(-1 if condition is None else condition.position, share, answer))
+        self.whole = self.whole and condition is not None
+        if goes_on:
+            self.paths.append(Path(condition.position if condition is not None else None, share, inner))
+            if condition is not None and self.nodes.effect is not None:
+                self.effects.append((condition.position, share, self.nodes.effect))
+        self.nodes.effect = before
+
+    def otherwise(self, left: Narrowed, *, covers_all: bool) -> Answer:
+        """The answer where no test holds; where a path goes on from there, it is the last one."""
+        if covers_all:
+            return None
+        inner = Scope(self.scope, narrowed=dict(left))
+        body: Sequence[tree.Statement] | None = self.statement.otherwise
+        if body is None:
+            self.paths.append(Path(None, 0.0, inner))
+            return None
+        if is_impossible(left):
+            assert self.statement.else_span is not None
+            help = "the tests before take every label; delete the `else`"
+            self.reader.findings.add("E0403", "nothing reaches this `else`", self.statement.else_span, help=help)
+            pass_over(self.values, *body, scope=self.scope)
+            return None
+        answer, goes_on = self.reader.block(body, inner)
+        if goes_on:
+            self.paths.append(Path(None, 0.0, inner))
+        return answer
+
+    def join_effects(self, span: Span) -> None:
+        """After a branch, what a call that is not pure waits for is what the arm taken has called last."""
+        for condition, share, effect in reversed(self.effects):
+            assert self.nodes.effect is not None
+            self.nodes.effect = self.nodes.select(condition, effect, self.nodes.effect, Bool(), share, span)
