@@ -119,13 +119,16 @@ class Scheduler:
         return ended
 
     def repeats(self, batch: Batch) -> int:
-        """How many times more the newest batch would be scheduled in the same way if nobody came or went."""
+        """How many times more the newest batch would be scheduled in the same way if nobody came or went.
+
+        None of these steps gives a first token: only their sum need be told.
+        """
         given = batch.given
         alike = len(given) == len(batch.tokens) == len(self.running) and not batch.load.prefill_tokens
         if not alike or batch.preempted or self._may_admit(len(given)):
             return 0
         size = self.limits.block_size
-        most = min(sequence.answer - sequence.scheduled for sequence in given)
+        most = min(0 if each.scheduled == 1 else each.answer - each.scheduled for each in given)
         for sequence in given:
             if len(sequence.named) < len(sequence.keys):
                 # A block gets a name then, and who waits may find it.
