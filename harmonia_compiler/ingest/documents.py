@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from harmonia_compiler.ingest.html import html_to_markdown
+from harmonia_compiler.ingest.apart import read_page
 from harmonia_compiler.ingest.pdf import pdf_to_text
 
 #: The largest file that is read, and the most characters that a document may come to.
@@ -69,7 +69,11 @@ def _plain(stem: str, content: bytes) -> Document:
 
 def _html(stem: str, content: bytes) -> Document:
     declared = _META_CHARSET.search(content[:4096])
-    title, text = html_to_markdown(_decode(content, declared[1].decode("ascii") if declared else None))
+    source = _decode(content, declared[1].decode("ascii") if declared else None)
+    try:
+        title, text = read_page(source)
+    except ValueError as unfit:
+        raise Unreadable(str(unfit)) from unfit
     return Document(title or stem, _clean(text), markdown=True)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pypdf import PdfReader, PdfWriter
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
-from harmonia_compiler.ingest import documents
+from harmonia_compiler.ingest import apart, documents
 from harmonia_compiler.ingest.documents import SUFFIXES, Unreadable, load
 
 
@@ -87,6 +87,19 @@ def test_html_in_its_declared_encoding() -> None:
     page = '<meta charset="iso-8859-2"><p>Łódź</p>'.encode("iso-8859-2")
     assert load("page.htm", page).text == "Łódź"
     assert load("page.htm", b'<meta charset="no-such"><p>gr\xfcn</p>').text == "grün"
+
+
+def test_large_html_is_read_as_small_html_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = "<title>Łódź</title>" + "<p>Some <b>text</b>.</p>" * 100
+    in_place = load("page.html", page.encode())
+    monkeypatch.setattr(apart, "_TAGS_IN_PLACE", 100)
+    assert load("page.html", page.encode()) == in_place
+
+
+def test_html_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "_SECONDS", 1)
+    with pytest.raises(Unreadable, match="takes more than 1 s to parse; its elements may nest too deeply"):
+        load("page.html", b"<div>" * 100_000)
 
 
 def test_pdf_has_its_pages_and_words_that_lines_broke() -> None:
