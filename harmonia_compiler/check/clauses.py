@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 
 from harmonia_compiler.check.amounts import DURATION, RATE, amount
-from harmonia_compiler.check.program import Context, Unit
+from harmonia_compiler.check.program import Context, Unit, not_a
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
-from harmonia_compiler.diagnostics.near import suggestion
+from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.graph import Load, Objective
 from harmonia_compiler.syntax import tree
@@ -68,13 +68,14 @@ def _twice(what: str, first: Span, again: Span, findings: Findings) -> None:
 def _objective(node: tree.Objective, findings: Findings) -> Objective | None:
     quantile = _QUANTILE.fullmatch(node.words[0].text)
     metric = node.words[-1]
-    if metric.text not in METRICS:
+    if metric.text not in METRICS and _QUANTILE.fullmatch(metric.text) is None:
         help = suggestion(metric.text, METRICS, "the metrics are `latency` and `ttft` (time to the first token)")
         findings.add("E0508", f"unknown metric `{metric.text}`", metric.span, help=help)
         return None
-    if quantile is None or len(node.words) != 2:
+    if quantile is None or len(node.words) != 2 or metric.text not in METRICS:
         span = node.words[0].span.to(metric.span)
-        help = f"write `p95 {metric.text}`: 95 of 100 requests keep the bound; there are `p1` to `p99`, `p999`, `p9999`"
+        named = metric.text if metric.text in METRICS else METRICS[0]
+        help = f"write `p95 {named}`: 95 of 100 requests keep the bound; there are `p1` to `p99`, `p999`, `p9999`"
         findings.add("E0508", "an objective names a quantile and a metric", span, help=help)
         return None
     if node.sign != "<=":
@@ -108,10 +109,13 @@ def _load(node: tree.Load, unit: Unit, context: Context) -> Load | None:
                 whole = False
             continue
         name = each.of.text
-        if not isinstance(getattr(unit.find(name), "node", None), tree.Class):
-            if unit.knows_classes:
-                known = unit.named(tree.Class)
-                help = context.suggestion(name, known, f"declare it: `class {name}(deadline: 2 s)`")
+        found = unit.find(name)
+        if found is None or not isinstance(found.node, tree.Class):
+            if found is not None:
+                not_a(found, "a request class", each.of.span, context, f"use one of {listed(unit.named(tree.Class))}")
+            elif unit.knows_classes:
+                names = unit.named(tree.Class)
+                help = context.suggestion(name, names, f"declare it: `class {name}(deadline: 2 s)`")
                 findings.add("E0514", f"unknown request class `{name}`", each.of.span, help=help)
             whole = False
         elif name in places:
@@ -119,10 +123,10 @@ def _load(node: tree.Load, unit: Unit, context: Context) -> Load | None:
             whole = False
         elif rate is not None:
             by_class[name], places[name] = rate, each.span
-    found = [rate for rate in rates if rate is not None]
+    known = [rate for rate in rates if rate is not None]
     if not whole:
         return None
-    return Load(sum(rate.rps for rate in found), sum(rate.peak_rps for rate in found), by_class)
+    return Load(sum(rate.rps for rate in known), sum(rate.peak_rps for rate in known), by_class)
 
 
 def _rate(node: tree.Rate, findings: Findings) -> Load | None:

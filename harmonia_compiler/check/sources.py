@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from os.path import commonpath, normpath
 from pathlib import Path
 
+from harmonia_compiler.contract.types import quoted
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Source, Span
 
@@ -21,8 +22,8 @@ def project_root(paths: Sequence[Path]) -> Path:
 
 
 def beside(source: Source, path: str) -> str:
-    """What a path written in a source is called: relative to the source's folder, as the user named that."""
-    return normpath(Path(source.name).parent / path)
+    """What a path written in a source is called: relative to the source's folder, as the user named that; one line."""
+    return quoted(normpath(Path(source.name).parent / path))[1:-1]
 
 
 def read_source(path: Path, name: str, root: Path, findings: Findings, at: Span | None = None) -> Source | None:

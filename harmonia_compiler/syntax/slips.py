@@ -132,8 +132,10 @@ def _keyword(token: Token, span: Span) -> Diagnostic:
 def _shown(token: Token) -> str:
     if token.type in ("$END", "_NL"):
         return "the end of the line"
-    if token.type in ("TEXT", "LONG_TEXT"):
+    if token.type == "TEXT":
         return "a text"
+    if token.type == "LONG_TEXT":
+        return 'a text in `"""`'
     text = str(token)
     return f"`{text if len(text) <= 40 else text[:37] + '...'}`"
 
@@ -188,6 +190,8 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     (lambda s: s.kind == "ELSE", "`else` stands behind the block of an `if`, or behind a value that may fail"),
     (lambda s: s.kind == "ELIF", "`elif` stands behind the block of an `if`"),
     (lambda s: s.kind == "UNTIL", "`until` stands behind the block of a `repeat`"),
+    (lambda s: s.kind == "LONG_TEXT" and "TEXT" in s.accepted, 'write it on its line: `"…"`'),
+    (lambda s: s.kind == "TILDE" and s.accepted <= {"_NL", "$END"}, "a size stands where the type is used"),
     (lambda s: s.kind == "FROM" and not s.behind, 'write `import name from "file.rag"`'),
     (lambda s: s.kind == "STREAM", "write `return stream value`"),
     (lambda s: s.kind == "EACH", "a value is used by binding it: `name = each …`, or by `return`"),
