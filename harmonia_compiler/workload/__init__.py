@@ -1,1 +1,1 @@
-"""Arrivals and traces: their place; the rehearsal fills it."""
+"""What comes in: requests, when they arrive, recorded traffic, and the random choices of a run."""

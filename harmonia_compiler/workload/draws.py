@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import count
 from statistics import NormalDist
 
 #: A place in loops and lists: kinds of steps with their numbers, from the outside in.
@@ -49,6 +50,25 @@ def lognormal(uniform: float, mean: float, cv: float) -> float:
 def exponential(uniform: float, mean: float) -> float:
     """The same for an exponential distribution."""
     return -mean * math.log1p(-uniform)
+
+
+def gamma(uniform: Uniform, shape: float) -> float:
+    """A value of the gamma distribution of this shape and scale 1, by Marsaglia and Tsang's rejection.
+
+    Which numbers it takes is part of the key: the first try is `0`, the next one `1`.
+    """
+    if shape < 1.0:
+        return gamma(uniform, shape + 1.0) * math.pow(max(uniform("boost"), _SCALE), 1.0 / shape)
+    d = shape - 1.0 / 3.0
+    c = 1.0 / math.sqrt(9.0 * d)
+    for attempt in count():
+        normal = NormalDist().inv_cdf(max(uniform(f"{attempt} normal"), _SCALE))
+        cube = (1.0 + c * normal) ** 3
+        if cube > 0.0:
+            tried = math.log(max(uniform(f"{attempt} accept"), _SCALE))
+            if tried < normal * normal / 2.0 + d * (1.0 - cube + math.log(cube)):
+                return d * cube
+    raise AssertionError("counting ended")
 
 
 def length(uniform: float, mean: float, cv: float, most: float) -> int:

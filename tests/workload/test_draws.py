@@ -6,7 +6,7 @@ from statistics import fmean, pstdev
 
 import pytest
 
-from harmonia_compiler.workload.draws import Draws, exponential, length, lognormal
+from harmonia_compiler.workload.draws import Draws, exponential, gamma, length, lognormal
 
 MANY = 20_000
 
@@ -64,3 +64,12 @@ def test_a_length_is_whole_and_within_its_limits() -> None:
     found = [length((at + 0.5) / MANY, 40.0, 0.5, 64.0) for at in range(MANY)]
     assert (min(found) >= 1, max(found)) == (True, 64)
     assert length(0.0, 0.2, 0.5, 64.0) == 1
+
+
+@pytest.mark.parametrize("shape", [0.1, 0.5, 1.0, 4.0, 25.0])
+def test_a_gamma_has_its_shape_as_its_mean_and_its_variance(shape: float) -> None:
+    draws = Draws(5)
+    found = [gamma(draws.of(number, "x"), shape) for number in range(MANY)]
+    assert min(found) >= 0.0
+    assert fmean(found) == pytest.approx(shape, rel=4 / math.sqrt(shape * MANY))
+    assert pstdev(found) ** 2 == pytest.approx(shape, rel=0.1)

@@ -1,0 +1,1 @@
+"""Recorded traffic: one format a file, found by listing."""

@@ -1,0 +1,258 @@
+"""Traces: each format's rows, every mistake with its line, and no other exception whatever the file holds."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean, pstdev
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.render import as_object
+from harmonia_compiler.diagnostics.source import Source
+from harmonia_compiler.workload.arrivals import mean_rate_rps
+from harmonia_compiler.workload.request import Arrival
+from harmonia_compiler.workload.trace import Trace, parse_trace, read_trace
+from harmonia_compiler.workload.traces import lines
+from harmonia_compiler.workload.traces.registry import format_names, formats
+
+#: Rows made up in the shape of each format.
+AZURE = (
+    "TIMESTAMP,ContextTokens,GeneratedTokens\r\n"
+    "2023-11-16 18:00:00.5000000,120,40\r\n"
+    "2023-11-16 18:00:02.0000000,300,7\r\n"
+    "2023-11-16 18:00:02.2500000,90,0\r\n"
+)
+MOONCAKE = (
+    '{"timestamp": 100, "input_length": 1100, "output_length": 52, "hash_ids": [4, 5, 6]}\n'
+    '{"timestamp": 350, "input_length": 1300, "output_length": 9, "hash_ids": [4, 5, 7]}\n'
+)
+RAGPULSE = (
+    '{"timestamp": "7", "input_length": 900, "output_length": 20, "hash_ids": {"sys_prompt": [1], '
+    '"passages_ids": [2, 3], "history": [4], "web_search": [], "user_input": [5]}, "session_id": "a"}\n'
+    "\n"
+    '{"timestamp": "9", "input_length": 500, "output_length": 30, "hash_ids": {"sys_prompt": [1], "passages_ids": [],'
+    ' "history": [], "web_search": [6], "user_input": [8]}, "session_id": "b"}\n'
+)
+SAMPLES = {"azure": AZURE, "mooncake": MOONCAKE, "ragpulse": RAGPULSE}
+RECORDED = Path(__file__).parents[3] / "shared" / "data"
+
+
+def parsed(text: str, format_: str | None = None) -> Trace:
+    return parse_trace(Source("trace", text), format_)
+
+
+def rejected(text: str, format_: str | None = None) -> list[tuple[str, int, int, str]]:
+    """Code, line, column and what is marked, of each finding."""
+    source = Source("trace", text)
+    with pytest.raises(Rejected) as caught:
+        parse_trace(source, format_)
+    found = []
+    for item in caught.value.found:
+        assert item.help
+        assert item.span is not None
+        place = as_object(item)
+        found.append((item.code, place["line"], place["column"], source.text[item.span.start : item.span.end]))
+    return found
+
+
+def test_every_format_has_a_sample() -> None:
+    assert set(format_names()) == set(SAMPLES)
+
+
+@pytest.mark.parametrize("name", format_names())
+def test_a_format_is_told_by_the_first_line(name: str) -> None:
+    assert parsed(SAMPLES[name]).format == name
+    first = SAMPLES[name].partition("\n")[0]
+    assert [one.name for one in formats().values() if one.fits(first)] == [name]
+
+
+def test_azure() -> None:
+    assert parsed(AZURE).arrivals == (
+        Arrival(0.0, prompt_tokens=120, answer_tokens=40),
+        Arrival(1500.0, prompt_tokens=300, answer_tokens=7),
+        Arrival(1750.0, prompt_tokens=90, answer_tokens=0),
+    )
+
+
+def test_azure_with_other_columns_and_a_zone() -> None:
+    text = "GeneratedTokens,TIMESTAMP,ContextTokens,Model\n5,2024-05-10 00:00:00.25+00:00,10,x\n"
+    assert parsed(text).arrivals == (Arrival(0.0, prompt_tokens=10, answer_tokens=5),)
+
+
+def test_mooncake() -> None:
+    assert parsed(MOONCAKE).arrivals == (
+        Arrival(0.0, prompt_tokens=1100, answer_tokens=52, prefix=(4, 5, 6), block_tokens=512),
+        Arrival(250.0, prompt_tokens=1300, answer_tokens=9, prefix=(4, 5, 7), block_tokens=512),
+    )
+
+
+def test_ragpulse() -> None:
+    assert parsed(RAGPULSE).arrivals == (
+        Arrival(0.0, prompt_tokens=900, answer_tokens=20, prefix=(1, 2, 3, 4, 5), session="a"),
+        Arrival(2000.0, prompt_tokens=500, answer_tokens=30, prefix=(1, 6, 8), session="b"),
+    )
+
+
+def test_requests_out_of_order_are_put_in_order_with_a_warning() -> None:
+    first, second = MOONCAKE.splitlines()
+    trace = parsed(f"{second}\n{first}\n{first}\n")
+    assert [one.at_ms for one in trace.arrivals] == [0.0, 0.0, 250.0]
+    (warning,) = trace.found
+    assert (warning.code, as_object(warning)["line"]) == ("W1301", 2)
+
+
+@pytest.mark.parametrize("text", ["", "\n\n  \n"])
+def test_an_empty_file_holds_no_request(text: str) -> None:
+    assert [code for code, *_ in rejected(text)] == ["E1306"]
+    for name in format_names():
+        assert [code for code, *_ in rejected(text, name)] == ["E1306"]
+
+
+def test_a_header_alone_holds_no_request() -> None:
+    assert [code for code, *_ in rejected(AZURE.partition("\n")[0])] == ["E1306"]
+
+
+def test_a_file_of_no_format() -> None:
+    assert rejected("\ntime,tokens\n1,2\n") == [("E1302", 2, 1, "time,tokens")]
+
+
+def test_an_unknown_format_offers_the_nearest() -> None:
+    with pytest.raises(Rejected) as caught:
+        parsed(AZURE, "azzure")
+    (item,) = caught.value.found
+    assert (item.code, item.help) == ("E1302", "did you mean `azure`?")
+
+
+BAD_MOONCAKE = [
+    ('{"timestamp": 400, "input_length": 1', "E1303"),
+    ("[1, 2]", "E1304"),
+    ('{"timestamp": 400, "input_length": 1}', "E1304"),
+    ('{"timestamp": 400, "input_length": "many", "output_length": 3}', "E1304"),
+    ('{"timestamp": 400, "input_length": -1, "output_length": 3}', "E1305"),
+    ('{"timestamp": 400, "input_length": 1, "output_length": 99999999999}', "E1305"),
+    ('{"timestamp": -4, "input_length": 1, "output_length": 3}', "E1305"),
+    ('{"timestamp": 1e300, "input_length": 1, "output_length": 3}', "E1305"),
+    ('{"timestamp": 400, "input_length": 1, "output_length": 3, "hash_ids": ["x"]}', "E1304"),
+]
+
+
+def test_every_mistake_is_found_with_its_line() -> None:
+    text = MOONCAKE + "\n".join(line for line, _ in BAD_MOONCAKE)
+    assert [(code, line) for code, line, *_ in rejected(text)] == [
+        (code, number) for number, (_, code) in enumerate(BAD_MOONCAKE, 3)
+    ]
+
+
+def test_a_mistake_is_marked_where_it_stands() -> None:
+    line = '{"timestamp": 400, "input_length": -12, "output_length": "é", "hash_ids": []}'
+    assert [marked for *_, marked in rejected(MOONCAKE + line)] == ['"é"']
+    assert [marked for *_, marked in rejected(MOONCAKE + line.replace('"é"', "1"))] == ["-12"]
+    assert rejected(MOONCAKE + '{"é": ]}') == [("E1303", 3, 7, "]")]
+
+
+def test_a_field_of_ragpulse_is_marked_within_its_part() -> None:
+    line = RAGPULSE.splitlines()[0]
+    assert rejected(line.replace('"7"', '"soon"')) == [("E1304", 1, 15, '"soon"')]
+    ((code, number, _, marked),) = rejected(line.replace("[2, 3]", '[2, "x"]'))
+    assert (code, number, marked[0]) == ("E1304", 1, "{")
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "marked"),
+    [
+        ("2023-11-16 18:00:03,1", "E1303", "2023-11-16 18:00:03,1"),
+        ("yesterday,1,2", "E1304", "yesterday"),
+        ("2023-11-16 18:00:03,many,2", "E1304", "many"),
+        ("2023-11-16 18:00:03,1,2.5", "E1304", "2.5"),
+        ("2023-11-16 18:00:03,,2", "E1304", ","),
+        ("2023-11-16 18:00:03,1,-2", "E1305", "-2"),
+        (f"2023-11-16 18:00:03,{'9' * 5000},2", "E1305", "9" * 5000),
+        ("1900-11-16 18:00:03,1,2", "E1305", "1900-11-16 18:00:03"),
+    ],
+)
+def test_mistakes_of_azure_are_marked(row: str, code: str, marked: str) -> None:
+    ((found, line, _, text),) = rejected(AZURE + row)
+    assert (found, line, text) == (code, 5, marked)
+
+
+def test_a_header_without_a_column() -> None:
+    assert [code for code, *_ in rejected("TIMESTAMP,ContextTokens\n2023-11-16 18:00:03,1\n", "azure")] == ["E1303"]
+
+
+def test_a_line_too_long_is_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "MOST_LINE", 200)
+    text = MOONCAKE + MOONCAKE.partition("\n")[0].replace("[4", f"[{'4, ' * 100}4")
+    assert [(code, line) for code, line, *_ in rejected(text)] == [("E1303", 3)]
+
+
+def test_after_many_mistakes_the_rest_is_not_read() -> None:
+    assert len(rejected(MOONCAKE + "{}\n" * 1000)) == lines.MOST_FINDINGS
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", None])
+def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "trace.csv"
+    if content is not None:
+        path.write_bytes(b"fine\n" + content)
+    with pytest.raises(Rejected) as caught:
+        read_trace(path)
+    (item,) = caught.value.found
+    assert item.code == "E1301"
+    assert ("in line 2" in item.message) == (content is not None)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + AZURE.encode())
+    assert read_trace(path).arrivals == parsed(AZURE).arrivals
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> tuple[str, str]:
+    """A sample with some of it cut out, doubled, or replaced, and its format."""
+    name = draw(st.sampled_from(format_names()))
+    text = SAMPLES[name]
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(text)))
+        end = draw(st.integers(start, min(len(text), start + 12)))
+        odd = st.sampled_from(
+            ["", "\n", "-", "9" * 400, "1e999", "NaN", "null", "{", "]", '"', ",", "\0", "é", "[" * 2000]
+        )
+        put = draw(st.one_of(odd, st.text(max_size=4), st.just(text[start:end] * 2)))
+        text = text[:start] + put + text[end:]
+    return name, text
+
+
+@given(mutated(), st.booleans())
+def test_whatever_a_file_holds_it_is_read_or_rejected(sample: tuple[str, str], named: bool) -> None:  # noqa: FBT001
+    name, text = sample
+    found: list[Diagnostic] = []
+    times = [0.0]
+    try:
+        trace = parse_trace(Source("trace", text), name if named else None)
+        times = [one.at_ms for one in trace.arrivals]
+    except Rejected as rejected_:
+        found = rejected_.found
+    assert times[0] == 0.0
+    assert times == sorted(times)
+    assert len(json.dumps([as_object(item) for item in found])) >= 2 * len(found)
+
+
+@pytest.mark.skipif(not RECORDED.is_dir(), reason="the recordings are not part of the project")
+@pytest.mark.parametrize(
+    ("name", "format_", "count", "rate", "cv", "warned"),
+    [
+        ("azure_llm_2023_conv.csv", "azure", 19_366, 5.5, 1.1, []),
+        ("ragpulse_trace.jsonl", "ragpulse", 7_106, 0.0118, 3.1, ["W1301"]),
+    ],
+)
+def test_public_recordings(name: str, format_: str, count: int, rate: float, cv: float, warned: list[str]) -> None:
+    trace = read_trace(RECORDED / name)
+    times = [one.at_ms for one in trace.arrivals]
+    gaps = [after - before for before, after in pairwise(times)]
+    assert (trace.format, len(times), [item.code for item in trace.found]) == (format_, count, warned)
+    assert mean_rate_rps(trace.arrivals) == pytest.approx(rate, rel=0.01)
+    assert pstdev(gaps) / fmean(gaps) == pytest.approx(cv, rel=0.02)
