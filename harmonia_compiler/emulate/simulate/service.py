@@ -61,8 +61,9 @@ class Job:
     many: bool
     request: int
     path: Path
-    done: Callable[["Job"], None]
-    begun: Callable[["Job"], None] | None = None
+    done: Callable[["Job"], object]
+    failed: Callable[["Job", str], object]
+    begun: Callable[["Job"], object] | None = None
     value: Value = None
     size: Size = field(default_factory=Size)
     asked_ms: float = 0.0
@@ -111,14 +112,24 @@ class Service:
 
     def finished(self, job: Job) -> None:
         """What a replica says of a job that is done."""
+        if self._take_back(job):
+            job.done(job)
+
+    def failed(self, job: Job, reason: str) -> None:
+        """What a replica says of a job that it cannot do."""
+        if self._take_back(job):
+            job.failed(job, reason)
+
+    def _take_back(self, job: Job) -> bool:
+        """Give the job's place to the next; False where nobody awaits it any more."""
         if job.endpoint is None:
-            return
+            return False
         line = self.lines[job.component.engine]
         assert job.sent_ms is not None
         line.release(job.endpoint, (self.loop.now_ms - job.sent_ms) / 1000.0)
         job.endpoint = None
         self._hand_out(line)
-        job.done(job)
+        return True
 
     def _hand_out(self, line: Line[Job]) -> None:
         while (given := line.next(self.loop.now_ms / 1000.0)) is not None:
@@ -190,6 +201,10 @@ class Request:
             self._jobs.pop(number, None)
             self._take(Finished(number, job.value))
 
+        def failed(_: Job, reason: str) -> None:
+            self._jobs.pop(number, None)
+            self._take(Failed(number, reason))
+
         def begun(_: Job) -> None:
             if self.first_ms is None:
                 self.first_ms = self.service.loop.now_ms
@@ -203,6 +218,7 @@ class Request:
             self.number,
             send.path,
             done,
+            failed,
             begun if send.streams else None,
         )
         self._jobs[number] = job

@@ -1,0 +1,83 @@
+"""A language model's replica in virtual time: the course of the emulated engine's steps, told the simulator's time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from harmonia_compiler.emulate.llm.course import Course, Step
+from harmonia_compiler.emulate.llm.scheduler import Scheduler
+from harmonia_compiler.emulate.llm.sequence import Sequence
+from harmonia_compiler.emulate.simulate.loop import Happening, Loop
+from harmonia_compiler.emulate.simulate.service import Job
+from harmonia_compiler.profile.serving import Stepping
+
+
+@dataclass(slots=True)
+class Model:
+    """One replica. `done` and `failed` are told of jobs, the latter with the reason."""
+
+    loop: Loop
+    stepping: Stepping
+    done: Callable[[Job], object]
+    failed: Callable[[Job, str], object]
+    _course: Course = field(init=False)
+    _jobs: dict[Sequence, Job] = field(default_factory=dict)
+    _sequences: dict[Job, Sequence] = field(default_factory=dict)
+    _next: Happening | None = None
+    _next_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        self._course = Course(Scheduler(self.stepping.limits), self.stepping.steps, leaps=True)
+
+    @property
+    def busy_ms(self) -> float:
+        """How long its steps have taken."""
+        return self._course.busy_ms
+
+    def submit(self, job: Job) -> None:
+        """Take a job in."""
+        work = job.size.work
+        prompt, context = max(1, round(work.prompt_tokens)), self.stepping.limits.context
+        if not self._course.scheduler.fits(prompt):
+            reason = f"a prompt of {prompt} tokens leaves no room for an answer in {context}"
+            self.loop.after(0.0, partial(self.failed, job, reason))
+            return
+        sequence = Sequence(prompt, max(1, round(work.output_tokens)), job.size.prefix)
+        self._jobs[sequence], self._sequences[job] = job, sequence
+        self._course.submit(sequence, self.loop.now_ms)
+        self._arm()
+
+    def cancel(self, job: Job) -> None:
+        """Nobody awaits a job any more: its blocks are free after the step that runs."""
+        sequence = self._sequences.pop(job, None)
+        if sequence is not None:
+            del self._jobs[sequence]
+            self._tell(self._course.cancel(sequence, self.loop.now_ms))
+            self._arm()
+
+    def _arm(self) -> None:
+        due = self._course.next_ms
+        if due == self._next_ms:
+            return
+        if self._next is not None:
+            self._next.call_off()
+        self._next_ms = due
+        self._next = None if due is None else self.loop.at(due, self._wake)
+
+    def _wake(self) -> None:
+        self._next = self._next_ms = None
+        self._tell(self._course.advance(self.loop.now_ms))
+        self._arm()
+
+    def _tell(self, steps: list[Step]) -> None:
+        for step in steps:
+            for sequence in step.batch.given:
+                # Of equal steps taken at once none brings a first token.
+                is_first = sequence.delivered == step.batch.steps
+                if is_first and (job := self._jobs.get(sequence)) is not None and job.begun is not None:
+                    job.begun(job)
+            for sequence in step.finished:
+                if (job := self._jobs.pop(sequence, None)) is not None:
+                    del self._sequences[job]
+                    # Later in this instant, since it may bring other calls and cancel some.
+                    self.loop.after(0.0, partial(self.done, job))

@@ -1,0 +1,142 @@
+"""A plan under a workload in virtual time: the service is built as its gateway would build it, and requests come in."""
+
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
+from harmonia_compiler.contract.bundle import Service as ServiceDocument
+from harmonia_compiler.contract.card import Card
+from harmonia_compiler.contract.plan import Plan
+from harmonia_compiler.contract.program import Program
+from harmonia_compiler.contract.types import Value
+from harmonia_compiler.emulate.behaviour import Behaviour
+from harmonia_compiler.emulate.simulate.loop import Loop
+from harmonia_compiler.emulate.simulate.models import Model
+from harmonia_compiler.emulate.simulate.service import Job, Request, Service
+from harmonia_compiler.emulate.simulate.stations import Replica, Station
+from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.policy.line import Line
+from harmonia_compiler.profile.serving import Passing, Stepping, serving
+from harmonia_compiler.workload.draws import Draws, lognormal
+
+#: The spread of the time of a call that runs on cores, or elsewhere: coefficients of variation.
+CORE_CV = 0.3
+ELSEWHERE_CV = 0.5
+#: Calls of a service that is somebody else's at once: as many as the gateway sends (`runtime/gateway/service.py`).
+EXTERNAL_CONCURRENCY = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """A request that comes in: when, for which pipeline, with what, and by when it wants to be answered."""
+
+    at_ms: float
+    pipeline: str
+    arguments: Mapping[str, Value]
+    deadline_ms: float | None = None
+
+
+@dataclass(slots=True)
+class Simulation:
+    """One run of a plan. `overhead_ms` is what the gateway adds to each call."""
+
+    plan: Plan
+    document: ServiceDocument
+    behaviour: Behaviour
+    draws: Draws
+    cards: dict[str, Card]
+    overhead_ms: float = 0.0
+
+    def run(self, coming: Iterable[Coming], ended: Callable[[Request, Coming], object]) -> "Ran":
+        """Let requests come in, in the order of their times, until all have ended; `ended` is told of each."""
+        loop = Loop()
+        lines: dict[str, Line[Job]] = {}
+        replicas: dict[str, Replica[Job]] = {}
+        service = Service(loop, lines, replicas, self.behaviour, self.overhead_ms)
+        for replica in self.plan.replicas:
+            replicas[replica.id] = self._replica(loop, service, replica.engine, replica.id)
+        for name, engine in self.document.engines.items():
+            if kinds()[engine.kind].external:
+                replicas[name] = Station(
+                    loop, partial(self._takes, "elsewhere"), service.finished, servers=EXTERNAL_CONCURRENCY
+                )
+                lines[name] = Line(ReplicaShare(EXTERNAL_CONCURRENCY), {})
+                lines[name].set_replicas([Endpoint(name, name, "", 0)])
+                continue
+            lines[name] = Line(ReplicaShare(1), self.document.shares)
+            lines[name].set_replicas(
+                [Endpoint(one.id, name, one.host, 0) for one in self.plan.replicas if one.engine == name]
+            )
+        programs = self.document.programs
+        arrivals = iter(coming)
+
+        def next_one(number: int) -> None:
+            # One at a time, so that an hour of them need not be there at once.
+            if (one := next(arrivals, None)) is not None:
+                loop.at(one.at_ms, partial(arrive, number, one))
+
+        def arrive(number: int, one: Coming) -> None:
+            next_one(number + 1)
+            program = programs[one.pipeline]
+            request = Request(service, program, number, _deadline_ms(program, one), partial(_told, ended, one))
+            request.start(one.arguments)
+
+        next_one(0)
+        with _uncollected():
+            loop.run()
+        return Ran(loop.now_ms, loop.happened, {name: replica.busy_ms for name, replica in replicas.items()})
+
+    def _replica(self, loop: Loop, service: Service, engine: str, replica: str) -> Replica[Job]:
+        configuration = next(one.config for one in self.plan.replicas if one.id == replica)
+        found = serving(self.document.engines[engine], configuration, self.cards)
+        if isinstance(found, Stepping):
+            return Model(loop, found, service.finished, service.failed)
+        if isinstance(found, Passing):
+
+            def pass_ms(jobs: "Iterable[Job]") -> float:
+                return found.passes.ms(sum(job.size.work.encoded_tokens for job in jobs))
+
+            return Station(loop, pass_ms, service.finished, batch=found.batch)
+        core_ms = partial(self._takes, "core", speed=found.speed)
+        return Station(loop, core_ms, service.finished, servers=found.threads)
+
+    def _takes(self, where: str, jobs: "Iterable[Job]", speed: float = 1.0) -> float:
+        """How long one call takes on a core, or elsewhere; some longer than others."""
+        (job,) = jobs
+        uniform = self.draws.of(job.request, job.component.name, job.path)("service")
+        work = job.size.work
+        if where == "core":
+            return lognormal(uniform, work.core_ms, CORE_CV) / speed
+        return lognormal(uniform, work.elsewhere_ms, ELSEWHERE_CV)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector: a simulation makes hardly any cycles, and much for it to look through."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a run came to: until when, in how many events, and how long each replica worked."""
+
+    until_ms: float
+    events: int
+    busy_ms: Mapping[str, float]
+
+
+def _told(ended: Callable[[Request, Coming], object], one: Coming, request: Request) -> None:
+    ended(request, one)
+
+
+def _deadline_ms(program: Program, one: Coming) -> float | None:
+    return program.deadline_ms if one.deadline_ms is None else one.deadline_ms

@@ -1,0 +1,162 @@
+"""Whole plans in virtual time: shares, deadlines, determinism, and what can be said exactly."""
+
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+import msgspec
+import pytest
+
+from harmonia_compiler.contract.types import Value
+from harmonia_compiler.emulate.behaviour import Ask, Behaviour, Size, text_of
+from harmonia_compiler.emulate.llm.scheduler import Scheduler
+from harmonia_compiler.emulate.simulate.service import Outcome, Request
+from harmonia_compiler.emulate.simulate.simulation import CORE_CV, Coming, Simulation
+from harmonia_compiler.profile.serving import Stepping, serving
+from harmonia_compiler.profile.steps import StepLoad, run_ms
+from tests.emulate.simulate.conftest import Simulated
+
+SAMPLES = sorted((Path(__file__).parents[3] / "samples").glob("*.rag"))
+
+CORRECTIVE = """
+component model = llm("meta-llama/Llama-3.2-3B-Instruct")
+component grade(question: text) -> "yes" | "no" = model("Is this clear? {question}", max_tokens: 4)
+component rewrite(question: text) -> text ~ 20 tokens = model("Say it better: {question}", max_tokens: 40)
+component answer(question: text) -> text ~ 100 tokens = model("Answer: {question}", max_tokens: 300)
+
+pipeline ask(question: text ~ 40 tokens) -> text {
+    load 5 rps
+    if grade(question) == "no" ~ 0.3 { question = rewrite(question) }
+    return stream answer(question)
+}
+"""
+
+
+def poisson(rate_rps: float, count: int, pipeline: str, deadline_ms: float | None = None) -> Iterator[Coming]:
+    rng, at_ms = random.Random(5), 0.0
+    for number in range(count):
+        at_ms += rng.expovariate(rate_rps / 1000.0)
+        yield Coming(at_ms, pipeline, {"question": text_of(f"question {number}", 40.0)}, deadline_ms)
+
+
+def run(simulation: Simulation, coming: Iterator[Coming]) -> list[Request]:
+    seen: list[Request] = []
+    simulation.run(coming, lambda request, _: seen.append(request))
+    return seen
+
+
+def test_branches_are_taken_as_often_as_the_user_expects(simulated: Simulated) -> None:
+    simulation = simulated(CORRECTIVE)
+    asked: Counter[str] = Counter()
+
+    class Counting(Behaviour):
+        def answer(self, ask: Ask) -> tuple[Value, Size]:
+            asked[ask.component.name] += 1
+            return super().answer(ask)
+
+    given = simulation.behaviour
+    simulation.behaviour = Counting(given.outcomes, given.kinds, given.draws)
+    requests = run(simulation, poisson(5.0, 2000, "ask"))
+    assert {request.outcome for request in requests} == {Outcome.OK}
+    assert asked["grade"] == asked["answer"] == 2000
+    # Three standard deviations of 2,000 draws.
+    assert asked["rewrite"] / 2000 == pytest.approx(0.3, abs=3 * math.sqrt(0.3 * 0.7 / 2000))
+
+
+def test_the_same_seed_gives_the_same_run_and_another_one_another(simulated: Simulated) -> None:
+    def times(seed: int) -> list[tuple[int, float | None, float | None]]:
+        requests = run(simulated(CORRECTIVE, seed), poisson(20.0, 200, "ask"))
+        return [(request.number, request.first_ms, request.ended_ms) for request in requests]
+
+    assert times(1) == times(1)
+    assert times(1) != times(2)
+
+
+def test_a_request_alone_takes_its_steps_and_the_overhead_of_its_calls(simulated: Simulated) -> None:
+    source = CORRECTIVE.replace('    if grade(question) == "no" ~ 0.3 { question = rewrite(question) }\n', "")
+    simulation = simulated(source, overhead_ms=2.5)
+    (request,) = run(simulation, poisson(1.0, 1, "ask"))
+    replica = simulation.plan.replicas[0]
+    found = serving(simulation.document.engines[replica.engine], replica.config, simulation.cards)
+    assert isinstance(found, Stepping)
+    coming = next(poisson(1.0, 1, "ask"))
+    program = simulation.document.programs["ask"]
+    from_request = type("Ask", (), {})()
+    from_request.component = program.components["answer"]
+    from_request.settings, from_request.items = program.components["answer"].settings, [dict(coming.arguments)]
+    from_request.many, from_request.request, from_request.path = False, 0, ()
+    _, size = simulation.behaviour.answer(from_request)
+    prompt, answer = round(size.work.prompt_tokens), round(size.work.output_tokens)
+    first = 2.5 + found.steps.request_ms + found.steps.step_ms(StepLoad(prompt, prompt * prompt / 2))
+    assert request.first_ms == pytest.approx(request.arrived_ms + first)
+    rest = run_ms(found.steps, StepLoad(decodes=1, decode_context=prompt + 1), answer - 1)
+    assert request.ended_ms == pytest.approx(request.arrived_ms + first + rest)
+
+
+@pytest.mark.parametrize("rate_rps", [5.0, 60.0, 400.0])
+def test_steps_taken_at_once_end_when_they_end_one_by_one(
+    simulated: Simulated, rate_rps: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = run(simulated(CORRECTIVE), poisson(rate_rps, 150, "ask", deadline_ms=900.0))
+    monkeypatch.setattr(Scheduler, "repeats", lambda *_: 0)
+    one_by_one = run(simulated(CORRECTIVE), poisson(rate_rps, 150, "ask", deadline_ms=900.0))
+    ends = [{request.number: request for request in run_} for run_ in (at_once, one_by_one)]
+    for number in range(150):
+        one, other = (run_[number] for run_ in ends)
+        assert one.outcome == other.outcome
+        assert one.ended_ms == pytest.approx(other.ended_ms, rel=1e-6)
+        assert one.first_ms == pytest.approx(other.first_ms, rel=1e-6)
+
+
+def test_a_deadline_ends_a_request_and_frees_its_replica(simulated: Simulated) -> None:
+    simulation = simulated(CORRECTIVE)
+    requests = run(simulation, poisson(2000.0, 3000, "ask", deadline_ms=400.0))
+    counts = Counter(request.outcome for request in requests)
+    assert sum(counts.values()) == 3000
+    assert counts[Outcome.LATE] > 100
+    assert all(request.ended_ms - request.arrived_ms <= 400.0 + 1e-6 for request in requests if request.ended_ms)
+    # Whoever comes after the rush finds nothing left of it.
+    alone = run(simulated(CORRECTIVE), poisson(0.01, 1, "ask"))[0]
+    later = [*poisson(2000.0, 3000, "ask", deadline_ms=400.0)]
+    last = replace(later[0], at_ms=60_000.0, deadline_ms=None)
+    ended = run(simulation, iter([*later, last]))[-1]
+    assert ended.outcome is Outcome.OK
+    assert ended.ended_ms is not None
+    assert alone.ended_ms is not None
+    assert ended.ended_ms - ended.arrived_ms < 5 * (alone.ended_ms - alone.arrived_ms)
+
+
+def test_python_on_one_core_waits_as_pollaczek_and_khinchine_say(simulated: Simulated) -> None:
+    simulation = simulated(
+        'component f(question: text) -> text = python("code:f", takes: 20 ms, cores: 1, max_replicas: 1)\n'
+        "pipeline ask(question: text) -> text {\n    load 1 rps\n    return f(question)\n}\n"
+    )
+    requests = run(simulation, poisson(35.0, 60_000, "ask"))
+    spent = [(request.ended_ms or 0.0) - request.arrived_ms for request in requests]
+    wait = 0.7 / 0.3 * (1.0 + CORE_CV**2) / 2.0 * 20.0
+    assert fmean(spent) == pytest.approx(20.0 + wait, rel=0.06)
+
+
+def test_a_burst_beyond_what_may_wait_is_refused(simulated: Simulated) -> None:
+    simulation = simulated(
+        'component f(question: text) -> text = python("code:f", takes: 1 s, cores: 1, max_replicas: 1)\n'
+        "pipeline ask(question: text) -> text {\n    load 1 rps\n    return f(question)\n}\n"
+    )
+    counts = Counter(request.outcome for request in run(simulation, poisson(1e6, 100, "ask")))
+    assert counts == {Outcome.OK: 65, Outcome.REFUSED: 35}
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+def test_every_sample_runs(sample: Path, simulated: Simulated) -> None:
+    simulation = simulated(sample)
+    for name, program in simulation.document.programs.items():
+        given = {one.name: one.default for one in program.parameters if one.default is not msgspec.UNSET}
+        given |= {"urgency": "batch"} if name == "desk" else {}
+        given |= {"question": text_of("question", 15.0)}
+        given |= {"history": [{"role": "user", "text": "before"}]} if name == "chat" else {}
+        coming = (Coming(60_000.0 * number, name, given) for number in range(20))
+        assert {request.outcome for request in run(simulation, coming)} == {Outcome.OK}
