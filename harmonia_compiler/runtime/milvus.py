@@ -6,7 +6,6 @@ drops descriptions), upsert, delete by id, iterators. milvus-lite opens every co
 after a restart, so whoever starts one calls `load` before the first search.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
@@ -24,9 +23,7 @@ from harmonia_compiler.kinds.milvus import (
     WORDS_INDEX,
     WORDS_METRIC,
 )
-
-# pymilvus prints a traceback for every refusal, also for those that are caught here and reported.
-logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+from harmonia_compiler.runtime.milvus_client import GRPC_OPTIONS
 
 _RECORD_PROPERTY = "harmonia.record"
 _CHUNK_FIELDS = list(StoredChunk.__struct_fields__)
@@ -61,7 +58,7 @@ class Milvus:
 
     def __init__(self, uri: str, *, timeout_s: float = 60.0) -> None:
         with _reported():
-            self._client = MilvusClient(uri=uri, timeout=timeout_s)
+            self._client = MilvusClient(uri=uri, timeout=timeout_s, grpc_options=GRPC_OPTIONS)
 
     def close(self) -> None:
         """Release the connection."""

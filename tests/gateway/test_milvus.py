@@ -1,6 +1,7 @@
 """Searches on a real Milvus server, through the gateway's transport."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -106,6 +107,52 @@ async def test_finds_refuses_and_comes_back(tmp_path: Path, transport: MilvusTra
         assert unloaded.value.status == 503
         await asyncio.to_thread(load, uri, "docs")
         assert await transport.send(endpoint, search()) == many[0]
+
+
+#: A server that takes a client's pings for an attack, as one does when it is idle for some minutes.
+OFFENDED = """
+import socket
+import threading
+%s
+import grpc
+
+def serve(listening):
+    client, _ = listening.accept()
+    client.recv(4096)
+    client.sendall(bytes.fromhex("000000040000000000"))  # settings
+    client.recv(4096)
+    said = bytes.fromhex("000000000000000b") + b"too_many_pings"
+    client.sendall(len(said).to_bytes(3) + bytes.fromhex("070000000000") + said)  # go away: enhance your calm
+    client.recv(4096)
+
+with socket.create_server(("127.0.0.1", 0)) as listening:
+    threading.Thread(target=serve, args=(listening,), daemon=True).start()
+    with grpc.insecure_channel(f"127.0.0.1:{listening.getsockname()[1]}") as channel:
+        try:
+            channel.unary_unary("/a/b")(b"", timeout=1)
+        except grpc.RpcError:
+            print("failed")
+"""
+
+
+@pytest.mark.parametrize("module", ["runtime.milvus", "runtime.gateway.milvus_transport"])
+def test_what_befalls_a_connection_is_not_written_to_the_terminal(module: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GRPC_")}
+    script = OFFENDED % f"import harmonia_compiler.{module}"
+    ran = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("failed\n", "")
+
+
+async def test_clients_do_not_ping(tmp_path: Path, transport: MilvusTransport) -> None:
+    port = free_port()
+    endpoint = Endpoint("store-1", "store", "127.0.0.1", port)
+    with server(tmp_path, port):
+        await up(transport, endpoint)
+        milvus = Milvus(f"http://127.0.0.1:{port}")
+        handlers = [milvus._client._handler, (await transport._client(endpoint))._handler]
+        milvus.close()
+    # Nothing but waiting for minutes shows it from outside.
+    assert [handler._grpc_options["grpc.keepalive_time_ms"] for handler in handlers] == [600_000, 600_000]
 
 
 async def test_a_replica_that_moved_keeps_no_channel_to_where_it_was(

@@ -5,7 +5,6 @@ call is sent once, and a server that cannot be reached is reported within millis
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -28,9 +27,7 @@ from harmonia_compiler.kinds.milvus import (
     SearchReply,
 )
 from harmonia_compiler.runtime.gateway.transport import Refused, Unreachable
-
-# pymilvus prints a traceback for every refusal, also for those that are caught here and reported.
-logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+from harmonia_compiler.runtime.milvus_client import GRPC_OPTIONS
 
 CONNECT_TIMEOUT_S = 3.0
 PROBE_TIMEOUT_S = 2.0
@@ -135,7 +132,7 @@ def _hit(row: dict[str, Any]) -> Hit:
 
 async def _connected(endpoint: Endpoint) -> AsyncMilvusClient:
     uri = f"http://{endpoint.host}:{endpoint.port}"
-    client = AsyncMilvusClient(uri=uri, timeout=CONNECT_TIMEOUT_S, dedicated=True)
+    client = AsyncMilvusClient(uri=uri, timeout=CONNECT_TIMEOUT_S, dedicated=True, grpc_options=GRPC_OPTIONS)
     try:
         await client.get_server_version(retry_times=0)
     except (MilvusException, grpc.RpcError) as problem:
