@@ -21,6 +21,11 @@ class Fill(msgspec.Struct, frozen=True):
 Word = str | Fill
 
 
+#: What a replica is told of a call: the request's id, and the component with the call's place in loops and lists.
+REQUEST_HEADER = "x-request-id"
+CALL_HEADER = "x-harmonia-call"
+
+
 class Wire(msgspec.Struct, frozen=True):
     """One request to a replica, as bytes: what a kind's `encode` gives and a transport carries."""
 

@@ -16,7 +16,7 @@ from harmonia_compiler.contract.types import ListOf, Passage, Text, Value
 from harmonia_compiler.emulate.outcomes import ListOutcome, Outcome, TextOutcome, draw
 from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
-from harmonia_compiler.policy.events import Path
+from harmonia_compiler.policy.events import Path, show_path
 from harmonia_compiler.workload.draws import Draws, Uniform, length
 
 #: What stands around a passage in a prompt, its source included, is taken to be this long (`kinds/llm.py`).
@@ -104,7 +104,8 @@ class Behaviour:
 
     def _value(self, component: Component, kind: Kind, inputs: Mapping[str, Value], request: int, path: Path) -> Value:
         name = component.name
-        uniform = self.draws.of(request, name, path)
+        place = show_path(path)
+        uniform = self.draws.of(request, name, place)
         outcome = self.outcomes[name]
         if isinstance(outcome, ListOutcome) and component.result == ListOf(Passage()):
             items = kind.result_extent(component).items
@@ -116,7 +117,7 @@ class Behaviour:
         def text(at: str, tokens: float) -> str:
             if isinstance(component.result, Text) and isinstance(outcome, TextOutcome):
                 tokens = length(uniform("length"), tokens, LENGTH_CV, outcome.most)
-            return text_of(f"{name}.{request}.{_digits(path)}{at}", tokens)
+            return text_of(f"{name}.{request}.{place}{at}", tokens)
 
         value = draw(outcome, uniform, text)
         if component.result == ListOf(Passage()):
@@ -200,7 +201,3 @@ def _is_passages(value: Value) -> bool:
 def _ranked(passages: list[Value], count: int, uniform: Uniform) -> list[Value]:
     """The first so many in an order that nobody can foresee."""
     return sorted(passages, key=lambda passage: uniform(str(passage["source"])))[:count]
-
-
-def _digits(path: Path) -> str:
-    return ".".join(str(number) for _, number in path)

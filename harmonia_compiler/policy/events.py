@@ -11,6 +11,11 @@ from harmonia_compiler.contract.types import Value
 Path = tuple[tuple[Literal["round", "item"], int], ...]
 
 
+def show_path(path: Path) -> str:
+    """A path as a short text: "2/5" is item 5 in round 2."""
+    return "/".join(str(number) for _, number in path)
+
+
 class Started(msgspec.Struct, frozen=True):
     """The request has come in; `arguments` holds every parameter, defaults filled in."""
 

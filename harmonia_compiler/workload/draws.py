@@ -11,8 +11,6 @@ from hashlib import blake2b
 from itertools import count
 from statistics import NormalDist
 
-#: A place in loops and lists: kinds of steps with their numbers, from the outside in.
-Path = tuple[tuple[str, int], ...]
 #: A number in [0, 1) for each thing that is drawn.
 Uniform = Callable[[str], float]
 
@@ -25,9 +23,8 @@ class Draws:
 
     seed: int
 
-    def of(self, request: int, component: str, path: Path = ()) -> Uniform:
-        """The choices that one call of a component makes for a request."""
-        place = "/".join(str(number) for _, number in path)
+    def of(self, request: int | str, component: str, place: str = "") -> Uniform:
+        """The choices that one call of a component makes for a request; `place` tells them apart, as "2/5" does."""
         start = blake2b(f"{self.seed}\0{request}\0{component}\0{place}\0".encode(), digest_size=8)
 
         def uniform(what: str) -> float:

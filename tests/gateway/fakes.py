@@ -48,6 +48,7 @@ class FakeEngine:
     status: int = 200
     result: Any = None
     calls: list[dict[str, Any]] = field(default_factory=list)
+    told: list[Mapping[str, str]] = field(default_factory=list)
     cancelled: int = 0
     in_flight: int = 0
     port: int = 0
@@ -79,6 +80,7 @@ class FakeEngine:
         async def handle(request: web.Request) -> web.StreamResponse:
             self.in_flight += 1
             self.calls.append(await request.json())
+            self.told.append(request.headers.copy())
             try:
                 if self.hang:
                     await asyncio.Event().wait()
@@ -229,9 +231,11 @@ class Client:
         self.session = session
         self.url = url
 
-    async def post(self, path: str, document: object) -> tuple[int, Any, Mapping[str, str]]:
+    async def post(
+        self, path: str, document: object, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Any, Mapping[str, str]]:
         body = document if isinstance(document, bytes) else msgspec.json.encode(document)
-        async with self.session.post(self.url + path, data=io.BytesIO(body)) as response:
+        async with self.session.post(self.url + path, data=io.BytesIO(body), headers=headers) as response:
             return response.status, await response.json(content_type=None), response.headers
 
     async def get(self, path: str) -> tuple[int, Any]:

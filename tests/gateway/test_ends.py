@@ -354,3 +354,18 @@ async def test_nothing_gets_lost_in_a_storm(engine: FakeEngine, monkeypatch: pyt
         assert [load.in_flight for load in loads] == [0, 0]
         await eventually(lambda: engine.in_flight == 0)
     assert seen["statuses"] + seen["left"] == 300
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("user-7.a_b", True), ("two words", False), ("x" * 65, False), ("", False)]
+)
+async def test_a_request_keeps_the_plain_id_that_it_brings_and_replicas_are_told(
+    engine: FakeEngine, given: str, *, kept: bool
+) -> None:
+    async with serving([saying()], {"llm": engine.port}) as served:
+        _, _, headers = await served.client.post(
+            "/v1/pipelines/p", {"inputs": {"question": "q"}}, {"x-request-id": given}
+        )
+    assert (headers["x-request-id"] == given) == kept
+    assert engine.told[-1]["x-request-id"] == headers["x-request-id"]
+    assert engine.told[-1]["x-harmonia-call"] == "say;"

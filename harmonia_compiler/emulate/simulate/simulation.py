@@ -18,6 +18,7 @@ from harmonia_compiler.emulate.simulate.models import Model
 from harmonia_compiler.emulate.simulate.service import Job, Request, Service
 from harmonia_compiler.emulate.simulate.stations import Replica, Station
 from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.policy.events import show_path
 from harmonia_compiler.policy.line import Line
 from harmonia_compiler.profile.serving import Passing, Stepping, serving
 from harmonia_compiler.workload.draws import Draws, lognormal
@@ -106,7 +107,7 @@ class Simulation:
     def _takes(self, where: str, jobs: "Iterable[Job]", speed: float = 1.0) -> float:
         """How long one call takes on a core, or elsewhere; some longer than others."""
         (job,) = jobs
-        uniform = self.draws.of(job.request, job.component.name, job.path)("service")
+        uniform = self.draws.of(job.request, job.component.name, show_path(job.path))("service")
         work = job.size.work
         if where == "core":
             return lognormal(uniform, work.core_ms, CORE_CV) / speed

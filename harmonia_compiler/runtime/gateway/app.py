@@ -1,5 +1,6 @@
 """The routes of the gateway."""
 
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from harmonia_compiler.contract.launch import REQUEST_HEADER
 from harmonia_compiler.contract.program import Program
 from harmonia_compiler.contract.types import show
 from harmonia_compiler.runtime.gateway import chat, native
@@ -27,6 +29,9 @@ from harmonia_compiler.runtime.gateway.service import Gateway
 
 #: Names the request's class where the body does not.
 CLASS_HEADER = b"x-request-class"
+#: Names the request itself, in answers, in the log and to replicas; anything but a plain word is not taken over.
+ID_HEADER = REQUEST_HEADER.encode()
+PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class ChatRoute:
@@ -42,7 +47,7 @@ class ChatRoute:
             document = await read_json_object(scope, receive)
             return chat.understand(self._gateway.service.programs, document, id_, _named_class(scope))
 
-        await serve(self._gateway, receive, send, understand)
+        await serve(self._gateway, receive, send, understand, _own_id(scope))
 
 
 class PipelineRoute:
@@ -59,12 +64,18 @@ class PipelineRoute:
             programs, name = self._gateway.service.programs, scope["path_params"]["name"]
             return native.understand(programs, name, document, id_, _named_class(scope))
 
-        await serve(self._gateway, receive, send, understand)
+        await serve(self._gateway, receive, send, understand, _own_id(scope))
 
 
 def _named_class(scope: Scope) -> str | None:
     """The request class that a caller names in a header, for clients whose body others write."""
     return next((value.decode("latin-1") for name, value in scope["headers"] if name == CLASS_HEADER), None)
+
+
+def _own_id(scope: Scope) -> str | None:
+    """The id that a caller gave its request, where it is a plain word."""
+    given = next((value.decode("latin-1") for name, value in scope["headers"] if name == ID_HEADER), "")
+    return given if PLAIN_ID.fullmatch(given) else None
 
 
 def build_app(gateway: Gateway) -> Starlette:

@@ -15,9 +15,9 @@ import msgspec
 
 from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.component import Component, Engine
-from harmonia_compiler.contract.launch import Reply, Usage, Wire
+from harmonia_compiler.contract.launch import CALL_HEADER, REQUEST_HEADER, Reply, Usage, Wire
 from harmonia_compiler.kinds.kind import Kind, MalformedReply
-from harmonia_compiler.policy.events import Path, Send, items_of
+from harmonia_compiler.policy.events import Path, Send, items_of, show_path
 from harmonia_compiler.policy.line import NoReplica, QueueFull
 from harmonia_compiler.runtime.gateway.arguments import merge_settings
 from harmonia_compiler.runtime.gateway.collections import Collections, Fit
@@ -76,12 +76,18 @@ class Caller:
     clock: Callable[[], float]
 
     async def call(
-        self, component: Component, send: Send, options: Mapping[str, Any], stage: Stage, emit: Emit | None
+        self,
+        component: Component,
+        send: Send,
+        options: Mapping[str, Any],
+        stage: Stage,
+        emit: Emit | None,
+        request: str = "",
     ) -> Reply:
         """The call's answer; `stage` is filled in on the way. Raises Problem.
 
         `options` are the request's wishes for the sampling of this call. `emit` is handed the
-        answer's text as it comes, where the kind can stream.
+        answer's text as it comes, where the kind can stream. `request` is the id that a replica is told.
         """
         kind = self.kinds[component.kind]
         settings = merge_settings(send.settings, options, kind) if options else dict(send.settings)
@@ -95,6 +101,8 @@ class Caller:
             wire = kind.encode_many(engine, dressed, items)
         else:
             wire = kind.encode(engine, dressed, send.inputs, stream=emit is not None)
+        if not kind.external:
+            wire = msgspec.structs.replace(wire, headers=(*wire.headers, *_named(request, send)))
         attempt = _Attempt(self, kind, dressed, send.inputs, items, wire, stage, emit)
         began = self.clock()
         try:
@@ -103,6 +111,11 @@ class Caller:
             stage.total_ms = (self.clock() - began) * 1000
         stage.usage = reply.usage
         return reply
+
+
+def _named(request: str, send: Send) -> tuple[tuple[str, str], ...]:
+    """The headers that tell a replica for which request it works, and for which call of it."""
+    return ((REQUEST_HEADER, request), (CALL_HEADER, f"{send.component};{show_path(send.path)}"))
 
 
 @dataclass(slots=True)

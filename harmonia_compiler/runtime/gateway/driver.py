@@ -71,7 +71,7 @@ class _Leaving:
 class Execution:
     """One request on its way through a Program. `emit`, where given, is handed the answer's text as it comes.
 
-    `deadline_ms` goes before the Program's own.
+    `deadline_ms` goes before the Program's own; `id` is what replicas are told of the request.
     """
 
     caller: Caller
@@ -80,6 +80,7 @@ class Execution:
     options: Mapping[str, Any]
     emit: Emit | None = None
     deadline_ms: float | None = None
+    id: str = ""
     _state: State = field(default_factory=State)
     _events: asyncio.Queue[Finished | Failed | Elapsed | _Leaving | Interrupted] = field(default_factory=asyncio.Queue)
     _tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
@@ -182,7 +183,7 @@ class Execution:
 
         emit = forward if send.streams and self.emit is not None else None
         try:
-            reply = await self.caller.call(component, send, options, stage, emit)
+            reply = await self.caller.call(component, send, options, stage, emit, self.id)
         except Problem as problem:
             self._fail(send, problem)
         except ClientGone as gone:

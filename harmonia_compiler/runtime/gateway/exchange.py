@@ -119,9 +119,10 @@ async def serve(
     receive: Receive,
     send: Send,
     understand: Callable[[str], Awaitable[Understood]],
+    own_id: str | None = None,
 ) -> None:
-    """Answer one request of a route; `understand` reads it, given the id that it shall have."""
-    id_ = gateway.new_id()
+    """Answer one request of a route; `understand` reads it, given its id: the caller's own, or a new one."""
+    id_ = own_id or gateway.new_id()
     reply = Reply(send, id_)
     try:
         asked = await understand(id_)
@@ -132,7 +133,7 @@ async def serve(
         return
     ticket = gateway.metrics.admit(asked.program.pipeline)
     try:
-        await _execute(gateway, receive, reply, asked, ticket)
+        await _execute(gateway, receive, reply, asked, ticket, id_)
     except ClientGone:
         ticket.end("cancelled")
     except Problem as problem:
@@ -155,7 +156,9 @@ async def serve(
         ticket.end("failed")
 
 
-async def _execute(gateway: Gateway, receive: Receive, reply: Reply, asked: Understood, ticket: Ticket) -> None:
+async def _execute(
+    gateway: Gateway, receive: Receive, reply: Reply, asked: Understood, ticket: Ticket, id_: str
+) -> None:
     shape = asked.shape
     began = gateway.clock()
 
@@ -166,7 +169,7 @@ async def _execute(gateway: Gateway, receive: Receive, reply: Reply, asked: Unde
         await reply.events(opening + shape.piece(text))
 
     handed = emit if asked.stream else None
-    execution = Execution(gateway.caller, asked.program, asked.arguments, asked.options, handed, asked.deadline_ms)
+    execution = Execution(gateway.caller, asked.program, asked.arguments, asked.options, handed, asked.deadline_ms, id_)
     watch = asyncio.create_task(_watch(receive, execution))
     try:
         with gateway.running(execution):
