@@ -73,7 +73,9 @@ def build_problem(application: Application, inventory: Inventory, aim: Aim, prof
 def _check_flows(application: Application) -> None:
     if not application.flows:
         help_ = "declare a `pipeline`; those of imported files are called and not served"
-        raise Rejected([Diagnostic("E0714", "the files declare no pipeline, so there is nothing to plan", help=help_)])
+        place = application.sources[0].span_of_line(1) if application.sources else None
+        message = "the files declare no pipeline, so there is nothing to plan"
+        raise Rejected([Diagnostic("E0714", message, place, help=help_)])
 
 
 def _check_loads(application: Application, aim: Aim) -> None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from harmonia_compiler.contract.card import load_cards
-from harmonia_compiler.diagnostics.diagnostic import Diagnostic
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Note
 from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.flow.demand import Demand
 from harmonia_compiler.flow.graph import Application
@@ -33,20 +33,25 @@ def unplannable(application: Application, called: Called) -> Iterator[Diagnostic
                 message = (
                     f"{_names(called[engine])} asks for more than one replica, and a {kind} server is never copied"
                 )
-                yield Diagnostic(
-                    "E0712", message, help="leave `min_replicas` out; give the server more `memory` instead"
-                )
+                place = application.place(engine, "min_replicas")
+                help_ = "leave `min_replicas` out; give the server more `memory` instead"
+                yield Diagnostic("E0712", message, place, help=help_)
 
 
 def _differing(application: Application, kind: str, engines: Sequence[str], called: Called) -> Diagnostic:
     given = [application.engines[engine].settings for engine in engines]
     names = sorted({name for settings in given for name in settings})
     differing = [name for name in names if any(one.get(name) != given[0].get(name) for one in given)]
-    listed = " and ".join(f"`{name}`" for name in differing)
+    settings = _names(differing)
     components = _names([component for engine in engines for component in called[engine]])
-    message = f"{components} differ in {listed}, and the {kind} components of a plan share one server"
+    message = f"{components} differ in {settings}, and the {kind} components of a plan share one server"
+    given_at = [(place, name) for name in differing for engine in engines if (place := application.place(engine, name))]
     return Diagnostic(
-        "E0711", message, help=f"give {listed} the same value everywhere, or make them from one component"
+        "E0711",
+        message,
+        given_at[-1][0] if given_at else None,
+        help=f"give {settings} the same value everywhere, or make them from one component",
+        notes=tuple(Note(place, f"`{name}` stands here") for place, name in given_at[:-1]),
     )
 
 
@@ -85,7 +90,10 @@ def too_long(application: Application, called: Called, demands: Mapping[str, Dem
             continue
         most = min(context_length(engine, card), card.context)
         for name in components:
-            prompts = (one.work[name].prompt_tokens for one in demands.values() if name in one.work)
+            # What no request reaches has no work in any pipeline, and sends no prompt.
+            prompts = [one.work[name].prompt_tokens for one in demands.values() if name in one.work]
+            if not prompts:
+                continue
             prompt = math.ceil(max(prompts))
             answer = int(value_of("max_tokens", application.components[name].settings, kinds()["llm"].settings))
             if prompt + answer > most:
@@ -97,7 +105,7 @@ def too_long(application: Application, called: Called, demands: Mapping[str, Dem
                 help_ += (
                     ", or raise `max_model_len`" if most < card.context else ", or choose a model of longer context"
                 )
-                yield Diagnostic("E0713", message, help=help_)
+                yield Diagnostic("E0713", message, application.place(name, "prompt"), help=help_)
 
 
 def _names(components: Sequence[str]) -> str:

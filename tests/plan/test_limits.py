@@ -40,6 +40,12 @@ def found(
     return []
 
 
+def marked(one: Diagnostic) -> str:
+    """The text that a finding points at."""
+    assert one.span is not None
+    return one.span.source.text[one.span.start : one.span.end]
+
+
 def test_stores_with_equal_settings_are_one_server(tmp_path: Path) -> None:
     assert found(tmp_path) == []
     assert found(tmp_path, first=", memory: 2 GiB", second=", memory: 2 GiB") == []
@@ -53,11 +59,21 @@ def test_stores_that_differ_are_refused_by_name(tmp_path: Path, setting: str) ->
     assert one.message == (
         f"`handbook` and `tickets` differ in `{name}`, and the milvus components of a plan share one server"
     )
+    assert marked(one) == setting.partition(": ")[2]
+
+
+def test_stores_that_differ_are_all_pointed_at(tmp_path: Path) -> None:
+    (one,) = found(tmp_path, first=", memory: 2 GiB", second=", memory: 4 GiB")
+    assert marked(one) == "4 GiB"
+    (note,) = one.notes
+    assert note.span.source.text[note.span.start : note.span.end] == "2 GiB"
+    assert note.text == "`memory` stands here"
 
 
 def test_a_store_is_never_copied(tmp_path: Path) -> None:
     (one,) = found(tmp_path, first=", min_replicas: 4", second=", min_replicas: 4")
     assert one.code == "E0712"
+    assert marked(one) == "4"
 
 
 def test_a_prompt_that_leaves_no_room_for_its_answer_is_refused(tmp_path: Path) -> None:
@@ -65,6 +81,7 @@ def test_a_prompt_that_leaves_no_room_for_its_answer_is_refused(tmp_path: Path) 
     assert long.code == "E0713"
     assert "`answer` is expected to send 3" in long.message
     assert "holds 2048 together" in long.message
+    assert marked(long) == '"{passages} {more} {question}"'
     (answer,) = found(tmp_path, max_tokens=1500)
     assert answer.code == "E0713"
 
@@ -116,4 +133,33 @@ def test_an_unknown_model_is_refused_where_it_is_named(tmp_path: Path) -> None:
 
 
 def test_files_without_a_pipeline_are_no_matter_for_a_plan(tmp_path: Path) -> None:
-    assert [code for code, _, _ in refused(tmp_path, 'component small = llm("SmolLM2-135M-Instruct")\n')] == ["E0714"]
+    small = 'component small = llm("SmolLM2-135M-Instruct")'
+    assert [(code, mark) for code, _, mark in refused(tmp_path, f"{small}\n")] == [("E0714", small)]
+
+
+NEVER = """
+component small = llm("SmolLM2-135M-Instruct")
+component known(question: text) -> bool = python("app:known")
+component answer(question: text) -> text = small("{{question}}")
+pipeline ask(question: text ~ 20 tokens) -> text {{
+    slo p95 latency <= 5 s
+    if known(question) ~ {share} {{ return {then} }}
+    return {otherwise}
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("share", "then", "otherwise"), [("1", '"yes"', "answer(question)"), ("0", "answer(question)", '"no"')]
+)
+def test_what_no_request_reaches_is_placed_and_asked_for_nothing(
+    tmp_path: Path, share: str, then: str, otherwise: str
+) -> None:
+    """The share is only expected: a request may come there after all, and finds a replica."""
+    path = tmp_path / "ask.rag"
+    path.write_text(NEVER.format(share=share, then=then, otherwise=otherwise))
+    checked = check_files([path])
+    assert checked.application is not None, checked.found
+    plan = make_plan(optimise(checked.application), LAPTOP)
+    assert [replica.id for replica in plan.replicas if replica.engine == "small"] == ["small-0"]
+    assert plan.utilisation["small"] == 0.0
