@@ -14,39 +14,47 @@ from harmonia_compiler.cli.exits import DIAGNOSTICS
 from harmonia_compiler.cli.options import format_option
 from harmonia_compiler.cli.output import findings_document, print_diagnostics, print_json
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
-from harmonia_compiler.ingest.discover import Tree, discover
+from harmonia_compiler.ingest.discover import Tree, discover, place_of
 from harmonia_compiler.ingest.embed import Embedder
 from harmonia_compiler.ingest.lock import locked
-from harmonia_compiler.ingest.run import Options, ingest
+from harmonia_compiler.ingest.run import ingest
+from harmonia_compiler.ingest.scope import Options
 from harmonia_compiler.ingest.target import Target, locate
 from harmonia_compiler.ingest.writing import OnProgress, Report
 from harmonia_compiler.runtime.milvus import Milvus, StoreFailed
 
 
 @click.command(name="ingest")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, metavar="PATH...", type=click.Path())
 @click.option("--component", required=True, help="The component, made from `milvus`, whose collection is filled.")
 @click.option(
     "--service", default="bundle", show_default=True, type=click.Path(path_type=Path), help="The running bundle."
 )
 @click.option(
     "--base",
-    default=".",
-    show_default="the current folder",
-    type=click.Path(path_type=Path),
-    help="Documents are known by their paths relative to this folder.",
+    show_default="the current folder, for new documents",
+    type=click.Path(),
+    help="Passages name their documents by the paths from this folder.",
 )
 @click.option("--prune/--no-prune", default=True, help="Delete documents that are gone from the paths. On by default.")
 @click.option("--reembed", is_flag=True, help="Build a collection anew that was built otherwise, then switch to it.")
-@click.option("--forget-rest", is_flag=True, help="When built anew, leave out documents from outside the paths.")
+@click.option(
+    "--forget",
+    multiple=True,
+    metavar="PATH",
+    type=click.Path(),
+    help="Delete what was ingested from there and is not under PATH...; the path need not exist any more.",
+)
+@click.option("--forget-rest", is_flag=True, help="Delete what was ingested from anywhere else than PATH...")
 @format_option
 @click.pass_context
 def command(
     context: click.Context,
-    paths: tuple[Path, ...],
+    paths: tuple[str, ...],
     component: str,
     service: Path,
-    base: Path,
+    base: str | None,
+    forget: tuple[str, ...],
     *,
     prune: bool,
     reembed: bool,
@@ -57,11 +65,14 @@ def command(
 
     A second run over the same paths adds, updates and deletes only what changed.
     """
+    if not paths and not forget:
+        raise click.UsageError("Missing argument 'PATH...'.")
     target = locate(service, component)
-    tree = discover(paths, base)
+    tree = discover([_path(path) for path in paths], None if base is None else _path(base))
     if any(finding.code in _STOPS for finding in tree.findings):
         raise Rejected(tree.findings)
-    report = _run(target, tree, service, Options(prune, reembed, forget_rest))
+    forgotten = tuple(place_of(_path(path)) for path in forget)
+    report = _run(target, tree, service, Options(prune, reembed, forgotten, forget_rest))
     if form == "json":
         print_json(_document(report, target))
     else:
@@ -72,7 +83,14 @@ def command(
 
 
 #: Findings about the paths themselves: a mistyped one must not look like documents that are gone.
-_STOPS = {"E1001", "E1002", "E1005"}
+_STOPS = {"E1001", "E1002"}
+
+
+def _path(given: str) -> Path:
+    """A path as it was given; an empty one, most often an unset variable of a script, is not the current folder."""
+    if not given:
+        raise Rejected([Diagnostic("E1001", "an empty path was given", help="for the current folder, give `.`")])
+    return Path(given)
 
 
 def _run(target: Target, tree: Tree, service: Path, options: Options) -> Report:

@@ -14,6 +14,9 @@ import msgspec
 #: The version of how documents are read and cut; another one where the same file would give other chunks.
 CHUNKER_VERSION = "markdown-v1"
 
+#: The version of what a row holds; collections of another one serve, but are built anew by the next ingestion.
+LAYOUT = 2
+
 _FINGERPRINT = re.compile(r"[0-9a-f]{8}")
 
 
@@ -28,15 +31,16 @@ class CollectionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     hybrid: bool = False
 
     def fingerprint(self) -> str:
-        """Eight hex digits that differ where the records differ; part of the physical name."""
-        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:8]
+        """Eight hex digits that differ where the records or the layouts differ; part of the physical name."""
+        return hashlib.sha256(b"%d" % LAYOUT + msgspec.json.encode(self)).hexdigest()[:8]
 
 
 class StoredChunk(msgspec.Struct, frozen=True):
     """What a row says about the chunk that it holds, without text and vector.
 
     `document` is the hash of the whole document's bytes; a document is complete where the rows of
-    one hash have each `position` from 0 to `chunks` - 1.
+    one hash have each `position` from 0 to `chunks` - 1. `path` is the absolute path of its file, which
+    tells documents apart, and is empty in layouts before 2; `source` is the name that people see.
     """
 
     id: str
@@ -44,6 +48,7 @@ class StoredChunk(msgspec.Struct, frozen=True):
     document: str
     position: int
     chunks: int
+    path: str = ""
 
 
 class Row(msgspec.Struct, frozen=True):

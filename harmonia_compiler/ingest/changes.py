@@ -1,8 +1,8 @@
-"""What differs between a tree and a collection, from the store's rows alone.
+"""What differs between trees and a collection, from the store's rows alone.
 
 Nothing else remembers what was ingested, so nothing can disagree with the store: a document is
-there exactly where the rows of its present hash are complete. Rows of another hash, and those that
-an interrupted run left incomplete, are superseded: they go once the new ones are written.
+there exactly where the rows of its present version are complete. Rows of another version, and those
+that an interrupted run left incomplete, are superseded: they go once the new ones are written.
 """
 
 from collections import defaultdict
@@ -13,8 +13,16 @@ from harmonia_compiler.contract.collection import StoredChunk
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """What makes the rows of a document what they are: the name it goes by, and the hash of its bytes."""
+
+    source: str
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
-    """Documents by what is to be done about them, each in order of the names.
+    """Documents, as their places, by what is to be done about them; each in order.
 
     `superseded` gives, for a document that is written or kept, the ids of rows to delete after it;
     `deleted` those of a document that is gone.
@@ -27,32 +35,36 @@ class Changes:
     deleted: Mapping[str, tuple[str, ...]]
 
 
-def compare(stored: Iterable[StoredChunk], wanted: Mapping[str, str], is_gone: Callable[[str], bool]) -> Changes:
-    """Compare the rows with the hash of each document that shall be there.
+def compare(stored: Iterable[StoredChunk], wanted: Mapping[str, Version], is_gone: Callable[[str], bool]) -> Changes:
+    """Compare the rows with the version of each document that shall be there.
 
-    `is_gone` says of a stored document that is not wanted whether to delete it.
+    `is_gone` says of the place of a stored document that is not wanted whether to delete it.
     """
     rows: dict[str, list[StoredChunk]] = defaultdict(list)
     for chunk in stored:
-        rows[chunk.source].append(chunk)
-    there = {source: _is_complete(rows[source], document) for source, document in wanted.items() if source in rows}
+        rows[chunk.path].append(chunk)
+    there = {place: _is_complete(rows[place], version) for place, version in wanted.items() if place in rows}
     return Changes(
-        added=tuple(sorted(source for source in wanted if source not in rows)),
-        updated=tuple(sorted(source for source, complete in there.items() if not complete)),
-        unchanged=tuple(sorted(source for source, complete in there.items() if complete)),
+        added=tuple(sorted(place for place in wanted if place not in rows)),
+        updated=tuple(sorted(place for place, complete in there.items() if not complete)),
+        unchanged=tuple(sorted(place for place, complete in there.items() if complete)),
         superseded={
-            source: ids
-            for source in sorted(there)
-            if (ids := tuple(sorted(chunk.id for chunk in rows[source] if chunk.document != wanted[source])))
+            place: ids
+            for place in sorted(there)
+            if (ids := tuple(sorted(chunk.id for chunk in rows[place] if _version(chunk) != wanted[place])))
         },
         deleted={
-            source: tuple(sorted(chunk.id for chunk in rows[source]))
-            for source in sorted(rows)
-            if source not in wanted and is_gone(source)
+            place: tuple(sorted(chunk.id for chunk in rows[place]))
+            for place in sorted(rows)
+            if place not in wanted and is_gone(place)
         },
     )
 
 
-def _is_complete(rows: Iterable[StoredChunk], document: str) -> bool:
-    same = [chunk for chunk in rows if chunk.document == document]
+def _is_complete(rows: Iterable[StoredChunk], version: Version) -> bool:
+    same = [chunk for chunk in rows if _version(chunk) == version]
     return bool(same) and {chunk.position for chunk in same} == set(range(same[0].chunks))
+
+
+def _version(chunk: StoredChunk) -> Version:
+    return Version(chunk.source, chunk.document)

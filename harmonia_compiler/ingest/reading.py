@@ -3,14 +3,13 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import PurePath
 
 from harmonia_compiler.contract.collection import StoredChunk
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.ingest.chunks import Shape, cut
 from harmonia_compiler.ingest.discover import Found
 from harmonia_compiler.ingest.documents import MAX_BYTES, Unreadable, load
-from harmonia_compiler.runtime.milvus import SOURCE_BYTES
+from harmonia_compiler.runtime.milvus import PATH_BYTES
 
 _ID_DIGITS = 32
 
@@ -24,38 +23,39 @@ class Reader:
     _hashes: dict[str, str] = field(default_factory=dict)
 
     def hashes(self, files: Iterable[Found]) -> dict[str, str]:
-        """The hash of each file that can be read, by the document's name."""
+        """The hash of each file that can be read, by its place."""
         for file in files:
             content = self._content(file)
             if content is not None:
-                self._hashes[file.source] = _hash(content)
+                self._hashes[file.place] = _hash(content)
         return dict(self._hashes)
 
-    def chunks(self, file: Found) -> list[tuple[StoredChunk, str]] | None:
-        """The chunks of a document with their texts; None where it cannot be read after all."""
+    def chunks(self, file: Found, source: str) -> list[tuple[StoredChunk, str]] | None:
+        """The chunks of a document that goes by that name, with their texts; None where it cannot be read after all."""
         content = self._content(file)
         if content is None:
             return None
-        if _hash(content) != self._hashes[file.source]:
+        if _hash(content) != self._hashes[file.place]:
             message = f"`{file.path}` was changed while it was ingested"
             self.findings.add("E1003", message, help="run the same command again")
             return None
         try:
             texts = [chunk.text for chunk in cut(load(file.path.name, content), Shape.of(self.chunker))]
         except Unreadable as reason:
-            self.findings.add("E1003", f"`{file.path}` cannot be read: {reason}")
+            message = f"`{file.path}` cannot be read: {reason}"
+            self.findings.add("E1003", message, help="replace the file by one that can be read, or remove it")
             return None
-        if not texts and PurePath(file.source).suffix.lower() == ".pdf":
+        if not texts and file.path.suffix.lower() == ".pdf":
             message = f"`{file.path}` has no text; it may be a scan"
             self.findings.add("W1002", message, help="give a version of it with recognised text")
-        document = self._hashes[file.source]
+        document, count = self._hashes[file.place], len(texts)
         return [
-            (StoredChunk(_id(file.source, document, position), file.source, document, position, len(texts)), text)
-            for position, text in enumerate(texts)
+            (StoredChunk(_id(file.place, source, document, at), source, document, at, count, file.place), text)
+            for at, text in enumerate(texts)
         ]
 
     def _content(self, file: Found) -> bytes | None:
-        if reason := _unkeepable(file.source):
+        if reason := _unkeepable(file.place):
             self.findings.add("E1003", f"`{file.path}` cannot be kept: {reason}", help="give it another name")
             return None
         try:
@@ -72,10 +72,10 @@ class Reader:
         return content
 
 
-def _unkeepable(source: str) -> str | None:
-    """Why a document cannot go by this name, if it cannot."""
+def _unkeepable(place: str) -> str | None:
+    """Why a document of this place cannot be kept, if it cannot; its name is never longer than its place."""
     try:
-        return f"its path is longer than {SOURCE_BYTES:,} bytes" if len(source.encode()) > SOURCE_BYTES else None
+        return f"its path is longer than {PATH_BYTES:,} bytes" if len(place.encode()) > PATH_BYTES else None
     except UnicodeEncodeError:
         return "its name is no text in this system's encoding"
 
@@ -84,6 +84,6 @@ def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _id(source: str, document: str, position: int) -> str:
+def _id(*version: str | int) -> str:
     """Different for each chunk of each version of each document, and the same in each run."""
-    return hashlib.sha256(f"{source}\0{document}\0{position}".encode()).hexdigest()[:_ID_DIGITS]
+    return hashlib.sha256("\0".join(map(str, version)).encode()).hexdigest()[:_ID_DIGITS]

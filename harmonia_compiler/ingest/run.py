@@ -7,14 +7,22 @@ beside it and takes its place only when complete; until then the old one serves,
 goes on where this one stopped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harmonia_compiler.contract.collection import CollectionRecord, differences, is_physical_of, physical_name
+from harmonia_compiler.contract.collection import (
+    CollectionRecord,
+    StoredChunk,
+    differences,
+    is_physical_of,
+    physical_name,
+)
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejected
-from harmonia_compiler.ingest.changes import compare
+from harmonia_compiler.ingest.changes import Version, compare
 from harmonia_compiler.ingest.discover import Tree
+from harmonia_compiler.ingest.names import name_all
 from harmonia_compiler.ingest.reading import Reader
+from harmonia_compiler.ingest.scope import DEFAULTS, Options, Scope, report_lost, report_unforgotten
 from harmonia_compiler.ingest.store import Embed, Store
 from harmonia_compiler.ingest.writing import OnProgress, Report, Writer
 
@@ -26,22 +34,6 @@ class Wanted:
     collection: str
     record: CollectionRecord
     index: str = "HNSW"
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the user decides. `prune` deletes what is gone from the given paths.
-
-    `reembed` allows to build a collection anew whose record differs from what is wanted, and
-    `forget_rest` lets that leave out what the serving collection has from other paths.
-    """
-
-    prune: bool = True
-    reembed: bool = False
-    forget_rest: bool = False
-
-
-DEFAULTS = Options()
 
 
 def ingest(
@@ -58,24 +50,30 @@ def ingest(
     had of it stays. Raises `Rejected` where nothing can be done, and `runtime.milvus.StoreFailed`.
     """
     findings = Findings(list(tree.findings))
+    serving, target = store.serving(wanted.collection), physical_name(wanted.collection, wanted.record)
+    if serving is None and not tree.files:
+        report_unforgotten(Scope(tree, options), (), wanted.collection, findings)
+        return Report(findings=findings.items)
+    replaced = _replaced(store, serving, wanted, Scope(tree, options)) if serving not in (None, target) else ()
     reader = Reader(wanted.record.chunker, findings)
     hashes = reader.hashes(tree.files)
-    serving, target = store.serving(wanted.collection), physical_name(wanted.collection, wanted.record)
-    if serving not in (None, target):
-        _check_replaceable(store, serving, wanted, tree, options)
+    scope = Scope(tree, options, {file.place for file in tree.files} - set(hashes), fresh=serving != target)
     if target not in store.physicals(wanted.collection):
         store.create(target, wanted.record)
     store.load(target, wanted.index)
-
-    readable = set(hashes)
-    unread = {file.source for file in tree.files} - readable
-
-    def is_gone(source: str) -> bool:
-        # What has never served holds what this run gives it, and nothing of earlier attempts.
-        return source not in unread and (serving != target or (options.prune and tree.covers(source)))
-
-    changes = compare(store.chunks(target), hashes, is_gone)
-    report = Writer(store, embed, target, wanted.record.dimension, on_progress).write(changes, tree.files, reader)
+    here = list(store.chunks(target))
+    known = {chunk.path: chunk.source for chunk in (*here, *replaced) if chunk.path}
+    report_unforgotten(scope, known, wanted.collection, findings)
+    names = name_all(
+        (file for file in tree.files if file.place in hashes),
+        known,
+        (name for place, name in known.items() if place not in hashes and not scope.is_gone(place)),
+        anew=tree.named_anew,
+    )
+    versions = {place: Version(names[place], document) for place, document in hashes.items()}
+    changes = compare(here, versions, scope.is_gone)
+    writer = Writer(store, embed, target, wanted.record.dimension, on_progress)
+    report = writer.write(changes, tree.files, names, reader)
     report.findings = findings.items
     if serving != target and (serving is None or not findings.failed):
         store.point(wanted.collection, target)
@@ -83,6 +81,8 @@ def ingest(
         serving = target
     if serving == target:
         _drop_all_but(store, target, store.physicals(wanted.collection))
+        left = {chunk.path for chunk in here} - set(changes.deleted)
+        report_lost(scope, left, wanted.collection, findings)
     return report
 
 
@@ -93,31 +93,47 @@ def _drop_all_but(store: Store, target: str, physicals: Sequence[str]) -> None:
             store.drop(physical)
 
 
-def _check_replaceable(store: Store, serving: str | None, wanted: Wanted, tree: Tree, options: Options) -> None:
-    """Refuse to replace what somebody else made, what nobody asked to, and documents that only the old one holds."""
+def _replaced(store: Store, serving: str | None, wanted: Wanted, scope: Scope) -> Sequence[StoredChunk]:
+    """The rows of the collection that serves and is to be replaced.
+
+    Refuses to replace what somebody else made, what nobody asked to, and documents that only the old one holds.
+    """
     assert serving is not None
     collection = wanted.collection
     if not is_physical_of(serving, collection):
         message = f"the collection `{collection}` is there already and was not made by `harmoniac ingest`"
         raise Rejected([Diagnostic("E1014", message, help="give the component another collection name")])
-    if not options.reembed:
+    if not scope.options.reembed:
         found = store.record(serving)
-        reasons = "its record is missing" if found is None else ", ".join(differences(found, wanted.record))
-        message = f"the collection `{collection}` was built otherwise than the running plan expects: {reasons}"
+        reasons = ["its record is missing"] if found is None else differences(found, wanted.record)
+        # Records that agree have another name only where the layout of rows differs.
+        reason = ", ".join(reasons) or "an earlier version made it, which did not keep where documents come from"
+        message = f"the collection `{collection}` was built otherwise than the running plan expects: {reason}"
         raise Rejected(
             [Diagnostic("E1015", message, help="to build it anew and switch when it is complete: --reembed")]
         )
-    if options.forget_rest:
-        return
     store.load(serving)
-    rest = sorted({chunk.source for chunk in store.chunks(serving) if not tree.covers(chunk.source)})
+    chunks = list(store.chunks(serving))
+    if not scope.options.forget_rest:
+        _check_nothing_is_left_out(chunks, collection, scope)
+    return chunks
+
+
+def _check_nothing_is_left_out(chunks: Iterable[StoredChunk], collection: str, scope: Scope) -> None:
+    """Refuse where the old collection holds documents that no path of this run has to do with."""
+    names = {file.name for file in scope.tree.files}
+    # Rows that do not keep where they come from are told by their names.
+    rest = sorted(
+        {
+            chunk.path or chunk.source
+            for chunk in chunks
+            if not (scope.covers(chunk.path) if chunk.path else chunk.source in names)
+        }
+    )
     if rest:
-        named = ", ".join(f"`{source}`" for source in rest[:3]) + (", …" if len(rest) > 3 else "")
+        named = ", ".join(f"`{one}`" for one in rest[:3]) + (", …" if len(rest) > 3 else "")
         what = f"{len(rest)} documents" if len(rest) > 1 else "a document"
-        message = (
-            f"`{collection}` must be built anew, since its embedder or chunking changed, and it holds {what} from "
-            f"outside the given paths: {named}"
-        )
+        message = f"`{collection}` must be built anew, and it holds {what} from outside the given paths: {named}"
         raise Rejected(
             [Diagnostic("E1011", message, help="give their paths as well, or leave them out: --forget-rest")]
         )

@@ -1,6 +1,6 @@
 """Carries out changes on one physical collection: embed, write, and then remove what they replace."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harmonia_compiler.contract.collection import Row, StoredChunk
@@ -47,26 +47,29 @@ class Writer:
     _batch: list[tuple[StoredChunk, str]] = field(default_factory=list)
     _replaced: list[str] = field(default_factory=list)
 
-    def write(self, changes: Changes, files: Iterable[Found], reader: Reader) -> Report:
-        """Bring the collection to what `changes` ask for; raises `Rejected` for vectors that do not fit."""
+    def write(self, changes: Changes, files: Iterable[Found], names: Mapping[str, str], reader: Reader) -> Report:
+        """Bring the collection to what `changes` ask for; raises `Rejected` for vectors that do not fit.
+
+        `names` has the name that each file's document goes by, by the file's place.
+        """
         report = self._report
         report.deleted, report.unchanged = len(changes.deleted), len(changes.unchanged)
         new, changed = set(changes.added), set(changes.updated)
-        queue = [file for file in files if file.source in new or file.source in changed]
+        queue = [file for file in files if file.place in new or file.place in changed]
         for done, file in enumerate(queue):
             self.on_progress(done, len(queue), report.chunks)
-            chunks = reader.chunks(file)
+            chunks = reader.chunks(file, names[file.place])
             if chunks is None:
                 continue
             for chunk in chunks:
                 self._add(chunk)
-            self._replaced.extend(changes.superseded.get(file.source, ()))
+            self._replaced.extend(changes.superseded.get(file.place, ()))
             report.empty += not chunks
-            report.added += bool(chunks) and file.source in new
-            report.updated += file.source in changed
+            report.added += bool(chunks) and file.place in new
+            report.updated += file.place in changed
         self._flush()
-        for source in changes.unchanged:
-            self._delete(changes.superseded.get(source, ()))
+        for place in changes.unchanged:
+            self._delete(changes.superseded.get(place, ()))
         for ids in changes.deleted.values():
             self._delete(ids)
         self.store.flush(self.physical)

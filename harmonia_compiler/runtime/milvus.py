@@ -29,9 +29,9 @@ _RECORD_PROPERTY = "harmonia.record"
 _CHUNK_FIELDS = list(StoredChunk.__struct_fields__)
 _SCAN_ROWS = 5_000
 
-#: The most bytes of a chunk's text and of its source that a row holds.
+#: The most bytes of a chunk's text, and of the path and name of its document, that a row holds.
 TEXT_BYTES = 65_535
-SOURCE_BYTES = 1_024
+PATH_BYTES = 4_096
 
 
 class StoreFailed(Exception):
@@ -91,7 +91,8 @@ class Milvus:
         schema.add_field("id", DataType.VARCHAR, max_length=64, is_primary=True)
         schema.add_field(VECTOR_FIELD, DataType.FLOAT_VECTOR, dim=record.dimension)
         schema.add_field(TEXT_FIELD, DataType.VARCHAR, max_length=TEXT_BYTES, enable_analyzer=record.hybrid)
-        schema.add_field(SOURCE_FIELD, DataType.VARCHAR, max_length=SOURCE_BYTES)
+        schema.add_field(SOURCE_FIELD, DataType.VARCHAR, max_length=PATH_BYTES)
+        schema.add_field("path", DataType.VARCHAR, max_length=PATH_BYTES)
         schema.add_field("document", DataType.VARCHAR, max_length=64)
         schema.add_field("position", DataType.INT64)
         schema.add_field("chunks", DataType.INT64)
@@ -132,14 +133,16 @@ class Milvus:
         return [str(self._client.describe_index(physical, name)["index_type"]) for name in names]
 
     def chunks(self, physical: str) -> Iterator[StoredChunk]:
-        """Every row of a loaded collection, without text and vector."""
+        """Every row of a loaded collection, without text and vector; layouts before 2 have no paths."""
         with _reported():
+            there = {field["name"] for field in self._client.describe_collection(physical)["fields"]}
+            fields = [name for name in _CHUNK_FIELDS if name in there]
             pages = self._client.query_iterator(
-                physical, batch_size=_SCAN_ROWS, output_fields=_CHUNK_FIELDS, consistency_level="Strong"
+                physical, batch_size=_SCAN_ROWS, output_fields=fields, consistency_level="Strong"
             )
             with closing(pages):
                 while page := pages.next():
-                    yield from (StoredChunk(**{name: row[name] for name in _CHUNK_FIELDS}) for row in page)
+                    yield from (StoredChunk(**{name: row[name] for name in fields}) for row in page)
 
     def upsert(self, physical: str, rows: Sequence[Row]) -> None:
         """Write rows; those with an id that is there already are replaced."""

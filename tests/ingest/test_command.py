@@ -36,18 +36,28 @@ def docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["dcos", "--component", "search"], "E1001", "`dcos`"),
         (["docs/d01.md", "nothing", "--component", "search"], "E1001", "`nothing`"),
         (["empty", "--component", "search"], "E1002", "no documents under `empty`"),
+        (["", "--component", "search"], "E1001", "an empty path was given"),
+        (["docs", "--base", "", "--component", "search"], "E1001", "an empty path was given"),
+        (["--forget", "", "--component", "search"], "E1001", "an empty path was given"),
+        (["docs/self.md", "--component", "search"], "E1001", "leads nowhere"),
         (["docs", "--component", "search", "--service", "no-bundle"], "E0905", "no-bundle"),
         (["docs", "--component", "search"], "E1012", "Milvus failed"),
     ],
 )
 def test_slips(docs: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: str, said: str) -> None:
     (docs.parent / "empty").mkdir()
+    (docs / "self.md").symlink_to("self.md")
     write_bundle(docs.parent / "bundle")
     assert run(["ingest", *arguments]) == 1
     out, err = capsys.readouterr()
     assert err.startswith(f"error[{code}]: ")
     assert said in err
     assert out == ""
+
+
+def test_without_any_path(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ingest", "--component", "search"]) == 2
+    assert "Missing argument 'PATH...'" in capsys.readouterr().err
 
 
 def test_what_is_not_ready_is_named(docs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harmonia_compiler.ingest.discover import Tree, discover
+from harmonia_compiler.ingest.discover import Tree, discover, is_within
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def sources(tree: Tree) -> list[str]:
-    return [file.source for file in tree.files]
+def names(tree: Tree) -> list[str]:
+    return sorted(file.name for file in tree.files)
 
 
 def codes(tree: Tree) -> list[str]:
@@ -30,8 +30,11 @@ def codes(tree: Tree) -> list[str]:
 
 def test_documents_of_a_folder_by_their_path_from_the_base(root: Path) -> None:
     tree = discover([root / "docs"], root)
-    assert sources(tree) == ["docs/a.md", "docs/sub/C.HTML", "docs/sub/b.txt"]
-    assert tree.roots == ("docs",)
+    assert names(tree) == ["docs/a.md", "docs/sub/C.HTML", "docs/sub/b.txt"]
+    assert tree.roots == (str(root / "docs"),)
+    assert [file.place for file in tree.files] == [
+        str(root / "docs" / name) for name in ("a.md", "sub/C.HTML", "sub/b.txt")
+    ]
     assert codes(tree) == []
 
 
@@ -39,7 +42,7 @@ def test_outside_the_base_names_begin_with_the_given_folder(
     root: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    assert sources(discover([root / "docs", root / "README.md"], elsewhere)) == [
+    assert names(discover([root / "docs", root / "README.md"], elsewhere)) == [
         "README.md",
         "docs/a.md",
         "docs/sub/C.HTML",
@@ -49,20 +52,30 @@ def test_outside_the_base_names_begin_with_the_given_folder(
 
 def test_the_base_itself_and_overlapping_paths(root: Path) -> None:
     tree = discover([root, root / "docs", root / "docs" / "a.md"], root)
-    assert sources(tree) == ["README.md", "docs/a.md", "docs/sub/C.HTML", "docs/sub/b.txt", "other/README.md"]
-    assert tree.covers("anything/at/all.md")
+    assert names(tree) == ["README.md", "docs/a.md", "docs/sub/C.HTML", "docs/sub/b.txt", "other/README.md"]
 
 
-def test_what_the_given_paths_cover(root: Path) -> None:
-    tree = discover([root / "docs", root / "README.md"], root)
-    assert tree.covers("docs/gone.md")
-    assert tree.covers("README.md")
-    assert not tree.covers("docs2/a.md")
-    assert not tree.covers("README.md.bak")
+def test_places_are_the_same_from_everywhere(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "link").symlink_to(root / "docs")
+    monkeypatch.chdir(root / "docs")
+    trees = [discover([Path(path)]) for path in (".", "../docs", "../link", str(root / "docs"))]
+    assert len({tuple(file.place for file in tree.files) for tree in trees}) == 1
+    assert {tree.roots for tree in trees} == {(str(root / "docs"),)}
+
+
+def test_what_lies_within_a_place() -> None:
+    assert is_within("/a/docs/x.md", "/a/docs")
+    assert is_within("/a/docs", "/a/docs")
+    assert is_within("/a/docs", "/")
+    assert not is_within("/a/docs2/x.md", "/a/docs")
+
+
+def test_base_that_is_not_there(root: Path) -> None:
+    assert codes(discover([root / "docs"], root / "dcos")) == ["E1001"]
 
 
 def test_a_file_that_is_named_is_taken_whatever_its_ending(root: Path) -> None:
-    assert sources(discover([root / "docs" / "x.py"], root)) == ["docs/x.py"]
+    assert names(discover([root / "docs" / "x.py"], root)) == ["docs/x.py"]
 
 
 def test_missing_path(root: Path) -> None:
@@ -79,11 +92,6 @@ def test_nothing_there(root: Path) -> None:
     assert codes(discover([root / "empty"], root)) == ["E1002"]
 
 
-def test_two_documents_of_one_name(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    tree = discover([root / "README.md", root / "other" / "README.md"], tmp_path_factory.mktemp("elsewhere"))
-    assert codes(tree) == ["E1005"]
-
-
 def test_links_and_pipes(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     outside = tmp_path_factory.mktemp("outside")
     (outside / "secret.md").write_text("secret")
@@ -93,16 +101,46 @@ def test_links_and_pipes(root: Path, tmp_path_factory: pytest.TempPathFactory) -
     (docs / "broken.md").symlink_to(docs / "nothing.md")
     (docs / "folder").symlink_to(outside)
     (docs / "loop").symlink_to(docs)
+    (docs / "self.md").symlink_to("self.md")
     os.mkfifo(docs / "pipe.md")
     tree = discover([docs], root)
-    assert sources(tree) == ["docs/a.md", "docs/inside.md", "docs/sub/C.HTML", "docs/sub/b.txt"]
-    assert codes(tree) == ["W1001"]
+    assert names(tree) == ["docs/a.md", "docs/inside.md", "docs/sub/C.HTML", "docs/sub/b.txt"]
+    assert codes(tree) == ["W1001", "W1001", "W1001"]
+    assert [finding.message.rpartition(" link that ")[2] for finding in tree.findings] == [
+        "leads to no file",
+        f"leaves `{docs}` and was not followed",
+        "leads to no file",
+    ]
+    assert all(finding.help for finding in tree.findings)
+
+
+def test_paths_that_lead_nowhere(root: Path) -> None:
+    (root / "self.md").symlink_to("self.md")
+    (root / "broken.md").symlink_to("nothing.md")
+    for name, said in (("self.md", "leads nowhere"), ("broken.md", "leads nowhere"), ("x" * 300, "too long")):
+        (finding,) = discover([root / name]).findings
+        assert finding.code == "E1001"
+        assert said in finding.message
+        assert finding.help
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
 def test_folder_that_is_closed(root: Path) -> None:
     (root / "docs" / "sub").chmod(0)
     try:
-        assert codes(discover([root / "docs"], root)) == ["E1003"]
+        tree = discover([root / "docs"], root)
+        assert codes(tree) == ["E1003"]
+        assert tree.closed == (str(root / "docs" / "sub"),)
+    finally:
+        (root / "docs" / "sub").chmod(0o755)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+def test_files_that_can_be_listed_and_not_seen_are_left_to_their_reader(root: Path) -> None:
+    (root / "docs" / "sub").chmod(0o444)
+    try:
+        tree = discover([root / "docs"], root)
+        assert names(tree) == ["docs/a.md", "docs/sub/C.HTML", "docs/sub/b.txt"]
+        assert [finding.code for finding in discover([root / "docs" / "sub" / "b.txt"]).findings] == ["E1001"]
     finally:
         (root / "docs" / "sub").chmod(0o755)

@@ -13,7 +13,8 @@ from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.types import ListOf, Passage
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.ingest.discover import discover
-from harmonia_compiler.ingest.run import DEFAULTS, Options, Wanted, ingest
+from harmonia_compiler.ingest.run import Wanted, ingest
+from harmonia_compiler.ingest.scope import DEFAULTS, Options
 from harmonia_compiler.kinds.milvus import KIND
 from harmonia_compiler.runtime.gateway.milvus_transport import MilvusTransport
 from harmonia_compiler.runtime.milvus import Milvus, load, verify

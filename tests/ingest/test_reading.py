@@ -17,7 +17,7 @@ def test_a_file_that_is_too_large_is_left_out(tmp_path: Path) -> None:
     with path.open("wb") as opened:
         opened.truncate(MAX_BYTES + 1)
     findings = Findings()
-    assert Reader(chunker_name(64, 8), findings).hashes([Found("large.txt", path)]) == {}
+    assert Reader(chunker_name(64, 8), findings).hashes([Found(path, str(path), "large.txt")]) == {}
     assert [item.code for item in findings.items] == ["E1004"]
 
 
@@ -30,6 +30,20 @@ def test_a_scan_is_kept_without_passages(tmp_path: Path) -> None:
     path.write_bytes(written.getvalue())
     findings = Findings()
     reader = Reader(chunker_name(64, 8), findings)
-    assert list(reader.hashes([Found("scan.pdf", path)])) == ["scan.pdf"]
-    assert reader.chunks(Found("scan.pdf", path)) == []
+    scan = Found(path, str(path), "scan.pdf")
+    assert list(reader.hashes([scan])) == [str(path)]
+    assert reader.chunks(scan, "scan.pdf") == []
     assert [item.code for item in findings.items] == ["W1002"]
+
+
+def test_what_is_damaged_has_a_next_step(tmp_path: Path) -> None:
+    path = tmp_path / "junk.txt"
+    path.write_bytes(b"\x00\x01")
+    findings = Findings()
+    reader = Reader(chunker_name(64, 8), findings)
+    junk = Found(path, str(path), "junk.txt")
+    reader.hashes([junk])
+    assert reader.chunks(junk, "junk.txt") is None
+    assert [(item.code, item.help) for item in findings.items] == [
+        ("E1003", "replace the file by one that can be read, or remove it")
+    ]

@@ -10,7 +10,8 @@ import pytest
 from harmonia_compiler.contract.collection import CollectionRecord, StoredChunk, physical_name
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.ingest.discover import discover
-from harmonia_compiler.ingest.run import DEFAULTS, Options, Wanted, ingest
+from harmonia_compiler.ingest.run import Wanted, ingest
+from harmonia_compiler.ingest.scope import DEFAULTS, Options
 from harmonia_compiler.ingest.store import Store
 from harmonia_compiler.ingest.writing import Report
 from tests.ingest.fakes import RECORD, Died, DyingStore, MemoryStore, embed
