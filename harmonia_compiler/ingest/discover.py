@@ -136,7 +136,8 @@ class _Walk:
         try:
             is_link = stat.S_ISLNK(file.lstat().st_mode)
             if is_link and not is_within(place_of(file), whole):
-                self._is_not_followed(file, f"leaves `{root}` and was not followed")
+                advice = "give what it leads to as a path of its own, or remove the link"
+                self._warn_of(file, f"leaves `{root}` and was not followed", advice)
                 return False
             return stat.S_ISREG(file.stat().st_mode)
         except OSError as problem:
@@ -144,11 +145,10 @@ class _Walk:
                 # Who reads it says what is wrong, and what the collection has of it stays.
                 return True
             if is_link:
-                self._is_not_followed(file, "leads to no file")
+                self._warn_of(file, "leads to no file", "remove the link, or let it lead to one")
             return False
 
-    def _is_not_followed(self, link: Path, reason: str) -> None:
-        advice = "give what it leads to as a path of its own, or remove the link"
+    def _warn_of(self, link: Path, reason: str, advice: str) -> None:
         self.findings.add("W1001", f"`{link}` is a link that {reason}", help=advice)
 
 
