@@ -1,1 +1,1 @@
-"""Percentiles, tables and charts: one of each."""
+"""What became of requests: observations, measures, and the one report of simulations, rehearsals and measurements."""
