@@ -1,0 +1,36 @@
+"""Reading a file that somebody names: a regular one of bounded size, so that no read waits for ever.
+
+A named pipe has no end as long as nobody writes into it, and a device may have none at all.
+"""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+#: What a configuration that people write by hand may take, such as an inventory or a model card.
+MOST_TEXT_BYTES = 1 << 20
+
+#: What a document that a program wrote may take, such as a plan or a bundle's files.
+MOST_DOCUMENT_BYTES = 64 << 20
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """What the file holds. Raises OSError whose `strerror` says why as a phrase; `EFBIG` where it is larger."""
+    # Opened before it is looked at, so that nothing else takes its place in between.
+    with open(path, "rb", opener=_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {_size(most)}", str(path))
+    return content
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens what would otherwise wait for somebody at the other end."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _size(count: int) -> str:
+    return f"{count >> 20:,} MiB" if count >= 1 << 20 else f"{count:,} bytes"
