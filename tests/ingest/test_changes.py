@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, settings
+from hypothesis import settings, strategies as st
 
 from harmonia_compiler.contract.collection import StoredChunk
 from harmonia_compiler.ingest.changes import Changes, Version, compare
@@ -35,6 +35,7 @@ def apply(stored: set[StoredChunk], wanted: Mapping[str, str], *, prune: bool) -
     return {row for row in rows if row.id not in dead}
 
 
+@settings(deadline=None)
 @given(st.sets(st.sampled_from(ALL_ROWS)), st.dictionaries(NAMES, VERSIONS), st.booleans())
 def test_any_store_becomes_what_is_wanted(stored: set[StoredChunk], wanted: dict[str, str], prune: bool) -> None:  # noqa: FBT001
     after = apply(stored, wanted, prune=prune)
@@ -46,6 +47,7 @@ def test_any_store_becomes_what_is_wanted(stored: set[StoredChunk], wanted: dict
     assert set(again.unchanged) == set(wanted)
 
 
+@settings(deadline=None)
 @given(st.sets(st.sampled_from(ALL_ROWS)), st.dictionaries(NAMES, VERSIONS))
 def test_each_wanted_document_is_in_one_group(stored: set[StoredChunk], wanted: dict[str, str]) -> None:
     changes = changes_of(stored, wanted)

@@ -4,8 +4,8 @@ import re
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, settings
+from hypothesis import settings, strategies as st
 
 from harmonia_compiler.ingest.blocks import parse_blocks
 from harmonia_compiler.ingest.chunks import Shape, cut
@@ -150,6 +150,7 @@ LINES = st.one_of(
 TEXTS = st.lists(LINES, max_size=30).map("\n".join)
 
 
+@settings(deadline=None)
 @given(TEXTS, st.booleans(), st.integers(16, 80), st.integers(0, 20))
 def test_every_character_is_in_a_chunk_or_a_heading(text: str, markdown: bool, limit: int, overlap: int) -> None:  # noqa: FBT001
     document = Document("t", text, markdown)
@@ -164,6 +165,7 @@ def test_every_character_is_in_a_chunk_or_a_heading(text: str, markdown: bool, l
     assert all(text[at].isspace() for at in range(len(text)) if at not in covered)
 
 
+@settings(deadline=None)
 @given(TEXTS, st.booleans(), st.integers(16, 80), st.integers(0, 20))
 def test_chunks_are_bounded_in_order_and_the_same_each_time(
     text: str,

@@ -3,8 +3,8 @@
 from io import BytesIO
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, settings
+from hypothesis import settings, strategies as st
 from pypdf import PdfReader, PdfWriter
 from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
 
@@ -139,6 +139,7 @@ def test_pdf_for_passwords_that_are_empty() -> None:
     assert "open text" in load("a.pdf", out.getvalue()).text
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(SUFFIXES)), st.binary(max_size=400))
 def test_any_bytes_are_a_document_or_unreadable(suffix: str, content: bytes) -> None:
     try:
@@ -149,6 +150,7 @@ def test_any_bytes_are_a_document_or_unreadable(suffix: str, content: bytes) -> 
     assert "\r" not in document.text
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from("<>/ab \n&;\"'=-!`h1pretdul"), max_size=200))
 def test_any_markup_is_html(source: str) -> None:
     assert load("a.html", source.encode()) == load("a.html", source.encode())

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, settings
+from hypothesis import settings, strategies as st
 
 from harmonia_compiler.ingest.discover import Found
 from harmonia_compiler.ingest.names import name_all
@@ -20,6 +20,7 @@ def found(place: str, folders: int = 0) -> Found:
     return Found(Path(place), place, "/".join(parts[-1 - min(folders, len(parts) - 1) :]))
 
 
+@settings(deadline=None)
 @given(PLACES, PLACES, st.integers(0, 3), st.booleans())
 def test_names_are_unique_end_their_places_and_stay(
     before: list[str],
