@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from hypothesis import given, settings
-from hypothesis import settings, strategies as st
+from hypothesis import strategies as st
 
 from harmonia_compiler.contract.collection import StoredChunk
 from harmonia_compiler.ingest.changes import Changes, Version, compare

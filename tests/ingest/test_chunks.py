@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import settings, strategies as st
+from hypothesis import strategies as st
 
 from harmonia_compiler.ingest.blocks import parse_blocks
 from harmonia_compiler.ingest.chunks import Shape, cut

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hypothesis import given, settings
-from hypothesis import settings, strategies as st
+from hypothesis import strategies as st
 
 from harmonia_compiler.ingest.discover import Found
 from harmonia_compiler.ingest.names import name_all
