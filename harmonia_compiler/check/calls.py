@@ -50,6 +50,9 @@ def match_arguments(
             help = f"it takes {_taken(ports)}"
             findings.add("E0303", f"`{name}` takes no {_ordinal(position + 1)} argument", argument.span, help=help)
             matched.elsewhere.append(argument)
+    if any(isinstance(argument.value, tree.Broken) for argument in call.arguments):
+        # A text that is never closed may hold the arguments behind it.
+        matched.whole = False
     missing = [port for port in ports if port.name not in matched.ports and not _has_default(port)]
     if missing and matched.whole:
         matched.whole = False

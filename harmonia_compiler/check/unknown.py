@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from harmonia_compiler.check.program import Context, Declared, Unit, not_a
+from harmonia_compiler.check.settings import FUNCTIONS
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.functions.registry import function_names
@@ -47,5 +48,9 @@ def report_unknown_callee(name: tree.Name, declared: Declared | None, unit: Unit
         context.findings.add("E0202", f"`{text}` is a kind, and only components are called", span, help=help)
     else:
         known = [*unit.named(tree.Component, tree.Pipeline), *function_names()]
+        if text in FUNCTIONS:
+            help = f"`{text}` stands for settings of components alone; a value comes by a port"
+            context.findings.add("E0202", f"unknown component or pipeline `{text}`", span, help=help)
+            return
         help = context.suggestion(text, known, f"declare it: `component {text}(…) -> … = …`")
         context.findings.add("E0202", f"unknown component or pipeline `{text}`", span, help=help)

@@ -22,10 +22,12 @@ DECLARATIONS = frozenset({"IMPORT", "TYPE", "CLASS", "COMPONENT", "PIPELINE"})
 #: A keyword's token has its kind for a name.
 KEYWORDS = frozenset(word.upper() for word in words.KEYWORDS)
 
-_SINGLE_QUOTED = re.compile(r"'([^'\"\\\n]*)'")
+_OTHERWISE_QUOTED = re.compile(
+    r"""'([^'"\\\n]*)'|[“„]([^“”"\\\n]*)[“”]|[\u2018\u201a]([^\u2018\u2019"\\\n]*)[\u2018\u2019]"""
+)
 _DECLARATION_LINE = re.compile(r"^(?:component|pipeline|import|type|class)[ \t]+[a-z]", re.MULTILINE)
 _ADVICE = {
-    "'": 'a text stands in double quotes: `"…"`',
+    **dict.fromkeys("'“”„\u2018\u2019\u201a", 'a text stands in double quotes: `"…"`'),
     ";": "a statement ends with its line",
     "//": "a comment begins with `#`",
     "/": "there is no arithmetic; a comment begins with `#`",
@@ -50,10 +52,14 @@ class Mark:
 
 @dataclass(slots=True)
 class Damage:
-    """What is reported already: the offsets, and the lines, where a later finding would only repeat it."""
+    """What is reported already: the offsets, and the lines, where a later finding would only repeat it.
+
+    `swallowing` are the offsets of long texts that are never closed, and so may hold what is missing.
+    """
 
     offsets: list[int]
     lines: set[int]
+    swallowing: list[int]
 
     def holds(self, source: Source, offset: int) -> bool:
         """Whether something is reported on the line of an offset."""
@@ -67,7 +73,7 @@ class Lexer:
         self.source = source
         self.findings = findings
         self.comments: list[Comment] = []
-        self.damage = Damage([], set())
+        self.damage = Damage([], set(), [])
 
     def report(self, code: str, message: str, start: int, end: int, help: str = "") -> None:
         """Record a finding, and that its line is damaged."""
@@ -91,9 +97,9 @@ class Lexer:
                 if start != broken_to:
                     self._report_character(start, end)
                 broken_to = end
-                if found := _SINGLE_QUOTED.match(self.source.text, start):
+                if found := _OTHERWISE_QUOTED.match(self.source.text, start):
                     skip_to = found.end()
-                    text = Token("TEXT", f'"{found[1]}"', start_pos=start, end_pos=skip_to)
+                    text = Token("TEXT", f'"{found[found.lastindex or 1]}"', start_pos=start, end_pos=skip_to)
                     marks.append(Mark(text, first, start - line_start))
                 first = False
             elif token.type != "WS":
@@ -112,6 +118,7 @@ class Lexer:
         at, cut = _swallowing(tokens)
         start, _ = place(tokens[at])
         self.report("E0103", "this text is never closed", start, start + 3, 'close it with `"""`')
+        self.damage.swallowing.append(start)
         closed = Token("NAME", BROKEN_NAME, start_pos=start, end_pos=cut)
         if cut == len(text):
             return [*tokens[:at], closed]

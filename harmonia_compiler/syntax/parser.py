@@ -79,8 +79,8 @@ class _Declaration:
         self.tokens = self.given = tokens
         self.findings = findings
         self.unread: set[str] = set()
-        self.complete = True
         begin, end = place(tokens[0])[0], place(tokens[-1])[1]
+        self.complete = not any(begin <= at < end for at in damage.swallowing)
         self.reported = [at for at in damage.offsets if begin <= at <= end]
         before = [at for at in damage.offsets if at < begin]
         self.follows_slip = bool(before) and source.position(before[-1])[0] == source.position(begin)[0]

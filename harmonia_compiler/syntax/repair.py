@@ -13,6 +13,9 @@ from harmonia_compiler.syntax.lexer import BROKEN_NAME, place
 #: The headers of blocks inside of a pipeline, with what stands for the test or bound of each.
 _HEADS = {"IF": "NAME ?", "ELIF": "NAME ?", "ELSE": "", "REPEAT": "UP up TO to NUMBER 1"}
 
+#: What a value begins with.
+_VALUES = frozenset({"NAME", "TEXT", "LONG_TEXT", "NUMBER", "TRUE", "FALSE", "NOT", "EACH", "LPAR", "LSQB", "STREAM"})
+
 
 @dataclass(frozen=True, slots=True)
 class Region:
@@ -56,6 +59,8 @@ def repaired(tokens: list[Token], position: int, region: Region) -> Repaired:
     """The tokens with what cannot be read at a position replaced; the same ones where nothing can be done."""
     if region.level == 0:
         return _declaration(tokens, position)
+    if _lacks_value(tokens, position):
+        return Repaired([*tokens[:position], *tokens[position + 1 :]])
     first = tokens[region.start].type if region.start < region.end else ""
     second = tokens[region.start + 1].type if region.start + 1 < region.end else ""
     if first in _HEADS:
@@ -78,8 +83,18 @@ def _declaration(tokens: list[Token], position: int) -> Repaired:
     return Repaired(tokens[:position], whole=False)
 
 
+def _lacks_value(tokens: list[Token], position: int) -> bool:
+    """Whether a line ends where a value is wanted, and the next one begins with a value and no statement."""
+    here, *following = [token.type for token in tokens[position : position + 3]] or [""]
+    if here != "_NL" or not following or tokens[position - 1].type not in ("EQUAL", "RETURN", "STREAM"):
+        return False
+    return following[0] in _VALUES and following != ["NAME", "EQUAL"]
+
+
 def _value(tokens: list[Token], begin: int, end: int) -> Repaired:
-    return Repaired([*tokens[:begin], *_made(tokens[begin - 1], f"NAME {BROKEN_NAME}"), *tokens[end:]])
+    # Behind the slip there may be a statement that lacks a line of its own.
+    whole = not any(token.type in ("EQUAL", "RETURN") for token in tokens[begin:end])
+    return Repaired([*tokens[:begin], *_made(tokens[begin - 1], f"NAME {BROKEN_NAME}"), *tokens[end:]], whole)
 
 
 def _compound(tokens: list[Token], position: int, region: Region) -> Repaired:

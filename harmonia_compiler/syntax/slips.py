@@ -217,6 +217,7 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
         lambda s: (s.kind == "LPAR" or s.ends) and s.accepted == {"EQUAL"},
         "a value is used by binding it: `name = …`, or by `return`",
     ),
+    (lambda s: s.ends and s.behind in ("EQUAL", "RETURN", "STREAM"), "put the value on this line"),
     (lambda s: s.ends and "LBRACE" in s.accepted, "put `{` at the end of this line"),
     (lambda s: s.kind == "NUMBER" and s.accepted >= {"LBRACE", "TILDE"}, "an expected share stands behind `~`"),
     (lambda s: s.kind == "NUMBER" and "AT_MOST" in s.accepted and not s.follows_value, "put `<=` before the bound"),

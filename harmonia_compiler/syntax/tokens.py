@@ -277,6 +277,8 @@ class _Reader:
     def is_damaged(self, opened: Token) -> bool:
         """Whether a text that is not closed may have swallowed the bracket's partner, or the bracket is our own."""
         start, end = place(opened)
+        if any(start < at < place(self.tokens[-1])[1] for at in self.lexer.damage.swallowing):
+            return True
         return start == end or self.lexer.damage.holds(self.lexer.source, start)
 
 
