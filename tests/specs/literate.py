@@ -66,8 +66,7 @@ class Program:
         for name, text in self.files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")
-        given = [self.files[name] for name in self.given]
-        settings = {found["name"]: found["value"] for text in given for found in _SETTING.finditer(text)}
+        settings = given_settings("\n".join(self.files[name] for name in self.given))
         return check_files([Path(name) for name in self.given], settings)
 
 
@@ -87,6 +86,11 @@ class Document:
     text: str
     prose: str
     sections: tuple[Section, ...]
+
+
+def given_settings(text: str) -> dict[str, str]:
+    """The values of settings that a text says it is to be checked with."""
+    return {found["name"]: found["value"] for found in _SETTING.finditer(text)}
 
 
 def announced(name: str, text: str) -> Counter[Finding]:

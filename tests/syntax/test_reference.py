@@ -7,6 +7,7 @@ import pytest
 
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.syntax.tables import grammar_folder
+from tests.specs.literate import announced, described
 
 EXAMPLES: dict[str, str] = dict(
     re.findall(
@@ -15,7 +16,6 @@ EXAMPLES: dict[str, str] = dict(
         re.MULTILINE | re.DOTALL,
     )
 )
-_EXPECTED = re.compile(r'# (?:error: \[(?=E)|warning: \[(?=W))([EW]\d{4})\] "(.*)"$')
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -25,17 +25,7 @@ def test_an_example_is_fine_but_for_what_it_announces(
     monkeypatch.chdir(tmp_path)
     for other, text in EXAMPLES.items():
         Path(other).write_text(text, encoding="utf-8")
-    expected = [
-        (number, announced[1], announced[2])
-        for number, line in enumerate(EXAMPLES[name].split("\n"), 1)
-        if (announced := _EXPECTED.search(line))
-    ]
-    found = [
-        (item.span.source.position(item.span.start)[0], item.code, item.message)
-        for item in check_files([Path(name)]).found
-        if item.span is not None
-    ]
-    assert found == expected
+    assert described(check_files([Path(name)]).found) == announced(name, EXAMPLES[name])
 
 
 def test_there_are_examples() -> None:
