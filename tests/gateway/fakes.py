@@ -38,7 +38,7 @@ class FakeEngine:
 
     `words` is what a model says, `pause_s` the time before the first and between the words of a
     stream. `break_after` cuts the connection after so many words, `hang` never answers, `status`
-    answers with an error. `cancelled` counts the calls whose connection was closed on us.
+    answers with an error, `mute` leaves probes waiting. `cancelled` counts the calls whose connection was closed on us.
     """
 
     words: list[str] = field(default_factory=lambda: ["Blue", " as", " the", " sky"])
@@ -46,6 +46,7 @@ class FakeEngine:
     break_after: int | None = None
     hang: bool = False
     status: int = 200
+    mute: bool = False
     result: Any = None
     calls: list[dict[str, Any]] = field(default_factory=list)
     told: list[Mapping[str, str]] = field(default_factory=list)
@@ -97,6 +98,8 @@ class FakeEngine:
         return handle
 
     async def _health(self, request: web.Request) -> web.Response:
+        if self.mute:
+            await asyncio.Event().wait()
         return web.Response(status=self.status)
 
     async def _chat(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:

@@ -8,6 +8,7 @@ import pytest
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints
 from harmonia_compiler.contract.collection import CollectionRecord
 from harmonia_compiler.contract.program import Call, Parameter
+from harmonia_compiler.runtime.gateway import readiness
 from harmonia_compiler.runtime.gateway.collections import Collections, Fit
 from harmonia_compiler.runtime.gateway.endpoints import EndpointsFile
 from harmonia_compiler.runtime.milvus import NotOurs
@@ -55,7 +56,7 @@ RAG = program(
 
 
 async def test_ready_where_every_engine_answers_and_the_collection_fits(engine: FakeEngine) -> None:
-    async with serving([RAG], dict.fromkeys(("llm", "embedder", "store"), engine.port)) as served:
+    async with serving([RAG], dict.fromkeys(ENGINES, engine.port)) as served:
         assert await served.client.get("/readyz") == (200, {"ready": True, "missing": []})
         assert await served.client.get("/healthz") == (200, {"status": "ok"})
 
@@ -72,6 +73,58 @@ async def test_says_which_engine_is_missing(engine: FakeEngine) -> None:
     await gone.stop()
 
 
+@pytest.fixture
+def probing(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Every question about readiness is asked anew, and probes are given up soon."""
+    monkeypatch.setattr(readiness, "FRESH_S", 0.0)
+    monkeypatch.setattr(readiness, "PROBE_TIMEOUT_S", 0.05)
+    return monkeypatch
+
+
+SILENT = {"engine": "llm", "pipelines": ["rag"], "reason": "`llm-1`: it does not answer within 0.05 s"}
+ENGINES = ("llm", "embedder", "store")
+
+
+async def test_a_replica_that_answered_lately_may_be_too_busy_for_a_probe(
+    engine: FakeEngine, probing: pytest.MonkeyPatch
+) -> None:
+    model = await FakeEngine().start()
+    async with serving([RAG], {**dict.fromkeys(ENGINES, engine.port), "llm": model.port}) as served:
+        assert (await served.client.get("/readyz"))[0] == 200
+        model.mute = True
+        assert (await served.client.get("/readyz"))[0] == 200
+        probing.setattr(readiness, "BUSY_S", 0.0)
+        assert await served.client.get("/readyz") == (503, {"ready": False, "missing": [SILENT]})
+        probing.undo()
+        await model.stop()
+        assert (await served.client.get("/readyz"))[0] == 503, "a closed port is no sign of being busy"
+
+
+async def test_a_replica_that_never_answered_is_missing_until_it_serves_a_call(
+    engine: FakeEngine, probing: pytest.MonkeyPatch
+) -> None:
+    model = await FakeEngine(mute=True).start()
+    replicas = {**dict.fromkeys(ENGINES, engine.port), "llm": model.port}
+    async with serving([RAG], replicas) as served:
+        assert await served.client.get("/readyz") == (503, {"ready": False, "missing": [SILENT]})
+        assert (await served.client.post("/v1/pipelines/rag", ASK))[0] == 200
+        assert (await served.client.get("/readyz"))[0] == 200
+        served.gateway.set_endpoints(Endpoints((), 2))
+        back = [Endpoint(f"{name}-1", name, "127.0.0.1", port) for name, port in replicas.items()]
+        served.gateway.set_endpoints(Endpoints(tuple(back), 3))
+        assert (await served.client.get("/readyz"))[0] == 503, "what comes back has to be heard again"
+    await model.stop()
+
+
+async def test_a_store_that_is_too_busy_to_tell_keeps_what_was_read(
+    engine: FakeEngine, probing: pytest.MonkeyPatch
+) -> None:
+    store = Store(RECORD, ConnectionError(), ConnectionError(), OLD)
+    async with serving([RAG], dict.fromkeys(ENGINES, engine.port), read_record=store) as served:
+        assert [(await served.client.get("/readyz"))[0] for _ in range(4)] == [200, 200, 200, 503]
+    assert store.reads == 4
+
+
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
@@ -85,7 +138,7 @@ async def test_says_which_engine_is_missing(engine: FakeEngine) -> None:
 async def test_says_which_collection_does_not_fit(
     engine: FakeEngine, record: CollectionRecord | None, reason: str
 ) -> None:
-    replicas = dict.fromkeys(("llm", "embedder", "store"), engine.port)
+    replicas = dict.fromkeys(ENGINES, engine.port)
     async with serving([RAG], replicas, read_record=lambda uri, collection: record) as served:
         status, body = await served.client.get("/readyz")
         assert status == 503
@@ -118,7 +171,7 @@ ASK = {"inputs": {"question": "x"}}
 
 
 async def test_somebody_else_s_collection_is_not_called_empty(engine: FakeEngine) -> None:
-    replicas = dict.fromkeys(("llm", "embedder", "store"), engine.port)
+    replicas = dict.fromkeys(ENGINES, engine.port)
     async with serving([RAG], replicas, read_record=Store(NotOurs("docs"))) as served:
         _, body = await served.client.get("/readyz")
         assert body["missing"][0]["reason"].startswith("it was not made by `harmoniac ingest`")
@@ -136,7 +189,7 @@ async def test_a_collection_that_does_not_fit_is_not_searched(
     engine: FakeEngine, told: CollectionRecord | Exception, code: str, says: str
 ) -> None:
     milvus = FakeMilvus()
-    replicas = dict.fromkeys(("llm", "embedder", "store"), engine.port)
+    replicas = dict.fromkeys(ENGINES, engine.port)
     async with serving([RAG], replicas, milvus=milvus, read_record=Store(told)) as served:
         status, body, headers = await served.client.post("/v1/pipelines/rag", ASK)
         assert (status, body["error"]["code"], body["error"]["component"]) == (503, code, "search")
@@ -150,7 +203,7 @@ async def test_a_collection_that_was_built_anew_is_searched_and_not_looked_at_ag
 ) -> None:
     monkeypatch.setattr("harmonia_compiler.runtime.gateway.collections.RECHECK_S", 0.0)
     store, milvus = Store(OLD, RECORD), FakeMilvus()
-    replicas = dict.fromkeys(("llm", "embedder", "store"), engine.port)
+    replicas = dict.fromkeys(ENGINES, engine.port)
     async with serving([RAG], replicas, milvus=milvus, read_record=store) as served:
         answers = [await served.client.post("/v1/pipelines/rag", ASK) for _ in range(4)]
     assert [status for status, _, _ in answers] == [503, 200, 200, 200]
@@ -168,7 +221,7 @@ async def test_a_mismatch_is_looked_at_again_after_a_second_and_not_before() -> 
 
 async def test_a_store_that_came_back_is_looked_at_again(engine: FakeEngine) -> None:
     store = Store(RECORD, OLD)
-    replicas = dict.fromkeys(("llm", "embedder", "store"), engine.port)
+    replicas = dict.fromkeys(ENGINES, engine.port)
     async with serving([RAG], replicas, read_record=store) as served:
         assert (await served.client.post("/v1/pipelines/rag", ASK))[0] == 200
         back = [Endpoint(f"{name}-1", name, "127.0.0.1", port) for name, port in replicas.items()]

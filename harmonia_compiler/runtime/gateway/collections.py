@@ -71,13 +71,14 @@ class Collections:
             return self._still_known(endpoint, name) or await self.look(endpoint, name)
 
     async def look(self, endpoint: Endpoint, name: str) -> Finding:
-        """What the collection's record says now."""
+        """What the collection's record says now, or, where it cannot be read, that it fitted when it was last."""
         known = self._known
         found = await self._read(endpoint, name)
         before = known.get((endpoint, name))
         # A store that is too busy to tell has not changed what was read from it.
-        if found.fit is not Fit.UNREAD or before is None or before.fit is not Fit.FITS:
-            known[endpoint, name] = found
+        if found.fit is Fit.UNREAD and before is not None and before.fit is Fit.FITS:
+            return before
+        known[endpoint, name] = found
         return found
 
     def _still_known(self, endpoint: Endpoint, name: str) -> Finding | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.policy.line import Line, NoReplica
@@ -10,14 +10,20 @@ from harmonia_compiler.policy.line import Line, NoReplica
 
 @dataclass(slots=True)
 class EngineQueue:
-    """The replicas of one engine and the calls that wait for them. Used from one event loop."""
+    """The replicas of one engine and the calls that wait for them. Used from one event loop.
+
+    `heard_at` is when each last answered anything.
+    """
 
     line: Line[asyncio.Future[Endpoint]]
     clock: Callable[[], float]
+    heard_at: dict[Endpoint, float] = field(default_factory=dict)
 
     def set_replicas(self, endpoints: Iterable[Endpoint]) -> None:
         """Route to these from now on; calls in flight to others go on, and what waits moves to the new ones."""
         self.line.set_replicas(endpoints)
+        still = {load.endpoint for load in self.line.replicas.values()}
+        self.heard_at = {endpoint: at for endpoint, at in self.heard_at.items() if endpoint in still}
         self._hand_out()
 
     async def acquire(self, avoid: Collection[str] = ()) -> Endpoint:
@@ -42,7 +48,13 @@ class EngineQueue:
     def release(self, endpoint: Endpoint, service_s: float | None = None) -> None:
         """The call has ended, after `service_s` where it was served."""
         self.line.release(endpoint, service_s)
+        if service_s is not None:
+            self.hear(endpoint)
         self._hand_out()
+
+    def hear(self, endpoint: Endpoint) -> None:
+        """Note that this replica has answered just now."""
+        self.heard_at[endpoint] = self.clock()
 
     def unreachable(self, endpoint: Endpoint) -> None:
         """Note that this replica could not be reached just now."""

@@ -1,14 +1,26 @@
-"""Whether every pipeline could answer now, and what is missing where one could not."""
+"""Whether every pipeline could answer now, and what is missing where one could not.
+
+A replica under load may leave a probe waiting while it answers calls; taken for missing, it would take the whole
+service out of a load balancer at its busiest moment. So silence counts only where nothing was heard for a while.
+"""
 
 import asyncio
+import math
 from typing import Any
 
+from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.program import Call
 from harmonia_compiler.runtime.gateway.collections import Fit
 from harmonia_compiler.runtime.gateway.service import Gateway
 
 #: For how long a finding is given out again before everything is asked anew, in seconds.
 FRESH_S = 1.0
+#: How long a replica may take to say that it is ready, in seconds.
+PROBE_TIMEOUT_S = 2.0
+#: For how long a replica that leaves a probe waiting is busy, counted from its last answer to anything, in seconds.
+BUSY_S = 30.0
+
+_NOBODY = "no replica is running"
 
 
 class Readiness:
@@ -39,9 +51,13 @@ class Readiness:
         if any(entry["engine"] in stores for entry in found):
             return found
         for store in stores:
-            endpoint = self._gateway.dispatcher.endpoints(store)[0]
+            # It may have stopped since it answered.
+            endpoints = self._gateway.dispatcher.endpoints(store)
+            if not endpoints:
+                found.append({"engine": store, "pipelines": needs[store], "reason": _NOBODY})
+                continue
             for name in self._gateway.service.collections:
-                finding = await self._gateway.collections.look(endpoint, name)
+                finding = await self._gateway.collections.look(endpoints[0], name)
                 if finding.fit is not Fit.FITS:
                     found.append({"collection": name, "pipelines": needs[store], "reason": finding.reason})
         return found
@@ -55,10 +71,23 @@ class Readiness:
             return None
         endpoints = self._gateway.dispatcher.endpoints(engine)
         if not endpoints:
-            return "no replica is running"
-        transport = self._gateway.transports[self._transport(engine)]
-        reasons = await asyncio.gather(*(transport.answers(endpoint) for endpoint in endpoints))
+            return _NOBODY
+        reasons = await asyncio.gather(*(self._replica(engine, endpoint) for endpoint in endpoints))
         return None if None in reasons else f"`{endpoints[0].replica}`: {reasons[0]}"
+
+    async def _replica(self, engine: str, endpoint: Endpoint) -> str | None:
+        """Why this replica is not there; None where it is, or is only too busy to say so."""
+        queue = self._gateway.dispatcher.queues[engine]
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                reason = await self._gateway.transports[self._transport(engine)].answers(endpoint)
+        except TimeoutError:
+            heard_at = queue.heard_at.get(endpoint, -math.inf)
+            busy = self._gateway.clock() - heard_at < BUSY_S
+            return None if busy else f"it does not answer within {PROBE_TIMEOUT_S:g} s"
+        if reason is None:
+            queue.hear(endpoint)
+        return reason
 
 
 def _needs(gateway: Gateway) -> dict[str, list[str]]:

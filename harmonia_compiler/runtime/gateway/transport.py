@@ -36,7 +36,7 @@ class Transport(Protocol):
         ...
 
     async def answers(self, endpoint: Endpoint) -> str | None:
-        """Why the replica is not ready, as a short phrase; None where it is."""
+        """Why the replica is not ready, as a short phrase; None where it is. Whoever asks sets the time limit."""
         ...
 
     async def close(self) -> None:
