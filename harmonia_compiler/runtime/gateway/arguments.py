@@ -1,7 +1,8 @@
 """Turns what a request brings into the arguments of a Program and the settings of its returned call."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -36,20 +37,34 @@ class Options(msgspec.Struct, frozen=True):
         return {name: value for name, value in {**said, "max_tokens": tokens}.items() if value is not None}
 
 
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """What a number may be, and that in words."""
+
+    holds: Callable[[float], bool]
+    words: str
+
+
+_TOKENS = _Range(lambda tokens: tokens >= 1, "1 or more")
+#: vLLM refuses what lies outside, but only when its turn comes.
+_RANGES = {
+    "temperature": _Range(lambda temperature: 0 <= temperature <= 2, "from 0 to 2"),
+    "top_p": _Range(
+        lambda share: 0 < share <= 1, "above 0 and at most 1; `temperature` 0 takes the likeliest token always"
+    ),
+    "seed": _Range(lambda seed: -(2**63) <= seed < 2**63, "a whole number of 64 bits"),
+    "max_tokens": _TOKENS,
+    "max_completion_tokens": _TOKENS,
+}
+
+
 def read_options(body: Mapping[str, Any]) -> Options:
     """The options in a body; raises Problem (400) where one has a wrong type or lies out of its range."""
     options = convert(body, Options)
-    ranges: tuple[tuple[str, int, int], ...] = (
-        ("temperature", 0, 2),
-        ("top_p", 0, 1),
-        ("seed", -(2**63), 2**63 - 1),
-        ("max_tokens", 1, 2**31),
-        ("max_completion_tokens", 1, 2**31),
-    )
-    for name, lowest, highest in ranges:
+    for name, allowed in _RANGES.items():
         value = getattr(options, name)
-        if value is not None and not lowest <= value <= highest:
-            raise invalid(f"`{name}` is not between {lowest} and {highest}", name)
+        if value is not None and not allowed.holds(value):
+            raise invalid(f"`{name}` must be {allowed.words}", name)
     stops = [options.stop] if isinstance(options.stop, str) else options.stop or []
     if len(stops) > MAX_STOPS or "" in stops:
         raise invalid(f"`stop` takes up to {MAX_STOPS} texts, none of them empty", "stop")
@@ -149,29 +164,47 @@ def _argument(parameter: ProgramParameter, given: Mapping[str, Value]) -> Value:
 
 
 def chat_arguments(
-    program: Program, message: str, earlier: Sequence[Value], named: Mapping[str, Value]
+    program: Program, turns: Sequence[Mapping[str, str]], named: Mapping[str, Value]
 ) -> dict[str, Value]:
-    """The arguments of a conversation.
+    """The arguments of a conversation; `turns` ends with the message that asks, `named` holds ports by their names.
 
-    Parameters whose names are in `named` come from there. The message fills the one text parameter
-    that is left, those with defaults only where there is no other; the earlier turns fill a
-    `[message]` parameter. Raises Problem (400) where more than one text could be meant.
+    The message fills the one text that has no default and is not named, or, where every text has one, the one that is
+    not named. The turns before it fill a `[message]` port, together with it where there is no text. Raises Problem
+    (400) where the message has no place of its own.
     """
-    known = {parameter.name for parameter in program.parameters}
-    given = {name: value for name, value in named.items() if name in known}
-    texts = [one for one in program.parameters if isinstance(one.type, Text) and one.name not in given]
-    required = [parameter for parameter in texts if parameter.default is msgspec.UNSET]
-    open_texts = [parameter.name for parameter in required or texts]
-    if len(open_texts) > 1:
+    given: dict[str, Value] = dict(named)
+    *earlier, message = turns
+    history = next(
+        (one.name for one in program.parameters if one.type == ListOf(Message()) and one.name not in given), None
+    )
+    texts = [parameter for parameter in program.parameters if isinstance(parameter.type, Text)]
+    if texts:
+        given[_asked_port(program, texts, given)] = message["text"]
+    elif history is None:
+        raise invalid(
+            f"`{program.pipeline}` has no port that takes the message; ask it at `/v1/pipelines/{program.pipeline}`",
+            "messages",
+        )
+    if history is not None:
+        given[history] = [dict(turn) for turn in (earlier if texts else turns)]
+    return check_arguments(program, given)
+
+
+def _asked_port(program: Program, texts: Sequence[ProgramParameter], given: Mapping[str, Value]) -> str:
+    """The text that the message fills."""
+    required = [parameter.name for parameter in texts if parameter.default is msgspec.UNSET]
+    meant = required or [parameter.name for parameter in texts]
+    open_ = [name for name in meant if name not in given]
+    if not open_:
+        raise invalid(
+            f"the last user message fills `{meant[-1]}`, which the body also gives by name: leave that field out",
+            meant[-1],
+        )
+    if len(open_) > 1:
         raise invalid(
             f"`{program.pipeline}` takes several texts; give all but one of them by name in the body: "
-            + ", ".join(f"`{name}`" for name in open_texts),
-            open_texts[-1],
+            + ", ".join(f"`{name}`" for name in open_),
+            open_[-1],
             "missing_parameter",
         )
-    given.update(dict.fromkeys(open_texts, message))
-    for parameter in program.parameters:
-        if parameter.type == ListOf(Message()) and parameter.name not in given:
-            given[parameter.name] = list(earlier)
-            break
-    return check_arguments(program, given)
+    return open_[0]

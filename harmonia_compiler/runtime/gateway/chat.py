@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 from harmonia_compiler.contract.program import Program
-from harmonia_compiler.contract.types import Value
 from harmonia_compiler.runtime.gateway.arguments import (
     chat_arguments,
     convert,
@@ -17,37 +16,32 @@ from harmonia_compiler.runtime.gateway.arguments import (
 )
 from harmonia_compiler.runtime.gateway.driver import Served
 from harmonia_compiler.runtime.gateway.exchange import Understood
+from harmonia_compiler.runtime.gateway.fields import named_ports
 from harmonia_compiler.runtime.gateway.problem import Problem, invalid
 from harmonia_compiler.runtime.gateway.returned import message_of
 from harmonia_compiler.runtime.gateway.sse import DONE, event
 
-#: Fields of the body that mean what OpenAI says; every other may be a parameter of the pipeline.
-RESERVED = frozenset(
-    {
-        "model",
-        "messages",
-        "stream",
-        "stream_options",
-        "temperature",
-        "top_p",
-        "seed",
-        "stop",
-        "max_tokens",
-        "max_completion_tokens",
-        "n",
-    }
-)
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
 
 class _Part(msgspec.Struct):
     type: str
     text: str | None = None
+    refusal: str | None = None
 
 
 class _Message(msgspec.Struct):
     role: str
     content: str | list[_Part] | None = None
+    refusal: str | None = None
+    tool_calls: list[Any] | None = None
+    function_call: Any = None
+
+    @property
+    def may_be_wordless(self) -> bool:
+        """Whether OpenAI lets it go without content: an assistant's turn that is something else, and a function's."""
+        other = self.tool_calls or self.function_call or self.refusal is not None
+        return self.role == "function" or (self.role == "assistant" and bool(other))
 
 
 class _StreamOptions(msgspec.Struct):
@@ -59,7 +53,6 @@ class _Body(msgspec.Struct):
     messages: list[_Message]
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
-    n: int | None = None
 
 
 def understand(
@@ -68,12 +61,10 @@ def understand(
     """What a chat body asks for, by a caller who names this request class; raises Problem (400, 404)."""
     body = convert(document, _Body)
     program = find_program(programs, body.model, "model")
-    if body.n not in (None, 1):
-        raise invalid("`n` is not 1: a pipeline gives one answer", "n")
-    message, earlier = _conversation(body.messages)
-    named = {name: value for name, value in document.items() if name not in RESERVED}
+    named = named_ports(program, document)
+    turns = _conversation(body.messages)
     request_class = take_class(program, named, named_class)
-    arguments = chat_arguments(program, message, earlier, named)
+    arguments = chat_arguments(program, turns, named)
     options = read_options(document).settings()
     include_usage = bool(body.stream_options and body.stream_options.include_usage)
     shape = ChatShape(f"chatcmpl-{id_}", int(time.time()), program, include_usage=include_usage)
@@ -81,28 +72,38 @@ def understand(
     return Understood(program, arguments, options, bool(body.stream), shape, deadline_ms)
 
 
-def _conversation(messages: Sequence[_Message]) -> tuple[str, list[Value]]:
-    """The last user message and the turns before it."""
+def _conversation(messages: Sequence[_Message]) -> list[dict[str, str]]:
+    """The turns up to the last one of the user, which is the question."""
     for at, message in enumerate(messages):
         if message.role not in _ROLES:
             raise invalid(f"`{message.role[:32]}` is no role of a message", f"messages[{at}].role")
     asked = max((at for at, message in enumerate(messages) if message.role == "user"), default=None)
     if asked is None:
         raise invalid("`messages` holds no message of the user", "messages")
-    turns = [{"role": message.role, "text": _text(message, at)} for at, message in enumerate(messages[: asked + 1])]
-    return turns[-1]["text"], list(turns[:-1])
+    return [{"role": message.role, "text": _text(message, at)} for at, message in enumerate(messages[: asked + 1])]
 
 
 def _text(message: _Message, at: int) -> str:
     """A message's text; the parts of a message in several, one after the other."""
     if message.content is None:
-        return ""
+        if not message.may_be_wordless:
+            reason = (
+                f"a message of role `{message.role}` needs `content`; only an assistant's that calls tools may lack it"
+            )
+            raise invalid(reason, f"messages[{at}].content")
+        return message.refusal or ""
     if isinstance(message.content, str):
         return message.content
-    for number, part in enumerate(message.content):
-        if part.type != "text" or part.text is None:
-            raise invalid("only parts of type `text` can be read", f"messages[{at}].content[{number}]")
-    return "".join(part.text or "" for part in message.content)
+    return "".join(
+        _text_of_part(part, f"messages[{at}].content[{number}]") for number, part in enumerate(message.content)
+    )
+
+
+def _text_of_part(part: _Part, place: str) -> str:
+    text = {"text": part.text, "refusal": part.refusal}.get(part.type)
+    if text is None:
+        raise invalid("only parts of type `text` can be read", place)
+    return text
 
 
 class ChatShape:
