@@ -94,7 +94,7 @@ class Behaviour:
         values, works = [], []
         for number, inputs in enumerate(ask.items):
             path = (*ask.path, ("item", number + 1)) if ask.many else ask.path
-            value = self._value(component, kind, inputs, ask.request, path)
+            value = self.value(component, inputs, ask.request, show_path(path))
             values.append(value)
             works.append(self._work(component, kind, inputs, value))
         if ask.many:
@@ -102,25 +102,26 @@ class Behaviour:
         prefix = prefix_of(component, ask.items[0], self.block) if kind.has_prompt else ()
         return values[0], Size(works[0], prefix)
 
-    def _value(self, component: Component, kind: Kind, inputs: Mapping[str, Value], request: int, path: Path) -> Value:
+    def value(self, component: Component, inputs: Mapping[str, Value], request: int | str, place: str) -> Value:
+        """What a call answers. Of inputs only passages count, of which a reranker gives some."""
         name = component.name
-        place = show_path(path)
         uniform = self.draws.of(request, name, place)
         outcome = self.outcomes[name]
-        if isinstance(outcome, ListOutcome) and component.result == ListOf(Passage()):
-            items = kind.result_extent(component).items
+        gives_passages = component.result == ListOf(Passage())
+        if gives_passages and isinstance(outcome, ListOutcome):
+            items = self.kinds[component.kind].result_extent(component).items
             given = [value for value in inputs.values() if _is_passages(value)]
             if given:
                 return _ranked([passage for some in given for passage in some], int(items), uniform)
             outcome = ListOutcome(items, outcome.item)
 
         def text(at: str, tokens: float) -> str:
-            if isinstance(component.result, Text) and isinstance(outcome, TextOutcome):
+            if not at and isinstance(outcome, TextOutcome):
                 tokens = length(uniform("length"), tokens, LENGTH_CV, outcome.most)
             return text_of(f"{name}.{request}.{place}{at}", tokens)
 
         value = draw(outcome, uniform, text)
-        if component.result == ListOf(Passage()):
+        if gives_passages:
             for number, passage in enumerate(value):
                 passage["source"] = text_of(f"rehearsal/{request}.{number}", _SOURCE_LENGTH / CHARACTERS_PER_TOKEN)
         return value

@@ -196,6 +196,17 @@ def _typed(text: str, result: Type, finish: str) -> Value:
     return checked(value, result, "the model's answer")
 
 
+def spoken(value: Value, result: Type) -> str:
+    """How a model writes a value of this type under its constraint: what `decode_chat` reads again."""
+    match result:
+        case Text() | Labels():
+            return str(value)
+        case Bool():
+            return next(word for word, truth in _TRUTH.items() if truth == value)
+        case _:
+            return msgspec.json.encode(value).decode()
+
+
 def decode_chat_piece(event: bytes) -> Piece | None:
     """What one event of a streamed chat adds; None where it adds nothing."""
     payload = event.strip().removeprefix(b"data:").strip()

@@ -25,7 +25,8 @@ from harmonia_compiler.kinds.milvus import (
 )
 from harmonia_compiler.runtime.milvus_client import GRPC_OPTIONS
 
-_RECORD_PROPERTY = "harmonia.record"
+#: Where a collection keeps its record.
+RECORD_PROPERTY = "harmonia.record"
 _CHUNK_FIELDS = list(StoredChunk.__struct_fields__)
 _SCAN_ROWS = 5_000
 
@@ -79,7 +80,7 @@ class Milvus:
     def record(self, physical: str) -> CollectionRecord | None:
         """What the vectors were made with; None where somebody else made the collection."""
         with _reported():
-            kept = self._client.describe_collection(physical)["properties"].get(_RECORD_PROPERTY)
+            kept = self._client.describe_collection(physical)["properties"].get(RECORD_PROPERTY)
         try:
             return msgspec.json.decode(kept, type=CollectionRecord) if kept else None
         except msgspec.MsgspecError:
@@ -103,7 +104,7 @@ class Milvus:
                 "words", FunctionType.BM25, input_field_names=[TEXT_FIELD], output_field_names=[WORDS_FIELD]
             )
             schema.add_function(words)
-        properties = {_RECORD_PROPERTY: msgspec.json.encode(record).decode()}
+        properties = {RECORD_PROPERTY: msgspec.json.encode(record).decode()}
         with _reported():
             self._client.create_collection(physical, schema=schema, properties=properties)
 

@@ -17,17 +17,12 @@ from harmonia_compiler.emulate.simulate.loop import Loop
 from harmonia_compiler.emulate.simulate.models import Model
 from harmonia_compiler.emulate.simulate.service import Job, Request, Service
 from harmonia_compiler.emulate.simulate.stations import Replica, Station
+from harmonia_compiler.emulate.times import EXTERNAL_CONCURRENCY, core_ms, elsewhere_ms
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.policy.events import show_path
 from harmonia_compiler.policy.line import Line
 from harmonia_compiler.profile.serving import Passing, Stepping, serving
-from harmonia_compiler.workload.draws import Draws, lognormal
-
-#: The spread of the time of a call that runs on cores, or elsewhere: coefficients of variation.
-CORE_CV = 0.3
-ELSEWHERE_CV = 0.5
-#: Calls of a service that is somebody else's at once: as many as the gateway sends (`runtime/gateway/service.py`).
-EXTERNAL_CONCURRENCY = 64
+from harmonia_compiler.workload.draws import Draws, Uniform
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +56,7 @@ class Simulation:
             replicas[replica.id] = self._replica(loop, service, replica.engine, replica.id)
         for name, engine in self.document.engines.items():
             if kinds()[engine.kind].external:
-                replicas[name] = Station(
-                    loop, partial(self._takes, "elsewhere"), service.finished, servers=EXTERNAL_CONCURRENCY
-                )
+                replicas[name] = Station(loop, self._elsewhere_ms, service.finished, servers=EXTERNAL_CONCURRENCY)
                 lines[name] = Line(ReplicaShare(EXTERNAL_CONCURRENCY), {})
                 lines[name].set_replicas([Endpoint(name, name, "", 0)])
                 continue
@@ -101,17 +94,18 @@ class Simulation:
                 return found.passes.ms(sum(job.size.work.encoded_tokens for job in jobs))
 
             return Station(loop, pass_ms, service.finished, batch=found.batch)
-        core_ms = partial(self._takes, "core", speed=found.speed)
-        return Station(loop, core_ms, service.finished, servers=found.threads)
+        return Station(loop, partial(self._core_ms, speed=found.speed), service.finished, servers=found.threads)
 
-    def _takes(self, where: str, jobs: "Iterable[Job]", speed: float = 1.0) -> float:
-        """How long one call takes on a core, or elsewhere; some longer than others."""
+    def _core_ms(self, jobs: "Iterable[Job]", speed: float) -> float:
         (job,) = jobs
-        uniform = self.draws.of(job.request, job.component.name, show_path(job.path))("service")
-        work = job.size.work
-        if where == "core":
-            return lognormal(uniform, work.core_ms, CORE_CV) / speed
-        return lognormal(uniform, work.elsewhere_ms, ELSEWHERE_CV)
+        return core_ms(job.size.work, self._uniform(job), speed)
+
+    def _elsewhere_ms(self, jobs: "Iterable[Job]") -> float:
+        (job,) = jobs
+        return elsewhere_ms(job.size.work, self._uniform(job))
+
+    def _uniform(self, job: Job) -> Uniform:
+        return self.draws.of(job.request, job.component.name, show_path(job.path))
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from harmonia_compiler.contract.types import Value
 from harmonia_compiler.emulate.behaviour import Ask, Behaviour, Size, text_of
 from harmonia_compiler.emulate.llm.scheduler import Scheduler
 from harmonia_compiler.emulate.simulate.service import Outcome, Request
-from harmonia_compiler.emulate.simulate.simulation import CORE_CV, Coming, Simulation
+from harmonia_compiler.emulate.simulate.simulation import Coming, Simulation
+from harmonia_compiler.emulate.times import CORE_CV
 from harmonia_compiler.profile.serving import Stepping, serving
 from harmonia_compiler.profile.steps import StepLoad, run_ms
 from tests.emulate.simulate.conftest import Simulated

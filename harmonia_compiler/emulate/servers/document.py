@@ -1,0 +1,55 @@
+"""`rehearsal.json`: what a process of emulated replicas is to be."""
+
+import msgspec
+
+from harmonia_compiler.contract.bundle import Endpoint, Service
+from harmonia_compiler.contract.plan import Replica
+from harmonia_compiler.emulate.outcomes import Outcome
+from harmonia_compiler.emulate.servers.faults import Fault
+
+FORMAT_VERSION = 1
+
+
+class Rehearsal(msgspec.Struct, frozen=True):
+    """The replicas of a plan, and how they behave.
+
+    `service` is the gateway's own document. All times are stretched by `factor`: those of
+    engines here, deadlines and timeouts in `service` already. `start_s` is how long replicas of an engine
+    take to load, by engine, before stretching.
+    """
+
+    service: Service
+    replicas: tuple[Replica, ...]
+    outcomes: dict[str, Outcome]
+    seed: int
+    factor: float = 1.0
+    start_s: dict[str, float] = {}
+    faults: tuple[Fault, ...] = ()
+    format_version: int = FORMAT_VERSION
+
+
+class Started(msgspec.Struct, frozen=True):
+    """`started.json`: where each replica listens, and the port on which the process itself is asked."""
+
+    replicas: tuple[Endpoint, ...]
+    control: int
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What one emulated replica did: how long it worked, and how many calls it answered."""
+
+    busy_ms: float
+    answered: int
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """What a process of emulated replicas says of itself: how late it was, and its processor time.
+
+    Times are those of a clock, not stretched back. `late_ms` are the 50th, 95th and 99th percentile and the
+    maximum over everything that it did by the clock.
+    """
+
+    replicas: dict[str, Usage]
+    late_ms: tuple[float, float, float, float]
+    happened: int
+    cpu_s: float

@@ -1,0 +1,304 @@
+"""All emulated replicas of a rehearsal in one process and on one event loop, each listening on 127.0.0.1."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import grpc
+from aiohttp import web
+
+from harmonia_compiler.contract.bundle import Endpoint
+from harmonia_compiler.contract.card import Card, card_for
+from harmonia_compiler.contract.component import Component, Engine
+from harmonia_compiler.contract.plan import Replica
+from harmonia_compiler.emulate.behaviour import Behaviour
+from harmonia_compiler.emulate.llm.engine import Engine as LlmEngine
+from harmonia_compiler.emulate.servers.chat import Chat
+from harmonia_compiler.emulate.servers.clock import RealLoop
+from harmonia_compiler.emulate.servers.document import Rehearsal, Tally, Usage
+from harmonia_compiler.emulate.servers.faults import Fault
+from harmonia_compiler.emulate.servers.replica import Condition
+from harmonia_compiler.emulate.servers.speech import Speech
+from harmonia_compiler.emulate.servers.stations import Counter, Encoder, Function, Visit
+from harmonia_compiler.emulate.servers.store import Store
+from harmonia_compiler.emulate.times import EXTERNAL_CONCURRENCY, Stretched, core_ms, elsewhere_ms
+from harmonia_compiler.kinds.kind import Extent, Work
+from harmonia_compiler.kinds.openai import CHAT, EMBEDDINGS, RERANK
+from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.profile.serving import Passing, Stepping, Threads, serving
+from harmonia_compiler.profile.steps import StepModel
+from harmonia_compiler.workload.draws import Draws
+
+HOST = "127.0.0.1"
+#: Of how many of the last happenings the lateness is kept.
+_KEPT = 200_000
+_MOST_BODY_BYTES = 64 * 2**20
+
+Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Works(Protocol):
+    """Whatever adds up how long it has worked."""
+
+    @property
+    def busy_ms(self) -> float:
+        """How long it has worked, in stretched ms."""
+        ...
+
+
+@dataclass(slots=True)
+class Listener:
+    """An HTTP server of a replica that can be closed and opened again, on the same port.
+
+    `calls`, by method and path, go wrong when the replica does; what it says of itself, at `gets`, does not.
+    """
+
+    condition: Condition
+    calls: Mapping[tuple[str, str], Handle]
+    gets: Mapping[str, Handle]
+    port: int = 0
+    _runner: web.AppRunner | None = None
+
+    async def open(self) -> None:
+        """Listen; on a free port the first time."""
+        app = web.Application(client_max_size=_MOST_BODY_BYTES)
+        for (method, path), handle in self.calls.items():
+            app.router.add_route(method, path, self._answering(handle))
+        for path, handle in self.gets.items():
+            app.router.add_get(path, handle)
+        app.router.add_get("/health", self._health)
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.0, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, HOST, self.port, backlog=1024).start()
+        self.port = self._runner.addresses[0][1]
+
+    async def close(self) -> None:
+        """Stop listening, and break off what is in progress."""
+        if self._runner is not None:
+            runner, self._runner = self._runner, None
+            await runner.cleanup()
+
+    def _answering(self, handle: Handle) -> Handle:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            return await self.condition.answer(request, handle)
+
+        return answer
+
+    async def _health(self, _: web.Request) -> web.Response:
+        return self.condition.health()
+
+
+@dataclass(slots=True)
+class _Emulated:
+    """A replica, or somebody else's service. `model` is a language model's engine, and how fast that usually is."""
+
+    engine: str
+    works: Works
+    condition: Condition
+    listener: Listener | None = None
+    model: "tuple[LlmEngine, StepModel] | None" = None
+    before_ms: float = 0.0
+    port: int = 0
+
+
+@dataclass(slots=True)
+class Host:
+    """The replicas of a rehearsal. `start` returns once all listen; those that load weights say so in `/health`."""
+
+    rehearsal: Rehearsal
+    cards: dict[str, Card]
+    replicas: dict[str, _Emulated] = field(default_factory=dict)
+    _late: list[float] = field(default_factory=list)
+    _happened: int = 0
+    _cpu_before_s: float = 0.0
+    _servers: list[grpc.aio.Server] = field(default_factory=list)
+    _timers: list[asyncio.TimerHandle] = field(default_factory=list)
+    _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+
+    async def start(self) -> list[Endpoint]:
+        """Let every replica listen; where each does. Services of somebody else's are named after their engine."""
+        loop = RealLoop(late=self._tell_late)
+        behaviour = Behaviour(self.rehearsal.outcomes, kinds(), Draws(self.rehearsal.seed))
+        for replica in self.rehearsal.replicas:
+            await self._start(loop, behaviour, replica)
+        for engine in self.rehearsal.service.engines.values():
+            if kinds()[engine.kind].external:
+                await self._start_external(loop, behaviour, engine)
+        for name, emulated in self.replicas.items():
+            for fault in self.rehearsal.faults:
+                if fault.replica == name:
+                    self._plan(emulated, fault)
+        return [Endpoint(name, emulated.engine, HOST, emulated.port) for name, emulated in self.replicas.items()]
+
+    async def stop(self) -> None:
+        """Close everything."""
+        for timer in self._timers:
+            timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        for emulated in self.replicas.values():
+            if emulated.listener is not None:
+                await emulated.listener.close()
+        for server in self._servers:
+            await server.stop(0)
+
+    def reset(self) -> None:
+        """Count from now on."""
+        self._late.clear()
+        self._happened = 0
+        self._cpu_before_s = time.process_time()
+        for emulated in self.replicas.values():
+            emulated.condition.answered = 0
+            emulated.before_ms = emulated.works.busy_ms
+
+    def tally(self) -> Tally:
+        """What happened since the start, or since `reset`."""
+        late = sorted(self._late) or [0.0]
+        at = [late[min(len(late) - 1, int(len(late) * part))] for part in (0.5, 0.95, 0.99)]
+        return Tally(
+            {
+                name: Usage(one.works.busy_ms - one.before_ms, one.condition.answered)
+                for name, one in self.replicas.items()
+            },
+            (at[0], at[1], at[2], late[-1]),
+            self._happened,
+            time.process_time() - self._cpu_before_s,
+        )
+
+    def _tell_late(self, ms: float) -> None:
+        self._happened += 1
+        if len(self._late) < _KEPT:
+            self._late.append(ms)
+        else:
+            self._late[self._happened % _KEPT] = ms
+
+    def _condition(self, name: str, engine: str) -> Condition:
+        faults = [fault for fault in self.rehearsal.faults if fault.replica == name]
+        start_s = self.rehearsal.start_s.get(engine, 0.0) * self.rehearsal.factor
+        return Condition(faults, asyncio.get_running_loop().time, start_s)
+
+    def _components(self, engine: str) -> dict[str, Component]:
+        programs = self.rehearsal.service.programs.values()
+        return {
+            name: component
+            for program in programs
+            for name, component in program.components.items()
+            if component.engine == engine
+        }
+
+    async def _start(self, loop: RealLoop, behaviour: Behaviour, replica: Replica) -> None:
+        engine, factor = self.rehearsal.service.engines[replica.engine], self.rehearsal.factor
+        condition, components = self._condition(replica.id, engine.id), self._components(engine.id)
+        found = serving(engine, replica.config, self.cards)
+        emulated: _Emulated
+        if isinstance(found, Stepping):
+            stretched = Stretched(found.steps, factor)
+            steps = LlmEngine(found.limits, stretched, self._tell_late)
+            chat = Chat(str(engine.settings["model"]), steps, Speech(behaviour, components), found.limits.block_size)
+            gets = {"/v1/models": chat.models, "/metrics": chat.exported}
+            listener = Listener(condition, {("POST", CHAT): chat.handle}, gets)
+            emulated = _Emulated(engine.id, chat, condition, listener, (steps, stretched))
+        elif isinstance(found, Passing):
+
+            def passes(visits: Sequence[Visit], found: Passing = found) -> float:
+                return found.passes.ms(sum(visit.work.encoded_tokens for visit in visits))
+
+            counter = Counter(loop, passes, condition, factor, batch=found.batch)
+            card = card_for(str(engine.settings["model"]), self.cards)
+            encoder = Encoder(counter, behaviour, card.dimension or card.hidden)
+            calls = {("POST", EMBEDDINGS): encoder.embed, ("POST", RERANK): encoder.rerank}
+            emulated = _Emulated(engine.id, counter, condition, Listener(condition, calls, {}))
+        else:
+            counter = Counter(loop, _on_cores(found), condition, factor, servers=found.threads)
+            if kinds()[engine.kind].transport == "milvus":
+                emulated = _Emulated(engine.id, counter, condition)
+                store = Store(
+                    counter,
+                    behaviour,
+                    condition,
+                    self.rehearsal.service.collections,
+                    {str(one.settings["collection"]): one for one in components.values()},
+                    {name: _work(one) for name, one in components.items()},
+                )
+                emulated.port = await self._serve(store)
+            else:
+                function = Function(counter, behaviour, components, _work)
+                emulated = _Emulated(
+                    engine.id, counter, condition, Listener(condition, {("POST", "/v1/call"): function.call}, {})
+                )
+        await self._listen(replica.id, emulated)
+
+    async def _start_external(self, loop: RealLoop, behaviour: Behaviour, engine: Engine) -> None:
+        condition = self._condition(engine.id, engine.id)
+        counter = Counter(loop, _elsewhere, condition, self.rehearsal.factor, servers=EXTERNAL_CONCURRENCY)
+        function = Function(counter, behaviour, self._components(engine.id), _work)
+        listener = Listener(condition, {("POST", "/"): function.post, ("GET", "/"): function.search}, {})
+        await self._listen(engine.id, _Emulated(engine.id, counter, condition, listener))
+
+    async def _listen(self, name: str, emulated: _Emulated) -> None:
+        self.replicas[name] = emulated
+        if emulated.listener is not None:
+            await emulated.listener.open()
+            emulated.port = emulated.listener.port
+
+    async def _serve(self, store: Store) -> int:
+        server = grpc.aio.server()
+        store.add_to(server)
+        port = server.add_insecure_port(f"{HOST}:0")
+        await server.start()
+        self._servers.append(server)
+        return int(port)
+
+    def _plan(self, emulated: _Emulated, fault: Fault) -> None:
+        """Let a fault that something must be done about begin and end."""
+        loop = asyncio.get_running_loop()
+
+        def later(seconds: float, action: Callable[[], Any]) -> None:
+            if seconds != float("inf"):
+                self._timers.append(loop.call_later(seconds, action))
+
+        if fault.way == "die" and emulated.listener is not None:
+            listener = emulated.listener
+            later(fault.from_s, lambda: self._do(self._die(emulated, listener)))
+            later(fault.until_s, lambda: self._do(self._come_back(emulated, listener)))
+        if fault.way == "slow" and emulated.model is not None:
+            engine, usual = emulated.model
+            later(fault.from_s, lambda: engine.use(Stretched(usual, fault.factor)))
+            later(fault.until_s, lambda: engine.use(usual))
+
+    def _do(self, work: "Awaitable[None]") -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _die(self, emulated: _Emulated, listener: Listener) -> None:
+        if emulated.model is not None:
+            emulated.model[0].fail()
+        await listener.close()
+
+    async def _come_back(self, emulated: _Emulated, listener: Listener) -> None:
+        """As a process that was started again: it loads its weights first."""
+        with contextlib.suppress(OSError):
+            await listener.open()
+        emulated.condition.ready_s += emulated.condition.age_s
+
+
+def _on_cores(found: Threads) -> Callable[[Sequence[Visit]], float]:
+    def takes(visits: Sequence[Visit]) -> float:
+        (visit,) = visits
+        return core_ms(visit.work, visit.uniform, found.speed)
+
+    return takes
+
+
+def _elsewhere(visits: Sequence[Visit]) -> float:
+    (visit,) = visits
+    return elsewhere_ms(visit.work, visit.uniform)
+
+
+def _work(component: Component) -> Work:
+    """What a call asks of cores, or elsewhere: the same whatever it is given."""
+    return kinds()[component.kind].work(component, {}, Extent(0.0))

@@ -1,0 +1,112 @@
+"""What an emulated model says: text of so many tokens, or a value written as models write it under a constraint."""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from harmonia_compiler.contract.component import Component
+from harmonia_compiler.contract.types import Text
+from harmonia_compiler.emulate.behaviour import Behaviour, text_of
+from harmonia_compiler.emulate.servers.replica import Called
+from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN
+from harmonia_compiler.kinds.openai import spoken
+from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.workload.draws import length
+
+#: A caller that says neither which component it is nor how long an answer may be, gets this much on average.
+USUAL_TOKENS = 128.0
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An answer, and how many tokens it has."""
+
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """What is said for whom: for a component of the service as its flows expect, for others as they constrain it."""
+
+    behaviour: Behaviour
+    components: Mapping[str, Component]
+
+    def answer(self, whose: Called, most: int | None, choices: list[str] | None, body: bytes) -> Said:
+        """The answer to a chat request; `most` is its `max_tokens`."""
+        component = self.components.get(whose.component)
+        if component is None:
+            return self._unknown(whose, most, choices, body)
+        value = self.behaviour.value(component, {}, whose.request, whose.place)
+        if isinstance(component.result, Text):
+            return _cut(str(value), most)
+        extent = kinds()[component.kind].result_extent(component)
+        tokens = max(1, round(extent.tokens))
+        return Said(spoken(value, component.result), tokens if most is None else min(tokens, most))
+
+    def _unknown(self, whose: Called, most: int | None, choices: list[str] | None, body: bytes) -> Said:
+        key = whose.request or hashlib.blake2b(body, digest_size=8).hexdigest()
+        uniform = self.behaviour.draws.of(key, "")
+        if choices:
+            return _cut(choices[int(uniform("choice") * len(choices))], most)
+        mean = USUAL_TOKENS if most is None else most / 2
+        tokens = length(uniform("length"), mean, 0.5, math.inf if most is None else most)
+        return Said(text_of(f"answer.{key}", tokens), tokens)
+
+
+def _cut(text: str, most: int | None) -> Said:
+    tokens = max(1, math.ceil(len(text) / CHARACTERS_PER_TOKEN))
+    if most is not None and tokens > most:
+        return Said(text[: round(most * CHARACTERS_PER_TOKEN)], most)
+    return Said(text, tokens)
+
+
+class ChatMessage(msgspec.Struct):
+    """A turn as clients write it."""
+
+    role: str
+    content: str | None = None
+
+
+class Structured(msgspec.Struct):
+    """vLLM's `structured_outputs`, as far as it says what may be answered."""
+
+    choice: list[str] | None = None
+
+
+class StreamOptions(msgspec.Struct):
+    """OpenAI's."""
+
+    include_usage: bool = False
+
+
+class Ask(msgspec.Struct):
+    """A chat request, as far as an emulated engine heeds it."""
+
+    messages: list[ChatMessage]
+    model: str | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    structured_outputs: Structured | None = None
+    priority: int = 0
+
+    @property
+    def most(self) -> int | None:
+        """The most tokens of the answer."""
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
+    @property
+    def choices(self) -> list[str] | None:
+        """What may be answered, where that is a few texts."""
+        return self.structured_outputs.choice if self.structured_outputs else None
+
+
+def usage(prompt: int, completion: int) -> dict[str, Any]:
+    """OpenAI's usage object."""
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}

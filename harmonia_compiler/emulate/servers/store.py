@@ -1,0 +1,127 @@
+"""An emulated Milvus: as much of its gRPC service as a gateway uses, with passages that are drawn and not found."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import msgspec
+from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc, schema_pb2
+
+from harmonia_compiler.contract.collection import CollectionRecord
+from harmonia_compiler.contract.component import Component
+from harmonia_compiler.emulate.behaviour import Behaviour
+from harmonia_compiler.emulate.servers.replica import Condition
+from harmonia_compiler.emulate.servers.stations import Counter
+from harmonia_compiler.kinds.kind import Work
+from harmonia_compiler.kinds.milvus import SOURCE_FIELD, TEXT_FIELD
+from harmonia_compiler.runtime.milvus import RECORD_PROPERTY
+
+#: Milvus's version that is told to clients.
+_VERSION = "2.6.0"
+
+
+@dataclass(slots=True)
+class Store:
+    """The collections of a service, all of them served, and what a search of each takes."""
+
+    counter: Counter
+    behaviour: Behaviour
+    condition: Condition
+    records: Mapping[str, CollectionRecord]
+    components: Mapping[str, Component]
+    works: Mapping[str, Work]
+    _searches: int = 0
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Answer this server's calls."""
+        milvus_pb2_grpc.add_MilvusServiceServicer_to_server(_servicer(self), server)
+
+    async def search(self, collection: str, limit: int, queries: int) -> list[list[dict[str, Any]]]:
+        """Passages for each query, best first."""
+        self._searches += 1
+        component = self.components[collection]
+        key = f"{collection}.{self._searches}"
+        uniform = self.behaviour.draws.of(key, component.name)
+        work = self.works[component.name]
+        await self.counter.visit(_times(work, queries), uniform)
+        self.condition.answered += 1
+        component = msgspec.structs.replace(component, settings={**component.settings, "top_k": limit}, size=None)
+        found = [self.behaviour.value(component, {}, key, str(query)) for query in range(queries)]
+        return [sorted(one, key=lambda passage: -passage["score"]) for one in found]
+
+
+def _times(work: Work, times: int) -> Work:
+    """The work of so many such calls."""
+    return Work(core_ms=work.core_ms * times)
+
+
+def _servicer(store: Store) -> Any:
+    """Methods by Milvus's names, which its client calls."""
+    ok = common_pb2.Status()
+
+    class Servicer(milvus_pb2_grpc.MilvusServiceServicer):  # type: ignore[misc]
+        async def Connect(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+            return milvus_pb2.ConnectResponse(status=ok, identifier=1)
+
+        async def GetVersion(self, _request: Any, context: Any) -> Any:  # noqa: N802
+            if not store.condition.is_loaded:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "the store is starting")
+            return milvus_pb2.GetVersionResponse(status=ok, version=_VERSION)
+
+        async def ListAliases(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+            return milvus_pb2.ListAliasesResponse(status=ok, aliases=sorted(store.records))
+
+        async def DescribeAlias(self, request: Any, _context: Any) -> Any:  # noqa: N802
+            return milvus_pb2.DescribeAliasResponse(status=ok, alias=request.alias, collection=request.alias)
+
+        async def DescribeCollection(self, request: Any, _context: Any) -> Any:  # noqa: N802
+            record = msgspec.json.encode(store.records[request.collection_name]).decode()
+            return milvus_pb2.DescribeCollectionResponse(
+                status=ok,
+                collection_name=request.collection_name,
+                schema=schema_pb2.CollectionSchema(name=request.collection_name, fields=_FIELDS),
+                properties=[common_pb2.KeyValuePair(key=RECORD_PROPERTY, value=record)],
+            )
+
+        async def Search(self, request: Any, _context: Any) -> Any:  # noqa: N802
+            return await _found(store, request.collection_name, _limit(request.search_params), request.nq)
+
+        async def HybridSearch(self, request: Any, _context: Any) -> Any:  # noqa: N802
+            queries = request.requests[0].nq
+            return await _found(store, request.collection_name, _limit(request.rank_params), queries)
+
+    return Servicer()
+
+
+_FIELDS = [
+    schema_pb2.FieldSchema(fieldID=100 + at, name=name, data_type=schema_pb2.VarChar, is_primary_key=name == "id")
+    for at, name in enumerate(("id", TEXT_FIELD, SOURCE_FIELD))
+]
+
+
+def _limit(parameters: Sequence[Any]) -> int:
+    named = {one.key: one.value for one in parameters}
+    return int(named.get("topk") or named.get("limit") or 10)
+
+
+async def _found(store: Store, collection: str, limit: int, queries: int) -> Any:
+    rows = await store.search(collection, limit, queries)
+    flat = [row for some in rows for row in some]
+    texts, sources = ([row[name] for row in flat] for name in ("text", "source"))
+    results = schema_pb2.SearchResultData(
+        num_queries=queries,
+        top_k=limit,
+        topks=[len(some) for some in rows],
+        scores=[row["score"] for row in flat],
+        ids=schema_pb2.IDs(str_id=schema_pb2.StringArray(data=[str(at) for at in range(len(flat))])),
+        fields_data=[_texts(TEXT_FIELD, texts), _texts(SOURCE_FIELD, sources)],
+        output_fields=[TEXT_FIELD, SOURCE_FIELD],
+        primary_field_name="id",
+    )
+    return milvus_pb2.SearchResults(status=common_pb2.Status(), results=results, collection_name=collection)
+
+
+def _texts(name: str, texts: list[str]) -> Any:
+    scalars = schema_pb2.ScalarField(string_data=schema_pb2.StringArray(data=texts))
+    return schema_pb2.FieldData(type=schema_pb2.VarChar, field_name=name, scalars=scalars)
