@@ -6,6 +6,12 @@ _GROUP = re.compile(r"\[([^\[\]]*)\]")
 _RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 
+#: A name of a host has no more characters, and each range adds one at least.
+LONGEST_NAME = 64
+
+_SHOWN = 40
+
+
 class HostlistError(Exception):
     """A range that cannot be written out; the message is one sentence without a full stop."""
 
@@ -17,10 +23,12 @@ def expand(expression: str, most: int) -> list[str]:
     """
     names = [""]
     at = 0
-    for group in _GROUP.finditer(expression):
+    for count, group in enumerate(_GROUP.finditer(expression), 1):
+        if count > LONGEST_NAME:
+            raise HostlistError(f"`{_cut(expression)}` has more than {LONGEST_NAME} ranges in a name")
         numbers = _numbers(group.group(1), most)
         if len(names) * len(numbers) > most:
-            raise HostlistError(f"`{expression}` stands for more than {most:,} hosts")
+            raise HostlistError(f"`{_cut(expression)}` stands for more than {most:,} hosts")
         between = _plain(expression[at : group.start()], expression)
         names = [f"{name}{between}{number}" for name in names for number in numbers]
         at = group.end()
@@ -30,7 +38,7 @@ def expand(expression: str, most: int) -> list[str]:
 
 def _plain(text: str, expression: str) -> str:
     if "[" in text or "]" in text:
-        raise HostlistError(f"`{expression}` has a bracket without its partner")
+        raise HostlistError(f"`{_cut(expression)}` has a bracket without its partner")
     return text
 
 
@@ -39,11 +47,16 @@ def _numbers(ranges: str, most: int) -> list[str]:
     for part in ranges.split(","):
         match = _RANGE.fullmatch(part.strip())
         if match is None:
-            raise HostlistError(f"`[{ranges}]` is no list of numbers and ranges")
+            raise HostlistError(f"`[{_cut(ranges)}]` is no list of numbers and ranges")
         first, last = match.group(1), match.group(2) or match.group(1)
         if int(last) < int(first):
             raise HostlistError(f"the range `{part.strip()}` runs backwards")
         if len(found) + int(last) - int(first) + 1 > most:
-            raise HostlistError(f"`[{ranges}]` stands for more than {most:,} hosts")
+            raise HostlistError(f"`[{_cut(ranges)}]` stands for more than {most:,} hosts")
         found += [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
     return found
+
+
+def _cut(text: str) -> str:
+    """As much of a text as a sentence has room for, on one line."""
+    return (text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "...").replace("\n", "\\n")

@@ -4,8 +4,8 @@ A TOML document of `[[hosts]]`. Reading is strict: what is misspelt would otherw
 without. Every mistake is found in one go and points at its line.
 """
 
+import errno
 import re
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,16 @@ from typing import Any
 import msgspec
 
 from harmonia_compiler.contract.gpu import GPU_TYPES
-from harmonia_compiler.contract.hostlist import HostlistError, expand
-from harmonia_compiler.contract.toml_places import Places, error_line, places
+from harmonia_compiler.contract.hostlist import LONGEST_NAME, HostlistError, expand
+from harmonia_compiler.contract.regular import read_text
+from harmonia_compiler.contract.toml_document import Document, NotToml, parse_toml
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejected
 from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.source import Source
 
 #: Names end up in commands, file names and cluster scripts.
-NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{LONGEST_NAME}}}")
 
-MOST_BYTES = 1 << 20
 MOST_HOSTS = 4096
 
 
@@ -54,62 +54,53 @@ class Inventory(msgspec.Struct, frozen=True):
 def load_inventory(path: Path) -> Inventory:
     """Read an inventory file. Raises Rejected with everything that is wrong with it."""
     try:
-        with path.open("rb") as file:
-            raw = file.read(MOST_BYTES + 1)
+        text = read_text(path)
     except OSError as problem:
-        help_ = "`harmoniac inventory detect` prints one for this machine"
-        found = Diagnostic("E0701", f"cannot read the inventory `{path}`: {problem.strerror}", help=help_)
-        raise Rejected([found]) from None
-    if len(raw) > MOST_BYTES:
-        raise Rejected([Diagnostic("E0701", f"the inventory `{path}` is larger than {MOST_BYTES >> 20} MiB")])
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError:
-        found = Diagnostic("E0701", f"the inventory `{path}` is not UTF-8 text", help="save it as UTF-8")
-        raise Rejected([found]) from None
+        message = f"cannot read the inventory `{path}`: {problem.strerror}"
+        raise Rejected([Diagnostic("E0701", message, help=_STEPS.get(problem.errno or 0, _DETECT))]) from None
     return parse_inventory(Source(str(path), text))
 
 
 def parse_inventory(source: Source) -> Inventory:
     """The inventory that a text describes. Raises Rejected with everything that is wrong with it."""
     try:
-        document = tomllib.loads(source.text)
-    except (ValueError, RecursionError) as problem:
-        message = _why_no_toml(problem)
-        span = source.span_of_line(error_line(message, source.text))
-        sentence = re.sub(r" \(at .*\)$", "", message)
+        document = parse_toml(source.text)
+    except NotToml as problem:
         step = "mend this line; `harmoniac inventory detect` shows what an inventory looks like"
-        found = Diagnostic("E0702", f"this is not TOML: {sentence[:1].lower()}{sentence[1:]}", span, help=step)
+        found = Diagnostic("E0702", f"this is not TOML: {problem.why}", source.span_of_line(problem.line), help=step)
         raise Rejected([found]) from None
-    reader = _Reader(source)
-    inventory = reader.inventory(document)
+    reader = _Reader(source, document)
+    inventory = reader.inventory(document.values)
     if reader.findings.failed:
         raise Rejected(reader.findings.items)
     return inventory
 
 
-def _why_no_toml(problem: ValueError | RecursionError) -> str:
-    """Python's parser also refuses numbers of thousands of digits, in words that are not about TOML."""
-    if isinstance(problem, tomllib.TOMLDecodeError):
-        return str(problem)
-    return "it is nested too deeply" if isinstance(problem, RecursionError) else "a number has too many digits"
+_DETECT = "`harmoniac inventory detect` prints one for this machine"
+
+#: What to do where the file is there, but none that is read.
+_STEPS = {
+    errno.EFBIG: "write hosts that are alike as a range, such as `gpu[001-128]`",
+    errno.EILSEQ: "save it as UTF-8",
+}
 
 
 def _shown(number: float) -> str:
-    """A whole number of TOML may be larger than any float."""
+    """With all its digits where it is whole; a whole number of TOML may be larger than any float."""
     try:
-        return f"{number:g}"
+        as_float = float(number)
     except OverflowError:
         return "enormous"
+    return f"{number:,.0f}" if as_float.is_integer() and abs(as_float) < 1e15 else f"{number:g}"
 
 
 class _Reader:
     """Turns plain TOML values into hosts and notes what is wrong, with its line."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, document: Document) -> None:
         self.source = source
         self.findings = Findings()
-        self._places: Places = places(source.text)
+        self._document = document
 
     def inventory(self, document: dict[str, Any]) -> Inventory:
         """All hosts; those with mistakes are left out, since the mistakes are noted."""
@@ -117,6 +108,10 @@ class _Reader:
         entries = document.get("hosts")
         if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
             self._wrong("E0703", "an inventory lists its machines in `[[hosts]]` tables", ("hosts",), _EXAMPLE)
+            return Inventory(())
+        if len(entries) > MOST_HOSTS:
+            message = f"an inventory has {MOST_HOSTS:,} hosts at most, and this one lists {len(entries):,}"
+            self._wrong("E0703", message, ("hosts", MOST_HOSTS), "plan for a part of them")
             return Inventory(())
         hosts: list[Host] = []
         lines: dict[str, int] = {}
@@ -127,7 +122,7 @@ class _Reader:
                     first = lines[host.name]
                     self._wrong("E0706", message, ("hosts", at, "name"), f"rename one; the first is in line {first}")
                     break
-                lines[host.name] = self._places.line("hosts", at, "name")
+                lines[host.name] = self._document.places.line("hosts", at, "name")
                 hosts.append(host)
         return Inventory(tuple(hosts))
 
@@ -176,14 +171,13 @@ class _Reader:
         default: float | None = None,
     ) -> float:
         kind = "a whole number" if whole else "a number"
+        span = f"{_shown(low)} to {_shown(high)}"
         given = entry.get(key, default)
         if isinstance(given, bool) or not isinstance(given, int if whole else int | float):
-            self._missing_or_wrong(entry, key, where, f"{kind} from {low:g} to {high:g}")
+            self._missing_or_wrong(entry, key, where, f"{kind} from {span}")
             return low
         if not low <= given <= high:
-            self._wrong(
-                "E0704", f"`{key}` is {_shown(given)}, which is out of range", (*where, key), f"{low:g} to {high:g}"
-            )
+            self._wrong("E0704", f"`{key}` is {_shown(given)}, which is out of range", (*where, key), span)
             return low
         return float(given)
 
@@ -229,7 +223,7 @@ class _Reader:
             self._wrong("E0704", f"`{key}` is missing", where, f"add `{key} = …`: {wanted}")
 
     def _wrong(self, code: str, message: str, where: tuple[str | int, ...], help_: str) -> None:
-        self.findings.add(code, message, self.source.span_of_line(self._places.line(*where)), help=help_)
+        self.findings.add(code, message, self.source.span_of_line(self._document.places.line(*where)), help=help_)
 
 
 _EXAMPLE = 'for example `[[hosts]]`, then `name = "box"`, `cpus = 16`, `memory_gib = 64` on lines of their own'

@@ -27,6 +27,14 @@ def read_regular(path: Path, most: int) -> bytes:
     return content
 
 
+def read_text(path: Path, most: int = MOST_TEXT_BYTES) -> str:
+    """The same as text in UTF-8, without a mark of byte order; `EILSEQ` where it is none."""
+    try:
+        return read_regular(path, most).decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise OSError(errno.EILSEQ, "it is not UTF-8 text", str(path)) from problem
+
+
 def _without_waiting(path: str, flags: int) -> int:
     """Opens what would otherwise wait for somebody at the other end."""
     return os.open(path, flags | os.O_NONBLOCK)

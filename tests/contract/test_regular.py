@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harmonia_compiler.contract.regular import read_regular
+from harmonia_compiler.contract.regular import read_regular, read_text
 
 
 def test_a_file_of_the_largest_size_is_read_and_one_byte_more_is_not(tmp_path: Path) -> None:
@@ -39,3 +39,13 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
     ):
         with pytest.raises(OSError, match=why):
             read_regular(path, 10)
+
+
+def test_a_text_is_utf_8_with_or_without_a_mark(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"\xef\xbb\xbfpl\xc3\xa4ne\r\n")
+    assert read_text(path) == "pläne\r\n"
+    path.write_bytes(b"pl\xe4ne")
+    with pytest.raises(OSError, match="it is not UTF-8 text") as refused:
+        read_text(path)
+    assert refused.value.errno == errno.EILSEQ

@@ -1,5 +1,6 @@
 """Inventories: what is read, and what is said about each mistake, with its line."""
 
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -54,7 +55,10 @@ MISTAKES = {
     ],
     f'[[hosts]]\nname = "a"\n{BOX}price_per_hour = -1\n': [("E0704", 5, "`price_per_hour` is -1")],
     f'[[hosts]]\nname = "a"\ncpus = {"9" * 400}\nmemory_gib = 8\n': [("E0704", 3, "`cpus` is enormous")],
-    f'[[hosts]]\nname = "a"\ncpus = {"9" * 5000}\nmemory_gib = 8\n': [("E0702", 5, "a number has too many digits")],
+    f'[[hosts]]\nname = "a"\ncpus = {"9" * 5000}\nmemory_gib = 8\n': [("E0702", 3, "a number has too many digits")],
+    f'# {"9" * 5000}\n[[hosts]]\nname = "{"9" * 5000}"\ncpus = 1_{"9" * 5000}\nmemory_gib = 8\n': [
+        ("E0702", 4, "a number has too many digits")
+    ],
     f'[[hosts]]\nname = "a"\n{BOX}price_per_hour = inf\n': [("E0704", 5, "`price_per_hour` is inf")],
     f'[[hosts]]\nname = "a b"\n{BOX}': [("E0705", 2, "`a b` cannot name a host")],
     f'[[hosts]]\nname = "a\\nb"\n{BOX}': [("E0705", 2, "`a\\nb` cannot name a host")],
@@ -80,6 +84,15 @@ MISTAKES = {
     '[[hosts]]\nname = "a"\nname = "b"\n': [("E0702", 3, "this is not TOML")],
     '[[hosts]]\nname = "a': [("E0702", 2, "this is not TOML")],
     "a = " + "[" * 100_000: [("E0702", 1, "this is not TOML")],
+    '[[hosts]]\nname = """a\n\n\n': [("E0702", 2, "this is not TOML")],
+    f'[[hosts]]\nname = "a"\n{BOX}a{".a" * 20_000} = 1\n': [("E0702", 5, "a key has more than 32 parts")],
+    f"[[hosts]]\n[a{'.a' * 20_000}]\n": [("E0702", 2, "a key has more than 32 parts")],
+    f'[[hosts]]\nname = "g[1-4096]{"[1]" * 100_000}"\n{BOX}': [("E0705", 2, "more than 64 ranges")],
+    '[[hosts]]\nname = "a"\ncpus = 4097\nmemory_gib = 1048577\n': [
+        ("E0704", 3, "`cpus` is 4,097"),
+        ("E0704", 4, "`memory_gib` is 1,048,577"),
+    ],
+    "[[hosts]]\n" * 100_000: [("E0703", 4097, "has 4,096 hosts at most, and this one lists 100,000")],
 }
 
 
@@ -102,20 +115,38 @@ def test_the_nearest_name_is_offered() -> None:
     assert rejected.value.found[0].help == "did you mean `h100_sxm`?"
 
 
-@pytest.mark.parametrize("written", [b"\xff\xfe", b"# " + b"x" * (1 << 20)], ids=["binary", "huge"])
-def test_files_that_are_no_text(tmp_path: Path, written: bytes) -> None:
-    path = tmp_path / "inventory.toml"
-    path.write_bytes(written)
+def unread(path: Path) -> tuple[str, str]:
+    """What is said of a file that is not read, and the next step."""
     with pytest.raises(Rejected) as rejected:
         load_inventory(path)
-    assert [found.code for found in rejected.value.found] == ["E0701"]
+    [found] = rejected.value.found
+    assert found.code == "E0701"
+    return found.message, found.help
 
 
-def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none.toml"):
-        with pytest.raises(Rejected) as rejected:
-            load_inventory(path)
-        assert [found.code for found in rejected.value.found] == ["E0701"]
+@pytest.mark.parametrize(
+    ("written", "why", "step"),
+    [(b"\xff\xfe", "not UTF-8", "save it as UTF-8"), (b"# " + b"x" * (1 << 20), "larger than 1 MiB", "as a range")],
+    ids=["binary", "huge"],
+)
+def test_files_that_are_no_text(tmp_path: Path, written: bytes, why: str, step: str) -> None:
+    path = tmp_path / "inventory.toml"
+    path.write_bytes(written)
+    message, help_ = unread(path)
+    assert why in message
+    assert step in help_
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "none.toml", tmp_path / "pipe"):
+        assert "harmoniac inventory detect" in unread(path)[1]
+
+
+def test_a_mark_of_byte_order_is_no_part_of_the_text(tmp_path: Path) -> None:
+    path = tmp_path / "inventory.toml"
+    path.write_text(f'[[hosts]]\nname = "a"\n{BOX}', "utf-8-sig")
+    assert load_inventory(path).hosts == (Host("a", 4, 16.0),)
 
 
 @pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.toml")), ids=lambda path: path.stem)
