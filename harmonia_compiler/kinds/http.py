@@ -31,7 +31,7 @@ SERVICE_SETTINGS = (
         late=True,
         pattern=URL,
     ),
-    Setting("key", "text", "a key, sent as a bearer token", late=True, confidential=True),
+    Setting("key", "text", "a key, sent as a bearer token", late=True, confidential=True, pattern="[!-~]+"),
 )
 
 SETTINGS = (

@@ -1,6 +1,7 @@
 """The gateway as the process that a target starts."""
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -70,7 +71,8 @@ def test_late_settings_come_from_the_environment(tmp_path: Path, model: int) -> 
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        ("variables", "gateway: not set in the environment: MT_KEY, MT_URL"),
+        ("variables", "gateway: not set in the environment: MT_KEY, MT_URL\n"),
+        ("url", "gateway: not set in the environment: MT_KEY; the environment's MT_URL cannot be a `url`\n"),
         ("damaged", "service.json` cannot be used"),
         ("newer", "its format 99 is newer"),
         ("port", "cannot listen on 127.0.0.1"),
@@ -78,14 +80,17 @@ def test_late_settings_come_from_the_environment(tmp_path: Path, model: int) -> 
 )
 def test_a_start_that_cannot_be_is_one_line(tmp_path: Path, model: int, spoil: str, says: str) -> None:
     bundle = tmp_path / "b"
-    outside(bundle, model) if spoil == "variables" else write_bundle(bundle, [SAY], ENGINES, model)
+    outside(bundle, model) if spoil in ("variables", "url") else write_bundle(bundle, [SAY], ENGINES, model)
     service = bundle / "service.json"
     if spoil == "damaged":
         service.write_text("{")
     if spoil == "newer":
         service.write_text(json.dumps({**json.loads(service.read_text()), "format_version": 99}))
     port = model if spoil == "port" else free_port()
-    done = subprocess.run(command(bundle, port), capture_output=True, text=True, timeout=30, check=False)
+    environment = {**os.environ, "MT_URL": "http://[::1"} if spoil == "url" else None
+    done = subprocess.run(
+        command(bundle, port), capture_output=True, text=True, timeout=30, check=False, env=environment
+    )
     assert done.returncode == 1
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harmonia_compiler.cli.main import run
+from harmonia_compiler.contract.bundle import Service
+from harmonia_compiler.contract.component import Engine, Env, Secret
 from harmonia_compiler.contract.launch import Probe
 
 from .conftest import Hand, launch, until
@@ -78,6 +81,26 @@ def test_what_is_missing_is_said_before_anything_starts(hand: Hand, capfd: pytes
     assert "error[E0906]: the environment variable `NO_SUCH_VARIABLE` is not set" in said
     assert 'pip install "harmonia-compiler[torch]"' in said
     assert "error[E0908]" in said
+    assert not (hand.path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "wrong"),
+    [("http://[::1", "k", "url"), ("", "k", "url"), ("http://mt", "k\n", "key"), ("http://mt", "", "key")],
+)
+def test_a_variable_that_cannot_be_what_it_is_for_is_said_before_anything_starts(
+    hand: Hand, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, url: str, key: str, wrong: str
+) -> None:
+    hand.write(one=launch())
+    engines = {"mt": Engine("mt", "http", {"url": Env("MT_URL"), "key": Secret("MT_KEY")})}
+    (hand.path / "service.json").write_bytes(msgspec.json.encode(Service({}, engines, {}, {})))
+    monkeypatch.setenv("MT_URL", url)
+    monkeypatch.setenv("MT_KEY", key)
+    assert run(["up", str(hand.path)]) == 1
+    said = capfd.readouterr().err
+    variable = f"MT_{wrong.upper()}"
+    assert f"error[E0916]: the environment variable `{variable}` cannot be the `{wrong}`" in said
+    assert said.count("error[") == 1
     assert not (hand.path / "run").exists()
 
 

@@ -1,6 +1,7 @@
 """Starts the gateway: `python -m harmonia_compiler.runtime.gateway --service FILE --endpoints FILE`.
 
-Exits 1 with one line where the service document cannot be used, a variable is missing or the port is taken.
+Exits 1 with one line where the service document cannot be used, a variable is missing or cannot be what it is for, or
+the port is taken.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from harmonia_compiler.runtime.gateway.app import build_app
 from harmonia_compiler.runtime.gateway.endpoints import EndpointsFile
 from harmonia_compiler.runtime.gateway.headers import HeadersInTime
 from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
-from harmonia_compiler.runtime.gateway.late import MissingVariables, resolve_late
+from harmonia_compiler.runtime.gateway.late import UnusableVariables, resolve_late
 from harmonia_compiler.runtime.gateway.logs import log, start_logging
 from harmonia_compiler.runtime.gateway.milvus_transport import MilvusTransport
 from harmonia_compiler.runtime.gateway.service import Gateway
@@ -100,8 +101,8 @@ def main() -> None:
         listening = _listen(given.host, given.port)
     except Rejected as rejected:
         sys.exit(f"gateway: {rejected}")
-    except MissingVariables as missing:
-        sys.exit(f"gateway: not set in the environment: {missing}")
+    except UnusableVariables as variables:
+        sys.exit(f"gateway: {variables}")
     except OSError as problem:
         sys.exit(f"gateway: cannot listen on {given.host}:{given.port}: {problem.strerror}")
     start_logging()

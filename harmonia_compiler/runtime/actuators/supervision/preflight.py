@@ -3,21 +3,23 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from harmonia_compiler.contract.bundle import LocalProcesses
+from harmonia_compiler.contract.bundle import LocalProcesses, Service
 from harmonia_compiler.contract.launch import Launch
 from harmonia_compiler.contract.plan import Plan, read_plan
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected, in_order
+from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.profile.detect import usable_cpus, usable_memory_gib
 from harmonia_compiler.runtime import bundle as bundles
 from harmonia_compiler.runtime.actuators.supervision.command import launch_here
 from harmonia_compiler.runtime.actuators.supervision.probes import is_free
+from harmonia_compiler.runtime.gateway.late import UnusableVariables, resolve_late
 from harmonia_compiler.runtime.weights import find, locate, wanted
 
 
 def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[Diagnostic]:
     """Every finding at once; those that begin with W do not forbid the start."""
     processes = bundles.read_local_processes(bundle)
-    found = _missing_variables(processes, outer)
+    found = [*_missing_variables(processes, outer), *_wrong_variables(bundles.read_service(bundle), outer)]
     for replica in processes.replicas:
         try:
             _check_launch(replica.launch)
@@ -70,6 +72,24 @@ def _missing_variables(processes: LocalProcesses, outer: Mapping[str, str]) -> l
         )
         for name in names
     ]
+
+
+def _wrong_variables(service: Service, outer: Mapping[str, str]) -> list[Diagnostic]:
+    """What the gateway could not start with; what is missing is said of every process alike."""
+    if any(engine.kind not in kinds() for engine in service.engines.values()):
+        return []  # the gateway names the distribution that is not here
+    try:
+        resolve_late(service, kinds(), outer)
+    except UnusableVariables as unusable:
+        return [
+            Diagnostic(
+                "E0916",
+                f"the environment variable `{name}` cannot be the `{setting.name}` that the pipeline reads at start",
+                help=f"`{setting.name}`: {setting.doc}",
+            )
+            for name, setting in sorted(unusable.wrong.items())
+        ]
+    return []
 
 
 def _gpus() -> int:
