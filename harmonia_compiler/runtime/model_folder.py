@@ -7,27 +7,31 @@ tensor's shape; no weights are loaded.
 import hashlib
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterator
 from glob import escape
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from harmonia_compiler.contract.card import CARD_FILE, Card
+from harmonia_compiler.contract.card import CARD_FILE, Card, Role, faults, read_card
 from harmonia_compiler.contract.document import decode_document
+from harmonia_compiler.contract.regular import read_regular
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.weights import WEIGHTS_FOLDER, is_model, stored_folder
-
-Role = Literal["llm", "embedder", "reranker"]
 
 #: More than this in a header is no header: it would be asked for before anything shows that the file is sound.
 _MOST_HEADER_BYTES = 2**27
 #: Bytes of a weight; tensors of other types, such as the numbers of positions, are no weights.
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1}
 
+#: More than this a `config.json` does not take, with all the labels that it may list.
+_MOST_CONFIG_BYTES = 2**24
+
 _Count = Annotated[int, msgspec.Meta(ge=1)]
+_Shape = Annotated[list[Annotated[int, msgspec.Meta(ge=0, le=2**48)]], msgspec.Meta(max_length=32)]
 _Document = TypeVar("_Document")
 
 
@@ -40,6 +44,7 @@ class _Config(msgspec.Struct):
     num_key_value_heads: _Count | None = None
     head_dim: _Count | None = None
     max_position_embeddings: _Count | None = None
+    vocab_size: _Count | None = None
     architectures: list[str] | None = None
 
 
@@ -53,7 +58,7 @@ class _Tensor(msgspec.Struct):
     """What the header of a safetensors file says of a tensor."""
 
     dtype: str
-    shape: list[Annotated[int, msgspec.Meta(ge=0)]]
+    shape: _Shape
 
 
 def read_model_folder(folder: Path, *, name: str | None = None, role: Role | None = None, licence: str) -> Card:
@@ -70,40 +75,57 @@ def read_model_folder(folder: Path, *, name: str | None = None, role: Role | Non
 def add_to_store(card: Card, folder: Path, *, copy: bool) -> Path:
     """Puts the card and a link to the folder, or a copy of it, into the store; gives the model's place there.
 
-    Takes the place of a folder that was added under the same name before.
+    Takes the place of a folder that was added under the same name before, once all of it is there.
     """
     stored = stored_folder(card)
-    for before in stored.parent.glob(f"{escape(stored.name.removesuffix(card.revision))}local-*"):
-        shutil.rmtree(before)
-    stored.mkdir(parents=True)
-    weights = stored / WEIGHTS_FOLDER
-    if copy:
-        shutil.copytree(folder, weights)
-    else:
-        weights.symlink_to(folder.resolve(), target_is_directory=True)
-    (stored / CARD_FILE).write_text(_as_toml(card), "utf-8")
+    staged = stored.with_name(f".adding.{os.getpid()}")
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir(parents=True)
+    try:
+        if copy:
+            shutil.copytree(folder, staged / WEIGHTS_FOLDER)
+        else:
+            (staged / WEIGHTS_FOLDER).symlink_to(folder.resolve(), target_is_directory=True)
+        (staged / CARD_FILE).write_text(_as_toml(card), "utf-8")
+        if read_card(staged / CARD_FILE) != card:
+            raise RuntimeError(f"the card of {card.name!r} does not read back as it was written")
+        for before in stored.parent.glob(f"{escape(stored.name.removesuffix(card.revision))}local-*"):
+            shutil.rmtree(before)
+        staged.rename(stored)
+    except shutil.Error as problem:
+        source, _, why = problem.args[0][0]
+        raise _rejected(folder, f"{Path(source).name} cannot be copied ({why})") from problem
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
     return stored
 
 
 def _card(folder: Path, config: _Config, name: str, role: Role, licence: str) -> Card:
+    """The card that these facts make; raises `Rejected` where one of them is out of all bounds."""
     heads, hidden = config.num_attention_heads, config.hidden_size
     parameters, stored_bytes = _count(folder)
-    return Card(
-        name=name,
-        role=role,
-        revision=f"local-{_digest(folder)}",
-        licence=licence,
-        parameters=parameters,
-        weight_bytes=round(stored_bytes / parameters, 3) if parameters else 2.0,
-        layers=config.num_hidden_layers,
-        hidden=hidden,
-        heads=heads,
-        kv_heads=config.num_key_value_heads or heads,
-        head_dim=config.head_dim or hidden // heads,
-        context=_context(folder, config),
-        dimension=hidden if role == "embedder" else None,
-        source="config.json and the safetensors headers of the folder that was added",
-    )
+    if not parameters:
+        raise _rejected(folder, "its safetensors hold no weights")
+    facts: dict[str, Any] = {
+        "name": name,
+        "role": role,
+        "revision": f"local-{_digest(folder)}",
+        "licence": licence,
+        "parameters": parameters,
+        "weight_bytes": round(stored_bytes / parameters, 3),
+        "layers": config.num_hidden_layers,
+        "hidden": hidden,
+        "heads": heads,
+        "kv_heads": config.num_key_value_heads or heads,
+        "head_dim": config.head_dim or hidden // heads,
+        "context": _context(folder, config),
+        "source": "config.json and the safetensors headers of the folder that was added",
+    }
+    if role == "embedder":
+        facts["dimension"] = hidden
+    for fault in faults(facts):
+        raise _rejected(folder, fault.message, fault.step)
+    return msgspec.convert(facts, Card)
 
 
 def _role(folder: Path, config: _Config) -> Role:
@@ -131,20 +153,24 @@ def _count(folder: Path) -> tuple[int, int]:
     """How many weights the folder's safetensors hold, and in how many bytes."""
     weights = stored_bytes = 0
     for file in _weight_files(folder):
-        for tensor in _header(folder, file).values():
-            size = _BYTES.get(tensor.dtype, 0)
-            count = math.prod(tensor.shape) if size else 0
-            weights += count
-            stored_bytes += count * size
+        header, room = _header(folder, file)
+        counts = [
+            (math.prod(tensor.shape), _BYTES[tensor.dtype]) for tensor in header.values() if tensor.dtype in _BYTES
+        ]
+        taken = sum(count * size for count, size in counts)
+        if taken > room:
+            raise _rejected(folder, f"{file.name} names more weights than it holds")
+        weights += sum(count for count, _ in counts)
+        stored_bytes += taken
     return weights, stored_bytes
 
 
 def _weight_files(folder: Path) -> Iterator[Path]:
-    yield from sorted(folder.glob("*.safetensors"))
+    yield from sorted(file for file in folder.glob("*.safetensors") if file.is_file())
 
 
-def _header(folder: Path, file: Path) -> dict[str, _Tensor]:
-    """What a safetensors file says of its tensors: eight bytes of length, then JSON."""
+def _header(folder: Path, file: Path) -> tuple[dict[str, _Tensor], int]:
+    """What a safetensors file says of its tensors (eight bytes of length, then JSON), and the bytes that follow."""
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
         if not 0 < length <= _MOST_HEADER_BYTES:
@@ -152,14 +178,15 @@ def _header(folder: Path, file: Path) -> dict[str, _Tensor]:
         try:
             header = decode_document(opened.read(length), dict[str, Any])
             header.pop("__metadata__", None)
-            return msgspec.convert(header, dict[str, _Tensor])
+            tensors = msgspec.convert(header, dict[str, _Tensor])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
             raise _rejected(folder, f"{file.name} is no safetensors file") from problem
+        return tensors, os.fstat(opened.fileno()).st_size - opened.tell()
 
 
 def _digest(folder: Path) -> str:
     """Eight hex digits that differ where the configuration or the weights' layout or size differ."""
-    state = hashlib.sha256((folder / "config.json").read_bytes())
+    state = hashlib.sha256(read_regular(folder / "config.json", _MOST_CONFIG_BYTES))
     for file in _weight_files(folder):
         state.update(f"{file.name}:{file.stat().st_size}:{file.stat().st_mtime_ns};".encode())
     return state.hexdigest()[:8]
@@ -167,26 +194,26 @@ def _digest(folder: Path) -> str:
 
 def _read_json(path: Path, of: type[_Document]) -> _Document:
     try:
-        return decode_document(path.read_bytes(), of)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
-        raise _rejected(path.parent, f"its {path.name} cannot be used ({problem})") from problem
+        return decode_document(read_regular(path, _MOST_CONFIG_BYTES), of)
+    except (OSError, msgspec.MsgspecError) as problem:
+        why = problem.strerror if isinstance(problem, OSError) else problem
+        raise _rejected(path.parent, f"its {path.name} cannot be used ({why})") from problem
 
 
 def _as_toml(card: Card) -> str:
-    """The card as TOML; its values are texts, numbers and truth values, which JSON writes the same way."""
+    """The card as TOML; its values are texts, numbers and truth values, which JSON writes the same way.
+
+    But for two things: TOML has no pairs of surrogates, and wants DEL escaped.
+    """
     facts = {name: getattr(card, name) for name in Card.__struct_fields__}
     return "".join(
-        f"{name} = {json.dumps(value)}\n" for name, value in facts.items() if value is not None and value != ()
+        f"{name} = {json.dumps(value, ensure_ascii=False)}\n".replace("\x7f", "\\u007f")
+        for name, value in facts.items()
+        if value is not None and value != ()
     )
 
 
-def _rejected(folder: Path, why: str) -> Rejected:
-    return Rejected(
-        [
-            Diagnostic(
-                "E0805",
-                f"the folder {folder} cannot be added as a model: {why}",
-                help="give a folder as `hf download` or `save_pretrained` writes it",
-            )
-        ]
-    )
+def _rejected(
+    folder: Path, why: str, step: str = "give a folder as `hf download` or `save_pretrained` writes it"
+) -> Rejected:
+    return Rejected([Diagnostic("E0805", f"the folder {folder} cannot be added as a model: {why}", help=step)])

@@ -70,3 +70,4 @@ def test_every_shipped_card_is_counted() -> None:
 def test_the_parameters_are_those_of_the_published_configuration(name: str) -> None:
     card = read_card(SHIPPED / f"{name}.toml")
     assert CONFIGS[name].count(card) == card.parameters
+    assert card.vocabulary == (CONFIGS[name].vocabulary if card.role == "llm" else None)
