@@ -97,9 +97,10 @@ def _arguments(
 
 def _has_unknown_label(given: tree.Expression, of: Type, scope: Scope) -> bool:
     """Whether a test that is reported has narrowed a name to a label that it does not have."""
-    if not isinstance(given, tree.Reference) or not isinstance(of, Labels):
+    name = tree.bare(given)
+    if not isinstance(name, tree.Reference) or not isinstance(of, Labels):
         return False
-    return not set(of.labels) <= set(scope.labels(given.name.text))
+    return not set(of.labels) <= set(scope.labels(name.name.text))
 
 
 @dataclass(frozen=True, slots=True)

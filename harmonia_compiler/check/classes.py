@@ -48,11 +48,11 @@ def class_port(ports: Sequence[tree.Port], unit: Unit, findings: Findings) -> st
 
 def class_share(test: tree.Expression, scope: Scope, port: str | None, load: Load | None) -> float | None:
     """How often a test of the request's class holds, by the loads of the classes; None for any other test."""
-    while isinstance(test, tree.Group):
-        test = test.value
+    test = tree.bare(test)
     if port is None or load is None or not load.by_class or not isinstance(test, tree.Comparison):
         return None
-    for one, other in ((test.left, test.right), (test.right, test.left)):
+    sides = tree.bare(test.left), tree.bare(test.right)
+    for one, other in (sides, sides[::-1]):
         if isinstance(one, tree.Reference) and one.name.text == port and isinstance(other, tree.Text):
             part = load.by_class[other.value].rps / load.rps if other.value in load.by_class else 0.0
             if scope.find(port) is None or test.operator not in ("==", "!="):

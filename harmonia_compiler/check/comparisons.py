@@ -33,10 +33,10 @@ def report_apart(given: tree.Comparison, left: Type, right: Type, scope: Scope, 
     """Report labels that have none in common. It is known all the same what the comparison gives: a bool."""
     if not isinstance(left, Labels) or not isinstance(right, Labels) or set(left.labels) & set(right.labels):
         return
-    literal, others = (given.right, left) if isinstance(given.right, tree.Text) else (given.left, right)
+    one, other = tree.bare(given.left), tree.bare(given.right)
+    literal, beside, others = (other, one, left) if isinstance(other, tree.Text) else (one, other, right)
     if isinstance(literal, tree.Text):
-        other = given.left if literal is given.right else given.right
-        taken = isinstance(other, tree.Reference) and literal.value in scope.labels(other.name.text)
+        taken = isinstance(beside, tree.Reference) and literal.value in scope.labels(beside.name.text)
         near = None if taken else context.nearest(literal.value, others.labels)
         help = f"did you mean {quoted(near)}?" if near else "compare with one of its labels"
         help = "the tests before have taken it: delete this one, or compare with another label" if taken else help

@@ -40,7 +40,7 @@ def is_impossible(known: Narrowed) -> bool:
 
 
 def _compared(test: tree.Comparison, scope: Scope) -> tuple[Narrowed, Narrowed]:
-    sides = (test.left, test.right)
+    sides = (tree.bare(test.left), tree.bare(test.right))
     for one, other in (sides, sides[::-1]):
         if isinstance(one, tree.Reference) and isinstance(other, tree.Text):
             binding = scope.find(one.name.text)

@@ -147,9 +147,7 @@ def _within(values: "Values", given: tree.Amount) -> float | None:
 
 def _warn_of_nothing(values: "Values", given: tree.Guarded, scope: Scope) -> None:
     what = "`within`" if given.otherwise is None else "`else`"
-    bare = given.value
-    while isinstance(bare, tree.Group):
-        bare = bare.value
+    bare = tree.bare(given.value)
     binding = scope.find(bare.name.text) if isinstance(bare, tree.Reference) else None
     is_bound = binding is not None and not binding.is_handed_in
     help = f"write it where `{values.source(bare)}` is bound" if is_bound else f"delete {what}"

@@ -352,6 +352,13 @@ class File(msgspec.Struct, frozen=True):
     whole: bool
 
 
+def bare(value: Expression) -> Expression:
+    """A value without the brackets around it, which only group."""
+    while isinstance(value, Group):
+        value = value.value
+    return value
+
+
 def walk(root: Node) -> Iterator[tuple[Node, int]]:
     """Every part at and below one, parents first, with how deep it lies below the root. Not recursive."""
     pending = [(root, 0)]
