@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from harmonia_compiler.cli.options import format_option
-from harmonia_compiler.contract.card import Card, load_cards
-from harmonia_compiler.runtime.model_folder import Role, add_to_store, read_model_folder
+from harmonia_compiler.contract.card import Card, Role, load_cards
+from harmonia_compiler.runtime.model_folder import add_to_store, read_model_folder
 from harmonia_compiler.runtime.weights import find, locate, wanted
 
 

@@ -4,16 +4,20 @@ Cards of the models in samples and benchmarks are shipped in `cards/`; those tha
 the model store, and win over shipped ones of the same name.
 """
 
-import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
+from msgspec import Meta
 
 from harmonia_compiler.contract.home import model_store
+from harmonia_compiler.contract.regular import read_text
+from harmonia_compiler.contract.toml_document import NotToml, parse_toml, shown
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
-from harmonia_compiler.diagnostics.near import suggestion
-from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.diagnostics.near import listed, suggestion
+from harmonia_compiler.diagnostics.source import Source, Span
 
 SHIPPED = Path(__file__).with_name("cards")
 #: The name of a card's file in a model's folder of the store.
@@ -22,6 +26,22 @@ CARD_FILE = "card.toml"
 
 #: What a model is for.
 Role = Literal["llm", "embedder", "reranker"]
+
+# What the facts may be, in the decoder's terms and in words.
+_LINE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+_Line = Annotated[str, Meta(pattern=rf"\A{_LINE}{{1,200}}\Z", description="one line of at most 200 characters")]
+# A name is also a folder's, of those that are not hidden, and `@` stands between it and a revision.
+_Name = Annotated[
+    str,
+    Meta(
+        pattern=rf"\A(?!\.)(?:(?!@){_LINE}){{1,128}}\Z",
+        description="one line of at most 128 characters, without `@`, that begins with no `.`",
+    ),
+]
+_Count = Annotated[int, Meta(ge=1, le=2**20, description="a whole number from 1 to 1,048,576")]
+_Tokens = Annotated[int, Meta(ge=1, le=2**30, description="a whole number from 1 to 1,073,741,824")]
+_Parameters = Annotated[float, Meta(ge=1, le=1e15, description="a number from 1 to 1e15")]
+_Bytes = Annotated[float, Meta(ge=0.01, le=16, description="a number from 0.01 to 16")]
 
 
 class Weights(msgspec.Struct, frozen=True):
@@ -40,28 +60,29 @@ class Card(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
 
     Attention facts (`layers`, `kv_heads`, `head_dim`) size the KV cache of an `llm`; `dimension` is
     the length of an `embedder`'s vectors; `weight_bytes` is bytes per parameter as published.
-    `context` is the most tokens of one sequence. `aliases` are other names that mean this model and
-    no other. `source` says where the facts are from.
+    `context` is the most tokens of one sequence; of `vocabulary` tokens an `llm` chooses each. `aliases`
+    are other names that mean this model and no other. `source` says where the facts are from.
     """
 
-    name: str
-    role: Role
-    revision: str
-    licence: str
-    parameters: float
-    layers: int
-    hidden: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    context: int
-    source: str
-    weight_bytes: float = 2.0
-    active_parameters: float | None = None
-    dimension: int | None = None
-    gated: bool = False
-    weights: Weights | None = None
-    aliases: tuple[str, ...] = ()
+    name: _Name
+    role: Annotated[Role, Meta(description="`llm`, `embedder` or `reranker`")]
+    revision: _Line
+    licence: _Line
+    parameters: _Parameters
+    layers: _Count
+    hidden: _Count
+    heads: _Count
+    kv_heads: _Count
+    head_dim: _Count
+    context: _Tokens
+    source: Annotated[str, Meta(description="a text")]
+    weight_bytes: _Bytes = 2.0
+    active_parameters: _Parameters | None = None
+    dimension: _Count | None = None
+    vocabulary: _Tokens | None = None
+    gated: Annotated[bool, Meta(description="true or false")] = False
+    weights: Annotated[Weights, Meta(description="a table with `package`, `path` and maybe `format`")] | None = None
+    aliases: Annotated[tuple[_Name, ...], Meta(description="a list of names")] = ()
 
     @property
     def weights_gib(self) -> float:
@@ -79,26 +100,68 @@ def load_cards() -> dict[str, Card]:
 
     Raises `Rejected` where a card in the user's store cannot be read.
     """
-    stored = sorted(model_store().glob(f"*/{CARD_FILE}"))
+    stored = sorted(path for path in model_store().glob(f"*/{CARD_FILE}") if not path.parent.name.startswith("."))
     cards = [read_card(path) for path in (*sorted(SHIPPED.glob("*.toml")), *stored)]
     by_alias = {alias: card for card in cards for alias in card.aliases}
     return by_alias | {card.name: card for card in cards}
 
 
 def read_card(path: Path) -> Card:
-    """The card in a file; raises `Rejected` where it cannot be read or is none."""
+    """The card in a file; raises `Rejected`, with all that is wrong, where it cannot be read or is none."""
     try:
-        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), Card)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as problem:
+        source = Source(str(path), read_text(path))
+        document = parse_toml(source.text)
+    except OSError as problem:
+        message = f"the model card `{path}` cannot be read: {problem.strerror}"
+        step = "remove the folder and add the model again with `harmoniac models add DIR`"
+        raise Rejected([Diagnostic("E0802", message, help=step)]) from None
+    except NotToml as problem:
+        step = "mend this line, or add the model again with `harmoniac models add DIR`"
+        span = source.span_of_line(problem.line)
+        raise Rejected([Diagnostic("E0802", f"this is not TOML: {problem.why}", span, help=step)]) from None
+    if wrong := list(faults(document.values)):
+        lines = [source.span_of_line(document.places.line(fault.key)) for fault in wrong]
         raise Rejected(
-            [
-                Diagnostic(
-                    "E0802",
-                    f"the model card {path} cannot be read: {problem}",
-                    help="mend it, or remove the folder and add the model again with `harmoniac models add DIR`",
+            Diagnostic("E0802", fault.message, line, help=fault.step) for fault, line in zip(wrong, lines, strict=True)
+        )
+    return msgspec.convert(document.values, Card)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one fact of a card, and what to write instead."""
+
+    key: str
+    message: str
+    step: str
+
+
+def faults(facts: Mapping[str, Any]) -> Iterator[Fault]:
+    """What keeps facts from being a card, each by itself; none where `msgspec.convert` makes a card of them."""
+    for key in facts:
+        if key not in Card.__struct_fields__:
+            known = suggestion(key[:64], Card.__struct_fields__, f"known are {listed(Card.__struct_fields__, most=20)}")
+            yield Fault(key, f"`{key[:64]}` is no fact of a model card", known)
+    for field in msgspec.structs.fields(Card):
+        if field.name not in facts:
+            if field.required:
+                yield Fault(
+                    field.name, f"`{field.name}` is missing", f"add `{field.name} = …`: {_in_words(field.name)}"
                 )
-            ]
-        ) from problem
+            continue
+        try:
+            msgspec.convert(facts[field.name], field.type)
+        except msgspec.ValidationError:
+            yield Fault(
+                field.name, f"`{field.name}` cannot be {shown(facts[field.name])}", f"it takes {_in_words(field.name)}"
+            )
+
+
+def _in_words(fact: str) -> str:
+    """What a fact takes, as its type says for people."""
+    hint = get_type_hints(Card, include_extras=True)[fact]
+    metas = (meta for part in (hint, *get_args(hint)) for meta in getattr(part, "__metadata__", ()))
+    return next((str(meta.description) for meta in metas if isinstance(meta, Meta)), "another value")
 
 
 def card_for(name: str, cards: dict[str, Card] | None = None, span: Span | None = None) -> Card:

@@ -15,7 +15,7 @@ import msgspec
 from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.hostlist import LONGEST_NAME, HostlistError, expand
 from harmonia_compiler.contract.regular import read_text
-from harmonia_compiler.contract.toml_document import Document, NotToml, parse_toml
+from harmonia_compiler.contract.toml_document import Document, NotToml, parse_toml, shown
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejected
 from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.source import Source
@@ -83,15 +83,6 @@ _STEPS = {
     errno.EFBIG: "write hosts that are alike as a range, such as `gpu[001-128]`",
     errno.EILSEQ: "save it as UTF-8",
 }
-
-
-def _shown(number: float) -> str:
-    """With all its digits where it is whole; a whole number of TOML may be larger than any float."""
-    try:
-        as_float = float(number)
-    except OverflowError:
-        return "enormous"
-    return f"{number:,.0f}" if as_float.is_integer() and abs(as_float) < 1e15 else f"{number:g}"
 
 
 class _Reader:
@@ -171,13 +162,13 @@ class _Reader:
         default: float | None = None,
     ) -> float:
         kind = "a whole number" if whole else "a number"
-        span = f"{_shown(low)} to {_shown(high)}"
+        span = f"{shown(low)} to {shown(high)}"
         given = entry.get(key, default)
         if isinstance(given, bool) or not isinstance(given, int if whole else int | float):
             self._missing_or_wrong(entry, key, where, f"{kind} from {span}")
             return low
         if not low <= given <= high:
-            self._wrong("E0704", f"`{key}` is {_shown(given)}, which is out of range", (*where, key), span)
+            self._wrong("E0704", f"`{key}` is {shown(given)}, which is out of range", (*where, key), span)
             return low
         return float(given)
 

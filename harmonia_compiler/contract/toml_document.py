@@ -1,5 +1,6 @@
 """TOML that people write: its values with their lines, or the one thing that keeps a text from being TOML."""
 
+import json
 import re
 import sys
 import tomllib
@@ -13,6 +14,9 @@ from harmonia_compiler.contract.toml_places import STRING, Places, places
 _MOST_PARTS = 32
 _PART = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*"|'[^'\n]*')[ \t]*+"""
 _LONG_KEY = re.compile(rf"^[ \t]*+(?:\[{{1,2}}[ \t]*+)?(?:{_PART}\.[ \t]*+){{{_MOST_PARTS}}}", re.MULTILINE)
+
+#: How many characters of a text a sentence has room for.
+_SHOWN = 40
 
 _PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
@@ -71,3 +75,23 @@ def _line_of_digits(text: str) -> int:
         rf"{STRING.pattern}|#[^\n]*|(?P<digits>[0-9][0-9_]{{{sys.get_int_max_str_digits()},}})", re.DOTALL
     )
     return next((_line(text, found.start()) for found in digits.finditer(text) if found["digits"]), 1)
+
+
+def shown(value: object) -> str:
+    """A value for a sentence: short, on one line, and a number with all its digits where that is still readable."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return _number(value)
+    if isinstance(value, str):
+        return json.dumps(value if len(value) <= _SHOWN else value[: _SHOWN - 3] + "...", ensure_ascii=False)
+    return "a list" if isinstance(value, list) else "a table" if isinstance(value, dict) else "a time"
+
+
+def _number(number: float) -> str:
+    """A whole number of TOML may be larger than any float."""
+    try:
+        as_float = float(number)
+    except OverflowError:
+        return "enormous"
+    return f"{number:,.0f}" if as_float.is_integer() and abs(as_float) < 1e15 else f"{number:g}"

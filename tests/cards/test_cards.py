@@ -1,5 +1,6 @@
 """The cards that are shipped, and how a user's own come beside them."""
 
+import os
 import re
 from pathlib import Path
 
@@ -94,12 +95,76 @@ def test_a_users_card_wins_over_a_shipped_one() -> None:
     assert card_for("bge-small-en-v1.5").licence == "bought"
 
 
-@pytest.mark.parametrize("text", ["name = ", 'name = "x"', 'name = "x"\nmore = 1', "\x00"])
-def test_an_unreadable_card_is_a_diagnostic(text: str) -> None:
-    write_card("broken", text)
+def refused() -> list[tuple[str, int, str, str]]:
+    """What is said of the cards in the store: code, line, message, next step."""
     with pytest.raises(Rejected) as caught:
         load_cards()
-    assert [found.code for found in caught.value.found] == ["E0802"]
+    return [
+        (item.code, item.span.source.position(item.span.start)[0] if item.span else 0, item.message, item.help)
+        for item in caught.value.found
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("name = ", 1, "this is not TOML: invalid value"),
+        ("\x00", 1, "this is not TOML: invalid statement"),
+        ("x = " + "[" * 5000, 1, "this is not TOML: it is nested too deeply"),
+        (f"# a card\nlayers = {'9' * 6000}", 2, "this is not TOML: a number has too many digits"),
+    ],
+)
+def test_a_card_that_is_no_toml_is_one_finding_with_its_line(text: str, line: int, message: str) -> None:
+    write_card("broken", text)
+    assert [found[:3] for found in refused()] == [("E0802", line, message)]
+
+
+def test_a_card_that_is_no_file_is_one_finding(home: Path) -> None:
+    folder = home / "models" / "broken"
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "card.toml")
+    [(code, _, message, step)] = refused()
+    assert (code, step.endswith("`harmoniac models add DIR`")) == ("E0802", True)
+    assert message.endswith("card.toml` cannot be read: it is not a regular file")
+
+
+SOUND = (SHIPPED / "bge-small-en-v1.5.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("fact", "value", "said", "step"),
+    [
+        ("parameters", "nan", "nan", "a number from 1 to 1e15"),
+        ("parameters", "inf", "inf", "a number from 1 to 1e15"),
+        ("parameters", "1e308", "1e+308", "a number from 1 to 1e15"),
+        ("parameters", "0", "0", "a number from 1 to 1e15"),
+        ("layers", "-30", "-30", "a whole number from 1 to 1,048,576"),
+        ("heads", "0", "0", "a whole number from 1 to 1,048,576"),
+        ("hidden", '"wide"', '"wide"', "a whole number from 1 to 1,048,576"),
+        ("head_dim", "0x" + "f" * 9000, "enormous", "a whole number from 1 to 1,048,576"),
+        ("context", "-5", "-5", "a whole number from 1 to 1,073,741,824"),
+        ("dimension", "true", "true", "a whole number from 1 to 1,048,576"),
+        ("role", '"generator"', '"generator"', "`llm`, `embedder` or `reranker`"),
+        ("licence", '"a\\nb"', '"a\\nb"', "one line of at most 200 characters"),
+        ("name", '"a@b"', '"a@b"', "one line of at most 128 characters, without `@`, that begins with no `.`"),
+        ("aliases", "[1]", "a list", "a list of names"),
+    ],
+)
+def test_a_fact_out_of_its_range_is_told_with_its_line_and_range(fact: str, value: str, said: str, step: str) -> None:
+    lines = SOUND.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith(f"{fact} "))
+    write_card("broken", "\n".join([*lines[:at], f"{fact} = {value}", *lines[at + 1 :]]))
+    assert refused() == [("E0802", at + 1, f"`{fact}` cannot be {said}", f"it takes {step}")]
+
+
+def test_all_mistakes_of_a_card_are_told_at_once() -> None:
+    lines = [line for line in SOUND.splitlines() if not line.startswith("hidden ")]
+    write_card("broken", "\n".join([*lines, "weight_bites = 2", "active_parameters = 0"]))
+    assert [(line, message, step) for _, line, message, step in refused()] == [
+        (1, "`hidden` is missing", "add `hidden = …`: a whole number from 1 to 1,048,576"),
+        (len(lines) + 1, "`weight_bites` is no fact of a model card", "did you mean `weight_bytes`?"),
+        (len(lines) + 2, "`active_parameters` cannot be 0", "it takes a number from 1 to 1e15"),
+    ]
 
 
 def test_a_card_survives_its_document() -> None:

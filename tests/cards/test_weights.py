@@ -1,6 +1,7 @@
 """Where weights are looked for, and what `harmoniac models` says and does."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,59 @@ def test_weights_whose_header_lies_are_one_finding(tmp_path: Path, header: str) 
     folder = model_folder(tmp_path / "tiny")
     (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header.encode())
     assert "is no safetensors file" in rejected(folder)
+
+
+def test_weights_that_are_not_there_are_one_finding(tmp_path: Path) -> None:
+    for name, shape, why in (
+        ("none", [0, 8], "its safetensors hold no weights"),
+        ("more", [1 << 40, 8], "model.safetensors names more weights than it holds"),
+        ("huge", [1 << 62] * 400, "model.safetensors is no safetensors file"),
+    ):
+        folder = model_folder(tmp_path / name)
+        header = json.dumps({"a": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}}).encode()
+        (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+        assert rejected(folder).endswith(why)
+
+
+def test_a_pipe_in_a_models_folder_is_not_waited_for(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "tiny")
+    os.mkfifo(folder / "a.safetensors")
+    assert read_model_folder(folder, licence="mit").parameters == 96
+    with pytest.raises(Rejected, match=r"a\.safetensors cannot be copied"):
+        add_to_store(read_model_folder(folder, licence="mit"), folder, copy=True)
+    assert list((tmp_path / "home" / "models").iterdir()) == []
+    os.mkfifo(folder / "sentence_bert_config.json")
+    assert read_model_folder(folder, licence="mit").context == 64
+
+
+@pytest.mark.parametrize(
+    ("options", "config", "fact"),
+    [
+        (["--name", "a\nb"], {}, "`name`"),
+        (["--name", ".."], {}, "`name`"),
+        (["--name", "a@b"], {}, "`name`"),
+        (["--name", "x" * 300], {}, "`name`"),
+        (["--licence", "a\x7fb"], {}, "`licence`"),
+        ([], {"num_attention_heads": 1000}, "`head_dim` cannot be 0"),
+        ([], {"max_position_embeddings": 1 << 62}, "`context`"),
+    ],
+)
+def test_what_no_card_may_say_is_not_added(
+    tmp_path: Path, options: list[str], config: dict[str, Any], fact: str
+) -> None:
+    folder = model_folder(tmp_path / "tiny", **config)
+    done = CliRunner().invoke(command, ["add", str(folder), *options])
+    assert isinstance(done.exception, Rejected)
+    [found] = done.exception.found
+    assert (found.code, fact in found.message, found.help[:8]) == ("E0805", True, "it takes")
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("name", ["m😀", 'a "quoted" \\ name', "é/#[x]"])
+def test_a_model_of_any_name_is_found_again(tmp_path: Path, name: str) -> None:
+    run("add", str(model_folder(tmp_path / "tiny")), "--name", name, "--licence", "free 🎈")
+    assert (card_for(name).name, card_for(name).licence) == (name, "free 🎈")
+    assert locate(name).is_dir()
 
 
 def _without(folder: Path, name: str) -> Path:
