@@ -13,6 +13,7 @@ import os
 import platform
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,12 +49,10 @@ def check_python() -> Finding:
 
 def check_venv() -> Finding:
     """The modules that build a virtual environment; Debian ships them apart."""
-    try:
-        import ensurepip  # noqa: F401, PLC0415
-        import venv  # noqa: F401, PLC0415
-    except ImportError as error:
+    absent = [name for name in ("venv", "ensurepip") if find_spec(name) is None]
+    if absent:
         package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
-        return Finding(f"no module {error.name}", f"install it (on Debian and Ubuntu: sudo apt install {package})")
+        return Finding(f"no module {absent[0]}", f"install it (on Debian and Ubuntu: sudo apt install {package})")
     return Finding("venv and pip can be set up")
 
 

@@ -28,7 +28,7 @@ _DEFINITION = "\ndef command("
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are modules, loaded by name: the one place that imports inside a function."""
+    """A group whose commands are modules, each loaded when its name is asked for."""
 
     def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002 - click gives it
         """Name the modules of this folder that are commands."""

@@ -6,13 +6,16 @@ library that vLLM uses for the same, and are refused where it is not installed.
 
 import json
 from collections.abc import Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Protocol
 
 import torch
 
 from harmonia_compiler.runtime.worker.server import Refusal
+
+try:
+    import xgrammar
+except ImportError:  # it comes with vLLM, and has no build for some hosts that vLLM has none for either
+    xgrammar = None  # type: ignore[assignment]
 
 
 class Constraint(Protocol):
@@ -51,14 +54,13 @@ class Choice:
 class _Grammar:
     """A matcher of xgrammar."""
 
-    def __init__(self, library: Any, compiled: Any, size: int) -> None:
-        self._library = library
-        self._matcher = library.GrammarMatcher(compiled)
-        self._bits = library.allocate_token_bitmask(1, size)
+    def __init__(self, compiled: Any, size: int) -> None:
+        self._matcher = xgrammar.GrammarMatcher(compiled)
+        self._bits = xgrammar.allocate_token_bitmask(1, size)
 
     def mask(self, logits: torch.Tensor) -> None:
         self._matcher.fill_next_token_bitmask(self._bits)
-        self._library.apply_token_bitmask_inplace(logits.unsqueeze(0), self._bits)
+        xgrammar.apply_token_bitmask_inplace(logits.unsqueeze(0), self._bits)
 
     def accept(self, token: int) -> bool:
         return bool(self._matcher.accept_token(token)) and not self._matcher.is_terminated()
@@ -71,7 +73,6 @@ class Constraints:
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary
         self._compiler: Any = None
-        self._library: Any = None
 
     def choice(self, texts: Sequence[str]) -> Constraint:
         """One of these texts."""
@@ -88,13 +89,12 @@ class Constraints:
 
     def _compiled(self, method: str, *arguments: str, **settings: bool) -> Constraint:
         if self._compiler is None:
-            if find_spec("xgrammar") is None:
+            if xgrammar is None:
                 raise Refusal(501, "not_supported", "records, lists and numbers need the package `xgrammar` here")
-            self._library = import_module("xgrammar")
-            info = self._library.TokenizerInfo.from_huggingface(self._tokenizer, vocab_size=self._vocabulary)
-            self._compiler = self._library.GrammarCompiler(info)
+            info = xgrammar.TokenizerInfo.from_huggingface(self._tokenizer, vocab_size=self._vocabulary)
+            self._compiler = xgrammar.GrammarCompiler(info)
         try:
             compiled = getattr(self._compiler, method)(*arguments, **settings)
         except (RuntimeError, ValueError) as problem:
             raise Refusal(400, "invalid_request_error", f"the constraint cannot be followed: {problem}") from problem
-        return _Grammar(self._library, compiled, self._vocabulary)
+        return _Grammar(compiled, self._vocabulary)

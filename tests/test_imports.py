@@ -1,0 +1,55 @@
+"""Imports stand at the top of a module. What is loaded by name instead is listed here, with why.
+
+ruff finds import statements inside functions; a call of `import_module` it takes for any other call.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import harmonia_compiler
+
+PACKAGE = Path(harmonia_compiler.__file__).parent
+
+#: The modules that load others by name: what they load is one file of a folder, or the user's own.
+LOADERS = {
+    "cli/main.py": "the command that was typed",
+    "emit/targets/__init__.py": "the target that was asked for",
+    "functions/registry.py": "the functions of the language",
+    "kinds/registry.py": "the kinds, and, where none of ours has a name, the search through other distributions",
+    "runtime/actuators/actuator.py": "the actuator of the bundle's target",
+    "runtime/worker/__main__.py": "the role of this worker",
+    "runtime/worker/python.py": "the user's function",
+}
+#: The one that loads what is known beforehand: a package of figures that few installations have, and few runs ask.
+OPTIONAL = {"profile/tables.py"}
+
+
+def loads(tree: ast.AST) -> Iterator[ast.Call]:
+    """Every call that imports by name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called in ("import_module", "__import__"):
+                yield node
+
+
+def parsed() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield path.relative_to(PACKAGE).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_only_what_is_listed_loads_by_name() -> None:
+    assert {name for name, tree in parsed() if any(loads(tree))} == {*LOADERS, *OPTIONAL}
+
+
+def test_nothing_that_is_known_beforehand_is_loaded_by_name() -> None:
+    known = {name for name, tree in parsed() for call in loads(tree) if isinstance(call.args[0], ast.Constant)}
+    assert known == OPTIONAL
+
+
+def test_no_import_stands_in_a_function_and_none_is_excused() -> None:
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+    for name, tree in parsed():
+        inside = [node for one in ast.walk(tree) if isinstance(one, functions) for node in ast.walk(one)]
+        assert not any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in inside), name
