@@ -143,6 +143,8 @@ def _model(program: Program, created: int) -> dict[str, Any]:
         "parameters": parameters,
         "result": show(program.result_type),
         "streams": program.streams,
+        "deadline_ms": program.deadline_ms,
+        "classes": msgspec.to_builtins(program.classes),
     }
 
 

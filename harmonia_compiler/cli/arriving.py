@@ -1,0 +1,208 @@
+"""Which requests come in, and when: the options of every command that is driven by a workload."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, cast
+
+import click
+
+from harmonia_compiler.cli.output import print_diagnostics
+from harmonia_compiler.contract.duration import duration_ms, shown_ms
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.workload.arrivals import (
+    bursty,
+    classed,
+    compressed,
+    constant,
+    mean_rate_rps,
+    multiplied,
+    poisson,
+    until,
+    window,
+)
+from harmonia_compiler.workload.request import Arrival
+from harmonia_compiler.workload.trace import read_trace
+from harmonia_compiler.workload.traces.registry import format_names
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+#: How long requests are generated where nobody says.
+_DEFAULT_FOR_MS = 60_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the options say."""
+
+    rate: float | None
+    cv: float | None
+    trace: Path | None
+    trace_format: str | None
+    compress: float | None
+    scale: float | None
+    start_ms: float | None
+    for_ms: float | None
+    classes: tuple[tuple[str, float], ...]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The requests, in the order of their times; until when they come; and how to say so."""
+
+    arrivals: Iterator[Arrival]
+    end_ms: float
+    said: dict[str, str]
+
+
+def duration_option(name: str, *more: str, default: str | None = None, help: str) -> Callable[[Command], Command]:
+    """An option that takes `90s` or `2m`, and gives the command milliseconds."""
+    return click.option(
+        name,
+        *more,
+        metavar="DURATION",
+        default=default,
+        show_default=default is not None,
+        callback=_duration,
+        help=help,
+    )
+
+
+def _duration(context: click.Context, parameter: click.Parameter, given: str | None) -> float | None:
+    try:
+        return None if given is None else duration_ms(given)
+    except ValueError as problem:
+        raise click.BadParameter(str(problem), context, parameter) from None
+
+
+def _shares(
+    context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[tuple[str, float], ...]:
+    shares: dict[str, float] = {}
+    for written in given:
+        name, _, share = written.partition("=")
+        try:
+            part = float(share or 1)
+        except ValueError:
+            part = 0.0
+        if not name or not 0.0 < part < math.inf:
+            raise click.BadParameter(f"{written!r} is not NAME=SHARE with a share above 0", context, parameter)
+        if name in shares:
+            raise click.BadParameter(f"{name} is given twice", context, parameter)
+        shares[name] = part
+    return tuple(shares.items())
+
+
+def workload_options(command: Command) -> Command:
+    """The options, given to the command as `asked`."""
+
+    @wraps(command)
+    def with_asked(*arguments: Any, **given: Any) -> Any:
+        asked = Asked(**{name: given.pop(name) for name in Asked.__dataclass_fields__})
+        return command(*arguments, asked=asked, **given)
+
+    above_0 = click.FloatRange(min=0.0, min_open=True, max=1e6)
+    options = (
+        click.option("--rate", type=above_0, help="Requests a second on average; a trace is sped up to it."),
+        click.option("--bursty", "cv", metavar="CV", type=click.FloatRange(0.0, 100.0), help=_CV_HELP),
+        click.option("--trace", type=click.Path(path_type=Path), help="Replay the requests of a recording."),
+        click.option(
+            "--trace-format", type=click.Choice(format_names()), help="Told by the first line where not said."
+        ),
+        click.option("--compress", type=above_0, metavar="N", help="Replay a trace N times as fast."),
+        click.option(
+            "--scale", type=above_0, metavar="N", help="N times as many requests of a trace in the same time."
+        ),
+        duration_option("--from", "start_ms", help="Begin so far into a trace."),
+        duration_option("--for", "for_ms", help="How long to send: 60s, or the whole trace."),
+        click.option("--class", "classes", metavar="NAME=SHARE", multiple=True, callback=_shares, help=_CLASS_HELP),
+        click.option(
+            "--seed", type=click.IntRange(0), default=1, show_default=True, help="Another seed, other chances."
+        ),
+    )
+    decorated = with_asked
+    for option in reversed(options):
+        decorated = option(decorated)
+    return cast("Command", decorated)
+
+
+_CV_HELP = "Arrivals in bursts: how much gaps vary for their mean. 0 is even, 1 as Poisson's."
+_CLASS_HELP = "A class of requests and its part; may be given several times."
+
+
+def workload(asked: Asked) -> Workload:
+    """The requests that the options ask for. Options that contradict each other are a UsageError."""
+    found = _generated(asked) if asked.trace is None else _recorded(asked, asked.trace)
+    if not asked.classes:
+        return found
+    shares = ", ".join(f"{name} {share:g}" for name, share in asked.classes)
+    return Workload(classed(found.arrivals, asked.classes, asked.seed), found.end_ms, {**found.said, "classes": shares})
+
+
+def _generated(asked: Asked) -> Workload:
+    needs = {
+        "--trace-format": asked.trace_format,
+        "--compress": asked.compress,
+        "--scale": asked.scale,
+        "--from": asked.start_ms,
+    }
+    for name, value in needs.items():
+        if value is not None:
+            raise click.UsageError(f"{name} is about a trace: give one with --trace FILE")
+    if asked.rate is None:
+        raise click.UsageError("say how many requests a second come with --rate, or replay some with --trace FILE")
+    end_ms = _DEFAULT_FOR_MS if asked.for_ms is None else asked.for_ms
+    if asked.cv is None:
+        arrivals, how = poisson(asked.rate, asked.seed), "Poisson"
+    elif asked.cv == 0.0:
+        arrivals, how = constant(asked.rate), "even"
+    else:
+        arrivals, how = bursty(asked.rate, asked.cv, asked.seed), f"bursty, CV {asked.cv:g}"
+    said = {"arrivals": f"{how}, {asked.rate:g}/s for {shown_ms(end_ms)}", "seed": str(asked.seed)}
+    return Workload(until(arrivals, end_ms), end_ms, said)
+
+
+def _recorded(asked: Asked, path: Path) -> Workload:
+    if asked.cv is not None:
+        raise click.UsageError("--bursty is about generated arrivals: a trace has bursts of its own")
+    if asked.rate is not None and asked.compress is not None:
+        raise click.UsageError("--rate speeds a trace up to a rate, --compress by a factor: give one of them")
+    trace = read_trace(path, asked.trace_format)
+    print_diagnostics(trace.found)
+    arrivals = [*window(trace.arrivals, asked.start_ms or 0.0)]
+    said = {"trace": f"{path.name} ({trace.format})", "seed": str(asked.seed)}
+    factor = asked.compress or 1.0
+    if asked.rate is not None:
+        mean = mean_rate_rps(arrivals)
+        if mean is None:
+            _nothing(path, "has no two requests at different times to take a rate from")
+        factor = asked.rate / mean
+    if factor != 1.0:
+        arrivals = [*compressed(arrivals, factor)]
+        said["compressed"] = f"{factor:.4g} times as fast"
+    if asked.for_ms is not None:
+        arrivals = [*until(arrivals, asked.for_ms)]
+    if asked.scale is not None:
+        arrivals = multiplied(arrivals, asked.scale, asked.seed)
+        said["scaled"] = f"{asked.scale:g} times as many requests"
+    if asked.for_ms is not None:
+        # Copies come later than what they are copies of.
+        arrivals = [*until(arrivals, asked.for_ms)]
+    if not arrivals:
+        _nothing(path, "has no request in the time that was asked for")
+    # A trace that ends before the time that was asked for is no quiet hour.
+    last_ms = arrivals[-1].at_ms
+    rate = mean_rate_rps(arrivals)
+    end_ms = last_ms + (1000.0 / rate if rate else 1000.0)
+    if asked.for_ms is not None and end_ms > asked.for_ms > last_ms:
+        end_ms = asked.for_ms
+    said["arrivals"] = f"{len(arrivals)} recorded in {shown_ms(end_ms)}"
+    return Workload(iter(arrivals), end_ms, said)
+
+
+def _nothing(path: Path, why: str) -> NoReturn:
+    help_ = "look at --from, --for, --scale and at the times in the trace"
+    raise Rejected([Diagnostic("E1307", f"the trace `{path}` {why}", help=help_)])

@@ -1,0 +1,229 @@
+"""`harmoniac bench`: puts a running service under load, and reports rates, latencies and what it refused."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import click
+import msgspec
+import uvloop
+
+from harmonia_compiler.cli.arriving import Asked, Workload, duration_option, workload, workload_options
+from harmonia_compiler.cli.exits import INTERRUPTED
+from harmonia_compiler.cli.options import format_option, inputs_option
+from harmonia_compiler.contract.duration import shown_ms
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.report.building import measured
+from harmonia_compiler.report.document import Report, encode_report
+from harmonia_compiler.report.measures import Window
+from harmonia_compiler.report.objective import Objective, bound_ms, parse_objectives
+from harmonia_compiler.report.observation import Outcome
+from harmonia_compiler.report.page import as_page
+from harmonia_compiler.report.text import as_text
+from harmonia_compiler.runtime.gateway.client import find_gateway
+from harmonia_compiler.runtime.load.exchange import OURS
+from harmonia_compiler.runtime.load.routes import ChatRoute, NativeRoute
+from harmonia_compiler.runtime.load.run import Progress, Ran, Sending, raise_open_files, run, session
+from harmonia_compiler.runtime.load.target import Target, find_target
+from harmonia_compiler.workload.questions import prompt, question
+from harmonia_compiler.workload.request import Arrival
+
+_SLO_HELP = "What to hold it to: 'p95 latency <= 4 s, p95 ttft <= 1 s'."
+#: How long a question is where neither options nor a trace say.
+_QUESTION_TOKENS = 32
+#: The part of a run that is warm-up where nobody says, and the most that it is then.
+_WARMUP_PART, _WARMUP_MOST_MS = 0.1, 30_000.0
+_MOST_QUESTIONS_BYTES = 64 << 20
+
+
+def _objectives(context: click.Context, parameter: click.Parameter, given: str | None) -> tuple[Objective, ...]:
+    try:
+        return () if given is None else parse_objectives(given)
+    except ValueError as problem:
+        raise click.BadParameter(str(problem), context, parameter) from None
+
+
+@click.command()
+@click.argument("url")
+@click.option("--model", "--pipeline", "model", help="Which one; needed where the service has several.")
+@workload_options
+@click.option("--questions", type=click.Path(path_type=Path), help="A file of questions, one a line, asked in turn.")
+@click.option("--question-tokens", type=click.IntRange(1, 10**6), help="How long made-up questions are.")
+@click.option("--max-tokens", type=click.IntRange(1), help="The most tokens of an answer; a trace has its own.")
+@inputs_option
+@click.option("--slo", metavar="OBJECTIVES", callback=_objectives, help=_SLO_HELP)
+@duration_option("--warmup", "warmup_ms", help="What does not count: a tenth of the run, 30s at most.")
+@duration_option("--timeout", "timeout_ms", default="120s", help="Give up waiting for an answer.")
+@click.option("--native", is_flag=True, help="By the gateway's own route, which tells the time of each stage.")
+@click.option("--stream/--no-stream", default=True, help="Whether answers come in pieces. On by default.")
+@click.option("--api-key-env", metavar="NAME", help="The environment variable that holds the service's key.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as a page as well.")
+@format_option
+@click.pass_context
+def command(
+    context: click.Context,
+    url: str,
+    model: str | None,
+    questions: Path | None,
+    question_tokens: int | None,
+    max_tokens: int | None,
+    inputs: dict[str, str],
+    slo: tuple[Objective, ...],
+    warmup_ms: float | None,
+    timeout_ms: float,
+    api_key_env: str | None,
+    html: Path | None,
+    form: str,
+    *,
+    asked: Asked,
+    native: bool,
+    stream: bool,
+) -> None:
+    """Send requests to the service at URL, each at its time whatever became of earlier ones, and report.
+
+    URL is any OpenAI-compatible service, or the folder of a running bundle. Latency counts from when a request was
+    meant to be sent. Ctrl-C ends the run, and what was seen until then is reported.
+    """
+    coming = workload(asked)
+    texts = None if questions is None else _read_questions(questions)
+    headers = {} if api_key_env is None else {"authorization": f"Bearer {_key(api_key_env)}"}
+    base = find_gateway(url).url.removesuffix("/v1")
+    if html is not None:
+        # Better now than after the run.
+        html.open("a", encoding="utf-8").close()
+    raise_open_files()
+
+    def sending(target: Target) -> Sending:
+        if native and target.question_field is None:
+            raise click.UsageError(f"--native is for gateways of harmonia, and {base} is none")
+        return Sending(
+            target=target,
+            route=NativeRoute() if native else ChatRoute(),
+            question=_asker(texts, question_tokens, asked.seed, is_pipeline=target.question_field is not None),
+            max_tokens=lambda arrival: max_tokens or arrival.answer_tokens or None,
+            timeout_s=timeout_ms / 1000.0,
+            stream=stream,
+            deadline_ms=bound_ms(slo, "latency"),
+            ttft_deadline_ms=bound_ms(slo, "ttft"),
+        )
+
+    target, ran = uvloop.run(_bench(base, model, inputs, headers, coming, sending))
+    report = _report(base, target, coming, ran, slo, warmup_ms)
+    if html is not None:
+        html.write_text(as_page(report), encoding="utf-8")
+    if form == "json":
+        click.echo(encode_report(report), nl=False)
+    else:
+        click.echo(as_text(report, 140), nl=False)
+    if ran.was_stopped:
+        context.exit(INTERRUPTED)
+
+
+async def _bench(
+    base: str,
+    model: str | None,
+    inputs: dict[str, str],
+    headers: dict[str, str],
+    coming: Workload,
+    sending: Callable[[Target], Sending],
+) -> tuple[Target, Ran]:
+    stop = asyncio.Event()
+    async with session(headers) as client:
+        target = await find_target(client, base, model, inputs)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
+        return target, await run(client, sending(target), coming.arrivals, stop, _tell)
+
+
+def _asker(
+    texts: list[str] | None, tokens: int | None, seed: int, *, is_pipeline: bool
+) -> Callable[[int, Arrival], str]:
+    """The question of a request.
+
+    A pipeline finds its passages itself: what a trace says of whole prompts, passages included, is for bare models.
+    """
+
+    def ask(number: int, arrival: Arrival) -> str:
+        if texts is not None:
+            return texts[number % len(texts)]
+        if tokens is not None:
+            return question(seed, number, tokens)
+        if arrival.question_tokens is not None:
+            return question(seed, number, arrival.question_tokens)
+        if is_pipeline or arrival.prompt_tokens is None:
+            return question(seed, number, _QUESTION_TOKENS)
+        return prompt(seed, number, arrival, arrival.prompt_tokens)
+
+    return ask
+
+
+def _report(
+    base: str, target: Target, coming: Workload, ran: Ran, slo: tuple[Objective, ...], warmup_ms: float | None
+) -> Report:
+    end_ms = min(ran.until_ms, coming.end_ms) if ran.was_stopped else coming.end_ms
+    warmup_ms = min(_WARMUP_PART * coming.end_ms, _WARMUP_MOST_MS) if warmup_ms is None else warmup_ms
+    notes: list[str] = []
+    if warmup_ms >= end_ms:
+        notes.append(f"The run was over before its warm-up of {shown_ms(warmup_ms)}; all of it is counted.")
+        warmup_ms = 0.0
+    if ran.was_stopped:
+        notes.append(f"The run was ended after {shown_ms(ran.until_ms)} of {shown_ms(coming.end_ms)}.")
+    held = ", ".join(one.describe() for one in slo) or _own_promise(target)
+    settings = {"service": base, "model": target.model, **coming.said, "held to": held or "nothing"}
+    window = Window(warmup_ms, max(end_ms, warmup_ms + 1.0))
+    report = measured("measurement", f"{target.model} at {base}", ran.observed, window, {target.model: slo}, settings)
+    latency = report.groups[0].figures.latency if report.groups else None
+    ran_out = any(one.outcome is Outcome.FAILED and one.reason.startswith(OURS) for one in ran.observed)
+    machine = ran.watch.found(latency.p50 if latency else None, ran_out=ran_out)
+    return msgspec.structs.replace(report, machine=machine, notes=(*notes, *report.notes))
+
+
+def _own_promise(target: Target) -> str:
+    deadlines = {"": target.deadline_ms, **target.class_deadlines_ms}
+    said = [f"{name} {shown_ms(ms)}".strip() for name, ms in deadlines.items() if ms is not None]
+    return f"the service's own deadline: {', '.join(said)}" if said else ""
+
+
+def _read_questions(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MOST_QUESTIONS_BYTES + 1)
+        text = raw.decode("utf-8-sig")
+    except OSError as problem:
+        _unusable(path, problem.strerror or "it cannot be read")
+    except UnicodeDecodeError:
+        _unusable(path, "it is not UTF-8 text")
+    if len(raw) > _MOST_QUESTIONS_BYTES:
+        _unusable(path, f"it is larger than {_MOST_QUESTIONS_BYTES >> 20} MiB")
+    found = [line.strip() for line in text.splitlines() if line.strip()]
+    if not found:
+        _unusable(path, "it holds no question")
+    return found
+
+
+def _unusable(path: Path, why: str) -> NoReturn:
+    raise Rejected([Diagnostic("E1322", f"the questions in `{path}` cannot be used: {why}", help=_ONE_A_LINE)])
+
+
+_ONE_A_LINE = "give a text file with a question on each line"
+
+
+def _key(name: str) -> str:
+    key = os.environ.get(name)
+    if not key:
+        raise click.UsageError(f"the environment has no variable {name}")
+    return key
+
+
+def _tell(progress: Progress) -> None:
+    ended = progress.ended
+    others = sum(count for outcome, count in ended.items() if outcome not in {Outcome.OK, Outcome.REFUSED})
+    print(
+        f"bench: {progress.at_s:.0f} s, {progress.sent} sent, {ended[Outcome.OK]} answered, "
+        f"{ended[Outcome.REFUSED]} refused, {others} failed, {progress.running} running",
+        file=sys.stderr,
+        flush=True,
+    )

@@ -1,0 +1,115 @@
+"""One request and what became of it: sent, its answer read to the end, every way to fail an outcome."""
+
+import asyncio
+import errno
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import aiohttp
+import msgspec
+
+from harmonia_compiler.report.observation import Outcome, StageTime
+from harmonia_compiler.runtime.gateway.http_transport import EventParser
+from harmonia_compiler.runtime.gateway.transport import Broken
+from harmonia_compiler.runtime.load.routes import Route, Told, failure
+from harmonia_compiler.runtime.load.target import reason_of
+
+_DONE = b"[DONE]"
+#: For how long the end of a response may follow the end of its answer, in seconds.
+_LINGER_S = 1.0
+#: What fails for lack of something of this machine's, not of the service's.
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM})
+OURS = "this machine: "
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was seen of a request so far. Times are the clock's, in seconds."""
+
+    sent: float
+    first: float | None = None
+    finished: float | None = None
+    outcome: Outcome = Outcome.CANCELLED
+    reason: str = ""
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    stages: tuple[StageTime, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A request that is ready to be sent."""
+
+    url: str
+    body: bytes
+    headers: dict[str, str]
+    timeout_s: float
+
+
+async def ask(session: aiohttp.ClientSession, route: Route, asking: Asking, clock: Callable[[], float]) -> Seen:
+    """Send it and read the answer. Cancelled, it gives what was seen until then: the run has ended."""
+    seen = Seen(clock())
+    try:
+        async with asyncio.timeout(asking.timeout_s):
+            await _exchange(session, route, asking, clock, seen)
+    except TimeoutError:
+        _end(seen, clock(), Outcome.FAILED, f"no end within {asking.timeout_s:g} s")
+    except asyncio.CancelledError:
+        _end(seen, clock(), Outcome.CANCELLED, "cut off by the end of the run")
+    except Broken as problem:
+        _end(seen, clock(), Outcome.FAILED, str(problem))
+    except msgspec.MsgspecError:
+        _end(seen, clock(), Outcome.FAILED, "the answer is not of this route")
+    except (aiohttp.ClientError, OSError) as problem:
+        system = problem.os_error if isinstance(problem, aiohttp.ClientConnectorError) else problem
+        is_ours = isinstance(system, OSError) and system.errno in _OURS
+        _end(seen, clock(), Outcome.FAILED, f"{OURS if is_ours else ''}{reason_of(problem)}")
+    return seen
+
+
+async def _exchange(
+    session: aiohttp.ClientSession, route: Route, asking: Asking, clock: Callable[[], float], seen: Seen
+) -> None:
+    async with session.post(asking.url, data=asking.body, headers=asking.headers, allow_redirects=False) as response:
+        if response.status != 200:
+            _end(seen, clock(), *failure(response.status, await response.read()))
+        elif response.content_type == "text/event-stream":
+            await _stream(response, route, clock, seen)
+            # A connection can be used again once its end was read; what is wrong from here on is no matter.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LINGER_S):
+                    await response.content.read()
+        else:
+            told = route.told(await response.read())
+            _take(told, seen)
+            _end(seen, clock(), *(told.failed or (Outcome.OK, "")))
+
+
+async def _stream(response: aiohttp.ClientResponse, route: Route, clock: Callable[[], float], seen: Seen) -> None:
+    events = EventParser()
+    async for chunk in response.content.iter_any():
+        for raw in events.feed(chunk):
+            if raw == _DONE:
+                _end(seen, clock(), Outcome.OK, "")
+                return
+            told = route.told(raw)
+            if told.text and seen.first is None:
+                seen.first = clock()
+            _take(told, seen)
+            if told.failed is not None:
+                _end(seen, clock(), *told.failed)
+                return
+    _end(seen, clock(), Outcome.FAILED, "the stream ended without [DONE]")
+
+
+def _end(seen: Seen, at: float, outcome: Outcome, reason: str) -> None:
+    """The first end counts."""
+    if seen.finished is None:
+        seen.finished, seen.outcome, seen.reason = at, outcome, reason
+
+
+def _take(told: Told, seen: Seen) -> None:
+    seen.tokens_in = seen.tokens_in if told.tokens_in is None else told.tokens_in
+    seen.tokens_out = seen.tokens_out if told.tokens_out is None else told.tokens_out
+    seen.stages = told.stages or seen.stages
