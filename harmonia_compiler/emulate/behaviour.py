@@ -79,12 +79,15 @@ def text_of(name: str, tokens: float) -> str:
 class Behaviour:
     """Values and sizes of calls, drawn from what is expected of each component.
 
-    `block` is how many tokens a block of a prompt has, whose beginnings an engine may know already.
+    `block` is how many tokens a block of a prompt has, whose beginnings an engine may know already. `answers` are the
+    components that give requests their answers; those of the requests in `lengths` are so many tokens long.
     """
 
     outcomes: Mapping[str, Outcome]
     kinds: Mapping[str, Kind]
     draws: Draws
+    answers: frozenset[str] = frozenset()
+    lengths: dict[str, int] = field(default_factory=dict)
     block: int = 16
 
     def answer(self, ask: Ask) -> tuple[Value, Size]:
@@ -117,7 +120,8 @@ class Behaviour:
 
         def text(at: str, tokens: float) -> str:
             if not at and isinstance(outcome, TextOutcome):
-                tokens = length(uniform("length"), tokens, LENGTH_CV, outcome.most)
+                said = self.lengths.get(str(request)) if name in self.answers else None
+                tokens = said or length(uniform("length"), tokens, LENGTH_CV, outcome.most)
             return text_of(f"{name}.{request}.{place}{at}", tokens)
 
         value = draw(outcome, uniform, text)

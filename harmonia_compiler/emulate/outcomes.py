@@ -236,6 +236,11 @@ def _outcome(component: Component, kinds: Mapping[str, Kind], said: _Said) -> Ou
     return _typed(component.result, extent.tokens, most, said, "")
 
 
+def outcome_of_type(of: Type, size: float | None = None) -> Outcome:
+    """The outcome of a value of which nothing is known but its type, and maybe how large it is."""
+    return _typed(of, typed_extent(of, size).tokens, math.inf, {}, "")
+
+
 def _typed(of: Type, tokens: float, most: float, said: _Said, field: str) -> Outcome:
     match of:
         case Labels(labels):

@@ -6,7 +6,6 @@ decisions by the same pure code, with happenings where those have tasks.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -36,15 +35,7 @@ from harmonia_compiler.policy.events import (
 from harmonia_compiler.policy.frames import State
 from harmonia_compiler.policy.line import Line, NoReplica, QueueFull
 from harmonia_compiler.policy.stepper import advance
-
-
-class Outcome(Enum):
-    """How a request ended."""
-
-    OK = "ok"
-    REFUSED = "refused"
-    FAILED = "failed"
-    LATE = "late"
+from harmonia_compiler.report.observation import Outcome, StageTime
 
 
 @dataclass(slots=True, eq=False)
@@ -160,6 +151,9 @@ class Request:
     first_ms: float | None = None
     ended_ms: float | None = None
     outcome: Outcome | None = None
+    reason: str = ""
+    tokens_out: int = 0
+    stages: list[StageTime] = field(default_factory=list)
     _state: State = field(default_factory=State)
     _jobs: dict[int, Job] = field(default_factory=dict)
     _timers: dict[int, Happening] = field(default_factory=dict)
@@ -190,7 +184,8 @@ class Request:
                     self._timers.pop(timer).call_off()
                 case Answer():
                     self._end(Outcome.OK)
-                case Fail(_, _, call, late):
+                case Fail(_, reason, call, late):
+                    self.reason = reason
                     refused = call is not None and call in self._refused
                     self._end(Outcome.LATE if late else Outcome.REFUSED if refused else Outcome.FAILED)
 
@@ -199,6 +194,7 @@ class Request:
 
         def done(job: Job) -> None:
             self._jobs.pop(number, None)
+            self._note(job)
             self._take(Finished(number, job.value))
 
         def failed(_: Job, reason: str) -> None:
@@ -226,6 +222,13 @@ class Request:
             self._jobs.pop(number)
             self._refused.add(number)
             self.service.loop.after(0.0, lambda: self._take(Failed(number, reason)))
+
+    def _note(self, job: Job) -> None:
+        assert job.sent_ms is not None
+        name, now = job.component.name, self.service.loop.now_ms
+        self.stages.append(StageTime(name, job.sent_ms - job.asked_ms, now - job.sent_ms))
+        if job.begun is not None:
+            self.tokens_out = max(1, round(job.size.work.output_tokens))
 
     def _end(self, outcome: Outcome) -> None:
         if self.outcome is not None:

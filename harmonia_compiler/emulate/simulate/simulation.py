@@ -1,4 +1,4 @@
-"""A plan under a workload in virtual time: the service is built as its gateway would build it, and requests come in."""
+"""A scenario in virtual time: the service is built as its gateway would build it, and requests come in."""
 
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
-from harmonia_compiler.contract.bundle import Service as ServiceDocument
 from harmonia_compiler.contract.card import Card
-from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.contract.program import Program
-from harmonia_compiler.contract.types import Value
-from harmonia_compiler.emulate.behaviour import Behaviour
+from harmonia_compiler.emulate.scenario import Coming, Scenario
 from harmonia_compiler.emulate.simulate.loop import Loop
 from harmonia_compiler.emulate.simulate.models import Model
 from harmonia_compiler.emulate.simulate.service import Job, Request, Service
@@ -22,27 +19,14 @@ from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.policy.events import show_path
 from harmonia_compiler.policy.line import Line
 from harmonia_compiler.profile.serving import Passing, Stepping, serving
-from harmonia_compiler.workload.draws import Draws, Uniform
-
-
-@dataclass(frozen=True, slots=True)
-class Coming:
-    """A request that comes in: when, for which pipeline, with what, and by when it wants to be answered."""
-
-    at_ms: float
-    pipeline: str
-    arguments: Mapping[str, Value]
-    deadline_ms: float | None = None
+from harmonia_compiler.workload.draws import Uniform
 
 
 @dataclass(slots=True)
 class Simulation:
-    """One run of a plan. `overhead_ms` is what the gateway adds to each call."""
+    """One run of a scenario. `overhead_ms` is what the gateway adds to each call."""
 
-    plan: Plan
-    document: ServiceDocument
-    behaviour: Behaviour
-    draws: Draws
+    scenario: Scenario
     cards: dict[str, Card]
     overhead_ms: float = 0.0
 
@@ -51,41 +35,43 @@ class Simulation:
         loop = Loop()
         lines: dict[str, Line[Job]] = {}
         replicas: dict[str, Replica[Job]] = {}
-        service = Service(loop, lines, replicas, self.behaviour, self.overhead_ms)
-        for replica in self.plan.replicas:
+        service = Service(loop, lines, replicas, self.scenario.behaviour, self.overhead_ms)
+        for replica in self.scenario.plan.replicas:
             replicas[replica.id] = self._replica(loop, service, replica.engine, replica.id)
-        for name, engine in self.document.engines.items():
+        for name, engine in self.scenario.service.engines.items():
             if kinds()[engine.kind].external:
                 replicas[name] = Station(loop, self._elsewhere_ms, service.finished, servers=EXTERNAL_CONCURRENCY)
                 lines[name] = Line(ReplicaShare(EXTERNAL_CONCURRENCY), {})
                 lines[name].set_replicas([Endpoint(name, name, "", 0)])
                 continue
-            lines[name] = Line(ReplicaShare(1), self.document.shares)
+            lines[name] = Line(ReplicaShare(1), self.scenario.service.shares)
             lines[name].set_replicas(
-                [Endpoint(one.id, name, one.host, 0) for one in self.plan.replicas if one.engine == name]
+                [Endpoint(one.id, name, one.host, 0) for one in self.scenario.plan.replicas if one.engine == name]
             )
-        programs = self.document.programs
+        programs = self.scenario.service.programs
         arrivals = iter(coming)
 
-        def next_one(number: int) -> None:
+        def next_one() -> None:
             # One at a time, so that an hour of them need not be there at once.
             if (one := next(arrivals, None)) is not None:
-                loop.at(one.at_ms, partial(arrive, number, one))
+                loop.at(one.at_ms, partial(arrive, one))
 
-        def arrive(number: int, one: Coming) -> None:
-            next_one(number + 1)
+        def arrive(one: Coming) -> None:
+            next_one()
+            if one.answer_tokens is not None:
+                self.scenario.behaviour.lengths[str(one.number)] = one.answer_tokens
             program = programs[one.pipeline]
-            request = Request(service, program, number, _deadline_ms(program, one), partial(_told, ended, one))
+            request = Request(service, program, one.number, _deadline_ms(program, one), partial(_told, ended, one))
             request.start(one.arguments)
 
-        next_one(0)
+        next_one()
         with _uncollected():
             loop.run()
         return Ran(loop.now_ms, loop.happened, {name: replica.busy_ms for name, replica in replicas.items()})
 
     def _replica(self, loop: Loop, service: Service, engine: str, replica: str) -> Replica[Job]:
-        configuration = next(one.config for one in self.plan.replicas if one.id == replica)
-        found = serving(self.document.engines[engine], configuration, self.cards)
+        configuration = next(one.config for one in self.scenario.plan.replicas if one.id == replica)
+        found = serving(self.scenario.service.engines[engine], configuration, self.cards)
         if isinstance(found, Stepping):
             return Model(loop, found, service.finished, service.failed)
         if isinstance(found, Passing):
@@ -105,7 +91,7 @@ class Simulation:
         return elsewhere_ms(job.size.work, self._uniform(job))
 
     def _uniform(self, job: Job) -> Uniform:
-        return self.draws.of(job.request, job.component.name, show_path(job.path))
+        return self.scenario.draws.of(job.request, job.component.name, show_path(job.path))
 
 
 @contextmanager
@@ -134,4 +120,6 @@ def _told(ended: Callable[[Request, Coming], object], one: Coming, request: Requ
 
 
 def _deadline_ms(program: Program, one: Coming) -> float | None:
-    return program.deadline_ms if one.deadline_ms is None else one.deadline_ms
+    """When the gateway gives a request up: its class's deadline goes before the pipeline's."""
+    of_class = next((each.deadline_ms for each in program.classes if each.name == one.request_class), None)
+    return program.deadline_ms if of_class is None else of_class

@@ -8,16 +8,11 @@ import pytest
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
-from harmonia_compiler.emit.emission import make_service
-from harmonia_compiler.emulate.behaviour import Behaviour
-from harmonia_compiler.emulate.outcomes import expected_outcomes
+from harmonia_compiler.emulate.scenario import scenario
 from harmonia_compiler.emulate.simulate.simulation import Simulation
-from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.passes.registry import optimise
-from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.plan.planner import make_plan
-from harmonia_compiler.workload.draws import Draws
 
 INVENTORY = Inventory((Host("one", 32, 256.0, (Gpu("h100_sxm", 2),)),))
 
@@ -27,10 +22,7 @@ Simulated = Callable[..., Simulation]
 def simulation_of(application: Application, seed: int = 1, overhead_ms: float = 0.0) -> Simulation:
     """A simulation of the application's plan for two GPUs and 32 cores."""
     plan = make_plan(application, INVENTORY)
-    demands = {flow.name: demand(application, flow) for flow in application.flows}
-    draws = Draws(seed)
-    behaviour = Behaviour(expected_outcomes(application, demands, kinds()), kinds(), draws)
-    return Simulation(plan, make_service(plan, application), behaviour, draws, load_cards(), overhead_ms)
+    return Simulation(scenario(application, INVENTORY, plan, seed), load_cards(), overhead_ms)
 
 
 @pytest.fixture

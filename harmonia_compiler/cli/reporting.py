@@ -1,0 +1,58 @@
+"""What commands that report on a workload have in common: which part of it counts, and how the report is given."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from harmonia_compiler.cli.arriving import Asked
+from harmonia_compiler.report.document import Report, encode_report
+from harmonia_compiler.report.measures import Window
+from harmonia_compiler.report.page import as_page
+from harmonia_compiler.report.text import as_text
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+#: The part of a run that is warm-up where nobody says, and the most that it is then.
+WARMUP_PART, WARMUP_MOST_MS = 0.1, 30_000.0
+_WIDTH = 140
+
+
+def html_option(command: Command) -> Command:
+    """`--html FILE`; that it can be written is known before the run."""
+    help = "Write the report as a page as well."
+    path = click.Path(dir_okay=False, path_type=Path)
+    return click.option("--html", type=path, callback=_writable, help=help)(command)
+
+
+def _writable(_context: click.Context, _parameter: click.Parameter, given: Path | None) -> Path | None:
+    if given is not None:
+        given.open("a", encoding="utf-8").close()
+    return given
+
+
+def at_rate(asked: Asked, declared_rps: float) -> Asked:
+    """What is asked for, at the declared loads where neither a rate nor a trace is given."""
+    if asked.rate is not None or asked.trace is not None or declared_rps <= 0.0:
+        return asked
+    return dataclasses.replace(asked, rate=declared_rps)
+
+
+def window_of(end_ms: float, warmup_ms: float | None) -> Window:
+    """What counts of a run: all but its warm-up."""
+    before = min(WARMUP_PART * end_ms, WARMUP_MOST_MS) if warmup_ms is None else warmup_ms
+    if before >= end_ms:
+        raise click.UsageError("--warmup is as long as the whole run: shorten it, or let requests come --for longer")
+    return Window(before, end_ms)
+
+
+def print_report(report: Report, form: str, html: Path | None) -> None:
+    """The report to stdout as text or JSON, and to a file as a page."""
+    if html is not None:
+        html.write_text(as_page(report), encoding="utf-8")
+    if form == "json":
+        click.echo(encode_report(report), nl=False)
+    else:
+        click.echo(as_text(report, _WIDTH), nl=False)

@@ -1,0 +1,47 @@
+"""`harmoniac simulate`: tries a plan on a workload in virtual time, far faster than it would be served."""
+
+from pathlib import Path
+
+import click
+
+from harmonia_compiler.cli.arriving import Asked, duration_option, workload, workload_options
+from harmonia_compiler.cli.options import files_argument, format_option, settings_option
+from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
+from harmonia_compiler.cli.reporting import at_rate, html_option, print_report, window_of
+from harmonia_compiler.contract.card import load_cards
+from harmonia_compiler.contract.inventory import load_inventory
+from harmonia_compiler.emulate.scenario import scenario
+from harmonia_compiler.emulate.simulate.run import simulate
+from harmonia_compiler.plan.problem import Aim
+
+
+@click.command()
+@files_argument
+@inventory_option
+@objective_option
+@workload_options
+@duration_option("--warmup", "warmup_ms", help="What does not count: a tenth of the run, 30s at most.")
+@html_option
+@format_option
+@settings_option
+def command(
+    files: tuple[Path, ...],
+    inventory: Path,
+    objective: Aim,
+    asked: Asked,
+    warmup_ms: float | None,
+    html: Path | None,
+    form: str,
+    settings: dict[str, str],
+) -> None:
+    """Plan, and try the plan in a simulation of every step of every engine, every queue and every branch.
+
+    Requests come in at the declared loads, at --rate, or as a --trace recorded them.
+    """
+    application, plan = planned(files, settings, inventory, objective, form=form)
+    tried = scenario(application, load_inventory(inventory), plan, asked.seed)
+    coming = workload(at_rate(asked, tried.load_rps))
+    done = simulate(tried, coming.arrivals, window_of(coming.end_ms, warmup_ms), load_cards(), coming.said)
+    print_report(done.report, form, html)
+    rate = done.events / done.cpu_s if done.cpu_s else 0.0
+    click.echo(f"simulated {done.events:,} events in {done.cpu_s:.2f} s: {rate:,.0f} a second", err=True)

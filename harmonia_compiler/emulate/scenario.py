@@ -1,0 +1,168 @@
+"""A plan and the workload that it is tried on: which requests come in, for which pipeline, with what, promised what.
+
+Simulation and rehearsal are given the same scenario, so that both see the same requests.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from harmonia_compiler.contract.bundle import Service
+from harmonia_compiler.contract.component import Port
+from harmonia_compiler.contract.inventory import Inventory
+from harmonia_compiler.contract.plan import Plan
+from harmonia_compiler.contract.program import Call, Program, answering
+from harmonia_compiler.contract.types import Labels, ListOf, Message, Text, Type, Value
+from harmonia_compiler.emit.emission import make_service
+from harmonia_compiler.emulate.behaviour import Behaviour, text_of
+from harmonia_compiler.emulate.outcomes import draw, expected_outcomes, outcome_of_type
+from harmonia_compiler.flow.demand import demand
+from harmonia_compiler.flow.graph import Application, Flow
+from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.report.objective import Objective, bound_ms
+from harmonia_compiler.workload.draws import Draws
+from harmonia_compiler.workload.request import Arrival
+
+#: How long a question is where nobody says.
+QUESTION_TOKENS = 20.0
+#: Draws are keyed by components' names, which have no brackets.
+_CHOICE = "(request)"
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """A request that comes in: when, for which pipeline, with what, and by when it wants to be answered.
+
+    `answer_tokens` is how long the answer is, where a trace says so.
+    """
+
+    number: int
+    at_ms: float
+    pipeline: str
+    arguments: Mapping[str, Value]
+    request_class: str | None = None
+    deadline_ms: float | None = None
+    ttft_deadline_ms: float | None = None
+    answer_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What simulation and rehearsal have in common."""
+
+    application: Application
+    inventory: Inventory
+    plan: Plan
+    service: Service
+    behaviour: Behaviour
+
+    @property
+    def draws(self) -> Draws:
+        """The random choices of the run."""
+        return self.behaviour.draws
+
+    @property
+    def objectives(self) -> dict[str, tuple[Objective, ...]]:
+        """What each pipeline promises, by its name."""
+        return {flow.name: objectives_of(flow) for flow in self.application.flows}
+
+    @property
+    def load_rps(self) -> float:
+        """The declared loads together; 0 where none is declared."""
+        return sum(flow.load.rps for flow in self.application.flows if flow.load is not None)
+
+    def coming(self, arrivals: Iterable[Arrival]) -> Iterator[Coming]:
+        """A request for each arrival. Pipelines get their parts of the declared loads, classes of those of theirs."""
+        flows = {flow.name: flow for flow in self.application.flows}
+        loads = {name: flow.load.rps if flow.load is not None else 0.0 for name, flow in flows.items()}
+        shares = loads if sum(loads.values()) > 0 else dict.fromkeys(flows, 1.0)
+        for number, arrival in enumerate(arrivals):
+            uniform = self.draws.of(number, _CHOICE)
+            flow = flows[_drawn(shares, uniform("pipeline"))]
+            program = self.service.programs[flow.name]
+            named = self._class(flow, arrival, uniform("class"))
+            promised = objectives_of(flow)
+            of_class = next((one.deadline_ms for one in flow.classes if one.name == named), None)
+            yield Coming(
+                number,
+                arrival.at_ms,
+                flow.name,
+                self._arguments(flow, program, arrival, number, named),
+                named,
+                of_class if of_class is not None else bound_ms(promised, "latency"),
+                bound_ms(promised, "ttft"),
+                arrival.answer_tokens,
+            )
+
+    def _class(self, flow: Flow, arrival: Arrival, uniform: float) -> str | None:
+        names = [one.name for one in flow.classes]
+        if arrival.request_class in names:
+            return arrival.request_class
+        by_class = flow.load.by_class if flow.load is not None else {}
+        if by_class:
+            return _drawn({name: load.rps for name, load in by_class.items()}, uniform)
+        return names[0] if names else None
+
+    def _arguments(
+        self, flow: Flow, program: Program, arrival: Arrival, number: int, named: str | None
+    ) -> dict[str, Value]:
+        ports = {port.name: port for port in flow.ports}
+        found: dict[str, Value] = {}
+        first_text = True
+        for parameter in program.parameters:
+            if parameter.name == program.class_parameter and named is not None:
+                found[parameter.name] = named
+            elif parameter.default is not msgspec.UNSET:
+                found[parameter.name] = parameter.default
+            elif parameter.type == ListOf(Message()):
+                found[parameter.name] = []
+            else:
+                is_question = first_text and isinstance(parameter.type, Text)
+                first_text = first_text and not is_question
+                said = float(arrival.question_tokens) if is_question and arrival.question_tokens else None
+                found[parameter.name] = self._argument(ports[parameter.name], parameter.type, said, number)
+        return found
+
+    def _argument(self, port: Port, of: Type, said: float | None, number: int) -> Value:
+        tokens = said or port.size or QUESTION_TOKENS
+        if isinstance(of, Text):
+            return text_of(f"{port.name}.{number}", tokens)
+        if isinstance(of, Labels):
+            return of.labels[0]
+        uniform = self.draws.of(number, f"({port.name})")
+        return draw(
+            outcome_of_type(of, port.size), uniform, lambda at, size: text_of(f"{port.name}.{number}{at}", size)
+        )
+
+
+def scenario(application: Application, inventory: Inventory, plan: Plan, seed: int) -> Scenario:
+    """The scenario of an optimised application's plan. Raises Rejected as compiling does."""
+    demands = {flow.name: demand(application, flow) for flow in application.flows}
+    service = make_service(plan, application)
+    answers = frozenset(
+        operation.component
+        for program in service.programs.values()
+        for at in answering(program.operations, program.result)
+        if isinstance(operation := program.operations[at], Call)
+    )
+    outcomes = expected_outcomes(application, demands, kinds())
+    behaviour = Behaviour(outcomes, kinds(), Draws(seed), answers)
+    return Scenario(application, inventory, plan, service, behaviour)
+
+
+def objectives_of(flow: Flow) -> tuple[Objective, ...]:
+    """What a pipeline promises, as reports write it."""
+    return tuple(
+        Objective("latency" if one.metric == "latency" else "ttft", one.quantile, one.bound_ms)
+        for one in flow.objectives
+    )
+
+
+def _drawn(shares: Mapping[str, float], uniform: float) -> str:
+    left = uniform * sum(shares.values())
+    for name, share in shares.items():
+        left -= share
+        if left < 0.0:
+            return name
+    return next(name for name in reversed([*shares]) if shares[name] > 0.0)

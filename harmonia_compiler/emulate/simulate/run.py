@@ -1,0 +1,91 @@
+"""A simulation from a scenario and its arrivals to a report."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from harmonia_compiler.contract.card import Card
+from harmonia_compiler.emulate.scenario import Coming, Scenario
+from harmonia_compiler.emulate.simulate.service import Request
+from harmonia_compiler.emulate.simulate.simulation import Simulation
+from harmonia_compiler.report.building import measured
+from harmonia_compiler.report.document import EngineUse, Report
+from harmonia_compiler.report.measures import Window
+from harmonia_compiler.report.observation import Observation
+from harmonia_compiler.workload.request import Arrival
+
+#: What the gateway adds to a call in ms, as `bench/check_simulation.py` found it on one machine.
+GATEWAY_MS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """The report, and what making it took: events, and seconds of one core."""
+
+    report: Report
+    events: int
+    cpu_s: float
+
+
+def simulate(
+    scenario: Scenario,
+    arrivals: Iterable[Arrival],
+    window: Window,
+    cards: dict[str, Card],
+    settings: Mapping[str, str],
+    *,
+    overhead_ms: float = GATEWAY_MS,
+) -> Simulated:
+    """Let the arrivals come in and report on those within the window."""
+    observed: list[Observation] = []
+    began = time.process_time()
+    simulation = Simulation(scenario, cards, overhead_ms)
+    ran = simulation.run(
+        scenario.coming(arrivals), lambda request, coming: observed.append(observation(request, coming))
+    )
+    took = time.process_time() - began
+    names = ", ".join(sorted(flow.name for flow in scenario.application.flows))
+    report = measured("simulation", names, observed, window, scenario.objectives, settings)
+    report = msgspec.structs.replace(
+        report, engines=engine_uses(scenario, ran.busy_ms, ran.until_ms), cost_per_hour=cost_per_hour(scenario)
+    )
+    return Simulated(report, ran.events, took)
+
+
+def observation(request: Request, coming: Coming) -> Observation:
+    """What became of a request."""
+    assert request.outcome is not None
+    assert request.ended_ms is not None
+    return Observation(
+        pipeline=coming.pipeline,
+        arrived_ms=request.arrived_ms,
+        sent_ms=request.arrived_ms,
+        finished_ms=request.ended_ms,
+        outcome=request.outcome,
+        first_ms=request.first_ms,
+        request_class=coming.request_class,
+        deadline_ms=coming.deadline_ms,
+        ttft_deadline_ms=coming.ttft_deadline_ms,
+        tokens_out=request.tokens_out or None,
+        reason=request.reason,
+        stages=tuple(request.stages),
+    )
+
+
+def engine_uses(scenario: Scenario, busy_ms: Mapping[str, float], whole_ms: float) -> tuple[EngineUse, ...]:
+    """How busy the replicas of each engine were, on average."""
+    found = []
+    for engine in sorted({replica.engine for replica in scenario.plan.replicas}):
+        names = [replica.id for replica in scenario.plan.replicas if replica.engine == engine]
+        busy = sum(busy_ms.get(name, 0.0) for name in names) / len(names) / whole_ms if whole_ms else 0.0
+        found.append(EngineUse(engine, len(names), busy))
+    return tuple(found)
+
+
+def cost_per_hour(scenario: Scenario) -> float | None:
+    """The price of the hosts in use; None where none has one."""
+    used = {replica.host for replica in scenario.plan.replicas}
+    prices: Sequence[float] = [host.price_per_hour for host in scenario.inventory.hosts if host.name in used]
+    return sum(prices) if any(prices) else None

@@ -1,0 +1,97 @@
+"""`harmoniac simulate`: reports, exit codes, and traces that are wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harmonia_compiler.cli.main import run
+
+SOURCE = """
+component model = llm("meta-llama/Llama-3.2-3B-Instruct")
+component sure(question: text) -> bool = model("Sure? {question}", max_tokens: 2)
+component answer(question: text) -> text ~ 50 tokens = model("Answer: {question}", max_tokens: 120)
+
+pipeline ask(question: text ~ 30 tokens) -> text {
+    slo p95 latency <= 2 s
+    load 4 rps
+    if sure(question) ~ 0.25 { return "yes" }
+    return stream answer(question)
+}
+"""
+INVENTORY = '[[hosts]]\nname = "one"\ncpus = 16\nmemory_gib = 64\ngpus = [{type = "l40s", count = 1}]\n'
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    (tmp_path / "ask.rag").write_text(SOURCE)
+    (tmp_path / "one.toml").write_text(INVENTORY)
+    return [str(tmp_path / "ask.rag"), "--inventory", str(tmp_path / "one.toml")]
+
+
+def simulated(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = run(["simulate", *arguments])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_a_report_at_the_declared_load(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = simulated(capsys, *files, "--for", "100s", "--format", "json")
+    assert code == 0
+    report = json.loads(out)
+    assert report["kind"] == "simulation"
+    assert report["window_ms"] == [10_000, 100_000]
+    (group,) = report["groups"]
+    figures = group["figures"]
+    assert figures["outcomes"] == {**figures["outcomes"], "ok": figures["requests"]}
+    assert figures["requests"] == pytest.approx(360, rel=0.2)
+    calls = {stage["component"]: stage["calls_per_request"] for stage in report["stages"]}
+    assert calls["sure"] == 1.0
+    assert calls["answer"] == pytest.approx(0.75, abs=0.1)
+    assert "events in" in err
+
+
+def test_the_same_seed_prints_the_same_report(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    once, again = (simulated(capsys, *files, "--for", "20s")[1] for _ in range(2))
+    assert once == again
+    assert once != simulated(capsys, *files, "--for", "20s", "--seed", "2")[1]
+
+
+def test_a_trace_says_when_and_how_long(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace = tmp_path / "azure.csv"
+    rows = [f"2024-01-01 00:00:{second:02d}.0000000,100,{40 if second % 2 else 80}" for second in range(0, 60, 2)]
+    trace.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + "\n".join(rows) + "\n")
+    code, out, _ = simulated(capsys, *files, "--trace", str(trace), "--format", "json", "--warmup", "1s")
+    assert code == 0
+    (group,) = json.loads(out)["groups"]
+    assert group["figures"]["requests"] == 29
+
+
+def test_a_trace_that_is_wrong_is_a_finding_with_its_line(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = tmp_path / "azure.csv"
+    trace.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n2024-01-01 00:00:00.0000000,-4,10\n")
+    code, out, err = simulated(capsys, *files, "--trace", str(trace))
+    assert (code, out) == (1, "")
+    assert "azure.csv:2:" in err
+
+
+def test_a_page_is_written_beside_the_text(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "report.html"
+    code, out, _ = simulated(capsys, *files, "--for", "20s", "--html", str(page))
+    assert code == 0
+    assert "What came of the requests" in out
+    assert "<svg" in page.read_text()
+
+
+def test_options_that_make_no_run_are_usage_mistakes(files: list[str]) -> None:
+    for wrong in (["--warmup", "2m", "--for", "1m"], ["--rate", "0"], ["--for", "soon"]):
+        assert run(["simulate", *files, *wrong]) == 2
+
+
+def test_no_plan_is_exit_3(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one.toml").write_text('[[hosts]]\nname = "one"\ncpus = 1\nmemory_gib = 1\n')
+    assert simulated(capsys, *files)[0] == 3
