@@ -15,15 +15,14 @@ import uvloop
 from harmonia_compiler.cli.arriving import Asked, Workload, duration_option, workload, workload_options
 from harmonia_compiler.cli.exits import INTERRUPTED
 from harmonia_compiler.cli.options import format_option, inputs_option
+from harmonia_compiler.cli.reporting import html_option, print_report, window_of
 from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.report.building import measured
-from harmonia_compiler.report.document import Report, encode_report
+from harmonia_compiler.report.document import Report
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.report.objective import Objective, bound_ms, parse_objectives
 from harmonia_compiler.report.observation import Outcome
-from harmonia_compiler.report.page import as_page
-from harmonia_compiler.report.text import as_text
 from harmonia_compiler.runtime.gateway.client import find_gateway
 from harmonia_compiler.runtime.load.exchange import OURS
 from harmonia_compiler.runtime.load.routes import ChatRoute, NativeRoute
@@ -35,8 +34,6 @@ from harmonia_compiler.workload.request import Arrival
 _SLO_HELP = "What to hold it to: 'p95 latency <= 4 s, p95 ttft <= 1 s'."
 #: How long a question is where neither options nor a trace say.
 _QUESTION_TOKENS = 32
-#: The part of a run that is warm-up where nobody says, and the most that it is then.
-_WARMUP_PART, _WARMUP_MOST_MS = 0.1, 30_000.0
 _MOST_QUESTIONS_BYTES = 64 << 20
 
 
@@ -61,7 +58,7 @@ def _objectives(context: click.Context, parameter: click.Parameter, given: str |
 @click.option("--native", is_flag=True, help="By the gateway's own route, which tells the time of each stage.")
 @click.option("--stream/--no-stream", default=True, help="Whether answers come in pieces. On by default.")
 @click.option("--api-key-env", metavar="NAME", help="The environment variable that holds the service's key.")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as a page as well.")
+@html_option
 @format_option
 @click.pass_context
 def command(
@@ -89,12 +86,10 @@ def command(
     meant to be sent. Ctrl-C ends the run, and what was seen until then is reported.
     """
     coming = workload(asked)
+    window = window_of(coming.end_ms, warmup_ms)
     texts = None if questions is None else _read_questions(questions)
     headers = {} if api_key_env is None else {"authorization": f"Bearer {_key(api_key_env)}"}
     base = find_gateway(url).url.removesuffix("/v1")
-    if html is not None:
-        # Better now than after the run.
-        html.open("a", encoding="utf-8").close()
     raise_open_files()
 
     def sending(target: Target) -> Sending:
@@ -112,13 +107,7 @@ def command(
         )
 
     target, ran = uvloop.run(_bench(base, model, inputs, headers, coming, sending))
-    report = _report(base, target, coming, ran, slo, warmup_ms)
-    if html is not None:
-        html.write_text(as_page(report), encoding="utf-8")
-    if form == "json":
-        click.echo(encode_report(report), nl=False)
-    else:
-        click.echo(as_text(report, 140), nl=False)
+    print_report(_report(base, target, coming, ran, slo, window), form, html)
     if ran.was_stopped:
         context.exit(INTERRUPTED)
 
@@ -161,19 +150,16 @@ def _asker(
 
 
 def _report(
-    base: str, target: Target, coming: Workload, ran: Ran, slo: tuple[Objective, ...], warmup_ms: float | None
+    base: str, target: Target, coming: Workload, ran: Ran, slo: tuple[Objective, ...], window: Window
 ) -> Report:
-    end_ms = min(ran.until_ms, coming.end_ms) if ran.was_stopped else coming.end_ms
-    warmup_ms = min(_WARMUP_PART * coming.end_ms, _WARMUP_MOST_MS) if warmup_ms is None else warmup_ms
     notes: list[str] = []
-    if warmup_ms >= end_ms:
-        notes.append(f"The run was over before its warm-up of {shown_ms(warmup_ms)}; all of it is counted.")
-        warmup_ms = 0.0
-    if ran.was_stopped:
+    if ran.was_stopped and ran.until_ms < coming.end_ms:
         notes.append(f"The run was ended after {shown_ms(ran.until_ms)} of {shown_ms(coming.end_ms)}.")
+        if window.from_ms >= ran.until_ms:
+            notes.append(f"That is within its warm-up of {shown_ms(window.from_ms)}; all of it is counted.")
+        window = Window(window.from_ms if window.from_ms < ran.until_ms else 0.0, ran.until_ms)
     held = ", ".join(one.describe() for one in slo) or _own_promise(target)
     settings = {"service": base, "model": target.model, **coming.said, "held to": held or "nothing"}
-    window = Window(warmup_ms, max(end_ms, warmup_ms + 1.0))
     report = measured("measurement", f"{target.model} at {base}", ran.observed, window, {target.model: slo}, settings)
     latency = report.groups[0].figures.latency if report.groups else None
     ran_out = any(one.outcome is Outcome.FAILED and one.reason.startswith(OURS) for one in ran.observed)

@@ -27,7 +27,20 @@ PIPELINES: dict[str, dict[str, Any]] = {
         "classes": [{"name": "urgent", "deadline_ms": 5000.0, "weight": 1.0}, {"name": "slow", "weight": 1.0}],
     }
 }
-MODELS = ("fine", "full", "limited", "broken", "hanging", "halfway", "wrong", "late", "plain", "crashing", "line")
+MODELS = (
+    "fine",
+    "full",
+    "limited",
+    "broken",
+    "hanging",
+    "halfway",
+    "wrong",
+    "late",
+    "plain",
+    "crashing",
+    "line",
+    "lingering",
+)
 
 
 class Service:
@@ -93,6 +106,8 @@ class Service:
         yield _event({"choices": [{"delta": {}, "finish_reason": "stop"}]})
         yield _event({"choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 3}})
         yield b"data: [DONE]\n\n"
+        if model == "lingering":
+            await asyncio.sleep(0.05)
 
     async def native(self, request: Request) -> Response:
         self.seen.append((dict(request.headers), await request.json()))
