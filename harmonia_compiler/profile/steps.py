@@ -78,23 +78,6 @@ def steps_begun(model: StepModel, load: StepLoad, ms: float, most: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Scaled:
-    """A model whose times are all `factor` as long: a stretched rehearsal, or an engine that has grown slow."""
-
-    model: StepModel
-    factor: float
-
-    @property
-    def request_ms(self) -> float:
-        """What a call takes outside of steps, in ms."""
-        return self.model.request_ms * self.factor
-
-    def step_ms(self, load: StepLoad, /) -> float:
-        """The time of one step, in ms."""
-        return self.model.step_ms(load) * self.factor
-
-
-@dataclass(frozen=True, slots=True)
 class Roofline:
     """A step by data sheet: the slower of arithmetic and memory traffic.
 

@@ -7,8 +7,9 @@ import pytest
 
 from harmonia_compiler.emulate.llm.engine import Engine, EngineFailed
 from harmonia_compiler.emulate.llm.sequence import Sequence
+from harmonia_compiler.emulate.times import Stretched
 from harmonia_compiler.profile.limits import Limits
-from harmonia_compiler.profile.steps import Scaled, StepLoad
+from harmonia_compiler.profile.steps import StepLoad
 
 LIMITS = Limits(kv_blocks=200, step_tokens=64, sequences=8, context=400)
 
@@ -93,6 +94,6 @@ async def test_times_may_change_while_it_works() -> None:
     engine = Engine(LIMITS, Quick())
     task = asyncio.create_task(answer(engine, Sequence(10, 20)))
     await asyncio.sleep(0)
-    engine.use(Scaled(Quick(), 2.0))
+    engine.use(Stretched(Quick(), 2.0))
     assert len(await task) == 20
     assert engine.busy_ms == pytest.approx(39, abs=1)

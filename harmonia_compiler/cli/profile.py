@@ -1,0 +1,142 @@
+"""`harmoniac profile`: measures how fast a real engine runs, for plans, rehearsals and simulations."""
+
+import asyncio
+import datetime as dt
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import click
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from harmonia_compiler.check.files import check_files
+from harmonia_compiler.cli.one_engine import configuration_here, running
+from harmonia_compiler.cli.options import format_option, settings_option
+from harmonia_compiler.contract.card import card_for, load_cards
+from harmonia_compiler.contract.component import Engine
+from harmonia_compiler.contract.plan import Configuration
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.near import suggestion
+from harmonia_compiler.kinds.llm import DEFAULT_CONTEXT
+from harmonia_compiler.profile.asking import NotAsked, asking
+from harmonia_compiler.profile.facts import facts
+from harmonia_compiler.profile.limits import Limits
+from harmonia_compiler.profile.record import MeasuredProfile, encode, profile_of
+from harmonia_compiler.profile.serving import Stepping, serving
+from harmonia_compiler.profile.sweep import observe, sweep_for
+
+#: What is taken of an engine at a URL where neither it nor the user says: vLLM's own defaults on CPU, and no bound.
+_STEP_TOKENS = 2048
+_SEQUENCES = 128
+_UNBOUNDED = 2**30
+
+
+@click.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--component", help="The component of FILE whose engine is started here and measured.")
+@click.option("--url", help="A running OpenAI-compatible engine to measure instead of starting one.")
+@click.option("--model", help="The model's name at that URL.")
+@click.option("--batch", type=click.IntRange(min=1), help="The most calls at once (`--max-num-seqs`).")
+@click.option(
+    "--step-tokens",
+    type=click.IntRange(min=16),
+    help="The most tokens of a step (`--max-num-batched-tokens`); what vLLM takes by itself where it is not given.",
+)
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="How often each is asked.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the profile to this file.")
+@format_option
+@settings_option
+def command(
+    file: Path | None,
+    component: str | None,
+    url: str | None,
+    model: str | None,
+    batch: int | None,
+    step_tokens: int | None,
+    repeats: int,
+    out: Path | None,
+    form: str,
+    settings: dict[str, str],
+) -> None:
+    """Measure an engine: the one of a component of FILE, started here, or one that runs at a URL.
+
+    It is asked with prompts of several lengths, with several answers side by side, and with both at once; how long a
+    step takes follows from that. The engine, and this machine, should have nothing else to do meanwhile.
+    """
+    if (url is None) == (file is None) or (url is not None and model is None) or (file is None) != (component is None):
+        raise click.UsageError("give FILE and --component, or --url and --model")
+    if url is not None and model is not None:
+        limits = Limits(_UNBOUNDED, step_tokens or _STEP_TOKENS, batch or _SEQUENCES, DEFAULT_CONTEXT)
+        measured = asyncio.run(_measure(url, model, limits, repeats))
+    else:
+        assert file is not None
+        engine = _engine(file, str(component), settings)
+        configuration = configuration_here(engine, batch)
+        measured = asyncio.run(_measure_here(engine, configuration, step_tokens, repeats))
+    document = encode(measured)
+    if out is not None:
+        out.write_bytes(document)
+    if form == "json":
+        click.echo(document, nl=False)
+    else:
+        _print(measured)
+
+
+def _engine(file: Path, component: str, settings: dict[str, str]) -> Engine:
+    """The engine of a component that generates; raises Rejected where there is none of that name."""
+    checked = check_files([file], settings)
+    if checked.application is None:
+        raise Rejected(checked.found)
+    components = {
+        name: each
+        for name, each in checked.application.components.items()
+        if checked.application.engines[each.engine].kind == "llm"
+    }
+    if component not in components:
+        message = f"`{file}` has no component `{component}` that a language model answers"
+        help = suggestion(component, components, "give a component of kind `llm` with `--component`")
+        raise Rejected([Diagnostic("E1205", message, help=help)])
+    return checked.application.engines[components[component].engine]
+
+
+async def _measure_here(
+    engine: Engine, configuration: Configuration, tokens: int | None, repeats: int
+) -> MeasuredProfile:
+    model = str(engine.settings["model"])
+    click.echo(f"starting {model} on {configuration.describe()}", err=True)
+    works = serving(engine, configuration, load_cards())
+    assert isinstance(works, Stepping), engine
+    limits = works.limits if tokens is None else replace(works.limits, step_tokens=tokens)
+    async with running(engine, card_for(model), configuration) as url:
+        return await _measure(url, model, limits, repeats)
+
+
+async def _measure(url: str, model: str, assumed: Limits, repeats: int) -> MeasuredProfile:
+    try:
+        found = await facts(url, model, assumed)
+        async with asking(url, model) as asker:
+            observations = await observe(asker, found.limits, sweep_for(found.limits, repeats), _tell)
+    except (NotAsked, OSError, aiohttp.ClientError, TimeoutError) as problem:
+        help = "give the URL of an engine that runs and streams `/v1/chat/completions`, without a path"
+        why = str(problem) or type(problem).__name__
+        raise Rejected([Diagnostic("E1202", f"{url} cannot be measured: {why}", help=help)]) from problem
+    today = dt.datetime.now(tz=dt.UTC).date().isoformat()
+    return profile_of(observations, model=model, engine=found.engine, limits=found.limits, date=today)
+
+
+def _tell(what: str) -> None:
+    click.echo(what, err=True)
+
+
+def _print(profile: MeasuredProfile) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    table = Table("what", "measured", "fitted", "off by", title=f"{profile.model} on {profile.engine}", box=SIMPLE)
+    for seen in profile.observations:
+        error = seen.fitted_ms / seen.measured_ms - 1.0
+        table.add_row(seen.what, f"{seen.measured_ms:.1f} ms", f"{seen.fitted_ms:.1f} ms", f"{error:+.0%}")
+    console.print(table)
+    residual = profile.residual
+    console.print(f"The fit is off by {residual.median:.0%} in the median and {residual.worst:.0%} at worst.")

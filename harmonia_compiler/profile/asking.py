@@ -1,0 +1,113 @@
+"""Asks a real engine, over the OpenAI-compatible route that the gateway uses, and notes when each token came."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import aiohttp
+import msgspec
+
+_WORDS = ("river", "stone", "garden", "window", "paper", "winter", "market", "button", "silver", "copper", "forest")
+_DATA = b"data: "
+_DONE = b"[DONE]"
+
+
+class NotAsked(Exception):
+    """The engine did not answer as an engine does. The message says what it did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An answer: when it was asked for and when each token came, in ms, and the tokens of the prompt."""
+
+    sent_ms: float
+    came_ms: tuple[float, ...]
+    prompt: int
+
+    @property
+    def first_ms(self) -> float:
+        """From asking until the first token."""
+        return self.came_ms[0] - self.sent_ms
+
+
+class Asker:
+    """One engine and the model that it serves."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, model: str, seed: int = 1) -> None:
+        self._session = session
+        self._url = url.rstrip("/")
+        self._model = model
+        self._rng = random.Random(seed)  # noqa: S311 (prompts, and no secrets)
+        self._words = 1.0
+        self._other = 0.0
+
+    async def learn(self) -> None:
+        """Find out how many tokens words are, and what a conversation has besides."""
+        short, long = [(await self._ask(words, 1)).prompt for words in (16, 80)]
+        self._words = max(0.1, (long - short) / 64)
+        self._other = short - 16 * self._words
+
+    async def ask(self, prompt: int, answer: int, begun: asyncio.Event | None = None) -> Heard:
+        """Ask with a prompt of about so many tokens, which nobody has asked before, for exactly so many tokens.
+
+        `begun` is set when the first one comes.
+        """
+        return await self._ask(max(1, round((prompt - self._other) / self._words)), answer, begun)
+
+    async def _ask(self, words: int, answer: int, begun: asyncio.Event | None = None) -> Heard:
+        text = " ".join(self._rng.choices(_WORDS, k=words))
+        body = {
+            "model": self._model,
+            "messages": [{"role": "user", "content": text}],
+            "max_tokens": answer,
+            # Nothing of the model's own may end the answer before that.
+            "ignore_eos": True,
+            "temperature": 0,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        sent = perf_counter() * 1000
+        came: list[float] = []
+        usage: dict[str, Any] = {}
+        async with self._session.post(f"{self._url}/v1/chat/completions", json=body) as response:
+            if response.status != 200:
+                raise NotAsked(f"it answered {response.status}: {(await response.text())[:300]}")
+            async for event in _events(response.content):
+                usage = event.get("usage") or usage
+                # The first piece of all says who speaks, and comes with the first token.
+                if event.get("choices") and "role" not in event["choices"][0].get("delta", {}):
+                    came.append(perf_counter() * 1000)
+                    if begun is not None:
+                        begun.set()
+        if usage.get("completion_tokens") != answer:
+            said = usage.get("completion_tokens", "no number of")
+            raise NotAsked(f"it was asked for {answer} tokens and counted {said} tokens")
+        if not came:
+            raise NotAsked("it streamed nothing")
+        return Heard(sent, tuple(came), int(usage["prompt_tokens"]))
+
+
+async def _events(lines: aiohttp.StreamReader) -> AsyncIterator[dict[str, Any]]:
+    async for line in lines:
+        if line.startswith(_DATA) and not (data := line[len(_DATA) :].strip()).startswith(_DONE):
+            try:
+                event = msgspec.json.decode(data)
+            except msgspec.DecodeError:
+                raise NotAsked(f"it streamed what is no JSON: {data[:80]!r}") from None
+            if not isinstance(event, dict) or "error" in event:
+                raise NotAsked(f"it streamed an error: {data[:300]!r}")
+            yield event
+
+
+@asynccontextmanager
+async def asking(url: str, model: str) -> AsyncIterator[Asker]:
+    """An asker that has learned what its prompts are made of."""
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=600)) as session:
+        asker = Asker(session, url, model)
+        await asker.learn()
+        yield asker

@@ -1,0 +1,123 @@
+"""A sweep over an engine's work: prompts alone, answers side by side, and prompts among answers.
+
+Each part isolates some of what a step's time is made of. A prompt alone is one prefill, and what a
+call takes besides. Of several answers side by side, the time from one token to the next is a step that
+decodes. A prompt that comes among them makes one of their steps longer. The engine should have
+nothing else to do meanwhile.
+"""
+
+import asyncio
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from harmonia_compiler.profile.asking import Asker, Heard
+from harmonia_compiler.profile.limits import Limits
+from harmonia_compiler.profile.measured import Observation
+from harmonia_compiler.profile.steps import StepLoad
+
+_PROMPTS = (16, 64, 256, 1024, 4096, 16384)
+_STREAMS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+#: The contexts that decoding sequences have: little, and as much as is usual for retrieval.
+_CONTEXTS = (32, 1200)
+#: Steps over which the time from token to token is averaged.
+_STEPS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What is asked: prompts of these lengths, so many answers side by side at these contexts, each so often."""
+
+    prompts: tuple[int, ...]
+    streams: tuple[int, ...]
+    contexts: tuple[int, ...]
+    repeats: int = 5
+
+
+def sweep_for(limits: Limits, repeats: int = 5) -> Sweep:
+    """A sweep as far as an engine's limits go."""
+    longest = limits.context - 2 * _STEPS
+    prompts = [*(each for each in _PROMPTS if each < longest), longest]
+    streams = [*(each for each in _STREAMS if each < limits.sequences), limits.sequences]
+    contexts = sorted({min(context, longest // 2) for context in _CONTEXTS})
+    return Sweep(tuple(prompts), tuple(streams), tuple(contexts), repeats)
+
+
+async def observe(asker: Asker, limits: Limits, sweep: Sweep, tell: Callable[[str], None]) -> list[Observation]:
+    """Everything of a sweep, one after the other; `tell` hears what comes next."""
+    found: list[Observation] = []
+    for prompt in sweep.prompts:
+        tell(f"a prompt of {prompt} tokens alone")
+        heard = [await asker.ask(prompt, 1) for _ in range(sweep.repeats)]
+        found.append(_alone(heard, limits))
+    for context in sweep.contexts:
+        for streams in sweep.streams:
+            if streams * -(-(context + 4 * _STEPS) // limits.block_size) > limits.kv_blocks:
+                continue
+            tell(f"{streams} answers side by side, from prompts of {context} tokens")
+            rounds = [await _side_by_side(asker, limits, streams, context) for _ in range(max(1, sweep.repeats // 2))]
+            found.append(_median(rounds))
+    # The prompt needs a place beside the answers.
+    for streams in sorted({min(most, limits.sequences - 1) for most in (4, 16)} - {0}):
+        for prompt in (each for each in sweep.prompts if 64 <= each <= min(limits.step_tokens - streams, 2048)):
+            tell(f"a prompt of {prompt} tokens among {streams} answers")
+            rounds = [await _among(asker, streams, prompt) for _ in range(sweep.repeats)]
+            found.append(_median(rounds))
+    return found
+
+
+def chunks(prompt: int, limits: Limits) -> Iterator[StepLoad]:
+    """The steps in which a prompt is computed that has the engine to itself."""
+    for before in range(0, prompt, limits.step_tokens):
+        new = min(limits.step_tokens, prompt - before)
+        yield StepLoad(new, new * (before + new / 2))
+
+
+def _alone(heard: Sequence[Heard], limits: Limits) -> Observation:
+    prompt = round(statistics.median(each.prompt for each in heard))
+    ms = statistics.median(each.first_ms for each in heard)
+    return Observation(f"prompt of {prompt}", tuple(chunks(prompt, limits)), ms, requests=1)
+
+
+async def _side_by_side(asker: Asker, limits: Limits, streams: int, context: int) -> Observation:
+    """The mean step while all of so many answers are being given."""
+    prefills = -(-streams * context // limits.step_tokens)
+    answer = min(_STEPS + 2 * prefills + streams // 4, limits.context - context - 16)
+    heard = await asyncio.gather(*(asker.ask(context, answer) for _ in range(streams)))
+    begin, end = max(each.came_ms[0] for each in heard), min(each.came_ms[-1] for each in heard)
+    spans = [[at for at in each.came_ms if begin <= at <= end] for each in heard]
+    steps = sum(len(span) - 1 for span in spans)
+    ms = sum(span[-1] - span[0] for span in spans) / steps
+    at = sum(each.prompt + _middle(each, span) for each, span in zip(heard, spans, strict=True))
+    load = StepLoad(decodes=streams, decode_context=at)
+    return Observation(f"{streams} × {context}", (load,), ms)
+
+
+def _middle(heard: Heard, span: Sequence[float]) -> float:
+    """Which token of an answer came in the middle of a span."""
+    return heard.came_ms.index(span[0]) + len(span) / 2
+
+
+async def _among(asker: Asker, streams: int, prompt: int) -> Observation:
+    """The step in which a prompt is computed while so many answers are given."""
+    begun = [asyncio.Event() for _ in range(streams)]
+    answers = [asyncio.create_task(asker.ask(32, 2 * _STEPS, each)) for each in begun]
+    await asyncio.gather(*(each.wait() for each in begun))
+    newcomer = await asker.ask(prompt, 1)
+    heard = await asyncio.gather(*answers)
+    gaps = [
+        max(
+            later - before
+            for before, later in zip(each.came_ms, each.came_ms[1:], strict=False)
+            if before <= newcomer.came_ms[0] and later >= newcomer.sent_ms
+        )
+        for each in heard
+    ]
+    context = sum(each.prompt + sum(at <= newcomer.came_ms[0] for at in each.came_ms) for each in heard)
+    new = newcomer.prompt
+    load = StepLoad(new, new**2 / 2, streams, context)
+    return Observation(f"prompt of {new} among {streams}", (load,), statistics.median(gaps))
+
+
+def _median(rounds: Sequence[Observation]) -> Observation:
+    return sorted(rounds, key=lambda each: each.ms)[len(rounds) // 2]

@@ -1,0 +1,156 @@
+"""`harmoniac profile` and the file that it writes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from harmonia_compiler.cli import one_engine
+from harmonia_compiler.cli import profile as command_module
+from harmonia_compiler.cli.one_engine import configuration_here
+from harmonia_compiler.cli.profile import command
+from harmonia_compiler.contract.card import card_for
+from harmonia_compiler.contract.component import Engine
+from harmonia_compiler.contract.launch import Fill, Launch, Probe
+from harmonia_compiler.contract.plan import Configuration
+from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.profile.limits import Limits
+from harmonia_compiler.profile.measured import Observation
+from harmonia_compiler.profile.record import FORMAT_VERSION, encode, profile_of, read_profile, this_machine
+from harmonia_compiler.profile.steps import StepLoad
+from harmonia_compiler.profile.sweep import Sweep
+
+RAG = """
+component small = llm("SmolLM2-135M-Instruct")
+component answer(question: text) -> text ~ 20 tokens = small("{question}", max_tokens: 40)
+component search = milvus("docs", embedder: minilm)
+component minilm = embedder("all-MiniLM-L6-v2")
+pipeline one(question: text) -> text {
+    load 1 rps
+    return answer(question)
+}
+"""
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(command, arguments)
+
+
+def codes(result: Result) -> list[str]:
+    assert isinstance(result.exception, Rejected), result.output
+    return [each.code for each in result.exception.found]
+
+
+def test_an_engine_at_a_url_is_measured_into_a_file(
+    tmp_path: Path, running: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = Sweep(prompts=(35, 101), streams=(1, 2), contexts=(41,), repeats=1)
+    monkeypatch.setattr(command_module, "sweep_for", lambda *_: short)
+    out = tmp_path / "profile.json"
+    result = invoke(
+        *("--url", running, "--model", "known", "--batch", "4", "--step-tokens", "256", "--out", str(out)),
+        *("--format", "json"),
+    )
+    assert result.exit_code == 0, result.output
+    profile = read_profile(out)
+    assert out.read_bytes() == result.stdout_bytes
+    assert (profile.model, profile.engine) == ("known", "vllm 0.0")
+    assert profile.limits == Limits(kv_blocks=400, step_tokens=256, sequences=4, context=600)
+    assert len(profile.observations) == 5
+    assert profile.provenance.startswith("measured: vllm 0.0, ")
+    assert json.loads(out.read_text())["format_version"] == FORMAT_VERSION
+
+
+def test_the_table_says_how_well_it_fits(running: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = Sweep(prompts=(35,), streams=(1,), contexts=(41,), repeats=1)
+    monkeypatch.setattr(command_module, "sweep_for", lambda *_: short)
+    result = invoke("--url", running, "--model", "known", "--batch", "4", "--step-tokens", "256")
+    assert "prompt of 35" in result.stdout
+    assert "The fit is off by" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("--url", "http://127.0.0.1:1"), ("app.rag",), ("app.rag", "--component", "x", "--url", "u", "--model", "m")],
+)
+def test_what_to_measure_must_be_said_in_one_way(arguments: tuple[str, ...]) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert "give FILE and --component, or --url and --model" in result.output
+
+
+def test_nobody_at_the_url_is_a_diagnostic() -> None:
+    assert codes(invoke("--url", "http://127.0.0.1:1", "--model", "m")) == ["E1202"]
+
+
+def test_a_url_that_is_none_is_a_diagnostic() -> None:
+    assert codes(invoke("--url", "somewhere", "--model", "m")) == ["E1202"]
+
+
+def test_another_model_at_the_url_is_a_diagnostic(running: str) -> None:
+    assert codes(invoke("--url", running, "--model", "other")) == ["E1202"]
+
+
+@pytest.mark.parametrize("name", ["search", "answr", "minilm"])
+def test_a_component_that_no_model_answers_is_a_diagnostic(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "app.rag"
+    file.write_text(RAG)
+    assert codes(invoke(str(file), "--component", name)) == ["E1205"]
+
+
+def test_a_model_that_this_machine_cannot_hold_is_a_diagnostic() -> None:
+    with pytest.raises(Rejected) as rejected:
+        configuration_here(Engine("small", "llm", {"model": "SmolLM2-135M-Instruct"}), batch=3)
+    assert [each.code for each in rejected.value.found] == ["E1203"]
+
+
+@pytest.mark.parametrize(("code", "said"), [("print('no room'); raise SystemExit(3)", "no room"), ("pass", "nothing")])
+async def test_an_engine_that_does_not_start_shows_what_it_said(
+    monkeypatch: pytest.MonkeyPatch, code: str, said: str
+) -> None:
+    ends = Launch((Fill("python"), "-c", code), Probe("http", "/health"))
+    monkeypatch.setattr("harmonia_compiler.cli.one_engine.command.launch_here", lambda _: ends)
+    engine = Engine("small", "llm", {"model": "SmolLM2-135M-Instruct"})
+    with pytest.raises(Rejected) as rejected:
+        async with one_engine.running(engine, card_for("SmolLM2-135M-Instruct"), Configuration(1.0, 1.0)):
+            pass
+    [found] = rejected.value.found
+    assert found.code == "E1204"
+    assert said in str(found.help)
+
+
+def test_the_most_of_this_machine_is_taken() -> None:
+    engine = Engine("small", "llm", {"model": "SmolLM2-135M-Instruct"})
+    assert configuration_here(engine, batch=4).batch == 4
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "\xff", '{"format_version": 1}', '{"format_version": 99}'])
+def test_a_damaged_profile_is_a_diagnostic(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "profile.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(Rejected) as rejected:
+        read_profile(path)
+    assert [each.code for each in rejected.value.found] == ["E1201"]
+
+
+def test_a_profile_that_is_not_there_is_a_diagnostic(tmp_path: Path) -> None:
+    with pytest.raises(Rejected, match="E1201"):
+        read_profile(tmp_path / "none.json")
+
+
+def test_a_profile_reads_back_as_it_was(tmp_path: Path) -> None:
+    seen = [Observation("a", (StepLoad(10, 50.0),), 5.0, 1), Observation("b", (StepLoad(0, 0.0, 2, 40),), 3.0)]
+    limits = Limits(kv_blocks=400, step_tokens=256, sequences=4, context=600, ahead=True)
+    profile = profile_of(seen, model="m", engine="e", limits=limits, date="2026-01-02")
+    path = tmp_path / "profile.json"
+    path.write_bytes(encode(profile))
+    assert read_profile(path) == profile
+    assert profile.residual.median <= profile.residual.worst
+
+
+def test_a_machine_is_described_without_its_name(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\n")
+    assert this_machine(cpuinfo).processor == "Some CPU @ 2 GHz"
+    assert this_machine(tmp_path / "none").processor
