@@ -121,7 +121,7 @@ class Behaviour:
         def text(at: str, tokens: float) -> str:
             if not at and isinstance(outcome, TextOutcome):
                 said = self.lengths.get(str(request)) if name in self.answers else None
-                tokens = said or length(uniform("length"), tokens, LENGTH_CV, outcome.most)
+                tokens = said or length(uniform("length"), tokens, LENGTH_CV, outcome.most or math.inf)
             return text_of(f"{name}.{request}.{place}{at}", tokens)
 
         value = draw(outcome, uniform, text)

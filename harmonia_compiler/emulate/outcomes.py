@@ -33,10 +33,10 @@ from harmonia_compiler.workload.draws import Uniform
 
 
 class TextOutcome(msgspec.Struct, frozen=True, tag="text"):
-    """A text of `tokens` on average, and never more than `most`."""
+    """A text of `tokens` on average, and never more than `most`, where anything bounds it."""
 
     tokens: float
-    most: float
+    most: float | None = None
 
 
 class LabelOutcome(msgspec.Struct, frozen=True, tag="label"):
@@ -227,7 +227,7 @@ def _mean(given: list[tuple[float, _Said]]) -> _Said:
 def _outcome(component: Component, kinds: Mapping[str, Kind], said: _Said) -> Outcome:
     kind = kinds[component.kind]
     extent = kind.result_extent(component)
-    most = math.inf
+    most = None
     if kind.has_prompt:
         most = float(value_of("max_tokens", component.settings, kind.settings))
     if isinstance(component.result, ListOf) and component.result.item is not None:
@@ -238,10 +238,10 @@ def _outcome(component: Component, kinds: Mapping[str, Kind], said: _Said) -> Ou
 
 def outcome_of_type(of: Type, size: float | None = None) -> Outcome:
     """The outcome of a value of which nothing is known but its type, and maybe how large it is."""
-    return _typed(of, typed_extent(of, size).tokens, math.inf, {}, "")
+    return _typed(of, typed_extent(of, size).tokens, None, {}, "")
 
 
-def _typed(of: Type, tokens: float, most: float, said: _Said, field: str) -> Outcome:
+def _typed(of: Type, tokens: float, most: float | None, said: _Said, field: str) -> Outcome:
     match of:
         case Labels(labels):
             return LabelOutcome(_shares(labels, {label: said.get((field, label)) for label in labels}))
@@ -271,7 +271,7 @@ def _typed(of: Type, tokens: float, most: float, said: _Said, field: str) -> Out
                 {one.name: _typed(one.type, sizes[one.name] * scale, most, said, one.name) for one in fields}
             )
         case _:
-            return TextOutcome(min(tokens, most), most)
+            return TextOutcome(tokens if most is None else min(tokens, most), most)
 
 
 def _is_bound(key: str | float | None) -> bool:

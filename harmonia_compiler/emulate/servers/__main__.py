@@ -18,7 +18,6 @@ from aiohttp import web
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.emulate.servers.document import Rehearsal, Started
 from harmonia_compiler.emulate.servers.host import HOST, Host
-from harmonia_compiler.runtime.bundle import read_document
 
 #: How often to look whether whoever started this process is still there, in seconds.
 _LOOK_S = 1.0
@@ -30,7 +29,7 @@ async def run(folder: Path) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    host = Host(read_document(folder, "rehearsal.json", Rehearsal), load_cards())
+    host = Host(msgspec.json.decode((folder / "rehearsal.json").read_bytes(), type=Rehearsal), load_cards())
     endpoints = await host.start()
     control = web.AppRunner(_control(host), access_log=None)
     await control.setup()

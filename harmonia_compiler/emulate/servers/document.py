@@ -15,7 +15,8 @@ class Rehearsal(msgspec.Struct, frozen=True):
 
     `service` is the gateway's own document. All times are stretched by `factor`: those of
     engines here, deadlines and timeouts in `service` already. `start_s` is how long replicas of an engine
-    take to load, by engine, before stretching.
+    take to load, by engine, before stretching. `lengths` are the tokens of the answers of single requests, by
+    their ids, as far as a trace says them; `answers` are the components that give answers.
     """
 
     service: Service
@@ -25,6 +26,8 @@ class Rehearsal(msgspec.Struct, frozen=True):
     factor: float = 1.0
     start_s: dict[str, float] = {}
     faults: tuple[Fault, ...] = ()
+    lengths: dict[str, int] = {}
+    answers: frozenset[str] = frozenset()
     format_version: int = FORMAT_VERSION
 
 

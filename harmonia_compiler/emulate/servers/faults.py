@@ -1,6 +1,5 @@
 """What goes wrong with an emulated replica, and when: for rehearsing what the service does about it."""
 
-import math
 from typing import Literal
 
 import msgspec
@@ -9,7 +8,7 @@ Way = Literal["slow", "hang", "fail", "die"]
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """From `from_s` to `until_s` after the start, one replica goes wrong in one way.
+    """From `from_s` to `until_s` seconds after the start, or to the end, one replica goes wrong in one way.
 
     `slow` takes `factor` times as long, `hang` takes calls in and never answers, `fail` answers a
     `share` of the calls with an error, `die` closes its port. Meanwhile `/health` tells the truth, unless
@@ -19,11 +18,11 @@ class Fault(msgspec.Struct, frozen=True):
     replica: str
     way: Way
     from_s: float = 0.0
-    until_s: float = math.inf
+    until_s: float | None = None
     factor: float = 3.0
     share: float = 1.0
     lies: bool = False
 
     def is_on(self, now_s: float) -> bool:
         """Whether it goes wrong now."""
-        return self.from_s <= now_s < self.until_s
+        return self.from_s <= now_s and (self.until_s is None or now_s < self.until_s)

@@ -121,7 +121,8 @@ class Host:
     async def start(self) -> list[Endpoint]:
         """Let every replica listen; where each does. Services of somebody else's are named after their engine."""
         loop = RealLoop(late=self._tell_late)
-        behaviour = Behaviour(self.rehearsal.outcomes, kinds(), Draws(self.rehearsal.seed))
+        given = self.rehearsal
+        behaviour = Behaviour(given.outcomes, kinds(), Draws(given.seed), given.answers, given.lengths)
         for replica in self.rehearsal.replicas:
             await self._start(loop, behaviour, replica)
         for engine in self.rehearsal.service.engines.values():
@@ -256,8 +257,8 @@ class Host:
         """Let a fault that something must be done about begin and end."""
         loop = asyncio.get_running_loop()
 
-        def later(seconds: float, action: Callable[[], Any]) -> None:
-            if seconds != float("inf"):
+        def later(seconds: float | None, action: Callable[[], Any]) -> None:
+            if seconds is not None:
                 self._timers.append(loop.call_later(seconds, action))
 
         if fault.way == "die" and emulated.listener is not None:

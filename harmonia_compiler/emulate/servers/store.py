@@ -19,6 +19,8 @@ from harmonia_compiler.runtime.milvus import RECORD_PROPERTY
 
 #: Milvus's version that is told to clients.
 _VERSION = "2.6.0"
+#: Milvus's code for a collection that is not there.
+_NO_COLLECTION = 100
 
 
 @dataclass(slots=True)
@@ -76,7 +78,11 @@ def _servicer(store: Store) -> Any:
             return milvus_pb2.DescribeAliasResponse(status=ok, alias=request.alias, collection=request.alias)
 
         async def DescribeCollection(self, request: Any, _context: Any) -> Any:  # noqa: N802
-            record = msgspec.json.encode(store.records[request.collection_name]).decode()
+            known = store.records.get(request.collection_name)
+            if known is None:
+                absent = common_pb2.Status(code=_NO_COLLECTION, reason="collection not found")
+                return milvus_pb2.DescribeCollectionResponse(status=absent)
+            record = msgspec.json.encode(known).decode()
             return milvus_pb2.DescribeCollectionResponse(
                 status=ok,
                 collection_name=request.collection_name,

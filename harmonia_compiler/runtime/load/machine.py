@@ -32,7 +32,7 @@ class Watch:
 
     def start(self) -> None:
         """From here on."""
-        self._began, self._own, self._whole = self.clock(), _own_seconds(), _machine_seconds()
+        self._began, self._own, self._whole = self.clock(), _own_seconds(), machine_seconds()
 
     async def tick(self) -> None:
         """Note the event loop's own lateness until cancelled."""
@@ -49,7 +49,7 @@ class Watch:
         """What the run took of the machine; `ran_out` says that it lacked something, such as sockets."""
         lateness = distribution(self.late_ms)
         own = (_own_seconds() - self._own) / max(1e-9, self.clock() - self._began)
-        busy, whole = (now - before for now, before in zip(_machine_seconds(), self._whole, strict=True))
+        busy, whole = (now - before for now, before in zip(machine_seconds(), self._whole, strict=True))
         is_late = lateness is not None and lateness.p99 > max(_LATE_MS, _LATE_PART * (median_ms or 0.0))
         return Machine(
             factor=1.0,
@@ -65,7 +65,7 @@ def _own_seconds() -> float:
     return float(times.user + times.system)
 
 
-def _machine_seconds() -> tuple[float, float]:
+def machine_seconds() -> tuple[float, float]:
     """Busy and all seconds of all cores since the machine was started."""
     times = psutil.cpu_times()
     whole = float(sum(times))

@@ -1,0 +1,58 @@
+"""`harmoniac rehearse`: runs a plan on this machine, the real gateway over emulated engines, before a GPU is rented."""
+
+from pathlib import Path
+
+import click
+
+from harmonia_compiler.cli.arriving import Asked, duration_option, workload, workload_options
+from harmonia_compiler.cli.options import files_argument, format_option, settings_option
+from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
+from harmonia_compiler.cli.reporting import at_rate, html_option, print_report, window_of
+from harmonia_compiler.contract.duration import shown_ms
+from harmonia_compiler.contract.inventory import load_inventory
+from harmonia_compiler.emulate.rehearsal.run import Wishes, rehearse
+from harmonia_compiler.emulate.scenario import scenario
+from harmonia_compiler.plan.problem import Aim
+
+
+@click.command()
+@files_argument
+@inventory_option
+@objective_option
+@workload_options
+@duration_option("--warmup", "warmup_ms", help="What does not count: a tenth of the run, 30s at most.")
+@click.option(
+    "--factor",
+    type=click.FloatRange(min=1.0, max=10_000.0),
+    help="Stretch all times so much; by default as much as this machine needs.",
+)
+@html_option
+@format_option
+@settings_option
+def command(
+    files: tuple[Path, ...],
+    inventory: Path,
+    objective: Aim,
+    asked: Asked,
+    warmup_ms: float | None,
+    factor: float | None,
+    html: Path | None,
+    form: str,
+    settings: dict[str, str],
+) -> None:
+    """Plan, and run the plan here: the real gateway over engines that take the time that the profiles give.
+
+    Requests come in at the declared loads, at --rate, or as a --trace recorded them. Where this machine would be the
+    limit, all times are stretched by one factor.
+    """
+    application, plan = planned(files, settings, inventory, objective, form=form)
+    tried = scenario(application, load_inventory(inventory), plan, asked.seed)
+    coming = workload(at_rate(asked, tried.load_rps))
+    window = window_of(coming.end_ms, warmup_ms)
+
+    def tell(factor: float) -> None:
+        takes = shown_ms(coming.end_ms * factor)
+        click.echo(f"rehearsing for about {takes}: times stretched {factor:.3g} times", err=True)
+
+    report = rehearse(tried, coming.arrivals, window, coming.said, Wishes(factor), tell)
+    print_report(report, form, html)

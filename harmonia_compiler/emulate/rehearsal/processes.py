@@ -1,0 +1,111 @@
+"""The processes of a rehearsal: emulated replicas in one, the real gateway in another. They end with their context."""
+
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from harmonia_compiler.contract.bundle import Endpoint, Endpoints
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.emulate.rehearsal.stretch import stretched
+from harmonia_compiler.emulate.servers.document import Rehearsal, Started
+from harmonia_compiler.emulate.servers.host import HOST
+from harmonia_compiler.runtime.actuators.supervision.probes import free_port
+
+#: How long processes may take to start, beside what replicas take to load, in seconds; and to stop.
+START_S, STOP_S = 60.0, 10.0
+_LOOK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The gateway's address, the emulated replicas' control port, and both processes."""
+
+    gateway: str
+    control: str
+    processes: Mapping[str, psutil.Process]
+
+    def cpu_s(self) -> dict[str, float]:
+        """Processor time of each process so far, in seconds."""
+        found = {}
+        for name, process in self.processes.items():
+            times = process.cpu_times()
+            found[name] = float(times.user + times.system)
+        return found
+
+
+@contextmanager
+def running(folder: Path, rehearsal: Rehearsal) -> Iterator[Running]:
+    """Start both and stop them again. Raises Rejected where one of them does not start."""
+    (folder / "rehearsal.json").write_bytes(msgspec.json.encode(rehearsal))
+    with _process(folder, "engines", "harmonia_compiler.emulate.servers", "--folder", str(folder)) as engines:
+        _wait(folder, "engines", engines, (folder / "started.json").exists, START_S)
+        started = msgspec.json.decode((folder / "started.json").read_bytes(), type=Started)
+        external = {one.replica: _url(one) for one in started.replicas if one.replica == one.engine}
+        service = stretched(rehearsal.service, rehearsal.factor, external)
+        (folder / "service.json").write_bytes(msgspec.json.encode(service))
+        inside = tuple(one for one in started.replicas if one.replica not in external)
+        (folder / "endpoints.json").write_bytes(msgspec.json.encode(Endpoints(inside, 1)))
+        port = free_port(())
+        files = ("--service", str(folder / "service.json"), "--endpoints", str(folder / "endpoints.json"))
+        with _process(folder, "gateway", "harmonia_compiler.runtime.gateway", *files, "--port", str(port)) as gateway:
+            found = Running(
+                f"http://{HOST}:{port}",
+                f"http://{HOST}:{started.control}",
+                {"engines": psutil.Process(engines.pid), "gateway": psutil.Process(gateway.pid)},
+            )
+            loading_s = max(rehearsal.start_s.values(), default=0.0) * rehearsal.factor
+            _wait(folder, "gateway", gateway, lambda: _is_ready(found.gateway), START_S + loading_s)
+            yield found
+
+
+def _is_ready(gateway: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{gateway}/readyz", timeout=5.0) as answer:  # noqa: S310 - an address of ours
+            return bool(answer.status == HTTPStatus.OK)
+    except OSError:
+        return False
+
+
+def _url(endpoint: Endpoint) -> str:
+    return f"http://{endpoint.host}:{endpoint.port}/"
+
+
+@contextmanager
+def _process(folder: Path, name: str, module: str, *arguments: str) -> "Iterator[subprocess.Popen[bytes]]":
+    with (folder / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own module, with paths and numbers of ours
+            [sys.executable, "-m", module, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait(
+    folder: Path, name: str, process: "subprocess.Popen[bytes]", is_there: Callable[[], bool], most_s: float
+) -> None:
+    until = time.monotonic() + most_s
+    while not is_there():
+        if process.poll() is not None or time.monotonic() > until:
+            lines = (folder / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()[-3:]
+            said = f": {' / '.join(lines)}" if lines else ""
+            message = f"the rehearsal's {name} did not start{said}"
+            raise Rejected(
+                [Diagnostic("E1341", message, help="give this machine more room, or rehearse a smaller plan")]
+            )
+        time.sleep(_LOOK_S)

@@ -1,0 +1,217 @@
+"""A rehearsal from a scenario and its arrivals to a report: requests are sent at their times and watched."""
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import aiohttp
+import msgspec
+import psutil
+
+from harmonia_compiler.contract.launch import REQUEST_HEADER
+from harmonia_compiler.emulate.rehearsal.processes import Running, running
+from harmonia_compiler.emulate.rehearsal.stretch import MOST_BUSY, factor_for
+from harmonia_compiler.emulate.scenario import Coming, Scenario
+from harmonia_compiler.emulate.servers.document import Rehearsal, Tally
+from harmonia_compiler.emulate.servers.faults import Fault
+from harmonia_compiler.emulate.simulate.run import cost_per_hour, engine_uses
+from harmonia_compiler.report.building import measured
+from harmonia_compiler.report.document import Machine, Report
+from harmonia_compiler.report.measures import Distribution, Window
+from harmonia_compiler.report.observation import Observation, Outcome, StageTime
+from harmonia_compiler.runtime.load.exchange import Asking, Seen, ask
+from harmonia_compiler.runtime.load.machine import machine_seconds
+from harmonia_compiler.runtime.load.routes import NativeRoute
+from harmonia_compiler.runtime.load.run import raise_open_files, session
+from harmonia_compiler.workload.arrivals import mean_rate_rps
+from harmonia_compiler.workload.request import Arrival
+
+#: Above this part of the machine, or later than this at p99 in ms, and figures are the machine's as well.
+LIMIT_BUSY, LIMIT_LATE_MS = 0.6, 5.0
+#: How much longer than its deadline, or than this where it has none, a request is waited for, in seconds.
+_PATIENCE_S = 30.0
+_USUAL_DEADLINE_MS = 600_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How to rehearse. `factor` None leaves it to the machine; `start_s` is how long engines take to load."""
+
+    factor: float | None = None
+    start_s: Mapping[str, float] = field(default_factory=dict)
+    faults: Sequence[Fault] = ()
+
+
+@dataclass(slots=True)
+class _Watched:
+    """What was seen of the machine within the window."""
+
+    began_s: float = 0.0
+    ended_s: float = 0.0
+    cpu_s: dict[str, float] = field(default_factory=dict)
+    busy: float = 0.0
+    tally: Tally | None = None
+
+
+def rehearse(
+    scenario: Scenario,
+    arrivals: Iterable[Arrival],
+    window: Window,
+    settings: Mapping[str, str],
+    wishes: Wishes,
+    tell: Callable[[float], object],
+) -> Report:
+    """Let the arrivals come in at the real gateway over emulated replicas, and report on those within the window.
+
+    `tell` is told the factor once it is settled. Raises Rejected where the processes do not start.
+    """
+    came = [*arrivals]
+    rate = mean_rate_rps(came) or 1.0
+    factor = wishes.factor or factor_for(scenario, rate, psutil.cpu_count() or 1)
+    tell(factor)
+    coming = [*scenario.coming(came)]
+    document = Rehearsal(
+        scenario.service,
+        scenario.plan.replicas,
+        dict(scenario.behaviour.outcomes),
+        scenario.draws.seed,
+        factor,
+        dict(wishes.start_s),
+        tuple(wishes.faults),
+        {str(one.number): one.answer_tokens for one in coming if one.answer_tokens is not None},
+        scenario.behaviour.answers,
+    )
+    raise_open_files()
+    with (
+        tempfile.TemporaryDirectory(prefix="harmonia-rehearsal-") as folder,
+        running(Path(folder), document) as processes,
+    ):
+        observed, watched = asyncio.run(_send(processes, scenario, coming, window, factor))
+    return _report(scenario, observed, watched, window, settings, factor)
+
+
+async def _send(
+    processes: Running, scenario: Scenario, coming: Sequence[Coming], window: Window, factor: float
+) -> tuple[list[Observation], _Watched]:
+    observed: list[Observation] = []
+    watched = _Watched()
+    async with session({}) as client:
+        start = perf_counter()
+        watching = asyncio.create_task(_watch(client, processes, window, factor, start, watched))
+        tasks = []
+        for one in coming:
+            asking = _asking(processes.gateway, scenario, one, factor)
+            await asyncio.sleep(max(0.0, start + one.at_ms * factor / 1000.0 - perf_counter()))
+            tasks.append(asyncio.create_task(_one(client, asking, one, factor, start, observed)))
+        await asyncio.gather(*tasks)
+        await watching
+    return observed, watched
+
+
+def _asking(gateway: str, scenario: Scenario, one: Coming, factor: float) -> Asking:
+    streams = scenario.service.programs[one.pipeline].streams
+    body = msgspec.json.encode({"inputs": one.arguments, "stream": streams})
+    headers = {"content-type": "application/json", REQUEST_HEADER: str(one.number)}
+    patience = (one.deadline_ms or _USUAL_DEADLINE_MS) * factor / 1000.0 + _PATIENCE_S
+    return Asking(f"{gateway}/v1/pipelines/{one.pipeline}", body, headers, patience)
+
+
+async def _one(
+    client: aiohttp.ClientSession,
+    asking: Asking,
+    one: Coming,
+    factor: float,
+    start: float,
+    observed: list[Observation],
+) -> None:
+    seen = await ask(client, NativeRoute(), asking, perf_counter)
+    observed.append(_observation(seen, one, factor, start))
+
+
+def _observation(seen: Seen, one: Coming, factor: float, start: float) -> Observation:
+    """What became of a request, in the time that is rehearsed."""
+
+    def ms(at: float) -> float:
+        return (at - start) * 1000.0 / factor
+
+    stages = (StageTime(each.component, each.queue_ms / factor, each.service_ms / factor) for each in seen.stages)
+    return Observation(
+        pipeline=one.pipeline,
+        arrived_ms=one.at_ms,
+        sent_ms=ms(seen.sent),
+        finished_ms=ms(perf_counter() if seen.finished is None else seen.finished),
+        outcome=seen.outcome,
+        first_ms=None if seen.first is None else ms(seen.first),
+        request_class=one.request_class,
+        deadline_ms=one.deadline_ms,
+        ttft_deadline_ms=one.ttft_deadline_ms,
+        tokens_in=seen.tokens_in,
+        tokens_out=seen.tokens_out,
+        reason=seen.reason,
+        stages=tuple(stages),
+    )
+
+
+async def _watch(
+    client: aiohttp.ClientSession,
+    processes: Running,
+    window: Window,
+    factor: float,
+    start: float,
+    watched: _Watched,
+) -> None:
+    """Look at the machine and the replicas at the beginning of the window and at its end."""
+    await asyncio.sleep(max(0.0, start + window.from_ms * factor / 1000.0 - perf_counter()))
+    async with client.post(f"{processes.control}/reset"):
+        watched.began_s = perf_counter()
+    before, machine = _cpu_s(processes), machine_seconds()
+    await asyncio.sleep(max(0.0, start + window.to_ms * factor / 1000.0 - perf_counter()))
+    async with client.get(f"{processes.control}/tally") as answer:
+        watched.tally = msgspec.json.decode(await answer.read(), type=Tally)
+    watched.ended_s = perf_counter()
+    watched.cpu_s = {name: after - before[name] for name, after in _cpu_s(processes).items()}
+    busy, whole = (now - then for now, then in zip(machine_seconds(), machine, strict=True))
+    watched.busy = busy / whole if whole > 0.0 else 0.0
+
+
+def _cpu_s(processes: Running) -> dict[str, float]:
+    own = psutil.Process().cpu_times()
+    return {**processes.cpu_s(), "sender": float(own.user + own.system)}
+
+
+def _report(
+    scenario: Scenario,
+    observed: Sequence[Observation],
+    watched: _Watched,
+    window: Window,
+    settings: Mapping[str, str],
+    factor: float,
+) -> Report:
+    assert watched.tally is not None
+    names = ", ".join(sorted(flow.name for flow in scenario.application.flows))
+    report = measured("rehearsal", names, observed, window, scenario.objectives, settings)
+    took_s = max(1e-9, watched.ended_s - watched.began_s)
+    p50, p95, p99, most = watched.tally.late_ms
+    lateness = Distribution(watched.tally.happened, p50, p50, p95, p95, p99, most)
+    is_limit = watched.busy > LIMIT_BUSY or p99 > LIMIT_LATE_MS
+    busy_ms = {name: usage.busy_ms for name, usage in watched.tally.replicas.items()}
+    shares = ", ".join(f"{name} {spent / took_s:.2f}" for name, spent in sorted(watched.cpu_s.items()))
+    notes = [f"Cores that the rehearsal kept busy: {shares}."]
+    if factor > 1.0:
+        notes.append(
+            f"All times were stretched {factor:.3g} times, so that this machine keeps up; figures are of the time "
+            "that is rehearsed."
+        )
+    lost = sum(one.outcome is Outcome.FAILED for one in observed)
+    if is_limit and not lost:
+        notes.append(f"This machine was the limit: repeat it with `--factor {factor * watched.busy / MOST_BUSY:.2g}`.")
+    return msgspec.structs.replace(
+        report,
+        engines=engine_uses(scenario, busy_ms, took_s * 1000.0),
+        cost_per_hour=cost_per_hour(scenario),
+        machine=Machine(factor, lateness, sum(watched.cpu_s.values()) / took_s, watched.busy, is_limit),
+        notes=(*notes, *report.notes),
+    )

@@ -1,0 +1,289 @@
+"""Emulated replicas over the wire: the openai package, Milvus's client, the gateway's transports, and faults."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import msgspec
+import pytest
+from openai import APIStatusError, AsyncOpenAI
+from openai.types.chat import ChatCompletionMessageParam
+
+from harmonia_compiler.check.files import check_files
+from harmonia_compiler.contract.bundle import Endpoint
+from harmonia_compiler.contract.card import load_cards
+from harmonia_compiler.contract.collection import CollectionRecord
+from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
+from harmonia_compiler.contract.launch import CALL_HEADER, REQUEST_HEADER
+from harmonia_compiler.contract.types import Value
+from harmonia_compiler.emulate.scenario import Scenario, scenario
+from harmonia_compiler.emulate.servers.clock import RealLoop
+from harmonia_compiler.emulate.servers.document import Rehearsal
+from harmonia_compiler.emulate.servers.faults import Fault
+from harmonia_compiler.emulate.servers.host import Host as Replicas
+from harmonia_compiler.flow.passes.registry import optimise
+from harmonia_compiler.kinds.kind import Kind
+from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.plan.planner import make_plan
+from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
+from harmonia_compiler.runtime.gateway.milvus_transport import MilvusTransport
+from harmonia_compiler.runtime.gateway.transport import Refused, Unreachable
+
+MODEL = "meta-llama/Llama-3.2-3B-Instruct"
+SOURCE = f"""
+component minilm = embedder("all-MiniLM-L6-v2")
+component search = milvus("docs", embedder: minilm, top_k: 4)
+component rank = reranker("all-MiniLM-L6-v2", top_k: 2)
+component walk(question: text) -> [text] ~ 3 = python("code:walk", takes: 5 ms)
+component web = web_search("http://127.0.0.1:1/", top_k: 2, takes: 10 ms)
+component model = llm("{MODEL}")
+component grade(question: text) -> "yes" | "no" = model("Is it clear? {{question}}", max_tokens: 4)
+component answer(question: text, passages: [passage], more: [text]) -> text ~ 30 tokens = model(max_tokens: 60, \"\"\"
+    {{passages}}
+    {{more}}
+    {{question}}
+    \"\"\")
+
+pipeline ask(question: text ~ 20 tokens) -> text {{
+    load 1 rps
+    found = rank(question, search(question))
+    if grade(question) == "no" ~ 0.4 {{ found = web(question) }}
+    return stream answer(question, found, walk(question))
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
+    path = tmp_path_factory.mktemp("app") / "ask.rag"
+    path.write_text(SOURCE)
+    checked = check_files([path], {})
+    assert checked.application is not None, checked.found
+    application = optimise(checked.application)
+    inventory = Inventory((Host("one", 16, 64.0, (Gpu("l40s", 1),)),))
+    return scenario(application, inventory, make_plan(application, inventory), seed=3)
+
+
+@asynccontextmanager
+async def emulated(
+    planned: Scenario, *faults: Fault, factor: float = 1.0, start_s: dict[str, float] | None = None
+) -> AsyncIterator[tuple[Replicas, dict[str, Endpoint]]]:
+    """Running replicas, and where each engine's first one listens."""
+    outcomes = dict(planned.behaviour.outcomes)
+    document = Rehearsal(planned.service, planned.plan.replicas, outcomes, 3, factor, start_s or {}, faults)
+    # As it travels between processes.
+    document = msgspec.json.decode(msgspec.json.encode(document), type=Rehearsal)
+    replicas = Replicas(document, load_cards())
+    endpoints = await replicas.start()
+    try:
+        yield replicas, {endpoint.engine: endpoint for endpoint in reversed(endpoints)}
+    finally:
+        await replicas.stop()
+
+
+def client(endpoint: Endpoint) -> AsyncOpenAI:
+    return AsyncOpenAI(base_url=f"http://127.0.0.1:{endpoint.port}/v1", api_key="unused", max_retries=0)
+
+
+async def called(planned: Scenario, endpoint: Endpoint, component: str, request: str, **inputs: Value) -> Value:
+    """The value that a component's call gives, by the kind's own bytes and the gateway's own transports."""
+    made = next(
+        program.components[component]
+        for program in planned.service.programs.values()
+        if component in program.components
+    )
+    kind: Kind = kinds()[made.kind]
+    engine = planned.service.engines[made.engine]
+    if kind.external:
+        engine = msgspec.structs.replace(engine, settings={"url": f"http://127.0.0.1:{endpoint.port}/"})
+    wire = kind.encode(engine, made, inputs, stream=False)
+    wire = msgspec.structs.replace(
+        wire, headers=(*wire.headers, (REQUEST_HEADER, request), (CALL_HEADER, f"{component};"))
+    )
+    transport = MilvusTransport() if kind.transport == "milvus" else HttpTransport()
+    try:
+        return kind.decode(made, await transport.send(endpoint, wire), inputs).value
+    finally:
+        await transport.close()
+
+
+async def test_the_openai_package_gets_plain_and_streamed_answers_of_the_length_that_usage_says(
+    planned: Scenario,
+) -> None:
+    async with emulated(planned) as (_, at), client(at["model"]) as ask:
+        assert [model.id async for model in ask.models.list()] == [MODEL]
+        question = "What is a bundle?" * 20
+        turns: list[ChatCompletionMessageParam] = [{"role": "user", "content": question}]
+        headers = {REQUEST_HEADER: "7", CALL_HEADER: "answer;"}
+        plain = await ask.chat.completions.create(model=MODEL, messages=turns, extra_headers=headers)
+        text = plain.choices[0].message.content
+        assert text is not None
+        assert plain.usage is not None
+        assert plain.usage.completion_tokens == -(-len(text) // 4)
+        assert plain.usage.prompt_tokens == 16 + len(question) // 4
+        stream = await ask.chat.completions.create(
+            model=MODEL, messages=turns, extra_headers=headers, stream=True, stream_options={"include_usage": True}
+        )
+        chunks = [chunk async for chunk in stream]
+        pieces = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices]
+        assert "".join(piece or "" for piece in pieces) == text
+        assert len([piece for piece in pieces if piece]) == plain.usage.completion_tokens
+        assert chunks[-1].usage == plain.usage
+
+
+async def test_what_vllm_refuses_is_refused_in_its_words(planned: Scenario) -> None:
+    async with emulated(planned) as (_, at), client(at["model"]) as ask:
+        for model, text, most, status, said in (
+            ("other", "hello", 5, 404, "does not exist"),
+            (MODEL, "word " * 20_000, 5, 400, "maximum context length"),
+            (MODEL, "hello", 0, 400, "max_tokens must be at least 1"),
+        ):
+            with pytest.raises(APIStatusError, match=said) as raised:
+                await ask.chat.completions.create(
+                    model=model, messages=[{"role": "user", "content": text}], max_tokens=most
+                )
+            assert raised.value.status_code == status
+
+
+async def test_metrics_have_vllm_s_names_and_count(planned: Scenario) -> None:
+    async with emulated(planned) as (_, at), aiohttp.ClientSession() as session:
+        for _ in range(2):
+            await called(planned, at["model"], "answer", "1", question="q" * 400, passages=[], more=[])
+        async with session.get(f"http://127.0.0.1:{at['model'].port}/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        values = {line.split("{")[0]: float(line.split()[-1]) for line in lines if line.startswith("vllm:")}
+        assert values["vllm:num_requests_running"] == 0
+        assert values["vllm:request_success_total"] == 2
+        assert values["vllm:prompt_tokens_total"] > 200
+        assert values["vllm:prefix_cache_hits_total"] > 0
+        assert values["vllm:kv_cache_usage_perc"] == 0
+
+
+async def test_every_kind_of_replica_answers_its_calls(planned: Scenario) -> None:
+    async with emulated(planned) as (_, at):
+        vector = await called(planned, at["minilm"], "minilm", "1", text="hello")
+        assert len(vector) == 384
+        passages = await called(planned, at["search"], "search", "1", query=vector)
+        assert len(passages) == 4
+        assert [one["score"] for one in passages] == sorted((one["score"] for one in passages), reverse=True)
+        ranked = await called(planned, at["rank"], "rank", "1", query="q", passages=passages)
+        assert len(ranked) == 2
+        assert {one["text"] for one in ranked} <= {one["text"] for one in passages}
+        walked = await called(planned, at["walk"], "walk", "1", question="q")
+        assert len(walked) == 3
+        found = await called(planned, at["web"], "web", "1", query="q")
+        assert len(found) == 2
+
+
+async def test_shares_hold_over_requests_and_the_same_request_gets_the_same(planned: Scenario) -> None:
+    async with emulated(planned) as (_, at):
+        grades = await asyncio.gather(
+            *(called(planned, at["model"], "grade", str(request), question="q") for request in range(400))
+        )
+        again = await called(planned, at["model"], "grade", "5", question="another prompt")
+    assert grades.count("no") / 400 == pytest.approx(0.4, abs=0.075)
+    assert again == grades[5]
+
+
+#: In a process of its own: gRPC's threads and its event loop do not live well together in one.
+READ = """
+import sys, msgspec
+from harmonia_compiler.runtime.milvus import read_record
+print(msgspec.json.encode([read_record(sys.argv[1], name) for name in ("docs", "nosuch")]).decode())
+"""
+
+
+async def test_a_collection_s_record_is_what_the_plan_expects(planned: Scenario) -> None:
+    async with emulated(planned) as (_, at):
+        reading = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", READ, f"http://127.0.0.1:{at['search'].port}", stdout=asyncio.subprocess.PIPE
+        )
+        printed, _ = await reading.communicate()
+    found = msgspec.json.decode(printed, type=list[CollectionRecord | None])
+    assert found == [planned.service.collections["docs"], None]
+
+
+async def test_times_are_those_of_the_profile_stretched(planned: Scenario) -> None:
+    loop = asyncio.get_running_loop()
+    async with emulated(planned, factor=20.0) as (replicas, at):
+        began = loop.time()
+        await called(planned, at["walk"], "walk", "1", question="q")
+        took_ms = (loop.time() - began) * 1000.0
+        tally = replicas.tally()
+    replica = next(one for one in planned.plan.replicas if one.engine == "walk")
+    assert tally.replicas[replica.id].answered == 1
+    # 5 ms of a core, on its part of one, some longer than others.
+    assert tally.replicas[replica.id].busy_ms == pytest.approx(20.0 * 5.0 / replica.config.cores, rel=0.7)
+    assert took_ms >= tally.replicas[replica.id].busy_ms
+
+
+async def test_a_replica_fails_hangs_and_lies_when_it_is_told_to(planned: Scenario) -> None:
+    walk, model = (
+        next(one.id for one in planned.plan.replicas if one.engine == engine) for engine in ("walk", "model")
+    )
+    wrong = (Fault(walk, "fail", share=0.5), Fault(model, "hang", lies=True))
+    async with emulated(planned, *wrong) as (_, at), aiohttp.ClientSession() as session:
+        outcomes = []
+        for request in range(4):
+            try:
+                await called(planned, at["walk"], "walk", str(request), question="q")
+                outcomes.append("ok")
+            except Refused as refused:
+                outcomes.append(str(refused.status))
+        assert sorted(outcomes) == ["500", "500", "ok", "ok"]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await called(planned, at["model"], "grade", "1", question="q")
+        for engine, status in (("walk", 503), ("model", 200)):
+            async with session.get(f"http://127.0.0.1:{at[engine].port}/health") as answer:
+                assert answer.status == status
+
+
+async def test_a_replica_dies_and_comes_back_on_its_port(planned: Scenario) -> None:
+    walk = next(one.id for one in planned.plan.replicas if one.engine == "walk")
+    async with emulated(planned, Fault(walk, "die", from_s=0.2, until_s=0.6)) as (_, at):
+        assert await called(planned, at["walk"], "walk", "1", question="q")
+        await asyncio.sleep(0.35)
+        with pytest.raises(Unreachable):
+            await called(planned, at["walk"], "walk", "2", question="q")
+        async with asyncio.timeout(10.0):
+            while True:
+                try:
+                    assert await called(planned, at["walk"], "walk", "3", question="q")
+                    break
+                except Unreachable:
+                    await asyncio.sleep(0.05)
+
+
+async def test_a_replica_that_loads_its_weights_says_so(planned: Scenario) -> None:
+    async with emulated(planned, start_s={"model": 0.5}) as (_, at):
+        with pytest.raises(Refused) as refused:
+            await called(planned, at["model"], "grade", "1", question="q")
+        assert refused.value.status == 503
+        await asyncio.sleep(0.6)
+        assert await called(planned, at["model"], "grade", "1", question="q") in {"yes", "no"}
+
+
+async def test_happenings_follow_their_plan_and_not_the_delay_of_the_machine() -> None:
+    late: list[float] = []
+    seen: list[float] = []
+    clock = RealLoop(late=late.append)
+    clock.catch_up()
+    began = clock.now_ms
+
+    def step(number: int) -> None:
+        seen.append(clock.now_ms - began)
+        if number < 5:
+            clock.after(10.0, lambda: step(number + 1))
+
+    clock.after(10.0, lambda: step(1))
+    await asyncio.sleep(0.002)
+    # The loop is held up: what was due meanwhile happens afterwards, at the times that were planned.
+    until = asyncio.get_running_loop().time() + 0.08
+    while asyncio.get_running_loop().time() < until:
+        pass
+    await asyncio.sleep(0.02)
+    assert seen == pytest.approx([10.0, 20.0, 30.0, 40.0, 50.0], abs=0.01)
+    assert max(late) > 20.0
