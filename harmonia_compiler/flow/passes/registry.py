@@ -36,16 +36,6 @@ PASSES: tuple[Pass, ...] = (
 MOST_TURNS = 8
 
 
-def unmet(passes: Sequence[Pass]) -> list[str]:
-    """One phrase for each need that no earlier pass gives."""
-    given: set[str] = set()
-    missing: list[str] = []
-    for each in passes:
-        missing += [f"{each.name} needs {need!r}" for need in sorted(each.needs - given)]
-        given |= each.gives
-    return missing
-
-
 def selected(without: Collection[str] = (), *, last: str | None = None) -> tuple[Pass, ...]:
     """PASSES less those left out and those that then miss a gift, up to and including `last`.
 
