@@ -104,10 +104,10 @@ async def _events(lines: aiohttp.StreamReader) -> AsyncIterator[dict[str, Any]]:
 
 
 @asynccontextmanager
-async def asking(url: str, model: str) -> AsyncIterator[Asker]:
-    """An asker that has learned what its prompts are made of."""
+async def asking(url: str, model: str, seed: int = 1) -> AsyncIterator[Asker]:
+    """An asker that has learned what its prompts are made of; another seed gives other prompts."""
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=600)) as session:
-        asker = Asker(session, url, model)
+        asker = Asker(session, url, model, seed)
         await asker.learn()
         yield asker
