@@ -11,6 +11,8 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
+# Set where the machine has been checked already.
+CHECKED :=
 # pip's own progress bars on a terminal, one line a step elsewhere.
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check $(shell test -t 2 || echo --quiet) install
 
@@ -37,7 +39,7 @@ help: ## what can be made
 setup: $(STAMPS)/project ## build .venv from the version locks; nothing to do when it is up to date
 
 $(STAMPS)/venv:
-	@$(PYTHON) tools/preflight.py
+	@$(if $(CHECKED),,$(PYTHON) tools/preflight.py)
 	$(call step,virtual environment in $(VENV),$(PYTHON) -m venv $(VENV))
 
 # Torch goes first and alone: a build that lies on this machine is taken, and nothing later picks another.
@@ -64,7 +66,7 @@ $(STAMPS)/project: pyproject.toml $(STAMPS)/models
 .PHONY: demo
 demo: ## check this machine, install, then compile, start, fill, ask and stop the quickstart sample
 	@$(PYTHON) tools/preflight.py
-	@$(MAKE) setup
+	@$(MAKE) setup CHECKED=yes
 	@$(BIN)/python tools/demo.py $(ARGS)
 
 .PHONY: test

@@ -20,6 +20,7 @@ LOADERS = {
     "runtime/actuators/actuator.py": "the actuator of the bundle's target",
     "runtime/worker/__main__.py": "the role of this worker",
     "runtime/worker/python.py": "the user's function",
+    "workload/traces/registry.py": "the formats of traces",
 }
 #: The one that loads what is known beforehand: a package of figures that few installations have, and few runs ask.
 OPTIONAL = {"profile/tables.py"}

@@ -22,7 +22,8 @@ BUILD = Path(".demo")
 INVENTORY = BUILD / "inventory.toml"
 BUNDLE = BUILD / "quickstart"
 SAMPLE = "samples/quickstart.rag"
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs")
+#: Without the README, which shows what this script prints and would be found by its own answer.
+DOCUMENTS = ("ARCHITECTURE.md", "CONTRIBUTING.md", "docs")
 QUESTION = "Where does the gateway listen?"
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 PATIENCE_S = 20
@@ -66,7 +67,10 @@ def wait(process: subprocess.Popen[bytes]) -> int:
 
 
 def stop() -> None:
-    """Stops the service, unmoved by a second Ctrl-C: half a stop would leave processes behind."""
+    """Stops the service, unmoved by a second Ctrl-C: half a stop would leave processes behind.
+
+    Raises CommandFailedError where it could not be stopped.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     run("down", str(BUNDLE))
@@ -75,20 +79,22 @@ def stop() -> None:
 def demonstrate(question: str) -> None:
     """Runs the whole demo.
 
-    Raises CommandFailedError where a command fails, KeyboardInterrupt on Ctrl-C; the service is stopped by then.
+    Raises CommandFailedError where a command fails, KeyboardInterrupt on Ctrl-C. By then the service is stopped, or it
+    is said that it may not be.
     """
-    documents = [name for name in DOCUMENTS if (ROOT / name).exists()]
     run("check", SAMPLE)
     run("inventory", "detect", output=INVENTORY)
     run("plan", SAMPLE, "--inventory", str(INVENTORY))
     run("compile", SAMPLE, "--inventory", str(INVENTORY), "--target", "local", "--out", str(BUNDLE))
     try:
         run("up", str(BUNDLE))
-        run("ingest", *documents, "--component", "search", "--service", str(BUNDLE))
+        run("ingest", *DOCUMENTS, "--component", "search", "--service", str(BUNDLE))
         run("ask", question, "--service", str(BUNDLE))
     except BaseException:
-        with contextlib.suppress(CommandFailedError):  # the first failure is the one to report
+        try:
             stop()
+        except CommandFailedError as failure:  # the first failure is the one to end with
+            print(f"\ndemo: {failure}; the service may still run: harmoniac down {BUNDLE}", file=sys.stderr)
         raise
     stop()
 
@@ -109,7 +115,7 @@ def main() -> int:
         print(f"\ndemo: {failure}", file=sys.stderr)
         return failure.status
     except KeyboardInterrupt:
-        print("\ndemo: interrupted; no service is left running", file=sys.stderr)
+        print("\ndemo: interrupted", file=sys.stderr)
         return INTERRUPTED
     print(f"\ndemo: done in {time.monotonic() - started:.0f} s; what it built is in {BUILD}/")
     return 0
