@@ -23,6 +23,8 @@ from harmonia_compiler.runtime.actuators.supervision.probes import free_port
 #: How long processes may take to start, beside what replicas take to load, in seconds; and to stop.
 START_S, STOP_S = 60.0, 10.0
 _LOOK_S = 0.05
+#: The modules that are started.
+ENGINES, GATEWAY = "harmonia_compiler.emulate.servers", "harmonia_compiler.runtime.gateway"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Running:
 def running(folder: Path, rehearsal: Rehearsal) -> Iterator[Running]:
     """Start both and stop them again. Raises Rejected where one of them does not start."""
     (folder / "rehearsal.json").write_bytes(msgspec.json.encode(rehearsal))
-    with _process(folder, "engines", "harmonia_compiler.emulate.servers", "--folder", str(folder)) as engines:
+    with _process(folder, "engines", ENGINES, "--folder", str(folder)) as engines:
         _wait(folder, "engines", engines, (folder / "started.json").exists, START_S)
         started = msgspec.json.decode((folder / "started.json").read_bytes(), type=Started)
         external = {one.replica: _url(one) for one in started.replicas if one.replica == one.engine}
@@ -56,7 +58,7 @@ def running(folder: Path, rehearsal: Rehearsal) -> Iterator[Running]:
         (folder / "endpoints.json").write_bytes(msgspec.json.encode(Endpoints(inside, 1)))
         port = free_port(())
         files = ("--service", str(folder / "service.json"), "--endpoints", str(folder / "endpoints.json"))
-        with _process(folder, "gateway", "harmonia_compiler.runtime.gateway", *files, "--port", str(port)) as gateway:
+        with _process(folder, "gateway", GATEWAY, *files, "--port", str(port)) as gateway:
             found = Running(
                 f"http://{HOST}:{port}",
                 f"http://{HOST}:{started.control}",

@@ -1,0 +1,129 @@
+"""A rehearsal with its processes: the same requests as a simulation sees, stretched times, nothing left behind."""
+
+import psutil
+import pytest
+
+from harmonia_compiler.check.files import check_files
+from harmonia_compiler.contract.card import load_cards
+from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
+from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.emulate.rehearsal import processes
+from harmonia_compiler.emulate.rehearsal.run import Wishes, rehearse
+from harmonia_compiler.emulate.rehearsal.stretch import factor_for, stretched
+from harmonia_compiler.emulate.scenario import Scenario, scenario
+from harmonia_compiler.emulate.servers.faults import Fault
+from harmonia_compiler.emulate.simulate.run import simulate
+from harmonia_compiler.flow.passes.registry import optimise
+from harmonia_compiler.plan.planner import make_plan
+from harmonia_compiler.report.document import Report
+from harmonia_compiler.report.measures import Window
+from harmonia_compiler.report.observation import Outcome
+from harmonia_compiler.workload.arrivals import constant, until
+
+SOURCE = """
+class fast(deadline: 3 s)
+class slow(deadline: 9 s)
+
+component model = llm("meta-llama/Llama-3.2-3B-Instruct")
+component minilm = embedder("all-MiniLM-L6-v2")
+component search = milvus("docs", embedder: minilm, top_k: 3)
+component web = web_search(env("SEARCH_URL"), key: secret("SEARCH_KEY"), top_k: 2, takes: 20 ms)
+component grade(question: text, passages: [passage]) -> "yes" | "no" = model(
+    "{passages} Answered? {question}", max_tokens: 4)
+component answer(question: text, passages: [passage]) -> text ~ 25 tokens = model(
+    "{passages} {question}", max_tokens: 50)
+
+pipeline ask(question: text ~ 20 tokens, urgency: class) -> text {
+    slo p95 latency <= 5 s
+    load fast 4 rps, slow 4 rps
+    found = search(question)
+    if grade(question, found) == "no" ~ 0.3 { found = web(question) within 2 s else found }
+    return stream answer(question, found)
+}
+"""
+WINDOW = Window(500.0, 3000.0)
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
+    path = tmp_path_factory.mktemp("app") / "ask.rag"
+    path.write_text(SOURCE)
+    checked = check_files([path], {})
+    assert checked.application is not None, checked.found
+    application = optimise(checked.application)
+    inventory = Inventory((Host("one", 16, 64.0, (Gpu("l40s", 2),), price_per_hour=3.0),))
+    return scenario(application, inventory, make_plan(application, inventory), seed=3)
+
+
+def rehearsed(planned: Scenario, wishes: Wishes) -> tuple[Report, list[float]]:
+    told: list[float] = []
+    arrivals = until(constant(8.0), WINDOW.to_ms)
+    return rehearse(planned, arrivals, WINDOW, {"for": "a test"}, wishes, told.append), told
+
+
+def test_the_same_requests_take_the_same_branches_in_a_rehearsal_and_in_a_simulation(planned: Scenario) -> None:
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
+    report, told = rehearsed(planned, Wishes(factor=2.0))
+    simulated = simulate(planned, until(constant(8.0), WINDOW.to_ms), WINDOW, load_cards(), {}).report
+    assert told == [2.0]
+    assert [group.name for group in report.groups] == ["ask", "ask/fast", "ask/slow"]
+    for group, other in zip(report.groups, simulated.groups, strict=True):
+        assert group.figures.outcomes[Outcome.OK] == group.figures.requests == other.figures.requests > 0
+        assert group.figures.latency is not None
+        assert group.figures.ttft is not None
+    calls = {stage.component: stage.calls_per_request for stage in report.stages}
+    assert calls == {stage.component: stage.calls_per_request for stage in simulated.stages}
+    assert 0.0 < calls["web"] < 1.0
+    assert report.machine is not None
+    assert report.machine.factor == 2.0
+    assert report.machine.own_cores > 0.0
+    assert report.cost_per_hour == simulated.cost_per_hour == 3.0
+    assert {use.engine for use in report.engines} == {use.engine for use in simulated.engines}
+    assert all(0.0 <= use.busy <= 1.01 for use in report.engines)
+    assert {process.pid for process in psutil.Process().children(recursive=True)} <= before
+
+
+def test_faults_of_a_replica_are_what_the_gateway_makes_of_them(planned: Scenario) -> None:
+    web = Fault("web", "fail")
+    report, _ = rehearsed(planned, Wishes(factor=1.0, faults=(web,)))
+    whole = report.groups[0].figures
+    # The fallback stands in for what fails.
+    assert whole.outcomes[Outcome.OK] == whole.requests
+    model = next(one.id for one in planned.plan.replicas if one.engine == "model")
+    alone = sum(one.engine == "model" for one in planned.plan.replicas) == 1
+    report, _ = rehearsed(planned, Wishes(factor=1.0, faults=(Fault(model, "fail"),)))
+    failed = report.groups[0].figures.outcomes[Outcome.FAILED]
+    assert failed == report.groups[0].figures.requests if alone else failed > 0
+
+
+def test_every_limit_of_the_service_is_stretched_and_no_variable_needed(planned: Scenario) -> None:
+    longer = stretched(planned.service, 4.0, {"web": "http://127.0.0.1:9/"})
+    program, plain = longer.programs["ask"], planned.service.programs["ask"]
+    assert program.deadline_ms == 4 * 5000.0
+    assert [one.deadline_ms for one in program.classes] == [12_000.0, 36_000.0]
+    assert {component.settings["timeout"] for component in program.components.values()} == {4 * 600_000.0}
+    within = [
+        getattr(operation, "within_ms", None)
+        for operations in (program.operations, *(block.operations for block in program.blocks))
+        for operation in operations
+    ]
+    assert 8000.0 in within
+    assert longer.engines["web"].settings == {"url": "http://127.0.0.1:9/"}
+    assert plain.deadline_ms == 5000.0
+
+
+def test_more_requests_than_this_machine_carries_are_stretched_in_proportion(planned: Scenario) -> None:
+    assert factor_for(planned, 0.01, 2) == 1.0
+    assert factor_for(planned, 2e4, 2) == pytest.approx(2 * factor_for(planned, 1e4, 2))
+    assert factor_for(planned, 1e4, 4) == pytest.approx(factor_for(planned, 1e4, 2) / 2)
+
+
+def test_a_process_that_does_not_start_is_a_finding_with_its_last_words(
+    planned: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "ENGINES", "harmonia_compiler.nosuch")
+    with pytest.raises(Rejected) as rejected:
+        rehearsed(planned, Wishes(factor=1.0))
+    (found,) = rejected.value.found
+    assert found.code == "E1341"
+    assert "No module named" in found.message
