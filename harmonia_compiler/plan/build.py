@@ -133,6 +133,7 @@ def _need(inventory: Inventory, profiles: Profiles, kind: Kind, asked: Asked) ->
         on=settings.get("on"),
         hosts=label,
         shortfalls=offered.shortfalls,
+        stateful=kind.stateful,
     )
 
 

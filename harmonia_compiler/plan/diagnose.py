@@ -4,33 +4,32 @@ First what fails for an engine alone, then whether the engines fit together at a
 promises, then the load: the first that fails is named, with what would satisfy it.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 import pulp
+from pulp import LpAffineExpression
 
 from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.inventory import Host
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
-from harmonia_compiler.plan.infeasible import Infeasible
+from harmonia_compiler.plan.figures import MOST_DIGITS, amounts, down, plain, time, time_up, up
+from harmonia_compiler.plan.infeasible import Allow, Infeasible, Later, Less, Limit, More, Remedy, loads
 from harmonia_compiler.plan.model import Model, build
-from harmonia_compiler.plan.optimise import carried, options_of
-from harmonia_compiler.plan.predict import quantile_ms
-from harmonia_compiler.plan.problem import Need, Problem, Promise, admits, room, take
+from harmonia_compiler.plan.optimise import SLACK, carried, options_of
+from harmonia_compiler.plan.predict import keeps, quantile_ms
+from harmonia_compiler.plan.problem import Need, Problem, Promise, admits, room
 from harmonia_compiler.plan.queueing import capacity
-from harmonia_compiler.plan.solve import solve
+from harmonia_compiler.plan.solve import Outcome, solve
 from harmonia_compiler.profile.assumptions import CORE_BANDWIDTH_GB_S
-from harmonia_compiler.profile.queueing import HEADROOM
 
 
 def diagnose(problem: Problem) -> Infeasible:
     """The reason why `optimise` found nothing."""
-    alone = [need for need in problem.needs if not need.options or not _admitting(need, problem)]
-    found = [diagnostic for need in alone for diagnostic in _alone(need, problem)]
-    found = found or _together(problem) or _promises(problem) or _load(problem)
-    if not found:
-        raise RuntimeError("a problem without a plan has one once each of its limits is looked at")
-    return Infeasible(found)
+    lonely = [need for need in problem.needs if not need.options or not _admitting(need, problem)]
+    limits = [Limit(finding) for need in lonely for finding in _alone(need, problem)]
+    limits = limits or _together(problem) or _promises(problem) or _load(problem)
+    return Infeasible(limits)
 
 
 def _admitting(need: Need, problem: Problem) -> list[Host]:
@@ -53,8 +52,8 @@ def _alone(need: Need, problem: Problem) -> Iterator[Diagnostic]:
         yield Diagnostic("E0721", f"`{need.engine}` must run on `{need.on}`, and the inventory {has}", help=help_)
         return
     for short in need.shortfalls:
-        has = f"a device or host of the inventory has {round(short.has, 1):g} at most"
-        message = f"`{need.engine}` needs {round(short.needs, 1):g} {short.resource} and {has}"
+        has = f"a device or host of the inventory has {plain(down(short.has))} at most"
+        message = f"`{need.engine}` needs {plain(up(short.needs))} {short.resource} and {has}"
         yield Diagnostic("E0720", message, help="add a larger device or host, or choose a smaller model")
     if not need.shortfalls:
         where = f'`on: "{need.on}"`' if need.on else "this inventory"
@@ -62,108 +61,158 @@ def _alone(need: Need, problem: Problem) -> Iterator[Diagnostic]:
         yield Diagnostic("E0720", message, help="change `on`, `cores` or `tensor_parallel`, or the inventory")
 
 
-def _together(problem: Problem) -> list[Diagnostic]:
+def _together(problem: Problem) -> list[Limit]:
     """Engines that each could run, and for which there is not enough together."""
-    if not problem.needs or _feasible(build(problem, 0.0, promises=False)):
+    model = build(problem, 0.0, promises=False)
+    if not problem.needs or _solved(model, model.replicas()):
         return []
-    missing = _missing(problem, rate=0.0, promises=False)
+    more = _missing(problem, rate=0.0, promises=False)
+    if more is None:
+        raise RuntimeError("replicas that fit alone do not fit together however large the hosts are")
     least = sum(need.minimum for need in problem.needs)
-    message = f"the {least} replicas that are needed at least take {missing.needs}, and the inventory has {missing.has}"
-    help_ = f"add {missing.add}, or make components from a common base so that they share replicas"
-    return [Diagnostic("E0722", message, help=help_)]
+    replicas = "replica that is needed at least takes" if least == 1 else "replicas that are needed at least take"
+    needs, has = _totals(problem, more)
+    message = f"the {least} {replicas} {needs}, and the inventory has {has}"
+    help_ = f"{more}, or make components from a common base so that they share replicas"
+    return [Limit(Diagnostic("E0722", message, help=help_), (more,))]
 
 
-def _promises(problem: Problem) -> list[Diagnostic]:
+def _promises(problem: Problem) -> list[Limit]:
     """Latencies that the fastest configurations that fit do not reach."""
-    if _feasible(build(problem, 0.0)):
+    model = build(problem, 0.0, late=True)
+    if not model.late:
         return []
-    model = build(problem, 0.0, stretch=True)
-    model.lp.setObjective(model.stretch)
-    solve(model.lp)
+    _require(model, pulp.lpSum(model.late))
     used = options_of(problem, model.counts())
-    found = []
+    limits = []
     for pipeline in problem.pipelines:
         for promise in pipeline.promises:
             least = quantile_ms(problem, used, pipeline, promise.metric, promise.quantile, 0.0)
-            if least > promise.bound_ms * (1 + 1e-6):
-                name = _metric(promise)
+            if not keeps(promise, least):
+                later = Later(pipeline.name, promise, time_up(least))
                 message = (
-                    f"`{pipeline.name}` promises a {name} of {_time(promise.bound_ms)}, "
-                    f"and the fastest plan on this inventory reaches {_time(least)}"
+                    f"`{pipeline.name}` promises a {_metric(promise)} of {time(promise.bound_ms)}, "
+                    f"and the fastest plan on this inventory reaches {time(later.bound_ms)}"
                 )
-                help_ = f"promise {_time(least * 1.05)} or more, add faster devices, or use smaller models"
-                found.append(Diagnostic("E0724", message, help=help_))
-    return found
+                help_ = f"{later}, add faster devices, or use smaller models"
+                limits.append(Limit(Diagnostic("E0724", message, help=help_), (later,)))
+    return limits
 
 
-def _load(problem: Problem) -> list[Diagnostic]:
+def _load(problem: Problem) -> list[Limit]:
     """A load that the whole inventory does not carry."""
     model = build(problem, None)
-    model.lp.setObjective(model.rate)
-    solve(model.lp)
+    _require(model, model.rate)
     rate = carried(problem, model.counts())
-    asked = " and ".join(f"{one.load_rps:g} rps of `{one.name}`" for one in problem.pipelines)
-    reached = " and ".join(f"{one.load_rps * rate:.3g} rps" for one in problem.pipelines)
+    less = Less(_loads(problem, rate))
+    asked = " and ".join(f"{plain(up(one.load_rps, MOST_DIGITS))} rps of `{one.name}`" for one in problem.pipelines)
     kept = " within its promises" if any(one.promises for one in problem.pipelines) else ""
-    if bounded := [_bounded(need, most) for need in problem.needs if (most := _most(problem, need)) < 1.0]:
-        help_ = f"lower the load to {reached}, or allow more replicas where `max_replicas` forbids them"
-        return [Diagnostic("E0723", f"the load of {asked} is too much for {' and '.join(bounded)}", help=help_)]
-    missing = _missing(problem, rate=1.0, promises=True)
-    message = (
-        f"the load of {asked} needs {missing.needs}{kept}, and the inventory has {missing.has}, which carries {reached}"
-    )
-    return [Diagnostic("E0723", message, help=f"add {missing.add}, or lower the load to {reached}")]
+    if bounds := _bounds(problem):
+        too_much = " and ".join(_bounded(problem, e, most) for e, most in bounds.items())
+        message = f"the load of {asked} is too much for {too_much}{kept}"
+        allow = _allowing(problem, bounds)
+        remedies: tuple[Remedy, ...] = (less,) if allow is None else (allow, less)
+    elif more := _missing(problem, rate=1.0, promises=True):
+        needs, has = _totals(problem, more)
+        carries = loads(less.load_rps)
+        message = f"the load of {asked} needs {needs}{kept}, and the inventory has {has}, which carries {carries}"
+        remedies = (more, less)
+    else:
+        times = plain(up(1.0 / rate))
+        message = f"the load of {asked} is {times} times what the inventory carries{kept}, {loads(less.load_rps)}"
+        remedies = (less,)
+    help_ = ", or ".join(map(str, remedies)) + (", which this inventory carries" if bounds else "")
+    return [Limit(Diagnostic("E0723", message, help=help_), remedies)]
 
 
-def _most(problem: Problem, need: Need) -> float:
-    """Multiples of the load that an engine carries in as many replicas as it may have, on any hardware."""
-    if need.maximum is None:
+def _loads(problem: Problem, rate: float) -> dict[str, float]:
+    """Loads that are carried, by pipeline, where so many multiples of those that are asked for are."""
+    return {one.name: down(one.load_rps * rate) for one in problem.pipelines}
+
+
+def _bounds(problem: Problem) -> dict[int, float]:
+    """Engines that carry less than the load in as many replicas as they may have, on any hardware; and how much.
+
+    Where each alone would carry it, and not all together within the promises: all of them.
+    """
+    capped = [
+        e
+        for e, need in enumerate(problem.needs)
+        if need.maximum is not None and capacity(problem, need, need.options[0]) < float("inf")
+    ]
+    together = _anywhere(problem, capped)
+    if together >= 1.0 - SLACK:
+        return {}
+    alone = {e: most for e in capped if (most := _anywhere(problem, [e])) < 1.0 - SLACK}
+    return alone or dict.fromkeys(capped, together)
+
+
+def _anywhere(problem: Problem, engines: Collection[int]) -> float:
+    """Multiples of the load that some engines carry within the promises where hardware is no limit."""
+    if not engines:
         return float("inf")
-    return need.maximum * HEADROOM * max(capacity(problem, need, option) for option in need.options)
+    model = build(problem, None, anywhere=True, keeping=engines)
+    return _require(model, model.rate).objective * model.scale
 
 
-def _bounded(need: Need, most: float) -> str:
+def _bounded(problem: Problem, e: int, most: float) -> str:
+    need = problem.needs[e]
     replicas = "1 replica" if need.maximum == 1 else f"{need.maximum} replicas"
-    return f"`{need.engine}`, which may have {replicas} and so carries {most:.0%} of it"
+    limit = "is never copied" if need.stateful else f"may have {replicas}"
+    return f"`{need.engine}`, which {limit} and carries {loads(_loads(problem, most))} at most on any hardware"
 
 
-@dataclass(frozen=True, slots=True)
-class _Missing:
-    """What would be needed, what there is, and what would have to be added, as phrases."""
-
-    needs: str
-    has: str
-    add: str
-
-
-def _feasible(model: Model) -> bool:
-    model.lp.setObjective(model.replicas())
-    return solve(model.lp).status in ("optimal", "feasible")
-
-
-def _missing(problem: Problem, *, rate: float, promises: bool) -> _Missing:
-    """The least hardware, by memory bandwidth, that would have to be added to the hosts."""
-    resources = {name for need in problem.needs for option in need.options for name in take(option.configuration)}
-    model = build(problem, rate, promises=promises, extra=resources)
-    weighed = [_weight(resource) * more for (_, resource), more in model.extra.items()]
-    model.lp.setObjective(pulp.lpSum(weighed) + 1e-6 * model.replicas())
-    solved = solve(model.lp, gap=problem.give_up).status in ("optimal", "feasible")
-    more = dict.fromkeys(sorted(resources), 0)
-    for (_, resource), variable in model.extra.items():
-        more[resource] += round(variable.varValue or 0.0) if solved else 0
-    more = {resource: count for resource, count in more.items() if count}
-    if not more:
-        return _Missing("other devices", "none of them", "devices with more memory or bandwidth")
-    has = {resource: sum(room(host).get(resource, 0.0) for host in problem.hosts) for resource in more}
-    return _Missing(
-        needs=_amounts({resource: has[resource] + count for resource, count in more.items()}),
-        has=" and ".join(f"{amount:g}" for amount in has.values()),
-        add=_amounts(more),
+def _allowing(problem: Problem, bounds: Collection[int]) -> Allow | None:
+    """How many replicas some engines would have to be allowed, where the inventory has room for them."""
+    if any(problem.needs[e].stateful for e in bounds):
+        return None
+    free = tuple(replace(need, maximum=None) if e in bounds else need for e, need in enumerate(problem.needs))
+    model = build(replace(problem, needs=free), 1.0)
+    if not _solved(model, pulp.lpSum(model.replicas(engine=e) for e in bounds)):
+        return None
+    counts = model.counts()
+    return Allow(
+        {problem.needs[e].engine: sum(count for (at, _, _), count in counts.items() if at == e) for e in bounds}
     )
 
 
-def _amounts(amounts: Mapping[str, float]) -> str:
-    return " and ".join(f"{amount:g} {_unit(resource, amount)}" for resource, amount in amounts.items())
+def _missing(problem: Problem, *, rate: float, promises: bool) -> More | None:
+    """The least hardware, by memory bandwidth, that would have to be added to the hosts; None for far too much."""
+    model = build(problem, rate, promises=promises, anywhere=True)
+    weighed = [_weight(resource) * more for (_, resource), more in model.extra.items()]
+    if not _solved(model, pulp.lpSum(weighed) + 1e-6 * model.replicas(), gap=problem.give_up):
+        return None
+    hardware: dict[str, dict[str, int]] = {}
+    for (h, resource), variable in model.extra.items():
+        if more := round(variable.varValue or 0.0):
+            hardware.setdefault(problem.hosts[h].name, {})[resource] = more
+    return More(hardware, len(problem.hosts) > 1) if hardware else None
+
+
+def _totals(problem: Problem, more: More) -> tuple[str, str]:
+    """What of the resources that are added is needed in all, and what there is of them, as phrases."""
+    added: dict[str, int] = {}
+    for amount in more.hardware.values():
+        for resource, count in amount.items():
+            added[resource] = added.get(resource, 0) + count
+    has = {resource: sum(room(host).get(resource, 0.0) for host in problem.hosts) for resource in sorted(added)}
+    needs = {resource: up(there + added[resource], MOST_DIGITS) for resource, there in has.items()}
+    return amounts(needs), " and ".join(plain(down(there, MOST_DIGITS)) for there in has.values())
+
+
+def _solved(model: Model, objective: LpAffineExpression, *, gap: float = 0.0) -> bool:
+    """Whether there is any solution; the best, then."""
+    model.lp.setObjective(objective)
+    return solve(model.lp, gap=gap).found
+
+
+def _require(model: Model, objective: LpAffineExpression) -> Outcome:
+    """The best solution of a model that has one."""
+    model.lp.setObjective(objective)
+    outcome = solve(model.lp)
+    if not outcome.found:
+        raise RuntimeError(f"a relaxed model that has a solution ended as {outcome.status}")
+    return outcome
 
 
 def _weight(resource: str) -> float:
@@ -172,13 +221,5 @@ def _weight(resource: str) -> float:
     return (CORE_BANDWIDTH_GB_S if resource == "cores" else 1.0) / 1000.0
 
 
-def _unit(resource: str, count: float) -> str:
-    return {"cores": "core" if count == 1 else "cores", "memory_gib": "GiB of memory"}.get(resource, resource)
-
-
 def _metric(promise: Promise) -> str:
     return f"p{promise.quantile * 100:g} {promise.metric}"
-
-
-def _time(ms: float) -> str:
-    return f"{ms / 1000:.3g} s" if ms >= 1000 else f"{ms:.3g} ms"

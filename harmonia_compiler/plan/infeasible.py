@@ -1,7 +1,79 @@
-"""What is raised where no plan exists: which limit fails, by how much, and what would satisfy it."""
+"""What is raised where no plan exists: which limit fails, by how much, and what would satisfy it.
 
-from harmonia_compiler.diagnostics.diagnostic import Rejected
+A remedy holds figures, and its sentence is made of them: what is said is exactly what would satisfy the limit.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.plan.figures import amounts, plain, time
+from harmonia_compiler.plan.problem import Promise
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """Hardware to add, by host and resource. Where there is but one host, nothing is said of its name."""
+
+    hardware: Mapping[str, Mapping[str, int]]
+    named: bool
+
+    def __str__(self) -> str:
+        to = {host: f" to `{host}`" if self.named else "" for host in self.hardware}
+        return "add " + ", and ".join(f"{amounts(added)}{to[host]}" for host, added in self.hardware.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Less:
+    """Loads to lower, in requests a second by pipeline."""
+
+    load_rps: Mapping[str, float]
+
+    def __str__(self) -> str:
+        return f"lower the load to {loads(self.load_rps)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """Replicas to allow, by engine."""
+
+    replicas: Mapping[str, int]
+
+    def __str__(self) -> str:
+        return "raise " + " and ".join(f"`max_replicas` of `{name}` to {most}" for name, most in self.replicas.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A promise to give in place of one that a pipeline gave."""
+
+    pipeline: str
+    given: Promise
+    bound_ms: float
+
+    def __str__(self) -> str:
+        return f"promise {time(self.bound_ms)} or more"
+
+
+Remedy = More | Less | Allow | Later
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit that fails, as a finding, and what satisfies it: any one of the remedies."""
+
+    finding: Diagnostic
+    remedies: tuple[Remedy, ...] = ()
 
 
 class Infeasible(Rejected):
     """No plan satisfies the problem. Its findings are about limits, not about mistakes in a file."""
+
+    def __init__(self, limits: Sequence[Limit]) -> None:
+        super().__init__([limit.finding for limit in limits])
+        self.limits = tuple(limits)
+
+
+def loads(rps: Mapping[str, float]) -> str:
+    """Loads of pipelines, by name; a single one needs no name."""
+    return " and ".join(f"{plain(load)} rps" + (f" of `{name}`" if len(rps) > 1 else "") for name, load in rps.items())

@@ -45,6 +45,7 @@ replica that carries more than the whole rate counts as carrying it all. That is
 search and a large model in one numerically sound model.
 """
 
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -53,16 +54,18 @@ import pulp
 from pulp import LpAffineExpression, LpProblem, LpVariable, lpSum
 
 from harmonia_compiler.contract.inventory import Host
+from harmonia_compiler.plan.choices import Choice, useful_choices
 from harmonia_compiler.plan.problem import Need, Pipeline, Problem, Promise, Step, admits, fits, room, take, worth
 from harmonia_compiler.plan.queueing import capacity, is_counted, mixtures, tail, waves
 from harmonia_compiler.profile.profiles import Option
-from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
+from harmonia_compiler.profile.queueing import HEADROOM
 
-#: Replicas of one engine on one host at most, where nothing else bounds them.
+#: Replicas of one engine on one host at most, where they take nothing of it and nothing else bounds them.
 MOST_REPLICAS = 1024
 
-#: How much may be added of a resource to a host in a diagnosis: GPUs, cores, GiB.
-MOST_EXTRA = 65_536
+#: The same in a diagnosis, where hosts may be given more than they have; an option that takes more replicas to
+#: carry what is asked is no option.
+MOST_ANYWHERE = 65_536
 
 #: What the position of all replicas weighs against one replica more: too little to buy one.
 POSITION = 1e-4
@@ -71,23 +74,13 @@ POSITION = 1e-4
 Key = tuple[int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """An option of an engine and the level of utilisation to run it at, by their positions; and its `mu`."""
-
-    at: int
-    option: Option
-    level: int
-    mu: float
-
-
 @dataclass(slots=True)
 class Model:
     """A PuLP problem with its variables, by positions of engines, choices and hosts.
 
     `goal_rate` is the rate that `keep_up` asks for; None makes it a variable between 0 and `scale`.
-    `extra` (capacity that a host may be given beyond what it has) and `stretch` (the factor by which
-    promises may be missed) are for the diagnosis of a problem that has no plan.
+    `extra` (capacity that a host may be given beyond what it has) and `late` (the seconds by which each
+    promise may be missed) are for the diagnosis of a problem that has no plan.
     """
 
     problem: Problem
@@ -99,8 +92,8 @@ class Model:
     paid: dict[int, LpVariable] = field(default_factory=dict)
     slow: dict[tuple[str, str, float], LpVariable] = field(default_factory=dict)
     extra: dict[tuple[int, str], LpVariable] = field(default_factory=dict)
+    late: list[LpVariable] = field(default_factory=list)
     rate: LpVariable | None = None
-    stretch: LpVariable | None = None
 
     def replicas(self, engine: int | None = None, host: int | None = None) -> LpAffineExpression:
         """The number of replicas of an engine, on a host, or all."""
@@ -125,49 +118,70 @@ def build(
     goal_rate: float | None,
     *,
     promises: bool = True,
-    extra: Collection[str] = (),
-    stretch: bool = False,
+    late: bool = False,
+    anywhere: bool = False,
+    keeping: Collection[int] | None = None,
 ) -> Model:
     """The model with all its rows.
 
     `goal_rate` None leaves the rate to be maximised, 0 asks for none. `promises` False leaves the
-    latency promises out, `stretch` lets them be missed by a factor. `extra` names the resources of
-    which hosts may be given more than they have.
+    latency promises out, `late` lets each be missed. With `anywhere`, hosts may be given more than they
+    have, of everything. `keeping` are the engines that must carry the rate, if not all.
     """
     lp = LpProblem("plan", pulp.LpMaximize if goal_rate is None else pulp.LpMinimize)
+    keeping = range(len(problem.needs)) if keeping is None else keeping
     timed = promised_components(problem) if promises else set()
     choices = [useful_choices(problem, need, timed=not timed.isdisjoint(need.components)) for need in problem.needs]
-    model = Model(problem, lp, goal_rate or rate_bound(problem), goal_rate, choices)
-    _add_variables(model, extra)
-    if stretch:
-        model.stretch = lp.add_variable("stretch", 1)
-    keep_up(model)
+    scale = goal_rate or rate_bound(problem, keeping, anywhere=anywhere)
+    model = Model(problem, lp, scale, goal_rate, choices)
+    _add_variables(model, anywhere=anywhere)
+    keep_up(model, keeping)
     fit(model)
     count(model)
     pay(model)
     mix(model)
     if promises:
         choose(model, timed)
-        time(model)
-    if not extra:
+        time(model, late=late)
+    if not anywhere:
         order(model)
     return model
 
 
-def _add_variables(model: Model, extra: Collection[str]) -> None:
+def _add_variables(model: Model, *, anywhere: bool) -> None:
     repeated = {other for _, other in alike(model.problem)}
     for h, host in enumerate(model.problem.hosts):
-        for resource in sorted(extra) if h not in repeated else ():
-            model.extra[h, resource] = model.lp.add_variable(f"extra_{h}_{resource}", 0, MOST_EXTRA, pulp.LpInteger)
+        # Of hosts that are alike one is enlarged: to enlarge the others would be the same.
+        enlarged = anywhere and h not in repeated
+        for resource in sorted(_resources(model.problem)) if enlarged else ():
+            model.extra[h, resource] = model.lp.add_variable(f"extra_{h}_{resource}", 0, None, pulp.LpInteger)
         if host.price_per_hour > 0:
             model.paid[h] = model.lp.add_variable(f"paid_{h}", 0, 1, pulp.LpInteger)
         for e, need in enumerate(model.problem.needs):
             for c, choice in enumerate(model.choices[e]):
-                most = (need.maximum or MOST_REPLICAS) if extra else most_replicas(need, choice.option, host)
-                if most and admits(host, need.hosts):
+                most = most_replicas(need, choice.option, host)
+                if enlarged and admits(host, need.hosts):
+                    most = _of_use(need, choice, model.goal_rate)
+                if most:
                     model.n[e, c, h] = model.lp.add_variable(f"n_{e}_{c}_{h}", 0, most, pulp.LpInteger)
     if model.goal_rate is None:
         model.rate = model.lp.add_variable("rate", 0, 1)
+
+
+def _resources(problem: Problem) -> set[str]:
+    """What some replica would take of a host."""
+    return {name for need in problem.needs for option in need.options for name in take(option.configuration)}
+
+
+def _of_use(need: Need, choice: Choice, goal_rate: float | None) -> int:
+    """How many replicas in one choice are of any use where hardware is no limit; 0 where there are too many to count.
+
+    An engine without a maximum is never what bounds a rate that is maximised, so that the fewest do.
+    """
+    wanted = math.ceil(min(goal_rate / choice.mu, MOST_ANYWHERE + 1.0)) if goal_rate else 0
+    wanted = max(wanted, need.minimum, need.maximum or 0 if goal_rate is None else 0)
+    wanted = wanted if need.maximum is None else min(wanted, need.maximum)
+    return wanted if wanted <= MOST_ANYWHERE else 0
 
 
 def most_replicas(need: Need, option: Option, host: Host) -> int:
@@ -176,57 +190,24 @@ def most_replicas(need: Need, option: Option, host: Host) -> int:
         return 0
     takes_something = any(amount > 0 for amount in take(option.configuration).values())
     here = fits(option.configuration, host) if takes_something else MOST_REPLICAS
-    return min(here, need.maximum if need.maximum is not None else MOST_REPLICAS)
+    return here if need.maximum is None else min(here, need.maximum)
 
 
-def rate_bound(problem: Problem) -> float:
-    """No plan carries more than this: for each engine, the whole inventory to itself for every option at once."""
+def rate_bound(problem: Problem, keeping: Collection[int], *, anywhere: bool) -> float:
+    """No plan carries more than this: for each engine, the whole inventory to itself for every option at once.
+
+    `anywhere` it is as many replicas as an engine may have.
+    """
     bounds = []
-    for need in problem.needs:
+    for need in (problem.needs[e] for e in keeping):
         bound = 0.0
         for option in need.options:
-            if most := sum(most_replicas(need, option, host) for host in problem.hosts):
+            here = sum(most_replicas(need, option, host) for host in problem.hosts)
+            if most := (need.maximum or 0) if anywhere else here:
                 bound += min(most, need.maximum or most) * HEADROOM * capacity(problem, need, option)
         bounds.append(bound)
     bound = min(bounds, default=float("inf"))
     return bound if 0 < bound < float("inf") else 1.0
-
-
-def useful_choices(problem: Problem, need: Need, *, timed: bool) -> list[Choice]:
-    """The choices that no other of the same level beats or equals in everything; the first of equals stays."""
-    sets = mixtures(problem, need)
-    kept: list[Choice] = []
-    for level in range(len(LEVELS)) if timed else (len(LEVELS) - 1,):
-        rivals: list[_Rival] = []
-        for at, option in enumerate(need.options):
-            figures = [-LEVELS[level] * capacity(problem, need, option)]
-            if timed:
-                figures += [times[name][level] for times in (option.latency_ms, option.first_ms) for name in times]
-            within = frozenset(m for m, options in enumerate(sets) if at in options)
-            rival = _Rival(Choice(at, option, level, -figures[0]), figures, within)
-            if not any(_beats(other, rival) for other in rivals):
-                rivals = [other for other in rivals if not _beats(rival, other)]
-                rivals.append(rival)
-        kept += [rival.choice for rival in rivals]
-    return kept
-
-
-@dataclass(frozen=True, slots=True)
-class _Rival:
-    """A choice with its figures, each better where lower, and the mixtures that it can be part of."""
-
-    choice: Choice
-    figures: list[float]
-    within: frozenset[int]
-
-
-def _beats(better: _Rival, other: _Rival) -> bool:
-    taken = take(other.choice.option.configuration)
-    takes_no_more = all(
-        amount <= taken.get(resource, 0.0) for resource, amount in take(better.choice.option.configuration).items()
-    )
-    no_worse = all(mine <= theirs for mine, theirs in zip(better.figures, other.figures, strict=True))
-    return takes_no_more and no_worse and other.within <= better.within
 
 
 def promised_components(problem: Problem) -> set[str]:
@@ -245,11 +226,11 @@ def _promises(problem: Problem) -> Iterator[tuple[Pipeline, Promise]]:
             yield pipeline, promise
 
 
-def keep_up(model: Model) -> None:
+def keep_up(model: Model, keeping: Collection[int]) -> None:
     """Every engine carries the rate."""
     if model.goal_rate == 0:
         return
-    for e in range(len(model.problem.needs)):
+    for e in keeping:
         carried = lpSum(
             min(model.choices[e][c].mu / model.scale, 1.0) * variable
             for (engine, c, _), variable in model.n.items()
@@ -343,11 +324,18 @@ def _counts(problem: Problem, component: str) -> list[float]:
     return sorted({step.count for step in steps})
 
 
-def time(model: Model) -> None:
-    """A step ends after all that it waits for; the last one, or the first piece, comes within what was promised."""
+def time(model: Model, *, late: bool) -> None:
+    """A step ends after all that it waits for; the last one, or the first piece, comes within what was promised.
+
+    Lateness is in seconds and no factor: a promise of next to nothing, as a factor's coefficient, would be taken
+    for none.
+    """
     for at, (pipeline, promise) in enumerate(_promises(model.problem)):
         ended = [model.lp.add_variable(f"time_{at}_{s}", 0) for s in range(len(pipeline.steps))]
-        bound = promise.bound_ms / 1000.0 / tail(promise.quantile)
+        bound: LpVariable | LpAffineExpression | float = promise.bound_ms / 1000.0 / tail(promise.quantile)
+        if late:
+            model.late.append(model.lp.add_variable(f"late_{at}", 0))
+            bound = bound + model.late[-1]
         to_first_piece = promise.metric == "ttft" and pipeline.streamed
         for s, step in enumerate(pipeline.steps):
             counts = is_counted(step, promise.quantile)
@@ -365,9 +353,11 @@ def _took(model: Model, step: Step, metric: str) -> LpVariable | float:
     return model.slow[key] if key in model.slow else model.problem.external_ms[step.component] / 1000.0
 
 
-def promised(model: Model, ends: LpVariable | LpAffineExpression | float, bound: float) -> None:
+def promised(
+    model: Model, ends: LpVariable | LpAffineExpression | float, bound: LpVariable | LpAffineExpression | float
+) -> None:
     """What a promise is about ends within its bound, in seconds."""
-    model.lp.addConstraint(lpSum([ends]) <= (bound if model.stretch is None else bound * model.stretch))
+    model.lp.addConstraint(lpSum([ends]) <= bound)
 
 
 def order(model: Model) -> None:

@@ -21,8 +21,8 @@ Aim = Literal["throughput", "cost"]
 class Need:
     """An engine that must be placed. `minimum` and `maximum` bound its replicas, all options together.
 
-    A stateful engine has both at 1. `hosts` is a label, as `name=value`, that its hosts must carry.
-    `shortfalls` say why devices of the inventory offer no option.
+    A `stateful` engine has both at 1, and no setting can raise them. `hosts` is a label, as `name=value`,
+    that its hosts must carry. `shortfalls` say why devices of the inventory offer no option.
     """
 
     engine: str
@@ -33,6 +33,7 @@ class Need:
     on: str | None = None
     hosts: str | None = None
     shortfalls: tuple[Shortfall, ...] = ()
+    stateful: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,9 @@ MOST_SPREAD = 10.0
 #: Standard deviation of the latency of requests that run the same steps, as a part of its mean.
 LATENCY_CV = 0.5
 
+#: What no promise is held to, in ms: the solver's rows hold to 1e-9 s each, and a chain of calls has a row for each.
+INSTANT_MS = 1e-4
+
 
 def tail(quantile: float) -> float:
     """The ratio of a latency quantile to the mean: a normal tail of the stated spread, never below the mean."""

@@ -29,6 +29,11 @@ class Outcome:
     gap: float
     objective: float
 
+    @property
+    def found(self) -> bool:
+        """Whether there is a solution."""
+        return self.status in ("optimal", "feasible")
+
 
 def solve(problem: pulp.LpProblem, *, gap: float = 0.0, nodes: int = NODE_LIMIT) -> Outcome:
     """Solve in place, to within a relative gap: afterwards the variables of the problem hold their values."""
@@ -47,6 +52,9 @@ def solve(problem: pulp.LpProblem, *, gap: float = 0.0, nodes: int = NODE_LIMIT)
     solver.callSolver(problem)
     highs: Highs = problem.solverModel
     status, info = highs.getModelStatus(), highs.getInfo()
+    if status == HighsModelStatus.kModelEmpty:
+        # Nothing to decide, so that each row is true or false as it stands.
+        return Outcome("optimal" if problem.valid(TOLERANCE) else "infeasible", 0.0, 0.0)
     if status in (HighsModelStatus.kInfeasible, HighsModelStatus.kUnboundedOrInfeasible):
         return Outcome("infeasible", 0.0, 0.0)
     if status not in (HighsModelStatus.kOptimal, HighsModelStatus.kSolutionLimit):

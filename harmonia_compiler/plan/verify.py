@@ -14,7 +14,7 @@ from harmonia_compiler.contract.plan import FORMAT_VERSION, Plan, Replica
 from harmonia_compiler.plan.place import devices_by_type
 from harmonia_compiler.plan.predict import QUANTILE
 from harmonia_compiler.plan.problem import Need, Pipeline, Problem, room
-from harmonia_compiler.plan.queueing import LATENCY_CV, MOST_SPREAD
+from harmonia_compiler.plan.queueing import INSTANT_MS, LATENCY_CV, MOST_SPREAD
 from harmonia_compiler.profile.profiles import Option
 from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
 
@@ -227,7 +227,7 @@ def _latencies(plan: Plan, problem: Problem) -> Iterator[str]:
                 yield f"{pipeline.name} is predicted a {metric} of {figure} ms, the replicas give {found:.6g}"
         for promise in pipeline.promises:
             found = _quantile(plan, problem, pipeline, promise.metric, promise.quantile, rate)
-            if found > promise.bound_ms * (1 + ROUNDING):
+            if found > promise.bound_ms * (1 + ROUNDING) + INSTANT_MS:
                 promised = f"promises a {promise.metric} of {promise.bound_ms:g} ms"
                 yield f"{pipeline.name} {promised} and would take {found:.6g}"
 
