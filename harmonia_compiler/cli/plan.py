@@ -11,6 +11,7 @@ from rich.table import Table
 from harmonia_compiler.cli.options import files_argument, format_option, settings_option
 from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
 from harmonia_compiler.contract.plan import Plan, Replica, encode_plan
+from harmonia_compiler.plan.figures import MOST_DIGITS, down, plain, up
 from harmonia_compiler.plan.problem import Aim
 
 
@@ -27,7 +28,8 @@ def command(
     """Decide which replicas of which engine run on which host, device and cores.
 
     `throughput` serves as many times the declared loads as the inventory can; `cost` serves the declared loads on the
-    cheapest hosts. A peak counts where one is declared. Exit code 3 says that there is no feasible plan.
+    cheapest hosts. Either is met to within 1 %, where that makes a simpler plan, but a load that the inventory can
+    carry is carried in full. A peak counts where one is declared. Exit code 3 says that there is no feasible plan.
     """
     _, plan = planned(files, settings, inventory, objective, form=form)
     document = encode_plan(plan)
@@ -74,8 +76,8 @@ def _expectation(plan: Plan) -> Table:
         expected = plan.predicted[share.name]
         table.add_row(
             share.name,
-            f"{share.load_rps:g} rps",
-            f"{expected.throughput_rps:.3g} rps",
+            f"{plain(up(share.load_rps, MOST_DIGITS))} rps",
+            f"{plain(down(expected.throughput_rps))} rps",
             _time(expected.latency_ms),
             _time(expected.ttft_ms),
             f"{expected.cost_per_hour:g}" if expected.cost_per_hour else "-",
@@ -100,7 +102,9 @@ def _remarks(plan: Plan) -> list[str]:
     for share in plan.pipelines:
         carried = plan.predicted[share.name].throughput_rps
         if carried < share.load_rps * (1 - 1e-6):
-            remarks.append(f"{share.name} asks for {share.load_rps:g} rps; the inventory carries {carried:.3g}.")
+            asked, carries = plain(up(share.load_rps, MOST_DIGITS)), plain(down(carried))
+            most = "; no plan on this inventory carries it all" if plan.solver.status == "optimal" else ""
+            remarks.append(f"{share.name} asks for {asked} rps, and this plan carries {carries}{most}.")
     if plan.guessed:
         guessed = ", ".join(plan.guessed)
         remarks.append(f"Sizes are guessed for: {guessed}. Say them with ~, as in `-> text ~ 60 tokens`.")
@@ -108,7 +112,8 @@ def _remarks(plan: Plan) -> list[str]:
         pipelines = ", ".join(plan.estimated)
         remarks.append(f"Visits are estimated for: {pipelines}. There are too many branches for exact probabilities.")
     if plan.solver.status != "optimal":
-        remarks.append(f"The search ended at its node limit; the plan is within {plan.solver.gap:.1%} of the best.")
+        within = plain(up(plan.solver.gap * 100.0))
+        remarks.append(f"The search ended at its node limit; the plan is within {within} % of the best.")
     return remarks
 
 

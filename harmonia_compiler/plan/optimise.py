@@ -20,7 +20,8 @@ class Allocation:
     """Replicas by engine, option and host (positions in the problem), and the rate that they carry.
 
     `rate` is in multiples of the declared loads. `proven` says that no search ended at its node
-    limit; `gap` is the largest relative distance of an objective to its bound.
+    limit; `gap` is the largest relative distance of an objective to its bound, with what was given up of
+    the rate.
     """
 
     counts: dict[Key, int]
@@ -34,18 +35,12 @@ def optimise(problem: Problem) -> Allocation | None:
     if not problem.needs:
         kept = keeps_promises(problem, {}, 0.0)
         return Allocation({}, float("inf"), proven=True, gap=0.0) if kept else None
+    fastest = _fastest(problem) if problem.aim == "throughput" else _Fastest({}, 1.0, 0.0, proven=True)
+    if fastest is None:
+        return None
+    counts = fastest.counts
     outcomes: list[Outcome] = []
-    if problem.aim == "throughput":
-        model = build(problem, None)
-        model.lp.setObjective(model.rate)
-        outcomes.append(solve(model.lp, gap=problem.give_up / 2))
-        if outcomes[-1].status == "infeasible":
-            return None
-        counts = _found(model, outcomes[-1])
-        goal = outcomes[-1].objective * model.scale * (1 - problem.give_up / 2)
-    else:
-        counts, goal = {}, 1.0
-    model = build(problem, goal * (1 - SLACK))
+    model = build(problem, fastest.goal * (1 - SLACK))
     if not model.n:
         return None
     for objective in (cost, hardware, fewest):
@@ -57,10 +52,53 @@ def optimise(problem: Problem) -> Allocation | None:
                 raise RuntimeError("an optimum of the model is infeasible once it is held")
             return None
         outcomes.append(outcome)
-        if outcome.status != "unknown" or not counts:
+        if outcome.found or not counts:
             counts = _found(model, outcome)
-    gap = max(outcome.gap for outcome in outcomes)
-    return Allocation(counts, carried(problem, counts), all(one.status == "optimal" for one in outcomes), gap)
+    rate = carried(problem, counts)
+    short = max(0.0, 1.0 - rate / fastest.bound) if fastest.bound else 0.0
+    proven = fastest.proven and all(one.status == "optimal" for one in outcomes)
+    return Allocation(counts, rate, proven, max([short, *(one.gap for one in outcomes)]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Fastest:
+    """An allocation of about the highest rate, the rate that simpler ones must carry, and a bound that none exceeds.
+
+    Where no rate is sought there is no bound. `proven` is that of `Allocation`.
+    """
+
+    counts: dict[Key, int]
+    goal: float
+    bound: float
+    proven: bool
+
+
+def _fastest(problem: Problem) -> _Fastest | None:
+    """The highest rate, to within half of what may be given up; the other half is left to the later objectives.
+
+    Nothing is given up of a load that can be carried: where the search ends so near to the load that the
+    highest rate may be on the other side, it goes on.
+    """
+    model = build(problem, None)
+    model.lp.setObjective(model.rate)
+    outcome = solve(model.lp, gap=problem.give_up / 2)
+    if outcome.status == "infeasible":
+        return None
+    counts = _found(model, outcome)
+    rate = outcome.objective * model.scale
+    bound = min(model.scale, rate * (1 + outcome.gap)) if outcome.gap < float("inf") else model.scale
+    proven = outcome.status == "optimal"
+    asked = min(rate, 1.0) if rate >= 1.0 - SLACK else 0.0
+    goal = max(rate * (1 - problem.give_up / 2), asked)
+    if rate < 1.0 - SLACK <= bound:
+        at_load = build(problem, 1.0 - SLACK)
+        at_load.lp.setObjective(at_load.replicas())
+        carrying = solve(at_load.lp, gap=1.0)
+        if carrying.found:
+            return _Fastest(at_load.counts(), 1.0, bound, proven)
+        # Nobody knows where this search too ended at its node limit.
+        proven = proven and carrying.status == "infeasible"
+    return _Fastest(counts, goal, bound, proven)
 
 
 def _next(model: Model, objective: Callable[[Model], pulp.LpAffineExpression]) -> Outcome | None:
@@ -70,7 +108,7 @@ def _next(model: Model, objective: Callable[[Model], pulp.LpAffineExpression]) -
         return None
     model.lp.setObjective(expression)
     outcome = solve(model.lp, gap=model.problem.give_up / 2)
-    if outcome.status in ("optimal", "feasible"):
+    if outcome.found:
         model.lp.addConstraint(expression <= outcome.objective + SLACK * max(1.0, abs(outcome.objective)))
     return outcome
 
