@@ -96,6 +96,24 @@ def test_batches_end_where_the_memory_does() -> None:
             assert needs < configuration.gpu_memory_gib * configuration.tensor_parallel
 
 
+def test_every_configuration_holds_a_call_of_full_length() -> None:
+    """The engine does not start otherwise, however short the calls are that are expected: 8 GiB at 112 KiB a token."""
+    long = replace_settings(SMALL, max_model_len=75_000)
+    card = CARDS["meta-llama/Llama-3.2-3B-Instruct"]
+    cache = 75_000 * card.kv_bytes_per_token / 2**30
+    assert cache > 8.0
+    on = {"gpu": 0, "cpu": 0}
+    for option in offer(long, write=Work(prompt_tokens=10.0, output_tokens=10.0)).options:
+        configuration = option.configuration
+        if configuration.gpu:
+            holds = configuration.gpu_memory_gib * configuration.tensor_parallel
+        else:
+            holds = configuration.memory_gib
+        assert holds >= card.weights_gib + cache
+        on["gpu" if configuration.gpu else "cpu"] += 1
+    assert all(on.values())
+
+
 def test_a_model_that_no_gpu_holds_says_what_it_needs() -> None:
     engine = replace_settings(SMALL, model="meta-llama/Llama-3.1-8B-Instruct", on="t4")
     offered = offer(engine, Inventory((Host("h", 4, 8.0, (Gpu("t4", 1),)),)), answer=ANSWER)
