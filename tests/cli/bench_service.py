@@ -16,6 +16,8 @@ from starlette.routing import Route
 
 FIRST_S, REST_S = 0.03, 0.03
 WORDS = ("One", " two", " three")
+#: Models whose streams end in an error, and its code.
+BREAKING = {"halfway": "component_failed", "overdue": "deadline_exceeded"}
 #: Models that are pipelines, as a gateway lists them.
 PIPELINES: dict[str, dict[str, Any]] = {
     "pipeline": {
@@ -40,6 +42,7 @@ MODELS = (
     "crashing",
     "line",
     "lingering",
+    "overdue",
 )
 
 
@@ -97,8 +100,8 @@ class Service:
         await asyncio.sleep(60.0 if model == "hanging" else FIRST_S)
         for word in WORDS:
             yield _event({"choices": [{"delta": {"content": word}}], "usage": None})
-            if model == "halfway":
-                yield _event({"error": {"message": "broke", "code": "component_failed"}})
+            if model in BREAKING:
+                yield _event({"error": {"message": "broke", "code": BREAKING[model]}})
                 return
             await asyncio.sleep(REST_S / len(WORDS))
         if model == "broken":

@@ -117,6 +117,7 @@ def build_app(gateway: Gateway) -> Starlette:
             Route("/v1/models", models),
             Route("/v1/models/{name}", model),
             Route("/healthz", healthz),
+            Route("/health", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
         ],

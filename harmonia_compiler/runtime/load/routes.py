@@ -90,7 +90,7 @@ class ChatRoute:
         """A chunk, a completion or an error."""
         chunk = decode_document(raw, _Chunk)
         if chunk.error is not None:
-            return Told(failed=failure(500, raw))
+            return Told(failed=broken_off(raw))
         parts = [part for choice in chunk.choices for part in (choice.delta, choice.message) if part is not None]
         usage = chunk.usage or _Usage()
         has_text = any(part.content or part.reasoning_content for part in parts)
@@ -134,7 +134,7 @@ class NativeRoute:
         """A text, a result or an error."""
         event = decode_document(raw, _Event)
         if event.error is not None:
-            return Told(failed=failure(500, raw))
+            return Told(failed=broken_off(raw))
         usage = event.usage or _Usage()
         calls = event.timings.stages if event.timings else ()
         # A call that was cancelled has no end.
@@ -146,14 +146,16 @@ class NativeRoute:
 
 def failure(status: int, body: bytes) -> tuple[Outcome, str]:
     """How a request ended that was answered with an error, and why: the status and the service's word for it."""
-    code = _code(body)
-    if status in _REFUSALS:
-        outcome = Outcome.REFUSED
-    elif status in _LATENESSES or code in _LATE_CODES:
-        outcome = Outcome.LATE
-    else:
-        outcome = Outcome.FAILED
-    return outcome, f"{status} {code}".strip()[:_MOST_REASON]
+    outcome = Outcome.REFUSED if status in _REFUSALS else Outcome.LATE if status in _LATENESSES else Outcome.FAILED
+    return outcome, f"{status} {_code(body)}".strip()[:_MOST_REASON]
+
+
+def broken_off(event: bytes) -> tuple[Outcome, str]:
+    """The same where the error is an event of an answer that had begun, and the status was 200."""
+    code = _code(event)
+    return Outcome.LATE if code in _LATE_CODES else Outcome.FAILED, f"{code or 'an error'}, in mid-answer"[
+        :_MOST_REASON
+    ]
 
 
 def _code(body: bytes) -> str:
