@@ -10,6 +10,7 @@ from harmonia_compiler.report.observation import Outcome
 
 #: How many kinds of reasons are shown.
 _MOST_REASONS = 10
+_NEARLY_ALL = 0.9
 _TIMES = ("mean", "p50", "p90", "p95", "p99", "max")
 
 
@@ -116,6 +117,8 @@ def _machine(machine: Machine) -> Iterable[str]:
     yield f"This machine: {machine.own_cores:.2f} cores measuring, {share(machine.busy)} busy in all{late}."
     if machine.is_limit:
         yield "This machine was the limit: the figures say as much of it as of the service."
+    elif machine.busy > _NEARLY_ALL:
+        yield "Nearly all of this machine was busy. Where the service does not run here too, measure from another one."
 
 
 def _distribution(times: Distribution) -> tuple[str, ...]:

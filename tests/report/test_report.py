@@ -40,6 +40,12 @@ def test_text_of_what_a_rehearsal_adds() -> None:
     assert "This machine was the limit" in text
 
 
+@pytest.mark.parametrize(("busy", "said"), [(0.5, False), (0.95, True)])
+def test_a_busy_machine_is_worth_a_word(busy: float, said: bool) -> None:  # noqa: FBT001
+    report = msgspec.structs.replace(small_report(), machine=Machine(1.0, None, 0.1, busy, is_limit=False))
+    assert ("Nearly all of this machine was busy" in as_text(report)) is said
+
+
 def test_the_document_is_read_back_as_it_was() -> None:
     raw = encode_report(full_report())
     assert msgspec.json.decode(raw, type=Report) == full_report()
