@@ -3,11 +3,15 @@
 `service.json` is all that the gateway reads beside the endpoints that a target writes when it starts.
 """
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from harmonia_compiler.contract.collection import CollectionRecord
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.launch import Launch
+from harmonia_compiler.contract.plan import Cores, Device, ProcessName
 from harmonia_compiler.contract.program import Program
 
 FORMAT_VERSION = 1
@@ -16,19 +20,19 @@ FORMAT_VERSION = 1
 class ReplicaLaunch(msgspec.Struct, frozen=True):
     """A replica of the plan with the process that realises it."""
 
-    replica: str
+    replica: ProcessName
     engine: str
-    host: str
-    cores: float
-    devices: tuple[int, ...]
+    host: ProcessName
+    cores: Cores
+    devices: tuple[Device, ...]
     launch: Launch
 
 
 class ReplicaShare(msgspec.Struct, frozen=True):
     """What a replica is to be given: up to `batch` calls at once, and of all calls a part in proportion to `weight`."""
 
-    batch: int
-    weight: float = 1.0
+    batch: Annotated[int, Meta(ge=1)]
+    weight: Annotated[float, Meta(gt=0)] = 1.0
 
 
 class Service(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """Components and the engines they stand on, as every stage after checking sees them."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -51,7 +51,7 @@ class Engine(msgspec.Struct, frozen=True):
     """
 
     id: str
-    kind: str
+    kind: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]*\Z")]
     settings: dict[str, Any]
 
 

@@ -1,9 +1,17 @@
 """How a replica's process is started and recognised as ready, before any port or path is known."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
+
+# What the system takes: no word and no variable holds a zero byte, and no variable's name a `=`.
+_Argument = Annotated[str, Meta(pattern=r"\A[^\x00]*\Z")]
+_Variable = Annotated[str, Meta(pattern=r"\A[^=\x00]+\Z")]
+_Module = Annotated[str, Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]*\Z")]
+_Path = Annotated[str, Meta(pattern=r"\A[^\x00-\x20\x7f]*\Z")]
+_Header = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]+\Z")]
 
 
 class Fill(msgspec.Struct, frozen=True):
@@ -15,10 +23,10 @@ class Fill(msgspec.Struct, frozen=True):
     """
 
     slot: Literal["python", "host", "port", "weights", "data", "code"]
-    prefix: str = ""
+    prefix: _Argument = ""
 
 
-Word = str | Fill
+Word = _Argument | Fill
 
 
 #: What a replica is told of a call: the request's id, and the component with the call's place in loops and lists.
@@ -29,10 +37,10 @@ CALL_HEADER = "x-harmonia-call"
 class Wire(msgspec.Struct, frozen=True):
     """One request to a replica, as bytes: what a kind's `encode` gives and a transport carries."""
 
-    path: str
+    path: _Path
     body: bytes
-    method: str = "POST"
-    headers: tuple[tuple[str, str], ...] = ()
+    method: Annotated[str, Meta(pattern=r"\A[A-Z]+\Z")] = "POST"
+    headers: tuple[tuple[_Header, _Header], ...] = ()
 
 
 class Probe(msgspec.Struct, frozen=True):
@@ -43,8 +51,8 @@ class Probe(msgspec.Struct, frozen=True):
     """
 
     transport: Literal["http", "milvus"]
-    path: str = "/health"
-    timeout_s: float = 120.0
+    path: _Path = "/health"
+    timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 120.0
     warm_up: "tuple[Wire, ...]" = ()
 
 
@@ -56,13 +64,13 @@ class Launch(msgspec.Struct, frozen=True):
     whose weights must be on the host before the process starts, as `name` or `name@revision`.
     """
 
-    command: tuple[Word, ...]
+    command: Annotated[tuple[Word, ...], Meta(min_length=1)]
     probe: Probe
-    environment: dict[str, str] = {}
+    environment: dict[_Variable, _Argument] = {}
     extra: str | None = None
     model: str | None = None
-    late: dict[str, str] = {}
-    module: str | None = None
+    late: dict[_Variable, _Variable] = {}
+    module: _Module | None = None
     otherwise: "Launch | None" = None
 
 

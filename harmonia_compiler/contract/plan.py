@@ -4,18 +4,28 @@ Written as `plan.json`. Deterministic byte for byte; no secret, no absolute path
 """
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from harmonia_compiler.contract.component import Component, Engine, Env, Late, Secret
-from harmonia_compiler.contract.document import decode_document
+from harmonia_compiler.contract.document import OtherFormat, decode_versioned
+from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 
 FORMAT_VERSION = 1
 
 #: The oldest format that is still read: the one before the present one, once there is one.
 OLDEST_FORMAT = max(1, FORMAT_VERSION - 1)
+
+
+#: What names a process, its log and its job; no target has to quote it, and no path leads out of a folder by it.
+ProcessName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]{1,64}\Z")]
+#: What a replica takes of its host, within what an inventory may say of one.
+Cores = Annotated[float, Meta(ge=0, le=4096)]
+Gibibytes = Annotated[float, Meta(ge=0, le=2**20)]
+Device = Annotated[int, Meta(ge=0, le=1023)]
 
 
 class Configuration(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -44,12 +54,12 @@ class Configuration(msgspec.Struct, frozen=True, omit_defaults=True):
 class Replica(msgspec.Struct, frozen=True):
     """One process to start. `devices` are indices of GPUs on its host; `serves` the components on it."""
 
-    id: str
+    id: ProcessName
     engine: str
-    host: str
-    devices: tuple[int, ...]
-    cores: float
-    memory_gib: float
+    host: ProcessName
+    devices: tuple[Device, ...]
+    cores: Cores
+    memory_gib: Gibibytes
     config: Configuration
     serves: tuple[str, ...]
 
@@ -117,31 +127,14 @@ class Plan(msgspec.Struct, frozen=True):
     estimated: tuple[str, ...] = ()
 
 
-class _Versioned(msgspec.Struct):
-    format_version: int
-
-
 def encode_plan(plan: Plan) -> bytes:
     """The plan's canonical JSON: sorted maps, two spaces, a newline at the end."""
     return msgspec.json.format(msgspec.json.encode(plan, order="deterministic"), indent=2) + b"\n"
 
 
-def read_plan(path: Path) -> Plan:
-    """The plan in a file; raises Rejected where it is damaged or of a format that is not read."""
-    try:
-        text = path.read_bytes()
-        version = decode_document(text, _Versioned).format_version
-        if version > FORMAT_VERSION:
-            message = f"`{path}` has format_version {version}, and this harmoniac reads up to {FORMAT_VERSION}"
-            raise Rejected([Diagnostic("E0731", message, help="update harmoniac, or plan again with this one")])
-        if version < OLDEST_FORMAT:
-            message = f"`{path}` has format_version {version}, and this harmoniac reads from {OLDEST_FORMAT} on"
-            raise Rejected([Diagnostic("E0731", message, help="plan again with this harmoniac")])
-        plan = decode_document(text, Plan)
-    except OSError as problem:
-        raise _unreadable(path, problem.strerror or "it cannot be read") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
-        raise _unreadable(path, str(problem)) from None
+def decode_plan(raw: bytes) -> Plan:
+    """The plan in a document; raises `msgspec.DecodeError`, and `OtherFormat` among them."""
+    plan = decode_versioned(raw, Plan, OLDEST_FORMAT, FORMAT_VERSION)
     return msgspec.structs.replace(
         plan,
         components={name: _with_late(component) for name, component in plan.components.items()},
@@ -149,9 +142,17 @@ def read_plan(path: Path) -> Plan:
     )
 
 
-def _unreadable(path: Path, why: str) -> Rejected:
-    message = f"the plan `{path}` cannot be read: {why}"
-    return Rejected([Diagnostic("E0730", message, help="write it again with `harmoniac plan … --out FILE`")])
+def read_plan(path: Path) -> Plan:
+    """The plan in a file; raises Rejected where it is damaged or of a format that is not read."""
+    try:
+        return decode_plan(read_regular(path, MOST_DOCUMENT_BYTES))
+    except OtherFormat as other:
+        step = "update harmoniac, or plan again with this one" if other.version > FORMAT_VERSION else "plan again"
+        raise Rejected([Diagnostic("E0731", f"the plan `{path}` cannot be read: {other}", help=step)]) from None
+    except (OSError, msgspec.MsgspecError) as problem:
+        why = problem.strerror if isinstance(problem, OSError) else problem
+        step = "write it again with `harmoniac plan … --out FILE`"
+        raise Rejected([Diagnostic("E0730", f"the plan `{path}` cannot be read: {why}", help=step)]) from None
 
 
 _Part = TypeVar("_Part", Component, Engine)

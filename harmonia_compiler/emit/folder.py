@@ -10,6 +10,7 @@ import msgspec
 
 from harmonia_compiler.contract.bundle import Contents
 from harmonia_compiler.contract.document import decode_document
+from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 
 CONTENTS = "bundle.json"
@@ -52,8 +53,8 @@ def _checked(out: Path) -> tuple[str, ...]:
     listing = out / CONTENTS
     if listing.is_file():
         try:
-            return decode_document(listing.read_bytes(), Contents).files
-        except msgspec.MsgspecError:
+            return decode_document(read_regular(listing, MOST_DOCUMENT_BYTES), Contents).files
+        except (OSError, msgspec.MsgspecError):
             return ()
     if out.is_dir() and any(out.iterdir()):
         raise _refused(f"`{out}` holds other files and is no bundle", "name a new or empty folder with --out")

@@ -8,6 +8,7 @@ import msgspec
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints, Service
 from harmonia_compiler.contract.component import Component
 from harmonia_compiler.contract.document import decode_document
+from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.ingest.run import Wanted
@@ -60,7 +61,7 @@ def _searching(components: dict[str, Component], name: str) -> Component:
 
 def _running(bundle: Path) -> Endpoints:
     try:
-        return decode_document((bundle / "run" / "endpoints.json").read_bytes(), Endpoints)
+        return decode_document(read_regular(bundle / "run" / "endpoints.json", MOST_DOCUMENT_BYTES), Endpoints)
     except (OSError, msgspec.MsgspecError) as problem:
         raise _not_running(bundle, f"`{bundle}` is not running") from problem
 

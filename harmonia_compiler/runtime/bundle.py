@@ -1,67 +1,115 @@
-"""Reading a bundle: every process that starts, watches or serves one comes through here."""
+"""Reading a bundle: every process that starts, watches or serves one comes through here.
 
+A bundle may have been edited, cut short, or put together from two. A document that is no regular file, is damaged, or
+says what none of ours would is refused here, before anything is made of it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 from harmonia_compiler.contract.bundle import FORMAT_VERSION, Contents, LocalProcesses, Service
-from harmonia_compiler.contract.document import decode_document
+from harmonia_compiler.contract.document import decode_versioned
+from harmonia_compiler.contract.plan import Plan, decode_plan
+from harmonia_compiler.contract.references import dangling
+from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 
-_Document = TypeVar("_Document", bound=msgspec.Struct)
+CONTENTS, PLAN, SERVICE, PROCESSES = "bundle.json", "plan.json", "service.json", "local/processes.json"
+
+#: Processes of a service that are no replicas, whose names none may have.
+GATEWAY, SUPERVISOR = "gateway", "supervisor"
+
+_Document = TypeVar("_Document")
 
 
-class _Versioned(msgspec.Struct):
-    format_version: int
+@dataclass(frozen=True, slots=True)
+class LocalBundle:
+    """A bundle of target `local` whose documents agree with each other."""
+
+    plan: Plan
+    service: Service
+    processes: LocalProcesses
 
 
 def read_contents(bundle: Path) -> Contents:
     """What `bundle.json` says; raises `Rejected` where the folder is no bundle."""
-    if not (bundle / "bundle.json").is_file():
-        raise Rejected(
-            [
-                Diagnostic(
-                    "E0905",
-                    f"`{bundle}` is no bundle: it holds no bundle.json",
-                    help="make one with `harmoniac compile FILE --inventory INV --target local --out DIR`",
-                )
-            ]
-        )
-    return read_document(bundle, "bundle.json", Contents)
+    if not (bundle / CONTENTS).exists():
+        step = "make one with `harmoniac compile FILE --inventory INV --target local --out DIR`"
+        raise Rejected([Diagnostic("E0905", f"`{bundle}` is no bundle: it holds no {CONTENTS}", help=step)])
+    return read_document(bundle, CONTENTS, Contents)
 
 
-def read_service(bundle: Path) -> Service:
+def read_service(bundle: Path, name: str = SERVICE) -> Service:
     """The Programs, engines and collections of a bundle."""
-    return read_document(bundle, "service.json", Service)
+    service = read_document(bundle, name, Service)
+    for wrong in _misfits(service):
+        raise _unusable(bundle, name, wrong)
+    return service
 
 
 def read_local_processes(bundle: Path) -> LocalProcesses:
     """What target `local` starts."""
-    return read_document(bundle, "local/processes.json", LocalProcesses)
+    return read_document(bundle, PROCESSES, LocalProcesses)
+
+
+def read_local_bundle(bundle: Path) -> LocalBundle:
+    """All documents of a bundle of target `local`; raises `Rejected` where they do not say the same."""
+    plan = _read(bundle, PLAN, decode_plan)
+    found = LocalBundle(plan, read_service(bundle), read_local_processes(bundle))
+    for name, wrong in _differences(found):
+        raise _unusable(bundle, name, wrong)
+    return found
 
 
 def read_document(bundle: Path, name: str, of: type[_Document]) -> _Document:
-    """One JSON document of a bundle; raises `Rejected` where it is missing, damaged or newer than this release."""
+    """One JSON document of a bundle; raises `Rejected` where it is missing, damaged or of another format."""
+    return _read(bundle, name, lambda raw: decode_versioned(raw, of, 1, FORMAT_VERSION))
+
+
+def _read(bundle: Path, name: str, decode: Callable[[bytes], _Document]) -> _Document:
     try:
-        text = (bundle / name).read_bytes()
-        version = decode_document(text, _Versioned).format_version
-        if version > FORMAT_VERSION:
-            raise _damaged(bundle, name, f"its format {version} is newer than this release of harmoniac reads")
-        return decode_document(text, of)
+        return decode(read_regular(bundle / name, MOST_DOCUMENT_BYTES))
     except OSError as problem:
-        raise _damaged(bundle, name, problem.strerror or "it cannot be read") from problem
+        raise _unusable(bundle, name, problem.strerror or "it cannot be read") from problem
     except msgspec.MsgspecError as problem:
-        raise _damaged(bundle, name, str(problem)) from problem
+        raise _unusable(bundle, name, str(problem)) from problem
 
 
-def _damaged(bundle: Path, name: str, why: str) -> Rejected:
-    return Rejected(
-        [
-            Diagnostic(
-                "E0905",
-                f"`{bundle / name}` cannot be used: {why}",
-                help="compile the bundle again; `run/` and `data/` in it are kept",
-            )
-        ]
-    )
+def _misfits(service: Service) -> Iterator[str]:
+    """Where the service names what it does not have."""
+    for pipeline, program in service.programs.items():
+        yield from (f"`{pipeline}`: {wrong}" for wrong in dangling(program))
+        for name, made in program.components.items():
+            if made.engine not in service.engines:
+                yield f"`{name}` stands on the engine `{made.engine}`, which is not there"
+            if made.kind == "milvus" and not isinstance(made.settings.get("collection"), str):
+                yield f"`{name}` searches no collection"
+
+
+def _differences(bundle: LocalBundle) -> Iterator[tuple[str, str]]:
+    """Where two documents differ: the one that is made from the other, and what is wrong with it."""
+    planned = {one.id: (one.engine, one.host, one.cores, one.devices) for one in bundle.plan.replicas}
+    if len(planned) < len(bundle.plan.replicas):
+        yield PLAN, "two replicas have the same id"
+    for name in planned.keys() & {GATEWAY, SUPERVISOR}:
+        yield PLAN, f"`{name}` is no id for a replica"
+    for one in bundle.plan.replicas:
+        engine, served = bundle.plan.engines.get(one.engine), bundle.service.engines.get(one.engine)
+        if engine is None:
+            yield PLAN, f"the engine `{one.engine}` of `{one.id}` is not there"
+        elif served is None or served.kind != engine.kind:
+            yield SERVICE, f"the engine `{one.engine}` of {PLAN} is not there"
+    if bundle.service.shares.keys() != planned.keys():
+        yield SERVICE, f"it gives shares to other replicas than {PLAN} has"
+    started = [(one.replica, (one.engine, one.host, one.cores, one.devices)) for one in bundle.processes.replicas]
+    if started != list(planned.items()):
+        yield PROCESSES, f"it starts other replicas than {PLAN} has"
+
+
+def _unusable(bundle: Path, name: str, why: str) -> Rejected:
+    step = "compile the bundle again; `run/` and `data/` in it are kept"
+    return Rejected([Diagnostic("E0905", f"`{bundle / name}` cannot be used: {why}", help=step)])

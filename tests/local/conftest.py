@@ -4,7 +4,7 @@ import json
 import socket
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from harmonia_compiler.contract.bundle import Contents, LocalProcesses, ReplicaLaunch, Service
+from harmonia_compiler.contract.bundle import Contents, LocalProcesses, ReplicaLaunch, ReplicaShare, Service
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.launch import Fill, Launch, Probe, Word
-from harmonia_compiler.contract.plan import FORMAT_VERSION, Plan, Solver
+from harmonia_compiler.contract.plan import FORMAT_VERSION, Configuration, Plan, Replica, Solver
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, ProcessStatus, Status
 from harmonia_compiler.runtime.actuators.local import ACTUATOR
 from harmonia_compiler.runtime.actuators.supervision.pids import identify, marked_with
@@ -31,6 +31,16 @@ def launch(*words: str, **settings: Any) -> Launch:
     return Launch(command, probe, **settings)
 
 
+def plan_of(service: Service, launches: Iterable[ReplicaLaunch]) -> Plan:
+    """The plan from which these launches could have come."""
+    replicas = tuple(
+        Replica(one.replica, one.engine, one.host, one.devices, one.cores, 0.0, Configuration(one.cores, 0.0), ())
+        for one in launches
+    )
+    solver = Solver("optimal", 0.0)
+    return Plan(FORMAT_VERSION, "throughput", (), {}, service.engines, replicas, {}, (), solver, {})
+
+
 @dataclass
 class Hand:
     """A bundle in a folder of its own, with what a test asks of it."""
@@ -38,14 +48,21 @@ class Hand:
     path: Path
     seen: list[Status] = field(default_factory=list)
 
-    def write(self, gateway: Launch | None = None, cores: float = 0.0, **replicas: Launch) -> "Hand":
+    def write(
+        self,
+        gateway: Launch | None = None,
+        cores: float = 0.0,
+        external: Mapping[str, Engine] | None = None,
+        **replicas: Launch,
+    ) -> "Hand":
         """Put the bundle's files there; a replica's engine bears the same name."""
-        engines = {name: Engine(name, "python", {}) for name in replicas}
+        engines = {name: Engine(name, "python", {}) for name in replicas} | dict(external or {})
         launches = tuple(ReplicaLaunch(name, name, "here", cores, (), made) for name, made in replicas.items())
+        service = Service({}, engines, {}, {name: ReplicaShare(1) for name in replicas})
         documents: dict[str, msgspec.Struct] = {
-            "service.json": Service({}, engines, {}, {}),
+            "service.json": service,
             "local/processes.json": LocalProcesses(launches, gateway or launch()),
-            "plan.json": Plan(FORMAT_VERSION, "throughput", (), {}, engines, (), {}, (), Solver("optimal", 0.0), {}),
+            "plan.json": plan_of(service, launches),
             "bundle.json": Contents("local", ("plan.json", "service.json", "local/processes.json")),
         }
         for name, document in documents.items():

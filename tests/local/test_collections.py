@@ -8,16 +8,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harmonia_compiler.contract.bundle import Contents, LocalProcesses, ReplicaLaunch, Service
+from harmonia_compiler.contract.bundle import Contents, LocalProcesses, ReplicaLaunch, ReplicaShare, Service
 from harmonia_compiler.contract.collection import CollectionRecord, Row, StoredChunk, physical_name
 from harmonia_compiler.contract.component import Component, Engine, Port
-from harmonia_compiler.contract.plan import FORMAT_VERSION, Configuration, Plan, Solver
+from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.program import Call, Constant, Program
 from harmonia_compiler.contract.types import ListOf, Passage, Text
 from harmonia_compiler.kinds.milvus import KIND
 from harmonia_compiler.runtime.milvus import Milvus
 
-from .conftest import Hand, launch, until
+from .conftest import Hand, launch, plan_of, until
 
 pytestmark = pytest.mark.engines
 
@@ -35,13 +35,13 @@ def _write(hand: Hand, record: CollectionRecord) -> None:
     assert KIND.launch is not None
     started = KIND.launch(engine, None, Configuration(1.0, 1.0))
     hand.write()
+    service = Service({"find": program}, {"search": engine}, {"docs": record}, {"search-0": ReplicaShare(1)})
+    launches = (ReplicaLaunch("search-0", "search", "here", 1.0, (), started),)
     documents: dict[str, msgspec.Struct] = {
-        "service.json": Service({"find": program}, {"search": engine}, {"docs": record}, {}),
-        "local/processes.json": LocalProcesses(
-            (ReplicaLaunch("search-0", "search", "here", 1.0, (), started),), launch()
-        ),
+        "service.json": service,
+        "local/processes.json": LocalProcesses(launches, launch()),
         "bundle.json": Contents("local", ()),
-        "plan.json": Plan(FORMAT_VERSION, "cost", (), {}, {}, (), {}, (), Solver("optimal", 0.0), {}),
+        "plan.json": plan_of(service, launches),
     }
     for name, document in documents.items():
         (Path(hand.path) / name).write_bytes(msgspec.json.encode(document))

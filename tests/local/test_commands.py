@@ -8,11 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from harmonia_compiler.cli.main import run
-from harmonia_compiler.contract.bundle import Service
 from harmonia_compiler.contract.component import Engine, Env, Secret
 from harmonia_compiler.contract.launch import Probe
 
@@ -91,9 +89,8 @@ def test_what_is_missing_is_said_before_anything_starts(hand: Hand, capfd: pytes
 def test_a_variable_that_cannot_be_what_it_is_for_is_said_before_anything_starts(
     hand: Hand, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, url: str, key: str, wrong: str
 ) -> None:
-    hand.write(one=launch())
-    engines = {"mt": Engine("mt", "http", {"url": Env("MT_URL"), "key": Secret("MT_KEY")})}
-    (hand.path / "service.json").write_bytes(msgspec.json.encode(Service({}, engines, {}, {})))
+    engine = Engine("mt", "http", {"url": Env("MT_URL"), "key": Secret("MT_KEY")})
+    hand.write(one=launch(), external={"mt": engine})
     monkeypatch.setenv("MT_URL", url)
     monkeypatch.setenv("MT_KEY", key)
     assert run(["up", str(hand.path)]) == 1

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmonia_compiler.contract.plan import FORMAT_VERSION, Configuration, Plan, Replica, Solver, encode_plan
+from harmonia_compiler.contract.plan import FORMAT_VERSION, Configuration, Plan, Replica, Solver
 from harmonia_compiler.profile.detect import detect
 from harmonia_compiler.runtime.actuators.local import ACTUATOR
 from harmonia_compiler.runtime.actuators.supervision.placing import delay_s, pin_cores, turns_of
@@ -62,8 +62,7 @@ def test_a_machine_is_as_large_for_the_start_as_for_its_inventory(hand: Hand) ->
     os.sched_setaffinity(0, {min(usable)})
     try:
         assert detect().host.cpus == 1
-        replica = Replica("one", "one", "here", (), 1.5, 0.1, Configuration(1.5, 0.1), ())
-        (hand.write(one=launch()).path / "plan.json").write_bytes(encode_plan(_plan(replica)))
+        hand.write(cores=1.5, one=launch())
         assert [finding.code for finding in ACTUATOR.preflight(hand.path, port=None)] == ["W0901"]
     finally:
         os.sched_setaffinity(0, usable)

@@ -19,9 +19,8 @@ from harmonia_compiler.runtime.actuators.supervision import pids, rundir
 from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S, HELD_BY_ANOTHER, ORPHAN_GRACE_S
 from harmonia_compiler.runtime.actuators.supervision.orphans import left_behind
 from harmonia_compiler.runtime.actuators.supervision.preflight import preflight
-from harmonia_compiler.runtime.actuators.supervision.rundir import GATEWAY, SUPERVISOR
 from harmonia_compiler.runtime.actuators.supervision.tailing import Tailed, tail
-from harmonia_compiler.runtime.bundle import read_local_processes
+from harmonia_compiler.runtime.bundle import GATEWAY, SUPERVISOR, read_local_processes
 
 #: How often files are looked at, in seconds.
 _LOOK_EVERY_S = 0.1

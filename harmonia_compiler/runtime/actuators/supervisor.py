@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from harmonia_compiler.contract.bundle import Address, Endpoint, Endpoints, LocalProcesses, ReplicaLaunch, Service
+from harmonia_compiler.contract.bundle import Address, Endpoint, Endpoints, ReplicaLaunch, Service
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime import bundle as bundles
 from harmonia_compiler.runtime.actuators.actuator import Failure, Phase, Status
@@ -57,9 +57,10 @@ class Supervisor:
         assert me is not None
         self._me = me
         self._shared = Shared(run, dict(os.environ), self._write)
-        processes = bundles.read_local_processes(bundle)
-        self._replicas = [Managed(spec, self._shared) for spec in _specs(bundle, processes, reembed=reembed)]
-        self._gateway = Managed(Spec(rundir.GATEWAY, "", processes.gateway, bundle, port=port), self._shared)
+        documents = bundles.read_local_bundle(bundle)
+        self._replicas = [Managed(spec, self._shared) for spec in _specs(bundle, documents, reembed=reembed)]
+        gateway = Spec(bundles.GATEWAY, "", documents.processes.gateway, bundle, port=port)
+        self._gateway = Managed(gateway, self._shared)
         self._endpoints = Endpoints((), 0)
         self._address: Address | None = None
         self._written: tuple[int, int] | None = None
@@ -165,14 +166,14 @@ class Supervisor:
         return found.st_ino, found.st_mtime_ns
 
 
-def _specs(bundle: Path, processes: LocalProcesses, *, reembed: bool) -> list[Spec]:
+def _specs(bundle: Path, documents: bundles.LocalBundle, *, reembed: bool) -> list[Spec]:
     """The replicas as they are to run on this machine; raises `Rejected` where one cannot."""
-    service = bundles.read_service(bundle)
+    replicas = documents.processes.replicas
     cpus = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
-    pinned = placing.pin_cores({replica.replica: replica.cores for replica in processes.replicas}, cpus)
+    pinned = placing.pin_cores({replica.replica: replica.cores for replica in replicas}, cpus)
     return [
-        _spec(bundle, service, replica, sorted(pinned.get(replica.replica, ())), reembed=reembed)
-        for replica in processes.replicas
+        _spec(bundle, documents.service, replica, sorted(pinned.get(replica.replica, ())), reembed=reembed)
+        for replica in replicas
     ]
 
 
@@ -222,7 +223,7 @@ def supervise(bundle: Path, port: int | None, *, reembed: bool) -> int:
     pids.end(left_behind(bundle, run), ORPHAN_GRACE_S)
     run.clear_state()
     for log in run.logs.glob("*.log"):
-        if log != run.log_of(rundir.SUPERVISOR):
+        if log != run.log_of(bundles.SUPERVISOR):
             log.replace(log.with_suffix(".log.1"))
     code = asyncio.run(_serve(bundle, run, port, reembed=reembed))
     if code == STOPPED:

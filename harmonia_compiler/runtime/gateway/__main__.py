@@ -19,7 +19,7 @@ import uvloop
 from harmonia_compiler.contract.bundle import Service
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.kinds.registry import kinds
-from harmonia_compiler.runtime.bundle import read_document
+from harmonia_compiler.runtime.bundle import read_service
 from harmonia_compiler.runtime.gateway.app import build_app
 from harmonia_compiler.runtime.gateway.endpoints import EndpointsFile
 from harmonia_compiler.runtime.gateway.headers import HeadersInTime
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     given = parser.parse_args()
     try:
-        document = read_document(given.service.parent, given.service.name, Service)
+        document = read_service(given.service.parent, given.service.name)
         if absent := sorted({engine.kind for engine in document.engines.values()} - {*kinds()}):
             sys.exit(f"gateway: no distribution with the kind {', '.join(absent)} is installed here")
         service = resolve_late(document, kinds(), os.environ)

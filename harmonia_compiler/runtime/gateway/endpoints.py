@@ -8,6 +8,7 @@ import msgspec
 
 from harmonia_compiler.contract.bundle import Endpoints
 from harmonia_compiler.contract.document import decode_document
+from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.runtime.gateway.logs import log
 
 #: How often the file is looked at, in seconds.
@@ -32,7 +33,7 @@ class EndpointsFile:
             stamp = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
             if stamp == self._stamp:
                 return
-            endpoints = decode_document(self._path.read_bytes(), Endpoints)
+            endpoints = decode_document(read_regular(self._path, MOST_DOCUMENT_BYTES), Endpoints)
         except FileNotFoundError:
             return
         except (OSError, msgspec.MsgspecError) as problem:

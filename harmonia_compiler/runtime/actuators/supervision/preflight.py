@@ -5,7 +5,7 @@ from pathlib import Path
 
 from harmonia_compiler.contract.bundle import LocalProcesses, Service
 from harmonia_compiler.contract.launch import Launch
-from harmonia_compiler.contract.plan import Plan, read_plan
+from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected, in_order
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.profile.detect import usable_cpus, usable_memory_gib
@@ -18,8 +18,9 @@ from harmonia_compiler.runtime.weights import find, locate, wanted
 
 def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[Diagnostic]:
     """Every finding at once; those that begin with W do not forbid the start."""
-    processes = bundles.read_local_processes(bundle)
-    found = [*_missing_variables(processes, outer), *_wrong_variables(bundles.read_service(bundle), outer)]
+    documents = bundles.read_local_bundle(bundle)
+    processes = documents.processes
+    found = [*_missing_variables(processes, outer), *_wrong_variables(documents.service, outer)]
     for replica in processes.replicas:
         try:
             _check_launch(replica.launch)
@@ -29,8 +30,7 @@ def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[
         found.append(
             Diagnostic("E0908", f"port {port} is in use", help="name another with --port, or none to have one found")
         )
-    plan = read_plan(bundle / "plan.json")
-    return in_order([*found, *exceeded(plan, usable_cpus(), usable_memory_gib(), _gpus())])
+    return in_order([*found, *exceeded(documents.plan, usable_cpus(), usable_memory_gib(), _gpus())])
 
 
 def exceeded(plan: Plan, cores: float, memory_gib: float, gpus: int) -> list[Diagnostic]:

@@ -19,13 +19,11 @@ from tempfile import TemporaryFile
 import msgspec
 
 from harmonia_compiler.contract.document import decode_document
+from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.runtime.actuators.actuator import Status
 from harmonia_compiler.runtime.actuators.supervision.pids import Ident, is_alive
 
 LOCK, STATE, ENDPOINTS, ADDRESS = "lock", "state.json", "endpoints.json", "gateway.json"
-
-#: The names of the two processes that are no replicas, as they stand in states and logs.
-GATEWAY, SUPERVISOR = "gateway", "supervisor"
 
 #: How long the lock of a process that was killed may still be held, in seconds.
 _DYING_S = 3.0
@@ -75,7 +73,7 @@ class RunDirectory:
     def read_state(self) -> State | None:
         """The last state; None where there is none. Raises `Damaged`."""
         try:
-            return decode_document((self.path / STATE).read_bytes(), State)
+            return decode_document(read_regular(self.path / STATE, MOST_DOCUMENT_BYTES), State)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as problem:
@@ -115,7 +113,7 @@ class RunDirectory:
     def is_locked(self) -> bool:
         """Whether anybody holds the lock."""
         try:
-            descriptor = os.open(self.path / LOCK, os.O_RDONLY)
+            descriptor = os.open(self.path / LOCK, os.O_RDONLY | os.O_NONBLOCK)
         except OSError:
             return False
         try:
@@ -129,7 +127,7 @@ class RunDirectory:
     def holder(self) -> Ident | None:
         """Whom the lock names, held or not."""
         try:
-            return decode_document((self.path / LOCK).read_bytes(), Ident)
+            return decode_document(read_regular(self.path / LOCK, MOST_DOCUMENT_BYTES), Ident)
         except (OSError, msgspec.MsgspecError):
             return None
 
