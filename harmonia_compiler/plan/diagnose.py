@@ -15,12 +15,13 @@ from harmonia_compiler.contract.inventory import Host
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.plan.figures import MOST_DIGITS, amounts, down, plain, time, time_up, up
 from harmonia_compiler.plan.infeasible import Allow, Infeasible, Later, Less, Limit, More, Remedy, loads
-from harmonia_compiler.plan.model import Model, build
+from harmonia_compiler.plan.model import build
 from harmonia_compiler.plan.optimise import SLACK, carried, options_of
 from harmonia_compiler.plan.predict import keeps, quantile_ms
 from harmonia_compiler.plan.problem import Need, Problem, Promise, admits, room
 from harmonia_compiler.plan.queueing import capacity
 from harmonia_compiler.plan.solve import Outcome, solve
+from harmonia_compiler.plan.variables import Model
 from harmonia_compiler.profile.assumptions import CORE_BANDWIDTH_GB_S
 
 

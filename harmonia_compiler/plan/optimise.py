@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import pulp
 
-from harmonia_compiler.plan.model import Key, Model, build, cost, fewest, hardware
+from harmonia_compiler.plan.model import build, cost, fewest, hardware
 from harmonia_compiler.plan.predict import keeps_promises, rate
 from harmonia_compiler.plan.problem import Problem
 from harmonia_compiler.plan.solve import Outcome, solve
+from harmonia_compiler.plan.variables import Key, Model
 from harmonia_compiler.profile.profiles import Option
 
 #: How much of an earlier objective a later one may give up: rounding, not quality.

@@ -6,8 +6,8 @@ then fractions from large to small; since fractions are powers of two, this fill
 
 from harmonia_compiler.contract.inventory import Host
 from harmonia_compiler.contract.plan import Configuration, Replica
-from harmonia_compiler.plan.model import Key
 from harmonia_compiler.plan.problem import Problem
+from harmonia_compiler.plan.variables import Key
 
 
 def place(problem: Problem, counts: dict[Key, int]) -> tuple[Replica, ...]:

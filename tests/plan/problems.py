@@ -16,9 +16,9 @@ from harmonia_compiler.contract.inventory import Gpu, Host
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import Text
 from harmonia_compiler.flow.graph import Application
-from harmonia_compiler.plan.model import Key
 from harmonia_compiler.plan.problem import Need, Pipeline, Problem, Promise, Step, fits, room, take, worth
 from harmonia_compiler.plan.queueing import LATENCY_CV, MOST_SPREAD
+from harmonia_compiler.plan.variables import Key
 from harmonia_compiler.profile.profiles import Option
 from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
 
