@@ -80,9 +80,12 @@ def command(
     status = actuator.status(bundle)
     if started:
         click.echo(f"ready after {time.monotonic() - began:.1f} s: {status.url}/v1")
+        absent = frozenset(collection for process in status.processes for collection in process.absent)
     else:
         click.echo(f"already running: {status.url}/v1")
-    _print_next(bundle, status, reembed=reembed)
+        # The state knows how things stood when a process started; documents may have come since.
+        absent = actuator.absent(bundle)
+    _print_next(bundle, absent, reembed=reembed)
     if foreground:
         _stay(actuator, bundle)
 
@@ -136,9 +139,8 @@ def _print_log(failure: NotStarted) -> None:
             click.echo(f"  | {line}", err=True)
 
 
-def _print_next(bundle: Path, status: Status, *, reembed: bool) -> None:
+def _print_next(bundle: Path, absent: frozenset[str], *, reembed: bool) -> None:
     service = read_service(bundle)
-    absent = {collection for process in status.processes for collection in process.absent}
     components = {name: made for program in service.programs.values() for name, made in program.components.items()}
     fill = [name for name, made in components.items() if made.settings.get("collection") in absent]
     if fill:

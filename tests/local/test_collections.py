@@ -15,6 +15,7 @@ from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.program import Call, Constant, Program
 from harmonia_compiler.contract.types import ListOf, Passage, Text
 from harmonia_compiler.kinds.milvus import KIND
+from harmonia_compiler.runtime.actuators.local import ACTUATOR
 from harmonia_compiler.runtime.milvus import Milvus
 
 from .conftest import Hand, launch, plan_of, until
@@ -55,6 +56,7 @@ def test_a_collection_is_loaded_again_after_a_kill_and_refused_when_it_was_made_
     _write(hand, RECORD)
     hand.up(timeout_s=120)
     assert hand.process("search-0").absent == ("docs",)
+    assert ACTUATOR.absent(hand.path) == {"docs"}
     physical = physical_name("docs", RECORD)
     with closing(_store(hand)) as store:
         store.create(physical, RECORD)
@@ -62,6 +64,7 @@ def test_a_collection_is_loaded_again_after_a_kill_and_refused_when_it_was_made_
         store.flush(physical)
         store.load(physical)
         store.point("docs", physical)
+    assert ACTUATOR.absent(hand.path) == frozenset(), "asked now, although the state is that of the start"
     pid = hand.process("search-0").pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)

@@ -93,6 +93,17 @@ def test_two_ups_at_once_start_one_service(hand: Hand) -> None:
     hand.assert_nothing_left()
 
 
+def test_an_up_beside_one_that_still_starts_stops_nothing_and_says_so(hand: Hand) -> None:
+    hand.write(one=launch("--slow-s", "3"))
+    with ThreadPoolExecutor() as people:
+        first = people.submit(hand.up)
+        until(lambda: hand.status().phase == "starting" and bool(hand.status().processes))
+        with pytest.raises(NotStarted) as late:
+            hand.up(timeout_s=0.5)
+        assert late.value.found[0].help.startswith("another `up` started it, and that start goes on: ")
+        assert first.result() is True
+
+
 def test_a_killed_replica_is_noticed_and_restarted(hand: Hand) -> None:
     hand.write(one=launch("--child"), two=launch())
     hand.up()

@@ -90,8 +90,8 @@ class Actuator(Protocol):
         A collection that was built otherwise than the plan expects is refused; with `reembed` the
         service starts without it, so that it can be built anew.
         `watch` is told several times a second how things stand. What this call started it stops
-        again when it is interrupted. Raises `NotStarted`, with everything that
-        was started stopped again, when a process does not come up within the time.
+        again when it is interrupted. Raises `NotStarted` when a process does
+        not come up within the time, with everything that this call started stopped again.
         """
         ...
 
@@ -101,6 +101,10 @@ class Actuator(Protocol):
 
     def stop(self, bundle: Path) -> bool:
         """Take the service down and leave nothing of it behind but data and logs; False where nothing ran."""
+        ...
+
+    def absent(self, bundle: Path) -> frozenset[str]:
+        """The collections of a running service that nobody has ingested yet, looked up now."""
         ...
 
     def log(self, bundle: Path, names: Sequence[str], *, lines: int, follow: bool) -> Iterator[tuple[str, str]]:

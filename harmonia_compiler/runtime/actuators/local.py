@@ -4,6 +4,7 @@ Everything here runs in the command that a person typed; what lives on is `super
 share nothing but the files under `DIR/run`.
 """
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -16,11 +17,13 @@ from pathlib import Path
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status, Watch
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
+from harmonia_compiler.runtime.actuators.supervision.command import basics
 from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S, HELD_BY_ANOTHER, ORPHAN_GRACE_S
 from harmonia_compiler.runtime.actuators.supervision.orphans import left_behind
 from harmonia_compiler.runtime.actuators.supervision.preflight import preflight
+from harmonia_compiler.runtime.actuators.supervision.store import expected_of, open_on
 from harmonia_compiler.runtime.actuators.supervision.tailing import Tailed, tail
-from harmonia_compiler.runtime.bundle import GATEWAY, SUPERVISOR, read_local_processes
+from harmonia_compiler.runtime.bundle import GATEWAY, SUPERVISOR, read_local_processes, read_service
 
 #: How often files are looked at, in seconds.
 _LOOK_EVERY_S = 0.1
@@ -99,6 +102,20 @@ class Local:
             self._spawned = [supervisor for supervisor in self._spawned if supervisor.poll() is None]
         return known or bool(orphans)
 
+    def absent(self, bundle: Path) -> frozenset[str]:
+        """See `Actuator.absent`."""
+        waiting = [process for process in self.status(bundle).processes if process.absent]
+        if not waiting:
+            return frozenset()
+        service, run = read_service(bundle), rundir.RunDirectory(bundle.resolve())
+        found: set[str] = set()
+        for process in waiting:
+            expected = expected_of(service, process.engine, may_differ=True)
+            port, log = process.port, run.log_of(process.name)
+            opened = None if port is None else asyncio.run(open_on(port, expected, basics(os.environ), log))
+            found |= {*(process.absent if opened is None or opened.problems else opened.absent)}
+        return frozenset(found)
+
     def log_names(self, bundle: Path) -> list[str]:
         """See `Actuator.log_names`."""
         names = [replica.replica for replica in read_local_processes(bundle).replicas]
@@ -175,22 +192,21 @@ def _await_ready(
         if ended:
             raise _not_started(bundle, run, last)
         if time.monotonic() > until:
-            raise _not_started(bundle, run, last, f"after {timeout_s:g} s in all")
+            raise _not_started(bundle, run, last, f"after {timeout_s:g} s in all", goes_on=ours is None)
         time.sleep(_LOOK_EVERY_S)
 
 
-def _not_started(bundle: Path, run: rundir.RunDirectory, last: Status | None, late: str = "") -> NotStarted:
-    """What failed, with the last lines that it wrote."""
+def _not_started(
+    bundle: Path, run: rundir.RunDirectory, last: Status | None, late: str = "", *, goes_on: bool = False
+) -> NotStarted:
+    """What failed, with the last lines that it wrote; where another command's start `goes_on`, nothing is stopped."""
     name, reason = _culprit(last, late)
-    return NotStarted(
-        Diagnostic(
-            "E0909",
-            f"`{name}` did not become ready: {reason}",
-            help=f"read all that it wrote with `harmoniac logs {bundle} {name}`; what was started is stopped again",
-        ),
-        name,
-        tail(run.log_of(name), _SHOWN_LINES),
-    )
+    read = f"read all that it wrote with `harmoniac logs {bundle} {name}`"
+    step = f"{read}; what was started is stopped again"
+    if goes_on:
+        step = f"another `up` started it, and that start goes on: `harmoniac status {bundle}` shows how far it is"
+    found = Diagnostic("E0909", f"`{name}` did not become ready: {reason}", help=step)
+    return NotStarted(found, name, tail(run.log_of(name), _SHOWN_LINES))
 
 
 def _status_by(supervisor: pids.Ident | None, run: rundir.RunDirectory) -> Status | None:

@@ -38,7 +38,7 @@ from harmonia_compiler.runtime.actuators.supervision.ending import (
 from harmonia_compiler.runtime.actuators.supervision.managed import Managed, Shared, Spec, StartFailed
 from harmonia_compiler.runtime.actuators.supervision.orphans import left_behind
 from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK
-from harmonia_compiler.runtime.actuators.supervision.store import Expected
+from harmonia_compiler.runtime.actuators.supervision.store import expected_of
 
 LOG = logging.getLogger(__name__)
 
@@ -188,17 +188,9 @@ def _spec(bundle: Path, service: Service, replica: ReplicaLaunch, cpus: Sequence
         devices=replica.devices,
         cpus=cpus,
         collections=(
-            _collections(service, replica.engine, may_differ=reembed) if launch.probe.transport == "milvus" else ()
+            expected_of(service, replica.engine, may_differ=reembed) if launch.probe.transport == "milvus" else ()
         ),
     )
-
-
-def _collections(service: Service, engine: str, *, may_differ: bool) -> list[Expected]:
-    """What a Milvus must hold for the pipelines that search it."""
-    components = [made for program in service.programs.values() for made in program.components.values()]
-    searched = {str(made.settings["collection"]) for made in components if made.engine == engine}
-    found = service.collections.items()
-    return [Expected(name, record, may_differ) for name, record in found if name in searched]
 
 
 async def _serve(bundle: Path, run: rundir.RunDirectory, port: int | None, *, reembed: bool) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from harmonia_compiler.contract.bundle import Service
 from harmonia_compiler.contract.collection import CollectionRecord
 from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK
 
@@ -31,6 +32,14 @@ class Opened(msgspec.Struct, frozen=True):
 
     problems: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+
+
+def expected_of(service: Service, engine: str, *, may_differ: bool) -> list[Expected]:
+    """What a Milvus must hold for the pipelines that search it."""
+    components = [made for program in service.programs.values() for made in program.components.values()]
+    searched = {str(made.settings["collection"]) for made in components if made.engine == engine}
+    found = service.collections.items()
+    return [Expected(name, record, may_differ) for name, record in found if name in searched]
 
 
 async def open_on(port: int, expected: Sequence[Expected], environment: Mapping[str, str], log: Path) -> Opened:
