@@ -14,6 +14,12 @@ from tests.engines.conftest import RunningService, harmoniac
 pytestmark = pytest.mark.engines
 
 QUESTION = "Which solver is used for the integer program?"
+#: Where the first two take the same way.
+MORE_QUESTIONS = (
+    "Who won the 1998 world cup in football?",
+    "How do I merge sorted iterables in Python?",
+    "Where does the gateway listen?",
+)
 RECOVERY_S = 180
 
 
@@ -53,14 +59,22 @@ def test_a_streamed_answer_with_usage(client: OpenAI) -> None:
     assert chunks[-1].usage.completion_tokens >= len(texts) - 1
 
 
-@pytest.mark.parametrize("question", [QUESTION, "How do I merge sorted iterables in Python?"])
-def test_the_branch_of_corrective(service: RunningService, question: str) -> None:
-    reply = service.post("/v1/pipelines/corrective", {"inputs": {"question": question}})
-    ran = {stage["component"] for stage in reply["timings"]["stages"]}
-    assert ran >= {"minilm", "search", "rerank", "grade", "answer"}
-    assert ("library" in ran) == ("rewrite" in ran), "the two calls of one arm run together or not at all"
-    from_python = [passage["source"].startswith("python:") for passage in reply["passages"]]
-    assert all(from_python) if "library" in ran else not any(from_python)
+def test_both_arms_of_corrective_run(service: RunningService) -> None:
+    """Which arm a question takes is the model's business; among these, each is taken."""
+    taken: dict[bool, str] = {}
+    for question in (QUESTION, "What is the capital of France?", *MORE_QUESTIONS):
+        reply = service.post("/v1/pipelines/corrective", {"inputs": {"question": question}})
+        ran = [stage["component"] for stage in reply["timings"]["stages"]]
+        looked_elsewhere = "library" in ran
+        corrected = ["rewrite", "library"] if looked_elsewhere else []
+        assert ran == ["minilm", "search", "rerank", "grade", *corrected, "answer"]
+        from_python = {passage["source"].startswith("python:") for passage in reply["passages"]}
+        assert from_python <= {looked_elsewhere}
+        assert from_python or looked_elsewhere, "the store has passages for every question"
+        taken[looked_elsewhere] = question
+        if len(taken) == 2:
+            return
+    pytest.fail(f"every question took the same arm: {taken}")
 
 
 def _process(service: RunningService, name: str) -> dict[str, Any]:
