@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -38,6 +39,13 @@ class Answers(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+def end_with(child: subprocess.Popen[bytes]) -> None:
+    """As engines do that serve what a process of theirs computes: they notice its end, tidy up and leave."""
+    child.wait()
+    time.sleep(0.5)
+    os._exit(0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--host", required=True)
@@ -47,6 +55,7 @@ def main() -> None:
     parser.add_argument("--exits", type=int, default=None, help="ends with this code instead of serving")
     parser.add_argument("--slow-s", type=float, default=0.0, help="listens only after so many seconds")
     parser.add_argument("--child", action="store_true", help="starts a process of its own that ignores SIGTERM")
+    parser.add_argument("--ends-with-child", action="store_true", help="starts a process, and ends well when that ends")
     arguments = parser.parse_args()
     if arguments.says:
         print(arguments.says, file=sys.stderr, flush=True)
@@ -55,6 +64,8 @@ def main() -> None:
     if arguments.child:
         forever = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
         print("child", subprocess.Popen([sys.executable, "-c", forever]).pid, flush=True)
+    if arguments.ends_with_child:
+        threading.Thread(target=end_with, args=[subprocess.Popen(["sleep", "600"])], daemon=True).start()
     time.sleep(arguments.slow_s)
     server = http.server.ThreadingHTTPServer((arguments.host, arguments.port), Answers)
     server.status = arguments.status  # type: ignore[attr-defined]

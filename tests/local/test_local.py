@@ -124,6 +124,16 @@ def test_a_killed_replica_is_noticed_and_restarted(hand: Hand) -> None:
     assert json.loads((hand.path / "run" / "endpoints.json").read_text())["epoch"] == epoch + 2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of the end of processes that are no children")
+def test_an_engine_that_ends_with_a_process_of_its_own_is_said_to(hand: Hand) -> None:
+    hand.write(one=launch("--ends-with-child"))
+    hand.up()
+    os.kill(_only_child(hand.process("one").pid).pid, signal.SIGKILL)
+    until(lambda: hand.process("one").phase == "restarting")
+    assert hand.process("one").last_exit == "exit code 0, after its sleep had ended"
+    until(lambda: hand.status().ready)
+
+
 @pytest.fixture
 def orphanage() -> Iterator[None]:
     """What a supervisor does not adopt becomes this process's child, which waits for none: as a zombie it stays."""

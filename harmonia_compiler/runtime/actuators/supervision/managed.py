@@ -26,6 +26,7 @@ from harmonia_compiler.runtime.actuators.supervision.command import (
     supervised,
 )
 from harmonia_compiler.runtime.actuators.supervision.ending import ORPHAN_GRACE_S
+from harmonia_compiler.runtime.actuators.supervision.helpers import Helpers
 from harmonia_compiler.runtime.actuators.supervision.pids import Ident, identify, kill, reap, session_of
 from harmonia_compiler.runtime.actuators.supervision.probes import (
     ask,
@@ -199,9 +200,12 @@ class Managed:
         """Wait for the end of a ready process."""
         assert self._process is not None
         ready_since = time.monotonic()
-        code = await self._process.wait()
+        with Helpers(self._ident) as helpers:
+            code = await self._process.wait()
+        ended = describe_exit(code, helpers.first_ended)
         await self._clear_away()
-        return time.monotonic() - ready_since, f"it ended with {describe_exit(code)}"
+        self._show(self.status.phase, last_exit=ended)
+        return time.monotonic() - ready_since, f"it ended with {ended}"
 
     async def _spawn(self, folders: Folders, port: int) -> Process:
         launch = self.spec.launch
@@ -262,10 +266,10 @@ def _size(weights: Path | None) -> int:
     return 0 if weights is None else sum(file.stat().st_size for file in weights.rglob("*") if file.is_file())
 
 
-def describe_exit(code: int) -> str:
-    """How a process ended, in words."""
+def describe_exit(code: int, after: str = "") -> str:
+    """How a process ended, in words, and which of its own processes had ended before."""
     if code >= 0:
-        return f"exit code {code}"
+        return f"exit code {code}" + (f", after its {after} had ended" if after else "")
     try:
         return signal.Signals(-code).name
     except ValueError:
