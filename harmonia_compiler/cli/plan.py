@@ -8,6 +8,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from harmonia_compiler.cli.certifying import simulated
 from harmonia_compiler.cli.options import files_argument, format_option, settings_option
 from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
 from harmonia_compiler.contract.plan import Plan, Replica, encode_plan
@@ -20,10 +21,18 @@ from harmonia_compiler.plan.problem import Aim
 @inventory_option
 @objective_option
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the plan to this file as well.")
+@click.option("--simulate", "is_simulated", is_flag=True, help="Plan again until a simulation keeps every promise.")
 @format_option
 @settings_option
 def command(
-    files: tuple[Path, ...], inventory: Path, objective: Aim, out: Path | None, form: str, settings: dict[str, str]
+    files: tuple[Path, ...],
+    inventory: Path,
+    objective: Aim,
+    out: Path | None,
+    form: str,
+    settings: dict[str, str],
+    *,
+    is_simulated: bool,
 ) -> None:
     """Decide which replicas of which engine run on which host, device and cores.
 
@@ -31,7 +40,8 @@ def command(
     cheapest hosts. Either is met to within 1 %, where that makes a simpler plan, but a load that the inventory can
     carry is carried in full. A peak counts where one is declared. Exit code 3 says that there is no feasible plan.
     """
-    _, plan = planned(files, settings, inventory, objective, form=form)
+    decide = simulated if is_simulated else None
+    _, plan = planned(files, settings, inventory, objective, form=form, decide=decide)
     document = encode_plan(plan)
     if out is not None:
         out.write_bytes(document)

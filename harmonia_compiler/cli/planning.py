@@ -1,7 +1,8 @@
 """From files and an inventory to a plan: what `plan` and `compile` do alike, the ways to fail included."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NoReturn, get_args
 
@@ -20,6 +21,10 @@ from harmonia_compiler.plan.infeasible import Infeasible
 from harmonia_compiler.plan.planner import make_plan, usual_ms
 from harmonia_compiler.plan.problem import Aim
 
+#: Makes a plan with a margin, and chooses one of those that can be made for an inventory. Both raise Infeasible.
+Make = Callable[[float], tuple[Application, Plan]]
+Decide = Callable[[Make, Inventory], tuple[Application, Plan]]
+
 #: What the planner finds where latencies are missed, at any load or at the declared one.
 LATE = frozenset({"E0723", "E0724"})
 
@@ -32,20 +37,28 @@ objective_option = click.option(
 
 
 def planned(
-    files: Collection[Path], settings: Mapping[str, str], inventory: Path, objective: Aim, *, form: str = "text"
+    files: Collection[Path],
+    settings: Mapping[str, str],
+    inventory: Path,
+    objective: Aim,
+    *,
+    form: str = "text",
+    decide: Decide | None = None,
 ) -> tuple[Application, Plan]:
     """The checked application after the passes, and its plan.
 
     Exits 1 where a file is wrong and 3 where there is no plan; `form` is how findings are then
-    given: frames on stderr, or one JSON document on stdout.
+    given: frames on stderr, or one JSON document on stdout. `decide` settles on a plan where it is not the first.
     """
     checked = check_files(list(files), settings)
     if checked.application is None:
         _leave(checked.found, DIAGNOSTICS, form)
     print_diagnostics(checked.found)
     started = time.perf_counter()
+    hosts = load_inventory(inventory)
+    make = partial(plan_for, checked.application, hosts, objective)
     try:
-        application, plan = plan_for(checked.application, load_inventory(inventory), objective)
+        application, plan = make(1.0) if decide is None else decide(make, hosts)
     except Infeasible as infeasible:
         _leave(infeasible.found, INFEASIBLE, form)
     for flow in application.flows:
@@ -55,15 +68,17 @@ def planned(
     return application, plan
 
 
-def plan_for(application: Application, inventory: Inventory, objective: Aim) -> tuple[Application, Plan]:
-    """The application after the passes, and its plan.
+def plan_for(
+    application: Application, inventory: Inventory, objective: Aim, margin: float = 1.0
+) -> tuple[Application, Plan]:
+    """The application after the passes, and its plan, whose latencies stay `margin` times below what is promised.
 
     Branches begin nothing early as long as there is a plan without it: what is begun in vain is work. Raises
     Infeasible where what is promised cannot be kept either way.
     """
     optimised = optimise(application)
     try:
-        return optimised, make_plan(optimised, inventory, objective=objective)
+        return optimised, make_plan(optimised, inventory, objective=objective, margin=margin)
     except Infeasible as infeasible:
         if not codes(infeasible) & LATE:
             raise
@@ -71,7 +86,7 @@ def plan_for(application: Application, inventory: Inventory, objective: Aim) -> 
         if eager == optimised:
             raise
         try:
-            return eager, make_plan(eager, inventory, objective=objective)
+            return eager, make_plan(eager, inventory, objective=objective, margin=margin)
         except Infeasible as still:
             # How near the promise one comes is said of the faster way, unless that fails for another reason.
             raise (still if codes(still) == codes(infeasible) else infeasible) from None

@@ -30,8 +30,10 @@ class Demanded:
     estimated: tuple[str, ...] = ()
 
 
-def build_problem(application: Application, inventory: Inventory, aim: Aim, profiles: Profiles) -> Demanded:
-    """The problem.
+def build_problem(
+    application: Application, inventory: Inventory, aim: Aim, profiles: Profiles, margin: float = 1.0
+) -> Demanded:
+    """The problem. Promises are held so many times as tightly as they are made: `margin` is 1 or more.
 
     Raises Rejected where nothing is served, for a model without a card, a cost objective without loads, and
     what no inventory mends.
@@ -46,7 +48,7 @@ def build_problem(application: Application, inventory: Inventory, aim: Aim, prof
         *too_long(application, called, demands),
     ]:
         raise Rejected(found)
-    pipelines = tuple(_pipeline(flow, demands[flow.name]) for flow in application.flows)
+    pipelines = tuple(_pipeline(flow, demands[flow.name], margin) for flow in application.flows)
     needs: list[Need] = []
     external: dict[str, float] = {}
     findings = Findings()
@@ -137,7 +139,7 @@ def _need(inventory: Inventory, profiles: Profiles, kind: Kind, asked: Asked) ->
     )
 
 
-def _pipeline(flow: Flow, asked: Demand) -> Pipeline:
+def _pipeline(flow: Flow, asked: Demand, margin: float) -> Pipeline:
     numbers = {call.position: number for number, call in enumerate(asked.calls)}
     rarity = dict(asked.rarest)
     return Pipeline(
@@ -155,7 +157,7 @@ def _pipeline(flow: Flow, asked: Demand) -> Pipeline:
             for call in asked.calls
         ),
         streamed=tuple(numbers[call.position] for call in asked.calls if call.answers) if flow.streams else (),
-        promises=tuple(_promise(metric.metric, metric.quantile, metric.bound_ms) for metric in flow.objectives),
+        promises=tuple(_promise(one.metric, one.quantile, one.bound_ms / margin) for one in flow.objectives),
     )
 
 

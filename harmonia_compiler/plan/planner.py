@@ -20,17 +20,24 @@ from harmonia_compiler.profile.profiles import Profiles
 
 
 def make_plan(
-    application: Application, inventory: Inventory, *, objective: Aim = "throughput", profiles: Profiles | None = None
+    application: Application,
+    inventory: Inventory,
+    *,
+    objective: Aim = "throughput",
+    profiles: Profiles | None = None,
+    margin: float = 1.0,
 ) -> Plan:
     """The best plan for the objective, checked by the verifier.
 
     `throughput` serves as many multiples of the declared loads as the inventory can; `cost` serves
-    the declared loads on the cheapest hosts. Without `profiles`, analytic ones are used.
+    the declared loads on the cheapest hosts. Without `profiles`, analytic ones are used. With a `margin`
+    above 1, latencies stay so many times below what was promised.
 
     Raises Infeasible where no plan keeps what was promised, Rejected for an unknown model or a
     missing load.
     """
-    demanded = build_problem(application, inventory, objective, AnalyticProfiles() if profiles is None else profiles)
+    figures = AnalyticProfiles() if profiles is None else profiles
+    demanded = build_problem(application, inventory, objective, figures, margin)
     allocation = optimise(demanded.problem)
     if allocation is None:
         raise diagnose(demanded.problem)

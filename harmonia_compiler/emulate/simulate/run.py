@@ -37,11 +37,12 @@ def simulate(
     settings: Mapping[str, str],
     *,
     overhead_ms: float = GATEWAY_MS,
+    patient: bool = False,
 ) -> Simulated:
-    """Let the arrivals come in and report on those within the window."""
+    """Let the arrivals come in and report on those within the window. A `patient` run gives no request up."""
     observed: list[Observation] = []
     began = time.process_time()
-    simulation = Simulation(scenario, cards, overhead_ms)
+    simulation = Simulation(scenario, cards, overhead_ms, patient)
     ran = simulation.run(
         scenario.coming(arrivals), lambda request, coming: observed.append(observation(request, coming))
     )

@@ -24,11 +24,15 @@ from harmonia_compiler.workload.draws import Uniform
 
 @dataclass(slots=True)
 class Simulation:
-    """One run of a scenario. `overhead_ms` is what the gateway adds to each call."""
+    """One run of a scenario. `overhead_ms` is what the gateway adds to each call.
+
+    A `patient` one gives no request up at its deadline: only so is it known how late it would have been.
+    """
 
     scenario: Scenario
     cards: dict[str, Card]
     overhead_ms: float = 0.0
+    patient: bool = False
 
     def run(self, coming: Iterable[Coming], ended: Callable[[Request, Coming], object]) -> "Ran":
         """Let requests come in, in the order of their times, until all have ended; `ended` is told of each."""
@@ -61,7 +65,8 @@ class Simulation:
             if one.answer_tokens is not None:
                 self.scenario.behaviour.lengths[str(one.number)] = one.answer_tokens
             program = programs[one.pipeline]
-            request = Request(service, program, one.number, _deadline_ms(program, one), partial(_told, ended, one))
+            deadline_ms = None if self.patient else _deadline_ms(program, one)
+            request = Request(service, program, one.number, deadline_ms, partial(_told, ended, one))
             request.start(one.arguments)
 
         next_one()

@@ -1,0 +1,81 @@
+"""Plans that are made again until their simulation keeps what is promised."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from harmonia_compiler.check.files import check_files
+from harmonia_compiler.cli.main import run
+from harmonia_compiler.cli.planning import plan_for
+from harmonia_compiler.contract.card import load_cards
+from harmonia_compiler.contract.inventory import load_inventory
+from harmonia_compiler.emulate import behaviour
+from harmonia_compiler.emulate.certify import Tried, certify
+from harmonia_compiler.plan.infeasible import Infeasible
+
+SOURCE = """
+component model = llm("meta-llama/Llama-3.2-3B-Instruct")
+component answer(question: text) -> text ~ 100 tokens = model("Answer: {question}", max_tokens: 1000)
+pipeline ask(question: text ~ 30 tokens) -> text {
+    slo p95 latency <= BOUND ms
+    load 3 rps
+    return stream answer(question)
+}
+"""
+HOST = '[[hosts]]\nname = "{}"\ncpus = 16\nmemory_gib = 64\ngpus = [{{type = "{}", count = 1}}]\nprice_per_hour = {}\n'
+SLOW, FAST = HOST.format("slow", "l40s", 1.0), HOST.format("fast", "h100_sxm", 4.0)
+
+
+def written(tmp_path: Path, bound_ms: int, inventory: str) -> tuple[Path, Path]:
+    source, hosts = tmp_path / "ask.rag", tmp_path / "hosts.toml"
+    source.write_text(SOURCE.replace("BOUND", str(bound_ms)))
+    hosts.write_text(inventory)
+    return source, hosts
+
+
+def certified(tmp_path: Path, bound_ms: int, inventory: str) -> list[Tried]:
+    source, path = written(tmp_path, bound_ms, inventory)
+    application, hosts = check_files([source], {}).application, load_inventory(path)
+    assert application is not None
+    return certify(partial(plan_for, application, hosts, "cost"), hosts, load_cards())
+
+
+def test_a_plan_that_keeps_its_promises_is_made_once(tmp_path: Path) -> None:
+    (only,) = certified(tmp_path, 3000, SLOW + FAST)
+    assert (only.margin, only.missed) == (1.0, ())
+    assert {replica.host for replica in only.plan.replicas} == {"slow"}
+
+
+def test_where_answers_vary_more_than_the_planner_thinks_it_plans_again_more_carefully(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(behaviour, "LENGTH_CV", 1.2)
+    first, *others = certified(tmp_path, 2400, SLOW + FAST)
+    assert {replica.host for replica in first.plan.replicas} == {"slow"}
+    assert first.missed
+    assert first.missed[0].found_ms > 2400
+    assert others
+    assert others[-1].missed == ()
+    assert [one.margin for one in (first, *others)] == sorted({one.margin for one in (first, *others)})
+    assert {replica.host for replica in others[-1].plan.replicas} == {"fast"}
+    # What is written down is still what was promised, and not the margin.
+    assert others[-1].application.flows[0].objectives[0].bound_ms == 2400
+
+
+def test_where_no_careful_plan_can_be_made_the_command_says_how_near_it_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(behaviour, "LENGTH_CV", 1.2)
+    source, hosts = written(tmp_path, 2400, SLOW)
+    assert run(["plan", str(source), "--inventory", str(hosts), "--simulate"]) == 3
+    said = capsys.readouterr().err
+    assert "error[E0726]" in said
+    assert "promise" in said
+    assert run(["plan", str(source), "--inventory", str(hosts)]) == 0
+
+
+def test_what_cannot_be_planned_at_all_is_said_as_without_simulating(tmp_path: Path) -> None:
+    with pytest.raises(Infeasible) as raised:
+        certified(tmp_path, 5, SLOW)
+    assert {limit.finding.code for limit in raised.value.limits} == {"E0724"}
