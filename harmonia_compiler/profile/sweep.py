@@ -10,6 +10,7 @@ import asyncio
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from harmonia_compiler.profile.asking import Asker, Heard
 from harmonia_compiler.profile.limits import Limits
@@ -61,8 +62,9 @@ async def observe(asker: Asker, limits: Limits, sweep: Sweep, tell: Callable[[st
     for streams in sorted({min(most, limits.sequences - 1) for most in (4, 16)} - {0}):
         for prompt in (each for each in sweep.prompts if 64 <= each <= min(limits.step_tokens - streams, 2048)):
             tell(f"a prompt of {prompt} tokens among {streams} answers")
-            rounds = [await _among(asker, streams, prompt) for _ in range(sweep.repeats)]
-            found.append(_median(rounds))
+            asked = [await _among(asker, streams, prompt, limits) for _ in range(sweep.repeats)]
+            if rounds := [each for each in asked if each is not None]:
+                found.append(_median(rounds))
     return found
 
 
@@ -98,25 +100,32 @@ def _middle(heard: Heard, span: Sequence[float]) -> float:
     return heard.came_ms.index(span[0]) + len(span) / 2
 
 
-async def _among(asker: Asker, streams: int, prompt: int) -> Observation:
-    """The step in which a prompt is computed while so many answers are given."""
+async def _among(asker: Asker, streams: int, prompt: int, limits: Limits) -> Observation | None:
+    """The step in which a prompt is computed while so many answers are given; None where some had ended before."""
     begun = [asyncio.Event() for _ in range(streams)]
-    answers = [asyncio.create_task(asker.ask(32, 2 * _STEPS, each)) for each in begun]
+    answer = min(4 * _STEPS + 2 * streams, limits.context // 2)
+    answers = [asyncio.create_task(asker.ask(32, answer, each)) for each in begun]
     await asyncio.gather(*(each.wait() for each in begun))
     newcomer = await asker.ask(prompt, 1)
-    heard = await asyncio.gather(*answers)
+    return among(newcomer, await asyncio.gather(*answers))
+
+
+def among(newcomer: Heard, heard: Sequence[Heard]) -> Observation | None:
+    """The step of a newcomer's prompt, by the longest gap of each answer meanwhile.
+
+    None where an answer ended before the newcomer had its token: there were not so many any more.
+    """
+    came = newcomer.came_ms[0]
+    if any(each.came_ms[0] > newcomer.sent_ms or each.came_ms[-1] < came for each in heard):
+        return None
     gaps = [
-        max(
-            later - before
-            for before, later in zip(each.came_ms, each.came_ms[1:], strict=False)
-            if before <= newcomer.came_ms[0] and later >= newcomer.sent_ms
-        )
+        max(later - before for before, later in pairwise(each.came_ms) if before <= came and later >= newcomer.sent_ms)
         for each in heard
     ]
-    context = sum(each.prompt + sum(at <= newcomer.came_ms[0] for at in each.came_ms) for each in heard)
+    context = sum(each.prompt + sum(at <= came for at in each.came_ms) for each in heard)
     new = newcomer.prompt
-    load = StepLoad(new, new**2 / 2, streams, context)
-    return Observation(f"prompt of {new} among {streams}", (load,), statistics.median(gaps))
+    load = StepLoad(new, new**2 / 2, len(heard), context)
+    return Observation(f"prompt of {new} among {len(heard)}", (load,), statistics.median(gaps))
 
 
 def _median(rounds: Sequence[Observation]) -> Observation:

@@ -5,10 +5,10 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from harmonia_compiler.profile.asking import NotAsked, asking
+from harmonia_compiler.profile.asking import Heard, NotAsked, asking
 from harmonia_compiler.profile.facts import facts
 from harmonia_compiler.profile.limits import Limits
-from harmonia_compiler.profile.sweep import Sweep, chunks, observe, sweep_for
+from harmonia_compiler.profile.sweep import Sweep, among, chunks, observe, sweep_for
 
 LIMITS = Limits(kv_blocks=400, step_tokens=256, sequences=4, context=600)
 MODEL = "known"
@@ -79,3 +79,17 @@ async def test_a_prompt_among_answers_is_one_step(served: Served) -> None:
         [_, among] = await observe(asker, LIMITS, sweep, lambda _: None)
     [load] = among.loads
     assert (load.prefill_tokens, load.decodes) == (101, 3), "one of the four places is the prompt's"
+
+
+def test_the_longest_gap_while_the_prompt_was_computed_is_its_step() -> None:
+    answer = Heard(0.0, (5.0, 10.0, 15.0, 40.0, 45.0, 90.0), prompt=20)
+    found = among(Heard(12.0, (41.0,), prompt=100), [answer, answer])
+    assert found is not None
+    assert found.ms == 25.0
+    assert found.loads[0].decode_context == 2 * (20 + 4)
+
+
+def test_a_round_in_which_an_answer_had_ended_says_nothing() -> None:
+    lasting, ended = Heard(0.0, (5.0, 10.0, 50.0), prompt=20), Heard(0.0, (5.0, 10.0), prompt=20)
+    assert among(Heard(12.0, (41.0,), prompt=100), [lasting, ended]) is None
+    assert among(Heard(6.0, (8.0,), prompt=100), [lasting, Heard(0.0, (7.0, 50.0), prompt=20)]) is None
