@@ -15,7 +15,7 @@ import uvloop
 from harmonia_compiler.cli.arriving import Asked, Workload, duration_option, workload, workload_options
 from harmonia_compiler.cli.exits import INTERRUPTED
 from harmonia_compiler.cli.options import format_option, inputs_option
-from harmonia_compiler.cli.reporting import html_option, print_report, window_of
+from harmonia_compiler.cli.reporting import html_option, print_report, warmup_option, window_of
 from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.report.building import measured
@@ -53,7 +53,7 @@ def _objectives(context: click.Context, parameter: click.Parameter, given: str |
 @click.option("--max-tokens", type=click.IntRange(1), help="The most tokens of an answer; a trace has its own.")
 @inputs_option
 @click.option("--slo", metavar="OBJECTIVES", callback=_objectives, help=_SLO_HELP)
-@duration_option("--warmup", "warmup_ms", help="What does not count: a tenth of the run, 30s at most.")
+@warmup_option
 @duration_option("--timeout", "timeout_ms", default="120s", help="Give up waiting for an answer.")
 @click.option("--native", is_flag=True, help="By the gateway's own route, which tells the time of each stage.")
 @click.option("--stream/--no-stream", default=True, help="Whether answers come in pieces. On by default.")

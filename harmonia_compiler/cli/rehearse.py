@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from harmonia_compiler.cli.arriving import Asked, duration_option, workload, workload_options
+from harmonia_compiler.cli.arriving import Asked, workload, workload_options
 from harmonia_compiler.cli.options import files_argument, format_option, settings_option
 from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
-from harmonia_compiler.cli.reporting import at_rate, html_option, print_report, window_of
+from harmonia_compiler.cli.reporting import at_rate, html_option, print_report, warmup_option, window_of
 from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.contract.inventory import load_inventory
 from harmonia_compiler.emulate.rehearsal.run import Wishes, rehearse
@@ -20,7 +20,7 @@ from harmonia_compiler.plan.problem import Aim
 @inventory_option
 @objective_option
 @workload_options
-@duration_option("--warmup", "warmup_ms", help="What does not count: a tenth of the run, 30s at most.")
+@warmup_option
 @click.option(
     "--factor",
     type=click.FloatRange(min=1.0, max=10_000.0),

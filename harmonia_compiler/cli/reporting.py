@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from harmonia_compiler.cli.arriving import Asked
+from harmonia_compiler.cli.arriving import Asked, duration_option
 from harmonia_compiler.report.document import Report, encode_report
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.report.page import as_page
@@ -18,6 +18,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 #: The part of a run that is warm-up where nobody says, and the most that it is then.
 WARMUP_PART, WARMUP_MOST_MS = 0.1, 30_000.0
 _WIDTH = 140
+
+
+def warmup_option(command: Command) -> Command:
+    """`--warmup DURATION`: gives the command milliseconds, or None where `window_of` shall decide."""
+    help = "What does not count: a tenth of the run, 30s at most."
+    return duration_option("--warmup", "warmup_ms", help=help)(command)
 
 
 def html_option(command: Command) -> Command:
