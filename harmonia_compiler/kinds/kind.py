@@ -200,8 +200,9 @@ class Kind:
     a plan that no controller moves; `external` ones are somebody else's and take no hardware.
     `function_setting` names the setting that holds a Python function, whose annotations may tell the ports.
     `model_setting` names the setting that holds a model, whose card planning needs and must be of
-    one of the `roles`. Kinds whose engine takes several calls in one request have both `encode_many`
-    and `decode_many`; the value of each call is what `decode` would give.
+    one of the `roles`. `asked_only` is what only a request can ask of the call that gives its answer, beside
+    the settings that a component may have as well. Kinds whose engine takes several calls in one request have both
+    `encode_many` and `decode_many`; the value of each call is what `decode` would give.
     """
 
     name: str
@@ -226,6 +227,7 @@ class Kind:
     function_setting: str | None = None
     model_setting: str | None = None
     roles: tuple[Role, ...] = ()
+    asked_only: frozenset[str] = frozenset()
     own_faults: FaultsOf | None = None
     example: str = ""
 

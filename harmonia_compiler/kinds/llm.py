@@ -76,6 +76,8 @@ SETTINGS = (
     Setting("stop", "text", "ends the answer where this text would come", scope="call", pattern=r"(?s).+"),
 )
 
+#: vLLM's option to go on up to `max_tokens` past the model's own end: load generators ask for it, no pipeline does.
+IGNORE_EOS = "ignore_eos"
 #: The context that a replica is given where the user said nothing: a full one would take most of the memory.
 DEFAULT_CONTEXT = 8192
 #: Memory of vLLM's three processes on CPU beside weights and KV cache, as measured on version 0.32.
@@ -239,6 +241,8 @@ def encode(engine: Engine, component: Component, inputs: Mapping[str, Value], *,
         **{name: given[name] for name in ("top_p", "seed", "stop") if given.get(name) is not None},
         **constraint(component.result),
     }
+    if given.get(IGNORE_EOS) and component.result == Text():
+        document[IGNORE_EOS] = True
     if stream:
         document |= {"stream": True, "stream_options": {"include_usage": True}}
     return post(CHAT, document)
@@ -266,6 +270,7 @@ KIND = Kind(
     has_prompt=True,
     model_setting="model",
     roles=("llm",),
+    asked_only=frozenset({IGNORE_EOS}),
     own_faults=faults,
     example='component small = llm("meta-llama/Llama-3.2-3B-Instruct")\n'
     'component answer(question: text) -> text ~ 90 tokens = small("Answer: {question}", max_tokens: 256)',

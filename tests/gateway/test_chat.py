@@ -164,6 +164,18 @@ async def test_max_tokens_can_only_lower(
     assert engine.calls[-1]["max_tokens"] == sent
 
 
+async def test_an_answer_of_exactly_so_many_tokens_can_be_asked_for(
+    client: openai.AsyncOpenAI, engine: FakeEngine
+) -> None:
+    for asked in (True, False):
+        extra = {"ignore_eos": asked}
+        await client.chat.completions.create(model="rag", messages=ASK, max_completion_tokens=20, extra_body=extra)
+    exactly, at_most = (call for call in engine.calls if "messages" in call)
+    assert (exactly["max_tokens"], exactly["ignore_eos"]) == (20, True)
+    assert at_most["max_tokens"] == 20
+    assert "ignore_eos" not in at_most
+
+
 async def test_an_unknown_model_is_told_what_sounds_like_it(client: openai.AsyncOpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as raised:
         await client.chat.completions.create(model="simpel", messages=ASK)

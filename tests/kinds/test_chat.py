@@ -82,6 +82,13 @@ def test_sampling_and_streaming() -> None:
     assert document["stream_options"] == {"include_usage": True}
 
 
+def test_only_a_text_goes_on_past_its_end() -> None:
+    settings = {"ignore_eos": True}
+    assert sent(component(QUESTION, settings=settings), {"question": "Why?"})["ignore_eos"] is True
+    typed = component(QUESTION, settings=settings, result=Labels(("yes", "no")))
+    assert "ignore_eos" not in sent(typed, {"question": "Why?"})
+
+
 def test_passages_print_numbered_with_their_source() -> None:
     asked = component(QUESTION, PASSAGES, prompt=(Insert("passages"), "\n\nQuestion: ", Insert("question")))
     [message] = sent(asked, {"question": "Where?", "passages": TWO})["messages"]

@@ -161,6 +161,12 @@ def test_free_text(llm: str) -> None:
     assert answer(llm, Text(), max_tokens=12) == reply
 
 
+def test_an_answer_has_exactly_so_many_tokens_where_its_end_is_ignored(llm: str) -> None:
+    for seed in range(5):
+        reply = answer(llm, Text(), max_tokens=100, temperature=2.0, seed=seed, ignore_eos=True)
+        assert (reply.usage.completion_tokens, reply.finish) == (100, "length")
+
+
 def test_sampling_follows_its_seed(llm: str) -> None:
     settings = {"max_tokens": 12, "temperature": 1.5, "top_p": 0.95}
     assert answer(llm, Text(), seed=1, **settings) == answer(llm, Text(), seed=1, **settings)

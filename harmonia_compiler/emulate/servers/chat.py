@@ -81,7 +81,7 @@ class Chat:
             return problem(400, f"max_tokens must be at least 1, got {ask.most}.")
         text = "\n".join(turn.content or "" for turn in ask.messages)
         prompt = _TEMPLATE_TOKENS + round(len(text) / CHARACTERS_PER_TOKEN)
-        said = self.speech.answer(called(request.headers), ask.most, ask.choices, body)
+        said = self.speech.answer(called(request.headers), ask, body)
         context = self.engine.scheduler.limits.context
         if not self.engine.scheduler.fits(prompt) or prompt + (ask.most or 0) > context:
             return problem(
@@ -141,10 +141,11 @@ class Chat:
             choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
             await response.write(_event({**head, "model": self.model, "choices": [choice]}))
 
-        await send({"role": "assistant", "content": ""})
         try:
             async for piece in self._pieces(sequence, said):
                 if began:
+                    # As vLLM does: who speaks is said with the first token, and not before.
+                    await send({"role": "assistant", "content": ""})
                     self.metrics.first.observe(time.monotonic() - began)
                     began = 0.0
                 await send({"content": piece})

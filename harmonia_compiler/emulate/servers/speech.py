@@ -36,8 +36,15 @@ class Speech:
     behaviour: Behaviour
     components: Mapping[str, Component]
 
-    def answer(self, whose: Called, most: int | None, choices: list[str] | None, body: bytes) -> Said:
-        """The answer to a chat request; `most` is its `max_tokens`."""
+    def answer(self, whose: Called, ask: "Ask", body: bytes) -> Said:
+        """The answer to a chat request."""
+        most = ask.most
+        said = self._answer(whose, most, ask.choices, body)
+        if not ask.ignore_eos or most is None or ask.choices:
+            return said
+        return _cut(said.text * math.ceil(most * CHARACTERS_PER_TOKEN / max(1, len(said.text))), most)
+
+    def _answer(self, whose: Called, most: int | None, choices: list[str] | None, body: bytes) -> Said:
         component = self.components.get(whose.component)
         if component is None:
             return self._unknown(whose, most, choices, body)
@@ -91,6 +98,7 @@ class Ask(msgspec.Struct):
     model: str | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
+    ignore_eos: bool = False
     stream: bool = False
     stream_options: StreamOptions | None = None
     structured_outputs: Structured | None = None

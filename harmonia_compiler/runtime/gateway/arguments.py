@@ -28,13 +28,15 @@ class Options(msgspec.Struct, frozen=True):
     stop: str | list[str] | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
+    ignore_eos: bool | None = None
 
     def settings(self) -> dict[str, Any]:
         """What was said, by the names of the language's settings."""
         stop = [self.stop] if isinstance(self.stop, str) else self.stop
         tokens = self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
         said = {"temperature": self.temperature, "top_p": self.top_p, "seed": self.seed, "stop": stop}
-        return {name: value for name, value in {**said, "max_tokens": tokens}.items() if value is not None}
+        lengths = {"max_tokens": tokens, "ignore_eos": self.ignore_eos}
+        return {name: value for name, value in {**said, **lengths}.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def merge_settings(fixed: Mapping[str, Any], options: Mapping[str, Any], kind: K
 
     Options that the kind does not have are left out.
     """
-    wished = {name: value for name, value in options.items() if kind.setting(name) is not None}
+    wished = {name: value for name, value in options.items() if kind.setting(name) or name in kind.asked_only}
     merged = {**wished, **{name: value for name, value in fixed.items() if value is not None}}
     if "max_tokens" in wished:
         limit = value_of("max_tokens", fixed, kind.settings)

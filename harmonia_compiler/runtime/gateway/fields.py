@@ -28,6 +28,9 @@ READ = frozenset(
     }
 )
 
+#: Fields of vLLM's that mean what vLLM says: load generators for it ask for answers of exactly so many tokens.
+OF_VLLM = frozenset({"ignore_eos"})
+
 #: Fields of OpenAI's that say who asks, what is kept and how it is paid for, or that only save time.
 UNREAD = frozenset(
     {
@@ -95,13 +98,13 @@ def named_ports(program: Program, body: Mapping[str, Any]) -> dict[str, Any]:
                 name,
                 "unsupported_parameter",
             )
-        if name not in ports and undone is None and name not in READ | UNREAD:
+        if name not in ports and undone is None and name not in READ | OF_VLLM | UNREAD:
             raise _unknown(name[:64], program, ports)
     return {name: value for name, value in body.items() if name in ports and name not in READ}
 
 
 def _unknown(name: str, program: Program, ports: list[str]) -> Problem:
-    known = (*ports, *READ, *UNREAD, *UNDONE)
+    known = (*ports, *READ, *OF_VLLM, *UNREAD, *UNDONE)
     help_ = suggestion(name, known, f"its ports are {listed(ports)}" if ports else "it has no ports")
     message = f"`{program.pipeline}` has no port `{name}`, and the route no such field; {help_}"
     return invalid(message, name, "unknown_parameter")

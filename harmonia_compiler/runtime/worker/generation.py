@@ -18,13 +18,17 @@ _UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How one answer is generated. `temperature` 0 takes the likeliest token; `top_p` is a share up to 1."""
+    """How one answer is generated. `temperature` 0 takes the likeliest token; `top_p` is a share up to 1.
+
+    With `ignore_eos` a text goes on past the model's own end.
+    """
 
     max_tokens: int
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    ignore_eos: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class Generator:
         random = torch.Generator().manual_seed(options.seed) if options.seed is not None else None
         writer = _Writer(self.tokenizer, options.stop)
         most = min(options.max_tokens, self.longest - len(prompt))
+        ends = frozenset() if options.ignore_eos and constraint is None else self._ends
         given, cache = prompt, None
         for count in range(1, most + 1):
             if stopped():
@@ -82,8 +87,8 @@ class Generator:
                 constraint.mask(logits)
             token = _pick(logits, options, random)
             goes_on = constraint is None or constraint.accept(token)
-            text, hit = ("", False) if token in self._ends else writer.add(token)
-            if token in self._ends or hit or not goes_on:
+            text, hit = ("", False) if token in ends else writer.add(token)
+            if token in ends or hit or not goes_on:
                 yield Part(text + ("" if hit else writer.rest()), count, "stop")
                 return
             if text:

@@ -56,6 +56,7 @@ class _Ask(msgspec.Struct):
     top_p: float = 1.0
     seed: int | None = None
     stop: str | list[str] | None = None
+    ignore_eos: bool = False
     stream: bool = False
     stream_options: _StreamOptions | None = None
     structured_outputs: _Structured | None = None
@@ -186,7 +187,7 @@ class _Call:
 def _options(ask: _Ask) -> Options:
     stop = [ask.stop] if isinstance(ask.stop, str) else ask.stop or []
     most = ask.max_completion_tokens or ask.max_tokens or 256
-    return Options(max(1, most), ask.temperature, ask.top_p, ask.seed, tuple(stop))
+    return Options(max(1, most), ask.temperature, ask.top_p, ask.seed, tuple(stop), ask.ignore_eos)
 
 
 def _constraint(ask: _Ask, generator: Generator) -> Constraint | None:

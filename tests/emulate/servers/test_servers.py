@@ -133,6 +133,20 @@ async def test_the_openai_package_gets_plain_and_streamed_answers_of_the_length_
         assert chunks[-1].usage == plain.usage
 
 
+async def test_an_answer_has_exactly_so_many_tokens_where_its_end_is_ignored(planned: Scenario) -> None:
+    async with emulated(planned) as (_, at), client(at["model"]) as ask:
+        for whose in ("answer", "nobody"):
+            answer = await ask.chat.completions.create(
+                model=MODEL,
+                messages=[{"role": "user", "content": "What is a bundle?"}],
+                max_tokens=300,
+                extra_headers={REQUEST_HEADER: "7", CALL_HEADER: f"{whose};"},
+                extra_body={"ignore_eos": True},
+            )
+            assert answer.usage is not None
+            assert (answer.usage.completion_tokens, answer.choices[0].finish_reason) == (300, "length")
+
+
 async def test_what_vllm_refuses_is_refused_in_its_words(planned: Scenario) -> None:
     async with emulated(planned) as (_, at), client(at["model"]) as ask:
         for model, text, most, status, said in (
