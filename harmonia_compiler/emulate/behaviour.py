@@ -25,6 +25,8 @@ _FILLER = "lorem ipsum dolor sit amet consetetur sadipscing elitr sed diam nonum
 #: The spread of the length of free answers: coefficient of variation. Recorded conversations are wider,
 #: but mix many tasks; answers to one prompt are more alike.
 LENGTH_CV = 0.5
+#: How many tokens each name of a prompt's beginning covers; engines' blocks are multiples of it.
+PREFIX_BLOCK = 16
 
 
 @dataclass(slots=True)
@@ -79,8 +81,8 @@ def text_of(name: str, tokens: float) -> str:
 class Behaviour:
     """Values and sizes of calls, drawn from what is expected of each component.
 
-    `block` is how many tokens a block of a prompt has, whose beginnings an engine may know already. `answers` are the
-    components that give requests their answers; those of the requests in `lengths` are so many tokens long.
+    `answers` are the components that give requests their answers; those of the requests in `lengths` are so many
+    tokens long.
     """
 
     outcomes: Mapping[str, Outcome]
@@ -88,7 +90,6 @@ class Behaviour:
     draws: Draws
     answers: frozenset[str] = frozenset()
     lengths: dict[str, int] = field(default_factory=dict)
-    block: int = 16
 
     def answer(self, ask: Ask) -> tuple[Value, Size]:
         """What the call answers, and what it asks of hardware."""
@@ -102,7 +103,7 @@ class Behaviour:
             works.append(self._work(component, kind, inputs, value))
         if ask.many:
             return values, Size(_together(works))
-        prefix = prefix_of(component, ask.items[0], self.block) if kind.has_prompt else ()
+        prefix = prefix_of(component, ask.items[0], PREFIX_BLOCK) if kind.has_prompt else ()
         return values[0], Size(works[0], prefix)
 
     def value(self, component: Component, inputs: Mapping[str, Value], request: int | str, place: str) -> Value:

@@ -29,7 +29,8 @@ from harmonia_compiler.profile.steps import StepModel, roofline
 #: Tokens that vLLM computes in a step where nobody says otherwise (`arg_utils.py` of version 0.32): by the memory of
 #: the GPU from which on, in GiB; an A100 and CPUs have the least.
 _STEP_TOKENS = ((160.0, 16_384), (70.0, 8_192), (0.0, 2_048))
-_BLOCK = 16
+#: Tokens in a block of vLLM's KV cache where nobody says otherwise.
+_BLOCK, _CPU_BLOCK = 16, 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +99,13 @@ def _limits(engine: Engine, card: Card, configuration: Configuration) -> Limits:
         large = 0.0 if configuration.gpu.startswith("a100") else memory
     else:
         cache_gib, large = float(kv_cache_gib(engine, card, configuration)), 0.0
+    block = _BLOCK if configuration.gpu else _CPU_BLOCK
     tokens = max(cache_gib * 2**30 / card.kv_bytes_per_token, float(context))
     return Limits(
-        kv_blocks=int(tokens // _BLOCK),
+        kv_blocks=int(tokens // block),
         step_tokens=max(next(most for least, most in _STEP_TOKENS if large >= least), configuration.batch),
         sequences=configuration.batch,
         context=context,
-        block_size=_BLOCK,
+        block_size=block,
         ahead=bool(configuration.gpu),
     )

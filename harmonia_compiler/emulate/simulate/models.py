@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from harmonia_compiler.emulate.behaviour import PREFIX_BLOCK
 from harmonia_compiler.emulate.llm.course import Course, Step
 from harmonia_compiler.emulate.llm.scheduler import Scheduler
 from harmonia_compiler.emulate.llm.sequence import Sequence
@@ -42,7 +43,9 @@ class Model:
             reason = f"a prompt of {prompt} tokens leaves no room for an answer in {context}"
             self.loop.after(0.0, partial(self.failed, job, reason))
             return
-        sequence = Sequence(prompt, max(1, round(work.output_tokens)), job.size.prefix)
+        # Names are of small blocks; of a larger one that of its last part stands for all of it.
+        every = max(1, self.stepping.limits.block_size // PREFIX_BLOCK)
+        sequence = Sequence(prompt, max(1, round(work.output_tokens)), job.size.prefix[every - 1 :: every])
         self._jobs[sequence], self._sequences[job] = job, sequence
         self._course.submit(sequence, self.loop.now_ms)
         self._arm()
