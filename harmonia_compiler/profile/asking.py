@@ -78,8 +78,7 @@ class Asker:
                 raise NotAsked(f"it answered {response.status}: {(await response.text())[:300]}")
             async for event in _events(response.content):
                 usage = event.get("usage") or usage
-                # The first piece of all says who speaks, and comes with the first token.
-                if event.get("choices") and "role" not in event["choices"][0].get("delta", {}):
+                if event.get("choices") and _is_token(event["choices"][0].get("delta", {})):
                     came.append(perf_counter() * 1000)
                     if begun is not None:
                         begun.set()
@@ -89,6 +88,11 @@ class Asker:
         if not came:
             raise NotAsked("it streamed nothing")
         return Heard(sent, tuple(came), int(usage["prompt_tokens"]))
+
+
+def _is_token(delta: dict[str, Any]) -> bool:
+    """Whether a piece is a token's: the first of all says who speaks, and some engines' last one how it ended."""
+    return "content" in delta and "role" not in delta
 
 
 async def _events(lines: aiohttp.StreamReader) -> AsyncIterator[dict[str, Any]]:

@@ -42,6 +42,8 @@ async def _served(limits: Limits = LIMITS, steps: StepModel = KNOWN, *, counts: 
             if delivered == 1:
                 await response.write(_event({"choices": [{"delta": {"role": "assistant", "content": ""}}]}))
             await response.write(_event({"choices": [{"delta": {"content": "a"}}]}))
+        # Not vLLM, but others say in a piece of its own how the answer ended.
+        await response.write(_event({"choices": [{"delta": {}, "finish_reason": "length"}]}))
         usage = {"prompt_tokens": sequence.prompt, "completion_tokens": sequence.answer - (not counts)}
         await response.write(_event({"choices": [], "usage": usage}))
         await response.write(b"data: [DONE]\n\n")
