@@ -1,0 +1,185 @@
+"""The emulated language model beside a real transformer on a data-centre GPU, profiled, then emulated.
+
+    python bench/check_gpu.py [--model 1b|3b|8b|tiny] [--device cuda|cpu] [--out FOLDER] ...
+    python bench/check_gpu.py --read FOLDER
+
+A Llama of random weights is served by transformers' continuous batching, measured as `harmoniac profile` does
+it, and compared at a third, at six and at nine tenths of what it carries by the profile
+(`bench/engines/side_by_side.py`). What our roofline and NVIDIA's tables say of the measured steps is printed
+beside them, and what `harmoniac` detects here and plans for it. With `--read`, only the steps of an
+earlier run are printed again, where the tables are installed.
+
+Each part is written to the folder when it is done; one that may not fit into `--budget` is left out. Where there is
+no GPU and no other device is asked for, nothing is measured.
+
+Expected before the first run: tokens a second within 10 % at all loads; token to token and the first token within
+10 % at the lowest and the middle one, and above it at the highest, where calls wait for each other in
+the server. transformers is slower than roofline and tables at every step, by the more the fewer tokens
+are in it, since it launches each kernel by itself.
+
+Exits 1 where a figure is off by more. The machine should have nothing else to do.
+"""
+
+import argparse
+import asyncio
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+
+from bench.engines.emulated import emulated
+from bench.engines.random_llama import SHAPES, card_of
+from bench.engines.served_by_transformers import served
+from bench.engines.side_by_side import HEADER, LOADS, Row, arrivals, measure, once, rows, twice
+from bench.engines.step_table import Measured, coefficients, lines, read
+from bench.engines.wire import BLOCK
+from harmonia_compiler.profile.asking import asking
+from harmonia_compiler.profile.detect import detect
+from harmonia_compiler.profile.limits import Limits
+from harmonia_compiler.profile.record import MeasuredProfile, encode
+
+PIPELINE = Path(__file__).parent / "pipelines" / "vanilla.rag"
+HARMONIAC = "import sys; from harmonia_compiler.cli.main import main; sys.exit(main())"
+#: What is kept of the budget for what comes after the runs of a load, in seconds.
+RESERVE_S = 15.0
+
+
+class Account:
+    """What was found: printed, and kept in the folder as far as it has got."""
+
+    def __init__(self, folder: Path, budget_s: float) -> None:
+        self._folder = folder
+        self._ends = time.monotonic() + budget_s
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.txt").write_text("")
+
+    @property
+    def left_s(self) -> float:
+        """What is left of the budget."""
+        return self._ends - time.monotonic()
+
+    def say(self, *lines: object) -> None:
+        """Lines for people."""
+        text = "".join(f"{line}\n" for line in lines)
+        print(text, end="", flush=True)
+        with (self._folder / "report.txt").open("a") as report:
+            report.write(text)
+
+    def tell(self, what: str) -> None:
+        """What is being done, for who looks on."""
+        print(f"{self.left_s:6.0f} s left: {what}", file=sys.stderr, flush=True)
+
+    def title(self, what: str) -> None:
+        """The beginning of a part."""
+        self.say("", f"== {what} ({self.left_s:.0f} s of the budget left)")
+
+    def keep(self, name: str, document: bytes) -> None:
+        """A file for programs."""
+        (self._folder / name).write_bytes(document)
+
+
+def show_here(account: Account) -> None:
+    """What there is to plan for, and what is planned for it."""
+    account.title("this machine, and a plan for it")
+    with tempfile.TemporaryDirectory() as folder:
+        inventory = Path(folder) / "here.toml"
+        found = _harmoniac("inventory", "detect")
+        inventory.write_text(found)
+        account.say(found, _harmoniac("plan", str(PIPELINE), "--inventory", str(inventory)))
+
+
+def _harmoniac(*words: str) -> str:
+    done = subprocess.run([sys.executable, "-c", HARMONIAC, *words], capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+async def warm(url: str, model: str, given: argparse.Namespace) -> None:
+    """Let everything have happened once that happens only once."""
+    async with asking(url, model, seed=99) as asker:
+        await asyncio.gather(*(asker.ask(100, 8) for _ in range(given.sequences)))
+        await asker.ask(given.context // 2, 4)
+
+
+async def profiled(url: str, given: argparse.Namespace, account: Account) -> MeasuredProfile:
+    """The profile of the real engine, with what else is said of its steps."""
+    account.title("the profile")
+    card = card_of(given.model, given.context)
+    blocks = given.sequences * -(-given.context // BLOCK)
+    limits = Limits(blocks, given.step_tokens, given.sequences, given.context, block_size=BLOCK, prefix_caching=False)
+    await warm(url, card.name, given)
+    profile, seen = await measure(url, card.name, limits, given.repeats, account.tell)
+    account.keep("profile.json", encode(profile))
+    gpus = detect().host.gpus if given.device == "cuda" else ()
+    measured = Measured(card, gpus[0].type if gpus else "", profile.machine.cores, profile.limits, seen)
+    account.keep("steps.json", msgspec.json.encode(measured))
+    account.say(f"{profile.engine}, {profile.machine.processor}, {profile.machine.cores} cores")
+    account.say(f"{card.name}: {card.parameters / 1e9:.3f}e9 parameters, {profile.limits}")
+    account.say(f"fit off by {profile.residual.median:.1%} in the median, {profile.residual.worst:.1%} at worst")
+    account.say(*coefficients(profile.steps))
+    account.say(*lines(measured))
+    return profile
+
+
+async def compare(url: str, profile: MeasuredProfile, given: argparse.Namespace, account: Account) -> bool:
+    """The real engine beside the emulated one, load by load; whether all is as near as it should be."""
+    account.title("the emulated engine beside the real one")
+    account.say(HEADER)
+    found: list[Row] = []
+    with emulated(profile) as other:
+        for number, load in enumerate(LOADS):
+            calls = arrivals(profile, load, given.requests, given.seconds)
+            if 3 * calls[-1].at_s + RESERVE_S > account.left_s:
+                account.say(f"{load:5.0%} is left out: it takes {3 * calls[-1].at_s:.0f} s")
+                continue
+            real = await twice(url, profile.model, calls, 100 + 10 * number)
+            here = list(rows(load, real, await once(other, profile.model, calls, 7)))
+            account.say(*here, f"      of {len(calls)} calls in {calls[-1].at_s:.1f} s")
+            found += here
+            account.keep("rows.json", msgspec.json.encode(found))
+    return all(row.fine for row in found)
+
+
+async def check(given: argparse.Namespace) -> bool:
+    """All parts, in the order of what they are worth."""
+    account = Account(given.out, given.budget)
+    sizes = (given.context, given.sequences, given.step_tokens)
+    with served(f"llama-{given.model}", given.model, given.device, *sizes) as url:
+        profile = await profiled(url, given, account)
+        fine = await compare(url, profile, given, account)
+    show_here(account)
+    account.title("done")
+    return fine
+
+
+def main() -> int:
+    """Compare, or print again what an earlier run has measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=SHAPES, default="1b")
+    parser.add_argument("--device", choices=["cuda", "cpu"])
+    parser.add_argument("--context", type=int, default=4096)
+    parser.add_argument("--sequences", type=int, default=64)
+    parser.add_argument("--step-tokens", type=int, default=2048)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--requests", type=int, default=40, help="the fewest calls of a run")
+    parser.add_argument("--seconds", type=float, default=8.0, help="how long calls come in a run, at least")
+    parser.add_argument("--budget", type=float, default=1200.0, help="how long all of it may take, in seconds")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out" / "gpu")
+    parser.add_argument("--read", type=Path, help="print the steps of an earlier run that lie in this folder")
+    given = parser.parse_args()
+    if given.read is not None:
+        print(*lines(read((given.read / "steps.json").read_bytes())), sep="\n")
+        return 0
+    if given.device is None:
+        if shutil.which("nvidia-smi") is None:
+            print("there is no GPU here: nothing is measured")
+            return 0
+        given.device = "cuda"
+    return 0 if asyncio.run(check(given)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
