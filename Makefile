@@ -11,10 +11,13 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
+# A load generator that the gateway is tested with. Its versions are not ours, so it has an environment of its own.
+GUIDELLM := $(VENV)/guidellm
 # Set where the machine has been checked already.
 CHECKED :=
 # pip's own progress bars on a terminal, one line a step elsewhere.
-PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check $(shell test -t 2 || echo --quiet) install
+PIP := -m pip --disable-pip-version-check $(shell test -t 2 || echo --quiet) install
+PIP_INSTALL := $(BIN)/python $(PIP)
 
 # Two processes: much of a test's time is waiting for an engine that starts.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup
@@ -61,6 +64,11 @@ $(STAMPS)/models: requirements/models.txt $(VLLM)
 $(STAMPS)/project: pyproject.toml $(STAMPS)/models
 	$(call step,harmonia-compiler itself$(,) editable,$(PIP_INSTALL) --no-deps --no-build-isolation --editable . && $(BIN)/python -m compileall -q harmonia_compiler)
 
+$(STAMPS)/guidellm: requirements/guidellm.txt requirements/torch.txt $(STAMPS)/venv
+	$(call step,GuideLLM$(,) in an environment of its own (1.5 GB),$(BIN)/python -m venv $(GUIDELLM) && \
+	  $(GUIDELLM)/bin/python $(PIP) -r requirements/torch.txt && \
+	  $(GUIDELLM)/bin/python $(PIP) -r requirements/guidellm.txt -c requirements/torch.txt)
+
 , := ,
 
 .PHONY: demo
@@ -74,7 +82,7 @@ test: setup ## every test, real engines included; ARGS='-k NAME' goes to pytest
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: integration
-integration: setup ## only the tests that start real engines
+integration: setup $(STAMPS)/guidellm ## only the tests that start real engines, and GuideLLM against the gateway
 	@$(BIN)/python -m pytest -m engines $(ARGS)
 
 .PHONY: lint

