@@ -1,6 +1,6 @@
 """Request classes: what `class NAME(deadline: …, weight: …)` declares, and which a pipeline's requests may be of."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harmonia_compiler.check.amounts import COUNT, DURATION, amount
 from harmonia_compiler.check.program import Context, Unit
@@ -16,24 +16,16 @@ _QUANTITIES = {"deadline": DURATION, "weight": COUNT}
 
 
 def check_classes(context: Context) -> None:
-    """Report what is wrong with the declared classes; those that are imported count as used."""
-    for declared in context.declared():
-        if isinstance(declared.node, tree.Class):
-            _read(declared.node, context.findings)
+    """Read the declared classes, and give each file those that it declares or imports; these count as used."""
+    settings = {
+        declared: _read(declared.node, context.findings)
+        for declared in context.declared()
+        if isinstance(declared.node, tree.Class)
+    }
     for unit in context.units:
-        unit.used |= {*unit.named(tree.Class)}
-
-
-def classes_of(unit: Unit) -> tuple[RequestClass, ...]:
-    """The classes that a file declares or imports, in that order: what its pipelines' requests may be of."""
-    found = []
-    for name in unit.named(tree.Class):
-        declared = unit.scope[name]
-        assert declared is not None
-        assert isinstance(declared.node, tree.Class)
-        settings = _read(declared.node, Findings())
-        found.append(RequestClass(name, settings.get("deadline"), settings.get("weight", 1.0)))
-    return tuple(found)
+        names = [*unit.named(tree.Class)]
+        unit.used.update(names)
+        unit.classes = tuple(_class(name, settings[declared]) for name in names if (declared := unit.scope[name]))
 
 
 def class_port(ports: Sequence[tree.Port], unit: Unit, findings: Findings) -> str | None:
@@ -71,6 +63,10 @@ def _is_class(of: tree.TypeTree, unit: Unit) -> bool:
             return False
         of, unit = declared.node.type, declared.unit
     return isinstance(of, tree.ClassType)
+
+
+def _class(name: str, settings: Mapping[str, float]) -> RequestClass:
+    return RequestClass(name, settings.get("deadline"), settings.get("weight", 1.0))
 
 
 def _read(node: tree.Class, findings: Findings) -> dict[str, float]:

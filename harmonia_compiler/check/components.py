@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -95,7 +96,7 @@ class Components:
             self.findings.items += [replace(found, span=base.span) for found in rejected.found]
             return None
         if kind is None:
-            near = self.context.nearest(base.text, [*self.context.kinds, *declared.unit.named(tree.Component)])
+            near = self.context.nearest(base.text, chain(self.context.kinds, declared.unit.named(tree.Component)))
             help = f"did you mean `{near}`?" if near else f"the kinds are {listed(self.context.kinds, most=12)}"
             self.findings.add("E0201", f"unknown kind or component `{base.text}`", base.span, help=help)
             return None

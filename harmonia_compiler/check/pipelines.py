@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from harmonia_compiler.check.answers import Answer, Choice, Steps, settle
 from harmonia_compiler.check.branching import read_branch
-from harmonia_compiler.check.classes import class_port, classes_of
+from harmonia_compiler.check.classes import class_port
 from harmonia_compiler.check.clauses import Clauses, read_clauses
 from harmonia_compiler.check.components import Components
 from harmonia_compiler.check.loops import read_loop
@@ -85,7 +85,7 @@ class _Pipeline:
 
     def flow(self) -> Flow | None:
         """The pipeline's flow; None where something in it is wrong."""
-        before = sum(item.is_error for item in self.findings.items)
+        before = len(self.findings.items)
         ports, result = self.components.signature(self.declared, self.node.ports, self.node.result)
         clauses = self.clauses = read_clauses(self.node.body, self.declared.unit, self.context)
         self.class_port = class_port(self.node.ports, self.declared.unit, self.findings)
@@ -112,7 +112,7 @@ class _Pipeline:
         if "ttft" in clauses.places and self.stream is None and self.node.complete:
             help = "write `return stream`, or bound the latency alone"
             self.findings.add("E0405", "a bound on `ttft` needs `return stream`", clauses.places["ttft"], help=help)
-        failed = sum(item.is_error for item in self.findings.items) > before
+        failed = any(item.is_error for item in self.findings.items[before:])
         if failed or not self.whole or ports is None or result is None:
             return None
         if self.declared.unit.file.whole:
@@ -147,7 +147,7 @@ class _Pipeline:
             clauses.load,
             self.node.name.span,
             self.nodes.blocks,
-            classes_of(self.declared.unit),
+            self.declared.unit.classes,
             self.class_port,
         )
 

@@ -1,11 +1,15 @@
 """The loaded files, what each declares, and what a name means in each."""
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
+from os.path import realpath
 from pathlib import Path
 
 from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.sources import beside, read_source
+from harmonia_compiler.contract.program import RequestClass
 from harmonia_compiler.contract.types import NAMED
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.near import listed, nearest
@@ -14,7 +18,8 @@ from harmonia_compiler.kinds.kind import Kind
 from harmonia_compiler.syntax import tree
 from harmonia_compiler.syntax.parser import parse
 
-_MOST_SUGGESTED = 200
+#: Whoever has more findings mends the first ones first.
+MOST_SUGGESTED = 50
 
 
 @dataclass(eq=False, slots=True)
@@ -46,17 +51,28 @@ class Declared:
 
 @dataclass(eq=False, slots=True)
 class Unit:
-    """One file. In `scope`, a name whose declaration could not be read stands for None."""
+    """One file. `declared` are its own declarations by name; `classes` are those that its requests may be of.
+
+    In `scope`, a name whose declaration could not be read stands for None.
+    """
 
     source: Source
     path: Path
     file: tree.File
     served: bool
-    declared: list[Declared] = field(default_factory=list)
+    declared: dict[str, Declared] = field(default_factory=dict)
+    classes: tuple[RequestClass, ...] = ()
     scope: dict[str, Declared | None] = field(default_factory=dict)
     places: dict[str, Span] = field(default_factory=dict)
     imports: dict[str, tree.Imported] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    #: The names in scope by the sort of what they mean; each component and pipeline may ask for those of a sort.
+    _by_sort: dict[type, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def enter(self, name: str, declared: Declared | None) -> None:
+        """Let a name that means nothing yet mean this."""
+        self.scope[name] = declared
+        self._by_sort[type(declared and declared.node)].append(name)
 
     def find(self, name: str) -> Declared | None:
         """What a name means in this file; None where it means nothing or could not be read."""
@@ -70,11 +86,11 @@ class Unit:
     @property
     def knows_classes(self) -> bool:
         """Whether every request class of the file is known by its name, and not one could not be read."""
-        return not self.file.unread and None not in self.scope.values()
+        return not self.file.unread and type(None) not in self._by_sort
 
-    def named(self, *nodes: type) -> list[str]:
-        """The names in scope that mean a declaration of these sorts."""
-        return [name for name, declared in self.scope.items() if declared and isinstance(declared.node, nodes)]
+    def named(self, *nodes: type) -> Iterator[str]:
+        """The names in scope that mean a declaration of these sorts, sort by sort."""
+        return chain.from_iterable(self._by_sort.get(node, ()) for node in nodes)
 
 
 @dataclass(slots=True)
@@ -90,7 +106,7 @@ class Context:
 
     def nearest(self, name: str, known: Iterable[str]) -> str | None:
         """The known name that was probably meant; nothing any more after very many findings, since it takes time."""
-        return nearest(name, known) if len(self.findings.items) < _MOST_SUGGESTED else None
+        return nearest(name, known) if len(self.findings.items) < MOST_SUGGESTED else None
 
     def suggestion(self, name: str, known: Iterable[str], otherwise: str) -> str:
         """A help line that offers the nearest name, or says something else."""
@@ -99,14 +115,14 @@ class Context:
 
     def declared(self) -> list[Declared]:
         """Every declaration: served files first, each in its own order."""
-        return [declared for unit in self.units for declared in unit.declared]
+        return [declared for unit in self.units for declared in unit.declared.values()]
 
 
 def load(context: Context, paths: list[Path]) -> None:
     """Read the files and all that they import, then settle what names mean in each."""
     by_path: dict[Path, Unit] = {}
     for path in paths:
-        if path.resolve() not in by_path:
+        if _real(path) not in by_path:
             _load_one(context, by_path, path, str(path), served=True)
     imported_from: dict[tuple[Unit, tree.Import], Unit] = {}
     at = 0
@@ -124,8 +140,7 @@ def load(context: Context, paths: list[Path]) -> None:
     for unit in context.units:
         for declaration in unit.file.declarations:
             if isinstance(declaration, tree.Import) and (unit, declaration) not in imported_from:
-                for imported in declaration.names:
-                    unit.scope.setdefault((imported.alias or imported.name).text, None)
+                _import_unread(unit, declaration)
     _name(context)
 
 
@@ -136,7 +151,7 @@ def _load_one(
     if source is None:
         return None
     unit = Unit(source, path, parse(source, context.findings), served)
-    by_path[path.resolve()] = unit
+    by_path[_real(path)] = unit
     context.units.append(unit)
     return unit
 
@@ -144,7 +159,7 @@ def _load_one(
 def _target(context: Context, by_path: dict[Path, Unit], unit: Unit, declaration: tree.Import) -> Unit | None:
     path = unit.path.parent / declaration.path.value
     try:
-        known = by_path.get(path.resolve())
+        known = by_path.get(_real(path))
     except (OSError, ValueError, RuntimeError):
         known = None
     if known is not None:
@@ -175,7 +190,7 @@ def _declare(context: Context, unit: Unit) -> None:
             help = "give the type another name"
             context.findings.add("E0204", f"`{node.name.text}` is a built-in type", node.name.span, help=help)
         elif _enter(context, unit, node.name, declared):
-            unit.declared.append(declared)
+            unit.declared[declared.name] = declared
 
 
 def _enter(context: Context, unit: Unit, name: tree.Name, declared: Declared | None) -> bool:
@@ -186,13 +201,13 @@ def _enter(context: Context, unit: Unit, name: tree.Name, declared: Declared | N
         )
         return False
     unit.places[name.text] = name.span
-    unit.scope[name.text] = declared
+    unit.enter(name.text, declared)
     return True
 
 
 def _import(context: Context, unit: Unit, declaration: tree.Import, target: Unit) -> None:
     """Enter what a file imports; only what the other file declares itself can be imported from it."""
-    own = {declared.name: declared for declared in target.declared}
+    own = target.declared
     for imported in declaration.names:
         name = imported.name.text
         local = imported.alias or imported.name
@@ -206,6 +221,14 @@ def _import(context: Context, unit: Unit, declaration: tree.Import, target: Unit
             context.findings.add("E0212", f"`{target.source.name}` declares no `{name}`", imported.name.span, help=help)
         if _enter(context, unit, local, declared):
             unit.imports[local.text] = imported
+
+
+def _import_unread(unit: Unit, declaration: tree.Import) -> None:
+    """Enter names whose file could not be read, which is reported."""
+    for imported in declaration.names:
+        name = (imported.alias or imported.name).text
+        if name not in unit.scope:
+            unit.enter(name, None)
 
 
 def _name(context: Context) -> None:
@@ -234,3 +257,8 @@ def not_a(declared: Declared, wanted: str, at: Span, context: Context, help: str
     """Report a name that means something of another sort than is wanted here."""
     notes = (Note(declared.node.name.span, "declared here"),)
     context.findings.add("E0214", f"`{declared.name}` is {declared.noun}, not {wanted}", at, help=help, notes=notes)
+
+
+def _real(path: Path) -> Path:
+    """Where a path leads; a link that leads back to itself, which `Path.resolve` would fail on, leads nowhere else."""
+    return Path(realpath(path))

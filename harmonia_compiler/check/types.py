@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from harmonia_compiler.check.amounts import ITEMS, TOKENS, amount
 from harmonia_compiler.check.order import dependency_order
@@ -121,7 +122,7 @@ class Types:
         if declared is not None:
             not_a(declared, "a type", name.span, self.context, f"use {listed(NAMED)}, or declare a type")
         elif not unit.is_unread(name.text):
-            known = [*NAMED, *unit.named(tree.Alias)]
+            known = chain(NAMED, unit.named(tree.Alias))
             help = self.context.suggestion(
                 name.text, known, "declare it with `type`, or use one of " + ", ".join(f"`{n}`" for n in NAMED)
             )
@@ -148,11 +149,10 @@ class Types:
         return Shape(Labels(tuple(first)))
 
     def _classes(self, span: Span, unit: Unit) -> Shape | None:
-        names = unit.named(tree.Class)
         if not unit.knows_classes:
             return None
-        if names:
-            return Shape(Labels(tuple(names)))
+        if unit.classes:
+            return Shape(Labels(tuple(each.name for each in unit.classes)))
         help = "declare one: `class interactive(deadline: 2 s)`, or import one"
         self.context.findings.add("E0320", "this file has no request class", span, help=help)
         return None

@@ -1,6 +1,7 @@
 """Names in a pipeline that mean nothing there, or something else than is wanted."""
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 
 from harmonia_compiler.check.program import Context, Declared, Unit, not_a
 from harmonia_compiler.check.settings import FUNCTIONS
@@ -47,7 +48,7 @@ def report_unknown_callee(name: tree.Name, declared: Declared | None, unit: Unit
         help = f"declare a component: `component NAME = {text}(…)`"
         context.findings.add("E0202", f"`{text}` is a kind, and only components are called", span, help=help)
     else:
-        known = [*unit.named(tree.Component, tree.Pipeline), *function_names()]
+        known = chain(unit.named(tree.Component, tree.Pipeline), function_names())
         if text in FUNCTIONS:
             help = f"`{text}` stands for settings of components alone; a value comes by a port"
             context.findings.add("E0202", f"unknown component or pipeline `{text}`", span, help=help)

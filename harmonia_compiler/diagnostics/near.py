@@ -24,7 +24,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
             longer.append(candidate)
         if abs(len(candidate) - len(name)) > allowed:
             continue
-        slips = _slips(meant, compared)
+        slips = _slips(meant, compared, allowed)
         if slips <= allowed and (best is None or slips < best[0]):
             best = (slips, candidate)
     return best[1] if best else min(longer, key=len, default=None)
@@ -38,13 +38,13 @@ def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
 
 def listed(names: Iterable[str], most: int = 8) -> str:
     """Names for a sentence: `a`, `b`, `c`, and how many more."""
-    every = [f"`{name}`" for name in names]
+    every = [*names]
     more = f" and {len(every) - most} more" if len(every) > most else ""
-    return ", ".join(every[:most]) + more
+    return ", ".join(f"`{name}`" for name in every[:most]) + more
 
 
-def _slips(one: str, other: str) -> int:
-    """Letters inserted, left out, changed, or swapped with a neighbour."""
+def _slips(one: str, other: str, most: int) -> int:
+    """Letters inserted, left out, changed, or swapped with a neighbour; more than `most` are not counted out."""
     before: list[int] = []
     row = list(range(len(other) + 1))
     for i, letter in enumerate(one, 1):
@@ -53,4 +53,7 @@ def _slips(one: str, other: str) -> int:
             row[j] = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != wanted))
             if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == wanted:
                 row[j] = min(row[j], previous[j - 2] + 1)
+        # What follows builds on these two rows, on the earlier one by a swap alone.
+        if min(row) > most <= min(before):
+            return most + 1
     return row[-1]
