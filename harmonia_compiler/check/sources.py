@@ -2,7 +2,7 @@
 
 import stat
 from collections.abc import Sequence
-from os.path import commonpath, normpath
+from os.path import commonpath, normpath, realpath
 from pathlib import Path
 
 from harmonia_compiler.contract.types import quoted
@@ -14,7 +14,8 @@ LARGEST_FILE = 2**20
 
 def project_root(paths: Sequence[Path]) -> Path:
     """The folder that nothing is read outside of: the working directory, or where the files lie if elsewhere."""
-    folders = [path.resolve().parent for path in paths]
+    # Unlike `Path.resolve`, this gives up nothing on a link that leads back to itself: opening it will say so.
+    folders = [Path(realpath(path)).parent for path in paths]
     here = Path.cwd()
     if not folders or all(folder.is_relative_to(here) for folder in folders):
         return here

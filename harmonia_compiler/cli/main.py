@@ -161,6 +161,10 @@ def _is_text(argument: str) -> bool:
 def _unusable(problem: OSError) -> int:
     """A path that a command was given and the machine refuses; one without a path is a bug or a full disk."""
     if problem.filename is None:
+        if problem.errno == errno.ENOENT and not _has_folder():
+            gone = Diagnostic("E1133", "the current folder has been removed", help="change to one that exists")
+            print_diagnostics([gone])
+            return DIAGNOSTICS
         if problem.errno != errno.ENOSPC:
             print_bug(problem)
             return BUG
@@ -168,3 +172,11 @@ def _unusable(problem: OSError) -> int:
     message = f"`{str(problem.filename)[:200]}` cannot be used: {problem.strerror}"
     print_diagnostics([Diagnostic("E1133", message, help="check that it exists, its permissions, and the room there")])
     return DIAGNOSTICS
+
+
+def _has_folder() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True

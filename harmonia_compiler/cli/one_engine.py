@@ -18,7 +18,8 @@ from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.profile.analytic import AnalyticProfiles
 from harmonia_compiler.profile.detect import detect
 from harmonia_compiler.profile.profiles import Asked
-from harmonia_compiler.runtime.actuators.supervision import command, pids
+from harmonia_compiler.runtime.actuators.supervision import command as commands
+from harmonia_compiler.runtime.actuators.supervision import pids
 from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S
 from harmonia_compiler.runtime.actuators.supervision.probes import ask, describe, free_port, warm_up
 from harmonia_compiler.runtime.actuators.supervision.tailing import tail
@@ -50,17 +51,17 @@ async def running(engine: Engine, card: Card, configuration: Configuration) -> A
     """The URL of the engine, once it answers and is warm. It ends when the context does."""
     kind = kinds()[engine.kind]
     assert kind.launch is not None, engine
-    launch = command.launch_here(kind.launch(engine, card, configuration))
+    launch = commands.launch_here(kind.launch(engine, card, configuration))
     weights = None if launch.model is None else await asyncio.to_thread(locate, launch.model)
     port = free_port(())
     with tempfile.TemporaryDirectory(prefix="harmoniac-engine-") as folder:
-        folders = command.Folders(Path(folder), Path(folder) / "data", weights)
+        folders = commands.Folders(Path(folder), Path(folder) / "data", weights)
         log = Path(folder) / "log"
         devices = range(round(configuration.gpus)) if configuration.gpus >= 1 else range(bool(configuration.gpus))
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                *command.supervised(command.command_line(launch, folders, port), ()),
-                env=command.environment_of(launch, folders, devices, os.environ),
+                *commands.supervised(commands.command_line(launch, folders, port), ()),
+                env=commands.environment_of(launch, folders, devices, os.environ),
                 cwd=folder,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,

@@ -42,16 +42,27 @@ _Count = Annotated[int, Meta(ge=1, le=2**20, description="a whole number from 1 
 _Tokens = Annotated[int, Meta(ge=1, le=2**30, description="a whole number from 1 to 1,073,741,824")]
 _Parameters = Annotated[float, Meta(ge=1, le=1e15, description="a number from 1 to 1e15")]
 _Bytes = Annotated[float, Meta(ge=0.01, le=16, description="a number from 0.01 to 16")]
+_Package = Annotated[
+    str, Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]{0,63}\Z", description="the name of a package, one word")
+]
+_Inside = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(?!\.\.?(/|\Z))[^/\x00-\x1f]+(/(?!\.\.?(/|\Z))[^/\x00-\x1f]+)*\Z",
+        max_length=1024,
+        description="a path inside the package, without `..`",
+    ),
+]
 
 
 class Weights(msgspec.Struct, frozen=True):
     """Where a model's weights can be had without a hub: a directory or file inside a Python package.
 
-    `package` is the name that it is imported by, `path` lies inside its folder.
+    `package` is the name that it is imported by, one word, and `path` lies inside its folder.
     """
 
-    package: str
-    path: str
+    package: _Package
+    path: _Inside
     format: Literal["safetensors", "gguf", "onnx"] = "safetensors"
 
 

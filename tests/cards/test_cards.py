@@ -170,3 +170,20 @@ def test_all_mistakes_of_a_card_are_told_at_once() -> None:
 def test_a_card_survives_its_document() -> None:
     card = card_for("SmolLM2-135M-Instruct")
     assert msgspec.json.decode(msgspec.json.encode(card), type=Card) == card
+
+
+@pytest.mark.parametrize(
+    ("package", "path"),
+    [
+        ("nosuch.pkg", "model"),
+        ("..", "model"),
+        ("../../x", "model"),
+        ("torch", "../../../../etc/passwd"),
+        ("torch", "/etc/passwd"),
+        ("torch", "a/../b"),
+        ("torch", ""),
+    ],
+)
+def test_weights_lie_inside_of_a_package_that_is_one_word(package: str, path: str) -> None:
+    write_card("broken", f'{SOUND}\n[weights]\npackage = "{package}"\npath = "{path}"\n')
+    assert {code for code, *_ in refused()} == {"E0802"}

@@ -146,3 +146,24 @@ def test_no_colour_without_a_terminal_and_a_reader_that_leaves_is_no_bug() -> No
     pipe = f"{sys.executable} -c 'from harmonia_compiler.cli.main import main; main()' explain | true"
     done = subprocess.run(pipe, shell=True, capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["check", "graph", "fmt"])
+def test_a_link_that_leads_back_to_itself_is_a_file_that_cannot_be_read(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop.rag").symlink_to("loop.rag")
+    assert run([command, "loop.rag"]) == 1
+    assert "error[" in capsys.readouterr().err
+
+
+def test_a_current_folder_that_is_gone_is_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert run(["check", "a.rag"]) == 1
+    assert "the current folder has been removed" in capsys.readouterr().err
