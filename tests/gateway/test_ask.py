@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from harmonia_compiler.cli.main import run
+from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.runtime.gateway.client import GatewayClient
 from tests.gateway.fakes import ENGINES
 from tests.gateway.processes import OTHER, SAY, Running, free_port, model_server, started, write_bundle
 
@@ -79,3 +83,30 @@ def test_ask_says_where_nothing_runs(tmp_path: Path, capsys: pytest.CaptureFixtu
     ):
         assert run(["ask", "x", "--service", str(service)]) == 1
         assert f"error[{code}]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "step"),
+    [
+        (500, "component_error", "`harmoniac logs DIR` shows what its replicas wrote"),
+        (503, "component_busy", "ask again in a moment"),
+        (400, "component_refused", "ask something shorter or simpler"),
+    ],
+)
+def test_a_failed_answer_leads_to_where_more_is_known(status: int, code: str, step: str) -> None:
+    body = json.dumps({"error": {"message": f"its engine answered {status}", "code": code}}).encode()
+
+    class Failing(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Failing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(Rejected) as rejected:
+            [*GatewayClient(f"http://127.0.0.1:{server.server_port}", "none").ask("p", {})]
+        server.shutdown()
+    (found,) = rejected.value.found
+    assert (found.code, step in found.help) == ("E1105", True)

@@ -169,12 +169,25 @@ def _document(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
+#: What is worth trying, by the gateway's word for what went wrong.
+_NEXT_STEPS = {
+    **dict.fromkeys(
+        ("queue_full", "component_busy", "no_replica", "replica_unreachable", "stopping"),
+        "ask again in a moment; `harmoniac status` tells what runs",
+    ),
+    **dict.fromkeys(
+        ("component_error", "answer_broken", "malformed_answer", "component_timeout"),
+        "`harmoniac logs DIR` shows what its replicas wrote",
+    ),
+    "component_refused": "ask something shorter or simpler; what its engine said stands above",
+}
+
+
 def _reject_error(document: dict[str, Any]) -> Never:
     """What the gateway says went wrong."""
     error = document.get("error")
     error = error if isinstance(error, dict) else {}
-    late = error.get("code") in {"queue_full", "component_busy", "no_replica", "replica_unreachable", "stopping"}
-    help_ = "ask again in a moment; `harmoniac status` tells what runs" if late else "the gateway's log has more"
+    help_ = _NEXT_STEPS.get(str(error.get("code")), "`harmoniac logs DIR gateway` may tell more")
     _reject("E1105", f"the request failed: {error.get('message', 'no reason was given')}", help_)
 
 
