@@ -110,7 +110,7 @@ async def test_an_engine_that_does_not_start_shows_what_it_said(
     monkeypatch: pytest.MonkeyPatch, code: str, said: str
 ) -> None:
     ends = Launch((Fill("python"), "-c", code), Probe("http", "/health"))
-    monkeypatch.setattr("harmonia_compiler.cli.one_engine.command.launch_here", lambda _: ends)
+    monkeypatch.setattr("harmonia_compiler.cli.one_engine.commands.launch_here", lambda _: ends)
     engine = Engine("small", "llm", {"model": "SmolLM2-135M-Instruct"})
     with pytest.raises(Rejected) as rejected:
         async with one_engine.running(engine, card_for("SmolLM2-135M-Instruct"), Configuration(1.0, 1.0)):
