@@ -7,6 +7,7 @@ from pathlib import Path
 from harmonia_compiler.check.classes import check_classes
 from harmonia_compiler.check.components import Components
 from harmonia_compiler.check.documents import document, engine, engine_key
+from harmonia_compiler.check.keys import refuse_keys
 from harmonia_compiler.check.lengths import warn_of_guesses
 from harmonia_compiler.check.pipelines import check_pipelines
 from harmonia_compiler.check.program import Context, load
@@ -48,6 +49,7 @@ def check_files(
     check_classes(context)
     components = Components(context, Types(context))
     flows = check_pipelines(context, components)
+    refuse_keys(context)
     _warn_of_imports(context)
     _refuse_unknown_settings(context)
     if findings.failed:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from harmonia_compiler.check.amounts import COUNT, DURATION, MEMORY, TOKENS, WHOLE, Quantity, amount
+from harmonia_compiler.check.keys import leak
 from harmonia_compiler.check.program import Context, Unit
-from harmonia_compiler.check.prompts import template
+from harmonia_compiler.check.prompts import Template, template
 from harmonia_compiler.check.sources import beside, read_source
 from harmonia_compiler.contract.component import Env, Secret
 from harmonia_compiler.contract.gpu import GPU_TYPES
@@ -18,13 +19,6 @@ from harmonia_compiler.kinds.kind import Setting
 from harmonia_compiler.syntax import tree
 from harmonia_compiler.syntax.literals import number
 
-#: What a key of a well-known service begins with.
-_KEY = re.compile(
-    r"(?<![A-Za-z0-9_-])"
-    r"((sk|pk|rk)-[A-Za-z0-9_-]{8,}|(hf|ghp|gho|glpat|xox[a-z])[_-][A-Za-z0-9_-]{8,}|AKIA[A-Z0-9]{12,})"
-)
-#: A URL that names a user and a password.
-_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#\s]*:[^/?#\s]*@")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _DEVICES = (*GPU_TYPES, "cpu")
 _AMOUNT = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
@@ -78,7 +72,7 @@ class SettingReader:
             case tree.Call():
                 return self._from_function(setting, given)
             case tree.Text() if setting.type == "prompt":
-                return template(given.value, given.raw, given.span, self.findings)
+                return self._prompt(setting, given)
             case tree.Text() if setting.type in ("text", "device"):
                 return self._text(setting, given.value, given.span)
             case tree.Amount() if setting.type in _QUANTITIES:
@@ -103,13 +97,10 @@ class SettingReader:
         self.findings.add("E0602", f"`{setting.name}` takes {_NOUNS[setting.type]}", given.span, help=help)
 
     def _text(self, setting: Setting, value: str, span: Span) -> str | None:
-        if said := _confidential(setting, value):
-            help = (
-                f'keep it out of file and plan: `{setting.name}: secret("NAME")` reads it at start'
-                if setting.late
-                else "keep keys and passwords out of the file"
-            )
-            self.findings.add("E0606", f"`{setting.name}` {said}", span, help=help)
+        found = leak(value)
+        if found is not None or setting.confidential:
+            what = "is a key, and takes no text" if found is None else found.what
+            self._refuse(setting, what, span)
             return None
         accepts = _DEVICES if setting.type == "device" else setting.accepts
         if accepts and value not in accepts:
@@ -122,6 +113,20 @@ class SettingReader:
             )
             return None
         return value
+
+    def _prompt(self, setting: Setting, given: tree.Text) -> Template:
+        if found := leak(given.value):
+            self._refuse(setting, found.what, given.span)
+        return template(given.value, given.raw, given.span, self.findings)
+
+    def _refuse(self, setting: Setting, what: str, span: Span) -> None:
+        """Report a text that holds what nobody but the service may know."""
+        help = (
+            f'keep it out of file and plan: `{setting.name}: secret("NAME")` reads it at start'
+            if setting.late
+            else "keep keys and passwords out of the file"
+        )
+        self.findings.add("E0606", f"`{setting.name}` {what}", span, help=help)
 
     def _amount(self, setting: Setting, given: tree.Amount) -> float | None:
         value = amount(given, _QUANTITIES[setting.type], f"`{setting.name}`", self.findings)
@@ -190,6 +195,8 @@ class SettingReader:
         self.findings.items += found.items
         if source is None:
             return None
+        if leaked := leak(source.text):
+            self._refuse(setting, leaked.what, Span(source, leaked.start, leaked.end))
         return template(source.text, source.text, Span(source, 0, len(source.text)), self.findings)
 
     def _setting(self, setting: Setting, call: tree.Call, name: str, default: tree.Expression | None) -> Any:
@@ -223,15 +230,6 @@ class SettingReader:
             self.findings.add("E0602", message, span, help=help)
             return None
         return self.value(setting, expression)
-
-
-def _confidential(setting: Setting, value: str) -> str | None:
-    """What makes a text one that no file and no plan may hold; None where nothing does."""
-    if _KEY.search(value):
-        return "looks like a key"
-    if _PASSWORD.match(value):
-        return "holds a password"
-    return "is a key, and takes no text" if setting.confidential else None
 
 
 def _short(text: str) -> str:

@@ -88,3 +88,9 @@ def test_pipelines_that_double_are_refused_where_they_get_too_large() -> None:
         f"pipeline p{at}(q: text) -> text {{ return p{at - 1}(p{at - 1}(note(q))) }}\n" for at in range(1, 40)
     )
     assert codes(f"{HEAD}pipeline p0(q: text) -> text {{ return f(q) }}\n{doubling}") == {"E0406"}
+
+
+@pytest.mark.parametrize("begun", ["sk-", "hf_", "glpat-", "://", "://:"])
+def test_a_text_that_begins_many_keys_ends_in_none(begun: str) -> None:
+    """Each beginning looks ahead a bounded way: otherwise this would take longer than a test may."""
+    assert codes(pipeline(f'return f("a{begun * 150_000}")')) == {"W0203"}
