@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import shutil
 import resource
 import signal
 import socket
@@ -211,6 +212,17 @@ def test_up_cleans_up_after_a_killed_supervisor(hand: Hand) -> None:
     assert hand.up() is True
     assert not is_alive(grandchild)
     assert hand.status().ready
+
+
+def test_a_service_whose_folder_is_removed_ends_by_itself(hand: Hand) -> None:
+    hand.write(one=launch())
+    hand.up()
+    holder = RunDirectory(hand.path).holder()
+    replica = identify(hand.process("one").pid or 0)
+    assert holder is not None
+    assert replica is not None
+    shutil.rmtree(hand.path)
+    until(lambda: not is_alive(holder) and not is_alive(replica))
 
 
 def test_a_failing_probe_stops_everything_and_shows_the_log(hand: Hand) -> None:

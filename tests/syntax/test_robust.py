@@ -146,7 +146,8 @@ def test_nearly_every_slip_is_one_finding_on_its_line() -> None:
     """Of all that is wrong at all, 97 of 100 on their line and 94 of 100 by one finding alone."""
     texts = [*(path.read_text(encoding="utf-8") for path in SAMPLES), *EXAMPLES.values()]
     on_line, counts = 0, Counter[int]()
-    for line, last, text in (slip for whole in texts for slip in one_token_slips(whole)):
+    # Each second one is enough to tell, and takes half of the time.
+    for line, last, text in (slip for whole in texts for slip in one_token_slips(whole)[::2]):
         findings, source = Findings(), Source("a.rag", text)
         parse(source, findings)
         lines = [source.position(item.span.start)[0] for item in findings.items if item.span is not None]

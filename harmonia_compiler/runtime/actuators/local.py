@@ -55,7 +55,9 @@ class Local:
             _await_ready(bundle, run, timeout_s, watch, supervisor)
         except (NotStarted, KeyboardInterrupt):
             if _is_ours(supervisor):
-                self.stop(bundle)
+                # Where somebody else stops it at this moment there is nothing left to do, and nothing to say of it.
+                with contextlib.suppress(Rejected):
+                    self.stop(bundle)
             raise
         return _is_ours(supervisor)
 

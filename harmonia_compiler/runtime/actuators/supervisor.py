@@ -100,13 +100,19 @@ class Supervisor:
             everyone.cancel()
 
     async def _look_after(self, running: Sequence[asyncio.Task[None]], stopping: asyncio.Task[bool]) -> None:
-        """Let the processes run until told to stop; write the state anew where somebody else changed it."""
+        """Let the processes run until told to stop; write the state anew where somebody else changed it.
+
+        Once its folder is gone nobody could tell it to stop any more: then it stops by itself.
+        """
         awaited: list[asyncio.Future[Any]] = [stopping, *running]
         while not stopping.done():
             await asyncio.wait(awaited, timeout=_HEAL_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
             for task in running:
                 if task.done():
                     task.result()
+            if not self._run.path.is_dir():
+                LOG.warning("the folder of the bundle has been removed")
+                return
             if self._stamp() != self._written:
                 self._write()
 
