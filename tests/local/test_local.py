@@ -3,8 +3,8 @@
 import ctypes
 import json
 import os
-import shutil
 import resource
+import shutil
 import signal
 import socket
 import stat
