@@ -45,7 +45,7 @@ def load(name: str) -> Kind:
         raise Rejected([Diagnostic("E0808", message, help="uninstall all of them but one")])
     try:
         kind = point.load()
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:
         raise _unusable(point, f"`{point.value}` cannot be loaded ({type(problem).__name__}: {problem})") from problem
     if not isinstance(kind, Kind):
         raise _unusable(point, f"`{point.value}` is no `Kind`, but a `{type(kind).__name__}`")

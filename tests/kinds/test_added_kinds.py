@@ -171,6 +171,12 @@ def test_our_own_kinds_are_not_replaced(folder: Path) -> None:
     [
         ({"shout": "nowhere:KIND"}, {}, "E0809", "`nowhere:KIND` cannot be loaded (ModuleNotFoundError: "),
         ({"shout": "part:KIND"}, {"part": "1 / 0"}, "E0809", "(ZeroDivisionError: division by zero)"),
+        (
+            {"shout": "part:KIND"},
+            {"part": "raise SystemExit(3)"},
+            "E0809",
+            "`part:KIND` cannot be loaded (SystemExit: 3)",
+        ),
         ({"shout": "part:KIND"}, {"part": ""}, "E0809", "`part:KIND` cannot be loaded (AttributeError: "),
         ({"shout": "part:KIND"}, {"part": "KIND = {}"}, "E0809", "`part:KIND` is no `Kind`, but a `dict`"),
         (
