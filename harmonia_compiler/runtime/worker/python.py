@@ -1,6 +1,7 @@
 """The role `python`: calls the user's function, which is imported once, from the bundle's copy of the user's code.
 
-A coroutine function is awaited on the worker's loop; any other runs in one of as many threads as
+Its parameters are filled by their names, those before a `/` too, and records are given as the classes that its
+annotations name. A coroutine function is awaited on the worker's loop; any other runs in one of as many threads as
 the worker has cores. What the function raises becomes an error that names it, and the worker lives on.
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import import_module
+from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -20,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from harmonia_compiler.kinds.python import CALL
+from harmonia_compiler.runtime.worker.records import makers, plain
 from harmonia_compiler.runtime.worker.server import Handler, Refusal, read_body
 
 
@@ -44,6 +47,9 @@ class PythonFunction:
             raise TypeError(f"`{name}` in {module} is no function")
         self._function: Callable[..., Any] = found
         self._signature = inspect.signature(found)
+        parameters = self._signature.parameters.values()
+        self._positional = [each.name for each in parameters if each.kind is each.POSITIONAL_ONLY]
+        self._makers = makers(found)
 
     def routes(self) -> Sequence[tuple[str, Handler]]:
         """The one route."""
@@ -52,28 +58,34 @@ class PythonFunction:
     async def _call(self, request: Request) -> Response:
         ask = await read_body(request, _Ask)
         try:
-            self._signature.bind(**ask.inputs)
-        except TypeError as problem:
+            bound = self._bound(ask.inputs)
+        except (Exception, SystemExit) as problem:
             raise Refusal(
                 400, "invalid_request_error", f"`{self.model}` does not take these inputs: {problem}"
             ) from problem
         try:
-            result = await self._result(ask.inputs)
+            result = await self._result(bound)
         except (Exception, SystemExit) as problem:
             traceback.print_exc()
             message = f"`{self.model}` raised {type(problem).__name__}: {problem}"
             raise Refusal(500, "function_error", message) from problem
         try:
-            body = msgspec.json.encode({"result": result})
+            body = msgspec.json.encode({"result": plain(result)})
         except (TypeError, ValueError, RecursionError) as problem:
             message = f"`{self.model}` returned what JSON cannot hold: {problem}"
             raise Refusal(500, "function_error", message) from problem
         return Response(body, media_type="application/json")
 
-    async def _result(self, inputs: dict[str, Any]) -> object:
+    def _bound(self, inputs: dict[str, Any]) -> inspect.BoundArguments:
+        """The inputs as the function takes them; raises TypeError where it does not, or what making a record raises."""
+        given = {name: self._makers[name](value) if name in self._makers else value for name, value in inputs.items()}
+        first = [given.pop(name) for name in takewhile(given.__contains__, self._positional)]
+        return self._signature.bind(*first, **given)
+
+    async def _result(self, bound: inspect.BoundArguments) -> object:
+        call = partial(self._function, *bound.args, **bound.kwargs)
         if inspect.iscoroutinefunction(self._function):
-            return await self._function(**inputs)
-        call = partial(self._function, **inputs)
+            return await call()
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
 

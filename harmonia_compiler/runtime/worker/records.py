@@ -1,0 +1,68 @@
+"""Records as a user's function has them: objects of its own classes, where JSON has plain ones.
+
+What the annotations say decides what a function is given; what it returns is plain by what it is.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Annotated, Any, get_args, get_origin, get_type_hints, is_typeddict
+
+Maker = Callable[[Any], Any]
+
+
+def makers(function: Callable[..., Any]) -> Mapping[str, Maker]:
+    """What makes the arguments of a function, for those parameters whose annotation asks for more than JSON gives."""
+    hints = _hints(function)
+    return {name: make for name, hint in hints.items() if (make := _maker(hint, ())) is not None}
+
+
+def plain(value: Any) -> Any:
+    """A value whose named tuples are objects, as its other records are: JSON would hold them as lists."""
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: plain(part) for name, part in value._asdict().items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
+    return value
+
+
+def _hints(annotated: Any) -> dict[str, Any]:
+    try:
+        return get_type_hints(annotated)
+    except Exception:  # noqa: BLE001 - annotations may be any code; what they do not say is given as it comes
+        return {}
+
+
+def _maker(hint: Any, around: tuple[Any, ...]) -> Maker | None:
+    """What makes a value of this annotation; `around` are the records that it is a part of."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _maker(parts[0], around)
+    if origin is list and parts:
+        item = _maker(parts[0], around)
+        return item and partial(_list, item)
+    is_class = dataclasses.is_dataclass(hint) or hasattr(hint, "_fields")
+    if origin is not None or hint in around or not (is_class or is_typeddict(hint)):
+        return None
+    fields = _hints(hint)
+    inner = {name: make for name, of in fields.items() if (make := _maker(of, (*around, hint))) is not None}
+    if is_class:
+        return partial(_object, hint, frozenset(fields), inner)
+    return partial(_object, dict, frozenset(fields), inner) if inner else None
+
+
+def _list(item: Maker, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r:.60} is not a list")
+    return [item(each) for each in value]
+
+
+def _object(of: Callable[..., Any], fields: frozenset[str], inner: Mapping[str, Maker], value: Any) -> Any:
+    """The record, without what the class has no field for. Raises TypeError where it is none, or lacks a field."""
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r:.60} is not a record")
+    return of(**{name: inner[name](part) if name in inner else part for name, part in value.items() if name in fields})
