@@ -1,4 +1,4 @@
-"""`harmoniac graph`: draws pipelines as the planner sees them."""
+"""`harmoniac graph`: draws pipelines after the passes, as the planner sees them."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from harmonia_compiler.check.files import check_files
 from harmonia_compiler.cli.exits import DIAGNOSTICS
 from harmonia_compiler.cli.options import files_argument, settings_option
 from harmonia_compiler.cli.output import print_diagnostics
+from harmonia_compiler.contract.inventory import load_inventory
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed, nearest, suggestion
 from harmonia_compiler.flow.demand import demand
@@ -16,6 +17,7 @@ from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.passes.registry import PASSES, optimise
 from harmonia_compiler.flow.picture import picture
 from harmonia_compiler.flow.text import show_flow
+from harmonia_compiler.plan.planner import usual_ms
 
 
 class PassName(click.Choice[str]):
@@ -40,6 +42,11 @@ class PassName(click.Choice[str]):
 @click.option("--format", "form", type=click.Choice(["mermaid", "dot", "text"]), default="mermaid", show_default=True)
 @click.option("--after", type=PassName(), help="Stop after this pass.")
 @click.option("--without", type=PassName(), multiple=True, help="Leave out this pass, and those that build on it.")
+@click.option(
+    "--inventory",
+    type=click.Path(path_type=Path),
+    help="Also let branches begin early what is worth it with the usual times on these machines.",
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -49,17 +56,24 @@ def command(
     form: str,
     after: str | None,
     without: tuple[str, ...],
+    inventory: Path | None,
 ) -> None:
     """Draw the pipelines of FILEs, with the share of each branch and the expected calls of a request.
 
     A box names the component that is called, its kind and its engine. `text` is the flow's canonical text, one node a
     line. The passes run first, in the order in which --after names them.
+
+    What `speculate` begins early depends on how long calls take, and so on the machines: it does nothing without
+    --inventory. With one, the drawing is what `plan` falls back to where a promised latency is missed otherwise.
     """
     checked = check_files(files, settings)
     print_diagnostics(checked.found)
     if checked.application is None:
         context.exit(DIAGNOSTICS)
     application = optimise(checked.application, without, last=after)
+    if inventory is not None:
+        usual = usual_ms(application, load_inventory(inventory))
+        application = optimise(checked.application, without, last=after, usual_ms=usual)
     flows = _chosen(application, pipeline)
     if form == "text":
         click.echo("\n".join(map(show_flow, flows)), nl=False)

@@ -50,10 +50,11 @@ def reference(kind_names: Iterable[str]) -> str:
 def _of_pass(found: Pass, number: int) -> str:
     needs = f"It needs {_listed(found.needs)}, which an earlier pass gives. " if found.needs else ""
     gives = f"It gives {_listed(found.gives)}, which later passes may need. " if found.gives else ""
+    machines = " --inventory FILE" if found.timed else ""
     return (
         f"# `{found.name}`\n\nThe pass number {number} of {len(PASSES)}: it {found.doc}. {needs}{gives}It never "
-        f"changes an answer.\n\n`harmoniac graph --after {found.name}` shows a flow after it, `--without {found.name}` "
-        "leaves it out.\n"
+        f"changes an answer.\n\n`harmoniac graph --after {found.name}{machines}` shows a flow after it, "
+        f"`--without {found.name}` leaves it out.\n"
     )
 
 

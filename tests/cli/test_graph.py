@@ -83,6 +83,40 @@ def test_stopping_and_leaving_out_compose(tmp_path: Path, capsys: pytest.Capture
     assert searches == [(1, 1), (2, 2), (2, 0)]
 
 
+BRANCHING = """
+component sure(question: text) -> bool = http("https://a.example/sure", takes: 2 s)
+component web(question: text) -> [passage] ~ 4 = http("https://a.example/web", takes: 1500 ms)
+component write(question: text, found: [passage]) -> text ~ 20 tokens = http("https://a.example/write", takes: 1 s)
+
+pipeline ask(question: text ~ 20 tokens) -> text {
+    load 0.01 rps
+    if not sure(question) ~ 0.2 { return write(question, []) }
+    return write(question, web(question))
+}
+"""
+LAPTOP = str(SAMPLES / "inventories" / "laptop.toml")
+
+
+@pytest.mark.parametrize(
+    ("more", "early"),
+    [
+        ([], 0),
+        (["--after", "speculate"], 0),
+        (["--inventory", LAPTOP], 1),
+        (["--inventory", LAPTOP, "--after", "speculate"], 1),
+        (["--inventory", LAPTOP, "--after", "order_prompts"], 0),
+        (["--inventory", LAPTOP, "--without", "speculate"], 0),
+    ],
+)
+def test_what_begins_early_is_seen_where_the_machines_are_known(
+    more: list[str], early: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "ask.rag"
+    file.write_text(BRANCHING, encoding="utf-8")
+    assert run(["graph", str(file), "--format", "text", *more]) == FINE
+    assert capsys.readouterr().out.count(" early ") == early
+
+
 FRAMED = """
 component small = llm("SmolLM2-135M-Instruct")
 component tell(question: text) -> text ~ 20 tokens = small("{question}")

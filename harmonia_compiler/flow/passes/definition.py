@@ -24,7 +24,8 @@ class Context:
 class Pass:
     """One rewrite. `name` equals its module's; applied twice it does no more than once.
 
-    `needs` and `gives` are properties of flows: each need must be given by an earlier pass.
+    `needs` and `gives` are properties of flows: each need must be given by an earlier pass. One that is `timed` does
+    nothing without usual times.
     """
 
     name: str
@@ -32,3 +33,4 @@ class Pass:
     rewrite: Callable[[Flow, Context], Flow]
     needs: frozenset[str] = frozenset()
     gives: frozenset[str] = frozenset()
+    timed: bool = False

@@ -119,4 +119,5 @@ PASS = Pass(
     "begins a branch's retrieval while its condition is still being decided, where the promised latency asks for it",
     speculate,
     needs=frozenset({"equal nodes are one", "every node is read"}),
+    timed=True,
 )
