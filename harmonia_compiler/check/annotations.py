@@ -39,12 +39,13 @@ _DEEPEST = 16
 
 @dataclass(frozen=True, slots=True)
 class Annotated:
-    """A parameter, or the result, as it is annotated; without a shape where no type of the language fits."""
+    """A parameter, or the result, as it is annotated; without a shape where no port can be made of it, for a reason."""
 
     name: str
     shape: Shape | None
     default: Any
     span: Span
+    reason: str = "no annotation that is a type of the language"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,17 +145,18 @@ class Annotations:
 
     def _parameter(self, given: ast.arg, default: ast.expr | None) -> Annotated:
         shape = self._shape(given.annotation)
-        value: Any = msgspec.UNSET
-        if default is not None and shape is not None:
-            try:
-                value = ast.literal_eval(default)
-            except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-                shape = None
-            else:
-                shape = None if mismatch(value, shape.type) else shape
-        elif default is not None:
-            value = None
-        return Annotated(given.arg, shape, value, self.source.span_of_line(given.lineno))
+        span = self.source.span_of_line(given.lineno)
+        if default is None:
+            return Annotated(given.arg, shape, msgspec.UNSET, span)
+        if shape is None:
+            return Annotated(given.arg, None, None, span)
+        try:
+            value = ast.literal_eval(default)
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+            return Annotated(given.arg, None, None, span, "a default that is no literal")
+        if mismatch(value, shape.type):
+            return Annotated(given.arg, None, None, span, f"a default that is no `{shown(shape.type)}`")
+        return Annotated(given.arg, shape, value, span)
 
     def _shape(self, given: ast.expr | None, depth: int = 0) -> Shape | None:
         """The type that an annotation means, with its expected sizes."""

@@ -218,17 +218,17 @@ class Components:
         assert setting is not None
         return self._modules.signature(function, made.root.unit, made.places[setting])
 
-    def _with_annotations(self, made: Made, annotated: Signature | None) -> Made:
-        """A component without declared ports: what its function's annotations say, as far as they say it all."""
+    def _with_annotations(self, made: Made, annotated: Signature | None) -> Made | None:
+        """A component without declared ports: what its function says; None where that is not all."""
         if annotated is None or made.ports is not None:
             return made
         unclear = next((each for each in (*annotated.parameters, annotated.result) if each.shape is None), None)
         if unclear is not None:
             what = "the result" if unclear.name == "return" else f"`{unclear.name}`"
-            help = f"annotate it there, or declare the ports: `component {made.declared.name}(…) -> … = …`"
-            message = f"{what} of `{annotated.name}` has no annotation that is a type of the language"
+            help = f"mend it there, or declare the ports: `component {made.declared.name}(…) -> … = …`"
+            message = f"{what} of `{annotated.name}` has {unclear.reason}"
             self.findings.add("E0622", message, unclear.span, help=help)
-            return made
+            return None
         return replace(made, ports=annotated.ports, result=annotated.result.shape)
 
     def signature(

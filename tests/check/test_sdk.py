@@ -118,6 +118,21 @@ def test_what_is_no_type_of_the_language_is_said(annotation: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("default", "reason"),
+    [
+        ("3", "a default that is no `text`"),
+        ("2 ** 70", "a default that is no literal"),
+        ("None", "a default that is no `text`"),
+    ],
+)
+def test_a_default_that_does_not_fit_is_the_one_finding(default: str, reason: str) -> None:
+    Path("m.py").write_text(f"def f(q: str = {default}) -> str: ...", encoding="utf-8")
+    Path("a.rag").write_text('component f = python("m:f")\npipeline p(t: text) -> text { return f(t) }')
+    found = check_files([Path("a.rag")]).found
+    assert [(item.code, item.message) for item in found] == [("E0622", f"`q` of `f` has {reason}")]
+
+
 def test_ports_have_names_sizes_and_defaults() -> None:
     source = (
         "from typing import Annotated\nfrom harmonia_compiler.sdk import tokens\n"
