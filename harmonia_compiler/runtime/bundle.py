@@ -4,7 +4,7 @@ A bundle may have been edited, cut short, or put together from two. A document t
 says what none of ours would is refused here, before anything is made of it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from harmonia_compiler.contract.bundle import FORMAT_VERSION, Contents, LocalProcesses, Service
+from harmonia_compiler.contract.component import Component
 from harmonia_compiler.contract.document import decode_versioned
 from harmonia_compiler.contract.plan import Plan, decode_plan
 from harmonia_compiler.contract.references import dangling
@@ -81,13 +82,25 @@ def _read(bundle: Path, name: str, decode: Callable[[bytes], _Document]) -> _Doc
 
 def _misfits(service: Service) -> Iterator[str]:
     """Where the service names what it does not have."""
+    known = {name for program in service.programs.values() for name in program.components}
     for pipeline, program in service.programs.items():
         yield from (f"`{pipeline}`: {wrong}" for wrong in dangling(program))
         for name, made in program.components.items():
-            if made.engine not in service.engines:
+            engine = service.engines.get(made.engine)
+            if engine is None:
                 yield f"`{name}` stands on the engine `{made.engine}`, which is not there"
-            if made.kind == "milvus" and not isinstance(made.settings.get("collection"), str):
-                yield f"`{name}` searches no collection"
+            elif engine.kind != made.kind:
+                yield f"`{name}` is made from `{made.kind}`, and its engine from `{engine.kind}`"
+            if made.kind == "milvus":
+                yield from _unsearchable(name, made, known)
+
+
+def _unsearchable(name: str, search: Component, known: Container[str]) -> Iterator[str]:
+    """Why a search cannot be made: it says no collection, or no embedder that there is."""
+    if not isinstance(search.settings.get("collection"), str):
+        yield f"`{name}` searches no collection"
+    if search.settings.get("embedder") not in known:
+        yield f"`{name}` has no embedder"
 
 
 def _differences(bundle: LocalBundle) -> Iterator[tuple[str, str]]:

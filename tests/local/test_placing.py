@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from harmonia_compiler.contract.plan import FORMAT_VERSION, Configuration, Plan, Replica, Solver
 from harmonia_compiler.profile.detect import detect
 from harmonia_compiler.runtime.actuators.local import ACTUATOR
-from harmonia_compiler.runtime.actuators.supervision.placing import delay_s, pin_cores, turns_of
+from harmonia_compiler.runtime.actuators.supervision.placing import (
+    HEALTHY_S,
+    delay_s,
+    failures_after,
+    pin_cores,
+    turns_of,
+)
 from harmonia_compiler.runtime.actuators.supervision.preflight import exceeded
 
 from .conftest import Hand, launch
@@ -18,6 +24,10 @@ from .conftest import Hand, launch
 
 def test_delays_double_up_to_the_cap() -> None:
     assert [delay_s(failures) for failures in (1, 2, 3, 7, 8, 1000)] == [0.5, 1.0, 2.0, 30.0, 30.0, 30.0]
+
+
+def test_who_was_ready_for_long_has_a_clean_record() -> None:
+    assert [failures_after(5, ready_for_s) for ready_for_s in (0.0, HEALTHY_S - 0.1, HEALTHY_S)] == [6, 6, 1]
 
 
 @pytest.mark.parametrize(

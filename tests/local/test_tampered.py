@@ -179,3 +179,38 @@ def test_a_state_that_is_a_pipe_is_said_and_not_waited_for(sound: Hand) -> None:
     assert "it is not a regular file" in "".join(sound.status().notes)
     assert sound.down() is True
     sound.assert_nothing_left()
+
+
+SEARCH = {
+    "name": "search",
+    "kind": "milvus",
+    "engine": "store",
+    "ports": [],
+    "result": {"type": "list", "item": {"type": "passage"}},
+    "settings": {"collection": "docs", "embedder": "minilm"},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"kind": "nosuch"}, "`search` is made from `nosuch`, and its engine from `milvus`"),
+        ({"settings": {"collection": "docs"}}, "`search` has no embedder"),
+        ({"settings": {"collection": "docs", "embedder": "other"}}, "`search` has no embedder"),
+        ({"settings": {"embedder": "search"}}, "`search` searches no collection"),
+    ],
+)
+def test_a_component_that_nothing_could_call_is_named(sound: Hand, changes: dict[str, Any], said: str) -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["engines"]["store"] = {"id": "store", "kind": "milvus", "settings": {}}
+        document["programs"]["p"] = {
+            "pipeline": "p",
+            "parameters": [],
+            "result_type": {"type": "text"},
+            "operations": [{"type": "constant", "value": "x"}],
+            "result": 0,
+            "components": {"search": {**SEARCH, **changes}},
+        }
+
+    edit(sound, "service.json", change)
+    assert refused(sound).endswith(said)

@@ -111,7 +111,7 @@ class Managed:
             if not self.was_ready.is_set():
                 self._show("failed", waiting_for="")
                 raise StartFailed(self.spec.name, reason)
-            failures = 1 if ready_for >= placing.HEALTHY_S else failures + 1
+            failures = placing.failures_after(failures, ready_for)
             delay = placing.delay_s(failures)
             self._show("restarting", waiting_for=f"the next start, {delay:g} s after: {reason}")
             LOG.warning("%s: %s; it starts again in %g s", self.spec.name, reason, delay)

@@ -10,6 +10,11 @@ FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 30.0
 HEALTHY_S = 60.0
 
 
+def failures_after(failures: int, ready_for_s: float) -> int:
+    """How many failures in a row a process has when it ends again, having been ready for so long."""
+    return 1 if ready_for_s >= HEALTHY_S else failures + 1
+
+
 def delay_s(failures: int) -> float:
     """How long to wait before the start that follows so many failures in a row (from 1)."""
     return min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** min(failures - 1, 16))
