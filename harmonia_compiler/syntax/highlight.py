@@ -81,6 +81,8 @@ RULES: tuple[Rule | Enclosed, ...] = (
     Enclosed('"', '"|(?=\\n)', "text", (Rule(r'\\[nt"\\]', ("escape",)), Rule(r"\\.", ("no escape",)), _PORT)),
     Rule(rf"(\.)(\s*)({_NAME})", ("sign", "space", "field")),
     Rule(rf"([(,])(\s*)({_NAME})(?=\s*:)", ("sign", "space", "named")),
+    # Editors read line by line, and a comment may stand between; no statement begins with a name and a colon.
+    Rule(rf"^([ \t]*)({_NAME})(?=\s*:)", ("space", "named")),
     Rule(
         rf"\b({_any(('type', 'class', 'component', 'pipeline'))})([ \t]+)({_NAME})", ("declaring", "space", "declared")
     ),
@@ -96,7 +98,8 @@ RULES: tuple[Rule | Enclosed, ...] = (
     Rule(_NAME, ("name",)),
     Rule(r"->|==|!=|<=|>=|[<>=~|+]", ("operator",)),
     Rule(r"[()\[\]{},:.]", ("sign",)),
-    Rule(r"\s+", ("space",)),
+    # Never beyond a line, so that the next one is seen to begin.
+    Rule(r"\n|[^\S\n]+", ("space",)),
 )
 
 

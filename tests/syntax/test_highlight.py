@@ -4,10 +4,12 @@ import json
 import re
 import tomllib
 from importlib.metadata import EntryPoint
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import pytest
-from pygments.token import Error, Keyword, Operator, Token
+from pygments.token import Error, Keyword, Operator, String, Token
 
 from harmonia_compiler.check.amounts import UNITS
 from harmonia_compiler.contract.types import NAMED
@@ -28,8 +30,58 @@ EXAMPLES = re.findall(
 SAMPLES = [path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("samples/*.rag"))]
 
 
+def shortened(text: str) -> str:
+    return text.strip().partition("\n")[0][:40]
+
+
 def highlighted(text: str) -> list[tuple[int, object, str]]:
     return list(RagLexer().get_tokens_unprocessed(text))
+
+
+#: Names that are keywords elsewhere, at the beginning of a line and behind a comment.
+NAMED_LIKE_KEYWORDS = '''
+component a(
+    # what it is given
+    from: text,
+    load: number = 3,  # no clause
+    in: text, class: text
+) -> (until: text, if: bool) = python("m:f")
+
+pipeline p(q: text) -> text {
+    slo p95 latency <= 4 s
+    return a(
+        from: "# {q}", load: 3,
+        in: """a { b
+            in: "c" """, class : q).until
+}
+'''
+
+
+def scopes(text: str) -> dict[int, str]:
+    """What an editor makes of the word at each place: the patterns of the grammar, line by line, the leftmost first."""
+    found: dict[int, str] = {}
+    around: dict[str, Any] | None = None
+    begins = 0
+    for line in text.splitlines(keepends=True):
+        at = 0
+        while True:
+            rules = textmate()["patterns"] if around is None else [{"match": around["end"]}, *around["patterns"]]
+            tried = ((re.compile(rule.get("match") or rule["begin"]).search(line, at), rule) for rule in rules)
+            matches = [(match.start(), match, rule) for match, rule in tried if match is not None]
+            if not matches:
+                break
+            start, match, rule = min(matches, key=itemgetter(0))
+            at = match.end()
+            if "begin" in rule:
+                around = rule
+            elif "captures" in rule:
+                found |= {begins + match.start(int(n)): each["name"] for n, each in rule["captures"].items()}
+            elif "name" in rule:
+                found[begins + start] = rule["name"]
+            else:
+                around = None
+        begins += len(line)
+    return found
 
 
 def test_the_words_are_those_of_the_grammar() -> None:
@@ -44,7 +96,7 @@ def test_the_names_are_those_of_the_checker() -> None:
     assert set(words.UNITS) == UNITS
 
 
-@pytest.mark.parametrize("text", [*EXAMPLES, *SAMPLES], ids=lambda text: text.strip().partition("\n")[0][:40])
+@pytest.mark.parametrize("text", [*EXAMPLES, *SAMPLES, NAMED_LIKE_KEYWORDS], ids=shortened)
 def test_keywords_are_those_that_the_reader_sees(text: str) -> None:
     tokens = read_tokens(Source("a.rag", text), Findings())
     assert tokens is not None
@@ -56,6 +108,15 @@ def test_keywords_are_those_that_the_reader_sees(text: str) -> None:
         at: part for at, kind, part in found if kind == Operator.Word or (kind in Keyword and kind not in Keyword.Type)
     }
     assert shown == read
+
+
+@pytest.mark.parametrize("text", [*EXAMPLES, *SAMPLES, NAMED_LIKE_KEYWORDS], ids=shortened)
+def test_an_editor_sees_what_pygments_sees(text: str) -> None:
+    seen = scopes(text)
+    words_ = [(at, kind, part) for at, kind, part in highlighted(text) if part.isidentifier() and kind not in String]
+    assert words_
+    for at, kind, part in words_:
+        assert (kind, seen.get(at)) in {*ROLES.values()}, (part, text[at - 20 : at + 20])
 
 
 def test_what_stands_where() -> None:
