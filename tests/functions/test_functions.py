@@ -142,3 +142,9 @@ def test_extents() -> None:
     assert extent["take"]([Extent(0.0, 0.0)], {"count": 2}) == Extent(0.0, 0.0)
     assert extent["fuse"]([Extent(0.0, 0.0, nested=0.0)], NOTHING) == Extent(0.0, 0.0)
     assert extent["count"]([lists], NOTHING).items == 1.0
+
+
+def test_a_part_of_nested_lists_knows_how_they_are_nested() -> None:
+    whole = Extent(120.0, 4.0, nested=6.0)
+    taken = functions()["take"].extent((whole,), {"count": 2})
+    assert (taken.items, taken.tokens, taken.nested) == (2.0, 60.0, 6.0)
