@@ -117,7 +117,9 @@ def _remarks(plan: Plan) -> list[str]:
             remarks.append(f"{share.name} asks for {asked} rps, and this plan carries {carries}{most}.")
     if plan.guessed:
         guessed = ", ".join(plan.guessed)
-        remarks.append(f"Sizes are guessed for: {guessed}. Say them with ~, as in `-> text ~ 60 tokens`.")
+        remarks.append(
+            f"Sizes are guessed for: {guessed}. Say them, as in `q: text ~ 15 tokens` or `-> text ~ 60 tokens`."
+        )
     if plan.estimated:
         pipelines = ", ".join(plan.estimated)
         remarks.append(f"Visits are estimated for: {pipelines}. There are too many branches for exact probabilities.")

@@ -108,7 +108,7 @@ class Plan(msgspec.Struct, frozen=True):
     """The document. Maps are in the order of their keys.
 
     `utilisation` is the part of the time that each engine's replicas are busy at the predicted rates;
-    `guessed` are the components for whose sizes (tokens, items) the user and the kind said nothing;
+    `guessed` are the components and ports (`pipeline.port`) of whose sizes (tokens, items) nobody said anything;
     `estimated` are the pipelines with too many branches for exact probabilities.
     """
 

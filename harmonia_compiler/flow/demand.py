@@ -4,17 +4,17 @@ Visits are probabilities added up over the calls of a flow, times the items and 
 for. For flows whose branches are taken independently they are the visit ratios v = (I - Mᵀ)⁻¹ s.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from math import prod
 
 import networkx as nx
 
-from harmonia_compiler.contract.program import MOST_ITEMS, Call
+from harmonia_compiler.contract.program import MOST_ITEMS, Call, Parameter, inputs
 from harmonia_compiler.flow.answers import answers_of
 from harmonia_compiler.flow.calls import bridged, call_graph
 from harmonia_compiler.flow.expand import Expanded, expand, scopes_around
-from harmonia_compiler.flow.extents import extents, work
+from harmonia_compiler.flow.extents import called, extents, given, work
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.guards import guards
 from harmonia_compiler.kinds.extents import USUAL_ITEMS
@@ -57,9 +57,9 @@ class Demand:
     `extents` go by the node of the `expanded` flow, as do the positions of `calls`. These are in an
     order in which each stands after those it waits for. `items` is how many each scope has. `likely` is
     that of `Guards`.
-    `guessed` names the components whose work rests on a size that nobody said. `rarest` lists calls
-    from the rarest on, each with the probability that it or a rarer one is sent. Where not `exact`,
-    the flow branches beyond the bound of `guards.py`, and probabilities are estimates.
+    `guessed` names the ports and components whose size nobody said, and on which the work of some call rests.
+    `rarest` lists calls from the rarest on, each with the probability that it or a rarer one is sent. Where not
+    `exact`, the flow branches beyond the bound of `guards.py`, and probabilities are estimates.
     """
 
     pipeline: str
@@ -156,10 +156,11 @@ def _items(expanded: Expanded, sizes: tuple[Extent, ...]) -> tuple[float, ...]:
 def _calls(
     found: Demand, application: Application, kinds: Mapping[str, Kind]
 ) -> tuple[dict[int, CallDemand], frozenset[str]]:
-    """The calls that may be sent, without what they wait for, and the components whose sizes are guessed."""
+    """The calls that may be sent, without what they wait for, and whose sizes are guessed on which these rest."""
     expanded, sizes = found.expanded, found.extents
     flow = expanded.flow
     answers = answers_of(flow)[-1]
+    origins = _guesses(flow, application, kinds, sizes)
     sent: dict[int, CallDemand] = {}
     guessed: set[str] = set()
     for position, _ in found.rarest:
@@ -175,9 +176,39 @@ def _calls(
             found.count(expanded.scopes[position]),
             expanded.rounds[position],
         )
-        if sizes[position].guessed or any(sizes[at].guessed for at in call.inputs):
-            guessed.add(call.component)
+        for at in (position, *call.inputs):
+            guessed |= origins[at]
     return sent, frozenset(guessed)
+
+
+def _guesses_itself(
+    call: Call, flow: Flow, application: Application, kinds: Mapping[str, Kind], sizes: Sequence[Extent]
+) -> bool:
+    """Whether a result's size would be guessed whatever was known of what the call is given."""
+    component = called(call, application)
+    known = {port: replace(size, guessed=False) for port, size in given(call, flow, sizes).items()}
+    return kinds[component.kind].result_extent(component, known).guessed
+
+
+def _guesses(
+    flow: Flow, application: Application, kinds: Mapping[str, Kind], sizes: Sequence[Extent]
+) -> list[frozenset[str]]:
+    """For each node, the ports (as `pipeline.port`) and components of whose size somebody should have said something.
+
+    What only passes on a size that is guessed, or follows from one, is not to blame for it.
+    """
+    found: list[frozenset[str]] = []
+    for node, size in zip(flow.nodes, sizes, strict=True):
+        read: frozenset[str] = frozenset().union(*(found[at] for at in inputs(node.operation)))
+        if not size.guessed:
+            found.append(frozenset())
+        elif isinstance(node.operation, Parameter):
+            found.append(frozenset({f"{flow.name}.{node.operation.name}"}))
+        elif isinstance(node.operation, Call) and _guesses_itself(node.operation, flow, application, kinds, sizes):
+            found.append(frozenset({node.operation.component}))
+        else:
+            found.append(read)
+    return found
 
 
 def _ordered(graph: "nx.DiGraph[int]", found: Mapping[int, CallDemand]) -> tuple[CallDemand, ...]:

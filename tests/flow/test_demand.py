@@ -434,7 +434,7 @@ def test_work_is_the_mean_over_a_component_s_calls() -> None:
     assert found.work["rewrite"].prompt_tokens == pytest.approx((40.0 + 0.5 * 12.0) / 1.5)
 
 
-def test_components_whose_work_rests_on_a_guess_are_named() -> None:
+def test_whoever_says_no_size_on_which_work_rests_is_named_and_not_who_is_given_it() -> None:
     body = """
         %0 = parameter question : text
         %1 = call rewrite(question: %0) : text
@@ -442,7 +442,7 @@ def test_components_whose_work_rests_on_a_guess_are_named() -> None:
         return %2
         """
     assert _demand(body).guessed == {"recall"}
-    assert _demand(body, "question: text").guessed == {"recall", "rewrite"}
+    assert _demand(body, "question: text").guessed == {"recall", "p.question"}
 
 
 def test_a_wide_flow_puts_its_calls_side_by_side() -> None:
