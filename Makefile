@@ -20,7 +20,7 @@ PIP := -m pip --disable-pip-version-check $(shell test -t 2 || echo --quiet) ins
 PIP_INSTALL := $(BIN)/python $(PIP)
 
 # Two processes: much of a test's time is waiting for an engine that starts.
-SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup
+SIDE_BY_SIDE := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 # vLLM's CPU build exists for Linux on x86-64 alone; elsewhere our torch worker serves the language models.
 ifeq ($(shell uname -sm),Linux x86_64)

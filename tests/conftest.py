@@ -5,20 +5,36 @@ A golden is what the code gives, compared with a text file that `make bless` wri
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bless", action="store_true", help="write the goldens anew instead of comparing with them")
 
 
+#: The tests over the one service of real engines: they take longest, and begin first.
+ENGINES = "tests/engines/"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests stay together, since they share servers; all tests over the one service stay together too."""
-    for item in items:
-        folder = item.path.parent
-        group = folder if folder.name == "engines" else item.path
-        item.add_marker(pytest.mark.xdist_group(group.name))
+    """What takes longest first, so that the other process has something to do beside it."""
+    items.sort(key=lambda item: not item.nodeid.startswith(ENGINES))
+
+
+class ByServers(LoadScopeScheduling):  # type: ignore[misc]
+    """A file's tests stay in one process, since they share servers; all tests over the one service stay there too."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return ENGINES if nodeid.startswith(ENGINES) else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByServers:
+    """Who runs what where tests run side by side."""
+    return ByServers(config, log)
 
 
 @pytest.fixture
