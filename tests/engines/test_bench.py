@@ -10,7 +10,7 @@ pytestmark = pytest.mark.engines
 
 
 def test_the_running_service_is_measured(service: RunningService) -> None:
-    arguments = ("--pipeline", "quickstart", "--rate", "1", "--for", "10s", "--warmup", "1s", "--native")
+    arguments = ("--pipeline", "quickstart", "--rate", "0.4", "--for", "20s", "--warmup", "1s", "--native")
     done = harmoniac("bench", service.url, *arguments, "--question-tokens", "12", "--format", "json")
     report = json.loads(done.stdout)
     found = report["groups"][0]["figures"]

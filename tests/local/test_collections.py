@@ -13,7 +13,7 @@ from harmonia_compiler.contract.collection import CollectionRecord, Row, StoredC
 from harmonia_compiler.contract.component import Component, Engine, Port
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.program import Call, Constant, Program
-from harmonia_compiler.contract.types import ListOf, Passage, Text
+from harmonia_compiler.contract.types import ListOf, Passage, Text, Vector
 from harmonia_compiler.kinds.milvus import KIND
 from harmonia_compiler.runtime.actuators.local import ACTUATOR
 from harmonia_compiler.runtime.milvus import Milvus
@@ -24,19 +24,34 @@ pytestmark = pytest.mark.engines
 
 RECORD = CollectionRecord("minilm", "r1", 3, "COSINE", "markdown-v1:180:30")
 
+EMBEDDER = Engine("minilm", "embedder", {"model": "all-MiniLM-L6-v2"})
+
 
 def _write(hand: Hand, record: CollectionRecord) -> None:
     engine = Engine("search", "milvus", {})
     searching = Component(
-        "search", "milvus", "search", (Port("query", Text()),), ListOf(Passage()), settings={"collection": "docs"}
+        "search",
+        "milvus",
+        "search",
+        (Port("query", Text()),),
+        ListOf(Passage()),
+        settings={"collection": "docs", "embedder": "minilm"},
     )
+    minilm = Component("minilm", "embedder", "minilm", (Port("text", Text()),), Vector())
     program = Program(
-        "find", (), ListOf(Passage()), (Constant([]), Call("search", ("query",), (0,))), 1, {"search": searching}
+        "find",
+        (),
+        ListOf(Passage()),
+        (Constant([]), Call("search", ("query",), (0,))),
+        1,
+        {"search": searching, "minilm": minilm},
     )
     assert KIND.launch is not None
     started = KIND.launch(engine, None, Configuration(1.0, 1.0))
     hand.write()
-    service = Service({"find": program}, {"search": engine}, {"docs": record}, {"search-0": ReplicaShare(1)})
+    service = Service(
+        {"find": program}, {"search": engine, "minilm": EMBEDDER}, {"docs": record}, {"search-0": ReplicaShare(1)}
+    )
     launches = (ReplicaLaunch("search-0", "search", "here", 1.0, (), started),)
     documents: dict[str, msgspec.Struct] = {
         "service.json": service,
