@@ -3,8 +3,8 @@
     python bench/check_rehearsal.py [--seconds N] [--factor N]
 
 Prints the factor by which times were stretched, the emulated engines' lateness, and what of the machine was used:
-lateness should be below 5 ms at p99 and use below 60 %. It also prints the processor time of a call and of a
-streamed piece, from which the factor is estimated (`emulate/rehearsal/stretch.py`).
+lateness should be below 5 ms at p99 and use below 60 %. It also prints the processor time of a request, which
+the factor is estimated from (`emulate/rehearsal/stretch.py`).
 
 Expected before the first run: a factor of about 6 on two cores, since a request of corrective RAG is about five
 calls and 120 pieces.

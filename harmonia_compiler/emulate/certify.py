@@ -21,7 +21,7 @@ from harmonia_compiler.workload.arrivals import poisson, until
 
 #: How many plans are tried.
 MOST_PLANS = 6
-#: How long each is simulated, in ms of its own time: twice as long as is counted in vain at first.
+#: How long each is simulated, in ms of its own time, and how much of that is warm-up.
 FOR_MS, WARMUP_MS = 150_000.0, 30_000.0
 #: A margin is raised by at least this.
 LEAST_STEP = 1.1

@@ -200,14 +200,9 @@ def _report(
     busy_ms = {name: usage.busy_ms for name, usage in watched.tally.replicas.items()}
     shares = ", ".join(f"{name} {spent / took_s:.2f}" for name, spent in sorted(watched.cpu_s.items()))
     notes = [f"Cores that the rehearsal kept busy: {shares}."]
-    if factor > 1.0:
-        notes.append(
-            f"All times were stretched {factor:.3g} times, so that this machine keeps up; figures are of the time "
-            "that is rehearsed."
-        )
     lost = sum(one.outcome is Outcome.FAILED for one in observed)
     if is_limit and not lost:
-        notes.append(f"This machine was the limit: repeat it with `--factor {factor * watched.busy / MOST_BUSY:.2g}`.")
+        notes.append(f"Repeat it with `--factor {factor * watched.busy / MOST_BUSY:.2g}`.")
     return msgspec.structs.replace(
         report,
         engines=engine_uses(scenario, busy_ms, took_s * 1000.0),

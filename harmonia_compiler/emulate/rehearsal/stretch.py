@@ -11,8 +11,8 @@ from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.runtime.gateway.caller import DEFAULT_TIMEOUT_MS
 
-#: Processor time of this machine that a call takes, and a streamed piece of an answer: emulated engine, gateway and
-#: sender together, in ms of one core. `bench/check_rehearsal.py` prints what they were in its runs.
+#: Processor time of this machine that a call is taken to need, and a streamed piece of an answer: emulated engine,
+#: gateway and sender together, in ms of one core. `bench/check_rehearsal.py` prints what a whole request needed.
 CALL_MS = 3.0
 PIECE_MS = 0.35
 #: The part of this machine that a rehearsal may take.

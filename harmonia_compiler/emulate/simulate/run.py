@@ -16,7 +16,7 @@ from harmonia_compiler.report.measures import Window
 from harmonia_compiler.report.observation import Observation
 from harmonia_compiler.workload.request import Arrival
 
-#: What the gateway adds to a call in ms, as `bench/check_simulation.py` found it on one machine.
+#: What the gateway is taken to add to a call, in ms; `bench/check_simulation.py` shows how far off that leaves medians.
 GATEWAY_MS = 0.5
 
 
