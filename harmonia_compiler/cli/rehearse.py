@@ -4,14 +4,13 @@ from pathlib import Path
 
 import click
 
-from harmonia_compiler.cli.arriving import Asked, workload, workload_options
+from harmonia_compiler.cli.arriving import Asked, workload_options
 from harmonia_compiler.cli.options import files_argument, format_option, settings_option
-from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
-from harmonia_compiler.cli.reporting import at_rate, html_option, print_report, warmup_option, window_of
+from harmonia_compiler.cli.planning import inventory_option, objective_option
+from harmonia_compiler.cli.reporting import html_option, print_report, warmup_option
+from harmonia_compiler.cli.trying import trial
 from harmonia_compiler.contract.duration import shown_ms
-from harmonia_compiler.contract.inventory import load_inventory
 from harmonia_compiler.emulate.rehearsal.run import Wishes, rehearse
-from harmonia_compiler.emulate.scenario import scenario
 from harmonia_compiler.plan.problem import Aim
 
 
@@ -45,14 +44,11 @@ def command(
     Requests come in at the declared loads, at --rate, or as a --trace recorded them. Where this machine would be the
     limit, all times are stretched by one factor.
     """
-    application, plan = planned(files, settings, inventory, objective, form=form)
-    tried = scenario(application, load_inventory(inventory), plan, asked.seed)
-    coming = workload(at_rate(asked, tried.load_rps))
-    window = window_of(coming.end_ms, warmup_ms)
+    tried = trial(files, settings, inventory, objective, asked, warmup_ms, form=form)
 
     def tell(factor: float) -> None:
-        takes = shown_ms(coming.end_ms * factor)
+        takes = shown_ms(tried.coming.end_ms * factor)
         click.echo(f"rehearsing for about {takes}: times stretched {factor:.3g} times", err=True)
 
-    report = rehearse(tried, coming.arrivals, window, coming.said, Wishes(factor), tell)
+    report = rehearse(tried.scenario, tried.coming.arrivals, tried.window, tried.coming.said, Wishes(factor), tell)
     print_report(report, form, html)

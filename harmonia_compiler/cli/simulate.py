@@ -4,13 +4,12 @@ from pathlib import Path
 
 import click
 
-from harmonia_compiler.cli.arriving import Asked, workload, workload_options
+from harmonia_compiler.cli.arriving import Asked, workload_options
 from harmonia_compiler.cli.options import files_argument, format_option, settings_option
-from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
-from harmonia_compiler.cli.reporting import at_rate, html_option, print_report, warmup_option, window_of
+from harmonia_compiler.cli.planning import inventory_option, objective_option
+from harmonia_compiler.cli.reporting import html_option, print_report, warmup_option
+from harmonia_compiler.cli.trying import trial
 from harmonia_compiler.contract.card import load_cards
-from harmonia_compiler.contract.inventory import load_inventory
-from harmonia_compiler.emulate.scenario import scenario
 from harmonia_compiler.emulate.simulate.run import simulate
 from harmonia_compiler.plan.problem import Aim
 
@@ -38,10 +37,9 @@ def command(
 
     Requests come in at the declared loads, at --rate, or as a --trace recorded them.
     """
-    application, plan = planned(files, settings, inventory, objective, form=form)
-    tried = scenario(application, load_inventory(inventory), plan, asked.seed)
-    coming = workload(at_rate(asked, tried.load_rps))
-    done = simulate(tried, coming.arrivals, window_of(coming.end_ms, warmup_ms), load_cards(), coming.said)
+    tried = trial(files, settings, inventory, objective, asked, warmup_ms, form=form)
+    coming = tried.coming
+    done = simulate(tried.scenario, coming.arrivals, tried.window, load_cards(), coming.said)
     print_report(done.report, form, html)
     rate = done.events / done.cpu_s if done.cpu_s else 0.0
     click.echo(f"simulated {done.events:,} events in {done.cpu_s:.2f} s: {rate:,.0f} a second", err=True)
