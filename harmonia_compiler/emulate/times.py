@@ -9,8 +9,6 @@ from harmonia_compiler.workload.draws import Uniform, lognormal
 #: The spread of the time of a call that runs on cores, or elsewhere: coefficients of variation.
 CORE_CV = 0.3
 ELSEWHERE_CV = 0.5
-#: Calls of a service that is somebody else's at once: as many as the gateway sends (`runtime/gateway/service.py`).
-EXTERNAL_CONCURRENCY = 64
 
 
 def core_ms(work: Work, uniform: Uniform, speed: float) -> float:

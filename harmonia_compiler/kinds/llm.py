@@ -85,7 +85,7 @@ CPU_RUNTIME_GIB = 2.8
 #: With so many cores, one is better kept for vLLM's own scheduling than computed on.
 _CORES_TO_SPARE = 4
 #: What a chat template adds to a conversation, and a numbered source line to a passage, in tokens.
-_TEMPLATE_TOKENS = 16.0
+TEMPLATE_TOKENS = 16.0
 _PASSAGE_LABEL_TOKENS = 10.0
 
 _DTYPE = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "fp8": "bfloat16", "any": "auto"}
@@ -120,7 +120,7 @@ def work(component: Component, inputs: Mapping[str, Extent], result: Extent) -> 
     """The tokens of the prompt as it will be rendered, and of the answer."""
     prompts = [prompt for prompt in (component.system, component.prompt) if prompt is not None]
     inserted = inserted_ports(component)
-    tokens = _TEMPLATE_TOKENS + sum(_prompt_tokens(component, prompt, inputs) for prompt in prompts)
+    tokens = TEMPLATE_TOKENS + sum(_prompt_tokens(component, prompt, inputs) for prompt in prompts)
     tokens += sum(
         inputs[port.name].tokens for port in component.ports if port.name not in inserted and port.name in inputs
     )

@@ -15,6 +15,8 @@ from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 #: How many calls may wait for each call that can run, and the least that may wait for an engine.
 WAITING_PER_SLOT = 8
 WAITING_AT_LEAST = 64
+#: How many calls a service of somebody else's is sent at once, where the plan says nothing.
+EXTERNAL_CONCURRENCY = 64
 #: For how long a replica that could not be reached is the last choice, in seconds.
 SHUNNED_S = 1.0
 RETRY_AFTER_MAX_S = 30

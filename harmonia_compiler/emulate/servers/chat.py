@@ -15,9 +15,7 @@ from harmonia_compiler.emulate.llm.sequence import Sequence
 from harmonia_compiler.emulate.servers.replica import called, problem
 from harmonia_compiler.emulate.servers.speech import Ask, Said, Speech, usage
 from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN
-
-#: What a chat template adds to a conversation, in tokens (`kinds/llm.py`).
-_TEMPLATE_TOKENS = 16
+from harmonia_compiler.kinds.llm import TEMPLATE_TOKENS
 
 
 class Metrics:
@@ -80,7 +78,7 @@ class Chat:
         if ask.most is not None and ask.most < 1:
             return problem(400, f"max_tokens must be at least 1, got {ask.most}.")
         text = "\n".join(turn.content or "" for turn in ask.messages)
-        prompt = _TEMPLATE_TOKENS + round(len(text) / CHARACTERS_PER_TOKEN)
+        prompt = round(TEMPLATE_TOKENS + len(text) / CHARACTERS_PER_TOKEN)
         said = self.speech.answer(called(request.headers), ask, body)
         context = self.engine.scheduler.limits.context
         if not self.engine.scheduler.fits(prompt) or prompt + (ask.most or 0) > context:

@@ -20,14 +20,15 @@ from harmonia_compiler.emulate.servers.chat import Chat
 from harmonia_compiler.emulate.servers.clock import RealLoop
 from harmonia_compiler.emulate.servers.document import Rehearsal, Tally, Usage
 from harmonia_compiler.emulate.servers.faults import Fault
-from harmonia_compiler.emulate.servers.replica import Condition
+from harmonia_compiler.emulate.servers.replica import Condition, Handler
 from harmonia_compiler.emulate.servers.speech import Speech
 from harmonia_compiler.emulate.servers.stations import Counter, Encoder, Function, Visit
 from harmonia_compiler.emulate.servers.store import Store
-from harmonia_compiler.emulate.times import EXTERNAL_CONCURRENCY, Stretched, core_ms, elsewhere_ms
+from harmonia_compiler.emulate.times import Stretched, core_ms, elsewhere_ms
 from harmonia_compiler.kinds.kind import Extent, Work
 from harmonia_compiler.kinds.openai import CHAT, EMBEDDINGS, RERANK
 from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.policy.line import EXTERNAL_CONCURRENCY
 from harmonia_compiler.profile.serving import Passing, Stepping, Threads, serving
 from harmonia_compiler.profile.steps import StepModel
 from harmonia_compiler.workload.draws import Draws
@@ -36,8 +37,6 @@ HOST = "127.0.0.1"
 #: Of how many of the last happenings the lateness is kept.
 _KEPT = 200_000
 _MOST_BODY_BYTES = 64 * 2**20
-
-Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Works(Protocol):
@@ -57,8 +56,8 @@ class Listener:
     """
 
     condition: Condition
-    calls: Mapping[tuple[str, str], Handle]
-    gets: Mapping[str, Handle]
+    calls: Mapping[tuple[str, str], Handler]
+    gets: Mapping[str, Handler]
     port: int = 0
     _runner: web.AppRunner | None = None
 
@@ -81,7 +80,7 @@ class Listener:
             runner, self._runner = self._runner, None
             await runner.cleanup()
 
-    def _answering(self, handle: Handle) -> Handle:
+    def _answering(self, handle: Handler) -> Handler:
         async def answer(request: web.Request) -> web.StreamResponse:
             return await self.condition.answer(request, handle)
 

@@ -1,7 +1,7 @@
 """Emulated replicas of everything but language models: encoders, the user's Python, and services of somebody else."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,6 +179,3 @@ async def _read(request: web.Request, form: Any) -> Any:
 
 def _json(document: object) -> web.Response:
     return web.Response(body=msgspec.json.encode(document), content_type="application/json")
-
-
-Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -8,16 +8,17 @@ from functools import partial
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.contract.card import Card
+from harmonia_compiler.contract.plan import Replica as Planned
 from harmonia_compiler.contract.program import Program
 from harmonia_compiler.emulate.scenario import Coming, Scenario
 from harmonia_compiler.emulate.simulate.loop import Loop
 from harmonia_compiler.emulate.simulate.models import Model
 from harmonia_compiler.emulate.simulate.service import Job, Request, Service
 from harmonia_compiler.emulate.simulate.stations import Replica, Station
-from harmonia_compiler.emulate.times import EXTERNAL_CONCURRENCY, core_ms, elsewhere_ms
+from harmonia_compiler.emulate.times import core_ms, elsewhere_ms
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.policy.events import show_path
-from harmonia_compiler.policy.line import Line
+from harmonia_compiler.policy.line import EXTERNAL_CONCURRENCY, Line
 from harmonia_compiler.profile.serving import Passing, Stepping, serving
 from harmonia_compiler.workload.draws import Uniform
 
@@ -41,7 +42,7 @@ class Simulation:
         replicas: dict[str, Replica[Job]] = {}
         service = Service(loop, lines, replicas, self.scenario.behaviour, self.overhead_ms)
         for replica in self.scenario.plan.replicas:
-            replicas[replica.id] = self._replica(loop, service, replica.engine, replica.id)
+            replicas[replica.id] = self._replica(loop, service, replica)
         for name, engine in self.scenario.service.engines.items():
             if kinds()[engine.kind].external:
                 replicas[name] = Station(loop, self._elsewhere_ms, service.finished, servers=EXTERNAL_CONCURRENCY)
@@ -74,9 +75,8 @@ class Simulation:
             loop.run()
         return Ran(loop.now_ms, loop.happened, {name: replica.busy_ms for name, replica in replicas.items()})
 
-    def _replica(self, loop: Loop, service: Service, engine: str, replica: str) -> Replica[Job]:
-        configuration = next(one.config for one in self.scenario.plan.replicas if one.id == replica)
-        found = serving(self.scenario.service.engines[engine], configuration, self.cards)
+    def _replica(self, loop: Loop, service: Service, planned: Planned) -> Replica[Job]:
+        found = serving(self.scenario.service.engines[planned.engine], planned.config, self.cards)
         if isinstance(found, Stepping):
             return Model(loop, found, service.finished, service.failed)
         if isinstance(found, Passing):

@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaShare, Service
 from harmonia_compiler.kinds.kind import Kind
+from harmonia_compiler.policy.line import EXTERNAL_CONCURRENCY
 from harmonia_compiler.runtime.gateway.caller import Caller
 from harmonia_compiler.runtime.gateway.collections import Collections, ReadRecord
 from harmonia_compiler.runtime.gateway.dispatch import Dispatcher
@@ -15,8 +16,6 @@ from harmonia_compiler.runtime.gateway.metrics import Metrics
 from harmonia_compiler.runtime.gateway.problem import UNAVAILABLE, Problem
 from harmonia_compiler.runtime.gateway.transport import Transport
 
-#: How many calls a service of somebody else's is sent at once, where the plan says nothing.
-EXTERNAL_CONCURRENCY = 64
 #: How many calls a replica takes at once, where the plan says nothing.
 DEFAULT_CONCURRENCY = 16
 #: When to try again what a gateway that is being stopped gave up, in seconds: about the time of a restart.
