@@ -139,7 +139,7 @@ async def compare(url: str, profile: MeasuredProfile, given: argparse.Namespace,
                 account.say(f"{load:5.0%} is left out: it takes {3 * calls[-1].at_s:.0f} s")
                 continue
             real = await twice(url, profile.model, calls, 100 + 10 * number)
-            here = list(rows(load, real, await once(other, profile.model, calls, 7)))
+            here = list(rows(load, real, await once(other, profile.model, calls, 200 + number)))
             account.say(*here, f"      of {len(calls)} calls in {calls[-1].at_s:.1f} s")
             found += here
             account.keep("rows.json", msgspec.json.encode(found))
