@@ -67,6 +67,7 @@ def _fall_back(turn: Turn, run: Run) -> None:
     unlink(turn, (frame, frame.results[0]), run.place)
     turn.agenda.append(run.place)
     if run in state.passed:
+        # The way to the answer leads through the fallback now: what was passed from here on is not on it.
         del state.passed[state.passed.index(run) :]
         state.heading = run.place
 

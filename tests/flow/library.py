@@ -121,6 +121,7 @@ _PASSAGES = Port("passages", ListOf(Passage()))
 
 
 _JUDGING = ("Judge.\n\nQuestion: ", Insert("question"), "\n\n", Insert("passages"))
+_REPLYING = ("Question: ", Insert("question"), "\n\nBe brief.")
 _WRITING = ("Write.\n\n", Insert("passages"), "\n\nQuestion: ", Insert("question"))
 
 
@@ -155,6 +156,7 @@ COMPONENTS: dict[str, Component] = {
         _component("recall", "model", (_QUESTION,), Text()),
         _component("judge", "model", (_QUESTION, _PASSAGES), Bool(), prompt=_JUDGING, settings={"reorder": True}),
         _component("write", "model", (_QUESTION, _PASSAGES), Text(), prompt=_WRITING, settings={"reorder": True}),
+        _component("reply", "model", (_QUESTION,), Text(), prompt=_REPLYING, settings={"reorder": True}),
         _component("join", "function", (Port("one", Text()), Port("other", Text())), Text(), size=20.0),
     )
 }

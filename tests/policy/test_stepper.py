@@ -12,6 +12,7 @@ from harmonia_compiler.contract.program import (
     Argument,
     Attempt,
     Block,
+    Call,
     Compare,
     Concat,
     Constant,
@@ -410,6 +411,21 @@ def test_calls_that_are_not_pure_wait_for_those_before_whatever_they_read() -> N
     assert asked.finish("say", "a") == []
     assert asked.finish("note", "1") == ["note2"]
     assert asked.finish("note2", "2") == ["answer a"]
+
+
+@pytest.mark.parametrize("noted", [call("note", 0), call("say", 0, pure=False)])
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_call_that_is_not_pure_is_made_once_though_nothing_awaits_it_for_a_while(noted: Call, fails: bool) -> None:
+    """It goes on, and what became of it holds when it is needed again; its component says so, or the call itself."""
+    late = Attempt(0, (1,), within_ms=5.0, otherwise=2)
+    asked = request(
+        Q, noted, Constant("instead"), late, call("sure", 3), call("join", 3, 1), Select(4, 5, 3), blocks=(ASKS,)
+    )
+    name = noted.component
+    assert sorted(asked.start()) == [name, "wait 5"]
+    assert asked.elapse() == ["sure"]
+    assert (asked.fail(name) if fails else asked.finish(name, "noted")) == []
+    assert asked.finish("sure", value=True) == ([f"fail {name}: it broke"] if fails else ["join"])
 
 
 # --- the answer ----------------------------------------------------------------------------------------------------

@@ -27,10 +27,9 @@ def batch_each(flow: Flow, context: Context) -> Flow:
             if not isinstance(operation, Each):
                 new.keep(node, operation)
                 continue
-            alone = len(operation.lists) == 1
             while (batched := _batched(operation, bodies[operation.block], new, context)) is not None:
                 operation, bodies[operation.block] = batched
-            whole = _itself(operation, bodies[operation.block], new) if alone else None
+            whole = _itself(operation, bodies[operation.block], new)
             if whole is None:
                 new.keep(node, operation)
             else:
@@ -50,6 +49,7 @@ def _batched(each: Each, block: Body, around: Rewriting, context: Context) -> tu
 
 def _can_be_one(call: Call, each: Each, block: Body, context: Context) -> bool:
     kind = context.kinds[context.application.components[call.component].kind]
+    # What a call comes `after` is a place in the block, and the call would stand outside of it.
     if kind.encode_many is None or call.over or call.after is not None or not is_pure(call, context):
         return False
     read = [block.nodes[at].operation for at in call.inputs]
@@ -87,7 +87,7 @@ def _without_call(each: Each, block: Body, at: int, around: Rewriting) -> tuple[
 def _itself(each: Each, block: Body, around: Rewriting) -> int | None:
     """The list that the results are, where they are just the items of what one call has given.
 
-    Of an `Each` over one list: several could be of different lengths, which is a failure.
+    What other lists there are says nothing more: they are those that this pass has added, each as long as the first.
     """
     operation = block.nodes[block.results[0]].operation
     if not isinstance(operation, Argument) or operation.index >= len(each.lists):

@@ -33,6 +33,7 @@ def _expand(call: Call, written: Node, new: Rewriting, context: Context) -> Call
     ports, positions = list(call.ports), list(call.inputs)
     for port, way in context.kinds[component.kind].through.items():
         name = settings.get(way.setting)
+        # A call for many items is given its vectors as a list: what has made one call of many came after this.
         if name is None or port not in call.ports or port in call.over:
             continue
         through = application.components[name]

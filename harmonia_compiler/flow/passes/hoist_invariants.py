@@ -83,8 +83,8 @@ def _is_free(node: Node, outside: dict[int, int], context: Context) -> bool:
     match node.operation:
         case Argument(index):
             return index in outside
-        case Call(after=after) as call:
-            return after is None and may_merge(call, context)
+        case Call() as call:
+            return may_merge(call, context)
         case Output():
             return False
         case operation:

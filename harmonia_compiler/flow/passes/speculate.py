@@ -89,7 +89,7 @@ def _chain(body: Body, at: int, anyway: set[int], context: Context) -> set[int] 
             return None
         if isinstance(operation, Call):
             kind = context.kinds[context.application.components[operation.component].kind]
-            if kind.has_prompt or operation.after is not None or not is_pure(operation, context):
+            if kind.has_prompt or not is_pure(operation, context):
                 return None
             calls.add(here)
         pending += inputs(operation)
