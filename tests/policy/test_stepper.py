@@ -415,7 +415,7 @@ def test_calls_that_are_not_pure_wait_for_those_before_whatever_they_read() -> N
 
 @pytest.mark.parametrize("noted", [call("note", 0), call("say", 0, pure=False)])
 @pytest.mark.parametrize("fails", [True, False])
-def test_a_call_that_is_not_pure_is_made_once_though_nothing_awaits_it_for_a_while(noted: Call, fails: bool) -> None:
+def test_a_call_that_is_not_pure_is_made_once_though_nothing_awaits_it_for_a_while(*, noted: Call, fails: bool) -> None:
     """It goes on, and what became of it holds when it is needed again; its component says so, or the call itself."""
     late = Attempt(0, (1,), within_ms=5.0, otherwise=2)
     asked = request(
