@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 from harmonia_compiler.check.amounts import DURATION, RATE, amount
 from harmonia_compiler.check.program import Context, Unit, not_a
+from harmonia_compiler.contract.objective import METRICS, Objective
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.source import Span
-from harmonia_compiler.flow.graph import Load, Objective
+from harmonia_compiler.flow.graph import Load
 from harmonia_compiler.syntax import tree
 
-#: What can be promised.
-METRICS = ("latency", "ttft")
 #: Hundredths, and behind 99 further digits of the part: `p999` is 99.9 of 100 requests.
 _QUANTILE = re.compile(r"p([1-9][0-9]?|99[0-9]?[1-9])")
 
@@ -91,7 +90,8 @@ def _objective(node: tree.Objective, findings: Findings) -> Objective | None:
             "E0505", "the bound of an objective is above 0", node.bound.span, help="write the longest that you accept"
         )
         return None
-    return Objective(metric.text, int(quantile[1]) / 10 ** max(2, len(quantile[1])), bound)
+    promised = next(one for one in METRICS if one == metric.text)
+    return Objective(promised, int(quantile[1]) / 10 ** max(2, len(quantile[1])), bound)
 
 
 def _load(node: tree.Load, unit: Unit, context: Context) -> Load | None:

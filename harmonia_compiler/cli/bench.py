@@ -17,11 +17,11 @@ from harmonia_compiler.cli.exits import INTERRUPTED
 from harmonia_compiler.cli.options import format_option, inputs_option
 from harmonia_compiler.cli.reporting import html_option, print_report, warmup_option, window_of
 from harmonia_compiler.contract.duration import shown_ms
+from harmonia_compiler.contract.objective import Objective, bound_ms, parse_objectives
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.report.building import measured
 from harmonia_compiler.report.document import Report
 from harmonia_compiler.report.measures import Window
-from harmonia_compiler.report.objective import Objective, bound_ms, parse_objectives
 from harmonia_compiler.report.observation import Outcome
 from harmonia_compiler.runtime.gateway.client import find_gateway
 from harmonia_compiler.runtime.load.exchange import OURS

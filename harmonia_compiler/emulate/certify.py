@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from harmonia_compiler.contract.card import Card
 from harmonia_compiler.contract.inventory import Inventory
+from harmonia_compiler.contract.objective import Objective
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.emulate.scenario import Scenario, scenario
 from harmonia_compiler.emulate.simulate.run import simulate
@@ -16,7 +17,6 @@ from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.plan.infeasible import Infeasible
 from harmonia_compiler.report.document import Report
 from harmonia_compiler.report.measures import Window
-from harmonia_compiler.report.objective import Objective
 from harmonia_compiler.workload.arrivals import poisson, until
 
 #: How many plans are tried.

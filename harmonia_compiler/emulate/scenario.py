@@ -11,6 +11,7 @@ import msgspec
 from harmonia_compiler.contract.bundle import Service
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.inventory import Inventory
+from harmonia_compiler.contract.objective import Objective, bound_ms
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.contract.program import Call, Program, answering
 from harmonia_compiler.contract.types import Labels, ListOf, Message, Text, Type, Value
@@ -20,7 +21,6 @@ from harmonia_compiler.emulate.outcomes import draw, expected_outcomes, outcome_
 from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.kinds.registry import kinds
-from harmonia_compiler.report.objective import Objective, bound_ms
 from harmonia_compiler.workload.draws import Draws
 from harmonia_compiler.workload.request import Arrival
 
@@ -65,7 +65,7 @@ class Scenario:
     @property
     def objectives(self) -> dict[str, tuple[Objective, ...]]:
         """What each pipeline promises, by its name."""
-        return {flow.name: objectives_of(flow) for flow in self.application.flows}
+        return {flow.name: flow.objectives for flow in self.application.flows}
 
     @property
     def load_rps(self) -> float:
@@ -82,7 +82,7 @@ class Scenario:
             flow = flows[_drawn(shares, uniform("pipeline"))]
             program = self.service.programs[flow.name]
             named = self._class(flow, arrival, uniform("class"))
-            promised = objectives_of(flow)
+            promised = flow.objectives
             of_class = next((one.deadline_ms for one in flow.classes if one.name == named), None)
             yield Coming(
                 number,
@@ -149,14 +149,6 @@ def scenario(application: Application, inventory: Inventory, plan: Plan, seed: i
     outcomes = expected_outcomes(application, demands, kinds())
     behaviour = Behaviour(outcomes, kinds(), Draws(seed), answers)
     return Scenario(application, inventory, plan, service, behaviour)
-
-
-def objectives_of(flow: Flow) -> tuple[Objective, ...]:
-    """What a pipeline promises, as reports write it."""
-    return tuple(
-        Objective("latency" if one.metric == "latency" else "ttft", one.quantile, one.bound_ms)
-        for one in flow.objectives
-    )
 
 
 def _drawn(shares: Mapping[str, float], uniform: float) -> str:

@@ -11,9 +11,10 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from harmonia_compiler.contract.document import decode_document
+from harmonia_compiler.contract.sse import DONE, EventParser, Oversized
+
 _WORDS = ("river", "stone", "garden", "window", "paper", "winter", "market", "button", "silver", "copper", "forest")
-_DATA = b"data: "
-_DONE = b"[DONE]"
 
 
 class NotAsked(Exception):
@@ -76,7 +77,7 @@ class Asker:
         async with self._session.post(f"{self._url}/v1/chat/completions", json=body) as response:
             if response.status != 200:
                 raise NotAsked(f"it answered {response.status}: {(await response.text())[:300]}")
-            async for event in _events(response.content):
+            async for event in _events(response):
                 usage = event.get("usage") or usage
                 if event.get("choices") and _is_token(event["choices"][0].get("delta", {})):
                     came.append(perf_counter() * 1000)
@@ -95,16 +96,26 @@ def _is_token(delta: dict[str, Any]) -> bool:
     return "content" in delta and "role" not in delta
 
 
-async def _events(lines: aiohttp.StreamReader) -> AsyncIterator[dict[str, Any]]:
-    async for line in lines:
-        if line.startswith(_DATA) and not (data := line[len(_DATA) :].strip()).startswith(_DONE):
-            try:
-                event = msgspec.json.decode(data)
-            except msgspec.DecodeError:
-                raise NotAsked(f"it streamed what is no JSON: {data[:80]!r}") from None
-            if not isinstance(event, dict) or "error" in event:
-                raise NotAsked(f"it streamed an error: {data[:300]!r}")
-            yield event
+async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
+    events = EventParser()
+    async for chunk in response.content.iter_any():
+        try:
+            complete = events.feed(chunk)
+        except Oversized as problem:
+            raise NotAsked(f"it streamed what is no answer: {problem}") from None
+        for data in complete:
+            if data != DONE:
+                yield _decoded(data)
+
+
+def _decoded(data: bytes) -> dict[str, Any]:
+    try:
+        event = decode_document(data, dict[str, Any])
+    except msgspec.MsgspecError:
+        raise NotAsked(f"it streamed what is no JSON object: {data[:80]!r}") from None
+    if "error" in event:
+        raise NotAsked(f"it streamed an error: {data[:300]!r}")
+    return event
 
 
 @asynccontextmanager

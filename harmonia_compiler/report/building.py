@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import TypeVar
 
+from harmonia_compiler.contract.objective import Objective
 from harmonia_compiler.report.document import CURVE_PARTS, Group, Kind, Report, Stage, Tick
 from harmonia_compiler.report.measures import Window, distribution, figures, percentile
-from harmonia_compiler.report.objective import Objective
 from harmonia_compiler.report.observation import Observation, Outcome
 
 #: How many points a curve over time has at most, and how far apart they may be, in milliseconds.

@@ -13,7 +13,7 @@ from statistics import fmean, stdev
 
 import msgspec
 
-from harmonia_compiler.report.objective import Objective
+from harmonia_compiler.contract.objective import Objective
 from harmonia_compiler.report.observation import Observation, Outcome
 
 #: The two-sided 95 % quantiles of Student's distribution, by degrees of freedom.

@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 from harmonia_compiler.contract.component import Component, Engine, Insert, Port
+from harmonia_compiler.contract.objective import Objective
 from harmonia_compiler.contract.program import Call, Compare, Constant, Parameter, Select
 from harmonia_compiler.contract.types import Labels, ListOf, Passage, Text, Vector
 from harmonia_compiler.diagnostics.source import Source
-from harmonia_compiler.flow.graph import Application, Flow, Load, Node, Objective
+from harmonia_compiler.flow.graph import Application, Flow, Load, Node
 from harmonia_compiler.flow.passes.registry import optimise
 
 QUESTION = Port("question", Text())

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from harmonia_compiler.contract.objective import parse_objectives
 from harmonia_compiler.report.building import measured
 from harmonia_compiler.report.document import Report
 from harmonia_compiler.report.measures import Window
-from harmonia_compiler.report.objective import parse_objectives
 from harmonia_compiler.report.observation import Observation, Outcome, StageTime
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harmonia_compiler.contract.objective import Objective, bound_ms, parse_objectives
 from harmonia_compiler.report.measures import Window, distribution, figures, percentile, within
-from harmonia_compiler.report.objective import Objective, bound_ms, parse_objectives
 from harmonia_compiler.report.observation import Outcome
 from harmonia_compiler.workload.draws import Draws, exponential
 from tests.report.made import seen
@@ -108,6 +108,7 @@ def test_objectives_are_written_as_in_a_pipeline() -> None:
     found = parse_objectives("p95 latency <= 4 s, p99.9 ttft < 800ms")
     assert found == (Objective("latency", 0.95, 4000.0), Objective("ttft", 0.999, 800.0))
     assert [one.describe() for one in found] == ["p95 latency <= 4 s", "p99.9 ttft <= 800 ms"]
+    assert parse_objectives("p999 ttft <= 800 ms") == found[1:], "as the language writes it"
     assert (bound_ms(found, "latency"), bound_ms(found[1:], "latency")) == (4000.0, None)
 
 

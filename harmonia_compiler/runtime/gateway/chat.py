@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from harmonia_compiler.contract.program import Program
+from harmonia_compiler.contract.sse import END, event
 from harmonia_compiler.runtime.gateway.arguments import (
     chat_arguments,
     convert,
@@ -19,7 +20,6 @@ from harmonia_compiler.runtime.gateway.exchange import Understood
 from harmonia_compiler.runtime.gateway.fields import named_ports
 from harmonia_compiler.runtime.gateway.problem import Problem, invalid
 from harmonia_compiler.runtime.gateway.returned import message_of
-from harmonia_compiler.runtime.gateway.sse import DONE, event
 
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
@@ -138,7 +138,7 @@ class ChatShape:
         if self._include_usage:
             head = {**self._head, "object": "chat.completion.chunk", "choices": []}
             parts.append(event({**head, "usage": _usage(served)}))
-        return b"".join(parts) + DONE
+        return b"".join(parts) + END
 
     def broken(self, problem: Problem) -> bytes:
         """The event that tells of a stream that broke off; clients raise it as an error."""

@@ -15,6 +15,7 @@ import msgspec
 
 from harmonia_compiler.contract.bundle import Address
 from harmonia_compiler.contract.document import decode_document
+from harmonia_compiler.contract.sse import DONE
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed, suggestion
@@ -99,7 +100,7 @@ class GatewayClient:
         with self._exchange("POST", f"/v1/pipelines/{pipeline}", body) as response:
             for line in response:
                 data = line.removeprefix(b"data: ").strip()
-                if data == b"[DONE]":
+                if data == DONE:
                     return
                 if not data:
                     continue

@@ -8,11 +8,11 @@ import msgspec
 
 from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.launch import Wire
+from harmonia_compiler.contract.sse import EventParser, Oversized
 from harmonia_compiler.runtime.gateway.transport import Broken, Refused, Unreachable
 
-#: The largest answer, and the largest single event of a stream, that is read, in bytes.
+#: The largest answer that is read, in bytes.
 ANSWER_LIMIT = 2**26
-EVENT_LIMIT = 2**20
 #: How much of an engine's own error message is passed on, in characters.
 MESSAGE_LIMIT = 300
 CONNECT_TIMEOUT_S = 3.0
@@ -46,6 +46,8 @@ class HttpTransport:
                         yield event
             except (aiohttp.ClientError, ConnectionError) as problem:
                 raise Broken(f"the stream broke off: {_phrase(problem)}") from problem
+            except Oversized as problem:
+                raise Broken(str(problem)) from problem
 
     async def answers(self, endpoint: Endpoint) -> str | None:
         """None where `/health` answers 200."""
@@ -125,23 +127,3 @@ def _phrase(problem: Exception) -> str:
             return "the connection was closed"
         case _:
             return type(problem).__name__
-
-
-class EventParser:
-    """Cuts a byte stream into server-sent events; keeps what is not yet complete."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """The data of the events that this chunk completes; comments and other fields are dropped."""
-        pending = (self._rest + chunk).replace(b"\r\n", b"\n")
-        *events, self._rest = pending.split(b"\n\n")
-        if len(self._rest) > EVENT_LIMIT:
-            raise Broken(f"an event is larger than {EVENT_LIMIT} bytes")
-        return [data for event in events if (data := _data(event))]
-
-
-def _data(event: bytes) -> bytes:
-    lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
-    return b"\n".join(lines)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from harmonia_compiler.contract.program import Program
+from harmonia_compiler.contract.sse import END, event
 from harmonia_compiler.diagnostics.near import suggestion
 from harmonia_compiler.runtime.gateway.arguments import (
     Options,
@@ -22,7 +23,6 @@ from harmonia_compiler.runtime.gateway.arguments import (
 from harmonia_compiler.runtime.gateway.driver import Served
 from harmonia_compiler.runtime.gateway.exchange import Understood
 from harmonia_compiler.runtime.gateway.problem import Problem, invalid
-from harmonia_compiler.runtime.gateway.sse import DONE, event
 
 
 class _Body(msgspec.Struct):
@@ -77,7 +77,7 @@ class NativeShape:
 
     def closing(self, served: Served, *, streamed: bool) -> bytes:  # noqa: ARG002 - the result is sent in any case
         """The result, which holds the whole value whether or not its text was streamed."""
-        return event({"type": "result", **self._result(served)}) + DONE
+        return event({"type": "result", **self._result(served)}) + END
 
     def broken(self, problem: Problem) -> bytes:
         """The event that tells of a stream that broke off."""

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 import aiohttp
 import msgspec
 
+from harmonia_compiler.contract.sse import DONE, EventParser, Oversized
 from harmonia_compiler.report.observation import Outcome, StageTime
-from harmonia_compiler.runtime.gateway.http_transport import EventParser
-from harmonia_compiler.runtime.gateway.transport import Broken
 from harmonia_compiler.runtime.load.routes import Route, Told, failure
 from harmonia_compiler.runtime.load.target import reason_of
 
-_DONE = b"[DONE]"
 #: For how long the end of a response may follow the end of its answer, in seconds.
 _LINGER_S = 1.0
 #: What fails for lack of something of this machine's, not of the service's.
@@ -57,7 +55,7 @@ async def ask(session: aiohttp.ClientSession, route: Route, asking: Asking, cloc
         _end(seen, clock(), Outcome.FAILED, f"no end within {asking.timeout_s:g} s")
     except asyncio.CancelledError:
         _end(seen, clock(), Outcome.CANCELLED, "cut off by the end of the run")
-    except Broken as problem:
+    except Oversized as problem:
         _end(seen, clock(), Outcome.FAILED, str(problem))
     except msgspec.MsgspecError:
         _end(seen, clock(), Outcome.FAILED, "the answer is not of this route")
@@ -90,7 +88,7 @@ async def _stream(response: aiohttp.ClientResponse, route: Route, clock: Callabl
     events = EventParser()
     async for chunk in response.content.iter_any():
         for raw in events.feed(chunk):
-            if raw == _DONE:
+            if raw == DONE:
                 _end(seen, clock(), Outcome.OK, "")
                 return
             told = route.told(raw)

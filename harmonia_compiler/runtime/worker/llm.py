@@ -17,6 +17,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from harmonia_compiler.contract.sse import END, event
 from harmonia_compiler.kinds.openai import CHAT
 from harmonia_compiler.runtime.worker.constraint import Constraint
 from harmonia_compiler.runtime.worker.encoder import use_cores
@@ -116,16 +117,16 @@ class ChatModel:
         head = self._head(call, "chat.completion.chunk")
         made = 0
         try:
-            yield _event({**head, "choices": [_delta({"role": "assistant", "content": ""}, None)]})
+            yield event({**head, "choices": [_delta({"role": "assistant", "content": ""}, None)]})
             async for part in call.parts():
                 made = part.completion_tokens
                 delta = {"content": part.text} if part.text else {}
-                yield _event({**head, "choices": [_delta(delta, part.finish)]})
+                yield event({**head, "choices": [_delta(delta, part.finish)]})
             if ask.stream_options is not None and ask.stream_options.include_usage:
-                yield _event({**head, "choices": [], "usage": call.usage(made)})
-            yield b"data: [DONE]\n\n"
+                yield event({**head, "choices": [], "usage": call.usage(made)})
+            yield END
         except Exception as problem:  # noqa: BLE001 - the answer has begun: an event is all that can still say it
-            yield _event({"error": {"message": f"the worker failed: {problem}", "type": "internal_error", "code": 500}})
+            yield event({"error": {"message": f"the worker failed: {problem}", "type": "internal_error", "code": 500}})
         finally:
             call.stop.set()
 
@@ -211,10 +212,6 @@ async def _until_gone(request: Request) -> None:
 
 def _delta(delta: dict[str, str], finish: str | None) -> dict[str, Any]:
     return {"index": 0, "delta": delta, "finish_reason": finish}
-
-
-def _event(document: object) -> bytes:
-    return b"data: " + msgspec.json.encode(document) + b"\n\n"
 
 
 def make_role(arguments: argparse.Namespace) -> ChatModel:

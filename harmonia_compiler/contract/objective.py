@@ -2,19 +2,24 @@
 
 import re
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 from harmonia_compiler.contract.duration import duration_ms, shown_ms
 
-_WRITTEN = re.compile(r"\s*p(\d{1,2}(?:\.\d+)?)\s+(latency|ttft)\s*(?:<=|<)\s*(.+)")
+#: What can be promised.
+Metric = Literal["latency", "ttft"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+
+# As the language writes quantiles (`p95`, `p999`), and as people write a part of a hundredth: `p99.9`.
+_WRITTEN = re.compile(rf"\s*p(99\d+|\d{{1,2}}(?:\.\d+)?)\s+({'|'.join(METRICS)})\s*(?:<=|<)\s*(.+)")
 
 
 class Objective(msgspec.Struct, frozen=True):
     """So large a part of all requests has its answer, or the first piece of it, within `bound_ms`."""
 
-    metric: Literal["latency", "ttft"]
+    metric: Metric
     quantile: float
     bound_ms: float
 
@@ -30,9 +35,14 @@ def parse_objectives(written: str) -> tuple[Objective, ...]:
         match = _WRITTEN.fullmatch(part)
         if match is None or float(match[1]) == 0.0:
             raise ValueError(f"{part.strip()!r} is no objective; write it like 'p95 latency <= 4 s'")
-        metric: Literal["latency", "ttft"] = "latency" if match[2] == "latency" else "ttft"
-        found.append(Objective(metric, float(f"{match[1]}e-2"), duration_ms(match[3])))
+        metric = next(one for one in METRICS if one == match[2])
+        found.append(Objective(metric, _quantile(match[1]), duration_ms(match[3])))
     return tuple(found)
+
+
+def _quantile(digits: str) -> float:
+    whole, _, part = digits.partition(".")
+    return float(f"0.{whole:0>2}{part}")
 
 
 def bound_ms(objectives: Iterable[Objective], metric: str) -> float | None:
