@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from harmonia_compiler.contract.component import Component, Engine, Port
+from harmonia_compiler.contract.objective import Objective
 from harmonia_compiler.contract.program import Operation, RequestClass
 from harmonia_compiler.contract.types import Type
 from harmonia_compiler.diagnostics.source import Source, Span
@@ -39,15 +40,6 @@ class Body:
 
     nodes: tuple[Node, ...]
     results: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Objective:
-    """A latency promise: `slo p95 latency <= 4 s` is ("latency", 0.95, 4000.0)."""
-
-    metric: str
-    quantile: float
-    bound_ms: float
 
 
 @dataclass(frozen=True, slots=True)
