@@ -1,4 +1,4 @@
-"""Profiles worked out from data sheets and model cards: for whatever nobody has measured."""
+"""What engines are planned by: a language model by the best source of its steps, the rest by data sheet and card."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,13 +8,18 @@ from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.profile import cores, encoder, llm
 from harmonia_compiler.profile.profiles import Asked, Offer
+from harmonia_compiler.profile.sources import Sources, sources_here
 
 
 class AnalyticProfiles:
-    """`Profiles` by roofline. `cards` are those known by name or alias; all that are installed, if not given."""
+    """`Profiles` of an inventory. `cards` are those known by name or alias; all that are installed, if not given.
 
-    def __init__(self, cards: Mapping[str, Card] | None = None) -> None:
+    `sources` say how long a language model's steps take; those of this machine, if not given.
+    """
+
+    def __init__(self, cards: Mapping[str, Card] | None = None, sources: Sources | None = None) -> None:
         self._cards = dict(load_cards() if cards is None else cards)
+        self._sources = sources_here() if sources is None else sources
 
     def offer(self, asked: Asked, inventory: Inventory) -> Offer:
         """The configurations of an engine. Raises Rejected where no card names its model."""
@@ -23,8 +28,10 @@ class AnalyticProfiles:
             offered = cores.offer(asked, kind, inventory)
         else:
             card = card_for(str(asked.engine.settings[kind.model_setting]), self._cards)
-            by_role = llm.offer if card.role == "llm" else encoder.offer
-            offered = by_role(asked, card, inventory)
+            if card.role == "llm":
+                offered = llm.offer(asked, card, inventory, self._sources)
+            else:
+                offered = encoder.offer(asked, card, inventory)
         on = asked.engine.settings.get("on")
         allowed = [
             option

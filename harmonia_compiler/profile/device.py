@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.inventory import Inventory
+from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.profile.assumptions import (
     CORE_BANDWIDTH_GB_S,
     CORE_GFLOPS,
@@ -62,6 +63,11 @@ class CpuPart:
     def bytes_per_ms(self) -> float:
         """Memory traffic."""
         return min(CORE_BANDWIDTH_GB_S * self.cores, HOST_BANDWIDTH_GB_S) * 1e6
+
+
+def part_of(configuration: Configuration) -> GpuPart | CpuPart:
+    """The hardware of a replica."""
+    return GpuPart(configuration.gpu, configuration.gpus) if configuration.gpu else CpuPart(configuration.cores)
 
 
 def most_gpus(inventory: Inventory, name: str) -> int:

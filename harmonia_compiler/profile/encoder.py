@@ -1,4 +1,9 @@
-"""Embedders and rerankers, by roofline: a call is one pass over its sequences."""
+"""Embedders and rerankers, by roofline: a call is one pass over its sequences.
+
+NVIDIA's tables do not say it better. They are of the kernels by which vLLM runs models that write: attention looks
+back only, and the shapes that were measured are those of models of billions of parameters. Encoders look both ways, are
+much narrower, and run in torch here, where launching their small kernels counts as well.
+"""
 
 from dataclasses import dataclass
 
@@ -16,12 +21,12 @@ from harmonia_compiler.profile.assumptions import (
     GPU_MEMORY_SHARE,
     GPU_RUNTIME_GIB,
     TORCH_RUNTIME_GIB,
-    WEIGHT_BYTES,
 )
 from harmonia_compiler.profile.device import CpuPart, GpuPart, cpu_parts, gpu_parts
-from harmonia_compiler.profile.llm import CPU_ROOFLINE, ROOFLINE
+from harmonia_compiler.profile.memory import weight_bytes
 from harmonia_compiler.profile.profiles import Asked, Offer, Option, Shortfall
 from harmonia_compiler.profile.queueing import with_wait_ms
+from harmonia_compiler.profile.sources import CPU_ROOFLINE, ROOFLINE
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +46,14 @@ class Passes:
 
 def passes(engine: Engine, card: Card, part: GpuPart | CpuPart) -> Passes:
     """The passes of an encoder on a part of a GPU or on some cores."""
-    weight_bytes = _weight_bytes(engine, card)
-    rate = FP32_RATE if weight_bytes > 2 else 1.0
+    each = weight_bytes(engine, card)
+    rate = FP32_RATE if each > 2 else 1.0
     # Tables of embeddings are looked up, not multiplied, and make up much of a small encoder.
     multiplied = 12.0 * card.layers * card.hidden**2
     on_gpu = isinstance(part, GpuPart)
     return Passes(
         token_flops=2.0 * multiplied / rate,
-        weight_bytes=card.parameters * weight_bytes,
+        weight_bytes=card.parameters * each,
         flops_per_ms=part.flops_per_ms * (ENCODER_EFFICIENCY if on_gpu else 1.0),
         bytes_per_ms=part.bytes_per_ms,
         call_ms=ENCODER_CALL_MS if isinstance(part, GpuPart) else ENCODER_CALL_MS / min(1.0, part.cores),
@@ -57,7 +62,7 @@ def passes(engine: Engine, card: Card, part: GpuPart | CpuPart) -> Passes:
 
 def offer(asked: Asked, card: Card, inventory: Inventory) -> Offer:
     """Fractions of GPUs and single ones, with several calls in a pass; cores, with one."""
-    weights_gib = card.parameters * _weight_bytes(asked.engine, card) / 2**30
+    weights_gib = card.parameters * weight_bytes(asked.engine, card) / 2**30
     options: list[Option] = []
     for part in gpu_parts(inventory, (1,)):
         if weights_gib + GPU_RUNTIME_GIB > part.device_memory_gib * GPU_MEMORY_SHARE:
@@ -78,10 +83,6 @@ def offer(asked: Asked, card: Card, inventory: Inventory) -> Offer:
         configuration = Configuration(cores=cores.cores, memory_gib=memory)
         options.append(_option(asked, configuration, passes(asked.engine, card, cores), CPU_ROOFLINE))
     return Offer(tuple(options), () if options else (Shortfall("GiB of memory", memory, largest),))
-
-
-def _weight_bytes(engine: Engine, card: Card) -> float:
-    return WEIGHT_BYTES.get(str(engine.settings.get("precision", "fp32")), card.weight_bytes)
 
 
 def _option(asked: Asked, configuration: Configuration, model: Passes, provenance: str) -> Option:

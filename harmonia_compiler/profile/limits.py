@@ -2,6 +2,19 @@
 
 from dataclasses import dataclass
 
+from harmonia_compiler.contract.card import Card
+from harmonia_compiler.contract.component import Engine
+from harmonia_compiler.contract.gpu import GPU_TYPES
+from harmonia_compiler.contract.plan import Configuration
+from harmonia_compiler.kinds.llm import context_length
+from harmonia_compiler.profile.memory import memory_of
+
+#: Tokens that vLLM computes in a step where nobody says otherwise (`arg_utils.py` of version 0.32): by the memory of
+#: the GPU from which on, in GiB; an A100 and CPUs have the least.
+_STEP_TOKENS = ((160.0, 16_384), (70.0, 8_192), (0.0, 2_048))
+#: Tokens in a block of vLLM's KV cache where nobody says otherwise.
+_BLOCK, _CPU_BLOCK = 16, 128
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -21,3 +34,24 @@ class Limits:
     ahead: bool = False
     by_priority: bool = False
     prefix_caching: bool = True
+
+
+def limits_for(engine: Engine, card: Card, configuration: Configuration) -> Limits:
+    """The limits of a language model's engine as it is launched in a configuration."""
+    context = context_length(engine, card)
+    block = _BLOCK if configuration.gpu else _CPU_BLOCK
+    cache_bytes = memory_of(engine, card, configuration).cache_gib * 2**30
+    tokens = max(cache_bytes / card.kv_bytes_per_token, float(context))
+    return Limits(
+        kv_blocks=int(tokens // block),
+        step_tokens=max(_step_tokens(configuration.gpu), configuration.batch),
+        sequences=configuration.batch,
+        context=context,
+        block_size=block,
+        ahead=bool(configuration.gpu),
+    )
+
+
+def _step_tokens(gpu: str) -> int:
+    large = GPU_TYPES[gpu].memory_gib if gpu and not gpu.startswith("a100") else 0.0
+    return next(most for least, most in _STEP_TOKENS if large >= least)

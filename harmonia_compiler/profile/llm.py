@@ -1,4 +1,4 @@
-"""A language model under continuous batching, by roofline.
+"""A language model under continuous batching, by whatever says how long its steps take.
 
 A replica with `batch` calls in progress spends, on each call, the time of its prefill alone and of
 its decoding steps a `batch`-th part. At the planned utilisation fewer calls are in progress
@@ -6,7 +6,7 @@ its decoding steps a `batch`-th part. At the planned utilisation fewer calls are
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,54 +18,63 @@ from harmonia_compiler.kinds.kind import Work
 from harmonia_compiler.kinds.llm import CPU_RUNTIME_GIB, context_length
 from harmonia_compiler.profile.assumptions import (
     BATCHES,
-    CPU_STEP_MS,
     EFFICIENCY,
-    FP32_RATE,
     GPU_HOST_CORES,
     GPU_HOST_MEMORY_GIB,
     GPU_MEMORY_SHARE,
     GPU_RUNTIME_GIB,
-    WEIGHT_BYTES,
 )
 from harmonia_compiler.profile.device import CpuPart, GpuPart, cpu_parts, gpu_parts, most_gpus
+from harmonia_compiler.profile.limits import limits_for
+from harmonia_compiler.profile.memory import weight_bytes
 from harmonia_compiler.profile.profiles import Asked, Offer, Option, Shortfall
 from harmonia_compiler.profile.queueing import LEVELS, wait_ms
+from harmonia_compiler.profile.sources import Sources
+from harmonia_compiler.profile.steps import StepLoad, StepModel, chunks
 
-ROOFLINE = "analytic: roofline, data sheet"
-CPU_ROOFLINE = "analytic: roofline, modest core"
+#: To which part of it the number of calls in progress is found.
+_NEAR = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
-class Speed:
-    """The time of prefilling so many tokens, and of one step of so many calls, in ms."""
+class Pace:
+    """The time of prefilling so many tokens, and of one step of so many calls, in ms.
 
-    prefill: Callable[[float], float]
-    step: Callable[[float], float]
+    `context` is the mean of what a decoding call looks back at, `most` the tokens of a step at most.
+    """
+
+    steps: StepModel
+    context: float
+    most: int
+
+    def prefill(self, tokens: float) -> float:
+        """Of a prompt that has the engine to itself."""
+        return math.fsum(map(self.steps.step_ms, chunks(max(1.0, tokens), self.most)))
+
+    def step(self, calls: float) -> float:
+        """Of a token for each call."""
+        return self.steps.step_ms(StepLoad(decodes=calls, decode_context=calls * self.context))
 
 
-def offer(asked: Asked, card: Card, inventory: Inventory) -> Offer:
+def offer(asked: Asked, card: Card, inventory: Inventory, sources: Sources) -> Offer:
     """Fractions and groups of GPUs, and cores, with every batch that the memory holds."""
-    model = _Model(asked, card)
+    model = _Model(asked, card, sources)
     gpu, short = _on_gpus(model, inventory)
     cpu, also_short = _on_cpus(model, inventory)
     return Offer((*gpu, *cpu), tuple(one for one in (short, also_short) if one is not None))
 
 
 class _Model:
-    """What the engine's card and work say, in the units of the roofline."""
+    """What the engine's card and work say: what must fit into memory, and what a step is made of."""
 
-    def __init__(self, asked: Asked, card: Card) -> None:
-        settings = asked.engine.settings
-        weight_bytes = WEIGHT_BYTES.get(str(settings.get("precision", "bf16")), card.weight_bytes)
+    def __init__(self, asked: Asked, card: Card, sources: Sources) -> None:
         self.asked = asked
         self.card = card
-        self.parameters: float = card.active_parameters or card.parameters
-        self.weight_bytes = weight_bytes
-        self.weights_gib = card.parameters * weight_bytes / 2**30
-        self.rate = FP32_RATE if weight_bytes > 2 else 1.0
+        self.sources = sources
+        self.weights_gib = card.parameters * weight_bytes(asked.engine, card) / 2**30
         self.longest = context_length(asked.engine, card)
         self.context = min(float(self.longest), max((_context(work) for work in asked.work.values()), default=1.0))
-        self.fixed_degree: int | None = settings.get("tensor_parallel")
+        self.fixed_degree: int | None = asked.engine.settings.get("tensor_parallel")
 
     def degrees(self) -> tuple[int, ...]:
         """The tensor-parallel degrees that divide the model's heads."""
@@ -77,13 +86,16 @@ class _Model:
         tokens = max(calls * self.context, float(self.longest))
         return tokens * self.card.kv_bytes_per_token / 2**30
 
-    def step_bytes(self, calls: float) -> float:
-        """What one decoding step reads."""
-        return self.parameters * self.weight_bytes + calls * self.context * self.card.kv_bytes_per_token
-
-    def flops(self, tokens: float) -> float:
-        """What it takes to pass so many tokens through the model."""
-        return 2.0 * self.parameters * tokens / self.rate
+    def decoding_context(self) -> float:
+        """What a call looks back at in the mean of its steps, over the calls' steps."""
+        steps = {name: max(0.0, work.output_tokens - 1.0) for name, work in self.asked.work.items()}
+        total = _mean(self.asked, steps)
+        if total <= 0.0:
+            return self.context
+        looked = {
+            name: steps[name] * (work.prompt_tokens + work.output_tokens / 2) for name, work in self.asked.work.items()
+        }
+        return min(self.context, _mean(self.asked, looked) / total)
 
 
 def _context(work: Work) -> float:
@@ -108,7 +120,7 @@ def _on_gpus(model: _Model, inventory: Inventory) -> tuple[list[Option], Shortfa
                 tensor_parallel=degree,
                 batch=batch,
             )
-            options.append(_option(model.asked, configuration, _gpu_speed(model, part), ROOFLINE))
+            options.append(_option(model, configuration, part))
     if options:
         return options, None
     if largest:
@@ -125,12 +137,6 @@ def _batches(model: _Model, degree: int, usable_gib: float) -> Iterator[int]:
             yield batch
 
 
-def _gpu_speed(model: _Model, part: GpuPart) -> Speed:
-    reached = EFFICIENCY[part.tensor_parallel]
-    flops, traffic = part.flops_per_ms * reached.compute, part.bytes_per_ms * reached.bandwidth
-    return _speed(model, flops, traffic, reached.step_ms)
-
-
 def _on_cpus(model: _Model, inventory: Inventory) -> tuple[list[Option], Shortfall | None]:
     if model.fixed_degree not in (None, 1):
         return [], None
@@ -141,7 +147,7 @@ def _on_cpus(model: _Model, inventory: Inventory) -> tuple[list[Option], Shortfa
             memory = _cpu_memory_gib(model, batch)
             if memory <= largest:
                 configuration = Configuration(cores=part.cores, memory_gib=memory, batch=batch)
-                options.append(_option(model.asked, configuration, _cpu_speed(model, part), CPU_ROOFLINE))
+                options.append(_option(model, configuration, part))
     return options, None if options else Shortfall("GiB of memory", _cpu_memory_gib(model, 1), largest)
 
 
@@ -149,40 +155,30 @@ def _cpu_memory_gib(model: _Model, batch: int) -> float:
     return _up(max(model.weights_gib, model.card.weights_gib) + CPU_RUNTIME_GIB + math.ceil(model.kv_gib(batch)), 2)
 
 
-def _cpu_speed(model: _Model, part: CpuPart) -> Speed:
-    return _speed(model, part.flops_per_ms, part.bytes_per_ms, CPU_STEP_MS / min(1.0, part.cores))
-
-
 def _up(figure: float, digits: int) -> float:
     scale = float(10**digits)
     return math.ceil(figure * scale - 1e-6) / scale
 
 
-def _speed(model: _Model, flops: float, traffic: float, fixed_ms: float) -> Speed:
-    def step(calls: float) -> float:
-        return fixed_ms + max(model.step_bytes(calls) / traffic, model.flops(calls) / flops)
-
-    def prefill(tokens: float) -> float:
-        return max(model.flops(tokens) / flops, step(1.0))
-
-    return Speed(prefill, step)
-
-
-def _option(asked: Asked, configuration: Configuration, speed: Speed, provenance: str) -> Option:
-    batch = configuration.batch
-    prefill = {name: speed.prefill(work.prompt_tokens) for name, work in asked.work.items()}
+def _option(model: _Model, configuration: Configuration, part: GpuPart | CpuPart) -> Option:
+    asked, batch = model.asked, configuration.batch
+    sourced = model.sources.steps(asked.engine, model.card, part)
+    most = limits_for(asked.engine, model.card, configuration).step_tokens
+    pace, outside = Pace(sourced.steps, model.decoding_context(), most), sourced.steps.request_ms
+    prefill = {name: pace.prefill(work.prompt_tokens) for name, work in asked.work.items()}
     steps = {name: max(0.0, work.output_tokens - 1.0) for name, work in asked.work.items()}
-    busy = {name: prefill[name] + steps[name] * speed.step(batch) / batch for name in asked.work}
+    busy = {name: prefill[name] + steps[name] * pace.step(batch) / batch for name in asked.work}
     mean = _Mix(batch, _mean(asked, busy), _mean(asked, prefill), _mean(asked, steps))
-    levels = [_times(mean, speed, level) for level in LEVELS]
+    levels = [_times(mean, pace, level) for level in LEVELS]
+    alone = {name: prefill[name] + outside for name in asked.work}
     return Option(
         configuration=configuration,
         busy_ms=busy,
         latency_ms={
-            name: tuple(wait + prefill[name] + steps[name] * step for wait, step in levels) for name in asked.work
+            name: tuple(wait + alone[name] + steps[name] * step for wait, step in levels) for name in asked.work
         },
-        first_ms={name: tuple(wait + prefill[name] + step for wait, step in levels) for name in asked.work},
-        provenance=provenance,
+        first_ms={name: tuple(wait + alone[name] + step for wait, step in levels) for name in asked.work},
+        provenance=sourced.provenance,
     )
 
 
@@ -196,7 +192,7 @@ class _Mix:
     steps: float
 
 
-def _times(mean: _Mix, speed: Speed, utilisation: float) -> tuple[float, float]:
+def _times(mean: _Mix, pace: Pace, utilisation: float) -> tuple[float, float]:
     """The mean wait before a call's own prefill, and the mean time of one of its steps, in ms.
 
     Steps are stretched by the prefills of the other calls in progress; a call waits for a place in
@@ -204,23 +200,23 @@ def _times(mean: _Mix, speed: Speed, utilisation: float) -> tuple[float, float]:
     """
     arrivals = utilisation / mean.busy
     others = arrivals * mean.prefill * (mean.batch - 1) / mean.batch
-    step = speed.step(_in_progress(mean, speed, arrivals)) / (1.0 - others)
+    step = pace.step(_in_progress(mean, pace, arrivals)) / (1.0 - others)
     queue = wait_ms(mean.prefill, 1, others)
     inside = queue + mean.prefill + mean.steps * step
     place = wait_ms(inside, mean.batch, min(0.95, arrivals * inside / mean.batch))
     return place + queue, step
 
 
-def _in_progress(mean: _Mix, speed: Speed, arrivals: float) -> float:
+def _in_progress(mean: _Mix, pace: Pace, arrivals: float) -> float:
     """How many calls are in progress when a replica keeps up with so many arrivals a millisecond.
 
     The fewest at which the time that a call takes of the replica, `prefill + steps · step(k) / k`,
     is the time between arrivals; between 1 and `batch`, found by bisection.
     """
     low, high = 1.0, float(mean.batch)
-    for _ in range(40):
+    while high - low > _NEAR * high:
         middle = (low + high) / 2
-        if mean.prefill + mean.steps * speed.step(middle) / middle > 1.0 / arrivals:
+        if mean.prefill + mean.steps * pace.step(middle) / middle > 1.0 / arrivals:
             low = middle
         else:
             high = middle

@@ -44,8 +44,17 @@ class Machine(msgspec.Struct, frozen=True):
     system: str
 
 
+class Ran(msgspec.Struct, frozen=True):
+    """How the engine was run: the numbers of its weights, and the GPUs of a type, or the cores, that it had."""
+
+    precision: str
+    gpu: str
+    gpus: float
+    cores: float
+
+
 class MeasuredProfile(msgspec.Struct, frozen=True):
-    """How fast one model runs on one engine on one machine."""
+    """How fast one model runs on one engine on one machine. `ran` is None where only a URL was known of it."""
 
     format_version: int
     model: str
@@ -57,15 +66,17 @@ class MeasuredProfile(msgspec.Struct, frozen=True):
     steps: MeasuredSteps
     residual: Residual
     observations: tuple[Seen, ...]
+    ran: Ran | None = None
 
     @property
     def provenance(self) -> str:
         """Where the figures are from, in one line, as plans say it."""
-        return f"measured: {self.engine}, {self.machine.processor}, {self.measured_on}"
+        on = self.ran.gpu if self.ran is not None and self.ran.gpu else self.machine.processor
+        return f"measured: {self.engine}, {on}, {self.measured_on}"
 
 
 def profile_of(
-    observations: Sequence[Observation], *, model: str, engine: str, limits: Limits, date: str
+    observations: Sequence[Observation], *, model: str, engine: str, limits: Limits, date: str, ran: Ran | None = None
 ) -> MeasuredProfile:
     """The profile that follows from what was observed."""
     steps = fitted(observations)
@@ -81,6 +92,7 @@ def profile_of(
         steps=steps,
         residual=Residual(statistics.median(errors), max(errors)),
         observations=tuple(Seen(each.what, each.ms, predicted_ms(steps, each)) for each in observations),
+        ran=ran,
     )
 
 
@@ -118,5 +130,5 @@ class _Version(msgspec.Struct):
 
 
 def _rejected(path: Path, why: str) -> Rejected:
-    help = "measure again with `harmoniac profile`, or give a file that it wrote"
+    help = "remove it and measure again with `harmoniac profile`, or give a file that it wrote"
     return Rejected([Diagnostic("E1201", f"the profile {path} cannot be read: {why}", help=help)])

@@ -5,11 +5,13 @@ decoded. A `StepLoad` says how much that is; a `StepModel` says how long it take
 NVIDIA's tables or a measurement answers makes no difference to whoever asks.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from harmonia_compiler.contract.card import Card
-from harmonia_compiler.profile.assumptions import WEIGHT_BYTES
+from harmonia_compiler.profile.assumptions import CPU_STEP_MS, EFFICIENCY, FP32_RATE, WEIGHT_BYTES, Efficiency
+from harmonia_compiler.profile.device import CpuPart, GpuPart
 
 #: Two evaluations that differ by less than this part of them are equal.
 _ROUNDING = 1e-9
@@ -20,12 +22,13 @@ class StepLoad(NamedTuple):
 
     `prefill_tokens` are those of chunks of more than one token; `prefill_pairs` is the attention work
     of these, the sum of `new · (before + new / 2)`, as each new token looks at all before it. `decodes`
-    are sequences with one token each, and `decode_context` the tokens that these look at together.
+    are sequences with one token each, and `decode_context` the tokens that these look at together. All
+    may be means, of which a plan is made.
     """
 
-    prefill_tokens: int = 0
+    prefill_tokens: float = 0
     prefill_pairs: float = 0.0
-    decodes: int = 0
+    decodes: float = 0
     decode_context: float = 0.0
 
     def later(self, steps: float) -> "StepLoad":
@@ -44,6 +47,32 @@ class StepModel(Protocol):
     def step_ms(self, load: StepLoad, /) -> float:
         """The time of one step, from one token given out to the next."""
         ...
+
+
+def chunks(prompt: float, most: int) -> Iterator[StepLoad]:
+    """The steps in which a prompt is computed that has the engine to itself, `most` tokens in each."""
+    before: float = 0
+    while before < prompt:
+        new = min(most, prompt - before)
+        yield StepLoad(new, new * (before + new / 2))
+        before += new
+
+
+@dataclass(frozen=True, slots=True)
+class Slower:
+    """A model whose steps take so many times as long, as where processes take turns on a GPU."""
+
+    whole: StepModel
+    times: float
+
+    @property
+    def request_ms(self) -> float:
+        """What a call takes outside of steps, which is not the GPU's work."""
+        return self.whole.request_ms
+
+    def step_ms(self, load: StepLoad, /) -> float:
+        """The time of one step, in ms."""
+        return self.whole.step_ms(load) * self.times
 
 
 def run_ms(model: StepModel, load: StepLoad, steps: int) -> float:
@@ -104,21 +133,21 @@ class Roofline:
         return max((prefill + decode) / self.flops_per_ms, least)
 
 
-def roofline(
-    card: Card, precision: str, flops_per_ms: float, bytes_per_ms: float, fixed_ms: float, rate: float = 1.0
-) -> Roofline:
-    """The roofline of a model on hardware of which so much can be reached.
-
-    `rate` is how fast the hardware computes with numbers of that precision, next to 16-bit ones.
-    """
+def roofline(card: Card, precision: str, part: GpuPart | CpuPart) -> Roofline:
+    """The roofline of a model on a part of the hardware, of which engines reach as much as is assumed."""
     parameters = card.active_parameters or card.parameters
+    weight_bytes = WEIGHT_BYTES.get(precision, card.weight_bytes)
+    if isinstance(part, GpuPart):
+        reached = EFFICIENCY[part.tensor_parallel]
+    else:
+        reached = Efficiency(1.0, 1.0, CPU_STEP_MS / min(1.0, part.cores))
     return Roofline(
         parameters=parameters,
-        weight_bytes=parameters * WEIGHT_BYTES.get(precision, card.weight_bytes),
+        weight_bytes=parameters * weight_bytes,
         kv_bytes_per_token=card.kv_bytes_per_token,
         # A query times a key, and its weight times a value: two operations each for every number of a head.
         pair_flops=4.0 * card.layers * card.heads * card.head_dim,
-        flops_per_ms=flops_per_ms * rate,
-        bytes_per_ms=bytes_per_ms,
-        fixed_ms=fixed_ms,
+        flops_per_ms=part.flops_per_ms * reached.compute * (FP32_RATE if weight_bytes > 2 else 1.0),
+        bytes_per_ms=part.bytes_per_ms * reached.bandwidth,
+        fixed_ms=reached.step_ms,
     )

@@ -8,14 +8,14 @@ nothing else to do meanwhile.
 
 import asyncio
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from harmonia_compiler.profile.asking import Asker, Heard
 from harmonia_compiler.profile.limits import Limits
 from harmonia_compiler.profile.measured import Observation
-from harmonia_compiler.profile.steps import StepLoad
+from harmonia_compiler.profile.steps import StepLoad, chunks
 
 _PROMPTS = (16, 64, 256, 1024, 4096, 16384)
 _STREAMS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -68,17 +68,10 @@ async def observe(asker: Asker, limits: Limits, sweep: Sweep, tell: Callable[[st
     return found
 
 
-def chunks(prompt: int, limits: Limits) -> Iterator[StepLoad]:
-    """The steps in which a prompt is computed that has the engine to itself."""
-    for before in range(0, prompt, limits.step_tokens):
-        new = min(limits.step_tokens, prompt - before)
-        yield StepLoad(new, new * (before + new / 2))
-
-
 def _alone(heard: Sequence[Heard], limits: Limits) -> Observation:
     prompt = round(statistics.median(each.prompt for each in heard))
     ms = statistics.median(each.first_ms for each in heard)
-    return Observation(f"prompt of {prompt}", tuple(chunks(prompt, limits)), ms, requests=1)
+    return Observation(f"prompt of {prompt}", tuple(chunks(prompt, limits.step_tokens)), ms, requests=1)
 
 
 async def _side_by_side(asker: Asker, limits: Limits, streams: int, context: int) -> Observation:

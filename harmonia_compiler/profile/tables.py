@@ -2,7 +2,10 @@
 
 It asks a hub for the configuration of a model that it does not bundle; here it is given one that is
 made from the card, so that nothing opens a socket. It knows some GPU types and some shapes of models; for
-the rest there is no table, and `table_for` says so.
+the rest there is no table. Loading it takes seconds and a hundred megabytes, so that nobody but
+`table_grids` asks it for what a plan needs, once.
+
+A step is the work on all of its tokens, and attention, apart for prompts and for answers.
 """
 
 import contextlib
@@ -10,19 +13,23 @@ import json
 import logging
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
+
 from harmonia_compiler.contract.card import Card
+from harmonia_compiler.profile.assumptions import WEIGHT_BYTES
 from harmonia_compiler.profile.steps import StepLoad
 
 _PACKAGE = "aiconfigurator-core"
 _BACKEND = "vllm"
-#: Contexts between which the time of decoding is taken to grow evenly.
-_CONTEXT_STEP = 128
+#: How weights and activations are multiplied, by the precision that a component asks for. 8-bit ones are scaled as
+#: they come, as vLLM does to a model that was published in 16 bits. Keys and values stay in 16 bits either way.
+_PRODUCTS = {"bf16": "bfloat16", "fp16": "bfloat16", "fp8": "fp8"}
 #: The feed-forward part of a layer is as wide as a multiple of this.
 _WIDTH_STEP = 64
 #: What a model is asked for before its table counts as there: a prefill, a decode, both in one step.
@@ -41,22 +48,45 @@ class _Handle(Protocol):
     ) -> tuple[float, float, float, float]: ...
 
 
-def table_for(card: Card, gpu: str, tensor_parallel: int, precision: str = "bf16") -> "Table | None":
-    """The table of a model on GPUs of a type; None where the package, or its figures for these, are absent."""
+class Shape(msgspec.Struct, frozen=True):
+    """All that a table follows from: the package, and a model as its kernels see it on GPUs of a type."""
+
+    version: str
+    backend: str
+    gpu: str
+    tensor_parallel: int
+    products: str
+    config: dict[str, Any]
+
+    @property
+    def provenance(self) -> str:
+        """Where the figures are from, in one line, as plans say it."""
+        return f"tables: {_PACKAGE} {self.version}, {self.gpu}, {self.backend}"
+
+
+def shape_of(card: Card, gpu: str, tensor_parallel: int, precision: str = "bf16") -> Shape | None:
+    """What a model's table is asked for; None where the package is absent, or the model none that it can be told."""
     try:
-        provenance = f"tables: {_PACKAGE} {version(_PACKAGE)}, {gpu}, {_BACKEND}"
+        found = version(_PACKAGE)
     except PackageNotFoundError:
         return None
-    if precision not in {"bf16", "fp16"} or card.active_parameters is not None or card.heads % tensor_parallel:
+    products = _PRODUCTS.get(precision, "bfloat16" if card.weight_bytes == WEIGHT_BYTES["bf16"] else None)
+    if precision == "fp32" or products is None or card.active_parameters is not None or card.heads % tensor_parallel:
         return None
     config = config_of(card)
-    if config is None:
-        return None
+    return None if config is None else Shape(found, _BACKEND, gpu, tensor_parallel, products, config)
+
+
+def table_of(shape: Shape) -> "Table | None":
+    """The table of a shape, for which the package is loaded; None where it has no figures for that."""
     module: Any = import_module("aiconfigurator_core.sdk.engine")
     with _quiet(), tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "config.json").write_text(json.dumps(config))
+        (Path(folder) / "config.json").write_text(json.dumps(shape.config))
         try:
-            table = Table(module.EngineHandle.compile(folder, gpu, _BACKEND, tp_size=tensor_parallel), provenance)
+            handle = module.EngineHandle.compile(
+                folder, shape.gpu, shape.backend, tp_size=shape.tensor_parallel, gemm_quant_mode=shape.products
+            )
+            table = Table(handle, shape.provenance)
             for load in _TRIAL:
                 table.step_ms(load)
         except (ValueError, RuntimeError):
@@ -65,7 +95,13 @@ def table_for(card: Card, gpu: str, tensor_parallel: int, precision: str = "bf16
     return table
 
 
-def config_of(card: Card) -> dict[str, object] | None:
+def table_for(card: Card, gpu: str, tensor_parallel: int, precision: str = "bf16") -> "Table | None":
+    """The table of a model on GPUs of a type; None where the package, or its figures for these, are absent."""
+    shape = shape_of(card, gpu, tensor_parallel, precision)
+    return None if shape is None else table_of(shape)
+
+
+def config_of(card: Card) -> dict[str, Any] | None:
     """A model's `config.json`, as far as the tables need it; None where the card does not say enough.
 
     The width of the feed-forward part follows from the number of parameters, once with the
@@ -111,43 +147,35 @@ class Table:
     handle: _Handle
     provenance: str
     request_ms: float = 0.0
-    _decoding: dict[tuple[int, int], float] = field(default_factory=dict, repr=False)
 
     def step_ms(self, load: StepLoad, /) -> float:
         """The time of one step, in ms."""
         if load.prefill_tokens and load.decodes:
-            tokens = load.prefill_tokens
-            shared = self.handle.mixed_step_breakdown(tokens, load.decodes, tokens, 2)[1]
-            alone = self.handle.mixed_step_breakdown(tokens, 0, tokens, 2)[1]
-            return shared + self._prefill(load) - alone + self._decode(load) - self._without_attention(load.decodes)
+            prompts = self._prefill(load) - self.shared_ms(load.prefill_tokens)
+            decodes = self._decode(load) - self.shared_ms(load.decodes)
+            return self.shared_ms(load.prefill_tokens + load.decodes) + prompts + decodes
         if load.prefill_tokens:
             return self._prefill(load)
         return self._decode(load)
 
+    def shared_ms(self, tokens: float, /) -> float:
+        """The work on so many tokens of a step, without attention: it is the same for prompts and answers."""
+        whole = max(1, round(tokens))
+        return self.handle.mixed_step_breakdown(whole, 0, whole, 2)[1]
+
     def _prefill(self, load: StepLoad) -> float:
         """Of the prompts' tokens alone: as one chunk after so many tokens, or as several that begin."""
-        new = load.prefill_tokens
-        before = load.prefill_pairs / new - new / 2
+        new = max(1, round(load.prefill_tokens))
+        before = round(load.prefill_pairs / load.prefill_tokens - load.prefill_tokens / 2)
         if before >= 0:
-            return self.handle.predict_prefill_latency(1, round(before) + new, round(before))
+            return self.handle.predict_prefill_latency(1, before + new, before)
         prompts = max(1, round(new * new / (2 * max(load.prefill_pairs, new / 2))))
         return self.handle.predict_prefill_latency(prompts, max(1, round(new / prompts)), 0)
 
     def _decode(self, load: StepLoad) -> float:
         """Of the decoding sequences alone, all with the mean context."""
-        sequences = max(1, load.decodes)
-        low, part = divmod(load.decode_context / sequences / _CONTEXT_STEP, 1.0)
-        below = self._decode_at(sequences, int(low))
-        return below + part * (self._decode_at(sequences, int(low) + 1) - below) if part else below
-
-    def _decode_at(self, sequences: int, number: int) -> float:
-        key = (sequences, number)
-        if key not in self._decoding:
-            self._decoding[key] = self.handle.decode_step_latency(sequences, max(1, number * _CONTEXT_STEP - 1), 2)
-        return self._decoding[key]
-
-    def _without_attention(self, sequences: int) -> float:
-        return self.handle.mixed_step_breakdown(sequences, 0, sequences, 2)[1]
+        context = max(1, round(load.decode_context / load.decodes)) if load.decodes else 1
+        return self.handle.decode_step_latency(max(1, round(load.decodes)), context, 2)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,8 @@ import pytest
 from harmonia_compiler.profile.asking import Heard, NotAsked, asking
 from harmonia_compiler.profile.facts import facts
 from harmonia_compiler.profile.limits import Limits
-from harmonia_compiler.profile.sweep import Sweep, among, chunks, observe, sweep_for
+from harmonia_compiler.profile.steps import chunks
+from harmonia_compiler.profile.sweep import Sweep, among, observe, sweep_for
 
 LIMITS = Limits(kv_blocks=400, step_tokens=256, sequences=4, context=600)
 MODEL = "known"
@@ -24,8 +25,8 @@ def test_a_sweep_goes_as_far_as_the_limits() -> None:
 
 
 def test_a_prompt_longer_than_a_step_is_several() -> None:
-    assert [load.prefill_tokens for load in chunks(600, LIMITS)] == [256, 256, 88]
-    assert sum(load.prefill_pairs for load in chunks(600, LIMITS)) == 600**2 / 2
+    assert [load.prefill_tokens for load in chunks(600, LIMITS.step_tokens)] == [256, 256, 88]
+    assert sum(load.prefill_pairs for load in chunks(600, LIMITS.step_tokens)) == 600**2 / 2
 
 
 async def test_prompts_are_as_long_as_asked_and_answers_too(served: Served) -> None:
@@ -62,7 +63,7 @@ async def test_what_was_asked_is_what_is_noted(served: Served) -> None:
     async with served() as url, asking(url, MODEL) as asker:
         sweep = Sweep(prompts=(35, 301), streams=(1, 4), contexts=(41,), repeats=1)
         seen = {each.what: each for each in await observe(asker, LIMITS, sweep, told.append)}
-    assert seen["prompt of 35"].loads == tuple(chunks(35, LIMITS))
+    assert seen["prompt of 35"].loads == tuple(chunks(35, LIMITS.step_tokens))
     assert [load.prefill_tokens for load in seen["prompt of 301"].loads] == [256, 45]
     assert seen["prompt of 301"].requests == 1
     assert seen["4 × 41"].requests == 0
