@@ -1,6 +1,8 @@
 """`harmoniac rehearse`: runs a plan on this machine, the real gateway over emulated engines, before a GPU is rented."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -10,8 +12,33 @@ from harmonia_compiler.cli.planning import inventory_option, objective_option
 from harmonia_compiler.cli.reporting import html_option, print_report, warmup_option
 from harmonia_compiler.cli.trying import trial
 from harmonia_compiler.contract.duration import shown_ms
+from harmonia_compiler.emulate.rehearsal.mishaps import parse_delay, parse_fault
 from harmonia_compiler.emulate.rehearsal.run import Wishes, rehearse
+from harmonia_compiler.emulate.servers.faults import Fault
 from harmonia_compiler.plan.problem import Aim
+
+Read = TypeVar("Read")
+
+_FAULT = "'NAME WAY [HOW MUCH] [at TIME] [for TIME]'"
+_FAULT_HELP = (
+    "Let replicas go wrong: 'answer slow 3x at 30s for 10s', 'search fail 20%', or hang, die, lie in /health. "
+    "May be given several times."
+)
+_DELAY_HELP = "How long engines take to load when they start, all or one. May be given several times."
+
+
+def _read(
+    parse: Callable[[str], Read],
+) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], tuple[Read, ...]]:
+    """What reads each value of an option that may be given several times."""
+
+    def read(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[Read, ...]:
+        try:
+            return tuple(map(parse, given))
+        except ValueError as problem:
+            raise click.BadParameter(str(problem), context, parameter) from None
+
+    return read
 
 
 @click.command()
@@ -25,6 +52,10 @@ from harmonia_compiler.plan.problem import Aim
     type=click.FloatRange(min=1.0, max=10_000.0),
     help="Stretch all times so much; by default as much as this machine needs.",
 )
+@click.option("--fault", "faults", metavar=_FAULT, multiple=True, callback=_read(parse_fault), help=_FAULT_HELP)
+@click.option(
+    "--start-delay", "delays", metavar="[NAME=]DURATION", multiple=True, callback=_read(parse_delay), help=_DELAY_HELP
+)
 @html_option
 @format_option
 @settings_option
@@ -35,6 +66,8 @@ def command(
     asked: Asked,
     warmup_ms: float | None,
     factor: float | None,
+    faults: tuple[Fault, ...],
+    delays: tuple[tuple[str, float], ...],
     html: Path | None,
     form: str,
     settings: dict[str, str],
@@ -43,6 +76,8 @@ def command(
 
     Requests come in at the declared loads, at --rate, or as a --trace recorded them. Where this machine would be the
     limit, all times are stretched by one factor.
+
+    A --fault names a replica, an engine or a component, and its time counts from the first request on.
     """
     tried = trial(files, settings, inventory, objective, asked, warmup_ms, form=form)
 
@@ -50,5 +85,6 @@ def command(
         takes = shown_ms(tried.coming.end_ms * factor)
         click.echo(f"rehearsing for about {takes}: times stretched {factor:.3g} times", err=True)
 
-    report = rehearse(tried.scenario, tried.coming.arrivals, tried.window, tried.coming.said, Wishes(factor), tell)
+    wishes = Wishes(factor, dict(delays), faults)
+    report = rehearse(tried.scenario, tried.coming.arrivals, tried.window, tried.coming.said, wishes, tell)
     print_report(report, form, html)

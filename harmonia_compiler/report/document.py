@@ -1,7 +1,7 @@
 """The report: one versioned document for a simulation, a rehearsal and a measurement.
 
-What only one of the three knows (decisions of a controller, the cost of hosts, the machine's own part) is empty or
-absent in the others.
+What only one of the three knows (decisions of a controller, faults that were injected, the cost of hosts, the machine's
+own part) is empty or absent in the others.
 """
 
 from typing import Literal
@@ -73,6 +73,15 @@ class Decision(msgspec.Struct, frozen=True):
     why: str
 
 
+class Injected(msgspec.Struct, frozen=True):
+    """What went wrong with a replica since a rehearsal was told so; `until_ms` is None where it lasted."""
+
+    at_ms: float
+    until_ms: float | None
+    replica: str
+    what: str
+
+
 class Machine(msgspec.Struct, frozen=True):
     """The machine that measured: how much of it that took, and how late it was.
 
@@ -102,6 +111,7 @@ class Report(msgspec.Struct, frozen=True):
     engines: tuple[EngineUse, ...] = ()
     cost_per_hour: float | None = None
     decisions: tuple[Decision, ...] = ()
+    faults: tuple[Injected, ...] = ()
     machine: Machine | None = None
     notes: tuple[str, ...] = ()
     curve_parts: tuple[float, ...] = CURVE_PARTS

@@ -11,6 +11,8 @@ from harmonia_compiler.report.observation import Outcome
 #: How many kinds of reasons are shown.
 _MOST_REASONS = 10
 _NEARLY_ALL = 0.9
+#: What shows a plan as it is; a service that is measured may be steered by something that nobody sees.
+_PLANNED = frozenset({"simulation", "rehearsal"})
 _TIMES = ("mean", "p50", "p90", "p95", "p99", "max")
 
 
@@ -33,6 +35,7 @@ def tables(report: Report) -> list[Table]:
         _reasons(report),
         _stages(report),
         _engines(report),
+        _faults(report),
         _decisions(report),
     )
     return [table for table in made if table.rows]
@@ -46,6 +49,8 @@ def remarks(report: Report) -> list[str]:
         said.append(f"The hosts cost {report.cost_per_hour:g} an hour.")
     if report.machine is not None:
         said += _machine(report.machine)
+    if report.kind in _PLANNED and not report.decisions:
+        said.append("No controller acted: replicas and their settings stayed as planned.")
     return [*said, *report.notes]
 
 
@@ -101,6 +106,14 @@ def _stages(report: Report) -> Table:
 def _engines(report: Report) -> Table:
     rows = tuple((one.engine, str(one.replicas), share(one.busy)) for one in report.engines)
     return Table("How busy the engines were", ("engine", "replicas", "busy"), rows)
+
+
+def _faults(report: Report) -> Table:
+    rows = tuple(
+        (shown_ms(one.at_ms), "the end" if one.until_ms is None else shown_ms(one.until_ms), one.replica, one.what)
+        for one in report.faults
+    )
+    return Table("What went wrong on purpose", ("from", "until", "replica", "what"), rows, figures_from=4)
 
 
 def _decisions(report: Report) -> Table:

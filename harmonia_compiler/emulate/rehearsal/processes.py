@@ -17,7 +17,7 @@ from harmonia_compiler.contract.bundle import Endpoint, Endpoints
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.emulate.rehearsal.stretch import stretched
 from harmonia_compiler.emulate.servers.document import Rehearsal, Started
-from harmonia_compiler.emulate.servers.host import HOST
+from harmonia_compiler.emulate.servers.listeners import HOST
 from harmonia_compiler.runtime.actuators.supervision.probes import free_port
 
 #: How long processes may take to start, beside what replicas take to load, in seconds; and to stop.
@@ -29,10 +29,11 @@ ENGINES, GATEWAY = "harmonia_compiler.emulate.servers", "harmonia_compiler.runti
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The gateway's address, the emulated replicas' control port, and both processes."""
+    """The gateway's address, the emulated replicas' control port, both processes, and how long it took to be ready."""
 
     gateway: str
     control: str
+    ready_s: float
     processes: Mapping[str, psutil.Process]
 
     def cpu_s(self) -> dict[str, float]:
@@ -48,6 +49,7 @@ class Running:
 def running(folder: Path, rehearsal: Rehearsal) -> Iterator[Running]:
     """Start both and stop them again. Raises Rejected where one of them does not start."""
     (folder / "rehearsal.json").write_bytes(msgspec.json.encode(rehearsal))
+    began = time.monotonic()
     with _process(folder, "engines", ENGINES, "--folder", str(folder)) as engines:
         _wait(folder, "engines", engines, (folder / "started.json").exists, START_S)
         started = msgspec.json.decode((folder / "started.json").read_bytes(), type=Started)
@@ -59,14 +61,15 @@ def running(folder: Path, rehearsal: Rehearsal) -> Iterator[Running]:
         port = free_port(())
         files = ("--service", str(folder / "service.json"), "--endpoints", str(folder / "endpoints.json"))
         with _process(folder, "gateway", GATEWAY, *files, "--port", str(port)) as gateway:
-            found = Running(
-                f"http://{HOST}:{port}",
+            address = f"http://{HOST}:{port}"
+            loading_s = max(rehearsal.start_s.values(), default=0.0) * rehearsal.factor
+            _wait(folder, "gateway", gateway, lambda: _is_ready(address), START_S + loading_s)
+            yield Running(
+                address,
                 f"http://{HOST}:{started.control}",
+                time.monotonic() - began,
                 {"engines": psutil.Process(engines.pid), "gateway": psutil.Process(gateway.pid)},
             )
-            loading_s = max(rehearsal.start_s.values(), default=0.0) * rehearsal.factor
-            _wait(folder, "gateway", gateway, lambda: _is_ready(found.gateway), START_S + loading_s)
-            yield found
 
 
 def _is_ready(gateway: str) -> bool:

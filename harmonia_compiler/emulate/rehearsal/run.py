@@ -11,7 +11,9 @@ import aiohttp
 import msgspec
 import psutil
 
+from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.contract.launch import REQUEST_HEADER
+from harmonia_compiler.emulate.rehearsal.mishaps import injected, loading
 from harmonia_compiler.emulate.rehearsal.processes import Running, running
 from harmonia_compiler.emulate.rehearsal.stretch import MOST_BUSY, factor_for
 from harmonia_compiler.emulate.scenario import Coming, Scenario
@@ -19,7 +21,7 @@ from harmonia_compiler.emulate.servers.document import Rehearsal, Tally
 from harmonia_compiler.emulate.servers.faults import Fault
 from harmonia_compiler.emulate.simulate.run import cost_per_hour, engine_uses
 from harmonia_compiler.report.building import measured
-from harmonia_compiler.report.document import Machine, Report
+from harmonia_compiler.report.document import Injected, Machine, Report
 from harmonia_compiler.report.measures import Distribution, Window
 from harmonia_compiler.report.observation import Observation, Outcome, StageTime
 from harmonia_compiler.runtime.load.exchange import Asking, Seen, ask
@@ -38,7 +40,11 @@ _USUAL_DEADLINE_MS = 600_000.0
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """How to rehearse. `factor` None leaves it to the machine; `start_s` is how long engines take to load."""
+    """How to rehearse. `factor` None leaves it to the machine.
+
+    `start_s` is how long engines take to load, by the name of an engine or of a component of it, "" for all others.
+    `faults` name replicas, engines or components.
+    """
 
     factor: float | None = None
     start_s: Mapping[str, float] = field(default_factory=dict)
@@ -68,6 +74,8 @@ def rehearse(
 
     `tell` is told the factor once it is settled. Raises Rejected where the processes do not start.
     """
+    faults = injected(scenario, wishes.faults, window.to_ms)
+    start_s = loading(scenario, wishes.start_s)
     came = [*arrivals]
     rate = mean_rate_rps(came) or 1.0
     factor = wishes.factor or factor_for(scenario, rate, psutil.cpu_count() or 1)
@@ -79,8 +87,8 @@ def rehearse(
         dict(scenario.behaviour.outcomes),
         scenario.draws.seed,
         factor,
-        dict(wishes.start_s),
-        tuple(wishes.faults),
+        start_s,
+        faults,
         {str(one.number): one.answer_tokens for one in coming if one.answer_tokens is not None},
         scenario.behaviour.answers,
     )
@@ -90,7 +98,24 @@ def rehearse(
         running(Path(folder), document) as processes,
     ):
         observed, watched = asyncio.run(_send(processes, scenario, coming, window, factor))
-    return _report(scenario, observed, watched, window, settings, factor)
+    report = _report(scenario, observed, watched, window, settings, factor)
+    if start_s:
+        report = msgspec.structs.replace(report, notes=(_loaded(start_s, processes.ready_s / factor), *report.notes))
+    return msgspec.structs.replace(report, faults=tuple(map(_told, faults)))
+
+
+def _told(fault: Fault) -> Injected:
+    until_ms = None if fault.until_s is None else fault.until_s * 1000.0
+    return Injected(fault.from_s * 1000.0, until_ms, fault.replica, fault.describe())
+
+
+def _loaded(start_s: Mapping[str, float], ready_s: float) -> str:
+    """What is said of engines that take their time to start."""
+    took = ", ".join(f"{engine} {shown_ms(seconds * 1000.0)}" for engine, seconds in sorted(start_s.items()))
+    return (
+        f"Replicas took so long to load, also after they had died: {took}. The gateway was ready after "
+        f"{shown_ms(ready_s * 1000.0)}, and requests came from then on."
+    )
 
 
 async def _send(
@@ -99,6 +124,8 @@ async def _send(
     observed: list[Observation] = []
     watched = _Watched()
     async with session({}) as client:
+        async with client.post(f"{processes.control}/begin") as begun:
+            begun.raise_for_status()
         start = perf_counter()
         watching = asyncio.create_task(_watch(client, processes, window, factor, start, watched))
         tasks = []

@@ -1,7 +1,8 @@
 """Starts the emulated replicas of a rehearsal: `python -m harmonia_compiler.emulate.servers --folder DIR`.
 
 Reads `rehearsal.json` in the folder and writes `started.json` there once all replicas listen. The
-control port answers `GET /tally`, and `POST /reset` lets it count from then on. Ends on SIGTERM, and with the
+control port answers `GET /tally`; `POST /reset` lets it count from then on, and from `POST /begin` count the times of
+faults. Ends on SIGTERM, and with the
 process that started it.
 """
 
@@ -17,7 +18,8 @@ from aiohttp import web
 
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.emulate.servers.document import Rehearsal, Started
-from harmonia_compiler.emulate.servers.host import HOST, Host
+from harmonia_compiler.emulate.servers.host import Host
+from harmonia_compiler.emulate.servers.listeners import HOST
 
 #: How often to look whether whoever started this process is still there, in seconds.
 _LOOK_S = 1.0
@@ -57,9 +59,14 @@ def _control(host: Host) -> web.Application:
         host.reset()
         return web.Response(status=204)
 
+    async def begin(_: web.Request) -> web.Response:
+        host.begin()
+        return web.Response(status=204)
+
     app = web.Application()
     app.router.add_get("/tally", tally)
     app.router.add_post("/reset", reset)
+    app.router.add_post("/begin", begin)
     return app
 
 

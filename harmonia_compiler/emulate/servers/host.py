@@ -3,12 +3,9 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-import grpc
-from aiohttp import web
+from typing import Protocol
 
 from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.card import Card, card_for
@@ -20,7 +17,8 @@ from harmonia_compiler.emulate.servers.chat import Chat
 from harmonia_compiler.emulate.servers.clock import RealLoop
 from harmonia_compiler.emulate.servers.document import Rehearsal, Tally, Usage
 from harmonia_compiler.emulate.servers.faults import Fault
-from harmonia_compiler.emulate.servers.replica import Condition, Handler
+from harmonia_compiler.emulate.servers.listeners import HOST, HttpListener, Listener, StoreListener
+from harmonia_compiler.emulate.servers.replica import Condition
 from harmonia_compiler.emulate.servers.speech import Speech
 from harmonia_compiler.emulate.servers.stations import Counter, Encoder, Function, Visit
 from harmonia_compiler.emulate.servers.store import Store
@@ -33,10 +31,8 @@ from harmonia_compiler.profile.serving import Passing, Stepping, Threads, servin
 from harmonia_compiler.profile.steps import StepModel
 from harmonia_compiler.workload.draws import Draws
 
-HOST = "127.0.0.1"
 #: Of how many of the last happenings the lateness is kept.
 _KEPT = 200_000
-_MOST_BODY_BYTES = 64 * 2**20
 
 
 class Works(Protocol):
@@ -49,58 +45,15 @@ class Works(Protocol):
 
 
 @dataclass(slots=True)
-class Listener:
-    """An HTTP server of a replica that can be closed and opened again, on the same port.
-
-    `calls`, by method and path, go wrong when the replica does; what it says of itself, at `gets`, does not.
-    """
-
-    condition: Condition
-    calls: Mapping[tuple[str, str], Handler]
-    gets: Mapping[str, Handler]
-    port: int = 0
-    _runner: web.AppRunner | None = None
-
-    async def open(self) -> None:
-        """Listen; on a free port the first time."""
-        app = web.Application(client_max_size=_MOST_BODY_BYTES)
-        for (method, path), handle in self.calls.items():
-            app.router.add_route(method, path, self._answering(handle))
-        for path, handle in self.gets.items():
-            app.router.add_get(path, handle)
-        app.router.add_get("/health", self._health)
-        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.0, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, HOST, self.port, backlog=1024).start()
-        self.port = self._runner.addresses[0][1]
-
-    async def close(self) -> None:
-        """Stop listening, and break off what is in progress."""
-        if self._runner is not None:
-            runner, self._runner = self._runner, None
-            await runner.cleanup()
-
-    def _answering(self, handle: Handler) -> Handler:
-        async def answer(request: web.Request) -> web.StreamResponse:
-            return await self.condition.answer(request, handle)
-
-        return answer
-
-    async def _health(self, _: web.Request) -> web.Response:
-        return self.condition.health()
-
-
-@dataclass(slots=True)
 class _Emulated:
     """A replica, or somebody else's service. `model` is a language model's engine, and how fast that usually is."""
 
     engine: str
     works: Works
     condition: Condition
-    listener: Listener | None = None
+    listener: Listener
     model: "tuple[LlmEngine, StepModel] | None" = None
     before_ms: float = 0.0
-    port: int = 0
 
 
 @dataclass(slots=True)
@@ -113,7 +66,6 @@ class Host:
     _late: list[float] = field(default_factory=list)
     _happened: int = 0
     _cpu_before_s: float = 0.0
-    _servers: list[grpc.aio.Server] = field(default_factory=list)
     _timers: list[asyncio.TimerHandle] = field(default_factory=list)
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
 
@@ -127,11 +79,18 @@ class Host:
         for engine in self.rehearsal.service.engines.values():
             if kinds()[engine.kind].external:
                 await self._start_external(loop, behaviour, engine)
-        for name, emulated in self.replicas.items():
-            for fault in self.rehearsal.faults:
-                if fault.replica == name:
-                    self._plan(emulated, fault)
-        return [Endpoint(name, emulated.engine, HOST, emulated.port) for name, emulated in self.replicas.items()]
+        return [
+            Endpoint(name, emulated.engine, HOST, emulated.listener.port) for name, emulated in self.replicas.items()
+        ]
+
+    def begin(self) -> None:
+        """Requests may come from now on: from here count the times of faults."""
+        loop = asyncio.get_running_loop()
+        for fault in self.rehearsal.faults:
+            for at_s, begins in ((fault.from_s, True), (fault.until_s, False)):
+                if at_s is not None:
+                    later_s = at_s * self.rehearsal.factor
+                    self._timers.append(loop.call_later(later_s, self._change, fault, begins))
 
     async def stop(self) -> None:
         """Close everything."""
@@ -140,10 +99,7 @@ class Host:
         for task in self._tasks:
             task.cancel()
         for emulated in self.replicas.values():
-            if emulated.listener is not None:
-                await emulated.listener.close()
-        for server in self._servers:
-            await server.stop(0)
+            await emulated.listener.close()
 
     def reset(self) -> None:
         """Count from now on."""
@@ -175,10 +131,9 @@ class Host:
         else:
             self._late[self._happened % _KEPT] = ms
 
-    def _condition(self, name: str, engine: str) -> Condition:
-        faults = [fault for fault in self.rehearsal.faults if fault.replica == name]
+    def _condition(self, engine: str) -> Condition:
         start_s = self.rehearsal.start_s.get(engine, 0.0) * self.rehearsal.factor
-        return Condition(faults, asyncio.get_running_loop().time, start_s)
+        return Condition(asyncio.get_running_loop().time, start_s)
 
     def _components(self, engine: str) -> dict[str, Component]:
         programs = self.rehearsal.service.programs.values()
@@ -191,7 +146,7 @@ class Host:
 
     async def _start(self, loop: RealLoop, behaviour: Behaviour, replica: Replica) -> None:
         engine, factor = self.rehearsal.service.engines[replica.engine], self.rehearsal.factor
-        condition, components = self._condition(replica.id, engine.id), self._components(engine.id)
+        condition, components = self._condition(engine.id), self._components(engine.id)
         found = serving(engine, replica.config, self.cards)
         emulated: _Emulated
         if isinstance(found, Stepping):
@@ -199,7 +154,7 @@ class Host:
             steps = LlmEngine(found.limits, stretched, self._tell_late)
             chat = Chat(str(engine.settings["model"]), steps, Speech(behaviour, components), found.limits.block_size)
             gets = {"/v1/models": chat.models, "/metrics": chat.exported}
-            listener = Listener(condition, {("POST", CHAT): chat.handle}, gets)
+            listener = HttpListener(condition, {("POST", CHAT): chat.handle}, gets)
             emulated = _Emulated(engine.id, chat, condition, listener, (steps, stretched))
         elif isinstance(found, Passing):
 
@@ -210,11 +165,10 @@ class Host:
             card = card_for(str(engine.settings["model"]), self.cards)
             encoder = Encoder(counter, behaviour, card.dimension or card.hidden)
             calls = {("POST", EMBEDDINGS): encoder.embed, ("POST", RERANK): encoder.rerank}
-            emulated = _Emulated(engine.id, counter, condition, Listener(condition, calls, {}))
+            emulated = _Emulated(engine.id, counter, condition, HttpListener(condition, calls, {}))
         else:
             counter = Counter(loop, _on_cores(found), condition, factor, servers=found.threads)
             if kinds()[engine.kind].transport == "milvus":
-                emulated = _Emulated(engine.id, counter, condition)
                 store = Store(
                     counter,
                     behaviour,
@@ -223,67 +177,56 @@ class Host:
                     {str(one.settings["collection"]): one for one in components.values()},
                     {name: _work(one) for name, one in components.items()},
                 )
-                emulated.port = await self._serve(store)
+                emulated = _Emulated(engine.id, counter, condition, StoreListener(store))
             else:
                 function = Function(counter, behaviour, components, _work)
                 emulated = _Emulated(
-                    engine.id, counter, condition, Listener(condition, {("POST", "/v1/call"): function.call}, {})
+                    engine.id, counter, condition, HttpListener(condition, {("POST", "/v1/call"): function.call}, {})
                 )
         await self._listen(replica.id, emulated)
 
     async def _start_external(self, loop: RealLoop, behaviour: Behaviour, engine: Engine) -> None:
-        condition = self._condition(engine.id, engine.id)
+        condition = self._condition(engine.id)
         counter = Counter(loop, _elsewhere, condition, self.rehearsal.factor, servers=EXTERNAL_CONCURRENCY)
         function = Function(counter, behaviour, self._components(engine.id), _work)
-        listener = Listener(condition, {("POST", "/"): function.post, ("GET", "/"): function.search}, {})
+        listener = HttpListener(condition, {("POST", "/"): function.post, ("GET", "/"): function.search}, {})
         await self._listen(engine.id, _Emulated(engine.id, counter, condition, listener))
 
     async def _listen(self, name: str, emulated: _Emulated) -> None:
         self.replicas[name] = emulated
-        if emulated.listener is not None:
-            await emulated.listener.open()
-            emulated.port = emulated.listener.port
+        await emulated.listener.open()
 
-    async def _serve(self, store: Store) -> int:
-        server = grpc.aio.server()
-        store.add_to(server)
-        port = server.add_insecure_port(f"{HOST}:0")
-        await server.start()
-        self._servers.append(server)
-        return int(port)
-
-    def _plan(self, emulated: _Emulated, fault: Fault) -> None:
-        """Let a fault that something must be done about begin and end."""
-        loop = asyncio.get_running_loop()
-
-        def later(seconds: float | None, action: Callable[[], Any]) -> None:
-            if seconds is not None:
-                self._timers.append(loop.call_later(seconds, action))
-
-        if fault.way == "die" and emulated.listener is not None:
-            listener = emulated.listener
-            later(fault.from_s, lambda: self._do(self._die(emulated, listener)))
-            later(fault.until_s, lambda: self._do(self._come_back(emulated, listener)))
+    def _change(self, fault: Fault, begins: bool) -> None:  # noqa: FBT001 - what a timer passes on
+        """Let a fault begin or end."""
+        emulated = self.replicas[fault.replica]
+        faults = emulated.condition.faults
+        if begins:
+            faults.append(fault)
+        else:
+            faults.remove(fault)
         if fault.way == "slow" and emulated.model is not None:
             engine, usual = emulated.model
-            later(fault.from_s, lambda: engine.use(Stretched(usual, fault.factor)))
-            later(fault.until_s, lambda: engine.use(usual))
+            engine.use(Stretched(usual, emulated.condition.slowness))
+        if fault.way == "die" and begins:
+            self._do(self._die(emulated))
+        if fault.way == "die" and emulated.condition.now("die") is None:
+            self._do(self._come_back(emulated))
 
     def _do(self, work: "Awaitable[None]") -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _die(self, emulated: _Emulated, listener: Listener) -> None:
+    async def _die(self, emulated: _Emulated) -> None:
         if emulated.model is not None:
             emulated.model[0].fail()
-        await listener.close()
+        await emulated.listener.close()
 
-    async def _come_back(self, emulated: _Emulated, listener: Listener) -> None:
+    async def _come_back(self, emulated: _Emulated) -> None:
         """As a process that was started again: it loads its weights first."""
+        emulated.condition.start()
         with contextlib.suppress(OSError):
-            await listener.open()
-        emulated.condition.ready_s += emulated.condition.age_s
+            await emulated.listener.open()
 
 
 def _on_cores(found: Threads) -> Callable[[Sequence[Visit]], float]:

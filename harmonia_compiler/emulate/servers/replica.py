@@ -1,13 +1,14 @@
 """One emulated replica as its callers see it: it takes calls, is healthy or not, and goes wrong when it is told to."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import math
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
 from harmonia_compiler.contract.launch import CALL_HEADER, REQUEST_HEADER
-from harmonia_compiler.emulate.servers.faults import Fault
+from harmonia_compiler.emulate.servers.faults import Fault, Way
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -36,53 +37,49 @@ def problem(status: int, message: str, kind: str = "BadRequestError") -> web.Res
 
 @dataclass(slots=True)
 class Condition:
-    """How a replica is doing: its faults, its start, and what it has answered. `clock` is in seconds."""
+    """How a replica is doing: the faults that are on, whether it has started, and what it has answered.
 
-    faults: Sequence[Fault]
+    It takes `start_s` to load, by `clock`, both in seconds.
+    """
+
     clock: Callable[[], float]
-    ready_s: float
+    start_s: float
     answered: int = 0
-    _began_s: float = field(init=False)
+    faults: list[Fault] = field(default_factory=list)
+    _ready_s: float = field(init=False)
     _count: int = 0
 
     def __post_init__(self) -> None:
-        self._began_s = self.clock()
+        self.start()
 
-    @property
-    def age_s(self) -> float:
-        """How long ago it began."""
-        return self.clock() - self._began_s
+    def start(self) -> None:
+        """Begin to load, as a process does that was started."""
+        self._ready_s = self.clock() + self.start_s
 
-    def now(self, way: str) -> Fault | None:
+    def now(self, way: Way) -> Fault | None:
         """The fault of this kind that is on."""
-        return next((fault for fault in self.faults if fault.way == way and fault.is_on(self.age_s)), None)
-
-    @property
-    def is_up(self) -> bool:
-        """Whether it listens."""
-        return self.now("die") is None
+        return next((fault for fault in self.faults if fault.way == way), None)
 
     @property
     def is_loaded(self) -> bool:
         """Whether its weights are there."""
-        return self.age_s >= self.ready_s
+        return self.clock() >= self._ready_s
 
     @property
     def slowness(self) -> float:
         """How many times as long as usual everything takes."""
-        slow = self.now("slow")
-        return 1.0 if slow is None else slow.factor
+        return math.prod(fault.factor for fault in self.faults if fault.way == "slow")
 
-    def health(self) -> web.Response:
+    @property
+    def says_well(self) -> bool:
         """What it says of itself."""
-        wrong = next((fault for way in ("hang", "fail") if (fault := self.now(way)) is not None), None)
-        well = self.is_loaded and (wrong is None or wrong.lies)
-        return web.Response(status=200 if well else 503)
+        well = self.is_loaded and self.now("hang") is None and self.now("fail") is None
+        return well != (self.now("lie") is not None)
 
-    async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let a call be answered, or go wrong."""
+    async def refusal(self) -> tuple[int, str] | None:
+        """Why it does not answer a call, as a status of HTTP and a message. Never comes back where it hangs."""
         if not self.is_loaded:
-            return problem(503, "the model is being loaded", "ServiceUnavailable")
+            return 503, "the model is being loaded"
         if self.now("hang") is not None:
             await asyncio.Event().wait()
         failing = self.now("fail")
@@ -90,7 +87,14 @@ class Condition:
             # Every so many, evenly: a share of one half fails each second call.
             self._count += 1
             if int(self._count * failing.share) > int((self._count - 1) * failing.share):
-                return problem(500, "the engine was told to fail", "InternalServerError")
+                return 500, "the engine was told to fail"
+        return None
+
+    async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let a call over HTTP be answered, or go wrong."""
+        if (refusal := await self.refusal()) is not None:
+            status, message = refusal
+            return problem(status, message, "ServiceUnavailable" if status == 503 else "InternalServerError")
         response = await handler(request)
         self.answered += 1
         return response

@@ -67,8 +67,8 @@ def _servicer(store: Store) -> Any:
             return milvus_pb2.ConnectResponse(status=ok, identifier=1)
 
         async def GetVersion(self, _request: Any, context: Any) -> Any:  # noqa: N802
-            if not store.condition.is_loaded:
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "the store is starting")
+            if not store.condition.says_well:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "the store is not well")
             return milvus_pb2.GetVersionResponse(status=ok, version=_VERSION)
 
         async def ListAliases(self, _request: Any, _context: Any) -> Any:  # noqa: N802
@@ -90,14 +90,24 @@ def _servicer(store: Store) -> Any:
                 properties=[common_pb2.KeyValuePair(key=RECORD_PROPERTY, value=record)],
             )
 
-        async def Search(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        async def Search(self, request: Any, context: Any) -> Any:  # noqa: N802
+            await _refuse(store.condition, context)
             return await _found(store, request.collection_name, _limit(request.search_params), request.nq)
 
-        async def HybridSearch(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        async def HybridSearch(self, request: Any, context: Any) -> Any:  # noqa: N802
+            await _refuse(store.condition, context)
             queries = request.requests[0].nq
             return await _found(store, request.collection_name, _limit(request.rank_params), queries)
 
     return Servicer()
+
+
+async def _refuse(condition: Condition, context: Any) -> None:
+    """End a call that is not to be answered; never comes back where the store hangs."""
+    if (refusal := await condition.refusal()) is not None:
+        status, message = refusal
+        code = grpc.StatusCode.UNAVAILABLE if status == 503 else grpc.StatusCode.INTERNAL
+        await context.abort(code, message)
 
 
 _FIELDS = [

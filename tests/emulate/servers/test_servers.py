@@ -77,6 +77,9 @@ async def emulated(
     document = msgspec.json.decode(msgspec.json.encode(document), type=Rehearsal)
     replicas = Replicas(document, load_cards())
     endpoints = await replicas.start()
+    replicas.begin()
+    # What begins at once has begun.
+    await asyncio.sleep(0.01)
     try:
         yield replicas, {endpoint.engine: endpoint for endpoint in reversed(endpoints)}
     finally:
@@ -237,7 +240,7 @@ async def test_a_replica_fails_hangs_and_lies_when_it_is_told_to(planned: Scenar
     walk, model = (
         next(one.id for one in planned.plan.replicas if one.engine == engine) for engine in ("walk", "model")
     )
-    wrong = (Fault(walk, "fail", share=0.5), Fault(model, "hang", lies=True))
+    wrong = (Fault(walk, "fail", share=0.5), Fault(model, "hang"), Fault(model, "lie"))
     async with emulated(planned, *wrong) as (_, at), aiohttp.ClientSession() as session:
         outcomes = []
         for request in range(4):
@@ -271,12 +274,80 @@ async def test_a_replica_dies_and_comes_back_on_its_port(planned: Scenario) -> N
                     await asyncio.sleep(0.05)
 
 
+async def test_a_store_fails_hangs_lies_and_dies_as_others_do(planned: Scenario) -> None:
+    store = next(one.id for one in planned.plan.replicas if one.engine == "search")
+    asked: dict[str, Value] = {"query": [0.1] * 384}
+    async with emulated(planned, Fault(store, "fail")) as (_, at):
+        assert await said_of(at["search"]) is not None
+    async with emulated(planned, Fault(store, "fail"), Fault(store, "lie")) as (_, at):
+        with pytest.raises(Refused, match="told to fail"):
+            await called(planned, at["search"], "search", "1", **asked)
+    async with emulated(planned, Fault(store, "hang"), Fault(store, "lie")) as (_, at):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await called(planned, at["search"], "search", "1", **asked)
+        assert await said_of(at["search"]) is None
+    async with emulated(planned, Fault(store, "die", until_s=0.3)) as (_, at):
+        await asyncio.sleep(0.1)
+        with pytest.raises(Unreachable):
+            await called(planned, at["search"], "search", "1", **asked)
+        await asyncio.sleep(0.5)
+        assert await called(planned, at["search"], "search", "1", **asked)
+
+
+async def said_of(store: Endpoint) -> str | None:
+    """Why a store is not ready, as the gateway asks it."""
+    transport = MilvusTransport()
+    try:
+        return await transport.answers(store)
+    finally:
+        await transport.close()
+
+
+async def test_times_of_faults_count_from_the_first_request_and_are_stretched(planned: Scenario) -> None:
+    walk = next(one.id for one in planned.plan.replicas if one.engine == "walk")
+    async with emulated(planned, Fault(walk, "fail", from_s=0.1, until_s=0.2), factor=4.0) as (replicas, at):
+        condition = replicas.replicas[walk].condition
+        await asyncio.sleep(0.2)
+        assert condition.now("fail") is None
+        await asyncio.sleep(0.35)
+        assert condition.now("fail") is not None
+        await asyncio.sleep(0.4)
+        assert condition.now("fail") is None
+        assert await called(planned, at["walk"], "walk", "1", question="q")
+
+
+async def test_a_replica_that_died_loads_its_weights_anew_each_time(planned: Scenario) -> None:
+    walk = next(one.id for one in planned.plan.replicas if one.engine == "walk")
+    twice = [Fault(walk, "die", from_s=at_s, until_s=at_s + 0.05) for at_s in (0.0, 0.5)]
+    async with emulated(planned, *twice, start_s={"walk": 0.2}) as (replicas, at):
+        for _ in range(2):
+            await asyncio.sleep(0.15)
+            assert not replicas.replicas[walk].condition.is_loaded
+            await asyncio.sleep(0.2)
+            assert replicas.replicas[walk].condition.is_loaded
+            assert await called(planned, at["walk"], "walk", "1", question="q")
+            await asyncio.sleep(0.15)
+
+
+async def test_two_that_slow_a_model_slow_it_together_until_either_ends(planned: Scenario) -> None:
+    model = next(one.id for one in planned.plan.replicas if one.engine == "model")
+    both = (Fault(model, "slow", factor=3.0), Fault(model, "slow", factor=2.0, until_s=0.1))
+    async with emulated(planned, *both) as (replicas, _):
+        condition = replicas.replicas[model].condition
+        assert condition.slowness == 6.0
+        await asyncio.sleep(0.2)
+        assert condition.slowness == 3.0
+
+
 async def test_a_replica_that_loads_its_weights_says_so(planned: Scenario) -> None:
-    async with emulated(planned, start_s={"model": 0.5}) as (_, at):
+    async with emulated(planned, start_s={"model": 1.5}) as (replicas, at):
         with pytest.raises(Refused) as refused:
             await called(planned, at["model"], "grade", "1", question="q")
         assert refused.value.status == 503
-        await asyncio.sleep(0.6)
+        model = next(one for one in replicas.replicas.values() if one.engine == "model")
+        while not model.condition.is_loaded:
+            await asyncio.sleep(0.05)
         assert await called(planned, at["model"], "grade", "1", question="q") in {"yes", "no"}
 
 

@@ -1,0 +1,82 @@
+"""`harmoniac rehearse`: a short one with a fault and engines that load, and what is wrong with what was asked for."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harmonia_compiler.cli.main import run
+
+SOURCE = """
+component model = llm("meta-llama/Llama-3.2-3B-Instruct")
+component answer(question: text) -> text ~ 8 tokens = model("Answer: {question}", max_tokens: 12)
+
+pipeline ask(question: text ~ 30 tokens) -> text {
+    load 4 rps
+    return stream answer(question)
+}
+"""
+INVENTORY = '[[hosts]]\nname = "one"\ncpus = 16\nmemory_gib = 64\ngpus = [{type = "l40s", count = 1}]\n'
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    (tmp_path / "ask.rag").write_text(SOURCE)
+    (tmp_path / "one.toml").write_text(INVENTORY)
+    return [str(tmp_path / "ask.rag"), "--inventory", str(tmp_path / "one.toml")]
+
+
+def rehearsed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = run(["rehearse", *arguments])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_a_report_says_what_went_wrong_on_purpose_and_what_came_of_it(
+    files: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    page = tmp_path / "report.html"
+    asked = ["--for", "4s", "--warmup", "1ms", "--factor", "1", "--fault", "answer fail at 2s for 1s"]
+    code, out, _ = rehearsed(
+        capsys, *files, *asked, "--start-delay", "model=500ms", "--format", "json", "--html", str(page)
+    )
+    assert code == 0
+    report = json.loads(out)
+    faults = {(one["at_ms"], one["until_ms"], one["what"]) for one in report["faults"]}
+    assert faults == {(2000, 3000, "fails each call")}
+    outcomes = report["groups"][0]["figures"]["outcomes"]
+    assert outcomes["ok"] > 0
+    assert outcomes["failed"] + outcomes["refused"] > 0
+    assert "model 500 ms" in report["notes"][0]
+    html = page.read_text()
+    replicas = [one["replica"] for one in report["faults"]]
+    for said in ("What went wrong on purpose", *replicas, "No controller acted", "This machine:"):
+        assert said in html
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--fault", "answer burn"], "slow, hang, fail, die, lie"),
+        (["--fault", "answer"], "write it like"),
+        (["--start-delay", "soon"], "write it like"),
+    ],
+)
+def test_what_is_no_fault_or_delay_is_a_usage_mistake(
+    files: list[str], capsys: pytest.CaptureFixture[str], asked: list[str], said: str
+) -> None:
+    code, out, err = rehearsed(capsys, *files, *asked)
+    assert (code, out) == (2, "")
+    assert said in " ".join(err.split())
+
+
+@pytest.mark.parametrize(
+    "asked", [["--fault", "anwser die"], ["--fault", "answer die at 2m"], ["--start-delay", "anwser=3s"]]
+)
+def test_what_meets_nothing_in_the_plan_is_a_finding_before_anything_starts(
+    files: list[str], capsys: pytest.CaptureFixture[str], asked: list[str]
+) -> None:
+    code, out, err = rehearsed(capsys, *files, *asked)
+    assert (code, out) == (1, "")
+    assert "E1342" in err
+    assert "rehearsing" not in err
