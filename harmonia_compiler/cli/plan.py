@@ -11,9 +11,13 @@ from rich.table import Table
 from harmonia_compiler.cli.certifying import simulated
 from harmonia_compiler.cli.options import files_argument, format_option, settings_option
 from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
+from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.plan import Plan, Replica, encode_plan
+from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.plan.figures import MOST_DIGITS, down, plain, up
 from harmonia_compiler.plan.problem import Aim
+from harmonia_compiler.profile.memory import memory_of
+from harmonia_compiler.profile.sources import CPU_ROOFLINE, ROOFLINE
 
 
 @click.command()
@@ -53,8 +57,9 @@ def command(
 
 def _print(plan: Plan) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    for table in (_placement(plan), _expectation(plan), _engines(plan)):
-        console.print(table)
+    for table in (_placement(plan), _expectation(plan), _engines(plan), _memory(plan)):
+        if table.row_count:
+            console.print(table)
     for line in _remarks(plan):
         console.print(line)
 
@@ -107,8 +112,34 @@ def _engines(plan: Plan) -> Table:
     return table
 
 
+def _memory(plan: Plan) -> Table:
+    """Of the replicas of models: what the weights and the KV cache take, over all devices of a replica."""
+    cards = load_cards()
+    columns = ("engine", "configuration", "weights", "KV cache", "holds", "activations, engine")
+    table = Table(*columns, title="Memory of each replica", box=SIMPLE)
+    shown = {(one.engine, one.config.describe()): one.config for one in plan.replicas}
+    for (name, described), configuration in sorted(shown.items()):
+        engine = plan.engines[name]
+        setting = kinds()[engine.kind].model_setting
+        # A plan outlives the card of a model that has been taken from the store.
+        card = None if setting is None else cards.get(str(engine.settings[setting]))
+        if card is None:
+            continue
+        memory = memory_of(engine, card, configuration)
+        tokens = memory.cache_gib * 2**30 / card.kv_bytes_per_token
+        cache = (f"{memory.cache_gib:.3g} GiB", f"{tokens:,.0f} tokens") if memory.cache_gib else ("-", "-")
+        table.add_row(name, described, f"{memory.weights_gib:.3g} GiB", *cache, f"{memory.rest_gib:.3g} GiB")
+    return table
+
+
 def _remarks(plan: Plan) -> list[str]:
     remarks = []
+    if assumed := sorted({use.engine for use in plan.profiles if use.provenance in (ROOFLINE, CPU_ROOFLINE)}):
+        writes = {name for name in assumed if plan.engines[name].kind == "llm"}
+        measure = " `harmoniac profile` measures language models." if writes else ""
+        remarks.append(
+            f"Figures by data sheet or for a modest core, which may be far off: {', '.join(assumed)}.{measure}"
+        )
     for share in plan.pipelines:
         carried = plan.predicted[share.name].throughput_rps
         if carried < share.load_rps * (1 - 1e-6):

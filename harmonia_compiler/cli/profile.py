@@ -17,6 +17,7 @@ from harmonia_compiler.cli.one_engine import configuration_here, running
 from harmonia_compiler.cli.options import format_option, settings_option
 from harmonia_compiler.contract.card import card_for, load_cards
 from harmonia_compiler.contract.component import Engine
+from harmonia_compiler.contract.home import profile_store
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import suggestion
@@ -24,8 +25,10 @@ from harmonia_compiler.kinds.llm import DEFAULT_CONTEXT
 from harmonia_compiler.profile.asking import NotAsked, asking
 from harmonia_compiler.profile.facts import facts
 from harmonia_compiler.profile.limits import Limits
-from harmonia_compiler.profile.record import MeasuredProfile, encode, profile_of
+from harmonia_compiler.profile.memory import precision_of
+from harmonia_compiler.profile.record import MeasuredProfile, Ran, encode, profile_of
 from harmonia_compiler.profile.serving import Stepping, serving
+from harmonia_compiler.profile.store import keep
 from harmonia_compiler.profile.sweep import observe, sweep_for
 
 #: What is taken of an engine at a URL where neither it nor the user says: vLLM's own defaults on CPU, and no bound.
@@ -47,6 +50,13 @@ _UNBOUNDED = 2**30
 )
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="How often each is asked.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the profile to this file.")
+@click.option(
+    "--keep/--no-keep",
+    "kept",
+    default=True,
+    show_default=True,
+    help="Keep what was measured of FILE's engine, so that plans on this machine take it.",
+)
 @format_option
 @settings_option
 def command(
@@ -60,11 +70,16 @@ def command(
     out: Path | None,
     form: str,
     settings: dict[str, str],
+    *,
+    kept: bool,
 ) -> None:
     """Measure an engine: the one of a component of FILE, started here, or one that runs at a URL.
 
     It is asked with prompts of several lengths, with several answers side by side, and with both at once; how long a
     step takes follows from that. The engine, and this machine, should have nothing else to do meanwhile.
+
+    What is measured of FILE's engine is kept, and later plans take it for that model on such GPUs or as many cores.
+    Of an engine at a URL nobody knows what it runs on: it is only written to a file.
     """
     if (url is None) == (file is None) or (url is not None and model is None) or (file is None) != (component is None):
         raise click.UsageError("give FILE and --component, or --url and --model")
@@ -76,6 +91,8 @@ def command(
         engine = _engine(file, str(component), settings)
         configuration = configuration_here(engine, batch)
         measured = asyncio.run(_measure_here(engine, configuration, step_tokens, repeats))
+        if kept:
+            _keep(measured)
     document = encode(measured)
     if out is not None:
         out.write_bytes(document)
@@ -83,6 +100,17 @@ def command(
         click.echo(document, nl=False)
     else:
         _print(measured)
+
+
+def _keep(profile: MeasuredProfile) -> None:
+    """Keep a profile for plans; raises Rejected where it cannot be written."""
+    try:
+        path = keep(profile, profile_store())
+    except OSError as problem:
+        message = f"the profile cannot be kept in `{profile_store()}`: {problem.strerror}"
+        help = "set `HARMONIA_HOME` to a folder that can be written, or give `--no-keep` and `--out`"
+        raise Rejected([Diagnostic("E1207", message, help=help)]) from problem
+    click.echo(f"kept for plans as {path}", err=True)
 
 
 def _engine(file: Path, component: str, settings: dict[str, str]) -> Engine:
@@ -110,11 +138,13 @@ async def _measure_here(
     works = serving(engine, configuration, load_cards())
     assert isinstance(works, Stepping), engine
     limits = works.limits if tokens is None else replace(works.limits, step_tokens=tokens)
-    async with running(engine, card_for(model), configuration) as url:
-        return await _measure(url, model, limits, repeats)
+    card = card_for(model)
+    ran = Ran(precision_of(engine, card), configuration.gpu, configuration.gpus, configuration.cores)
+    async with running(engine, card, configuration) as url:
+        return await _measure(url, model, limits, repeats, ran)
 
 
-async def _measure(url: str, model: str, assumed: Limits, repeats: int) -> MeasuredProfile:
+async def _measure(url: str, model: str, assumed: Limits, repeats: int, ran: Ran | None = None) -> MeasuredProfile:
     try:
         found = await facts(url, model, assumed)
         async with asking(url, model) as asker:
@@ -124,7 +154,7 @@ async def _measure(url: str, model: str, assumed: Limits, repeats: int) -> Measu
         why = str(problem) or type(problem).__name__
         raise Rejected([Diagnostic("E1202", f"{url} cannot be measured: {why}", help=help)]) from problem
     today = dt.datetime.now(tz=dt.UTC).date().isoformat()
-    return profile_of(observations, model=model, engine=found.engine, limits=found.limits, date=today)
+    return profile_of(observations, model=model, engine=found.engine, limits=found.limits, date=today, ran=ran)
 
 
 def _tell(what: str) -> None:

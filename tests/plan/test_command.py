@@ -1,6 +1,8 @@
 """`harmoniac plan` and `harmoniac inventory` as a user sees them: tables, documents, exit codes."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,31 @@ def test_the_document_is_the_plan(tmp_path: Path, capsysbinary: pytest.CaptureFi
     assert printed == out.read_bytes()
     assert json.loads(printed)["predicted"].keys() == {"quickstart"}
     assert read_plan(out).objective == "throughput"
+
+
+def test_memory_is_shown_and_a_figure_that_rests_on_little_is_flagged(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", QUICKSTART, "--inventory", LAPTOP]) == FINE
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Memory of each replica" in out
+    assert "0.251 GiB 1 GiB 46,603 tokens 2.8 GiB" in out
+    assert "Figures by data sheet or for a modest core, which may be far off: minilm, rerank, small." in out
+
+
+def test_planning_opens_no_socket(tmp_path: Path) -> None:
+    """Not with all that is installed and measured here, either: nobody asks a hub for a model."""
+    code = f"""
+import socket, sys
+
+def refused(*_, **__):
+    raise AssertionError("it opened a socket")
+
+socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refused
+from harmonia_compiler.cli.main import run
+sys.exit(run(["plan", {QUICKSTART!r}, "--inventory", {LAPTOP!r}]))
+"""
+    environment = {"HARMONIA_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == FINE, done.stderr
 
 
 def test_guessed_sizes_are_flagged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

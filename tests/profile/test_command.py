@@ -1,8 +1,11 @@
 """`harmoniac profile` and the file that it writes."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -10,14 +13,14 @@ from harmonia_compiler.cli import one_engine
 from harmonia_compiler.cli import profile as command_module
 from harmonia_compiler.cli.one_engine import configuration_here
 from harmonia_compiler.cli.profile import command
-from harmonia_compiler.contract.card import card_for
+from harmonia_compiler.contract.card import Card, card_for
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.profile.limits import Limits
 from harmonia_compiler.profile.measured import Observation
-from harmonia_compiler.profile.record import FORMAT_VERSION, encode, profile_of, read_profile, this_machine
+from harmonia_compiler.profile.record import FORMAT_VERSION, Ran, encode, profile_of, read_profile, this_machine
 from harmonia_compiler.profile.steps import StepLoad
 from harmonia_compiler.profile.sweep import Sweep
 
@@ -68,6 +71,50 @@ def test_the_table_says_how_well_it_fits(running: str, monkeypatch: pytest.Monke
     result = invoke("--url", running, "--model", "known", "--batch", "4", "--step-tokens", "256")
     assert "prompt of 35" in result.stdout
     assert "The fit is off by" in result.stdout
+
+
+@pytest.fixture
+def started(running: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The home of a user whose component's engine is the one that runs; `app.rag` lies in it too."""
+
+    @asynccontextmanager
+    async def start(engine: Engine, card: Card, configuration: Configuration) -> AsyncIterator[str]:
+        yield running
+
+    engine = Engine("small", "llm", {"model": "known"})
+    card = msgspec.structs.replace(card_for("SmolLM2-135M-Instruct"), name="known", aliases=())
+    short = Sweep(prompts=(35,), streams=(1,), contexts=(41,), repeats=1)
+    monkeypatch.setattr(command_module, "sweep_for", lambda *_: short)
+    monkeypatch.setattr(command_module, "running", start)
+    monkeypatch.setattr(command_module, "load_cards", lambda: {"known": card})
+    monkeypatch.setattr(command_module, "card_for", lambda _: card)
+    monkeypatch.setattr(command_module, "_engine", lambda *_: engine)
+    monkeypatch.setattr(command_module, "configuration_here", lambda *_: Configuration(2.0, 4.0, batch=4))
+    monkeypatch.setenv("HARMONIA_HOME", str(tmp_path))
+    (tmp_path / "app.rag").write_text(RAG)
+    return tmp_path
+
+
+def test_what_was_measured_of_a_component_is_kept_for_plans(started: Path) -> None:
+    result = invoke(str(started / "app.rag"), "--component", "small")
+    assert result.exit_code == 0, result.output
+    [path] = (started / "profiles").iterdir()
+    assert f"kept for plans as {path}" in result.stderr
+    assert read_profile(path).ran == Ran("bf16", "", 0.0, 2.0)
+
+
+def test_it_is_not_kept_where_the_user_says_so(started: Path) -> None:
+    result = invoke(str(started / "app.rag"), "--component", "small", "--no-keep", "--out", str(started / "out.json"))
+    assert result.exit_code == 0, result.output
+    assert not (started / "profiles").exists()
+    assert read_profile(started / "out.json").model == "known"
+
+
+def test_a_home_that_cannot_be_written_is_a_diagnostic(started: Path) -> None:
+    (started / "profiles").write_text("in the way")
+    result = invoke(str(started / "app.rag"), "--component", "small")
+    assert isinstance(result.exception, Rejected), result.output
+    assert [each.code for each in result.exception.found] == ["E1207"]
 
 
 @pytest.mark.parametrize(
