@@ -11,7 +11,7 @@ from typing import Annotated
 
 from stdlib_search import documented, words
 
-from harmonia_compiler.sdk import Passage, items
+from harmonia_compiler.sdk import Passage, items, tokens
 
 #: How much of a step's weight returns to where the walk began, and how many steps are taken.
 RESTART, STEPS = 0.5, 12
@@ -20,7 +20,7 @@ FOUND = 4
 _Graph = dict[str, list[str]]
 
 
-def walk(entities: list[str], question: str) -> Annotated[list[Passage], items(4)]:
+def walk(entities: list[str], question: str) -> Annotated[list[Annotated[Passage, tokens(150)]], items(4)]:
     """The passages on which a walk that starts at the entities, and at the question's own names, lies heaviest."""
     graph, texts = _graph()
     named = {word for text in (*entities, question) for word in words(text)} & graph.keys()

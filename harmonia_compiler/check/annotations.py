@@ -61,7 +61,7 @@ class Signature:
     def ports(self) -> tuple[Port, ...] | None:
         """The parameters as ports; None where one has no type of the language."""
         ports = [
-            Port(each.name, each.shape.type, each.shape.size, each.default)
+            Port(each.name, each.shape.type, each.shape.size, each.default, each.shape.item_size)
             for each in self.parameters
             if each.shape is not None
         ]
@@ -196,7 +196,7 @@ class Annotations:
         match of:
             case "list" | "List":
                 item = self._shape(inner, depth + 1)
-                return item and Shape(ListOf(item.type), None, item.size, item.parts + 1)
+                return item and Shape(ListOf(item.type), None, item.tokens, item.parts + 1)
             case "Literal":
                 labels = [
                     part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)

@@ -251,7 +251,7 @@ class Components:
             if shape is None:
                 whole = False
             else:
-                ports[name] = Port(name, shape.type, shape.size, self._default(node, shape))
+                ports[name] = Port(name, shape.type, shape.size, self._default(node, shape), shape.item_size)
         return tuple(ports.values()) if whole else None, self.types.sized(result, declared.unit)
 
     def _default(self, node: tree.Port, shape: Shape) -> Any:

@@ -1,36 +1,99 @@
 """Expected lengths that nobody has said: what a plan rests on should not be a guess without the user knowing."""
 
+from collections.abc import Iterator
+
 from harmonia_compiler.check.components import Components
-from harmonia_compiler.check.program import Context
-from harmonia_compiler.contract.types import ListOf, Text
+from harmonia_compiler.check.made import Made
+from harmonia_compiler.check.program import Context, Declared
+from harmonia_compiler.contract.types import ListOf, Message, Passage, Record, Text, Type, show
 from harmonia_compiler.flow.graph import Application
+from harmonia_compiler.flow.guesses import Unsaid, unsaid
+from harmonia_compiler.kinds.extents import is_fixed
 from harmonia_compiler.syntax import tree
+
+#: How many tokens an example says of a question, and of an answer.
+_QUESTION, _ANSWER = 15, 60
+#: And of the types whose values are longer.
+_LONGER: dict[type[Type], int] = {Passage: 150, Message: 40}
 
 
 def warn_of_guesses(context: Context, components: Components, application: Application) -> None:
-    """Name the called components of language models of whose answers nobody says how long they are.
+    """Name whatever may be of any length and becomes part of a prompt, and the answers of models.
 
-    A limit on the tokens tells that of a text; only `~` tells how many items a list has.
-
-    Once for each declaration: what is only made from another, with its ports, has said nothing of its own.
+    What only passes it on is not to blame, so that each is reported where it is declared, and once.
     """
-    for name in application.components:
-        made = components.by_id(name)
-        assert made is not None
-        node = made.declared.node
-        if not isinstance(node, tree.Component) or node.result is None or not made.kind.has_prompt:
-            continue
-        result = made.result
-        if result is None or result.size is not None:
-            continue
-        if isinstance(result.type, ListOf):
-            what, help = "items its answers have", "say it behind the type, such as `~ 4`"
-        elif isinstance(result.type, Text) and "max_tokens" not in made.places:
-            what, help = (
-                "tokens its answers have",
-                "say it behind the type, such as `~ 60 tokens`, or give `max_tokens`",
-            )
-        else:
-            continue
-        message = f"nobody says how many {what}, so it is guessed"
-        context.findings.add("W0502", message, node.result.span, help=f"{help}; a plan rests on it")
+    pipelines = {one.id: one.node for one in context.declared() if isinstance(one.node, tree.Pipeline)}
+    named: dict[Declared, Made] = {}
+    for flow in application.flows:
+        found = unsaid(flow, application, context.kinds, prompts_alone=True)
+        for port, node in zip(flow.ports, pipelines[flow.name].ports, strict=True):
+            if Unsaid(port.name, is_port=True) in found:
+                message = _message(f"`{port.name}`", "has", port.type, port.size)
+                help = f"{_example(port.type, _QUESTION)}; a plan rests on it"
+                context.findings.add("W0502", message, node.sized.span, help=help)
+        named |= {_declares(made): made for made in _made(found, components)}
+    for one, made in named.items():
+        _warn_of_results(context, one, made)
+
+
+def _made(found: frozenset[Unsaid], components: Components) -> Iterator[Made]:
+    for each in sorted(found):
+        made = None if each.is_port else components.by_id(each.name)
+        if made is not None:
+            yield made
+
+
+def _declares(made: Made) -> Declared:
+    """The component that says of what type a component's results are: itself, or one that it is made from."""
+    declared = made.declared
+    while isinstance(declared.node, tree.Component) and declared.node.result is None:
+        base = declared.unit.scope.get(declared.node.base.text)
+        if base is None:
+            break
+        declared = base
+    return declared
+
+
+def _warn_of_results(context: Context, declared: Declared, made: Made) -> None:
+    node, result = declared.node, made.result
+    assert isinstance(node, tree.Component)
+    assert result is not None
+    message = _message("its answers" if made.kind.has_prompt else "its results", "have", result.type, result.size)
+    if node.result is not None:
+        limit = ", or give `max_tokens`" if made.kind.has_prompt and isinstance(result.type, Text) else ""
+        help = f"{_example(result.type, _ANSWER)}{limit}; a plan rests on it"
+        context.findings.add("W0502", message, node.result.span, help=help)
+    elif made.kind.function_setting is not None:
+        help = f"say it in the annotation, such as `{_annotation(result.type)}`; a plan rests on it"
+        context.findings.add("W0502", message, node.name.span, help=help)
+
+
+def _message(whose: str, has: str, of: Type, size: float | None) -> str:
+    if not isinstance(of, ListOf):
+        what = f"tokens {whose} {has}"
+    elif size is None:
+        what = f"items {whose} {has}"
+    else:
+        what = f"tokens the items of {whose} have"
+    return f"nobody says how many {what}, so it is guessed"
+
+
+def _example(of: Type, tokens: int) -> str:
+    """What to write of a value of a type, of which an example has so many tokens."""
+    if isinstance(of, Record):
+        return f"say it of the texts in it, such as `(thought: text ~ {tokens} tokens)`"
+    if not isinstance(of, ListOf):
+        return f"say it behind the type, such as `~ {_LONGER.get(type(of), tokens)} tokens`"
+    if of.item is None or is_fixed(of.item):
+        return "say it behind the type, such as `~ 4`"
+    if isinstance(of.item, Record | ListOf):
+        return f"say it of the texts in it and behind the type, such as `[(name: text ~ {_QUESTION} tokens)] ~ 4`"
+    return f"say it in the type, such as `[{show(of.item)} ~ {_LONGER.get(type(of.item), _QUESTION)} tokens] ~ 4`"
+
+
+def _annotation(of: Type) -> str:
+    if isinstance(of, ListOf) and (of.item is None or is_fixed(of.item)):
+        return "Annotated[list[bool], items(4)]"
+    if isinstance(of, ListOf):
+        return "Annotated[list[Annotated[Passage, tokens(150)]], items(4)]"
+    return "Annotated[str, tokens(60)]"

@@ -40,6 +40,13 @@ class Shape:
     parts: int = 1
     depth: int = 1
 
+    @property
+    def tokens(self) -> float | None:
+        """The expected tokens of a value; of a list, where it is said how many items it has and how long they are."""
+        if self.size is None or not isinstance(self.type, ListOf):
+            return self.size
+        return None if self.item_size is None else self.size * self.item_size
+
 
 def shown(of: Type) -> str:
     """A type for a sentence: as it is written, cut where it is long."""
@@ -102,7 +109,7 @@ class Types:
                 shape = self._labels(labels)
             case tree.ListType(item=item):
                 inner = self.sized(item, unit)
-                shape = inner and Shape(ListOf(inner.type), None, inner.size, inner.parts + 1, inner.depth + 1)
+                shape = inner and Shape(ListOf(inner.type), None, inner.tokens, inner.parts + 1, inner.depth + 1)
             case tree.RecordType(ports=ports):
                 shape = self._record(node.span, ports, unit)
             case tree.ClassType():
@@ -173,7 +180,7 @@ class Types:
         shapes = {name: shape for name, shape in fields.items() if shape is not None}
         if len(shapes) < len(fields):
             return None
-        sizes = [shape.size for shape in shapes.values() if shape.size is not None]
+        sizes = [shape.tokens for shape in shapes.values() if shape.tokens is not None]
         return Shape(
             Record(tuple(Field(name, shape.type) for name, shape in shapes.items())),
             sum(sizes) if sizes else None,

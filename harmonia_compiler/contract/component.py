@@ -24,13 +24,15 @@ class Secret(Late, frozen=True, tag="secret"):
 class Port(msgspec.Struct, frozen=True, omit_defaults=True):
     """An input of a component or a pipeline.
 
-    `size` is the expected number of tokens (text) or items (a list), where the user said it.
+    `size` is the expected number of tokens (text) or items (a list), where the user said it, `item_size` that of
+    the tokens of one item.
     """
 
     name: str
     type: Type
     size: float | None = None
     default: Any = msgspec.UNSET
+    item_size: float | None = None
 
 
 class Insert(msgspec.Struct, frozen=True):

@@ -4,19 +4,20 @@ Visits are probabilities added up over the calls of a flow, times the items and 
 for. For flows whose branches are taken independently they are the visit ratios v = (I - Mᵀ)⁻¹ s.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from math import prod
 
 import networkx as nx
 
-from harmonia_compiler.contract.program import MOST_ITEMS, Call, Parameter, inputs
+from harmonia_compiler.contract.program import MOST_ITEMS, Call
 from harmonia_compiler.flow.answers import answers_of
 from harmonia_compiler.flow.calls import bridged, call_graph
 from harmonia_compiler.flow.expand import Expanded, expand, scopes_around
-from harmonia_compiler.flow.extents import called, extents, given, work
+from harmonia_compiler.flow.extents import extents, work
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.guards import guards
+from harmonia_compiler.flow.guesses import unsaid
 from harmonia_compiler.kinds.extents import USUAL_ITEMS
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
 from harmonia_compiler.kinds.registry import kinds as all_kinds
@@ -133,7 +134,7 @@ def demand(application: Application, flow: Flow, *, kinds: Mapping[str, Kind] | 
         items,
         likely.likely,
     )
-    sent, guessed = _calls(found, application, kinds)
+    sent = _calls(found, application, kinds)
     graph = call_graph(expanded.flow)
     calls = _ordered(bridged(graph, sorted({*graph} - {*sent})), sent)
     by_component = {
@@ -144,7 +145,9 @@ def demand(application: Application, flow: Flow, *, kinds: Mapping[str, Kind] | 
         visits={name: sum(call.visits for call in own) for name, own in by_component.items()},
         work={name: _mean(own) for name, own in by_component.items()},
         calls=calls,
-        guessed=guessed,
+        guessed=frozenset(
+            f"{flow.name}.{each.name}" if each.is_port else each.name for each in unsaid(flow, application, kinds)
+        ),
     )
 
 
@@ -153,16 +156,12 @@ def _items(expanded: Expanded, sizes: tuple[Extent, ...]) -> tuple[float, ...]:
     return (1.0, *(min(float(MOST_ITEMS), sizes[scope.list].items) for scope in expanded.items[1:]))
 
 
-def _calls(
-    found: Demand, application: Application, kinds: Mapping[str, Kind]
-) -> tuple[dict[int, CallDemand], frozenset[str]]:
-    """The calls that may be sent, without what they wait for, and whose sizes are guessed on which these rest."""
+def _calls(found: Demand, application: Application, kinds: Mapping[str, Kind]) -> dict[int, CallDemand]:
+    """The calls that may be sent, without what they wait for."""
     expanded, sizes = found.expanded, found.extents
     flow = expanded.flow
     answers = answers_of(flow)[-1]
-    origins = _guesses(flow, application, kinds, sizes)
     sent: dict[int, CallDemand] = {}
-    guessed: set[str] = set()
     for position, _ in found.rarest:
         call = flow.nodes[position].operation
         assert isinstance(call, Call)
@@ -176,39 +175,7 @@ def _calls(
             found.count(expanded.scopes[position]),
             expanded.rounds[position],
         )
-        for at in (position, *call.inputs):
-            guessed |= origins[at]
-    return sent, frozenset(guessed)
-
-
-def _guesses_itself(
-    call: Call, flow: Flow, application: Application, kinds: Mapping[str, Kind], sizes: Sequence[Extent]
-) -> bool:
-    """Whether a result's size would be guessed whatever was known of what the call is given."""
-    component = called(call, application)
-    known = {port: replace(size, guessed=False) for port, size in given(call, flow, sizes).items()}
-    return kinds[component.kind].result_extent(component, known).guessed
-
-
-def _guesses(
-    flow: Flow, application: Application, kinds: Mapping[str, Kind], sizes: Sequence[Extent]
-) -> list[frozenset[str]]:
-    """For each node, the ports (as `pipeline.port`) and components of whose size somebody should have said something.
-
-    What only passes on a size that is guessed, or follows from one, is not to blame for it.
-    """
-    found: list[frozenset[str]] = []
-    for node, size in zip(flow.nodes, sizes, strict=True):
-        read: frozenset[str] = frozenset().union(*(found[at] for at in inputs(node.operation)))
-        if not size.guessed:
-            found.append(frozenset())
-        elif isinstance(node.operation, Parameter):
-            found.append(frozenset({f"{flow.name}.{node.operation.name}"}))
-        elif isinstance(node.operation, Call) and _guesses_itself(node.operation, flow, application, kinds, sizes):
-            found.append(frozenset({node.operation.component}))
-        else:
-            found.append(read)
-    return found
+    return sent
 
 
 def _ordered(graph: "nx.DiGraph[int]", found: Mapping[int, CallDemand]) -> tuple[CallDemand, ...]:

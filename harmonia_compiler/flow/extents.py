@@ -36,12 +36,12 @@ def extents(
     flow: Flow, application: Application, kinds: Mapping[str, Kind], taken: Mapping[int, float]
 ) -> tuple[Extent, ...]:
     """The expected extent of each node; `taken[i]` is how often a `Select` that is demanded takes `then`."""
-    sizes = {port.name: port.size for port in flow.ports}
+    sizes = {port.name: (port.size, port.item_size) for port in flow.ports}
     found: list[Extent] = []
     for position, node in enumerate(flow.nodes):
         match node.operation:
             case Parameter(name):
-                found.append(typed_extent(node.type, sizes[name]))
+                found.append(typed_extent(node.type, *sizes[name]))
             case Call() as call:
                 component = called(call, application)
                 one = kinds[component.kind].result_extent(component, given(call, flow, found))

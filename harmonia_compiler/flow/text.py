@@ -168,8 +168,9 @@ def _show_load(load: Load) -> str:
 
 def _show_port(port: Port) -> str:
     size = "" if port.size is None else f" ~ {port.size:g}"
+    of = show(port.type) if port.item_size is None else f"{show(port.type)[:-1]} ~ {port.item_size:g}]"
     default = "" if port.default is msgspec.UNSET else f" = {_json(port.default)}"
-    return f"{port.name}: {show(port.type)}{size}{default}"
+    return f"{port.name}: {of}{size}{default}"
 
 
 def _json(value: object) -> str:

@@ -28,17 +28,20 @@ def typed_extent(of: Type, size: float | None = None, item_size: float | None = 
     match of:
         case ListOf(item):
             items = size or USUAL_ITEMS
-            known = size is not None and item_size is not None
+            known = size is not None and (item_size is not None or item is None or is_fixed(item))
             each = item_size or (_tokens_of(item) if item is not None else 0.0)
             return Extent(items * each, items, guessed=not known)
         case _ if size is not None:
             return Extent(size)
         case _:
-            return Extent(_tokens_of(of), guessed=not _is_fixed(of))
+            return Extent(_tokens_of(of), guessed=not is_fixed(of))
 
 
-def _is_fixed(result: Type) -> bool:
-    return isinstance(result, Labels | Bool | Number | Vector)
+def is_fixed(of: Type) -> bool:
+    """Whether values of a type are about as large as each other, so that nobody need say how large."""
+    if isinstance(of, Record):
+        return all(is_fixed(field.type) for field in of.fields)
+    return isinstance(of, Labels | Bool | Number | Vector)
 
 
 def _tokens_of(result: Type) -> float:

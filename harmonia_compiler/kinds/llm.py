@@ -141,10 +141,13 @@ def _prompt_tokens(component: Component, prompt: Prompt, inputs: Mapping[str, Ex
 def result_extent(component: Component, inputs: Mapping[str, Extent] = NOTHING) -> Extent:
     """What the declaration says; of free text, else, half of what it may be at most."""
     limit = float(value_of("max_tokens", component.settings, SETTINGS))
+    is_limited = "max_tokens" in component.settings
     if isinstance(component.result, Text) and component.size is None:
-        return Extent(limit / 2, guessed=True)
+        return Extent(limit / 2, guessed=not is_limited)
     extent = declared_extent(component)
-    return Extent(min(extent.tokens, limit), extent.items, extent.guessed)
+    # Whoever limits the tokens has said about how many there are, but not in how many items.
+    is_told = is_limited and (component.size is not None or not isinstance(component.result, ListOf))
+    return Extent(min(extent.tokens, limit), extent.items, extent.guessed and not is_told)
 
 
 def launch(engine: Engine, card: Card | None, configuration: Configuration) -> Launch:

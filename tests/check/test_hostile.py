@@ -80,7 +80,7 @@ def test_a_chain_of_components_may_be_long() -> None:
     many = 5_000
     chain = "".join(f"component c{at} = c{at - 1}()\n" for at in range(1, many))
     made = f'{HEAD}component c0(q: text) -> text ~ 9 tokens = small("{{q}}")\n{chain}'
-    assert codes(f"{made}pipeline p(q: text) -> text {{ return c{many - 1}(q) }}") == set()
+    assert codes(f"{made}pipeline p(q: text ~ 9 tokens) -> text {{ return c{many - 1}(q) }}") == set()
 
 
 def test_pipelines_that_double_are_refused_where_they_get_too_large() -> None:

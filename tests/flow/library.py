@@ -296,9 +296,15 @@ def _named(text: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
 
 def _port(text: str) -> Port:
     declared, _, default = text.partition(" = ")
-    declared, _, size = declared.partition(" ~ ")
-    name, _, of = declared.partition(": ")
-    return Port(name, _type(of), float(size) if size else None, json.loads(default) if default else msgspec.UNSET)
+    said = re.fullmatch(r"(?P<name>\w+): (?P<type>.*?)(?: ~ (?P<item>[\d.e-]+)\])?(?: ~ (?P<size>[\d.e-]+))?", declared)
+    assert said, text
+    return Port(
+        said["name"],
+        _type(said["type"] + ("]" if said["item"] else "")),
+        float(said["size"]) if said["size"] else None,
+        json.loads(default) if default else msgspec.UNSET,
+        float(said["item"]) if said["item"] else None,
+    )
 
 
 def _type(text: str) -> Type:

@@ -257,7 +257,9 @@ def test_turns_count_as_well() -> None:
     [
         (component(size=180), Extent(180)),
         (component(), Extent(128, guessed=True)),
-        (component(settings={"max_tokens": 64}), Extent(32, guessed=True)),
+        (component(settings={"max_tokens": 64}), Extent(32)),
+        (component(result=ListOf(Text()), size=4, settings={"max_tokens": 64}), Extent(64, 4)),
+        (component(result=ListOf(Text()), settings={"max_tokens": 64}), Extent(64, 4, guessed=True)),
         (component(result=Labels(("full", "none"))), Extent(2)),
         (component(result=Bool()), Extent(2)),
         (component(result=ListOf(Text()), size=4, item_size=15), Extent(60, 4)),
