@@ -36,7 +36,8 @@ class Observation:
     """One request. `first_ms` is when the first piece of its answer's text came, where it came in pieces.
 
     `deadline_ms` and `ttft_deadline_ms` are what it was promised, counted from `arrived_ms`. `reason` says in a few
-    words why there was no answer. Tokens and stages are there where somebody told them.
+    words why there was no answer. Tokens and stages are there where somebody told them: `tokens_in` and `tokens_out`
+    are those of all calls of models, `answer_tokens` those of the text that came in pieces.
     """
 
     pipeline: str
@@ -50,6 +51,7 @@ class Observation:
     ttft_deadline_ms: float | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
+    answer_tokens: int | None = None
     reason: str = ""
     stages: tuple[StageTime, ...] = ()
 
@@ -66,9 +68,9 @@ class Observation:
     @property
     def token_ms(self) -> float | None:
         """The mean time between two tokens of the answer; None where it has fewer than two."""
-        if self.first_ms is None or self.tokens_out is None or self.tokens_out < 2:
+        if self.first_ms is None or self.answer_tokens is None or self.answer_tokens < 2:
             return None
-        return (self.finished_ms - self.first_ms) / (self.tokens_out - 1)
+        return (self.finished_ms - self.first_ms) / (self.answer_tokens - 1)
 
     @property
     def is_good(self) -> bool:

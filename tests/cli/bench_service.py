@@ -119,11 +119,19 @@ class Service:
             yield _event({"type": "text", "text": "One"})
             stages = [
                 {"component": "search", "queue_ms": 1.0, "service_ms": 4.0},
-                {"component": "answer", "queue_ms": 2.0, "service_ms": 30.0},
+                {"component": "grade", "queue_ms": 1.0, "service_ms": 4.0, "usage": {"completion_tokens": 2}},
+                {
+                    "component": "answer",
+                    "queue_ms": 2.0,
+                    "service_ms": 30.0,
+                    "ttft_ms": 10.0,
+                    "usage": {"completion_tokens": 3},
+                },
                 {"component": "answer", "queue_ms": 2.0, "service_ms": None},
             ]
             timings = {"total_ms": 40.0, "ttft_ms": 10.0, "stages": stages}
             usage = {"prompt_tokens": 50, "completion_tokens": 5}
+            await asyncio.sleep(REST_S)
             yield _event({"type": "result", "value": "One", "passages": [], "timings": timings, "usage": usage})
             yield b"data: [DONE]\n\n"
 

@@ -160,6 +160,8 @@ def test_the_native_route_tells_the_stages(url: str, service: Service, capsys: p
     stages = {stage["component"]: stage for stage in report["stages"]}
     assert stages["answer"]["service"]["p50"] == 30.0
     assert stages["answer"]["calls_per_request"] == 1.0
+    # Five tokens in all, of which three are the answer's: two gaps.
+    assert report["groups"][0]["figures"]["token"]["p50"] >= REST_S * 1000.0 / 2
     _, body = service.seen[0]
     assert (body["inputs"]["limit"], body["max_tokens"], body["stream"]) == (3, 9, True)
     assert isinstance(body["inputs"]["question"], str)

@@ -22,8 +22,12 @@ def small_report() -> Report:
         *observed,
         seen(3000.0, 2.0, Outcome.REFUSED, reason="503 queue_full"),
         seen(4000.0, 50.0, Outcome.FAILED, reason="502 <b>odd</b>\x1b[31m"),
-        seen(5000.0, 800.0, first_ms=5200.0, tokens_in=30, tokens_out=7, deadline_ms=500.0, pipeline="q"),
-        seen(6000.0, 400.0, first_ms=6100.0, tokens_in=10, tokens_out=4, deadline_ms=500.0, pipeline="q"),
+        seen(
+            5000.0, 800.0, first_ms=5200.0, tokens_in=30, tokens_out=7, answer_tokens=7, deadline_ms=500.0, pipeline="q"
+        ),
+        seen(
+            6000.0, 400.0, first_ms=6100.0, tokens_in=10, tokens_out=4, answer_tokens=4, deadline_ms=500.0, pipeline="q"
+        ),
     ]
     stages = (StageTime("grade", 1.0, 20.0), StageTime("grade", 3.0, 40.0))
     observed.append(seen(7000.0, 300.0, pipeline="q", stages=stages, request_class="urgent"))

@@ -77,7 +77,7 @@ def test_every_way_to_end_is_counted_and_only_answers_are_good() -> None:
 
 
 def test_latency_counts_from_when_a_request_was_meant_to_be_sent() -> None:
-    one = seen(1000.0, 500.0, sent_ms=1400.0, first_ms=1450.0, tokens_out=6)
+    one = seen(1000.0, 500.0, sent_ms=1400.0, first_ms=1450.0, tokens_out=60, answer_tokens=6)
     assert (one.latency_ms, one.ttft_ms, one.token_ms) == (500.0, 450.0, 10.0)
 
 

@@ -177,6 +177,7 @@ def _observation(seen: Seen, one: Coming, factor: float, start: float) -> Observ
         ttft_deadline_ms=one.ttft_deadline_ms,
         tokens_in=seen.tokens_in,
         tokens_out=seen.tokens_out,
+        answer_tokens=seen.answer_tokens,
         reason=seen.reason,
         stages=tuple(stages),
     )

@@ -69,7 +69,9 @@ def observation(request: Request, coming: Coming) -> Observation:
         request_class=coming.request_class,
         deadline_ms=coming.deadline_ms,
         ttft_deadline_ms=coming.ttft_deadline_ms,
+        tokens_in=request.tokens_in or None,
         tokens_out=request.tokens_out or None,
+        answer_tokens=request.answer_tokens,
         reason=request.reason,
         stages=tuple(request.stages),
     )

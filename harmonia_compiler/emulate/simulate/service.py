@@ -152,7 +152,9 @@ class Request:
     ended_ms: float | None = None
     outcome: Outcome | None = None
     reason: str = ""
+    tokens_in: int = 0
     tokens_out: int = 0
+    answer_tokens: int | None = None
     stages: list[StageTime] = field(default_factory=list)
     _state: State = field(default_factory=State)
     _jobs: dict[int, Job] = field(default_factory=dict)
@@ -227,8 +229,13 @@ class Request:
         assert job.sent_ms is not None
         name, now = job.component.name, self.service.loop.now_ms
         self.stages.append(StageTime(name, job.sent_ms - job.asked_ms, now - job.sent_ms))
-        if job.begun is not None:
-            self.tokens_out = max(1, round(job.size.work.output_tokens))
+        work = job.size.work
+        if work.prompt_tokens:
+            made = max(1, round(work.output_tokens))
+            self.tokens_in += round(work.prompt_tokens)
+            self.tokens_out += made
+            if job.begun is not None:
+                self.answer_tokens = made
 
     def _end(self, outcome: Outcome) -> None:
         if self.outcome is not None:

@@ -23,7 +23,7 @@ OURS = "this machine: "
 
 @dataclass(slots=True)
 class Seen:
-    """What was seen of a request so far. Times are the clock's, in seconds."""
+    """What was seen of a request so far. Times are the clock's, in seconds; `pieces` are those of its text."""
 
     sent: float
     first: float | None = None
@@ -33,6 +33,8 @@ class Seen:
     tokens_in: int | None = None
     tokens_out: int | None = None
     stages: tuple[StageTime, ...] = ()
+    answer_tokens: int | None = None
+    pieces: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +113,5 @@ def _take(told: Told, seen: Seen) -> None:
     seen.tokens_in = seen.tokens_in if told.tokens_in is None else told.tokens_in
     seen.tokens_out = seen.tokens_out if told.tokens_out is None else told.tokens_out
     seen.stages = told.stages or seen.stages
+    seen.answer_tokens = seen.answer_tokens if told.answer_tokens is None else told.answer_tokens
+    seen.pieces += told.text

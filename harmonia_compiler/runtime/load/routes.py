@@ -21,13 +21,17 @@ _MOST_REASON = 60
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What one event says: that a piece of text came, how the request ended, and what it took."""
+    """What one event says: that a piece of text came, how the request ended, and what it took.
+
+    Tokens are those of all models that worked on the request, `answer_tokens` those of the streamed text.
+    """
 
     text: bool = False
     failed: tuple[Outcome, str] | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
     stages: tuple[StageTime, ...] = ()
+    answer_tokens: int | None = None
 
 
 class Route(Protocol):
@@ -46,7 +50,7 @@ class Route(Protocol):
         ...
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, frozen=True):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
@@ -101,6 +105,8 @@ class _Stage(msgspec.Struct):
     component: str
     queue_ms: float | None = None
     service_ms: float | None = None
+    ttft_ms: float | None = None
+    usage: _Usage = _Usage()
 
 
 class _Timings(msgspec.Struct):
@@ -138,10 +144,12 @@ class NativeRoute:
         usage = event.usage or _Usage()
         calls = event.timings.stages if event.timings else ()
         # A call that was cancelled has no end.
-        stages = tuple(
-            StageTime(one.component, one.queue_ms or 0.0, one.service_ms) for one in calls if one.service_ms is not None
-        )
-        return Told(bool(event.text), None, usage.prompt_tokens, usage.completion_tokens, stages)
+        ended = [one for one in calls if one.service_ms is not None]
+        stages = tuple(StageTime(one.component, one.queue_ms or 0.0, one.service_ms or 0.0) for one in ended)
+        # What streamed tells when its first piece came.
+        streamed = [one.usage.completion_tokens for one in ended if one.ttft_ms is not None]
+        answer = streamed[-1] if streamed else None
+        return Told(bool(event.text), None, usage.prompt_tokens, usage.completion_tokens, stages, answer)
 
 
 def failure(status: int, body: bytes) -> tuple[Outcome, str]:

@@ -14,7 +14,7 @@ import aiohttp
 
 from harmonia_compiler.report.observation import Observation, Outcome
 from harmonia_compiler.runtime.gateway.http_transport import KEEP_ALIVE_S
-from harmonia_compiler.runtime.load.exchange import Asking, ask
+from harmonia_compiler.runtime.load.exchange import Asking, Seen, ask
 from harmonia_compiler.runtime.load.machine import Watch
 from harmonia_compiler.runtime.load.routes import Route
 from harmonia_compiler.runtime.load.target import Target
@@ -123,6 +123,13 @@ async def _all(tasks: Collection[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def _answer_tokens(seen: Seen, target: Target) -> int | None:
+    """The tokens of the text that came in pieces. A pipeline counts those of all its models: then by the pieces."""
+    if seen.answer_tokens is not None or target.question_field is None:
+        return seen.tokens_out if seen.answer_tokens is None else seen.answer_tokens
+    return seen.pieces or None
+
+
 class _Loop:
     def __init__(self, client: aiohttp.ClientSession, sending: Sending) -> None:
         self.client = client
@@ -188,6 +195,7 @@ class _Loop:
                 ttft_deadline_ms=sending.ttft_deadline_ms,
                 tokens_in=seen.tokens_in,
                 tokens_out=seen.tokens_out,
+                answer_tokens=_answer_tokens(seen, sending.target),
                 reason=seen.reason,
                 stages=seen.stages,
             )

@@ -35,6 +35,11 @@ def test_the_same_requests_take_the_same_branches_in_a_rehearsal_and_in_a_simula
         assert group.figures.outcomes[Outcome.OK] == group.figures.requests == other.figures.requests > 0
         assert group.figures.latency is not None
         assert group.figures.ttft is not None
+        # A token takes as long as one in both, whatever other calls of the request have made.
+        assert group.figures.token is not None
+        assert other.figures.token is not None
+        assert group.figures.token.p50 == pytest.approx(other.figures.token.p50, rel=0.5)
+        assert group.figures.tokens_out_per_s == pytest.approx(other.figures.tokens_out_per_s or 0.0, rel=0.25)
     calls = {stage.component: stage.calls_per_request for stage in report.stages}
     assert calls == {stage.component: stage.calls_per_request for stage in simulated.stages}
     assert 0.0 < calls["web"] < 1.0
