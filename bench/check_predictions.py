@@ -13,8 +13,8 @@ the calls were begun; 8-bit models worse than 16-bit ones. The roofline's consta
 so that its error says little: TPOT within 15 % on the large models, far off on the small 8-bit one. Ranking of degrees
 and loads by tokens a second and GPU: Kendall's tau of 0.8 or more, and a choice that costs at most 10 %.
 
-What came of it is in docs/profiles.md: TPOT and whole calls as expected on the 70B, TPOT of the 32B by tables and both of
-the 8-bit 8B not, TTFT not at all. No constant was changed afterwards.
+What came of it is in docs/profiles.md: TPOT and whole calls as expected on the 70B; TPOT of the 32B in 16 bits, and
+both on the smaller 8-bit models, not; TTFT nowhere. No constant was changed afterwards.
 """
 
 import csv

@@ -13,6 +13,7 @@ from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.profile.limits import Limits
 from harmonia_compiler.profile.measured import MeasuredSteps, Observation, fitted, predicted_ms
 from harmonia_compiler.profile.serving import Stepping, serving
+from harmonia_compiler.profile.sources import Sources
 from harmonia_compiler.profile.steps import StepModel
 from harmonia_compiler.profile.tables import table_for
 
@@ -68,7 +69,7 @@ def _roofline(measured: Measured) -> StepModel:
         configuration = Configuration(
             1.0, 4.0, gpu=measured.gpu, gpus=1.0, gpu_memory_gib=memory, batch=measured.limits.sequences
         )
-    works = serving(engine, configuration, {measured.card.name: measured.card})
+    works = serving(engine, configuration, {measured.card.name: measured.card}, Sources())
     assert isinstance(works, Stepping)
     return works.steps
 
