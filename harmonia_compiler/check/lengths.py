@@ -22,6 +22,8 @@ def warn_of_guesses(context: Context, components: Components, application: Appli
 
     What only passes it on is not to blame, so that each is reported where it is declared, and once.
     """
+    if not any(context.kinds[one.kind].has_prompt for one in application.components.values()):
+        return
     pipelines = {one.id: one.node for one in context.declared() if isinstance(one.node, tree.Pipeline)}
     named: dict[Declared, Made] = {}
     for flow in application.flows:

@@ -1,6 +1,7 @@
 """Pipelines to flows: names in single assignment form, branches as selects."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from harmonia_compiler.check.answers import Answer, Choice, Steps, settle
 from harmonia_compiler.check.branching import read_branch
@@ -28,7 +29,8 @@ from harmonia_compiler.syntax import tree
 def check_pipelines(context: Context, components: Components) -> dict[Declared, Flow | None]:
     """The flow of every pipeline, each after those that it calls; None where an error stands in its way."""
     pipelines = [declared for declared in context.declared() if isinstance(declared.node, tree.Pipeline)]
-    ordered, cycles = dependency_order(pipelines, _called)
+    parts = {declared: _Parts.of(declared.node) for declared in pipelines}
+    ordered, cycles = dependency_order(pipelines, lambda declared: _called(declared, parts[declared]))
     flows: dict[Declared, Flow | None] = {}
     impure: set[Declared] = set()
     for cycle in cycles:
@@ -38,17 +40,35 @@ def check_pipelines(context: Context, components: Components) -> dict[Declared, 
         flows |= dict.fromkeys(cycle)
     for declared in ordered:
         if isinstance(declared.node, tree.Pipeline):
-            flow = _Pipeline(context, declared, declared.node, components, flows, impure).flow()
+            flow = _Pipeline(context, declared, declared.node, parts[declared], components, flows, impure).flow()
             flows.setdefault(declared, flow)
     return flows
 
 
-def _called(declared: Declared) -> Iterator[Declared]:
-    for node, _ in tree.walk(declared.node):
-        if isinstance(node, tree.Call):
-            called = declared.unit.scope.get(node.name.text)
-            if called is not None and isinstance(called.node, tree.Pipeline):
-                yield called
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a pipeline's text holds that is looked at before it is read: the names that it calls, and those it binds."""
+
+    called: tuple[str, ...]
+    bound: dict[str, Span]
+
+    @classmethod
+    def of(cls, pipeline: tree.Node) -> "_Parts":
+        called: dict[str, None] = {}
+        bound: dict[str, Span] = {}
+        for node, _ in tree.walk(pipeline):
+            if isinstance(node, tree.Call):
+                called[node.name.text] = None
+            elif isinstance(node, tree.Bind):
+                bound[node.name.text] = node.name.span
+        return cls(tuple(called), bound)
+
+
+def _called(declared: Declared, parts: _Parts) -> Iterator[Declared]:
+    for name in parts.called:
+        called = declared.unit.scope.get(name)
+        if called is not None and isinstance(called.node, tree.Pipeline):
+            yield called
 
 
 class _Pipeline:
@@ -59,6 +79,7 @@ class _Pipeline:
         context: Context,
         declared: Declared,
         node: tree.Pipeline,
+        parts: _Parts,
         components: Components,
         flows: dict[Declared, Flow | None],
         impure: set[Declared],
@@ -68,8 +89,8 @@ class _Pipeline:
         self.declared = declared
         self.node = node
         self.components = components
-        later = {n.name.text: n.name.span for n, _ in tree.walk(node) if isinstance(n, tree.Bind)}
-        self.values = Values(context, declared.unit, components, flows, later, impure, complete=node.complete)
+        self.called = parts.called
+        self.values = Values(context, declared.unit, components, flows, parts.bound, impure, complete=node.complete)
         self.clauses = Clauses((), None, {})
         self.class_port: str | None = None
         self.variables: list[Variable] = []
@@ -96,7 +117,7 @@ class _Pipeline:
         statements = [item for item in self.node.body if not isinstance(item, tree.Slo | tree.Load)]
         try:
             outermost = self.outermost(ports)
-            if self.values.is_impure(self.node):
+            if self.values.is_impure(self.called):
                 self.values.impure.add(self.declared)
                 self.nodes.begin_effects(self.node.name.span)
             answer, goes_on = self.block(statements, outermost)

@@ -1,6 +1,6 @@
 """Values of a pipeline: an expression becomes nodes of the flow, and its type is known."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harmonia_compiler.check.calling import read_call
@@ -234,9 +234,8 @@ class Values:
         """Whether a call may be repeated, merged, or left out."""
         return self._said(call, "pure") is not False
 
-    def is_impure(self, node: tree.Pipeline) -> bool:
-        """Whether a pipeline makes calls that are not pure, itself or by those that it calls."""
-        called = {part.name.text for part, _ in tree.walk(node) if isinstance(part, tree.Call)}
+    def is_impure(self, called: Iterable[str]) -> bool:
+        """Whether a pipeline that calls these makes calls that are not pure, itself or by those that it calls."""
         for declared in (self.unit.scope.get(name) for name in called):
             made = self.components.made.get(declared) if declared is not None else None
             if declared in self.impure or (made is not None and made.given.get("pure") is False):

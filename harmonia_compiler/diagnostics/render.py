@@ -143,6 +143,8 @@ def _marked(source: Source, number: int, labels: list[_Label], width: int, shade
 
 def _visible(text: str) -> str:
     """A text that leaves the terminal alone: tabs as spaces, control characters as their pictures."""
+    if text.isprintable():
+        return text
     return "".join(_shown(letter) for letter in text)
 
 
@@ -158,6 +160,8 @@ def _shown(letter: str) -> str:
 
 def _columns(text: str) -> int:
     """How many columns of a terminal a text takes."""
+    if text.isascii() and text.isprintable():
+        return len(text)
     return sum(_width(letter) for shown in map(_shown, text) for letter in shown)
 
 

@@ -4,14 +4,15 @@ Enough is kept for a formatter: comments with their places, brackets that only g
 """
 
 from collections.abc import Iterator
+from functools import cache
 
 import msgspec
 
 from harmonia_compiler.diagnostics.source import Source, Span
 
 
-class Node(msgspec.Struct, frozen=True):
-    """Any part of the tree."""
+class Node(msgspec.Struct, frozen=True, gc=False):
+    """Any part of the tree. Nothing in one leads back to it, so that the collector need not look at its many parts."""
 
     span: Span
 
@@ -359,13 +360,20 @@ def bare(value: Expression) -> Expression:
     return value
 
 
+@cache
+def _parts_of(of: type[Node]) -> tuple[str, ...]:
+    """The fields of a class of nodes that hold nodes, or tuples of them."""
+    plain = {str, bool, Span}
+    return tuple(field.name for field in msgspec.structs.fields(of) if field.type not in plain)
+
+
 def walk(root: Node) -> Iterator[tuple[Node, int]]:
     """Every part at and below one, parents first, with how deep it lies below the root. Not recursive."""
     pending = [(root, 0)]
     while pending:
         node, depth = pending.pop()
         yield node, depth
-        for name in node.__struct_fields__:
+        for name in _parts_of(type(node)):
             value = getattr(node, name)
             if isinstance(value, Node):
                 pending.append((value, depth + 1))
