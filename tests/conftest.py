@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 # Plans are the same whatever was measured or installed here; tests of those sources hand them in.
 os.environ["HARMONIA_PROFILES"] = "roofline"
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("here", deadline=None)
+settings.load_profile("here")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -56,8 +56,10 @@ async def observe(asker: Asker, limits: Limits, sweep: Sweep, tell: Callable[[st
             if streams * -(-(context + 4 * _STEPS) // limits.block_size) > limits.kv_blocks:
                 continue
             tell(f"{streams} answers side by side, from prompts of {context} tokens")
-            rounds = [await _side_by_side(asker, limits, streams, context) for _ in range(max(1, sweep.repeats // 2))]
-            found.append(_median(rounds))
+            times = max(1, sweep.repeats // 2)
+            asked = [await _side_by_side(asker, limits, streams, context) for _ in range(times)]
+            if rounds := [each for each in asked if each is not None]:
+                found.append(_median(rounds))
     # The prompt needs a place beside the answers.
     for streams in sorted({min(most, limits.sequences - 1) for most in (4, 16)} - {0}):
         for prompt in (each for each in sweep.prompts if 64 <= each <= min(limits.step_tokens - streams, 2048)):
@@ -74,18 +76,27 @@ def _alone(heard: Sequence[Heard], limits: Limits) -> Observation:
     return Observation(f"prompt of {prompt}", tuple(chunks(prompt, limits.step_tokens)), ms, requests=1)
 
 
-async def _side_by_side(asker: Asker, limits: Limits, streams: int, context: int) -> Observation:
-    """The mean step while all of so many answers are being given."""
+async def _side_by_side(asker: Asker, limits: Limits, streams: int, context: int) -> Observation | None:
+    """The mean step while all of so many answers are being given; None where they were not given at one time."""
     prefills = -(-streams * context // limits.step_tokens)
     answer = min(_STEPS + 2 * prefills + streams // 4, limits.context - context - 16)
-    heard = await asyncio.gather(*(asker.ask(context, answer) for _ in range(streams)))
+    return side_by_side(await asyncio.gather(*(asker.ask(context, answer) for _ in range(streams))), context)
+
+
+def side_by_side(heard: Sequence[Heard], context: int) -> Observation | None:
+    """The mean step over the time in which all answers were being given.
+
+    None where there was none: on a busy machine one may have ended before another had begun.
+    """
     begin, end = max(each.came_ms[0] for each in heard), min(each.came_ms[-1] for each in heard)
     spans = [[at for at in each.came_ms if begin <= at <= end] for each in heard]
+    if min(map(len, spans)) < 2:
+        return None
     steps = sum(len(span) - 1 for span in spans)
     ms = sum(span[-1] - span[0] for span in spans) / steps
     at = sum(each.prompt + _middle(each, span) for each, span in zip(heard, spans, strict=True))
-    load = StepLoad(decodes=streams, decode_context=at)
-    return Observation(f"{streams} × {context}", (load,), ms)
+    load = StepLoad(decodes=len(heard), decode_context=at)
+    return Observation(f"{len(heard)} × {context}", (load,), ms)
 
 
 def _middle(heard: Heard, span: Sequence[float]) -> float:

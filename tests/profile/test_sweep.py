@@ -9,7 +9,7 @@ from harmonia_compiler.profile.asking import Heard, NotAsked, asking
 from harmonia_compiler.profile.facts import facts
 from harmonia_compiler.profile.limits import Limits
 from harmonia_compiler.profile.steps import chunks
-from harmonia_compiler.profile.sweep import Sweep, among, observe, sweep_for
+from harmonia_compiler.profile.sweep import Sweep, among, observe, side_by_side, sweep_for
 
 LIMITS = Limits(kv_blocks=400, step_tokens=256, sequences=4, context=600)
 MODEL = "known"
@@ -94,3 +94,15 @@ def test_a_round_in_which_an_answer_had_ended_says_nothing() -> None:
     lasting, ended = Heard(0.0, (5.0, 10.0, 50.0), prompt=20), Heard(0.0, (5.0, 10.0), prompt=20)
     assert among(Heard(12.0, (41.0,), prompt=100), [lasting, ended]) is None
     assert among(Heard(6.0, (8.0,), prompt=100), [lasting, Heard(0.0, (7.0, 50.0), prompt=20)]) is None
+
+
+def test_answers_side_by_side_count_while_all_are_given() -> None:
+    early, late = Heard(0.0, (5.0, 10.0, 15.0, 20.0), prompt=20), Heard(0.0, (8.0, 13.0, 18.0, 23.0), prompt=20)
+    found = side_by_side([early, late], 20)
+    assert found is not None
+    assert (found.ms, found.loads[0].decodes) == (5.0, 2)
+
+
+def test_answers_that_were_not_given_at_one_time_are_left_out() -> None:
+    early, late = Heard(0.0, (5.0, 10.0, 15.0), prompt=20), Heard(0.0, (16.0, 20.0), prompt=20)
+    assert side_by_side([early, late], 20) is None
