@@ -10,6 +10,8 @@ from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Source, Span
 
 LARGEST_FILE = 2**20
+#: The byte order mark, which some editors put before a text.
+_MARK = "\ufeff"
 
 
 def project_root(paths: Sequence[Path]) -> Path:
@@ -69,7 +71,8 @@ def read_source(path: Path, name: str, root: Path, findings: Findings, at: Span 
 def decoded(data: bytes, name: str, findings: Findings) -> Source | None:
     """Bytes as a text, or None and a finding where they are no UTF-8."""
     try:
-        return Source(name, data.decode("utf-8").removeprefix("\ufeff"))
+        text = data.decode("utf-8")
+        return Source(name, text.removeprefix(_MARK), text.startswith(_MARK))
     except UnicodeDecodeError as problem:
         before = data[: problem.start].decode("utf-8")
         shown = Source(name, data.decode("utf-8", errors="replace"))

@@ -39,13 +39,14 @@ def command(context: click.Context, files: tuple[Path, ...], *, only_check: bool
         outcome = None if source is None else _formatted(source, findings)
         if source is None or outcome is None:
             continue
-        if outcome != source.text:
+        is_other = outcome != source.text or source.has_mark
+        if is_other:
             changed.append(path)
             if show_diff:
                 click.echo(_difference(source, outcome), nl=False)
         if not (only_check or show_diff):
-            _put(path, source, outcome)
-        elif outcome != source.text and not show_diff:
+            _put(path, source, outcome, is_other=is_other)
+        elif is_other and not show_diff:
             click.echo(f"{source.name}: would be formatted")
     print_diagnostics(in_order(findings.items))
     if findings.failed or (changed and (only_check or show_diff)):
@@ -69,25 +70,32 @@ def _formatted(source: Source, findings: Findings) -> str | None:
 
 
 def _difference(source: Source, outcome: str) -> str:
-    lines = unified_diff(
-        source.text.splitlines(keepends=True), outcome.splitlines(keepends=True), source.name, source.name
-    )
+    before = ("\ufeff" if source.has_mark else "") + source.text
+    lines = unified_diff(before.splitlines(keepends=True), outcome.splitlines(keepends=True), source.name, source.name)
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
 
-def _put(path: Path, source: Source, outcome: str) -> None:
+def _put(path: Path, source: Source, outcome: str, *, is_other: bool) -> None:
     """Put the outcome where the text came from."""
     if path == STDIN:
         click.echo(outcome, nl=False)
-    elif outcome != source.text:
+    elif is_other:
         _replace(path.resolve(), outcome.encode())
         click.echo(f"{source.name}: formatted")
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Replace a file's content as a whole or not at all; its mode stays. Raises OSError with the path that refuses."""
+    """Replace a file's content as a whole or not at all; its mode stays. Raises OSError with the path that refuses.
+
+    A file with several names is written where it is: another one in its place would have only one of them.
+    """
     if not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    if path.stat().st_nlink > 1:
+        with path.open("r+b") as file:
+            file.write(data)
+            file.truncate()
+        return
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")
     beside = Path(name)
     try:

@@ -7,10 +7,14 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class Source:
-    """A named text. `name` is what the user is shown: a path as they wrote it, never resolved."""
+    """A named text. `name` is what the user is shown: a path as they wrote it, never resolved.
+
+    `has_mark` says that a byte order mark stands before it in its file, which is no part of the text.
+    """
 
     name: str
     text: str = field(repr=False)
+    has_mark: bool = field(default=False, repr=False, compare=False)
 
     @cached_property
     def _line_starts(self) -> list[int]:

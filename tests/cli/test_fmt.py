@@ -94,6 +94,28 @@ def test_mode_and_link_stay_and_nothing_is_left_behind() -> None:
     assert left == ["broken.rag", "crooked.rag", "link.rag", "straight.rag"]
 
 
+def test_a_file_with_two_names_keeps_both() -> None:
+    Path("other.rag").hardlink_to("crooked.rag")
+    assert run(["fmt", "crooked.rag"]) == FINE
+    assert Path("other.rag").samefile("crooked.rag")
+    assert Path("other.rag").read_text(encoding="utf-8") == STRAIGHT
+
+
+@pytest.mark.parametrize("text", [STRAIGHT, CROOKED])
+def test_a_byte_order_mark_goes_and_is_a_change(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    marked = Path("marked.rag")
+    marked.write_text("\ufeff" + text, encoding="utf-8")
+    assert run(["fmt", "--check", "marked.rag"]) == DIAGNOSTICS
+    assert run(["fmt", "--diff", "marked.rag"]) == DIAGNOSTICS
+    difference = capsys.readouterr().out.split("\n", maxsplit=1)[1]
+    subprocess.run(["git", "apply", "--check", "-p0", "-"], input=difference.encode(), check=True)
+    assert run(["fmt", "marked.rag"]) == FINE
+    assert capsys.readouterr().out == "marked.rag: formatted\n"
+    assert marked.read_bytes() == STRAIGHT.encode()
+    assert filtered(b"\xef\xbb\xbf" + text.encode()).stdout == STRAIGHT.encode()
+    assert run(["fmt", "--check", "marked.rag"]) == FINE
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="no folder refuses root")
 def test_a_folder_that_refuses_is_a_diagnostic(capsys: pytest.CaptureFixture[str]) -> None:
     Path("closed").mkdir()
