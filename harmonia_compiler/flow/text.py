@@ -40,7 +40,8 @@ from harmonia_compiler.flow.graph import Flow, Load, Node
 def show_flow(flow: Flow) -> str:
     """The flow from its name to its result, each line ended by a newline.
 
-    Durations are in ms and loads in requests per second; a size is the expected tokens or items.
+    A block that nothing runs, as passes leave some until dead code goes, is not shown. Durations are in ms and loads in
+    requests per second; a size is the expected tokens or items.
     """
     ports = ", ".join(_show_port(port) for port in flow.ports)
     lines = [f"pipeline {flow.name}({ports}) -> {show(flow.result_type)}"]
@@ -51,8 +52,8 @@ def show_flow(flow: Flow) -> str:
     if flow.load is not None:
         lines.append(f"  load {_show_load(flow.load)}")
         lines += [f"  load {name} {_show_load(load)}" for name, load in flow.load.by_class.items()]
-    arguments = argument_counts(flow)
-    for index, (body, count) in enumerate(zip(flow.blocks, arguments, strict=True)):
+    for index, count in argument_counts(flow).items():
+        body = flow.blocks[index]
         lines.append(f"  block {index}({count} argument{'' if count == 1 else 's'})")
         lines += [f"    %{position} = {show_node(node)}" for position, node in enumerate(body.nodes)]
         lines.append(f"    results {_positions(body.results)}")
@@ -61,15 +62,19 @@ def show_flow(flow: Flow) -> str:
     return "\n".join(lines) + "\n"
 
 
-def argument_counts(flow: Flow) -> list[int]:
-    """How many arguments each block is handed by what runs it."""
-    counts = [0] * len(flow.blocks)
-    for body in flow.bodies:
+def argument_counts(flow: Flow) -> dict[int, int]:
+    """How many arguments each block is handed by what runs it; nothing of one that nothing runs any more."""
+    counts: dict[int, int] = {}
+    bodies = [*enumerate(flow.blocks), (None, flow.main)]
+    # From the outside in, since nothing runs what only such a block would run.
+    for index, body in reversed(bodies):
+        if index is not None and index not in counts:
+            continue
         for node in body.nodes:
             if (block := block_of(node.operation)) is not None:
                 otherwise = isinstance(node.operation, Attempt) and node.operation.otherwise is not None
                 counts[block] = len(inputs(node.operation)) - otherwise
-    return counts
+    return dict(sorted(counts.items()))
 
 
 def show_node(node: Node) -> str:
