@@ -176,10 +176,14 @@ def _recorded(asked: Asked, path: Path) -> Workload:
     said = {"trace": f"{path.name} ({trace.format})", "seed": str(asked.seed)}
     factor = asked.compress or 1.0
     if asked.rate is not None:
+        # Of what is sent, not of the whole recording, which has quiet hours; copies come on top.
+        wanted = asked.rate / (asked.scale or 1.0)
+        if asked.for_ms is not None:
+            arrivals = arrivals[: max(2, round(wanted * asked.for_ms / 1000.0) + 1)]
         mean = mean_rate_rps(arrivals)
         if mean is None:
             _nothing(path, "has no two requests at different times to take a rate from")
-        factor = asked.rate / mean
+        factor = wanted / mean
     if factor != 1.0:
         arrivals = [*compressed(arrivals, factor)]
         said["compressed"] = f"{factor:.4g} times as fast"

@@ -67,6 +67,21 @@ def test_a_trace_says_when_and_how_long(files: list[str], tmp_path: Path, capsys
     assert group["figures"]["requests"] == 29
 
 
+@pytest.mark.parametrize("more", [[], ["--scale", "2"], ["--from", "100s"]])
+def test_a_trace_comes_at_the_rate_that_is_asked_for_in_the_part_that_is_sent(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    trace = tmp_path / "mooncake.jsonl"
+    # Ten minutes, of which the first two are quiet.
+    times = [*range(0, 120, 10), *range(120, 600)]
+    row = '{{"timestamp": {}, "input_length": 9, "output_length": 9}}\n'
+    trace.write_text("".join(row.format(second * 1000) for second in times))
+    sent = ("--trace", str(trace), "--rate", "2", "--for", "40s", "--warmup", "1ms", *more)
+    code, out, _ = simulated(capsys, *files, *sent, "--format", "json")
+    assert code == 0
+    assert json.loads(out)["groups"][0]["figures"]["requests"] == pytest.approx(80, abs=8)
+
+
 def test_a_trace_that_is_wrong_is_a_finding_with_its_line(
     files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
