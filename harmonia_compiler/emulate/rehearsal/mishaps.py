@@ -16,9 +16,10 @@ from harmonia_compiler.emulate.servers.faults import WAYS, Fault
 from harmonia_compiler.kinds.registry import kinds
 
 _WRITTEN = re.compile(
-    r"\s*(?P<name>\S+)\s+(?P<way>[a-z]+)(?:\s+(?P<amount>\d+(?:\.\d+)?\s*[x%]))?"
+    r"\s*(?P<name>[\w-]+)\s+(?P<way>[a-z]+)(?:\s+(?P<amount>\d+(?:\.\d+)?\s*[x%]))?"
     r"(?:\s+at\s+(?P<at>\S.*?))?(?:\s+for\s+(?P<lasts>\S.*?))?\s*"
 )
+_NAME = re.compile(r"[\w-]+")
 _MOST_TIMES = 10_000.0
 
 
@@ -50,8 +51,8 @@ def parse_fault(written: str) -> Fault:
 def parse_delay(written: str) -> tuple[str, float]:
     """`20s`, of all engines, or `answer=20s`: a name, empty where there is none, and seconds. Raises ValueError."""
     name, sign, lasts = written.rpartition("=")
-    if sign and not name:
-        raise ValueError(f"{written!r} names nothing before `=`; write it like 20s or answer=20s")
+    if sign and _NAME.fullmatch(name) is None:
+        raise ValueError(f"{written!r} has no name before `=`; write it like 20s or answer=20s")
     return name, duration_ms(lasts) / 1000.0
 
 

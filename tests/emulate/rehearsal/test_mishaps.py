@@ -27,6 +27,7 @@ def test_a_fault_is_read_as_it_is_written(written: str, fault: Fault) -> None:
     ("written", "why"),
     [
         ("", "is no fault; write it like"),
+        ("\x1b[31m hang", r"\\x1b\[31m hang' is no fault"),
         ("answer", "is no fault; write it like"),
         ("answer slow 3x at 30s for", "is no duration; write it like"),
         ("answer slow -3x", "is no fault; write it like"),
@@ -51,7 +52,7 @@ def test_what_is_no_fault_says_how_one_looks(written: str, why: str) -> None:
 def test_a_delay_is_of_all_engines_or_of_one() -> None:
     assert parse_delay("20s") == ("", 20.0)
     assert parse_delay("answer=2m") == ("answer", 120.0)
-    for wrong in ("", "=3s", "answer=", "answer=soon"):
+    for wrong in ("", "=3s", "\x1b=3s", "answer=", "answer=soon"):
         with pytest.raises(ValueError, match="write it like"):
             parse_delay(wrong)
 
