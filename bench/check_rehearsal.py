@@ -67,7 +67,7 @@ def main() -> int:
         {},
         Wishes(given.factor),
         lambda factor: print(f"{len(scenario.plan.replicas)} replicas, stretched {factor:.3g} times", flush=True),
-    )
+    ).report
     figures, machine = report.groups[0].figures, report.machine
     assert machine is not None
     assert machine.lateness is not None

@@ -86,5 +86,5 @@ def command(
         click.echo(f"rehearsing for about {takes}: times stretched {factor:.3g} times", err=True)
 
     wishes = Wishes(factor, dict(delays), faults)
-    report = rehearse(tried.scenario, tried.coming.arrivals, tried.window, tried.coming.said, wishes, tell)
-    print_report(report, form, html)
+    done = rehearse(tried.scenario, tried.coming.arrivals, tried.window, tried.coming.said, wishes, tell)
+    print_report(done.report, form, html)

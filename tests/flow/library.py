@@ -9,6 +9,7 @@ import msgspec
 
 from harmonia_compiler.contract.component import Component, Engine, Insert, Port
 from harmonia_compiler.contract.launch import Reply, Wire
+from harmonia_compiler.contract.objective import METRICS, Objective
 from harmonia_compiler.contract.program import (
     After,
     Apply,
@@ -43,7 +44,7 @@ from harmonia_compiler.contract.types import (
     Value,
     Vector,
 )
-from harmonia_compiler.flow.graph import Application, Body, Flow, Load, Node, Objective
+from harmonia_compiler.flow.graph import Application, Body, Flow, Load, Node
 from harmonia_compiler.kinds.extents import declared_extent
 from harmonia_compiler.kinds.kind import NOTHING, Extent, Kind, Setting, Through, Work
 
@@ -194,7 +195,7 @@ def read_flow(text: str) -> Flow:
 
 def _with_clause(flow: Flow, line: str) -> Flow:
     if goal := re.fullmatch(r"slo p([\d.]+) (\w+) <= (\S+) ms", line):
-        objective = Objective(goal[2], float(goal[1]) / 100, float(goal[3]))
+        objective = Objective(next(one for one in METRICS if one == goal[2]), float(goal[1]) / 100, float(goal[3]))
         return replace(flow, objectives=(*flow.objectives, objective))
     if load := re.fullmatch(r"load (\S+) rps peak (\S+) rps", line):
         return replace(flow, load=Load(float(load[1]), float(load[2])))

@@ -19,6 +19,7 @@ from harmonia_compiler.emulate.rehearsal.stretch import stretched
 from harmonia_compiler.emulate.servers.document import Rehearsal, Started
 from harmonia_compiler.emulate.servers.listeners import HOST
 from harmonia_compiler.runtime.actuators.supervision.probes import free_port
+from harmonia_compiler.runtime.load.machine import process_seconds
 
 #: How long processes may take to start, beside what replicas take to load, in seconds; and to stop.
 START_S, STOP_S = 60.0, 10.0
@@ -38,11 +39,7 @@ class Running:
 
     def cpu_s(self) -> dict[str, float]:
         """Processor time of each process so far, in seconds."""
-        found = {}
-        for name, process in self.processes.items():
-            times = process.cpu_times()
-            found[name] = float(times.user + times.system)
-        return found
+        return {name: process_seconds(process) for name, process in self.processes.items()}
 
 
 @contextmanager

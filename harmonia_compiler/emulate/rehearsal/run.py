@@ -25,7 +25,7 @@ from harmonia_compiler.report.document import Injected, Machine, Report
 from harmonia_compiler.report.measures import Distribution, Window
 from harmonia_compiler.report.observation import Observation, Outcome, StageTime
 from harmonia_compiler.runtime.load.exchange import Asking, Seen, ask
-from harmonia_compiler.runtime.load.machine import machine_seconds
+from harmonia_compiler.runtime.load.machine import busy_since, machine_seconds, process_seconds
 from harmonia_compiler.runtime.load.routes import NativeRoute
 from harmonia_compiler.runtime.load.run import raise_open_files, session
 from harmonia_compiler.workload.arrivals import mean_rate_rps
@@ -51,6 +51,14 @@ class Wishes:
     faults: Sequence[Fault] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """The report, and what became of each request, in the order in which they ended."""
+
+    report: Report
+    observed: tuple[Observation, ...]
+
+
 @dataclass(slots=True)
 class _Watched:
     """What was seen of the machine within the window."""
@@ -69,7 +77,7 @@ def rehearse(
     settings: Mapping[str, str],
     wishes: Wishes,
     tell: Callable[[float], object],
-) -> Report:
+) -> Rehearsed:
     """Let the arrivals come in at the real gateway over emulated replicas, and report on those within the window.
 
     `tell` is told the factor once it is settled. Raises Rejected where the processes do not start.
@@ -101,7 +109,7 @@ def rehearse(
     report = _report(scenario, observed, watched, window, settings, factor)
     if start_s:
         report = msgspec.structs.replace(report, notes=(_loaded(start_s, processes.ready_s / factor), *report.notes))
-    return msgspec.structs.replace(report, faults=tuple(map(_told, faults)))
+    return Rehearsed(msgspec.structs.replace(report, faults=tuple(map(_told, faults))), tuple(observed))
 
 
 def _told(fault: Fault) -> Injected:
@@ -201,13 +209,18 @@ async def _watch(
         watched.tally = msgspec.json.decode(await answer.read(), type=Tally)
     watched.ended_s = perf_counter()
     watched.cpu_s = {name: after - before[name] for name, after in _cpu_s(processes).items()}
-    busy, whole = (now - then for now, then in zip(machine_seconds(), machine, strict=True))
-    watched.busy = busy / whole if whole > 0.0 else 0.0
+    watched.busy = busy_since(machine)
 
 
 def _cpu_s(processes: Running) -> dict[str, float]:
-    own = psutil.Process().cpu_times()
-    return {**processes.cpu_s(), "sender": float(own.user + own.system)}
+    return {**processes.cpu_s(), "sender": process_seconds()}
+
+
+def advice(own: float, busy: float, factor: float) -> str:
+    """What helps where the machine was the limit; parts of it that the rehearsal and everything kept busy."""
+    if own < busy / 2.0:
+        return f"The rehearsal took {own:.1%} of this machine, and others the rest: end those and repeat it."
+    return f"Repeat it with `--factor {factor * max(1.0, busy / MOST_BUSY):.2g}`."
 
 
 def _report(
@@ -230,7 +243,7 @@ def _report(
     notes = [f"Cores that the rehearsal kept busy: {shares}."]
     lost = sum(one.outcome is Outcome.FAILED for one in observed)
     if is_limit and not lost:
-        notes.append(f"Repeat it with `--factor {factor * watched.busy / MOST_BUSY:.2g}`.")
+        notes.append(advice(sum(watched.cpu_s.values()) / took_s / (psutil.cpu_count() or 1), watched.busy, factor))
     return msgspec.structs.replace(
         report,
         engines=engine_uses(scenario, busy_ms, took_s * 1000.0),

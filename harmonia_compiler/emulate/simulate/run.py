@@ -22,9 +22,13 @@ GATEWAY_MS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """The report, and what making it took: events, and seconds of one core."""
+    """The report, what became of each request, in the order in which they ended, and what it took.
+
+    That is events, and seconds of one core.
+    """
 
     report: Report
+    observed: tuple[Observation, ...]
     events: int
     cpu_s: float
 
@@ -52,7 +56,7 @@ def simulate(
     report = msgspec.structs.replace(
         report, engines=engine_uses(scenario, ran.busy_ms, ran.until_ms), cost_per_hour=cost_per_hour(scenario)
     )
-    return Simulated(report, ran.events, took)
+    return Simulated(report, tuple(observed), ran.events, took)
 
 
 def observation(request: Request, coming: Coming) -> Observation:

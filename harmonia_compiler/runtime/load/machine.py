@@ -32,7 +32,7 @@ class Watch:
 
     def start(self) -> None:
         """From here on."""
-        self._began, self._own, self._whole = self.clock(), _own_seconds(), machine_seconds()
+        self._began, self._own, self._whole = self.clock(), process_seconds(), machine_seconds()
 
     async def tick(self) -> None:
         """Note the event loop's own lateness until cancelled."""
@@ -48,20 +48,20 @@ class Watch:
     def found(self, median_ms: float | None, *, ran_out: bool) -> Machine:
         """What the run took of the machine; `ran_out` says that it lacked something, such as sockets."""
         lateness = distribution(self.late_ms)
-        own = (_own_seconds() - self._own) / max(1e-9, self.clock() - self._began)
-        busy, whole = (now - before for now, before in zip(machine_seconds(), self._whole, strict=True))
+        own = (process_seconds() - self._own) / max(1e-9, self.clock() - self._began)
         is_late = lateness is not None and lateness.p99 > max(_LATE_MS, _LATE_PART * (median_ms or 0.0))
         return Machine(
             factor=1.0,
             lateness=lateness,
             own_cores=own,
-            busy=busy / whole if whole > 0.0 else 0.0,
+            busy=busy_since(self._whole),
             is_limit=ran_out or is_late or own > _BUSY_CORES,
         )
 
 
-def _own_seconds() -> float:
-    times = psutil.Process().cpu_times()
+def process_seconds(process: psutil.Process | None = None) -> float:
+    """Processor time of a process so far, of this one where none is named."""
+    times = (process or psutil.Process()).cpu_times()
     return float(times.user + times.system)
 
 
@@ -70,3 +70,9 @@ def machine_seconds() -> tuple[float, float]:
     times = psutil.cpu_times()
     whole = float(sum(times))
     return whole - float(times.idle) - float(getattr(times, "iowait", 0.0)), whole
+
+
+def busy_since(before: tuple[float, float]) -> float:
+    """The part of all cores that was busy since `machine_seconds` were these."""
+    busy, whole = (now - then for now, then in zip(machine_seconds(), before, strict=True))
+    return busy / whole if whole > 0.0 else 0.0

@@ -6,7 +6,7 @@ import pytest
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.emulate.rehearsal import processes
-from harmonia_compiler.emulate.rehearsal.run import Wishes, rehearse
+from harmonia_compiler.emulate.rehearsal.run import Wishes, advice, rehearse
 from harmonia_compiler.emulate.rehearsal.stretch import factor_for, stretched
 from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.emulate.servers.faults import Fault
@@ -22,7 +22,7 @@ WINDOW = Window(500.0, 3000.0)
 def rehearsed(planned: Scenario, wishes: Wishes) -> tuple[Report, list[float]]:
     told: list[float] = []
     arrivals = until(constant(8.0), WINDOW.to_ms)
-    return rehearse(planned, arrivals, WINDOW, {"for": "a test"}, wishes, told.append), told
+    return rehearse(planned, arrivals, WINDOW, {"for": "a test"}, wishes, told.append).report, told
 
 
 def test_the_same_requests_take_the_same_branches_in_a_rehearsal_and_in_a_simulation(planned: Scenario) -> None:
@@ -63,6 +63,12 @@ def test_faults_of_a_replica_are_what_the_gateway_makes_of_them(planned: Scenari
     report, _ = rehearsed(planned, Wishes(factor=1.0, faults=(Fault(model, "fail"),)))
     failed = report.groups[0].figures.outcomes[Outcome.FAILED]
     assert failed == report.groups[0].figures.requests if alone else failed > 0
+
+
+def test_a_longer_factor_is_advised_only_where_the_rehearsal_itself_is_what_takes_the_machine() -> None:
+    assert advice(0.8, 1.0, 4.0) == "Repeat it with `--factor 8`."
+    assert "end those and repeat it" in advice(0.05, 1.0, 4.0)
+    assert advice(0.3, 0.4, 4.0) == "Repeat it with `--factor 4`.", "late, but not busy: never a smaller one"
 
 
 def test_every_limit_of_the_service_is_stretched_and_no_variable_needed(planned: Scenario) -> None:
