@@ -99,7 +99,8 @@ def _unsearchable(name: str, search: Component, known: Container[str]) -> Iterat
     """Why a search cannot be made: it says no collection, or no embedder that there is."""
     if not isinstance(search.settings.get("collection"), str):
         yield f"`{name}` searches no collection"
-    if search.settings.get("embedder") not in known:
+    embedder = search.settings.get("embedder")
+    if not isinstance(embedder, str) or embedder not in known:
         yield f"`{name}` has no embedder"
 
 

@@ -197,6 +197,7 @@ SEARCH = {
         ({"kind": "nosuch"}, "`search` is made from `nosuch`, and its engine from `milvus`"),
         ({"settings": {"collection": "docs"}}, "`search` has no embedder"),
         ({"settings": {"collection": "docs", "embedder": "other"}}, "`search` has no embedder"),
+        ({"settings": {"collection": "docs", "embedder": []}}, "`search` has no embedder"),
         ({"settings": {"embedder": "search"}}, "`search` searches no collection"),
     ],
 )
