@@ -31,6 +31,7 @@ import uvicorn
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaShare, Service
 from harmonia_compiler.contract.component import Component, Engine, Insert, Port
 from harmonia_compiler.contract.program import Call, Operation, Parameter, Program, ProgramParameter
+from harmonia_compiler.contract.sse import END, event
 from harmonia_compiler.contract.types import Text
 
 CLIENTS = 16
@@ -42,8 +43,8 @@ PLAIN = msgspec.json.encode(
     }
 )
 EVENTS = b"".join(
-    b"data: " + msgspec.json.encode(event) + b"\n\n"
-    for event in (
+    event(document)
+    for document in (
         {"choices": [{"delta": {"content": "Paris"}}]},
         {"choices": [{"delta": {}, "finish_reason": "stop"}]},
     )
@@ -58,7 +59,7 @@ async def engine(_scope: Any, receive: Any, send: Any) -> None:
     streams = b'"stream":true' in body + message.get("body", b"")
     kind = b"text/event-stream" if streams else b"application/json"
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
-    await send({"type": "http.response.body", "body": EVENTS + b"data: [DONE]\n\n" if streams else PLAIN})
+    await send({"type": "http.response.body", "body": EVENTS + END if streams else PLAIN})
 
 
 def run_engine(port: int) -> None:

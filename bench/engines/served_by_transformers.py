@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 
 from bench.engines.tokens import BEGIN, END, byte_tokenizer
 from bench.engines.wire import Came, Cancel, Line, Ready, Wanted
+from harmonia_compiler.contract import sse
 from harmonia_compiler.emulate.servers.replica import problem
 from harmonia_compiler.emulate.servers.speech import Ask, usage
 from harmonia_compiler.kinds.openai import CHAT
@@ -112,13 +113,13 @@ class Server:
         try:
             async for number, last in _numbered(self._computing.tokens(prompt, ask.most)):
                 if not number:
-                    await response.write(_event({**head, "choices": [_choice(delta, last=False)]}))
-                await response.write(_event({**head, "choices": [_choice({"content": f" {number}"}, last=last)]}))
+                    await response.write(sse.event({**head, "choices": [_choice(delta, last=False)]}))
+                await response.write(sse.event({**head, "choices": [_choice({"content": f" {number}"}, last=last)]}))
         except Lost as lost:
-            await response.write(_event({"error": {"message": str(lost), "code": 500}}))
+            await response.write(sse.event({"error": {"message": str(lost), "code": 500}}))
             return response
-        await response.write(_event({**head, "choices": [], "usage": usage(len(prompt), ask.most)}))
-        await response.write(b"data: [DONE]\n\n")
+        await response.write(sse.event({**head, "choices": [], "usage": usage(len(prompt), ask.most)}))
+        await response.write(sse.END)
         return response
 
     async def models(self, _: web.Request) -> web.Response:
@@ -149,10 +150,6 @@ async def _numbered(lasts: AsyncIterator[bool]) -> AsyncIterator[tuple[int, bool
 
 def _choice(delta: dict[str, str], *, last: bool) -> dict[str, Any]:
     return {"index": 0, "delta": delta, "finish_reason": "length" if last else None}
-
-
-def _event(document: object) -> bytes:
-    return b"data: " + msgspec.json.encode(document) + b"\n\n"
 
 
 async def serve(model: str, context: int, options: Sequence[str]) -> None:

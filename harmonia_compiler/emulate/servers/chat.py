@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from harmonia_compiler.contract.sse import END, event
 from harmonia_compiler.emulate.llm.engine import Engine, EngineFailed
 from harmonia_compiler.emulate.llm.sequence import Sequence
 from harmonia_compiler.emulate.servers.replica import called, problem
@@ -137,7 +138,7 @@ class Chat:
 
         async def send(delta: dict[str, str], finish: str | None = None) -> None:
             choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-            await response.write(_event({**head, "model": self.model, "choices": [choice]}))
+            await response.write(event({**head, "model": self.model, "choices": [choice]}))
 
         try:
             async for piece in self._pieces(sequence, said):
@@ -148,15 +149,13 @@ class Chat:
                     began = 0.0
                 await send({"content": piece})
         except EngineFailed as failed:
-            await response.write(
-                _event({"error": {"message": str(failed), "type": "InternalServerError", "code": 500}})
-            )
+            await response.write(event({"error": {"message": str(failed), "type": "InternalServerError", "code": 500}}))
             return response
         await send({}, _finish(ask, said))
         if ask.stream_options is not None and ask.stream_options.include_usage:
             counted = usage(sequence.prompt, said.tokens)
-            await response.write(_event({**head, "model": self.model, "choices": [], "usage": counted}))
-        await response.write(b"data: [DONE]\n\n")
+            await response.write(event({**head, "model": self.model, "choices": [], "usage": counted}))
+        await response.write(END)
         return response
 
     async def _pieces(self, sequence: Sequence, said: Said) -> AsyncIterator[str]:
@@ -192,10 +191,6 @@ class Chat:
 
 def _finish(ask: Ask, said: Said) -> str:
     return "length" if ask.most is not None and said.tokens >= ask.most else "stop"
-
-
-def _event(document: object) -> bytes:
-    return b"data: " + msgspec.json.encode(document) + b"\n\n"
 
 
 def _blocks(text: str, block: int) -> tuple[int, ...]:
