@@ -85,6 +85,42 @@ def test_ask_says_where_nothing_runs(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert f"error[{code}]" in capsys.readouterr().err
 
 
+STREAM = (
+    b'data: {"type":"text","text":"One"}\n\n: keep-alive\n\ndata: {"type":"text","text":" two"}\n\ndata: [DONE]\n\n'
+)
+
+
+def streamed(answer: bytes) -> list[dict[str, object]]:
+    """What the client makes of a stream."""
+
+    class Streaming(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Streaming) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            return [*GatewayClient(f"http://127.0.0.1:{server.server_port}", "none").ask("p", {})]
+        finally:
+            server.shutdown()
+
+
+def test_a_proxy_may_say_that_it_is_still_there() -> None:
+    assert [event["text"] for event in streamed(STREAM)] == ["One", " two"]
+
+
+@pytest.mark.parametrize(
+    "event", [b"oh", b"{}", b"[1]", b'{"type":"result"}', b'{"type":"text","text":3}', b'{"type":"other"}', b"\xff"]
+)
+def test_what_streams_something_else_is_no_gateway(event: bytes) -> None:
+    with pytest.raises(Rejected) as rejected:
+        streamed(b"data: " + event + b"\n\ndata: [DONE]\n\n")
+    assert [one.code for one in rejected.value.found] == ["E1102"]
+
+
 @pytest.mark.parametrize(
     ("status", "code", "step"),
     [

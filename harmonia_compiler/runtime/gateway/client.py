@@ -15,7 +15,7 @@ import msgspec
 
 from harmonia_compiler.contract.bundle import Address
 from harmonia_compiler.contract.document import decode_document
-from harmonia_compiler.contract.sse import DONE
+from harmonia_compiler.contract.sse import DONE, EventParser, Oversized
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed, suggestion
@@ -41,6 +41,45 @@ class PipelineInfo(msgspec.Struct, frozen=True):
 
 class _Models(msgspec.Struct):
     data: tuple[PipelineInfo, ...]
+
+
+class _Text(msgspec.Struct, tag_field="type", tag="text"):
+    text: str
+
+
+class _Passage(msgspec.Struct):
+    text: str
+    score: float
+    source: str
+
+
+class _Stage(msgspec.Struct):
+    component: str
+    replica: str | None = None
+    start_ms: float | None = None
+    queue_ms: float | None = None
+    service_ms: float | None = None
+    ttft_ms: float | None = None
+
+
+class _Timings(msgspec.Struct):
+    total_ms: float | None
+    ttft_ms: float | None
+    stages: tuple[_Stage, ...]
+
+
+class _Result(msgspec.Struct, tag_field="type", tag="result"):
+    value: Any
+    passages: tuple[_Passage, ...]
+    timings: _Timings
+
+
+class _Error(msgspec.Struct, tag_field="type", tag="error"):
+    error: Any = None
+
+
+#: What a gateway of ours streams, as far as somebody reads it.
+_Event = _Text | _Result | _Error
 
 
 def find_gateway(service: str) -> "GatewayClient":
@@ -79,7 +118,7 @@ class GatewayClient:
             try:
                 return msgspec.json.decode(response.read(), type=_Models).data
             except msgspec.MsgspecError:
-                _reject("E1102", f"what answers at {self.url} is no gateway of harmonia", self.advice)
+                self._reject_other()
 
     def pipeline(self, name: str | None) -> PipelineInfo:
         """The pipeline of that name, or the only one."""
@@ -98,17 +137,33 @@ class GatewayClient:
         """The events of the answer: texts as they come, then the result. Failures are `Rejected`."""
         body = msgspec.json.encode({"inputs": inputs, "stream": True})
         with self._exchange("POST", f"/v1/pipelines/{pipeline}", body) as response:
+            events = EventParser()
             for line in response:
-                data = line.removeprefix(b"data: ").strip()
-                if data == DONE:
-                    return
-                if not data:
-                    continue
-                event: dict[str, Any] = msgspec.json.decode(data)
-                if event["type"] == "error":
-                    _reject_error(event)
-                yield event
+                for data in self._complete(events, line):
+                    if data == DONE:
+                        return
+                    yield self._read(data)
         _reject("E1105", "the answer broke off", self.advice)
+
+    def _complete(self, events: EventParser, line: bytes) -> list[bytes]:
+        try:
+            return events.feed(line)
+        except Oversized:
+            self._reject_other()
+
+    def _read(self, data: bytes) -> dict[str, Any]:
+        """An event of which all is there that is read of it."""
+        try:
+            event = decode_document(data, dict[str, Any])
+            is_error = isinstance(msgspec.convert(event, _Event), _Error)
+        except msgspec.MsgspecError:
+            self._reject_other()
+        if is_error:
+            _reject_error(event)
+        return event
+
+    def _reject_other(self) -> Never:
+        _reject("E1102", f"what answers at {self.url} is no gateway of harmonia", self.advice)
 
     @contextmanager
     def _exchange(self, method: str, path: str, body: bytes | None) -> Iterator[http.client.HTTPResponse]:
@@ -120,10 +175,11 @@ class GatewayClient:
             _reject("E1102", f"`{self.url}` is no address: {problem}", "write it as http://HOST:PORT")
         try:
             connection.request(method, parts.path + path, body, {"content-type": "application/json"})
-            response = connection.getresponse()
-            if response.status >= 400:
-                _reject_error(_document(response.read()))
-            yield response
+            # Where the server ends the connection with the answer, only the answer can be closed.
+            with connection.getresponse() as response:
+                if response.status >= 400:
+                    _reject_error(_document(response.read()))
+                yield response
         except (OSError, http.client.HTTPException) as problem:
             reason = getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
             _reject("E1102", f"the gateway at {self.url} does not answer: {reason}", self.advice)
