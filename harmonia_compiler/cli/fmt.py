@@ -3,7 +3,6 @@
 import errno
 import os
 import sys
-import tempfile
 from difflib import unified_diff
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import click
 from harmonia_compiler.check.sources import LARGEST_FILE, decoded, project_root, read_source
 from harmonia_compiler.cli.exits import DIAGNOSTICS
 from harmonia_compiler.cli.output import print_diagnostics
+from harmonia_compiler.contract.regular import write_whole
 from harmonia_compiler.diagnostics.diagnostic import Findings, in_order
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.syntax.formatter import formatted
@@ -91,18 +91,10 @@ def _replace(path: Path, data: bytes) -> None:
     """
     if not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-    if path.stat().st_nlink > 1:
+    found = path.stat()
+    if found.st_nlink > 1:
         with path.open("r+b") as file:
             file.write(data)
             file.truncate()
         return
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")
-    beside = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        beside.chmod(path.stat().st_mode & 0o7777)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    write_whole(path, data, found.st_mode & 0o7777)

@@ -1,7 +1,6 @@
 """Where Harmonia keeps what is the user's and outlives a project: models, measured profiles, and a cache."""
 
 import os
-import tempfile
 from pathlib import Path
 
 import platformdirs
@@ -27,16 +26,3 @@ def cache() -> Path:
     """Where what can be made again is kept: in `HARMONIA_HOME` too, or in the platform's folder for caches."""
     given = os.environ.get("HARMONIA_HOME")
     return home() / "cache" if given else Path(platformdirs.user_cache_dir("harmonia", appauthor=False))
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file of this folder so that nobody ever reads half of it; raises OSError where it cannot be written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -1,11 +1,13 @@
-"""Reading a file that somebody names: a regular one of bounded size, so that no read waits for ever.
+"""Reading and writing files as a whole: reads that do not wait for ever, and writes of which nobody sees a half.
 
-A named pipe has no end as long as nobody writes into it, and a device may have none at all.
+What is read is a regular file of bounded size: a named pipe has no end as long as nobody writes into it, and a device
+may have none at all.
 """
 
 import errno
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 #: What a configuration that people write by hand may take, such as an inventory or a model card.
@@ -33,6 +35,25 @@ def read_text(path: Path, most: int = MOST_TEXT_BYTES) -> str:
         return read_regular(path, most).decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise OSError(errno.EILSEQ, "it is not UTF-8 text", str(path)) from problem
+
+
+def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
+    """Put a file in its place as a whole or not at all, for its owner alone unless `mode` says otherwise.
+
+    Raises OSError where it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")
+    beside = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        if mode is not None:
+            beside.chmod(mode)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def _without_waiting(path: str, flags: int) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from harmonia_compiler.contract.home import write_whole
+from harmonia_compiler.contract.regular import write_whole
 from harmonia_compiler.profile.record import MeasuredProfile, encode, read_profile
 
 

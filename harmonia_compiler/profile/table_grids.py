@@ -11,8 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from harmonia_compiler.contract.home import write_whole
-from harmonia_compiler.contract.regular import MOST_TEXT_BYTES, read_regular
+from harmonia_compiler.contract.regular import MOST_TEXT_BYTES, read_regular, write_whole
 from harmonia_compiler.profile.grid import Grid, grid_of
 from harmonia_compiler.profile.tables import Shape, table_of
 
