@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from harmonia_compiler.cli.main import run
+from tests.cli.one_host import on_one_host
 
 SOURCE = """
 component model = llm("meta-llama/Llama-3.2-3B-Instruct")
@@ -19,14 +20,11 @@ pipeline ask(question: text ~ 30 tokens) -> text {
     return stream answer(question)
 }
 """
-INVENTORY = '[[hosts]]\nname = "one"\ncpus = 16\nmemory_gib = 64\ngpus = [{type = "l40s", count = 1}]\n'
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
-    (tmp_path / "ask.rag").write_text(SOURCE)
-    (tmp_path / "one.toml").write_text(INVENTORY)
-    return [str(tmp_path / "ask.rag"), "--inventory", str(tmp_path / "one.toml")]
+    return on_one_host(tmp_path, SOURCE)
 
 
 def simulated(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

@@ -2,11 +2,8 @@
 
 import pytest
 
-from harmonia_compiler.check.files import check_files
-from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
-from harmonia_compiler.emulate.scenario import Scenario, scenario
-from harmonia_compiler.flow.passes.registry import optimise
-from harmonia_compiler.plan.planner import make_plan
+from harmonia_compiler.emulate.scenario import Scenario
+from tests.emulate.planned import planned_for
 
 SOURCE = """
 class fast(deadline: 3 s)
@@ -33,10 +30,4 @@ pipeline ask(question: text ~ 20 tokens, urgency: class) -> text {
 
 @pytest.fixture(scope="session")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
-    path = tmp_path_factory.mktemp("app") / "ask.rag"
-    path.write_text(SOURCE)
-    checked = check_files([path], {})
-    assert checked.application is not None, checked.found
-    application = optimise(checked.application)
-    inventory = Inventory((Host("one", 16, 64.0, (Gpu("l40s", 2),), price_per_hour=3.0),))
-    return scenario(application, inventory, make_plan(application, inventory), seed=3)
+    return planned_for(tmp_path_factory.mktemp("app"), SOURCE, gpus=2, price_per_hour=3.0)

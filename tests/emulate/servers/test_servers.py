@@ -11,25 +11,22 @@ import pytest
 from openai import APIStatusError, AsyncOpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
-from harmonia_compiler.check.files import check_files
 from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.collection import CollectionRecord
-from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
 from harmonia_compiler.contract.launch import CALL_HEADER, REQUEST_HEADER
 from harmonia_compiler.contract.types import Value
-from harmonia_compiler.emulate.scenario import Scenario, scenario
+from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.emulate.servers.clock import RealLoop
 from harmonia_compiler.emulate.servers.document import Rehearsal
 from harmonia_compiler.emulate.servers.faults import Fault
 from harmonia_compiler.emulate.servers.host import Host as Replicas
-from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.kinds.kind import Kind
 from harmonia_compiler.kinds.registry import kinds
-from harmonia_compiler.plan.planner import make_plan
 from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
 from harmonia_compiler.runtime.gateway.milvus_transport import MilvusTransport
 from harmonia_compiler.runtime.gateway.transport import Refused, Unreachable
+from tests.emulate.planned import planned_for
 
 MODEL = "meta-llama/Llama-3.2-3B-Instruct"
 SOURCE = f"""
@@ -57,13 +54,7 @@ pipeline ask(question: text ~ 20 tokens) -> text {{
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
-    path = tmp_path_factory.mktemp("app") / "ask.rag"
-    path.write_text(SOURCE)
-    checked = check_files([path], {})
-    assert checked.application is not None, checked.found
-    application = optimise(checked.application)
-    inventory = Inventory((Host("one", 16, 64.0, (Gpu("l40s", 1),)),))
-    return scenario(application, inventory, make_plan(application, inventory), seed=3)
+    return planned_for(tmp_path_factory.mktemp("app"), SOURCE)
 
 
 @asynccontextmanager
