@@ -24,10 +24,10 @@ from harmonia_compiler.kinds.milvus import Hit, Search, SearchReply
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.runtime.gateway.app import build_app
 from harmonia_compiler.runtime.gateway.collections import ReadRecord
-from harmonia_compiler.runtime.gateway.headers import HeadersInTime
 from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
 from harmonia_compiler.runtime.gateway.service import Gateway
 from harmonia_compiler.runtime.gateway.transport import Refused, Transport
+from harmonia_compiler.runtime.heads import BoundedHeads
 
 RECORD = CollectionRecord("minilm", "r1", 3, "COSINE", "markdown-v1:180:30")
 
@@ -298,7 +298,7 @@ async def serving(
     app = build_app(gateway)
     config = uvicorn.Config(
         app,
-        http=HeadersInTime,
+        http=BoundedHeads,
         ws="none",
         lifespan="on",
         access_log=False,

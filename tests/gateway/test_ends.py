@@ -211,7 +211,7 @@ async def test_a_client_that_reads_nothing_counts_as_gone(engine: FakeEngine, mo
 async def test_a_head_that_does_not_arrive_in_time_ends_the_connection(
     monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr("harmonia_compiler.runtime.gateway.headers.HEADERS_DEADLINE_S", 0.2)
+    monkeypatch.setattr("harmonia_compiler.runtime.heads.HEAD_DEADLINE_S", 0.2)
     async with serving([saying()], {}) as served:
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
         writer.write(sent)
@@ -221,7 +221,7 @@ async def test_a_head_that_does_not_arrive_in_time_ends_the_connection(
 
 
 async def test_an_answer_may_take_longer_than_a_head(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harmonia_compiler.runtime.gateway.headers.HEADERS_DEADLINE_S", 0.1)
+    monkeypatch.setattr("harmonia_compiler.runtime.heads.HEAD_DEADLINE_S", 0.1)
     engine.pause_s = 0.4
     async with serving([saying()], {"llm": engine.port}) as served:
         assert (await served.client.post(CHAT, ask()))[0] == 200

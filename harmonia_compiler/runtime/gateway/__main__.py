@@ -22,13 +22,13 @@ from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.runtime.bundle import read_service
 from harmonia_compiler.runtime.gateway.app import build_app
 from harmonia_compiler.runtime.gateway.endpoints import EndpointsFile
-from harmonia_compiler.runtime.gateway.headers import HeadersInTime
 from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
 from harmonia_compiler.runtime.gateway.late import UnusableVariables, resolve_late
 from harmonia_compiler.runtime.gateway.logs import log, start_logging
 from harmonia_compiler.runtime.gateway.milvus_transport import MilvusTransport
 from harmonia_compiler.runtime.gateway.service import Gateway
 from harmonia_compiler.runtime.gateway.transport import Transport
+from harmonia_compiler.runtime.heads import BoundedHeads
 from harmonia_compiler.runtime.milvus import read_record
 
 #: How long requests may go on after the signal to stop; a little before the server gives up, they are ended by us.
@@ -67,7 +67,7 @@ async def run(service: Service, endpoints: Path, listening: socket.socket) -> No
     follower.look()
     config = uvicorn.Config(
         build_app(gateway),
-        http=HeadersInTime,
+        http=BoundedHeads,
         ws="none",
         lifespan="on",
         access_log=False,

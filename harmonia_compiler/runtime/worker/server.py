@@ -22,6 +22,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from harmonia_compiler.runtime.heads import BoundedHeads
+
 T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -189,6 +191,7 @@ async def serve(role: Role, host: str, port: int) -> int:
         service.app(),
         host=host,
         port=port,
+        http=BoundedHeads,
         access_log=False,
         log_level="warning",
         timeout_graceful_shutdown=_GRACE_S,

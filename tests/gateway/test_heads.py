@@ -1,0 +1,85 @@
+"""Heads of requests that are too large: refused by the gateway and by workers alike, and never kept whole."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from harmonia_compiler.runtime.heads import HEAD_LIMIT
+from tests.gateway.fakes import Served, serving
+from tests.gateway.test_bodies import PROGRAM
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+GET = b"GET /healthz HTTP/1.1\r\nhost: x\r\n"
+POST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n"
+#: What is sent where nobody minds: far more than the system itself holds on the way.
+ENDLESS = 2**25
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def served() -> AsyncIterator[Served]:
+    """A gateway that is asked for no more than its health."""
+    async with serving([PROGRAM], {}) as running:
+        yield running
+
+
+async def sent(port: int, begin: bytes, piece: bytes = b"", upto: int = 0) -> tuple[bytes, int]:
+    """What comes back until the connection is closed, and how many bytes were sent after the beginning."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(begin)
+    answer = asyncio.ensure_future(reader.read())
+    size = 0
+    try:
+        while size < upto and not answer.done():
+            writer.write(piece)
+            size += len(piece)
+            await writer.drain()
+            await asyncio.sleep(0)
+        return await answer, size
+    except ConnectionError:
+        answer.cancel()
+        return b"", size
+    finally:
+        writer.close()
+
+
+def head(size: int) -> bytes:
+    """A head of that many bytes of names and values."""
+    return GET + b"x-more: " + b"m" * (size - len("/healthz") - len("hostx") - len("x-more")) + b"\r\n"
+
+
+async def test_a_head_may_be_large_and_no_larger(served: Served) -> None:
+    size = HEAD_LIMIT - len("connectionclose")
+    answer, _ = await sent(served.port, head(size) + b"connection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    answer, _ = await sent(served.port, head(size + 1) + b"connection: close\r\n\r\n")
+    lines, _, body = answer.partition(b"\r\n\r\n")
+    assert lines.startswith(b"HTTP/1.1 431 ")
+    assert b"connection: close" in lines
+    error = msgspec.json.decode(body)["error"]
+    assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", "head_too_large", None)
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        (b"GET /", b"a" * 9999),
+        (GET + b"x-more: ", b"a" * 9999),
+        (GET, b"a" * 9999),
+        (GET, b"x-more: a\r\n" * 999),
+    ],
+    ids=["path", "value", "name", "many"],
+)
+async def test_a_head_that_never_ends_is_ended(served: Served, begin: bytes, piece: bytes) -> None:
+    answer, size = await sent(served.port, begin, piece, ENDLESS)
+    # Where more was on its way, the client's system may throw away what it was told.
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 431 ")
+    assert size < ENDLESS
+
+
+@pytest.mark.parametrize("begin", [POST + b"0\r\nx-more: ", POST + b"1;"], ids=["trailer", "chunk"])
+async def test_what_becomes_no_body_is_ended_and_not_answered_twice(served: Served, begin: bytes) -> None:
+    assert (await sent(served.port, begin, b"a" * 9999, ENDLESS))[1] < ENDLESS
