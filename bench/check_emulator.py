@@ -1,9 +1,10 @@
 """The emulated language model beside the real one: vLLM on this machine's cores, profiled, then emulated.
 
-    python bench/check_emulator.py [--model tiny|smollm2]... [--requests N] [--repeats N]
+    python bench/check_emulator.py [--model tiny|smollm2]... [--requests N] [--rounds N]
 
 Each model is measured, and compared at a third, at six and at nine tenths of what the engine carries by the
-profile, as `bench/engines/side_by_side.py` says.
+profile, as `bench/engines/side_by_side.py` says. Measuring and runs take turns, for several rounds: a machine
+that is slower for a minute is then slow for both.
 
 Expected before the first run: tokens a second and token to token within 10 % at all three loads; the first
 token within 10 % at the lowest load and above it at the highest, since the profile takes the
@@ -19,18 +20,22 @@ import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from bench.engines import random_llama
 from bench.engines.emulated import emulated
-from bench.engines.side_by_side import HEADER, LOADS, arrivals, measure, once, rows, twice
+from bench.engines.side_by_side import HEADER, LOADS, Figures, Swept, arrivals, measure, once, rows
 from harmonia_compiler.cli.one_engine import configuration_here, running
 from harmonia_compiler.contract.card import card_for, load_cards
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.profile.serving import Stepping, serving
+from harmonia_compiler.profile.sweep import middle
 from harmonia_compiler.runtime.model_folder import add_to_store, read_model_folder
 
 BATCH = 16
+#: How often a sweep asks each thing; every round has a sweep.
+REPEATS = 2
 CONTEXT = 2048
 
 
@@ -42,22 +47,28 @@ async def real(engine: Engine) -> AsyncIterator[str]:
         yield url
 
 
-async def compare(engine: Engine, requests: int, repeats: int) -> bool:
+async def compare(engine: Engine, requests: int, rounds: int) -> bool:
     """Print the figures of one model; whether all are as near as they should be."""
     works = serving(engine, configuration_here(engine, BATCH), load_cards())
     assert isinstance(works, Stepping)
+    model = str(engine.settings["model"])
+    sweeps: list[Swept] = []
+    runs: dict[float, list[Figures]] = {load: [] for load in LOADS}
     async with real(engine) as url:
-        profile, _ = await measure(url, str(engine.settings["model"]), works.limits, repeats)
-        plans = [arrivals(profile, load, requests) for load in LOADS]
-        pairs = [await twice(url, profile.model, calls, 100 + 10 * number) for number, calls in enumerate(plans)]
+        for seeds in range(100, 100 + 10 * rounds, 10):
+            sweeps.append(await measure(url, model, works.limits, REPEATS))
+            calls = {load: arrivals(sweeps[0].profile, load, requests) for load in LOADS}
+            for seed, load in enumerate(LOADS, seeds):
+                runs[load].append(await once(url, model, calls[load], seed))
+    profile = replace(sweeps[0], observations=middle(each.observations for each in sweeps)).profile
     print(f"\n{profile.model} on {profile.engine}, {profile.machine.processor}, {profile.machine.cores} cores")
     print(f"fit off by {profile.residual.median:.1%} in the median, {profile.residual.worst:.1%} at worst")
     print(HEADER)
     fine = True
     with emulated(profile) as url:
-        for number, (load, calls, pair) in enumerate(zip(LOADS, plans, pairs, strict=True)):
+        for seed, load in enumerate(LOADS):
             # Words that no other load has had: the prefix cache would know them.
-            for row in rows(load, pair, await once(url, profile.model, calls, 200 + number)):
+            for row in rows(load, runs[load], await once(url, model, calls[load], seed)):
                 fine &= row.fine
                 print(row)
     return fine
@@ -84,7 +95,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", choices=["tiny", "smollm2"])
     parser.add_argument("--requests", type=int, default=40)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4, help="two at least")
     options = parser.parse_args()
     fine = True
     for name in options.model or ["tiny", "smollm2"]:
@@ -94,7 +105,7 @@ def main() -> int:
                 stack.enter_context(added(name, Path(folder)))
             model = {"tiny": name, "smollm2": "SmolLM2-135M-Instruct"}[name]
             engine = Engine("model", "llm", {"model": model, "max_model_len": CONTEXT})
-            fine &= asyncio.run(compare(engine, options.requests, options.repeats))
+            fine &= asyncio.run(compare(engine, options.requests, max(2, options.rounds)))
     return 0 if fine else 1
 
 

@@ -37,7 +37,7 @@ import msgspec
 from bench.engines.emulated import emulated
 from bench.engines.random_llama import SHAPES, card_of
 from bench.engines.served_by_transformers import served
-from bench.engines.side_by_side import HEADER, LOADS, Row, arrivals, measure, once, rows, twice
+from bench.engines.side_by_side import HEADER, LOADS, Row, arrivals, measure, once, rows
 from bench.engines.step_table import Measured, coefficients, lines, read
 from bench.engines.wire import BLOCK
 from harmonia_compiler.profile.asking import asking
@@ -114,10 +114,11 @@ async def profiled(url: str, given: argparse.Namespace, account: Account) -> Mea
     blocks = given.sequences * -(-given.context // BLOCK)
     limits = Limits(blocks, given.step_tokens, given.sequences, given.context, block_size=BLOCK, prefix_caching=False)
     await warm(url, card.name, given)
-    profile, seen = await measure(url, card.name, limits, given.repeats, account.tell)
+    found = await measure(url, card.name, limits, given.repeats, account.tell)
+    profile = found.profile
     account.keep("profile.json", encode(profile))
     gpus = detect().host.gpus if given.device == "cuda" else ()
-    measured = Measured(card, gpus[0].type if gpus else "", profile.machine.cores, profile.limits, seen)
+    measured = Measured(card, gpus[0].type if gpus else "", profile.machine.cores, profile.limits, found.observations)
     account.keep("steps.json", msgspec.json.encode(measured))
     account.say(f"{profile.engine}, {profile.machine.processor}, {profile.machine.cores} cores")
     account.say(f"{card.name}: {card.parameters / 1e9:.3f}e9 parameters, {profile.limits}")
@@ -138,7 +139,7 @@ async def compare(url: str, profile: MeasuredProfile, given: argparse.Namespace,
             if 3 * calls[-1].at_s + RESERVE_S > account.left_s:
                 account.say(f"{load:5.0%} is left out: it takes {3 * calls[-1].at_s:.0f} s")
                 continue
-            real = await twice(url, profile.model, calls, 100 + 10 * number)
+            real = [await once(url, profile.model, calls, 100 + 10 * number + again) for again in (0, 1)]
             here = list(rows(load, real, await once(other, profile.model, calls, 200 + number)))
             account.say(*here, f"      of {len(calls)} calls in {calls[-1].at_s:.1f} s")
             found += here

@@ -2,7 +2,8 @@
 
 The time is a base, a part that grows with the step's tokens in stretches of different slopes (arithmetic: of
 the first few tokens the weights' traffic is the greater part), and parts for attention, for each
-decoding sequence and for the context that these read. Nothing has a negative part.
+decoding sequence and for the context that these read. A call that comes in takes time of its own, and
+where the API server computes on the cores of the engine, also time of everybody's. Nothing has a negative part.
 """
 
 import math
@@ -29,12 +30,14 @@ class MeasuredSteps(msgspec.Struct, frozen=True):
     decode_ms: float
     context_ms: float
     request_ms: float
+    #: By how much a call that comes in holds up the steps that are on: its own first one, as this model counts it.
+    begin_ms: float = 0.0
 
     def step_ms(self, load: StepLoad, /) -> float:
         """The time of one step, in ms."""
         tokens = load.prefill_tokens + load.decodes
         ms = self.base_ms + self.pair_ms * load.prefill_pairs
-        ms += self.decode_ms * load.decodes + self.context_ms * load.decode_context
+        ms += self.decode_ms * load.decodes + self.context_ms * load.decode_context + self.begin_ms * load.begun
         for knot, slope, following in zip(self.knots, self.slopes_ms, (*self.knots[1:], math.inf), strict=True):
             if tokens <= knot:
                 break
@@ -58,8 +61,8 @@ def fitted(observations: Sequence[Observation]) -> MeasuredSteps:
     # A stretch that nobody has seen has the slope of the one before.
     knots = tuple(knot for knot in KNOTS if knot == 1 or knot < most)
     rows = [[value / each.ms for value in _features(each, knots)] for each in observations]
-    base, request, pair, decode, context, *slopes = non_negative(rows, [1.0] * len(rows))
-    return MeasuredSteps(base, knots, tuple(slopes), pair, decode, context, request)
+    base, request, pair, decode, context, begin, *slopes = non_negative(rows, [1.0] * len(rows))
+    return MeasuredSteps(base, knots, tuple(slopes), pair, decode, context, request, begin)
 
 
 def residuals(model: MeasuredSteps, observations: Iterable[Observation]) -> list[float]:
@@ -75,11 +78,11 @@ def predicted_ms(model: MeasuredSteps, observation: Observation) -> float:
 
 def _features(observation: Observation, knots: tuple[int, ...]) -> list[float]:
     stretches = [*pairwise(knots), (knots[-1], math.inf)]
-    sums = [0.0] * (5 + len(knots))
+    sums = [0.0] * (6 + len(knots))
     for load in observation.loads:
         tokens = load.prefill_tokens + load.decodes
         parts = [max(0.0, min(tokens, high) - low) for low, high in stretches]
-        row = (1.0, 0.0, load.prefill_pairs, float(load.decodes), load.decode_context, *parts)
+        row = (1.0, 0.0, load.prefill_pairs, load.decodes, load.decode_context, load.begun, *parts)
         sums = [one + other for one, other in zip(sums, row, strict=True)]
     sums[1] = float(observation.requests)
     return sums

@@ -22,14 +22,15 @@ class StepLoad(NamedTuple):
 
     `prefill_tokens` are those of chunks of more than one token; `prefill_pairs` is the attention work
     of these, the sum of `new · (before + new / 2)`, as each new token looks at all before it. `decodes`
-    are sequences with one token each, and `decode_context` the tokens that these look at together. All
-    may be means, of which a plan is made.
+    are sequences with one token each, and `decode_context` the tokens that these look at together. `begun`
+    are the calls that the step is the first of. All may be means, of which a plan is made.
     """
 
     prefill_tokens: float = 0
     prefill_pairs: float = 0.0
     decodes: float = 0
     decode_context: float = 0.0
+    begun: float = 0
 
     def later(self, steps: float) -> "StepLoad":
         """The load so many steps on, when each decoding sequence has grown by a token a step."""
@@ -54,7 +55,7 @@ def chunks(prompt: float, most: int) -> Iterator[StepLoad]:
     before: float = 0
     while before < prompt:
         new = min(most, prompt - before)
-        yield StepLoad(new, new * (before + new / 2))
+        yield StepLoad(new, new * (before + new / 2), begun=int(before == 0))
         before += new
 
 

@@ -8,7 +8,7 @@ nothing else to do meanwhile.
 
 import asyncio
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -23,6 +23,8 @@ _STREAMS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _CONTEXTS = (32, 1200)
 #: Steps over which the time from token to token is averaged.
 _STEPS = 24
+#: How many tokens each answer must get after a newcomer's for their pace without it to be known.
+_AFTER = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,42 +50,42 @@ async def observe(asker: Asker, limits: Limits, sweep: Sweep, tell: Callable[[st
     """Everything of a sweep, one after the other; `tell` hears what comes next."""
     found: list[Observation] = []
     for prompt in sweep.prompts:
-        tell(f"a prompt of {prompt} tokens alone")
+        tell(what := f"a prompt of {prompt} tokens alone")
         heard = [await asker.ask(prompt, 1) for _ in range(sweep.repeats)]
-        found.append(_alone(heard, limits))
+        found.append(_alone(what, heard, limits))
     for context in sweep.contexts:
         for streams in sweep.streams:
             if streams * -(-(context + 4 * _STEPS) // limits.block_size) > limits.kv_blocks:
                 continue
-            tell(f"{streams} answers side by side, from prompts of {context} tokens")
+            tell(what := f"{streams} answers side by side, from prompts of {context} tokens")
             times = max(1, sweep.repeats // 2)
-            asked = [await _side_by_side(asker, limits, streams, context) for _ in range(times)]
+            asked = [await _side_by_side(what, asker, limits, streams, context) for _ in range(times)]
             if rounds := [each for each in asked if each is not None]:
                 found.append(_median(rounds))
     # The prompt needs a place beside the answers.
     for streams in sorted({min(most, limits.sequences - 1) for most in (4, 16)} - {0}):
         for prompt in (each for each in sweep.prompts if 64 <= each <= min(limits.step_tokens - streams, 2048)):
-            tell(f"a prompt of {prompt} tokens among {streams} answers")
-            asked = [await _among(asker, streams, prompt, limits) for _ in range(sweep.repeats)]
+            tell(what := f"a prompt of {prompt} tokens among {streams} answers")
+            asked = [await _among(what, asker, streams, prompt, limits) for _ in range(sweep.repeats)]
             if rounds := [each for each in asked if each is not None]:
                 found.append(_median(rounds))
     return found
 
 
-def _alone(heard: Sequence[Heard], limits: Limits) -> Observation:
+def _alone(what: str, heard: Sequence[Heard], limits: Limits) -> Observation:
     prompt = round(statistics.median(each.prompt for each in heard))
     ms = statistics.median(each.first_ms for each in heard)
-    return Observation(f"prompt of {prompt}", tuple(chunks(prompt, limits.step_tokens)), ms, requests=1)
+    return Observation(what, tuple(chunks(prompt, limits.step_tokens)), ms, requests=1)
 
 
-async def _side_by_side(asker: Asker, limits: Limits, streams: int, context: int) -> Observation | None:
+async def _side_by_side(what: str, asker: Asker, limits: Limits, streams: int, context: int) -> Observation | None:
     """The mean step while all of so many answers are being given; None where they were not given at one time."""
     prefills = -(-streams * context // limits.step_tokens)
     answer = min(_STEPS + 2 * prefills + streams // 4, limits.context - context - 16)
-    return side_by_side(await asyncio.gather(*(asker.ask(context, answer) for _ in range(streams))), context)
+    return side_by_side(what, await asyncio.gather(*(asker.ask(context, answer) for _ in range(streams))))
 
 
-def side_by_side(heard: Sequence[Heard], context: int) -> Observation | None:
+def side_by_side(what: str, heard: Sequence[Heard]) -> Observation | None:
     """The mean step over the time in which all answers were being given.
 
     None where there was none: on a busy machine one may have ended before another had begun.
@@ -96,7 +98,7 @@ def side_by_side(heard: Sequence[Heard], context: int) -> Observation | None:
     ms = sum(span[-1] - span[0] for span in spans) / steps
     at = sum(each.prompt + _middle(each, span) for each, span in zip(heard, spans, strict=True))
     load = StepLoad(decodes=len(heard), decode_context=at)
-    return Observation(f"{len(heard)} × {context}", (load,), ms)
+    return Observation(what, (load,), ms)
 
 
 def _middle(heard: Heard, span: Sequence[float]) -> float:
@@ -104,32 +106,47 @@ def _middle(heard: Heard, span: Sequence[float]) -> float:
     return heard.came_ms.index(span[0]) + len(span) / 2
 
 
-async def _among(asker: Asker, streams: int, prompt: int, limits: Limits) -> Observation | None:
-    """The step in which a prompt is computed while so many answers are given; None where some had ended before."""
+async def _among(what: str, asker: Asker, streams: int, prompt: int, limits: Limits) -> Observation | None:
+    """The step in which a prompt is computed while so many answers are given; None where they were not all given."""
     begun = [asyncio.Event() for _ in range(streams)]
     answer = min(4 * _STEPS + 2 * streams, limits.context // 2)
     answers = [asyncio.create_task(asker.ask(32, answer, each)) for each in begun]
     await asyncio.gather(*(each.wait() for each in begun))
     newcomer = await asker.ask(prompt, 1)
-    return among(newcomer, await asyncio.gather(*answers))
+    return among(what, newcomer, await asyncio.gather(*answers))
 
 
-def among(newcomer: Heard, heard: Sequence[Heard]) -> Observation | None:
-    """The step of a newcomer's prompt, by the longest gap of each answer meanwhile.
+def among(what: str, newcomer: Heard, heard: Sequence[Heard]) -> Observation | None:
+    """The step of a newcomer's prompt, by how much longer the answers took meanwhile than they did afterwards.
 
-    None where an answer ended before the newcomer had its token: there were not so many any more.
+    That is more than the step's own gap, where the steps before it were held up by the newcomer's request. None
+    where an answer began too late or ended too soon to say so: there were not so many then.
     """
     came = newcomer.came_ms[0]
-    if any(each.came_ms[0] > newcomer.sent_ms or each.came_ms[-1] < came for each in heard):
+    if any(each.came_ms[0] > newcomer.sent_ms or sum(at >= came for at in each.came_ms) < _AFTER for each in heard):
         return None
-    gaps = [
-        max(later - before for before, later in pairwise(each.came_ms) if before <= came and later >= newcomer.sent_ms)
-        for each in heard
-    ]
     context = sum(each.prompt + sum(at <= came for at in each.came_ms) for each in heard)
     new = newcomer.prompt
-    load = StepLoad(new, new**2 / 2, len(heard), context)
-    return Observation(f"prompt of {new} among {len(heard)}", (load,), statistics.median(gaps))
+    load = StepLoad(new, new**2 / 2, len(heard), context, begun=1)
+    ms = statistics.median(_longer(each.came_ms, newcomer.sent_ms, came) for each in heard)
+    return Observation(what, (load,), ms)
+
+
+def _longer(tokens: Sequence[float], sent: float, came: float) -> float:
+    """One step's time, and what all steps from `sent` until `came` took more than each of those afterwards."""
+    first = sum(at <= sent for at in tokens) - 1
+    # One step more than the newcomer's: its token may have been told before the others of the same step.
+    last = next(position for position, at in enumerate(tokens) if at >= came) + 1
+    usual = statistics.median(later - before for before, later in pairwise(tokens[last:]))
+    return tokens[last] - tokens[first] - (last - first - 1) * usual
+
+
+def middle(sweeps: Iterable[Iterable[Observation]]) -> list[Observation]:
+    """Of what several sweeps over one engine observed, the one of each kind that took neither long nor short."""
+    found: dict[str, list[Observation]] = {}
+    for each in (observation for sweep in sweeps for observation in sweep):
+        found.setdefault(each.what, []).append(each)
+    return [_median(alike) for alike in found.values()]
 
 
 def _median(rounds: Sequence[Observation]) -> Observation:

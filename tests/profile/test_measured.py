@@ -18,15 +18,16 @@ TRUTH = MeasuredSteps(
     decode_ms=0.5,
     context_ms=2e-3,
     request_ms=4.0,
+    begin_ms=3.0,
 )
 
 
 def observed(model: MeasuredSteps, noise: float = 0.0) -> list[Observation]:
     """What a sweep over an engine would see that is exactly like a model, but for noise."""
     rng = random.Random(3)
-    loads = [StepLoad(tokens, tokens**2 / 2) for tokens in (2, 8, 32, 128, 400, 900, 2000)]
+    loads = [StepLoad(tokens, tokens**2 / 2, begun=1) for tokens in (2, 8, 32, 128, 400, 900, 2000)]
     loads += [StepLoad(0, 0, count, count * context) for count in (1, 2, 4, 8, 16, 32) for context in (50, 900)]
-    loads += [StepLoad(tokens, tokens**2 / 2, 4, 800) for tokens in (30, 300)]
+    loads += [StepLoad(tokens, tokens**2 / 2, 4, 800, begun=1) for tokens in (30, 300)]
     found = []
     for number, load in enumerate(loads):
         requests = int(load.decodes == 0)
@@ -46,7 +47,7 @@ def test_noise_is_evened_out() -> None:
 
 
 def test_several_steps_observed_together_count_together() -> None:
-    chunks = (StepLoad(2048, 2048**2 / 2), StepLoad(1000, 1000 * 2548.0))
+    chunks = (StepLoad(2048, 2048**2 / 2, begun=1), StepLoad(1000, 1000 * 2548.0))
     whole = Observation("two chunks", chunks, math.fsum(map(TRUTH.step_ms, chunks)) + 4.0, requests=1)
     assert predicted_ms(TRUTH, whole) == whole.ms
     assert abs(predicted_ms(fitted([*observed(TRUTH), whole]), whole) / whole.ms - 1) < 1e-3

@@ -8,8 +8,9 @@ import pytest
 from harmonia_compiler.profile.asking import Heard, NotAsked, asking
 from harmonia_compiler.profile.facts import facts
 from harmonia_compiler.profile.limits import Limits
+from harmonia_compiler.profile.measured import Observation
 from harmonia_compiler.profile.steps import chunks
-from harmonia_compiler.profile.sweep import Sweep, among, observe, side_by_side, sweep_for
+from harmonia_compiler.profile.sweep import Sweep, among, middle, observe, side_by_side, sweep_for
 
 LIMITS = Limits(kv_blocks=400, step_tokens=256, sequences=4, context=600)
 MODEL = "known"
@@ -26,6 +27,7 @@ def test_a_sweep_goes_as_far_as_the_limits() -> None:
 
 def test_a_prompt_longer_than_a_step_is_several() -> None:
     assert [load.prefill_tokens for load in chunks(600, LIMITS.step_tokens)] == [256, 256, 88]
+    assert [load.begun for load in chunks(600, LIMITS.step_tokens)] == [1, 0, 0]
     assert sum(load.prefill_pairs for load in chunks(600, LIMITS.step_tokens)) == 600**2 / 2
 
 
@@ -63,15 +65,16 @@ async def test_what_was_asked_is_what_is_noted(served: Served) -> None:
     async with served() as url, asking(url, MODEL) as asker:
         sweep = Sweep(prompts=(35, 301), streams=(1, 4), contexts=(41,), repeats=1)
         seen = {each.what: each for each in await observe(asker, LIMITS, sweep, told.append)}
-    assert seen["prompt of 35"].loads == tuple(chunks(35, LIMITS.step_tokens))
-    assert [load.prefill_tokens for load in seen["prompt of 301"].loads] == [256, 45]
-    assert seen["prompt of 301"].requests == 1
-    assert seen["4 × 41"].requests == 0
-    [together] = seen["4 × 41"].loads
+    short, long, _, four, *_ = told
+    assert seen[short].loads == tuple(chunks(35, LIMITS.step_tokens))
+    assert [load.prefill_tokens for load in seen[long].loads] == [256, 45]
+    assert seen[long].requests == 1
+    assert seen[four].requests == 0
+    [together] = seen[four].loads
     assert (together.prefill_tokens, together.decodes) == (0, 4)
     assert 4 * 41 < together.decode_context < 4 * (41 + 60)
     assert all(each.ms > 0 for each in seen.values())
-    assert len(told) == len(seen)
+    assert told == [*seen]
 
 
 async def test_a_prompt_among_answers_is_one_step(served: Served) -> None:
@@ -79,30 +82,45 @@ async def test_a_prompt_among_answers_is_one_step(served: Served) -> None:
         sweep = Sweep(prompts=(101,), streams=(4,), contexts=(), repeats=1)
         [_, among] = await observe(asker, LIMITS, sweep, lambda _: None)
     [load] = among.loads
-    assert (load.prefill_tokens, load.decodes) == (101, 3), "one of the four places is the prompt's"
+    assert (load.prefill_tokens, load.decodes, load.begun) == (101, 3, 1), "one of the four places is the prompt's"
 
 
-def test_the_longest_gap_while_the_prompt_was_computed_is_its_step() -> None:
-    answer = Heard(0.0, (5.0, 10.0, 15.0, 40.0, 45.0, 90.0), prompt=20)
-    found = among(Heard(12.0, (41.0,), prompt=100), [answer, answer])
+AFTERWARDS = tuple(50.0 + 5 * step for step in range(12))
+
+
+def test_what_the_answers_took_longer_while_the_prompt_came_in_is_its_step() -> None:
+    # Usually 5 ms; 8 while the request was read, 24 with the prompt.
+    answer = Heard(0.0, (5.0, 10.0, 18.0, 42.0, *AFTERWARDS), prompt=20)
+    found = among("", Heard(12.0, (41.0,), prompt=100), [answer, answer])
     assert found is not None
-    assert found.ms == 25.0
-    assert found.loads[0].decode_context == 2 * (20 + 4)
+    assert found.ms == 50.0 - 10.0 - 2 * 5.0
+    [load] = found.loads
+    assert (load.begun, load.decodes, load.decode_context) == (1, 2, 2 * (20 + 3))
 
 
 def test_a_round_in_which_an_answer_had_ended_says_nothing() -> None:
-    lasting, ended = Heard(0.0, (5.0, 10.0, 50.0), prompt=20), Heard(0.0, (5.0, 10.0), prompt=20)
-    assert among(Heard(12.0, (41.0,), prompt=100), [lasting, ended]) is None
-    assert among(Heard(6.0, (8.0,), prompt=100), [lasting, Heard(0.0, (7.0, 50.0), prompt=20)]) is None
+    lasting, ended = Heard(0.0, (5.0, 10.0, *AFTERWARDS), prompt=20), Heard(0.0, (5.0, 10.0, 50.0, 55.0), prompt=20)
+    assert among("", Heard(12.0, (41.0,), prompt=100), [lasting]) is not None
+    assert among("", Heard(12.0, (41.0,), prompt=100), [lasting, ended]) is None
+    assert among("", Heard(6.0, (8.0,), prompt=100), [lasting, Heard(0.0, (7.0, *AFTERWARDS), prompt=20)]) is None
 
 
 def test_answers_side_by_side_count_while_all_are_given() -> None:
     early, late = Heard(0.0, (5.0, 10.0, 15.0, 20.0), prompt=20), Heard(0.0, (8.0, 13.0, 18.0, 23.0), prompt=20)
-    found = side_by_side([early, late], 20)
+    found = side_by_side("", [early, late])
     assert found is not None
     assert (found.ms, found.loads[0].decodes) == (5.0, 2)
 
 
 def test_answers_that_were_not_given_at_one_time_are_left_out() -> None:
     early, late = Heard(0.0, (5.0, 10.0, 15.0), prompt=20), Heard(0.0, (16.0, 20.0), prompt=20)
-    assert side_by_side([early, late], 20) is None
+    assert side_by_side("", [early, late]) is None
+
+
+def test_of_several_sweeps_the_middle_one_of_each_kind_counts() -> None:
+    sweeps = [[Observation("a", (), ms), Observation("b", (), 10 * ms)] for ms in (9.0, 3.0, 5.0)]
+    assert [(each.what, each.ms) for each in middle([*sweeps, [Observation("c", (), 1.0)]])] == [
+        ("a", 5.0),
+        ("b", 50.0),
+        ("c", 1.0),
+    ]

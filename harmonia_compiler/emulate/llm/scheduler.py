@@ -93,11 +93,10 @@ class Scheduler:
         preempted: list[Sequence] = []
         self._changed = False
         budget = self._schedule_running(tokens, preempted)
-        if not preempted and len(self.waiting):
-            self._admit(tokens, budget)
+        begun = self._admit(tokens, budget) if not preempted and len(self.waiting) else 0
         if not tokens:
             return None
-        return self._batch(tokens, tuple(preempted))
+        return self._batch(tokens, tuple(preempted), begun)
 
     def complete(self, batch: Batch) -> list[Sequence]:
         """Hand out the tokens of a step: `batch.given` have them now. Returns those whose answer is whole, which leave.
@@ -124,7 +123,8 @@ class Scheduler:
         None of these steps gives a first token: only their sum need be told.
         """
         given = batch.given
-        alike = len(given) == len(batch.tokens) == len(self.running) and not batch.load.prefill_tokens
+        load = batch.load
+        alike = len(given) == len(batch.tokens) == len(self.running) and not (load.prefill_tokens or load.begun)
         if not alike or batch.preempted or self._may_admit(len(given)):
             return 0
         size = self.limits.block_size
@@ -213,9 +213,9 @@ class Scheduler:
         self.blocks.give_back(named, full - len(named), sequence.blocks - full)
         sequence.named, sequence.blocks, sequence.filled, sequence.running = [], 0, 0, False
 
-    def _admit(self, tokens: dict[Sequence, int], budget: int) -> None:
-        """Give what is left of the budget to those that wait, in their order, until one does not fit."""
-        skipped = []
+    def _admit(self, tokens: dict[Sequence, int], budget: int) -> int:
+        """Give those that wait what is left of the budget, until one does not fit; how many were never in it."""
+        skipped, begun = [], 0
         while budget > 0 and len(self.waiting) and len(self.running) < self.limits.sequences:
             sequence = self.waiting.first()
             if sequence.delivered < sequence.scheduled:
@@ -230,8 +230,10 @@ class Scheduler:
             sequence.running = True
             tokens[sequence] = new
             budget -= new
+            begun += not sequence.preemptions
         for sequence in reversed(skipped):
             self.waiting.put_back(sequence)
+        return begun
 
     def _begin(self, sequence: Sequence, budget: int) -> int:
         """Reserve the blocks of a sequence's first chunk; how many tokens that is, 0 where all would not fit.
@@ -257,7 +259,7 @@ class Scheduler:
             self.counts.hit += known
         return new
 
-    def _batch(self, tokens: dict[Sequence, int], preempted: tuple[Sequence, ...]) -> Batch:
+    def _batch(self, tokens: dict[Sequence, int], preempted: tuple[Sequence, ...], begun: int) -> Batch:
         """Count the tokens of a step as computed, and add up its work."""
         given = []
         prefill = decodes = context = 0
@@ -274,7 +276,7 @@ class Scheduler:
             if sequence.computed == sequence.prompt + sequence.scheduled:
                 sequence.scheduled += 1
                 given.append(sequence)
-        return Batch(tokens, given, StepLoad(prefill, pairs, decodes, context), preempted)
+        return Batch(tokens, given, StepLoad(prefill, pairs, decodes, context, begun), preempted)
 
     def _may_admit(self, places: int) -> bool:
         """Whether who waits may be admitted by the next step, although the newest one did not."""

@@ -23,9 +23,11 @@ class Simple:
 
     request_ms: float = 5.0
     context_ms: float = 0.0
+    begin_ms: float = 0.0
 
     def step_ms(self, load: StepLoad, /) -> float:
-        return 10.0 + load.prefill_tokens + 2.0 * load.decodes + self.context_ms * load.decode_context
+        ms = 10.0 + load.prefill_tokens + 2.0 * load.decodes + self.context_ms * load.decode_context
+        return ms + self.begin_ms * load.begun
 
 
 def through(course: Course, until_ms: float = math.inf) -> list[Step]:
@@ -124,7 +126,7 @@ def test_leaps_change_no_time(
     limits: Limits, calls: list[tuple[int, int, float, float | None, int]], context_ms: float
 ) -> None:
     def times(*, leaps: bool) -> list[tuple[float, float, int, int]]:
-        course = Course(Scheduler(limits), Simple(context_ms=context_ms), leaps=leaps)
+        course = Course(Scheduler(limits), Simple(context_ms=context_ms, begin_ms=3.0), leaps=leaps)
         events: list[tuple[float, int, Sequence]] = []
         sequences = []
         at = 0.0

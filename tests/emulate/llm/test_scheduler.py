@@ -33,7 +33,7 @@ def test_a_call_is_a_prefill_and_a_step_for_each_further_token() -> None:
     scheduler.add(call)
     batches = run(scheduler)
     assert [batch.tokens[call] for batch in batches] == [10, 1, 1]
-    assert [tuple(batch.load) for batch in batches] == [(10, 50.0, 0, 0), (0, 0.0, 1, 11), (0, 0.0, 1, 12)]
+    assert [tuple(batch.load) for batch in batches] == [(10, 50.0, 0, 0, 1), (0, 0.0, 1, 11, 0), (0, 0.0, 1, 12, 0)]
     assert call.delivered == 3
     assert scheduler.blocks.free == SMALL.kv_blocks
 
@@ -67,6 +67,7 @@ def test_who_lacks_a_block_pushes_out_the_last_that_came() -> None:
     again = batches[batches.index(pushed) + 1 :]
     recomputed = next(batch.tokens[second] for batch in again if second in batch.tokens)
     assert recomputed == 8 + 5, "the prompt and what it had said"
+    assert sum(batch.load.begun for batch in batches) == 2, "who comes back had begun before"
     assert (first.delivered, second.delivered) == (12, 12)
 
 
