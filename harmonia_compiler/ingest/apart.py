@@ -1,47 +1,99 @@
-"""Reads large HTML pages in a process of its own, whose CPU time is bounded.
+"""Reads HTML and PDF in a process of its own, whose time and memory are bounded.
 
-For each tag an HTML parser looks through the elements that are open, as the standard asks of it. So
-its time grows with the square of how deeply elements nest, and a few megabytes that open elements
-and never close them take minutes. Nothing in the text tells such a page reliably before it is
-parsed, and nothing stops the parser once it runs, but the end of its process.
+Nothing in such a file tells reliably, before it is parsed, how long that takes. For each tag an HTML
+parser looks through the elements that are open, as the standard asks of it, so that a few megabytes
+that open elements and never close them take minutes. A PDF of some kilobytes may show one page
+thousands of times. And nothing stops a parser once it runs, but the end of its process.
+
+The process (`parser.py`) starts with the first such file of a run and reads all of them, since its
+start takes longer than most files do. Where a file exceeds its bounds the process ends, and the next
+file starts another.
 """
 
 import json
-import resource
 import signal
 import subprocess
 import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
 
-from harmonia_compiler.ingest.html import html_to_markdown
-
-#: Pages with fewer tags are read in place: however they nest, that takes a second or two.
-_TAGS_IN_PLACE = 20_000
-#: What a page may take: some ten times what an ordinary one of its size does.
-_SECONDS = 10
-_SECONDS_PER_MIB = 2
+#: The code with which the process ends where a file takes more memory than it may.
+OUT_OF_MEMORY = 75
 
 
-def read_page(source: str) -> tuple[str, str]:
-    """The page's title and its main text; raises `ValueError` that says why there is none."""
-    if source.count("<") < _TAGS_IN_PLACE:
-        return html_to_markdown(source)
-    content = source.encode(errors="replace")
-    seconds = _SECONDS + _SECONDS_PER_MIB * len(content) // 2**20
-    command = [sys.executable, "-P", "-m", "harmonia_compiler.ingest.apart", str(seconds)]
-    reading = subprocess.run(command, input=content, capture_output=True, check=False)  # noqa: S603 - words of ours
-    if reading.returncode == -signal.SIGXCPU:
-        raise ValueError(f"its HTML takes more than {seconds} s to parse; its elements may nest too deeply")
-    if reading.returncode != 0:
-        raise ValueError("its HTML cannot be parsed")
-    title, text = json.loads(reading.stdout)
-    return title, text
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What is parsed, and how long that may take: seconds of a core for each file, and for each MiB of it.
+
+    That is several times what ordinary files take. `often` says what takes longer.
+    """
+
+    name: str
+    seconds: int
+    seconds_per_mib: int
+    often: str
 
 
-def _main(seconds: int) -> None:
-    """The page of standard input to standard output, as JSON."""
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    sys.stdout.write(json.dumps(html_to_markdown(sys.stdin.buffer.read().decode())))
+HTML = Format("HTML", 10, 2, "its elements may nest too deeply")
+PDF = Format("PDF", 60, 20, "a part of it may take less")
 
 
-if __name__ == "__main__":
-    _main(int(sys.argv[1]))
+@dataclass(slots=True)
+class Apart:
+    """The process, as long as there is one, and how much memory it may take; `close` ends it."""
+
+    memory_mib: int = 4096
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def read(self, form: Format, content: bytes, most: int) -> tuple[str, str]:
+        """The title of a file and its text, which is cut off where it has more than `most` characters, behind one more.
+
+        Raises `ValueError` that says why there is none.
+        """
+        seconds = form.seconds + form.seconds_per_mib * len(content) // 2**20
+        header = {"format": form.name, "bytes": len(content), "seconds": seconds, "most": most}
+        answer = self._ask(json.dumps(header).encode() + b"\n", content)
+        if answer is None:
+            raise ValueError(self._why(form, seconds, self._end()))
+        if "reason" in answer:
+            raise ValueError(answer["reason"])
+        return answer["title"], answer["text"]
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        if self._process is not None:
+            self._process.kill()
+            self._end()
+
+    def _ask(self, header: bytes, content: bytes) -> dict[str, str] | None:
+        """What the process answers; None where it ended instead."""
+        if self._process is None:
+            command = [sys.executable, "-P", "-m", "harmonia_compiler.ingest.parser", str(self.memory_mib)]
+            self._process = subprocess.Popen(  # noqa: S603 - words of ours
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+        asked, answers = self._process.stdin, self._process.stdout
+        assert asked is not None
+        assert answers is not None
+        with suppress(BrokenPipeError):  # it has ended, and its answers too
+            asked.write(header)
+            asked.write(content)
+            asked.flush()
+        line = answers.readline()
+        answer: dict[str, str] | None = json.loads(line) if line.endswith(b"\n") else None
+        return answer
+
+    def _end(self) -> int:
+        """Wait for the process, which has ended or is about to; the code that it ended with."""
+        process, self._process = self._process, None
+        assert process is not None
+        with suppress(BrokenPipeError), process:  # leaving it closes the pipes, of which one may have no reader
+            pass
+        return process.returncode
+
+    def _why(self, form: Format, seconds: int, code: int) -> str:
+        if code == -signal.SIGXCPU:
+            return f"its {form.name} takes more than {seconds} s to parse; {form.often}"
+        if code == OUT_OF_MEMORY:
+            return f"its {form.name} takes more than {self.memory_mib:,} MiB of memory to parse; {form.often}"
+        return f"its {form.name} cannot be parsed"

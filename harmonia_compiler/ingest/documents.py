@@ -10,8 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from harmonia_compiler.ingest.apart import read_page
-from harmonia_compiler.ingest.pdf import pdf_to_text
+from harmonia_compiler.ingest.apart import HTML, PDF, Apart, Format
 
 #: The largest file that is read, and the most characters that a document may come to.
 MAX_BYTES = 64 * 2**20
@@ -44,17 +43,14 @@ class Unreadable(Exception):
     """Why a file gives no document, as a phrase."""
 
 
-def load(name: str, content: bytes) -> Document:
+def load(name: str, content: bytes, apart: Apart) -> Document:
     """The document in a file of that name; raises `Unreadable`."""
     loader = _LOADERS.get(PurePath(name).suffix.lower(), _plain)
-    document = loader(PurePath(name).stem, content)
-    if len(document.text) > MAX_CHARACTERS:
-        raise Unreadable(f"its text has more than {MAX_CHARACTERS:,} characters")
-    return document
+    return loader(PurePath(name).stem, content, apart)
 
 
-def _markdown(stem: str, content: bytes) -> Document:
-    text = _clean(_decode(content))
+def _markdown(stem: str, content: bytes, _apart: Apart) -> Document:
+    text = _bounded(_clean(_decode(content)))
     title = stem
     if front := _FRONT_MATTER.match(text):
         named = _FRONT_TITLE.search(front[1])
@@ -63,29 +59,23 @@ def _markdown(stem: str, content: bytes) -> Document:
     return Document(title, text, markdown=True)
 
 
-def _plain(stem: str, content: bytes) -> Document:
-    return Document(stem, _clean(_decode(content)), markdown=False)
+def _plain(stem: str, content: bytes, _apart: Apart) -> Document:
+    return Document(stem, _bounded(_clean(_decode(content))), markdown=False)
 
 
-def _html(stem: str, content: bytes) -> Document:
+def _html(stem: str, content: bytes, apart: Apart) -> Document:
     declared = _META_CHARSET.search(content[:4096])
     source = _decode(content, declared[1].decode("ascii") if declared else None)
-    try:
-        title, text = read_page(source)
-    except ValueError as unfit:
-        raise Unreadable(str(unfit)) from unfit
-    return Document(title or stem, _clean(text), markdown=True)
+    title, text = _read(HTML, source.encode(errors="replace"), apart)
+    return Document(title or stem, text, markdown=True)
 
 
-def _pdf(stem: str, content: bytes) -> Document:
-    try:
-        title, text = pdf_to_text(content, MAX_CHARACTERS)
-    except ValueError as malformed:
-        raise Unreadable(str(malformed)) from malformed
-    return Document(title or stem, _clean(text), markdown=False)
+def _pdf(stem: str, content: bytes, apart: Apart) -> Document:
+    title, text = _read(PDF, content, apart)
+    return Document(title or stem, text, markdown=False)
 
 
-_LOADERS: dict[str, Callable[[str, bytes], Document]] = {
+_LOADERS: dict[str, Callable[[str, bytes, Apart], Document]] = {
     ".htm": _html,
     ".html": _html,
     ".markdown": _markdown,
@@ -99,6 +89,21 @@ _LOADERS: dict[str, Callable[[str, bytes], Document]] = {
 
 #: The endings of the files that are taken from folders; a file that is given by name is always read.
 SUFFIXES = frozenset(_LOADERS)
+
+
+def _read(form: Format, content: bytes, apart: Apart) -> tuple[str, str]:
+    try:
+        title, text = apart.read(form, content, MAX_CHARACTERS)
+    except ValueError as unfit:
+        raise Unreadable(str(unfit)) from unfit
+    # Bounded first: of a text that was cut off, no shorter one shall be made.
+    return title, _clean(_bounded(text))
+
+
+def _bounded(text: str) -> str:
+    if len(text) > MAX_CHARACTERS:
+        raise Unreadable(f"its text has more than {MAX_CHARACTERS:,} characters")
+    return text
 
 
 def _decode(content: bytes, declared: str | None = None) -> str:

@@ -21,6 +21,8 @@ def pdf_to_text(content: bytes, max_characters: int) -> tuple[str, str]:
     """
     try:
         return _read(content, max_characters)
+    except MemoryError:
+        raise
     except Exception as malformed:  # a parser of hostile input: what it raises is beyond enumeration
         reason = " ".join(str(malformed).split()) or type(malformed).__name__
         raise ValueError(f"it is not a PDF that can be read: {reason[:200]}") from malformed

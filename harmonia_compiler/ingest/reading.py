@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from harmonia_compiler.contract.collection import StoredChunk
 from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.ingest.apart import Apart
 from harmonia_compiler.ingest.chunks import Shape, cut
 from harmonia_compiler.ingest.discover import Found
 from harmonia_compiler.ingest.documents import MAX_BYTES, Unreadable, load
@@ -16,11 +17,19 @@ _ID_DIGITS = 32
 
 @dataclass(slots=True)
 class Reader:
-    """Reads the files of one run; each is read once for its hash, and again only where that is new."""
+    """Reads the files of one run; each is read once for its hash, and again only where that is new.
+
+    Close it once chunks were asked of it: it may have started a process that reads them.
+    """
 
     chunker: str
     findings: Findings
     _hashes: dict[str, str] = field(default_factory=dict)
+    _apart: Apart = field(default_factory=Apart)
+
+    def close(self) -> None:
+        """End what was started to read files."""
+        self._apart.close()
 
     def hashes(self, files: Iterable[Found]) -> dict[str, str]:
         """The hash of each file that can be read, by its place."""
@@ -40,7 +49,8 @@ class Reader:
             self.findings.add("E1003", message, help="run the same command again")
             return None
         try:
-            texts = [chunk.text for chunk in cut(load(file.path.name, content), Shape.of(self.chunker))]
+            document = load(file.path.name, content, self._apart)
+            texts = [chunk.text for chunk in cut(document, Shape.of(self.chunker))]
         except Unreadable as reason:
             message = f"`{file.path}` cannot be read: {reason}"
             self.findings.add("E1003", message, help="replace the file by one that can be read, or remove it")
@@ -48,9 +58,9 @@ class Reader:
         if not texts and file.path.suffix.lower() == ".pdf":
             message = f"`{file.path}` has no text; it may be a scan"
             self.findings.add("W1002", message, help="give a version of it with recognised text")
-        document, count = self._hashes[file.place], len(texts)
+        version, count = self._hashes[file.place], len(texts)
         return [
-            (StoredChunk(_id(file.place, source, document, at), source, document, at, count, file.place), text)
+            (StoredChunk(_id(file.place, source, version, at), source, version, at, count, file.place), text)
             for at, text in enumerate(texts)
         ]
 

@@ -8,6 +8,7 @@ goes on where this one stopped.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from harmonia_compiler.contract.collection import (
@@ -73,7 +74,8 @@ def ingest(
     versions = {place: Version(names[place], document) for place, document in hashes.items()}
     changes = compare(here, versions, scope.is_gone)
     writer = Writer(store, embed, target, wanted.record.dimension, on_progress)
-    report = writer.write(changes, tree.files, names, reader)
+    with closing(reader):
+        report = writer.write(changes, tree.files, names, reader)
     report.findings = findings.items
     if serving != target and (serving is None or not findings.failed):
         store.point(wanted.collection, target)

@@ -1,5 +1,6 @@
 """What is said of files that cannot become passages."""
 
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 
@@ -29,10 +30,10 @@ def test_a_scan_is_kept_without_passages(tmp_path: Path) -> None:
     path = tmp_path / "scan.pdf"
     path.write_bytes(written.getvalue())
     findings = Findings()
-    reader = Reader(chunker_name(64, 8), findings)
     scan = Found(path, str(path), "scan.pdf")
-    assert list(reader.hashes([scan])) == [str(path)]
-    assert reader.chunks(scan, "scan.pdf") == []
+    with closing(Reader(chunker_name(64, 8), findings)) as reader:
+        assert list(reader.hashes([scan])) == [str(path)]
+        assert reader.chunks(scan, "scan.pdf") == []
     assert [item.code for item in findings.items] == ["W1002"]
 
 
