@@ -16,6 +16,7 @@ import pytest
 from harmonia_compiler.contract.component import Component, Engine, Port
 from harmonia_compiler.contract.types import ListOf, Passage, Text
 from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.runtime.heads import HEAD_LIMIT
 from tests.worker.conftest import free_port, worker
 
 SHOP = '''
@@ -52,6 +53,28 @@ def leave(query):
 
 def strange(query):
     return object()
+
+
+RAISED = {
+    "nothing more": StopIteration,
+    "an interrupt": KeyboardInterrupt,
+    "a generator's end": GeneratorExit,
+    "a cancellation": asyncio.CancelledError,
+    "an end": SystemExit,
+}
+
+
+class Mute(Exception):
+    def __str__(self):
+        raise self
+
+
+def odd(query):
+    raise RAISED.get(query, Mute)
+
+
+async def odd_later(query):
+    odd(query)
 
 
 answer = 42
@@ -127,6 +150,43 @@ def test_a_failing_function_does_not_end_the_worker(code: Path, name: str, messa
             assert (status, error["type"]) == (500, "function_error")
             assert message in error["message"]
         assert process.poll() is None
+
+
+@pytest.mark.parametrize("name", ["odd", "odd_later"])
+def test_what_python_gives_a_meaning_of_its_own_is_an_error_like_any_other(code: Path, name: str) -> None:
+    raised = {
+        # Python itself lets none leave a coroutine.
+        "nothing more": "StopIteration" if name == "odd" else "RuntimeError: coroutine raised StopIteration",
+        "an interrupt": "KeyboardInterrupt",
+        "a generator's end": "GeneratorExit",
+        "a cancellation": "CancelledError",
+        "an end": "SystemExit",
+        "no words": "Mute",
+    }
+    with worker("python", "--function", f"shop:{name}", "--code", str(code)) as (url, process):
+        for query, said in raised.items():
+            status, error = call(url, {"inputs": {"query": query}})
+            assert (status, error["type"]) == (500, "function_error")
+            assert error["message"] == f"`shop:{name}` raised {said}"
+        assert process.poll() is None
+
+
+def test_a_module_that_will_not_be_imported_ends_the_worker_with_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "closed.py").write_text("next(iter(()))\n")
+    command = [sys.executable, "-m", "harmonia_compiler.runtime.worker", "python", "--function", "closed:search"]
+    command += ["--code", str(tmp_path), "--port", str(free_port())]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1] == "the worker could not load closed:search: StopIteration"
+
+
+def test_a_head_that_is_too_large_is_refused(searching: str) -> None:
+    request = urllib.request.Request(f"{searching}/health", headers={"x-more": "m" * HEAD_LIMIT})
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=20)
+    with caught.value as problem:
+        assert problem.code == 431
+        assert json.load(problem)["error"]["code"] == "head_too_large"
 
 
 def test_coroutine_functions_are_awaited(code: Path) -> None:

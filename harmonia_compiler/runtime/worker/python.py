@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from harmonia_compiler.kinds.python import CALL
+from harmonia_compiler.runtime.worker.outcome import Raised, awaited, called
 from harmonia_compiler.runtime.worker.records import makers, plain
 from harmonia_compiler.runtime.worker.server import Handler, Refusal, read_body
 
@@ -57,23 +58,19 @@ class PythonFunction:
 
     async def _call(self, request: Request) -> Response:
         ask = await read_body(request, _Ask)
-        try:
-            bound = self._bound(ask.inputs)
-        except (Exception, SystemExit) as problem:
-            raise Refusal(
-                400, "invalid_request_error", f"`{self.model}` does not take these inputs: {problem}"
-            ) from problem
-        try:
-            result = await self._result(bound)
-        except (Exception, SystemExit) as problem:
-            traceback.print_exc()
-            message = f"`{self.model}` raised {type(problem).__name__}: {problem}"
-            raise Refusal(500, "function_error", message) from problem
-        try:
-            body = msgspec.json.encode({"result": plain(result)})
-        except (TypeError, ValueError, RecursionError) as problem:
-            message = f"`{self.model}` returned what JSON cannot hold: {problem}"
-            raise Refusal(500, "function_error", message) from problem
+        bound = called(partial(self._bound, ask.inputs))
+        if isinstance(bound, Raised):
+            message = f"`{self.model}` does not take these inputs: {bound.message}"
+            raise Refusal(400, "invalid_request_error", message) from bound.problem
+        result = await self._result(bound)
+        if isinstance(result, Raised):
+            traceback.print_exception(result.problem)
+            message = f"`{self.model}` raised {result.described}"
+            raise Refusal(500, "function_error", message) from result.problem
+        body = called(lambda: msgspec.json.encode({"result": plain(result)}))
+        if isinstance(body, Raised):
+            message = f"`{self.model}` returned what JSON cannot hold: {body.message}"
+            raise Refusal(500, "function_error", message) from body.problem
         return Response(body, media_type="application/json")
 
     def _bound(self, inputs: dict[str, Any]) -> inspect.BoundArguments:
@@ -82,11 +79,11 @@ class PythonFunction:
         first = [given.pop(name) for name in takewhile(given.__contains__, self._positional)]
         return self._signature.bind(*first, **given)
 
-    async def _result(self, bound: inspect.BoundArguments) -> object:
+    async def _result(self, bound: inspect.BoundArguments) -> object | Raised:
         call = partial(self._function, *bound.args, **bound.kwargs)
         if inspect.iscoroutinefunction(self._function):
-            return await call()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+            return await awaited(call)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, called, call)
 
 
 def make_role(arguments: argparse.Namespace) -> PythonFunction:

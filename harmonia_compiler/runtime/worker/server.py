@@ -23,6 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from harmonia_compiler.runtime.heads import BoundedHeads
+from harmonia_compiler.runtime.worker.outcome import Raised, called
 
 T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
@@ -197,15 +198,16 @@ async def serve(role: Role, host: str, port: int) -> int:
         timeout_graceful_shutdown=_GRACE_S,
     )
     server = _Server(config)
-    failures: list[BaseException] = []
+    failures: list[Raised] = []
 
     async def load() -> None:
-        try:
-            await asyncio.to_thread(role.load)
-            service.ready = True
-        except Exception as problem:  # noqa: BLE001 - whatever it is, the process ends and says so
-            failures.append(problem)
+        # Whatever it raises (a role may import the user's code), the process ends and says so.
+        loaded = await asyncio.to_thread(called, role.load)
+        if isinstance(loaded, Raised):
+            failures.append(loaded)
             server.should_exit = True
+        else:
+            service.ready = True
 
     loading = asyncio.create_task(load())
     try:
@@ -215,8 +217,8 @@ async def serve(role: Role, host: str, port: int) -> int:
     finally:
         loading.cancel()
     if failures:
-        traceback.print_exception(failures[0])
-        sys.stderr.write(f"the worker could not load {role.model}: {failures[0]}\n")
+        traceback.print_exception(failures[0].problem)
+        sys.stderr.write(f"the worker could not load {role.model}: {failures[0].message}\n")
     return 1 if failures or not server.started else 0
 
 
