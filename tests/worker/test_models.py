@@ -113,6 +113,18 @@ def test_what_an_embedder_refuses(embedder: str) -> None:
     assert refused(embedder, path, {"input": []})[0] == 400
     assert refused(embedder, path, {"input": [1]})[0] == 400
     assert refused(embedder, path, {"input": ["a"] * 5000})[0] == 400
+    for dimensions in (-3, 0, 31, 128):
+        assert refused(embedder, path, {"input": "a", "dimensions": dimensions}) == (
+            400,
+            f"`dimensions` cannot be {dimensions}: the vectors of `tiny` have 32",
+        )
+    assert refused(embedder, path, {"input": "a", "dimensions": "many"})[0] == 400
+
+
+def test_an_embedder_gives_the_dimensions_that_it_has(embedder: str) -> None:
+    body = json.dumps({"input": "fox", "dimensions": 32}).encode()
+    [item] = json.loads(send(embedder, Wire("/v1/embeddings", body)))["data"]
+    assert item["embedding"] == pytest.approx(vector_of(embedder, "fox"))
 
 
 @pytest.mark.parametrize("model", ["embedder", "scorer"])

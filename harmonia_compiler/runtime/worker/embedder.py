@@ -22,6 +22,7 @@ class _Ask(msgspec.Struct):
     input: Any
     model: str | None = None
     encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = None
 
 
 class Embedder:
@@ -37,7 +38,8 @@ class Embedder:
         given = self._arguments
         use_cores(given.cores)
         self._encoder = TextEncoder(given.weights, device=given.device, precision=given.precision, per_pass=given.batch)
-        self._encode(["ready"])
+        [(vector, _)] = self._encode(["ready"])
+        self._dimensions = len(vector)
 
     def routes(self) -> Sequence[tuple[str, Handler]]:
         """The OpenAI route."""
@@ -49,6 +51,9 @@ class Embedder:
     async def _embeddings(self, request: Request) -> Response:
         ask = await read_body(request, _Ask)
         check_model(self, ask.model)
+        if ask.dimensions not in (None, self._dimensions):
+            message = f"`dimensions` cannot be {ask.dimensions}: the vectors of `{self.model}` have {self._dimensions}"
+            raise Refusal(400, "invalid_request_error", message)
         texts = texts_of(ask.input, MOST_TEXTS)
         try:
             results = await self._batcher.submit(texts)
