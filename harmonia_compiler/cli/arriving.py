@@ -9,6 +9,7 @@ from typing import Any, NoReturn, TypeVar, cast
 
 import click
 
+from harmonia_compiler.cli.options import PATH, NumberRange
 from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.contract.duration import duration_ms, shown_ms
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
@@ -104,11 +105,11 @@ def workload_options(command: Command) -> Command:
         asked = Asked(**{name: given.pop(name) for name in Asked.__dataclass_fields__})
         return command(*arguments, asked=asked, **given)
 
-    above_0 = click.FloatRange(min=0.0, min_open=True, max=1e6)
+    above_0 = NumberRange(min=0.0, min_open=True, max=1e6)
     options = (
         click.option("--rate", type=above_0, help="Requests a second on average; a trace is sped up to it."),
-        click.option("--bursty", "cv", metavar="CV", type=click.FloatRange(0.0, 100.0), help=_CV_HELP),
-        click.option("--trace", type=click.Path(path_type=Path), help="Replay the requests of a recording."),
+        click.option("--bursty", "cv", metavar="CV", type=NumberRange(0.0, 100.0), help=_CV_HELP),
+        click.option("--trace", type=PATH, help="Replay the requests of a recording."),
         click.option(
             "--trace-format", type=click.Choice(format_names()), help="Told by the first line where not said."
         ),

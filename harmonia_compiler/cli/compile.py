@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from harmonia_compiler.check.sources import project_root
-from harmonia_compiler.cli.options import files_argument, settings_option
+from harmonia_compiler.cli.options import PATH, files_argument, settings_option
 from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
@@ -18,9 +18,7 @@ from harmonia_compiler.runtime.actuators.actuator import actuator_for
 @files_argument
 @inventory_option
 @click.option("--target", default="local", show_default=True, help="What starts the bundle.")
-@click.option(
-    "--out", default="bundle", show_default=True, type=click.Path(path_type=Path), help="The folder to write it to."
-)
+@click.option("--out", default="bundle", show_default=True, type=PATH, help="The folder to write it to.")
 @objective_option
 @settings_option
 def command(

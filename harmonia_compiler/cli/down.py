@@ -4,11 +4,12 @@ from pathlib import Path
 
 import click
 
+from harmonia_compiler.cli.options import PATH
 from harmonia_compiler.runtime.actuators.actuator import found_actuator
 
 
 @click.command()
-@click.argument("bundle", metavar="DIR", default="bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", metavar="DIR", default="bundle", type=PATH)
 def command(bundle: Path) -> None:
     """Stop the service of the bundle in DIR: the gateway first, which finishes what it has begun, then the rest.
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from harmonia_compiler.cli.exits import DIAGNOSTICS
-from harmonia_compiler.cli.options import format_option
+from harmonia_compiler.cli.options import PATH, WRITTEN_PATH, format_option
 from harmonia_compiler.cli.output import findings_document, print_diagnostics, print_json
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.ingest.discover import Tree, discover, place_of
@@ -25,15 +25,13 @@ from harmonia_compiler.runtime.milvus import Milvus, StoreFailed
 
 
 @click.command(name="ingest")
-@click.argument("paths", nargs=-1, metavar="PATH...", type=click.Path())
+@click.argument("paths", nargs=-1, metavar="PATH...", type=WRITTEN_PATH)
 @click.option("--component", required=True, help="The component, made from `milvus`, whose collection is filled.")
-@click.option(
-    "--service", default="bundle", show_default=True, type=click.Path(path_type=Path), help="The running bundle."
-)
+@click.option("--service", default="bundle", show_default=True, type=PATH, help="The running bundle.")
 @click.option(
     "--base",
     show_default="the current folder, for new documents",
-    type=click.Path(),
+    type=WRITTEN_PATH,
     help="Passages name their documents by the paths from this folder.",
 )
 @click.option("--prune/--no-prune", default=True, help="Delete documents that are gone from the paths. On by default.")
@@ -42,7 +40,7 @@ from harmonia_compiler.runtime.milvus import Milvus, StoreFailed
     "--forget",
     multiple=True,
     metavar="PATH",
-    type=click.Path(),
+    type=WRITTEN_PATH,
     help="Delete what was ingested from there and is not under PATH...; the path need not exist any more.",
 )
 @click.option("--forget-rest", is_flag=True, help="Delete what was ingested from anywhere else than PATH...")

@@ -9,7 +9,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from harmonia_compiler.cli.options import format_option
+from harmonia_compiler.cli.options import PATH, format_option
 from harmonia_compiler.contract.inventory import Host, Inventory, load_inventory
 from harmonia_compiler.profile.detect import Detected
 from harmonia_compiler.profile.detect import detect as detect_host
@@ -31,7 +31,7 @@ def detect() -> None:
 
 
 @command.command("show")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @format_option
 def show(file: Path, form: str) -> None:
     """Show the hosts of the inventory FILE, ranges written out."""

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import click
 
+from harmonia_compiler.cli.options import PATH
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import nearest
 from harmonia_compiler.runtime.actuators.actuator import found_actuator
 
 
 @click.command()
-@click.argument("bundle", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("bundle", metavar="DIR", type=PATH)
 @click.argument("name", required=False)
 @click.option("--lines", default=20, show_default=True, type=click.IntRange(0), help="How many of the last lines.")
 @click.option("--follow", is_flag=True, help="Go on with what is written from now on, until Ctrl-C.")

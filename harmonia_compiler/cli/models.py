@@ -9,7 +9,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
-from harmonia_compiler.cli.options import format_option
+from harmonia_compiler.cli.options import PATH, format_option
 from harmonia_compiler.contract.card import Card, Role, load_cards
 from harmonia_compiler.runtime.model_folder import add_to_store, read_model_folder
 from harmonia_compiler.runtime.weights import find, locate, wanted
@@ -56,7 +56,7 @@ def _row(card: Card) -> dict[str, object]:
 
 
 @command.command("add")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=PATH)
 @click.option("--name", help="What a `.rag` calls the model; the folder's name where it is not given.")
 @click.option("--role", type=click.Choice(["llm", "embedder", "reranker"]), help="What the model is for.")
 @click.option("--licence", default="unknown", help="The licence of the weights.")

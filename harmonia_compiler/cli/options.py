@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,10 +9,29 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+#: A path. Whether there is something, and who may read it, is for whoever opens it to say, with a next step; by
+#: itself click would refuse what may not be read as wrong usage.
+PATH = click.Path(path_type=Path, readable=False)
+#: A file to write. That it is no folder is known before the work.
+OUT_FILE = click.Path(path_type=Path, readable=False, dir_okay=False)
+#: A path of which it matters how it was written: an empty one is none.
+WRITTEN_PATH = click.Path(readable=False)
+
+
+class NumberRange(click.FloatRange):
+    """A number within bounds. NaN is none: it is neither below nor above any, and click would take it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number, if it is one within them."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
+
 
 def files_argument(command: Command) -> Command:
     """`FILE...`: the `.rag` files whose pipelines are served. Whether they exist is for checking to say."""
-    return click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))(command)
+    return click.argument("files", metavar="FILE...", nargs=-1, required=True, type=PATH)(command)
 
 
 def format_option(command: Command) -> Command:

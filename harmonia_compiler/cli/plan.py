@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harmonia_compiler.cli.certifying import simulated
-from harmonia_compiler.cli.options import files_argument, format_option, settings_option
+from harmonia_compiler.cli.options import OUT_FILE, files_argument, format_option, settings_option
 from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.plan import Plan, Replica, encode_plan
@@ -24,7 +24,7 @@ from harmonia_compiler.profile.sources import CPU_ROOFLINE, ROOFLINE
 @files_argument
 @inventory_option
 @objective_option
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the plan to this file as well.")
+@click.option("--out", type=OUT_FILE, help="Write the plan to this file as well.")
 @click.option("--simulate", "is_simulated", is_flag=True, help="Plan again until a simulation keeps every promise.")
 @format_option
 @settings_option

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.cli.one_engine import configuration_here, running
-from harmonia_compiler.cli.options import format_option, settings_option
+from harmonia_compiler.cli.options import OUT_FILE, PATH, format_option, settings_option
 from harmonia_compiler.contract.card import card_for, load_cards
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.home import profile_store
@@ -38,7 +38,7 @@ _UNBOUNDED = 2**30
 
 
 @click.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=PATH)
 @click.option("--component", help="The component of FILE whose engine is started here and measured.")
 @click.option("--url", help="A running OpenAI-compatible engine to measure instead of starting one.")
 @click.option("--model", help="The model's name at that URL.")
@@ -49,7 +49,7 @@ _UNBOUNDED = 2**30
     help="The most tokens of a step (`--max-num-batched-tokens`); what vLLM takes by itself where it is not given.",
 )
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="How often each is asked.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the profile to this file.")
+@click.option("--out", type=OUT_FILE, help="Write the profile to this file.")
 @click.option(
     "--keep/--no-keep",
     "kept",

@@ -7,7 +7,7 @@ from typing import TypeVar
 import click
 
 from harmonia_compiler.cli.arriving import Asked, workload_options
-from harmonia_compiler.cli.options import files_argument, format_option, settings_option
+from harmonia_compiler.cli.options import NumberRange, files_argument, format_option, settings_option
 from harmonia_compiler.cli.planning import inventory_option, objective_option
 from harmonia_compiler.cli.reporting import html_option, print_report, warmup_option
 from harmonia_compiler.cli.trying import trial
@@ -49,7 +49,7 @@ def _read(
 @warmup_option
 @click.option(
     "--factor",
-    type=click.FloatRange(min=1.0, max=10_000.0),
+    type=NumberRange(min=1.0, max=10_000.0),
     help="Stretch all times so much; by default as much as this machine needs.",
 )
 @click.option("--fault", "faults", metavar=_FAULT, multiple=True, callback=_read(parse_fault), help=_FAULT_HELP)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from harmonia_compiler.cli.arriving import Asked, duration_option
+from harmonia_compiler.cli.options import OUT_FILE
 from harmonia_compiler.report.document import Report, encode_report
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.report.page import as_page
@@ -29,8 +30,7 @@ def warmup_option(command: Command) -> Command:
 def html_option(command: Command) -> Command:
     """`--html FILE`; that it can be written is known before the run."""
     help = "Write the report as a page as well."
-    path = click.Path(dir_okay=False, path_type=Path)
-    return click.option("--html", type=path, callback=_writable, help=help)(command)
+    return click.option("--html", type=OUT_FILE, callback=_writable, help=help)(command)
 
 
 def _writable(_context: click.Context, _parameter: click.Parameter, given: Path | None) -> Path | None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harmonia_compiler.cli.exits import DIAGNOSTICS
-from harmonia_compiler.cli.options import format_option
+from harmonia_compiler.cli.options import PATH, format_option
 from harmonia_compiler.cli.output import print_json
 from harmonia_compiler.runtime.actuators.actuator import ProcessStatus, Status, found_actuator
 
@@ -20,7 +20,7 @@ FORMAT_VERSION = 1
 
 
 @click.command()
-@click.argument("bundle", metavar="DIR", default="bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", metavar="DIR", default="bundle", type=PATH)
 @format_option
 @click.pass_context
 def command(context: click.Context, bundle: Path, form: str) -> None:

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harmonia_compiler.cli.exits import DIAGNOSTICS
+from harmonia_compiler.cli.options import PATH
 from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.runtime.actuators.actuator import (
     Actuator,
@@ -45,7 +46,7 @@ def _seconds(context: click.Context, parameter: click.Parameter, written: str) -
 
 
 @click.command()
-@click.argument("bundle", metavar="DIR", default="bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", metavar="DIR", default="bundle", type=PATH)
 @click.option(
     "--timeout",
     default="10m",

@@ -1,0 +1,88 @@
+"""What options take: paths whoever may read them, which a finding says, and numbers that are some."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from harmonia_compiler.cli.main import harmoniac
+
+HARMONIAC = Path(sys.executable).parent / "harmoniac"
+ROOT = Path(__file__).parents[2]
+#: What reads everything, whatever its mode says, first gives that up.
+UNPRIVILEGED = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+
+
+def commands(within: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    if not isinstance(within, click.Group):
+        yield name, within
+        return
+    context = click.Context(within)
+    for each in within.list_commands(context):
+        command = within.get_command(context, each)
+        assert command is not None
+        yield from commands(command, f"{name} {each}")
+
+
+def test_who_may_read_a_path_is_for_whoever_opens_it_to_say() -> None:
+    paths = {
+        f"{name} {parameter.name}": parameter.type
+        for name, command in commands(harmoniac, "harmoniac")
+        for parameter in command.params
+        if isinstance(parameter.type, click.Path)
+    }
+    assert {"harmoniac check files", "harmoniac ingest service", "harmoniac inventory show file"} <= paths.keys()
+    asking = [name for name, path in paths.items() if path.readable or path.writable or path.executable or path.exists]
+    assert asking == []
+
+
+def test_what_is_no_number_is_wrong_usage() -> None:
+    numbers = [
+        parameter.type
+        for _, command in commands(harmoniac, "harmoniac")
+        for parameter in command.params
+        if isinstance(parameter.type, click.types.FloatParamType)
+    ]
+    assert numbers
+    for number in numbers:
+        for given in ("nan", "-nan", "inf", "-inf", "1e999"):
+            with pytest.raises(click.BadParameter):
+                number(given)
+
+
+@pytest.mark.skipif(bool(UNPRIVILEGED) and shutil.which("setpriv") is None, reason="root reads everything")
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("check closed.rag", "E0114"),
+        ("fmt closed.rag", "E0114"),
+        ("graph closed.rag", "E0114"),
+        ("inventory show closed.toml", "E0701"),
+        ("up closed", "E1133"),
+        ("status closed", "E1133"),
+        ("down closed", "E1133"),
+        ("logs closed", "E1133"),
+        ("ingest docs --component search --service closed", "E1133"),
+        ("ingest closed --component search --service closed", "E1133"),
+        ("models add closed", "E1133"),
+        ("compile fine.rag --inventory laptop.toml --out closed", "E1133"),
+    ],
+)
+def test_what_may_not_be_read_is_a_diagnostic(line: str, code: str, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "samples/quickstart.rag", tmp_path / "fine.rag")
+    shutil.copy(ROOT / "samples/inventories/laptop.toml", tmp_path / "laptop.toml")
+    (tmp_path / "docs").mkdir()
+    for name in ("closed.rag", "closed.toml"):
+        (tmp_path / name).touch(mode=0)
+    (tmp_path / "closed").mkdir(mode=0)
+    done = subprocess.run(
+        [*UNPRIVILEGED, HARMONIAC, *line.split()], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    (tmp_path / "closed").chmod(0o700)
+    assert (done.returncode, f"error[{code}]" in done.stderr) == (1, True), done.stderr
+    assert "= help: " in done.stderr or "help:" in done.stderr
