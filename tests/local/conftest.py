@@ -18,7 +18,7 @@ from harmonia_compiler.contract.launch import Fill, Launch, Probe, Word
 from harmonia_compiler.contract.plan import FORMAT_VERSION, Configuration, Plan, Replica, Solver
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, ProcessStatus, Status
 from harmonia_compiler.runtime.actuators.local import ACTUATOR
-from harmonia_compiler.runtime.actuators.supervision.pids import identify, marked_with
+from harmonia_compiler.runtime.actuators.supervision.pids import SUPERVISES, identify, marked_with
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 
 SERVER = Path(__file__).with_name("server.py")
@@ -102,6 +102,7 @@ class Hand:
         pids = {process.pid for status in self.seen for process in status.processes if process.pid}
         assert not [pid for pid in pids if identify(pid) is not None]
         assert not marked_with(self.path)
+        assert not marked_with(self.path, SUPERVISES)
         assert not [port for port in ports if answers(port)]
         assert {found.name for found in (self.path / "run").iterdir()} <= {"logs"}
 

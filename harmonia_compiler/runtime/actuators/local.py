@@ -7,7 +7,6 @@ share nothing but the files under `DIR/run`.
 import asyncio
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status, Wat
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
 from harmonia_compiler.runtime.actuators.supervision.command import basics
 from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S, HELD_BY_ANOTHER, ORPHAN_GRACE_S
+from harmonia_compiler.runtime.actuators.supervision.keeper import keeper_of, keepers_of
 from harmonia_compiler.runtime.actuators.supervision.orphans import left_behind
 from harmonia_compiler.runtime.actuators.supervision.preflight import preflight
 from harmonia_compiler.runtime.actuators.supervision.store import expected_of, open_on
@@ -44,13 +44,13 @@ class Local:
 
     def preflight(self, bundle: Path, *, port: int | None) -> list[Diagnostic]:
         """See `Actuator.preflight`."""
-        held = rundir.RunDirectory(bundle.resolve()).is_held()
-        return [] if held else preflight(bundle.resolve(), port, os.environ)
+        bundle = bundle.resolve()
+        return [] if _is_kept(bundle, rundir.RunDirectory(bundle)) else preflight(bundle, port, os.environ)
 
     def start(self, bundle: Path, *, port: int | None, reembed: bool, timeout_s: float, watch: Watch) -> bool:
         """See `Actuator.start`."""
-        run = _prepared(bundle.resolve())
-        supervisor = None if run.is_held() else self._spawn(bundle.resolve(), run, port, reembed=reembed)
+        run, asked = _prepared(bundle.resolve()), rundir.Asked(port, reembed)
+        supervisor = None if _is_kept(bundle.resolve(), run) else self._spawn(bundle.resolve(), run, asked)
         try:
             _await_ready(bundle, run, timeout_s, watch, supervisor)
         except (NotStarted, KeyboardInterrupt):
@@ -63,16 +63,18 @@ class Local:
 
     def status(self, bundle: Path) -> Status:
         """See `Actuator.status`."""
-        run = rundir.RunDirectory(bundle.resolve())
-        held = run.is_held()
+        bundle = bundle.resolve()
+        run = rundir.RunDirectory(bundle)
+        keeper = keeper_of(bundle, run)
+        kept = keeper is not None or run.is_held()
         try:
             state = run.read_state()
         except rundir.Damaged as damaged:
-            return Status("starting" if held else "down", notes=(f"{damaged}; `harmoniac down` cleans up",))
+            return Status("starting" if kept else "down", notes=(f"{damaged}; `harmoniac down` cleans up",))
         if state is None:
-            return Status("starting") if held else Status("down")
-        if held:
-            return state.status if state.supervisor == run.holder() else Status("starting")
+            return Status("starting") if kept else Status("down")
+        if kept:
+            return state.status if state.supervisor == keeper else Status("starting")
         if state.status.phase == "failed":
             return Status("down", failure=state.status.failure, notes=("the last start failed",))
         return Status("down", notes=("its supervisor ended without stopping it; `harmoniac down` cleans up",))
@@ -89,8 +91,10 @@ class Local:
             raise _unusable(run, problem) from problem
 
     def _stop(self, bundle: Path, run: rundir.RunDirectory) -> bool:
-        known = run.has_state()
-        _end_supervisor(run)
+        keepers = keepers_of(bundle, run)
+        known = run.has_state() or bool(keepers)
+        # Told to end, a supervisor first stops its service; that somebody removed its lock changes nothing.
+        pids.end(keepers, _SUPERVISOR_GRACE_S)
         lock = run.lock()
         if lock is None:
             message = f"another command is starting `{bundle.name}` right now"
@@ -134,17 +138,18 @@ class Local:
                 yield from ((name, line) for line in log.new())
             time.sleep(_LOOK_EVERY_S)
 
-    def _spawn(
-        self, bundle: Path, run: rundir.RunDirectory, port: int | None, *, reembed: bool
-    ) -> "subprocess.Popen[bytes]":
+    def _spawn(self, bundle: Path, run: rundir.RunDirectory, asked: rundir.Asked) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-P", "-m", "harmonia_compiler.runtime.actuators.supervisor", str(bundle)]
+        command += [] if asked.port is None else ["--port", str(asked.port)]
+        command += ["--reembed"] if asked.reembed else []
         with run.log_of(SUPERVISOR).open("wb") as log:
             supervisor = subprocess.Popen(
-                [*command, *(() if port is None else ("--port", str(port))), *(("--reembed",) if reembed else ())],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=bundle,
+                env={**os.environ, pids.SUPERVISES: str(bundle)},
                 start_new_session=True,
             )
         self._spawned.append(supervisor)
@@ -169,6 +174,11 @@ def _unusable(run: rundir.RunDirectory, problem: OSError) -> Rejected:
     return Rejected([Diagnostic("E0910", message, help=step)])
 
 
+def _is_kept(bundle: Path, run: rundir.RunDirectory) -> bool:
+    """Whether a live supervisor looks after the bundle, or somebody holds its lock and has not said who it is."""
+    return keeper_of(bundle, run) is not None or run.is_held()
+
+
 def _is_ours(supervisor: "subprocess.Popen[bytes] | None") -> bool:
     """Whether the supervisor that this command started is the one that looks after the bundle."""
     return supervisor is not None and supervisor.poll() != HELD_BY_ANOTHER
@@ -187,8 +197,10 @@ def _await_ready(
     last: Status | None = None
     while last is None or last.phase != "running":
         ours = supervisor if _is_ours(supervisor) else None
-        ended = not run.is_held() if ours is None else ours.poll() is not None
-        last = _status_by(run.holder() if ours is None else me, run) or last
+        keeper = keeper_of(bundle.resolve(), run) if ours is None else me
+        ended = not _is_kept(bundle.resolve(), run) if ours is None else ours.poll() is not None
+        state = _state_by(keeper, run)
+        last = last if state is None else state.status
         if last is not None:
             watch(last)
         if ended:
@@ -211,12 +223,12 @@ def _not_started(
     return NotStarted(found, name, tail(run.log_of(name), _SHOWN_LINES))
 
 
-def _status_by(supervisor: pids.Ident | None, run: rundir.RunDirectory) -> Status | None:
+def _state_by(supervisor: pids.Ident | None, run: rundir.RunDirectory) -> rundir.State | None:
     """What this supervisor says; None while the state is still that of an earlier one."""
     with contextlib.suppress(rundir.Damaged):
         state = run.read_state()
         if state is not None and state.supervisor == supervisor:
-            return state.status
+            return state
     return None
 
 
@@ -229,21 +241,3 @@ def _culprit(last: Status | None, late: str) -> tuple[str, str]:
             if process.phase != "ready" and process.waiting_for:
                 return process.name, f"{late} it still waits for {process.waiting_for}"
     return SUPERVISOR, f"it did not get that far {late}" if late else "it ended"
-
-
-def _end_supervisor(run: rundir.RunDirectory) -> None:
-    """Ask the supervisor to stop the service, and end it where it does not."""
-    holder = run.holder()
-    if holder is None:
-        with contextlib.suppress(rundir.Damaged):
-            state = run.read_state()
-            holder = None if state is None else state.supervisor
-    if not run.is_locked() or holder is None:
-        return
-    if pids.is_alive(holder):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(holder.pid, signal.SIGTERM)
-    until = time.monotonic() + _SUPERVISOR_GRACE_S
-    while run.is_locked() and time.monotonic() < until:
-        time.sleep(_LOOK_EVERY_S)
-    pids.end([holder], 0.0)

@@ -3,8 +3,9 @@
     python -m harmonia_compiler.runtime.actuators.supervisor DIR [--port N] [--reembed]
 
 It holds `DIR/run/lock` as long as it lives, so that a bundle has one supervisor at most, and says in
-`DIR/run/state.json` how things stand. SIGTERM ends the service: the gateway first, then all replicas
-at once, since none calls another. Where it is killed itself, its children end with it (see `child.py`).
+`DIR/run/state.json` how things stand; what somebody removes or changes there it puts back. SIGTERM ends
+the service: the gateway first, then all replicas at once, since none calls another. Where it is killed
+itself, its children end with it (see `child.py`).
 
 A replica that does not come up at the first start ends the start: everything is stopped again and
 the state says which process it was and why. Once the service has been up, replicas are restarted for ever.
@@ -35,6 +36,7 @@ from harmonia_compiler.runtime.actuators.supervision.ending import (
     ORPHAN_GRACE_S,
     STOPPED,
 )
+from harmonia_compiler.runtime.actuators.supervision.holding import Holding
 from harmonia_compiler.runtime.actuators.supervision.managed import Managed, Shared, Spec, StartFailed
 from harmonia_compiler.runtime.actuators.supervision.orphans import left_behind
 from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK
@@ -42,32 +44,33 @@ from harmonia_compiler.runtime.actuators.supervision.store import expected_of
 
 LOG = logging.getLogger(__name__)
 
-#: How often the state file is compared with what was written into it, in seconds.
+#: How often the run directory is compared with what was written into it, in seconds.
 _HEAL_EVERY_S = 1.0
 
 
 class Supervisor:
     """One service from start to stop. Everything it holds belongs to one event loop."""
 
-    def __init__(self, bundle: Path, run: rundir.RunDirectory, port: int | None, *, reembed: bool) -> None:
-        self._run = run
+    def __init__(self, bundle: Path, run: rundir.RunDirectory, lock: int, asked: rundir.Asked) -> None:
+        self._asked = asked
         self._phase: Phase = "starting"
         self._failure: Failure | None = None
         me = pids.identify(os.getpid())
         assert me is not None
         self._me = me
+        self._holding = Holding(run, lock, me)
         self._shared = Shared(run, dict(os.environ), self._write)
         documents = bundles.read_local_bundle(bundle)
-        self._replicas = [Managed(spec, self._shared) for spec in _specs(bundle, documents, reembed=reembed)]
-        gateway = Spec(bundles.GATEWAY, "", documents.processes.gateway, bundle, port=port)
+        self._replicas = [Managed(spec, self._shared) for spec in _specs(bundle, documents, reembed=asked.reembed)]
+        gateway = Spec(bundles.GATEWAY, "", documents.processes.gateway, bundle, port=asked.port)
         self._gateway = Managed(gateway, self._shared)
         self._endpoints = Endpoints((), 0)
         self._address: Address | None = None
-        self._written: tuple[int, int] | None = None
 
     async def serve(self, stop: asyncio.Event) -> int:
         """Start everything, keep it up until told to stop, and stop it; gives the exit code."""
         self._write()
+        keeping = asyncio.create_task(self._keep_run_directory(stop))
         running = [asyncio.create_task(replica.run()) for replica in self._replicas]
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -81,7 +84,9 @@ class Supervisor:
             self._failure = Failure(failed.process, failed.reason)
             LOG.warning("%s", failed)
         finally:
-            await self._stop([*running, stopping])
+            await self._stop([keeping, *running, stopping])
+        if self._holding.is_lost:
+            return HELD_BY_ANOTHER
         return STOPPED if self._failure is None else FAILED
 
     async def _all_ready(
@@ -100,21 +105,31 @@ class Supervisor:
             everyone.cancel()
 
     async def _look_after(self, running: Sequence[asyncio.Task[None]], stopping: asyncio.Task[bool]) -> None:
-        """Let the processes run until told to stop; write the state anew where somebody else changed it.
+        """Let the processes run until told to stop."""
+        await asyncio.wait([stopping, *running], return_when=asyncio.FIRST_COMPLETED)
+        for task in running:
+            if task.done():
+                task.result()
 
-        Once its folder is gone nobody could tell it to stop any more: then it stops by itself.
+    async def _keep_run_directory(self, stop: asyncio.Event) -> None:
+        """Put back what somebody else removed or changed there: without it nobody could see or stop this service.
+
+        Where that cannot be, since the folder is gone or another supervisor took the lock, the service stops by itself.
         """
-        awaited: list[asyncio.Future[Any]] = [stopping, *running]
-        while not stopping.done():
-            await asyncio.wait(awaited, timeout=_HEAL_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
-            for task in running:
-                if task.done():
-                    task.result()
-            if not self._run.path.is_dir():
+        while not stop.is_set():
+            await asyncio.sleep(_HEAL_EVERY_S)
+            if not self._holding.run.path.is_dir():
                 LOG.warning("the folder of the bundle has been removed")
+                stop.set()
                 return
-            if self._stamp() != self._written:
+            try:
+                self._holding.keep()
                 self._write()
+            except OSError as problem:
+                LOG.warning("the run directory cannot be put in order: %s", problem)
+            if self._holding.is_lost:
+                LOG.warning("the lock was removed, and another supervisor has it now")
+                stop.set()
 
     async def _stop(self, tasks: Sequence[asyncio.Task[None] | asyncio.Task[bool]]) -> None:
         """The gateway first, so that no request loses its engines, then all replicas at once."""
@@ -132,22 +147,15 @@ class Supervisor:
     def _write(self) -> None:
         """Say in the run directory how things stand; a disk that is full must not take the service down."""
         try:
-            self._write_endpoints()
-            state = rundir.State(self._me, self._status())
-            self._run.write(rundir.STATE, msgspec.json.encode(state))
-            self._written = self._stamp()
+            self._holding.write(self._documents())
         except OSError as problem:
-            self._written = None
             LOG.warning("the state cannot be written: %s", problem)
             if self._phase == "starting":
                 raise
 
-    def _status(self) -> Status:
-        everyone = [managed.status for managed in (*self._replicas, self._gateway)]
-        url = "" if self._address is None else f"http://{self._address.host}:{self._address.port}"
-        return Status(self._phase, tuple(everyone), self._failure, url)
-
-    def _write_endpoints(self) -> None:
+    def _documents(self) -> dict[str, bytes]:
+        """What the files of the run directory are to hold: those of which there is something to say."""
+        found: dict[str, bytes] = {}
         ready = tuple(
             Endpoint(status.name, status.engine, LOOPBACK, status.port)
             for replica in self._replicas
@@ -155,21 +163,21 @@ class Supervisor:
         )
         if ready != self._endpoints.replicas:
             self._endpoints = Endpoints(ready, self._endpoints.epoch + 1)
-            self._run.write(rundir.ENDPOINTS, msgspec.json.encode(self._endpoints))
+        if self._endpoints.epoch:
+            found[rundir.ENDPOINTS] = msgspec.json.encode(self._endpoints)
         gateway = self._gateway.status
         # Its last address stays while it is away; after a restart it may listen on another port.
-        address = None if gateway.port is None else Address(LOOPBACK, gateway.port)
-        if gateway.phase == "ready" and address is not None and address != self._address:
-            self._address = address
-            self._run.write(rundir.ADDRESS, msgspec.json.encode(self._address))
+        if gateway.phase == "ready" and gateway.port is not None:
+            self._address = Address(LOOPBACK, gateway.port)
+        if self._address is not None:
+            found[rundir.ADDRESS] = msgspec.json.encode(self._address)
+        found[rundir.STATE] = msgspec.json.encode(rundir.State(self._me, self._status(), self._asked))
+        return found
 
-    def _stamp(self) -> tuple[int, int] | None:
-        """What tells the state file that was written last from any other."""
-        try:
-            found = (self._run.path / rundir.STATE).stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns
+    def _status(self) -> Status:
+        everyone = [managed.status for managed in (*self._replicas, self._gateway)]
+        url = "" if self._address is None else f"http://{self._address.host}:{self._address.port}"
+        return Status(self._phase, tuple(everyone), self._failure, url)
 
 
 def _specs(bundle: Path, documents: bundles.LocalBundle, *, reembed: bool) -> list[Spec]:
@@ -199,15 +207,15 @@ def _spec(bundle: Path, service: Service, replica: ReplicaLaunch, cpus: Sequence
     )
 
 
-async def _serve(bundle: Path, run: rundir.RunDirectory, port: int | None, *, reembed: bool) -> int:
+async def _serve(bundle: Path, run: rundir.RunDirectory, lock: int, asked: rundir.Asked) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    return await Supervisor(bundle, run, port, reembed=reembed).serve(stop)
+    return await Supervisor(bundle, run, lock, asked).serve(stop)
 
 
-def supervise(bundle: Path, port: int | None, *, reembed: bool) -> int:
+def supervise(bundle: Path, asked: rundir.Asked) -> int:
     """Look after a bundle until told to stop; gives the exit code."""
     run = rundir.RunDirectory(bundle)
     run.prepare()
@@ -216,6 +224,11 @@ def supervise(bundle: Path, port: int | None, *, reembed: bool) -> int:
         return HELD_BY_ANOTHER
     me = pids.identify(os.getpid())
     assert me is not None
+    earlier = run.last_supervisor()
+    if earlier is not None and earlier != me and pids.is_alive(earlier):
+        # Somebody removed its lock, which it takes again once this one is left alone.
+        os.close(lock)
+        return HELD_BY_ANOTHER
     run.sign(lock, me)
     pids.adopt_orphans()
     pids.end(left_behind(bundle, run), ORPHAN_GRACE_S)
@@ -223,7 +236,7 @@ def supervise(bundle: Path, port: int | None, *, reembed: bool) -> int:
     for log in run.logs.glob("*.log"):
         if log != run.log_of(bundles.SUPERVISOR):
             log.replace(log.with_suffix(".log.1"))
-    code = asyncio.run(_serve(bundle, run, port, reembed=reembed))
+    code = asyncio.run(_serve(bundle, run, lock, asked))
     if code == STOPPED:
         run.clear()
     return code
@@ -236,9 +249,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=None)
     parser.add_argument("--reembed", action="store_true")
     arguments = parser.parse_args()
+    # Others read it in what this process was started with; what it starts itself must not bear it too.
+    os.environ.pop(pids.SUPERVISES, None)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     try:
-        sys.exit(supervise(arguments.bundle.resolve(), arguments.port, reembed=arguments.reembed))
+        sys.exit(supervise(arguments.bundle.resolve(), rundir.Asked(arguments.port, arguments.reembed)))
     except (OSError, Rejected) as problem:
         sys.exit(f"the service cannot be looked after: {problem}")
 

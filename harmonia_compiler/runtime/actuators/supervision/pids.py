@@ -16,6 +16,9 @@ import psutil
 #: Set in the environment of every supervised process to the bundle's folder.
 MARK = "HARMONIA_BUNDLE"
 
+#: The same in the environment of the supervisor itself, and of nothing that it starts.
+SUPERVISES = "HARMONIA_SUPERVISES"
+
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -65,12 +68,12 @@ def session_of(leader: Ident) -> list[Ident]:
     return [ident for pid in psutil.pids() if _session(pid) == leader.pid and (ident := identify(pid)) is not None]
 
 
-def marked_with(bundle: Path) -> list[Ident]:
-    """The processes of this user that carry the mark of a bundle, without this one."""
+def marked_with(bundle: Path, mark: str = MARK) -> list[Ident]:
+    """The processes of this user that carry this mark of a bundle, without this one."""
     found = []
     for pid in psutil.pids():
         with contextlib.suppress(psutil.Error, OSError):
-            if pid != os.getpid() and psutil.Process(pid).environ().get(MARK) == str(bundle):
+            if pid != os.getpid() and psutil.Process(pid).environ().get(mark) == str(bundle):
                 ident = identify(pid)
                 found += [ident] if ident is not None else []
     return found

@@ -29,11 +29,19 @@ LOCK, STATE, ENDPOINTS, ADDRESS = "lock", "state.json", "endpoints.json", "gatew
 _DYING_S = 3.0
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """What whoever started a service asked for: the gateway's port, and that collections may differ."""
+
+    port: int | None = None
+    reembed: bool = False
+
+
 class State(msgspec.Struct, frozen=True):
-    """`state.json`: the service, and who looks after it."""
+    """`state.json`: the service, who looks after it, and what it was started with."""
 
     supervisor: Ident
     status: Status
+    asked: Asked = Asked()
 
 
 class Damaged(Exception):
@@ -79,14 +87,22 @@ class RunDirectory:
         except (OSError, msgspec.MsgspecError) as problem:
             raise Damaged(f"{self.path / STATE} cannot be read ({problem})") from problem
 
+    def last_supervisor(self) -> Ident | None:
+        """Whom the last state names, alive or not."""
+        with contextlib.suppress(Damaged):
+            state = self.read_state()
+            return None if state is None else state.supervisor
+        return None
+
     def lock(self) -> int | None:
         """Take the lock and give its descriptor, kept open as long as it is held; None where somebody has it."""
         until = time.monotonic() + _DYING_S
-        while (descriptor := self._try_lock()) is None and not self.is_held() and time.monotonic() < until:
+        while (descriptor := self.try_lock()) is None and not self.is_held() and time.monotonic() < until:
             time.sleep(0.02)
         return descriptor
 
-    def _try_lock(self) -> int | None:
+    def try_lock(self) -> int | None:
+        """The same at once, also where whoever has it is about to be gone."""
         while True:
             descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
             try:
@@ -95,10 +111,16 @@ class RunDirectory:
                 os.close(descriptor)
                 return None
             # Whoever held it before may have removed the file between our opening and locking it.
-            with contextlib.suppress(FileNotFoundError):
-                if os.fstat(descriptor).st_ino == (self.path / LOCK).stat().st_ino:
-                    return descriptor
+            if self.is_lock(descriptor):
+                return descriptor
             os.close(descriptor)
+
+    def is_lock(self, descriptor: int) -> bool:
+        """Whether what this descriptor holds is the file that others try to lock; it may have been removed."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), (self.path / LOCK).stat())
+        except FileNotFoundError:
+            return False
 
     def sign(self, descriptor: int, holder: Ident) -> None:
         """Write into the lock who holds it."""

@@ -1,0 +1,25 @@
+"""Finds the live supervisor of a bundle, whatever somebody removed from its run directory.
+
+The lock says who may become the supervisor; who it is, is said in three places. The two files can be removed under it
+(it writes them anew, but not at once), and what it was started with cannot.
+"""
+
+from pathlib import Path
+
+from harmonia_compiler.runtime.actuators.supervision.pids import SUPERVISES, Ident, is_alive, marked_with
+from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
+
+
+def keeper_of(bundle: Path, run: RunDirectory) -> Ident | None:
+    """The live supervisor that the lock names, or else the state, or that bears the bundle's mark."""
+    named = _named(run)
+    return named[0] if named else next(iter(marked_with(bundle, SUPERVISES)), None)
+
+
+def keepers_of(bundle: Path, run: RunDirectory) -> list[Ident]:
+    """The same and any other: one that was robbed of its lock lives on until it notices that somebody else has it."""
+    return list(dict.fromkeys([*_named(run), *marked_with(bundle, SUPERVISES)]))
+
+
+def _named(run: RunDirectory) -> list[Ident]:
+    return [named for named in (run.holder(), run.last_supervisor()) if named is not None and is_alive(named)]

@@ -1,0 +1,134 @@
+"""Somebody removes files of the run directory under a running service: it is seen, used and stopped all the same."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from harmonia_compiler.runtime.actuators.supervision.ending import HELD_BY_ANOTHER
+from harmonia_compiler.runtime.actuators.supervision.keeper import keeper_of
+from harmonia_compiler.runtime.actuators.supervision.pids import SUPERVISES, Ident, is_alive, marked_with
+from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
+
+from .conftest import Hand, launch, until
+
+FILES = ("lock", "state.json", "endpoints.json", "gateway.json")
+REMOVED = [("lock",), FILES]
+SUPERVISE = [sys.executable, "-P", "-m", "harmonia_compiler.runtime.actuators.supervisor"]
+#: How long a command has to look at the run directory as it was left, before its supervisor goes on.
+LOOKED_S = 1.0
+
+
+@pytest.fixture
+def running(hand: Hand) -> Hand:
+    hand.write(one=launch(), two=launch())
+    hand.up()
+    return hand
+
+
+def supervisor_of(hand: Hand) -> Ident:
+    found = keeper_of(hand.path, RunDirectory(hand.path))
+    assert found is not None
+    return found
+
+
+@contextmanager
+def robbed(hand: Hand, names: tuple[str, ...] = ("lock",)) -> Iterator[Ident]:
+    """The supervisor, which has no time to put back what was removed."""
+    supervisor = supervisor_of(hand)
+    os.kill(supervisor.pid, signal.SIGSTOP)
+    for name in names:
+        (hand.path / "run" / name).unlink()
+    try:
+        yield supervisor
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(supervisor.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("names", REMOVED, ids=["lock", "all"])
+def test_down_ends_a_supervisor_whose_files_were_removed(running: Hand, names: tuple[str, ...]) -> None:
+    with ThreadPoolExecutor() as people:
+        with robbed(running, names) as supervisor:
+            down = people.submit(running.down)
+            wait([down], LOOKED_S)
+        assert down.result() is True
+    assert not is_alive(supervisor)
+    running.assert_nothing_left()
+
+
+def test_status_tells_the_truth_where_the_lock_was_removed(running: Hand) -> None:
+    with robbed(running):
+        assert running.status().ready
+        assert running.status().notes == ()
+
+
+def test_a_service_that_just_cannot_say_how_it_is_does_not_count_as_down(running: Hand) -> None:
+    with robbed(running, FILES):
+        assert running.status().phase == "starting"
+    until(lambda: running.status().ready)
+
+
+@pytest.mark.parametrize("names", REMOVED, ids=["lock", "all"])
+def test_a_second_up_starts_no_second_supervisor(running: Hand, names: tuple[str, ...]) -> None:
+    pids = {process.name: process.pid for process in running.status().processes}
+    with ThreadPoolExecutor() as people:
+        with robbed(running, names) as supervisor:
+            second = people.submit(running.up)
+            wait([second], LOOKED_S)
+        assert second.result() is False
+    assert marked_with(running.path, SUPERVISES) == [supervisor]
+    assert {process.name: process.pid for process in running.status().processes} == pids
+
+
+def test_a_supervisor_that_gets_the_lock_of_a_live_one_leaves_it_alone(running: Hand) -> None:
+    with robbed(running) as supervisor:
+        done = subprocess.run([*SUPERVISE, str(running.path)], check=False, timeout=30)
+    assert done.returncode == HELD_BY_ANOTHER
+    until(lambda: RunDirectory(running.path).is_held())
+    assert supervisor_of(running) == supervisor
+    assert running.status().ready
+
+
+def test_a_supervisor_that_was_replaced_ends_and_leaves_its_successor_alone(running: Hand) -> None:
+    with robbed(running, FILES) as supervisor:
+        with subprocess.Popen([*SUPERVISE, str(running.path)]) as successor:
+            until((running.path / "run" / "state.json").exists)
+            os.kill(supervisor.pid, signal.SIGCONT)
+            until(lambda: not is_alive(supervisor))
+            until(lambda: running.status().ready)
+            assert supervisor_of(running).pid == successor.pid
+            running.down()
+        assert successor.returncode == 0
+    running.assert_nothing_left()
+
+
+def test_what_was_removed_is_put_back(running: Hand) -> None:
+    folder = running.path / "run"
+    before = {name: (folder / name).read_bytes() for name in FILES}
+    for name in FILES:
+        (folder / name).unlink()
+    until(lambda: all((folder / name).exists() for name in FILES))
+    until(lambda: {name: (folder / name).read_bytes() for name in FILES} == before)
+    assert RunDirectory(running.path).is_held()
+    (folder / "lock").write_text("")
+    (folder / "endpoints.json").write_text("[]")
+    until(lambda: {name: (folder / name).read_bytes() for name in FILES} == before)
+    running.down()
+    running.assert_nothing_left()
+
+
+def test_a_lock_is_put_back_while_the_service_is_still_starting(hand: Hand) -> None:
+    hand.write(one=launch("--slow-s", "4"))
+    with ThreadPoolExecutor() as people:
+        first = people.submit(hand.up)
+        until(lambda: bool(hand.status().processes))
+        (hand.path / "run" / "lock").unlink()
+        until(lambda: RunDirectory(hand.path).is_held())
+        assert hand.status().phase == "starting"
+        assert first.result() is True
