@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,38 @@ def test_what_is_missing_is_said_before_anything_starts(hand: Hand, capfd: pytes
     assert 'pip install "harmonia-compiler[torch]"' in said
     assert "error[E0908]" in said
     assert not (hand.path / "run").exists()
+
+
+def test_options_that_a_running_service_does_not_heed_are_said(hand: Hand, capfd: pytest.CaptureFixture[str]) -> None:
+    hand.write(one=launch())
+    folder = str(hand.path)
+    hand.up()
+    port = hand.process("gateway").port
+    assert run(["up", folder, "--port", str(port)]) == 0
+    capfd.readouterr()
+    assert run(["up", folder, "--port", "1", "--reembed"]) == 1
+    said = capfd.readouterr()
+    assert said.out == ""
+    there = f"error[E0917]: `{folder}` runs already, and"
+    assert f"{there} `--port 1` changes nothing there: its gateway listens on port {port}\n" in said.err
+    assert f"{there} `--reembed` changes nothing there: it was started without\n" in said.err
+    assert f"`harmoniac down {folder}` first" in said.err
+    assert hand.status().ready
+    hand.down()
+    hand.up(reembed=True)
+    assert run(["up", folder, "--reembed"]) == 0
+
+
+def test_a_port_is_compared_with_that_of_a_service_that_is_still_starting(
+    hand: Hand, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hand.write(one=launch("--slow-s", "3"))
+    with ThreadPoolExecutor() as people:
+        first = people.submit(hand.up)
+        until(lambda: bool(hand.status().processes))
+        assert run(["up", str(hand.path), "--port", "1"]) == 1
+        assert "`--port 1` changes nothing there: its gateway takes any port that is free" in capfd.readouterr().err
+        assert first.result() is True
 
 
 @pytest.mark.parametrize(

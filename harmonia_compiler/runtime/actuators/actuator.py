@@ -87,6 +87,7 @@ class Actuator(Protocol):
     def start(self, bundle: Path, *, port: int | None, reembed: bool, timeout_s: float, watch: Watch) -> bool:
         """Bring the service up and return once every process answers; False where it already ran.
 
+        Raises `Rejected` where it already runs and heeds another port, or was not told to `reembed`.
         A collection that was built otherwise than the plan expects is refused; with `reembed` the
         service starts without it, so that it can be built anew.
         `watch` is told several times a second how things stand. What this call started it stops

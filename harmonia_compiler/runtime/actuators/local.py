@@ -50,7 +50,11 @@ class Local:
     def start(self, bundle: Path, *, port: int | None, reembed: bool, timeout_s: float, watch: Watch) -> bool:
         """See `Actuator.start`."""
         run, asked = _prepared(bundle.resolve()), rundir.Asked(port, reembed)
-        supervisor = None if _is_kept(bundle.resolve(), run) else self._spawn(bundle.resolve(), run, asked)
+        supervisor = None
+        if _is_kept(bundle.resolve(), run):
+            _check_asked(bundle, run, asked)
+        else:
+            supervisor = self._spawn(bundle.resolve(), run, asked)
         try:
             _await_ready(bundle, run, timeout_s, watch, supervisor)
         except (NotStarted, KeyboardInterrupt):
@@ -59,7 +63,10 @@ class Local:
                 with contextlib.suppress(Rejected):
                     self.stop(bundle)
             raise
-        return _is_ours(supervisor)
+        if _is_ours(supervisor):
+            return True
+        _check_asked(bundle, run, asked)
+        return False
 
     def status(self, bundle: Path) -> Status:
         """See `Actuator.status`."""
@@ -177,6 +184,29 @@ def _unusable(run: rundir.RunDirectory, problem: OSError) -> Rejected:
 def _is_kept(bundle: Path, run: rundir.RunDirectory) -> bool:
     """Whether a live supervisor looks after the bundle, or somebody holds its lock and has not said who it is."""
     return keeper_of(bundle, run) is not None or run.is_held()
+
+
+def _check_asked(bundle: Path, run: rundir.RunDirectory, asked: rundir.Asked) -> None:
+    """Raise `Rejected` where a service that runs, or is starting, was started with other options than these."""
+    state = _state_by(keeper_of(bundle.resolve(), run), run)
+    if state is None:
+        return
+    gateway = next((process.port for process in state.status.processes if process.name == GATEWAY), None)
+    listens = gateway or state.asked.port
+    found: dict[str, str] = {}
+    if asked.port not in (None, listens):
+        why = "its gateway takes any port that is free" if listens is None else f"its gateway listens on port {listens}"
+        found[f"--port {asked.port}"] = why
+    if asked.reembed and not state.asked.reembed:
+        found["--reembed"] = "it was started without"
+    if found:
+        step = f"`harmoniac down {bundle}` first, then `up` with the options that you want; or leave them out"
+        raise Rejected(
+            [
+                Diagnostic("E0917", f"`{bundle}` runs already, and `{option}` changes nothing there: {why}", help=step)
+                for option, why in found.items()
+            ]
+        )
 
 
 def _is_ours(supervisor: "subprocess.Popen[bytes] | None") -> bool:
