@@ -11,6 +11,7 @@ from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.graph import Load
 from harmonia_compiler.syntax import tree
+from harmonia_compiler.syntax.literals import plain
 
 #: Hundredths, and behind 99 further digits of the part: `p999` is 99.9 of 100 requests.
 _QUANTILE = re.compile(r"p([1-9][0-9]?|99[0-9]?[1-9])")
@@ -141,6 +142,8 @@ def _rate(node: tree.Rate, findings: Findings) -> Load | None:
         return None
     if peak < rate and node.peak is not None:
         help = "the peak is the highest rate that you expect for a while"
-        findings.add("E0510", f"the peak {peak:g} rps is below the load {rate:g} rps", node.peak.span, help=help)
+        findings.add(
+            "E0510", f"the peak {plain(peak)} rps is below the load {plain(rate)} rps", node.peak.span, help=help
+        )
         return None
     return Load(rate, peak)

@@ -136,7 +136,7 @@ class Components:
         whole = not any(isinstance(argument.value, tree.Broken) for argument in node.settings)
         for setting in start.kind.settings:
             if setting.required and setting.name not in places:
-                help = f"write `{setting.name}: …`: {setting.doc}"
+                help = f"write `{setting.name}: …`: {setting.meaning}"
                 if whole:
                     self.findings.add("E0607", f"`{start.kind.name}` needs `{setting.name}`", node.base.span, help=help)
                 places[setting.name] = node.base.span

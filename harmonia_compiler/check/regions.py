@@ -14,6 +14,7 @@ from harmonia_compiler.contract.types import ListOf, join
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.flow.graph import EVEN
 from harmonia_compiler.syntax import tree
+from harmonia_compiler.syntax.literals import plain
 
 if TYPE_CHECKING:
     from harmonia_compiler.check.values import Values
@@ -139,7 +140,8 @@ def _within(values: "Values", given: tree.Amount) -> float | None:
         values.findings.add("E0505", "the time of `within` is above 0", given.span, help=help)
         return None
     if values.latency_ms is not None and within > values.latency_ms:
-        message = f"{within:g} ms are more than the {values.latency_ms:g} ms that the pipeline promises for the whole"
+        promised = plain(values.latency_ms)
+        message = f"{plain(within)} ms are more than the {promised} ms that the pipeline promises for the whole"
         help = "give it a part of that time"
         values.findings.add("W0503", message, given.span, help=help)
     return within

@@ -17,7 +17,7 @@ from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.kinds.kind import Setting
 from harmonia_compiler.syntax import tree
-from harmonia_compiler.syntax.literals import number
+from harmonia_compiler.syntax.literals import number, plain
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _DEVICES = (*GPU_TYPES, "cpu")
@@ -87,7 +87,7 @@ class SettingReader:
         return None
 
     def _wrong(self, setting: Setting, given: tree.Expression) -> None:
-        help = f"`{setting.name}`: {setting.doc}"
+        help = f"`{setting.name}`: {setting.meaning}"
         if isinstance(given, tree.Text) and setting.type in (*_QUANTITIES, "bool"):
             help = f"write it without quotes; {help}"
         elif isinstance(given, tree.Reference) and setting.type in ("text", "prompt", "device"):
@@ -108,9 +108,8 @@ class SettingReader:
             self.findings.add("E0615", f"`{setting.name}` cannot be {_short(value)}", span, help=help)
             return None
         if setting.pattern and not re.fullmatch(setting.pattern, value):
-            self.findings.add(
-                "E0615", f"`{setting.name}` cannot be {_short(value)}", span, help=f"`{setting.name}`: {setting.doc}"
-            )
+            help = f"write {setting.form}" if setting.form else f"`{setting.name}`: {setting.doc}"
+            self.findings.add("E0615", f"`{setting.name}` cannot be {_short(value)}", span, help=help)
             return None
         return value
 
@@ -139,11 +138,9 @@ class SettingReader:
             return None
         low, high = setting.minimum, setting.maximum
         if (low is not None and value < low) or (high is not None and value > high):
-            bounds = f"from {low:g} to {high:g}" if low is not None and high is not None else ""
-            bounds = bounds or (f"at least {low:g}" if low is not None else f"at most {high:g}")
             unit = {"duration": " ms", "memory": " GiB"}.get(setting.type, "")
             help = f"give a value in that range (`{setting.name}`: {setting.doc})"
-            self.findings.add("E0505", f"`{setting.name}` is {bounds}{unit}", given.span, help=help)
+            self.findings.add("E0505", f"`{setting.name}` is {_range(low, high)}{unit}", given.span, help=help)
             return None
         return int(value) if setting.type in _COUNTED or float(value).is_integer() else value
 
@@ -230,6 +227,13 @@ class SettingReader:
             self.findings.add("E0602", message, span, help=help)
             return None
         return self.value(setting, expression)
+
+
+def _range(low: float | None, high: float | None) -> str:
+    """Bounds in words, of which there is one at least."""
+    if low is not None and high is not None:
+        return f"from {plain(low)} to {plain(high)}"
+    return f"at least {plain(low)}" if low is not None else f"at most {plain(high or 0)}"
 
 
 def _short(text: str) -> str:

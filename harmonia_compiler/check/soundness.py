@@ -7,6 +7,7 @@ from harmonia_compiler.contract.types import ListOf, Message, Text
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.kinds.kind import COMMON_SETTINGS
 from harmonia_compiler.syntax import tree
+from harmonia_compiler.syntax.literals import plain
 
 
 def check_settings(made: Made, findings: Findings) -> None:
@@ -51,7 +52,7 @@ def check_size(made: Made, node: tree.Component, findings: Findings) -> None:
     if isinstance(limit, int) and size is not None and size > limit:
         place = node.result.size if node.result is not None else None
         notes = (Note(made.places["max_tokens"], "the limit stands here"),)
-        message = f"a result of {size:g} tokens is expected, but `max_tokens` is {limit}"
+        message = f"a result of {plain(size)} tokens is expected, but `max_tokens` is {limit}"
         findings.add(
             "E0507",
             message,

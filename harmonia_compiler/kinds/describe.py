@@ -75,6 +75,8 @@ def _type(setting: Setting) -> str:
         return f"a component made from {_or(setting.accepts)}" if setting.accepts else "a component"
     if setting.accepts:
         return _or(f'"{value}"' for value in setting.accepts)
+    if setting.form:
+        return setting.form
     noun, unit = _TYPES[setting.type], _UNITS.get(setting.type, "")
     least, most = setting.minimum, setting.maximum
     from_ = "" if least is None else f" from {number(least)}{unit}"

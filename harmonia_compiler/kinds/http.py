@@ -17,21 +17,32 @@ from harmonia_compiler.kinds.kind import NOTHING, Extent, Kind, Setting, Work, v
 from harmonia_compiler.kinds.openai import checked, post, read
 
 _PORT = r"0*(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
-_HOST = r"(?:\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]|[^\s/?#@:\[\]\\]+)"
+#: Blanks and control characters, which no part of a URL may hold.
+_BLANK = r"\s\x00-\x1f\x7f-\x9f"
+_HOST = rf"(?:\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]|[^{_BLANK}/?#@:\[\]\\]+)"
 #: The URLs that a service may have. One that no client could read is found while checking.
-URL = rf"https?://(?:[^\s/?#@\[\]\\]*@)?{_HOST}(?::{_PORT})?(?:[/?#]\S*)?"
+URL = rf"https?://(?:[^{_BLANK}/?#@\[\]\\]*@)?{_HOST}(?::{_PORT})?(?:[/?#][^{_BLANK}]*)?"
 
 #: Where somebody else's service is, and how it knows us.
 SERVICE_SETTINGS = (
     Setting(
         "url",
         "text",
-        "where the service listens: `http://HOST` or `https://HOST`, with a port from 1 to 65535 and a path if need be",
+        "where the service listens",
         required=True,
         late=True,
         pattern=URL,
+        form="`http://HOST` or `https://HOST`, with a port from 1 to 65535 and a path if need be, without blanks",
     ),
-    Setting("key", "text", "a key, sent as a bearer token", late=True, confidential=True, pattern="[!-~]+"),
+    Setting(
+        "key",
+        "text",
+        "a key, sent as a bearer token",
+        late=True,
+        confidential=True,
+        pattern="[!-~]+",
+        form="letters, digits and signs of ASCII, without blanks",
+    ),
 )
 
 SETTINGS = (

@@ -32,8 +32,8 @@ class Setting:
     `call` where a component made from another, or a single call, may say it anew. `late` settings
     may wait for the start (`env`, `secret`); those that are also `confidential` must, so that
     neither a file nor a plan holds them. For the type `component`, `accepts` names the kinds that
-    may be given; for `text`, the values, and `pattern` what a value must match in full. `integer` and
-    `tokens` are whole numbers; what counts tokens may say so.
+    may be given; for `text`, the values, and `pattern` what a value must match in full, which `form` says in
+    words. `integer` and `tokens` are whole numbers; what counts tokens may say so.
     `minimum` and `maximum` bound numbers, in the setting's unit (durations in ms, memory in GiB).
     """
 
@@ -47,8 +47,14 @@ class Setting:
     confidential: bool = False
     accepts: tuple[str, ...] = ()
     pattern: str | None = None
+    form: str = ""
     minimum: float | None = None
     maximum: float | None = None
+
+    @property
+    def meaning(self) -> str:
+        """What it is for, and how it is written where not every text will do."""
+        return f"{self.doc}; {self.form}" if self.form else self.doc
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,8 +257,9 @@ COMMON_SETTINGS: tuple[Setting, ...] = (
     Setting(
         "hosts",
         "text",
-        "a label, as `name=value`, that the hosts of its replicas must carry in the inventory",
+        "a label that the hosts of its replicas must carry in the inventory",
         pattern=r"[A-Za-z0-9._-]{1,64}=[A-Za-z0-9._-]{1,64}",
+        form="`name=value`, each of at most 64 letters from a to z, digits, `.`, `_` and `-`",
     ),
     Setting("min_replicas", "integer", "never fewer replicas than this", default=1, minimum=1, maximum=1024),
     Setting("max_replicas", "integer", "never more replicas than this", minimum=1, maximum=1024),

@@ -7,7 +7,11 @@ from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.kinds.kind import Setting, value_of
 
 REVISION = Setting(
-    "revision", "text", "the model's revision; the card's where it is not said", pattern=r"[A-Za-z0-9._-]{1,64}"
+    "revision",
+    "text",
+    "the model's revision; the card's where it is not said",
+    pattern=r"[A-Za-z0-9._-]{1,64}",
+    form="at most 64 letters from a to z, digits, `.`, `_` and `-`",
 )
 ENCODER_PRECISION = Setting(
     "precision", "text", "the numbers that the model computes in", default="fp32", accepts=("fp32", "bf16", "fp16")

@@ -73,7 +73,14 @@ SETTINGS = (
         "top_p", "number", "samples from the likeliest tokens of this share", scope="call", minimum=0.01, maximum=1
     ),
     Setting("seed", "integer", "fixes what is sampled", scope="call", minimum=0, maximum=2**31 - 1),
-    Setting("stop", "text", "ends the answer where this text would come", scope="call", pattern=r"(?s).+"),
+    Setting(
+        "stop",
+        "text",
+        "ends the answer where this text would come",
+        scope="call",
+        pattern=r"(?s).+",
+        form="a text that is not empty",
+    ),
 )
 
 #: vLLM's option to go on up to `max_tokens` past the model's own end: load generators ask for it, no pipeline does.

@@ -62,6 +62,7 @@ SETTINGS = (
         scope="component",
         required=True,
         pattern=r"[A-Za-z_][A-Za-z0-9_]{0,63}",
+        form="at most 64 letters from a to z, digits and `_`, the first no digit",
     ),
     Setting(
         "embedder",

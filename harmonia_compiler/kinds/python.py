@@ -27,9 +27,10 @@ SETTINGS = (
     Setting(
         "function",
         "text",
-        "the function, as `module:name`, in the project's folder",
+        "the function, in the project's folder",
         required=True,
         pattern=r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*",
+        form="`module:name`",
     ),
     Setting("cores", "number", "CPU cores, and so threads, of a replica", default=1, minimum=0.25, maximum=1024),
     Setting("memory", "memory", "memory of a replica", default=1, minimum=0.125, maximum=65536),

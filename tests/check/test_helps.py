@@ -48,3 +48,37 @@ def test_a_finding_offers(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     Path("a.rag").write_text(HEAD + f"pipeline p(q: text, m: message, p: passage) -> text {{\n{body}\n}}\n")
     found = [item for item in check_files([Path("a.rag")]).found if item.code not in ("W0202", "W0203")]
     assert found[0].help == help
+
+
+SETTINGS = {
+    'milvus("dö-cs x", embedder: e)': "write at most 64 letters from a to z, digits and `_`, the first no digit",
+    'python("tidy")': "write `module:name`",
+    'http("ftp://host")': "write `http://HOST` or `https://HOST`, with a port from 1 to 65535 and a path if need be, "
+    "without blanks",
+    'llm("SmolLM2-135M-Instruct", stop: "")': "write a text that is not empty",
+    'llm("SmolLM2-135M-Instruct", hosts: "a")': "write `name=value`, each of at most 64 letters from a to z, digits, "
+    "`.`, `_` and `-`",
+}
+
+
+@pytest.mark.parametrize("made", SETTINGS)
+def test_a_finding_says_what_a_setting_may_hold(made: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ports = "" if made.startswith("milvus") else "(q: text) -> text"
+    Path("a.rag").write_text(f'component e = embedder("all-MiniLM-L6-v2")\ncomponent c{ports} = {made}\n')
+    found = [item for item in check_files([Path("a.rag")]).found if item.code == "E0615"]
+    assert [item.help for item in found] == [SETTINGS[made]]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("max_model_len: 5", "`max_model_len` is from 128 to 1048576"),
+        ("seed: -1", "`seed` is from 0 to 2147483647"),
+        ("top_p: 0", "`top_p` is from 0.01 to 1"),
+    ],
+)
+def test_bounds_are_plain_numbers(setting: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.rag"
+    path.write_text(f'component c(q: text) -> text = llm("SmolLM2-135M-Instruct", "{{q}}", {setting})\n')
+    assert message in [item.message for item in check_files([path]).found]

@@ -72,7 +72,7 @@ def test_a_pass(number: int, capsys: pytest.CaptureFixture[str]) -> None:
         ("milvus", "A component made from `embedder`; always given."),
         ("python", "An amount of memory from 0.125 GiB to 65,536 GiB; 1 GiB where it is not said."),
         ("http", "A duration from 0 ms; 200 ms where it is not said."),
-        ("http", 'Text; only as `secret("NAME")` or `env("NAME")`.'),
+        ("http", 'Letters, digits and signs of ASCII, without blanks; only as `secret("NAME")` or `env("NAME")`.'),
         ("web_search", "It takes `(query: text)` and gives `[passage]`."),
         ("llm", "Its ports and its result are declared"),
         ("fuse", "from 1 to 16,384 that stands in the source; 10 where it is not said."),

@@ -72,6 +72,8 @@ def test_a_setting_is_sound(setting: Setting) -> None:
         assert setting.maximum is None or setting.default <= setting.maximum
     if setting.pattern is not None:
         re.compile(setting.pattern)
+    # What is refused is said in words too, by the finding and by `explain`.
+    assert bool(setting.form) == (setting.pattern is not None)
 
 
 @EVERY_KIND

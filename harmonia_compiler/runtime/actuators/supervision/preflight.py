@@ -85,7 +85,7 @@ def _wrong_variables(service: Service, outer: Mapping[str, str]) -> list[Diagnos
             Diagnostic(
                 "E0916",
                 f"the environment variable `{name}` cannot be the `{setting.name}` that the pipeline reads at start",
-                help=f"`{setting.name}`: {setting.doc}",
+                help=f"`{setting.name}`: {setting.meaning}",
             )
             for name, setting in sorted(unusable.wrong.items())
         ]
