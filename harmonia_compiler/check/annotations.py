@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from harmonia_compiler.check.keys import leak
 from harmonia_compiler.check.types import MOST_PARTS, Shape, shown
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.types import (
@@ -28,6 +29,7 @@ from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.syntax import tree
+from harmonia_compiler.syntax.literals import LARGEST
 
 _PLAIN: dict[str, Type] = {"str": Text(), "int": Number(), "float": Number(), "bool": Bool()}
 #: Names of `harmonia_compiler.sdk`.
@@ -150,6 +152,8 @@ class Annotations:
             return Annotated(given.arg, shape, msgspec.UNSET, span)
         if shape is None:
             return Annotated(given.arg, None, None, span)
+        if any(_is_key(node) for node in ast.walk(default)):
+            return Annotated(given.arg, None, None, span, "a default that is a key, which would be in the plan")
         try:
             value = ast.literal_eval(default)
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
@@ -228,6 +232,10 @@ class Annotations:
         return Shape(Record(tuple(Field(name, shape.type) for name, shape in whole.items())), parts=parts)
 
 
+def _is_key(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and leak(node.value) is not None
+
+
 def _last(given: ast.expr) -> str:
     """The name itself, without what it is an attribute of."""
     return given.id if isinstance(given, ast.Name) else given.attr if isinstance(given, ast.Attribute) else ""
@@ -237,6 +245,7 @@ def _size(given: ast.expr) -> float | None:
     """The number in `tokens(40)` or `items(4)`."""
     if isinstance(given, ast.Call) and _last(given.func) in _SIZES and len(given.args) == 1:
         number = given.args[0]
-        if isinstance(number, ast.Constant) and isinstance(number.value, int | float) and number.value > 0:
-            return float(number.value)
+        value = number.value if isinstance(number, ast.Constant) else None
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LARGEST:
+            return float(value)
     return None

@@ -35,6 +35,17 @@ def pipeline(body: str) -> str:
 
 ODDITIES = {
     "code in a prompt": ('component g(q: text) -> text = small("{q.__class__}")\n' + HEAD, "E0611"),
+    "code in another prompt": (
+        'component g(q: text) -> text = small("{q}", system: "{q.__class__}")\n' + HEAD,
+        "E0611",
+    ),
+    "code in a prompt by default": (
+        'component g(q: text) -> text = small(setting("n", "{q.__class__}"))\n' + HEAD,
+        "E0611",
+    ),
+    "a file that imports itself": ('import f from "a.rag"\n' + HEAD, "E0207"),
+    "a link that leads outside": ('import f from "link.rag"', "E0213"),
+    "a prompt's link that leads outside": ('component g(q: text) -> text = small(file("link.rag"))\n' + HEAD, "E0213"),
     "an index in a prompt": ('component g(q: text) -> text = small("{q[0]}")\n' + HEAD, "E0611"),
     "a key": ('component g(q: text) -> text = http("https://x.org", key: "sk-0123456789abcdef")', "E0606"),
     "a password": ('component g(q: text) -> text = http("https://u:secret@x.org")', "E0606"),
@@ -50,6 +61,7 @@ ODDITIES = {
 @pytest.mark.parametrize("name", ODDITIES)
 def test_an_oddity_is_a_finding(name: str) -> None:
     Path("../b.rag").write_text(HEAD, encoding="utf-8")
+    Path("link.rag").symlink_to("../b.rag")
     text, code = ODDITIES[name]
     assert code in codes(text)
 
