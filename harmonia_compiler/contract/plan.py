@@ -143,7 +143,10 @@ def decode_plan(raw: bytes) -> Plan:
 
 
 def read_plan(path: Path) -> Plan:
-    """The plan in a file; raises Rejected where it is damaged or of a format that is not read."""
+    """The plan in a file; raises Rejected where it is damaged or of a format that is not read.
+
+    A plan is kept for whoever compares it with a later one: it must be read across releases, as `OLDEST_FORMAT` says.
+    """
     try:
         return decode_plan(read_regular(path, MOST_DOCUMENT_BYTES))
     except OtherFormat as other:
