@@ -1,5 +1,6 @@
 """An application, an inventory and profiles → the planning problem."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -33,7 +34,9 @@ class Demanded:
 def build_problem(
     application: Application, inventory: Inventory, aim: Aim, profiles: Profiles, margin: float = 1.0
 ) -> Demanded:
-    """The problem. Promises are held so many times as tightly as they are made: `margin` is 1 or more.
+    """The problem, with pipelines and hosts in the order of their names, so that the same is planned however they come.
+
+    Promises are held so many times as tightly as they are made: `margin` is 1 or more.
 
     Raises Rejected where nothing is served, for a model without a card, a cost objective without loads, and
     what no inventory mends.
@@ -48,7 +51,9 @@ def build_problem(
         *too_long(application, called, demands),
     ]:
         raise Rejected(found)
-    pipelines = tuple(_pipeline(flow, demands[flow.name], margin) for flow in application.flows)
+    flows = sorted(application.flows, key=lambda flow: flow.name)
+    pipelines = tuple(_pipeline(flow, demands[flow.name], margin) for flow in flows)
+    inventory = Inventory(tuple(sorted(inventory.hosts, key=lambda host: _natural(host.name))))
     needs: list[Need] = []
     external: dict[str, float] = {}
     findings = Findings()
@@ -70,6 +75,11 @@ def build_problem(
     estimated = sorted(each.pipeline for each in demands.values() if not each.exact)
     problem = Problem(tuple(needs), pipelines, inventory.hosts, aim, external, GIVE_UP)
     return Demanded(problem, tuple(guessed), tuple(estimated))
+
+
+def _natural(name: str) -> tuple[tuple[str, int], ...]:
+    """A name as people sort it: `gpu2` before `gpu10`."""
+    return tuple((text, int(number or -1)) for text, number in re.findall(r"([^0-9]*)([0-9]*)", name))
 
 
 def _check_flows(application: Application) -> None:

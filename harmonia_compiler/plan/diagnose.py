@@ -4,11 +4,8 @@ First what fails for an engine alone, then whether the engines fit together at a
 promises, then the load: the first that fails is named, with what would satisfy it.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
-
-import pulp
-from pulp import LpAffineExpression
 
 from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.inventory import Host
@@ -16,11 +13,13 @@ from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.plan.figures import MOST_DIGITS, amounts, down, plain, time, time_up, up
 from harmonia_compiler.plan.infeasible import Allow, Infeasible, Later, Less, Limit, More, Remedy, loads
 from harmonia_compiler.plan.model import build
-from harmonia_compiler.plan.optimise import SLACK, carried, options_of
+from harmonia_compiler.plan.optimise import SLACK, carried, ended, options_of
+from harmonia_compiler.plan.pools import Division, divide
 from harmonia_compiler.plan.predict import keeps, quantile_ms
 from harmonia_compiler.plan.problem import Need, Problem, Promise, admits, room
 from harmonia_compiler.plan.queueing import capacity
-from harmonia_compiler.plan.solve import Outcome, solve
+from harmonia_compiler.plan.refine import Answer, refined
+from harmonia_compiler.plan.solve import Outcome, Terms, total
 from harmonia_compiler.plan.variables import Model
 from harmonia_compiler.profile.assumptions import CORE_BANDWIDTH_GB_S
 
@@ -64,12 +63,13 @@ def _alone(need: Need, problem: Problem) -> Iterator[Diagnostic]:
 
 def _together(problem: Problem) -> list[Limit]:
     """Engines that each could run, and for which there is not enough together."""
-    model = build(problem, 0.0, promises=False)
-    if not problem.needs or _solved(model, model.replicas()):
+    fitting = _answer(problem, lambda over: build(problem, over, 0.0, promises=False), _replicas)
+    if not problem.needs or fitting.found:
         return []
     more = _missing(problem, rate=0.0, promises=False)
     if more is None:
-        raise RuntimeError("replicas that fit alone do not fit together however large the hosts are")
+        # However large the hosts are, what fits alone fits together; only the search has its limit.
+        raise ended()
     least = sum(need.minimum for need in problem.needs)
     replicas = "replica that is needed at least takes" if least == 1 else "replicas that are needed at least take"
     needs, has = _totals(problem, more)
@@ -80,11 +80,10 @@ def _together(problem: Problem) -> list[Limit]:
 
 def _promises(problem: Problem) -> list[Limit]:
     """Latencies that the fastest configurations that fit do not reach."""
-    model = build(problem, 0.0, late=True)
-    if not model.late:
+    if not any(pipeline.promises for pipeline in problem.pipelines):
         return []
-    _require(model, pulp.lpSum(model.late))
-    used = options_of(problem, model.counts())
+    fastest = _answer(problem, lambda over: build(problem, over, 0.0, late=True), lambda model: total(model.late))
+    used = options_of(problem, _required(fastest).counts)
     limits = []
     for pipeline in problem.pipelines:
         for promise in pipeline.promises:
@@ -102,9 +101,8 @@ def _promises(problem: Problem) -> list[Limit]:
 
 def _load(problem: Problem) -> list[Limit]:
     """A load that the whole inventory does not carry."""
-    model = build(problem, None)
-    _require(model, model.rate)
-    rate = carried(problem, model.counts())
+    fastest = _answer(problem, lambda over: build(problem, over, None), _rate, maximise=True)
+    rate = carried(problem, _required(fastest).counts)
     less = Less(_loads(problem, rate))
     asked = " and ".join(f"{plain(up(one.load_rps, MOST_DIGITS))} rps of `{one.name}`" for one in problem.pipelines)
     kept = " within its promises" if any(one.promises for one in problem.pipelines) else ""
@@ -152,8 +150,10 @@ def _anywhere(problem: Problem, engines: Collection[int]) -> float:
     """Multiples of the load that some engines carry within the promises where hardware is no limit."""
     if not engines:
         return float("inf")
-    model = build(problem, None, anywhere=True, keeping=engines)
-    return _require(model, model.rate).objective * model.scale
+    fastest = _answer(
+        problem, lambda over: build(problem, over, None, keeping=engines), _rate, maximise=True, anywhere=True
+    )
+    return _required(fastest).outcomes[-1].objective * fastest.model.scale
 
 
 def _bounded(problem: Problem, e: int, most: float) -> str:
@@ -168,25 +168,37 @@ def _allowing(problem: Problem, bounds: Collection[int]) -> Allow | None:
     if any(problem.needs[e].stateful for e in bounds):
         return None
     free = tuple(replace(need, maximum=None) if e in bounds else need for e, need in enumerate(problem.needs))
-    model = build(replace(problem, needs=free), 1.0)
-    if not _solved(model, pulp.lpSum(model.replicas(engine=e) for e in bounds)):
+    freed = replace(problem, needs=free)
+    fewest = _answer(
+        freed,
+        lambda over: build(freed, over, 1.0),
+        lambda model: total(column for (e, _, _), column in model.n.items() if e in bounds),
+    )
+    if not fewest.found:
         return None
-    counts = model.counts()
     return Allow(
-        {problem.needs[e].engine: sum(count for (at, _, _), count in counts.items() if at == e) for e in bounds}
+        {problem.needs[e].engine: sum(count for (at, _, _), count in fewest.counts.items() if at == e) for e in bounds}
     )
 
 
 def _missing(problem: Problem, *, rate: float, promises: bool) -> More | None:
     """The least hardware, by memory bandwidth, that would have to be added to the hosts; None for far too much."""
-    model = build(problem, rate, promises=promises, anywhere=True)
-    weighed = [_weight(resource) * more for (_, resource), more in model.extra.items()]
-    if not _solved(model, pulp.lpSum(weighed) + 1e-6 * model.replicas(), gap=problem.give_up):
+    least = _answer(
+        problem,
+        lambda over: build(problem, over, rate, promises=promises),
+        lambda model: (
+            {column: _weight(name) for (_, name), column in model.extra.items()} | dict.fromkeys(model.n.values(), 1e-6)
+        ),
+        gap=problem.give_up,
+        anywhere=True,
+    )
+    if not least.found:
         return None
     hardware: dict[str, dict[str, int]] = {}
-    for (h, resource), variable in model.extra.items():
-        if more := round(variable.varValue or 0.0):
-            hardware.setdefault(problem.hosts[h].name, {})[resource] = more
+    for (g, resource), column in least.model.extra.items():
+        if more := round(least.outcomes[-1].values[column]):
+            (host,) = least.model.division.pools[g].hosts
+            hardware.setdefault(problem.hosts[host].name, {})[resource] = more
     return More(hardware, len(problem.hosts) > 1) if hardware else None
 
 
@@ -201,19 +213,39 @@ def _totals(problem: Problem, more: More) -> tuple[str, str]:
     return amounts(needs), " and ".join(plain(down(there, MOST_DIGITS)) for there in has.values())
 
 
-def _solved(model: Model, objective: LpAffineExpression, *, gap: float = 0.0) -> bool:
-    """Whether there is any solution; the best, then."""
-    model.lp.setObjective(objective)
-    return solve(model.lp, gap=gap).found
+def _answer(
+    problem: Problem,
+    make: Callable[[Division], Model],
+    objective: Callable[[Model], Terms],
+    *,
+    maximise: bool = False,
+    gap: float = 0.0,
+    anywhere: bool = False,
+) -> Answer:
+    """The best solution of a model that stands on the hosts, some of them enlarged if `anywhere`."""
+
+    def search(division: Division) -> tuple[Model, list[Outcome]]:
+        model = make(division)
+        return model, [model.program.solve(objective(model), maximise=maximise, gap=gap)]
+
+    return refined(search, divide(problem, anywhere=anywhere))
 
 
-def _require(model: Model, objective: LpAffineExpression) -> Outcome:
-    """The best solution of a model that has one."""
-    model.lp.setObjective(objective)
-    outcome = solve(model.lp)
-    if not outcome.found:
-        raise RuntimeError(f"a relaxed model that has a solution ended as {outcome.status}")
-    return outcome
+def _required(answer: Answer) -> Answer:
+    """The answer of a model that has one."""
+    if answer.infeasible:
+        raise RuntimeError("a relaxed model that has a solution ended as infeasible")
+    if not answer.found:
+        raise ended()
+    return answer
+
+
+def _replicas(model: Model) -> Terms:
+    return total(model.n.values())
+
+
+def _rate(model: Model) -> Terms:
+    return {} if model.rate is None else {model.rate: 1.0}
 
 
 def _weight(resource: str) -> float:

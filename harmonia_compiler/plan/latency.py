@@ -1,72 +1,51 @@
 """The rows of the integer program about time: levels, the slowest choice in use, chains of calls, promises."""
 
-from collections.abc import Iterator
+from collections.abc import Collection
 
-import pulp
-from pulp import LpAffineExpression, LpVariable, lpSum
-
-from harmonia_compiler.plan.problem import Pipeline, Problem, Promise, Step
-from harmonia_compiler.plan.queueing import is_counted, tail, waves
+from harmonia_compiler.plan.problem import Step
+from harmonia_compiler.plan.promised import Figure, bound_s, promises_of, seconds, to_first_piece
+from harmonia_compiler.plan.queueing import is_counted
 from harmonia_compiler.plan.variables import Model
 
 
-def promised_components(problem: Problem) -> set[str]:
-    """The components whose latency some promise depends on."""
-    return {
-        step.component
-        for pipeline, promise in promises_of(problem)
-        for step in pipeline.steps
-        if is_counted(step, promise.quantile)
-    }
-
-
-def promises_of(problem: Problem) -> Iterator[tuple[Pipeline, Promise]]:
-    """Each promise with its pipeline, in the order of both."""
-    for pipeline in problem.pipelines:
-        for promise in pipeline.promises:
-            yield pipeline, promise
-
-
-def choose(model: Model, timed: set[str]) -> None:
-    """An engine runs at one level, and its components are as slow as the slowest choice in use."""
+def choose(model: Model, chosen: dict[tuple[int, int], int], figures: Collection[Figure]) -> None:
+    """An engine runs at one level, and its calls are as slow as on the slowest choice in use at that level."""
     for e, need in enumerate(model.problem.needs):
-        components = [component for component in need.components if component in timed]
-        if not components:
+        asked = [figure for figure in figures if figure.component in need.components]
+        if not asked:
             continue
-        for component in components:
-            for at, count in enumerate(_counts(model.problem, component)):
-                for metric in ("latency", "ttft"):
-                    name = f"slow_{metric}_{component}_{at}"
-                    model.slow[component, metric, count] = model.lp.add_variable(name, 0)
-        levels = {
-            level: model.lp.add_variable(f"level_{e}_{level}", 0, 1, pulp.LpInteger)
-            for level in dict.fromkeys(choice.level for choice in model.choices[e])
-        }
-        model.lp.addConstraint(lpSum(levels.values()) == 1, f"level_{e}")
-        for c, choice in enumerate(model.choices[e]):
-            _choose(model, e, c, levels[choice.level], components)
+        levels = sorted({level for choice in model.choices[e] for level in choice.levels})
+        for level in levels:
+            model.level[e, level] = model.program.column(high=1.0, whole=True)
+        model.program.row({model.level[e, level]: 1.0 for level in levels}, 1.0, 1.0)
+        runs = [_runs(model, e, c, chosen[e, c]) for c in range(len(model.choices[e]))]
+        for figure in asked:
+            _slow(model, e, figure, runs)
 
 
-def _choose(model: Model, e: int, c: int, level: LpVariable, components: list[str]) -> None:
-    choice = model.choices[e][c]
-    chosen = model.lp.add_variable(f"chosen_{e}_{c}", 0, 1, pulp.LpInteger)
-    model.lp.addConstraint(chosen <= level, f"chosen_{e}_{c}")
-    for (engine, at, h), variable in model.n.items():
-        if (engine, at) == (e, c):
-            model.lp.addConstraint(variable <= variable.upBound * chosen, f"choose_{e}_{c}_{h}")
-    for component in components:
-        for metric, times in (("latency", choice.option.latency_ms), ("ttft", choice.option.first_ms)):
-            seconds = times[component][choice.level] / 1000.0
-            for at, count in enumerate(_counts(model.problem, component)):
-                slow = model.slow[component, metric, count]
-                name = f"slow_{metric}_{c}_{component}_{at}"
-                model.lp.addConstraint(slow >= seconds * waves(count, choice.option) * chosen, name)
+def _runs(model: Model, e: int, c: int, chosen: int) -> dict[int, int]:
+    """Whether a choice is in use at a level, by level: where it is in use, at the one that its engine runs at."""
+    levels = model.choices[e][c].levels
+    runs = {level: chosen if len(levels) == 1 else model.program.column(high=1.0) for level in levels}
+    if len(levels) > 1:
+        model.program.row({**dict.fromkeys(runs.values(), 1.0), chosen: -1.0}, 0.0, 0.0)
+    for level, column in runs.items():
+        model.program.row({column: 1.0, model.level[e, level]: -1.0}, high=0.0)
+    return runs
 
 
-def _counts(problem: Problem, component: str) -> list[float]:
-    """How many calls of a component are sent at once, over all steps."""
-    steps = (step for pipeline in problem.pipelines for step in pipeline.steps if step.component == component)
-    return sorted({step.count for step in steps})
+def _slow(model: Model, e: int, figure: Figure, runs: list[dict[int, int]]) -> None:
+    """A figure is no less than on any choice in use, and than on the fastest at the engine's level."""
+    times = [{level: seconds(figure, choice.option, level) for level in choice.levels} for choice in model.choices[e]]
+    fastest: dict[int, float] = {}
+    for spent in times:
+        for level, one in spent.items():
+            fastest[level] = min(one, fastest.get(level, one))
+    slow = model.slow[figure] = model.program.column(min(fastest.values()))
+    model.program.row({slow: 1.0, **{model.level[e, level]: -one for level, one in fastest.items()}}, 0.0)
+    for spent, columns in zip(times, runs, strict=True):
+        if any(one > fastest[level] for level, one in spent.items()):
+            model.program.row({slow: 1.0, **{columns[level]: -one for level, one in spent.items()}}, 0.0)
 
 
 def time(model: Model, *, late: bool) -> None:
@@ -75,31 +54,29 @@ def time(model: Model, *, late: bool) -> None:
     Lateness is in seconds and no factor: a promise of next to nothing, as a factor's coefficient, would be taken
     for none.
     """
-    for at, (pipeline, promise) in enumerate(promises_of(model.problem)):
-        ended = [model.lp.add_variable(f"time_{at}_{s}", 0) for s in range(len(pipeline.steps))]
-        bound: LpVariable | LpAffineExpression | float = promise.bound_ms / 1000.0 / tail(promise.quantile)
+    program = model.program
+    for pipeline, promise in promises_of(model.problem):
+        ended = [program.column() for _ in pipeline.steps]
+        beyond: dict[int, float] = {}
         if late:
-            model.late.append(model.lp.add_variable(f"late_{at}", 0))
-            bound = bound + model.late[-1]
-        to_first_piece = promise.metric == "ttft" and pipeline.streamed
+            model.late.append(program.column())
+            beyond = {model.late[-1]: -1.0}
         for s, step in enumerate(pipeline.steps):
             counts = is_counted(step, promise.quantile)
-            for before in [ended[before] for before in step.after] or [0.0]:
-                took = step.rounds * _took(model, step, "latency") if counts else 0.0
-                model.lp.addConstraint(ended[s] >= before + took)
-                if to_first_piece and s in pipeline.streamed and counts:
-                    promised(model, before + _took(model, step, "ttft"), bound)
-            if not to_first_piece:
-                promised(model, ended[s], bound)
+            for begun in [{ended[before]: 1.0} for before in step.after] or [{}]:
+                took, constant = _took(model, step, "latency") if counts else ({}, 0.0)
+                waits = {column: -step.rounds * part for column, part in took.items()}
+                program.row({ended[s]: 1.0, **dict.fromkeys(begun, -1.0), **waits}, step.rounds * constant)
+                if to_first_piece(pipeline, promise) and s in pipeline.streamed and counts:
+                    first, constant = _took(model, step, "ttft")
+                    program.row({**begun, **first, **beyond}, high=bound_s(promise) - constant)
+            if not to_first_piece(pipeline, promise):
+                program.row({ended[s]: 1.0, **beyond}, high=bound_s(promise))
 
 
-def _took(model: Model, step: Step, metric: str) -> LpVariable | float:
-    key = step.component, metric, step.count
-    return model.slow[key] if key in model.slow else model.problem.external_ms[step.component] / 1000.0
-
-
-def promised(
-    model: Model, ends: LpVariable | LpAffineExpression | float, bound: LpVariable | LpAffineExpression | float
-) -> None:
-    """What a promise is about ends within its bound, in seconds."""
-    model.lp.addConstraint(lpSum([ends]) <= bound)
+def _took(model: Model, step: Step, metric: str) -> tuple[dict[int, float], float]:
+    """How long a step takes: what depends on the plan, and what does not; nothing where no promise depends on it."""
+    figure = Figure(step.component, metric, step.count)
+    if figure in model.slow:
+        return {model.slow[figure]: 1.0}, 0.0
+    return {}, model.problem.external_ms.get(step.component, 0.0) / 1000.0

@@ -2,173 +2,253 @@
 
 Formulation; the functions below, and in `plan/latency.py` those about time, bear the same names.
 
-    Sets         engines e with choices c: an option, and a level of utilisation to run it at;
-                 hosts h with resources r; pipelines p with steps s
-    Data         mu[e,c]      multiples of the declared loads that one replica carries at that level
-                 use[c,r]     what a replica takes; cap[h,r] what a host has (GPUs by type, cores, memory)
-                 call[c,i]    latency of a call of component i at that level, waiting included
+    Sets         engines e with choices c: their options; levels l of utilisation to run an engine at;
+                 pools g of hosts, of kinds j with hosts[j] that are the same; resources r; pipelines p with steps s
+    Data         full[e,c]    multiples of the declared loads at which one replica would never be idle
+                 use[c,r]     what a replica takes; cap[j,r] what a host has (GPUs by type, cores, memory)
+                 call[c,l,i]  latency of a call of component i at a level, waiting included
                  waves[c,k]   how often in a row a replica answers k calls that are sent at once
-    Variables    n[e,c,h]     replicas, integer; only where h carries the label that e asks for
+    Variables    n[e,c,g]     replicas, integer; only where hosts carry the label that e asks for
+                 paid[j]      how many of the hosts that have a price are used, integer
                  mixture[e,m] whether an engine's replicas are of the set m of options that may stand together
-                 paid[h]      whether anything stands on a host that has a price
+                 chosen[e,c]  whether a choice is in use; integer, where mixtures or promises ask for it
                  level[e,l]   whether an engine runs at a level, where its latency is promised
-                 chosen[e,c]  whether a choice is in use, there
+                 runs[e,c,l]  whether a choice is in use at a level
                  slow[i,k]    latency of k calls of a component at once with the slowest choice in use
                  time[p,s]    when a step has ended: a potential over the steps of a pipeline
-                 rate         multiples of the declared loads that are carried
+                 rate         multiples of the declared loads that are carried;  rate[e,l] at a level
 
-    keep_up      sum over c, h of mu[e,c] n[e,c,h] >= rate                   every engine
-    fit          sum over e, c of use[c,r] n[e,c,h] <= cap[h,r]              every host and resource
-    count        minimum[e] <= sum over c, h of n[e,c,h] <= maximum[e]       every engine
-    pay          sum over e, c of n[e,c,h] <= most[h] paid[h]                every host with a price
-    mix          n[e,c,h] <= most[e,c,h] sum over m with c of mixture[e,m];  sum over m of mixture[e,m] = 1
-    choose       n[e,c,h] <= most[e,c,h] chosen[e,c];  chosen[e,c] <= level[e,l(c)];
-                 sum over l of level[e,l] = 1;  slow[i,k] >= waves[c,k] call[c,i] chosen[e,c]
+    keep_up      sum over c, g of full[e,c] n[e,c,g] >= sum over l of rate[e,l] / l         every engine
+                 rate <= sum over l of rate[e,l];  rate[e,l] <= level[e,l];  without levels, l is HEADROOM
+    fit          sum over e, c of use[c,r] n[e,c,g] <= sum over j in g of cap[j,r] paid[j]   every pool and resource
+    cut          the same with use and cap in units u, rounded down; for groups of GPUs, and as plan/refine.py asks
+    count        minimum[e] <= sum over c, g of n[e,c,g] <= maximum[e]                       every engine
+    mix          n[e,c,g] <= most[e,c,g] chosen[e,c];  chosen[e,c] <= sum over m with c of mixture[e,m];
+                 sum over m of mixture[e,m] = 1
+    choose       sum over l of level[e,l] = 1;  runs[e,c,l] <= level[e,l];  chosen[e,c] = sum over l of runs[e,c,l];
+                 slow[i,k] >= sum over l of waves[c,k] call[c,l,i] runs[e,c,l]
     time         time[s] >= time[s'] + rounds[s] slow[i(s),k(s)]             every step s after s', but for the rarest
-    promised     tail(q) time[end] <= bound                 every latency promise of quantile q
-    order        replicas on h >= replicas on the next host like it          breaks the symmetry
+                 tail(q) time[end] <= bound                 every latency promise of quantile q
+    order        replicas on h >= replicas on the next host like it          where such hosts are counted one by one
 
-    Objectives   rate, cost (sum of price[h] paid[h]), hardware tied up, fewest replicas
+    Objectives   rate, cost (sum of price[j] paid[j]), hardware tied up, fewest replicas
 
 Engines whose latency nobody is promised run at the highest level. Replicas of one engine in
-different options share its calls in proportion to mu, so that they are equally busy; one level
+different options share its calls in proportion to full, so that they are equally busy; one level
 for all of them is what makes that agree with `slow`.
 
 `mix` keeps a call from being much slower by the chance of which replica it meets: a large model on
 a core beside the same on a GPU adds next to nothing to the rate and all of the tail to the latency.
 
-GPU fractions are powers of two and larger groups take whole devices of one host, so whatever `fit`
-admits can be assigned to devices (`plan/place.py`).
+A pool is a relaxation of its hosts: it has as much as they have together. So an optimum over pools whose
+replicas `plan/unpack.py` puts onto the hosts is an optimum, and where they cannot be put, `plan/refine.py`
+adds rows or divides pools, and asks again; with each host a pool for itself the model is exact.
+GPU fractions and groups are powers of two, so that `cut` in the units of the groups is exact for GPUs: whatever
+it admits can be assigned to hosts, and to devices (`plan/place.py`).
 
-`rate` is scaled by an upper bound (`rate_bound`), and no coefficient of `keep_up` exceeds 1: a
-replica that carries more than the whole rate counts as carrying it all. That is what keeps a vector
-search and a large model in one numerically sound model.
+The program is scaled by an upper bound of the rate (`rate_bound`), and no coefficient of `keep_up` exceeds what the
+whole rate takes at the lowest level: a replica that carries more counts as carrying just that. That is what keeps a
+vector search and a large model in one numerically sound model.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
-import pulp
-from pulp import LpAffineExpression, LpProblem, lpSum
-
-from harmonia_compiler.plan.choices import useful_choices
-from harmonia_compiler.plan.latency import choose, promised_components, time
-from harmonia_compiler.plan.problem import Problem, room, take, worth
-from harmonia_compiler.plan.queueing import mixtures
-from harmonia_compiler.plan.variables import Model, add_variables, alike, rate_bound
+from harmonia_compiler.contract.gpu import GPU_TYPES
+from harmonia_compiler.plan.choices import Choice, useful_choices
+from harmonia_compiler.plan.latency import choose, time
+from harmonia_compiler.plan.pools import Division
+from harmonia_compiler.plan.problem import Problem, worth
+from harmonia_compiler.plan.promised import Figure, limits, without_limits
+from harmonia_compiler.plan.variables import MOST_REPLICAS, Model, add_variables, rate_bound
+from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
 
 #: What the position of all replicas weighs against one replica more: too little to buy one.
 POSITION = 1e-4
 
+#: Multiples of the whole rate that a replica counts as carrying at most: enough at the lowest level.
+ENOUGH = 1.0 / LEVELS[0]
+
 
 def build(
     problem: Problem,
+    division: Division,
     goal_rate: float | None,
     *,
     promises: bool = True,
+    paying: bool = False,
     late: bool = False,
-    anywhere: bool = False,
     keeping: Collection[int] | None = None,
 ) -> Model:
     """The model with all its rows.
 
     `goal_rate` None leaves the rate to be maximised, 0 asks for none. `promises` False leaves the
-    latency promises out, `late` lets each be missed. With `anywhere`, hosts may be given more than they
-    have, of everything. `keeping` are the engines that must carry the rate, if not all.
+    latency promises out, `late` lets each be missed. Hosts cost something only where `paying`. `keeping` are
+    the engines that must carry the rate, if not all. Enlarged pools may be given more than they have, of everything.
     """
-    lp = LpProblem("plan", pulp.LpMaximize if goal_rate is None else pulp.LpMinimize)
     keeping = range(len(problem.needs)) if keeping is None else keeping
-    timed = promised_components(problem) if promises else set()
-    choices = [useful_choices(problem, need, timed=not timed.isdisjoint(need.components)) for need in problem.needs]
-    scale = goal_rate or rate_bound(problem, keeping, anywhere=anywhere)
-    model = Model(problem, lp, scale, goal_rate, choices)
-    add_variables(model, anywhere=anywhere)
-    keep_up(model, keeping)
+    figures = limits(problem) if promises else {}
+    figures = without_limits(figures) if late else figures
+    choices = [useful_choices(problem, need, figures) for need in problem.needs]
+    scale = goal_rate or rate_bound(problem, division, choices, keeping)
+    model = Model(problem, division, choices, scale, goal_rate)
+    add_variables(model, paying=paying)
     fit(model)
     count(model)
-    pay(model)
-    mix(model)
-    if promises:
-        choose(model, timed)
+    chosen = mix(model, figures)
+    # An engine that nothing can run is short of replicas (`count`), whatever the others do.
+    if promises and all(choices):
+        choose(model, chosen, figures)
         time(model, late=late)
-    if not anywhere:
-        order(model)
+    keep_up(model, keeping)
+    order(model)
     return model
 
 
 def keep_up(model: Model, keeping: Collection[int]) -> None:
-    """Every engine carries the rate."""
+    """Every engine carries the rate at its level."""
     if model.goal_rate == 0:
         return
     for e in keeping:
-        carried = lpSum(
-            min(model.choices[e][c].mu / model.scale, 1.0) * variable
-            for (engine, c, _), variable in model.n.items()
+        terms = {
+            column: min(model.choices[e][c].capacity / model.scale, ENOUGH)
+            for (engine, c, _), column in model.n.items()
             if engine == e
-        )
-        model.lp.addConstraint(carried >= (1.0 if model.rate is None else model.rate), f"keep_up_{e}")
+        }
+        levels = {LEVELS[level]: column for (engine, level), column in model.level.items() if engine == e}
+        if model.rate is None:
+            at_level = {column: -1.0 / level for level, column in levels.items()}
+            model.program.row({**terms, **at_level}, 0.0 if levels else 1.0 / HEADROOM)
+        elif levels:
+            rates = {level: model.program.column(high=1.0) for level in levels}
+            for level, column in rates.items():
+                model.program.row({column: 1.0, levels[level]: -1.0}, high=0.0)
+            model.program.row({model.rate: 1.0, **dict.fromkeys(rates.values(), -1.0)}, high=0.0)
+            model.program.row({**terms, **{column: -1.0 / level for level, column in rates.items()}}, 0.0)
+        else:
+            model.program.row({**terms, model.rate: -1.0 / HEADROOM}, 0.0)
 
 
 def fit(model: Model) -> None:
-    """No host gives more than it has."""
-    for h, host in enumerate(model.problem.hosts):
-        has = room(host)
-        for resource in has | {name: 0.0 for at, name in model.extra if at == h}:
-            used = lpSum(
-                amount * variable
-                for (e, c, at), variable in model.n.items()
-                if at == h and (amount := take(model.choices[e][c].option.configuration).get(resource, 0.0))
-            )
-            more = model.extra.get((h, resource), 0.0)
-            model.lp.addConstraint(used <= has.get(resource, 0.0) + more, f"fit_{h}_{resource}")
+    """No pool gives more than its hosts have, nor more than those of them that are paid for."""
+    taking: dict[tuple[int, str], dict[int, float]] = {key: {} for key in model.extra}
+    free: dict[int, dict[int, float]] = {}
+    for (e, c, g), column in model.n.items():
+        takes = model.choices[e][c].takes
+        for resource, amount in takes.items():
+            taking.setdefault((g, resource), {})[column] = amount
+        if not takes:
+            free.setdefault(g, {})[column] = 1.0
+    for (g, resource), terms in taking.items():
+        if (g, resource) in model.extra:
+            has = model.division.pools[g].has(resource)
+            model.program.row({**terms, model.extra[g, resource]: -1.0}, high=has)
+            continue
+        _within(model, g, resource, terms, None)
+        for unit in sorted(_units(model, g, resource, terms)):
+            rounded = {column: float(int(amount / unit + 1e-9)) for column, amount in terms.items()}
+            _within(model, g, resource, {column: whole for column, whole in rounded.items() if whole}, unit)
+    for g, terms in free.items():
+        if all((g, j) in model.paid for j in range(len(model.division.pools[g].kinds))):
+            paid = {column: -float(MOST_REPLICAS) for (at, _), column in model.paid.items() if at == g}
+            model.program.row({**terms, **paid}, high=0.0)
+
+
+def _within(model: Model, g: int, resource: str, terms: dict[int, float], unit: float | None) -> None:
+    """What is taken of a resource is within what the hosts have, each of whole units if there is one."""
+    paid, has = {}, 0.0
+    pool = model.division.pools[g]
+    for j, kind in enumerate(pool.kinds):
+        each = kind.room.get(resource, 0.0)
+        each *= 1.0 if resource in GPU_TYPES else 1.0 - pool.reserve
+        each = each if unit is None else float(int(each / unit + 1e-9))
+        if (g, j) in model.paid:
+            paid[model.paid[g, j]] = -each
+        else:
+            has += len(kind.hosts) * each
+    model.program.row({**terms, **paid}, high=has)
+
+
+def _units(model: Model, g: int, resource: str, terms: dict[int, float]) -> set[float]:
+    """The units in which rounding says more: those asked for, and sizes of groups of GPUs, which halve each other."""
+    pool = model.division.pools[g]
+    if len(pool.hosts) == 1:
+        return set()
+    units = {unit for name, unit in model.division.units if name == resource}
+    if resource in GPU_TYPES:
+        units |= {amount for amount in terms.values() if amount > 1}
+    return {unit for unit in units if any(kind.room.get(resource, 0.0) % unit for kind in pool.kinds)}
 
 
 def count(model: Model) -> None:
     """Every engine has as many replicas as it must and no more than it may."""
     for e, need in enumerate(model.problem.needs):
-        model.lp.addConstraint(model.replicas(engine=e) >= need.minimum, f"minimum_{e}")
-        if need.maximum is not None:
-            model.lp.addConstraint(model.replicas(engine=e) <= need.maximum, f"maximum_{e}")
+        most = float("inf") if need.maximum is None else need.maximum
+        model.program.row(model.replicas(e), need.minimum, most)
 
 
-def pay(model: Model) -> None:
-    """A host is paid for as a whole as soon as anything stands on it."""
-    for h, paid in model.paid.items():
-        most = sum(variable.upBound for (_, _, at), variable in model.n.items() if at == h)
-        model.lp.addConstraint(model.replicas(host=h) <= most * paid, f"pay_{h}")
+def mix(model: Model, figures: Collection[Figure]) -> dict[tuple[int, int], int]:
+    """An engine stands on options that are about as fast as each other. Returns whether each choice is in use.
 
-
-def mix(model: Model) -> None:
-    """An engine stands on options that are about as fast as each other."""
+    Only of engines of which that matters: that have several mixtures, or that a promise depends on.
+    """
+    chosen: dict[tuple[int, int], int] = {}
+    timed = {figure.component for figure in figures}
     for e, need in enumerate(model.problem.needs):
-        sets = mixtures(model.problem, need)
-        if len(sets) < 2:
-            continue
-        chosen = [model.lp.add_variable(f"mixture_{e}_{m}", 0, 1, pulp.LpInteger) for m in range(len(sets))]
-        model.lp.addConstraint(lpSum(chosen) == 1, f"mixture_{e}")
-        for (engine, c, h), variable in model.n.items():
-            if engine == e:
-                within = [one for one, options in zip(chosen, sets, strict=True) if model.choices[e][c].at in options]
-                model.lp.addConstraint(variable <= variable.upBound * lpSum(within), f"mix_{e}_{c}_{h}")
+        sets = sorted(frozenset[int]().union(*(choice.mixtures for choice in model.choices[e])))
+        apart = len(sets) > 1 and any(len(choice.mixtures) < len(sets) for choice in model.choices[e])
+        promised = not timed.isdisjoint(need.components)
+        for c in range(len(model.choices[e]) if apart or promised else 0):
+            chosen[e, c] = model.program.column(high=1.0, whole=promised)
+        if apart:
+            mixture = {m: model.program.column(high=1.0, whole=True) for m in sets}
+            model.mixture |= {(e, m): column for m, column in mixture.items()}
+            model.program.row(dict.fromkeys(mixture.values(), 1.0), 1.0, 1.0)
+            for c, choice in enumerate(model.choices[e]):
+                within = {mixture[m]: -1.0 for m in sorted(choice.mixtures)}
+                model.program.row({chosen[e, c]: 1.0, **within}, high=0.0)
+    for (e, c, _), column in model.n.items():
+        if (e, c) in chosen:
+            model.program.row({column: 1.0, chosen[e, c]: -model.program.upper[column]}, high=0.0)
+    return chosen
 
 
 def order(model: Model) -> None:
-    """Of hosts that are alike, the earlier has no fewer replicas."""
-    for one, other in alike(model.problem):
-        model.lp.addConstraint(model.replicas(host=one) >= model.replicas(host=other), f"order_{one}_{other}")
+    """Of hosts that are alike and counted one by one, the earlier has no fewer replicas."""
+    alike: dict[tuple[object, ...], int] = {}
+    for g, pool in enumerate(model.division.pools):
+        if pool.enlarged or len(pool.hosts) > 1:
+            continue
+        kind = pool.kinds[0]
+        key = (tuple(sorted(kind.room.items())), kind.price, kind.labels)
+        if key in alike:
+            terms = {column: -1.0 for (_, _, at), column in model.n.items() if at == g}
+            terms |= {column: 1.0 for (_, _, at), column in model.n.items() if at == alike[key]}
+            model.program.row(terms, 0.0)
+        alike[key] = g
 
 
-def cost(model: Model) -> LpAffineExpression:
-    """Price per hour of the hosts in use."""
-    return lpSum(model.problem.hosts[h].price_per_hour * paid for h, paid in model.paid.items())
+def cost(model: Model) -> dict[int, float]:
+    """Price per hour of the hosts in use, as a part of the highest of a host: the unit of money says nothing."""
+    prices = {at: model.division.pools[at[0]].kinds[at[1]].price for at in model.paid}
+    highest = max(prices.values(), default=1.0)
+    return {model.paid[at]: float(f"{price / highest:.12g}") for at, price in prices.items()}
 
 
-def hardware(model: Model) -> LpAffineExpression:
+def hardware(model: Model) -> dict[int, float]:
     """How much hardware is tied up, in TB/s of memory bandwidth."""
-    return lpSum(worth(model.choices[e][c].option.configuration) / 1000.0 * v for (e, c, _), v in model.n.items())
+    worths = [[worth(one.option.configuration) / 1000.0 for one in choices] for choices in model.choices]
+    return {column: worths[e][c] for (e, c, _), column in model.n.items() if worths[e][c]}
 
 
-def fewest(model: Model) -> LpAffineExpression:
-    """How many replicas; of as many, those on earlier hosts and of earlier choices, so that equals do not tie."""
+def fewest(model: Model) -> dict[int, float]:
+    """How many replicas; of as many, those that take the least memory, on earlier hosts, so that equals do not tie."""
     width = 1 + max((len(choices) for choices in model.choices), default=0)
-    last = width * (1 + len(model.problem.hosts))
-    return lpSum((1.0 + POSITION * (h * width + c) / last) * variable for (_, c, h), variable in model.n.items())
+    last = width * (1 + len(model.division.pools))
+    ranks = [_by_memory(choices) for choices in model.choices]
+    return {column: 1.0 + POSITION * (g * width + ranks[e][c]) / last for (e, c, g), column in model.n.items()}
+
+
+def _by_memory(choices: Sequence[Choice]) -> dict[int, int]:
+    """The rank of each choice by the memory that it takes, by position."""
+    taken = [(one.option.configuration.memory_gib, one.option.configuration.gpu_memory_gib) for one in choices]
+    return {c: rank for rank, c in enumerate(sorted(range(len(choices)), key=lambda c: (taken[c], c)))}

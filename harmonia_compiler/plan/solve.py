@@ -1,19 +1,30 @@
-"""Runs HiGHS on a PuLP problem so that the same input gives the same answer.
+"""Builds linear programs row by row and runs HiGHS on them so that the same input gives the same answer.
 
-PuLP builds the model; the status is read from HiGHS itself, because PuLP has no word for a node
-limit and calls an interrupted search optimal. One thread, one seed, a limit in nodes, never in seconds.
+The one home of highspy. Columns and rows are kept as the flat arrays that HiGHS takes, since handing over a model
+must cost less than solving it. One thread, one seed, a limit in nodes, never in seconds; the status is read from HiGHS
+itself, which tells a proven optimum from a search that ended at its limit.
 """
 
-from dataclasses import dataclass
+from array import array
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-import pulp
-from highspy import Highs, HighsModelStatus
+import numpy as np
+from highspy import Highs, HighsModelStatus, HighsSolution, MatrixFormat, ObjSense
 
 #: Branch-and-bound nodes after which the best plan so far is taken.
 NODE_LIMIT = 20_000
 
 #: How far a row may be missed; far below what one replica contributes to any row.
 TOLERANCE = 1e-9
+
+INFINITY = float("inf")
+
+#: A linear expression: coefficients by column.
+Terms = Mapping[int, float]
+
+Status = Literal["optimal", "feasible", "infeasible", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +33,16 @@ class Outcome:
 
     `status` is `optimal` (proven to within the gap that was asked for), `feasible` (the node limit came
     first), `infeasible`, or `unknown` (the node limit came before any solution). Only the first two
-    leave values in the variables. `gap` is relative.
+    have `values`, by column, and the columns' `reduced` costs where none is to be whole. No solution is better than
+    `bound`; `gap` is the relative distance to it.
     """
 
-    status: str
-    gap: float
-    objective: float
+    status: Status
+    gap: float = 0.0
+    objective: float = 0.0
+    bound: float = 0.0
+    values: Sequence[float] = ()
+    reduced: Sequence[float] = ()
 
     @property
     def found(self) -> bool:
@@ -35,34 +50,129 @@ class Outcome:
         return self.status in ("optimal", "feasible")
 
 
-def solve(problem: pulp.LpProblem, *, gap: float = 0.0, nodes: int = NODE_LIMIT) -> Outcome:
-    """Solve in place, to within a relative gap: afterwards the variables of the problem hold their values."""
-    solver = pulp.HiGHS(
-        msg=False,
-        threads=1,
-        gapRel=gap,
-        gapAbs=0.0,
-        random_seed=0,
-        mip_max_nodes=nodes,
-        mip_feasibility_tolerance=TOLERANCE,
-        primal_feasibility_tolerance=TOLERANCE,
+@dataclass(slots=True)
+class Program:
+    """Columns and rows, in the order in which they are added."""
+
+    lower: "array[float]" = field(default_factory=lambda: array("d"))
+    upper: "array[float]" = field(default_factory=lambda: array("d"))
+    whole: "array[int]" = field(default_factory=lambda: array("i"))
+    least: "array[float]" = field(default_factory=lambda: array("d"))
+    most: "array[float]" = field(default_factory=lambda: array("d"))
+    starts: "array[int]" = field(default_factory=lambda: array("i", [0]))
+    columns: "array[int]" = field(default_factory=lambda: array("i"))
+    values: "array[float]" = field(default_factory=lambda: array("d"))
+
+    def column(self, low: float = 0.0, high: float = INFINITY, *, whole: bool = False) -> int:
+        """A new variable; its number."""
+        self.lower.append(low)
+        self.upper.append(high)
+        self.whole.append(whole)
+        return len(self.lower) - 1
+
+    def row(self, terms: Terms, low: float = -INFINITY, high: float = INFINITY) -> None:
+        """Hold an expression between two bounds."""
+        self.columns.extend(terms.keys())
+        self.values.extend(terms.values())
+        self.starts.append(len(self.columns))
+        self.least.append(low)
+        self.most.append(high)
+
+    def solve(
+        self,
+        objective: Terms,
+        *,
+        maximise: bool = False,
+        gap: float = 0.0,
+        nodes: int = NODE_LIMIT,
+        start: Sequence[float] = (),
+        within: Mapping[int, tuple[float, float]] | None = None,
+        whole: Collection[int] | None = None,
+        target: float | None = None,
+    ) -> Outcome:
+        """The best values of the columns, to within a relative gap; `start` are values that satisfy the rows.
+
+        `within` are tighter bounds of some columns, and `whole` the columns to hold to whole numbers, if not all
+        that are to be. The search ends where it has found what is as good as a `target`.
+        """
+        if not self.lower:
+            # Nothing to decide, so that each row is true or false as it stands.
+            kept = all(low <= 0.0 <= high for low, high in zip(self.least, self.most, strict=True))
+            return Outcome("optimal" if kept else "infeasible")
+        integers = [bool(is_whole) and (whole is None or at in whole) for at, is_whole in enumerate(self.whole)]
+        highs = standing(self, objective, integers, maximise=maximise)
+        for column, (low, high) in (within or {}).items():
+            highs.changeColBounds(column, low, high)
+        highs.setOptionValue("mip_rel_gap", gap)
+        highs.setOptionValue("mip_max_nodes", nodes)
+        if target is not None:
+            highs.setOptionValue("objective_target", target)
+        if start:
+            solution = HighsSolution()
+            solution.col_value = list(start)
+            highs.setSolution(solution)
+        highs.run()
+        return _read(highs, whole=any(integers))
+
+
+def standing(program: Program, objective: Terms, integers: Sequence[bool], *, maximise: bool = False) -> Any:
+    """HiGHS with the model loaded, ready to run."""
+    highs: Any = Highs()  # type: ignore[no-untyped-call]
+    highs.setOptionValue("output_flag", False)  # noqa: FBT003  HiGHS's own signature
+    for name, value in _OPTIONS.items():
+        highs.setOptionValue(name, value)
+    cost = np.zeros(len(program.lower))
+    for column, coefficient in objective.items():
+        cost[column] = coefficient
+    highs.passModel(
+        len(program.lower),
+        len(program.least),
+        len(program.columns),
+        int(MatrixFormat.kRowwise),
+        int(ObjSense.kMaximize if maximise else ObjSense.kMinimize),
+        0.0,
+        cost,
+        np.frombuffer(program.lower),
+        np.frombuffer(program.upper),
+        np.frombuffer(program.least) if program.least else np.zeros(0),
+        np.frombuffer(program.most) if program.most else np.zeros(0),
+        np.frombuffer(program.starts, np.int32)[:-1],
+        np.frombuffer(program.columns, np.int32) if program.columns else np.zeros(0, np.int32),
+        np.frombuffer(program.values) if program.values else np.zeros(0),
+        np.array(integers, np.int32),
     )
-    solver.createAndConfigureSolver(problem)
-    solver.buildSolverModel(problem)
-    solver.callSolver(problem)
-    highs: Highs = problem.solverModel
+    return highs
+
+
+_OPTIONS = {
+    "threads": 1,
+    "random_seed": 0,
+    "mip_abs_gap": 0.0,
+    "mip_feasibility_tolerance": TOLERANCE,
+    "primal_feasibility_tolerance": TOLERANCE,
+}
+
+
+def _read(highs: Any, *, whole: bool) -> Outcome:
+    """What a run ended with."""
     status, info = highs.getModelStatus(), highs.getInfo()
-    if status == HighsModelStatus.kModelEmpty:
-        # Nothing to decide, so that each row is true or false as it stands.
-        return Outcome("optimal" if problem.valid(TOLERANCE) else "infeasible", 0.0, 0.0)
     if status in (HighsModelStatus.kInfeasible, HighsModelStatus.kUnboundedOrInfeasible):
-        return Outcome("infeasible", 0.0, 0.0)
-    if status not in (HighsModelStatus.kOptimal, HighsModelStatus.kSolutionLimit):
+        return Outcome("infeasible")
+    if status not in (HighsModelStatus.kOptimal, HighsModelStatus.kSolutionLimit, HighsModelStatus.kObjectiveTarget):
         raise RuntimeError(f"HiGHS ended with {highs.modelStatusToString(status)}")
+    bound = float(info.mip_dual_bound if whole else info.objective_function_value)
     if not info.primal_solution_status:
-        return Outcome("unknown", float("inf"), 0.0)
-    values = highs.getSolution().col_value
-    for variable in problem.variables():
-        variable.varValue = values[variable.index]
-    proven = "optimal" if status == HighsModelStatus.kOptimal else "feasible"
-    return Outcome(proven, max(0.0, float(info.mip_gap)), float(pulp.value(problem.objective)))
+        return Outcome("unknown", INFINITY, bound=bound)
+    return Outcome(
+        "optimal" if status == HighsModelStatus.kOptimal else "feasible",
+        max(0.0, float(info.mip_gap)) if whole else 0.0,
+        float(info.objective_function_value),
+        bound,
+        tuple(highs.getSolution().col_value),
+        () if whole else tuple(highs.getSolution().col_dual),
+    )
+
+
+def total(columns: Iterable[int]) -> dict[int, float]:
+    """The sum of columns, as an expression."""
+    return dict.fromkeys(columns, 1.0)

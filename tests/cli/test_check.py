@@ -114,7 +114,7 @@ def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_names_every_command_and_loads_none() -> None:
     program = (
         "import sys; from harmonia_compiler.cli.main import run; code = run(['--help']);"
-        "loaded = [m for m in ('networkx', 'pulp', 'pymilvus', 'torch', 'lark') if m in sys.modules];"
+        "loaded = [m for m in ('networkx', 'highspy', 'pymilvus', 'torch', 'lark') if m in sys.modules];"
         "sys.exit(repr(loaded) if loaded else code)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -125,7 +125,7 @@ def test_help_names_every_command_and_loads_none() -> None:
 def test_check_loads_nothing_heavy() -> None:
     program = (
         "import sys; from harmonia_compiler.cli.main import run; code = run(['check', 'good.rag']);"
-        "heavy = ('networkx', 'pulp', 'pymilvus', 'torch', 'jinja2', 'aiohttp', 'numpy', 'rich', 'grpc', 'asyncio');"
+        "heavy = ('networkx', 'highspy', 'pymilvus', 'torch', 'jinja2', 'aiohttp', 'numpy', 'rich', 'grpc', 'asyncio');"
         "loaded = [m for m in heavy if m in sys.modules];"
         "sys.exit(repr(loaded) if loaded else code)"
     )

@@ -1,19 +1,18 @@
 """The integer program against an exhaustive search on random tiny problems, and what must hold of every plan."""
 
 from dataclasses import replace
+from typing import Any
 
 import msgspec
-import pulp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmonia_compiler.contract.inventory import Host
-from harmonia_compiler.plan import optimise as optimising
 from harmonia_compiler.plan.build import GIVE_UP
 from harmonia_compiler.plan.optimise import optimise
 from harmonia_compiler.plan.problem import Pipeline, Problem, Promise, Step
-from harmonia_compiler.plan.solve import Outcome, solve
+from harmonia_compiler.plan.solve import Outcome, Program, Terms
 from tests.plan.problems import (
     also,
     batching,
@@ -136,14 +135,16 @@ def test_a_search_that_ends_just_below_the_load_goes_on(
 ) -> None:
     """A search may end before the highest rate, 0.8 % below it here, with the load between the two."""
 
-    def early(lp: pulp.LpProblem, *, gap: float = 0.0) -> Outcome:
-        best = solve(lp, gap=gap)
-        if lp.sense != pulp.LpMaximize:
+    def early(program: Program, objective: Terms, *, maximise: bool = False, **limits: Any) -> Outcome:
+        best = solve(program, objective, maximise=maximise, **limits)
+        if not maximise:
             return best
-        lp.addConstraint(lp.objective <= best.objective * 0.992)
-        return Outcome("optimal", 1 / 0.992 - 1, solve(lp).objective)
+        program.row(objective, high=best.objective * 0.992)
+        found = solve(program, objective, maximise=True)
+        return replace(found, gap=1 / 0.992 - 1, bound=best.objective)
 
-    monkeypatch.setattr(optimising, "solve", early)
+    solve = Program.solve
+    monkeypatch.setattr(Program, "solve", early)
     one, more = on_cores("write", 100.0), on_cores("write", 101.0, cores=0.9)
     problem = Problem((need("write", one, more),), (chain("write", load_rps=load_rps),), (machine("box", 2),))
     found = optimise(replace(problem, give_up=0.02))

@@ -1,0 +1,156 @@
+"""Makes replicas that stand on hosts carry what they should: adds what is short, and takes away what is spare.
+
+For models so large that nobody waits for the exact answer: what comes out is compared with the bound of the relaxation.
+Only choices that an engine is in already are added, so that mixtures and promises hold as they did.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from harmonia_compiler.plan.choices import Choice
+from harmonia_compiler.plan.problem import room, worth
+from harmonia_compiler.plan.solve import INFINITY
+from harmonia_compiler.plan.variables import Key, Model
+from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
+
+#: How far sums of what is taken, and of what is carried, may be from what they stand for.
+_EPSILON = 1e-7
+_NEAR = 1e-9
+
+#: How many rates are tried below one that does not fit, and how much lower the first is.
+STEPS = 6
+FIRST = 0.01
+
+
+class _Floor:
+    """What is free on each host while replicas come and go."""
+
+    def __init__(self, model: Model, counts: dict[Key, int]) -> None:
+        problem = model.problem
+        self.model = model
+        self.choices = {(e, one.at): one for e, choices in enumerate(model.choices) for one in choices}
+        self.resources = sorted({name for one in self.choices.values() for name in one.takes})
+        self.free = np.array([[room(host).get(name, 0.0) for name in self.resources] for host in problem.hosts])
+        self.price = np.array([host.price_per_hour for host in problem.hosts])
+        self.used = np.zeros(len(problem.hosts), bool)
+        self.use = {
+            at: np.array([one.takes.get(name, 0.0) for name in self.resources]) for at, one in self.choices.items()
+        }
+        self.carries = [0.0] * len(problem.needs)
+        self.replicas = [0] * len(problem.needs)
+        self.counts: dict[Key, int] = {}
+        for key, count in counts.items():
+            self.add(key, count)
+
+    def part(self, e: int, wanted: float) -> float:
+        """The part of what an engine should carry that it carries."""
+        return self.carries[e] / wanted if wanted > 0 else INFINITY
+
+    def enough(self, e: int, wanted: float) -> bool:
+        """Whether it carries that, in as many replicas as it must have."""
+        return self.carries[e] >= wanted * (1 - _NEAR) and self.replicas[e] >= self.model.problem.needs[e].minimum
+
+    def add(self, key: Key, count: int) -> None:
+        """Put replicas on a host, or take them away."""
+        e, c, h = key
+        self.counts[key] = self.counts.get(key, 0) + count
+        if not self.counts[key]:
+            del self.counts[key]
+        self.free[h] -= count * self.use[e, c]
+        self.used[h] |= count > 0
+        self.carries[e] += count * self.choices[e, c].capacity
+        self.replicas[e] += count
+
+    def place(self, e: int, choices: Sequence[Choice]) -> tuple[int, int] | None:
+        """An option and a host for one more replica: on one in use if there is any such, or else on the cheapest."""
+        label = self.model.problem.needs[e].hosts
+        admitted = np.zeros(len(self.free), bool)
+        for pool in self.model.division.pools:
+            admitted[list(pool.hosts)] = pool.kinds[0].admits(label)
+        for used in (True, False):
+            for choice in choices:
+                fits = (self.free + _EPSILON >= self.use[e, choice.at]).all(axis=1)
+                here = np.flatnonzero(fits & admitted & (self.used == used))
+                if len(here):
+                    return choice.at, int(here[0 if used else self.price[here].argmin()])
+        return None
+
+
+def mend(model: Model, values: Sequence[float], counts: dict[Key, int]) -> dict[Key, int] | None:
+    """Replicas on hosts that carry the rate of a solution, or about the highest where the model looks for that.
+
+    What stands on hosts already is kept but for what is spare at that rate. None where there is no room for it.
+    """
+    whole = _carrying(model, values, counts, 1.0)
+    if whole is not None or model.rate is None:
+        return whole
+    low, high = 0.0, 1.0
+    for _ in range(STEPS):
+        part = (low + high) / 2 if low else 1.0 - 2 * (1.0 - high) - FIRST
+        if part <= 0.0:
+            return None
+        found = _carrying(model, values, counts, part)
+        low, high, whole = (low, part, whole) if found is None else (part, high, found)
+    return whole
+
+
+def _carrying(model: Model, values: Sequence[float], counts: dict[Key, int], part: float) -> dict[Key, int] | None:
+    """What carries a part of a solution's rate: without what is spare then, and with what is short."""
+    floor = _Floor(model, counts)
+    wanted = [part * one for one in _wanted(model, values)]
+    if part < 1.0:
+        _trim(floor, wanted)
+    candidates = [_candidates(model, values, e) for e in range(len(model.problem.needs))]
+    while short := [(floor.part(e, one), e) for e, one in enumerate(wanted) if not floor.enough(e, one)]:
+        _, e = min(short)
+        most = model.problem.needs[e].maximum
+        full = most is not None and floor.replicas[e] >= most
+        place = None if full else floor.place(e, candidates[e])
+        if place is None:
+            return None
+        floor.add((e, *place), 1)
+    return floor.counts
+
+
+def _candidates(model: Model, values: Sequence[float], e: int) -> list[Choice]:
+    """The choices that an engine may be in as well as in those of a solution, the best for their hardware first."""
+    used = {c for (engine, c, _), column in model.n.items() if engine == e and round(values[column])}
+    choices = model.choices[e]
+    together = frozenset.intersection(*(choices[c].mixtures for c in used)) if used else frozenset()
+    timed = any(engine == e for engine, _ in model.level)
+    found = [one for c, one in enumerate(choices) if c in used or (not timed and one.mixtures & together)]
+    return sorted(found, key=lambda one: (_dearness(one), one.at))
+
+
+def trim(model: Model, values: Sequence[float], counts: dict[Key, int]) -> dict[Key, int]:
+    """The same replicas without those that a solution's rate does not need, the dearest for what they carry first."""
+    floor = _Floor(model, counts)
+    _trim(floor, _wanted(model, values))
+    return floor.counts
+
+
+def _trim(floor: _Floor, wanted: Sequence[float]) -> None:
+    for key in sorted(floor.counts, key=lambda key: (key[0], -_dearness(floor.choices[key[0], key[1]]), -key[2], key)):
+        e, c, _ = key
+        spare = (floor.carries[e] - wanted[e] * (1 - _NEAR)) / floor.choices[e, c].capacity
+        count = min(floor.counts[key], max(0, floor.replicas[e] - floor.model.problem.needs[e].minimum))
+        if (count := int(min(spare, count))) > 0:
+            floor.add(key, -count)
+
+
+def _wanted(model: Model, values: Sequence[float]) -> list[float]:
+    """What the replicas of each engine would have to carry if never idle, for the rate at the level of a solution."""
+    rate = model.scale * (1.0 if model.rate is None else values[model.rate])
+    rate = 0.0 if model.goal_rate == 0 else rate
+    found = []
+    for e in range(len(model.problem.needs)):
+        levels = [
+            LEVELS[level] for (engine, level), column in model.level.items() if engine == e and values[column] > 0.5
+        ]
+        found.append(rate / (levels[0] if levels else HEADROOM))
+    return found
+
+
+def _dearness(choice: Choice) -> float:
+    return worth(choice.option.configuration) / choice.capacity

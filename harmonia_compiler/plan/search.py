@@ -1,0 +1,127 @@
+"""How a model is searched for the best of an objective: a large one first near the optimum of its relaxation.
+
+With the replicas as fractions a model is solved in milliseconds, and what it comes to is a bound. Of many thousand
+possible counts only a hundred are above zero there, so that the whole numbers near them are a small program, whose best
+is often within the gap that is asked for. What is not is said with its gap: a search of the whole would take minutes.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from harmonia_compiler.plan.solve import INFINITY, Outcome, Terms
+from harmonia_compiler.plan.variables import Model
+
+#: Programs with fewer counts are searched as a whole at once.
+LARGE = 600
+
+#: Neighbourhoods of the relaxation: how many more columns than are in use there they take in (as multiples), how far
+#: each may be from its value, and in how many nodes they are searched.
+NEIGHBOURHOODS = ((3, 1, 20), (10, 2, 40))
+
+#: What counts as no replica in a relaxation.
+NOTHING = 1e-7
+
+#: Nodes in which mixtures and levels are looked for, with replicas as fractions.
+MOST_DECISIONS = 100
+
+Bounds = dict[int, tuple[float, float]]
+
+
+def best(
+    model: Model,
+    objective: Terms,
+    *,
+    maximise: bool = False,
+    gap: float = 0.0,
+    start: Sequence[float] = (),
+    hint: Sequence[float] = (),
+) -> Outcome:
+    """The best values of a model's columns, to within a relative gap, or as near as the search of a large one comes.
+
+    `start` are values that satisfy its rows, and `hint` counts of replicas and of paid hosts that could be of such.
+    """
+    program = model.program
+    if not is_large(model) or not objective:
+        return program.solve(objective, maximise=maximise, gap=gap, start=start)
+    relaxed = program.solve(objective, maximise=maximise, whole=())
+    if not relaxed.found:
+        return relaxed
+    bound = relaxed.objective
+    target = bound * (1 - gap if maximise == (bound > 0) else 1 + gap)
+    guide, decided = _guide(model, objective, hint or relaxed.values, relaxed, gap, maximise=maximise)
+    known = Outcome("unknown", INFINITY, bound=bound)
+    for times, width, nodes in NEIGHBOURHOODS if guide.found else ():
+        within = decided | _near(model, guide, hint, times, width)
+        found = program.solve(objective, maximise=maximise, gap=gap / 8, nodes=nodes, within=within, target=target)
+        if found.found and (not known.found or (found.objective > known.objective) == maximise):
+            known = judged(found, bound, gap)
+        if known.found and known.gap <= gap:
+            break
+    return known
+
+
+def judged(outcome: Outcome, bound: float, gap: float) -> Outcome:
+    """What was found, by its distance to a bound of the whole program."""
+    distance = abs(outcome.objective - bound) / max(abs(outcome.objective), 1e-12)
+    return replace(outcome, status="optimal" if distance <= gap else "feasible", gap=distance, bound=bound)
+
+
+def is_large(model: Model) -> bool:
+    """Whether nobody waits for the best of every objective."""
+    return len(model.n) >= LARGE and model.problem.give_up > 0.0
+
+
+def _guide(
+    model: Model, objective: Terms, values: Sequence[float], relaxed: Outcome, gap: float, *, maximise: bool
+) -> tuple[Outcome, Bounds]:
+    """The relaxation with mixtures and levels held to what they mostly are in some values, or the best; and those."""
+    program = model.program
+    decided = _decided(model, values)
+    guide = program.solve(objective, maximise=maximise, whole=(), within=decided)
+    if guide.found and abs(guide.objective - relaxed.objective) <= gap * abs(relaxed.objective):
+        return guide, decided
+    counted = {*model.n.values(), *model.paid.values()}
+    others = {column for column, whole in enumerate(program.whole) if whole and column not in counted}
+    choice = program.solve(objective, maximise=maximise, whole=others, gap=gap / 2, nodes=MOST_DECISIONS)
+    if not choice.found:
+        return guide, decided
+    decided = _decided(model, choice.values)
+    return program.solve(objective, maximise=maximise, whole=(), within=decided), decided
+
+
+def _decided(model: Model, values: Sequence[float]) -> Bounds:
+    """For each engine its mixture that carries most, and the level at which it most runs."""
+    decided: Bounds = {}
+    carries: dict[tuple[int, int], float] = dict.fromkeys(model.mixture, 0.0)
+    for (e, c, _), column in model.n.items():
+        for m in model.choices[e][c].mixtures:
+            if (e, m) in carries:
+                carries[e, m] += min(model.choices[e][c].capacity / model.scale, 1.0) * values[column]
+    runs = {at: values[column] for at, column in model.level.items()}
+    for columns, weights in ((model.mixture, carries), (model.level, runs)):
+        heaviest: dict[int, tuple[int, int]] = {}
+        for at, weight in weights.items():
+            if at[0] not in heaviest or weight > weights[heaviest[at[0]]]:
+                heaviest[at[0]] = at
+        decided |= {column: (1.0, 1.0) if heaviest[at[0]] == at else (0.0, 0.0) for at, column in columns.items()}
+    return decided
+
+
+def _near(model: Model, guide: Outcome, hint: Sequence[float], times: int, width: int) -> Bounds:
+    """Bounds of the whole numbers near a guide, and near a hint: most others are held to zero."""
+    program = model.program
+    paid = set(model.paid.values())
+    counted = [*model.n.values(), *model.paid.values()]
+    used = [column for column in counted if guide.values[column] > NOTHING or (hint and hint[column] > 0.5)]
+    others = sorted(set(counted) - set(used), key=lambda column: (abs(guide.reduced[column]), column))
+    within: Bounds = dict.fromkeys(others[times * len(used) :], (0.0, 0.0))
+    for column in (*used, *others[: times * len(used)]):
+        value = guide.values[column]
+        hinted = hint[column] if hint else value
+        if hint and column in paid and abs(value - hinted) < NOTHING:
+            within[column] = (hinted, hinted)
+            continue
+        low, high = math.floor(min(value, hinted)) - width, math.ceil(max(value, hinted)) + width
+        within[column] = (max(program.lower[column], low), min(program.upper[column], high))
+    return within

@@ -1,0 +1,161 @@
+"""Replicas by pool → replicas by host: packing in several dimensions, the same way for the same input.
+
+First fit by size, then host by host what balances it, then an integer program of the pool alone. What GPUs take
+halves each other, so that cores and memory are what packing fails by.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from harmonia_compiler.plan.solve import Program
+from harmonia_compiler.plan.variables import Key, Model
+
+#: Beyond so many variables, and nodes, nobody waits for the integer program.
+MOST_VARIABLES = 500
+MOST_NODES = 200
+
+#: How much less than what is taken counts as room, as the verifier has it, but for rounding.
+_EPSILON = 1e-7
+
+Counts = npt.NDArray[np.int64]
+Amounts = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """Replicas by engine, option and host; and those, by engine, option and pool, that no host has room for."""
+
+    counts: dict[Key, int]
+    left: dict[Key, int]
+
+
+def unpack(model: Model, values: Sequence[float]) -> Unpacked:
+    """A solution's replicas on hosts, of those that it pays for."""
+    counts = model.counts(values)
+    takes = {(e, one.at): one.takes for e, choices in enumerate(model.choices) for one in choices}
+    placed: dict[Key, int] = {}
+    left: dict[Key, int] = {}
+    for g, hosts in enumerate(model.in_use(values)):
+        items = [(key, count) for key, count in sorted(counts.items()) if key[2] == g]
+        if not items:
+            continue
+        if not hosts:
+            left |= dict(items)
+            continue
+        rooms = {host: kind.room for kind in model.division.pools[g].kinds for host in kind.hosts}
+        more = {resource: round(values[column]) for (at, resource), column in model.extra.items() if at == g}
+        resources = sorted({name for (e, c, _), _ in items for name in takes[e, c]})
+        room = np.array([[rooms[host].get(name, 0.0) + more.get(name, 0) for name in resources] for host in hosts])
+        use = np.array([[takes[e, c].get(name, 0.0) for name in resources] for (e, c, _), _ in items])
+        wanted = np.array([count for _, count in items], np.int64)
+        found = pack(room.reshape(len(hosts), len(resources)), use.reshape(len(items), len(resources)), wanted)
+        for (key, count), row in zip(items, found, strict=True):
+            e, c, _ = key
+            placed |= {(e, c, hosts[at]): int(row[at]) for at in np.flatnonzero(row)}
+            if short := count - int(row.sum()):
+                left[key] = short
+    return Unpacked(placed, left)
+
+
+def pack(room: Amounts, use: Amounts, wanted: Counts) -> Counts:
+    """How many of each item stand in each bin: all that are wanted, or as many as were found to fit.
+
+    `room` has a row for each bin, `use` for each item, both by resource.
+    """
+    tried = []
+    for way in (_first_fit, _bin_by_bin) if len(room) > 1 else (_first_fit,):
+        found = way(room, use, wanted)
+        if (found.sum(axis=1) == wanted).all():
+            return found
+        tried.append(found)
+    if len(use) * len(room) <= MOST_VARIABLES:
+        tried.append(_by_program(room, use, wanted))
+    return max(tried, key=lambda found: float(_size(room, use) @ found.sum(axis=1)))
+
+
+def _size(room: Amounts, use: Amounts) -> Amounts:
+    """How much of the mean bin an item takes, of what it takes most of."""
+    size: Amounts = (use / np.maximum(room.mean(axis=0), _EPSILON)).max(axis=1, initial=0.0)
+    return size
+
+
+def _first_fit(room: Amounts, use: Amounts, wanted: Counts) -> Counts:
+    """The largest items first, each in the first bins that have room."""
+    found = np.zeros((len(use), len(room)), np.int64)
+    free = room.copy()
+    size = _size(room, use)
+    for item in sorted(range(len(use)), key=lambda item: (-size[item], item)):
+        taken = use[item] > 0
+        if not taken.any():
+            found[item, 0] = wanted[item]
+            continue
+        fits = np.floor((free[:, taken] + _EPSILON) / use[item, taken]).min(axis=1).clip(0).astype(np.int64)
+        before = np.cumsum(fits) - fits
+        found[item] = (wanted[item] - before).clip(0, fits)
+        free -= np.outer(found[item], use[item])
+    return found
+
+
+def _bin_by_bin(room: Amounts, use: Amounts, wanted: Counts) -> Counts:
+    """One bin after the other, each with what takes most of what is scarce and still free in it.
+
+    Equal bins in a row are filled equally, as far as the items go.
+    """
+    found = np.zeros((len(use), len(room)), np.int64)
+    left = wanted.copy()
+    left[~(use > 0).any(axis=1)] = 0
+    found[:, 0] = wanted - left
+    at = 0
+    while at < len(room) and left.any():
+        scarce = (left @ use) / np.maximum(room[at:].sum(axis=0), _EPSILON)
+        here = _fill(room[at], use, left, scarce)
+        if not here.any():
+            at += 1
+            continue
+        alike = 1
+        while at + alike < len(room) and (room[at + alike] == room[at]).all():
+            alike += 1
+        times = max(1, min(alike, int((left[here > 0] // here[here > 0]).min())))
+        found[:, at : at + times] = here[:, None]
+        left -= here * times
+        at += times
+    return found
+
+
+def _fill(room: Amounts, use: Amounts, left: Counts, scarce: Amounts) -> Counts:
+    """What goes into one bin of what is left."""
+    here = np.zeros(len(use), np.int64)
+    free = room.copy()
+    parts = use * (scarce / np.maximum(room, _EPSILON) ** 2)
+    while True:
+        fits = ((free + _EPSILON) >= use).all(axis=1) & (here < left) & (use > 0).any(axis=1)
+        if not fits.any():
+            return here
+        item = int(np.where(fits, parts @ free, -1.0).argmax())
+        here[item] += 1
+        free -= use[item]
+
+
+def _by_program(room: Amounts, use: Amounts, wanted: Counts) -> Counts:
+    """As many as an integer program finds room for, in a bounded search."""
+    program = Program()
+    most = np.floor((room[None, :, :] + _EPSILON) / np.where(use > 0, use, np.inf)[:, None, :])
+    each = np.where((use > 0)[:, None, :], most, np.inf).min(axis=2, initial=np.inf)
+    each = np.minimum(each, wanted[:, None])
+    columns = [[program.column(high=float(most), whole=True) for most in row] for row in each]
+    for item, row in enumerate(columns):
+        program.row(dict.fromkeys(row, 1.0), high=float(wanted[item]))
+    for at, has in enumerate(room):
+        for resource, amount in enumerate(has):
+            terms = {columns[item][at]: float(use[item, resource]) for item in range(len(use)) if use[item, resource]}
+            program.row(terms, high=float(amount))
+    # What takes most of the whole is worth most, so that what is left is small.
+    size = (use / np.maximum(room.sum(axis=0), _EPSILON)).max(axis=1, initial=0.0)
+    worth = {column: float(size[item]) + _EPSILON for item, row in enumerate(columns) for column in row}
+    outcome = program.solve(worth, maximise=True, nodes=MOST_NODES)
+    if not outcome.found:
+        return np.zeros((len(use), len(room)), np.int64)
+    return np.array([[round(outcome.values[column]) for column in row] for row in columns], np.int64)
