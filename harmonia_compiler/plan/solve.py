@@ -70,13 +70,14 @@ class Program:
         self.whole.append(whole)
         return len(self.lower) - 1
 
-    def row(self, terms: Terms, low: float = -INFINITY, high: float = INFINITY) -> None:
-        """Hold an expression between two bounds."""
+    def row(self, terms: Terms, low: float = -INFINITY, high: float = INFINITY) -> int:
+        """Hold an expression between two bounds; the row's number."""
         self.columns.extend(terms.keys())
         self.values.extend(terms.values())
         self.starts.append(len(self.columns))
         self.least.append(low)
         self.most.append(high)
+        return len(self.least) - 1
 
     def solve(
         self,
@@ -100,7 +101,7 @@ class Program:
             kept = all(low <= 0.0 <= high for low, high in zip(self.least, self.most, strict=True))
             return Outcome("optimal" if kept else "infeasible")
         integers = [bool(is_whole) and (whole is None or at in whole) for at, is_whole in enumerate(self.whole)]
-        highs = standing(self, objective, integers, maximise=maximise)
+        highs = _loaded(self, objective, integers, maximise=maximise)
         for column, (low, high) in (within or {}).items():
             highs.changeColBounds(column, low, high)
         highs.setOptionValue("mip_rel_gap", gap)
@@ -115,7 +116,7 @@ class Program:
         return _read(highs, whole=any(integers))
 
 
-def standing(program: Program, objective: Terms, integers: Sequence[bool], *, maximise: bool = False) -> Any:
+def _loaded(program: Program, objective: Terms, integers: Sequence[bool], *, maximise: bool = False) -> Any:
     """HiGHS with the model loaded, ready to run."""
     highs: Any = Highs()  # type: ignore[no-untyped-call]
     highs.setOptionValue("output_flag", False)  # noqa: FBT003  HiGHS's own signature
@@ -171,6 +172,31 @@ def _read(highs: Any, *, whole: bool) -> Outcome:
         tuple(highs.getSolution().col_value),
         () if whole else tuple(highs.getSolution().col_dual),
     )
+
+
+class Standing:
+    """A linear program that is solved again and again, from where it was solved last, while its figures change."""
+
+    def __init__(self, program: Program, objective: Terms) -> None:
+        self._highs = _loaded(program, objective, [False] * len(program.lower))
+        # Its basis is a better start than what presolving finds anew.
+        self._highs.setOptionValue("presolve", "off")
+
+    def change(self, row: int, column: int, coefficient: float) -> None:
+        """Give a column another coefficient in a row."""
+        self._highs.changeCoeff(row, column, coefficient)
+
+    def weigh(self, column: int, coefficient: float) -> None:
+        """Give a column another coefficient in the objective."""
+        self._highs.changeColCost(column, coefficient)
+
+    def solve(self) -> Sequence[float]:
+        """The best values of the columns of a program that has some."""
+        self._highs.run()
+        outcome = _read(self._highs, whole=False)
+        if not outcome.found:
+            raise RuntimeError(f"a program that has a solution ended as {outcome.status}")
+        return outcome.values
 
 
 def total(columns: Iterable[int]) -> dict[int, float]:
