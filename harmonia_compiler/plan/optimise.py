@@ -8,8 +8,9 @@ from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.plan.mend import mend, trim
 from harmonia_compiler.plan.model import build, cost, fewest, hardware
 from harmonia_compiler.plan.pools import Division, divide
-from harmonia_compiler.plan.predict import keeps_promises, rate
+from harmonia_compiler.plan.predict import keeps_promises, rate, utilisations
 from harmonia_compiler.plan.problem import Problem, worth
+from harmonia_compiler.plan.queueing import level_at
 from harmonia_compiler.plan.refine import Answer, refined
 from harmonia_compiler.plan.search import best, is_large, judged
 from harmonia_compiler.plan.solve import INFINITY, Outcome
@@ -154,6 +155,10 @@ def _hint(model: Model, counts: dict[Key, int]) -> list[float]:
     for h in {h for _, _, h in counts}:
         if pools[h] in model.paid:
             values[model.paid[pools[h]]] += 1
+    busy = utilisations(model.problem, options_of(model.problem, counts), model.scale)
+    for e, need in enumerate(model.problem.needs):
+        if (here := (e, level_at(busy[need.engine]))) in model.level:
+            values[model.level[here]] = 1.0
     return values
 
 

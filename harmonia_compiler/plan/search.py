@@ -49,14 +49,18 @@ def best(
         return relaxed
     bound = relaxed.objective
     target = bound * (1 - gap if maximise == (bound > 0) else 1 + gap)
-    guide, decided = _guide(model, objective, hint or relaxed.values, relaxed, gap, maximise=maximise)
     known = Outcome("unknown", INFINITY, bound=bound)
-    for times, width, nodes in NEIGHBOURHOODS if guide.found else ():
-        within = decided | _near(model, guide, hint, times, width)
-        found = program.solve(objective, maximise=maximise, gap=gap / 8, nodes=nodes, within=within, target=target)
-        if found.found and (not known.found or (found.objective > known.objective) == maximise):
-            known = judged(found, bound, gap)
-        if known.found and known.gap <= gap:
+    for guides in (_quick_guide, _slow_guide):
+        guide, decided = guides(model, objective, hint or relaxed.values, relaxed, gap, maximise=maximise)
+        for times, width, nodes in NEIGHBOURHOODS if guide.found else ():
+            within = decided | _near(model, guide, hint, times, width)
+            found = program.solve(objective, maximise=maximise, gap=gap / 8, nodes=nodes, within=within, target=target)
+            if found.found and (not known.found or (found.objective > known.objective) == maximise):
+                known = judged(found, bound, gap)
+            if known.found and known.gap <= gap:
+                return known
+        # Promises may hold at a relaxation's levels for fractions of replicas alone: then those are decided first.
+        if known.found or not model.level:
             break
     return known
 
@@ -72,20 +76,39 @@ def is_large(model: Model) -> bool:
     return len(model.n) >= LARGE and model.problem.give_up > 0.0
 
 
-def _guide(
+def _quick_guide(
     model: Model, objective: Terms, values: Sequence[float], relaxed: Outcome, gap: float, *, maximise: bool
 ) -> tuple[Outcome, Bounds]:
     """The relaxation with mixtures and levels held to what they mostly are in some values, or the best; and those."""
     program = model.program
-    decided = _decided(model, values)
-    guide = program.solve(objective, maximise=maximise, whole=(), within=decided)
-    if guide.found and abs(guide.objective - relaxed.objective) <= gap * abs(relaxed.objective):
-        return guide, decided
+
+    def held(decided: Bounds) -> tuple[Outcome, Bounds]:
+        return program.solve(objective, maximise=maximise, whole=(), within=decided), decided
+
+    def worse(tried: tuple[Outcome, Bounds]) -> float:
+        guide, _ = tried
+        return (
+            abs(guide.objective - relaxed.objective) / max(abs(relaxed.objective), 1e-12) if guide.found else INFINITY
+        )
+
+    guides = [held(_decided(model, values))]
+    if worse(guides[0]) > gap and not model.level:
+        mixtures = set(model.mixture.values())
+        choice = program.solve(objective, maximise=maximise, whole=mixtures, gap=gap / 2, nodes=MOST_DECISIONS)
+        guides += [held(_decided(model, choice.values))] if choice.found else []
+    return min(guides, key=worse)
+
+
+def _slow_guide(
+    model: Model, objective: Terms, _values: Sequence[float], _relaxed: Outcome, gap: float, *, maximise: bool
+) -> tuple[Outcome, Bounds]:
+    """The same by a search over mixtures, levels and what is chosen, with replicas as fractions."""
+    program = model.program
     counted = {*model.n.values(), *model.paid.values()}
     others = {column for column, whole in enumerate(program.whole) if whole and column not in counted}
     choice = program.solve(objective, maximise=maximise, whole=others, gap=gap / 2, nodes=MOST_DECISIONS)
     if not choice.found:
-        return guide, decided
+        return choice, {}
     decided = _decided(model, choice.values)
     return program.solve(objective, maximise=maximise, whole=(), within=decided), decided
 
