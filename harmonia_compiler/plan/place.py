@@ -4,9 +4,8 @@ Devices of a host are numbered in the order of its inventory entry. Whole groups
 then fractions from large to small; since fractions are powers of two, this fills every device.
 """
 
-from harmonia_compiler.contract.inventory import Host
 from harmonia_compiler.contract.plan import Configuration, Replica
-from harmonia_compiler.plan.problem import Problem
+from harmonia_compiler.plan.problem import Problem, devices_by_type
 from harmonia_compiler.plan.variables import Key
 
 
@@ -54,13 +53,3 @@ def _assign(problem: Problem, chosen: list[tuple[int, int, Configuration]]) -> l
         for index in assigned[at]:
             free[h][index] -= share
     return assigned
-
-
-def devices_by_type(host: Host) -> dict[str, list[int]]:
-    """The indices of a host's GPUs by their type."""
-    found: dict[str, list[int]] = {}
-    first = 0
-    for gpu in host.gpus:
-        found.setdefault(gpu.type, []).extend(range(first, first + gpu.count))
-        first += gpu.count
-    return found

@@ -116,6 +116,16 @@ def room(host: Host) -> dict[str, float]:
     return capacity
 
 
+def devices_by_type(host: Host) -> dict[str, list[int]]:
+    """The indices of a host's GPUs by their type: devices are numbered in the order of its inventory entry."""
+    found: dict[str, list[int]] = {}
+    first = 0
+    for gpu in host.gpus:
+        found.setdefault(gpu.type, []).extend(range(first, first + gpu.count))
+        first += gpu.count
+    return found
+
+
 def admits(host: Host, label: str | None) -> bool:
     """Whether a host may hold replicas that ask for a label; where none is asked for, every host may."""
     name, _, value = (label or "").partition("=")

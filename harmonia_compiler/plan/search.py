@@ -8,6 +8,7 @@ is often within the gap that is asked for. What is not is said with its gap: a s
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from harmonia_compiler.plan.solve import INFINITY, Outcome, Terms
 from harmonia_compiler.plan.variables import Model
@@ -50,8 +51,11 @@ def best(
     bound = relaxed.objective
     target = bound * (1 - gap if maximise == (bound > 0) else 1 + gap)
     known = Outcome("unknown", INFINITY, bound=bound)
-    for guides in (_quick_guide, _slow_guide):
-        guide, decided = guides(model, objective, hint or relaxed.values, relaxed, gap, maximise=maximise)
+    for guided in (
+        partial(_quick_guide, model, objective, hint or relaxed.values, relaxed.objective),
+        partial(_slow_guide, model, objective),
+    ):
+        guide, decided = guided(gap, maximise=maximise)
         for times, width, nodes in NEIGHBOURHOODS if guide.found else ():
             within = decided | _near(model, guide, hint, times, width)
             found = program.solve(objective, maximise=maximise, gap=gap / 8, nodes=nodes, within=within, target=target)
@@ -77,40 +81,38 @@ def is_large(model: Model) -> bool:
 
 
 def _quick_guide(
-    model: Model, objective: Terms, values: Sequence[float], relaxed: Outcome, gap: float, *, maximise: bool
+    model: Model, objective: Terms, values: Sequence[float], bound: float, gap: float, *, maximise: bool
 ) -> tuple[Outcome, Bounds]:
-    """The relaxation with mixtures and levels held to what they mostly are in some values, or the best; and those."""
-    program = model.program
+    """The relaxation with mixtures and levels held to what they mostly are in some values; and those.
 
-    def held(decided: Bounds) -> tuple[Outcome, Bounds]:
-        return program.solve(objective, maximise=maximise, whole=(), within=decided), decided
-
-    def worse(tried: tuple[Outcome, Bounds]) -> float:
-        guide, _ = tried
-        return (
-            abs(guide.objective - relaxed.objective) / max(abs(relaxed.objective), 1e-12) if guide.found else INFINITY
-        )
-
-    guides = [held(_decided(model, values))]
-    if worse(guides[0]) > gap and not model.level:
-        mixtures = set(model.mixture.values())
-        choice = program.solve(objective, maximise=maximise, whole=mixtures, gap=gap / 2, nodes=MOST_DECISIONS)
-        guides += [held(_decided(model, choice.values))] if choice.found else []
-    return min(guides, key=worse)
+    Where that is more than a gap from the bound, and no levels are to be decided, mixtures are searched for, too.
+    """
+    guide, decided = _held(model, objective, values, maximise=maximise)
+    far = not guide.found or abs(guide.objective - bound) > gap * max(abs(bound), 1e-12)
+    if not far or model.level:
+        return guide, decided
+    mixtures = set(model.mixture.values())
+    choice = model.program.solve(objective, maximise=maximise, whole=mixtures, gap=gap / 2, nodes=MOST_DECISIONS)
+    if not choice.found:
+        return guide, decided
+    other = _held(model, objective, choice.values, maximise=maximise)
+    better = other[0].found and (not guide.found or (other[0].objective > guide.objective) == maximise)
+    return other if better else (guide, decided)
 
 
-def _slow_guide(
-    model: Model, objective: Terms, _values: Sequence[float], _relaxed: Outcome, gap: float, *, maximise: bool
-) -> tuple[Outcome, Bounds]:
+def _slow_guide(model: Model, objective: Terms, gap: float, *, maximise: bool) -> tuple[Outcome, Bounds]:
     """The same by a search over mixtures, levels and what is chosen, with replicas as fractions."""
     program = model.program
     counted = {*model.n.values(), *model.paid.values()}
     others = {column for column, whole in enumerate(program.whole) if whole and column not in counted}
     choice = program.solve(objective, maximise=maximise, whole=others, gap=gap / 2, nodes=MOST_DECISIONS)
-    if not choice.found:
-        return choice, {}
-    decided = _decided(model, choice.values)
-    return program.solve(objective, maximise=maximise, whole=(), within=decided), decided
+    return _held(model, objective, choice.values, maximise=maximise) if choice.found else (choice, {})
+
+
+def _held(model: Model, objective: Terms, values: Sequence[float], *, maximise: bool) -> tuple[Outcome, Bounds]:
+    """The relaxation with mixtures and levels held to what they mostly are in some values; and those."""
+    decided = _decided(model, values)
+    return model.program.solve(objective, maximise=maximise, whole=(), within=decided), decided
 
 
 def _decided(model: Model, values: Sequence[float]) -> Bounds:

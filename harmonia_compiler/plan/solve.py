@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from highspy import Highs, HighsModelStatus, HighsSolution, MatrixFormat, ObjSense
+from highspy import Highs, HighsModelStatus, HighsSolution, MatrixFormat, ObjSense, SolutionStatus
 
 #: Branch-and-bound nodes after which the best plan so far is taken.
 NODE_LIMIT = 20_000
@@ -31,10 +31,10 @@ Status = Literal["optimal", "feasible", "infeasible", "unknown"]
 class Outcome:
     """How a search ended.
 
-    `status` is `optimal` (proven to within the gap that was asked for), `feasible` (the node limit came
-    first), `infeasible`, or `unknown` (the node limit came before any solution). Only the first two
-    have `values`, by column, and the columns' `reduced` costs where none is to be whole. No solution is better than
-    `bound`; `gap` is the relative distance to it.
+    `status` is `optimal` (proven to within the gap that was asked for), `feasible` (the node limit or the target came
+    first), `infeasible`, or `unknown` (the limit came before any solution, or rounding keeps HiGHS from saying). Only
+    the first two have `values`, by column, and the columns' `reduced` costs where none is to be whole. No solution is
+    better than `bound`; `gap` is the relative distance to it, as a part of the objective.
     """
 
     status: Status
@@ -113,7 +113,7 @@ class Program:
             solution.col_value = list(start)
             highs.setSolution(solution)
         highs.run()
-        return _read(highs, whole=any(integers))
+        return _read(highs, whole=any(integers), maximise=maximise)
 
 
 def _loaded(program: Program, objective: Terms, integers: Sequence[bool], *, maximise: bool = False) -> Any:
@@ -154,21 +154,34 @@ _OPTIONS = {
 }
 
 
-def _read(highs: Any, *, whole: bool) -> Outcome:
+#: Ends of a run in which what was found, if anything, satisfies the rows; the first alone says that nothing is better.
+_ENDED = (
+    HighsModelStatus.kOptimal,
+    HighsModelStatus.kObjectiveTarget,
+    HighsModelStatus.kSolutionLimit,
+    HighsModelStatus.kUnknown,
+)
+
+
+def _read(highs: Any, *, whole: bool, maximise: bool = False) -> Outcome:
     """What a run ended with."""
     status, info = highs.getModelStatus(), highs.getInfo()
+    # No objective of ours is unbounded: it is a rate below 1, or a sum that is not negative.
     if status in (HighsModelStatus.kInfeasible, HighsModelStatus.kUnboundedOrInfeasible):
         return Outcome("infeasible")
-    if status not in (HighsModelStatus.kOptimal, HighsModelStatus.kSolutionLimit, HighsModelStatus.kObjectiveTarget):
+    if status not in _ENDED:
         raise RuntimeError(f"HiGHS ended with {highs.modelStatusToString(status)}")
-    bound = float(info.mip_dual_bound if whole else info.objective_function_value)
-    if not info.primal_solution_status:
-        return Outcome("unknown", INFINITY, bound=bound)
+    found = info.primal_solution_status == int(SolutionStatus.kSolutionStatusFeasible)
+    if not found or (status == HighsModelStatus.kUnknown and not whole):
+        # Without an optimum a linear program has no bound, and a point that breaks a row is no solution.
+        nothing = INFINITY if maximise else -INFINITY
+        return Outcome("unknown", INFINITY, bound=float(info.mip_dual_bound) if whole else nothing)
+    objective = float(info.objective_function_value)
     return Outcome(
         "optimal" if status == HighsModelStatus.kOptimal else "feasible",
         max(0.0, float(info.mip_gap)) if whole else 0.0,
-        float(info.objective_function_value),
-        bound,
+        objective,
+        float(info.mip_dual_bound) if whole else objective,
         tuple(highs.getSolution().col_value),
         () if whole else tuple(highs.getSolution().col_dual),
     )
