@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pypdf import PdfReader, PdfWriter
-from pypdf.generic import ArrayObject, DecodedStreamObject, DictionaryObject, NameObject, NumberObject
 
 from harmonia_compiler.contract.collection import chunker_name
 from harmonia_compiler.diagnostics.diagnostic import Findings
@@ -20,38 +19,13 @@ from harmonia_compiler.ingest.apart import HTML, PDF, Apart
 from harmonia_compiler.ingest.discover import Found
 from harmonia_compiler.ingest.documents import SUFFIXES, Unreadable, load
 from harmonia_compiler.ingest.reading import Reader
+from tests.ingest.pdfs import pdf, repeating_pdf
 
 
 @pytest.fixture(scope="module")
 def apart() -> Iterator[Apart]:
     with closing(Apart()) as process:
         yield process
-
-
-def pdf(*pages: str, title: str = "", password: str = "") -> bytes:
-    writer = PdfWriter()
-    for text in pages:
-        page = writer.add_blank_page(612, 792)
-        font = DictionaryObject(
-            {
-                NameObject("/Type"): NameObject("/Font"),
-                NameObject("/Subtype"): NameObject("/Type1"),
-                NameObject("/BaseFont"): NameObject("/Helvetica"),
-            }
-        )
-        fonts = DictionaryObject({NameObject("/F1"): writer._add_object(font)})
-        page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
-        content = DecodedStreamObject()
-        lines = "".join(f"({line}) Tj 0 -14 Td " for line in text.splitlines())
-        content.set_data(f"BT /F1 12 Tf 72 720 Td {lines}ET".encode("latin-1"))
-        page[NameObject("/Contents")] = writer._add_object(content)
-    if title:
-        writer.add_metadata({"/Title": title})
-    if password:
-        writer.encrypt(password, algorithm="RC4-128")
-    out = BytesIO()
-    writer.write(out)
-    return out.getvalue()
 
 
 def test_markdown_keeps_its_text_and_takes_its_title_from_front_matter(apart: Apart) -> None:
@@ -103,22 +77,6 @@ def test_html_in_its_declared_encoding(apart: Apart) -> None:
     page = '<meta charset="iso-8859-2"><p>Łódź</p>'.encode("iso-8859-2")
     assert load("page.htm", page, apart).text == "Łódź"
     assert load("page.htm", b'<meta charset="no-such"><p>gr\xfcn</p>', apart).text == "grün"
-
-
-def repeating_pdf(pages: int, shows: int) -> bytes:
-    """A small file that shows one page many times, and on that a text of nothing many times."""
-    writer = PdfWriter(clone_from=PdfReader(BytesIO(pdf("text"))))
-    page = writer.pages[0]
-    content = DecodedStreamObject()
-    content.set_data(b"BT /F1 1 Tf () Tj ET " * shows)
-    page[NameObject("/Contents")] = writer._add_object(content.flate_encode())
-    tree = writer.root_object["/Pages"].get_object()
-    assert isinstance(tree, DictionaryObject)
-    tree[NameObject("/Kids")] = ArrayObject([page.indirect_reference] * pages)
-    tree[NameObject("/Count")] = NumberObject(pages)
-    out = BytesIO()
-    writer.write(out)
-    return out.getvalue()
 
 
 def test_html_that_takes_too_long_is_given_up(apart: Apart, monkeypatch: pytest.MonkeyPatch) -> None:

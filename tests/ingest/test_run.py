@@ -1,6 +1,7 @@
 """Whole ingestions, on a store in memory and on real Milvus: what is there afterwards is what the tree says."""
 
 import shutil
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -9,12 +10,15 @@ import pytest
 
 from harmonia_compiler.contract.collection import CollectionRecord, StoredChunk, physical_name
 from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.ingest import documents
+from harmonia_compiler.ingest.apart import PDF
 from harmonia_compiler.ingest.discover import discover
 from harmonia_compiler.ingest.run import Wanted, ingest
 from harmonia_compiler.ingest.scope import DEFAULTS, Options
 from harmonia_compiler.ingest.store import Store
 from harmonia_compiler.ingest.writing import Report
 from tests.ingest.fakes import RECORD, Died, DyingStore, MemoryStore, embed
+from tests.ingest.pdfs import pdf, repeating_pdf
 
 OTHER = msgspec.structs.replace(RECORD, revision="2")
 
@@ -228,3 +232,17 @@ def test_dying_anywhere_leaves_it_serving_and_the_next_run_repairs(
         assert len(rows) == len({(chunk.source, chunk.position) for chunk in rows})
         assert store.physicals("handbook") == [physical_name("handbook", record)]
         assert counts(run(store, docs, record=record, options=REEMBED)) == (0, 0, 0, 3)
+
+
+def test_a_pdf_that_takes_too_long_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "PDF", replace(PDF, seconds=1, seconds_per_mib=0))
+    docs = tmp_path / "docs"
+    write(docs, a="first", z="last")
+    for name, content in {"b": pdf("honest"), "c": repeating_pdf(1_000, 20_000), "d": pdf("honest too")}.items():
+        (docs / f"{name}.pdf").write_bytes(content)
+    store = MemoryStore()
+    report = run(store, docs)
+    assert [(item.code, item.message.split(": ")[1]) for item in report.findings] == [
+        ("E1003", "its PDF takes more than 1 s to parse; a part of it may take less")
+    ]
+    assert sources(store) == {"docs/a.md", "docs/b.pdf", "docs/d.pdf", "docs/z.md"}
