@@ -7,6 +7,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from harmonia_compiler.runtime import heads
+from harmonia_compiler.runtime.gateway import body
 from harmonia_compiler.runtime.heads import HEAD_LIMIT
 from tests.gateway.fakes import Served, serving
 from tests.gateway.test_bodies import PROGRAM
@@ -16,7 +18,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 GET = b"GET /healthz HTTP/1.1\r\nhost: x\r\n"
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n"
 #: What is sent where nobody minds: far more than the system itself holds on the way.
-ENDLESS = 2**25
+ENDLESS = 2**24
+
+
+@pytest.fixture
+def _no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too large is ended for its size, and not because it takes long."""
+    monkeypatch.setattr(heads, "HEAD_DEADLINE_S", 1000.0)
+    monkeypatch.setattr(body, "BODY_DEADLINE_S", 1000.0)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -56,13 +65,14 @@ async def test_a_head_may_be_large_and_no_larger(served: Served) -> None:
     answer, _ = await sent(served.port, head(size) + b"connection: close\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200 ")
     answer, _ = await sent(served.port, head(size + 1) + b"connection: close\r\n\r\n")
-    lines, _, body = answer.partition(b"\r\n\r\n")
+    lines, _, told = answer.partition(b"\r\n\r\n")
     assert lines.startswith(b"HTTP/1.1 431 ")
     assert b"connection: close" in lines
-    error = msgspec.json.decode(body)["error"]
+    error = msgspec.json.decode(told)["error"]
     assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", "head_too_large", None)
 
 
+@pytest.mark.usefixtures("_no_hurry")
 @pytest.mark.parametrize(
     ("begin", "piece"),
     [
@@ -80,6 +90,7 @@ async def test_a_head_that_never_ends_is_ended(served: Served, begin: bytes, pie
     assert size < ENDLESS
 
 
+@pytest.mark.usefixtures("_no_hurry")
 @pytest.mark.parametrize("begin", [POST + b"0\r\nx-more: ", POST + b"1;"], ids=["trailer", "chunk"])
 async def test_what_becomes_no_body_is_ended_and_not_answered_twice(served: Served, begin: bytes) -> None:
     assert (await sent(served.port, begin, b"a" * 9999, ENDLESS))[1] < ENDLESS
