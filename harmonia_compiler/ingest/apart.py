@@ -35,7 +35,7 @@ class Format:
 
 
 HTML = Format("HTML", 10, 2, "its elements may nest too deeply")
-PDF = Format("PDF", 60, 20, "a part of it may take less")
+PDF = Format("PDF", 30, 20, "a part of it may take less")
 
 
 @dataclass(slots=True)
