@@ -35,13 +35,21 @@ class ReplicaShare(msgspec.Struct, frozen=True):
     weight: Annotated[float, Meta(gt=0)] = 1.0
 
 
+class ExpectedCalls(msgspec.Struct, frozen=True):
+    """What the plan expects of a component: how often a request calls it, and how long a call takes, in ms."""
+
+    visits: float
+    service_ms: float
+
+
 class Service(msgspec.Struct, frozen=True):
-    """What the gateway serves. `shares` are by the ids of the plan's replicas."""
+    """What the gateway serves. `shares` are by the ids of the plan's replicas, `expected` by pipeline and component."""
 
     programs: dict[str, Program]
     engines: dict[str, Engine]
     collections: dict[str, CollectionRecord]
     shares: dict[str, ReplicaShare]
+    expected: dict[str, dict[str, ExpectedCalls]] = {}
     format_version: int = FORMAT_VERSION
 
 

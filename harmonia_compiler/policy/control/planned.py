@@ -1,0 +1,78 @@
+"""What the plan says of a service, as the controller needs it: the figures that readings correct."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from harmonia_compiler.contract.bundle import ExpectedCalls, ReplicaShare, Service
+from harmonia_compiler.contract.decision import fingerprint
+from harmonia_compiler.contract.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedReplica:
+    """One replica: the calls a second that it carries without being busier than planned, and its share."""
+
+    name: str
+    capacity_rps: float
+    share: ReplicaShare
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedEngine:
+    """The replicas that one engine may have, in the order in which they are started.
+
+    At first there are so many as `count` says, and never fewer than `least`.
+    """
+
+    replicas: tuple[PlannedReplica, ...]
+    count: int
+    least: int
+
+    @property
+    def most(self) -> int:
+        """How many replicas there may be."""
+        return len(self.replicas)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan. `expected` are by pipeline and component, `engine_of` the engine of each of those.
+
+    `fingerprint` is that of the service document.
+    """
+
+    fingerprint: str
+    engines: Mapping[str, PlannedEngine]
+    expected: Mapping[str, Mapping[str, ExpectedCalls]] = field(default_factory=dict)
+    engine_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def planned(plan: Plan, service: Service, room: Mapping[str, Sequence[str]] | None = None) -> Planned:
+    """The figures of a plan and its service document.
+
+    `room` are the names of further replicas that an engine may have, each like its last one; without it, the plan's
+    numbers of replicas are fixed. An engine of whose capacity the plan says nothing is left as it is.
+    """
+    capacities = {(use.engine, use.config): use.capacity_rps for use in plan.profiles}
+    replicas: dict[str, list[PlannedReplica]] = {}
+    for one in plan.replicas:
+        capacity = capacities.get((one.engine, one.config.describe()), 0.0)
+        share = service.shares.get(one.id)
+        if capacity > 0.0 and share is not None:
+            replicas.setdefault(one.engine, []).append(PlannedReplica(one.id, capacity, share))
+    return Planned(
+        fingerprint(service),
+        {
+            name: PlannedEngine(
+                (*these, *(replace(these[-1], name=further) for further in (room or {}).get(name, ()))),
+                len(these),
+                len(these) if room is None else 1,
+            )
+            for name, these in sorted(replicas.items())
+        },
+        service.expected,
+        {
+            pipeline: {name: made.engine for name, made in program.components.items()}
+            for pipeline, program in service.programs.items()
+        },
+    )
