@@ -52,6 +52,11 @@ def read_service(bundle: Path, name: str = SERVICE) -> Service:
     return service
 
 
+def read_plan_of(bundle: Path) -> Plan:
+    """The plan that a bundle was made from."""
+    return _read(bundle, PLAN, decode_plan)
+
+
 def read_local_processes(bundle: Path) -> LocalProcesses:
     """What target `local` starts."""
     return read_document(bundle, PROCESSES, LocalProcesses)
@@ -59,8 +64,7 @@ def read_local_processes(bundle: Path) -> LocalProcesses:
 
 def read_local_bundle(bundle: Path) -> LocalBundle:
     """All documents of a bundle of target `local`; raises `Rejected` where they do not say the same."""
-    plan = _read(bundle, PLAN, decode_plan)
-    found = LocalBundle(plan, read_service(bundle), read_local_processes(bundle))
+    found = LocalBundle(read_plan_of(bundle), read_service(bundle), read_local_processes(bundle))
     for name, wrong in _differences(found):
         raise _unusable(bundle, name, wrong)
     return found

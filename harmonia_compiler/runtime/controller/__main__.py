@@ -1,0 +1,49 @@
+"""Starts the controller: `python -m harmonia_compiler.runtime.controller DIR`, for a bundle that runs.
+
+Exits 1 with one line where the bundle cannot be used; 0 when it is told to end.
+"""
+
+import argparse
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.policy.control.planned import planned
+from harmonia_compiler.runtime.bundle import read_plan_of, read_service
+from harmonia_compiler.runtime.controller.controller import Controller
+from harmonia_compiler.runtime.controller.dividing import ByProgram
+
+#: How long a window is, in seconds.
+EVERY_S = 5.0
+
+
+def main() -> None:
+    """Read the arguments and look after the service until told to end."""
+    parser = argparse.ArgumentParser(prog="harmonia controller", description="Adapts a running bundle to its load.")
+    parser.add_argument("bundle", type=Path, help="the folder of the bundle")
+    parser.add_argument("--every", type=float, default=EVERY_S, help="seconds between two looks")
+    parser.add_argument("--factor", type=float, default=1.0, help="by how much a rehearsal stretches all times")
+    given = parser.parse_args()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    bundle = given.bundle.resolve()
+    try:
+        facts = planned(read_plan_of(bundle), read_service(bundle))
+    except Rejected as rejected:
+        sys.exit(f"controller: {rejected}")
+    controller = Controller(facts, bundle / "run", ByProgram(facts), given.factor)
+    until = time.monotonic()
+    while not stop.is_set():
+        now = time.monotonic() / given.factor
+        controller.look(now, time.time() if given.factor == 1.0 else now)
+        # One look that took long is not made up for by several at once.
+        until = max(until + given.every * given.factor, time.monotonic())
+        stop.wait(until - time.monotonic())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""One window after another: ask the gateway, decide, and write down what was decided, why, and what to remember."""
+
+import errno
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from harmonia_compiler.contract.decision import DECISION, REMEMBERED, SAID, Decision, Reason, Said
+from harmonia_compiler.contract.document import decode_document
+from harmonia_compiler.contract.readings import Readings
+from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular, write_whole
+from harmonia_compiler.policy.control.decide import begun, decide
+from harmonia_compiler.policy.control.division import Divide
+from harmonia_compiler.policy.control.planned import Planned
+from harmonia_compiler.policy.control.state import State
+from harmonia_compiler.runtime.controller.asking import Heard, ask
+from harmonia_compiler.runtime.controller.journal import Journal
+from harmonia_compiler.runtime.controller.stretch import compressed
+
+JOURNAL = "controller.jsonl"
+
+
+@dataclass(slots=True)
+class Controller:
+    """The controller of one running bundle, whose files lie in `run`.
+
+    All times of the service are stretched by `factor` in a rehearsal; what is decided goes by the times before that.
+    """
+
+    planned: Planned
+    run: Path
+    divide: Divide
+    factor: float = 1.0
+    state: State = field(init=False)
+    _journal: Journal = field(init=False)
+    _trouble: str = ""
+
+    def __post_init__(self) -> None:
+        self._journal = Journal(self.run / JOURNAL)
+        self.state = _remembered(self.run / REMEMBERED, self.planned) or begun(self.planned)
+
+    def look(self, now: float, day_s: float) -> Decision:
+        """One window: `now` by a clock that only goes forward, `day_s` the seconds of the day."""
+        heard = ask(self.run)
+        readings = None if heard.readings is None else compressed(heard.readings, self.factor)
+        self.state, decision = decide(self.planned, self.state, readings, now, day_s, self.divide)
+        reasons = (*_about_hearing(heard, decision), *decision.reasons)
+        wanted = {REMEMBERED: self.state, SAID: Said(time.time(), decision.epoch, reasons)}
+        if decision.epoch > 0 and readings is not None and (readings.epoch < decision.epoch or readings.refused):
+            # Whatever became of the file that was written before: it is not followed, or would not be by another gateway.
+            wanted = {DECISION: decision, **wanted}
+        try:
+            if not self.run.is_dir():
+                raise FileNotFoundError(errno.ENOENT, "it has been removed")  # and it is not for us to make it anew
+            for name, document in wanted.items():
+                write_whole(self.run / name, msgspec.json.encode(document), 0o600)
+            self._journal.write(Said(time.time(), decision.epoch, reasons), now)
+        except OSError as problem:
+            self._say(f"{self.run} cannot be written: {problem.strerror}")
+        else:
+            self._say("")
+        return decision
+
+    def _say(self, trouble: str) -> None:
+        """Say what is in the way, once."""
+        if trouble and trouble != self._trouble:
+            print(trouble, flush=True)  # noqa: T201 - a process's log is what it prints
+        self._trouble = trouble
+
+
+def _about_hearing(heard: Heard, decision: Decision) -> tuple[Reason, ...]:
+    """Why the gateway was not heard, or does not follow what it was told."""
+    if heard.why:
+        return (Reason("", acted=False, why=heard.why),)
+    readings: Readings | None = heard.readings
+    if readings is not None and readings.refused:
+        return (Reason("", acted=False, why=f"the gateway refused what `{DECISION}` said last: {readings.refused}"),)
+    return ()
+
+
+def _remembered(path: Path, planned: Planned) -> State | None:
+    """What an earlier process of this plan's controller remembered; None where there is nothing that can be used."""
+    try:
+        state = decode_document(read_regular(path, MOST_DOCUMENT_BYTES), State)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    fits = state.plan == planned.fingerprint and state.sizes.keys() == planned.engines.keys()
+    return state if fits and state.forecasts.keys() == planned.expected.keys() else None
