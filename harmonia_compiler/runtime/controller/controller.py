@@ -46,10 +46,10 @@ class Controller:
         heard = ask(self.run)
         readings = None if heard.readings is None else compressed(heard.readings, self.factor)
         self.state, decision = decide(self.planned, self.state, readings, now, day_s, self.divide)
-        reasons = (*_about_hearing(heard, decision), *decision.reasons)
+        reasons = (*_about_hearing(heard), *decision.reasons)
         wanted = {REMEMBERED: self.state, SAID: Said(time.time(), decision.epoch, reasons)}
         if decision.epoch > 0 and readings is not None and (readings.epoch < decision.epoch or readings.refused):
-            # Whatever became of the file that was written before: it is not followed, or would not be by another gateway.
+            # Whatever became of the file that was written before: it is not followed, or would not be after a restart.
             wanted = {DECISION: decision, **wanted}
         try:
             if not self.run.is_dir():
@@ -70,7 +70,7 @@ class Controller:
         self._trouble = trouble
 
 
-def _about_hearing(heard: Heard, decision: Decision) -> tuple[Reason, ...]:
+def _about_hearing(heard: Heard) -> tuple[Reason, ...]:
     """Why the gateway was not heard, or does not follow what it was told."""
     if heard.why:
         return (Reason("", acted=False, why=heard.why),)
