@@ -264,6 +264,13 @@ COMMON_SETTINGS: tuple[Setting, ...] = (
     Setting("min_replicas", "integer", "never fewer replicas than this", default=1, minimum=1, maximum=1024),
     Setting("max_replicas", "integer", "never more replicas than this", minimum=1, maximum=1024),
     Setting(
+        "min_hosts",
+        "integer",
+        "never on fewer hosts than this: of 2, the loss of either leaves a replica",
+        minimum=1,
+        maximum=1024,
+    ),
+    Setting(
         "share",
         "text",
         "whether it shares replicas with components of an equal engine; `never` keeps its own to itself",
@@ -277,10 +284,13 @@ COMMON_SETTINGS: tuple[Setting, ...] = (
 
 
 def _replica_faults(settings: Mapping[str, Any]) -> Iterable[Fault]:
-    least, most = settings["min_replicas"], settings["max_replicas"]
+    least, most, hosts = settings["min_replicas"], settings["max_replicas"], settings["min_hosts"]
     if most is not None and most < least:
         message = f"`max_replicas` is {most}, but `min_replicas` is {least}"
         yield Fault(("max_replicas", "min_replicas"), message, "raise `max_replicas`, or lower `min_replicas`")
+    if most is not None and hosts is not None and most < hosts:
+        message = f"`max_replicas` is {most}, but `min_hosts` is {hosts}"
+        yield Fault(("max_replicas", "min_hosts"), message, "raise `max_replicas`, or lower `min_hosts`")
 
 
 def value_of(name: str, settings: Mapping[str, Any], declared: tuple[Setting, ...]) -> Any:

@@ -136,14 +136,16 @@ def _need(inventory: Inventory, profiles: Profiles, kind: Kind, asked: Asked) ->
     settings = asked.engine.settings
     label = settings.get("hosts")
     offered = profiles.offer(asked, Inventory(tuple(host for host in inventory.hosts if admits(host, label))))
+    min_hosts = 1 if kind.stateful else int(settings.get("min_hosts") or 1)
     return Need(
         engine=asked.engine.id,
         components=tuple(sorted(asked.work)),
         options=offered.options,
-        minimum=1 if kind.stateful else int(settings.get("min_replicas") or 1),
+        minimum=1 if kind.stateful else max(int(settings.get("min_replicas") or 1), min_hosts),
         maximum=1 if kind.stateful else settings.get("max_replicas"),
         on=settings.get("on"),
         hosts=label,
+        min_hosts=min_hosts,
         shortfalls=offered.shortfalls,
         stateful=kind.stateful,
     )

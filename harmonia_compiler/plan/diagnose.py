@@ -16,7 +16,7 @@ from harmonia_compiler.plan.model import build
 from harmonia_compiler.plan.optimise import SLACK, carried, ended, options_of
 from harmonia_compiler.plan.pools import Division, divide
 from harmonia_compiler.plan.predict import keeps, quantile_ms
-from harmonia_compiler.plan.problem import Need, Problem, Promise, admits, room
+from harmonia_compiler.plan.problem import Need, Problem, Promise, admits, fits, room
 from harmonia_compiler.plan.queueing import capacity
 from harmonia_compiler.plan.refine import Answer, refined
 from harmonia_compiler.plan.solve import Outcome, Terms, total
@@ -26,7 +26,11 @@ from harmonia_compiler.profile.assumptions import CORE_BANDWIDTH_GB_S
 
 def diagnose(problem: Problem) -> Infeasible:
     """The reason why `optimise` found nothing."""
-    lonely = [need for need in problem.needs if not need.options or not _admitting(need, problem)]
+    lonely = [
+        need
+        for need in problem.needs
+        if not need.options or not _admitting(need, problem) or _holding(need, problem) is not None
+    ]
     limits = [Limit(finding) for need in lonely for finding in _alone(need, problem)]
     limits = limits or _together(problem) or _promises(problem) or _load(problem)
     return Infeasible(limits)
@@ -37,9 +41,26 @@ def _admitting(need: Need, problem: Problem) -> list[Host]:
     return [host for host in problem.hosts if admits(host, need.hosts)]
 
 
+def _holding(need: Need, problem: Problem) -> int | None:
+    """How many hosts can hold a replica of an engine that asks for more of them; None where there are enough.
+
+    None also where no host can, but as many as it asks for could after more is added to them.
+    """
+    admitting = _admitting(need, problem)
+    count = sum(any(fits(one.configuration, host) for one in need.options) for host in admitting)
+    too_few = 0 < count < need.min_hosts or 0 < len(admitting) < need.min_hosts
+    return count if need.options and too_few else None
+
+
 def _alone(need: Need, problem: Problem) -> Iterator[Diagnostic]:
-    """An engine that no device of the inventory can run."""
+    """An engine that no device of the inventory can run, or not on as many hosts as it asks for."""
     hosts = _admitting(need, problem)
+    holding = _holding(need, problem)
+    if holding is not None:
+        can = {0: "no host", 1: "only 1 host"}.get(holding, f"only {holding} hosts")
+        message = f"`{need.engine}` must stand on {need.min_hosts} hosts, and {can} of the inventory can hold a replica"
+        yield Diagnostic("E0728", message, help="add hosts that can, or lower `min_hosts`")
+        return
     if need.hosts is not None and not hosts:
         name, _, value = need.hosts.partition("=")
         message = f"`{need.engine}` must stand on hosts with the label `{need.hosts}`, and the inventory has none"

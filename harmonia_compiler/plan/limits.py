@@ -19,7 +19,7 @@ Called = Mapping[str, Sequence[str]]
 
 
 def unplannable(application: Application, called: Called) -> Iterator[Diagnostic]:
-    """Stateful engines that are asked to be more than one server, by different settings or by `min_replicas`."""
+    """Stateful engines that are asked to be more than one server, by different settings or by how many they may be."""
     stores: dict[str, list[str]] = {}
     for engine in called:
         kind = application.engines[engine].kind
@@ -29,13 +29,12 @@ def unplannable(application: Application, called: Called) -> Iterator[Diagnostic
         if len(engines) > 1:
             yield _differing(application, kind, engines, called)
         for engine in engines:
-            if int(application.engines[engine].settings.get("min_replicas") or 1) > 1:
-                message = (
-                    f"{_names(called[engine])} asks for more than one replica, and a {kind} server is never copied"
-                )
-                place = application.place(engine, "min_replicas")
-                help_ = "leave `min_replicas` out; give the server more `memory` instead"
-                yield Diagnostic("E0712", message, place, help=help_)
+            for setting, more in (("min_replicas", "more than one replica"), ("min_hosts", "more than one host")):
+                if int(application.engines[engine].settings.get(setting) or 1) > 1:
+                    message = f"{_names(called[engine])} asks for {more}, and a {kind} server is never copied"
+                    place = application.place(engine, setting)
+                    help_ = f"leave `{setting}` out; give the server more `memory` instead"
+                    yield Diagnostic("E0712", message, place, help=help_)
 
 
 def _differing(application: Application, kind: str, engines: Sequence[str], called: Called) -> Diagnostic:

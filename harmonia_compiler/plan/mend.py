@@ -39,6 +39,7 @@ class _Floor:
         }
         self.carries = [0.0] * len(problem.needs)
         self.replicas = [0] * len(problem.needs)
+        self.on: list[dict[int, int]] = [{} for _ in problem.needs]
         self.counts: dict[Key, int] = {}
         for key, count in counts.items():
             self.add(key, count)
@@ -48,8 +49,10 @@ class _Floor:
         return self.carries[e] / wanted if wanted > 0 else INFINITY
 
     def enough(self, e: int, wanted: float) -> bool:
-        """Whether it carries that, in as many replicas as it must have."""
-        return self.carries[e] >= wanted * (1 - _NEAR) and self.replicas[e] >= self.model.problem.needs[e].minimum
+        """Whether it carries that, in as many replicas and on as many hosts as it must have."""
+        need = self.model.problem.needs[e]
+        carries = self.carries[e] >= wanted * (1 - _NEAR)
+        return carries and self.replicas[e] >= need.minimum and len(self.on[e]) >= need.min_hosts
 
     def add(self, key: Key, count: int) -> None:
         """Put replicas on a host, or take them away."""
@@ -61,13 +64,26 @@ class _Floor:
         self.used[h] |= count > 0
         self.carries[e] += count * self.choices[e, c].capacity
         self.replicas[e] += count
+        self.on[e][h] = self.on[e].get(h, 0) + count
+        if not self.on[e][h]:
+            del self.on[e][h]
+
+    def spare(self, key: Key) -> int:
+        """How many replicas on a host their engine can be without, whatever they carry."""
+        e, _, h = key
+        need = self.model.problem.needs[e]
+        count = min(self.counts[key], self.replicas[e] - need.minimum)
+        last = self.on[e][h] == self.counts[key] and len(self.on[e]) <= need.min_hosts
+        return max(0, min(count, self.counts[key] - 1) if last else count)
 
     def place(self, e: int, choices: Sequence[Choice]) -> tuple[int, int] | None:
         """An option and a host for one more replica: on one in use if there is any such, or else on the cheapest."""
-        label = self.model.problem.needs[e].hosts
+        need = self.model.problem.needs[e]
         admitted = np.zeros(len(self.free), bool)
         for pool in self.model.division.pools:
-            admitted[list(pool.hosts)] = pool.kinds[0].admits(label)
+            admitted[list(pool.hosts)] = pool.kinds[0].admits(need.hosts)
+        if len(self.on[e]) < need.min_hosts:
+            admitted[list(self.on[e])] = False
         for used in (True, False):
             for choice in choices:
                 fits = (self.free + _EPSILON >= self.use[e, choice.at]).all(axis=1)
@@ -134,8 +150,7 @@ def _trim(floor: _Floor, wanted: Sequence[float]) -> None:
     for key in sorted(floor.counts, key=lambda key: (key[0], -_dearness(floor.choices[key[0], key[1]]), -key[2], key)):
         e, c, _ = key
         spare = (floor.carries[e] - wanted[e] * (1 - _NEAR)) / floor.choices[e, c].capacity
-        count = min(floor.counts[key], max(0, floor.replicas[e] - floor.model.problem.needs[e].minimum))
-        if (count := int(min(spare, count))) > 0:
+        if (count := int(min(spare, floor.spare(key)))) > 0:
             floor.add(key, -count)
 
 

@@ -12,6 +12,7 @@ Formulation; the functions below, and in `plan/latency.py` those about time, bea
                  paid[j]      how many of the hosts that have a price are used, integer
                  mixture[e,m] whether an engine's replicas are of the set m of options that may stand together
                  chosen[e,c]  whether a choice is in use; integer, where mixtures or promises ask for it
+                 stands[e,g]  on how many hosts of a pool an engine that is to be spread stands
                  level[e,l]   whether an engine runs at a level, where its latency is promised
                  runs[e,c,l]  whether a choice is in use at a level
                  slow[i,k]    latency of k calls of a component at once with the slowest choice in use
@@ -23,6 +24,8 @@ Formulation; the functions below, and in `plan/latency.py` those about time, bea
     fit          sum over e, c of use[c,r] n[e,c,g] <= sum over j in g of cap[j,r] paid[j]   every pool and resource
     cut          the same with use and cap in units u, rounded down; for groups of GPUs, and as plan/refine.py asks
     count        minimum[e] <= sum over c, g of n[e,c,g] <= maximum[e]                       every engine
+    spread       stands[e,g] <= sum over c of n[e,c,g];  stands[e,g] <= sum over j in g of paid[j];
+                 sum over g of stands[e,g] >= min_hosts[e]                                   every engine that asks
     mix          n[e,c,g] <= most[e,c,g] chosen[e,c];  chosen[e,c] <= sum over m with c of mixture[e,m];
                  sum over m of mixture[e,m] = 1
     choose       sum over l of level[e,l] = 1;  runs[e,c,l] <= level[e,l];  chosen[e,c] = sum over l of runs[e,c,l];
@@ -59,7 +62,7 @@ from harmonia_compiler.plan.latency import choose, time
 from harmonia_compiler.plan.pools import Division
 from harmonia_compiler.plan.problem import Problem, worth
 from harmonia_compiler.plan.promised import Figure, limits, without_limits
-from harmonia_compiler.plan.variables import MOST_REPLICAS, Model, add_variables, rate_bound
+from harmonia_compiler.plan.variables import MOST_REPLICAS, Model, add_variables, fitting, rate_bound
 from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
 
 #: What the position of all replicas weighs against one replica more: too little to buy one.
@@ -94,6 +97,7 @@ def build(
     add_variables(model, paying=paying)
     fit(model)
     count(model)
+    spread(model)
     chosen = mix(model, figures)
     # An engine that nothing can run is short of replicas (`count`), whatever the others do.
     if promises and all(choices):
@@ -184,6 +188,34 @@ def count(model: Model) -> None:
     for e, need in enumerate(model.problem.needs):
         most = float("inf") if need.maximum is None else need.maximum
         model.program.row(model.replicas(e), need.minimum, most)
+
+
+def spread(model: Model) -> None:
+    """An engine stands on as many hosts as it asks for. A host that stands alone in its pool is one or none."""
+    for e, need in enumerate(model.problem.needs):
+        for g, pool in enumerate(model.division.pools if need.min_hosts > 1 else ()):
+            here = {column: -1.0 for (engine, _, at), column in model.n.items() if engine == e and at == g}
+            if not here:
+                continue
+            column = model.stands[e, g] = model.program.column(high=float(_holding(model, e, g)))
+            model.program.row({column: 1.0, **here}, high=0.0)
+            paid = {model.paid[g, j]: -1.0 for j in range(len(pool.kinds)) if (g, j) in model.paid}
+            free = sum(len(kind.hosts) for j, kind in enumerate(pool.kinds) if (g, j) not in model.paid)
+            if paid:
+                model.program.row({column: 1.0, **paid}, high=float(free))
+        if need.min_hosts > 1:
+            model.program.row({at: 1.0 for (engine, _), at in model.stands.items() if engine == e}, need.min_hosts)
+
+
+def _holding(model: Model, e: int, g: int) -> int:
+    """How many hosts of a pool can hold a replica of an engine."""
+    pool = model.division.pools[g]
+    choices = model.choices[e]
+    return (
+        len(pool.hosts)
+        if pool.enlarged
+        else sum(len(kind.hosts) for kind in pool.kinds if any(fitting(choice.takes, kind) for choice in choices))
+    )
 
 
 def mix(model: Model, figures: Collection[Figure]) -> dict[tuple[int, int], int]:

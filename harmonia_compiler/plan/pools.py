@@ -62,11 +62,12 @@ def divide(problem: Problem, *, anywhere: bool = False) -> Division:
     """The coarsest division: a pool for each kind, or for kinds that are nearly alike where there are too many.
 
     With `anywhere`, one host of each pool is a pool of its own, to be enlarged: to enlarge others like it would be
-    the same.
+    the same. Only where engines ask for several hosts there are as many.
     """
     pools = _pooled(_families(problem))
     if anywhere:
-        pools = [part for pool in pools for part in _apart(pool)]
+        count = max((need.min_hosts for need in problem.needs), default=1)
+        pools = [part for pool in pools for part in _apart(pool, count)]
     return Division(tuple(sorted(pools, key=lambda pool: min(pool.hosts))))
 
 
@@ -105,12 +106,13 @@ def _shape(kind: Kind) -> tuple[float, ...]:
     return (kind.room["cores"] / max(gpus, 1.0), kind.room["memory_gib"] / max(gpus, 1.0), gpus)
 
 
-def _apart(pool: Pool) -> list[Pool]:
-    """The first host of a pool, enlarged, and the rest of it."""
-    first, *others = pool.kinds
-    parts = [Pool((replace(first, hosts=first.hosts[:1]),), enlarged=True)]
-    rest = [replace(first, hosts=first.hosts[1:])] if len(first.hosts) > 1 else []
-    return [*parts, Pool((*rest, *others))] if rest or others else parts
+def _apart(pool: Pool, count: int) -> list[Pool]:
+    """The first hosts of a pool, each for itself and enlarged, and the rest of it."""
+    apart = [replace(one, enlarged=True) for one in split(pool)[:count]]
+    enlarged = {host for one in apart for host in one.hosts}
+    rest = [replace(kind, hosts=tuple(host for host in kind.hosts if host not in enlarged)) for kind in pool.kinds]
+    rest = [kind for kind in rest if kind.hosts]
+    return [*apart, Pool(tuple(rest))] if rest else apart
 
 
 def split(pool: Pool) -> list[Pool]:

@@ -22,7 +22,8 @@ class Need:
     """An engine that must be placed. `minimum` and `maximum` bound its replicas, all options together.
 
     A `stateful` engine has both at 1, and no setting can raise them. `hosts` is a label, as `name=value`,
-    that its hosts must carry. `shortfalls` say why devices of the inventory offer no option.
+    that its hosts must carry, and `min_hosts` how many of them it stands on at least; `minimum` is no less.
+    `shortfalls` say why devices of the inventory offer no option.
     """
 
     engine: str
@@ -32,6 +33,7 @@ class Need:
     maximum: int | None = None
     on: str | None = None
     hosts: str | None = None
+    min_hosts: int = 1
     shortfalls: tuple[Shortfall, ...] = ()
     stateful: bool = False
 

@@ -73,18 +73,18 @@ def refined(search: Search, division: Division, mend: Mend | None = None) -> Ans
         model, outcomes = search(division)
         relaxed = relaxed if reserved else outcomes
         best = last_found(outcomes)
-        unpacked = unpack(model, best.values) if best else Unpacked({}, {})
+        unpacked = unpack(model, best.values) if best else Unpacked({}, frozenset())
         if mend and best and (mended := mend(model, best, unpacked.counts)):
             counts, outcome = mended
             if nearest is None or outcome.gap < nearest.outcomes[0].gap:
                 nearest = Answer(model, [outcome], relaxed, counts)
             if outcome.status == "optimal":
                 return nearest
-        elif not unpacked.left:
+        elif not unpacked.failed:
             return nearest or Answer(
                 model, _against(outcomes, relaxed) if reserved else outcomes, relaxed, unpacked.counts
             )
-        finer = None if reserved or best is None else _finer(model, best, unpacked.left, division, rounds)
+        finer = None if reserved or best is None else _finer(model, best, unpacked.failed, division, rounds)
         rounds += 1
         if finer is None and nearest:
             return nearest
@@ -92,7 +92,7 @@ def refined(search: Search, division: Division, mend: Mend | None = None) -> Ans
             reserved += 1
             if reserved > MOST_RESERVED:
                 return Answer(model, [Outcome("unknown", INFINITY)], relaxed, {})
-            finer = _reserving(division, {g for _, _, g in unpacked.left})
+            finer = _reserving(division, unpacked.failed)
         division = finer
 
 
@@ -106,9 +106,8 @@ def last_found(outcomes: Sequence[Outcome]) -> Outcome | None:
     return next((one for one in reversed(outcomes) if one.found), None)
 
 
-def _finer(model: Model, best: Outcome, left: dict[Key, int], division: Division, rounds: int) -> Division | None:
-    """A division that rules an answer out, of which something is left; None where that would be too much."""
-    failed = {g for _, _, g in left}
+def _finer(model: Model, best: Outcome, failed: Collection[int], division: Division, rounds: int) -> Division | None:
+    """A division that rules an answer out that failed in some pools; None where that would be too much."""
     units = frozenset(unit for g in failed for unit in _broken(model, best, g))
     if rounds < MOST_ROUNDS and units - division.units:
         return replace(division, units=division.units | units)

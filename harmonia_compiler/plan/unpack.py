@@ -26,10 +26,13 @@ Amounts = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """Replicas by engine, option and host; and those, by engine, option and pool, that no host has room for."""
+    """Replicas by engine, option and host; and the pools that `failed`: whose hosts do not hold all of theirs.
+
+    Or on too few hosts, where an engine asks for several.
+    """
 
     counts: dict[Key, int]
-    left: dict[Key, int]
+    failed: frozenset[int]
 
 
 def unpack(model: Model, values: Sequence[float]) -> Unpacked:
@@ -37,13 +40,13 @@ def unpack(model: Model, values: Sequence[float]) -> Unpacked:
     counts = model.counts(values)
     takes = {(e, one.at): one.takes for e, choices in enumerate(model.choices) for one in choices}
     placed: dict[Key, int] = {}
-    left: dict[Key, int] = {}
+    failed: set[int] = set()
     for g, hosts in enumerate(model.in_use(values)):
         items = [(key, count) for key, count in sorted(counts.items()) if key[2] == g]
         if not items:
             continue
         if not hosts:
-            left |= dict(items)
+            failed.add(g)
             continue
         rooms = {host: kind.room for kind in model.division.pools[g].kinds for host in kind.hosts}
         more = {resource: round(values[column]) for (at, resource), column in model.extra.items() if at == g}
@@ -51,13 +54,42 @@ def unpack(model: Model, values: Sequence[float]) -> Unpacked:
         room = np.array([[rooms[host].get(name, 0.0) + more.get(name, 0) for name in resources] for host in hosts])
         use = np.array([[takes[e, c].get(name, 0.0) for name in resources] for (e, c, _), _ in items])
         wanted = np.array([count for _, count in items], np.int64)
-        found = pack(room.reshape(len(hosts), len(resources)), use.reshape(len(items), len(resources)), wanted)
-        for (key, count), row in zip(items, found, strict=True):
-            e, c, _ = key
+        room = room.reshape(len(hosts), len(resources))
+        use = use.reshape(len(items), len(resources))
+        seeds = _seeds(room, use, wanted, [(e, model.problem.needs[e].min_hosts) for (e, _, _), _ in items])
+        found = seeds + pack(room - seeds.T @ use, use, wanted - seeds.sum(axis=1))
+        for ((e, c, _), count), row in zip(items, found, strict=True):
             placed |= {(e, c, hosts[at]): int(row[at]) for at in np.flatnonzero(row)}
-            if short := count - int(row.sum()):
-                left[key] = short
-    return Unpacked(placed, left)
+            if row.sum() < count:
+                failed.add(g)
+    return Unpacked(placed, frozenset(failed | _clumped(model, placed)))
+
+
+def _clumped(model: Model, placed: dict[Key, int]) -> set[int]:
+    """The pools of several hosts in which one of them has more than one replica of an engine that is on too few."""
+    pools = {host: g for g, pool in enumerate(model.division.pools) for host in pool.hosts if len(pool.hosts) > 1}
+    found: set[int] = set()
+    for e, need in enumerate(model.problem.needs):
+        hosts = {h for engine, _, h in placed if engine == e}
+        if len(hosts) < need.min_hosts:
+            found |= {pools[h] for h in hosts if h in pools}
+    return found
+
+
+def _seeds(room: Amounts, use: Amounts, wanted: Counts, engines: Sequence[tuple[int, int]]) -> Counts:
+    """One replica in each of as many bins as an engine asks for, as far as they have room; `engines` are by item."""
+    found = np.zeros((len(use), len(room)), np.int64)
+    free = room.copy()
+    size = _size(room, use)
+    for engine, bins in sorted({one for one in engines if one[1] > 1}):
+        items = [item for item, (e, _) in enumerate(engines) if e == engine]
+        for item in sorted(items, key=lambda item: (-size[item], item)):
+            within = (free + _EPSILON >= use[item]).all(axis=1) & ~found[items].any(axis=0)
+            count = min(int(wanted[item]), bins - int(found[items].sum()))
+            here = np.flatnonzero(within)[:count]
+            found[item, here] = 1
+            free[here] -= use[item]
+    return found
 
 
 def pack(room: Amounts, use: Amounts, wanted: Counts) -> Counts:

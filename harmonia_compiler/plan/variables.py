@@ -45,6 +45,7 @@ class Model:
     extra: dict[tuple[int, str], int] = field(default_factory=dict)
     late: list[int] = field(default_factory=list)
     rate: int | None = None
+    stands: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def replicas(self, engine: int) -> dict[int, float]:
         """The number of replicas of an engine."""

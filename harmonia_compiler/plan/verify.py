@@ -53,6 +53,9 @@ def _engines(plan: Plan, problem: Problem) -> Iterator[str]:
         count = sum(replica.engine == need.engine for replica in plan.replicas)
         if count < need.minimum:
             yield f"{need.engine} has {count} of at least {need.minimum} replicas"
+        hosts = len({replica.host for replica in plan.replicas if replica.engine == need.engine})
+        if hosts < need.min_hosts:
+            yield f"{need.engine} stands on {hosts} of at least {need.min_hosts} hosts"
         if need.maximum is not None and count > need.maximum:
             yield f"{need.engine} has {count} of at most {need.maximum} replicas"
         for component in need.components:

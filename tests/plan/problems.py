@@ -184,12 +184,20 @@ def _allocations(problem: Problem) -> Iterator[dict[Key, int]]:
         yield {key: count for key, count in zip(keys, chosen, strict=True) if count}
 
 
+def _stand_where_they_may(problem: Problem, counts: dict[Key, int]) -> bool:
+    """Whether every host carries the label that is asked for, and every engine stands on as many as it asks for."""
+    for e, each in enumerate(problem.needs):
+        hosts = {h for engine, _, h in counts if engine == e}
+        labels = [{f"{name}={value}" for name, value in problem.hosts[h].labels.items()} for h in hosts]
+        if len(hosts) < each.min_hosts or any(each.hosts not in (None, *one) for one in labels):
+            return False
+    return True
+
+
 def score_of(problem: Problem, counts: dict[Key, int]) -> Score | None:
     """Rate (for the aim `throughput`), then less cost, hardware and replicas; None where a limit is broken."""
-    for e, _, h in counts:
-        label = problem.needs[e].hosts
-        if label is not None and label not in {f"{name}={value}" for name, value in problem.hosts[h].labels.items()}:
-            return None
+    if not _stand_where_they_may(problem, counts):
+        return None
     for h, host in enumerate(problem.hosts):
         used: dict[str, float] = {}
         for (e, c, at), count in counts.items():

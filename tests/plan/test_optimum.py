@@ -66,8 +66,10 @@ def problems(draw: st.DrawFn) -> Problem:
         options = [streaming(option, draw(st.sampled_from([0.2, 1.0]))) for option in options]
         options = [batching(option, draw(st.sampled_from([1, 2]))) for option in options]
         maximum = draw(st.sampled_from([None, None, 1, 2]))
-        made = need(name, *options, minimum=draw(st.integers(1, maximum or 2)), maximum=maximum)
-        needs.append(replace(made, hosts=draw(st.sampled_from([None, None, None, "zone=a"]))))
+        min_hosts = draw(st.sampled_from([1, 1, 1, min(2, maximum or 2)]))
+        minimum = max(draw(st.integers(1, maximum or 2)), min_hosts)
+        made = need(name, *options, minimum=minimum, maximum=maximum)
+        needs.append(replace(made, hosts=draw(st.sampled_from([None, None, None, "zone=a"])), min_hosts=min_hosts))
     if draw(st.booleans()):
         options = [also(option, "a2", draw(BUSY), draw(BUSY)) for option in needs[0].options]
         needs[0] = replace(needs[0], components=("a", "a2"), options=tuple(options))
