@@ -11,12 +11,9 @@ from rich.table import Table
 from harmonia_compiler.cli.certifying import simulated
 from harmonia_compiler.cli.options import OUT_FILE, files_argument, format_option, settings_option
 from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
-from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.plan import Plan, Replica, encode_plan
-from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.plan.figures import MOST_DIGITS, down, plain, up
 from harmonia_compiler.plan.problem import Aim
-from harmonia_compiler.profile.memory import memory_of
 from harmonia_compiler.profile.sources import CPU_ROOFLINE, ROOFLINE
 
 
@@ -114,21 +111,11 @@ def _engines(plan: Plan) -> Table:
 
 def _memory(plan: Plan) -> Table:
     """Of the replicas of models: what the weights and the KV cache take, over all devices of a replica."""
-    cards = load_cards()
     columns = ("engine", "configuration", "weights", "KV cache", "holds", "activations, engine")
     table = Table(*columns, title="Memory of each replica", box=SIMPLE)
-    shown = {(one.engine, one.config.describe()): one.config for one in plan.replicas}
-    for (name, described), configuration in sorted(shown.items()):
-        engine = plan.engines[name]
-        setting = kinds()[engine.kind].model_setting
-        # A plan outlives the card of a model that has been taken from the store.
-        card = None if setting is None else cards.get(str(engine.settings[setting]))
-        if card is None:
-            continue
-        memory = memory_of(engine, card, configuration)
-        tokens = memory.cache_gib * 2**30 / card.kv_bytes_per_token
-        cache = (f"{memory.cache_gib:.3g} GiB", f"{tokens:,.0f} tokens") if memory.cache_gib else ("-", "-")
-        table.add_row(name, described, f"{memory.weights_gib:.3g} GiB", *cache, f"{memory.rest_gib:.3g} GiB")
+    for one in plan.memory:
+        cache = (f"{one.cache_gib:.3g} GiB", f"{one.cache_tokens:,.0f} tokens") if one.cache_gib else ("-", "-")
+        table.add_row(one.engine, one.config, f"{one.weights_gib:.3g} GiB", *cache, f"{one.rest_gib:.3g} GiB")
     return table
 
 

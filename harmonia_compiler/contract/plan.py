@@ -89,6 +89,20 @@ class ProfileUse(msgspec.Struct, frozen=True):
     latency_ms: float
 
 
+class MemoryUse(msgspec.Struct, frozen=True):
+    """What a replica of a model holds in one configuration, over all of its devices.
+
+    `cache_gib` is for `cache_tokens` of text; `rest_gib` is for activations and the engine itself.
+    """
+
+    engine: str
+    config: str
+    weights_gib: float
+    cache_gib: float
+    cache_tokens: float
+    rest_gib: float
+
+
 class Solver(msgspec.Struct, frozen=True):
     """How the optimum was reached: `optimal` when proven, `feasible` within the gap otherwise."""
 
@@ -109,7 +123,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     `utilisation` is the part of the time that each engine's replicas are busy at the predicted rates;
     `guessed` are the components and ports (`pipeline.port`) of whose sizes (tokens, items) nobody said anything;
-    `estimated` are the pipelines with too many branches for exact probabilities.
+    `estimated` are the pipelines with too many branches for exact probabilities; `memory` is of the engines of models.
     """
 
     format_version: int
@@ -125,6 +139,7 @@ class Plan(msgspec.Struct, frozen=True):
     utilisation: dict[str, float] = {}
     guessed: tuple[str, ...] = ()
     estimated: tuple[str, ...] = ()
+    memory: tuple[MemoryUse, ...] = ()
 
 
 def encode_plan(plan: Plan) -> bytes:

@@ -10,6 +10,7 @@ from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.plan.build import Demanded, build_problem
 from harmonia_compiler.plan.diagnose import diagnose
+from harmonia_compiler.plan.memory import memory_uses
 from harmonia_compiler.plan.optimise import Allocation, optimise
 from harmonia_compiler.plan.place import place
 from harmonia_compiler.plan.predict import predict, profile_uses, rate, rounded, used_options, utilisations
@@ -88,6 +89,7 @@ def write_down(application: Application, demanded: Demanded, allocation: Allocat
         utilisation={engine: rounded(part) for engine, part in sorted(busy.items())},
         guessed=demanded.guessed,
         estimated=demanded.estimated,
+        memory=memory_uses(application.engines, replicas),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.inventory import Host
 from harmonia_compiler.contract.plan import FORMAT_VERSION, Plan, Replica
+from harmonia_compiler.plan.memory import model_setting, room_gib
 from harmonia_compiler.plan.problem import Need, Problem, devices_by_type, room
 from harmonia_compiler.plan.recount import ROUNDING, miscounted, near
 
@@ -18,7 +19,7 @@ def faults(plan: Plan, problem: Problem) -> list[str]:
     """What is wrong with a plan, one sentence each; empty for a plan that holds."""
     found = [*_header(plan, problem), *_engines(plan, problem), *_replicas(plan, problem)]
     if not found:
-        found = [*_hosts(plan, problem), *_devices(plan, problem)]
+        found = [*_hosts(plan, problem), *_devices(plan, problem), *_memory(plan)]
     if not found:
         found = [*miscounted(plan, problem)]
     return found
@@ -135,3 +136,17 @@ def _owns(replica: Replica, host: Host) -> Iterator[str]:
     for device in replica.devices:
         if device not in own:
             yield f"{replica.id} has device {device} of {host.name}, which is no {replica.config.gpu}"
+
+
+def _memory(plan: Plan) -> Iterator[str]:
+    """What models are said to hold is within what their replicas are given, and said of every one of them."""
+    held = {(one.engine, one.config): one for one in plan.memory}
+    used = {(replica.engine, replica.config.describe()): replica.config for replica in plan.replicas}
+    modelled = {at for at in used if model_setting(plan.engines[at[0]]) is not None}
+    if set(held) != modelled or len(held) != len(plan.memory):
+        yield "the memory is not that of the configurations of models in use"
+        return
+    for at, one in held.items():
+        parts, has = (one.weights_gib, one.cache_gib, one.rest_gib), room_gib(used[at])
+        if min(parts) < 0 or sum(parts) > has * (1 + ROUNDING):
+            yield f"a replica of {one.engine} as {one.config} holds {sum(parts):.6g} GiB and has {has:g}"
