@@ -42,7 +42,11 @@ def _print(status: Status) -> None:
     for note in status.notes:
         console.print(Text(note))
     if status.processes:
-        console.print(_table(status.processes))
+        console.print(_table((*status.processes, *status.beside)))
+    if status.said is not None:
+        console.print(Text(f"The controller, {_duration(time.time() - status.said.at)} ago:"))
+        for reason in status.said.reasons:
+            console.print(Text("  " + (f"{reason.about}: " if reason.about else "") + reason.why))
 
 
 def _table(processes: tuple[ProcessStatus, ...]) -> Table:

@@ -44,13 +44,15 @@ class Wire(msgspec.Struct, frozen=True):
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """When a process counts as ready: an HTTP path that answers 200, or a gRPC health check of Milvus.
+    """When a process counts as ready: an HTTP path that answers 200, a gRPC health check of Milvus, or none of these.
+
+    A process with the transport `none` listens on no port, and is ready once it runs.
 
     `warm_up` are calls to make once after that and before the first request, because an engine
     builds on its first call what all later ones use; their answers do not matter.
     """
 
-    transport: Literal["http", "milvus"]
+    transport: Literal["http", "milvus", "none"]
     path: _Path = "/health"
     timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 120.0
     warm_up: "tuple[Wire, ...]" = ()

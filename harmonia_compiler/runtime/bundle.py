@@ -22,7 +22,7 @@ from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 CONTENTS, PLAN, SERVICE, PROCESSES = "bundle.json", "plan.json", "service.json", "local/processes.json"
 
 #: Processes of a service that are no replicas, whose names none may have.
-GATEWAY, SUPERVISOR = "gateway", "supervisor"
+GATEWAY, SUPERVISOR, CONTROLLER = "gateway", "supervisor", "controller"
 
 _Document = TypeVar("_Document")
 
@@ -113,7 +113,7 @@ def _differences(bundle: LocalBundle) -> Iterator[tuple[str, str]]:
     planned = {one.id: (one.engine, one.host, one.cores, one.devices) for one in bundle.plan.replicas}
     if len(planned) < len(bundle.plan.replicas):
         yield PLAN, "two replicas have the same id"
-    for name in planned.keys() & {GATEWAY, SUPERVISOR}:
+    for name in planned.keys() & {GATEWAY, SUPERVISOR, CONTROLLER}:
         yield PLAN, f"`{name}` is no id for a replica"
     for one in bundle.plan.replicas:
         engine, served = bundle.plan.engines.get(one.engine), bundle.service.engines.get(one.engine)

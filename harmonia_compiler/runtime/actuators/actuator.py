@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from harmonia_compiler.contract.decision import Said
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.bundle import read_contents
 
@@ -52,6 +53,7 @@ class Status(msgspec.Struct, frozen=True):
     """A service as it stands.
 
     `url` is where the gateway listens, once it does; `notes` are findings about the state itself, one sentence each.
+    `beside` are processes that the service does well without, and `said` is what its controller said last.
     """
 
     phase: Phase
@@ -59,6 +61,8 @@ class Status(msgspec.Struct, frozen=True):
     failure: Failure | None = None
     url: str = ""
     notes: tuple[str, ...] = ()
+    beside: tuple[ProcessStatus, ...] = ()
+    said: Said | None = None
 
     @property
     def ready(self) -> bool:

@@ -13,9 +13,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
+
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status, Watch
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
+from harmonia_compiler.runtime.actuators.supervision.beside import last_words
 from harmonia_compiler.runtime.actuators.supervision.command import basics
 from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S, HELD_BY_ANOTHER, ORPHAN_GRACE_S
 from harmonia_compiler.runtime.actuators.supervision.keeper import keeper_of, keepers_of
@@ -23,7 +26,7 @@ from harmonia_compiler.runtime.actuators.supervision.orphans import left_behind
 from harmonia_compiler.runtime.actuators.supervision.preflight import preflight
 from harmonia_compiler.runtime.actuators.supervision.store import expected_of, open_on
 from harmonia_compiler.runtime.actuators.supervision.tailing import Tailed, tail
-from harmonia_compiler.runtime.bundle import GATEWAY, SUPERVISOR, read_local_processes, read_service
+from harmonia_compiler.runtime.bundle import CONTROLLER, GATEWAY, SUPERVISOR, read_local_processes, read_service
 
 #: How often files are looked at, in seconds.
 _LOOK_EVERY_S = 0.1
@@ -81,7 +84,10 @@ class Local:
         if state is None:
             return Status("starting") if kept else Status("down")
         if kept:
-            return state.status if state.supervisor == keeper else Status("starting")
+            said = last_words(run.path)
+            return (
+                msgspec.structs.replace(state.status, said=said) if state.supervisor == keeper else Status("starting")
+            )
         if state.status.phase == "failed":
             return Status("down", failure=state.status.failure, notes=("the last start failed",))
         return Status("down", notes=("its supervisor ended without stopping it; `harmoniac down` cleans up",))
@@ -132,7 +138,8 @@ class Local:
     def log_names(self, bundle: Path) -> list[str]:
         """See `Actuator.log_names`."""
         names = [replica.replica for replica in read_local_processes(bundle).replicas]
-        return [*names, GATEWAY, SUPERVISOR]
+        beside = [CONTROLLER] if rundir.RunDirectory(bundle).log_of(CONTROLLER).is_file() else []
+        return [*names, GATEWAY, *beside, SUPERVISOR]
 
     def log(self, bundle: Path, names: Sequence[str], *, lines: int, follow: bool) -> Iterator[tuple[str, str]]:
         """See `Actuator.log`."""

@@ -28,6 +28,7 @@ from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime import bundle as bundles
 from harmonia_compiler.runtime.actuators.actuator import Failure, Phase, Status
 from harmonia_compiler.runtime.actuators.supervision import pids, placing, rundir
+from harmonia_compiler.runtime.actuators.supervision.beside import controller_of, keep_beside
 from harmonia_compiler.runtime.actuators.supervision.command import launch_here
 from harmonia_compiler.runtime.actuators.supervision.ending import (
     FAILED,
@@ -64,6 +65,8 @@ class Supervisor:
         self._replicas = [Managed(spec, self._shared) for spec in _specs(bundle, documents, reembed=asked.reembed)]
         gateway = Spec(bundles.GATEWAY, "", documents.processes.gateway, bundle, port=asked.port)
         self._gateway = Managed(gateway, self._shared)
+        beside = controller_of(bundle, documents)
+        self._beside = [] if beside is None else [Managed(beside, self._shared)]
         self._endpoints = Endpoints((), 0)
         self._address: Address | None = None
 
@@ -72,19 +75,21 @@ class Supervisor:
         self._write()
         keeping = asyncio.create_task(self._keep_run_directory(stop))
         running = [asyncio.create_task(replica.run()) for replica in self._replicas]
+        beside: list[asyncio.Task[None]] = []
         stopping = asyncio.create_task(stop.wait())
         try:
             if await self._all_ready(self._replicas, running, stopping):
                 running.append(asyncio.create_task(self._gateway.run()))
                 if await self._all_ready([self._gateway], running, stopping):
                     self._phase = "running"
+                    beside = [asyncio.create_task(keep_beside(one)) for one in self._beside]
                     self._write()
                     await self._look_after(running, stopping)
         except StartFailed as failed:
             self._failure = Failure(failed.process, failed.reason)
             LOG.warning("%s", failed)
         finally:
-            await self._stop([keeping, *running, stopping])
+            await self._stop([keeping, *running, *beside, stopping])
         if self._holding.is_lost:
             return HELD_BY_ANOTHER
         return STOPPED if self._failure is None else FAILED
@@ -138,7 +143,7 @@ class Supervisor:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._gateway.stop(GRACE_S)
+        await asyncio.gather(self._gateway.stop(GRACE_S), *(one.stop(GRACE_S) for one in self._beside))
         await asyncio.gather(*(replica.stop(GRACE_S) for replica in self._replicas))
         if self._failure is not None:
             self._phase = "failed"
@@ -177,7 +182,9 @@ class Supervisor:
     def _status(self) -> Status:
         everyone = [managed.status for managed in (*self._replicas, self._gateway)]
         url = "" if self._address is None else f"http://{self._address.host}:{self._address.port}"
-        return Status(self._phase, tuple(everyone), self._failure, url)
+        return Status(
+            self._phase, tuple(everyone), self._failure, url, beside=tuple(one.status for one in self._beside)
+        )
 
 
 def _specs(bundle: Path, documents: bundles.LocalBundle, *, reembed: bool) -> list[Spec]:

@@ -19,7 +19,7 @@ from harmonia_compiler.runtime.controller.asking import Heard, ask
 from harmonia_compiler.runtime.controller.journal import Journal
 from harmonia_compiler.runtime.controller.stretch import compressed
 
-JOURNAL = "controller.jsonl"
+JOURNAL = Path("logs", "controller.jsonl")
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""`run/controller.jsonl`: what the controller did and why, a line for each; of bounded size.
+"""`run/logs/controller.jsonl`: what the controller did and why, a line for each; of bounded size.
 
 Whoever wants to know why nothing happened finds a line a minute of that, too.
 """
@@ -29,6 +29,7 @@ class Journal:
         is_still = not any(one.acted for one in said.reasons)
         if is_still and self._still_s is not None and now - self._still_s < STILL_EVERY_S:
             return
+        self._path.parent.mkdir(mode=0o700, exist_ok=True)
         line = msgspec.json.encode(said) + b"\n"
         if self._size() + len(line) > self._most_bytes:
             self._path.replace(self._path.with_name(f"{self._path.name}.1"))

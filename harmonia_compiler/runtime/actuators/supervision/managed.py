@@ -166,7 +166,7 @@ class Managed:
         self._ident = identify(self._process.pid)
         probe, began = self.spec.launch.probe, time.monotonic()
         birth = None if self._ident is None else self._ident.birth
-        self._show("starting", pid=self._process.pid, birth=birth, port=port, waiting_for=describe(probe, port))
+        self._show("starting", pid=self._process.pid, birth=birth, port=port or None, waiting_for=describe(probe, port))
         while (why := await ask(probe, port)) is not None or self._process.returncode is not None:
             if self._process.returncode is not None:
                 return f"it ended with {describe_exit(self._process.returncode)} before it was ready"
@@ -236,7 +236,9 @@ class Managed:
         self._process = self._ident = None
 
     def _choose_port(self) -> int:
-        """The port of the last life where it is still free: what clients know then stays true."""
+        """The port of the last life where it is still free: what clients know stays true. 0 where it needs none."""
+        if self.spec.launch.probe.transport == "none":
+            return 0
         if self.spec.port is not None:
             return self.spec.port
         known = self.status.port

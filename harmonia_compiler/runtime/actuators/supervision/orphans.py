@@ -16,7 +16,7 @@ def left_behind(bundle: Path, run: RunDirectory) -> list[Ident]:
     found = marked_with(bundle)
     with contextlib.suppress(Damaged):
         state = run.read_state()
-        for process in () if state is None else state.status.processes:
+        for process in () if state is None else (*state.status.processes, *state.status.beside):
             if process.pid is not None and process.birth is not None:
                 found += session_of(Ident(process.pid, process.birth))
     return list(dict.fromkeys(found))

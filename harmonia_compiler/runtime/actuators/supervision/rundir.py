@@ -4,6 +4,7 @@
     state.json       every process as it stands
     endpoints.json   the ready replicas, for the gateway
     gateway.json     where the gateway listens
+    decision.json    what the controller decided, for the gateway; controller.json and controller-state.json are its own
     logs/NAME.log    what each process wrote since the last start
 
 All of it is readable by its owner alone. A file is replaced as a whole, so that no reader meets half of one.
@@ -18,6 +19,7 @@ from tempfile import TemporaryFile
 
 import msgspec
 
+from harmonia_compiler.contract.decision import DECISION, REMEMBERED, SAID
 from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.runtime.actuators.actuator import Status
@@ -159,7 +161,7 @@ class RunDirectory:
 
     def clear_state(self) -> None:
         """Remove what an earlier supervisor said about its service; the caller holds the lock."""
-        for name in (STATE, ENDPOINTS, ADDRESS):
+        for name in (STATE, ENDPOINTS, ADDRESS, DECISION, SAID, REMEMBERED):
             (self.path / name).unlink(missing_ok=True)
         for left in self.path.glob(".*.json.*"):
             left.unlink(missing_ok=True)
