@@ -1,6 +1,7 @@
 """`harmoniac plan`: decides what runs where, and says what to expect of it."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -9,11 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from harmonia_compiler.cli.certifying import simulated
-from harmonia_compiler.cli.options import OUT_FILE, files_argument, format_option, settings_option
+from harmonia_compiler.cli.comparing import change_remarks, change_tables
+from harmonia_compiler.cli.options import OUT_FILE, PATH, files_argument, format_option, settings_option
 from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
-from harmonia_compiler.contract.plan import Plan, Replica, encode_plan
+from harmonia_compiler.contract.plan import Plan, Replica, encode_plan, read_plan
 from harmonia_compiler.plan.figures import MOST_DIGITS, down, plain, up
 from harmonia_compiler.plan.problem import Aim
+from harmonia_compiler.plan.running import changes
 from harmonia_compiler.profile.sources import CPU_ROOFLINE, ROOFLINE
 
 
@@ -22,6 +25,8 @@ from harmonia_compiler.profile.sources import CPU_ROOFLINE, ROOFLINE
 @inventory_option
 @objective_option
 @click.option("--out", type=OUT_FILE, help="Write the plan to this file as well.")
+@click.option("--from", "running", type=PATH, help="A plan that runs: of equally good ones, keep most of it.")
+@click.option("--diff", "other", type=PATH, help="Show what changes of this plan.")
 @click.option("--simulate", "is_simulated", is_flag=True, help="Plan again until a simulation keeps every promise.")
 @format_option
 @settings_option
@@ -30,6 +35,8 @@ def command(
     inventory: Path,
     objective: Aim,
     out: Path | None,
+    running: Path | None,
+    other: Path | None,
     form: str,
     settings: dict[str, str],
     *,
@@ -41,23 +48,30 @@ def command(
     cheapest hosts. Either is met to within 1 %, where that makes a simpler plan, but a load that the inventory can
     carry is carried in full. A peak counts where one is declared. Exit code 3 says that there is no feasible plan.
     """
+    if other is not None and form == "json":
+        raise click.UsageError("--diff is for people: a program compares the documents themselves")
+    before = None if other is None else read_plan(other)
+    kept = None if running is None else read_plan(running)
     decide = simulated if is_simulated else None
-    _, plan = planned(files, settings, inventory, objective, form=form, decide=decide)
+    _, plan = planned(files, settings, inventory, objective, form=form, decide=decide, running=kept)
     document = encode_plan(plan)
     if out is not None:
         out.write_bytes(document)
     if form == "json":
         click.echo(document, nl=False)
+    elif before is not None:
+        compared = changes(before, plan)
+        _print(change_tables(compared), [*change_remarks(compared), *_remarks(plan)])
     else:
-        _print(plan)
+        _print([_placement(plan), _expectation(plan), _engines(plan), _memory(plan)], _remarks(plan))
 
 
-def _print(plan: Plan) -> None:
+def _print(tables: Sequence[Table], remarks: Sequence[str]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    for table in (_placement(plan), _expectation(plan), _engines(plan), _memory(plan)):
+    for table in tables:
         if table.row_count:
             console.print(table)
-    for line in _remarks(plan):
+    for line in remarks:
         console.print(line)
 
 

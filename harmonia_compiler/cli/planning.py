@@ -43,11 +43,13 @@ def planned(
     *,
     form: str = "text",
     decide: Decide | None = None,
+    running: Plan | None = None,
 ) -> tuple[Application, Plan]:
     """The checked application after the passes, and its plan.
 
     Exits 1 where a file is wrong and 3 where there is no plan; `form` is how findings are then
-    given: frames on stderr, or one JSON document on stdout. `decide` settles on a plan where it is not the first.
+    given: frames on stderr, or one JSON document on stdout. `decide` settles on a plan where it is not the first,
+    and of equally good ones it is the one that keeps most of a `running` one.
     """
     checked = check_files(list(files), settings)
     if checked.application is None:
@@ -55,7 +57,7 @@ def planned(
     print_diagnostics(checked.found)
     started = time.perf_counter()
     hosts = load_inventory(inventory)
-    make = partial(plan_for, checked.application, hosts, objective)
+    make = partial(plan_for, checked.application, hosts, objective, running=running)
     try:
         application, plan = make(1.0) if decide is None else decide(make, hosts)
     except Infeasible as infeasible:
@@ -68,7 +70,12 @@ def planned(
 
 
 def plan_for(
-    application: Application, inventory: Inventory, objective: Aim, margin: float = 1.0
+    application: Application,
+    inventory: Inventory,
+    objective: Aim,
+    margin: float = 1.0,
+    *,
+    running: Plan | None = None,
 ) -> tuple[Application, Plan]:
     """The application after the passes, and its plan, whose latencies stay `margin` times below what is promised.
 
@@ -76,8 +83,9 @@ def plan_for(
     Infeasible where what is promised cannot be kept either way.
     """
     optimised = optimise(application)
+    make = partial(make_plan, inventory=inventory, objective=objective, margin=margin, running=running)
     try:
-        return optimised, make_plan(optimised, inventory, objective=objective, margin=margin)
+        return optimised, make(optimised)
     except Infeasible as infeasible:
         if not codes(infeasible) & LATE:
             raise
@@ -85,7 +93,7 @@ def plan_for(
         if eager == optimised:
             raise
         try:
-            return eager, make_plan(eager, inventory, objective=objective, margin=margin)
+            return eager, make(eager)
         except Infeasible as still:
             # How near the promise one comes is said of the faster way, unless that fails for another reason.
             raise (still if codes(still) == codes(infeasible) else infeasible) from None

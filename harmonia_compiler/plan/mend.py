@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from harmonia_compiler.plan.choices import Choice
-from harmonia_compiler.plan.problem import room, worth
+from harmonia_compiler.plan.problem import admits, room, worth
 from harmonia_compiler.plan.solve import INFINITY
-from harmonia_compiler.plan.variables import Key, Model
+from harmonia_compiler.plan.variables import MOST_REPLICAS, Key, Model
 from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
 
 #: How far sums of what is taken, and of what is carried, may be from what they stand for.
@@ -57,6 +57,8 @@ class _Floor:
     def add(self, key: Key, count: int) -> None:
         """Put replicas on a host, or take them away."""
         e, c, h = key
+        if not count:
+            return
         self.counts[key] = self.counts.get(key, 0) + count
         if not self.counts[key]:
             del self.counts[key]
@@ -75,6 +77,12 @@ class _Floor:
         count = min(self.counts[key], self.replicas[e] - need.minimum)
         last = self.on[e][h] == self.counts[key] and len(self.on[e]) <= need.min_hosts
         return max(0, min(count, self.counts[key] - 1) if last else count)
+
+    def room(self, e: int, c: int, h: int) -> int:
+        """How many replicas more a host has room for."""
+        taken = self.use[e, c] > 0
+        fits = (self.free[h, taken] + _EPSILON) / self.use[e, c][taken]
+        return int(fits.min(initial=MOST_REPLICAS))
 
     def place(self, e: int, choices: Sequence[Choice]) -> tuple[int, int] | None:
         """An option and a host for one more replica: on one in use if there is any such, or else on the cheapest."""
@@ -137,6 +145,17 @@ def _candidates(model: Model, values: Sequence[float], e: int) -> list[Choice]:
     timed = any(engine == e for engine, _ in model.level)
     found = [one for c, one in enumerate(choices) if c in used or (not timed and one.mixtures & together)]
     return sorted(found, key=lambda one: (_dearness(one), one.at))
+
+
+def resumed(model: Model, values: Sequence[float]) -> dict[Key, int] | None:
+    """What runs already and may stay beside a solution's choices, with what is short then; None without room for it."""
+    floor = _Floor(model, {})
+    for (e, c, h), count in sorted(model.problem.running.items()):
+        need = model.problem.needs[e]
+        if c in {one.at for one in _candidates(model, values, e)} and admits(model.problem.hosts[h], need.hosts):
+            most = count if need.maximum is None else min(count, need.maximum - floor.replicas[e])
+            floor.add((e, c, h), max(0, min(most, floor.room(e, c, h))))
+    return mend(model, values, floor.counts)
 
 
 def trim(model: Model, values: Sequence[float], counts: dict[Key, int]) -> dict[Key, int]:

@@ -1,6 +1,7 @@
 """The planning problem as an integer program.
 
-Formulation; the functions below, and in `plan/latency.py` those about time, bear the same names.
+Formulation; the functions below, those about time in `plan/latency.py` and the objectives in `plan/objectives.py`, bear
+the same names.
 
     Sets         engines e with choices c: their options; levels l of utilisation to run an engine at;
                  pools g of hosts, of kinds j with hosts[j] that are the same; resources r; pipelines p with steps s
@@ -32,9 +33,10 @@ Formulation; the functions below, and in `plan/latency.py` those about time, bea
                  slow[i,k] >= sum over l of waves[c,k] call[c,l,i] runs[e,c,l]
     time         time[s] >= time[s'] + rounds[s] slow[i(s),k(s)]             every step s after s', but for the rarest
                  tail(q) time[end] <= bound                 every latency promise of quantile q
+    stay         kept[e,c,g] <= n[e,c,g];  kept[e,c,g] <= replicas that run there           where a plan runs already
     order        replicas on h >= replicas on the next host like it          where such hosts are counted one by one
 
-    Objectives   rate, cost (sum of price[j] paid[j]), hardware tied up, fewest replicas
+    Objectives   rate, cost (sum of price[j] paid[j]), hardware tied up, started (sum of n - kept), fewest replicas
 
 Engines whose latency nobody is promised run at the highest level. Replicas of one engine in
 different options share its calls in proportion to full, so that they are equally busy; one level
@@ -54,19 +56,16 @@ whole rate takes at the lowest level: a replica that carries more counts as carr
 vector search and a large model in one numerically sound model.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from harmonia_compiler.contract.gpu import GPU_TYPES
-from harmonia_compiler.plan.choices import Choice, useful_choices
+from harmonia_compiler.plan.choices import useful_choices
 from harmonia_compiler.plan.latency import choose, time
 from harmonia_compiler.plan.pools import Division
-from harmonia_compiler.plan.problem import Problem, worth
+from harmonia_compiler.plan.problem import Problem
 from harmonia_compiler.plan.promised import Figure, limits, without_limits
 from harmonia_compiler.plan.variables import MOST_REPLICAS, Model, add_variables, fitting, rate_bound
 from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
-
-#: What the position of all replicas weighs against one replica more: too little to buy one.
-POSITION = 1e-4
 
 #: Multiples of the whole rate that a replica counts as carrying at most: enough at the lowest level.
 ENOUGH = 1.0 / LEVELS[0]
@@ -251,36 +250,9 @@ def order(model: Model) -> None:
         if pool.enlarged or len(pool.hosts) > 1:
             continue
         kind = pool.kinds[0]
-        key = (tuple(sorted(kind.room.items())), kind.price, kind.labels)
+        key = (tuple(sorted(kind.room.items())), kind.price, kind.labels, tuple(sorted(kind.running.items())))
         if key in alike:
             terms = {column: -1.0 for (_, _, at), column in model.n.items() if at == g}
             terms |= {column: 1.0 for (_, _, at), column in model.n.items() if at == alike[key]}
             model.program.row(terms, 0.0)
         alike[key] = g
-
-
-def cost(model: Model) -> dict[int, float]:
-    """Price per hour of the hosts in use, as a part of the highest of a host: the unit of money says nothing."""
-    prices = {at: model.division.pools[at[0]].kinds[at[1]].price for at in model.paid}
-    highest = max(prices.values(), default=1.0)
-    return {model.paid[at]: float(f"{price / highest:.12g}") for at, price in prices.items()}
-
-
-def hardware(model: Model) -> dict[int, float]:
-    """How much hardware is tied up, in TB/s of memory bandwidth."""
-    worths = [[worth(one.option.configuration) / 1000.0 for one in choices] for choices in model.choices]
-    return {column: worths[e][c] for (e, c, _), column in model.n.items() if worths[e][c]}
-
-
-def fewest(model: Model) -> dict[int, float]:
-    """How many replicas; of as many, those that take the least memory, on earlier hosts, so that equals do not tie."""
-    width = 1 + max((len(choices) for choices in model.choices), default=0)
-    last = width * (1 + len(model.division.pools))
-    ranks = [_by_memory(choices) for choices in model.choices]
-    return {column: 1.0 + POSITION * (g * width + ranks[e][c]) / last for (e, c, g), column in model.n.items()}
-
-
-def _by_memory(choices: Sequence[Choice]) -> dict[int, int]:
-    """The rank of each choice by the memory that it takes, by position."""
-    taken = [(one.option.configuration.memory_gib, one.option.configuration.gpu_memory_gib) for one in choices]
-    return {c: rank for rank, c in enumerate(sorted(range(len(choices)), key=lambda c: (taken[c], c)))}

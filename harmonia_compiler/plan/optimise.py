@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
-from harmonia_compiler.plan.mend import mend, trim
-from harmonia_compiler.plan.model import build, cost, fewest, hardware
+from harmonia_compiler.plan.mend import mend, resumed, trim
+from harmonia_compiler.plan.model import build
+from harmonia_compiler.plan.objectives import cost, fewest, hardware, started
 from harmonia_compiler.plan.pools import Division, divide
 from harmonia_compiler.plan.predict import keeps_promises, rate, utilisations
 from harmonia_compiler.plan.problem import Problem, worth
@@ -165,17 +166,19 @@ def _hint(model: Model, counts: dict[Key, int]) -> list[float]:
 def _simplest(problem: Problem, goal: float, known: dict[Key, int], division: Division) -> tuple[Model, list[Outcome]]:
     """The cheapest that carry a rate; of those the ones with the least hardware, and of those the fewest replicas.
 
+    Where some run already, those come before the fewest of which the most stay.
     Of a large model only the cheapest, near those that are `known` to carry it: what is spare is taken away afterwards.
     """
     model = build(problem, division, goal, paying=True)
     outcomes: list[Outcome] = []
     start: Sequence[float] = ()
     hint = _hint(model, known) if is_large(model) else ()
-    objectives = [*filter(None, (cost(model), hardware(model))), fewest(model)]
+    moves = started(model) if problem.running and not is_large(model) else {}
+    objectives = [*filter(None, (cost(model), hardware(model), moves)), fewest(model)]
     gap = problem.give_up * (LARGE_GAP if is_large(model) else 0.5)
     for objective in objectives[:1] if is_large(model) else objectives:
         # The last is searched to its end: what it leaves to chance would be the solver's choice.
-        near = 0.0 if objective is objectives[-1] else gap
+        near = 0.0 if objective is moves or objective is objectives[-1] else gap
         outcome = best(model, objective, gap=near, start=start, hint=hint)
         if outcomes and outcome.status == "infeasible":
             raise RuntimeError("an optimum of the model is infeasible once it is held")
@@ -201,15 +204,24 @@ def _mended_rate(
 def _mended_cost(
     problem: Problem, model: Model, found: Outcome, counts: dict[Key, int]
 ) -> tuple[dict[Key, int], Outcome] | None:
-    """What carries the rate that a large model is to carry, without what is spare, and what it costs."""
-    whole = mend(model, found.values, counts) if is_large(model) else None
-    if whole is None:
-        return None
-    whole = trim(model, found.values, whole)
-    if carried(problem, whole) < model.scale * (1 - SLACK):
-        return None
-    costs = _first_objective(problem, whole)
-    return whole, judged(replace(found, objective=costs), min(found.bound, costs), problem.give_up)
+    """What carries the rate that a large model is to carry, without what is spare, and what it costs.
+
+    Made of what runs already, if that is as good as is asked for or as any: then the least has to be started.
+    """
+    best = None
+    for start in (partial(resumed, model, found.values), partial(mend, model, found.values, counts)):
+        whole = start() if is_large(model) else None
+        if whole is None:
+            continue
+        whole = trim(model, found.values, whole)
+        if carried(problem, whole) >= model.scale * (1 - SLACK):
+            costs = _first_objective(problem, whole)
+            outcome = judged(replace(found, objective=costs), min(found.bound, costs), problem.give_up)
+            if outcome.status == "optimal":
+                return whole, outcome
+            if best is None or outcome.gap < best[1].gap:
+                best = whole, outcome
+    return best
 
 
 def _first_objective(problem: Problem, counts: dict[Key, int]) -> float:

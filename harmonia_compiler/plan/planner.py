@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import PurePath
 
 from harmonia_compiler.contract.inventory import Inventory
-from harmonia_compiler.contract.plan import FORMAT_VERSION, PipelineShare, Plan, Solver
+from harmonia_compiler.contract.plan import FORMAT_VERSION, PipelineShare, Plan, Replica, Solver
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.plan.build import Demanded, build_problem
@@ -15,6 +16,7 @@ from harmonia_compiler.plan.optimise import Allocation, optimise
 from harmonia_compiler.plan.place import place
 from harmonia_compiler.plan.predict import predict, profile_uses, rate, rounded, used_options, utilisations
 from harmonia_compiler.plan.problem import Aim
+from harmonia_compiler.plan.running import staying, with_running
 from harmonia_compiler.plan.verify import faults
 from harmonia_compiler.profile.analytic import AnalyticProfiles
 from harmonia_compiler.profile.profiles import Profiles
@@ -27,22 +29,26 @@ def make_plan(
     objective: Aim = "throughput",
     profiles: Profiles | None = None,
     margin: float = 1.0,
+    running: Plan | None = None,
 ) -> Plan:
     """The best plan for the objective, checked by the verifier.
 
     `throughput` serves as many multiples of the declared loads as the inventory can; `cost` serves
     the declared loads on the cheapest hosts. Without `profiles`, analytic ones are used. With a `margin`
-    above 1, latencies stay so many times below what was promised.
+    above 1, latencies stay so many times below what was promised. Of equally good plans the one is taken that
+    keeps most replicas of a `running` one.
 
     Raises Infeasible where no plan keeps what was promised, Rejected for an unknown model or a
     missing load.
     """
     figures = AnalyticProfiles() if profiles is None else profiles
     demanded = build_problem(application, inventory, objective, figures, margin)
+    former = () if running is None else staying(running, application)
+    demanded = replace(demanded, problem=with_running(demanded.problem, former))
     allocation = optimise(demanded.problem)
     if allocation is None:
         raise diagnose(demanded.problem)
-    plan = write_down(application, demanded, allocation)
+    plan = write_down(application, demanded, allocation, former)
     if wrong := faults(plan, demanded.problem):
         raise RuntimeError("the planner made a plan that its verifier rejects: " + "; ".join(wrong))
     return plan
@@ -63,10 +69,12 @@ def usual_ms(application: Application, inventory: Inventory, *, profiles: Profil
     return found
 
 
-def write_down(application: Application, demanded: Demanded, allocation: Allocation) -> Plan:
-    """The document for an allocation."""
+def write_down(
+    application: Application, demanded: Demanded, allocation: Allocation, former: Sequence[Replica] = ()
+) -> Plan:
+    """The document for an allocation, some of whose replicas may be `former` ones."""
     problem = demanded.problem
-    replicas = place(problem, allocation.counts)
+    replicas = place(problem, allocation.counts, former)
     used = used_options(problem, replicas)
     carried = rate(problem, used)
     busy = utilisations(problem, used, carried if carried < float("inf") else 1.0)

@@ -6,9 +6,12 @@ kinds, of which it only knows the sum of what they have: a relaxation, whose ans
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from harmonia_compiler.plan.problem import Problem, admits, room
+
+#: Variables that hosts counted one by one may add, all of them together.
+MOST_APART = 3000
 
 #: Pools at most, where hosts are not asked for one by one: beyond, kinds that are nearly alike share a pool.
 MOST_POOLS = 32
@@ -16,12 +19,16 @@ MOST_POOLS = 32
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Hosts that are the same to every engine, by position; `labels` are those of theirs that engines ask for."""
+    """Hosts that are the same to every engine, by position; `labels` are those of theirs that engines ask for.
+
+    `running` are the replicas that each of them holds already, by engine and option.
+    """
 
     hosts: tuple[int, ...]
     room: Mapping[str, float]
     price: float
     labels: tuple[str, ...]
+    running: Mapping[tuple[int, int], int] = field(default_factory=dict)
 
     def admits(self, label: str | None) -> bool:
         """Whether replicas that ask for a label may stand here."""
@@ -61,6 +68,7 @@ class Division:
 def divide(problem: Problem, *, anywhere: bool = False) -> Division:
     """The coarsest division: a pool for each kind, or for kinds that are nearly alike where there are too many.
 
+    Hosts that hold replicas of a running plan are pools of their own, as far as they are few enough.
     With `anywhere`, one host of each pool is a pool of its own, to be enlarged: to enlarge others like it would be
     the same. Only where engines ask for several hosts there are as many.
     """
@@ -68,7 +76,14 @@ def divide(problem: Problem, *, anywhere: bool = False) -> Division:
     if anywhere:
         count = max((need.min_hosts for need in problem.needs), default=1)
         pools = [part for pool in pools for part in _apart(pool, count)]
+    elif len({h for _, _, h in problem.running}) * sum(len(need.options) for need in problem.needs) <= MOST_APART:
+        # What stays on a host is known exactly only where the host is counted for itself.
+        pools = [part for pool in pools for part in (split(pool) if _is_running(pool) else [pool])]
     return Division(tuple(sorted(pools, key=lambda pool: min(pool.hosts))))
+
+
+def _is_running(pool: Pool) -> bool:
+    return any(kind.running for kind in pool.kinds)
 
 
 def _families(problem: Problem) -> list[list[Kind]]:
@@ -77,13 +92,18 @@ def _families(problem: Problem) -> list[list[Kind]]:
     alike: dict[tuple[object, ...], list[int]] = {}
     rooms = [room(host) for host in problem.hosts]
     carried = [tuple(label for label in labels if admits(host, label)) for host in problem.hosts]
+    running: list[dict[tuple[int, int], int]] = [{} for _ in problem.hosts]
+    for (e, c, h), count in problem.running.items():
+        running[h][e, c] = count
     for h, host in enumerate(problem.hosts):
-        alike.setdefault((carried[h], tuple(sorted(rooms[h].items())), host.price_per_hour), []).append(h)
+        alike.setdefault(
+            (carried[h], *(tuple(sorted(of.items())) for of in (rooms[h], running[h])), host.price_per_hour), []
+        ).append(h)
     families: dict[tuple[object, ...], list[Kind]] = {}
     for hosts in alike.values():
         h = hosts[0]
-        kind = Kind(tuple(hosts), rooms[h], problem.hosts[h].price_per_hour, carried[h])
-        families.setdefault((carried[h], tuple(sorted(rooms[h]))), []).append(kind)
+        kind = Kind(tuple(hosts), rooms[h], problem.hosts[h].price_per_hour, carried[h], running[h])
+        families.setdefault((carried[h], tuple(sorted(rooms[h])), bool(running[h])), []).append(kind)
     return list(families.values())
 
 

@@ -84,7 +84,9 @@ class Problem:
 
     `external_ms` is how long calls of components that take no hardware last. `give_up` is the part of
     the highest rate that may be given up for less cost, less hardware and fewer replicas: the figures
-    are not so exact that the last percent were worth an odd mixture of replicas.
+    are not so exact that the last percent were worth an odd mixture of replicas. `running` are replicas that
+    run already and may stay, by the positions of engine, option and host: of equally good plans, the one
+    that keeps most of them is the best.
     """
 
     needs: tuple[Need, ...]
@@ -93,6 +95,7 @@ class Problem:
     aim: Aim = "throughput"
     external_ms: Mapping[str, float] = field(default_factory=dict)
     give_up: float = 0.0
+    running: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
 
     def calls_rps(self, need: Need) -> dict[str, float]:
         """Calls per second of each component on an engine when every pipeline is at its load."""

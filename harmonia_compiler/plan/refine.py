@@ -8,7 +8,7 @@ where they are few enough. Where they are not, the rest is found heuristically: 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from harmonia_compiler.plan.pools import Division, Pool, split
+from harmonia_compiler.plan.pools import MOST_APART, Division, Pool, split
 from harmonia_compiler.plan.search import judged
 from harmonia_compiler.plan.solve import INFINITY, Outcome
 from harmonia_compiler.plan.unpack import Unpacked, unpack
@@ -16,10 +16,6 @@ from harmonia_compiler.plan.variables import Key, Model
 
 #: Rounds of rounded rows at most, before pools are divided.
 MOST_ROUNDS = 4
-
-#: Variables that hosts counted one by one may add, all of them together.
-MOST_APART = 3000
-
 
 #: Times that pools are given less, and by what part at least, where nothing else helps.
 MOST_RESERVED = 12

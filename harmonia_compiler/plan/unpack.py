@@ -56,8 +56,9 @@ def unpack(model: Model, values: Sequence[float]) -> Unpacked:
         wanted = np.array([count for _, count in items], np.int64)
         room = room.reshape(len(hosts), len(resources))
         use = use.reshape(len(items), len(resources))
-        seeds = _seeds(room, use, wanted, [(e, model.problem.needs[e].min_hosts) for (e, _, _), _ in items])
-        found = seeds + pack(room - seeds.T @ use, use, wanted - seeds.sum(axis=1))
+        engines = [(e, model.problem.needs[e].min_hosts) for (e, _, _), _ in items]
+        running = [[model.problem.running.get((e, c, host), 0) for host in hosts] for (e, c, _), _ in items]
+        found = _packed(room, use, wanted, engines, np.array(running, np.int64))
         for ((e, c, _), count), row in zip(items, found, strict=True):
             placed |= {(e, c, hosts[at]): int(row[at]) for at in np.flatnonzero(row)}
             if row.sum() < count:
@@ -76,16 +77,34 @@ def _clumped(model: Model, placed: dict[Key, int]) -> set[int]:
     return found
 
 
-def _seeds(room: Amounts, use: Amounts, wanted: Counts, engines: Sequence[tuple[int, int]]) -> Counts:
-    """One replica in each of as many bins as an engine asks for, as far as they have room; `engines` are by item."""
+def _packed(room: Amounts, use: Amounts, wanted: Counts, engines: Sequence[tuple[int, int]], running: Counts) -> Counts:
+    """How many of each item stand in each bin: what runs there stays where the others then fit, else what will."""
+    before = np.cumsum(running, axis=1) - running
+    stays = (wanted[:, None] - before).clip(0, running)
+    # Hosts may have less than when it was started.
+    stays[:, (room - stays.T @ use < -_EPSILON).any(axis=1)] = 0
+    for kept in (stays, np.zeros_like(stays)) if stays.any() else (stays,):
+        seeds = kept + _seeds(room - kept.T @ use, use, wanted - kept.sum(axis=1), engines, kept)
+        found: Counts = seeds + pack(room - seeds.T @ use, use, wanted - seeds.sum(axis=1))
+        if (found.sum(axis=1) == wanted).all():
+            break
+    return found
+
+
+def _seeds(room: Amounts, use: Amounts, wanted: Counts, engines: Sequence[tuple[int, int]], there: Counts) -> Counts:
+    """One replica in each of as many bins as an engine asks for, as far as they have room, beside those that are there.
+
+    `engines` are by item, with the bins that each asks for.
+    """
     found = np.zeros((len(use), len(room)), np.int64)
     free = room.copy()
     size = _size(room, use)
     for engine, bins in sorted({one for one in engines if one[1] > 1}):
         items = [item for item, (e, _) in enumerate(engines) if e == engine]
         for item in sorted(items, key=lambda item: (-size[item], item)):
-            within = (free + _EPSILON >= use[item]).all(axis=1) & ~found[items].any(axis=0)
-            count = min(int(wanted[item]), bins - int(found[items].sum()))
+            taken = (found[items] + there[items]).any(axis=0)
+            within = (free + _EPSILON >= use[item]).all(axis=1) & ~taken
+            count = max(0, min(int(wanted[item]), bins - int(taken.sum())))
             here = np.flatnonzero(within)[:count]
             found[item, here] = 1
             free[here] -= use[item]

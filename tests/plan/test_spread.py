@@ -15,7 +15,8 @@ from harmonia_compiler.plan import search
 from harmonia_compiler.plan.build import GIVE_UP, build_problem
 from harmonia_compiler.plan.diagnose import diagnose
 from harmonia_compiler.plan.mend import mend, trim
-from harmonia_compiler.plan.model import build, fewest
+from harmonia_compiler.plan.model import build
+from harmonia_compiler.plan.objectives import fewest
 from harmonia_compiler.plan.optimise import optimise
 from harmonia_compiler.plan.planner import make_plan
 from harmonia_compiler.plan.pools import divide
@@ -93,7 +94,7 @@ def test_what_is_made_up_for_and_taken_away_leaves_it_on_its_hosts() -> None:
 def test_seeds_stand_apart_and_where_there_is_room() -> None:
     """An engine in two options asks for three bins, of which the second has no room for either."""
     room, use = np.array([[2.0], [0.5], [2.0], [2.0]]), np.array([[2.0], [1.0]])
-    seeds = _seeds(room, use, np.array([1, 4]), [(0, 3), (0, 3)])
+    seeds = _seeds(room, use, np.array([1, 4]), [(0, 3), (0, 3)], np.zeros((2, 4), int))
     assert seeds.tolist() == [[1, 0, 0, 0], [0, 0, 1, 1]]
 
 
