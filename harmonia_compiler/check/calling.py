@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from harmonia_compiler.check.applying import apply_function
 from harmonia_compiler.check.calls import match_arguments, warn_of_swapped
 from harmonia_compiler.check.faults import report_faults
@@ -182,6 +180,4 @@ def _call_component(
     operation = Call(made.declared.id, tuple(positions), tuple(positions.values()), settings)
     if values.is_pure(operation):
         return Value(values.nodes.add(operation, made.result.type, call.span), made.result.type)
-    operation = msgspec.structs.replace(operation, after=values.nodes.effect)
-    position = values.nodes.effect = values.nodes.add(operation, made.result.type, call.span)
-    return Value(position, made.result.type)
+    return Value(values.nodes.add_in_order(operation, made.result.type, call.span), made.result.type)

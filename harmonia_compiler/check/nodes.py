@@ -43,11 +43,15 @@ class TooLarge(Exception):
 
 @dataclass(slots=True)
 class _Shared:
-    """What all nodes of one pipeline share: the blocks that are done, and how many nodes there are and were."""
+    """What all nodes of one pipeline share: the blocks that are done, and how many nodes there are and were.
+
+    `has_effects` is whether any call among them is not pure.
+    """
 
     blocks: list[Body] = field(default_factory=list)
     kept: int = 0
     built: int = 0
+    has_effects: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class Nodes:
     that its further ones stand for, with the nodes that they are here. `shares` holds, by condition, how often it
     holds, what the user said, and where; all its selects carry it. `effect` is what the next call that is not pure
     has to wait for; in the main part of a pipeline with such calls it is `start` at first, which stands for what
-    whoever calls the pipeline has called before.
+    whoever calls the pipeline has called before. There is one wherever a call may turn out not to be pure.
     """
 
     def __init__(self, findings: Findings, parent: "Nodes | None" = None, given: int = 0) -> None:
@@ -173,6 +177,17 @@ class Nodes:
         node = self.all[position]
         return self.add(After(self.effect, position), node.type, node.span)
 
+    @property
+    def has_effects(self) -> bool:
+        """Whether a call that is not pure is made here, in a block, or in what is around them."""
+        return self.shared.has_effects
+
+    def add_in_order(self, call: Call, of: Type, span: Span | None) -> int:
+        """Append a call that is not pure: it waits for those before it, and those behind wait for it."""
+        self.shared.has_effects = True
+        self.effect = self.add(msgspec.structs.replace(call, after=self.effect), of, span)
+        return self.effect
+
     def begin_effects(self, span: Span | None) -> None:
         """Let calls that are not pure wait for what stands for those before them, right behind the ports."""
         self.effect = self.start = self.constant(value=True, of=Bool(), span=span)
@@ -209,6 +224,7 @@ class Nodes:
                 copied = with_inputs(_in_place(operation, offset), moved.__getitem__)
                 moved[position] = self.add(copied, node.type, node.span, node.share)
         if has_effect:
+            self.shared.has_effects = True
             self.effect = moved[flow.result]
         return moved[flow.result]
 

@@ -47,21 +47,28 @@ def check_pipelines(context: Context, components: Components) -> dict[Declared, 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What a pipeline's text holds that is looked at before it is read: the names that it calls, and those it binds."""
+    """What a pipeline's text holds that is looked at before it is read: the names that it calls, and those it binds.
+
+    `says_pure` is whether any of its calls gives a setting `pure`.
+    """
 
     called: tuple[str, ...]
     bound: dict[str, Span]
+    says_pure: bool
 
     @classmethod
     def of(cls, pipeline: tree.Node) -> "_Parts":
         called: dict[str, None] = {}
         bound: dict[str, Span] = {}
+        says_pure = False
         for node, _ in tree.walk(pipeline):
             if isinstance(node, tree.Call):
                 called[node.name.text] = None
+                named = (argument.name for argument in node.arguments)
+                says_pure = says_pure or any(name is not None and name.text == "pure" for name in named)
             elif isinstance(node, tree.Bind):
                 bound[node.name.text] = node.name.span
-        return cls(tuple(called), bound)
+        return cls(tuple(called), bound, says_pure)
 
 
 def _called(declared: Declared, parts: _Parts) -> Iterator[Declared]:
@@ -89,7 +96,7 @@ class _Pipeline:
         self.declared = declared
         self.node = node
         self.components = components
-        self.called = parts.called
+        self.parts = parts
         self.values = Values(context, declared.unit, components, flows, parts.bound, impure, complete=node.complete)
         self.clauses = Clauses((), None, {})
         self.class_port: str | None = None
@@ -117,8 +124,7 @@ class _Pipeline:
         statements = [item for item in self.node.body if not isinstance(item, tree.Slo | tree.Load)]
         try:
             outermost = self.outermost(ports)
-            if self.values.is_impure(self.called):
-                self.values.impure.add(self.declared)
+            if self.parts.says_pure or self.values.may_be_impure(self.parts.called):
                 self.nodes.begin_effects(self.node.name.span)
             answer, goes_on = self.block(statements, outermost)
         except TooLarge:
@@ -156,6 +162,8 @@ class _Pipeline:
         return scope
 
     def finished(self, ports: tuple[Port, ...], result: Type, answer: Answer, clauses: Clauses) -> Flow:
+        if self.nodes.has_effects:
+            self.values.impure.add(self.declared)
         position = settle(self.nodes, answer, -1, result)
         return Flow(
             self.declared.id,

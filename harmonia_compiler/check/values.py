@@ -234,8 +234,8 @@ class Values:
         """Whether a call may be repeated, merged, or left out."""
         return self._said(call, "pure") is not False
 
-    def is_impure(self, called: Iterable[str]) -> bool:
-        """Whether a pipeline that calls these makes calls that are not pure, itself or by those that it calls."""
+    def may_be_impure(self, called: Iterable[str]) -> bool:
+        """Whether calls of these are not pure where the call itself says nothing else."""
         for declared in (self.unit.scope.get(name) for name in called):
             made = self.components.made.get(declared) if declared is not None else None
             if declared in self.impure or (made is not None and made.given.get("pure") is False):
