@@ -1,7 +1,8 @@
 """`harmoniac plan`: decides what runs where, and says what to expect of it."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,10 +12,21 @@ from rich.table import Table
 
 from harmonia_compiler.cli.certifying import simulated
 from harmonia_compiler.cli.comparing import change_remarks, change_tables
+from harmonia_compiler.cli.fronting import frontier_document, frontier_picture, frontier_table
 from harmonia_compiler.cli.options import OUT_FILE, PATH, files_argument, format_option, settings_option
-from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
+from harmonia_compiler.cli.output import print_json
+from harmonia_compiler.cli.planning import (
+    checked_for,
+    inventory_option,
+    objective_option,
+    or_leave,
+    plan_for,
+    planned,
+)
+from harmonia_compiler.contract.inventory import load_inventory
 from harmonia_compiler.contract.plan import Plan, Replica, encode_plan, read_plan
 from harmonia_compiler.plan.figures import MOST_DIGITS, down, plain, up
+from harmonia_compiler.plan.frontier import frontier
 from harmonia_compiler.plan.problem import Aim
 from harmonia_compiler.plan.running import changes
 from harmonia_compiler.profile.sources import CPU_ROOFLINE, ROOFLINE
@@ -27,6 +39,8 @@ from harmonia_compiler.profile.sources import CPU_ROOFLINE, ROOFLINE
 @click.option("--out", type=OUT_FILE, help="Write the plan to this file as well.")
 @click.option("--from", "running", type=PATH, help="A plan that runs: of equally good ones, keep most of it.")
 @click.option("--diff", "other", type=PATH, help="Show what changes of this plan.")
+@click.option("--frontier", "is_frontier", is_flag=True, help="Show what being faster costs, at the declared loads.")
+@click.option("--svg", type=OUT_FILE, help="Draw the frontier to this file.")
 @click.option("--simulate", "is_simulated", is_flag=True, help="Plan again until a simulation keeps every promise.")
 @format_option
 @settings_option
@@ -37,9 +51,11 @@ def command(
     out: Path | None,
     running: Path | None,
     other: Path | None,
+    svg: Path | None,
     form: str,
     settings: dict[str, str],
     *,
+    is_frontier: bool,
     is_simulated: bool,
 ) -> None:
     """Decide which replicas of which engine run on which host, device and cores.
@@ -48,6 +64,13 @@ def command(
     cheapest hosts. Either is met to within 1 %, where that makes a simpler plan, but a load that the inventory can
     carry is carried in full. A peak counts where one is declared. Exit code 3 says that there is no feasible plan.
     """
+    if is_frontier:
+        if any((out, running, other, is_simulated)):
+            raise click.UsageError("--frontier makes many plans: it goes with --svg, and with no option about one plan")
+        _frontier(files, settings, inventory, svg, form)
+        return
+    if svg is not None:
+        raise click.UsageError("--svg draws what --frontier finds: give both")
     if other is not None and form == "json":
         raise click.UsageError("--diff is for people: a program compares the documents themselves")
     before = None if other is None else read_plan(other)
@@ -64,6 +87,17 @@ def command(
         _print(change_tables(compared), [*change_remarks(compared), *_remarks(plan)])
     else:
         _print([_placement(plan), _expectation(plan), _engines(plan), _memory(plan)], _remarks(plan))
+
+
+def _frontier(files: Sequence[Path], settings: Mapping[str, str], inventory: Path, svg: Path | None, form: str) -> None:
+    make = partial(plan_for, checked_for(files, settings, form), load_inventory(inventory), "cost")
+    points = or_leave(form, lambda: frontier(lambda within_ms: make(within_ms=within_ms)[1]))
+    if svg is not None:
+        svg.write_text(frontier_picture(points), encoding="utf-8")
+    if form == "json":
+        print_json(frontier_document(points))
+    else:
+        _print([frontier_table(points)], [])
 
 
 def _print(tables: Sequence[Table], remarks: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import NoReturn, TypeVar, get_args
 
 import click
 
@@ -21,6 +21,8 @@ from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.plan.infeasible import Infeasible
 from harmonia_compiler.plan.planner import make_plan, usual_ms
 from harmonia_compiler.plan.problem import Aim
+
+Made = TypeVar("Made")
 
 #: Makes a plan with a margin, and chooses one of those that can be made for an inventory. Both raise Infeasible.
 Make = Callable[[float], tuple[Application, Plan]]
@@ -51,22 +53,33 @@ def planned(
     given: frames on stderr, or one JSON document on stdout. `decide` settles on a plan where it is not the first,
     and of equally good ones it is the one that keeps most of a `running` one.
     """
-    checked = check_files(list(files), settings)
-    if checked.application is None:
-        _leave(checked.found, DIAGNOSTICS, form)
-    print_diagnostics(checked.found)
+    checked = checked_for(files, settings, form)
     started = time.perf_counter()
     hosts = load_inventory(inventory)
-    make = partial(plan_for, checked.application, hosts, objective, running=running)
-    try:
-        application, plan = make(1.0) if decide is None else decide(make, hosts)
-    except Infeasible as infeasible:
-        _leave(infeasible.found, INFEASIBLE, form)
+    make = partial(plan_for, checked, hosts, objective, running=running)
+    application, plan = or_leave(form, lambda: make(1.0) if decide is None else decide(make, hosts))
     for flow in application.flows:
         if begun := begun_early(flow):
             click.echo(f"`{flow.name}` begins early, to keep its latency: {', '.join(begun)}", err=True)
     click.echo(f"planned in {time.perf_counter() - started:.2f} s", err=True)
     return application, plan
+
+
+def checked_for(files: Collection[Path], settings: Mapping[str, str], form: str) -> Application:
+    """The application that some files make. Exits 1 where one is wrong; warnings are printed."""
+    checked = check_files(list(files), settings)
+    if checked.application is None:
+        _leave(checked.found, DIAGNOSTICS, form)
+    print_diagnostics(checked.found)
+    return checked.application
+
+
+def or_leave(form: str, make: Callable[[], Made]) -> Made:
+    """What is made. Exits 3 where there is no plan."""
+    try:
+        return make()
+    except Infeasible as infeasible:
+        _leave(infeasible.found, INFEASIBLE, form)
 
 
 def plan_for(
@@ -76,6 +89,7 @@ def plan_for(
     margin: float = 1.0,
     *,
     running: Plan | None = None,
+    within_ms: float | None = None,
 ) -> tuple[Application, Plan]:
     """The application after the passes, and its plan, whose latencies stay `margin` times below what is promised.
 
@@ -83,7 +97,9 @@ def plan_for(
     Infeasible where what is promised cannot be kept either way.
     """
     optimised = optimise(application)
-    make = partial(make_plan, inventory=inventory, objective=objective, margin=margin, running=running)
+    make = partial(
+        make_plan, inventory=inventory, objective=objective, margin=margin, running=running, within_ms=within_ms
+    )
     try:
         return optimised, make(optimised)
     except Infeasible as infeasible:

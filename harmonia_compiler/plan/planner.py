@@ -14,8 +14,8 @@ from harmonia_compiler.plan.diagnose import diagnose
 from harmonia_compiler.plan.memory import memory_uses
 from harmonia_compiler.plan.optimise import Allocation, optimise
 from harmonia_compiler.plan.place import place
-from harmonia_compiler.plan.predict import predict, profile_uses, rate, rounded, used_options, utilisations
-from harmonia_compiler.plan.problem import Aim
+from harmonia_compiler.plan.predict import QUANTILE, predict, profile_uses, rate, rounded, used_options, utilisations
+from harmonia_compiler.plan.problem import Aim, Problem, Promise
 from harmonia_compiler.plan.running import staying, with_running
 from harmonia_compiler.plan.verify import faults
 from harmonia_compiler.profile.analytic import AnalyticProfiles
@@ -30,13 +30,14 @@ def make_plan(
     profiles: Profiles | None = None,
     margin: float = 1.0,
     running: Plan | None = None,
+    within_ms: float | None = None,
 ) -> Plan:
     """The best plan for the objective, checked by the verifier.
 
     `throughput` serves as many multiples of the declared loads as the inventory can; `cost` serves
     the declared loads on the cheapest hosts. Without `profiles`, analytic ones are used. With a `margin`
     above 1, latencies stay so many times below what was promised. Of equally good plans the one is taken that
-    keeps most replicas of a `running` one.
+    keeps most replicas of a `running` one. `within_ms` bounds every pipeline's p95 latency beside its promises.
 
     Raises Infeasible where no plan keeps what was promised, Rejected for an unknown model or a
     missing load.
@@ -44,7 +45,8 @@ def make_plan(
     figures = AnalyticProfiles() if profiles is None else profiles
     demanded = build_problem(application, inventory, objective, figures, margin)
     former = () if running is None else staying(running, application)
-    demanded = replace(demanded, problem=with_running(demanded.problem, former))
+    problem = with_running(demanded.problem, former)
+    demanded = replace(demanded, problem=problem if within_ms is None else bounded(problem, within_ms))
     allocation = optimise(demanded.problem)
     if allocation is None:
         raise diagnose(demanded.problem)
@@ -52,6 +54,13 @@ def make_plan(
     if wrong := faults(plan, demanded.problem):
         raise RuntimeError("the planner made a plan that its verifier rejects: " + "; ".join(wrong))
     return plan
+
+
+def bounded(problem: Problem, within_ms: float) -> Problem:
+    """The problem with one promise more for each pipeline."""
+    promise = Promise("latency", QUANTILE, within_ms)
+    pipelines = tuple(replace(one, promises=(*one.promises, promise)) for one in problem.pipelines)
+    return replace(problem, pipelines=pipelines)
 
 
 def usual_ms(application: Application, inventory: Inventory, *, profiles: Profiles | None = None) -> dict[str, float]:

@@ -2,15 +2,13 @@
 
 from html import escape
 
-from harmonia_compiler.report.chart import Line, bars, lines
+from harmonia_compiler.report.chart import STYLE, Line, bars, lines
 from harmonia_compiler.report.document import Report
 from harmonia_compiler.report.tables import Table, remarks, tables
 
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1d1f24; --paper: #fff; --grid: #d9dce1;
-  --c0: #0b62c4; --c1: #b3470b; --c2: #13795b; --c3: #8a2d8f; --c4: #6b6f78; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e8ec; --paper: #16181d; --grid: #3a3e47;
-  --c0: #6fb1ff; --c1: #ff9d5c; --c2: #5fd0a8; --c3: #e08be5; --c4: #a9adb6; } }
+_STYLE = (
+    STYLE
+    + """
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 72rem;
   margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.4rem; overflow-wrap: anywhere; } h2, figcaption { font-size: 1rem; font-weight: 600; }
@@ -18,12 +16,9 @@ h1 { font-size: 1.4rem; overflow-wrap: anywhere; } h2, figcaption { font-size: 1
 th, td { padding: .25rem .75rem .25rem 0; text-align: left; border-bottom: 1px solid var(--grid); }
 th.figure, td.figure { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 figure { margin: 1.5rem 0; } svg { width: 100%; max-width: 48rem; height: auto; display: block; }
-svg text { font-size: 12px; fill: var(--ink); } .middle { text-anchor: middle; } .end { text-anchor: end; }
-.grid { stroke: var(--grid); } polyline { fill: none; stroke-width: 2; stroke-linejoin: round; }
-.bar { fill: var(--c0); } .key { margin-right: 1rem; } .key::before { content: "\\2014 "; font-weight: 700; }
-""" + "".join(
-    f"polyline.c{number} {{ stroke: var(--c{number}); }} .key.c{number}::before {{ color: var(--c{number}); }}\n"
-    for number in range(5)
+.key { margin-right: 1rem; } .key::before { content: "\\2014 "; font-weight: 700; }
+"""
+    + "".join(f".key.c{number}::before {{ color: var(--c{number}); }}\n" for number in range(5))
 )
 
 
