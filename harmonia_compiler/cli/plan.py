@@ -23,10 +23,14 @@ from harmonia_compiler.cli.planning import (
     plan_for,
     planned,
 )
-from harmonia_compiler.contract.inventory import load_inventory
+from harmonia_compiler.cli.reasoning import explanation_document, explanation_remarks, explanation_tables
+from harmonia_compiler.contract.inventory import Inventory, load_inventory
 from harmonia_compiler.contract.plan import Plan, Replica, encode_plan, read_plan
+from harmonia_compiler.diagnostics.near import listed, nearest
+from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.plan.figures import MOST_DIGITS, down, plain, up
 from harmonia_compiler.plan.frontier import frontier
+from harmonia_compiler.plan.planner import explained
 from harmonia_compiler.plan.problem import Aim
 from harmonia_compiler.plan.running import changes
 from harmonia_compiler.profile.sources import CPU_ROOFLINE, ROOFLINE
@@ -39,6 +43,7 @@ from harmonia_compiler.profile.sources import CPU_ROOFLINE, ROOFLINE
 @click.option("--out", type=OUT_FILE, help="Write the plan to this file as well.")
 @click.option("--from", "running", type=PATH, help="A plan that runs: of equally good ones, keep most of it.")
 @click.option("--diff", "other", type=PATH, help="Show what changes of this plan.")
+@click.option("--explain", metavar="COMPONENT", help="Show why it runs where it does, and what limits the rate.")
 @click.option("--frontier", "is_frontier", is_flag=True, help="Show what being faster costs, at the declared loads.")
 @click.option("--svg", type=OUT_FILE, help="Draw the frontier to this file.")
 @click.option("--simulate", "is_simulated", is_flag=True, help="Plan again until a simulation keeps every promise.")
@@ -51,6 +56,7 @@ def command(
     out: Path | None,
     running: Path | None,
     other: Path | None,
+    explain: str | None,
     svg: Path | None,
     form: str,
     settings: dict[str, str],
@@ -65,7 +71,7 @@ def command(
     carry is carried in full. A peak counts where one is declared. Exit code 3 says that there is no feasible plan.
     """
     if is_frontier:
-        if any((out, running, other, is_simulated)):
+        if any((out, running, other, explain, is_simulated)):
             raise click.UsageError("--frontier makes many plans: it goes with --svg, and with no option about one plan")
         _frontier(files, settings, inventory, svg, form)
         return
@@ -73,20 +79,39 @@ def command(
         raise click.UsageError("--svg draws what --frontier finds: give both")
     if other is not None and form == "json":
         raise click.UsageError("--diff is for people: a program compares the documents themselves")
+    if explain is not None and (other is not None or is_simulated):
+        raise click.UsageError("--explain says why a plan is as it is: leave --diff and --simulate out")
     before = None if other is None else read_plan(other)
     kept = None if running is None else read_plan(running)
     decide = simulated if is_simulated else None
-    _, plan = planned(files, settings, inventory, objective, form=form, decide=decide, running=kept)
+    application, plan = planned(files, settings, inventory, objective, form=form, decide=decide, running=kept)
     document = encode_plan(plan)
     if out is not None:
         out.write_bytes(document)
-    if form == "json":
+    if explain is not None:
+        _explain(application, load_inventory(inventory), plan, explain, form)
+    elif form == "json":
         click.echo(document, nl=False)
     elif before is not None:
         compared = changes(before, plan)
         _print(change_tables(compared), [*change_remarks(compared), *_remarks(plan)])
     else:
         _print([_placement(plan), _expectation(plan), _engines(plan), _memory(plan)], _remarks(plan))
+
+
+def _explain(application: Application, inventory: Inventory, plan: Plan, component: str, form: str) -> None:
+    if component not in plan.components:
+        near = nearest(component, plan.components)
+        hint = f"; did you mean {near}?" if near else f"; there are {listed(sorted(plan.components))}"
+        raise click.BadParameter(f"the plan has no component {component!r}{hint}", param_hint="--explain")
+    found = explained(application, inventory, plan, component)
+    if found is None:
+        raise click.BadParameter(f"{component!r} is somebody else's and takes no hardware", param_hint="--explain")
+    if form == "json":
+        print_json(explanation_document(found))
+    else:
+        loads = {share.name: share.load_rps for share in plan.pipelines}
+        _print(explanation_tables(found, loads), explanation_remarks(found))
 
 
 def _frontier(files: Sequence[Path], settings: Mapping[str, str], inventory: Path, svg: Path | None, form: str) -> None:

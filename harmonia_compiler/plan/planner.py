@@ -11,6 +11,7 @@ from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.plan.build import Demanded, build_problem
 from harmonia_compiler.plan.diagnose import diagnose
+from harmonia_compiler.plan.explain import Explanation, explain
 from harmonia_compiler.plan.memory import memory_uses
 from harmonia_compiler.plan.optimise import Allocation, optimise
 from harmonia_compiler.plan.place import place
@@ -54,6 +55,17 @@ def make_plan(
     if wrong := faults(plan, demanded.problem):
         raise RuntimeError("the planner made a plan that its verifier rejects: " + "; ".join(wrong))
     return plan
+
+
+def explained(
+    application: Application, inventory: Inventory, plan: Plan, component: str, *, profiles: Profiles | None = None
+) -> Explanation | None:
+    """Why the plan for an application is as it is, for the engine of a component; None where that takes no hardware."""
+    figures = AnalyticProfiles() if profiles is None else profiles
+    objective: Aim = "cost" if plan.objective == "cost" else "throughput"
+    problem = build_problem(application, inventory, objective, figures).problem
+    need = next((need for need in problem.needs if component in need.components), None)
+    return None if need is None else explain(problem, need, plan.replicas)
 
 
 def bounded(problem: Problem, within_ms: float) -> Problem:
