@@ -394,7 +394,7 @@ def test_the_state_of_an_earlier_supervisor_with_the_same_number_is_not_taken_fo
     run.prepare()
     me = identify(os.getpid())
     assert me is not None
-    earlier = State(type(me)(me.pid, me.birth - 1), Status("running"))
+    earlier = State(type(me)(me.pid, me.birth - 1), Status("running"), folder=RunDirectory(hand.path).identity)
     run.write("state.json", msgspec.json.encode(earlier))
     lock = run.lock()
     assert lock is not None

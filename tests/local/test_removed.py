@@ -1,19 +1,23 @@
 """Somebody removes files of the run directory under a running service: it is seen, used and stopped all the same."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
+import msgspec
 import pytest
 
+from harmonia_compiler.runtime.actuators.actuator import ProcessStatus, Status
 from harmonia_compiler.runtime.actuators.supervision.ending import HELD_BY_ANOTHER
 from harmonia_compiler.runtime.actuators.supervision.keeper import keeper_of
-from harmonia_compiler.runtime.actuators.supervision.pids import SUPERVISES, Ident, is_alive, marked_with
-from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
+from harmonia_compiler.runtime.actuators.supervision.pids import SUPERVISES, Ident, identify, is_alive, marked_with
+from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory, State
 
 from .conftest import Hand, launch, until
 
@@ -132,3 +136,33 @@ def test_a_lock_is_put_back_while_the_service_is_still_starting(hand: Hand) -> N
         until(lambda: RunDirectory(hand.path).is_held())
         assert hand.status().phase == "starting"
         assert first.result() is True
+
+
+def test_a_copy_of_a_running_bundle_is_not_that_service(running: Hand, tmp_path: Path) -> None:
+    copy = Hand(tmp_path.resolve() / "copy")
+    shutil.copytree(running.path, copy.path)
+    pids = {process.name: process.pid for process in running.status().processes}
+    assert copy.status().phase == "down"
+    assert copy.up() is True
+    assert {process.pid for process in copy.status().processes}.isdisjoint(pids.values())
+    assert copy.down() is True
+    assert {process.name: process.pid for process in running.status().processes} == pids
+    assert running.status().ready
+    copy.assert_nothing_left()
+
+
+def test_whom_a_foreign_bundle_names_is_left_alone(hand: Hand) -> None:
+    hand.write(one=launch())
+    run = RunDirectory(hand.path)
+    run.prepare()
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True) as stranger:
+        named = identify(stranger.pid)
+        assert named is not None
+        process = ProcessStatus("one", "one", "ready", 0.0, pid=named.pid, birth=named.birth)
+        run.write("lock", msgspec.json.encode(named))
+        run.write("state.json", msgspec.json.encode(State(named, Status("running", (process,)), folder="0:0")))
+        assert hand.status().phase == "down"
+        hand.down()
+        assert is_alive(named)
+        stranger.kill()
+    hand.assert_nothing_left()

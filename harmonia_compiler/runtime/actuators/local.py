@@ -113,6 +113,8 @@ class Local:
             message = f"another command is starting `{bundle.name}` right now"
             raise Rejected([Diagnostic("E0911", message, help="wait for it to end, then ask again")])
         try:
+            # Whom it named has ended: nobody may take the name for that of who holds it now.
+            os.ftruncate(lock, 0)
             orphans = left_behind(bundle, run)
             pids.end(orphans, ORPHAN_GRACE_S)
             run.clear()

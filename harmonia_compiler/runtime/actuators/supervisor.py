@@ -176,7 +176,8 @@ class Supervisor:
             self._address = Address(LOOPBACK, gateway.port)
         if self._address is not None:
             found[rundir.ADDRESS] = msgspec.json.encode(self._address)
-        found[rundir.STATE] = msgspec.json.encode(rundir.State(self._me, self._status(), self._asked))
+        state = rundir.State(self._me, self._status(), self._asked, self._holding.run.identity)
+        found[rundir.STATE] = msgspec.json.encode(state)
         return found
 
     def _status(self) -> Status:

@@ -22,4 +22,6 @@ def keepers_of(bundle: Path, run: RunDirectory) -> list[Ident]:
 
 
 def _named(run: RunDirectory) -> list[Ident]:
-    return [named for named in (run.holder(), run.last_supervisor()) if named is not None and is_alive(named)]
+    # What a lock says that nobody holds may have been copied here, or been written by anybody.
+    said = (run.holder() if run.is_locked() else None, run.last_supervisor())
+    return [named for named in said if named is not None and is_alive(named)]

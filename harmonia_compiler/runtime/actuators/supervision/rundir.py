@@ -39,11 +39,15 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """`state.json`: the service, who looks after it, and what it was started with."""
+    """`state.json`: the service, who looks after it, what it was started with, and the folder that it was written to.
+
+    A folder that is copied while its service runs must not be taken for that of the service.
+    """
 
     supervisor: Ident
     status: Status
     asked: Asked = Asked()
+    folder: str = ""
 
 
 class Damaged(Exception):
@@ -80,14 +84,22 @@ class RunDirectory:
             draft.unlink(missing_ok=True)
             raise
 
+    @property
+    def identity(self) -> str:
+        """What tells this folder from any copy of it, and stays where it is moved; raises OSError."""
+        found = self.path.stat()
+        return f"{found.st_dev}:{found.st_ino}"
+
     def read_state(self) -> State | None:
-        """The last state; None where there is none. Raises `Damaged`."""
+        """The last state; None where there is none that was written to this folder. Raises `Damaged`."""
         try:
-            return decode_document(read_regular(self.path / STATE, MOST_DOCUMENT_BYTES), State)
+            state = decode_document(read_regular(self.path / STATE, MOST_DOCUMENT_BYTES), State)
+            here = self.identity
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as problem:
             raise Damaged(f"{self.path / STATE} cannot be read ({problem})") from problem
+        return state if state.folder == here else None
 
     def last_supervisor(self) -> Ident | None:
         """Whom the last state names, alive or not."""
