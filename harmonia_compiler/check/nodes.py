@@ -4,7 +4,7 @@ What a loop, a list or a fallback runs is built as nodes of their own inside the
 from outside that is read there becomes an argument of the block, once, through as many blocks as lie between.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -12,22 +12,18 @@ import msgspec
 from harmonia_compiler.contract.program import (
     After,
     Argument,
-    Attempt,
     Call,
     Constant,
-    Each,
     Operation,
-    Output,
     Parameter,
-    Repeat,
     Select,
     block_of,
-    inputs,
     with_inputs,
 )
 from harmonia_compiler.contract.types import Bool, Type, Value
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.flow.answers import Place, Source, sources
 from harmonia_compiler.flow.graph import EVEN, Body, Flow, Node
 
 #: Pipelines that call pipelines are inlined and may double at every step.
@@ -240,55 +236,19 @@ class Nodes:
                     pending.append(self.shared.blocks[block].nodes)
         return False
 
-    def behind(self, position: int) -> Iterator[Operation]:
-        """The operations whose value a position has, on whatever path: through branches, loops and fallbacks."""
-        pending: list[tuple[_Place, int]] = [(_Place(self.all, self._outside), position)]
-        seen: set[tuple[int, int]] = set()
-        while pending:
-            place, at = pending.pop()
-            key = (id(place.nodes), at)
-            if key in seen:
-                continue
-            seen.add(key)
-            operation = place.nodes[at].operation
-            match operation:
-                case Select(_, then, otherwise):
-                    pending += [(place, otherwise), (place, then)]
-                case After(_, then):
-                    pending.append((place, then))
-                case Argument(index) if (outside := place.outside(index)) is not None:
-                    pending.append(outside)
-                case Output(repeat, index):
-                    pending.append(self._result(place, place.nodes[repeat].operation, 1 + index))
-                case Attempt(otherwise=otherwise):
-                    pending.append(self._result(place, operation, 0))
-                    pending += [] if otherwise is None else [(place, otherwise)]
-                case _:
-                    yield operation
+    def sources(self, position: int) -> Iterator[Operation]:
+        """The operations that make what the value at a position may be, on whatever path."""
+        for place, at in sources(self._place(), position, self.shared.blocks):
+            yield place.nodes[at].operation
 
-    def _outside(self, index: int) -> "tuple[_Place, int] | None":
-        """Where an argument of this block comes from; None for what is handed in."""
+    def _place(self) -> Place:
+        return Place(self.all, self._outside)
+
+    def _outside(self, index: int) -> Sequence[Source]:
+        """Where an argument of this block comes from; nowhere, what is handed in."""
         if self.parent is None or index < self.given:
-            return None
-        return _Place(self.parent.all, self.parent._outside), [*self.captured][index - self.given]  # noqa: SLF001
-
-    def _result(self, around: "_Place", runner: Operation, number: int) -> "tuple[_Place, int]":
-        assert isinstance(runner, Repeat | Attempt | Each)
-        body = self.shared.blocks[runner.block]
-        read = inputs(runner)
-        first = runner.carried if isinstance(runner, Repeat) else 0
-        return (
-            _Place(body.nodes, lambda index: (around, read[index]) if index >= first else None),
-            body.results[number],
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Nodes that are looked at, and where their arguments come from."""
-
-    nodes: "list[Node] | tuple[Node, ...]"
-    outside: "Callable[[int], tuple[_Place, int] | None]"
+            return ()
+        return [(self.parent._place(), [*self.captured][index - self.given])]  # noqa: SLF001
 
 
 def _in_place(operation: Operation, offset: int) -> Operation:

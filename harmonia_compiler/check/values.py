@@ -252,7 +252,7 @@ class Values:
         A text that is there already, such as a fallback's, leaves as one piece.
         """
         calls = 0
-        for operation in self.nodes.behind(position):
+        for operation in self.nodes.sources(position):
             if isinstance(operation, Constant | Parameter):
                 continue
             made = self.components.by_id(operation.component) if isinstance(operation, Call) else None

@@ -10,7 +10,7 @@ own that see the outside only as `Argument`s, by need. `Repeat`, `Each` and `Att
 block is named by its index in the Program, so that flows and Programs share their operations.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -48,6 +48,8 @@ class Call(msgspec.Struct, frozen=True, tag="call", omit_defaults=True):
     before the value at `after` is there, which it does not read: calls that are not pure keep their
     order so. Where `over` names ports, each of those is given a list, all equally long, and the
     value is the list of the results of the items: one call of the engine for all of them.
+    `may_answer`, which is filled in when a flow is lowered, says that the value may be the answer or,
+    of an answer that is a record, its first text: what a request wishes for its answer reaches the call.
     """
 
     component: str
@@ -56,6 +58,7 @@ class Call(msgspec.Struct, frozen=True, tag="call", omit_defaults=True):
     settings: dict[str, Any] = {}
     after: int | None = None
     over: tuple[str, ...] = ()
+    may_answer: bool = False
 
 
 class Select(msgspec.Struct, frozen=True, tag="select", omit_defaults=True):
@@ -254,27 +257,6 @@ def _fields(operation: Operation, among: Mapping[type, tuple[str, ...]]) -> tupl
     # A stage may make an operation of its own from one of these, and it reads as that one does.
     of: type = type(operation)
     return among[of] if of in among else next((among[base] for base in of.__mro__ if base in among), ())
-
-
-def answering(operations: Sequence[Operation], result: int) -> frozenset[int]:
-    """The calls whose value is the answer, or a part of an answer that is a record, on whatever path they lie."""
-    found: set[int] = set()
-    seen = {result}
-    pending = [result]
-    while pending:
-        position = pending.pop()
-        operation = operations[position]
-        if isinstance(operation, Call):
-            found.add(position)
-            continue
-        parts: tuple[int, ...] = ()
-        if isinstance(operation, Select):
-            parts = (operation.then, operation.otherwise)
-        elif isinstance(operation, MakeRecord):
-            parts = operation.inputs
-        pending += {*parts} - seen
-        seen.update(parts)
-    return frozenset(found)
 
 
 class Block(msgspec.Struct, frozen=True):

@@ -158,6 +158,13 @@ def field_names(of: Type) -> tuple[str, ...]:
     return tuple(BUILT_IN_FIELDS.get(type(of), {}))
 
 
+def first_text(of: Type) -> str | None:
+    """The name of a record's first text, which stands for the whole where one text is taken."""
+    if not isinstance(of, Record):
+        return None
+    return next((field.name for field in of.fields if isinstance(field.type, Text | Labels)), None)
+
+
 def mismatch(value: object, wanted: Type) -> str | None:
     """Why a run-time value is not of a type, as a short phrase; None where it is."""
     match wanted:

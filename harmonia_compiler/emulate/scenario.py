@@ -13,7 +13,7 @@ from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.contract.objective import Objective, bound_ms
 from harmonia_compiler.contract.plan import Plan
-from harmonia_compiler.contract.program import Call, Program, answering
+from harmonia_compiler.contract.program import Call, Program
 from harmonia_compiler.contract.types import Labels, ListOf, Message, Text, Type, Value
 from harmonia_compiler.emit.emission import make_service
 from harmonia_compiler.emulate.behaviour import Behaviour, text_of
@@ -143,8 +143,9 @@ def scenario(application: Application, inventory: Inventory, plan: Plan, seed: i
     answers = frozenset(
         operation.component
         for program in service.programs.values()
-        for at in answering(program.operations, program.result)
-        if isinstance(operation := program.operations[at], Call)
+        for operations in (program.operations, *(block.operations for block in program.blocks))
+        for operation in operations
+        if isinstance(operation, Call) and operation.may_answer
     )
     outcomes = expected_outcomes(application, demands, kinds())
     behaviour = Behaviour(outcomes, kinds(), Draws(seed), answers)

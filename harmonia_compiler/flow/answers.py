@@ -1,46 +1,98 @@
-"""Where the answer comes from: the calls whose text may be streamed and which the request's own settings reach."""
+"""Where a value comes from: the calls whose text may be streamed and which the request's own settings reach.
 
-from harmonia_compiler.contract.program import After, Attempt, Call, MakeRecord, Output, Repeat, Select
-from harmonia_compiler.flow.graph import Body, Flow
+A value is followed through whatever only hands it on: branches, loops, fallbacks, and what is handed to a block.
+Where the answer comes from in the end, a request tells while it runs (`policy/heading.py`); which calls may be
+where, is known before.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from harmonia_compiler.contract.program import After, Argument, Attempt, Call, MakeRecord, Output, Repeat, Select
+from harmonia_compiler.contract.types import Type, first_text
+from harmonia_compiler.flow.graph import Body, Flow, Node
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Nodes, and where what is handed to them by an argument's index comes from.
+
+    `block` is their index among the blocks; None for those that are none, or not yet.
+    """
+
+    nodes: Sequence[Node]
+    handed: "Callable[[int], Sequence[Source]]"
+    block: int | None = None
+
+
+#: A value: a node among others.
+Source = tuple[Place, int]
+
+
+def sources(place: Place, position: int, blocks: Sequence[Body]) -> Iterator[Source]:
+    """The nodes that make what the value at a position may be, each once: all that do not only hand it on."""
+    pending: list[Source] = [(place, position)]
+    seen: set[tuple[int, int]] = set()
+    while pending:
+        here = pending.pop()
+        key = (id(here[0].nodes), here[1])
+        if key not in seen:
+            seen.add(key)
+            before = _before(*here, blocks)
+            pending += before[::-1]
+            if not before:
+                yield here
+
+
+def _before(place: Place, at: int, blocks: Sequence[Body]) -> list[Source]:
+    """What may hand its value to a node that hands it on; nothing for any other."""
+    match place.nodes[at].operation:
+        case Select(_, then, otherwise):
+            return [(place, then), (place, otherwise)]
+        case After(_, then):
+            return [(place, then)]
+        case Argument(index):
+            return [*place.handed(index)]
+        case Output(repeat, index):
+            loop = place.nodes[repeat].operation
+            assert isinstance(loop, Repeat)
+            body = blocks[loop.block]
+            return [(_in_loop(place, loop, body), body.results[1 + index])]
+        case Attempt(block, given, _, otherwise):
+            body = blocks[block]
+            inside = Place(body.nodes, lambda index: [(place, given[index])], block)
+            instead = [] if otherwise is None else [(place, otherwise)]
+            return [(inside, body.results[0]), *instead]
+        case _:
+            return []
+
+
+def _in_loop(around: Place, loop: Repeat, body: Body) -> Place:
+    """The block of a loop, which what it carries comes to from before the loop and from the round before."""
+
+    def handed(index: int) -> list[Source]:
+        first: Source = (around, loop.inputs[index])
+        return [first, (inside, body.results[1 + index])] if index < loop.carried else [first]
+
+    inside = Place(body.nodes, handed, loop.block)
+    return inside
 
 
 def answers_of(flow: Flow) -> tuple[frozenset[int], ...]:
-    """For each body, the calls whose value is the answer, or a part of one that is a record, on whatever path."""
-    bodies = flow.bodies
-    asked: list[set[int]] = [set() for _ in bodies]
-    asked[-1].add(flow.result)
-    found: list[frozenset[int]] = [frozenset()] * len(bodies)
-    for index in range(len(bodies) - 1, -1, -1):
-        body = bodies[index]
-        reached = _reached(body, asked[index])
-        found[index] = frozenset(at for at in reached if isinstance(body.nodes[at].operation, Call))
-        for position in reached:
-            match body.nodes[position].operation:
-                case Attempt(block):
-                    asked[block].update(bodies[block].results)
-                case Output(repeat, result):
-                    run = body.nodes[repeat].operation
-                    assert isinstance(run, Repeat)
-                    asked[run.block].add(bodies[run.block].results[1 + result])
-    return tuple(found)
-
-
-def _reached(body: Body, from_positions: set[int]) -> set[int]:
-    """The nodes that hand on the answer, calls among them."""
-    seen = set(from_positions)
-    pending = [*from_positions]
+    """For each body, the calls whose value may be the answer or, of one that is a record, its first text."""
+    found: list[set[int]] = [set() for _ in flow.bodies]
+    main = Place(flow.nodes, lambda _: ())
+    pending = [(main, flow.result)]
     while pending:
-        operation = body.nodes[pending.pop()].operation
-        parts: tuple[int, ...] = ()
-        match operation:
-            case Select(_, then, otherwise):
-                parts = (then, otherwise)
-            case MakeRecord():
-                parts = operation.inputs
-            case After(_, then):
-                parts = (then,)
-            case Attempt(_, _, _, otherwise) if otherwise is not None:
-                parts = (otherwise,)
-        pending += {*parts} - seen
-        seen.update(parts)
-    return seen
+        for place, at in sources(*pending.pop(), flow.blocks):
+            operation = place.nodes[at].operation
+            if isinstance(operation, Call):
+                found[-1 if place.block is None else place.block].add(at)
+            elif isinstance(operation, MakeRecord) and (part := _first_text(operation, flow.result_type)) is not None:
+                pending.append((place, part))
+    return tuple(frozenset(calls) for calls in found)
+
+
+def _first_text(record: MakeRecord, of: Type) -> int | None:
+    name = first_text(of)
+    return None if name is None else record.inputs[record.names.index(name)]

@@ -1,9 +1,12 @@
 """Lowering: a flow without what only planning and diagnostics need is a Program."""
 
+import msgspec
+
 from harmonia_compiler.contract.component import Port
-from harmonia_compiler.contract.program import Block, Call, Program, ProgramParameter
+from harmonia_compiler.contract.program import Block, Call, Operation, Program, ProgramParameter
+from harmonia_compiler.flow.answers import answers_of
 from harmonia_compiler.flow.awaits import with_awaits
-from harmonia_compiler.flow.graph import Application, Flow
+from harmonia_compiler.flow.graph import Application, Body, Flow
 from harmonia_compiler.flow.passes.dead_code import without_unread
 
 #: The least quantile whose latency promise is a deadline: past a median's bound half of all requests are meant to be.
@@ -19,18 +22,27 @@ def lower(flow: Flow, application: Application) -> Program:
     kept = with_awaits(without_unread(flow))
     nodes = [node for body in kept.bodies for node in body.nodes]
     called = sorted({node.operation.component for node in nodes if isinstance(node.operation, Call)})
+    *blocks, operations = (_operations(*each) for each in zip(kept.bodies, answers_of(kept), strict=True))
     return Program(
         pipeline=flow.name,
         parameters=tuple(_parameter(port) for port in flow.ports),
         result_type=flow.result_type,
-        operations=tuple(node.operation for node in kept.nodes),
+        operations=operations,
         result=kept.result,
         components={name: application.components[name] for name in called},
-        blocks=tuple(Block(tuple(node.operation for node in body.nodes), body.results) for body in kept.blocks),
+        blocks=tuple(Block(own, body.results) for own, body in zip(blocks, kept.blocks, strict=True)),
         streams=flow.streams,
         deadline_ms=_deadline(flow),
         classes=flow.classes,
         class_parameter=flow.class_port,
+    )
+
+
+def _operations(body: Body, answers: frozenset[int]) -> tuple[Operation, ...]:
+    """The operations of a body, which say of calls whether they may give the answer."""
+    return tuple(
+        msgspec.structs.replace(node.operation, may_answer=True) if at in answers else node.operation
+        for at, node in enumerate(body.nodes)
     )
 
 

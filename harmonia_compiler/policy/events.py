@@ -55,8 +55,8 @@ class Send(msgspec.Struct, frozen=True):
     """Make this call.
 
     `over` names the ports that were given lists of equal length: one call of the engine for all their
-    items. `is_answer` says that the value is known to become the answer, or the first text of an answer
-    that is a record; `streams`, that its text may be forwarded as it comes.
+    items. `may_answer` says that the value may become the answer, or the first text of an answer that is a
+    record; `streams`, that it is known to, and that its text may be forwarded as it comes.
     """
 
     call: int
@@ -64,7 +64,7 @@ class Send(msgspec.Struct, frozen=True):
     inputs: dict[str, Value]
     settings: Mapping[str, Any]
     streams: bool = False
-    is_answer: bool = False
+    may_answer: bool = False
     over: tuple[str, ...] = ()
     path: Path = ()
 

@@ -1,12 +1,11 @@
 """Where the answer will come from, as far as that is decided.
 
-A call whose value only may become the answer must not stream as if it were, nor heed what the request
-wishes for the answer. So each call that is sent is compared with where the answer is known, by then, to
-come from.
+A call whose value only may become the answer must not stream as if it were. So each call that is sent is
+compared with where the answer is known, by then, to come from.
 """
 
 from harmonia_compiler.contract.program import After, Argument, Attempt, Call, MakeRecord, Output, Program, Select
-from harmonia_compiler.contract.types import Labels, Record, Text, Type, Value
+from harmonia_compiler.contract.types import Value, first_text
 from harmonia_compiler.policy.frames import Frame, Place, State
 
 
@@ -66,10 +65,3 @@ def given_to_answer(program: Program, state: State) -> tuple[str, dict[str, Valu
     assert isinstance(call, Call)
     given = {port: frame.values[read] for port, read in zip(call.ports, call.inputs, strict=True)}
     return call.component, given
-
-
-def first_text(of: Type) -> str | None:
-    """The name of a record's first text, which stands for the whole where a client takes one text."""
-    if not isinstance(of, Record):
-        return None
-    return next((field.name for field in of.fields if isinstance(field.type, Text | Labels)), None)

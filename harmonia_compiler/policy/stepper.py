@@ -214,6 +214,5 @@ def _send(turn: Turn, frame: Frame, at: int, call: Call) -> None:
             _record(turn, frame, at, [])
             return
     number = frame.calls[at] = state.number()
-    is_answer = heading(program, state) == place
-    streams = program.streams and is_answer
-    turn.send(Send(number, call.component, given, settings, streams, is_answer, call.over, frame.path), place)
+    streams = program.streams and heading(program, state) == place
+    turn.send(Send(number, call.component, given, settings, streams, call.may_answer, call.over, frame.path), place)

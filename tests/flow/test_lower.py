@@ -1,7 +1,7 @@
 import pytest
 
 from harmonia_compiler.contract.component import Port
-from harmonia_compiler.contract.program import Attempt, Program, ProgramParameter, RequestClass
+from harmonia_compiler.contract.program import Attempt, Call, Program, ProgramParameter, RequestClass
 from harmonia_compiler.contract.types import Number, Text
 from harmonia_compiler.flow.lower import lower
 from harmonia_compiler.flow.passes.dead_code import without_unread
@@ -28,6 +28,58 @@ def test_a_program_holds_what_the_answer_reads_and_nothing_else() -> None:
     assert program.result == 2
     assert [*program.components] == ["recall", "rewrite"]
     assert program.streams
+
+
+HANDED_ON = """
+    pipeline p(question: text) -> text
+      block 0(2 arguments)
+        %0 = argument 0 : text
+        %1 = argument 1 : text
+        %2 = call sure(question: %0) : bool
+        %3 = call recall(question: %1) : text
+        %4 = select %2 then %3 else %0 ~ 0.5 : text
+        results %2, %4
+      block 1(1 argument)
+        %0 = argument 0 : text
+        %1 = call sure(question: %0) : bool
+        %2 = call count(question: %0) : text
+        %3 = select %1 then %2 else %0 ~ 0.5 : text
+        results %3
+      %0 = parameter question : text
+      %1 = call rewrite(question: %0) : text
+      %2 = call join(one: %0, other: %1) : text
+      %3 = repeat block 0(%1; %0) up to 3 ~ 0.5 : bool
+      %4 = output 0 of %3 : text
+      %5 = call imagine(question: %0) : text
+      %6 = after %2 give %5 : text
+      %7 = attempt block 1(%4) else %6 : text
+      return stream %7
+    """
+
+
+def test_calls_that_may_answer_are_marked_whatever_hands_their_value_on() -> None:
+    flow = read_flow(HANDED_ON)
+    program = lower(flow, application(flow))
+    bodies = [*(block.operations for block in program.blocks), program.operations]
+    marked = [
+        [operation.component for operation in operations if isinstance(operation, Call) and operation.may_answer]
+        for operations in bodies
+    ]
+    assert marked == [["recall"], ["count"], ["rewrite", "imagine"]]
+
+
+def test_of_an_answer_that_is_a_record_its_first_text_is_marked() -> None:
+    flow = read_flow("""
+        pipeline p(question: text) -> (sure: bool, draft: text, other: text)
+          %0 = parameter question : text
+          %1 = call sure(question: %0) : bool
+          %2 = call rewrite(question: %0) : text
+          %3 = call recall(question: %0) : text
+          %4 = record(sure: %1, draft: %2, other: %3) : (sure: bool, draft: text, other: text)
+          return %4
+        """)
+    called = [each for each in lower(flow, application(flow)).operations if isinstance(each, Call)]
+    assert [call.may_answer for call in called] == [False, True, False]
 
 
 def test_parameters_keep_their_defaults() -> None:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from pkgutil import iter_modules
 
+import msgspec
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from harmonia_compiler.contract.program import Each, Program
+from harmonia_compiler.contract.program import Call, Each, Operation, Program
 from harmonia_compiler.contract.types import Value, fits
 from harmonia_compiler.flow import passes as package
 from harmonia_compiler.flow.graph import Application, Flow
@@ -80,6 +81,38 @@ def test_every_pass_keeps_answers_and_types_and_is_idempotent(flow: Flow) -> Non
     together = optimise(application(flow), kinds=KINDS, usual_ms=USUAL_MS)
     assert run(lower(together.flows[0], together), arguments)[0] == expected
     assert optimise(together, kinds=KINDS, usual_ms=USUAL_MS) == together
+
+
+def _wished(flow: Flow, made: Application, wished: str) -> Ok | Bad:
+    """What comes of a request whose wish for its answer every call that it reaches heeds."""
+    program = lower(flow, made)
+
+    def dressed(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
+        return tuple(
+            msgspec.structs.replace(each, settings={**each.settings, "stop": wished})
+            if isinstance(each, Call) and each.may_answer
+            else each
+            for each in operations
+        )
+
+    blocks = tuple(msgspec.structs.replace(block, operations=dressed(block.operations)) for block in program.blocks)
+    request = msgspec.structs.replace(program, operations=dressed(program.operations), blocks=blocks)
+    return Reference(request, BLOCK_ARGUMENTS).run()
+
+
+@given(programs())
+@settings(max_examples=300, deadline=None)
+def test_what_a_request_wishes_for_its_answer_reaches_what_it_reached_before_the_passes(program: Program) -> None:
+    flow, made = with_blocks(program)
+    runners = [node.operation for body in flow.bodies for node in body.nodes if isinstance(node.operation, Each)]
+    assume(all(len(each.lists) == 1 for each in runners))
+    before, after = (
+        _wished(each, made, "x") for each in (flow, apply(PASSES, flow, Context(made, BLOCK_KINDS, {"say": 1.0})))
+    )
+    assume(isinstance(before, Ok))
+    assert isinstance(before, Ok)
+    assert isinstance(after, Ok)
+    assert after.value == before.value
 
 
 @dataclass

@@ -6,7 +6,7 @@ import io
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import aiohttp
@@ -18,8 +18,10 @@ from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaShare,
 from harmonia_compiler.contract.collection import CollectionRecord
 from harmonia_compiler.contract.component import Component, Engine, Insert, Port
 from harmonia_compiler.contract.launch import Wire
-from harmonia_compiler.contract.program import Call, Program, ProgramParameter
+from harmonia_compiler.contract.program import Block, Call, Program, ProgramParameter
 from harmonia_compiler.contract.types import ListOf, Passage, Text, Vector
+from harmonia_compiler.flow.answers import answers_of
+from harmonia_compiler.flow.graph import Body, Flow, Node
 from harmonia_compiler.kinds.milvus import Hit, Search, SearchReply
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.runtime.gateway.app import build_app
@@ -217,14 +219,24 @@ def program(
     """A pipeline whose answer is its last operation; it takes `question` where nothing else is said."""
     called = {operation.component for operation in operations if isinstance(operation, Call)}
     defaults: dict[str, Any] = {"parameters": (ProgramParameter("question", TEXT),), "result_type": TEXT}
+    of = more.get("result_type", TEXT)
+    flow = Flow(name, (), of, tuple(Node(operation, TEXT) for operation in operations), len(operations) - 1)
+    [*_, answers] = answers_of(replace(flow, blocks=tuple(_body(block) for block in more.get("blocks", ()))))
     return Program(
         pipeline=name,
-        operations=operations,
+        operations=tuple(
+            msgspec.structs.replace(operation, may_answer=True) if at in answers else operation
+            for at, operation in enumerate(operations)
+        ),
         result=len(operations) - 1,
         components={key: component for key, component in components.items() if key in called},
         streams=streams,
         **{**defaults, **more},
     )
+
+
+def _body(block: Block) -> Body:
+    return Body(tuple(Node(operation, TEXT) for operation in block.operations), block.results)
 
 
 class Client:

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from harmonia_compiler.contract.program import Argument, Call, answering, block_of, with_inputs
+from harmonia_compiler.contract.program import Argument, Call, block_of, with_inputs
 from harmonia_compiler.contract.types import show
+from harmonia_compiler.flow.answers import answers_of
 from harmonia_compiler.flow.bodies import invariants, with_bodies
 from harmonia_compiler.flow.graph import Body, Flow, Node
 from harmonia_compiler.flow.passes.definition import Context, Pass
@@ -18,10 +19,11 @@ def common_subexpressions(flow: Flow, context: Context) -> Flow:
     language model that may sample, each stay their own. Of merged branches the first share holds.
     """
     bodies = list(flow.bodies)
+    answers = answers_of(flow)
     same: dict[int, dict[int, int]] = {}
     # From the outside in, since a block's arguments are equal where what is handed in is.
     for index in range(len(bodies) - 1, -1, -1):
-        bodies[index] = _merged(bodies[index], same.get(index, {}), context)
+        bodies[index] = _merged(bodies[index], answers[index], same.get(index, {}), context)
         for node in bodies[index].nodes:
             block = block_of(node.operation)
             if block is not None:
@@ -29,10 +31,8 @@ def common_subexpressions(flow: Flow, context: Context) -> Flow:
     return with_bodies(flow, bodies)
 
 
-def _merged(body: Body, same: dict[int, int], context: Context) -> Body:
+def _merged(body: Body, answers: frozenset[int], same: dict[int, int], context: Context) -> Body:
     """One body with equal nodes merged; `same` are arguments that equal earlier ones."""
-    operations = [node.operation for node in body.nodes]
-    answers = frozenset[int]().union(*(answering(operations, result) for result in body.results))
     first: dict[tuple[str, str, bool], int] = {}
     nodes: list[Node] = []
     moved: list[int] = []
@@ -44,7 +44,7 @@ def _merged(body: Body, same: dict[int, int], context: Context) -> Body:
             moved.append(len(nodes))
             nodes.append(replace(node, operation=operation))
             continue
-        # A request's own sampling settings reach the answering call alone, so it equals no other.
+        # A request's own wishes reach the calls that may answer alone, so that these equal no others.
         key = (show_operation(operation), show(node.type), position in answers)
         if key not in first:
             first[key] = len(nodes)

@@ -170,13 +170,13 @@ class Execution:
     async def _call(self, send: Send, started: float) -> None:
         """One call as a task: whatever comes of it becomes an event.
 
-        What the request wishes goes to the call that is known to give the answer. One that others read first, and
-        that only may be the answer, must give them what it always gives.
+        What the request wishes goes to every call that may give the answer: whether one does may hang on what others
+        make of its value.
         """
         component = self.program.components[send.component]
         stage = Stage(component.name, (self.caller.clock() - started) * 1000, path=send.path)
         self._stages.append(stage)
-        options = self.options if send.is_answer else {}
+        options = self.options if send.may_answer else {}
 
         async def forward(text: str) -> None:
             await self._forward(send.call, text)

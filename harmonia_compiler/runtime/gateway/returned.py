@@ -6,8 +6,7 @@ from typing import Any
 import msgspec
 
 from harmonia_compiler.contract.program import Program
-from harmonia_compiler.contract.types import ListOf, Passage, Record, Type, Value
-from harmonia_compiler.policy.heading import first_text
+from harmonia_compiler.contract.types import ListOf, Passage, Record, Type, Value, first_text
 
 
 def passages_used(
