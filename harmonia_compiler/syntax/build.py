@@ -26,13 +26,15 @@ class Builder:
     """The rules. Each takes its place and its children, already built; absent optional ones are None.
 
     `by_rule` is what the parser calls. `findings` are the faults inside literals and names, `misread` the places of
-    texts that do not say what they mean.
+    texts that do not say what they mean, `strays` those of broken texts where none can stand: what is a name there
+    is none that anybody has given.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.findings = Findings()
         self.misread: set[int] = set()
+        self.strays: set[int] = set()
         rules: dict[str, Callable[[Span, list[Built]], Built]] = {
             "file": lambda _, parts: parts,
             "import": lambda span, parts: tree.Import(span, tuple(parts[:-1]), parts[-1]),
@@ -89,6 +91,7 @@ class Builder:
         assert token.end_pos is not None
         span = Span(self.source, token.start_pos, token.end_pos)
         if token.type in ("NAME", "UNIT"):
+            self.strays |= {span.start} if token == BROKEN_NAME else set()
             return tree.Name(span, str(token))
         if token.type == "TEXT":
             value, unknown = literals.short_text(token)
@@ -106,7 +109,7 @@ class Builder:
 
     def _declared(self, name: tree.Name) -> tree.Name:
         """A name that is given here, and so must be one."""
-        if not is_proper(name):
+        if not is_proper(name) and name.text != BROKEN_NAME:
             help = "names are lower-case letters, digits and `_`, begin with a letter, and have at most 64 characters"
             self.findings.add("E0106", f"`{name.text[:40]}` is not a name", name.span, help=help)
         return name
@@ -139,11 +142,17 @@ class Builder:
         return tree.Each(span, self._declared(name), items, test and test[0], test and test[1], value)
 
     def _reference(self, span: Span, parts: list[Built]) -> Built:
-        return tree.Broken(span) if parts[0].text == BROKEN_NAME else tree.Reference(span, parts[0])
+        if parts[0].text != BROKEN_NAME:
+            return tree.Reference(span, parts[0])
+        self.strays.discard(span.start)
+        return tree.Broken(span)
 
     def _amount(self, span: Span, parts: list[Built]) -> Built:
         token, unit = parts
         value = literals.number(token)
         if value is None:
             self.findings.add("E0110", "this number is beyond 2⁵³", span, help="no amount here needs one so large")
+        if unit is not None and unit.text == BROKEN_NAME:
+            self.strays.discard(unit.span.start)
+            return tree.Amount(span, None, None, str(token))
         return tree.Amount(span, value, unit, str(token))

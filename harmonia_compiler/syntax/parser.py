@@ -104,7 +104,7 @@ class _Declaration:
         return []
 
     def attempt(self) -> list[tree.Declaration] | Slip:
-        self.builder.findings = Findings()
+        self.builder.findings, self.builder.strays = Findings(), set()
         begun = fresh_parser(self.builder.by_rule)
         end = Token("$END", "", start_pos=self.tokens[-1].end_pos, end_pos=self.tokens[-1].end_pos)
         for position, token in enumerate(chain(self.tokens, (end,))):
@@ -118,6 +118,9 @@ class _Declaration:
     def kept(self, declarations: list[tree.Declaration]) -> list[tree.Declaration]:
         """What was read, unless it is too deep; a pipeline with what it lacks told."""
         self.findings.items += self.builder.findings.items
+        if self.builder.strays:
+            self.give_up()
+            return []
         for declaration in declarations:
             deep = next((node for node, depth in tree.walk(declaration) if depth > _DEEPEST_TREE), None)
             if deep is not None:

@@ -35,7 +35,7 @@ class Text(Node, frozen=True):
 
 
 class Amount(Node, frozen=True):
-    """A number with an optional unit; a whole number is an int. None where it is too large, which is reported."""
+    """A number with an optional unit; a whole number is an int. None where it cannot be read, which is reported."""
 
     value: int | float | None
     unit: Name | None
