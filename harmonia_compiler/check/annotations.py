@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -137,21 +137,22 @@ class Annotations:
         )
         defaults |= {each.arg: default for each, default in zip(given.kwonlyargs, given.kw_defaults, strict=True)}
         parameters = [self._parameter(each, defaults.get(each.arg)) for each in (*named, *given.kwonlyargs)]
-        span = self.source.span_of_line(function.lineno)
+        result = self._annotated("return", function.returns, self.source.span_of_line(function.lineno))
         return Signature(
             tuple(parameters),
-            Annotated("return", self._shape(function.returns), msgspec.UNSET, span),
+            result,
             function.name,
             given.kwarg is not None,
         )
 
     def _parameter(self, given: ast.arg, default: ast.expr | None) -> Annotated:
-        shape = self._shape(given.annotation)
         span = self.source.span_of_line(given.lineno)
+        annotated = self._annotated(given.arg, given.annotation, span)
+        shape = annotated.shape
         if default is None:
-            return Annotated(given.arg, shape, msgspec.UNSET, span)
+            return annotated
         if shape is None:
-            return Annotated(given.arg, None, None, span)
+            return replace(annotated, default=None)
         if any(_is_key(node) for node in ast.walk(default)):
             return Annotated(given.arg, None, None, span, "a default that is a key, which would be in the plan")
         try:
@@ -161,6 +162,13 @@ class Annotations:
         if mismatch(value, shape.type):
             return Annotated(given.arg, None, None, span, f"a default that is no `{shown(shape.type)}`")
         return Annotated(given.arg, shape, value, span)
+
+    def _annotated(self, name: str, given: ast.expr | None, span: Span) -> Annotated:
+        """What an annotation says of a parameter without a default, or of the result."""
+        shape = self._shape(given)
+        if shape is not None and _holds_key(shape.type):
+            return Annotated(name, None, msgspec.UNSET, span, "a label that is a key, which would be in the plan")
+        return Annotated(name, shape, msgspec.UNSET, span)
 
     def _shape(self, given: ast.expr | None, depth: int = 0) -> Shape | None:
         """The type that an annotation means, with its expected sizes."""
@@ -234,6 +242,19 @@ class Annotations:
 
 def _is_key(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str) and leak(node.value) is not None
+
+
+def _holds_key(of: Type) -> bool:
+    """Whether some label of a type is a key."""
+    match of:
+        case Labels(labels):
+            return any(leak(label) is not None for label in labels)
+        case ListOf(item) if item is not None:
+            return _holds_key(item)
+        case Record(fields):
+            return any(_holds_key(field.type) for field in fields)
+        case _:
+            return False
 
 
 def _last(given: ast.expr) -> str:

@@ -133,6 +133,28 @@ def test_a_default_that_does_not_fit_is_the_one_finding(default: str, reason: st
     assert [(item.code, item.message) for item in found] == [("E0622", f"`q` of `f` has {reason}")]
 
 
+#: Like a key, and none: no file may hold one, this one included.
+KEY = "sk-" + "a1" * 10
+
+
+@pytest.mark.parametrize(
+    ("parameter", "result", "what"),
+    [
+        (f'Literal["{KEY}", "b"]', "str", "`q` of `f` has"),
+        (f'list[Literal["{KEY}"]]', "str", "`q` of `f` has"),
+        ("Held", "str", "`q` of `f` has"),
+        ("str", f'Literal["{KEY}"]', "the result of `f` has"),
+    ],
+)
+def test_a_label_that_is_a_key_is_refused(parameter: str, result: str, what: str) -> None:
+    held = f'class Held(TypedDict):\n    label: Literal["{KEY}", "none"]\n'
+    source = f"from typing import Literal, TypedDict\n{held}def f(q: {parameter}) -> {result}: ...\n"
+    found = check('component f = python("m:f")', source).found
+    assert [(item.code, item.message) for item in found] == [
+        ("E0622", f"{what} a label that is a key, which would be in the plan")
+    ]
+
+
 def test_ports_have_names_sizes_and_defaults() -> None:
     source = (
         "from typing import Annotated\nfrom harmonia_compiler.sdk import tokens\n"
