@@ -14,6 +14,7 @@ from harmonia_compiler.check.narrowing import is_impossible, narrow
 from harmonia_compiler.check.nodes import Mark
 from harmonia_compiler.check.rounds import Carried, Grown, Reader, Round
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
+from harmonia_compiler.check.streaming import report_unstreamed
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.unreached import report_never
 from harmonia_compiler.contract.program import MOST_ROUNDS, Argument, Call, Output, Repeat, block_of
@@ -36,6 +37,7 @@ class _Before:
     variables: int
     whole: bool
     stream: Span | None
+    streamed: int
 
 
 def read_loop(reader: Reader, statement: tree.Repeat, scope: Scope) -> tuple[Choice | int | None, bool]:
@@ -71,6 +73,8 @@ class _Loop:
         else:
             found = self._round()
         self._report_growth(found)
+        if self.outside.parent is None:
+            report_unstreamed(self.reader.values, self.reader.streamed)
         self._report_sameness(found)
         return self._after(found)
 
@@ -105,7 +109,7 @@ class _Loop:
     def _here(self) -> "_Before":
         reader = self.reader
         counts = len(self.findings.items), len(reader.variables)
-        return _Before(self.outside.mark(), *counts, reader.whole, reader.stream)
+        return _Before(self.outside.mark(), *counts, reader.whole, reader.stream, len(reader.streamed))
 
     def _back(self, to: "_Before") -> None:
         """As if the block had not been read, but for the names that it has used."""
@@ -113,6 +117,7 @@ class _Loop:
         del self.findings.items[to.findings :]
         del self.reader.variables[to.variables :]
         self.reader.whole, self.reader.stream = to.whole, to.stream
+        del self.reader.streamed[to.streamed :]
 
     def _round(self) -> Round:
         """Read the block with what is known of the types of carried names."""
@@ -144,9 +149,11 @@ class _Loop:
         finally:
             values.nodes = self.outside
         self.grown.has_effect = self.grown.has_effect or nodes.effect != effect
-        for carried in self.carried:
+        for at, carried in enumerate(self.carried):
             binding = inner.bindings.get(carried.name)
             carried.following = None if binding is None else binding.within(nodes)
+            later = [] if carried.following is None else [(nodes, carried.following.position)]
+            nodes.carried[at] = [(self.outside, carried.start), *later]
         return Round(nodes, inner, answer, goes_on, stop, arguments, read)
 
     def _grows(self, found: Round) -> bool:

@@ -62,10 +62,11 @@ class Nodes:
     """The nodes so far of the main part or, inside of `parent`, of a block.
 
     A block's first `given` arguments are handed in by what runs it; `captured` are the positions in the parent
-    that its further ones stand for, with the nodes that they are here. `shares` holds, by condition, how often it
-    holds, what the user said, and where; all its selects carry it. `effect` is what the next call that is not pure
-    has to wait for; in the main part of a pipeline with such calls it is `start` at first, which stands for what
-    whoever calls the pipeline has called before. There is one wherever a call may turn out not to be pure.
+    that its further ones stand for, with the nodes that they are here. `carried` says which nodes what a loop
+    hands in may be, once its block is read. `shares` holds, by condition, how often it holds, what the user said,
+    and where; all its selects carry it. `effect` is what the next call that is not pure has to wait for; in the main
+    part of a pipeline with such calls it is `start` at first, which stands for what whoever calls the pipeline has
+    called before. There is one wherever a call may turn out not to be pure.
     """
 
     def __init__(self, findings: Findings, parent: "Nodes | None" = None, given: int = 0) -> None:
@@ -74,6 +75,7 @@ class Nodes:
         self.given = given
         self.all: list[Node] = []
         self.captured: dict[int, int] = {}
+        self.carried: dict[int, list[tuple[Nodes, int]]] = {}
         self.shares: dict[int, tuple[float, float, Span]] = {}
         self.effect: int | None = None
         self.start: int | None = None
@@ -246,6 +248,8 @@ class Nodes:
 
     def _outside(self, index: int) -> Sequence[Source]:
         """Where an argument of this block comes from; nowhere, what is handed in."""
+        if index in self.carried:
+            return [(nodes._place(), at) for nodes, at in self.carried[index]]  # noqa: SLF001
         if self.parent is None or index < self.given:
             return ()
         return [(self.parent._place(), [*self.captured][index - self.given])]  # noqa: SLF001

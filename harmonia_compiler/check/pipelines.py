@@ -14,6 +14,7 @@ from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.program import Context, Declared
 from harmonia_compiler.check.rounds import Grown
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
+from harmonia_compiler.check.streaming import Streamed, report_unstreamed
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.unreached import report_unreached
 from harmonia_compiler.check.values import Values
@@ -103,6 +104,7 @@ class _Pipeline:
         self.variables: list[Variable] = []
         self.result_type: Type | None = None
         self.stream: Span | None = None
+        self.streamed: list[Streamed] = []
         self.whole = node.complete
         self.grown: dict[int, Grown] = {}
 
@@ -248,9 +250,10 @@ class _Pipeline:
             notes = (Note(self.node.result.span, "declared here"),)
             help = "return a value of that type, or change the declaration"
             self.findings.add("E0313", message, statement.value.span, help=help, notes=notes)
-        elif statement.stream and not self.values.can_stream(value.position):
-            help = "only the text of a language model's call can; delete `stream`"
-            self.findings.add("E0404", "this value cannot be streamed", statement.value.span, help=help)
+        elif statement.stream:
+            self.streamed.append(Streamed(self.nodes, value.position, statement.value.span))
+            if self.nodes.parent is None:
+                report_unstreamed(self.values, self.streamed)
         if self.nodes.effect not in (None, value.position):
             assert self.nodes.effect is not None
             return self.nodes.add(After(self.nodes.effect, value.position), value.type, statement.span)

@@ -8,6 +8,7 @@ from harmonia_compiler.check.answers import Answer
 from harmonia_compiler.check.clauses import Clauses
 from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
+from harmonia_compiler.check.streaming import Streamed
 from harmonia_compiler.check.values import Values
 from harmonia_compiler.contract.types import Type
 from harmonia_compiler.diagnostics.diagnostic import Findings
@@ -31,6 +32,7 @@ class Reader(Protocol):
     variables: list[Variable]
     result_type: Type | None
     stream: Span | None
+    streamed: list[Streamed]
     whole: bool
     grown: dict[int, "Grown"]
     clauses: Clauses

@@ -15,11 +15,9 @@ from harmonia_compiler.check.unknown import report_unknown_value
 from harmonia_compiler.contract.program import (
     Call,
     Concat,
-    Constant,
     GetField,
     MakeList,
     MakeRecord,
-    Parameter,
 )
 from harmonia_compiler.contract.types import (
     Bool,
@@ -245,21 +243,6 @@ class Values:
     def samples(self, call: Call) -> bool:
         """Whether an equal call may give something else."""
         return bool(self._said(call, "temperature"))
-
-    def can_stream(self, position: int) -> bool:
-        """Whether the text at a position is handed out while it is generated, wherever a call gives it.
-
-        A text that is there already, such as a fallback's, leaves as one piece.
-        """
-        calls = 0
-        for operation in self.nodes.sources(position):
-            if isinstance(operation, Constant | Parameter):
-                continue
-            made = self.components.by_id(operation.component) if isinstance(operation, Call) else None
-            if made is None or made.result is None or not made.streams or not isinstance(made.result.type, Text):
-                return False
-            calls += 1
-        return calls > 0
 
     def source(self, given: tree.Expression) -> str:
         """An expression as the user wrote it, if that is short."""
