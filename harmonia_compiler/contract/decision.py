@@ -18,6 +18,8 @@ FORMAT_VERSION = 1
 
 #: The files below `run/` that the controller writes: what is followed, what is said of it, and what it remembers.
 DECISION, SAID, REMEMBERED = "decision.json", "controller.json", "controller-state.json"
+#: And the one below `run/` that a target's actuator writes, for whoever starts and stops replicas.
+WANTED = "wanted.json"
 
 Epoch = Annotated[int, Meta(ge=0, le=2**53)]
 ReplicaCount = Annotated[int, Meta(ge=1, le=65_536)]
@@ -42,6 +44,13 @@ class Decision(msgspec.Struct, frozen=True):
     shares: dict[ProcessName, ReplicaShare] = {}
     replicas: dict[str, ReplicaCount] = {}
     reasons: tuple[Reason, ...] = ()
+    format_version: int = FORMAT_VERSION
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """`run/wanted.json`: how many replicas each engine is to have, by engine; others stay as they are."""
+
+    replicas: dict[str, ReplicaCount]
     format_version: int = FORMAT_VERSION
 
 

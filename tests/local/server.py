@@ -13,16 +13,25 @@ import threading
 import time
 from pathlib import Path
 
+kept: dict[str, bytes] = {}
+
 
 class Answers(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        if self.path == "/environment":
+        if self.path in kept:
+            self._answer(200, kept[self.path])
+        elif self.path == "/environment":
             said = {"environment": dict(os.environ), "cpus": sorted(os.sched_getaffinity(0)), "cwd": str(Path.cwd())}
             self._answer(200, json.dumps(said).encode())
         elif self.server.status == 200:  # type: ignore[attr-defined]
             self._answer(200, b"ok")
         else:
             self._answer(self.server.status, b"the model is still loading")  # type: ignore[attr-defined]
+
+    def do_PUT(self) -> None:
+        """What is to be answered from now on under the same path."""
+        kept[self.path] = self.rfile.read(int(self.headers.get("content-length", 0)))
+        self._answer(200, b"{}")
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))

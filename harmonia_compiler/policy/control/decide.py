@@ -42,20 +42,20 @@ def decide(
     """
     state = state.by(now)
     if readings is None:
-        return state, _still(state, "the gateway gives no readings, so that all stays as it is")
+        return state, _still(planned, state, "the gateway gives no readings, so that all stays as it is")
     # Who decided before, or beside, this one has used the epochs up to the gateway's.
     state = replace(state, epoch=max(state.epoch, readings.epoch))
     if state.readings is None:
         state = replace(state, readings=readings, at_s=now)
-        return state, _still(state, "these are the first readings: what happens shows from the next ones on")
+        return state, _still(planned, state, "these are the first readings: what happens shows from the next ones on")
     window = between(state.readings, readings)
     if window is None:
         is_new = readings.gateway != state.readings.gateway
         why = "the gateway has started anew and counts from the beginning" if is_new else "the readings are no newer"
         state = replace(state, readings=readings if is_new else state.readings, at_s=now)
-        return state, _still(state, f"{why}, so that all stays as it is")
+        return state, _still(planned, state, f"{why}, so that all stays as it is")
     if window.seconds < LEAST_WINDOW_S:
-        return state, _still(state, f"{window.seconds:.1f} s are too few to tell anything")
+        return state, _still(planned, state, f"{window.seconds:.1f} s are too few to tell anything")
     return _decided(planned, _read(planned, state, readings, window, now, day_s), window, now, day_s, divide)
 
 
@@ -90,7 +90,7 @@ def _decided(
             reasons.append(Reason("", acted=False, why="the calls are divided as before: no part would change by much"))
     if any(one.acted for one in reasons):
         state = replace(state, epoch=epoch + 1)
-    return state, _decision(state, tuple(reasons))
+    return state, _decision(planned, state, tuple(reasons))
 
 
 def _calls(planned: Planned, state: State, day_s: float, *, ready: bool) -> dict[str, float]:
@@ -134,15 +134,17 @@ def _replicas(count: int) -> str:
     return "replica carries" if count == 1 else "replicas carry"
 
 
-def _still(state: State, why: str) -> Decision:
-    return _decision(state, (Reason("", acted=False, why=why),))
+def _still(planned: Planned, state: State, why: str) -> Decision:
+    return _decision(planned, state, (Reason("", acted=False, why=why),))
 
 
-def _decision(state: State, reasons: tuple[Reason, ...]) -> Decision:
+def _decision(planned: Planned, state: State, reasons: tuple[Reason, ...]) -> Decision:
+    # Whoever follows it knows the shares of the plan's replicas, but of no others.
+    further = {one.name: one.share for engine in planned.engines.values() for one in engine.replicas[engine.count :]}
     return Decision(
         state.epoch,
         state.plan,
-        state.shares,
+        {**further, **state.shares},
         {name: size.count for name, size in state.sizes.items()},
         reasons,
     )

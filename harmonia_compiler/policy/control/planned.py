@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harmonia_compiler.contract.bundle import ExpectedCalls, ReplicaShare, Service
+from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.decision import fingerprint
 from harmonia_compiler.contract.plan import Plan
 
@@ -47,11 +48,11 @@ class Planned:
     engine_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-def planned(plan: Plan, service: Service, room: Mapping[str, Sequence[str]] | None = None) -> Planned:
+def planned(plan: Plan, service: Service, room: Mapping[str, Sequence[str]]) -> Planned:
     """The figures of a plan and its service document.
 
-    `room` are the names of further replicas that an engine may have, each like its last one; without it, the plan's
-    numbers of replicas are fixed. An engine of whose capacity the plan says nothing is left as it is.
+    `room` are the names of further replicas that an engine may have, each like its last one; the number of one that is
+    not named is fixed. An engine of whose capacity the plan says nothing is left as it is.
     """
     capacities = {(use.engine, use.config): use.capacity_rps for use in plan.profiles}
     replicas: dict[str, list[PlannedReplica]] = {}
@@ -64,9 +65,9 @@ def planned(plan: Plan, service: Service, room: Mapping[str, Sequence[str]] | No
         fingerprint(service),
         {
             name: PlannedEngine(
-                (*these, *(replace(these[-1], name=further) for further in (room or {}).get(name, ()))),
+                (*these, *(replace(these[-1], name=further) for further in room.get(name, ()))),
                 len(these),
-                len(these) if room is None else 1,
+                min(len(these), _floor(plan.engines[name])) if name in room else len(these),
             )
             for name, these in sorted(replicas.items())
         },
@@ -76,3 +77,8 @@ def planned(plan: Plan, service: Service, room: Mapping[str, Sequence[str]] | No
             for pipeline, program in service.programs.items()
         },
     )
+
+
+def _floor(engine: Engine) -> int:
+    """How many replicas an engine has at the least, by its own settings."""
+    return max(1, *(int(engine.settings.get(name) or 1) for name in ("min_replicas", "min_hosts")))

@@ -4,7 +4,7 @@ A target that can be started is one module or package in this folder that bears 
 `ACTUATOR`. Nothing here knows processes, containers or jobs.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -102,6 +102,18 @@ class Actuator(Protocol):
 
     def status(self, bundle: Path) -> Status:
         """The service as it stands; never raises because of a damaged state."""
+        ...
+
+    def room(self, bundle: Path) -> Mapping[str, Sequence[str]]:
+        """By each engine whose number of replicas may change, the names of those that may be beside the plan's."""
+        ...
+
+    def scale(self, bundle: Path, replicas: Mapping[str, int]) -> None:
+        """Let each engine have so many replicas, at least one; returns at once, and before it is so.
+
+        The first ones stay, in the order of the plan and then of `room`. One that is to go takes no further calls, and
+        ends when it has ended those that it has. May be said again and again. Raises OSError.
+        """
         ...
 
     def stop(self, bundle: Path) -> bool:

@@ -10,12 +10,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status, Watch
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
 from harmonia_compiler.runtime.actuators.supervision.beside import last_words
@@ -24,9 +25,18 @@ from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S, HELD
 from harmonia_compiler.runtime.actuators.supervision.keeper import keeper_of, keepers_of
 from harmonia_compiler.runtime.actuators.supervision.orphans import left_behind
 from harmonia_compiler.runtime.actuators.supervision.preflight import preflight
+from harmonia_compiler.runtime.actuators.supervision.room import further, this_machine
+from harmonia_compiler.runtime.actuators.supervision.scaling import want
 from harmonia_compiler.runtime.actuators.supervision.store import expected_of, open_on
 from harmonia_compiler.runtime.actuators.supervision.tailing import Tailed, tail
-from harmonia_compiler.runtime.bundle import CONTROLLER, GATEWAY, SUPERVISOR, read_local_processes, read_service
+from harmonia_compiler.runtime.bundle import (
+    CONTROLLER,
+    GATEWAY,
+    SUPERVISOR,
+    read_local_bundle,
+    read_local_processes,
+    read_service,
+)
 
 #: How often files are looked at, in seconds.
 _LOOK_EVERY_S = 0.1
@@ -91,6 +101,15 @@ class Local:
         if state.status.phase == "failed":
             return Status("down", failure=state.status.failure, notes=("the last start failed",))
         return Status("down", notes=("its supervisor ended without stopping it; `harmoniac down` cleans up",))
+
+    def room(self, bundle: Path) -> Mapping[str, Sequence[str]]:
+        """See `Actuator.room`."""
+        found = further(read_local_bundle(bundle), kinds(), *this_machine())
+        return {engine: [one.replica for one in launches] for engine, launches in found.items()}
+
+    def scale(self, bundle: Path, replicas: Mapping[str, int]) -> None:
+        """See `Actuator.scale`."""
+        want(rundir.RunDirectory(bundle.resolve()), replicas)
 
     def stop(self, bundle: Path) -> bool:
         """See `Actuator.stop`."""

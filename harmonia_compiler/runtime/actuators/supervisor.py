@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import msgspec
 
 from harmonia_compiler.contract.bundle import Address, Endpoint, Endpoints, ReplicaLaunch, Service
 from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.runtime import bundle as bundles
 from harmonia_compiler.runtime.actuators.actuator import Failure, Phase, Status
 from harmonia_compiler.runtime.actuators.supervision import pids, placing, rundir
@@ -41,6 +42,8 @@ from harmonia_compiler.runtime.actuators.supervision.holding import Holding
 from harmonia_compiler.runtime.actuators.supervision.managed import Managed, Shared, Spec, StartFailed
 from harmonia_compiler.runtime.actuators.supervision.orphans import left_behind
 from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK
+from harmonia_compiler.runtime.actuators.supervision.room import further, this_machine
+from harmonia_compiler.runtime.actuators.supervision.scaling import Scaling
 from harmonia_compiler.runtime.actuators.supervision.store import expected_of
 
 LOG = logging.getLogger(__name__)
@@ -62,7 +65,11 @@ class Supervisor:
         self._holding = Holding(run, lock, me)
         self._shared = Shared(run, dict(os.environ), self._write)
         documents = bundles.read_local_bundle(bundle)
-        self._replicas = [Managed(spec, self._shared) for spec in _specs(bundle, documents, reembed=asked.reembed)]
+        specs = _specs(bundle, documents, reembed=asked.reembed)
+        self._replicas = {spec.name: Managed(spec, self._shared) for spec in specs}
+        self._scaling = Scaling(
+            self._replicas, [*specs, *_further_specs(bundle, documents)], self._shared, self._holding.run.path
+        )
         gateway = Spec(bundles.GATEWAY, "", documents.processes.gateway, bundle, port=asked.port)
         self._gateway = Managed(gateway, self._shared)
         beside = controller_of(bundle, documents)
@@ -74,47 +81,46 @@ class Supervisor:
         """Start everything, keep it up until told to stop, and stop it; gives the exit code."""
         self._write()
         keeping = asyncio.create_task(self._keep_run_directory(stop))
-        running = [asyncio.create_task(replica.run()) for replica in self._replicas]
+        running = self._scaling.tasks
+        running.update({name: asyncio.create_task(replica.run()) for name, replica in self._replicas.items()})
         beside: list[asyncio.Task[None]] = []
         stopping = asyncio.create_task(stop.wait())
         try:
-            if await self._all_ready(self._replicas, running, stopping):
-                running.append(asyncio.create_task(self._gateway.run()))
+            if await self._all_ready([*self._replicas.values()], running, stopping):
+                running[bundles.GATEWAY] = asyncio.create_task(self._gateway.run())
                 if await self._all_ready([self._gateway], running, stopping):
                     self._phase = "running"
                     beside = [asyncio.create_task(keep_beside(one)) for one in self._beside]
+                    beside.append(asyncio.create_task(self._scaling.follow()))
                     self._write()
                     await self._look_after(running, stopping)
         except StartFailed as failed:
             self._failure = Failure(failed.process, failed.reason)
             LOG.warning("%s", failed)
         finally:
-            await self._stop([keeping, *running, *beside, stopping])
+            await self._stop([keeping, *beside, *running.values(), stopping])
         if self._holding.is_lost:
             return HELD_BY_ANOTHER
         return STOPPED if self._failure is None else FAILED
 
     async def _all_ready(
-        self, wanted: Sequence[Managed], running: Sequence[asyncio.Task[None]], stopping: asyncio.Task[bool]
+        self, wanted: Sequence[Managed], running: Mapping[str, asyncio.Task[None]], stopping: asyncio.Task[bool]
     ) -> bool:
         """Wait until these were all ready; False when told to stop. Raises `StartFailed`."""
         everyone = asyncio.gather(*(managed.was_ready.wait() for managed in wanted))
         try:
-            awaited: list[asyncio.Future[Any]] = [everyone, stopping, *running]
+            awaited: list[asyncio.Future[Any]] = [everyone, stopping, *running.values()]
             await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
-            for task in running:
-                if task.done():
-                    task.result()
+            _raise_what_failed(running)
             return everyone.done()
         finally:
             everyone.cancel()
 
-    async def _look_after(self, running: Sequence[asyncio.Task[None]], stopping: asyncio.Task[bool]) -> None:
-        """Let the processes run until told to stop."""
-        await asyncio.wait([stopping, *running], return_when=asyncio.FIRST_COMPLETED)
-        for task in running:
-            if task.done():
-                task.result()
+    async def _look_after(self, running: Mapping[str, asyncio.Task[None]], stopping: asyncio.Task[bool]) -> None:
+        """Let the processes run until told to stop; which ones, changes with what is wanted."""
+        while not stopping.done():
+            await asyncio.wait([stopping, *running.values()], return_when=asyncio.FIRST_COMPLETED)
+            _raise_what_failed(running)
 
     async def _keep_run_directory(self, stop: asyncio.Event) -> None:
         """Put back what somebody else removed or changed there: without it nobody could see or stop this service.
@@ -144,7 +150,7 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(self._gateway.stop(GRACE_S), *(one.stop(GRACE_S) for one in self._beside))
-        await asyncio.gather(*(replica.stop(GRACE_S) for replica in self._replicas))
+        await asyncio.gather(self._scaling.stop(), *(replica.stop(GRACE_S) for replica in self._replicas.values()))
         if self._failure is not None:
             self._phase = "failed"
             self._write()
@@ -163,7 +169,7 @@ class Supervisor:
         found: dict[str, bytes] = {}
         ready = tuple(
             Endpoint(status.name, status.engine, LOOPBACK, status.port)
-            for replica in self._replicas
+            for replica in self._replicas.values()
             if (status := replica.status).phase == "ready" and status.port is not None
         )
         if ready != self._endpoints.replicas:
@@ -181,11 +187,31 @@ class Supervisor:
         return found
 
     def _status(self) -> Status:
-        everyone = [managed.status for managed in (*self._replicas, self._gateway)]
+        everyone = [managed.status for managed in (*self._replicas.values(), self._gateway)]
         url = "" if self._address is None else f"http://{self._address.host}:{self._address.port}"
         return Status(
-            self._phase, tuple(everyone), self._failure, url, beside=tuple(one.status for one in self._beside)
+            self._phase,
+            tuple(everyone),
+            self._failure,
+            url,
+            beside=tuple(one.status for one in (*self._scaling.others, *self._beside)),
         )
+
+
+def _raise_what_failed(running: Mapping[str, asyncio.Task[None]]) -> None:
+    for task in running.values():
+        if task.done():
+            task.result()
+
+
+def _further_specs(bundle: Path, documents: bundles.LocalBundle) -> list[Spec]:
+    """Replicas beside those of the plan that may be wanted later; they may run on any CPU."""
+    found = further(documents, kinds(), *this_machine())
+    return [
+        _spec(bundle, documents.service, launch, (), reembed=False)
+        for launches in found.values()
+        for launch in launches
+    ]
 
 
 def _specs(bundle: Path, documents: bundles.LocalBundle, *, reembed: bool) -> list[Spec]:

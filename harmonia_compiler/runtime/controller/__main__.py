@@ -8,12 +8,14 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.policy.control.planned import planned
-from harmonia_compiler.runtime.bundle import read_plan_of, read_service
-from harmonia_compiler.runtime.controller.controller import Controller
+from harmonia_compiler.runtime.actuators.actuator import found_actuator
+from harmonia_compiler.runtime.bundle import CONTENTS, read_plan_of, read_service
+from harmonia_compiler.runtime.controller.controller import Controller, leave
 from harmonia_compiler.runtime.controller.dividing import ByProgram
 
 #: How long a window is, in seconds.
@@ -32,10 +34,14 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     bundle = given.bundle.resolve()
     try:
-        facts = planned(read_plan_of(bundle), read_service(bundle))
+        # A rehearsal has no target that could start or stop anything.
+        actuator = found_actuator(bundle) if (bundle / CONTENTS).exists() else None
+        room = {} if actuator is None else actuator.room(bundle)
+        facts = planned(read_plan_of(bundle), read_service(bundle), room)
     except Rejected as rejected:
         sys.exit(f"controller: {rejected}")
-    controller = Controller(facts, bundle / "run", ByProgram(facts), given.factor)
+    scale = leave if actuator is None else partial(actuator.scale, bundle)
+    controller = Controller(facts, bundle / "run", ByProgram(facts), scale, given.factor)
     until = time.monotonic()
     while not stop.is_set():
         now = time.monotonic() / given.factor

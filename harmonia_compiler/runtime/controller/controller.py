@@ -2,6 +2,7 @@
 
 import errno
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,16 +23,22 @@ from harmonia_compiler.runtime.controller.stretch import compressed
 JOURNAL = Path("logs", "controller.jsonl")
 
 
+def leave(_: Mapping[str, int]) -> None:
+    """What is told a target that cannot start or stop replicas."""
+
+
 @dataclass(slots=True)
 class Controller:
     """The controller of one running bundle, whose files lie in `run`.
 
-    All times of the service are stretched by `factor` in a rehearsal; what is decided goes by the times before that.
+    `scale` is told how many replicas each engine is to have. All times of the service are stretched by `factor` in a
+    rehearsal; what is decided goes by the times before that.
     """
 
     planned: Planned
     run: Path
     divide: Divide
+    scale: Callable[[Mapping[str, int]], None] = leave
     factor: float = 1.0
     state: State = field(init=False)
     _journal: Journal = field(init=False)
@@ -56,12 +63,17 @@ class Controller:
                 raise FileNotFoundError(errno.ENOENT, "it has been removed")  # and it is not for us to make it anew
             for name, document in wanted.items():
                 write_whole(self.run / name, msgspec.json.encode(document), 0o600)
+            self.scale({name: count for name, count in decision.replicas.items() if self._may_change(name)})
             self._journal.write(Said(time.time(), decision.epoch, reasons), now)
         except OSError as problem:
             self._say(f"{self.run} cannot be written: {problem.strerror}")
         else:
             self._say("")
         return decision
+
+    def _may_change(self, engine: str) -> bool:
+        planned = self.planned.engines[engine]
+        return planned.least < planned.most
 
     def _say(self, trouble: str) -> None:
         """Say what is in the way, once."""

@@ -150,7 +150,7 @@ def test_whatever_is_read_numbers_stay_between_floor_and_ceiling(
         assert (decision.epoch > epoch) == any(one.acted for one in decision.reasons)
         assert all(one.why for one in decision.reasons)
         assert all(1 <= one.batch <= 4 for one in decision.shares.values())
-        assert all(0.0 < one.weight <= least + 1.001 for one in decision.shares.values())
+        assert all(0.0 < one.weight <= least + more + 1.001 for one in decision.shares.values())
         if before is not None:
             _moves_little(before, service.state)
         epoch = decision.epoch
@@ -259,6 +259,11 @@ def test_learns_how_long_a_replica_takes_to_come() -> None:
     cold_s = service.state.sizes["llm"].cold_s
     assert cold_s is not None
     assert 40.0 <= cold_s <= 60.0
+
+
+def test_a_decision_gives_shares_to_replicas_that_the_plan_does_not_have() -> None:
+    service = Service(plan_of(2, 1, 4), lambda _: 14.0)
+    assert service.windows(1).shares.keys() == {"llm-2", "llm-3"}
 
 
 def test_a_correction_fades_where_nothing_is_heard() -> None:

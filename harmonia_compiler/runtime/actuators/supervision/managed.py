@@ -118,6 +118,10 @@ class Managed:
             await asyncio.sleep(delay)
             self._show("waiting", restarts=self.status.restarts + 1, waiting_for="its turn to start")
 
+    def drain(self) -> None:
+        """Take no further calls: whoever reads the endpoints does not find it any more."""
+        self._show("stopping", waiting_for="the calls that it works on")
+
     async def stop(self, grace_s: float) -> None:
         """SIGTERM, the grace, SIGKILL; whatever it had started itself goes with it. `run` was cancelled before."""
         process = self._process

@@ -5,6 +5,7 @@
     endpoints.json   the ready replicas, for the gateway
     gateway.json     where the gateway listens
     decision.json    what the controller decided, for the gateway; controller.json and controller-state.json are its own
+    wanted.json      how many replicas each engine is to have, for the supervisor
     logs/NAME.log    what each process wrote since the last start
 
 All of it is readable by its owner alone. A file is replaced as a whole, so that no reader meets half of one.
@@ -19,7 +20,7 @@ from tempfile import TemporaryFile
 
 import msgspec
 
-from harmonia_compiler.contract.decision import DECISION, REMEMBERED, SAID
+from harmonia_compiler.contract.decision import DECISION, REMEMBERED, SAID, WANTED
 from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.runtime.actuators.actuator import Status
@@ -173,7 +174,7 @@ class RunDirectory:
 
     def clear_state(self) -> None:
         """Remove what an earlier supervisor said about its service; the caller holds the lock."""
-        for name in (STATE, ENDPOINTS, ADDRESS, DECISION, SAID, REMEMBERED):
+        for name in (STATE, ENDPOINTS, ADDRESS, DECISION, SAID, REMEMBERED, WANTED):
             (self.path / name).unlink(missing_ok=True)
         for left in self.path.glob(".*.json.*"):
             left.unlink(missing_ok=True)
