@@ -11,11 +11,13 @@ from harmonia_compiler.cli.options import NumberRange, files_argument, format_op
 from harmonia_compiler.cli.planning import inventory_option, objective_option
 from harmonia_compiler.cli.reporting import html_option, print_report, warmup_option
 from harmonia_compiler.cli.trying import trial
+from harmonia_compiler.cli.without import said_without, without_option
 from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.emulate.rehearsal.mishaps import parse_delay, parse_fault
 from harmonia_compiler.emulate.rehearsal.run import Wishes, rehearse
 from harmonia_compiler.emulate.servers.faults import Fault
 from harmonia_compiler.plan.problem import Aim
+from harmonia_compiler.policy.parts import Parts
 
 Read = TypeVar("Read")
 
@@ -56,6 +58,7 @@ def _read(
 @click.option(
     "--start-delay", "delays", metavar="[NAME=]DURATION", multiple=True, callback=_read(parse_delay), help=_DELAY_HELP
 )
+@without_option
 @html_option
 @format_option
 @settings_option
@@ -68,6 +71,7 @@ def command(
     factor: float | None,
     faults: tuple[Fault, ...],
     delays: tuple[tuple[str, float], ...],
+    parts: Parts,
     html: Path | None,
     form: str,
     settings: dict[str, str],
@@ -85,6 +89,7 @@ def command(
         takes = shown_ms(tried.coming.end_ms * factor)
         click.echo(f"rehearsing for about {takes}: times stretched {factor:.3g} times", err=True)
 
-    wishes = Wishes(factor, dict(delays), faults)
-    done = rehearse(tried.scenario, tried.coming.arrivals, tried.window, tried.coming.said, wishes, tell)
+    wishes = Wishes(factor, dict(delays), faults, parts)
+    said = {**tried.coming.said, **said_without(parts)}
+    done = rehearse(tried.scenario, tried.coming.arrivals, tried.window, said, wishes, tell)
     print_report(done.report, form, html)

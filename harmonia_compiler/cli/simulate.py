@@ -9,9 +9,11 @@ from harmonia_compiler.cli.options import files_argument, format_option, setting
 from harmonia_compiler.cli.planning import inventory_option, objective_option
 from harmonia_compiler.cli.reporting import html_option, print_report, warmup_option
 from harmonia_compiler.cli.trying import trial
+from harmonia_compiler.cli.without import said_without, without_option
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.emulate.simulate.run import simulate
 from harmonia_compiler.plan.problem import Aim
+from harmonia_compiler.policy.parts import Parts
 
 
 @click.command()
@@ -20,6 +22,7 @@ from harmonia_compiler.plan.problem import Aim
 @objective_option
 @workload_options
 @warmup_option
+@without_option
 @html_option
 @format_option
 @settings_option
@@ -29,6 +32,7 @@ def command(
     objective: Aim,
     asked: Asked,
     warmup_ms: float | None,
+    parts: Parts,
     html: Path | None,
     form: str,
     settings: dict[str, str],
@@ -39,7 +43,8 @@ def command(
     """
     tried = trial(files, settings, inventory, objective, asked, warmup_ms, form=form)
     coming = tried.coming
-    done = simulate(tried.scenario, coming.arrivals, tried.window, load_cards(), coming.said)
+    said = {**coming.said, **said_without(parts)}
+    done = simulate(tried.scenario, coming.arrivals, tried.window, load_cards(), said, parts=parts)
     print_report(done.report, form, html)
     rate = done.events / done.cpu_s if done.cpu_s else 0.0
     click.echo(f"simulated {done.events:,} events in {done.cpu_s:.2f} s: {rate:,.0f} a second", err=True)

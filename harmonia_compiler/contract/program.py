@@ -292,6 +292,7 @@ class Program(msgspec.Struct, frozen=True, omit_defaults=True):
     as it is generated. Durations are milliseconds and absent where the user promised none. A request
     is of one of the `classes`, the first where it does not say, and its class's deadline goes before
     the pipeline's; `class_parameter` is the parameter that holds the class's name, if there is one.
+    `ttft_deadline_ms` is by when the first piece of a streamed answer is promised.
     """
 
     pipeline: str
@@ -303,6 +304,7 @@ class Program(msgspec.Struct, frozen=True, omit_defaults=True):
     blocks: tuple[Block, ...] = ()
     streams: bool = False
     deadline_ms: float | None = None
+    ttft_deadline_ms: float | None = None
     classes: tuple[RequestClass, ...] = ()
     class_parameter: str | None = None
     format_version: int = FORMAT_VERSION

@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from statistics import fmean
 
 import msgspec
 
-from harmonia_compiler.contract.bundle import ReplicaLaunch, ReplicaShare, Service
+from harmonia_compiler.contract.bundle import ExpectedCalls, ReplicaLaunch, ReplicaShare, Service
 from harmonia_compiler.contract.card import Card, card_for, load_cards
 from harmonia_compiler.contract.collection import CollectionRecord, chunker_name
 from harmonia_compiler.contract.component import Component, Engine, Late
 from harmonia_compiler.contract.launch import Launch
-from harmonia_compiler.contract.plan import Configuration, Plan
+from harmonia_compiler.contract.plan import Configuration, Plan, ProfileUse
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.lower import lower
@@ -63,7 +64,24 @@ def make_service(plan: Plan, application: Application) -> Service:
         {name: application.engines[name] for name in used},
         _collections(application, components),
         _shares(plan),
+        _expected(plan),
     )
+
+
+def _expected(plan: Plan) -> dict[str, dict[str, ExpectedCalls]]:
+    """What each pipeline is expected to call: how often, and for how long on the mean of its engine's replicas."""
+    per_engine: dict[str, list[ProfileUse]] = {}
+    for use in plan.profiles:
+        per_engine.setdefault(use.engine, []).append(use)
+    service_ms = {name: fmean(use.latency_ms for use in uses) for name, uses in per_engine.items()}
+    return {
+        pipeline.name: {
+            name: ExpectedCalls(visits, service_ms[engine])
+            for name, visits in sorted(pipeline.visits.items())
+            if (engine := plan.components[name].engine) in service_ms
+        }
+        for pipeline in plan.pipelines
+    }
 
 
 def _shares(plan: Plan) -> dict[str, ReplicaShare]:

@@ -142,14 +142,19 @@ class _Reading:
             for port, at in zip(call.ports, call.inputs, strict=True)
         }
         items = _all(found[at] for port, at in zip(call.ports, call.inputs, strict=True) if port in call.over)
+        behind = _all(found[at] for at in call.inputs)
 
         def is_guessed(*, inputs_are: bool) -> bool:
-            told: dict[str, Extent] = {port: replace(size, guessed=inputs_are) for port, size in given.items()}
+            told: dict[str, Extent] = {
+                port: size if size.guessed == inputs_are else replace(size, guessed=inputs_are)
+                for port, size in given.items()
+            }
             return self.kind(call).result_extent(component, told).guessed
 
         if is_guessed(inputs_are=False):
             return self.said_nothing(Unsaid(call.component)) | items
-        return _all(found[at] for at in call.inputs) if is_guessed(inputs_are=True) else items
+        # What is given may be guessed or not: where nothing stands behind it, it makes no difference.
+        return behind if behind != items and is_guessed(inputs_are=True) else items
 
     def said_nothing(self, of: Unsaid) -> _Behind:
         return _Behind(1 << self.numbers.setdefault(of, len(self.numbers)))

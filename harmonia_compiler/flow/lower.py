@@ -3,6 +3,7 @@
 import msgspec
 
 from harmonia_compiler.contract.component import Port
+from harmonia_compiler.contract.objective import Metric
 from harmonia_compiler.contract.program import Block, Call, Operation, Program, ProgramParameter
 from harmonia_compiler.flow.answers import answers_of
 from harmonia_compiler.flow.awaits import with_awaits
@@ -17,7 +18,7 @@ def lower(flow: Flow, application: Application) -> Program:
     """The flow as the gateway executes it: what the answer reads, and the components that it calls.
 
     Of several promises on one metric the one for the highest quantile is kept. On latency it is the
-    deadline of each request, and only from `DEADLINE_QUANTILE` on.
+    deadline of each request, on the first piece that of the piece, and only from `DEADLINE_QUANTILE` on.
     """
     kept = with_awaits(without_unread(flow))
     nodes = [node for body in kept.bodies for node in body.nodes]
@@ -32,7 +33,8 @@ def lower(flow: Flow, application: Application) -> Program:
         components={name: application.components[name] for name in called},
         blocks=tuple(Block(own, body.results) for own, body in zip(blocks, kept.blocks, strict=True)),
         streams=flow.streams,
-        deadline_ms=_deadline(flow),
+        deadline_ms=_deadline(flow, "latency"),
+        ttft_deadline_ms=_deadline(flow, "ttft"),
         classes=flow.classes,
         class_parameter=flow.class_port,
     )
@@ -50,8 +52,8 @@ def _parameter(port: Port) -> ProgramParameter:
     return ProgramParameter(port.name, port.type, port.default)
 
 
-def _deadline(flow: Flow) -> float | None:
-    """The tightest bound of the highest quantile of the latency promised, if that is high enough."""
-    kept = [goal for goal in flow.objectives if goal.metric == "latency" and goal.quantile >= DEADLINE_QUANTILE]
+def _deadline(flow: Flow, metric: Metric) -> float | None:
+    """The tightest bound of the highest quantile of what is promised of a metric, if that is high enough."""
+    kept = [goal for goal in flow.objectives if goal.metric == metric and goal.quantile >= DEADLINE_QUANTILE]
     promised = [(goal.quantile, -goal.bound_ms) for goal in kept]
     return -max(promised)[1] if promised else None

@@ -56,7 +56,8 @@ class Send(msgspec.Struct, frozen=True):
 
     `over` names the ports that were given lists of equal length: one call of the engine for all their
     items. `may_answer` says that the value may become the answer, or the first text of an answer that is a
-    record; `streams`, that it is known to, and that its text may be forwarded as it comes.
+    record; `streams`, that it is known to, and that its text may be forwarded as it comes. `at` is the
+    call's position among the operations that it stands in.
     """
 
     call: int
@@ -67,6 +68,7 @@ class Send(msgspec.Struct, frozen=True):
     may_answer: bool = False
     over: tuple[str, ...] = ()
     path: Path = ()
+    at: int = 0
 
 
 def items_of(send: Send) -> list[dict[str, Value]]:

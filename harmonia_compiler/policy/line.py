@@ -1,16 +1,18 @@
 """Which replica takes which call, and which calls wait: the queue in front of one engine, without clock or socket.
 
-First come first served, by planned capacity. The gateway drives it with futures, the simulator with
-events of its own: a call is whatever ticket the driver knows it by.
+Replicas by planned capacity, calls by where they stand (`waiting.py`); those that have become hopeless are handed back.
+The gateway drives it with futures, the simulator with events of its own: a call is whatever ticket the driver knows it
+by.
 """
 
 import math
-from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
+from harmonia_compiler.policy.quantile import Mean
+from harmonia_compiler.policy.waiting import IN_TURN, Standing, Waiting
 
 #: How many calls may wait for each call that can run, and the least that may wait for an engine.
 WAITING_PER_SLOT = 8
@@ -20,8 +22,6 @@ EXTERNAL_CONCURRENCY = 64
 #: For how long a replica that could not be reached is the last choice, in seconds.
 SHUNNED_S = 1.0
 RETRY_AFTER_MAX_S = 30
-#: The weight of the newest service time in the running mean.
-NEWEST = 0.1
 
 Ticket = TypeVar("Ticket")
 
@@ -37,6 +37,10 @@ class QueueFull(Exception):
         super().__init__(f"{waiting} calls are waiting")
         self.waiting = waiting
         self.retry_after_s = retry_after_s
+
+
+class GivenUp(Exception):
+    """The request of a call would be late, whatever a replica made of it."""
 
 
 @dataclass(slots=True)
@@ -81,9 +85,15 @@ class Line(Generic[Ticket]):
     usual: ReplicaShare
     shares: Mapping[str, ReplicaShare]
     replicas: dict[str, ReplicaLoad] = field(default_factory=dict)
-    waiting: deque[Ticket] = field(default_factory=deque)
+    waiting: Waiting[Ticket] = field(default_factory=Waiting)
     turn: int = 0
-    mean_service_s: float = 0.0
+    slots: int = 0
+    service_s: Mean = field(default_factory=Mean)
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls replicas work on."""
+        return sum(load.in_flight for load in self.replicas.values())
 
     def set_replicas(self, endpoints: Iterable[Endpoint]) -> None:
         """Route to these from now on; calls in flight to others go on."""
@@ -94,6 +104,14 @@ class Line(Generic[Ticket]):
             else ReplicaLoad(endpoint, self.shares.get(endpoint.replica, self.usual))
             for endpoint in endpoints
         }
+        self.slots = sum(load.share.batch for load in self.replicas.values())
+
+    def set_shares(self, shares: Mapping[str, ReplicaShare]) -> None:
+        """Give replicas these shares from now on; what is in flight goes on."""
+        self.shares = shares
+        for name, load in self.replicas.items():
+            load.share = shares.get(name, self.usual)
+        self.slots = sum(load.share.batch for load in self.replicas.values())
 
     def ask(self, now: float, avoid: Collection[str] = ()) -> Endpoint | None:
         """A replica with room for one more call, unless others wait already; every one that is given is released.
@@ -104,22 +122,34 @@ class Line(Generic[Ticket]):
             raise NoReplica
         return None if self.waiting else self._take(now, avoid)
 
-    def wait(self, ticket: Ticket) -> None:
-        """Let a call wait. Raises QueueFull where too many do."""
-        slots = sum(load.share.batch for load in self.replicas.values())
-        if len(self.waiting) >= max(WAITING_AT_LEAST, WAITING_PER_SLOT * slots):
-            raise QueueFull(len(self.waiting), self._retry_after_s(slots))
-        self.waiting.append(ticket)
+    def wait(self, ticket: Ticket, standing: Standing = IN_TURN) -> None:
+        """Let a call wait. Raises QueueFull where too many do: of those that were promised a time, or of all.
+
+        So who may wait for ever takes no place from who may not.
+        """
+        ahead = self.waiting.promised if standing.promised else len(self.waiting)
+        if ahead >= max(WAITING_AT_LEAST, WAITING_PER_SLOT * self.slots):
+            raise QueueFull(len(self.waiting), self.retry_after_s(len(self.waiting)))
+        self.waiting.add(ticket, standing)
 
     def leave(self, ticket: Ticket) -> None:
         """A call waits no more, if it did."""
-        if ticket in self.waiting:
-            self.waiting.remove(ticket)
+        self.waiting.leave(ticket)
 
-    def next(self, now: float) -> tuple[Ticket, Endpoint] | None:
-        """The call that has waited longest and the replica that takes it, if there is one with room."""
-        endpoint = self._take(now) if self.waiting else None
-        return None if endpoint is None else (self.waiting.popleft(), endpoint)
+    def next(self, now: float) -> tuple[Ticket, Endpoint | None] | None:
+        """The call that goes next and the replica that takes it, if there is one with room.
+
+        None in its place says that the call is hopeless: whatever a replica made of it would come too late.
+        """
+        first = self.waiting.first()
+        if first is None:
+            return None
+        ticket, standing = first
+        endpoint = None if now > standing.hopeless_at else self._take(now)
+        if endpoint is None and now <= standing.hopeless_at:
+            return None
+        self.waiting.leave(ticket)
+        return ticket, endpoint
 
     def release(self, endpoint: Endpoint, service_s: float | None = None) -> None:
         """A call has ended, after `service_s` where it was served."""
@@ -127,7 +157,15 @@ class Line(Generic[Ticket]):
         if load is not None:
             load.in_flight = max(0, load.in_flight - 1)
         if service_s is not None:
-            self.mean_service_s += NEWEST * (service_s - self.mean_service_s)
+            self.service_s.add(service_s)
+
+    def seconds_for(self, calls: float) -> float:
+        """How long the replicas take for so many calls while all of their places are taken."""
+        return calls * self.service_s.value / self.slots if self.slots else 0.0
+
+    def retry_after_s(self, calls: float) -> int:
+        """When to come back, as a number of whole seconds, where so many calls are to be served before."""
+        return min(RETRY_AFTER_MAX_S, max(1, math.ceil(self.seconds_for(calls))))
 
     def unreachable(self, endpoint: Endpoint, now: float) -> None:
         """Note that this replica could not be reached just now."""
@@ -147,7 +185,3 @@ class Line(Generic[Ticket]):
         load.in_flight += 1
         load.last_turn = self.turn
         return load.endpoint
-
-    def _retry_after_s(self, slots: int) -> int:
-        seconds = len(self.waiting) * self.mean_service_s / slots
-        return min(RETRY_AFTER_MAX_S, max(1, math.ceil(seconds)))

@@ -102,7 +102,7 @@ class Lexer:
                     text = Token("TEXT", f'"{found[found.lastindex or 1]}"', start_pos=start, end_pos=skip_to)
                     marks.append(Mark(text, first, start - line_start))
                 first = False
-            elif token.type != "WS":
+            else:
                 whole = self._whole_text(token) if token.type == "BROKEN_TEXT" else token
                 marks.append(Mark(whole, first, start - line_start))
                 first = False
@@ -110,9 +110,9 @@ class Lexer:
         return marks
 
     def _cut(self) -> list[Token]:
-        """All tokens. A long text that is never closed ends before the first declaration that it swallowed."""
+        """All tokens but space. A long text that is never closed ends before the first declaration in it."""
         text = self.source.text
-        tokens = lex(text)
+        tokens = lex(text, spaces=False)
         if not tokens or tokens[-1].type != "BROKEN_LONG_TEXT":
             return tokens
         at, cut = _swallowing(tokens)
@@ -123,7 +123,7 @@ class Lexer:
         if cut == len(text):
             return [*tokens[:at], closed]
         newline = Token("_NL", "", start_pos=cut, end_pos=cut)
-        return [*tokens[:at], closed, newline, *lex(" " * cut + text[cut:])[1:]]
+        return [*tokens[:at], closed, newline, *lex(" " * cut + text[cut:], spaces=False)]
 
     def _whole_text(self, token: Token) -> Token:
         start, end = place(token)

@@ -7,16 +7,15 @@ from itertools import chain
 
 import msgspec
 from lark import Token
-from lark.exceptions import UnexpectedToken
 
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.syntax import tree
+from harmonia_compiler.syntax.automaton import Slip, read
 from harmonia_compiler.syntax.build import Builder, is_proper
 from harmonia_compiler.syntax.lexer import KEYWORDS, Damage, place
-from harmonia_compiler.syntax.reductions import fresh_parser
 from harmonia_compiler.syntax.repair import Region, region_of, repaired
-from harmonia_compiler.syntax.slips import Slip, explain
+from harmonia_compiler.syntax.slips import explain
 from harmonia_compiler.syntax.tokens import Tokens, read_tokens
 
 #: Findings of one file beyond this say nothing new, and random bytes have very many.
@@ -105,14 +104,11 @@ class _Declaration:
 
     def attempt(self) -> list[tree.Declaration] | Slip:
         self.builder.findings, self.builder.strays = Findings(), set()
-        begun = fresh_parser(self.builder.by_rule)
         end = Token("$END", "", start_pos=self.tokens[-1].end_pos, end_pos=self.tokens[-1].end_pos)
-        for position, token in enumerate(chain(self.tokens, (end,))):
-            try:
-                result = begun.feed_token(token)
-            except UnexpectedToken:
-                return Slip(position, token, frozenset(begun.accepts()))  # type: ignore[no-untyped-call]
-        declarations: list[tree.Declaration] = result[0]
+        found = read(chain(self.tokens, (end,)), self.builder.by_rule)
+        if isinstance(found, Slip):
+            return found
+        declarations: list[tree.Declaration] = found[0]
         return declarations
 
     def kept(self, declarations: list[tree.Declaration]) -> list[tree.Declaration]:
@@ -122,7 +118,7 @@ class _Declaration:
             self.give_up()
             return []
         for declaration in declarations:
-            deep = next((node for node, depth in tree.walk(declaration) if depth > _DEEPEST_TREE), None)
+            deep = self.too_deep(declaration)
             if deep is not None:
                 self.findings.add("E0107", "values nest too deep here", deep.span, help="give inner values names")
                 self.give_up()
@@ -134,6 +130,12 @@ class _Declaration:
                 msgspec.structs.replace(d, complete=False) if isinstance(d, tree.Pipeline) else d for d in declarations
             ]
         return declarations
+
+    def too_deep(self, declaration: tree.Declaration) -> tree.Node | None:
+        """A part of the tree that lies too deep, if there is one. Each node but the last few has a token of its own."""
+        if len(self.tokens) < _DEEPEST_TREE // 2:
+            return None
+        return next((node for node, depth in tree.walk(declaration) if depth > _DEEPEST_TREE), None)
 
     def is_reported(self, region: Region) -> bool:
         start = self.tokens[min(region.start, len(self.tokens) - 1)].start_pos or 0

@@ -5,12 +5,10 @@ children is the same as there: tokens without a name are left out, what is absen
 """
 
 from collections.abc import Callable, Mapping
-from copy import copy
 from typing import Any
 
 from lark import Token
 from lark.grammar import Rule
-from lark.parsers.lalr_interactive_parser import InteractiveParser
 
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.syntax.tables import parser
@@ -22,18 +20,17 @@ Reduction = Callable[[list[Any]], Part]
 
 def reductions(
     source: Source, functions: Mapping[str, Callable[[Span, list[Any]], Any]], leaf: Callable[[Token], Any]
-) -> dict[Rule, Reduction]:
-    """What to do for each rule, given a function for each name, and one for tokens."""
-    return {rule: _reduction(source, rule, functions, leaf) for rule in parser().rules}
+) -> list[Reduction]:
+    """What to do for each rule, in their order, given a function for each name, and one for tokens."""
+    return [_reduction(source, rule, functions, leaf) for rule in parser().rules]
 
 
-def fresh_parser(by_rule: dict[Rule, Reduction]) -> InteractiveParser:
-    """A parser at the beginning of a file, to be fed tokens."""
-    begun = parser().parse_interactive("")
-    configuration = copy(begun.parser_state.parse_conf)
-    configuration.callbacks = by_rule  # type: ignore[assignment]
-    begun.parser_state.parse_conf = configuration
-    return begun
+def stays(rule: Rule) -> bool:
+    """Whether a rule makes of its one part the same, so that nothing need be done for it."""
+    if not rule.options.expand1 or rule.alias or len(rule.expansion) != 1:
+        return False
+    [part] = rule.expansion
+    return not part.is_term and not part.name.startswith("_")
 
 
 def _reduction(

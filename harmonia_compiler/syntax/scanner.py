@@ -12,13 +12,15 @@ from lark.lexer import PatternStr
 from harmonia_compiler.syntax.tables import parser
 
 
-def lex(text: str) -> list[Token]:
-    """All tokens of a text, space and comments included: the grammar has a terminal for whatever there is."""
+def lex(text: str, *, spaces: bool = True) -> list[Token]:
+    """All tokens of a text, with comments and `spaces` or without these: the grammar has terminals for everything."""
     pattern, keywords = _terminals()
     tokens = []
     for found in pattern.finditer(text):
         kind, value = found.lastgroup, found[0]
         assert kind is not None
+        if kind == "WS" and not spaces:
+            continue
         if kind == "NAME":
             kind = keywords.get(value, kind)
         tokens.append(Token(kind, value, start_pos=found.start(), end_pos=found.end()))

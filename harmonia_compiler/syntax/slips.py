@@ -7,6 +7,7 @@ from lark import Token
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.diagnostics.source import Source, Span
+from harmonia_compiler.syntax.automaton import Slip
 from harmonia_compiler.syntax.lexer import KEYWORDS
 
 _WORDS = {
@@ -46,15 +47,6 @@ _AFTER_A_VALUE = frozenset({"COMPARISON", "AT_MOST", "PLUS", "DOT", "AND", "OR",
 _AFTER_A_VALUE |= {"ELSE", "WITHIN", "WHERE", "UNTIL"}
 _AFTER_A_TYPE = frozenset({"TILDE", "VBAR"})
 _MOST_NAMED = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Slip:
-    """The first token, by position, that does not fit, and the kinds that would have."""
-
-    position: int
-    token: Token
-    accepted: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

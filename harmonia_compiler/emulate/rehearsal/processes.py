@@ -18,6 +18,7 @@ from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.emulate.rehearsal.stretch import stretched
 from harmonia_compiler.emulate.servers.document import Rehearsal, Started
 from harmonia_compiler.emulate.servers.listeners import HOST
+from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.runtime.actuators.supervision.probes import free_port
 from harmonia_compiler.runtime.load.machine import process_seconds
 
@@ -43,8 +44,11 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, rehearsal: Rehearsal) -> Iterator[Running]:
-    """Start both and stop them again. Raises Rejected where one of them does not start."""
+def running(folder: Path, rehearsal: Rehearsal, parts: Parts = ALL) -> Iterator[Running]:
+    """Start both and stop them again; `parts` of the gateway's scheduling are on.
+
+    Raises Rejected where one of them does not start.
+    """
     (folder / "rehearsal.json").write_bytes(msgspec.json.encode(rehearsal))
     began = time.monotonic()
     with _process(folder, "engines", ENGINES, "--folder", str(folder)) as engines:
@@ -57,7 +61,8 @@ def running(folder: Path, rehearsal: Rehearsal) -> Iterator[Running]:
         (folder / "endpoints.json").write_bytes(msgspec.json.encode(Endpoints(inside, 1)))
         port = free_port(())
         files = ("--service", str(folder / "service.json"), "--endpoints", str(folder / "endpoints.json"))
-        with _process(folder, "gateway", GATEWAY, *files, "--port", str(port)) as gateway:
+        without = ("--without", ",".join(parts.off)) if parts.off else ()
+        with _process(folder, "gateway", GATEWAY, *files, "--port", str(port), *without) as gateway:
             address = f"http://{HOST}:{port}"
             loading_s = max(rehearsal.start_s.values(), default=0.0) * rehearsal.factor
             _wait(folder, "gateway", gateway, lambda: _is_ready(address), START_S + loading_s)

@@ -20,6 +20,7 @@ from harmonia_compiler.emulate.scenario import Coming, Scenario
 from harmonia_compiler.emulate.servers.document import Rehearsal, Tally
 from harmonia_compiler.emulate.servers.faults import Fault
 from harmonia_compiler.emulate.simulate.run import cost_per_hour, engine_uses
+from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.report.building import measured
 from harmonia_compiler.report.document import Injected, Machine, Report
 from harmonia_compiler.report.measures import Distribution, Window
@@ -43,12 +44,13 @@ class Wishes:
     """How to rehearse. `factor` None leaves it to the machine.
 
     `start_s` is how long engines take to load, by the name of an engine or of a component of it, "" for all others.
-    `faults` name replicas, engines or components.
+    `faults` name replicas, engines or components. `parts` of the gateway's scheduling are on.
     """
 
     factor: float | None = None
     start_s: Mapping[str, float] = field(default_factory=dict)
     faults: Sequence[Fault] = ()
+    parts: Parts = ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def rehearse(
     raise_open_files()
     with (
         tempfile.TemporaryDirectory(prefix="harmonia-rehearsal-") as folder,
-        running(Path(folder), document) as processes,
+        running(Path(folder), document, wishes.parts) as processes,
     ):
         observed, watched = asyncio.run(_send(processes, scenario, coming, window, factor))
     report = _report(scenario, observed, watched, window, settings, factor)

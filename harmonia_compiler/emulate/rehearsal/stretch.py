@@ -48,6 +48,12 @@ def stretched(service: Service, factor: float, urls: Mapping[str, str]) -> Servi
         service,
         programs={name: _program(program, factor) for name, program in service.programs.items()},
         engines={name: _engine(engine, urls.get(name)) for name, engine in service.engines.items()},
+        expected={
+            pipeline: {
+                name: msgspec.structs.replace(one, service_ms=one.service_ms * factor) for name, one in calls.items()
+            }
+            for pipeline, calls in service.expected.items()
+        },
     )
 
 
@@ -57,6 +63,7 @@ def _program(program: Program, factor: float) -> Program:
         operations=_operations(program.operations, factor),
         blocks=tuple(Block(_operations(block.operations, factor), block.results) for block in program.blocks),
         deadline_ms=_times(program.deadline_ms, factor),
+        ttft_deadline_ms=_times(program.ttft_deadline_ms, factor),
         classes=tuple(
             msgspec.structs.replace(one, deadline_ms=_times(one.deadline_ms, factor)) for one in program.classes
         ),

@@ -10,6 +10,7 @@ from harmonia_compiler.contract.card import Card
 from harmonia_compiler.emulate.scenario import Coming, Scenario
 from harmonia_compiler.emulate.simulate.service import Request
 from harmonia_compiler.emulate.simulate.simulation import Simulation
+from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.report.building import measured
 from harmonia_compiler.report.document import EngineUse, Report
 from harmonia_compiler.report.measures import Window
@@ -42,11 +43,15 @@ def simulate(
     *,
     overhead_ms: float = GATEWAY_MS,
     patient: bool = False,
+    parts: Parts = ALL,
 ) -> Simulated:
-    """Let the arrivals come in and report on those within the window. A `patient` run gives no request up."""
+    """Let the arrivals come in and report on those within the window.
+
+    A `patient` run gives no request up, and refuses none but where a queue is full. `parts` of the scheduling are on.
+    """
     observed: list[Observation] = []
     began = time.process_time()
-    simulation = Simulation(scenario, cards, overhead_ms, patient)
+    simulation = Simulation(scenario, cards, overhead_ms, patient, parts)
     ran = simulation.run(
         scenario.coming(arrivals), lambda request, coming: observed.append(observation(request, coming))
     )

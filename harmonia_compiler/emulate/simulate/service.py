@@ -33,9 +33,15 @@ from harmonia_compiler.policy.events import (
     items_of,
 )
 from harmonia_compiler.policy.frames import State
+from harmonia_compiler.policy.journey import Journey, Leg
 from harmonia_compiler.policy.line import Line, NoReplica, QueueFull
+from harmonia_compiler.policy.pipeline import Promise
+from harmonia_compiler.policy.schedule import Ending, Hopeless, Schedule, Stopped
 from harmonia_compiler.policy.stepper import advance
 from harmonia_compiler.report.observation import Outcome, StageTime
+
+#: What the schedule is told of how a request ended; else that something broke it.
+_ENDINGS: dict[Outcome, Ending] = {Outcome.OK: "answered", Outcome.LATE: "late", Outcome.REFUSED: "late"}
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +52,7 @@ class Job:
     `begun`, where set, is called when the first piece of a streamed answer leaves the replica.
     """
 
+    leg: Leg
     component: Component
     settings: Mapping[str, Any]
     items: list[dict[str, Value]]
@@ -61,6 +68,7 @@ class Job:
     sent_ms: float | None = None
     endpoint: Endpoint | None = None
     is_there: bool = False
+    is_hopeless: bool = False
 
 
 @dataclass(slots=True)
@@ -71,20 +79,25 @@ class Service:
     lines: Mapping[str, Line[Job]]
     replicas: Mapping[str, Replica[Job]]
     behaviour: Behaviour
+    schedule: Schedule
     overhead_ms: float = 0.0
+
+    @property
+    def now(self) -> float:
+        """The time in seconds, as lines and schedule are told it."""
+        return self.loop.now_ms / 1000.0
 
     def call(self, job: Job) -> str | None:
         """Send a call or let it wait; says why where it is refused."""
         line = self.lines[job.component.engine]
         job.asked_ms = self.loop.now_ms
         try:
-            endpoint = line.ask(self.loop.now_ms / 1000.0)
+            endpoint = line.ask(self.now)
             if endpoint is None:
-                line.wait(job)
-        except NoReplica:
-            return "no replica of its engine is running"
-        except QueueFull as full:
-            return str(full)
+                line.wait(job, self.schedule.standing(job.leg))
+        except (NoReplica, QueueFull) as refused:
+            self.schedule.ends(job.leg, self.now)
+            return str(refused) or "no replica of its engine is running"
         if endpoint is not None:
             self._send(job, endpoint)
         return None
@@ -92,6 +105,7 @@ class Service:
     def cancel(self, job: Job) -> None:
         """Nobody awaits a call any more."""
         line = self.lines[job.component.engine]
+        self.schedule.ends(job.leg, self.now)
         if job.endpoint is None:
             line.leave(job)
             return
@@ -116,6 +130,7 @@ class Service:
         if job.endpoint is None:
             return False
         line = self.lines[job.component.engine]
+        self.schedule.ends(job.leg, self.now)
         assert job.sent_ms is not None
         line.release(job.endpoint, (self.loop.now_ms - job.sent_ms) / 1000.0)
         job.endpoint = None
@@ -123,10 +138,18 @@ class Service:
         return True
 
     def _hand_out(self, line: Line[Job]) -> None:
-        while (given := line.next(self.loop.now_ms / 1000.0)) is not None:
-            self._send(*given)
+        while (given := line.next(self.now)) is not None:
+            job, endpoint = given
+            if endpoint is not None:
+                self._send(job, endpoint)
+                continue
+            self.schedule.ends(job.leg, self.now)
+            job.is_hopeless = True
+            # Later in this instant, since it may bring other calls and cancel some.
+            self.loop.after(0.0, partial(job.failed, job, "its request would be late"))
 
     def _send(self, job: Job, endpoint: Endpoint) -> None:
+        self.schedule.works(job.leg, self.now)
         job.endpoint, job.sent_ms = endpoint, self.loop.now_ms
         job.value, job.size = self.behaviour.answer(job)
         replica = self.replicas[endpoint.replica]
@@ -146,6 +169,7 @@ class Request:
     program: Program
     number: int
     deadline_ms: float | None
+    promise: Promise
     ended: Callable[["Request"], None]
     arrived_ms: float = 0.0
     first_ms: float | None = None
@@ -161,11 +185,18 @@ class Request:
     _timers: dict[int, Happening] = field(default_factory=dict)
     _deadline: Happening | None = None
     _refused: set[int] = field(default_factory=set)
+    _journey: Journey | None = None
 
     def start(self, arguments: Mapping[str, Value]) -> None:
         """Come in, now."""
         loop = self.service.loop
         self.arrived_ms = loop.now_ms
+        try:
+            self._journey = self.service.schedule.arrive(self.program, self.promise, self.service.now)
+        except (Hopeless, Stopped) as refused:
+            self.reason = type(refused).__name__.lower()
+            self._end(Outcome.REFUSED)
+            return
         if self.deadline_ms is not None:
             self._deadline = loop.after(self.deadline_ms, lambda: self._end(Outcome.LATE))
         self._take(Started(arguments))
@@ -193,22 +224,29 @@ class Request:
 
     def _send(self, send: Send) -> None:
         number = send.call
+        assert self._journey is not None
+        leg = self.service.schedule.ask(self._journey, send, self.service.now)
 
         def done(job: Job) -> None:
             self._jobs.pop(number, None)
             self._note(job)
             self._take(Finished(number, job.value))
 
-        def failed(_: Job, reason: str) -> None:
+        def failed(job: Job, reason: str) -> None:
             self._jobs.pop(number, None)
+            if job.is_hopeless:
+                self._refused.add(number)
             self._take(Failed(number, reason))
 
         def begun(_: Job) -> None:
             if self.first_ms is None:
                 self.first_ms = self.service.loop.now_ms
+                if self._journey is not None:
+                    self.service.schedule.first(self._journey, self.service.now)
             self._take(Begun(number))
 
         job = Job(
+            leg,
             self.program.components[send.component],
             send.settings,
             items_of(send),
@@ -246,4 +284,6 @@ class Request:
         jobs, self._jobs = self._jobs, {}
         for job in jobs.values():
             self.service.cancel(job)
+        if self._journey is not None:
+            self.service.schedule.end(self._journey, self.service.now, _ENDINGS.get(outcome, "broken"))
         self.ended(self)

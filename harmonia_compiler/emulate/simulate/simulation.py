@@ -19,6 +19,9 @@ from harmonia_compiler.emulate.times import core_ms, elsewhere_ms
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.policy.events import show_path
 from harmonia_compiler.policy.line import EXTERNAL_CONCURRENCY, Line
+from harmonia_compiler.policy.parts import ALL, NONE, Parts
+from harmonia_compiler.policy.pipeline import Promise, promise_of
+from harmonia_compiler.policy.schedule import Schedule
 from harmonia_compiler.profile.serving import Passing, Stepping, serving
 from harmonia_compiler.workload.draws import Uniform
 
@@ -27,25 +30,23 @@ from harmonia_compiler.workload.draws import Uniform
 class Simulation:
     """One run of a scenario. `overhead_ms` is what the gateway adds to each call.
 
-    A `patient` one gives no request up at its deadline: only so is it known how late it would have been.
+    A `patient` one gives no request up at its deadline: only so is it known how late it would have been. `parts` are
+    those of the scheduling that are on.
     """
 
     scenario: Scenario
     cards: dict[str, Card]
     overhead_ms: float = 0.0
     patient: bool = False
+    parts: Parts = ALL
 
     def run(self, coming: Iterable[Coming], ended: Callable[[Request, Coming], object]) -> "Ran":
         """Let requests come in, in the order of their times, until all have ended; `ended` is told of each."""
         loop = Loop()
         lines: dict[str, Line[Job]] = {}
         replicas: dict[str, Replica[Job]] = {}
-        service = Service(loop, lines, replicas, self.scenario.behaviour, self.overhead_ms)
-        for replica in self.scenario.plan.replicas:
-            replicas[replica.id] = self._replica(loop, service, replica)
         for name, engine in self.scenario.service.engines.items():
             if kinds()[engine.kind].external:
-                replicas[name] = Station(loop, self._elsewhere_ms, service.finished, servers=EXTERNAL_CONCURRENCY)
                 lines[name] = Line(ReplicaShare(EXTERNAL_CONCURRENCY), {})
                 lines[name].set_replicas([Endpoint(name, name, "", 0)])
                 continue
@@ -54,6 +55,14 @@ class Simulation:
                 [Endpoint(one.id, name, one.host, 0) for one in self.scenario.plan.replicas if one.engine == name]
             )
         programs = self.scenario.service.programs
+        parts = NONE if self.patient else self.parts
+        schedule = Schedule(lines, self.scenario.service.expected, parts)
+        service = Service(loop, lines, replicas, self.scenario.behaviour, schedule, self.overhead_ms)
+        for replica in self.scenario.plan.replicas:
+            replicas[replica.id] = self._replica(loop, service, replica)
+        for name, engine in self.scenario.service.engines.items():
+            if kinds()[engine.kind].external:
+                replicas[name] = Station(loop, self._elsewhere_ms, service.finished, servers=EXTERNAL_CONCURRENCY)
         arrivals = iter(coming)
 
         def next_one() -> None:
@@ -66,8 +75,9 @@ class Simulation:
             if one.answer_tokens is not None:
                 self.scenario.behaviour.lengths[str(one.number)] = one.answer_tokens
             program = programs[one.pipeline]
-            deadline_ms = None if self.patient else _deadline_ms(program, one)
-            request = Request(service, program, one.number, deadline_ms, partial(_told, ended, one))
+            promise = _promise(program, one)
+            deadline_ms = None if self.patient or promise.deadline_s is None else promise.deadline_s * 1000.0
+            request = Request(service, program, one.number, deadline_ms, promise, partial(_told, ended, one))
             request.start(one.arguments)
 
         next_one()
@@ -124,7 +134,7 @@ def _told(ended: Callable[[Request, Coming], object], one: Coming, request: Requ
     ended(request, one)
 
 
-def _deadline_ms(program: Program, one: Coming) -> float | None:
-    """When the gateway gives a request up: its class's deadline goes before the pipeline's."""
-    of_class = next((each.deadline_ms for each in program.classes if each.name == one.request_class), None)
-    return program.deadline_ms if of_class is None else of_class
+def _promise(program: Program, one: Coming) -> Promise:
+    """What the gateway holds a request to; every client takes a stream where there is one."""
+    named = next((each for each in program.classes if each.name == one.request_class), None)
+    return promise_of(program, named, streams=True)

@@ -17,10 +17,13 @@ import uvicorn
 import uvloop
 
 from harmonia_compiler.contract.bundle import Service
+from harmonia_compiler.contract.decision import DECISION
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.policy.parts import ALL, PARTS, Parts
 from harmonia_compiler.runtime.bundle import read_service
 from harmonia_compiler.runtime.gateway.app import build_app
+from harmonia_compiler.runtime.gateway.decisions import DecisionFile
 from harmonia_compiler.runtime.gateway.endpoints import EndpointsFile
 from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
 from harmonia_compiler.runtime.gateway.late import UnusableVariables, resolve_late
@@ -58,11 +61,11 @@ class Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._loop.call_later, CUT_S, self._gateway.cut)
 
 
-async def run(service: Service, endpoints: Path, listening: socket.socket) -> None:
-    """Serve until a signal to stop."""
+async def run(service: Service, endpoints: Path, listening: socket.socket, parts: Parts = ALL) -> None:
+    """Serve until a signal to stop; `parts` of the scheduling are on."""
     loop = asyncio.get_running_loop()
     transports: dict[str, Transport] = {"http": HttpTransport(), "milvus": MilvusTransport()}
-    gateway = Gateway(service, kinds(), transports, read_record, loop.time)
+    gateway = Gateway(service, kinds(), transports, read_record, loop.time, parts)
     follower = EndpointsFile(endpoints, gateway.set_endpoints)
     follower.look()
     config = uvicorn.Config(
@@ -75,13 +78,17 @@ async def run(service: Service, endpoints: Path, listening: socket.socket) -> No
         server_header=False,
         timeout_graceful_shutdown=DRAIN_S,
     )
-    following = asyncio.create_task(follower.follow())
+    # The controller writes beside the target.
+    decisions = DecisionFile(endpoints.with_name(DECISION), service, gateway.watch, gateway.dispatcher.set_shares)
+    decisions.look()
+    following = [asyncio.create_task(one.follow()) for one in (follower, decisions)]
     host, port = listening.getsockname()[:2]
     log("listening", host=host, port=port, pipelines=list(service.programs))
     try:
         await Server(config, gateway, loop).serve([listening])
     finally:
-        following.cancel()
+        for task in following:
+            task.cancel()
     log("stopped")
 
 
@@ -92,7 +99,9 @@ def main() -> None:
     parser.add_argument("--endpoints", type=Path, required=True, help="where the target writes where replicas listen")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--without", default="", help="parts of the scheduling to turn off, with commas between")
     given = parser.parse_args()
+    parts = ALL.without(tuple(name for name in PARTS if name in given.without.split(",")))
     try:
         document = read_service(given.service.parent, given.service.name)
         if absent := sorted({engine.kind for engine in document.engines.values()} - {*kinds()}):
@@ -106,7 +115,7 @@ def main() -> None:
     except OSError as problem:
         sys.exit(f"gateway: cannot listen on {given.host}:{given.port}: {problem.strerror}")
     start_logging()
-    uvloop.run(run(service, given.endpoints, listening))
+    uvloop.run(run(service, given.endpoints, listening, parts))
 
 
 def _listen(host: str, port: int) -> socket.socket:

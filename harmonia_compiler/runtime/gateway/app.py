@@ -25,6 +25,7 @@ from harmonia_compiler.runtime.gateway.exchange import Understood, serve
 from harmonia_compiler.runtime.gateway.logs import log_bug
 from harmonia_compiler.runtime.gateway.problem import INVALID_REQUEST, Problem, internal
 from harmonia_compiler.runtime.gateway.readiness import Readiness
+from harmonia_compiler.runtime.gateway.readings import readings_route
 from harmonia_compiler.runtime.gateway.service import Gateway
 
 #: Names the request's class where the body does not.
@@ -120,6 +121,7 @@ def build_app(gateway: Gateway) -> Starlette:
             Route("/health", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
+            readings_route(gateway),
         ],
         exception_handlers={HTTPException: _http_error, Exception: _bug},
         lifespan=lifespan,

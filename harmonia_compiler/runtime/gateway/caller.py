@@ -18,7 +18,9 @@ from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.launch import CALL_HEADER, REQUEST_HEADER, Reply, Usage, Wire
 from harmonia_compiler.kinds.kind import Kind, MalformedReply
 from harmonia_compiler.policy.events import Path, Send, items_of, show_path
-from harmonia_compiler.policy.line import NoReplica, QueueFull
+from harmonia_compiler.policy.journey import Leg
+from harmonia_compiler.policy.line import GivenUp, NoReplica, QueueFull
+from harmonia_compiler.policy.schedule import Schedule
 from harmonia_compiler.runtime.gateway.arguments import merge_settings
 from harmonia_compiler.runtime.gateway.collections import Collections, Fit
 from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, EngineQueue
@@ -32,6 +34,7 @@ from harmonia_compiler.runtime.gateway.problem import (
     Problem,
 )
 from harmonia_compiler.runtime.gateway.transport import Broken, Refused, Transport, Unreachable
+from harmonia_compiler.runtime.gateway.watch import Watch
 
 #: How long a call may take, waiting for a replica included, where its component says nothing, in milliseconds.
 DEFAULT_TIMEOUT_MS = 600_000.0
@@ -70,10 +73,12 @@ class Caller:
     engines: Mapping[str, Engine]
     kinds: Mapping[str, Kind]
     dispatcher: Dispatcher
+    schedule: Schedule
     transports: Mapping[str, Transport]
     collections: Collections
     metrics: Metrics
     clock: Callable[[], float]
+    watch: Watch
 
     async def call(
         self,
@@ -81,10 +86,11 @@ class Caller:
         send: Send,
         options: Mapping[str, Any],
         stage: Stage,
+        leg: Leg,
         emit: Emit | None,
         request: str = "",
     ) -> Reply:
-        """The call's answer; `stage` is filled in on the way. Raises Problem.
+        """The call's answer; `stage` is filled in on the way, and the schedule is told of `leg`. Raises Problem.
 
         `options` are the request's wishes for the sampling of this call. `emit` is handed the
         answer's text as it comes, where the kind can stream. `request` is the id that a replica is told.
@@ -103,7 +109,7 @@ class Caller:
             wire = kind.encode(engine, dressed, send.inputs, stream=emit is not None)
         if not kind.external:
             wire = msgspec.structs.replace(wire, headers=(*wire.headers, *_named(request, send)))
-        attempt = _Attempt(self, kind, dressed, send.inputs, items, wire, stage, emit)
+        attempt = _Attempt(self, kind, dressed, send.inputs, items, wire, stage, leg, emit)
         began = self.clock()
         try:
             reply = await attempt.in_time()
@@ -129,6 +135,7 @@ class _Attempt:
     items: list[dict[str, Any]] | None
     wire: Wire
     stage: Stage
+    leg: Leg
     emit: Emit | None
 
     async def in_time(self) -> Reply:
@@ -153,6 +160,7 @@ class _Attempt:
                 return await self._on(queue, endpoint)
             except Unreachable as problem:
                 queue.unreachable(endpoint)
+                self.caller.schedule.waits(self.leg, self.caller.clock())
                 if avoid or not may_retry:
                     raise self._problem(
                         HTTPStatus.SERVICE_UNAVAILABLE,
@@ -167,7 +175,7 @@ class _Attempt:
     async def _replica(self, queue: EngineQueue, avoid: tuple[str, ...]) -> Endpoint:
         began = self.caller.clock()
         try:
-            endpoint = await queue.acquire(avoid)
+            endpoint = await queue.acquire(avoid, self.caller.schedule.standing(self.leg))
         except NoReplica as problem:
             raise self._problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -178,16 +186,28 @@ class _Attempt:
             ) from problem
         except QueueFull as problem:
             raise self._problem(
-                HTTPStatus.SERVICE_UNAVAILABLE,
+                HTTPStatus.TOO_MANY_REQUESTS,
                 OVERLOADED,
                 "queue_full",
                 f"{problem.waiting} calls wait for its engine `{self.component.engine}` already",
                 retry_after_s=problem.retry_after_s,
                 shed=True,
             ) from problem
-        waited = self.caller.clock() - began
+        except GivenUp as problem:
+            raise self._problem(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                OVERLOADED,
+                "given_up",
+                f"its engine `{self.component.engine}` had no room for it before the request would be late in any case",
+                retry_after_s=queue.line.retry_after_s(len(queue.line.waiting)),
+                shed=True,
+            ) from problem
+        now = self.caller.clock()
+        self.caller.schedule.works(self.leg, now)
+        waited = now - began
         self.stage.queue_ms = (self.stage.queue_ms or 0.0) + waited * 1000
         self.caller.metrics.queueing.labels(self.component.name).observe(waited)
+        self.caller.watch.taken(self._pipeline, self.component.name, self.component.engine, endpoint.replica, waited)
         return endpoint
 
     async def _on(self, queue: EngineQueue, endpoint: Endpoint) -> Reply:
@@ -212,6 +232,14 @@ class _Attempt:
         finally:
             self.stage.service_ms = (self.caller.clock() - began) * 1000
             queue.release(endpoint, served)
+            items = 1 if self.items is None else len(self.items)
+            self.caller.watch.ended(
+                self._pipeline, self.component.name, self.component.engine, endpoint.replica, served, items
+            )
+
+    @property
+    def _pipeline(self) -> str:
+        return self.leg.journey.pipeline.lookahead.program.pipeline
 
     async def _require_fit(self, endpoint: Endpoint) -> None:
         """Refuse to search a collection whose vectors are not known to be those of this plan's embedder."""

@@ -68,8 +68,7 @@ def understand(
     options = read_options(document).settings()
     include_usage = bool(body.stream_options and body.stream_options.include_usage)
     shape = ChatShape(f"chatcmpl-{id_}", int(time.time()), program, include_usage=include_usage)
-    deadline_ms = request_class.deadline_ms if request_class else None
-    return Understood(program, arguments, options, bool(body.stream), shape, deadline_ms)
+    return Understood(program, arguments, options, bool(body.stream), shape, request_class)
 
 
 def _conversation(messages: Sequence[_Message]) -> list[dict[str, str]]:

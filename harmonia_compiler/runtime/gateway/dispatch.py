@@ -5,7 +5,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
-from harmonia_compiler.policy.line import Line, NoReplica
+from harmonia_compiler.policy.line import GivenUp, Line, NoReplica
+from harmonia_compiler.policy.waiting import IN_TURN, Standing
 
 
 @dataclass(slots=True)
@@ -26,16 +27,21 @@ class EngineQueue:
         self.heard_at = {endpoint: at for endpoint, at in self.heard_at.items() if endpoint in still}
         self._hand_out()
 
-    async def acquire(self, avoid: Collection[str] = ()) -> Endpoint:
-        """A replica with room for one call; every one that is given must be released.
+    def set_shares(self, shares: Mapping[str, ReplicaShare]) -> None:
+        """Give replicas these shares from now on."""
+        self.line.set_shares(shares)
+        self._hand_out()
+
+    async def acquire(self, avoid: Collection[str] = (), standing: Standing = IN_TURN) -> Endpoint:
+        """A replica with room for one call, which waits where it stands; every one that is given must be released.
 
         Raises NoReplica at once where none is running or the last one stops, QueueFull where too
-        many wait already.
+        many wait already, GivenUp where the call's turn comes too late.
         """
         if (endpoint := self.line.ask(self.clock(), avoid)) is not None:
             return endpoint
         future: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
-        self.line.wait(future)
+        self.line.wait(future, standing)
         try:
             return await future
         except asyncio.CancelledError:
@@ -62,14 +68,17 @@ class EngineQueue:
 
     def _hand_out(self) -> None:
         if not self.line.replicas:
-            while self.line.waiting:
-                future = self.line.waiting.popleft()
+            for future in tuple(self.line.waiting):
+                self.line.leave(future)
                 if not future.done():
                     future.set_exception(NoReplica())
         while (given := self.line.next(self.clock())) is not None:
             future, endpoint = given
             if future.done():
-                self.line.release(endpoint)
+                if endpoint is not None:
+                    self.line.release(endpoint)
+            elif endpoint is None:
+                future.set_exception(GivenUp())
             else:
                 future.set_result(endpoint)
 
@@ -90,6 +99,11 @@ class Dispatcher:
             given.setdefault(endpoint.engine, []).append(endpoint)
         for engine, queue in self.queues.items():
             queue.set_replicas(given.get(engine, ()))
+
+    def set_shares(self, shares: Mapping[str, ReplicaShare]) -> None:
+        """Give the replicas of every engine these shares from now on."""
+        for queue in self.queues.values():
+            queue.set_shares(shares)
 
     def endpoints(self, engine: str) -> list[Endpoint]:
         """The replicas of an engine that calls go to now."""

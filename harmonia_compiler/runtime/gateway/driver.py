@@ -31,12 +31,17 @@ from harmonia_compiler.policy.events import (
 )
 from harmonia_compiler.policy.frames import State
 from harmonia_compiler.policy.heading import answering_call, given_to_answer
+from harmonia_compiler.policy.journey import Journey
+from harmonia_compiler.policy.schedule import Ending
 from harmonia_compiler.policy.stepper import advance
 from harmonia_compiler.runtime.gateway.body import ClientGone
 from harmonia_compiler.runtime.gateway.caller import Caller, Emit, Stage
 from harmonia_compiler.runtime.gateway.logs import log_bug
 from harmonia_compiler.runtime.gateway.problem import INVALID_REQUEST, TIMEOUT, Problem, internal
 from harmonia_compiler.runtime.gateway.returned import passages_used
+
+#: The code of a request whose time has passed.
+DEADLINE_EXCEEDED = "deadline_exceeded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +76,15 @@ class _Leaving:
 class Execution:
     """One request on its way through a Program. `emit`, where given, is handed the answer's text as it comes.
 
-    `deadline_ms` goes before the Program's own; `id` is what replicas are told of the request.
+    `journey` is what the schedule knows it by, and knows its deadline; `id` is what replicas are told of it.
     """
 
     caller: Caller
     program: Program
     arguments: Mapping[str, Value]
     options: Mapping[str, Any]
+    journey: Journey
     emit: Emit | None = None
-    deadline_ms: float | None = None
     id: str = ""
     _state: State = field(default_factory=State)
     _events: asyncio.Queue[Finished | Failed | Elapsed | _Leaving | Interrupted] = field(default_factory=asyncio.Queue)
@@ -98,18 +103,25 @@ class Execution:
         """The answer. Raises Problem where there is none, or what `interrupt` was given."""
         started = self.caller.clock()
         deadline = None
-        deadline_ms = self.program.deadline_ms if self.deadline_ms is None else self.deadline_ms
-        if deadline_ms is not None:
+        deadline_s = self.journey.group.promise.deadline_s
+        if deadline_s is not None:
             loop = asyncio.get_running_loop()
-            deadline = loop.call_later(deadline_ms / 1000, self._expire, deadline_ms)
+            deadline = loop.call_later(deadline_s, self._expire, deadline_s * 1000)
+        ending: Ending = "broken"
         try:
             value = await self._drive(started)
+            ending = "answered"
+        except Problem as problem:
+            if problem.shed or problem.code == DEADLINE_EXCEEDED:
+                ending = "late"
+            raise
         finally:
             if deadline is not None:
                 deadline.cancel()
             for timer in self._timers.values():
                 timer.cancel()
             await self._stop_calls()
+            self.caller.schedule.end(self.journey, self.caller.clock(), ending)
         return Served(
             value=value,
             passages=passages_used(self.program, given_to_answer(self.program, self._state), value),
@@ -182,8 +194,9 @@ class Execution:
             await self._forward(send.call, text)
 
         emit = forward if send.streams and self.emit is not None else None
+        leg = self.caller.schedule.ask(self.journey, send, self.caller.clock())
         try:
-            reply = await self.caller.call(component, send, options, stage, emit, self.id)
+            reply = await self.caller.call(component, send, options, stage, leg, emit, self.id)
         except Problem as problem:
             self._fail(send, problem)
         except ClientGone as gone:
@@ -194,6 +207,8 @@ class Execution:
         else:
             self._finishes[send.call] = reply.finish
             self._events.put_nowait(Finished(send.call, reply.value))
+        finally:
+            self.caller.schedule.ends(leg, self.caller.clock())
 
     def _fail(self, send: Send, problem: Problem) -> None:
         self._problems[send.call] = problem
@@ -206,6 +221,7 @@ class Execution:
             self._events.put_nowait(leaving)
             await leaving.known.wait()
             self._first_at = self.caller.clock()
+            self.caller.schedule.first(self.journey, self._first_at)
         await self.emit(text)
 
     def _expire(self, deadline_ms: float) -> None:
@@ -215,7 +231,7 @@ class Execution:
             Problem(
                 HTTPStatus.GATEWAY_TIMEOUT,
                 TIMEOUT,
-                "deadline_exceeded",
+                DEADLINE_EXCEEDED,
                 f"the request's {deadline_ms:g} ms passed while {where or 'it'} ran",
                 component=running[0] if running else None,
             )

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from starlette.types import Receive, Send
 
-from harmonia_compiler.contract.program import Program
+from harmonia_compiler.contract.program import Program, RequestClass
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.runtime.gateway.body import ClientGone
 from harmonia_compiler.runtime.gateway.driver import Execution, Served
@@ -53,7 +53,7 @@ class Shape(Protocol):
 class Understood:
     """A request whose body made sense: what is to be executed, and how its answer looks.
 
-    `deadline_ms` is that of the request's class, where it has one.
+    `request_class` is that of the request, where its pipeline has any.
     """
 
     program: Program
@@ -61,7 +61,7 @@ class Understood:
     options: Mapping[str, Any]
     stream: bool
     shape: Shape
-    deadline_ms: float | None = None
+    request_class: RequestClass | None = None
 
 
 class Reply:
@@ -169,11 +169,13 @@ async def _execute(
         await reply.events(opening + shape.piece(text))
 
     handed = emit if asked.stream else None
-    execution = Execution(gateway.caller, asked.program, asked.arguments, asked.options, handed, asked.deadline_ms, id_)
+    journey = gateway.arrive(asked.program, asked.request_class, streams=asked.stream)
+    execution = Execution(gateway.caller, asked.program, asked.arguments, asked.options, journey, handed, id_)
     watch = asyncio.create_task(_watch(receive, execution))
     try:
         with gateway.running(execution):
             served = await execution.run()
+            gateway.answered(asked.program, asked.request_class, served.stages)
         # The client may have left with the last piece; it counts as answered if it is still there.
         if asked.stream:
             streamed = reply.started

@@ -51,9 +51,8 @@ def understand(
     request_class = take_class(program, inputs, named_class)
     arguments = check_arguments(program, inputs)
     options = read_options(document).settings()
-    deadline_ms = request_class.deadline_ms if request_class else None
     shape = NativeShape(id_, program.pipeline)
-    return Understood(program, arguments, options, bool(body.stream), shape, deadline_ms)
+    return Understood(program, arguments, options, bool(body.stream), shape, request_class)
 
 
 class NativeShape:

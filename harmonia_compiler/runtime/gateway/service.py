@@ -1,29 +1,40 @@
 """The gateway as one value: the Programs that it serves, the replicas that it knows, what it counts."""
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaShare, Service
+from harmonia_compiler.contract.program import Program, RequestClass
 from harmonia_compiler.kinds.kind import Kind
+from harmonia_compiler.policy.journey import Journey
 from harmonia_compiler.policy.line import EXTERNAL_CONCURRENCY
-from harmonia_compiler.runtime.gateway.caller import Caller
+from harmonia_compiler.policy.parts import ALL, Parts
+from harmonia_compiler.policy.pipeline import promise_of
+from harmonia_compiler.policy.schedule import Hopeless, Schedule, Stopped
+from harmonia_compiler.runtime.gateway.caller import Caller, Stage
 from harmonia_compiler.runtime.gateway.collections import Collections, ReadRecord
 from harmonia_compiler.runtime.gateway.dispatch import Dispatcher
 from harmonia_compiler.runtime.gateway.driver import Execution
 from harmonia_compiler.runtime.gateway.metrics import Metrics
-from harmonia_compiler.runtime.gateway.problem import UNAVAILABLE, Problem
+from harmonia_compiler.runtime.gateway.problem import OVERLOADED, UNAVAILABLE, Problem
 from harmonia_compiler.runtime.gateway.transport import Transport
+from harmonia_compiler.runtime.gateway.watch import Watch
 
 #: How many calls a replica takes at once, where the plan says nothing.
 DEFAULT_CONCURRENCY = 16
+#: When to ask again for what has no replica, in seconds: one that died is back after about this.
+NO_REPLICA_RETRY_S = 2
 #: When to try again what a gateway that is being stopped gave up, in seconds: about the time of a restart.
 STOPPED_RETRY_S = 10
 
 
 class Gateway:
-    """Owned by one event loop. `clock` is monotonic and in seconds; `transports` are by their names in the kinds."""
+    """Owned by one event loop. `clock` is monotonic and in seconds; `transports` are by their names in the kinds.
+
+    `parts` of the scheduling are on.
+    """
 
     def __init__(
         self,
@@ -32,12 +43,14 @@ class Gateway:
         transports: Mapping[str, Transport],
         read_record: ReadRecord,
         clock: Callable[[], float],
+        parts: Parts = ALL,
     ) -> None:
         self.service = service
         self.kinds = kinds
         self.transports = transports
         self.clock = clock
         self.metrics = Metrics(list(service.programs))
+        self.watch = Watch(clock)
         self._external = [
             Endpoint(name, name, "", 0) for name, engine in service.engines.items() if kinds[engine.kind].external
         ]
@@ -48,7 +61,19 @@ class Gateway:
         self.dispatcher = Dispatcher(usual, service.shares, clock)
         self.dispatcher.set_endpoints(self._external)
         self.collections = Collections(service.collections, read_record, clock)
-        self.caller = Caller(service.engines, kinds, self.dispatcher, transports, self.collections, self.metrics, clock)
+        lines = {name: queue.line for name, queue in self.dispatcher.queues.items()}
+        self.schedule = Schedule(lines, service.expected, parts)
+        self.caller = Caller(
+            service.engines,
+            kinds,
+            self.dispatcher,
+            self.schedule,
+            transports,
+            self.collections,
+            self.metrics,
+            clock,
+            self.watch,
+        )
         self.stopping = False
         self._executions: set[Execution] = set()
 
@@ -56,6 +81,39 @@ class Gateway:
         """Route to these replicas from now on."""
         self.collections.forget()
         self.dispatcher.set_endpoints([*endpoints.replicas, *self._external])
+
+    def arrive(self, program: Program, request_class: RequestClass | None, *, streams: bool) -> Journey:
+        """Let a request in. Raises Problem where a component that it needs is gone, or it would be late."""
+        promise = promise_of(program, request_class, streams=streams)
+        named = "" if request_class is None else request_class.name
+        self.watch.arrived(program.pipeline, named)
+        try:
+            journey = self.schedule.arrive(program, promise, self.clock())
+        except Stopped as problem:
+            raise Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                UNAVAILABLE,
+                "no_replica",
+                f"`{problem.component}`: {problem}",
+                component=problem.component,
+                retry_after_s=NO_REPLICA_RETRY_S,
+            ) from problem
+        except Hopeless as problem:
+            raise Problem(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                OVERLOADED,
+                "overloaded",
+                f"the service has more to do than it can: {problem}",
+                retry_after_s=problem.retry_after_s,
+                shed=True,
+            ) from problem
+        self.watch.let_in(program.pipeline, named)
+        return journey
+
+    def answered(self, program: Program, request_class: RequestClass | None, stages: Iterable[Stage]) -> None:
+        """Count a request that has its answer, with the calls that were made for it."""
+        named = "" if request_class is None else request_class.name
+        self.watch.answered(program.pipeline, named, [stage.component for stage in stages if stage.sends])
 
     def new_id(self) -> str:
         """A name for a request that no other has."""

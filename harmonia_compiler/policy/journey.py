@@ -1,0 +1,60 @@
+"""One request on its way, as the schedule sees it: how long it has worked, what it has passed, whom it still calls."""
+
+from dataclasses import dataclass, field
+
+from harmonia_compiler.policy.lookahead import Ahead
+from harmonia_compiler.policy.pipeline import Group, Pipeline
+
+#: Of one request so many calls are remembered to learn from: of thousands the first ones say enough.
+MOST_REMEMBERED = 64
+
+
+@dataclass(slots=True, eq=False)
+class Journey:
+    """One request. Times are in seconds, by the driver's clock; `worked_s` is without waits (`lookahead.py`).
+
+    `coming` are the calls that it is expected to make still, by engine, `passed` the points that it has passed: how
+    long it had worked until then, and the engine.
+    """
+
+    pipeline: Pipeline
+    group: Group
+    arrived_s: float
+    worked_s: float = 0.0
+    first_worked_s: float | None = None
+    first_at_s: float | None = None
+    coming: dict[str, float] = field(default_factory=dict)
+    passed: list[tuple[Ahead, float, str]] = field(default_factory=list)
+    _since_s: float = 0.0
+    _on_way: int = 0
+    _working: int = 0
+
+    def __post_init__(self) -> None:
+        self._since_s = self.arrived_s
+
+    def tick(self, now: float, on_way: int = 0, working: int = 0) -> None:
+        """Let the time be `now`; so many calls more, or fewer, are on their way and with a replica from then on."""
+        if self._working or not self._on_way:
+            self.worked_s += max(0.0, now - self._since_s)
+        self._since_s = now
+        self._on_way += on_way
+        self._working += working
+
+    def expect(self, coming: dict[str, float]) -> None:
+        """It is expected to make so many calls more, by engine."""
+        for engine, calls in self.coming.items():
+            self.group.count(engine, -calls)
+        self.coming = coming
+        for engine, calls in coming.items():
+            self.group.count(engine, calls)
+
+
+@dataclass(slots=True, eq=False)
+class Leg:
+    """One call of a request: it waits for a replica, works, and ends; on the way back to the queue it waits again."""
+
+    journey: Journey
+    ahead: Ahead
+    engine: str
+    works: bool = False
+    ended: bool = False

@@ -1,0 +1,37 @@
+"""The parts of scheduling that can be turned off, to see what each is worth."""
+
+from dataclasses import dataclass, fields, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Which are on. With none, calls go first come first served, and every request is let in."""
+
+    admission: bool = True
+    shedding: bool = True
+    slack: bool = True
+
+    def without(self, names: "tuple[str, ...]") -> "Parts":
+        """The same with some turned off; their names are those of `PARTS`."""
+        return replace(self, **dict.fromkeys(names, False))
+
+    @property
+    def off(self) -> "tuple[str, ...]":
+        """The names of those that are turned off."""
+        return tuple(name for name in PARTS if not getattr(self, name))
+
+
+#: What each does, by its name.
+PARTS = {
+    "admission": "refuse a request as it comes where it would be answered too late",
+    "shedding": "give a call up when its turn comes where its request is late in any case",
+    "slack": "let the call with the least slack go first",
+}
+assert [*PARTS] == [one.name for one in fields(Parts)]
+ALL = Parts()
+NONE = ALL.without(tuple(PARTS))
+
+
+def only(*names: str) -> Parts:
+    """These, and no others."""
+    return Parts(**{name: name in names for name in PARTS})

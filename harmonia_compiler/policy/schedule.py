@@ -1,0 +1,229 @@
+"""Which requests are let in, and in which order their calls go: by slack, the time that a request can still lose.
+
+The slack of a call is its request's deadline, less now, less what lies ahead of it (`lookahead.py`). Under a promise of
+the first piece, it is the lesser of the two. Three parts, each of which can be turned off:
+
+- *admission*: a request is refused as it comes where the wait ahead takes too much of its chance to be in time
+  (`WORTH`), or where as many are under way as can be in time together (`limit.py`). Its wait is that at the engine that
+  keeps it longest: of each on its way, what is pending there before it, whoever has yet to come included, less the time
+  that it works before it is there. What a request would miss also without a wait is no reason to refuse it: nobody else
+  would be helped, and what was learned wrongly would keep everybody out for good.
+- *shedding*: a call whose turn has come, and whose request is late in any case, is handed back.
+- *slack*: the least slack goes first, divided by the weight of the request's class. Since arrival counts as well, who
+  waits comes nearer to its turn with time.
+
+Owned by one driver, the gateway or the simulator, who tells the time and what happens to each call.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from harmonia_compiler.contract.bundle import ExpectedCalls
+from harmonia_compiler.contract.program import Program
+from harmonia_compiler.policy.certain import certain_calls
+from harmonia_compiler.policy.events import Send
+from harmonia_compiler.policy.journey import MOST_REMEMBERED, Journey, Leg
+from harmonia_compiler.policy.line import RETRY_AFTER_MAX_S, Line
+from harmonia_compiler.policy.lookahead import START, Ahead, Lookahead, point_of
+from harmonia_compiler.policy.parts import ALL, Parts
+from harmonia_compiler.policy.pipeline import UNPROMISED_S, Group, Pipeline, Promise
+from harmonia_compiler.policy.waiting import Standing
+
+#: A request is let in where waiting leaves so large a part of the chance that it would have without.
+WORTH = 0.9
+#: A call whose turn has come is given up where fewer than this part of those before would still have been in time.
+LIKELY = 0.5
+
+#: How a request that was let in ended: with its answer, because of the time, or for another reason.
+Ending = Literal["answered", "late", "broken"]
+
+
+class Hopeless(Exception):
+    """A request is not let in, since it would hardly be in time; `retry_after_s` is when another one could be."""
+
+    def __init__(self, why: str, after_s: float = 0.0) -> None:
+        super().__init__(why)
+        self.retry_after_s = min(RETRY_AFTER_MAX_S, max(1, math.ceil(after_s)))
+
+
+class Stopped(Exception):
+    """A component that the request calls in any case has no replica."""
+
+    def __init__(self, component: str, engine: str) -> None:
+        super().__init__(f"no replica of its engine `{engine}` is running")
+        self.component = component
+
+
+@dataclass(slots=True)
+class Schedule:
+    """What the requests of one service have in common. `lines` are those of every engine.
+
+    `expected` are the calls that the plan reckons with, by pipeline and component.
+    """
+
+    lines: Mapping[str, Line[Any]]
+    expected: Mapping[str, Mapping[str, ExpectedCalls]] = field(default_factory=dict)
+    parts: Parts = ALL
+    pipelines: dict[str, Pipeline] = field(default_factory=dict)
+
+    def pipeline(self, program: Program) -> Pipeline:
+        """What is known of a Program. One of the same name that takes its place starts with nothing."""
+        found = self.pipelines.get(program.pipeline)
+        if found is not None and found.lookahead.program is program:
+            return found
+        certain = certain_calls(program)
+        usual = {component: ExpectedCalls(1.0, 0.0) for component in certain}
+        expected = {**usual, **self.expected.get(program.pipeline, {})}
+        for component, one in expected.items():
+            if component in program.components:
+                service_s = self.lines[program.components[component].engine].service_s
+                service_s.add(one.service_ms / 1000.0)
+        found = self.pipelines[program.pipeline] = Pipeline(Lookahead(program, expected), certain)
+        return found
+
+    def arrive(self, program: Program, promise: Promise, now: float) -> Journey:
+        """Let a request in. Raises Stopped or Hopeless."""
+        pipeline = self.pipeline(program)
+        for component, engine in pipeline.certain.items():
+            if not self.lines[engine].replicas:
+                raise Stopped(component, engine)
+        group = pipeline.group(promise)
+        start = pipeline.lookahead.at(START)
+        if self.parts.admission and promise.is_any:
+            self._refuse_late(pipeline, group, start)
+        journey = Journey(pipeline, group, now)
+        group.under_way += 1
+        journey.passed.append((start, 0.0, ""))
+        journey.expect({engine: mean.value for engine, mean in start.calls.items()})
+        return journey
+
+    def ask(self, journey: Journey, send: Send, now: float) -> Leg:
+        """A request is about to make a call, which waits until a replica takes it."""
+        journey.tick(now, on_way=1)
+        ahead = journey.pipeline.lookahead.at(point_of(send))
+        engine = journey.pipeline.lookahead.program.components[send.component].engine
+        if len(journey.passed) < MOST_REMEMBERED:
+            journey.passed.append((ahead, journey.worked_s, engine))
+        coming = {each: mean.value for each, mean in ahead.calls.items()}
+        coming[engine] = max(0.0, coming.get(engine, 1.0) - 1.0)
+        journey.expect(coming)
+        journey.group.count(engine, 1.0)
+        return Leg(journey, ahead, engine)
+
+    def standing(self, leg: Leg) -> Standing:
+        """Where a call stands among those that wait for its engine."""
+        journey, promise = leg.journey, leg.journey.group.promise
+        slack_s = UNPROMISED_S
+        hopeless_at = math.inf
+        if promise.deadline_s is not None:
+            whole_s = leg.ahead.whole.at(LIKELY)
+            slack_s = promise.deadline_s - whole_s
+            if self.parts.shedding:
+                hopeless_at = journey.arrived_s + slack_s
+        if promise.first_s is not None and journey.first_worked_s is None:
+            slack_s = min(slack_s, promise.first_s - leg.ahead.first.at(LIKELY))
+        order = journey.arrived_s + slack_s / promise.weight if self.parts.slack else 0.0
+        return Standing(order, hopeless_at, promise.deadline_s is not None)
+
+    def works(self, leg: Leg, now: float) -> None:
+        """A replica has taken a call."""
+        leg.journey.tick(now, working=1)
+        leg.journey.group.count(leg.engine, -1.0)
+        leg.works = True
+
+    def waits(self, leg: Leg, now: float) -> None:
+        """A call that a replica had taken waits for another one."""
+        leg.journey.tick(now, working=-1)
+        leg.journey.group.count(leg.engine, 1.0)
+        leg.works = False
+
+    def ends(self, leg: Leg, now: float) -> None:
+        """A call has ended, or nobody awaits it any more. Of no consequence where it has ended before."""
+        if leg.ended:
+            return
+        leg.ended = True
+        leg.journey.tick(now, on_way=-1, working=-int(leg.works))
+        if not leg.works:
+            leg.journey.group.count(leg.engine, -1.0)
+
+    def first(self, journey: Journey, now: float) -> None:
+        """The first piece of a request's answer leaves."""
+        journey.tick(now)
+        journey.first_worked_s, journey.first_at_s = journey.worked_s, now
+
+    def end(self, journey: Journey, now: float, ending: Ending) -> None:
+        """A request has ended, all of its calls before it."""
+        journey.tick(now)
+        journey.expect({})
+        pipeline, group = journey.pipeline, journey.group
+        under_way = pipeline.under_way()
+        group.under_way -= 1
+        if ending == "answered":
+            _learn(journey)
+        elif ending == "late":
+            _learn_at_least(journey)
+        if ending != "broken" and group.promise.is_any:
+            pipeline.limit.ended(under_way, in_time=ending == "answered" and _in_time(journey, now))
+
+    def _refuse_late(self, pipeline: Pipeline, group: Group, start: Ahead) -> None:
+        promise = group.promise
+        under_way = pipeline.under_way(group.urgency)
+        if under_way >= pipeline.limit.most:
+            raise Hopeless(f"{under_way} requests are under way, and with more of them most would be late")
+        delay_s = self._delay_s(group, start)
+        if delay_s <= 0.0:
+            return
+        for bound_s, ahead in ((promise.deadline_s, start.whole), (promise.first_s, start.first)):
+            if bound_s is not None and ahead.below(bound_s - delay_s) < WORTH * ahead.below(bound_s):
+                after_s = delay_s - max(0.0, bound_s - ahead.at(WORTH))
+                raise Hopeless(f"it would wait for about {delay_s:.1f} s, and its answer would be late", after_s)
+
+    def _delay_s(self, group: Group, start: Ahead) -> float:
+        """How long a request of this group that came now would wait, all engines on its way together."""
+        longest = 0.0
+        for engine, mean in start.calls.items():
+            line = self.lines[engine]
+            before = line.in_flight + sum(
+                each.pending.get(engine, 0.0)
+                for pipeline in self.pipelines.values()
+                for each in pipeline.groups.values()
+                if each.urgency <= group.urgency
+            )
+            wait_s = line.seconds_for(before + 1.0 - line.slots)
+            if wait_s > 0.0:
+                after = start.after_s.get(engine)
+                longest = max(longest, min(1.0, mean.value) * (wait_s - (after.value if after is not None else 0.0)))
+        return longest
+
+
+def _in_time(journey: Journey, now: float) -> bool:
+    """Whether a request that was answered now kept all that it was promised."""
+    promise = journey.group.promise
+    first_s = now if journey.first_at_s is None else journey.first_at_s
+    return (promise.deadline_s is None or now <= journey.arrived_s + promise.deadline_s) and (
+        promise.first_s is None or first_s <= journey.arrived_s + promise.first_s
+    )
+
+
+def _learn(journey: Journey) -> None:
+    """Let every point that was passed know what lay ahead of it."""
+    calls: dict[str, int] = {}
+    firsts: dict[str, float] = {}
+    for ahead, at_s, engine in reversed(journey.passed):
+        if engine:
+            calls[engine] = calls.get(engine, 0) + 1
+            firsts[engine] = at_s
+        ahead.learn(calls, {each: first - at_s for each, first in firsts.items()})
+        ahead.whole.add(journey.worked_s - at_s)
+        if journey.first_worked_s is not None and journey.first_worked_s >= at_s:
+            ahead.first.add(journey.first_worked_s - at_s)
+
+
+def _learn_at_least(journey: Journey) -> None:
+    """Of a request that got no answer only this is known: that more lay ahead than it had worked."""
+    for ahead, at_s, _ in journey.passed:
+        worked_s = journey.worked_s - at_s
+        if worked_s > ahead.whole.at(WORTH):
+            ahead.whole.add(worked_s)

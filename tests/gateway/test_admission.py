@@ -1,0 +1,108 @@
+"""Overload: who would be late is told so at once, and whoever is let in is counted until it ends."""
+
+import asyncio
+import time
+
+import pytest
+
+from harmonia_compiler.contract.program import Call, Parameter, RequestClass
+from tests.gateway.fakes import FakeEngine, eventually, program, serving
+
+CHAT = "/v1/chat/completions"
+SAYING = (Parameter("question"), Call("say", ("question",), (0,)))
+
+
+def ask(**more: object) -> dict[str, object]:
+    return {"model": "p", "messages": [{"role": "user", "content": "hi"}], **more}
+
+
+async def test_who_would_be_late_is_refused_before_any_call(engine: FakeEngine) -> None:
+    engine.pause_s = 0.2
+    async with serving([program("p", SAYING, deadline_ms=900.0)], {"llm": engine.port}, concurrency=1) as served:
+        # The first one tells how long a call takes.
+        assert (await served.client.post(CHAT, ask()))[0] == 200
+        answers = await asyncio.gather(*(served.client.post(CHAT, ask()) for _ in range(12)))
+        refused = [(body, headers) for status, body, headers in answers if status == 429]
+        # On a busy machine some that were let in are late all the same.
+        assert {status for status, _, _ in answers} <= {200, 429, 504}
+        assert 1 <= len(refused) <= 11
+        assert len(engine.calls) <= 13 - len(refused)
+        for body, headers in refused:
+            assert (body["error"]["code"], body["error"]["type"]) == ("overloaded", "overloaded_error")
+            assert 1 <= int(headers["retry-after"]) <= 30
+        counters = await served.client.counters("p")
+        assert (counters["accepted"], counters["shed"], counters["in_flight"]) == (13, len(refused), 0)
+
+
+async def test_a_refusal_waits_for_nobody(engine: FakeEngine) -> None:
+    engine.hang = True
+    async with serving([program("p", SAYING, deadline_ms=5000.0)], {"llm": engine.port}, concurrency=1) as served:
+        served.gateway.schedule.lines["llm"].service_s.add(10.0)
+        first = asyncio.ensure_future(served.client.post(CHAT, ask()))
+        await eventually(lambda: engine.in_flight == 1)
+        began = time.monotonic()
+        status, _, _ = await served.client.post(CHAT, ask())
+        assert status == 429
+        assert time.monotonic() - began < 2.0, "far from the deadline"
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_a_class_with_more_time_is_let_in_where_another_is_refused(engine: FakeEngine) -> None:
+    engine.hang = True
+    classes = (RequestClass("hurried", 1000.0), RequestClass("patient", 60_000.0))
+    async with serving([program("p", SAYING, classes=classes)], {"llm": engine.port}, concurrency=1) as served:
+        served.gateway.schedule.lines["llm"].service_s.add(2.0)
+        first = asyncio.ensure_future(served.client.post(CHAT, ask(**{"class": "patient"})))
+        await eventually(lambda: engine.in_flight == 1)
+        assert (await served.client.post(CHAT, ask(**{"class": "hurried"})))[0] == 429
+        second = asyncio.ensure_future(served.client.post(CHAT, ask(**{"class": "patient"})))
+        await eventually(lambda: len(served.gateway.schedule.lines["llm"].waiting) == 1)
+        for one in (first, second):
+            one.cancel()
+        await asyncio.gather(first, second, return_exceptions=True)
+
+
+async def test_a_call_whose_turn_comes_too_late_is_given_up(engine: FakeEngine) -> None:
+    engine.pause_s = 0.3
+    async with serving([program("p", SAYING, deadline_ms=500.0)], {"llm": engine.port}, concurrency=1) as served:
+        # Nothing is known yet, so that both are let in.
+        first = asyncio.ensure_future(served.client.post(CHAT, ask()))
+        await eventually(lambda: engine.in_flight == 1)
+        leg_s = served.gateway.schedule.pipelines["p"].lookahead.at(("say", 1, ())).whole
+        for _ in range(50):
+            leg_s.add(0.4)
+        status, body, headers = await served.client.post(CHAT, ask())
+        assert (status, body["error"]["code"], body["error"]["component"]) == (429, "given_up", "say")
+        assert "retry-after" in headers
+        assert (await first)[0] == 200
+        assert len(engine.calls) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_under_overload_every_request_is_in_one_place_at_every_scrape(
+    engine: FakeEngine, *, stream: bool
+) -> None:
+    engine.pause_s = 0.02
+    seen: list[int] = []
+
+    async def one(at: int) -> None:
+        await asyncio.sleep(at / 400)
+        async with served.client.session.post(served.client.url + CHAT, json=ask(stream=stream)) as response:
+            await response.read()
+            seen.append(response.status)
+
+    async with serving([program("p", SAYING, deadline_ms=400.0)], {"llm": engine.port}, concurrency=2) as served:
+        storm = [asyncio.ensure_future(one(at)) for at in range(200)]
+        while not all(task.done() for task in storm):
+            counters = await served.client.counters("p")
+            assert counters.pop("accepted") == sum(counters.values())
+            await asyncio.sleep(0.01)
+        await asyncio.gather(*storm)
+        counters = await served.client.counters("p")
+        assert (counters["accepted"], counters["in_flight"]) == (200, 0)
+        assert counters["completed"] > 0
+        assert counters["shed"] > 0
+        assert seen.count(429) <= counters["shed"]
+        (group,) = served.gateway.schedule.pipelines["p"].groups.values()
+        assert all(calls == pytest.approx(0.0, abs=1e-6) for calls in group.pending.values())

@@ -1,0 +1,207 @@
+"""Who is let in, in which order calls go, and what is learned: one engine, or two in a row, in told time."""
+
+import math
+
+import msgspec
+import pytest
+
+from harmonia_compiler.contract.bundle import Endpoint, ExpectedCalls, ReplicaShare
+from harmonia_compiler.contract.component import Component, Port
+from harmonia_compiler.contract.program import Call, Parameter, Program, RequestClass
+from harmonia_compiler.contract.types import Text
+from harmonia_compiler.policy.certain import certain_calls
+from harmonia_compiler.policy.events import Send
+from harmonia_compiler.policy.line import Line
+from harmonia_compiler.policy.parts import NONE, Parts
+from harmonia_compiler.policy.pipeline import UNPROMISED_S, Promise, promise_of
+from harmonia_compiler.policy.schedule import LIKELY, Hopeless, Schedule, Stopped
+
+COMPONENTS = {name: Component(name, "python", name, (Port("q", Text()),), Text()) for name in ("find", "say")}
+PROGRAM = Program(
+    "ask",
+    (),
+    Text(),
+    (Parameter("q"), Call("find", ("q",), (0,)), Call("say", ("q",), (1,))),
+    2,
+    COMPONENTS,
+    streams=True,
+)
+EXPECTED = {"ask": {"find": ExpectedCalls(1.0, 100.0), "say": ExpectedCalls(1.0, 900.0)}}
+FIND, SAY = Send(1, "find", {}, {}, at=1), Send(2, "say", {}, {}, at=2)
+
+
+def made(places: int = 1, parts: Parts | None = None, replicas: int = 1) -> Schedule:
+    lines: dict[str, Line[object]] = {}
+    for name in COMPONENTS:
+        lines[name] = Line(ReplicaShare(places), {})
+        lines[name].set_replicas([Endpoint(f"{name}-{at}", name, "", 0) for at in range(replicas)])
+    return Schedule(lines, EXPECTED, Parts() if parts is None else parts)
+
+
+def serve(schedule: Schedule, at: float, find_s: float, say_s: float, wait_s: float = 0.0) -> None:
+    """A request that nobody else hinders but that waits in front of each call."""
+    journey = schedule.arrive(PROGRAM, Promise(), at)
+    now = at
+    for send, takes in ((FIND, find_s), (SAY, say_s)):
+        leg = schedule.ask(journey, send, now)
+        now += wait_s
+        schedule.works(leg, now)
+        now += takes
+        schedule.lines[leg.engine].service_s.add(takes)
+        schedule.ends(leg, now)
+    schedule.end(journey, now, "answered")
+
+
+def busy(schedule: Schedule, engine: str, now: float) -> None:
+    """Let somebody take every place of an engine."""
+    line = schedule.lines[engine]
+    while line.ask(now) is not None:
+        pass
+
+
+def test_what_lies_ahead_is_at_first_what_the_plan_expects() -> None:
+    schedule = made()
+    leg = schedule.ask(schedule.arrive(PROGRAM, Promise(10.0), 5.0), SAY, 5.0)
+    assert schedule.standing(leg).hopeless_at == pytest.approx(15.0 - 0.9, rel=0.01)
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 3.0])
+def test_what_lies_ahead_is_learned_without_the_waits(wait_s: float) -> None:
+    schedule = made()
+    for number in range(100):
+        serve(schedule, 10.0 * number, 0.2, 2.0, wait_s)
+    journey = schedule.arrive(PROGRAM, Promise(10.0), 5000.0)
+    before, after = (schedule.ask(journey, send, 5000.0).ahead for send in (FIND, SAY))
+    assert before.whole.at(LIKELY) == pytest.approx(2.2, rel=0.1)
+    assert after.whole.at(LIKELY) == pytest.approx(2.0, rel=0.1)
+    assert {engine: mean.value for engine, mean in before.calls.items()} == pytest.approx({"find": 1.0, "say": 1.0})
+    assert before.after_s["say"].value == pytest.approx(0.2, rel=0.1)
+
+
+def test_what_is_pending_goes_back_to_nothing() -> None:
+    schedule = made()
+    for number in range(50):
+        serve(schedule, float(number), 0.1, 0.9)
+    left = schedule.arrive(PROGRAM, Promise(), 100.0)
+    leg = schedule.ask(left, FIND, 100.0)
+    schedule.works(leg, 100.0)
+    schedule.waits(leg, 101.0)
+    schedule.ends(leg, 102.0)
+    schedule.ends(leg, 102.0)
+    schedule.end(left, 102.0, "broken")
+    (group,) = schedule.pipelines["ask"].groups.values()
+    assert all(calls == pytest.approx(0.0, abs=1e-9) for calls in group.pending.values())
+
+
+def test_who_would_be_late_is_refused_and_told_when_to_come_back() -> None:
+    schedule = made()
+    busy(schedule, "say", 0.0)
+    let_in = 0
+    with pytest.raises(Hopeless) as refused:  # noqa: PT012 - some one of them
+        for _ in range(100):
+            schedule.arrive(PROGRAM, Promise(5.0), 0.0)
+            let_in += 1
+    # The engine takes 0.9 s for each, one after the other, and each works for a second.
+    assert let_in == 4
+    assert refused.value.retry_after_s == 1
+    schedule.arrive(PROGRAM, Promise(10.0), 0.0)
+
+
+def test_nobody_is_refused_where_nobody_waits_however_much_was_expected() -> None:
+    schedule = made(places=2)
+    schedule.arrive(PROGRAM, Promise(0.1), 0.0)
+
+
+def test_without_admission_everybody_is_let_in() -> None:
+    schedule = made(parts=NONE)
+    busy(schedule, "say", 0.0)
+    for _ in range(100):
+        schedule.arrive(PROGRAM, Promise(1.0), 0.0)
+
+
+def test_those_who_have_yet_to_come_count_as_those_who_wait() -> None:
+    schedule, let_in = made(places=8), []
+    with pytest.raises(Hopeless):  # noqa: PT012 - some one of them
+        for _ in range(100):
+            let_in += [schedule.arrive(PROGRAM, Promise(4.0), 0.0)]
+    # Eight at once, each for 0.9 s, and all of it in 4 s.
+    assert 20 <= len(let_in) <= 36
+    for journey in let_in:
+        schedule.end(journey, 0.0, "broken")
+    schedule.arrive(PROGRAM, Promise(4.0), 0.0)
+
+
+def test_a_class_of_greater_weight_is_refused_last() -> None:
+    schedule = made()
+    busy(schedule, "say", 0.0)
+    light, heavy = Promise(5.0, weight=1.0), Promise(5.0, weight=4.0)
+    with pytest.raises(Hopeless):  # noqa: PT012 - some one of them
+        for _ in range(100):
+            schedule.arrive(PROGRAM, light, 0.0)
+    schedule.arrive(PROGRAM, heavy, 0.0)
+    with pytest.raises(Hopeless):  # noqa: PT012 - some one of them
+        for _ in range(100):
+            schedule.arrive(PROGRAM, heavy, 0.0)
+
+
+def test_a_class_with_more_time_is_still_let_in_and_waits_behind_the_others() -> None:
+    schedule = made()
+    busy(schedule, "say", 0.0)
+    hurried, patient = Promise(5.0), Promise(60.0)
+    for _ in range(20):
+        schedule.arrive(PROGRAM, patient, 0.0)
+    schedule.arrive(PROGRAM, hurried, 0.0)
+
+
+def standing_order(schedule: Schedule, promise: Promise, at: float, send: Send = SAY) -> float:
+    leg = schedule.ask(schedule.arrive(PROGRAM, promise, at), send, at)
+    return schedule.standing(leg).order
+
+
+def test_the_least_slack_goes_first() -> None:
+    schedule = made()
+    assert standing_order(schedule, Promise(3.0), 0.0) < standing_order(schedule, Promise(9.0), 0.0)
+    assert standing_order(schedule, Promise(9.0), 0.0) < standing_order(schedule, Promise(9.0), 1.0)
+    assert standing_order(schedule, Promise(9.0, weight=3.0), 1.0) < standing_order(schedule, Promise(9.0), 0.0)
+    # What is promised of the first piece may be what is short.
+    assert standing_order(schedule, Promise(9.0, first_s=1.0), 0.0) < standing_order(schedule, Promise(3.0), 0.0)
+
+
+def test_who_was_promised_nothing_comes_to_its_turn_with_time() -> None:
+    schedule = made()
+    waits = standing_order(schedule, Promise(), 0.0)
+    assert standing_order(schedule, Promise(5.0), 0.0) < waits
+    assert standing_order(schedule, Promise(5.0), UNPROMISED_S) > waits
+
+
+def test_a_first_piece_that_has_left_is_no_promise_any_more() -> None:
+    schedule = made()
+    journey = schedule.arrive(PROGRAM, Promise(9.0, first_s=1.0), 0.0)
+    first = schedule.standing(schedule.ask(journey, SAY, 0.0)).order
+    schedule.first(journey, 0.5)
+    assert schedule.standing(schedule.ask(journey, SAY, 0.5)).order > first
+
+
+def test_without_shedding_no_call_is_given_up_and_without_slack_all_are_equal() -> None:
+    schedule = made(parts=NONE)
+    leg = schedule.ask(schedule.arrive(PROGRAM, Promise(1.0), 5.0), SAY, 5.0)
+    assert (schedule.standing(leg).order, schedule.standing(leg).hopeless_at) == (0.0, math.inf)
+
+
+def test_a_request_whose_component_has_no_replica_is_refused_as_it_comes() -> None:
+    schedule = made()
+    schedule.lines["say"].set_replicas([])
+    with pytest.raises(Stopped) as stopped:
+        schedule.arrive(PROGRAM, Promise(), 0.0)
+    assert (stopped.value.component, str(stopped.value)) == ("say", "no replica of its engine `say` is running")
+
+
+def test_a_promise_is_the_class_s_before_the_pipeline_s() -> None:
+    promised = msgspec.structs.replace(PROGRAM, deadline_ms=4000.0)
+    assert promise_of(promised, None, streams=True) == Promise(4.0)
+    assert promise_of(promised, RequestClass("urgent", 1500.0, 3.0), streams=False) == Promise(1.5, weight=3.0)
+    assert promise_of(promised, RequestClass("calm"), streams=False) == Promise(4.0)
+
+
+def test_the_calls_of_every_path_are_certain() -> None:
+    assert certain_calls(PROGRAM) == {"find": "find", "say": "say"}
