@@ -1,4 +1,4 @@
-"""The processes of a rehearsal: emulated replicas in one, the real gateway in another. They end with their context."""
+"""The processes of a rehearsal: emulated replicas, the real gateway and controller. They end with their context."""
 
 import subprocess
 import sys
@@ -13,8 +13,10 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from harmonia_compiler.contract.bundle import Endpoint, Endpoints
+from harmonia_compiler.contract.bundle import Endpoint
+from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.emulate.rehearsal.controlled import write_address, write_bundle
 from harmonia_compiler.emulate.rehearsal.stretch import stretched
 from harmonia_compiler.emulate.servers.document import Rehearsal, Started
 from harmonia_compiler.emulate.servers.listeners import HOST
@@ -27,11 +29,14 @@ START_S, STOP_S = 60.0, 10.0
 _LOOK_S = 0.05
 #: The modules that are started.
 ENGINES, GATEWAY = "harmonia_compiler.emulate.servers", "harmonia_compiler.runtime.gateway"
+CONTROLLER = "harmonia_compiler.runtime.controller"
+#: The folder of what the controller takes for a bundle.
+BUNDLE = "bundle"
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The gateway's address, the emulated replicas' control port, both processes, and how long it took to be ready."""
+    """The gateway's address, the emulated replicas' control port, the processes, and how long it took to be ready."""
 
     gateway: str
     control: str
@@ -44,8 +49,8 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, rehearsal: Rehearsal, parts: Parts = ALL) -> Iterator[Running]:
-    """Start both and stop them again; `parts` of the gateway's scheduling are on.
+def running(folder: Path, plan: Plan, rehearsal: Rehearsal, parts: Parts = ALL) -> Iterator[Running]:
+    """Start all and stop them again; `parts` of the gateway's scheduling are on.
 
     Raises Rejected where one of them does not start.
     """
@@ -58,20 +63,25 @@ def running(folder: Path, rehearsal: Rehearsal, parts: Parts = ALL) -> Iterator[
         service = stretched(rehearsal.service, rehearsal.factor, external)
         (folder / "service.json").write_bytes(msgspec.json.encode(service))
         inside = tuple(one for one in started.replicas if one.replica not in external)
-        (folder / "endpoints.json").write_bytes(msgspec.json.encode(Endpoints(inside, 1)))
+        bundle = folder / BUNDLE
+        endpoints = write_bundle(bundle, plan, rehearsal.service, inside)
         port = free_port(())
-        files = ("--service", str(folder / "service.json"), "--endpoints", str(folder / "endpoints.json"))
+        files = ("--service", str(folder / "service.json"), "--endpoints", str(endpoints))
         without = ("--without", ",".join(parts.off)) if parts.off else ()
         with _process(folder, "gateway", GATEWAY, *files, "--port", str(port), *without) as gateway:
             address = f"http://{HOST}:{port}"
             loading_s = max(rehearsal.start_s.values(), default=0.0) * rehearsal.factor
             _wait(folder, "gateway", gateway, lambda: _is_ready(address), START_S + loading_s)
-            yield Running(
-                address,
-                f"http://{HOST}:{started.control}",
-                time.monotonic() - began,
-                {"engines": psutil.Process(engines.pid), "gateway": psutil.Process(gateway.pid)},
-            )
+            ready_s = time.monotonic() - began
+            write_address(bundle, HOST, port)
+            with _process(folder, "controller", CONTROLLER, str(bundle), "--factor", repr(rehearsal.factor)) as control:
+                found = {"engines": engines, "gateway": gateway, "controller": control}
+                yield Running(
+                    address,
+                    f"http://{HOST}:{started.control}",
+                    ready_s,
+                    {name: psutil.Process(process.pid) for name, process in found.items()},
+                )
 
 
 def _is_ready(gateway: str) -> bool:

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, time
 
 import aiohttp
 import msgspec
@@ -13,8 +13,9 @@ import psutil
 
 from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.contract.launch import REQUEST_HEADER
+from harmonia_compiler.emulate.rehearsal.controlled import decided, idle
 from harmonia_compiler.emulate.rehearsal.mishaps import injected, loading
-from harmonia_compiler.emulate.rehearsal.processes import Running, running
+from harmonia_compiler.emulate.rehearsal.processes import BUNDLE, Running, running
 from harmonia_compiler.emulate.rehearsal.stretch import MOST_BUSY, factor_for
 from harmonia_compiler.emulate.scenario import Coming, Scenario
 from harmonia_compiler.emulate.servers.document import Rehearsal, Tally
@@ -63,8 +64,9 @@ class Rehearsed:
 
 @dataclass(slots=True)
 class _Watched:
-    """What was seen of the machine within the window."""
+    """What was seen of the machine within the window; requests began at the second `epoch_s` of the epoch."""
 
+    epoch_s: float = 0.0
     began_s: float = 0.0
     ended_s: float = 0.0
     cpu_s: dict[str, float] = field(default_factory=dict)
@@ -105,10 +107,12 @@ def rehearse(
     raise_open_files()
     with (
         tempfile.TemporaryDirectory(prefix="harmonia-rehearsal-") as folder,
-        running(Path(folder), document, wishes.parts) as processes,
+        running(Path(folder), scenario.plan, document, wishes.parts) as processes,
     ):
         observed, watched = asyncio.run(_send(processes, scenario, coming, window, factor))
+        done, why = decided(Path(folder) / BUNDLE, watched.epoch_s, factor), idle(Path(folder) / BUNDLE)
     report = _report(scenario, observed, watched, window, settings, factor)
+    report = msgspec.structs.replace(report, decisions=done, notes=(*report.notes, *([why] if why else ())))
     if start_s:
         report = msgspec.structs.replace(report, notes=(_loaded(start_s, processes.ready_s / factor), *report.notes))
     return Rehearsed(msgspec.structs.replace(report, faults=tuple(map(_told, faults))), tuple(observed))
@@ -136,7 +140,7 @@ async def _send(
     async with session({}) as client:
         async with client.post(f"{processes.control}/begin") as begun:
             begun.raise_for_status()
-        start = perf_counter()
+        start, watched.epoch_s = perf_counter(), time()
         watching = asyncio.create_task(_watch(client, processes, window, factor, start, watched))
         tasks = []
         for one in coming:
