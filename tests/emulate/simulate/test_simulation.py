@@ -126,7 +126,9 @@ def test_a_deadline_ends_a_request_and_frees_its_replica(simulated: Simulated) -
     requests = run(simulation, poisson(2000.0, 3000, "ask"))
     counts = Counter(request.outcome for request in requests)
     assert sum(counts.values()) == 3000
-    assert counts[Outcome.LATE] > 100
+    # Most of such a rush are refused; of those let in, the deadline ends some.
+    assert counts[Outcome.LATE] > 10
+    assert counts[Outcome.REFUSED] > 1000
     assert all(request.ended_ms - request.arrived_ms <= 1000.0 + 1e-6 for request in requests if request.ended_ms)
     # Whoever comes after the rush finds nothing left of it.
     alone = run(simulated(CORRECTIVE), poisson(0.01, 1, "ask"))[0]
