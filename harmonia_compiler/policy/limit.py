@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from harmonia_compiler.policy.quantile import Mean
 
 #: The part of requests let in that is to be answered in time where the service is full.
-ENOUGH = 0.75
+ENOUGH = 0.65
 #: By how much the limit moves with a request that ends, in requests.
 PACE = 0.5
+#: The limit begins so many times above what is under way: how many that is varies from one moment to the next.
+SPARE = 1.2
 #: Over how many requests that end their part is taken, and from how many on it says something.
-RECENT, FEWEST = 60.0, 20.0
+RECENT, FEWEST = 120.0, 20.0
 
 
 @dataclass(slots=True)
@@ -33,5 +35,5 @@ class Limit:
         if self.in_time.count < FEWEST:
             return
         if self.in_time.value < ENOUGH:
-            self.most = min(self.most, float(under_way))
+            self.most = min(self.most, SPARE * under_way)
         self.most = max(1.0, self.most + PACE * (float(in_time) - ENOUGH))
