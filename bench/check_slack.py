@@ -5,9 +5,9 @@
 
 Corrective RAG on four A100 and four L40S, in virtual time. A request is violated where it is not answered within its
 promise: late, refused, given up or failed. Unless --promise says otherwise, that is twice the mean latency at a tenth
-of the planned load, as in the paper whose scheduler this one is to beat. Loads are multiples of the capacity: of the most
-that the plan answers in time without any of the three parts, at whichever load that is. Of a trace the times count,
-sped up to each load.
+of the planned load, as in the paper whose scheduler this one is to beat. Loads are multiples of the capacity: of the
+most that the plan answers in time without any of the three parts, at whichever load that is. Of a trace the times
+count, sped up to each load.
 
 With --at-once, a replica of a language model takes only so many calls, so that they queue in front of it instead of
 slowing each other down.
@@ -62,7 +62,7 @@ SOME: dict[str, Parts] = {
 #: The part of the run that is warm-up: the service starts with what the plan says, and nothing learned.
 WARMUP = 0.1
 #: Multiples of the planned rate: that of low load, and those among which the capacity is looked for.
-LOW, SEARCHED = 0.1, (0.8, 0.95, 1.05, 1.15, 1.3)
+LOW, SEARCHED = 0.1, (0.4, 0.5, 0.6, 0.8, 0.95, 1.05, 1.15, 1.3)
 DEPTH, DECISIONS, LIMIT_US = 10_000, 20_000, 50.0
 
 #: So many requests a second, for so many seconds.
@@ -156,7 +156,7 @@ def decisions() -> bool:
         line.wait(number, Standing(float(number * 7919 % DEPTH)))
     began = time.perf_counter()
     for number in range(DEPTH, DEPTH + DECISIONS):
-        line.release(taken, 0.1)
+        line.release(taken)
         assert line.next(0.0) is not None
         line.wait(number, Standing(float(number * 7919 % DEPTH)))
     each_us = (time.perf_counter() - began) / DECISIONS * 1e6
@@ -206,7 +206,7 @@ def judged(found: dict[float, tuple[Cell, Cell]]) -> Iterator[bool]:
         fewer = 1.0 - cell.violated / without.violated if without.violated else 0.0
         enough = without.violated * without.requests >= 1000
         yield _kept(load, "violations fewer by", fewer, {1.0: 0.784, 0.7: 0.35}.get(load, 0.0), judges=enough)
-        if load > 1.0:
+        if load > 1.0 and without.violated:
             allowed = 1.0 - (1.0 - 1.0 / load) / without.violated
             if load <= 2.0 and allowed > 0.0:
                 yield _kept(load, "of the reduction that is possible", fewer / allowed, 0.85, judges=enough)

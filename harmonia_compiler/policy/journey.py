@@ -57,4 +57,5 @@ class Leg:
     ahead: Ahead
     engine: str
     works: bool = False
+    began_s: float = 0.0
     ended: bool = False

@@ -79,7 +79,7 @@ class Line(Generic[Ticket]):
     """The replicas of one engine and the calls that wait for them. Times are in seconds, by the driver's clock.
 
     `shares` are the plan's; a replica that it does not have takes the `usual` share. Whenever a place
-    may have become free, the driver asks `next` until it gives nothing.
+    may have become free, the driver asks `next` until it gives nothing. `held_s` is how long a call has its place.
     """
 
     usual: ReplicaShare
@@ -88,7 +88,7 @@ class Line(Generic[Ticket]):
     waiting: Waiting[Ticket] = field(default_factory=Waiting)
     turn: int = 0
     slots: int = 0
-    service_s: Mean = field(default_factory=Mean)
+    held_s: Mean = field(default_factory=Mean)
 
     @property
     def in_flight(self) -> int:
@@ -151,17 +151,15 @@ class Line(Generic[Ticket]):
         self.waiting.leave(ticket)
         return ticket, endpoint
 
-    def release(self, endpoint: Endpoint, service_s: float | None = None) -> None:
-        """A call has ended, after `service_s` where it was served."""
+    def release(self, endpoint: Endpoint) -> None:
+        """A call has ended, or is not made after all."""
         load = self._load(endpoint)
         if load is not None:
             load.in_flight = max(0, load.in_flight - 1)
-        if service_s is not None:
-            self.service_s.add(service_s)
 
     def seconds_for(self, calls: float) -> float:
         """How long the replicas take for so many calls while all of their places are taken."""
-        return calls * self.service_s.value / self.slots if self.slots else 0.0
+        return calls * self.held_s.value / self.slots if self.slots else 0.0
 
     def retry_after_s(self, calls: float) -> int:
         """When to come back, as a number of whole seconds, where so many calls are to be served before."""

@@ -78,8 +78,8 @@ class Schedule:
         expected = {**usual, **self.expected.get(program.pipeline, {})}
         for component, one in expected.items():
             if component in program.components:
-                service_s = self.lines[program.components[component].engine].service_s
-                service_s.add(one.service_ms / 1000.0)
+                held_s = self.lines[program.components[component].engine].held_s
+                held_s.add(one.service_ms / 1000.0)
         found = self.pipelines[program.pipeline] = Pipeline(Lookahead(program, expected), certain)
         return found
 
@@ -131,7 +131,7 @@ class Schedule:
         """A replica has taken a call."""
         leg.journey.tick(now, working=1)
         leg.journey.group.count(leg.engine, -1.0)
-        leg.works = True
+        leg.works, leg.began_s = True, now
 
     def waits(self, leg: Leg, now: float) -> None:
         """A call that a replica had taken waits for another one."""
@@ -145,7 +145,10 @@ class Schedule:
             return
         leg.ended = True
         leg.journey.tick(now, on_way=-1, working=-int(leg.works))
-        if not leg.works:
+        if leg.works:
+            # Also of calls that nobody awaited any more: those were the long ones, and had their place as well.
+            self.lines[leg.engine].held_s.add(now - leg.began_s)
+        else:
             leg.journey.group.count(leg.engine, -1.0)
 
     def first(self, journey: Journey, now: float) -> None:

@@ -37,7 +37,7 @@ async def test_who_would_be_late_is_refused_before_any_call(engine: FakeEngine) 
 async def test_a_refusal_waits_for_nobody(engine: FakeEngine) -> None:
     engine.hang = True
     async with serving([program("p", SAYING, deadline_ms=5000.0)], {"llm": engine.port}, concurrency=1) as served:
-        served.gateway.schedule.lines["llm"].service_s.add(10.0)
+        served.gateway.schedule.lines["llm"].held_s.add(10.0)
         first = asyncio.ensure_future(served.client.post(CHAT, ask()))
         await eventually(lambda: engine.in_flight == 1)
         began = time.monotonic()
@@ -52,7 +52,7 @@ async def test_a_class_with_more_time_is_let_in_where_another_is_refused(engine:
     engine.hang = True
     classes = (RequestClass("hurried", 1000.0), RequestClass("patient", 60_000.0))
     async with serving([program("p", SAYING, classes=classes)], {"llm": engine.port}, concurrency=1) as served:
-        served.gateway.schedule.lines["llm"].service_s.add(2.0)
+        served.gateway.schedule.lines["llm"].held_s.add(2.0)
         first = asyncio.ensure_future(served.client.post(CHAT, ask(**{"class": "patient"})))
         await eventually(lambda: engine.in_flight == 1)
         assert (await served.client.post(CHAT, ask(**{"class": "hurried"})))[0] == 429

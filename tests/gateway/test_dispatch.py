@@ -141,7 +141,7 @@ async def test_a_replica_that_came_back_elsewhere_starts_from_nothing() -> None:
 
 async def test_the_queue_is_bounded_and_says_when_to_come_back() -> None:
     waiting = queue(1, "a")
-    waiting.release(await waiting.acquire(), service_s=100.0)
+    waiting.line.held_s.add(100.0)
     await waiting.acquire()
     tasks = [asyncio.create_task(waiting.acquire()) for _ in range(WAITING_AT_LEAST)]
     await asyncio.sleep(0)

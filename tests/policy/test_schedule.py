@@ -47,7 +47,6 @@ def serve(schedule: Schedule, at: float, find_s: float, say_s: float, wait_s: fl
         now += wait_s
         schedule.works(leg, now)
         now += takes
-        schedule.lines[leg.engine].service_s.add(takes)
         schedule.ends(leg, now)
     schedule.end(journey, now, "answered")
 
@@ -76,6 +75,19 @@ def test_what_lies_ahead_is_learned_without_the_waits(wait_s: float) -> None:
     assert after.whole.at(LIKELY) == pytest.approx(2.0, rel=0.1)
     assert {engine: mean.value for engine, mean in before.calls.items()} == pytest.approx({"find": 1.0, "say": 1.0})
     assert before.after_s["say"].value == pytest.approx(0.2, rel=0.1)
+
+
+def test_a_call_that_was_cut_off_had_its_place_as_well() -> None:
+    schedule = made()
+    journey = schedule.arrive(PROGRAM, Promise(60.0), 0.0)
+    before = schedule.lines["say"].seconds_for(1.0)
+    for number in range(100):
+        leg = schedule.ask(journey, SAY, 30.0 * number)
+        schedule.works(leg, 30.0 * number)
+        schedule.ends(leg, 30.0 * number + 20.0)
+    schedule.end(journey, 3000.0, "late")
+    assert before < 1.0
+    assert schedule.lines["say"].seconds_for(1.0) == pytest.approx(20.0, rel=0.1)
 
 
 def test_what_is_pending_goes_back_to_nothing() -> None:

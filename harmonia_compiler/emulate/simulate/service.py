@@ -131,8 +131,7 @@ class Service:
             return False
         line = self.lines[job.component.engine]
         self.schedule.ends(job.leg, self.now)
-        assert job.sent_ms is not None
-        line.release(job.endpoint, (self.loop.now_ms - job.sent_ms) / 1000.0)
+        line.release(job.endpoint)
         job.endpoint = None
         self._hand_out(line)
         return True

@@ -53,7 +53,7 @@ class EngineQueue:
 
     def release(self, endpoint: Endpoint, service_s: float | None = None) -> None:
         """The call has ended, after `service_s` where it was served."""
-        self.line.release(endpoint, service_s)
+        self.line.release(endpoint)
         if service_s is not None:
             self.hear(endpoint)
         self._hand_out()
