@@ -22,16 +22,18 @@ async def test_who_would_be_late_is_refused_before_any_call(engine: FakeEngine) 
         # The first one tells how long a call takes.
         assert (await served.client.post(CHAT, ask()))[0] == 200
         answers = await asyncio.gather(*(served.client.post(CHAT, ask()) for _ in range(12)))
-        refused = [(body, headers) for status, body, headers in answers if status == 429]
-        # On a busy machine some that were let in are late all the same.
+        # On a busy machine some that were let in are late all the same, or given up when their turn comes.
+        refused = [(body, headers) for _, body, headers in answers if "error" in body]
+        refused = [(body, headers) for body, headers in refused if body["error"]["code"] == "overloaded"]
         assert {status for status, _, _ in answers} <= {200, 429, 504}
         assert 1 <= len(refused) <= 11
         assert len(engine.calls) <= 13 - len(refused)
         for body, headers in refused:
-            assert (body["error"]["code"], body["error"]["type"]) == ("overloaded", "overloaded_error")
+            assert body["error"]["type"] == "overloaded_error"
             assert 1 <= int(headers["retry-after"]) <= 30
         counters = await served.client.counters("p")
-        assert (counters["accepted"], counters["shed"], counters["in_flight"]) == (13, len(refused), 0)
+        assert (counters["accepted"], counters["in_flight"]) == (13, 0)
+        assert counters["shed"] >= len(refused)
 
 
 async def test_a_refusal_waits_for_nobody(engine: FakeEngine) -> None:
