@@ -12,7 +12,7 @@ import msgspec
 from harmonia_compiler.contract.bundle import ReplicaShare
 from harmonia_compiler.contract.decision import Decision
 from harmonia_compiler.policy.control.state import State
-from harmonia_compiler.runtime.gateway.decisions import POLL_S
+from harmonia_compiler.runtime.gateway.polling import POLL_S
 from tests.controller.conftest import Running, write_plan
 from tests.gateway.fakes import FakeEngine
 

@@ -29,6 +29,7 @@ from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
 from harmonia_compiler.runtime.gateway.late import UnusableVariables, resolve_late
 from harmonia_compiler.runtime.gateway.logs import log, start_logging
 from harmonia_compiler.runtime.gateway.milvus_transport import MilvusTransport
+from harmonia_compiler.runtime.gateway.polling import follow
 from harmonia_compiler.runtime.gateway.service import Gateway
 from harmonia_compiler.runtime.gateway.transport import Transport
 from harmonia_compiler.runtime.heads import BoundedHeads
@@ -81,7 +82,7 @@ async def run(service: Service, endpoints: Path, listening: socket.socket, parts
     # The controller writes beside the target.
     decisions = DecisionFile(endpoints.with_name(DECISION), service, gateway.watch, gateway.dispatcher.set_shares)
     decisions.look()
-    following = [asyncio.create_task(one.follow()) for one in (follower, decisions)]
+    following = [asyncio.create_task(follow(one.look)) for one in (follower, decisions)]
     host, port = listening.getsockname()[:2]
     log("listening", host=host, port=port, pipelines=list(service.programs))
     try:

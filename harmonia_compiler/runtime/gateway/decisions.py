@@ -5,7 +5,6 @@ newer than the one that is followed changes nothing; neither does a controller t
 decision stays, and before the first one the plan.
 """
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,16 +13,12 @@ import msgspec
 from harmonia_compiler.contract.bundle import ReplicaShare, Service
 from harmonia_compiler.contract.decision import FORMAT_VERSION, Decision, fingerprint
 from harmonia_compiler.contract.document import decode_versioned
-from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.runtime.gateway.logs import log
+from harmonia_compiler.runtime.gateway.polling import Polled
 from harmonia_compiler.runtime.gateway.watch import Watch
 
-#: How often the file is looked at, in seconds.
-POLL_S = 0.5
 #: Between these lie the weights that anything is decided by.
 LEAST_WEIGHT, MOST_WEIGHT = 1e-9, 1e12
-
-_Stamp = tuple[int, int, int]
 
 
 class DecisionFile:
@@ -32,25 +27,19 @@ class DecisionFile:
     def __init__(
         self, path: Path, service: Service, watch: Watch, take: Callable[[dict[str, ReplicaShare]], None]
     ) -> None:
-        self._path = path
+        self._file = Polled(path)
         self._plan = fingerprint(service)
         self._planned = service.shares
         self._watch = watch
         self._take = take
-        self._stamp: _Stamp | None = None
 
     def look(self) -> None:
         """Read the file again if it is another than last time, and follow what it says."""
         try:
-            stat = self._path.stat()
-            stamp = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
-            if stamp == self._stamp:
+            raw = self._file.news()
+            if raw is None:
                 return
-            self._stamp = stamp
-            raw = read_regular(self._path, MOST_DOCUMENT_BYTES)
             decision = decode_versioned(raw, Decision, 1, FORMAT_VERSION)
-        except FileNotFoundError:
-            return
         except OSError as problem:
             self._refuse(f"it cannot be read: {problem.strerror}")
             return
@@ -67,12 +56,6 @@ class DecisionFile:
         self._watch.epoch = decision.epoch
         self._take(self._bounded(decision))
         log("decision", epoch=decision.epoch, shares=len(decision.shares))
-
-    async def follow(self) -> None:
-        """Look again and again, until cancelled."""
-        while True:
-            await asyncio.sleep(POLL_S)
-            self.look()
 
     def _objection(self, decision: Decision) -> str:
         """What speaks against following a decision; empty where nothing does."""
