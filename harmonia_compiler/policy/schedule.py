@@ -53,7 +53,7 @@ class Stopped(Exception):
 
     def __init__(self, component: str, engine: str) -> None:
         super().__init__(f"no replica of its engine `{engine}` is running")
-        self.component = component
+        self.component, self.engine = component, engine
 
 
 @dataclass(slots=True)

@@ -19,8 +19,8 @@ from harmonia_compiler.contract.types import ListOf
 from harmonia_compiler.policy.events import Send
 from harmonia_compiler.policy.pipeline import Promise
 from harmonia_compiler.runtime.gateway.body import ClientGone
-from harmonia_compiler.runtime.gateway.caller import Stage
 from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
+from harmonia_compiler.runtime.gateway.stage import Stage
 from tests.gateway.fakes import COMPONENTS, ENGINES, TEXT, FakeEngine, Served, eventually, program, serving
 
 CHAT = "/v1/chat/completions"

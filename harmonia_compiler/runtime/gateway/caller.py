@@ -17,7 +17,7 @@ from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.launch import CALL_HEADER, REQUEST_HEADER, Reply, Usage, Wire
 from harmonia_compiler.kinds.kind import Kind, MalformedReply
-from harmonia_compiler.policy.events import Path, Send, items_of, show_path
+from harmonia_compiler.policy.events import Send, items_of, show_path
 from harmonia_compiler.policy.journey import Leg
 from harmonia_compiler.policy.line import GivenUp, NoReplica, QueueFull
 from harmonia_compiler.policy.schedule import Schedule
@@ -32,7 +32,9 @@ from harmonia_compiler.runtime.gateway.problem import (
     UNAVAILABLE,
     UPSTREAM,
     Problem,
+    no_replica,
 )
+from harmonia_compiler.runtime.gateway.stage import Stage
 from harmonia_compiler.runtime.gateway.transport import Broken, Refused, Transport, Unreachable
 from harmonia_compiler.runtime.gateway.watch import Watch
 
@@ -46,24 +48,6 @@ _BUSY = frozenset({429, 503})
 COLLECTION_RETRY_S = 5
 
 Emit = Callable[[str], Awaitable[None]]
-
-
-class Stage(msgspec.Struct, omit_defaults=True):
-    """What one call of a request took, in milliseconds; `start_ms` counts from the request's own start.
-
-    `path` are the rounds and items that it was in, from the outermost on.
-    """
-
-    component: str
-    start_ms: float
-    replica: str | None = None
-    queue_ms: float | None = None
-    service_ms: float | None = None
-    ttft_ms: float | None = None
-    total_ms: float | None = None
-    sends: int = 0
-    usage: Usage = Usage()
-    path: Path = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +161,7 @@ class _Attempt:
         try:
             endpoint = await queue.acquire(avoid, self.caller.schedule.standing(self.leg))
         except NoReplica as problem:
-            raise self._problem(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                UNAVAILABLE,
-                "no_replica",
-                f"no replica of its engine `{self.component.engine}` is running",
-                retry_after_s=2,
-            ) from problem
+            raise no_replica(self.component.name, self.component.engine) from problem
         except QueueFull as problem:
             raise self._problem(
                 HTTPStatus.TOO_MANY_REQUESTS,

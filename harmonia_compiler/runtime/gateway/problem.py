@@ -13,6 +13,9 @@ UPSTREAM = "upstream_error"
 TIMEOUT = "timeout_error"
 INTERNAL = "internal_error"
 
+#: When to ask again for what has no replica, in seconds: one that died is back after about this.
+NO_REPLICA_RETRY_S = 2
+
 
 class Problem(Exception):
     """A request ends without an answer.
@@ -70,6 +73,18 @@ class Problem(Exception):
 def invalid(message: str, param: str | None = None, code: str = "invalid_value") -> Problem:
     """The request itself is at fault: 400."""
     return Problem(HTTPStatus.BAD_REQUEST, INVALID_REQUEST, code, message, param=param)
+
+
+def no_replica(component: str, engine: str) -> Problem:
+    """Nothing runs that could serve a component: 503."""
+    return Problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        UNAVAILABLE,
+        "no_replica",
+        f"`{component}`: no replica of its engine `{engine}` is running",
+        component=component,
+        retry_after_s=NO_REPLICA_RETRY_S,
+    )
 
 
 def internal(component: str | None = None) -> Problem:

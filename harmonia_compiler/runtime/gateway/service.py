@@ -13,19 +13,18 @@ from harmonia_compiler.policy.line import EXTERNAL_CONCURRENCY
 from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.policy.pipeline import promise_of
 from harmonia_compiler.policy.schedule import Hopeless, Schedule, Stopped
-from harmonia_compiler.runtime.gateway.caller import Caller, Stage
+from harmonia_compiler.runtime.gateway.caller import Caller
 from harmonia_compiler.runtime.gateway.collections import Collections, ReadRecord
 from harmonia_compiler.runtime.gateway.dispatch import Dispatcher
 from harmonia_compiler.runtime.gateway.driver import Execution
 from harmonia_compiler.runtime.gateway.metrics import Metrics
-from harmonia_compiler.runtime.gateway.problem import OVERLOADED, UNAVAILABLE, Problem
+from harmonia_compiler.runtime.gateway.problem import OVERLOADED, UNAVAILABLE, Problem, no_replica
+from harmonia_compiler.runtime.gateway.stage import Stage
 from harmonia_compiler.runtime.gateway.transport import Transport
 from harmonia_compiler.runtime.gateway.watch import Watch
 
 #: How many calls a replica takes at once, where the plan says nothing.
 DEFAULT_CONCURRENCY = 16
-#: When to ask again for what has no replica, in seconds: one that died is back after about this.
-NO_REPLICA_RETRY_S = 2
 #: When to try again what a gateway that is being stopped gave up, in seconds: about the time of a restart.
 STOPPED_RETRY_S = 10
 
@@ -90,14 +89,7 @@ class Gateway:
         try:
             journey = self.schedule.arrive(program, promise, self.clock())
         except Stopped as problem:
-            raise Problem(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                UNAVAILABLE,
-                "no_replica",
-                f"`{problem.component}`: {problem}",
-                component=problem.component,
-                retry_after_s=NO_REPLICA_RETRY_S,
-            ) from problem
+            raise no_replica(problem.component, problem.engine) from problem
         except Hopeless as problem:
             raise Problem(
                 HTTPStatus.TOO_MANY_REQUESTS,
