@@ -16,7 +16,6 @@ from pathlib import Path
 import msgspec
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
-from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status, Watch
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
 from harmonia_compiler.runtime.actuators.supervision.beside import last_words
@@ -25,7 +24,7 @@ from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S, HELD
 from harmonia_compiler.runtime.actuators.supervision.keeper import keeper_of, keepers_of
 from harmonia_compiler.runtime.actuators.supervision.orphans import left_behind
 from harmonia_compiler.runtime.actuators.supervision.preflight import preflight
-from harmonia_compiler.runtime.actuators.supervision.room import further, this_machine
+from harmonia_compiler.runtime.actuators.supervision.room import further_here
 from harmonia_compiler.runtime.actuators.supervision.scaling import want
 from harmonia_compiler.runtime.actuators.supervision.store import expected_of, open_on
 from harmonia_compiler.runtime.actuators.supervision.tailing import Tailed, tail
@@ -104,7 +103,7 @@ class Local:
 
     def room(self, bundle: Path) -> Mapping[str, Sequence[str]]:
         """See `Actuator.room`."""
-        found = further(read_local_bundle(bundle), kinds(), *this_machine())
+        found = further_here(read_local_bundle(bundle))
         return {engine: [one.replica for one in launches] for engine, launches in found.items()}
 
     def scale(self, bundle: Path, replicas: Mapping[str, int]) -> None:

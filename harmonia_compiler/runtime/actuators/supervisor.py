@@ -25,7 +25,6 @@ import msgspec
 
 from harmonia_compiler.contract.bundle import Address, Endpoint, Endpoints, ReplicaLaunch, Service
 from harmonia_compiler.diagnostics.diagnostic import Rejected
-from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.runtime import bundle as bundles
 from harmonia_compiler.runtime.actuators.actuator import Failure, Phase, Status
 from harmonia_compiler.runtime.actuators.supervision import pids, placing, rundir
@@ -42,7 +41,7 @@ from harmonia_compiler.runtime.actuators.supervision.holding import Holding
 from harmonia_compiler.runtime.actuators.supervision.managed import Managed, Shared, Spec, StartFailed
 from harmonia_compiler.runtime.actuators.supervision.orphans import left_behind
 from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK
-from harmonia_compiler.runtime.actuators.supervision.room import further, this_machine
+from harmonia_compiler.runtime.actuators.supervision.room import further_here
 from harmonia_compiler.runtime.actuators.supervision.scaling import Scaling
 from harmonia_compiler.runtime.actuators.supervision.store import expected_of
 
@@ -206,7 +205,7 @@ def _raise_what_failed(running: Mapping[str, asyncio.Task[None]]) -> None:
 
 def _further_specs(bundle: Path, documents: bundles.LocalBundle) -> list[Spec]:
     """Replicas beside those of the plan that may be wanted later; they may run on any CPU."""
-    found = further(documents, kinds(), *this_machine())
+    found = further_here(documents)
     return [
         _spec(bundle, documents.service, launch, (), reembed=False)
         for launches in found.values()

@@ -4,15 +4,14 @@ One more is like the last one of its engine, on no GPU: those belong to the plan
 which there is never another.
 """
 
-import os
-import sys
 from collections.abc import Mapping
 
 import msgspec
-import psutil
 
 from harmonia_compiler.contract.bundle import ReplicaLaunch
 from harmonia_compiler.kinds.kind import Kind
+from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.profile.detect import usable_cpus, usable_memory_gib
 from harmonia_compiler.runtime.bundle import LocalBundle
 
 #: Of one engine there are no more than so many beside those of the plan.
@@ -20,13 +19,13 @@ MOST_FURTHER = 8
 
 
 def further(
-    bundle: LocalBundle, kinds: Mapping[str, Kind], cores: float, memory_gib: float
+    bundle: LocalBundle, by_name: Mapping[str, Kind], cores: float, memory_gib: float
 ) -> dict[str, tuple[ReplicaLaunch, ...]]:
     """Further replicas of each engine whose number may change; all of them together fit beside those of the plan."""
     memory = {one.id: one.memory_gib for one in bundle.plan.replicas}
     free_cores = cores - sum(one.cores for one in bundle.processes.replicas)
     free_gib = memory_gib - sum(memory.values())
-    made = {name: kinds.get(engine.kind) for name, engine in bundle.plan.engines.items()}
+    made = {name: by_name.get(engine.kind) for name, engine in bundle.plan.engines.items()}
     movable = {name for name, kind in made.items() if kind is not None and not kind.stateful}
     last = {one.engine: one for one in bundle.processes.replicas if one.engine in movable}
     found: dict[str, list[ReplicaLaunch]] = {name: [] for name in sorted(last)}
@@ -45,10 +44,9 @@ def further(
     return {name: tuple(these) for name, these in found.items()}
 
 
-def this_machine() -> tuple[float, float]:
-    """The cores that processes may use here, and the memory in GiB."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return float(cores), psutil.virtual_memory().total / 2**30
+def further_here(bundle: LocalBundle) -> dict[str, tuple[ReplicaLaunch, ...]]:
+    """The same on this machine, of which a control group may leave us a part."""
+    return further(bundle, kinds(), usable_cpus(), usable_memory_gib())
 
 
 def _most(bundle: LocalBundle, engine: str) -> int:
