@@ -1,6 +1,7 @@
 """The parser: lark's tables of states, gone through with tokens.
 
-lark goes through them as well, and looks up each rule by its whole contents; that is half of what reading a file takes.
+lark goes through them as well, but looks up each rule by its whole contents, and calls one function or another for
+each token.
 """
 
 from collections.abc import Iterable, Sequence
