@@ -8,10 +8,10 @@ from harmonia_compiler.check.program import Context, Unit, not_a
 from harmonia_compiler.contract.objective import METRICS, Objective
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.near import listed, suggestion
+from harmonia_compiler.diagnostics.numbers import plain
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.graph import Load
 from harmonia_compiler.syntax import tree
-from harmonia_compiler.syntax.literals import plain
 
 #: Hundredths, and behind 99 further digits of the part: `p999` is 99.9 of 100 requests.
 _QUANTILE = re.compile(r"p([1-9][0-9]?|99[0-9]?[1-9])")

@@ -12,9 +12,9 @@ from harmonia_compiler.check.unreached import pass_over, report_never
 from harmonia_compiler.contract.program import Apply, Argument, Attempt, Each, MakeList
 from harmonia_compiler.contract.types import ListOf, join
 from harmonia_compiler.diagnostics.diagnostic import Note
+from harmonia_compiler.diagnostics.numbers import plain
 from harmonia_compiler.flow.graph import EVEN
 from harmonia_compiler.syntax import tree
-from harmonia_compiler.syntax.literals import plain
 
 if TYPE_CHECKING:
     from harmonia_compiler.check.values import Values

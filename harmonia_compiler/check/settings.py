@@ -14,10 +14,11 @@ from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.types import quoted
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.near import listed, suggestion
+from harmonia_compiler.diagnostics.numbers import plain
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.kinds.kind import Setting
 from harmonia_compiler.syntax import tree
-from harmonia_compiler.syntax.literals import number, plain
+from harmonia_compiler.syntax.literals import number
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _DEVICES = (*GPU_TYPES, "cpu")

@@ -5,9 +5,9 @@ from harmonia_compiler.check.made import Made
 from harmonia_compiler.check.program import Context
 from harmonia_compiler.contract.types import ListOf, Message, Text
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
+from harmonia_compiler.diagnostics.numbers import plain
 from harmonia_compiler.kinds.kind import COMMON_SETTINGS
 from harmonia_compiler.syntax import tree
-from harmonia_compiler.syntax.literals import plain
 
 
 def check_settings(made: Made, findings: Findings) -> None:

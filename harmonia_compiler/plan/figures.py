@@ -7,12 +7,11 @@ import math
 from collections.abc import Mapping
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
+from harmonia_compiler.diagnostics import numbers
+
 #: Digits of figures that are worked out; those that the user gave are said with MOST_DIGITS.
 DIGITS = 3
 MOST_DIGITS = 6
-
-#: Digits beyond which a float says nothing: sums of it end in 15.999999999999998.
-_CERTAIN = 12
 
 
 def up(figure: float, digits: int = DIGITS) -> float:
@@ -28,7 +27,7 @@ def down(figure: float, digits: int = DIGITS) -> float:
 def _rounded(figure: float, digits: int, rounding: str) -> float:
     if math.isinf(figure) or figure == int(figure):
         return figure
-    certain = Decimal(f"{figure:.{_CERTAIN}g}")
+    certain = Decimal(f"{figure:.{numbers.CERTAIN_DIGITS}g}")
     if certain == int(certain):
         return float(certain)
     step = Decimal(1).scaleb(min(0, certain.adjusted() - digits + 1))
@@ -39,8 +38,7 @@ def plain(figure: float) -> str:
     """A figure as people write it: no exponent, but for what is too small to count zeros."""
     if 0.0 < abs(figure) < 1e-6:
         return f"{figure:g}"
-    text = str(int(figure)) if figure == int(figure) else f"{Decimal(f'{figure:.{_CERTAIN}g}'):f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return numbers.plain(figure)
 
 
 def time_up(ms: float) -> float:

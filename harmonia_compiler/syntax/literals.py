@@ -56,8 +56,3 @@ def number(raw: str) -> int | float | None:
     if not math.isfinite(value) or abs(value) > LARGEST or (abs(value) == LARGEST and abs(Decimal(raw)) > LARGEST):
         return None
     return int(value) if value.is_integer() else value
-
-
-def plain(value: float) -> str:
-    """A number as it is written here: whole ones with all their digits, the others with as many as are certain."""
-    return str(int(value)) if value == int(value) else f"{Decimal(f'{value:.12g}'):f}"
