@@ -1,8 +1,25 @@
 """Programs of many short declarations, of each sort in which one might look at all others for each."""
 
+_SHARED = """\
+component minilm = embedder("all-MiniLM-L6-v2")
+component search = milvus("docs", embedder: minilm, top_k: 8)
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 64)
+component answer(q: text, p: [passage]) -> text ~ 9 tokens = small("{q}{p}")
+component rewrite(q: text) -> text ~ 9 tokens = small("{q}")
+"""
+_CORRECTIVE = """\
+component grade{n}(q: text, p: [passage]) -> "yes" | "no" = small("{{q}} {{p}}")
+pipeline p{n}(q: text ~ 9 tokens) -> text {{
+    found = search(q, top_k: 20)
+    if grade{n}(q, found) == "no" ~ 0.3 {{ found = search(rewrite(q)) }}
+    return stream answer(q, found) within 3 s else "later"
+}}
+"""
+
 #: A line or a few for each number, and what stands before all of them.
 SHAPES = {
     "pipelines": ("", "pipeline p{n}(q: text) -> text {{ return q }}\n"),
+    "corrective pipelines": (_SHARED, _CORRECTIVE),
     "unused ports": ("", "pipeline p{n}(q: text, r: text) -> text {{ return q }}\n"),
     "classes": ("", "class c{n}(weight: 2)\npipeline p{n}(q: text) -> text {{ return q }}\n"),
     "ports of a class": ("class a()\n", "pipeline p{n}(q: text, k: class) -> text {{\nload a 1 rps\nreturn q }}\n"),
