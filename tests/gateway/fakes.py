@@ -18,7 +18,7 @@ from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaShare,
 from harmonia_compiler.contract.collection import CollectionRecord
 from harmonia_compiler.contract.component import Component, Engine, Insert, Port
 from harmonia_compiler.contract.launch import Wire
-from harmonia_compiler.contract.program import Block, Call, Program, ProgramParameter
+from harmonia_compiler.contract.program import Block, Call, Parameter, Program, ProgramParameter
 from harmonia_compiler.contract.types import ListOf, Passage, Text, Vector
 from harmonia_compiler.flow.answers import answers_of
 from harmonia_compiler.flow.graph import Body, Flow, Node
@@ -32,6 +32,14 @@ from harmonia_compiler.runtime.gateway.transport import Refused, Transport
 from harmonia_compiler.runtime.heads import BoundedHeads
 
 RECORD = CollectionRecord("minilm", "r1", 3, "COSINE", "markdown-v1:180:30")
+
+#: A search with its embedder, and an answer from what was found.
+RETRIEVING = (
+    Parameter("question"),
+    Call("minilm", ("text",), (0,)),
+    Call("search", ("query",), (1,)),
+    Call("answer", ("question", "passages"), (0, 2)),
+)
 
 
 @dataclass

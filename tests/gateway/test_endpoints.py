@@ -7,12 +7,11 @@ import pytest
 
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints
 from harmonia_compiler.contract.collection import CollectionRecord
-from harmonia_compiler.contract.program import Call, Parameter
 from harmonia_compiler.runtime.gateway import readiness
 from harmonia_compiler.runtime.gateway.collections import Collections, Fit
 from harmonia_compiler.runtime.gateway.endpoints import EndpointsFile
 from harmonia_compiler.runtime.milvus import NotOurs
-from tests.gateway.fakes import RECORD, FakeEngine, FakeMilvus, program, serving
+from tests.gateway.fakes import RECORD, RETRIEVING, FakeEngine, FakeMilvus, program, serving
 
 
 def write(path: Path, *replicas: str, epoch: int) -> None:
@@ -46,12 +45,7 @@ def test_a_changed_file_is_taken_and_anything_else_is_not(tmp_path: Path) -> Non
 
 RAG = program(
     "rag",
-    (
-        Parameter("question"),
-        Call("minilm", ("text",), (0,)),
-        Call("search", ("query",), (1,)),
-        Call("answer", ("question", "passages"), (0, 2)),
-    ),
+    RETRIEVING,
 )
 
 

@@ -13,17 +13,12 @@ from harmonia_compiler.contract.program import Call, Parameter
 from harmonia_compiler.contract.readings import Readings
 from harmonia_compiler.runtime.gateway.decisions import DecisionFile
 from harmonia_compiler.runtime.gateway.watch import Watch
-from tests.gateway.fakes import ENGINES, FakeEngine, Served, eventually, program, serving
+from tests.gateway.fakes import ENGINES, RETRIEVING, FakeEngine, Served, eventually, program, serving
 
 SAY = program("say", (Parameter("question"), Call("say", ("question",), (0,))), streams=False)
 RAG = program(
     "rag",
-    (
-        Parameter("question"),
-        Call("minilm", ("text",), (0,)),
-        Call("search", ("query",), (1,)),
-        Call("answer", ("question", "passages"), (0, 2)),
-    ),
+    RETRIEVING,
     streams=False,
 )
 
