@@ -81,8 +81,12 @@ demo: ## check this machine, install, then compile, start, fill, ask and stop th
 test: setup ## every test, real engines included; ARGS='-k NAME' goes to pytest
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
+.PHONY: fuzz
+fuzz: setup ## the properties over fresh random examples, which `make test` takes the same each time
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m hypothesis --hypothesis-profile fresh $(ARGS)
+
 .PHONY: integration
-integration: setup $(STAMPS)/guidellm ## only the tests that start real engines, and GuideLLM against the gateway
+integration: fuzz $(STAMPS)/guidellm ## fuzz, then only the tests that start real engines, and GuideLLM against the gateway
 	@$(BIN)/python -m pytest -m engines $(ARGS)
 
 .PHONY: lint

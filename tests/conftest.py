@@ -15,9 +15,11 @@ from xdist.scheduler import LoadScopeScheduling
 # Plans are the same whatever was measured or installed here; tests of those sources hand them in.
 os.environ["HARMONIA_PROFILES"] = "roofline"
 
-# How long an example takes says how busy the machine is.
-settings.register_profile("here", deadline=None)
-settings.load_profile("here")
+# How long an example takes says how busy the machine is. A change is judged by the same examples every time it is
+# run; new ones are looked for by `make fuzz`, where what is found is somebody's work and not somebody else's red build.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("fresh", deadline=None, derandomize=False, print_blob=True)
+settings.load_profile("same")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

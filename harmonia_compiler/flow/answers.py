@@ -79,14 +79,18 @@ def _in_loop(around: Place, loop: Repeat, body: Body) -> Place:
 
 
 def answers_of(flow: Flow) -> tuple[frozenset[int], ...]:
-    """For each body, the calls whose value may be the answer or, of one that is a record, its first text."""
+    """For each body, the calls whose value may be the answer or, of one that is a record, its first text.
+
+    A call for all items of a list gives a list, which is no text that somebody's wishes could be about: it is none
+    of them, as the calls item by item are none.
+    """
     found: list[set[int]] = [set() for _ in flow.bodies]
     main = Place(flow.nodes, lambda _: ())
     pending = [(main, flow.result)]
     while pending:
         for place, at in sources(*pending.pop(), flow.blocks):
             operation = place.nodes[at].operation
-            if isinstance(operation, Call):
+            if isinstance(operation, Call) and not operation.over:
                 found[-1 if place.block is None else place.block].add(at)
             elif isinstance(operation, MakeRecord) and (part := _first_text(operation, flow.result_type)) is not None:
                 pending.append((place, part))

@@ -49,11 +49,15 @@ def _further(program: Program, state: State, frame: Frame, at: int) -> Place | N
 
 
 def answering_call(program: Program, state: State) -> int | None:
-    """The number of the call that the answer comes from; None where it comes from no call, or none yet."""
+    """The number of the call that the answer comes from; None where it comes from no call, or none yet.
+
+    A call for all items of a list is not told from the calls item by item, which none of them answers alone.
+    """
     if state.heading is None:
         return None
     frame, at = heading(program, state)
-    return frame.calls.get(at)
+    operation = frame.operations[at]
+    return None if isinstance(operation, Call) and operation.over else frame.calls.get(at)
 
 
 def given_to_answer(program: Program, state: State) -> tuple[str, dict[str, Value]] | None:

@@ -82,6 +82,32 @@ def test_of_an_answer_that_is_a_record_its_first_text_is_marked() -> None:
     assert [call.may_answer for call in called] == [False, True, False]
 
 
+def test_a_call_for_all_items_of_a_list_is_marked_as_little_as_the_calls_for_each() -> None:
+    one_by_one = read_flow("""
+        pipeline p(question: text) -> [text]
+          block 0(1 argument)
+            %0 = argument 0 : text
+            %1 = call rewrite(question: %0) : text
+            results %1
+          %0 = parameter question : text
+          %1 = list(%0, %0) : [text]
+          %2 = each block 0(%1) : [text]
+          return %2
+        """)
+    at_once = read_flow("""
+        pipeline p(question: text) -> [text]
+          %0 = parameter question : text
+          %1 = list(%0, %0) : [text]
+          %2 = call rewrite(question: each %1) : [text]
+          return %2
+        """)
+    for flow in (one_by_one, at_once):
+        program = lower(flow, application(flow))
+        bodies = [*(block.operations for block in program.blocks), program.operations]
+        calls = [each for body in bodies for each in body if isinstance(each, Call)]
+        assert [call.may_answer for call in calls] == [False]
+
+
 def test_parameters_keep_their_defaults() -> None:
     flow = read_flow(FLOW)
     assert flow.ports[1] == Port("depth", Number(), default=2)
