@@ -1,7 +1,8 @@
 """Bounds the head of a request, in time and in size, for all that listens here; uvicorn itself bounds neither.
 
-The head is the request line and the headers. What comes after it, the body, has limits of its own where it is read;
-but what arrives there and becomes no body (trailers, extensions of chunks) is held to the same size.
+The head is the request line and the headers, byte for byte as they come. What comes after it, the body, has limits of
+its own where it is read; but what arrives there and becomes no body (trailers, extensions of chunks) is held to the
+same size.
 """
 
 import asyncio
@@ -15,6 +16,9 @@ HEAD_DEADLINE_S = 10.0
 #: The largest head, in bytes; browsers and proxies send a tenth of it.
 HEAD_LIMIT = 64 * 2**10
 
+#: How much is parsed at once, in bytes: the parser does not say where in what it was given something began or ended.
+_PIECE = 4 * 2**10
+
 _TOO_LARGE = msgspec.json.encode(
     {
         "error": {
@@ -27,22 +31,17 @@ _TOO_LARGE = msgspec.json.encode(
 )
 
 
-class _TooLarge(Exception):
-    """Ends the parsing of a head that is too large."""
-
-
 class BoundedHeads(HttpToolsProtocol):
     """uvicorn's protocol, which closes a connection whose next request's head does not arrive in time or is too large.
 
     The time runs from the connection's start and from a request's first byte; in between, uvicorn's own
-    limit on idle connections holds.
+    limit on idle connections holds. Of a head that begins behind another request, what comes in one piece with that
+    is not counted.
     """
 
     _late: asyncio.TimerHandle | None = None
-    #: The bytes of the head that the parser has understood, and those that came since it last understood any: it keeps
-    #: a header to itself until all of it is there.
-    _understood = 0
-    _kept = 0
+    #: The bytes that came since the last request ended, or since the last that has a limit of its own.
+    _came = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
@@ -50,56 +49,41 @@ class BoundedHeads(HttpToolsProtocol):
         self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, unless it only makes larger what is too large already."""
-        self._kept += len(data)
-        super().data_received(data)
-        if self._kept > HEAD_LIMIT and not self.transport.is_closing():
-            self._refuse()
+        """Parse what came, but no more of a head than it may have: where it is not whole then, it is too large."""
+        at = 0
+        while at < len(data) and not self.transport.is_closing():
+            piece = data[at : at + min(_PIECE, HEAD_LIMIT - self._came)]
+            at += len(piece)
+            self._came += len(piece)
+            super().data_received(piece)
+            if self._came >= HEAD_LIMIT and not self.transport.is_closing():
+                self._refuse()
 
     def on_message_begin(self) -> None:
         """Wait for the rest of the head."""
         super().on_message_begin()
-        self._understood = self._kept = 0
         self._wait()
-
-    def on_url(self, url: bytes) -> None:
-        """A part of the request line."""
-        self._understand(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header, or one trailer."""
-        self._understand(len(name) + len(value))
-        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is there; the body has a limit of its own."""
         self._stop_waiting()
-        self._kept = 0
+        self._came = 0
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
-        self._kept = 0
+        self._came = 0
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """What comes from here on is the next request's."""
+        self._came = 0
+        super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is to be waited for."""
         self._stop_waiting()
         super().connection_lost(exc)
-
-    def send_400_response(self, msg: str) -> None:
-        """How uvicorn answers where the parser has stopped, be it because of us."""
-        if self._understood > HEAD_LIMIT:
-            self._refuse()
-        else:
-            super().send_400_response(msg)
-
-    def _understand(self, size: int) -> None:
-        self._kept = 0
-        self._understood += size
-        if self._understood > HEAD_LIMIT:
-            raise _TooLarge
 
     def _refuse(self) -> None:
         # In the middle of an answer that is on its way, another would be read as a part of it.

@@ -1,7 +1,7 @@
 """Heads of requests that are too large: refused by the gateway and by workers alike, and never kept whole."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 import pytest
@@ -16,6 +16,7 @@ from tests.gateway.test_bodies import PROGRAM
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 GET = b"GET /healthz HTTP/1.1\r\nhost: x\r\n"
+LAST = b"connection: close\r\n\r\n"
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n"
 #: What is sent where nobody minds: far more than the system itself holds on the way.
 ENDLESS = 2**24
@@ -55,16 +56,24 @@ async def sent(port: int, begin: bytes, piece: bytes = b"", upto: int = 0) -> tu
         writer.close()
 
 
-def head(size: int) -> bytes:
-    """A head of that many bytes of names and values."""
-    return GET + b"x-more: " + b"m" * (size - len("/healthz") - len("hostx") - len("x-more")) + b"\r\n"
+def one_large(size: int) -> bytes:
+    """A head of that many bytes, nearly all of them one value's."""
+    return GET + b"x-more: " + b"m" * (size - len(GET) - len(b"x-more: \r\n") - len(LAST)) + b"\r\n" + LAST
 
 
-async def test_a_head_may_be_large_and_no_larger(served: Served) -> None:
-    size = HEAD_LIMIT - len("connectionclose")
-    answer, _ = await sent(served.port, head(size) + b"connection: close\r\n\r\n")
+def many_small(size: int) -> bytes:
+    """A head of that many bytes, most of them between names and values."""
+    room = size - len(GET) - len(LAST) - len(b"x: ?\r\n")
+    count = room // len(b"a: b\r\n")
+    return GET + b"a: b\r\n" * count + b"x: ?" + b"!" * (room - count * len(b"a: b\r\n")) + b"\r\n" + LAST
+
+
+@pytest.mark.parametrize("head", [one_large, many_small])
+async def test_a_head_may_be_large_and_no_larger(served: Served, head: Callable[[int], bytes]) -> None:
+    assert len(head(HEAD_LIMIT)) == HEAD_LIMIT
+    answer, _ = await sent(served.port, head(HEAD_LIMIT))
     assert answer.startswith(b"HTTP/1.1 200 ")
-    answer, _ = await sent(served.port, head(size + 1) + b"connection: close\r\n\r\n")
+    answer, _ = await sent(served.port, head(HEAD_LIMIT + 1))
     lines, _, told = answer.partition(b"\r\n\r\n")
     assert lines.startswith(b"HTTP/1.1 431 ")
     assert b"connection: close" in lines
@@ -80,8 +89,9 @@ async def test_a_head_may_be_large_and_no_larger(served: Served) -> None:
         (GET + b"x-more: ", b"a" * 9999),
         (GET, b"a" * 9999),
         (GET, b"x-more: a\r\n" * 999),
+        (GET, b"x-more:" + b" " * 9999 + b"a\r\n"),
     ],
-    ids=["path", "value", "name", "many"],
+    ids=["path", "value", "name", "many", "spaces"],
 )
 async def test_a_head_that_never_ends_is_ended(served: Served, begin: bytes, piece: bytes) -> None:
     answer, size = await sent(served.port, begin, piece, ENDLESS)
@@ -94,3 +104,10 @@ async def test_a_head_that_never_ends_is_ended(served: Served, begin: bytes, pie
 @pytest.mark.parametrize("begin", [POST + b"0\r\nx-more: ", POST + b"1;"], ids=["trailer", "chunk"])
 async def test_what_becomes_no_body_is_ended_and_not_answered_twice(served: Served, begin: bytes) -> None:
     assert (await sent(served.port, begin, b"a" * 9999, ENDLESS))[1] < ENDLESS
+
+
+async def test_each_request_of_a_connection_has_a_head_of_its_own(served: Served) -> None:
+    head = GET + b"x-more: " + b"m" * (HEAD_LIMIT - len(GET) - len(b"x-more: \r\n\r\n")) + b"\r\n\r\n"
+    answer, _ = await sent(served.port, head + POST + b"0\r\n\r\n" + head + one_large(HEAD_LIMIT))
+    assert answer.count(b"HTTP/1.1 200 ") == 3
+    assert b"HTTP/1.1 431 " not in answer

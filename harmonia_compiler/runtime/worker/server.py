@@ -193,6 +193,7 @@ async def serve(role: Role, host: str, port: int) -> int:
         host=host,
         port=port,
         http=BoundedHeads,
+        ws="none",
         access_log=False,
         log_level="warning",
         timeout_graceful_shutdown=_GRACE_S,
