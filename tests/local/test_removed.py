@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from harmonia_compiler.runtime.actuators.supervision.ending import HELD_BY_ANOTH
 from harmonia_compiler.runtime.actuators.supervision.keeper import keeper_of
 from harmonia_compiler.runtime.actuators.supervision.pids import SUPERVISES, Ident, identify, is_alive, marked_with
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory, State
+from harmonia_compiler.runtime.bundle import GATEWAY, SUPERVISOR
 
 from .conftest import Hand, launch, until
 
@@ -53,6 +55,15 @@ def robbed(hand: Hand, names: tuple[str, ...] = ("lock",)) -> Iterator[Ident]:
     finally:
         with suppress(ProcessLookupError):
             os.kill(supervisor.pid, signal.SIGCONT)
+
+
+def make_say(hand: Hand, word: str) -> None:
+    """Has the process `one` write a word into its log."""
+    urllib.request.urlopen(f"http://127.0.0.1:{hand.process('one').port}/{word}", b"", timeout=5).close()
+
+
+def await_words(log: Path, words: str) -> None:
+    until(lambda: log.exists() and words in log.read_text())
 
 
 @pytest.mark.parametrize("names", REMOVED, ids=["lock", "all"])
@@ -125,6 +136,33 @@ def test_what_was_removed_is_put_back(running: Hand) -> None:
     until(lambda: {name: (folder / name).read_bytes() for name in FILES} == before)
     running.down()
     running.assert_nothing_left()
+
+
+def test_logs_that_were_removed_are_begun_anew(running: Hand) -> None:
+    logs = running.path / "run" / "logs"
+    shutil.rmtree(logs)
+    for name in ("one", "two", GATEWAY, SUPERVISOR):
+        until((logs / f"{name}.log").exists)
+    for word in ("first", "second"):
+        make_say(running, word)
+        await_words(logs / "one.log", word)
+    os.kill(running.process("two").pid or 0, signal.SIGKILL)
+    await_words(logs / f"{SUPERVISOR}.log", "two: it ended with SIGKILL")
+    make_say(running, "last")
+    running.down()
+    assert (logs / "one.log").read_text().replace("warmed up by", "").split() == ["/first", "/second", "/last"]
+
+
+def test_a_log_that_was_moved_away_is_the_next_life_s_no_more(running: Hand) -> None:
+    logs = running.path / "run" / "logs"
+    make_say(running, "before")
+    await_words(logs / "one.log", "before")
+    (logs / "one.log").rename(logs / "mine")
+    os.kill(running.process("one").pid or 0, signal.SIGKILL)
+    until(lambda: running.process("one").restarts == 1 and running.status().ready)
+    make_say(running, "after")
+    await_words(logs / "one.log", "after")
+    assert (logs / "mine").read_text().replace("warmed up by", "").split() == ["/before"]
 
 
 def test_a_lock_is_put_back_while_the_service_is_still_starting(hand: Hand) -> None:

@@ -62,7 +62,7 @@ class Supervisor:
         assert me is not None
         self._me = me
         self._holding = Holding(run, lock, me)
-        self._shared = Shared(run, dict(os.environ), self._write)
+        self._shared = Shared(run, self._holding.logs, dict(os.environ), self._write)
         documents = bundles.read_local_bundle(bundle)
         specs = _specs(bundle, documents, reembed=asked.reembed)
         self._replicas = {spec.name: Managed(spec, self._shared) for spec in specs}
@@ -150,6 +150,7 @@ class Supervisor:
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(self._gateway.stop(GRACE_S), *(one.stop(GRACE_S) for one in self._beside))
         await asyncio.gather(self._scaling.stop(), *(replica.stop(GRACE_S) for replica in self._replicas.values()))
+        self._holding.leave()
         if self._failure is not None:
             self._phase = "failed"
             self._write()

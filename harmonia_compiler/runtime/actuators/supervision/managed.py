@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import time
 from asyncio.subprocess import DEVNULL, Process
@@ -27,6 +26,7 @@ from harmonia_compiler.runtime.actuators.supervision.command import (
 )
 from harmonia_compiler.runtime.actuators.supervision.ending import ORPHAN_GRACE_S
 from harmonia_compiler.runtime.actuators.supervision.helpers import Helpers
+from harmonia_compiler.runtime.actuators.supervision.logs import Logs
 from harmonia_compiler.runtime.actuators.supervision.pids import Ident, identify, kill, reap, session_of
 from harmonia_compiler.runtime.actuators.supervision.probes import (
     ask,
@@ -79,8 +79,8 @@ class Spec:
 class Shared:
     """What the processes of one service have in common: turns, ports, where they write, whom they tell."""
 
-    def __init__(self, run: RunDirectory, outer: dict[str, str], changed: Callable[[], None]) -> None:
-        self.run, self.outer, self.changed = run, outer, changed
+    def __init__(self, run: RunDirectory, logs: Logs, outer: dict[str, str], changed: Callable[[], None]) -> None:
+        self.run, self.logs, self.outer, self.changed = run, logs, outer, changed
         self.ports: set[int] = set()
         self._turns: dict[str, asyncio.Lock] = {}
 
@@ -214,19 +214,16 @@ class Managed:
     async def _spawn(self, folders: Folders, port: int) -> Process:
         launch = self.spec.launch
         folders.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        log = os.open(self._shared.run.log_of(self.spec.name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            return await asyncio.create_subprocess_exec(
-                *supervised(command_line(launch, folders, port), self.spec.cpus),
-                env=environment_of(launch, folders, self.spec.devices, self._shared.outer),
-                cwd=folders.bundle,
-                stdin=DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        finally:
-            os.close(log)
+        log = self._shared.logs.open(self.spec.name)
+        return await asyncio.create_subprocess_exec(
+            *supervised(command_line(launch, folders, port), self.spec.cpus),
+            env=environment_of(launch, folders, self.spec.devices, self._shared.outer),
+            cwd=folders.bundle,
+            stdin=DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
 
     async def _clear_away(self) -> None:
         """Leave nothing of the last life: what it started itself would hold its memory and its port."""
