@@ -7,6 +7,7 @@ from pathlib import Path
 from harmonia_compiler.check.classes import check_classes
 from harmonia_compiler.check.components import Components
 from harmonia_compiler.check.documents import document, engine, engine_key
+from harmonia_compiler.check.engines import impossible
 from harmonia_compiler.check.keys import refuse_keys
 from harmonia_compiler.check.lengths import warn_of_guesses
 from harmonia_compiler.check.pipelines import check_pipelines
@@ -58,7 +59,8 @@ def check_files(
     order = {declared.id: position for position, declared in enumerate(context.declared())}
     application = _application(context, components, sorted(served, key=lambda flow: order[flow.name]))
     warn_of_guesses(context, components, application)
-    return Checked(application, in_order(findings.items))
+    wrong = [*impossible(application, context.kinds)]
+    return Checked(None if wrong else application, in_order([*findings.items, *wrong]))
 
 
 def _warn_of_imports(context: Context) -> None:

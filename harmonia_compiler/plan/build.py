@@ -11,7 +11,7 @@ from harmonia_compiler.flow.demand import Demand, demand
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.kinds.kind import Kind, Work
 from harmonia_compiler.kinds.registry import kinds
-from harmonia_compiler.plan.limits import misused, too_long, unplannable
+from harmonia_compiler.plan.limits import too_long
 from harmonia_compiler.plan.problem import Aim, Need, Pipeline, Problem, Promise, Step, admits
 from harmonia_compiler.profile.profiles import Asked, Profiles
 
@@ -45,11 +45,7 @@ def build_problem(
     _check_loads(application, aim)
     called = _called(application)
     demands = {flow.name: demand(application, flow) for flow in application.flows}
-    if found := [
-        *unplannable(application, called),
-        *misused(application, called),
-        *too_long(application, called, demands),
-    ]:
+    if found := [*too_long(application, called, demands)]:
         raise Rejected(found)
     flows = sorted(application.flows, key=lambda flow: flow.name)
     pipelines = tuple(_pipeline(flow, demands[flow.name], margin) for flow in flows)

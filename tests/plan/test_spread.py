@@ -144,19 +144,3 @@ def test_more_hosts_than_replicas_contradict_each_other(tmp_path: Path) -> None:
     path.write_text(SOURCE.replace("min_hosts: 2", "min_hosts: 2, max_replicas: 1"))
     (found,) = check_files([path]).found
     assert (found.code, found.message) == ("E0616", "`max_replicas` is 1, but `min_hosts` is 2")
-
-
-def test_a_store_stands_on_one_host(tmp_path: Path) -> None:
-    path = tmp_path / "app.rag"
-    path.write_text(
-        'component minilm = embedder("all-MiniLM-L6-v2")\n'
-        'component search = milvus("docs", embedder: minilm, min_hosts: 2)\n'
-        "pipeline p(q: text ~ 20 tokens) -> [passage] { return search(q) }\n"
-    )
-    checked = check_files([path])
-    assert checked.application is not None, checked.found
-    with pytest.raises(Rejected) as caught:
-        make_plan(rewritten(checked.application), Inventory((Host("a", 8, 32.0), Host("b", 8, 32.0))))
-    (found,) = caught.value.found
-    assert found.code == "E0712"
-    assert found.message == "`search` asks for more than one host, and a milvus server is never copied"
