@@ -22,6 +22,8 @@ from tests.worker.conftest import free_port, worker
 SHOP = '''
 """Functions of a user."""
 import asyncio
+import datetime
+import sys
 import threading
 
 from parts.words import shout
@@ -75,6 +77,38 @@ def odd(query):
 
 async def odd_later(query):
     odd(query)
+
+
+async def exit_soon():
+    raise SystemExit(3)
+
+
+async def with_a_task(query):
+    task = asyncio.create_task(exit_soon())
+    if query == "awaited":
+        await task
+    return query
+
+
+async def with_a_callback(query):
+    loop = asyncio.get_running_loop()
+    loop.call_soon(sys.exit, 3)
+    loop.call_soon(loop.stop)
+    return query
+
+
+def give(query):
+    return {
+        "bytes": b"tea",
+        "inside": [{"text": bytearray(b"tea")}],
+        "a key": {b"text": "tea"},
+        "a set": {b"tea"},
+        "no number": float("nan"),
+        "too large": [1.0, float("-inf")],
+        "numbers": (1, 2.5, True, None),
+        "a day": datetime.date(2026, 1, 2),
+        "names": {1: frozenset({"tea"})},
+    }[query]
 
 
 answer = 42
@@ -169,6 +203,40 @@ def test_what_python_gives_a_meaning_of_its_own_is_an_error_like_any_other(code:
             assert (status, error["type"]) == (500, "function_error")
             assert error["message"] == f"`shop:{name}` raised {said}"
         assert process.poll() is None
+
+
+def test_what_a_coroutine_leaves_behind_ends_no_worker(code: Path) -> None:
+    with worker("python", "--function", "shop:with_a_task", "--code", str(code)) as (url, process):
+        assert call(url, {"inputs": {"query": "left"}}) == (200, {"result": "left"})
+        status, error = call(url, {"inputs": {"query": "awaited"}})
+        assert (status, error["message"]) == (500, "`shop:with_a_task` raised SystemExit: 3")
+        assert call(url, {"inputs": {"query": "left"}}) == (200, {"result": "left"})
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    with worker("python", "--function", "shop:with_a_callback", "--code", str(code)) as (url, process):
+        for _ in range(2):
+            assert call(url, {"inputs": {"query": "tea"}}) == (200, {"result": "tea"})
+        assert process.poll() is None
+
+
+def test_what_json_would_hold_as_something_else_is_an_error_that_says_what_it_is(code: Path) -> None:
+    wrong = {
+        "bytes": "b'tea', which is bytes and not text: decode it",
+        "inside": "bytearray(b'tea'), which is bytearray and not text: decode it",
+        "a key": "b'text', which is bytes and not text: decode it",
+        "a set": "b'tea', which is bytes and not text: decode it",
+        "no number": "the number nan",
+        "too large": "the number -inf",
+    }
+    right = {"numbers": [1, 2.5, True, None], "a day": "2026-01-02", "names": {"1": ["tea"]}}
+    with worker("python", "--function", "shop:give", "--code", str(code)) as (url, _):
+        for query, said in wrong.items():
+            status, error = call(url, {"inputs": {"query": query}})
+            assert (status, error["type"]) == (500, "function_error")
+            assert error["message"] == f"`shop:give` returned what JSON cannot hold: {said}"
+        for query, value in right.items():
+            assert call(url, {"inputs": {"query": query}}) == (200, {"result": value})
 
 
 def test_a_module_that_will_not_be_imported_ends_the_worker_with_a_reason(tmp_path: Path) -> None:

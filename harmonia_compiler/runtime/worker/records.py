@@ -4,11 +4,16 @@ What the annotations say decides what a function is given; what it returns is pl
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, get_args, get_origin, get_type_hints, is_typeddict
 
+import msgspec
+
 Maker = Callable[[Any], Any]
+
+_BYTES = (bytes, bytearray, memoryview)
 
 
 def makers(function: Callable[..., Any]) -> Mapping[str, Maker]:
@@ -18,16 +23,29 @@ def makers(function: Callable[..., Any]) -> Mapping[str, Maker]:
 
 
 def plain(value: Any) -> Any:
-    """A value whose named tuples are objects, as its other records are: JSON would hold them as lists."""
+    """A value as JSON holds it, in which every record, a named tuple too, is an object.
+
+    Raises TypeError or ValueError for what JSON cannot hold, also where an encoder would write something else for it:
+    text in an alphabet of its own for bytes, nothing for a number that is none.
+    """
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"the number {value}")
+        return value
+    if isinstance(value, _BYTES):
+        raise TypeError(f"{value!r:.60}, which is {type(value).__name__} and not text: decode it")
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {name: plain(part) for name, part in value._asdict().items()}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
+        value = value._asdict()
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    elif not isinstance(value, list | tuple | dict):
+        # Sets, enumerations, dates and the like have a form in JSON; what is in them may have none.
+        return plain(msgspec.to_builtins(value, builtin_types=_BYTES))
     if isinstance(value, dict):
-        return {name: plain(part) for name, part in value.items()}
-    return value
+        return {plain(name): plain(part) for name, part in value.items()}
+    return [plain(part) for part in value]
 
 
 def _hints(annotated: Any) -> dict[str, Any]:
