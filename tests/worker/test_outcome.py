@@ -1,10 +1,11 @@
 """What other people's code raises comes back as a value; that nobody waits any more does not."""
 
 import asyncio
+import sys
 
 import pytest
 
-from harmonia_compiler.runtime.worker.outcome import Raised, awaited, called
+from harmonia_compiler.runtime.worker.outcome import Raised, awaited, called, lasting
 
 
 def test_a_result_is_itself() -> None:
@@ -39,3 +40,26 @@ async def test_a_cancellation_that_the_call_itself_raises_is_what_it_raised() ->
 
 def test_a_message_that_no_document_can_hold_is_made_one_that_it_can() -> None:
     assert Raised(ValueError("\ud800")).message == "?"
+
+
+def test_a_loop_outlasts_what_exits_on_it(capsys: pytest.CaptureFixture[str]) -> None:
+    async def leaves() -> None:
+        sys.exit("enough")
+
+    async def main() -> str:
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.stop)
+        raised = await awaited(lambda: asyncio.create_task(leaves()))
+        assert isinstance(raised, Raised)
+        return raised.described
+
+    assert lasting(main()) == "SystemExit: enough"
+    assert capsys.readouterr().err.endswith("SystemExit: enough\n")
+
+
+def test_what_the_main_coroutine_raises_is_raised() -> None:
+    async def main() -> None:
+        raise SystemExit(2)
+
+    with pytest.raises(SystemExit):
+        lasting(main())

@@ -4,11 +4,11 @@ Only the module of the role that is asked for is loaded, since two of them bring
 """
 
 import argparse
-import asyncio
 import sys
 from importlib import import_module
 from pathlib import Path
 
+from harmonia_compiler.runtime.worker.outcome import lasting
 from harmonia_compiler.runtime.worker.server import Role, serve
 
 
@@ -53,7 +53,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     make_role = import_module(f"harmonia_compiler.runtime.worker.{arguments.role}").make_role
     role: Role = make_role(arguments)
-    return asyncio.run(serve(role, arguments.host, arguments.port))
+    return lasting(serve(role, arguments.host, arguments.port))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 """Calls code that is not ours, so that whatever it raises comes back as a value.
 
 To let it be raised on would hand it to whoever gives exceptions a meaning of their own: a future refuses
-`StopIteration` and is then never done, a task that raises `KeyboardInterrupt` ends the whole worker, and
-`CancelledError` says that nobody waits any more.
+`StopIteration` and is then never done, a task that raises `KeyboardInterrupt` ends the whole event loop, and
+`CancelledError` says that nobody waits any more. What the code leaves on the loop to be run later, tasks and
+callbacks, nobody calls: there the loop goes on (`lasting`).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -54,3 +56,20 @@ async def awaited(call: Callable[[], Awaitable[T]]) -> T | Raised:
         return Raised(problem)
     except BaseException as problem:  # noqa: BLE001 - handed back
         return Raised(problem)
+
+
+def lasting(main: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine, on a loop of its own that nothing else which runs on it can end.
+
+    A task that exits fails like any other: whoever awaits it is told, and its traceback is printed.
+    """
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        task = loop.create_task(main)
+        task.add_done_callback(lambda _: loop.stop())
+        while not task.done():
+            try:
+                loop.run_forever()
+            except (SystemExit, KeyboardInterrupt):
+                traceback.print_exc()
+        return task.result()
