@@ -84,7 +84,7 @@ def _misused_models(
     named = [
         (engine, setting) for engine in engines if (setting := kinds[application.engines[engine].kind].model_setting)
     ]
-    cards = _cards() if named else {}
+    cards = cards_here() if named else {}
     for name, setting in named:
         engine = application.engines[name]
         kind = kinds[engine.kind]
@@ -104,7 +104,7 @@ def _misused_models(
             yield Diagnostic("E0807", message, place, help=f"give at most {card.context}, or leave it out")
 
 
-def _cards() -> Mapping[str, Card]:
+def cards_here() -> Mapping[str, Card]:
     """The cards that can be read here; what is wrong with one in the store is said where a plan needs it."""
     try:
         return load_cards()

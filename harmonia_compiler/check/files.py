@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harmonia_compiler.check.classes import check_classes
+from harmonia_compiler.check.collections import contradicting
 from harmonia_compiler.check.components import Components
 from harmonia_compiler.check.documents import document, engine, engine_key
 from harmonia_compiler.check.engines import impossible
@@ -59,7 +60,7 @@ def check_files(
     order = {declared.id: position for position, declared in enumerate(context.declared())}
     application = _application(context, components, sorted(served, key=lambda flow: order[flow.name]))
     warn_of_guesses(context, components, application)
-    wrong = [*impossible(application, context.kinds)]
+    wrong = [*impossible(application, context.kinds), *contradicting(application, context.kinds)]
     return Checked(None if wrong else application, in_order([*findings.items, *wrong]))
 
 

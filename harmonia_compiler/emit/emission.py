@@ -112,17 +112,10 @@ def _collections(application: Application, components: dict[str, Component]) -> 
     """What each collection must have been built with, by its name."""
     cards = load_cards()
     records: dict[str, CollectionRecord] = {}
-    owners: dict[str, str] = {}
-    for component in sorted(components.values(), key=lambda one: one.name):
-        if component.kind != "milvus":
-            continue
-        name = str(component.settings["collection"])
-        record = _record(application, component, cards)
-        if records.setdefault(name, record) != record:
-            both = f"`{owners[name]}` and `{component.name}`"
-            message = f"{both} search `{name}` with different embedders, chunks or `hybrid`"
-            raise Rejected([Diagnostic("E0912", message, help="give one of them a collection of its own")])
-        owners.setdefault(name, component.name)
+    for component in components.values():
+        if component.kind == "milvus":
+            name, record = str(component.settings["collection"]), _record(application, component, cards)
+            assert records.setdefault(name, record) == record, f"`{name}` is made in two ways"
     return dict(sorted(records.items()))
 
 
