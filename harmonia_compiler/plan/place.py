@@ -11,9 +11,12 @@ from harmonia_compiler.contract.plan import Configuration, Replica
 from harmonia_compiler.plan.problem import Problem, devices_by_type
 from harmonia_compiler.plan.variables import Key
 
+#: How much of an engine's name goes into those of its replicas, which name processes: with a number, 64 letters.
+MOST_OF_NAME = 56
+
 
 def place(problem: Problem, counts: dict[Key, int], running: Sequence[Replica] = ()) -> tuple[Replica, ...]:
-    """The replicas, by engine, then host, with ids such as `engine-0`; those that run and stay keep theirs."""
+    """The replicas, by engine, then host, with ids of their own like `engine-0`; those that run and stay keep theirs."""
     chosen: list[tuple[int, int, Configuration]] = []
     for (e, c, h), count in sorted(counts.items(), key=lambda item: (item[0][0], item[0][2], item[0][1])):
         chosen += [(e, h, problem.needs[e].options[c].configuration)] * count
@@ -29,7 +32,8 @@ def place(problem: Problem, counts: dict[Key, int], running: Sequence[Replica] =
         name = former[at].id if at in former else ""
         while not name:
             numbers[e] = numbers.get(e, -1) + 1
-            name = "" if (free := f"{need.engine}-{numbers[e]}") in taken else free
+            name = "" if (free := f"{need.engine[:MOST_OF_NAME]}-{numbers[e]}") in taken else free
+        taken.add(name)
         replicas.append(
             Replica(
                 id=name,
