@@ -16,7 +16,7 @@ MOST_OF_NAME = 56
 
 
 def place(problem: Problem, counts: dict[Key, int], running: Sequence[Replica] = ()) -> tuple[Replica, ...]:
-    """The replicas, by engine, then host, with ids of their own like `engine-0`; those that run and stay keep theirs."""
+    """The replicas, by engine, then host, with ids of their own like `engine-0`; what runs and stays keeps its own."""
     chosen: list[tuple[int, int, Configuration]] = []
     for (e, c, h), count in sorted(counts.items(), key=lambda item: (item[0][0], item[0][2], item[0][1])):
         chosen += [(e, h, problem.needs[e].options[c].configuration)] * count
