@@ -162,6 +162,7 @@ def allocated() -> None:
         ("512 hosts that all differ, 16 components", synthetic(mixed(512, 512), 16)),
         ("10,000 GPUs in 8 types, 32 components", synthetic(in_types(1250), 32)),
         ("512 of 32 kinds, 16, with a promise", synthetic(mixed(512, 32), 16, 60_000.0)),
+        ("10,000 GPUs in 8 types, 32, with a promise", synthetic(in_types(1250), 32, 60_000.0)),
     ):
         parts = []
         asked, rate = problem, 0.0

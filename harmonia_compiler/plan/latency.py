@@ -8,7 +8,7 @@ from harmonia_compiler.plan.queueing import is_counted
 from harmonia_compiler.plan.variables import Model
 
 
-def choose(model: Model, chosen: dict[tuple[int, int], int], figures: Collection[Figure]) -> None:
+def choose(model: Model, figures: Collection[Figure]) -> None:
     """An engine runs at one level, and its calls are as slow as on the slowest choice in use at that level."""
     for e, need in enumerate(model.problem.needs):
         asked = [figure for figure in figures if figure.component in need.components]
@@ -18,7 +18,7 @@ def choose(model: Model, chosen: dict[tuple[int, int], int], figures: Collection
         for level in levels:
             model.level[e, level] = model.program.column(high=1.0, whole=True)
         model.program.row({model.level[e, level]: 1.0 for level in levels}, 1.0, 1.0)
-        runs = [_runs(model, e, c, chosen[e, c]) for c in range(len(model.choices[e]))]
+        runs = [_runs(model, e, c, model.chosen[e, c]) for c in range(len(model.choices[e]))]
         for figure in asked:
             _slow(model, e, figure, runs)
 

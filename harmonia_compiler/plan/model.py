@@ -97,10 +97,10 @@ def build(
     fit(model)
     count(model)
     spread(model)
-    chosen = mix(model, figures)
+    mix(model, figures)
     # An engine that nothing can run is short of replicas (`count`), whatever the others do.
     if promises and all(choices):
-        choose(model, chosen, figures)
+        choose(model, figures)
         time(model, late=late)
     keep_up(model, keeping)
     order(model)
@@ -168,7 +168,7 @@ def _within(model: Model, g: int, resource: str, terms: dict[int, float], unit: 
             paid[model.paid[g, j]] = -each
         else:
             has += len(kind.hosts) * each
-    model.program.row({**terms, **paid}, high=has)
+    model.bounding.append(model.program.row({**terms, **paid}, high=has))
 
 
 def _units(model: Model, g: int, resource: str, terms: dict[int, float]) -> set[float]:
@@ -186,7 +186,9 @@ def count(model: Model) -> None:
     """Every engine has as many replicas as it must and no more than it may."""
     for e, need in enumerate(model.problem.needs):
         most = float("inf") if need.maximum is None else need.maximum
-        model.program.row(model.replicas(e), need.minimum, most)
+        row = model.program.row(model.replicas(e), need.minimum, most)
+        if need.maximum is not None:
+            model.bounding.append(row)
 
 
 def spread(model: Model) -> None:
@@ -217,12 +219,12 @@ def _holding(model: Model, e: int, g: int) -> int:
     )
 
 
-def mix(model: Model, figures: Collection[Figure]) -> dict[tuple[int, int], int]:
-    """An engine stands on options that are about as fast as each other. Returns whether each choice is in use.
+def mix(model: Model, figures: Collection[Figure]) -> None:
+    """An engine stands on options that are about as fast as each other; whether each choice is in use.
 
     Only of engines of which that matters: that have several mixtures, or that a promise depends on.
     """
-    chosen: dict[tuple[int, int], int] = {}
+    chosen = model.chosen
     timed = {figure.component for figure in figures}
     for e, need in enumerate(model.problem.needs):
         sets = sorted(frozenset[int]().union(*(choice.mixtures for choice in model.choices[e])))
@@ -240,7 +242,6 @@ def mix(model: Model, figures: Collection[Figure]) -> dict[tuple[int, int], int]
     for (e, c, _), column in model.n.items():
         if (e, c) in chosen:
             model.program.row({column: 1.0, chosen[e, c]: -model.program.upper[column]}, high=0.0)
-    return chosen
 
 
 def order(model: Model) -> None:

@@ -14,6 +14,7 @@ from harmonia_compiler.plan.problem import Problem, worth
 from harmonia_compiler.plan.queueing import level_at
 from harmonia_compiler.plan.refine import Answer, refined
 from harmonia_compiler.plan.search import best, is_large, judged
+from harmonia_compiler.plan.shares import Decided
 from harmonia_compiler.plan.solve import INFINITY, Outcome
 from harmonia_compiler.plan.variables import Key, Model
 from harmonia_compiler.profile.profiles import Option
@@ -47,19 +48,20 @@ def optimise(problem: Problem) -> Allocation | None:
     if not problem.needs:
         kept = keeps_promises(problem, {}, 0.0)
         return Allocation({}, INFINITY, proven=True, gap=0.0) if kept else None
-    fastest = _fastest(problem) if problem.aim == "throughput" else _Fastest({}, 1.0, 0.0, proven=True)
+    decisions: list[Decided] = []
+    fastest = _fastest(problem, decisions) if problem.aim == "throughput" else _Fastest({}, 1.0, 0.0, proven=True)
     if fastest is None:
         return None
-    simplest = _cheapest(problem, fastest)
+    simplest = _cheapest(problem, fastest, decisions)
     if not fastest.counts and not simplest.found and not simplest.infeasible:
         # The highest rate is found more easily than the lowest price, and what carries more than is asked is near it.
-        carrying = _fastest(problem)
+        carrying = _fastest(problem, decisions)
         if carrying is None or carrying.bound < 1.0 - SLACK:
             return None
         if carrying.goal < 1.0 - SLACK:
             raise ended()
         fastest = _Fastest(carrying.counts, 1.0, 0.0, proven=True)
-        simplest = _cheapest(problem, fastest)
+        simplest = _cheapest(problem, fastest, decisions)
     if simplest.found:
         counts, proven = simplest.counts, fastest.proven and simplest.proven
         gap = max(one.gap for one in simplest.outcomes)
@@ -94,13 +96,13 @@ class _Fastest:
     proven: bool
 
 
-def _fastest(problem: Problem) -> _Fastest | None:
+def _fastest(problem: Problem, decisions: list[Decided]) -> _Fastest | None:
     """The highest rate, to within half of what may be given up; the other half is left to the later objectives.
 
     Nothing is given up of a load that can be carried: where the search ends so near to the load that the
     highest rate may be on the other side, it goes on.
     """
-    highest = refined(partial(_rate, problem), divide(problem), partial(_mended_rate, problem))
+    highest = refined(partial(_rate, problem, decisions), divide(problem), partial(_mended_rate, problem))
     if highest.infeasible:
         return None
     if not highest.found:
@@ -119,11 +121,11 @@ def _fastest(problem: Problem) -> _Fastest | None:
     return _Fastest(highest.counts, goal, bound, highest.proven)
 
 
-def _rate(problem: Problem, division: Division) -> tuple[Model, list[Outcome]]:
+def _rate(problem: Problem, decisions: list[Decided], division: Division) -> tuple[Model, list[Outcome]]:
     """The highest rate over a division."""
     model = build(problem, division, None)
     objective = {} if model.rate is None else {model.rate: 1.0}
-    return model, [best(model, objective, maximise=True, gap=problem.give_up / 2)]
+    return model, [best(model, objective, maximise=True, gap=problem.give_up / 2, earlier=decisions)]
 
 
 def _carrying(problem: Problem, division: Division) -> tuple[Model, list[Outcome]]:
@@ -132,10 +134,10 @@ def _carrying(problem: Problem, division: Division) -> tuple[Model, list[Outcome
     return model, [model.program.solve(fewest(model), gap=1.0)]
 
 
-def _cheapest(problem: Problem, fastest: _Fastest) -> Answer:
+def _cheapest(problem: Problem, fastest: _Fastest, decisions: list[Decided]) -> Answer:
     """The simplest replicas that carry the rate of a plan."""
-    search = partial(_simplest, problem, fastest.goal * (1 - SLACK), fastest.counts)
-    return refined(search, divide(problem), partial(_mended_cost, problem))
+    search = partial(_simplest, problem, fastest.goal * (1 - SLACK), fastest.counts, decisions)
+    return refined(search, divide(problem), partial(_mended_cost, problem, fastest.counts))
 
 
 def _hint(model: Model, counts: dict[Key, int]) -> list[float]:
@@ -163,7 +165,9 @@ def _hint(model: Model, counts: dict[Key, int]) -> list[float]:
     return values
 
 
-def _simplest(problem: Problem, goal: float, known: dict[Key, int], division: Division) -> tuple[Model, list[Outcome]]:
+def _simplest(
+    problem: Problem, goal: float, known: dict[Key, int], decisions: list[Decided], division: Division
+) -> tuple[Model, list[Outcome]]:
     """The cheapest that carry a rate; of those the ones with the least hardware, and of those the fewest replicas.
 
     Where some run already, those come before the fewest of which the most stay.
@@ -179,7 +183,7 @@ def _simplest(problem: Problem, goal: float, known: dict[Key, int], division: Di
     for objective in objectives[:1] if is_large(model) else objectives:
         # The last is searched to its end: what it leaves to chance would be the solver's choice.
         near = 0.0 if objective is moves or objective is objectives[-1] else gap
-        outcome = best(model, objective, gap=near, start=start, hint=hint)
+        outcome = best(model, objective, gap=near, start=start, hint=hint, earlier=decisions)
         if outcomes and outcome.status == "infeasible":
             raise RuntimeError("an optimum of the model is infeasible once it is held")
         outcomes.append(outcome)
@@ -202,16 +206,18 @@ def _mended_rate(
 
 
 def _mended_cost(
-    problem: Problem, model: Model, found: Outcome, counts: dict[Key, int]
+    problem: Problem, known: dict[Key, int], model: Model, found: Outcome, counts: dict[Key, int]
 ) -> tuple[dict[Key, int], Outcome] | None:
     """What carries the rate that a large model is to carry, without what is spare, and what it costs.
 
-    Made of what runs already, if that is as good as is asked for or as any: then the least has to be started.
+    Made of what runs already, if that is as good as is asked for or as any: then the least has to be started. Or of
+    what is `known` to carry the rate: there is that where the solution does not fit onto the hosts.
     """
     best = None
-    for start in (partial(resumed, model, found.values), partial(mend, model, found.values, counts)):
+    resume, anew = partial(resumed, model, found.values), partial(mend, model, found.values, counts)
+    for start in (resume, anew, known.copy):
         whole = start() if is_large(model) else None
-        if whole is None:
+        if not whole:
             continue
         whole = trim(model, found.values, whole)
         if carried(problem, whole) >= model.scale * (1 - SLACK):

@@ -6,10 +6,10 @@ is often within the gap that is asked for. What is not is said with its gap: a s
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 
+from harmonia_compiler.plan import shares
 from harmonia_compiler.plan.solve import INFINITY, Outcome, Terms
 from harmonia_compiler.plan.variables import Model
 
@@ -37,10 +37,12 @@ def best(
     gap: float = 0.0,
     start: Sequence[float] = (),
     hint: Sequence[float] = (),
+    earlier: list[shares.Decided] | None = None,
 ) -> Outcome:
     """The best values of a model's columns, to within a relative gap, or as near as the search of a large one comes.
 
     `start` are values that satisfy its rows, and `hint` counts of replicas and of paid hosts that could be of such.
+    `earlier` is what searches of the same problem decided, to which this one adds.
     """
     program = model.program
     if not is_large(model) or not objective:
@@ -49,13 +51,17 @@ def best(
     if not relaxed.found:
         return relaxed
     bound = relaxed.objective
+    if model.level:
+        tighter, near = shares.relaxed(model, objective)
+        if not tighter.found:
+            return tighter
+        bound = min(bound, tighter.bound) if maximise else max(bound, tighter.bound)
+        guides = _by_shares(model, objective, near, bound, gap, hint, earlier, maximise=maximise)
+    else:
+        guides = iter([_quick_guide(model, objective, hint or relaxed.values, bound, gap, maximise=maximise)])
     target = bound * (1 - gap if maximise == (bound > 0) else 1 + gap)
     known = Outcome("unknown", INFINITY, bound=bound)
-    for guided in (
-        partial(_quick_guide, model, objective, hint or relaxed.values, relaxed.objective),
-        partial(_slow_guide, model, objective),
-    ):
-        guide, decided = guided(gap, maximise=maximise)
+    for guide, decided in guides:
         for times, width, nodes in NEIGHBOURHOODS if guide.found else ():
             within = decided | _near(model, guide, hint, times, width)
             found = program.solve(objective, maximise=maximise, gap=gap / 8, nodes=nodes, within=within, target=target)
@@ -63,9 +69,6 @@ def best(
                 known = judged(found, bound, gap)
             if known.found and known.gap <= gap:
                 return known
-        # Promises may hold at a relaxation's levels for fractions of replicas alone: then those are decided first.
-        if known.found or not model.level:
-            break
     return known
 
 
@@ -100,13 +103,37 @@ def _quick_guide(
     return other if better else (guide, decided)
 
 
-def _slow_guide(model: Model, objective: Terms, gap: float, *, maximise: bool) -> tuple[Outcome, Bounds]:
-    """The same by a search over mixtures, levels and what is chosen, with replicas as fractions."""
-    program = model.program
-    counted = {*model.n.values(), *model.paid.values()}
-    others = {column for column, whole in enumerate(program.whole) if whole and column not in counted}
-    choice = program.solve(objective, maximise=maximise, whole=others, gap=gap / 2, nodes=MOST_DECISIONS)
-    return _held(model, objective, choice.values, maximise=maximise) if choice.found else (choice, {})
+def _by_shares(
+    model: Model,
+    objective: Terms,
+    near: Collection[shares.Part],
+    bound: float,
+    gap: float,
+    hint: Sequence[float],
+    earlier: list[shares.Decided] | None,
+    *,
+    maximise: bool,
+) -> Iterator[tuple[Outcome, Bounds]]:
+    """The relaxation with levels, mixtures and choices held to what is decided, and those.
+
+    As in an `earlier` search where that will do; else by shares, which is added to those, and then as in a hint.
+    """
+    known = [] if earlier is None else earlier
+
+    def guide(decided: shares.Decided) -> tuple[Outcome, Bounds]:
+        held = decided.held(model)
+        return model.program.solve(objective, maximise=maximise, whole=(), within=held), held
+
+    for decided in reversed(known):
+        found, held = guide(decided)
+        if found.found and abs(found.objective - bound) <= gap * shares.LEFT * max(abs(bound), 1e-12):
+            yield found, held
+            return
+    if made := shares.decide(model, objective, near, gap):
+        known.append(made)
+        yield guide(made)
+    if hint and (as_hinted := shares.as_in(model, hint)):
+        yield guide(as_hinted)
 
 
 def _held(model: Model, objective: Terms, values: Sequence[float], *, maximise: bool) -> tuple[Outcome, Bounds]:

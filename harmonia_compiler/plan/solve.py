@@ -79,6 +79,11 @@ class Program:
         self.most.append(high)
         return len(self.least) - 1
 
+    def terms(self, row: int) -> dict[int, float]:
+        """The expression of a row."""
+        here = slice(self.starts[row], self.starts[row + 1])
+        return dict(zip(self.columns[here], self.values[here], strict=True))
+
     def solve(
         self,
         objective: Terms,

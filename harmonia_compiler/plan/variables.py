@@ -28,7 +28,8 @@ class Model:
 
     `goal_rate` is the rate that `keep_up` asks for; None makes it a variable between 0 and `scale`.
     `extra` (capacity that a pool may be given beyond what it has) and `late` (the seconds by which each
-    promise may be missed) are for the diagnosis of a problem that has no plan.
+    promise may be missed) are for the diagnosis of a problem that has no plan. `bounding` are the rows that hold
+    replicas to what there is.
     """
 
     problem: Problem
@@ -46,6 +47,8 @@ class Model:
     late: list[int] = field(default_factory=list)
     rate: int | None = None
     stands: dict[tuple[int, int], int] = field(default_factory=dict)
+    chosen: dict[tuple[int, int], int] = field(default_factory=dict)
+    bounding: list[int] = field(default_factory=list)
 
     def replicas(self, engine: int) -> dict[int, float]:
         """The number of replicas of an engine."""
