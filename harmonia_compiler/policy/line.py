@@ -1,17 +1,19 @@
 """Which replica takes which call, and which calls wait: the queue in front of one engine, without clock or socket.
 
-Replicas by planned capacity, calls by where they stand (`waiting.py`); those that have become hopeless are handed back.
+Replicas by `routing/`, calls by where they stand (`waiting.py`); those that have become hopeless are handed back.
 The gateway drives it with futures, the simulator with events of its own: a call is whatever ticket the driver knows it
 by.
 """
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Generic, TypeVar
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.policy.quantile import Mean
+from harmonia_compiler.policy.routing.choice import ReplicaLoad
+from harmonia_compiler.policy.routing.pool import Pool
 from harmonia_compiler.policy.waiting import IN_TURN, Standing, Waiting
 
 #: How many calls may wait for each call that can run, and the least that may wait for an engine.
@@ -19,8 +21,6 @@ WAITING_PER_SLOT = 8
 WAITING_AT_LEAST = 64
 #: How many calls a service of somebody else's is sent at once, where the plan says nothing.
 EXTERNAL_CONCURRENCY = 64
-#: For how long a replica that could not be reached is the last choice, in seconds.
-SHUNNED_S = 1.0
 RETRY_AFTER_MAX_S = 30
 
 Ticket = TypeVar("Ticket")
@@ -44,83 +44,52 @@ class GivenUp(Exception):
 
 
 @dataclass(slots=True)
-class ReplicaLoad:
-    """What is known about a replica: its share, calls in flight, the turn of its last call, when it was unreachable."""
-
-    endpoint: Endpoint
-    share: ReplicaShare
-    in_flight: int = 0
-    last_turn: int = 0
-    unreachable_at: float = -math.inf
-
-
-def choose(replicas: Iterable[ReplicaLoad], now: float, avoid: Collection[str] = ()) -> ReplicaLoad | None:
-    """The replica that takes the next call, or None where none has room.
-
-    Of those with fewer calls than their batch: not one to avoid and not one that could just not be
-    reached, where there is another; then the one that will have the least to do for its weight,
-    this call included; then the one that has waited longest for a call.
-    """
-    free = [replica for replica in replicas if replica.in_flight < replica.share.batch]
-    return min(
-        free,
-        key=lambda replica: (
-            replica.endpoint.replica in avoid,
-            now - replica.unreachable_at < SHUNNED_S,
-            (replica.in_flight + 1) / replica.share.weight,
-            replica.last_turn,
-        ),
-        default=None,
-    )
-
-
-@dataclass(slots=True)
 class Line(Generic[Ticket]):
     """The replicas of one engine and the calls that wait for them. Times are in seconds, by the driver's clock.
 
-    `shares` are the plan's; a replica that it does not have takes the `usual` share. Whenever a place
-    may have become free, the driver asks `next` until it gives nothing. `held_s` is how long a call has its place.
+    Whenever a place may have become free, or a time has passed for which a replica was left out, the driver asks `next`
+    until it gives nothing. `held_s` is how long a call has its place, `pool` who takes one (`routing/pool.py`).
     """
 
-    usual: ReplicaShare
-    shares: Mapping[str, ReplicaShare]
-    replicas: dict[str, ReplicaLoad] = field(default_factory=dict)
+    usual: InitVar[ReplicaShare]
+    shares: InitVar[Mapping[str, ReplicaShare]]
+    seed: InitVar[int] = 0
+    pool: Pool = field(init=False)
     waiting: Waiting[Ticket] = field(default_factory=Waiting)
-    turn: int = 0
     slots: int = 0
     held_s: Mean = field(default_factory=Mean)
+
+    def __post_init__(self, usual: ReplicaShare, shares: Mapping[str, ReplicaShare], seed: int) -> None:
+        self.pool = Pool(usual, shares, seed)
+
+    @property
+    def replicas(self) -> Mapping[str, ReplicaLoad]:
+        """What is known of each replica, by its name."""
+        return self.pool.loads
 
     @property
     def in_flight(self) -> int:
         """How many calls replicas work on."""
-        return sum(load.in_flight for load in self.replicas.values())
+        return sum(load.in_flight for load in self.pool.loads.values())
 
     def set_replicas(self, endpoints: Iterable[Endpoint]) -> None:
         """Route to these from now on; calls in flight to others go on."""
-        known = self.replicas
-        self.replicas = {
-            endpoint.replica: known[endpoint.replica]
-            if endpoint.replica in known and known[endpoint.replica].endpoint == endpoint
-            else ReplicaLoad(endpoint, self.shares.get(endpoint.replica, self.usual))
-            for endpoint in endpoints
-        }
-        self.slots = sum(load.share.batch for load in self.replicas.values())
+        self.pool.set_replicas(endpoints)
+        self._count()
 
     def set_shares(self, shares: Mapping[str, ReplicaShare]) -> None:
         """Give replicas these shares from now on; what is in flight goes on."""
-        self.shares = shares
-        for name, load in self.replicas.items():
-            load.share = shares.get(name, self.usual)
-        self.slots = sum(load.share.batch for load in self.replicas.values())
+        self.pool.set_shares(shares)
+        self._count()
 
     def ask(self, now: float, avoid: Collection[str] = ()) -> Endpoint | None:
         """A replica with room for one more call, unless others wait already; every one that is given is released.
 
         Raises NoReplica where none is running.
         """
-        if not self.replicas:
+        if not self.pool.loads:
             raise NoReplica
-        return None if self.waiting else self._take(now, avoid)
+        return None if self.waiting else self.pool.take(now, avoid)
 
     def wait(self, ticket: Ticket, standing: Standing = IN_TURN) -> None:
         """Let a call wait. Raises QueueFull where too many do: of those that were promised a time, or of all.
@@ -145,7 +114,7 @@ class Line(Generic[Ticket]):
         if first is None:
             return None
         ticket, standing = first
-        endpoint = None if now > standing.hopeless_at else self._take(now)
+        endpoint = None if now > standing.hopeless_at else self.pool.take(now)
         if endpoint is None and now <= standing.hopeless_at:
             return None
         self.waiting.leave(ticket)
@@ -153,9 +122,7 @@ class Line(Generic[Ticket]):
 
     def release(self, endpoint: Endpoint) -> None:
         """A call has ended, or is not made after all."""
-        load = self._load(endpoint)
-        if load is not None:
-            load.in_flight = max(0, load.in_flight - 1)
+        self.pool.release(endpoint)
 
     def seconds_for(self, calls: float) -> float:
         """How long the replicas take for so many calls while all of their places are taken."""
@@ -165,21 +132,5 @@ class Line(Generic[Ticket]):
         """When to come back, as a number of whole seconds, where so many calls are to be served before."""
         return min(RETRY_AFTER_MAX_S, max(1, math.ceil(self.seconds_for(calls))))
 
-    def unreachable(self, endpoint: Endpoint, now: float) -> None:
-        """Note that this replica could not be reached just now."""
-        load = self._load(endpoint)
-        if load is not None:
-            load.unreachable_at = now
-
-    def _load(self, endpoint: Endpoint) -> ReplicaLoad | None:
-        load = self.replicas.get(endpoint.replica)
-        return load if load is not None and load.endpoint == endpoint else None
-
-    def _take(self, now: float, avoid: Collection[str] = ()) -> Endpoint | None:
-        load = choose(self.replicas.values(), now, avoid)
-        if load is None:
-            return None
-        self.turn += 1
-        load.in_flight += 1
-        load.last_turn = self.turn
-        return load.endpoint
+    def _count(self) -> None:
+        self.slots = sum(load.share.batch for load in self.pool.loads.values())

@@ -3,8 +3,6 @@
 import asyncio
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.policy.line import (
@@ -13,8 +11,6 @@ from harmonia_compiler.policy.line import (
     Line,
     NoReplica,
     QueueFull,
-    ReplicaLoad,
-    choose,
 )
 from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, EngineQueue
 
@@ -23,60 +19,10 @@ def endpoint(name: str, port: int = 1) -> Endpoint:
     return Endpoint(name, "llm", "127.0.0.1", port)
 
 
-def load(
-    name: str,
-    in_flight: int = 0,
-    last_turn: int = 0,
-    unreachable_at: float = -100.0,
-    *,
-    batch: int = 4,
-    weight: float = 1.0,
-) -> ReplicaLoad:
-    return ReplicaLoad(endpoint(name), ReplicaShare(batch, weight), in_flight, last_turn, unreachable_at)
-
-
 def queue(concurrency: int, *names: str) -> EngineQueue:
     made = EngineQueue(Line(ReplicaShare(concurrency), {}), asyncio.get_running_loop().time)
     made.set_replicas([endpoint(name) for name in names])
     return made
-
-
-@pytest.mark.parametrize(
-    ("replicas", "avoid", "chosen"),
-    [
-        ([load("a", 2), load("b", 1)], (), "b"),
-        ([load("a", 1, last_turn=4), load("b", 1, last_turn=3)], (), "b"),
-        ([load("a", 0), load("b", 3)], ("a",), "b"),
-        ([load("a", 0)], ("a",), "a"),
-        ([load("a", 0, unreachable_at=9.5), load("b", 3)], (), "b"),
-        ([load("a", 0, unreachable_at=8.5), load("b", 3)], (), "a"),
-        ([load("a", 4), load("b", 4)], (), None),
-        ([load("a", 0), load("b", 4)], ("a",), "a"),
-        ([], (), None),
-        ([load("a", 0, weight=1), load("b", 8, batch=64, weight=10)], (), "b"),
-        ([load("a", 0, weight=1), load("b", 10, batch=64, weight=10)], (), "a"),
-        ([load("a", 0, weight=1), load("b", 1, batch=1, weight=10)], (), "a"),
-    ],
-)
-def test_the_choice(replicas: list[ReplicaLoad], avoid: tuple[str, ...], chosen: str | None) -> None:
-    found = choose(replicas, now=10.0, avoid=avoid)
-    assert (found.endpoint.replica if found else None) == chosen
-
-
-@given(st.lists(st.integers(0, 5), max_size=8), st.integers(1, 6))
-def test_never_a_replica_without_room_and_never_none_where_one_has(in_flight: list[int], limit: int) -> None:
-    found = choose([load(str(at), calls, batch=limit) for at, calls in enumerate(in_flight)], now=0.0)
-    assert (found is not None) == any(calls < limit for calls in in_flight)
-    assert found is None or found.in_flight == min(in_flight)
-
-
-def test_busy_replicas_share_calls_in_proportion_to_their_capacity() -> None:
-    loads = [load("core", batch=100, weight=1.0), load("gpu", batch=100, weight=30.0)]
-    for _ in range(62):
-        taken = choose(loads, now=0.0)
-        assert taken is not None
-        taken.in_flight += 1
-    assert [one.in_flight for one in loads] == [2, 60]
 
 
 async def test_calls_spread_evenly_and_wait_in_order() -> None:

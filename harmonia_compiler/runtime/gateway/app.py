@@ -1,5 +1,6 @@
 """The routes of the gateway."""
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
@@ -108,7 +109,9 @@ def build_app(gateway: Gateway) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        looking = asyncio.create_task(gateway.dispatcher.look())
         yield
+        looking.cancel()
         await gateway.close()
 
     return Starlette(

@@ -1,12 +1,12 @@
 """Makes one call of a component: waits for a replica, sends, reads the answer, and says what went wrong where it did.
 
-A pure call whose replica could not be reached is sent once more, to another replica where there is
-one; never after the first piece of a streamed answer.
+A pure call that fails through its replica's fault (not reached, hung up, no progress, an error of its own) is sent once
+more, to another replica, as long as the stage's budget lasts; never after the first piece of a streamed answer.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -23,7 +23,7 @@ from harmonia_compiler.policy.line import GivenUp, NoReplica, QueueFull
 from harmonia_compiler.policy.schedule import Schedule
 from harmonia_compiler.runtime.gateway.arguments import merge_settings
 from harmonia_compiler.runtime.gateway.collections import Collections, Fit
-from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, EngineQueue
+from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, EngineQueue, Stuck
 from harmonia_compiler.runtime.gateway.metrics import Metrics
 from harmonia_compiler.runtime.gateway.problem import (
     INVALID_REQUEST,
@@ -108,6 +108,18 @@ def _named(request: str, send: Send) -> tuple[tuple[str, str], ...]:
     return ((REQUEST_HEADER, request), (CALL_HEADER, f"{send.component};{show_path(send.path)}"))
 
 
+class _Fault(Exception):
+    """A call failed through its replica's fault; `problem` is what the client is told where it is not made again.
+
+    A replica that is `gone` may be back the next moment, as one is that closed a connection just when it was used.
+    """
+
+    def __init__(self, problem: Problem, *, gone: bool = False) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+        self.gone = gone
+
+
 @dataclass(slots=True)
 class _Attempt:
     """One call on its way, over as many replicas as it takes. `items` are the inputs of each, where it is for lists."""
@@ -136,25 +148,27 @@ class _Attempt:
 
     async def _with_one_retry(self) -> Reply:
         queue = self.caller.dispatcher.queues[self.component.engine]
-        may_retry = self.component.settings.get("pure", True) is not False
         avoid: tuple[str, ...] = ()
+        queue.budget.sent()
         while True:
             endpoint = await self._replica(queue, avoid)
             try:
                 return await self._on(queue, endpoint)
-            except Unreachable as problem:
-                queue.unreachable(endpoint)
+            except _Fault as fault:
                 self.caller.schedule.waits(self.leg, self.caller.clock())
-                if avoid or not may_retry:
-                    raise self._problem(
-                        HTTPStatus.SERVICE_UNAVAILABLE,
-                        UNAVAILABLE,
-                        "replica_unreachable",
-                        str(problem),
-                        retry_after_s=1,
-                    ) from problem
+                if avoid or not self._may_retry or not queue.may_send_again(endpoint, to_same=fault.gone):
+                    raise fault.problem from fault
                 avoid = (endpoint.replica,)
                 self.caller.metrics.retries.labels(self.component.name).inc()
+
+    @property
+    def _may_retry(self) -> bool:
+        """Whether the call may be made again: it changes nothing, and nothing of its answer has left."""
+        return self._is_pure and self.stage.ttft_ms is None
+
+    @property
+    def _is_pure(self) -> bool:
+        return self.component.settings.get("pure", True) is not False
 
     async def _replica(self, queue: EngineQueue, avoid: tuple[str, ...]) -> Endpoint:
         began = self.caller.clock()
@@ -196,20 +210,35 @@ class _Attempt:
         served = None
         try:
             await self._require_fit(endpoint)
-            reply = await self._exchange(endpoint, began)
+            # What may not be made again is waited for: it may have happened, and nobody could make up for it.
+            async with queue.patience(endpoint) if self._is_pure else nullcontext():
+                reply = await self._exchange(queue, endpoint, began)
             served = self.caller.clock() - began
+            first_s = None if self.stage.ttft_ms is None else self.stage.ttft_ms / 1000
+            queue.answered(endpoint, self.component.name, served, first_s)
             self.caller.metrics.service.labels(self.component.name).observe(served)
+        except Unreachable as problem:
+            queue.failed(endpoint, gone=True)
+            raise _Fault(self._unreachable(str(problem)), gone=True) from problem
+        except Stuck as problem:
+            broken = self.stage.ttft_ms is not None
+            raise _Fault(self._broken(str(problem)) if broken else self._unreachable(str(problem))) from problem
         except Refused as problem:
-            raise self._refused(problem) from problem
+            refused = self._refused(problem)
+            if problem.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise refused from problem
+            queue.failed(endpoint, gone=False)
+            raise _Fault(refused) from problem
         except Broken as problem:
-            raise self._problem(HTTPStatus.BAD_GATEWAY, UPSTREAM, "answer_broken", str(problem)) from problem
+            queue.failed(endpoint, gone=False)
+            raise _Fault(self._broken(str(problem))) from problem
         except MalformedReply as problem:
             raise self._problem(HTTPStatus.BAD_GATEWAY, UPSTREAM, "malformed_answer", str(problem)) from problem
         else:
             return reply
         finally:
             self.stage.service_ms = (self.caller.clock() - began) * 1000
-            queue.release(endpoint, served)
+            queue.release(endpoint)
             items = 1 if self.items is None else len(self.items)
             self.caller.watch.ended(
                 self._pipeline, self.component.name, self.component.engine, endpoint.replica, served, items
@@ -239,7 +268,7 @@ class _Attempt:
             retry_after_s=COLLECTION_RETRY_S,
         )
 
-    async def _exchange(self, endpoint: Endpoint, began: float) -> Reply:
+    async def _exchange(self, queue: EngineQueue, endpoint: Endpoint, began: float) -> Reply:
         transport = self.caller.transports[self.kind.transport]
         if self.items is not None:
             assert self.kind.decode_many is not None
@@ -256,6 +285,7 @@ class _Attempt:
         # Closed here: whoever reads no further must not leave the engine at work until the generator is collected.
         async with aclosing(transport.stream(endpoint, self.wire)) as events:
             async for event in events:
+                queue.piece(endpoint)
                 piece = self.kind.decode_piece(event)
                 if piece is None:
                     continue
@@ -277,6 +307,14 @@ class _Attempt:
         if problem.status in _BUSY:
             return self._problem(HTTPStatus.SERVICE_UNAVAILABLE, OVERLOADED, "component_busy", said, retry_after_s=1)
         return self._problem(HTTPStatus.BAD_GATEWAY, UPSTREAM, "component_error", said)
+
+    def _unreachable(self, reason: str) -> Problem:
+        return self._problem(
+            HTTPStatus.SERVICE_UNAVAILABLE, UNAVAILABLE, "replica_unreachable", reason, retry_after_s=1
+        )
+
+    def _broken(self, reason: str) -> Problem:
+        return self._problem(HTTPStatus.BAD_GATEWAY, UPSTREAM, "answer_broken", reason)
 
     def _problem(
         self,

@@ -1,12 +1,24 @@
-"""Hands calls to replicas: the line of each engine (`policy/line.py`) with futures for those who wait."""
+"""Hands calls to replicas: the line of each engine (`policy/line.py`) with futures for those who wait.
+
+Every `LOOK_S` it looks who makes no progress. Calls that such a replica has are broken off where they are, so that they
+can be made elsewhere; what it still says to them reaches nobody.
+"""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+import math
+import secrets
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.policy.line import GivenUp, Line, NoReplica
+from harmonia_compiler.policy.routing.budget import RetryBudget
 from harmonia_compiler.policy.waiting import IN_TURN, Standing
+from harmonia_compiler.runtime.gateway.logs import log
+
+#: How often it is looked who makes no progress, in seconds.
+LOOK_S = 0.2
 
 
 @dataclass(slots=True)
@@ -19,6 +31,8 @@ class EngineQueue:
     line: Line[asyncio.Future[Endpoint]]
     clock: Callable[[], float]
     heard_at: dict[Endpoint, float] = field(default_factory=dict)
+    budget: RetryBudget = field(default_factory=RetryBudget)
+    _bearing: dict[Endpoint, set[asyncio.Timeout]] = field(default_factory=dict)
 
     def set_replicas(self, endpoints: Iterable[Endpoint]) -> None:
         """Route to these from now on; calls in flight to others go on, and what waits moves to the new ones."""
@@ -51,20 +65,62 @@ class EngineQueue:
         finally:
             self.line.leave(future)
 
-    def release(self, endpoint: Endpoint, service_s: float | None = None) -> None:
-        """The call has ended, after `service_s` where it was served."""
+    def release(self, endpoint: Endpoint) -> None:
+        """The call has ended, whatever came of it."""
         self.line.release(endpoint)
-        if service_s is not None:
-            self.hear(endpoint)
         self._hand_out()
 
+    def answered(self, endpoint: Endpoint, component: str, service_s: float, first_s: float | None) -> None:
+        """A call of this component was answered after `service_s`, its first piece after `first_s` where it has one."""
+        silent_s = service_s if first_s is None else first_s
+        self.line.pool.answered(endpoint, component, service_s, silent_s, self.clock())
+        self.hear(endpoint)
+
+    def failed(self, endpoint: Endpoint, *, gone: bool) -> None:
+        """A call failed through the replica's fault; it is `gone` where it could not be reached, or hung up."""
+        self.line.pool.failed(endpoint, self.clock(), gone=gone)
+
+    def piece(self, endpoint: Endpoint) -> None:
+        """A piece of a streamed answer came."""
+        self.line.pool.heard(endpoint, self.clock())
+
     def hear(self, endpoint: Endpoint) -> None:
-        """Note that this replica has answered just now."""
+        """Note that this replica has answered just now, be it a probe."""
         self.heard_at[endpoint] = self.clock()
 
-    def unreachable(self, endpoint: Endpoint) -> None:
-        """Note that this replica could not be reached just now."""
-        self.line.unreachable(endpoint, self.clock())
+    def may_send_again(self, endpoint: Endpoint, *, to_same: bool) -> bool:
+        """Whether a call that failed at this replica may be made again, which the budget is charged for.
+
+        At another one, or `to_same` where there is none.
+        """
+        return (to_same or self.line.pool.has_other(endpoint, self.clock())) and self.budget.spend()
+
+    @asynccontextmanager
+    async def patience(self, endpoint: Endpoint) -> AsyncIterator[None]:
+        """A call at this replica; raises Stuck in it once the replica is found to make no progress."""
+        bearing = self._bearing.setdefault(endpoint, set())
+        timeout = asyncio.timeout(None)
+        bearing.add(timeout)
+        try:
+            async with timeout:
+                yield
+        except TimeoutError as problem:
+            if timeout.expired():
+                raise Stuck(f"it made no progress for {self.line.pool.patience_s:.1f} s") from problem
+            raise
+        finally:
+            bearing.discard(timeout)
+            if not bearing:
+                self._bearing.pop(endpoint, None)
+
+    def look(self) -> list[Endpoint]:
+        """Break off the calls of replicas that make no progress, and go on with those whose time out is over."""
+        stuck = self.line.pool.silent(self.clock())
+        for endpoint in stuck:
+            for timeout in self._bearing.get(endpoint, ()):
+                timeout.reschedule(-math.inf)
+        self._hand_out()
+        return stuck
 
     def _hand_out(self) -> None:
         if not self.line.replicas:
@@ -83,6 +139,10 @@ class EngineQueue:
                 future.set_result(endpoint)
 
 
+class Stuck(Exception):
+    """A replica has a call and makes no progress."""
+
+
 class Dispatcher:
     """The queues of all engines."""
 
@@ -90,7 +150,9 @@ class Dispatcher:
         self, usual: Mapping[str, ReplicaShare], shares: Mapping[str, ReplicaShare], clock: Callable[[], float]
     ) -> None:
         """`usual` are the shares, by engine, of replicas that are not among the plan's `shares`."""
-        self.queues = {engine: EngineQueue(Line(share, shares), clock) for engine, share in usual.items()}
+        self.queues = {
+            engine: EngineQueue(Line(share, shares, secrets.randbits(32)), clock) for engine, share in usual.items()
+        }
 
     def set_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
         """Swap in the replicas of every engine; those of engines that nothing calls are left out."""
@@ -108,3 +170,11 @@ class Dispatcher:
     def endpoints(self, engine: str) -> list[Endpoint]:
         """The replicas of an engine that calls go to now."""
         return [load.endpoint for load in self.queues[engine].line.replicas.values()]
+
+    async def look(self) -> None:
+        """Look after the replicas of every engine, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for queue in self.queues.values():
+                for endpoint in queue.look():
+                    log("replica_stuck", replica=endpoint.replica, patience_s=round(queue.line.pool.patience_s, 3))

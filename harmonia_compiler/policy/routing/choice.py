@@ -1,0 +1,108 @@
+"""The choice between replicas: of two that have room, drawn by lot, the one that should be done sooner.
+
+Two are enough to keep all equally busy, and unlike a look at all of them, the lot keeps several gateways with the same
+view from running to the same replica at once. Of the two, the one that has less to do for its capacity, as the plan
+reckons it, counted
+
+- as so much more where its answers took much longer of late than the other's (`APART`): what differs less is noise,
+  since answers are not equally long, and would only make the load uneven;
+- as so much more as it is likely to fail: what fails in a moment is free at once, and would be sent everything.
+
+A time that nobody has measured lately says nothing. Of a replica that was slow then, one call finds out.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
+from harmonia_compiler.policy.routing.health import STALE_S, Health
+
+#: How many times longer the answers of one must take than the other's to count.
+APART = 2.0
+#: The least part of its calls that a replica is taken to answer.
+LEAST_WELL = 0.05
+
+_MASK = 2**64 - 1
+
+
+@dataclass(slots=True)
+class ReplicaLoad:
+    """What is known about a replica: its share, calls in flight, the turn of its last call, and how it is doing.
+
+    `heard_at` is when anything came from it last while it had calls, or when it was given the first of them.
+    """
+
+    endpoint: Endpoint
+    share: ReplicaShare
+    in_flight: int = 0
+    last_turn: int = 0
+    health: Health = field(default_factory=Health)
+    heard_at: float = 0.0
+
+    def has_room(self, now: float) -> bool:
+        """Whether it may be given one more call."""
+        health = self.health
+        return self.in_flight < (1 if health.on_trial else self.share.batch) and not health.is_out(now)
+
+    def pace(self, now: float) -> float | None:
+        """How long its answers take, in parts of what is usual; None where nothing is known, or nothing new.
+
+        Who is asked after a long time gets one call; until it is answered, what was known before counts again.
+        """
+        health = self.health
+        if not health.pace.count or (not self.in_flight and now - health.answered_at >= STALE_S):
+            return None
+        return health.pace.value
+
+
+def choose(free: Sequence[ReplicaLoad], now: float, lot: int, avoid: Collection[str] = ()) -> ReplicaLoad | None:
+    """Which of those with room takes the next call; `lot` is any number, another each time.
+
+    None of those to avoid where there is another, and None where there is nobody.
+    """
+    if avoid:
+        free = [load for load in free if load.endpoint.replica not in avoid] or free
+    if not free:
+        return None
+    if len(free) == 1:
+        return free[0]
+    one, other = _two(free, lot)
+    return one if _is_sooner(one, other, now) else other
+
+
+def _two(free: Sequence[ReplicaLoad], lot: int) -> tuple[ReplicaLoad, ReplicaLoad]:
+    """Two different ones."""
+    count = len(free)
+    if count == 2:
+        return free[0], free[1]
+    number = _mixed(lot)
+    first = number % count
+    return free[first], free[(first + 1 + number // count % (count - 1)) % count]
+
+
+def _is_sooner(one: ReplicaLoad, other: ReplicaLoad, now: float) -> bool:
+    ours = (one.in_flight + 1) / one.share.weight / _well(one, now)
+    theirs = (other.in_flight + 1) / other.share.weight / _well(other, now)
+    pace, other_pace = one.pace(now), other.pace(now)
+    if pace and other_pace and not 1.0 / APART < pace / other_pace < APART:
+        ours *= pace / other_pace
+    return (ours, one.last_turn) <= (theirs, other.last_turn)
+
+
+def _well(load: ReplicaLoad, now: float) -> float:
+    """How well it does, squared: a failure costs the time until it, and that of the second call.
+
+    On trial it is to show that anew, or it would never get the call with which it could.
+    """
+    if load.health.on_trial and not load.health.is_out(now):
+        return 1.0
+    well = max(LEAST_WELL, 1.0 - load.health.failing.value)
+    return well * well
+
+
+def _mixed(number: int) -> int:
+    """A number of 64 bits in which those of another one are well mixed (the last steps of splitmix64)."""
+    number = (number * 0x9E3779B97F4A7C15) & _MASK
+    number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    number = ((number ^ (number >> 27)) * 0x94D049BB133111EB) & _MASK
+    return number ^ (number >> 31)

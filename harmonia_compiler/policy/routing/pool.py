@@ -1,0 +1,178 @@
+"""The replicas of one engine: who takes a call, what came of each, and who is left out.
+
+Left out is, for a time that grows (`health.py`),
+
+- who was not reached or hung up on `GONE_IN_A_ROW` calls in a row, as long as another one is in;
+- who answered a larger share of its calls with errors than `FAILING` and than `MORE` times the others', once that is no
+  chance, and as long as half of all are in: where all fail, the fault is not with one of them;
+- who has had calls for longer than anybody usually keeps silent and nothing came from it, whatever it says of its
+  health: no answer, and of no stream a piece.
+
+So one is always in. Where nobody who is in does well, all are asked again, and the first who answers is back: no time
+need pass while there is nobody else. Owned by one driver, who tells the time and what happens.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
+from harmonia_compiler.policy.quantile import Mean, Quantiles
+from harmonia_compiler.policy.routing.choice import ReplicaLoad, choose
+
+#: So many calls in a row that found a replica gone put it out.
+GONE_IN_A_ROW = 2
+#: So large a share of failed calls does, if it is so many times the others'.
+FAILING, MORE = 0.1, 2.0
+#: From so many calls on a share says something, and so many errors in a row do.
+FEWEST, ERRORS_IN_A_ROW = 10.0, 5
+#: A replica may be silent for so many times what nearly all calls take, and for so long at least, in seconds.
+PATIENCE, LEAST_PATIENCE_S = 3.0, 1.0
+#: The part of calls that nearly all are.
+NEARLY_ALL = 0.99
+#: For so long where fewer calls were seen than say anything, in seconds.
+UNKNOWN_PATIENCE_S, KNOWN_FROM = 30.0, 20
+
+
+@dataclass(slots=True)
+class Pool:
+    """What `Line` knows of the replicas. `shares` are the plan's; a replica that it does not have takes the `usual`.
+
+    `seed` sets apart the lots of several gateways.
+    """
+
+    usual: ReplicaShare
+    shares: Mapping[str, ReplicaShare]
+    seed: int = 0
+    loads: dict[str, ReplicaLoad] = field(default_factory=dict)
+    left_out: int = 0
+    _turn: int = 0
+    _times: dict[str, Mean] = field(default_factory=dict)
+    _silences: Quantiles = field(default_factory=Quantiles)
+    _seen: int = 0
+
+    def set_replicas(self, endpoints: Iterable[Endpoint]) -> None:
+        """Route to these from now on. One that listens elsewhere than before is another one."""
+        known = self.loads
+        self.loads = {
+            endpoint.replica: known[endpoint.replica]
+            if endpoint.replica in known and known[endpoint.replica].endpoint == endpoint
+            else ReplicaLoad(endpoint, self.shares.get(endpoint.replica, self.usual))
+            for endpoint in endpoints
+        }
+
+    def set_shares(self, shares: Mapping[str, ReplicaShare]) -> None:
+        """Give replicas these shares from now on."""
+        self.shares = shares
+        for name, load in self.loads.items():
+            load.share = shares.get(name, self.usual)
+
+    def take(self, now: float, avoid: Collection[str] = ()) -> Endpoint | None:
+        """A replica with room, which has one more call from now on; None where there is none.
+
+        It is none of those to avoid where there is another.
+        """
+        load = choose(self._with_room(now), now, self.seed + self._turn, avoid)
+        if load is None:
+            return None
+        self._turn += 1
+        if not load.in_flight:
+            load.heard_at = now
+        load.in_flight += 1
+        load.last_turn = self._turn
+        return load.endpoint
+
+    def release(self, endpoint: Endpoint) -> None:
+        """A call has ended, or is not made after all."""
+        load = self.load(endpoint)
+        if load is not None:
+            load.in_flight = max(0, load.in_flight - 1)
+
+    def heard(self, endpoint: Endpoint, now: float) -> None:
+        """A piece of an answer came."""
+        load = self.load(endpoint)
+        if load is not None:
+            load.heard_at = now
+
+    def answered(self, endpoint: Endpoint, component: str, service_s: float, silent_s: float, now: float) -> None:
+        """A call of a component was answered, of which nothing was heard for `silent_s` at first."""
+        usual = self._times.setdefault(component, Mean())
+        usual.add(service_s)
+        self._silences.add(silent_s)
+        self._seen += 1
+        load = self.load(endpoint)
+        if load is not None:
+            load.heard_at = now
+            if load.health.on_trial and self._nobody_does_well(now):
+                load.health.bring_back(now)
+            load.health.answered(service_s / usual.value if usual.value > 0.0 else 1.0, now)
+            self._judge(load, now)
+
+    def failed(self, endpoint: Endpoint, now: float, *, gone: bool) -> None:
+        """A call failed through the replica's fault: it answered with an error, or was `gone`."""
+        load = self.load(endpoint)
+        if load is None:
+            return
+        load.heard_at = now
+        load.health.failed()
+        if load.health.on_trial or (gone and load.health.in_a_row >= GONE_IN_A_ROW):
+            self._leave_out(load, now, least_in=1)
+        else:
+            self._judge(load, now)
+
+    def silent(self, now: float) -> list[Endpoint]:
+        """Leave out those that make no progress; who they are."""
+        patience_s = self.patience_s
+        found = []
+        for load in self.loads.values():
+            is_silent = load.in_flight > 0 and now - load.heard_at > patience_s
+            if is_silent and not load.health.is_out(now):
+                load.health.failed()
+                if self._leave_out(load, now, least_in=1):
+                    found.append(load.endpoint)
+        return found
+
+    @property
+    def patience_s(self) -> float:
+        """For how long a replica with calls may be silent."""
+        if self._seen < KNOWN_FROM:
+            return UNKNOWN_PATIENCE_S
+        return max(LEAST_PATIENCE_S, PATIENCE * self._silences.at(NEARLY_ALL))
+
+    def has_other(self, endpoint: Endpoint, now: float) -> bool:
+        """Whether another replica takes calls."""
+        return any(load.endpoint != endpoint and load.health.is_in(now) for load in self.loads.values())
+
+    def load(self, endpoint: Endpoint) -> ReplicaLoad | None:
+        """What is known of a replica, if it is still the one that it was."""
+        load = self.loads.get(endpoint.replica)
+        return load if load is not None and load.endpoint == endpoint else None
+
+    def _with_room(self, now: float) -> list[ReplicaLoad]:
+        """Those that may be given one more call."""
+        if self._nobody_does_well(now):
+            return [load for load in self.loads.values() if load.in_flight < load.share.batch]
+        return [load for load in self.loads.values() if load.has_room(now)]
+
+    def _nobody_does_well(self, now: float) -> bool:
+        """Whether none is in that did not fail its last calls."""
+        return not any(
+            load.health.is_in(now) and load.health.in_a_row < ERRORS_IN_A_ROW for load in self.loads.values()
+        )
+
+    def _judge(self, load: ReplicaLoad, now: float) -> None:
+        """Leave a replica out that fails more of its calls than the others do."""
+        failing = load.health.failing
+        if failing.value < FAILING or (failing.count < FEWEST and load.health.in_a_row < ERRORS_IN_A_ROW):
+            return
+        others = [other.health.failing.value for other in self.loads.values() if other is not load]
+        if others and failing.value > MORE * sum(others) / len(others):
+            self._leave_out(load, now, least_in=(len(self.loads) + 1) // 2)
+
+    def _leave_out(self, load: ReplicaLoad, now: float, least_in: int) -> bool:
+        """Leave it out if enough others are in, who are not on trial themselves; whether it is out then."""
+        others_in = sum(other is not load and other.health.is_in(now) for other in self.loads.values())
+        if others_in < least_in:
+            return False
+        load.health.leave_out(now)
+        self.left_out += 1
+        return True
