@@ -15,7 +15,7 @@ from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.kinds.kind import Work
 from harmonia_compiler.kinds.registry import kinds
-from harmonia_compiler.profile.analytic import AnalyticProfiles
+from harmonia_compiler.profile.best import BestProfiles
 from harmonia_compiler.profile.detect import detect
 from harmonia_compiler.profile.profiles import Asked
 from harmonia_compiler.runtime.actuators.supervision import command as commands
@@ -38,7 +38,7 @@ def configuration_here(engine: Engine, batch: int | None) -> Configuration:
     Raises Rejected where this machine has no room for it.
     """
     here = Inventory((detect().host,))
-    options = AnalyticProfiles().offer(Asked(engine, {engine.id: _USUAL}), here).options
+    options = BestProfiles().offer(Asked(engine, {engine.id: _USUAL}), here).options
     fitting = [each.configuration for each in options if batch is None or each.configuration.batch == batch]
     if not fitting:
         message = f"this machine has no room for engine `{engine.id}`" + (f" with batch {batch}" if batch else "")

@@ -24,10 +24,12 @@ from harmonia_compiler.cli.planning import (
     planned,
 )
 from harmonia_compiler.cli.reasoning import explanation_document, explanation_remarks, explanation_tables
+from harmonia_compiler.cli.rereading import measured_in
 from harmonia_compiler.contract.inventory import Inventory, load_inventory
 from harmonia_compiler.contract.plan import Plan, Replica, encode_plan, read_plan
 from harmonia_compiler.diagnostics.near import listed, nearest
 from harmonia_compiler.flow.graph import Application
+from harmonia_compiler.plan.corrected import Measured
 from harmonia_compiler.plan.figures import MOST_DIGITS, down, plain, up
 from harmonia_compiler.plan.frontier import frontier
 from harmonia_compiler.plan.planner import explained
@@ -43,6 +45,7 @@ from harmonia_compiler.profile.sources import CPU_ROOFLINE, ROOFLINE
 @click.option("--out", type=OUT_FILE, help="Write the plan to this file as well.")
 @click.option("--from", "running", type=PATH, help="A plan that runs: of equally good ones, keep most of it.")
 @click.option("--diff", "other", type=PATH, help="Show what changes of this plan.")
+@click.option("--readings", type=PATH, help="A bundle whose service runs or ran: plan by what it measured.")
 @click.option("--explain", metavar="COMPONENT", help="Show why it runs where it does, and what limits the rate.")
 @click.option("--frontier", "is_frontier", is_flag=True, help="Show what being faster costs, at the declared loads.")
 @click.option("--svg", type=OUT_FILE, help="Draw the frontier to this file.")
@@ -56,6 +59,7 @@ def command(
     out: Path | None,
     running: Path | None,
     other: Path | None,
+    readings: Path | None,
     explain: str | None,
     svg: Path | None,
     form: str,
@@ -71,7 +75,7 @@ def command(
     carry is carried in full. A peak counts where one is declared. Exit code 3 says that there is no feasible plan.
     """
     if is_frontier:
-        if any((out, running, other, explain, is_simulated)):
+        if any((out, running, other, readings, explain, is_simulated)):
             raise click.UsageError("--frontier makes many plans: it goes with --svg, and with no option about one plan")
         _frontier(files, settings, inventory, svg, form)
         return
@@ -83,13 +87,16 @@ def command(
         raise click.UsageError("--explain says why a plan is as it is: leave --diff and --simulate out")
     before = None if other is None else read_plan(other)
     kept = None if running is None else read_plan(running)
+    measured = None if readings is None else measured_in(readings)
     decide = simulated if is_simulated else None
-    application, plan = planned(files, settings, inventory, objective, form=form, decide=decide, running=kept)
+    application, plan = planned(
+        files, settings, inventory, objective, form=form, decide=decide, running=kept, measured=measured
+    )
     document = encode_plan(plan)
     if out is not None:
         out.write_bytes(document)
     if explain is not None:
-        _explain(application, load_inventory(inventory), plan, explain, form)
+        _explain(application, load_inventory(inventory), plan, explain, measured, form)
     elif form == "json":
         click.echo(document, nl=False)
     elif before is not None:
@@ -99,12 +106,19 @@ def command(
         _print([_placement(plan), _expectation(plan), _engines(plan), _memory(plan)], _remarks(plan))
 
 
-def _explain(application: Application, inventory: Inventory, plan: Plan, component: str, form: str) -> None:
+def _explain(
+    application: Application,
+    inventory: Inventory,
+    plan: Plan,
+    component: str,
+    measured: Measured | None,
+    form: str,
+) -> None:
     if component not in plan.components:
         near = nearest(component, plan.components)
         hint = f"; did you mean {near}?" if near else f"; there are {listed(sorted(plan.components))}"
         raise click.BadParameter(f"the plan has no component {component!r}{hint}", param_hint="--explain")
-    found = explained(application, inventory, plan, component)
+    found = explained(application, inventory, plan, component, measured=measured)
     if found is None:
         raise click.BadParameter(f"{component!r} is somebody else's and takes no hardware", param_hint="--explain")
     if form == "json":
@@ -200,6 +214,8 @@ def _remarks(plan: Plan) -> list[str]:
         remarks.append(
             f"Figures by data sheet or for a modest core, which may be far off: {', '.join(assumed)}.{measure}"
         )
+    for engine, factor in sorted({(use.engine, use.corrected) for use in plan.profiles if use.corrected != 1.0}):
+        remarks.append(f"Calls of {engine} take {factor:.3g} times as long as the source of their figures says.")
     for share in plan.pipelines:
         carried = plan.predicted[share.name].throughput_rps
         if carried < share.load_rps * (1 - 1e-6):

@@ -18,6 +18,7 @@ from harmonia_compiler.contract.program import Call, Select
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.passes.registry import optimise
+from harmonia_compiler.plan.corrected import Measured
 from harmonia_compiler.plan.infeasible import Infeasible
 from harmonia_compiler.plan.planner import make_plan, usual_ms
 from harmonia_compiler.plan.problem import Aim
@@ -46,17 +47,19 @@ def planned(
     form: str = "text",
     decide: Decide | None = None,
     running: Plan | None = None,
+    measured: Measured | None = None,
 ) -> tuple[Application, Plan]:
     """The checked application after the passes, and its plan.
 
     Exits 1 where a file is wrong and 3 where there is no plan; `form` is how findings are then
     given: frames on stderr, or one JSON document on stdout. `decide` settles on a plan where it is not the first,
-    and of equally good ones it is the one that keeps most of a `running` one.
+    and of equally good ones it is the one that keeps most of a `running` one. What a service `measured` holds in
+    place of what is expected.
     """
     checked = checked_for(files, settings, form)
     started = time.perf_counter()
     hosts = load_inventory(inventory)
-    make = partial(plan_for, checked, hosts, objective, running=running)
+    make = partial(plan_for, checked, hosts, objective, running=running, measured=measured)
     application, plan = or_leave(form, lambda: make(1.0) if decide is None else decide(make, hosts))
     for flow in application.flows:
         if begun := begun_early(flow):
@@ -90,6 +93,7 @@ def plan_for(
     *,
     running: Plan | None = None,
     within_ms: float | None = None,
+    measured: Measured | None = None,
 ) -> tuple[Application, Plan]:
     """The application after the passes, and its plan, whose latencies stay `margin` times below what is promised.
 
@@ -98,7 +102,13 @@ def plan_for(
     """
     optimised = optimise(application)
     make = partial(
-        make_plan, inventory=inventory, objective=objective, margin=margin, running=running, within_ms=within_ms
+        make_plan,
+        inventory=inventory,
+        objective=objective,
+        margin=margin,
+        running=running,
+        within_ms=within_ms,
+        measured=measured,
     )
     try:
         return optimised, make(optimised)

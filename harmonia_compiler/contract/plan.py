@@ -79,14 +79,18 @@ class Predicted(msgspec.Struct, frozen=True):
     bottleneck: str
 
 
-class ProfileUse(msgspec.Struct, frozen=True):
-    """Which figures stood for an engine in the configuration that was chosen, and where they are from."""
+class ProfileUse(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which figures stood for an engine in the configuration that was chosen, and where they are from.
+
+    `corrected` is how many times as long as there calls take since a running service was measured.
+    """
 
     engine: str
     config: str
     provenance: str
     capacity_rps: float
     latency_ms: float
+    corrected: float = 1.0
 
 
 class MemoryUse(msgspec.Struct, frozen=True):

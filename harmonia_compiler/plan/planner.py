@@ -10,6 +10,7 @@ from harmonia_compiler.contract.plan import FORMAT_VERSION, PipelineShare, Plan,
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.plan.build import Demanded, build_problem
+from harmonia_compiler.plan.corrected import Measured, corrected
 from harmonia_compiler.plan.diagnose import diagnose
 from harmonia_compiler.plan.explain import Explanation, explain
 from harmonia_compiler.plan.memory import memory_uses
@@ -19,7 +20,7 @@ from harmonia_compiler.plan.predict import QUANTILE, predict, profile_uses, rate
 from harmonia_compiler.plan.problem import Aim, Problem, Promise
 from harmonia_compiler.plan.running import staying, with_running
 from harmonia_compiler.plan.verify import faults
-from harmonia_compiler.profile.analytic import AnalyticProfiles
+from harmonia_compiler.profile.best import BestProfiles
 from harmonia_compiler.profile.profiles import Profiles
 
 
@@ -32,19 +33,21 @@ def make_plan(
     margin: float = 1.0,
     running: Plan | None = None,
     within_ms: float | None = None,
+    measured: Measured | None = None,
 ) -> Plan:
     """The best plan for the objective, checked by the verifier.
 
     `throughput` serves as many multiples of the declared loads as the inventory can; `cost` serves
-    the declared loads on the cheapest hosts. Without `profiles`, analytic ones are used. With a `margin`
+    the declared loads on the cheapest hosts. Without `profiles`, the best that are known here count. With a `margin`
     above 1, latencies stay so many times below what was promised. Of equally good plans the one is taken that
     keeps most replicas of a `running` one. `within_ms` bounds every pipeline's p95 latency beside its promises.
+    What a service `measured` stands in place of what is expected of its calls.
 
     Raises Infeasible where no plan keeps what was promised, Rejected for an unknown model or a
     missing load.
     """
-    figures = AnalyticProfiles() if profiles is None else profiles
-    demanded = build_problem(application, inventory, objective, figures, margin)
+    figures = BestProfiles() if profiles is None else profiles
+    demanded = _demanded(application, inventory, objective, figures, margin, measured)
     former = () if running is None else staying(running, application)
     problem = with_running(demanded.problem, former)
     demanded = replace(demanded, problem=problem if within_ms is None else bounded(problem, within_ms))
@@ -58,14 +61,32 @@ def make_plan(
 
 
 def explained(
-    application: Application, inventory: Inventory, plan: Plan, component: str, *, profiles: Profiles | None = None
+    application: Application,
+    inventory: Inventory,
+    plan: Plan,
+    component: str,
+    *,
+    profiles: Profiles | None = None,
+    measured: Measured | None = None,
 ) -> Explanation | None:
     """Why the plan for an application is as it is, for the engine of a component; None where that takes no hardware."""
-    figures = AnalyticProfiles() if profiles is None else profiles
+    figures = BestProfiles() if profiles is None else profiles
     objective: Aim = "cost" if plan.objective == "cost" else "throughput"
-    problem = build_problem(application, inventory, objective, figures).problem
+    problem = _demanded(application, inventory, objective, figures, 1.0, measured).problem
     need = next((need for need in problem.needs if component in need.components), None)
     return None if need is None else explain(problem, need, plan.replicas)
+
+
+def _demanded(
+    application: Application,
+    inventory: Inventory,
+    objective: Aim,
+    profiles: Profiles,
+    margin: float,
+    measured: Measured | None,
+) -> Demanded:
+    demanded = build_problem(application, inventory, objective, profiles, margin)
+    return demanded if measured is None else replace(demanded, problem=corrected(demanded.problem, measured))
 
 
 def bounded(problem: Problem, within_ms: float) -> Problem:
@@ -81,7 +102,7 @@ def usual_ms(application: Application, inventory: Inventory, *, profiles: Profil
     Raises Rejected as `make_plan` does. Components whose engines run nowhere here are left out.
     """
     problem = build_problem(
-        application, inventory, "throughput", AnalyticProfiles() if profiles is None else profiles
+        application, inventory, "throughput", BestProfiles() if profiles is None else profiles
     ).problem
     found = dict(problem.external_ms)
     for need in problem.needs:

@@ -142,6 +142,7 @@ def profile_uses(problem: Problem, replicas: Sequence[Replica]) -> tuple[Profile
                         provenance=option.provenance,
                         capacity_rps=rounded(HEADROOM / takes * 1000.0) if takes > 0 else 0.0,
                         latency_ms=rounded(_over_mix(problem, need, latency)),
+                        corrected=rounded(option.corrected),
                     )
                 )
     return tuple(found)

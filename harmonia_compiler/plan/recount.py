@@ -206,5 +206,6 @@ def _profiles(plan: Plan, problem: Problem) -> Iterator[str]:
             named != (need.engine, option.configuration.describe(), option.provenance)
             or not near(said.capacity_rps, HEADROOM * 1000.0 / busy if busy > 0 else 0.0)
             or not near(said.latency_ms, latency)
+            or not near(said.corrected, option.corrected)
         ):
             yield wrong

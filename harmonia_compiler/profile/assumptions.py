@@ -1,4 +1,4 @@
-"""What the analytic profiles assume of hardware and engines: every such number stands here.
+"""What rooflines assume of hardware and engines: every such number stands here.
 
 They hold where neither a measurement nor a table of measured kernels is at hand.
 """

@@ -1,6 +1,6 @@
 """What every source of figures answers: which configurations an engine has, and how fast each is.
 
-Measured, tabulated and analytic profiles all give `Option`s; the planner knows nothing else of hardware.
+Whatever its figures are from, a source gives `Option`s; the planner knows nothing else of hardware.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,8 @@ class Option:
     calls are in progress: a full replica completes `1 / busy_ms` of them a millisecond.
     `latency_ms[component]` is the mean time until the answer, the wait in front of the replica
     included, for each of `queueing.LEVELS` of utilisation, and `first_ms[component]` that until the
-    first piece of the answer. `provenance` says where the figures are from.
+    first piece of the answer. `provenance` says where the figures are from, and `corrected` how many times as
+    long as there calls take since a running service was measured.
     """
 
     configuration: Configuration
@@ -29,6 +30,7 @@ class Option:
     latency_ms: Mapping[str, tuple[float, ...]]
     first_ms: Mapping[str, tuple[float, ...]]
     provenance: str
+    corrected: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

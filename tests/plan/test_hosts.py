@@ -12,7 +12,7 @@ from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.plan.build import build_problem
 from harmonia_compiler.plan.planner import make_plan
 from harmonia_compiler.plan.verify import faults
-from harmonia_compiler.profile.analytic import AnalyticProfiles
+from harmonia_compiler.profile.best import BestProfiles
 
 SOURCE = """
 component first = python("work:first", cores: 1, hosts: "zone=b")
@@ -38,7 +38,7 @@ def planned_on(folder: Path, inventory: Inventory, source: str = SOURCE) -> dict
     assert checked.application is not None, checked.found
     application = optimise(checked.application)
     plan = make_plan(application, inventory)
-    problem = build_problem(application, inventory, "throughput", AnalyticProfiles()).problem
+    problem = build_problem(application, inventory, "throughput", BestProfiles()).problem
     assert faults(plan, problem) == []
     elsewhere = [msgspec.structs.replace(one, host="a") if one.engine == "first" else one for one in plan.replicas]
     found = faults(msgspec.structs.replace(plan, replicas=tuple(elsewhere)), problem)

@@ -13,7 +13,7 @@ from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.plan.build import build_problem
 from harmonia_compiler.plan.planner import make_plan
 from harmonia_compiler.plan.verify import faults
-from harmonia_compiler.profile.analytic import AnalyticProfiles
+from harmonia_compiler.profile.best import BestProfiles
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 LAPTOP = Inventory((Host("laptop", 8, 32.0),))
@@ -30,7 +30,7 @@ def sample() -> Application:
 def test_every_replica_of_a_model_has_room_for_what_it_holds(inventory: Inventory) -> None:
     application = sample()
     plan = make_plan(application, inventory)
-    problem = build_problem(application, inventory, "throughput", AnalyticProfiles()).problem
+    problem = build_problem(application, inventory, "throughput", BestProfiles()).problem
     assert faults(plan, problem) == []
     assert {one.engine for one in plan.memory} == {"minilm", "rerank", "small"}
     for small in (one for one in plan.memory if one.engine == "small"):
@@ -49,7 +49,7 @@ def corrupted(plan: Plan, engine: str, **changes: object) -> Plan:
 def test_what_does_not_fit_is_a_fault() -> None:
     application = sample()
     plan = make_plan(application, LAPTOP)
-    problem = build_problem(application, LAPTOP, "throughput", AnalyticProfiles()).problem
+    problem = build_problem(application, LAPTOP, "throughput", BestProfiles()).problem
     (small,) = (one for one in plan.memory if one.engine == "small")
     for changes in ({"weights_gib": 40.0}, {"cache_gib": 40.0}, {"rest_gib": 40.0}):
         (fault,) = faults(corrupted(plan, "small", **changes), problem)
@@ -61,7 +61,7 @@ def test_what_does_not_fit_is_a_fault() -> None:
 def test_no_configuration_is_left_out_and_none_is_invented() -> None:
     application = sample()
     plan = make_plan(application, LAPTOP)
-    problem = build_problem(application, LAPTOP, "throughput", AnalyticProfiles()).problem
+    problem = build_problem(application, LAPTOP, "throughput", BestProfiles()).problem
     wrong = [plan.memory[1:], plan.memory * 2, (*plan.memory, MemoryUse("milvus", "1 core", 1.0, 0.0, 0.0, 0.0))]
     for memory in wrong:
         assert faults(changed(plan, memory=memory), problem) == [

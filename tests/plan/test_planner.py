@@ -19,7 +19,7 @@ from harmonia_compiler.flow.guards import guards
 from harmonia_compiler.plan.build import build_problem
 from harmonia_compiler.plan.infeasible import Infeasible
 from harmonia_compiler.plan.planner import make_plan
-from harmonia_compiler.profile.analytic import AnalyticProfiles
+from harmonia_compiler.profile.best import BestProfiles
 from tests.plan.applications import corrective, quickstart
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,7 +72,7 @@ def test_a_cost_without_a_load_is_refused() -> None:
 
 def test_an_unknown_model_is_refused_before_planning() -> None:
     with pytest.raises(Rejected) as refused:
-        make_plan(quickstart(), SERVER, profiles=AnalyticProfiles(cards={}))
+        make_plan(quickstart(), SERVER, profiles=BestProfiles(cards={}))
     assert [found.code for found in refused.value.found] == ["E0801"] * 3
 
 
@@ -88,7 +88,7 @@ def test_a_plan_says_which_visits_are_estimates(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_every_call_of_the_flow_is_a_step_that_waits_for_its_inputs() -> None:
-    pipeline = build_problem(corrective(), SERVER, "throughput", AnalyticProfiles()).problem.pipelines[0]
+    pipeline = build_problem(corrective(), SERVER, "throughput", BestProfiles()).problem.pipelines[0]
     by_component = {step.component: step for step in pipeline.steps}
     names = [step.component for step in pipeline.steps]
     assert [names[at] for at in by_component["grade"].after] == ["rerank"]

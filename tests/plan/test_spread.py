@@ -23,7 +23,7 @@ from harmonia_compiler.plan.pools import divide
 from harmonia_compiler.plan.problem import Aim, Need, Problem
 from harmonia_compiler.plan.unpack import _seeds
 from harmonia_compiler.plan.verify import faults
-from harmonia_compiler.profile.analytic import AnalyticProfiles
+from harmonia_compiler.profile.best import BestProfiles
 from tests.plan.problems import chain, machine, need, on_cores, on_gpu, replicas_of
 
 WRITE = need("write", on_cores("write", 100.0))
@@ -130,7 +130,7 @@ def test_a_file_asks_and_the_plan_is_checked(tmp_path: Path) -> None:
     inventory = Inventory((Host("a", 8, 32.0), Host("b", 8, 32.0)))
     plan = make_plan(application, inventory)
     assert {one.host for one in plan.replicas} == {"a", "b"}
-    problem = build_problem(application, inventory, "throughput", AnalyticProfiles()).problem
+    problem = build_problem(application, inventory, "throughput", BestProfiles()).problem
     assert faults(plan, problem) == []
     together = tuple(msgspec.structs.replace(one, host="a") for one in plan.replicas)
     assert "work stands on 1 of at least 2 hosts" in faults(msgspec.structs.replace(plan, replicas=together), problem)

@@ -11,8 +11,8 @@ from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.kinds.kind import Work
 from harmonia_compiler.profile import sources
-from harmonia_compiler.profile.analytic import AnalyticProfiles
 from harmonia_compiler.profile.assumptions import SHARED_EFFICIENCY
+from harmonia_compiler.profile.best import BestProfiles
 from harmonia_compiler.profile.device import CpuPart, GpuPart
 from harmonia_compiler.profile.limits import Limits
 from harmonia_compiler.profile.measured import Observation
@@ -144,7 +144,7 @@ def test_plans_and_simulations_take_their_figures_from_one_place(home: Path) -> 
     inventory = Inventory((Host("one", 8, 64.0, (Gpu("h100_sxm", 1),)),))
     option = next(
         each
-        for each in AnalyticProfiles().offer(Asked(ENGINE, {"call": work}), inventory).options
+        for each in BestProfiles().offer(Asked(ENGINE, {"call": work}), inventory).options
         if (each.configuration.gpus, each.configuration.batch) == (1.0, 4)
     )
     works = serving(ENGINE, option.configuration, load_cards())
@@ -158,7 +158,7 @@ def test_a_prompt_longer_than_a_step_takes_several() -> None:
     """An A100 computes 2,048 tokens in a step."""
     work = {"long": Work(prompt_tokens=4000.0, output_tokens=1.0)}
     inventory = Inventory((Host("one", 8, 64.0, (Gpu("a100_sxm", 1),)),))
-    found = AnalyticProfiles(sources=Sources())
+    found = BestProfiles(sources=Sources())
     option = next(each for each in found.offer(Asked(ENGINE, work), inventory).options if each.configuration.gpus == 1)
     steps = Sources().steps(ENGINE, CARD, GpuPart("a100_sxm", 1.0)).steps
     first, second = StepLoad(2048, 2048**2 / 2), StepLoad(1952, 1952 * (2048 + 1952 / 2))
@@ -170,7 +170,7 @@ def test_what_a_call_takes_outside_of_steps_is_waited_for_and_occupies_nobody(ho
     asked = Asked(ENGINE, {"call": Work(prompt_tokens=900.0, output_tokens=9.0)})
     inventory = Inventory((Host("one", 8, 64.0, (Gpu("h100_sxm", 1),)),))
     quick = msgspec.structs.replace(ON_H100, steps=msgspec.structs.replace(ON_H100.steps, request_ms=0.0))
-    one, other = (AnalyticProfiles(sources=Sources((each,))).offer(asked, inventory).options for each in (quick, slow))
+    one, other = (BestProfiles(sources=Sources((each,))).offer(asked, inventory).options for each in (quick, slow))
     for before, after in zip(one, other, strict=True):
         if before.configuration.gpu:
             assert before.busy_ms == after.busy_ms

@@ -11,7 +11,7 @@ from harmonia_compiler.profile.profiles import Asked, Offer
 from harmonia_compiler.profile.sources import Sources, sources_here
 
 
-class AnalyticProfiles:
+class BestProfiles:
     """`Profiles` of an inventory. `cards` are those known by name or alias; all that are installed, if not given.
 
     `sources` say how long a language model's steps take; those of this machine, if not given.

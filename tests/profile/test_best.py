@@ -12,13 +12,13 @@ from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.kinds.kind import Work
 from harmonia_compiler.kinds.llm import kv_cache_gib
-from harmonia_compiler.profile.analytic import AnalyticProfiles
 from harmonia_compiler.profile.assumptions import STORE_THREADS
+from harmonia_compiler.profile.best import BestProfiles
 from harmonia_compiler.profile.profiles import Asked, Offer, Option, Profiles, Shortfall
 from harmonia_compiler.profile.queueing import LEVELS, wait_ms
 
 CARDS = load_cards()
-PROFILES: Profiles = AnalyticProfiles(CARDS)
+PROFILES: Profiles = BestProfiles(CARDS)
 SERVER = Inventory((Host("server", 32, 256.0, (Gpu("a100_sxm", 4), Gpu("t4", 1))),))
 CPU = Inventory((Host("cpu", 8, 64.0),))
 
@@ -216,7 +216,7 @@ def test_every_model_has_finite_positive_figures(name: str, prompt: float, outpu
 def test_a_mixture_of_experts_is_as_fast_as_what_it_activates() -> None:
     card = CARDS["meta-llama/Llama-3.2-3B-Instruct"]
     sparse: Card = replace_card(card, card.parameters / 4)
-    option = whole(AnalyticProfiles({card.name: sparse}).offer(Asked(SMALL, {"grade": GRADE}), SERVER))
+    option = whole(BestProfiles({card.name: sparse}).offer(Asked(SMALL, {"grade": GRADE}), SERVER))
     spared = 2 * card.parameters * 0.75 * 2950 / (312e12 * 0.5) * 1000
     assert option.busy_ms["grade"] == pytest.approx(whole(offer(SMALL, grade=GRADE)).busy_ms["grade"] - spared)
 

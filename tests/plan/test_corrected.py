@@ -1,0 +1,110 @@
+"""Planning by what a running service measured: what changes, that it adds up, and what is said where nothing was."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harmonia_compiler.cli.exits import DIAGNOSTICS, FINE
+from harmonia_compiler.cli.main import run
+from harmonia_compiler.contract.decision import REMEMBERED, fingerprint
+from harmonia_compiler.contract.plan import Plan, read_plan
+from harmonia_compiler.plan.corrected import Measured, corrected, measured_by
+from harmonia_compiler.plan.optimise import optimise
+from harmonia_compiler.plan.problem import Problem
+from harmonia_compiler.policy.control.ratio import Ratio
+from harmonia_compiler.policy.control.state import State
+from harmonia_compiler.runtime.bundle import read_plan_of, read_service
+from tests.plan.problems import chain, machine, need, on_cores
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+QUICKSTART = str(SAMPLES / "quickstart.rag")
+LAPTOP = str(SAMPLES / "inventories" / "laptop.toml")
+WRITE = need("write", on_cores("write", 100.0))
+PROBLEM = Problem((WRITE,), (chain("write"),), (machine("box", 4),))
+
+
+def rate(problem: Problem) -> float:
+    found = optimise(problem)
+    assert found is not None
+    return found.rate
+
+
+def test_calls_that_take_twice_as_long_are_carried_half_as_often() -> None:
+    slower = corrected(PROBLEM, Measured({"write": 2.0}, {}))
+    assert rate(slower) == pytest.approx(rate(PROBLEM) / 2)
+    option, before = slower.needs[0].options[0], WRITE.options[0]
+    assert option.corrected == 2.0
+    assert option.latency_ms["write"] == tuple(2 * ms for ms in before.latency_ms["write"])
+    assert option.first_ms["write"] == tuple(2 * ms for ms in before.first_ms["write"])
+
+
+def test_visits_stand_in_place_of_those_that_were_expected() -> None:
+    often = corrected(PROBLEM, Measured({}, {"p": {"write": 4.0, "gone": 9.0}, "other": {"write": 2.0}}))
+    assert often.pipelines[0].visits == {"write": 4.0}
+    assert rate(often) == pytest.approx(rate(PROBLEM) / 4)
+
+
+def test_what_is_not_measured_stays() -> None:
+    assert corrected(PROBLEM, Measured({}, {})) == PROBLEM
+    assert corrected(PROBLEM, Measured({"other": 3.0}, {"other": {"write": 2.0}})) == PROBLEM
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    bundle = tmp_path_factory.mktemp("readings") / "bundle"
+    assert run(["compile", QUICKSTART, "--inventory", LAPTOP, "--target", "local", "--out", str(bundle)]) == FINE
+    return bundle
+
+
+def remember(bundle: Path, state: State) -> None:
+    (bundle / "run").mkdir(exist_ok=True)
+    (bundle / "run" / REMEMBERED).write_bytes(msgspec.json.encode(state))
+
+
+def state_of(bundle: Path, times: dict[str, Ratio], visits: dict[str, dict[str, Ratio]] | None = None) -> State:
+    return replace(State(fingerprint(read_service(bundle))), engines=times, visits=visits or {})
+
+
+def planned(bundle: Path, out: Path) -> Plan:
+    arguments = ["plan", QUICKSTART, "--inventory", LAPTOP, "--readings", str(bundle), "--out", str(out)]
+    assert run(arguments) == FINE
+    return read_plan(out)
+
+
+def test_a_plan_goes_by_what_its_service_measured(
+    compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = read_plan_of(compiled)
+    slow = {"small": Ratio(2.0, 100.0), "rerank": Ratio(3.0, 0.0)}
+    remember(compiled, state_of(compiled, slow, {"quickstart": {"rerank": Ratio(1.5, 50.0)}}))
+    after = planned(compiled, tmp_path / "plan.json")
+    assert {use.engine: use.corrected for use in after.profiles}["small"] == 2.0
+    # What no call ended for is as planned, whatever stands beside it.
+    assert {use.engine: use.corrected for use in after.profiles}["rerank"] == 1.0
+    assert after.pipelines[0].visits["rerank"] == pytest.approx(1.5 * before.pipelines[0].visits["rerank"])
+    assert after.predicted["quickstart"].throughput_rps < before.predicted["quickstart"].throughput_rps
+    assert "Calls of small take 2 times as long as the source of their figures says." in capsys.readouterr().out
+
+
+def test_a_correction_of_a_plan_that_is_corrected_adds_to_it(compiled: Path) -> None:
+    plan = read_plan_of(compiled)
+    profiles = tuple(msgspec.structs.replace(use, corrected=2.0) for use in plan.profiles)
+    again = measured_by(msgspec.structs.replace(plan, profiles=profiles), {"small": 1.5, "gone": 4.0}, {})
+    assert again == Measured({"small": 3.0}, {})
+
+
+def test_readings_that_are_of_no_use_are_told(compiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def said() -> str:
+        assert run(["plan", QUICKSTART, "--inventory", LAPTOP, "--readings", str(compiled)]) == DIAGNOSTICS
+        return capsys.readouterr().err
+
+    (compiled / "run" / REMEMBERED).unlink(missing_ok=True)
+    assert "E0732" in said()
+    remember(compiled, state_of(compiled, {"small": Ratio(2.0, 0.0)}))
+    assert "no call has ended" in said()
+    remember(compiled, replace(state_of(compiled, {"small": Ratio(2.0, 9.0)}), plan="another"))
+    assert "of another plan" in said()
+    (compiled / "run" / REMEMBERED).write_text("{}")
+    assert "cannot be read" in said()
