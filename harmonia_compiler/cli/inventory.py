@@ -1,6 +1,7 @@
 """`harmoniac inventory`: what machines there are to plan for."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -10,24 +11,53 @@ from rich.console import Console
 from rich.table import Table
 
 from harmonia_compiler.cli.options import PATH, format_option
+from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.inventory import Host, Inventory, load_inventory
+from harmonia_compiler.profile.clusters.asking import MANAGERS, ask
 from harmonia_compiler.profile.detect import Detected
 from harmonia_compiler.profile.detect import detect as detect_host
 
 
 @click.group(name="inventory")
 def command() -> None:
-    """Write an inventory of this machine, or show one."""
+    """Write an inventory of this machine or of a cluster, or show one."""
+
+
+def _types(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    types: dict[str, str] = {}
+    for pair in given:
+        name, _, known = pair.rpartition("=")
+        if not name or known not in GPU_TYPES:
+            message = f"{pair!r} is not NAME=TYPE with one of the types {', '.join(GPU_TYPES)}"
+            raise click.BadParameter(message, context, parameter)
+        types[name] = known
+    return types
 
 
 @command.command("detect")
-def detect() -> None:
-    """Print an inventory of this machine, as TOML.
+@click.option("--from", "manager", type=click.Choice(tuple(MANAGERS)), help="List the nodes of this cluster instead.")
+@click.option("--listing", type=PATH, help="Read what its command printed elsewhere, instead of running it.")
+@click.option(
+    "--gpu", "types", metavar="NAME=TYPE", multiple=True, callback=_types, help="The type of what the cluster calls so."
+)
+def detect(manager: str | None, listing: Path | None, types: dict[str, str]) -> None:
+    """Print an inventory of this machine, or of a cluster, as TOML.
 
-    CPUs and memory are what this process may use: affinity and the limits of control groups count. GPUs are those
-    that nvidia-smi lists.
+    Of this machine, CPUs and memory are what this process may use: affinity and the limits of control groups count.
+    GPUs are those that nvidia-smi lists. Of a cluster they are what its manager gives to jobs, whatever runs there
+    now; nodes where it starts nothing are left out, with the reason.
     """
-    click.echo(_toml(detect_host()), nl=False)
+    if manager is None:
+        if listing is not None or types:
+            raise click.UsageError("--listing and --gpu are about a cluster: give --from as well")
+        click.echo(_toml([detect_host()]), nl=False)
+        return
+    found = ask(MANAGERS[manager], listing, types)
+    for name, why in found.left_out:
+        click.echo(f"{_plain(name)} is left out: {_plain(why)}", err=True)
+    for name in sorted({name for host in found.hosts for name in host.unknown_gpus}):
+        click.echo(f"nobody knows the type of GPU {_plain(name)}: say it with `--gpu {_plain(name)}=TYPE`", err=True)
+    click.echo(_toml(found.hosts), nl=False)
 
 
 @command.command("show")
@@ -58,9 +88,13 @@ def _gpus(host: Host) -> str:
     return ", ".join(f"{gpu.count} × {gpu.type}" for gpu in host.gpus) or "-"
 
 
-def _toml(found: Detected) -> str:
+def _toml(found: Sequence[Detected]) -> str:
+    return "\n".join(map(_table_of, found))
+
+
+def _table_of(found: Detected) -> str:
     host = found.host
-    lines = ["[[hosts]]", f'name = "{host.name}"', f"cpus = {host.cpus}", f"memory_gib = {host.memory_gib:g}"]
+    lines = ["[[hosts]]", f'name = "{host.name}"', f"cpus = {host.cpus}", f"memory_gib = {host.memory_gib:.10g}"]
     if host.gpus:
         gpus = ", ".join(f'{{type = "{gpu.type}", count = {gpu.count}}}' for gpu in host.gpus)
         lines.append(f"gpus = [{gpus}]")
@@ -68,5 +102,5 @@ def _toml(found: Detected) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _plain(product: str) -> str:
-    return "".join(char for char in product if char.isprintable())
+def _plain(text: str) -> str:
+    return "".join(char for char in text if char.isprintable())

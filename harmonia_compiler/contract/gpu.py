@@ -5,6 +5,8 @@ GB/s, compute in dense 16-bit TFLOP/s (bf16; fp16 on the T4): the sparse figures
 sheets are twice as large and no model reaches them.
 """
 
+import re
+
 import msgspec
 
 
@@ -38,6 +40,13 @@ GPU_TYPES: dict[str, GpuType] = {
 
 
 def gpu_type_of_product(product: str) -> GpuType | None:
-    """The type of a card that calls itself `NVIDIA H200`; None for one that the table lacks."""
-    words = product.removeprefix("NVIDIA ").removeprefix("Tesla ").strip()
-    return next((gpu for gpu in GPU_TYPES.values() if words in gpu.product), None)
+    """The type of a card that calls itself `NVIDIA H200`; None for one that the table lacks.
+
+    Cluster managers spell the same names in small letters, and with other signs between the words.
+    """
+    words = _spelled(product)
+    return next((gpu for gpu in GPU_TYPES.values() if words in map(_spelled, (gpu.name, *gpu.product))), None)
+
+
+def _spelled(product: str) -> str:
+    return re.sub(r"[\s_-]+", " ", product.lower()).strip().removeprefix("nvidia ").removeprefix("tesla ")

@@ -1,0 +1,1 @@
+"""Cluster managers whose nodes can be an inventory, one file each."""
