@@ -6,7 +6,8 @@ from harmonia_compiler.report.chart import STYLE, Line, bars, lines
 from harmonia_compiler.report.document import Report
 from harmonia_compiler.report.tables import Table, remarks, tables
 
-_STYLE = (
+#: How pages look that are made of tables and charts.
+PAGE_STYLE = (
     STYLE
     + """
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 72rem;
@@ -33,7 +34,7 @@ def as_page(report: Report) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{_STYLE}</style></head><body>\n"
+        f"<title>{title}</title><style>{PAGE_STYLE}</style></head><body>\n"
         f"<h1>{title}</h1>\n<ul>{said}</ul>\n"
         + "\n".join([*map(_table, tables(report)), *filter(None, drawn)])
         + f'\n<h2>How it was run</h2><div class="wide"><table>{settings}</table></div>\n</body></html>\n'

@@ -1,0 +1,107 @@
+"""A plan as people read it: what runs where, what to expect of it, what that rests on, and what to know besides."""
+
+from rich.box import SIMPLE
+from rich.table import Table
+
+from harmonia_compiler.contract.plan import Plan, Replica
+from harmonia_compiler.plan.figures import MOST_DIGITS, down, plain, up
+from harmonia_compiler.profile.sources import CPU_ROOFLINE, ROOFLINE
+
+
+def tables_of(plan: Plan) -> list[Table]:
+    """All of them, in the order in which they are read."""
+    return [_placement(plan), _expectation(plan), _engines(plan), _memory(plan)]
+
+
+def _placement(plan: Plan) -> Table:
+    """Every replica, by host and device."""
+    table = Table("host", "device", "replica", "serves", "cores", "memory", title="What runs where", box=SIMPLE)
+    last = ""
+    for replica in sorted(plan.replicas, key=lambda replica: (replica.host, _devices(replica), replica.id)):
+        if last and replica.host != last:
+            table.add_section()
+        host = "" if replica.host == last else replica.host
+        last = replica.host
+        memory = f"{replica.memory_gib:g} GiB"
+        table.add_row(host, _devices(replica), replica.id, ", ".join(replica.serves), f"{replica.cores:g}", memory)
+    return table
+
+
+def _devices(replica: Replica) -> str:
+    if not replica.devices:
+        return "cpu"
+    part = f" ({replica.config.gpus:g} of it)" if replica.config.gpus < 1 else ""
+    return f"{replica.config.gpu} {','.join(map(str, replica.devices))}{part}"
+
+
+def _expectation(plan: Plan) -> Table:
+    """What each pipeline carries, how fast and at which price."""
+    columns = ("pipeline", "load", "carries", "latency p95", "first token p95", "cost per hour", "bottleneck")
+    table = Table(*columns, title="What to expect", box=SIMPLE)
+    for share in plan.pipelines:
+        expected = plan.predicted[share.name]
+        table.add_row(
+            share.name,
+            f"{plain(up(share.load_rps, MOST_DIGITS))} rps",
+            f"{plain(down(expected.throughput_rps))} rps",
+            _time(expected.latency_ms),
+            _time(expected.ttft_ms),
+            f"{expected.cost_per_hour:g}" if expected.cost_per_hour else "-",
+            expected.bottleneck,
+        )
+    return table
+
+
+def _engines(plan: Plan) -> Table:
+    """Each configuration in use, with the source of its figures."""
+    columns = ("engine", "configuration", "replicas", "calls/s each", "latency", "busy", "figures from")
+    table = Table(*columns, title="Engines at those rates", box=SIMPLE)
+    for use in plan.profiles:
+        count = sum(one.engine == use.engine and one.config.describe() == use.config for one in plan.replicas)
+        busy = f"{plan.utilisation[use.engine]:.0%}"
+        figures = (f"{use.capacity_rps:.3g}", _time(use.latency_ms), busy, use.provenance)
+        table.add_row(use.engine, use.config, str(count), *figures)
+    return table
+
+
+def _memory(plan: Plan) -> Table:
+    """Of the replicas of models: what the weights and the KV cache take, over all devices of a replica."""
+    columns = ("engine", "configuration", "weights", "KV cache", "holds", "activations, engine")
+    table = Table(*columns, title="Memory of each replica", box=SIMPLE)
+    for one in plan.memory:
+        cache = (f"{one.cache_gib:.3g} GiB", f"{one.cache_tokens:,.0f} tokens") if one.cache_gib else ("-", "-")
+        table.add_row(one.engine, one.config, f"{one.weights_gib:.3g} GiB", *cache, f"{one.rest_gib:.3g} GiB")
+    return table
+
+
+def remarks(plan: Plan) -> list[str]:
+    """What whoever reads the plan should know of it, a sentence each."""
+    said = []
+    if assumed := sorted({use.engine for use in plan.profiles if use.provenance in (ROOFLINE, CPU_ROOFLINE)}):
+        writes = {name for name in assumed if plan.engines[name].kind == "llm"}
+        measure = " `harmoniac profile` measures language models." if writes else ""
+        said.append(f"Figures by data sheet or for a modest core, which may be far off: {', '.join(assumed)}.{measure}")
+    for engine, factor in sorted({(use.engine, use.corrected) for use in plan.profiles if use.corrected != 1.0}):
+        said.append(f"Calls of {engine} take {factor:.3g} times as long as the source of their figures says.")
+    for share in plan.pipelines:
+        carried = plan.predicted[share.name].throughput_rps
+        if carried < share.load_rps * (1 - 1e-6):
+            asked, carries = plain(up(share.load_rps, MOST_DIGITS)), plain(down(carried))
+            most = "; no plan on this inventory carries it all" if plan.solver.status == "optimal" else ""
+            said.append(f"{share.name} asks for {asked} rps, and this plan carries {carries}{most}.")
+    if plan.guessed:
+        guessed = ", ".join(plan.guessed)
+        said.append(
+            f"Sizes are guessed for: {guessed}. Say them, as in `q: text ~ 15 tokens` or `-> text ~ 60 tokens`."
+        )
+    if plan.estimated:
+        pipelines = ", ".join(plan.estimated)
+        said.append(f"Visits are estimated for: {pipelines}. There are too many branches for exact probabilities.")
+    if plan.solver.status != "optimal":
+        within = plain(up(plan.solver.gap * 100.0))
+        said.append(f"The search ended at its node limit; the plan is within {within} % of the best.")
+    return said
+
+
+def _time(ms: float) -> str:
+    return f"{ms / 1000:.3g} s" if ms >= 1000 else f"{ms:.3g} ms"
