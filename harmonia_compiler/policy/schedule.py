@@ -93,7 +93,7 @@ class Schedule:
         start = pipeline.lookahead.at(START)
         if self.parts.admission and promise.is_any:
             self._refuse_late(pipeline, group, start)
-        journey = Journey(pipeline, group, now)
+        journey = Journey(pipeline, group, now, pipeline.under_way() + 1)
         group.under_way += 1
         journey.passed.append((start, 0.0, ""))
         journey.expect({engine: mean.value for engine, mean in start.calls.items()})
@@ -168,7 +168,8 @@ class Schedule:
         elif ending == "late":
             _learn_at_least(journey)
         if ending != "broken" and group.promise.is_any:
-            pipeline.limit.ended(under_way, in_time=ending == "answered" and _in_time(journey, now))
+            part = _part(journey, now) if ending == "answered" else 1.0
+            pipeline.limit.ended(max(journey.met, under_way), part)
 
     def _refuse_late(self, pipeline: Pipeline, group: Group, start: Ahead) -> None:
         promise = group.promise
@@ -201,13 +202,16 @@ class Schedule:
         return longest
 
 
-def _in_time(journey: Journey, now: float) -> bool:
-    """Whether a request that was answered now kept all that it was promised."""
+def _part(journey: Journey, now: float) -> float:
+    """Which part of what it was promised a request took that was answered now: below 1 where it kept all."""
     promise = journey.group.promise
     first_s = now if journey.first_at_s is None else journey.first_at_s
-    return (promise.deadline_s is None or now <= journey.arrived_s + promise.deadline_s) and (
-        promise.first_s is None or first_s <= journey.arrived_s + promise.first_s
+    parts = (
+        (at_s - journey.arrived_s) / bound_s
+        for at_s, bound_s in ((now, promise.deadline_s), (first_s, promise.first_s))
+        if bound_s is not None
     )
+    return max(parts, default=0.0)
 
 
 def _learn(journey: Journey) -> None:
