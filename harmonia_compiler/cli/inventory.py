@@ -1,5 +1,6 @@
 """`harmoniac inventory`: what machines there are to plan for."""
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -98,6 +99,9 @@ def _table_of(found: Detected) -> str:
     if host.gpus:
         gpus = ", ".join(f'{{type = "{gpu.type}", count = {gpu.count}}}' for gpu in host.gpus)
         lines.append(f"gpus = [{gpus}]")
+    if host.processor:
+        # Of TOML's ways to write a text, the one of JSON as well.
+        lines.append(f"processor = {json.dumps(_plain(host.processor))}")
     lines += [f"# {_plain(product)} is left out: no profile knows this type of GPU" for product in found.unknown_gpus]
     return "\n".join(lines) + "\n"
 

@@ -25,6 +25,9 @@ NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{LONGEST_NAME}}}")
 
 MOST_HOSTS = 4096
 
+#: Characters of a processor's name at most.
+MOST_PROCESSOR = 200
+
 
 class Gpu(msgspec.Struct, frozen=True):
     """GPUs of one type in a host; types bear aiconfigurator's system names (`h100_sxm`)."""
@@ -34,7 +37,10 @@ class Gpu(msgspec.Struct, frozen=True):
 
 
 class Host(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One machine. Price is per hour for the whole machine, in whatever currency the user thinks."""
+    """One machine. Price is per hour for the whole machine, in whatever currency the user thinks.
+
+    `processor` is what its kernel calls the model, or empty: what was measured on cores holds on the same ones alone.
+    """
 
     name: str
     cpus: int
@@ -43,6 +49,7 @@ class Host(msgspec.Struct, frozen=True, omit_defaults=True):
     price_per_hour: float = 0.0
     network_gbps: float = 10.0
     labels: dict[str, str] = {}
+    processor: str = ""
 
 
 class Inventory(msgspec.Struct, frozen=True):
@@ -129,9 +136,10 @@ class _Reader:
         network = self._number(entry, "network_gbps", where, low=0.001, high=1e6, default=10.0)
         gpus = self._gpus(entry.get("gpus", []), where)
         labels = self._labels(entry.get("labels", {}), where)
+        processor = self._processor(entry.get("processor", ""), where)
         if len(self.findings.items) > before:
             return []
-        return [Host(name, int(cpus), memory, gpus, price, network, labels) for name in names]
+        return [Host(name, int(cpus), memory, gpus, price, network, labels, processor) for name in names]
 
     def _names(self, entry: dict[str, Any], where: tuple[str | int, ...], most: int) -> list[str]:
         given = entry.get("name")
@@ -201,6 +209,13 @@ class _Reader:
                 help_ = "take letters, digits, `.`, `_` and `-`, 64 at most"
                 self._wrong("E0705", f"`{key[:40]}` cannot be a label with this value", (*where, "labels", key), help_)
         return dict(sorted(given.items()))
+
+    def _processor(self, given: Any, where: tuple[str | int, ...]) -> str:
+        if isinstance(given, str) and len(given) <= MOST_PROCESSOR and given.isprintable():
+            return given
+        help_ = "take the line `model name` of /proc/cpuinfo, or leave it out"
+        self._wrong("E0704", "`processor` is the name of a model, on one line", (*where, "processor"), help_)
+        return ""
 
     def _only(self, table: dict[str, Any], known: Iterable[str], where: tuple[str | int, ...]) -> None:
         for key in table:

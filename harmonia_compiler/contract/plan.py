@@ -31,7 +31,8 @@ Device = Annotated[int, Meta(ge=0, le=1023)]
 class Configuration(msgspec.Struct, frozen=True, omit_defaults=True):
     """One way to run a replica: `gpu` is a GPU type or empty for CPU alone.
 
-    `gpus` is the tensor-parallel degree times whole devices, or a fraction of one device below 1.
+    `gpus` is the tensor-parallel degree times whole devices, or a fraction of one device below 1. `processor` is the
+    model of the cores of a replica on CPU alone, where every host has the same and the inventory says so.
     """
 
     cores: float
@@ -41,6 +42,7 @@ class Configuration(msgspec.Struct, frozen=True, omit_defaults=True):
     gpu_memory_gib: float = 0.0
     tensor_parallel: int = 1
     batch: int = 1
+    processor: str = ""
 
     def describe(self) -> str:
         """A short name for people: `h100_sxm×2 tp2 batch 64`, `2 cores`."""

@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 
 from harmonia_compiler.contract.gpu import gpu_type_of_product
-from harmonia_compiler.contract.inventory import Gpu, Host
+from harmonia_compiler.contract.inventory import MOST_PROCESSOR, Gpu, Host
+from harmonia_compiler.profile.record import this_machine
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
@@ -35,7 +36,8 @@ def detect() -> Detected:
     gpus, unknown = count_gpus(_nvidia_smi())
     name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname().split(".")[0])[:64] or "here"
     memory_gib = max(0.125, int(usable_memory_gib() * 8) / 8)
-    return Detected(Host(name, max(1, int(usable_cpus())), memory_gib, gpus), unknown)
+    processor = this_machine().processor[:MOST_PROCESSOR]
+    return Detected(Host(name, max(1, int(usable_cpus())), memory_gib, gpus, processor=processor), unknown)
 
 
 def usable_cpus() -> float:

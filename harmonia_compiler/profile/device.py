@@ -50,9 +50,10 @@ class GpuPart:
 
 @dataclass(frozen=True, slots=True)
 class CpuPart:
-    """Some cores of a host, or a part of one."""
+    """Some cores of a host, or a part of one; of which processor, where that is known."""
 
     cores: float
+    processor: str = ""
 
     @property
     def flops_per_ms(self) -> float:
@@ -67,7 +68,11 @@ class CpuPart:
 
 def part_of(configuration: Configuration) -> GpuPart | CpuPart:
     """The hardware of a replica."""
-    return GpuPart(configuration.gpu, configuration.gpus) if configuration.gpu else CpuPart(configuration.cores)
+    return (
+        GpuPart(configuration.gpu, configuration.gpus)
+        if configuration.gpu
+        else CpuPart(configuration.cores, configuration.processor)
+    )
 
 
 def most_gpus(inventory: Inventory, name: str) -> int:
@@ -85,6 +90,10 @@ def gpu_parts(inventory: Inventory, degrees: tuple[int, ...]) -> Iterator[GpuPar
 
 
 def cpu_parts(inventory: Inventory, exactly: float | None = None) -> Iterator[CpuPart]:
-    """The numbers of cores that a host of the inventory has, or the one that the user fixed."""
+    """The numbers of cores that a host of the inventory has, or the one that the user fixed.
+
+    Of several processors none is what all cores are: a replica may stand on any.
+    """
     most = max((host.cpus for host in inventory.hosts), default=0)
-    yield from (CpuPart(cores) for cores in ((exactly,) if exactly is not None else CORES) if cores <= most)
+    processor = " or ".join(sorted({host.processor for host in inventory.hosts} - {""}))
+    yield from (CpuPart(cores, processor) for cores in ((exactly,) if exactly is not None else CORES) if cores <= most)

@@ -146,7 +146,7 @@ def _on_cpus(model: _Model, inventory: Inventory) -> tuple[list[Option], Shortfa
         for batch in BATCHES:
             memory = _cpu_memory_gib(model, batch)
             if memory <= largest:
-                configuration = Configuration(cores=part.cores, memory_gib=memory, batch=batch)
+                configuration = Configuration(part.cores, memory, batch=batch, processor=part.processor)
                 options.append(_option(model, configuration, part))
     return options, None if options else Shortfall("GiB of memory", _cpu_memory_gib(model, 1), largest)
 

@@ -66,7 +66,7 @@ class Sources:
         return known
 
     def _measured(self, card: Card, precision: str, server: str, part: GpuPart | CpuPart) -> Sourced | None:
-        """The latest profile of this model and these numbers, on as many GPUs of the type or as many cores."""
+        """The latest profile of this model and these numbers, on as many GPUs of the type or as many such cores."""
         names = {card.name, *card.aliases}
         found = [
             each
@@ -79,6 +79,7 @@ class Sources:
                 (each.ran.gpu, each.ran.gpus) == (part.type, part.gpus)
                 if isinstance(part, GpuPart)
                 else (each.ran.gpu, each.ran.cores) == ("", part.cores)
+                and part.processor in ("", each.machine.processor)
             )
         ]
         if not found:

@@ -65,6 +65,30 @@ def test_what_was_measured_of_something_else_does_not_count(profile: MeasuredPro
     assert found.provenance == (CPU_ROOFLINE if isinstance(part, CpuPart) else ROOFLINE)
 
 
+def test_what_was_measured_on_cores_holds_for_the_same_processor() -> None:
+    found = Sources(measured=(ON_TWO_CORES,))
+    own = ON_TWO_CORES.machine.processor
+    assert found.steps(ENGINE, CARD, CpuPart(2.0, own)).provenance == ON_TWO_CORES.provenance
+    assert found.steps(ENGINE, CARD, CpuPart(2.0, "another")).provenance == CPU_ROOFLINE
+
+
+@pytest.mark.parametrize(
+    ("processors", "holds"),
+    [(["", ""], True), (["own", "own"], True), (["own", ""], True), (["other", "own"], False), (["other", ""], False)],
+)
+def test_an_inventory_says_which_processor_its_cores_are_of(processors: list[str], *, holds: bool) -> None:
+    own = ON_TWO_CORES.machine.processor
+    hosts = (Host(f"h{at}", 2, 64.0, processor=own if one == "own" else one) for at, one in enumerate(processors))
+    profiles = BestProfiles(sources=Sources(measured=(ON_TWO_CORES,)))
+    offered = profiles.offer(Asked(ENGINE, {"small": Work(100.0, 50.0)}), Inventory(tuple(hosts)))
+    on_two = [option for option in offered.options if option.configuration.cores == 2.0]
+    assert {option.provenance == ON_TWO_CORES.provenance for option in on_two} == {holds}
+    # Who imitates the replica takes the same figures.
+    imitated = serving(ENGINE, on_two[0].configuration, load_cards(), Sources(measured=(ON_TWO_CORES,)))
+    assert isinstance(imitated, Stepping)
+    assert (imitated.steps == ON_TWO_CORES.steps) == holds
+
+
 @pytest.mark.parametrize(
     ("server", "engine", "holds"),
     [
