@@ -159,7 +159,7 @@ class DecodeMany(Protocol):
 class DecodePiece(Protocol):
     """What one server-sent event of a streamed answer adds, given with or without its `data:`.
 
-    None where it adds nothing (`[DONE]`, a comment, an empty line). Raises MalformedReply on an error event.
+    None where it adds nothing (`[DONE]`, a comment, an empty line). Raises FailedReply on an error event.
     """
 
     def __call__(self, event: bytes) -> Piece | None:
@@ -249,6 +249,10 @@ class Kind:
 
 class MalformedReply(Exception):
     """An engine's answer that cannot be read, or whose value is outside the declared type."""
+
+
+class FailedReply(MalformedReply):
+    """An engine that says within its answer that it failed: the next one may do better."""
 
 
 #: What every kind takes.

@@ -29,7 +29,7 @@ from harmonia_compiler.contract.types import (
     json_schema,
     mismatch,
 )
-from harmonia_compiler.kinds.kind import MalformedReply
+from harmonia_compiler.kinds.kind import FailedReply, MalformedReply
 
 CHAT = "/v1/chat/completions"
 EMBEDDINGS = "/v1/embeddings"
@@ -214,7 +214,7 @@ def decode_chat_piece(event: bytes) -> Piece | None:
         return None
     reply = read(payload, _StreamReply, "a piece of a chat completion")
     if reply.error is not None:
-        raise MalformedReply(reply.error.message)
+        raise FailedReply(reply.error.message)
     text = (reply.choices[0].delta.content or "") if reply.choices else ""
     finish = reply.choices[0].finish_reason if reply.choices else None
     if not text and finish is None and reply.usage is None:

@@ -47,13 +47,15 @@ class FakeEngine:
     """A server of chat completions, embeddings, rankings and Python calls.
 
     `words` is what a model says, `pause_s` the time before the first and between the words of a
-    stream. `break_after` cuts the connection after so many words, `hang` never answers, `status`
-    answers with an error, `mute` leaves probes waiting. `cancelled` counts the calls whose connection was closed on us.
+    stream. `break_after` cuts the connection after so many words, `fail_after` says then that it failed, `hang` never
+    answers, `status` answers with an error, `mute` leaves probes waiting. `cancelled` counts the calls whose connection
+    was closed on us.
     """
 
     words: list[str] = field(default_factory=lambda: ["Blue", " as", " the", " sky"])
     pause_s: float = 0.0
     break_after: int | None = None
+    fail_after: int | None = None
     hang: bool = False
     status: int = 200
     mute: bool = False
@@ -126,6 +128,8 @@ class FakeEngine:
             await asyncio.sleep(self.pause_s)
             if at == self.break_after:
                 _cut(request)
+            if at == self.fail_after:
+                await response.write(_event({"error": {"message": "told to fail"}}))
             await response.write(_event({"choices": [{"delta": {"content": word}}]}))
         await response.write(_event({"choices": [{"delta": {}, "finish_reason": "stop"}]}))
         await response.write(_event({"choices": [], "usage": usage}))

@@ -16,34 +16,23 @@ import msgspec
 from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.launch import CALL_HEADER, REQUEST_HEADER, Reply, Usage, Wire
-from harmonia_compiler.kinds.kind import Kind, MalformedReply
+from harmonia_compiler.kinds.kind import Kind
 from harmonia_compiler.policy.events import Send, items_of, show_path
 from harmonia_compiler.policy.journey import Leg
 from harmonia_compiler.policy.line import GivenUp, NoReplica, QueueFull
 from harmonia_compiler.policy.schedule import Schedule
 from harmonia_compiler.runtime.gateway.arguments import merge_settings
 from harmonia_compiler.runtime.gateway.collections import Collections, Fit
-from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, EngineQueue, Stuck
+from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, EngineQueue
+from harmonia_compiler.runtime.gateway.faults import FAILURES, Fault, fault_of, problem_of
 from harmonia_compiler.runtime.gateway.metrics import Metrics
-from harmonia_compiler.runtime.gateway.problem import (
-    INVALID_REQUEST,
-    OVERLOADED,
-    TIMEOUT,
-    UNAVAILABLE,
-    UPSTREAM,
-    Problem,
-    no_replica,
-)
+from harmonia_compiler.runtime.gateway.problem import OVERLOADED, TIMEOUT, UNAVAILABLE, Problem, no_replica
 from harmonia_compiler.runtime.gateway.stage import Stage
-from harmonia_compiler.runtime.gateway.transport import Broken, Refused, Transport, Unreachable
+from harmonia_compiler.runtime.gateway.transport import Broken, Transport
 from harmonia_compiler.runtime.gateway.watch import Watch
 
 #: How long a call may take, waiting for a replica included, where its component says nothing, in milliseconds.
 DEFAULT_TIMEOUT_MS = 600_000.0
-#: Statuses with which an engine says that the call itself is at fault, and that it has no room.
-_AT_FAULT = frozenset({400, 413, 422})
-_BUSY = frozenset({429, 503})
-
 #: When to ask again for what searches a collection that does not fit, in seconds.
 COLLECTION_RETRY_S = 5
 
@@ -108,18 +97,6 @@ def _named(request: str, send: Send) -> tuple[tuple[str, str], ...]:
     return ((REQUEST_HEADER, request), (CALL_HEADER, f"{send.component};{show_path(send.path)}"))
 
 
-class _Fault(Exception):
-    """A call failed through its replica's fault; `problem` is what the client is told where it is not made again.
-
-    A replica that is `gone` may be back the next moment, as one is that closed a connection just when it was used.
-    """
-
-    def __init__(self, problem: Problem, *, gone: bool = False) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
-        self.gone = gone
-
-
 @dataclass(slots=True)
 class _Attempt:
     """One call on its way, over as many replicas as it takes. `items` are the inputs of each, where it is for lists."""
@@ -154,10 +131,13 @@ class _Attempt:
             endpoint = await self._replica(queue, avoid)
             try:
                 return await self._on(queue, endpoint)
-            except _Fault as fault:
-                self.caller.schedule.waits(self.leg, self.caller.clock())
-                if avoid or not self._may_retry or not queue.may_send_again(endpoint, to_same=fault.gone):
+            except Fault as fault:
+                if avoid or not fault.blame or not self._may_retry:
                     raise fault.problem from fault
+                # What is gone may be back the next moment, as is who closed a connection just when it was used.
+                if not queue.may_send_again(endpoint, to_same=fault.blame == "gone"):
+                    raise fault.problem from fault
+                self.caller.schedule.waits(self.leg, self.caller.clock())
                 avoid = (endpoint.replica,)
                 self.caller.metrics.retries.labels(self.component.name).inc()
 
@@ -217,23 +197,11 @@ class _Attempt:
             first_s = None if self.stage.ttft_ms is None else self.stage.ttft_ms / 1000
             queue.answered(endpoint, self.component.name, served, first_s)
             self.caller.metrics.service.labels(self.component.name).observe(served)
-        except Unreachable as problem:
-            queue.failed(endpoint, gone=True)
-            raise _Fault(self._unreachable(str(problem)), gone=True) from problem
-        except Stuck as problem:
-            broken = self.stage.ttft_ms is not None
-            raise _Fault(self._broken(str(problem)) if broken else self._unreachable(str(problem))) from problem
-        except Refused as problem:
-            refused = self._refused(problem)
-            if problem.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-                raise refused from problem
-            queue.failed(endpoint, gone=False)
-            raise _Fault(refused) from problem
-        except Broken as problem:
-            queue.failed(endpoint, gone=False)
-            raise _Fault(self._broken(str(problem))) from problem
-        except MalformedReply as problem:
-            raise self._problem(HTTPStatus.BAD_GATEWAY, UPSTREAM, "malformed_answer", str(problem)) from problem
+        except FAILURES as failure:
+            fault = fault_of(self.component.name, failure, began=self.stage.ttft_ms is not None)
+            if fault.blame in {"error", "gone"}:
+                queue.failed(endpoint, gone=fault.blame == "gone")
+            raise fault from failure
         else:
             return reply
         finally:
@@ -300,22 +268,6 @@ class _Attempt:
             raise Broken("the stream ended before the answer did")
         return Reply("".join(texts), usage, finish)
 
-    def _refused(self, problem: Refused) -> Problem:
-        said = f"its engine answered {problem.status}: {problem.message}"
-        if problem.status in _AT_FAULT:
-            return self._problem(HTTPStatus.BAD_REQUEST, INVALID_REQUEST, "component_refused", said)
-        if problem.status in _BUSY:
-            return self._problem(HTTPStatus.SERVICE_UNAVAILABLE, OVERLOADED, "component_busy", said, retry_after_s=1)
-        return self._problem(HTTPStatus.BAD_GATEWAY, UPSTREAM, "component_error", said)
-
-    def _unreachable(self, reason: str) -> Problem:
-        return self._problem(
-            HTTPStatus.SERVICE_UNAVAILABLE, UNAVAILABLE, "replica_unreachable", reason, retry_after_s=1
-        )
-
-    def _broken(self, reason: str) -> Problem:
-        return self._problem(HTTPStatus.BAD_GATEWAY, UPSTREAM, "answer_broken", reason)
-
     def _problem(
         self,
         status: HTTPStatus,
@@ -327,6 +279,4 @@ class _Attempt:
         shed: bool = False,
     ) -> Problem:
         name = self.component.name
-        return Problem(
-            status, type_, code, f"`{name}`: {reason}", component=name, retry_after_s=retry_after_s, shed=shed
-        )
+        return problem_of(name, status, type_, code, reason, retry_after_s=retry_after_s, shed=shed)

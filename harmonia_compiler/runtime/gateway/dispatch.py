@@ -15,6 +15,7 @@ from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.policy.line import GivenUp, Line, NoReplica
 from harmonia_compiler.policy.routing.budget import RetryBudget
 from harmonia_compiler.policy.waiting import IN_TURN, Standing
+from harmonia_compiler.runtime.gateway.faults import Stuck
 from harmonia_compiler.runtime.gateway.logs import log
 
 #: How often it is looked who makes no progress, in seconds.
@@ -137,10 +138,6 @@ class EngineQueue:
                 future.set_exception(GivenUp())
             else:
                 future.set_result(endpoint)
-
-
-class Stuck(Exception):
-    """A replica has a call and makes no progress."""
 
 
 class Dispatcher:
