@@ -85,6 +85,10 @@ test: setup ## every test, real engines included; ARGS='-k NAME' goes to pytest
 fuzz: setup ## the properties over fresh random examples, which `make test` takes the same each time
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m hypothesis --hypothesis-profile fresh $(ARGS)
 
+.PHONY: chaos
+chaos: setup ## replicas, networks and clients that go wrong under load, each in five runs (half an hour)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist load tests/chaos/rows_*.py $(ARGS)
+
 .PHONY: integration
 integration: fuzz $(STAMPS)/guidellm ## fuzz, then only the tests that start real engines, and GuideLLM against the gateway
 	@$(BIN)/python -m pytest -m engines $(ARGS)

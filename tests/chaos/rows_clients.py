@@ -1,0 +1,160 @@
+"""What a service promises while clients leave, dawdle, send nonsense or come too many: run by `make chaos`."""
+
+import asyncio
+import gc
+import math
+import os
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+
+from harmonia_compiler.emulate.scenario import Scenario
+from tests.chaos.service import WALKS_RPS, Chaos, chaos, quantile
+from tests.gateway.fakes import eventually
+
+GONE_S = 0.5
+
+
+async def leave(running: Chaos, pipeline: str, after_s: float) -> None:
+    """Ask, and close the connection after a while, or where an answer has begun after so long."""
+    body = msgspec.json.encode({"inputs": {"question": "why?"}, "stream": pipeline == "says"})
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.served.port)
+    head = f"POST /v1/pipelines/{pipeline} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    await asyncio.sleep(after_s)
+    if pipeline == "says" and math.isclose(after_s, 0.0):
+        await reader.readuntil(b"data:")
+    writer.transport.abort()
+
+
+def in_flight(running: Chaos, stage: str) -> int:
+    line = running.served.gateway.dispatcher.queues[running.engine(stage)].line
+    return line.in_flight + len(line.waiting)
+
+
+async def idle(running: Chaos, stage: str) -> float:
+    """How long it takes until no call of a stage is on its way."""
+    began = running.now_s
+    async with asyncio.timeout(5.0):
+        while in_flight(running, stage):
+            await asyncio.sleep(0.01)
+    return running.now_s - began
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "stage", "after_s"),
+    [("walks", "walk", 0.01), ("says", "model", 0.005), ("says", "model", 0.0)],
+    ids=["non-stream", "before the first token", "mid-stream"],
+)
+async def test_a_client_that_leaves_takes_its_call_with_it(
+    scenario: Scenario, seed: int, pipeline: str, stage: str, after_s: float
+) -> None:
+    async with chaos(scenario) as running:
+        process, chance, open_before = psutil.Process(), Random(seed), 0
+        for turn in range(20):
+            await asyncio.gather(*(leave(running, pipeline, after_s) for _ in range(10)))
+            assert await idle(running, stage) < GONE_S
+            await asyncio.sleep(chance.random() / 100)
+            if turn == 4:
+                gc.collect()
+                open_before = process.num_fds()
+        await eventually(lambda: process.num_fds() <= open_before + 20)
+
+
+async def test_a_client_that_leaves_while_its_call_waits_leaves_the_line(scenario: Scenario, seed: int) -> None:
+    async with chaos(scenario, replicas=1, concurrency=1) as running:
+        loading = asyncio.create_task(running.load("walks", WALKS_RPS, 1.0, seed))
+        await asyncio.gather(*(leave(running, "walks", 0.1) for _ in range(40)))
+        await asyncio.sleep(GONE_S)
+        assert in_flight(running, "walk") <= 6
+        assert all(one.answered for one in await loading)
+
+
+async def test_a_spike_whose_clients_ask_again_blindly_is_over_when_it_is_over(scenario: Scenario, seed: int) -> None:
+    capacity = 3 * WALKS_RPS / 0.6
+
+    async def stubborn(running: Chaos) -> None:
+        for _ in range(5):
+            if (await running.ask("walks")).answered:
+                return
+
+    async with chaos(scenario) as running:
+        chance, tasks = Random(seed), []
+        while running.now_s < 5.0:
+            await asyncio.sleep(chance.expovariate(1.3 * capacity))
+            tasks.append(asyncio.create_task(stubborn(running)))
+        loading = asyncio.create_task(running.load("walks", 0.7 * capacity, 18.0, seed))
+        asked = [one for one in await loading if one.at_s > 15.0]
+        await asyncio.gather(*tasks)
+        good = [one for one in asked if one.answered and one.took_s < 1.0]
+        assert len(good) >= 0.95 * len(asked)
+
+
+NONSENSE: dict[str, tuple[bytes, bytes]] = {
+    "no JSON": (b"", b'{"inputs": '),
+    "deep": (b"", b'{"inputs": ' + b"[" * 100_000),
+    "NaN": (b"", b'{"inputs": {"question": NaN}}'),
+    "no object": (b"", b"[1, 2]"),
+    "no text": (b"", b"\xff\xfe\x00"),
+    "large body": (b"", b'{"inputs": "' + b"x" * 2**21 + b'"}'),
+    "large head": (b"x-much: " + b"y" * 2**17 + b"\r\n", b"{}"),
+    "gzip": (b"content-encoding: gzip\r\n", b"\x1f\x8b\x08\x00" + b"\x00" * 64),
+    "two lengths": (b"transfer-encoding: chunked\r\n", b"0\r\n\r\n"),
+}
+
+
+async def test_nonsense_is_refused_and_nobody_waits_for_it(scenario: Scenario, seed: int) -> None:
+    async def send(running: Chaos, more: bytes, body: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.served.port)
+        head = b"POST /v1/pipelines/walks HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n" % len(body)
+        try:
+            writer.write(head + more + b"\r\n" + body)
+            async with asyncio.timeout(15.0):
+                return await reader.readline()
+        except ConnectionError:
+            return b""
+        finally:
+            writer.transport.abort()
+
+    async with chaos(scenario) as running:
+        loading = asyncio.create_task(running.load("walks", WALKS_RPS, 4.0, seed))
+        for _ in range(5):
+            for name, (more, body) in NONSENSE.items():
+                line = await send(running, more, body)
+                assert line == b"" or line.startswith(b"HTTP/1.1 4"), (name, line)
+        asked = await loading
+        assert all(one.answered for one in asked)
+        assert quantile(asked, 0.95) < 1.0
+
+
+def connected(count: int) -> Callable[[Chaos], Any]:
+    async def opened(running: Chaos) -> list[asyncio.StreamWriter]:
+        made = [await asyncio.open_connection("127.0.0.1", running.served.port) for _ in range(count)]
+        return [writer for _, writer in made]
+
+    return opened
+
+
+@pytest.mark.parametrize("sent", ["head", "body"])
+async def test_five_hundred_who_dawdle_harm_nobody_and_are_shown_out(
+    scenario: Scenario, seed: int, sent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harmonia_compiler.runtime.heads.HEAD_DEADLINE_S", 3.0)
+    start = b"POST /v1/pipelines/walks HTTP/1.1\r\nhost: x\r\n"
+    start += b"content-length: 1000\r\n\r\n{" if sent == "body" else b"x-slow: "
+    async with chaos(scenario) as running:
+        before = psutil.Process(os.getpid()).num_fds()
+        writers = await connected(500)(running)
+        for writer in writers:
+            writer.write(start)
+        asked = await running.load("walks", WALKS_RPS, running.now_s + 13.0, seed)
+        assert all(one.answered for one in asked)
+        assert quantile(asked, 0.95) < 1.0
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.5)
+        assert psutil.Process(os.getpid()).num_fds() <= before + 40

@@ -1,0 +1,6 @@
+"""A few rows of the fault table in one run each; `make chaos` runs all of them with five seeds."""
+
+from tests.chaos.rows_clients import test_a_client_that_leaves_takes_its_call_with_it
+from tests.chaos.rows_replicas import test_a_stream_that_dies_ends_in_an_error_event
+
+__all__ = ["test_a_client_that_leaves_takes_its_call_with_it", "test_a_stream_that_dies_ends_in_an_error_event"]
