@@ -82,14 +82,14 @@ class Line(Generic[Ticket]):
         self.pool.set_shares(shares)
         self._count()
 
-    def ask(self, now: float, avoid: Collection[str] = ()) -> Endpoint | None:
+    def ask(self, now: float, avoid: Collection[str] = (), beginning: int = 0) -> Endpoint | None:
         """A replica with room for one more call, unless others wait already; every one that is given is released.
 
         Raises NoReplica where none is running.
         """
         if not self.pool.loads:
             raise NoReplica
-        return None if self.waiting else self.pool.take(now, avoid)
+        return None if self.waiting else self.pool.take(now, avoid, beginning)
 
     def wait(self, ticket: Ticket, standing: Standing = IN_TURN) -> None:
         """Let a call wait. Raises QueueFull where too many do: of those that were promised a time, or of all.
@@ -114,7 +114,7 @@ class Line(Generic[Ticket]):
         if first is None:
             return None
         ticket, standing = first
-        endpoint = None if now > standing.hopeless_at else self.pool.take(now)
+        endpoint = None if now > standing.hopeless_at else self.pool.take(now, beginning=standing.beginning)
         if endpoint is None and now <= standing.hopeless_at:
             return None
         self.waiting.leave(ticket)

@@ -20,12 +20,13 @@ class Standing:
     """Where a call stands among those that wait. Times are in seconds, by the driver's clock.
 
     The least `order` goes first, of equal ones who came first. After `hopeless_at` it is not worth serving any more.
-    `promised` says that its request was promised a time.
+    `promised` says that its request was promised a time, `beginning` how its prompt begins (`routing/affinity.py`).
     """
 
     order: float = 0.0
     hopeless_at: float = math.inf
     promised: bool = False
+    beginning: int = 0
 
 
 #: That of a call in a queue where all are equal.

@@ -11,6 +11,7 @@ reckons it, counted
 A time that nobody has measured lately says nothing. Of a replica that was slow then, one call finds out.
 """
 
+import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -29,7 +30,8 @@ _MASK = 2**64 - 1
 class ReplicaLoad:
     """What is known about a replica: its share, calls in flight, the turn of its last call, and how it is doing.
 
-    `heard_at` is when anything came from it last while it had calls, or when it was given the first of them.
+    `heard_at` is when anything came from it last while it had calls, or when it was given the first of them; `mark` is
+    a number for its name.
     """
 
     endpoint: Endpoint
@@ -38,6 +40,10 @@ class ReplicaLoad:
     last_turn: int = 0
     health: Health = field(default_factory=Health)
     heard_at: float = 0.0
+    mark: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.mark = zlib.crc32(self.endpoint.replica.encode())
 
     def has_room(self, now: float) -> bool:
         """Whether it may be given one more call."""
@@ -75,18 +81,23 @@ def _two(free: Sequence[ReplicaLoad], lot: int) -> tuple[ReplicaLoad, ReplicaLoa
     count = len(free)
     if count == 2:
         return free[0], free[1]
-    number = _mixed(lot)
+    number = mixed(lot)
     first = number % count
     return free[first], free[(first + 1 + number // count % (count - 1)) % count]
 
 
 def _is_sooner(one: ReplicaLoad, other: ReplicaLoad, now: float) -> bool:
-    ours = (one.in_flight + 1) / one.share.weight / _well(one, now)
-    theirs = (other.in_flight + 1) / other.share.weight / _well(other, now)
+    ours = (one.in_flight + 1) / one.share.weight * times_worse(one, other, now)
+    return (ours, one.last_turn) <= ((other.in_flight + 1) / other.share.weight, other.last_turn)
+
+
+def times_worse(one: ReplicaLoad, other: ReplicaLoad, now: float) -> float:
+    """How many times as long one takes for what it has to do as the other does, whatever that is."""
     pace, other_pace = one.pace(now), other.pace(now)
+    worse = _well(other, now) / _well(one, now)
     if pace and other_pace and not 1.0 / APART < pace / other_pace < APART:
-        ours *= pace / other_pace
-    return (ours, one.last_turn) <= (theirs, other.last_turn)
+        return worse * pace / other_pace
+    return worse
 
 
 def _well(load: ReplicaLoad, now: float) -> float:
@@ -100,7 +111,7 @@ def _well(load: ReplicaLoad, now: float) -> float:
     return well * well
 
 
-def _mixed(number: int) -> int:
+def mixed(number: int) -> int:
     """A number of 64 bits in which those of another one are well mixed (the last steps of splitmix64)."""
     number = (number * 0x9E3779B97F4A7C15) & _MASK
     number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & _MASK

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.policy.quantile import Mean, Quantiles
-from harmonia_compiler.policy.routing.choice import ReplicaLoad, choose
+from harmonia_compiler.policy.routing.affinity import nearest
+from harmonia_compiler.policy.routing.choice import APART, ReplicaLoad, choose, times_worse
 
 #: So many calls in a row that found a replica gone put it out.
 GONE_IN_A_ROW = 2
@@ -66,14 +67,20 @@ class Pool:
         for name, load in self.loads.items():
             load.share = shares.get(name, self.usual)
 
-    def take(self, now: float, avoid: Collection[str] = ()) -> Endpoint | None:
+    def take(self, now: float, avoid: Collection[str] = (), beginning: int = 0) -> Endpoint | None:
         """A replica with room, which has one more call from now on; None where there is none.
 
-        It is none of those to avoid where there is another.
+        It is none of those to avoid where there is another, and the one that is near to how a call begins
+        (`affinity.py`) unless that one does much worse.
         """
-        load = choose(self._with_room(now), now, self.seed + self._turn, avoid)
+        free = self._with_room(now)
+        load = choose(free, now, self.seed + self._turn, avoid)
         if load is None:
             return None
+        if beginning and len(free) > 1:
+            near = nearest(free, beginning)
+            if near.endpoint.replica not in avoid and times_worse(near, load, now) < APART:
+                load = near
         self._turn += 1
         if not load.in_flight:
             load.heard_at = now

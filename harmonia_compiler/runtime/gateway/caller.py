@@ -7,7 +7,7 @@ more, to another replica, as long as the stage's budget lasts; never after the f
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -20,6 +20,7 @@ from harmonia_compiler.kinds.kind import Kind
 from harmonia_compiler.policy.events import Send, items_of, show_path
 from harmonia_compiler.policy.journey import Leg
 from harmonia_compiler.policy.line import GivenUp, NoReplica, QueueFull
+from harmonia_compiler.policy.routing.affinity import beginning_of
 from harmonia_compiler.policy.schedule import Schedule
 from harmonia_compiler.runtime.gateway.arguments import merge_settings
 from harmonia_compiler.runtime.gateway.collections import Collections, Fit
@@ -153,7 +154,10 @@ class _Attempt:
     async def _replica(self, queue: EngineQueue, avoid: tuple[str, ...]) -> Endpoint:
         began = self.caller.clock()
         try:
-            endpoint = await queue.acquire(avoid, self.caller.schedule.standing(self.leg))
+            standing = self.caller.schedule.standing(self.leg)
+            if self.kind.has_prompt and self.items is None and len(queue.line.replicas) > 1:
+                standing = replace(standing, beginning=beginning_of(self.component, self.inputs))
+            endpoint = await queue.acquire(avoid, standing)
         except NoReplica as problem:
             raise no_replica(self.component.name, self.component.engine) from problem
         except QueueFull as problem:

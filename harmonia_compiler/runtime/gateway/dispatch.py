@@ -53,7 +53,7 @@ class EngineQueue:
         Raises NoReplica at once where none is running or the last one stops, QueueFull where too
         many wait already, GivenUp where the call's turn comes too late.
         """
-        if (endpoint := self.line.ask(self.clock(), avoid)) is not None:
+        if (endpoint := self.line.ask(self.clock(), avoid, standing.beginning)) is not None:
             return endpoint
         future: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
         self.line.wait(future, standing)
