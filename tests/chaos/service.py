@@ -177,8 +177,10 @@ def _likeness(replica: Replica) -> tuple[bool, bool]:
 
 
 @asynccontextmanager
-async def chaos(scenario: Scenario, *faults: Fault, replicas: int = 3, concurrency: int = 8) -> AsyncIterator[Chaos]:
-    """The service with so many replicas of each stage, each behind a proxy, and the faults that it will have."""
+async def emulated(
+    scenario: Scenario, *faults: Fault, replicas: int = 3
+) -> AsyncIterator[tuple[Host, dict[str, FaultProxy], list[Endpoint]]]:
+    """So many replicas of each stage, each behind a proxy, and where those listen."""
     cloned = [
         msgspec.structs.replace(one, id=f"{'walk' if 'walk' in one.serves else 'model'}-{number}")
         for one in {one.engine: one for one in sorted(scenario.plan.replicas, key=_likeness)}.values()
@@ -186,19 +188,28 @@ async def chaos(scenario: Scenario, *faults: Fault, replicas: int = 3, concurren
     ]
     outcomes = dict(scenario.behaviour.outcomes)
     host = Host(Rehearsal(scenario.service, tuple(cloned), outcomes, 3, faults=faults), load_cards())
-    service = scenario.service
     async with AsyncExitStack() as stack:
         stack.push_async_callback(host.stop)
         proxies: dict[str, FaultProxy] = {}
         for one in await host.start():
             proxies[one.replica] = await FaultProxy(one.port).start()
             stack.push_async_callback(proxies[one.replica].stop)
-        endpoints = [Endpoint(name, host.replicas[name].engine, "127.0.0.1", one.port) for name, one in proxies.items()]
-        programs = dict(service.programs)
-        served = await stack.enter_async_context(
-            serving(programs, endpoints, engines=service.engines, concurrency=concurrency)
+        yield (
+            host,
+            proxies,
+            [Endpoint(name, host.replicas[name].engine, "127.0.0.1", one.port) for name, one in proxies.items()],
         )
-        session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
+
+
+@asynccontextmanager
+async def chaos(scenario: Scenario, *faults: Fault, replicas: int = 3, concurrency: int = 8) -> AsyncIterator[Chaos]:
+    """The service with so many replicas of each stage, and the faults that it will have."""
+    service = scenario.service
+    async with (
+        emulated(scenario, *faults, replicas=replicas) as (host, proxies, endpoints),
+        serving(dict(service.programs), endpoints, engines=service.engines, concurrency=concurrency) as served,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+    ):
         running = Chaos(served, host, proxies, session)
         running.begin()
         async with asyncio.TaskGroup() as beside:
