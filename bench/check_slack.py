@@ -1,7 +1,7 @@
 """What admission, shedding and slack order are worth: the same plan and the same requests, with and without.
 
     python -m bench.check_slack [--seconds N] [--loads L...] [--pipeline NAME] [--promise S] [--trace FILE]... [--parts]
-        [--rehearse L...]
+        [--limits N...] [--rehearse L...]
 
 Four A100 and four L40S, in virtual time. A request is violated where it is not answered within its promise: late,
 refused, given up or failed. Rules, the same with and without:
@@ -16,6 +16,8 @@ refused, given up or failed. Rules, the same with and without:
 - *Must fail* is the part of these very arrivals that nobody could answer who completes as many as the capacity a
   second, each at most a promise after it came: what 1 - 1/L is for an even stream, and more for bursts.
 - Of a trace the times count, sped up to each load.
+- With `--limits`, also with so many requests under way at most, all the time, instead of a number that is learned:
+  what somebody could do who knew the best one beforehand.
 
 What is aimed at, of all parts together against none: at 1.0 at least 78.4 % fewer violations, at 0.7 at least 35 %
 fewer, nowhere more; at 1.5 and 2 at least 85 % of the reduction that arithmetic allows; beyond capacity at least 90 %
@@ -42,6 +44,7 @@ from harmonia_compiler.emulate.rehearsal.run import Wishes, rehearse
 from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.emulate.simulate.run import simulate
 from harmonia_compiler.policy import line as queue
+from harmonia_compiler.policy.limit import Limit
 from harmonia_compiler.policy.line import Line
 from harmonia_compiler.policy.parts import ALL, NONE, Parts, only
 from harmonia_compiler.policy.waiting import Standing
@@ -101,12 +104,13 @@ def main() -> int:
     parser.add_argument("--pipeline", default="crag")
     parser.add_argument("--trace", type=Path, action="append", default=[], help="a recording, beside Poisson arrivals")
     parser.add_argument("--parts", action="store_true", help="also each part alone")
+    parser.add_argument("--limits", type=int, nargs="*", default=[], help="also with so many under way at most")
     parser.add_argument("--rehearse", type=float, nargs="*", default=[], help="loads to rehearse as well")
     given = parser.parse_args()
     bench = benched(planned(given.pipeline, "mixed", promise_s=given.promise), given.pipeline)
     kept = decisions()
     for name, arriving in {"Poisson": _poisson, **{path.name: _recorded(path) for path in given.trace}}.items():
-        kept &= measure(name, bench, arriving, given.loads, given.seconds, SOME if given.parts else {})
+        kept &= measure(name, bench, arriving, given.loads, given.seconds, SOME if given.parts else {}, given.limits)
     for load in given.rehearse:
         rehearsed(bench, load, given.seconds)
     return int(not kept)
@@ -148,7 +152,13 @@ def decisions() -> bool:
 
 
 def measure(
-    name: str, bench: Bench, arriving: Arriving, loads: Sequence[float], seconds: float, some: dict[str, Parts]
+    name: str,
+    bench: Bench,
+    arriving: Arriving,
+    loads: Sequence[float],
+    seconds: float,
+    some: dict[str, Parts],
+    limits: Sequence[int],
 ) -> bool:
     """All loads with and without; whether all aims are kept."""
     print(f"\n{name}: requests come for {seconds:g} s at each load")
@@ -159,15 +169,24 @@ def measure(
         cells: dict[str, Cell] = {}
         for label, parts in {"nothing": NONE, **some, "everything": ALL}.items():
             with _without_bound() if parts == NONE else nullcontext():
-                cell = cells[label] = _cell(_simulated(bench.scenario, arrivals, parts), bench.capacity_rps)
-            print(
-                f"{load:5g} {label:16} {cell.violated:9.2%} {cell.goodput:8.3f} {cell.throughput:9.3f} "
-                f"{cell.p95_ms / 1000.0:6.2f}s  {cell.outcomes}",
-                flush=True,
-            )
+                cells[label] = _told(load, label, _simulated(bench.scenario, arrivals, parts), bench)
+        for limit in limits:
+            with _at_most(limit):
+                _told(load, f"at most {limit}", _simulated(bench.scenario, arrivals, ALL), bench)
         print(f"{load:5g} {'must fail':16} {must_fail(arrivals, bench):9.2%}")
         found[load] = cells["nothing"], cells["everything"]
     return all([*judged(found)])
+
+
+def _told(load: float, label: str, report: Report, bench: Bench) -> Cell:
+    """What a run came to, which is printed."""
+    cell = _cell(report, bench.capacity_rps)
+    print(
+        f"{load:5g} {label:16} {cell.violated:9.2%} {cell.goodput:8.3f} {cell.throughput:9.3f} "
+        f"{cell.p95_ms / 1000.0:6.2f}s  {cell.outcomes}",
+        flush=True,
+    )
+    return cell
 
 
 def must_fail(arrivals: Sequence[Arrival], bench: Bench) -> float:
@@ -238,6 +257,13 @@ def _simulated(scenario: Scenario, arrivals: Sequence[Arrival], parts: Parts, *,
 def _without_bound() -> Iterator[None]:
     """Let as many calls wait for an engine as come: refusing those that are too many is a kind of admission."""
     with patch.object(queue, "WAITING_AT_LEAST", sys.maxsize):
+        yield
+
+
+@contextmanager
+def _at_most(number: int) -> Iterator[None]:
+    """Let that many requests be under way, whatever becomes of them."""
+    with patch.object(Limit, "ended", lambda limit, *_: setattr(limit, "most", float(number))):
         yield
 
 
