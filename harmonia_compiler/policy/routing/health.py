@@ -64,9 +64,7 @@ class Health:
         self.failing.add(1.0)
 
     def leave_out(self, now: float) -> None:
-        """Give it no calls for a while."""
-        if self.is_out(now):
-            return
+        """Give it no calls for a while, twice as long as the last time."""
         if not self.on_trial and now - self.back_at > FORGOTTEN_S:
             self.times_out = 0
         self.out_until = now + min(LONGEST_OUT_S, FIRST_OUT_S * 2.0**self.times_out)

@@ -12,6 +12,7 @@ So one is always in. Where nobody who is in does well, all are asked again, and 
 need pass while there is nobody else. Owned by one driver, who tells the time and what happens.
 """
 
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -32,13 +33,24 @@ PATIENCE, LEAST_PATIENCE_S = 3.0, 1.0
 NEARLY_ALL = 0.99
 #: For so long where fewer calls were seen than say anything, in seconds.
 UNKNOWN_PATIENCE_S, KNOWN_FROM = 30.0, 20
+#: So many of those that were left out are told of where nobody asks for long.
+NEWS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A replica was left out, for so long, and why."""
+
+    replica: str
+    for_s: float
+    why: str
 
 
 @dataclass(slots=True)
 class Pool:
     """What `Line` knows of the replicas. `shares` are the plan's; a replica that it does not have takes the `usual`.
 
-    `seed` sets apart the lots of several gateways.
+    `seed` sets apart the lots of several gateways; `news` are those that were left out last, until somebody takes them.
     """
 
     usual: ReplicaShare
@@ -46,6 +58,7 @@ class Pool:
     seed: int = 0
     loads: dict[str, ReplicaLoad] = field(default_factory=dict)
     left_out: int = 0
+    news: deque[LeftOut] = field(default_factory=lambda: deque(maxlen=NEWS))
     _turn: int = 0
     _times: dict[str, Mean] = field(default_factory=dict)
     _silences: Quantiles = field(default_factory=Quantiles)
@@ -122,7 +135,8 @@ class Pool:
         load.heard_at = now
         load.health.failed()
         if load.health.on_trial or (gone and load.health.in_a_row >= GONE_IN_A_ROW):
-            self._leave_out(load, now, least_in=1)
+            why = "it cannot be reached" if gone else "it failed its trial"
+            self._leave_out(load, now, why, least_in=1)
         else:
             self._judge(load, now)
 
@@ -134,7 +148,7 @@ class Pool:
             is_silent = load.in_flight > 0 and now - load.heard_at > patience_s
             if is_silent and not load.health.is_out(now):
                 load.health.failed()
-                if self._leave_out(load, now, least_in=1):
+                if self._leave_out(load, now, f"it made no progress for {patience_s:.1f} s", least_in=1):
                     found.append(load.endpoint)
         return found
 
@@ -173,13 +187,15 @@ class Pool:
             return
         others = [other.health.failing.value for other in self.loads.values() if other is not load]
         if others and failing.value > MORE * sum(others) / len(others):
-            self._leave_out(load, now, least_in=(len(self.loads) + 1) // 2)
+            self._leave_out(load, now, "it fails more than the others", least_in=(len(self.loads) + 1) // 2)
 
-    def _leave_out(self, load: ReplicaLoad, now: float, least_in: int) -> bool:
+    def _leave_out(self, load: ReplicaLoad, now: float, why: str, least_in: int) -> bool:
         """Leave it out if enough others are in, who are not on trial themselves; whether it is out then."""
         others_in = sum(other is not load and other.health.is_in(now) for other in self.loads.values())
         if others_in < least_in:
             return False
-        load.health.leave_out(now)
-        self.left_out += 1
+        if not load.health.is_out(now):
+            load.health.leave_out(now)
+            self.left_out += 1
+            self.news.append(LeftOut(load.endpoint.replica, load.health.out_until - now, why))
         return True

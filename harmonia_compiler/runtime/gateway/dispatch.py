@@ -114,14 +114,16 @@ class EngineQueue:
             if not bearing:
                 self._bearing.pop(endpoint, None)
 
-    def look(self) -> list[Endpoint]:
+    def look(self) -> None:
         """Break off the calls of replicas that make no progress, and go on with those whose time out is over."""
-        stuck = self.line.pool.silent(self.clock())
-        for endpoint in stuck:
+        news = self.line.pool.news
+        for endpoint in self.line.pool.silent(self.clock()):
             for timeout in self._bearing.get(endpoint, ()):
                 timeout.reschedule(-math.inf)
         self._hand_out()
-        return stuck
+        while news:
+            one = news.popleft()
+            log("replica_left_out", replica=one.replica, for_s=round(one.for_s, 3), reason=one.why)
 
     def _hand_out(self) -> None:
         if not self.line.replicas:
@@ -173,5 +175,4 @@ class Dispatcher:
         while True:
             await asyncio.sleep(LOOK_S)
             for queue in self.queues.values():
-                for endpoint in queue.look():
-                    log("replica_stuck", replica=endpoint.replica, patience_s=round(queue.line.pool.patience_s, 3))
+                queue.look()

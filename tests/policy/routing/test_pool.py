@@ -145,6 +145,16 @@ def test_who_goes_out_again_stays_out_twice_as_long_and_is_tried_with_one_call()
     assert times == [min(LONGEST_OUT_S, FIRST_OUT_S * 2**at) for at in range(8)]
 
 
+def test_who_is_left_out_is_told_once_and_why() -> None:
+    routed = pool(A, B)
+    gone(routed, A, 0.0, times=4)
+    routed.failed(A, FIRST_OUT_S, gone=False)
+    assert [(one.replica, one.for_s, one.why) for one in routed.news] == [
+        ("a", FIRST_OUT_S, "it cannot be reached"),
+        ("a", 2 * FIRST_OUT_S, "it failed its trial"),
+    ]
+
+
 def test_an_answer_on_trial_brings_back_and_time_makes_forget() -> None:
     routed = pool(A, B)
     gone(routed, A, 0.0)
