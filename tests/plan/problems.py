@@ -173,15 +173,25 @@ def scores(problem: Problem) -> Iterator[Score]:
 
 
 def _allocations(problem: Problem) -> Iterator[dict[Key, int]]:
-    keys = [
-        (e, c, h)
-        for e, each in enumerate(problem.needs)
-        for c in range(len(each.options))
-        for h in range(len(problem.hosts))
-    ]
-    ranges = [range(1 + fits(problem.needs[e].options[c].configuration, problem.hosts[h])) for e, c, h in keys]
-    for chosen in product(*ranges):
-        yield {key: count for key, count in zip(keys, chosen, strict=True) if count}
+    """Every allocation that no host is too small for: whatever fits on one, with whatever fits on the others."""
+    for chosen in product(*(_on_host(problem, h) for h in range(len(problem.hosts)))):
+        yield {key: count for counts in chosen for key, count in counts.items()}
+
+
+def _on_host(problem: Problem, h: int) -> list[dict[Key, int]]:
+    keys = [(e, c, h) for e, each in enumerate(problem.needs) for c in range(len(each.options))]
+    ranges = [range(1 + fits(problem.needs[e].options[c].configuration, problem.hosts[h])) for e, c, _ in keys]
+    every = ({key: count for key, count in zip(keys, chosen, strict=True) if count} for chosen in product(*ranges))
+    return [counts for counts in every if _has_room(problem, h, counts)]
+
+
+def _has_room(problem: Problem, h: int, counts: dict[Key, int]) -> bool:
+    used: dict[str, float] = {}
+    for (e, c, at), count in counts.items():
+        if at == h:
+            for resource, amount in take(problem.needs[e].options[c].configuration).items():
+                used[resource] = used.get(resource, 0.0) + amount * count
+    return all(amount <= room(problem.hosts[h]).get(resource, 0.0) + 1e-9 for resource, amount in used.items())
 
 
 def _stand_where_they_may(problem: Problem, counts: dict[Key, int]) -> bool:
@@ -198,14 +208,8 @@ def score_of(problem: Problem, counts: dict[Key, int]) -> Score | None:
     """Rate (for the aim `throughput`), then less cost, hardware and replicas; None where a limit is broken."""
     if not _stand_where_they_may(problem, counts):
         return None
-    for h, host in enumerate(problem.hosts):
-        used: dict[str, float] = {}
-        for (e, c, at), count in counts.items():
-            if at == h:
-                for resource, amount in take(problem.needs[e].options[c].configuration).items():
-                    used[resource] = used.get(resource, 0.0) + amount * count
-        if any(amount > room(host).get(resource, 0.0) + 1e-9 for resource, amount in used.items()):
-            return None
+    if not all(_has_room(problem, h, counts) for h in range(len(problem.hosts))):
+        return None
     full = []
     for e, each in enumerate(problem.needs):
         own = {key: count for key, count in counts.items() if key[0] == e}
