@@ -40,6 +40,11 @@ class _Floor:
         self.carries = [0.0] * len(problem.needs)
         self.replicas = [0] * len(problem.needs)
         self.on: list[dict[int, int]] = [{} for _ in problem.needs]
+        self.admitted = np.zeros((len(problem.needs), len(problem.hosts)), bool)
+        for pool in model.division.pools:
+            hosts = list(pool.hosts)
+            for e, need in enumerate(problem.needs):
+                self.admitted[e, hosts] = pool.kinds[0].admits(need.hosts)
         self.counts: dict[Key, int] = {}
         for key, count in counts.items():
             self.add(key, count)
@@ -87,9 +92,7 @@ class _Floor:
     def place(self, e: int, choices: Sequence[Choice]) -> tuple[int, int] | None:
         """An option and a host for one more replica: on one in use if there is any such, or else on the cheapest."""
         need = self.model.problem.needs[e]
-        admitted = np.zeros(len(self.free), bool)
-        for pool in self.model.division.pools:
-            admitted[list(pool.hosts)] = pool.kinds[0].admits(need.hosts)
+        admitted = self.admitted[e].copy()
         if len(self.on[e]) < need.min_hosts:
             admitted[list(self.on[e])] = False
         for used in (True, False):

@@ -1,6 +1,6 @@
 """Solves the model objective by objective: each later one chooses among the optima of those before."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -214,8 +214,10 @@ def _mended_cost(
     what is `known` to carry the rate: there is that where the solution does not fit onto the hosts.
     """
     best = None
-    resume, anew = partial(resumed, model, found.values), partial(mend, model, found.values, counts)
-    for start in (resume, anew, known.copy):
+    starts: list[Callable[[], dict[Key, int] | None]] = [partial(mend, model, found.values, counts), known.copy]
+    if problem.running:
+        starts.insert(0, partial(resumed, model, found.values))
+    for start in starts:
         whole = start() if is_large(model) else None
         if not whole:
             continue
