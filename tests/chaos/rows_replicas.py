@@ -71,7 +71,7 @@ async def test_a_stage_that_is_down_is_not_sent_more_than_a_fifth_again(scenario
 
 async def test_a_replica_that_stops_is_noticed_and_its_late_answers_reach_nobody(scenario: Scenario, seed: int) -> None:
     async with chaos(scenario) as running:
-        loading = asyncio.create_task(running.load("walks", RPS, 7.0, seed))
+        loading = asyncio.create_task(running.load("walks", RPS, 10.0, seed))
         await asyncio.sleep(FROM_S)
         running.proxies["walk-1"].turn("hold")
         await asyncio.sleep(3.0)
@@ -81,7 +81,8 @@ async def test_a_replica_that_stops_is_noticed_and_its_late_answers_reach_nobody
         usual_s = quantile([one for one in asked if one.at_s < FROM_S - 0.5], 0.99)
         assert max(one.took_s for one in asked) < max(LEAST_PATIENCE_S, 3 * usual_s) + 1.0
         assert running.left_out("walk") >= 1
-        assert share(asked, "walk-1", 6.0) > 0.1
+        # It hung on its trial too, and so was out for twice as long.
+        assert share(asked, "walk-1", 9.0) > 0.1
 
 
 async def test_a_replica_ten_times_slower_gets_few_calls(scenario: Scenario, seed: int) -> None:
