@@ -59,8 +59,14 @@ def read_call(values: "Values", call: tree.Call, scope: Scope) -> Value | None:
 
 def _visit(values: "Values", call: tree.Call, scope: Scope) -> None:
     """Check the arguments of a call that cannot be made, so that their names count as used."""
-    for argument in call.arguments:
-        values.value(argument.value, scope)
+    _visit_values(values, call.arguments, scope)
+
+
+def _visit_values(values: "Values", arguments: Sequence[tree.Argument], scope: Scope) -> None:
+    """The names in values that go nowhere; what is an amount there may be right for the setting that was meant."""
+    for argument in arguments:
+        if not isinstance(argument.value, tree.Amount):
+            values.value(argument.value, scope)
 
 
 def _arguments(
@@ -82,11 +88,13 @@ def _arguments(
             whole = False
             continue
         if not fits(value.type, port.type):
+            if values.doubtful and isinstance(value.type, Labels) and isinstance(port.type, Labels):
+                whole = False
+                continue
             wrong.append(_Given(port, argument, value))
             continue
         positions[port.name] = value.position
-    for argument in matched.elsewhere:
-        values.value(argument.value, scope)
+    _visit_values(values, matched.elsewhere, scope)
     _report_wrong(values, call, wrong)
     if whole and not wrong:
         warn_of_swapped(call, ports, matched, values.findings)

@@ -29,10 +29,10 @@ def report_free_text(given: tree.Expression, context: Context) -> None:
     context.findings.add("E0307", "a branch cannot depend on free text", given.span, help=help)
 
 
-def report_apart(given: tree.Comparison, left: Type, right: Type, scope: Scope, context: Context) -> None:
+def report_apart(given: tree.Comparison, left: Type, right: Type, scope: Scope, context: Context) -> bool:
     """Report labels that have none in common. It is known all the same what the comparison gives: a bool."""
     if not isinstance(left, Labels) or not isinstance(right, Labels) or set(left.labels) & set(right.labels):
-        return
+        return False
     one, other = tree.bare(given.left), tree.bare(given.right)
     literal, beside, others = (other, one, left) if isinstance(other, tree.Text) else (one, other, right)
     if isinstance(literal, tree.Text):
@@ -45,3 +45,4 @@ def report_apart(given: tree.Comparison, left: Type, right: Type, scope: Scope, 
     else:
         message = f"`{shown(left)}` and `{shown(right)}` are never equal"
         context.findings.add("E0308", message, given.span, help="compare values that have a label in common")
+    return True

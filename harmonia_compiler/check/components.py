@@ -98,7 +98,8 @@ class Components:
         if kind is None:
             near = self.context.nearest(base.text, chain(self.context.kinds, declared.unit.named(tree.Component)))
             help = f"did you mean `{near}`?" if near else f"the kinds are {listed(self.context.kinds, most=12)}"
-            self.findings.add("E0201", f"unknown kind or component `{base.text}`", base.span, help=help)
+            message = f"unknown kind or component `{base.text}`"
+            self.findings.add("E0201", message, base.span, help=help, about=declared.unit.about(base))
             return None
         ports, result = None, None
         if kind.signature is not None:
@@ -111,9 +112,11 @@ class Components:
         prompts, places = dict(start.prompts), dict(start.places)
         reader = SettingReader(self.context, start.declared.unit)
         said: dict[str, tree.Argument] = {}
+        unknown = False
         for argument in node.settings:
             setting = self._setting(start, argument)
             if setting is None:
+                unknown = True
                 continue
             if setting.name in said:
                 notes = (Note(said[setting.name].span, "given here first"),)
@@ -132,8 +135,8 @@ class Components:
                 prompts[setting.name] = value
             elif value is not None:
                 (engine if setting.scope == "engine" else settings)[setting.name] = value
-        # A text that is never closed may hold the settings behind it.
-        whole = not any(isinstance(argument.value, tree.Broken) for argument in node.settings)
+        # A text that is never closed may hold the settings behind it, and an unknown one may be what is missing.
+        whole = not unknown and not any(isinstance(argument.value, tree.Broken) for argument in node.settings)
         for setting in start.kind.settings:
             if setting.required and setting.name not in places:
                 help = f"write `{setting.name}: …`: {setting.meaning}"
@@ -174,7 +177,8 @@ class Components:
                     if near
                     else f"declare it: `component {name.text} = {setting.accepts[0] if setting.accepts else 'KIND'}(…)`"
                 )
-                self.findings.add("E0201", f"unknown component `{name.text}`", name.span, help=help)
+                message = f"unknown component `{name.text}`"
+                self.findings.add("E0201", message, name.span, help=help, about=declared.unit.about(name))
             return None
         if not isinstance(found.node, tree.Component):
             not_a(found, "a component", name.span, self.context, f"name a component, of kind {listed(setting.accepts)}")

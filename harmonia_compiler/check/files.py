@@ -65,15 +65,20 @@ def check_files(
 
 
 def _warn_of_imports(context: Context) -> None:
-    """Name what the given files import and do not use."""
+    """Name what the given files import and do not use; of a file with errors, its use may be what is wrong."""
+    failed = {item.span.source.name for item in context.findings.items if item.is_error and item.span is not None}
     for unit in context.units:
+        if not unit.served or unit.source.name in failed:
+            continue
         for name, imported in unit.imports.items():
-            if unit.served and unit.file.whole and name not in unit.used and unit.scope[name] is not None:
+            if name not in unit.used and unit.scope[name] is not None:
                 help = "delete it from the import"
                 context.findings.add("W0201", f"`{name}` is imported and never used", imported.span, help=help)
 
 
 def _refuse_unknown_settings(context: Context) -> None:
+    if not all(unit.file.whole for unit in context.units):
+        return
     for name in context.given:
         if name not in context.taken:
             known = ", ".join(f"`{taken}`" for taken in sorted(context.taken))

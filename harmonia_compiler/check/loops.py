@@ -28,6 +28,10 @@ from harmonia_compiler.syntax import tree
 _MOST_READINGS = 12
 
 
+#: What is found by the labels and values that names have in the rounds of a loop.
+_OF_ROUNDS = frozenset({"E0308", "E0323", "E0402", "E0404"})
+
+
 @dataclass(frozen=True, slots=True)
 class _Before:
     """What there was before the block was read."""
@@ -76,6 +80,7 @@ class _Loop:
         if self.outside.parent is None:
             report_unstreamed(self.reader.values, self.reader.streamed)
         self._report_sameness(found)
+        self._leave_out_guesses(found)
         return self._after(found)
 
     def _limit(self) -> int:
@@ -204,6 +209,13 @@ class _Loop:
             place = self.statement.limit.span if self.statement.until is None else self.statement.until.span
             help = "use in a round what the one before has bound, or delete `repeat`"
             self.findings.add("W0403", "every round does the same", place, help=help)
+
+    def _leave_out_guesses(self, found: Round) -> None:
+        """Say nothing of what names may be in later rounds where one is bound to what could not be read."""
+        bound = (found.scope.bindings.get(carried.name) for carried in self.carried)
+        if any(binding is not None and binding.value is None and not binding.why for binding in bound):
+            first = self.first_finding
+            self.findings.items[first:] = [item for item in self.findings.items[first:] if item.code not in _OF_ROUNDS]
 
     @property
     def _failed(self) -> bool:

@@ -98,7 +98,8 @@ class _Pipeline:
         self.node = node
         self.components = components
         self.parts = parts
-        self.values = Values(context, declared.unit, components, flows, parts.bound, impure, complete=node.complete)
+        at, complete = node.name.span, node.complete
+        self.values = Values(context, declared.unit, components, flows, parts.bound, impure, at=at, complete=complete)
         self.clauses = Clauses((), None, {})
         self.class_port: str | None = None
         self.variables: list[Variable] = []
@@ -134,7 +135,7 @@ class _Pipeline:
             message = f"`{self.declared.name}` has more than {MOST_NODES:,} operations"
             self.findings.add("E0406", message, self.node.name.span, help=help)
             return None
-        if goes_on and self.node.complete:
+        if goes_on and self.node.complete and not self.values.doubtful:
             end = Span(self.node.span.source, self.node.span.end - 1, self.node.span.end)
             help = f"end every path with `return` and a `{shown(self.result_type) if self.result_type else 'value'}`"
             self.findings.add("E0401", f"`{self.declared.name}` can end without a `return`", end, help=help)
@@ -143,6 +144,8 @@ class _Pipeline:
             self.findings.add("E0405", "a bound on `ttft` needs `return stream`", clauses.places["ttft"], help=help)
         failed = any(item.is_error for item in self.findings.items[before:])
         if failed or not self.whole or ports is None or result is None:
+            # Rounds may be alike because of what is wrong.
+            self.findings.items[before:] = [item for item in self.findings.items[before:] if item.code != "W0403"]
             return None
         if self.declared.unit.file.whole:
             self.warn_of_unused()

@@ -16,6 +16,7 @@ from harmonia_compiler.diagnostics.near import listed, nearest
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.kinds.kind import Kind
 from harmonia_compiler.syntax import tree
+from harmonia_compiler.syntax.lexer import BROKEN_NAME
 from harmonia_compiler.syntax.parser import parse
 
 #: Whoever has more findings mends the first ones first.
@@ -66,6 +67,8 @@ class Unit:
     places: dict[str, Span] = field(default_factory=dict)
     imports: dict[str, tree.Imported] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    #: Files that were asked for names that they do not declare: what they do declare may have been meant.
+    misasked: set["Unit"] = field(default_factory=set)
     #: The names in scope by the sort of what they mean; each component and pipeline may ask for those of a sort.
     _by_sort: dict[type, list[str]] = field(default_factory=lambda: defaultdict(list))
 
@@ -81,7 +84,14 @@ class Unit:
 
     def is_unread(self, name: str) -> bool:
         """Whether the name is declared somewhere that could not be read, so that nothing may be said about it."""
-        return name in self.file.unread or (name in self.scope and self.scope[name] is None)
+        unread = self.file.unread
+        if name in unread or BROKEN_NAME in unread or (name in self.scope and self.scope[name] is None):
+            return True
+        return any(name in unit.declared for unit in self.misasked)
+
+    def about(self, name: tree.Name) -> str:
+        """A name of the file, wherever it is used there: that it is unknown is one mistake."""
+        return f"{self.source.name}:{name.text}"
 
     @property
     def knows_classes(self) -> bool:
@@ -212,12 +222,13 @@ def _import(context: Context, unit: Unit, declaration: tree.Import, target: Unit
         name = imported.name.text
         local = imported.alias or imported.name
         declared = own.get(name)
-        if declared is None and name not in target.file.unread:
+        if declared is None and not target.is_unread(name):
             origin = target.imports.get(name) and target.scope[name]
             if origin:
                 help = f"import it from the file that declares it, `{origin.unit.source.name}`"
             else:
                 help = context.suggestion(name, own, f"it declares {listed(own)}" if own else "it declares nothing")
+            unit.misasked.add(target)
             context.findings.add("E0212", f"`{target.source.name}` declares no `{name}`", imported.name.span, help=help)
         if _enter(context, unit, local, declared):
             unit.imports[local.text] = imported

@@ -24,6 +24,7 @@ from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.syntax import tree
+from harmonia_compiler.syntax.lexer import BROKEN_NAME
 
 #: A type that refers to types that refer to types grows fast; beyond this nobody means it.
 MOST_PARTS = 500
@@ -123,6 +124,8 @@ class Types:
     def _named(self, name: tree.Name, unit: Unit) -> Shape | None:
         if name.text in NAMED:
             return Shape(NAMED[name.text])
+        if name.text == BROKEN_NAME:
+            return None
         declared = unit.find(name.text)
         if declared is not None and isinstance(declared.node, tree.Alias):
             return self.aliases.get(declared)
@@ -133,7 +136,8 @@ class Types:
             help = self.context.suggestion(
                 name.text, known, "declare it with `type`, or use one of " + ", ".join(f"`{n}`" for n in NAMED)
             )
-            self.context.findings.add("E0210", f"unknown type `{name.text}`", name.span, help=help)
+            message = f"unknown type `{name.text}`"
+            self.context.findings.add("E0210", message, name.span, help=help, about=unit.about(name))
         return None
 
     def _labels(self, labels: tuple[tree.Text, ...]) -> Shape | None:

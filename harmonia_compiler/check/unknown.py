@@ -12,14 +12,18 @@ from harmonia_compiler.syntax import tree
 
 
 def report_unknown_value(
-    name: tree.Name, known: Iterable[str], later: Mapping[str, Span], unit: Unit, context: Context
+    name: tree.Name, known: Iterable[str], later: Mapping[str, Span], unit: Unit, context: Context, about: str
 ) -> None:
-    """Report a name that is not bound where it is used; `later` are the places of those bound further down."""
+    """Report a name that is not bound where it is used; `later` are the places of those bound further down.
+
+    `about` says which name it is, wherever it is used.
+    """
     text = name.text
     if text in later:
         notes = (Note(later[text], "bound here"),)
         help = "bind it before it is used"
-        context.findings.add("E0205", f"`{text}` is used before it is bound", name.span, help=help, notes=notes)
+        message = f"`{text}` is used before it is bound"
+        context.findings.add("E0205", message, name.span, help=help, notes=notes, about=about)
         return
     if unit.is_unread(text):
         return
@@ -34,24 +38,24 @@ def report_unknown_value(
         return
     near = context.nearest(text, known)
     help = f"did you mean `{near}`?" if near else f'bind it before, or write a text: `"{text}"`'
-    context.findings.add("E0203", f"unknown name `{text}`", name.span, help=help)
+    context.findings.add("E0203", f"unknown name `{text}`", name.span, help=help, about=about)
 
 
 def report_unknown_callee(name: tree.Name, declared: Declared | None, unit: Unit, context: Context) -> None:
     """Report a call of what cannot be called."""
-    text, span = name.text, name.span
+    text, span, about = name.text, name.span, unit.about(name)
     if declared is not None:
         not_a(declared, "a component or pipeline", span, context, "only components and pipelines are called")
     elif unit.is_unread(text):
         return
     elif text in context.kinds:
         help = f"declare a component: `component NAME = {text}(…)`"
-        context.findings.add("E0202", f"`{text}` is a kind, and only components are called", span, help=help)
+        message = f"`{text}` is a kind, and only components are called"
+        context.findings.add("E0202", message, span, help=help, about=about)
     else:
         known = chain(unit.named(tree.Component, tree.Pipeline), function_names())
         if text in FUNCTIONS:
             help = f"`{text}` stands for settings of components alone; a value comes by a port"
-            context.findings.add("E0202", f"unknown component or pipeline `{text}`", span, help=help)
-            return
-        help = context.suggestion(text, known, f"declare it: `component {text}(…) -> … = …`")
-        context.findings.add("E0202", f"unknown component or pipeline `{text}`", span, help=help)
+        else:
+            help = context.suggestion(text, known, f"declare it: `component {text}(…) -> … = …`")
+        context.findings.add("E0202", f"unknown component or pipeline `{text}`", span, help=help, about=about)

@@ -47,7 +47,8 @@ class Values:
     A value that is reported, or rests on one, is None, so that one mistake is reported once. Where the pipeline is
     not `complete`, an unknown name may have been bound in what could not be read. `nodes` are those of the block
     that is being read, `latency_ms` the tightest latency that the pipeline promises, `impure` the pipelines that make
-    calls that are not pure.
+    calls that are not pure. `at` is where the pipeline is declared. It is `doubtful` once a test was refused: nobody
+    knows then which labels it would have left, and so which paths there are.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Values:
         later: Mapping[str, Span],
         impure: set[Declared],
         *,
+        at: Span,
         complete: bool,
     ) -> None:
         self.context = context
@@ -68,7 +70,9 @@ class Values:
         self.flows = flows
         self.later = later
         self.impure = impure
+        self.at = at
         self.complete = complete
+        self.doubtful = False
         self.nodes = Nodes(context.findings)
         self.latency_ms: float | None = None
 
@@ -129,17 +133,21 @@ class Values:
     def _reference(self, name: tree.Name, scope: Scope) -> Value | None:
         binding = scope.find(name.text)
         if binding is None:
-            if name.text in self.later or self.complete:
-                report_unknown_value(name, scope.names(), self.later, self.unit, self.context)
+            if self.complete:
+                report_unknown_value(name, scope.names(), self.later, self.unit, self.context, self._about(name))
             return None
         for variable in binding.variables:
             variable.used = True
-        if binding.why and (self.complete or not binding.why.startswith("E0206")):
+        if binding.why and (binding.why.startswith("E0311") or (self.complete and not self.doubtful)):
             notes = (Note(binding.at, "from here on"),) if binding.at is not None else ()
             code, _, message = binding.why.partition(" ")
             help = "bind it on every path" if code == "E0206" else "give it one type on every path"
-            self.findings.add(code, message, name.span, help=help, notes=notes)
+            self.findings.add(code, message, name.span, help=help, notes=notes, about=self._about(name))
         return binding.within(self.nodes)
+
+    def _about(self, name: tree.Name) -> str:
+        """A name of the pipeline, wherever it is used there: what is wrong with it is one mistake."""
+        return f"{self.unit.source.name}:{self.at.start}:{name.text}"
 
     def _access(self, value: Value | None, fields: tuple[tree.Name, ...]) -> Value | None:
         for name in fields:
@@ -150,7 +158,9 @@ class Values:
                 known = field_names(value.type)
                 otherwise = f"it has {listed(known)}" if known else "only records, passages and messages have fields"
                 help = self.context.suggestion(name.text, known, otherwise)
-                self.findings.add("E0211", f"`{shown(value.type)}` has no field `{name.text}`", name.span, help=help)
+                message = f"`{shown(value.type)}` has no field `{name.text}`"
+                about = f"{self.unit.source.name}:{message}"
+                self.findings.add("E0211", message, name.span, help=help, about=about)
                 return None
             value = Value(self.nodes.add(GetField(value.position, name.text), of, name.span), of)
         return value
@@ -217,7 +227,9 @@ class Values:
 
     def truth(self, given: tree.Expression, scope: Scope, share: float = EVEN) -> Value | None:
         """A condition, which must be a bool. `share` is how often it is expected to hold."""
-        return read_condition(self, given, scope, share)
+        value = read_condition(self, given, scope, share)
+        self.doubtful = self.doubtful or value is None
+        return value
 
     # --- what calls are like -----------------------------------------------------------------------------------
 

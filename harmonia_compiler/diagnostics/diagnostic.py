@@ -1,9 +1,12 @@
 """One finding, and the bag that collects them; nothing here prints."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harmonia_compiler.diagnostics.source import Span
+
+#: Of further places of one mistake, those that are shown.
+_MOST_REPEATS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,8 @@ class Diagnostic:
     """A finding about what the user wrote.
 
     `code` is `E` or `W` and four digits and has a page of its own under `pages/`; `message` is one
-    sentence without a full stop; `help` is the one next step. A finding about no file has no span.
+    sentence without a full stop; `help` is the one next step. A finding about no file has no span. Findings `about`
+    one thing, such as a name that is unknown wherever it stands, are one mistake and shown as one finding.
     """
 
     code: str
@@ -27,6 +31,7 @@ class Diagnostic:
     span: Span | None = None
     help: str = ""
     notes: tuple[Note, ...] = ()
+    about: str = ""
 
     @property
     def is_error(self) -> bool:
@@ -35,14 +40,32 @@ class Diagnostic:
 
 
 def in_order(found: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """By file, place, then code, without repeats: the order in which they are shown."""
+    """By file, place, then code, without repeats: the order in which they are shown.
+
+    Of those about one thing the first is kept; the places of the next ones become notes of it.
+    """
 
     def key(item: Diagnostic) -> tuple[str, int, int, str, str]:
         if item.span is None:
             return ("", 0, 0, item.code, item.message)
         return (item.span.source.name, item.span.start, item.span.end, item.code, item.message)
 
-    return sorted(dict.fromkeys(found), key=key)
+    kept: list[Diagnostic] = []
+    told: dict[str, int] = {}
+    repeats: dict[int, list[Span]] = {}
+    for item in sorted(dict.fromkeys(found), key=key):
+        if item.about and item.about in told:
+            if item.span is not None:
+                repeats[told[item.about]].append(item.span)
+            continue
+        if item.about:
+            told[item.about] = len(kept)
+            repeats[len(kept)] = []
+        kept.append(item)
+    for at, spans in repeats.items():
+        notes = tuple(Note(span, "and here") for span in spans[:_MOST_REPEATS])
+        kept[at] = replace(kept[at], notes=(*kept[at].notes, *notes))
+    return kept
 
 
 @dataclass(slots=True)
@@ -52,10 +75,17 @@ class Findings:
     items: list[Diagnostic] = field(default_factory=list)
 
     def add(
-        self, code: str, message: str, span: Span | None = None, *, help: str = "", notes: tuple[Note, ...] = ()
+        self,
+        code: str,
+        message: str,
+        span: Span | None = None,
+        *,
+        help: str = "",
+        notes: tuple[Note, ...] = (),
+        about: str = "",
     ) -> None:
         """Record one finding."""
-        self.items.append(Diagnostic(code, message, span, help, notes))
+        self.items.append(Diagnostic(code, message, span, help, notes, about))
 
     @property
     def failed(self) -> bool:

@@ -46,7 +46,7 @@ class Builder:
             "ports": lambda span, parts: (span, tuple(parts)),
             "port": lambda span, parts: tree.Port(span, self._declared(parts[0]), *parts[1:]),
             "sized": lambda span, parts: tree.Sized(span, *parts),
-            "type_name": lambda span, parts: tree.NamedType(span, parts[0]),
+            "type_name": self._type_name,
             "class_type": lambda span, _: tree.ClassType(span),
             "labels": lambda span, parts: tree.LabelsType(span, tuple(parts)),
             "list_type": lambda span, parts: tree.ListType(span, parts[0]),
@@ -146,6 +146,10 @@ class Builder:
             return tree.Reference(span, parts[0])
         self.strays.discard(span.start)
         return tree.Broken(span)
+
+    def _type_name(self, span: Span, parts: list[Built]) -> Built:
+        self.strays.discard(parts[0].span.start)
+        return tree.NamedType(span, parts[0])
 
     def _amount(self, span: Span, parts: list[Built]) -> Built:
         token, unit = parts

@@ -54,12 +54,14 @@ class Mark:
 class Damage:
     """What is reported already: the offsets, and the lines, where a later finding would only repeat it.
 
-    `swallowing` are the offsets of long texts that are never closed, and so may hold what is missing.
+    `swallowing` are the offsets of long texts that are never closed, and so may hold what is missing; `unbalanced`
+    those of brackets in values that lack their partner, so that it is a guess where the partner belongs.
     """
 
     offsets: list[int]
     lines: set[int]
     swallowing: list[int]
+    unbalanced: list[int]
 
     def holds(self, source: Source, offset: int) -> bool:
         """Whether something is reported on the line of an offset."""
@@ -73,7 +75,7 @@ class Lexer:
         self.source = source
         self.findings = findings
         self.comments: list[Comment] = []
-        self.damage = Damage([], set(), [])
+        self.damage = Damage([], set(), [], [])
 
     def report(self, code: str, message: str, start: int, end: int, help: str = "") -> None:
         """Record a finding, and that its line is damaged."""

@@ -3,17 +3,18 @@
 A part that cannot be read is reported once and replaced, as `repair` says. Then the declaration is read again.
 """
 
-from itertools import chain
+from bisect import bisect_right
+from itertools import chain, pairwise
 
 import msgspec
 from lark import Token
 
-from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.syntax import tree
 from harmonia_compiler.syntax.automaton import Slip, read
 from harmonia_compiler.syntax.build import Builder, is_proper
-from harmonia_compiler.syntax.lexer import KEYWORDS, Damage, place
+from harmonia_compiler.syntax.lexer import BROKEN_NAME, KEYWORDS, Damage, place
 from harmonia_compiler.syntax.repair import Region, region_of, repaired
 from harmonia_compiler.syntax.slips import explain
 from harmonia_compiler.syntax.tokens import Tokens, read_tokens
@@ -23,6 +24,9 @@ MOST_FINDINGS = 50
 _MOST_REPAIRS = 25
 #: The tree's depth, in nodes, that the stages after this one can walk by recursion.
 _DEEPEST_TREE = 200
+
+#: What cannot stand where it stands, and brackets without their partner.
+_STRUCTURE = frozenset({"E0101", "E0102", "E0112"})
 
 #: What begins a line of a pipeline: found outside of any, it follows from what is wrong above.
 _INNER = frozenset({"NAME", "RETURN", "IF", "ELIF", "ELSE", "REPEAT", "UNTIL", "SLO", "LOAD", "RBRACE"})
@@ -34,8 +38,24 @@ def parse(source: Source, findings: Findings) -> tree.File:
     tokens = read_tokens(source, found)
     nothing = tree.File(source, (), (), frozenset(), whole=False)
     file = nothing if tokens is None else _read(source, tokens, found)
-    findings.items += found.items[:MOST_FINDINGS]
+    findings.items += _independent(found.items)[:MOST_FINDINGS]
     return file
+
+
+def _independent(found: list[Diagnostic]) -> list[Diagnostic]:
+    """Findings without those of structure behind the first one on their line, which most likely follow from it."""
+    first: dict[int, int] = {}
+    for item in found:
+        if item.code in _STRUCTURE and item.span is not None:
+            line, at = item.span.source.position(item.span.start)[0], item.span.start
+            first[line] = min(at, first.get(line, at))
+    return [
+        item
+        for item in found
+        if item.code not in _STRUCTURE
+        or item.span is None
+        or first[item.span.source.position(item.span.start)[0]] == item.span.start
+    ]
 
 
 def _read(source: Source, tokens: Tokens, findings: Findings) -> tree.File:
@@ -69,6 +89,10 @@ def _chunks(tokens: list[Token]) -> list[list[Token]]:
     return [chunk for chunk in chunks if chunk]
 
 
+#: After these stands the name of what is declared.
+_NAMING = frozenset({"COMPONENT", "PIPELINE", "TYPE", "CLASS"})
+
+
 class _Declaration:
     """The reading of one declaration. `complete` is false once a part of it has been thrown away."""
 
@@ -81,12 +105,15 @@ class _Declaration:
         begin, end = place(tokens[0])[0], place(tokens[-1])[1]
         self.complete = not any(begin <= at < end for at in damage.swallowing)
         self.reported = [at for at in damage.offsets if begin <= at <= end]
+        self.unbalanced = [at for at in damage.unbalanced if begin <= at <= end]
         before = [at for at in damage.offsets if at < begin]
         self.follows_slip = bool(before) and source.position(before[-1])[0] == source.position(begin)[0]
 
     def declarations(self, *, quiet: bool) -> list[tree.Declaration]:
         """The declaration, or none; `quiet` where what stands before explains that it cannot be read."""
-        for _ in range(_MOST_REPAIRS):
+        for at in reversed(self.unbalanced):
+            self.drop(at)
+        for _ in range(_MOST_REPAIRS if self.tokens else 0):
             slip = self.attempt()
             if not isinstance(slip, Slip):
                 return self.kept(slip)
@@ -101,6 +128,14 @@ class _Declaration:
                 break
         self.give_up()
         return []
+
+    def drop(self, offset: int) -> None:
+        """Replace what holds a bracket without its partner: what stands inside of which is a guess."""
+        position = bisect_right(self.tokens, offset, key=lambda token: place(token)[0]) - 1
+        if position < 0 or self.tokens[position].type == "LBRACE":
+            return
+        mended = repaired(self.tokens, position, region_of(self.tokens, position))
+        self.tokens, self.complete = mended.tokens, self.complete and mended.whole
 
     def attempt(self) -> list[tree.Declaration] | Slip:
         self.builder.findings, self.builder.strays = Findings(), set()
@@ -145,9 +180,12 @@ class _Declaration:
     def give_up(self) -> None:
         """Remember which names would have been declared, so that nobody is told that they are unknown."""
         self.complete = False
-        names = self.given[1:2] if self.given[0].type in ("COMPONENT", "PIPELINE", "TYPE", "CLASS") else self.given
-        kinds = {"NAME"} if names is self.given else {"NAME", *KEYWORDS}
-        self.unread |= {str(token) for token in names if token.type in kinds}
+        named = [token for before, token in pairwise(self.given) if before.type in _NAMING]
+        if self.given[0].type not in _NAMING:
+            named += [token for token in self.given if token.type == "NAME"]
+        names = {str(token) for token in named if token.type in {"NAME", *KEYWORDS}}
+        # Of an import it is not known which of its words are names; without any name, it may have been every one.
+        self.unread |= names if names and self.given[0].type != "IMPORT" else {*names, BROKEN_NAME}
 
 
 def _given_names(declaration: tree.Declaration) -> list[tree.Name]:

@@ -69,7 +69,8 @@ def repaired(tokens: list[Token], position: int, region: Region) -> Repaired:
         return _value(tokens, region.start + 2, region.end)
     if first == "RETURN" and second != "EQUAL":
         return _value(tokens, region.start + (2 if second == "STREAM" else 1), region.end)
-    return _without(tokens, region, whole=first in ("SLO", "LOAD"))
+    binds = any(token.type == "EQUAL" for token in tokens[region.start : region.end])
+    return _without(tokens, region, whole=first in ("SLO", "LOAD") and not binds)
 
 
 def _declaration(tokens: list[Token], position: int) -> Repaired:
@@ -78,7 +79,7 @@ def _declaration(tokens: list[Token], position: int) -> Repaired:
     if tokens[0].type != "PIPELINE" or body is None or not named:
         return Repaired([], whole=False)
     if position <= body:
-        header = _made(tokens[1], "LPAR ( RPAR ) _ARROW -> NAME text")
+        header = _made(tokens[1], f"LPAR ( RPAR ) _ARROW -> NAME {BROKEN_NAME}")
         return Repaired([*tokens[:2], *header, *tokens[body:]], whole=False)
     return Repaired(tokens[:position], whole=False)
 

@@ -266,10 +266,13 @@ class _Reader:
 
     def report_needless(self, token: Token) -> None:
         start, end = place(token)
+        self.lexer.damage.unbalanced.append(start)
         if not self.lexer.damage.holds(self.lexer.source, start):
             self.lexer.report("E0112", f"`{token}` closes nothing", start, end, "delete it, or open the bracket before")
 
     def report_unclosed(self, opened: Token, but: str = "") -> None:
+        if opened.type != "LBRACE":
+            self.lexer.damage.unbalanced.append(place(opened)[0])
         closer = SIGN_OF[CLOSER_OF[opened.type]]
         message = f"`{SIGN_OF[opened.type]}` is never closed{but}"
         self.lexer.report("E0102", message, *place(opened), f"close it with `{closer}`")

@@ -344,7 +344,10 @@ class Comment(Node, frozen=True):
 
 
 class File(msgspec.Struct, frozen=True):
-    """A whole file. `unread` are names whose declarations could not be read; `whole` says that all could be."""
+    """A whole file. `unread` are names whose declarations could not be read; `whole` says that all could be.
+
+    Where `?` is among them, any name may have been declared in what could not be read.
+    """
 
     source: Source
     declarations: tuple[Declaration, ...]
