@@ -8,7 +8,7 @@ from os.path import realpath
 from pathlib import Path
 
 from harmonia_compiler.check.order import dependency_order
-from harmonia_compiler.check.sources import beside, read_source
+from harmonia_compiler.check.sources import LARGEST_FILE, LARGEST_PROGRAM, beside, read_source
 from harmonia_compiler.contract.program import RequestClass
 from harmonia_compiler.contract.types import NAMED
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
@@ -105,7 +105,7 @@ class Unit:
 
 @dataclass(slots=True)
 class Context:
-    """What every part of the checking works with. `given` are the values of `--set`."""
+    """What every part of the checking works with: `given` values of `--set`, and the `length` of all that is read."""
 
     findings: Findings
     kinds: Mapping[str, Kind]
@@ -113,6 +113,7 @@ class Context:
     root: Path
     units: list[Unit] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)
+    length: int = 0
 
     def nearest(self, name: str, known: Iterable[str]) -> str | None:
         """The known name that was probably meant; nothing any more after very many findings, since it takes time."""
@@ -159,6 +160,12 @@ def _load_one(
 ) -> Unit | None:
     source = read_source(path, name, context.root, context.findings, at)
     if source is None:
+        return None
+    context.length += len(source.text)
+    if context.length > LARGEST_PROGRAM:
+        message = f"with `{name}`, the files that are read have more than {LARGEST_PROGRAM // LARGEST_FILE} MiB"
+        help = "check fewer files at a time, or import fewer"
+        context.findings.add("E0108", message, at, help=help, about="too much is read")
         return None
     unit = Unit(source, path, parse(source, context.findings), served)
     by_path[_real(path)] = unit

@@ -10,6 +10,8 @@ from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Source, Span
 
 LARGEST_FILE = 2**20
+#: All files together that are checked at a time, with those that they import, in characters.
+LARGEST_PROGRAM = 4 * LARGEST_FILE
 #: The byte order mark, which some editors put before a text.
 _MARK = "\ufeff"
 

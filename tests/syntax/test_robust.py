@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmonia_compiler.check.files import check_files
-from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.check.sources import LARGEST_FILE
+from harmonia_compiler.diagnostics.diagnostic import Findings, in_order
 from harmonia_compiler.diagnostics.render import as_object, render
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.syntax.parser import MOST_FINDINGS, parse
@@ -231,3 +232,16 @@ def test_many_declarations_are_read_one_by_one(line: str, count: int, code: str,
 def test_more_components_than_a_file_may_hold_are_one_finding() -> None:
     Path("many.rag").write_text("".join(f"component c{i} = f()\n" for i in range(10 * MANY)), encoding="utf-8")
     assert [item.code for item in check_files([Path("many.rag")]).found] == ["E0108"]
+
+
+def test_more_components_than_a_program_may_hold_are_one_finding_at_the_first_import_too_many() -> None:
+    text = f"# {'x' * (LARGEST_FILE // 2)}\n"
+    for at in range(10):
+        Path(f"part{at}.rag").write_text(f'component c{at} = python("m:c")\n{text}', encoding="utf-8")
+    imports = "".join(f'import c{at} from "part{at}.rag"\n' for at in range(10))
+    Path("whole.rag").write_text(f"{imports}pipeline p(q: text) -> text {{ return c9(q) }}\n", encoding="utf-8")
+    (found,) = in_order(item for item in check_files([Path("whole.rag")]).found if item.is_error)
+    assert (found.code, found.message) == ("E0108", "with `part7.rag`, the files that are read have more than 4 MiB")
+    assert found.span is not None
+    assert found.span.source.position(found.span.start)[0] == 8
+    assert len(found.notes) == 2
