@@ -11,6 +11,7 @@ from pathlib import Path
 from harmonia_compiler.check.annotations import Annotations, Signature
 from harmonia_compiler.check.program import Context, Unit
 from harmonia_compiler.check.sources import beside, read_source
+from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.source import Source, Span
 
 
@@ -30,7 +31,12 @@ class Modules:
         if found is None:
             return None
         if name in found.functions:
-            return found.annotations.signature(found.functions[name])
+            node = found.functions[name]
+            if _yields(node):
+                notes = (Note(found.source.span_of_line(node.lineno), "defined here"),)
+                message = f"`{name}` gives its values one by one, by `yield`, and a component gives one value"
+                self.context.findings.add("E0623", message, at, help="let it return the whole value", notes=notes)
+            return found.annotations.signature(node)
         if not found.may_have(name):
             help = self.context.suggestion(name, found.functions, f"define it there: `def {name}(…)`")
             message = f"`{found.source.name}` has no function `{name}`"
@@ -84,6 +90,19 @@ class _Module:
                 case ast.If() | ast.Try() | ast.With():
                     return True
         return False
+
+
+def _yields(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether calling a function gives a generator; what is defined inside of it may well do so."""
+    pending: list[ast.AST] = [*function.body]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Yield | ast.YieldFrom):
+            # A decorator may make something else of it, as `contextmanager` does.
+            return not function.decorator_list
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            pending += ast.iter_child_nodes(node)
+    return False
 
 
 def _locate(module: str, folder: Path) -> Path | None:

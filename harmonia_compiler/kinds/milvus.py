@@ -54,6 +54,12 @@ INDEX_PARAMETERS: dict[str, dict[str, int]] = {
 WIDEST_EF = 32_768
 METRICS = ("COSINE", "IP", "L2")
 
+#: What a filter is made of: quoted texts, `source`, the words and signs between them. No other field is for users.
+_FILTER_PART = (
+    r"(?:\s|\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|\b(?:source|(?i:and|or|not|in|like))\b"
+    r"|(?:==|!=|<=|>=|&&|\|\||[<>!])(?![=&|])|[()\[\],])"
+)
+
 SETTINGS = (
     Setting(
         "collection",
@@ -73,7 +79,14 @@ SETTINGS = (
         accepts=("embedder",),
     ),
     Setting("top_k", "integer", "how many passages to find", scope="call", default=8, minimum=1, maximum=1024),
-    Setting("filter", "text", "a Milvus expression over `source` that a passage must satisfy", scope="call"),
+    Setting(
+        "filter",
+        "text",
+        "a Milvus expression over `source` that a passage must satisfy",
+        scope="call",
+        pattern=rf"(?:(?=.*\bsource\b){_FILTER_PART}+)?",
+        form="comparisons of `source` with texts, such as `source like 'docs/%'`, joined by `and`, `or` and `not`",
+    ),
     Setting(
         "hybrid",
         "bool",

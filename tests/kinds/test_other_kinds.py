@@ -1,6 +1,7 @@
 """What the kinds beside the language model send, and how their answers are read."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -237,3 +238,28 @@ def test_values_that_no_float_and_no_stack_holds_are_malformed(kind: str, result
     for body in (value, f"[{value}]", f'{{"result": {value}}}', f'{{"result": [{value}]}}'):
         with pytest.raises(MalformedReply):
             kinds()[kind].decode(component(kind, result), body.encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ('source == "a.md"', True),
+        ("source like 'docs/%' and not (source in ['docs/a.md', \"docs/b.md\"])", True),
+        ("source != 'a' || source > 'b' && source <= 'c' OR NOT source LIKE 'd'", True),
+        ('source == "an \\" and a \' within"', True),
+        ("'a' == source", True),
+        ("frobnicate ===", False),
+        ("source === 'a'", False),
+        ("source = 'a'", False),
+        ("source == 'a", False),
+        ("sources == 'a'", False),
+        ("source == 'a' and text == 'b'", False),
+        ("", True),
+        ("source" + 10_000 * " " + "=", False),
+    ],
+)
+def test_a_filter_is_made_of_what_an_expression_over_sources_is_made_of(text: str, *, is_one: bool) -> None:
+    setting = kinds()["milvus"].setting("filter")
+    assert setting is not None
+    assert setting.pattern is not None
+    assert bool(re.fullmatch(setting.pattern, text)) is is_one

@@ -1,5 +1,6 @@
 """What `annotations.rag` names."""
 
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -16,3 +17,22 @@ def untyped(q, n: int) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001
 def loose(q: str) -> dict[str, Any]:
     """Whose result is no type of the language."""
     return {"q": q}
+
+
+def stepwise(q: str) -> str:  # type: ignore[misc]
+    """What gives its value in parts."""
+    yield q
+
+
+async def dripping(q: str) -> str:  # type: ignore[misc]
+    """The same, waited for."""
+    yield q
+
+
+def joined(q: str) -> str:
+    """What only uses such a function."""
+
+    def parts() -> Iterator[str]:
+        yield q
+
+    return "".join(parts())
