@@ -25,7 +25,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
         if abs(len(candidate) - len(name)) > allowed:
             continue
         slips = _slips(meant, compared, allowed)
-        if slips <= allowed and (best is None or slips < best[0]):
+        # Where every letter is a slip, as between `x` and `y`, nothing of what was written was meant.
+        is_near = slips <= allowed and slips < max(len(name), len(candidate))
+        if is_near and (best is None or slips < best[0]):
             best = (slips, candidate)
     return best[1] if best else min(longer, key=len, default=None)
 

@@ -15,6 +15,8 @@ from harmonia_compiler.diagnostics.near import listed, nearest, suggestion
         ("SmolLM2", ["SmolLM2-360M-Instruct", "SmolLM2-1.7B"], "SmolLM2-1.7B"),
         ("to", ["top_k", "total"], None),
         ("search", ["search"], None),
+        ("z", ["a", "b"], None),
+        ("z", ["a", "zs"], "zs"),
         ("zebra", ["search", "answer"], None),
         ("zebra", [], None),
     ],
