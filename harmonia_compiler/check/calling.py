@@ -88,7 +88,11 @@ def _arguments(
             whole = False
             continue
         if not fits(value.type, port.type):
-            if values.doubtful and isinstance(value.type, Labels) and isinstance(port.type, Labels):
+            if (
+                (values.doubtful or not values.complete)
+                and isinstance(value.type, Labels)
+                and isinstance(port.type, Labels)
+            ):
                 whole = False
                 continue
             wrong.append(_Given(port, argument, value))

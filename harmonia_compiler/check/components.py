@@ -39,10 +39,8 @@ class Components:
         ordered, cycles = dependency_order(components, self._base)
         for cycle in cycles:
             names = " → ".join(f"`{declared.name}`" for declared in [*cycle, cycle[0]])
-            help = "make one of them from a kind"
-            self.findings.add(
-                "E0208", f"these components are made from each other: {names}", cycle[-1].node.name.span, help=help
-            )
+            message = f"these components are made from each other: {names}"
+            self.findings.add("E0208", message, cycle[-1].node.name.span, help=_way_out(cycle[-1], cycle[0]))
             self.made |= dict.fromkeys(cycle)
         for declared in ordered:
             if declared not in self.made and isinstance(declared.node, tree.Component):
@@ -268,6 +266,16 @@ class Components:
             message = f"the default of `{node.name.text}` is `{shown(value.type)}`, not `{shown(shape.type)}`"
             self.findings.add("E0317", message, node.default.span, help="give a default of the port's type")
         return value.value
+
+
+def _way_out(declared: Declared, needed: Declared) -> str:
+    """How to end a circle of components, of which one needs the other as its base, or as what a setting names."""
+    assert isinstance(declared.node, tree.Component)
+    for argument in declared.node.settings:
+        value = argument.value
+        if isinstance(value, tree.Reference) and declared.unit.scope.get(value.name.text) is needed:
+            return f"let `{declared.name}` name another component than `{value.name.text}` here"
+    return "make one of them from a kind"
 
 
 def _shown_ports(ports: tuple[Port, ...]) -> str:

@@ -5,43 +5,29 @@ loop and after each round, so that the block is read again until that no longer 
 what follows, the values of names and an answer from inside of it, are outputs of its last round.
 """
 
-from dataclasses import dataclass
-
 from harmonia_compiler.check.amounts import WHOLE, amount
 from harmonia_compiler.check.answers import Choice, Taken, answered, chance, first_answer, settle
 from harmonia_compiler.check.branches import share_of
 from harmonia_compiler.check.narrowing import is_impossible, narrow
-from harmonia_compiler.check.nodes import Mark
-from harmonia_compiler.check.rounds import Carried, Grown, Reader, Round
+from harmonia_compiler.check.rounds import Before, Carried, Grown, Reader, Round, said_labels
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.streaming import report_unstreamed
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.unreached import report_never
 from harmonia_compiler.contract.program import MOST_ROUNDS, Argument, Call, Output, Repeat, block_of
-from harmonia_compiler.contract.types import Bool, Type, join
+from harmonia_compiler.contract.types import Bool, Labels, Type, join
 from harmonia_compiler.diagnostics.diagnostic import Note
-from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.graph import EVEN, Body
 from harmonia_compiler.syntax import tree
 
 #: Each time that a block is read again, some type has grown: of each name once or twice, and of labels one by one.
 _MOST_READINGS = 12
+#: After as many readings, a name whose labels still grow is taken to be any that the block binds it to.
+_PATIENCE = 6
 
 
 #: What is found by the labels and values that names have in the rounds of a loop.
 _OF_ROUNDS = frozenset({"E0308", "E0323", "E0402", "E0404"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Before:
-    """What there was before the block was read."""
-
-    mark: Mark
-    findings: int
-    variables: int
-    whole: bool
-    stream: Span | None
-    streamed: int
 
 
 def read_loop(reader: Reader, statement: tree.Repeat, scope: Scope) -> tuple[Choice | int | None, bool]:
@@ -68,7 +54,9 @@ class _Loop:
         self.first_finding = len(self.findings.items)
 
     def read(self) -> tuple[Choice | int | None, bool]:
-        for _ in range(_MOST_READINGS + 2 * len(self.carried)):
+        for reading in range(_MOST_READINGS + 2 * len(self.carried)):
+            if reading == _PATIENCE:
+                self._widen()
             before = self._here()
             found = self._round()
             if not self._grows(found):
@@ -111,12 +99,12 @@ class _Loop:
 
     # --- reading the block -------------------------------------------------------------------------------------
 
-    def _here(self) -> "_Before":
+    def _here(self) -> Before:
         reader = self.reader
         counts = len(self.findings.items), len(reader.variables)
-        return _Before(self.outside.mark(), *counts, reader.whole, reader.stream, len(reader.streamed))
+        return Before(self.outside.mark(), *counts, reader.whole, reader.stream, len(reader.streamed))
 
-    def _back(self, to: "_Before") -> None:
+    def _back(self, to: Before) -> None:
         """As if the block had not been read, but for the names that it has used."""
         self.outside.drop(to.mark)
         del self.findings.items[to.findings :]
@@ -171,6 +159,14 @@ class _Loop:
                 grown = True
         return grown
 
+    def _widen(self) -> None:
+        """Let each name that is a label be any that the block says it is, rather than find them one by one."""
+        said = said_labels(self.statement)
+        for carried in self.carried:
+            joined = join(carried.type, Labels(said.get(carried.name, ())))
+            if isinstance(carried.type, Labels) and isinstance(joined, Labels):
+                carried.type = self.grown.types[carried.name] = joined
+
     def _report_growth(self, found: Round) -> None:
         for carried in self.carried:
             following = carried.following
@@ -203,6 +199,7 @@ class _Loop:
             and self.limit > 1
             and not self.grown.has_effect
             and self.reader.whole
+            and self.reader.values.unit.file.whole
             and not self._failed
             and not self._varies(found)
         ):

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from harmonia_compiler.check.answers import Answer
 from harmonia_compiler.check.clauses import Clauses
-from harmonia_compiler.check.nodes import Nodes
+from harmonia_compiler.check.nodes import Mark, Nodes
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.streaming import Streamed
 from harmonia_compiler.check.values import Values
@@ -68,3 +68,25 @@ class Round:
     stop: int | None
     arguments: dict[str, int] = field(default_factory=dict)
     read: dict[str, Variable] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What there was before the block was read."""
+
+    mark: Mark
+    findings: int
+    variables: int
+    whole: bool
+    stream: Span | None
+    streamed: int
+
+
+def said_labels(statement: tree.Repeat) -> dict[str, tuple[str, ...]]:
+    """The texts that the block of a loop binds each name to, as they stand there."""
+    said: dict[str, dict[str, None]] = {}
+    for part in statement.body:
+        for node, _ in tree.walk(part):
+            if isinstance(node, tree.Bind) and isinstance(value := tree.bare(node.value), tree.Text):
+                said.setdefault(node.name.text, {})[value.value] = None
+    return {name: tuple(labels) for name, labels in said.items()}

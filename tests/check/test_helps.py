@@ -50,6 +50,13 @@ def test_a_finding_offers(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found[0].help == help
 
 
+def test_a_component_that_names_itself_is_told_to_name_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.rag").write_text('component s = milvus("docs", embedder: s)\ncomponent b = b()\n')
+    helps = [item.help for item in check_files([Path("a.rag")]).found]
+    assert helps == ["let `s` name another component than `s` here", "make one of them from a kind"]
+
+
 SETTINGS = {
     'milvus("dö-cs x", embedder: e)': "write at most 64 letters from a to z, digits and `_`, the first no digit",
     'python("tidy")': "write `module:name`",

@@ -245,3 +245,11 @@ def test_more_components_than_a_program_may_hold_are_one_finding_at_the_first_im
     assert found.span is not None
     assert found.span.source.position(found.span.start)[0] == 8
     assert len(found.notes) == 2
+
+
+def test_a_name_may_take_hundreds_of_labels_one_after_the_other() -> None:
+    labels = [f'"l{number}"' for number in range(300)]
+    arms = "\nelif ".join(f"state == {one} {{ state = {other} }}" for one, other in pairwise(labels))
+    loop = f"state = {labels[0]}\nrepeat up to 3 {{\nif {arms}\n}}\nreturn state"
+    Path("labels.rag").write_text(f"pipeline p() -> {' | '.join(labels)} {{\n{loop}\n}}\n", encoding="utf-8")
+    assert check_files([Path("labels.rag")]).found == []
