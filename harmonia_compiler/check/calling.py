@@ -19,7 +19,7 @@ from harmonia_compiler.contract.types import Labels, ListOf, Type, field_names, 
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.flow.graph import Flow
 from harmonia_compiler.functions.registry import function_names, functions
-from harmonia_compiler.kinds.kind import COMMON_SETTINGS, Setting
+from harmonia_compiler.kinds.kind import Setting
 from harmonia_compiler.syntax import tree
 
 if TYPE_CHECKING:
@@ -170,8 +170,7 @@ def _call_component(
     values: "Values", call: tree.Call, made: Made, ports: tuple[Port, ...], scope: Scope
 ) -> Value | None:
     assert made.result is not None
-    every = (*made.kind.settings, *COMMON_SETTINGS)
-    known = {setting.name: setting for setting in every if setting.type != "prompt"}
+    known = values.components.call_settings(made.kind)
     given = _arguments(values, call, ports, known, scope)
     if given is None:
         return None
@@ -187,8 +186,9 @@ def _call_component(
         value = reader.value(setting, argument.value)
         if value is not None:
             settings[name] = value
-    places = made.places | {name: argument.value.span for name, argument in arguments.items() if name in settings}
-    report_faults(made.kind, made.given | settings, places, values.findings, among=settings, at_least_one=True)
+    if settings:
+        places = made.places | {name: argument.value.span for name, argument in arguments.items() if name in settings}
+        report_faults(made.kind, made.given | settings, places, values.findings, among=settings, at_least_one=True)
     operation = Call(made.declared.id, tuple(positions), tuple(positions.values()), settings)
     if values.is_pure(operation):
         return Value(values.nodes.add(operation, made.result.type, call.span), made.result.type)

@@ -1,6 +1,6 @@
 """Component declarations: what each is made from, its ports, prompts and settings."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -22,7 +22,7 @@ from harmonia_compiler.contract.types import fits
 from harmonia_compiler.diagnostics.diagnostic import Note, Rejected
 from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.diagnostics.source import Span
-from harmonia_compiler.kinds.kind import COMMON_SETTINGS, Setting
+from harmonia_compiler.kinds.kind import COMMON_SETTINGS, Kind, Setting
 from harmonia_compiler.syntax import tree
 
 
@@ -35,6 +35,7 @@ class Components:
         self.types = types
         self.made: dict[Declared, Made | None] = {}
         self._modules = Modules(context)
+        self._call_settings: dict[str, Mapping[str, Setting]] = {}
         components = [declared for declared in context.declared() if isinstance(declared.node, tree.Component)]
         ordered, cycles = dependency_order(components, self._base)
         for cycle in cycles:
@@ -46,6 +47,13 @@ class Components:
             if declared not in self.made and isinstance(declared.node, tree.Component):
                 self.made[declared] = self._make(declared, declared.node)
         self._by_id = {declared.id: made for declared, made in self.made.items()}
+
+    def call_settings(self, kind: Kind) -> Mapping[str, Setting]:
+        """The settings of a kind, by their names, that a call may name."""
+        if kind.name not in self._call_settings:
+            every = (*kind.settings, *COMMON_SETTINGS)
+            self._call_settings[kind.name] = {each.name: each for each in every if each.type != "prompt"}
+        return self._call_settings[kind.name]
 
     def by_id(self, identifier: str) -> Made | None:
         """The component of that id."""

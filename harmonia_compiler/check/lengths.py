@@ -7,7 +7,7 @@ from harmonia_compiler.check.made import Made
 from harmonia_compiler.check.program import Context, Declared
 from harmonia_compiler.contract.types import ListOf, Message, Passage, Record, Text, Type, show
 from harmonia_compiler.flow.graph import Application
-from harmonia_compiler.flow.guesses import Unsaid, unsaid
+from harmonia_compiler.flow.guesses import Results, Unsaid, unsaid
 from harmonia_compiler.kinds.extents import is_fixed
 from harmonia_compiler.syntax import tree
 
@@ -26,8 +26,9 @@ def warn_of_guesses(context: Context, components: Components, application: Appli
         return
     pipelines = {one.id: one.node for one in context.declared() if isinstance(one.node, tree.Pipeline)}
     named: dict[Declared, Made] = {}
+    told = Results(application, context.kinds)
     for flow in application.flows:
-        found = unsaid(flow, application, context.kinds, prompts_alone=True)
+        found = unsaid(flow, told, prompts_alone=True)
         for port, node in zip(flow.ports, pipelines[flow.name].ports, strict=True):
             if Unsaid(port.name, is_port=True) in found:
                 message = _message(f"`{port.name}`", "has", port.type, port.size)

@@ -237,8 +237,11 @@ class Values:
         """What a call is given for a setting, by itself, its component or its kind's default."""
         made = self.components.by_id(call.component)
         assert made is not None
-        setting = made.kind.setting(name)
-        return None if setting is None else {**made.given, **call.settings}.get(name, setting.default)
+        for given in (call.settings, made.settings):
+            if name in given:
+                return given[name]
+        setting = self.components.call_settings(made.kind).get(name)
+        return None if setting is None else setting.default
 
     def is_pure(self, call: Call) -> bool:
         """Whether a call may be repeated, merged, or left out."""

@@ -17,7 +17,7 @@ from harmonia_compiler.flow.expand import Expanded, expand, scopes_around
 from harmonia_compiler.flow.extents import extents, work
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.guards import guards
-from harmonia_compiler.flow.guesses import unsaid
+from harmonia_compiler.flow.guesses import Results, unsaid
 from harmonia_compiler.kinds.extents import USUAL_ITEMS
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
 from harmonia_compiler.kinds.registry import kinds as all_kinds
@@ -146,7 +146,8 @@ def demand(application: Application, flow: Flow, *, kinds: Mapping[str, Kind] | 
         work={name: _mean(own) for name, own in by_component.items()},
         calls=calls,
         guessed=frozenset(
-            f"{flow.name}.{each.name}" if each.is_port else each.name for each in unsaid(flow, application, kinds)
+            f"{flow.name}.{each.name}" if each.is_port else each.name
+            for each in unsaid(flow, Results(application, kinds))
         ),
     )
 

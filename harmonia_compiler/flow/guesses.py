@@ -65,14 +65,40 @@ class _Block:
     has_calls: bool
 
 
-def unsaid(
-    flow: Flow, application: Application, kinds: Mapping[str, Kind], *, prompts_alone: bool = False
-) -> frozenset[Unsaid]:
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Whether the sizes of an application's results are guessed. What one call of a component tells, equal ones do."""
+
+    application: Application
+    kinds: Mapping[str, Kind]
+    _known: dict[tuple[str, tuple[Type, ...], bool], bool] = field(default_factory=dict)
+
+    def kind(self, call: Call) -> Kind:
+        """The kind of the component that is called."""
+        return self.kinds[self.application.components[call.component].kind]
+
+    def is_guessed(self, call: Call, types: tuple[Type, ...], *, inputs_are: bool) -> bool:
+        """Whether the size of the call's result is guessed where those of its inputs all are, or where none is."""
+        if call.settings:
+            return self._is_guessed(call, types, inputs_are=inputs_are)
+        key = (call.component, types, inputs_are)
+        if key not in self._known:
+            self._known[key] = self._is_guessed(call, types, inputs_are=inputs_are)
+        return self._known[key]
+
+    def _is_guessed(self, call: Call, types: tuple[Type, ...], *, inputs_are: bool) -> bool:
+        told: dict[str, Extent] = {
+            port: replace(typed_extent(of), guessed=inputs_are) for port, of in zip(call.ports, types, strict=True)
+        }
+        return self.kind(call).result_extent(called(call, self.application), told).guessed
+
+
+def unsaid(flow: Flow, told: Results, *, prompts_alone: bool = False) -> frozenset[Unsaid]:
     """The ports and components of whose size somebody should have said something, for the sake of the flow's calls.
 
     With `prompts_alone`, for the sake of those that a prompt is made for.
     """
-    reading = _Reading(flow, application, kinds, prompts_alone)
+    reading = _Reading(flow, told, prompts_alone)
     for body in flow.bodies:
         reading.blocks.append(reading.read(body))
     numbers = reading.blocks[-1].calls.unsaid
@@ -84,8 +110,7 @@ class _Reading:
     """One flow, block by block; `numbers` are those of what has been found to say nothing."""
 
     flow: Flow
-    application: Application
-    kinds: Mapping[str, Kind]
+    told: Results
     prompts_alone: bool
     numbers: dict[Unsaid, int] = field(default_factory=dict)
     blocks: list[_Block] = field(default_factory=list)
@@ -104,7 +129,7 @@ class _Reading:
                 case Call() as call:
                     given = _all(found[one] for one in call.inputs)
                     behind = self.result(call, body, found)
-                    if at in used and (self.kind(call).has_prompt or not self.prompts_alone):
+                    if at in used and (self.told.kind(call).has_prompt or not self.prompts_alone):
                         calls, has_calls = calls | given | behind, True
                 case Output(repeat, index):
                     behind = outputs[repeat][1 + index]
@@ -126,9 +151,6 @@ class _Reading:
             found.append(_NOTHING if is_fixed(node.type) else behind)
         return _Block(tuple(found[result] for result in body.results), calls, has_calls)
 
-    def kind(self, call: Call) -> Kind:
-        return self.kinds[self.application.components[call.component].kind]
-
     def parameter(self, name: str) -> _Behind:
         port = next(port for port in self.flow.ports if port.name == name)
         is_guessed = typed_extent(port.type, port.size, port.item_size).guessed
@@ -136,25 +158,17 @@ class _Reading:
 
     def result(self, call: Call, body: Body, found: Sequence[_Behind]) -> _Behind:
         """What stands behind a call's result: the component, or what it is given, where its size follows from that."""
-        component = called(call, self.application)
-        given = {
-            port: typed_extent(_item(body.nodes[at].type) if port in call.over else body.nodes[at].type)
+        types = tuple(
+            _item(body.nodes[at].type) if port in call.over else body.nodes[at].type
             for port, at in zip(call.ports, call.inputs, strict=True)
-        }
+        )
         items = _all(found[at] for port, at in zip(call.ports, call.inputs, strict=True) if port in call.over)
         behind = _all(found[at] for at in call.inputs)
 
-        def is_guessed(*, inputs_are: bool) -> bool:
-            told: dict[str, Extent] = {
-                port: size if size.guessed == inputs_are else replace(size, guessed=inputs_are)
-                for port, size in given.items()
-            }
-            return self.kind(call).result_extent(component, told).guessed
-
-        if is_guessed(inputs_are=False):
+        if self.told.is_guessed(call, types, inputs_are=False):
             return self.said_nothing(Unsaid(call.component)) | items
         # What is given may be guessed or not: where nothing stands behind it, it makes no difference.
-        return behind if behind != items and is_guessed(inputs_are=True) else items
+        return behind if behind != items and self.told.is_guessed(call, types, inputs_are=True) else items
 
     def said_nothing(self, of: Unsaid) -> _Behind:
         return _Behind(1 << self.numbers.setdefault(of, len(self.numbers)))

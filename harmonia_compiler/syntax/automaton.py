@@ -31,11 +31,16 @@ class Slip:
 
 @dataclass(frozen=True, slots=True)
 class _Tables:
-    """The actions of each state, and the states at the beginning and at the end of a file."""
+    """The actions of each state, and the states at the beginning and at the end of a file.
+
+    A value is a conjunction, a negation, a comparison and so on of that one part, which takes a state for each. Where
+    such a chain leads is kept in `chains`, by the state below, the first state and the kind of the next token.
+    """
 
     actions: dict[int, dict[str, _Action]]
     start: int
     end: int
+    chains: dict[tuple[int, int, str], int]
 
 
 def read(tokens: Iterable[Token], by_rule: Sequence[Reduction]) -> Part | Slip:
@@ -47,18 +52,23 @@ def read(tokens: Iterable[Token], by_rule: Sequence[Reduction]) -> Part | Slip:
         kind = token.type
         while isinstance(action := row.get(kind), tuple):
             rule, size, name = action
+            if rule == _SAME:
+                chain = states[-2], states[-1], kind
+                state = tables.chains.get(chain) or tables.chains.setdefault(chain, _chained(actions, *chain))
+                states[-1] = state
+                row = actions[state]
+                continue
             del states[len(states) - size :]
-            state = actions[states[-1]][name]
-            assert isinstance(state, int), "after a part comes a state"
-            states.append(state)
-            row = actions[state]
-            if rule != _SAME:
-                children = parts[len(parts) - size :]
-                del parts[len(parts) - size :]
-                part = by_rule[rule](children)
-                if state == tables.end:
-                    return part
-                parts.append(part)
+            following = actions[states[-1]][name]
+            assert isinstance(following, int), "after a part comes a state"
+            states.append(following)
+            row = actions[following]
+            children = parts[len(parts) - size :]
+            del parts[len(parts) - size :]
+            part = by_rule[rule](children)
+            if following == tables.end:
+                return part
+            parts.append(part)
         if action is None:
             kinds = (kind for kind in row if kind.isupper())
             return Slip(position, token, frozenset(kind for kind in kinds if _fits(tables, states, kind)))
@@ -66,6 +76,15 @@ def read(tokens: Iterable[Token], by_rule: Sequence[Reduction]) -> Part | Slip:
         states.append(action)
         row = actions[action]
     raise AssertionError("the last token ends a file")
+
+
+def _chained(actions: dict[int, dict[str, _Action]], below: int, state: int, kind: str) -> int:
+    """The state after all that one part becomes before a token of this kind without being changed."""
+    while isinstance(action := actions[state].get(kind), tuple) and action[0] == _SAME:
+        following = actions[below][action[2]]
+        assert isinstance(following, int), "after a part comes a state"
+        state = following
+    return state
 
 
 def _fits(tables: _Tables, states: Sequence[int], kind: str) -> bool:
@@ -93,4 +112,4 @@ def _tables() -> _Tables:
         }
         for state, row in found.states.items()
     }
-    return _Tables(actions, found.start_state, found.end_state)
+    return _Tables(actions, found.start_state, found.end_state, {})
