@@ -1,6 +1,8 @@
 """Checking: `.rag` files to an Application, with everything that is wrong collected on the way."""
 
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,9 +46,28 @@ def check_files(
     `settings` are values for `setting("name")`, as texts. Nothing outside of `root` is read, and nothing that a
     file names is imported, executed or fetched.
     """
+    with _without_collection():
+        return _checked(paths, settings, registered_kinds() if kinds is None else kinds, root)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Look for no garbage meanwhile: what a check makes is bounded, lives until its end, and has no cycles."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _checked(
+    paths: Sequence[Path], settings: Mapping[str, str], kinds: Mapping[str, Kind], root: Path | None
+) -> Checked:
     findings = Findings()
     folder = (root or project_root(paths)).resolve()
-    context = Context(findings, registered_kinds() if kinds is None else kinds, settings, folder)
+    context = Context(findings, kinds, settings, folder)
     load(context, list(paths))
     check_classes(context)
     components = Components(context, Types(context))

@@ -118,15 +118,18 @@ class _Reader:
         token, before = mark.token, self.before
         if token.type == "NAME" and before == "NUMBER" and not mark.first:
             return _as("UNIT", token)
+        if token.type not in KEYWORDS:
+            return token
         names = following == "COLON" and before in ("LPAR", "COMMA") and self.inside("LPAR")
-        return _as("NAME", token) if token.type in KEYWORDS and (before == "DOT" or names) else token
+        return _as("NAME", token) if before == "DOT" or names else token
 
     def is_header(self, token: Token) -> bool:
         """Whether a block follows: an `else` after a value, or a keyword in a value's place, has none."""
+        if token.type not in _HEADERS:
+            return False
         if token.type == "ELSE":
             return self.before == "RBRACE"
-        begins = not self.tokens or self.before in _BEFORE_A_STATEMENT or self.before == "ELSE"
-        return token.type in _HEADERS and begins
+        return not self.tokens or self.before in _BEFORE_A_STATEMENT or self.before == "ELSE"
 
     @property
     def before(self) -> str:
