@@ -85,6 +85,7 @@ def _comparison(values: "Values", given: tree.Comparison, scope: Scope) -> Value
         return None
     if not comparable(given, left.type, right.type, values.context):
         return None
-    values.doubtful = report_apart(given, left.type, right.type, scope, values.context) or values.doubtful
+    if report_apart(given, left.type, right.type, scope, values.context):
+        values.refused_test = True
     operator: Any = given.operator
     return Value(values.nodes.add(Compare(operator, left.position, right.position), Bool(), given.span), Bool())

@@ -77,6 +77,7 @@ def _checked(
     _refuse_unknown_settings(context)
     if findings.failed:
         return Checked(None, in_order(findings.items))
+    assert None not in flows.values(), "a pipeline that cannot be lowered has a finding that says why"
     served = [flow for declared, flow in flows.items() if flow is not None and declared.unit.served]
     order = {declared.id: position for position, declared in enumerate(context.declared())}
     application = _application(context, components, sorted(served, key=lambda flow: order[flow.name]))

@@ -102,7 +102,8 @@ class _Loop:
     def _here(self) -> Before:
         reader = self.reader
         counts = len(self.findings.items), len(reader.variables)
-        return Before(self.outside.mark(), *counts, reader.whole, reader.stream, len(reader.streamed))
+        mark, refused_test = self.outside.mark(), reader.values.refused_test
+        return Before(mark, *counts, reader.whole, reader.stream, len(reader.streamed), refused_test)
 
     def _back(self, to: Before) -> None:
         """As if the block had not been read, but for the names that it has used."""
@@ -110,6 +111,7 @@ class _Loop:
         del self.findings.items[to.findings :]
         del self.reader.variables[to.variables :]
         self.reader.whole, self.reader.stream = to.whole, to.stream
+        self.reader.values.refused_test = to.refused_test
         del self.reader.streamed[to.streamed :]
 
     def _round(self) -> Round:

@@ -80,6 +80,7 @@ class Before:
     whole: bool
     stream: Span | None
     streamed: int
+    refused_test: bool
 
 
 def said_labels(statement: tree.Repeat) -> dict[str, tuple[str, ...]]:

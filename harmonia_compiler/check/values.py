@@ -72,7 +72,7 @@ class Values:
         self.impure = impure
         self.at = at
         self.complete = complete
-        self.doubtful = False
+        self.refused_test = False
         self.nodes = Nodes(context.findings)
         self.latency_ms: float | None = None
 
@@ -228,8 +228,13 @@ class Values:
     def truth(self, given: tree.Expression, scope: Scope, share: float = EVEN) -> Value | None:
         """A condition, which must be a bool. `share` is how often it is expected to hold."""
         value = read_condition(self, given, scope, share)
-        self.doubtful = self.doubtful or value is None
+        self.refused_test = self.refused_test or value is None
         return value
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a test was refused, which a finding says: where there is none, nothing may be passed over."""
+        return self.refused_test and self.findings.failed
 
     # --- what calls are like -----------------------------------------------------------------------------------
 
