@@ -1,6 +1,6 @@
 """One finding, and the bag that collects them; nothing here prints."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from harmonia_compiler.diagnostics.source import Span
@@ -22,8 +22,8 @@ class Diagnostic:
     """A finding about what the user wrote.
 
     `code` is `E` or `W` and four digits and has a page of its own under `pages/`; `message` is one
-    sentence without a full stop; `help` is the one next step. A finding about no file has no span. Findings `about`
-    one thing, such as a name that is unknown wherever it stands, are one mistake and shown as one finding.
+    sentence without a full stop; `help` is the one next step. A finding about no file has no span. Findings of one
+    code `about` one thing, such as a name that is unknown wherever it stands, are one mistake and shown as one finding.
     """
 
     code: str
@@ -51,21 +51,20 @@ def in_order(found: Iterable[Diagnostic]) -> list[Diagnostic]:
         return (item.span.source.name, item.span.start, item.span.end, item.code, item.message)
 
     kept: list[Diagnostic] = []
-    told: dict[str, int] = {}
-    repeats: dict[int, list[Span]] = {}
+    repeats: dict[tuple[str, str], list[Span]] = {}
     for item in sorted(dict.fromkeys(found), key=key):
-        if item.about and item.about in told:
-            if item.span is not None:
-                repeats[told[item.about]].append(item.span)
+        if item.about and (item.code, item.about) in repeats:
+            repeats[item.code, item.about] += [] if item.span is None else [item.span]
             continue
         if item.about:
-            told[item.about] = len(kept)
-            repeats[len(kept)] = []
+            repeats[item.code, item.about] = []
         kept.append(item)
-    for at, spans in repeats.items():
-        notes = tuple(Note(span, "and here") for span in spans[:_MOST_REPEATS])
-        kept[at] = replace(kept[at], notes=(*kept[at].notes, *notes))
-    return kept
+    return [_with_repeats(item, repeats.get((item.code, item.about), ())) for item in kept]
+
+
+def _with_repeats(item: Diagnostic, spans: Sequence[Span]) -> Diagnostic:
+    further = (Note(span, "and here") for span in spans[:_MOST_REPEATS])
+    return replace(item, notes=(*item.notes, *further)) if spans else item
 
 
 @dataclass(slots=True)

@@ -17,5 +17,5 @@ def test_of_findings_about_one_thing_the_first_names_the_places_of_the_next() ->
 
 
 def test_what_is_about_nothing_or_about_other_things_stays() -> None:
-    several = [at(0, about=""), at(2, about=""), at(4, about="a.rag:y"), at(6)]
-    assert in_order([several[2], several[3], several[0], several[1], several[0]]) == several
+    several = [at(0, about=""), at(2, about=""), at(4, about="a.rag:y"), at(6), at(8, "E0210")]
+    assert in_order([several[2], several[4], several[3], several[0], several[1], several[0]]) == several
