@@ -1,8 +1,6 @@
 """Checking: `.rag` files to an Application, with everything that is wrong collected on the way."""
 
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from harmonia_compiler.check.program import Context, load
 from harmonia_compiler.check.sources import project_root
 from harmonia_compiler.check.types import Types
 from harmonia_compiler.contract.component import Component, Engine
+from harmonia_compiler.contract.garbage import uncollected
 from harmonia_compiler.contract.program import Call
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, in_order
 from harmonia_compiler.diagnostics.near import suggestion
@@ -46,20 +45,9 @@ def check_files(
     `settings` are values for `setting("name")`, as texts. Nothing outside of `root` is read, and nothing that a
     file names is imported, executed or fetched.
     """
-    with _without_collection():
+    # What a check makes is bounded, lives until its end, and has no cycles.
+    with uncollected():
         return _checked(paths, settings, registered_kinds() if kinds is None else kinds, root)
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Look for no garbage meanwhile: what a check makes is bounded, lives until its end, and has no cycles."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _checked(

@@ -1,13 +1,12 @@
 """A scenario in virtual time: the service is built as its gateway would build it, and requests come in."""
 
-import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.contract.card import Card
+from harmonia_compiler.contract.garbage import uncollected
 from harmonia_compiler.contract.plan import Replica as Planned
 from harmonia_compiler.contract.program import Program
 from harmonia_compiler.emulate.scenario import Coming, Scenario
@@ -81,7 +80,7 @@ class Simulation:
             request.start(one.arguments)
 
         next_one()
-        with _uncollected():
+        with uncollected():
             loop.run()
         return Ran(loop.now_ms, loop.happened, {name: replica.busy_ms for name, replica in replicas.items()})
 
@@ -107,18 +106,6 @@ class Simulation:
 
     def _uniform(self, job: Job) -> Uniform:
         return self.scenario.draws.of(job.request, job.component.name, show_path(job.path))
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the garbage collector: a simulation makes hardly any cycles, and much for it to look through."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 @dataclass(frozen=True, slots=True)
