@@ -34,17 +34,17 @@ def read_call(values: "Values", call: tree.Call, scope: Scope) -> Value | None:
         return apply_function(values, call, functions()[name], scope)
     if declared is None or isinstance(declared.node, tree.Alias | tree.Class):
         report_unknown_callee(call.name, declared, values.unit, values.context)
-        _visit(values, call, scope)
+        _visit(values, call.arguments, scope)
         return None
     if isinstance(declared.node, tree.Pipeline):
         flow = values.flows.get(declared)
         if flow is None:
-            _visit(values, call, scope)
+            _visit(values, call.arguments, scope)
             return None
         return _call_pipeline(values, call, declared, flow, scope)
     made = values.components.made.get(declared)
     if made is None:
-        _visit(values, call, scope)
+        _visit(values, call.arguments, scope)
         return None
     if made.ports is None:
         help = f"make a component from it that has some: `component NAME(…) -> TYPE = {name}(…)`"
@@ -52,18 +52,16 @@ def read_call(values: "Values", call: tree.Call, scope: Scope) -> Value | None:
         values.findings.add(
             "E0310", f"`{name}` has no ports, so it cannot be called", call.name.span, help=help, notes=notes
         )
-        _visit(values, call, scope)
+        _visit(values, call.arguments, scope)
         return None
     return _call_component(values, call, made, made.ports, scope)
 
 
-def _visit(values: "Values", call: tree.Call, scope: Scope) -> None:
-    """Check the arguments of a call that cannot be made, so that their names count as used."""
-    _visit_values(values, call.arguments, scope)
+def _visit(values: "Values", arguments: Sequence[tree.Argument], scope: Scope) -> None:
+    """Check arguments that go nowhere, so that their names count as used.
 
-
-def _visit_values(values: "Values", arguments: Sequence[tree.Argument], scope: Scope) -> None:
-    """The names in values that go nowhere; what is an amount there may be right for the setting that was meant."""
+    What is an amount there may be right for the setting that was meant.
+    """
     for argument in arguments:
         if not isinstance(argument.value, tree.Amount):
             values.value(argument.value, scope)
@@ -98,7 +96,7 @@ def _arguments(
             wrong.append(_Given(port, argument, value))
             continue
         positions[port.name] = value.position
-    _visit_values(values, matched.elsewhere, scope)
+    _visit(values, matched.elsewhere, scope)
     _report_wrong(values, call, wrong)
     if whole and not wrong:
         warn_of_swapped(call, ports, matched, values.findings)

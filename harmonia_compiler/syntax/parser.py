@@ -28,6 +28,9 @@ _DEEPEST_TREE = 200
 #: What cannot stand where it stands, and brackets without their partner.
 _STRUCTURE = frozenset({"E0101", "E0102", "E0112"})
 
+#: After these stands the name of what is declared.
+_NAMING = frozenset({"COMPONENT", "PIPELINE", "TYPE", "CLASS"})
+
 #: What begins a line of a pipeline: found outside of any, it follows from what is wrong above.
 _INNER = frozenset({"NAME", "RETURN", "IF", "ELIF", "ELSE", "REPEAT", "UNTIL", "SLO", "LOAD", "RBRACE"})
 
@@ -45,16 +48,15 @@ def parse(source: Source, findings: Findings) -> tree.File:
 def _independent(found: list[Diagnostic]) -> list[Diagnostic]:
     """Findings without those of structure behind the first one on their line, which most likely follow from it."""
     first: dict[int, int] = {}
-    for item in found:
+    lines: dict[int, int] = {}
+    for at, item in enumerate(found):
         if item.code in _STRUCTURE and item.span is not None:
-            line, at = item.span.source.position(item.span.start)[0], item.span.start
-            first[line] = min(at, first.get(line, at))
+            line = lines[at] = item.span.source.position(item.span.start)[0]
+            first[line] = min(item.span.start, first.get(line, item.span.start))
     return [
         item
-        for item in found
-        if item.code not in _STRUCTURE
-        or item.span is None
-        or first[item.span.source.position(item.span.start)[0]] == item.span.start
+        for at, item in enumerate(found)
+        if at not in lines or item.span is None or item.span.start == first[lines[at]]
     ]
 
 
@@ -87,10 +89,6 @@ def _chunks(tokens: list[Token]) -> list[list[Token]]:
         depth += (token.type == "LBRACE") - (token.type == "RBRACE")
         chunks[-1].append(token)
     return [chunk for chunk in chunks if chunk]
-
-
-#: After these stands the name of what is declared.
-_NAMING = frozenset({"COMPONENT", "PIPELINE", "TYPE", "CLASS"})
 
 
 class _Declaration:

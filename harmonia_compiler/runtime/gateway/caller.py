@@ -27,7 +27,7 @@ from harmonia_compiler.runtime.gateway.collections import Collections, Fit
 from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, EngineQueue
 from harmonia_compiler.runtime.gateway.faults import FAILURES, Fault, fault_of, problem_of
 from harmonia_compiler.runtime.gateway.metrics import Metrics
-from harmonia_compiler.runtime.gateway.problem import OVERLOADED, TIMEOUT, UNAVAILABLE, Problem, no_replica
+from harmonia_compiler.runtime.gateway.problem import OVERLOADED, TIMEOUT, UNAVAILABLE, no_replica
 from harmonia_compiler.runtime.gateway.stage import Stage
 from harmonia_compiler.runtime.gateway.transport import Broken, Transport
 from harmonia_compiler.runtime.gateway.watch import Watch
@@ -120,8 +120,12 @@ class _Attempt:
                 return await self._with_one_retry()
         except TimeoutError as problem:
             reason = "no answer" if self.stage.sends else "no replica had room for it"
-            raise self._problem(
-                HTTPStatus.GATEWAY_TIMEOUT, TIMEOUT, "component_timeout", f"{reason} within {timeout_ms:g} ms"
+            raise problem_of(
+                self.component.name,
+                HTTPStatus.GATEWAY_TIMEOUT,
+                TIMEOUT,
+                "component_timeout",
+                f"{reason} within {timeout_ms:g} ms",
             ) from problem
 
     async def _with_one_retry(self) -> Reply:
@@ -161,7 +165,8 @@ class _Attempt:
         except NoReplica as problem:
             raise no_replica(self.component.name, self.component.engine) from problem
         except QueueFull as problem:
-            raise self._problem(
+            raise problem_of(
+                self.component.name,
                 HTTPStatus.TOO_MANY_REQUESTS,
                 OVERLOADED,
                 "queue_full",
@@ -170,7 +175,8 @@ class _Attempt:
                 shed=True,
             ) from problem
         except GivenUp as problem:
-            raise self._problem(
+            raise problem_of(
+                self.component.name,
                 HTTPStatus.TOO_MANY_REQUESTS,
                 OVERLOADED,
                 "given_up",
@@ -232,7 +238,8 @@ class _Attempt:
             code, why = "collection_unread", f"is not known to fit: {found.reason}"
         else:
             return
-        raise self._problem(
+        raise problem_of(
+            self.component.name,
             HTTPStatus.SERVICE_UNAVAILABLE,
             UNAVAILABLE,
             code,
@@ -271,16 +278,3 @@ class _Attempt:
         if finish is None:
             raise Broken("the stream ended before the answer did")
         return Reply("".join(texts), usage, finish)
-
-    def _problem(
-        self,
-        status: HTTPStatus,
-        type_: str,
-        code: str,
-        reason: str,
-        *,
-        retry_after_s: int | None = None,
-        shed: bool = False,
-    ) -> Problem:
-        name = self.component.name
-        return problem_of(name, status, type_, code, reason, retry_after_s=retry_after_s, shed=shed)
