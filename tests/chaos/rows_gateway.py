@@ -15,6 +15,7 @@ import pytest
 
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaShare
 from harmonia_compiler.emulate.scenario import Scenario
+from harmonia_compiler.emulate.servers.host import Host
 from tests.chaos.service import WALKS_RPS, emulated
 from tests.gateway.processes import command, free_port
 
@@ -98,16 +99,24 @@ async def load(
     return list(await asyncio.gather(*tasks))
 
 
+@asynccontextmanager
+async def loaded(
+    folder: Path, scenario: Scenario, pipeline: str, for_s: float, seed: int
+) -> AsyncIterator[tuple[Host, Beside, asyncio.Task[list[str]]]]:
+    """The replicas, a gateway before them, and the load that comes for so long, in seconds."""
+    async with (
+        emulated(scenario) as (host, _, endpoints),
+        beside(folder, scenario, endpoints) as gateway,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)) as session,
+    ):
+        yield host, gateway, asyncio.create_task(load(gateway, session, pipeline, RPS, for_s, seed))
+
+
 @pytest.mark.parametrize("pipeline", ["walks", "says"])
 async def test_a_gateway_that_is_told_to_stop_ends_what_it_has_taken_in(
     scenario: Scenario, seed: int, pipeline: str, tmp_path: Path
 ) -> None:
-    async with (
-        emulated(scenario) as (_, _, endpoints),
-        beside(tmp_path, scenario, endpoints) as gateway,
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)) as session,
-    ):
-        loading = asyncio.create_task(load(gateway, session, pipeline, RPS, 3.0, seed))
+    async with loaded(tmp_path, scenario, pipeline, 3.0, seed) as (_, gateway, loading):
         await asyncio.sleep(1.5)
         gateway.process.send_signal(signal.SIGTERM)
         became = await loading
@@ -122,12 +131,7 @@ async def test_a_gateway_that_is_told_to_stop_ends_what_it_has_taken_in(
 async def test_a_gateway_that_is_killed_is_soon_back_and_leaves_no_replica_at_work(
     scenario: Scenario, seed: int, pipeline: str, tmp_path: Path
 ) -> None:
-    async with (
-        emulated(scenario) as (host, _, endpoints),
-        beside(tmp_path, scenario, endpoints) as gateway,
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)) as session,
-    ):
-        loading = asyncio.create_task(load(gateway, session, pipeline, RPS, 8.0, seed))
+    async with loaded(tmp_path, scenario, pipeline, 8.0, seed) as (host, gateway, loading):
         await asyncio.sleep(2.0)
         gateway.process.kill()
         await gateway.process.wait()
