@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -73,13 +74,16 @@ class Running:
     url: str
     client: aiohttp.ClientSession
     statuses: list[int] = field(default_factory=list)
+    asked: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def run(self) -> Path:
         return self.bundle / "run"
 
     async def ask(self) -> None:
-        async with self.client.post(f"{self.url}/v1/pipelines/say", json={"inputs": {"question": "why?"}}) as answer:
+        # No two begin alike: those that do go to the same replica as long as it is not busy.
+        inputs = {"question": f"{next(self.asked)} times: why?"}
+        async with self.client.post(f"{self.url}/v1/pipelines/say", json={"inputs": inputs}) as answer:
             await answer.read()
             self.statuses.append(answer.status)
 

@@ -30,6 +30,7 @@ async def test_a_slow_replica_gets_fewer_calls(running: Running, two: Two) -> No
         assert any(one.acted and "`llm-1`" in one.why for one in decision.reasons)
         journal = (running.run / "logs" / "controller.jsonl").read_text().splitlines()
         assert any('"acted":true' in line for line in journal)
+        two[0].pause_s = 0.1
         await running.load_until(lambda: running.said() is not None and "no sooner than" in str(running.said()))
     assert (await running.readings()).epoch == 1
     assert (await running.readings()).refused == ""

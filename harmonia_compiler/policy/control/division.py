@@ -20,8 +20,9 @@ SLOW = 2.0
 WORTH = 0.2
 #: So long a division is held, in seconds. One that is changed soon after that is held for twice as long, up to a bound.
 HOLD_S, MOST_HOLD_S, SOON = 10.0, 160.0, 2.0
-#: So many calls of a replica tell how fast it is; before that it counts as its engine does.
-ENOUGH = 2.0
+#: So many calls of a replica tell how fast it is; before that it counts as its engine does. Two are enough though they
+#: come in two windows, of which the older counts half: a slow replica is given one at a time, by whoever routes calls.
+ENOUGH = 1.5
 
 
 @dataclass(frozen=True, slots=True)
