@@ -23,10 +23,11 @@ from harmonia_compiler.report.building import measured
 from harmonia_compiler.report.document import Report
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.report.observation import Outcome
+from harmonia_compiler.runtime.descriptors import raise_open_files
 from harmonia_compiler.runtime.gateway.client import find_gateway
 from harmonia_compiler.runtime.load.exchange import OURS
 from harmonia_compiler.runtime.load.routes import ChatRoute, NativeRoute
-from harmonia_compiler.runtime.load.run import Progress, Ran, Sending, raise_open_files, run, session
+from harmonia_compiler.runtime.load.run import Progress, Ran, Sending, run, session
 from harmonia_compiler.runtime.load.target import Target, find_target
 from harmonia_compiler.workload.questions import prompt, question
 from harmonia_compiler.workload.request import Arrival

@@ -156,6 +156,14 @@ class DecodeMany(Protocol):
         ...
 
 
+class ProbeOf(Protocol):
+    """The smallest call of a replica whose answer shows that it makes progress; it changes nothing."""
+
+    def __call__(self, engine: Engine) -> Wire:
+        """The request of that call."""
+        ...
+
+
 class DecodePiece(Protocol):
     """What one server-sent event of a streamed answer adds, given with or without its `data:`.
 
@@ -208,7 +216,8 @@ class Kind:
     `model_setting` names the setting that holds a model, whose card planning needs and must be of
     one of the `roles`. `asked_only` is what only a request can ask of the call that gives its answer, beside
     the settings that a component may have as well. Kinds whose engine takes several calls in one request have both
-    `encode_many` and `decode_many`; the value of each call is what `decode` would give.
+    `encode_many` and `decode_many`; the value of each call is what `decode` would give. `probe` is for kinds whose
+    replicas may say that they are well and yet do nothing.
     """
 
     name: str
@@ -235,6 +244,7 @@ class Kind:
     roles: tuple[Role, ...] = ()
     asked_only: frozenset[str] = frozenset()
     own_faults: FaultsOf | None = None
+    probe: ProbeOf | None = None
     example: str = ""
 
     def setting(self, name: str) -> Setting | None:

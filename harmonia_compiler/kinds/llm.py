@@ -258,6 +258,12 @@ def encode(engine: Engine, component: Component, inputs: Mapping[str, Value], *,
     return post(CHAT, document)
 
 
+def probe(engine: Engine) -> Wire:
+    """One token: what `/health` says of vLLM is that its front is there, and not that its engine works."""
+    turn = {"role": "user", "content": "1"}
+    return post(CHAT, {"model": engine.settings["model"], "messages": [turn], "max_tokens": 1, "temperature": 0})
+
+
 def decode(component: Component, body: bytes, inputs: Mapping[str, Value] = NOTHING) -> Reply:
     """The answer as a value of the declared type."""
     return decode_chat(component, body)
@@ -282,6 +288,7 @@ KIND = Kind(
     roles=("llm",),
     asked_only=frozenset({IGNORE_EOS}),
     own_faults=faults,
+    probe=probe,
     example='component small = llm("meta-llama/Llama-3.2-3B-Instruct")\n'
     'component answer(question: text) -> text ~ 90 tokens = small("Answer: {question}", max_tokens: 256)',
 )

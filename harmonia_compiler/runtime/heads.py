@@ -1,11 +1,14 @@
 """Bounds the head of a request, in time and in size, for all that listens here; uvicorn itself bounds neither.
 
+Where a server asks for it, the number of connections is bounded as well.
+
 The head is the request line and the headers, byte for byte as they come. What comes after it, the body, has limits of
 its own where it is read; but what arrives there and becomes no body (trailers, extensions of chunks) is held to the
 same size.
 """
 
 import asyncio
+import sys
 from http import HTTPStatus
 
 import msgspec
@@ -19,16 +22,15 @@ HEAD_LIMIT = 64 * 2**10
 #: How much is parsed at once, in bytes: the parser does not say where in what it was given something began or ended.
 _PIECE = 4 * 2**10
 
-_TOO_LARGE = msgspec.json.encode(
-    {
-        "error": {
-            "message": f"the request line and the headers are larger than {HEAD_LIMIT} bytes",
-            "type": "invalid_request_error",
-            "code": "head_too_large",
-            "param": None,
-        }
-    }
+
+def _error(message: str, type_: str, code: str) -> bytes:
+    return msgspec.json.encode({"error": {"message": message, "type": type_, "code": code, "param": None}})
+
+
+_TOO_LARGE = _error(
+    f"the request line and the headers are larger than {HEAD_LIMIT} bytes", "invalid_request_error", "head_too_large"
 )
+_TOO_MANY = _error("as many connections are open as may be", "overloaded_error", "connections_full")
 
 
 class BoundedHeads(HttpToolsProtocol):
@@ -39,14 +41,20 @@ class BoundedHeads(HttpToolsProtocol):
     is not counted.
     """
 
+    #: So many connections may be open at once: a process that has no descriptor left can call nobody for those it has.
+    most = sys.maxsize
+
     _late: asyncio.TimerHandle | None = None
     #: The bytes that came since the last request ended, or since the last that has a limit of its own.
     _came = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first request."""
+        """Wait for the first request, if this is not one connection too many."""
         super().connection_made(transport)
-        self._wait()
+        if len(self.connections) > self.most:
+            self._end(HTTPStatus.SERVICE_UNAVAILABLE, _TOO_MANY, b"retry-after: 1\r\n")
+        else:
+            self._wait()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, but no more of a head than it may have: where it is not whole then, it is too large."""
@@ -87,15 +95,22 @@ class BoundedHeads(HttpToolsProtocol):
 
     def _refuse(self) -> None:
         # In the middle of an answer that is on its way, another would be read as a part of it.
-        if not self._answers():
-            lines = [
-                STATUS_LINE[HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE],
-                *(name + b": " + value + b"\r\n" for name, value in self.server_state.default_headers),
-                b"content-type: application/json\r\n",
-                b"content-length: %d\r\n" % len(_TOO_LARGE),
-                b"connection: close\r\n\r\n",
-            ]
-            self.transport.write(b"".join([*lines, _TOO_LARGE]))
+        if self._answers():
+            self.transport.close()
+        else:
+            self._end(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LARGE)
+
+    def _end(self, status: HTTPStatus, body: bytes, *headers: bytes) -> None:
+        """Answer, and close the connection."""
+        lines = [
+            STATUS_LINE[status],
+            *(name + b": " + value + b"\r\n" for name, value in self.server_state.default_headers),
+            *headers,
+            b"content-type: application/json\r\n",
+            b"content-length: %d\r\n" % len(body),
+            b"connection: close\r\n\r\n",
+        ]
+        self.transport.write(b"".join([*lines, body]))
         self.transport.close()
 
     def _wait(self) -> None:
@@ -117,3 +132,8 @@ class BoundedHeads(HttpToolsProtocol):
     def _answers(self) -> bool:
         """Whether a request that came before is still being answered."""
         return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]
+
+
+def within(most: int) -> type[BoundedHeads]:
+    """The protocol of a server that keeps at most so many connections open."""
+    return type(BoundedHeads.__name__, (BoundedHeads,), {"most": most})

@@ -111,3 +111,23 @@ async def test_each_request_of_a_connection_has_a_head_of_its_own(served: Served
     answer, _ = await sent(served.port, head + POST + b"0\r\n\r\n" + head + one_large(HEAD_LIMIT))
     assert answer.count(b"HTTP/1.1 200 ") == 3
     assert b"HTTP/1.1 431 " not in answer
+
+
+async def test_one_connection_too_many_is_told_so_and_the_others_are_served(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(GET + b"\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+    # The one that is open, and no other.
+    monkeypatch.setattr(heads.BoundedHeads, "most", 1)
+    answer, _ = await sent(served.port, GET + LAST)
+    lines, _, told = answer.partition(b"\r\n\r\n")
+    assert lines.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 1" in lines
+    assert msgspec.json.decode(told)["error"]["code"] == "connections_full"
+    writer.write(GET + LAST)
+    assert (await reader.read()).count(b"HTTP/1.1 200 ") == 1
+    writer.close()
+    monkeypatch.undo()
+    assert (await sent(served.port, GET + LAST))[0].startswith(b"HTTP/1.1 200 ")

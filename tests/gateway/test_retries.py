@@ -1,6 +1,7 @@
 """What is made up for where a replica fails a call, and what is not."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -134,3 +135,53 @@ async def test_what_may_not_be_made_again_is_waited_for(bad: FakeEngine, engine:
     async with serving([saying(pure=False)], both(bad, engine)) as served:
         assert (await served.client.post(CHAT, ask()))[0] == 200
         assert engine.calls == []
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_client_that_reads_nothing_for_long_is_no_fault_of_the_replica(
+    bad: FakeEngine, engine: FakeEngine
+) -> None:
+    bad.words = engine.words = ["x" * 2**16] * 256
+    async with serving([saying()], both(bad, engine)) as served:
+        unread = socket.socket()
+        unread.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        unread.setblocking(False)  # noqa: FBT003 - the socket's own signature
+        await asyncio.get_running_loop().sock_connect(unread, ("127.0.0.1", served.port))
+        reader, writer = await asyncio.open_connection(sock=unread, limit=4096)
+        body = msgspec.json.encode(ask(stream=True))
+        writer.write(b"POST %s HTTP/1.1\r\nhost: x\r\nconnection: close\r\n" % CHAT.encode())
+        writer.write(b"content-length: %d\r\n\r\n%s" % (len(body), body))
+        await asyncio.sleep(1.0)
+        assert (await reader.read()).endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+        writer.close()
+        assert served.gateway.dispatcher.queues["llm"].line.pool.left_out == 0
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_model_that_was_left_out_is_brought_back_by_a_token_of_our_own(
+    bad: FakeEngine, engine: FakeEngine
+) -> None:
+    bad.hang = True
+    async with serving([saying()], both(bad, engine)) as served:
+        assert (await served.client.post(CHAT, ask()))[0] == 200
+        pool = served.gateway.dispatcher.queues["llm"].line.pool
+        assert pool.left_out == 1
+        bad.hang = False
+        asked = len(engine.calls)
+        await eventually(lambda: not pool.loads["llm-1"].health.on_trial)
+        assert bad.calls[-1]["max_tokens"] == 1
+        assert len(engine.calls) == asked
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_model_with_a_call_and_no_word_is_probed_and_left_out(
+    bad: FakeEngine, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harmonia_compiler.policy.routing.pool.UNKNOWN_PATIENCE_S", 60.0)
+    monkeypatch.setattr("harmonia_compiler.policy.routing.pool.SUSPECT_S", 0.1)
+    monkeypatch.setattr("harmonia_compiler.policy.routing.pool.PROBE_S", 0.2)
+    bad.hang = True
+    async with serving([saying()], both(bad, engine)) as served:
+        assert (await served.client.post(CHAT, ask()))[0] == 200
+        assert served.gateway.dispatcher.queues["llm"].line.pool.left_out == 1
+        assert [call["max_tokens"] for call in bad.calls[-1:]] == [1]

@@ -26,10 +26,11 @@ from harmonia_compiler.report.building import measured
 from harmonia_compiler.report.document import Injected, Machine, Report
 from harmonia_compiler.report.measures import Distribution, Window
 from harmonia_compiler.report.observation import Observation, Outcome, StageTime
+from harmonia_compiler.runtime.descriptors import raise_open_files
 from harmonia_compiler.runtime.load.exchange import Asking, Seen, ask
 from harmonia_compiler.runtime.load.machine import busy_since, machine_seconds, process_seconds
 from harmonia_compiler.runtime.load.routes import NativeRoute
-from harmonia_compiler.runtime.load.run import raise_open_files, session
+from harmonia_compiler.runtime.load.run import session
 from harmonia_compiler.workload.arrivals import mean_rate_rps
 from harmonia_compiler.workload.request import Arrival
 

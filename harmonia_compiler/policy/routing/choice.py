@@ -30,8 +30,8 @@ _MASK = 2**64 - 1
 class ReplicaLoad:
     """What is known about a replica: its share, calls in flight, the turn of its last call, and how it is doing.
 
-    `heard_at` is when anything came from it last while it had calls, or when it was given the first of them; `mark` is
-    a number for its name.
+    `heard_at` is when anything came from it last while it had calls, or when it was given the first of them; `held` of
+    its calls wait for nothing from it. A probe of it may be on its way. `mark` is a number for its name.
     """
 
     endpoint: Endpoint
@@ -40,15 +40,22 @@ class ReplicaLoad:
     last_turn: int = 0
     health: Health = field(default_factory=Health)
     heard_at: float = 0.0
+    held: int = 0
+    probed: bool = False
     mark: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.mark = zlib.crc32(self.endpoint.replica.encode())
 
-    def has_room(self, now: float) -> bool:
-        """Whether it may be given one more call."""
+    def has_room(self, now: float, *, tries: bool = True) -> bool:
+        """Whether it may be given one more call; on trial, where calls are what it is tried with, one at a time."""
         health = self.health
-        return self.in_flight < (1 if health.on_trial else self.share.batch) and not health.is_out(now)
+        most = int(tries) if health.on_trial else self.share.batch
+        return self.in_flight < most and not health.is_out(now)
+
+    def is_silent(self, now: float, for_s: float) -> bool:
+        """Whether it has calls that wait for something from it, and nothing has come for so long."""
+        return self.in_flight > self.held and now - self.heard_at > for_s
 
     def pace(self, now: float) -> float | None:
         """How long its answers take, in parts of what is usual; None where nothing is known, or nothing new.

@@ -6,7 +6,11 @@ Left out is, for a time that grows (`health.py`),
 - who answered a larger share of its calls with errors than `FAILING` and than `MORE` times the others', once that is no
   chance, and as long as half of all are in: where all fail, the fault is not with one of them;
 - who has had calls for longer than anybody usually keeps silent and nothing came from it, whatever it says of its
-  health: no answer, and of no stream a piece.
+  health: no answer, and of no stream a piece. Time in which a client leaves unread what came does not count.
+
+Where the driver can make a small call of its own, a *probe*, that is made at who has had calls and kept silent for
+`SUSPECT_S`, however long calls take here: who does not answer it is left out as well. And one whose time is over is
+brought back by a probe, and not by a call that somebody waits for.
 
 So one is always in. Where nobody who is in does well, all are asked again, and the first who answers is back: no time
 need pass while there is nobody else. Owned by one driver, who tells the time and what happens.
@@ -31,6 +35,8 @@ FEWEST, ERRORS_IN_A_ROW = 10.0, 5
 PATIENCE, LEAST_PATIENCE_S = 3.0, 1.0
 #: The part of calls that nearly all are.
 NEARLY_ALL = 0.99
+#: After so long a silence a replica is probed, and it may take so long to answer that, in seconds.
+SUSPECT_S, PROBE_S = 3.0, 5.0
 #: For so long where fewer calls were seen than say anything, in seconds.
 UNKNOWN_PATIENCE_S, KNOWN_FROM = 30.0, 20
 #: So many of those that were left out are told of where nobody asks for long.
@@ -50,12 +56,14 @@ class LeftOut:
 class Pool:
     """What `Line` knows of the replicas. `shares` are the plan's; a replica that it does not have takes the `usual`.
 
-    `seed` sets apart the lots of several gateways; `news` are those that were left out last, until somebody takes them.
+    `seed` sets apart the lots of several gateways; `probes` says that the driver can probe; `news` are those that were
+    left out last, until somebody takes them.
     """
 
     usual: ReplicaShare
     shares: Mapping[str, ReplicaShare]
     seed: int = 0
+    probes: bool = False
     loads: dict[str, ReplicaLoad] = field(default_factory=dict)
     left_out: int = 0
     news: deque[LeftOut] = field(default_factory=lambda: deque(maxlen=NEWS))
@@ -145,12 +153,51 @@ class Pool:
         patience_s = self.patience_s
         found = []
         for load in self.loads.values():
-            is_silent = load.in_flight > 0 and now - load.heard_at > patience_s
-            if is_silent and not load.health.is_out(now):
+            if load.is_silent(now, patience_s) and not load.health.is_out(now):
                 load.health.failed()
                 if self._leave_out(load, now, f"it made no progress for {patience_s:.1f} s", least_in=1):
                     found.append(load.endpoint)
         return found
+
+    def to_probe(self, now: float) -> list[Endpoint]:
+        """Who is to be probed now, once each until `probed` says what came of it.
+
+        Who is as full as may be is not asked: its answer would say nothing but that.
+        """
+        found = []
+        for load in self.loads.values():
+            is_back = load.health.on_trial and not load.health.is_out(now)
+            is_suspect = load.is_silent(now, SUSPECT_S) and load.health.is_in(now) and load.in_flight < load.share.batch
+            if self.probes and not load.probed and (is_back or is_suspect):
+                load.probed = True
+                found.append(load.endpoint)
+        return found
+
+    def probed(self, endpoint: Endpoint, now: float, *, answered: bool) -> bool:
+        """A probe was answered in time, or was not; whether the replica is left out for that."""
+        load = self.load(endpoint)
+        if load is None:
+            return False
+        load.probed = False
+        if answered:
+            load.heard_at = now
+            if load.health.on_trial and not load.health.is_out(now):
+                load.health.bring_back(now)
+            return False
+        load.health.failed()
+        return self._leave_out(load, now, "it did not answer a probe", least_in=1)
+
+    @property
+    def probe_patience_s(self) -> float:
+        """How long a replica may take to answer a probe: as any call may in the usual course."""
+        return PROBE_S if self._seen < KNOWN_FROM else max(PROBE_S, self._silences.at(NEARLY_ALL))
+
+    def hold(self, endpoint: Endpoint, calls: int, now: float) -> None:
+        """So many more calls, or fewer, wait for their client to read what came, and for nothing from the replica."""
+        load = self.load(endpoint)
+        if load is not None:
+            load.held = max(0, load.held + calls)
+            load.heard_at = now
 
     @property
     def patience_s(self) -> float:
@@ -172,7 +219,7 @@ class Pool:
         """Those that may be given one more call."""
         if self._nobody_does_well(now):
             return [load for load in self.loads.values() if load.in_flight < load.share.batch]
-        return [load for load in self.loads.values() if load.has_room(now)]
+        return [load for load in self.loads.values() if load.has_room(now, tries=not self.probes)]
 
     def _nobody_does_well(self, now: float) -> bool:
         """Whether none is in that did not fail its last calls."""

@@ -22,6 +22,8 @@ from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.policy.parts import ALL, PARTS, Parts
 from harmonia_compiler.runtime.bundle import read_service
+from harmonia_compiler.runtime.descriptors import raise_open_files
+from harmonia_compiler.runtime.gateway.again import again
 from harmonia_compiler.runtime.gateway.app import build_app
 from harmonia_compiler.runtime.gateway.decisions import DecisionFile
 from harmonia_compiler.runtime.gateway.endpoints import EndpointsFile
@@ -29,15 +31,17 @@ from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
 from harmonia_compiler.runtime.gateway.late import UnusableVariables, resolve_late
 from harmonia_compiler.runtime.gateway.logs import log, start_logging
 from harmonia_compiler.runtime.gateway.milvus_transport import MilvusTransport
-from harmonia_compiler.runtime.gateway.polling import follow
+from harmonia_compiler.runtime.gateway.polling import POLL_S
 from harmonia_compiler.runtime.gateway.service import Gateway
 from harmonia_compiler.runtime.gateway.transport import Transport
-from harmonia_compiler.runtime.heads import BoundedHeads
+from harmonia_compiler.runtime.heads import within
 from harmonia_compiler.runtime.milvus import read_record
 
 #: How long requests may go on after the signal to stop; a little before the server gives up, they are ended by us.
 DRAIN_S = 10
 CUT_S = 9.0
+#: One in so many descriptors is for a client's connection; the others are for calls, logs and files.
+FOR_CLIENTS = 2
 
 
 class Server(uvicorn.Server):
@@ -71,7 +75,7 @@ async def run(service: Service, endpoints: Path, listening: socket.socket, parts
     follower.look()
     config = uvicorn.Config(
         build_app(gateway),
-        http=BoundedHeads,
+        http=within(raise_open_files() // FOR_CLIENTS),
         ws="none",
         lifespan="on",
         access_log=False,
@@ -82,7 +86,10 @@ async def run(service: Service, endpoints: Path, listening: socket.socket, parts
     # The controller writes beside the target.
     decisions = DecisionFile(endpoints.with_name(DECISION), service, gateway.watch, gateway.dispatcher.set_shares)
     decisions.look()
-    following = [asyncio.create_task(follow(one.look)) for one in (follower, decisions)]
+    following = [
+        asyncio.create_task(again(name, one.look, POLL_S, gateway.metrics.bug(name)))
+        for name, one in (("endpoints", follower), ("decisions", decisions))
+    ]
     host, port = listening.getsockname()[:2]
     log("listening", host=host, port=port, pipelines=list(service.programs))
     try:

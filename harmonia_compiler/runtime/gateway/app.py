@@ -109,7 +109,7 @@ def build_app(gateway: Gateway) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        looking = asyncio.create_task(gateway.dispatcher.look())
+        looking = asyncio.create_task(gateway.dispatcher.look(gateway.metrics.bug))
         yield
         looking.cancel()
         await gateway.close()

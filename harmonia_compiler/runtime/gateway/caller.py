@@ -5,7 +5,7 @@ more, to another replica, as long as the stage's budget lasts; never after the f
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -24,7 +24,7 @@ from harmonia_compiler.policy.routing.affinity import beginning_of
 from harmonia_compiler.policy.schedule import Schedule
 from harmonia_compiler.runtime.gateway.arguments import merge_settings
 from harmonia_compiler.runtime.gateway.collections import Collections, Fit
-from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, EngineQueue
+from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, Emit, EngineQueue
 from harmonia_compiler.runtime.gateway.faults import FAILURES, Fault, fault_of, problem_of
 from harmonia_compiler.runtime.gateway.metrics import Metrics
 from harmonia_compiler.runtime.gateway.problem import OVERLOADED, TIMEOUT, UNAVAILABLE, no_replica
@@ -36,8 +36,6 @@ from harmonia_compiler.runtime.gateway.watch import Watch
 DEFAULT_TIMEOUT_MS = 600_000.0
 #: When to ask again for what searches a collection that does not fit, in seconds.
 COLLECTION_RETRY_S = 5
-
-Emit = Callable[[str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +259,7 @@ class _Attempt:
             return self.kind.decode(self.component, await transport.send(endpoint, self.wire), self.inputs)
         texts: list[str] = []
         usage, finish = Usage(), None
+        emit = queue.unblamed(endpoint, self.emit)
         # Closed here: whoever reads no further must not leave the engine at work until the generator is collected.
         async with aclosing(transport.stream(endpoint, self.wire)) as events:
             async for event in events:
@@ -274,7 +273,7 @@ class _Attempt:
                     if self.stage.ttft_ms is None:
                         self.stage.ttft_ms = (self.caller.clock() - began) * 1000
                     texts.append(piece.text)
-                    await self.emit(piece.text)
+                    await emit(piece.text)
         if finish is None:
             raise Broken("the stream ended before the answer did")
         return Reply("".join(texts), usage, finish)

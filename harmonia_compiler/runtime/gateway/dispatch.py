@@ -1,39 +1,53 @@
 """Hands calls to replicas: the line of each engine (`policy/line.py`) with futures for those who wait.
 
-Every `LOOK_S` it looks who makes no progress. Calls that such a replica has are broken off where they are, so that they
-can be made elsewhere; what it still says to them reaches nobody.
+Every `LOOK_S` it looks who makes no progress, and probes whom it suspects of that. Calls that such a replica has are
+broken off where they are, so that they can be made elsewhere; what it still says to them reaches nobody.
 """
 
 import asyncio
 import math
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.policy.line import GivenUp, Line, NoReplica
 from harmonia_compiler.policy.routing.budget import RetryBudget
 from harmonia_compiler.policy.waiting import IN_TURN, Standing
-from harmonia_compiler.runtime.gateway.faults import Stuck
-from harmonia_compiler.runtime.gateway.logs import log
+from harmonia_compiler.runtime.gateway.again import again
+from harmonia_compiler.runtime.gateway.faults import FAILURES, Stuck
+from harmonia_compiler.runtime.gateway.logs import log, log_bug
 
 #: How often it is looked who makes no progress, in seconds.
 LOOK_S = 0.2
+
+#: Takes a piece of an answer's text on; comes back once there is room for the next one.
+Emit = Callable[[str], Awaitable[None]]
+#: Makes the smallest call of a replica.
+Probe = Callable[[Endpoint], Awaitable[object]]
+NO_PROBES: Mapping[str, Probe] = MappingProxyType({})
 
 
 @dataclass(slots=True)
 class EngineQueue:
     """The replicas of one engine and the calls that wait for them. Used from one event loop.
 
-    `heard_at` is when each last answered anything.
+    `heard_at` is when each last answered anything; `probe`, where calls of this engine can be probed, makes the
+    smallest of them and raises what a call may.
     """
 
     line: Line[asyncio.Future[Endpoint]]
     clock: Callable[[], float]
     heard_at: dict[Endpoint, float] = field(default_factory=dict)
     budget: RetryBudget = field(default_factory=RetryBudget)
+    probe: Probe | None = None
     _bearing: dict[Endpoint, set[asyncio.Timeout]] = field(default_factory=dict)
+    _probing: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.line.pool.probes = self.probe is not None
 
     def set_replicas(self, endpoints: Iterable[Endpoint]) -> None:
         """Route to these from now on; calls in flight to others go on, and what waits moves to the new ones."""
@@ -85,6 +99,19 @@ class EngineQueue:
         """A piece of a streamed answer came."""
         self.line.pool.heard(endpoint, self.clock())
 
+    def unblamed(self, endpoint: Endpoint, emit: Emit) -> Emit:
+        """`emit` for the answer of a call at this replica, whose time with it is not a silence of the replica's."""
+        pool = self.line.pool
+
+        async def held(text: str) -> None:
+            pool.hold(endpoint, 1, self.clock())
+            try:
+                await emit(text)
+            finally:
+                pool.hold(endpoint, -1, self.clock())
+
+        return held
+
     def hear(self, endpoint: Endpoint) -> None:
         """Note that this replica has answered just now, be it a probe."""
         self.heard_at[endpoint] = self.clock()
@@ -116,14 +143,42 @@ class EngineQueue:
 
     def look(self) -> None:
         """Break off the calls of replicas that make no progress, and go on with those whose time out is over."""
-        news = self.line.pool.news
-        for endpoint in self.line.pool.silent(self.clock()):
-            for timeout in self._bearing.get(endpoint, ()):
-                timeout.reschedule(-math.inf)
+        news, now = self.line.pool.news, self.clock()
+        for endpoint in self.line.pool.silent(now):
+            self._break_off(endpoint)
+        for endpoint in self.line.pool.to_probe(now):
+            task = asyncio.create_task(self._probe(endpoint))
+            self._probing.add(task)
+            task.add_done_callback(self._probing.discard)
         self._hand_out()
         while news:
             one = news.popleft()
             log("replica_left_out", replica=one.replica, for_s=round(one.for_s, 3), reason=one.why)
+
+    async def _probe(self, endpoint: Endpoint) -> None:
+        """Make a small call of our own at a replica that is under suspicion, or is to come back."""
+        assert self.probe is not None
+        answered = False
+        try:
+            async with asyncio.timeout(self.line.pool.probe_patience_s):
+                await self.probe(endpoint)
+            answered = True
+        except (*FAILURES, TimeoutError):
+            pass
+        except Exception as bug:  # noqa: BLE001 - whatever it is, the replica has not answered
+            log_bug("probe_bug", bug, replica=endpoint.replica)
+        if self.line.pool.probed(endpoint, self.clock(), answered=answered):
+            self._break_off(endpoint)
+        self._hand_out()
+
+    def stop_probing(self) -> None:
+        """Wait for no probe any more."""
+        for task in self._probing:
+            task.cancel()
+
+    def _break_off(self, endpoint: Endpoint) -> None:
+        for timeout in self._bearing.get(endpoint, ()):
+            timeout.reschedule(-math.inf)
 
     def _hand_out(self) -> None:
         if not self.line.replicas:
@@ -146,11 +201,16 @@ class Dispatcher:
     """The queues of all engines."""
 
     def __init__(
-        self, usual: Mapping[str, ReplicaShare], shares: Mapping[str, ReplicaShare], clock: Callable[[], float]
+        self,
+        usual: Mapping[str, ReplicaShare],
+        shares: Mapping[str, ReplicaShare],
+        clock: Callable[[], float],
+        probes: Mapping[str, Probe] = NO_PROBES,
     ) -> None:
-        """`usual` are the shares, by engine, of replicas that are not among the plan's `shares`."""
+        """`usual` are the shares, by engine, of replicas that are not among the plan's `shares`; `probes` by engine."""
         self.queues = {
-            engine: EngineQueue(Line(share, shares, secrets.randbits(32)), clock) for engine, share in usual.items()
+            engine: EngineQueue(Line(share, shares, secrets.randbits(32)), clock, probe=probes.get(engine))
+            for engine, share in usual.items()
         }
 
     def set_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
@@ -170,9 +230,14 @@ class Dispatcher:
         """The replicas of an engine that calls go to now."""
         return [load.endpoint for load in self.queues[engine].line.replicas.values()]
 
-    async def look(self) -> None:
-        """Look after the replicas of every engine, until cancelled."""
-        while True:
-            await asyncio.sleep(LOOK_S)
+    async def look(self, bug: Callable[[str], Callable[[], object]]) -> None:
+        """Look after the replicas of every engine, until cancelled: each by itself, so that none waits for another's.
+
+        `bug` gives what counts the turns of a name that fail.
+        """
+        turns = {f"look {engine}": queue.look for engine, queue in self.queues.items()}
+        try:
+            await asyncio.gather(*(again(name, look, LOOK_S, bug(name)) for name, look in turns.items()))
+        finally:
             for queue in self.queues.values():
-                queue.look()
+                queue.stop_probing()

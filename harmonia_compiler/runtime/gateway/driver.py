@@ -35,7 +35,8 @@ from harmonia_compiler.policy.journey import Journey
 from harmonia_compiler.policy.schedule import Ending
 from harmonia_compiler.policy.stepper import advance
 from harmonia_compiler.runtime.gateway.body import ClientGone
-from harmonia_compiler.runtime.gateway.caller import Caller, Emit
+from harmonia_compiler.runtime.gateway.caller import Caller
+from harmonia_compiler.runtime.gateway.dispatch import Emit
 from harmonia_compiler.runtime.gateway.logs import log_bug
 from harmonia_compiler.runtime.gateway.problem import INVALID_REQUEST, TIMEOUT, Problem, internal
 from harmonia_compiler.runtime.gateway.returned import passages_used

@@ -5,6 +5,7 @@ in flight, completed, failed, shed or cancelled. All changes happen on one event
 pause in between, so the sum is right at every scrape.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -42,6 +43,7 @@ class Metrics:
         self.retries = self._counter(
             "component_retries", "Calls sent again after a replica could not be reached", "component"
         )
+        self.bugs = self._counter("bugs", "Turns beside requests that failed through a bug of ours", "turn")
         for pipeline in pipelines:
             self.accepted.labels(pipeline)
             self.in_flight.labels(pipeline)
@@ -53,6 +55,10 @@ class Metrics:
         self.accepted.labels(pipeline).inc()
         self.in_flight.labels(pipeline).inc()
         return Ticket(self, pipeline)
+
+    def bug(self, turn: str) -> Callable[[], object]:
+        """What counts that a turn of this name failed; the count is there from now on."""
+        return self.bugs.labels(turn).inc
 
     def _counter(self, name: str, doc: str, label: str) -> Counter:
         return Counter(f"harmonia_{name}", doc, labelnames=(label,), registry=self.registry)

@@ -1,7 +1,5 @@
 """A file that another process replaces now and then, and that is looked at again and again."""
 
-import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
@@ -34,10 +32,3 @@ class Polled:
     def forget(self) -> None:
         """Let what was read last be news again."""
         self._stamp = None
-
-
-async def follow(look: Callable[[], None]) -> None:
-    """Look again and again, until cancelled."""
-    while True:
-        await asyncio.sleep(POLL_S)
-        look()

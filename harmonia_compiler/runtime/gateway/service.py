@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
 
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaShare, Service
@@ -15,7 +16,7 @@ from harmonia_compiler.policy.pipeline import promise_of
 from harmonia_compiler.policy.schedule import Hopeless, Schedule, Stopped
 from harmonia_compiler.runtime.gateway.caller import Caller
 from harmonia_compiler.runtime.gateway.collections import Collections, ReadRecord
-from harmonia_compiler.runtime.gateway.dispatch import Dispatcher
+from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, Probe
 from harmonia_compiler.runtime.gateway.driver import Execution
 from harmonia_compiler.runtime.gateway.metrics import Metrics
 from harmonia_compiler.runtime.gateway.problem import OVERLOADED, UNAVAILABLE, Problem, no_replica
@@ -57,7 +58,7 @@ class Gateway:
             name: ReplicaShare(EXTERNAL_CONCURRENCY if kinds[engine.kind].external else DEFAULT_CONCURRENCY)
             for name, engine in service.engines.items()
         }
-        self.dispatcher = Dispatcher(usual, service.shares, clock)
+        self.dispatcher = Dispatcher(usual, service.shares, clock, self._probes())
         self.dispatcher.set_endpoints(self._external)
         self.collections = Collections(service.collections, read_record, clock)
         lines = {name: queue.line for name, queue in self.dispatcher.queues.items()}
@@ -75,6 +76,16 @@ class Gateway:
         )
         self.stopping = False
         self._executions: set[Execution] = set()
+
+    def _probes(self) -> dict[str, Probe]:
+        """What makes the smallest call of a replica, by engine, where its kind has one."""
+        found: dict[str, Probe] = {}
+        for name, engine in self.service.engines.items():
+            kind = self.kinds[engine.kind]
+            if kind.probe is not None:
+                transport, wire = self.transports[kind.transport], kind.probe(engine)
+                found[name] = partial(transport.send, wire=wire)
+        return found
 
     def set_endpoints(self, endpoints: Endpoints) -> None:
         """Route to these replicas from now on."""

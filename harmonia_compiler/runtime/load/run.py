@@ -5,7 +5,6 @@ measures and leaves out the waiting of all who would have come meanwhile.
 """
 
 import asyncio
-import resource
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -73,13 +72,6 @@ def session(headers: dict[str, str]) -> aiohttp.ClientSession:
         headers=headers,
         trust_env=False,
     )
-
-
-def raise_open_files() -> None:
-    """Let this process open as many sockets as the machine allows it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def run(

@@ -10,7 +10,7 @@ import pytest
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.policy.routing.health import FIRST_OUT_S, FORGOTTEN_S, LONGEST_OUT_S
-from harmonia_compiler.policy.routing.pool import LEAST_PATIENCE_S, UNKNOWN_PATIENCE_S, Pool
+from harmonia_compiler.policy.routing.pool import LEAST_PATIENCE_S, PROBE_S, SUSPECT_S, UNKNOWN_PATIENCE_S, Pool
 
 A, B, C = (Endpoint(name, "e", "127.0.0.1", 1) for name in "abc")
 USUAL_S = 0.1
@@ -232,3 +232,68 @@ def test_of_two_that_are_silent_one_stays() -> None:
     known(routed)
     assert {routed.take(1.0), routed.take(1.0)} == {A, B}
     assert len(routed.silent(100.0)) == 1
+
+
+def probing(*endpoints: Endpoint, batch: int = 16) -> Pool:
+    made = pool(*endpoints, batch=batch)
+    made.probes = True
+    return made
+
+
+def test_who_was_left_out_is_probed_once_before_it_is_given_calls() -> None:
+    routed = probing(A, B)
+    gone(routed, A, 0.0)
+    assert routed.to_probe(FIRST_OUT_S / 2) == []
+    assert {routed.take(FIRST_OUT_S) for _ in range(4)} == {B}
+    assert routed.to_probe(FIRST_OUT_S) == [A]
+    assert routed.to_probe(FIRST_OUT_S) == []
+    assert not routed.probed(A, FIRST_OUT_S + 0.1, answered=True)
+    assert is_in(routed, A, FIRST_OUT_S + 0.1)
+    assert A in {routed.take(FIRST_OUT_S + 0.1) for _ in range(4)}
+
+
+def test_a_probe_that_is_not_answered_leaves_it_out_for_twice_as_long() -> None:
+    routed = probing(A, B)
+    gone(routed, A, 0.0)
+    assert routed.to_probe(FIRST_OUT_S) == [A]
+    assert routed.probed(A, 2.0, answered=False)
+    assert routed.loads["a"].health.out_until == 2.0 + 2 * FIRST_OUT_S
+    assert routed.to_probe(2.0 + 2 * FIRST_OUT_S) == [A]
+
+
+def test_one_that_has_a_call_and_is_silent_is_probed_before_it_is_known_how_long_calls_take() -> None:
+    routed = probing(A, B)
+    assert {routed.take(0.0), routed.take(0.0)} == {A, B}
+    routed.release(B)
+    assert routed.to_probe(SUSPECT_S) == []
+    assert routed.to_probe(SUSPECT_S + 0.1) == [A]
+    assert routed.probe_patience_s == PROBE_S
+    # What it answered is progress: it may be silent for as long again.
+    assert not routed.probed(A, 4.0, answered=True)
+    assert routed.to_probe(4.0 + SUSPECT_S) == []
+    assert routed.to_probe(4.1 + SUSPECT_S) == [A]
+    assert routed.probed(A, 4.1 + SUSPECT_S + PROBE_S, answered=False)
+    assert not is_in(routed, A, 4.1 + SUSPECT_S + PROBE_S)
+    assert SUSPECT_S + PROBE_S < 10.0 < UNKNOWN_PATIENCE_S
+
+
+def test_one_that_is_full_and_the_last_one_are_not_left_out_for_a_probe() -> None:
+    routed = probing(A, B, batch=1)
+    assert {routed.take(0.0), routed.take(0.0)} == {A, B}
+    assert routed.to_probe(20.0) == []
+    alone = probing(A)
+    assert alone.take(0.0) == A
+    assert alone.to_probe(20.0) == [A]
+    assert not alone.probed(A, 25.0, answered=False)
+
+
+def test_a_client_that_leaves_unread_what_came_is_no_silence_of_the_replica() -> None:
+    routed = pool(A, B, batch=1)
+    known(routed)
+    assert {routed.take(10.0), routed.take(10.0)} == {A, B}
+    routed.release(B)
+    routed.hold(A, 1, 10.1)
+    assert routed.silent(100.0) == []
+    routed.hold(A, -1, 100.0)
+    assert routed.silent(100.0 + LEAST_PATIENCE_S / 2) == []
+    assert routed.silent(100.0 + routed.patience_s * 1.1) == [A]
