@@ -16,7 +16,7 @@ from harmonia_compiler.flow.calls import bridged, call_graph
 from harmonia_compiler.flow.expand import Expanded, expand, scopes_around
 from harmonia_compiler.flow.extents import extents, work
 from harmonia_compiler.flow.graph import Application, Flow
-from harmonia_compiler.flow.guards import guards
+from harmonia_compiler.flow.guards import Path, guards
 from harmonia_compiler.flow.guesses import Results, unsaid
 from harmonia_compiler.kinds.extents import USUAL_ITEMS
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
@@ -59,8 +59,8 @@ class Demand:
     order in which each stands after those it waits for. `items` is how many each scope has. `likely` is
     that of `Guards`.
     `guessed` names the ports and components whose size nobody said, and on which the work of some call rests.
-    `rarest` lists calls from the rarest on, each with the probability that it or a rarer one is sent. Where not
-    `exact`, the flow branches beyond the bound of `guards.py`, and probabilities are estimates.
+    `paths` are the calls that requests send together, with how likely each is. Where not `exact`, the flow branches
+    beyond the bound of `guards.py`, and probabilities are estimates.
     """
 
     pipeline: str
@@ -70,7 +70,7 @@ class Demand:
     extents: tuple[Extent, ...]
     calls: tuple[CallDemand, ...]
     guessed: frozenset[str]
-    rarest: tuple[tuple[int, float], ...]
+    paths: tuple[Path, ...]
     exact: bool
     expanded: Expanded
     items: tuple[float, ...]
@@ -128,7 +128,7 @@ def demand(application: Application, flow: Flow, *, kinds: Mapping[str, Kind] | 
         sizes,
         (),
         frozenset(),
-        likely.calls,
+        likely.paths,
         likely.exact,
         expanded,
         items,
@@ -163,7 +163,7 @@ def _calls(found: Demand, application: Application, kinds: Mapping[str, Kind]) -
     flow = expanded.flow
     answers = answers_of(flow)[-1]
     sent: dict[int, CallDemand] = {}
-    for position, _ in found.rarest:
+    for position in sorted(frozenset[int]().union(*(positions for _, positions in found.paths))):
         call = flow.nodes[position].operation
         assert isinstance(call, Call)
         sent[position] = CallDemand(

@@ -8,8 +8,10 @@ Inside an `Each` a guard is that of one item. What is outside is demanded as soo
 it: with k items that do so independently, each in a share p of the requests, in 1 - (1 - p)^k of them.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import msgspec
 
@@ -22,23 +24,31 @@ from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes, TooManyError
 #: Nodes of decision diagrams for one flow; structured programs need a few for each branch.
 LIMIT = 100_000
 
+#: Paths that are told apart, and of how many calls times branches, beyond which they are taken to be nested.
+MOST_PATHS = 16
+MOST_TOLD_APART = 5_000
+
+#: The calls that a request sends, by position, and how likely one sends just those.
+Path = tuple[float, frozenset[int]]
+
 
 @dataclass(frozen=True, slots=True)
 class Guards:
     """The probabilities of one flow.
 
     `demanded[i]` is that of node i, for one item where it is inside an `Each`; `taken[i]`, for a
-    `Select`, that of `then` once it is demanded. `calls` lists the calls from the rarest on, each with
-    the probability that it or a rarer one is demanded, for any item. Where not `exact`, the flow
-    branches beyond the bound and the figures are estimates: each branch counts as an outcome of its
-    own, and demands from several places as if they never coincided. `likely` is how often a condition
-    holds, by its node and None, or which text a value that is compared with texts is, by its node and
-    the text; empty where not `exact`.
+    `Select`, that of `then` once it is demanded. `paths` are the calls that requests send together, for
+    any item, the most likely first; of more than MOST_PATHS the least likely count as one that sends what
+    either does. In a flow of very many branches, who sends a rare call is taken to send all that are less rare.
+    Where not `exact`, the flow branches beyond the bound and the figures are estimates: each
+    branch counts as an outcome of its own, and demands from several places as if they never coincided.
+    `likely` is how often a condition holds, by its node and None, or which text a value that is compared
+    with texts is, by its node and the text; empty where not `exact`.
     """
 
     demanded: tuple[float, ...]
     taken: dict[int, float]
-    calls: tuple[tuple[int, float], ...]
+    paths: tuple[Path, ...]
     exact: bool
     likely: Mapping[int, Mapping[str | None, float]] = field(default_factory=dict)
 
@@ -96,12 +106,24 @@ class _Exact:
             likely = outcomes.probability(guard)
             taken[position] = outcomes.probability(with_then) / likely if likely else 0.0
         demanded = tuple(outcomes.probability(guard) for guard in wanted)
-        calls: list[tuple[int, float]] = []
-        any_of = FALSE
-        for position in _by_rarity(self._expanded, demanded):
-            any_of = outcomes.either(any_of, self._of_any({self._expanded.scopes[position]: wanted[position]}, 0))
-            calls.append((position, outcomes.probability(any_of)))
-        return Guards(demanded, taken, tuple(calls), exact=True, likely=self._conditions.likely())
+        return Guards(demanded, taken, self._paths(demanded), exact=True, likely=self._conditions.likely())
+
+    def _paths(self, demanded: Sequence[float]) -> tuple[Path, ...]:
+        outcomes = self._outcomes
+        sent = {
+            at: self._of_any({self._expanded.scopes[at]: self._wanted[at]}, 0)
+            for at in _by_rarity(self._expanded, demanded)
+        }
+        differing = sorted({*sent.values()})
+        if len(differing) * outcomes.count > MOST_TOLD_APART:
+            any_of = accumulate(sent.values(), outcomes.either)
+            return _nested(dict(zip(sent, map(outcomes.probability, any_of), strict=True)))
+        together = outcomes.together(differing, MOST_PATHS)
+        found: list[Path] = []
+        for values, likely in together.items():
+            is_true = {one for one, value in zip(differing, values, strict=True) if value == TRUE}
+            found.append((likely, frozenset(at for at, any_item in sent.items() if any_item in is_true)))
+        return _likeliest(found)
 
     def _condition(self, position: int, select: Select, guard: int) -> int:
         share = self._expanded.flow.nodes[position].share
@@ -182,11 +204,32 @@ def _estimate(expanded: Expanded, items: Sequence[float]) -> Guards:
         else:
             for needed in set(inputs(node.operation)):
                 demand(needed, likely, position)
-    calls: list[tuple[int, float]] = []
-    for position in _by_rarity(expanded, demanded):
-        any_item = of_any(demanded[position], scopes[position], 0)
-        calls.append((position, min(1.0, any_item + (calls[-1][1] if calls else 0.0))))
-    return Guards(tuple(demanded), taken, tuple(calls), exact=False)
+    sent = _by_rarity(expanded, demanded)
+    any_of = accumulate(of_any(demanded[at], scopes[at], 0) for at in sent)
+    return Guards(
+        tuple(demanded), taken, _nested({at: min(1.0, one) for at, one in zip(sent, any_of, strict=True)}), exact=False
+    )
+
+
+def _nested(sent: Mapping[int, float]) -> tuple[Path, ...]:
+    """Paths of which each sends what the next one does and a rarer call more.
+
+    Of calls from the rarest on it is said how likely a request sends that one or a rarer one.
+    """
+    calls, found, reached = [*sent], list[Path](), 0.0
+    for number, likely in enumerate(sent.values()):
+        if likely > reached:
+            found.append((likely - reached, frozenset(calls[number:])))
+        reached = max(reached, likely)
+    if reached < 1.0:
+        found.append((1.0 - reached, frozenset()))
+    # Those of the rarest calls count as one.
+    rare = max(1, len(found) - MOST_PATHS + 1)
+    return _likeliest([(math.fsum(part for part, _ in found[:rare]), found[0][1]), *found[rare:]])
+
+
+def _likeliest(paths: Iterable[Path]) -> tuple[Path, ...]:
+    return tuple(sorted(paths, key=lambda path: (-path[0], sorted(path[1]))))
 
 
 def _reading_scope(expanded: Expanded, reader: int, needed: int) -> int:

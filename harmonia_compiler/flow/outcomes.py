@@ -5,7 +5,7 @@ is wanted on both sides of a branch is wanted for certain. A new outcome stands 
 ones: a guard that grows inwards, branch by branch, then grows by one node each.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from itertools import product
 
 FALSE = 0
@@ -99,6 +99,29 @@ class Outcomes:
                     found[likely] = self.choose(test, high.get(likely, FALSE), low.get(likely, FALSE))
             parts[node] = {likely: when for likely, when in found.items() if when != FALSE}
         return parts[function]
+
+    def together(self, functions: Sequence[int], most: int) -> dict[tuple[int, ...], float]:
+        """How likely which of some functions are true, as FALSE or TRUE for each.
+
+        Of more than `most` combinations the least likely count as one, with what is true in either of them. Raises
+        TooManyError beyond the bound.
+        """
+        found = {tuple(functions): 1.0}
+        while (level := max((self._level[one] for ways in found for one in ways), default=-1)) >= 0:
+            sides: dict[tuple[int, ...], float] = {}
+            for ways, likely in found.items():
+                parts = ((self._low, 1.0 - self._shares[level]), (self._high, self._shares[level]))
+                for side, share in parts:
+                    then = tuple(side[one] if self._level[one] == level else one for one in ways)
+                    if share > 0.0:
+                        sides[then] = sides.get(then, 0.0) + share * likely
+            while len(sides) > most:
+                one, other = sorted(sides, key=lambda ways: (sides[ways], ways))[:2]
+                likely = sides.pop(one) + sides.pop(other)
+                either = tuple(map(self.either, one, other))
+                sides[either] = sides.get(either, 0.0) + likely
+            found = sides
+        return found
 
     def _below(self, function: int) -> set[int]:
         """The nodes of a function, but for FALSE and TRUE."""

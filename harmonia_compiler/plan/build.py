@@ -1,7 +1,7 @@
 """An application, an inventory and profiles → the planning problem."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harmonia_compiler.contract.inventory import Inventory
@@ -12,7 +12,7 @@ from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.kinds.kind import Kind, Work
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.plan.limits import too_long
-from harmonia_compiler.plan.problem import Aim, Need, Pipeline, Problem, Promise, Step, admits
+from harmonia_compiler.plan.problem import Aim, Need, Path, Pipeline, Problem, Promise, Step, admits
 from harmonia_compiler.profile.profiles import Asked, Profiles
 
 #: What a pipeline is planned for, in proportion to the others, where nobody said its load.
@@ -69,6 +69,8 @@ def build_problem(
         raise Rejected(findings.items)
     guessed = sorted({name for each in demands.values() for name in each.guessed})
     estimated = sorted(each.pipeline for each in demands.values() if not each.exact)
+    usual = {**{name: (ms, ms) for name, ms in external.items()}, **usual_times(needs)}
+    pipelines = tuple(replace(one, steps=tuple(_weighed(step, usual) for step in one.steps)) for one in pipelines)
     problem = Problem(tuple(needs), pipelines, inventory.hosts, aim, external, GIVE_UP)
     return Demanded(problem, tuple(guessed), tuple(estimated))
 
@@ -149,24 +151,35 @@ def _need(inventory: Inventory, profiles: Profiles, kind: Kind, asked: Asked) ->
 
 def _pipeline(flow: Flow, asked: Demand, margin: float) -> Pipeline:
     numbers = {call.position: number for number, call in enumerate(asked.calls)}
-    rarity = dict(asked.rarest)
     return Pipeline(
         name=flow.name,
         load_rps=flow.load.peak_rps if flow.load else USUAL_LOAD_RPS,
         visits=dict(asked.visits),
         steps=tuple(
-            Step(
-                call.component,
-                tuple(sorted(numbers[before] for before in call.after)),
-                rarity[call.position],
-                call.count,
-                call.rounds,
-            )
+            Step(call.component, tuple(sorted(numbers[before] for before in call.after)), call.count, call.rounds)
             for call in asked.calls
         ),
         streamed=tuple(numbers[call.position] for call in asked.calls if call.answers) if flow.streams else (),
         promises=tuple(_promise(one.metric, one.quantile, one.bound_ms / margin) for one in flow.objectives),
+        paths=tuple(Path(likely, frozenset(numbers[at] for at in calls)) for likely, calls in asked.paths),
     )
+
+
+def usual_times(needs: Sequence[Need]) -> dict[str, tuple[float, float]]:
+    """About how long a call of each component takes, whole and to its first piece: on its fastest configuration."""
+    return {
+        name: (
+            min(option.latency_ms[name][0] for option in need.options),
+            min(option.first_ms[name][0] for option in need.options),
+        )
+        for need in needs
+        for name in (need.components if need.options else ())
+    }
+
+
+def _weighed(step: Step, usual: Mapping[str, tuple[float, float]]) -> Step:
+    whole, first = usual.get(step.component, (step.usual_ms, step.usual_first_ms))
+    return replace(step, usual_ms=whole, usual_first_ms=first)
 
 
 def _promise(metric: str, quantile: float, bound_ms: float) -> Promise:

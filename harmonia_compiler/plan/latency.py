@@ -1,11 +1,14 @@
 """The rows of the integer program about time: levels, the slowest choice in use, chains of calls, promises."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
 from harmonia_compiler.plan.problem import Step
-from harmonia_compiler.plan.promised import Figure, bound_s, promises_of, seconds, to_first_piece
-from harmonia_compiler.plan.queueing import is_counted
+from harmonia_compiler.plan.promised import Figure, bound_s, promises_of, seconds
 from harmonia_compiler.plan.variables import Model
+from harmonia_compiler.plan.weights import Weights, weights
+
+#: An expression over columns, and a constant beside it.
+_Sum = tuple[Mapping[int, float], float]
 
 
 def choose(model: Model, figures: Collection[Figure]) -> None:
@@ -49,34 +52,62 @@ def _slow(model: Model, e: int, figure: Figure, runs: list[dict[int, int]]) -> N
 
 
 def time(model: Model, *, late: bool) -> None:
-    """A step ends after all that it waits for; the last one, or the first piece, comes within what was promised.
+    """A step ends after all that it waits for; on no path does the last, or a first piece, come later than promised.
 
     Lateness is in seconds and no factor: a promise of next to nothing, as a factor's coefficient, would be taken
     for none.
     """
-    program = model.program
     for pipeline, promise in promises_of(model.problem):
-        ended = [program.column() for _ in pipeline.steps]
         beyond: dict[int, float] = {}
         if late:
-            model.late.append(program.column())
+            model.late.append(model.program.column())
             beyond = {model.late[-1]: -1.0}
-        for s, step in enumerate(pipeline.steps):
-            counts = is_counted(step, promise.quantile)
-            for begun in [{ended[before]: 1.0} for before in step.after] or [{}]:
-                took, constant = _took(model, step, "latency") if counts else ({}, 0.0)
-                waits = {column: -step.rounds * part for column, part in took.items()}
-                program.row({ended[s]: 1.0, **dict.fromkeys(begun, -1.0), **waits}, step.rounds * constant)
-                if to_first_piece(pipeline, promise) and s in pipeline.streamed and counts:
-                    first, constant = _took(model, step, "ttft")
-                    program.row({**begun, **first, **beyond}, high=bound_s(promise) - constant)
-            if not to_first_piece(pipeline, promise):
-                program.row({ended[s]: 1.0, **beyond}, high=bound_s(promise))
+        for path in weights(pipeline, promise.metric, promise.quantile):
+            for terms, constant in _lasting(model, pipeline.steps, path):
+                model.program.row({**terms, **beyond}, high=bound_s(promise) - constant)
 
 
-def _took(model: Model, step: Step, metric: str) -> tuple[dict[int, float], float]:
-    """How long a step takes: what depends on the plan, and what does not; nothing where no promise depends on it."""
+def _lasting(model: Model, steps: Sequence[Step], path: Weights) -> list[_Sum]:
+    """The chains that a path lasts for: to the ends of its last steps, or to their first pieces."""
+    begun: list[_Sum] = []
+    ended: list[_Sum] = []
+    for s, step in enumerate(steps):
+        begun.append(_latest(model, [ended[before] for before in step.after]))
+        ended.append(_plus(begun[s], _took(model, step, "latency", path.whole[s] * step.rounds)))
+    if path.first:
+        return [_plus(begun[s], _took(model, steps[s], "ttft", weight)) for s, weight in path.first.items()]
+    waited_for = {before for step in steps for before in step.after}
+    return _apart([end for s, end in enumerate(ended) if s not in waited_for])
+
+
+def _latest(model: Model, ends: Sequence[_Sum]) -> _Sum:
+    """When all of several things have ended: a column of its own where there is more than one."""
+    apart = _apart(ends)
+    if len(apart) < 2:
+        return apart[0] if apart else ({}, 0.0)
+    column = model.program.column()
+    for terms, constant in apart:
+        model.program.row({column: 1.0, **{at: -amount for at, amount in terms.items()}}, constant)
+    return {column: 1.0}, 0.0
+
+
+def _apart(ends: Sequence[_Sum]) -> list[_Sum]:
+    """Those that are not alike, and not at once."""
+    return [end for at, end in enumerate(ends) if end not in ends[:at] and end != ({}, 0.0)]
+
+
+def _plus(one: _Sum, other: _Sum) -> _Sum:
+    terms = dict(one[0])
+    for column, amount in other[0].items():
+        terms[column] = terms.get(column, 0.0) + amount
+    return terms, one[1] + other[1]
+
+
+def _took(model: Model, step: Step, metric: str, times: float) -> _Sum:
+    """How long a step takes, so many times: what depends on the plan, and what does not."""
     figure = Figure(step.component, metric, step.count)
+    if times <= 0.0:
+        return {}, 0.0
     if figure in model.slow:
-        return {model.slow[figure]: 1.0}, 0.0
-    return {}, model.problem.external_ms.get(step.component, 0.0) / 1000.0
+        return {model.slow[figure]: times}, 0.0
+    return {}, times * model.problem.external_ms.get(step.component, 0.0) / 1000.0

@@ -4,7 +4,8 @@ Formulation; the functions below, those about time in `plan/latency.py` and the 
 the same names.
 
     Sets         engines e with choices c: their options; levels l of utilisation to run an engine at;
-                 pools g of hosts, of kinds j with hosts[j] that are the same; resources r; pipelines p with steps s
+                 pools g of hosts, of kinds j with hosts[j] that are the same; resources r;
+                 paths p of pipelines with steps s
     Data         full[e,c]    multiples of the declared loads at which one replica would never be idle
                  use[c,r]     what a replica takes; cap[j,r] what a host has (GPUs by type, cores, memory)
                  call[c,l,i]  latency of a call of component i at a level, waiting included
@@ -17,7 +18,7 @@ the same names.
                  level[e,l]   whether an engine runs at a level, where its latency is promised
                  runs[e,c,l]  whether a choice is in use at a level
                  slow[i,k]    latency of k calls of a component at once with the slowest choice in use
-                 time[p,s]    when a step has ended: a potential over the steps of a pipeline
+                 time[p,s]    when a step of a path has ended: a potential over the steps of a pipeline
                  rate         multiples of the declared loads that are carried;  rate[e,l] at a level
 
     keep_up      sum over c, g of full[e,c] n[e,c,g] >= sum over l of rate[e,l] / l         every engine
@@ -31,8 +32,8 @@ the same names.
                  sum over m of mixture[e,m] = 1
     choose       sum over l of level[e,l] = 1;  runs[e,c,l] <= level[e,l];  chosen[e,c] = sum over l of runs[e,c,l];
                  slow[i,k] >= sum over l of waves[c,k] call[c,l,i] runs[e,c,l]
-    time         time[s] >= time[s'] + rounds[s] slow[i(s),k(s)]             every step s after s', but for the rarest
-                 tail(q) time[end] <= bound                 every latency promise of quantile q
+    time         time[p,s] >= time[p,s'] + weight[q,p,s] rounds[s] slow[i(s),k(s)]   every path p, every step s after s'
+                 time[p,end] <= bound                       every latency promise, of quantile q (plan/weights.py)
     stay         kept[e,c,g] <= n[e,c,g];  kept[e,c,g] <= replicas that run there           where a plan runs already
     order        replicas on h >= replicas on the next host like it          where such hosts are counted one by one
 

@@ -9,7 +9,7 @@ from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.contract.plan import FORMAT_VERSION, PipelineShare, Plan, Replica, Solver
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.flow.graph import Application
-from harmonia_compiler.plan.build import Demanded, build_problem
+from harmonia_compiler.plan.build import Demanded, build_problem, usual_times
 from harmonia_compiler.plan.corrected import Measured, corrected
 from harmonia_compiler.plan.diagnose import diagnose
 from harmonia_compiler.plan.explain import Explanation, explain
@@ -104,11 +104,7 @@ def usual_ms(application: Application, inventory: Inventory, *, profiles: Profil
     problem = build_problem(
         application, inventory, "throughput", BestProfiles() if profiles is None else profiles
     ).problem
-    found = dict(problem.external_ms)
-    for need in problem.needs:
-        for name in need.components if need.options else ():
-            found[name] = min(option.latency_ms[name][0] for option in need.options)
-    return found
+    return {**problem.external_ms, **{name: whole for name, (whole, _) in usual_times(problem.needs).items()}}
 
 
 def write_down(

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from harmonia_compiler.contract.plan import Predicted, ProfileUse, Replica
 from harmonia_compiler.plan.problem import Need, Pipeline, Problem, Promise, Step, worth
-from harmonia_compiler.plan.queueing import INSTANT_MS, capacity, is_counted, level_at, tail, waves
+from harmonia_compiler.plan.queueing import INSTANT_MS, capacity, level_at, waves
+from harmonia_compiler.plan.weights import Weights, weights
 from harmonia_compiler.profile.profiles import Option
 from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
 
@@ -66,9 +67,9 @@ def quantile_ms(
 ) -> float:
     """A quantile of a pipeline's latency, or of the time to its first piece, at a rate.
 
-    The longest chain of calls that wait for each other, each on the slowest option in use at the
-    level of utilisation that the rate brings, without the steps that are too rare to matter. Rounds that are not
-    told apart follow each other, and so do the batches of calls that are sent at once.
+    Of all paths the longest chain of calls that wait for each other, each on the slowest option in use at the
+    level of utilisation that the rate brings and counted by its weight. Rounds that are not told apart follow each
+    other, and so do the batches of calls that are sent at once.
     """
     busy = utilisations(problem, used, at_rate)
     engines = {component: need.engine for need in problem.needs for component in need.components}
@@ -84,18 +85,22 @@ def quantile_ms(
             for one in used[engine]
         )
 
-    def takes(step: Step) -> float:
-        return step.rounds * slowest(step, "latency")
+    took = [step.rounds * slowest(step, "latency") for step in pipeline.steps]
+    first = {s: slowest(pipeline.steps[s], "ttft") for s in pipeline.streamed}
+    paths = weights(pipeline, metric, quantile)
+    return max((_lasts(pipeline.steps, path, took, first) for path in paths), default=0.0)
 
+
+def _lasts(steps: Sequence[Step], path: Weights, took: Sequence[float], first: Mapping[int, float]) -> float:
+    """How long a path lasts whose steps take so long."""
+    begun: list[float] = []
     ended: list[float] = []
-    first = 0.0
-    for s, step in enumerate(pipeline.steps):
-        start = max((ended[before] for before in step.after), default=0.0)
-        counts = is_counted(step, quantile)
-        ended.append(start + (takes(step) if counts else 0.0))
-        if s in pipeline.streamed and counts:
-            first = max(first, start + slowest(step, "ttft"))
-    return tail(quantile) * (first if metric == "ttft" and pipeline.streamed else max(ended, default=0.0))
+    for s, step in enumerate(steps):
+        begun.append(max((ended[before] for before in step.after), default=0.0))
+        ended.append(begun[s] + path.whole[s] * took[s])
+    if path.first:
+        return max(begun[s] + weight * first[s] for s, weight in path.first.items())
+    return max(ended, default=0.0)
 
 
 def predict(problem: Problem, replicas: Sequence[Replica]) -> dict[str, Predicted]:

@@ -42,15 +42,25 @@ class Need:
 class Step:
     """One call of a pipeline; it starts when the steps that it is `after` have ended.
 
-    `rarity` is the part of the requests in which this step or one that is rarer runs at all. It is `count` calls that
-    are sent at once, one for each item of a list, and that as often as there are `rounds` in a row.
+    It is `count` calls that are sent at once, one for each item of a list, and that as often as there are `rounds` in a
+    row. `usual_ms` is about how long one round takes, and `usual_first_ms` until its first piece; of these only the
+    proportions matter, to say how much a step weighs beside the others.
     """
 
     component: str
     after: tuple[int, ...]
-    rarity: float = 1.0
     count: float = 1.0
     rounds: float = 1.0
+    usual_ms: float = 1.0
+    usual_first_ms: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Steps that requests take together, by position, and the part of the requests that take just these."""
+
+    likely: float
+    steps: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,8 @@ class Pipeline:
     """A served pipeline: the arrivals to plan for, expected calls per request, how calls wait for each other.
 
     `steps` are in topological order, those of all branches; the answer is there when the last has
-    ended. `streamed` are the steps whose text is forwarded as it comes.
+    ended. `streamed` are the steps whose text is forwarded as it comes. `paths` are what requests take of
+    the steps; without any, every request takes all of them.
     """
 
     name: str
@@ -76,6 +87,7 @@ class Pipeline:
     steps: tuple[Step, ...] = ()
     streamed: tuple[int, ...] = ()
     promises: tuple[Promise, ...] = ()
+    paths: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

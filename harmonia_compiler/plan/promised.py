@@ -1,10 +1,11 @@
 """The times that latency promises depend on, and what each may be at most if all the others are at their least."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from harmonia_compiler.plan.problem import Pipeline, Problem, Promise, Step
-from harmonia_compiler.plan.queueing import is_counted, tail, waves
+from harmonia_compiler.plan.queueing import waves
+from harmonia_compiler.plan.weights import Weights, weights
 from harmonia_compiler.profile.profiles import Option
 from harmonia_compiler.profile.queueing import LEVELS
 
@@ -30,14 +31,9 @@ def promises_of(problem: Problem) -> Iterator[tuple[Pipeline, Promise]]:
             yield pipeline, promise
 
 
-def to_first_piece(pipeline: Pipeline, promise: Promise) -> bool:
-    """Whether a promise is about the first piece of an answer, and not about its end."""
-    return promise.metric == "ttft" and bool(pipeline.streamed)
-
-
 def bound_s(promise: Promise) -> float:
-    """What the mean must not exceed for a quantile to keep its promise."""
-    return promise.bound_ms / 1000.0 / tail(promise.quantile)
+    """What the promised quantile is at most."""
+    return promise.bound_ms / 1000.0
 
 
 def limits(problem: Problem) -> dict[Figure, float]:
@@ -45,23 +41,22 @@ def limits(problem: Problem) -> dict[Figure, float]:
     found: dict[Figure, float] = {}
     least: dict[Figure, float] = {}
     for pipeline, promise in promises_of(problem):
-        for figure, limit in _limits(problem, pipeline, promise, least):
-            found[figure] = min(found.get(figure, float("inf")), limit)
+        for path in weights(pipeline, promise.metric, promise.quantile):
+            for figure, limit in _limits(problem, pipeline.steps, path, bound_s(promise), least):
+                found[figure] = min(found.get(figure, float("inf")), limit)
     return found
 
 
 def _limits(
-    problem: Problem, pipeline: Pipeline, promise: Promise, least: dict[Figure, float]
+    problem: Problem, steps: Sequence[Step], path: Weights, bound: float, least: dict[Figure, float]
 ) -> Iterator[tuple[Figure, float]]:
-    """Each figure of a pipeline with what one promise leaves of it, by the longest chain of calls through it."""
-    steps = pipeline.steps
-    counted = [is_counted(step, promise.quantile) for step in steps]
-    pieces = set(pipeline.streamed) if to_first_piece(pipeline, promise) else set()
+    """Each figure of a path with what a bound leaves of it, by the longest chain of calls through it."""
 
     def took(step: Step, metric: str) -> float:
         return _least(problem, Figure(step.component, metric, step.count), least)
 
-    takes = [step.rounds * took(step, "latency") if counted[s] else 0.0 for s, step in enumerate(steps)]
+    takes = [path.whole[s] * step.rounds * took(step, "latency") for s, step in enumerate(steps)]
+    pieces = {s: weight * took(steps[s], "ttft") for s, weight in path.first.items()}
     begins: list[float] = []
     for step in steps:
         begins.append(max((begins[before] + takes[before] for before in step.after), default=0.0))
@@ -69,17 +64,15 @@ def _limits(
     left = [-float("inf") if pieces else 0.0 for _ in steps]
     for s in reversed(range(len(steps))):
         for before in steps[s].after:
-            left[before] = max(left[before], left[s] + takes[s])
-            if s in pieces and counted[s]:
-                left[before] = max(left[before], took(steps[s], "ttft"))
+            left[before] = max(left[before], left[s] + takes[s], pieces.get(s, -float("inf")))
     for s, step in enumerate(steps):
-        if not counted[s] or step.component in problem.external_ms:
+        if step.component in problem.external_ms:
             continue
-        if left[s] > -float("inf"):
-            limit = (bound_s(promise) - begins[s] - left[s]) / step.rounds
+        if path.whole[s] > 0.0 and left[s] > -float("inf"):
+            limit = (bound - begins[s] - left[s]) / (path.whole[s] * step.rounds)
             yield Figure(step.component, "latency", step.count), limit
-        if s in pieces:
-            yield Figure(step.component, "ttft", step.count), bound_s(promise) - begins[s]
+        if path.first.get(s, 0.0) > 0.0:
+            yield Figure(step.component, "ttft", step.count), (bound - begins[s]) / path.first[s]
 
 
 def _least(problem: Problem, figure: Figure, known: dict[Figure, float]) -> float:

@@ -1,25 +1,25 @@
 """From the figures of single replicas to rates and latency quantiles: what the planner assumes about chance."""
 
 import math
-from statistics import NormalDist
 
-from harmonia_compiler.plan.problem import Need, Problem, Step
+from harmonia_compiler.plan.problem import Need, Problem
 from harmonia_compiler.profile.profiles import Option
 from harmonia_compiler.profile.queueing import LEVELS
 
 #: How many times as long as on the fastest a call may take on the slowest replica of its engine, were it alone there.
 MOST_SPREAD = 10.0
 
-#: Standard deviation of the latency of requests that run the same steps, as a part of its mean.
+#: Standard deviation of what one step takes, as a part of its mean; steps are taken to be independent of each other.
 LATENCY_CV = 0.5
+
+#: What each path of a pipeline may have late at least, of the part of all requests that may be.
+LEAST_PART = 0.1
+
+#: Quantiles are held to be within these: a promise about less than the median would say next to nothing.
+QUANTILES = (0.5, 0.9999)
 
 #: What no promise is held to, in ms: the solver's rows hold to 1e-9 s each, and a chain of calls has a row for each.
 INSTANT_MS = 1e-4
-
-
-def tail(quantile: float) -> float:
-    """The ratio of a latency quantile to the mean: a normal tail of the stated spread, never below the mean."""
-    return max(1.0, 1.0 + NormalDist().inv_cdf(min(max(quantile, 0.001), 0.9999)) * LATENCY_CV)
 
 
 def capacity(problem: Problem, need: Need, option: Option) -> float:
@@ -32,11 +32,6 @@ def capacity(problem: Problem, need: Need, option: Option) -> float:
 def level_at(utilisation: float) -> int:
     """The position of the lowest of LEVELS that is no lower; the highest for whatever is beyond."""
     return next((at for at, level in enumerate(LEVELS) if utilisation <= level * (1 + 1e-8)), len(LEVELS) - 1)
-
-
-def is_counted(step: Step, quantile: float) -> bool:
-    """Whether a step matters for a quantile: the rarest run in no more requests than may be late."""
-    return step.rarity > 1.0 - quantile + 1e-9
 
 
 def waves(count: float, option: Option) -> int:

@@ -5,12 +5,12 @@ start of a pipeline, it is worked out here from its end.
 """
 
 from collections.abc import Iterator
-from statistics import NormalDist
 
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.plan.predict import QUANTILE
-from harmonia_compiler.plan.problem import Need, Pipeline, Problem
-from harmonia_compiler.plan.queueing import INSTANT_MS, LATENCY_CV, MOST_SPREAD
+from harmonia_compiler.plan.problem import Need, Problem
+from harmonia_compiler.plan.queueing import INSTANT_MS, MOST_SPREAD
+from harmonia_compiler.plan.reckoned import Replicas, reckoned
 from harmonia_compiler.profile.profiles import Option
 from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
 
@@ -108,68 +108,32 @@ def _latencies(plan: Plan, problem: Problem) -> Iterator[str]:
         said = plan.predicted[pipeline.name]
         rate = said.throughput_rps / pipeline.load_rps * (1 - ROUNDING) if pipeline.load_rps > 0 else 1.0
         for metric, figure in (("latency", said.latency_ms), ("ttft", said.ttft_ms)):
-            found = _quantile(plan, problem, pipeline, metric, QUANTILE, min(rate, 1.0))
+            found = reckoned(problem, pipeline, _calls(plan, problem, min(rate, 1.0)), metric, QUANTILE)
             if not near(figure, found):
                 yield f"{pipeline.name} is predicted a {metric} of {figure} ms, the replicas give {found:.6g}"
         for promise in pipeline.promises:
-            found = _quantile(plan, problem, pipeline, promise.metric, promise.quantile, rate)
+            found = reckoned(problem, pipeline, _calls(plan, problem, rate), promise.metric, promise.quantile)
             if found > promise.bound_ms * (1 + ROUNDING) + INSTANT_MS:
                 promised = f"promises a {promise.metric} of {promise.bound_ms:g} ms"
                 yield f"{pipeline.name} {promised} and would take {found:.6g}"
 
 
-def _level(utilisation: float) -> int:
-    """How many of the levels are below a utilisation, and so the position of the first that is not."""
-    return min(sum(utilisation > level * (1 + 1e-8) for level in LEVELS), len(LEVELS) - 1)
-
-
-def _slowest(plan: Plan, problem: Problem, pipeline: Pipeline, rate: float) -> dict[tuple[int, str], float]:
-    """The mean time of each step on its engine's slowest replica, whole and to the first piece of one round.
-
-    A replica takes as many calls as its batch at once, and of more that come together the rest waits its turn.
-    """
-    engines = {name: need for need in problem.needs for name in need.components}
-    found: dict[tuple[int, str], float] = {}
-    for s, step in enumerate(pipeline.steps):
-        if step.component in problem.external_ms:
-            found[s, "ttft"] = problem.external_ms[step.component]
-            found[s, "latency"] = found[s, "ttft"] * step.rounds
-            continue
-        need = engines[step.component]
+def _calls(plan: Plan, problem: Problem, rate: float) -> Replicas:
+    """What the replicas take for the calls of each component at a rate, with how many of them at once."""
+    found: dict[str, list[tuple[int, float, float]]] = {}
+    for need in problem.needs:
         level = _level(rate / _full(plan, problem, need))
-        whole, first = [], []
-        for option in _options(plan, need):
-            turns, left = 1, step.count - option.configuration.batch
-            while left > 1e-6:
-                turns, left = turns + 1, left - option.configuration.batch
-            whole.append(turns * option.latency_ms[step.component][level])
-            first.append(turns * option.first_ms[step.component][level])
-        found[s, "latency"] = max(whole) * step.rounds
-        found[s, "ttft"] = max(first)
+        for name in need.components:
+            found[name] = [
+                (one.configuration.batch, one.latency_ms[name][level], one.first_ms[name][level])
+                for one in _options(plan, need)
+            ]
     return found
 
 
-def _quantile(plan: Plan, problem: Problem, pipeline: Pipeline, metric: str, quantile: float, rate: float) -> float:
-    """A quantile of a pipeline's latency at a rate, backwards from the steps that end it."""
-    slowest = _slowest(plan, problem, pipeline, rate)
-    matters = [step.rarity > 1.0 - quantile + 1e-9 for step in pipeline.steps]
-    known: dict[int, float] = {}
-
-    def begins(s: int) -> float:
-        return max((ends(before) for before in pipeline.steps[s].after), default=0.0)
-
-    def ends(s: int) -> float:
-        if s not in known:
-            known[s] = begins(s) + (slowest[s, "latency"] if matters[s] else 0.0)
-        return known[s]
-
-    if metric == "ttft" and pipeline.streamed:
-        pieces = [s for s in pipeline.streamed if matters[s]]
-        mean = max((begins(s) + slowest[s, "ttft"] for s in pieces), default=0.0)
-    else:
-        mean = max((ends(s) for s in range(len(pipeline.steps))), default=0.0)
-    spread = LATENCY_CV * NormalDist().inv_cdf(min(max(quantile, 0.001), 0.9999))
-    return mean * (1.0 + max(0.0, spread))
+def _level(utilisation: float) -> int:
+    """How many of the levels are below a utilisation, and so the position of the first that is not."""
+    return min(sum(utilisation > level * (1 + 1e-8) for level in LEVELS), len(LEVELS) - 1)
 
 
 def _costs(plan: Plan, problem: Problem) -> Iterator[str]:

@@ -1,6 +1,7 @@
+import math
 from collections import Counter
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 
 import networkx as nx
 import pytest
@@ -14,7 +15,7 @@ from harmonia_compiler.flow.calls import call_graph
 from harmonia_compiler.flow.demand import Demand, demand
 from harmonia_compiler.flow.expand import expand
 from harmonia_compiler.flow.graph import Flow, Node
-from harmonia_compiler.flow.guards import Guards, guards
+from harmonia_compiler.flow.guards import MOST_PATHS, Guards, guards
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.kinds.kind import Extent
 from tests.flow.library import KINDS, application, read_flow
@@ -236,6 +237,7 @@ def _branching(draw: st.DrawFn) -> tuple[Flow, dict[int, float]]:
 def test_probabilities_are_those_of_all_outcomes_counted_out(case: tuple[Flow, dict[int, float]]) -> None:
     flow, conditions = case
     expected = [0.0] * len(flow.nodes)
+    together: dict[frozenset[int], float] = {}
     for outcome in product((True, False), repeat=len(conditions)):
         chosen = dict(zip(conditions, outcome, strict=True))
         likely = 1.0
@@ -243,9 +245,23 @@ def test_probabilities_are_those_of_all_outcomes_counted_out(case: tuple[Flow, d
             likely *= conditions[at] if is_true else 1.0 - conditions[at]
         for at in _demanded(flow, chosen):
             expected[at] += likely
+        sent = frozenset(at for at in _demanded(flow, chosen) if isinstance(flow.nodes[at].operation, Call))
+        together[sent] = together.get(sent, 0.0) + likely
     found = _guards(flow)
     assert found.exact
     assert found.demanded == pytest.approx(expected)
+    paths = {sent: likely for likely, sent in found.paths}
+    if len(together) <= MOST_PATHS:
+        assert paths == pytest.approx(together)
+    else:
+        assert len(paths) <= MOST_PATHS
+        assert math.fsum(paths.values()) == pytest.approx(1.0)
+        assert all(_sends(paths, sent) >= _sends(together, sent) - 1e-9 for sent in together)
+
+
+def _sends(paths: dict[frozenset[int], float], calls: frozenset[int]) -> float:
+    """How likely a request sends all of some calls."""
+    return math.fsum(likely for sent, likely in paths.items() if sent >= calls)
 
 
 def test_beyond_the_bound_demands_add_up_to_certainty() -> None:
@@ -254,7 +270,9 @@ def test_beyond_the_bound_demands_add_up_to_certainty() -> None:
     assert not found.exact
     assert found.demanded[0] == 1.0
     assert found.demanded == pytest.approx(_guards(flow).demanded)
-    assert [any_of for _, any_of in found.calls] == sorted(any_of for _, any_of in found.calls)
+    assert math.fsum(likely for likely, _ in found.paths) == pytest.approx(1.0)
+    rarest_first = sorted((sent for _, sent in found.paths), key=len, reverse=True)
+    assert all(one > other for one, other in pairwise(rarest_first))
 
 
 def _demanded(flow: Flow, chosen: dict[int, bool]) -> set[int]:
@@ -374,16 +392,12 @@ def test_calls_that_no_request_sends_are_left_out_and_others_close_up() -> None:
     assert found.calls[-1].after == (found.calls[1].position,)
 
 
-def test_rare_calls_come_first_with_what_they_amount_to_together() -> None:
+def test_paths_are_the_calls_that_requests_send_together() -> None:
     found = _demand(CORRECTIVE)
     names = _names(found)
-    assert [(names[at], any_of) for at, any_of in found.rarest] == [
-        ("rewrite", 0.3),
-        ("web", 0.3),
-        ("search", 1.0),
-        ("grade", 1.0),
-        ("answer", 1.0),
-    ]
+    usual = ["answer", "grade", "search"]
+    assert [sorted(names[at] for at in sent) for _, sent in found.paths] == [usual, sorted([*usual, "rewrite", "web"])]
+    assert [likely for likely, _ in found.paths] == pytest.approx([0.7, 0.3])
 
 
 def test_the_calls_that_may_answer_are_marked() -> None:

@@ -4,7 +4,7 @@ The search shares no function with the planner that says how fast an allocation 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
 from statistics import NormalDist
@@ -16,8 +16,8 @@ from harmonia_compiler.contract.inventory import Gpu, Host
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import Text
 from harmonia_compiler.flow.graph import Application
-from harmonia_compiler.plan.problem import Need, Pipeline, Problem, Promise, Step, fits, room, take, worth
-from harmonia_compiler.plan.queueing import LATENCY_CV, MOST_SPREAD
+from harmonia_compiler.plan.problem import Need, Path, Pipeline, Problem, Promise, Step, fits, room, take, worth
+from harmonia_compiler.plan.queueing import LATENCY_CV, LEAST_PART, MOST_SPREAD
 from harmonia_compiler.plan.variables import Key
 from harmonia_compiler.profile.profiles import Option
 from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
@@ -99,24 +99,81 @@ def replicas_of(problem: Problem, counts: dict[Key, int]) -> dict[str, int]:
     return found
 
 
-def _paths(pipeline: Pipeline, to: int) -> Iterator[tuple[int, ...]]:
-    """Every chain of steps that wait for each other and ends with this one."""
+def _chains(pipeline: Pipeline, to: int) -> Iterator[tuple[int, ...]]:
+    """Every chain of steps that wait for each other, from one that waits for none, and ends with this one."""
     if not pipeline.steps[to].after:
         yield (to,)
     for before in pipeline.steps[to].after:
-        for path in _paths(pipeline, before):
-            yield (*path, to)
+        for chain_ in _chains(pipeline, before):
+            yield (*chain_, to)
+
+
+#: A step, whether it is until its first piece, and what it takes, times what it counts.
+_Link = tuple[int, bool]
+
+
+def _ways(pipeline: Pipeline, *, first: bool) -> list[tuple[float, list[tuple[_Link, ...]]]]:
+    """The paths of a pipeline, each as how likely it is and all of its chains."""
+    found = []
+    for path in pipeline.paths or (Path(1.0, frozenset(range(len(pipeline.steps)))),):
+        pieces = [s for s in pipeline.streamed if s in path.steps] if first else []
+        chains = [
+            (*((s, False) for s in each[:-1] if s in path.steps), *([(end, bool(pieces))] if end in path.steps else []))
+            for end in pieces or range(len(pipeline.steps))
+            for each in _chains(pipeline, end)
+        ]
+        found.append((path.likely, chains))
+    return found
+
+
+def quantile_of(pipeline: Pipeline, quantile: float, took: Callable[[int, bool], float], *, first: bool) -> float:
+    """A quantile of how long a pipeline lasts whose steps take so long, over all chains of all paths one by one."""
+
+    def usual(link: _Link) -> float:
+        step = pipeline.steps[link[0]]
+        return step.usual_first_ms if link[1] else step.usual_ms * step.rounds
+
+    def sums(links: tuple[_Link, ...]) -> tuple[float, float]:
+        return sum(map(usual, links)), math.hypot(*map(usual, links))
+
+    ways = [
+        (likely, chains, max(map(sums, chains), default=(0.0, 0.0))) for likely, chains in _ways(pipeline, first=first)
+    ]
+    late = 1 - quantile
+    least = late * LEAST_PART
+
+    def exceeding(at: float) -> float:
+        return sum(
+            likely * max(least, NormalDist(mean, LATENCY_CV * root).cdf(2 * mean - at))
+            for likely, _, (mean, root) in ways
+            if mean
+        )
+
+    low, high = 0.0, 1e9
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if exceeding(middle) > late else (low, middle)
+    found = 0.0
+    for _, chains, (mean, root) in ways:
+        if not mean:
+            continue
+        z = min((high - mean) / (LATENCY_CV * root), NormalDist().inv_cdf(1 - least))
+        for links in chains:
+            weights = {
+                link: 1 + z * LATENCY_CV * usual(link) / max(sums(other) for other in chains if link in other)[1]
+                for link in links
+            }
+            found = max(found, sum(max(0.0, weight) * took(*link) for link, weight in weights.items()))
+    return found
 
 
 def _time_ms(
     problem: Problem, counts: dict[Key, int], pipeline: Pipeline, promise: Promise, full: list[float], rate: float
 ) -> float:
-    """What is promised, at a rate, over all paths one by one."""
+    """What is promised, at a rate, over all chains of calls one by one."""
 
-    def step_ms(s: int, *, first: bool) -> float:
+    def step_ms(s: int, first: bool) -> float:  # noqa: FBT001
         step = pipeline.steps[s]
-        if step.rarity <= 1 - promise.quantile + 1e-9:
-            return 0.0
         rounds = 1.0 if first else step.rounds
         if step.component in problem.external_ms:
             return rounds * problem.external_ms[step.component]
@@ -130,14 +187,7 @@ def _time_ms(
             for one in options
         )
 
-    first = promise.metric == "ttft" and bool(pipeline.streamed)
-    ends = [s for s in pipeline.streamed if pipeline.steps[s].rarity > 1 - promise.quantile + 1e-9]
-    times = [
-        sum(step_ms(s, first=False) for s in path[:-1]) + step_ms(path[-1], first=first)
-        for end in (ends if first else range(len(pipeline.steps)))
-        for path in _paths(pipeline, end)
-    ]
-    return max(times, default=0.0) * (1 + LATENCY_CV * NormalDist().inv_cdf(promise.quantile))
+    return quantile_of(pipeline, promise.quantile, step_ms, first=promise.metric == "ttft")
 
 
 def _with_promises(problem: Problem, counts: dict[Key, int], full: list[float], rate: float) -> float:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from harmonia_compiler.contract.inventory import Host
 from harmonia_compiler.plan.build import GIVE_UP
 from harmonia_compiler.plan.optimise import optimise
-from harmonia_compiler.plan.problem import Pipeline, Problem, Promise, Step
+from harmonia_compiler.plan.problem import Path, Pipeline, Problem, Promise, Step
 from harmonia_compiler.plan.solve import Outcome, Program, Terms
 from tests.plan.problems import (
     also,
@@ -38,7 +38,8 @@ def pipelines(draw: st.DrawFn, names: tuple[str, ...], name: str) -> Pipeline:
         Step(
             each,
             tuple(one for one in range(at) if draw(st.booleans())),
-            draw(st.sampled_from([0.03, 0.5, 1.0])),
+            usual_ms=draw(st.sampled_from([1.0, 4.0, 30.0])),
+            usual_first_ms=draw(st.sampled_from([1.0, 20.0])),
             count=draw(st.sampled_from([1.0, 1.0, 1.4, 3.0])),
             rounds=draw(st.sampled_from([1.0, 1.0, 2.5])),
         )
@@ -47,7 +48,15 @@ def pipelines(draw: st.DrawFn, names: tuple[str, ...], name: str) -> Pipeline:
     bounds = {metric: draw(st.sampled_from([None, 60.0, 200.0, 900.0])) for metric in ("latency", "ttft")}
     promises = tuple(Promise(metric, 0.95, bound) for metric, bound in bounds.items() if bound is not None)  # type: ignore[arg-type]
     streamed = tuple(s for s in range(len(steps)) if draw(st.booleans()))
-    return Pipeline(name, draw(st.sampled_from([0.5, 2.0, 7.0])), visits, steps, streamed, promises)
+    load = draw(st.sampled_from([0.5, 2.0, 7.0]))
+    return Pipeline(name, load, visits, steps, streamed, promises, draw(paths(len(steps))))
+
+
+@st.composite
+def paths(draw: st.DrawFn, steps: int) -> tuple[Path, ...]:
+    """What requests take of some steps: all of them, or one of some parts."""
+    parts = draw(st.sampled_from([(), (1.0,), (0.97, 0.03), (0.94, 0.06), (0.5, 0.5), (0.6, 0.36, 0.04)]))
+    return tuple(Path(part, frozenset(s for s in range(steps) if draw(st.booleans()))) for part in parts)
 
 
 @st.composite

@@ -7,8 +7,7 @@ import pytest
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.plan.place import place
 from harmonia_compiler.plan.predict import predict
-from harmonia_compiler.plan.problem import Need, Problem, Step
-from harmonia_compiler.plan.queueing import is_counted
+from harmonia_compiler.plan.problem import Need, Problem
 from harmonia_compiler.profile.profiles import Option
 from harmonia_compiler.profile.queueing import LEVELS
 from tests.plan.problems import chain, machine
@@ -32,10 +31,3 @@ def test_the_cost_is_shared_out_by_every_option_in_use() -> None:
     predicted = predict(problem, place(problem, {(0, 0, 0): 1, (0, 1, 0): 1}))
     assert predicted["q"].cost_per_hour == pytest.approx(2.75)
     assert predicted["p"].cost_per_hour == pytest.approx(1.25)
-
-
-def test_a_step_of_as_many_requests_as_may_be_late_does_not_count() -> None:
-    """A promise about p95 says nothing of the slowest 5 in 100, nor of a branch that just these take."""
-    rare = Step("f", (), rarity=0.05)
-    assert [is_counted(rare, quantile) for quantile in (0.9, 0.95, 0.96)] == [False, False, True]
-    assert is_counted(replace(rare, rarity=0.0501), 0.95)

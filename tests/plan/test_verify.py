@@ -124,11 +124,10 @@ def test_a_corrupted_plan_is_rejected(name: str) -> None:
     assert faults(corrupted, PROBLEM)
 
 
-WRONG: dict[str, Callable[..., float]] = {
+WRONG: dict[str, Callable[..., object]] = {
     "quantile_ms": lambda *_: 1.0,
-    "tail": lambda _: 1.0,
     "level_at": lambda _: 0,
-    "is_counted": lambda *_: False,
+    "weights": lambda *_: (),
     "_over_mix": lambda *_: 1.0,
     "capacity": lambda *_: 1.0,
 }

@@ -1,0 +1,120 @@
+"""Works a quantile of a pipeline's latency out again, for the verifier: what `plan/weights.py` says, from the end.
+
+Nothing of what makes plans and predictions is called here. Each path is followed back from its last steps, and the time
+that enough requests keep to is sought among the distributions of the paths.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist
+
+from harmonia_compiler.plan.problem import Pipeline, Problem, Step
+from harmonia_compiler.plan.queueing import LATENCY_CV, LEAST_PART, QUANTILES
+
+#: For each component what its replicas take: how many calls at once, how long for one, and until its first piece.
+Replicas = Mapping[str, Sequence[tuple[int, float, float]]]
+
+#: A sum of times, and that of their squares.
+_Sums = tuple[float, float]
+
+_NOWHERE = (-math.inf, 0.0)
+
+
+def reckoned(problem: Problem, pipeline: Pipeline, replicas: Replicas, metric: str, quantile: float) -> float:
+    """A quantile of a metric, in ms, of a pipeline whose calls the replicas take."""
+    steps = pipeline.steps
+    streamed = set(pipeline.streamed) if metric == "ttft" else set()
+    everyone = [(1.0, frozenset(range(len(steps))))]
+    ways = [
+        (likely, _Way(steps, taken, streamed & taken))
+        for likely, taken in [(one.likely, one.steps) for one in pipeline.paths] or everyone
+    ]
+    late = 1.0 - max(QUANTILES[0], min(QUANTILES[1], quantile))
+    reached = _reached([(likely, way.spread) for likely, way in ways], late)
+    times = [_slowest(problem, step, replicas) for step in steps]
+    return max((way.weighed(reached, late, times) for _, way in ways), default=0.0)
+
+
+def _slowest(problem: Problem, step: Step, replicas: Replicas) -> tuple[float, float]:
+    """The mean time of a step on its engine's slowest replica, whole and to the first piece of one round.
+
+    A replica takes as many calls as its batch at once, and of more that come together the rest waits its turn.
+    """
+    if step.component in problem.external_ms:
+        return problem.external_ms[step.component] * step.rounds, problem.external_ms[step.component]
+    whole, first = [], []
+    for batch, latency, piece in replicas[step.component]:
+        turns, left = 1, step.count - batch
+        while left > 1e-6:
+            turns, left = turns + 1, left - batch
+        whole.append(turns * latency)
+        first.append(turns * piece)
+    return max(whole) * step.rounds, max(first)
+
+
+class _Way:
+    """One path in usual times. `toward[s]` is the longest chain from the start of a step to what ends the path."""
+
+    def __init__(self, steps: Sequence[Step], taken: frozenset[int], pieces: set[int]) -> None:
+        self.steps, self.taken, self.pieces = steps, taken, pieces
+        self.followers: list[list[int]] = [[] for _ in steps]
+        for s, step in enumerate(steps):
+            for before in step.after:
+                self.followers[before].append(s)
+        self.whole = [
+            self._sums(step.usual_ms, step.rounds) if s in taken else (0.0, 0.0) for s, step in enumerate(steps)
+        ]
+        self.first = {s: self._sums(steps[s].usual_first_ms, 1.0) for s in pieces}
+        self.toward: dict[int, _Sums] = {}
+        for s in reversed(range(len(steps))):
+            self.toward[s] = max(_sum(self.whole[s], self._onward(s)), self.first.get(s, _NOWHERE))
+        self.until: dict[int, _Sums] = {}
+        for s, step in enumerate(steps):
+            ended = [_sum(self.until[at], self.whole[at]) for at in step.after]
+            self.until[s] = max(ended, default=(0.0, 0.0))
+        total = max((self.toward[s] for s, step in enumerate(steps) if not step.after), default=(0.0, 0.0))
+        self.spread = NormalDist(total[0], LATENCY_CV * math.sqrt(total[1])) if total[0] > 0 else None
+
+    @staticmethod
+    def _sums(ms: float, rounds: float) -> _Sums:
+        spent = max(ms, 1e-6) * rounds
+        return spent, spent**2
+
+    def _onward(self, s: int) -> _Sums:
+        """The longest chain after a step has ended."""
+        ends = _NOWHERE if self.pieces else (0.0, 0.0)
+        return max([ends, *(self.toward[after] for after in self.followers[s])])
+
+    def weighed(self, reached: float, late: float, times: Sequence[tuple[float, float]]) -> float:
+        """The longest chain of the times that steps take, each by what it counts where that is reached."""
+        if self.spread is None:
+            return 0.0
+        above = min((reached - self.spread.mean) / self.spread.stdev, NormalDist().inv_cdf(1.0 - LEAST_PART * late))
+
+        def counts(own: _Sums, chain: _Sums) -> float:
+            return max(0.0, 1.0 + above * LATENCY_CV * own[0] / math.sqrt(chain[1])) if own[0] else 0.0
+
+        found: dict[int, float] = {}
+        for s in reversed(range(len(self.steps))):
+            onward = max((found[after] for after in self.followers[s]), default=-math.inf if self.pieces else 0.0)
+            through = _sum(_sum(self.until[s], self.whole[s]), self._onward(s))
+            found[s] = counts(self.whole[s], through) * times[s][0] + onward if through[0] > -math.inf else -math.inf
+            if s in self.pieces:
+                piece = counts(self.first[s], _sum(self.until[s], self.first[s])) * times[s][1]
+                found[s] = max(found[s], piece)
+        return max(found.values())
+
+
+def _sum(one: _Sums, other: _Sums) -> _Sums:
+    return one[0] + other[0], one[1] + other[1]
+
+
+def _reached(ways: Sequence[tuple[float, NormalDist | None]], late: float) -> float:
+    """The time that no more than this part of the requests exceeds, of which each way has its least part at least."""
+    spreads = [(likely, spread) for likely, spread in ways if spread is not None]
+    low, high = 0.0, max((spread.mean + 10.0 * spread.stdev for _, spread in spreads), default=0.0)
+    for _ in range(200):
+        middle = low + (high - low) / 2
+        exceed = sum(likely * max(LEAST_PART * late, 1.0 - spread.cdf(middle)) for likely, spread in spreads)
+        low, high = (low, middle) if exceed <= late else (middle, high)
+    return high
