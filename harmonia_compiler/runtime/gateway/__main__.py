@@ -6,6 +6,7 @@ the port is taken.
 
 import argparse
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -42,6 +43,8 @@ DRAIN_S = 10
 CUT_S = 9.0
 #: One in so many descriptors is for a client's connection; the others are for calls, logs and files.
 FOR_CLIENTS = 2
+#: Requests leave hardly a cycle behind. Looked for every 700 objects, as Python does, they cost a tenth of all time.
+_OBJECTS_UNTIL_COLLECTION = 20_000
 
 
 class Server(uvicorn.Server):
@@ -123,6 +126,10 @@ def main() -> None:
     except OSError as problem:
         sys.exit(f"gateway: cannot listen on {given.host}:{given.port}: {problem.strerror}")
     start_logging()
+    # What is there now stays until the end, and need not be looked through each time.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_UNTIL_COLLECTION)
     uvloop.run(run(service, given.endpoints, listening, parts))
 
 
