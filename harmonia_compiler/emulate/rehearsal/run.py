@@ -13,9 +13,9 @@ import psutil
 
 from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.contract.launch import REQUEST_HEADER
-from harmonia_compiler.emulate.rehearsal.controlled import decided, idle
+from harmonia_compiler.emulate.rehearsal.front import Front, ours
 from harmonia_compiler.emulate.rehearsal.mishaps import injected, loading
-from harmonia_compiler.emulate.rehearsal.processes import BUNDLE, Running, running
+from harmonia_compiler.emulate.rehearsal.processes import Running, running
 from harmonia_compiler.emulate.rehearsal.stretch import MOST_BUSY, factor_for
 from harmonia_compiler.emulate.scenario import Coming, Scenario
 from harmonia_compiler.emulate.servers.document import Rehearsal, Tally
@@ -46,13 +46,15 @@ class Wishes:
     """How to rehearse. `factor` None leaves it to the machine.
 
     `start_s` is how long engines take to load, by the name of an engine or of a component of it, "" for all others.
-    `faults` name replicas, engines or components. `parts` of the gateway's scheduling are on.
+    `faults` name replicas, engines or components. `parts` of the gateway's scheduling are on. `front` takes the
+    requests in place of our gateway and controller, which None stands for.
     """
 
     factor: float | None = None
     start_s: Mapping[str, float] = field(default_factory=dict)
     faults: Sequence[Fault] = ()
     parts: Parts = ALL
+    front: Front | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +108,13 @@ def rehearse(
         scenario.behaviour.answers,
     )
     raise_open_files()
+    front = wishes.front or ours(scenario.plan, wishes.parts)
     with (
         tempfile.TemporaryDirectory(prefix="harmonia-rehearsal-") as folder,
-        running(Path(folder), scenario.plan, document, wishes.parts) as processes,
+        running(Path(folder), document, front) as processes,
     ):
         observed, watched = asyncio.run(_send(processes, scenario, coming, window, factor))
-        done, why = decided(Path(folder) / BUNDLE, watched.epoch_s, factor), idle(Path(folder) / BUNDLE)
+        done, why = processes.front.told(watched.epoch_s)
     report = _report(scenario, observed, watched, window, settings, factor)
     report = msgspec.structs.replace(report, decisions=done, notes=(*report.notes, *([why] if why else ())))
     if start_s:
@@ -145,7 +148,7 @@ async def _send(
         watching = asyncio.create_task(_watch(client, processes, window, factor, start, watched))
         tasks = []
         for one in coming:
-            asking = _asking(processes.gateway, scenario, one, factor)
+            asking = _asking(processes.front.address, scenario, one, factor)
             await asyncio.sleep(max(0.0, start + one.at_ms * factor / 1000.0 - perf_counter()))
             tasks.append(asyncio.create_task(_one(client, asking, one, factor, start, observed)))
         await asyncio.gather(*tasks)
