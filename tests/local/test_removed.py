@@ -138,6 +138,32 @@ def test_what_was_removed_is_put_back(running: Hand) -> None:
     running.assert_nothing_left()
 
 
+def test_a_folder_in_the_place_of_a_file_is_moved_beside_it(running: Hand) -> None:
+    folder = running.path / "run"
+    for name in FILES:
+        (folder / name).unlink()
+        (folder / name).mkdir()
+        (folder / name / "mine").write_text("kept")
+    until(lambda: all((folder / name).is_file() for name in FILES))
+    until(lambda: running.status().ready and RunDirectory(running.path).is_held())
+    kept = [folder / f"{name}.folder-1" for name in FILES]
+    assert [(path / "mine").read_text() for path in kept] == ["kept"] * len(FILES)
+    running.down()
+    for path in kept:
+        shutil.rmtree(path)
+    running.assert_nothing_left()
+
+
+def test_a_folder_in_the_place_of_the_state_stops_no_start(hand: Hand) -> None:
+    hand.write(one=launch())
+    (hand.path / "run" / "state.json").mkdir(parents=True)
+    assert hand.up() is True
+    assert hand.status().ready
+    assert hand.down() is True
+    (hand.path / "run" / "state.json.folder-1").rmdir()
+    hand.assert_nothing_left()
+
+
 def test_logs_that_were_removed_are_begun_anew(running: Hand) -> None:
     logs = running.path / "run" / "logs"
     shutil.rmtree(logs)

@@ -13,6 +13,7 @@ All of it is readable by its owner alone. A file is replaced as a whole, so that
 
 import contextlib
 import fcntl
+import itertools
 import os
 import time
 from pathlib import Path
@@ -80,6 +81,7 @@ class RunDirectory:
         try:
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 file.write(content)
+            move_folder_away(self.path / name)
             draft.replace(self.path / name)
         except OSError:
             draft.unlink(missing_ok=True)
@@ -119,6 +121,7 @@ class RunDirectory:
     def try_lock(self) -> int | None:
         """The same at once, also where whoever has it is about to be gone."""
         while True:
+            move_folder_away(self.path / LOCK)
             descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -175,6 +178,7 @@ class RunDirectory:
     def clear_state(self) -> None:
         """Remove what an earlier supervisor said about its service; the caller holds the lock."""
         for name in (STATE, ENDPOINTS, ADDRESS, DECISION, SAID, REMEMBERED, WANTED):
+            move_folder_away(self.path / name)
             (self.path / name).unlink(missing_ok=True)
         for left in self.path.glob(".*.json.*"):
             left.unlink(missing_ok=True)
@@ -184,7 +188,15 @@ class RunDirectory:
         self.clear_state()
         for left in self.path.glob("ingest-*.lock"):
             _remove_unheld(left)
+        move_folder_away(self.path / LOCK)
         (self.path / LOCK).unlink(missing_ok=True)
+
+
+def move_folder_away(path: Path) -> None:
+    """Where somebody put a folder in the place of a file, keep it beside that place, under a name that is free."""
+    if path.is_dir() and not path.is_symlink():
+        names = (path.with_name(f"{path.name}.folder-{number}") for number in itertools.count(1))
+        path.rename(next(name for name in names if not name.exists()))
 
 
 def _remove_unheld(lock: Path) -> None:
