@@ -30,7 +30,9 @@ from harmonia_compiler.runtime.gateway.decisions import DecisionFile
 from harmonia_compiler.runtime.gateway.endpoints import EndpointsFile
 from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
 from harmonia_compiler.runtime.gateway.late import UnusableVariables, resolve_late
+from harmonia_compiler.runtime.gateway.ledger import LEDGER, Ledger
 from harmonia_compiler.runtime.gateway.logs import log, start_logging
+from harmonia_compiler.runtime.gateway.metrics import Metrics
 from harmonia_compiler.runtime.gateway.milvus_transport import MilvusTransport
 from harmonia_compiler.runtime.gateway.polling import POLL_S
 from harmonia_compiler.runtime.gateway.service import Gateway
@@ -73,7 +75,8 @@ async def run(service: Service, endpoints: Path, listening: socket.socket, parts
     """Serve until a signal to stop; `parts` of the scheduling are on."""
     loop = asyncio.get_running_loop()
     transports: dict[str, Transport] = {"http": HttpTransport(), "milvus": MilvusTransport()}
-    gateway = Gateway(service, kinds(), transports, read_record, loop.time, parts)
+    metrics = Metrics([], Ledger(endpoints.with_name(LEDGER)))
+    gateway = Gateway(service, kinds(), transports, read_record, loop.time, parts, metrics)
     follower = EndpointsFile(endpoints, gateway.set_endpoints)
     follower.look()
     config = uvicorn.Config(

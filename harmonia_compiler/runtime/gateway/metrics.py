@@ -2,13 +2,15 @@
 
 A request is accepted when its body has been understood, and from then on is in exactly one place:
 in flight, completed, failed, shed or cancelled. All changes happen on one event loop without a
-pause in between, so the sum is right at every scrape.
+pause in between, so the sum is right at every scrape. The ledger keeps these counts over the gateway's death.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from harmonia_compiler.runtime.gateway.ledger import Ledger, Row
 
 Outcome = Literal["completed", "failed", "shed", "cancelled"]
 OUTCOMES: tuple[Outcome, ...] = ("completed", "failed", "shed", "cancelled")
@@ -19,8 +21,9 @@ _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 6
 class Metrics:
     """The counters of one gateway, in a registry of their own."""
 
-    def __init__(self, pipelines: list[str]) -> None:
+    def __init__(self, pipelines: list[str], ledger: Ledger | None = None) -> None:
         self.registry = CollectorRegistry()
+        self._ledger = Ledger() if ledger is None else ledger
         self.accepted = self._counter("requests_accepted", "Requests that were understood", "pipeline")
         self.ended = {
             outcome: self._counter(f"requests_{outcome}", f"Accepted requests that ended {outcome}", "pipeline")
@@ -44,17 +47,26 @@ class Metrics:
             "component_retries", "Calls sent again after a replica could not be reached", "component"
         )
         self.bugs = self._counter("bugs", "Turns beside requests that failed through a bug of ours", "turn")
-        for pipeline in pipelines:
-            self.accepted.labels(pipeline)
+        self._known: set[str] = set()
+        self.know((*self._ledger.pipelines, *pipelines))
+
+    def know(self, pipelines: Iterable[str]) -> None:
+        """Show these as well, each with what the ledger says of it."""
+        for pipeline in {*pipelines} - self._known:
+            self._known.add(pipeline)
+            row = self._ledger.row(pipeline)
+            self.accepted.labels(pipeline).inc(row.accepted)
             self.in_flight.labels(pipeline)
-            for counter in self.ended.values():
-                counter.labels(pipeline)
+            for outcome, counter in self.ended.items():
+                counter.labels(pipeline).inc(row.ended(outcome))
 
     def admit(self, pipeline: str) -> "Ticket":
         """Count a request in."""
+        row = self._ledger.row(pipeline)
+        row.add("accepted")
         self.accepted.labels(pipeline).inc()
         self.in_flight.labels(pipeline).inc()
-        return Ticket(self, pipeline)
+        return Ticket(self, pipeline, row)
 
     def bug(self, turn: str) -> Callable[[], object]:
         """What counts that a turn of this name failed; the count is there from now on."""
@@ -74,9 +86,10 @@ class Metrics:
 class Ticket:
     """One accepted request, which ends exactly once."""
 
-    def __init__(self, metrics: Metrics, pipeline: str) -> None:
+    def __init__(self, metrics: Metrics, pipeline: str, row: Row) -> None:
         self._metrics = metrics
         self._pipeline = pipeline
+        self._row = row
         self.outcome: Outcome | None = None
 
     def end(self, outcome: Outcome) -> None:
@@ -84,5 +97,6 @@ class Ticket:
         if self.outcome is not None:
             return
         self.outcome = outcome
+        self._row.add(outcome)
         self._metrics.in_flight.labels(self._pipeline).dec()
         self._metrics.ended[outcome].labels(self._pipeline).inc()

@@ -44,12 +44,14 @@ class Gateway:
         read_record: ReadRecord,
         clock: Callable[[], float],
         parts: Parts = ALL,
+        metrics: Metrics | None = None,
     ) -> None:
         self.service = service
         self.kinds = kinds
         self.transports = transports
         self.clock = clock
-        self.metrics = Metrics(list(service.programs))
+        self.metrics = metrics or Metrics([])
+        self.metrics.know(service.programs)
         self.watch = Watch(clock)
         self._external = [
             Endpoint(name, name, "", 0) for name, engine in service.engines.items() if kinds[engine.kind].external

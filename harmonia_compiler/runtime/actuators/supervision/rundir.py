@@ -6,6 +6,7 @@
     gateway.json     where the gateway listens
     decision.json    what the controller decided, for the gateway; controller.json and controller-state.json are its own
     wanted.json      how many replicas each engine is to have, for the supervisor
+    requests.ledger  the gateway's counts of requests, which outlive it
     logs/NAME.log    what each process wrote since the last start
 
 All of it is readable by its owner alone. A file is replaced as a whole, so that no reader meets half of one.
@@ -26,6 +27,7 @@ from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.runtime.actuators.actuator import Status
 from harmonia_compiler.runtime.actuators.supervision.pids import Ident, is_alive
+from harmonia_compiler.runtime.gateway.ledger import LEDGER
 
 LOCK, STATE, ENDPOINTS, ADDRESS = "lock", "state.json", "endpoints.json", "gateway.json"
 
@@ -188,6 +190,7 @@ class RunDirectory:
         self.clear_state()
         for left in self.path.glob("ingest-*.lock"):
             _remove_unheld(left)
+        (self.path / LEDGER).unlink(missing_ok=True)
         move_folder_away(self.path / LOCK)
         (self.path / LOCK).unlink(missing_ok=True)
 
