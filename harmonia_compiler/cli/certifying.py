@@ -8,33 +8,38 @@ from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
-from harmonia_compiler.emulate.certify import Missed, Tried, certify
+from harmonia_compiler.emulate.certify import Reached, Tried, certify
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.plan.infeasible import Infeasible, Limit
 
 
 def simulated(make: Make, hosts: Inventory) -> tuple[Application, Plan]:
-    """The first plan whose simulation keeps what is promised. Raises Infeasible where none of those tried does."""
+    """The best plan whose simulation keeps what is promised. Raises Infeasible where none of those tried does."""
     tried = certify(make, hosts, load_cards())
     for one in tried:
         click.echo(_said(one), err=True)
     last = tried[-1]
     if last.missed:
         raise Infeasible([_limit(missed) for missed in last.missed])
+    if last.margin < 1.0:
+        click.echo(
+            "latencies are said as the planner reckons them, which is more careful than the simulation", err=True
+        )
     return last.application, last.plan
 
 
 def _said(one: Tried) -> str:
-    careful = f"with a margin of {one.margin:.2f}, " if one.margin > 1.0 else ""
-    if not one.missed:
-        return f"{careful}simulated: every promise is kept"
-    missed = ", ".join(
-        f"`{each.pipeline}` reaches {shown_ms(each.found_ms)} of {each.objective.describe()}" for each in one.missed
+    said = {True: f"with a margin of {one.margin:.2f}, ", False: f"promises loosened by {1.0 / one.margin:.2f}, "}
+    how = "" if one.margin == 1.0 else said[one.margin > 1.0]
+    reached = one.missed or one.reached
+    figures = ", ".join(
+        f"`{each.pipeline}` reaches {shown_ms(each.found_ms)} of {each.objective.describe()}" for each in reached
     )
-    return f"{careful}simulated: {missed}"
+    kept = "" if one.missed else "every promise is kept" + (": " if figures else "")
+    return f"{how}simulated: {kept}{figures}"
 
 
-def _limit(missed: Missed) -> Limit:
+def _limit(missed: Reached) -> Limit:
     message = (
         f"`{missed.pipeline}` promises {missed.objective.describe()}, and the most careful plan that there is comes to "
         f"{shown_ms(missed.found_ms)} in the simulation"

@@ -49,7 +49,7 @@ from harmonia_compiler.plan.running import changes
 @click.option("--explain", metavar="COMPONENT", help="Show why it runs where it does, and what limits the rate.")
 @click.option("--frontier", "is_frontier", is_flag=True, help="Show what being faster costs, at the declared loads.")
 @click.option("--svg", type=OUT_FILE, help="Draw the frontier to this file.")
-@click.option("--simulate", "is_simulated", is_flag=True, help="Plan again until a simulation keeps every promise.")
+@click.option("--simulate", "is_simulated", is_flag=True, help="Plan as near to the promises as a simulation keeps them.")
 @format_option
 @settings_option
 def command(

@@ -36,7 +36,7 @@ def build_problem(
 ) -> Demanded:
     """The problem, with pipelines and hosts in the order of their names, so that the same is planned however they come.
 
-    Promises are held so many times as tightly as they are made: `margin` is 1 or more.
+    Promises are held so many times as tightly as they are made: less tightly with a `margin` below 1.
 
     Raises Rejected where nothing is served, for a model without a card, a cost objective without loads, and
     what no inventory mends.

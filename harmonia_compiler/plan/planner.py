@@ -38,9 +38,10 @@ def make_plan(
     """The best plan for the objective, checked by the verifier.
 
     `throughput` serves as many multiples of the declared loads as the inventory can; `cost` serves
-    the declared loads on the cheapest hosts. Without `profiles`, the best that are known here count. With a `margin`
-    above 1, latencies stay so many times below what was promised. Of equally good plans the one is taken that
-    keeps most replicas of a `running` one. `within_ms` bounds every pipeline's p95 latency beside its promises.
+    the declared loads on the cheapest hosts. Without `profiles`, the best that are known here count. Latencies
+    stay `margin` times below what was promised, or go beyond it where that is below 1. Of equally good plans the one
+    is taken that keeps most replicas of a `running` one. `within_ms` bounds every pipeline's p95 latency beside its
+    promises.
     What a service `measured` stands in place of what is expected of its calls.
 
     Raises Infeasible where no plan keeps what was promised, Rejected for an unknown model or a

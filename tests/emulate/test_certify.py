@@ -11,7 +11,7 @@ from harmonia_compiler.cli.planning import plan_for
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.inventory import load_inventory
 from harmonia_compiler.emulate import behaviour
-from harmonia_compiler.emulate.certify import Tried, certify
+from harmonia_compiler.emulate.certify import MOST_TAKEN, Tried, attempt, certify
 from harmonia_compiler.plan.infeasible import Infeasible
 
 SOURCE = """
@@ -45,6 +45,46 @@ def test_a_plan_that_keeps_its_promises_is_made_once(tmp_path: Path) -> None:
     (only,) = certified(tmp_path, 3000, SLOW + FAST)
     assert (only.margin, only.missed) == (1.0, ())
     assert {replica.host for replica in only.plan.replicas} == {"slow"}
+
+
+def test_where_answers_vary_less_than_the_planner_thinks_a_cheaper_plan_is_confirmed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The planner reckons 2.19 s on the slow host, and 2.1 s are promised."""
+    monkeypatch.setattr(behaviour, "LENGTH_CV", 0.2)
+    careful, settled = certified(tmp_path, 2100, SLOW + FAST)
+    assert (careful.margin, careful.missed) == (1.0, ())
+    assert {replica.host for replica in careful.plan.replicas} == {"fast"}
+    assert settled.margin < 1.0
+    assert {replica.host for replica in settled.plan.replicas} == {"slow"}
+    assert settled.plan.predicted["ask"].latency_ms > 2100
+    hosts = load_inventory(tmp_path / "hosts.toml")
+    for seed in (2, 3):
+        again = attempt(settled.application, settled.plan, settled.margin, hosts, load_cards(), seed)
+        assert again.missed == ()
+        assert 0.0 < again.taken < 1.0
+
+
+def test_where_a_looser_plan_misses_its_promises_or_nearly_the_careful_one_stands(tmp_path: Path) -> None:
+    for bound_ms in (2000, 2170):
+        looser, settled = certified(tmp_path, bound_ms, SLOW + FAST)
+        assert looser.margin < 1.0
+        assert {replica.host for replica in looser.plan.replicas} == {"slow"}
+        assert looser.taken > MOST_TAKEN
+        assert not looser.is_kept
+        assert (settled.margin, settled.missed) == (1.0, ())
+        assert {replica.host for replica in settled.plan.replicas} == {"fast"}
+
+
+def test_a_plan_for_the_highest_rate_is_simulated_at_what_it_carries(tmp_path: Path) -> None:
+    source, path = written(tmp_path, 3000, SLOW)
+    application, hosts = check_files([source], {}).application, load_inventory(path)
+    assert application is not None
+    settled = certify(partial(plan_for, application, hosts, "throughput"), hosts, load_cards())[-1]
+    carries = settled.plan.predicted["ask"].throughput_rps
+    assert carries > 6.0
+    (group,) = settled.report.groups
+    assert group.figures.offered_rps == pytest.approx(carries, rel=0.1)
 
 
 def test_where_answers_vary_more_than_the_planner_thinks_it_plans_again_more_carefully(
