@@ -1,24 +1,26 @@
 """Executes one request's Program: the stepper decides, this makes the calls and keeps the time.
 
-Each call is a task; what it gives comes back as an event in one queue, so that the stepper sees
-one thing after another. A piece of the answer leaves only once the stepper knows that it does, since
-nothing can take its place from then on. Whatever ends the request (an answer, a failure, the deadline, a client
+Each call is a task; what it gives, the stepper is told at once, and what the stepper says is done before anything else
+happens, so that it sees one thing after another. A piece of the answer leaves only once the stepper knows that it does,
+since nothing can take its place from then on. Whatever ends the request (an answer, a failure, the deadline, a client
 that left, the gateway's end) cancels every call that still runs, which closes its connection.
 """
 
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from harmonia_compiler.contract.launch import Usage
+from harmonia_compiler.contract.launch import Reply, Usage
 from harmonia_compiler.contract.program import Program
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.policy.events import (
     Answer,
     Begun,
     Cancel,
+    Command,
     Elapsed,
     Event,
     Fail,
@@ -59,21 +61,6 @@ class Served:
     ttft_ms: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Interrupted:
-    """The request ends for a reason that no call gave."""
-
-    reason: Exception
-
-
-@dataclass(frozen=True, slots=True)
-class _Leaving:
-    """The first piece of the answer is about to leave; `known` is set once the stepper has taken that in."""
-
-    call: int
-    known: asyncio.Event
-
-
 @dataclass(slots=True, eq=False)
 class Execution:
     """One request on its way through a Program. `emit`, where given, is handed the answer's text as it comes.
@@ -89,29 +76,32 @@ class Execution:
     emit: Emit | None = None
     id: str = ""
     _state: State = field(default_factory=State)
-    _events: asyncio.Queue[Finished | Failed | Elapsed | _Leaving | Interrupted] = field(default_factory=asyncio.Queue)
+    _ended: asyncio.Future[Value] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     _tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     _timers: dict[int, asyncio.TimerHandle] = field(default_factory=dict)
     _stages: list[Stage] = field(default_factory=list)
     _problems: dict[int, Problem] = field(default_factory=dict)
     _finishes: dict[int, str] = field(default_factory=dict)
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    _started: float = 0.0
     _first_at: float | None = None
 
     def interrupt(self, reason: Exception) -> None:
         """End the request with this exception, unless it has ended."""
-        self._events.put_nowait(Interrupted(reason))
+        if not self._ended.done():
+            self._ended.set_exception(reason)
 
     async def run(self) -> Served:
         """The answer. Raises Problem where there is none, or what `interrupt` was given."""
-        started = self.caller.clock()
+        started = self._started = self.caller.clock()
         deadline = None
         deadline_s = self.journey.group.promise.deadline_s
         if deadline_s is not None:
-            loop = asyncio.get_running_loop()
-            deadline = loop.call_later(deadline_s, self._expire, deadline_s * 1000)
+            deadline = self._loop.call_later(deadline_s, self._expire, deadline_s * 1000)
         ending: Ending = "broken"
         try:
-            value = await self._drive(started)
+            self._take(Started(self.arguments))
+            value = await self._ended
             ending = "answered"
         except Problem as problem:
             if problem.shed or problem.code == DEADLINE_EXCEEDED:
@@ -134,34 +124,30 @@ class Execution:
             ttft_ms=None if self._first_at is None else (self._first_at - started) * 1000,
         )
 
-    async def _drive(self, started: float) -> Value:
-        event: Event = Started(self.arguments)
-        while True:
+    def _take(self, event: Event) -> None:
+        """Tell the stepper what happened, and do what it says."""
+        if self._ended.done():
+            return
+        try:
             for command in advance(self.program, self._state, event):
-                match command:
-                    case Send():
-                        self._tasks[command.call] = asyncio.create_task(self._call(command, started))
-                    case Cancel(call):
-                        self._tasks[call].cancel()
-                    case StartTimer(timer, ms):
-                        loop = asyncio.get_running_loop()
-                        self._timers[timer] = loop.call_later(ms / 1000, self._events.put_nowait, Elapsed(timer))
-                    case StopTimer(timer):
-                        self._timers.pop(timer).cancel()
-                    case Answer(value):
-                        return value
-                    case Fail():
-                        raise self._problem(command)
-            happened = await self._events.get()
-            if isinstance(happened, Interrupted):
-                raise happened.reason
-            if isinstance(happened, _Leaving):
-                # It may have been cancelled in the meantime; then it waits in vain, and nothing leaves.
-                if happened.call in self._state.in_flight:
-                    happened.known.set()
-                event = Begun(happened.call)
-            else:
-                event = happened
+                self._do(command)
+        except Exception as bug:  # noqa: BLE001 - nobody but the request itself waits for this, and it must end
+            self._ended.set_exception(bug)
+
+    def _do(self, command: Command) -> None:
+        match command:
+            case Send():
+                self._tasks[command.call] = self._loop.create_task(self._call(command))
+            case Cancel(call):
+                self._tasks[call].cancel()
+            case StartTimer(timer, ms):
+                self._timers[timer] = self._loop.call_later(ms / 1000, self._take, Elapsed(timer))
+            case StopTimer(timer):
+                self._timers.pop(timer).cancel()
+            case Answer(value):
+                self._ended.set_result(value)
+            case Fail():
+                self._ended.set_exception(self._problem(command))
 
     def _problem(self, fail: Fail) -> Problem:
         """What the client is told: what the failed call was told, or what no call is to blame for."""
@@ -181,47 +167,51 @@ class Execution:
         returned = answering_call(self.program, self._state)
         return "stop" if returned is None else self._finishes.get(returned, "stop")
 
-    async def _call(self, send: Send, started: float) -> None:
-        """One call as a task: whatever comes of it becomes an event.
-
-        What the request wishes goes to every call that may give the answer: whether one does may hang on what others
-        make of its value.
-        """
-        component = self.program.components[send.component]
-        stage = Stage(component.name, (self.caller.clock() - started) * 1000, path=send.path)
-        self._stages.append(stage)
-        options = self.options if send.may_answer else {}
-
-        async def forward(text: str) -> None:
-            await self._forward(send.call, text)
-
-        emit = forward if send.streams and self.emit is not None else None
-        leg = self.caller.schedule.ask(self.journey, send, self.caller.clock())
+    async def _call(self, send: Send) -> None:
+        """One call as a task: the stepper is told whatever comes of it."""
         try:
-            reply = await self.caller.call(component, send, options, stage, leg, emit, self.id)
+            reply = await self._made(send)
         except Problem as problem:
             self._fail(send, problem)
         except ClientGone as gone:
             self.interrupt(gone)
         except Exception as bug:  # noqa: BLE001 - a request that waits for this call must end
-            log_bug("call_bug", bug, component=component.name)
-            self._fail(send, internal(component.name))
+            log_bug("call_bug", bug, component=send.component)
+            self._fail(send, internal(send.component))
         else:
             self._finishes[send.call] = reply.finish
-            self._events.put_nowait(Finished(send.call, reply.value))
+            self._take(Finished(send.call, reply.value))
+
+    async def _made(self, send: Send) -> Reply:
+        """The answer of a call.
+
+        What the request wishes goes to every call that may give its answer: whether one does may hang on what others
+        make of its value.
+        """
+        clock, schedule = self.caller.clock, self.caller.schedule
+        now = clock()
+        component = self.program.components[send.component]
+        stage = Stage(component.name, (now - self._started) * 1000, path=send.path)
+        self._stages.append(stage)
+        options = self.options if send.may_answer else {}
+        emit = partial(self._forward, send.call) if send.streams and self.emit is not None else None
+        leg = schedule.ask(self.journey, send, now)
+        try:
+            return await self.caller.call(component, send, options, stage, leg, emit, self.id)
         finally:
-            self.caller.schedule.ends(leg, self.caller.clock())
+            schedule.ends(leg, clock())
 
     def _fail(self, send: Send, problem: Problem) -> None:
         self._problems[send.call] = problem
-        self._events.put_nowait(Failed(send.call, problem.message))
+        self._take(Failed(send.call, problem.message))
 
     async def _forward(self, call: int, text: str) -> None:
         assert self.emit is not None
         if self._first_at is None:
-            leaving = _Leaving(call, asyncio.Event())
-            self._events.put_nowait(leaving)
-            await leaving.known.wait()
+            self._take(Begun(call))
+            if self._ended.done():
+                # It will be cancelled in a moment, and nothing of it may leave before.
+                raise asyncio.CancelledError
             self._first_at = self.caller.clock()
             self.caller.schedule.first(self.journey, self._first_at)
         await self.emit(text)
