@@ -27,6 +27,8 @@ from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.emulate.servers.document import Rehearsal
 from harmonia_compiler.emulate.servers.faults import Fault
 from harmonia_compiler.emulate.servers.host import Host
+from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.runtime.gateway.transport import Transport
 from tests.chaos.proxy import FaultProxy
 from tests.emulate.planned import planned_for
 from tests.gateway.fakes import Served, serving
@@ -47,6 +49,8 @@ pipeline says(question: text ~ 20 tokens) -> text {{
     return stream answer(question)
 }}
 """
+#: The component that gives the answer of each pipeline of these tests.
+ANSWERING = {"walks": "walk", "says": "answer", "finds": "say"}
 #: Requests a second to one replica of the function that make it busy for 60 % of the time.
 WALKS_RPS = 15.0
 _SCRAPE_S = 0.1
@@ -59,7 +63,7 @@ def planned(folder: Path) -> Scenario:
 
 @dataclass(frozen=True)
 class Asked:
-    """What became of one request. Times are in seconds since the load began; `replicas` made its calls."""
+    """What became of one request. Times are in seconds since the load began; `replicas` made its calls, of `stages`."""
 
     number: int
     at_s: float
@@ -67,6 +71,7 @@ class Asked:
     status: int
     code: str
     replicas: tuple[str, ...]
+    stages: tuple[str, ...]
     done: bool
 
     @property
@@ -129,9 +134,10 @@ class Chaos:
         replicas = tuple(stage["replica"] for stage in stages if stage.get("replica"))
         if status == 200 and not code:
             # What an emulated replica says begins with whom it says it to, as far as it is long enough.
-            meant = f"{'answer' if streams else 'walk'}.r{number}."
+            meant = f"{ANSWERING[pipeline]}.r{number}."
             assert last["value"].startswith(meant[: len(last["value"])])
-        return Asked(number, began, took, status, code, replicas, done)
+        called = tuple(stage["component"] for stage in stages)
+        return Asked(number, began, took, status, code, replicas, called, done)
 
     async def scrape(self) -> None:
         """Look whether every request that was accepted is in exactly one place, again and again."""
@@ -176,18 +182,24 @@ def _likeness(replica: Replica) -> tuple[bool, bool]:
     return replica.config.gpus > 0, replica.config.cores == 1.0
 
 
+def cloned(scenario: Scenario, replicas: int = 3) -> list[Replica]:
+    """So many replicas of each stage, named after it; a store is one server."""
+    return [
+        msgspec.structs.replace(one, id=f"{one.engine}-{number}")
+        for one in {one.engine: one for one in sorted(scenario.plan.replicas, key=_likeness)}.values()
+        for number in range(1, (1 if kinds()[scenario.plan.engines[one.engine].kind].stateful else replicas) + 1)
+    ]
+
+
 @asynccontextmanager
 async def emulated(
     scenario: Scenario, *faults: Fault, replicas: int = 3
 ) -> AsyncIterator[tuple[Host, dict[str, FaultProxy], list[Endpoint]]]:
     """So many replicas of each stage, each behind a proxy, and where those listen."""
-    cloned = [
-        msgspec.structs.replace(one, id=f"{'walk' if 'walk' in one.serves else 'model'}-{number}")
-        for one in {one.engine: one for one in sorted(scenario.plan.replicas, key=_likeness)}.values()
-        for number in range(1, replicas + 1)
-    ]
     outcomes = dict(scenario.behaviour.outcomes)
-    host = Host(Rehearsal(scenario.service, tuple(cloned), outcomes, 3, faults=faults), load_cards())
+    host = Host(
+        Rehearsal(scenario.service, tuple(cloned(scenario, replicas)), outcomes, 3, faults=faults), load_cards()
+    )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(host.stop)
         proxies: dict[str, FaultProxy] = {}
@@ -202,12 +214,20 @@ async def emulated(
 
 
 @asynccontextmanager
-async def chaos(scenario: Scenario, *faults: Fault, replicas: int = 3, concurrency: int = 8) -> AsyncIterator[Chaos]:
+async def chaos(
+    scenario: Scenario,
+    *faults: Fault,
+    replicas: int = 3,
+    concurrency: int = 8,
+    milvus: Transport | None = None,
+) -> AsyncIterator[Chaos]:
     """The service with so many replicas of each stage, and the faults that it will have."""
     service = scenario.service
     async with (
         emulated(scenario, *faults, replicas=replicas) as (host, proxies, endpoints),
-        serving(dict(service.programs), endpoints, engines=service.engines, concurrency=concurrency) as served,
+        serving(
+            dict(service.programs), endpoints, engines=service.engines, concurrency=concurrency, milvus=milvus
+        ) as served,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
     ):
         running = Chaos(served, host, proxies, session)
