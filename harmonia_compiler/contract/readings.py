@@ -60,11 +60,22 @@ class ReplicaRead(msgspec.Struct, frozen=True):
     routed: bool
 
 
+class GenerationRead(msgspec.Struct, frozen=True):
+    """One generation of the service: the requests that it works on, and those that came to it and were answered."""
+
+    number: Count
+    under_way: Count
+    arrived: Count = 0
+    answered: Count = 0
+
+
 class Readings(msgspec.Struct, frozen=True):
     """One answer of `GET /readings`. `at_s` is by the gateway's clock, which only goes forward.
 
     `waiting` are calls that no replica has taken yet, by engine. `epoch` is that of the decision that the gateway
-    follows, 0 where it follows the plan; `refused` why it does not follow the one that it was given last.
+    follows, 0 where it follows the plan; `refused` why it does not follow the one that it was given last. `generations`
+    are those that it serves by the document of the epoch `followed`, `not_followed` why it does not serve those of the
+    last one; all else is of the first of them.
     """
 
     gateway: str
@@ -75,4 +86,7 @@ class Readings(msgspec.Struct, frozen=True):
     calls: tuple[CallsRead, ...] = ()
     replicas: tuple[ReplicaRead, ...] = ()
     waiting: dict[str, Count] = {}
+    generations: tuple[GenerationRead, ...] = ()
+    followed: Count = 0
+    not_followed: str = ""
     format_version: int = FORMAT_VERSION

@@ -26,6 +26,7 @@ from harmonia_compiler.kinds.milvus import Hit, Search, SearchReply
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.runtime.gateway.app import build_app
 from harmonia_compiler.runtime.gateway.collections import ReadRecord
+from harmonia_compiler.runtime.gateway.front import Front, Member
 from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
 from harmonia_compiler.runtime.gateway.service import Gateway
 from harmonia_compiler.runtime.gateway.transport import Refused, Transport
@@ -319,7 +320,7 @@ async def serving(
     gateway.set_endpoints(Endpoints(tuple(replicas), 1))
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    app = build_app(gateway)
+    app = build_app(Front((Member(0, 1.0, gateway),)))
     config = uvicorn.Config(
         app,
         http=BoundedHeads,

@@ -1,6 +1,5 @@
 """The routes of the gateway."""
 
-import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
@@ -23,9 +22,9 @@ from harmonia_compiler.runtime.gateway import chat, native
 from harmonia_compiler.runtime.gateway.arguments import find_program
 from harmonia_compiler.runtime.gateway.body import read_json_object
 from harmonia_compiler.runtime.gateway.exchange import Understood, serve
+from harmonia_compiler.runtime.gateway.front import Front
 from harmonia_compiler.runtime.gateway.logs import log_bug
 from harmonia_compiler.runtime.gateway.problem import INVALID_REQUEST, Problem, internal
-from harmonia_compiler.runtime.gateway.readiness import Readiness
 from harmonia_compiler.runtime.gateway.readings import readings_route
 from harmonia_compiler.runtime.gateway.service import Gateway
 
@@ -39,34 +38,36 @@ PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class ChatRoute:
     """`POST /v1/chat/completions`."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    def __init__(self, front: Front) -> None:
+        self._front = front
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
 
-        async def understand(id_: str) -> Understood:
+        async def understand(id_: str) -> tuple[Gateway, Understood]:
             document = await read_json_object(scope, receive)
-            return chat.understand(self._gateway.service.programs, document, id_, _named_class(scope))
+            gateway = self._front.pick(document.get("model"))
+            return gateway, chat.understand(gateway.service.programs, document, id_, _named_class(scope))
 
-        await serve(self._gateway, receive, send, understand, _own_id(scope))
+        await serve(receive, send, understand, _own_id(scope))
 
 
 class PipelineRoute:
     """`POST /v1/pipelines/{name}`."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    def __init__(self, front: Front) -> None:
+        self._front = front
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
 
-        async def understand(id_: str) -> Understood:
+        async def understand(id_: str) -> tuple[Gateway, Understood]:
             document = await read_json_object(scope, receive)
-            programs, name = self._gateway.service.programs, scope["path_params"]["name"]
-            return native.understand(programs, name, document, id_, _named_class(scope))
+            name = scope["path_params"]["name"]
+            gateway = self._front.pick(name)
+            return gateway, native.understand(gateway.service.programs, name, document, id_, _named_class(scope))
 
-        await serve(self._gateway, receive, send, understand, _own_id(scope))
+        await serve(receive, send, understand, _own_id(scope))
 
 
 def _named_class(scope: Scope) -> str | None:
@@ -80,18 +81,17 @@ def _own_id(scope: Scope) -> str | None:
     return given if PLAIN_ID.fullmatch(given) else None
 
 
-def build_app(gateway: Gateway) -> Starlette:
-    """The application; it closes the gateway when it is shut down."""
+def build_app(front: Front) -> Starlette:
+    """The application; it closes what it serves when it is shut down."""
     created = int(time.time())
-    readiness = Readiness(gateway)
 
     async def models(_: Request) -> Response:
-        listed = [_model(program, created) for program in gateway.service.programs.values()]
+        listed = [_model(program, created) for program in front.programs.values()]
         return _json({"object": "list", "data": listed})
 
     async def model(request: Request) -> Response:
         try:
-            program = find_program(gateway.service.programs, request.path_params["name"], "model")
+            program = find_program(front.programs, request.path_params["name"], "model")
         except Problem as problem:
             return _problem(problem)
         return _json(_model(program, created))
@@ -100,31 +100,29 @@ def build_app(gateway: Gateway) -> Starlette:
         return _json({"status": "ok"})
 
     async def readyz(_: Request) -> Response:
-        missing = [{"reason": "the gateway is being stopped"}] if gateway.stopping else await readiness.missing()
+        missing = [{"reason": "the gateway is being stopped"}] if front.stopping else await front.missing()
         status = HTTPStatus.SERVICE_UNAVAILABLE if missing else HTTPStatus.OK
         return _json({"ready": not missing, "missing": missing}, status)
 
     async def metrics(_: Request) -> Response:
-        return Response(gateway.metrics.render(), media_type="text/plain; version=0.0.4")
+        return Response(front.base.metrics.render(), media_type="text/plain; version=0.0.4")
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        looking = asyncio.create_task(gateway.dispatcher.look(gateway.metrics.bug))
         yield
-        looking.cancel()
-        await gateway.close()
+        await front.close()
 
     return Starlette(
         routes=[
-            Route("/v1/chat/completions", ChatRoute(gateway), methods=["POST"]),
-            Route("/v1/pipelines/{name}", PipelineRoute(gateway), methods=["POST"]),
+            Route("/v1/chat/completions", ChatRoute(front), methods=["POST"]),
+            Route("/v1/pipelines/{name}", PipelineRoute(front), methods=["POST"]),
             Route("/v1/models", models),
             Route("/v1/models/{name}", model),
             Route("/healthz", healthz),
             Route("/health", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
-            readings_route(gateway),
+            readings_route(front),
         ],
         exception_handlers={HTTPException: _http_error, Exception: _bug},
         lifespan=lifespan,

@@ -5,6 +5,7 @@ error with its own status. Once text has left, a failure is an error event, and 
 """
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -115,17 +116,19 @@ class Reply:
 
 
 async def serve(
-    gateway: Gateway,
     receive: Receive,
     send: Send,
-    understand: Callable[[str], Awaitable[Understood]],
+    understand: Callable[[str], Awaitable[tuple[Gateway, Understood]]],
     own_id: str | None = None,
 ) -> None:
-    """Answer one request of a route; `understand` reads it, given its id: the caller's own, or a new one."""
-    id_ = own_id or gateway.new_id()
+    """Answer one request of a route; `understand` reads it, given its id: the caller's own, or a new one.
+
+    It also says who serves it from then on.
+    """
+    id_ = own_id or secrets.token_hex(12)
     reply = Reply(send, id_)
     try:
-        asked = await understand(id_)
+        gateway, asked = await understand(id_)
     except ClientGone:
         return
     except Problem as problem:

@@ -9,17 +9,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from harmonia_compiler.runtime.gateway.service import Gateway
+from harmonia_compiler.contract.readings import GenerationRead
+from harmonia_compiler.runtime.gateway.front import Front
 
 
-def readings_route(gateway: Gateway) -> Route:
+def readings_route(front: Front) -> Route:
     """The route. To others it is not there: it says nothing of requests, but how much a service is used."""
 
     async def readings(request: Request) -> Response:
         if request.client is None or not _is_here(request.client.host):
             raise HTTPException(HTTPStatus.NOT_FOUND)
-        lines = {name: queue.line for name, queue in gateway.dispatcher.queues.items()}
-        return Response(msgspec.json.encode(gateway.watch.readings(lines)), media_type="application/json")
+        lines = {name: queue.line for name, queue in front.base.dispatcher.queues.items()}
+        read = msgspec.structs.replace(
+            front.base.watch.readings(lines),
+            generations=tuple(
+                GenerationRead(one.number, one.gateway.under_way, *one.gateway.watch.totals) for one in front.members
+            ),
+            followed=front.epoch,
+            not_followed=front.refused,
+        )
+        return Response(msgspec.json.encode(read), media_type="application/json")
 
     return Route("/readings", readings)
 

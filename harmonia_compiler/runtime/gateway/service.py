@@ -1,6 +1,5 @@
 """The gateway as one value: the Programs that it serves, the replicas that it knows, what it counts."""
 
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -76,7 +75,6 @@ class Gateway:
             clock,
             self.watch,
         )
-        self.stopping = False
         self._executions: set[Execution] = set()
 
     def _probes(self) -> dict[str, Probe]:
@@ -120,9 +118,10 @@ class Gateway:
         named = "" if request_class is None else request_class.name
         self.watch.answered(program.pipeline, named, [stage.component for stage in stages if stage.sends])
 
-    def new_id(self) -> str:
-        """A name for a request that no other has."""
-        return secrets.token_hex(12)
+    @property
+    def under_way(self) -> int:
+        """How many requests it executes."""
+        return len(self._executions)
 
     @contextmanager
     def running(self, execution: Execution) -> Iterator[None]:

@@ -93,6 +93,12 @@ class Watch:
             counts.served += 1
             counts.service_s += service_s
 
+    @property
+    def totals(self) -> tuple[int, int]:
+        """How many requests came, and how many of them were answered."""
+        counts = self._requests.values()
+        return sum(one.arrived for one in counts), sum(one.answered for one in counts)
+
     def readings(self, lines: Mapping[str, Line[Any]]) -> Readings:
         """All of it; `lines` are those of every engine."""
         routed = {(engine, name) for engine, line in lines.items() for name in line.replicas}
