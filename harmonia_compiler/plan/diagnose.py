@@ -4,7 +4,7 @@ First what fails for an engine alone, then whether the engines fit together at a
 promises, then the load: the first that fails is named, with what would satisfy it.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from harmonia_compiler.contract.gpu import GPU_TYPES
@@ -14,12 +14,11 @@ from harmonia_compiler.plan.figures import MOST_DIGITS, amounts, down, plain, ti
 from harmonia_compiler.plan.infeasible import Allow, Infeasible, Later, Less, Limit, More, Remedy, loads
 from harmonia_compiler.plan.model import build
 from harmonia_compiler.plan.optimise import SLACK, carried, ended, options_of
-from harmonia_compiler.plan.pools import Division, divide
 from harmonia_compiler.plan.predict import keeps, quantile_ms
 from harmonia_compiler.plan.problem import Need, Problem, Promise, admits, fits, room
 from harmonia_compiler.plan.queueing import capacity
-from harmonia_compiler.plan.refine import Answer, refined
-from harmonia_compiler.plan.solve import Outcome, Terms, total
+from harmonia_compiler.plan.remedies import answer, hosts_to_add, promises_to_give, required
+from harmonia_compiler.plan.solve import Terms, total
 from harmonia_compiler.plan.variables import Model
 from harmonia_compiler.profile.assumptions import CORE_BANDWIDTH_GB_S
 
@@ -84,7 +83,7 @@ def _alone(need: Need, problem: Problem) -> Iterator[Diagnostic]:
 
 def _together(problem: Problem) -> list[Limit]:
     """Engines that each could run, and for which there is not enough together."""
-    fitting = _answer(problem, lambda over: build(problem, over, 0.0, promises=False), _replicas)
+    fitting = answer(problem, lambda over: build(problem, over, 0.0, promises=False), _replicas)
     if not problem.needs or fitting.found:
         return []
     more = _missing(problem, rate=0.0, promises=False)
@@ -95,16 +94,18 @@ def _together(problem: Problem) -> list[Limit]:
     replicas = "replica that is needed at least takes" if least == 1 else "replicas that are needed at least take"
     needs, has = _totals(problem, more)
     message = f"the {least} {replicas} {needs}, and the inventory has {has}"
-    help_ = f"{more}, or make components from a common base so that they share replicas"
-    return [Limit(Diagnostic("E0722", message, help=help_), (more,))]
+    hosts = hosts_to_add(problem, 0.0, promises=False)
+    remedies = (more,) if hosts is None else (more, hosts)
+    help_ = f"{', or '.join(map(str, remedies))}, or make components from a common base so that they share replicas"
+    return [Limit(Diagnostic("E0722", message, help=help_), remedies)]
 
 
 def _promises(problem: Problem) -> list[Limit]:
     """Latencies that the fastest configurations that fit do not reach."""
     if not any(pipeline.promises for pipeline in problem.pipelines):
         return []
-    fastest = _answer(problem, lambda over: build(problem, over, 0.0, late=True), lambda model: total(model.late))
-    used = options_of(problem, _required(fastest).counts)
+    fastest = answer(problem, lambda over: build(problem, over, 0.0, late=True), lambda model: total(model.late))
+    used = options_of(problem, required(fastest).counts)
     limits = []
     for pipeline in problem.pipelines:
         for promise in pipeline.promises:
@@ -122,25 +123,27 @@ def _promises(problem: Problem) -> list[Limit]:
 
 def _load(problem: Problem) -> list[Limit]:
     """A load that the whole inventory does not carry."""
-    fastest = _answer(problem, lambda over: build(problem, over, None), _rate, maximise=True)
-    rate = carried(problem, _required(fastest).counts)
+    fastest = answer(problem, lambda over: build(problem, over, None), _rate, maximise=True)
+    rate = carried(problem, required(fastest).counts)
     less = Less(_loads(problem, rate))
     asked = " and ".join(f"{plain(up(one.load_rps, MOST_DIGITS))} rps of `{one.name}`" for one in problem.pipelines)
     kept = " within its promises" if any(one.promises for one in problem.pipelines) else ""
+    later = () if (looser := promises_to_give(problem)) is None else (looser,)
     if bounds := _bounds(problem):
         too_much = " and ".join(_bounded(problem, e, most) for e, most in bounds.items())
         message = f"the load of {asked} is too much for {too_much}{kept}"
         allow = _allowing(problem, bounds)
-        remedies: tuple[Remedy, ...] = (less,) if allow is None else (allow, less)
+        remedies: tuple[Remedy, ...] = (*later, less) if allow is None else (allow, *later, less)
     elif more := _missing(problem, rate=1.0, promises=True):
         needs, has = _totals(problem, more)
         carries = loads(less.load_rps)
         message = f"the load of {asked} needs {needs}{kept}, and the inventory has {has}, which carries {carries}"
-        remedies = (more, less)
+        hosts = hosts_to_add(problem, 1.0)
+        remedies = (more, *later, less) if hosts is None else (more, hosts, *later, less)
     else:
         times = plain(up(1.0 / rate))
         message = f"the load of {asked} is {times} times what the inventory carries{kept}, {loads(less.load_rps)}"
-        remedies = (less,)
+        remedies = (*later, less)
     help_ = ", or ".join(map(str, remedies)) + (", which this inventory carries" if bounds else "")
     return [Limit(Diagnostic("E0723", message, help=help_), remedies)]
 
@@ -171,10 +174,10 @@ def _anywhere(problem: Problem, engines: Collection[int]) -> float:
     """Multiples of the load that some engines carry within the promises where hardware is no limit."""
     if not engines:
         return float("inf")
-    fastest = _answer(
+    fastest = answer(
         problem, lambda over: build(problem, over, None, keeping=engines), _rate, maximise=True, anywhere=True
     )
-    return _required(fastest).outcomes[-1].objective * fastest.model.scale
+    return required(fastest).outcomes[-1].objective * fastest.model.scale
 
 
 def _bounded(problem: Problem, e: int, most: float) -> str:
@@ -190,7 +193,7 @@ def _allowing(problem: Problem, bounds: Collection[int]) -> Allow | None:
         return None
     free = tuple(replace(need, maximum=None) if e in bounds else need for e, need in enumerate(problem.needs))
     freed = replace(problem, needs=free)
-    fewest = _answer(
+    fewest = answer(
         freed,
         lambda over: build(freed, over, 1.0),
         lambda model: total(column for (e, _, _), column in model.n.items() if e in bounds),
@@ -204,7 +207,7 @@ def _allowing(problem: Problem, bounds: Collection[int]) -> Allow | None:
 
 def _missing(problem: Problem, *, rate: float, promises: bool) -> More | None:
     """The least hardware, by memory bandwidth, that would have to be added to the hosts; None for far too much."""
-    least = _answer(
+    least = answer(
         problem,
         lambda over: build(problem, over, rate, promises=promises),
         lambda model: (
@@ -232,33 +235,6 @@ def _totals(problem: Problem, more: More) -> tuple[str, str]:
     has = {resource: sum(room(host).get(resource, 0.0) for host in problem.hosts) for resource in sorted(added)}
     needs = {resource: up(there + added[resource], MOST_DIGITS) for resource, there in has.items()}
     return amounts(needs), " and ".join(plain(down(there, MOST_DIGITS)) for there in has.values())
-
-
-def _answer(
-    problem: Problem,
-    make: Callable[[Division], Model],
-    objective: Callable[[Model], Terms],
-    *,
-    maximise: bool = False,
-    gap: float = 0.0,
-    anywhere: bool = False,
-) -> Answer:
-    """The best solution of a model that stands on the hosts, some of them enlarged if `anywhere`."""
-
-    def search(division: Division) -> tuple[Model, list[Outcome]]:
-        model = make(division)
-        return model, [model.program.solve(objective(model), maximise=maximise, gap=gap)]
-
-    return refined(search, divide(problem, anywhere=anywhere))
-
-
-def _required(answer: Answer) -> Answer:
-    """The answer of a model that has one."""
-    if answer.infeasible:
-        raise RuntimeError("a relaxed model that has a solution ended as infeasible")
-    if not answer.found:
-        raise ended()
-    return answer
 
 
 def _replicas(model: Model) -> Terms:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
-from harmonia_compiler.plan.figures import amounts, plain, time
+from harmonia_compiler.plan.figures import amounts, plain, time, up
 from harmonia_compiler.plan.problem import Promise
 
 
@@ -55,7 +55,36 @@ class Later:
         return f"promise {time(self.bound_ms)} or more"
 
 
-Remedy = More | Less | Allow | Later
+@dataclass(frozen=True, slots=True)
+class Looser:
+    """Promises to give in place of others, all of them."""
+
+    promises: tuple[Later, ...]
+
+    def __str__(self) -> str:
+        if len(self.promises) == 1:
+            return str(self.promises[0])
+        return "promise " + " and ".join(
+            f"a p{one.given.quantile * 100:g} {one.given.metric} of {time(one.bound_ms)} or more of `{one.pipeline}`"
+            for one in self.promises
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """Hosts to add, by the name of one that they are like, and what they cost an hour together."""
+
+    like: Mapping[str, int]
+    price_per_hour: float
+
+    def __str__(self) -> str:
+        kinds = " and ".join(
+            f"{count} host{'' if count == 1 else 's'} like `{name}`" for name, count in self.like.items()
+        )
+        return f"add {kinds} for {plain(up(self.price_per_hour))} an hour"
+
+
+Remedy = More | Hosts | Less | Allow | Later | Looser
 
 
 @dataclass(frozen=True, slots=True)

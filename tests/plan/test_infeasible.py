@@ -185,3 +185,30 @@ def test_a_promise_limits_the_rate_and_is_named_with_the_load() -> None:
     assert found.message == (
         "the load of 10 rps of `p` needs 3 a100_sxm within its promises, and the inventory has 2, which carries 8 rps"
     )
+
+
+def test_hosts_to_add_are_the_cheapest_and_said_with_their_price() -> None:
+    """A GPU carries 8 rps of what is asked: 40 rps need five, of which there are three; two more of one cost 2 apart."""
+    hosts = (machine("two", 8, 2, price=3.0), machine("one", 4, 1, price=1.0))
+    asked = Problem((WRITE,), (chain("write", load_rps=40.0),), hosts, "cost")
+    found = reason(asked)
+    assert found.help == (
+        "add 2 a100_sxm to `two`, or add 2 hosts like `one` for 2 an hour, or lower the load to 24 rps"
+    )
+    for count in (1, 2):
+        more = tuple(machine(f"one {at}", 4, 1, price=1.0) for at in range(count))
+        assert (optimise(replace(asked, hosts=(*hosts, *more))) is not None) == (count == 2)
+
+
+def test_hosts_without_a_price_are_not_said_to_be_added() -> None:
+    assert "like" not in reason(problem(chain("search", "write", load_rps=30.0), aim="cost")).help
+
+
+def test_a_load_within_a_promise_is_also_carried_with_a_looser_one() -> None:
+    """At 80 % use a call takes 100 / 0.2 ms, and 912 at the 95th percentile."""
+    promised = replace(chain("write", load_rps=16.0), promises=(Promise("latency", 0.95, 310.0),))
+    asked = problem(promised, WRITE, aim="cost")
+    assert ", or promise 912 ms or more, or lower the load to 8 rps" in reason(asked).help
+    for bound_ms, is_kept in ((911.0, False), (912.0, True)):
+        looser = replace(promised, promises=(Promise("latency", 0.95, bound_ms),))
+        assert (optimise(replace(asked, pipelines=(looser,))) is not None) == is_kept

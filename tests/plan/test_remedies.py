@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harmonia_compiler.contract.inventory import Gpu, Host
 from harmonia_compiler.plan.build import GIVE_UP
 from harmonia_compiler.plan.diagnose import diagnose
-from harmonia_compiler.plan.infeasible import Allow, Infeasible, Later, Less, More, Remedy
+from harmonia_compiler.plan.infeasible import Allow, Hosts, Infeasible, Later, Less, Looser, More, Remedy
 from harmonia_compiler.plan.optimise import optimise
 from harmonia_compiler.plan.problem import Problem, Promise
 from tests.plan.test_optimum import problems
@@ -40,6 +40,15 @@ def followed(problem: Problem, remedy: Remedy) -> Problem:
         case Allow(replicas):
             needs = tuple(replace(one, maximum=replicas.get(one.engine, one.maximum)) for one in problem.needs)
             return replace(problem, needs=needs)
+        case Hosts(like, _):
+            added = [
+                msgspec.structs.replace(host, name=f"{host.name} {at}")
+                for host in problem.hosts
+                for at in range(like.get(host.name, 0))
+            ]
+            return replace(problem, hosts=(*problem.hosts, *added))
+        case Looser(promises):
+            return reduce(followed, promises, problem)
         case Later(name, given, bound_ms):
             promised = {given: Promise(given.metric, given.quantile, bound_ms)}
             pipelines = tuple(
