@@ -91,9 +91,11 @@ class Running:
         return f"http://127.0.0.1:{self.port}"
 
 
-def write_bundle(bundle: Path, programs: list[Any], engines: dict[str, Engine], port: int) -> None:
+def write_bundle(
+    bundle: Path, programs: list[Any], engines: dict[str, Engine], port: int, concurrency: int = 4
+) -> None:
     (bundle / "run").mkdir(parents=True)
-    service = Service({one.pipeline: one for one in programs}, engines, {}, {"llm-1": ReplicaShare(4)})
+    service = Service({one.pipeline: one for one in programs}, engines, {}, {"llm-1": ReplicaShare(concurrency)})
     (bundle / "service.json").write_bytes(msgspec.json.encode(service))
     endpoints = Endpoints((Endpoint("llm-1", "llm", "127.0.0.1", port),), 1)
     (bundle / "run" / "endpoints.json").write_bytes(msgspec.json.encode(endpoints))
