@@ -8,6 +8,7 @@ from harmonia_compiler.check.sources import project_root
 from harmonia_compiler.cli.options import PATH, files_argument, settings_option
 from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
 from harmonia_compiler.contract.plan import Plan
+from harmonia_compiler.contract.site import load_site
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.emit.bundle import write_bundle
 from harmonia_compiler.plan.problem import Aim
@@ -19,10 +20,17 @@ from harmonia_compiler.runtime.actuators.actuator import actuator_for
 @inventory_option
 @click.option("--target", default="local", show_default=True, help="What starts the bundle.")
 @click.option("--out", default="bundle", show_default=True, type=PATH, help="The folder to write it to.")
+@click.option("--site", type=PATH, help="What the target must know of the place where it is started, as TOML.")
 @objective_option
 @settings_option
 def command(
-    files: tuple[Path, ...], inventory: Path, target: str, out: Path, objective: Aim, settings: dict[str, str]
+    files: tuple[Path, ...],
+    inventory: Path,
+    target: str,
+    out: Path,
+    site: Path | None,
+    objective: Aim,
+    settings: dict[str, str],
 ) -> None:
     """Check the files, plan them for an inventory, and write a bundle that `harmoniac up` starts.
 
@@ -30,7 +38,8 @@ def command(
     """
     application, plan = planned(files, settings, inventory, objective)
     _refuse_running(out, target)
-    write_bundle(plan, application, target=target, out=out, root=project_root(files))
+    described = None if site is None else load_site(site)
+    write_bundle(plan, application, target=target, out=out, root=project_root(files), site=described)
     _print(plan, target, out)
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from harmonia_compiler.contract.bundle import Service
 from harmonia_compiler.contract.plan import Plan, encode_plan
+from harmonia_compiler.contract.site import Site
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.emit.code import user_code
 from harmonia_compiler.emit.emission import Emission, make_emission
@@ -23,16 +24,19 @@ PLAN, SERVICE, README = "plan.json", "service.json", "README.md"
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def write_bundle(plan: Plan, application: Application, *, target: str, out: Path, root: Path) -> None:
+def write_bundle(
+    plan: Plan, application: Application, *, target: str, out: Path, root: Path, site: Site | None = None
+) -> None:
     """Write the bundle of a plan for a target into the folder `out`.
 
     `application` is the one that was planned; `root` the folder that the user's own modules must lie
-    under. Raises `Rejected` where the target cannot hold the plan, a module is missing, or `out` is
-    not for writing; then an earlier bundle in it is as it was.
+    under; `site` what the target is told of the place where the bundle is started. Raises `Rejected`
+    where the target cannot hold the plan or use the site, a module is missing, or `out` is not for
+    writing; then an earlier bundle in it is as it was.
     """
     manifest = read_manifest(target)
     _check_fits(plan, manifest)
-    emission = make_emission(plan, application, root)
+    emission = make_emission(plan, application, root, site)
     files = _files(emission, target)
     if wrong := _faults(emission, target, files):
         raise RuntimeError("the bundle differs from the plan: " + "; ".join(wrong))

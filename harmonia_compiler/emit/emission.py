@@ -12,6 +12,7 @@ from harmonia_compiler.contract.collection import CollectionRecord, chunker_name
 from harmonia_compiler.contract.component import Component, Engine, Late
 from harmonia_compiler.contract.launch import Launch
 from harmonia_compiler.contract.plan import Configuration, Plan, ProfileUse
+from harmonia_compiler.contract.site import Site
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.lower import lower
@@ -24,16 +25,18 @@ class Emission:
     """A plan with what its replicas' processes are and what its gateway serves.
 
     `late` are the environment variables that the gateway needs at start: those of calls, and of
-    engines that are somebody else's; what a replica needs stands in its own launch.
+    engines that are somebody else's; what a replica needs stands in its own launch. `site` is what the user said of the
+    place where the bundle is started.
     """
 
     plan: Plan
     service: Service
     replicas: tuple[ReplicaLaunch, ...]
     late: tuple[str, ...]
+    site: Site | None = None
 
 
-def make_emission(plan: Plan, application: Application, root: Path) -> Emission:
+def make_emission(plan: Plan, application: Application, root: Path, site: Site | None = None) -> Emission:
     """Put together what a plan of an (optimised) application stands for; raises `Rejected`."""
     service = make_service(plan, application)
     return Emission(
@@ -51,6 +54,7 @@ def make_emission(plan: Plan, application: Application, root: Path) -> Emission:
             for replica in plan.replicas
         ),
         _late_names(service),
+        site,
     )
 
 

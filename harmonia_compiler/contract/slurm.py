@@ -1,0 +1,104 @@
+"""What a bundle of target `slurm` says beside the processes: the site, the job's components, a step for each replica.
+
+`slurm/job.json`. It holds everything that `local/processes.json` holds, under the same names, so that one reader checks
+both against the plan.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from harmonia_compiler.contract.bundle import ReplicaLaunch
+from harmonia_compiler.contract.launch import Launch
+from harmonia_compiler.contract.plan import Device, ProcessName
+
+FORMAT_VERSION = 1
+
+JOB = "slurm/job.json"
+
+#: What a site calls its partitions, accounts and the like; never more than a word of a script, never an option.
+SiteName = Annotated[str, Meta(pattern=r"\A([A-Za-z0-9_][A-Za-z0-9._-]{0,63})?\Z")]
+#: A module of the site, as `module load` takes it.
+ModuleName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9._+/-]{0,127}\Z")]
+#: An absolute path of plain names; none of them begins with a dot.
+SitePath = Annotated[str, Meta(pattern=r"\A((/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*)+)?\Z", max_length=512)]
+Seconds = Annotated[int, Meta(ge=0, le=31_536_000)]
+Mebibytes = Annotated[int, Meta(ge=1, le=2**31)]
+Cpus = Annotated[int, Meta(ge=1, le=4096)]
+
+MOST_FURTHER = 64
+
+
+class SlurmSite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[slurm]` table of a site profile.
+
+    `gres` is how GPUs are asked for: with their type, without, or not at all; `gpu_types` is what the site calls ours.
+    `nodes` says whether the job runs on the nodes that bear the names of the plan's hosts, or on `any` with as much.
+    `drain_s` before the wall time the service stops by itself; so long before that, `handover_s`, a successor is
+    submitted (0: none). `scale_out` replicas of an engine may come on top of the plan's, each as a job of its own.
+    """
+
+    partition: SiteName = ""
+    account: SiteName = ""
+    qos: SiteName = ""
+    constraint: SiteName = ""
+    gres: Literal["typed", "untyped", "none"] = "typed"
+    gpu_types: dict[SiteName, SiteName] = {}
+    modules: tuple[ModuleName, ...] = ()
+    venv: SitePath = ""
+    image: SitePath = ""
+    wall_time_s: Seconds = 0
+    drain_s: Seconds = 60
+    handover_s: Seconds = 0
+    submit_from_nodes: bool = False
+    scale_out: Annotated[int, Meta(ge=0, le=MOST_FURTHER)] = 0
+    nodes: Literal["named", "any"] = "named"
+    exclusive: bool = True
+
+
+class SlurmComponent(msgspec.Struct, frozen=True):
+    """Hosts of which the job takes equally much: one component of a heterogeneous job. `gres` is empty without GPUs."""
+
+    hosts: Annotated[tuple[ProcessName, ...], Meta(min_length=1)]
+    cpus: Cpus
+    memory_mib: Mebibytes
+    gres: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._:-]*\Z")] = ""
+
+
+class SlurmStep(msgspec.Struct, frozen=True):
+    """What one replica's step takes of its host.
+
+    With `overlap` it shares what it takes with other steps: it is shown all GPUs, of which it keeps `devices`, and
+    replicas of less than a core share cores.
+    """
+
+    replica: ProcessName
+    component: Annotated[int, Meta(ge=0)]
+    host: ProcessName
+    cpus: Cpus
+    memory_mib: Mebibytes
+    devices: tuple[Device, ...]
+    gres: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._:-]*\Z")]
+    overlap: bool
+
+
+class SlurmFurther(msgspec.Struct, frozen=True):
+    """Replicas of an engine that may come on top of the plan's, each as a job of its own with one script for all."""
+
+    engine: str
+    names: tuple[ProcessName, ...]
+    script: Annotated[str, Meta(pattern=r"\Aslurm/more-[A-Za-z0-9._-]{1,64}\.sbatch\Z")]
+    like: ProcessName
+
+
+class SlurmJob(msgspec.Struct, frozen=True):
+    """The document. The gateway and the controller run on the first host of the first component."""
+
+    replicas: tuple[ReplicaLaunch, ...]
+    gateway: Launch
+    site: SlurmSite
+    components: tuple[SlurmComponent, ...]
+    steps: tuple[SlurmStep, ...]
+    further: tuple[SlurmFurther, ...] = ()
+    format_version: int = FORMAT_VERSION

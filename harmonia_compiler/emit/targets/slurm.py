@@ -1,0 +1,107 @@
+"""Target `slurm`: a job for the plan, a step for each replica, and a job for each replica that may come on top."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from harmonia_compiler.contract.launch import Fill, Launch, Probe
+from harmonia_compiler.contract.slurm import JOB, SlurmComponent, SlurmFurther, SlurmJob, SlurmSite
+from harmonia_compiler.emit.emission import Emission
+from harmonia_compiler.emit.targets.slurm_layout import beside, further, layout
+from harmonia_compiler.emit.targets.slurm_script import options_of, script
+from harmonia_compiler.emit.targets.slurm_site import slurm_site
+
+SCRIPT = "slurm/job.sbatch"
+
+_SERVICE = "The whole service: a step for each replica, the gateway and the controller. `harmoniac up` submits it."
+_FURTHER = "One more replica beside a service that runs. Its controller submits it, and ends it."
+
+
+def files(emission: Emission) -> dict[str, bytes]:
+    """The target's own files, by their paths in the bundle; raises `Rejected` for a site profile that has mistakes."""
+    site = slurm_site(emission.site)
+    job = _job(emission, site)
+    by_name = site.nodes == "named"
+    whole = script(job.components, site, "head", _SERVICE, by_name=by_name, exclusive=site.exclusive)
+    return {
+        JOB: msgspec.json.format(msgspec.json.encode(job, order="deterministic"), indent=2) + b"\n",
+        SCRIPT: whole,
+        **{
+            one.script: script([component], site, "more", _FURTHER, by_name=False, exclusive=False)
+            for one, component in _beside(emission, job)
+        },
+    }
+
+
+def faults(emission: Emission, written: Mapping[str, bytes]) -> list[str]:
+    """Where the files as written say something else than the plan; empty when all is well."""
+    found = msgspec.json.decode(written[JOB], type=SlurmJob)
+    planned = [(one.id, one.engine, one.host, one.cores, one.devices) for one in emission.plan.replicas]
+    started = [(one.replica, one.engine, one.host, one.cores, one.devices) for one in found.replicas]
+    wrong = [] if started == planned else [f"{JOB} starts {started} and the plan has {planned}"]
+    if found != _job(emission, found.site):
+        wrong.append(f"{JOB} does not read back as what was written")
+    wrong += _misplaced(emission, found)
+    by_name = found.site.nodes == "named"
+    asked = [_asked(component, found.site, by_name=by_name) for component in found.components]
+    read = options_of(written[SCRIPT])
+    for at, (component, options) in enumerate(zip(asked, read, strict=False)):
+        if differs := sorted(name for name in component if options.get(name) != component[name]):
+            wrong.append(f"component {at} of {SCRIPT} says something else of {', '.join(differs)}")
+    if len(read) != len(asked):
+        wrong.append(f"{SCRIPT} has {len(read)} components, and the plan {len(asked)}")
+    for one, takes in _beside(emission, found):
+        (options,) = options_of(written[one.script])
+        asking = _asked(takes, found.site, by_name=False)
+        if differs := sorted(name for name in asking if options.get(name) != asking[name]):
+            wrong.append(f"{one.script} says something else of {', '.join(differs)}")
+    return wrong
+
+
+def _misplaced(emission: Emission, job: SlurmJob) -> list[str]:
+    """Steps that are not for their replica of the plan, or are not where the job has what they take."""
+    wrong = []
+    for replica, step in zip(emission.plan.replicas, job.steps, strict=False):
+        component = job.components[step.component]
+        if (step.replica, step.host, step.devices) != (replica.id, replica.host, replica.devices):
+            wrong.append(f"the step of `{replica.id}` is for something else")
+        if step.host not in component.hosts:
+            wrong.append(f"the step of `{replica.id}` is on `{step.host}`, which its component has not")
+        if step.memory_mib > component.memory_mib or step.cpus > component.cpus:
+            wrong.append(f"the step of `{replica.id}` takes more than the job has there")
+    if len(job.steps) != len(emission.plan.replicas):
+        wrong.append(f"{JOB} has {len(job.steps)} steps for {len(emission.plan.replicas)} replicas")
+    return wrong
+
+
+def _asked(component: SlurmComponent, site: SlurmSite, *, by_name: bool) -> dict[str, str]:
+    """What the script must ask of Slurm for a component."""
+    asked = {
+        "nodes": str(len(component.hosts)),
+        "cpus-per-task": str(component.cpus),
+        "mem": f"{component.memory_mib}M",
+        **({"nodelist": ",".join(component.hosts)} if by_name else {}),
+        **({"gres": component.gres} if component.gres else {}),
+    }
+    named = {"partition": site.partition, "account": site.account, "qos": site.qos, "constraint": site.constraint}
+    return {**asked, **{name: value for name, value in named.items() if value}}
+
+
+def _job(emission: Emission, site: SlurmSite) -> SlurmJob:
+    components, steps = layout(emission.plan.replicas, site)
+    gateway = Launch(
+        (
+            *(Fill("python"), "-m", "harmonia_compiler.runtime.gateway"),
+            *("--service", "service.json", "--endpoints", "run/endpoints.json"),
+            *("--host", Fill("host"), "--port", Fill("port")),
+        ),
+        Probe("http", "/healthz", timeout_s=60.0),
+        late={name: name for name in emission.late},
+    )
+    return SlurmJob(emission.replicas, gateway, site, components, steps, further(emission.plan, site))
+
+
+def _beside(emission: Emission, job: SlurmJob) -> list[tuple[SlurmFurther, SlurmComponent]]:
+    """The further replicas, with what the job of one takes."""
+    planned = {replica.id: replica for replica in emission.plan.replicas}
+    return [(one, beside(planned[one.like], job.site)) for one in job.further]

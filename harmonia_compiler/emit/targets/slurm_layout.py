@@ -1,0 +1,97 @@
+"""From a plan to a heterogeneous job: which hosts make a component, and what each replica's step takes. Pure."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from harmonia_compiler.contract.plan import Plan, Replica
+from harmonia_compiler.contract.slurm import SlurmComponent, SlurmFurther, SlurmSite, SlurmStep
+from harmonia_compiler.kinds.registry import kinds
+
+#: What the gateway and the controller take on the first host, beside its replicas.
+FRONT_MIB = 1536
+
+
+def layout(replicas: Sequence[Replica], site: SlurmSite) -> tuple[tuple[SlurmComponent, ...], tuple[SlurmStep, ...]]:
+    """The components, of which the first holds the gateway's host, and a step for each replica in their order.
+
+    Hosts of which equally much is taken are one component: they differ in nothing that Slurm is asked for.
+    """
+    hosts: dict[str, list[Replica]] = {}
+    for replica in replicas:
+        hosts.setdefault(replica.host, []).append(replica)
+    front = next(iter(hosts), "")
+    alike: dict[tuple[int, int, str], list[str]] = {}
+    for name, there in hosts.items():
+        alike.setdefault(_taken(there, site, front=name == front), []).append(name)
+    components = tuple(SlurmComponent(tuple(names), *taken) for taken, names in alike.items())
+    places = {name: at for at, component in enumerate(components) for name in component.hosts}
+    return components, tuple(_step(one, places[one.host], components[places[one.host]]) for one in replicas)
+
+
+def beside(like: Replica, site: SlurmSite) -> SlurmComponent:
+    """What a job takes that is one more replica, wherever Slurm finds room for it: no GPU that it does not use."""
+    devices = tuple(range(len(like.devices)))
+    return SlurmComponent((like.host,), *_taken([msgspec.structs.replace(like, devices=devices)], site, front=False))
+
+
+def further(plan: Plan, site: SlurmSite) -> tuple[SlurmFurther, ...]:
+    """The replicas that may come on top; of what keeps state there is never another."""
+    planned: dict[str, list[Replica]] = {}
+    for replica in plan.replicas:
+        planned.setdefault(replica.engine, []).append(replica)
+    taken = {replica.id for replica in plan.replicas}
+    found = []
+    for engine, there in sorted(planned.items()):
+        kind, most = kinds()[plan.engines[engine].kind], plan.engines[engine].settings.get("max_replicas")
+        count = site.scale_out if most is None else min(site.scale_out, max(0, int(most) - len(there)))
+        if count and not kind.stateful:
+            names = [name for at in range(count + len(taken)) if (name := f"{engine[:40]}-more-{at}") not in taken]
+            like = there[-1].id
+            found.append(SlurmFurther(engine, tuple(names[:count]), f"slurm/more-{like}.sbatch", like))
+    return tuple(found)
+
+
+def _taken(there: Sequence[Replica], site: SlurmSite, *, front: bool) -> tuple[int, int, str]:
+    """CPUs, memory and GPUs that the job takes of a host."""
+    cpus = max(1, math.ceil(sum(one.cores for one in there)))
+    memory = sum(mebibytes(one) for one in there) + (FRONT_MIB if front else 0)
+    return cpus, memory, _gres(there, site)
+
+
+def _gres(there: Sequence[Replica], site: SlurmSite) -> str:
+    """GPUs up to the last one that the plan names on a host, so that they have the numbers that it gives them.
+
+    They are asked for without their type where the plan uses GPUs of two types: which are whose, their numbers say.
+    """
+    devices = [device for one in there for device in one.devices]
+    if not devices or site.gres == "none":
+        return ""
+    types = sorted({one.config.gpu for one in there if one.devices})
+    kind = f":{site_type(types[0], site.gpu_types)}" if site.gres == "typed" and len(types) == 1 else ""
+    return f"gpu{kind}:{max(devices) + 1}"
+
+
+def site_type(ours: str, names: Mapping[str, str]) -> str:
+    """What the site calls a GPU type."""
+    return names.get(ours, ours)
+
+
+def _step(one: Replica, at: int, component: SlurmComponent) -> SlurmStep:
+    whole = one.cores >= 1 and one.cores == math.floor(one.cores)
+    return SlurmStep(
+        one.id,
+        at,
+        one.host,
+        max(1, math.floor(one.cores)),
+        mebibytes(one),
+        one.devices,
+        component.gres if one.devices else "",
+        overlap=bool(one.devices) or not whole,
+    )
+
+
+def mebibytes(one: Replica) -> int:
+    """The memory of a replica as Slurm counts it."""
+    return max(1, math.ceil(one.memory_gib * 1024))

@@ -1,0 +1,93 @@
+"""Reads the `[slurm]` table of a site profile: every mistake at once, each at its line."""
+
+import re
+from typing import Any
+
+import msgspec
+
+from harmonia_compiler.contract.site import Site
+from harmonia_compiler.contract.slurm import MOST_FURTHER, ModuleName, SiteName, SitePath, SlurmSite
+from harmonia_compiler.contract.toml_document import shown
+from harmonia_compiler.diagnostics.diagnostic import Findings, Rejected
+from harmonia_compiler.diagnostics.near import listed, suggestion
+
+#: How a time is written, as Slurm writes it; in a profile its key has no `_s`.
+_TIME = re.compile(r"(?:(\d{1,3})-)?(\d{1,3}):([0-5]\d):([0-5]\d)")
+_TIMES = {"wall_time": "wall_time_s", "drain": "drain_s", "handover": "handover_s"}
+
+#: By key: the type that its value must be of, and how to write it.
+_FORMS: dict[str, tuple[Any, str]] = {
+    **dict.fromkeys(
+        ("partition", "account", "qos", "constraint"), (SiteName, "a name of letters, digits, `.`, `_` and `-`")
+    ),
+    "gres": (SlurmSite.__annotations__["gres"], 'one of "typed", "untyped" and "none"'),
+    "gpu_types": (dict[SiteName, SiteName], 'a table such as `{h100_sxm = "h100"}`'),
+    "modules": (tuple[ModuleName, ...], 'a list of names such as `["python/3.11"]`'),
+    "venv": (SitePath, 'an absolute path of plain names, such as "/shared/venv"'),
+    "image": (SitePath, 'an absolute path of plain names, such as "/shared/harmonia.sif"'),
+    "submit_from_nodes": (bool, "`true` or `false`"),
+    "scale_out": (SlurmSite.__annotations__["scale_out"], f"a whole number from 0 to {MOST_FURTHER}"),
+    "nodes": (SlurmSite.__annotations__["nodes"], '"named" or "any"'),
+    "exclusive": (bool, "`true` or `false`"),
+}
+
+
+def slurm_site(site: Site | None) -> SlurmSite:
+    """What the profile says of Slurm, and what it leaves out as it usually is; raises `Rejected`."""
+    if site is None:
+        return SlurmSite()
+    table, findings = site.table("slurm"), Findings()
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        where = site.place("slurm", key)
+        if key in _TIMES:
+            seconds = _seconds(value)
+            if seconds is None:
+                step = 'write "HH:MM:SS" or "D-HH:MM:SS", a year at most'
+                findings.add("E0932", f"`{key}` is {shown(value)}, which is no time", where, help=step)
+            values[_TIMES[key]] = seconds
+        elif key in _FORMS:
+            form, words = _FORMS[key]
+            try:
+                values[key] = msgspec.convert(value, form)
+            except msgspec.ValidationError:
+                findings.add("E0932", f"`{key}` cannot be {shown(value)}", where, help=f"it takes {words}")
+        else:
+            known = sorted({*_FORMS, *_TIMES})
+            step = suggestion(key, known, f"there are {listed(known)}")
+            findings.add("E0931", f"`{key[:64]}` is no key of a site profile for Slurm", where, help=step)
+    if not findings.failed:
+        found = SlurmSite(**values)
+        _check_together(found, site, findings)
+    if findings.failed:
+        raise Rejected(findings.items)
+    return found
+
+
+def _check_together(found: SlurmSite, site: Site, findings: Findings) -> None:
+    """What each value allows, and two of them do not."""
+    if not found.submit_from_nodes:
+        for key, why in (("scale_out", "more replicas are further jobs"), ("handover", "a successor is a further job")):
+            if getattr(found, _TIMES.get(key, key)):
+                message = f"`{key}` needs nodes that may submit jobs, and here `submit_from_nodes` is false: {why}"
+                step = f"leave `{key}` out, or set `submit_from_nodes = true` where `sbatch` works on a node"
+                findings.add("E0933", message, site.place("slurm", key), help=step)
+    ends = found.drain_s + found.handover_s
+    if found.wall_time_s and ends >= found.wall_time_s:
+        message = f"`drain` and `handover` take {ends} s together, and `wall_time` is {found.wall_time_s} s"
+        findings.add("E0932", message, site.place("slurm", "wall_time"), help="give the job more time, or them less")
+    if found.handover_s and not found.wall_time_s:
+        step = "say `wall_time`, or leave `handover` out"
+        findings.add(
+            "E0932", "`handover` is counted back from a `wall_time`", site.place("slurm", "handover"), help=step
+        )
+
+
+def _seconds(value: object) -> int | None:
+    """`HH:MM:SS` or `D-HH:MM:SS` in seconds; None where it is neither, or more than a year."""
+    match = _TIME.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    return total if total <= 31_536_000 else None

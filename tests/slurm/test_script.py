@@ -1,0 +1,166 @@
+"""Bundles for Slurm: their scripts ask for what the plan says, and nothing in them is more than a word."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harmonia_compiler.contract.plan import Configuration
+from harmonia_compiler.contract.site import parse_site
+from harmonia_compiler.contract.slurm import JOB, SlurmJob
+from harmonia_compiler.diagnostics.source import Source
+from harmonia_compiler.emit.bundle import write_bundle
+from harmonia_compiler.emit.emission import make_emission
+from harmonia_compiler.emit.targets.slurm import SCRIPT, faults, files
+from harmonia_compiler.emit.targets.slurm_script import options_of
+from tests.emit.conftest import ROOT, Planned, planned
+
+ANY = '[slurm]\nnodes = "any"\nsubmit_from_nodes = true\nscale_out = 2\nwall_time = "02:00:00"\n'
+
+
+def placed(made: Planned, *places: tuple[str, tuple[int, ...], float]) -> Planned:
+    """The same with its replicas on these hosts, GPUs and cores, as far as they go, and again from the first."""
+    replicas = []
+    for at, replica in enumerate(made.plan.replicas):
+        host, devices, cores = places[at % len(places)]
+        gpu = "a100_sxm" if devices else ""
+        config = Configuration(cores, replica.memory_gib, gpu, float(len(devices)), batch=4)
+        replicas.append(msgspec.structs.replace(replica, host=host, devices=devices, cores=cores, config=config))
+    return Planned(made.application, msgspec.structs.replace(made.plan, replicas=tuple(replicas)), made.root)
+
+
+def emitted(made: Planned, site: str = "") -> dict[str, bytes]:
+    described = parse_site(Source("site.toml", site))
+    emission = make_emission(made.plan, made.application, made.root, described)
+    found = files(emission)
+    assert not faults(emission, found)
+    return found
+
+
+@pytest.fixture
+def quickstart() -> Planned:
+    return planned(ROOT / "samples/quickstart.rag", root=ROOT)
+
+
+def test_hosts_of_which_equally_much_is_taken_are_one_component(quickstart: Planned) -> None:
+    made = placed(quickstart, ("front", (), 2.0), ("b", (), 1.0), ("c", (), 1.0))
+    first, second = options_of(emitted(made)[SCRIPT])
+    assert (first["nodelist"], first["cpus-per-task"]) == ("front", str(2 * sum(
+        one.host == "front" for one in made.plan.replicas
+    )))  # fmt: skip
+    alike = {one.host for one in made.plan.replicas} - {"front"}
+    assert set(second["nodelist"].split(",")) <= alike
+    assert second["exclusive"] == ""
+
+
+def test_gpus_are_asked_for_up_to_the_last_one_that_the_plan_names(quickstart: Planned) -> None:
+    made = placed(quickstart, ("large", (0,), 1.0), ("large", (2, 3), 2.0), ("plain", (), 1.0))
+    found = emitted(made, '[slurm]\ngpu_types = {a100_sxm = "a100"}\n')
+    first, second = options_of(found[SCRIPT])
+    assert (first["gres"], "gres" in second) == ("gpu:a100:4", False)
+    steps = msgspec.json.decode(found[JOB], type=SlurmJob).steps
+    assert [(step.devices, step.gres, step.overlap) for step in steps[:3]] == [
+        ((0,), "gpu:a100:4", True),
+        ((2, 3), "gpu:a100:4", True),
+        ((), "", False),
+    ]
+    assert options_of(emitted(made, '[slurm]\ngres = "untyped"\n')[SCRIPT])[0]["gres"] == "gpu:4"
+    assert "gres" not in options_of(emitted(made, '[slurm]\ngres = "none"\n')[SCRIPT])[0]
+
+
+def test_replicas_of_less_than_a_core_share_cores(quickstart: Planned) -> None:
+    made = placed(quickstart, ("laptop", (), 0.25))
+    found = emitted(made)
+    (only,) = options_of(found[SCRIPT])
+    assert only["cpus-per-task"] == "1"
+    assert all(step.overlap for step in msgspec.json.decode(found[JOB], type=SlurmJob).steps)
+
+
+def test_only_a_job_for_any_nodes_leaves_their_names_open(quickstart: Planned) -> None:
+    assert all("nodelist" in options for options in options_of(emitted(quickstart)[SCRIPT]))
+    assert not any("nodelist" in options for options in options_of(emitted(quickstart, ANY)[SCRIPT]))
+
+
+def test_the_signal_comes_before_the_wall_time(quickstart: Planned) -> None:
+    (only,) = options_of(emitted(quickstart, ANY)[SCRIPT])
+    assert (only["signal"], only["time"]) == ("B:TERM@60", "0-02:00:00")
+    assert "signal" not in options_of(emitted(quickstart)[SCRIPT])[0]
+
+
+def test_only_what_keeps_nothing_may_have_more_replicas_and_each_engine_one_script_for_them(
+    quickstart: Planned,
+) -> None:
+    found = emitted(quickstart, ANY)
+    job = msgspec.json.decode(found[JOB], type=SlurmJob)
+    kinds = {one.id: quickstart.plan.engines[one.engine].kind for one in quickstart.plan.replicas}
+    assert {one.like for one in job.further} == {name for name, kind in kinds.items() if kind != "milvus"}
+    assert all(len(one.names) == 2 and "nodelist" not in options_of(found[one.script])[0] for one in job.further)
+    assert not [name for name in emitted(quickstart) if "more" in name]
+
+
+def test_a_bundle_names_no_machine_and_is_the_same_each_time(quickstart: Planned, tmp_path: Path) -> None:
+    one, two = quickstart.write(tmp_path / "one", "slurm"), quickstart.write(tmp_path / "two", "slurm")
+    assert one == two
+    assert not [name for name, text in one.items() if str(ROOT) in text or str(tmp_path) in text]
+
+
+def test_a_script_that_says_something_else_is_found_out(quickstart: Planned) -> None:
+    emission = make_emission(quickstart.plan, quickstart.application, quickstart.root)
+    written = files(emission)
+    for right, wrong in (
+        (b"--mem=", b"--mem=1"),
+        (b"--nodelist=laptop", b"--nodelist=other"),
+        (b"--nodes=1", b"--nodes=2"),
+    ):
+        assert right in written[SCRIPT]
+        assert faults(emission, {**written, SCRIPT: written[SCRIPT].replace(right, wrong)})
+
+
+HOSTILE = [
+    "$(reboot)",
+    "${HOME}",
+    "`id`",
+    "a\n#SBATCH --wrap=reboot",
+    "--wrap=reboot",
+    "../../etc/passwd",
+    "a\u202eb",
+    "'; reboot",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_prompts_and_settings_reach_no_script_and_come_through_as_data(text: str, tmp_path: Path) -> None:
+    source = tmp_path / "app.rag"
+    written = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("{", "{{").replace("}", "}}")
+    source.write_text(
+        'component small = llm("SmolLM2-135M-Instruct")\n'
+        f'component say(question: text) -> text ~ 8 tokens = small("{written} {{question}}", stop: "{written}")\n'
+        "pipeline talk(question: text ~ 9 tokens) -> text {\n    load 1 rps\n    return say(question)\n}\n",
+        encoding="utf-8",
+    )
+    found = emitted(planned(source, root=tmp_path), ANY)
+    scripts = [content.decode() for name, content in found.items() if name.endswith(".sbatch")]
+    assert scripts
+    assert not [script for script in scripts if text in script or "reboot" in script]
+    assert all(subprocess.run(["bash", "-n"], input=script.encode(), check=False).returncode == 0 for script in scripts)
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "", "a b"])
+def test_a_hostile_name_of_a_host_is_no_name(text: str, quickstart: Planned, tmp_path: Path) -> None:
+    made = placed(quickstart, (text, (), 1.0))
+    with pytest.raises((RuntimeError, msgspec.MsgspecError)):
+        write_bundle(made.plan, made.application, target="slurm", out=tmp_path / "bundle", root=ROOT)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_every_script_is_one_that_bash_and_shellcheck_take(quickstart: Planned, tmp_path: Path) -> None:
+    site = f'{ANY}modules = ["python/3.11"]\nvenv = "/shared/venv"\n'
+    for name, content in emitted(placed(quickstart, ("a", (), 1.0), ("b", (0,), 2.0)), site).items():
+        if name.endswith(".sbatch"):
+            script = tmp_path / Path(name).name
+            script.write_bytes(content)
+            subprocess.run(["bash", "-n", script], check=True)
+            if shutil.which("shellcheck"):
+                subprocess.run(["shellcheck", script], check=True)

@@ -1,0 +1,136 @@
+"""Site profiles: what one may say, and what is refused, with its line."""
+
+from pathlib import Path
+
+import pytest
+
+from harmonia_compiler.contract.site import load_site, parse_site
+from harmonia_compiler.contract.slurm import SlurmSite
+from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.diagnostics.source import Source
+from harmonia_compiler.emit.targets.slurm_site import slurm_site
+
+FULL = """
+[slurm]
+partition = "gpu"
+account = "lab-7"
+qos = "normal"
+constraint = "ib"
+gres = "untyped"
+gpu_types = {h100_sxm = "nvidia_h100_80gb_hbm3"}
+modules = ["python/3.11", "cuda/12.4"]
+venv = "/shared/venv"
+image = "/shared/harmonia.sif"
+wall_time = "1-00:00:00"
+drain = "00:02:00"
+handover = "00:30:00"
+submit_from_nodes = true
+scale_out = 4
+nodes = "any"
+exclusive = false
+
+[compose]
+whatever = "belongs to somebody else"
+"""
+
+
+def refused(text: str) -> list[tuple[str, int, str]]:
+    """The code, line and message of each finding."""
+    with pytest.raises(Rejected) as rejected:
+        slurm_site(parse_site(Source("site.toml", text)))
+    return [
+        (one.code, 0 if one.span is None else text.count("\n", 0, one.span.start) + 1, one.message)
+        for one in rejected.value.found
+    ]
+
+
+def test_a_profile_says_everything_in_plain_values() -> None:
+    assert slurm_site(parse_site(Source("site.toml", FULL))) == SlurmSite(
+        partition="gpu",
+        account="lab-7",
+        qos="normal",
+        constraint="ib",
+        gres="untyped",
+        gpu_types={"h100_sxm": "nvidia_h100_80gb_hbm3"},
+        modules=("python/3.11", "cuda/12.4"),
+        venv="/shared/venv",
+        image="/shared/harmonia.sif",
+        wall_time_s=86_400,
+        drain_s=120,
+        handover_s=1800,
+        submit_from_nodes=True,
+        scale_out=4,
+        nodes="any",
+        exclusive=False,
+    )
+
+
+def test_without_a_profile_everything_is_as_usual() -> None:
+    assert slurm_site(None) == slurm_site(parse_site(Source("site.toml", ""))) == SlurmSite()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'partition = "gpu --wrap=reboot"',
+        'partition = "gpu\\n#SBATCH --wrap=reboot"',
+        'partition = "--wrap=reboot"',
+        'account = "$(id)"',
+        'qos = "`id`"',
+        'constraint = "${HOME}"',
+        'gpu_types = {h100_sxm = "a b"}',
+        'gpu_types = {"h 100" = "a"}',
+        'modules = ["python; reboot"]',
+        'modules = ["-f"]',
+        'modules = "python"',
+        'venv = "../venv"',
+        'venv = "/shared/../root"',
+        'venv = "/shared/$(id)"',
+        'image = "/a b.sif"',
+        'image = "/a\\u202eb.sif"',
+        'wall_time = "two hours"',
+        "wall_time = 7200",
+        'wall_time = "400-00:00:00"',
+        'gres = "maybe"',
+        "scale_out = -1",
+        "scale_out = 65",
+        "scale_out = true",
+        'submit_from_nodes = "yes"',
+        'nodes = "some"',
+    ],
+)
+def test_a_value_that_is_no_plain_word_of_its_kind_is_refused_at_its_line(line: str) -> None:
+    assert [found[:2] for found in refused(f'[slurm]\naccount = "lab"\n{line}\n'.replace('account = "lab"\n', ""))] == [
+        ("E0932", 2)
+    ]
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    assert [found[:2] for found in refused('[slurm]\npartion = "gpu"\nqos = " "\nwall_time = "1"\n')] == [
+        ("E0931", 2),
+        ("E0932", 3),
+        ("E0932", 4),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "key"),
+    [("scale_out = 1", "scale_out"), ('wall_time = "02:00:00"\nhandover = "00:10:00"', "handover")],
+)
+def test_further_jobs_are_refused_where_nodes_may_not_submit(lines: str, key: str) -> None:
+    (found,) = refused(f"[slurm]\n{lines}\n")
+    assert found[0] == "E0933"
+    assert f"`{key}`" in found[2]
+
+
+@pytest.mark.parametrize("lines", ['wall_time = "00:01:00"', 'submit_from_nodes = true\nhandover = "00:10:00"'])
+def test_a_service_must_have_time_between_its_start_and_its_end(lines: str) -> None:
+    assert [found[0] for found in refused(f"[slurm]\n{lines}\n")] == ["E0932"]
+
+
+def test_a_profile_that_is_not_there_or_is_no_toml_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Rejected) as rejected:
+        load_site(tmp_path / "site.toml")
+    assert [found.code for found in rejected.value.found] == ["E0930"]
+    assert [found[0] for found in refused("[slurm")] == ["E0930"]
+    assert [found[0] for found in refused("slurm = 3")] == ["E0930"]
