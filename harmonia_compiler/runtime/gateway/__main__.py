@@ -18,7 +18,6 @@ import uvicorn
 import uvloop
 
 from harmonia_compiler.contract.bundle import Service
-from harmonia_compiler.contract.decision import DECISION
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.policy.parts import ALL, PARTS, Parts
@@ -26,8 +25,8 @@ from harmonia_compiler.runtime.bundle import read_service
 from harmonia_compiler.runtime.descriptors import raise_open_files
 from harmonia_compiler.runtime.gateway.again import again
 from harmonia_compiler.runtime.gateway.app import build_app
-from harmonia_compiler.runtime.gateway.decisions import DecisionFile
-from harmonia_compiler.runtime.gateway.endpoints import EndpointsFile
+from harmonia_compiler.runtime.gateway.front import Front
+from harmonia_compiler.runtime.gateway.generations import GenerationsFile
 from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
 from harmonia_compiler.runtime.gateway.late import UnusableVariables, resolve_late
 from harmonia_compiler.runtime.gateway.ledger import LEDGER, Ledger
@@ -55,9 +54,9 @@ _OBJECTS_UNTIL_COLLECTION = 20_000
 class Server(uvicorn.Server):
     """uvicorn, which on the first signal to stop also tells the gateway."""
 
-    def __init__(self, config: uvicorn.Config, gateway: Gateway, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, config: uvicorn.Config, front: Front, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(config)
-        self._gateway = gateway
+        self._front = front
         self._loop = loop
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of a handler
@@ -69,9 +68,9 @@ class Server(uvicorn.Server):
             self.force_exit = sig == signal.SIGINT
             return
         self.should_exit = True
-        self._gateway.stopping = True
+        self._front.stopping = True
         log("stopping", signal=signal.Signals(sig).name)
-        self._loop.call_soon_threadsafe(self._loop.call_later, CUT_S, self._gateway.cut)
+        self._loop.call_soon_threadsafe(self._loop.call_later, CUT_S, self._front.cut)
 
 
 async def run(service: Service, endpoints: Path, listening: socket.socket, parts: Parts = ALL) -> None:
@@ -79,11 +78,15 @@ async def run(service: Service, endpoints: Path, listening: socket.socket, parts
     loop = asyncio.get_running_loop()
     transports: dict[str, Transport] = {"http": HttpTransport(), "milvus": MilvusTransport()}
     metrics = Metrics([], Ledger(endpoints.with_name(LEDGER)))
-    gateway = Gateway(service, kinds(), transports, read_record, loop.time, parts, metrics)
-    follower = EndpointsFile(endpoints, gateway.set_endpoints)
-    follower.look()
+
+    def made(document: Service) -> Gateway:
+        resolved = resolve_late(document, kinds(), os.environ)
+        return Gateway(resolved, kinds(), transports, read_record, loop.time, parts, metrics)
+
+    generations = GenerationsFile(endpoints.parent, made)
+    front = generations.begin(service, endpoints)
     config = uvicorn.Config(
-        build_app(gateway),
+        build_app(front),
         http=within(raise_open_files() // FOR_CLIENTS),
         ws="none",
         lifespan="on",
@@ -92,17 +95,18 @@ async def run(service: Service, endpoints: Path, listening: socket.socket, parts
         server_header=False,
         timeout_graceful_shutdown=DRAIN_S,
     )
-    # The controller writes beside the target.
-    decisions = DecisionFile(endpoints.with_name(DECISION), service, gateway.watch, gateway.dispatcher.set_shares)
-    decisions.look()
     following = [
-        asyncio.create_task(again(name, one.look, POLL_S, gateway.metrics.bug(name)))
-        for name, one in (("endpoints", follower), ("decisions", decisions))
+        asyncio.create_task(again(name, look, POLL_S, metrics.bug(name)))
+        for name, look in (
+            ("generations", generations.look),
+            ("endpoints", generations.look_at_endpoints),
+            ("decisions", generations.look_at_decisions),
+        )
     ]
     host, port = listening.getsockname()[:2]
-    log("listening", host=host, port=port, pipelines=list(service.programs))
+    log("listening", host=host, port=port, pipelines=list(front.programs))
     try:
-        await Server(config, gateway, loop).serve([listening])
+        await Server(config, front, loop).serve([listening])
     finally:
         for task in following:
             task.cancel()
@@ -123,7 +127,7 @@ def main() -> None:
         document = read_service(given.service.parent, given.service.name)
         if absent := sorted({engine.kind for engine in document.engines.values()} - {*kinds()}):
             sys.exit(f"gateway: no distribution with the kind {', '.join(absent)} is installed here")
-        service = resolve_late(document, kinds(), os.environ)
+        resolve_late(document, kinds(), os.environ)
         listening = _listen(given.host, given.port)
     except Rejected as rejected:
         sys.exit(f"gateway: {rejected}")
@@ -136,7 +140,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_OBJECTS_UNTIL_COLLECTION)
-    uvloop.run(run(service, given.endpoints, listening, parts))
+    uvloop.run(run(document, given.endpoints, listening, parts))
 
 
 def _listen(host: str, port: int) -> socket.socket:
