@@ -1,129 +1,123 @@
-"""Calls replicas over HTTP with connections that are kept alive."""
+"""Calls replicas over HTTP, and services of somebody else's at whole URLs."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
 
-import aiohttp
 import msgspec
 
 from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.launch import Wire
 from harmonia_compiler.contract.sse import EventParser, Oversized
+from harmonia_compiler.runtime.gateway.elsewhere import Elsewhere
+from harmonia_compiler.runtime.gateway.http_connection import Connection
+from harmonia_compiler.runtime.gateway.http_pool import Pool
 from harmonia_compiler.runtime.gateway.transport import Broken, Refused, Unreachable
 
 #: The largest answer that is read, in bytes.
 ANSWER_LIMIT = 2**26
 #: How much of an engine's own error message is passed on, in characters.
 MESSAGE_LIMIT = 300
-CONNECT_TIMEOUT_S = 3.0
-#: How long an idle connection is kept; shorter than uvicorn's own 5 s, so that we never write into one it just closed.
-KEEP_ALIVE_S = 4.0
+
+_HEALTH = Wire("/health", b"", "GET")
 
 
 class HttpTransport:
     """Every replica that speaks HTTP. A wire whose path is a whole URL goes there instead of to the endpoint."""
 
     def __init__(self) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-        )
+        self._pool = Pool()
+        self._elsewhere = Elsewhere()
 
     async def send(self, endpoint: Endpoint, wire: Wire) -> bytes:
         """The body of a 2xx answer."""
-        async with self._exchange(endpoint, wire) as response:
-            return await _read_whole(response)
+        if _is_url(wire.path):
+            status, reason, body = await self._elsewhere.send(wire, ANSWER_LIMIT)
+        else:
+            status, reason, body = await self._whole(endpoint, wire)
+        if status // 100 != 2:
+            raise Refused(status, _error_message(body, reason))
+        return body
 
     async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncGenerator[bytes, None]:
         """The data of each server-sent event."""
-        async with self._exchange(endpoint, wire) as response:
-            events = EventParser()
-            try:
-                async for chunk in response.content.iter_any():
-                    for event in events.feed(chunk):
-                        yield event
-            except (aiohttp.ClientError, ConnectionError) as problem:
-                raise Broken(f"the stream broke off: {_phrase(problem)}") from problem
-            except Oversized as problem:
-                raise Broken(str(problem)) from problem
+        events = EventParser()
+        connection = await self._pool.take(endpoint.host, endpoint.port)
+        try:
+            connection.begin(_head(endpoint, wire), wire.body, ANSWER_LIMIT, pieces=True)
+            await connection.opened()
+            if connection.status // 100 != 2:
+                raise Refused(connection.status, _error_message(await _rest(connection), _reason(connection)))
+            while chunk := await connection.more():
+                for event in events.feed(chunk):
+                    yield event
+        except Oversized as problem:
+            raise Broken(str(problem)) from problem
+        finally:
+            self._pool.give_back(connection)
 
     async def answers(self, endpoint: Endpoint) -> str | None:
         """None where `/health` answers 200."""
         try:
-            async with self._session.get(_url(endpoint, "/health")) as response:
-                return None if response.status == 200 else f"/health answers {response.status}"
-        except (aiohttp.ClientError, ConnectionError) as problem:
-            return _phrase(problem)
+            status, _, _ = await self._whole(endpoint, _HEALTH)
+        except (Unreachable, Broken) as problem:
+            return str(problem)
+        return None if status == 200 else f"/health answers {status}"
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._session.close()
+        self._pool.close()
+        await self._elsewhere.close()
 
-    @asynccontextmanager
-    async def _exchange(self, endpoint: Endpoint, wire: Wire) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send the wire and give the response once its status is known to be 2xx; closed unless read to its end."""
+    async def _whole(self, endpoint: Endpoint, wire: Wire) -> tuple[int, str, bytes]:
+        """The status of a replica's answer, its reason, and its body."""
+        connection = await self._pool.take(endpoint.host, endpoint.port)
         try:
-            response = await self._session.request(
-                wire.method,
-                _url(endpoint, wire.path),
-                data=wire.body or None,
-                headers=wire.headers,
-                allow_redirects=False,
-            )
-        except (aiohttp.ClientError, ConnectionError, TimeoutError) as problem:
-            raise Unreachable(_phrase(problem)) from problem
-        try:
-            if response.status // 100 != 2:
-                raise Refused(response.status, await _error_message(response))
-            yield response
+            connection.begin(_head(endpoint, wire), wire.body, ANSWER_LIMIT, pieces=False)
+            body = await connection.whole()
+            return connection.status, _reason(connection), body
         finally:
-            response.close() if not response.content.is_eof() else response.release()
+            self._pool.give_back(connection)
 
 
-async def _read_whole(response: aiohttp.ClientResponse) -> bytes:
+def _head(endpoint: Endpoint, wire: Wire) -> bytes:
+    """The head of a request, which nothing in it can make another one."""
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    lines = [f"{wire.method} {wire.path} HTTP/1.1", f"host: {host}:{endpoint.port}"]
+    lines += [f"{name}: {value}" for name, value in wire.headers]
+    if wire.body or wire.method != "GET":
+        lines.append(f"content-length: {len(wire.body)}")
+    head = "\r\n".join(lines)
+    if not head.count("\r") == head.count("\n") == len(lines) - 1:
+        raise ValueError("a line of a request's head holds another one")
+    return f"{head}\r\n\r\n".encode()
+
+
+async def _rest(connection: Connection) -> bytes:
+    """What an error says, as far as it comes to its end."""
     parts: list[bytes] = []
-    size = 0
     try:
-        async for chunk in response.content.iter_any():
-            size += len(chunk)
-            if size > ANSWER_LIMIT:
-                raise Broken(f"the answer is larger than {ANSWER_LIMIT} bytes")
-            parts.append(chunk)
-    except (aiohttp.ClientError, ConnectionError) as problem:
-        raise Broken(f"the answer broke off: {_phrase(problem)}") from problem
+        while part := await connection.more():
+            parts.append(part)
+    except Broken:
+        pass
     return b"".join(parts)
 
 
-async def _error_message(response: aiohttp.ClientResponse) -> str:
+def _reason(connection: Connection) -> str:
+    return connection.reason.decode("latin-1")
+
+
+def _error_message(body: bytes, reason: str) -> str:
     """What the engine says about its error, in the shape of OpenAI, FastAPI or plain text."""
+    otherwise = reason or "no reason given"
     try:
-        document = msgspec.json.decode(await _read_whole(response))
-    except (Broken, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return response.reason or "no reason given"
-    found = document
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return otherwise
     for key in ("error", "message"):
         if isinstance(found, dict):
             found = found.get(key, found.get("detail", ""))
-    return (found if isinstance(found, str) and found else response.reason or "no reason given")[:MESSAGE_LIMIT]
+    return (found if isinstance(found, str) and found else otherwise)[:MESSAGE_LIMIT]
 
 
-def _url(endpoint: Endpoint, path: str) -> str:
-    if path.startswith(("http://", "https://")):
-        return path
-    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-    return f"http://{host}:{endpoint.port}{path}"
-
-
-def _phrase(problem: Exception) -> str:
-    """A connection's failure in a few words, without addresses of sockets."""
-    match problem:
-        case TimeoutError():
-            return f"no connection within {CONNECT_TIMEOUT_S:g} s"
-        case aiohttp.ClientConnectorError():
-            return problem.os_error.strerror or "connection refused"
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | ConnectionError():
-            return "the connection was closed"
-        case _:
-            return type(problem).__name__
+def _is_url(path: str) -> bool:
+    return path.startswith(("http://", "https://"))

@@ -12,7 +12,7 @@ from time import perf_counter
 import aiohttp
 
 from harmonia_compiler.report.observation import Observation, Outcome
-from harmonia_compiler.runtime.gateway.http_transport import KEEP_ALIVE_S
+from harmonia_compiler.runtime.gateway.http_pool import KEEP_ALIVE_S
 from harmonia_compiler.runtime.load.exchange import Asking, Seen, ask
 from harmonia_compiler.runtime.load.machine import Watch
 from harmonia_compiler.runtime.load.routes import Route
