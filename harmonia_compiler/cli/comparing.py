@@ -8,7 +8,7 @@ from rich.table import Table
 from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.contract.plan import Predicted
 from harmonia_compiler.plan.figures import down, plain
-from harmonia_compiler.plan.running import Changes
+from harmonia_compiler.plan.running import Changes, Stale
 
 
 def change_tables(changes: Changes) -> list[Table]:
@@ -22,6 +22,16 @@ def change_remarks(changes: Changes) -> list[str]:
     said = [f"{', '.join(f'{count} {what}' for what, count in counts)}."]
     if changes.sources:
         said.append(f"Files that are not what the other plan was made from: {', '.join(changes.sources)}.")
+    return said
+
+
+def stale_remarks(name: str, found: Stale) -> list[str]:
+    """What of a plan that others are made by is stale, one sentence each."""
+    said = []
+    if found.sources:
+        said.append(f"`{name}` was planned before these changed: {', '.join(found.sources)}")
+    if found.hosts:
+        said.append(f"`{name}` has replicas on hosts that the inventory lacks: {', '.join(found.hosts)}")
     return said
 
 

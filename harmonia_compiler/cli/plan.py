@@ -1,7 +1,7 @@
 """`harmoniac plan`: decides what runs where, and says what to expect of it."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harmonia_compiler.cli.certifying import simulated
-from harmonia_compiler.cli.comparing import change_remarks, change_tables
+from harmonia_compiler.cli.comparing import change_remarks, change_tables, stale_remarks
 from harmonia_compiler.cli.fronting import frontier_document, frontier_picture, frontier_table
 from harmonia_compiler.cli.options import OUT_FILE, PATH, files_argument, format_option, settings_option
 from harmonia_compiler.cli.output import print_json
@@ -34,7 +34,8 @@ from harmonia_compiler.plan.corrected import Measured
 from harmonia_compiler.plan.frontier import frontier
 from harmonia_compiler.plan.planner import explained
 from harmonia_compiler.plan.problem import Aim
-from harmonia_compiler.plan.running import changes
+from harmonia_compiler.plan.running import changes, stale
+from harmonia_compiler.runtime.bundle import read_plan_of
 
 
 @click.command()
@@ -49,7 +50,9 @@ from harmonia_compiler.plan.running import changes
 @click.option("--explain", metavar="COMPONENT", help="Show why it runs where it does, and what limits the rate.")
 @click.option("--frontier", "is_frontier", is_flag=True, help="Show what being faster costs, at the declared loads.")
 @click.option("--svg", type=OUT_FILE, help="Draw the frontier to this file.")
-@click.option("--simulate", "is_simulated", is_flag=True, help="Plan as near to the promises as a simulation keeps them.")
+@click.option(
+    "--simulate", "is_simulated", is_flag=True, help="Plan as near to the promises as a simulation keeps them."
+)
 @format_option
 @settings_option
 def command(
@@ -93,6 +96,7 @@ def command(
     application, plan = planned(
         files, settings, inventory, objective, form=form, decide=decide, running=kept, measured=measured
     )
+    _say_stale(((running, read_plan), (readings, read_plan_of)), plan, load_inventory(inventory))
     document = encode_plan(plan)
     if out is not None:
         out.write_bytes(document)
@@ -107,6 +111,12 @@ def command(
         _print(change_tables(compared), [*change_remarks(compared), *remarks(plan)])
     else:
         _print(tables_of(plan), remarks(plan))
+
+
+def _say_stale(former: Sequence[tuple[Path | None, Callable[[Path], Plan]]], plan: Plan, inventory: Inventory) -> None:
+    for path, read in former:
+        for line in () if path is None else stale_remarks(str(path), stale(read(path), plan, inventory)):
+            click.echo(line, err=True)
 
 
 def _explain(

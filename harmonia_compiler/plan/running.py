@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.contract.plan import Plan, Predicted, Replica
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.plan.problem import Problem
@@ -77,6 +78,23 @@ def changes(before: Plan, after: Plan) -> Changes:
         stopped=len(before.replicas) - stay,
         pipelines=tuple((name, before.predicted.get(name), after.predicted.get(name)) for name in names),
         sources=tuple(name for name in sources if before.sources.get(name) != after.sources.get(name)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """What a plan was made of and is no longer so: files that are others now, and hosts with replicas that are gone."""
+
+    sources: tuple[str, ...]
+    hosts: tuple[str, ...]
+
+
+def stale(plan: Plan, now: Plan, inventory: Inventory) -> Stale:
+    """What of a plan is stale beside one that is made now. Files go by what is in them, wherever they lie."""
+    known, there = set(plan.sources.values()), {host.name for host in inventory.hosts}
+    return Stale(
+        tuple(name for name, digest in now.sources.items() if digest not in known),
+        tuple(sorted({replica.host for replica in plan.replicas} - there)),
     )
 
 

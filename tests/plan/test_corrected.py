@@ -85,7 +85,19 @@ def test_a_plan_goes_by_what_its_service_measured(
     assert {use.engine: use.corrected for use in after.profiles}["rerank"] == 1.0
     assert after.pipelines[0].visits["rerank"] == pytest.approx(1.5 * before.pipelines[0].visits["rerank"])
     assert after.predicted["quickstart"].throughput_rps < before.predicted["quickstart"].throughput_rps
-    assert "Calls of small take 2 times as long as the source of their figures says." in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "Calls of small take 2 times as long as the source of their figures says." in told.out
+    assert "was planned before" not in told.err
+
+
+def test_readings_of_another_program_are_told(
+    compiled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    remember(compiled, state_of(compiled, {"small": Ratio(2.0, 100.0)}))
+    source = tmp_path / "quickstart.rag"
+    source.write_text(Path(QUICKSTART).read_text() + "\n# Another line.\n")
+    assert run(["plan", str(source), "--inventory", LAPTOP, "--readings", str(compiled)]) == FINE
+    assert f"`{compiled}` was planned before these changed: quickstart.rag" in capsys.readouterr().err
 
 
 def test_a_correction_of_a_plan_that_is_corrected_adds_to_it(compiled: Path) -> None:

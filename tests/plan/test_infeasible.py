@@ -188,7 +188,7 @@ def test_a_promise_limits_the_rate_and_is_named_with_the_load() -> None:
 
 
 def test_hosts_to_add_are_the_cheapest_and_said_with_their_price() -> None:
-    """A GPU carries 8 rps of what is asked: 40 rps need five, of which there are three; two more of one cost 2 apart."""
+    """A GPU carries 8 rps, so that 40 need five of them; there are three, and a host with one costs 1 an hour."""
     hosts = (machine("two", 8, 2, price=3.0), machine("one", 4, 1, price=1.0))
     asked = Problem((WRITE,), (chain("write", load_rps=40.0),), hosts, "cost")
     found = reason(asked)

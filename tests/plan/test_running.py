@@ -159,6 +159,27 @@ def test_a_command_plans_on_and_says_what_changes(tmp_path: Path, capsys: pytest
     assert f"laptop {gone['engine']}" in out
 
 
+def test_a_plan_that_is_stale_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By what is in its files, wherever they lie, and by the hosts that are gone."""
+    source, hosts, old = tmp_path / "quickstart.rag", tmp_path / "hosts.toml", tmp_path / "old.json"
+    text, inventory = Path(QUICKSTART[1]).read_text(), Path(LAPTOP[1]).read_text()
+    assert run([*QUICKSTART, "--out", str(old)]) == FINE
+
+    def said(program: str, machines: str) -> str:
+        source.write_text(program)
+        hosts.write_text(machines)
+        capsys.readouterr()
+        assert run(["plan", str(source), "--inventory", str(hosts), "--from", str(old)]) == FINE
+        return capsys.readouterr().err
+
+    changed, gone = "was planned before these changed: quickstart.rag", "hosts that the inventory lacks: laptop"
+    fresh = said(text, inventory)
+    assert changed not in fresh
+    assert gone not in fresh
+    assert changed in said(text.replace("0.02 rps", "0.01 rps"), inventory)
+    assert gone in said(text, inventory.replace('"laptop"', '"desk"'))
+
+
 @pytest.mark.parametrize("option", ["--from", "--diff"])
 def test_a_plan_that_cannot_be_read_is_a_finding(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
