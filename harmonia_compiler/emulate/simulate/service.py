@@ -5,7 +5,7 @@ decisions by the same pure code, with happenings where those have tasks.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -36,6 +36,7 @@ from harmonia_compiler.policy.frames import State
 from harmonia_compiler.policy.journey import Journey, Leg
 from harmonia_compiler.policy.line import Line, NoReplica, QueueFull
 from harmonia_compiler.policy.pipeline import Promise
+from harmonia_compiler.policy.routing.affinity import beginning_of
 from harmonia_compiler.policy.schedule import Ending, Hopeless, Schedule, Stopped
 from harmonia_compiler.policy.stepper import advance
 from harmonia_compiler.report.observation import Outcome, StageTime
@@ -66,6 +67,7 @@ class Job:
     size: Size = field(default_factory=Size)
     asked_ms: float = 0.0
     sent_ms: float | None = None
+    first_ms: float | None = None
     endpoint: Endpoint | None = None
     is_there: bool = False
     is_hopeless: bool = False
@@ -91,10 +93,13 @@ class Service:
         """Send a call or let it wait; says why where it is refused."""
         line = self.lines[job.component.engine]
         job.asked_ms = self.loop.now_ms
+        beginning = 0
+        if not job.many and len(line.replicas) > 1:
+            beginning = beginning_of(job.component, job.items[0])
         try:
-            endpoint = line.ask(self.now)
+            endpoint = line.ask(self.now, beginning=beginning)
             if endpoint is None:
-                line.wait(job, self.schedule.standing(job.leg))
+                line.wait(job, replace(self.schedule.standing(job.leg), beginning=beginning))
         except (NoReplica, QueueFull) as refused:
             self.schedule.ends(job.leg, self.now)
             return str(refused) or "no replica of its engine is running"
@@ -117,6 +122,11 @@ class Service:
 
     def finished(self, job: Job) -> None:
         """What a replica says of a job that is done."""
+        if job.endpoint is not None:
+            assert job.sent_ms is not None
+            took_s = (self.loop.now_ms - job.sent_ms) / 1000.0
+            silent_s = took_s if job.first_ms is None else (job.first_ms - job.sent_ms) / 1000.0
+            self.lines[job.component.engine].pool.answered(job.endpoint, job.component.name, took_s, silent_s, self.now)
         if self._take_back(job):
             job.done(job)
 
@@ -237,7 +247,8 @@ class Request:
                 self._refused.add(number)
             self._take(Failed(number, reason))
 
-        def begun(_: Job) -> None:
+        def begun(job: Job) -> None:
+            job.first_ms = self.service.loop.now_ms
             if self.first_ms is None:
                 self.first_ms = self.service.loop.now_ms
                 if self._journey is not None:
