@@ -29,7 +29,7 @@ _Document = TypeVar("_Document")
 
 @dataclass(frozen=True, slots=True)
 class LocalBundle:
-    """A bundle of target `local` whose documents agree with each other."""
+    """A bundle whose documents agree with each other, of a target that says of processes what target `local` says."""
 
     plan: Plan
     service: Service
@@ -62,10 +62,10 @@ def read_local_processes(bundle: Path) -> LocalProcesses:
     return read_document(bundle, PROCESSES, LocalProcesses)
 
 
-def read_local_bundle(bundle: Path) -> LocalBundle:
-    """All documents of a bundle of target `local`; raises `Rejected` where they do not say the same."""
-    found = LocalBundle(read_plan_of(bundle), read_service(bundle), read_local_processes(bundle))
-    for name, wrong in _differences(found):
+def read_local_bundle(bundle: Path, processes: str = PROCESSES) -> LocalBundle:
+    """All documents of a bundle, the processes in that document; raises `Rejected` where they do not say the same."""
+    found = LocalBundle(read_plan_of(bundle), read_service(bundle), read_document(bundle, processes, LocalProcesses))
+    for name, wrong in _differences(found, processes):
         raise _unusable(bundle, name, wrong)
     return found
 
@@ -108,7 +108,7 @@ def _unsearchable(name: str, search: Component, known: Container[str]) -> Iterat
         yield f"`{name}` has no embedder"
 
 
-def _differences(bundle: LocalBundle) -> Iterator[tuple[str, str]]:
+def _differences(bundle: LocalBundle, processes: str) -> Iterator[tuple[str, str]]:
     """Where two documents differ: the one that is made from the other, and what is wrong with it."""
     planned = {one.id: (one.engine, one.host, one.cores, one.devices) for one in bundle.plan.replicas}
     if len(planned) < len(bundle.plan.replicas):
@@ -125,7 +125,7 @@ def _differences(bundle: LocalBundle) -> Iterator[tuple[str, str]]:
         yield SERVICE, f"it gives shares to other replicas than {PLAN} has"
     started = [(one.replica, (one.engine, one.host, one.cores, one.devices)) for one in bundle.processes.replicas]
     if started != list(planned.items()):
-        yield PROCESSES, f"it starts other replicas than {PLAN} has"
+        yield processes, f"it starts other replicas than {PLAN} has"
 
 
 def _unusable(bundle: Path, name: str, why: str) -> Rejected:
