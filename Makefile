@@ -89,6 +89,10 @@ fuzz: setup ## the properties over fresh random examples, which `make test` take
 chaos: setup ## replicas, networks and clients that go wrong under load, each in five runs (a quarter of an hour)
 	@$(BIN)/python -m pytest --numprocesses 2 --dist load tests/chaos/rows_*.py $(ARGS)
 
+.PHONY: soak
+soak: setup ## half an hour in which something goes wrong every second; ARGS='--minutes 5' for less
+	@$(BIN)/python -m tests.chaos.soak $(ARGS)
+
 .PHONY: integration
 integration: fuzz $(STAMPS)/guidellm ## fuzz, then only the tests that start real engines, and GuideLLM against the gateway
 	@$(BIN)/python -m pytest -m engines $(ARGS)
