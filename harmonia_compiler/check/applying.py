@@ -50,7 +50,7 @@ def apply_function(values: "Values", call: tree.Call, function: Function, scope:
         parameter, argument, value = given[0]
         taken_type = f"`{parameter.type}`" if parameter.type.startswith("[") else parameter.type
         message = f"`{parameter.name}` of `{function.name}` takes {taken_type}, not `{shown(value.type)}`"
-        values.findings.add("E0321", message, argument.value.span, help=f"`{function.name}`: {function.doc}")
+        values.findings.add("E0321", message, argument.value.span, help=parameter.step)
         return None
     operation = Apply(function.name, tuple(value.position for _, _, value in given), dict(settings))
     return Value(values.nodes.add(operation, of, call.span), of)

@@ -10,7 +10,7 @@ import msgspec
 from harmonia_compiler.check.annotations import Signature, compare
 from harmonia_compiler.check.constants import constant
 from harmonia_compiler.check.made import OWN_REPLICAS, Made
-from harmonia_compiler.check.modules import Modules
+from harmonia_compiler.check.modules import Modules, Untold
 from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.program import Context, Declared, not_a
 from harmonia_compiler.check.prompts import Template
@@ -99,7 +99,7 @@ class Components:
         try:
             kind = self.context.kinds.get(base.text)
         except Rejected as rejected:
-            self.findings.items += [replace(found, span=base.span) for found in rejected.found]
+            self.findings.extend(replace(found, span=base.span) for found in rejected.found)
             return None
         if kind is None:
             near = self.context.nearest(base.text, chain(self.context.kinds, declared.unit.named(tree.Component)))
@@ -215,22 +215,25 @@ class Components:
             return made
         if ports is None or result is None:
             return None
-        if annotated is not None:
+        if isinstance(annotated, Signature):
             compare(made.declared.name, node, ports, result, annotated, self.findings)
         return replace(made, ports=ports, result=result)
 
-    def _annotated(self, made: Made) -> Signature | None:
+    def _annotated(self, made: Made) -> Signature | Untold:
         """What the annotations of the component's Python function say, if it has one and its source is at hand."""
         setting = made.kind.function_setting
-        function = made.given.get(setting) if setting is not None else None
-        if not isinstance(function, str) or made.ports is not None:
-            return None
-        assert setting is not None
+        if setting is None or made.ports is not None:
+            return Untold.NO_SOURCE
+        function = made.given.get(setting)
+        if not isinstance(function, str):
+            return Untold.REPORTED
         return self._modules.signature(function, made.root.unit, made.places[setting])
 
-    def _with_annotations(self, made: Made, annotated: Signature | None) -> Made | None:
+    def _with_annotations(self, made: Made, annotated: Signature | Untold) -> Made | None:
         """A component without declared ports: what its function says; None where that is not all."""
-        if annotated is None or made.ports is not None:
+        if annotated is Untold.REPORTED:
+            return None
+        if annotated is Untold.NO_SOURCE:
             return made
         unclear = next((each for each in (*annotated.parameters, annotated.result) if each.shape is None), None)
         if unclear is not None:

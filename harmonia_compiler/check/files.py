@@ -18,7 +18,7 @@ from harmonia_compiler.check.types import Types
 from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.garbage import uncollected
 from harmonia_compiler.contract.program import Call
-from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, in_order
+from harmonia_compiler.diagnostics.diagnostic import MOST_OF_A_SORT, Diagnostic, Findings, in_order
 from harmonia_compiler.diagnostics.near import suggestion
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.kinds.kind import Kind
@@ -27,10 +27,14 @@ from harmonia_compiler.kinds.registry import kinds as registered_kinds
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The result of checking: the application where there is no error, and all findings in order."""
+    """The result of checking: the application where there is no error, and the findings in order.
+
+    Of very many findings the first are there, and the others are counted in `left_out`.
+    """
 
     application: Application | None
     found: list[Diagnostic]
+    left_out: int = 0
 
 
 def check_files(
@@ -53,7 +57,7 @@ def check_files(
 def _checked(
     paths: Sequence[Path], settings: Mapping[str, str], kinds: Mapping[str, Kind], root: Path | None
 ) -> Checked:
-    findings = Findings()
+    findings = Findings(most=MOST_OF_A_SORT)
     folder = (root or project_root(paths)).resolve()
     context = Context(findings, kinds, settings, folder)
     load(context, list(paths))
@@ -64,21 +68,24 @@ def _checked(
     _warn_of_imports(context)
     _refuse_unknown_settings(context)
     if findings.failed:
-        return Checked(None, in_order(findings.items))
+        return Checked(None, in_order(findings.items), findings.left_out)
     assert None not in flows.values(), "a pipeline that cannot be lowered has a finding that says why"
     served = [flow for declared, flow in flows.items() if flow is not None and declared.unit.served]
     order = {declared.id: position for position, declared in enumerate(context.declared())}
     application = _application(context, components, sorted(served, key=lambda flow: order[flow.name]))
     warn_of_guesses(context, components, application)
     wrong = [*impossible(application, context.kinds), *contradicting(application, context.kinds)]
-    return Checked(None if wrong else application, in_order([*findings.items, *wrong]))
+    findings.extend(wrong)
+    return Checked(None if wrong else application, in_order(findings.items), findings.left_out)
 
 
 def _warn_of_imports(context: Context) -> None:
     """Name what the given files import and do not use; of a file with errors, its use may be what is wrong."""
+    if context.findings.left_out:
+        return
     failed = {item.span.source.name for item in context.findings.items if item.is_error and item.span is not None}
     for unit in context.units:
-        if not unit.served or unit.source.name in failed:
+        if not unit.served or unit.in_circle or unit.source.name in failed:
             continue
         for name, imported in unit.imports.items():
             if name not in unit.used and unit.scope[name] is not None:

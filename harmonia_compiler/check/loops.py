@@ -51,7 +51,7 @@ class _Loop:
         if statement.share is not None:
             said = share_of(statement.share, self.findings)
             self.share = EVEN if said is None else said
-        self.first_finding = len(self.findings.items)
+        self.begun = self.findings.mark()
 
     def read(self) -> tuple[Choice | int | None, bool]:
         for reading in range(_MOST_READINGS + 2 * len(self.carried)):
@@ -101,14 +101,13 @@ class _Loop:
 
     def _here(self) -> Before:
         reader = self.reader
-        counts = len(self.findings.items), len(reader.variables)
-        mark, refused_test = self.outside.mark(), reader.values.refused_test
-        return Before(mark, *counts, reader.whole, reader.stream, len(reader.streamed), refused_test)
+        marks, variables, streamed = (self.outside.mark(), self.findings.mark()), reader.variables, reader.streamed
+        return Before(*marks, len(variables), reader.whole, reader.stream, len(streamed), reader.values.refused_test)
 
     def _back(self, to: Before) -> None:
         """As if the block had not been read, but for the names that it has used."""
         self.outside.drop(to.mark)
-        del self.findings.items[to.findings :]
+        self.findings.forget(to.findings)
         del self.reader.variables[to.variables :]
         self.reader.whole, self.reader.stream = to.whole, to.stream
         self.reader.values.refused_test = to.refused_test
@@ -202,7 +201,7 @@ class _Loop:
             and not self.grown.has_effect
             and self.reader.whole
             and self.reader.values.unit.file.whole
-            and not self._failed
+            and not self.findings.failed_since(self.begun)
             and not self._varies(found)
         ):
             place = self.statement.limit.span if self.statement.until is None else self.statement.until.span
@@ -213,13 +212,7 @@ class _Loop:
         """Say nothing of what names may be in later rounds where one is bound to what could not be read."""
         bound = (found.scope.bindings.get(carried.name) for carried in self.carried)
         if any(binding is not None and binding.value is None and not binding.why for binding in bound):
-            first = self.first_finding
-            self.findings.items[first:] = [item for item in self.findings.items[first:] if item.code not in _OF_ROUNDS]
-
-    @property
-    def _failed(self) -> bool:
-        """Whether something in the block is wrong, so that nothing may be said about what its rounds do."""
-        return any(item.is_error for item in self.findings.items[self.first_finding :])
+            self.findings.forget(self.begun, _OF_ROUNDS)
 
     def _varies(self, found: Round) -> bool:
         """Whether some call may give something else when it is made again."""

@@ -5,6 +5,7 @@ They are parsed, never imported.
 
 import ast
 import warnings
+from enum import Enum
 from os.path import relpath
 from pathlib import Path
 
@@ -15,21 +16,28 @@ from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.source import Source, Span
 
 
+class Untold(Enum):
+    """Why there is nothing to learn of a function."""
+
+    NO_SOURCE = "its source is not here, or gives it its name otherwise than by a `def`"
+    REPORTED = "something is wrong with it or its source, which a finding says"
+
+
 class Modules:
     """The modules that the files of a program name, each read once."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self._read: dict[tuple[str, Unit], _Module | None] = {}
+        self._read: dict[tuple[str, Unit], _Module | Untold] = {}
 
-    def signature(self, function: str, unit: Unit, at: Span) -> Signature | None:
-        """What the source of `module:name` says of it; None where there is no such source, or a finding."""
+    def signature(self, function: str, unit: Unit, at: Span) -> Signature | Untold:
+        """What the source of `module:name` says of it."""
         module, _, name = function.partition(":")
         if (module, unit) not in self._read:
             self._read[module, unit] = self._module(module, unit, at)
         found = self._read[module, unit]
-        if found is None:
-            return None
+        if isinstance(found, Untold):
+            return found
         if name in found.functions:
             node = found.functions[name]
             if _yields(node):
@@ -37,20 +45,20 @@ class Modules:
                 message = f"`{name}` gives its values one by one, by `yield`, and a component gives one value"
                 self.context.findings.add("E0623", message, at, help="let it return the whole value", notes=notes)
             return found.annotations.signature(node)
-        if not found.may_have(name):
-            help = self.context.suggestion(name, found.functions, f"define it there: `def {name}(…)`")
-            message = f"`{found.source.name}` has no function `{name}`"
-            self.context.findings.add("E0621", message, at, help=help)
-        return None
+        if found.may_have(name):
+            return Untold.NO_SOURCE
+        help = self.context.suggestion(name, found.functions, f"define it there: `def {name}(…)`")
+        self.context.findings.add("E0621", f"`{found.source.name}` has no function `{name}`", at, help=help)
+        return Untold.REPORTED
 
-    def _module(self, module: str, unit: Unit, at: Span) -> "_Module | None":
+    def _module(self, module: str, unit: Unit, at: Span) -> "_Module | Untold":
         path = _locate(module, unit.path.parent) or _locate(module, self.context.root)
         if path is None:
-            return None
+            return Untold.NO_SOURCE
         name = beside(unit.source, relpath(path, unit.path.parent))
         source = read_source(path, name, self.context.root, self.context.findings, at)
         if source is None:
-            return None
+            return Untold.REPORTED
         try:
             with warnings.catch_warnings():
                 # What Python thinks of somebody's escapes is not for us to say.
@@ -61,7 +69,7 @@ class Modules:
             span = source.span_of_line(getattr(problem, "lineno", None) or 1)
             help = f"a component is made from a function of `{module}`"
             self.context.findings.add("E0620", f"this is not Python: {reason}", span, help=help)
-            return None
+            return Untold.REPORTED
         return _Module(source, parsed)
 
 

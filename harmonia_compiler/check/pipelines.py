@@ -116,7 +116,7 @@ class _Pipeline:
 
     def flow(self) -> Flow | None:
         """The pipeline's flow; None where something in it is wrong."""
-        before = len(self.findings.items)
+        before = self.findings.mark()
         ports, result = self.components.signature(self.declared, self.node.ports, self.node.result)
         clauses = self.clauses = read_clauses(self.node.body, self.declared.unit, self.context)
         self.class_port = class_port(self.node.ports, self.declared.unit, self.findings)
@@ -142,10 +142,9 @@ class _Pipeline:
         if "ttft" in clauses.places and self.stream is None and self.node.complete:
             help = "write `return stream`, or bound the latency alone"
             self.findings.add("E0405", "a bound on `ttft` needs `return stream`", clauses.places["ttft"], help=help)
-        failed = any(item.is_error for item in self.findings.items[before:])
-        if failed or not self.whole or ports is None or result is None:
+        if self.findings.failed_since(before) or not self.whole or ports is None or result is None:
             # Rounds may be alike because of what is wrong.
-            self.findings.items[before:] = [item for item in self.findings.items[before:] if item.code != "W0403"]
+            self.findings.forget(before, {"W0403"})
             return None
         if self.declared.unit.file.whole:
             self.warn_of_unused()

@@ -8,7 +8,7 @@ from os.path import realpath
 from pathlib import Path
 
 from harmonia_compiler.check.order import dependency_order
-from harmonia_compiler.check.sources import LARGEST_FILE, LARGEST_PROGRAM, beside, read_source
+from harmonia_compiler.check.sources import LARGEST_FILE, LARGEST_PROGRAM, beside, is_address, read_source
 from harmonia_compiler.contract.program import RequestClass
 from harmonia_compiler.contract.types import NAMED
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
@@ -67,6 +67,8 @@ class Unit:
     places: dict[str, Span] = field(default_factory=dict)
     imports: dict[str, tree.Imported] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    #: Whether the file is one of several that import each other, or imports itself.
+    in_circle: bool = False
     #: Files that were asked for names that they do not declare: what they do declare may have been meant.
     misasked: set["Unit"] = field(default_factory=set)
     #: The names in scope by the sort of what they mean; each component and pipeline may ask for those of a sort.
@@ -147,11 +149,12 @@ def load(context: Context, paths: list[Path]) -> None:
     for unit in context.units:
         _declare(context, unit)
     for (unit, declaration), target in imported_from.items():
-        _import(context, unit, declaration, target)
+        if target is not unit:
+            _import(context, unit, declaration, target)
     for unit in context.units:
         for declaration in unit.file.declarations:
-            if isinstance(declaration, tree.Import) and (unit, declaration) not in imported_from:
-                _import_unread(unit, declaration)
+            if isinstance(declaration, tree.Import) and imported_from.get((unit, declaration), unit) is unit:
+                _import_nothing(unit, declaration)
     _name(context)
 
 
@@ -174,15 +177,18 @@ def _load_one(
 
 
 def _target(context: Context, by_path: dict[Path, Unit], unit: Unit, declaration: tree.Import) -> Unit | None:
-    path = unit.path.parent / declaration.path.value
+    written = declaration.path
+    if is_address(written.value, context.findings, written.span):
+        return None
+    path = unit.path.parent / written.value
     try:
         known = by_path.get(_real(path))
     except (OSError, ValueError, RuntimeError):
         known = None
     if known is not None:
         return known
-    name = beside(unit.source, declaration.path.value)
-    return _load_one(context, by_path, path, name, served=False, at=declaration.path.span)
+    name = beside(unit.source, written.value)
+    return _load_one(context, by_path, path, name, served=False, at=written.span)
 
 
 def _refuse_import_cycles(context: Context, imported_from: Mapping[tuple[Unit, tree.Import], Unit]) -> None:
@@ -192,6 +198,13 @@ def _refuse_import_cycles(context: Context, imported_from: Mapping[tuple[Unit, t
     _, cycles = dependency_order(context.units, lambda unit: needs.get(unit, {}))
     for cycle in cycles:
         declaration = needs[cycle[-1]][cycle[0]]
+        for unit in cycle:
+            unit.in_circle = True
+        if len(cycle) == 1:
+            help = "delete this line: what a file declares is known in all of it"
+            message = f"`{cycle[0].source.name}` imports itself"
+            context.findings.add("E0207", message, declaration.path.span, help=help)
+            continue
         names = " → ".join(f"`{unit.source.name}`" for unit in [*cycle, cycle[0]])
         help = "move what both need into a third file"
         context.findings.add("E0207", f"these files import each other: {names}", declaration.path.span, help=help)
@@ -241,8 +254,8 @@ def _import(context: Context, unit: Unit, declaration: tree.Import, target: Unit
             unit.imports[local.text] = imported
 
 
-def _import_unread(unit: Unit, declaration: tree.Import) -> None:
-    """Enter names whose file could not be read, which is reported."""
+def _import_nothing(unit: Unit, declaration: tree.Import) -> None:
+    """Enter names whose file could not be read, or is the importing one, which is reported."""
     for imported in declaration.names:
         name = (imported.alias or imported.name).text
         if name not in unit.scope:

@@ -11,7 +11,7 @@ from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.streaming import Streamed
 from harmonia_compiler.check.values import Values
 from harmonia_compiler.contract.types import Type
-from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.diagnostics.diagnostic import Findings, Found
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.syntax import tree
 
@@ -75,7 +75,7 @@ class Before:
     """What there was before the block was read."""
 
     mark: Mark
-    findings: int
+    findings: Found
     variables: int
     whole: bool
     stream: Span | None

@@ -8,7 +8,7 @@ from harmonia_compiler.check.amounts import COUNT, DURATION, MEMORY, TOKENS, WHO
 from harmonia_compiler.check.keys import leak
 from harmonia_compiler.check.program import Context, Unit
 from harmonia_compiler.check.prompts import Template, template
-from harmonia_compiler.check.sources import beside, read_source
+from harmonia_compiler.check.sources import beside, is_address, read_source
 from harmonia_compiler.contract.component import Env, Secret
 from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.types import quoted
@@ -187,10 +187,12 @@ class SettingReader:
         if setting.type != "prompt":
             self.findings.add("E0602", f"`{setting.name}` does not come from a file", text.span, help="only prompts do")
             return None
+        if is_address(text.value, self.findings, text.span):
+            return None
         found = Findings()
         name = beside(self.unit.source, text.value)
         source = read_source(self.unit.path.parent / text.value, name, self.context.root, found, text.span)
-        self.findings.items += found.items
+        self.findings.extend(found.items)
         if source is None:
             return None
         if leaked := leak(source.text):

@@ -1,5 +1,6 @@
 """Reading the files that a program consists of: regular files under the project's root, of bounded size, in UTF-8."""
 
+import re
 import stat
 from collections.abc import Sequence
 from os.path import commonpath, normpath, realpath
@@ -12,6 +13,8 @@ from harmonia_compiler.diagnostics.source import Source, Span
 LARGEST_FILE = 2**20
 #: All files together that are checked at a time, with those that they import, in characters.
 LARGEST_PROGRAM = 4 * LARGEST_FILE
+#: What an address in a network begins with.
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 #: The byte order mark, which some editors put before a text.
 _MARK = "\ufeff"
 
@@ -29,6 +32,15 @@ def project_root(paths: Sequence[Path]) -> Path:
 def beside(source: Source, path: str) -> str:
     """What a path written in a source is called: relative to the source's folder, as the user named that; one line."""
     return quoted(normpath(Path(source.name).parent / path))[1:-1]
+
+
+def is_address(path: str, findings: Findings, at: Span) -> bool:
+    """Whether what is given as a path is an address in a network instead, which is reported."""
+    if _ADDRESS.match(path) is None:
+        return False
+    help = "save it in the project, and name that file"
+    findings.add("E0114", f"`{quoted(path)[1:-1]}` is no file, and nothing is fetched", at, help=help)
+    return True
 
 
 def read_source(path: Path, name: str, root: Path, findings: Findings, at: Span | None = None) -> Source | None:

@@ -22,9 +22,9 @@ def command(context: click.Context, files: tuple[Path, ...], settings: dict[str,
     """
     checked = check_files(files, settings)
     if form == "json":
-        print_json(findings_document(checked.found, ok=checked.application is not None))
+        print_json(findings_document(checked.found, checked.left_out, ok=checked.application is not None))
     else:
-        print_diagnostics(checked.found)
+        print_diagnostics(checked.found, checked.left_out)
         if checked.application is not None:
             click.echo(_summary(files, checked))
     if checked.application is None:

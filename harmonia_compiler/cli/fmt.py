@@ -13,7 +13,7 @@ from harmonia_compiler.cli.exits import DIAGNOSTICS
 from harmonia_compiler.cli.options import PATH
 from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.contract.regular import write_whole
-from harmonia_compiler.diagnostics.diagnostic import Findings, in_order
+from harmonia_compiler.diagnostics.diagnostic import MOST_OF_A_SORT, Findings, in_order
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.syntax.formatter import formatted
 from harmonia_compiler.syntax.parser import parse
@@ -33,7 +33,7 @@ def command(context: click.Context, files: tuple[Path, ...], *, only_check: bool
     """
     if STDIN in files and len(files) > 1:
         raise click.UsageError("`-` stands alone")
-    findings = Findings()
+    findings = Findings(most=MOST_OF_A_SORT)
     changed: list[Path] = []
     for path in files:
         source = _stdin(findings) if path == STDIN else read_source(path, str(path), project_root([path]), findings)
@@ -49,7 +49,7 @@ def command(context: click.Context, files: tuple[Path, ...], *, only_check: bool
             _put(path, source, outcome, is_other=is_other)
         elif is_other and not show_diff:
             click.echo(f"{source.name}: would be formatted")
-    print_diagnostics(in_order(findings.items))
+    print_diagnostics(in_order(findings.items), findings.left_out)
     if findings.failed or (changed and (only_check or show_diff)):
         context.exit(DIAGNOSTICS)
 
@@ -66,7 +66,7 @@ def _formatted(source: Source, findings: Findings) -> str | None:
     """The text in its one form; None where it has slips, which are then among the findings."""
     found = Findings()
     file = parse(source, found)
-    findings.items += found.items
+    findings.merge(found, found.items)
     return None if found.failed else formatted(file)
 
 

@@ -67,7 +67,7 @@ def command(
     --inventory. With one, the drawing is what `plan` falls back to where a promised latency is missed otherwise.
     """
     checked = check_files(files, settings)
-    print_diagnostics(checked.found)
+    print_diagnostics(checked.found, checked.left_out)
     if checked.application is None:
         context.exit(DIAGNOSTICS)
     application = optimise(checked.application, without, last=after)

@@ -18,13 +18,13 @@ def wants_colour() -> bool:
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
 
 
-def print_diagnostics(found: Collection[Diagnostic]) -> None:
-    """Findings to stderr, one frame each, and how many there are."""
+def print_diagnostics(found: Collection[Diagnostic], left_out: int = 0) -> None:
+    """Findings to stderr, one frame each, how many there are, and how many more that were left out."""
     colour = wants_colour()
     for item in found:
         click.echo(_sayable(render(item, colour=colour)), err=True)
     if found:
-        click.echo(count(found), err=True)
+        click.echo(count(found, left_out), err=True)
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -32,9 +32,10 @@ def print_json(document: dict[str, Any]) -> None:
     click.echo(json.dumps(document, indent=2, ensure_ascii=True))
 
 
-def findings_document(found: Collection[Diagnostic], **more: Any) -> dict[str, Any]:
-    """Findings as a JSON document; `more` is what else the command has to say."""
-    return {"format_version": FORMAT_VERSION, "findings": [as_object(item) for item in found], **more}
+def findings_document(found: Collection[Diagnostic], left_out: int = 0, **more: Any) -> dict[str, Any]:
+    """Findings as a JSON document, with the number of those left out; `more` is what else the command has to say."""
+    shown = [as_object(item) for item in found]
+    return {"format_version": FORMAT_VERSION, "findings": shown, "left_out": left_out, **more}
 
 
 def print_bug(bug: Exception) -> None:

@@ -72,8 +72,8 @@ def checked_for(files: Collection[Path], settings: Mapping[str, str], form: str)
     """The application that some files make. Exits 1 where one is wrong; warnings are printed."""
     checked = check_files(list(files), settings)
     if checked.application is None:
-        _leave(checked.found, DIAGNOSTICS, form)
-    print_diagnostics(checked.found)
+        _leave(checked.found, DIAGNOSTICS, form, checked.left_out)
+    print_diagnostics(checked.found, checked.left_out)
     return checked.application
 
 
@@ -140,9 +140,9 @@ def begun_early(flow: Flow) -> list[str]:
     return sorted(found)
 
 
-def _leave(found: Collection[Diagnostic], code: int, form: str) -> NoReturn:
+def _leave(found: Collection[Diagnostic], code: int, form: str, left_out: int = 0) -> NoReturn:
     if form == "json":
-        print_json(findings_document(found))
+        print_json(findings_document(found, left_out))
     else:
-        print_diagnostics(found)
+        print_diagnostics(found, left_out)
     click.get_current_context().exit(code)

@@ -1,10 +1,18 @@
 """Reads JSON documents that somebody may have damaged: whatever is wrong with the bytes is one kind of error."""
 
+import re
 from typing import TypeVar
 
 import msgspec
 
 T = TypeVar("T")
+
+#: Backslashes that stand for themselves, whole characters beyond U+FFFF, and halves of such without the other one.
+_HALVES = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+#: How msgspec says that bytes end before the document does, and now and then that a text holds such a half.
+_CUT = "Input data was truncated"
 
 
 class OtherFormat(msgspec.DecodeError):
@@ -28,6 +36,20 @@ def decode_document(raw: bytes, of: type[T]) -> T:
         raise msgspec.DecodeError("it is nested too deeply") from None
     except UnicodeDecodeError:
         raise msgspec.DecodeError("it is not UTF-8") from None
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError as problem:
+        raise msgspec.DecodeError(_damage(raw, str(problem))) from None
+
+
+def _damage(raw: bytes, said: str) -> str:
+    """What is wrong with bytes that are no JSON, of which msgspec has said something."""
+    if not raw.strip():
+        return "it is empty"
+    if said == _CUT or "surrogate" in said:
+        half = next((found[1] for found in _HALVES.finditer(raw) if found[1]), None)
+        return "it ends in the middle" if half is None else f"it holds `{half.decode()}`, which is half of a character"
+    return said
 
 
 def decode_versioned(raw: bytes, of: type[T], oldest: int, newest: int) -> T:

@@ -1,10 +1,13 @@
 """One finding, and the bag that collects them; nothing here prints."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from harmonia_compiler.diagnostics.source import Span
 
+#: Errors of one check beyond this say nothing new, and warnings neither.
+MOST_OF_A_SORT = 100
 #: Of further places of one mistake, those that are shown.
 _MOST_REPEATS = 3
 
@@ -67,11 +70,30 @@ def _with_repeats(item: Diagnostic, spans: Sequence[Span]) -> Diagnostic:
     return replace(item, notes=(*item.notes, *further)) if spans else item
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What had been found at some point: how many findings are kept; by code, how many there were and are left out."""
+
+    kept: int
+    seen: Counter[str]
+    beyond: Counter[str]
+
+
 @dataclass(slots=True)
 class Findings:
-    """Where the stages of one run put what they find; a stage goes on after an error."""
+    """Where the stages of one run put what they find; a stage goes on after an error.
+
+    Where `most` is given, no more errors than that are kept, and no more warnings: whoever has more mends the first
+    ones first. By code, `seen` counts all that there were, and `beyond` those left out, what is about one thing once.
+    """
 
     items: list[Diagnostic] = field(default_factory=list)
+    most: int | None = None
+    seen: Counter[str] = field(default_factory=Counter)
+    beyond: Counter[str] = field(default_factory=Counter)
+    #: How many errors (True) and warnings are kept, and of how many more places of one mistake there is still room.
+    _kept: Counter[bool] = field(default_factory=Counter)
+    _room: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def add(
         self,
@@ -84,12 +106,64 @@ class Findings:
         about: str = "",
     ) -> None:
         """Record one finding."""
-        self.items.append(Diagnostic(code, message, span, help, notes, about))
+        self.extend([Diagnostic(code, message, span, help, notes, about)])
+
+    def extend(self, found: Iterable[Diagnostic]) -> None:
+        """Record what was found elsewhere."""
+        for item in found:
+            self.seen[item.code] += 1
+            if self.most is None or self._has_room(item, self.most):
+                self.items.append(item)
+
+    def merge(self, other: "Findings", kept: Iterable[Diagnostic]) -> None:
+        """Record those that are `kept` of other findings, and how many those left out."""
+        self.extend(kept)
+        self.seen += other.beyond
+        self.beyond += other.beyond
+
+    def _has_room(self, item: Diagnostic, most: int) -> bool:
+        thing = item.code, item.about
+        if item.about and thing in self._room:
+            self._room[thing] -= 1
+            return self._room[thing] >= 0
+        is_kept = self._kept[item.is_error] < most
+        if item.about:
+            self._room[thing] = _MOST_REPEATS if is_kept else 0
+        self._kept[item.is_error] += is_kept
+        self.beyond[item.code] += not is_kept
+        return is_kept
+
+    @property
+    def left_out(self) -> int:
+        """How many findings are not kept."""
+        return self.beyond.total()
 
     @property
     def failed(self) -> bool:
         """Whether any error was found."""
         return any(item.is_error for item in self.items)
+
+    def mark(self) -> Found:
+        """What is found so far."""
+        return Found(len(self.items), self.seen.copy(), self.beyond.copy())
+
+    def failed_since(self, mark: Found) -> bool:
+        """Whether any error was found since then."""
+        return any(code.startswith("E") and count > mark.seen[code] for code, count in self.seen.items())
+
+    def forget(self, mark: Found, codes: Collection[str] | None = None) -> None:
+        """Take back what was found since then, or what has one of these codes of it."""
+        for code in [*self.seen] if codes is None else codes:
+            self.seen[code], self.beyond[code] = mark.seen[code], mark.beyond[code]
+        later = self.items[mark.kept :]
+        staying = [item for item in later if codes is not None and item.code not in codes]
+        if len(staying) == len(later):
+            return
+        again = [*self.items[: mark.kept], *staying]
+        self.items.clear()
+        self._kept.clear()
+        self._room.clear()
+        self.items += [item for item in again if self.most is None or self._has_room(item, self.most)]
 
 
 class Rejected(Exception):

@@ -68,13 +68,14 @@ def as_object(item: Diagnostic) -> dict[str, Any]:
     return shown | (_place(item.span) if item.span is not None else {})
 
 
-def count(found: Iterable[Diagnostic]) -> str:
-    """How many errors and warnings there are, in words."""
+def count(found: Iterable[Diagnostic], left_out: int = 0) -> str:
+    """How many errors and warnings there are, in words, and how many more that are not among them."""
     items = list(found)
     errors = sum(item.is_error for item in items)
     counts = [(errors, "error"), (len(items) - errors, "warning")]
     words = [f"{number} {noun}{'' if number == 1 else 's'}" for number, noun in counts if number]
-    return " and ".join(words) or "no errors"
+    shown = " and ".join(words) or "no errors"
+    return f"{shown}, and {left_out:,} more that {'is' if left_out == 1 else 'are'} not shown" if left_out else shown
 
 
 def _place(span: Span) -> dict[str, Any]:

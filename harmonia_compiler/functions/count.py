@@ -26,7 +26,7 @@ def extent(extents: Sequence[Extent], settings: Mapping[str, int]) -> Extent:
 FUNCTION = Function(
     name="count",
     doc="How many items a list has.",
-    parameters=(Taken("list", "a list", "what is counted"),),
+    parameters=(Taken("list", "a list", "what is counted", "give a list, such as `count(search(question))`"),),
     result_type=result_type,
     evaluate=evaluate,
     extent=extent,

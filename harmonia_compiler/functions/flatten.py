@@ -40,7 +40,11 @@ def flat(lists: Extent, usual: float) -> Extent:
 FUNCTION = Function(
     name="flatten",
     doc="The items of several lists as one list, in their order.",
-    parameters=(Taken("lists", "a list of lists", "what is joined"),),
+    parameters=(
+        Taken(
+            "lists", "a list of lists", "what is joined", "put the lists into one: `flatten([search(a), search(b)])`"
+        ),
+    ),
     result_type=result_type,
     evaluate=evaluate,
     extent=extent,

@@ -17,6 +17,7 @@ from harmonia_compiler.kinds.kind import Extent
 class Taken:
     """What a function takes, by position or by name; `type` is how its type is written in a message.
 
+    `step` is the next step where something of another type is given.
     A `constant` one is a whole number from `minimum` to `maximum` that stands in the source, an
     `Apply`'s setting. It may be left out where it has a default; nothing else may.
     """
@@ -24,6 +25,7 @@ class Taken:
     name: str
     type: str
     doc: str
+    step: str = ""
     constant: bool = False
     default: int | None = None
     minimum: int = 1

@@ -17,6 +17,12 @@ from harmonia_compiler.kinds.kind import Extent
 #: How little the first ranks stand out: the constant of the paper.
 DAMPING = 60
 
+_LISTS = Taken(
+    "lists",
+    "[[passage]]",
+    "what several searches found",
+    "put what several searches find into one list: `fuse([search(a), search(b)])`",
+)
 _TOP_K = Taken("top_k", "a whole number", "how many of the best passages are kept at most", constant=True, default=10)
 
 
@@ -50,7 +56,7 @@ def extent(extents: Sequence[Extent], settings: Mapping[str, int]) -> Extent:
 FUNCTION = Function(
     name="fuse",
     doc="The best passages of several lists, by reciprocal rank fusion; the score of each is its fused one.",
-    parameters=(Taken("lists", "[[passage]]", "what several searches found"), _TOP_K),
+    parameters=(_LISTS, _TOP_K),
     result_type=result_type,
     evaluate=evaluate,
     extent=extent,

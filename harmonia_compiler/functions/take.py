@@ -30,7 +30,12 @@ def extent(extents: Sequence[Extent], settings: Mapping[str, int]) -> Extent:
 FUNCTION = Function(
     name="take",
     doc="The first items of a list, in their order.",
-    parameters=(Taken("list", "a list", "what the first items are taken of"), _COUNT),
+    parameters=(
+        Taken(
+            "list", "a list", "what the first items are taken of", "give a list, such as `take(search(question), 3)`"
+        ),
+        _COUNT,
+    ),
     result_type=result_type,
     evaluate=evaluate,
     extent=extent,

@@ -55,13 +55,15 @@ class Damage:
     """What is reported already: the offsets, and the lines, where a later finding would only repeat it.
 
     `swallowing` are the offsets of long texts that are never closed, and so may hold what is missing; `unbalanced`
-    those of brackets in values that lack their partner, so that it is a guess where the partner belongs.
+    those of brackets in values that lack their partner, so that it is a guess where the partner belongs, and `guessed`
+    those of blocks that do, or may have ended elsewhere: it is a guess what stands in them.
     """
 
     offsets: list[int]
     lines: set[int]
     swallowing: list[int]
     unbalanced: list[int]
+    guessed: list[int]
 
     def holds(self, source: Source, offset: int) -> bool:
         """Whether something is reported on the line of an offset."""
@@ -75,7 +77,7 @@ class Lexer:
         self.source = source
         self.findings = findings
         self.comments: list[Comment] = []
-        self.damage = Damage([], set(), [], [])
+        self.damage = Damage([], set(), [], [], [])
 
     def report(self, code: str, message: str, start: int, end: int, help: str = "") -> None:
         """Record a finding, and that its line is damaged."""

@@ -37,11 +37,11 @@ _INNER = frozenset({"NAME", "RETURN", "IF", "ELIF", "ELSE", "REPEAT", "UNTIL", "
 
 def parse(source: Source, findings: Findings) -> tree.File:
     """Read one text whatever it is; everything wrong with it is in the findings."""
-    found = Findings()
+    found = Findings(most=MOST_FINDINGS)
     tokens = read_tokens(source, found)
     nothing = tree.File(source, (), (), frozenset(), whole=False)
     file = nothing if tokens is None else _read(source, tokens, found)
-    findings.items += _independent(found.items)[:MOST_FINDINGS]
+    findings.merge(found, _independent(found.items))
     return file
 
 
@@ -101,7 +101,7 @@ class _Declaration:
         self.findings = findings
         self.unread: set[str] = set()
         begin, end = place(tokens[0])[0], place(tokens[-1])[1]
-        self.complete = not any(begin <= at < end for at in damage.swallowing)
+        self.complete = not any(begin <= at < end for at in (*damage.swallowing, *damage.guessed))
         self.reported = [at for at in damage.offsets if begin <= at <= end]
         self.unbalanced = [at for at in damage.unbalanced if begin <= at <= end]
         before = [at for at in damage.offsets if at < begin]
@@ -117,7 +117,7 @@ class _Declaration:
                 return self.kept(slip)
             region = region_of(self.tokens, slip.position)
             if not quiet and not self.follows_slip and not self.is_reported(region):
-                self.findings.items.append(explain(self.source, self.tokens, slip))
+                self.findings.extend([explain(self.source, self.tokens, slip)])
             self.reported += [place(token)[0] for token in self.tokens[slip.position : slip.position + 1]]
             before = self.tokens
             mended = repaired(before, slip.position, region)
@@ -136,7 +136,7 @@ class _Declaration:
         self.tokens, self.complete = mended.tokens, self.complete and mended.whole
 
     def attempt(self) -> list[tree.Declaration] | Slip:
-        self.builder.findings, self.builder.strays = Findings(), set()
+        self.builder.findings, self.builder.strays = Findings(most=MOST_FINDINGS), set()
         end = Token("$END", "", start_pos=self.tokens[-1].end_pos, end_pos=self.tokens[-1].end_pos)
         found = read(chain(self.tokens, (end,)), self.builder.by_rule)
         if isinstance(found, Slip):
@@ -146,7 +146,7 @@ class _Declaration:
 
     def kept(self, declarations: list[tree.Declaration]) -> list[tree.Declaration]:
         """What was read, unless it is too deep; a pipeline with what it lacks told."""
-        self.findings.items += self.builder.findings.items
+        self.findings.merge(self.builder.findings, self.builder.findings.items)
         if self.builder.strays:
             self.give_up()
             return []

@@ -1,11 +1,12 @@
 """What to say about a token that cannot stand where it stands."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from lark import Token
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
+from harmonia_compiler.diagnostics.near import nearest
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.syntax.automaton import Slip
 from harmonia_compiler.syntax.lexer import KEYWORDS
@@ -46,17 +47,25 @@ _PLACES = (
 _AFTER_A_VALUE = frozenset({"COMPARISON", "AT_MOST", "PLUS", "DOT", "AND", "OR", "TILDE", "UNIT", "VBAR", "LPAR"})
 _AFTER_A_VALUE |= {"ELSE", "WITHIN", "WHERE", "UNTIL"}
 _AFTER_A_TYPE = frozenset({"TILDE", "VBAR"})
+_BEGIN_A_VALUE = frozenset({"NAME", "TEXT", "LONG_TEXT", "NUMBER", "TRUE", "FALSE", "NOT", "EACH"})
 _MOST_NAMED = 3
+#: Of shorter words, one letter more or less makes another one.
+_SHORTEST_WORD = 3
 
 
 @dataclass(frozen=True, slots=True)
 class _Spot:
-    """A slip with the tokens around it. Only their kinds and texts matter."""
+    """A slip with the tokens around it. Only their kinds and texts matter.
+
+    `earlier` is the kind of the token two before it, `declares` that of the first one of the declaration.
+    """
 
     token: Token
     before: Token | None
     after: str
     accepted: frozenset[str]
+    earlier: str
+    declares: str
 
     @property
     def kind(self) -> str:
@@ -72,6 +81,15 @@ class _Spot:
         return self.accepted >= {"COMPARISON", "AND"}
 
     @property
+    def gives_a_name(self) -> bool:
+        """Whether the name before most likely says what the value is for, and is none itself.
+
+        In a pipeline most arguments are names of values, and few settings are anything else than numbers.
+        """
+        is_setting = self.declares != "PIPELINE" or self.kind in ("NUMBER", "TRUE", "FALSE")
+        return is_setting or "COMMA" not in self.accepted
+
+    @property
     def ends(self) -> bool:
         return self.kind in ("_NL", "$END")
 
@@ -81,19 +99,24 @@ def explain(source: Source, tokens: list[Token], slip: Slip) -> Diagnostic:
     token, accepted = slip.token, slip.accepted
     before = tokens[slip.position - 1] if slip.position else None
     after = tokens[slip.position + 1].type if slip.position + 1 < len(tokens) else "$END"
-    spot = _Spot(token, before, after, accepted)
-    span = Span(source, token.start_pos or 0, token.end_pos or 0)
+    earlier = tokens[slip.position - 2].type if slip.position > 1 else ""
+    spot = _Spot(token, before, after, accepted, earlier, tokens[0].type)
+    span = _span(source, token)
     if spot.ends and before is not None:
         span = Span(source, before.end_pos or 0, before.end_pos or 0)
 
     if token.type in KEYWORDS and "NAME" in accepted and _is_meant_as_name(spot):
         return _keyword(token, span)
     if token.type == "EQUAL" and before is not None and before.type in KEYWORDS:
-        return _keyword(before, Span(source, before.start_pos or 0, before.end_pos or 0))
+        return _keyword(before, _span(source, before))
 
     found = _shown(token)
     wanted = _wanted(spot)
     message = f"expected {wanted}, found {found}" if wanted else f"unexpected {found}"
+    for word, keywords in () if _elsewhere(spot) else _misspelt(spot):
+        if (meant := _keyword_like(word, keywords)) is not None:
+            message = message if word is token else f"unexpected `{word}`"
+            return Diagnostic("E0101", message, _span(source, word), f"did you mean `{meant}`?")
     return Diagnostic("E0101", message, span, _advice(spot) or (f"put {wanted} here" if wanted else f"delete {found}"))
 
 
@@ -119,6 +142,33 @@ def _keyword(token: Token, span: Span) -> Diagnostic:
     return Diagnostic(
         "E0104", f"`{token}` is a keyword and cannot be a name", span, f"write `{token}_` or another name"
     )
+
+
+#: The keywords that a statement begins with, and those that a value begins with behind these.
+_STATEMENTS = frozenset({"RETURN", "IF", "REPEAT", "SLO", "LOAD"})
+_VALUES = {"RETURN": frozenset({"STREAM", "EACH", "NOT"}), "EQUAL": frozenset({"EACH", "NOT"})}
+
+
+def _misspelt(spot: _Spot) -> Iterator[tuple[Token, frozenset[str]]]:
+    """The words that may be keywords with a slip of the finger, each with the kinds of those that may stand there."""
+    if spot.kind == "NAME":
+        yield spot.token, spot.accepted & KEYWORDS
+    if spot.before is not None and spot.before.type == "NAME":
+        if spot.accepted == {"EQUAL"} and spot.earlier in ("_NL", "LBRACE"):
+            yield spot.before, _STATEMENTS
+        elif spot.kind == "NAME":
+            yield spot.before, _VALUES.get(spot.earlier, frozenset())
+
+
+def _keyword_like(word: Token, kinds: frozenset[str]) -> str | None:
+    """The keyword that was probably meant; of two letters, one that has the same."""
+    found = nearest(str(word), (kind.lower() for kind in kinds))
+    is_short = len(word) < _SHORTEST_WORD
+    return None if found is None or (is_short and sorted(found) != sorted(word)) else found
+
+
+def _span(source: Source, token: Token) -> Span:
+    return Span(source, token.start_pos or 0, token.end_pos or 0)
 
 
 def _shown(token: Token) -> str:
@@ -226,20 +276,22 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     (lambda s: s.kind == "_ARROW" and s.accepted == {"LPAR"}, "ports stand in `( )`, even where there are none"),
     (lambda s: s.accepted == {"LPAR"}, "settings stand in `( )`, even where there are none"),
     (lambda s: s.kind == "TEXT" and "FROM" in s.accepted, "put `from` before the file"),
-    (
-        lambda s: s.kind in ("NAME", "TEXT", "LONG_TEXT", "NUMBER") and s.accepted >= {"COMMA", "COLON"},
-        "put `:` between the two",
-    ),
-    (lambda s: s.kind in ("NAME", "TEXT", "LONG_TEXT", "NUMBER") and "COMMA" in s.accepted, "put `,` between the two"),
+    (lambda s: s.kind in _BEGIN_A_VALUE and "COLON" in s.accepted and s.gives_a_name, "put `:` between the two"),
+    (lambda s: s.kind in _BEGIN_A_VALUE and "COMMA" in s.accepted, "put `,` between the two"),
     (lambda s: "LBRACE" in s.accepted, "a block stands in `{ }`"),
     (lambda s: "_NL" in s.accepted, "end the line before this, or delete it"),
 )
 
 
+def _elsewhere(spot: _Spot) -> str:
+    """What to write for a word of another language, if there is one."""
+    words = (word for word in (spot.token, spot.before) if word is not None and word.type == "NAME")
+    return next((_ELSEWHERE[str(word)] for word in words if str(word) in _ELSEWHERE), "")
+
+
 def _advice(spot: _Spot) -> str:
-    for word in (spot.token, spot.before):
-        if word is not None and word.type == "NAME" and str(word) in _ELSEWHERE:
-            return _ELSEWHERE[str(word)]
+    if other := _elsewhere(spot):
+        return other
     found = next((help for holds, help in _ADVICE if holds(spot)), "")
     needless = spot.kind in ("COLON", "COMMA", "EQUAL") and spot.after in spot.accepted and "LSQB" not in spot.accepted
     return found or (f"delete {_shown(spot.token)}" if needless else "")

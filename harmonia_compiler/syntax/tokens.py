@@ -59,11 +59,15 @@ class _Header:
 
 @dataclass(slots=True)
 class _Open:
-    """An open bracket with the indentation of its line; a block's with the keyword of its header."""
+    """An open bracket with the indentation of its line; a block's with the keyword of its header.
+
+    A pipeline is `flat` whose first line stands no deeper than its header: how deep its lines stand tells nothing.
+    """
 
     token: Token
     indent: int
     header: str = ""
+    flat: bool = False
 
 
 def read_tokens(source: Source, findings: Findings) -> Tokens | None:
@@ -154,6 +158,8 @@ class _Reader:
             self.open_missing(mark)
         if self.stack and not self.inside("LBRACE"):
             return
+        if self.before == "LBRACE" and self.stack[-1].header == "PIPELINE" and kind != "RBRACE":
+            self.stack[-1].flat = mark.indent <= self.stack[-1].indent
         self.close_by_indent(mark)
         if begins and not binds and kind in _GOES_ON:
             self.close_by_word(kind)
@@ -228,15 +234,18 @@ class _Reader:
         if not self.stack or CLOSER_OF[self.stack[-1].token.type] != token.type:
             self.report_needless(token)
             return
-        self.stack.pop()
+        opened = self.stack.pop().token
         if token.type == "RBRACE":
             self.header = None
+            if self.lacking < 0 and not self.stack:
+                # One of those before was too many, and a part of the pipeline stands behind this one.
+                self.lexer.damage.guessed.append(place(opened)[0])
         self.tokens.append(token)
 
     def close_by_indent(self, mark: Mark) -> None:
         """Where `}` are lacking, a line that stands no deeper than a block's header is outside of the block."""
         kind = mark.token.type
-        while self.lacking > 0 and self.inside("LBRACE"):
+        while self.lacking > 0 and self.inside("LBRACE") and not self.stack[0].flat:
             indent = self.stack[-1].indent
             if indent < mark.indent or (indent == mark.indent and (kind == "RBRACE" or kind in _CONTINUING)):
                 return
@@ -260,8 +269,11 @@ class _Reader:
 
     def close_missing(self) -> None:
         """Close the innermost bracket for the user, and say so."""
-        opened = self.stack.pop().token
+        last = self.stack.pop()
+        opened = last.token
         self.lacking -= opened.type == "LBRACE"
+        if opened.type == "LBRACE" and (last.header != "PIPELINE" or last.flat):
+            self.lexer.damage.guessed.append(place(opened)[0])
         end = place(self.tokens[-1])[1]
         self.tokens.append(_virtual(CLOSER_OF[opened.type], end))
         if not self.is_damaged(opened):

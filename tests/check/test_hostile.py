@@ -6,6 +6,7 @@ import pytest
 
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.check.nodes import MOST_NODES
+from harmonia_compiler.diagnostics.diagnostic import MOST_OF_A_SORT
 
 HEAD = """
 component small = llm("SmolLM2-135M-Instruct")
@@ -106,3 +107,47 @@ def test_pipelines_that_double_are_refused_where_they_get_too_large() -> None:
 def test_a_text_that_begins_many_keys_ends_in_none(begun: str) -> None:
     """Each beginning looks ahead a bounded way: otherwise this would take longer than a test may."""
     assert codes(pipeline(f'return f("a{begun * 150_000}")')) == {"W0203"}
+
+
+@pytest.mark.parametrize("many", [300, 20_000])
+def test_very_many_findings_are_counted_and_the_first_are_kept(many: int) -> None:
+    Path("a.rag").write_text(pipeline("return q" + " + q" * many), encoding="utf-8")
+    checked = check_files([Path("a.rag")])
+    assert {item.code for item in checked.found} == {"E0312"}
+    assert (len(checked.found), checked.left_out) == (MOST_OF_A_SORT, many + 1 - MOST_OF_A_SORT)
+
+
+#: Texts with one mistake, and what there is to say of it.
+ONE_MISTAKE = {
+    "a function that is not there": (
+        'component g = python("other:g")\npipeline p(q: text) -> text { return g(q) }',
+        "E0621",
+    ),
+    "a function's name that is none": (
+        'component g = python("g")\npipeline p(q: text) -> text { return g(q) }',
+        "E0615",
+    ),
+    "an inner block that is not closed": (pipeline("    if ok(q) {\n        x = f(q)\n    return x"), "E0102"),
+    "the same without indentation": (pipeline("if ok(q) {\nx = f(q)\nreturn x"), "E0102"),
+    "a bracket too many": (pipeline("if ok(q) {\nx = f(q)\n}\n}\nreturn q"), "E0112"),
+    "a file that imports itself": ('import f from "a.rag"\n' + pipeline("return f(q)"), "E0207"),
+    "files that import each other": ('import g from "b.rag"\n' + pipeline("return f(q)"), "E0207"),
+}
+
+
+@pytest.mark.parametrize("what", ONE_MISTAKE)
+def test_one_mistake_is_one_finding(what: str) -> None:
+    text, code = ONE_MISTAKE[what]
+    Path("other.py").write_text("def other(q: str) -> str: ...\n", encoding="utf-8")
+    Path("b.rag").write_text('import f from "a.rag"\ncomponent g(q: text) -> text = f()\n', encoding="utf-8")
+    Path("a.rag").write_text(text, encoding="utf-8")
+    assert [item.code for item in check_files([Path("a.rag")]).found] == [code]
+
+
+@pytest.mark.parametrize(
+    "text", ['import f from "http://x.org/b.rag"', 'component g(q: text) -> text = small(file("http://x.org/b.rag"))']
+)
+def test_an_address_is_no_file_and_stands_in_the_message_as_it_was_written(text: str) -> None:
+    Path("a.rag").write_text(f"{text}\n{HEAD}", encoding="utf-8")
+    (found,) = check_files([Path("a.rag")]).found
+    assert (found.code, found.message) == ("E0114", "`http://x.org/b.rag` is no file, and nothing is fetched")

@@ -56,7 +56,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     (finding,) = document["findings"]
     assert (finding["code"], finding["file"], finding["line"], finding["column"]) == ("E0202", "bad.rag", 2, 38)
     assert run(["check", "good.rag", "--format", "json"]) == FINE
-    assert json.loads(capsys.readouterr().out) == {"format_version": 1, "findings": [], "ok": True}
+    assert json.loads(capsys.readouterr().out) == {"format_version": 1, "findings": [], "left_out": 0, "ok": True}
 
 
 def test_settings(capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,3 +167,12 @@ def test_a_current_folder_that_is_gone_is_said_to_be(
     gone.rmdir()
     assert run(["check", "a.rag"]) == 1
     assert "the current folder has been removed" in capsys.readouterr().err
+
+
+def test_of_very_many_findings_it_says_how_many_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("many.rag").write_text(f"pipeline p(q: text) -> text {{ return q{' + q' * 500} }}\n", encoding="utf-8")
+    assert run(["check", "many.rag"]) == DIAGNOSTICS
+    assert capsys.readouterr().err.endswith("\n100 errors, and 401 more that are not shown\n")
+    assert run(["check", "many.rag", "--format", "json"]) == DIAGNOSTICS
+    document = json.loads(capsys.readouterr().out)
+    assert (len(document["findings"]), document["left_out"]) == (100, 401)
