@@ -5,13 +5,19 @@ Where a server asks for it, the number of connections is bounded as well.
 The head is the request line and the headers, byte for byte as they come. What comes after it, the body, has limits of
 its own where it is read; but what arrives there and becomes no body (trailers, extensions of chunks) is held to the
 same size.
+
+A request's handler can be told when its client leaves, without a task that waits for it.
 """
 
 import asyncio
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 #: How long a client may take to connect and send a request's head, in seconds.
@@ -21,6 +27,9 @@ HEAD_LIMIT = 64 * 2**10
 
 #: How much is parsed at once, in bytes: the parser does not say where in what it was given something began or ended.
 _PIECE = 4 * 2**10
+
+#: Among the extensions of a request's scope, whom to tell when the connection is gone.
+_TOLD = "harmonia.told"
 
 
 def _error(message: str, type_: str, code: str) -> bytes:
@@ -47,6 +56,10 @@ class BoundedHeads(HttpToolsProtocol):
     _late: asyncio.TimerHandle | None = None
     #: The bytes that came since the last request ended, or since the last that has a limit of its own.
     _came = 0
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._told: set[Callable[[], None]] = set()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request, if this is not one connection too many."""
@@ -76,6 +89,7 @@ class BoundedHeads(HttpToolsProtocol):
         """The head is there; the body has a limit of its own."""
         self._stop_waiting()
         self._came = 0
+        self.scope["extensions"] = {_TOLD: self._told}  # type: ignore[dict-item]  # nobody looks into it but we
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -92,6 +106,8 @@ class BoundedHeads(HttpToolsProtocol):
         """Nothing is to be waited for."""
         self._stop_waiting()
         super().connection_lost(exc)
+        for told in tuple(self._told):
+            told()
 
     def _refuse(self) -> None:
         # In the middle of an answer that is on its way, another would be read as a part of it.
@@ -132,6 +148,17 @@ class BoundedHeads(HttpToolsProtocol):
     def _answers(self) -> bool:
         """Whether a request that came before is still being answered."""
         return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]
+
+
+@contextmanager
+def told_when_gone(scope: Scope, told: Callable[[], None]) -> Iterator[None]:
+    """Call this if the client of a request leaves meanwhile. Only the requests of `BoundedHeads` know."""
+    all_told: set[Callable[[], None]] = scope["extensions"][_TOLD]
+    all_told.add(told)
+    try:
+        yield
+    finally:
+        all_told.discard(told)
 
 
 def within(most: int) -> type[BoundedHeads]:

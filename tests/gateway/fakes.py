@@ -175,8 +175,8 @@ class FakeMilvus:
         hits = [Hit(f"passage {at}", f"doc{at}.md", 1.0 - at / 10) for at in range(3)]
         return msgspec.json.encode(SearchReply([hits[: search.limit] for _ in search.vectors]))
 
-    async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncGenerator[bytes, None]:
-        yield await self.send(endpoint, wire)
+    async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncGenerator[list[bytes], None]:
+        yield [await self.send(endpoint, wire)]
 
     async def answers(self, endpoint: Endpoint) -> str | None:
         return None

@@ -5,7 +5,7 @@ import dataclasses
 import json
 import random
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import aiohttp
@@ -153,17 +153,17 @@ class EndlessTransport(HttpTransport):
 
     open = False
 
-    async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncGenerator[bytes, None]:
+    async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncGenerator[list[bytes], None]:
         self.open = True
         try:
             while True:
-                yield b'{"choices": [{"delta": {"content": "word"}}]}'
+                yield [b'{"choices": [{"delta": {"content": "word"}}]}']
         finally:
             self.open = False
 
 
 async def test_a_stream_that_nobody_reads_on_is_closed_at_once(engine: FakeEngine) -> None:
-    async def gone(text: str) -> None:
+    async def gone(texts: Sequence[str]) -> None:
         raise ClientGone
 
     async with serving([saying()], {"llm": engine.port}) as served:
@@ -176,6 +176,23 @@ async def test_a_stream_that_nobody_reads_on_is_closed_at_once(engine: FakeEngin
             await caller.call(COMPONENTS["say"], send, {}, Stage("say", 0.0), leg, gone)
         assert not transport.open
         await transport.close()
+
+
+class TogetherTransport(HttpTransport):
+    """A transport whose words come together with the news that the engine failed."""
+
+    async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncGenerator[list[bytes], None]:
+        words = [b'{"choices": [{"delta": {"content": "%s"}}]}' % word for word in (b"Blue", b" as")]
+        yield [*words, b'{"error": {"message": "told to fail"}}']
+
+
+async def test_words_leave_that_come_together_with_a_failure(engine: FakeEngine) -> None:
+    async with serving([saying()], {"llm": engine.port}) as served:
+        await served.gateway.transports["http"].close()
+        served.gateway.transports["http"] = TogetherTransport()  # type: ignore[index]
+        *pieces, last = await served.client.events("/v1/pipelines/p", {"inputs": {"question": "?"}, "stream": True})
+        assert pieces == [{"type": "text", "text": "Blue"}, {"type": "text", "text": " as"}]
+        assert last["error"]["code"] == "component_error"
 
 
 async def test_one_failure_cancels_what_runs_beside_it(engine: FakeEngine) -> None:

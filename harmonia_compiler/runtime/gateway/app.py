@@ -49,7 +49,7 @@ class ChatRoute:
             gateway = self._front.pick(document.get("model"))
             return gateway, chat.understand(gateway.service.programs, document, id_, _named_class(scope))
 
-        await serve(receive, send, understand, _own_id(scope))
+        await serve(scope, send, understand, _own_id(scope))
 
 
 class PipelineRoute:
@@ -67,7 +67,7 @@ class PipelineRoute:
             gateway = self._front.pick(name)
             return gateway, native.understand(gateway.service.programs, name, document, id_, _named_class(scope))
 
-        await serve(receive, send, understand, _own_id(scope))
+        await serve(scope, send, understand, _own_id(scope))
 
 
 def _named_class(scope: Scope) -> str | None:

@@ -16,7 +16,7 @@ import msgspec
 from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.launch import CALL_HEADER, REQUEST_HEADER, Reply, Usage, Wire
-from harmonia_compiler.kinds.kind import Kind
+from harmonia_compiler.kinds.kind import Kind, MalformedReply
 from harmonia_compiler.policy.events import Send, items_of, show_path
 from harmonia_compiler.policy.journey import Leg
 from harmonia_compiler.policy.line import GivenUp, NoReplica, QueueFull
@@ -258,22 +258,32 @@ class _Attempt:
         if self.emit is None or self.kind.decode_piece is None:
             return self.kind.decode(self.component, await transport.send(endpoint, self.wire), self.inputs)
         texts: list[str] = []
-        usage, finish = Usage(), None
+        usage, finish, failure = Usage(), None, None
         emit = queue.unblamed(endpoint, self.emit)
         # Closed here: whoever reads no further must not leave the engine at work until the generator is collected.
         async with aclosing(transport.stream(endpoint, self.wire)) as events:
-            async for event in events:
+            async for together in events:
                 queue.piece(endpoint)
-                piece = self.kind.decode_piece(event)
-                if piece is None:
-                    continue
-                usage = piece.usage or usage
-                finish = piece.finish or finish
-                if piece.text:
+                known = len(texts)
+                for event in together:
+                    try:
+                        piece = self.kind.decode_piece(event)
+                    except MalformedReply as problem:
+                        # What came before it leaves all the same.
+                        failure = problem
+                        break
+                    if piece is None:
+                        continue
+                    usage = piece.usage or usage
+                    finish = piece.finish or finish
+                    if piece.text:
+                        texts.append(piece.text)
+                if len(texts) > known:
                     if self.stage.ttft_ms is None:
                         self.stage.ttft_ms = (self.caller.clock() - began) * 1000
-                    texts.append(piece.text)
-                    await emit(piece.text)
+                    await emit(texts[known:])
+                if failure is not None:
+                    raise failure
         if finish is None:
             raise Broken("the stream ended before the answer did")
         return Reply("".join(texts), usage, finish)

@@ -112,6 +112,7 @@ class ChatShape:
         self._head = {"id": id_, "created": created, "model": program.pipeline}
         self._result_type = program.result_type
         self._include_usage = include_usage
+        self._around: tuple[bytes, bytes] | None = None
 
     def whole(self, served: Served) -> bytes:
         """A chat completion."""
@@ -126,8 +127,12 @@ class ChatShape:
         return self._chunk({"role": "assistant", "content": ""}, None)
 
     def piece(self, text: str) -> bytes:
-        """A chunk of text."""
-        return self._chunk({"content": text}, None)
+        """A chunk of text; in all of them, what stands around the text is the same."""
+        if self._around is None:
+            before, _, after = self._chunk({"content": ""}, None).partition(b'"content":""')
+            self._around = before + b'"content":', after
+        before, after = self._around
+        return before + msgspec.json.encode(text) + after
 
     def closing(self, served: Served, *, streamed: bool) -> bytes:
         """The text, where none was streamed; why it ended; the usage, where it was asked for; and the end."""

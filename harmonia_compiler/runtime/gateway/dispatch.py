@@ -7,7 +7,7 @@ broken off where they are, so that they can be made elsewhere; what it still say
 import asyncio
 import math
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -23,8 +23,8 @@ from harmonia_compiler.runtime.gateway.logs import log, log_bug
 #: How often it is looked who makes no progress, in seconds.
 LOOK_S = 0.2
 
-#: Takes a piece of an answer's text on; comes back once there is room for the next one.
-Emit = Callable[[str], Awaitable[None]]
+#: Takes pieces of an answer's text on; comes back once there is room for the next ones.
+Emit = Callable[[Sequence[str]], Awaitable[None]]
 #: Makes the smallest call of a replica.
 Probe = Callable[[Endpoint], Awaitable[object]]
 NO_PROBES: Mapping[str, Probe] = MappingProxyType({})
@@ -103,10 +103,10 @@ class EngineQueue:
         """`emit` for the answer of a call at this replica, whose time with it is not a silence of the replica's."""
         pool = self.line.pool
 
-        async def held(text: str) -> None:
+        async def held(texts: Sequence[str]) -> None:
             pool.hold(endpoint, 1, self.clock())
             try:
-                await emit(text)
+                await emit(texts)
             finally:
                 pool.hold(endpoint, -1, self.clock())
 

@@ -7,7 +7,7 @@ that left, the gateway's end) cancels every call that still runs, which closes i
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
@@ -205,7 +205,7 @@ class Execution:
         self._problems[send.call] = problem
         self._take(Failed(send.call, problem.message))
 
-    async def _forward(self, call: int, text: str) -> None:
+    async def _forward(self, call: int, texts: Sequence[str]) -> None:
         assert self.emit is not None
         if self._first_at is None:
             self._take(Begun(call))
@@ -214,7 +214,7 @@ class Execution:
                 raise asyncio.CancelledError
             self._first_at = self.caller.clock()
             self.caller.schedule.first(self.journey, self._first_at)
-        await self.emit(text)
+        await self.emit(texts)
 
     def _expire(self, deadline_ms: float) -> None:
         running = sorted({stage.component for stage in self._stages if stage.total_ms is None})

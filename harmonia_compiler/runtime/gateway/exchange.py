@@ -6,12 +6,12 @@ error with its own status. Once text has left, a failure is an error event, and 
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from starlette.types import Receive, Send
+from starlette.types import Scope, Send
 
 from harmonia_compiler.contract.program import Program, RequestClass
 from harmonia_compiler.contract.types import Value
@@ -21,7 +21,13 @@ from harmonia_compiler.runtime.gateway.logs import log, log_bug
 from harmonia_compiler.runtime.gateway.metrics import Ticket
 from harmonia_compiler.runtime.gateway.problem import Problem, internal
 from harmonia_compiler.runtime.gateway.service import Gateway
+from harmonia_compiler.runtime.heads import told_when_gone
 
+_OF_STREAMS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
 #: For how long a client may leave what was sent to it unread before it counts as gone, in seconds.
 STALL_S = 30.0
 
@@ -75,8 +81,8 @@ class Reply:
 
     async def document(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """A whole response."""
-        await self._start(status, [*headers, (b"content-length", str(len(body)).encode())])
-        await self._body(body, more=False)
+        length = (b"content-length", str(len(body)).encode())
+        await self._sent(self._start(status, [*headers, length]), _body(body, more=False))
 
     async def problem(self, problem: Problem) -> None:
         """A whole response that says why there is no answer."""
@@ -84,39 +90,34 @@ class Reply:
 
     async def events(self, body: bytes) -> None:
         """Some events of a stream; the first ones bring the status."""
-        if not self.started:
-            await self._start(
-                HTTPStatus.OK,
-                [
-                    (b"content-type", b"text/event-stream; charset=utf-8"),
-                    (b"cache-control", b"no-cache"),
-                    (b"x-accel-buffering", b"no"),
-                ],
-            )
-        await self._body(body, more=True)
+        opening = () if self.started else (self._start(HTTPStatus.OK, _OF_STREAMS),)
+        await self._sent(*opening, _body(body, more=True))
 
-    async def end(self) -> None:
-        """The end of a stream."""
-        await self._body(b"", more=False)
+    async def last(self, body: bytes) -> None:
+        """The last events of a stream, which may be its first ones."""
+        opening = () if self.started else (self._start(HTTPStatus.OK, _OF_STREAMS),)
+        await self._sent(*opening, _body(body, more=True), _body(b"", more=False))
 
-    async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    def _start(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> dict[str, Any]:
         self.started = True
         headers = [*headers, (b"x-request-id", self._id)]
-        await self._sent({"type": "http.response.start", "status": int(status), "headers": headers})
+        return {"type": "http.response.start", "status": int(status), "headers": headers}
 
-    async def _body(self, body: bytes, *, more: bool) -> None:
-        await self._sent({"type": "http.response.body", "body": body, "more_body": more})
-
-    async def _sent(self, message: dict[str, Any]) -> None:
+    async def _sent(self, *messages: dict[str, Any]) -> None:
         try:
             async with asyncio.timeout(STALL_S):
-                await self._send(message)
+                for message in messages:
+                    await self._send(message)
         except (TimeoutError, OSError):
             raise ClientGone from None
 
 
+def _body(body: bytes, *, more: bool) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
 async def serve(
-    receive: Receive,
+    scope: Scope,
     send: Send,
     understand: Callable[[str], Awaitable[tuple[Gateway, Understood]]],
     own_id: str | None = None,
@@ -136,7 +137,7 @@ async def serve(
         return
     ticket = gateway.metrics.admit(asked.program.pipeline)
     try:
-        await _execute(gateway, receive, reply, asked, ticket, id_)
+        await _execute(gateway, scope, reply, asked, ticket, id_)
     except ClientGone:
         ticket.end("cancelled")
     except Problem as problem:
@@ -159,52 +160,39 @@ async def serve(
         ticket.end("failed")
 
 
-async def _execute(
-    gateway: Gateway, receive: Receive, reply: Reply, asked: Understood, ticket: Ticket, id_: str
-) -> None:
+async def _execute(gateway: Gateway, scope: Scope, reply: Reply, asked: Understood, ticket: Ticket, id_: str) -> None:
     shape = asked.shape
     began = gateway.clock()
 
-    async def emit(text: str) -> None:
-        opening = b"" if reply.started else shape.opening()
+    async def emit(texts: Sequence[str]) -> None:
+        pieces = [shape.piece(text) for text in texts]
         if not reply.started:
             gateway.metrics.first_token.labels(asked.program.pipeline).observe(gateway.clock() - began)
-        await reply.events(opening + shape.piece(text))
+            pieces.insert(0, shape.opening())
+        await reply.events(b"".join(pieces))
 
     handed = emit if asked.stream else None
     journey = gateway.arrive(asked.program, asked.request_class, streams=asked.stream)
     execution = Execution(gateway.caller, asked.program, asked.arguments, asked.options, journey, handed, id_)
-    watch = asyncio.create_task(_watch(receive, execution))
-    try:
+    with told_when_gone(scope, lambda: execution.interrupt(ClientGone())):
         with gateway.running(execution):
             served = await execution.run()
             gateway.answered(asked.program, asked.request_class, served.stages)
         # The client may have left with the last piece; it counts as answered if it is still there.
         if asked.stream:
             streamed = reply.started
-            await reply.events((b"" if streamed else shape.opening()) + shape.closing(served, streamed=streamed))
-            await reply.end()
+            await reply.last((b"" if streamed else shape.opening()) + shape.closing(served, streamed=streamed))
         else:
             await reply.document(HTTPStatus.OK, [(b"content-type", b"application/json")], shape.whole(served))
-    finally:
-        watch.cancel()
     gateway.metrics.latency.labels(asked.program.pipeline).observe(gateway.clock() - began)
     ticket.end("completed")
-
-
-async def _watch(receive: Receive, execution: Execution) -> None:
-    """End the execution when the client leaves."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    execution.interrupt(ClientGone())
 
 
 async def _tell(reply: Reply, shape: Shape, problem: Problem) -> None:
     """Say what went wrong: a plain error, or, where text has left already, an event that ends the stream."""
     try:
         if reply.started:
-            await reply.events(shape.broken(problem))
-            await reply.end()
+            await reply.last(shape.broken(problem))
         else:
             await reply.problem(problem)
     except ClientGone:

@@ -1,6 +1,6 @@
 """Calls replicas over HTTP, and services of somebody else's at whole URLs."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 
@@ -37,8 +37,8 @@ class HttpTransport:
             raise Refused(status, _error_message(body, reason))
         return body
 
-    async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncGenerator[bytes, None]:
-        """The data of each server-sent event."""
+    async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncGenerator[Sequence[bytes], None]:
+        """The data of the server-sent events that came together."""
         events = EventParser()
         connection = await self._pool.take(endpoint.host, endpoint.port)
         try:
@@ -47,8 +47,8 @@ class HttpTransport:
             if connection.status // 100 != 2:
                 raise Refused(connection.status, _error_message(await _rest(connection), _reason(connection)))
             while chunk := await connection.more():
-                for event in events.feed(chunk):
-                    yield event
+                if found := events.feed(chunk):
+                    yield found
         except Oversized as problem:
             raise Broken(str(problem)) from problem
         finally:

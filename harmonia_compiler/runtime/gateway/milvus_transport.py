@@ -5,7 +5,7 @@ call is sent once, and a server that cannot be reached is reported within millis
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import grpc
@@ -57,9 +57,9 @@ class MilvusTransport:
             raise _failure(problem, search.collection) from problem
         return msgspec.json.encode(SearchReply([[_hit(row) for row in rows] for rows in found]))
 
-    async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncGenerator[bytes, None]:
+    async def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncGenerator[Sequence[bytes], None]:
         """The whole answer as one event: a search has no parts."""
-        yield await self.send(endpoint, wire)
+        yield [await self.send(endpoint, wire)]
 
     async def answers(self, endpoint: Endpoint) -> str | None:
         """None where the server tells its version."""

@@ -1,6 +1,6 @@
 """What carries a call to a replica and its answer back, and the ways in which that fails."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from harmonia_compiler.contract.bundle import Endpoint
@@ -31,8 +31,8 @@ class Transport(Protocol):
         """The whole answer. Raises Unreachable, Broken or Refused; cancelling it closes the connection."""
         ...
 
-    def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncGenerator[bytes, None]:
-        """The data of each event of the answer, as it comes; raises as `send` does."""
+    def stream(self, endpoint: Endpoint, wire: Wire) -> AsyncGenerator[Sequence[bytes], None]:
+        """The data of the events of the answer, those together that came together; raises as `send` does."""
         ...
 
     async def answers(self, endpoint: Endpoint) -> str | None:
