@@ -38,5 +38,10 @@ def markdown(value: object) -> object:
     return plain.replace("`", "'").replace("|", "\\|").replace("<", "&lt;")
 
 
-#: How inserted values are quoted, by the suffix of the file that is rendered.
-_QUOTING: dict[str, Callable[[object], object]] = {".md": markdown}
+def nothing(value: object) -> object:
+    """For files in whose language nothing is inserted: what they need to know is handed to them when they are used."""
+    raise RuntimeError(f"a template inserts {value!r} into a file whose quoting is not known")
+
+
+#: How inserted values are quoted, by the suffix of the file that is rendered; a Dockerfile has none.
+_QUOTING: dict[str, Callable[[object], object]] = {".md": markdown, "": nothing}

@@ -1,0 +1,79 @@
+"""What a bundle of target `compose` says beside its compose files: the site, and what each service is for whom.
+
+`compose/services.json`. It holds everything that `local/processes.json` holds, under the same names, so that one reader
+checks both against the plan.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from harmonia_compiler.contract.bundle import ReplicaLaunch
+from harmonia_compiler.contract.launch import Launch
+from harmonia_compiler.contract.plan import ProcessName
+
+FORMAT_VERSION = 1
+
+SERVICES = "compose/services.json"
+
+_IMAGE = (
+    r"[a-z0-9][a-z0-9._-]*(:[0-9]{1,5})?(/[a-z0-9][a-z0-9._-]*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
+    r"(@sha256:[0-9a-f]{64})?"
+)
+#: An image with a tag or a digest; never more than one word, never an option.
+ImageName = Annotated[str, Meta(pattern=rf"\A{_IMAGE}\Z", max_length=255)]
+#: The same, or nothing where the one that goes with this release is meant.
+OtherImage = Annotated[str, Meta(pattern=rf"\A({_IMAGE})?\Z", max_length=255)]
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+VariableName = Annotated[str, Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]{0,127}\Z")]
+
+MOST_FURTHER = 64
+
+
+class ComposeSite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[compose]` table of a site profile.
+
+    With the network `host` every process listens on 127.0.0.1 of the host itself, for hosts whose engine has no bridge.
+    Ports are counted up from `first_port`, which is the gateway's. Empty images are the ones that go with this release.
+    `scale_out` more replicas an engine may come on top of the plan's. Without `cpuset` cores are a limit and no place.
+    """
+
+    network: Literal["bridge", "host"] = "bridge"
+    first_port: Annotated[int, Meta(ge=1024, le=60_000)] = 18_100
+    worker_image: OtherImage = ""
+    vllm_image: OtherImage = ""
+    scale_out: Annotated[int, Meta(ge=0, le=MOST_FURTHER)] = 0
+    cpuset: bool = True
+
+
+class ComposeReplica(msgspec.Struct, frozen=True):
+    """The service of one replica.
+
+    `address` is where the gateway finds it, `port` where it listens there and on 127.0.0.1 of its host. `weights` names
+    the variable that says where the host keeps the model, `data` its folder below the bundle's own. A `further` one is
+    not of the plan, and started by scaling.
+    """
+
+    replica: ProcessName
+    engine: str
+    host: ProcessName
+    address: ProcessName
+    port: Port
+    image: ImageName
+    weights: VariableName | None = None
+    data: ProcessName | None = None
+    further: bool = False
+
+
+class ComposeServices(msgspec.Struct, frozen=True):
+    """The document. `weights` are the models whose weights are mounted, by variable; `front` is the gateway's host."""
+
+    replicas: tuple[ReplicaLaunch, ...]
+    gateway: Launch
+    site: ComposeSite
+    services: tuple[ComposeReplica, ...]
+    front: ProcessName
+    gateway_image: ImageName
+    weights: dict[VariableName, str] = {}
+    format_version: int = FORMAT_VERSION

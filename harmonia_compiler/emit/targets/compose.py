@@ -1,0 +1,198 @@
+"""Target `compose`: a compose file for each host of the plan, with a service for each replica."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+import harmonia_compiler
+from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaLaunch
+from harmonia_compiler.contract.compose import SERVICES, ComposeReplica, ComposeServices, ComposeSite
+from harmonia_compiler.contract.launch import Fill, Launch, Probe
+from harmonia_compiler.contract.plan import Replica
+from harmonia_compiler.emit import yaml_text
+from harmonia_compiler.emit.emission import Emission
+from harmonia_compiler.emit.targets import compose_services as services
+from harmonia_compiler.emit.targets.compose_faults import misplaced
+from harmonia_compiler.emit.targets.compose_places import by_host, cpu_sets, predecessors
+from harmonia_compiler.emit.targets.compose_site import compose_site
+from harmonia_compiler.emit.targets.compose_text import rendered
+from harmonia_compiler.kinds.registry import kinds
+
+COMPOSE, OVERLAY, ENDPOINTS = "compose.yaml", "compose.overlay.yaml", "compose/endpoints.json"
+
+#: The release whose argument parser the command lines are tried with; its image runs them on GPUs.
+VLLM = "0.32.0"
+_TORCH = "2.13.0"
+
+_CONTROLLER = Launch((Fill("python"), "-m", "harmonia_compiler.runtime.controller", services.BUNDLE), Probe("none"))
+
+
+def files(emission: Emission) -> dict[str, bytes]:
+    """The target's own files, by their paths in the bundle; raises `Rejected` for a site profile that has mistakes."""
+    made = _services(emission, compose_site(emission.site))
+    names = file_names(made)
+    several = {OVERLAY: yaml_text.dump(_overlay())} if len(names) > 1 else {}
+    return {
+        SERVICES: _json(made),
+        ENDPOINTS: _json(_endpoints(made)),
+        **{name: yaml_text.dump(rendered(_document(emission, made, host))) for host, name in names.items()},
+        **several,
+    }
+
+
+def faults(emission: Emission, written: Mapping[str, bytes]) -> list[str]:
+    """Where the files as written say something else than the plan; empty when all is well."""
+    found = msgspec.json.decode(written[SERVICES], type=ComposeServices)
+    wrong = [] if found == _services(emission, found.site) else [f"{SERVICES} does not read back as what was written"]
+    names = file_names(found)
+    return wrong + misplaced(emission.plan, found, {host: written[name] for host, name in names.items()})
+
+
+def file_names(made: ComposeServices) -> dict[str, str]:
+    """The compose file of each host; of a plan on one host it has the name that Compose looks for."""
+    hosts = dict.fromkeys([made.front, *(one.host for one in made.replicas)])
+    return dict.fromkeys(hosts, COMPOSE) if len(hosts) == 1 else {host: f"compose.{host}.yaml" for host in hosts}
+
+
+def _json(document: Any) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2) + b"\n"
+
+
+def _services(emission: Emission, site: ComposeSite) -> ComposeServices:
+    replicas = emission.replicas
+    models = sorted({one.launch.model for one in replicas if one.launch.model})
+    variables = {model: f"HARMONIA_WEIGHTS_{number}" for number, model in enumerate(models, 1)}
+    planned = [(one, False) for one in replicas]
+    further = [(one, True) for one in _further(emission, site)]
+    made = [
+        ComposeReplica(
+            one.replica,
+            one.engine,
+            one.host,
+            services.LOOPBACK if site.network == "host" else f"replica-{number}",
+            site.first_port + number,
+            _image(one, site),
+            variables.get(one.launch.model or ""),
+            emission.plan.engines[one.engine].kind if Fill("data") in one.launch.command else None,
+            is_further,
+        )
+        for number, (one, is_further) in enumerate([*planned, *further], 1)
+    ]
+    return ComposeServices(
+        replicas,
+        _gateway(emission),
+        site,
+        tuple(made),
+        replicas[0].host if replicas else "gateway",
+        _worker_image(site),
+        {name: model for model, name in variables.items()},
+    )
+
+
+def _further(emission: Emission, site: ComposeSite) -> list[ReplicaLaunch]:
+    """Replicas that scaling may add: like the last one of their engine, where that has no GPU and keeps nothing."""
+    known, engines = kinds(), emission.plan.engines
+    last = {one.engine: one for one in emission.replicas}
+    taken = {one.replica for one in emission.replicas}
+    found: list[ReplicaLaunch] = []
+    for name, like in last.items():
+        most = engines[name].settings.get("max_replicas")
+        there = sum(one.engine == name for one in emission.replicas)
+        count = site.scale_out if most is None else max(0, min(site.scale_out, int(most) - there))
+        if like.devices or known[engines[name].kind].stateful:
+            continue
+        names = [new for at in range(count + len(taken)) if (new := f"{name[:48]}-more-{at}") not in taken][:count]
+        found += [msgspec.structs.replace(like, replica=new) for new in names]
+    return found
+
+
+def _gateway(emission: Emission) -> Launch:
+    return Launch(
+        (
+            *(Fill("python"), "-m", "harmonia_compiler.runtime.gateway"),
+            *("--service", "service.json", "--endpoints", "run/endpoints.json"),
+            *("--host", Fill("host"), "--port", Fill("port")),
+        ),
+        Probe("http", "/healthz", timeout_s=60.0),
+        late={name: name for name in emission.late},
+    )
+
+
+def _endpoints(made: ComposeServices) -> Endpoints:
+    """Where the gateway finds the plan's replicas, for whoever starts the files without `harmoniac`."""
+    found = [Endpoint(one.replica, one.engine, one.address, one.port) for one in made.services if not one.further]
+    return Endpoints(tuple(found), 1)
+
+
+def _worker_image(site: ComposeSite) -> str:
+    return site.worker_image or f"harmonia-worker:{harmonia_compiler.__version__}"
+
+
+def _image(one: ReplicaLaunch, site: ComposeSite) -> str:
+    """The one of vLLM on GPUs; everything else runs in ours."""
+    if one.launch.module == "vllm" and one.devices:
+        return site.vllm_image or f"vllm/vllm-openai:v{VLLM}"
+    return _worker_image(site)
+
+
+def _document(emission: Emission, made: ComposeServices, host: str) -> dict[str, Any]:
+    """The compose file of one host, with what is a variable still a value of its own type."""
+    planned = {one.id: one for one in emission.plan.replicas}
+    there = by_host(emission.plan.replicas).get(host, [])
+    cpus = cpu_sets(there)
+    here = [(launch, given) for launch, given in _launches(made) if given.host == host]
+    after = predecessors([launch for launch, given in here if not given.further])
+    made_here = {
+        given.replica: services.replica_service(
+            launch,
+            _planned(launch, planned),
+            given,
+            made.site,
+            cpus="" if given.further else cpus[given.replica],
+            after=after.get(given.replica, ()),
+        )
+        for launch, given in here
+    }
+    if host == made.front:
+        first = [given.replica for _, given in here if not given.further]
+        made_here["gateway"] = services.gateway_service(made.gateway, made.gateway_image, made.site, first)
+        made_here["controller"] = services.controller_service(_CONTROLLER, made.gateway_image, made.site)
+        made_here["gateway"]["build"] = services.build_of(_build_arguments(emission))
+    names = sorted({name for launch, _ in here for name in services.secret_names(launch.launch)})
+    names += [name for name in services.secret_names(made.gateway) if host == made.front and name not in names]
+    secrets = {"secrets": {name: services.secret_file(name) for name in names}} if names else {}
+    return {"name": "harmonia", "services": made_here, **secrets}
+
+
+def _launches(made: ComposeServices) -> list[tuple[ReplicaLaunch, ComposeReplica]]:
+    """Each service with the process that it runs; a further one runs what the last one of its engine does."""
+    last = {one.engine: one for one in made.replicas}
+    by_name = {one.replica: one for one in made.replicas}
+    return [
+        (by_name.get(given.replica) or msgspec.structs.replace(last[given.engine], replica=given.replica), given)
+        for given in made.services
+    ]
+
+
+def _planned(launch: ReplicaLaunch, planned: Mapping[str, Replica]) -> Replica:
+    """The plan's replica; of a further one, the last of its engine."""
+    alike = [one for one in planned.values() if one.engine == launch.engine]
+    return planned.get(launch.replica, alike[-1])
+
+
+def _build_arguments(emission: Emission) -> dict[str, str]:
+    """What the worker's image must hold: by the extras of the processes that run in it."""
+    inside = [one for one in emission.replicas if not (one.launch.module == "vllm" and one.devices)]
+    extras = sorted({one.launch.extra for one in inside if one.launch.extra})
+    on_gpu = any(one.devices for one in inside)
+    return {
+        "HARMONIA": f"harmonia-compiler[{','.join(extras)}]=={harmonia_compiler.__version__}",
+        "TORCH": f"torch=={_TORCH}",
+        "TORCH_INDEX": f"https://download.pytorch.org/whl/{'cu130' if on_gpu else 'cpu'}",
+    }
+
+
+def _overlay() -> dict[str, Any]:
+    """What joins the hosts of a plan: a network that spans them, made once by whoever looks after them."""
+    return {"networks": {"default": {"external": True, "name": "harmonia"}}}

