@@ -12,6 +12,10 @@ from harmonia_compiler.emulate.certify import Reached, Tried, certify
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.plan.infeasible import Infeasible, Limit
 
+simulate_option = click.option(
+    "--simulate", "is_simulated", is_flag=True, help="Plan as near to the promises as a simulation keeps them."
+)
+
 
 def simulated(make: Make, hosts: Inventory) -> tuple[Application, Plan]:
     """The best plan whose simulation keeps what is promised. Raises Infeasible where none of those tried does."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from harmonia_compiler.check.sources import project_root
+from harmonia_compiler.cli.certifying import simulate_option, simulated
 from harmonia_compiler.cli.options import PATH, files_argument, settings_option
 from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
 from harmonia_compiler.contract.plan import Plan
@@ -22,6 +23,7 @@ from harmonia_compiler.runtime.actuators.actuator import actuator_for
 @click.option("--out", default="bundle", show_default=True, type=PATH, help="The folder to write it to.")
 @click.option("--site", type=PATH, help="What the target must know of the place where it is started, as TOML.")
 @objective_option
+@simulate_option
 @settings_option
 def command(
     files: tuple[Path, ...],
@@ -31,12 +33,14 @@ def command(
     site: Path | None,
     objective: Aim,
     settings: dict[str, str],
+    *,
+    is_simulated: bool,
 ) -> None:
     """Check the files, plan them for an inventory, and write a bundle that `harmoniac up` starts.
 
     A folder that holds a bundle already is brought up to date; what a service keeps in it stays.
     """
-    application, plan = planned(files, settings, inventory, objective)
+    application, plan = planned(files, settings, inventory, objective, decide=simulated if is_simulated else None)
     _refuse_running(out, target)
     described = None if site is None else load_site(site)
     write_bundle(plan, application, target=target, out=out, root=project_root(files), site=described)

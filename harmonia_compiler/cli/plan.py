@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from harmonia_compiler.cli.certifying import simulated
+from harmonia_compiler.cli.certifying import simulate_option, simulated
 from harmonia_compiler.cli.comparing import change_remarks, change_tables, stale_remarks
 from harmonia_compiler.cli.fronting import frontier_document, frontier_picture, frontier_table
 from harmonia_compiler.cli.options import OUT_FILE, PATH, files_argument, format_option, settings_option
@@ -50,9 +50,7 @@ from harmonia_compiler.runtime.bundle import read_plan_of
 @click.option("--explain", metavar="COMPONENT", help="Show why it runs where it does, and what limits the rate.")
 @click.option("--frontier", "is_frontier", is_flag=True, help="Show what being faster costs, at the declared loads.")
 @click.option("--svg", type=OUT_FILE, help="Draw the frontier to this file.")
-@click.option(
-    "--simulate", "is_simulated", is_flag=True, help="Plan as near to the promises as a simulation keeps them."
-)
+@simulate_option
 @format_option
 @settings_option
 def command(

@@ -13,6 +13,7 @@ from harmonia_compiler.contract.inventory import load_inventory
 from harmonia_compiler.emulate import behaviour
 from harmonia_compiler.emulate.certify import MOST_TAKEN, Tried, attempt, certify
 from harmonia_compiler.plan.infeasible import Infeasible
+from harmonia_compiler.runtime.bundle import read_plan_of
 
 SOURCE = """
 component model = llm("meta-llama/Llama-3.2-3B-Instruct")
@@ -63,6 +64,15 @@ def test_where_answers_vary_less_than_the_planner_thinks_a_cheaper_plan_is_confi
         again = attempt(settled.application, settled.plan, settled.margin, hosts, load_cards(), seed)
         assert again.missed == ()
         assert 0.0 < again.taken < 1.0
+
+
+def test_a_plan_that_is_confirmed_can_be_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(behaviour, "LENGTH_CV", 0.2)
+    source, hosts = written(tmp_path, 2100, SLOW + FAST)
+    command = ["compile", str(source), "--inventory", str(hosts), "--objective", "cost", "--target", "local", "--out"]
+    for options, host in (([], "fast"), (["--simulate"], "slow")):
+        assert run([*command, str(tmp_path / host), *options]) == 0
+        assert {replica.host for replica in read_plan_of(tmp_path / host).replicas} == {host}
 
 
 def test_where_a_looser_plan_misses_its_promises_or_nearly_the_careful_one_stands(tmp_path: Path) -> None:
