@@ -20,6 +20,7 @@ from harmonia_compiler.contract.garbage import uncollected
 from harmonia_compiler.contract.program import Call
 from harmonia_compiler.diagnostics.diagnostic import MOST_OF_A_SORT, Diagnostic, Findings, in_order
 from harmonia_compiler.diagnostics.near import suggestion
+from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.kinds.kind import Kind
 from harmonia_compiler.kinds.registry import kinds as registered_kinds
@@ -66,6 +67,7 @@ def _checked(
     flows = check_pipelines(context, components)
     refuse_keys(context)
     _warn_of_imports(context)
+    _warn_of_nothing(context)
     _refuse_unknown_settings(context)
     if findings.failed:
         return Checked(None, in_order(findings.items), findings.left_out)
@@ -91,6 +93,15 @@ def _warn_of_imports(context: Context) -> None:
             if name not in unit.used and unit.scope[name] is not None:
                 help = "delete it from the import"
                 context.findings.add("W0201", f"`{name}` is imported and never used", imported.span, help=help)
+
+
+def _warn_of_nothing(context: Context) -> None:
+    """Name the given files that hold no declaration: nobody checks an empty file on purpose."""
+    for unit in context.units:
+        if unit.served and unit.file.whole and not unit.file.declarations:
+            help = "declare a component and a pipeline in it; `harmoniac explain W0204` shows two"
+            message = f"`{unit.source.name}` declares nothing, and so holds no pipeline"
+            context.findings.add("W0204", message, Span(unit.source, 0, 0), help=help)
 
 
 def _refuse_unknown_settings(context: Context) -> None:

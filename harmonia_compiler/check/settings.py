@@ -17,8 +17,7 @@ from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.numbers import plain
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.kinds.kind import Setting
-from harmonia_compiler.syntax import tree
-from harmonia_compiler.syntax.literals import number
+from harmonia_compiler.syntax import literals, tree
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _DEVICES = (*GPU_TYPES, "cpu")
@@ -75,7 +74,7 @@ class SettingReader:
             case tree.Text() if setting.type == "prompt":
                 return self._prompt(setting, given)
             case tree.Text() if setting.type in ("text", "device"):
-                return self._text(setting, given.value, given.span)
+                return self._text(setting, given.value, given.span, given.raw)
             case tree.Amount() if setting.type in _QUANTITIES:
                 return self._amount(setting, given)
             case tree.Truth(value=truth) if setting.type == "bool":
@@ -97,7 +96,8 @@ class SettingReader:
             help = f"name a component, of kind {listed(setting.accepts)}"
         self.findings.add("E0602", f"`{setting.name}` takes {_NOUNS[setting.type]}", given.span, help=help)
 
-    def _text(self, setting: Setting, value: str, span: Span) -> str | None:
+    def _text(self, setting: Setting, value: str, span: Span, raw: str = "") -> str | None:
+        """A text that the setting takes; `raw` is how it is written at its place."""
         found = leak(value)
         if found is not None or setting.confidential:
             what = "is a key, and takes no text" if found is None else found.what
@@ -111,6 +111,11 @@ class SettingReader:
         if setting.pattern and not re.fullmatch(setting.pattern, value):
             help = f"write {setting.form}" if setting.form else f"`{setting.name}`: {setting.doc}"
             self.findings.add("E0615", f"`{setting.name}` cannot be {_short(value)}", span, help=help)
+            return None
+        if setting.slip_in is not None and (slip := setting.slip_in(value)) is not None:
+            begin, end = literals.place(raw, value, slip.start, slip.end)
+            at = Span(span.source, span.start + begin, span.start + end)
+            self.findings.add("E0615", f"`{setting.name}`: {slip.message}", at, help=slip.help)
             return None
         return value
 
@@ -221,7 +226,7 @@ class SettingReader:
         elif setting.type == "bool" and given in ("true", "false"):
             expression = tree.Truth(span, given == "true")
         elif setting.type in _QUANTITIES and (found := _AMOUNT.fullmatch(given)):
-            value = number(found[1])
+            value = literals.number(found[1])
             unit = tree.Name(span, found[2]) if found[2] else None
             expression = None if value is None else tree.Amount(span, value, unit, found[1])
         if expression is None:

@@ -33,6 +33,8 @@ def command(context: click.Context, files: tuple[Path, ...], settings: dict[str,
 
 def _summary(files: tuple[Path, ...], checked: Checked) -> str:
     assert checked.application is not None
+    if not checked.application.flows:
+        return f"{', '.join(str(file) for file in files)}: fine, and without a pipeline: nothing in it is served"
     counts = [
         _counted(len(checked.application.flows), "pipeline"),
         _counted(len(checked.application.components), "component"),

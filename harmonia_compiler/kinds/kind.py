@@ -5,7 +5,7 @@ ports it has, what one call asks of hardware, how a replica is launched, and how
 answer look as bytes. No kind opens a socket, imports an engine, or knows the grammar.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
@@ -24,6 +24,16 @@ SettingType = Literal[
 
 
 @dataclass(frozen=True, slots=True)
+class Slip:
+    """What is wrong within a text: the characters [start, end) of it, a sentence, and the next step."""
+
+    start: int
+    end: int
+    message: str
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
 class Setting:
     """A named setting of a kind.
 
@@ -33,7 +43,8 @@ class Setting:
     may wait for the start (`env`, `secret`); those that are also `confidential` must, so that
     neither a file nor a plan holds them. For the type `component`, `accepts` names the kinds that
     may be given; for `text`, the values, and `pattern` what a value must match in full, which `form` says in
-    words. `integer` and `tokens` are whole numbers; what counts tokens may say so.
+    words; of a text in a language of its own, `slip_in` says what is wrong first. `integer` and `tokens` are whole
+    numbers; what counts tokens may say so.
     `minimum` and `maximum` bound numbers, in the setting's unit (durations in ms, memory in GiB).
     """
 
@@ -48,6 +59,7 @@ class Setting:
     accepts: tuple[str, ...] = ()
     pattern: str | None = None
     form: str = ""
+    slip_in: Callable[[str], Slip | None] | None = None
     minimum: float | None = None
     maximum: float | None = None
 

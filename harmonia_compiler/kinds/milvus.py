@@ -9,6 +9,7 @@ passage's words beside the dense one, finds by both, and fuses the two rankings 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from harmonia_compiler.contract.component import Component, Engine, Port
 from harmonia_compiler.contract.launch import Fill, Launch, Probe, Reply, Wire
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import ListOf, Passage, Text, Value
+from harmonia_compiler.kinds.filters import slip_in
 from harmonia_compiler.kinds.kind import (
     NOTHING,
     Extent,
@@ -54,11 +56,8 @@ INDEX_PARAMETERS: dict[str, dict[str, int]] = {
 WIDEST_EF = 32_768
 METRICS = ("COSINE", "IP", "L2")
 
-#: What a filter is made of: quoted texts, `source`, the words and signs between them. No other field is for users.
-_FILTER_PART = (
-    r"(?:\s|\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|\b(?:source|(?i:and|or|not|in|like))\b"
-    r"|(?:==|!=|<=|>=|&&|\|\||[<>!])(?![=&|])|[()\[\],])"
-)
+#: The fields of a passage that a filter may compare; the others are for whoever writes the collection.
+FILTERED_FIELDS = (SOURCE_FIELD, TEXT_FIELD)
 
 SETTINGS = (
     Setting(
@@ -82,10 +81,11 @@ SETTINGS = (
     Setting(
         "filter",
         "text",
-        "a Milvus expression over `source` that a passage must satisfy",
+        "an expression over `source` and `text` that a passage must satisfy",
         scope="call",
-        pattern=rf"(?:(?=.*\bsource\b){_FILTER_PART}+)?",
-        form="comparisons of `source` with texts, such as `source like 'docs/%'`, joined by `and`, `or` and `not`",
+        form="comparisons with texts, such as `source like 'docs/%'` or `source in ['a.md', 'b.md']`, joined by `and`, "
+        "`or` and `not`",
+        slip_in=partial(slip_in, fields=FILTERED_FIELDS),
     ),
     Setting(
         "hybrid",

@@ -17,6 +17,18 @@ def short_text(raw: str) -> tuple[str, list[int]]:
     return _ESCAPE.sub(lambda found: ESCAPES.get(found[1], found[0]), raw[1:-1]), unknown
 
 
+def place(raw: str, value: str, start: int, end: int) -> tuple[int, int]:
+    """Where the characters [start, end) of a text's meaning stand in what was written, or all of that."""
+    if raw == value:
+        return start, end
+    if raw.startswith('"""'):
+        at = raw.find(value)
+        return (at + start, at + end) if at > 0 else (0, len(raw))
+    begins = [found.start() + 1 for found in re.finditer(r"\\.|.", raw[1:-1])]
+    places = [*begins, len(raw) - 1, len(raw)]
+    return places[start], places[min(end, len(places) - 1)]
+
+
 def long_text(raw: str) -> str:
     """The meaning of three quotes: as it stands, without outer newlines and common indentation.
 

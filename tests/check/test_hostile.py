@@ -151,3 +151,15 @@ def test_an_address_is_no_file_and_stands_in_the_message_as_it_was_written(text:
     Path("a.rag").write_text(f"{text}\n{HEAD}", encoding="utf-8")
     (found,) = check_files([Path("a.rag")]).found
     assert (found.code, found.message) == ("E0114", "`http://x.org/b.rag` is no file, and nothing is fetched")
+
+
+@pytest.mark.parametrize(
+    ("written", "column"),
+    [('"source == \\"a\\" source"', 65), ('"""source source"""', 58), ('setting("x", "source source")', 69)],
+)
+def test_what_is_wrong_within_a_text_is_said_at_its_place(written: str, column: int) -> None:
+    text = f'component e = embedder("all-MiniLM-L6-v2")\ncomponent g = milvus("a", embedder: e, filter: {written})\n'
+    Path("a.rag").write_text(text, encoding="utf-8")
+    (found,) = check_files([Path("a.rag")]).found
+    assert found.span is not None
+    assert found.span.source.position(found.span.start) == (2, column)

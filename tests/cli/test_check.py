@@ -176,3 +176,16 @@ def test_of_very_many_findings_it_says_how_many_are_not_shown(capsys: pytest.Cap
     assert run(["check", "many.rag", "--format", "json"]) == DIAGNOSTICS
     document = json.loads(capsys.readouterr().out)
     assert (len(document["findings"]), document["left_out"]) == (100, 401)
+
+
+def test_a_file_of_components_alone_is_fine_and_said_to_serve_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("library.rag").write_text(GOOD.split("pipeline", maxsplit=1)[0], encoding="utf-8")
+    assert run(["check", "library.rag"]) == FINE
+    out, err = capsys.readouterr()
+    assert (out, err) == ("library.rag: fine, and without a pipeline: nothing in it is served\n", "")
+
+
+def test_an_empty_file_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("empty.rag").write_bytes(b"")
+    assert run(["check", "empty.rag"]) == FINE
+    assert "warning[W0204]: `empty.rag` declares nothing" in capsys.readouterr().err

@@ -73,7 +73,7 @@ def test_a_setting_is_sound(setting: Setting) -> None:
     if setting.pattern is not None:
         re.compile(setting.pattern)
     # What is refused is said in words too, by the finding and by `explain`.
-    assert bool(setting.form) == (setting.pattern is not None)
+    assert bool(setting.form) == (setting.pattern is not None or setting.slip_in is not None)
 
 
 @EVERY_KIND

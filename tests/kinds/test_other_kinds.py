@@ -1,7 +1,6 @@
 """What the kinds beside the language model send, and how their answers are read."""
 
 import json
-import re
 from typing import Any
 
 import pytest
@@ -9,7 +8,9 @@ import pytest
 from harmonia_compiler.contract.component import Component, Engine, Port
 from harmonia_compiler.contract.launch import Usage, Wire
 from harmonia_compiler.contract.types import Field, ListOf, Number, Passage, Record, Text, Type, Value, Vector, show
+from harmonia_compiler.kinds.filters import slip_in
 from harmonia_compiler.kinds.kind import Extent, MalformedReply, Work
+from harmonia_compiler.kinds.milvus import FILTERED_FIELDS
 from harmonia_compiler.kinds.registry import kinds
 
 PASSAGES = [{"text": f"passage {at}", "source": f"{at}.md", "score": 0.5} for at in range(3)]
@@ -241,25 +242,43 @@ def test_values_that_no_float_and_no_stack_holds_are_malformed(kind: str, result
 
 
 @pytest.mark.parametrize(
-    ("text", "is_one"),
+    "text",
     [
-        ('source == "a.md"', True),
-        ("source like 'docs/%' and not (source in ['docs/a.md', \"docs/b.md\"])", True),
-        ("source != 'a' || source > 'b' && source <= 'c' OR NOT source LIKE 'd'", True),
-        ('source == "an \\" and a \' within"', True),
-        ("'a' == source", True),
-        ("frobnicate ===", False),
-        ("source === 'a'", False),
-        ("source = 'a'", False),
-        ("source == 'a", False),
-        ("sources == 'a'", False),
-        ("source == 'a' and text == 'b'", False),
-        ("", True),
-        ("source" + 10_000 * " " + "=", False),
+        "",
+        'source == "a.md"',
+        "source like 'docs/%' and not (source in ['docs/a.md', \"docs/b.md\"])",
+        "source != 'a' || source > 'b' && source <= 'c' OR NOT source LIKE 'd'",
+        'source == "an \\" and a \' within"',
+        "'a' == source",
+        "source not in ['a'] and text == 'b'",
     ],
 )
-def test_a_filter_is_made_of_what_an_expression_over_sources_is_made_of(text: str, *, is_one: bool) -> None:
-    setting = kinds()["milvus"].setting("filter")
-    assert setting is not None
-    assert setting.pattern is not None
-    assert bool(re.fullmatch(setting.pattern, text)) is is_one
+def test_an_expression_over_the_fields_of_passages_is_a_filter(text: str) -> None:
+    assert slip_in(text, FILTERED_FIELDS) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "message"),
+    [
+        ("source source", 7, "expected a sign such as `==`, `like` or `in`, found `source`"),
+        ("source == == 'x'", 10, "expected a text, found `==`"),
+        ("frobnicate ===", 0, "a passage has no field `frobnicate`"),
+        ("source = 'a'", 7, "expected a sign such as `==`, `like` or `in`, found `=`"),
+        ("source == 'a", 10, "expected a text, found `'`"),
+        ("source == 'a\\d'", 10, "expected a text, found `'`"),
+        ("sources == 'a'", 0, "a passage has no field `sources`"),
+        ("source == 'a' source", 14, "expected `and`, `or` or its end, found `source`"),
+        ("(source == 'a'", 14, "expected `)`, found its end"),
+        ("source in []", 11, "expected a text, found `]`"),
+        ("source == 3", 10, "expected a text, found `3`"),
+        ("'a' == 'b'", 7, "expected a field, found `'b'`"),
+        ("  ", 2, "expected a comparison, found its end"),
+        ("not " * 5_000, 260, "expected less nesting, found `not`"),
+        ("(" * 5_000, 65, "expected less nesting, found `(`"),
+    ],
+)
+def test_what_is_wrong_with_a_filter_is_said_at_its_place(text: str, at: int, message: str) -> None:
+    slip = slip_in(text, FILTERED_FIELDS)
+    assert slip is not None
+    assert (slip.start, slip.message) == (at, message)
+    assert slip.help
