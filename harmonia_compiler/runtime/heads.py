@@ -25,6 +25,9 @@ HEAD_DEADLINE_S = 10.0
 #: The largest head, in bytes; browsers and proxies send a tenth of it.
 HEAD_LIMIT = 64 * 2**10
 
+#: How much of an answer waits in this process for a client to read what came before, in bytes.
+UNSENT = 16 * 2**10
+
 #: How much is parsed at once, in bytes: the parser does not say where in what it was given something began or ended.
 _PIECE = 4 * 2**10
 
@@ -64,6 +67,7 @@ class BoundedHeads(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request, if this is not one connection too many."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=UNSENT)
         if len(self.connections) > self.most:
             self._end(HTTPStatus.SERVICE_UNAVAILABLE, _TOO_MANY, b"retry-after: 1\r\n")
         else:

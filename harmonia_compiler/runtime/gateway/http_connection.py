@@ -14,8 +14,9 @@ from harmonia_compiler.runtime.gateway.transport import Broken, Unreachable
 
 #: The largest head of an answer, in bytes.
 HEAD_LIMIT = 64 * 2**10
-#: How much of a stream is kept for a client that reads it slowly, in bytes.
-AHEAD_LIMIT = 256 * 2**10
+#: How much of a stream is kept for a client that reads it slowly, in bytes, and how much is read at once. What is kept
+#: lies there up to three times: as it came, as events, and as what is sent on.
+AHEAD_LIMIT, READ_LIMIT = 8 * 2**10, 16 * 2**10
 
 CLOSED = "the connection was closed"
 _NO_HTTP = "what came is not HTTP"
@@ -23,8 +24,11 @@ _NO_HTTP = "what came is not HTTP"
 _FINAL = 200
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """Owned by whoever makes a call over it. `ended` is told once, when it can be used no more."""
+
+    #: Where all connections of a process read to: what came is parsed before anything else is read.
+    _buffer = memoryview(bytearray(READ_LIMIT))
 
     def __init__(self, address: tuple[str, int], ended: Callable[["Connection"], None]) -> None:
         self.address = address
@@ -124,14 +128,18 @@ class Connection(asyncio.Protocol):
         """It is open."""
         self._transport = transport
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - what the event loop calls
+        """Where to put what comes next."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Read what came; what nobody asked for ends the connection."""
         if self._is_whole:
             self._lose(_NO_HTTP)
             self.close()
             return
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(self._buffer[:nbytes])
         except (HttpParserError, HttpParserUpgrade):
             self._lose(_NO_HTTP)
             self.close()
@@ -139,7 +147,7 @@ class Connection(asyncio.Protocol):
         if self._held > self._limit:
             self._wake()
         elif not self.status:
-            self._held += len(data)
+            self._held += nbytes
             if self._held > HEAD_LIMIT:
                 self._lose(_NO_HTTP)
                 self.close()
