@@ -18,6 +18,8 @@ from tests.chaos.service import WALKS_RPS, Asked, chaos, quantile, share
 #: When faults begin, once it is known how long calls usually take.
 FROM_S = 2.0
 RPS = 3 * WALKS_RPS
+#: By so much single answers are late on a busy machine, whatever the replicas do.
+NOISE_S = 0.2
 
 
 def unanswered(asked: Sequence[Asked]) -> Counter[str]:
@@ -90,6 +92,10 @@ async def test_a_replica_ten_times_slower_gets_few_calls(scenario: Scenario, see
         asked = await running.load("walks", RPS / 1.5, 12.0, seed)
         assert not unanswered(asked)
         assert share(asked, "walk-1", FROM_S + 5.0) <= 0.05
+        usual_s = quantile([one for one in asked if one.at_s < FROM_S - 0.5], 0.99)
+        assert quantile([one for one in asked if one.at_s > FROM_S + 5.0], 0.99) <= max(
+            1.5 * usual_s, usual_s + NOISE_S
+        )
 
 
 async def test_in_turn_a_slow_replica_would_get_its_third(
@@ -143,6 +149,18 @@ async def test_a_model_that_says_it_is_well_and_gives_no_tokens_is_removed(scena
         assert running.left_out("model") >= 1
         assert max(one.took_s for one in asked) < 10.0
         assert quantile([one for one in asked if one.at_s > FROM_S + 4.0], 0.95) < 1.5
+
+
+async def test_a_model_that_never_gave_a_token_is_removed_before_it_is_known_how_long_answers_take(
+    scenario: Scenario, seed: int
+) -> None:
+    faults = [Fault("model-1", way, 0.0) for way in ("hang", "lie")]
+    async with chaos(scenario, *faults) as running:
+        await asyncio.sleep(0.1)
+        asked = await running.load("says", 1.0, 10.0, seed)
+        assert not unanswered(asked)
+        assert max(one.took_s for one in asked) < 10.0
+        assert share(asked, "model-1") == 0.0
 
 
 async def test_a_replica_that_comes_and_goes_is_tried_ever_more_seldom(scenario: Scenario, seed: int) -> None:
