@@ -1,6 +1,5 @@
 """Reads a request's body within limits of size and time, and its JSON without ever failing on what it holds."""
 
-import asyncio
 from http import HTTPStatus
 from typing import Any
 
@@ -8,6 +7,7 @@ import msgspec
 from starlette.types import Receive, Scope
 
 from harmonia_compiler.runtime.gateway.problem import INVALID_REQUEST, Problem, invalid
+from harmonia_compiler.runtime.gateway.within import within_s
 
 #: The largest body that is read, in bytes.
 BODY_LIMIT = 2**20
@@ -38,7 +38,7 @@ async def read_json_object(scope: Scope, receive: Receive) -> dict[str, Any]:
     if length.isdigit() and int(length) > BODY_LIMIT:
         raise _too_large()
     try:
-        async with asyncio.timeout(BODY_DEADLINE_S):
+        with within_s(BODY_DEADLINE_S):
             body = await _read(receive)
     except TimeoutError:
         raise Problem(

@@ -5,9 +5,9 @@ more, to another replica, as long as the stage's budget lasts; never after the f
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import aclosing, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -16,7 +16,7 @@ import msgspec
 from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.launch import CALL_HEADER, REQUEST_HEADER, Reply, Usage, Wire
-from harmonia_compiler.kinds.kind import Kind, MalformedReply
+from harmonia_compiler.kinds.kind import Kind
 from harmonia_compiler.policy.events import Send, items_of, show_path
 from harmonia_compiler.policy.journey import Leg
 from harmonia_compiler.policy.line import GivenUp, NoReplica, QueueFull
@@ -25,12 +25,14 @@ from harmonia_compiler.policy.schedule import Schedule
 from harmonia_compiler.runtime.gateway.arguments import merge_settings
 from harmonia_compiler.runtime.gateway.collections import Collections, Fit
 from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, Emit, EngineQueue
-from harmonia_compiler.runtime.gateway.faults import FAILURES, Fault, fault_of, problem_of
+from harmonia_compiler.runtime.gateway.faults import FAILURES, Fault, Stuck, fault_of, problem_of
 from harmonia_compiler.runtime.gateway.metrics import Metrics
+from harmonia_compiler.runtime.gateway.pieces import read_pieces
 from harmonia_compiler.runtime.gateway.problem import OVERLOADED, TIMEOUT, UNAVAILABLE, no_replica
 from harmonia_compiler.runtime.gateway.stage import Stage
-from harmonia_compiler.runtime.gateway.transport import Broken, Transport
+from harmonia_compiler.runtime.gateway.transport import Transport
 from harmonia_compiler.runtime.gateway.watch import Watch
+from harmonia_compiler.runtime.gateway.within import Within
 
 #: How long a call may take, waiting for a replica included, where its component says nothing, in milliseconds.
 DEFAULT_TIMEOUT_MS = 600_000.0
@@ -68,8 +70,10 @@ class Caller:
         answer's text as it comes, where the kind can stream. `request` is the id that a replica is told.
         """
         kind = self.kinds[component.kind]
-        settings = merge_settings(send.settings, options, kind) if options else dict(send.settings)
-        dressed = msgspec.structs.replace(component, settings=settings)
+        settings = merge_settings(send.settings, options, kind) if options else send.settings
+        dressed = component
+        if settings != component.settings:
+            dressed = msgspec.structs.replace(component, settings=dict(settings))
         emit = emit if kind.decode_piece is not None and not send.over else None
         engine = self.engines[component.engine]
         items: list[dict[str, Any]] | None = None
@@ -80,7 +84,7 @@ class Caller:
         else:
             wire = kind.encode(engine, dressed, send.inputs, stream=emit is not None)
         if not kind.external:
-            wire = msgspec.structs.replace(wire, headers=(*wire.headers, *_named(request, send)))
+            wire = Wire(wire.path, wire.body, wire.method, (*wire.headers, *_named(request, send)))
         attempt = _Attempt(self, kind, dressed, send.inputs, items, wire, stage, leg, emit)
         began = self.clock()
         try:
@@ -114,8 +118,7 @@ class _Attempt:
         """The answer, within the time that the component gives a call from when it wants a replica."""
         timeout_ms = self.component.settings.get("timeout") or DEFAULT_TIMEOUT_MS
         try:
-            async with asyncio.timeout(timeout_ms / 1000):
-                return await self._with_one_retry()
+            return await self._with_one_retry(asyncio.get_running_loop().time() + timeout_ms / 1000)
         except TimeoutError as problem:
             reason = "no answer" if self.stage.sends else "no replica had room for it"
             raise problem_of(
@@ -126,23 +129,27 @@ class _Attempt:
                 f"{reason} within {timeout_ms:g} ms",
             ) from problem
 
-    async def _with_one_retry(self) -> Reply:
+    async def _with_one_retry(self, until: float) -> Reply:
         queue = self.caller.dispatcher.queues[self.component.engine]
         avoid: tuple[str, ...] = ()
         queue.budget.sent()
         while True:
-            endpoint = await self._replica(queue, avoid)
             try:
-                return await self._on(queue, endpoint)
-            except Fault as fault:
-                if avoid or not fault.blame or not self._may_retry:
-                    raise fault.problem from fault
-                # What is gone may be back the next moment, as is who closed a connection just when it was used.
-                if not queue.may_send_again(endpoint, to_same=fault.blame == "gone"):
-                    raise fault.problem from fault
-                self.caller.schedule.waits(self.leg, self.caller.clock())
-                avoid = (endpoint.replica,)
-                self.caller.metrics.retries.labels(self.component.name).inc()
+                with Within(until) as patience:
+                    endpoint = await self._replica(queue, avoid)
+                    return await self._on(queue, endpoint, patience)
+            except Stuck as failure:
+                fault = fault_of(self.component.name, failure, began=self.stage.ttft_ms is not None)
+            except Fault as failure:
+                fault = failure
+            if avoid or not fault.blame or not self._may_retry:
+                raise fault.problem from fault
+            # What is gone may be back the next moment, as is who closed a connection just when it was used.
+            if not queue.may_send_again(endpoint, to_same=fault.blame == "gone"):
+                raise fault.problem from fault
+            self.caller.schedule.waits(self.leg, self.caller.clock())
+            avoid = (endpoint.replica,)
+            self.caller.metrics.retries[self.component.name].inc()
 
     @property
     def _may_retry(self) -> bool:
@@ -186,12 +193,12 @@ class _Attempt:
         self.caller.schedule.works(self.leg, now)
         waited = now - began
         self.stage.queue_ms = (self.stage.queue_ms or 0.0) + waited * 1000
-        self.caller.metrics.queueing.labels(self.component.name).observe(waited)
+        self.caller.metrics.queueing[self.component.name].observe(waited)
         self.caller.watch.taken(self._pipeline, self.component.name, self.component.engine, endpoint.replica, waited)
         return endpoint
 
-    async def _on(self, queue: EngineQueue, endpoint: Endpoint) -> Reply:
-        """Send to this replica and read its answer."""
+    async def _on(self, queue: EngineQueue, endpoint: Endpoint, patience: Within) -> Reply:
+        """Send to this replica and read its answer; `patience` ends with Stuck where it makes no progress."""
         self.stage.replica = endpoint.replica
         self.stage.sends += 1
         began = self.caller.clock()
@@ -199,12 +206,13 @@ class _Attempt:
         try:
             await self._require_fit(endpoint)
             # What may not be made again is waited for: it may have happened, and nobody could make up for it.
-            async with queue.patience(endpoint) if self._is_pure else nullcontext():
-                reply = await self._exchange(queue, endpoint, began)
+            if self._is_pure:
+                queue.bear(endpoint, patience)
+            reply = await self._exchange(queue, endpoint, began)
             served = self.caller.clock() - began
             first_s = None if self.stage.ttft_ms is None else self.stage.ttft_ms / 1000
             queue.answered(endpoint, self.component.name, served, first_s)
-            self.caller.metrics.service.labels(self.component.name).observe(served)
+            self.caller.metrics.service[self.component.name].observe(served)
         except FAILURES as failure:
             fault = fault_of(self.component.name, failure, began=self.stage.ttft_ms is not None)
             if fault.blame in {"error", "gone"}:
@@ -214,6 +222,7 @@ class _Attempt:
             return reply
         finally:
             self.stage.service_ms = (self.caller.clock() - began) * 1000
+            queue.bear_no_more(endpoint, patience)
             queue.release(endpoint)
             items = 1 if self.items is None else len(self.items)
             self.caller.watch.ended(
@@ -257,33 +266,12 @@ class _Attempt:
             return Reply([reply.value for reply in replies], usage)
         if self.emit is None or self.kind.decode_piece is None:
             return self.kind.decode(self.component, await transport.send(endpoint, self.wire), self.inputs)
-        texts: list[str] = []
-        usage, finish, failure = Usage(), None, None
         emit = queue.unblamed(endpoint, self.emit)
-        # Closed here: whoever reads no further must not leave the engine at work until the generator is collected.
-        async with aclosing(transport.stream(endpoint, self.wire)) as events:
-            async for together in events:
-                queue.piece(endpoint)
-                known = len(texts)
-                for event in together:
-                    try:
-                        piece = self.kind.decode_piece(event)
-                    except MalformedReply as problem:
-                        # What came before it leaves all the same.
-                        failure = problem
-                        break
-                    if piece is None:
-                        continue
-                    usage = piece.usage or usage
-                    finish = piece.finish or finish
-                    if piece.text:
-                        texts.append(piece.text)
-                if len(texts) > known:
-                    if self.stage.ttft_ms is None:
-                        self.stage.ttft_ms = (self.caller.clock() - began) * 1000
-                    await emit(texts[known:])
-                if failure is not None:
-                    raise failure
-        if finish is None:
-            raise Broken("the stream ended before the answer did")
-        return Reply("".join(texts), usage, finish)
+
+        async def forward(texts: Sequence[str]) -> None:
+            if self.stage.ttft_ms is None:
+                self.stage.ttft_ms = (self.caller.clock() - began) * 1000
+            await emit(texts)
+
+        stream = transport.stream(endpoint, self.wire)
+        return await read_pieces(stream, self.kind.decode_piece, partial(queue.piece, endpoint), forward)

@@ -5,10 +5,8 @@ broken off where they are, so that they can be made elsewhere; what it still say
 """
 
 import asyncio
-import math
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -19,6 +17,7 @@ from harmonia_compiler.policy.waiting import IN_TURN, Standing
 from harmonia_compiler.runtime.gateway.again import again
 from harmonia_compiler.runtime.gateway.faults import FAILURES, Stuck
 from harmonia_compiler.runtime.gateway.logs import log, log_bug
+from harmonia_compiler.runtime.gateway.within import Within
 
 #: How often it is looked who makes no progress, in seconds.
 LOOK_S = 0.2
@@ -43,7 +42,7 @@ class EngineQueue:
     heard_at: dict[Endpoint, float] = field(default_factory=dict)
     budget: RetryBudget = field(default_factory=RetryBudget)
     probe: Probe | None = None
-    _bearing: dict[Endpoint, set[asyncio.Timeout]] = field(default_factory=dict)
+    _bearing: dict[Endpoint, set[Within]] = field(default_factory=dict)
     _probing: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -123,23 +122,17 @@ class EngineQueue:
         """
         return (to_same or self.line.pool.has_other(endpoint, self.clock())) and self.budget.spend()
 
-    @asynccontextmanager
-    async def patience(self, endpoint: Endpoint) -> AsyncIterator[None]:
-        """A call at this replica; raises Stuck in it once the replica is found to make no progress."""
-        bearing = self._bearing.setdefault(endpoint, set())
-        timeout = asyncio.timeout(None)
-        bearing.add(timeout)
-        try:
-            async with timeout:
-                yield
-        except TimeoutError as problem:
-            if timeout.expired():
-                raise Stuck(f"it made no progress for {self.line.pool.patience_s:.1f} s") from problem
-            raise
-        finally:
-            bearing.discard(timeout)
+    def bear(self, endpoint: Endpoint, patience: Within) -> None:
+        """A call at this replica: its patience ends with Stuck once the replica is found to make no progress."""
+        self._bearing.setdefault(endpoint, set()).add(patience)
+
+    def bear_no_more(self, endpoint: Endpoint, patience: Within) -> None:
+        """The call has ended."""
+        bearing = self._bearing.get(endpoint)
+        if bearing is not None:
+            bearing.discard(patience)
             if not bearing:
-                self._bearing.pop(endpoint, None)
+                del self._bearing[endpoint]
 
     def look(self) -> None:
         """Break off the calls of replicas that make no progress, and go on with those whose time out is over."""
@@ -177,8 +170,8 @@ class EngineQueue:
             task.cancel()
 
     def _break_off(self, endpoint: Endpoint) -> None:
-        for timeout in self._bearing.get(endpoint, ()):
-            timeout.reschedule(-math.inf)
+        for patience in self._bearing.get(endpoint, ()):
+            patience.end(Stuck(f"it made no progress for {self.line.pool.patience_s:.1f} s"))
 
     def _hand_out(self) -> None:
         if not self.line.replicas:

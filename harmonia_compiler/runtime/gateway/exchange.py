@@ -4,7 +4,6 @@ The status is sent with the first text or at the end, so that what fails before 
 error with its own status. Once text has left, a failure is an error event, and no `[DONE]` follows.
 """
 
-import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from harmonia_compiler.runtime.gateway.logs import log, log_bug
 from harmonia_compiler.runtime.gateway.metrics import Ticket
 from harmonia_compiler.runtime.gateway.problem import Problem, internal
 from harmonia_compiler.runtime.gateway.service import Gateway
+from harmonia_compiler.runtime.gateway.within import within_s
 from harmonia_compiler.runtime.heads import told_when_gone
 
 _OF_STREAMS = (
@@ -105,7 +105,7 @@ class Reply:
 
     async def _sent(self, *messages: dict[str, Any]) -> None:
         try:
-            async with asyncio.timeout(STALL_S):
+            with within_s(STALL_S):
                 for message in messages:
                     await self._send(message)
         except (TimeoutError, OSError):
@@ -167,7 +167,7 @@ async def _execute(gateway: Gateway, scope: Scope, reply: Reply, asked: Understo
     async def emit(texts: Sequence[str]) -> None:
         pieces = [shape.piece(text) for text in texts]
         if not reply.started:
-            gateway.metrics.first_token.labels(asked.program.pipeline).observe(gateway.clock() - began)
+            gateway.metrics.first_token[asked.program.pipeline].observe(gateway.clock() - began)
             pieces.insert(0, shape.opening())
         await reply.events(b"".join(pieces))
 
@@ -184,7 +184,7 @@ async def _execute(gateway: Gateway, scope: Scope, reply: Reply, asked: Understo
             await reply.last((b"" if streamed else shape.opening()) + shape.closing(served, streamed=streamed))
         else:
             await reply.document(HTTPStatus.OK, [(b"content-type", b"application/json")], shape.whole(served))
-    gateway.metrics.latency.labels(asked.program.pipeline).observe(gateway.clock() - began)
+    gateway.metrics.latency[asked.program.pipeline].observe(gateway.clock() - began)
     ticket.end("completed")
 
 
