@@ -15,7 +15,7 @@ from harmonia_compiler.contract.plan import Device, ProcessName
 
 FORMAT_VERSION = 1
 
-JOB = "slurm/job.json"
+JOB, SCRIPT = "slurm/job.json", "slurm/job.sbatch"
 
 #: What a site calls its partitions, accounts and the like; never more than a word of a script, never an option.
 SiteName = Annotated[str, Meta(pattern=r"\A([A-Za-z0-9_][A-Za-z0-9._-]{0,63})?\Z")]

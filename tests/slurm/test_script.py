@@ -9,11 +9,11 @@ import pytest
 
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.site import parse_site
-from harmonia_compiler.contract.slurm import JOB, SlurmJob
+from harmonia_compiler.contract.slurm import JOB, SCRIPT, SlurmJob
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.emit.bundle import write_bundle
 from harmonia_compiler.emit.emission import make_emission
-from harmonia_compiler.emit.targets.slurm import SCRIPT, faults, files
+from harmonia_compiler.emit.targets.slurm import faults, files
 from harmonia_compiler.emit.targets.slurm_script import options_of
 from tests.emit.conftest import ROOT, Planned, planned
 

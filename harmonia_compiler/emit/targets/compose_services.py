@@ -111,7 +111,7 @@ def controller_service(launch: Launch, image: str, site: ComposeSite) -> dict[st
     """The controller, which the others do without: nobody waits for it."""
     service = _container(image, _filled(launch, {"python": "python3"}), launch)
     service |= _front(CONTROLLER, "bundle.json", "plan.json", "service.json", "compose/services.json")
-    service["volumes"].append(_mount(f"./{CONTROL}", f"{BUNDLE}/{CONTROL}"))
+    service["volumes"].append(_mount(f"./{CONTROL}", f"{BUNDLE}/control"))
     service |= {"network_mode": "host"} if site.network == "host" else {}
     return service | {"depends_on": _healthy([GATEWAY])}
 

@@ -5,13 +5,11 @@ from collections.abc import Mapping
 import msgspec
 
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
-from harmonia_compiler.contract.slurm import JOB, SlurmComponent, SlurmFurther, SlurmJob, SlurmSite
+from harmonia_compiler.contract.slurm import JOB, SCRIPT, SlurmComponent, SlurmFurther, SlurmJob, SlurmSite
 from harmonia_compiler.emit.emission import Emission
 from harmonia_compiler.emit.targets.slurm_layout import beside, further, layout
 from harmonia_compiler.emit.targets.slurm_script import options_of, script
 from harmonia_compiler.emit.targets.slurm_site import slurm_site
-
-SCRIPT = "slurm/job.sbatch"
 
 _SERVICE = "The whole service: a step for each replica, the gateway and the controller. `harmoniac up` submits it."
 _FURTHER = "One more replica beside a service that runs. Its controller submits it, and ends it."

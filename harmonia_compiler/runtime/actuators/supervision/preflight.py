@@ -20,7 +20,7 @@ def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[
     """Every finding at once; those that begin with W do not forbid the start."""
     documents = bundles.read_local_bundle(bundle)
     processes = documents.processes
-    found = [*_missing_variables(processes, outer), *_wrong_variables(documents.service, outer)]
+    found = [*missing_variables(processes, outer), *wrong_variables(documents.service, outer)]
     for replica in processes.replicas:
         try:
             _check_launch(replica.launch)
@@ -61,7 +61,8 @@ def _check_launch(launch: Launch) -> None:
         locate(here.model)
 
 
-def _missing_variables(processes: LocalProcesses, outer: Mapping[str, str]) -> list[Diagnostic]:
+def missing_variables(processes: LocalProcesses, outer: Mapping[str, str]) -> list[Diagnostic]:
+    """Variables that a process reads at start and that are not set."""
     launches = [*(replica.launch for replica in processes.replicas), processes.gateway]
     names = sorted({name for launch in launches for name in launch.late.values() if name not in outer})
     return [
@@ -74,7 +75,7 @@ def _missing_variables(processes: LocalProcesses, outer: Mapping[str, str]) -> l
     ]
 
 
-def _wrong_variables(service: Service, outer: Mapping[str, str]) -> list[Diagnostic]:
+def wrong_variables(service: Service, outer: Mapping[str, str]) -> list[Diagnostic]:
     """What the gateway could not start with; what is missing is said of every process alike."""
     if any(engine.kind not in kinds() for engine in service.engines.values()):
         return []  # the gateway names the distribution that is not here

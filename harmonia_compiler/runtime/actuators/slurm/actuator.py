@@ -1,0 +1,296 @@
+"""The actuator of target `slurm`: what `up`, `status`, `down` and `logs` do, on a machine that has Slurm's commands.
+
+The jobs of a service bear a name of their own, so that Slurm itself says which there are; the folder says the rest.
+So a service is found again wherever the folder is seen, also where the command that submitted it was killed on the
+way.
+"""
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from harmonia_compiler.contract.slurm import SCRIPT, SlurmFurther, SlurmJob
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.runtime.actuators.actuator import NotStarted, ProcessStatus, Status, Watch
+from harmonia_compiler.runtime.actuators.slurm.commands import (
+    Queued,
+    SlurmFailed,
+    cancel,
+    outside,
+    queue,
+    submit,
+)
+from harmonia_compiler.runtime.actuators.slurm.folder import Run, SharedFolder
+from harmonia_compiler.runtime.actuators.slurm.keeping import GATEWAY_GRACE_S, read_job
+from harmonia_compiler.runtime.actuators.slurm.preflight import preflight
+from harmonia_compiler.runtime.actuators.slurm.scaling import bring
+from harmonia_compiler.runtime.actuators.supervision.beside import last_words
+from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S
+from harmonia_compiler.runtime.actuators.supervision.rundir import Asked, RunDirectory
+from harmonia_compiler.runtime.actuators.supervision.scaling import want
+from harmonia_compiler.runtime.actuators.supervision.tailing import Tailed, tail
+from harmonia_compiler.runtime.bundle import CONTROLLER, GATEWAY
+
+#: What the job itself is called among its processes: its log is what the batch script wrote.
+JOB_LOG = "job"
+
+_LOOK_EVERY_S = 0.5
+_SHOWN_LINES = 12
+#: How long a job has to stop everything, the gateway's grace, the replicas', and what Slurm takes for it.
+_END_S = GATEWAY_GRACE_S + 2 * GRACE_S + 15.0
+#: How long after a submission the queue may not know of the job yet, in seconds.
+_UNKNOWN_S = 10.0
+
+
+class Slurm:
+    """See `Actuator`; each method is that one's."""
+
+    def preflight(self, bundle: Path, *, port: int | None) -> list[Diagnostic]:  # noqa: ARG002 - a node's, not ours
+        """See `Actuator.preflight`."""
+        bundle = bundle.resolve()
+        return [] if self._jobs(bundle) else preflight(bundle, os.environ)
+
+    def start(self, bundle: Path, *, port: int | None, reembed: bool, timeout_s: float, watch: Watch) -> bool:
+        """See `Actuator.start`."""
+        bundle, asked = bundle.resolve(), Asked(port, reembed)
+        _, job = read_job(bundle)
+        ours = ""
+        try:
+            with _locked(bundle) as is_ours:
+                jobs = self._jobs(bundle)
+                if is_ours and not jobs:
+                    ours = self._submit(bundle, job, asked)
+            self._await_ready(bundle, ours, timeout_s, watch)
+        except (NotStarted, KeyboardInterrupt):
+            if ours:
+                with contextlib.suppress(Rejected):
+                    self.stop(bundle)
+            raise
+        if not ours:
+            _check_asked(bundle, asked, SharedFolder(bundle).run())
+        return bool(ours)
+
+    def status(self, bundle: Path) -> Status:
+        """See `Actuator.status`."""
+        bundle = bundle.resolve()
+        folder = SharedFolder(bundle)
+        run = folder.run()
+        if run is None:
+            return Status("down")
+        try:
+            jobs = [one for one in queue(run.name) if one.name == run.name]
+        except SlurmFailed as failed:
+            return Status("down", notes=(f"Slurm does not say which jobs there are: {failed}",))
+        owner = folder.owner()
+        serving = next((one for one in jobs if owner is not None and one.job == owner.job), jobs[0] if jobs else None)
+        if serving is None:
+            return _ended(folder)
+        others = tuple(_about(one) for one in jobs if one is not serving)
+        state = folder.state(serving.job)
+        if serving.is_pending or state is None:
+            waits = serving.waits_for if serving.is_pending else "its script to start"
+            waiting = ProcessStatus(JOB_LOG, "", "waiting", time.time(), waiting_for=waits)
+            return Status("starting", (waiting,), notes=(f"job {serving.job}", *others))
+        status = state.status
+        reach = _reach(status.url, state.node) if status.url else ()
+        said = last_words(bundle / "run")
+        return msgspec.structs.replace(status, said=said, notes=(f"job {serving.job}", *reach, *others))
+
+    def room(self, bundle: Path) -> Mapping[str, Sequence[str]]:
+        """See `Actuator.room`."""
+        documents, job = read_job(bundle)
+        beside = {one.engine: one.names for one in job.further}
+        engines = dict.fromkeys(one.engine for one in documents.processes.replicas)
+        return {engine: beside.get(engine, ()) for engine in engines if _may_change(engine, job.further)}
+
+    def scale(self, bundle: Path, replicas: Mapping[str, int]) -> None:
+        """See `Actuator.scale`."""
+        bundle = bundle.resolve()
+        want(RunDirectory(bundle), replicas)
+        run = SharedFolder(bundle).run()
+        if run is not None:
+            documents, job = read_job(bundle)
+            bring(bundle, documents, job, run.name, replicas)
+
+    def stop(self, bundle: Path) -> bool:
+        """See `Actuator.stop`."""
+        bundle = bundle.resolve()
+        folder = SharedFolder(bundle)
+        run = folder.run()
+        if run is None:
+            return False
+        try:
+            _end_all(run.name)
+        except SlurmFailed as failed:
+            raise _does_not_answer(failed) from failed
+        RunDirectory(bundle).clear()
+        folder.clear()
+        return True
+
+    def absent(self, bundle: Path) -> frozenset[str]:
+        """See `Actuator.absent`; as the store found it when it started."""
+        return frozenset(name for process in self.status(bundle).processes for name in process.absent)
+
+    def log_names(self, bundle: Path) -> list[str]:
+        """See `Actuator.log_names`."""
+        documents, job = read_job(bundle)
+        run = RunDirectory(bundle)
+        further = [name for one in job.further for name in one.names if run.log_of(name).is_file()]
+        beside = [CONTROLLER] if run.log_of(CONTROLLER).is_file() else []
+        return [*(one.replica for one in documents.processes.replicas), *further, GATEWAY, *beside, JOB_LOG]
+
+    def log(self, bundle: Path, names: Sequence[str], *, lines: int, follow: bool) -> Iterator[tuple[str, str]]:
+        """See `Actuator.log`."""
+        logs = {name: Tailed(_log_of(bundle, name)) for name in names}
+        for name, log in logs.items():
+            yield from ((name, line) for line in log.last(lines))
+        while follow:
+            for name, log in logs.items():
+                yield from ((name, line) for line in log.new())
+            time.sleep(_LOOK_EVERY_S)
+
+    def _jobs(self, bundle: Path) -> list[Queued]:
+        """The jobs of the service that have not ended; none where Slurm is not here, which preflight says."""
+        run = SharedFolder(bundle).run()
+        if run is None:
+            return []
+        try:
+            return queue(run.name)
+        except SlurmFailed as failed:
+            raise _does_not_answer(failed) from failed
+
+    def _submit(self, bundle: Path, job: SlurmJob, asked: Asked) -> str:
+        run = RunDirectory(bundle)
+        documents, _ = read_job(bundle)
+        launches = [*(one.launch for one in documents.processes.replicas), documents.processes.gateway]
+        late = {name: os.environ[name] for launch in launches for name in launch.late.values() if name in os.environ}
+        environment = outside({name: value for name, value in os.environ.items() if name not in late})
+        if not job.site.venv:
+            environment["PATH"] = f"{Path(sys.executable).parent}:{environment.get('PATH', '')}"
+        try:
+            run.clear_state()
+            named = SharedFolder(bundle).begin(asked, late)
+            return submit(bundle, SCRIPT, named.name, (), environment)
+        except OSError as problem:
+            message = f"`{run.path}` cannot be written: {problem.strerror}"
+            step = "the state and the logs of a running service go there: give it room and write permission"
+            raise Rejected([Diagnostic("E0910", message, help=step)]) from problem
+        except SlurmFailed as failed:
+            SharedFolder(bundle).clear()
+            step = f"`sbatch --test-only {SCRIPT}` in the bundle says the same; mend the site profile, or plan anew"
+            raise Rejected([Diagnostic("E0936", f"Slurm refuses the job: {failed}", help=step)]) from failed
+
+    def _await_ready(self, bundle: Path, ours: str, timeout_s: float, watch: Watch) -> None:
+        """Return once the service is up; raises `NotStarted`."""
+        began = time.monotonic()
+        while (status := self.status(bundle)).phase != "running":
+            watch(status)
+            waited = time.monotonic() - began
+            if status.failure is not None:
+                raise _not_started(bundle, status.failure.process, status.failure.reason)
+            if status.phase in ("down", "failed") and waited > _UNKNOWN_S:
+                raise _not_started(bundle, JOB_LOG, "; ".join(status.notes) or "it ended")
+            if waited > timeout_s:
+                late = next((one for one in status.processes if one.phase != "ready"), None)
+                name, waits = (JOB_LOG, "Slurm") if late is None else (late.name, late.waiting_for)
+                raise _not_started(
+                    bundle, name, f"after {timeout_s:g} s in all it still waits for {waits}", goes_on=not ours
+                )
+            time.sleep(_LOOK_EVERY_S)
+        watch(status)
+
+
+@contextlib.contextmanager
+def _locked(bundle: Path) -> Iterator[bool]:
+    """Whether this command alone may submit, for as long as it is asked; others wait for what it submits."""
+    run = RunDirectory(bundle)
+    run.prepare()
+    lock = run.try_lock()
+    try:
+        yield lock is not None
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _check_asked(bundle: Path, asked: Asked, run: Run | None) -> None:
+    """Raise `Rejected` where a service that runs was started with other options than these."""
+    if run is None or run.asked == asked or asked == Asked():
+        return
+    step = f"`harmoniac down {bundle}` first, then `up` with the options that you want; or leave them out"
+    if asked.port not in (None, run.asked.port):
+        message = f"`{bundle}` runs already, and `--port {asked.port}` changes nothing there"
+        raise Rejected([Diagnostic("E0917", message, help=step)])
+    if asked.reembed and not run.asked.reembed:
+        message = f"`{bundle}` runs already, and `--reembed` changes nothing there: it was started without"
+        raise Rejected([Diagnostic("E0917", message, help=step)])
+
+
+def _ended(folder: SharedFolder) -> Status:
+    """Of a service none of whose jobs is there any more: why, where the last one said so."""
+    states = [state for path in folder.path.glob("*/state.json") if (state := folder.state(path.parent.name))]
+    for state in states:
+        if state.status.failure is not None:
+            return Status("down", failure=state.status.failure, notes=("the last start failed",))
+    return Status("down", notes=("its job ended; `harmoniac down` cleans up",))
+
+
+def _about(job: Queued) -> str:
+    """A sentence about a job beside the one that serves."""
+    if job.is_pending:
+        return f"job {job.job} is to take over, and waits for {job.waits_for}"
+    return f"job {job.job} runs beside it: one of the two hands over to the other"
+
+
+def _reach(url: str, node: str) -> tuple[str, ...]:
+    """How the gateway, which listens on its node's loopback, is reached from elsewhere."""
+    port = url.rpartition(":")[2]
+    return (f"from another machine: ssh -N -L {port}:127.0.0.1:{port} {node}",)
+
+
+def _may_change(engine: str, further: Sequence[SlurmFurther]) -> bool:
+    return any(one.engine == engine for one in further)
+
+
+def _log_of(bundle: Path, name: str) -> Path:
+    """The log of a process; of the job that of the last one."""
+    run = RunDirectory(bundle)
+    if name != JOB_LOG:
+        return run.log_of(name)
+    logs = [path for path in run.logs.glob("job-*.log") if path.stem.removeprefix("job-").isdigit()]
+    return max(logs, key=lambda path: int(path.stem.removeprefix("job-")), default=run.log_of(JOB_LOG))
+
+
+def _end_all(name: str) -> None:
+    """Have every job end what it has begun; what has not ended in time is ended. Raises `SlurmFailed`."""
+    until, told = time.monotonic() + _END_S, set[str]()
+    while jobs := queue(name):
+        for one in jobs:
+            late = time.monotonic() > until
+            if one.job not in told or late:
+                told.add(one.job)
+                cancel(one.job, drain=not (one.is_pending or late or one.name != name))
+        if time.monotonic() > until + _END_S:
+            raise SlurmFailed(f"job {jobs[0].job} does not end")
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _not_started(bundle: Path, name: str, reason: str, *, goes_on: bool = False) -> NotStarted:
+    """What failed, with the last lines that it wrote; where another command's start `goes_on`, nothing is stopped."""
+    step = f"read all that it wrote with `harmoniac logs {bundle} {name}`; what was started is stopped again"
+    if goes_on:
+        step = f"another `up` started it, and that start goes on: `harmoniac status {bundle}` shows how far it is"
+    found = Diagnostic("E0909", f"`{name}` did not become ready: {reason}", help=step)
+    # A launcher that fails before its process runs has said so in the job's log.
+    said = tail(_log_of(bundle, name), _SHOWN_LINES) or tail(_log_of(bundle, JOB_LOG), _SHOWN_LINES)
+    return NotStarted(found, name, said)
+
+
+def _does_not_answer(failed: SlurmFailed) -> Rejected:
+    step = "try `squeue --me` here: it must answer on the machine that runs this command"
+    return Rejected([Diagnostic("E0935", f"Slurm cannot be asked: {failed}", help=step)])

@@ -1,0 +1,156 @@
+"""Slurm's own commands, as argument lists; what they print is read here."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+#: How long a command may take, in seconds: a controller that is busy answers late.
+PATIENCE_S = 60.0
+
+#: States of jobs that have ended or are about to.
+_ENDED = (
+    "CANCELLED",
+    "COMPLETED",
+    "FAILED",
+    "TIMEOUT",
+    "NODE_FAIL",
+    "PREEMPTED",
+    "BOOT_FAIL",
+    "DEADLINE",
+    "OUT_OF_MEMORY",
+)
+
+#: Why a job waits, in words; of others Slurm's own word is shown.
+_REASONS = {
+    "Priority": "jobs of a higher priority go first",
+    "Resources": "the nodes are not free yet",
+    "None": "the scheduler has not looked at it yet",
+    "Dependency": "a job before it has not ended",
+    "PartitionNodeLimit": "the partition does not have so many nodes",
+    "PartitionTimeLimit": "the partition does not allow so long a time",
+    "ReqNodeNotAvail": "a node that it names is down, drained or reserved",
+    "QOSMaxJobsPerUserLimit": "you have as many jobs as the quality of service allows",
+    "AssocGrpGRES": "the account uses as many GPUs as it may",
+    "BeginTime": "its time has not come yet",
+}
+
+
+class SlurmFailed(Exception):
+    """A command that is not there, or failed; the message is a phrase."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A job as the queue shows it; of a heterogeneous one the first component."""
+
+    job: str
+    state: str
+    reason: str
+    name: str
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it has not started."""
+        return self.state in ("PENDING", "CONFIGURING")
+
+    @property
+    def waits_for(self) -> str:
+        """Why it has not started."""
+        word = self.reason.split(",")[0].strip("()")
+        known = _REASONS.get(word)
+        return f"the queue: {known} ({word})" if known else f"the queue ({self.reason or 'no reason given'})"
+
+
+def outside(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a job is submitted with: from inside another, nothing that says how that one was made."""
+    made = ("SLURM_", "SBATCH_", "SRUN_")
+    return {name: value for name, value in environment.items() if name == "SLURM_CONF" or not name.startswith(made)}
+
+
+def submit(bundle: Path, script: str, name: str, words: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Submit a script of a bundle under a name and give the job's number. Raises `SlurmFailed`."""
+    command = ["sbatch", "--parsable", f"--job-name={name}", script, *words]
+    said = call(command, cwd=bundle, environment=environment)
+    number = said.strip().split(";")[0]
+    if not number.isdigit():
+        raise SlurmFailed(f"`sbatch` said `{said.strip()[:100]}`, which is no job")
+    return number
+
+
+def test_only(bundle: Path, script: str) -> str:
+    """What Slurm says of a script that it is not to run. Raises `SlurmFailed` where it would refuse it."""
+    done = _run(["sbatch", "--test-only", script], bundle, None)
+    if done.returncode:
+        raise SlurmFailed(_said(done))
+    return done.stderr.strip() or done.stdout.strip()
+
+
+def queue(name: str) -> list[Queued]:
+    """The jobs of a service that have not ended, in the order of their numbers. Raises `SlurmFailed`."""
+    said = call(["squeue", "--me", "--noheader", "--format=%i|%T|%r|%j"])
+    found: dict[int, Queued] = {}
+    for line in said.splitlines():
+        job, state, reason, called = (*line.strip().split("|", 3), "", "", "")[:4]
+        number, _, part = job.partition("+")
+        if number.isdigit() and part in ("", "0") and called.split(".")[0] == name and state not in _ENDED:
+            found[int(number)] = Queued(number, state, reason, called)
+    return [found[number] for number in sorted(found)]
+
+
+def cancel(job: str, *, drain: bool = False) -> None:
+    """End a job: at once, or by telling its script to. One that has ended is no failure. Raises `SlurmFailed`."""
+    words = ["--batch", "--signal=TERM"] if drain else []
+    done = _run(["scancel", *words, job], None, None)
+    if done.returncode and "Invalid job id" not in done.stderr and "already completing" not in done.stderr:
+        raise SlurmFailed(_said(done))
+
+
+def nodes_of(expression: str) -> list[str]:
+    """The nodes that a list such as `gpu[01-04]` stands for, in order. Raises `SlurmFailed`."""
+    return call(["scontrol", "show", "hostnames", expression]).split()
+
+
+def address_of(node: str) -> str:
+    """Where other nodes reach one. Raises `SlurmFailed`."""
+    found = re.search(r"\bNodeAddr=(\S+)", call(["scontrol", "--oneliner", "show", "node", node]))
+    return found[1] if found else node
+
+
+def call(command: Sequence[str], *, cwd: Path | None = None, environment: Mapping[str, str] | None = None) -> str:
+    """What a command prints. Raises `SlurmFailed`."""
+    done = _run(command, cwd, environment)
+    if done.returncode:
+        raise SlurmFailed(_said(done))
+    return done.stdout
+
+
+def _run(
+    command: Sequence[str], cwd: Path | None, environment: Mapping[str, str] | None
+) -> "subprocess.CompletedProcess[str]":
+    if shutil.which(command[0]) is None:
+        raise SlurmFailed(f"`{command[0]}` is not installed here")
+    try:
+        return subprocess.run(
+            command,
+            cwd=cwd,
+            env=dict(os.environ if environment is None else environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PATIENCE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise SlurmFailed(f"`{command[0]}` has not answered within {PATIENCE_S:g} s") from None
+
+
+def _said(done: "subprocess.CompletedProcess[str]") -> str:
+    """The last thing that a command complained of, without its own name in front."""
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    last = lines[-1] if lines else f"exit code {done.returncode}"
+    return re.sub(r"^\w+: (?:error|fatal): ", "", last)

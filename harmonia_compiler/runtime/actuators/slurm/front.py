@@ -1,0 +1,204 @@
+"""The launcher of the gateway and the controller, inside their step: `python -m …slurm.front DIR JOB`.
+
+For each replica that says that it is ready there is an inlet on this node's loopback, and the gateway finds those.
+One that has not said so for a while has gone with its node. One that takes its word back gets no new calls, and is
+told once the gateway awaits nothing of it.
+
+Two jobs have a gateway each for a moment, when one hands the service over. So each gateway follows files of its own,
+and only that of the owner stands where clients and the controller look.
+"""
+
+import asyncio
+import contextlib
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from harmonia_compiler.contract.bundle import Address, Endpoint, Endpoints
+from harmonia_compiler.contract.decision import DECISION
+from harmonia_compiler.contract.launch import Launch
+from harmonia_compiler.contract.regular import write_whole
+from harmonia_compiler.runtime.actuators.slurm.folder import ProcessFolder, SharedFolder
+from harmonia_compiler.runtime.actuators.slurm.keeping import (
+    GATEWAY_GRACE_S,
+    LOOK_EVERY_S,
+    kept,
+    main,
+    read_job,
+    signalled,
+    written,
+)
+from harmonia_compiler.runtime.actuators.slurm.tunnel import LOOPBACK, Inlet
+from harmonia_compiler.runtime.actuators.supervision.beside import controller_of, keep_beside
+from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, GRACE_S, STOPPED
+from harmonia_compiler.runtime.actuators.supervision.managed import Managed, Spec, StartFailed
+from harmonia_compiler.runtime.actuators.supervision.rundir import ADDRESS, ENDPOINTS
+from harmonia_compiler.runtime.actuators.supervision.scaling import UNROUTED_S
+from harmonia_compiler.runtime.bundle import CONTROLLER, GATEWAY
+from harmonia_compiler.runtime.controller.asking import ask
+
+#: How long a replica that has not said that it is there is believed to be, in seconds.
+BELIEVED_S = 30.0
+
+
+@dataclass(slots=True)
+class Known:
+    """A replica that says that it is ready: where, through which inlet, and when it was last seen to say so."""
+
+    there: Endpoint
+    inlet: Inlet
+    port: int
+    said_ns: int
+    seen: float
+
+
+class Front:
+    """The gateway of one job, what leads from it to the replicas, and the controller while the job serves."""
+
+    def __init__(self, bundle: Path, job: str) -> None:
+        self._bundle, self._job = bundle, job
+        self._folder = SharedFolder(bundle)
+        self._token = self._folder.token()
+        self._mine: ProcessFolder = self._folder.of(job, GATEWAY)
+        self._known: dict[Path, Known] = {}
+        self._endpoints = Endpoints((), 0)
+        self._leaving: set[asyncio.Task[None]] = set()
+        documents, slurm_job = read_job(bundle)
+        run = self._folder.run()
+        launch = _following(slurm_job.gateway, self._mine.path.relative_to(bundle) / ENDPOINTS)
+        spec = Spec(GATEWAY, "", launch, bundle, port=None if run is None else run.asked.port)
+        self._gateway: Managed = kept(spec, self._folder, lambda: None)
+        beside = controller_of(bundle, documents)
+        self._controller = None if beside is None else kept(beside, self._folder, lambda: None)
+
+    async def serve(self) -> int:
+        """Until told to end, or the gateway does not come up; gives the exit code."""
+        self._mine.prepare()
+        # The controller writes for whoever serves; the gateway looks beside its endpoints.
+        decisions = self._mine.path / DECISION
+        decisions.unlink(missing_ok=True)
+        decisions.symlink_to(Path("..", "..", "..", DECISION))
+        stop = signalled()
+        await self._look()
+        running = asyncio.create_task(self._gateway.run())
+        controlling: asyncio.Task[None] | None = None
+        failed: StartFailed | None = None
+        try:
+            while not (stop.is_set() or running.done() or self._mine.stop_asked()):
+                await self._look()
+                if self._is_owner():
+                    await self._be_found()
+                    if self._controller is not None and controlling is None:
+                        controlling = asyncio.create_task(keep_beside(self._controller))
+                await self._say()
+                await asyncio.wait([running], timeout=LOOK_EVERY_S)
+            if running.done():
+                running.result()
+        except StartFailed as problem:
+            failed = problem
+        finally:
+            tasks = [running, *self._leaving, *([] if controlling is None else [controlling])]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            ends = [] if self._controller is None else [self._controller.stop(GRACE_S)]
+            await asyncio.gather(self._gateway.stop(GATEWAY_GRACE_S), *ends)
+        last = msgspec.structs.replace(
+            self._gateway.status,
+            phase="failed" if failed else "stopped",
+            since=time.time(),
+            waiting_for=failed.reason if failed else "",
+        )
+        await written(self._mine.set_status, last)
+        return FAILED if failed else STOPPED
+
+    def _is_owner(self) -> bool:
+        owner = self._folder.owner()
+        return owner is not None and owner.job == self._job
+
+    async def _look(self) -> None:
+        """Bring the inlets to what the replicas say, and the gateway's endpoints to the inlets."""
+        found, now = await asyncio.to_thread(self._folder.endpoints, self._job), time.monotonic()
+        for path, said_ns in found.items():
+            known = self._known.get(path)
+            if known is not None and known.said_ns == said_ns:
+                continue
+            there = await asyncio.to_thread(self._folder.endpoint, path)
+            if known is not None and known.there == there:
+                known.said_ns, known.seen = said_ns, now
+            elif there is not None:
+                self._forget(path)
+                inlet = Inlet(self._token, there.host, there.port)
+                self._known[path] = Known(there, inlet, await inlet.open(), said_ns, now)
+        for path, known in tuple(self._known.items()):
+            if path not in found:
+                self._forget(path)
+                self._leaving.add(leaving := asyncio.create_task(self._tell_drained(path, known.there.replica)))
+                leaving.add_done_callback(self._leaving.discard)
+            elif now - known.seen > BELIEVED_S:
+                known.inlet.close()
+        ready = tuple(
+            Endpoint(known.there.replica, known.there.engine, LOOPBACK, known.port)
+            for known in self._known.values()
+            if now - known.seen <= BELIEVED_S
+        )
+        if ready != self._endpoints.replicas or not self._endpoints.epoch:
+            # By the clock, so that the next gateway's are no older in the eyes of whoever reads both.
+            self._endpoints = Endpoints(ready, max(self._endpoints.epoch + 1, time.time_ns() // 1_000_000))
+            await written(write_whole, self._mine.path / ENDPOINTS, msgspec.json.encode(self._endpoints), 0o600)
+
+    def _forget(self, path: Path) -> None:
+        """Take no more connections for a replica; those that there are go on."""
+        if known := self._known.pop(path, None):
+            known.inlet.close()
+
+    async def _tell_drained(self, path: Path, replica: str) -> None:
+        """Tell a replica that left once the gateway awaits nothing of it."""
+        await asyncio.sleep(UNROUTED_S)
+        while True:
+            heard = await asyncio.to_thread(ask, self._mine.path)
+            readings = () if heard.readings is None else heard.readings.replicas
+            if not any(one.in_flight > 0 for one in readings if one.replica == replica):
+                break
+            await asyncio.sleep(LOOK_EVERY_S)
+        if path.parent.is_dir():
+            await asyncio.to_thread(ProcessFolder(path.parent).set_drained)
+
+    async def _say(self) -> None:
+        """How the gateway and the controller stand."""
+        status = self._gateway.status
+        if status.phase == "ready" and status.port is not None:
+            address = msgspec.json.encode(Address(LOOPBACK, status.port))
+            if not (self._mine.path / ADDRESS).exists() or (self._mine.path / ADDRESS).read_bytes() != address:
+                await written(write_whole, self._mine.path / ADDRESS, address, 0o600)
+        await written(self._mine.set_status, status)
+        if self._controller is not None:
+            beside = self._folder.of(self._job, CONTROLLER)
+            beside.path.mkdir(mode=0o700, exist_ok=True)
+            await written(beside.set_status, self._controller.status)
+
+    async def _be_found(self) -> None:
+        """Put what clients and the controller look for where they look; what is there already stays."""
+        for name in (ADDRESS, ENDPOINTS):
+            with contextlib.suppress(FileNotFoundError):
+                content, place = (self._mine.path / name).read_bytes(), self._bundle / "run" / name
+                if not place.exists() or place.read_bytes() != content:
+                    await written(write_whole, place, content, 0o600)
+
+
+def _following(launch: Launch, endpoints: Path) -> Launch:
+    """The gateway's launch, with the file of this job's replicas in place of the bundle's."""
+    words = [str(endpoints) if word == f"run/{ENDPOINTS}" else word for word in launch.command]
+    return msgspec.structs.replace(launch, command=tuple(words))
+
+
+async def _serve(bundle: Path, job: str) -> int:
+    return await Front(bundle, job).serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main(GATEWAY, partial(_serve, Path(sys.argv[1]).resolve(), sys.argv[2])))

@@ -1,0 +1,230 @@
+"""What the batch script becomes: `python -m …slurm.head DIR`. It starts every step, keeps them up, and hands over.
+
+A step that does not come up at the first start ends the job, and the job's state says which it was and why. Once the
+service has been up, steps are started again for ever.
+
+Where another job has the service when this one starts, it is this one's to take over: it brings everything up beside
+the other, and then says in `owner.json` that it serves. The other sees that, lets clients find the new gateway, ends
+what it has begun, and goes. A vector store cannot be open twice: where there is one, the other is asked to go first,
+and the service is away until the store is open again.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from harmonia_compiler.contract.slurm import SCRIPT
+from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.runtime.actuators.actuator import Failure, Phase, Status
+from harmonia_compiler.runtime.actuators.slurm.commands import SlurmFailed, outside, queue, submit
+from harmonia_compiler.runtime.actuators.slurm.folder import JobState, Owner, SharedFolder
+from harmonia_compiler.runtime.actuators.slurm.keeping import (
+    GATEWAY_GRACE_S,
+    LOG,
+    LOOK_EVERY_S,
+    main,
+    read_job,
+    signalled,
+    written,
+)
+from harmonia_compiler.runtime.actuators.slurm.srun import find_nodes, front_words, job_number, step_words
+from harmonia_compiler.runtime.actuators.slurm.steps import KeptStep
+from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, STOPPED
+from harmonia_compiler.runtime.actuators.supervision.scaling import wanted_in
+from harmonia_compiler.runtime.bundle import CONTROLLER, GATEWAY
+
+#: How long clients have to find the gateway that took over before the old one goes, in seconds.
+LINGER_S = 5.0
+#: How long after a submission that failed it is tried again, in seconds.
+AGAIN_S = 60.0
+
+
+class Head:
+    """One job of the service, from its start to its end."""
+
+    def __init__(self, bundle: Path, number: str) -> None:
+        self._bundle, self._number = bundle, number
+        self._folder = SharedFolder(bundle)
+        self._documents, self._job = read_job(bundle)
+        nodes = find_nodes(self._job, os.environ)
+        self._node = nodes.addresses[self._job.components[0].hosts[0]]
+        self._replicas = {
+            step.replica: KeptStep(
+                step.replica,
+                launch.engine,
+                step_words(self._job, step, nodes, str(bundle), number),
+                self._folder.of(number, step.replica),
+            )
+            for step, launch in zip(self._job.steps, self._documents.processes.replicas, strict=True)
+        }
+        words = front_words(self._job, nodes, str(bundle), number)
+        self._front = KeptStep(GATEWAY, "", words, self._folder.of(number, GATEWAY))
+        self._keeping: dict[str, asyncio.Task[None]] = {}
+        self._phase: Phase = "starting"
+        self._failure: Failure | None = None
+        self._began = time.monotonic()
+        self._submit_after = self._time_of_handover()
+        self._stop = asyncio.Event()
+
+    async def serve(self) -> int:
+        """Until told to end, or another took over, or a step does not come up; gives the exit code."""
+        self._stop = signalled()
+        saying = asyncio.create_task(self._say())
+        try:
+            if await self._come_up():
+                self._phase = "running"
+                LOG.info("the service is up")
+                await self._look_after()
+        finally:
+            await self._end()
+            saying.cancel()
+            await asyncio.gather(saying, return_exceptions=True)
+            await written(self._folder.set_state, self._number, self._state())
+        return STOPPED if self._failure is None else FAILED
+
+    async def _come_up(self) -> bool:
+        """Start everything in its order; False where it is told to end before, or something does not come up."""
+        before = await self._predecessor()
+        stores = [name for name in self._replicas if self._is_stateful(name)]
+        first = [name for name in self._replicas if before is None or name not in stores]
+        if not await self._start(self._replicas[name] for name in first):
+            return False
+        epoch = 0 if before is None else before.epoch + 1
+        if before is not None and stores:
+            await asyncio.to_thread(self._folder.set_claim, Owner(self._number, epoch))
+            while not self._stop.is_set() and await self._is_alive(before.job):  # noqa: ASYNC110 - another job says so
+                await asyncio.sleep(LOOK_EVERY_S)
+            if not await self._start(self._replicas[name] for name in stores):
+                return False
+        if not await self._start([self._front]):
+            return False
+        await asyncio.to_thread(self._folder.set_owner, Owner(self._number, epoch))
+        return True
+
+    async def _start(self, steps: Iterable[KeptStep]) -> bool:
+        """Start these and wait until all are ready."""
+        waiting = list(steps)
+        for step in waiting:
+            self._keep(step)
+        while waiting and not self._stop.is_set():
+            for step in waiting:
+                if step.failure:
+                    self._failure = Failure(step.name, step.failure)
+                    LOG.warning("%s: %s", step.name, step.failure)
+                    return False
+            waiting = [step for step in waiting if step.status.phase != "ready"]
+            await asyncio.sleep(LOOK_EVERY_S)
+        return not self._stop.is_set()
+
+    def _keep(self, step: KeptStep) -> None:
+        self._keeping[step.name] = asyncio.create_task(step.keep())
+
+    async def _look_after(self) -> None:
+        """Until told to end or another takes over: what is wanted of the controller, and the successor in time."""
+        leaving: dict[str, asyncio.Task[None]] = {}
+        while not self._stop.is_set():
+            owner, claim = self._folder.owner(), self._folder.claim()
+            if owner is not None and owner.job != self._number:
+                LOG.info("job %s has taken over", owner.job)
+                await asyncio.sleep(LINGER_S)
+                return
+            if claim is not None and owner is not None and claim.epoch > owner.epoch:
+                LOG.info("job %s takes over, and waits for the store", claim.job)
+                return
+            await self._hand_over_in_time()
+            for engine, count in wanted_in(self._bundle / "run").items():
+                self._bring(engine, count, leaving)
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def _bring(self, engine: str, count: int, leaving: dict[str, asyncio.Task[None]]) -> None:
+        """Of the plan's replicas of an engine the first ones stay; those that came on top are jobs of their own."""
+        of_engine = [one.replica for one in self._documents.processes.replicas if one.engine == engine]
+        for at, name in enumerate(of_engine):
+            step, task = self._replicas[name], leaving.get(name)
+            if at < max(1, count) and not step.wanted and (task is None or task.done()):
+                self._keep(step)
+            elif at >= max(1, count) and step.wanted:
+                leaving[name] = asyncio.create_task(step.stop(drain=True))
+
+    async def _hand_over_in_time(self) -> None:
+        """Submit the successor once its time has come; one that is refused is tried again."""
+        if self._submit_after is None or time.monotonic() < self._submit_after:
+            return
+        run = self._folder.run()
+        try:
+            assert run is not None
+            number = await asyncio.to_thread(submit, self._bundle, SCRIPT, run.name, (), outside(os.environ))
+        except SlurmFailed as failed:
+            self._submit_after = time.monotonic() + AGAIN_S
+            LOG.warning("the successor cannot be submitted: %s; again in %g s", failed, AGAIN_S)
+        else:
+            self._submit_after = None
+            LOG.info("job %s is to take over", number)
+
+    def _time_of_handover(self) -> float | None:
+        site = self._job.site
+        if not site.handover_s:
+            return None
+        return self._began + site.wall_time_s - site.drain_s - site.handover_s
+
+    async def _end(self) -> None:
+        """The gateway first, so that no request loses its engines, then all replicas at once."""
+        self._phase = "stopping"
+        await self._front.stop(grace_s=GATEWAY_GRACE_S)
+        await asyncio.gather(*(step.stop() for step in self._replicas.values()))
+        for task in self._keeping.values():
+            task.cancel()
+        await asyncio.gather(*self._keeping.values(), return_exceptions=True)
+        self._phase = "down" if self._failure is None else "failed"
+
+    async def _predecessor(self) -> Owner | None:
+        """Who serves at present, where that is another and it lives."""
+        owner = self._folder.owner()
+        if owner is None or owner.job == self._number:
+            return None
+        return owner if await self._is_alive(owner.job) else None
+
+    async def _is_alive(self, job: str) -> bool:
+        """Whether a job has not said that it has ended, nor has been ended without a word."""
+        state, run = self._folder.state(job), self._folder.run()
+        if run is None or state is None or state.status.phase in ("down", "failed"):
+            return False
+        try:
+            return job in {queued.job for queued in await asyncio.to_thread(queue, run.name)}
+        except SlurmFailed:
+            return True
+
+    def _is_stateful(self, name: str) -> bool:
+        engine = next(one.engine for one in self._documents.processes.replicas if one.replica == name)
+        return kinds()[self._documents.service.engines[engine].kind].stateful
+
+    async def _say(self) -> None:
+        """Say how the job stands, as long as it lasts."""
+        while True:
+            await written(self._folder.set_state, self._number, self._state())
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def _state(self) -> JobState:
+        front = self._front.status
+        beside = self._folder.of(self._number, CONTROLLER).status()
+        url = f"http://127.0.0.1:{front.port}" if front.phase == "ready" else ""
+        processes = (*(step.status for step in self._replicas.values() if step.wanted), front)
+        status = Status(self._phase, processes, self._failure, url, beside=() if beside is None else (beside,))
+        return JobState(status, self._node)
+
+
+async def _serve(bundle: Path) -> int:
+    try:
+        head = Head(bundle, job_number())
+    except SlurmFailed as failed:
+        LOG.error("%s", failed)
+        return FAILED
+    return await head.serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main("head", partial(_serve, Path(sys.argv[1]).resolve())))

@@ -1,0 +1,63 @@
+"""What the launchers of a service's processes have in common: one process of ours kept up, said, and ended as asked."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+from harmonia_compiler.contract.slurm import JOB, SlurmJob
+from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.runtime.actuators.slurm.folder import SharedFolder
+from harmonia_compiler.runtime.actuators.supervision import pids
+from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, GRACE_S
+from harmonia_compiler.runtime.actuators.supervision.logs import Logs
+from harmonia_compiler.runtime.actuators.supervision.managed import Managed, Shared, Spec
+from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
+from harmonia_compiler.runtime.bundle import LocalBundle, read_document, read_local_bundle
+
+LOG = logging.getLogger(__name__)
+
+#: How often files are looked at, in seconds.
+LOOK_EVERY_S = 0.3
+#: How long the gateway has for what it works on, in seconds: its own limit, and a little.
+GATEWAY_GRACE_S = GRACE_S + 5.0
+
+
+def read_job(bundle: Path) -> tuple[LocalBundle, SlurmJob]:
+    """All documents of a bundle of this target; raises `Rejected` where they do not say the same."""
+    return read_local_bundle(bundle, JOB), read_document(bundle, JOB, SlurmJob)
+
+
+def kept(spec: Spec, folder: SharedFolder, changed: Callable[[], None]) -> Managed:
+    """One process on this node, which is asked on this node's loopback; nothing of it runs yet."""
+    run = RunDirectory(spec.bundle)
+    return Managed(spec, Shared(run, Logs(run), folder.environment(), changed))
+
+
+def signalled() -> asyncio.Event:
+    """Set once somebody tells this process to end."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def written(write: Callable[..., None], *what: object) -> None:
+    """Write something into the shared folder; one that does not answer now may in a moment."""
+    with contextlib.suppress(OSError):
+        await asyncio.to_thread(write, *what)
+
+
+def main(name: str, serve: Callable[[], Coroutine[None, None, int]]) -> int:
+    """Run one of these programs to its end and give its exit code; a problem is one line."""
+    logging.basicConfig(format=f"%(asctime)s {name}: %(message)s", level=logging.INFO)
+    pids.adopt_orphans()
+
+    try:
+        return asyncio.run(serve())
+    except (OSError, Rejected) as problem:
+        LOG.error("%s", problem)  # noqa: TRY400 - it is a user's matter, and no bug of ours
+        return FAILED

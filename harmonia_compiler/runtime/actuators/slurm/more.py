@@ -1,0 +1,43 @@
+"""A job that is one more replica beside a service: `python -m …slurm.more DIR REPLICA`.
+
+What Slurm sends it when it is to go, it takes as a wish to end what it has begun first.
+"""
+
+import asyncio
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from harmonia_compiler.runtime.actuators.slurm.commands import SlurmFailed, address_of
+from harmonia_compiler.runtime.actuators.slurm.folder import MORE, SharedFolder
+from harmonia_compiler.runtime.actuators.slurm.keeping import LOG, main, read_job
+from harmonia_compiler.runtime.actuators.slurm.step import Step, spec_of
+from harmonia_compiler.runtime.actuators.supervision.ending import FAILED
+
+
+async def _serve(bundle: Path, name: str) -> int:
+    documents, job = read_job(bundle)
+    of = next(one for one in job.further if name in one.names)
+    like = next(one for one in documents.processes.replicas if one.replica == of.like)
+    run = SharedFolder(bundle).run()
+    if run is None:
+        LOG.error("the service that it belongs to has ended")
+        return FAILED
+    # All GPUs that the job has are its own, by whatever numbers.
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    devices = [int(one) for one in visible if one.isdigit()][: len(like.devices)]
+    replica = msgspec.structs.replace(like, replica=name)
+    spec = spec_of(bundle, documents, replica, devices, reembed=run.asked.reembed)
+    try:
+        address = await asyncio.to_thread(address_of, os.environ["SLURMD_NODENAME"])
+    except SlurmFailed as failed:
+        LOG.error("%s", failed)
+        return FAILED
+    return await Step(bundle, f"{MORE}{os.environ['SLURM_JOB_ID']}", spec, address, drains=True).serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[2], partial(_serve, Path(sys.argv[1]).resolve(), sys.argv[2])))

@@ -1,0 +1,41 @@
+"""What speaks against submitting a bundle from here, found before anything is submitted.
+
+Engines and weights are the nodes' matter: what lacks there, a step says when it starts.
+"""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from harmonia_compiler.contract.slurm import SCRIPT
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, in_order
+from harmonia_compiler.runtime.actuators.slurm.commands import SlurmFailed, test_only
+from harmonia_compiler.runtime.actuators.slurm.keeping import read_job
+from harmonia_compiler.runtime.actuators.supervision.preflight import missing_variables, wrong_variables
+
+_COMMANDS = ("sbatch", "squeue", "scancel", "scontrol")
+
+
+def preflight(bundle: Path, outer: Mapping[str, str]) -> list[Diagnostic]:
+    """Every finding at once."""
+    documents, _ = read_job(bundle)
+    found = [*missing_variables(documents.processes, outer), *wrong_variables(documents.service, outer)]
+    if lacking := [name for name in _COMMANDS if shutil.which(name) is None]:
+        message = f"Slurm's commands are not here: there is no {', '.join(f'`{name}`' for name in lacking)}"
+        found.append(Diagnostic("E0935", message, help="run this on a login node of the cluster"))
+        return in_order(found)
+    return in_order([*found, *refused(bundle)])
+
+
+def refused(bundle: Path) -> list[Diagnostic]:
+    """What Slurm says against each script of a bundle; it submits none."""
+    found = []
+    for path in sorted((bundle / "slurm").glob("*.sbatch")):
+        name = path.relative_to(bundle).as_posix()
+        try:
+            test_only(bundle, name)
+        except SlurmFailed as failed:
+            which = "the job" if name == SCRIPT else f"`{name}`"
+            step = "mend the site profile given with --site, or plan with the nodes that there are, and compile again"
+            found.append(Diagnostic("E0936", f"Slurm refuses {which}: {failed}", help=step))
+    return found

@@ -1,0 +1,173 @@
+"""The launcher of one replica, inside its step: `python -m …slurm.step DIR JOB REPLICA ADDRESS`.
+
+It starts the engine on this node's loopback, waits until it is ready, keeps it up, and lets in from `ADDRESS` whoever
+knows the token. Where the gateway finds it, it says again and again: what has not been said for a while is not
+believed.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from harmonia_compiler.contract.bundle import Endpoint, ReplicaLaunch
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.runtime.actuators.actuator import ProcessPhase, ProcessStatus
+from harmonia_compiler.runtime.actuators.slurm.folder import ProcessFolder, SharedFolder
+from harmonia_compiler.runtime.actuators.slurm.keeping import LOOK_EVERY_S, kept, main, read_job, signalled, written
+from harmonia_compiler.runtime.actuators.slurm.tunnel import Outlet
+from harmonia_compiler.runtime.actuators.supervision.command import launch_here
+from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, GRACE_S, STOPPED
+from harmonia_compiler.runtime.actuators.supervision.managed import Managed, Spec, StartFailed
+from harmonia_compiler.runtime.actuators.supervision.scaling import DRAIN_S
+from harmonia_compiler.runtime.actuators.supervision.store import expected_of
+from harmonia_compiler.runtime.bundle import LocalBundle
+
+#: How often a replica says that it is still there, in seconds.
+BEAT_EVERY_S = 4.0
+
+
+class Step:
+    """One replica from start to end. On a signal one that `drains` first ends what it has begun."""
+
+    def __init__(self, bundle: Path, job: str, spec: Spec, address: str, *, drains: bool = False) -> None:
+        folder = SharedFolder(bundle)
+        self._mine: ProcessFolder = folder.of(job, spec.name)
+        self._address, self._on_signal = address, "drain" if drains else "now"
+        self._managed: Managed = kept(spec, folder, self._changed)
+        self._outlet = Outlet(folder.token(), self._port)
+        self._news = asyncio.Event()
+        self._listens = 0
+        self._leaving = False
+
+    async def serve(self) -> int:
+        """Until told to end, by a signal or in the shared folder, or it does not come up; gives the exit code."""
+        self._mine.prepare()
+        self._listens = await self._outlet.open(self._address)
+        ended: ProcessPhase = "stopped"
+        why, code = "", STOPPED
+        stop, saying = signalled(), asyncio.create_task(self._say())
+        running, told = asyncio.create_task(self._managed.run()), asyncio.create_task(self._told(stop))
+        try:
+            await asyncio.wait([running, told], return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                running.result()
+            elif told.result() == "drain":
+                await self._drain()
+        except StartFailed as failed:
+            ended, why, code = "failed", failed.reason, FAILED
+        finally:
+            self._leaving = True
+            for task in (told, saying, running):
+                task.cancel()
+            await asyncio.gather(told, saying, running, return_exceptions=True)
+            self._outlet.close()
+            await written(self._mine.set_endpoint, None)
+            await self._managed.stop(GRACE_S)
+        last = msgspec.structs.replace(self._managed.status, phase=ended, since=time.time(), waiting_for=why)
+        await written(self._mine.set_status, last)
+        return code
+
+    async def _told(self, stop: asyncio.Event) -> str:
+        """How it is to end, once it is."""
+        while not stop.is_set():
+            if asked := await asyncio.to_thread(self._mine.stop_asked):
+                return asked
+            await asyncio.sleep(LOOK_EVERY_S)
+        return self._on_signal
+
+    async def _drain(self) -> None:
+        """Take nothing more, and wait until the gateway says that it awaits nothing."""
+        self._leaving = True
+        self._managed.drain()
+        await written(self._mine.set_endpoint, None)
+        until = time.monotonic() + DRAIN_S
+        while time.monotonic() < until and not self._mine.is_drained():  # noqa: ASYNC110 - another process says so
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _say(self) -> None:
+        """Say how it stands whenever that changes, and that it is there from time to time."""
+        while True:
+            self._news.clear()
+            status = self._managed.status
+            is_ready = status.phase == "ready" and not self._leaving
+            endpoint = Endpoint(status.name, status.engine, self._address, self._listens) if is_ready else None
+            await written(self._mine.set_status, status)
+            await written(self._mine.set_endpoint, endpoint)
+            try:
+                await asyncio.wait_for(self._news.wait(), BEAT_EVERY_S)
+            except TimeoutError:
+                continue
+
+    def _changed(self) -> None:
+        self._news.set()
+
+    def _port(self) -> int | None:
+        status = self._managed.status
+        return status.port if status.phase in ("ready", "stopping") else None
+
+
+def spec_of(
+    bundle: Path, documents: LocalBundle, replica: ReplicaLaunch, devices: Sequence[int], *, reembed: bool
+) -> Spec:
+    """What is to run here; raises `Rejected` where this node cannot."""
+    launch = launch_here(replica.launch)
+    is_store = launch.probe.transport == "milvus"
+    return Spec(
+        replica.replica,
+        replica.engine,
+        launch,
+        bundle,
+        data=documents.service.engines[replica.engine].kind,
+        devices=devices,
+        collections=expected_of(documents.service, replica.engine, may_differ=reembed) if is_store else (),
+    )
+
+
+def devices_here(planned: Sequence[int], name: str) -> list[int]:
+    """The GPUs of the plan by the numbers that a process uses for them here; raises `Rejected` where one is not shown.
+
+    Slurm says which GPUs of the node a step has, and by which numbers it sees them: they differ where a control group
+    hides the others.
+    """
+    if not planned:
+        return []
+    visible = _numbers(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+    on_node = _numbers(os.environ.get("SLURM_STEP_GPUS", "")) or visible
+    here = dict(zip(on_node, visible, strict=False))
+    if missing := [device for device in planned if device not in here]:
+        shown = ", ".join(map(str, on_node)) or "none"
+        message = f"`{name}` is planned for GPU {', '.join(map(str, missing))}, and Slurm shows its step {shown}"
+        step = "say in the site profile how GPUs are asked for (`gres`), or plan with the GPUs that the node has"
+        raise Rejected([Diagnostic("E0934", message, help=step)])
+    return [here[device] for device in planned]
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",") if part.strip().isdigit()]
+
+
+async def _serve(bundle: Path, job: str, name: str, address: str) -> int:
+    documents, _ = read_job(bundle)
+    replica = next(one for one in documents.processes.replicas if one.replica == name)
+    folder = SharedFolder(bundle)
+    run = folder.run()
+    try:
+        devices = devices_here(replica.devices, name)
+        spec = spec_of(bundle, documents, replica, devices, reembed=run is not None and run.asked.reembed)
+    except Rejected as rejected:
+        why = "; ".join(finding.message for finding in rejected.found)
+        mine = folder.of(job, name)
+        mine.prepare()
+        mine.set_status(ProcessStatus(name, replica.engine, "failed", time.time(), waiting_for=why))
+        raise
+    return await Step(bundle, job, spec, address).serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[3], partial(_serve, Path(sys.argv[1]).resolve(), *sys.argv[2:5])))

@@ -1,0 +1,98 @@
+"""The steps of one job: started, started again where they end, and asked to end."""
+
+import asyncio
+import contextlib
+import os
+import time
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Sequence
+
+import msgspec
+
+from harmonia_compiler.runtime.actuators.actuator import ProcessPhase, ProcessStatus
+from harmonia_compiler.runtime.actuators.slurm.folder import ProcessFolder
+from harmonia_compiler.runtime.actuators.slurm.keeping import LOG
+from harmonia_compiler.runtime.actuators.slurm.srun import step_environment
+from harmonia_compiler.runtime.actuators.supervision import placing
+from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S
+from harmonia_compiler.runtime.actuators.supervision.scaling import DRAIN_S
+
+#: How long a launcher has to end beyond what it gives its own process, in seconds.
+_BEYOND_S = 8.0
+
+
+class KeptStep:
+    """One step over all its lives."""
+
+    def __init__(self, name: str, engine: str, words: Sequence[str], folder: ProcessFolder) -> None:
+        self.name, self._engine, self._words, self._folder = name, engine, words, folder
+        self.failure = ""
+        self._unwanted = asyncio.Event()
+        self._was_ready = False
+        self._restarts = 0
+        self._since = time.time()
+        self._waits = "Slurm to start its step"
+        self._process: Process | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it shall run."""
+        return not self._unwanted.is_set()
+
+    @property
+    def status(self) -> ProcessStatus:
+        """How it stands, in the words of its launcher while that lives."""
+        said = self._folder.status() if self._process is not None else None
+        if said is None:
+            phase: ProcessPhase = "restarting" if self._was_ready else "waiting"
+            return ProcessStatus(self.name, self._engine, phase, self._since, waiting_for=self._waits)
+        self._was_ready = self._was_ready or said.phase == "ready"
+        return msgspec.structs.replace(said, restarts=said.restarts + self._restarts)
+
+    async def keep(self) -> None:
+        """Keep it up until it is not wanted; the first life that ends without having been ready is its failure."""
+        failures = 0
+        self._unwanted.clear()
+        while True:
+            began = time.monotonic()
+            self._folder.prepare()
+            self._since, self._waits = time.time(), "Slurm to start its step"
+            self._process = await asyncio.create_subprocess_exec(
+                *self._words, stdin=DEVNULL, env=step_environment(os.environ), start_new_session=True
+            )
+            code = await self._process.wait()
+            last = self.status
+            self._process = None
+            if self._unwanted.is_set():
+                return
+            why = last.waiting_for if last.phase == "failed" else f"its step ended with exit code {code}"
+            if not self._was_ready:
+                self.failure = why
+                return
+            failures = placing.failures_after(failures, time.monotonic() - began)
+            delay = placing.delay_s(failures)
+            self._since, self._waits = time.time(), f"the next start, {delay:g} s after: {why}"
+            LOG.warning("%s: %s; it starts again in %g s", self.name, why, delay)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._unwanted.wait(), delay)
+                return
+            self._restarts += 1
+
+    async def stop(self, *, drain: bool = False, grace_s: float = GRACE_S) -> None:
+        """Have it end, what it has begun first where it shall `drain`."""
+        self._unwanted.set()
+        process = self._process
+        if process is None:
+            return
+        with contextlib.suppress(OSError):
+            self._folder.ask_to_stop(drain=drain)
+        patience_s = grace_s + _BEYOND_S + (DRAIN_S if drain else 0.0)
+        for limit_s, end in ((patience_s, process.terminate), (_BEYOND_S, process.kill)):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), limit_s)
+            if process.returncode is not None:
+                return
+            LOG.warning("%s does not end", self.name)
+            with contextlib.suppress(ProcessLookupError):
+                end()
+        await process.wait()

@@ -1,0 +1,168 @@
+"""A service of Python workers that runs as a job, whose answers tell which replica gave them and what it sees."""
+
+import asyncio
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from harmonia_compiler.check.files import check_files
+from harmonia_compiler.contract.bundle import Address
+from harmonia_compiler.contract.plan import (
+    FORMAT_VERSION,
+    Configuration,
+    PipelineShare,
+    Plan,
+    Predicted,
+    Replica,
+    Solver,
+)
+from harmonia_compiler.contract.site import parse_site
+from harmonia_compiler.diagnostics.source import Source
+from harmonia_compiler.emit.bundle import write_bundle
+from harmonia_compiler.flow.passes.registry import optimise
+from harmonia_compiler.runtime.actuators.slurm import ACTUATOR
+
+_CODE = """
+import os
+import time
+
+
+def of_slurm(name, pid):
+    # A worker is shown nothing of Slurm; the launchers that it descends from are.
+    while pid > 1:
+        for variable in open(f"/proc/{pid}/environ").read().split("\\0"):
+            if variable.startswith(name + "="):
+                return variable.partition("=")[2]
+        pid = int(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[1])
+    return "?"
+
+
+def seen(question):
+    time.sleep(0.02)
+    node, job = of_slurm("SLURMD_NODENAME", os.getppid()), of_slurm("SLURM_JOB_ID", os.getppid())
+    return f"{node} {job} {os.environ['CUDA_VISIBLE_DEVICES']}"
+"""
+
+_RAG = """component see(question: text) -> text = python("seeing:seen"{settings})
+
+pipeline look(question: text) -> text {{
+    load 1 rps
+    return see(question)
+}}
+"""
+
+#: Where a replica is: its host, its GPUs and their type, and its cores.
+Place = tuple[str, tuple[int, ...], str, float]
+
+
+def write(folder: Path, places: list[Place], site: str = "", settings: str = "") -> Path:
+    """A bundle of a pipeline with a replica at each place."""
+    project = folder / "project"
+    project.mkdir(exist_ok=True)
+    (project / "seeing.py").write_text(_CODE)
+    source = project / "look.rag"
+    source.write_text(_RAG.format(settings=settings))
+    checked = check_files([source], root=project)
+    assert checked.application is not None, checked.found
+    application = optimise(checked.application)
+    (engine,) = application.engines
+    replicas = tuple(
+        Replica(
+            f"see-{at}",
+            engine,
+            host,
+            devices,
+            cores,
+            0.5,
+            Configuration(cores, 0.5, gpu, float(len(devices)), batch=4),
+            ("see",),
+        )
+        for at, (host, devices, gpu, cores) in enumerate(places)
+    )
+    plan = Plan(
+        format_version=FORMAT_VERSION,
+        objective="throughput",
+        pipelines=(PipelineShare("look", 1.0, {"see": 1.0}),),
+        components=dict(application.components),
+        engines=dict(application.engines),
+        replicas=replicas,
+        predicted={"look": Predicted(50.0, 100.0, 100.0, 0.0, engine)},
+        profiles=(),
+        solver=Solver("optimal", 0.0),
+        sources={},
+    )
+    out = folder / "bundle"
+    write_bundle(plan, application, target="slurm", out=out, root=project, site=parse_site(Source("site.toml", site)))
+    return out
+
+
+@contextmanager
+def up(bundle: Path, timeout_s: float = 60.0) -> Iterator[None]:
+    """A service that runs for as long as it is asked, and leaves nothing behind."""
+    assert ACTUATOR.start(bundle, port=None, reembed=False, timeout_s=timeout_s, watch=lambda _: None)
+    try:
+        yield
+    finally:
+        assert ACTUATOR.stop(bundle)
+        assert ACTUATOR.status(bundle).phase == "down"
+
+
+def gateway(bundle: Path) -> str:
+    """Where the gateway of a service listens at present."""
+    address = msgspec.json.decode((bundle / "run" / "gateway.json").read_bytes(), type=Address)
+    return f"http://{address.host}:{address.port}"
+
+
+def ask(bundle: Path, question: str = "where?") -> str:
+    """One answer."""
+    body = {"model": "look", "messages": [{"role": "user", "content": question}]}
+    request = urllib.request.Request(
+        f"{gateway(bundle)}/v1/chat/completions", msgspec.json.encode(body), {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        found: dict[str, Any] = msgspec.json.decode(answer.read())
+    text: str = found["choices"][0]["message"]["content"]
+    return text
+
+
+@dataclass
+class Load:
+    """Requests one after another from several clients, who look up the gateway anew for each."""
+
+    bundle: Path
+    answers: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    async def run(self, until: "asyncio.Event", clients: int = 4) -> None:
+        """Ask until told to stop."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
+            await asyncio.gather(*(self._client(session, until) for _ in range(clients)))
+
+    async def _client(self, session: aiohttp.ClientSession, until: "asyncio.Event") -> None:
+        while not until.is_set():
+            body = {"model": "look", "messages": [{"role": "user", "content": "where?"}]}
+            try:
+                async with session.post(f"{gateway(self.bundle)}/v1/chat/completions", json=body) as answer:
+                    text = await answer.text()
+                    if answer.status == 200:
+                        self.answers.append(msgspec.json.decode(text)["choices"][0]["message"]["content"])
+                    else:
+                        self.failures.append(f"{answer.status} {text[:200]}")
+            except (aiohttp.ClientError, OSError, TimeoutError) as problem:
+                self.failures.append(f"{type(problem).__name__} {problem}")
+            await asyncio.sleep(0.02)
+
+
+async def until(so: Any, limit_s: float = 60.0) -> None:
+    """Wait for something that another process does."""
+    end = time.monotonic() + limit_s
+    while not await asyncio.to_thread(so):
+        assert time.monotonic() < end, f"it was not so within {limit_s:g} s"
+        await asyncio.sleep(0.3)

@@ -1,0 +1,140 @@
+"""The commands that start steps, the GPUs that a launcher takes, and what Slurm's commands say, without a Slurm."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harmonia_compiler.contract.slurm import SlurmComponent
+from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.runtime.actuators.slurm import ACTUATOR
+from harmonia_compiler.runtime.actuators.slurm.commands import Queued, outside, queue
+from harmonia_compiler.runtime.actuators.slurm.folder import SharedFolder
+from harmonia_compiler.runtime.actuators.slurm.keeping import read_job
+from harmonia_compiler.runtime.actuators.slurm.srun import Nodes, front_words, matched, step_environment, step_words
+from harmonia_compiler.runtime.actuators.slurm.step import devices_here
+from harmonia_compiler.runtime.actuators.supervision.rundir import Asked
+
+from .service import write
+
+MIXED = [("large", (2,), "a100_sxm", 2.0), ("plain", (), "", 1.0)]
+NODES = Nodes({"large": "n7", "plain": "n8"}, {"large": "10.0.0.7", "plain": "10.0.0.8"}, is_het=True)
+
+
+def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, **scripts: str) -> None:
+    """Programs that stand in for Slurm's."""
+    for name, script in scripts.items():
+        path = folder / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def test_a_step_asks_for_what_its_replica_takes_on_the_node_that_stands_for_its_host(tmp_path: Path) -> None:
+    _, job = read_job(write(tmp_path, MIXED))
+    words = step_words(job, job.steps[0], NODES, "/shared/bundle", "12")
+    assert words[0] == "srun"
+    asked = {"--nodelist=n7", "--het-group=0", "--cpus-per-task=2", "--mem=512M", "--gres=gpu:a100_sxm:3", "--overlap"}
+    assert asked < {*words}
+    assert words[-4:] == ["/shared/bundle", "12", "see-0", "10.0.0.7"]
+    other = step_words(job, job.steps[1], NODES, "/shared/bundle", "12")
+    assert {"--nodelist=n8", "--het-group=1", "--gres=none", "--exact"} < {*other}
+    assert "--overlap" not in other
+    assert {"--nodelist=n7", "--overlap", "--gres=none"} < {*front_words(job, NODES, "/shared/bundle", "12")}
+
+
+def test_an_image_holds_the_replicas_and_nothing_else(tmp_path: Path) -> None:
+    _, job = read_job(write(tmp_path, MIXED, '[slurm]\nimage = "/shared/h.sif"\n'))
+    words = step_words(job, job.steps[0], NODES, "/shared/bundle", "12")
+    at = words.index("apptainer")
+    assert words[at : at + 6] == ["apptainer", "exec", "--nv", "--bind=/shared/bundle", "/shared/h.sif", "python3"]
+    assert "--nv" not in step_words(job, job.steps[1], NODES, "/shared/bundle", "12")
+    assert "apptainer" not in front_words(job, NODES, "/shared/bundle", "12")
+
+
+def test_hosts_are_their_namesakes_among_the_nodes_and_else_any_of_them() -> None:
+    component = SlurmComponent(("a", "b", "c"), 1, 1)
+    assert matched(component, ["c", "a", "b"]) == {"a": "a", "b": "b", "c": "c"}
+    assert matched(component, ["x", "b", "y"]) == {"a": "x", "b": "b", "c": "y"}
+
+
+def test_a_step_does_not_take_the_gpus_of_the_batch_script_for_its_own() -> None:
+    assert step_environment({"CUDA_VISIBLE_DEVICES": "0", "PATH": "p"}) == {"PATH": "p", "SLURM_EXPORT_ENV": "ALL"}
+
+
+def test_a_job_from_inside_a_job_knows_nothing_of_the_one_it_is_from() -> None:
+    assert outside({"SLURM_JOB_ID": "3", "SBATCH_PARTITION": "x", "SLURM_CONF": "c", "HOME": "h"}) == {
+        "SLURM_CONF": "c",
+        "HOME": "h",
+    }
+
+
+@pytest.mark.parametrize(
+    ("on_node", "visible", "planned", "here"),
+    [
+        ("0,1,2,3", "0,1,2,3", (2, 3), [2, 3]),
+        # A control group hides the others and numbers those that are left anew.
+        ("2,3", "0,1", (3,), [1]),
+        ("", "0,1", (1,), [1]),
+        ("0,1", "0,1", (), []),
+    ],
+)
+def test_a_launcher_takes_the_gpus_that_the_plan_names(
+    monkeypatch: pytest.MonkeyPatch, on_node: str, visible: str, planned: tuple[int, ...], here: list[int]
+) -> None:
+    monkeypatch.setenv("SLURM_STEP_GPUS", on_node)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert devices_here(planned, "see-0") == here
+
+
+def test_a_gpu_that_is_not_shown_is_said_and_no_other_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_STEP_GPUS", "0,1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with pytest.raises(Rejected) as rejected:
+        devices_here((1, 2), "see-0")
+    assert [(one.code, one.message) for one in rejected.value.found] == [
+        ("E0934", "`see-0` is planned for GPU 2, and Slurm shows its step 0, 1")
+    ]
+
+
+def test_the_queue_is_read_job_by_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [
+        "7+0|PENDING|Resources|ours",
+        "7+1|PENDING|Resources|ours",
+        "9|RUNNING|None|ours.more-1",
+        "8|RUNNING||other",
+    ]
+    fake(tmp_path, monkeypatch, squeue="cat <<'END'\n" + "\n".join(lines) + "\nEND")
+    assert queue("ours") == [
+        Queued("7", "PENDING", "Resources", "ours"),
+        Queued("9", "RUNNING", "None", "ours.more-1"),
+    ]
+    assert queue("ours")[0].waits_for == "the queue: the nodes are not free yet (Resources)"
+
+
+def test_preflight_says_that_slurm_is_not_here_or_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = write(tmp_path, MIXED)
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    assert [found.code for found in ACTUATOR.preflight(bundle, port=None)] == ["E0935"]
+    silent = dict.fromkeys(("squeue", "scancel", "scontrol"), "true")
+    said = "echo 'sbatch: error: invalid partition specified: x' >&2; exit 1"
+    fake(tmp_path, monkeypatch, sbatch=said, **silent)
+    (found,) = ACTUATOR.preflight(bundle, port=None)
+    assert (found.code, found.message) == ("E0936", "Slurm refuses the job: invalid partition specified: x")
+
+
+def test_what_up_writes_is_for_its_owner_alone(tmp_path: Path) -> None:
+    folder = SharedFolder(tmp_path)
+    (tmp_path / "run").mkdir()
+    run = folder.begin(Asked(), {"KEY": "secret"})
+    assert folder.run() == run
+    assert {path.name: path.stat().st_mode & 0o777 for path in folder.path.iterdir()} == {
+        "token": 0o600,
+        "run.json": 0o600,
+        "environment.json": 0o600,
+    }
+    assert folder.environment()["KEY"] == "secret"
+    assert "KEY" not in os.environ
+    token = folder.token()
+    folder.begin(Asked(), {})
+    assert folder.token() != token
