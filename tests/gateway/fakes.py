@@ -294,6 +294,7 @@ class Served:
     """A running gateway."""
 
     gateway: Gateway
+    front: Front
     client: Client
     port: int
 
@@ -320,7 +321,8 @@ async def serving(
     gateway.set_endpoints(Endpoints(tuple(replicas), 1))
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    app = build_app(Front((Member(0, 1.0, gateway),)))
+    front = Front((Member(0, 1.0, gateway),))
+    app = build_app(front)
     config = uvicorn.Config(
         app,
         http=BoundedHeads,
@@ -337,7 +339,7 @@ async def serving(
     port = listening.getsockname()[1]
     try:
         async with aiohttp.ClientSession() as session:
-            yield Served(gateway, Client(session, f"http://127.0.0.1:{port}"), port)
+            yield Served(gateway, front, Client(session, f"http://127.0.0.1:{port}"), port)
     finally:
         server.should_exit = True
         await task

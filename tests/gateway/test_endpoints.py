@@ -141,7 +141,7 @@ async def test_says_which_collection_does_not_fit(
 
 async def test_not_ready_while_stopping(engine: FakeEngine) -> None:
     async with serving([RAG], {}) as served:
-        served.gateway.stopping = True
+        served.front.stopping = True
         assert (await served.client.get("/readyz"))[0] == 503
 
 
