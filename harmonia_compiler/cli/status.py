@@ -14,6 +14,7 @@ from rich.text import Text
 from harmonia_compiler.cli.exits import DIAGNOSTICS
 from harmonia_compiler.cli.options import PATH, format_option
 from harmonia_compiler.cli.output import print_json
+from harmonia_compiler.cli.replacing import told
 from harmonia_compiler.runtime.actuators.actuator import ProcessStatus, Status, found_actuator
 
 FORMAT_VERSION = 1
@@ -29,17 +30,17 @@ def command(context: click.Context, bundle: Path, form: str) -> None:
     if form == "json":
         print_json({"format_version": FORMAT_VERSION, "ready": status.ready, **msgspec.to_builtins(status)})
     else:
-        _print(status)
+        _print(status, bundle)
     if not status.ready:
         context.exit(DIAGNOSTICS)
 
 
-def _print(status: Status) -> None:
+def _print(status: Status, bundle: Path) -> None:
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     console.print(Text(f"{status.phase}: {status.url}/v1" if status.url and status.processes else status.phase))
     if status.failure is not None:
         console.print(Text(f"{status.failure.process} did not become ready: {status.failure.reason}"))
-    for note in status.notes:
+    for note in (*status.notes, *told(status, bundle)):
         console.print(Text(note))
     if status.processes:
         console.print(_table((*status.processes, *status.beside)))

@@ -1,71 +1,60 @@
 """`harmoniac up`: start a bundle, and say what is waited for until it answers."""
 
-import re
 import signal
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import click
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from harmonia_compiler.cli.exits import DIAGNOSTICS
 from harmonia_compiler.cli.options import PATH
 from harmonia_compiler.cli.output import print_diagnostics
-from harmonia_compiler.runtime.actuators.actuator import (
-    Actuator,
-    NotStarted,
-    ProcessStatus,
-    Status,
-    Watch,
-    found_actuator,
-)
+from harmonia_compiler.cli.progress import Lines, progress, timeout_option
+from harmonia_compiler.cli.replacing import print_log, replaced, replacing, share_of
+from harmonia_compiler.runtime.actuators.actuator import Actuator, NotStarted, Watch, found_actuator
 from harmonia_compiler.runtime.bundle import read_service
-
-#: How often a process that is still not ready is named again where nobody watches a terminal, in seconds.
-_REMIND_S = 10.0
-
-#: Phases in which something happens; the others wait for these.
-_UNDER_WAY = ("starting", "restarting", "stopping")
-
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-
-
-def _seconds(context: click.Context, parameter: click.Parameter, written: str) -> float:
-    """`90`, `90s`, `10m`, `1h` in seconds."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?", written)
-    if match is None:
-        raise click.BadParameter(f"{written!r} is no duration; write 90s, 10m or 1h", context, parameter)
-    return float(match[1]) * _UNITS[match[2] or ""]
 
 
 @click.command()
 @click.argument("bundle", metavar="DIR", default="bundle", type=PATH)
-@click.option(
-    "--timeout",
-    default="10m",
-    show_default=True,
-    metavar="DURATION",
-    callback=_seconds,
-    help="How long the start may take.",
-)
+@timeout_option
 @click.option("--port", type=click.IntRange(1, 65535), help="The gateway's port; a free one where it is not said.")
 @click.option("--reembed", is_flag=True, help="Start although a collection was built otherwise, to build it anew.")
 @click.option("--foreground", is_flag=True, help="Stay until Ctrl-C, then stop the service.")
+@click.option("--over", metavar="SERVICE", type=PATH, help="Take the place of the service that runs in this folder.")
+@click.option("--canary", metavar="SHARE", callback=share_of, help="With --over: of new requests only 5%, say.")
+@click.option("--make-room", is_flag=True, help="With --over: end what runs first where both do not fit.")
+@click.option("--promote", is_flag=True, help="Have the bundle that serves a part over DIR serve all requests.")
 @click.pass_context
 def command(
-    context: click.Context, bundle: Path, timeout: float, port: int | None, *, reembed: bool, foreground: bool
+    context: click.Context,
+    bundle: Path,
+    timeout: float,
+    port: int | None,
+    over: Path | None,
+    canary: float | None,
+    *,
+    reembed: bool,
+    foreground: bool,
+    make_room: bool,
+    promote: bool,
 ) -> None:
     """Start the bundle in DIR and return once every process answers.
 
     The service goes on after this command: `harmoniac down DIR` stops it. Where it already runs, nothing is started.
+
+    With --over SERVICE, the bundle in DIR takes the place of the one that runs there, without an error for anybody:
+    each request ends on the Program that it began with. `harmoniac rollback SERVICE` goes back.
     """
+    _check_together(
+        over, canary, promote=promote, make_room=make_room, starts=reembed or foreground or port is not None
+    )
+    if over is not None or promote:
+        with progress() as watch:
+            _replace(bundle, over, canary, make_room=make_room, timeout_s=timeout, watch=watch)
+        return
     actuator = found_actuator(bundle)
     findings = actuator.preflight(bundle, port=port)
     print_diagnostics(findings)
@@ -73,10 +62,10 @@ def command(
         context.exit(DIAGNOSTICS)
     began = time.monotonic()
     try:
-        with _progress() as watch:
+        with progress() as watch:
             started = actuator.start(bundle, port=port, reembed=reembed, timeout_s=timeout, watch=watch)
     except NotStarted as failure:
-        _print_log(failure)
+        print_log(failure)
         raise
     status = actuator.status(bundle)
     if started:
@@ -91,53 +80,26 @@ def command(
         _stay(actuator, bundle)
 
 
-@contextmanager
-def _progress() -> Iterator[Watch]:
-    """A table that keeps itself current on a terminal, lines elsewhere."""
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        yield _Lines()
+def _check_together(over: Path | None, canary: float | None, *, promote: bool, make_room: bool, starts: bool) -> None:
+    """Raise a usage error where options do not go together."""
+    if promote and (over is not None or canary is not None or make_room):
+        raise click.UsageError("--promote takes no other option than --timeout: it says what to do with what is there")
+    if over is None and (canary is not None or make_room):
+        raise click.UsageError("--canary and --make-room need --over SERVICE, the folder of the service to replace")
+    if starts and (over is not None or promote):
+        raise click.UsageError("--port, --reembed and --foreground are for a start; a service that runs keeps its own")
+
+
+def _replace(
+    bundle: Path, over: Path | None, canary: float | None, *, make_room: bool, timeout_s: float, watch: Watch
+) -> None:
+    if over is None:
+        actuator = replacing(bundle)
+        replaced(bundle, partial(actuator.promote, bundle, timeout_s=timeout_s, watch=watch))
         return
-    with Live(console=console, refresh_per_second=8, transient=True) as live:
-        yield lambda status: live.update(_table(status.processes))
-
-
-def _table(processes: tuple[ProcessStatus, ...]) -> Table:
-    table = Table("", "process", "state", "since", "waiting for", box=None, pad_edge=False)
-    now = time.time()
-    for process in processes:
-        mark = Text("✓", "green") if process.phase == "ready" else Text("·", "yellow")
-        since = f"{max(0.0, now - process.since):.0f} s"
-        table.add_row(mark, Text(process.name), process.phase, since, Text(process.waiting_for))
-    return table
-
-
-class _Lines:
-    """One line for each change of a process, and a reminder of what is still waited for."""
-
-    def __init__(self) -> None:
-        self._shown: dict[str, str] = {}
-        self._reminded = time.monotonic()
-
-    def __call__(self, status: Status) -> None:
-        """Print what is new."""
-        remind = time.monotonic() - self._reminded > _REMIND_S
-        for process in status.processes:
-            changed = self._shown.get(process.name) != process.phase
-            if changed or (remind and process.phase in _UNDER_WAY):
-                passed = "" if changed else f" for {time.time() - process.since:.0f} s"
-                waits = f", waits for {process.waiting_for}" if process.waiting_for else ""
-                print(f"up: {process.name} {process.phase}{passed}{waits}", file=sys.stderr, flush=True)
-            self._shown[process.name] = process.phase
-        if remind:
-            self._reminded = time.monotonic()
-
-
-def _print_log(failure: NotStarted) -> None:
-    if failure.said:
-        click.echo(f"the last lines of {failure.process}'s log:", err=True)
-        for line in failure.said:
-            click.echo(f"  | {line}", err=True)
+    share = 1.0 if canary is None else canary
+    asked = partial(replacing(over).replace, over, bundle, share=share, make_room=make_room, timeout_s=timeout_s)
+    replaced(over, partial(asked, watch=watch))
 
 
 def _print_next(bundle: Path, absent: frozenset[str], *, reembed: bool) -> None:
@@ -159,7 +121,7 @@ def _stay(actuator: Actuator, bundle: Path) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
-    lines = _Lines()
+    lines = Lines()
     try:
         while (status := actuator.status(bundle)).phase != "down":
             lines(status)

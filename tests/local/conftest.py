@@ -16,6 +16,7 @@ from harmonia_compiler.contract.bundle import Contents, LocalProcesses, ReplicaL
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.launch import Fill, Launch, Probe, Word
 from harmonia_compiler.contract.plan import FORMAT_VERSION, Configuration, Plan, Replica, Solver
+from harmonia_compiler.contract.program import Program
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, ProcessStatus, Status
 from harmonia_compiler.runtime.actuators.local import ACTUATOR
 from harmonia_compiler.runtime.actuators.supervision.pids import SUPERVISES, identify, marked_with
@@ -53,12 +54,15 @@ class Hand:
         gateway: Launch | None = None,
         cores: float = 0.0,
         external: Mapping[str, Engine] | None = None,
+        programs: Iterable[Program] = (),
         **replicas: Launch,
     ) -> "Hand":
         """Put the bundle's files there; a replica's engine bears the same name."""
-        engines = {name: Engine(name, "python", {}) for name in replicas} | dict(external or {})
+        engines = {name: Engine(name, "python", {"function": "m:f"}) for name in replicas} | dict(external or {})
         launches = tuple(ReplicaLaunch(name, name, "here", cores, (), made) for name, made in replicas.items())
-        service = Service({}, engines, {}, {name: ReplicaShare(1) for name in replicas})
+        service = Service(
+            {one.pipeline: one for one in programs}, engines, {}, {name: ReplicaShare(8) for name in replicas}
+        )
         documents: dict[str, msgspec.Struct] = {
             "service.json": service,
             "local/processes.json": LocalProcesses(launches, gateway or launch()),

@@ -17,6 +17,8 @@ kept: dict[str, bytes] = {}
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
     def do_GET(self) -> None:
         if self.path in kept:
             self._answer(200, kept[self.path])
@@ -35,6 +37,10 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        if self.path == "/v1/call":
+            time.sleep(self.server.pause_s)  # type: ignore[attr-defined]
+            self._answer(200, json.dumps({"result": self.server.result}).encode())  # type: ignore[attr-defined]
+            return
         print("warmed up by", self.path, body.decode(), flush=True)
         self._answer(200, b"{}")
 
@@ -65,6 +71,8 @@ def main() -> None:
     parser.add_argument("--slow-s", type=float, default=0.0, help="listens only after so many seconds")
     parser.add_argument("--child", action="store_true", help="starts a process of its own that ignores SIGTERM")
     parser.add_argument("--ends-with-child", action="store_true", help="starts a process, and ends well when that ends")
+    parser.add_argument("--result", default="", help="what its function gives")
+    parser.add_argument("--pause-s", type=float, default=0.0, help="how long that takes")
     arguments = parser.parse_args()
     if arguments.says:
         print(arguments.says, file=sys.stderr, flush=True)
@@ -78,6 +86,7 @@ def main() -> None:
     time.sleep(arguments.slow_s)
     server = http.server.ThreadingHTTPServer((arguments.host, arguments.port), Answers)
     server.status = arguments.status  # type: ignore[attr-defined]
+    server.result, server.pause_s = arguments.result, arguments.pause_s  # type: ignore[attr-defined]
     server.serve_forever()
 
 

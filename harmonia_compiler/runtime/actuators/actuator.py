@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -49,11 +49,38 @@ class Failure(msgspec.Struct, frozen=True):
     reason: str
 
 
+class GenerationStatus(msgspec.Struct, frozen=True):
+    """One generation of a service that is replaced while it runs.
+
+    `share` is its part of new requests, `is_base` whether the service is what it says; `arrived` and `answered` count
+    its requests as far as the gateway told.
+    """
+
+    number: int
+    share: float
+    is_base: bool
+    since: float
+    arrived: int = 0
+    answered: int = 0
+
+
+class RolloutStatus(msgspec.Struct, frozen=True):
+    """How far a wish for a generation is, by its id; where it came to nothing, which process is why, and the reason."""
+
+    id: str
+    to: int
+    share: float
+    phase: Literal["starting", "done", "failed"]
+    process: str = ""
+    why: str = ""
+
+
 class Status(msgspec.Struct, frozen=True):
     """A service as it stands.
 
     `url` is where the gateway listens, once it does; `notes` are findings about the state itself, one sentence each.
     `beside` are processes that the service does well without, and `said` is what its controller said last.
+    `history` are the generations that served, the present one last; `rollout` is what somebody last asked for.
     """
 
     phase: Phase
@@ -63,6 +90,9 @@ class Status(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
     beside: tuple[ProcessStatus, ...] = ()
     said: Said | None = None
+    generations: tuple[GenerationStatus, ...] = ()
+    history: tuple[int, ...] = ()
+    rollout: RolloutStatus | None = None
 
     @property
     def ready(self) -> bool:
@@ -130,6 +160,32 @@ class Actuator(Protocol):
 
     def log_names(self, bundle: Path) -> list[str]:
         """The processes of which there is a log, in the order in which they start."""
+        ...
+
+
+@runtime_checkable
+class Replacing(Protocol):
+    """What an actuator may be able to do beside: have another bundle take a running service's place without an error.
+
+    Each method returns once new requests are divided as asked for; raises `Rejected` where that cannot be, and
+    `NotStarted` where a process does not come up, with the service as it was.
+    """
+
+    def replace(
+        self, bundle: Path, new: Path, *, share: float, make_room: bool, timeout_s: float, watch: Watch
+    ) -> Status | None:
+        """Have the bundle `new` serve this part of new requests; all (1) makes the service that bundle.
+
+        With `make_room`, what runs is ended where there is no place for both. None where it is that bundle already.
+        """
+        ...
+
+    def promote(self, bundle: Path, *, timeout_s: float, watch: Watch) -> Status:
+        """Make the service the bundle that serves a part of new requests."""
+        ...
+
+    def roll_back(self, bundle: Path, *, timeout_s: float, watch: Watch) -> Status:
+        """Make the service again what it was before, or keep it so where another bundle serves a part."""
         ...
 
 

@@ -20,14 +20,16 @@ from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status, Wat
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
 from harmonia_compiler.runtime.actuators.supervision.beside import last_words
 from harmonia_compiler.runtime.actuators.supervision.command import basics
+from harmonia_compiler.runtime.actuators.supervision.culprit import not_started, state_by
 from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S, HELD_BY_ANOTHER, ORPHAN_GRACE_S
 from harmonia_compiler.runtime.actuators.supervision.keeper import keeper_of, keepers_of
 from harmonia_compiler.runtime.actuators.supervision.orphans import left_behind
 from harmonia_compiler.runtime.actuators.supervision.preflight import preflight
+from harmonia_compiler.runtime.actuators.supervision.replacing import Service
 from harmonia_compiler.runtime.actuators.supervision.room import further_here
 from harmonia_compiler.runtime.actuators.supervision.scaling import want
 from harmonia_compiler.runtime.actuators.supervision.store import expected_of, open_on
-from harmonia_compiler.runtime.actuators.supervision.tailing import Tailed, tail
+from harmonia_compiler.runtime.actuators.supervision.tailing import Tailed
 from harmonia_compiler.runtime.bundle import (
     CONTROLLER,
     GATEWAY,
@@ -42,9 +44,6 @@ _LOOK_EVERY_S = 0.1
 
 #: How long a supervisor has to stop everything: the gateway's grace, the replicas', and some.
 _SUPERVISOR_GRACE_S = 3 * GRACE_S
-
-#: How many lines of a log are shown where a start failed.
-_SHOWN_LINES = 12
 
 
 class Local:
@@ -110,6 +109,20 @@ class Local:
         """See `Actuator.scale`."""
         want(rundir.RunDirectory(bundle.resolve()), replicas)
 
+    def replace(
+        self, bundle: Path, new: Path, *, share: float, make_room: bool, timeout_s: float, watch: Watch
+    ) -> Status | None:
+        """See `Replacing.replace`."""
+        return Service(bundle).replace(new, share=share, make_room=make_room, timeout_s=timeout_s, watch=watch)
+
+    def promote(self, bundle: Path, *, timeout_s: float, watch: Watch) -> Status:
+        """See `Replacing.promote`."""
+        return Service(bundle).promote(timeout_s=timeout_s, watch=watch)
+
+    def roll_back(self, bundle: Path, *, timeout_s: float, watch: Watch) -> Status:
+        """See `Replacing.roll_back`."""
+        return Service(bundle).roll_back(timeout_s=timeout_s, watch=watch)
+
     def stop(self, bundle: Path) -> bool:
         """See `Actuator.stop`."""
         bundle = bundle.resolve()
@@ -159,7 +172,9 @@ class Local:
         """See `Actuator.log_names`."""
         names = [replica.replica for replica in read_local_processes(bundle).replicas]
         beside = [CONTROLLER] if rundir.RunDirectory(bundle).log_of(CONTROLLER).is_file() else []
-        return [*names, GATEWAY, *beside, SUPERVISOR]
+        status = self.status(bundle)
+        others = [one.name for one in (*status.processes, *status.beside)]
+        return [*dict.fromkeys([*names, GATEWAY, *beside, *others, SUPERVISOR])]
 
     def log(self, bundle: Path, names: Sequence[str], *, lines: int, follow: bool) -> Iterator[tuple[str, str]]:
         """See `Actuator.log`."""
@@ -215,7 +230,7 @@ def _is_kept(bundle: Path, run: rundir.RunDirectory) -> bool:
 
 def _check_asked(bundle: Path, run: rundir.RunDirectory, asked: rundir.Asked) -> None:
     """Raise `Rejected` where a service that runs, or is starting, was started with other options than these."""
-    state = _state_by(keeper_of(bundle.resolve(), run), run)
+    state = state_by(keeper_of(bundle.resolve(), run), run)
     if state is None:
         return
     gateway = next((process.port for process in state.status.processes if process.name == GATEWAY), None)
@@ -256,45 +271,12 @@ def _await_ready(
         ours = supervisor if _is_ours(supervisor) else None
         keeper = keeper_of(bundle.resolve(), run) if ours is None else me
         ended = not _is_kept(bundle.resolve(), run) if ours is None else ours.poll() is not None
-        state = _state_by(keeper, run)
+        state = state_by(keeper, run)
         last = last if state is None else state.status
         if last is not None:
             watch(last)
         if ended:
-            raise _not_started(bundle, run, last)
+            raise not_started(bundle, run, last)
         if time.monotonic() > until:
-            raise _not_started(bundle, run, last, f"after {timeout_s:g} s in all", goes_on=ours is None)
+            raise not_started(bundle, run, last, f"after {timeout_s:g} s in all", goes_on=ours is None)
         time.sleep(_LOOK_EVERY_S)
-
-
-def _not_started(
-    bundle: Path, run: rundir.RunDirectory, last: Status | None, late: str = "", *, goes_on: bool = False
-) -> NotStarted:
-    """What failed, with the last lines that it wrote; where another command's start `goes_on`, nothing is stopped."""
-    name, reason = _culprit(last, late)
-    read = f"read all that it wrote with `harmoniac logs {bundle} {name}`"
-    step = f"{read}; what was started is stopped again"
-    if goes_on:
-        step = f"another `up` started it, and that start goes on: `harmoniac status {bundle}` shows how far it is"
-    found = Diagnostic("E0909", f"`{name}` did not become ready: {reason}", help=step)
-    return NotStarted(found, name, tail(run.log_of(name), _SHOWN_LINES))
-
-
-def _state_by(supervisor: pids.Ident | None, run: rundir.RunDirectory) -> rundir.State | None:
-    """What this supervisor says; None while the state is still that of an earlier one."""
-    with contextlib.suppress(rundir.Damaged):
-        state = run.read_state()
-        if state is not None and state.supervisor == supervisor:
-            return state
-    return None
-
-
-def _culprit(last: Status | None, late: str) -> tuple[str, str]:
-    """The process that keeps the service from being ready, and the reason."""
-    if last is not None and last.failure is not None:
-        return last.failure.process, last.failure.reason
-    if last is not None and late:
-        for process in last.processes:
-            if process.phase != "ready" and process.waiting_for:
-                return process.name, f"{late} it still waits for {process.waiting_for}"
-    return SUPERVISOR, f"it did not get that far {late}" if late else "it ended"

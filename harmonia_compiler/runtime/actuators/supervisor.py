@@ -12,24 +12,26 @@ the state says which process it was and why. Once the service has been up, repli
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import sys
 from argparse import ArgumentParser
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from harmonia_compiler.contract.bundle import Address, Endpoint, Endpoints, ReplicaLaunch, Service
+from harmonia_compiler.contract.bundle import Address
+from harmonia_compiler.contract.generations import folder_of
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime import bundle as bundles
 from harmonia_compiler.runtime.actuators.actuator import Failure, Phase, Status
-from harmonia_compiler.runtime.actuators.supervision import pids, placing, rundir
+from harmonia_compiler.runtime.actuators.supervision import pids, rundir
 from harmonia_compiler.runtime.actuators.supervision.beside import controller_of, keep_beside
-from harmonia_compiler.runtime.actuators.supervision.command import launch_here
 from harmonia_compiler.runtime.actuators.supervision.ending import (
     FAILED,
     GRACE_S,
@@ -37,13 +39,13 @@ from harmonia_compiler.runtime.actuators.supervision.ending import (
     ORPHAN_GRACE_S,
     STOPPED,
 )
+from harmonia_compiler.runtime.actuators.supervision.generation import Generation, load, pinned
 from harmonia_compiler.runtime.actuators.supervision.holding import Holding
 from harmonia_compiler.runtime.actuators.supervision.managed import Managed, Shared, Spec, StartFailed
 from harmonia_compiler.runtime.actuators.supervision.orphans import left_behind
 from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK
-from harmonia_compiler.runtime.actuators.supervision.room import further_here
-from harmonia_compiler.runtime.actuators.supervision.scaling import Scaling
-from harmonia_compiler.runtime.actuators.supervision.store import expected_of
+from harmonia_compiler.runtime.actuators.supervision.rollout import Rollouts
+from harmonia_compiler.runtime.actuators.supervision.snapshot import files_of, keep, numbers
 
 LOG = logging.getLogger(__name__)
 
@@ -54,8 +56,10 @@ _HEAL_EVERY_S = 1.0
 class Supervisor:
     """One service from start to stop. Everything it holds belongs to one event loop."""
 
-    def __init__(self, bundle: Path, run: rundir.RunDirectory, lock: int, asked: rundir.Asked) -> None:
-        self._asked = asked
+    def __init__(
+        self, bundle: Path, run: rundir.RunDirectory, lock: int, asked: rundir.Asked, history: Sequence[int]
+    ) -> None:
+        self._asked, self._bundle = asked, bundle
         self._phase: Phase = "starting"
         self._failure: Failure | None = None
         me = pids.identify(os.getpid())
@@ -63,63 +67,82 @@ class Supervisor:
         self._me = me
         self._holding = Holding(run, lock, me)
         self._shared = Shared(run, self._holding.logs, dict(os.environ), self._write)
-        documents = bundles.read_local_bundle(bundle)
-        specs = _specs(bundle, documents, reembed=asked.reembed)
-        self._replicas = {spec.name: Managed(spec, self._shared) for spec in specs}
-        self._scaling = Scaling(
-            self._replicas, [*specs, *_further_specs(bundle, documents)], self._shared, self._holding.run.path
-        )
-        gateway = Spec(bundles.GATEWAY, "", documents.processes.gateway, bundle, port=asked.port)
+        first = load(bundle, run.path, history[-1], reembed=asked.reembed)
+        held = pinned(first.specs)
+        first.specs = tuple(replace(spec, cpus=held.get(spec.name, ())) for spec in first.specs)
+        first.members.update({spec.name: Managed(spec, self._shared) for spec in first.specs})
+        self._rollouts = Rollouts(bundle, run.path, first, self._shared, self._moved, history)
+        gateway = Spec(bundles.GATEWAY, "", first.documents.processes.gateway, bundle, port=asked.port)
         self._gateway = Managed(gateway, self._shared)
-        beside = controller_of(bundle, documents)
-        self._beside = [] if beside is None else [Managed(beside, self._shared)]
-        self._endpoints = Endpoints((), 0)
+        self._beside: list[Managed] = []
         self._address: Address | None = None
 
     async def serve(self, stop: asyncio.Event) -> int:
         """Start everything, keep it up until told to stop, and stop it; gives the exit code."""
         self._write()
         keeping = asyncio.create_task(self._keep_run_directory(stop))
-        running = self._scaling.tasks
-        running.update({name: asyncio.create_task(replica.run()) for name, replica in self._replicas.items()})
-        beside: list[asyncio.Task[None]] = []
+        replicas = [*self._rollouts.base.members.values()]
+        following: list[asyncio.Task[None]] = []
         stopping = asyncio.create_task(stop.wait())
         try:
-            if await self._all_ready([*self._replicas.values()], running, stopping):
-                running[bundles.GATEWAY] = asyncio.create_task(self._gateway.run())
-                if await self._all_ready([self._gateway], running, stopping):
+            for replica in replicas:
+                replica.task = asyncio.create_task(replica.run())
+            if await self._all_ready(replicas, stopping):
+                self._gateway.task = asyncio.create_task(self._gateway.run())
+                if await self._all_ready([self._gateway], stopping):
                     self._phase = "running"
-                    beside = [asyncio.create_task(keep_beside(one)) for one in self._beside]
-                    beside.append(asyncio.create_task(self._scaling.follow()))
+                    self._control()
+                    following = [
+                        asyncio.create_task(self._rollouts.scaling.follow()),
+                        asyncio.create_task(self._rollouts.follow()),
+                    ]
                     self._write()
-                    await self._look_after(running, stopping)
+                    await self._look_after(stopping)
         except StartFailed as failed:
             self._failure = Failure(failed.process, failed.reason)
             LOG.warning("%s", failed)
         finally:
-            await self._stop([keeping, *beside, *running.values(), stopping])
+            await self._stop([keeping, *following, stopping])
         if self._holding.is_lost:
             return HELD_BY_ANOTHER
         return STOPPED if self._failure is None else FAILED
 
-    async def _all_ready(
-        self, wanted: Sequence[Managed], running: Mapping[str, asyncio.Task[None]], stopping: asyncio.Task[bool]
-    ) -> bool:
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        """What keeps up the processes that the service is made of."""
+        mine = (*self._rollouts.base.members.values(), self._gateway)
+        return [managed.task for managed in mine if managed.task is not None]
+
+    async def _all_ready(self, wanted: Sequence[Managed], stopping: asyncio.Task[bool]) -> bool:
         """Wait until these were all ready; False when told to stop. Raises `StartFailed`."""
         everyone = asyncio.gather(*(managed.was_ready.wait() for managed in wanted))
         try:
-            awaited: list[asyncio.Future[Any]] = [everyone, stopping, *running.values()]
+            awaited: list[asyncio.Future[Any]] = [everyone, stopping, *self._tasks()]
             await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
-            _raise_what_failed(running)
+            _raise_what_failed(self._tasks())
             return everyone.done()
         finally:
             everyone.cancel()
 
-    async def _look_after(self, running: Mapping[str, asyncio.Task[None]], stopping: asyncio.Task[bool]) -> None:
-        """Let the processes run until told to stop; which ones, changes with what is wanted."""
+    async def _look_after(self, stopping: asyncio.Task[bool]) -> None:
+        """Let the processes run until told to stop; which ones, changes with what is wanted and wished."""
         while not stopping.done():
-            await asyncio.wait([stopping, *running.values()], return_when=asyncio.FIRST_COMPLETED)
-            _raise_what_failed(running)
+            await asyncio.wait([stopping, *self._tasks()], return_when=asyncio.FIRST_COMPLETED, timeout=_HEAL_EVERY_S)
+            _raise_what_failed(self._tasks())
+
+    async def _moved(self, generation: Generation) -> None:
+        """The service is another generation, of which another controller knows."""
+        beside, self._beside = self._beside, []
+        await asyncio.gather(*(one.stop(GRACE_S) for one in beside))
+        self._holding.run.clear_control()
+        self._control(generation)
+
+    def _control(self, generation: Generation | None = None) -> None:
+        """Have a controller beside the service, where its plan says something that it could correct."""
+        spec = controller_of(self._bundle, (generation or self._rollouts.base).documents)
+        if spec is not None:
+            controller = Managed(spec, self._shared)
+            controller.task = asyncio.create_task(keep_beside(controller))
+            self._beside = [controller]
 
     async def _keep_run_directory(self, stop: asyncio.Event) -> None:
         """Put back what somebody else removed or changed there: without it nobody could see or stop this service.
@@ -149,7 +172,7 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(self._gateway.stop(GRACE_S), *(one.stop(GRACE_S) for one in self._beside))
-        await asyncio.gather(self._scaling.stop(), *(replica.stop(GRACE_S) for replica in self._replicas.values()))
+        await self._rollouts.stop()
         self._holding.leave()
         if self._failure is not None:
             self._phase = "failed"
@@ -166,16 +189,10 @@ class Supervisor:
 
     def _documents(self) -> dict[str, bytes]:
         """What the files of the run directory are to hold: those of which there is something to say."""
-        found: dict[str, bytes] = {}
-        ready = tuple(
-            Endpoint(status.name, status.engine, LOOPBACK, status.port)
-            for replica in self._replicas.values()
-            if (status := replica.status).phase == "ready" and status.port is not None
-        )
-        if ready != self._endpoints.replicas:
-            self._endpoints = Endpoints(ready, self._endpoints.epoch + 1)
-        if self._endpoints.epoch:
-            found[rundir.ENDPOINTS] = msgspec.json.encode(self._endpoints)
+        found = self._rollouts.documents()
+        endpoints = self._rollouts.base.endpoints()
+        if endpoints.epoch:
+            found[rundir.ENDPOINTS] = msgspec.json.encode(endpoints)
         gateway = self._gateway.status
         # Its last address stays while it is away; after a restart it may listen on another port.
         if gateway.phase == "ready" and gateway.port is not None:
@@ -187,66 +204,50 @@ class Supervisor:
         return found
 
     def _status(self) -> Status:
-        everyone = [managed.status for managed in (*self._replicas.values(), self._gateway)]
+        everyone = [managed.status for managed in (*self._rollouts.base.members.values(), self._gateway)]
         url = "" if self._address is None else f"http://{self._address.host}:{self._address.port}"
+        generations, history, rollout = self._rollouts.shown()
         return Status(
             self._phase,
             tuple(everyone),
             self._failure,
             url,
-            beside=tuple(one.status for one in (*self._scaling.others, *self._beside)),
+            beside=tuple(one.status for one in (*self._rollouts.others, *self._beside)),
+            generations=generations,
+            history=history,
+            rollout=rollout,
         )
 
 
-def _raise_what_failed(running: Mapping[str, asyncio.Task[None]]) -> None:
-    for task in running.values():
+def _raise_what_failed(running: Sequence[asyncio.Task[None]]) -> None:
+    for task in running:
         if task.done():
             task.result()
 
 
-def _further_specs(bundle: Path, documents: bundles.LocalBundle) -> list[Spec]:
-    """Replicas beside those of the plan that may be wanted later; they may run on any CPU."""
-    found = further_here(documents)
-    return [
-        _spec(bundle, documents.service, launch, (), reembed=False)
-        for launches in found.values()
-        for launch in launches
-    ]
-
-
-def _specs(bundle: Path, documents: bundles.LocalBundle, *, reembed: bool) -> list[Spec]:
-    """The replicas as they are to run on this machine; raises `Rejected` where one cannot."""
-    replicas = documents.processes.replicas
-    cpus = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
-    pinned = placing.pin_cores({replica.replica: replica.cores for replica in replicas}, cpus)
-    return [
-        _spec(bundle, documents.service, replica, sorted(pinned.get(replica.replica, ())), reembed=reembed)
-        for replica in replicas
-    ]
-
-
-def _spec(bundle: Path, service: Service, replica: ReplicaLaunch, cpus: Sequence[int], *, reembed: bool) -> Spec:
-    launch = launch_here(replica.launch)
-    return Spec(
-        replica.replica,
-        replica.engine,
-        launch,
-        bundle,
-        data=service.engines[replica.engine].kind,
-        devices=replica.devices,
-        cpus=cpus,
-        collections=(
-            expected_of(service, replica.engine, may_differ=reembed) if launch.probe.transport == "milvus" else ()
-        ),
-    )
-
-
-async def _serve(bundle: Path, run: rundir.RunDirectory, lock: int, asked: rundir.Asked) -> int:
+async def _serve(bundle: Path, run: rundir.RunDirectory, lock: int, asked: rundir.Asked, history: Sequence[int]) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    return await Supervisor(bundle, run, lock, asked).serve(stop)
+    return await Supervisor(bundle, run, lock, asked, history).serve(stop)
+
+
+def begun(bundle: Path, run: rundir.RunDirectory) -> Sequence[int]:
+    """The generations that served, the one to start last.
+
+    Where a supervisor was killed and the folder holds what its service was, that goes on, and what was wished of it.
+    Otherwise the folder is the first generation of a service. Raises `Rejected` or OSError.
+    """
+    files = files_of(bundle)
+    with contextlib.suppress(rundir.Damaged, Rejected):
+        state = run.read_state()
+        if state is not None and state.status.history:
+            history = [number for number in state.status.history if number in numbers(run.path)]
+            if history and files_of(folder_of(run.path, history[-1])) == files:
+                return history
+    run.clear_generations()
+    return [keep(run.path, files)]
 
 
 def supervise(bundle: Path, asked: rundir.Asked) -> int:
@@ -266,11 +267,12 @@ def supervise(bundle: Path, asked: rundir.Asked) -> int:
     run.sign(lock, me)
     pids.adopt_orphans()
     pids.end(left_behind(bundle, run), ORPHAN_GRACE_S)
+    history = begun(bundle, run)
     run.clear_state()
     for log in run.logs.glob("*.log"):
         if log != run.log_of(bundles.SUPERVISOR):
             log.replace(log.with_suffix(".log.1"))
-    code = asyncio.run(_serve(bundle, run, lock, asked))
+    code = asyncio.run(_serve(bundle, run, lock, asked, history))
     if code == STOPPED:
         run.clear()
     return code

@@ -23,11 +23,15 @@ _CHILD = Path(__file__).with_name("child.py")
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Where the words `weights`, `data` and `code` of a command point; absolute, decided at start."""
+    """Where the words `weights`, `data` and `code` of a command point; absolute, decided at start.
+
+    The user's Python lies in the bundle where `code` does not say otherwise.
+    """
 
     bundle: Path
     data: Path
     weights: Path | None
+    code: Path | None = None
 
 
 def has_module(name: str) -> bool:
@@ -59,7 +63,7 @@ def command_line(launch: Launch, folders: Folders, port: int) -> list[str]:
         "port": str(port),
         "weights": str(folders.weights),
         "data": str(folders.data),
-        "code": str(folders.bundle / "code"),
+        "code": str(folders.code or folders.bundle / "code"),
     }
     return [word.prefix + slots[word.slot] if isinstance(word, Fill) else word for word in launch.command]
 

@@ -8,7 +8,7 @@ import time
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -25,6 +25,7 @@ from harmonia_compiler.runtime.actuators.supervision.command import (
     supervised,
 )
 from harmonia_compiler.runtime.actuators.supervision.ending import ORPHAN_GRACE_S
+from harmonia_compiler.runtime.actuators.supervision.fitting import NOTHING, Need
 from harmonia_compiler.runtime.actuators.supervision.helpers import Helpers
 from harmonia_compiler.runtime.actuators.supervision.logs import Logs
 from harmonia_compiler.runtime.actuators.supervision.pids import Ident, identify, kill, reap, session_of
@@ -61,8 +62,8 @@ class StartFailed(Exception):
 class Spec:
     """What is to run.
 
-    `data` is its folder below the bundle's `data`, `port` a port that the user fixed, `collections`
-    those that a Milvus is to serve.
+    `data` is its folder below the bundle's `data`, `code` where the user's Python lies, `port` a port that the user
+    fixed, `collections` those that a Milvus is to serve. Processes of the same `likeness` can stand in for each other.
     """
 
     name: str
@@ -74,6 +75,9 @@ class Spec:
     cpus: Sequence[int] = ()
     port: int | None = None
     collections: Sequence[Expected] = ()
+    code: Path | None = None
+    need: Need = NOTHING
+    likeness: str = ""
 
 
 class Shared:
@@ -82,7 +86,19 @@ class Shared:
     def __init__(self, run: RunDirectory, logs: Logs, outer: dict[str, str], changed: Callable[[], None]) -> None:
         self.run, self.logs, self.outer, self.changed = run, logs, outer, changed
         self.ports: set[int] = set()
+        self._names: set[str] = set()
         self._turns: dict[str, asyncio.Lock] = {}
+
+    def take_name(self, wanted: str) -> str:
+        """A name that no other process has: what is to take the place of one bears the same in its plan."""
+        names = (wanted, *(f"{wanted[:56]}.{number}" for number in range(2, len(self._names) + 3)))
+        name = next(name for name in names if name not in self._names)
+        self._names.add(name)
+        return name
+
+    def give_name_back(self, name: str) -> None:
+        """Its process has ended for good."""
+        self._names.discard(name)
 
     def turn(self, name: str) -> asyncio.Lock:
         """The lock of one turn; always taken in the order of the names."""
@@ -90,12 +106,14 @@ class Shared:
 
 
 class Managed:
-    """One process of the service over all its lives."""
+    """One process of the service over all its lives. `task` is what keeps it up, once somebody does."""
 
     def __init__(self, spec: Spec, shared: Shared) -> None:
         self.spec, self._shared = spec, shared
+        self.name = shared.take_name(spec.name)
+        self.task: asyncio.Task[None] | None = None
         first = "its turn to start" if spec.engine else "the replicas"
-        self.status = ProcessStatus(spec.name, spec.engine, "waiting", time.time(), waiting_for=first)
+        self.status = ProcessStatus(self.name, spec.engine, "waiting", time.time(), waiting_for=first)
         self.was_ready = asyncio.Event()
         self._process: Process | None = None
         self._ident: Ident | None = None
@@ -110,20 +128,28 @@ class Managed:
                 ready_for, reason = 0.0, f"this machine refuses it: {problem.strerror or problem}"
             if not self.was_ready.is_set():
                 self._show("failed", waiting_for="")
-                raise StartFailed(self.spec.name, reason)
+                raise StartFailed(self.name, reason)
             failures = placing.failures_after(failures, ready_for)
             delay = placing.delay_s(failures)
             self._show("restarting", waiting_for=f"the next start, {delay:g} s after: {reason}")
-            LOG.warning("%s: %s; it starts again in %g s", self.spec.name, reason, delay)
+            LOG.warning("%s: %s; it starts again in %g s", self.name, reason, delay)
             await asyncio.sleep(delay)
             self._show("waiting", restarts=self.status.restarts + 1, waiting_for="its turn to start")
+
+    def serve(self, spec: Spec) -> None:
+        """Be a replica of another plan from now on, whose like it is."""
+        self.spec = replace(self.spec, name=spec.name, engine=spec.engine, collections=spec.collections, code=spec.code)
+        self._show(self.status.phase, engine=spec.engine)
 
     def drain(self) -> None:
         """Take no further calls: whoever reads the endpoints does not find it any more."""
         self._show("stopping", waiting_for="the calls that it works on")
 
     async def stop(self, grace_s: float) -> None:
-        """SIGTERM, the grace, SIGKILL; whatever it had started itself goes with it. `run` was cancelled before."""
+        """SIGTERM, the grace, SIGKILL; whatever it had started itself goes with it."""
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
         process = self._process
         if process is not None and process.returncode is None:
             self._show("stopping", waiting_for="its end")
@@ -133,6 +159,7 @@ class Managed:
                 await asyncio.wait_for(process.wait(), grace_s)
         await self._clear_away()
         self._show("failed" if self.status.phase == "failed" else "stopped", waiting_for="")
+        self._shared.give_name_back(self.name)
 
     async def _live(self) -> tuple[float, str]:
         """One life, from start to end: for how many seconds it was ready, and why it ended."""
@@ -146,7 +173,7 @@ class Managed:
                 for name in sorted(placing.turns_of(self.spec.devices, _size(weights))):
                     await turns.enter_async_context(self._shared.turn(name))
                 reason = await self._start(
-                    Folders(self.spec.bundle, self.spec.bundle / "data" / self.spec.data, weights)
+                    Folders(self.spec.bundle, self.spec.bundle / "data" / self.spec.data, weights, self.spec.code)
                 )
             if reason is None:
                 return await self._watch()
@@ -190,7 +217,7 @@ class Managed:
         opened = Opened()
         if expected:
             self._show("starting", waiting_for="its collections to be checked and loaded")
-            log = self._shared.run.log_of(self.spec.name)
+            log = self._shared.run.log_of(self.name)
             opened = await open_on(port, expected, basics(self._shared.outer), log)
             if opened.problems:
                 return "; ".join(opened.problems)
@@ -214,7 +241,7 @@ class Managed:
     async def _spawn(self, folders: Folders, port: int) -> Process:
         launch = self.spec.launch
         folders.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        log = self._shared.logs.open(self.spec.name)
+        log = self._shared.logs.open(self.name)
         return await asyncio.create_subprocess_exec(
             *supervised(command_line(launch, folders, port), self.spec.cpus),
             env=environment_of(launch, folders, self.spec.devices, self._shared.outer),
@@ -254,7 +281,7 @@ class Managed:
         port = self.status.port
         if port is None or self.spec.port is not None:
             return False
-        said = "\n".join(tail(self._shared.run.log_of(self.spec.name), 30)).lower()
+        said = "\n".join(tail(self._shared.run.log_of(self.name), 30)).lower()
         return "address already in use" in said and not is_free(port)
 
     def _show(self, phase: ProcessPhase, **changes: object) -> None:

@@ -6,6 +6,8 @@
     gateway.json     where the gateway listens
     decision.json    what the controller decided, for the gateway; controller.json and controller-state.json are its own
     wanted.json      how many replicas each engine is to have, for the supervisor
+    generations/N/   the files of a generation of the service, and where its replicas listen
+    generations.json which generations the gateway serves; rollout.json says which one is wished for
     requests.ledger  the gateway's counts of requests, which outlive it
     logs/NAME.log    what each process wrote since the last start
 
@@ -16,6 +18,7 @@ import contextlib
 import fcntl
 import itertools
 import os
+import shutil
 import time
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -24,9 +27,11 @@ import msgspec
 
 from harmonia_compiler.contract.decision import DECISION, REMEMBERED, SAID, WANTED
 from harmonia_compiler.contract.document import decode_document
+from harmonia_compiler.contract.generations import FOLDER, GENERATIONS
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.runtime.actuators.actuator import Status
 from harmonia_compiler.runtime.actuators.supervision.pids import Ident, is_alive
+from harmonia_compiler.runtime.actuators.supervision.wish import ROLLOUT
 from harmonia_compiler.runtime.gateway.ledger import LEDGER
 
 LOCK, STATE, ENDPOINTS, ADDRESS = "lock", "state.json", "endpoints.json", "gateway.json"
@@ -79,12 +84,15 @@ class RunDirectory:
 
     def write(self, name: str, content: bytes) -> None:
         """Replace a file as a whole; raises OSError and leaves the old one where that fails."""
-        draft = self.path / f".{name}.{os.getpid()}"
+        place = self.path / name
+        draft = place.with_name(f".{place.name}.{os.getpid()}")
         try:
+            if place.parent != self.path:
+                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 file.write(content)
-            move_folder_away(self.path / name)
-            draft.replace(self.path / name)
+            move_folder_away(place)
+            draft.replace(place)
         except OSError:
             draft.unlink(missing_ok=True)
             raise
@@ -179,11 +187,21 @@ class RunDirectory:
 
     def clear_state(self) -> None:
         """Remove what an earlier supervisor said about its service; the caller holds the lock."""
-        for name in (STATE, ENDPOINTS, ADDRESS, DECISION, SAID, REMEMBERED, WANTED):
+        for name in (STATE, ENDPOINTS, ADDRESS, DECISION, SAID, REMEMBERED, WANTED, GENERATIONS):
             move_folder_away(self.path / name)
             (self.path / name).unlink(missing_ok=True)
         for left in self.path.glob(".*.json.*"):
             left.unlink(missing_ok=True)
+
+    def clear_control(self) -> None:
+        """Remove what a controller wrote, which another plan's can make nothing of."""
+        for name in (DECISION, SAID, REMEMBERED, WANTED):
+            (self.path / name).unlink(missing_ok=True)
+
+    def clear_generations(self) -> None:
+        """Forget the generations of a service that is no more, and what was wished of them."""
+        (self.path / ROLLOUT).unlink(missing_ok=True)
+        shutil.rmtree(self.path / FOLDER, ignore_errors=True)
 
     def clear(self) -> None:
         """Remove all but the logs and the locks of running ingestions; the caller holds the lock, the last to go."""
@@ -191,6 +209,7 @@ class RunDirectory:
         for left in self.path.glob("ingest-*.lock"):
             _remove_unheld(left)
         (self.path / LEDGER).unlink(missing_ok=True)
+        self.clear_generations()
         move_folder_away(self.path / LOCK)
         (self.path / LOCK).unlink(missing_ok=True)
 

@@ -8,7 +8,7 @@ says that it works on nothing, or after `DRAIN_S`.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -18,6 +18,7 @@ from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.regular import MOST_TEXT_BYTES, read_regular
 from harmonia_compiler.runtime.actuators.supervision.beside import keep_beside
 from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S
+from harmonia_compiler.runtime.actuators.supervision.generation import Generation
 from harmonia_compiler.runtime.actuators.supervision.managed import Managed, Shared, Spec
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 from harmonia_compiler.runtime.controller.asking import ask
@@ -33,25 +34,33 @@ DRAIN_S = 120.0
 
 
 class Scaling:
-    """The replicas of one service as they come and go. `replicas` are those that serve, in no order, by their tasks.
+    """The replicas of one generation as they come and go, looked after by its controller.
 
-    `specs` are all that there may be, those of an engine in the order in which they are started.
+    While it is `paused` their number stays.
     """
 
-    def __init__(self, replicas: dict[str, Managed], specs: Sequence[Spec], shared: Shared, run: Path) -> None:
-        self.replicas = replicas
-        self.tasks: dict[str, asyncio.Task[None]] = {}
+    def __init__(self, generation: Generation, shared: Shared, run: Path) -> None:
+        self.paused = False
         self._shared, self._run = shared, run
+        self.replicas: dict[str, Managed] = {}
         self._specs: dict[str, list[Spec]] = {}
-        for spec in specs:
-            self._specs.setdefault(spec.engine, []).append(spec)
         self._joining: dict[str, Managed] = {}
         self._leaving: dict[str, tuple[Managed, asyncio.Task[None]]] = {}
+        self.follow_another(generation)
 
     @property
     def others(self) -> list[Managed]:
         """Those that are on their way in or out."""
         return [*self._joining.values(), *(managed for managed, _ in self._leaving.values())]
+
+    def follow_another(self, generation: Generation) -> None:
+        """Look after the members of this generation from now on; those that were about to join another go."""
+        self.replicas, self._specs = generation.members, {}
+        while self._joining:
+            name, managed = self._joining.popitem()
+            self._leaving[name] = managed, asyncio.create_task(end_drained(managed, self._run))
+        for spec in (*generation.specs, *generation.further):
+            self._specs.setdefault(spec.engine, []).append(spec)
 
     async def follow(self) -> None:
         """Look what is wanted, and see to it, until cancelled."""
@@ -65,7 +74,7 @@ class Scaling:
                 if task.done():
                     del self._leaving[name]
                     self._shared.changed()
-            for engine, count in wanted_in(self._run).items():
+            for engine, count in () if self.paused else wanted_in(self._run).items():
                 await self._bring(engine, count)
 
     async def stop(self) -> None:
@@ -83,32 +92,34 @@ class Scaling:
             if spec.name not in {*self.replicas, *self._joining, *self._leaving}:
                 LOG.info("%s is started, so that %s has %d replicas", spec.name, engine, count)
                 self._joining[spec.name] = managed = Managed(spec, self._shared)
-                self.tasks[spec.name] = asyncio.create_task(keep_beside(managed))
+                managed.task = asyncio.create_task(keep_beside(managed))
         for spec in specs[max(1, count) :]:
-            task = self.tasks.get(spec.name)
-            if task is None or spec.name in self._leaving:
+            if spec.name not in {*self.replicas, *self._joining}:
                 continue
             managed = (self.replicas if spec.name in self.replicas else self._joining).pop(spec.name)
             LOG.info("%s is ended, so that %s has %d replicas", spec.name, engine, count)
-            del self.tasks[spec.name]
-            self._leaving[spec.name] = managed, asyncio.create_task(self._end(managed, task))
+            self._leaving[spec.name] = managed, asyncio.create_task(end_drained(managed, self._run))
 
-    async def _end(self, managed: Managed, task: asyncio.Task[None]) -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        managed.drain()
-        await asyncio.sleep(UNROUTED_S)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_S):
-                while await self._works(managed.spec.name):  # noqa: ASYNC110 - another process says so
-                    await asyncio.sleep(LOOK_EVERY_S)
-        await managed.stop(GRACE_S)
 
-    async def _works(self, name: str) -> bool:
-        """Whether the gateway still awaits anything of a replica; a gateway that is not there awaits nothing."""
-        heard = await asyncio.to_thread(ask, self._run)
-        replicas = () if heard.readings is None else heard.readings.replicas
-        return any(one.in_flight > 0 for one in replicas if one.replica == name)
+async def end_drained(managed: Managed, run: Path) -> None:
+    """Have a replica do what it has begun and nothing more, and end it then."""
+    if managed.task is not None:
+        managed.task.cancel()
+        await asyncio.gather(managed.task, return_exceptions=True)
+    managed.drain()
+    await asyncio.sleep(UNROUTED_S)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_S):
+            while await _works(managed.spec.name, run):  # noqa: ASYNC110 - another process says so
+                await asyncio.sleep(LOOK_EVERY_S)
+    await managed.stop(GRACE_S)
+
+
+async def _works(name: str, run: Path) -> bool:
+    """Whether the gateway still awaits anything of a replica; a gateway that is not there awaits nothing."""
+    heard = await asyncio.to_thread(ask, run)
+    replicas = () if heard.readings is None else heard.readings.replicas
+    return any(one.in_flight > 0 for one in replicas if one.replica == name)
 
 
 def wanted_in(run: Path) -> Mapping[str, int]:
