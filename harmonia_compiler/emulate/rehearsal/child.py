@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +27,13 @@ class Child:
     process: "subprocess.Popen[bytes]"
 
     def cpu_s(self) -> float:
-        """Processor time so far, in seconds."""
-        return process_seconds(psutil.Process(self.process.pid))
+        """Processor time so far, in seconds, of those too that it has started and that run."""
+        own = psutil.Process(self.process.pid)
+        spent_s = process_seconds(own)
+        for other in own.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                spent_s += process_seconds(other)
+        return spent_s
 
 
 @contextmanager
