@@ -12,7 +12,7 @@ from harmonia_compiler.policy.line import (
     NoReplica,
     QueueFull,
 )
-from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, EngineQueue
+from harmonia_compiler.runtime.gateway.dispatch import LOOK_S, Dispatcher, EngineQueue
 
 
 def endpoint(name: str, port: int = 1) -> Endpoint:
@@ -116,3 +116,21 @@ async def test_replicas_of_engines_that_nothing_calls_are_left_out() -> None:
     dispatcher = Dispatcher({"llm": ReplicaShare(2)}, {}, asyncio.get_running_loop().time)
     dispatcher.set_endpoints([endpoint("a"), Endpoint("x", "other", "127.0.0.1", 1)])
     assert [one.replica for one in dispatcher.endpoints("llm")] == ["a"]
+
+
+def test_a_time_in_which_the_gateway_itself_did_not_run_is_nobody_s_silence() -> None:
+    now = 0.0
+    waiting = EngineQueue(Line(ReplicaShare(1), {}), lambda: now)
+    waiting.set_replicas([endpoint("a"), endpoint("b")])
+    pool = waiting.line.pool
+    for _ in range(30):
+        pool.answered(endpoint("a"), "c", 0.1, 0.1, now)
+    assert {pool.take(now), pool.take(now)} == {endpoint("a"), endpoint("b")}
+    waiting.look()
+    now = 60.0
+    waiting.look()
+    assert pool.left_out == 0
+    while now < 62.0:
+        now += LOOK_S
+        waiting.look()
+    assert pool.left_out >= 1

@@ -159,6 +159,11 @@ class Pool:
                     found.append(load.endpoint)
         return found
 
+    def pardon(self, seconds: float) -> None:
+        """Leave out of account so long a time, in which the driver itself did not run and could hear nobody."""
+        for load in self.loads.values():
+            load.heard_at += seconds
+
     def to_probe(self, now: float) -> list[Endpoint]:
         """Who is to be probed now, once each until `probed` says what came of it.
 

@@ -5,6 +5,7 @@ broken off where they are, so that they can be made elsewhere; what it still say
 """
 
 import asyncio
+import math
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ class EngineQueue:
     budget: RetryBudget = field(default_factory=RetryBudget)
     probe: Probe | None = None
     _bearing: dict[Endpoint, set[Within]] = field(default_factory=dict)
+    _looked_at: float = math.inf
     _probing: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -135,8 +137,15 @@ class EngineQueue:
                 del self._bearing[endpoint]
 
     def look(self) -> None:
-        """Break off the calls of replicas that make no progress, and go on with those whose time out is over."""
+        """Break off the calls of replicas that make no progress, and go on with those whose time out is over.
+
+        Where this comes late, the whole process did not run for a while: that was no silence of anybody else.
+        """
         news, now = self.line.pool.news, self.clock()
+        late_s = now - self._looked_at - LOOK_S
+        if late_s > LOOK_S:
+            self.line.pool.pardon(late_s)
+        self._looked_at = now
         for endpoint in self.line.pool.silent(now):
             self._break_off(endpoint)
         for endpoint in self.line.pool.to_probe(now):
