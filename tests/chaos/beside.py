@@ -123,13 +123,13 @@ async def started(bundle: Path, port: int, how: Start) -> asyncio.subprocess.Pro
                 await asyncio.sleep(0.02)
 
 
-def written(folder: Path, scenario: Scenario, endpoints: list[Endpoint]) -> Path:
+def written(folder: Path, scenario: Scenario, endpoints: list[Endpoint], replicas: int = 3) -> Path:
     """The bundle of a plan that has these replicas."""
     bundle = folder / "bundle"
     (bundle / "run").mkdir(parents=True, exist_ok=True)
     shares = {one.replica: ReplicaShare(8) for one in endpoints}
     service = msgspec.structs.replace(scenario.service, shares=shares)
-    plan = msgspec.structs.replace(scenario.plan, replicas=tuple(cloned(scenario)))
+    plan = msgspec.structs.replace(scenario.plan, replicas=tuple(cloned(scenario, replicas)))
     (bundle / "plan.json").write_bytes(encode_plan(plan))
     (bundle / "service.json").write_bytes(msgspec.json.encode(service))
     (bundle / "run" / "endpoints.json").write_bytes(msgspec.json.encode(Endpoints(tuple(endpoints), 1)))
@@ -138,10 +138,10 @@ def written(folder: Path, scenario: Scenario, endpoints: list[Endpoint]) -> Path
 
 @asynccontextmanager
 async def beside(
-    folder: Path, scenario: Scenario, endpoints: list[Endpoint], how: Start | None = None
+    folder: Path, scenario: Scenario, endpoints: list[Endpoint], how: Start | None = None, replicas: int = 3
 ) -> AsyncIterator[Beside]:
     """The gateway in a process of its own."""
-    bundle, port, how = written(folder, scenario, endpoints), free_port(), how or Start()
+    bundle, port, how = written(folder, scenario, endpoints, replicas), free_port(), how or Start()
     found = Beside(bundle, port, how, await started(bundle, port, how))
     (found.run / "gateway.json").write_bytes(msgspec.json.encode(Address("127.0.0.1", port)))
     try:

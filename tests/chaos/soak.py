@@ -34,7 +34,9 @@ from tests.chaos.service import emulated, planned
 EVERY_S = 1.0
 #: How long a fault lasts, in seconds.
 LEAST_S, MOST_S = 0.5, 2.0
-REPLICAS = tuple(f"{stage}-{number}" for stage in ("walk", "model") for number in (1, 2, 3))
+#: So many replicas each stage has: at each moment about one is at fault, or not yet back.
+EACH = 5
+REPLICAS = tuple(f"{stage}-{number + 1}" for stage in ("walk", "model") for number in range(EACH))
 WAYS: tuple[Way, ...] = ("die", "hang", "slow", "fail", "lie")
 NETWORK_WAYS: tuple[NetworkWay, ...] = ("hold", "reset", "truncate", "trickle", "delay")
 SAYS_RPS = 10.0
@@ -182,8 +184,8 @@ async def soak(minutes: float, seed: int) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         scenario = planned(Path(folder))
         async with (
-            emulated(scenario, *faults) as (host, proxies, endpoints),
-            beside(Path(folder), scenario, endpoints, Start(log=Path(folder) / "log")) as gateway,
+            emulated(scenario, *faults, replicas=EACH) as (host, proxies, endpoints),
+            beside(Path(folder), scenario, endpoints, Start(log=Path(folder) / "log"), EACH) as gateway,
             controlled(gateway, 5.0) as controller,
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)) as session,
         ):

@@ -1,8 +1,9 @@
 """What is known of how a replica is doing, and for how long it is left alone where that is bad.
 
 A replica that is *out* takes no calls. Each time it goes out it stays so twice as long as the time before, up to
-`LONGEST_OUT_S`; then it is *on trial*: it takes one call at a time, and the first answer brings it back. One that went
-well for `FORGOTTEN_S` since starts again with a short time. So a replica that comes and goes is tried ever more seldom.
+`LONGEST_OUT_S`; then it is *on trial*: it takes one call at a time, and the first answer brings it back. Each
+`FORGIVEN_S` that it went well since make up for one time out. So a replica that comes and goes is tried ever more
+seldom, and one that something befalls from time to time is not missing for longer than that takes.
 
 What a failure says depends on its kind. A replica that could not be reached, or hung up, or stopped making progress,
 is known to be gone after one or a few in a row. Errors that it answers are a share of its calls, and compared with the
@@ -16,8 +17,8 @@ from harmonia_compiler.policy.quantile import Mean
 
 #: How long a replica is out the first time and at the most, in seconds.
 FIRST_OUT_S, LONGEST_OUT_S = 1.0, 60.0
-#: After how long in service its earlier times out are forgotten, in seconds.
-FORGOTTEN_S = 60.0
+#: How long in service makes up for one time out, in seconds.
+FORGIVEN_S = 5.0
 #: Over how many of the newest calls the share of failed ones is taken, and the time of answered ones.
 CALLS, TIMES = 20.0, 10.0
 #: After how long without an answer a measured time says nothing any more, in seconds.
@@ -65,8 +66,8 @@ class Health:
 
     def leave_out(self, now: float) -> None:
         """Give it no calls for a while, twice as long as the last time."""
-        if not self.on_trial and now - self.back_at > FORGOTTEN_S:
-            self.times_out = 0
+        if not self.on_trial and self.times_out:
+            self.times_out = max(0, self.times_out - int((now - self.back_at) / FORGIVEN_S))
         self.out_until = now + min(LONGEST_OUT_S, FIRST_OUT_S * 2.0**self.times_out)
         self.times_out += 1
         self.on_trial = True

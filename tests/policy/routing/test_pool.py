@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
-from harmonia_compiler.policy.routing.health import FIRST_OUT_S, FORGOTTEN_S, LONGEST_OUT_S
+from harmonia_compiler.policy.routing.health import FIRST_OUT_S, FORGIVEN_S, LONGEST_OUT_S
 from harmonia_compiler.policy.routing.pool import LEAST_PATIENCE_S, PROBE_S, SUSPECT_S, UNKNOWN_PATIENCE_S, Pool
 
 A, B, C = (Endpoint(name, "e", "127.0.0.1", 1) for name in "abc")
@@ -155,17 +155,30 @@ def test_who_is_left_out_is_told_once_and_why() -> None:
     ]
 
 
-def test_an_answer_on_trial_brings_back_and_time_makes_forget() -> None:
+def test_an_answer_on_trial_brings_back_and_time_in_service_makes_up_for_times_out() -> None:
     routed = pool(A, B)
     gone(routed, A, 0.0)
     routed.answered(A, "c", USUAL_S, USUAL_S, FIRST_OUT_S)
     assert is_in(routed, A, FIRST_OUT_S)
     gone(routed, A, 2.0)
-    assert routed.loads["a"].health.out_until == 2.0 + 2 * FIRST_OUT_S
+    health = routed.loads["a"].health
+    assert health.out_until == 2.0 + 2 * FIRST_OUT_S
     routed.answered(A, "c", USUAL_S, USUAL_S, 5.0)
-    later = 6.0 + FORGOTTEN_S
-    gone(routed, A, later)
-    assert routed.loads["a"].health.out_until == later + FIRST_OUT_S
+    gone(routed, A, 5.0 + 1.1 * FORGIVEN_S)
+    assert health.out_until == 5.0 + 1.1 * FORGIVEN_S + 2 * FIRST_OUT_S
+    routed.answered(A, "c", USUAL_S, USUAL_S, 20.0)
+    gone(routed, A, 20.0 + 2.1 * FORGIVEN_S)
+    assert health.out_until == 20.0 + 2.1 * FORGIVEN_S + FIRST_OUT_S
+
+
+def test_what_something_befalls_every_ten_seconds_is_not_out_for_ever_longer() -> None:
+    routed, now = pool(A, B), 0.0
+    for _ in range(20):
+        gone(routed, A, now)
+        now = routed.loads["a"].health.out_until
+        routed.answered(A, "c", USUAL_S, USUAL_S, now)
+        now += 10.0
+    assert routed.loads["a"].health.times_out <= 2
 
 
 def test_the_last_one_is_never_left_out() -> None:
