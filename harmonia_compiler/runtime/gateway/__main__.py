@@ -11,6 +11,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -33,8 +35,11 @@ from harmonia_compiler.runtime.gateway.ledger import LEDGER, Ledger
 from harmonia_compiler.runtime.gateway.logs import log, start_logging
 from harmonia_compiler.runtime.gateway.metrics import Metrics
 from harmonia_compiler.runtime.gateway.milvus_transport import MilvusTransport
+from harmonia_compiler.runtime.gateway.part import WHOLE, Part
 from harmonia_compiler.runtime.gateway.polling import POLL_S
+from harmonia_compiler.runtime.gateway.processes import Processes, end_with
 from harmonia_compiler.runtime.gateway.service import Gateway
+from harmonia_compiler.runtime.gateway.siblings import ALONE, Siblings
 from harmonia_compiler.runtime.gateway.transport import Transport
 from harmonia_compiler.runtime.heads import within
 from harmonia_compiler.runtime.milvus import read_record
@@ -47,6 +52,8 @@ CUT_S = 9.0
 UNREAD = 32 * 2**10
 #: One in so many descriptors is for a client's connection; the others are for calls, logs and files.
 FOR_CLIENTS = 2
+#: How many processes serve, where the command line does not say it; more than there are cores are of no use.
+PROCESSES, MOST_PROCESSES = "HARMONIA_GATEWAY_PROCESSES", 64
 #: Requests leave hardly a cycle behind. Looked for every 700 objects, as Python does, they cost a tenth of all time.
 _OBJECTS_UNTIL_COLLECTION = 20_000
 
@@ -73,20 +80,40 @@ class Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._loop.call_later, CUT_S, self._front.cut)
 
 
-async def run(service: Service, endpoints: Path, listening: socket.socket, parts: Parts = ALL) -> None:
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of a gateway: its part of the plan, the sockets that it listens on, the first of them the gateway's.
+
+    `alive` is a pipe that is closed when the process ends that all were started by.
+    """
+
+    part: Part
+    listening: Sequence[socket.socket]
+    siblings: Siblings = ALONE
+    alive: int | None = None
+
+    @property
+    def ledger(self) -> str:
+        """The file of its counts, which no other process writes into."""
+        return f"{LEDGER}.{self.part.number}" if self.part.number else LEDGER
+
+
+async def run(service: Service, endpoints: Path, process: Process, parts: Parts = ALL) -> None:
     """Serve until a signal to stop; `parts` of the scheduling are on."""
     loop = asyncio.get_running_loop()
+    if process.alive is not None:
+        loop.add_reader(process.alive, end_with, process.alive)
     transports: dict[str, Transport] = {"http": HttpTransport(), "milvus": MilvusTransport()}
-    metrics = Metrics([], Ledger(endpoints.with_name(LEDGER)))
+    metrics = Metrics([], Ledger(endpoints.with_name(process.ledger)))
 
     def made(document: Service) -> Gateway:
         resolved = resolve_late(document, kinds(), os.environ)
-        return Gateway(resolved, kinds(), transports, read_record, loop.time, parts, metrics)
+        return Gateway(resolved, kinds(), transports, read_record, loop.time, parts, metrics, process.part)
 
     generations = GenerationsFile(endpoints.parent, made)
     front = generations.begin(service, endpoints)
     config = uvicorn.Config(
-        build_app(front),
+        build_app(front, process.siblings),
         http=within(raise_open_files() // FOR_CLIENTS),
         ws="none",
         lifespan="on",
@@ -103,10 +130,10 @@ async def run(service: Service, endpoints: Path, listening: socket.socket, parts
             ("decisions", generations.look_at_decisions),
         )
     ]
-    host, port = listening.getsockname()[:2]
+    host, port = process.listening[0].getsockname()[:2]
     log("listening", host=host, port=port, pipelines=list(front.programs))
     try:
-        await Server(config, front, loop).serve([listening])
+        await Server(config, front, loop).serve([*process.listening])
     finally:
         for task in following:
             task.cancel()
@@ -120,6 +147,13 @@ def main() -> None:
     parser.add_argument("--endpoints", type=Path, required=True, help="where the target writes where replicas listen")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument(
+        "--processes",
+        type=_count,
+        metavar="N",
+        default=os.environ.get(PROCESSES, "1"),
+        help="how many processes serve, a core for each; also by the variable " + PROCESSES,
+    )
     parser.add_argument("--without", default="", help="parts of the scheduling to turn off, with commas between")
     given = parser.parse_args()
     parts = ALL.without(tuple(name for name in PARTS if name in given.without.split(",")))
@@ -140,7 +174,26 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_OBJECTS_UNTIL_COLLECTION)
-    uvloop.run(run(document, given.endpoints, listening, parts))
+    if given.processes == 1:
+        uvloop.run(run(document, given.endpoints, Process(WHOLE, [listening]), parts))
+        return
+    own = [_listen("127.0.0.1", 0) for _ in range(given.processes)]
+    ports = [one.getsockname()[1] for one in own]
+
+    def serve(number: int) -> None:
+        siblings = Siblings(tuple(port for at, port in enumerate(ports) if at != number))
+        process = Process(Part(number, given.processes), [listening, own[number]], siblings, processes.alive)
+        uvloop.run(run(document, given.endpoints, process, parts))
+
+    processes = Processes(given.processes, serve)
+    sys.exit(processes.run())
+
+
+def _count(text: str) -> int:
+    """A number of processes."""
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_PROCESSES:
+        raise argparse.ArgumentTypeError(f"`{text}` is no number of processes from 1 to {MOST_PROCESSES}")
+    return int(text)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
@@ -27,6 +27,8 @@ from harmonia_compiler.runtime.gateway.logs import log_bug
 from harmonia_compiler.runtime.gateway.problem import INVALID_REQUEST, Problem, internal
 from harmonia_compiler.runtime.gateway.readings import readings_route
 from harmonia_compiler.runtime.gateway.service import Gateway
+from harmonia_compiler.runtime.gateway.siblings import ALONE, OWN, Siblings
+from harmonia_compiler.runtime.gateway.sums import sum_metrics
 
 #: Names the request's class where the body does not.
 CLASS_HEADER = b"x-request-class"
@@ -81,7 +83,7 @@ def _own_id(scope: Scope) -> str | None:
     return given if PLAIN_ID.fullmatch(given) else None
 
 
-def build_app(front: Front) -> Starlette:
+def build_app(front: Front, siblings: Siblings = ALONE) -> Starlette:
     """The application; it closes what it serves when it is shut down."""
     created = int(time.time())
 
@@ -104,8 +106,14 @@ def build_app(front: Front) -> Starlette:
         status = HTTPStatus.SERVICE_UNAVAILABLE if missing else HTTPStatus.OK
         return _json({"ready": not missing, "missing": missing}, status)
 
-    async def metrics(_: Request) -> Response:
-        return Response(front.base.metrics.render(), media_type="text/plain; version=0.0.4")
+    async def metrics(request: Request) -> Response:
+        each: Sequence[bytes] = [front.base.metrics.render()]
+        try:
+            if OWN not in request.query_params:
+                each = await siblings.all_of(front.base.transports["http"], "/metrics", each[0])
+        except Problem as problem:
+            return _problem(problem)
+        return Response(sum_metrics(each), media_type="text/plain; version=0.0.4")
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -122,7 +130,7 @@ def build_app(front: Front) -> Starlette:
             Route("/health", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
-            readings_route(front),
+            readings_route(front, siblings),
         ],
         exception_handlers={HTTPException: _http_error, Exception: _bug},
         lifespan=lifespan,

@@ -18,6 +18,7 @@ from harmonia_compiler.policy.waiting import IN_TURN, Standing
 from harmonia_compiler.runtime.gateway.again import again
 from harmonia_compiler.runtime.gateway.faults import FAILURES, Stuck
 from harmonia_compiler.runtime.gateway.logs import log, log_bug
+from harmonia_compiler.runtime.gateway.part import WHOLE, Part
 from harmonia_compiler.runtime.gateway.within import Within
 
 #: How often it is looked who makes no progress, in seconds.
@@ -208,10 +209,18 @@ class Dispatcher:
         shares: Mapping[str, ReplicaShare],
         clock: Callable[[], float],
         probes: Mapping[str, Probe] = NO_PROBES,
+        part: Part = WHOLE,
     ) -> None:
-        """`usual` are the shares, by engine, of replicas that are not among the plan's `shares`; `probes` by engine."""
+        """`usual` are the shares, by engine, of replicas that are not among the plan's `shares`; `probes` by engine.
+
+        Of all shares this process has its `part`.
+        """
+        self._part = part
+        own = part.shares(shares)
         self.queues = {
-            engine: EngineQueue(Line(share, shares, secrets.randbits(32)), clock, probe=probes.get(engine))
+            engine: EngineQueue(
+                Line(part.share(engine, share), own, secrets.randbits(32)), clock, probe=probes.get(engine)
+            )
             for engine, share in usual.items()
         }
 
@@ -225,8 +234,9 @@ class Dispatcher:
 
     def set_shares(self, shares: Mapping[str, ReplicaShare]) -> None:
         """Give the replicas of every engine these shares from now on."""
+        own = self._part.shares(shares)
         for queue in self.queues.values():
-            queue.set_shares(shares)
+            queue.set_shares(own)
 
     def endpoints(self, engine: str) -> list[Endpoint]:
         """The replicas of an engine that calls go to now."""

@@ -18,6 +18,7 @@ from harmonia_compiler.runtime.gateway.collections import Collections, ReadRecor
 from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, Probe
 from harmonia_compiler.runtime.gateway.driver import Execution
 from harmonia_compiler.runtime.gateway.metrics import Metrics
+from harmonia_compiler.runtime.gateway.part import WHOLE, Part
 from harmonia_compiler.runtime.gateway.problem import OVERLOADED, UNAVAILABLE, Problem, no_replica
 from harmonia_compiler.runtime.gateway.stage import Stage
 from harmonia_compiler.runtime.gateway.transport import Transport
@@ -32,7 +33,7 @@ STOPPED_RETRY_S = 10
 class Gateway:
     """Owned by one event loop. `clock` is monotonic and in seconds; `transports` are by their names in the kinds.
 
-    `parts` of the scheduling are on.
+    `parts` of the scheduling are on; it has its `part` of the plan where several processes are the gateway.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Gateway:
         clock: Callable[[], float],
         parts: Parts = ALL,
         metrics: Metrics | None = None,
+        part: Part = WHOLE,
     ) -> None:
         self.service = service
         self.kinds = kinds
@@ -59,7 +61,7 @@ class Gateway:
             name: ReplicaShare(EXTERNAL_CONCURRENCY if kinds[engine.kind].external else DEFAULT_CONCURRENCY)
             for name, engine in service.engines.items()
         }
-        self.dispatcher = Dispatcher(usual, service.shares, clock, self._probes())
+        self.dispatcher = Dispatcher(usual, service.shares, clock, self._probes(), part)
         self.dispatcher.set_endpoints(self._external)
         self.collections = Collections(service.collections, read_record, clock)
         lines = {name: queue.line for name, queue in self.dispatcher.queues.items()}
