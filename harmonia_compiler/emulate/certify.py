@@ -7,7 +7,7 @@ by, and a little more. Where it keeps all of them with room to spare, the planne
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harmonia_compiler.contract.card import Card
 from harmonia_compiler.contract.inventory import Inventory
@@ -99,9 +99,14 @@ def certify(make: Make, inventory: Inventory, cards: dict[str, Card], seed: int 
             application, plan = make(margin)
         except Rejected:
             break
-        if any(_alike(plan, one.plan) for one in tried):
+        alike = next((one for one in tried if _alike(plan, one.plan)), None)
+        if alike is None:
+            tried.append(attempt(application, plan, margin, inventory, cards, seed))
+        elif margin > 1.0:
+            # Not careful enough to be another plan: the next margin may be.
+            tried.append(replace(alike, plan=plan, margin=margin))
+        else:
             break
-        tried.append(attempt(application, plan, margin, inventory, cards, seed))
     kept = [one for one in tried if one.is_kept]
     best = min(kept, key=lambda one: one.margin) if kept else tried[-1]
     return [*(one for one in tried if one is not best), best]

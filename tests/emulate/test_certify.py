@@ -113,6 +113,19 @@ def test_where_answers_vary_more_than_the_planner_thinks_it_plans_again_more_car
     assert others[-1].application.flows[0].objectives[0].bound_ms == 2400
 
 
+def test_a_margin_that_changes_nothing_is_raised_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(behaviour, "LENGTH_CV", 1.2)
+    source, path = written(tmp_path, 2400, SLOW + FAST)
+    application, hosts = check_files([source], {}).application, load_inventory(path)
+    assert application is not None
+    make = partial(plan_for, application, hosts, "cost")
+    found = certify(lambda margin: make(margin if margin > 1.7 else 1.0), hosts, load_cards())
+    assert [{replica.host for replica in one.plan.replicas} for one in found[:2]] == [{"slow"}, {"slow"}]
+    assert found[0].reached == found[1].reached
+    assert {replica.host for replica in found[-1].plan.replicas} == {"fast"}
+    assert found[-1].missed == ()
+
+
 def test_where_no_careful_plan_can_be_made_the_command_says_how_near_it_came(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
