@@ -39,7 +39,7 @@ def _said(one: Tried) -> str:
     figures = ", ".join(
         f"`{each.pipeline}` reaches {shown_ms(each.found_ms)} of {each.objective.describe()}" for each in reached
     )
-    kept = "" if one.missed else "every promise is kept" + (": " if figures else "")
+    kept = "" if one.missed else "every promise is kept" + (", " if figures else "")
     return f"{how}simulated: {kept}{figures}"
 
 

@@ -1,5 +1,6 @@
 """Plans that are made again until their simulation keeps what is promised."""
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -66,13 +67,19 @@ def test_where_answers_vary_less_than_the_planner_thinks_a_cheaper_plan_is_confi
         assert 0.0 < again.taken < 1.0
 
 
-def test_a_plan_that_is_confirmed_can_be_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_that_is_confirmed_can_be_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(behaviour, "LENGTH_CV", 0.2)
     source, hosts = written(tmp_path, 2100, SLOW + FAST)
     command = ["compile", str(source), "--inventory", str(hosts), "--objective", "cost", "--target", "local", "--out"]
     for options, host in (([], "fast"), (["--simulate"], "slow")):
         assert run([*command, str(tmp_path / host), *options]) == 0
         assert {replica.host for replica in read_plan_of(tmp_path / host).replicas} == {host}
+    said = capsys.readouterr().err
+    assert "\nsimulated: every promise is kept, `ask` reaches " in said
+    assert re.search(r"\npromises loosened by 1\.\d+, simulated: every promise is kept, `ask` reaches ", said)
+    assert "\nlatencies are said as the planner reckons them" in said
 
 
 def test_where_a_looser_plan_misses_its_promises_or_nearly_the_careful_one_stands(tmp_path: Path) -> None:
