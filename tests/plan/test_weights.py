@@ -23,6 +23,9 @@ NEAR = 0.2
 #: How far above it is where one step takes three times what is usual beside the others, or a third of it.
 FAR = 0.4
 
+#: How far it is below that at most where about as many requests take a long branch as may be late: it jumps there.
+EDGE = 0.3
+
 #: Paths of three steps in a row, as how likely they are.
 BRANCHES: dict[str, tuple[list[float], dict[tuple[int, ...], float]]] = {
     "a long step in 8 of 100": ([1.0, 0.5, 5.0], {(0, 1): 0.92, (0, 1, 2): 0.08}),
@@ -78,6 +81,17 @@ def test_in_other_proportions_it_is_rather_too_long(name: str, at: int, factor: 
     times = [ms * factor if s == at else ms for s, ms in enumerate(usual)]
     drawn = drawn_p95(pipeline, times)
     assert drawn * (1 - NEAR) <= p95(pipeline, times) <= drawn * (1 + FAR)
+
+
+@pytest.mark.parametrize("part", [0.03, 0.045, 0.05, 0.055, 0.06, 0.07])
+@pytest.mark.parametrize("long", [5.0, 15.0])
+def test_where_a_long_branch_begins_to_count_the_quantile_is_nearly_that_of_drawn_requests(
+    part: float, long: float
+) -> None:
+    times = [1.0, 0.5, long]
+    pipeline = in_a_row(times, {(0, 1): 1.0 - part, (0, 1, 2): part})
+    drawn = drawn_p95(pipeline, times)
+    assert drawn * (1 - EDGE) <= p95(pipeline, times) <= drawn * (1 + NEAR)
 
 
 def test_a_branch_counts_by_how_many_take_it() -> None:
