@@ -226,10 +226,11 @@ class Kind:
     a plan that no controller moves; `external` ones are somebody else's and take no hardware.
     `function_setting` names the setting that holds a Python function, whose annotations may tell the ports.
     `model_setting` names the setting that holds a model, whose card planning needs and must be of
-    one of the `roles`. `asked_only` is what only a request can ask of the call that gives its answer, beside
-    the settings that a component may have as well. Kinds whose engine takes several calls in one request have both
-    `encode_many` and `decode_many`; the value of each call is what `decode` would give. `probe` is for kinds whose
-    replicas may say that they are well and yet do nothing.
+    one of the `roles`; `priority_setting` the one, not for users, that tells an engine which of its calls goes
+    first: the one with the lowest whole number. `asked_only` is what only a request can ask of the call that gives its
+    answer, beside the settings that a component may have as well. Kinds whose engine takes several calls in one request
+    have both `encode_many` and `decode_many`; the value of each call is what `decode` would give. `probe` is for kinds
+    whose replicas may say that they are well and yet do nothing.
     """
 
     name: str
@@ -255,6 +256,7 @@ class Kind:
     model_setting: str | None = None
     roles: tuple[Role, ...] = ()
     asked_only: frozenset[str] = frozenset()
+    priority_setting: str | None = None
     own_faults: FaultsOf | None = None
     probe: ProbeOf | None = None
     example: str = ""

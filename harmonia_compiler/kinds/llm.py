@@ -85,6 +85,8 @@ SETTINGS = (
 
 #: vLLM's option to go on up to `max_tokens` past the model's own end: load generators ask for it, no pipeline does.
 IGNORE_EOS = "ignore_eos"
+#: Says where a call stands among those that wait inside vLLM: the lowest goes first, and is put aside last.
+PRIORITY = "priority"
 #: The context that a replica is given where the user said nothing: a full one would take most of the memory.
 DEFAULT_CONTEXT = 8192
 #: Memory of vLLM's three processes on CPU beside weights and KV cache, as measured on version 0.32.
@@ -176,6 +178,8 @@ def _vllm(engine: Engine, card: Card | None, configuration: Configuration) -> La
         *("--dtype", _DTYPE[precision]),
         *("--max-model-len", str(context_length(engine, card))),
         *("--max-num-seqs", str(configuration.batch)),
+        # Who is most in a hurry goes first, and not who came first: the gateway says with each call how much it is.
+        *("--scheduling-policy", "priority"),
         # What a call does not say is not taken from the model's own sampling advice.
         *("--generation-config", "vllm"),
         # A small model under a schema would otherwise go on writing spaces.
@@ -253,6 +257,8 @@ def encode(engine: Engine, component: Component, inputs: Mapping[str, Value], *,
     }
     if given.get(IGNORE_EOS) and component.result == Text():
         document[IGNORE_EOS] = True
+    if priority := given.get(PRIORITY):
+        document[PRIORITY] = priority
     if stream:
         document |= {"stream": True, "stream_options": {"include_usage": True}}
     return post(CHAT, document)
@@ -287,6 +293,7 @@ KIND = Kind(
     model_setting="model",
     roles=("llm",),
     asked_only=frozenset({IGNORE_EOS}),
+    priority_setting=PRIORITY,
     own_faults=faults,
     probe=probe,
     example='component small = llm("meta-llama/Llama-3.2-3B-Instruct")\n'

@@ -28,6 +28,11 @@ class Standing:
     promised: bool = False
     beginning: int = 0
 
+    @property
+    def priority(self) -> int:
+        """The order as engines take it that let calls wait by a whole number: in milliseconds."""
+        return round(self.order * 1000.0)
+
 
 #: That of a call in a queue where all are equal.
 IN_TURN = Standing()

@@ -49,6 +49,7 @@ def limits_for(engine: Engine, card: Card, configuration: Configuration) -> Limi
         context=context,
         block_size=block,
         ahead=bool(configuration.gpu),
+        by_priority=True,
     )
 
 

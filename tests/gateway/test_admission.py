@@ -108,3 +108,13 @@ async def test_under_overload_every_request_is_in_one_place_at_every_scrape(
         assert seen.count(429) <= counters["shed"]
         (group,) = served.gateway.schedule.pipelines["p"].groups.values()
         assert all(calls == pytest.approx(0.0, abs=1e-6) for calls in group.pending.values())
+
+
+async def test_a_model_is_told_which_call_is_in_more_of_a_hurry(engine: FakeEngine) -> None:
+    classes = (RequestClass("hurried", 5000.0), RequestClass("patient", 60_000.0))
+    async with serving([program("p", SAYING, classes=classes)], {"llm": engine.port}) as served:
+        for one in ("patient", "hurried", "patient"):
+            assert (await served.client.post(CHAT, ask(**{"class": one})))[0] == 200
+    first, hurried, last = (call["priority"] for call in engine.calls)
+    assert hurried < first < last
+    assert 50_000 < first - hurried < 60_000

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from harmonia_compiler.contract.component import Component, Engine, Insert, Port, Prompt
@@ -70,6 +71,12 @@ def test_a_call_says_all_that_matters_and_nothing_else() -> None:
         "max_tokens": 64,
         "temperature": 0,
     }
+
+
+def test_a_call_says_how_soon_it_is_to_go_where_that_is_known() -> None:
+    asked = component(QUESTION, prompt=("Answer: ", Insert("question")))
+    assert "priority" not in sent(asked, {"question": "Why?"})
+    assert sent(msgspec.structs.replace(asked, settings={"priority": -7}), {"question": "Why?"})["priority"] == -7
 
 
 def test_sampling_and_streaming() -> None:

@@ -38,7 +38,8 @@ def test_vllm_on_cpu() -> None:
     made = launch("llm", {"model": SMALL, "max_model_len": 4096}, CPU)
     assert shown(made) == (
         "{python} -m vllm.entrypoints.openai.api_server --model {weights} --served-model-name SmolLM2-135M-Instruct"
-        " --host {host} --port {port} --dtype bfloat16 --max-model-len 4096 --max-num-seqs 16 --generation-config vllm"
+        " --host {host} --port {port} --dtype bfloat16 --max-model-len 4096 --max-num-seqs 16"
+        " --scheduling-policy priority --generation-config vllm"
         ' --structured-outputs-config {"backend":"xgrammar","disable_any_whitespace":true}'
         " --disable-uvicorn-access-log --enforce-eager"
     )
@@ -157,3 +158,4 @@ def test_vllm_takes_the_flags() -> None:
     assert [each["quantization"] for each in parsed] == [None, "fp8", None]
     assert [each["enforce_eager"] for each in parsed] == [True, False, False]
     assert all(each["generation_config"] == "vllm" for each in parsed)
+    assert all(each["scheduling_policy"] == "priority" for each in parsed)

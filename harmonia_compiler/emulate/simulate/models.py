@@ -45,7 +45,8 @@ class Model:
             return
         # Names are of small blocks; of a larger one that of its last part stands for all of it.
         every = max(1, self.stepping.limits.block_size // PREFIX_BLOCK)
-        sequence = Sequence(prompt, max(1, round(work.output_tokens)), job.size.prefix[every - 1 :: every])
+        prefix = job.size.prefix[every - 1 :: every]
+        sequence = Sequence(prompt, max(1, round(work.output_tokens)), prefix, priority=job.priority)
         self._jobs[sequence], self._sequences[job] = job, sequence
         self._course.submit(sequence, self.loop.now_ms)
         self._arm()

@@ -4,6 +4,7 @@ It is to the simulator what `runtime/gateway/driver.py` and `caller.py` are to t
 decisions by the same pure code, with happenings where those have tasks.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -65,9 +66,10 @@ class Job:
     begun: Callable[["Job"], object] | None = None
     value: Value = None
     size: Size = field(default_factory=Size)
+    priority: int = 0
     asked_ms: float = 0.0
     sent_ms: float | None = None
-    first_ms: float | None = None
+    first_ms: float = math.inf
     endpoint: Endpoint | None = None
     is_there: bool = False
     is_hopeless: bool = False
@@ -93,13 +95,14 @@ class Service:
         """Send a call or let it wait; says why where it is refused."""
         line = self.lines[job.component.engine]
         job.asked_ms = self.loop.now_ms
-        beginning = 0
-        if not job.many and len(line.replicas) > 1:
-            beginning = beginning_of(job.component, job.items[0])
+        is_one_way = job.many or len(line.replicas) == 1
+        beginning = 0 if is_one_way else beginning_of(job.component, job.items[0])
+        standing = replace(self.schedule.standing(job.leg), beginning=beginning)
+        job.priority = standing.priority
         try:
             endpoint = line.ask(self.now, beginning=beginning)
             if endpoint is None:
-                line.wait(job, replace(self.schedule.standing(job.leg), beginning=beginning))
+                line.wait(job, standing)
         except (NoReplica, QueueFull) as refused:
             self.schedule.ends(job.leg, self.now)
             return str(refused) or "no replica of its engine is running"
@@ -125,7 +128,7 @@ class Service:
         if job.endpoint is not None:
             assert job.sent_ms is not None
             took_s = (self.loop.now_ms - job.sent_ms) / 1000.0
-            silent_s = took_s if job.first_ms is None else (job.first_ms - job.sent_ms) / 1000.0
+            silent_s = min(took_s, (job.first_ms - job.sent_ms) / 1000.0)
             self.lines[job.component.engine].pool.answered(job.endpoint, job.component.name, took_s, silent_s, self.now)
         if self._take_back(job):
             job.done(job)
@@ -255,18 +258,9 @@ class Request:
                     self.service.schedule.first(self._journey, self.service.now)
             self._take(Begun(number))
 
-        job = Job(
-            leg,
-            self.program.components[send.component],
-            send.settings,
-            items_of(send),
-            bool(send.over),
-            self.number,
-            send.path,
-            done,
-            failed,
-            begun if send.streams else None,
-        )
+        component, items = self.program.components[send.component], items_of(send)
+        tell = done, failed, begun if send.streams else None
+        job = Job(leg, component, send.settings, items, bool(send.over), self.number, send.path, *tell)
         self._jobs[number] = job
         if (reason := self.service.call(job)) is not None:
             self._jobs.pop(number)

@@ -71,6 +71,8 @@ class Caller:
         """
         kind = self.kinds[component.kind]
         settings = merge_settings(send.settings, options, kind) if options else send.settings
+        if kind.priority_setting is not None:
+            settings = {**settings, kind.priority_setting: self.schedule.standing(leg).priority}
         dressed = component
         if settings != component.settings:
             dressed = msgspec.structs.replace(component, settings=dict(settings))
