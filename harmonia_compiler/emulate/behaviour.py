@@ -13,7 +13,7 @@ import msgspec
 
 from harmonia_compiler.contract.component import Component, Insert
 from harmonia_compiler.contract.types import ListOf, Passage, Text, Value
-from harmonia_compiler.emulate.outcomes import ListOutcome, Outcome, TextOutcome, draw
+from harmonia_compiler.emulate.outcomes import ListOutcome, Outcome, TextOutcome, draw, most_tokens
 from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
 from harmonia_compiler.policy.events import Path, show_path
@@ -122,7 +122,9 @@ class Behaviour:
         def text(at: str, tokens: float) -> str:
             if not at and isinstance(outcome, TextOutcome):
                 said = self.lengths.get(str(request)) if name in self.answers else None
-                tokens = said or length(uniform("length"), tokens, LENGTH_CV, outcome.most or math.inf)
+                # A call may be allowed less than its component, and nobody is said more than is allowed.
+                most = most_tokens(component, self.kinds[component.kind]) or outcome.most or math.inf
+                tokens = min(said, most) if said else length(uniform("length"), tokens, LENGTH_CV, most)
             return text_of(f"{name}.{request}.{place}{at}", tokens)
 
         value = draw(outcome, uniform, text)

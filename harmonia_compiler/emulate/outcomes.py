@@ -227,13 +227,16 @@ def _mean(given: list[tuple[float, _Said]]) -> _Said:
 def _outcome(component: Component, kinds: Mapping[str, Kind], said: _Said) -> Outcome:
     kind = kinds[component.kind]
     extent = kind.result_extent(component)
-    most = None
-    if kind.has_prompt:
-        most = float(value_of("max_tokens", component.settings, kind.settings))
+    most = most_tokens(component, kind)
     if isinstance(component.result, ListOf) and component.result.item is not None:
         item = _typed(component.result.item, extent.tokens / extent.items if extent.items else 0.0, most, said, "")
         return ListOutcome(extent.items, item)
     return _typed(component.result, extent.tokens, most, said, "")
+
+
+def most_tokens(component: Component, kind: Kind) -> float | None:
+    """How many tokens an answer may have by the settings of a component, or of one call of it; None where none says."""
+    return float(value_of("max_tokens", component.settings, kind.settings)) if kind.has_prompt else None
 
 
 def outcome_of_type(of: Type, size: float | None = None) -> Outcome:
