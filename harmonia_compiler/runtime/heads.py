@@ -11,14 +11,15 @@ A request's handler can be told when its client leaves, without a task that wait
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from harmonia_compiler.runtime.among import Among
 
 #: How long a client may take to connect and send a request's head, in seconds.
 HEAD_DEADLINE_S = 10.0
@@ -154,15 +155,9 @@ class BoundedHeads(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]
 
 
-@contextmanager
-def told_when_gone(scope: Scope, told: Callable[[], None]) -> Iterator[None]:
+def told_when_gone(scope: Scope, told: Callable[[], None]) -> Among[Callable[[], None]]:
     """Call this if the client of a request leaves meanwhile. Only the requests of `BoundedHeads` know."""
-    all_told: set[Callable[[], None]] = scope["extensions"][_TOLD]
-    all_told.add(told)
-    try:
-        yield
-    finally:
-        all_told.discard(told)
+    return Among(scope["extensions"][_TOLD], told)
 
 
 def within(most: int) -> type[BoundedHeads]:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from harmonia_compiler.runtime.gateway.within import Within, within_s
+from harmonia_compiler.runtime.gateway.within import _MOMENTS, Within, within_s
 
 
 async def test_what_is_in_time_is_left_alone() -> None:
@@ -68,3 +68,22 @@ async def test_who_is_cancelled_and_late_at_once_is_cancelled() -> None:
     patience.end(TimeoutError())
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_those_of_about_one_time_end_together_and_leave_nothing_behind() -> None:
+    async def wait(seconds: float) -> float:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(TimeoutError), within_s(seconds):
+            await asyncio.sleep(60.0)
+        return asyncio.get_running_loop().time() - began
+
+    asked = [0.05 + at / 1000 for at in range(40)]
+    took = await asyncio.gather(*(wait(seconds) for seconds in asked))
+    assert all(one >= seconds - 0.002 for one, seconds in zip(took, asked, strict=True))
+    assert not _MOMENTS.found
+
+
+async def test_who_leaves_before_its_time_takes_the_timer_along() -> None:
+    with within_s(60.0), within_s(60.0):
+        assert len(_MOMENTS.found) <= 2
+    assert not _MOMENTS.found

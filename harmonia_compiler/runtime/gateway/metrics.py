@@ -8,17 +8,16 @@ pause in between, so the sum is right at every scrape. The ledger keeps these co
 from collections.abc import Callable, Iterable
 from typing import Generic, Literal, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
 from harmonia_compiler.runtime.gateway.ledger import Ledger, Row
+from harmonia_compiler.runtime.gateway.seconds import Seconds
 
 Outcome = Literal["completed", "failed", "shed", "cancelled"]
 OUTCOMES: tuple[Outcome, ...] = ("completed", "failed", "shed", "cancelled")
 
 Metric = TypeVar("Metric", bound=MetricWrapperBase)
-
-_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 180.0)
 
 
 class Series(dict[str, Metric], Generic[Metric]):
@@ -91,10 +90,8 @@ class Metrics:
     def _counter(self, name: str, doc: str, label: str) -> Series[Counter]:
         return Series(Counter(f"harmonia_{name}", doc, labelnames=(label,), registry=self.registry))
 
-    def _seconds(self, name: str, doc: str, label: str) -> Series[Histogram]:
-        return Series(
-            Histogram(f"harmonia_{name}_seconds", doc, labelnames=(label,), registry=self.registry, buckets=_SECONDS)
-        )
+    def _seconds(self, name: str, doc: str, label: str) -> Seconds:
+        return Seconds(f"harmonia_{name}_seconds", doc, label, self.registry)
 
     def render(self) -> bytes:
         """All of it in Prometheus' text format."""

@@ -1,7 +1,6 @@
 """The gateway as one value: the Programs that it serves, the replicas that it knows, what it counts."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
 
@@ -13,6 +12,7 @@ from harmonia_compiler.policy.line import EXTERNAL_CONCURRENCY
 from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.policy.pipeline import promise_of
 from harmonia_compiler.policy.schedule import Hopeless, Schedule, Stopped
+from harmonia_compiler.runtime.among import Among
 from harmonia_compiler.runtime.gateway.caller import Caller
 from harmonia_compiler.runtime.gateway.collections import Collections, ReadRecord
 from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, Probe
@@ -125,14 +125,9 @@ class Gateway:
         """How many requests it executes."""
         return len(self._executions)
 
-    @contextmanager
-    def running(self, execution: Execution) -> Iterator[None]:
+    def running(self, execution: Execution) -> Among[Execution]:
         """Know of an execution while it runs."""
-        self._executions.add(execution)
-        try:
-            yield
-        finally:
-            self._executions.discard(execution)
+        return Among(self._executions, execution)
 
     def cut(self) -> None:
         """End whatever still runs, with an error that says why."""
