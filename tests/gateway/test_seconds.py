@@ -1,5 +1,7 @@
 """Histograms of times."""
 
+from typing import Any
+
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -9,7 +11,7 @@ from harmonia_compiler.runtime.gateway.seconds import BOUNDS, Seconds
 TIMES = [0.0, 0.004, *BOUNDS, 0.30000001, 500.0]
 
 
-def series(registry: CollectorRegistry) -> dict[tuple[str, str], float]:
+def series(registry: CollectorRegistry) -> dict[tuple[str, str], Any]:
     return {
         (sample.name, str(sorted(sample.labels.items()))): pytest.approx(sample.value)
         for family in text_string_to_metric_families(generate_latest(registry).decode())
