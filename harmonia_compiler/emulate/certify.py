@@ -33,7 +33,7 @@ WARMUP = 0.2
 LEAST_STEP = 1.1
 #: The part of a promise that is taken at most where the margin is below 1, and how much is enough. A margin is lowered
 #: to no less than this part of itself at once.
-MOST_TAKEN, ENOUGH_TAKEN = 0.95, 0.85
+MOST_TAKEN, ENOUGH_TAKEN = 0.95, 0.9
 LOWEST_STEP = 0.5
 
 #: Makes an application's plan with a margin. Raises Infeasible where there is none.
