@@ -13,13 +13,14 @@ import asyncio
 import sys
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from harmonia_compiler.runtime.among import Among
+from harmonia_compiler.runtime.together import Together
 
 #: How long a client may take to connect and send a request's head, in seconds.
 HEAD_DEADLINE_S = 10.0
@@ -67,7 +68,7 @@ class BoundedHeads(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request, if this is not one connection too many."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", Together(transport)))
         transport.set_write_buffer_limits(high=UNSENT)
         if len(self.connections) > self.most:
             self._end(HTTPStatus.SERVICE_UNAVAILABLE, _TOO_MANY, b"retry-after: 1\r\n")

@@ -24,7 +24,7 @@ from harmonia_compiler.flow.answers import answers_of
 from harmonia_compiler.flow.graph import Body, Flow, Node
 from harmonia_compiler.kinds.milvus import Hit, Search, SearchReply
 from harmonia_compiler.kinds.registry import kinds
-from harmonia_compiler.runtime.gateway.app import build_app
+from harmonia_compiler.runtime.gateway.app import App
 from harmonia_compiler.runtime.gateway.collections import ReadRecord
 from harmonia_compiler.runtime.gateway.front import Front, Member
 from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
@@ -322,7 +322,7 @@ async def serving(
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     front = Front((Member(0, 1.0, gateway),))
-    app = build_app(front)
+    app = App(front)
     config = uvicorn.Config(
         app,
         http=BoundedHeads,

@@ -26,7 +26,7 @@ from harmonia_compiler.policy.parts import ALL, PARTS, Parts
 from harmonia_compiler.runtime.bundle import read_service
 from harmonia_compiler.runtime.descriptors import raise_open_files
 from harmonia_compiler.runtime.gateway.again import again
-from harmonia_compiler.runtime.gateway.app import build_app
+from harmonia_compiler.runtime.gateway.app import App
 from harmonia_compiler.runtime.gateway.front import Front
 from harmonia_compiler.runtime.gateway.generations import GenerationsFile
 from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
@@ -113,7 +113,7 @@ async def run(service: Service, endpoints: Path, process: Process, parts: Parts 
     generations = GenerationsFile(endpoints.parent, made)
     front = generations.begin(service, endpoints)
     config = uvicorn.Config(
-        build_app(front, process.siblings),
+        App(front, process.siblings),
         http=within(raise_open_files() // FOR_CLIENTS),
         ws="none",
         lifespan="on",

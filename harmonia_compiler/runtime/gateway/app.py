@@ -30,6 +30,7 @@ from harmonia_compiler.runtime.gateway.service import Gateway
 from harmonia_compiler.runtime.gateway.siblings import ALONE, OWN, Siblings
 from harmonia_compiler.runtime.gateway.sums import sum_metrics
 
+CHAT = "/v1/chat/completions"
 #: Names the request's class where the body does not.
 CLASS_HEADER = b"x-request-class"
 #: Names the request itself, in answers, in the log and to replicas; anything but a plain word is not taken over.
@@ -83,8 +84,22 @@ def _own_id(scope: Scope) -> str | None:
     return given if PLAIN_ID.fullmatch(given) else None
 
 
-def build_app(front: Front, siblings: Siblings = ALONE) -> Starlette:
-    """The application; it closes what it serves when it is shut down."""
+class App:
+    """The gateway's routes. To the one that nearly all requests are for leads no table, and nothing wraps it."""
+
+    def __init__(self, front: Front, siblings: Siblings = ALONE) -> None:
+        self._chat = ChatRoute(front)
+        self._routes = _routes(front, siblings, self._chat)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the application's life, at whose end what it serves is closed."""
+        if scope["type"] == "http" and scope["path"] == CHAT and scope["method"] == "POST":
+            await self._chat(scope, receive, send)
+        else:
+            await self._routes(scope, receive, send)
+
+
+def _routes(front: Front, siblings: Siblings, chat_route: ChatRoute) -> Starlette:
     created = int(time.time())
 
     async def models(_: Request) -> Response:
@@ -122,7 +137,8 @@ def build_app(front: Front, siblings: Siblings = ALONE) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/v1/chat/completions", ChatRoute(front), methods=["POST"]),
+            # Whoever asks it with another method is told so here.
+            Route(CHAT, chat_route, methods=["POST"]),
             Route("/v1/pipelines/{name}", PipelineRoute(front), methods=["POST"]),
             Route("/v1/models", models),
             Route("/v1/models/{name}", model),

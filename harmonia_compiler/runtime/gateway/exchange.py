@@ -96,7 +96,7 @@ class Reply:
     async def last(self, body: bytes) -> None:
         """The last events of a stream, which may be its first ones."""
         opening = () if self.started else (self._start(HTTPStatus.OK, _OF_STREAMS),)
-        await self._sent(*opening, _body(body, more=True), _body(b"", more=False))
+        await self._sent(*opening, _body(body, more=False))
 
     def _start(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> dict[str, Any]:
         self.started = True
@@ -133,7 +133,11 @@ async def serve(
     except ClientGone:
         return
     except Problem as problem:
-        await reply.problem(problem)
+        await _tell(reply, problem)
+        return
+    except Exception as bug:  # noqa: BLE001 - a bug of ours ends this request, and no other
+        log_bug("request_bug", bug, id=id_)
+        await _tell(reply, internal())
         return
     ticket = gateway.metrics.admit(asked.program.pipeline)
     try:
@@ -150,11 +154,11 @@ async def serve(
             code=problem.code,
             component=problem.component,
         )
-        await _tell(reply, asked.shape, problem)
+        await _tell(reply, problem, asked.shape)
     except Exception as bug:  # noqa: BLE001 - a bug of ours ends this request, and no other
         ticket.end("failed")
         log_bug("request_bug", bug, id=id_, pipeline=asked.program.pipeline)
-        await _tell(reply, asked.shape, internal())
+        await _tell(reply, internal(), asked.shape)
     finally:
         # Reached without an end only when the gateway itself is being stopped.
         ticket.end("failed")
@@ -188,10 +192,10 @@ async def _execute(gateway: Gateway, scope: Scope, reply: Reply, asked: Understo
     ticket.end("completed")
 
 
-async def _tell(reply: Reply, shape: Shape, problem: Problem) -> None:
+async def _tell(reply: Reply, problem: Problem, shape: Shape | None = None) -> None:
     """Say what went wrong: a plain error, or, where text has left already, an event that ends the stream."""
     try:
-        if reply.started:
+        if shape is not None and reply.started:
             await reply.last(shape.broken(problem))
         else:
             await reply.problem(problem)
