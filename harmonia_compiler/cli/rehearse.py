@@ -10,6 +10,7 @@ from harmonia_compiler.cli.arriving import Asked, workload_options
 from harmonia_compiler.cli.options import NumberRange, files_argument, format_option, settings_option
 from harmonia_compiler.cli.planning import inventory_option, objective_option
 from harmonia_compiler.cli.reporting import html_option, print_report, warmup_option
+from harmonia_compiler.cli.stopping import stopped_as_by_hand
 from harmonia_compiler.cli.trying import trial
 from harmonia_compiler.cli.without import said_without, without_option
 from harmonia_compiler.contract.duration import shown_ms
@@ -91,5 +92,6 @@ def command(
 
     wishes = Wishes(factor, dict(delays), faults, parts)
     said = {**tried.coming.said, **said_without(parts)}
-    done = rehearse(tried.scenario, tried.coming.arrivals, tried.window, said, wishes, tell)
+    with stopped_as_by_hand():
+        done = rehearse(tried.scenario, tried.coming.arrivals, tried.window, said, wishes, tell)
     print_report(done.report, form, html)

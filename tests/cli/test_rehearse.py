@@ -1,10 +1,18 @@
 """`harmoniac rehearse`: a short one with a fault and engines that load, and what is wrong with what was asked for."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
+from harmonia_compiler.cli.exits import INTERRUPTED
 from harmonia_compiler.cli.main import run
 from tests.cli.one_host import on_one_host
 
@@ -17,6 +25,9 @@ pipeline ask(question: text ~ 30 tokens) -> text {
     return stream answer(question)
 }
 """
+
+
+HARMONIAC = "import sys; from harmonia_compiler.cli.main import run; sys.exit(run(sys.argv[1:]))"
 
 
 @pytest.fixture
@@ -78,3 +89,29 @@ def test_what_meets_nothing_in_the_plan_is_a_finding_before_anything_starts(
     assert (code, out) == (1, "")
     assert "E1342" in err
     assert "rehearsing" not in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_ended_from_outside_it_leaves_no_process(files: list[str], tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-c", HARMONIAC, "rehearse", *files, "--for", "60s", "--factor", "1"]
+    place = tmp_path / "tmp"
+    place.mkdir()
+    started = subprocess.Popen(
+        command, env={**os.environ, "TMPDIR": str(place)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    mine = psutil.Process(started.pid)
+    assert holds_within(60.0, lambda: len(mine.children()) == 3)
+    children = mine.children()
+    started.send_signal(number)
+    assert started.wait(20.0) == (-number if number == signal.SIGKILL else INTERRUPTED)
+    _, left = psutil.wait_procs(children, timeout=10.0)
+    assert not left
+    if number != signal.SIGKILL:
+        assert not [*place.iterdir()]
+
+
+def holds_within(seconds: float, holds: Callable[[], bool]) -> bool:
+    until = time.monotonic() + seconds
+    while not (found := holds()) and time.monotonic() < until:
+        time.sleep(0.05)
+    return found

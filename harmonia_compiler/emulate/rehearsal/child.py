@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.runtime.actuators.supervision.command import supervised
 from harmonia_compiler.runtime.load.machine import process_seconds
 
 #: How long a process may take to stop before it is killed, in seconds.
@@ -45,11 +46,11 @@ def child(folder: Path, name: str, module: str, *arguments: str) -> Iterator[Chi
 
 @contextmanager
 def command(folder: Path, name: str, words: list[str], environment: dict[str, str] | None = None) -> Iterator[Child]:
-    """A command as a process; None for the environment is this process's own."""
+    """A command as a process, which ends with this one whatever ends that; None is this process's own environment."""
     path = folder / f"{name}.log"
     with path.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - a list of words, with paths and numbers of ours
-            words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            supervised(words, ()), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
         )
     try:
         yield Child(name, path, process)
