@@ -10,6 +10,8 @@ import pytest
 
 from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.program import Call, Parameter, Program
+from harmonia_compiler.contract.types import Vector
+from harmonia_compiler.policy.routing.hedge import KNOWN_FROM
 from tests.gateway.fakes import COMPONENTS, FakeEngine, Served, eventually, program, serving
 
 CHAT = "/v1/chat/completions"
@@ -185,3 +187,67 @@ async def test_a_model_with_a_call_and_no_word_is_probed_and_left_out(
         assert (await served.client.post(CHAT, ask()))[0] == 200
         assert served.gateway.dispatcher.queues["llm"].line.pool.left_out == 1
         assert [call["max_tokens"] for call in bad.calls[-1:]] == [1]
+
+
+REMEMBERING = (Parameter("question"), Call("minilm", ("text",), (0,)))
+
+
+def embedding(bad: FakeEngine, good: FakeEngine) -> tuple[Program, list[Endpoint]]:
+    made = program("p", REMEMBERING, result_type=Vector(), streams=False)
+    ports = (bad.port, good.port)
+    return made, [Endpoint(f"embedder-{at}", "embedder", "127.0.0.1", port) for at, port in enumerate(ports, start=1)]
+
+
+async def remember(served: Served, times: int = 1) -> None:
+    for _ in range(times):
+        status, body, _ = await served.client.post("/v1/pipelines/p", {"inputs": {"question": "why?"}})
+        assert status == 200, body
+
+
+async def seconds(served: Served) -> float:
+    _, text = await served.client.get("/metrics")
+    found = [line for line in text.splitlines() if line.startswith("harmonia_component_second_calls_total")]
+    return sum(float(line.split()[-1]) for line in found)
+
+
+async def test_a_call_that_takes_much_longer_than_usual_is_made_a_second_time_and_the_first_answer_counts(
+    bad: FakeEngine, engine: FakeEngine
+) -> None:
+    made, endpoints = embedding(bad, engine)
+    async with serving([made], endpoints) as served:
+        await remember(served, 2 * KNOWN_FROM)
+        assert bad.calls
+        before, bad.pause_s = await seconds(served), 30.0
+        while not bad.cancelled:
+            await asyncio.wait_for(remember(served), 5.0)
+        assert await seconds(served) > before
+        queue = served.gateway.dispatcher.queues["embedder"]
+        await eventually(lambda: queue.line.in_flight == 0)
+        assert queue.line.pool.left_out == 0
+        assert queue.line.pool.loads["embedder-1"].health.pace.value > 1.0
+        assert await retries(served) == 0
+
+
+async def test_what_may_not_be_made_again_is_not_made_a_second_time(bad: FakeEngine, engine: FakeEngine) -> None:
+    made, endpoints = embedding(bad, engine)
+    kept = msgspec.structs.replace(made.components["minilm"], settings={"pure": False})
+    async with serving([msgspec.structs.replace(made, components={"minilm": kept})], endpoints) as served:
+        await remember(served, 2 * KNOWN_FROM)
+        bad.pause_s = engine.pause_s = 0.3
+        await remember(served, 4)
+        assert await seconds(served) == 0
+        assert bad.cancelled + engine.cancelled == 0
+
+
+async def test_where_the_first_call_fails_the_second_one_that_is_on_its_way_makes_up_for_it(
+    bad: FakeEngine, engine: FakeEngine
+) -> None:
+    made, endpoints = embedding(bad, engine)
+    async with serving([made], endpoints) as served:
+        await remember(served, 2 * KNOWN_FROM)
+        before, bad.pause_s, engine.pause_s = await seconds(served), 0.5, 1.0
+        asking = asyncio.gather(*(remember(served) for _ in range(4)))
+        await asyncio.sleep(0.3)
+        assert await seconds(served) > before
+        await bad.stop()
+        await asyncio.wait_for(asking, 10.0)

@@ -16,10 +16,12 @@ class RetryBudget:
     """The budget of one stage."""
 
     left: float = KEPT
+    earned: float = EARNED
+    kept: float = KEPT
 
     def sent(self) -> None:
         """A call was sent for the first time."""
-        self.left = min(KEPT, self.left + EARNED)
+        self.left = min(self.kept, self.left + self.earned)
 
     def spend(self) -> bool:
         """Whether a call may be sent again; it is counted as sent where it may."""

@@ -88,15 +88,17 @@ class Pool:
         for name, load in self.loads.items():
             load.share = shares.get(name, self.usual)
 
-    def take(self, now: float, avoid: Collection[str] = (), beginning: int = 0) -> Endpoint | None:
+    def take(
+        self, now: float, avoid: Collection[str] = (), beginning: int = 0, *, others_only: bool = False
+    ) -> Endpoint | None:
         """A replica with room, which has one more call from now on; None where there is none.
 
-        It is none of those to avoid where there is another, and the one that is near to how a call begins
-        (`affinity.py`) unless that one does much worse.
+        It is none of those to avoid where there is another, or at all where it must be one of the others, and the one
+        that is near to how a call begins (`affinity.py`) unless that one does much worse.
         """
         free = self._with_room(now)
         load = choose(free, now, self.seed + self._turn, avoid)
-        if load is None:
+        if load is None or (others_only and load.endpoint.replica in avoid):
             return None
         if beginning and len(free) > 1:
             near = nearest(free, beginning)
@@ -134,6 +136,12 @@ class Pool:
                 load.health.bring_back(now)
             load.health.answered(service_s / usual.value if usual.value > 0.0 else 1.0, now)
             self._judge(load, now)
+
+    def overtaken(self, endpoint: Endpoint, component: str, service_s: float) -> None:
+        """A call was given up after so long, since a second one was answered first: so slow it is at least."""
+        load, usual = self.load(endpoint), self._times.get(component)
+        if load is not None and usual is not None and usual.value > 0.0:
+            load.health.pace.add(service_s / usual.value)
 
     def failed(self, endpoint: Endpoint, now: float, *, gone: bool) -> None:
         """A call failed through the replica's fault: it answered with an error, or was `gone`."""

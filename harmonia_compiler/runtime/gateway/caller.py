@@ -5,7 +5,7 @@ more, to another replica, as long as the stage's budget lasts; never after the f
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
@@ -23,12 +23,13 @@ from harmonia_compiler.policy.line import GivenUp, NoReplica, QueueFull
 from harmonia_compiler.policy.routing.affinity import beginning_of
 from harmonia_compiler.policy.schedule import Schedule
 from harmonia_compiler.runtime.gateway.arguments import merge_settings
-from harmonia_compiler.runtime.gateway.collections import Collections, Fit
+from harmonia_compiler.runtime.gateway.collections import Collections
 from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, Emit, EngineQueue
-from harmonia_compiler.runtime.gateway.faults import FAILURES, Fault, Stuck, fault_of, problem_of
+from harmonia_compiler.runtime.gateway.faults import FAILURES, Fault, Stuck, fault_of, problem_of, turned_away
 from harmonia_compiler.runtime.gateway.metrics import Metrics
 from harmonia_compiler.runtime.gateway.pieces import read_pieces
-from harmonia_compiler.runtime.gateway.problem import OVERLOADED, TIMEOUT, UNAVAILABLE, no_replica
+from harmonia_compiler.runtime.gateway.problem import TIMEOUT
+from harmonia_compiler.runtime.gateway.second import Overtaken, Second
 from harmonia_compiler.runtime.gateway.stage import Stage
 from harmonia_compiler.runtime.gateway.transport import Transport
 from harmonia_compiler.runtime.gateway.watch import Watch
@@ -36,8 +37,6 @@ from harmonia_compiler.runtime.gateway.within import Within
 
 #: How long a call may take, waiting for a replica included, where its component says nothing, in milliseconds.
 DEFAULT_TIMEOUT_MS = 600_000.0
-#: When to ask again for what searches a collection that does not fit, in seconds.
-COLLECTION_RETRY_S = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +138,10 @@ class _Attempt:
             try:
                 with Within(until) as patience:
                     endpoint = await self._replica(queue, avoid)
-                    return await self._on(queue, endpoint, patience)
+                    return await self._soonest(queue, endpoint, patience, until)
+            except Overtaken as second:
+                queue.line.pool.overtaken(endpoint, self.component.name, (self.stage.service_ms or 0.0) / 1000)
+                return self._taken(*second.answer)
             except Stuck as failure:
                 fault = fault_of(self.component.name, failure, began=self.stage.ttft_ms is not None)
             except Fault as failure:
@@ -169,28 +171,9 @@ class _Attempt:
             if self.kind.has_prompt and self.items is None and len(queue.line.replicas) > 1:
                 standing = replace(standing, beginning=beginning_of(self.component, self.inputs))
             endpoint = await queue.acquire(avoid, standing)
-        except NoReplica as problem:
-            raise no_replica(self.component.name, self.component.engine) from problem
-        except QueueFull as problem:
-            raise problem_of(
-                self.component.name,
-                HTTPStatus.TOO_MANY_REQUESTS,
-                OVERLOADED,
-                "queue_full",
-                f"{problem.waiting} calls wait for its engine `{self.component.engine}` already",
-                retry_after_s=problem.retry_after_s,
-                shed=True,
-            ) from problem
-        except GivenUp as problem:
-            raise problem_of(
-                self.component.name,
-                HTTPStatus.TOO_MANY_REQUESTS,
-                OVERLOADED,
-                "given_up",
-                f"its engine `{self.component.engine}` had no room for it before the request would be late in any case",
-                retry_after_s=queue.line.retry_after_s(len(queue.line.waiting)),
-                shed=True,
-            ) from problem
+        except (NoReplica, QueueFull, GivenUp) as problem:
+            after_s = queue.line.retry_after_s(len(queue.line.waiting))
+            raise turned_away(self.component, problem, after_s) from problem
         now = self.caller.clock()
         self.caller.schedule.works(self.leg, now)
         waited = now - began
@@ -199,14 +182,53 @@ class _Attempt:
         self.caller.watch.taken(self._pipeline, self.component.name, self.component.engine, endpoint.replica, waited)
         return endpoint
 
-    async def _on(self, queue: EngineQueue, endpoint: Endpoint, patience: Within) -> Reply:
+    async def _soonest(self, queue: EngineQueue, endpoint: Endpoint, patience: Within, until: float) -> Reply:
+        """The answer of this replica, or of a second one where this takes long and that is worth it."""
+        name = self.component.name
+        may_hedge = self._is_pure and not self.kind.has_prompt and len(queue.line.replicas) > 1
+        after_s = queue.hedge.after_s(name) if may_hedge else None
+        if after_s is None:
+            reply = await self.on(queue, endpoint, patience)
+        else:
+            with Second(after_s, lambda: self._beside(queue, endpoint, until), patience) as second:
+                try:
+                    reply = await self.on(queue, endpoint, patience)
+                except Fault:
+                    if (answer := await second.answer()) is None:
+                        raise
+                    return self._taken(*answer)
+        if may_hedge:
+            queue.hedge.answered(name, (self.stage.service_ms or 0.0) / 1000)
+        return reply
+
+    def _beside(
+        self, queue: EngineQueue, first: Endpoint, until: float
+    ) -> Coroutine[Any, Any, tuple[Reply, Stage]] | None:
+        other = queue.second(first)
+        return None if other is None else self._second(queue, other, until)
+
+    async def _second(self, queue: EngineQueue, endpoint: Endpoint, until: float) -> tuple[Reply, Stage]:
+        """The same call at another replica."""
+        caller, name = self.caller, self.component.name
+        caller.watch.taken(self._pipeline, name, self.component.engine, endpoint.replica, 0.0)
+        caller.metrics.seconds[name].inc()
+        beside = replace(self, stage=msgspec.structs.replace(self.stage), emit=None)
+        with Within(until) as patience:
+            return await beside.on(queue, endpoint, patience), beside.stage
+
+    def _taken(self, reply: Reply, stage: Stage) -> Reply:
+        """The second call's answer, which is told of as the call's own."""
+        self.stage.replica, self.stage.sends, self.stage.service_ms = stage.replica, stage.sends, stage.service_ms
+        return reply
+
+    async def on(self, queue: EngineQueue, endpoint: Endpoint, patience: Within) -> Reply:
         """Send to this replica and read its answer; `patience` ends with Stuck where it makes no progress."""
         self.stage.replica = endpoint.replica
         self.stage.sends += 1
         began = self.caller.clock()
         served = None
         try:
-            await self._require_fit(endpoint)
+            await self.caller.collections.require(endpoint, self.component)
             # What may not be made again is waited for: it may have happened, and nobody could make up for it.
             if self._is_pure:
                 queue.bear(endpoint, patience)
@@ -234,27 +256,6 @@ class _Attempt:
     @property
     def _pipeline(self) -> str:
         return self.leg.journey.pipeline.lookahead.program.pipeline
-
-    async def _require_fit(self, endpoint: Endpoint) -> None:
-        """Refuse to search a collection whose vectors are not known to be those of this plan's embedder."""
-        name = self.caller.collections.searched_by(self.component)
-        if name is None:
-            return
-        found = await self.caller.collections.known(endpoint, name)
-        if found.fit is Fit.DIFFERS:
-            code, why = "collection_differs", f"does not fit this service: {found.reason}"
-        elif found.fit is Fit.UNREAD:
-            code, why = "collection_unread", f"is not known to fit: {found.reason}"
-        else:
-            return
-        raise problem_of(
-            self.component.name,
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            UNAVAILABLE,
-            code,
-            f"the collection `{name}` {why}",
-            retry_after_s=COLLECTION_RETRY_S,
-        )
 
     async def _exchange(self, queue: EngineQueue, endpoint: Endpoint, began: float) -> Reply:
         transport = self.caller.transports[self.kind.transport]

@@ -8,14 +8,19 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from http import HTTPStatus
 
 from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.collection import CollectionRecord, differences
 from harmonia_compiler.contract.component import Component
+from harmonia_compiler.runtime.gateway.faults import problem_of
+from harmonia_compiler.runtime.gateway.problem import UNAVAILABLE
 from harmonia_compiler.runtime.milvus import NotOurs
 
 #: For how long a collection that does not fit is taken not to before its record is read again, in seconds.
 RECHECK_S = 1.0
+#: When to ask again for what searches a collection that does not fit, in seconds.
+RETRY_S = 5
 #: For how long the record of a collection may take to be read, in seconds.
 RECORD_TIMEOUT_S = 5.0
 
@@ -61,6 +66,21 @@ class Collections:
         """The collection that calls of a component read; None where it reads none that has a record."""
         name = component.settings.get("collection")
         return name if isinstance(name, str) and name in self._expected else None
+
+    async def require(self, endpoint: Endpoint, component: Component) -> None:
+        """Refuse to search a collection whose vectors are not known to be those of this plan's embedder."""
+        name = self.searched_by(component)
+        if name is None:
+            return
+        found = await self.known(endpoint, name)
+        if found.fit is Fit.DIFFERS:
+            code, why = "collection_differs", f"does not fit this service: {found.reason}"
+        elif found.fit is Fit.UNREAD:
+            code, why = "collection_unread", f"is not known to fit: {found.reason}"
+        else:
+            return
+        status, reason = HTTPStatus.SERVICE_UNAVAILABLE, f"the collection `{name}` {why}"
+        raise problem_of(component.name, status, UNAVAILABLE, code, reason, retry_after_s=RETRY_S)
 
     async def known(self, endpoint: Endpoint, name: str) -> Finding:
         """What is known of a collection there; looks only where nothing is, or where what did not fit may do now."""

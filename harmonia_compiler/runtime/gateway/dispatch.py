@@ -14,6 +14,7 @@ from types import MappingProxyType
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.policy.line import GivenUp, Line, NoReplica
 from harmonia_compiler.policy.routing.budget import RetryBudget
+from harmonia_compiler.policy.routing.hedge import Hedge
 from harmonia_compiler.policy.waiting import IN_TURN, Standing
 from harmonia_compiler.runtime.gateway.again import again
 from harmonia_compiler.runtime.gateway.faults import FAILURES, Stuck
@@ -43,6 +44,7 @@ class EngineQueue:
     clock: Callable[[], float]
     heard_at: dict[Endpoint, float] = field(default_factory=dict)
     budget: RetryBudget = field(default_factory=RetryBudget)
+    hedge: Hedge = field(default_factory=Hedge)
     probe: Probe | None = None
     _bearing: dict[Endpoint, set[Within]] = field(default_factory=dict)
     _looked_at: float = math.inf
@@ -124,6 +126,15 @@ class EngineQueue:
         At another one, or `to_same` where there is none.
         """
         return (to_same or self.line.pool.has_other(endpoint, self.clock())) and self.budget.spend()
+
+    def second(self, first: Endpoint) -> Endpoint | None:
+        """Another replica for a second call beside one that takes long, to be released; None where none is made."""
+        if self.line.waiting or self.hedge.budget.left < 1.0:
+            return None
+        other = self.line.pool.take(self.clock(), (first.replica,), others_only=True)
+        if other is not None:
+            self.hedge.budget.spend()
+        return other
 
     def bear(self, endpoint: Endpoint, patience: Within) -> None:
         """A call at this replica: its patience ends with Stuck once the replica is found to make no progress."""

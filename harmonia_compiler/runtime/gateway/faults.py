@@ -6,8 +6,17 @@ Where the replica is to blame, another one may do better.
 from http import HTTPStatus
 from typing import Literal
 
+from harmonia_compiler.contract.component import Component
 from harmonia_compiler.kinds.kind import FailedReply, MalformedReply
-from harmonia_compiler.runtime.gateway.problem import INVALID_REQUEST, OVERLOADED, UNAVAILABLE, UPSTREAM, Problem
+from harmonia_compiler.policy.line import GivenUp, NoReplica, QueueFull
+from harmonia_compiler.runtime.gateway.problem import (
+    INVALID_REQUEST,
+    OVERLOADED,
+    UNAVAILABLE,
+    UPSTREAM,
+    Problem,
+    no_replica,
+)
 from harmonia_compiler.runtime.gateway.transport import Broken, Refused, Unreachable
 
 #: Statuses with which an engine says that the call itself is at fault, and that it has no room.
@@ -61,6 +70,21 @@ def fault_of(component: str, failure: Failure, *, began: bool) -> Fault:
             return Fault(problem_of(component, HTTPStatus.BAD_GATEWAY, UPSTREAM, "component_error", said), "error")
         case MalformedReply():
             return Fault(problem_of(component, HTTPStatus.BAD_GATEWAY, UPSTREAM, "malformed_answer", str(failure)))
+
+
+def turned_away(component: Component, problem: NoReplica | QueueFull | GivenUp, retry_after_s: int) -> Problem:
+    """What a client is told where no replica took a call."""
+    match problem:
+        case NoReplica():
+            return no_replica(component.name, component.engine)
+        case QueueFull(waiting=waiting, retry_after_s=after_s):
+            code, retry_after_s = "queue_full", after_s
+            reason = f"{waiting} calls wait for its engine `{component.engine}` already"
+        case GivenUp():
+            code = "given_up"
+            reason = f"its engine `{component.engine}` had no room for it before the request would be late in any case"
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    return problem_of(component.name, status, OVERLOADED, code, reason, retry_after_s=retry_after_s, shed=True)
 
 
 def problem_of(

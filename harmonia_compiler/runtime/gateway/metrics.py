@@ -61,6 +61,9 @@ class Metrics:
         self.retries = self._counter(
             "component_retries", "Calls sent again after a replica could not be reached", "component"
         )
+        self.seconds = self._counter(
+            "component_second_calls", "Second calls made beside one that took long", "component"
+        )
         self.bugs = self._counter("bugs", "Turns beside requests that failed through a bug of ours", "turn")
         self._known: set[str] = set()
         self.know((*self._ledger.pipelines, *pipelines))
