@@ -18,6 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from harmonia_compiler.contract.bundle import ReplicaShare
 from harmonia_compiler.contract.readings import CallsRead, GenerationRead, Readings, ReplicaRead, RequestsRead
+from harmonia_compiler.runtime.actuators.supervision.command import PASSED_ON
+from harmonia_compiler.runtime.gateway.__main__ import PROCESSES
 from harmonia_compiler.runtime.gateway.part import Part
 from harmonia_compiler.runtime.gateway.sums import sum_metrics, sum_readings
 from tests.gateway.fakes import ENGINES
@@ -123,7 +125,7 @@ def test_metrics_add_up() -> None:
 def several(tmp_path: Path, model: int) -> Iterator[Running]:
     bundle = tmp_path / "bundle"
     write_bundle(bundle, [SAY], ENGINES, model)
-    with started(bundle, HARMONIA_GATEWAY_PROCESSES=str(COUNT)) as found:
+    with started(bundle, **{PROCESSES: str(COUNT)}) as found:
         yield found
 
 
@@ -205,6 +207,10 @@ def test_all_drain_and_end_well(several: Running, sent: signal.Signals) -> None:
     os.kill(several.process.pid, sent)
     assert several.process.wait(15) == 0
     assert not any(child.is_running() for child in children)
+
+
+def test_the_number_that_is_said_at_the_start_reaches_the_gateway() -> None:
+    assert PROCESSES in PASSED_ON
 
 
 @pytest.mark.parametrize("count", ["0", "two", "65"])
