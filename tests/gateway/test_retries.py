@@ -228,6 +228,19 @@ async def test_a_call_that_takes_much_longer_than_usual_is_made_a_second_time_an
         assert await retries(served) == 0
 
 
+async def test_second_calls_and_those_that_make_up_for_failures_have_one_budget(
+    bad: FakeEngine, engine: FakeEngine
+) -> None:
+    made, endpoints = embedding(bad, engine)
+    async with serving([made], endpoints) as served:
+        await remember(served, 2 * KNOWN_FROM)
+        before, bad.pause_s, engine.pause_s = await seconds(served), 0.2, 0.2
+        budget = served.gateway.dispatcher.queues["embedder"].budget
+        budget.left = 0.0
+        await remember(served, 3)
+        assert await seconds(served) == before
+
+
 async def test_what_may_not_be_made_again_is_not_made_a_second_time(bad: FakeEngine, engine: FakeEngine) -> None:
     made, endpoints = embedding(bad, engine)
     kept = msgspec.structs.replace(made.components["minilm"], settings={"pure": False})

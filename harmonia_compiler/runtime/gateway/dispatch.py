@@ -129,11 +129,13 @@ class EngineQueue:
 
     def second(self, first: Endpoint) -> Endpoint | None:
         """Another replica for a second call beside one that takes long, to be released; None where none is made."""
-        if self.line.waiting or self.hedge.budget.left < 1.0:
+        # A stage in trouble is sent no more for being asked twice as well: both budgets pay.
+        if self.line.waiting or min(self.hedge.budget.left, self.budget.left) < 1.0:
             return None
         other = self.line.pool.take(self.clock(), (first.replica,), others_only=True)
         if other is not None:
             self.hedge.budget.spend()
+            self.budget.spend()
         return other
 
     def bear(self, endpoint: Endpoint, patience: Within) -> None:
