@@ -47,8 +47,8 @@ from harmonia_compiler.runtime.milvus import read_record
 #: How long requests may go on after the signal to stop; a little before the server gives up, they are ended by us.
 DRAIN_S = 10
 CUT_S = 9.0
-#: How much the system keeps of what a client has not read yet, in bytes; it takes twice as many. Left to itself it takes
-#: 4 MB, for each client that asks for a long stream and reads nothing of it.
+#: How much the system keeps of what a client has not read yet, in bytes; it takes twice as many. Left to itself it
+#: takes 4 MB, for each client that asks for a long stream and reads nothing of it.
 UNREAD = 32 * 2**10
 #: One in so many descriptors is for a client's connection; the others are for calls, logs and files.
 FOR_CLIENTS = 2
