@@ -1,4 +1,4 @@
-"""An emulated vLLM: its chat route, its list of models, and the names of its metrics."""
+"""An emulated vLLM: its chat route and its list of models."""
 
 import asyncio
 import time
@@ -8,44 +8,15 @@ from dataclasses import dataclass, field
 
 import msgspec
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from harmonia_compiler.contract.sse import END, event
 from harmonia_compiler.emulate.llm.engine import Engine, EngineFailed
 from harmonia_compiler.emulate.llm.sequence import Sequence
+from harmonia_compiler.emulate.servers.metrics import Account, Metrics
 from harmonia_compiler.emulate.servers.replica import called, problem
 from harmonia_compiler.emulate.servers.speech import Ask, Said, Speech, usage
 from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN
 from harmonia_compiler.kinds.llm import TEMPLATE_TOKENS
-
-
-class Metrics:
-    """What vLLM 0.32 exports and dashboards read, by its names."""
-
-    def __init__(self, model: str) -> None:
-        self.registry = CollectorRegistry()
-        names = ["model_name", "engine"]
-
-        def gauge(name: str, doc: str) -> Gauge:
-            return Gauge(f"vllm:{name}", doc, names, registry=self.registry).labels(model, "0")
-
-        def counter(name: str, doc: str) -> Counter:
-            return Counter(f"vllm:{name}", doc, names, registry=self.registry).labels(model, "0")
-
-        def histogram(name: str, doc: str) -> Histogram:
-            return Histogram(f"vllm:{name}", doc, names, registry=self.registry).labels(model, "0")
-
-        self.running = gauge("num_requests_running", "Number of requests in model execution batches.")
-        self.waiting = gauge("num_requests_waiting", "Number of requests waiting to be processed.")
-        self.cache = gauge("kv_cache_usage_perc", "KV-cache usage. 1 means 100 percent usage.")
-        self.preemptions = counter("num_preemptions", "Cumulative number of preemption from the engine.")
-        self.queries = counter("prefix_cache_queries", "Prefix cache queries, in number of tokens.")
-        self.hits = counter("prefix_cache_hits", "Prefix cache hits, in number of tokens.")
-        self.prompt = counter("prompt_tokens", "Number of prefill tokens processed.")
-        self.generated = counter("generation_tokens", "Number of generation tokens processed.")
-        self.succeeded = counter("request_success", "Count of successfully processed requests.")
-        self.first = histogram("time_to_first_token_seconds", "Histogram of time to first token in seconds.")
-        self.whole = histogram("e2e_request_latency_seconds", "Histogram of e2e request latency in seconds.")
 
 
 @dataclass(slots=True)
@@ -57,7 +28,6 @@ class Chat:
     speech: Speech
     block: int
     metrics: Metrics = field(init=False)
-    _counted: tuple[int, int, int] = (0, 0, 0)
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(self.model)
@@ -89,20 +59,26 @@ class Chat:
                 f"{ask.most or 0} output tokens and your prompt contains {prompt} input tokens.",
             )
         sequence = Sequence(prompt, said.tokens, _blocks(text, self.block), priority=ask.priority)
-        self.metrics.prompt.inc(prompt)
-        began = time.monotonic()
-        response = await (
-            self._streamed(request, ask, sequence, said) if ask.stream else self._whole(ask, sequence, said)
-        )
-        self.metrics.whole.observe(time.monotonic() - began)
-        self.metrics.succeeded.inc()
+        account = self.metrics.called(prompt, ask.most, sequence)
+        # Its client has left unless one of the two says otherwise.
+        how = "abort"
+        try:
+            response = await (
+                self._streamed(request, ask, sequence, said, account)
+                if ask.stream
+                else self._whole(ask, sequence, said, account)
+            )
+            how = _finish(ask, said) if sequence.delivered >= sequence.answer else "error"
+        finally:
+            account.ended(how)
         return response
 
-    async def _whole(self, ask: Ask, sequence: Sequence, said: Said) -> web.StreamResponse:
+    async def _whole(self, ask: Ask, sequence: Sequence, said: Said, account: Account) -> web.StreamResponse:
         ended = asyncio.get_running_loop().create_future()
 
         def hear(each: Sequence) -> None:
-            self.metrics.generated.inc()
+            if not each.ended or each.delivered >= each.answer:
+                account.token()
             if each.ended and not ended.done():
                 ended.set_result(None)
 
@@ -130,23 +106,24 @@ class Chat:
         }
         return web.Response(body=msgspec.json.encode(document), content_type="application/json")
 
-    async def _streamed(self, request: web.Request, ask: Ask, sequence: Sequence, said: Said) -> web.StreamResponse:
+    async def _streamed(
+        self, request: web.Request, ask: Ask, sequence: Sequence, said: Said, account: Account
+    ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
         await response.prepare(request)
         head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion.chunk", "created": int(time.time())}
-        began = time.monotonic()
+        is_first = True
 
         async def send(delta: dict[str, str], finish: str | None = None) -> None:
             choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
             await response.write(event({**head, "model": self.model, "choices": [choice]}))
 
         try:
-            async for piece in self._pieces(sequence, said):
-                if began:
+            async for piece in self._pieces(sequence, said, account):
+                if is_first:
                     # As vLLM does: who speaks is said with the first token, and not before.
                     await send({"role": "assistant", "content": ""})
-                    self.metrics.first.observe(time.monotonic() - began)
-                    began = 0.0
+                    is_first = False
                 await send({"content": piece})
         except EngineFailed as failed:
             await response.write(event({"error": {"message": str(failed), "type": "InternalServerError", "code": 500}}))
@@ -158,11 +135,11 @@ class Chat:
         await response.write(END)
         return response
 
-    async def _pieces(self, sequence: Sequence, said: Said) -> AsyncIterator[str]:
+    async def _pieces(self, sequence: Sequence, said: Said, account: Account) -> AsyncIterator[str]:
         """The text token by token, the rest with the last one."""
         at = 0
         async for delivered in self.engine.generate(sequence):
-            self.metrics.generated.inc()
+            account.token()
             end = len(said.text) * delivered // said.tokens
             if end > at:
                 yield said.text[at:end]
@@ -176,17 +153,7 @@ class Chat:
 
     async def exported(self, _: web.Request) -> web.Response:
         """`GET /metrics`."""
-        scheduler, metrics = self.engine.scheduler, self.metrics
-        metrics.running.set(len(scheduler.running))
-        metrics.waiting.set(len(scheduler.waiting))
-        metrics.cache.set(1.0 - scheduler.blocks.free / scheduler.blocks.total)
-        counts = (scheduler.counts.preemptions, scheduler.counts.queried, scheduler.counts.hit)
-        counters = (metrics.preemptions, metrics.queries, metrics.hits)
-        for counter, now, before in zip(counters, counts, self._counted, strict=True):
-            # An engine that failed counts from nothing again.
-            counter.inc(now - before if now >= before else now)
-        self._counted = counts
-        return web.Response(body=generate_latest(metrics.registry), content_type="text/plain")
+        return web.Response(body=self.metrics.exported(self.engine.scheduler), content_type="text/plain")
 
 
 def _finish(ask: Ask, said: Said) -> str:

@@ -1,15 +1,19 @@
 """Emulated replicas over the wire: the openai package, Milvus's client, the gateway's transports, and faults."""
 
 import asyncio
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from pathlib import Path
 
 import aiohttp
 import msgspec
 import pytest
 from openai import APIStatusError, AsyncOpenAI
 from openai.types.chat import ChatCompletionMessageParam
+from prometheus_client.parser import text_string_to_metric_families
 
 from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.card import load_cards
@@ -21,6 +25,7 @@ from harmonia_compiler.emulate.servers.clock import RealLoop
 from harmonia_compiler.emulate.servers.document import Rehearsal
 from harmonia_compiler.emulate.servers.faults import Fault
 from harmonia_compiler.emulate.servers.host import Host as Replicas
+from harmonia_compiler.emulate.servers.metrics import Metrics
 from harmonia_compiler.kinds.kind import Kind
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
@@ -155,18 +160,64 @@ async def test_what_vllm_refuses_is_refused_in_its_words(planned: Scenario) -> N
             assert raised.value.status_code == status
 
 
-async def test_metrics_have_vllm_s_names_and_count(planned: Scenario) -> None:
-    async with emulated(planned) as (_, at), aiohttp.ClientSession() as session:
+async def exported(endpoint: Endpoint) -> dict[str, float]:
+    """The series of a replica by what sets them apart from each other beside model and engine."""
+    url = f"http://127.0.0.1:{endpoint.port}/metrics"
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        text = await answer.text()
+    return {
+        " ".join((sample.name, *(label for name, label in sample.labels.items() if name == "finished_reason"))): (
+            sample.value
+        )
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+async def test_metrics_count(planned: Scenario) -> None:
+    async with emulated(planned) as (_, at):
         for _ in range(2):
             await called(planned, at["model"], "answer", "1", question="q" * 400, passages=[], more=[])
-        async with session.get(f"http://127.0.0.1:{at['model'].port}/metrics") as answer:
-            lines = (await answer.text()).splitlines()
-        values = {line.split("{")[0]: float(line.split()[-1]) for line in lines if line.startswith("vllm:")}
-        assert values["vllm:num_requests_running"] == 0
-        assert values["vllm:request_success_total"] == 2
-        assert values["vllm:prompt_tokens_total"] > 200
-        assert values["vllm:prefix_cache_hits_total"] > 0
-        assert values["vllm:kv_cache_usage_perc"] == 0
+        async with client(at["model"]) as ask:
+            message: list[ChatCompletionMessageParam] = [{"role": "user", "content": "hello"}]
+            await ask.chat.completions.create(
+                model=MODEL, messages=message, max_tokens=30, extra_body={"ignore_eos": True}
+            )
+            leaving = asyncio.create_task(
+                ask.chat.completions.create(
+                    model=MODEL, messages=message, max_tokens=3000, extra_body={"ignore_eos": True}
+                )
+            )
+            await asyncio.sleep(0.3)
+            leaving.cancel()
+            await asyncio.wait([leaving])
+        await asyncio.sleep(0.3)
+        values = await exported(at["model"])
+    assert values["vllm:num_requests_running"] == 0
+    assert values["vllm:kv_cache_usage_perc"] == 0
+    ended = {reason: values[f"vllm:request_success_total {reason}"] for reason in ("stop", "length", "abort", "error")}
+    assert ended == {"stop": 2, "length": 1, "abort": 1, "error": 0}
+    assert values["vllm:prompt_tokens_total"] > 200
+    assert values["vllm:prefix_cache_hits_total"] > 0
+    assert values["vllm:time_to_first_token_seconds_count"] == 4
+    assert values["vllm:e2e_request_latency_seconds_count"] == 4
+    tokens = values["vllm:generation_tokens_total"]
+    assert values["vllm:request_generation_tokens_sum"] == tokens > 30
+    assert values["vllm:inter_token_latency_seconds_count"] == tokens - 4
+
+
+def test_metrics_have_vllm_s_names_and_labels() -> None:
+    """By the source of the vLLM that is installed: importing it takes ten seconds."""
+    place = find_spec("vllm")
+    if place is None or place.origin is None:
+        pytest.skip("vLLM has no build for this machine")
+    source = Path(place.origin).with_name("v1").joinpath("metrics", "loggers.py").read_text()
+    theirs = set(re.findall(r'name="(vllm:[a-z_0-9]+)"', source))
+    ours = {metric.name for metric in Metrics("m").registry.collect()}
+    assert len(ours) > 20
+    assert ours <= theirs
+    assert 'labelnames = ["model_name", "engine"]' in source
+    assert 'labelnames=labelnames + ["finished_reason"]' in source
 
 
 async def test_every_kind_of_replica_answers_its_calls(planned: Scenario) -> None:
