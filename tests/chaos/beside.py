@@ -128,8 +128,15 @@ def written(folder: Path, scenario: Scenario, endpoints: list[Endpoint], replica
     bundle = folder / "bundle"
     (bundle / "run").mkdir(parents=True, exist_ok=True)
     shares = {one.replica: ReplicaShare(8) for one in endpoints}
-    service = msgspec.structs.replace(scenario.service, shares=shares)
     plan = msgspec.structs.replace(scenario.plan, replicas=tuple(cloned(scenario, replicas)))
+    # What these replicas take, and not those that the plan had.
+    latencies = {(use.engine, use.config): use.latency_ms for use in plan.profiles}
+    takes_ms = {name: latencies[one.engine, one.config.describe()] for one in plan.replicas for name in one.serves}
+    expected = {
+        pipeline: {name: msgspec.structs.replace(one, service_ms=takes_ms[name]) for name, one in calls.items()}
+        for pipeline, calls in scenario.service.expected.items()
+    }
+    service = msgspec.structs.replace(scenario.service, shares=shares, expected=expected)
     (bundle / "plan.json").write_bytes(encode_plan(plan))
     (bundle / "service.json").write_bytes(msgspec.json.encode(service))
     (bundle / "run" / "endpoints.json").write_bytes(msgspec.json.encode(Endpoints(tuple(endpoints), 1)))

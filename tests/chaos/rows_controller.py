@@ -115,7 +115,7 @@ async def test_a_plan_whose_times_are_a_third_of_the_real_ones_is_corrected_with
 
         def is_corrected() -> bool:
             state = controller.state()
-            return state is not None and "walk" in state.engines and 2.2 < state.engines["walk"].value < 3.8
+            return state is not None and "walk" in state.engines and 2.2 < state.engines["walk"].value < 4.5
 
         await controller.until(is_corrected, CORRECTED_S)
         assert set(await loading) == {"answered"}

@@ -17,6 +17,7 @@ import pytest
 
 from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.emulate.servers.faults import Fault
+from harmonia_compiler.runtime.gateway.ledger import LEDGER
 from tests.chaos.beside import RPS, Beside, Start, load, loaded, written
 from tests.chaos.controlled import controlled
 from tests.chaos.service import SOURCE, emulated
@@ -81,7 +82,7 @@ async def test_a_full_disk_stops_the_controller_s_pen_and_nothing_else(
                 lines = said.log.read_text().splitlines()
                 assert [line.rpartition(": ")[2] for line in lines] == ["No space left on device"], lines
                 assert controller.said() is None
-                assert {path.name for path in run.iterdir()} <= {"endpoints.json", "gateway.json", "ballast"}
+                assert {path.name for path in run.iterdir()} <= {"endpoints.json", "gateway.json", LEDGER, "ballast"}
                 ballast.unlink()
                 await controller.until(controller.said, 5.0)
             assert set(await loading) == {"answered"}
