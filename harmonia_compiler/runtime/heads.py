@@ -32,6 +32,8 @@ UNSENT = 16 * 2**10
 
 #: How much is parsed at once, in bytes: the parser does not say where in what it was given something began or ended.
 _PIECE = 4 * 2**10
+#: How much of a body.
+_OF_BODY = 4 * _PIECE
 
 #: Among the extensions of a request's scope, whom to tell when the connection is gone.
 _TOLD = "harmonia.told"
@@ -61,6 +63,7 @@ class BoundedHeads(HttpToolsProtocol):
     _late: asyncio.TimerHandle | None = None
     #: The bytes that came since the last request ended, or since the last that has a limit of its own.
     _came = 0
+    _in_body = False
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -79,7 +82,7 @@ class BoundedHeads(HttpToolsProtocol):
         """Parse what came, but no more of a head than it may have: where it is not whole then, it is too large."""
         at = 0
         while at < len(data) and not self.transport.is_closing():
-            piece = data[at : at + min(_PIECE, HEAD_LIMIT - self._came)]
+            piece = data[at : at + min(_OF_BODY if self._in_body else _PIECE, HEAD_LIMIT - self._came)]
             at += len(piece)
             self._came += len(piece)
             super().data_received(piece)
@@ -95,6 +98,7 @@ class BoundedHeads(HttpToolsProtocol):
         """The head is there; the body has a limit of its own."""
         self._stop_waiting()
         self._came = 0
+        self._in_body = True
         self.scope["extensions"] = {_TOLD: self._told}  # type: ignore[dict-item]  # nobody looks into it but we
         super().on_headers_complete()
 
@@ -106,6 +110,7 @@ class BoundedHeads(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """What comes from here on is the next request's."""
         self._came = 0
+        self._in_body = False
         super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -329,6 +329,7 @@ async def serving(
         ws="none",
         lifespan="on",
         access_log=False,
+        proxy_headers=False,
         log_config=None,
         timeout_graceful_shutdown=1,
     )

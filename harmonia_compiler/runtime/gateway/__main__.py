@@ -118,6 +118,7 @@ async def run(service: Service, endpoints: Path, process: Process, parts: Parts 
         ws="none",
         lifespan="on",
         access_log=False,
+        proxy_headers=False,
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=DRAIN_S,

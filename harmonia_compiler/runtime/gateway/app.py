@@ -2,10 +2,10 @@
 
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from starlette.applications import Starlette
@@ -13,7 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from harmonia_compiler.contract.launch import REQUEST_HEADER
 from harmonia_compiler.contract.program import Program
@@ -46,13 +47,14 @@ class ChatRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        headers = dict(scope["headers"])
 
         async def understand(id_: str) -> tuple[Gateway, Understood]:
-            document = await read_json_object(scope, receive)
+            document = await read_json_object(headers, receive)
             gateway = self._front.pick(document.get("model"))
-            return gateway, chat.understand(gateway.service.programs, document, id_, _named_class(scope))
+            return gateway, chat.understand(gateway.service.programs, document, id_, _named_class(headers))
 
-        await serve(scope, send, understand, _own_id(scope))
+        await serve(scope, send, understand, _own_id(headers))
 
 
 class PipelineRoute:
@@ -63,24 +65,26 @@ class PipelineRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        headers = dict(scope["headers"])
 
         async def understand(id_: str) -> tuple[Gateway, Understood]:
-            document = await read_json_object(scope, receive)
+            document = await read_json_object(headers, receive)
             name = scope["path_params"]["name"]
             gateway = self._front.pick(name)
-            return gateway, native.understand(gateway.service.programs, name, document, id_, _named_class(scope))
+            return gateway, native.understand(gateway.service.programs, name, document, id_, _named_class(headers))
 
-        await serve(scope, send, understand, _own_id(scope))
+        await serve(scope, send, understand, _own_id(headers))
 
 
-def _named_class(scope: Scope) -> str | None:
+def _named_class(headers: Mapping[bytes, bytes]) -> str | None:
     """The request class that a caller names in a header, for clients whose body others write."""
-    return next((value.decode("latin-1") for name, value in scope["headers"] if name == CLASS_HEADER), None)
+    named = headers.get(CLASS_HEADER)
+    return None if named is None else named.decode("latin-1")
 
 
-def _own_id(scope: Scope) -> str | None:
+def _own_id(headers: Mapping[bytes, bytes]) -> str | None:
     """The id that a caller gave its request, where it is a plain word."""
-    given = next((value.decode("latin-1") for name, value in scope["headers"] if name == ID_HEADER), "")
+    given = headers.get(ID_HEADER, b"").decode("latin-1")
     return given if PLAIN_ID.fullmatch(given) else None
 
 
@@ -89,14 +93,15 @@ class App:
 
     def __init__(self, front: Front, siblings: Siblings = ALONE) -> None:
         self._chat = ChatRoute(front)
-        self._routes = _routes(front, siblings, self._chat)
+        # Whom a proxy on this machine speaks for is of consequence for the other routes alone.
+        self._others = cast("ASGIApp", ProxyHeadersMiddleware(cast("Any", _routes(front, siblings, self._chat))))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the application's life, at whose end what it serves is closed."""
         if scope["type"] == "http" and scope["path"] == CHAT and scope["method"] == "POST":
             await self._chat(scope, receive, send)
         else:
-            await self._routes(scope, receive, send)
+            await self._others(scope, receive, send)
 
 
 def _routes(front: Front, siblings: Siblings, chat_route: ChatRoute) -> Starlette:

@@ -1,10 +1,11 @@
 """Reads a request's body within limits of size and time, and its JSON without ever failing on what it holds."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from starlette.types import Receive, Scope
+from starlette.types import Receive
 
 from harmonia_compiler.runtime.gateway.problem import INVALID_REQUEST, Problem, invalid
 from harmonia_compiler.runtime.gateway.within import within_s
@@ -19,13 +20,12 @@ class ClientGone(Exception):
     """The client closed its connection; there is nobody to answer."""
 
 
-async def read_json_object(scope: Scope, receive: Receive) -> dict[str, Any]:
-    """The body as a JSON object.
+async def read_json_object(headers: Mapping[bytes, bytes], receive: Receive) -> dict[str, Any]:
+    """The body of a request with these headers as a JSON object.
 
     Raises Problem (400, 408, 413, 415) for a body that is none, too long or too slow, and
     ClientGone where the connection ends first.
     """
-    headers = dict(scope["headers"])
     if headers.get(b"content-encoding", b"identity") != b"identity":
         raise Problem(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

@@ -48,6 +48,9 @@ UNREAD = frozenset(
 )
 
 
+_ACCEPTED = READ | OF_VLLM | UNREAD
+
+
 @dataclass(frozen=True, slots=True)
 class Undone:
     """A field that asks for what a pipeline does not do, unless it holds one of `nothing`; `instead` is what helps."""
@@ -98,7 +101,7 @@ def named_ports(program: Program, body: Mapping[str, Any]) -> dict[str, Any]:
                 name,
                 "unsupported_parameter",
             )
-        if name not in ports and undone is None and name not in READ | OF_VLLM | UNREAD:
+        if name not in ports and undone is None and name not in _ACCEPTED:
             raise _unknown(name[:64], program, ports)
     return {name: value for name, value in body.items() if name in ports and name not in READ}
 
