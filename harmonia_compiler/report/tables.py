@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harmonia_compiler.contract.duration import shown_ms
-from harmonia_compiler.report.document import Machine, Report
+from harmonia_compiler.report.document import Kind, Machine, Report
 from harmonia_compiler.report.measures import Distribution
 from harmonia_compiler.report.observation import Outcome
 
@@ -48,7 +48,7 @@ def remarks(report: Report) -> list[str]:
     if report.cost_per_hour is not None:
         said.append(f"The hosts cost {report.cost_per_hour:g} an hour.")
     if report.machine is not None:
-        said += _machine(report.machine)
+        said += _machine(report.machine, report.kind)
     if report.kind in _PLANNED and not report.decisions:
         said.append("No controller acted: replicas and their settings stayed as planned.")
     return [*said, *report.notes]
@@ -121,9 +121,11 @@ def _decisions(report: Report) -> Table:
     return Table("What the controller did", ("at", "what", "why"), rows, figures_from=3)
 
 
-def _machine(machine: Machine) -> Iterable[str]:
+def _machine(machine: Machine, kind: Kind) -> Iterable[str]:
     if machine.factor != 1.0:
         yield f"All times were stretched by {machine.factor:.3g} for this machine's sake; figures are as unstretched."
+    elif kind == "rehearsal":
+        yield "No time was stretched: the factor is 1."
     late = ""
     if machine.lateness is not None:
         late = f", late by {shown_ms(machine.lateness.p50)} at p50 and {shown_ms(machine.lateness.p99)} at p99"

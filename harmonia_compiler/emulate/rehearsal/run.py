@@ -24,7 +24,7 @@ from harmonia_compiler.emulate.simulate.run import cost_per_hour, engine_uses
 from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.report.building import measured
 from harmonia_compiler.report.document import Injected, Machine, Report
-from harmonia_compiler.report.measures import Distribution, Window
+from harmonia_compiler.report.measures import Window
 from harmonia_compiler.report.observation import Observation, Outcome, StageTime
 from harmonia_compiler.runtime.descriptors import raise_open_files
 from harmonia_compiler.runtime.load.exchange import Asking, Seen, ask
@@ -245,9 +245,9 @@ def _report(
     names = ", ".join(sorted(flow.name for flow in scenario.application.flows))
     report = measured("rehearsal", names, observed, window, scenario.objectives, settings)
     took_s = max(1e-9, watched.ended_s - watched.began_s)
-    p50, p95, p99, most = watched.tally.late_ms
-    lateness = Distribution(watched.tally.happened, p50, p50, p95, p95, p99, most)
-    is_limit = watched.busy > LIMIT_BUSY or p99 > LIMIT_LATE_MS
+    lateness = watched.tally.late
+    is_late = lateness is not None and lateness.p99 > LIMIT_LATE_MS
+    is_limit = watched.busy > LIMIT_BUSY or is_late
     busy_ms = {name: usage.busy_ms for name, usage in watched.tally.replicas.items()}
     shares = ", ".join(f"{name} {spent / took_s:.2f}" for name, spent in sorted(watched.cpu_s.items()))
     notes = [f"Cores that the rehearsal kept busy: {shares}."]

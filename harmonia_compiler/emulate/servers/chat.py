@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -19,14 +19,22 @@ from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN
 from harmonia_compiler.kinds.llm import TEMPLATE_TOKENS
 
 
+async def _always() -> None:
+    """At once."""
+
+
 @dataclass(slots=True)
 class Chat:
-    """One replica of a language model. Token counts go by length: a token is so many characters."""
+    """One replica of a language model. Token counts go by length: a token is so many characters.
+
+    Each piece of a stream waits until it is `moving`.
+    """
 
     model: str
     engine: Engine
     speech: Speech
     block: int
+    moving: Callable[[], Awaitable[None]] = _always
     metrics: Metrics = field(init=False)
 
     def __post_init__(self) -> None:
@@ -139,6 +147,7 @@ class Chat:
         """The text token by token, the rest with the last one."""
         at = 0
         async for delivered in self.engine.generate(sequence):
+            await self.moving()
             account.token()
             end = len(said.text) * delivered // said.tokens
             if end > at:

@@ -6,6 +6,7 @@ from harmonia_compiler.contract.bundle import Endpoint, Service
 from harmonia_compiler.contract.plan import Replica
 from harmonia_compiler.emulate.outcomes import Outcome
 from harmonia_compiler.emulate.servers.faults import Fault
+from harmonia_compiler.report.measures import Distribution
 
 FORMAT_VERSION = 1
 
@@ -48,11 +49,11 @@ class Usage(msgspec.Struct, frozen=True):
 class Tally(msgspec.Struct, frozen=True):
     """What a process of emulated replicas says of itself: how late it was, and its processor time.
 
-    Times are those of a clock, not stretched back. `late_ms` are the 50th, 95th and 99th percentile and the
-    maximum over everything that it did by the clock.
+    Times are those of a clock, not stretched back. `late` is by how many ms, over what it did by the clock last: None
+    where that was nothing. `happened` is how often that was in all.
     """
 
     replicas: dict[str, Usage]
-    late_ms: tuple[float, float, float, float]
+    late: Distribution | None
     happened: int
     cpu_s: float

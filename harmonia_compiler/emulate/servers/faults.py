@@ -11,8 +11,9 @@ WAYS: tuple[Way, ...] = get_args(Way)
 class Fault(msgspec.Struct, frozen=True):
     """From `from_s` to `until_s` seconds after the first request may come, or to the end, one replica goes wrong.
 
-    `slow` takes `factor` times as long, `hang` takes calls in and never answers, `fail` answers a `share` of the calls
-    with an error, `die` closes its port. Meanwhile `/health` tells the truth; while it is to `lie`, the opposite.
+    `slow` takes `factor` times as long, `hang` takes calls in and never answers them, and says no more of those that
+    it has begun until that is over, `fail` answers a `share` of the calls with an error, `die` closes its port.
+    Meanwhile `/health` tells the truth; while it is to `lie`, the opposite.
     """
 
     replica: str

@@ -29,6 +29,7 @@ from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.policy.line import EXTERNAL_CONCURRENCY
 from harmonia_compiler.profile.serving import Passing, Stepping, Threads, serving
 from harmonia_compiler.profile.steps import StepModel
+from harmonia_compiler.report.measures import distribution
 from harmonia_compiler.workload.draws import Draws
 
 #: Of how many of the last happenings the lateness is kept.
@@ -112,14 +113,12 @@ class Host:
 
     def tally(self) -> Tally:
         """What happened since the start, or since `reset`."""
-        late = sorted(self._late) or [0.0]
-        at = [late[min(len(late) - 1, int(len(late) * part))] for part in (0.5, 0.95, 0.99)]
         return Tally(
             {
                 name: Usage(one.works.busy_ms - one.before_ms, one.condition.answered)
                 for name, one in self.replicas.items()
             },
-            (at[0], at[1], at[2], late[-1]),
+            distribution(self._late),
             self._happened,
             time.process_time() - self._cpu_before_s,
         )
@@ -152,7 +151,8 @@ class Host:
         if isinstance(found, Stepping):
             stretched = Stretched(found.steps, factor)
             steps = LlmEngine(found.limits, stretched, self._tell_late)
-            chat = Chat(str(engine.settings["model"]), steps, Speech(behaviour, components), found.limits.block_size)
+            speech, model = Speech(behaviour, components), str(engine.settings["model"])
+            chat = Chat(model, steps, speech, found.limits.block_size, condition.moving)
             gets = {"/v1/models": chat.models, "/metrics": chat.exported}
             listener = HttpListener(condition, {("POST", CHAT): chat.handle}, gets)
             emulated = _Emulated(engine.id, chat, condition, listener, (steps, stretched))
@@ -199,11 +199,7 @@ class Host:
     def _change(self, fault: Fault, begins: bool) -> None:  # noqa: FBT001 - what a timer passes on
         """Let a fault begin or end."""
         emulated = self.replicas[fault.replica]
-        faults = emulated.condition.faults
-        if begins:
-            faults.append(fault)
-        else:
-            faults.remove(fault)
+        emulated.condition.change(fault, begins=begins)
         if fault.way == "slow" and emulated.model is not None:
             engine, usual = emulated.model
             engine.use(Stretched(usual, emulated.condition.slowness))

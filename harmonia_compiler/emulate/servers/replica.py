@@ -46,15 +46,32 @@ class Condition:
     start_s: float
     answered: int = 0
     faults: list[Fault] = field(default_factory=list)
+    _moves: asyncio.Event = field(default_factory=asyncio.Event)
     _ready_s: float = field(init=False)
     _count: int = 0
 
     def __post_init__(self) -> None:
+        self._moves.set()
         self.start()
 
     def start(self) -> None:
         """Begin to load, as a process does that was started."""
         self._ready_s = self.clock() + self.start_s
+
+    def change(self, fault: Fault, *, begins: bool) -> None:
+        """Let a fault begin, or end."""
+        if begins:
+            self.faults.append(fault)
+        else:
+            self.faults.remove(fault)
+        if self.now("hang") is None:
+            self._moves.set()
+        else:
+            self._moves.clear()
+
+    async def moving(self) -> None:
+        """Until it does not hang: a process that is held says nothing more of what it has begun either."""
+        await self._moves.wait()
 
     def now(self, way: Way) -> Fault | None:
         """The fault of this kind that is on."""
@@ -96,5 +113,6 @@ class Condition:
             status, message = refusal
             return problem(status, message, "ServiceUnavailable" if status == 503 else "InternalServerError")
         response = await handler(request)
+        await self.moving()
         self.answered += 1
         return response

@@ -47,6 +47,7 @@ class Store:
         uniform = self.behaviour.draws.of(key, component.name)
         work = self.works[component.name]
         await self.counter.visit(_times(work, queries), uniform)
+        await self.condition.moving()
         self.condition.answered += 1
         component = msgspec.structs.replace(component, settings={**component.settings, "top_k": limit}, size=None)
         found = [self.behaviour.value(component, {}, key, str(query)) for query in range(queries)]

@@ -3,9 +3,11 @@
 import asyncio
 import re
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import aiohttp
@@ -298,6 +300,25 @@ async def test_a_replica_fails_hangs_and_lies_when_it_is_told_to(planned: Scenar
         for engine, status in (("walk", 503), ("model", 200)):
             async with session.get(f"http://127.0.0.1:{at[engine].port}/health") as answer:
                 assert answer.status == status
+
+
+async def test_a_replica_that_hangs_says_no_more_of_what_it_has_begun(planned: Scenario) -> None:
+    model = next(one.id for one in planned.plan.replicas if one.engine == "model")
+    began = time.monotonic()
+    async with emulated(planned, Fault(model, "hang", from_s=0.5, until_s=1.5)) as (_, at), client(at["model"]) as ask:
+        stream = await ask.chat.completions.create(
+            model=MODEL,
+            messages=[{"role": "user", "content": "hello"}],
+            max_tokens=150,
+            extra_body={"ignore_eos": True},
+            stream=True,
+        )
+        came = [time.monotonic() - began async for _piece in stream]
+    assert came[0] < 0.5
+    assert came[-1] > 1.5
+    gaps = [after - before for before, after in pairwise(came)]
+    assert max(gaps) > 0.8
+    assert sum(gap > 0.5 for gap in gaps) == 1
 
 
 async def test_a_replica_dies_and_comes_back_on_its_port(planned: Scenario) -> None:
