@@ -56,7 +56,7 @@ class Chat:
             return problem(404, f"The model `{ask.model}` does not exist.", "NotFoundError")
         if ask.most is not None and ask.most < 1:
             return problem(400, f"max_tokens must be at least 1, got {ask.most}.")
-        text = "\n".join(turn.content or "" for turn in ask.messages)
+        text = "\n".join(turn.text for turn in ask.messages)
         prompt = round(TEMPLATE_TOKENS + len(text) / CHARACTERS_PER_TOKEN)
         said = self.speech.answer(called(request.headers), ask, body)
         context = self.engine.scheduler.limits.context

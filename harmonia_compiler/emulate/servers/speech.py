@@ -72,11 +72,24 @@ def _cut(text: str, most: int | None) -> Said:
     return Said(text, tokens)
 
 
+class TextPart(msgspec.Struct, tag_field="type", tag="text"):
+    """A part of a turn; an emulated model reads texts alone."""
+
+    text: str
+
+
 class ChatMessage(msgspec.Struct):
-    """A turn as clients write it."""
+    """A turn as clients write it: in one piece, or in parts."""
 
     role: str
-    content: str | None = None
+    content: str | list[TextPart] | None = None
+
+    @property
+    def text(self) -> str:
+        """All that is said in it."""
+        if isinstance(self.content, list):
+            return "\n".join(part.text for part in self.content)
+        return self.content or ""
 
 
 class Structured(msgspec.Struct):

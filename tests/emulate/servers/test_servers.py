@@ -148,6 +148,24 @@ async def test_an_answer_has_exactly_so_many_tokens_where_its_end_is_ignored(pla
             assert (answer.usage.completion_tokens, answer.choices[0].finish_reason) == (300, "length")
 
 
+async def test_a_turn_in_parts_is_read_as_one(planned: Scenario) -> None:
+    async with emulated(planned) as (_, at), client(at["model"]) as ask:
+        parts: ChatCompletionMessageParam = {
+            "role": "user",
+            "content": [{"type": "text", "text": "hello " * 50}, {"type": "text", "text": "again " * 50}],
+        }
+        answer = await ask.chat.completions.create(model=MODEL, messages=[parts], max_tokens=5)
+        assert answer.usage is not None
+        assert answer.usage.prompt_tokens > 100
+        shown: ChatCompletionMessageParam = {
+            "role": "user",
+            "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}],
+        }
+        with pytest.raises(APIStatusError, match="image_url") as raised:
+            await ask.chat.completions.create(model=MODEL, messages=[shown], max_tokens=5)
+        assert raised.value.status_code == 400
+
+
 async def test_what_vllm_refuses_is_refused_in_its_words(planned: Scenario) -> None:
     async with emulated(planned) as (_, at), client(at["model"]) as ask:
         for model, text, most, status, said in (
