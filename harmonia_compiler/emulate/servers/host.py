@@ -17,7 +17,7 @@ from harmonia_compiler.emulate.servers.chat import Chat
 from harmonia_compiler.emulate.servers.clock import RealLoop
 from harmonia_compiler.emulate.servers.document import Rehearsal, Tally, Usage
 from harmonia_compiler.emulate.servers.faults import Fault
-from harmonia_compiler.emulate.servers.listeners import HOST, HttpListener, Listener, StoreListener
+from harmonia_compiler.emulate.servers.listeners import HOST, HttpListener, Listener, StoreListener, as_worker
 from harmonia_compiler.emulate.servers.replica import Condition
 from harmonia_compiler.emulate.servers.speech import Speech
 from harmonia_compiler.emulate.servers.stations import Counter, Encoder, Function, Visit
@@ -165,7 +165,9 @@ class Host:
             card = card_for(str(engine.settings["model"]), self.cards)
             encoder = Encoder(counter, behaviour, card.dimension or card.hidden)
             calls = {("POST", EMBEDDINGS): encoder.embed, ("POST", RERANK): encoder.rerank}
-            emulated = _Emulated(engine.id, counter, condition, HttpListener(condition, calls, {}))
+            emulated = _Emulated(
+                engine.id, counter, condition, as_worker(condition, calls, str(engine.settings["model"]))
+            )
         else:
             counter = Counter(loop, _on_cores(found), condition, factor, servers=found.threads)
             if kinds()[engine.kind].transport == "milvus":
@@ -180,9 +182,9 @@ class Host:
                 emulated = _Emulated(engine.id, counter, condition, StoreListener(store))
             else:
                 function = Function(counter, behaviour, components, _work)
-                emulated = _Emulated(
-                    engine.id, counter, condition, HttpListener(condition, {("POST", "/v1/call"): function.call}, {})
-                )
+                named = str(engine.settings.get("function", engine.id))
+                listener = as_worker(condition, {("POST", "/v1/call"): function.call}, named)
+                emulated = _Emulated(engine.id, counter, condition, listener)
         await self._listen(replica.id, emulated)
 
     async def _start_external(self, loop: RealLoop, behaviour: Behaviour, engine: Engine) -> None:

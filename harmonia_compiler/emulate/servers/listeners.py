@@ -10,6 +10,7 @@ from aiohttp import web
 
 from harmonia_compiler.emulate.servers.replica import Condition, Handler
 from harmonia_compiler.emulate.servers.store import Store
+from harmonia_compiler.runtime.worker.metrics import WorkerMetrics
 
 HOST = "127.0.0.1"
 _MOST_BODY_BYTES = 64 * 2**20
@@ -27,6 +28,30 @@ class Listener(Protocol):
     async def close(self) -> None:
         """Stop listening, and break off what is in progress. Of no consequence where it does not listen."""
         ...
+
+
+def as_worker(condition: Condition, calls: Mapping[tuple[str, str], Handler], model: str) -> "HttpListener":
+    """A listener that also answers what a worker of ours is asked about itself; `model` is what it serves."""
+    metrics = WorkerMetrics()
+
+    def watched(path: str, handle: Handler) -> Handler:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            with metrics.watch(path) as seen:
+                response = await handle(request)
+                seen.status = response.status
+            return response
+
+        return answer
+
+    async def exported(_: web.Request) -> web.Response:
+        return web.Response(body=metrics.exported(), content_type="text/plain")
+
+    async def models(_: web.Request) -> web.Response:
+        listed = {"id": model, "object": "model", "created": 0, "owned_by": "harmonia"}
+        return web.json_response({"object": "list", "data": [listed]})
+
+    counted = {(method, path): watched(path, handle) for (method, path), handle in calls.items()}
+    return HttpListener(condition, counted, {"/metrics": exported, "/v1/models": models})
 
 
 @dataclass(slots=True)

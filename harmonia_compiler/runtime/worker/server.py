@@ -7,7 +7,6 @@ and has done one call of its own, so that a probe sees "not yet" and never "gone
 import asyncio
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -23,6 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from harmonia_compiler.runtime.heads import BoundedHeads
+from harmonia_compiler.runtime.worker.metrics import WorkerMetrics
 from harmonia_compiler.runtime.worker.outcome import Raised, called
 
 T = TypeVar("T")
@@ -88,27 +88,13 @@ def check_model(role: Role, named: str | None) -> None:
         raise Refusal(404, "not_found_error", f"the model `{named}` is not served here; `{role.model}` is")
 
 
-class _Metrics:
-    """Requests by path and status, their times, and how many are worked on."""
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "harmonia_worker_requests", "Requests that were answered", ["path", "status"], registry=self.registry
-        )
-        self.seconds = Histogram(
-            "harmonia_worker_request_seconds", "Time to answer a request", ["path"], registry=self.registry
-        )
-        self.running = Gauge("harmonia_worker_requests_running", "Requests being worked on", registry=self.registry)
-
-
 class _Service:
     """The application of one role, and how far it has come."""
 
     def __init__(self, role: Role) -> None:
         self.role = role
         self.ready = False
-        self.metrics = _Metrics()
+        self.metrics = WorkerMetrics()
 
     def app(self) -> Starlette:
         posts = [Route(path, self._guarded(path, handler), methods=["POST"]) for path, handler in self.role.routes()]
@@ -125,7 +111,7 @@ class _Service:
         return json_response({"status": f"loading {self.role.model}"}, 503)
 
     async def _metrics(self, _: Request) -> Response:
-        return Response(generate_latest(self.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(self.metrics.exported(), media_type=CONTENT_TYPE_LATEST)
 
     async def _models(self, _: Request) -> Response:
         listed = {"id": self.role.model, "object": "model", "created": 0, "owned_by": "harmonia"}
@@ -135,14 +121,9 @@ class _Service:
         """The handler with its errors turned into answers, counted and timed."""
 
         async def guarded(request: Request) -> Response:
-            began = time.monotonic()
-            self.metrics.running.inc()
-            try:
+            with self.metrics.watch(path) as watched:
                 response = await self._answer(request, handler)
-            finally:
-                self.metrics.running.dec()
-                self.metrics.seconds.labels(path).observe(time.monotonic() - began)
-            self.metrics.requests.labels(path, str(response.status_code)).inc()
+                watched.status = response.status_code
             return response
 
         return guarded

@@ -240,6 +240,21 @@ def test_metrics_have_vllm_s_names_and_labels() -> None:
     assert 'labelnames=labelnames + ["finished_reason"]' in source
 
 
+async def test_a_worker_of_ours_says_of_itself_what_a_real_one_does(planned: Scenario) -> None:
+    async with emulated(planned) as (_, at), aiohttp.ClientSession() as session:
+        await called(planned, at["minilm"], "minilm", "1", text="hello")
+        await called(planned, at["walk"], "walk", "1", question="q")
+        for engine, model, path in (
+            ("minilm", "all-MiniLM-L6-v2", "/v1/embeddings"),
+            ("walk", "code:walk", "/v1/call"),
+        ):
+            url = f"http://127.0.0.1:{at[engine].port}"
+            async with session.get(f"{url}/v1/models") as answer:
+                assert [one["id"] for one in (await answer.json())["data"]] == [model]
+            async with session.get(f"{url}/metrics") as answer:
+                assert f'harmonia_worker_requests_total{{path="{path}",status="200"}} 1.0' in await answer.text()
+
+
 async def test_every_kind_of_replica_answers_its_calls(planned: Scenario) -> None:
     async with emulated(planned) as (_, at):
         vector = await called(planned, at["minilm"], "minilm", "1", text="hello")
