@@ -15,8 +15,9 @@ from harmonia_compiler.runtime.gateway.caller import DEFAULT_TIMEOUT_MS
 #: gateway and sender together, in ms of one core. `bench/check_rehearsal.py` prints what a whole request needed.
 CALL_MS = 3.0
 PIECE_MS = 0.35
-#: The part of this machine that a rehearsal may take.
-MOST_BUSY = 0.5
+#: The part of this machine that a rehearsal may take, and of how many cores at most: engines, gateway and sender are a
+#: process each, with one core for its events, and none of the three may be busy for much more than half of the time.
+MOST_BUSY, MOST_CORES = 0.5, 2.5
 
 
 def factor_for(scenario: Scenario, rate_rps: float, cores: float) -> float:
@@ -27,7 +28,7 @@ def factor_for(scenario: Scenario, rate_rps: float, cores: float) -> float:
     for pipeline in scenario.plan.pipelines:
         part = loads[pipeline.name] / whole if whole else 1.0 / len(loads)
         each_ms += part * (CALL_MS * sum(pipeline.visits.values()) + PIECE_MS * _pieces(scenario, pipeline.name))
-    return max(1.0, rate_rps * each_ms / 1000.0 / (cores * MOST_BUSY))
+    return max(1.0, rate_rps * each_ms / 1000.0 / (min(cores, MOST_CORES) * MOST_BUSY))
 
 
 def _pieces(scenario: Scenario, pipeline: str) -> float:

@@ -95,7 +95,11 @@ def test_every_limit_of_the_service_is_stretched_and_no_variable_needed(planned:
 def test_more_requests_than_this_machine_carries_are_stretched_in_proportion(planned: Scenario) -> None:
     assert factor_for(planned, 0.01, 2) == 1.0
     assert factor_for(planned, 2e4, 2) == pytest.approx(2 * factor_for(planned, 1e4, 2))
-    assert factor_for(planned, 1e4, 4) == pytest.approx(factor_for(planned, 1e4, 2) / 2)
+    assert factor_for(planned, 1e4, 2) == pytest.approx(factor_for(planned, 1e4, 1) / 2)
+
+
+def test_more_cores_than_its_processes_use_are_of_no_help(planned: Scenario) -> None:
+    assert factor_for(planned, 1e4, 64) == factor_for(planned, 1e4, 3) < factor_for(planned, 1e4, 2)
 
 
 def test_a_process_that_does_not_start_is_a_finding_with_its_last_words(
