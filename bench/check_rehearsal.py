@@ -9,7 +9,7 @@ the factor is estimated from (`emulate/rehearsal/stretch.py`).
 Expected before the first run: a factor of about 6 on two cores, since a request of corrective RAG is about five
 calls and 120 pieces.
 
-Exits 1 where the machine was the limit.
+Exits 1 where the machine was the limit, or a request was not answered.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from harmonia_compiler.contract.plan import Configuration, Replica
 from harmonia_compiler.emulate.rehearsal.run import Wishes, rehearse
 from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.report.measures import Window
+from harmonia_compiler.report.observation import Outcome
 from harmonia_compiler.workload.arrivals import poisson, until
 
 RATE_RPS = 50.0
@@ -79,7 +80,10 @@ def main() -> int:
     print("\n".join(report.notes))
     per_request_ms = machine.own_cores * machine.factor / RATE_RPS * 1000.0
     print(f"{per_request_ms:.1f} ms of a core for each request")
-    return int(machine.is_limit)
+    unanswered = figures.requests - figures.outcomes[Outcome.OK]
+    if unanswered:
+        print(f"{unanswered} requests were not answered: {dict(figures.outcomes)}")
+    return int(machine.is_limit or unanswered > 0)
 
 
 if __name__ == "__main__":
