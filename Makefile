@@ -92,7 +92,7 @@ fuzz: setup ## the properties over fresh random examples, which `make test` take
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m hypothesis --hypothesis-profile fresh $(ARGS)
 
 .PHONY: chaos
-chaos: setup ## replicas, networks and clients that go wrong under load, each in five runs (a quarter of an hour)
+chaos: setup ## replicas, networks and clients that go wrong under load, each in five runs (half an hour, on a machine with nothing else to do)
 	@$(BIN)/python -m pytest --numprocesses 2 --dist load tests/chaos/rows_*.py $(ARGS)
 
 .PHONY: soak
