@@ -3,8 +3,8 @@
 import asyncio
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from harmonia_compiler.emit.bundle import write_bundle
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.runtime.actuators.slurm import ACTUATOR
 
-_CODE = """
+CODE = """
 import os
 import time
 
@@ -50,25 +50,25 @@ def seen(question):
     return f"{node} {job} {os.environ['CUDA_VISIBLE_DEVICES']}"
 """
 
-_RAG = """component see(question: text) -> text = python("seeing:seen"{settings})
+_RAG = """component see(question: text) -> text = python("seeing:seen")
 
-pipeline look(question: text) -> text {{
+pipeline look(question: text) -> text {
     load 1 rps
     return see(question)
-}}
+}
 """
 
 #: Where a replica is: its host, its GPUs and their type, and its cores.
 Place = tuple[str, tuple[int, ...], str, float]
 
 
-def write(folder: Path, places: list[Place], site: str = "", settings: str = "") -> Path:
+def write(folder: Path, places: list[Place], site: str = "", code: str = CODE) -> Path:
     """A bundle of a pipeline with a replica at each place."""
     project = folder / "project"
     project.mkdir(exist_ok=True)
-    (project / "seeing.py").write_text(_CODE)
+    (project / "seeing.py").write_text(code)
     source = project / "look.rag"
-    source.write_text(_RAG.format(settings=settings))
+    source.write_text(_RAG)
     checked = check_files([source], root=project)
     assert checked.application is not None, checked.found
     application = optimise(checked.application)
@@ -140,10 +140,17 @@ class Load:
     answers: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
-    async def run(self, until: "asyncio.Event", clients: int = 4) -> None:
-        """Ask until told to stop."""
+    @asynccontextmanager
+    async def going(self, clients: int = 4) -> AsyncIterator[None]:
+        """Ask for as long as this lasts."""
+        enough = asyncio.Event()
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
-            await asyncio.gather(*(self._client(session, until) for _ in range(clients)))
+            asking = [asyncio.create_task(self._client(session, enough)) for _ in range(clients)]
+            try:
+                yield
+            finally:
+                enough.set()
+                await asyncio.gather(*asking)
 
     async def _client(self, session: aiohttp.ClientSession, until: "asyncio.Event") -> None:
         while not until.is_set():

@@ -1,13 +1,18 @@
 """Services as jobs of a real Slurm: where replicas run, what survives, and who takes over."""
 
+import asyncio
+import os
+import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
+from harmonia_compiler.runtime.actuators.actuator import NotStarted, ProcessStatus, Status
 from harmonia_compiler.runtime.actuators.slurm import ACTUATOR
 
 from .cluster import Cluster
-from .service import ask, up, write
+from .service import Load, ask, until, up, write
 
 pytestmark = pytest.mark.slurm
 
@@ -38,3 +43,112 @@ def test_each_replica_has_the_gpus_that_the_plan_names_on_the_node_that_it_names
         # Asked again it is adopted, by whomever.
         assert not ACTUATOR.start(bundle, port=None, reembed=False, timeout_s=10, watch=lambda _: None)
     assert not cluster.call("squeue", "--noheader")
+
+
+def test_a_start_that_fails_says_which_probe_and_leaves_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    bundle = write(tmp_path, MIXED, code="def seen(question):\n    pass\n\nraise RuntimeError('no such table')\n")
+    with pytest.raises(NotStarted) as failed:
+        ACTUATOR.start(bundle, port=None, reembed=False, timeout_s=60, watch=lambda _: None)
+    assert failed.value.process.startswith("see-")
+    assert [found.code for found in failed.value.found] == ["E0909"]
+    assert "no such table" in "\n".join(failed.value.said)
+    assert not cluster.call("squeue", "--noheader")
+    assert ACTUATOR.status(bundle).phase == "down"
+    assert not (bundle / "run" / "slurm").exists()
+
+
+def test_up_says_what_the_queue_waits_for(cluster: Cluster, tmp_path: Path) -> None:
+    bundle = write(tmp_path, [("plain2", (), "", 1.0)])
+    cluster.call("scontrol", "update", "nodename=plain2", "state=drain", "reason=test")
+    seen: list[str] = []
+
+    def watch(status: Status) -> None:
+        seen.extend(process.waiting_for for process in status.processes)
+
+    try:
+        with pytest.raises(NotStarted) as late:
+            ACTUATOR.start(bundle, port=None, reembed=False, timeout_s=4, watch=watch)
+    finally:
+        cluster.call("scontrol", "update", "nodename=plain2", "state=resume")
+    assert any(words.startswith("the queue: ") for words in seen)
+    assert "the queue" in late.value.found[0].message
+    assert not cluster.call("squeue", "--noheader")
+
+
+async def test_no_request_is_lost_where_a_step_is_killed_a_node_drained_and_its_daemon_gone(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    bundle = write(tmp_path, [("plain1", (), "", 1.0), ("plain2", (), "", 1.0), ("small", (1,), "l40s", 1.0)])
+    load = Load(bundle)
+    with up(bundle):
+        async with load.going():
+            await asyncio.sleep(1)
+            # A launcher, and with it the engine that it started.
+            (killed,) = [one.pid for one in ACTUATOR.status(bundle).processes if one.name == "see-1"]
+            assert killed is not None
+            os.kill(psutil.Process(killed).ppid(), signal.SIGKILL)
+            await until(lambda: one_of(bundle, "see-1").phase == "ready" and one_of(bundle, "see-1").pid != killed)
+            cluster.call("scontrol", "update", "nodename=small", "state=drain", "reason=test")
+            cluster.kill_node("plain2")
+            try:
+                # Long enough for Slurm to give the node up.
+                await until(lambda: cluster.states()["plain2"].startswith("down"), 90)
+                await asyncio.sleep(3)
+                assert ACTUATOR.status(bundle).phase == "running"
+            finally:
+                cluster.start_node("plain2")
+                cluster.call("scontrol", "update", "nodename=small", "state=resume")
+            await asyncio.sleep(2)
+    assert load.failures == []
+    assert {node for node, _ in told(load.answers)} == {"plain1", "plain2", "small"}
+
+
+ANY = """[slurm]
+nodes = "any"
+submit_from_nodes = true
+scale_out = 1
+"""
+
+
+async def test_a_successor_takes_over_before_the_wall_time_and_nobody_notices(cluster: Cluster, tmp_path: Path) -> None:
+    times = 'wall_time = "00:04:00"\ndrain = "00:00:30"\nhandover = "00:03:25"\n'
+    bundle = write(tmp_path, [("anywhere", (), "", 1.0), ("elsewhere", (), "", 1.0)], ANY + times)
+    load = Load(bundle)
+    with up(bundle):
+        async with load.going():
+            await until(lambda: len(jobs_in(load.answers)) == 1)
+            (first,) = jobs_in(load.answers)
+            await until(lambda: len(jobs_in(load.answers)) == 2, 90)
+            await until(lambda: first not in cluster.call("squeue", "--noheader", "--format=%i"), 60)
+            await asyncio.sleep(1)
+        status = ACTUATOR.status(bundle)
+        assert status.ready
+        assert f"job {(jobs_in(load.answers) - {first}).pop()}" in status.notes
+    assert load.failures == []
+    assert not cluster.call("squeue", "--noheader")
+
+
+async def test_replicas_beyond_the_plans_are_jobs_that_come_and_go(cluster: Cluster, tmp_path: Path) -> None:
+    bundle = write(tmp_path, [("anywhere", (), "", 1.0)], ANY + "exclusive = false\n")
+    load = Load(bundle)
+    ((engine, (name,)),) = ACTUATOR.room(bundle).items()
+    with up(bundle):
+        async with load.going():
+            for _ in range(2):
+                ACTUATOR.scale(bundle, {engine: 2})
+            await until(lambda: len(jobs_in(load.answers)) == 2)
+            assert name in ACTUATOR.log_names(bundle)
+            ACTUATOR.scale(bundle, {engine: 1})
+            await until(lambda: len(cluster.call("squeue", "--noheader").splitlines()) == 1)
+            await asyncio.sleep(1)
+    assert load.failures == []
+
+
+def jobs_in(answers: list[str]) -> set[str]:
+    """The jobs that answers came from."""
+    return {answer.split(" ")[1] for answer in answers}
+
+
+def one_of(bundle: Path, name: str) -> ProcessStatus:
+    """How one process stands."""
+    return next(process for process in ACTUATOR.status(bundle).processes if process.name == name)

@@ -1,6 +1,7 @@
 """The commands that start steps, the GPUs that a launcher takes, and what Slurm's commands say, without a Slurm."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,8 @@ def test_a_step_does_not_take_the_gpus_of_the_batch_script_for_its_own() -> None
 
 
 def test_a_job_from_inside_a_job_knows_nothing_of_the_one_it_is_from() -> None:
-    assert outside({"SLURM_JOB_ID": "3", "SBATCH_PARTITION": "x", "SLURM_CONF": "c", "HOME": "h"}) == {
+    assert outside({"SLURM_JOB_ID": "3", "SBATCH_PARTITION": "x", "SLURM_CONF": "c", "HOME": "h", "PATH": "p"}) == {
+        "PATH": f"{Path(sys.executable).parent}:p",
         "SLURM_CONF": "c",
         "HOME": "h",
     }

@@ -16,16 +16,19 @@ FRONT_MIB = 1536
 def layout(replicas: Sequence[Replica], site: SlurmSite) -> tuple[tuple[SlurmComponent, ...], tuple[SlurmStep, ...]]:
     """The components, of which the first holds the gateway's host, and a step for each replica in their order.
 
-    Hosts of which equally much is taken are one component: they differ in nothing that Slurm is asked for.
+    Hosts of which equally much is taken are one component: they differ in nothing that Slurm is asked for. Where one of
+    a component's nodes fails, the others go on: so the gateway's host is not set apart by what the gateway takes.
     """
     hosts: dict[str, list[Replica]] = {}
     for replica in replicas:
         hosts.setdefault(replica.host, []).append(replica)
-    front = next(iter(hosts), "")
     alike: dict[tuple[int, int, str], list[str]] = {}
     for name, there in hosts.items():
-        alike.setdefault(_taken(there, site, front=name == front), []).append(name)
-    components = tuple(SlurmComponent(tuple(names), *taken) for taken, names in alike.items())
+        alike.setdefault(_taken(there, site), []).append(name)
+    components = tuple(
+        SlurmComponent(tuple(names), cpus, memory + (0 if at else FRONT_MIB), gres)
+        for at, ((cpus, memory, gres), names) in enumerate(alike.items())
+    )
     places = {name: at for at, component in enumerate(components) for name in component.hosts}
     return components, tuple(_step(one, places[one.host], components[places[one.host]]) for one in replicas)
 
@@ -33,7 +36,7 @@ def layout(replicas: Sequence[Replica], site: SlurmSite) -> tuple[tuple[SlurmCom
 def beside(like: Replica, site: SlurmSite) -> SlurmComponent:
     """What a job takes that is one more replica, wherever Slurm finds room for it: no GPU that it does not use."""
     devices = tuple(range(len(like.devices)))
-    return SlurmComponent((like.host,), *_taken([msgspec.structs.replace(like, devices=devices)], site, front=False))
+    return SlurmComponent((like.host,), *_taken([msgspec.structs.replace(like, devices=devices)], site))
 
 
 def further(plan: Plan, site: SlurmSite) -> tuple[SlurmFurther, ...]:
@@ -53,10 +56,10 @@ def further(plan: Plan, site: SlurmSite) -> tuple[SlurmFurther, ...]:
     return tuple(found)
 
 
-def _taken(there: Sequence[Replica], site: SlurmSite, *, front: bool) -> tuple[int, int, str]:
+def _taken(there: Sequence[Replica], site: SlurmSite) -> tuple[int, int, str]:
     """CPUs, memory and GPUs that the job takes of a host."""
     cpus = max(1, math.ceil(sum(one.cores for one in there)))
-    memory = sum(mebibytes(one) for one in there) + (FRONT_MIB if front else 0)
+    memory = sum(mebibytes(one) for one in there)
     return cpus, memory, _gres(there, site)
 
 

@@ -7,14 +7,13 @@ way.
 
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from harmonia_compiler.contract.slurm import SCRIPT, SlurmFurther, SlurmJob
+from harmonia_compiler.contract.slurm import SCRIPT, SlurmFurther
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, ProcessStatus, Status, Watch
 from harmonia_compiler.runtime.actuators.slurm.commands import (
@@ -58,13 +57,12 @@ class Slurm:
     def start(self, bundle: Path, *, port: int | None, reembed: bool, timeout_s: float, watch: Watch) -> bool:
         """See `Actuator.start`."""
         bundle, asked = bundle.resolve(), Asked(port, reembed)
-        _, job = read_job(bundle)
         ours = ""
         try:
             with _locked(bundle) as is_ours:
                 jobs = self._jobs(bundle)
                 if is_ours and not jobs:
-                    ours = self._submit(bundle, job, asked)
+                    ours = self._submit(bundle, asked)
             self._await_ready(bundle, ours, timeout_s, watch)
         except (NotStarted, KeyboardInterrupt):
             if ours:
@@ -164,14 +162,12 @@ class Slurm:
         except SlurmFailed as failed:
             raise _does_not_answer(failed) from failed
 
-    def _submit(self, bundle: Path, job: SlurmJob, asked: Asked) -> str:
+    def _submit(self, bundle: Path, asked: Asked) -> str:
         run = RunDirectory(bundle)
         documents, _ = read_job(bundle)
         launches = [*(one.launch for one in documents.processes.replicas), documents.processes.gateway]
         late = {name: os.environ[name] for launch in launches for name in launch.late.values() if name in os.environ}
         environment = outside({name: value for name, value in os.environ.items() if name not in late})
-        if not job.site.venv:
-            environment["PATH"] = f"{Path(sys.executable).parent}:{environment.get('PATH', '')}"
         try:
             run.clear_state()
             named = SharedFolder(bundle).begin(asked, late)

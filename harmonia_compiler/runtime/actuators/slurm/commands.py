@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,9 +67,10 @@ class Queued:
 
 
 def outside(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a job is submitted with: from inside another, nothing that says how that one was made."""
+    """What a job is submitted with: this Python first, and from inside another job nothing of how that one was made."""
     made = ("SLURM_", "SBATCH_", "SRUN_")
-    return {name: value for name, value in environment.items() if name == "SLURM_CONF" or not name.startswith(made)}
+    kept = {name: value for name, value in environment.items() if name == "SLURM_CONF" or not name.startswith(made)}
+    return {**kept, "PATH": f"{Path(sys.executable).parent}:{environment.get('PATH', '')}"}
 
 
 def submit(bundle: Path, script: str, name: str, words: Sequence[str], environment: Mapping[str, str]) -> str:

@@ -140,9 +140,13 @@ class ProcessFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def prepare(self) -> None:
-        """Begin with nothing that an earlier life said. Raises OSError."""
+    def make(self) -> None:
+        """Have the folder. What it is told there stays: it may be asked to end before it has begun. Raises OSError."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def prepare(self) -> None:
+        """Begin with nothing that an earlier life said or was told. Raises OSError."""
+        self.make()
         for name in ("state.json", "endpoint.json", "stop", "drained"):
             (self.path / name).unlink(missing_ok=True)
 

@@ -77,7 +77,7 @@ class Front:
 
     async def serve(self) -> int:
         """Until told to end, or the gateway does not come up; gives the exit code."""
-        self._mine.prepare()
+        self._mine.make()
         # The controller writes for whoever serves; the gateway looks beside its endpoints.
         decisions = self._mine.path / DECISION
         decisions.unlink(missing_ok=True)

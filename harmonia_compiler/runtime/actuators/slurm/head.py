@@ -34,6 +34,7 @@ from harmonia_compiler.runtime.actuators.slurm.keeping import (
 from harmonia_compiler.runtime.actuators.slurm.srun import find_nodes, front_words, job_number, step_words
 from harmonia_compiler.runtime.actuators.slurm.steps import KeptStep
 from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, STOPPED
+from harmonia_compiler.runtime.actuators.supervision.rundir import ADDRESS
 from harmonia_compiler.runtime.actuators.supervision.scaling import wanted_in
 from harmonia_compiler.runtime.bundle import CONTROLLER, GATEWAY
 
@@ -103,7 +104,18 @@ class Head:
         if not await self._start([self._front]):
             return False
         await asyncio.to_thread(self._folder.set_owner, Owner(self._number, epoch))
+        while not self._stop.is_set() and not await asyncio.to_thread(self._is_found):  # noqa: ASYNC110 - its step does it
+            await asyncio.sleep(LOOK_EVERY_S)
         return True
+
+    def _is_found(self) -> bool:
+        """Whether clients find this job's gateway where they look."""
+        places = (self._folder.of(self._number, GATEWAY).path / ADDRESS, self._bundle / "run" / ADDRESS)
+        try:
+            mine, found = (place.read_bytes() for place in places)
+        except FileNotFoundError:
+            return False
+        return mine == found
 
     async def _start(self, steps: Iterable[KeptStep]) -> bool:
         """Start these and wait until all are ready."""

@@ -47,7 +47,7 @@ class Step:
 
     async def serve(self) -> int:
         """Until told to end, by a signal or in the shared folder, or it does not come up; gives the exit code."""
-        self._mine.prepare()
+        self._mine.make()
         self._listens = await self._outlet.open(self._address)
         ended: ProcessPhase = "stopped"
         why, code = "", STOPPED
@@ -163,7 +163,7 @@ async def _serve(bundle: Path, job: str, name: str, address: str) -> int:
     except Rejected as rejected:
         why = "; ".join(finding.message for finding in rejected.found)
         mine = folder.of(job, name)
-        mine.prepare()
+        mine.make()
         mine.set_status(ProcessStatus(name, replica.engine, "failed", time.time(), waiting_for=why))
         raise
     return await Step(bundle, job, spec, address).serve()
