@@ -199,7 +199,7 @@ def test_odd_files_are_findings(tmp_path: Path) -> None:
     (tmp_path / "folder.rag").mkdir()
     (tmp_path / "marked.rag").write_bytes(b"\xef\xbb\xbf# with a byte order mark\n")
     codes = {name: [item.code for item in check(name).found] for name in ("large", "folder", "missing", "marked")}
-    assert codes == {"large": ["E0108"], "folder": ["E0114"], "missing": ["E0114"], "marked": []}
+    assert codes == {"large": ["E0108"], "folder": ["E0114"], "missing": ["E0114"], "marked": ["W0204"]}
     write(a='import f from "a\0b.rag"\n' + CALL)
     assert [item.code for item in check("a").found] == ["E0114"]
 
