@@ -36,7 +36,7 @@ GATEWAY, CONTROLLER = "gateway", "controller"
 _FRONT_MIB = {GATEWAY: 1024, CONTROLLER: 768}
 
 #: How often a container is asked whether it is well, how long that may take, and how often it may fail, in seconds.
-_ASK_EVERY_S, _ANSWER_S, _RETRIES = 5, 5, 3
+_ASK_EVERY_S, _ANSWER_S, _RETRIES = 5, 10, 6
 _PIDS = 4096
 
 _WEIGHTS_MISSING = "harmoniac up sets it to the folder of a model that compose/services.json names"
@@ -119,15 +119,17 @@ def controller_service(launch: Launch, image: str, site: ComposeSite) -> dict[st
 def healthcheck(probe: Probe, port: Any) -> dict[str, Any]:
     """A check that needs nothing but the Python of the image. Failures do not count while a process may still start."""
     if probe.transport == "milvus":
+        # The first words of HTTP/2, to which a gRPC server answers with its settings (frames of type 4). A real client
+        # would take seconds to load on a busy core, each time.
         ask = (
-            "import grpc,sys;"
-            "grpc.insecure_channel(f'127.0.0.1:{sys.argv[1]}').unary_unary("
-            "'/milvus.proto.milvus.MilvusService/GetVersion',bytes,bytes)(b'',timeout=4)"
+            "import socket,sys;c=socket.create_connection(('127.0.0.1',int(sys.argv[1])),8);"
+            "c.sendall(b'PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n'+bytes(3)+bytes([4])+bytes(5));"
+            "a=c.recv(9);sys.exit(0 if a[3:4]==bytes([4]) else 'answers no gRPC')"
         )
-        words = ["python3", "-I", "-c", ask, port]
+        words = ["python3", "-I", "-S", "-c", ask, port]
     else:
         ask = (
-            "import socket,sys;c=socket.create_connection(('127.0.0.1',int(sys.argv[1])),4);"
+            "import socket,sys;c=socket.create_connection(('127.0.0.1',int(sys.argv[1])),8);"
             "c.sendall(f'GET {sys.argv[2]} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n'.encode());"
             "a=c.makefile('rb').readline().decode('latin-1').strip();"
             "sys.exit(0 if ' 200 ' in a+' ' else 'answers '+a)"

@@ -1,0 +1,99 @@
+"""What Docker says of a container, as the status of a process. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harmonia_compiler.contract.launch import Probe
+from harmonia_compiler.runtime.actuators.actuator import ProcessPhase
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One life of a container: `key` tells it from the one before.
+
+    `health` is empty where the container has no check; `said` is the last line of a check that failed.
+    """
+
+    container: str
+    started: str
+    state: str
+    health: str
+    said: str
+    pid: int | None
+    restarts: int
+    exit_code: int
+    out_of_memory: bool
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The container, and since when."""
+        return self.container, self.started
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it runs, and its check, if it has one, succeeds."""
+        return self.state == "running" and self.health in ("", "healthy")
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing of it runs, or only between two starts."""
+        return self.state in ("exited", "dead", "restarting")
+
+    @property
+    def ending(self) -> str:
+        """How it ended last; empty where it never did."""
+        if not self.has_ended and not self.restarts:
+            return ""
+        return f"exit code {self.exit_code}" + (", out of its memory" if self.out_of_memory else "")
+
+
+def life_of(inspected: Mapping[str, Any]) -> Life:
+    """What `docker inspect` says, as far as it matters; it is read with patience, since versions differ."""
+    state = inspected.get("State") or {}
+    health = state.get("Health") or {}
+    log = health.get("Log") or [{}]
+    output = str(log[-1].get("Output", "")).strip().splitlines()
+    return Life(
+        str(inspected.get("Id", "")),
+        str(state.get("StartedAt", "")),
+        str(state.get("Status", "")),
+        str(health.get("Status", "")),
+        output[-1][:200] if output and log[-1].get("ExitCode") else "",
+        state.get("Pid") or None,
+        int(inspected.get("RestartCount") or 0),
+        int(state.get("ExitCode") or 0),
+        bool(state.get("OOMKilled")),
+    )
+
+
+def phase_of(life: Life | None, *, was_ready: bool, prepared: bool) -> ProcessPhase:
+    """What the container is doing, in the words of all targets."""
+    if life is None or life.state == "created":
+        return "waiting"
+    if life.has_ended:
+        return "restarting"
+    if life.is_well and prepared:
+        return "ready"
+    return "restarting" if was_ready else "starting"
+
+
+def waits_for(life: Life | None, probe: Probe, port: int, *, preparing: str) -> str:
+    """What must happen before it is ready, and why that has not happened."""
+    if life is None or life.state == "created":
+        return "its image, or those that must answer before it"
+    if life.has_ended:
+        return f"its next start, after: {life.ending}"
+    if life.is_well:
+        return preparing
+    asked = f"Milvus on port {port}" if probe.transport == "milvus" else f"GET {probe.path} on port {port}"
+    return f"{asked}: {life.said}" if life.said else asked
+
+
+def failed(life: Life, probe: Probe, port: int) -> str | None:
+    """Why a container that was never ready will not be; None while it still may."""
+    if life.has_ended or life.restarts:
+        return f"it ended with {life.ending} before it was ready"
+    if life.health == "unhealthy":
+        return f"its check still fails after {probe.timeout_s:g} s: {waits_for(life, probe, port, preparing='')}"
+    return None

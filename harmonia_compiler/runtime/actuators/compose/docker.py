@@ -1,0 +1,132 @@
+"""Docker's own commands for the containers of one bundle. Whatever they print is data."""
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from harmonia_compiler.runtime.actuators.compose.reading import COMPOSE_FILE
+from harmonia_compiler.runtime.actuators.supervision.command import basics
+
+#: How long a question to the engine may take, and an order, in seconds.
+QUESTION_S, ORDER_S = 30.0, 120.0
+
+#: Found by its name, as whoever types it finds it.
+_DOCKER = ("docker",)
+
+#: Below `run/`: the variables of the compose file.
+VARIABLES = "compose.env"
+
+_PROJECT, _SERVICE = "com.docker.compose.project", "com.docker.compose.service"
+
+
+class DockerFailed(Exception):
+    """A command of Docker's failed; the message is its last line."""
+
+
+class Docker:
+    """The containers of a bundle, known by a name that no other bundle of this host has."""
+
+    def __init__(self, bundle: Path, outer: Mapping[str, str]) -> None:
+        self._bundle = bundle
+        self._environment = {
+            **basics(outer),
+            **{name: value for name, value in outer.items() if name.startswith("DOCKER_")},
+            # What a bar of progress would write over and over is of no use in a log.
+            "COMPOSE_PROGRESS": "plain",
+        }
+        self.project = f"harmonia-{hashlib.sha256(os.fsencode(bundle)).hexdigest()[:10]}"
+
+    def version(self) -> str:
+        """The engine's version; raises `DockerFailed` where the engine or the compose plugin is not there."""
+        self._said([*_DOCKER, "compose", "version", "--short"], QUESTION_S)
+        return self._said([*_DOCKER, "version", "--format", "{{.Server.Version}}"], QUESTION_S).decode().strip()
+
+    def has_image(self, name: str) -> bool:
+        """Whether an image is on this host."""
+        try:
+            self._said([*_DOCKER, "image", "inspect", "--format", "{{.Id}}", name], QUESTION_S)
+        except DockerFailed:
+            return False
+        return True
+
+    def containers(self) -> dict[str, dict[str, Any]]:
+        """What the engine says of each container, by its service; raises `DockerFailed`."""
+        listing = [*_DOCKER, "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={_PROJECT}={self.project}"]
+        ids = self._said(listing, QUESTION_S).decode().split()
+        if not ids:
+            return {}
+        try:
+            said = msgspec.json.decode(self._said([*_DOCKER, "inspect", *ids], QUESTION_S), type=list[dict[str, Any]])
+        except msgspec.MsgspecError as problem:
+            raise DockerFailed(f"its answer cannot be read: {problem}") from problem
+        return {one["Config"]["Labels"].get(_SERVICE, ""): one for one in said}
+
+    def up(self, services: Sequence[str], log: IO[bytes]) -> "subprocess.Popen[bytes]":
+        """Start these services, or all of the plan, as far as they do not run; what it does goes into the log."""
+        alone = ["--no-deps", *services] if services else ["--remove-orphans"]
+        return subprocess.Popen(
+            [*self._compose(), "up", "--detach", "--quiet-pull", *alone],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=self._bundle,
+            env=self._environment,
+        )
+
+    def stop(self, service: str, grace_s: float) -> None:
+        """End one service and remove its container; raises `DockerFailed`."""
+        self._said([*self._compose(), "stop", "--timeout", f"{grace_s:.0f}", service], ORDER_S)
+        self._said([*self._compose(), "rm", "--force", service], ORDER_S)
+
+    def down(self, grace_s: float) -> None:
+        """End and remove everything but data; raises `DockerFailed`."""
+        everything = [*self._compose(), "--profile", "further", "down", "--remove-orphans"]
+        self._said([*everything, "--timeout", f"{grace_s:.0f}"], ORDER_S)
+
+    def follow(self, container: str, since: str, log: IO[bytes]) -> "subprocess.Popen[bytes]":
+        """Write what a container says into a log, until it ends."""
+        return subprocess.Popen(
+            [*_DOCKER, "logs", "--follow", "--since", since, container],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=self._environment,
+        )
+
+    def execute(self, container: str, command: Sequence[str], said: bytes, limit_s: float) -> bytes:
+        """Run a command in a container; gives what it prints. Raises `DockerFailed`."""
+        return self._said([*_DOCKER, "exec", "--interactive", container, *command], limit_s, said)
+
+    def _compose(self) -> list[str]:
+        variables = self._bundle / "run" / VARIABLES
+        known = ["--env-file", str(variables)] if variables.is_file() else []
+        return [
+            *(*_DOCKER, "compose", "--project-name", self.project, "--project-directory", str(self._bundle)),
+            *known,
+            *("--file", str(self._bundle / COMPOSE_FILE)),
+        ]
+
+    def _said(self, command: Sequence[str], limit_s: float, given: bytes = b"") -> bytes:
+        try:
+            done = subprocess.run(
+                command,
+                input=given,
+                capture_output=True,
+                check=False,
+                timeout=limit_s,
+                cwd=self._bundle,
+                env=self._environment,
+            )
+        except FileNotFoundError:
+            raise DockerFailed("there is no command `docker`") from None
+        except (OSError, subprocess.TimeoutExpired) as problem:
+            raise DockerFailed(str(problem)) from problem
+        if done.returncode != 0:
+            lines = done.stderr.decode(errors="replace").strip().splitlines()
+            raise DockerFailed(lines[-1] if lines else f"`{command[0]} {command[1]}` exits {done.returncode}")
+        return done.stdout

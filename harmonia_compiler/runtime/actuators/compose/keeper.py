@@ -1,0 +1,269 @@
+"""The keeper of a `compose` bundle: a process of the host that starts the containers and sees how they stand.
+
+    python -m harmonia_compiler.runtime.actuators.compose.keeper DIR [--port N] [--reembed]
+
+It holds `DIR/run/lock` as long as it lives, and says in `DIR/run/state.json` how things stand. Docker itself starts a
+container again that ends; the keeper readies it, tells the gateway where it is, and starts what somebody else stopped.
+SIGTERM ends the service. Where the keeper is killed, the containers go on, and the next one finds them as they are.
+
+A replica that does not come up at the first start ends the start: everything is stopped again, and the state says which
+one it was and why.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from argparse import ArgumentParser
+from pathlib import Path
+
+import msgspec
+
+from harmonia_compiler.contract.bundle import Address, Endpoint, Endpoints
+from harmonia_compiler.contract.document import decode_document
+from harmonia_compiler.contract.launch import Probe
+from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
+from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.runtime import bundle as bundles
+from harmonia_compiler.runtime.actuators.actuator import Failure, Phase, Status
+from harmonia_compiler.runtime.actuators.compose import preparing
+from harmonia_compiler.runtime.actuators.compose.asking import Listening
+from harmonia_compiler.runtime.actuators.compose.containers import Life, life_of
+from harmonia_compiler.runtime.actuators.compose.counts import WISH, Counts
+from harmonia_compiler.runtime.actuators.compose.docker import Docker, DockerFailed
+from harmonia_compiler.runtime.actuators.compose.reading import ComposeBundle, read_compose_bundle
+from harmonia_compiler.runtime.actuators.compose.watched import Watched
+from harmonia_compiler.runtime.actuators.supervision import pids, rundir
+from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, GRACE_S, HELD_BY_ANOTHER, STOPPED
+from harmonia_compiler.runtime.actuators.supervision.placing import delay_s
+from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK, free_port
+from harmonia_compiler.runtime.actuators.supervision.store import expected_of
+
+LOG = logging.getLogger(__name__)
+
+#: How often the containers are looked at, in seconds: each look is two commands.
+_LOOK_EVERY_S = 1.0
+#: For how many looks a container may be away before it is started: Docker does so itself, unless it was told not to.
+_AWAY_LOOKS = 4
+
+
+class Keeper:
+    """One service from start to stop."""
+
+    def __init__(self, bundle: Path, run: rundir.RunDirectory, asked: rundir.Asked, me: pids.Ident) -> None:
+        self._bundle, self._run, self._asked, self._me = bundle, run, asked, me
+        self._documents = read_compose_bundle(bundle)
+        self._docker = Docker(bundle, dict(os.environ))
+        self._counts = Counts(self._documents, run, self._docker)
+        self._phase: Phase = "starting"
+        self._failure: Failure | None = None
+        self._address = Address(LOOPBACK, 0)
+        self._endpoints = Endpoints((), 0)
+        self._away: dict[str, int] = {}
+        self._tries: dict[str, int] = {}
+        self._starting: subprocess.Popen[bytes] | None = None
+        self._watched = {one.name: one for one in self._everyone(self._documents, reembed=asked.reembed)}
+
+    def serve(self, stop: threading.Event) -> int:
+        """Start everything, keep it up until told to stop, and stop it; gives the exit code."""
+        listening = None
+        try:
+            self._write()
+            self._prepare()
+            listening = Listening(self._run.path / preparing.CONTROL, preparing.owner()[0], self._counts.answer)
+            self._starting = self._docker.up((), sys.stdout.buffer)
+            while not stop.is_set() and self._failure is None:
+                self._look()
+                stop.wait(_LOOK_EVERY_S)
+        except Rejected as rejected:
+            self._failure = Failure(bundles.SUPERVISOR, "; ".join(finding.message for finding in rejected.found))
+        except OSError as problem:
+            self._failure = Failure(bundles.SUPERVISOR, f"this machine refuses it: {problem}")
+        finally:
+            if listening is not None:
+                listening.close()
+            self._stop()
+        return STOPPED if self._failure is None else FAILED
+
+    def _prepare(self) -> None:
+        """Put in place what the containers find on this host, and see which of them run already."""
+        preparing.prepare_folders(self._bundle, self._documents)
+        preparing.write_secrets(self._bundle, self._documents, os.environ)
+        try:
+            running = self._lives()
+        except DockerFailed as problem:
+            raise OSError(str(problem)) from problem
+        inside = self._run.path / preparing.INSIDE
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            self._endpoints = decode_document(read_regular(inside / rundir.ENDPOINTS, MOST_DOCUMENT_BYTES), Endpoints)
+        port = self._asked.port
+        if running:
+            served = {one.replica for one in self._endpoints.replicas} | {bundles.GATEWAY, bundles.CONTROLLER}
+            for name, life in running.items():
+                if name in served and name in self._watched and life.is_well:
+                    LOG.info("%s runs already", name)
+                    self._watched[name].adopt(life)
+            with contextlib.suppress(OSError, msgspec.MsgspecError):
+                found = read_regular(self._run.path / rundir.ADDRESS, MOST_DOCUMENT_BYTES)
+                port = port or decode_document(found, Address).port
+        self._address = Address(LOOPBACK, port or free_port(()))
+        preparing.write_variables(self._bundle, self._documents, self._address.port)
+
+    def _look(self) -> None:
+        try:
+            lives = self._lives()
+        except DockerFailed as problem:
+            LOG.warning("docker does not answer: %s", problem)
+            return
+        wanted = {*self._counts.wanted(), bundles.GATEWAY, bundles.CONTROLLER}
+        for name, one in self._watched.items():
+            life = lives.get(name)
+            if name in wanted or life is not None:
+                one.look(life)
+            if self._phase != "starting":
+                self._see_to(one, life, wanted=name in wanted)
+        if self._phase == "starting":
+            self._see_how_it_starts(wanted - {bundles.CONTROLLER})
+        self._write()
+
+    def _see_how_it_starts(self, wanted: set[str]) -> None:
+        for name in sorted(wanted):
+            if why := self._watched[name].failure():
+                self._failure = Failure(name, why)
+                LOG.warning("%s: %s", name, why)
+                return
+        code = None if self._starting is None else self._starting.poll()
+        if code:
+            self._failure = Failure(bundles.SUPERVISOR, f"`docker compose up` exits {code}")
+        elif code == 0 and all(self._watched[name].is_ready for name in wanted):
+            self._phase = "running"
+
+    def _see_to(self, one: Watched, life: Life | None, *, wanted: bool) -> None:
+        """Start what should run and does not; let go what runs and should not."""
+        if not wanted:
+            if life is not None and not one.leaving:
+                LOG.info("%s is ended", one.name)
+                self._counts.let_go(one)
+            return
+        if life is not None and life.state in ("running", "restarting"):
+            self._away[one.name] = 0
+            self._tries[one.name] = 0 if life.is_well else self._tries.get(one.name, 0)
+            return
+        looks = self._away[one.name] = self._away.get(one.name, _AWAY_LOOKS - 1) + 1
+        tries = self._tries.get(one.name, 0)
+        if looks >= max(_AWAY_LOOKS, delay_s(tries + 1) / _LOOK_EVERY_S) and not one.leaving:
+            LOG.info("%s is started", one.name)
+            self._away[one.name], self._tries[one.name] = 0, tries + 1
+            self._docker.up([one.name], sys.stdout.buffer).wait()
+
+    def _stop(self) -> None:
+        """The gateway first, so that no request loses its engines, then everything."""
+        if self._failure is None:
+            self._phase = "stopping"
+            self._write()
+        if self._starting is not None and self._starting.poll() is None:
+            self._starting.terminate()
+            self._starting.wait()
+        with contextlib.suppress(DockerFailed):
+            self._docker.stop(bundles.GATEWAY, GRACE_S)
+        try:
+            self._docker.down(GRACE_S)
+        except DockerFailed as problem:
+            LOG.warning("the containers could not be removed: %s", problem)
+        for one in self._watched.values():
+            one.close()
+        preparing.remove(self._bundle)
+        if self._failure is not None:
+            self._phase = "failed"
+            self._write()
+
+    def _lives(self) -> dict[str, Life]:
+        return {name: life_of(found) for name, found in self._docker.containers().items()}
+
+    def _write(self) -> None:
+        """Say how things stand: to whoever asks on this host, and to the gateway, which sees a folder of its own."""
+        serving = [one for one in self._documents.services.services if self._watched[one.replica].is_ready]
+        there = tuple(Endpoint(one.replica, one.engine, one.address, one.port) for one in serving)
+        here = tuple(Endpoint(one.replica, one.engine, LOOPBACK, one.port) for one in serving)
+        inside = self._run.path / preparing.INSIDE
+        state = rundir.State(self._me, self._status(), self._asked, self._run.identity)
+        try:
+            if inside.is_dir() and self._phase in ("starting", "running"):
+                if there != self._endpoints.replicas:
+                    self._endpoints = Endpoints(there, self._endpoints.epoch + 1)
+                    preparing.hand_over(inside, rundir.ENDPOINTS, msgspec.json.encode(self._endpoints))
+                self._run.write(rundir.ENDPOINTS, msgspec.json.encode(Endpoints(here, self._endpoints.epoch)))
+                if self._watched[bundles.GATEWAY].is_ready:
+                    self._run.write(rundir.ADDRESS, msgspec.json.encode(self._address))
+                    preparing.hand_over(inside, rundir.ADDRESS, msgspec.json.encode(self._address_inside()))
+            self._run.write(rundir.STATE, msgspec.json.encode(state))
+        except OSError as problem:
+            LOG.warning("the state cannot be written: %s", problem)
+
+    def _address_inside(self) -> Address:
+        site = self._documents.services.site
+        return self._address if site.network == "host" else Address(bundles.GATEWAY, site.first_port)
+
+    def _status(self) -> Status:
+        wanted = {*self._counts.wanted()}
+        replicas = [self._watched[one.replica].status for one in self._documents.services.services]
+        gateway, controller = self._watched[bundles.GATEWAY].status, self._watched[bundles.CONTROLLER].status
+        served = tuple(one for one in replicas if one.name in wanted)
+        others = tuple(one for one in replicas if one.name not in wanted and one.phase != "waiting")
+        url = f"http://{self._address.host}:{self._address.port}" if self._address.port else ""
+        return Status(self._phase, (*served, gateway), self._failure, url, beside=(*others, controller))
+
+    def _everyone(self, documents: ComposeBundle, *, reembed: bool) -> list[Watched]:
+        launches = documents.launches
+        found = []
+        for one in documents.services.services:
+            probe = launches[one.replica].launch.probe
+            stored = probe.transport == "milvus"
+            expected = expected_of(documents.service, one.engine, may_differ=reembed) if stored else []
+            found.append(Watched(one.replica, one.engine, probe, one.port, tuple(expected), self._docker, self._run))
+        probe = documents.services.gateway.probe
+        gateway = Watched(bundles.GATEWAY, "", probe, documents.services.site.first_port, (), self._docker, self._run)
+        controller = Watched(bundles.CONTROLLER, "", Probe("none"), 0, (), self._docker, self._run)
+        return [*found, gateway, controller]
+
+
+def keep(bundle: Path, asked: rundir.Asked) -> int:
+    """Look after a bundle until told to stop; gives the exit code."""
+    run = rundir.RunDirectory(bundle)
+    run.prepare()
+    lock = run.lock()
+    if lock is None:
+        return HELD_BY_ANOTHER
+    me = pids.identify(os.getpid())
+    assert me is not None
+    run.sign(lock, me)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    code = Keeper(bundle, run, asked, me).serve(stop)
+    (run.path / WISH).unlink(missing_ok=True)
+    if code == STOPPED:
+        run.clear()
+    return code
+
+
+def main() -> None:
+    """Read the arguments and look after the bundle; a problem is one line and exit code 1."""
+    parser = ArgumentParser(prog="harmonia_compiler.runtime.actuators.compose.keeper")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--port", type=int, default=None)
+    parser.add_argument("--reembed", action="store_true")
+    arguments = parser.parse_args()
+    os.environ.pop(pids.SUPERVISES, None)
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stdout)
+    try:
+        sys.exit(keep(arguments.bundle.resolve(), rundir.Asked(arguments.port, arguments.reembed)))
+    except (OSError, Rejected) as problem:
+        sys.exit(f"the service cannot be looked after: {problem}")
+
+
+if __name__ == "__main__":
+    main()

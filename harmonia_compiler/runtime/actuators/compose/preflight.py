@@ -1,0 +1,87 @@
+"""What speaks against starting a bundle's containers on this host, found before anything is started."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.profile.detect import usable_cpus, usable_memory_gib
+from harmonia_compiler.runtime.actuators.compose.docker import Docker, DockerFailed
+from harmonia_compiler.runtime.actuators.compose.preparing import late_names
+from harmonia_compiler.runtime.actuators.compose.reading import COMPOSE_FILE, ComposeBundle, read_compose_bundle
+from harmonia_compiler.runtime.actuators.supervision.preflight import exceeded
+from harmonia_compiler.runtime.actuators.supervision.probes import is_free
+from harmonia_compiler.runtime.weights import find, locate, wanted
+
+
+def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[Diagnostic]:
+    """Every finding at once; those that begin with W do not forbid the start."""
+    documents = read_compose_bundle(bundle)
+    hosts = sorted({one.host for one in documents.services.services})
+    if len(hosts) > 1:
+        message = f"the plan is for {len(hosts)} hosts, and `up` starts containers on this one"
+        step = (
+            f"start each host's file there: `docker compose -f compose.{hosts[0]}.yaml -f compose.overlay.yaml up -d`"
+        )
+        return [Diagnostic("E0921", message, help=step)]
+    found = [*_without(documents, outer), *_weights(documents)]
+    docker = Docker(bundle, outer)
+    try:
+        docker.version()
+        running = bool(docker.containers())
+    except DockerFailed as problem:
+        step = "install Docker with its compose plugin, and start its engine; DOCKER_HOST says where another one is"
+        return [*found, Diagnostic("E0922", f"Docker cannot be used here: {problem}", help=step)]
+    found += _images(documents, docker)
+    if not running:
+        ports = [one.port for one in documents.services.services if not one.further]
+        found += [_taken(one) for one in ports if not is_free(one)]
+        found += (
+            [_taken(port, "name another with --port, or none to have one found")] if port and not is_free(port) else []
+        )
+    return [*found, *exceeded(documents.plan, usable_cpus(), usable_memory_gib(), _gpus())]
+
+
+def _without(documents: ComposeBundle, outer: Mapping[str, str]) -> list[Diagnostic]:
+    return [
+        Diagnostic(
+            "E0906",
+            f"the environment variable `{name}` is not set, which the pipeline reads at start",
+            help=f"set it for this command: `{name}=… harmoniac up DIR`",
+        )
+        for name in late_names(documents)
+        if name not in outer
+    ]
+
+
+def _weights(documents: ComposeBundle) -> list[Diagnostic]:
+    """Models of which nothing is here; one that has to be converted first is."""
+    found: list[Diagnostic] = []
+    for model in documents.services.weights.values():
+        try:
+            if find(wanted(model)) is None:
+                locate(model)
+        except Rejected as rejected:
+            found += rejected.found
+    return found
+
+
+def _images(documents: ComposeBundle, docker: Docker) -> list[Diagnostic]:
+    """Images that have to come from somewhere first, which takes its time."""
+    names = dict.fromkeys([documents.services.gateway_image, *(one.image for one in documents.services.services)])
+    return [
+        Diagnostic(
+            "W0920",
+            f"the image `{name}` is not here: it is built or pulled first, which takes minutes",
+            help=f"`docker compose -f {COMPOSE_FILE} build` and `pull` show how far that is",
+        )
+        for name in names
+        if not docker.has_image(name)
+    ]
+
+
+def _taken(port: int, step: str = "say another `first_port` in the site profile given with --site") -> Diagnostic:
+    return Diagnostic("E0908", f"port {port} is in use", help=step)
+
+
+def _gpus() -> int:
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))

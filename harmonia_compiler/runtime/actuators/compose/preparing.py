@@ -1,0 +1,97 @@
+"""What a compose file finds on its host: folders, the variables that it takes, secrets as files."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from harmonia_compiler.contract.regular import write_whole
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.runtime.actuators.compose.docker import VARIABLES
+from harmonia_compiler.runtime.actuators.compose.reading import ComposeBundle
+from harmonia_compiler.runtime.weights import locate
+
+#: Below `run/`: what the gateway and the controller see as their `run`, the controller's socket, and secrets.
+INSIDE, CONTROL, SECRETS = "service", "control", "secrets"
+
+#: Who the processes are where root starts them: somebody who owns nothing else.
+NOBODY = 10_001
+
+
+def owner() -> tuple[int, int]:
+    """The user and the group that processes in containers run as: never root."""
+    return (os.getuid(), os.getgid()) if os.getuid() != 0 else (NOBODY, NOBODY)
+
+
+def prepare_folders(bundle: Path, documents: ComposeBundle) -> None:
+    """Make the folders that are mounted, for the containers' user alone; raises OSError."""
+    kept = {one.data for one in documents.services.services if one.data}
+    for name in (
+        f"run/{INSIDE}",
+        f"run/{INSIDE}/logs",
+        f"run/{CONTROL}",
+        f"run/{SECRETS}",
+        *(f"data/{one}" for one in sorted(kept)),
+    ):
+        (bundle / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        _give(bundle / name)
+    for one in sorted(kept):
+        # What another target, or root, wrote there must be writable again.
+        for path in (bundle / "data" / one).rglob("*"):
+            _give(path)
+
+
+def write_secrets(bundle: Path, documents: ComposeBundle, outer: Mapping[str, str]) -> None:
+    """Put what processes are handed as files where the compose file says; raises OSError."""
+    for name in late_names(documents):
+        path = bundle / "run" / SECRETS / name
+        write_whole(path, outer.get(name, "").encode(), 0o600)
+        _give(path)
+
+
+def late_names(documents: ComposeBundle) -> list[str]:
+    """The variables that somebody reads at start."""
+    launches = [*(one.launch for one in documents.services.replicas), documents.services.gateway]
+    return sorted({name for launch in launches for name in launch.late.values()})
+
+
+def write_variables(bundle: Path, documents: ComposeBundle, port: int) -> None:
+    """Say who the processes are, where weights lie, and which port the gateway has; raises OSError and `Rejected`."""
+    user, group = owner()
+    weights = {name: str(weights_of(model)) for name, model in sorted(documents.services.weights.items())}
+    found = {"HARMONIA_USER": f"{user}:{group}", "HARMONIA_PORT": str(port), **weights}
+    write_whole(
+        bundle / "run" / VARIABLES, "".join(f"{name}='{value}'\n" for name, value in found.items()).encode(), 0o600
+    )
+
+
+def weights_of(model: str) -> Path:
+    """The folder of a model's weights, of which all lie in it: only that folder is mounted. Raises `Rejected`."""
+    folder = locate(model).resolve()
+    leaving = [path for path in folder.rglob("*") if path.is_symlink() and not path.resolve().is_relative_to(folder)]
+    if leaving or "'" in str(folder) or "\n" in str(folder):
+        message = f"the weights of `{model}` are links out of `{folder}`, which a container cannot follow"
+        step = f"copy them into the model store with `harmoniac models add {folder} --copy`"
+        raise Rejected([Diagnostic("E0920", message, help=step)])
+    return folder
+
+
+def remove(bundle: Path) -> None:
+    """Leave nothing behind of what was made for the containers but their data; secrets first."""
+    for name in (SECRETS, CONTROL, INSIDE):
+        shutil.rmtree(bundle / "run" / name, ignore_errors=True)
+    (bundle / "run" / VARIABLES).unlink(missing_ok=True)
+
+
+def hand_over(folder: Path, name: str, content: bytes) -> None:
+    """Write a file that the containers' user reads, as a whole; raises OSError."""
+    write_whole(folder / name, content, 0o600)
+    _give(folder / name)
+
+
+def _give(path: Path) -> None:
+    """Root gives what it makes to the containers' user; whoever else starts them is that user."""
+    if os.geteuid() == 0:
+        with contextlib.suppress(FileNotFoundError):
+            os.chown(path, *owner(), follow_symlinks=False)

@@ -1,0 +1,120 @@
+"""One container of a service over all its lives: its log, what readies it, how it stands."""
+
+import contextlib
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+
+import msgspec
+
+from harmonia_compiler.contract.launch import Probe
+from harmonia_compiler.runtime.actuators.actuator import ProcessStatus
+from harmonia_compiler.runtime.actuators.compose.containers import Life, failed, phase_of, waits_for
+from harmonia_compiler.runtime.actuators.compose.docker import Docker, DockerFailed
+from harmonia_compiler.runtime.actuators.compose.readying import opened, warm_up
+from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
+from harmonia_compiler.runtime.actuators.supervision.store import Expected
+
+
+@dataclass
+class Watched:
+    """A service of the compose file, as it is seen from look to look. `engine` is empty for what is no replica."""
+
+    name: str
+    engine: str
+    probe: Probe
+    port: int
+    expected: tuple[Expected, ...]
+    docker: Docker
+    run: RunDirectory
+    life: Life | None = None
+    was_ready: bool = False
+    leaving: bool = False
+    status: ProcessStatus = field(init=False)
+    _prepared: tuple[str, str] | None = None
+    _preparing: tuple[str, str] | None = None
+    _problem: str = ""
+    _absent: tuple[str, ...] = ()
+    _followed: tuple[str, str] | None = None
+    _follower: "subprocess.Popen[bytes] | None" = None
+
+    def __post_init__(self) -> None:
+        self.status = ProcessStatus(self.name, self.engine, "waiting", time.time(), port=self.port or None)
+
+    def look(self, life: Life | None) -> None:
+        """Take in what the engine says, and see to what is to be done about it."""
+        self.life = life
+        if life is not None and life.state == "running":
+            self._follow(life)
+            if life.is_well and life.key not in (self._prepared, self._preparing):
+                self._preparing, self._problem = life.key, ""
+                threading.Thread(target=self._prepare, args=(life,), name=f"readying {self.name}", daemon=True).start()
+        self._show()
+
+    def adopt(self, life: Life) -> None:
+        """What ran when this process began serves already: others reach it, and it is not readied anew."""
+        self._prepared, self.was_ready = life.key, True
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether calls may be given to it."""
+        return self.status.phase == "ready"
+
+    def failure(self) -> str | None:
+        """Why it will never be ready; None where it was, or still may be."""
+        if self.was_ready or self.life is None:
+            return None
+        return self._problem or failed(self.life, self.probe, self.port)
+
+    def close(self) -> None:
+        """Follow its log no more."""
+        if self._follower is not None:
+            self._follower.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._follower.wait(5.0)
+
+    def _prepare(self, life: Life) -> None:
+        try:
+            warm_up(self.docker, life.container, self.probe, self.port)
+        except DockerFailed as problem:
+            # It was only to be quicker; one that does not work at all, the check finds.
+            self._problem = f"its first answers: {problem}" if not self.was_ready else ""
+        found = opened(self.docker, life.container, self.port, self.expected)
+        if found.problems:
+            self._problem = "; ".join(found.problems)
+        self._absent = found.absent
+        if not self._problem:
+            self._prepared = life.key
+
+    def _follow(self, life: Life) -> None:
+        if self._followed == life.key:
+            return
+        self.close()
+        mode = "wb" if self._followed is None and not self.was_ready else "ab"
+        with self.run.log_of(self.name).open(mode) as log:
+            self._follower = self.docker.follow(life.container, life.started, log)
+        self._followed = life.key
+
+    def _show(self) -> None:
+        life = self.life
+        prepared = life is not None and life.key == self._prepared
+        phase = "stopping" if self.leaving else phase_of(life, was_ready=self.was_ready, prepared=prepared)
+        preparing = self._problem or (
+            "its collections to be checked and loaded" if self.expected else "its first answers, which warm it up"
+        )
+        waiting = "" if phase == "ready" else waits_for(life, self.probe, self.port, preparing=preparing)
+        if self.leaving:
+            waiting = "the calls that it works on"
+        since = self.status.since if phase == self.status.phase else time.time()
+        self.was_ready |= phase == "ready"
+        self.status = msgspec.structs.replace(
+            self.status,
+            phase=phase,
+            since=since,
+            pid=None if life is None else life.pid,
+            restarts=0 if life is None else life.restarts,
+            last_exit="" if life is None else life.ending,
+            waiting_for=waiting,
+            absent=self._absent,
+        )

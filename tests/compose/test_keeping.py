@@ -1,0 +1,180 @@
+"""What the host does for containers: what it is asked, what it grants, how it reads what Docker says."""
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harmonia_compiler.contract.launch import Probe
+from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.runtime import secret_files
+from harmonia_compiler.runtime.actuators.actuator import actuator_for
+from harmonia_compiler.runtime.actuators.compose import preparing
+from harmonia_compiler.runtime.actuators.compose.asking import SOCKET, Answer, Listening, Wish, ask, refusal
+from harmonia_compiler.runtime.actuators.compose.containers import failed, life_of, phase_of, waits_for
+from harmonia_compiler.runtime.actuators.compose.preflight import preflight
+from harmonia_compiler.runtime.actuators.compose.reading import read_compose_bundle
+from tests.compose.test_files import site, written
+from tests.emit.conftest import ROOT, Planned, planned
+
+FAKE_DOCKER = """#!/bin/sh
+case "$1" in
+  compose|version) echo 1.0 ;;
+  image) exit 1 ;;
+esac
+"""
+
+
+@pytest.fixture
+def quickstart() -> Planned:
+    return planned(ROOT / "samples/quickstart.rag", root=ROOT)
+
+
+def with_docker(folder: Path, script: str | None) -> dict[str, str]:
+    folder.mkdir()
+    if script is not None:
+        (folder / "docker").write_text(script)
+        (folder / "docker").chmod(0o755)
+    return {"PATH": f"{folder}:/usr/bin:/bin" if script is not None else str(folder)}
+
+
+def found_by_preflight(bundle: Path, outer: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    monkeypatch.setenv("PATH", outer["PATH"])
+    return {finding.code for finding in preflight(bundle, None, outer)}
+
+
+def test_preflight_says_that_docker_is_not_there(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(quickstart, tmp_path / "bundle")
+    assert "E0922" in found_by_preflight(tmp_path / "bundle", with_docker(tmp_path / "bin", None), monkeypatch)
+
+
+def test_preflight_says_which_images_come_first(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(quickstart, tmp_path / "bundle")
+    found = found_by_preflight(tmp_path / "bundle", with_docker(tmp_path / "bin", FAKE_DOCKER), monkeypatch)
+    assert "W0920" in found
+    assert "E0922" not in found
+
+
+def test_preflight_refuses_a_plan_over_hosts(quickstart: Planned, tmp_path: Path) -> None:
+    written(quickstart.on_hosts("a", "b"), tmp_path / "bundle")
+    assert [finding.code for finding in preflight(tmp_path / "bundle", None, {})] == ["E0921"]
+
+
+def test_a_bundle_that_differs_from_its_plan_is_refused(quickstart: Planned, tmp_path: Path) -> None:
+    written(quickstart, tmp_path / "bundle")
+    read_compose_bundle(tmp_path / "bundle")
+    path = tmp_path / "bundle/compose/services.json"
+    document = json.loads(path.read_text())
+    document["services"].pop()
+    path.write_text(json.dumps(document))
+    with pytest.raises(Rejected):
+        read_compose_bundle(tmp_path / "bundle")
+
+
+def test_room_is_what_the_site_allows(quickstart: Planned, tmp_path: Path) -> None:
+    written(quickstart, tmp_path / "bundle", "[compose]\nscale_out = 1\n")
+    actuator = actuator_for("compose")
+    assert actuator is not None
+    assert actuator.room(tmp_path / "bundle") == {
+        "minilm": ["minilm-more-0"],
+        "rerank": ["rerank-more-0"],
+        "small": ["small-more-0"],
+    }
+    assert site("").table("compose") == {}
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        (Wish("plan", 3, {"small": 2}), ""),
+        (Wish("plan", 9, {"small": 1}), ""),
+        (Wish("other", 3, {"small": 2}), "it is for another plan"),
+        (Wish("plan", 2, {"small": 2}), "its epoch is 2, and 3 is followed already"),
+        (Wish("plan", 3, {"small": 3}), "`small` has between 1 and 2 replicas, and not 3"),
+        (Wish("plan", 3, {"search": 2}), "the number of replicas of `search` does not change"),
+    ],
+)
+def test_a_wish_is_granted_within_the_plan_and_its_time(wish: Wish, said: str) -> None:
+    bounds = {"small": 2}
+    assert refusal(wish, "plan", 3, bounds) == said
+
+
+def test_the_socket_is_its_owners_alone_and_takes_wishes_only(tmp_path: Path) -> None:
+    heard: list[Wish] = []
+    deep = tmp_path.joinpath(*["folder-with-a-long-name"] * 6)
+    deep.mkdir(parents=True)
+
+    def answer(wish: Wish) -> Answer:
+        heard.append(wish)
+        return Answer(accepted=True)
+
+    listening = Listening(deep, os.getuid(), answer)
+    try:
+        assert stat.S_IMODE((deep / SOCKET).stat().st_mode) == 0o600
+        assert ask(deep, Wish("plan", 1, {"small": 2})) == Answer(accepted=True)
+        assert heard == [Wish("plan", 1, {"small": 2})]
+    finally:
+        listening.close()
+    with pytest.raises(OSError, match=r"refused|No such file"):
+        ask(deep, Wish("plan", 1, {}))
+
+
+def inspected(status: str, health: str = "", **more: Any) -> dict[str, Any]:
+    log = [{"ExitCode": 1, "Output": "Traceback\nConnectionRefusedError: refused\n"}]
+    state = {"Status": status, "StartedAt": "2026-01-01T00:00:00.5Z", "Pid": 7, **more}
+    return {
+        "Id": "c1",
+        "RestartCount": 0,
+        "State": {**state, **({"Health": {"Status": health, "Log": log}} if health else {})},
+    }
+
+
+def test_what_docker_says_becomes_a_status() -> None:
+    probe = Probe("http", "/health")
+    starting, well = life_of(inspected("running", "starting")), life_of(inspected("running", "healthy"))
+    gone = life_of(inspected("exited", ExitCode=137, OOMKilled=True))
+    assert phase_of(None, was_ready=False, prepared=False) == "waiting"
+    assert phase_of(starting, was_ready=False, prepared=False) == "starting"
+    assert phase_of(well, was_ready=False, prepared=False) == "starting"
+    assert phase_of(well, was_ready=False, prepared=True) == "ready"
+    assert phase_of(gone, was_ready=True, prepared=True) == "restarting"
+    assert waits_for(starting, probe, 80, preparing="") == "GET /health on port 80: ConnectionRefusedError: refused"
+    assert failed(starting, probe, 80) is None
+    assert failed(gone, probe, 80) == "it ended with exit code 137, out of its memory before it was ready"
+    unhealthy = failed(life_of(inspected("running", "unhealthy")), probe, 80)
+    assert unhealthy == "its check still fails after 120 s: GET /health on port 80: ConnectionRefusedError: refused"
+    assert life_of({}).state == ""
+
+
+def test_weights_that_are_links_elsewhere_are_not_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "blob").write_text("weights")
+    folder = tmp_path / "snapshot"
+    folder.mkdir()
+    (folder / "model.safetensors").symlink_to(tmp_path / "blob")
+    monkeypatch.setattr(preparing, "locate", lambda _: folder)
+    with pytest.raises(Rejected) as rejected:
+        preparing.weights_of("small")
+    assert [finding.code for finding in rejected.value.found] == ["E0920"]
+    (folder / "model.safetensors").unlink()
+    assert preparing.weights_of("small") == folder
+
+
+def test_containers_never_run_as_root() -> None:
+    assert 0 not in preparing.owner()
+
+
+def test_secrets_come_from_files_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "KEY").write_text("s$cret\n")
+    assert secret_files.with_secrets(tmp_path, {"ANSWERS_KEY": "KEY"}, {"A": "1"}) == {
+        "A": "1",
+        "ANSWERS_KEY": "s$cret\n",
+    }
+    with pytest.raises(FileNotFoundError):
+        secret_files.with_secrets(tmp_path, {"OTHER": "OTHER"}, {})
