@@ -51,6 +51,7 @@ def test_a_start_that_fails_says_which_probe_and_leaves_nothing(cluster: Cluster
         ACTUATOR.start(bundle, port=None, reembed=False, timeout_s=60, watch=lambda _: None)
     assert failed.value.process.startswith("see-")
     assert [found.code for found in failed.value.found] == ["E0909"]
+    assert "it ended with exit code 1 before it was ready" in failed.value.found[0].message
     assert "no such table" in "\n".join(failed.value.said)
     assert not cluster.call("squeue", "--noheader")
     assert ACTUATOR.status(bundle).phase == "down"

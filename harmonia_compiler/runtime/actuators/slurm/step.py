@@ -6,6 +6,7 @@ believed.
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 import time
@@ -99,10 +100,10 @@ class Step:
             endpoint = Endpoint(status.name, status.engine, self._address, self._listens) if is_ready else None
             await written(self._mine.set_status, status)
             await written(self._mine.set_endpoint, endpoint)
-            try:
-                await asyncio.wait_for(self._news.wait(), BEAT_EVERY_S)
-            except TimeoutError:
-                continue
+            # `wait_for` would pass over being cancelled where there is news at the same moment, as where a start fails.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_EVERY_S):
+                    await self._news.wait()
 
     def _changed(self) -> None:
         self._news.set()
