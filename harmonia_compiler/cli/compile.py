@@ -7,6 +7,7 @@ import click
 from harmonia_compiler.check.sources import project_root
 from harmonia_compiler.cli.certifying import simulate_option, simulated
 from harmonia_compiler.cli.options import PATH, files_argument, settings_option
+from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.contract.site import load_site
@@ -22,6 +23,9 @@ from harmonia_compiler.runtime.actuators.actuator import actuator_for
 @click.option("--target", default="local", show_default=True, help="What starts the bundle.")
 @click.option("--out", default="bundle", show_default=True, type=PATH, help="The folder to write it to.")
 @click.option("--site", type=PATH, help="What the target must know of the place where it is started, as TOML.")
+@click.option(
+    "--validate", is_flag=True, help="Then ask what speaks against starting it from here; Slurm says for itself."
+)
 @objective_option
 @simulate_option
 @settings_option
@@ -35,6 +39,7 @@ def command(
     settings: dict[str, str],
     *,
     is_simulated: bool,
+    validate: bool,
 ) -> None:
     """Check the files, plan them for an inventory, and write a bundle that `harmoniac up` starts.
 
@@ -45,6 +50,17 @@ def command(
     described = None if site is None else load_site(site)
     write_bundle(plan, application, target=target, out=out, root=project_root(files), site=described)
     _print(plan, target, out)
+    if validate:
+        _validate(out, target)
+
+
+def _validate(out: Path, target: str) -> None:
+    """What starting it from here would be refused for; errors are raised as one, warnings shown."""
+    actuator = actuator_for(target)
+    found = [] if actuator is None else actuator.preflight(out, port=None)
+    if any(finding.is_error for finding in found):
+        raise Rejected(found)
+    print_diagnostics(found)
 
 
 def _refuse_running(out: Path, target: str) -> None:

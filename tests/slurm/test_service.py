@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -153,3 +155,15 @@ def jobs_in(answers: list[str]) -> set[str]:
 def one_of(bundle: Path, name: str) -> ProcessStatus:
     """How one process stands."""
     return next(process for process in ACTUATOR.status(bundle).processes if process.name == name)
+
+
+def test_compile_validates_with_slurm_what_it_wrote(cluster: Cluster, tmp_path: Path) -> None:
+    for site, code in (('partition = "main"', 0), ('partition = "nowhere"', 1)):
+        (tmp_path / "site.toml").write_text(f"[slurm]\n{site}\n")
+        (tmp_path / "hosts.toml").write_text('[[hosts]]\nname = "plain1"\ncpus = 8\nmemory_gib = 60\n')
+        write(tmp_path, [("plain1", (), "", 1.0)])
+        words = [str(tmp_path / "project/look.rag"), "--inventory", str(tmp_path / "hosts.toml"), "--target", "slurm"]
+        words += ["--site", str(tmp_path / "site.toml"), "--out", str(tmp_path / "compiled"), "--validate"]
+        harmoniac = Path(sys.executable).with_name("harmoniac")
+        done = subprocess.run([harmoniac, "compile", *words], check=False, capture_output=True, text=True)
+        assert (done.returncode, "E0936" in done.stderr) == (code, code == 1), done.stderr
