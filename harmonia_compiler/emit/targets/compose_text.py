@@ -44,7 +44,11 @@ def rendered(value: Any) -> Any:
 
 def replaced(text: str) -> str:
     """A text of a file as Compose reads it, its variables written `${NAME}`; raises ValueError for a stray sign."""
-    plain = _REPLACED.sub(lambda found: "\x00" if found["sign"] else f"\x01{{{found['name']}}}", text)
-    if "$" in plain:
+    parts, at = [], 0
+    for found in _REPLACED.finditer(text):
+        parts += [text[at : found.start()], "$" if found["sign"] else f"${{{found['name']}}}"]
+        at = found.end()
+    parts.append(text[at:])
+    if any("$" in plain for plain in parts[::2]):
         raise ValueError(f"{text!r} has a `$` that is neither doubled nor a variable's")
-    return plain.replace("\x00", "$").replace("\x01", "$")
+    return "".join(parts)
