@@ -75,6 +75,8 @@ def command(
         click.echo(f"already running: {status.url}/v1")
         # The state knows how things stood when a process started; documents may have come since.
         absent = actuator.absent(bundle)
+    for note in status.notes:
+        click.echo(note)
     _print_next(bundle, absent, reembed=reembed)
     if foreground:
         _stay(actuator, bundle)
