@@ -155,7 +155,8 @@ class Writer:
         text = self.expression("text", scope, depth)
         lists = self.expression("list", scope, depth)
         options = [f"ok({text})", f"(not {one})", f"({one} and {other})", f"({one} or {other})", f"part({text}).two"]
-        return self.random.choice([*options, f'(kind({text}) == "a")', f"(count({lists}) > 1)"])
+        is_a, many = self.random.choice(("==", "!=")), self.random.choice(("==", "!=", "<", "<=", ">", ">="))
+        return self.random.choice([*options, f'(kind({text}) {is_a} "a")', f"(count({lists}) {many} 1)"])
 
     def _label(self, scope: dict[str, str], depth: int) -> str:
         return '"a"' if depth < 0 else f"kind({self.expression('text', scope, depth)})"

@@ -12,6 +12,7 @@ from harmonia_compiler.contract.types import Value
 from harmonia_compiler.functions.registry import functions
 from harmonia_compiler.syntax import tree
 from tests.check.programs import Failure, reply
+from tests.policy.programs import COMPARED
 
 
 class Returned(Exception):
@@ -157,7 +158,7 @@ class Reference:
 
     def compared(self, given: tree.Comparison, names: Names) -> Value:
         one, other = self.all((given.left, given.right), names)
-        return one == other if given.operator == "==" else one > other
+        return COMPARED[given.operator](one, other)
 
     def guarded(self, given: tree.Guarded, names: Names) -> Value:
         """A fallback catches the calls that are made inside of it, and no value that a name stands for already."""

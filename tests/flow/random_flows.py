@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from harmonia_compiler.contract.component import Engine, Port
 from harmonia_compiler.contract.program import (
+    Apply,
     Attempt,
     Call,
     Compare,
@@ -23,7 +24,7 @@ from harmonia_compiler.contract.program import (
     inputs,
     with_inputs,
 )
-from harmonia_compiler.contract.types import Bool, Field, Labels, ListOf, Passage, Record, Text, Type, fits
+from harmonia_compiler.contract.types import Bool, Field, Labels, ListOf, Number, Passage, Record, Text, Type, fits
 from harmonia_compiler.flow.graph import Application, Body, Flow, Node
 from harmonia_compiler.flow.text import show_operation
 from tests.flow.library import COMPONENTS, fake_kind
@@ -107,6 +108,16 @@ def _test(draw: st.DrawFn, one: _One, nodes: list[Node]) -> _Made:
     return Compare(draw(st.sampled_from(("==", "!="))), draw(st.sampled_from(labels)), 1), Bool()
 
 
+def _count(_draw: st.DrawFn, one: _One, _nodes: list[Node]) -> _Made:
+    return Apply("count", (one(ListOf(Passage())),)), Number()
+
+
+def _order(draw: st.DrawFn, one: _One, nodes: list[Node]) -> _Made:
+    if not any(isinstance(node.type, Number) for node in nodes):
+        return _count(draw, one, nodes)
+    return Compare(draw(st.sampled_from(("<", "<=", ">", ">="))), one(Number()), one(Number())), Bool()
+
+
 def _not(_draw: st.DrawFn, one: _One, _nodes: list[Node]) -> _Made:
     return Not(one(Bool())), Bool()
 
@@ -129,7 +140,7 @@ def _field(draw: st.DrawFn, one: _One, nodes: list[Node]) -> _Made:
     return GetField(one(_PAIR), "draft"), Text()
 
 
-_MAKERS = (_call, _call, _call, _select, _select, _test, _not, _concat, _list, _record, _field)
+_MAKERS = (_call, _call, _call, _select, _select, _test, _count, _order, _not, _concat, _list, _record, _field)
 
 
 #: The kinds of the components that random programs with blocks call.

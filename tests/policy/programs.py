@@ -1,8 +1,9 @@
 """Programs to execute by hand: a few components that answer with a digest of what they were given, and makers."""
 
 import json
+import operator
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from harmonia_compiler.contract.component import Component, Port
@@ -22,6 +23,16 @@ from harmonia_compiler.contract.types import (
 
 TEXT, BOOL, TEXTS = Text(), Bool(), ListOf(Text())
 ARGUMENTS = {"question": "why?"}
+
+#: What each comparison says of two values.
+COMPARED: dict[str, Callable[[Value, Value], bool]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
 def _component(name: str, ports: tuple[str, ...], result: Type, **settings: Any) -> Component:

@@ -134,10 +134,14 @@ class _Body:
         self.add(Select(self.one(BOOL), then, otherwise, early), of)
 
     def test(self) -> None:
-        if self.draw((0, 1)):
-            self.add(Compare("==", self.one(TEXT), self.one(TEXT)), BOOL)
-        else:
+        made = self.draw((0, 1, 2))
+        if made == 0:
+            self.add(Compare(self.maker.chance.choice(("==", "!=")), self.one(TEXT), self.one(TEXT)), BOOL)
+        elif made == 1:
             self.add(Not(self.one(BOOL)), BOOL)
+        else:
+            counts = [self.add(Apply("count", (self.one(TEXTS),)), Number()) for _ in range(2)]
+            self.add(Compare(self.maker.chance.choice(("<", "<=", ">", ">=")), *counts), BOOL)
 
     def data(self) -> None:
         made = self.draw((0, 1, 2, 3))

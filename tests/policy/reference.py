@@ -36,7 +36,7 @@ from harmonia_compiler.contract.program import (
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.functions.registry import functions
 from tests.flow.library import COMPONENTS
-from tests.policy.programs import replies, reply
+from tests.policy.programs import COMPARED, replies, reply
 
 #: Which run of which block: the positions of what runs it, from the outside in, each with its round or item, or 0.
 Name = tuple[tuple[int, int], ...]
@@ -296,7 +296,7 @@ def _read(operation: Operation) -> tuple[int, ...]:
 def _value(operation: Operation, parts: list[Value]) -> Value:
     match operation:
         case Compare(sign):
-            return {"==": parts[0] == parts[1], "!=": parts[0] != parts[1]}[sign]
+            return COMPARED[sign](*parts)
         case Not():
             return not parts[0]
         case GetField(_, name):

@@ -1,14 +1,18 @@
-"""Every sample checks without a finding, answers whatever happens, and the branch of `corrective.rag` goes both ways.
+"""Every sample checks without a finding, does what the reference says, and answers whatever happens.
 
 Which way a real model sends a question is the model's own business; the calls of each arm are ours.
 """
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from harmonia_compiler.check.files import check_files
+from harmonia_compiler.contract.component import Component
 from harmonia_compiler.contract.program import Program
 from harmonia_compiler.contract.types import (
     Bool,
@@ -39,6 +43,8 @@ from harmonia_compiler.policy.events import (
 )
 from harmonia_compiler.policy.frames import State
 from harmonia_compiler.policy.stepper import advance
+from tests.policy.programs import replies
+from tests.policy.reference import Ok, Reference
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = sorted(path.relative_to(ROOT) for path in (ROOT / "samples").glob("*.rag"))
@@ -173,6 +179,52 @@ def test_a_sample_answers_whatever_its_components_give_and_uses_them_all(sample:
         runs = [_run_by_chance(program, chance) for _ in range(200)]
         assert any(value is not None for value, _ in runs)
         assert set[str]().union(*(called for _, called in runs)) == set(program.components)
+
+
+def _answered(program: Program, arguments: Mapping[str, Value], order: Random) -> tuple[Value, Counter[str]]:
+    """What a request is answered where nothing fails and calls end in any order, and the calls that are made."""
+    state, made = State(), Counter[str]()
+    pending: list[Event] = [Started(arguments)]
+    while pending:
+        for command in advance(program, state, pending.pop(order.randrange(len(pending)))):
+            match command:
+                case Send(call, component, inputs, settings, over=over):
+                    made[_made(component, inputs)] += 1
+                    pending.append(Finished(call, replies(program.components[component], inputs, settings, over)))
+                case Answer(value):
+                    return value, made
+    raise AssertionError("the program stopped without an answer")
+
+
+def _meant(program: Program, arguments: Mapping[str, Value]) -> tuple[Value, Counter[str]]:
+    """What the reference answers, and the calls that it makes."""
+    made = Counter[str]()
+
+    def answer(component: Component, inputs: Mapping[str, Value], *more: Any) -> Value:
+        made[_made(component.name, inputs)] += 1
+        return replies(component, inputs, *more)
+
+    expected = Reference(program, arguments, answers=answer).run()
+    assert isinstance(expected, Ok)
+    return expected.value, made
+
+
+def _made(component: str, inputs: Mapping[str, Value]) -> str:
+    return repr((component, sorted(inputs.items())))
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+def test_a_sample_does_what_the_reference_says(sample: Path) -> None:
+    """With the passes and without them: the same answer, by the same calls."""
+    checked = check_files([sample]).application
+    assert checked is not None
+    chance = Random(11)
+    for application in (checked, optimise(checked)):
+        for flow in application.flows:
+            program = lower(flow, application)
+            for _ in range(40):
+                arguments = {parameter.name: _some(parameter.type, chance) for parameter in program.parameters}
+                assert _answered(program, arguments, chance) == _meant(program, arguments)
 
 
 def test_there_is_a_sample_for_each_shape() -> None:
