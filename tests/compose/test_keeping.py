@@ -166,6 +166,19 @@ def test_weights_that_are_links_elsewhere_are_not_mounted(tmp_path: Path, monkey
     assert preparing.weights_of("small") == folder
 
 
+def test_weights_that_root_alone_reads_are_there_for_the_containers_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "inner").mkdir(mode=0o700)
+    weights = tmp_path / "inner/model.safetensors"
+    weights.touch(mode=0o600)
+    monkeypatch.setattr(preparing, "locate", lambda _: tmp_path / "inner")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    preparing.weights_of("small")
+    assert stat.S_IMODE(weights.stat().st_mode) == 0o644
+    assert stat.S_IMODE(weights.parent.stat().st_mode) == 0o755
+
+
 def test_containers_never_run_as_root() -> None:
     assert 0 not in preparing.owner()
 

@@ -74,7 +74,19 @@ def weights_of(model: str) -> Path:
         message = f"the weights of `{model}` are links out of `{folder}`, which a container cannot follow"
         step = f"copy them into the model store with `harmoniac models add {folder} --copy`"
         raise Rejected([Diagnostic("E0920", message, help=step)])
+    _let_read(folder)
     return folder
+
+
+def _let_read(folder: Path) -> None:
+    """Where root starts the containers, let their user read what root alone may: it is mounted into them, read only."""
+    if os.geteuid() != 0:
+        return
+    for path in (folder, *folder.rglob("*")):
+        mode = path.stat().st_mode
+        wanted = mode | (0o055 if path.is_dir() else 0o044)
+        if wanted != mode and not path.is_symlink():
+            path.chmod(wanted & 0o7777)
 
 
 def remove(bundle: Path) -> None:
