@@ -1,0 +1,119 @@
+"""The quickstart in real containers: real vLLM, real Milvus, asked with the `openai` client, killed and scaled.
+
+    HARMONIA_WORKER_IMAGE=harmonia-worker:test python -m pytest -m docker tests/compose
+
+It needs an engine of Docker's and an image that holds the worker with vLLM for CPU, and skips where one is not there.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from openai import OpenAI
+
+from harmonia_compiler.runtime.actuators.actuator import actuator_for
+from harmonia_compiler.runtime.actuators.compose.docker import Docker
+from tests.compose.conftest import why_no_compose
+from tests.engines.conftest import RunningService, harmoniac
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
+
+IMAGE = os.environ.get("HARMONIA_WORKER_IMAGE", "")
+PATIENCE_S = 240
+
+
+def why_no_engine() -> str:
+    if why := why_no_compose():
+        return why
+    if not IMAGE:
+        return "HARMONIA_WORKER_IMAGE names no image of the worker"
+    found = subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, check=False, timeout=60)
+    return "" if found.returncode == 0 else f"there is no engine of Docker's here that has the image {IMAGE}"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    if why := why_no_engine():
+        pytest.skip(why)
+    folder = tmp_path_factory.mktemp("compose")
+    bundle, site, inventory = folder / "bundle", folder / "site.toml", folder / "inventory.toml"
+    site.write_text(f'[compose]\nnetwork = "host"\nfirst_port = 23100\nworker_image = "{IMAGE}"\nscale_out = 1\n')
+    inventory.write_text(harmoniac("inventory", "detect").stdout)
+    given = ("--inventory", str(inventory), "--site", str(site), "--target", "compose", "--out", str(bundle))
+    harmoniac("compile", "samples/quickstart.rag", *given)
+    try:
+        harmoniac("up", str(bundle))
+        harmoniac("ingest", "README.md", "--component", "search", "--service", str(bundle))
+        where = json.loads((bundle / "run" / "gateway.json").read_text())
+        yield RunningService(bundle, f"http://{where['host']}:{where['port']}")
+    finally:
+        harmoniac("down", str(bundle))
+        assert Docker(bundle, os.environ).containers() == {}
+        assert sorted(path.name for path in (bundle / "run").iterdir()) == ["logs"]
+
+
+def until(what: Callable[[], bool], service: RunningService) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not what():
+        assert time.monotonic() < end, service.status()
+        time.sleep(1)
+
+
+def process(service: RunningService, name: str) -> dict[str, Any]:
+    found = service.status()
+    everyone: list[dict[str, Any]] = [*found["processes"], *found["beside"]]
+    return next((one for one in everyone if one["name"] == name), {"phase": "", "restarts": 0, "pid": None})
+
+
+def ask(service: RunningService) -> str:
+    client = OpenAI(base_url=f"{service.url}/v1", api_key="unused", max_retries=0, timeout=120)
+    answer = client.chat.completions.create(
+        model="quickstart", messages=[{"role": "user", "content": "Which command starts a bundle?"}]
+    )
+    return str(answer.choices[0].message.content)
+
+
+def test_it_answers(running: RunningService) -> None:
+    assert ask(running).strip()
+    assert running.status()["ready"]
+
+
+def test_a_killed_container_comes_back(running: RunningService) -> None:
+    before = process(running, "minilm-0")
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask, running)
+        os.kill(before["pid"], signal.SIGKILL)
+        asked.exception()  # what was cut may fail, and ends
+    until(lambda: process(running, "minilm-0")["restarts"] > before["restarts"], running)
+    until(lambda: bool(running.status()["ready"]), running)
+    assert ask(running).strip()
+
+
+def test_another_replica_comes_and_goes(running: RunningService) -> None:
+    actuator = actuator_for("compose")
+    assert actuator is not None
+    actuator.scale(running.bundle, {"minilm": 2})
+    until(lambda: process(running, "minilm-more-0")["phase"] == "ready", running)
+    served = json.loads((running.bundle / "run/endpoints.json").read_text())["replicas"]
+    assert "minilm-more-0" in {one["replica"] for one in served}
+    assert ask(running).strip()
+    actuator.scale(running.bundle, {"minilm": 1})
+    until(lambda: process(running, "minilm-more-0")["phase"] == "", running)
+    with pytest.raises(OSError, match="between 1 and 2"):
+        actuator.scale(running.bundle, {"minilm": 3})
+
+
+def test_a_keeper_that_is_killed_is_followed_by_another(running: RunningService) -> None:
+    pid = json.loads((running.bundle / "run/lock").read_text())["pid"]
+    before = {name: one["Id"] for name, one in Docker(running.bundle, os.environ).containers().items()}
+    os.kill(pid, signal.SIGKILL)
+    harmoniac("up", str(running.bundle))
+    after = {name: one["Id"] for name, one in Docker(running.bundle, os.environ).containers().items()}
+    assert after == before
+    assert ask(running).strip()
