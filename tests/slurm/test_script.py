@@ -164,3 +164,12 @@ def test_every_script_is_one_that_bash_and_shellcheck_take(quickstart: Planned, 
             subprocess.run(["bash", "-n", script], check=True)
             if shutil.which("shellcheck"):
                 subprocess.run(["shellcheck", script], check=True)
+
+
+@pytest.mark.parametrize("hosts", [("laptop",), ("a", "b"), ("n1", "n2", "n3", "n4")])
+@pytest.mark.parametrize("sample", sorted(path.stem for path in (ROOT / "samples").glob("*.rag")))
+def test_every_sample_on_one_host_and_on_several_reads_back_as_its_plan(sample: str, hosts: tuple[str, ...]) -> None:
+    made = planned(ROOT / f"samples/{sample}.rag", root=ROOT).on_hosts(*hosts)
+    for name, content in emitted(made, ANY).items():
+        if name.endswith(".sbatch"):
+            subprocess.run(["bash", "-n"], input=content, check=True)
