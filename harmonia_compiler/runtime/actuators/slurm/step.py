@@ -37,7 +37,7 @@ class Step:
     """One replica from start to end. On a signal one that `drains` first ends what it has begun."""
 
     def __init__(self, bundle: Path, job: str, spec: Spec, address: str, *, drains: bool = False) -> None:
-        folder = SharedFolder(bundle)
+        self._folder = folder = SharedFolder(bundle)
         self._mine: ProcessFolder = folder.of(job, spec.name)
         self._address, self._on_signal = address, "drain" if drains else "now"
         self._managed: Managed = kept(spec, folder, self._changed)
@@ -79,6 +79,9 @@ class Step:
         while not stop.is_set():
             if asked := await asyncio.to_thread(self._mine.stop_asked):
                 return asked
+            # Slurm ends no step of a node that it had given up: there the service's end is seen in the folder alone.
+            if await asyncio.to_thread(self._folder.run) is None:
+                return "now"
             await asyncio.sleep(LOOK_EVERY_S)
         return self._on_signal
 
