@@ -1,6 +1,6 @@
 """Branches: the shares of their arms, what their tests leave of label types, and what names are afterwards."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from harmonia_compiler.check.amounts import SHARE, amount
@@ -8,7 +8,7 @@ from harmonia_compiler.check.narrowing import Narrowed, is_impossible, narrow
 from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.types import shown
-from harmonia_compiler.contract.types import Type, join
+from harmonia_compiler.contract.types import Labels, Type, join
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.syntax import tree
@@ -106,9 +106,8 @@ class Path:
 
 def merge(paths: list[Path], into: Scope, nodes: Nodes, span: Span) -> None:
     """Bind in the block around a branch what each name is after it."""
-    if len(paths) == 1:
-        into.narrowed |= paths[0].scope.narrowed
     names = dict.fromkeys(name for path in paths for name in path.scope.bindings)
+    into.narrowed |= _known_on_all(paths, into, names)
     line = span.source.position(span.start)[0]
     for name in names:
         bindings = [path.scope.find(name) for path in paths]
@@ -123,6 +122,18 @@ def merge(paths: list[Path], into: Scope, nodes: Nodes, span: Span) -> None:
         else:
             values = [value for binding in bound if (value := binding.within(nodes)) is not None]
             into.bind(name, _merged(name, variables, values, paths, nodes, span))
+
+
+def _known_on_all(paths: list[Path], into: Scope, bound: Container[str]) -> Narrowed:
+    """What the tests say of names that no path binds, whichever path was taken."""
+    found = {}
+    for name in dict.fromkeys(name for path in paths for name in path.scope.narrowed if name not in bound):
+        known, before = [path.scope.find(name) for path in paths], into.find(name)
+        types = [binding.value.type for binding in known if binding is not None and binding.value is not None]
+        labels = {label for of in types if isinstance(of, Labels) for label in of.labels}
+        if before is not None and before.value is not None and isinstance(of := before.value.type, Labels):
+            found[name] = Labels(tuple(label for label in of.labels if label in labels))
+    return found
 
 
 def _merged(

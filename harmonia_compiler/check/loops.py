@@ -2,19 +2,20 @@
 
 A name that the block binds anew is handed from round to round; its type is the join of what it is before the
 loop and after each round, so that the block is read again until that no longer changes. What a loop gives to
-what follows, the values of names and an answer from inside of it, are outputs of its last round.
+what follows, the values of names and an answer from inside of it, are outputs of its last round. What the tests in
+the block have said where it ends is known after the loop, since there was a round; that it goes on says that the
+test behind `until` did not hold.
 """
 
-from harmonia_compiler.check.amounts import WHOLE, amount
 from harmonia_compiler.check.answers import Choice, Taken, answered, chance, first_answer, settle
 from harmonia_compiler.check.branches import share_of
 from harmonia_compiler.check.narrowing import is_impossible, narrow
-from harmonia_compiler.check.rounds import Before, Carried, Grown, Reader, Round, said_labels
+from harmonia_compiler.check.rounds import Before, Carried, Grown, Reader, Round, limit_of, said_labels
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.streaming import report_unstreamed
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.unreached import report_never
-from harmonia_compiler.contract.program import MOST_ROUNDS, Argument, Call, Output, Repeat, block_of
+from harmonia_compiler.contract.program import Argument, Call, Output, Repeat, block_of
 from harmonia_compiler.contract.types import Bool, Labels, Type, join
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.flow.graph import EVEN, Body
@@ -44,7 +45,7 @@ class _Loop:
         self.statement = statement
         self.scope = scope
         self.outside = reader.values.nodes
-        self.limit = self._limit()
+        self.limit = limit_of(statement.limit, reader)
         self.grown = reader.grown.setdefault(id(statement), Grown())
         self.carried = self._carried()
         self.share = 0.0 if statement.until is None else EVEN
@@ -70,19 +71,6 @@ class _Loop:
         self._report_sameness(found)
         self._leave_out_guesses(found)
         return self._after(found)
-
-    def _limit(self) -> int:
-        given = self.statement.limit
-        value = amount(given, WHOLE, "the number of rounds", self.findings)
-        if value is None:
-            self.reader.whole = self.reader.whole and given.value is None
-            return 1
-        if not float(value).is_integer() or not 1 <= value <= MOST_ROUNDS:
-            message = f"a loop has from 1 to {MOST_ROUNDS} rounds, a whole number"
-            help = f"write `repeat up to {max(1, min(MOST_ROUNDS, round(value)))}`"
-            self.findings.add("E0512", message, given.span, help=help)
-            return 1
-        return int(value)
 
     def _carried(self) -> list[Carried]:
         """The outer names that the block binds anew, in the order in which it does."""
@@ -143,18 +131,25 @@ class _Loop:
         finally:
             values.nodes = self.outside
         self.grown.has_effect = self.grown.has_effect or nodes.effect != effect
+        found = Round(nodes, inner, answer, goes_on, stop, arguments, read)
+        self._hand_on(found)
+        return found
+
+    def _hand_on(self, found: Round) -> None:
+        """Note what the round has left of each name that is handed on."""
+        until = self.statement.until
+        again = {} if until is None or not found.goes_on else dict(narrow(until, found.scope)[1])
         for at, carried in enumerate(self.carried):
-            binding = inner.bindings.get(carried.name)
-            carried.following = None if binding is None else binding.within(nodes)
-            later = [] if carried.following is None else [(nodes, carried.following.position)]
-            nodes.carried[at] = [(self.outside, carried.start), *later]
-        return Round(nodes, inner, answer, goes_on, stop, arguments, read)
+            following = carried.following = found.left(carried.name)
+            carried.handed = None if following is None else again.get(carried.name, following.type)
+            later = [] if following is None else [(found.nodes, following.position)]
+            found.nodes.carried[at] = [(self.outside, carried.start), *later]
 
     def _grows(self, found: Round) -> bool:
         """Whether the block has to be read again, since a name may have more types, or calls keep an order."""
         grown = found.nodes.effect is not None and self.grown.has_effect and found.nodes.given == len(self.carried)
         for carried in self.carried:
-            joined = None if carried.following is None else join(carried.type, carried.following.type)
+            joined = None if carried.handed is None else join(carried.type, carried.handed)
             if joined is not None and joined != carried.type:
                 carried.type = self.grown.types[carried.name] = joined
                 grown = True
@@ -170,15 +165,13 @@ class _Loop:
 
     def _report_growth(self, found: Round) -> None:
         for carried in self.carried:
-            following = carried.following
-            if following is None or join(carried.type, following.type) == carried.type:
+            handed = carried.handed
+            if handed is None or join(carried.type, handed) == carried.type:
                 continue
             variable = found.scope.own.get(carried.name)
             place = variable.span if variable is not None else self.statement.limit.span
             notes = tuple(Note(each.span, "bound here before the loop") for each in carried.binding.variables[:1])
-            message = (
-                f"`{carried.name}` is `{shown(carried.type)}` in one round and `{shown(following.type)}` in the next"
-            )
+            message = f"`{carried.name}` is `{shown(carried.type)}` in one round and `{shown(handed)}` in the next"
             help = "give it one type in every round, or give the second value a name of its own"
             self.findings.add("E0324", message, place, help=help, notes=notes)
             self.reader.whole = False
@@ -239,11 +232,11 @@ class _Loop:
             assert nodes.effect is not None
             results.append(nodes.effect)
         fresh = {
-            name: (binding, value)
-            for name, binding in found.scope.bindings.items()
-            if name not in found.arguments and (value := binding.within(nodes)) is not None
+            name: value
+            for name in found.scope.bindings
+            if name not in found.arguments and (value := found.left(name)) is not None
         }
-        results += [value.position for _, value in fresh.values()]
+        results += [value.position for value in fresh.values()]
         returns = 0.0
         stop = found.stop
         if stop is None:
@@ -282,8 +275,11 @@ class _Loop:
     def _output(self, loop: int, index: int, of: Type) -> int:
         return self.outside.add(Output(loop, index), of, self.statement.span)
 
-    def _bind(self, found: Round, fresh: dict[str, tuple[Binding, Value]], loop: int) -> None:
+    def _bind(self, found: Round, fresh: dict[str, Value], loop: int) -> None:
         """Let each name be what the last round has bound; what cannot be used inside cannot be used after."""
+        # What a name is that no round binds, the tests of the round that there was have told.
+        inside = found.scope.narrowed
+        self.scope.narrowed |= {name: of for name, of in inside.items() if name not in found.scope.bindings}
         names = [carried.name for carried in self.carried]
         first_fresh = len(names) + self.grown.has_effect
         for name, binding in found.scope.bindings.items():
@@ -291,7 +287,8 @@ class _Loop:
                 self.scope.bind(name, Binding(binding.variables, None, binding.why, binding.at))
                 continue
             at = names.index(name) if name in names else first_fresh + [*fresh].index(name)
-            of = self.carried[at].type if name in names else fresh[name][1].type
-            value = Value(self._output(loop, at, of), of)
+            left = self.carried[at].following if name in names else fresh[name]
+            assert left is not None
+            value = Value(self._output(loop, at, left.type), left.type)
             # Where a path through the block leaves the name as it was, these have those before the loop with them.
             self.scope.bind(name, Binding(binding.variables, value, home=self.outside))

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from harmonia_compiler.check.amounts import WHOLE, amount
 from harmonia_compiler.check.answers import Answer
 from harmonia_compiler.check.clauses import Clauses
 from harmonia_compiler.check.nodes import Mark, Nodes
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.streaming import Streamed
 from harmonia_compiler.check.values import Values
+from harmonia_compiler.contract.program import MOST_ROUNDS
 from harmonia_compiler.contract.types import Type
 from harmonia_compiler.diagnostics.diagnostic import Findings, Found
 from harmonia_compiler.diagnostics.source import Span
@@ -45,13 +47,18 @@ class Reader(Protocol):
 
 @dataclass(slots=True)
 class Carried:
-    """A name that is handed from round to round."""
+    """A name that is handed from round to round.
+
+    `type` is what it may be where a round begins, `following` what the round has left it, and `handed` what of that
+    it may be where there is another round.
+    """
 
     name: str
     binding: Binding
     start: int
     type: Type
     following: Value | None = None
+    handed: Type | None = None
 
 
 @dataclass(slots=True)
@@ -69,6 +76,11 @@ class Round:
     arguments: dict[str, int] = field(default_factory=dict)
     read: dict[str, Variable] = field(default_factory=dict)
 
+    def left(self, name: str) -> Value | None:
+        """What a name that the block binds is at its end, as narrow as the tests of the paths that go on say."""
+        binding = self.scope.find(name) if name in self.scope.bindings else None
+        return None if binding is None else binding.within(self.nodes)
+
 
 @dataclass(frozen=True, slots=True)
 class Before:
@@ -81,6 +93,20 @@ class Before:
     stream: Span | None
     streamed: int
     refused_test: bool
+
+
+def limit_of(given: tree.Amount, reader: Reader) -> int:
+    """The number of rounds as the user wrote it; 1, and a finding, where it is none."""
+    value = amount(given, WHOLE, "the number of rounds", reader.findings)
+    if value is None:
+        reader.whole = reader.whole and given.value is None
+        return 1
+    if not float(value).is_integer() or not 1 <= value <= MOST_ROUNDS:
+        message = f"a loop has from 1 to {MOST_ROUNDS} rounds, a whole number"
+        help = f"write `repeat up to {max(1, min(MOST_ROUNDS, round(value)))}`"
+        reader.findings.add("E0512", message, given.span, help=help)
+        return 1
+    return int(value)
 
 
 def said_labels(statement: tree.Repeat) -> dict[str, tuple[str, ...]]:

@@ -125,8 +125,8 @@ def test_a_name_that_is_new_in_a_loop_lives_on_and_what_does_not_change_is_read_
 def test_lists_grow_from_an_empty_one_and_label_types_by_their_union() -> None:
     flow, _ = checked(
         pipeline(
-            'all = []\nlast = "start"\nrepeat up to 2 {\n last = kind(q)\n all = all + [q, last]\n}\n'
-            'if last == "start" { return [] }\nreturn all',
+            'all = []\nlast = "start"\nrepeat up to 2 {\n was = last\n last = kind(q)\n all = all + [q, was]\n}\n'
+            'if was == "start" { return [] }\nreturn all',
             result="[text]",
         )
     )
