@@ -6,8 +6,10 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from harmonia_compiler.contract.decision import DECISION, Decision
 from harmonia_compiler.contract.launch import Probe
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime import secret_files
@@ -124,6 +126,37 @@ def test_the_socket_is_its_owners_alone_and_takes_wishes_only(tmp_path: Path) ->
         listening.close()
     with pytest.raises(OSError, match=r"refused|No such file"):
         ask(deep, Wish("plan", 1, {}))
+
+
+@pytest.mark.parametrize(
+    ("socket", "service"),
+    [
+        # As the host sees a running service, and as its controller's container does.
+        ("run/control", "run/service"),
+        ("control", "run"),
+    ],
+)
+def test_a_wish_bears_the_epoch_of_the_last_decision(
+    quickstart: Planned, tmp_path: Path, socket: str, service: str
+) -> None:
+    bundle, heard = tmp_path / "bundle", list[Wish]()
+    written(quickstart, bundle, "[compose]\nscale_out = 1\n")
+    for folder in (bundle / socket, bundle / service):
+        folder.mkdir(parents=True, exist_ok=True)
+    (bundle / service / DECISION).write_bytes(msgspec.json.encode(Decision(7, "plan")))
+
+    def answer(wish: Wish) -> Answer:
+        heard.append(wish)
+        return Answer(accepted=wish.epoch >= 7, why="" if wish.epoch >= 7 else "it is stale")
+
+    actuator = actuator_for("compose")
+    assert actuator is not None
+    listening = Listening(bundle / socket, os.getuid(), answer)
+    try:
+        actuator.scale(bundle, {"minilm": 2})
+    finally:
+        listening.close()
+    assert [(wish.epoch, wish.replicas) for wish in heard] == [(7, {"minilm": 2})]
 
 
 def inspected(status: str, health: str = "", **more: Any) -> dict[str, Any]:

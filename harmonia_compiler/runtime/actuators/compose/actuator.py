@@ -99,14 +99,16 @@ class Compose:
         """See `Actuator.scale`."""
         if not replicas:
             return
+        # A controller in a container sees the socket's folder beside what it sees as `run`; from the host, both lie
+        # in the folder of the run.
+        socket, service = bundle / "control", bundle / "run"
+        if not (socket / SOCKET).exists():
+            socket, service = bundle / "run" / preparing.CONTROL, bundle / "run" / preparing.INSIDE
         epoch = 0
         with contextlib.suppress(OSError, msgspec.MsgspecError):
-            raw = read_regular(bundle / "run" / DECISION, MOST_DOCUMENT_BYTES)
-            epoch = decode_document(raw, Decision).epoch
-        # A controller in a container sees the socket's folder beside what it sees as `run`.
-        inside, outside = bundle / "control", bundle / "run" / preparing.CONTROL
+            epoch = decode_document(read_regular(service / DECISION, MOST_DOCUMENT_BYTES), Decision).epoch
         wish = Wish(fingerprint(read_service(bundle)), epoch, dict(replicas))
-        answer = ask(inside if (inside / SOCKET).exists() else outside, wish)
+        answer = ask(socket, wish)
         if not answer.accepted:
             raise OSError(None, f"its host refuses: {answer.why}")
 
