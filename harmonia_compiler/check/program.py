@@ -4,11 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
-from os.path import realpath
 from pathlib import Path
 
 from harmonia_compiler.check.order import dependency_order
-from harmonia_compiler.check.sources import LARGEST_FILE, LARGEST_PROGRAM, beside, is_address, read_source
+from harmonia_compiler.check.sources import beside, is_address, is_too_much, read_source, real
 from harmonia_compiler.contract.program import RequestClass
 from harmonia_compiler.contract.types import NAMED
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
@@ -135,7 +134,7 @@ def load(context: Context, paths: list[Path]) -> None:
     """Read the files and all that they import, then settle what names mean in each."""
     by_path: dict[Path, Unit] = {}
     for path in paths:
-        if _real(path) not in by_path:
+        if real(path) not in by_path:
             _load_one(context, by_path, path, str(path), served=True)
     imported_from: dict[tuple[Unit, tree.Import], Unit] = {}
     at = 0
@@ -161,17 +160,17 @@ def load(context: Context, paths: list[Path]) -> None:
 def _load_one(
     context: Context, by_path: dict[Path, Unit], path: Path, name: str, *, served: bool, at: Span | None = None
 ) -> Unit | None:
+    files = len(context.units) + 1
+    if is_too_much(name, files, context.length, context.findings, at):
+        return None
     source = read_source(path, name, context.root, context.findings, at)
     if source is None:
         return None
     context.length += len(source.text)
-    if context.length > LARGEST_PROGRAM:
-        message = f"with `{name}`, the files that are read have more than {LARGEST_PROGRAM // LARGEST_FILE} MiB"
-        help = "check fewer files at a time, or import fewer"
-        context.findings.add("E0108", message, at, help=help, about="too much is read")
+    if is_too_much(name, files, context.length, context.findings, at):
         return None
     unit = Unit(source, path, parse(source, context.findings), served)
-    by_path[_real(path)] = unit
+    by_path[real(path)] = unit
     context.units.append(unit)
     return unit
 
@@ -182,7 +181,7 @@ def _target(context: Context, by_path: dict[Path, Unit], unit: Unit, declaration
         return None
     path = unit.path.parent / written.value
     try:
-        known = by_path.get(_real(path))
+        known = by_path.get(real(path))
     except (OSError, ValueError, RuntimeError):
         known = None
     if known is not None:
@@ -288,8 +287,3 @@ def not_a(declared: Declared, wanted: str, at: Span, context: Context, help: str
     """Report a name that means something of another sort than is wanted here."""
     notes = (Note(declared.node.name.span, "declared here"),)
     context.findings.add("E0214", f"`{declared.name}` is {declared.noun}, not {wanted}", at, help=help, notes=notes)
-
-
-def _real(path: Path) -> Path:
-    """Where a path leads; a link that leads back to itself, which `Path.resolve` would fail on, leads nowhere else."""
-    return Path(realpath(path))

@@ -13,16 +13,22 @@ from harmonia_compiler.diagnostics.source import Source, Span
 LARGEST_FILE = 2**20
 #: All files together that are checked at a time, with those that they import, in characters.
 LARGEST_PROGRAM = 4 * LARGEST_FILE
+#: How many files are read at a time: each takes memory of its own, however short it is.
+MOST_FILES = 1_000
 #: What an address in a network begins with.
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 #: The byte order mark, which some editors put before a text.
 _MARK = "\ufeff"
 
 
+def real(path: Path) -> Path:
+    """Where a path leads; a link that leads back to itself, which `Path.resolve` would fail on, leads nowhere else."""
+    return Path(realpath(path))
+
+
 def project_root(paths: Sequence[Path]) -> Path:
     """The folder that nothing is read outside of: the working directory, or where the files lie if elsewhere."""
-    # Unlike `Path.resolve`, this gives up nothing on a link that leads back to itself: opening it will say so.
-    folders = [Path(realpath(path)).parent for path in paths]
+    folders = [real(path).parent for path in paths]
     here = Path.cwd()
     if not folders or all(folder.is_relative_to(here) for folder in folders):
         return here
@@ -40,6 +46,21 @@ def is_address(path: str, findings: Findings, at: Span) -> bool:
         return False
     help = "save it in the project, and name that file"
     findings.add("E0114", f"`{quoted(path)[1:-1]}` is no file, and nothing is fetched", at, help=help)
+    return True
+
+
+def is_too_much(name: str, files: int, length: int, findings: Findings, at: Span | None) -> bool:
+    """Whether so many files of so many characters are more than are read at a time, which is reported.
+
+    The last of them has this name, and is named at this place.
+    """
+    if files <= MOST_FILES and length <= LARGEST_PROGRAM:
+        return False
+    much = f"more than {MOST_FILES:,} files are read"
+    if length > LARGEST_PROGRAM:
+        much = f"the files that are read have more than {LARGEST_PROGRAM // LARGEST_FILE} MiB"
+    help = "check fewer files at a time, or import fewer"
+    findings.add("E0108", f"with `{name}`, {much}", at, help=help, about="too much is read")
     return True
 
 

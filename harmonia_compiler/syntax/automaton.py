@@ -11,7 +11,7 @@ from functools import cache
 from lark import Token
 from lark.parsers.lalr_analysis import Shift
 
-from harmonia_compiler.syntax.reductions import Part, Reduction, stays
+from harmonia_compiler.syntax.reductions import Maker, Part, Reduction, stays
 from harmonia_compiler.syntax.tables import parser
 
 #: What a kind of token, or of part, does in a state: the next state, or a rule's number with how many parts become one
@@ -43,8 +43,8 @@ class _Tables:
     chains: dict[tuple[int, int, str], int]
 
 
-def read(tokens: Iterable[Token], by_rule: Sequence[Reduction]) -> Part | Slip:
-    """What the tokens of a whole file become, of which the last is `$END`, by what to do for each rule."""
+def read(tokens: Iterable[Token], by_rule: Sequence[Reduction], maker: Maker) -> Part | Slip:
+    """What the tokens of a whole file become, of which the last is `$END`, by what the maker does for each rule."""
     tables = _tables()
     actions, states, parts = tables.actions, [tables.start], list[Part | Token]()
     row = actions[tables.start]
@@ -65,7 +65,7 @@ def read(tokens: Iterable[Token], by_rule: Sequence[Reduction]) -> Part | Slip:
             row = actions[following]
             children = parts[len(parts) - size :]
             del parts[len(parts) - size :]
-            part = by_rule[rule](children)
+            part = by_rule[rule](maker, children)
             if following == tables.end:
                 return part
             parts.append(part)

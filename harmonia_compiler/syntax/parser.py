@@ -13,7 +13,7 @@ from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.syntax import tree
 from harmonia_compiler.syntax.automaton import Slip, read
-from harmonia_compiler.syntax.build import Builder, is_proper
+from harmonia_compiler.syntax.build import Builder, by_rule, is_proper
 from harmonia_compiler.syntax.lexer import BROKEN_NAME, KEYWORDS, Damage, place
 from harmonia_compiler.syntax.repair import Region, region_of, repaired
 from harmonia_compiler.syntax.slips import explain
@@ -138,7 +138,7 @@ class _Declaration:
     def attempt(self) -> list[tree.Declaration] | Slip:
         self.builder.findings, self.builder.strays = Findings(most=MOST_FINDINGS), set()
         end = Token("$END", "", start_pos=self.tokens[-1].end_pos, end_pos=self.tokens[-1].end_pos)
-        found = read(chain(self.tokens, (end,)), self.builder.by_rule)
+        found = read(chain(self.tokens, (end,)), by_rule(), self.builder)
         if isinstance(found, Slip):
             return found
         declarations: list[tree.Declaration] = found[0]

@@ -2,10 +2,11 @@
 
 lark would make trees of its own first, and finding their places takes longer than parsing does. What becomes of the
 children is the same as there: tokens without a name are left out, what is absent is None, helper rules are taken apart.
+What to do for a rule hangs on the grammar alone and is made once; the maker is that of the text which is read.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from lark import Token
 from lark.grammar import Rule
@@ -15,14 +16,26 @@ from harmonia_compiler.syntax.tables import parser
 
 #: What stands on the parser's stack for a rule: its value, and where it begins and ends.
 Part = tuple[Any, int, int]
-Reduction = Callable[[list[Any]], Part]
 
 
-def reductions(
-    source: Source, functions: Mapping[str, Callable[[Span, list[Any]], Any]], leaf: Callable[[Token], Any]
-) -> list[Reduction]:
-    """What to do for each rule, in their order, given a function for each name, and one for tokens."""
-    return [_reduction(source, rule, functions, leaf) for rule in parser().rules]
+class Maker(Protocol):
+    """What makes the parts of one text."""
+
+    source: Source
+
+    def leaf(self, token: Token) -> Any:
+        """What a token means."""
+        ...
+
+
+#: A maker's function for one rule, given the place and the children.
+Build = Callable[[Any, Span, list[Any]], Any]
+Reduction = Callable[[Maker, list[Any]], Part]
+
+
+def reductions(functions: Mapping[str, Build]) -> Sequence[Reduction]:
+    """What to do for each rule, in their order, given a function for each name."""
+    return [_reduction(rule, functions) for rule in parser().rules]
 
 
 def stays(rule: Rule) -> bool:
@@ -33,19 +46,14 @@ def stays(rule: Rule) -> bool:
     return not part.is_term and not part.name.startswith("_")
 
 
-def _reduction(
-    source: Source,
-    rule: Rule,
-    functions: Mapping[str, Callable[[Span, list[Any]], Any]],
-    leaf: Callable[[Token], Any],
-) -> Reduction:
+def _reduction(rule: Rule, functions: Mapping[str, Build]) -> Reduction:
     name = rule.alias or rule.origin.name
     kept, absent = _kept(rule)
     helps = name.startswith("_")
     passes = rule.options.expand1 and not rule.alias
     build = functions.get(name)
 
-    def reduce(children: list[Any]) -> Part:
+    def reduce(maker: Maker, children: list[Any]) -> Part:
         start = end = 0
         if children:
             first, last = children[0], children[-1]
@@ -56,7 +64,7 @@ def _reduction(
             child = children[position]
             values += [None] * absent_before
             if type(child) is not tuple:
-                values.append(leaf(child))
+                values.append(maker.leaf(child))
             elif is_helper:
                 values += child[0]
             else:
@@ -67,7 +75,7 @@ def _reduction(
         if passes and len(values) == 1:
             return values[0], start, end
         assert build is not None, f"nothing builds {name}"
-        return build(Span(source, start, end), values), start, end
+        return build(maker, Span(maker.source, start, end), values), start, end
 
     return reduce
 

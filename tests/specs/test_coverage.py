@@ -18,7 +18,7 @@ from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.syntax import parser as reading
 from harmonia_compiler.syntax import tree
 from harmonia_compiler.syntax.automaton import Slip, read
-from harmonia_compiler.syntax.reductions import Part, Reduction, stays
+from harmonia_compiler.syntax.reductions import Maker, Part, Reduction, stays
 from harmonia_compiler.syntax.tables import parser
 from tests.specs.literate import Document, Program, Section, documents
 
@@ -79,15 +79,16 @@ def test_every_node_of_the_tree_stands_in_a_right_program() -> None:
 def test_every_alternative_of_the_grammar_stands_in_a_right_program(monkeypatch: pytest.MonkeyPatch) -> None:
     used: Counter[Rule] = Counter()
 
-    def counting(tokens: Iterable[Token], by_rule: Sequence[Reduction]) -> Part | Slip:
+    def counting(tokens: Iterable[Token], by_rule: Sequence[Reduction], maker: Maker) -> Part | Slip:
         def counted(rule: Rule, reduce: Reduction) -> Reduction:
-            def reduction(children: list[Any]) -> Any:
+            def reduction(maker: Maker, children: list[Any]) -> Any:
                 used[rule] += 1
-                return reduce(children)
+                return reduce(maker, children)
 
             return reduction
 
-        return read(tokens, [counted(rule, reduce) for rule, reduce in zip(parser().rules, by_rule, strict=True)])
+        rules = [counted(rule, reduce) for rule, reduce in zip(parser().rules, by_rule, strict=True)]
+        return read(tokens, rules, maker)
 
     monkeypatch.setattr(reading, "read", counting)
     for program in right_programs():

@@ -1,7 +1,10 @@
 """Text to tree: shapes, what newlines and keywords mean, what is kept for a formatter."""
 
+import gc
+
 import pytest
 
+from harmonia_compiler.contract.garbage import uncollected
 from harmonia_compiler.diagnostics.diagnostic import Findings, in_order
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.syntax import tree
@@ -216,6 +219,16 @@ def test_one_slip_is_one_finding_and_what_follows_is_read(text: str, expected: l
 
 def test_a_valid_program_may_be_indented_anyhow() -> None:
     read("pipeline p(q: bool) -> bool {\nif q {\n        if q {\nreturn q\n    }\n}\n  return q\n}")
+
+
+@pytest.mark.parametrize("text", ["component c = f()\n", "pipeline p(q: text) -> text {\n  if q {\n  return (\n}\n"])
+def test_reading_leaves_no_cycles_behind(text: str) -> None:
+    """Checking looks for none meanwhile: a file's would stay until the end, however short it is."""
+    parse(Source("a.rag", text), Findings())
+    with uncollected():
+        gc.collect()
+        parse(Source("a.rag", text), Findings())
+        assert gc.collect() == 0
 
 
 def test_a_declaration_that_cannot_be_read_leaves_its_name() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harmonia_compiler.check.files import check_files
-from harmonia_compiler.check.sources import LARGEST_FILE
+from harmonia_compiler.check.sources import LARGEST_FILE, MOST_FILES
 from harmonia_compiler.diagnostics.diagnostic import Findings, in_order
 from harmonia_compiler.diagnostics.render import as_object, render
 from harmonia_compiler.diagnostics.source import Source
@@ -244,6 +244,18 @@ def test_more_components_than_a_program_may_hold_are_one_finding_at_the_first_im
     assert (found.code, found.message) == ("E0108", "with `part7.rag`, the files that are read have more than 4 MiB")
     assert found.span is not None
     assert found.span.source.position(found.span.start)[0] == 8
+    assert len(found.notes) == 2
+
+
+def test_more_files_than_a_program_may_have_are_one_finding_at_the_first_import_too_many() -> None:
+    for at in range(MOST_FILES + 2):
+        Path(f"part{at}.rag").write_text('component c = python("m:c")\n', encoding="utf-8")
+    imports = "".join(f'import c as c{at} from "part{at}.rag"\n' for at in range(MOST_FILES + 2))
+    Path("whole.rag").write_text(f"{imports}pipeline p(q: text) -> text {{ return q }}\n", encoding="utf-8")
+    (found,) = in_order(item for item in check_files([Path("whole.rag")]).found if item.is_error)
+    assert (found.code, found.message) == ("E0108", "with `part999.rag`, more than 1,000 files are read")
+    assert found.span is not None
+    assert found.span.source.position(found.span.start)[0] == MOST_FILES
     assert len(found.notes) == 2
 
 
