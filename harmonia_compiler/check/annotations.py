@@ -1,7 +1,7 @@
 """The ports of a Python function, read from the annotations in its parsed source. Nothing is imported or executed."""
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from harmonia_compiler.contract.types import (
     mismatch,
 )
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
-from harmonia_compiler.diagnostics.near import listed, suggestion
+from harmonia_compiler.diagnostics.near import listed, nearest, suggestion
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.syntax import tree
 from harmonia_compiler.syntax.literals import LARGEST
@@ -81,6 +81,7 @@ def compare(
     """Report where declared ports and annotations contradict each other; what is not annotated contradicts nothing."""
     places = {port.name.text: port.name.span for port in node.ports or ()}
     theirs = {each.name: each for each in annotated.parameters}
+    misnamed = {} if annotated.open else _misnamed([name for name in places if name not in theirs], places, theirs)
     for port in ports:
         found = theirs.get(port.name)
         if found is None:
@@ -88,6 +89,8 @@ def compare(
                 notes = (Note(annotated.result.span, "defined here"),)
                 message = f"`{annotated.name}` has no parameter `{port.name}`"
                 help = suggestion(port.name, theirs, f"it takes {listed(theirs) or 'nothing'}")
+                if port.name in misnamed:
+                    help = f"did you mean `{misnamed[port.name]}`?"
                 findings.add("E0326", message, places[port.name], help=help, notes=notes)
         elif found.shape is not None and not fits(port.type, found.shape.type):
             notes = (Note(found.span, "annotated here"),)
@@ -95,7 +98,7 @@ def compare(
                 f"`{port.name}` is `{shown(port.type)}` here, and `{shown(found.shape.type)}` in `{annotated.name}`"
             )
             findings.add("E0326", message, places[port.name], help="give both one type", notes=notes)
-    for missing in [each for each in theirs if each not in places]:
+    for missing in [each for each in theirs if each not in places and each not in misnamed.values()]:
         if theirs[missing].default is msgspec.UNSET:
             notes = (Note(theirs[missing].span, "this one"),)
             help = f"declare it: `{missing}: …`"
@@ -111,6 +114,18 @@ def compare(
         notes = (Note(annotated.result.span, "annotated here"),)
         message = f"the result is `{shown(result.type)}` here, and `{shown(gives.type)}` in `{annotated.name}`"
         findings.add("E0326", message, node.result.span, help="give both one type", notes=notes)
+
+
+def _misnamed(unknown: Sequence[str], places: Container[str], theirs: Mapping[str, Annotated]) -> dict[str, str]:
+    """For ports that the function does not know, the parameters without a port that were meant."""
+    left = [name for name, each in theirs.items() if name not in places and each.default is msgspec.UNSET]
+    if len(unknown) == len(left) == 1:
+        return {unknown[0]: left[0]}
+    found: dict[str, str] = {}
+    for name in unknown:
+        near = nearest(name, [each for each in left if each not in found.values()])
+        found |= {} if near is None else {name: near}
+    return found
 
 
 class Annotations:

@@ -47,14 +47,21 @@ def read_call(values: "Values", call: tree.Call, scope: Scope) -> Value | None:
         _visit(values, call.arguments, scope)
         return None
     if made.ports is None:
-        help = f"make a component from it that has some: `component NAME(…) -> TYPE = {name}(…)`"
-        notes = (Note(declared.node.name.span, "declared here without ports"),)
-        values.findings.add(
-            "E0310", f"`{name}` has no ports, so it cannot be called", call.name.span, help=help, notes=notes
-        )
+        _report_no_ports(values, call, declared, made)
         _visit(values, call.arguments, scope)
         return None
     return _call_component(values, call, made, made.ports, scope)
+
+
+def _report_no_ports(values: "Values", call: tree.Call, declared: Declared, made: Made) -> None:
+    """Report what a component lacks that is called: a module that would give it ports, or ports of its own."""
+    name = call.name.text
+    if made.function is not None and values.components.modules.report_absent(*made.function, made.root.name):
+        return
+    help = f"make a component from it that has some: `component NAME(…) -> TYPE = {name}(…)`"
+    notes = (Note(declared.node.name.span, "declared here without ports"),)
+    message = f"`{name}` has no ports, so it cannot be called"
+    values.findings.add("E0310", message, call.name.span, help=help, notes=notes)
 
 
 def _visit(values: "Values", arguments: Sequence[tree.Argument], scope: Scope) -> None:

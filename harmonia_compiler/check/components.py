@@ -34,7 +34,7 @@ class Components:
         self.findings = context.findings
         self.types = types
         self.made: dict[Declared, Made | None] = {}
-        self._modules = Modules(context)
+        self.modules = Modules(context)
         self._call_settings: dict[str, Mapping[str, Setting]] = {}
         components = [declared for declared in context.declared() if isinstance(declared.node, tree.Component)]
         ordered, cycles = dependency_order(components, self._base)
@@ -215,25 +215,24 @@ class Components:
             return made
         if ports is None or result is None:
             return None
+        if annotated is Untold.NO_MODULE and made.function is not None:
+            self.modules.warn_of_absent(*made.function)
         if isinstance(annotated, Signature):
             compare(made.declared.name, node, ports, result, annotated, self.findings)
         return replace(made, ports=ports, result=result)
 
     def _annotated(self, made: Made) -> Signature | Untold:
         """What the annotations of the component's Python function say, if it has one and its source is at hand."""
-        setting = made.kind.function_setting
-        if setting is None or made.ports is not None:
+        if made.kind.function_setting is None or made.ports is not None:
             return Untold.NO_SOURCE
-        function = made.given.get(setting)
-        if not isinstance(function, str):
-            return Untold.REPORTED
-        return self._modules.signature(function, made.root.unit, made.places[setting])
+        function = made.function
+        return Untold.REPORTED if function is None else self.modules.signature(*function)
 
     def _with_annotations(self, made: Made, annotated: Signature | Untold) -> Made | None:
         """A component without declared ports: what its function says; None where that is not all."""
         if annotated is Untold.REPORTED:
             return None
-        if annotated is Untold.NO_SOURCE:
+        if isinstance(annotated, Untold):
             return made
         unclear = next((each for each in (*annotated.parameters, annotated.result) if each.shape is None), None)
         if unclear is not None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from harmonia_compiler.check.program import Declared
+from harmonia_compiler.check.program import Declared, Unit
 from harmonia_compiler.check.prompts import Template
 from harmonia_compiler.check.types import Shape
 from harmonia_compiler.contract.component import Port
@@ -36,6 +36,15 @@ class Made:
     def given(self) -> dict[str, Any]:
         """All settings that were given, but for prompts."""
         return {**self.engine_settings, **self.settings}
+
+    @property
+    def function(self) -> tuple[str, Unit, Span] | None:
+        """The Python function that it is made from, the file that names it, and where; None where there is none."""
+        setting = self.kind.function_setting
+        given = None if setting is None else self.given.get(setting)
+        if setting is None or not isinstance(given, str):
+            return None
+        return given, self.root.unit, self.places[setting]
 
     @property
     def named(self) -> list[str]:

@@ -4,6 +4,7 @@ They are parsed, never imported.
 """
 
 import ast
+import sys
 import warnings
 from enum import Enum
 from os.path import relpath
@@ -11,14 +12,20 @@ from pathlib import Path
 
 from harmonia_compiler.check.annotations import Annotations, Signature
 from harmonia_compiler.check.program import Context, Unit
-from harmonia_compiler.check.sources import beside, read_source
+from harmonia_compiler.check.sources import beside, read_source, real
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.source import Source, Span
+
+#: Of shorter names, nearly any other is a slip away.
+_SHORTEST = 3
+#: Who leaves out more letters than this means another module.
+_MOST_LEFT_OUT = 2
 
 
 class Untold(Enum):
     """Why there is nothing to learn of a function."""
 
+    NO_MODULE = "there is no such module beside the file or in the project's folder"
     NO_SOURCE = "its source is not here, or gives it its name otherwise than by a `def`"
     REPORTED = "something is wrong with it or its source, which a finding says"
 
@@ -51,10 +58,41 @@ class Modules:
         self.context.findings.add("E0621", f"`{found.source.name}` has no function `{name}`", at, help=help)
         return Untold.REPORTED
 
+    def report_absent(self, function: str, unit: Unit, at: Span, component: str) -> bool:
+        """Report the module of a component that is called without ports, if it is not here to give it some."""
+        module = function.partition(":")[0]
+        if self._read.get((module, unit)) is not Untold.NO_MODULE:
+            return False
+        near = self._meant(module, unit)
+        help = f"did you mean `{near}`?" if near else f"declare the ports: `component {component}(…) -> … = …`"
+        self.context.findings.add("E0624", _absent(module, unit), _module_in(at, module), help=help)
+        return True
+
+    def warn_of_absent(self, function: str, unit: Unit, at: Span) -> None:
+        """Name a module that is not here, where another one is that was probably meant.
+
+        One like no other may be installed where the component's worker runs, as Python's own are.
+        """
+        module = function.partition(":")[0]
+        if len(module) < _SHORTEST or module.partition(".")[0] in sys.stdlib_module_names:
+            return
+        near = self._meant(module, unit)
+        if near is not None and len(near) - len(module) <= _MOST_LEFT_OUT:
+            help = f"did you mean `{near}`?"
+            self.context.findings.add("W0601", _absent(module, unit), _module_in(at, module), help=help)
+
+    def _meant(self, module: str, unit: Unit) -> str | None:
+        """The module at hand that a name was probably meant to be."""
+        *parents, _ = module.split(".")
+        folders = [folder.joinpath(*parents) for folder in (unit.path.parent, self.context.root)]
+        inside = [folder for folder in folders if real(folder).is_relative_to(self.context.root)]
+        known = (".".join((*parents, name)) for folder in inside for name in _modules_in(folder))
+        return self.context.nearest(module, known)
+
     def _module(self, module: str, unit: Unit, at: Span) -> "_Module | Untold":
         path = _locate(module, unit.path.parent) or _locate(module, self.context.root)
         if path is None:
-            return Untold.NO_SOURCE
+            return Untold.NO_MODULE
         name = beside(unit.source, relpath(path, unit.path.parent))
         source = read_source(path, name, self.context.root, self.context.findings, at)
         if source is None:
@@ -111,6 +149,27 @@ def _yields(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
             pending += ast.iter_child_nodes(node)
     return False
+
+
+def _absent(module: str, unit: Unit) -> str:
+    return f"there is no module `{module}` beside `{unit.source.name}` or in the project's folder"
+
+
+def _module_in(function: Span, module: str) -> Span:
+    """Where the module stands in a text that names a function."""
+    start = function.start + 1
+    is_there = function.source.text.startswith(module, start)
+    return Span(function.source, start, start + len(module)) if is_there else function
+
+
+def _modules_in(folder: Path) -> list[str]:
+    """The modules that lie in a folder."""
+    try:
+        paths = [*folder.iterdir()]
+        packages = [path.name for path in paths if (path / "__init__.py").is_file()]
+    except (OSError, ValueError):
+        return []
+    return packages + [path.stem for path in paths if path.suffix == ".py" and path.stem.isidentifier()]
 
 
 def _locate(module: str, folder: Path) -> Path | None:

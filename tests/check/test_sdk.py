@@ -191,6 +191,37 @@ def test_a_module_that_leads_out_of_the_project_is_not_read(tmp_path_factory: py
     assert [item.code for item in found] == ["E0213"]
 
 
+WALK = "def walk(q: str) -> str: ..."
+CALLED = "\npipeline called(q: text) -> text { return c(q) }\n"
+
+
+@pytest.mark.parametrize(
+    ("component", "code", "help"),
+    [
+        ('component c = python("hipo:walk")', "E0624", "did you mean `hippo`?"),
+        ('component c = python("elsewhere:walk")', "E0624", "declare the ports: `component c(…) -> … = …`"),
+        ('component c(q: text) -> text = python("hipo:walk")', "W0601", "did you mean `hippo`?"),
+    ],
+)
+def test_a_module_that_is_not_here_is_told_at_its_name(component: str, code: str, help: str) -> None:
+    Path("hippo.py").write_text(WALK, encoding="utf-8")
+    (found,) = check(component + CALLED, "").found
+    assert (found.code, found.help) == (code, help)
+    assert found.span is not None
+    module = found.span.source.text[found.span.start : found.span.end]
+    assert found.message == f"there is no module `{module}` beside `a.rag` or in the project's folder"
+
+
+def test_a_module_that_may_be_installed_is_nobodys_mistake() -> None:
+    """Python's own, one like none that is here, one whose name another begins with; and one that nothing calls."""
+    for name in ("hippo", "jsons", "requests_mocked"):
+        Path(f"{name}.py").write_text(WALK, encoding="utf-8")
+    for module in ("json", "elsewhere", "requests"):
+        assert check(f'component c(q: text) -> text = python("{module}:walk"){CALLED}', "").found == [], module
+    base = 'component base = python("hipo:walk")\ncomponent c(q: text) -> text = python("elsewhere:walk")'
+    assert check(base + CALLED, "").found == []
+
+
 def test_a_type_that_grows_without_bound_is_no_type() -> None:
     classes = "".join(
         f"class C{at}(TypedDict):\n" + "".join(f"    f{n}: {f'C{at + 1}' if at < 12 else 'str'}\n" for n in range(9))
