@@ -88,6 +88,9 @@ def share_of(given: tree.Amount, findings: Findings) -> float | None:
     if share is None:
         return None
     if not 0 <= share <= 1:
+        if given.span.source.text[given.span.end :].lstrip(" ").startswith("%"):
+            # The sign is no character of the language, which is reported with what to write instead.
+            return None
         percent = 2 <= share <= 100 and float(share).is_integer()
         help = f"write `~ {share / 100:g}`" if percent else "write a number such as `~ 0.3`"
         findings.add("E0501", f"a share is from 0 to 1, not {given.raw}", given.span, help=help)

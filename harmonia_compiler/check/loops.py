@@ -175,6 +175,9 @@ class _Loop:
             help = "give it one type in every round, or give the second value a name of its own"
             self.findings.add("E0324", message, place, help=help, notes=notes)
             self.reader.whole = False
+            # What it is after the loop is anybody's guess.
+            found.scope.bind(carried.name, Binding(carried.binding.variables, None))
+            carried.following = None
 
     def _report_sameness(self, found: Round) -> None:
         """Read names that are handed on, and say so where no round can differ from the one before."""

@@ -12,6 +12,7 @@ from harmonia_compiler.check.loops import read_loop
 from harmonia_compiler.check.nodes import MOST_NODES, Nodes, TooLarge
 from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.program import Context, Declared
+from harmonia_compiler.check.regions import limit_of
 from harmonia_compiler.check.rounds import Grown
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.streaming import Streamed, report_unstreamed
@@ -20,8 +21,9 @@ from harmonia_compiler.check.unreached import report_unreached
 from harmonia_compiler.check.values import Values
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.program import After, Parameter
-from harmonia_compiler.contract.types import Type, fits
+from harmonia_compiler.contract.types import Record, Type, fits
 from harmonia_compiler.diagnostics.diagnostic import Note
+from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.graph import Flow
 from harmonia_compiler.syntax import tree
@@ -120,9 +122,8 @@ class _Pipeline:
         ports, result = self.components.signature(self.declared, self.node.ports, self.node.result)
         clauses = self.clauses = read_clauses(self.node.body, self.declared.unit, self.context)
         self.class_port = class_port(self.node.ports, self.declared.unit, self.findings)
-        self.values.latency_ms = min(
-            (one.bound_ms for one in clauses.objectives if one.metric == "latency"), default=None
-        )
+        classes = () if self.class_port is None else self.declared.unit.classes
+        self.values.limit = limit_of(clauses.objectives, classes)
         self.result_type = None if result is None else result.type
         statements = [item for item in self.node.body if not isinstance(item, tree.Slo | tree.Load)]
         try:
@@ -250,7 +251,7 @@ class _Pipeline:
         if not fits(value.type, self.result_type):
             message = f"`{self.declared.name}` gives `{shown(self.result_type)}`, not `{shown(value.type)}`"
             notes = (Note(self.node.result.span, "declared here"),)
-            help = "return a value of that type, or change the declaration"
+            help = _in_order(value.type, self.result_type) or "return a value of that type, or change the declaration"
             self.findings.add("E0313", message, statement.value.span, help=help, notes=notes)
         elif statement.stream:
             self.streamed.append(Streamed(self.nodes, value.position, statement.value.span))
@@ -260,3 +261,13 @@ class _Pipeline:
             assert self.nodes.effect is not None
             return self.nodes.add(After(self.nodes.effect, value.position), value.type, statement.span)
         return value.position
+
+
+def _in_order(given: Type, wanted: Type) -> str:
+    """What to do where a record has the fields that are wanted in another order; nothing for other types."""
+    if not isinstance(given, Record) or not isinstance(wanted, Record):
+        return ""
+    names, order = [field.name for field in given.fields], [field.name for field in wanted.fields]
+    if names == order or sorted(names) != sorted(order):
+        return ""
+    return f"write its parts in this order: {listed(order)}"

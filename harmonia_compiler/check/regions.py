@@ -1,5 +1,7 @@
 """Values that run a block: `each name in list where test: value`, and `value within amount else other`."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harmonia_compiler.check.amounts import DURATION, amount
@@ -9,7 +11,8 @@ from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.unreached import pass_over, report_never
-from harmonia_compiler.contract.program import Apply, Argument, Attempt, Each, MakeList
+from harmonia_compiler.contract.objective import Objective
+from harmonia_compiler.contract.program import Apply, Argument, Attempt, Each, MakeList, RequestClass
 from harmonia_compiler.contract.types import ListOf, join
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.numbers import plain
@@ -18,6 +21,25 @@ from harmonia_compiler.syntax import tree
 
 if TYPE_CHECKING:
     from harmonia_compiler.check.values import Values
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The most time that a value has, and in words, what gives it no more."""
+
+    ms: float
+    why: str
+
+
+def limit_of(objectives: Iterable[Objective], classes: Sequence[RequestClass]) -> Limit | None:
+    """The time of a whole request, by what its pipeline promises, and by the deadlines of the classes it may be of."""
+    limits = [
+        Limit(one.bound_ms, "that the pipeline promises for the whole") for one in objectives if one.metric == "latency"
+    ]
+    deadlines = [one.deadline_ms for one in classes if one.deadline_ms is not None]
+    if classes and len(deadlines) == len(classes):
+        limits.append(Limit(max(deadlines), "that a request of any class has"))
+    return min(limits, key=lambda limit: limit.ms, default=None)
 
 
 def read_each(values: "Values", given: tree.Each, scope: Scope) -> Value | None:
@@ -100,13 +122,16 @@ def _item(values: "Values", given: tree.Each, scope: Scope, nodes: Nodes, share:
 def read_guarded(values: "Values", given: tree.Guarded, scope: Scope) -> Value | None:
     """A value that may fail or be late, and what stands in for it."""
     within = None if given.within is None else _within(values, given.within)
+    limit = values.limit
+    if within is not None and (limit is None or within < limit.ms):
+        values.limit = Limit(within, "of the `within` around it")
     outside = values.nodes
     nodes = values.nodes = outside.block()
     effect = nodes.effect
     try:
         value = values.value(given.value, scope)
     finally:
-        values.nodes = outside
+        values.nodes, values.limit = outside, limit
     before = outside.effect
     otherwise = None if given.otherwise is None else values.value(given.otherwise, scope)
     outside_effect = outside.effect
@@ -139,9 +164,8 @@ def _within(values: "Values", given: tree.Amount) -> float | None:
         help = "write how long you would wait"
         values.findings.add("E0505", "the time of `within` is above 0", given.span, help=help)
         return None
-    if values.latency_ms is not None and within > values.latency_ms:
-        promised = plain(values.latency_ms)
-        message = f"{plain(within)} ms are more than the {promised} ms that the pipeline promises for the whole"
+    if (limit := values.limit) is not None and within > limit.ms:
+        message = f"{plain(within)} ms are more than the {plain(limit.ms)} ms {limit.why}"
         help = "give it a part of that time"
         values.findings.add("W0503", message, given.span, help=help)
     return within

@@ -8,7 +8,7 @@ from harmonia_compiler.check.components import Components
 from harmonia_compiler.check.conditions import read_condition
 from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.check.program import Context, Declared, Unit
-from harmonia_compiler.check.regions import read_each, read_guarded
+from harmonia_compiler.check.regions import Limit, read_each, read_guarded
 from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.unknown import report_unknown_value
@@ -46,7 +46,7 @@ class Values:
     `flows` holds the pipelines that are checked already, `later` the places of names that are bound further down.
     A value that is reported, or rests on one, is None, so that one mistake is reported once. Where the pipeline is
     not `complete`, an unknown name may have been bound in what could not be read. `nodes` are those of the block
-    that is being read, `latency_ms` the tightest latency that the pipeline promises, `impure` the pipelines that make
+    that is being read, `limit` the time that what is being read has at most, `impure` the pipelines that make
     calls that are not pure. `at` is where the pipeline is declared. It is `doubtful` once a test was refused: nobody
     knows then which labels it would have left, and so which paths there are.
     """
@@ -74,7 +74,7 @@ class Values:
         self.complete = complete
         self.refused_test = False
         self.nodes = Nodes(context.findings)
-        self.latency_ms: float | None = None
+        self.limit: Limit | None = None
 
     def value(self, given: tree.Expression, scope: Scope) -> Value | None:
         """The value of an expression."""
@@ -203,27 +203,24 @@ class Values:
 
     def _joined(self, given: tree.Joined, operands: tuple[tree.Expression, ...], scope: Scope) -> Value | None:
         values = [self.value(operand, scope) for operand in operands]
-        result: Value | None = None
-        whole = True
         for operand, value in zip(operands, values, strict=True):
-            if value is None:
-                whole = False
-            elif not isinstance(value.type, ListOf):
+            if value is not None and not isinstance(value.type, ListOf):
                 help = "put texts together in a prompt" if fits(value.type, Text()) else "write a list: `[…]`"
-                self.findings.add(
-                    "E0312", f"`+` joins lists, and this is `{shown(value.type)}`", operand.span, help=help
-                )
-                whole = False
-            elif result is None:
-                result = value
-            elif whole:
-                of = join(result.type, value.type)
-                if of is None:
-                    message = f"a list `{shown(value.type)}` cannot be joined to `{shown(result.type)}`"
-                    self.findings.add("E0315", message, operand.span, help="all items of a list have one type")
-                    return None
-                result = Value(self.nodes.add(Concat(result.position, value.position), of, given.span), of)
-        return result if whole else None
+                message = f"`+` joins lists, and this is `{shown(value.type)}`"
+                self.findings.add("E0312", message, operand.span, help=help)
+                # Who joins one text joins others, too: that is one mistake.
+                return None
+        result, *others = values
+        for operand, value in zip(operands[1:], others, strict=True):
+            if result is None or value is None:
+                return None
+            of = join(result.type, value.type)
+            if of is None:
+                message = f"a list `{shown(value.type)}` cannot be joined to `{shown(result.type)}`"
+                self.findings.add("E0315", message, operand.span, help="all items of a list have one type")
+                return None
+            result = Value(self.nodes.add(Concat(result.position, value.position), of, given.span), of)
+        return result
 
     def truth(self, given: tree.Expression, scope: Scope, share: float = EVEN) -> Value | None:
         """A condition, which must be a bool. `share` is how often it is expected to hold."""

@@ -1,4 +1,6 @@
-"""What the lines ahead prove about brackets that are not closed yet."""
+"""What the lines ahead prove about brackets that are not closed yet, and the tokens that stand in for what lacks."""
+
+from lark import Token
 
 from harmonia_compiler.syntax.lexer import DECLARATIONS, KEYWORDS, Mark
 
@@ -6,6 +8,16 @@ CLOSER_OF = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
 OPENERS = frozenset(CLOSER_OF)
 CLOSERS = frozenset(CLOSER_OF.values())
 SIGN_OF = {"LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]", "LBRACE": "{", "RBRACE": "}"}
+
+
+def renamed(kind: str, token: Token) -> Token:
+    """A token taken for one of another kind."""
+    return Token(kind, str(token), start_pos=token.start_pos, end_pos=token.end_pos)
+
+
+def virtual(kind: str, at: int) -> Token:
+    """A token that the text lacks."""
+    return Token(kind, SIGN_OF.get(kind, ""), start_pos=at, end_pos=at)
 
 
 def declares(kind: str, following: str) -> bool:

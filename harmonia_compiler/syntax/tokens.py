@@ -23,7 +23,10 @@ from harmonia_compiler.syntax.ahead import (
     declares,
     is_argument_line,
     lacking_braces,
+    renamed,
+    virtual,
 )
+from harmonia_compiler.syntax.indented import with_braces
 from harmonia_compiler.syntax.lexer import KEYWORDS, Damage, Lexer, Mark, place
 from harmonia_compiler.syntax.tree import Comment
 
@@ -73,7 +76,7 @@ class _Open:
 def read_tokens(source: Source, findings: Findings) -> Tokens | None:
     """Cut a text into tokens; None where it nests deeper than the parser's tree may."""
     lexer = Lexer(source, findings)
-    marks = lexer.marks()
+    marks = with_braces(lexer, lexer.marks())
     reader = _Reader(lexer)
     return Tokens(reader.tokens, lexer.comments, lexer.damage) if reader.filter(marks) else None
 
@@ -101,10 +104,12 @@ class _Reader:
             if mark.first:
                 self.lacking = lacking.get(at, self.lacking)
                 self.begin_line(mark, following, is_argument=self.stack != [] and is_argument_line(marks, at))
-            token = self.renamed(mark, following)
+            token = self.in_role(mark, following)
             if token.type in OPENERS:
                 if len(self.stack) == DEEPEST:
                     help = "give inner values names"
+                    if 2 * sum(opened.token.type == "LBRACE" for opened in self.stack) > DEEPEST:
+                        help = "move inner blocks into a pipeline of their own, and call it"
                     self.lexer.report("E0107", f"brackets nest deeper than {DEEPEST}", *place(token), help)
                     return False
                 self.open(token)
@@ -117,15 +122,15 @@ class _Reader:
         self.close_all()
         return True
 
-    def renamed(self, mark: Mark, following: str) -> Token:
+    def in_role(self, mark: Mark, following: str) -> Token:
         """The token in the role that its neighbours give it."""
         token, before = mark.token, self.before
         if token.type == "NAME" and before == "NUMBER" and not mark.first:
-            return _as("UNIT", token)
+            return renamed("UNIT", token)
         if token.type not in KEYWORDS:
             return token
         names = following == "COLON" and before in ("LPAR", "COMMA") and self.inside("LPAR")
-        return _as("NAME", token) if before == "DOT" or names else token
+        return renamed("NAME", token) if before == "DOT" or names else token
 
     def is_header(self, token: Token) -> bool:
         """Whether a block follows: an `else` after a value, or a keyword in a value's place, has none."""
@@ -181,7 +186,7 @@ class _Reader:
 
     def end_line(self) -> None:
         if self.tokens and self.before not in ("_NL", "LBRACE"):
-            self.tokens.append(_virtual("_NL", place(self.tokens[-1])[1]))
+            self.tokens.append(virtual("_NL", place(self.tokens[-1])[1]))
 
     # --- brackets ----------------------------------------------------------------------------------------------
 
@@ -206,7 +211,7 @@ class _Reader:
         what = "the pipeline" if header.token.type == "PIPELINE" else f"`{header.token}`"
         message = f"expected `{{` to open the block of {what}"
         self.lexer.report("E0101", message, end, end, "put `{` at the end of this line")
-        self.open(_virtual("LBRACE", end))
+        self.open(virtual("LBRACE", end))
         self.lacking += 1
 
     def close(self, token: Token) -> None:
@@ -230,7 +235,7 @@ class _Reader:
                 self.close_down_to(wanted)
             elif innermost:
                 self.report_unclosed(self.stack[-1].token, f", but `{token}` follows")
-                token = _as(CLOSER_OF[openers[-1]], token)
+                token = renamed(CLOSER_OF[openers[-1]], token)
         if not self.stack or CLOSER_OF[self.stack[-1].token.type] != token.type:
             self.report_needless(token)
             return
@@ -275,7 +280,7 @@ class _Reader:
         if opened.type == "LBRACE" and (last.header != "PIPELINE" or last.flat):
             self.lexer.damage.guessed.append(place(opened)[0])
         end = place(self.tokens[-1])[1]
-        self.tokens.append(_virtual(CLOSER_OF[opened.type], end))
+        self.tokens.append(virtual(CLOSER_OF[opened.type], end))
         if not self.is_damaged(opened):
             self.report_unclosed(opened)
 
@@ -298,11 +303,3 @@ class _Reader:
         if any(start < at < place(self.tokens[-1])[1] for at in self.lexer.damage.swallowing):
             return True
         return start == end or self.lexer.damage.holds(self.lexer.source, start)
-
-
-def _as(kind: str, token: Token) -> Token:
-    return Token(kind, str(token), start_pos=token.start_pos, end_pos=token.end_pos)
-
-
-def _virtual(kind: str, at: int) -> Token:
-    return Token(kind, SIGN_OF.get(kind, ""), start_pos=at, end_pos=at)

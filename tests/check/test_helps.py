@@ -50,6 +50,23 @@ def test_a_finding_offers(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found[0].help == help
 
 
+def test_a_record_in_another_order_is_told_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.rag").write_text("pipeline p(q: text) -> (a: text, b: number) { return (b: 1, a: q) }\n")
+    (found,) = check_files([Path("a.rag")]).found
+    assert (found.code, found.help) == ("E0313", "write its parts in this order: `a`, `b`")
+
+
+def test_blocks_that_nest_too_deep_are_told_to_become_a_pipeline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = "if ok(q) {\n" * 70 + "}\n" * 70
+    Path("a.rag").write_text(f"{HEAD}pipeline p(q: text) -> text {{\n{blocks}return q\n}}\n")
+    (found,) = (item for item in check_files([Path("a.rag")]).found if item.is_error)
+    assert (found.code, found.help) == ("E0107", "move inner blocks into a pipeline of their own, and call it")
+
+
 def test_a_component_that_names_itself_is_told_to_name_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a.rag").write_text('component s = milvus("docs", embedder: s)\ncomponent b = b()\n')

@@ -111,10 +111,10 @@ def test_a_text_that_begins_many_keys_ends_in_none(begun: str) -> None:
 
 @pytest.mark.parametrize("many", [300, 20_000])
 def test_very_many_findings_are_counted_and_the_first_are_kept(many: int) -> None:
-    Path("a.rag").write_text(pipeline("return q" + " + q" * many), encoding="utf-8")
+    Path("a.rag").write_text(pipeline(f"x = [{', '.join(['q + q'] * many)}]\nreturn q"), encoding="utf-8")
     checked = check_files([Path("a.rag")])
     assert {item.code for item in checked.found} == {"E0312"}
-    assert (len(checked.found), checked.left_out) == (MOST_OF_A_SORT, many + 1 - MOST_OF_A_SORT)
+    assert (len(checked.found), checked.left_out) == (MOST_OF_A_SORT, many - MOST_OF_A_SORT)
 
 
 #: Texts with one mistake, and what there is to say of it.
