@@ -103,7 +103,7 @@ class Server:
             ask = msgspec.json.decode(await request.read(), type=Ask)
         except msgspec.DecodeError as unreadable:
             return problem(400, str(unreadable))
-        prompt = _prompt(self._tokenizer, [turn.content or "" for turn in ask.messages])
+        prompt = _prompt(self._tokenizer, [turn.text for turn in ask.messages])
         if not ask.stream or ask.most is None or not 0 < ask.most <= self._context - len(prompt):
             return problem(400, f"wanted: a stream, and `max_tokens` with a prompt in {self._context} tokens")
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})

@@ -36,7 +36,10 @@ from tests.gateway.processes import started
 
 SAY = program("say", (Parameter("question"), Call("say", ("question",), (0,))), streams=False)
 #: What the plan expects of a call, and what one replica carries.
-CALL_MS, CAPACITY_RPS = 20.0, 40.0
+CALL_MS, CAPACITY_RPS = 100.0, 40.0
+#: How long a slow replica takes, in seconds. It is still given its part of the calls: one that took twice as long as the
+#: other, or more, would hardly be given any by whoever routes them, and the controller would learn little.
+SLOW_S = 0.19
 REPLICAS = ("llm-0", "llm-1")
 
 
@@ -127,7 +130,7 @@ class Running:
 
 @pytest.fixture
 async def two() -> AsyncIterator[tuple[FakeEngine, FakeEngine]]:
-    engines = await FakeEngine(pause_s=0.02).start(), await FakeEngine(pause_s=0.02).start()
+    engines = await FakeEngine(pause_s=0.1).start(), await FakeEngine(pause_s=0.1).start()
     yield engines
     for engine in engines:
         await engine.stop()

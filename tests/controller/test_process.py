@@ -13,14 +13,14 @@ from harmonia_compiler.contract.bundle import ReplicaShare
 from harmonia_compiler.contract.decision import Decision
 from harmonia_compiler.policy.control.state import State
 from harmonia_compiler.runtime.gateway.polling import POLL_S
-from tests.controller.conftest import Running, write_plan
+from tests.controller.conftest import SLOW_S, Running, write_plan
 from tests.gateway.fakes import FakeEngine
 
 Two = tuple[FakeEngine, FakeEngine]
 
 
 async def test_a_slow_replica_gets_fewer_calls(running: Running, two: Two) -> None:
-    two[1].pause_s = 0.2
+    two[1].pause_s = SLOW_S
     with running.controlled():
         await running.load_until(lambda: running.decision() is not None)
         decision = running.decision()
@@ -30,14 +30,14 @@ async def test_a_slow_replica_gets_fewer_calls(running: Running, two: Two) -> No
         assert any(one.acted and "`llm-1`" in one.why for one in decision.reasons)
         journal = (running.run / "logs" / "controller.jsonl").read_text().splitlines()
         assert any('"acted":true' in line for line in journal)
-        two[0].pause_s = 0.1
+        two[0].pause_s = 0.4
         await running.load_until(lambda: running.said() is not None and "no sooner than" in str(running.said()))
     assert (await running.readings()).epoch == 1
     assert (await running.readings()).refused == ""
 
 
 async def test_killed_it_leaves_the_last_decision_and_goes_on_from_it(running: Running, two: Two) -> None:
-    two[1].pause_s = 0.2
+    two[1].pause_s = SLOW_S
     with running.controlled() as first:
         await running.load_until(lambda: running.decision() is not None)
         first.kill()
@@ -92,7 +92,7 @@ async def test_nonsense_is_refused_and_requests_go_on(running: Running) -> None:
 
 
 async def test_a_decision_that_somebody_damaged_is_written_again(running: Running, two: Two) -> None:
-    two[1].pause_s = 0.2
+    two[1].pause_s = SLOW_S
     with running.controlled():
         await running.load_until(lambda: running.decision() is not None)
         known = running.decision()
