@@ -37,8 +37,8 @@ from tests.gateway.processes import started
 SAY = program("say", (Parameter("question"), Call("say", ("question",), (0,))), streams=False)
 #: What the plan expects of a call, and what one replica carries.
 CALL_MS, CAPACITY_RPS = 100.0, 40.0
-#: How long a slow replica takes, in seconds. It is still given its part of the calls: one that took twice as long as the
-#: other, or more, would hardly be given any by whoever routes them, and the controller would learn little.
+#: How long a slow replica takes, in seconds. It is still given its part of the calls: one that took twice as long as
+#: the other, or more, would hardly be given any by whoever routes them, and the controller would learn little.
 SLOW_S = 0.19
 REPLICAS = ("llm-0", "llm-1")
 
