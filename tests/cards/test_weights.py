@@ -233,6 +233,18 @@ def test_a_gguf_in_a_package_has_to_be_converted(tmp_path: Path, monkeypatch: py
     assert find(card) == Found(package / "tiny.gguf", "package", convert=True)
 
 
+def test_a_gguf_that_cannot_be_converted_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "site" / "broken_llm"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "tiny.gguf").write_bytes(b"no GGUF")
+    monkeypatch.syspath_prepend(package.parent)
+    card = _added(tmp_path, Weights("broken_llm", "tiny.gguf", "gguf"))
+    with pytest.raises(Rejected, match=f"E0804: the weights of `{card.name}` could not be converted: .+"):
+        locate(card.name)
+    assert find(card) == Found(package / "tiny.gguf", "package", convert=True)
+
+
 def _added(tmp_path: Path, weights: Weights) -> Card:
     """A card in the store that names a package, without weights beside it."""
     card = read_model_folder(model_folder(tmp_path / "tiny"), licence="mit")

@@ -2,6 +2,7 @@
 
 import resource
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -50,6 +51,18 @@ def test_a_bundle_reads_back_as_its_plan(quickstart: Planned, tmp_path: Path) ->
     assert service.shares == {replica.id: ReplicaShare(4) for replica in quickstart.plan.replicas}
     processes = msgspec.json.decode(files["local/processes.json"], type=LocalProcesses)
     assert [one.replica for one in processes.replicas] == [one.id for one in quickstart.plan.replicas]
+
+
+def test_an_embedder_whose_card_does_not_say_how_long_its_vectors_are_is_refused(quickstart: Planned) -> None:
+    application = quickstart.application
+    engines = {
+        name: msgspec.structs.replace(engine, settings={**engine.settings, "model": "SmolLM2-135M-Instruct"})
+        if engine.kind == "embedder"
+        else engine
+        for name, engine in application.engines.items()
+    }
+    said = refused(lambda: make_service(quickstart.plan, replace(application, engines=engines)))
+    assert said == "E0913 the card of `SmolLM2-135M-Instruct` does not say how long its vectors are"
 
 
 def test_no_call_searches_a_collection_that_the_bundle_has_no_record_of(tmp_path: Path) -> None:

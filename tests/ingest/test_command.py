@@ -69,6 +69,16 @@ def test_what_is_not_ready_is_named(docs: Path, capsys: pytest.CaptureFixture[st
     assert "error[E1007]: `bundle` is not running" in capsys.readouterr().err
 
 
+def test_a_bundle_that_does_not_say_how_a_collection_is_embedded(
+    docs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = write_bundle(docs.parent / "bundle") / "service.json"
+    said = msgspec.json.decode(service.read_bytes())
+    service.write_bytes(msgspec.json.encode(said | {"collections": {}}))
+    assert run(["ingest", "docs", "--component", "search"]) == 1
+    assert "error[E1013]: the bundle does not say how `handbook` is embedded" in capsys.readouterr().err
+
+
 @pytest.mark.engines
 def test_counts_in_text_and_json(
     docs: Path, milvus_server: MilvusServer, embedder: EmbedderServer, capsys: pytest.CaptureFixture[str]

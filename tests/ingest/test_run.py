@@ -17,7 +17,7 @@ from harmonia_compiler.ingest.run import Wanted, ingest
 from harmonia_compiler.ingest.scope import DEFAULTS, Options
 from harmonia_compiler.ingest.store import Store
 from harmonia_compiler.ingest.writing import Report
-from tests.ingest.fakes import RECORD, Died, DyingStore, MemoryStore, embed
+from tests.ingest.fakes import RECORD, Died, DyingStore, Held, MemoryStore, embed
 from tests.ingest.pdfs import pdf, repeating_pdf
 
 OTHER = msgspec.structs.replace(RECORD, revision="2")
@@ -135,6 +135,16 @@ def test_changed_record_is_refused_unless_asked_for(store: Store, tmp_path: Path
     with pytest.raises(Rejected, match="E1015"):
         run(store, docs, record=OTHER)
     assert store.physicals("handbook") == [physical_name("handbook", RECORD)]
+
+
+def test_a_collection_that_somebody_else_made_is_left_alone(tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    write(docs, a="a")
+    theirs = MemoryStore(held={"handbook": Held(None)})
+    with pytest.raises(Rejected, match="E1014: the collection `handbook` is there already"):
+        run(theirs, docs, options=REEMBED)
+    assert theirs.held["handbook"] == Held(None)
+    assert theirs.serving("handbook") == "handbook"
 
 
 def test_changed_record_is_built_beside_and_switched(store: Store, tmp_path: Path) -> None:
