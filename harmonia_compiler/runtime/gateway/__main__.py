@@ -29,6 +29,7 @@ from harmonia_compiler.runtime.gateway.again import again
 from harmonia_compiler.runtime.gateway.app import App
 from harmonia_compiler.runtime.gateway.front import Front
 from harmonia_compiler.runtime.gateway.generations import GenerationsFile
+from harmonia_compiler.runtime.gateway.hosts import ALLOWED_HOSTS, KnownHosts
 from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
 from harmonia_compiler.runtime.gateway.late import UnusableVariables, resolve_late
 from harmonia_compiler.runtime.gateway.ledger import LEDGER, Ledger
@@ -113,7 +114,7 @@ async def run(service: Service, endpoints: Path, process: Process, parts: Parts 
     generations = GenerationsFile(endpoints.parent, made)
     front = generations.begin(service, endpoints)
     config = uvicorn.Config(
-        App(front, process.siblings),
+        KnownHosts(App(front, process.siblings), os.environ.get(ALLOWED_HOSTS, "").split(",")),
         http=within(raise_open_files() // FOR_CLIENTS),
         ws="none",
         lifespan="on",

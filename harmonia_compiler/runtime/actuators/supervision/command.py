@@ -16,7 +16,7 @@ from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK
 PASSED_ON = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "VIRTUAL_ENV",
     "LD_LIBRARY_PATH", "LD_PRELOAD", "CUDA_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME",
-    "HARMONIA_GATEWAY_PROCESSES",
+    "HARMONIA_ALLOWED_HOSTS", "HARMONIA_GATEWAY_PROCESSES",
 )  # fmt: skip
 
 _CHILD = Path(__file__).with_name("child.py")
