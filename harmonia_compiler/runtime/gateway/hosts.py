@@ -1,4 +1,4 @@
-"""Refuses requests that name a host which is not this one, so that no web page gets at the gateway by a name of its own.
+"""Refuses requests that name a host which is not this one, so that no page gets at the gateway by a name of its own.
 
 A page may have its name lead to 127.0.0.1 once it is loaded (DNS rebinding), and then speak with whatever listens there
 as if with its own server. Its browser still sends its name. Who comes by an address, by `localhost` or by a name
