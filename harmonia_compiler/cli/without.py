@@ -1,4 +1,4 @@
-"""`--without admission,slack`: turns parts of the scheduling off, to see what each is worth."""
+"""`--without admission,controller`: turns parts of the scheduling off, to see what each is worth."""
 
 import click
 

@@ -1,15 +1,16 @@
-"""The parts of scheduling that can be turned off, to see what each is worth."""
+"""The parts of scheduling that can be turned off, to see what each is worth, and the controller beside it."""
 
 from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Which are on. With none, calls go first come first served, and every request is let in."""
+    """Which are on. With none, calls go first come first served, every request is let in, and all stays as planned."""
 
     admission: bool = True
     shedding: bool = True
     slack: bool = True
+    controller: bool = True
 
     def without(self, names: "tuple[str, ...]") -> "Parts":
         """The same with some turned off; their names are those of `PARTS`."""
@@ -26,6 +27,7 @@ PARTS = {
     "admission": "refuse a request as it comes where it would be answered too late",
     "shedding": "give a call up when its turn comes where its request is late in any case",
     "slack": "let the call with the least slack go first",
+    "controller": "divide calls anew, and change numbers of replicas, by what happens",
 }
 assert [*PARTS] == [one.name for one in fields(Parts)]
 ALL = Parts()

@@ -11,6 +11,7 @@ import msgspec
 from harmonia_compiler.contract.bundle import Address, Endpoint, Endpoints, Service
 from harmonia_compiler.contract.decision import Said
 from harmonia_compiler.contract.plan import Plan, encode_plan
+from harmonia_compiler.emulate.simulate import steering
 from harmonia_compiler.report.document import Decision
 from harmonia_compiler.runtime.actuators.supervision.beside import last_words
 from harmonia_compiler.runtime.actuators.supervision.rundir import ADDRESS, ENDPOINTS
@@ -46,10 +47,7 @@ def decided(bundle: Path, began_s: float, factor: float) -> tuple[Decision, ...]
 def idle(bundle: Path) -> str:
     """Why the controller did nothing in the end, as a note; empty where it said nothing."""
     said = last_words(bundle / "run")
-    if said is None:
-        return ""
-    found = "; ".join(f"{one.about}: {one.why}" if one.about else one.why for one in said.reasons)
-    return f"The controller's last words: {found}."
+    return "" if said is None else steering.last_words(said.reasons)
 
 
 def _journal(path: Path) -> Iterator[Said]:

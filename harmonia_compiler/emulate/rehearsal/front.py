@@ -58,7 +58,10 @@ Front = Callable[[Behind], AbstractContextManager[Fronted]]
 
 
 def ours(plan: Plan, parts: Parts = ALL) -> Front:
-    """Our gateway, with these parts of its scheduling, and our controller. Raises Rejected where one does not start."""
+    """Our gateway, with these parts of its scheduling, and our controller if it is one.
+
+    Raises Rejected where one of them does not start.
+    """
 
     @contextmanager
     def front(behind: Behind) -> Iterator[Fronted]:
@@ -73,6 +76,9 @@ def ours(plan: Plan, parts: Parts = ALL) -> Front:
             address = f"http://{HOST}:{port}"
             wait_for(gateway, lambda: is_ready(address), behind.patience_s)
             write_address(bundle, HOST, port)
+            if not parts.controller:
+                yield Fronted(address, {"gateway": gateway}, lambda _: ((), ""))
+                return
             with child(folder, "controller", CONTROLLER, str(bundle), "--factor", repr(behind.factor)) as controller:
                 yield Fronted(
                     address,

@@ -8,8 +8,9 @@ import msgspec
 
 from harmonia_compiler.contract.card import Card
 from harmonia_compiler.emulate.scenario import Coming, Scenario
-from harmonia_compiler.emulate.simulate.service import Request
+from harmonia_compiler.emulate.simulate.request import Request
 from harmonia_compiler.emulate.simulate.simulation import Simulation
+from harmonia_compiler.emulate.simulate.steering import Further
 from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.report.building import measured
 from harmonia_compiler.report.document import EngineUse, Report
@@ -44,14 +45,16 @@ def simulate(
     overhead_ms: float = GATEWAY_MS,
     patient: bool = False,
     parts: Parts = ALL,
+    resizes: bool = True,
 ) -> Simulated:
     """Let the arrivals come in and report on those within the window.
 
-    A `patient` run gives no request up, and refuses none but where a queue is full. `parts` of the scheduling are on.
+    `parts` of the scheduling are on, the controller among them; where it `resizes`, that also changes numbers of
+    replicas. A `patient` run gives no request up, refuses none but where a queue is full, and leaves all as planned.
     """
     observed: list[Observation] = []
     began = time.process_time()
-    simulation = Simulation(scenario, cards, overhead_ms, patient, parts)
+    simulation = Simulation(scenario, cards, overhead_ms, patient, parts, resizes)
     ran = simulation.run(
         scenario.coming(arrivals), lambda request, coming: observed.append(observation(request, coming))
     )
@@ -59,7 +62,11 @@ def simulate(
     names = ", ".join(sorted(flow.name for flow in scenario.application.flows))
     report = measured("simulation", names, observed, window, scenario.objectives, settings)
     report = msgspec.structs.replace(
-        report, engines=engine_uses(scenario, ran.busy_ms, ran.until_ms), cost_per_hour=cost_per_hour(scenario)
+        report,
+        engines=engine_uses(scenario, ran.busy_ms, ran.until_ms, ran.further),
+        cost_per_hour=cost_per_hour(scenario),
+        decisions=ran.decisions,
+        notes=(*report.notes, *([ran.last] if ran.last else ())),
     )
     return Simulated(report, tuple(observed), ran.events, took)
 
@@ -86,12 +93,18 @@ def observation(request: Request, coming: Coming) -> Observation:
     )
 
 
-def engine_uses(scenario: Scenario, busy_ms: Mapping[str, float], whole_ms: float) -> tuple[EngineUse, ...]:
-    """How busy the replicas of each engine were, on average."""
+def engine_uses(
+    scenario: Scenario, busy_ms: Mapping[str, float], whole_ms: float, further: Sequence[Further] = ()
+) -> tuple[EngineUse, ...]:
+    """How busy the replicas of each engine were on average, those beside the plan's while they were there."""
+    beside = {one.engine: one for one in further}
     found = []
     for engine in sorted({replica.engine for replica in scenario.plan.replicas}):
         names = [replica.id for replica in scenario.plan.replicas if replica.engine == engine]
-        busy = sum(busy_ms.get(name, 0.0) for name in names) / len(names) / whole_ms if whole_ms else 0.0
+        more = beside.get(engine)
+        worked = [*names, *(more.replicas if more is not None else ())]
+        there_ms = len(names) * whole_ms + (more.there_ms if more is not None else 0.0)
+        busy = sum(busy_ms.get(name, 0.0) for name in worked) / there_ms if there_ms else 0.0
         found.append(EngineUse(engine, len(names), busy))
     return tuple(found)
 

@@ -1,49 +1,29 @@
-"""The service in virtual time: requests executed by the stepper, calls handed out by the lines of the gateway.
+"""The service in virtual time: calls handed out by the lines of the gateway, and counted by its counts.
 
-It is to the simulator what `runtime/gateway/driver.py` and `caller.py` are to the gateway: the same
-decisions by the same pure code, with happenings where those have tasks.
+It is to the simulator what `runtime/gateway/caller.py` is to the gateway: the same decisions by the same pure code,
+with happenings where that has tasks.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from harmonia_compiler.contract.bundle import Endpoint
+from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.contract.component import Component
-from harmonia_compiler.contract.program import Program
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.emulate.behaviour import Behaviour, Size
-from harmonia_compiler.emulate.simulate.loop import Happening, Loop
+from harmonia_compiler.emulate.simulate.loop import Loop
 from harmonia_compiler.emulate.simulate.stations import Replica
 from harmonia_compiler.policy.events import (
-    Answer,
-    Begun,
-    Cancel,
-    Elapsed,
-    Event,
-    Fail,
-    Failed,
-    Finished,
     Path,
-    Send,
-    Started,
-    StartTimer,
-    StopTimer,
-    items_of,
 )
-from harmonia_compiler.policy.frames import State
-from harmonia_compiler.policy.journey import Journey, Leg
+from harmonia_compiler.policy.journey import Leg
 from harmonia_compiler.policy.line import Line, NoReplica, QueueFull
-from harmonia_compiler.policy.pipeline import Promise
 from harmonia_compiler.policy.routing.affinity import beginning_of
-from harmonia_compiler.policy.schedule import Ending, Hopeless, Schedule, Stopped
-from harmonia_compiler.policy.stepper import advance
-from harmonia_compiler.report.observation import Outcome, StageTime
-
-#: What the schedule is told of how a request ended; else that something broke it.
-_ENDINGS: dict[Outcome, Ending] = {Outcome.OK: "answered", Outcome.LATE: "late", Outcome.REFUSED: "late"}
+from harmonia_compiler.policy.schedule import Schedule
+from harmonia_compiler.runtime.gateway.watch import Watch
 
 
 @dataclass(slots=True, eq=False)
@@ -55,6 +35,7 @@ class Job:
     """
 
     leg: Leg
+    pipeline: str
     component: Component
     settings: Mapping[str, Any]
     items: list[dict[str, Value]]
@@ -77,7 +58,10 @@ class Job:
 
 @dataclass(slots=True)
 class Service:
-    """The lines and replicas of every engine. `overhead_ms` is what the gateway adds to a call."""
+    """The lines and replicas of every engine. `overhead_ms` is what the gateway adds to a call.
+
+    `watch` counts what its controller goes by.
+    """
 
     loop: Loop
     lines: Mapping[str, Line[Job]]
@@ -85,6 +69,10 @@ class Service:
     behaviour: Behaviour
     schedule: Schedule
     overhead_ms: float = 0.0
+    watch: Watch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(lambda: self.now)
 
     @property
     def now(self) -> float:
@@ -110,6 +98,18 @@ class Service:
             self._send(job, endpoint)
         return None
 
+    def set_replicas(self, engine: str, endpoints: Sequence[Endpoint]) -> None:
+        """Route an engine's calls to these from now on; those in flight to others go on."""
+        line = self.lines[engine]
+        line.set_replicas(endpoints)
+        self._hand_out(line)
+
+    def set_shares(self, shares: Mapping[str, ReplicaShare]) -> None:
+        """Give replicas these shares from now on; what is in flight goes on."""
+        for line in self.lines.values():
+            line.set_shares(shares)
+            self._hand_out(line)
+
     def cancel(self, job: Job) -> None:
         """Nobody awaits a call any more."""
         line = self.lines[job.component.engine]
@@ -119,9 +119,7 @@ class Service:
             return
         if job.is_there:
             self.replicas[job.endpoint.replica].cancel(job)
-        line.release(job.endpoint)
-        job.endpoint = None
-        self._hand_out(line)
+        self._release(job, job.endpoint, None)
 
     def finished(self, job: Job) -> None:
         """What a replica says of a job that is done."""
@@ -130,24 +128,30 @@ class Service:
             took_s = (self.loop.now_ms - job.sent_ms) / 1000.0
             silent_s = min(took_s, (job.first_ms - job.sent_ms) / 1000.0)
             self.lines[job.component.engine].pool.answered(job.endpoint, job.component.name, took_s, silent_s, self.now)
-        if self._take_back(job):
+        if self._take_back(job, is_served=True):
             job.done(job)
 
     def failed(self, job: Job, reason: str) -> None:
         """What a replica says of a job that it cannot do."""
-        if self._take_back(job):
+        if self._take_back(job, is_served=False):
             job.failed(job, reason)
 
-    def _take_back(self, job: Job) -> bool:
+    def _take_back(self, job: Job, *, is_served: bool) -> bool:
         """Give the job's place to the next; False where nobody awaits it any more."""
         if job.endpoint is None:
             return False
-        line = self.lines[job.component.engine]
+        assert job.sent_ms is not None
         self.schedule.ends(job.leg, self.now)
-        line.release(job.endpoint)
-        job.endpoint = None
-        self._hand_out(line)
+        self._release(job, job.endpoint, (self.loop.now_ms - job.sent_ms) / 1000.0 if is_served else None)
         return True
+
+    def _release(self, job: Job, endpoint: Endpoint, served_s: float | None) -> None:
+        """A replica has a job no more, which it served in so long, or did not."""
+        name, engine, items = job.component.name, job.component.engine, len(job.items)
+        self.watch.ended(job.pipeline, name, engine, endpoint.replica, served_s, items)
+        self.lines[engine].release(endpoint)
+        job.endpoint = None
+        self._hand_out(self.lines[engine])
 
     def _hand_out(self, line: Line[Job]) -> None:
         while (given := line.next(self.now)) is not None:
@@ -163,6 +167,8 @@ class Service:
     def _send(self, job: Job, endpoint: Endpoint) -> None:
         self.schedule.works(job.leg, self.now)
         job.endpoint, job.sent_ms = endpoint, self.loop.now_ms
+        waited_s = (job.sent_ms - job.asked_ms) / 1000.0
+        self.watch.taken(job.pipeline, job.component.name, job.component.engine, endpoint.replica, waited_s)
         job.value, job.size = self.behaviour.answer(job)
         replica = self.replicas[endpoint.replica]
         self.loop.after(self.overhead_ms, partial(self._arrive, job, replica))
@@ -171,123 +177,3 @@ class Service:
         if job.endpoint is not None:
             job.is_there = True
             replica.submit(job)
-
-
-@dataclass(slots=True, eq=False)
-class Request:
-    """One request on its way through a Program; `ended` is called once, when its outcome is there."""
-
-    service: Service
-    program: Program
-    number: int
-    deadline_ms: float | None
-    promise: Promise
-    ended: Callable[["Request"], None]
-    arrived_ms: float = 0.0
-    first_ms: float | None = None
-    ended_ms: float | None = None
-    outcome: Outcome | None = None
-    reason: str = ""
-    tokens_in: int = 0
-    tokens_out: int = 0
-    answer_tokens: int | None = None
-    stages: list[StageTime] = field(default_factory=list)
-    _state: State = field(default_factory=State)
-    _jobs: dict[int, Job] = field(default_factory=dict)
-    _timers: dict[int, Happening] = field(default_factory=dict)
-    _deadline: Happening | None = None
-    _refused: set[int] = field(default_factory=set)
-    _journey: Journey | None = None
-
-    def start(self, arguments: Mapping[str, Value]) -> None:
-        """Come in, now."""
-        loop = self.service.loop
-        self.arrived_ms = loop.now_ms
-        try:
-            self._journey = self.service.schedule.arrive(self.program, self.promise, self.service.now)
-        except (Hopeless, Stopped) as refused:
-            self.reason = type(refused).__name__.lower()
-            self._end(Outcome.REFUSED)
-            return
-        if self.deadline_ms is not None:
-            self._deadline = loop.after(self.deadline_ms, lambda: self._end(Outcome.LATE))
-        self._take(Started(arguments))
-
-    def _take(self, event: Event) -> None:
-        if self.outcome is not None:
-            return
-        for command in advance(self.program, self._state, event):
-            match command:
-                case Send():
-                    self._send(command)
-                case Cancel(call):
-                    if (job := self._jobs.pop(call, None)) is not None:
-                        self.service.cancel(job)
-                case StartTimer(timer, ms):
-                    self._timers[timer] = self.service.loop.after(ms, partial(self._take, Elapsed(timer)))
-                case StopTimer(timer):
-                    self._timers.pop(timer).call_off()
-                case Answer():
-                    self._end(Outcome.OK)
-                case Fail(_, reason, call, late):
-                    self.reason = reason
-                    refused = call is not None and call in self._refused
-                    self._end(Outcome.LATE if late else Outcome.REFUSED if refused else Outcome.FAILED)
-
-    def _send(self, send: Send) -> None:
-        number = send.call
-        assert self._journey is not None
-        leg = self.service.schedule.ask(self._journey, send, self.service.now)
-
-        def done(job: Job) -> None:
-            self._jobs.pop(number, None)
-            self._note(job)
-            self._take(Finished(number, job.value))
-
-        def failed(job: Job, reason: str) -> None:
-            self._jobs.pop(number, None)
-            if job.is_hopeless:
-                self._refused.add(number)
-            self._take(Failed(number, reason))
-
-        def begun(job: Job) -> None:
-            job.first_ms = self.service.loop.now_ms
-            if self.first_ms is None:
-                self.first_ms = self.service.loop.now_ms
-                if self._journey is not None:
-                    self.service.schedule.first(self._journey, self.service.now)
-            self._take(Begun(number))
-
-        component, items = self.program.components[send.component], items_of(send)
-        tell = done, failed, begun if send.streams else None
-        job = Job(leg, component, send.settings, items, bool(send.over), self.number, send.path, *tell)
-        self._jobs[number] = job
-        if (reason := self.service.call(job)) is not None:
-            self._jobs.pop(number)
-            self._refused.add(number)
-            self.service.loop.after(0.0, lambda: self._take(Failed(number, reason)))
-
-    def _note(self, job: Job) -> None:
-        assert job.sent_ms is not None
-        name, now = job.component.name, self.service.loop.now_ms
-        self.stages.append(StageTime(name, job.sent_ms - job.asked_ms, now - job.sent_ms))
-        work = job.size.work
-        if work.prompt_tokens:
-            made = max(1, round(work.output_tokens))
-            self.tokens_in += round(work.prompt_tokens)
-            self.tokens_out += made
-            if job.begun is not None:
-                self.answer_tokens = made
-
-    def _end(self, outcome: Outcome) -> None:
-        if self.outcome is not None:
-            return
-        self.outcome, self.ended_ms = outcome, self.service.loop.now_ms
-        for happening in (*self._timers.values(), *((self._deadline,) if self._deadline else ())):
-            happening.call_off()
-        jobs, self._jobs = self._jobs, {}
-        for job in jobs.values():
-            self.service.cancel(job)
-        if self._journey is not None:
-            self.service.schedule.end(self._journey, self.service.now, _ENDINGS.get(outcome, "broken"))
-        self.ended(self)

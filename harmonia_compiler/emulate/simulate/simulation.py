@@ -1,27 +1,33 @@
 """A scenario in virtual time: the service is built as its gateway would build it, and requests come in."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.contract.card import Card
 from harmonia_compiler.contract.garbage import uncollected
-from harmonia_compiler.contract.plan import Replica as Planned
+from harmonia_compiler.contract.plan import Replica as Placed
 from harmonia_compiler.contract.program import Program
 from harmonia_compiler.emulate.scenario import Coming, Scenario
 from harmonia_compiler.emulate.simulate.loop import Loop
 from harmonia_compiler.emulate.simulate.models import Model
-from harmonia_compiler.emulate.simulate.service import Job, Request, Service
+from harmonia_compiler.emulate.simulate.request import Request
+from harmonia_compiler.emulate.simulate.room import further
+from harmonia_compiler.emulate.simulate.service import Job, Service
 from harmonia_compiler.emulate.simulate.stations import Replica, Station
+from harmonia_compiler.emulate.simulate.steering import Further, Steering, last_words
 from harmonia_compiler.emulate.times import core_ms, elsewhere_ms
 from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.policy.control.planned import planned
 from harmonia_compiler.policy.events import show_path
 from harmonia_compiler.policy.line import EXTERNAL_CONCURRENCY, Line
 from harmonia_compiler.policy.parts import ALL, NONE, Parts
 from harmonia_compiler.policy.pipeline import Promise, promise_of
 from harmonia_compiler.policy.schedule import Schedule
 from harmonia_compiler.profile.serving import Passing, Stepping, serving
+from harmonia_compiler.report.document import Decision
+from harmonia_compiler.runtime.controller.dividing import ByProgram
 from harmonia_compiler.workload.draws import Uniform
 
 
@@ -29,8 +35,9 @@ from harmonia_compiler.workload.draws import Uniform
 class Simulation:
     """One run of a scenario. `overhead_ms` is what the gateway adds to each call.
 
-    A `patient` one gives no request up at its deadline: only so is it known how late it would have been. `parts` are
-    those of the scheduling that are on.
+    `parts` of the scheduling are on. A `patient` run gives no request up at its deadline and has none of them but the
+    order of calls: only so is it known how late a request would have been. Where it `resizes`, its controller may
+    change numbers of replicas; else it divides calls alone, as in a rehearsal.
     """
 
     scenario: Scenario
@@ -38,35 +45,22 @@ class Simulation:
     overhead_ms: float = 0.0
     patient: bool = False
     parts: Parts = ALL
+    resizes: bool = True
 
     def run(self, coming: Iterable[Coming], ended: Callable[[Request, Coming], object]) -> "Ran":
         """Let requests come in, in the order of their times, until all have ended; `ended` is told of each."""
-        loop = Loop()
-        lines: dict[str, Line[Job]] = {}
+        parts = replace(NONE, slack=self.parts.slack) if self.patient else self.parts
+        loop, programs = Loop(), self.scenario.service.programs
         replicas: dict[str, Replica[Job]] = {}
-        for name, engine in self.scenario.service.engines.items():
-            if kinds()[engine.kind].external:
-                lines[name] = Line(ReplicaShare(EXTERNAL_CONCURRENCY), {})
-                lines[name].set_replicas([Endpoint(name, name, "", 0)])
-                continue
-            lines[name] = Line(ReplicaShare(1), self.scenario.service.shares)
-            lines[name].set_replicas(
-                [Endpoint(one.id, name, one.host, 0) for one in self.scenario.plan.replicas if one.engine == name]
-            )
-        programs = self.scenario.service.programs
-        parts = NONE if self.patient else self.parts
-        schedule = Schedule(lines, self.scenario.service.expected, parts)
-        service = Service(loop, lines, replicas, self.scenario.behaviour, schedule, self.overhead_ms)
-        for replica in self.scenario.plan.replicas:
-            replicas[replica.id] = self._replica(loop, service, replica)
-        for name, engine in self.scenario.service.engines.items():
-            if kinds()[engine.kind].external:
-                replicas[name] = Station(loop, self._elsewhere_ms, service.finished, servers=EXTERNAL_CONCURRENCY)
+        service = self._service(loop, parts, replicas)
+        steering = self._steering(service, replicas) if parts.controller else None
         arrivals = iter(coming)
+        under_way: set[int] = set()
 
         def next_one() -> None:
             # One at a time, so that an hour of them need not be there at once.
             if (one := next(arrivals, None)) is not None:
+                under_way.add(one.number)
                 loop.at(one.at_ms, partial(arrive, one))
 
         def arrive(one: Coming) -> None:
@@ -76,16 +70,69 @@ class Simulation:
             program = programs[one.pipeline]
             promise = _promise(program, one)
             deadline_ms = None if self.patient or promise.deadline_s is None else promise.deadline_s * 1000.0
-            request = Request(service, program, one.number, deadline_ms, promise, partial(_told, ended, one))
+            told = partial(finish, one)
+            request = Request(service, program, one.number, deadline_ms, promise, told, one.request_class or "")
             request.start(one.arguments)
+
+        def finish(one: Coming, request: Request) -> None:
+            under_way.remove(one.number)
+            if steering is not None and not under_way:
+                steering.end()
+            ended(request, one)
 
         next_one()
         with uncollected():
+            if steering is not None and under_way:
+                steering.begin()
             loop.run()
-        return Ran(loop.now_ms, loop.happened, {name: replica.busy_ms for name, replica in replicas.items()})
+        busy_ms = {name: replica.busy_ms for name, replica in replicas.items()}
+        ran = Ran(loop.now_ms, loop.happened, busy_ms)
+        if steering is None:
+            return ran
+        return replace(
+            ran, decisions=tuple(steering.told), last=last_words(steering.last), further=tuple(steering.further)
+        )
 
-    def _replica(self, loop: Loop, service: Service, planned: Planned) -> Replica[Job]:
-        found = serving(self.scenario.service.engines[planned.engine], planned.config, self.cards)
+    def _service(self, loop: Loop, parts: Parts, replicas: dict[str, Replica[Job]]) -> Service:
+        """The service as planned; its replicas are put into the mapping."""
+        scenario = self.scenario
+        lines: dict[str, Line[Job]] = {}
+        schedule = Schedule(lines, scenario.service.expected, parts)
+        service = Service(loop, lines, replicas, scenario.behaviour, schedule, self.overhead_ms)
+        for name, engine in scenario.service.engines.items():
+            if kinds()[engine.kind].external:
+                lines[name] = Line(ReplicaShare(EXTERNAL_CONCURRENCY), {})
+                lines[name].set_replicas([Endpoint(name, name, "", 0)])
+                replicas[name] = Station(loop, self._elsewhere_ms, service.finished, servers=EXTERNAL_CONCURRENCY)
+                continue
+            lines[name] = Line(ReplicaShare(1), scenario.service.shares)
+            lines[name].set_replicas(
+                [Endpoint(one.id, name, one.host, 0) for one in scenario.plan.replicas if one.engine == name]
+            )
+        for replica in scenario.plan.replicas:
+            replicas[replica.id] = self._replica(loop, service, replica)
+        return service
+
+    def _steering(self, service: Service, replicas: dict[str, Replica[Job]]) -> Steering:
+        scenario = self.scenario
+        room = further(scenario) if self.resizes else {}
+        facts = planned(
+            scenario.plan, scenario.service, {name: [one.id for one in some] for name, some in room.items()}
+        )
+        placed = {
+            name: (*(one for one in scenario.plan.replicas if one.engine == name), *some)
+            for name, some in room.items()
+            if name in facts.engines
+        }
+
+        def bring(one: Placed) -> None:
+            if one.id not in replicas:
+                replicas[one.id] = self._replica(service.loop, service, one)
+
+        return Steering(service, facts, ByProgram(facts), placed, bring)
+
+    def _replica(self, loop: Loop, service: Service, placed: Placed) -> Replica[Job]:
+        found = serving(self.scenario.service.engines[placed.engine], placed.config, self.cards)
         if isinstance(found, Stepping):
             return Model(loop, found, service.finished, service.failed)
         if isinstance(found, Passing):
@@ -110,15 +157,17 @@ class Simulation:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a run came to: until when, in how many events, and how long each replica worked."""
+    """What a run came to: until when, in how many events, and how long each replica worked.
+
+    `decisions` are the controller's, `last` is what it said last, and `further` are the replicas beside the plan's.
+    """
 
     until_ms: float
     events: int
     busy_ms: Mapping[str, float]
-
-
-def _told(ended: Callable[[Request, Coming], object], one: Coming, request: Request) -> None:
-    ended(request, one)
+    decisions: tuple[Decision, ...] = ()
+    last: str = ""
+    further: tuple[Further, ...] = ()
 
 
 def _promise(program: Program, one: Coming) -> Promise:

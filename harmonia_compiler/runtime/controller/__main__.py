@@ -15,11 +15,8 @@ from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.policy.control.planned import planned
 from harmonia_compiler.runtime.actuators.actuator import found_actuator
 from harmonia_compiler.runtime.bundle import CONTENTS, read_plan_of, read_service
-from harmonia_compiler.runtime.controller.controller import Controller, leave
+from harmonia_compiler.runtime.controller.controller import EVERY_S, Controller, leave
 from harmonia_compiler.runtime.controller.dividing import ByProgram
-
-#: How long a window is, in seconds.
-EVERY_S = 5.0
 
 
 def main() -> None:

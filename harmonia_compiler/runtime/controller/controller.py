@@ -21,6 +21,8 @@ from harmonia_compiler.runtime.controller.journal import Journal
 from harmonia_compiler.runtime.controller.stretch import compressed
 
 JOURNAL = Path("logs", "controller.jsonl")
+#: How long a window is, in seconds.
+EVERY_S = 5.0
 
 
 def leave(_: Mapping[str, int]) -> None:

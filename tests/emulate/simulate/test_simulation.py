@@ -15,7 +15,7 @@ from harmonia_compiler.contract.types import Value
 from harmonia_compiler.emulate.behaviour import Ask, Behaviour, Size, text_of
 from harmonia_compiler.emulate.llm.scheduler import Scheduler
 from harmonia_compiler.emulate.scenario import Coming
-from harmonia_compiler.emulate.simulate.service import Request
+from harmonia_compiler.emulate.simulate.request import Request
 from harmonia_compiler.emulate.simulate.simulation import Simulation
 from harmonia_compiler.emulate.times import CORE_CV
 from harmonia_compiler.profile.serving import Stepping, serving

@@ -1,0 +1,165 @@
+"""One request in virtual time: executed by the stepper of the gateway, its calls made through the service.
+
+It is to the simulator what `runtime/gateway/driver.py` is to the gateway.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from harmonia_compiler.contract.program import Program
+from harmonia_compiler.contract.types import Value
+from harmonia_compiler.emulate.simulate.loop import Happening
+from harmonia_compiler.emulate.simulate.service import Job, Service
+from harmonia_compiler.policy.events import (
+    Answer,
+    Begun,
+    Cancel,
+    Elapsed,
+    Event,
+    Fail,
+    Failed,
+    Finished,
+    Send,
+    Started,
+    StartTimer,
+    StopTimer,
+    items_of,
+)
+from harmonia_compiler.policy.frames import State
+from harmonia_compiler.policy.journey import Journey
+from harmonia_compiler.policy.pipeline import Promise
+from harmonia_compiler.policy.schedule import Ending, Hopeless, Stopped
+from harmonia_compiler.policy.stepper import advance
+from harmonia_compiler.report.observation import Outcome, StageTime
+
+#: What the schedule is told of how a request ended; else that something broke it.
+_ENDINGS: dict[Outcome, Ending] = {Outcome.OK: "answered", Outcome.LATE: "late", Outcome.REFUSED: "late"}
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One request on its way through a Program; `ended` is called once, when its outcome is there."""
+
+    service: Service
+    program: Program
+    number: int
+    deadline_ms: float | None
+    promise: Promise
+    ended: Callable[["Request"], None]
+    request_class: str = ""
+    arrived_ms: float = 0.0
+    first_ms: float | None = None
+    ended_ms: float | None = None
+    outcome: Outcome | None = None
+    reason: str = ""
+    tokens_in: int = 0
+    tokens_out: int = 0
+    answer_tokens: int | None = None
+    stages: list[StageTime] = field(default_factory=list)
+    _state: State = field(default_factory=State)
+    _jobs: dict[int, Job] = field(default_factory=dict)
+    _timers: dict[int, Happening] = field(default_factory=dict)
+    _deadline: Happening | None = None
+    _refused: set[int] = field(default_factory=set)
+    _journey: Journey | None = None
+
+    def start(self, arguments: Mapping[str, Value]) -> None:
+        """Come in, now."""
+        loop = self.service.loop
+        self.arrived_ms = loop.now_ms
+        watch = self.service.watch
+        watch.arrived(self.program.pipeline, self.request_class)
+        try:
+            self._journey = self.service.schedule.arrive(self.program, self.promise, self.service.now)
+        except (Hopeless, Stopped) as refused:
+            self.reason = type(refused).__name__.lower()
+            self._end(Outcome.REFUSED)
+            return
+        watch.let_in(self.program.pipeline, self.request_class)
+        if self.deadline_ms is not None:
+            self._deadline = loop.after(self.deadline_ms, lambda: self._end(Outcome.LATE))
+        self._take(Started(arguments))
+
+    def _take(self, event: Event) -> None:
+        if self.outcome is not None:
+            return
+        for command in advance(self.program, self._state, event):
+            match command:
+                case Send():
+                    self._send(command)
+                case Cancel(call):
+                    if (job := self._jobs.pop(call, None)) is not None:
+                        self.service.cancel(job)
+                case StartTimer(timer, ms):
+                    self._timers[timer] = self.service.loop.after(ms, partial(self._take, Elapsed(timer)))
+                case StopTimer(timer):
+                    self._timers.pop(timer).call_off()
+                case Answer():
+                    self._end(Outcome.OK)
+                case Fail(_, reason, call, late):
+                    self.reason = reason
+                    refused = call is not None and call in self._refused
+                    self._end(Outcome.LATE if late else Outcome.REFUSED if refused else Outcome.FAILED)
+
+    def _send(self, send: Send) -> None:
+        number = send.call
+        assert self._journey is not None
+        leg = self.service.schedule.ask(self._journey, send, self.service.now)
+
+        def done(job: Job) -> None:
+            self._jobs.pop(number, None)
+            self._note(job)
+            self._take(Finished(number, job.value))
+
+        def failed(job: Job, reason: str) -> None:
+            self._jobs.pop(number, None)
+            if job.is_hopeless:
+                self._refused.add(number)
+            self._take(Failed(number, reason))
+
+        def begun(job: Job) -> None:
+            job.first_ms = self.service.loop.now_ms
+            if self.first_ms is None:
+                self.first_ms = self.service.loop.now_ms
+                if self._journey is not None:
+                    self.service.schedule.first(self._journey, self.service.now)
+            self._take(Begun(number))
+
+        component, items = self.program.components[send.component], items_of(send)
+        tell = done, failed, begun if send.streams else None
+        pipeline = self.program.pipeline
+        job = Job(leg, pipeline, component, send.settings, items, bool(send.over), self.number, send.path, *tell)
+        self._jobs[number] = job
+        if (reason := self.service.call(job)) is not None:
+            self._jobs.pop(number)
+            self._refused.add(number)
+            self.service.loop.after(0.0, lambda: self._take(Failed(number, reason)))
+
+    def _note(self, job: Job) -> None:
+        assert job.sent_ms is not None
+        name, now = job.component.name, self.service.loop.now_ms
+        self.stages.append(StageTime(name, job.sent_ms - job.asked_ms, now - job.sent_ms))
+        work = job.size.work
+        if work.prompt_tokens:
+            made = max(1, round(work.output_tokens))
+            self.tokens_in += round(work.prompt_tokens)
+            self.tokens_out += made
+            if job.begun is not None:
+                self.answer_tokens = made
+
+    def _end(self, outcome: Outcome) -> None:
+        if self.outcome is not None:
+            return
+        self.outcome, self.ended_ms = outcome, self.service.loop.now_ms
+        for happening in (*self._timers.values(), *((self._deadline,) if self._deadline else ())):
+            happening.call_off()
+        jobs, self._jobs = self._jobs, {}
+        for job in jobs.values():
+            self.service.cancel(job)
+        if self._journey is not None:
+            self.service.schedule.end(self._journey, self.service.now, _ENDINGS.get(outcome, "broken"))
+        if outcome is Outcome.OK:
+            made = [stage.component for stage in self.stages]
+            self.service.watch.answered(self.program.pipeline, self.request_class, made)
+        self.ended(self)
