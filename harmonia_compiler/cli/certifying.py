@@ -8,7 +8,7 @@ from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
-from harmonia_compiler.emulate.certify import Reached, Tried, certify
+from harmonia_compiler.emulate.certify import ENOUGH_REQUESTS, Reached, Tried, certify
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.plan.infeasible import Infeasible, Limit
 
@@ -33,20 +33,28 @@ def simulated(make: Make, hosts: Inventory) -> tuple[Application, Plan]:
 
 
 def _said(one: Tried) -> str:
-    said = {True: f"with a margin of {one.margin:.2f}, ", False: f"promises loosened by {1.0 / one.margin:.2f}, "}
-    how = "" if one.margin == 1.0 else said[one.margin > 1.0]
-    reached = one.missed or one.reached
-    figures = ", ".join(
-        f"`{each.pipeline}` reaches {shown_ms(each.found_ms)} of {each.objective.describe()}" for each in reached
-    )
-    kept = "" if one.missed else "every promise is kept" + (", " if figures else "")
-    return f"{how}simulated: {kept}{figures}"
+    words = {True: f"with a margin of {one.margin:.2f}, ", False: f"promises loosened by {1.0 / one.margin:.2f}, "}
+    how = "" if one.margin == 1.0 else words[one.margin > 1.0]
+    said = []
+    if not one.missed:
+        what = "every promise is kept" if not one.unjudged else "no promise is missed"
+        said.append(what if one.reached else "nothing is promised")
+    said += [
+        f"`{each.name}` reaches {shown_ms(each.found_ms)} of {each.objective.describe()} in {each.requests:,} requests"
+        for each in one.missed or one.kept
+    ]
+    said += [
+        f"{each.objective.describe()} of `{each.name}` is not judged by {each.requests:,} requests, of "
+        f"{ENOUGH_REQUESTS:,} that it takes"
+        for each in one.unjudged
+    ]
+    return f"{how}simulated: {', '.join(said)}"
 
 
 def _limit(missed: Reached) -> Limit:
     message = (
-        f"`{missed.pipeline}` promises {missed.objective.describe()}, and the most careful plan that there is comes to "
-        f"{shown_ms(missed.found_ms)} in the simulation"
+        f"`{missed.name}` promises {missed.objective.describe()}, and the most careful plan that there is comes to "
+        f"{shown_ms(missed.found_ms)} in the simulation of {missed.requests:,} requests"
     )
     help_ = f"promise {shown_ms(missed.found_ms * 1.05)} or more, lower the load, or add devices"
     return Limit(Diagnostic("E0726", message, help=help_))

@@ -3,10 +3,13 @@
 The planner works with means, with the slowest replica of each engine and with an assumed spread. The simulation has
 every step and queue. Where that misses a promise, the planner is told to stay as many times below it as it was missed
 by, and a little more. Where it keeps all of them with room to spare, the planner may go beyond them.
+
+A promise is a pipeline's objective or a class's deadline. It is judged by so many requests as say something, for which
+a plan of a low load is simulated for a long time; where a bound on the work leaves fewer, it is not judged.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harmonia_compiler.contract.card import Card
@@ -16,16 +19,18 @@ from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.emulate.scenario import scenario
 from harmonia_compiler.emulate.simulate.run import simulate
-from harmonia_compiler.flow.graph import Application
+from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.report.document import Report
-from harmonia_compiler.report.measures import Window
+from harmonia_compiler.report.measures import Distribution, Window, figures
+from harmonia_compiler.report.observation import Observation
 from harmonia_compiler.workload.arrivals import poisson, until
 
 #: How many plans are tried.
 MOST_PLANS = 6
-#: For how many requests each is simulated, and for how long in ms of its own time at least; where that would be more
-#: than so many requests, for no more than these, but for some time.
-REQUESTS, LEAST_MS = 2_000, 100_000.0
+#: How many requests a verdict rests on at least, and for how many of each promise a plan is simulated, which by chance
+#: are some fewer or more; and for how long in ms of its own time at least. Where that would be more than so many
+#: requests in all, for no more than these, but for some time.
+ENOUGH_REQUESTS, REQUESTS, LEAST_MS = 1_000, 1_600, 100_000.0
 MOST_REQUESTS, SOME_MS = 50_000, 20_000.0
 #: The part of that which is warm-up.
 WARMUP = 0.2
@@ -35,6 +40,8 @@ LEAST_STEP = 1.1
 #: to no less than this part of itself at once.
 MOST_TAKEN, ENOUGH_TAKEN = 0.95, 0.9
 LOWEST_STEP = 0.5
+#: The part of a class's requests that is to be answered by its deadline where its pipeline says of no part.
+CLASS_QUANTILE = 0.95
 
 #: Makes an application's plan with a margin. Raises Infeasible where there is none.
 Make = Callable[[float], tuple[Application, Plan]]
@@ -42,13 +49,28 @@ Make = Callable[[float], tuple[Application, Plan]]
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """What a promised quantile of a pipeline comes to in a simulation, to within so much, and whether that keeps it."""
+    """What a promised quantile comes to in a simulation, to within so much, whether that keeps it, and by how many.
+
+    The promise is of a pipeline or of one class of its `requests`.
+    """
 
     pipeline: str
     objective: Objective
     found_ms: float
     within_ms: float
     met: bool
+    requests: int
+    request_class: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Of whom it is: `desk`, `desk/urgent`."""
+        return self.pipeline if self.request_class is None else f"{self.pipeline}/{self.request_class}"
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether enough requests came for a verdict."""
+        return self.requests >= ENOUGH_REQUESTS
 
     @property
     def taken(self) -> float:
@@ -74,17 +96,29 @@ class Tried:
     @property
     def missed(self) -> tuple[Reached, ...]:
         """The promises that are not kept."""
-        return tuple(one for one in self.reached if not one.met)
+        return tuple(one for one in self.reached if one.is_judged and not one.met)
+
+    @property
+    def kept(self) -> tuple[Reached, ...]:
+        """Those that are."""
+        return tuple(one for one in self.reached if one.is_judged and one.met)
+
+    @property
+    def unjudged(self) -> tuple[Reached, ...]:
+        """Those of which too few requests came to say."""
+        return tuple(one for one in self.reached if not one.is_judged)
 
     @property
     def taken(self) -> float:
-        """The largest part of a promise that is taken; 0 where nothing is promised or nobody was answered."""
-        return max((one.taken for one in self.reached), default=0.0)
+        """The largest part of a promise that is taken; 0 where none was judged."""
+        return max((one.taken for one in self.reached if one.is_judged), default=0.0)
 
     @property
     def is_kept(self) -> bool:
         """Whether every promise is kept, and surely so where the planner itself would not have promised as much."""
-        return not self.missed if self.margin >= 1.0 else all(one.is_sure for one in self.reached)
+        if self.margin >= 1.0:
+            return not self.missed
+        return not self.unjudged and all(one.is_sure for one in self.reached)
 
 
 def certify(make: Make, inventory: Inventory, cards: dict[str, Card], seed: int = 1) -> list[Tried]:
@@ -118,7 +152,7 @@ def _next(tried: Sequence[Tried]) -> float | None:
     if not kept:
         return tried[-1].margin * max(LEAST_STEP, tried[-1].taken)
     best = min(kept, key=lambda one: one.margin)
-    if not 0.0 < best.taken < ENOUGH_TAKEN:
+    if best.unjudged or not 0.0 < best.taken < ENOUGH_TAKEN:
         return None
     failed = max((one.margin for one in tried if one.margin < best.margin), default=0.0)
     margin = best.margin * max(LOWEST_STEP, best.taken / MOST_TAKEN)
@@ -136,13 +170,45 @@ def attempt(
 ) -> Tried:
     """A plan with what its simulation makes of the promises."""
     rate = _rate(plan)
-    for_ms = LEAST_MS
-    if rate > 0:
-        for_ms = max(SOME_MS, min(MOST_REQUESTS / rate * 1000.0, max(LEAST_MS, REQUESTS / rate * 1000.0)))
+    for_ms = _simulated_ms(application, rate)
     made = scenario(application, inventory, plan, seed)
     window = Window(WARMUP * for_ms, for_ms)
-    report = simulate(made, until(poisson(rate, seed), for_ms), window, cards, {}, patient=True).report
-    return Tried(application, plan, margin, report, tuple(_reached(report)))
+    done = simulate(made, until(poisson(rate, seed), for_ms), window, cards, {}, patient=True)
+    return Tried(application, plan, margin, done.report, tuple(_reached(application, done.observed, window)))
+
+
+def _simulated_ms(application: Application, rate: float) -> float:
+    """For how long a rate of all requests is to come in, for the rarest promise to have enough of them."""
+    loads = {flow.name: flow.load.rps if flow.load is not None else 0.0 for flow in application.flows}
+    whole = sum(loads.values())
+    shares = [
+        (loads[flow.name] / whole if whole else 1.0 / len(loads)) * _part(flow, of_class)
+        for flow in application.flows
+        for _, of_class in _promises(flow)
+    ]
+    rarest = min((share for share in shares if share > 0.0), default=1.0)
+    wanted = REQUESTS / (1.0 - WARMUP) / rarest / rate * 1000.0
+    return max(SOME_MS, min(MOST_REQUESTS / rate * 1000.0, max(LEAST_MS, wanted)))
+
+
+def _promises(flow: Flow) -> list[tuple[Objective, str | None]]:
+    """What is promised of a pipeline, and of which of its classes; None is all of them."""
+    usual = max((one.quantile for one in flow.objectives if one.metric == "latency"), default=CLASS_QUANTILE)
+    of_classes = [
+        (Objective("latency", usual, one.deadline_ms), one.name) for one in flow.classes if one.deadline_ms is not None
+    ]
+    return [*((one, None) for one in flow.objectives), *of_classes]
+
+
+def _part(flow: Flow, request_class: str | None) -> float:
+    """The part of a pipeline's requests that are of a class."""
+    if request_class is None:
+        return 1.0
+    by_class = flow.load.by_class if flow.load is not None else {}
+    if not by_class:
+        # Where nobody says, all are of the first one.
+        return float(request_class == flow.classes[0].name)
+    return by_class[request_class].rps / sum(one.rps for one in by_class.values()) if request_class in by_class else 0.0
 
 
 def _rate(plan: Plan) -> float:
@@ -155,15 +221,27 @@ def _rate(plan: Plan) -> float:
     return loads * (carried if plan.objective == "throughput" else min(1.0, carried))
 
 
-def _reached(report: Report) -> list[Reached]:
-    found = []
-    for group in report.groups:
-        for kept in group.figures.kept if group.request_class is None else ():
-            times = group.figures.latency if kept.objective.metric == "latency" else group.figures.ttft
-            if times is not None:
-                at = {0.5: times.p50, 0.9: times.p90, 0.95: times.p95, 0.99: times.p99}
-                quantile = next((at[each] for each in sorted(at) if each >= kept.objective.quantile), times.max)
-                # Whoever was not answered at all is late as well.
-                quantile = quantile if kept.met else max(quantile, kept.objective.bound_ms)
-                found.append(Reached(group.pipeline, kept.objective, quantile, times.p95_within or 0.0, kept.met))
-    return found
+def _reached(application: Application, observed: Sequence[Observation], window: Window) -> Iterator[Reached]:
+    for flow in application.flows:
+        for objective, of_class in _promises(flow):
+            of_pipeline = (one for one in observed if one.pipeline == flow.name)
+            found = figures((one for one in of_pipeline if of_class in (None, one.request_class)), window, (objective,))
+            times = found.latency if objective.metric == "latency" else found.ttft
+            (kept,) = found.kept
+            yield Reached(
+                flow.name,
+                objective,
+                0.0 if times is None else _quantile(times, objective, met=kept.met),
+                0.0 if times is None else times.p95_within or 0.0,
+                kept.met,
+                found.requests,
+                of_class,
+            )
+
+
+def _quantile(times: Distribution, objective: Objective, *, met: bool) -> float:
+    """The promised quantile, or the next higher one that is known."""
+    at = {0.5: times.p50, 0.9: times.p90, 0.95: times.p95, 0.99: times.p99}
+    quantile = next((at[each] for each in sorted(at) if each >= objective.quantile), times.max)
+    # Whoever was not answered at all is late as well.
+    return quantile if met else max(quantile, objective.bound_ms)

@@ -12,7 +12,8 @@ from harmonia_compiler.cli.planning import plan_for
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.inventory import load_inventory
 from harmonia_compiler.emulate import behaviour
-from harmonia_compiler.emulate.certify import MOST_TAKEN, Tried, attempt, certify
+from harmonia_compiler.emulate import certify as certify_module
+from harmonia_compiler.emulate.certify import ENOUGH_REQUESTS, MOST_TAKEN, Tried, attempt, certify
 from harmonia_compiler.plan.infeasible import Infeasible
 from harmonia_compiler.runtime.bundle import read_plan_of
 
@@ -149,3 +150,49 @@ def test_what_cannot_be_planned_at_all_is_said_as_without_simulating(tmp_path: P
     with pytest.raises(Infeasible) as raised:
         certified(tmp_path, 5, SLOW)
     assert {limit.finding.code for limit in raised.value.limits} == {"E0724"}
+
+
+CLASSED = """
+class urgent(deadline: DEADLINE ms)
+class batch(deadline: 60 s)
+component model = llm("meta-llama/Llama-3.2-3B-Instruct")
+component answer(question: text) -> text ~ 100 tokens = model("Answer: {question}", max_tokens: 1000)
+pipeline ask(question: text ~ 30 tokens, who: class) -> text {
+    load urgent 1 rps, batch 2 rps
+    return stream answer(question)
+}
+"""
+
+
+@pytest.mark.parametrize(("deadline_ms", "code"), [(30_000, 0), (400, 3)])
+def test_the_deadline_of_a_class_is_a_promise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], deadline_ms: int, code: int
+) -> None:
+    source, hosts = written(tmp_path, 3000, SLOW)
+    source.write_text(CLASSED.replace("DEADLINE", str(deadline_ms)))
+    assert run(["plan", str(source), "--inventory", str(hosts), "--objective", "cost", "--simulate"]) == code
+    said = capsys.readouterr().err
+    assert ("every promise is kept, `ask/urgent` reaches" in said) == (code == 0)
+    assert ("`ask/urgent` promises p95 latency <= 400 ms" in said) == (code == 3)
+
+
+def test_a_low_load_is_simulated_until_enough_requests_came(tmp_path: Path) -> None:
+    source, path = written(tmp_path, 3000, SLOW + FAST)
+    source.write_text(source.read_text().replace("load 3 rps", "load 0.005 rps"))
+    application, hosts = check_files([source], {}).application, load_inventory(path)
+    assert application is not None
+    (only,) = certify(partial(plan_for, application, hosts, "cost"), hosts, load_cards())
+    (reached,) = only.reached
+    assert reached.requests >= ENOUGH_REQUESTS
+    assert only.kept == (reached,)
+
+
+def test_what_too_few_requests_came_for_is_neither_kept_nor_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(certify_module, "MOST_REQUESTS", 100)
+    source, hosts = written(tmp_path, 3000, SLOW)
+    assert run(["plan", str(source), "--inventory", str(hosts), "--objective", "cost", "--simulate"]) == 0
+    said = capsys.readouterr().err
+    assert "every promise is kept" not in said
+    assert re.search(r"p95 latency <= 3 s of `ask` is not judged by \d+ requests, of 1,000 that it takes", said)
