@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -26,13 +27,26 @@ FORMAT_VERSION = 1
 @click.pass_context
 def command(context: click.Context, bundle: Path, form: str) -> None:
     """Show every process of the bundle in DIR. Exits 0 when all are ready, else 1."""
-    status = found_actuator(bundle).status(bundle)
+    actuator = found_actuator(bundle)
+    status = _as_now(actuator.status(bundle), lambda: actuator.absent(bundle))
     if form == "json":
         print_json({"format_version": FORMAT_VERSION, "ready": status.ready, **msgspec.to_builtins(status)})
     else:
         _print(status, bundle)
     if not status.ready:
         context.exit(DIAGNOSTICS)
+
+
+def _as_now(status: Status, absent: Callable[[], frozenset[str]]) -> Status:
+    """The status without the collections that were ingested since their store started, which tells what it saw then."""
+    if status.phase != "running" or not any(process.absent for process in status.processes):
+        return status
+    left = absent()
+    processes = (
+        msgspec.structs.replace(process, absent=tuple(name for name in process.absent if name in left))
+        for process in status.processes
+    )
+    return msgspec.structs.replace(status, processes=tuple(processes))
 
 
 def _print(status: Status, bundle: Path) -> None:

@@ -1,5 +1,6 @@
 """A real Milvus under the supervisor: its collections are checked and loaded at every start."""
 
+import json
 import os
 import signal
 from contextlib import closing
@@ -8,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harmonia_compiler.cli.main import run
 from harmonia_compiler.contract.bundle import Contents, LocalProcesses, ReplicaLaunch, ReplicaShare, Service
 from harmonia_compiler.contract.collection import CollectionRecord, Row, StoredChunk, physical_name
 from harmonia_compiler.contract.component import Component, Engine, Port
@@ -67,11 +69,21 @@ def _store(hand: Hand) -> Milvus:
     return Milvus(f"http://127.0.0.1:{hand.process('search-0').port}")
 
 
-def test_a_collection_is_loaded_again_after_a_kill_and_refused_when_it_was_made_differently(hand: Hand) -> None:
+def _told(hand: Hand, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The collections of which `harmoniac status` says that nobody has ingested them."""
+    run(["status", str(hand.path), "--format", "json"])
+    (search,) = (one for one in json.loads(capsys.readouterr().out)["processes"] if one["name"] == "search-0")
+    return list(search["absent"])
+
+
+def test_a_collection_is_loaded_again_after_a_kill_and_refused_when_it_was_made_differently(
+    hand: Hand, capsys: pytest.CaptureFixture[str]
+) -> None:
     _write(hand, RECORD)
     hand.up(timeout_s=120)
     assert hand.process("search-0").absent == ("docs",)
     assert ACTUATOR.absent(hand.path) == {"docs"}
+    assert _told(hand, capsys) == ["docs"]
     physical = physical_name("docs", RECORD)
     with closing(_store(hand)) as store:
         store.create(physical, RECORD)
@@ -80,6 +92,7 @@ def test_a_collection_is_loaded_again_after_a_kill_and_refused_when_it_was_made_
         store.load(physical)
         store.point("docs", physical)
     assert ACTUATOR.absent(hand.path) == frozenset(), "asked now, although the state is that of the start"
+    assert _told(hand, capsys) == []
     pid = hand.process("search-0").pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
