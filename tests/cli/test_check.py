@@ -170,7 +170,8 @@ def test_a_current_folder_that_is_gone_is_said_to_be(
 
 
 def test_of_very_many_findings_it_says_how_many_are_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("many.rag").write_text(f"pipeline p(q: text) -> text {{ return q{' + q' * 500} }}\n", encoding="utf-8")
+    many = "".join(f'component c{number} = nosuch{number}("x")\n' for number in range(501))
+    Path("many.rag").write_text(many, encoding="utf-8")
     assert run(["check", "many.rag"]) == DIAGNOSTICS
     assert capsys.readouterr().err.endswith("\n100 errors, and 401 more that are not shown\n")
     assert run(["check", "many.rag", "--format", "json"]) == DIAGNOSTICS
