@@ -1,9 +1,11 @@
 """Which requests come in, and when: the options of every command that is driven by a workload."""
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
+from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -11,7 +13,7 @@ import click
 
 from harmonia_compiler.cli.options import PATH, NumberRange
 from harmonia_compiler.cli.output import print_diagnostics
-from harmonia_compiler.contract.duration import duration_ms, shown_ms
+from harmonia_compiler.contract.duration import UNITS_MS, duration_ms, shown_ms
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.workload.arrivals import (
     bursty,
@@ -30,6 +32,8 @@ from harmonia_compiler.workload.traces.registry import format_names
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+#: No time at all, with a unit of durations or without.
+_NO_TIME = re.compile(rf"\s*0+(\.0*)?\s*({'|'.join(UNITS_MS)})?\s*")
 #: How long requests are generated where nobody says.
 _DEFAULT_FOR_MS = 60_000.0
 
@@ -59,20 +63,26 @@ class Workload:
     said: dict[str, str]
 
 
-def duration_option(name: str, *more: str, default: str | None = None, help: str) -> Callable[[Command], Command]:
-    """An option that takes `90s` or `2m`, and gives the command milliseconds."""
+def duration_option(
+    name: str, *more: str, default: str | None = None, zero: bool = False, help: str
+) -> Callable[[Command], Command]:
+    """An option that takes `90s` or `2m`, and gives the command milliseconds; where `zero` may be said, also `0s`."""
     return click.option(
         name,
         *more,
         metavar="DURATION",
         default=default,
         show_default=default is not None,
-        callback=_duration,
+        callback=partial(_duration, zero=zero),
         help=help,
     )
 
 
-def _duration(context: click.Context, parameter: click.Parameter, given: str | None) -> float | None:
+def _duration(
+    context: click.Context, parameter: click.Parameter, given: str | None, *, zero: bool = False
+) -> float | None:
+    if zero and given is not None and _NO_TIME.fullmatch(given):
+        return 0.0
     try:
         return None if given is None else duration_ms(given)
     except ValueError as problem:
@@ -163,7 +173,14 @@ def _generated(asked: Asked) -> Workload:
     else:
         arrivals, how = bursty(asked.rate, asked.cv, asked.seed), f"bursty, CV {asked.cv:g}"
     said = {"arrivals": f"{how}, {asked.rate:g}/s for {shown_ms(end_ms)}", "seed": str(asked.seed)}
-    return Workload(until(arrivals, end_ms), end_ms, said)
+    coming = until(arrivals, end_ms)
+    first = next(coming, None)
+    if first is None:
+        message = f"no request comes in {shown_ms(end_ms)} at {asked.rate:g}/s"
+        raise Rejected(
+            [Diagnostic("E1307", message, help="let more of them come with --rate, or for longer with --for")]
+        )
+    return Workload(chain((first,), coming), end_ms, said)
 
 
 def _recorded(asked: Asked, path: Path) -> Workload:

@@ -24,7 +24,7 @@ _WIDTH = 140
 def warmup_option(command: Command) -> Command:
     """`--warmup DURATION`: gives the command milliseconds, or None where `window_of` shall decide."""
     help = "What does not count: a tenth of the run, 30s at most."
-    return duration_option("--warmup", "warmup_ms", help=help)(command)
+    return duration_option("--warmup", "warmup_ms", zero=True, help=help)(command)
 
 
 def html_option(command: Command) -> Command:

@@ -1,9 +1,11 @@
 """Reads a recorded trace from a file, whatever its format, or says everything that is wrong with it."""
 
+import errno
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
+from harmonia_compiler.contract.regular import read_regular
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import suggestion
 from harmonia_compiler.diagnostics.source import Source
@@ -30,14 +32,13 @@ def read_trace(path: Path, format: str | None = None) -> Trace:  # noqa: A002 - 
     Raises Rejected with everything that is wrong with it.
     """
     try:
-        with path.open("rb") as file:
-            raw = file.read(MOST_BYTES + 1)
+        raw = read_regular(path, MOST_BYTES)
     except OSError as problem:
+        if problem.errno == errno.EFBIG:
+            message = f"the trace `{path}` is larger than {MOST_BYTES >> 20} MiB"
+            raise Rejected([Diagnostic("E1301", message, help="take a part of it, such as its first lines")]) from None
         message = f"cannot read the trace `{path}`: {problem.strerror}"
         raise Rejected([Diagnostic("E1301", message, help="check the path and its permissions")]) from None
-    if len(raw) > MOST_BYTES:
-        message = f"the trace `{path}` is larger than {MOST_BYTES >> 20} MiB"
-        raise Rejected([Diagnostic("E1301", message, help="take a part of it, such as its first lines")])
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as problem:

@@ -105,6 +105,40 @@ def test_options_that_make_no_run_are_usage_mistakes(files: list[str]) -> None:
         assert run(["simulate", *files, *wrong]) == 2
 
 
+def test_nothing_to_simulate_is_a_finding(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    for nothing in (["--rate", "1e-9"], ["--rate", "0.01", "--for", "200s", "--warmup", "199.9s"]):
+        code, out, err = simulated(capsys, *files, *nothing)
+        assert (code, out) == (1, "")
+        assert "error[E1307]" in err
+
+
+def test_a_class_that_no_pipeline_has_is_a_usage_mistake(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulated(capsys, *files, "--class", "bogus=1")[0] == 2
+    (Path(files[0])).write_text(
+        "class urgent(deadline: 2 s)\nclass batch(deadline: 60 s)\n"
+        + SOURCE.replace("question: text ~ 30 tokens)", "question: text ~ 30 tokens, who: class)", 1).replace(
+            "load 4 rps", "load urgent 2 rps, batch 2 rps"
+        )
+    )
+    code, _, err = simulated(capsys, *files, "--class", "urgnt=1")
+    assert code == 2
+    assert "did you mean `urgent`?" in err
+    assert simulated(capsys, *files, "--class", "urgent=1", "--for", "10s")[0] == 0
+
+
+def test_there_need_be_no_warmup(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = simulated(capsys, *files, "--for", "20s", "--warmup", "0s", "--format", "json")
+    assert code == 0
+    assert json.loads(out)["window_ms"] == [0, 20_000]
+
+
+def test_the_controller_can_be_turned_off(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    on, off = (simulated(capsys, *files, "--for", "20s", *more)[1] for more in ([], ["--without", "controller"]))
+    assert "The controller's last words" in on
+    assert "The controller" not in off
+    assert on != off
+
+
 def test_no_plan_is_exit_3(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "one.toml").write_text('[[hosts]]\nname = "one"\ncpus = 1\nmemory_gib = 1\n')
     assert simulated(capsys, *files)[0] == 3

@@ -1,6 +1,7 @@
 """Traces: each format's rows, every mistake with its line, and no other exception whatever the file holds."""
 
 import json
+import os
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, pstdev
@@ -202,6 +203,15 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> No
     (item,) = caught.value.found
     assert item.code == "E1301"
     assert ("in line 2" in item.message) == (content is not None)
+
+
+def test_a_pipe_that_nobody_writes_into_is_no_trace_to_wait_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "trace.csv")
+    with pytest.raises(Rejected) as caught:
+        read_trace(tmp_path / "trace.csv")
+    (item,) = caught.value.found
+    assert item.code == "E1301"
+    assert "not a regular file" in item.message
 
 
 def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:
