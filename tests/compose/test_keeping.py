@@ -13,7 +13,7 @@ from harmonia_compiler.contract.decision import DECISION, Decision
 from harmonia_compiler.contract.launch import Probe
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime import secret_files
-from harmonia_compiler.runtime.actuators.actuator import actuator_for
+from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status, actuator_for
 from harmonia_compiler.runtime.actuators.compose import preparing
 from harmonia_compiler.runtime.actuators.compose.asking import SOCKET, Answer, Listening, Wish, ask, refusal
 from harmonia_compiler.runtime.actuators.compose.containers import failed, life_of, phase_of, waits_for
@@ -126,6 +126,28 @@ def test_the_socket_is_its_owners_alone_and_takes_wishes_only(tmp_path: Path) ->
         listening.close()
     with pytest.raises(OSError, match=r"refused|No such file"):
         ask(deep, Wish("plan", 1, {}))
+
+
+def test_a_start_that_docker_refuses_is_given_up_and_leaves_the_log_alone(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "bundle"
+    written(quickstart, bundle)
+    script = '#!/bin/sh\ncase " $* " in *" up "*) echo "no space left"; exit 3 ;; esac\n'
+    monkeypatch.setenv("PATH", f"{with_docker(tmp_path / 'bin', script)['PATH']}:{os.environ['PATH']}")
+    actuator = actuator_for("compose")
+    assert actuator is not None
+    seen: list[Status] = []
+    with pytest.raises(NotStarted) as raised:
+        actuator.start(bundle, port=None, reembed=False, timeout_s=30.0, watch=seen.append)
+    (found,) = raised.value.found
+    assert (found.code, raised.value.process) == ("E0909", "supervisor")
+    assert "`docker compose up` exits 3" in found.message
+    assert "no space left" in raised.value.said
+    assert any(status.phase == "starting" for status in seen)
+    assert actuator.status(bundle).phase == "down"
+    assert [path.name for path in (bundle / "run").iterdir()] == ["logs"]
+    assert not actuator.stop(bundle)
 
 
 @pytest.mark.parametrize(

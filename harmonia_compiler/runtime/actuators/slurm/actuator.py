@@ -30,16 +30,16 @@ from harmonia_compiler.runtime.actuators.slurm.preflight import preflight
 from harmonia_compiler.runtime.actuators.slurm.scaling import bring
 from harmonia_compiler.runtime.actuators.supervision.beside import last_words
 from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S
+from harmonia_compiler.runtime.actuators.supervision.refusing import SHOWN_LINES, check_asked, not_started, unusable
 from harmonia_compiler.runtime.actuators.supervision.rundir import Asked, RunDirectory
 from harmonia_compiler.runtime.actuators.supervision.scaling import want
-from harmonia_compiler.runtime.actuators.supervision.tailing import Tailed, tail
+from harmonia_compiler.runtime.actuators.supervision.tailing import lines_of, tail
 from harmonia_compiler.runtime.bundle import CONTROLLER, GATEWAY
 
 #: What the job itself is called among its processes: its log is what the batch script wrote.
 JOB_LOG = "job"
 
 _LOOK_EVERY_S = 0.5
-_SHOWN_LINES = 12
 #: How long a job has to stop everything, the gateway's grace, the replicas', and what Slurm takes for it.
 _END_S = GATEWAY_GRACE_S + 2 * GRACE_S + 15.0
 #: How long after a submission the queue may not know of the job yet, in seconds.
@@ -144,13 +144,8 @@ class Slurm:
 
     def log(self, bundle: Path, names: Sequence[str], *, lines: int, follow: bool) -> Iterator[tuple[str, str]]:
         """See `Actuator.log`."""
-        logs = {name: Tailed(_log_of(bundle, name)) for name in names}
-        for name, log in logs.items():
-            yield from ((name, line) for line in log.last(lines))
-        while follow:
-            for name, log in logs.items():
-                yield from ((name, line) for line in log.new())
-            time.sleep(_LOOK_EVERY_S)
+        logs = {name: _log_of(bundle, name) for name in names}
+        return lines_of(logs, lines=lines, follow=follow, look_every_s=_LOOK_EVERY_S)
 
     def _jobs(self, bundle: Path) -> list[Queued]:
         """The jobs of the service that have not ended; none where Slurm is not here, which preflight says."""
@@ -173,9 +168,7 @@ class Slurm:
             named = SharedFolder(bundle).begin(asked, late)
             return submit(bundle, SCRIPT, named.name, (), environment)
         except OSError as problem:
-            message = f"`{run.path}` cannot be written: {problem.strerror}"
-            step = "the state and the logs of a running service go there: give it room and write permission"
-            raise Rejected([Diagnostic("E0910", message, help=step)]) from problem
+            raise unusable(run, problem) from problem
         except SlurmFailed as failed:
             SharedFolder(bundle).clear()
             step = f"`sbatch --test-only {SCRIPT}` in the bundle says the same; mend the site profile, or plan anew"
@@ -216,15 +209,8 @@ def _locked(bundle: Path) -> Iterator[bool]:
 
 def _check_asked(bundle: Path, asked: Asked, run: Run | None) -> None:
     """Raise `Rejected` where a service that runs was started with other options than these."""
-    if run is None or run.asked == asked or asked == Asked():
-        return
-    step = f"`harmoniac down {bundle}` first, then `up` with the options that you want; or leave them out"
-    if asked.port not in (None, run.asked.port):
-        message = f"`{bundle}` runs already, and `--port {asked.port}` changes nothing there"
-        raise Rejected([Diagnostic("E0917", message, help=step)])
-    if asked.reembed and not run.asked.reembed:
-        message = f"`{bundle}` runs already, and `--reembed` changes nothing there: it was started without"
-        raise Rejected([Diagnostic("E0917", message, help=step)])
+    if run is not None:
+        check_asked(bundle, asked, run.asked, run.asked.port)
 
 
 def _ended(folder: SharedFolder) -> Status:
@@ -278,13 +264,9 @@ def _end_all(name: str) -> None:
 
 def _not_started(bundle: Path, name: str, reason: str, *, goes_on: bool = False) -> NotStarted:
     """What failed, with the last lines that it wrote; where another command's start `goes_on`, nothing is stopped."""
-    step = f"read all that it wrote with `harmoniac logs {bundle} {name}`; what was started is stopped again"
-    if goes_on:
-        step = f"another `up` started it, and that start goes on: `harmoniac status {bundle}` shows how far it is"
-    found = Diagnostic("E0909", f"`{name}` did not become ready: {reason}", help=step)
     # A launcher that fails before its process runs has said so in the job's log.
-    said = tail(_log_of(bundle, name), _SHOWN_LINES) or tail(_log_of(bundle, JOB_LOG), _SHOWN_LINES)
-    return NotStarted(found, name, said)
+    said = tail(_log_of(bundle, name), SHOWN_LINES) or tail(_log_of(bundle, JOB_LOG), SHOWN_LINES)
+    return not_started(bundle, name, reason, said, goes_on=goes_on)
 
 
 def _does_not_answer(failed: SlurmFailed) -> Rejected:

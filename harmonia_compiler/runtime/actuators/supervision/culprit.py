@@ -1,29 +1,10 @@
-"""Why a start was given up, for whoever asked for it."""
+"""Who keeps a service from being ready, by what its keeper says."""
 
 import contextlib
-from pathlib import Path
 
-from harmonia_compiler.diagnostics.diagnostic import Diagnostic
-from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status
+from harmonia_compiler.runtime.actuators.actuator import Status
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
-from harmonia_compiler.runtime.actuators.supervision.tailing import tail
 from harmonia_compiler.runtime.bundle import SUPERVISOR
-
-#: How many lines of a log are shown where a start failed.
-SHOWN_LINES = 12
-
-
-def not_started(
-    bundle: Path, run: rundir.RunDirectory, last: Status | None, late: str = "", *, goes_on: bool = False
-) -> NotStarted:
-    """What failed, with the last lines that it wrote; where another command's start `goes_on`, nothing is stopped."""
-    name, reason = _culprit(last, late)
-    read = f"read all that it wrote with `harmoniac logs {bundle} {name}`"
-    step = f"{read}; what was started is stopped again"
-    if goes_on:
-        step = f"another `up` started it, and that start goes on: `harmoniac status {bundle}` shows how far it is"
-    found = Diagnostic("E0909", f"`{name}` did not become ready: {reason}", help=step)
-    return NotStarted(found, name, tail(run.log_of(name), SHOWN_LINES))
 
 
 def state_by(supervisor: pids.Ident | None, run: rundir.RunDirectory) -> rundir.State | None:
@@ -35,12 +16,13 @@ def state_by(supervisor: pids.Ident | None, run: rundir.RunDirectory) -> rundir.
     return None
 
 
-def _culprit(last: Status | None, late: str) -> tuple[str, str]:
-    """The process that keeps the service from being ready, and the reason."""
+def culprit(last: Status | None, late: str = "") -> tuple[str, str]:
+    """The process that keeps the service from being ready, and the reason; `late` says how long it was waited for."""
     if last is not None and last.failure is not None:
         return last.failure.process, last.failure.reason
     if last is not None and late:
-        for process in last.processes:
-            if process.phase != "ready" and process.waiting_for:
-                return process.name, f"{late} it still waits for {process.waiting_for}"
+        waiting = [process for process in last.processes if process.phase != "ready" and process.waiting_for]
+        # Who waits for others is not who keeps them waiting.
+        for process in sorted(waiting, key=lambda process: process.phase == "waiting"):
+            return process.name, f"{late} it still waits for {process.waiting_for}"
     return SUPERVISOR, f"it did not get that far {late}" if late else "it ended"

@@ -11,11 +11,12 @@ import psutil
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected, in_order
 from harmonia_compiler.profile.detect import usable_cpus, usable_memory_gib
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status, Watch
-from harmonia_compiler.runtime.actuators.supervision.culprit import SHOWN_LINES, state_by
+from harmonia_compiler.runtime.actuators.supervision.culprit import state_by
 from harmonia_compiler.runtime.actuators.supervision.fitting import lacking
 from harmonia_compiler.runtime.actuators.supervision.generation import Generation, as_many, is_stateful, load
 from harmonia_compiler.runtime.actuators.supervision.keeper import keeper_of
 from harmonia_compiler.runtime.actuators.supervision.preflight import preflight
+from harmonia_compiler.runtime.actuators.supervision.refusing import SHOWN_LINES, given_up
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 from harmonia_compiler.runtime.actuators.supervision.snapshot import files_of, forget, keep
 from harmonia_compiler.runtime.actuators.supervision.tailing import tail
@@ -170,8 +171,7 @@ class Service:
 
     def _given_up(self, process: str, why: str) -> NotStarted:
         step = f"the service goes on as it was; read all that it wrote with `harmoniac logs {self.named} {process}`"
-        found = Diagnostic("E0909", f"`{process}` did not become ready: {why}", help=step)
-        return NotStarted(found, process, tail(self.run.log_of(process), SHOWN_LINES))
+        return given_up(process, why, step, tail(self.run.log_of(process), SHOWN_LINES))
 
 
 def _refused(message: str, step: str) -> Rejected:

@@ -1,5 +1,7 @@
 """Reading logs that other processes write."""
 
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 #: How much of the end of a log is read to find its last lines, in bytes.
@@ -9,6 +11,19 @@ _NEAR_END = 65_536
 def tail(log: Path, lines: int) -> list[str]:
     """The last lines of a log; none where there is no log."""
     return Tailed(log).last(lines)
+
+
+def lines_of(
+    logs: Mapping[str, Path], *, lines: int, follow: bool, look_every_s: float = 0.1
+) -> Iterator[tuple[str, str]]:
+    """The last lines of each log, by its name, and with `follow` those to come."""
+    tailed = {name: Tailed(log) for name, log in logs.items()}
+    for name, log in tailed.items():
+        yield from ((name, line) for line in log.last(lines))
+    while follow:
+        for name, log in tailed.items():
+            yield from ((name, line) for line in log.new())
+        time.sleep(look_every_s)
 
 
 class Tailed:

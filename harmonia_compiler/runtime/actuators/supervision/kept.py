@@ -1,0 +1,203 @@
+"""A service that a process of this host looks after: started, watched and stopped by way of that process.
+
+Everything here runs in the command that a person typed. The keeper lives on; the two share nothing but the files under
+`DIR/run`.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status, Watch
+from harmonia_compiler.runtime.actuators.supervision import pids, rundir
+from harmonia_compiler.runtime.actuators.supervision.beside import last_words
+from harmonia_compiler.runtime.actuators.supervision.culprit import culprit, state_by
+from harmonia_compiler.runtime.actuators.supervision.ending import HELD_BY_ANOTHER
+from harmonia_compiler.runtime.actuators.supervision.keeper import keeper_of, keepers_of
+from harmonia_compiler.runtime.actuators.supervision.refusing import SHOWN_LINES, check_asked, not_started, unusable
+from harmonia_compiler.runtime.actuators.supervision.tailing import lines_of, tail
+from harmonia_compiler.runtime.bundle import SUPERVISOR
+
+#: How often files are looked at, in seconds.
+_LOOK_EVERY_S = 0.1
+
+
+class Kept(ABC):
+    """What actuators have in common whose keeper is the module `keeper`, and has `grace_s` to stop everything.
+
+    `left` says in a sentence what is so where the keeper ended without stopping its service.
+    """
+
+    keeper: str
+    grace_s: float
+    left: str
+
+    def __init__(self) -> None:
+        # Keepers outlive the command that starts them; within it they are to be waited for once they end.
+        self._spawned: list[subprocess.Popen[bytes]] = []
+
+    @abstractmethod
+    def end_left(self, bundle: Path, run: rundir.RunDirectory, *, known: bool) -> bool:
+        """End what a keeper left behind, and remove what it made beside its own files; whether there was anything.
+
+        `known` says that there was a service. Raises `Rejected` where it does not end.
+        """
+
+    def said_in(self, run: rundir.RunDirectory) -> Path:
+        """The folder in which the controller writes."""
+        return run.path
+
+    def start(self, bundle: Path, *, port: int | None, reembed: bool, timeout_s: float, watch: Watch) -> bool:
+        """See `Actuator.start`."""
+        run, asked = _prepared(bundle.resolve()), rundir.Asked(port, reembed)
+        keeper = None
+        if is_kept(bundle.resolve(), run):
+            _check_asked(bundle, run, asked)
+        else:
+            keeper = self._spawn(bundle.resolve(), run, asked)
+        try:
+            _await_ready(bundle, run, timeout_s, watch, keeper)
+        except (NotStarted, KeyboardInterrupt):
+            if _is_ours(keeper):
+                # Where somebody else stops it at this moment there is nothing left to do, and nothing to say of it.
+                with contextlib.suppress(Rejected):
+                    self.stop(bundle)
+            raise
+        if _is_ours(keeper):
+            return True
+        _check_asked(bundle, run, asked)
+        return False
+
+    def status(self, bundle: Path) -> Status:
+        """See `Actuator.status`."""
+        bundle = bundle.resolve()
+        run = rundir.RunDirectory(bundle)
+        keeper = keeper_of(bundle, run)
+        kept = keeper is not None or run.is_held()
+        try:
+            state = run.read_state()
+        except rundir.Damaged as damaged:
+            return Status("starting" if kept else "down", notes=(f"{damaged}; `harmoniac down` cleans up",))
+        if state is None:
+            return Status("starting") if kept else Status("down")
+        if kept:
+            said = last_words(self.said_in(run))
+            return (
+                msgspec.structs.replace(state.status, said=said) if state.supervisor == keeper else Status("starting")
+            )
+        if state.status.phase == "failed":
+            return Status("down", failure=state.status.failure, notes=("the last start failed",))
+        return Status("down", notes=(self.left,))
+
+    def stop(self, bundle: Path) -> bool:
+        """See `Actuator.stop`."""
+        bundle = bundle.resolve()
+        run = rundir.RunDirectory(bundle)
+        if not run.path.is_dir():
+            return False
+        try:
+            return self._stop(bundle, run)
+        except OSError as problem:
+            raise unusable(run, problem) from problem
+
+    def log(self, bundle: Path, names: Sequence[str], *, lines: int, follow: bool) -> Iterator[tuple[str, str]]:
+        """See `Actuator.log`."""
+        run = rundir.RunDirectory(bundle)
+        return lines_of({name: run.log_of(name) for name in names}, lines=lines, follow=follow)
+
+    def _stop(self, bundle: Path, run: rundir.RunDirectory) -> bool:
+        keepers = keepers_of(bundle, run)
+        known = run.has_state() or bool(keepers)
+        # Told to end, a keeper first stops its service; that somebody removed its lock changes nothing.
+        pids.end(keepers, self.grace_s)
+        lock = run.lock()
+        if lock is None:
+            message = f"another command is starting `{bundle.name}` right now"
+            raise Rejected([Diagnostic("E0911", message, help="wait for it to end, then ask again")])
+        try:
+            # Whom it named has ended: nobody may take the name for that of who holds it now.
+            os.ftruncate(lock, 0)
+            left = self.end_left(bundle, run, known=known)
+            run.clear()
+        finally:
+            os.close(lock)
+            self._spawned = [keeper for keeper in self._spawned if keeper.poll() is None]
+        return known or left
+
+    def _spawn(self, bundle: Path, run: rundir.RunDirectory, asked: rundir.Asked) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-P", "-m", self.keeper, str(bundle)]
+        command += [] if asked.port is None else ["--port", str(asked.port)]
+        command += ["--reembed"] if asked.reembed else []
+        with run.log_of(SUPERVISOR).open("wb") as log:
+            keeper = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=bundle,
+                env={**os.environ, pids.SUPERVISES: str(bundle)},
+                start_new_session=True,
+            )
+        self._spawned.append(keeper)
+        return keeper
+
+
+def is_kept(bundle: Path, run: rundir.RunDirectory) -> bool:
+    """Whether a live keeper looks after the bundle, or somebody holds its lock and has not said who it is."""
+    return keeper_of(bundle, run) is not None or run.is_held()
+
+
+def _prepared(bundle: Path) -> rundir.RunDirectory:
+    run = rundir.RunDirectory(bundle)
+    try:
+        run.prepare()
+    except OSError as problem:
+        raise unusable(run, problem) from problem
+    return run
+
+
+def _check_asked(bundle: Path, run: rundir.RunDirectory, asked: rundir.Asked) -> None:
+    """Raise `Rejected` where a service that runs, or is starting, was started with other options than these."""
+    state = state_by(keeper_of(bundle.resolve(), run), run)
+    if state is not None:
+        listens = state.status.url.rpartition(":")[2]
+        check_asked(bundle, asked, state.asked, int(listens) if listens else state.asked.port)
+
+
+def _is_ours(keeper: "subprocess.Popen[bytes] | None") -> bool:
+    """Whether the keeper that this command started is the one that looks after the bundle."""
+    return keeper is not None and keeper.poll() != HELD_BY_ANOTHER
+
+
+def _await_ready(
+    bundle: Path,
+    run: rundir.RunDirectory,
+    timeout_s: float,
+    watch: Watch,
+    spawned: "subprocess.Popen[bytes] | None",
+) -> None:
+    """Return once the service is up, by this command's keeper or another's; raises `NotStarted`."""
+    until = time.monotonic() + timeout_s
+    me = None if spawned is None else pids.identify(spawned.pid)
+    last: Status | None = None
+    while last is None or last.phase != "running":
+        ours = spawned if _is_ours(spawned) else None
+        keeper = keeper_of(bundle.resolve(), run) if ours is None else me
+        ended = not is_kept(bundle.resolve(), run) if ours is None else ours.poll() is not None
+        state = state_by(keeper, run)
+        last = last if state is None else state.status
+        if last is not None:
+            watch(last)
+        if ended or time.monotonic() > until:
+            process, why = culprit(last, "" if ended else f"after {timeout_s:g} s in all")
+            said = tail(run.log_of(process), SHOWN_LINES)
+            raise not_started(bundle, process, why, said, goes_on=not ended and ours is None)
+        time.sleep(_LOOK_EVERY_S)

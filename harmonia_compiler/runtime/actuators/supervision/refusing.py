@@ -1,0 +1,51 @@
+"""What actuators refuse and give up in the same words, whatever they start."""
+
+from pathlib import Path
+
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.runtime.actuators.actuator import NotStarted
+from harmonia_compiler.runtime.actuators.supervision.rundir import Asked, RunDirectory
+
+#: How many lines of a log are shown where a start failed.
+SHOWN_LINES = 12
+
+
+def unusable(run: RunDirectory, problem: OSError) -> Rejected:
+    """The folder of a run cannot be written."""
+    message = f"`{run.path}` cannot be written: {problem.strerror}"
+    step = "the state and the logs of a running service go there: give it room and write permission"
+    return Rejected([Diagnostic("E0910", message, help=step)])
+
+
+def check_asked(bundle: Path, asked: Asked, given: Asked, port: int | None) -> None:
+    """Raise `Rejected` where a service that runs, or is starting, was started with other options than these.
+
+    It was `given` its own; `port` is that of its gateway, where that is known.
+    """
+    found: dict[str, str] = {}
+    if asked.port not in (None, port):
+        why = "its gateway takes any port that is free" if port is None else f"its gateway listens on port {port}"
+        found[f"--port {asked.port}"] = why
+    if asked.reembed and not given.reembed:
+        found["--reembed"] = "it was started without"
+    if found:
+        step = f"`harmoniac down {bundle}` first, then `up` with the options that you want; or leave them out"
+        raise Rejected(
+            [
+                Diagnostic("E0917", f"`{bundle}` runs already, and `{option}` changes nothing there: {why}", help=step)
+                for option, why in found.items()
+            ]
+        )
+
+
+def not_started(bundle: Path, process: str, why: str, said: list[str], *, goes_on: bool = False) -> NotStarted:
+    """A start was given up for a process that `said` this; where it `goes_on`, it is another command's."""
+    step = f"read all that it wrote with `harmoniac logs {bundle} {process}`; what was started is stopped again"
+    if goes_on:
+        step = f"another `up` started it, and that start goes on: `harmoniac status {bundle}` shows how far it is"
+    return given_up(process, why, step, said)
+
+
+def given_up(process: str, why: str, step: str, said: list[str]) -> NotStarted:
+    """A process did not become ready, and what to do next."""
+    return NotStarted(Diagnostic("E0909", f"`{process}` did not become ready: {why}", help=step), process, said)
