@@ -86,6 +86,11 @@ class LocalProcesses(msgspec.Struct, frozen=True):
     gateway: Launch
     format_version: int = FORMAT_VERSION
 
+    @property
+    def launches(self) -> list[Launch]:
+        """How each process is started, the gateway last."""
+        return [*(replica.launch for replica in self.replicas), self.gateway]
+
 
 class Contents(msgspec.Struct, frozen=True):
     """`bundle.json`: what makes a folder a bundle. `files` are the emitted ones, relative to it."""

@@ -77,3 +77,8 @@ class ComposeServices(msgspec.Struct, frozen=True):
     gateway_image: ImageName
     weights: dict[VariableName, str] = {}
     format_version: int = FORMAT_VERSION
+
+    @property
+    def launches(self) -> list[Launch]:
+        """How each process is started, the gateway last."""
+        return [*(one.launch for one in self.replicas), self.gateway]

@@ -16,8 +16,6 @@ import contextlib
 import logging
 import os
 import signal
-import sys
-from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +37,7 @@ from harmonia_compiler.runtime.actuators.supervision.ending import (
     ORPHAN_GRACE_S,
     STOPPED,
 )
+from harmonia_compiler.runtime.actuators.supervision.entering import enter
 from harmonia_compiler.runtime.actuators.supervision.generation import Generation, load, pinned
 from harmonia_compiler.runtime.actuators.supervision.holding import Holding
 from harmonia_compiler.runtime.actuators.supervision.managed import Managed, Shared, Spec, StartFailed
@@ -278,21 +277,5 @@ def supervise(bundle: Path, asked: rundir.Asked) -> int:
     return code
 
 
-def main() -> None:
-    """Read the arguments and look after the bundle; a problem is one line and exit code 1."""
-    parser = ArgumentParser(prog="harmonia_compiler.runtime.actuators.supervisor")
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--port", type=int, default=None)
-    parser.add_argument("--reembed", action="store_true")
-    arguments = parser.parse_args()
-    # Others read it in what this process was started with; what it starts itself must not bear it too.
-    os.environ.pop(pids.SUPERVISES, None)
-    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
-    try:
-        sys.exit(supervise(arguments.bundle.resolve(), rundir.Asked(arguments.port, arguments.reembed)))
-    except (OSError, Rejected) as problem:
-        sys.exit(f"the service cannot be looked after: {problem}")
-
-
 if __name__ == "__main__":
-    main()
+    enter("harmonia_compiler.runtime.actuators.supervisor", supervise)

@@ -17,7 +17,6 @@ import signal
 import subprocess
 import sys
 import threading
-from argparse import ArgumentParser
 from pathlib import Path
 
 import msgspec
@@ -38,6 +37,7 @@ from harmonia_compiler.runtime.actuators.compose.reading import ComposeBundle, r
 from harmonia_compiler.runtime.actuators.compose.watched import Watched
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
 from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, GRACE_S, HELD_BY_ANOTHER, STOPPED
+from harmonia_compiler.runtime.actuators.supervision.entering import enter
 from harmonia_compiler.runtime.actuators.supervision.placing import delay_s
 from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK, free_port
 from harmonia_compiler.runtime.actuators.supervision.store import expected_of
@@ -250,20 +250,5 @@ def keep(bundle: Path, asked: rundir.Asked) -> int:
     return code
 
 
-def main() -> None:
-    """Read the arguments and look after the bundle; a problem is one line and exit code 1."""
-    parser = ArgumentParser(prog="harmonia_compiler.runtime.actuators.compose.keeper")
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--port", type=int, default=None)
-    parser.add_argument("--reembed", action="store_true")
-    arguments = parser.parse_args()
-    os.environ.pop(pids.SUPERVISES, None)
-    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stdout)
-    try:
-        sys.exit(keep(arguments.bundle.resolve(), rundir.Asked(arguments.port, arguments.reembed)))
-    except (OSError, Rejected) as problem:
-        sys.exit(f"the service cannot be looked after: {problem}")
-
-
 if __name__ == "__main__":
-    main()
+    enter("harmonia_compiler.runtime.actuators.compose.keeper", keep)

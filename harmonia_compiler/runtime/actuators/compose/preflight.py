@@ -4,13 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
-from harmonia_compiler.profile.detect import usable_cpus, usable_memory_gib
 from harmonia_compiler.runtime.actuators.compose.docker import Docker, DockerFailed
-from harmonia_compiler.runtime.actuators.compose.preparing import late_names
 from harmonia_compiler.runtime.actuators.compose.reading import COMPOSE_FILE, ComposeBundle, read_compose_bundle
-from harmonia_compiler.runtime.actuators.supervision.preflight import exceeded
+from harmonia_compiler.runtime.actuators.supervision.preflight import check_weights, exceeded_here, missing_variables
 from harmonia_compiler.runtime.actuators.supervision.probes import is_free
-from harmonia_compiler.runtime.weights import find, locate, wanted
 
 
 def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[Diagnostic]:
@@ -23,7 +20,7 @@ def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[
             f"start each host's file there: `docker compose -f compose.{hosts[0]}.yaml -f compose.overlay.yaml up -d`"
         )
         return [Diagnostic("E0921", message, help=step)]
-    found = [*_without(documents, outer), *_weights(documents)]
+    found = [*missing_variables(documents.services.launches, outer), *_weights(documents)]
     docker = Docker(bundle, outer)
     try:
         docker.version()
@@ -38,28 +35,15 @@ def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[
         found += (
             [_taken(port, "name another with --port, or none to have one found")] if port and not is_free(port) else []
         )
-    return [*found, *exceeded(documents.plan, usable_cpus(), usable_memory_gib(), _gpus())]
-
-
-def _without(documents: ComposeBundle, outer: Mapping[str, str]) -> list[Diagnostic]:
-    return [
-        Diagnostic(
-            "E0906",
-            f"the environment variable `{name}` is not set, which the pipeline reads at start",
-            help=f"set it for this command: `{name}=… harmoniac up DIR`",
-        )
-        for name in late_names(documents)
-        if name not in outer
-    ]
+    return [*found, *exceeded_here(documents.plan)]
 
 
 def _weights(documents: ComposeBundle) -> list[Diagnostic]:
-    """Models of which nothing is here; one that has to be converted first is."""
+    """Models of which nothing is here."""
     found: list[Diagnostic] = []
     for model in documents.services.weights.values():
         try:
-            if find(wanted(model)) is None:
-                locate(model)
+            check_weights(model)
         except Rejected as rejected:
             found += rejected.found
     return found
@@ -81,7 +65,3 @@ def _images(documents: ComposeBundle, docker: Docker) -> list[Diagnostic]:
 
 def _taken(port: int, step: str = "say another `first_port` in the site profile given with --site") -> Diagnostic:
     return Diagnostic("E0908", f"port {port} is in use", help=step)
-
-
-def _gpus() -> int:
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))

@@ -44,16 +44,10 @@ def prepare_folders(bundle: Path, documents: ComposeBundle) -> None:
 
 def write_secrets(bundle: Path, documents: ComposeBundle, outer: Mapping[str, str]) -> None:
     """Put what processes are handed as files where the compose file says; raises OSError."""
-    for name in late_names(documents):
+    for name in sorted({name for launch in documents.services.launches for name in launch.late.values()}):
         path = bundle / "run" / SECRETS / name
         write_whole(path, outer.get(name, "").encode(), 0o600)
         _give(path)
-
-
-def late_names(documents: ComposeBundle) -> list[str]:
-    """The variables that somebody reads at start."""
-    launches = [*(one.launch for one in documents.services.replicas), documents.services.gateway]
-    return sorted({name for launch in launches for name in launch.late.values()})
 
 
 def write_variables(bundle: Path, documents: ComposeBundle, port: int) -> None:

@@ -160,8 +160,12 @@ class Slurm:
     def _submit(self, bundle: Path, asked: Asked) -> str:
         run = RunDirectory(bundle)
         documents, _ = read_job(bundle)
-        launches = [*(one.launch for one in documents.processes.replicas), documents.processes.gateway]
-        late = {name: os.environ[name] for launch in launches for name in launch.late.values() if name in os.environ}
+        late = {
+            name: os.environ[name]
+            for launch in documents.processes.launches
+            for name in launch.late.values()
+            if name in os.environ
+        }
         environment = outside({name: value for name, value in os.environ.items() if name not in late})
         try:
             run.clear_state()

@@ -19,7 +19,7 @@ _COMMANDS = ("sbatch", "squeue", "scancel", "scontrol")
 def preflight(bundle: Path, outer: Mapping[str, str]) -> list[Diagnostic]:
     """Every finding at once."""
     documents, _ = read_job(bundle)
-    found = [*missing_variables(documents.processes, outer), *wrong_variables(documents.service, outer)]
+    found = [*missing_variables(documents.processes.launches, outer), *wrong_variables(documents.service, outer)]
     if lacking := [name for name in _COMMANDS if shutil.which(name) is None]:
         message = f"Slurm's commands are not here: there is no {', '.join(f'`{name}`' for name in lacking)}"
         found.append(Diagnostic("E0935", message, help="run this on a login node of the cluster"))

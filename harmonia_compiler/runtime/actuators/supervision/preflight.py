@@ -1,9 +1,9 @@
 """What speaks against starting a bundle on this machine, found before anything is started."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from harmonia_compiler.contract.bundle import LocalProcesses, Service
+from harmonia_compiler.contract.bundle import Service
 from harmonia_compiler.contract.launch import Launch
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected, in_order
@@ -20,7 +20,7 @@ def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[
     """Every finding at once; those that begin with W do not forbid the start."""
     documents = bundles.read_local_bundle(bundle)
     processes = documents.processes
-    found = [*missing_variables(processes, outer), *wrong_variables(documents.service, outer)]
+    found = [*missing_variables(processes.launches, outer), *wrong_variables(documents.service, outer)]
     for replica in processes.replicas:
         try:
             _check_launch(replica.launch)
@@ -30,7 +30,13 @@ def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[
         found.append(
             Diagnostic("E0908", f"port {port} is in use", help="name another with --port, or none to have one found")
         )
-    return in_order([*found, *exceeded(documents.plan, usable_cpus(), usable_memory_gib(), _gpus())])
+    return in_order([*found, *exceeded_here(documents.plan)])
+
+
+def exceeded_here(plan: Plan) -> list[Diagnostic]:
+    """What the plan asks for and this machine does not have."""
+    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    return exceeded(plan, usable_cpus(), usable_memory_gib(), gpus)
 
 
 def exceeded(plan: Plan, cores: float, memory_gib: float, gpus: int) -> list[Diagnostic]:
@@ -57,13 +63,18 @@ def exceeded(plan: Plan, cores: float, memory_gib: float, gpus: int) -> list[Dia
 def _check_launch(launch: Launch) -> None:
     """Raise `Rejected` where the engine or its weights are not here."""
     here = launch_here(launch)
-    if here.model is not None and find(wanted(here.model)) is None:
-        locate(here.model)
+    if here.model is not None:
+        check_weights(here.model)
 
 
-def missing_variables(processes: LocalProcesses, outer: Mapping[str, str]) -> list[Diagnostic]:
+def check_weights(model: str) -> None:
+    """Raise `Rejected` where nothing of a model is here; weights that have to be converted first are."""
+    if find(wanted(model)) is None:
+        locate(model)
+
+
+def missing_variables(launches: Iterable[Launch], outer: Mapping[str, str]) -> list[Diagnostic]:
     """Variables that a process reads at start and that are not set."""
-    launches = [*(replica.launch for replica in processes.replicas), processes.gateway]
     names = sorted({name for launch in launches for name in launch.late.values() if name not in outer})
     return [
         Diagnostic(
@@ -91,7 +102,3 @@ def wrong_variables(service: Service, outer: Mapping[str, str]) -> list[Diagnost
             for name, setting in sorted(unusable.wrong.items())
         ]
     return []
-
-
-def _gpus() -> int:
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))
