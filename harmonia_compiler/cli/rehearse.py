@@ -1,5 +1,6 @@
 """`harmoniac rehearse`: runs a plan on this machine, the real gateway over emulated engines, before a GPU is rented."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -92,6 +93,7 @@ def command(
 
     wishes = Wishes(factor, dict(delays), faults, parts)
     said = {**tried.coming.said, **said_without(parts)}
-    with stopped_as_by_hand():
+    # Somebody's `kill`, and a terminal that closes.
+    with stopped_as_by_hand(signal.SIGTERM, signal.SIGHUP):
         done = rehearse(tried.scenario, tried.coming.arrivals, tried.window, said, wishes, tell)
     print_report(done.report, form, html)

@@ -4,14 +4,11 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-#: What ends a process unless it says otherwise: somebody's `kill`, and a terminal that closes.
-_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-
 
 @contextmanager
-def stopped_as_by_hand() -> Iterator[None]:
-    """Within, those signals are what Ctrl-C is, unless somebody had them ignored, as `nohup` does."""
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+def stopped_as_by_hand(*signals: signal.Signals) -> Iterator[None]:
+    """Within, these signals are what Ctrl-C is, unless somebody had them ignored, as `nohup` does."""
+    before = {number: signal.getsignal(number) for number in signals}
     ours = [number for number, handler in before.items() if handler is signal.SIG_DFL]
     for number in ours:
         signal.signal(number, signal.default_int_handler)

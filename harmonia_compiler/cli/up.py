@@ -4,7 +4,6 @@ import signal
 import time
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 import click
 
@@ -13,6 +12,7 @@ from harmonia_compiler.cli.options import PATH
 from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.cli.progress import Lines, progress, timeout_option
 from harmonia_compiler.cli.replacing import print_log, replaced, replacing, share_of
+from harmonia_compiler.cli.stopping import stopped_as_by_hand
 from harmonia_compiler.runtime.actuators.actuator import Actuator, NotStarted, Watch, found_actuator
 from harmonia_compiler.runtime.bundle import read_service
 
@@ -118,16 +118,12 @@ def _print_next(bundle: Path, absent: frozenset[str], *, reembed: bool) -> None:
 
 def _stay(actuator: Actuator, bundle: Path) -> None:
     """Until the service is taken down or somebody presses Ctrl-C; say what happens to its processes."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
     lines = Lines()
     try:
-        while (status := actuator.status(bundle)).phase != "down":
-            lines(status)
-            time.sleep(0.5)
+        with stopped_as_by_hand(signal.SIGTERM):
+            while (status := actuator.status(bundle)).phase != "down":
+                lines(status)
+                time.sleep(0.5)
     except KeyboardInterrupt:
         click.echo("stopping", err=True)
         actuator.stop(bundle)
