@@ -20,6 +20,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.peers.allocation import apart, uniform
@@ -90,7 +91,7 @@ def main() -> int:
             cell(system, rate)
     if given.bisect:
         bounds = (LEAST * predicted.throughput_rps, MOST * predicted.throughput_rps)
-        highest = {one.name: bisected(lambda rate, one=one: cell(one, rate), bounds, given.bisect) for one in wanted}  # type: ignore[misc]
+        highest = {one.name: bisected(partial(cell, one), bounds, given.bisect) for one in wanted}
         print_highest(highest)
     return 0
 

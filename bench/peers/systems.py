@@ -16,8 +16,14 @@ from harmonia_compiler.emulate.rehearsal.front import Front
 from harmonia_compiler.emulate.scenario import Scenario
 
 #: Ray Serve's own settings where nobody changes them, times in seconds (`AutoscalingConfig`).
-RAY_TIMES_S = {"upscale_delay_s": 30.0, "downscale_delay_s": 600.0, "look_back_period_s": 30.0}
-RAY_METRICS_S = 10.0
+RAY_TIMES_S = {
+    "upscale_delay_s": 30.0,
+    "downscale_delay_s": 600.0,
+    "look_back_period_s": 30.0,
+    "metrics_interval_s": 10.0,
+}
+#: Calls at once that the autoscaler aims at: of a model, and, by Serve's own figure, of what does its work one by one.
+TARGET, TARGET_ONE_BY_ONE = 32.0, 2.0
 #: How many calls a deployment that waits for others is given at once: as many as come.
 UNBOUNDED = 100_000
 
@@ -42,24 +48,20 @@ def langgraph(scenario: Scenario, counts: Mapping[str, int], python: Path) -> Se
     return Set(replicas, peer.front(scenario, replicas))
 
 
-def ray_fixed(scenario: Scenario, counts: Mapping[str, int], python: Path, at_once: int = MAX_NUM_SEQS) -> Set:
-    """Ray Serve, a deployment per component with so many replicas, each of which takes so many calls at once.
-
-    The scenario is one that is `apart`.
-    """
+def ray_fixed(scenario: Scenario, counts: Mapping[str, int], python: Path) -> Set:
+    """Ray Serve, a deployment per component with so many replicas; the scenario is one that is `apart`."""
     replicas = everywhere(scenario, counts)
     deployments = {
-        name: {"num_replicas": count, **_options(name in models(scenario), at_once)} for name, count in counts.items()
+        name: {"num_replicas": count, **_options(name in models(scenario))} for name, count in counts.items()
     }
     return Set(replicas, _ray(deployments, python).front(scenario, replicas))
 
 
-def ray_scaled(scenario: Scenario, counts: Mapping[str, int], python: Path, factor: float, target: float = 32.0) -> Set:
+def ray_scaled(scenario: Scenario, counts: Mapping[str, int], python: Path, factor: float) -> Set:
     """Ray Serve, a deployment per component, each scaled by Serve's autoscaler between one replica and all it can have.
 
     The scenario is one that is `apart`. Deployments begin with `counts`; the autoscaler's times are stretched as all
-    others are. `target` is `target_ongoing_requests` of a model, whose usual value of 2 is for work that is done one
-    by one.
+    others are.
     """
     replicas = everywhere(scenario, counts)
     times = {name: seconds * factor for name, seconds in RAY_TIMES_S.items()}
@@ -71,18 +73,17 @@ def ray_scaled(scenario: Scenario, counts: Mapping[str, int], python: Path, fact
             "min_replicas": 1,
             "initial_replicas": count,
             "max_replicas": most_gpus if is_model else count,
-            "target_ongoing_requests": target if is_model else 2.0,
-            "metrics_interval_s": RAY_METRICS_S,
+            "target_ongoing_requests": TARGET if is_model else TARGET_ONE_BY_ONE,
             **times,
         }
-        deployments[name] = {"autoscaling_config": scaling, **_options(is_model, MAX_NUM_SEQS)}
+        deployments[name] = {"autoscaling_config": scaling, **_options(is_model)}
     return Set(replicas, _ray(deployments, python).front(scenario, replicas))
 
 
-def _options(is_model: bool, at_once: int) -> dict[str, Any]:  # noqa: FBT001 - what the two differ in
+def _options(is_model: bool) -> dict[str, Any]:  # noqa: FBT001 - what the two differ in
     """Resources and concurrency of a deployment: an encoder or a store is not made to wait by Serve either."""
     resources = {"num_cpus": 1, "num_gpus": 1 if is_model else 0}
-    return {"ray_actor_options": resources, "max_ongoing_requests": at_once}
+    return {"ray_actor_options": resources, "max_ongoing_requests": MAX_NUM_SEQS}
 
 
 def _ray(deployments: Mapping[str, Mapping[str, Any]], python: Path) -> Peer:
