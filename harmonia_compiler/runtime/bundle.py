@@ -4,14 +4,14 @@ A bundle may have been edited, cut short, or put together from two. A document t
 says what none of ours would is refused here, before anything is made of it.
 """
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from harmonia_compiler.contract.bundle import FORMAT_VERSION, Contents, LocalProcesses, Service
+from harmonia_compiler.contract.bundle import FORMAT_VERSION, Contents, LocalProcesses, ReplicaLaunch, Service
 from harmonia_compiler.contract.component import Component
 from harmonia_compiler.contract.document import decode_versioned
 from harmonia_compiler.contract.plan import Plan, decode_plan
@@ -48,7 +48,7 @@ def read_service(bundle: Path, name: str = SERVICE) -> Service:
     """The Programs, engines and collections of a bundle."""
     service = read_document(bundle, name, Service)
     for wrong in _misfits(service):
-        raise _unusable(bundle, name, wrong)
+        raise unusable(bundle, name, wrong)
     return service
 
 
@@ -65,8 +65,7 @@ def read_local_processes(bundle: Path) -> LocalProcesses:
 def read_local_bundle(bundle: Path, processes: str = PROCESSES) -> LocalBundle:
     """All documents of a bundle, the processes in that document; raises `Rejected` where they do not say the same."""
     found = LocalBundle(read_plan_of(bundle), read_service(bundle), read_document(bundle, processes, LocalProcesses))
-    for name, wrong in _differences(found, processes):
-        raise _unusable(bundle, name, wrong)
+    check_same(bundle, found.plan, found.service, found.processes.replicas, processes)
     return found
 
 
@@ -79,9 +78,9 @@ def _read(bundle: Path, name: str, decode: Callable[[bytes], _Document]) -> _Doc
     try:
         return decode(read_regular(bundle / name, MOST_DOCUMENT_BYTES))
     except OSError as problem:
-        raise _unusable(bundle, name, problem.strerror or "it cannot be read") from problem
+        raise unusable(bundle, name, problem.strerror or "it cannot be read") from problem
     except msgspec.MsgspecError as problem:
-        raise _unusable(bundle, name, str(problem)) from problem
+        raise unusable(bundle, name, str(problem)) from problem
 
 
 def _misfits(service: Service) -> Iterator[str]:
@@ -108,26 +107,34 @@ def _unsearchable(name: str, search: Component, known: Container[str]) -> Iterat
         yield f"`{name}` has no embedder"
 
 
-def _differences(bundle: LocalBundle, processes: str) -> Iterator[tuple[str, str]]:
+def check_same(bundle: Path, plan: Plan, service: Service, started: Iterable[ReplicaLaunch], name: str) -> None:
+    """Raise `Rejected` where plan, service and the replicas that the document `name` starts do not say the same."""
+    for differing, wrong in _differences(plan, service, started, name):
+        raise unusable(bundle, differing, wrong)
+
+
+def _differences(
+    plan: Plan, service: Service, started: Iterable[ReplicaLaunch], name: str
+) -> Iterator[tuple[str, str]]:
     """Where two documents differ: the one that is made from the other, and what is wrong with it."""
-    planned = {one.id: (one.engine, one.host, one.cores, one.devices) for one in bundle.plan.replicas}
-    if len(planned) < len(bundle.plan.replicas):
+    planned = {one.id: (one.engine, one.host, one.cores, one.devices) for one in plan.replicas}
+    if len(planned) < len(plan.replicas):
         yield PLAN, "two replicas have the same id"
-    for name in planned.keys() & {GATEWAY, SUPERVISOR, CONTROLLER}:
-        yield PLAN, f"`{name}` is no id for a replica"
-    for one in bundle.plan.replicas:
-        engine, served = bundle.plan.engines.get(one.engine), bundle.service.engines.get(one.engine)
+    for taken in planned.keys() & {GATEWAY, SUPERVISOR, CONTROLLER}:
+        yield PLAN, f"`{taken}` is no id for a replica"
+    for one in plan.replicas:
+        engine, served = plan.engines.get(one.engine), service.engines.get(one.engine)
         if engine is None:
             yield PLAN, f"the engine `{one.engine}` of `{one.id}` is not there"
         elif served is None or served.kind != engine.kind:
             yield SERVICE, f"the engine `{one.engine}` of {PLAN} is not there"
-    if bundle.service.shares.keys() != planned.keys():
+    if service.shares.keys() != planned.keys():
         yield SERVICE, f"it gives shares to other replicas than {PLAN} has"
-    started = [(one.replica, (one.engine, one.host, one.cores, one.devices)) for one in bundle.processes.replicas]
-    if started != list(planned.items()):
-        yield processes, f"it starts other replicas than {PLAN} has"
+    if [(one.replica, (one.engine, one.host, one.cores, one.devices)) for one in started] != list(planned.items()):
+        yield name, f"it starts other replicas than {PLAN} has"
 
 
-def _unusable(bundle: Path, name: str, why: str) -> Rejected:
+def unusable(bundle: Path, name: str, why: str) -> Rejected:
+    """A document of a bundle cannot be used, and why."""
     step = "compile the bundle again; `run/` and `data/` in it are kept"
     return Rejected([Diagnostic("E0905", f"`{bundle / name}` cannot be used: {why}", help=step)])

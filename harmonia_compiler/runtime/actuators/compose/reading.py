@@ -7,8 +7,7 @@ from pathlib import Path
 from harmonia_compiler.contract.bundle import ReplicaLaunch, Service
 from harmonia_compiler.contract.compose import SERVICES, ComposeReplica, ComposeServices
 from harmonia_compiler.contract.plan import Plan
-from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
-from harmonia_compiler.runtime.bundle import read_document, read_plan_of, read_service
+from harmonia_compiler.runtime.bundle import check_same, read_document, read_plan_of, read_service, unusable
 
 #: The file of a plan on one host.
 COMPOSE_FILE = "compose.yaml"
@@ -45,17 +44,10 @@ class ComposeBundle:
 def read_compose_bundle(bundle: Path) -> ComposeBundle:
     """All documents of a bundle; raises `Rejected` where they do not say the same."""
     found = ComposeBundle(read_plan_of(bundle), read_service(bundle), read_document(bundle, SERVICES, ComposeServices))
-    planned = [(one.id, one.engine, one.host, one.cores, one.devices) for one in found.plan.replicas]
-    started = [(one.replica, one.engine, one.host, one.cores, one.devices) for one in found.services.replicas]
-    served = [(one.replica, one.engine) for one in found.planned]
+    check_same(bundle, found.plan, found.service, found.services.replicas, SERVICES)
     names = [one.replica for one in found.services.services]
-    agrees = started == planned and served == [(name, engine) for name, engine, *_ in planned]
-    if (
-        not agrees
-        or len({*names}) < len(names)
-        or {one.engine for one in found.services.services} - {*found.service.engines}
-    ):
-        message = f"`{bundle / SERVICES}` cannot be used: it starts other replicas than plan.json has"
-        step = "compile the bundle again; `run/` and `data/` in it are kept"
-        raise Rejected([Diagnostic("E0905", message, help=step)])
+    known = {one.engine for one in found.services.services} <= {*found.service.engines}
+    planned = [(one.id, one.engine) for one in found.plan.replicas]
+    if [(one.replica, one.engine) for one in found.planned] != planned or len({*names}) < len(names) or not known:
+        raise unusable(bundle, SERVICES, "its services are not those of its replicas")
     return found
