@@ -10,10 +10,6 @@ import pytest
 from harmonia_compiler.runtime.actuators.slurm import tunnel
 from harmonia_compiler.runtime.actuators.slurm.tunnel import LOOPBACK, Distrusted, Inlet, Outlet, dial
 
-#: With the rest of the target, in `make integration`: its connections outlive their loops, which other tests would be
-#: blamed for.
-pytestmark = pytest.mark.slurm
-
 TOKEN = b"a token"
 
 
@@ -41,16 +37,23 @@ async def engine(*, is_ready: bool = True) -> AsyncIterator[tuple[Engine, int]]:
     outlet = Outlet(TOKEN, lambda: port)
     try:
         yield found, await outlet.open(LOOPBACK)
+        assert not await carrying(), "a connection goes on although nobody is at its ends"
     finally:
         outlet.close()
         server.close()
+
+
+async def carrying(patience_s: float = 5.0) -> set[asyncio.Task[None]]:
+    """What is done for connections still, once that had time to end."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    return (await asyncio.wait(others, timeout=patience_s))[1] if others else set()
 
 
 async def test_what_goes_in_comes_out_and_half_an_end_is_half_an_end() -> None:
     content = os.urandom(3_000_000)
     async with engine() as (_, port):
         inlet = Inlet(TOKEN, LOOPBACK, port)
-        reader, writer = await asyncio.open_connection(LOOPBACK, await inlet.open())
+        reader, writer = await asyncio.open_connection(LOOPBACK, await inlet.open(LOOPBACK))
         writer.write(content)
         writer.write_eof()
         assert await asyncio.wait_for(reader.read(-1), 20) == content + b"end"
@@ -64,7 +67,7 @@ async def test_who_does_not_know_the_token_reaches_nothing(token: bytes) -> None
         with pytest.raises((Distrusted, ConnectionError)):
             await dial(LOOPBACK, port, token)
         inlet = Inlet(token, LOOPBACK, port)
-        reader, writer = await asyncio.open_connection(LOOPBACK, await inlet.open())
+        reader, writer = await asyncio.open_connection(LOOPBACK, await inlet.open(LOOPBACK))
         writer.write(b"GET /health HTTP/1.1\r\n\r\n")
         with pytest.raises(ConnectionError):
             await asyncio.wait_for(reader.readexactly(1), 5)
@@ -115,6 +118,7 @@ async def test_an_outlet_that_is_none_is_not_believed() -> None:
         writer.write(b"n" * 32)
         await reader.readexactly(64)
         writer.write(b"p" * 32)
+        writer.close()
 
     server = await asyncio.start_server(pretend, LOOPBACK, 0)
     with pytest.raises(Distrusted):
@@ -132,13 +136,30 @@ async def test_an_answer_that_breaks_off_is_not_taken_for_a_whole_one() -> None:
     server = await asyncio.start_server(break_off, LOOPBACK, 0)
     outlet = Outlet(TOKEN, lambda: server.sockets[0].getsockname()[1])
     inlet = Inlet(TOKEN, LOOPBACK, await outlet.open(LOOPBACK))
-    reader, writer = await asyncio.open_connection(LOOPBACK, await inlet.open())
+    reader, writer = await asyncio.open_connection(LOOPBACK, await inlet.open(LOOPBACK))
     assert await reader.readexactly(11) == b"a beginning"
     writer.write(b"x")
     with pytest.raises(ConnectionError):
         await asyncio.wait_for(reader.read(-1), 5)
     for open_still in (inlet, outlet, server, writer):
         open_still.close()
+
+
+@pytest.mark.parametrize("are_proven", [False, True])
+async def test_a_connection_whose_end_is_ended_is_cut_and_not_closed(*, are_proven: bool) -> None:
+    async with engine() as (_, port):
+        if are_proven:
+            reader, writer = await dial(LOOPBACK, port, TOKEN)
+            writer.write(b"x")
+            assert await reader.readexactly(1) == b"x"
+        else:
+            reader, writer = await asyncio.open_connection(LOOPBACK, port)
+            await reader.readexactly(32)
+        for task in await carrying(0):
+            task.cancel()
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(reader.readexactly(1), 5)
+        writer.close()
 
 
 async def test_an_engine_that_is_not_ready_is_not_reached() -> None:

@@ -133,7 +133,7 @@ class Front:
             elif there is not None:
                 self._forget(path)
                 inlet = Inlet(self._token, there.host, there.port)
-                self._known[path] = Known(there, inlet, await inlet.open(), said_ns, now)
+                self._known[path] = Known(there, inlet, await inlet.open(LOOPBACK), said_ns, now)
         for path, known in tuple(self._known.items()):
             if path not in found:
                 self._forget(path)

@@ -14,7 +14,8 @@ import hmac
 import secrets
 import socket
 import struct
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 
 LOOPBACK = "127.0.0.1"
 
@@ -49,33 +50,39 @@ async def _accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to
     writer.write(_proof(token, b"outlet", theirs, ours))
 
 
+@contextlib.contextmanager
+def _unbroken(*writers: asyncio.StreamWriter) -> Iterator[None]:
+    """Break these off where what is done with them fails, or is cancelled: nothing else would end them then."""
+    try:
+        yield
+    except BaseException:
+        for writer in writers:
+            break_off(writer)
+        raise
+
+
 async def dial(host: str, port: int, token: bytes) -> Streams:
     """A connection to an outlet, both ends proven. Raises `Distrusted`, OSError and TimeoutError."""
     async with asyncio.timeout(PATIENCE_S):
         reader, writer = await asyncio.open_connection(host, port)
-        try:
-            theirs = await reader.readexactly(_NUMBER)
-            ours = secrets.token_bytes(_NUMBER)
-            writer.write(ours + _proof(token, b"inlet", theirs, ours))
-            proof = await reader.readexactly(_DIGEST)
-        except asyncio.IncompleteReadError:
-            break_off(writer)
-            raise Distrusted from None
-        except BaseException:
-            break_off(writer)
-            raise
-    if not hmac.compare_digest(proof, _proof(token, b"outlet", ours, theirs)):
-        break_off(writer)
-        raise Distrusted
+        with _unbroken(writer):
+            try:
+                theirs = await reader.readexactly(_NUMBER)
+                ours = secrets.token_bytes(_NUMBER)
+                writer.write(ours + _proof(token, b"inlet", theirs, ours))
+                proof = await reader.readexactly(_DIGEST)
+            except asyncio.IncompleteReadError:
+                raise Distrusted from None
+            if not hmac.compare_digest(proof, _proof(token, b"outlet", ours, theirs)):
+                raise Distrusted
     return reader, writer
 
 
-class Outlet:
-    """Takes connections for the engine whose loopback port `engine` gives; None refuses them."""
+class _End(ABC):
+    """One end of the tunnel: takes connections, and carries each on to where it leads."""
 
-    def __init__(self, token: bytes, engine: Callable[[], int | None]) -> None:
-        self._token, self._engine = token, engine
-        self._unproven = 0
+    def __init__(self, token: bytes) -> None:
+        self._token = token
         self._server: asyncio.Server | None = None
 
     async def open(self, host: str) -> int:
@@ -90,75 +97,67 @@ class Outlet:
             self._server.close()
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(Distrusted, OSError, TimeoutError, asyncio.IncompleteReadError):
+            with _unbroken(writer):
+                there = await self._onward((reader, writer))
+            await _join((reader, writer), there)
+
+    @abstractmethod
+    async def _onward(self, here: Streams) -> Streams:
+        """Where a connection leads, once it may. Raises `Distrusted`, and what a connection raises."""
+
+
+class Outlet(_End):
+    """Takes connections for the engine whose loopback port `engine` gives; None refuses them."""
+
+    def __init__(self, token: bytes, engine: Callable[[], int | None]) -> None:
+        super().__init__(token)
+        self._engine = engine
+        self._unproven = 0
+
+    async def _onward(self, here: Streams) -> Streams:
         if self._unproven >= MOST_UNPROVEN:
-            break_off(writer)
-            return
+            raise Distrusted
         self._unproven += 1
         try:
             async with asyncio.timeout(PATIENCE_S):
-                await _accept(reader, writer, self._token)
-        except (Distrusted, OSError, TimeoutError, asyncio.IncompleteReadError):
-            break_off(writer)
-            return
+                await _accept(*here, self._token)
         finally:
             self._unproven -= 1
         port = self._engine()
         if port is None:
-            break_off(writer)
-            return
-        try:
-            there = await asyncio.open_connection(LOOPBACK, port)
-        except OSError:
-            break_off(writer)
-            return
-        await _join((reader, writer), there)
+            raise ConnectionRefusedError
+        return await asyncio.open_connection(LOOPBACK, port)
 
 
-class Inlet:
+class Inlet(_End):
     """Takes connections on loopback and carries them to one outlet."""
 
     def __init__(self, token: bytes, host: str, port: int) -> None:
-        self._token, self._host, self._port = token, host, port
-        self._server: asyncio.Server | None = None
+        super().__init__(token)
+        self._host, self._port = host, port
 
-    async def open(self) -> int:
-        """Listen on loopback, and give the port. Raises OSError."""
-        self._server = await asyncio.start_server(self._take, LOOPBACK, 0)
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
-
-    def close(self) -> None:
-        """Take no more connections; those that there are go on."""
-        if self._server is not None:
-            self._server.close()
-
-    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            there = await dial(self._host, self._port, self._token)
-        except (Distrusted, OSError, TimeoutError):
-            break_off(writer)
-            return
-        await _join((reader, writer), there)
+    async def _onward(self, here: Streams) -> Streams:  # noqa: ARG002 - whoever reaches loopback may
+        return await dial(self._host, self._port, self._token)
 
 
 async def _join(one: Streams, other: Streams) -> None:
-    """Pass on what either says until both have ended, or one breaks off: then the other does too."""
-    for _, writer in (one, other):
+    """Pass on what either says until both have ended, or one breaks off: then the other does too. Raises OSError."""
+    writers = (one[1], other[1])
+    for writer in writers:
         _set_undelayed(writer)
     passing = [
         asyncio.ensure_future(_pass(one[0], other[1])),
         asyncio.ensure_future(_pass(other[0], one[1])),
     ]
     try:
-        await asyncio.gather(*passing)
-    except OSError:
-        for _, writer in (one, other):
-            break_off(writer)
+        with _unbroken(*writers):
+            await asyncio.gather(*passing)
     finally:
         for task in passing:
             task.cancel()
         await asyncio.gather(*passing, return_exceptions=True)
-        for _, writer in (one, other):
+        for writer in writers:
             writer.close()
 
 
