@@ -3,6 +3,7 @@
 import resource
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -29,13 +30,65 @@ def refused(what: Callable[[], object]) -> str:
     return " ".join(f"{finding.code} {finding.message}" for finding in rejected.value.found)
 
 
+#: What a plan says, which is the same for every target, and what a target says of the sample itself. The rest lays out
+#: the engines.
+DOCUMENTS = frozenset(("plan.json", "service.json"))
+OF_THE_SAMPLE = frozenset(("README.md", "bundle.json"))
+
+Emitted = Callable[[str, str], dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def emitted(tmp_path_factory: pytest.TempPathFactory) -> Emitted:
+    """The files of the bundle of a target and a sample, but for the user's code."""
+
+    @cache
+    def files(target: str, sample: str) -> dict[str, str]:
+        out = tmp_path_factory.mktemp(sample) / "bundle"
+        written = planned(ROOT / f"samples/{sample}.rag", root=ROOT).write(out, target)
+        return {name: text for name, text in written.items() if not name.startswith("code/")}
+
+    return files
+
+
+def layout(files: dict[str, str]) -> dict[str, str]:
+    return {name: text for name, text in files.items() if name not in DOCUMENTS | OF_THE_SAMPLE}
+
+
+def first_alike(emitted: Emitted, sample: str) -> str:
+    """The first sample whose plan has the same engines."""
+
+    def engines(sample: str) -> object:
+        return msgspec.json.decode(emitted("local", sample)["plan.json"])["engines"]
+
+    return next(other for other in SAMPLES if engines(other) == engines(sample))
+
+
 @pytest.mark.parametrize("target", target_names())
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_a_sample_gives_its_golden_bundle(
-    target: str, sample: str, tmp_path: Path, golden: Callable[[Path, dict[str, str]], None]
+    target: str, sample: str, emitted: Emitted, golden: Callable[[Path, dict[str, str]], None]
 ) -> None:
-    files = planned(ROOT / f"samples/{sample}.rag", root=ROOT).write(tmp_path / "bundle", target)
-    golden(GOLDEN / target / sample, {name: text for name, text in files.items() if not name.startswith("code/")})
+    files = emitted(target, sample)
+    held = set(OF_THE_SAMPLE)
+    if target == "local":
+        held |= DOCUMENTS
+    if first_alike(emitted, sample) == sample:
+        held |= layout(files).keys()
+    golden(GOLDEN / target / sample, {name: text for name, text in files.items() if name in held})
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_the_documents_of_a_plan_are_the_same_for_every_target(sample: str, emitted: Emitted) -> None:
+    here = emitted("local", sample)
+    for target in target_names():
+        assert {name: emitted(target, sample)[name] for name in DOCUMENTS} == {name: here[name] for name in DOCUMENTS}
+
+
+@pytest.mark.parametrize("target", target_names())
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_samples_of_the_same_engines_are_laid_out_alike(target: str, sample: str, emitted: Emitted) -> None:
+    assert layout(emitted(target, sample)) == layout(emitted(target, first_alike(emitted, sample)))
 
 
 def test_there_is_no_golden_without_its_sample_and_target() -> None:
