@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from harmonia_compiler.contract.bundle import ReplicaLaunch
+from harmonia_compiler.contract.further import ScaleOut
 from harmonia_compiler.contract.launch import Launch
 from harmonia_compiler.contract.plan import ProcessName
 
@@ -28,8 +29,6 @@ OtherImage = Annotated[str, Meta(pattern=rf"\A({_IMAGE})?\Z", max_length=255)]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 VariableName = Annotated[str, Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]{0,127}\Z")]
 
-MOST_FURTHER = 64
-
 
 class ComposeSite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The `[compose]` table of a site profile.
@@ -43,7 +42,7 @@ class ComposeSite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     first_port: Annotated[int, Meta(ge=1024, le=60_000)] = 18_100
     worker_image: OtherImage = ""
     vllm_image: OtherImage = ""
-    scale_out: Annotated[int, Meta(ge=0, le=MOST_FURTHER)] = 0
+    scale_out: ScaleOut = 0
     cpuset: bool = True
 
 

@@ -4,13 +4,17 @@ A TOML document with a table for each target that has something to ask. Only the
 looked into, by that target.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from harmonia_compiler.contract.regular import read_text
-from harmonia_compiler.contract.toml_document import Document, NotToml, parse_toml
-from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.contract.toml_document import Document, NotToml, parse_toml, shown
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejected
+from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.source import Source, Span
 
 
@@ -29,6 +33,26 @@ class Site:
             raise Rejected(
                 [Diagnostic("E0930", message, self.place(target), help=f"write `[{target}]` on its own line")]
             )
+        return found
+
+    def values(
+        self, target: str, called: str, of: type[msgspec.Struct], words: Mapping[str, str], findings: Findings
+    ) -> dict[str, Any]:
+        """What it says of one target, each value as `of` wants it; `words` are its keys, and how each is written.
+
+        What `of` does not have, the target itself looks into. Every mistake is a finding at its line.
+        """
+        found: dict[str, Any] = {}
+        for key, value in self.table(target).items():
+            where = self.place(target, key)
+            if key not in words:
+                step = suggestion(key, sorted(words), f"there are {listed(sorted(words))}")
+                findings.add("E0931", f"`{key[:64]}` is no key of a site profile for {called}", where, help=step)
+                continue
+            try:
+                found[key] = msgspec.convert(value, of.__annotations__.get(key, Any))
+            except msgspec.ValidationError:
+                findings.add("E0932", f"`{key}` cannot be {shown(value)}", where, help=f"it takes {words[key]}")
         return found
 
     def place(self, *path: str | int) -> Span:

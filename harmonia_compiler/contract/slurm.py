@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from harmonia_compiler.contract.bundle import ReplicaLaunch
+from harmonia_compiler.contract.further import ScaleOut
 from harmonia_compiler.contract.launch import Launch
 from harmonia_compiler.contract.plan import Device, ProcessName
 
@@ -26,8 +27,6 @@ SitePath = Annotated[str, Meta(pattern=r"\A((/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*)+
 Seconds = Annotated[int, Meta(ge=0, le=31_536_000)]
 Mebibytes = Annotated[int, Meta(ge=1, le=2**31)]
 Cpus = Annotated[int, Meta(ge=1, le=4096)]
-
-MOST_FURTHER = 64
 
 
 class SlurmSite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,7 +51,7 @@ class SlurmSite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drain_s: Seconds = 60
     handover_s: Seconds = 0
     submit_from_nodes: bool = False
-    scale_out: Annotated[int, Meta(ge=0, le=MOST_FURTHER)] = 0
+    scale_out: ScaleOut = 0
     nodes: Literal["named", "any"] = "named"
     exclusive: bool = True
 

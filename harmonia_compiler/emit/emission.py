@@ -1,5 +1,6 @@
 """All that is to be written for one plan, as typed values: what targets turn into files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from statistics import fmean
@@ -10,7 +11,7 @@ from harmonia_compiler.contract.bundle import ExpectedCalls, ReplicaLaunch, Repl
 from harmonia_compiler.contract.card import Card, card_for, load_cards
 from harmonia_compiler.contract.collection import CollectionRecord, chunker_name
 from harmonia_compiler.contract.component import Component, Engine, Late
-from harmonia_compiler.contract.launch import Launch
+from harmonia_compiler.contract.launch import Fill, Launch, Probe
 from harmonia_compiler.contract.plan import Configuration, Plan, ProfileUse
 from harmonia_compiler.contract.site import Site
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
@@ -22,17 +23,15 @@ from harmonia_compiler.kinds.registry import kinds
 
 @dataclass(frozen=True, slots=True)
 class Emission:
-    """A plan with what its replicas' processes are and what its gateway serves.
+    """A plan with what its replicas' processes and its gateway are, and what that serves.
 
-    `late` are the environment variables that the gateway needs at start: those of calls, and of
-    engines that are somebody else's; what a replica needs stands in its own launch. `site` is what the user said of the
-    place where the bundle is started.
+    `site` is what the user said of the place where the bundle is started.
     """
 
     plan: Plan
     service: Service
     replicas: tuple[ReplicaLaunch, ...]
-    late: tuple[str, ...]
+    gateway: Launch
     site: Site | None = None
 
 
@@ -53,9 +52,16 @@ def make_emission(plan: Plan, application: Application, root: Path, site: Site |
             )
             for replica in plan.replicas
         ),
-        _late_names(service),
+        _gateway(service),
         site,
     )
+
+
+def started_otherwise(plan: Plan, name: str, started: Sequence[ReplicaLaunch]) -> list[str]:
+    """Where the document `name` starts other replicas than the plan has; empty when all is well."""
+    planned = [(one.id, one.engine, one.host, one.cores, one.devices) for one in plan.replicas]
+    found = [(one.replica, one.engine, one.host, one.cores, one.devices) for one in started]
+    return [] if found == planned else [f"{name} starts {found} and the plan has {planned}"]
 
 
 def make_service(plan: Plan, application: Application) -> Service:
@@ -141,11 +147,28 @@ def _record(application: Application, component: Component, cards: dict[str, Car
     )
 
 
-def _late_names(service: Service) -> tuple[str, ...]:
+def _gateway(service: Service) -> Launch:
+    """How the gateway is started, whatever the target."""
+    return Launch(
+        (
+            *(Fill("python"), "-m", "harmonia_compiler.runtime.gateway"),
+            *("--service", "service.json", "--endpoints", "run/endpoints.json"),
+            *("--host", Fill("host"), "--port", Fill("port")),
+        ),
+        Probe("http", "/healthz", timeout_s=60.0),
+        late={name: name for name in _late_names(service)},
+    )
+
+
+def _late_names(service: Service) -> list[str]:
+    """The variables that the gateway needs at start: those of calls, and of engines that are somebody else's.
+
+    What a replica needs stands in its own launch.
+    """
     known = kinds()
     settings = [engine.settings for engine in service.engines.values() if known[engine.kind].external]
     settings += [made.settings for program in service.programs.values() for made in program.components.values()]
-    return tuple(sorted({value.name for given in settings for value in given.values() if isinstance(value, Late)}))
+    return sorted({value.name for given in settings for value in given.values() if isinstance(value, Late)})
 
 
 def _relative(sources: dict[str, str], root: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ import msgspec
 import harmonia_compiler
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaLaunch
 from harmonia_compiler.contract.compose import SERVICES, ComposeReplica, ComposeServices, ComposeSite
+from harmonia_compiler.contract.further import further_names
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
 from harmonia_compiler.contract.plan import Replica
 from harmonia_compiler.emit import yaml_text
@@ -81,7 +82,7 @@ def _services(emission: Emission, site: ComposeSite) -> ComposeServices:
     ]
     return ComposeServices(
         replicas,
-        _gateway(emission),
+        emission.gateway,
         site,
         tuple(made),
         replicas[0].host if replicas else "gateway",
@@ -92,31 +93,13 @@ def _services(emission: Emission, site: ComposeSite) -> ComposeServices:
 
 def _further(emission: Emission, site: ComposeSite) -> list[ReplicaLaunch]:
     """Replicas that scaling may add: like the last one of their engine, where that has no GPU and keeps nothing."""
-    known, engines = kinds(), emission.plan.engines
-    last = {one.engine: one for one in emission.replicas}
-    taken = {one.replica for one in emission.replicas}
-    found: list[ReplicaLaunch] = []
-    for name, like in last.items():
-        most = engines[name].settings.get("max_replicas")
-        there = sum(one.engine == name for one in emission.replicas)
-        count = site.scale_out if most is None else max(0, min(site.scale_out, int(most) - there))
-        if like.devices or known[engines[name].kind].stateful:
-            continue
-        names = [new for at in range(count + len(taken)) if (new := f"{name[:48]}-more-{at}") not in taken][:count]
-        found += [msgspec.structs.replace(like, replica=new) for new in names]
-    return found
-
-
-def _gateway(emission: Emission) -> Launch:
-    return Launch(
-        (
-            *(Fill("python"), "-m", "harmonia_compiler.runtime.gateway"),
-            *("--service", "service.json", "--endpoints", "run/endpoints.json"),
-            *("--host", Fill("host"), "--port", Fill("port")),
-        ),
-        Probe("http", "/healthz", timeout_s=60.0),
-        late={name: name for name in emission.late},
-    )
+    plan, last = emission.plan, {one.engine: one for one in emission.replicas}
+    return [
+        msgspec.structs.replace(like, replica=name)
+        for engine, like in last.items()
+        if not like.devices and not kinds()[plan.engines[engine].kind].stateful
+        for name in further_names(plan, engine, site.scale_out)
+    ]
 
 
 def _endpoints(made: ComposeServices) -> Endpoints:

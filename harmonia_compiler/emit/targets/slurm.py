@@ -4,9 +4,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from harmonia_compiler.contract.launch import Fill, Launch, Probe
 from harmonia_compiler.contract.slurm import JOB, SCRIPT, SlurmComponent, SlurmFurther, SlurmJob, SlurmSite
-from harmonia_compiler.emit.emission import Emission
+from harmonia_compiler.emit.emission import Emission, started_otherwise
 from harmonia_compiler.emit.targets.slurm_layout import beside, further, layout
 from harmonia_compiler.emit.targets.slurm_script import options_of, script
 from harmonia_compiler.emit.targets.slurm_site import slurm_site
@@ -34,9 +33,7 @@ def files(emission: Emission) -> dict[str, bytes]:
 def faults(emission: Emission, written: Mapping[str, bytes]) -> list[str]:
     """Where the files as written say something else than the plan; empty when all is well."""
     found = msgspec.json.decode(written[JOB], type=SlurmJob)
-    planned = [(one.id, one.engine, one.host, one.cores, one.devices) for one in emission.plan.replicas]
-    started = [(one.replica, one.engine, one.host, one.cores, one.devices) for one in found.replicas]
-    wrong = [] if started == planned else [f"{JOB} starts {started} and the plan has {planned}"]
+    wrong = started_otherwise(emission.plan, JOB, found.replicas)
     if found != _job(emission, found.site):
         wrong.append(f"{JOB} does not read back as what was written")
     wrong += _misplaced(emission, found)
@@ -87,16 +84,7 @@ def _asked(component: SlurmComponent, site: SlurmSite, *, by_name: bool) -> dict
 
 def _job(emission: Emission, site: SlurmSite) -> SlurmJob:
     components, steps = layout(emission.plan.replicas, site)
-    gateway = Launch(
-        (
-            *(Fill("python"), "-m", "harmonia_compiler.runtime.gateway"),
-            *("--service", "service.json", "--endpoints", "run/endpoints.json"),
-            *("--host", Fill("host"), "--port", Fill("port")),
-        ),
-        Probe("http", "/healthz", timeout_s=60.0),
-        late={name: name for name in emission.late},
-    )
-    return SlurmJob(emission.replicas, gateway, site, components, steps, further(emission.plan, site))
+    return SlurmJob(emission.replicas, emission.gateway, site, components, steps, further(emission.plan, site))
 
 
 def _beside(emission: Emission, job: SlurmJob) -> list[tuple[SlurmFurther, SlurmComponent]]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from harmonia_compiler.contract.further import further_names
 from harmonia_compiler.contract.plan import Plan, Replica
 from harmonia_compiler.contract.slurm import SlurmComponent, SlurmFurther, SlurmSite, SlurmStep
 from harmonia_compiler.kinds.registry import kinds
@@ -41,19 +42,12 @@ def beside(like: Replica, site: SlurmSite) -> SlurmComponent:
 
 def further(plan: Plan, site: SlurmSite) -> tuple[SlurmFurther, ...]:
     """The replicas that may come on top; of what keeps state there is never another."""
-    planned: dict[str, list[Replica]] = {}
-    for replica in plan.replicas:
-        planned.setdefault(replica.engine, []).append(replica)
-    taken = {replica.id for replica in plan.replicas}
-    found = []
-    for engine, there in sorted(planned.items()):
-        kind, most = kinds()[plan.engines[engine].kind], plan.engines[engine].settings.get("max_replicas")
-        count = site.scale_out if most is None else min(site.scale_out, max(0, int(most) - len(there)))
-        if count and not kind.stateful:
-            names = [name for at in range(count + len(taken)) if (name := f"{engine[:40]}-more-{at}") not in taken]
-            like = there[-1].id
-            found.append(SlurmFurther(engine, tuple(names[:count]), f"slurm/more-{like}.sbatch", like))
-    return tuple(found)
+    last = {replica.engine: replica.id for replica in plan.replicas}
+    return tuple(
+        SlurmFurther(engine, names, f"slurm/more-{like}.sbatch", like)
+        for engine, like in sorted(last.items())
+        if not kinds()[plan.engines[engine].kind].stateful and (names := further_names(plan, engine, site.scale_out))
+    )
 
 
 def _taken(there: Sequence[Replica], site: SlurmSite) -> tuple[int, int, str]:

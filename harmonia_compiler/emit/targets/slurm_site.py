@@ -1,34 +1,30 @@
 """Reads the `[slurm]` table of a site profile: every mistake at once, each at its line."""
 
 import re
-from typing import Any
 
-import msgspec
-
+from harmonia_compiler.contract.further import MOST_SCALE_OUT
 from harmonia_compiler.contract.site import Site
-from harmonia_compiler.contract.slurm import MOST_FURTHER, ModuleName, SiteName, SitePath, SlurmSite
+from harmonia_compiler.contract.slurm import SlurmSite
 from harmonia_compiler.contract.toml_document import shown
 from harmonia_compiler.diagnostics.diagnostic import Findings, Rejected
-from harmonia_compiler.diagnostics.near import listed, suggestion
 
 #: How a time is written, as Slurm writes it; in a profile its key has no `_s`.
 _TIME = re.compile(r"(?:(\d{1,3})-)?(\d{1,3}):([0-5]\d):([0-5]\d)")
 _TIMES = {"wall_time": "wall_time_s", "drain": "drain_s", "handover": "handover_s"}
 
-#: By key: the type that its value must be of, and how to write it.
-_FORMS: dict[str, tuple[Any, str]] = {
-    **dict.fromkeys(
-        ("partition", "account", "qos", "constraint"), (SiteName, "a name of letters, digits, `.`, `_` and `-`")
-    ),
-    "gres": (SlurmSite.__annotations__["gres"], 'one of "typed", "untyped" and "none"'),
-    "gpu_types": (dict[SiteName, SiteName], 'a table such as `{h100_sxm = "h100"}`'),
-    "modules": (tuple[ModuleName, ...], 'a list of names such as `["python/3.11"]`'),
-    "venv": (SitePath, 'an absolute path of plain names, such as "/shared/venv"'),
-    "image": (SitePath, 'an absolute path of plain names, such as "/shared/harmonia.sif"'),
-    "submit_from_nodes": (bool, "`true` or `false`"),
-    "scale_out": (SlurmSite.__annotations__["scale_out"], f"a whole number from 0 to {MOST_FURTHER}"),
-    "nodes": (SlurmSite.__annotations__["nodes"], '"named" or "any"'),
-    "exclusive": (bool, "`true` or `false`"),
+#: By key, how its value is written.
+_WORDS = {
+    **dict.fromkeys(("partition", "account", "qos", "constraint"), "a name of letters, digits, `.`, `_` and `-`"),
+    "gres": 'one of "typed", "untyped" and "none"',
+    "gpu_types": 'a table such as `{h100_sxm = "h100"}`',
+    "modules": 'a list of names such as `["python/3.11"]`',
+    "venv": 'an absolute path of plain names, such as "/shared/venv"',
+    "image": 'an absolute path of plain names, such as "/shared/harmonia.sif"',
+    **dict.fromkeys(_TIMES, "a time"),
+    "submit_from_nodes": "`true` or `false`",
+    "scale_out": f"a whole number from 0 to {MOST_SCALE_OUT}",
+    "nodes": '"named" or "any"',
+    "exclusive": "`true` or `false`",
 }
 
 
@@ -36,26 +32,15 @@ def slurm_site(site: Site | None) -> SlurmSite:
     """What the profile says of Slurm, and what it leaves out as it usually is; raises `Rejected`."""
     if site is None:
         return SlurmSite()
-    table, findings = site.table("slurm"), Findings()
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        where = site.place("slurm", key)
-        if key in _TIMES:
-            seconds = _seconds(value)
-            if seconds is None:
-                step = 'write "HH:MM:SS" or "D-HH:MM:SS", a year at most'
-                findings.add("E0932", f"`{key}` is {shown(value)}, which is no time", where, help=step)
-            values[_TIMES[key]] = seconds
-        elif key in _FORMS:
-            form, words = _FORMS[key]
-            try:
-                values[key] = msgspec.convert(value, form)
-            except msgspec.ValidationError:
-                findings.add("E0932", f"`{key}` cannot be {shown(value)}", where, help=f"it takes {words}")
-        else:
-            known = sorted({*_FORMS, *_TIMES})
-            step = suggestion(key, known, f"there are {listed(known)}")
-            findings.add("E0931", f"`{key[:64]}` is no key of a site profile for Slurm", where, help=step)
+    findings = Findings()
+    values = site.values("slurm", "Slurm", SlurmSite, _WORDS, findings)
+    for key in [key for key in _TIMES if key in values]:
+        value = values.pop(key)
+        seconds = _seconds(value)
+        if seconds is None:
+            step = 'write "HH:MM:SS" or "D-HH:MM:SS", a year at most'
+            findings.add("E0932", f"`{key}` is {shown(value)}, which is no time", site.place("slurm", key), help=step)
+        values[_TIMES[key]] = seconds
     if not findings.failed:
         found = SlurmSite(**values)
         _check_together(found, site, findings)
