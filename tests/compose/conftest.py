@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.emit.conftest import late, quickstart  # noqa: F401 - fixtures of these tests too
+
 WEIGHTS = {f"HARMONIA_WEIGHTS_{number}": f"/models/{number}" for number in range(1, 9)}
 
 

@@ -16,7 +16,6 @@ from harmonia_compiler.contract.site import Site, parse_site
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.emit import yaml_text
-from harmonia_compiler.emit.bundle import write_bundle
 from harmonia_compiler.emit.emission import make_emission
 from harmonia_compiler.emit.targets import compose
 from harmonia_compiler.emit.targets.compose_site import compose_site
@@ -24,7 +23,7 @@ from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.plan.infeasible import Infeasible
 from harmonia_compiler.plan.planner import make_plan
 from tests.compose.conftest import compose_config
-from tests.emit.conftest import ROOT, Planned, planned
+from tests.emit.conftest import ROOT, Planned
 
 SAMPLES = sorted(path.stem for path in (ROOT / "samples").glob("*.rag"))
 INVENTORIES = ("laptop", "mixed", "paper")
@@ -35,18 +34,12 @@ def site(text: str) -> Site:
 
 
 def written(made: Planned, out: Path, text: str = "") -> dict[str, str]:
-    write_bundle(made.plan, made.application, target="compose", out=out, root=made.root, site=site(text))
-    return {path.relative_to(out).as_posix(): path.read_text() for path in out.rglob("*") if path.is_file()}
+    return made.write(out, "compose", text)
 
 
 def services_in(files: dict[str, str], name: str = "compose.yaml") -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load(files[name])["services"]
     return found
-
-
-@pytest.fixture
-def quickstart() -> Planned:
-    return planned(ROOT / "samples/quickstart.rag", root=ROOT)
 
 
 def on_gpus(made: Planned, *devices: tuple[int, ...]) -> Planned:
@@ -159,15 +152,8 @@ def test_further_replicas_are_of_engines_that_keep_nothing(quickstart: Planned, 
     assert not {*further} & {*found["gateway"]["depends_on"]}
 
 
-def test_secrets_are_files_and_stand_in_no_environment(tmp_path: Path) -> None:
-    source = tmp_path / "app.rag"
-    source.write_text(
-        'component ask(question: text) -> text = http(env("ANSWERS_URL"), key: secret("ANSWERS_KEY"))\n'
-        "pipeline relay(question: text) -> text {\n    load 1 rps\n    return ask(question)\n}\n"
-        'component minilm = embedder("all-MiniLM-L6-v2")\n'
-        "pipeline other(question: text) -> vector {\n    load 1 rps\n    return minilm(question)\n}\n"
-    )
-    files = written(planned(source, root=tmp_path), tmp_path / "bundle")
+def test_secrets_are_files_and_stand_in_no_environment(late: Planned, tmp_path: Path) -> None:
+    files = written(late, tmp_path / "bundle")
     document = yaml.safe_load(files["compose.yaml"])
     gateway = document["services"]["gateway"]
     assert gateway["secrets"] == ["ANSWERS_KEY", "ANSWERS_URL"]

@@ -15,7 +15,7 @@ from harmonia_compiler.emit.emission import Emission, make_emission
 from harmonia_compiler.emit.targets import compose
 from harmonia_compiler.emit.targets.compose_text import Variable, rendered, replaced
 from tests.compose.conftest import compose_config
-from tests.emit.conftest import ROOT, Planned, planned
+from tests.emit.conftest import Planned, planned
 
 HOSTILE = (
     "a\nprivileged: true",
@@ -44,11 +44,6 @@ HOSTILE = (
     "<<",
     "=",
 )
-
-
-@pytest.fixture
-def quickstart() -> Planned:
-    return planned(ROOT / "samples/quickstart.rag", root=ROOT)
 
 
 def saying(made: Planned, texts: tuple[str, ...]) -> Emission:

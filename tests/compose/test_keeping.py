@@ -20,7 +20,7 @@ from harmonia_compiler.runtime.actuators.compose.containers import failed, life_
 from harmonia_compiler.runtime.actuators.compose.preflight import preflight
 from harmonia_compiler.runtime.actuators.compose.reading import read_compose_bundle
 from tests.compose.test_files import site, written
-from tests.emit.conftest import ROOT, Planned, planned
+from tests.emit.conftest import Planned
 
 FAKE_DOCKER = """#!/bin/sh
 case "$1" in
@@ -28,11 +28,6 @@ case "$1" in
   image) exit 1 ;;
 esac
 """
-
-
-@pytest.fixture
-def quickstart() -> Planned:
-    return planned(ROOT / "samples/quickstart.rag", root=ROOT)
 
 
 def with_docker(folder: Path, script: str | None) -> dict[str, str]:

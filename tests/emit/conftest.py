@@ -16,6 +16,8 @@ from harmonia_compiler.contract.plan import (
     Replica,
     Solver,
 )
+from harmonia_compiler.contract.site import parse_site
+from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.emit.bundle import write_bundle
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.passes.registry import optimise
@@ -33,9 +35,10 @@ class Planned:
     plan: Plan
     root: Path
 
-    def write(self, out: Path, target: str = "local") -> dict[str, str]:
-        """The files of the bundle, by their paths in it."""
-        write_bundle(self.plan, self.application, target=target, out=out, root=self.root)
+    def write(self, out: Path, target: str = "local", site: str = "") -> dict[str, str]:
+        """The files of the bundle, by their paths in it; `site` is the text of a site profile."""
+        described = parse_site(Source("site.toml", site))
+        write_bundle(self.plan, self.application, target=target, out=out, root=self.root, site=described)
         return {path.relative_to(out).as_posix(): path.read_text() for path in out.rglob("*") if path.is_file()}
 
     def on_hosts(self, *hosts: str) -> "Planned":
@@ -83,6 +86,19 @@ def planned(*files: Path, root: Path) -> Planned:
 @pytest.fixture
 def quickstart() -> Planned:
     return planned(ROOT / "samples/quickstart.rag", root=ROOT)
+
+
+@pytest.fixture
+def late(tmp_path: Path) -> Planned:
+    """An application that calls what only the start says: an address, and a key that is a secret."""
+    source = tmp_path / "late.rag"
+    source.write_text(
+        'component ask(question: text) -> text = http(env("ANSWERS_URL"), key: secret("ANSWERS_KEY"))\n'
+        "pipeline relay(question: text) -> text {\n    load 1 rps\n    return ask(question)\n}\n"
+        'component minilm = embedder("all-MiniLM-L6-v2")\n'
+        "pipeline other(question: text) -> vector {\n    load 1 rps\n    return minilm(question)\n}\n"
+    )
+    return planned(source, root=tmp_path)
 
 
 @pytest.fixture

@@ -171,17 +171,9 @@ def test_the_same_plan_gives_the_same_bytes(quickstart: Planned, tmp_path: Path)
     assert quickstart.write(tmp_path / "one") == quickstart.write(tmp_path / "two")
 
 
-def test_a_late_setting_is_named_and_left_to_the_gateway(tmp_path: Path) -> None:
-    source = tmp_path / "app.rag"
-    source.write_text(
-        'component ask(question: text) -> text = http(env("ANSWERS_URL"), key: secret("ANSWERS_KEY"))\n'
-        "pipeline relay(question: text) -> text {\n    load 1 rps\n    return ask(question)\n}\n"
-        'component minilm = embedder("all-MiniLM-L6-v2")\n'
-        "pipeline other(question: text) -> vector {\n    load 1 rps\n    return minilm(question)\n}\n"
-    )
-    made = planned(source, root=tmp_path)
-    assert any(isinstance(value, Env) for engine in made.plan.engines.values() for value in engine.settings.values())
-    files = made.write(tmp_path / "bundle")
+def test_a_late_setting_is_named_and_left_to_the_gateway(late: Planned, tmp_path: Path) -> None:
+    assert any(isinstance(value, Env) for engine in late.plan.engines.values() for value in engine.settings.values())
+    files = late.write(tmp_path / "bundle")
     gateway = msgspec.json.decode(files["local/processes.json"], type=LocalProcesses).gateway
     assert gateway.late == {"ANSWERS_KEY": "ANSWERS_KEY", "ANSWERS_URL": "ANSWERS_URL"}
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.emit.conftest import quickstart  # noqa: F401 - a fixture of these tests too
+
 from .cluster import Cluster, why_not
 
 

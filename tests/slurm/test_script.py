@@ -39,11 +39,6 @@ def emitted(made: Planned, site: str = "") -> dict[str, bytes]:
     return found
 
 
-@pytest.fixture
-def quickstart() -> Planned:
-    return planned(ROOT / "samples/quickstart.rag", root=ROOT)
-
-
 def test_hosts_of_which_equally_much_is_taken_are_one_component(quickstart: Planned) -> None:
     made = placed(quickstart, ("front", (), 2.0), ("b", (), 1.0), ("c", (), 1.0))
     first, second = options_of(emitted(made)[SCRIPT])
