@@ -1,4 +1,7 @@
-"""Reads JSON documents that somebody may have damaged: whatever is wrong with the bytes is one kind of error."""
+"""JSON documents: written for people too, and read as what somebody may have damaged.
+
+Whatever is wrong with the bytes is one kind of error.
+"""
 
 import re
 from typing import TypeVar
@@ -26,6 +29,11 @@ class OtherFormat(msgspec.DecodeError):
 
 class _Versioned(msgspec.Struct):
     format_version: int
+
+
+def encode_document(document: object) -> bytes:
+    """The document as a file of lines, the same bytes for the same values."""
+    return msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2) + b"\n"
 
 
 def decode_document(raw: bytes, of: type[T]) -> T:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from harmonia_compiler.contract.component import Component, Engine, Env, Late, Secret
-from harmonia_compiler.contract.document import OtherFormat, decode_versioned
+from harmonia_compiler.contract.document import OtherFormat, decode_versioned, encode_document
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 
@@ -150,7 +150,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 def encode_plan(plan: Plan) -> bytes:
     """The plan's canonical JSON: sorted maps, two spaces, a newline at the end."""
-    return msgspec.json.format(msgspec.json.encode(plan, order="deterministic"), indent=2) + b"\n"
+    return encode_document(plan)
 
 
 def decode_plan(raw: bytes) -> Plan:

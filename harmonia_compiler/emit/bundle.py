@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from harmonia_compiler.contract.bundle import Service
+from harmonia_compiler.contract.document import encode_document
 from harmonia_compiler.contract.plan import Plan, encode_plan
 from harmonia_compiler.contract.site import Site
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
@@ -46,10 +47,9 @@ def write_bundle(
 
 
 def _files(emission: Emission, target: str) -> dict[str, bytes]:
-    service = msgspec.json.encode(emission.service, order="deterministic")
     return {
         PLAN: encode_plan(emission.plan),
-        SERVICE: msgspec.json.format(service, indent=2) + b"\n",
+        SERVICE: encode_document(emission.service),
         **target_module(target).files(emission),
         **render_all(targets_folder() / target, emission),
     }
@@ -62,17 +62,13 @@ def _faults(emission: Emission, target: str, written: Mapping[str, bytes]) -> li
     if encode_plan(msgspec.json.decode(written[PLAN], type=Plan)) != encode_plan(emission.plan):
         wrong.append(f"{PLAN} does not read back as the plan")
     service = msgspec.json.decode(written[SERVICE], type=Service)
-    if _canonical(service) != _canonical(emission.service):
+    if encode_document(service) != encode_document(emission.service):
         wrong.append(f"{SERVICE} does not read back as what was written")
     if lacking := {replica.engine for replica in emission.plan.replicas} - service.engines.keys():
         wrong.append(f"{SERVICE} lacks engines of the plan: {sorted(lacking)}")
     readme = written[README].decode()
     wrong += [f"{README} does not name `{name}`" for name in names if f"`{name}`" not in readme]
     return wrong + target_module(target).faults(emission, written)
-
-
-def _canonical(service: Service) -> bytes:
-    return msgspec.json.encode(service, order="deterministic")
 
 
 def _check_fits(plan: Plan, manifest: Manifest) -> None:

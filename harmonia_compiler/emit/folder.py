@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from harmonia_compiler.contract.bundle import Contents
-from harmonia_compiler.contract.document import decode_document
+from harmonia_compiler.contract.document import decode_document, encode_document
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 
@@ -25,7 +25,7 @@ def write_files(out: Path, files: Mapping[str, bytes], target: str) -> None:
     """
     before = _checked(out)
     names = tuple(sorted(files))
-    listing = msgspec.json.format(msgspec.json.encode(Contents(target, names)), indent=2) + b"\n"
+    listing = encode_document(Contents(target, names))
     try:
         _check_room_for(out, (*names, CONTENTS), set(before) - set(names))
         out.parent.mkdir(parents=True, exist_ok=True)

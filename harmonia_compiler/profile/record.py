@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from harmonia_compiler.contract.document import decode_document
+from harmonia_compiler.contract.document import decode_document, encode_document
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.profile.limits import Limits
 from harmonia_compiler.profile.measured import MeasuredSteps, Observation, fitted, predicted_ms, residuals
@@ -110,7 +110,7 @@ def this_machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> Machine:
 
 def encode(profile: MeasuredProfile) -> bytes:
     """The document, for people to read as well."""
-    return msgspec.json.format(msgspec.json.encode(profile), indent=2) + b"\n"
+    return encode_document(profile)
 
 
 def read_profile(path: Path) -> MeasuredProfile:

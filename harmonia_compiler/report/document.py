@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from harmonia_compiler.contract.document import encode_document
 from harmonia_compiler.report.measures import Distribution, Figures
 
 FORMAT_VERSION = 1
@@ -120,4 +121,4 @@ class Report(msgspec.Struct, frozen=True):
 
 def encode_report(report: Report) -> bytes:
     """The report's JSON: two spaces, a newline at the end."""
-    return msgspec.json.format(msgspec.json.encode(report, order="deterministic"), indent=2) + b"\n"
+    return encode_document(report)

@@ -128,13 +128,21 @@ def test_a_start_that_docker_refuses_is_given_up_and_leaves_the_log_alone(
 ) -> None:
     bundle = tmp_path / "bundle"
     written(quickstart, bundle)
-    script = '#!/bin/sh\ncase " $* " in *" up "*) echo "no space left"; exit 3 ;; esac\n'
+    # It refuses once the start has been seen, which a fast refusal would leave to chance.
+    watched = tmp_path / "watched"
+    waits = f'while [ ! -e "{watched}" ]; do sleep 0.02; done'
+    script = f'#!/bin/sh\ncase " $* " in *" up "*) {waits}; echo "no space left"; exit 3 ;; esac\n'
     monkeypatch.setenv("PATH", f"{with_docker(tmp_path / 'bin', script)['PATH']}:{os.environ['PATH']}")
     actuator = actuator_for("compose")
     assert actuator is not None
     seen: list[Status] = []
+
+    def watch(status: Status) -> None:
+        seen.append(status)
+        watched.touch()
+
     with pytest.raises(NotStarted) as raised:
-        actuator.start(bundle, port=None, reembed=False, timeout_s=30.0, watch=seen.append)
+        actuator.start(bundle, port=None, reembed=False, timeout_s=30.0, watch=watch)
     (found,) = raised.value.found
     assert (found.code, raised.value.process) == ("E0909", "supervisor")
     assert "`docker compose up` exits 3" in found.message

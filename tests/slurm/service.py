@@ -12,22 +12,10 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from harmonia_compiler.check.files import check_files
 from harmonia_compiler.contract.bundle import Address
-from harmonia_compiler.contract.plan import (
-    FORMAT_VERSION,
-    Configuration,
-    PipelineShare,
-    Plan,
-    Predicted,
-    Replica,
-    Solver,
-)
-from harmonia_compiler.contract.site import parse_site
-from harmonia_compiler.diagnostics.source import Source
-from harmonia_compiler.emit.bundle import write_bundle
-from harmonia_compiler.flow.passes.registry import optimise
+from harmonia_compiler.contract.plan import Configuration, PipelineShare, Predicted, Replica
 from harmonia_compiler.runtime.actuators.slurm import ACTUATOR
+from tests.emit.conftest import Planned, planned
 
 CODE = """
 import os
@@ -69,10 +57,8 @@ def write(folder: Path, places: list[Place], site: str = "", code: str = CODE) -
     (project / "seeing.py").write_text(code)
     source = project / "look.rag"
     source.write_text(_RAG)
-    checked = check_files([source], root=project)
-    assert checked.application is not None, checked.found
-    application = optimise(checked.application)
-    (engine,) = application.engines
+    made = planned(source, root=project)
+    (engine,) = made.plan.engines
     replicas = tuple(
         Replica(
             f"see-{at}",
@@ -86,20 +72,14 @@ def write(folder: Path, places: list[Place], site: str = "", code: str = CODE) -
         )
         for at, (host, devices, gpu, cores) in enumerate(places)
     )
-    plan = Plan(
-        format_version=FORMAT_VERSION,
-        objective="throughput",
+    plan = msgspec.structs.replace(
+        made.plan,
         pipelines=(PipelineShare("look", 1.0, {"see": 1.0}),),
-        components=dict(application.components),
-        engines=dict(application.engines),
         replicas=replicas,
         predicted={"look": Predicted(50.0, 100.0, 100.0, 0.0, engine)},
-        profiles=(),
-        solver=Solver("optimal", 0.0),
-        sources={},
     )
     out = folder / "bundle"
-    write_bundle(plan, application, target="slurm", out=out, root=project, site=parse_site(Source("site.toml", site)))
+    Planned(made.application, plan, project).write(out, "slurm", site)
     return out
 
 

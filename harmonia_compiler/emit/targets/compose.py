@@ -8,6 +8,7 @@ import msgspec
 import harmonia_compiler
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaLaunch
 from harmonia_compiler.contract.compose import SERVICES, ComposeReplica, ComposeServices, ComposeSite
+from harmonia_compiler.contract.document import encode_document
 from harmonia_compiler.contract.further import further_names
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
 from harmonia_compiler.contract.plan import Replica
@@ -15,9 +16,10 @@ from harmonia_compiler.emit import yaml_text
 from harmonia_compiler.emit.emission import Emission
 from harmonia_compiler.emit.targets import compose_services as services
 from harmonia_compiler.emit.targets.compose_faults import misplaced
-from harmonia_compiler.emit.targets.compose_places import by_host, cpu_sets, predecessors
+from harmonia_compiler.emit.targets.compose_places import cpu_sets, predecessors
 from harmonia_compiler.emit.targets.compose_site import compose_site
 from harmonia_compiler.emit.targets.compose_text import rendered
+from harmonia_compiler.emit.targets.hosts import by_host
 from harmonia_compiler.kinds.registry import kinds
 
 COMPOSE, OVERLAY, ENDPOINTS = "compose.yaml", "compose.overlay.yaml", "compose/endpoints.json"
@@ -35,8 +37,8 @@ def files(emission: Emission) -> dict[str, bytes]:
     names = file_names(made)
     several = {OVERLAY: yaml_text.dump(_overlay())} if len(names) > 1 else {}
     return {
-        SERVICES: _json(made),
-        ENDPOINTS: _json(_endpoints(made)),
+        SERVICES: encode_document(made),
+        ENDPOINTS: encode_document(_endpoints(made)),
         **{name: yaml_text.dump(rendered(_document(emission, made, host))) for host, name in names.items()},
         **several,
     }
@@ -54,10 +56,6 @@ def file_names(made: ComposeServices) -> dict[str, str]:
     """The compose file of each host; of a plan on one host it has the name that Compose looks for."""
     hosts = dict.fromkeys([made.front, *(one.host for one in made.replicas)])
     return dict.fromkeys(hosts, COMPOSE) if len(hosts) == 1 else {host: f"compose.{host}.yaml" for host in hosts}
-
-
-def _json(document: Any) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2) + b"\n"
 
 
 def _services(emission: Emission, site: ComposeSite) -> ComposeServices:

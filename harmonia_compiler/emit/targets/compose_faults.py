@@ -8,7 +8,7 @@ from harmonia_compiler.contract.compose import ComposeReplica, ComposeServices
 from harmonia_compiler.contract.launch import Fill
 from harmonia_compiler.contract.plan import Plan, Replica
 from harmonia_compiler.emit import yaml_text
-from harmonia_compiler.emit.targets.compose_places import mebibytes
+from harmonia_compiler.emit.targets.compose_places import memory_limit
 from harmonia_compiler.emit.targets.compose_text import replaced
 
 #: All that may stand in a service; anything else would be a text that has become a key.
@@ -73,7 +73,7 @@ def _differing(
     (devices,) = reserved["resources"]["reservations"]["devices"]
     if devices["device_ids"] != [str(device) for device in planned.devices]:
         yield f"it reserves the GPUs {devices['device_ids']} and the plan has {list(planned.devices)}"
-    if service["mem_limit"] != f"{mebibytes(planned.memory_gib)}m":
+    if service["mem_limit"] != memory_limit(planned):
         yield f"its memory is {service['mem_limit']}"
     command = [replaced(word) for word in service["command"]]
     words = [word for word in launch.launch.command if not isinstance(word, Fill)]

@@ -1,10 +1,13 @@
 """What each service is given of its host, and after whom it starts. Pure."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from harmonia_compiler.contract.bundle import ReplicaLaunch
 from harmonia_compiler.contract.plan import Replica
+from harmonia_compiler.emit.targets.hosts import has_whole_cores, mebibytes
+
+_LEAST_MIB = 64
 
 
 def cpu_sets(there: Sequence[Replica]) -> dict[str, str]:
@@ -15,7 +18,7 @@ def cpu_sets(there: Sequence[Replica]) -> dict[str, str]:
     found: dict[str, str] = {}
     taken = 0
     for one in there:
-        if _is_whole(one.cores):
+        if has_whole_cores(one):
             found[one.id] = _range(taken, math.floor(one.cores))
             taken += math.floor(one.cores)
     shared = [one for one in there if one.id not in found]
@@ -25,9 +28,9 @@ def cpu_sets(there: Sequence[Replica]) -> dict[str, str]:
     return found
 
 
-def mebibytes(memory_gib: float) -> int:
-    """The memory of a replica as Docker counts it."""
-    return max(64, math.ceil(memory_gib * 1024))
+def memory_limit(one: Replica) -> str:
+    """The memory of a replica as Docker writes it; with less than the least no interpreter starts."""
+    return f"{max(_LEAST_MIB, mebibytes(one))}m"
 
 
 def predecessors(there: Sequence[ReplicaLaunch]) -> dict[str, tuple[str, ...]]:
@@ -38,18 +41,6 @@ def predecessors(there: Sequence[ReplicaLaunch]) -> dict[str, tuple[str, ...]]:
         found[one.replica] = tuple(dict.fromkeys(last[device] for device in one.devices if device in last))
         last |= dict.fromkeys(one.devices, one.replica)
     return found
-
-
-def by_host(replicas: Sequence[Replica]) -> Mapping[str, list[Replica]]:
-    """The replicas of each host, hosts in the order of the plan."""
-    hosts: dict[str, list[Replica]] = {}
-    for one in replicas:
-        hosts.setdefault(one.host, []).append(one)
-    return hosts
-
-
-def _is_whole(cores: float) -> bool:
-    return cores >= 1 and cores == math.floor(cores)
 
 
 def _range(first: int, count: int) -> str:

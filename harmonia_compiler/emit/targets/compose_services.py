@@ -13,7 +13,7 @@ from harmonia_compiler.contract.bundle import ReplicaLaunch
 from harmonia_compiler.contract.compose import ComposeReplica, ComposeSite
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
 from harmonia_compiler.contract.plan import Replica
-from harmonia_compiler.emit.targets.compose_places import mebibytes
+from harmonia_compiler.emit.targets.compose_places import memory_limit
 from harmonia_compiler.emit.targets.compose_text import Variable
 
 LOOPBACK = "127.0.0.1"
@@ -66,7 +66,7 @@ def replica_service(
     service["cpuset" if cpus and site.cpuset else "cpus"] = (
         cpus if cpus and site.cpuset else max(0.01, round(launch.cores, 2))
     )
-    service["mem_limit"] = f"{mebibytes(planned.memory_gib)}m"
+    service["mem_limit"] = memory_limit(planned)
     service["shm_size"] = _shared_memory(planned)
     service |= _listening(given.port, str(given.port), site, given.address)
     mounts = [_mount(f"./data/{given.data}", DATA)] if given.data else []

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from harmonia_compiler.contract.bundle import LocalProcesses
+from harmonia_compiler.contract.document import encode_document
 from harmonia_compiler.emit.emission import Emission, started_otherwise
 
 PROCESSES = "local/processes.json"
@@ -12,8 +13,7 @@ PROCESSES = "local/processes.json"
 
 def files(emission: Emission) -> dict[str, bytes]:
     """The target's own files, by their paths in the bundle."""
-    encoded = msgspec.json.encode(_processes(emission))
-    return {PROCESSES: msgspec.json.format(encoded, indent=2) + b"\n"}
+    return {PROCESSES: encode_document(_processes(emission))}
 
 
 def faults(emission: Emission, written: Mapping[str, bytes]) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from harmonia_compiler.contract.document import encode_document
 from harmonia_compiler.contract.slurm import JOB, SCRIPT, SlurmComponent, SlurmFurther, SlurmJob, SlurmSite
 from harmonia_compiler.emit.emission import Emission, started_otherwise
 from harmonia_compiler.emit.targets.slurm_layout import beside, further, layout
@@ -21,7 +22,7 @@ def files(emission: Emission) -> dict[str, bytes]:
     by_name = site.nodes == "named"
     whole = script(job.components, site, "head", _SERVICE, by_name=by_name, exclusive=site.exclusive)
     return {
-        JOB: msgspec.json.format(msgspec.json.encode(job, order="deterministic"), indent=2) + b"\n",
+        JOB: encode_document(job),
         SCRIPT: whole,
         **{
             one.script: script([component], site, "more", _FURTHER, by_name=False, exclusive=False)

@@ -8,6 +8,7 @@ import msgspec
 from harmonia_compiler.contract.further import further_names
 from harmonia_compiler.contract.plan import Plan, Replica
 from harmonia_compiler.contract.slurm import SlurmComponent, SlurmFurther, SlurmSite, SlurmStep
+from harmonia_compiler.emit.targets.hosts import by_host, has_whole_cores, mebibytes
 from harmonia_compiler.kinds.registry import kinds
 
 #: What the gateway and the controller take on the first host, beside its replicas.
@@ -20,11 +21,8 @@ def layout(replicas: Sequence[Replica], site: SlurmSite) -> tuple[tuple[SlurmCom
     Hosts of which equally much is taken are one component: they differ in nothing that Slurm is asked for. Where one of
     a component's nodes fails, the others go on: so the gateway's host is not set apart by what the gateway takes.
     """
-    hosts: dict[str, list[Replica]] = {}
-    for replica in replicas:
-        hosts.setdefault(replica.host, []).append(replica)
     alike: dict[tuple[int, int, str], list[str]] = {}
-    for name, there in hosts.items():
+    for name, there in by_host(replicas).items():
         alike.setdefault(_taken(there, site), []).append(name)
     components = tuple(
         SlurmComponent(tuple(names), cpus, memory + (0 if at else FRONT_MIB), gres)
@@ -53,8 +51,13 @@ def further(plan: Plan, site: SlurmSite) -> tuple[SlurmFurther, ...]:
 def _taken(there: Sequence[Replica], site: SlurmSite) -> tuple[int, int, str]:
     """CPUs, memory and GPUs that the job takes of a host."""
     cpus = max(1, math.ceil(sum(one.cores for one in there)))
-    memory = sum(mebibytes(one) for one in there)
+    memory = sum(_memory_mib(one) for one in there)
     return cpus, memory, _gres(there, site)
+
+
+def _memory_mib(one: Replica) -> int:
+    """The memory of a replica; to Slurm none would be all that a node has."""
+    return max(1, mebibytes(one))
 
 
 def _gres(there: Sequence[Replica], site: SlurmSite) -> str:
@@ -76,19 +79,13 @@ def site_type(ours: str, names: Mapping[str, str]) -> str:
 
 
 def _step(one: Replica, at: int, component: SlurmComponent) -> SlurmStep:
-    whole = one.cores >= 1 and one.cores == math.floor(one.cores)
     return SlurmStep(
         one.id,
         at,
         one.host,
         max(1, math.floor(one.cores)),
-        mebibytes(one),
+        _memory_mib(one),
         one.devices,
         component.gres if one.devices else "",
-        overlap=bool(one.devices) or not whole,
+        overlap=bool(one.devices) or not has_whole_cores(one),
     )
-
-
-def mebibytes(one: Replica) -> int:
-    """The memory of a replica as Slurm counts it."""
-    return max(1, math.ceil(one.memory_gib * 1024))
