@@ -10,9 +10,11 @@ from harmonia_compiler.runtime.actuators.actuator import Status, Watch
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
 from harmonia_compiler.runtime.actuators.supervision.command import basics
 from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S, ORPHAN_GRACE_S
+from harmonia_compiler.runtime.actuators.supervision.installing import INSTALLING, complete
 from harmonia_compiler.runtime.actuators.supervision.kept import Kept, is_kept
 from harmonia_compiler.runtime.actuators.supervision.orphans import left_behind
 from harmonia_compiler.runtime.actuators.supervision.preflight import preflight
+from harmonia_compiler.runtime.actuators.supervision.refusing import unusable
 from harmonia_compiler.runtime.actuators.supervision.replacing import Service
 from harmonia_compiler.runtime.actuators.supervision.room import further_here
 from harmonia_compiler.runtime.actuators.supervision.scaling import want
@@ -38,12 +40,17 @@ class Local(Kept):
     def preflight(self, bundle: Path, *, port: int | None) -> list[Diagnostic]:
         """See `Actuator.preflight`."""
         bundle = bundle.resolve()
-        return [] if is_kept(bundle, rundir.RunDirectory(bundle)) else preflight(bundle, port, os.environ)
+        run = rundir.RunDirectory(bundle)
+        if is_kept(bundle, run):
+            return []
+        _complete(bundle, run)
+        return preflight(bundle, port, os.environ)
 
     def end_left(self, bundle: Path, run: rundir.RunDirectory, *, known: bool) -> bool:  # noqa: ARG002 - marked ones
         """See `Kept.end_left`: processes that bear the bundle's mark."""
         orphans = left_behind(bundle, run)
         pids.end(orphans, ORPHAN_GRACE_S)
+        complete(bundle, run.path)
         return bool(orphans)
 
     def room(self, bundle: Path) -> Mapping[str, Sequence[str]]:
@@ -90,6 +97,18 @@ class Local(Kept):
         status = self.status(bundle)
         others = [one.name for one in (*status.processes, *status.beside)]
         return [*dict.fromkeys([*names, GATEWAY, *beside, *others, SUPERVISOR])]
+
+
+def _complete(bundle: Path, run: rundir.RunDirectory) -> None:
+    """End what a supervisor began that was killed while it replaced the bundle's files."""
+    if not (run.path / INSTALLING).exists() or (lock := run.try_lock()) is None:
+        return
+    try:
+        complete(bundle, run.path)
+    except OSError as problem:
+        raise unusable(run, problem) from problem
+    finally:
+        os.close(lock)
 
 
 ACTUATOR = Local()

@@ -16,7 +16,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,11 +40,13 @@ from harmonia_compiler.runtime.actuators.supervision.ending import (
 from harmonia_compiler.runtime.actuators.supervision.entering import enter
 from harmonia_compiler.runtime.actuators.supervision.generation import Generation, load, pinned
 from harmonia_compiler.runtime.actuators.supervision.holding import Holding
-from harmonia_compiler.runtime.actuators.supervision.managed import Managed, Shared, Spec, StartFailed
+from harmonia_compiler.runtime.actuators.supervision.installing import complete
+from harmonia_compiler.runtime.actuators.supervision.managed import Managed, StartFailed
 from harmonia_compiler.runtime.actuators.supervision.orphans import left_behind
 from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK
 from harmonia_compiler.runtime.actuators.supervision.rollout import Rollouts
 from harmonia_compiler.runtime.actuators.supervision.snapshot import files_of, keep, numbers
+from harmonia_compiler.runtime.actuators.supervision.spec import Shared, Spec
 
 LOG = logging.getLogger(__name__)
 
@@ -243,10 +245,15 @@ def begun(bundle: Path, run: rundir.RunDirectory) -> Sequence[int]:
         state = run.read_state()
         if state is not None and state.status.history:
             history = [number for number in state.status.history if number in numbers(run.path)]
-            if history and files_of(folder_of(run.path, history[-1])) == files:
+            if history and _without_listing(files_of(folder_of(run.path, history[-1]))) == _without_listing(files):
                 return history
     run.clear_generations()
     return [keep(run.path, files)]
+
+
+def _without_listing(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files that a bundle consists of; what lists them is written anew wherever they are put."""
+    return {name: content for name, content in files.items() if name != bundles.CONTENTS}
 
 
 def supervise(bundle: Path, asked: rundir.Asked) -> int:
@@ -266,6 +273,7 @@ def supervise(bundle: Path, asked: rundir.Asked) -> int:
     run.sign(lock, me)
     pids.adopt_orphans()
     pids.end(left_behind(bundle, run), ORPHAN_GRACE_S)
+    complete(bundle, run.path)
     history = begun(bundle, run)
     run.clear_state()
     for log in run.logs.glob("*.log"):

@@ -35,9 +35,10 @@ from harmonia_compiler.runtime.actuators.slurm.keeping import (
 from harmonia_compiler.runtime.actuators.slurm.tunnel import LOOPBACK, Inlet
 from harmonia_compiler.runtime.actuators.supervision.beside import controller_of, keep_beside
 from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, GRACE_S, STOPPED
-from harmonia_compiler.runtime.actuators.supervision.managed import Managed, Spec, StartFailed
+from harmonia_compiler.runtime.actuators.supervision.managed import Managed, StartFailed
 from harmonia_compiler.runtime.actuators.supervision.rundir import ADDRESS, ENDPOINTS
 from harmonia_compiler.runtime.actuators.supervision.scaling import UNROUTED_S
+from harmonia_compiler.runtime.actuators.supervision.spec import Spec
 from harmonia_compiler.runtime.bundle import CONTROLLER, GATEWAY
 from harmonia_compiler.runtime.controller.asking import ask
 

@@ -13,8 +13,9 @@ from harmonia_compiler.runtime.actuators.slurm.folder import SharedFolder
 from harmonia_compiler.runtime.actuators.supervision import pids
 from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, GRACE_S
 from harmonia_compiler.runtime.actuators.supervision.logs import Logs
-from harmonia_compiler.runtime.actuators.supervision.managed import Managed, Shared, Spec
+from harmonia_compiler.runtime.actuators.supervision.managed import Managed
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
+from harmonia_compiler.runtime.actuators.supervision.spec import Shared, Spec
 from harmonia_compiler.runtime.bundle import LocalBundle, read_document, read_local_bundle
 
 LOG = logging.getLogger(__name__)

@@ -24,8 +24,9 @@ from harmonia_compiler.runtime.actuators.slurm.keeping import LOOK_EVERY_S, kept
 from harmonia_compiler.runtime.actuators.slurm.tunnel import Outlet
 from harmonia_compiler.runtime.actuators.supervision.command import launch_here
 from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, GRACE_S, STOPPED
-from harmonia_compiler.runtime.actuators.supervision.managed import Managed, Spec, StartFailed
+from harmonia_compiler.runtime.actuators.supervision.managed import Managed, StartFailed
 from harmonia_compiler.runtime.actuators.supervision.scaling import DRAIN_S
+from harmonia_compiler.runtime.actuators.supervision.spec import Spec
 from harmonia_compiler.runtime.actuators.supervision.store import expected_of
 from harmonia_compiler.runtime.bundle import LocalBundle
 

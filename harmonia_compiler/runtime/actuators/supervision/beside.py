@@ -12,7 +12,8 @@ from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.runtime.actuators.supervision import placing
-from harmonia_compiler.runtime.actuators.supervision.managed import Managed, Spec, StartFailed
+from harmonia_compiler.runtime.actuators.supervision.managed import Managed, StartFailed
+from harmonia_compiler.runtime.actuators.supervision.spec import Spec
 from harmonia_compiler.runtime.bundle import CONTROLLER, LocalBundle
 
 LOG = logging.getLogger(__name__)

@@ -18,10 +18,11 @@ from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.runtime.actuators.supervision import placing
 from harmonia_compiler.runtime.actuators.supervision.command import launch_here
 from harmonia_compiler.runtime.actuators.supervision.fitting import Need
-from harmonia_compiler.runtime.actuators.supervision.managed import Managed, Spec
+from harmonia_compiler.runtime.actuators.supervision.managed import Managed
 from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK
 from harmonia_compiler.runtime.actuators.supervision.room import further_here
 from harmonia_compiler.runtime.actuators.supervision.snapshot import CODE, digest_of_code, files_of
+from harmonia_compiler.runtime.actuators.supervision.spec import Spec
 from harmonia_compiler.runtime.actuators.supervision.store import expected_of
 from harmonia_compiler.runtime.bundle import LocalBundle, read_local_bundle
 

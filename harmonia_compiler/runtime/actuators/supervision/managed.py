@@ -6,14 +6,13 @@ import logging
 import signal
 import time
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
-from harmonia_compiler.contract.launch import Launch
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.actuators.actuator import ProcessPhase, ProcessStatus
 from harmonia_compiler.runtime.actuators.supervision import placing
@@ -25,9 +24,7 @@ from harmonia_compiler.runtime.actuators.supervision.command import (
     supervised,
 )
 from harmonia_compiler.runtime.actuators.supervision.ending import ORPHAN_GRACE_S
-from harmonia_compiler.runtime.actuators.supervision.fitting import NOTHING, Need
 from harmonia_compiler.runtime.actuators.supervision.helpers import Helpers
-from harmonia_compiler.runtime.actuators.supervision.logs import Logs
 from harmonia_compiler.runtime.actuators.supervision.pids import Ident, identify, kill, reap, session_of
 from harmonia_compiler.runtime.actuators.supervision.probes import (
     ask,
@@ -36,8 +33,8 @@ from harmonia_compiler.runtime.actuators.supervision.probes import (
     is_free,
     warm_up,
 )
-from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
-from harmonia_compiler.runtime.actuators.supervision.store import Expected, Opened, open_on
+from harmonia_compiler.runtime.actuators.supervision.spec import Shared, Spec
+from harmonia_compiler.runtime.actuators.supervision.store import Opened, open_on
 from harmonia_compiler.runtime.actuators.supervision.tailing import tail
 from harmonia_compiler.runtime.weights import locate
 
@@ -56,53 +53,6 @@ class StartFailed(Exception):
     def __init__(self, process: str, reason: str) -> None:
         super().__init__(f"{process}: {reason}")
         self.process, self.reason = process, reason
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """What is to run.
-
-    `data` is its folder below the bundle's `data`, `code` where the user's Python lies, `port` a port that the user
-    fixed, `collections` those that a Milvus is to serve. Processes of the same `likeness` can stand in for each other.
-    """
-
-    name: str
-    engine: str
-    launch: Launch
-    bundle: Path
-    data: str = ""
-    devices: Sequence[int] = ()
-    cpus: Sequence[int] = ()
-    port: int | None = None
-    collections: Sequence[Expected] = ()
-    code: Path | None = None
-    need: Need = NOTHING
-    likeness: str = ""
-
-
-class Shared:
-    """What the processes of one service have in common: turns, ports, where they write, whom they tell."""
-
-    def __init__(self, run: RunDirectory, logs: Logs, outer: dict[str, str], changed: Callable[[], None]) -> None:
-        self.run, self.logs, self.outer, self.changed = run, logs, outer, changed
-        self.ports: set[int] = set()
-        self._names: set[str] = set()
-        self._turns: dict[str, asyncio.Lock] = {}
-
-    def take_name(self, wanted: str) -> str:
-        """A name that no other process has: what is to take the place of one bears the same in its plan."""
-        names = (wanted, *(f"{wanted[:56]}.{number}" for number in range(2, len(self._names) + 3)))
-        name = next(name for name in names if name not in self._names)
-        self._names.add(name)
-        return name
-
-    def give_name_back(self, name: str) -> None:
-        """Its process has ended for good."""
-        self._names.discard(name)
-
-    def turn(self, name: str) -> asyncio.Lock:
-        """The lock of one turn; always taken in the order of the names."""
-        return self._turns.setdefault(name, asyncio.Lock())
 
 
 class Managed:

@@ -10,8 +10,7 @@ whoever asks for another generation meanwhile has the last word.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,38 +18,27 @@ import msgspec
 from harmonia_compiler.contract.generations import ENDPOINTS, FOLDER, GENERATIONS, Generations, Serving
 from harmonia_compiler.contract.readings import GenerationRead, Readings
 from harmonia_compiler.diagnostics.diagnostic import Rejected
-from harmonia_compiler.profile.detect import usable_cpus, usable_memory_gib
 from harmonia_compiler.runtime.actuators.actuator import GenerationStatus, RolloutStatus
-from harmonia_compiler.runtime.actuators.supervision.command import basics
 from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S
-from harmonia_compiler.runtime.actuators.supervision.fitting import lacking
-from harmonia_compiler.runtime.actuators.supervision.generation import Generation, as_many, load, pinned
-from harmonia_compiler.runtime.actuators.supervision.managed import Managed, Shared, Spec, StartFailed
-from harmonia_compiler.runtime.actuators.supervision.scaling import Scaling, end_drained
-from harmonia_compiler.runtime.actuators.supervision.snapshot import forget, install, numbers
-from harmonia_compiler.runtime.actuators.supervision.store import open_on
+from harmonia_compiler.runtime.actuators.supervision.gathering import LOOK_EVERY_S, Gathering, GivenUp, heed
+from harmonia_compiler.runtime.actuators.supervision.generation import Generation, load
+from harmonia_compiler.runtime.actuators.supervision.installing import install
+from harmonia_compiler.runtime.actuators.supervision.managed import Managed
+from harmonia_compiler.runtime.actuators.supervision.scaling import Scaling
+from harmonia_compiler.runtime.actuators.supervision.snapshot import forget, numbers
+from harmonia_compiler.runtime.actuators.supervision.spec import Shared
 from harmonia_compiler.runtime.actuators.supervision.wish import ROLLOUT, Wish, wish_in
 from harmonia_compiler.runtime.bundle import GATEWAY
 from harmonia_compiler.runtime.controller.asking import ask
 
 LOG = logging.getLogger(__name__)
 
-#: How often it is looked what is wished and how things stand, in seconds.
-LOOK_EVERY_S = 0.3
 #: How long the requests of a generation that gets no new ones may take, in seconds.
 DRAIN_S = 600.0
 #: How long the gateway has to serve what it is told to, in seconds; one that is being started again is waited for.
 FOLLOW_S = 60.0
 #: So many generations that served can be gone back to.
 MOST_HISTORY = 5
-
-
-class GivenUp(Exception):
-    """A wish that comes to nothing: because of which process, and why."""
-
-    def __init__(self, process: str, why: str) -> None:
-        super().__init__(f"{process}: {why}")
-        self.process, self.why = process, why
 
 
 class Rollouts:
@@ -73,6 +61,7 @@ class Rollouts:
         self._epoch = 1
         self._unasked_since: dict[int, float] = {}
         self._bundle, self._run, self._shared, self._moved = bundle, run, shared, moved
+        self._gathering = Gathering(self.live, lambda: self.base, self.scaling, shared, run)
         self._history = [*history]
         self._status: RolloutStatus | None = None
         self._heard: dict[int, GenerationRead] = {}
@@ -138,7 +127,7 @@ class Rollouts:
             if wish_in(self._run) == wish:
                 (self._run / ROLLOUT).unlink(missing_ok=True)
             self._divide(self.base, 1.0)
-            self._start([spec for spec in self.base.specs if spec.name not in self.base.members], self.base)
+            self._gathering.start([spec for spec in self.base.specs if spec.name not in self.base.members], self.base)
             self._say(wish, "failed", process, why)
         else:
             self._say(wish, "done")
@@ -157,77 +146,11 @@ class Rollouts:
         if target is None:
             target = load(self._bundle, self._run, wish.to)
             self.live[target.number], self._shares[target.number] = target, 0.0
-        await self._complete(target, wish)
+        await self._gathering.complete(target, wish)
         self._divide(target, wish.share)
         await self._followed(wish)
         if wish.share == 1.0 and target is not self.base:
             await self._move(target)
-
-    async def _complete(self, target: Generation, wish: Wish) -> None:
-        """Give a generation the members that it needs for its share; raises GivenUp."""
-        free = [one for each in self.live.values() for one in each.members.values()]
-        free = [one for one in dict.fromkeys(free) if one not in target.members.values()]
-        for spec in (*target.specs, *target.further):
-            like = [one for one in free if one.spec.likeness == spec.likeness and one.was_ready.is_set()]
-            if spec.name not in target.members and like:
-                found = next((one for one in like if one.spec.name == spec.name), like[0])
-                free.remove(found)
-                await self._check_store(found, spec)
-                target.members[spec.name] = found
-        missing = [spec for spec in as_many(target.specs, wish.share) if spec.name not in target.members]
-        if wish.make_room:
-            for spec in missing:
-                await self._make_room(spec, target)
-                self._start([spec], target)
-                await self._ready([spec.name], target, wish)
-        else:
-            self._start(missing, target)
-            await self._ready([spec.name for spec in missing], target, wish)
-
-    async def _check_store(self, store: Managed, spec: Spec) -> None:
-        """Open the collections of another plan in a store that runs; raises GivenUp where one does not fit."""
-        if not spec.collections or store.status.port is None:
-            return
-        log = self._shared.run.log_of(store.name)
-        opened = await open_on(store.status.port, spec.collections, basics(self._shared.outer), log)
-        if opened.problems:
-            raise GivenUp(store.name, "; ".join(opened.problems))
-
-    def _start(self, specs: Iterable[Spec], target: Generation) -> None:
-        """Start processes for a generation, on cores that nobody has to himself."""
-        wanted = [*specs]
-        taken = frozenset(cpu for one in self._running() if one.spec.need.cores >= 1.0 for cpu in one.spec.cpus)
-        held = pinned(wanted, taken)
-        for spec in wanted:
-            target.members[spec.name] = one = Managed(replace(spec, cpus=held.get(spec.name, ())), self._shared)
-            one.task = asyncio.create_task(one.run())
-
-    async def _ready(self, names: Sequence[str], target: Generation, wish: Wish) -> None:
-        """Wait until these members were ready; raises GivenUp."""
-        members = [target.members[name] for name in names]
-        while not all(one.was_ready.is_set() for one in members):
-            for one in members:
-                if one.task is not None and one.task.done():
-                    problem = one.task.exception()
-                    raise GivenUp(one.name, problem.reason if isinstance(problem, StartFailed) else str(problem))
-            self._heed(wish)
-            await asyncio.sleep(LOOK_EVERY_S)
-
-    async def _make_room(self, spec: Spec, target: Generation) -> None:
-        """End members of other generations, one after the other, until a process has its place."""
-        while lacking([one.spec.need for one in self._running()], [spec.need], usable_cpus(), usable_memory_gib()):
-            kept = {*target.members.values()}
-            spare = [one for one in self.base.members.values() if one not in kept]
-            if not spare:
-                return
-            counts = {one.spec.engine: sum(other.spec.engine == one.spec.engine for other in spare) for one in spare}
-            # Of those of whom there are several first, so that their engine goes on; then whose place it takes.
-            victim = min(spare, key=lambda one: (counts[one.spec.engine] == 1, one.spec.engine != spec.engine))
-            LOG.info("%s is ended to make room for %s", victim.name, spec.name)
-            for each in self.live.values():
-                each.members = {name: one for name, one in each.members.items() if one is not victim}
-            self.scaling.follow_another(self.base)
-            await end_drained(victim, self._run)
 
     def _divide(self, target: Generation, share: float) -> None:
         """Have the gateway give new requests to a generation, and the rest to the base."""
@@ -257,7 +180,7 @@ class Rollouts:
                 raise GivenUp(GATEWAY, f"it does not take it up: {read.not_followed}")
             if time.monotonic() > until:
                 raise GivenUp(GATEWAY, f"it has not taken it up within {FOLLOW_S:g} s")
-            self._heed(wish)
+            heed(wish, self._run)
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _move(self, target: Generation) -> None:
@@ -271,9 +194,11 @@ class Rollouts:
             if (member := target.members.get(spec.name)) is not None and member.spec.likeness:
                 member.serve(spec)
         self.scaling.follow_another(target)
+        # Whoever goes on after this supervisor's death is to know what the service was.
+        self._shared.changed()
         try:
-            install(self._bundle, target.files)
-        except Rejected as problem:
+            install(self._bundle, self._run, target.number, target.files)
+        except (Rejected, OSError) as problem:
             LOG.warning("the folder of the service keeps the files of the generation before: %s", problem)
         await self._moved(target)
         LOG.info("the service is generation %d", target.number)
@@ -314,12 +239,3 @@ class Rollouts:
         if read is not None:
             self._heard = {one.number: one for one in read.generations}
         return read
-
-    def _heed(self, wish: Wish) -> None:
-        """Raise GivenUp where somebody wishes something else by now."""
-        now = wish_in(self._run)
-        if now is not None and now.id != wish.id:
-            raise GivenUp("", "another command asked for something else meanwhile")
-
-    def _running(self) -> list[Managed]:
-        return [*dict.fromkeys(one for each in self.live.values() for one in each.members.values())]

@@ -8,6 +8,7 @@
     wanted.json      how many replicas each engine is to have, for the supervisor
     generations/N/   the files of a generation of the service, and where its replicas listen
     generations.json which generations the gateway serves; rollout.json says which one is wished for
+    installing.json  as long as a generation's files are being put into the bundle's folder
     requests.ledger  the gateway's counts of requests, which outlive it
     logs/NAME.log    what each process wrote since the last start
 
@@ -30,6 +31,7 @@ from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.generations import FOLDER, GENERATIONS
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.runtime.actuators.actuator import Status
+from harmonia_compiler.runtime.actuators.supervision.installing import INSTALLING
 from harmonia_compiler.runtime.actuators.supervision.pids import Ident, is_alive
 from harmonia_compiler.runtime.actuators.supervision.wish import ROLLOUT
 from harmonia_compiler.runtime.gateway.ledger import LEDGER
@@ -200,7 +202,8 @@ class RunDirectory:
 
     def clear_generations(self) -> None:
         """Forget the generations of a service that is no more, and what was wished of them."""
-        (self.path / ROLLOUT).unlink(missing_ok=True)
+        for name in (ROLLOUT, INSTALLING):
+            (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / FOLDER, ignore_errors=True)
 
     def clear(self) -> None:

@@ -19,8 +19,9 @@ from harmonia_compiler.contract.regular import MOST_TEXT_BYTES, read_regular
 from harmonia_compiler.runtime.actuators.supervision.beside import keep_beside
 from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S
 from harmonia_compiler.runtime.actuators.supervision.generation import Generation
-from harmonia_compiler.runtime.actuators.supervision.managed import Managed, Shared, Spec
+from harmonia_compiler.runtime.actuators.supervision.managed import Managed
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
+from harmonia_compiler.runtime.actuators.supervision.spec import Shared, Spec
 from harmonia_compiler.runtime.controller.asking import ask
 
 LOG = logging.getLogger(__name__)

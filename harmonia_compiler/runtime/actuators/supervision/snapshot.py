@@ -14,7 +14,6 @@ from pathlib import Path, PurePosixPath
 from harmonia_compiler.contract.generations import FOLDER, folder_of
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
-from harmonia_compiler.emit.folder import write_files
 from harmonia_compiler.runtime.bundle import CONTENTS, PLAN, PROCESSES, SERVICE, read_contents
 
 #: Where a generation has the user's own Python, as the bundle had it.
@@ -73,12 +72,6 @@ def numbers(run: Path) -> list[int]:
 def forget(run: Path, number: int) -> None:
     """Remove the files of a generation that nobody goes back to."""
     shutil.rmtree(folder_of(run, number), ignore_errors=True)
-
-
-def install(bundle: Path, files: Mapping[str, bytes]) -> None:
-    """Make the service's folder hold these files, all or none; raises `Rejected`."""
-    target = read_contents(bundle).target
-    write_files(bundle, {name: content for name, content in files.items() if name != CONTENTS}, target)
 
 
 def digest_of_code(files: Mapping[str, bytes]) -> str:
