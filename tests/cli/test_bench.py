@@ -19,6 +19,7 @@ from harmonia_compiler.cli.exits import DIAGNOSTICS, FINE, INTERRUPTED, USAGE
 from harmonia_compiler.cli.main import run
 from harmonia_compiler.runtime.load import run as load
 from harmonia_compiler.runtime.load.routes import ChatRoute
+from harmonia_compiler.runtime.load.sender import session
 from harmonia_compiler.runtime.load.target import Target
 from harmonia_compiler.workload.request import Arrival
 from tests.cli.bench_service import FIRST_S, REST_S, Service, running
@@ -85,7 +86,9 @@ def test_what_came_back_is_reported(url: str, service: Service, capsys: pytest.C
 def test_every_way_to_fail_is_told_apart(
     url: str, capsys: pytest.CaptureFixture[str], model: str, outcome: str, reason: str
 ) -> None:
-    report = bench(capsys, url, "--model", model, *SHORT, "--timeout", "200ms", "--slo", "p95 latency <= 60 s")
+    # What fails in any other way may take long to do so on a busy machine.
+    patience = "200ms" if model == "hanging" else "60s"
+    report = bench(capsys, url, "--model", model, *SHORT, "--timeout", patience, "--slo", "p95 latency <= 60 s")
     found = report["groups"][0]["figures"]
     assert found["outcomes"][outcome] == found["requests"] == 19
     assert found["reasons"] == [[outcome, reason, 19]]
@@ -119,7 +122,7 @@ async def test_a_late_sender_counts_its_lateness_and_says_so(url: str) -> None:
             yield Arrival(10.0 * number)
 
     sending = load.Sending(Target(url, "fine"), ChatRoute(), lambda *_: "why?", lambda _: None, 10.0)
-    async with load.session({}) as client:
+    async with session({}) as client:
         ran = await load.run(client, sending, arrivals(), asyncio.Event(), lambda _: None)
     late = [one for one in ran.observed if one.sent_ms - one.arrived_ms > 200]
     # The one before was handed out, but had not left yet.
