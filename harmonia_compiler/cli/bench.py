@@ -27,7 +27,8 @@ from harmonia_compiler.runtime.descriptors import raise_open_files
 from harmonia_compiler.runtime.gateway.client import find_gateway
 from harmonia_compiler.runtime.load.exchange import OURS
 from harmonia_compiler.runtime.load.routes import ChatRoute, NativeRoute
-from harmonia_compiler.runtime.load.run import Progress, Ran, Sending, run, session
+from harmonia_compiler.runtime.load.run import Progress, Ran, Sending, run
+from harmonia_compiler.runtime.load.sender import session
 from harmonia_compiler.runtime.load.target import Target, find_target
 from harmonia_compiler.workload.questions import prompt, question
 from harmonia_compiler.workload.request import Arrival

@@ -8,7 +8,6 @@ import pytest
 
 from harmonia_compiler.contract.bundle import ReplicaShare
 from harmonia_compiler.contract.decision import Reason, Said, fingerprint
-from harmonia_compiler.contract.readings import CallsRead, Readings, RequestsRead
 from harmonia_compiler.plan.replan import LEAST
 from harmonia_compiler.policy.control.division import Load
 from harmonia_compiler.policy.control.planned import planned
@@ -16,7 +15,6 @@ from harmonia_compiler.runtime.bundle import read_plan_of, read_service
 from harmonia_compiler.runtime.controller.controller import Controller
 from harmonia_compiler.runtime.controller.dividing import ByProgram
 from harmonia_compiler.runtime.controller.journal import STILL_EVERY_S, Journal
-from harmonia_compiler.runtime.controller.stretch import compressed
 from tests.controller.conftest import CAPACITY_RPS, REPLICAS, write_plan
 from tests.policy.control.virtual import by_speed, plan_of
 
@@ -83,20 +81,6 @@ def test_a_plan_is_known_by_what_a_decision_may_touch_and_not_by_times(tmp_path:
     stretched = msgspec.structs.replace(service, expected={})
     fewer = msgspec.structs.replace(service, shares={"llm-0": ReplicaShare(8)})
     assert fingerprint(stretched) == fingerprint(service) != fingerprint(fewer)
-
-
-def test_readings_of_a_rehearsal_are_read_in_the_time_that_is_rehearsed() -> None:
-    read = Readings(
-        "g",
-        60.0,
-        0,
-        requests=(RequestsRead("say", arrived=3, gap_s=6.0, gap_s2=18.0),),
-        calls=(CallsRead("say", "say", "llm-0", 2, service_s=4.0, queue_s=1.0),),
-    )
-    found = compressed(read, 2.0)
-    assert (found.at_s, found.requests[0].gap_s, found.requests[0].gap_s2) == (30.0, 3.0, 4.5)
-    assert (found.calls[0].served, found.calls[0].service_s, found.calls[0].queue_s) == (2, 2.0, 0.5)
-    assert compressed(read, 1.0) is read
 
 
 def test_the_target_is_told_the_numbers_that_may_change(tmp_path: Path) -> None:

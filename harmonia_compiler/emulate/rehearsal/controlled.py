@@ -20,7 +20,7 @@ from harmonia_compiler.runtime.controller.controller import JOURNAL
 
 
 def write_bundle(bundle: Path, plan: Plan, service: Service, replicas: tuple[Endpoint, ...]) -> Path:
-    """What a controller finds: plan and service as they are planned, and replicas that run; where the latter stand."""
+    """What gateway and controller find: plan and service, and replicas that run; where the latter stand."""
     run = bundle / "run"
     run.mkdir(parents=True)
     (bundle / PLAN).write_bytes(encode_plan(plan))

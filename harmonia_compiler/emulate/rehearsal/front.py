@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-import msgspec
-
 from harmonia_compiler.contract.bundle import Endpoint, Service
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.emulate.rehearsal.child import Child, child, wait_for
@@ -21,6 +19,7 @@ from harmonia_compiler.emulate.servers.listeners import HOST
 from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.report.document import Decision
 from harmonia_compiler.runtime.actuators.supervision.probes import free_port
+from harmonia_compiler.runtime.bundle import SERVICE
 
 GATEWAY, CONTROLLER = "harmonia_compiler.runtime.gateway", "harmonia_compiler.runtime.controller"
 #: The folder of what the controller takes for a bundle.
@@ -29,15 +28,14 @@ BUNDLE = "bundle"
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """What a front is given: where the replicas listen, and the service with its times stretched by `factor`.
+    """What a front is given: where the replicas listen, and the service, each second of which takes `factor` seconds.
 
-    `planned` is the same service with its times as planned. `patience_s` is how long it may take until all is ready.
+    `patience_s` is for how many seconds of a clock it may take until all is ready.
     """
 
     folder: Path
     replicas: tuple[Endpoint, ...]
     service: Service
-    planned: Service
     factor: float
     patience_s: float
 
@@ -65,21 +63,20 @@ def ours(plan: Plan, parts: Parts = ALL) -> Front:
 
     @contextmanager
     def front(behind: Behind) -> Iterator[Fronted]:
-        folder = behind.folder
-        (folder / "service.json").write_bytes(msgspec.json.encode(behind.service))
+        folder, factor = behind.folder, ("--factor", repr(behind.factor))
         bundle = folder / BUNDLE
-        endpoints = write_bundle(bundle, plan, behind.planned, behind.replicas)
+        endpoints = write_bundle(bundle, plan, behind.service, behind.replicas)
         port = free_port(())
-        files = ("--service", str(folder / "service.json"), "--endpoints", str(endpoints))
+        files = ("--service", str(bundle / SERVICE), "--endpoints", str(endpoints))
         without = ("--without", ",".join(parts.off)) if parts.off else ()
-        with child(folder, "gateway", GATEWAY, *files, "--port", str(port), *without) as gateway:
+        with child(folder, "gateway", GATEWAY, *files, "--port", str(port), *factor, *without) as gateway:
             address = f"http://{HOST}:{port}"
             wait_for(gateway, lambda: is_ready(address), behind.patience_s)
             write_address(bundle, HOST, port)
             if not parts.controller:
                 yield Fronted(address, {"gateway": gateway}, lambda _: ((), ""))
                 return
-            with child(folder, "controller", CONTROLLER, str(bundle), "--factor", repr(behind.factor)) as controller:
+            with child(folder, "controller", CONTROLLER, str(bundle), *factor) as controller:
                 yield Fronted(
                     address,
                     {"gateway": gateway, "controller": controller},

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from harmonia_compiler.contract.bundle import Endpoint
+from harmonia_compiler.contract.bundle import Endpoint, Service
+from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.emulate.rehearsal.child import Child, child, wait_for
 from harmonia_compiler.emulate.rehearsal.front import Behind, Front, Fronted
-from harmonia_compiler.emulate.rehearsal.stretch import stretched
 from harmonia_compiler.emulate.servers.document import Rehearsal, Started
 from harmonia_compiler.emulate.servers.listeners import HOST
 
@@ -47,14 +47,25 @@ def running(folder: Path, rehearsal: Rehearsal, front: Front) -> Iterator[Runnin
         behind = Behind(
             folder,
             tuple(one for one in started.replicas if one.replica not in external),
-            stretched(rehearsal.service, rehearsal.factor, external),
-            rehearsal.service,
+            redirected(rehearsal.service, external),
             rehearsal.factor,
             START_S + max(rehearsal.start_s.values(), default=0.0) * rehearsal.factor,
         )
         with front(behind) as fronted:
             ready_s = time.monotonic() - began
             yield Running(fronted, f"http://{HOST}:{started.control}", engines, ready_s)
+
+
+def redirected(service: Service, urls: Mapping[str, str]) -> Service:
+    """The service with these addresses of engines that are somebody else's, which need no variable and no key."""
+
+    def engine(name: str, given: Engine) -> Engine:
+        if name not in urls:
+            return given
+        settings = {key: value for key, value in given.settings.items() if key != "key"}
+        return msgspec.structs.replace(given, settings={**settings, "url": urls[name]})
+
+    return msgspec.structs.replace(service, engines={name: engine(name, one) for name, one in service.engines.items()})
 
 
 def _url(endpoint: Endpoint) -> str:

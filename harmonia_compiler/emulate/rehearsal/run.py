@@ -2,14 +2,14 @@
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, time
 
-import aiohttp
 import msgspec
 import psutil
+import uvloop
 
 from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.contract.launch import REQUEST_HEADER
@@ -25,12 +25,14 @@ from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.report.building import measured
 from harmonia_compiler.report.document import Injected, Machine, Report
 from harmonia_compiler.report.measures import Window
-from harmonia_compiler.report.observation import Observation, Outcome, StageTime
+from harmonia_compiler.report.observation import Observation, Outcome
 from harmonia_compiler.runtime.descriptors import raise_open_files
-from harmonia_compiler.runtime.load.exchange import Asking, Seen, ask
+from harmonia_compiler.runtime.gateway.http_pool import KEEP_ALIVE_S
+from harmonia_compiler.runtime.load.exchange import Asking
 from harmonia_compiler.runtime.load.machine import busy_since, machine_seconds, process_seconds
 from harmonia_compiler.runtime.load.routes import NativeRoute
-from harmonia_compiler.runtime.load.run import session
+from harmonia_compiler.runtime.load.sender import Meant, Sender, session
+from harmonia_compiler.runtime.stretched import loop_of
 from harmonia_compiler.workload.arrivals import mean_rate_rps
 from harmonia_compiler.workload.request import Arrival
 
@@ -67,11 +69,13 @@ class Rehearsed:
 
 @dataclass(slots=True)
 class _Watched:
-    """What was seen of the machine within the window; requests began at the second `epoch_s` of the epoch."""
+    """What was seen of the machine within the window, which took so long by its clock.
+
+    Requests began at the second `epoch_s` of the epoch.
+    """
 
     epoch_s: float = 0.0
-    began_s: float = 0.0
-    ended_s: float = 0.0
+    took_s: float = 0.0
     cpu_s: dict[str, float] = field(default_factory=dict)
     busy: float = 0.0
     tally: Tally | None = None
@@ -113,7 +117,7 @@ def rehearse(
         tempfile.TemporaryDirectory(prefix="harmonia-rehearsal-") as folder,
         running(Path(folder), document, front) as processes,
     ):
-        observed, watched = asyncio.run(_send(processes, scenario, coming, window, factor))
+        observed, watched = uvloop.run(_send(processes, scenario, coming, window, factor), loop_factory=loop_of(factor))
         done, why = processes.front.told(watched.epoch_s)
     report = _report(scenario, observed, watched, window, settings, factor)
     report = msgspec.structs.replace(report, decisions=done, notes=(*report.notes, *([why] if why else ())))
@@ -139,85 +143,48 @@ def _loaded(start_s: Mapping[str, float], ready_s: float) -> str:
 async def _send(
     processes: Running, scenario: Scenario, coming: Sequence[Coming], window: Window, factor: float
 ) -> tuple[list[Observation], _Watched]:
-    observed: list[Observation] = []
+    """Send all by the time that is rehearsed, which is that of the event loop."""
     watched = _Watched()
-    async with session({}) as client:
+    # Whoever answers may keep connections by a clock that is not stretched.
+    async with session({}, KEEP_ALIVE_S / factor) as client:
         async with client.post(f"{processes.control}/begin") as begun:
             begun.raise_for_status()
-        start, watched.epoch_s = perf_counter(), time()
-        watching = asyncio.create_task(_watch(client, processes, window, factor, start, watched))
-        tasks = []
-        for one in coming:
-            asking = _asking(processes.front.address, scenario, one, factor)
-            await asyncio.sleep(max(0.0, start + one.at_ms * factor / 1000.0 - perf_counter()))
-            tasks.append(asyncio.create_task(_one(client, asking, one, factor, start, observed)))
-        await asyncio.gather(*tasks)
+        # Finer than the loop's own, which stands still while something happens.
+        sender = Sender(client, NativeRoute(), lambda: perf_counter() / factor)
+        watched.epoch_s = time()
+        watching = asyncio.create_task(_watch(processes, window, sender, watched))
+        await sender.send(_meant(processes.front.address, scenario, coming))
+        await sender.drain()
         await watching
-    return observed, watched
+    return sender.observed, watched
 
 
-def _asking(gateway: str, scenario: Scenario, one: Coming, factor: float) -> Asking:
-    streams = scenario.service.programs[one.pipeline].streams
-    body = msgspec.json.encode({"inputs": one.arguments, "stream": streams})
-    headers = {"content-type": "application/json", REQUEST_HEADER: str(one.number)}
-    patience = (one.deadline_ms or _USUAL_DEADLINE_MS) * factor / 1000.0 + _PATIENCE_S
-    return Asking(f"{gateway}/v1/pipelines/{one.pipeline}", body, headers, patience)
+def _meant(gateway: str, scenario: Scenario, coming: Iterable[Coming]) -> Iterator[Meant]:
+    for one in coming:
+        streams = scenario.service.programs[one.pipeline].streams
+        body = msgspec.json.encode({"inputs": one.arguments, "stream": streams})
+        headers = {"content-type": "application/json", REQUEST_HEADER: str(one.number)}
+        patience_s = (one.deadline_ms or _USUAL_DEADLINE_MS) / 1000.0 + _PATIENCE_S
+        yield Meant(
+            one.at_ms,
+            Asking(f"{gateway}/v1/pipelines/{one.pipeline}", body, headers, patience_s),
+            one.pipeline,
+            one.request_class,
+            one.deadline_ms,
+            one.ttft_deadline_ms,
+        )
 
 
-async def _one(
-    client: aiohttp.ClientSession,
-    asking: Asking,
-    one: Coming,
-    factor: float,
-    start: float,
-    observed: list[Observation],
-) -> None:
-    seen = await ask(client, NativeRoute(), asking, perf_counter)
-    observed.append(_observation(seen, one, factor, start))
-
-
-def _observation(seen: Seen, one: Coming, factor: float, start: float) -> Observation:
-    """What became of a request, in the time that is rehearsed."""
-
-    def ms(at: float) -> float:
-        return (at - start) * 1000.0 / factor
-
-    stages = (StageTime(each.component, each.queue_ms / factor, each.service_ms / factor) for each in seen.stages)
-    return Observation(
-        pipeline=one.pipeline,
-        arrived_ms=one.at_ms,
-        sent_ms=ms(seen.sent),
-        finished_ms=ms(perf_counter() if seen.finished is None else seen.finished),
-        outcome=seen.outcome,
-        first_ms=None if seen.first is None else ms(seen.first),
-        request_class=one.request_class,
-        deadline_ms=one.deadline_ms,
-        ttft_deadline_ms=one.ttft_deadline_ms,
-        tokens_in=seen.tokens_in,
-        tokens_out=seen.tokens_out,
-        answer_tokens=seen.answer_tokens,
-        reason=seen.reason,
-        stages=tuple(stages),
-    )
-
-
-async def _watch(
-    client: aiohttp.ClientSession,
-    processes: Running,
-    window: Window,
-    factor: float,
-    start: float,
-    watched: _Watched,
-) -> None:
+async def _watch(processes: Running, window: Window, sender: Sender, watched: _Watched) -> None:
     """Look at the machine and the replicas at the beginning of the window and at its end."""
-    await asyncio.sleep(max(0.0, start + window.from_ms * factor / 1000.0 - perf_counter()))
-    async with client.post(f"{processes.control}/reset"):
-        watched.began_s = perf_counter()
+    await asyncio.sleep(max(0.0, (window.from_ms - sender.now_ms) / 1000.0))
+    async with sender.client.post(f"{processes.control}/reset"):
+        began_s = perf_counter()
     before, machine = _cpu_s(processes), machine_seconds()
-    await asyncio.sleep(max(0.0, start + window.to_ms * factor / 1000.0 - perf_counter()))
-    async with client.get(f"{processes.control}/tally") as answer:
+    await asyncio.sleep(max(0.0, (window.to_ms - sender.now_ms) / 1000.0))
+    async with sender.client.get(f"{processes.control}/tally") as answer:
         watched.tally = msgspec.json.decode(await answer.read(), type=Tally)
-    watched.ended_s = perf_counter()
+    watched.took_s = max(1e-9, perf_counter() - began_s)
     watched.cpu_s = {name: after - before[name] for name, after in _cpu_s(processes).items()}
     watched.busy = busy_since(machine)
 
@@ -244,7 +211,7 @@ def _report(
     assert watched.tally is not None
     names = ", ".join(sorted(flow.name for flow in scenario.application.flows))
     report = measured("rehearsal", names, observed, window, scenario.objectives, settings)
-    took_s = max(1e-9, watched.ended_s - watched.began_s)
+    took_s = watched.took_s
     lateness = watched.tally.late
     is_late = lateness is not None and lateness.p99 > LIMIT_LATE_MS
     is_limit = watched.busy > LIMIT_BUSY or is_late
@@ -256,7 +223,7 @@ def _report(
         notes.append(advice(sum(watched.cpu_s.values()) / took_s / (psutil.cpu_count() or 1), watched.busy, factor))
     return msgspec.structs.replace(
         report,
-        engines=engine_uses(scenario, busy_ms, took_s * 1000.0),
+        engines=engine_uses(scenario, busy_ms, took_s * 1000.0 / factor),
         cost_per_hour=cost_per_hour(scenario),
         machine=Machine(factor, lateness, sum(watched.cpu_s.values()) / took_s, watched.busy, is_limit),
         notes=(*notes, *report.notes),

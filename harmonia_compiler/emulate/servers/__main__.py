@@ -20,18 +20,19 @@ from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.emulate.servers.document import Rehearsal, Started
 from harmonia_compiler.emulate.servers.host import Host
 from harmonia_compiler.emulate.servers.listeners import HOST
+from harmonia_compiler.runtime.stretched import loop_of
 
 #: How often to look whether whoever started this process is still there, in seconds.
 _LOOK_S = 1.0
 
 
-async def run(folder: Path) -> None:
+async def run(folder: Path, rehearsal: Rehearsal) -> None:
     """Serve until a signal to stop, or until nobody is there to send one."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    host = Host(msgspec.json.decode((folder / "rehearsal.json").read_bytes(), type=Rehearsal), load_cards())
+    host = Host(rehearsal, load_cards())
     endpoints = await host.start()
     control = web.AppRunner(_control(host), access_log=None)
     await control.setup()
@@ -74,7 +75,9 @@ def main() -> None:
     """Read the arguments and serve."""
     parser = argparse.ArgumentParser(prog="harmonia emulated", description="Serves emulated replicas.")
     parser.add_argument("--folder", type=Path, required=True, help="where rehearsal.json lies")
-    uvloop.run(run(parser.parse_args().folder))
+    folder = parser.parse_args().folder
+    rehearsal = msgspec.json.decode((folder / "rehearsal.json").read_bytes(), type=Rehearsal)
+    uvloop.run(run(folder, rehearsal), loop_factory=loop_of(rehearsal.factor))
 
 
 if __name__ == "__main__":

@@ -14,10 +14,9 @@ FORMAT_VERSION = 1
 class Rehearsal(msgspec.Struct, frozen=True):
     """The replicas of a plan, and how they behave.
 
-    `service` is the gateway's own document. All times are stretched by `factor`: those of
-    engines here, deadlines and timeouts in `service` already. `start_s` is how long replicas of an engine
-    take to load, by engine, before stretching. `lengths` are the tokens of the answers of single requests, by
-    their ids, as far as a trace says them; `answers` are the components that give answers.
+    `service` is the plan's. Each second of it takes `factor` seconds of a clock. `start_s` is how long replicas of an
+    engine take to load, by engine. `lengths` are the tokens of the answers of single requests, by their ids, as far as
+    a trace says them; `answers` are the components that give answers.
     """
 
     service: Service
@@ -49,8 +48,8 @@ class Usage(msgspec.Struct, frozen=True):
 class Tally(msgspec.Struct, frozen=True):
     """What a process of emulated replicas says of itself: how late it was, and its processor time.
 
-    Times are those of a clock, not stretched back. `late` is by how many ms, over what it did by the clock last: None
-    where that was nothing. `happened` is how often that was in all.
+    `late` is by how many ms of a clock, over what it did by the clock last: None where that was nothing. `happened` is
+    how often that was in all, and `cpu_s` is not stretched either.
     """
 
     replicas: dict[str, Usage]

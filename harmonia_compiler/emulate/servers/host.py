@@ -41,7 +41,7 @@ class Works(Protocol):
 
     @property
     def busy_ms(self) -> float:
-        """How long it has worked, in stretched ms."""
+        """How long it has worked."""
         ...
 
 
@@ -59,7 +59,10 @@ class _Emulated:
 
 @dataclass(slots=True)
 class Host:
-    """The replicas of a rehearsal. `start` returns once all listen; those that load weights say so in `/health`."""
+    """The replicas of a rehearsal, whose time is that of the event loop (`runtime/stretched.py`).
+
+    `start` returns once all listen; those that load weights say so in `/health`.
+    """
 
     rehearsal: Rehearsal
     cards: dict[str, Card]
@@ -90,8 +93,7 @@ class Host:
         for fault in self.rehearsal.faults:
             for at_s, begins in ((fault.from_s, True), (fault.until_s, False)):
                 if at_s is not None:
-                    later_s = at_s * self.rehearsal.factor
-                    self._timers.append(loop.call_later(later_s, self._change, fault, begins))
+                    self._timers.append(loop.call_later(at_s, self._change, fault, begins))
 
     async def stop(self) -> None:
         """Close everything."""
@@ -124,6 +126,8 @@ class Host:
         )
 
     def _tell_late(self, ms: float) -> None:
+        # It is this machine that is late, by its own clock.
+        ms *= self.rehearsal.factor
         self._happened += 1
         if len(self._late) < _KEPT:
             self._late.append(ms)
@@ -131,8 +135,7 @@ class Host:
             self._late[self._happened % _KEPT] = ms
 
     def _condition(self, engine: str) -> Condition:
-        start_s = self.rehearsal.start_s.get(engine, 0.0) * self.rehearsal.factor
-        return Condition(asyncio.get_running_loop().time, start_s)
+        return Condition(asyncio.get_running_loop().time, self.rehearsal.start_s.get(engine, 0.0))
 
     def _components(self, engine: str) -> dict[str, Component]:
         programs = self.rehearsal.service.programs.values()
@@ -144,24 +147,23 @@ class Host:
         }
 
     async def _start(self, loop: RealLoop, behaviour: Behaviour, replica: Replica) -> None:
-        engine, factor = self.rehearsal.service.engines[replica.engine], self.rehearsal.factor
+        engine = self.rehearsal.service.engines[replica.engine]
         condition, components = self._condition(engine.id), self._components(engine.id)
         found = serving(engine, replica.config, self.cards)
         emulated: _Emulated
         if isinstance(found, Stepping):
-            stretched = Stretched(found.steps, factor)
-            steps = LlmEngine(found.limits, stretched, self._tell_late)
+            steps = LlmEngine(found.limits, found.steps, self._tell_late)
             speech, model = Speech(behaviour, components), str(engine.settings["model"])
             chat = Chat(model, steps, speech, found.limits.block_size, condition.moving)
             gets = {"/v1/models": chat.models, "/metrics": chat.exported}
             listener = HttpListener(condition, {("POST", CHAT): chat.handle}, gets)
-            emulated = _Emulated(engine.id, chat, condition, listener, (steps, stretched))
+            emulated = _Emulated(engine.id, chat, condition, listener, (steps, found.steps))
         elif isinstance(found, Passing):
 
             def passes(visits: Sequence[Visit], found: Passing = found) -> float:
                 return found.passes.ms(sum(visit.work.encoded_tokens for visit in visits))
 
-            counter = Counter(loop, passes, condition, factor, batch=found.batch)
+            counter = Counter(loop, passes, condition, batch=found.batch)
             card = card_for(str(engine.settings["model"]), self.cards)
             encoder = Encoder(counter, behaviour, card.dimension or card.hidden)
             calls = {("POST", EMBEDDINGS): encoder.embed, ("POST", RERANK): encoder.rerank}
@@ -169,7 +171,7 @@ class Host:
                 engine.id, counter, condition, as_worker(condition, calls, str(engine.settings["model"]))
             )
         else:
-            counter = Counter(loop, _on_cores(found), condition, factor, servers=found.threads)
+            counter = Counter(loop, _on_cores(found), condition, servers=found.threads)
             if kinds()[engine.kind].transport == "milvus":
                 store = Store(
                     counter,
@@ -189,7 +191,7 @@ class Host:
 
     async def _start_external(self, loop: RealLoop, behaviour: Behaviour, engine: Engine) -> None:
         condition = self._condition(engine.id)
-        counter = Counter(loop, _elsewhere, condition, self.rehearsal.factor, servers=EXTERNAL_CONCURRENCY)
+        counter = Counter(loop, _elsewhere, condition, servers=EXTERNAL_CONCURRENCY)
         function = Function(counter, behaviour, self._components(engine.id), _work)
         listener = HttpListener(condition, {("POST", "/"): function.post, ("GET", "/"): function.search}, {})
         await self._listen(engine.id, _Emulated(engine.id, counter, condition, listener))

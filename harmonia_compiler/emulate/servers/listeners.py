@@ -32,7 +32,7 @@ class Listener(Protocol):
 
 def as_worker(condition: Condition, calls: Mapping[tuple[str, str], Handler], model: str) -> "HttpListener":
     """A listener that also answers what a worker of ours is asked about itself; `model` is what it serves."""
-    metrics = WorkerMetrics()
+    metrics = WorkerMetrics(asyncio.get_running_loop().time)
 
     def watched(path: str, handle: Handler) -> Handler:
         async def answer(request: web.Request) -> web.StreamResponse:

@@ -4,7 +4,7 @@ All that an emulated engine can say truthfully: counts of requests and tokens, a
 and prefill apart from each other, and what belongs to LoRA, images and stages of other engines, are not there.
 """
 
-import time
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -114,20 +114,24 @@ class Metrics:
         return generate_latest(self.registry)
 
 
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
 @dataclass(slots=True)
 class Account:
     """The times of one request, as its client sees them."""
 
     metrics: Metrics
     sequence: Sequence
-    _began: float = field(default_factory=time.monotonic)
+    _began: float = field(default_factory=_now)
     _first: float | None = None
     _last: float = 0.0
     _tokens: int = 0
 
     def token(self) -> None:
         """One more token has come."""
-        now = time.monotonic()
+        now = _now()
         if self._first is None:
             self._first = now
             self.metrics.observe("time_to_first_token_seconds", now - self._began)
@@ -140,7 +144,7 @@ class Account:
     def ended(self, reason: str) -> None:
         """It is over: `stop` or `length` where it was answered, `abort` where its client left, or `error`."""
         self.metrics.ended(reason, self.sequence)
-        self.metrics.observe("e2e_request_latency_seconds", time.monotonic() - self._began)
+        self.metrics.observe("e2e_request_latency_seconds", _now() - self._began)
         self.metrics.observe("request_generation_tokens", self._tokens)
         self.metrics.observe("request_num_preemptions", self.sequence.preemptions)
         if self._first is not None:

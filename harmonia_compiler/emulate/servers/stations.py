@@ -34,16 +34,14 @@ Takes = Callable[[Sequence[Visit]], float]
 
 
 class Counter:
-    """A station in real time. `stretch` is how many times as long as in reality everything takes."""
+    """A station in real time, which takes as many times as long as its condition is slow."""
 
-    def __init__(
-        self, loop: RealLoop, takes: Takes, condition: Condition, factor: float, servers: int = 1, batch: int = 1
-    ) -> None:
-        def stretched(visits: Sequence[Visit]) -> float:
-            return takes(visits) * factor * condition.slowness
+    def __init__(self, loop: RealLoop, takes: Takes, condition: Condition, servers: int = 1, batch: int = 1) -> None:
+        def slowed(visits: Sequence[Visit]) -> float:
+            return takes(visits) * condition.slowness
 
         self._loop = loop
-        self._station: Station[Visit] = Station(loop, stretched, _served, servers=servers, batch=batch)
+        self._station: Station[Visit] = Station(loop, slowed, _served, servers=servers, batch=batch)
 
     @property
     def busy_ms(self) -> float:

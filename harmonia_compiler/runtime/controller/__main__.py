@@ -15,6 +15,7 @@ from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.policy.control.planned import planned
 from harmonia_compiler.runtime.actuators.actuator import found_actuator
 from harmonia_compiler.runtime.bundle import CONTENTS, read_plan_of, read_service
+from harmonia_compiler.runtime.controller.asking import PATIENCE_S
 from harmonia_compiler.runtime.controller.controller import EVERY_S, Controller, leave
 from harmonia_compiler.runtime.controller.dividing import ByProgram
 
@@ -38,7 +39,7 @@ def main() -> None:
     except Rejected as rejected:
         sys.exit(f"controller: {rejected}")
     scale = leave if actuator is None else partial(actuator.scale, bundle)
-    controller = Controller(facts, bundle / "run", ByProgram(facts), scale, given.factor)
+    controller = Controller(facts, bundle / "run", ByProgram(facts), scale, PATIENCE_S * given.factor)
     until = time.monotonic()
     while not stop.is_set():
         now = time.monotonic() / given.factor

@@ -24,8 +24,8 @@ class Heard:
     why: str = ""
 
 
-def ask(run: Path) -> Heard:
-    """The readings of the gateway whose address stands in a run directory."""
+def ask(run: Path, patience_s: float = PATIENCE_S) -> Heard:
+    """The readings of the gateway whose address stands in a run directory, which may take so long to say them."""
     try:
         where = decode_document(read_regular(run / "gateway.json", MOST_TEXT_BYTES), Address)
     except (OSError, msgspec.MsgspecError):
@@ -34,7 +34,7 @@ def ask(run: Path) -> Heard:
     try:
         # Without the proxies that the environment may name: this is another process on this machine.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://{host}:{where.port}/readings", timeout=PATIENCE_S) as answer:
+        with opener.open(f"http://{host}:{where.port}/readings", timeout=patience_s) as answer:
             raw = answer.read(MOST_BYTES + 1)
     except (OSError, ValueError) as problem:
         return Heard(None, f"the gateway does not answer: {problem}")

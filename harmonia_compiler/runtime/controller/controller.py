@@ -16,9 +16,8 @@ from harmonia_compiler.policy.control.decide import begun, decide
 from harmonia_compiler.policy.control.division import Divide
 from harmonia_compiler.policy.control.planned import Planned
 from harmonia_compiler.policy.control.state import State
-from harmonia_compiler.runtime.controller.asking import Heard, ask
+from harmonia_compiler.runtime.controller.asking import PATIENCE_S, Heard, ask
 from harmonia_compiler.runtime.controller.journal import Journal
-from harmonia_compiler.runtime.controller.stretch import compressed
 
 JOURNAL = Path("logs", "controller.jsonl")
 #: How long a window is, in seconds.
@@ -33,15 +32,14 @@ def leave(_: Mapping[str, int]) -> None:
 class Controller:
     """The controller of one running bundle, whose files lie in `run`.
 
-    `scale` is told how many replicas each engine is to have. All times of the service are stretched by `factor` in a
-    rehearsal; what is decided goes by the times before that.
+    `scale` is told how many replicas each engine is to have. The gateway may take `patience_s` to say its readings.
     """
 
     planned: Planned
     run: Path
     divide: Divide
     scale: Callable[[Mapping[str, int]], None] = leave
-    factor: float = 1.0
+    patience_s: float = PATIENCE_S
     state: State = field(init=False)
     _journal: Journal = field(init=False)
     _trouble: str = ""
@@ -52,8 +50,8 @@ class Controller:
 
     def look(self, now: float, day_s: float) -> Decision:
         """One window: `now` by a clock that only goes forward, `day_s` the seconds of the day."""
-        heard = ask(self.run)
-        readings = None if heard.readings is None else compressed(heard.readings, self.factor)
+        heard = ask(self.run, self.patience_s)
+        readings = heard.readings
         self.state, decision = decide(self.planned, self.state, readings, now, day_s, self.divide)
         reasons = (*_about_hearing(heard), *decision.reasons)
         wanted = {REMEMBERED: self.state, SAID: Said(time.time(), decision.epoch, reasons)}

@@ -44,6 +44,7 @@ from harmonia_compiler.runtime.gateway.siblings import ALONE, Siblings
 from harmonia_compiler.runtime.gateway.transport import Transport
 from harmonia_compiler.runtime.heads import within
 from harmonia_compiler.runtime.milvus import read_record
+from harmonia_compiler.runtime.stretched import loop_of
 
 #: How long requests may go on after the signal to stop; a little before the server gives up, they are ended by us.
 DRAIN_S = 10
@@ -157,6 +158,7 @@ def main() -> None:
         help="how many processes serve, a core for each; also by the variable " + PROCESSES,
     )
     parser.add_argument("--without", default="", help="parts of the scheduling to turn off, with commas between")
+    parser.add_argument("--factor", type=float, default=1.0, help="by how much a rehearsal stretches all times")
     given = parser.parse_args()
     parts = ALL.without(tuple(name for name in PARTS if name in given.without.split(",")))
     try:
@@ -177,7 +179,9 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(_OBJECTS_UNTIL_COLLECTION)
     if given.processes == 1:
-        uvloop.run(run(document, given.endpoints, Process(WHOLE, [listening]), parts))
+        uvloop.run(
+            run(document, given.endpoints, Process(WHOLE, [listening]), parts), loop_factory=loop_of(given.factor)
+        )
         return
     own = [_listen("127.0.0.1", 0) for _ in range(given.processes)]
     ports = [one.getsockname()[1] for one in own]
@@ -185,7 +189,7 @@ def main() -> None:
     def serve(number: int) -> None:
         siblings = Siblings(tuple(port for at, port in enumerate(ports) if at != number))
         process = Process(Part(number, given.processes), [listening, own[number]], siblings, processes.alive)
-        uvloop.run(run(document, given.endpoints, process, parts))
+        uvloop.run(run(document, given.endpoints, process, parts), loop_factory=loop_of(given.factor))
 
     processes = Processes(given.processes, serve)
     sys.exit(processes.run())

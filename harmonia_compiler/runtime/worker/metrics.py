@@ -1,7 +1,7 @@
 """What a worker of ours exports: requests by path and status, their times, and how many are worked on."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,9 +16,10 @@ class Watched:
 
 
 class WorkerMetrics:
-    """The series of one worker."""
+    """The series of one worker. `clock` is monotonic and in seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "harmonia_worker_requests", "Requests that were answered", ["path", "status"], registry=self._registry
@@ -31,13 +32,13 @@ class WorkerMetrics:
     @contextmanager
     def watch(self, path: str) -> Iterator[Watched]:
         """Count and time a request for as long as the context lasts; one that is given a status was answered."""
-        began, watched = time.monotonic(), Watched()
+        began, watched = self._clock(), Watched()
         self._running.inc()
         try:
             yield watched
         finally:
             self._running.dec()
-            self._seconds.labels(path).observe(time.monotonic() - began)
+            self._seconds.labels(path).observe(self._clock() - began)
         if watched.status:
             self._requests.labels(path, str(watched.status)).inc()
 

@@ -62,7 +62,7 @@ def test_its_answers_and_refusals_are_reported_as_ours_are(planned: Scenario) ->
     report = rehearse(planned, arrivals, WINDOW, {}, Wishes(factor=1.0, front=front), lambda _: None).report
     (behind,) = behind_it
     assert {one.replica for one in behind.replicas} == {one.id for one in planned.plan.replicas}
-    assert behind.planned == planned.service
+    assert behind.service.programs == planned.service.programs
     outcomes = report.groups[0].figures.outcomes
     assert abs(outcomes[Outcome.OK] - outcomes[Outcome.REFUSED]) <= 1
     assert outcomes[Outcome.OK] >= 7

@@ -7,7 +7,7 @@ from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.emulate.rehearsal import processes
 from harmonia_compiler.emulate.rehearsal.run import Wishes, advice, rehearse
-from harmonia_compiler.emulate.rehearsal.stretch import factor_for, stretched
+from harmonia_compiler.emulate.rehearsal.stretch import factor_for
 from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.emulate.servers.faults import Fault
 from harmonia_compiler.emulate.simulate.run import simulate
@@ -76,20 +76,11 @@ def test_a_longer_factor_is_advised_only_where_the_rehearsal_itself_is_what_take
     assert advice(0.3, 0.4, 4.0) == "Repeat it with `--factor 4`.", "late, but not busy: never a smaller one"
 
 
-def test_every_limit_of_the_service_is_stretched_and_no_variable_needed(planned: Scenario) -> None:
-    longer = stretched(planned.service, 4.0, {"web": "http://127.0.0.1:9/"})
-    program, plain = longer.programs["ask"], planned.service.programs["ask"]
-    assert program.deadline_ms == 4 * 5000.0
-    assert [one.deadline_ms for one in program.classes] == [12_000.0, 36_000.0]
-    assert {component.settings["timeout"] for component in program.components.values()} == {4 * 600_000.0}
-    within = [
-        getattr(operation, "within_ms", None)
-        for operations in (program.operations, *(block.operations for block in program.blocks))
-        for operation in operations
-    ]
-    assert 8000.0 in within
-    assert longer.engines["web"].settings == {"url": "http://127.0.0.1:9/"}
-    assert plain.deadline_ms == 5000.0
+def test_what_is_somebody_elses_is_emulated_and_needs_no_variable(planned: Scenario) -> None:
+    there = processes.redirected(planned.service, {"web": "http://127.0.0.1:9/"})
+    assert there.engines["web"].settings == {"url": "http://127.0.0.1:9/"}
+    assert {**there.engines, "web": planned.service.engines["web"]} == planned.service.engines
+    assert there.programs == planned.service.programs
 
 
 def test_more_requests_than_this_machine_carries_are_stretched_in_proportion(planned: Scenario) -> None:
