@@ -102,6 +102,8 @@ def _table_of(found: Detected) -> str:
     if host.processor:
         # Of TOML's ways to write a text, the one of JSON as well.
         lines.append(f"processor = {json.dumps(_plain(host.processor))}")
+    if not host.bf16:
+        lines.append("bf16 = false")
     lines += [f"# {_plain(product)} is left out: no profile knows this type of GPU" for product in found.unknown_gpus]
     return "\n".join(lines) + "\n"
 

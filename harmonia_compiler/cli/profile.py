@@ -139,7 +139,9 @@ async def _measure_here(
     assert isinstance(works, Stepping), engine
     limits = works.limits if tokens is None else replace(works.limits, step_tokens=tokens)
     card = card_for(model)
-    ran = Ran(precision_of(engine, card), configuration.gpu, configuration.gpus, configuration.cores)
+    ran = Ran(
+        precision_of(engine, card, configuration.precision), configuration.gpu, configuration.gpus, configuration.cores
+    )
     async with running(engine, card, configuration) as url:
         return await _measure(url, model, limits, repeats, ran)
 

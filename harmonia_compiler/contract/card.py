@@ -100,10 +100,9 @@ class Card(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
         """Memory of the weights as published."""
         return self.parameters * self.weight_bytes / 2**30
 
-    @property
-    def kv_bytes_per_token(self) -> float:
-        """Bytes of 16-bit keys and values that one token of context takes over all layers."""
-        return 2.0 * self.layers * self.kv_heads * self.head_dim * 2.0
+    def kv_bytes_per_token(self, precision: str = "bf16") -> float:
+        """Bytes of keys and values of a token over all layers: of 32 bits beside such weights, else of 16."""
+        return 2.0 * self.layers * self.kv_heads * self.head_dim * (4.0 if precision == "fp32" else 2.0)
 
 
 def load_cards() -> dict[str, Card]:

@@ -11,13 +11,17 @@ import msgspec
 
 
 class GpuType(msgspec.Struct, frozen=True):
-    """One GPU type. `product` are parts of the names under which `nvidia-smi` reports it."""
+    """One GPU type. `product` are parts of the names under which `nvidia-smi` reports it.
+
+    `precision` are the 16-bit numbers that it multiplies: before Ampere there was no bf16, and vLLM refuses it there.
+    """
 
     name: str
     memory_gb: float
     bandwidth_gb_s: float
     tflops: float
     product: tuple[str, ...]
+    precision: str = "bf16"
 
     @property
     def memory_gib(self) -> float:
@@ -28,7 +32,7 @@ class GpuType(msgspec.Struct, frozen=True):
 GPU_TYPES: dict[str, GpuType] = {
     gpu.name: gpu
     for gpu in (
-        GpuType("t4", 16, 320, 65, ("T4",)),
+        GpuType("t4", 16, 320, 65, ("T4",), "fp16"),
         GpuType("a10g", 24, 600, 70, ("A10G",)),
         GpuType("l4", 24, 300, 121, ("L4",)),
         GpuType("l40s", 48, 864, 362, ("L40S",)),

@@ -40,6 +40,8 @@ class Host(msgspec.Struct, frozen=True, omit_defaults=True):
     """One machine. Price is per hour for the whole machine, in whatever currency the user thinks.
 
     `processor` is what its kernel calls the model, or empty: what was measured on cores holds on the same ones alone.
+    `bf16` is whether its cores multiply 16-bit numbers by themselves (AVX512-BF16, AMX, Arm's bf16): where they do not,
+    language models on CPU compute in 32 bits unless their component says otherwise.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Host(msgspec.Struct, frozen=True, omit_defaults=True):
     network_gbps: float = 10.0
     labels: dict[str, str] = {}
     processor: str = ""
+    bf16: bool = True
 
 
 class Inventory(msgspec.Struct, frozen=True):
@@ -137,9 +140,10 @@ class _Reader:
         gpus = self._gpus(entry.get("gpus", []), where)
         labels = self._labels(entry.get("labels", {}), where)
         processor = self._processor(entry.get("processor", ""), where)
+        bf16 = self._bf16(entry.get("bf16", True), where)
         if len(self.findings.items) > before:
             return []
-        return [Host(name, int(cpus), memory, gpus, price, network, labels, processor) for name in names]
+        return [Host(name, int(cpus), memory, gpus, price, network, labels, processor, bf16) for name in names]
 
     def _names(self, entry: dict[str, Any], where: tuple[str | int, ...], most: int) -> list[str]:
         given = entry.get("name")
@@ -216,6 +220,13 @@ class _Reader:
         help_ = "take the line `model name` of /proc/cpuinfo, or leave it out"
         self._wrong("E0704", "`processor` is the name of a model, on one line", (*where, "processor"), help_)
         return ""
+
+    def _bf16(self, given: Any, where: tuple[str | int, ...]) -> bool:
+        if isinstance(given, bool):
+            return given
+        help_ = "write `bf16 = false` where the cores have no 16-bit arithmetic of their own, or leave it out"
+        self._wrong("E0704", "`bf16` is `true` or `false`", (*where, "bf16"), help_)
+        return True
 
     def _only(self, table: dict[str, Any], known: Iterable[str], where: tuple[str | int, ...]) -> None:
         for key in table:

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from harmonia_compiler.contract.component import Component, Engine, Env, Late, Secret
 from harmonia_compiler.contract.document import OtherFormat, decode_versioned, encode_document
+from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 
@@ -32,7 +33,8 @@ class Configuration(msgspec.Struct, frozen=True, omit_defaults=True):
     """One way to run a replica: `gpu` is a GPU type or empty for CPU alone.
 
     `gpus` is the tensor-parallel degree times whole devices, or a fraction of one device below 1. `processor` is the
-    model of the cores of a replica on CPU alone, where every host has the same and the inventory says so.
+    model of the cores of a replica on CPU alone, where every host has the same and the inventory says so; `bf16` is
+    whether they multiply 16-bit numbers by themselves.
     """
 
     cores: float
@@ -43,6 +45,14 @@ class Configuration(msgspec.Struct, frozen=True, omit_defaults=True):
     tensor_parallel: int = 1
     batch: int = 1
     processor: str = ""
+    bf16: bool = True
+
+    @property
+    def precision(self) -> str:
+        """The shortest floating-point numbers that its hardware multiplies fast: what a model takes by itself."""
+        if self.gpu:
+            return GPU_TYPES[self.gpu].precision
+        return "bf16" if self.bf16 else "fp32"
 
     def describe(self) -> str:
         """A short name for people: `h100_sxm×2 tp2 batch 64`, `2 cores`."""

@@ -36,8 +36,7 @@ SETTINGS = (
     Setting(
         "precision",
         "text",
-        "the numbers of the weights; `any` leaves the choice to the engine",
-        default="bf16",
+        "the numbers of the weights: by itself `bf16` where the hardware has it; `any` leaves the choice to the engine",
         accepts=("bf16", "fp16", "fp32", "fp8", "any"),
     ),
     Setting(
@@ -120,8 +119,11 @@ def kv_cache_gib(engine: Engine, card: Card | None, configuration: Configuration
     """Whole GiB of KV cache on CPU: for `batch` calls of full length, if the configuration has that much room."""
     if card is None:
         return 1
-    wanted = math.ceil(configuration.batch * context_length(engine, card) * card.kv_bytes_per_token / 2**30)
-    room = math.floor(configuration.memory_gib - card.weights_gib - CPU_RUNTIME_GIB)
+    precision = _precision(engine, configuration)
+    each = card.kv_bytes_per_token(precision)
+    wanted = math.ceil(configuration.batch * context_length(engine, card) * each / 2**30)
+    weights = max(card.weights_gib, card.parameters * (4.0 if precision == "fp32" else 2.0) / 2**30)
+    room = math.floor(configuration.memory_gib - weights - CPU_RUNTIME_GIB)
     return max(1, min(wanted, room))
 
 
@@ -170,7 +172,7 @@ def launch(engine: Engine, card: Card | None, configuration: Configuration) -> L
 
 def _vllm(engine: Engine, card: Card | None, configuration: Configuration) -> Launch:
     model = str(engine.settings["model"])
-    precision = value_of("precision", engine.settings, SETTINGS)
+    precision = _precision(engine, configuration)
     words: tuple[Word, ...] = (
         *(Fill("python"), "-m", "vllm.entrypoints.openai.api_server"),
         *("--model", Fill("weights"), "--served-model-name", model),
@@ -208,6 +210,11 @@ def _vllm(engine: Engine, card: Card | None, configuration: Configuration) -> La
     )
 
 
+def _precision(engine: Engine, configuration: Configuration) -> str:
+    """What the component asks for or, where it leaves that open, what the hardware multiplies fast."""
+    return str(engine.settings.get("precision", configuration.precision))
+
+
 def _device_words(configuration: Configuration) -> tuple[Word, ...]:
     if not configuration.gpu:
         return ("--enforce-eager",)
@@ -227,7 +234,7 @@ def _warm_up(model: str) -> tuple[Wire, ...]:
 def _transformers(engine: Engine, card: Card | None, configuration: Configuration) -> Launch:
     model = str(engine.settings["model"])
     words = (
-        *model_words(model, value_of("precision", engine.settings, SETTINGS), configuration),
+        *model_words(model, _precision(engine, configuration), configuration),
         *("--max-model-len", str(context_length(engine, card))),
     )
     return worker(

@@ -7,7 +7,7 @@ from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.plan import Configuration, MemoryUse, Replica
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.plan.predict import rounded
-from harmonia_compiler.profile.memory import memory_of
+from harmonia_compiler.profile.memory import memory_of, precision_of
 
 
 def memory_uses(engines: Mapping[str, Engine], replicas: Sequence[Replica]) -> tuple[MemoryUse, ...]:
@@ -26,7 +26,8 @@ def memory_uses(engines: Mapping[str, Engine], replicas: Sequence[Replica]) -> t
             continue
         card = card_for(str(engines[name].settings[setting]), cards)
         memory = memory_of(engines[name], card, configuration)
-        tokens = memory.cache_gib * 2**30 / card.kv_bytes_per_token if memory.cache_gib else 0.0
+        each = card.kv_bytes_per_token(precision_of(engines[name], card, configuration.precision))
+        tokens = memory.cache_gib * 2**30 / each if memory.cache_gib else 0.0
         amounts = (memory.weights_gib, memory.cache_gib, tokens, memory.rest_gib)
         found.append(MemoryUse(name, described, *map(rounded, amounts)))
     return tuple(found)

@@ -23,6 +23,10 @@ _GIB = 2**30
 _NO_LIMIT = 1 << 60
 
 
+#: As the kernel names what multiplies 16-bit numbers, on x86-64 and on Arm.
+_BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+
+
 @dataclass(frozen=True, slots=True)
 class Detected:
     """A host, and the names of GPUs on it whose type is not known."""
@@ -37,7 +41,21 @@ def detect() -> Detected:
     name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname().split(".")[0])[:64] or "here"
     memory_gib = max(0.125, int(usable_memory_gib() * 8) / 8)
     processor = this_machine().processor[:MOST_PROCESSOR]
-    return Detected(Host(name, max(1, int(usable_cpus())), memory_gib, gpus, processor=processor), unknown)
+    host = Host(name, max(1, int(usable_cpus())), memory_gib, gpus, processor=processor, bf16=has_bf16())
+    return Detected(host, unknown)
+
+
+def has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the cores here multiply 16-bit numbers by themselves; so it is taken to be where the kernel is silent.
+
+    Without AVX512-BF16 or AMX, vLLM's prefill takes three times as long in bf16 as in fp32.
+    """
+    try:
+        lines = cpuinfo.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return True
+    said = next((line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))), None)
+    return said is None or not _BF16.isdisjoint(said)
 
 
 def usable_cpus() -> float:

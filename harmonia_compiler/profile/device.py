@@ -24,6 +24,11 @@ class GpuPart:
     gpus: float
 
     @property
+    def precision(self) -> str:
+        """The 16-bit numbers that the type multiplies."""
+        return GPU_TYPES[self.type].precision
+
+    @property
     def tensor_parallel(self) -> int:
         """Over how many devices the part reaches."""
         return max(1, round(self.gpus))
@@ -50,10 +55,16 @@ class GpuPart:
 
 @dataclass(frozen=True, slots=True)
 class CpuPart:
-    """Some cores of a host, or a part of one; of which processor, where that is known."""
+    """Some cores of a host, or a part of one; of which processor, where that is known, and whether that has bf16."""
 
     cores: float
     processor: str = ""
+    bf16: bool = True
+
+    @property
+    def precision(self) -> str:
+        """The shortest floating-point numbers that the cores multiply fast."""
+        return "bf16" if self.bf16 else "fp32"
 
     @property
     def flops_per_ms(self) -> float:
@@ -71,7 +82,7 @@ def part_of(configuration: Configuration) -> GpuPart | CpuPart:
     return (
         GpuPart(configuration.gpu, configuration.gpus)
         if configuration.gpu
-        else CpuPart(configuration.cores, configuration.processor)
+        else CpuPart(configuration.cores, configuration.processor, configuration.bf16)
     )
 
 
@@ -92,8 +103,16 @@ def gpu_parts(inventory: Inventory, degrees: tuple[int, ...]) -> Iterator[GpuPar
 def cpu_parts(inventory: Inventory, exactly: float | None = None) -> Iterator[CpuPart]:
     """The numbers of cores that a host of the inventory has, or the one that the user fixed.
 
-    Of several processors none is what all cores are: a replica may stand on any.
+    Of several processors none is what all cores are: a replica may stand on any, so that one without bf16 is enough to
+    plan without.
     """
     most = max((host.cpus for host in inventory.hosts), default=0)
     processor = " or ".join(sorted({host.processor for host in inventory.hosts} - {""}))
-    yield from (CpuPart(cores, processor) for cores in ((exactly,) if exactly is not None else CORES) if cores <= most)
+    bf16 = native_precision(inventory) == "bf16"
+    wanted = (exactly,) if exactly is not None else CORES
+    yield from (CpuPart(cores, processor, bf16) for cores in wanted if cores <= most)
+
+
+def native_precision(inventory: Inventory) -> str:
+    """The shortest floating-point numbers that the cores of every host multiply fast."""
+    return "bf16" if all(host.bf16 for host in inventory.hosts) else "fp32"

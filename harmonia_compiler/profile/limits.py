@@ -7,7 +7,7 @@ from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.kinds.llm import context_length
-from harmonia_compiler.profile.memory import memory_of
+from harmonia_compiler.profile.memory import memory_of, precision_of
 
 #: Tokens that vLLM computes in a step where nobody says otherwise (`arg_utils.py` of version 0.32): by the memory of
 #: the GPU from which on, in GiB; an A100 and CPUs have the least.
@@ -41,7 +41,8 @@ def limits_for(engine: Engine, card: Card, configuration: Configuration) -> Limi
     context = context_length(engine, card)
     block = _BLOCK if configuration.gpu else _CPU_BLOCK
     cache_bytes = memory_of(engine, card, configuration).cache_gib * 2**30
-    tokens = max(cache_bytes / card.kv_bytes_per_token, float(context))
+    each = card.kv_bytes_per_token(precision_of(engine, card, configuration.precision))
+    tokens = max(cache_bytes / each, float(context))
     return Limits(
         kv_blocks=int(tokens // block),
         step_tokens=max(_step_tokens(configuration.gpu), configuration.batch),

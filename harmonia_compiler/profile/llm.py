@@ -24,9 +24,9 @@ from harmonia_compiler.profile.assumptions import (
     GPU_MEMORY_SHARE,
     GPU_RUNTIME_GIB,
 )
-from harmonia_compiler.profile.device import CpuPart, GpuPart, cpu_parts, gpu_parts, most_gpus
+from harmonia_compiler.profile.device import CpuPart, GpuPart, cpu_parts, gpu_parts, most_gpus, native_precision
 from harmonia_compiler.profile.limits import limits_for
-from harmonia_compiler.profile.memory import weight_bytes
+from harmonia_compiler.profile.memory import precision_of, weight_bytes
 from harmonia_compiler.profile.profiles import Asked, Offer, Option, Shortfall
 from harmonia_compiler.profile.queueing import LEVELS, wait_ms
 from harmonia_compiler.profile.sources import Sources
@@ -58,20 +58,23 @@ class Pace:
 
 def offer(asked: Asked, card: Card, inventory: Inventory, sources: Sources) -> Offer:
     """Fractions and groups of GPUs, and cores, with every batch that the memory holds."""
-    model = _Model(asked, card, sources)
-    gpu, short = _on_gpus(model, inventory)
-    cpu, also_short = _on_cpus(model, inventory)
+    gpu, short = _on_gpus(_Model(asked, card, sources), inventory)
+    cpu, also_short = _on_cpus(_Model(asked, card, sources, native_precision(inventory)), inventory)
     return Offer((*gpu, *cpu), tuple(one for one in (short, also_short) if one is not None))
 
 
 class _Model:
-    """What the engine's card and work say: what must fit into memory, and what a step is made of."""
+    """What the engine's card and work say: what must fit into memory, and what a step is made of.
 
-    def __init__(self, asked: Asked, card: Card, sources: Sources) -> None:
+    `native` are the numbers that the hardware multiplies fast; of 16-bit ones all take the same memory.
+    """
+
+    def __init__(self, asked: Asked, card: Card, sources: Sources, native: str = "bf16") -> None:
         self.asked = asked
         self.card = card
         self.sources = sources
-        self.weights_gib = card.parameters * weight_bytes(asked.engine, card) / 2**30
+        self.weights_gib = card.parameters * weight_bytes(asked.engine, card, native) / 2**30
+        self.kv_bytes_per_token = card.kv_bytes_per_token(precision_of(asked.engine, card, native))
         self.longest = context_length(asked.engine, card)
         self.context = min(float(self.longest), max((_context(work) for work in asked.work.values()), default=1.0))
         self.fixed_degree: int | None = asked.engine.settings.get("tensor_parallel")
@@ -84,7 +87,7 @@ class _Model:
     def kv_gib(self, calls: int) -> float:
         """The KV cache for so many calls, and at least for one of full length, which the engine insists on."""
         tokens = max(calls * self.context, float(self.longest))
-        return tokens * self.card.kv_bytes_per_token / 2**30
+        return tokens * self.kv_bytes_per_token / 2**30
 
     def decoding_context(self) -> float:
         """What a call looks back at in the mean of its steps, over the calls' steps."""
@@ -146,7 +149,7 @@ def _on_cpus(model: _Model, inventory: Inventory) -> tuple[list[Option], Shortfa
         for batch in BATCHES:
             memory = _cpu_memory_gib(model, batch)
             if memory <= largest:
-                configuration = Configuration(part.cores, memory, batch=batch, processor=part.processor)
+                configuration = Configuration(part.cores, memory, batch=batch, processor=part.processor, bf16=part.bf16)
                 options.append(_option(model, configuration, part))
     return options, None if options else Shortfall("GiB of memory", _cpu_memory_gib(model, 1), largest)
 

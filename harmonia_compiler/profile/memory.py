@@ -18,19 +18,19 @@ class Memory:
     rest_gib: float
 
 
-def precision_of(engine: Engine, card: Card) -> str:
-    """The numbers of an engine's weights: as it says, or what its kind takes by itself."""
-    return str(engine.settings.get("precision", "bf16" if card.role == "llm" else "fp32"))
+def precision_of(engine: Engine, card: Card, native: str = "bf16") -> str:
+    """The numbers of an engine's weights: as it says, or what its kind takes on hardware with `native` ones."""
+    return str(engine.settings.get("precision", native if card.role == "llm" else "fp32"))
 
 
-def weight_bytes(engine: Engine, card: Card) -> float:
-    """Bytes of a weight as the engine holds it."""
-    return WEIGHT_BYTES.get(precision_of(engine, card), card.weight_bytes)
+def weight_bytes(engine: Engine, card: Card, native: str = "bf16") -> float:
+    """Bytes of a weight as the engine holds it on hardware that has `native` numbers."""
+    return WEIGHT_BYTES.get(precision_of(engine, card, native), card.weight_bytes)
 
 
 def memory_of(engine: Engine, card: Card, configuration: Configuration) -> Memory:
     """The memory of a replica in a configuration. On GPUs the KV cache is given what the rest leaves."""
-    weights = card.parameters * weight_bytes(engine, card) / 2**30
+    weights = card.parameters * weight_bytes(engine, card, configuration.precision) / 2**30
     writes = card.role == "llm"
     if not configuration.gpu:
         if not writes:

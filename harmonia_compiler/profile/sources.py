@@ -51,7 +51,7 @@ class Sources:
     def steps(self, engine: Engine, card: Card, part: GpuPart | CpuPart) -> Sourced:
         """The best that is known of an engine's steps on a part of the hardware."""
         server = str(engine.settings.get("server", "auto"))
-        key = (card, precision_of(engine, card), server, part)
+        key = (card, precision_of(engine, card, part.precision), server, part)
         if key not in self._found:
             self._found[key] = self._best(card, key[1], server, part)
         return self._found[key]

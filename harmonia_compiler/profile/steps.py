@@ -145,7 +145,7 @@ def roofline(card: Card, precision: str, part: GpuPart | CpuPart) -> Roofline:
     return Roofline(
         parameters=parameters,
         weight_bytes=parameters * weight_bytes,
-        kv_bytes_per_token=card.kv_bytes_per_token,
+        kv_bytes_per_token=card.kv_bytes_per_token(precision),
         # A query times a key, and its weight times a value: two operations each for every number of a head.
         pair_flops=4.0 * card.layers * card.heads * card.head_dim,
         flops_per_ms=part.flops_per_ms * reached.compute * (FP32_RATE if weight_bytes > 2 else 1.0),

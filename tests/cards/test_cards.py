@@ -70,7 +70,7 @@ def test_the_models_of_the_samples_and_the_paper_are_there() -> None:
 def test_the_facts_that_sizes_follow_from() -> None:
     card = card_for("meta-llama/Llama-3.1-8B-Instruct")
     assert card.weights_gib == pytest.approx(14.96, abs=0.01)
-    assert card.kv_bytes_per_token == 131_072
+    assert card.kv_bytes_per_token() == 131_072
 
 
 def test_an_unknown_model_is_told_with_the_nearest() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from harmonia_compiler.contract.gpu import GPU_TYPES, gpu_type_of_product
 from harmonia_compiler.contract.inventory import Gpu
-from harmonia_compiler.profile.detect import count_gpus, cpu_limits, detect, memory_limits
+from harmonia_compiler.profile.detect import count_gpus, cpu_limits, detect, has_bf16, memory_limits
 
 
 def write(folder: Path, files: dict[str, str]) -> None:
@@ -74,6 +74,23 @@ def test_gpus_keep_their_order_and_unknown_ones_are_told() -> None:
 def test_products_are_told_apart(product: str, name: str | None) -> None:
     found = gpu_type_of_product(product)
     assert (found and found.name) == name
+
+
+@pytest.mark.parametrize(
+    ("said", "has"),
+    [
+        ("flags\t\t: fpu avx2 avx512f avx512_bf16\n", True),
+        ("flags\t\t: fpu amx_bf16 amx_tile\n", True),
+        ("flags\t\t: fpu avx2 avx512f\n", False),
+        ("Features\t: fp asimd bf16\n", True),
+        ("Features\t: fp asimd\n", False),
+        ("processor\t: 0\n", True),
+    ],
+)
+def test_the_kernel_says_whether_cores_multiply_16_bits(tmp_path: Path, said: str, *, has: bool) -> None:
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\n" + said)
+    assert has_bf16(tmp_path / "cpuinfo") == has
+    assert has_bf16(tmp_path / "none")
 
 
 def test_this_machine_has_something() -> None:

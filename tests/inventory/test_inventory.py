@@ -42,6 +42,7 @@ def test_tables_may_be_written_in_every_way_that_toml_has() -> None:
 
 MISTAKES = {
     f'[[hosts]]\nname = "a"\n{BOX}processor = 3\n': [("E0704", 5, "`processor` is the name")],
+    f'[[hosts]]\nname = "a"\n{BOX}bf16 = "no"\n': [("E0704", 5, "`bf16` is `true` or `false`")],
     "hosts = 3\n": [("E0703", 1, "lists its machines")],
     "": [("E0703", 1, "lists its machines")],
     '[[host]]\nname = "a"\n': [("E0703", 1, "`host`"), ("E0703", 1, "lists its machines")],

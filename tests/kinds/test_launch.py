@@ -15,6 +15,8 @@ from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.kinds.registry import kinds
 
 CPU = Configuration(cores=2, memory_gib=8, batch=16)
+PLAIN_CPU = Configuration(cores=2, memory_gib=8, batch=16, bf16=False)
+T4 = Configuration(cores=1, memory_gib=4, gpu="t4", gpus=1, gpu_memory_gib=14.9, batch=8)
 GPU = Configuration(cores=4, memory_gib=16, gpu="h100_sxm", gpus=1, gpu_memory_gib=80, batch=64)
 TWO_GPUS = Configuration(cores=8, memory_gib=32, gpu="h100_sxm", gpus=2, tensor_parallel=2, batch=128)
 HALF_GPU = Configuration(cores=2, memory_gib=8, gpu="l40s", gpus=0.5, batch=8)
@@ -60,6 +62,7 @@ def test_vllm_on_cpu() -> None:
         ({}, HALF_GPU, "--tensor-parallel-size 1 --gpu-memory-utilization 0.45"),
         ({"precision": "fp8"}, GPU, "--quantization fp8"),
         ({"precision": "fp16"}, GPU, "--dtype float16"),
+        ({}, T4, "--dtype float16"),
         ({"precision": "any"}, GPU, "--dtype auto"),
         ({"max_model_len": 32768}, GPU, "--max-model-len 32768"),
     ],
@@ -70,6 +73,21 @@ def test_vllm_on_gpus(settings: dict[str, Any], configuration: Configuration, wo
     assert "--enforce-eager" not in shown(made)
     assert not [name for name in made.environment if name.startswith("VLLM_CPU")]
     assert made.extra == "vllm"
+
+
+@pytest.mark.parametrize(
+    ("settings", "configuration", "words"),
+    [
+        ({}, PLAIN_CPU, "--dtype float32"),
+        ({"precision": "bf16"}, PLAIN_CPU, "--dtype bfloat16"),
+        ({"server": "transformers"}, PLAIN_CPU, "--precision fp32"),
+        ({"server": "transformers"}, CPU, "--precision bf16"),
+    ],
+)
+def test_cores_compute_in_what_they_multiply_fast(
+    settings: dict[str, Any], configuration: Configuration, words: str
+) -> None:
+    assert words in shown(launch("llm", {"model": SMALL, **settings}, configuration))
 
 
 def test_a_revision_of_the_users_names_the_weights() -> None:

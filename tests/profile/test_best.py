@@ -52,7 +52,7 @@ def test_a_decoding_step_takes_what_the_data_sheet_says() -> None:
     """Weights and keys over 80 % of 2,039 GB/s, and 2 ms; the answer is half written in the mean."""
     card = CARDS["meta-llama/Llama-3.2-3B-Instruct"]
     option = whole(offer(SMALL, write=Work(prompt_tokens=1.0, output_tokens=101.0)), batch=64)
-    context = (1.0 + 101.0 / 2) * card.kv_bytes_per_token
+    context = (1.0 + 101.0 / 2) * card.kv_bytes_per_token()
     step = 2.0 + (card.parameters * 2 + 64 * context) / (2039e6 * 0.8)
     first = 2.0 + card.parameters * 2 / (2039e6 * 0.8)
     assert option.busy_ms["write"] == pytest.approx(first + 100 * step / 64)
@@ -93,7 +93,7 @@ def test_batches_end_where_the_memory_does() -> None:
     for option in offer(SMALL, grade=GRADE).options:
         configuration = option.configuration
         if configuration.gpu:
-            needs = card.weights_gib + configuration.batch * 2951 * card.kv_bytes_per_token / 2**30
+            needs = card.weights_gib + configuration.batch * 2951 * card.kv_bytes_per_token() / 2**30
             assert needs < configuration.gpu_memory_gib * configuration.tensor_parallel
 
 
@@ -101,7 +101,7 @@ def test_every_configuration_holds_a_call_of_full_length() -> None:
     """The engine does not start otherwise, however short the calls are that are expected: 8 GiB at 112 KiB a token."""
     long = replace_settings(SMALL, max_model_len=75_000)
     card = CARDS["meta-llama/Llama-3.2-3B-Instruct"]
-    cache = 75_000 * card.kv_bytes_per_token / 2**30
+    cache = 75_000 * card.kv_bytes_per_token() / 2**30
     assert cache > 8.0
     on = {"gpu": 0, "cpu": 0}
     for option in offer(long, write=Work(prompt_tokens=10.0, output_tokens=10.0)).options:
@@ -147,8 +147,8 @@ def test_memory_on_cpu_leaves_the_cache_that_was_planned() -> None:
     card = CARDS["SmolLM2-135M-Instruct"]
     for option in offer(engine, CPU, answer=ANSWER).options:
         cache = kv_cache_gib(engine, card, option.configuration) * 2**30
-        assert cache >= option.configuration.batch * 378 * card.kv_bytes_per_token
-        assert cache >= min(8192, card.context) * card.kv_bytes_per_token
+        assert cache >= option.configuration.batch * 378 * card.kv_bytes_per_token()
+        assert cache >= min(8192, card.context) * card.kv_bytes_per_token()
 
 
 def test_stated_cores_and_memory_are_taken_as_they_are() -> None:

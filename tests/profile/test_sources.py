@@ -13,9 +13,10 @@ from harmonia_compiler.kinds.kind import Work
 from harmonia_compiler.profile import sources
 from harmonia_compiler.profile.assumptions import SHARED_EFFICIENCY
 from harmonia_compiler.profile.best import BestProfiles
-from harmonia_compiler.profile.device import CpuPart, GpuPart
+from harmonia_compiler.profile.device import CpuPart, GpuPart, part_of
 from harmonia_compiler.profile.limits import Limits
 from harmonia_compiler.profile.measured import Observation
+from harmonia_compiler.profile.memory import memory_of
 from harmonia_compiler.profile.profiles import Asked
 from harmonia_compiler.profile.record import MeasuredProfile, Ran, profile_of
 from harmonia_compiler.profile.serving import Stepping, serving
@@ -87,6 +88,25 @@ def test_an_inventory_says_which_processor_its_cores_are_of(processors: list[str
     imitated = serving(ENGINE, on_two[0].configuration, load_cards(), Sources(measured=(ON_TWO_CORES,)))
     assert isinstance(imitated, Stepping)
     assert (imitated.steps == ON_TWO_CORES.steps) == holds
+
+
+def test_a_host_without_16_bit_arithmetic_is_planned_in_32() -> None:
+    asked = Asked(ENGINE, {"small": Work(100.0, 50.0)})
+    hosts = (Host("a", 2, 64.0), Host("b", 2, 64.0, bf16=False))
+    with_it, without = (
+        {option.configuration.batch: option for option in BestProfiles().offer(asked, Inventory(those)).options}
+        for those in (hosts[:1], hosts)
+    )
+    assert {option.configuration.precision for option in without.values()} == {"fp32"}
+    for batch, option in with_it.items():
+        wide = without[batch].configuration
+        assert option.configuration.precision == "bf16"
+        held, twice = (memory_of(ENGINE, CARD, each) for each in (option.configuration, wide))
+        assert twice.weights_gib == 2 * held.weights_gib
+        assert wide.memory_gib - option.configuration.memory_gib > held.weights_gib - 0.01
+        assert twice.weights_gib + twice.cache_gib + twice.rest_gib <= wide.memory_gib
+        # No measurement in 16 bits holds for 32.
+        assert Sources(measured=(ON_TWO_CORES,)).steps(ENGINE, CARD, part_of(wide)).provenance == CPU_ROOFLINE
 
 
 @pytest.mark.parametrize(
