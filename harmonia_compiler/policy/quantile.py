@@ -87,7 +87,8 @@ class Mean:
 
     def add(self, value: float) -> None:
         """Take a value in."""
-        self.count = min(self.count + 1.0, self.memory)
+        if self.count < self.memory:
+            self.count = min(self.count + 1.0, self.memory)
         self.value += (value - self.value) / self.count
 
 

@@ -61,6 +61,7 @@ class BoundedHeads(HttpToolsProtocol):
     most = sys.maxsize
 
     _late: asyncio.TimerHandle | None = None
+    _in_head = False
     #: The bytes that came since the last request ended, or since the last that has a limit of its own.
     _came = 0
     _in_body = False
@@ -88,15 +89,20 @@ class BoundedHeads(HttpToolsProtocol):
             super().data_received(piece)
             if self._came >= HEAD_LIMIT and not self.transport.is_closing():
                 self._refuse()
+        # Hardly any head comes in several pieces.
+        if self._in_head and self._late is None:
+            self._wait()
 
     def on_message_begin(self) -> None:
-        """Wait for the rest of the head."""
+        """The first byte of a request is there, and maybe its whole head."""
         super().on_message_begin()
-        self._wait()
+        self._stop_waiting()
+        self._in_head = True
 
     def on_headers_complete(self) -> None:
         """The head is there; the body has a limit of its own."""
         self._stop_waiting()
+        self._in_head = False
         self._came = 0
         self._in_body = True
         self.scope["extensions"] = {_TOLD: self._told}  # type: ignore[dict-item]  # nobody looks into it but we

@@ -73,7 +73,7 @@ async def test_a_bug_with_one_engine_is_no_matter_of_the_others_or_of_requests(
     monkeypatch.setattr(EngineQueue, "look", look)
     monkeypatch.setattr("harmonia_compiler.runtime.gateway.dispatch.LOOK_S", 0.005)
     async with serving([saying()], {"llm": engine.port, "embedder": engine.port}, engines=ENGINES) as served:
-        await eventually(lambda: served.gateway.metrics.bugs["look llm"]._value.get() > 2.0)
+        await eventually(lambda: served.gateway.metrics.bugs["look llm"].value > 2)
         assert (await served.client.post("/v1/chat/completions", ask()))[0] == 200
         assert looked
         _, text = await served.client.get("/metrics")

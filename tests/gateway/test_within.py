@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from harmonia_compiler.runtime.gateway.within import _MOMENTS, Within, within_s
+from harmonia_compiler.runtime.gateway.within import _MOMENTS, PART, Within, within_s
 
 
 async def test_what_is_in_time_is_left_alone() -> None:
@@ -83,7 +83,11 @@ async def test_those_of_about_one_time_end_together_and_leave_nothing_behind() -
     assert not _MOMENTS.found
 
 
-async def test_who_leaves_before_its_time_takes_the_timer_along() -> None:
-    with within_s(60.0), within_s(60.0):
-        assert len(_MOMENTS.found) <= 2
-    assert not _MOMENTS.found
+@pytest.mark.parametrize("seconds", [0.5, 10.0, 600.0])
+async def test_however_many_come_and_go_there_are_few_timers(seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    for at in range(5000):
+        with Within(began + seconds * (1.0 + at / 5000)):
+            pass
+    assert len(_MOMENTS.found) <= 2.0 / PART

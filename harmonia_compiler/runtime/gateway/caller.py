@@ -22,6 +22,7 @@ from harmonia_compiler.policy.journey import Leg
 from harmonia_compiler.policy.line import GivenUp, NoReplica, QueueFull
 from harmonia_compiler.policy.routing.affinity import beginning_of
 from harmonia_compiler.policy.schedule import Schedule
+from harmonia_compiler.policy.waiting import Standing
 from harmonia_compiler.runtime.gateway.arguments import merge_settings
 from harmonia_compiler.runtime.gateway.collections import Collections
 from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, Emit, EngineQueue
@@ -70,8 +71,9 @@ class Caller:
         """
         kind = self.kinds[component.kind]
         settings = merge_settings(send.settings, options, kind) if options else send.settings
+        standing = self.schedule.standing(leg)
         if kind.priority_setting is not None:
-            settings = {**settings, kind.priority_setting: self.schedule.standing(leg).priority}
+            settings = {**settings, kind.priority_setting: standing.priority}
         dressed = component
         if settings != component.settings:
             dressed = msgspec.structs.replace(component, settings=dict(settings))
@@ -86,7 +88,7 @@ class Caller:
             wire = kind.encode(engine, dressed, send.inputs, stream=emit is not None)
         if not kind.external:
             wire = Wire(wire.path, wire.body, wire.method, (*wire.headers, *_named(request, send)))
-        attempt = _Attempt(self, kind, dressed, send.inputs, items, wire, stage, leg, emit)
+        attempt = _Attempt(self, kind, dressed, send.inputs, items, wire, stage, leg, standing, emit)
         began = self.clock()
         try:
             reply = await attempt.in_time()
@@ -113,6 +115,7 @@ class _Attempt:
     wire: Wire
     stage: Stage
     leg: Leg
+    standing: Standing
     emit: Emit | None
 
     async def in_time(self) -> Reply:
@@ -167,7 +170,7 @@ class _Attempt:
     async def _replica(self, queue: EngineQueue, avoid: tuple[str, ...]) -> Endpoint:
         began = self.caller.clock()
         try:
-            standing = self.caller.schedule.standing(self.leg)
+            standing = self.standing
             if self.kind.has_prompt and self.items is None and len(queue.line.replicas) > 1:
                 standing = replace(standing, beginning=beginning_of(self.component, self.inputs))
             endpoint = await queue.acquire(avoid, standing)

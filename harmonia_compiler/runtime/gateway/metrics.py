@@ -6,30 +6,17 @@ pause in between, so the sum is right at every scrape. The ledger keeps these co
 """
 
 from collections.abc import Callable, Iterable
-from typing import Generic, Literal, TypeVar
+from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
+from harmonia_compiler.runtime.gateway.counts import Counts
 from harmonia_compiler.runtime.gateway.ledger import Ledger, Row
 from harmonia_compiler.runtime.gateway.seconds import Seconds
 
 Outcome = Literal["completed", "failed", "shed", "cancelled"]
 OUTCOMES: tuple[Outcome, ...] = ("completed", "failed", "shed", "cancelled")
-
-Metric = TypeVar("Metric", bound=MetricWrapperBase)
-
-
-class Series(dict[str, Metric], Generic[Metric]):
-    """The series of a metric, by its one label. To ask the metric for one costs several times what counting does."""
-
-    def __init__(self, metric: Metric) -> None:
-        super().__init__()
-        self._metric = metric
-
-    def __missing__(self, label: str) -> Metric:
-        found = self[label] = self._metric.labels(label)
-        return found
 
 
 class Metrics:
@@ -43,13 +30,13 @@ class Metrics:
             outcome: self._counter(f"requests_{outcome}", f"Accepted requests that ended {outcome}", "pipeline")
             for outcome in OUTCOMES
         }
-        gauge = Gauge(
+        self.in_flight = Counts(
+            GaugeMetricFamily,
             "harmonia_requests_in_flight",
             "Accepted requests that have not ended",
-            labelnames=("pipeline",),
-            registry=self.registry,
+            "pipeline",
+            self.registry,
         )
-        self.in_flight = Series(gauge)
         self.latency = self._seconds(
             "request_latency", "From acceptance to the end of the answer, of completed requests", "pipeline"
         )
@@ -74,7 +61,7 @@ class Metrics:
             self._known.add(pipeline)
             row = self._ledger.row(pipeline)
             self.accepted[pipeline].inc(row.accepted)
-            self.in_flight[pipeline].set(0)
+            self.in_flight[pipeline].inc(0)
             for outcome, counter in self.ended.items():
                 counter[pipeline].inc(row.ended(outcome))
 
@@ -90,8 +77,8 @@ class Metrics:
         """What counts that a turn of this name failed; the count is there from now on."""
         return self.bugs[turn].inc
 
-    def _counter(self, name: str, doc: str, label: str) -> Series[Counter]:
-        return Series(Counter(f"harmonia_{name}", doc, labelnames=(label,), registry=self.registry))
+    def _counter(self, name: str, doc: str, label: str) -> Counts:
+        return Counts(CounterMetricFamily, f"harmonia_{name}", doc, label, self.registry)
 
     def _seconds(self, name: str, doc: str, label: str) -> Seconds:
         return Seconds(f"harmonia_{name}_seconds", doc, label, self.registry)

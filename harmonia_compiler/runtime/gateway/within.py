@@ -1,7 +1,8 @@
 """A time in which something must be done, as `asyncio.timeout`, at a part of its cost: each call of a request has one.
 
-It also ends for reasons other than the time: one is enough for whoever has several. Those that end at about the same
-moment have one timer of the event loop in common, which goes with the last of them: hardly any comes to its end.
+It also ends for reasons other than the time: one is enough for whoever has several. Hardly any comes to its end. So
+those that end at about the same moment have one timer of the event loop in common, which stays until then: of those
+there are never more than some hundreds, whoever comes and goes.
 """
 
 import asyncio
@@ -9,8 +10,8 @@ import math
 from types import TracebackType
 from typing import Self
 
-#: Times end at multiples of this, in seconds: that much later than they are asked for, at most.
-TICK_S = 0.02
+#: A time ends later than it is asked for by so many seconds at most, or by this part of itself where that is more.
+TICK_S, PART = 0.02, 1.0 / 64.0
 
 
 class Within:
@@ -44,10 +45,7 @@ class Within:
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        moment = self._moment
-        moment.waiting.discard(self)
-        if not moment.waiting:
-            moment.forget()
+        self._moment.waiting.discard(self)
         if self._why is None:
             return
         if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
@@ -62,30 +60,22 @@ def within_s(seconds: float) -> Within:
 class _Moment:
     """What ends together."""
 
-    __slots__ = ("_moments", "_number", "_timer", "waiting")
+    __slots__ = ("waiting",)
 
-    def __init__(self, number: int, moments: "_Moments") -> None:
-        self._number, self._moments = number, moments
+    def __init__(self) -> None:
         self.waiting: set[Within] = set()
-        self._timer = asyncio.get_running_loop().call_at(number * TICK_S, self._come)
 
-    def forget(self) -> None:
-        """Nobody waits for it."""
-        self._timer.cancel()
-        if self._moments.found.get(self._number) is self:
-            del self._moments.found[self._number]
-
-    def _come(self) -> None:
-        self._moments.found.pop(self._number, None)
+    def come(self) -> None:
+        """It is there."""
         for one in self.waiting:
             one.end(TimeoutError())
 
 
 class _Moments:
-    """Those of the event loop that runs, by their number: a process has one loop, and tests one after the other."""
+    """Those of the event loop that runs, by their times: a process has one loop, and tests one after the other."""
 
     def __init__(self) -> None:
-        self.found: dict[int, _Moment] = {}
+        self.found: dict[float, _Moment] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def at(self, until: float) -> _Moment:
@@ -93,11 +83,17 @@ class _Moments:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._loop, self.found = loop, {}
-        number = math.ceil(until / TICK_S)
-        found = self.found.get(number)
+        # Powers of two, so that those of nearly the same length have their moments in common.
+        tick_s = max(TICK_S, PART * math.ldexp(0.5, math.frexp(until - loop.time())[1]))
+        at = math.ceil(until / tick_s) * tick_s
+        found = self.found.get(at)
         if found is None:
-            found = self.found[number] = _Moment(number, self)
+            found = self.found[at] = _Moment()
+            loop.call_at(at, self._come, at)
         return found
+
+    def _come(self, at: float) -> None:
+        self.found.pop(at).come()
 
 
 _MOMENTS = _Moments()
