@@ -1,10 +1,10 @@
-"""What a service promises while its disk is full, its port is taken, descriptors run out and the clock jumps.
+"""What a service promises while its disk is full, its files are locked, its port is taken and descriptors run out.
 
 Run by `make chaos`.
 """
 
 import asyncio
-import os
+import fcntl
 import socket
 import subprocess
 import sys
@@ -18,19 +18,12 @@ import pytest
 from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.emulate.servers.faults import Fault
 from harmonia_compiler.runtime.gateway.ledger import LEDGER
-from tests.chaos.beside import RPS, Beside, Start, load, loaded, written
+from tests.chaos.beside import RPS, Start, load, loaded, written
 from tests.chaos.controlled import controlled
-from tests.chaos.service import SOURCE, emulated
-from tests.emulate.planned import planned_for
+from tests.chaos.service import MODEL, emulated
 from tests.gateway.processes import command
 
 OFTEN_S = 0.5
-HOUR_S = 3600
-#: Where the library is that lies to a process about the time of day: where one says, or distributions put it.
-FAKETIME = [
-    *(Path(said) for said in [os.environ.get("LIBFAKETIME", "")] if said),
-    *(found for folder in ("/usr/lib", "/usr/lib64") for found in Path(folder).glob("**/faketime/libfaketime.so.1")),
-]
 
 
 @contextmanager
@@ -123,12 +116,58 @@ async def test_a_full_disk_leaves_the_bundle_that_was_there(seed: int, tmp_path:
         assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
+async def test_what_an_inventory_claims_and_a_machine_has_not_is_named_before_anything_starts(
+    seed: int, tmp_path: Path
+) -> None:
+    cores, gpus = 1000 + seed, 16
+    (tmp_path / "liar.toml").write_text(
+        f'[[hosts]]\nname = "one"\ncpus = {cores}\nmemory_gib = 9000\ngpus = [{{type = "a100_sxm", count = {gpus}}}]\n'
+    )
+    (tmp_path / "says.rag").write_text(
+        f'component model = llm("{MODEL}")\n'
+        'component answer(question: text) -> text ~ 30 tokens = model("{question}", max_tokens: 60)\n'
+        "pipeline says(question: text ~ 20 tokens) -> text { load 1 rps\n return stream answer(question) }\n"
+    )
+    out = tmp_path / "bundle"
+
+    def harmoniac(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).with_name("harmoniac")), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    made = await asyncio.to_thread(
+        harmoniac, "compile", str(tmp_path / "says.rag"), "--inventory", str(tmp_path / "liar.toml"), "--out", str(out)
+    )
+    assert made.returncode == 0, made.stderr
+    ended = await asyncio.to_thread(harmoniac, "up", str(out))
+    assert ended.returncode == 1
+    assert f"warning[W0903]: the plan uses {gpus} GPUs and this machine shows " in ended.stderr
+    assert "warning[W0901]: the plan uses " in ended.stderr
+    assert ended.stderr.count("error[E") == 1, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (out / "run").exists()
+
+
 def assert_refused(ended: subprocess.CompletedProcess[str]) -> None:
     """It said in a few lines that the disk is full, and did nothing."""
     assert ended.returncode not in (0, 70), ended
     assert "No space left on device" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert len(ended.stderr.splitlines()) < 10
+
+
+async def test_counts_that_somebody_else_has_locked_keep_nobody_from_an_answer(
+    scenario: Scenario, seed: int, tmp_path: Path
+) -> None:
+    how, ledger = Start(log=tmp_path / "log"), tmp_path / "bundle" / "run" / LEDGER
+    ledger.parent.mkdir(parents=True)
+    with ledger.open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        async with loaded(tmp_path, scenario, "walks", 4.0, seed, how=how) as (_, gateway, loading):
+            assert set(await loading) == {"answered"}
+            assert gateway.scrapes > 1
+    said = [line for line in how.log.read_text().splitlines() if "counts_not_kept" in line]
+    assert len(said) == 1, said
+    assert ledger.read_bytes() == b""
 
 
 async def test_a_port_that_is_taken_is_one_line_and_a_failure(scenario: Scenario, seed: int, tmp_path: Path) -> None:
@@ -165,102 +204,3 @@ async def test_who_keeps_all_connections_open_takes_nothing_from_who_has_one(
         async with aiohttp.ClientSession() as fresh:
             assert {await gateway.ask(fresh, "walks") for _ in range(20)} == {"answered"}
             assert gateway.itself.num_fds() < 128
-
-
-PROMISED = SOURCE.replace(
-    "    load 1 rps\n    return walk", "    slo p95 latency <= 3 s\n    load 1 rps\n    return walk"
-)
-#: What Python runs before anything else: the time of day is off by what stands in a file.
-OFF_BY = """
-import os, time
-real = time.time
-def shifted():
-    with open(os.environ["FAKETIME_TIMESTAMP_FILE"]) as file:
-        return real() + float(file.read() or 0)
-time.time = shifted
-time.time_ns = lambda: int(shifted() * 1e9)
-"""
-
-
-@pytest.fixture(scope="session")
-def promised(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
-    """The plan of the same service, one of whose pipelines promises a time."""
-    return planned_for(tmp_path_factory.mktemp("promised"), PROMISED)
-
-
-@pytest.fixture(params=["python", "system"])
-def clock(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Start, Path]:
-    """How a process is started whose time of day can be moved, and the file that says by how much."""
-    off = tmp_path / "off"
-    off.write_text("+0")
-    told = {"FAKETIME_TIMESTAMP_FILE": str(off)}
-    if request.param == "python":
-        (tmp_path / "shim").mkdir()
-        (tmp_path / "shim" / "sitecustomize.py").write_text(OFF_BY)
-        return Start({**told, "PYTHONPATH": str(tmp_path / "shim")}), off
-    if not FAKETIME:
-        pytest.skip("libfaketime is not installed")
-    only_day = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_NO_CACHE": "1"}
-    return Start({**told, **only_day, "LD_PRELOAD": str(FAKETIME[0])}), off
-
-
-def move(off: Path, seconds: int) -> None:
-    off.write_text(f"{seconds:+d}")
-
-
-async def jump(off: Path) -> None:
-    """An hour ahead, an hour back, and as it was."""
-    for seconds in (HOUR_S, -HOUR_S, 0):
-        await asyncio.sleep(1.5)
-        move(off, seconds)
-
-
-async def test_a_clock_that_jumps_by_an_hour_ends_nothing_early(
-    promised: Scenario, seed: int, tmp_path: Path, clock: tuple[Start, Path]
-) -> None:
-    how, off = clock
-    async with (
-        loaded(tmp_path, promised, "walks", 7.0, seed, how=how) as (_, gateway, loading),
-        controlled(gateway, OFTEN_S, how) as controller,
-    ):
-        await controller.until(controller.said, 10.0)
-        await jump(off)
-        said = controller.said()
-        await controller.until(lambda: controller.said() != said, 5.0)
-        assert set(await loading) == {"answered"}
-
-
-async def test_a_clock_that_jumps_by_an_hour_ends_nothing_late(
-    promised: Scenario, seed: int, tmp_path: Path, clock: tuple[Start, Path]
-) -> None:
-    how, off = clock
-    faults = [Fault(f"walk-{number}", "hang", 0.0) for number in (1, 2, 3)]
-    async with (
-        loaded(tmp_path, promised, "walks", 0.0, seed, *faults, how=how) as (_, gateway, loading),
-        aiohttp.ClientSession() as session,
-    ):
-        await loading
-        jumping = asyncio.create_task(jump(off))
-        took = await asyncio.gather(*(timed(gateway, session) for _ in range(10)))
-        assert {became for became, _ in took} == {"504 deadline_exceeded"}
-        assert all(2.5 < seconds < 4.0 for _, seconds in took), took
-        await jumping
-
-
-async def timed(gateway: Beside, session: aiohttp.ClientSession) -> tuple[str, float]:
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    became = await gateway.ask(session, "walks")
-    return became, loop.time() - began
-
-
-def test_the_shim_moves_the_time_of_day_of_a_process(clock: tuple[Start, Path]) -> None:
-    how, off = clock
-    off.write_text("+3600")
-    words = [sys.executable, "-c", "import time; print(time.time(), time.monotonic())"]
-    there, monotonic = map(
-        float, subprocess.check_output(words, env={**os.environ, **how.environment}, text=True).split()
-    )
-    here, here_monotonic = map(float, subprocess.check_output(words, text=True).split())
-    assert 3500 < there - here < 3700
-    assert abs(monotonic - here_monotonic) < 60

@@ -1,5 +1,6 @@
 """A real Milvus under the supervisor: its collections are checked and loaded at every start."""
 
+import fcntl
 import json
 import os
 import signal
@@ -108,4 +109,19 @@ def test_a_collection_is_loaded_again_after_a_kill_and_refused_when_it_was_made_
     hand.up(reembed=True, timeout_s=120)
     assert hand.process("search-0").absent == ("docs",)
     hand.down()
+    hand.assert_nothing_left()
+
+
+def test_a_store_whose_data_somebody_else_has_locked_is_not_started_and_says_so(
+    hand: Hand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _write(hand, RECORD)
+    data = hand.path / "data" / "milvus"
+    data.mkdir(parents=True)
+    with (data / "LOCK").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert run(["up", str(hand.path)]) == 1
+    said = capsys.readouterr().err
+    assert "error[E0909]: `search-0` did not become ready: it ended with exit code 1" in said
+    assert "another process holds the lock on" in said
     hand.assert_nothing_left()
