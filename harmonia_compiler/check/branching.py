@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from harmonia_compiler.check.answers import Answer, Choice, Taken
 from harmonia_compiler.check.branches import Path, chain, merge, shares
 from harmonia_compiler.check.classes import class_share
+from harmonia_compiler.check.foregone import warn_of_foregone
 from harmonia_compiler.check.narrowing import Narrowed, is_impossible
 from harmonia_compiler.check.rounds import Reader
 from harmonia_compiler.check.scope import Scope
@@ -65,6 +66,11 @@ class _Branch:
         if is_impossible(inside):
             report_never(self.values, arm.test, *arm.body, scope=self.scope)
             return
+        if condition is not None:
+            is_first = arm is self.statement.arms[0]
+            always = "keep what stands in its block, without the test" if is_first else "write `else`"
+            never = "delete it with its block"
+            warn_of_foregone(arm.test, self.reader.findings, always=always, never=never)
         if condition is not None and arm.share is not None and arm.share.value is not None:
             self.nodes.say(condition.position, share, arm.share.value, arm.share.span)
         before = self.nodes.effect

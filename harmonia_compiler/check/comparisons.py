@@ -4,6 +4,7 @@ from harmonia_compiler.check.program import Context
 from harmonia_compiler.check.scope import Scope
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.contract.types import Bool, Labels, Number, Text, Type, quoted
+from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.syntax import tree
 
 
@@ -36,12 +37,16 @@ def report_apart(given: tree.Comparison, left: Type, right: Type, scope: Scope, 
     one, other = tree.bare(given.left), tree.bare(given.right)
     literal, beside, others = (other, one, left) if isinstance(other, tree.Text) else (one, other, right)
     if isinstance(literal, tree.Text):
-        taken = isinstance(beside, tree.Reference) and literal.value in scope.labels(beside.name.text)
-        near = None if taken else context.nearest(literal.value, others.labels)
+        name = beside.name.text if isinstance(beside, tree.Reference) else ""
+        taken, gone = literal.value in scope.labels(name), scope.was(name, literal.value)
+        near = None if taken or gone else context.nearest(literal.value, others.labels)
         help = f"did you mean {quoted(near)}?" if near else "compare with one of its labels"
+        help = f"what `{name}` was before it was bound anew is gone: bind a name of its own for it" if gone else help
         help = "the tests before have taken it: delete this one, or compare with another label" if taken else help
         message = f"{quoted(literal.value)} is not in `{shown(others)}`"
-        context.findings.add("E0308", message, literal.span, help=help)
+        binding = scope.find(name) if gone and not taken else None
+        notes = tuple(Note(each.span, "bound anew here") for each in binding.variables[:1]) if binding else ()
+        context.findings.add("E0308", message, literal.span, help=help, notes=notes)
     else:
         message = f"`{shown(left)}` and `{shown(right)}` are never equal"
         context.findings.add("E0308", message, given.span, help="compare values that have a label in common")

@@ -9,16 +9,18 @@ test behind `until` did not hold.
 
 from harmonia_compiler.check.answers import Choice, Taken, answered, chance, first_answer, settle
 from harmonia_compiler.check.branches import share_of
+from harmonia_compiler.check.foregone import warn_of_foregone
 from harmonia_compiler.check.narrowing import is_impossible, narrow
 from harmonia_compiler.check.rounds import Before, Carried, Grown, Reader, Round, limit_of, said_labels
+from harmonia_compiler.check.sameness import report_rounds
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.streaming import report_unstreamed
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.unreached import report_never
-from harmonia_compiler.contract.program import Argument, Call, Output, Repeat, block_of
+from harmonia_compiler.contract.program import Argument, Output, Repeat
 from harmonia_compiler.contract.types import Bool, Labels, Type, join
 from harmonia_compiler.diagnostics.diagnostic import Note
-from harmonia_compiler.flow.graph import EVEN, Body
+from harmonia_compiler.flow.graph import EVEN
 from harmonia_compiler.syntax import tree
 
 #: Each time that a block is read again, some type has grown: of each name once or twice, and of labels one by one.
@@ -68,7 +70,7 @@ class _Loop:
         self._report_growth(found)
         if self.outside.parent is None:
             report_unstreamed(self.reader.values, self.reader.streamed)
-        self._report_sameness(found)
+        report_rounds(self.reader, self.statement, found, has_effect=self.grown.has_effect, since=self.begun)
         self._leave_out_guesses(found)
         return self._after(found)
 
@@ -127,6 +129,9 @@ class _Loop:
                 stop = value.position if value is not None else None
                 if is_impossible(narrow(self.statement.until, inner)[0]):
                     report_never(values, self.statement.until, scope=inner)
+                elif value is not None:
+                    always, never = "delete `repeat` and `until`: there is one round", "delete `until`"
+                    warn_of_foregone(self.statement.until, self.findings, always=always, never=never)
                 reader.whole = reader.whole and value is not None
         finally:
             values.nodes = self.outside
@@ -179,48 +184,11 @@ class _Loop:
             found.scope.bind(carried.name, Binding(carried.binding.variables, None))
             carried.following = None
 
-    def _report_sameness(self, found: Round) -> None:
-        """Read names that are handed on, and say so where no round can differ from the one before."""
-        for name, handed in found.read.items():
-            binding = found.scope.bindings.get(name)
-            if binding is not None and handed.used:
-                for variable in binding.variables:
-                    variable.used = True
-        changes = any(handed.used for handed in found.read.values())
-        if not found.goes_on:
-            message = "this loop never goes round: every path through it returns"
-            help = "delete `repeat`, or return on some paths only"
-            self.findings.add("W0404", message, self.statement.limit.span, help=help)
-        elif (
-            not changes
-            and self.limit > 1
-            and not self.grown.has_effect
-            and self.reader.whole
-            and self.reader.values.unit.file.whole
-            and not self.findings.failed_since(self.begun)
-            and not self._varies(found)
-        ):
-            place = self.statement.limit.span if self.statement.until is None else self.statement.until.span
-            help = "use in a round what the one before has bound, or delete `repeat`"
-            self.findings.add("W0403", "every round does the same", place, help=help)
-
     def _leave_out_guesses(self, found: Round) -> None:
         """Say nothing of what names may be in later rounds where one is bound to what could not be read."""
         bound = (found.scope.bindings.get(carried.name) for carried in self.carried)
         if any(binding is not None and binding.value is None and not binding.why for binding in bound):
             self.findings.forget(self.begun, _OF_ROUNDS)
-
-    def _varies(self, found: Round) -> bool:
-        """Whether some call may give something else when it is made again."""
-        pending = [Body(tuple(found.nodes.all), ())]
-        while pending:
-            for node in pending.pop().nodes:
-                if isinstance(node.operation, Call) and self.reader.values.samples(node.operation):
-                    return True
-                block = block_of(node.operation)
-                if block is not None:
-                    pending.append(self.outside.blocks[block])
-        return False
 
     # --- what follows ------------------------------------------------------------------------------------------
 

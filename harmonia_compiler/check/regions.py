@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from harmonia_compiler.check.amounts import DURATION, amount
 from harmonia_compiler.check.branches import share_of
+from harmonia_compiler.check.foregone import warn_of_foregone
 from harmonia_compiler.check.narrowing import is_impossible, narrow
 from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
@@ -108,6 +109,9 @@ def _item(values: "Values", given: tree.Each, scope: Scope, nodes: Nodes, share:
     if is_impossible(holds):
         report_never(values, given.where, given.value, scope=scope)
         return None
+    if condition is not None:
+        always, never = "delete `where` and the test", "write `[]`: no item stays"
+        warn_of_foregone(given.where, values.findings, always=always, never=never)
     value = values.value(given.value, Scope(scope, narrowed=dict(holds)))
     if condition is None or value is None:
         return None

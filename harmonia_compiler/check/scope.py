@@ -56,12 +56,16 @@ class Binding:
 
 @dataclass(slots=True)
 class Scope:
-    """The names of one block inside those around it. `own` are the variables that its statements bind."""
+    """The names of one block inside those around it. `own` are the variables that its statements bind.
+
+    `earlier` are, by name, the labels that it could be before it was bound here.
+    """
 
     outer: "Scope | None" = None
     bindings: dict[str, Binding] = field(default_factory=dict)
     own: dict[str, Variable] = field(default_factory=dict)
     narrowed: dict[str, Type] = field(default_factory=dict)
+    earlier: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def find(self, name: str) -> Binding | None:
         """The binding of a name, innermost first, with its type as narrow as the tests around say."""
@@ -88,8 +92,19 @@ class Scope:
             scope = scope.outer
         return ()
 
+    def was(self, name: str, label: str) -> bool:
+        """Whether a name could be a label before it was bound to what it is now."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.bindings:
+                return label in scope.earlier.get(name, ())
+            scope = scope.outer
+        return False
+
     def bind(self, name: str, binding: Binding) -> None:
         """Let the name stand for this from here on."""
+        if labels := self.labels(name):
+            self.earlier[name] = labels
         self.bindings[name] = binding
         self.narrowed.pop(name, None)
 

@@ -56,7 +56,7 @@ def test_what_is_made_from_a_component_shares_its_engine() -> None:
 def test_equal_engines_are_one_and_named_after_the_first_that_is_needed() -> None:
     app = application(
         'component unused = llm("SmolLM2-135M-Instruct")\n'
-        'component one = llm("SmolLM2-135M-Instruct", precision: "bf16")\n'
+        'component one = llm("SmolLM2-135M-Instruct", server: "auto")\n'
         'component two = llm("SmolLM2-135M-Instruct")\n'
         'component other = llm("SmolLM2-135M-Instruct", min_replicas: 2)\n'
         'component f(q: text) -> text = two("{q}")\n'
