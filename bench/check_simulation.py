@@ -103,7 +103,8 @@ def compare(name: str, seconds: float, load: float, factor: float, out: Path | N
     scenario = planned(name, "mixed")
     rate = load * scenario.plan.predicted[name].throughput_rps
     window = Window(0.2 * seconds * 1000.0, seconds * 1000.0)
-    simulated = simulate(scenario, until(poisson(rate, 1), window.to_ms), window, load_cards(), {})
+    # Of a rehearsal, numbers of replicas stay.
+    simulated = simulate(scenario, until(poisson(rate, 1), window.to_ms), window, load_cards(), {}, resizes=False)
     rehearsed = rehearse(
         scenario, until(poisson(rate, 1), window.to_ms), window, {}, Wishes(factor), lambda _factor: None
     )

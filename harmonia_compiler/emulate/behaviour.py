@@ -7,6 +7,7 @@ estimate of a prompt's length or an emulated engine behind HTTP, finds as many t
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, Protocol
 
 import msgspec
@@ -74,7 +75,11 @@ class Ask(Protocol):
 def text_of(name: str, tokens: float) -> str:
     """A text that no other name gives, of so many tokens; at least one."""
     characters = max(1, round(tokens * CHARACTERS_PER_TOKEN))
-    return (f"{name} " + _FILLER * (1 + characters // len(_FILLER)))[:characters]
+    head = f"{name} "
+    filled = characters - len(head)
+    if filled <= 0:
+        return head[:characters]
+    return head + (_FILLER * -(-filled // len(_FILLER)) if filled > len(_FILLER) else _FILLER)[:filled]
 
 
 @dataclass(slots=True)
@@ -94,7 +99,7 @@ class Behaviour:
     def answer(self, ask: Ask) -> tuple[Value, Size]:
         """What the call answers, and what it asks of hardware."""
         kind = self.kinds[ask.component.kind]
-        component = msgspec.structs.replace(ask.component, settings=dict(ask.settings))
+        component = msgspec.structs.replace(ask.component, settings=ask.settings)
         values, works = [], []
         for number, inputs in enumerate(ask.items):
             path = (*ask.path, ("item", number + 1)) if ask.many else ask.path
@@ -141,19 +146,22 @@ class Behaviour:
 
 def extent_of(value: Value) -> Extent:
     """How large a value is."""
+    return Extent(_tokens_of(value), float(len(value))) if isinstance(value, list) else Extent(_tokens_of(value))
+
+
+def _tokens_of(value: Value) -> float:
     match value:
         case str():
-            return Extent(len(value) / CHARACTERS_PER_TOKEN)
+            return len(value) / CHARACTERS_PER_TOKEN
         case list():
             # The numbers of a vector are no tokens.
-            items = [extent_of(item) for item in value if not isinstance(item, int | float)]
-            return Extent(math.fsum(one.tokens for one in items), float(len(value)))
-        case {"text": str(text), **_rest}:
-            return Extent(len(text) / CHARACTERS_PER_TOKEN)
+            return math.fsum(_tokens_of(item) for item in value if not isinstance(item, int | float))
+        case {"text": str(text)}:
+            return len(text) / CHARACTERS_PER_TOKEN
         case dict():
-            return Extent(math.fsum(extent_of(part).tokens for part in value.values()))
+            return math.fsum(map(_tokens_of, value.values()))
         case _:
-            return Extent(1.0)
+            return 1.0
 
 
 def prefix_of(component: Component, inputs: Mapping[str, Value], block: int) -> tuple[int, ...]:
@@ -177,7 +185,7 @@ def prefix_of(component: Component, inputs: Mapping[str, Value], block: int) -> 
     for piece in pieces:
         whole = hash((before, piece))
         end = offset + len(piece)
-        names += [hash((whole, at)) for at in range(step - offset % step, end - offset + 1, step)]
+        names += map(hash, zip(repeat(whole), range(step - offset % step, end - offset + 1, step), strict=False))
         before, offset = whole, end
     return tuple(names)
 
@@ -189,7 +197,7 @@ def _pieces(value: Value, pieces: list[str]) -> None:
         case list():
             for item in value:
                 _pieces(item, pieces)
-        case {"text": str(text), **_rest}:
+        case {"text": str(text)}:
             pieces.append(text)
         case dict():
             for part in value.values():

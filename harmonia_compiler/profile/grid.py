@@ -122,8 +122,9 @@ def _plane(across: Sequence[int], along: Sequence[int], value: Callable[[int, in
 
 def _place(axis: _Axis, x: float) -> tuple[int, float]:
     """Between which two points, and at which part of the way: 0 before the first one, above 1 beyond the last."""
-    at = min(max(bisect_right(axis, x) - 1, 0), len(axis) - 2)
-    return at, max(0.0, (x - axis[at]) / (axis[at + 1] - axis[at]))
+    at = bisect_right(axis, x, 1, len(axis) - 1) - 1
+    low = axis[at]
+    return at, (x - low) / (axis[at + 1] - low) if x > low else 0.0
 
 
 def _check(axis: _Axis, values: Sequence[float]) -> None:

@@ -34,7 +34,8 @@ class StepLoad(NamedTuple):
 
     def later(self, steps: float) -> "StepLoad":
         """The load so many steps on, when each decoding sequence has grown by a token a step."""
-        return self._replace(decode_context=self.decode_context + steps * self.decodes)
+        tokens, pairs, decodes, context, begun = self
+        return StepLoad(tokens, pairs, decodes, context + steps * decodes, begun)
 
 
 class StepModel(Protocol):

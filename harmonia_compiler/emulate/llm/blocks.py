@@ -34,8 +34,9 @@ class Blocks:
         self._plain = total
         self._used_before: OrderedDict[Block | _Run, None] = OrderedDict()
         self._held_before = 0
+        self._by_key: dict[Hashable, Block] = {}
         # Two sequences that compute the same at the same time each have a block of it; the first is found.
-        self._by_key: dict[Hashable, list[Block]] = {}
+        self._twins: dict[Hashable, list[Block]] = {}
 
     @property
     def free(self) -> int:
@@ -50,7 +51,7 @@ class Blocks:
                 there = self._by_key.get(key)
                 if there is None:
                     break
-                hits.append(there[0])
+                hits.append(there)
         return hits
 
     def share(self, blocks: Iterable[Block]) -> None:
@@ -68,24 +69,29 @@ class Blocks:
         self._plain -= of_plain
         count -= of_plain
         self._held_before -= count
+        used_before = self._used_before
         while count > 0:
-            oldest = next(iter(self._used_before))
-            if isinstance(oldest, _Run):
-                part = min(count, oldest.count)
-                oldest.count -= part
-                count -= part
-                if oldest.count:
-                    break
-            else:
+            oldest, _ = used_before.popitem(last=False)
+            if isinstance(oldest, Block):
                 self._forget(oldest)
                 count -= 1
-            del self._used_before[oldest]
+                continue
+            part = min(count, oldest.count)
+            oldest.count -= part
+            count -= part
+            if oldest.count:
+                used_before[oldest] = None
+                used_before.move_to_end(oldest, last=False)
 
-    def name(self, key: Hashable) -> Block:
-        """Say what a block holds that was taken and is full now."""
-        block = Block(key, users=1)
-        self._by_key.setdefault(key, []).append(block)
-        return block
+    def name(self, keys: Iterable[Hashable]) -> list[Block]:
+        """Say what blocks hold that were taken and are full now."""
+        named, by_key = [], self._by_key
+        for key in keys:
+            block = Block(key, 1)
+            if by_key.setdefault(key, block) is not block:
+                self._twins.setdefault(key, []).append(block)
+            named.append(block)
+        return named
 
     def give_back(self, named: Sequence[Block], full: int, partial: int) -> None:
         """Free a sequence's blocks: the named ones at its beginning, further full ones, others.
@@ -105,7 +111,14 @@ class Blocks:
                 self._held_before += 1
 
     def _forget(self, block: Block) -> None:
-        there = self._by_key[block.key]
-        there.remove(block)
-        if not there:
-            del self._by_key[block.key]
+        key = block.key
+        twins = self._twins.get(key)
+        if twins is None:
+            del self._by_key[key]
+            return
+        if self._by_key[key] is block:
+            self._by_key[key] = twins.pop(0)
+        else:
+            twins.remove(block)
+        if not twins:
+            del self._twins[key]

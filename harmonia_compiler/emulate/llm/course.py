@@ -7,7 +7,8 @@ whoever looks does not delay the next one: each ends when the former's end and t
 from collections import deque
 from dataclasses import dataclass, field
 
-from harmonia_compiler.emulate.llm.scheduler import Batch, Scheduler
+from harmonia_compiler.emulate.llm.batch import Batch
+from harmonia_compiler.emulate.llm.scheduler import Scheduler
 from harmonia_compiler.emulate.llm.sequence import Sequence
 from harmonia_compiler.profile.steps import StepModel, run_ms, steps_begun
 

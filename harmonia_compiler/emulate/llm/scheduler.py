@@ -14,35 +14,12 @@ the growing context can be taken at once: `repeats` says how many, `repeat` take
 
 from dataclasses import dataclass, field
 
+from harmonia_compiler.emulate.llm.batch import Batch, Counts
 from harmonia_compiler.emulate.llm.blocks import Blocks
 from harmonia_compiler.emulate.llm.sequence import Sequence
 from harmonia_compiler.emulate.llm.waiting import ByPriority, InTurn, Line
 from harmonia_compiler.profile.limits import Limits
 from harmonia_compiler.profile.steps import StepLoad
-
-
-@dataclass(slots=True, eq=False)
-class Batch:
-    """One step, or `steps` equal ones: `tokens` of each sequence in it, and who is `given` an answer token by each.
-
-    `load` is that of the first one.
-    """
-
-    tokens: dict[Sequence, int]
-    given: list[Sequence]
-    load: StepLoad
-    preempted: tuple[Sequence, ...] = ()
-    steps: int = 1
-
-
-@dataclass(slots=True)
-class Counts:
-    """What has happened so far. `queried` and `hit` are the prefix cache's, in tokens, by first admissions."""
-
-    preemptions: int = 0
-    queried: int = 0
-    hit: int = 0
-    steps: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -104,13 +81,15 @@ class Scheduler:
         A sequence that was preempted meanwhile still gets its token; one that was cancelled does not.
         """
         self.counts.steps += batch.steps
-        ended = []
+        ended, ahead = [], self.limits.ahead
         for sequence in batch.given:
             if sequence.ended:
                 continue
             sequence.delivered += 1
-            if self.limits.ahead and sequence.running:
-                self._fill(sequence, sequence.computed - (sequence.scheduled - sequence.delivered))
+            if ahead and sequence.running:
+                known = sequence.computed - (sequence.scheduled - sequence.delivered)
+                if known > sequence.filled:
+                    self._fill(sequence, known)
             if sequence.delivered == sequence.answer:
                 ended.append(sequence)
         for sequence in ended:
@@ -127,9 +106,11 @@ class Scheduler:
         alike = len(given) == len(batch.tokens) == len(self.running) and not (load.prefill_tokens or load.begun)
         if not alike or batch.preempted or self._may_admit(len(given)):
             return 0
-        size = self.limits.block_size
-        most = min(0 if each.scheduled == 1 else each.answer - each.scheduled for each in given)
+        size, most = self.limits.block_size, given[0].answer
         for sequence in given:
+            if sequence.scheduled == 1:
+                return 0
+            most = min(most, sequence.answer - sequence.scheduled)
             if len(sequence.named) < len(sequence.keys):
                 # A block gets a name then, and who waits may find it.
                 most = min(most, (len(sequence.named) + 1) * size - sequence.computed - 1)
@@ -163,23 +144,26 @@ class Scheduler:
         running = self.running
         while position < len(running) and budget > 0:
             sequence = running[position]
-            if sequence.scheduled == sequence.answer:
+            computed, scheduled = sequence.computed, sequence.scheduled
+            if scheduled == sequence.answer:
                 # Its last token is on its way.
                 position += 1
                 continue
-            new = min(sequence.prompt + sequence.scheduled - sequence.computed, budget)
-            wanted = -(-(sequence.computed + new) // size) - sequence.blocks
-            while wanted > self.blocks.free and sequence.running:
-                budget += self._preempt(tokens, preempted)
-            if not sequence.running:
-                break
-            if preempted:
-                position = running.index(sequence)
+            new = min(sequence.prompt + scheduled - computed, budget)
+            wanted = -(-(computed + new) // size) - sequence.blocks
             if wanted > 0:
+                while wanted > self.blocks.free and sequence.running:
+                    budget += self._preempt(tokens, preempted)
+                if not sequence.running:
+                    break
+                if preempted:
+                    position = running.index(sequence)
                 self.blocks.take(wanted)
                 sequence.blocks += wanted
             # A token that a step in flight computes is not known yet.
-            self._fill(sequence, min(sequence.computed + new, sequence.prompt + sequence.delivered))
+            known = min(computed + new, sequence.prompt + sequence.delivered)
+            if known > sequence.filled:
+                self._fill(sequence, known)
             tokens[sequence] = new
             budget -= new
             position += 1
@@ -202,11 +186,11 @@ class Scheduler:
         return restored
 
     def _fill(self, sequence: Sequence, known: int) -> None:
-        """Let a sequence's blocks hold so many tokens. Who waits finds full ones at once, in this very step."""
-        sequence.filled = max(sequence.filled, known)
-        named, keys, size = sequence.named, sequence.keys, self.limits.block_size
-        while len(named) < len(keys) and (len(named) + 1) * size <= known:
-            named.append(self.blocks.name(keys[len(named)]))
+        """Let a sequence's blocks hold more tokens. Who waits finds full ones at once, in this very step."""
+        sequence.filled = known
+        before, full = len(sequence.named), known // self.limits.block_size
+        if before < len(sequence.keys) and before < full:
+            sequence.named += self.blocks.name(sequence.keys[before:full])
 
     def _release(self, sequence: Sequence) -> None:
         named, full = sequence.named, sequence.filled // self.limits.block_size
@@ -266,14 +250,14 @@ class Scheduler:
         pairs = 0.0
         for sequence, new in tokens.items():
             before = sequence.computed
-            sequence.computed = before + new
+            sequence.computed = after = before + new
             if new == 1:
                 decodes += 1
-                context += before + 1
+                context += after
             else:
                 prefill += new
                 pairs += new * (before + new / 2)
-            if sequence.computed == sequence.prompt + sequence.scheduled:
+            if after == sequence.prompt + sequence.scheduled:
                 sequence.scheduled += 1
                 given.append(sequence)
         return Batch(tokens, given, StepLoad(prefill, pairs, decodes, context, begun), preempted)
@@ -292,7 +276,8 @@ class Scheduler:
         def wanted(steps: int) -> int:
             return sum(max(0, -(-(each.computed + steps) // size) - each.blocks) for each in given)
 
-        if most <= 0 or wanted(most) <= free:
+        # None of them needs more than it fills anew: mostly that is enough to know.
+        if most <= 0 or len(given) * -(-most // size) <= free or wanted(most) <= free:
             return max(0, most)
         low, high = 0, most
         while high - low > 1:

@@ -75,9 +75,9 @@ class Model:
 
     def _tell(self, steps: list[Step]) -> None:
         for step in steps:
-            for sequence in step.batch.given:
-                # Of equal steps taken at once none brings a first token.
-                is_first = sequence.delivered == step.batch.steps
+            # Of equal steps taken at once none brings a first token.
+            for sequence in step.batch.given if step.batch.steps == 1 else ():
+                is_first = sequence.delivered == 1
                 if is_first and (job := self._jobs.get(sequence)) is not None and job.begun is not None:
                     job.begun(job)
             for sequence in step.finished:

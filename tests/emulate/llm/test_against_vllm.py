@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from harmonia_compiler.emulate.llm.scheduler import Batch, Scheduler
+from harmonia_compiler.emulate.llm.batch import Batch
+from harmonia_compiler.emulate.llm.scheduler import Scheduler
 from harmonia_compiler.emulate.llm.sequence import Sequence
 from harmonia_compiler.profile.limits import Limits
 
 pytestmark = pytest.mark.engines
 
-WORKLOADS = 240
+WORKLOADS = 80
 CONTEXT = 240
 
 

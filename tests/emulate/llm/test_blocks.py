@@ -9,7 +9,7 @@ from harmonia_compiler.emulate.llm.blocks import Block, Blocks
 def used_once(pool: Blocks, *keys: str) -> list[Block]:
     """A sequence that computed full blocks of these contents and has ended."""
     pool.take(len(keys))
-    named = [pool.name(key) for key in keys]
+    named = pool.name(keys)
     pool.give_back(named, 0, 0)
     return named
 
@@ -68,7 +68,7 @@ def test_full_blocks_of_unknown_content_take_their_turn() -> None:
 def test_of_two_equal_blocks_the_first_is_found_until_it_goes() -> None:
     pool = Blocks(2)
     pool.take(2)
-    first, second = pool.name("same"), pool.name("same")
+    first, second = pool.name(["same", "same"])
     assert pool.found(["same"], 1) == [first]
     pool.give_back([first], 0, 0)
     pool.take(1)
@@ -88,7 +88,7 @@ def test_blocks_are_conserved(wanted: list[tuple[int, int, int]], data: st.DataO
     for named, full, partial in wanted:
         if named + full + partial <= pool.free and data.draw(st.booleans()):
             pool.take(named + full + partial)
-            held.append(([pool.name(number) for number in range(named)], full, partial))
+            held.append((pool.name(range(named)), full, partial))
         elif held:
             blocks, full_held, partial_held = held.pop(data.draw(st.integers(0, len(held) - 1)))
             pool.give_back(blocks, full_held, partial_held)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmonia_compiler.emulate.llm.scheduler import Batch, Scheduler
+from harmonia_compiler.emulate.llm.batch import Batch
+from harmonia_compiler.emulate.llm.scheduler import Scheduler
 from harmonia_compiler.emulate.llm.sequence import Sequence
 from harmonia_compiler.profile.limits import Limits
 
