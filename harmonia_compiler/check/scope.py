@@ -49,9 +49,9 @@ class Binding:
 
     def within(self, nodes: Nodes) -> Value | None:
         """The value as one of these nodes."""
-        if self.value is None or self.home is None:
+        if self.value is None or self.home is None or self.home is nodes:
             return self.value
-        return replace(self.value, position=nodes.here(self.home, self.value.position))
+        return Value(nodes.here(self.home, self.value.position), self.value.type)
 
 
 @dataclass(slots=True)

@@ -5,6 +5,8 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import msgspec
+
 
 @dataclass(frozen=True)
 class Source:
@@ -43,9 +45,8 @@ class Source:
         return Span(self, start, start + len(self.line(max(1, min(number, self.line_count)))))
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The characters [start, end) of a source."""
+class Span(msgspec.Struct, frozen=True, gc=False):
+    """The characters [start, end) of a source. Each part of a tree has one, so that they are quickly made."""
 
     source: Source
     start: int
