@@ -1,48 +1,23 @@
 """`harmoniac rehearse`: runs a plan on this machine, the real gateway over emulated engines, before a GPU is rented."""
 
 import signal
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import click
 
 from harmonia_compiler.cli.arriving import Asked, workload_options
-from harmonia_compiler.cli.options import NumberRange, files_argument, format_option, settings_option
+from harmonia_compiler.cli.emulated import delays_option, factor_option, faults_option
+from harmonia_compiler.cli.options import files_argument, format_option, settings_option
 from harmonia_compiler.cli.planning import inventory_option, objective_option
 from harmonia_compiler.cli.reporting import html_option, print_report, warmup_option
 from harmonia_compiler.cli.stopping import stopped_as_by_hand
 from harmonia_compiler.cli.trying import trial
 from harmonia_compiler.cli.without import said_without, without_option
 from harmonia_compiler.contract.duration import shown_ms
-from harmonia_compiler.emulate.rehearsal.mishaps import parse_delay, parse_fault
 from harmonia_compiler.emulate.rehearsal.run import Wishes, rehearse
 from harmonia_compiler.emulate.servers.faults import Fault
 from harmonia_compiler.plan.problem import Aim
 from harmonia_compiler.policy.parts import Parts
-
-Read = TypeVar("Read")
-
-_FAULT = "'NAME WAY [HOW MUCH] [at TIME] [for TIME]'"
-_FAULT_HELP = (
-    "Let replicas go wrong: 'answer slow 3x at 30s for 10s', 'search fail 20%', or hang, die, lie in /health. "
-    "May be given several times."
-)
-_DELAY_HELP = "How long engines take to load when they start, all or one. May be given several times."
-
-
-def _read(
-    parse: Callable[[str], Read],
-) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], tuple[Read, ...]]:
-    """What reads each value of an option that may be given several times."""
-
-    def read(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[Read, ...]:
-        try:
-            return tuple(map(parse, given))
-        except ValueError as problem:
-            raise click.BadParameter(str(problem), context, parameter) from None
-
-    return read
 
 
 @click.command()
@@ -51,15 +26,9 @@ def _read(
 @objective_option
 @workload_options
 @warmup_option
-@click.option(
-    "--factor",
-    type=NumberRange(min=1.0, max=10_000.0),
-    help="Stretch all times so much; by default as much as this machine needs.",
-)
-@click.option("--fault", "faults", metavar=_FAULT, multiple=True, callback=_read(parse_fault), help=_FAULT_HELP)
-@click.option(
-    "--start-delay", "delays", metavar="[NAME=]DURATION", multiple=True, callback=_read(parse_delay), help=_DELAY_HELP
-)
+@factor_option
+@faults_option
+@delays_option
 @without_option
 @html_option
 @format_option

@@ -15,10 +15,10 @@ from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.contract.launch import REQUEST_HEADER
 from harmonia_compiler.emulate.rehearsal.front import Front, ours
 from harmonia_compiler.emulate.rehearsal.mishaps import injected, loading
-from harmonia_compiler.emulate.rehearsal.processes import Running, running
+from harmonia_compiler.emulate.rehearsal.processes import Running, rehearsal_of, running
 from harmonia_compiler.emulate.rehearsal.stretch import MOST_BUSY, factor_for
 from harmonia_compiler.emulate.scenario import Coming, Scenario
-from harmonia_compiler.emulate.servers.document import Rehearsal, Tally
+from harmonia_compiler.emulate.servers.document import Tally
 from harmonia_compiler.emulate.servers.faults import Fault
 from harmonia_compiler.emulate.simulate.run import cost_per_hour, engine_uses
 from harmonia_compiler.policy.parts import ALL, Parts
@@ -100,17 +100,8 @@ def rehearse(
     factor = wishes.factor or factor_for(scenario, rate, psutil.cpu_count() or 1)
     tell(factor)
     coming = [*scenario.coming(came)]
-    document = Rehearsal(
-        scenario.service,
-        scenario.plan.replicas,
-        dict(scenario.behaviour.outcomes),
-        scenario.draws.seed,
-        factor,
-        start_s,
-        faults,
-        {str(one.number): one.answer_tokens for one in coming if one.answer_tokens is not None},
-        scenario.behaviour.answers,
-    )
+    lengths = {str(one.number): one.answer_tokens for one in coming if one.answer_tokens is not None}
+    document = rehearsal_of(scenario, factor, start_s, faults, lengths)
     raise_open_files()
     front = wishes.front or ours(scenario.plan, wishes.parts)
     with (

@@ -11,6 +11,7 @@ from harmonia_compiler.emulate.rehearsal.stretch import factor_for
 from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.emulate.servers.faults import Fault
 from harmonia_compiler.emulate.simulate.run import simulate
+from harmonia_compiler.policy.parts import ALL
 from harmonia_compiler.report.document import Report
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.report.observation import Outcome
@@ -55,8 +56,12 @@ def test_the_same_requests_take_the_same_branches_in_a_rehearsal_and_in_a_simula
 
 def test_faults_of_a_replica_are_what_the_gateway_makes_of_them(planned: Scenario) -> None:
     web = Fault("web", "fail")
-    report, _ = rehearsed(planned, Wishes(factor=1.0, faults=(web,)))
+    report, _ = rehearsed(planned, Wishes(factor=1.0, faults=(web,), parts=ALL.without(("controller",))))
     whole = report.groups[0].figures
+    # Without a controller there is no process of it, and nobody who could have said anything.
+    (cores,) = (note for note in report.notes if note.startswith("Cores that the rehearsal kept busy"))
+    assert "gateway" in cores
+    assert "controller" not in " ".join(report.notes)
     # The fallback stands in for what fails.
     assert whole.outcomes[Outcome.OK] == whole.requests
     models = [one.id for one in planned.plan.replicas if one.engine == "model"]
