@@ -23,6 +23,9 @@ def report_rounds(reader: Reader, statement: tree.Repeat, found: Round, *, has_e
         message = "this loop never goes round: every path through it returns"
         help = "delete `repeat`, or return on some paths only"
         reader.findings.add("W0404", message, statement.limit.span, help=help)
+    elif _ends_at_once(statement):
+        # Its test is reported, with the same next step.
+        return
     elif statement.limit.value == 1 and reader.values.unit.file.whole:
         message = "this loop never goes round: it has one round"
         help = "delete `repeat`, or let it have more rounds"
@@ -30,7 +33,6 @@ def report_rounds(reader: Reader, statement: tree.Repeat, found: Round, *, has_e
     elif (
         not has_effect
         and not any(handed.used for handed in found.read.values())
-        and not _ends_at_once(statement)
         and reader.whole
         and reader.values.unit.file.whole
         and not reader.findings.failed_since(since)
@@ -42,7 +44,7 @@ def report_rounds(reader: Reader, statement: tree.Repeat, found: Round, *, has_e
 
 
 def _ends_at_once(statement: tree.Repeat) -> bool:
-    """Whether the text of its test says that there is one round, which is reported as that."""
+    """Whether the text of its test says that there is one round."""
     return statement.until is not None and outcome(statement.until) is True
 
 

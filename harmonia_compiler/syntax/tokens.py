@@ -68,7 +68,8 @@ class _Reader:
             following = marks[at + 1].token.type if at + 1 < len(marks) else ""
             if mark.first:
                 self.out.lacking = lacking.get(at, self.out.lacking)
-                self.begin_line(mark, following, is_argument=self.out.stack != [] and is_argument_line(marks, at))
+                names = following == "EQUAL" and self.out.stack != []
+                self.begin_line(mark, following, is_argument=names and is_argument_line(marks, at))
             token = self.in_role(mark, following)
             if token.type in OPENERS:
                 if len(self.out.stack) == DEEPEST:
