@@ -12,11 +12,13 @@ from harmonia_compiler.policy.line import (
     NoReplica,
     QueueFull,
 )
+from harmonia_compiler.policy.waiting import Standing
+from harmonia_compiler.runtime.gateway.common import Common
 from harmonia_compiler.runtime.gateway.dispatch import LOOK_S, Dispatcher, EngineQueue
 
 
-def endpoint(name: str, port: int = 1) -> Endpoint:
-    return Endpoint(name, "llm", "127.0.0.1", port)
+def endpoint(name: str, port: int | None = None) -> Endpoint:
+    return Endpoint(name, "llm", "127.0.0.1", ord(name) if port is None else port)
 
 
 def queue(concurrency: int, *names: str) -> EngineQueue:
@@ -134,3 +136,28 @@ def test_a_time_in_which_the_gateway_itself_did_not_run_is_nobody_s_silence() ->
         now += LOOK_S
         waiting.look()
     assert pool.left_out >= 1
+
+
+async def test_a_place_that_generations_share_goes_to_whoever_comes_first_in_any_of_them() -> None:
+    common, clock = Common(), asyncio.get_running_loop().time
+    made = [Dispatcher({"llm": ReplicaShare(1)}, {}, clock, common=common) for _ in range(2)]
+    for dispatcher in made:
+        dispatcher.set_endpoints([endpoint("a")])
+    old, new = (dispatcher.queues["llm"] for dispatcher in made)
+    taken = await old.acquire()
+    order: list[float] = []
+
+    async def call(queue: EngineQueue, at: float) -> None:
+        got = await queue.acquire(standing=Standing(at))
+        order.append(at)
+        queue.release(got)
+
+    async with asyncio.TaskGroup() as calls:
+        for queue, at in ((old, 1.0), (new, 0.0), (old, 3.0), (new, 2.0)):
+            calls.create_task(call(queue, at))
+        await asyncio.sleep(0)
+        assert order == []
+        old.release(taken)
+    assert order == [0.0, 1.0, 2.0, 3.0]
+    made[0].leave()
+    assert await new.acquire() == endpoint("a")

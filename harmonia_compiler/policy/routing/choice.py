@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.policy.routing.health import STALE_S, Health
+from harmonia_compiler.policy.routing.places import Places
 
 #: How many times longer the answers of one must take than the other's to count.
 APART = 2.0
@@ -31,7 +32,8 @@ class ReplicaLoad:
     """What is known about a replica: its share, calls in flight, the turn of its last call, and how it is doing.
 
     `heard_at` is when anything came from it last while it had calls, or when it was given the first of them; `held` of
-    its calls wait for nothing from it. A probe of it may be on its way. `mark` is a number for its name.
+    its calls wait for nothing from it. A probe of it may be on its way. `places` are also those that
+    others took who route to it. `mark` is a number for its name.
     """
 
     endpoint: Endpoint
@@ -42,6 +44,7 @@ class ReplicaLoad:
     heard_at: float = 0.0
     held: int = 0
     probed: bool = False
+    places: Places = field(default_factory=Places)
     mark: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -51,7 +54,12 @@ class ReplicaLoad:
         """Whether it may be given one more call; on trial, where calls are what it is tried with, one at a time."""
         health = self.health
         most = int(tries) if health.on_trial else self.share.batch
-        return self.in_flight < most and not health.is_out(now)
+        return self.places.taken < most and not health.is_out(now)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it works on as many calls as it may."""
+        return self.places.taken >= self.share.batch
 
     def is_silent(self, now: float, for_s: float) -> bool:
         """Whether it has calls that wait for something from it, and nothing has come for so long."""

@@ -24,6 +24,7 @@ from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.policy.quantile import Mean, Quantiles
 from harmonia_compiler.policy.routing.affinity import nearest
 from harmonia_compiler.policy.routing.choice import APART, ReplicaLoad, choose, times_worse
+from harmonia_compiler.policy.routing.places import Occupied
 
 #: So many calls in a row that found a replica gone put it out.
 GONE_IN_A_ROW = 2
@@ -56,14 +57,15 @@ class LeftOut:
 class Pool:
     """What `Line` knows of the replicas. `shares` are the plan's; a replica that it does not have takes the `usual`.
 
-    `seed` sets apart the lots of several gateways; `probes` says that the driver can probe; `news` are those that were
-    left out last, until somebody takes them.
+    `seed` sets apart the lots of several gateways; `probes` says that the driver can probe; `occupied` are the places
+    of all pools that may have replicas in common; `news` are those that were left out last, until somebody takes them.
     """
 
     usual: ReplicaShare
     shares: Mapping[str, ReplicaShare]
     seed: int = 0
     probes: bool = False
+    occupied: Occupied = field(default_factory=Occupied)
     loads: dict[str, ReplicaLoad] = field(default_factory=dict)
     left_out: int = 0
     news: deque[LeftOut] = field(default_factory=lambda: deque(maxlen=NEWS))
@@ -78,7 +80,7 @@ class Pool:
         self.loads = {
             endpoint.replica: known[endpoint.replica]
             if endpoint.replica in known and known[endpoint.replica].endpoint == endpoint
-            else ReplicaLoad(endpoint, self.shares.get(endpoint.replica, self.usual))
+            else ReplicaLoad(endpoint, self.shares.get(endpoint.replica, self.usual), places=self.occupied.at(endpoint))
             for endpoint in endpoints
         }
 
@@ -108,6 +110,7 @@ class Pool:
         if not load.in_flight:
             load.heard_at = now
         load.in_flight += 1
+        load.places.taken += 1
         load.last_turn = self._turn
         return load.endpoint
 
@@ -116,6 +119,10 @@ class Pool:
         load = self.load(endpoint)
         if load is not None:
             load.in_flight = max(0, load.in_flight - 1)
+        # Where this pool routes to it no more, another one may.
+        places = self.occupied.known(endpoint) if load is None else load.places
+        if places is not None:
+            places.taken = max(0, places.taken - 1)
 
     def heard(self, endpoint: Endpoint, now: float) -> None:
         """A piece of an answer came."""
@@ -180,7 +187,7 @@ class Pool:
         found = []
         for load in self.loads.values():
             is_back = load.health.on_trial and not load.health.is_out(now)
-            is_suspect = load.is_silent(now, SUSPECT_S) and load.health.is_in(now) and load.in_flight < load.share.batch
+            is_suspect = load.is_silent(now, SUSPECT_S) and load.health.is_in(now) and not load.is_full
             if self.probes and not load.probed and (is_back or is_suspect):
                 load.probed = True
                 found.append(load.endpoint)
@@ -231,7 +238,7 @@ class Pool:
     def _with_room(self, now: float) -> list[ReplicaLoad]:
         """Those that may be given one more call."""
         if self._nobody_does_well(now):
-            return [load for load in self.loads.values() if load.in_flight < load.share.batch]
+            return [load for load in self.loads.values() if not load.is_full]
         return [load for load in self.loads.values() if load.has_room(now, tries=not self.probes)]
 
     def _nobody_does_well(self, now: float) -> bool:

@@ -27,6 +27,7 @@ from harmonia_compiler.runtime.bundle import read_service
 from harmonia_compiler.runtime.descriptors import raise_open_files
 from harmonia_compiler.runtime.gateway.again import again
 from harmonia_compiler.runtime.gateway.app import App
+from harmonia_compiler.runtime.gateway.common import Common
 from harmonia_compiler.runtime.gateway.front import Front
 from harmonia_compiler.runtime.gateway.generations import GenerationsFile
 from harmonia_compiler.runtime.gateway.hosts import ALLOWED_HOSTS, KnownHosts
@@ -106,11 +107,12 @@ async def run(service: Service, endpoints: Path, process: Process, parts: Parts 
     if process.alive is not None:
         loop.add_reader(process.alive, end_with, process.alive)
     transports: dict[str, Transport] = {"http": HttpTransport(), "milvus": MilvusTransport()}
+    common = Common()
     metrics = Metrics([], Ledger(endpoints.with_name(process.ledger)))
 
     def made(document: Service) -> Gateway:
         resolved = resolve_late(document, kinds(), os.environ)
-        return Gateway(resolved, kinds(), transports, read_record, loop.time, parts, metrics, process.part)
+        return Gateway(resolved, kinds(), transports, read_record, loop.time, parts, metrics, process.part, common)
 
     generations = GenerationsFile(endpoints.parent, made)
     front = generations.begin(service, endpoints)

@@ -17,6 +17,7 @@ from harmonia_compiler.policy.routing.budget import RetryBudget
 from harmonia_compiler.policy.routing.hedge import Hedge
 from harmonia_compiler.policy.waiting import IN_TURN, Standing
 from harmonia_compiler.runtime.gateway.again import again
+from harmonia_compiler.runtime.gateway.common import Common
 from harmonia_compiler.runtime.gateway.faults import FAILURES, Stuck
 from harmonia_compiler.runtime.gateway.logs import log, log_bug
 from harmonia_compiler.runtime.gateway.part import WHOLE, Part
@@ -46,24 +47,26 @@ class EngineQueue:
     budget: RetryBudget = field(default_factory=RetryBudget)
     hedge: Hedge = field(default_factory=Hedge)
     probe: Probe | None = None
+    common: Common = field(default_factory=Common)
     _bearing: dict[Endpoint, set[Within]] = field(default_factory=dict)
     _looked_at: float = math.inf
     _probing: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.line.pool.probes = self.probe is not None
+        self.line.pool.occupied = self.common.occupied
 
     def set_replicas(self, endpoints: Iterable[Endpoint]) -> None:
         """Route to these from now on; calls in flight to others go on, and what waits moves to the new ones."""
         self.line.set_replicas(endpoints)
         still = {load.endpoint for load in self.line.replicas.values()}
         self.heard_at = {endpoint: at for endpoint, at in self.heard_at.items() if endpoint in still}
-        self._hand_out()
+        self.hand_out()
 
     def set_shares(self, shares: Mapping[str, ReplicaShare]) -> None:
         """Give replicas these shares from now on."""
         self.line.set_shares(shares)
-        self._hand_out()
+        self.hand_out()
 
     async def acquire(self, avoid: Collection[str] = (), standing: Standing = IN_TURN) -> Endpoint:
         """A replica with room for one call, which waits where it stands; every one that is given must be released.
@@ -87,7 +90,13 @@ class EngineQueue:
     def release(self, endpoint: Endpoint) -> None:
         """The call has ended, whatever came of it."""
         self.line.release(endpoint)
-        self._hand_out()
+        self.common.hand_out(self)
+
+    @property
+    def next_order(self) -> float | None:
+        """Where whoever goes next stands; None where nobody waits."""
+        first = self.line.waiting.first()
+        return None if first is None else first[1].order
 
     def answered(self, endpoint: Endpoint, component: str, service_s: float, first_s: float | None) -> None:
         """A call of this component was answered after `service_s`, its first piece after `first_s` where it has one."""
@@ -166,7 +175,7 @@ class EngineQueue:
             task = asyncio.create_task(self._probe(endpoint))
             self._probing.add(task)
             task.add_done_callback(self._probing.discard)
-        self._hand_out()
+        self.hand_out()
         while news:
             one = news.popleft()
             log("replica_left_out", replica=one.replica, for_s=round(one.for_s, 3), reason=one.why)
@@ -185,7 +194,7 @@ class EngineQueue:
             log_bug("probe_bug", bug, replica=endpoint.replica)
         if self.line.pool.probed(endpoint, self.clock(), answered=answered):
             self._break_off(endpoint)
-        self._hand_out()
+        self.hand_out()
 
     def stop_probing(self) -> None:
         """Wait for no probe any more."""
@@ -196,7 +205,8 @@ class EngineQueue:
         for patience in self._bearing.get(endpoint, ()):
             patience.end(Stuck(f"it made no progress for {self.line.pool.patience_s:.1f} s"))
 
-    def _hand_out(self) -> None:
+    def hand_out(self) -> None:
+        """Give places that are free to those who wait."""
         if not self.line.replicas:
             for future in tuple(self.line.waiting):
                 self.line.leave(future)
@@ -223,19 +233,29 @@ class Dispatcher:
         clock: Callable[[], float],
         probes: Mapping[str, Probe] = NO_PROBES,
         part: Part = WHOLE,
+        common: Common | None = None,
     ) -> None:
         """`usual` are the shares, by engine, of replicas that are not among the plan's `shares`; `probes` by engine.
 
-        Of all shares this process has its `part`.
+        Of all shares this process has its `part`, and its generations have what is `common` to them.
         """
-        self._part = part
+        self._part, self._common = part, common or Common()
         own = part.shares(shares)
         self.queues = {
             engine: EngineQueue(
-                Line(part.share(engine, share), own, secrets.randbits(32)), clock, probe=probes.get(engine)
+                Line(part.share(engine, share), own, secrets.randbits(32)),
+                clock,
+                probe=probes.get(engine),
+                common=self._common,
             )
             for engine, share in usual.items()
         }
+        self._own = tuple(self.queues.values())
+        self._common.join(self._own)
+
+    def leave(self) -> None:
+        """Nobody is served here any more."""
+        self._common.leave(self._own)
 
     def set_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
         """Swap in the replicas of every engine; those of engines that nothing calls are left out."""

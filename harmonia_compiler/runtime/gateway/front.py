@@ -28,6 +28,7 @@ class Member:
     def end(self) -> None:
         """Look after its replicas no more."""
         self._looking.cancel()
+        self.gateway.dispatcher.leave()
 
 
 @dataclass(slots=True)

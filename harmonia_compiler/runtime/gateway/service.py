@@ -15,6 +15,7 @@ from harmonia_compiler.policy.schedule import Hopeless, Schedule, Stopped
 from harmonia_compiler.runtime.among import Among
 from harmonia_compiler.runtime.gateway.caller import Caller
 from harmonia_compiler.runtime.gateway.collections import Collections, ReadRecord
+from harmonia_compiler.runtime.gateway.common import Common
 from harmonia_compiler.runtime.gateway.dispatch import Dispatcher, Probe
 from harmonia_compiler.runtime.gateway.driver import Execution
 from harmonia_compiler.runtime.gateway.metrics import Metrics
@@ -46,6 +47,7 @@ class Gateway:
         parts: Parts = ALL,
         metrics: Metrics | None = None,
         part: Part = WHOLE,
+        common: Common | None = None,
     ) -> None:
         self.service = service
         self.kinds = kinds
@@ -61,7 +63,7 @@ class Gateway:
             name: ReplicaShare(EXTERNAL_CONCURRENCY if kinds[engine.kind].external else DEFAULT_CONCURRENCY)
             for name, engine in service.engines.items()
         }
-        self.dispatcher = Dispatcher(usual, service.shares, clock, self._probes(), part)
+        self.dispatcher = Dispatcher(usual, service.shares, clock, self._probes(), part, common)
         self.dispatcher.set_endpoints(self._external)
         self.collections = Collections(service.collections, read_record, clock)
         lines = {name: queue.line for name, queue in self.dispatcher.queues.items()}

@@ -8,7 +8,7 @@ from harmonia_compiler.contract.types import Text
 from harmonia_compiler.policy.routing.affinity import beginning_of
 from harmonia_compiler.policy.routing.pool import Pool
 
-ENDPOINTS = [Endpoint(name, "e", "127.0.0.1", 1) for name in "abcd"]
+ENDPOINTS = [Endpoint(name, "e", "127.0.0.1", port) for port, name in enumerate("abcd", start=1)]
 TALK = Component(
     "talk",
     "llm",

@@ -14,7 +14,7 @@ from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.policy.routing.hedge import EARNED, KEPT, KNOWN_FROM, Hedge
 from harmonia_compiler.policy.routing.pool import Pool
 
-REPLICAS = tuple(Endpoint(name, "e", "127.0.0.1", 1) for name in "abc")
+REPLICAS = tuple(Endpoint(name, "e", "127.0.0.1", port) for port, name in enumerate("abc", start=1))
 USUAL_S, PAUSE_S, PAUSES = 0.02, 0.4, 0.02
 
 

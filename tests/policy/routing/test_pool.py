@@ -12,7 +12,7 @@ from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.policy.routing.health import FIRST_OUT_S, FORGIVEN_S, LONGEST_OUT_S
 from harmonia_compiler.policy.routing.pool import LEAST_PATIENCE_S, PROBE_S, SUSPECT_S, UNKNOWN_PATIENCE_S, Pool
 
-A, B, C = (Endpoint(name, "e", "127.0.0.1", 1) for name in "abc")
+A, B, C = (Endpoint(name, "e", "127.0.0.1", port) for port, name in enumerate("abc", start=1))
 USUAL_S = 0.1
 
 
@@ -141,7 +141,8 @@ def test_who_goes_out_again_stays_out_twice_as_long_and_is_tried_with_one_call()
         now = health.out_until
         assert [routed.take(now) for _ in range(4)].count(A) <= 1
         for endpoint in (A, B):
-            routed.loads[endpoint.replica].in_flight = 0
+            load = routed.loads[endpoint.replica]
+            load.in_flight = load.places.taken = 0
     assert times == [min(LONGEST_OUT_S, FIRST_OUT_S * 2**at) for at in range(8)]
 
 
@@ -202,7 +203,7 @@ def test_where_the_last_one_fails_all_are_asked_and_the_first_who_answers_is_bac
 def test_a_replica_that_listens_elsewhere_starts_anew() -> None:
     routed = pool(A, B)
     gone(routed, A, 0.0)
-    back = Endpoint("a", "e", "127.0.0.1", 2)
+    back = Endpoint("a", "e", "127.0.0.1", 9)
     routed.set_replicas([back, B])
     assert is_in(routed, back, 0.1)
 
