@@ -22,7 +22,7 @@ from harmonia_compiler.emit.targets.compose_site import compose_site
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.plan.infeasible import Infeasible
 from harmonia_compiler.plan.planner import make_plan
-from tests.compose.conftest import compose_config
+from tests.compose.conftest import WEIGHTS, compose_config
 from tests.emit.conftest import ROOT, Planned
 
 SAMPLES = sorted(path.stem for path in (ROOT / "samples").glob("*.rag"))
@@ -160,6 +160,21 @@ def test_secrets_are_files_and_stand_in_no_environment(late: Planned, tmp_path: 
     assert document["secrets"]["ANSWERS_KEY"] == {"file": "./run/secrets/ANSWERS_KEY"}
     assert gateway["command"][2] == "harmonia_compiler.runtime.secret_files"
     assert not any("ANSWERS" in name for service in document["services"].values() for name in service["environment"])
+
+
+def test_the_gateway_alone_takes_what_its_start_says_of_it(
+    docker_compose: None, quickstart: Planned, tmp_path: Path
+) -> None:
+    written(quickstart, tmp_path / "bundle")
+    given = {**WEIGHTS, "HARMONIA_ALLOWED_HOSTS": "rag.example.org,$HOME"}
+    done = compose_config(tmp_path / "bundle", "compose.yaml", given=given)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["services"]
+    own = {name: one["environment"] for name, one in found.items() if "HARMONIA_ALLOWED_HOSTS" in one["environment"]}
+    assert own.keys() == {"gateway"}
+    # Compose prints a `$` doubled, as it would have to stand in a file.
+    assert own["gateway"]["HARMONIA_ALLOWED_HOSTS"] == "rag.example.org,$$HOME"
+    assert own["gateway"]["HARMONIA_GATEWAY_PROCESSES"] == "1"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ LOOPBACK = "127.0.0.1"
 
 #: Variables that whoever starts the bundle may set: who the processes are, and the gateway's port on the host.
 USER, PORT = "HARMONIA_USER", "HARMONIA_PORT"
+#: What the gateway takes from whoever starts it, as on any target: the names it is known by, and its processes.
+FOR_GATEWAY = (Variable("HARMONIA_ALLOWED_HOSTS"), Variable("HARMONIA_GATEWAY_PROCESSES", "1"))
 #: Somebody who owns nothing, where nobody says who the processes are.
 NOBODY = "10001:10001"
 
@@ -98,6 +100,7 @@ def gateway_service(launch: Launch, image: str, site: ComposeSite, after: Sequen
     }
     service = _container(image, [*_secrets_first(launch), *_filled(launch, slots)], launch)
     service["healthcheck"] = healthcheck(launch.probe, inner)
+    service["environment"] |= {one.name: one for one in FOR_GATEWAY}
     service |= _front(GATEWAY, "service.json")
     if site.network == "bridge":
         service["ports"] = [Variable(PORT, str(site.first_port), prefix=f"{LOOPBACK}:", suffix=f":{site.first_port}")]
