@@ -18,6 +18,7 @@ from harmonia_compiler.workload.arrivals import poisson, until
 
 RATE_RPS = 50.0
 LIMIT_S = 180.0
+WARM_UP_MIN = 1.0
 
 
 def main() -> int:
@@ -25,8 +26,10 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--minutes", type=float, default=60.0)
     minutes = parser.parse_args().minutes
+    if minutes <= WARM_UP_MIN:
+        parser.error(f"the first {WARM_UP_MIN:g} minute is warm-up: give more")
     scenario = planned("crag", "wide")
-    window = Window(60_000.0, minutes * 60_000.0)
+    window = Window(WARM_UP_MIN * 60_000.0, minutes * 60_000.0)
     done = simulate(scenario, until(poisson(RATE_RPS, 1), window.to_ms), window, load_cards(), {})
     found = done.report.groups[0].figures
     memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -54,7 +54,7 @@ def simulate(
     """
     observed: list[Observation] = []
     began = time.process_time()
-    simulation = Simulation(scenario, cards, overhead_ms, patient, parts, resizes)
+    simulation = Simulation(scenario, cards, overhead_ms, patient, parts, resizes, window)
     ran = simulation.run(
         scenario.coming(arrivals), lambda request, coming: observed.append(observation(request, coming))
     )
@@ -63,7 +63,7 @@ def simulate(
     report = measured("simulation", names, observed, window, scenario.objectives, settings)
     report = msgspec.structs.replace(
         report,
-        engines=engine_uses(scenario, ran.busy_ms, ran.until_ms, ran.further),
+        engines=engine_uses(scenario, ran.worked.busy_ms, ran.worked.whole_ms, ran.worked.further),
         cost_per_hour=cost_per_hour(scenario),
         decisions=ran.decisions,
         notes=(*report.notes, *([ran.last] if ran.last else ())),

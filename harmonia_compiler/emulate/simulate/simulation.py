@@ -1,6 +1,6 @@
 """A scenario in virtual time: the service is built as its gateway would build it, and requests come in."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,7 +16,8 @@ from harmonia_compiler.emulate.simulate.request import Request
 from harmonia_compiler.emulate.simulate.room import further
 from harmonia_compiler.emulate.simulate.service import Job, Service
 from harmonia_compiler.emulate.simulate.stations import Replica, Station
-from harmonia_compiler.emulate.simulate.steering import Further, Steering, last_words
+from harmonia_compiler.emulate.simulate.steering import Steering, last_words
+from harmonia_compiler.emulate.simulate.worked import Worked
 from harmonia_compiler.emulate.times import core_ms, elsewhere_ms
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.policy.control.planned import planned
@@ -27,6 +28,7 @@ from harmonia_compiler.policy.pipeline import Promise, promise_of
 from harmonia_compiler.policy.schedule import Schedule
 from harmonia_compiler.profile.serving import Passing, Stepping, serving
 from harmonia_compiler.report.document import Decision
+from harmonia_compiler.report.measures import Window
 from harmonia_compiler.runtime.controller.dividing import ByProgram
 from harmonia_compiler.workload.draws import Uniform
 
@@ -37,7 +39,8 @@ class Simulation:
 
     `parts` of the scheduling are on. A `patient` run gives no request up at its deadline and has none of them but the
     order of calls: only so is it known how late a request would have been. Where it `resizes`, its controller may
-    change numbers of replicas; else it divides calls alone, as in a rehearsal.
+    change numbers of replicas; else it divides calls alone, as in a rehearsal. How busy replicas are is counted within
+    the `window`, or all the time where there is none.
     """
 
     scenario: Scenario
@@ -46,6 +49,7 @@ class Simulation:
     patient: bool = False
     parts: Parts = ALL
     resizes: bool = True
+    window: Window | None = None
 
     def run(self, coming: Iterable[Coming], ended: Callable[[Request, Coming], object]) -> "Ran":
         """Let requests come in, in the order of their times, until all have ended; `ended` is told of each."""
@@ -80,18 +84,19 @@ class Simulation:
                 steering.end()
             ended(request, one)
 
+        worked = Worked(loop, replicas, steering)
+        if self.window is not None:
+            loop.at(self.window.from_ms, worked.begin)
+            loop.at(self.window.to_ms, worked.end)
         next_one()
         with uncollected():
             if steering is not None and under_way:
                 steering.begin()
             loop.run()
-        busy_ms = {name: replica.busy_ms for name, replica in replicas.items()}
-        ran = Ran(loop.now_ms, loop.happened, busy_ms)
-        if steering is None:
-            return ran
-        return replace(
-            ran, decisions=tuple(steering.told), last=last_words(steering.last), further=tuple(steering.further)
-        )
+        if self.window is None:
+            worked.end()
+        ran = Ran(loop.happened, worked)
+        return ran if steering is None else replace(ran, decisions=tuple(steering.told), last=last_words(steering.last))
 
     def _service(self, loop: Loop, parts: Parts, replicas: dict[str, Replica[Job]]) -> Service:
         """The service as planned; its replicas are put into the mapping."""
@@ -157,17 +162,15 @@ class Simulation:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a run came to: until when, in how many events, and how long each replica worked.
+    """What a run came to: in how many events, and how long each replica worked.
 
-    `decisions` are the controller's, `last` is what it said last, and `further` are the replicas beside the plan's.
+    `decisions` are the controller's, and `last` is what it said last.
     """
 
-    until_ms: float
     events: int
-    busy_ms: Mapping[str, float]
+    worked: Worked
     decisions: tuple[Decision, ...] = ()
     last: str = ""
-    further: tuple[Further, ...] = ()
 
 
 def _promise(program: Program, one: Coming) -> Promise:

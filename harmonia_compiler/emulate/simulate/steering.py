@@ -84,17 +84,23 @@ class Steering:
         for one in (self._next, *self._awaited):
             if one is not None:
                 one.call_off()
-        for name in self._engines:
+
+    def recount(self) -> None:
+        """Count anew from now on how long replicas beside the plan's are there."""
+        for name, each in self._engines.items():
             self._count(name)
+            each.there_ms = 0.0
 
     @property
-    def further(self) -> list[Further]:
-        """The replicas beside the plan's that worked, and for how long those of each engine did together."""
-        return [
+    def further(self) -> tuple[Further, ...]:
+        """The replicas beside the plan's that worked, and for how long those of each engine did together until now."""
+        for name in self._engines:
+            self._count(name)
+        return tuple(
             Further(name, tuple(one.id for one in self.placed[name][self.planned.engines[name].count :]), each.there_ms)
             for name, each in self._engines.items()
             if each.there_ms > 0.0
-        ]
+        )
 
     def _follow(self, decision: Decision) -> None:
         at_ms = self.service.loop.now_ms

@@ -17,9 +17,11 @@ from harmonia_compiler.emulate.llm.scheduler import Scheduler
 from harmonia_compiler.emulate.scenario import Coming
 from harmonia_compiler.emulate.simulate.request import Request
 from harmonia_compiler.emulate.simulate.simulation import Simulation
+from harmonia_compiler.emulate.simulate.worked import Worked
 from harmonia_compiler.emulate.times import CORE_CV
 from harmonia_compiler.profile.serving import Stepping, serving
 from harmonia_compiler.profile.steps import StepLoad, run_ms
+from harmonia_compiler.report.measures import Window
 from harmonia_compiler.report.observation import Outcome
 from tests.emulate.simulate.conftest import Simulated
 
@@ -171,3 +173,24 @@ def test_every_sample_runs(sample: Path, simulated: Simulated) -> None:
         given |= {"history": [{"role": "user", "text": "before"}]} if name == "chat" else {}
         coming = (Coming(number, 60_000.0 * number, name, given) for number in range(20))
         assert {request.outcome for request in run(simulation, coming)} == {Outcome.OK}
+
+
+def test_replicas_are_as_busy_as_they_are_within_the_window(simulated: Simulated) -> None:
+    simulation = simulated(CORRECTIVE)
+    coming = [*poisson(5.0, 20, "ask")]
+    last_ms = coming[-1].at_ms + 60_000.0
+
+    def worked(window: Window | None) -> Worked:
+        simulation.window = window
+        return simulation.run(iter(coming), lambda *_: None).worked
+
+    whole, warm_up, later = worked(None), worked(Window(0.0, last_ms)), worked(Window(last_ms, last_ms + 1000.0))
+    assert sum(whole.busy_ms.values()) > 0.0
+    assert warm_up.busy_ms == whole.busy_ms
+    assert set(later.busy_ms.values()) == {0.0}
+    assert (warm_up.whole_ms, later.whole_ms) == (last_ms, 1000.0)
+    half_ms = coming[-1].at_ms / 2.0
+    halves = worked(Window(0.0, half_ms)), worked(Window(half_ms, last_ms))
+    assert [sum(one.busy_ms[name] for one in halves) for name in whole.busy_ms] == pytest.approx(
+        [*whole.busy_ms.values()]
+    )
