@@ -5,7 +5,7 @@ estimate of a prompt's length or an emulated engine behind HTTP, finds as many t
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any, Protocol
@@ -179,8 +179,15 @@ def prefix_of(component: Component, inputs: Mapping[str, Value], block: int) -> 
     if component.prompt is None:
         for value in inputs.values():
             _pieces(value, pieces)
-    step = round(block * CHARACTERS_PER_TOKEN)
-    before, offset = hash(component.engine), 0
+    return block_names(pieces, block, hash(component.engine))
+
+
+def block_names(pieces: Iterable[str], block: int, before: int = 0) -> tuple[int, ...]:
+    """A name for each whole block of so many tokens of a text in pieces, after what `before` stands for.
+
+    The same text in other pieces has other names.
+    """
+    step, offset = round(block * CHARACTERS_PER_TOKEN), 0
     names: list[int] = []
     for piece in pieces:
         whole = hash((before, piece))

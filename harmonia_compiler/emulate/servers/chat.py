@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from harmonia_compiler.contract.sse import END, event
+from harmonia_compiler.emulate.behaviour import block_names
 from harmonia_compiler.emulate.llm.engine import Engine, EngineFailed
 from harmonia_compiler.emulate.llm.sequence import Sequence
 from harmonia_compiler.emulate.servers.metrics import Account, Metrics
@@ -171,8 +172,5 @@ def _finish(ask: Ask, said: Said) -> str:
 
 def _blocks(text: str, block: int) -> tuple[int, ...]:
     """A name for each whole block of a prompt: equal where all up to its end is."""
-    step, name, names = round(block * CHARACTERS_PER_TOKEN), 0, []
-    for end in range(step, len(text) + 1, step):
-        name = hash((name, text[end - step : end]))
-        names.append(name)
-    return tuple(names)
+    step = round(block * CHARACTERS_PER_TOKEN)
+    return block_names((text[at : at + step] for at in range(0, len(text), step)), block)

@@ -85,7 +85,9 @@ class Service:
         job.asked_ms = self.loop.now_ms
         is_one_way = job.many or len(line.replicas) == 1
         beginning = 0 if is_one_way else beginning_of(job.component, job.items[0])
-        standing = replace(self.schedule.standing(job.leg), beginning=beginning)
+        standing = self.schedule.standing(job.leg)
+        if beginning:
+            standing = replace(standing, beginning=beginning)
         job.priority = standing.priority
         try:
             endpoint = line.ask(self.now, beginning=beginning)
