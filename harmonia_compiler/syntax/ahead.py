@@ -39,14 +39,31 @@ def lacking_braces(marks: list[Mark]) -> dict[int, int]:
     return lacking
 
 
-def is_argument_line(marks: list[Mark], at: int) -> bool:
-    """Whether a line that begins `name =` inside brackets goes on or closes them, as arguments do."""
-    depth = 0
-    for following in range(at, len(marks)):
-        mark = marks[following]
-        if following > at and mark.first and (depth == 0 or mark.token.type in DECLARATIONS):
-            return marks[following - 1].token.type == "COMMA"
-        depth += (mark.token.type in OPENERS) - (mark.token.type in CLOSERS)
-        if depth < 0:
-            return True
-    return False
+def argument_lines(marks: list[Mark]) -> frozenset[int]:
+    """Where lines begin `name =` that would go on or close the brackets around them, as arguments do.
+
+    That is told by what ends such a line: a closing bracket of those around it, or else the next line beside it, or
+    declaration, with a comma before. Read from the end, where each of these is known already.
+    """
+    found = set()
+    depth, following = 0, ""
+    beside: dict[int, int] = {}
+    closing: dict[int, int] = {}
+    declaration = end = len(marks)
+    for at in range(end - 1, -1, -1):
+        mark = marks[at]
+        kind = mark.token.type
+        if kind in CLOSERS:
+            depth += 1
+            closing[depth] = at
+        elif kind in OPENERS:
+            depth -= 1
+        if mark.first:
+            if following == "EQUAL":
+                line = min(beside.get(depth, end), declaration)
+                if closing.get(depth, end) < line or (line < end and marks[line - 1].token.type == "COMMA"):
+                    found.add(at)
+            beside[depth] = at
+            declaration = at if kind in DECLARATIONS else declaration
+        following = kind
+    return frozenset(found)

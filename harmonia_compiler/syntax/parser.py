@@ -109,6 +109,10 @@ class _Declaration:
 
     def declarations(self, *, quiet: bool) -> list[tree.Declaration]:
         """The declaration, or none; `quiet` where what stands before explains that it cannot be read."""
+        if len(self.unbalanced) > MOST_FINDINGS:
+            # As many are reported, and each that is mended takes a copy of the whole.
+            self.give_up()
+            return []
         for at in reversed(self.unbalanced):
             self.drop(at)
         for _ in range(_MOST_REPAIRS if self.tokens else 0):

@@ -17,8 +17,8 @@ from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.syntax.ahead import (
     CLOSERS,
     OPENERS,
+    argument_lines,
     declares,
-    is_argument_line,
     lacking_braces,
     renamed,
     virtual,
@@ -63,13 +63,12 @@ class _Reader:
 
     def filter(self, marks: list[Mark]) -> bool:
         """Put out what the parser is to see; false where brackets nest too deep."""
-        lacking = lacking_braces(marks)
+        lacking, arguments = lacking_braces(marks), argument_lines(marks)
         for at, mark in enumerate(marks):
             following = marks[at + 1].token.type if at + 1 < len(marks) else ""
             if mark.first:
                 self.out.lacking = lacking.get(at, self.out.lacking)
-                names = following == "EQUAL" and self.out.stack != []
-                self.begin_line(mark, following, is_argument=names and is_argument_line(marks, at))
+                self.begin_line(mark, following, is_argument=self.out.stack != [] and at in arguments)
             token = self.in_role(mark, following)
             if token.type in OPENERS:
                 if len(self.out.stack) == DEEPEST:

@@ -229,6 +229,16 @@ def test_many_declarations_are_read_one_by_one(line: str, count: int, code: str,
     assert len(file.declarations) == declared
 
 
+@pytest.mark.parametrize("line", ["x = f(", "x = [y,", "x = (a = 1,"])
+def test_a_pipeline_of_lines_that_close_nothing_is_read_line_by_line(line: str) -> None:
+    """Each looked at with all behind it, or mended in a copy of all, would take longer than a test may."""
+    findings = Findings()
+    file = parse(Source("a.rag", "pipeline p(q: text) -> text {\n" + f"{line}\n" * MANY + "}"), findings)
+    assert {item.code for item in findings.items} == {"E0102"}
+    assert len(findings.items) == MOST_FINDINGS
+    assert file.unread == {"p"}
+
+
 def test_more_components_than_a_file_may_hold_are_one_finding() -> None:
     Path("many.rag").write_text("".join(f"component c{i} = f()\n" for i in range(10 * MANY)), encoding="utf-8")
     assert [item.code for item in check_files([Path("many.rag")]).found] == ["E0108"]
