@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from harmonia_compiler.contract.decision import DECISION, Decision
+from harmonia_compiler.contract.decision import DECISION, Decision, fingerprint
 from harmonia_compiler.contract.launch import Probe
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime import secret_files
@@ -17,8 +17,11 @@ from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status, act
 from harmonia_compiler.runtime.actuators.compose import preparing
 from harmonia_compiler.runtime.actuators.compose.asking import SOCKET, Answer, Listening, Wish, ask, refusal
 from harmonia_compiler.runtime.actuators.compose.containers import failed, life_of, phase_of, waits_for
+from harmonia_compiler.runtime.actuators.compose.keeper import Keeper
 from harmonia_compiler.runtime.actuators.compose.preflight import preflight
 from harmonia_compiler.runtime.actuators.compose.reading import read_compose_bundle
+from harmonia_compiler.runtime.actuators.supervision import pids, rundir
+from harmonia_compiler.runtime.bundle import read_service
 from tests.compose.test_files import site, written
 from tests.emit.conftest import Planned
 
@@ -151,6 +154,25 @@ def test_a_start_that_docker_refuses_is_given_up_and_leaves_the_log_alone(
     assert actuator.status(bundle).phase == "down"
     assert [path.name for path in (bundle / "run").iterdir()] == ["logs"]
     assert not actuator.stop(bundle)
+
+
+def test_a_replica_that_is_added_is_no_part_of_the_service_before_it_has_served(
+    quickstart: Planned, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle"
+    written(quickstart, bundle, "[compose]\nscale_out = 1\n")
+    run, me = rundir.RunDirectory(bundle), pids.identify(os.getpid())
+    run.prepare()
+    assert me is not None
+    keeper = Keeper(bundle, run, rundir.Asked(), me)
+    assert keeper._counts.answer(Wish(fingerprint(read_service(bundle)), 1, {"minilm": 2})).accepted
+    more = keeper._watched["minilm-more-0"]
+    more.status = msgspec.structs.replace(more.status, phase="starting")
+    status = keeper._status()
+    assert more.name not in [one.name for one in status.processes]
+    assert more.name in [one.name for one in status.beside]
+    more.was_ready = True
+    assert more.name in [one.name for one in keeper._status().processes]
 
 
 @pytest.mark.parametrize(

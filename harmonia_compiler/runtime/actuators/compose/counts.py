@@ -80,7 +80,7 @@ class Counts:
         with contextlib.suppress(DockerFailed):
             self._docker.stop(watched.name, GRACE_S)
         self._leaving.discard(watched.name)
-        watched.leaving = False
+        watched.leaving = watched.was_ready = False
 
     def _works(self, name: str) -> bool:
         """Whether the gateway still awaits anything of a replica; a gateway that is not there awaits nothing."""

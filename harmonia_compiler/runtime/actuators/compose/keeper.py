@@ -208,11 +208,13 @@ class Keeper:
         return self._address if site.network == "host" else Address(bundles.GATEWAY, site.first_port)
 
     def _status(self) -> Status:
-        wanted = {*self._counts.wanted()}
-        replicas = [self._watched[one.replica].status for one in self._documents.services.services]
+        wanted, services = {*self._counts.wanted()}, self._documents.services.services
+        # One that the controller adds is no part of the service before it has served: all is well without it.
+        joined = {one.replica for one in services if not one.further or self._watched[one.replica].was_ready} & wanted
+        replicas = [self._watched[one.replica].status for one in services]
         gateway, controller = self._watched[bundles.GATEWAY].status, self._watched[bundles.CONTROLLER].status
-        served = tuple(one for one in replicas if one.name in wanted)
-        others = tuple(one for one in replicas if one.name not in wanted and one.phase != "waiting")
+        served = tuple(one for one in replicas if one.name in joined)
+        others = tuple(one for one in replicas if one.name not in joined and one.phase != "waiting")
         url = f"http://{self._address.host}:{self._address.port}" if self._address.port else ""
         return Status(self._phase, (*served, gateway), self._failure, url, beside=(*others, controller))
 
