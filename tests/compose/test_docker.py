@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -95,16 +96,32 @@ def test_a_killed_container_comes_back(running: RunningService) -> None:
     assert ask(running).strip()
 
 
-def test_another_replica_comes_and_goes(running: RunningService) -> None:
+def test_the_controller_adds_a_replica_under_load(running: RunningService) -> None:
+    def added() -> set[str]:
+        served = json.loads((running.bundle / "run/endpoints.json").read_text())["replicas"]
+        return {one["replica"] for one in served if "-more-" in one["replica"]}
+
+    with ThreadPoolExecutor(4) as pool:
+        ended = threading.Event()
+
+        def keep_asking() -> int:
+            answers = 0
+            while not ended.is_set():
+                answers += bool(ask(running).strip())
+            return answers
+
+        asked = [pool.submit(keep_asking) for _ in range(4)]
+        try:
+            until(lambda: bool(added()), running)
+        finally:
+            ended.set()
+        assert all(one.result() for one in asked)
+    assert running.status()["ready"]
+
+
+def test_more_replicas_than_the_bundle_has_room_for_are_refused(running: RunningService) -> None:
     actuator = actuator_for("compose")
     assert actuator is not None
-    actuator.scale(running.bundle, {"minilm": 2})
-    until(lambda: process(running, "minilm-more-0")["phase"] == "ready", running)
-    served = json.loads((running.bundle / "run/endpoints.json").read_text())["replicas"]
-    assert "minilm-more-0" in {one["replica"] for one in served}
-    assert ask(running).strip()
-    actuator.scale(running.bundle, {"minilm": 1})
-    until(lambda: process(running, "minilm-more-0")["phase"] == "", running)
     with pytest.raises(OSError, match="between 1 and 2"):
         actuator.scale(running.bundle, {"minilm": 3})
 
