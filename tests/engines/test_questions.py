@@ -30,7 +30,7 @@ def test_the_answer_is_among_the_top_five(service: RunningService) -> None:
     assert len(QUESTIONS) == 20
     missed = []
     for item in QUESTIONS:
-        reply = service.post("/v1/pipelines/quickstart", {"inputs": {"question": item["question"]}, "max_tokens": 1})
+        reply = service.post("/v1/pipelines/lookup", {"inputs": {"question": item["question"]}})
         assert len(reply["passages"]) == 5
         if not any(_holds(passage, item) for passage in reply["passages"]):
             missed.append((item["question"], [passage["source"] for passage in reply["passages"]]))
