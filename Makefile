@@ -29,8 +29,9 @@ install = $(BIN)/uv $(QUIET) pip install --python $(1) $(2) || $(1) $(PIP) $(2)
 # Two processes: much of a test's time is waiting for an engine that starts.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
-# A Slurm or Docker of its own takes minutes, and is not on every machine: `make integration` has them.
-NO_CLUSTER := 'not slurm and not docker'
+# A Slurm or Docker of its own takes minutes, and is not on every machine: `make integration` has them, and what else is
+# slow.
+QUICK := 'not slurm and not docker and not slow'
 
 # vLLM's CPU build exists for Linux on x86-64 alone; elsewhere our torch worker serves the language models.
 ifeq ($(shell uname -sm),Linux x86_64)
@@ -93,7 +94,7 @@ demo: ## check this machine, install, then compile, start, fill, ask and stop th
 
 .PHONY: test
 test: setup ## every test that needs no cluster, real engines included; ARGS='-k NAME' goes to pytest
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m $(NO_CLUSTER) $(ARGS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m $(QUICK) $(ARGS)
 
 .PHONY: fuzz
 fuzz: setup ## the properties over fresh random examples, which `make test` takes the same each time
@@ -109,7 +110,7 @@ soak: setup ## half an hour in which something goes wrong every second; ARGS='--
 
 .PHONY: integration
 integration: fuzz $(STAMPS)/guidellm ## fuzz, then the tests that start real engines, GuideLLM, Slurm and containers
-	@$(BIN)/python -m pytest -m 'engines or slurm or docker' $(ARGS)
+	@$(BIN)/python -m pytest -m 'engines or slurm or docker or slow' $(ARGS)
 
 .PHONY: lint
 lint: setup ## format, ruff, mypy --strict, import layers; changes nothing
@@ -120,7 +121,7 @@ lint: setup ## format, ruff, mypy --strict, import layers; changes nothing
 
 .PHONY: check
 check: lint ## lint, then the tests: what a change must pass
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m $(NO_CLUSTER) --ignore tests/test_quality.py $(ARGS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m $(QUICK) --ignore tests/test_quality.py $(ARGS)
 
 .PHONY: format
 format: setup ## rewrite the sources in the one format and apply ruff's safe fixes

@@ -233,6 +233,7 @@ def test_a_gguf_in_a_package_has_to_be_converted(tmp_path: Path, monkeypatch: py
     assert find(card) == Found(package / "tiny.gguf", "package", convert=True)
 
 
+@pytest.mark.slow
 def test_a_gguf_that_cannot_be_converted_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "site" / "broken_llm"
     package.mkdir(parents=True)

@@ -11,7 +11,7 @@ from openai import OpenAI
 
 from tests.engines.conftest import RunningService
 
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.engines, pytest.mark.slow]
 
 QUESTION = "Which solver is used for the integer program?"
 LABELS = {"how-to", "reference", "problem"}

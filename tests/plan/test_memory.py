@@ -50,12 +50,14 @@ def test_what_does_not_fit_is_a_fault() -> None:
     application = sample()
     plan = make_plan(application, LAPTOP)
     problem = build_problem(application, LAPTOP, "throughput", BestProfiles()).problem
-    (small,) = (one for one in plan.memory if one.engine == "small")
+    small = [one for one in plan.memory if one.engine == "small"]
     for changes in ({"weights_gib": 40.0}, {"cache_gib": 40.0}, {"rest_gib": 40.0}):
-        (fault,) = faults(corrupted(plan, "small", **changes), problem)
-        assert fault.startswith(f"a replica of small as {small.config} holds 4")
-    (fault,) = faults(corrupted(plan, "small", cache_gib=-1.0), problem)
-    assert " holds " in fault
+        found = faults(corrupted(plan, "small", **changes), problem)
+        for fault, one in zip(found, small, strict=True):
+            assert fault.startswith(f"a replica of small as {one.config} holds 4")
+    found = faults(corrupted(plan, "small", cache_gib=-1.0), problem)
+    assert len(found) == len(small)
+    assert all(" holds " in fault for fault in found)
 
 
 def test_no_configuration_is_left_out_and_none_is_invented() -> None:

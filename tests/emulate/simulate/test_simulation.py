@@ -148,10 +148,10 @@ def test_python_on_one_core_waits_as_pollaczek_and_khinchine_say(simulated: Simu
         'component f(question: text) -> text = python("code:f", takes: 20 ms, cores: 1, max_replicas: 1)\n'
         "pipeline ask(question: text) -> text {\n    load 1 rps\n    return f(question)\n}\n"
     )
-    requests = run(simulation, poisson(35.0, 60_000, "ask"))
+    requests = run(simulation, poisson(35.0, 20_000, "ask"))
     spent = [(request.ended_ms or 0.0) - request.arrived_ms for request in requests]
     wait = 0.7 / 0.3 * (1.0 + CORE_CV**2) / 2.0 * 20.0
-    assert fmean(spent) == pytest.approx(20.0 + wait, rel=0.06)
+    assert fmean(spent) == pytest.approx(20.0 + wait, rel=0.1)
 
 
 def test_a_burst_beyond_what_may_wait_is_refused(simulated: Simulated) -> None:
