@@ -4,21 +4,9 @@ Such a test is no mistake of the program, so that it is read like any other and 
 to a literal is left alone: that is a switch, which somebody means to turn. Which labels are left is told elsewhere.
 """
 
-import operator
-from collections.abc import Callable, Mapping
-from typing import Any
-
+from harmonia_compiler.contract.comparison import COMPARISONS
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.syntax import tree
-
-_OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 
 
 def warn_of_foregone(test: tree.Expression, findings: Findings, *, always: str, never: str) -> None:
@@ -57,7 +45,7 @@ def _decided(operands: tuple[tree.Expression, ...], *, by: bool) -> bool | None:
 
 
 def _compared(test: tree.Comparison) -> bool | None:
-    compare = _OPERATORS[test.operator]
+    compare = COMPARISONS[test.operator]
     match tree.bare(test.left), tree.bare(test.right):
         case (tree.Reference(name=one), tree.Reference(name=other)) if one.text == other.text:
             return compare(0, 0)

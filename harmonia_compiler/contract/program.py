@@ -11,16 +11,15 @@ block is named by its index in the Program, so that flows and Programs share the
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
+from harmonia_compiler.contract.comparison import Comparison
 from harmonia_compiler.contract.component import Component
 from harmonia_compiler.contract.types import Type
 
 FORMAT_VERSION = 1
-
-Comparison = Literal["==", "!=", "<", "<=", ">", ">="]
 
 
 class Parameter(msgspec.Struct, frozen=True, tag="parameter"):

@@ -1,8 +1,8 @@
 """The values of operations that call nobody and run nothing, all that they read being there."""
 
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
+from harmonia_compiler.contract.comparison import COMPARISONS
 from harmonia_compiler.contract.program import (
     After,
     Apply,
@@ -22,15 +22,6 @@ from harmonia_compiler.contract.program import (
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.functions.registry import functions
 from harmonia_compiler.policy.frames import Frame
-
-COMPARISONS: dict[str, Callable[[Value, Value], bool]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 
 
 def evaluate(operation: Operation, frame: Frame, arguments: Mapping[str, Value]) -> Value:
