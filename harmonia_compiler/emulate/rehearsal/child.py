@@ -27,13 +27,13 @@ class Child:
     log: Path
     process: "subprocess.Popen[bytes]"
 
-    def cpu_s(self) -> float:
-        """Processor time so far, in seconds, of those too that it has started and that run."""
+    def cpu_s(self) -> dict[int, float]:
+        """Processor time so far, in seconds, by process: its own, and those that it has started and that run."""
         own = psutil.Process(self.process.pid)
-        spent_s = process_seconds(own)
+        spent_s = {own.pid: process_seconds(own)}
         for other in own.children(recursive=True):
             with suppress(psutil.NoSuchProcess):
-                spent_s += process_seconds(other)
+                spent_s[other.pid] = process_seconds(other)
         return spent_s
 
 

@@ -32,8 +32,8 @@ class Running:
     engines: Child
     ready_s: float
 
-    def cpu_s(self) -> Mapping[str, float]:
-        """Processor time of each process so far, in seconds."""
+    def cpu_s(self) -> Mapping[str, Mapping[int, float]]:
+        """Processor time so far, in seconds, of each part's processes by their numbers."""
         found = {name: one.cpu_s() for name, one in self.front.processes.items()}
         return {"engines": self.engines.cpu_s(), **found}
 

@@ -1,6 +1,7 @@
 """A rehearsal from a scenario and its arrivals to a report: requests are sent at their times and watched."""
 
 import asyncio
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,10 +62,15 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
-    """The report, and what became of each request, in the order in which they ended."""
+    """The report, and what became of each request, in the order in which they ended.
+
+    `fullest` is, for each part of the rehearsal, how much of a core the busiest of its processes took: one with a
+    single loop for its events is full at 1, whatever the rest of the machine does.
+    """
 
     report: Report
     observed: tuple[Observation, ...]
+    fullest: Mapping[str, float]
 
 
 @dataclass(slots=True)
@@ -77,6 +83,7 @@ class _Watched:
     epoch_s: float = 0.0
     took_s: float = 0.0
     cpu_s: dict[str, float] = field(default_factory=dict)
+    fullest_s: dict[str, float] = field(default_factory=dict)
     busy: float = 0.0
     tally: Tally | None = None
 
@@ -114,7 +121,8 @@ def rehearse(
     report = msgspec.structs.replace(report, decisions=done, notes=(*report.notes, *([why] if why else ())))
     if start_s:
         report = msgspec.structs.replace(report, notes=(_loaded(start_s, processes.ready_s / factor), *report.notes))
-    return Rehearsed(msgspec.structs.replace(report, faults=tuple(map(_told, faults))), tuple(observed))
+    fullest = {name: spent_s / watched.took_s for name, spent_s in watched.fullest_s.items()}
+    return Rehearsed(msgspec.structs.replace(report, faults=tuple(map(_told, faults))), tuple(observed), fullest)
 
 
 def _told(fault: Fault) -> Injected:
@@ -176,12 +184,19 @@ async def _watch(processes: Running, window: Window, sender: Sender, watched: _W
     async with sender.client.get(f"{processes.control}/tally") as answer:
         watched.tally = msgspec.json.decode(await answer.read(), type=Tally)
     watched.took_s = max(1e-9, perf_counter() - began_s)
-    watched.cpu_s = {name: after - before[name] for name, after in _cpu_s(processes).items()}
+    spent_s = {name: _since(after, before[name]) for name, after in _cpu_s(processes).items()}
+    watched.cpu_s = {name: sum(each) for name, each in spent_s.items()}
+    watched.fullest_s = {name: max(each) for name, each in spent_s.items()}
     watched.busy = busy_since(machine)
 
 
-def _cpu_s(processes: Running) -> dict[str, float]:
-    return {**processes.cpu_s(), "sender": process_seconds()}
+def _cpu_s(processes: Running) -> dict[str, Mapping[int, float]]:
+    return {**processes.cpu_s(), "sender": {os.getpid(): process_seconds()}}
+
+
+def _since(after: Mapping[int, float], before: Mapping[int, float]) -> list[float]:
+    """What each process that is still there took; one that was not there before has taken all of it since."""
+    return [spent - before.get(pid, 0.0) for pid, spent in after.items()]
 
 
 def advice(own: float, busy: float, factor: float) -> str:
