@@ -29,6 +29,7 @@ from harmonia_compiler.emulate.servers.faults import Fault
 from harmonia_compiler.emulate.servers.host import Host
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.runtime.gateway.transport import Transport
+from harmonia_compiler.runtime.load.sender import session
 from tests.chaos.proxy import FaultProxy
 from tests.emulate.planned import planned_for
 from tests.gateway.fakes import Served, serving
@@ -228,9 +229,10 @@ async def chaos(
         serving(
             dict(service.programs), endpoints, engines=service.engines, concurrency=concurrency, milvus=milvus
         ) as served,
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+        # None is kept so long that the gateway closes it just as it is used again, however this machine stalls.
+        session({}, keep_alive_s=1.0) as client,
     ):
-        running = Chaos(served, host, proxies, session)
+        running = Chaos(served, host, proxies, client)
         running.begin()
         async with asyncio.TaskGroup() as beside:
             scraping = beside.create_task(running.scrape())
