@@ -17,6 +17,9 @@ GUIDELLM := $(VENV)/guidellm
 PEERS := $(VENV)/peers
 # Set where the machine has been checked already.
 CHECKED :=
+# Images of containers often set it, where a Python that starts once gains from it. Here hundreds start, and each would
+# compile vLLM, torch and us anew: half of what the tests take.
+unexport PYTHONDONTWRITEBYTECODE
 # pip's own progress bars on a terminal, one line a step elsewhere.
 QUIET := $(shell test -t 2 || echo --quiet)
 # What is never imported need not be compiled, and the rest is when it is.
@@ -26,8 +29,8 @@ PIP_INSTALL := $(BIN)/python $(PIP)
 # that only pip has been told of, pip tries.
 install = $(BIN)/uv $(QUIET) pip install --python $(1) $(2) || $(1) $(PIP) $(2)
 
-# Two processes: much of a test's time is waiting for an engine that starts.
-SIDE_BY_SIDE := --numprocesses 2 --dist loadscope --no-loadscope-reorder
+# Three processes on two cores: much of a test's time is waiting for an engine that starts.
+SIDE_BY_SIDE := --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 # A Slurm or Docker of its own takes minutes, and is not on every machine: `make integration` has them, and what else is
 # slow.
