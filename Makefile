@@ -15,6 +15,8 @@ STAMPS := $(VENV)/stamps
 GUIDELLM := $(VENV)/guidellm
 # What Harmonia is measured beside, likewise.
 PEERS := $(VENV)/peers
+# What fits in a quarter of an hour: one low rate, and set-ups that need no search.
+SHORT := --rates 6 --factor 2 --systems harmonia ray-auto langgraph-even
 # Set where the machine has been checked already.
 CHECKED :=
 # Images of containers often set it, where a Python that starts once gains from it. Here hundreds start, and each would
@@ -140,8 +142,8 @@ bench: setup ## the measurements that the documents quote
 	@$(BIN)/python bench/run.py $(ARGS)
 
 .PHONY: bench-peers
-bench-peers: setup $(STAMPS)/peers ## Harmonia beside Ray Serve and LangGraph on emulated GPUs; ARGS='--bisect 6' takes hours
-	@$(BIN)/python -m bench.peers --python $(PEERS)/bin/python $(if $(ARGS),$(ARGS),--rates 25 40 --seconds 16 --factor 5)
+bench-peers: setup $(STAMPS)/peers ## Harmonia beside Ray Serve and LangGraph on emulated GPUs, short; ARGS='--find' takes hours
+	@$(BIN)/python -m bench.peers --python $(PEERS)/bin/python $(if $(ARGS),$(ARGS),$(SHORT))
 
 .PHONY: lock
 lock: setup ## write requirements/ anew from what .venv holds

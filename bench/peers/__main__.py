@@ -1,153 +1,160 @@
 """Harmonia beside what people use today, over the same emulated devices: `make bench-peers`.
 
-    python -m bench.peers --python PEERS/bin/python [--pipeline crag] [--inventory mixed] [--seconds N] [--factor F]
-        [--rates R...] [--bisect N] [--out DIR]
+    python -m bench.peers --predict [--pipelines P...] [--inventory eight]
+    python -m bench.peers --python PEERS/bin/python --find [--pipelines crag...] [--systems NAME...] [--steps N]
+    python -m bench.peers --python PEERS/bin/python --rates R... [--seconds N] [--factor F]
 
-The same arrivals, requests, engines and promise for all; each system on all GPUs of the inventory. Measured are
+The same arrivals, requests, engines and promise for all; each system on all GPUs of the inventory. `systems.py` says
+which systems there are and how each is set up. `--predict` simulates what each can carry, so that it is known before
+measuring which ratio can be had. `--rates` measures each system at these rates; `--find` looks for the highest rate at
+which 95 of a hundred requests are answered within the promise, by bisection around what was predicted, and then
+measures each system at the rate that it kept with `--repeats` seeds, and Harmonia and the best of the others at
+`--loads` times the rate that that one kept; all in an order that alternates.
 
-- Harmonia, with its own plan;
-- Ray Serve, a deployment per component: with GPUs divided evenly and Serve's autoscaler, with them divided evenly, and
-  with the best division (`dividing.py`);
-- LangGraph behind uvicorn, a pool per model: with GPUs divided evenly, and with the best division.
-
-At each rate, or by bisection the highest rate at which 95 of a hundred requests are answered within the promise. Times
-are stretched by one factor for all systems, so that none is held up by this machine: a cell in which the machine was
-more than 60 % busy, or an engine more than 5 ms late, is void and says so. Every cell is a file under `--out`; a
-second run measures what is missing.
+Times are stretched by one factor for all systems, so that none is held up by this machine: a cell in which the machine
+or one process was more than 60 % busy, or an engine more than 5 ms late, is void, is repeated with a larger factor, and
+decides nothing. Every cell is a file under `--out`, void ones too; a second run measures what is missing. In the end
+`docs/results.md` is written from them (`results.py`).
 """
 
 import argparse
+import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench.peers.allocation import apart, uniform
+from bench.peers import predicting, record, results
 from bench.peers.cells import Cell, Key, measured
-from bench.peers.dividing import best, written
-from bench.peers.systems import Set, harmonia, langgraph, ray_fixed, ray_scaled
-from bench.pipelines import planned
+from bench.peers.identity import MEASURING, ROOT, WHOLE, code, of_versions, subject, versions
+from bench.peers.judging import OURS, Bisection, Stretch, alternated, compared, searched
+from bench.peers.systems import System, Systems
+from bench.pipelines import NAMES, planned
 from harmonia_compiler.emulate.scenario import Scenario
 
-#: The part of requests that must be answered in time for a rate to count.
-KEPT = 0.95
-#: At which part of the planned rate divisions are compared, and between which the highest rate is looked for.
-COMPARED, LEAST, MOST = 1.0, 0.1, 2.0
+#: What the peers are, of all that their environment has: the rest of it is in the lock file and in the cells' keys.
+TOLD_VERSIONS = ("ray", "langgraph", "langchain-openai", "uvicorn", "fastapi", "haystack-ai", "hayhooks")
+#: Which systems are measured where nobody says.
+USUAL = ("harmonia", "ray-auto", "ray-best", "monolith-best", "langgraph-best")
 
 
-@dataclass(frozen=True)
-class System:
-    """One that is measured: its name, how its GPUs are divided, what it is tried on, and how it is set up."""
+class Run:
+    """One run of the command: what all of its cells have in common."""
 
-    name: str
-    division: str
-    scenario: Scenario
-    made: Callable[[], Set]
+    def __init__(self, given: argparse.Namespace) -> None:
+        self.given = given
+        installed = versions(given.python)
+        self.versions = of_versions(installed)
+        self.peers = {name: installed[name] for name in TOLD_VERSIONS if name in installed}
+        self.code, self.ours = code(MEASURING), code(WHOLE)
+        self.revision = _revision()
+        self.stretch = Stretch(given.factor)
+
+    def cell(self, pipeline: str, system: System, rate_rps: float, seed: int) -> Cell:
+        """A system at a rate, measured until it counts or as often as it may be; each attempt is printed."""
+        is_ours = system.name == OURS
+
+        def attempted(factor: float, attempt: int) -> Cell:
+            key = Key(
+                pipeline,
+                self.given.inventory,
+                system.name,
+                system.setup,
+                rate_rps,
+                system.warmup_s,
+                self.given.seconds,
+                factor,
+                seed,
+                self.ours if is_ours else self.code,
+                subject(system.scenario, system.replicas),
+                "" if is_ours else self.versions,
+            )
+            found = measured(self.given.out, key, attempt, system.scenario, system.made, (self.peers, self.revision))
+            print(told(found), flush=True)
+            return found
+
+        return self.stretch.settled(attempted)
 
 
 def main() -> int:
-    """All cells that are asked for."""
+    """All that is asked for, and the results written anew."""
     parser = argparse.ArgumentParser(prog="python -m bench.peers")
-    parser.add_argument("--python", type=Path, required=True, help="an interpreter that has the peers' packages")
-    parser.add_argument("--pipeline", default="crag")
-    parser.add_argument("--inventory", default="mixed")
-    parser.add_argument("--seconds", type=float, default=40.0, help="of each cell, before stretching")
-    parser.add_argument("--factor", type=float, default=6.0, help="by how much all times are stretched")
+    parser.add_argument("--python", type=Path, default=Path(sys.executable), help="one that has the peers' packages")
+    parser.add_argument("--pipelines", nargs="*", default=["crag"], choices=NAMES)
+    parser.add_argument("--inventory", default="eight")
+    parser.add_argument("--predict", action="store_true", help="simulate what each system can carry")
     parser.add_argument("--rates", type=float, nargs="*", default=[], help="requests a second")
+    parser.add_argument("--find", action="store_true", help="find the highest rate with the promise kept")
+    parser.add_argument("--steps", type=int, default=4, help="of each bisection")
+    parser.add_argument("--repeats", type=int, default=3, help="seeds at the rate that was found")
     parser.add_argument(
-        "--bisect", type=int, default=0, help="in so many steps, the highest rate with the promise kept"
+        "--loads", type=float, nargs="*", default=[1.0, 1.5, 2.0], help="of what the best peer keeps, for both"
     )
-    parser.add_argument("--systems", nargs="*", default=[], help="only those whose name begins so")
+    parser.add_argument("--seconds", type=float, default=60.0, help="that count of each cell, before stretching")
+    parser.add_argument("--factor", type=float, default=6.0, help="by how much all times are stretched at first")
+    parser.add_argument("--systems", nargs="*", default=USUAL, help="those whose name begins so")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--results", type=Path, default=record.DOCS, help="the folder of results.md and its record")
     parser.add_argument("--out", type=Path, default=Path(".bench/peers"))
     given = parser.parse_args()
-    scenario = planned(given.pipeline, given.inventory)
-    (predicted,) = scenario.plan.predicted.values()
-    print(f"{given.pipeline} on {given.inventory}: planned for {predicted.throughput_rps:.1f}/s", flush=True)
-    wanted = [
-        one
-        for one in systems(scenario, given, COMPARED * predicted.throughput_rps)
-        if not given.systems or one.name.startswith(tuple(given.systems))
-    ]
-
-    def cell(system: System, rate_rps: float) -> Cell:
-        key = Key(
-            given.pipeline,
-            given.inventory,
-            system.name,
-            system.division,
-            rate_rps,
-            given.seconds,
-            given.factor,
-            given.seed,
-        )
-        found = measured(given.out, key, system.scenario, system.made)
-        print(told(found), flush=True)
-        return found
-
-    for rate in given.rates:
-        for system in wanted:
-            cell(system, rate)
-    if given.bisect:
-        bounds = (LEAST * predicted.throughput_rps, MOST * predicted.throughput_rps)
-        highest = {one.name: bisected(partial(cell, one), bounds, given.bisect) for one in wanted}
-        print_highest(highest)
+    for pipeline in given.pipelines:
+        scenario = planned(pipeline, given.inventory)
+        if given.predict:
+            rows = predicting.predicted(scenario, given.inventory, given.out / "searches")
+            print(*predicting.told(rows), sep="\n", flush=True)
+            record.keep_predicted(rows, given.results / record.RECORD)
+        if given.rates or given.find:
+            measure(Run(given), pipeline, scenario)
+    results.write(given.out, given.results)
     return 0
 
 
-def systems(scenario: Scenario, given: argparse.Namespace, rate_rps: float) -> list[System]:
-    """All of them; the best divisions are looked for at this rate."""
-    python, factor = given.python, given.factor
-    parted = apart(scenario)
-    even, even_apart = uniform(scenario), uniform(parted)
-    name = f"{given.pipeline}-{given.inventory}-{rate_rps:g}rps.json"
-    pooled = best(scenario, rate_rps, given.out / f"divisions-pooled-{name}")
-    deployed = best(parted, rate_rps, given.out / f"divisions-apart-{name}")
-    return [
-        System("harmonia", "plan", scenario, lambda: harmonia(scenario)),
-        System(
-            "ray-scaled", written(parted, even_apart), parted, lambda: ray_scaled(parted, even_apart, python, factor)
-        ),
-        System("ray-even", written(parted, even_apart), parted, lambda: ray_fixed(parted, even_apart, python)),
-        System("ray-best", written(parted, deployed), parted, lambda: ray_fixed(parted, deployed, python)),
-        System("langgraph-even", written(scenario, even), scenario, lambda: langgraph(scenario, even, python)),
-        System("langgraph-best", written(scenario, pooled), scenario, lambda: langgraph(scenario, pooled, python)),
-    ]
+def measure(run: Run, pipeline: str, scenario: Scenario) -> None:
+    """The cells of one pipeline, at the rates that are asked for and around what can be had."""
+    given = run.given
+    (predicted,) = scenario.plan.predicted.values()
+    print(f"{pipeline} on {given.inventory}: planned for {predicted.throughput_rps:.1f}/s", flush=True)
+    found = Systems(scenario, given.python.absolute(), given.out / "searches").named(given.systems)
+    wanted = {one.name: one for one in found}
+    for turn, rate in enumerate(given.rates):
+        for name in alternated([*wanted], turn):
+            run.cell(pipeline, wanted[name], rate, given.seed)
+    if not given.find:
+        return
 
+    def at(name: str, rate_rps: float) -> Cell:
+        return run.cell(pipeline, wanted[name], rate_rps, given.seed)
 
-def bisected(cell: Callable[[float], Cell], bounds: Sequence[float], steps: int) -> float:
-    """The highest rate found at which the promise was kept, between two bounds; 0 where none did."""
-    low, high = bounds
-    kept = 0.0
-    for _ in range(steps):
-        rate = round((low + high) / 2.0, 2)
-        if 1.0 - cell(rate).violated >= KEPT:
-            low = kept = rate
-        else:
-            high = rate
-    return kept
-
-
-def print_highest(highest: dict[str, float]) -> None:
-    """The rates, and Harmonia's by the best of the others."""
-    for name, rate in highest.items():
-        print(f"{name:16} {rate:6.1f}/s within the promise")
-    others = {name: rate for name, rate in highest.items() if name != "harmonia" and rate > 0.0}
-    if others and "harmonia" in highest:
-        top = max(others, key=lambda name: others[name])
-        print(f"harmonia has {highest['harmonia'] / others[top]:.2f} times the rate of {top}, the best of the others")
+    highest = searched({name: Bisection(*one.between(), given.steps) for name, one in wanted.items()}, at)
+    print(*compared(highest), sep="\n", flush=True)
+    for turn in range(given.repeats):
+        for name in alternated([*wanted], turn):
+            if highest[name].kept:
+                run.cell(pipeline, wanted[name], highest[name].kept, given.seed + turn)
+    top = max((one for one in highest if one != OURS), key=lambda name: highest[name].kept, default=OURS)
+    for turn, load in enumerate(given.loads if top != OURS and OURS in wanted else ()):
+        for name in alternated([OURS, top], turn):
+            run.cell(pipeline, wanted[name], round(load * highest[top].kept, 2), given.seed)
 
 
 def told(cell: Cell) -> str:
     """A cell in one line."""
-    void = " VOID" if cell.is_void else ""
+    full = max(cell.fullest, key=lambda name: cell.fullest[name])
+    p50, p95 = (f"{ms:.0f}" if ms is not None else "-" for ms in (cell.p50_ms, cell.p95_ms))
+    void = f"  VOID: {', '.join(cell.void)}" if cell.void else ""
     return (
-        f"{cell.key.system:15} {cell.key.division:28} {cell.key.rate_rps:6.1f}/s: {cell.violated:6.1%} of "
-        f"{cell.offered} violated, {cell.goodput_rps:.1f}/s in time, p50 {cell.p50_ms:.0f}, p95 {cell.p95_ms:.0f} ms, "
-        f"first text p95 {cell.ttft_p95_ms:.0f} ms; "
-        f"machine {cell.busy:.0%} busy, engines {cell.late_ms:.1f} ms late{void}"
+        f"{cell.key.system:15} {cell.key.rate_rps:6.1f}/s x{cell.key.factor:g} seed {cell.key.seed}: "
+        f"{cell.violated:6.1%} of {cell.offered} violated, {cell.goodput_rps:.1f}/s in time, p50 {p50}, p95 {p95} ms; "
+        f"machine {cell.busy:.0%} busy, {full} {cell.fullest[full]:.0%} of a core, engines {cell.late_ms:.1f} ms late"
+        f"  [{cell.key.setup}]{void}"
     )
+
+
+def _revision() -> str:
+    """The commit of this repository, with a plus where files differ from it; empty outside of one."""
+    said = partial(subprocess.run, cwd=ROOT, check=False, capture_output=True, text=True)
+    head = said(["git", "rev-parse", "--short=12", "HEAD"]).stdout.strip()
+    changed = said(["git", "status", "--porcelain"]).stdout.strip()
+    return f"{head}+" if head and changed else head
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """Where the engines of a measured system run: the devices of an inventory, and how many of them each engine is given.
 
-Systems that plan nothing give a whole GPU to each replica of a model, and cores to the rest. Which GPU each replica is
-on is settled here, alike for all of them: the GPUs are dealt out type by type in turn, so that no engine has all the
-fast ones by accident.
+Systems that plan nothing give a whole GPU to each replica of a model, and cores to the rest; where the whole pipeline
+is one replica, its models share each GPU. How many GPUs of which type each model is on is a `Division`: dealt out
+evenly, type by type in turn, so that no model has all the fast ones by accident, or searched for (`search.py`).
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import cycle
 
 import msgspec
 
@@ -41,14 +41,6 @@ def gpus(scenario: Scenario) -> list[Gpu]:
         types = [group.type for group in host.gpus for _ in range(group.count)]
         found += [Gpu(host.name, index, len(found) + index, of) for index, of in enumerate(types)]
     return found
-
-
-def dealt(scenario: Scenario) -> list[Gpu]:
-    """The same in the order in which they are given away: one of each type in turn."""
-    by_type: dict[str, list[Gpu]] = {}
-    for gpu in gpus(scenario):
-        by_type.setdefault(gpu.type, []).append(gpu)
-    return [gpu for row in zip_longest(*by_type.values()) for gpu in row if gpu is not None]
 
 
 def apart(scenario: Scenario) -> Scenario:
@@ -95,51 +87,108 @@ def others(scenario: Scenario) -> list[str]:
     return sorted(own - {*models(scenario)})
 
 
-def uniform(scenario: Scenario) -> dict[str, int]:
-    """As many GPUs for each model, and a core for each GPU to the encoders; the store is one server."""
-    wanting, whole = models(scenario), len(gpus(scenario))
-    counts = {name: whole // len(wanting) + (at < whole % len(wanting)) for at, name in enumerate(wanting)}
-    return counts | {name: 1 if _is_store(scenario, name) else whole for name in others(scenario)}
+@dataclass(frozen=True, slots=True)
+class Division:
+    """How the GPUs are given away: for each model so many of each type, by pairs, whole or a part of each.
 
-
-def allocated(scenario: Scenario, counts: Mapping[str, int]) -> tuple[Replica, ...]:
-    """So many replicas of each engine; the models take turns at the GPUs, as long as each wants one more.
-
-    Raises ValueError where there are too few GPUs.
+    `batch` is how many calls a model's engine works on at once. A `part` below 1 is what each model has of every GPU
+    that it is on, as its counts then say for several models.
     """
-    left, free = {name: counts[name] for name in models(scenario)}, iter(dealt(scenario))
-    made: list[Replica] = []
-    while any(left.values()):
-        for name in sorted(left, key=lambda name: -left[name]):
-            if left[name]:
-                gpu = next(free, None)
-                if gpu is None:
-                    raise ValueError(f"{counts} wants more GPUs than there are")
-                made.append(on_gpu(name, gpu))
-                left[name] -= 1
-    return (*made, *on_cores(scenario, counts))
+
+    counts: tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
+    batch: int = MAX_NUM_SEQS
+    parts: tuple[tuple[str, float], ...] = ()
+
+    def of(self, model: str) -> dict[str, int]:
+        """How many GPUs of each type a model is on."""
+        return dict(dict(self.counts)[model])
+
+    def total(self, model: str) -> int:
+        """How many GPUs a model is on."""
+        return sum(self.of(model).values())
+
+    def describe(self) -> str:
+        """In words: `large=3a100_sxm+2l40s small=1a100_sxm+2l40s batch=256`."""
+        parts = dict(self.parts)
+        words = (
+            f"{name}={'+'.join(f'{count}{of}' for of, count in held if count)}"
+            + (f"/{parts[name]:g}" if name in parts else "")
+            for name, held in self.counts
+        )
+        return f"{' '.join(words)} batch={self.batch}"
 
 
-def everywhere(scenario: Scenario, counts: Mapping[str, int]) -> tuple[Replica, ...]:
+def types(scenario: Scenario) -> dict[str, int]:
+    """How many GPUs of each type the inventory has."""
+    found: dict[str, int] = {}
+    for gpu in gpus(scenario):
+        found[gpu.type] = found.get(gpu.type, 0) + 1
+    return found
+
+
+def uniform(scenario: Scenario) -> Division:
+    """As many GPUs for each model, and of each type as many as can be: the models take turns at them, type by type."""
+    wanting = models(scenario)
+    held: dict[str, dict[str, int]] = {name: {} for name in wanting}
+    turns = cycle(wanting)
+    for of, count in sorted(types(scenario).items()):
+        for _ in range(count):
+            name = next(turns)
+            held[name][of] = held[name].get(of, 0) + 1
+    return Division(tuple((name, tuple(sorted(held[name].items()))) for name in wanting))
+
+
+def together(scenario: Scenario, parts: Mapping[str, float]) -> Division:
+    """Every model on every GPU, with these parts of each."""
+    whole = tuple(sorted(types(scenario).items()))
+    return Division(tuple((name, whole) for name in models(scenario)), parts=tuple(sorted(parts.items())))
+
+
+def allocated(scenario: Scenario, division: Division) -> tuple[Replica, ...]:
+    """The replicas of a division, and those of all other engines.
+
+    Raises ValueError where there are too few GPUs of a type.
+    """
+    free: dict[str, list[Gpu]] = {}
+    for gpu in gpus(scenario):
+        free.setdefault(gpu.type, []).append(gpu)
+    parts, made = dict(division.parts), list[Replica]()
+    for name in models(scenario):
+        for of, count in division.of(name).items():
+            if count > len(free.get(of, [])):
+                raise ValueError(f"{division.describe()} wants more GPUs than there are")
+            taken = free[of][:count]
+            if not parts:
+                free[of] = free[of][count:]
+            made += [on_gpu(name, gpu, division.batch, parts.get(name, 1.0)) for gpu in taken]
+    return (*made, *on_cores(scenario))
+
+
+def everywhere(scenario: Scenario, batch: int = MAX_NUM_SEQS) -> tuple[Replica, ...]:
     """Each model on every GPU, of which an autoscaler takes what it wants; the rest as in `allocated`."""
-    each = (on_gpu(name, gpu) for name in models(scenario) for gpu in gpus(scenario))
-    return (*each, *on_cores(scenario, counts))
+    each = (on_gpu(name, gpu, batch) for name in models(scenario) for gpu in gpus(scenario))
+    return (*each, *on_cores(scenario))
 
 
-def on_gpu(engine: str, gpu: Gpu) -> Replica:
-    """A model's replica on a whole GPU, as vLLM is started without further flags."""
-    memory_gib = GPU_TYPES[gpu.type].memory_gib
-    config = Configuration(CORES, MEMORY_GIB, gpu.type, 1.0, memory_gib, 1, MAX_NUM_SEQS)
+def on_gpu(engine: str, gpu: Gpu, batch: int = MAX_NUM_SEQS, part: float = 1.0) -> Replica:
+    """A model's replica on a GPU or on a part of one, as vLLM is started without other flags."""
+    memory_gib = GPU_TYPES[gpu.type].memory_gib * part
+    config = Configuration(CORES, MEMORY_GIB, gpu.type, part, memory_gib, 1, batch)
     return Replica(f"{engine}-gpu{gpu.number}", engine, gpu.host, (gpu.index,), CORES, MEMORY_GIB, config, ())
 
 
-def on_cores(scenario: Scenario, counts: Mapping[str, int]) -> Iterator[Replica]:
+def counts_on_cores(scenario: Scenario) -> dict[str, int]:
+    """How many replicas of all other engines there are: an encoder for each GPU, and one store."""
+    return {name: 1 if _is_store(scenario, name) else len(gpus(scenario)) for name in others(scenario)}
+
+
+def on_cores(scenario: Scenario) -> Iterator[Replica]:
     """The replicas of all other engines, a core each; the store has the cores that the plan gives it, at least one."""
     hosts: tuple[Host, ...] = scenario.inventory.hosts
-    for name in others(scenario):
+    for name, count in counts_on_cores(scenario).items():
         planned = [one.cores for one in scenario.plan.replicas if one.engine == name]
         cores = max(CORES, *planned) if _is_store(scenario, name) else CORES
-        for at in range(counts[name]):
+        for at in range(count):
             host = hosts[at % len(hosts)].name
             config = Configuration(cores, MEMORY_GIB)
             yield Replica(f"{name}-{at}", name, host, (), cores, MEMORY_GIB, config, ())

@@ -1,115 +1,158 @@
-"""One measured cell: a system at one rate for so long. Each is a file, so that a run that was cut off goes on."""
+"""One measured cell: a system at one rate for so long. Each is a file, so that a run that was cut off goes on.
+
+A cell is taken from its file only where all that it depends on is the same (`Key`), and never where it is void: that is
+measured again. Void ones stay in the folder, so that none is left out of what is reported.
+"""
 
 import math
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 import psutil
 
-from bench.peers.dividing import over
+from bench.peers.identity import digest
+from bench.peers.judging import reasons
+from bench.peers.search import over
 from bench.peers.systems import Set
-from harmonia_compiler.emulate.rehearsal.run import LIMIT_BUSY, LIMIT_LATE_MS, Wishes, rehearse
+from harmonia_compiler.emulate.rehearsal.run import Wishes, rehearse
 from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.workload.arrivals import poisson, until
 
-#: The part of a cell that is warm-up, whose requests do not count.
-WARMUP = 0.25
-
 
 class Key(msgspec.Struct, frozen=True):
-    """What is measured: `system` by its name, `division` of GPUs in words, arrivals by Poisson of a seed.
+    """What is measured: `system` by its name, `setup` in words, arrivals by Poisson of a seed.
 
-    Times are in seconds before stretching by `factor`.
+    Requests come for `warmup_s` and then for `seconds`, which count, both before stretching by `factor`. `code`,
+    `subject` and `versions` are digests (`identity.py`); `revision` is for people and says which commit it was.
     """
 
     pipeline: str
     inventory: str
     system: str
-    division: str
+    setup: str
     rate_rps: float
+    warmup_s: float
     seconds: float
     factor: float
     seed: int
+    code: str
+    subject: str
+    versions: str
 
     @property
     def file(self) -> str:
         """The name of the cell's file."""
-        parts = (self.pipeline, self.inventory, self.system, self.division.replace(" ", "_"))
-        return "-".join(
-            (*parts, f"{self.rate_rps:g}rps", f"{self.seconds:g}s", f"x{self.factor:g}", f"{self.seed}.json")
-        )
+        rate, factor = f"{self.rate_rps:g}rps", f"x{self.factor:g}"
+        name = "-".join((self.pipeline, self.inventory, self.system, rate, factor, str(self.seed)))
+        return f"{name}-{digest(msgspec.json.encode(self))}.json"
 
 
 class Cell(msgspec.Struct, frozen=True):
     """What came of it. Times in ms before stretching, rates a second; shares of what was offered.
 
     `violated` is the share of requests that were not answered in full within the promise. `busy` is the part of this
-    machine that was used, `late_ms` how late the emulated engines were at p99; `is_void` where one is above its bound.
+    machine that was used, `fullest` the part of a core of the busiest process of each part of the rehearsal, `late_ms`
+    how late the emulated engines were at p99; `void` says which of them was too much.
     """
 
     key: Key
+    attempt: int
     offered: int
     violated: float
     goodput_rps: float
     throughput_rps: float
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-    ttft_p50_ms: float
-    ttft_p95_ms: float
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    ttft_p50_ms: float | None
+    ttft_p95_ms: float | None
+    mean_ms: float | None
     outcomes: dict[str, int]
     cost_per_1000: float | None
     busy: float
+    fullest: dict[str, float]
     late_ms: float
-    is_void: bool
+    void: tuple[str, ...]
     machine: str
     python: str
     harmonia: str
+    peers: dict[str, str]
+    revision: str
+    at: str
 
 
-def measured(folder: Path, key: Key, scenario: Scenario, made: Callable[[], Set]) -> Cell:
-    """The cell as it lies in the folder, or measured now. Raises Rejected where a system does not start."""
+def measured(
+    folder: Path,
+    key: Key,
+    attempt: int,
+    scenario: Scenario,
+    made: Callable[[float], Set],
+    told: tuple[dict[str, str], str],
+) -> Cell:
+    """The cell as it lies in the folder, or measured now. Raises Rejected where a system does not start.
+
+    `made` is told the factor. What is `told` of the run is the versions of the peer's packages that matter, and the
+    revision of this repository.
+    """
     path = folder / key.file
     if path.is_file():
-        return msgspec.json.decode(path.read_bytes(), type=Cell)
-    cell = _measure(key, scenario, made())
+        known = msgspec.json.decode(path.read_bytes(), type=Cell)
+        if known.key == key and not known.void:
+            return known
+    cell = _measure(key, attempt, scenario, made(key.factor), told)
     folder.mkdir(parents=True, exist_ok=True)
+    if cell.void:
+        path = path.with_name(f"void-{len([*folder.glob(f'void-*-{path.name}')]) + 1}-{path.name}")
     path.write_bytes(msgspec.json.format(msgspec.json.encode(cell), indent=1) + b"\n")
     return cell
 
 
-def _measure(key: Key, scenario: Scenario, system: Set) -> Cell:
-    window = Window(WARMUP * key.seconds * 1000.0, key.seconds * 1000.0)
-    arrivals = until(poisson(key.rate_rps, key.seed), key.seconds * 1000.0)
+def kept(folder: Path) -> Iterator[Cell]:
+    """All cells of a folder, void ones too."""
+    for path in sorted(folder.glob("*rps-x*.json")):
+        yield msgspec.json.decode(path.read_bytes(), type=Cell)
+
+
+def _measure(key: Key, attempt: int, scenario: Scenario, system: Set, told: tuple[dict[str, str], str]) -> Cell:
+    from_ms, to_ms = key.warmup_s * 1000.0, (key.warmup_s + key.seconds) * 1000.0
+    window = Window(from_ms, to_ms)
+    arrivals = until(poisson(key.rate_rps, key.seed), to_ms)
     tried = scenario if system.front is None else over(scenario, system.replicas)
     wishes = Wishes(factor=key.factor, front=system.front)
-    report = rehearse(tried, arrivals, window, {}, wishes, lambda _: None).report
-    figures, machine = report.groups[0].figures, report.machine
+    done = rehearse(tried, arrivals, window, {}, wishes, lambda _: None)
+    figures, machine = done.report.groups[0].figures, done.report.machine
     assert machine is not None
     assert machine.lateness is not None
-    assert figures.attainment is not None
-    latency, ttft, cost = figures.latency, figures.ttft, report.cost_per_hour
-    return Cell(
+    latency, ttft, cost = figures.latency, figures.ttft, done.report.cost_per_hour
+    cell = Cell(
         key,
+        attempt,
         figures.requests,
-        1.0 - figures.attainment,
+        # Nobody came whose end is known: nothing was kept.
+        1.0 - (figures.attainment or 0.0),
         figures.goodput_rps,
         figures.throughput_rps,
-        latency.p50 if latency else math.inf,
-        latency.p95 if latency else math.inf,
-        latency.p99 if latency else math.inf,
-        ttft.p50 if ttft else math.inf,
-        ttft.p95 if ttft else math.inf,
+        latency.p50 if latency else None,
+        latency.p95 if latency else None,
+        latency.p99 if latency else None,
+        ttft.p50 if ttft else None,
+        ttft.p95 if ttft else None,
+        latency.mean if latency else None,
         dict(figures.outcomes),
         cost / 3.6 / figures.goodput_rps if cost and figures.goodput_rps else None,
         machine.busy,
+        dict(done.fullest),
         machine.lateness.p99,
-        machine.busy > LIMIT_BUSY or machine.lateness.p99 > LIMIT_LATE_MS,
-        f"{psutil.cpu_count()} cores, {platform.machine()}",
+        (),
+        f"{psutil.cpu_count()} cores, {math.ceil(psutil.virtual_memory().total / 2**30)} GiB, {platform.machine()}",
         platform.python_version(),
         version("harmonia-compiler"),
+        *told,
+        datetime.now(UTC).isoformat(timespec="seconds"),
     )
+    return msgspec.structs.replace(cell, void=reasons(cell))

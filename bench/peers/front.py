@@ -2,18 +2,20 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.peers.allocation import gpus
+from harmonia_compiler.contract.component import Component, Insert, Prompt
 from harmonia_compiler.contract.plan import Replica
 from harmonia_compiler.emulate.rehearsal.child import command, wait_for
 from harmonia_compiler.emulate.rehearsal.front import Behind, Front, Fronted, is_ready
 from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.emulate.servers.listeners import HOST
+from harmonia_compiler.kinds.kind import value_of
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.runtime.actuators.supervision.probes import free_port
 
@@ -64,11 +66,41 @@ def _document(scenario: Scenario, replicas: tuple[Replica, ...], behind: Behind)
         if kinds()[engine.kind].external:
             engines[name] = [{"id": name, "url": behind.service.engines[name].settings["url"], "device": None}]
     settings = {name: engine.settings.get("model") for name, engine in scenario.service.engines.items()}
+    ((pipeline, program),) = scenario.service.programs.items()
+    components = program.components
     return {
+        "pipeline": pipeline,
+        "components": {
+            name: {"engine": one.engine, "prompt": template(one.prompt or ()), "most": _most_tokens(one)}
+            for name, one in components.items()
+        },
         "engines": engines,
         "models": {name: model for name, model in settings.items() if model is not None},
-        "collection": next(iter(scenario.service.collections)),
+        "embedder": next((name for name, one in components.items() if one.kind == "embedder"), None),
+        "collection": next(iter(scenario.service.collections), None),
+        "found": _top(components.values(), "milvus"),
+        "found_in_web": _top(components.values(), "web_search"),
         "cores": sum(host.cpus for host in scenario.inventory.hosts),
         "gpus": len(numbers),
         "timeout_s": TIMEOUT_S,
     }
+
+
+def template(prompt: Prompt) -> str:
+    """A prompt as Python's `str.format` fills it in."""
+    return "".join(
+        f"{{{part.port}}}" if isinstance(part, Insert) else part.replace("{", "{{").replace("}", "}}")
+        for part in prompt
+    )
+
+
+def _most_tokens(component: Component) -> int | None:
+    """How long an answer of a model may be."""
+    if not kinds()[component.kind].has_prompt:
+        return None
+    return int(value_of("max_tokens", component.settings, kinds()[component.kind].settings))
+
+
+def _top(components: Iterable[Component], kind: str) -> int | None:
+    """How many passages the components of a kind look for."""
+    return next((one.settings["top_k"] for one in components if one.kind == kind), None)

@@ -1,16 +1,33 @@
 """The systems that are measured side by side, and on which replicas each of them runs.
 
-Each peer appears as its documentation sets it up, with the GPUs divided evenly, and with the best division that a
-stated search finds (`bench/peers/dividing.py`). Harmonia's own plan needs none.
+Each peer appears as its documentation sets it up (`auto`, `even`), with the best set-up that a stated search finds
+(`best`, `search.py`), and with the replicas of Harmonia's plan (`ours`): what is left there is scheduling and routing.
+
+Ray Serve as documented is `num_replicas="auto"`: each deployment alone between one replica and as many as the cluster
+has room for, two calls at once aimed at. An engine that a new replica stands for is there at once here; a real one
+would load for half a minute first. `tuned` is the same with the calls at once that the search found.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.peers.allocation import MAX_NUM_SEQS, allocated, everywhere, gpus, models
+from bench.peers.allocation import (
+    Division,
+    allocated,
+    apart,
+    counts_on_cores,
+    everywhere,
+    gpus,
+    models,
+    together,
+    uniform,
+)
 from bench.peers.front import Peer
+from bench.peers.search import Found, best
 from harmonia_compiler.contract.plan import Replica
 from harmonia_compiler.emulate.rehearsal.front import Front
 from harmonia_compiler.emulate.scenario import Scenario
@@ -22,10 +39,24 @@ RAY_TIMES_S = {
     "look_back_period_s": 30.0,
     "metrics_interval_s": 10.0,
 }
-#: Calls at once that the autoscaler aims at: of a model, and, by Serve's own figure, of what does its work one by one.
-TARGET, TARGET_ONE_BY_ONE = 32.0, 2.0
+#: What `num_replicas="auto"` sets beside these: calls at once that are aimed at, and that are let in.
+RAY_TARGET, RAY_ONGOING = 2.0, 5
+#: By how many times calls that are let in exceed those that are aimed at, as Ray's guide has it: 20 to 50 percent.
+RAY_MARGIN = 1.25
+#: How long Ray's autoscaler is given to find its numbers of replicas before requests count, and others to be warm.
+SCALING_S, WARM_S = 120.0, 20.0
+#: Between which parts of what a simulation says of its best set-up a system's highest rate is looked for: near to it
+#: for that set-up, anywhere below for others; and of Harmonia by what the plan is for.
+NEAR, BELOW = (0.5, 1.3), (0.05, 1.3)
 #: How many calls a deployment that waits for others is given at once: as many as come.
 UNBOUNDED = 100_000
+#: Deployments that are never the limit: the ingress, and what calls somebody else's service.
+FREE = {name: {"num_replicas": 1, "max_ongoing_requests": UNBOUNDED} for name in ("web", "pipeline")}
+LANGGRAPH, PLANNED = "langgraph_app.py", "the plan's replicas"
+
+
+#: Between which rates the highest is looked for.
+Between = Callable[[], tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,56 +67,154 @@ class Set:
     front: Front | None
 
 
-def harmonia(scenario: Scenario) -> Set:
-    """Our plan, gateway and controller."""
-    return Set(scenario.plan.replicas, None)
+@dataclass(frozen=True)
+class System:
+    """One that is measured: its name, its set-up in words, what it is tried on, and how it is set up for a factor.
 
-
-def langgraph(scenario: Scenario, counts: Mapping[str, int], python: Path) -> Set:
-    """LangGraph behind uvicorn, one pool of engines per model."""
-    replicas = allocated(scenario, counts)
-    peer = Peer("langgraph", "langgraph_app.py", python, {})
-    return Set(replicas, peer.front(scenario, replicas))
-
-
-def ray_fixed(scenario: Scenario, counts: Mapping[str, int], python: Path) -> Set:
-    """Ray Serve, a deployment per component with so many replicas; the scenario is one that is `apart`."""
-    replicas = everywhere(scenario, counts)
-    deployments = {
-        name: {"num_replicas": count, **_options(name in models(scenario))} for name, count in counts.items()
-    }
-    return Set(replicas, _ray(deployments, python).front(scenario, replicas))
-
-
-def ray_scaled(scenario: Scenario, counts: Mapping[str, int], python: Path, factor: float) -> Set:
-    """Ray Serve, a deployment per component, each scaled by Serve's autoscaler between one replica and all it can have.
-
-    The scenario is one that is `apart`. Deployments begin with `counts`; the autoscaler's times are stretched as all
-    others are.
+    `replicas` are those that run for it. Its highest rate is looked for between what `between` gives, in requests a
+    second, which may have to be searched for. It is warmed up for `warmup_s`.
     """
-    replicas = everywhere(scenario, counts)
-    times = {name: seconds * factor for name, seconds in RAY_TIMES_S.items()}
-    deployments: dict[str, dict[str, Any]] = {}
-    most_gpus = len(gpus(scenario)) - len(models(scenario)) + 1
-    for name, count in counts.items():
-        is_model = name in models(scenario)
-        scaling = {
-            "min_replicas": 1,
-            "initial_replicas": count,
-            "max_replicas": most_gpus if is_model else count,
-            "target_ongoing_requests": TARGET if is_model else TARGET_ONE_BY_ONE,
-            **times,
+
+    name: str
+    setup: str
+    scenario: Scenario
+    replicas: tuple[Replica, ...]
+    made: Callable[[float], Set]
+    between: Between
+    warmup_s: float = WARM_S
+
+
+class Systems:
+    """The systems of one scenario; what is searched for is kept in a folder."""
+
+    def __init__(self, scenario: Scenario, python: Path, kept: Path) -> None:
+        self.scenario, self.parted, self.python = scenario, apart(scenario), python
+        self._kept = kept
+
+    def named(self, names: Sequence[str]) -> list[System]:
+        """Those whose names begin so, in the order of `MAKERS`."""
+        return [MAKERS[name](self, name) for name in MAKERS if name.startswith(tuple(names))]
+
+    @cached_property
+    def pooled(self) -> Found:
+        """The best with one pool per model."""
+        return best(self.scenario, self._kept)
+
+    @cached_property
+    def deployed(self) -> Found:
+        """The best with one deployment per component."""
+        return best(self.parted, self._kept)
+
+    @cached_property
+    def whole(self) -> Found:
+        """The best with the whole pipeline in each replica."""
+        return best(self.scenario, self._kept, whole=True)
+
+    def ours(self, name: str) -> System:
+        """Our plan, gateway and controller."""
+        (predicted,) = self.scenario.plan.predicted.values()
+        replicas = self.scenario.plan.replicas
+        between = _between(NEAR, lambda: predicted.throughput_rps)
+        return System(name, PLANNED, self.scenario, replicas, lambda _: Set(replicas, None), between)
+
+    def served(self, name: str, program: str, division: Division | None, between: Between, **settings: Any) -> System:
+        """A pool of engines per model; without a division, over the plan's replicas."""
+        replicas = allocated(self.scenario, division) if division else self.scenario.plan.replicas
+        peer = Peer(name, program, self.python, settings)
+        setup = division.describe() if division else PLANNED
+        return System(
+            name, setup, self.scenario, replicas, lambda _: Set(replicas, peer.front(self.scenario, replicas)), between
+        )
+
+    def ray_fixed(self, name: str, scenario: Scenario, division: Division | None, between: Between) -> System:
+        """Ray Serve with fixed numbers of replicas: a deployment for each engine of the scenario.
+
+        Of which type a replica's GPU is, is settled by the replicas and not by Ray, which would need a resource for
+        each type.
+        """
+        replicas = allocated(scenario, division) if division else scenario.plan.replicas
+        most = max(one.config.batch for one in replicas)
+        deployments = {
+            engine: {"num_replicas": count, "max_ongoing_requests": most, "ray_actor_options": {"num_cpus": 0}}
+            for engine, count in Counter(one.engine for one in replicas).items()
         }
-        deployments[name] = {"autoscaling_config": scaling, **_options(is_model)}
-    return Set(replicas, _ray(deployments, python).front(scenario, replicas))
+        peer = Peer(name, "ray_app.py", self.python, {"deployments": {**deployments, **FREE}})
+        setup = division.describe() if division else PLANNED
+        return System(name, setup, scenario, replicas, lambda _: Set(replicas, peer.front(scenario, replicas)), between)
+
+    def ray_scaled(self, name: str, target: float, ongoing: int) -> System:
+        """Ray Serve, a deployment per component, each scaled by Serve's autoscaler from one replica on.
+
+        Its times are stretched as all others are. A deployment may have every GPU of the cluster; how many it gets is
+        between it and the others.
+        """
+        scenario, most = self.parted, len(gpus(self.parted))
+        replicas, cores = everywhere(scenario, ongoing), counts_on_cores(scenario)
+
+        def made(factor: float) -> Set:
+            times = {what: seconds * factor for what, seconds in RAY_TIMES_S.items()}
+            deployments = {
+                engine: {
+                    "autoscaling_config": {
+                        "min_replicas": 1,
+                        "max_replicas": cores.get(engine, most),
+                        "target_ongoing_requests": target,
+                        **times,
+                    },
+                    "max_ongoing_requests": ongoing,
+                    "ray_actor_options": {"num_cpus": 1, "num_gpus": int(engine not in cores)},
+                }
+                for engine in (*models(scenario), *cores)
+            }
+            peer = Peer(name, "ray_app.py", self.python, {"deployments": {**deployments, **FREE}})
+            return Set(replicas, peer.front(scenario, replicas))
+
+        setup = f"min=1 max={most} target={target:g} ongoing={ongoing}"
+        between = _between(BELOW, lambda: self.deployed.rate_rps)
+        return System(name, setup, scenario, replicas, made, between, SCALING_S)
+
+    def monolith(self, name: str, division: Division, between: Between) -> System:
+        """Ray Serve with the whole pipeline as one deployment: a replica for each GPU, which all its models share."""
+        one = {
+            "num_replicas": len(gpus(self.scenario)),
+            "max_ongoing_requests": division.batch,
+            "ray_actor_options": {"num_cpus": 0, "num_gpus": 1},
+        }
+        return self.served(name, "monolith_app.py", division, between, deployment=one)
+
+    def halves(self) -> Division:
+        """Equal parts of each GPU for all models."""
+        part = 1.0
+        while part * len(models(self.scenario)) > 1.0:
+            part /= 2.0
+        return together(self.scenario, dict.fromkeys(models(self.scenario), part))
 
 
-def _options(is_model: bool) -> dict[str, Any]:  # noqa: FBT001 - what the two differ in
-    """Resources and concurrency of a deployment: an encoder or a store is not made to wait by Serve either."""
-    resources = {"num_cpus": 1, "num_gpus": 1 if is_model else 0}
-    return {"ray_actor_options": resources, "max_ongoing_requests": MAX_NUM_SEQS}
+def _between(parts: tuple[float, float], rate_rps: Callable[[], float]) -> Between:
+    return lambda: (parts[0] * rate_rps(), parts[1] * rate_rps())
 
 
-def _ray(deployments: Mapping[str, Mapping[str, Any]], python: Path) -> Peer:
-    free = {"num_replicas": 1, "max_ongoing_requests": UNBOUNDED}
-    return Peer("ray", "ray_app.py", python, {"deployments": {**deployments, "web": free, "pipeline": free}})
+def _ray_tuned(of: Systems, name: str) -> System:
+    most = of.deployed.division.batch
+    return of.ray_scaled(name, most / RAY_MARGIN, most)
+
+
+#: Every system, by its name.
+MAKERS: dict[str, Callable[[Systems, str], System]] = {
+    "harmonia": Systems.ours,
+    "ray-auto": lambda of, name: of.ray_scaled(name, RAY_TARGET, RAY_ONGOING),
+    "ray-tuned": _ray_tuned,
+    "ray-best": lambda of, name: of.ray_fixed(
+        name, of.parted, of.deployed.division, _between(NEAR, lambda: of.deployed.rate_rps)
+    ),
+    "ray-ours": lambda of, name: of.ray_fixed(name, of.scenario, None, _between(BELOW, lambda: of.pooled.rate_rps)),
+    "monolith-even": lambda of, name: of.monolith(name, of.halves(), _between(BELOW, lambda: of.whole.rate_rps)),
+    "monolith-best": lambda of, name: of.monolith(name, of.whole.division, _between(NEAR, lambda: of.whole.rate_rps)),
+    "langgraph-even": lambda of, name: of.served(
+        name, LANGGRAPH, uniform(of.scenario), _between(BELOW, lambda: of.pooled.rate_rps)
+    ),
+    "langgraph-best": lambda of, name: of.served(
+        name, LANGGRAPH, of.pooled.division, _between(NEAR, lambda: of.pooled.rate_rps)
+    ),
+    "langgraph-ours": lambda of, name: of.served(name, LANGGRAPH, None, _between(BELOW, lambda: of.pooled.rate_rps)),
+}

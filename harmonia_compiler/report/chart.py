@@ -13,6 +13,8 @@ _COLOURS = 5
 _TICKS = 5
 #: What a picture of its own has above the chart, for its title.
 _HEAD = 28.0
+#: The height of a line's name below a picture's chart.
+_KEY = 18.0
 
 #: How charts look; the page that they are in has it among its own.
 STYLE = """
@@ -24,7 +26,8 @@ svg text { font-size: 12px; fill: var(--ink); } .middle { text-anchor: middle; }
 .grid { stroke: var(--grid); } polyline { fill: none; stroke-width: 2; stroke-linejoin: round; }
 .bar { fill: var(--c0); }
 """ + "".join(
-    f"polyline.c{number} {{ stroke: var(--c{number}); }} circle.c{number} {{ fill: var(--c{number}); }}\n"
+    f"polyline.c{number} {{ stroke: var(--c{number}); }} "
+    f"circle.c{number}, svg text.c{number} {{ fill: var(--c{number}); }}\n"
     for number in range(_COLOURS)
 )
 
@@ -44,15 +47,21 @@ def lines(title: str, x: str, y: str, drawn: Sequence[Line], *, logarithmic: boo
     return _figure(title, _HEIGHT, parts, [one.name for one in kept]) if parts else ""
 
 
-def picture(title: str, x: str, y: str, drawn: Line) -> str:
-    """A line with its points as an SVG document, which asks nothing of its surroundings."""
+def picture(title: str, x: str, y: str, *drawn: Line) -> str:
+    """Lines with their points as an SVG document, which asks nothing of its surroundings; several are named."""
     named = escape(title)
-    box = f"0 {-_HEAD:.0f} {_WIDTH:.0f} {_HEIGHT + _HEAD:.0f}"
+    keys = [f"— {one.name}" for one in drawn] if len(drawn) > 1 else []
+    height = _HEIGHT + _KEY * len(keys)
+    box = f"0 {-_HEAD:.0f} {_WIDTH:.0f} {height + _HEAD:.0f}"
+    legend = "".join(
+        f'<text class="c{number % _COLOURS}" x="{_LEFT:.0f}" y="{_HEIGHT + _KEY * (number + 0.75):.0f}">{escape(key)}</text>'
+        for number, key in enumerate(keys)
+    )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" role="img">'
         f"<title>{named}</title><style>{STYLE}svg {{ font-family: system-ui, sans-serif; background: var(--paper); }}"
         f'</style><text x="{_LEFT:.0f}" y="{-_HEAD / 2:.0f}">{named}</text>'
-        f"{''.join(_plotted(x, y, [drawn], marked=True))}</svg>\n"
+        f"{''.join(_plotted(x, y, drawn, marked=True))}{legend}</svg>\n"
     )
 
 

@@ -1,147 +1,88 @@
-"""Corrective RAG as a LangGraph graph behind uvicorn, with one pool of engines per model.
+"""A pipeline as a LangGraph graph behind uvicorn, with one pool of engines per model.
 
     python langgraph_app.py peer.json PORT
 
-As LangGraph's documentation writes corrective RAG: a node a step, the branch as a conditional edge, models as
-`ChatOpenAI` with the pool as its server, tokens streamed with `stream_mode="messages"`, FastAPI in front.
+The graphs are in `langgraph_graphs.py`. Models are `ChatOpenAI` with the pool as its server, tokens are streamed with
+`stream_mode="messages"`, and FastAPI is in front, as LangGraph's documentation has it.
 """
 
 import json
 import sys
 from collections.abc import AsyncIterator
-from typing import Any, TypedDict
+from typing import Any
 
-import aiohttp
-import crag
 import uvicorn
-from engines import Pool, shown, told, whose
+from engines import Client, Passage, Pool, Who, prompt, told
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 from langchain_core.runnables import RunnableConfig
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
-from langgraph.graph import END, START, StateGraph
-from pymilvus import AsyncMilvusClient
+from langgraph_graphs import GRAPHS
 
 PEER = told(sys.argv[1])
 KEY = "unused"
 
 
-class State(TypedDict, total=False):
-    """What the steps of one request hand on."""
+class Pooled:
+    """What the nodes of a graph call: each engine's replica with the fewest calls."""
 
-    question: str
-    passages: list[dict[str, Any]]
-    grade: str
-    keywords: str
+    def __init__(self) -> None:
+        replicas = {name: [one["url"] for one in each] for name, each in PEER["engines"].items()}
+        self.pools = {name: Pool(urls) for name, urls in replicas.items()}
+        self.clients = {name: [Client(PEER, name, url) for url in urls] for name, urls in replicas.items()}
+        self.engine = {name: one["engine"] for name, one in PEER["components"].items()}
+        self.models = {
+            name: [self._model(name, url) for url in replicas[one["engine"]]]
+            for name, one in PEER["components"].items()
+            if one["most"] is not None
+        }
+        embedder = self.engine[PEER["embedder"]]
+        self.embedders = [self._embedder(embedder, url) for url in replicas[embedder]]
 
-
-def _urls(engine: str) -> list[str]:
-    return [one["url"] for one in PEER["engines"][engine]]
-
-
-POOLS = {name: Pool(_urls(name)) for name in PEER["engines"]}
-MODELS = {
-    component: [
-        ChatOpenAI(
-            model=PEER["models"][engine],
+    @staticmethod
+    def _model(component: str, url: str) -> ChatOpenAI:
+        one = PEER["components"][component]
+        return ChatOpenAI(
+            model=PEER["models"][one["engine"]],
             base_url=f"{url}v1",
             api_key=KEY,
-            max_completion_tokens=crag.MOST[component],
+            max_completion_tokens=one["most"],
             max_retries=0,
             timeout=PEER["timeout_s"],
         )
-        for url in _urls(engine)
-    ]
-    for component, engine in crag.ENGINE.items()
-}
-EMBEDDERS = [
-    OpenAIEmbeddings(
-        model=PEER["models"]["minilm"],
-        base_url=f"{url}v1",
-        api_key=KEY,
-        check_embedding_ctx_length=False,
-        max_retries=0,
-    )
-    for url in _urls("minilm")
-]
-OPEN: dict[str, Any] = {}
 
-
-def _request(config: RunnableConfig) -> str:
-    return str(config["configurable"]["request"])
-
-
-async def _say(component: str, prompt: str, config: RunnableConfig) -> str:
-    async with POOLS[crag.ENGINE[component]].one() as at:
-        model = MODELS[component][at].bind(extra_headers=whose(_request(config), component))
-        return str((await model.ainvoke(prompt, config)).content)
-
-
-async def search(state: State, config: RunnableConfig) -> State:
-    """Embed the question and look in the store."""
-    async with POOLS["minilm"].one() as at:
-        vector = await EMBEDDERS[at].aembed_query(state["question"], extra_headers=whose(_request(config), "minilm"))
-    async with POOLS["search"].one() as at:
-        found = await OPEN["stores"][at].search(
-            PEER["collection"], [vector], limit=crag.FOUND, output_fields=["text", "source"]
+    @staticmethod
+    def _embedder(engine: str, url: str) -> OpenAIEmbeddings:
+        return OpenAIEmbeddings(
+            model=PEER["models"][engine],
+            base_url=f"{url}v1",
+            api_key=KEY,
+            check_embedding_ctx_length=False,
+            max_retries=0,
         )
-    return {"passages": [hit["entity"] for hit in found[0]]}
+
+    async def search(self, who: Who, query: str) -> list[Passage]:
+        """Embed a query and look in the store."""
+        name = PEER["embedder"]
+        async with self.pools[self.engine[name]].one() as at:
+            vector = await self.embedders[at].aembed_query(query, extra_headers=who.headers(name))
+        async with self.pools[self.engine["search"]].one() as at:
+            return await self.clients[self.engine["search"]][at].search(vector)
+
+    async def say(self, config: RunnableConfig, who: Who, component: str, **inputs: Any) -> str:
+        """A model's answer, whose tokens go to whoever listens to the graph as well."""
+        async with self.pools[self.engine[component]].one() as at:
+            model = self.models[component][at].bind(extra_headers=who.headers(component))
+            return str((await model.ainvoke(prompt(PEER, component, **inputs), config)).content)
+
+    async def web(self, who: Who, keywords: str) -> list[Passage]:
+        """Search the web."""
+        async with self.pools["web"].one() as at:
+            return await self.clients["web"][at].web(who, keywords)
 
 
-async def grade(state: State, config: RunnableConfig) -> State:
-    """Ask whether the passages answer the question."""
-    prompt = crag.GRADE.format(passages=shown(state["passages"]), question=state["question"])
-    return {"grade": await _say("grade", prompt, config)}
-
-
-async def rewrite(state: State, config: RunnableConfig) -> State:
-    """Make the question keywords for a search of the web."""
-    return {"keywords": await _say("rewrite", crag.REWRITE.format(question=state["question"]), config)}
-
-
-async def web(state: State, config: RunnableConfig) -> State:
-    """Search the web."""
-    async with POOLS["web"].one() as at:
-        url = POOLS["web"].urls[at]
-        headers = whose(_request(config), "web")
-        async with OPEN["session"].get(url, params={"q": state["keywords"]}, headers=headers) as response:
-            pages = (await response.json())["results"]
-    return {"passages": [{"text": page["content"], "source": page["url"]} for page in pages[: crag.FOUND_IN_WEB]]}
-
-
-async def answer(state: State, config: RunnableConfig) -> State:
-    """Answer the question from the passages."""
-    await _say("answer", crag.ANSWER.format(passages=shown(state["passages"]), question=state["question"]), config)
-    return {}
-
-
-def _after_grade(state: State) -> str:
-    return "rewrite" if crag.needs_web(state["grade"]) else "answer"
-
-
-GRAPH = (
-    StateGraph(State)
-    .add_node(search)
-    .add_node("judge", grade)
-    .add_node(rewrite)
-    .add_node(web)
-    .add_node(answer)
-    .add_edge(START, "search")
-    .add_edge("search", "judge")
-    .add_conditional_edges("judge", _after_grade, ["rewrite", "answer"])
-    .add_edge("rewrite", "web")
-    .add_edge("web", "answer")
-    .add_edge("answer", END)
-    .compile()
-)
+GRAPH, STREAMED = GRAPHS[PEER["pipeline"]](Pooled())
 APP = FastAPI()
-
-
-@APP.on_event("startup")
-async def start() -> None:
-    """Open what the steps share."""
-    OPEN["session"] = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-    OPEN["stores"] = [AsyncMilvusClient(url.rstrip("/")) for url in _urls("search")]
 
 
 @APP.get("/readyz")
@@ -150,19 +91,26 @@ async def ready() -> dict[str, str]:
     return {"status": "ready"}
 
 
-@APP.post("/v1/pipelines/crag")
-async def ask(request: Request) -> StreamingResponse:
+@APP.post("/v1/pipelines/{_name}")
+async def ask(request: Request, _name: str) -> StreamingResponse:
     """One question; its answer in pieces."""
     question = (await request.json())["inputs"]["question"]
-    config: RunnableConfig = {"configurable": {"request": request.headers["x-request-id"]}}
+    config: RunnableConfig = {"configurable": {"request": request.headers["x-request-id"]}, "recursion_limit": 50}
 
     async def pieces() -> AsyncIterator[str]:
-        async for piece, told_of in GRAPH.astream({"question": question}, config, stream_mode="messages"):
-            if told_of["langgraph_node"] == "answer" and piece.content:
-                yield f"data: {json.dumps({'type': 'text', 'text': piece.content})}\n\n"
+        if STREAMED:
+            async for piece, told_of in GRAPH.astream({"question": question}, config, stream_mode="messages"):
+                if told_of["langgraph_node"] in STREAMED and piece.content:
+                    yield _event(piece.content)
+        else:
+            yield _event((await GRAPH.ainvoke({"question": question}, config))["draft"])
         yield "data: [DONE]\n\n"
 
     return StreamingResponse(pieces(), media_type="text/event-stream")
+
+
+def _event(text: str) -> str:
+    return f"data: {json.dumps({'type': 'text', 'text': text})}\n\n"
 
 
 if __name__ == "__main__":

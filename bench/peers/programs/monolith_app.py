@@ -1,0 +1,80 @@
+"""A pipeline on Ray Serve as one deployment: each replica is the whole pipeline, with a GPU that all its models share.
+
+    python monolith_app.py peer.json PORT
+
+A replica calls the engines of its own GPU, the encoder beside it, and the one store. `peer.json` says under
+`deployment` how many replicas there are.
+"""
+
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import ray
+from engines import Client, Passage, Peer, Who, prompt, told
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+from ray import serve
+from serving import Answering, routes, run
+
+APP = routes()
+
+
+class Local:
+    """A pipeline's calls as those of the engines of one GPU."""
+
+    def __init__(self, peer: Peer, device: int) -> None:
+        self.peer = peer
+        engines = {name: Client(peer, name, _url(replicas, device)) for name, replicas in peer["engines"].items()}
+        self.of = {name: engines[one["engine"]] for name, one in peer["components"].items()}
+
+    async def search(self, who: Who, query: str) -> list[Passage]:
+        """Embed a query and look in the store."""
+        return await self.of["search"].search(await self.of[self.peer["embedder"]].embed(who, query))
+
+    async def say(self, who: Who, component: str, **inputs: Any) -> str:
+        """A model's whole answer."""
+        return await self.of[component].say(who, component, prompt(self.peer, component, **inputs))
+
+    def stream(self, who: Who, component: str, **inputs: Any) -> AsyncIterator[str]:
+        """A model's answer token by token."""
+        return self.of[component].stream(who, component, prompt(self.peer, component, **inputs))
+
+    async def web(self, who: Who, keywords: str) -> list[Passage]:
+        """Search the web."""
+        return await self.of["web"].web(who, keywords)
+
+
+def _url(replicas: list[dict[str, Any]], device: int) -> str:
+    """The replica on a device; of those on cores the one of that number, as far as there are so many."""
+    on = {one["device"]: one["url"] for one in replicas}
+    return str(on.get(device) or replicas[device % len(replicas)]["url"])
+
+
+@serve.deployment
+@serve.ingress(APP)
+class Pipeline(Answering):
+    """The whole pipeline."""
+
+    def __init__(self, peer: Peer) -> None:
+        super().__init__(peer, Local(peer, int(ray.get_gpu_ids()[0])))
+
+    @APP.get("/readyz")
+    async def ready(self) -> dict[str, str]:
+        """It takes requests."""
+        return {"status": "ready"}
+
+    @APP.post("/v1/pipelines/{_name}")
+    async def ask(self, request: Request, _name: str) -> StreamingResponse:
+        """One question."""
+        return await self.answered(request)
+
+
+def main() -> None:
+    """Serve until it is ended."""
+    peer = told(sys.argv[1])
+    run(peer, sys.argv[1], sys.argv[2], lambda: Pipeline.options(**peer["deployment"]).bind(peer))
+
+
+if __name__ == "__main__":
+    main()

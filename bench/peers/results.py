@@ -1,0 +1,220 @@
+"""`docs/results.md` and its pictures, written from the record (`record.py`): no figure in it is typed by hand.
+
+The document tells of each system what its newest code came to.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from bench.peers.cells import kept
+from bench.peers.judging import OURS
+from bench.peers.record import CELLS, DOCS, PREDICTED, RECORD, Measured, Row, add_cells, newest, read
+from harmonia_compiler.report.chart import Line, picture
+
+
+def write(out: Path, docs: Path = DOCS) -> None:
+    """Add the cells of a folder to the record, and write `results.md` and its pictures from all of it."""
+    folder = docs / RECORD
+    add_cells(kept(out), folder)
+    predicted, cells = read(folder / PREDICTED), read(folder / CELLS)
+    measured = newest(cells)
+    pictures = {f"{name}.svg": drawn for name, drawn in drawings(measured)}
+    for name, drawn in pictures.items():
+        (folder / name).write_text(drawn, encoding="utf-8")
+    (docs / "results.md").write_text(text(predicted, cells, measured, [*pictures]), encoding="utf-8")
+
+
+def text(predicted: Sequence[Row], cells: Sequence[Row], measured: Sequence[Measured], pictures: Sequence[str]) -> str:
+    """The document."""
+    parts = [_HEAD, *_predictions(predicted), "## What was measured\n"]
+    if not measured:
+        return "\n".join([*parts, "Nothing yet: what was measured so far was void or of another code.\n"])
+    parts += [_MEASURED, *_machines(cells)]
+    for pipeline, inventory in dict.fromkeys((one.pipeline, one.inventory) for one in measured):
+        here = [one for one in measured if (one.pipeline, one.inventory) == (pipeline, inventory)]
+        parts += [f"### {pipeline} on {inventory}\n", *_highest(here), *_loads(here)]
+        parts += [f"![{name}](results/{name})\n" for name in pictures if name == f"{pipeline}-{inventory}.svg"]
+    return "\n".join([*parts, *_over_pipelines(measured)])
+
+
+_HEAD = """\
+# Side by side with what people use today
+
+Written by `make bench-peers` from `results/predicted.csv` and `results/cells.csv`; no figure is typed by hand. How
+it is measured, and when a figure counts, is said in `bench/peers/__main__.py`; which systems, in
+`bench/peers/systems.py`.
+"""
+_SIMULATED = """\
+By simulation, before anything is measured (`python -m bench.peers --predict`): the highest rate at which 95 of a
+hundred requests are in time, the mean of three seeds. *busy* is the rate at which the GPUs of one model would never
+be idle by the profiles, whatever was promised, and *share* its part of our plan's. What a peer adds by its own
+processes is not in it.
+"""
+_MORE = ("first text p95", "per 1,000", "busy", "process", "late", "void", "set-up")
+_MEASURED = """\
+*within* is the highest rate at which 95 of a hundred requests were answered within the promise. All other columns
+are at that rate, means over the seeds; times are before stretching. *busy*, *process* and *late* are the largest of
+any cell that counts: the part of this machine that was busy, the part of a core that the busiest process took, and
+how late emulated engines were at p99. Void cells decide nothing; each is in `results/cells.csv` with its reason.
+"""
+
+
+def _predictions(rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        return []
+    parts = [
+        "## What can be had\n",
+        _SIMULATED,
+    ]
+    ratios: dict[str, float] = {}
+    for pipeline, inventory in dict.fromkeys((one["pipeline"], one["inventory"]) for one in rows):
+        here = [one for one in rows if (one["pipeline"], one["inventory"]) == (pipeline, inventory)]
+        ours = next(one for one in here if one["way"] == OURS)
+        busy = float(ours["busy_rps"])
+        body = [
+            (
+                one["way"],
+                f"{float(one['rate_rps']):.1f}/s",
+                f"{float(one['busy_rps']):.1f}/s",
+                f"{float(one['busy_rps']) / busy:.0%}",
+                one["tried"] if one["tried"] != "0" else "",
+                one["setup"],
+            )
+            for one in here
+        ]
+        parts += [f"### {pipeline} on {inventory}, simulated\n"]
+        parts += _table(("way", "in time", "busy", "share", "simulations", "set-up"), body)
+        best = max(float(one["rate_rps"]) for one in here if one["way"].endswith((", best", ", even")))
+        if best:
+            ratios[f"{pipeline} on {inventory}"] = float(ours["rate_rps"]) / best
+            parts += [f"Harmonia by the best of the others: {ratios[f'{pipeline} on {inventory}']:.2f}.\n"]
+    if len(ratios) > 1:
+        parts += [f"Geometric mean of these {len(ratios)} ratios: {geometric(ratios.values()):.2f}.\n"]
+    return parts
+
+
+def _highest(measured: Sequence[Measured]) -> list[str]:
+    ours = next((one.highest for one in measured if one.system == OURS), 0.0)
+    body = [_line(one, ours) for one in measured]
+    return _table(
+        [
+            "system",
+            "within",
+            "ours by it",
+            "violated",
+            "goodput",
+            "p50",
+            "p95",
+            "p99",
+            "first text p95",
+            "per 1,000",
+            "busy",
+            "process",
+            "late",
+            "void",
+            "set-up",
+        ],
+        body,
+    )
+
+
+def _line(one: Measured, ours: float) -> tuple[str, ...]:
+    rate = one.highest
+    at = one.at(rate)
+    last = one.rows[-1]["setup"] if one.rows else ""
+
+    def mean(name: str, unit: str, digits: int = 0, times: float = 1.0) -> str:
+        each = [float(row[name]) * times for row in at if row[name]]
+        return f"{sum(each) / len(each):.{digits}f}{unit}" if each else ""
+
+    return (
+        one.system,
+        f"{rate:.1f}/s" if rate else "none shown",
+        f"{ours / rate:.2f}" if rate and ours and one.system != OURS else "",
+        mean("violated", " %", 1, 100.0),
+        mean("goodput_rps", "/s", 1),
+        *(mean(name, " ms") for name in ("p50_ms", "p95_ms", "p99_ms", "ttft_p95_ms")),
+        mean("cost_per_1000", "", 3),
+        *_limits(one.rows),
+        str(one.void),
+        last,
+    )
+
+
+def _limits(rows: Sequence[Row]) -> tuple[str, str, str]:
+    if not rows:
+        return "", "", ""
+    full = max(float(word.rpartition("=")[2]) for row in rows for word in row["fullest"].split())
+    busy, late = (max(float(row[name]) for row in rows) for name in ("busy", "late_ms"))
+    return f"{busy:.0%}", f"{full:.0%}", f"{late:.1f} ms"
+
+
+def _loads(measured: Sequence[Measured]) -> list[str]:
+    """Every rate at which ours and another were both measured: what became of the requests."""
+    ours = next((one for one in measured if one.system == OURS), None)
+    body = []
+    for one in measured:
+        for rate in sorted({float(row["rate_rps"]) for row in one.rows}) if ours and one.system != OURS else ():
+            mine, theirs = ours.at(rate) if ours else [], one.at(rate)
+            if mine and theirs:
+                body.append((one.system, f"{rate:.1f}/s", *_beside(mine, theirs)))
+    head = ("beside", "offered", "violated there", "violated by ours", "fewer", "goodput there", "ours")
+    return _table(head, body) if body else []
+
+
+def _beside(mine: Sequence[Row], theirs: Sequence[Row]) -> tuple[str, ...]:
+    violated, goodput = (
+        [sum(float(row[name]) for row in rows) / len(rows) for rows in (theirs, mine)]
+        for name in ("violated", "goodput_rps")
+    )
+    fewer = f"{1.0 - violated[1] / violated[0]:.1%}" if violated[0] else ""
+    return f"{violated[0]:.1%}", f"{violated[1]:.1%}", fewer, f"{goodput[0]:.1f}/s", f"{goodput[1]:.1f}/s"
+
+
+def _over_pipelines(measured: Sequence[Measured]) -> list[str]:
+    ratios = []
+    for pipeline, inventory in dict.fromkeys((one.pipeline, one.inventory) for one in measured):
+        here = {one.system: one.highest for one in measured if (one.pipeline, one.inventory) == (pipeline, inventory)}
+        best = max((rate for name, rate in here.items() if name != OURS), default=0.0)
+        if best and here.get(OURS):
+            ratios.append(here[OURS] / best)
+    if not ratios:
+        return []
+    return [
+        f"Geometric mean over {len(ratios)} pipelines of ours by the best of the others: {geometric(ratios):.2f}.\n"
+    ]
+
+
+def _machines(cells: Sequence[Row]) -> list[str]:
+    said = dict.fromkeys(f"{one['machine']}, Python {one['python']}" for one in cells)
+    peers = dict.fromkeys(one["peers"] for one in cells if one["peers"])
+    return [f"Measured on: {'; '.join(said)}. Versions: {'; '.join(peers) or 'none of others'}.\n"]
+
+
+def drawings(measured: Sequence[Measured]) -> Iterable[tuple[str, str]]:
+    """For each pipeline and inventory, what part of requests was in time at which rate, a line for each system."""
+    for pipeline, inventory in dict.fromkeys((one.pipeline, one.inventory) for one in measured):
+        drawn = []
+        for one in measured:
+            if (one.pipeline, one.inventory) == (pipeline, inventory) and one.rows:
+                rates = sorted({float(row["rate_rps"]) for row in one.rows})
+                drawn.append(Line(one.system, [(rate, _in_time(one.at(rate))) for rate in rates]))
+        if drawn:
+            title = f"{pipeline} on {inventory}: requests answered within the promise"
+            yield f"{pipeline}-{inventory}", picture(title, "offered, a second", "in time, %", *drawn)
+
+
+def _in_time(rows: Sequence[Row]) -> float:
+    return 100.0 - 100.0 * sum(float(row["violated"]) for row in rows) / len(rows)
+
+
+def geometric(ratios: Iterable[float]) -> float:
+    """The geometric mean."""
+    return math.exp(fmean(map(math.log, ratios)))
+
+
+def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    rows = [head, ["---"] * len(head), *body]
+    return ["\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"]
