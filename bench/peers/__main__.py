@@ -1,8 +1,10 @@
 """Harmonia beside what people use today, over the same emulated devices: `make bench-peers`.
 
     python -m bench.peers --predict [--pipelines P...] [--inventory eight]
-    python -m bench.peers --python PEERS/bin/python --find [--pipelines crag...] [--systems NAME...] [--steps N]
-    python -m bench.peers --python PEERS/bin/python --rates R... [--seconds N] [--factor F]
+    python -m bench.peers PYTHONS --find [--pipelines crag...] [--systems NAME...] [--steps N]
+    python -m bench.peers PYTHONS --rates R... [--seconds N] [--factor F]
+
+`PYTHONS` is `--python PEERS/bin/python --haystack HAYSTACK/bin/python`, which `make bench-peers` says by itself.
 
 The same arrivals, requests, engines and promise for all; each system on all GPUs of the inventory. `systems.py` says
 which systems there are and how each is set up. `--predict` simulates what each can carry, so that it is known before
@@ -20,7 +22,7 @@ decides nothing. Every cell is a file under `--out`, void ones too; a second run
 import argparse
 import subprocess
 import sys
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from bench.peers import predicting, record, results
@@ -34,7 +36,7 @@ from harmonia_compiler.emulate.scenario import Scenario
 #: What the peers are, of all that their environment has: the rest of it is in the lock file and in the cells' keys.
 TOLD_VERSIONS = ("ray", "langgraph", "langchain-openai", "uvicorn", "fastapi", "haystack-ai", "hayhooks")
 #: Which systems are measured where nobody says.
-USUAL = ("harmonia", "ray-auto", "ray-best", "monolith-best", "langgraph-best")
+USUAL = ("harmonia", "ray-auto", "ray-best", "monolith-best", "langgraph-best", "haystack-best")
 
 
 class Run:
@@ -42,16 +44,14 @@ class Run:
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.given = given
-        installed = versions(given.python)
-        self.versions = of_versions(installed)
-        self.peers = {name: installed[name] for name in TOLD_VERSIONS if name in installed}
         self.code, self.ours = code(MEASURING), code(WHOLE)
         self.revision = _revision()
         self.stretch = Stretch(given.factor)
 
     def cell(self, pipeline: str, system: System, rate_rps: float, seed: int) -> Cell:
         """A system at a rate, measured until it counts or as often as it may be; each attempt is printed."""
-        is_ours = system.name == OURS
+        installed = _installed(system.python) if system.python else {}
+        peers = {name: installed[name] for name in TOLD_VERSIONS if name in installed}
 
         def attempted(factor: float, attempt: int) -> Cell:
             key = Key(
@@ -64,11 +64,11 @@ class Run:
                 self.given.seconds,
                 factor,
                 seed,
-                self.ours if is_ours else self.code,
+                self.code if system.python else self.ours,
                 subject(system.scenario, system.replicas),
-                "" if is_ours else self.versions,
+                of_versions(installed) if installed else "",
             )
-            found = measured(self.given.out, key, attempt, system.scenario, system.made, (self.peers, self.revision))
+            found = measured(self.given.out, key, attempt, system.scenario, system.made, (peers, self.revision))
             print(told(found), flush=True)
             return found
 
@@ -79,6 +79,7 @@ def main() -> int:
     """All that is asked for, and the results written anew."""
     parser = argparse.ArgumentParser(prog="python -m bench.peers")
     parser.add_argument("--python", type=Path, default=Path(sys.executable), help="one that has the peers' packages")
+    parser.add_argument("--haystack", type=Path, default=Path(sys.executable), help="one that has Haystack's")
     parser.add_argument("--pipelines", nargs="*", default=["crag"], choices=NAMES)
     parser.add_argument("--inventory", default="eight")
     parser.add_argument("--predict", action="store_true", help="simulate what each system can carry")
@@ -113,7 +114,9 @@ def measure(run: Run, pipeline: str, scenario: Scenario) -> None:
     given = run.given
     (predicted,) = scenario.plan.predicted.values()
     print(f"{pipeline} on {given.inventory}: planned for {predicted.throughput_rps:.1f}/s", flush=True)
-    found = Systems(scenario, given.python.absolute(), given.out / "searches").named(given.systems)
+    found = Systems(scenario, given.python.absolute(), given.haystack.absolute(), given.out / "searches").named(
+        given.systems
+    )
     wanted = {one.name: one for one in found}
     for turn, rate in enumerate(given.rates):
         for name in alternated([*wanted], turn):
@@ -147,6 +150,11 @@ def told(cell: Cell) -> str:
         f"machine {cell.busy:.0%} busy, {full} {cell.fullest[full]:.0%} of a core, engines {cell.late_ms:.1f} ms late"
         f"  [{cell.key.setup}]{void}"
     )
+
+
+@cache
+def _installed(python: Path) -> dict[str, str]:
+    return versions(python)
 
 
 def _revision() -> str:

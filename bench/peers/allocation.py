@@ -5,7 +5,7 @@ is one replica, its models share each GPU. How many GPUs of which type each mode
 evenly, type by type in turn, so that no model has all the fast ones by accident, or searched for (`search.py`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import cycle
 
@@ -138,9 +138,9 @@ def uniform(scenario: Scenario) -> Division:
     return Division(tuple((name, tuple(sorted(held[name].items()))) for name in wanting))
 
 
-def together(scenario: Scenario, parts: Mapping[str, float]) -> Division:
-    """Every model on every GPU, with these parts of each."""
-    whole = tuple(sorted(types(scenario).items()))
+def together(scenario: Scenario, parts: Mapping[str, float], some: Collection[str] | None = None) -> Division:
+    """Every model on every GPU, or on every one of some types, with these parts of each."""
+    whole = tuple(sorted((of, count) for of, count in types(scenario).items() if some is None or of in some))
     return Division(tuple((name, whole) for name in models(scenario)), parts=tuple(sorted(parts.items())))
 
 

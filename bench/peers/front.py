@@ -43,15 +43,18 @@ class Peer:
             path, port = behind.folder / "peer.json", free_port(())
             path.write_text(json.dumps(document, indent=1))
             words = [str(self.python), str(PROGRAMS / self.program), str(path), str(port)]
-            # Its own folder of packages, and nothing of this environment's.
-            kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-            environment = {**kept, "RAY_USAGE_STATS_ENABLED": "0", "NO_PROXY": "*", "LANGSMITH_TRACING": "false"}
-            with command(behind.folder, self.name, words, environment) as started:
+            with command(behind.folder, self.name, words, environment()) as started:
                 address = f"http://{HOST}:{port}"
                 wait_for(started, lambda: is_ready(address), START_S + behind.patience_s)
                 yield Fronted(address, {self.name: started}, lambda _: ((), ""))
 
         return front
+
+
+def environment() -> dict[str, str]:
+    """The environment of a system: it has a folder of packages of its own, and is given nothing of ours."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return {**kept, "RAY_USAGE_STATS_ENABLED": "0", "NO_PROXY": "*", "LANGSMITH_TRACING": "false"}
 
 
 def _document(scenario: Scenario, replicas: tuple[Replica, ...], behind: Behind) -> dict[str, Any]:

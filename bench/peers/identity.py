@@ -18,11 +18,16 @@ from harmonia_compiler.emulate.scenario import Scenario
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "harmonia_compiler"
+#: What a simulation of a division consists of.
+SIMULATING = (
+    *(PACKAGE / name for name in ("contract", "emulate", "kinds", "policy", "profile", "report", "workload")),
+    ROOT / "bench" / "peers" / "allocation.py",
+)
 #: What sends requests, emulates engines and makes figures, and what runs of the other systems.
 MEASURING = (
-    *(PACKAGE / name for name in ("contract", "emulate", "kinds", "policy", "profile", "report", "workload")),
+    *SIMULATING,
     PACKAGE / "runtime" / "load",
-    *(ROOT / "bench" / "peers" / name for name in ("allocation.py", "cells.py", "front.py", "systems.py", "programs")),
+    *(ROOT / "bench" / "peers" / name for name in ("cells.py", "front.py", "systems.py", "programs")),
 )
 #: The same, and what is ours beside it.
 WHOLE = (*MEASURING, *(PACKAGE / name for name in ("check", "emit", "flow", "functions", "plan", "runtime", "syntax")))

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from bench.peers.cells import Cell
 from bench.peers.identity import ROOT
 from bench.peers.judging import KEPT
@@ -16,7 +18,7 @@ from bench.peers.predicting import Predicted
 
 #: Where the documents are, and the folder in them that has the record.
 DOCS, RECORD = ROOT / "docs", "results"
-PREDICTED, CELLS = "predicted.csv", "cells.csv"
+PREDICTED, CELLS, COSTS = "predicted.csv", "cells.csv", "overhead.csv"
 Row = Mapping[str, str]
 
 
@@ -27,6 +29,27 @@ def keep_predicted(rows: Sequence[Predicted], folder: Path) -> None:
     known = {(one["pipeline"], one["inventory"]) for one in new}
     old = [one for one in read(folder / PREDICTED) if (one["pipeline"], one["inventory"]) not in known]
     _write(folder / PREDICTED, names, [*old, *new])
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What a request through components that do nothing cost, in one turn of a measurement.
+
+    `rate_rps` is how many a second many clients had answered, `p50_ms` the median of a single client, and `cpu_us` the
+    processor time of all of the system's processes for each request of the many.
+    """
+
+    system: str
+    hops: int
+    turn: int
+    rate_rps: float
+    p50_ms: float
+    cpu_us: float
+
+
+def keep_costs(rows: Sequence[Cost], folder: Path) -> None:
+    """Put these in the place of all that were measured before."""
+    names = Cost.__struct_fields__
+    _write(folder / COSTS, names, [{name: _shown(getattr(one, name)) for name in names} for one in rows])
 
 
 def row_of(cell: Cell) -> dict[str, str]:

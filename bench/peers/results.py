@@ -10,33 +10,41 @@ from statistics import fmean
 
 from bench.peers.cells import kept
 from bench.peers.judging import OURS
-from bench.peers.record import CELLS, DOCS, PREDICTED, RECORD, Measured, Row, add_cells, newest, read
+from bench.peers.record import CELLS, COSTS, DOCS, PREDICTED, RECORD, Measured, Row, add_cells, newest, read
 from harmonia_compiler.report.chart import Line, picture
 
 
-def write(out: Path, docs: Path = DOCS) -> None:
-    """Add the cells of a folder to the record, and write `results.md` and its pictures from all of it."""
+def write(out: Path | None, docs: Path = DOCS) -> None:
+    """Add the cells of a folder to the record, if there is one, and write `results.md` and its pictures from all."""
     folder = docs / RECORD
-    add_cells(kept(out), folder)
-    predicted, cells = read(folder / PREDICTED), read(folder / CELLS)
+    add_cells(kept(out) if out else (), folder)
+    predicted, cells, costs = (read(folder / name) for name in (PREDICTED, CELLS, COSTS))
     measured = newest(cells)
     pictures = {f"{name}.svg": drawn for name, drawn in drawings(measured)}
     for name, drawn in pictures.items():
         (folder / name).write_text(drawn, encoding="utf-8")
-    (docs / "results.md").write_text(text(predicted, cells, measured, [*pictures]), encoding="utf-8")
+    (docs / "results.md").write_text(text(predicted, cells, measured, costs, [*pictures]), encoding="utf-8")
 
 
-def text(predicted: Sequence[Row], cells: Sequence[Row], measured: Sequence[Measured], pictures: Sequence[str]) -> str:
+def text(
+    predicted: Sequence[Row],
+    cells: Sequence[Row],
+    measured: Sequence[Measured],
+    costs: Sequence[Row],
+    pictures: Sequence[str],
+) -> str:
     """The document."""
     parts = [_HEAD, *_predictions(predicted), "## What was measured\n"]
-    if not measured:
-        return "\n".join([*parts, "Nothing yet: what was measured so far was void or of another code.\n"])
-    parts += [_MEASURED, *_machines(cells)]
-    for pipeline, inventory in dict.fromkeys((one.pipeline, one.inventory) for one in measured):
-        here = [one for one in measured if (one.pipeline, one.inventory) == (pipeline, inventory)]
-        parts += [f"### {pipeline} on {inventory}\n", *_highest(here), *_loads(here)]
-        parts += [f"![{name}](results/{name})\n" for name in pictures if name == f"{pipeline}-{inventory}.svg"]
-    return "\n".join([*parts, *_over_pipelines(measured)])
+    if any(one.rows for one in measured):
+        parts += [_MEASURED, *_machines(cells)]
+        for pipeline, inventory in dict.fromkeys((one.pipeline, one.inventory) for one in measured):
+            here = [one for one in measured if (one.pipeline, one.inventory) == (pipeline, inventory)]
+            parts += [f"### {pipeline} on {inventory}\n", *_highest(here), *_loads(here)]
+            parts += [f"![{name}](results/{name})\n" for name in pictures if name == f"{pipeline}-{inventory}.svg"]
+        parts += _over_pipelines(measured)
+    else:
+        parts += [f"Nothing that counts yet; void cells: {sum(one.void for one in measured)}.\n"]
+    return "\n".join([*parts, *_costs(costs)])
 
 
 _HEAD = """\
@@ -53,6 +61,10 @@ be idle by the profiles, whatever was promised, and *share* its part of our plan
 processes is not in it.
 """
 _MORE = ("first text p95", "per 1,000", "busy", "process", "late", "void", "set-up")
+_COSTS = """\
+By `python -m bench.peers.overhead`, whose text says how: components that do nothing, means over the turns. Client,
+engine and system share the machine.
+"""
 _MEASURED = """\
 *within* is the highest rate at which 95 of a hundred requests were answered within the promise. All other columns
 are at that rate, means over the seeds; times are before stretching. *busy*, *process* and *late* are the largest of
@@ -185,6 +197,33 @@ def _over_pipelines(measured: Sequence[Measured]) -> list[str]:
     return [
         f"Geometric mean over {len(ratios)} pipelines of ours by the best of the others: {geometric(ratios):.2f}.\n"
     ]
+
+
+def _costs(rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        return []
+
+    def mean(of: str, system: str, hops: str) -> float:
+        return fmean(float(one[of]) for one in rows if (one["system"], one["hops"]) == (system, hops))
+
+    body = []
+    others = [name for name in dict.fromkeys(one["system"] for one in rows) if name != OURS]
+    for hops in dict.fromkeys(one["hops"] for one in rows):
+        for name in (OURS, *others):
+            rate, cpu_us = mean("rate_rps", name, hops), mean("cpu_us", name, hops)
+            beside = (mean("rate_rps", OURS, hops) / rate, cpu_us / mean("cpu_us", OURS, hops))
+            body.append(
+                (
+                    name,
+                    hops,
+                    f"{rate:.0f}/s",
+                    f"{mean('p50_ms', name, hops):.2f} ms",
+                    f"{cpu_us:.0f} µs",
+                    *(("", "") if name == OURS else (f"{beside[0]:.1f}", f"{beside[1]:.1f}")),
+                )
+            )
+    head = ("system", "hops", "a second", "p50 of one client", "CPU a request", "ours, times the rate", "times the CPU")
+    return ["## What a request costs beside its engines\n", _COSTS, *_table(head, body)]
 
 
 def _machines(cells: Sequence[Row]) -> list[str]:

@@ -6,7 +6,7 @@ are answered in time; what is searched is
 
 1. how many GPUs of which type each model has: all ways to give all of them away, in the order of what their profiles
    say that they carry, `MOST` of them at most. Where the whole pipeline is one replica, which part of each GPU each
-   model has.
+   model has, and GPUs of which types are used.
 2. how many calls an engine works on at once, `BATCHES`, with the best of these.
 
 One that does not beat the best so far by `GAIN` at its first try is passed over. What a peer then does with what was
@@ -16,7 +16,7 @@ found is measured, and not simulated. What was found is kept in a file, by all t
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from statistics import fmean
 from typing import TypeVar
@@ -24,7 +24,7 @@ from typing import TypeVar
 import msgspec
 
 from bench.peers.allocation import Division, allocated, models, together, types
-from bench.peers.identity import MEASURING, ROOT, code, digest, subject
+from bench.peers.identity import SIMULATING, code, digest, subject
 from bench.peers.judging import KEPT
 from harmonia_compiler.contract.bundle import ReplicaShare
 from harmonia_compiler.contract.card import load_cards
@@ -76,10 +76,13 @@ def highest(kept: Callable[[float], bool], likely: float) -> float:
     return low
 
 
-def first_of(candidates: Iterable[One], keeps: Keeps[One], best: One, top: float) -> tuple[One, float]:
-    """The candidate with the highest rate, and its rate: `best`, which has the rate `top`, where none beats it."""
+def first_of(candidates: Iterable[One], keeps: Keeps[One], best: One, top: float, floor: float) -> tuple[One, float]:
+    """The candidate with the highest rate, and its rate: `best`, which has the rate `top`, where none beats it.
+
+    None is tried below `floor`.
+    """
     for one in candidates:
-        least = top * (1.0 + GAIN)
+        least = max(floor, top * (1.0 + GAIN))
         if keeps(one, least):
             best, top = one, highest(partial(keeps, one), least)
     return best, top
@@ -107,14 +110,13 @@ def _parts(whole: int, count: int) -> Iterator[tuple[int, ...]]:
 
 
 def shared(given: Scenario) -> Iterator[Division]:
-    """Every model on every GPU, with parts that make no more than one."""
-    names = models(given)
-    if len(names) == 1:
-        yield together(given, {names[0]: 1.0})
-        return
-    for parts in product(PARTS, repeat=len(names)):
+    """Every model on every GPU, or on every GPU of some types, with parts that make no more than one."""
+    names, there = models(given), sorted(types(given))
+    some = [of for count in range(len(there), 0, -1) for of in combinations(there, count)]
+    for parts in product((1.0, *PARTS), repeat=len(names)):
         if sum(parts) <= 1.0:
-            yield together(given, dict(zip(names, parts, strict=True)))
+            for of in some:
+                yield together(given, dict(zip(names, parts, strict=True)), of)
 
 
 @dataclass(frozen=True)
@@ -187,8 +189,8 @@ class Found(msgspec.Struct, frozen=True):
 
 def best(given: Scenario, kept: Path, *, whole: bool = False) -> Found:
     """The best set-up; `whole` where each replica is the whole pipeline. Read from the folder where it is there."""
-    key = digest(code((*MEASURING, ROOT / "bench" / "peers" / "search.py")).encode(), subject(given, ()).encode())
-    path = kept / f"best-{'whole' if whole else 'parted'}-{key}.json"
+    key = digest(code((*SIMULATING, Path(__file__))).encode(), subject(given, ()).encode())
+    path = kept / f"best-{'whole' if whole else 'divided'}-{key}.json"
     if path.is_file():
         return msgspec.json.decode(path.read_bytes(), type=Found)
     found = _best(given, whole=whole)
@@ -208,9 +210,10 @@ def _best(given: Scenario, *, whole: bool) -> Found:
         return in_time(over(given, allocated(given, division)), rate_rps, NONE) >= KEPT
 
     likely = LIKELY * known.carries(candidates[0])
-    division, rate = first_of(candidates[1:], keeps, candidates[0], highest(partial(keeps, candidates[0]), likely))
+    rate, floor = highest(partial(keeps, candidates[0]), likely), LEAST * likely
+    division, rate = first_of(candidates[1:], keeps, candidates[0], rate, floor)
     narrower = [replace(division, batch=batch) for batch in BATCHES if batch != division.batch]
-    division, rate = first_of(narrower, keeps, division, rate)
+    division, rate = first_of(narrower, keeps, division, rate, floor)
     return Found(division, rate, tried)
 
 

@@ -52,7 +52,7 @@ NEAR, BELOW = (0.5, 1.3), (0.05, 1.3)
 UNBOUNDED = 100_000
 #: Deployments that are never the limit: the ingress, and what calls somebody else's service.
 FREE = {name: {"num_replicas": 1, "max_ongoing_requests": UNBOUNDED} for name in ("web", "pipeline")}
-LANGGRAPH, PLANNED = "langgraph_app.py", "the plan's replicas"
+LANGGRAPH, HAYSTACK, PLANNED = "langgraph_app.py", "haystack_app.py", "the plan's replicas"
 
 
 #: Between which rates the highest is looked for.
@@ -72,7 +72,8 @@ class System:
     """One that is measured: its name, its set-up in words, what it is tried on, and how it is set up for a factor.
 
     `replicas` are those that run for it. Its highest rate is looked for between what `between` gives, in requests a
-    second, which may have to be searched for. It is warmed up for `warmup_s`.
+    second, which may have to be searched for. It is warmed up for `warmup_s`. `python` has its packages, None where it
+    is ours.
     """
 
     name: str
@@ -82,13 +83,18 @@ class System:
     made: Callable[[float], Set]
     between: Between
     warmup_s: float = WARM_S
+    python: Path | None = None
 
 
 class Systems:
-    """The systems of one scenario; what is searched for is kept in a folder."""
+    """The systems of one scenario; what is searched for is kept in a folder.
 
-    def __init__(self, scenario: Scenario, python: Path, kept: Path) -> None:
-        self.scenario, self.parted, self.python = scenario, apart(scenario), python
+    `python` has Ray and LangGraph, `haystack` has Haystack: neither settles the versions of the other.
+    """
+
+    def __init__(self, scenario: Scenario, python: Path, haystack: Path, kept: Path) -> None:
+        self.scenario, self.parted = scenario, apart(scenario)
+        self.python, self.haystack = python, haystack
         self._kept = kept
 
     def named(self, names: Sequence[str]) -> list[System]:
@@ -120,11 +126,8 @@ class Systems:
     def served(self, name: str, program: str, division: Division | None, between: Between, **settings: Any) -> System:
         """A pool of engines per model; without a division, over the plan's replicas."""
         replicas = allocated(self.scenario, division) if division else self.scenario.plan.replicas
-        peer = Peer(name, program, self.python, settings)
-        setup = division.describe() if division else PLANNED
-        return System(
-            name, setup, self.scenario, replicas, lambda _: Set(replicas, peer.front(self.scenario, replicas)), between
-        )
+        python = self.haystack if program == HAYSTACK else self.python
+        return self._set(name, self.scenario, replicas, division, Peer(name, program, python, settings), between)
 
     def ray_fixed(self, name: str, scenario: Scenario, division: Division | None, between: Between) -> System:
         """Ray Serve with fixed numbers of replicas: a deployment for each engine of the scenario.
@@ -139,8 +142,20 @@ class Systems:
             for engine, count in Counter(one.engine for one in replicas).items()
         }
         peer = Peer(name, "ray_app.py", self.python, {"deployments": {**deployments, **FREE}})
+        return self._set(name, scenario, replicas, division, peer, between)
+
+    @staticmethod
+    def _set(
+        name: str,
+        scenario: Scenario,
+        replicas: tuple[Replica, ...],
+        division: Division | None,
+        peer: Peer,
+        between: Between,
+    ) -> System:
         setup = division.describe() if division else PLANNED
-        return System(name, setup, scenario, replicas, lambda _: Set(replicas, peer.front(scenario, replicas)), between)
+        made = Set(replicas, peer.front(scenario, replicas))
+        return System(name, setup, scenario, replicas, lambda _: made, between, python=peer.python)
 
     def ray_scaled(self, name: str, target: float, ongoing: int) -> System:
         """Ray Serve, a deployment per component, each scaled by Serve's autoscaler from one replica on.
@@ -171,14 +186,14 @@ class Systems:
 
         setup = f"min=1 max={most} target={target:g} ongoing={ongoing}"
         between = _between(BELOW, lambda: self.deployed.rate_rps)
-        return System(name, setup, scenario, replicas, made, between, SCALING_S)
+        return System(name, setup, scenario, replicas, made, between, SCALING_S, self.python)
 
     def monolith(self, name: str, division: Division, between: Between) -> System:
-        """Ray Serve with the whole pipeline as one deployment: a replica for each GPU, which all its models share."""
+        """Ray Serve with the whole pipeline as one deployment: a replica for each GPU, which its models share."""
         one = {
-            "num_replicas": len(gpus(self.scenario)),
+            "num_replicas": division.total(models(self.scenario)[0]),
             "max_ongoing_requests": division.batch,
-            "ray_actor_options": {"num_cpus": 0, "num_gpus": 1},
+            "ray_actor_options": {"num_cpus": 0},
         }
         return self.served(name, "monolith_app.py", division, between, deployment=one)
 
@@ -215,6 +230,12 @@ MAKERS: dict[str, Callable[[Systems, str], System]] = {
     ),
     "langgraph-best": lambda of, name: of.served(
         name, LANGGRAPH, of.pooled.division, _between(NEAR, lambda: of.pooled.rate_rps)
+    ),
+    "haystack-even": lambda of, name: of.served(
+        name, HAYSTACK, uniform(of.scenario), _between(BELOW, lambda: of.pooled.rate_rps)
+    ),
+    "haystack-best": lambda of, name: of.served(
+        name, HAYSTACK, of.pooled.division, _between(NEAR, lambda: of.pooled.rate_rps)
     ),
     "langgraph-ours": lambda of, name: of.served(name, LANGGRAPH, None, _between(BELOW, lambda: of.pooled.rate_rps)),
 }

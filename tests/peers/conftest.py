@@ -1,7 +1,11 @@
-"""The pipelines' plans, each made once."""
+"""The pipelines' plans, each made once, and the programs that run beside Harmonia."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -17,3 +21,14 @@ def plans() -> Callable[[str], Scenario]:
 @pytest.fixture(scope="session")
 def crag(plans: Callable[[str], Scenario]) -> Scenario:
     return plans("crag")
+
+
+PROGRAMS = Path(__file__).parent.parent.parent / "bench" / "peers" / "programs"
+
+
+@pytest.fixture(scope="session")
+def flows() -> Iterator[ModuleType]:
+    """A module of theirs, which stands in an environment of its own and imports its neighbours by their names."""
+    sys.path.insert(0, str(PROGRAMS))
+    yield import_module("flows")
+    sys.path.remove(str(PROGRAMS))

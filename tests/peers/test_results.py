@@ -7,7 +7,7 @@ import pytest
 
 from bench.peers.cells import Cell, Key
 from bench.peers.predicting import Predicted
-from bench.peers.record import add_cells, keep_predicted, newest, read, row_of
+from bench.peers.record import Cost, add_cells, keep_costs, keep_predicted, newest, read, row_of
 from bench.peers.results import geometric, write
 
 KEY = Key("crag", "eight", "harmonia", "its plan", 40.0, 20.0, 60.0, 6.0, 1, "code", "subject", "")
@@ -112,7 +112,16 @@ def test_predictions_replace_those_of_the_same_pipeline(folder: Path) -> None:
     assert "| pool per model, best | 25.0/s | 30.0/s | 50% | 20 | large=8 |" in said
     assert "Harmonia by the best of the others: 4.00." in said
     assert "Geometric mean of these 2 ratios: 2.00." in said
-    assert "Nothing yet" in said
+    assert "Nothing that counts yet; void cells: 0." in said
+
+
+def test_costs_are_means_over_turns_beside_ours(tmp_path: Path) -> None:
+    rows = [Cost("harmonia", 3, turn, 900.0 + 200.0 * turn, 1.0, 500.0) for turn in range(2)]
+    keep_costs([*rows, Cost("ray", 3, 0, 50.0, 20.0, 5000.0)], tmp_path / "results")
+    write(None, tmp_path)
+    said = (tmp_path / "results.md").read_text()
+    assert "| harmonia | 3 | 1000/s | 1.00 ms | 500 µs |  |  |" in said
+    assert "| ray | 3 | 50/s | 20.00 ms | 5000 µs | 20.0 | 10.0 |" in said
 
 
 def test_the_geometric_mean_is_of_ratios() -> None:

@@ -97,11 +97,12 @@ def test_the_best_of_several_is_found_and_the_others_cost_one_try() -> None:
         tries.append(name)
         return rate <= carry[name]
 
-    name, rate = first_of("bcd", keeps, "a", 10.0)
+    name, rate = first_of("bcd", keeps, "a", 10.0, 0.1)
     assert name == "c"
     assert rate == pytest.approx(30.0, rel=0.02)
     assert [tries.count("b"), tries.count("d")] == [1, 1]
-    assert first_of("bd", keeps, "c", rate) == ("c", rate)
+    assert first_of("x", lambda _, rate: rate == 0.1, "a", 0.0, 0.1)[0] == "x"
+    assert first_of("bd", keeps, "c", rate, 0.1) == ("c", rate)
 
 
 @pytest.fixture

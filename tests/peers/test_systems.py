@@ -37,7 +37,7 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(front, "wait_for", lambda *_: None)
 
     def tell(scenario: Scenario, name: str) -> dict[str, Any]:
-        (system,) = Systems(scenario, Path("python"), tmp_path).named([name])
+        (system,) = Systems(scenario, Path("python"), Path("haystack"), tmp_path).named([name])
         made = system.made(FACTOR)
         assert made.front is not None
         given = apart(scenario) if name in {"ray-auto", "ray-best", "ray-tuned"} else scenario
@@ -49,7 +49,7 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_every_system_is_found_by_the_beginning_of_its_name(crag: Scenario, tmp_path: Path) -> None:
-    found = Systems(crag, Path("python"), tmp_path).named(["harmonia", "langgraph-e", "langgraph-o"])
+    found = Systems(crag, Path("python"), Path("haystack"), tmp_path).named(["harmonia", "langgraph-e", "langgraph-o"])
     assert [one.name for one in found] == ["harmonia", "langgraph-even", "langgraph-ours"]
 
 
@@ -69,7 +69,7 @@ def test_ray_as_documented_begins_with_one_replica_and_may_have_every_gpu(crag: 
         assert sorted(engine["device"] for engine in document["engines"][name]) == [*range(8)]
     assert document["gpus"] == len(gpus(crag))
     # Its autoscaler must have had the time to act before requests count.
-    (system,) = Systems(crag, Path("python"), Path()).named(["ray-auto"])
+    (system,) = Systems(crag, Path("python"), Path("haystack"), Path()).named(["ray-auto"])
     assert system.warmup_s >= 2 * RAY_TIMES_S["upscale_delay_s"]
 
 
@@ -91,6 +91,7 @@ def test_what_was_searched_for_is_what_runs(crag: Scenario, told: Any) -> None:
 def test_a_monolith_has_all_models_on_every_gpu(crag: Scenario, told: Any) -> None:
     document = told(crag, "monolith-best")
     assert document["deployment"]["num_replicas"] == 8
+    assert "num_gpus" not in document["deployment"]["ray_actor_options"]
     for name in ("large", "small"):
         assert sorted(engine["device"] for engine in document["engines"][name]) == [*range(8)]
 

@@ -15,7 +15,7 @@ from engines import Client, Passage, Peer, Who, prompt, told
 from fastapi import Request
 from fastapi.responses import StreamingResponse
 from ray import serve
-from serving import Answering, routes, run
+from serving import Answering, Leases, routes, run
 
 APP = routes()
 
@@ -48,7 +48,7 @@ class Local:
 def _url(replicas: list[dict[str, Any]], device: int) -> str:
     """The replica on a device; of those on cores the one of that number, as far as there are so many."""
     on = {one["device"]: one["url"] for one in replicas}
-    return str(on.get(device) or replicas[device % len(replicas)]["url"])
+    return str(on[device] if device in on else replicas[device % len(replicas)]["url"])
 
 
 @serve.deployment
@@ -56,8 +56,8 @@ def _url(replicas: list[dict[str, Any]], device: int) -> str:
 class Pipeline(Answering):
     """The whole pipeline."""
 
-    def __init__(self, peer: Peer) -> None:
-        super().__init__(peer, Local(peer, int(ray.get_gpu_ids()[0])))
+    def __init__(self, peer: Peer, leases: Any) -> None:
+        super().__init__(peer, Local(peer, ray.get(leases.take.remote("device"))))
 
     @APP.get("/readyz")
     async def ready(self) -> dict[str, str]:
@@ -73,7 +73,12 @@ class Pipeline(Answering):
 def main() -> None:
     """Serve until it is ended."""
     peer = told(sys.argv[1])
-    run(peer, sys.argv[1], sys.argv[2], lambda: Pipeline.options(**peer["deployment"]).bind(peer))
+    devices = {one["device"] for each in peer["engines"].values() for one in each} - {None}
+
+    def made() -> Any:
+        return Pipeline.options(**peer["deployment"]).bind(peer, Leases.remote({"device": sorted(devices)}))
+
+    run(peer, sys.argv[1], sys.argv[2], made)
 
 
 if __name__ == "__main__":

@@ -18,21 +18,9 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 from ray import serve
 from ray.serve.handle import DeploymentHandle
-from serving import Answering, routes, run
+from serving import Answering, Leases, routes, run
 
 APP = routes()
-
-
-@ray.remote(num_cpus=0)
-class Leases:
-    """Which emulated engines are taken: two replicas never stand for the same one."""
-
-    def __init__(self, engines: dict[str, list[dict[str, Any]]]) -> None:
-        self.free = {name: list(replicas) for name, replicas in engines.items()}
-
-    def take(self, engine: str) -> dict[str, Any]:
-        """One that is free; it is given back with the replica's process."""
-        return self.free[engine].pop(0)
 
 
 @serve.deployment

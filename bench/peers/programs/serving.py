@@ -20,6 +20,18 @@ def routes() -> FastAPI:
     return FastAPI()
 
 
+@ray.remote(num_cpus=0)
+class Leases:
+    """What is given to one replica at a time, by name: each stands for an engine or a device that no other has."""
+
+    def __init__(self, free: dict[str, list[Any]]) -> None:
+        self.free = {name: list(each) for name, each in free.items()}
+
+    def take(self, name: str) -> Any:
+        """One that is free; it is given back with the replica's process."""
+        return self.free[name].pop(0)
+
+
 class Answering:
     """A deployment's replica that answers questions: its calls are its subclass's."""
 
