@@ -304,6 +304,7 @@ def test_fetch_prints_the_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.engines
+@pytest.mark.slow
 def test_a_packaged_gguf_is_converted_once() -> None:
     found = find(card_for("SmolLM2-135M-Instruct"))
     assert found is not None

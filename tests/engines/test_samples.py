@@ -99,7 +99,7 @@ def test_the_turns_before_are_condensed_where_there_are_any(service: RunningServ
         {"role": "assistant", "content": "A folder that starts a plan."},
         {"role": "user", "content": "And what is in it?"},
     ]
-    answer = client.chat.completions.create(model="chat", messages=turns)  # type: ignore[arg-type]
+    answer = client.chat.completions.create(model="chat", messages=turns)
     assert answer.choices[0].message.content
     _, calls, _ = ask(service, "chat", history=[])
     assert "condense" not in calls

@@ -104,7 +104,7 @@ async def test_streams_the_words_as_they_come(client: openai.AsyncOpenAI) -> Non
 
 async def test_streams_usage_when_asked(client: openai.AsyncOpenAI) -> None:
     options = {"include_usage": True}
-    stream = await client.chat.completions.create(model="rag", messages=ASK, stream=True, stream_options=options)  # type: ignore[call-overload]
+    stream = await client.chat.completions.create(model="rag", messages=ASK, stream=True, stream_options=options)
     chunks = [chunk async for chunk in stream]
     assert chunks[-1].choices == []
     assert chunks[-1].usage.total_tokens == 11

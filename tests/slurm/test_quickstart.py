@@ -33,7 +33,7 @@ def test_the_quickstart_runs_across_nodes_and_answers(cluster: Cluster, tmp_path
         harmoniac("ingest", "docs/slurm.md", "--component", "search", "--service", bundle)
         client = OpenAI(base_url=f"{gateway(bundle)}/v1", api_key="none")
         asked = [{"role": "user", "content": "Where do engines listen?"}]
-        answer = client.chat.completions.create(model="quickstart", messages=asked)  # type: ignore[arg-type]
+        answer = client.chat.completions.create(model="quickstart", messages=asked)
         assert answer.choices[0].message.content
         client.close()
     finally:

@@ -15,9 +15,9 @@ from harmonia_compiler.emulate.llm.scheduler import Scheduler
 from harmonia_compiler.emulate.llm.sequence import Sequence
 from harmonia_compiler.profile.limits import Limits
 
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.engines, pytest.mark.slow]
 
-WORKLOADS = 80
+WORKLOADS = 240
 CONTEXT = 240
 
 
