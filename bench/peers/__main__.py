@@ -26,9 +26,10 @@ from functools import cache, partial
 from pathlib import Path
 
 from bench.peers import predicting, record, results
+from bench.peers.arriving import named
 from bench.peers.cells import Cell, Key, measured
 from bench.peers.identity import MEASURING, ROOT, WHOLE, code, of_versions, subject, versions
-from bench.peers.judging import OURS, Bisection, Stretch, alternated, compared, searched
+from bench.peers.judging import OURS, Bisection, Stretch, alternated, compared, is_other, searched
 from bench.peers.systems import System, Systems
 from bench.pipelines import NAMES, planned
 from harmonia_compiler.emulate.scenario import Scenario
@@ -59,6 +60,7 @@ class Run:
                 self.given.inventory,
                 system.name,
                 system.setup,
+                named(self.given.trace),
                 rate_rps,
                 system.warmup_s,
                 self.given.seconds,
@@ -68,7 +70,9 @@ class Run:
                 subject(system.scenario, system.replicas),
                 of_versions(installed) if installed else "",
             )
-            found = measured(self.given.out, key, attempt, system.scenario, system.made, (peers, self.revision))
+            found = measured(
+                self.given.out, key, attempt, system.scenario, system.made, self.given.trace, (peers, self.revision)
+            )
             print(told(found), flush=True)
             return found
 
@@ -92,7 +96,8 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="that count of each cell, before stretching")
     parser.add_argument("--factor", type=float, default=6.0, help="by how much all times are stretched at first")
-    parser.add_argument("--systems", nargs="*", default=USUAL, help="those whose name begins so")
+    parser.add_argument("--trace", type=Path, help="a recording by whose times requests come, at each rate")
+    parser.add_argument("--systems", nargs="*", default=USUAL, help="by name; * stands for anything")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--results", type=Path, default=record.DOCS, help="the folder of results.md and its record")
     parser.add_argument("--out", type=Path, default=Path(".bench/peers"))
@@ -133,7 +138,7 @@ def measure(run: Run, pipeline: str, scenario: Scenario) -> None:
         for name in alternated([*wanted], turn):
             if highest[name].kept:
                 run.cell(pipeline, wanted[name], highest[name].kept, given.seed + turn)
-    top = max((one for one in highest if one != OURS), key=lambda name: highest[name].kept, default=OURS)
+    top = max((one for one in highest if is_other(one)), key=lambda name: highest[name].kept, default=OURS)
     for turn, load in enumerate(given.loads if top != OURS and OURS in wanted else ()):
         for name in alternated([OURS, top], turn):
             run.cell(pipeline, wanted[name], round(load * highest[top].kept, 2), given.seed)

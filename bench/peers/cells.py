@@ -6,7 +6,7 @@ measured again. Void ones stay in the folder, so that none is left out of what i
 
 import math
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,18 +14,19 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from bench.peers.arriving import arrivals
 from bench.peers.identity import digest
 from bench.peers.judging import reasons
 from bench.peers.search import over
 from bench.peers.systems import Set
 from harmonia_compiler.emulate.rehearsal.run import Wishes, rehearse
 from harmonia_compiler.emulate.scenario import Scenario
-from harmonia_compiler.report.measures import Window
-from harmonia_compiler.workload.arrivals import poisson, until
+from harmonia_compiler.report.measures import Window, percentile
+from harmonia_compiler.report.observation import Observation, Outcome
 
 
 class Key(msgspec.Struct, frozen=True):
-    """What is measured: `system` by its name, `setup` in words, arrivals by Poisson of a seed.
+    """What is measured: `system` by its name, `setup` in words, and when requests come (`arriving.py`), by a seed.
 
     Requests come for `warmup_s` and then for `seconds`, which count, both before stretching by `factor`. `code`,
     `subject` and `versions` are digests (`identity.py`); `revision` is for people and says which commit it was.
@@ -35,6 +36,7 @@ class Key(msgspec.Struct, frozen=True):
     inventory: str
     system: str
     setup: str
+    arrivals: str
     rate_rps: float
     warmup_s: float
     seconds: float
@@ -57,7 +59,8 @@ class Cell(msgspec.Struct, frozen=True):
 
     `violated` is the share of requests that were not answered in full within the promise. `busy` is the part of this
     machine that was used, `fullest` the part of a core of the busiest process of each part of the rehearsal, `late_ms`
-    how late the emulated engines were at p99; `void` says which of them was too much.
+    how late the emulated engines were at p99; `void` says which of them was too much. `percentiles_ms` are of all that
+    were offered, from 1 to 99, as long as these were answered: by them any other promise can be judged.
     """
 
     key: Key
@@ -72,6 +75,7 @@ class Cell(msgspec.Struct, frozen=True):
     ttft_p50_ms: float | None
     ttft_p95_ms: float | None
     mean_ms: float | None
+    percentiles_ms: tuple[float, ...]
     outcomes: dict[str, int]
     cost_per_1000: float | None
     busy: float
@@ -92,19 +96,20 @@ def measured(
     attempt: int,
     scenario: Scenario,
     made: Callable[[float], Set],
+    trace: Path | None,
     told: tuple[dict[str, str], str],
 ) -> Cell:
     """The cell as it lies in the folder, or measured now. Raises Rejected where a system does not start.
 
-    `made` is told the factor. What is `told` of the run is the versions of the peer's packages that matter, and the
-    revision of this repository.
+    `made` is told the factor; `trace` is what the key's arrivals are from. What is `told` of the run is the versions of
+    the peer's packages that matter, and the revision of this repository.
     """
     path = folder / key.file
     if path.is_file():
         known = msgspec.json.decode(path.read_bytes(), type=Cell)
         if known.key == key and not known.void:
             return known
-    cell = _measure(key, attempt, scenario, made(key.factor), told)
+    cell = _measure(key, attempt, scenario, made(key.factor), trace, told)
     folder.mkdir(parents=True, exist_ok=True)
     if cell.void:
         path = path.with_name(f"void-{len([*folder.glob(f'void-*-{path.name}')]) + 1}-{path.name}")
@@ -118,13 +123,28 @@ def kept(folder: Path) -> Iterator[Cell]:
         yield msgspec.json.decode(path.read_bytes(), type=Cell)
 
 
-def _measure(key: Key, attempt: int, scenario: Scenario, system: Set, told: tuple[dict[str, str], str]) -> Cell:
+def percentiles(observed: Sequence[Observation]) -> tuple[float, ...]:
+    """Latencies in ms below which 1 to 99 of a hundred of all requests were answered, as far as so many were."""
+    answered = sorted(one.latency_ms for one in observed if one.outcome is Outcome.OK)
+    whole = [*answered, *[math.inf] * (len(observed) - len(answered))]
+    found = [percentile(whole, part / 100.0) for part in range(1, 100)] if answered else []
+    return tuple(round(ms, 1) for ms in found if math.isfinite(ms))
+
+
+def _measure(
+    key: Key,
+    attempt: int,
+    scenario: Scenario,
+    system: Set,
+    trace: Path | None,
+    told: tuple[dict[str, str], str],
+) -> Cell:
     from_ms, to_ms = key.warmup_s * 1000.0, (key.warmup_s + key.seconds) * 1000.0
     window = Window(from_ms, to_ms)
-    arrivals = until(poisson(key.rate_rps, key.seed), to_ms)
+    coming = [*arrivals(trace, key.rate_rps, key.seed, to_ms)]
     tried = scenario if system.front is None else over(scenario, system.replicas)
-    wishes = Wishes(factor=key.factor, front=system.front)
-    done = rehearse(tried, arrivals, window, {}, wishes, lambda _: None)
+    wishes = Wishes(factor=key.factor, parts=system.parts, front=system.front)
+    done = rehearse(tried, coming, window, {}, wishes, lambda _: None)
     figures, machine = done.report.groups[0].figures, done.report.machine
     assert machine is not None
     assert machine.lateness is not None
@@ -143,6 +163,7 @@ def _measure(key: Key, attempt: int, scenario: Scenario, system: Set, told: tupl
         ttft.p50 if ttft else None,
         ttft.p95 if ttft else None,
         latency.mean if latency else None,
+        percentiles([one for one in done.observed if window.holds(one.arrived_ms)]),
         dict(figures.outcomes),
         cost / 3.6 / figures.goodput_rps if cost and figures.goodput_rps else None,
         machine.busy,

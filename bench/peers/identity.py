@@ -27,7 +27,7 @@ SIMULATING = (
 MEASURING = (
     *SIMULATING,
     PACKAGE / "runtime" / "load",
-    *(ROOT / "bench" / "peers" / name for name in ("cells.py", "front.py", "systems.py", "programs")),
+    *(ROOT / "bench" / "peers" / name for name in ("arriving.py", "cells.py", "front.py", "systems.py", "programs")),
 )
 #: The same, and what is ours beside it.
 WHOLE = (*MEASURING, *(PACKAGE / name for name in ("check", "emit", "flow", "functions", "plan", "runtime", "syntax")))

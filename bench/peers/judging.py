@@ -141,20 +141,25 @@ def searched(begun: Mapping[str, Bisection], measure: Callable[[str, float], Jud
     return going
 
 
-def compared(found: Mapping[str, Bisection], ours: str = OURS) -> list[str]:
+def is_other(system: str) -> bool:
+    """Whether it is somebody else's, and not ours with something left out."""
+    return not system.startswith(OURS)
+
+
+def compared(found: Mapping[str, Bisection]) -> list[str]:
     """What is said of the searches: a line for each, and our rate by that of the best of the others.
 
     A ratio is said only where every search came to its end, and as a bound or not at all otherwise.
     """
     lines = [f"{name:18} {one.describe()}" for name, one in found.items()]
-    others = {name: one for name, one in found.items() if name != ours and one.kept}
-    if ours not in found or not others:
+    others = {name: one for name, one in found.items() if is_other(name) and one.kept}
+    if OURS not in found or not others:
         return lines
-    void = sorted(name for name, one in found.items() if one.void is not None)
+    void = sorted(name for name, one in found.items() if one.void is not None and (is_other(name) or name == OURS))
     top = max(others, key=lambda name: others[name].kept)
-    ratio = found[ours].kept / others[top].kept
-    if [*void] == [ours]:
-        return [*lines, f"{ours} has at least {ratio:.2f} times the rate of {top}, the best of the others"]
+    ratio = found[OURS].kept / others[top].kept
+    if void == [OURS]:
+        return [*lines, f"{OURS} has at least {ratio:.2f} times the rate of {top}, the best of the others"]
     if void:
         return [*lines, f"no ratio: this machine was the limit of {', '.join(void)}"]
-    return [*lines, f"{ours} has {ratio:.2f} times the rate of {top}, the best of the others"]
+    return [*lines, f"{OURS} has {ratio:.2f} times the rate of {top}, the best of the others"]

@@ -5,13 +5,16 @@ pipeline.
 """
 
 import csv
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import msgspec
 
-from bench.peers.cells import Cell
+from bench.peers.arriving import POISSON
+from bench.peers.cells import Cell, Key
 from bench.peers.identity import ROOT
 from bench.peers.judging import KEPT
 from bench.peers.predicting import Predicted
@@ -19,6 +22,10 @@ from bench.peers.predicting import Predicted
 #: Where the documents are, and the folder in them that has the record.
 DOCS, RECORD = ROOT / "docs", "results"
 PREDICTED, CELLS, COSTS = "predicted.csv", "cells.csv", "overhead.csv"
+#: Up to which part of the highest rate a system counts as having no load.
+LOW = 0.25
+#: What a row of a cell has, in this order.
+COLUMNS = (*Key.__struct_fields__, *(name for name in Cell.__struct_fields__ if name != "key"))
 Row = Mapping[str, str]
 
 
@@ -62,10 +69,9 @@ def row_of(cell: Cell) -> dict[str, str]:
 def add_cells(cells: Iterable[Cell], folder: Path) -> None:
     """Add the cells that are not there yet."""
     there = read(folder / CELLS)
-    rows = {tuple(one.values()): one for one in (*there, *map(row_of, cells))}
+    rows = {tuple(one.get(name, "") for name in COLUMNS): one for one in (*there, *map(row_of, cells))}
     if rows:
-        first = next(iter(rows.values()))
-        _write(folder / CELLS, [*first], sorted(rows.values(), key=lambda one: one["at"]))
+        _write(folder / CELLS, COLUMNS, sorted(rows.values(), key=lambda one: one["at"]))
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -92,6 +98,8 @@ def _shown(value: object) -> str:
             return f"{value:.6g}"
         case dict():
             return " ".join(f"{name}={_shown(of)}" for name, of in sorted(value.items()))
+        case tuple() if all(isinstance(one, float) for one in value):
+            return " ".join(map(_shown, value))
         case tuple():
             return "; ".join(map(str, value))
         case _:
@@ -100,10 +108,13 @@ def _shown(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the newest cells of a system on a pipeline and an inventory say: those that count, and how many are void."""
+    """What the newest cells of a system on a pipeline say: those that count, and how many are void.
+
+    `where` is the inventory, and the recording by which requests came if they did not come as Poisson's.
+    """
 
     pipeline: str
-    inventory: str
+    where: str
     system: str
     rows: tuple[Row, ...]
     void: int
@@ -118,16 +129,32 @@ class Measured:
         """The cells at a rate."""
         return [one for one in self.rows if float(one["rate_rps"]) == rate_rps]
 
+    @property
+    def alone_ms(self) -> float | None:
+        """The mean latency at the lowest rate, where that is a quarter of the highest that was measured or less."""
+        rates = sorted({float(one["rate_rps"]) for one in self.rows})
+        if not rates or rates[0] > LOW * rates[-1]:
+            return None
+        each = [float(one["mean_ms"]) for one in self.at(rates[0]) if one["mean_ms"]]
+        return fmean(each) if each else None
+
+
+def within(row: Row, bound_ms: float) -> float:
+    """The part of all that were offered that was answered within a bound, by the percentiles."""
+    return bisect_right([float(ms) for ms in row["percentiles_ms"].split()], bound_ms) / 100.0
+
 
 def _keeps(row: Row) -> bool:
     return 1.0 - float(row["violated"]) >= KEPT
 
 
 def newest(rows: Sequence[Row]) -> list[Measured]:
-    """By pipeline, inventory and system, the cells of the code that ran last."""
+    """By pipeline, inventory, recording and system, the cells of the code that ran last."""
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for one in sorted(rows, key=lambda row: row["at"]):
-        groups.setdefault((one["pipeline"], one["inventory"], one["system"]), []).append(one)
+        recorded = one["arrivals"] != POISSON
+        where = f"{one['inventory']}, {one['arrivals']}" if recorded else one["inventory"]
+        groups.setdefault((one["pipeline"], where, one["system"]), []).append(one)
     found = []
     for key, group in sorted(groups.items()):
         last = [one for one in group if all(one[name] == group[-1][name] for name in ("code", "subject", "versions"))]

@@ -2,6 +2,7 @@
 
 Each peer appears as its documentation sets it up (`auto`, `even`), with the best set-up that a stated search finds
 (`best`, `search.py`), and with the replicas of Harmonia's plan (`ours`): what is left there is scheduling and routing.
+Harmonia appears as it is, and once without each part of its scheduling and without all of them.
 
 Ray Serve as documented is `num_replicas="auto"`: each deployment alone between one replica and as many as the cluster
 has room for, two calls at once aimed at. An engine that a new replica stands for is there at once here; a real one
@@ -11,6 +12,7 @@ would load for half a minute first. `tuned` is the same with the calls at once t
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ from bench.peers.search import Found, best
 from harmonia_compiler.contract.plan import Replica
 from harmonia_compiler.emulate.rehearsal.front import Front
 from harmonia_compiler.emulate.scenario import Scenario
+from harmonia_compiler.policy.parts import ALL, PARTS, Parts
 
 #: Ray Serve's own settings where nobody changes them, times in seconds (`AutoscalingConfig`).
 RAY_TIMES_S = {
@@ -61,10 +64,14 @@ Between = Callable[[], tuple[float, float]]
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """A system that is ready to be rehearsed: the replicas that run for it, and its front, None for ours."""
+    """A system that is ready to be rehearsed: the replicas that run for it, and its front, None for ours.
+
+    `parts` of our scheduling are on, where it is ours.
+    """
 
     replicas: tuple[Replica, ...]
     front: Front | None
+    parts: Parts = ALL
 
 
 @dataclass(frozen=True)
@@ -98,8 +105,8 @@ class Systems:
         self._kept = kept
 
     def named(self, names: Sequence[str]) -> list[System]:
-        """Those whose names begin so, in the order of `MAKERS`."""
-        return [MAKERS[name](self, name) for name in MAKERS if name.startswith(tuple(names))]
+        """Those of these names, in which `*` stands for anything, in the order of `MAKERS`."""
+        return [MAKERS[name](self, name) for name in MAKERS if any(fnmatchcase(name, one) for one in names)]
 
     @cached_property
     def pooled(self) -> Found:
@@ -116,12 +123,12 @@ class Systems:
         """The best with the whole pipeline in each replica."""
         return best(self.scenario, self._kept, whole=True)
 
-    def ours(self, name: str) -> System:
-        """Our plan, gateway and controller."""
+    def ours(self, name: str, parts: Parts = ALL) -> System:
+        """Our plan, gateway and controller, with these parts of the scheduling."""
         (predicted,) = self.scenario.plan.predicted.values()
         replicas = self.scenario.plan.replicas
         between = _between(NEAR, lambda: predicted.throughput_rps)
-        return System(name, PLANNED, self.scenario, replicas, lambda _: Set(replicas, None), between)
+        return System(name, PLANNED, self.scenario, replicas, lambda _: Set(replicas, None, parts), between)
 
     def served(self, name: str, program: str, division: Division | None, between: Between, **settings: Any) -> System:
         """A pool of engines per model; without a division, over the plan's replicas."""
@@ -209,6 +216,10 @@ def _between(parts: tuple[float, float], rate_rps: Callable[[], float]) -> Betwe
     return lambda: (parts[0] * rate_rps(), parts[1] * rate_rps())
 
 
+def _without(parts: tuple[str, ...]) -> Callable[[Systems, str], System]:
+    return lambda of, name: of.ours(name, ALL.without(parts))
+
+
 def _ray_tuned(of: Systems, name: str) -> System:
     most = of.deployed.division.batch
     return of.ray_scaled(name, most / RAY_MARGIN, most)
@@ -217,6 +228,8 @@ def _ray_tuned(of: Systems, name: str) -> System:
 #: Every system, by its name.
 MAKERS: dict[str, Callable[[Systems, str], System]] = {
     "harmonia": Systems.ours,
+    **{f"harmonia-without-{part}": _without((part,)) for part in PARTS},
+    "harmonia-without-all": _without(tuple(PARTS)),
     "ray-auto": lambda of, name: of.ray_scaled(name, RAY_TARGET, RAY_ONGOING),
     "ray-tuned": _ray_tuned,
     "ray-best": lambda of, name: of.ray_fixed(

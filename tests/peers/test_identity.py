@@ -22,12 +22,12 @@ pipeline ask(question: text) -> text {
     return say(question)
 }
 """
-KEY = Key("ask", "one", "other", "model=1", 4.0, 5.0, 60.0, 2.0, 1, "code", "subject", "versions")
+KEY = Key("ask", "one", "other", "model=1", "poisson", 4.0, 5.0, 60.0, 2.0, 1, "code", "subject", "versions")
 
 
 def cell(key: Key, *, void: tuple[str, ...] = (), violated: float = 0.0) -> Cell:
     return Cell(
-        key, 1, 240, violated, 4.0, 4.0, 900.0, 1000.0, 1100.0, 90.0, 95.0, 910.0, {"ok": 240}, 1.5, 0.3,
+        key, 1, 240, violated, 4.0, 4.0, 900.0, 1000.0, 1100.0, 90.0, 95.0, 910.0, (900.0,), {"ok": 240}, 1.5, 0.3,
         {"engines": 0.2}, 1.0, void, "2 cores", "3.11", "0", {"ray": "2"}, "abc", "now",
     )  # fmt: skip
 
@@ -42,7 +42,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Key]:
     """What was measured, each with what `RESULTS` says of it."""
     found: list[Key] = []
 
-    def measure(key: Key, attempt: int, scenario: Scenario, system: Set, told: object) -> Cell:
+    def measure(key: Key, attempt: int, scenario: Scenario, system: Set, trace: object, told: object) -> Cell:
         found.append(key)
         return cell(key, void=("busy",) if key.rate_rps == 9.0 else ())
 
@@ -51,7 +51,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Key]:
 
 
 def ask(folder: Path, planned: Scenario, key: Key) -> Cell:
-    return measured(folder, key, 1, planned, lambda _: Set((), None), ({}, "abc"))
+    return measured(folder, key, 1, planned, lambda _: Set((), None), None, ({}, "abc"))
 
 
 def test_a_cell_is_measured_once(tmp_path: Path, planned: Scenario, runs: list[Key]) -> None:

@@ -100,6 +100,9 @@ def test_searches_take_turns_in_an_order_that_alternates() -> None:
 def test_the_ratio_counts_against_the_best_and_is_a_bound_or_nothing_where_cells_are_void() -> None:
     whole = {name: Bisection(rate, rate, 0, kept=rate) for name, rate in (("harmonia", 40.0), ("a", 10.0), ("b", 20.0))}
     assert compared(whole)[-1] == "harmonia has 2.00 times the rate of b, the best of the others"
+    # Ours with something left out is nobody else's.
+    assert compared({**whole, "harmonia-without-slack": whole["harmonia"]})[-1].endswith("best of the others")
+    assert "2.00 times the rate of b" in compared({**whole, "harmonia-without-slack": whole["harmonia"]})[-1]
     ours = Bisection(40.0, 80.0, 2, kept=40.0, void=60.0)
     assert "at least 2.00 times" in compared({**whole, "harmonia": ours})[-1]
     theirs = Bisection(10.0, 80.0, 2, kept=10.0, void=45.0)

@@ -10,7 +10,7 @@ from bench.peers.predicting import Predicted
 from bench.peers.record import Cost, add_cells, keep_costs, keep_predicted, newest, read, row_of
 from bench.peers.results import geometric, write
 
-KEY = Key("crag", "eight", "harmonia", "its plan", 40.0, 20.0, 60.0, 6.0, 1, "code", "subject", "")
+KEY = Key("crag", "eight", "harmonia", "its plan", "poisson", 40.0, 20.0, 60.0, 6.0, 1, "code", "subject", "")
 
 
 def cell(system: str, rate: float, violated: float, **other: object) -> Cell:
@@ -19,6 +19,7 @@ def cell(system: str, rate: float, violated: float, **other: object) -> Cell:
     key = msgspec.structs.replace(KEY, system=system, rate_rps=rate, **named)
     made = Cell(
         key, 1, 2400, violated, rate * (1.0 - violated), rate, 900.0, 2000.0, 2500.0, 90.0, 400.0, 950.0,
+        tuple(10.0 * part for part in range(1, 100)),
         {"ok": 2300, "late": 100}, 0.09, 0.31, {"engines": 0.2, "sender": 0.45}, 1.25, (), "2 cores", "3.11", "0.1",
         {} if system == "harmonia" else {"ray": "2.5"}, "abc", "2026-01-01T00:00:00",
     )  # fmt: skip
@@ -85,7 +86,7 @@ def test_the_document_has_each_system_the_ratio_and_the_void_cells(folder: Path)
         cell("langgraph-best", 30.0, 0.3, void=("busy",)),
     )
     ray = next(line for line in said.splitlines() if line.startswith("| ray-best | 20.0/s"))
-    assert "| 2.00 | 4.0 % |" in ray
+    assert "| 2.00 | 4.0 % |  |" in ray
     assert "| langgraph-best | none shown |" in said
     assert "| ray-best | 40.0/s | 50.0% | 1.0% | 98.0% |" in said
     assert "![crag-eight.svg](results/crag-eight.svg)" in said
@@ -126,3 +127,26 @@ def test_costs_are_means_over_turns_beside_ours(tmp_path: Path) -> None:
 
 def test_the_geometric_mean_is_of_ratios() -> None:
     assert geometric([1.0, 4.0]) == pytest.approx(2.0)
+
+
+def test_the_papers_promise_is_twice_the_latency_without_load(folder: Path) -> None:
+    """Percentiles of these cells are 10 ms apart: 600 ms are kept by sixty of a hundred."""
+    said = keep(
+        folder,
+        cell("harmonia", 40.0, 0.01),
+        cell("ray-best", 40.0, 0.02),
+        cell("ray-best", 10.0, 0.0, mean_ms=300.0),
+        cell("langgraph-best", 40.0, 0.02),
+        cell("langgraph-best", 20.0, 0.0, mean_ms=300.0),
+    )
+    lines = [line for line in said.splitlines() if " 40.0/s | " in line]
+    assert any(line.startswith("| ray-best |") and "| 2.0 % | 40% |" in line for line in lines)
+    # Half of the highest rate is no low one.
+    assert any(line.startswith("| langgraph-best |") and "| 2.0 % |  |" in line for line in lines)
+
+
+def test_recorded_arrivals_are_told_apart(folder: Path) -> None:
+    said = keep(folder, cell("harmonia", 40.0, 0.0), cell("harmonia", 10.0, 0.0, arrivals="azure 12ab"))
+    assert "### crag on eight\n" in said
+    assert "### crag on eight, azure 12ab\n" in said
+    assert (folder / "results" / "crag-eight-azure-12ab.svg").is_file()

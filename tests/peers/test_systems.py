@@ -17,6 +17,7 @@ from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.component import Insert
 from harmonia_compiler.emulate.rehearsal.front import Behind
 from harmonia_compiler.emulate.scenario import Scenario
+from harmonia_compiler.policy.parts import PARTS
 
 FACTOR = 4.0
 
@@ -48,9 +49,19 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return tell
 
 
-def test_every_system_is_found_by_the_beginning_of_its_name(crag: Scenario, tmp_path: Path) -> None:
-    found = Systems(crag, Path("python"), Path("haystack"), tmp_path).named(["harmonia", "langgraph-e", "langgraph-o"])
+def test_systems_are_found_by_their_names(crag: Scenario, tmp_path: Path) -> None:
+    every = Systems(crag, Path("python"), Path("haystack"), tmp_path)
+    found = every.named(["harmonia", "langgraph-[eo]*"])
     assert [one.name for one in found] == ["harmonia", "langgraph-even", "langgraph-ours"]
+
+
+def test_each_part_of_our_scheduling_can_be_left_out(crag: Scenario, tmp_path: Path) -> None:
+    every = Systems(crag, Path("python"), Path("haystack"), tmp_path)
+    found = {one.name: one.made(1.0).parts.off for one in every.named(["harmonia*"])}
+    assert found["harmonia"] == ()
+    assert found["harmonia-without-slack"] == ("slack",)
+    assert set(found["harmonia-without-all"]) == set(PARTS)
+    assert len(found) == len(PARTS) + 2
 
 
 def test_ray_as_documented_begins_with_one_replica_and_may_have_every_gpu(crag: Scenario, told: Any) -> None:

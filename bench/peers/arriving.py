@@ -1,0 +1,42 @@
+"""When requests come: as in a Poisson process, or as recorded, sped up to a rate.
+
+Of a recording the times count alone: how long its prompts and answers were is not what the plans were made for.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from bench.peers.identity import digest
+from harmonia_compiler.workload.arrivals import compressed, mean_rate_rps, poisson, until, window
+from harmonia_compiler.workload.request import Arrival
+from harmonia_compiler.workload.trace import read_trace
+
+POISSON = "poisson"
+
+
+def named(trace: Path | None) -> str:
+    """What stands for it in the key of a cell."""
+    return POISSON if trace is None else f"{trace.stem} {digest(trace.read_bytes())}"
+
+
+def arrivals(trace: Path | None, rate_rps: float, seed: int, to_ms: float) -> Iterator[Arrival]:
+    """The requests until then, at a mean rate; with another seed, other ones, of a recording the next as many.
+
+    Raises ValueError where the recording is too short for its seed.
+    """
+    if trace is None:
+        return until(poisson(rate_rps, seed), to_ms)
+    recorded = _recorded(trace)
+    mean = mean_rate_rps(recorded)
+    assert mean is not None
+    factor = rate_rps / mean
+    from_ms = (seed - 1) * to_ms
+    if from_ms + to_ms > recorded[-1].at_ms / factor:
+        raise ValueError(f"{trace.name} has no {(from_ms + to_ms) / 1000.0:g} s of {rate_rps:g} requests a second")
+    return window(compressed(recorded, factor), from_ms, to_ms)
+
+
+@cache
+def _recorded(trace: Path) -> list[Arrival]:
+    return [Arrival(one.at_ms) for one in read_trace(trace).arrivals]
