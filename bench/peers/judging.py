@@ -4,6 +4,7 @@ A void cell, in which this machine was the limit, decides nothing. It is measure
 and where that does not help either, its rate is reported as void and the search ends there.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
@@ -17,6 +18,8 @@ KEPT = 0.95
 #: How often a cell is measured before it is left as void, and how much further times are stretched each time, at least
 #: and at most. Beyond what is needed by reckoning, since a longer run is cheaper than another one.
 ATTEMPTS, LEAST_FURTHER, MOST_FURTHER, BEYOND = 3, 1.25, 3.0, 1.1
+#: How often a search goes on beyond its bounds, by how many times, and in how many steps each time.
+WIDENED, WIDER, WIDER_STEPS = 3, 1.4, 2
 
 
 class Load(Protocol):
@@ -93,15 +96,19 @@ class Stretch:
 class Bisection:
     """A search for the highest rate with the promise kept, between `low` and `high`, in so many more `steps`.
 
-    `kept` is the highest rate that was measured and kept it, 0 where none did; `void` the rate at which this machine
-    was the limit, which ends the search: whether the promise is kept there is not known.
+    `kept` is the highest rate that was measured and kept it, 0 where none did, and `missed` the lowest that did not,
+    infinite where all did. Where all did or none, the bounds were wrong: the search goes on beyond them, `WIDENED`
+    times at most. `void` is the rate at which this machine was the limit, which ends the search: whether the promise
+    is kept there is not known.
     """
 
     low: float
     high: float
     steps: int
     kept: float = 0.0
+    missed: float = math.inf
     void: float | None = None
+    widened: int = 0
 
     @property
     def rate(self) -> float | None:
@@ -116,13 +123,24 @@ class Bisection:
             return replace(self, void=rate)
         left = self.steps - 1
         if 1.0 - cell.violated >= KEPT:
-            return replace(self, low=rate, kept=rate, steps=left)
-        return replace(self, high=rate, steps=left)
+            return _wider(replace(self, low=rate, kept=rate, steps=left))
+        return _wider(replace(self, high=rate, missed=rate, steps=left))
 
     def describe(self) -> str:
         """What was found, in words."""
-        found = f"{self.kept:.1f}/s within the promise" if self.kept else f"not even {self.low:.1f}/s shown"
+        found = f"{self.kept:.1f}/s within the promise" if self.kept else f"not even {self.missed:.1f}/s"
+        found = f"at least {found}" if self.kept and self.missed == math.inf else found
         return found if self.void is None else f"{found}; VOID at {self.void:.1f}/s, so no more than that is known"
+
+
+def _wider(search: Bisection) -> Bisection:
+    """The same, or with other bounds where it ended at one that nothing was measured beyond."""
+    if search.steps or search.widened == WIDENED:
+        return search
+    wider = replace(search, steps=WIDER_STEPS, widened=search.widened + 1)
+    if search.missed == math.inf:
+        return replace(wider, high=search.high * WIDER)
+    return replace(wider, low=search.low / WIDER / WIDER) if not search.kept else search
 
 
 def alternated(names: Sequence[str], turn: int) -> list[str]:
@@ -158,8 +176,11 @@ def compared(found: Mapping[str, Bisection]) -> list[str]:
     void = sorted(name for name, one in found.items() if one.void is not None and (is_other(name) or name == OURS))
     top = max(others, key=lambda name: others[name].kept)
     ratio = found[OURS].kept / others[top].kept
+    unbounded = sorted(name for name, one in others.items() if one.missed == math.inf and one.void is None)
     if void == [OURS]:
         return [*lines, f"{OURS} has at least {ratio:.2f} times the rate of {top}, the best of the others"]
+    if unbounded:
+        return [*lines, f"no ratio: {', '.join(unbounded)} kept the promise at every rate that was tried"]
     if void:
         return [*lines, f"no ratio: this machine was the limit of {', '.join(void)}"]
     return [*lines, f"{OURS} has {ratio:.2f} times the rate of {top}, the best of the others"]

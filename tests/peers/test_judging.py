@@ -85,12 +85,33 @@ def test_a_void_cell_moves_neither_bound(*, kept: bool) -> None:
     assert "VOID at 20.0/s" in ended.describe()
 
 
+@pytest.mark.parametrize("most", [0.9, 70.0])
+def test_a_search_goes_on_beyond_bounds_that_were_wrong(most: float) -> None:
+    (found,) = searched({"one": Bisection(4.0, 40.0, 3)}, carries(most)).values()
+    assert 0.75 * most <= found.kept <= most
+    assert most < found.missed
+
+
+def test_a_search_ends_where_nothing_bounds_it_and_no_ratio_is_told() -> None:
+    tried: list[float] = []
+
+    def measure(_: str, rate: float) -> Cell:
+        tried.append(rate)
+        return Cell()
+
+    (found,) = searched({"one": Bisection(4.0, 40.0, 3)}, measure).values()
+    assert len(tried) == 3 + 3 * 2
+    assert found.describe().startswith("at least ")
+    ours = Bisection(10.0, 20.0, 0, kept=90.0, missed=100.0)
+    assert compared({"harmonia": ours, "one": found})[-1].startswith("no ratio: one kept the promise")
+
+
 def test_searches_take_turns_in_an_order_that_alternates() -> None:
     asked: list[str] = []
 
-    def measure(name: str, _rate: float) -> Cell:
+    def measure(name: str, rate: float) -> Cell:
         asked.append(name)
-        return Cell()
+        return Cell(violated=0.0 if rate < 1.6 else 1.0)
 
     searched({name: Bisection(1.0, 2.0, 2) for name in "abc"}, measure)
     assert asked == [*"abc", *"cba"]
@@ -98,12 +119,15 @@ def test_searches_take_turns_in_an_order_that_alternates() -> None:
 
 
 def test_the_ratio_counts_against_the_best_and_is_a_bound_or_nothing_where_cells_are_void() -> None:
-    whole = {name: Bisection(rate, rate, 0, kept=rate) for name, rate in (("harmonia", 40.0), ("a", 10.0), ("b", 20.0))}
+    whole = {
+        name: Bisection(rate, rate, 0, kept=rate, missed=2.0 * rate)
+        for name, rate in (("harmonia", 40.0), ("a", 10.0), ("b", 20.0))
+    }
     assert compared(whole)[-1] == "harmonia has 2.00 times the rate of b, the best of the others"
     # Ours with something left out is nobody else's.
     assert compared({**whole, "harmonia-without-slack": whole["harmonia"]})[-1].endswith("best of the others")
     assert "2.00 times the rate of b" in compared({**whole, "harmonia-without-slack": whole["harmonia"]})[-1]
-    ours = Bisection(40.0, 80.0, 2, kept=40.0, void=60.0)
+    ours = Bisection(40.0, 80.0, 2, kept=40.0, missed=80.0, void=60.0)
     assert "at least 2.00 times" in compared({**whole, "harmonia": ours})[-1]
-    theirs = Bisection(10.0, 80.0, 2, kept=10.0, void=45.0)
+    theirs = Bisection(10.0, 80.0, 2, kept=10.0, missed=80.0, void=45.0)
     assert compared({**whole, "a": theirs})[-1] == "no ratio: this machine was the limit of a"

@@ -12,7 +12,7 @@ from bench.peers import front, systems
 from bench.peers.allocation import apart, gpus, together, uniform
 from bench.peers.search import Found
 from bench.peers.systems import RAY_TIMES_S, Systems
-from bench.pipelines import NAMES
+from bench.pipelines import NAMES, planned
 from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.component import Insert
 from harmonia_compiler.emulate.rehearsal.front import Behind
@@ -129,3 +129,9 @@ def test_a_peer_is_told_the_prompts_and_bounds_of_the_source(
 
 def test_braces_of_a_prompt_stay_braces() -> None:
     assert front.template(("As {json}: ", Insert("x"))).format(x="1") == "As {json}: 1"
+
+
+@pytest.mark.parametrize("inventory", ["a100", "paper"])
+def test_the_other_inventories_can_be_planned_and_divided(inventory: str) -> None:
+    given = planned("crag", inventory)
+    assert sum(uniform(given).total(name) for name in ("large", "small")) == len(gpus(given))
