@@ -90,7 +90,7 @@ def main() -> int:
     parser.add_argument("--rates", type=float, nargs="*", default=[], help="requests a second")
     parser.add_argument("--find", action="store_true", help="find the highest rate with the promise kept")
     parser.add_argument("--steps", type=int, default=4, help="of each bisection")
-    parser.add_argument("--repeats", type=int, default=3, help="seeds at the rate that was found")
+    parser.add_argument("--repeats", type=int, default=3, help="seeds at the rate that was found, and of predictions")
     parser.add_argument(
         "--loads", type=float, nargs="*", default=[1.0, 1.5, 2.0], help="of what the best peer keeps, for both"
     )
@@ -105,7 +105,7 @@ def main() -> int:
     for pipeline in given.pipelines:
         scenario = planned(pipeline, given.inventory)
         if given.predict:
-            rows = predicting.predicted(scenario, given.inventory, given.out / "searches")
+            rows = predicting.predicted(scenario, given.inventory, given.out / "searches", given.repeats)
             print(*predicting.told(rows), sep="\n", flush=True)
             record.keep_predicted(rows, given.results / record.RECORD)
         if given.rates or given.find:

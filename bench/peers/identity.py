@@ -57,10 +57,11 @@ def subject(scenario: Scenario, replicas: tuple[Replica, ...]) -> str:
     """The digest of what is served.
 
     That is programs and prompts, the replicas of the plan or of a division, what is drawn, what is promised, and the
-    hosts with their prices.
+    hosts with their prices. What a plan says beside its replicas follows from these and from code.
     """
     document = rehearsal_of(scenario, 1.0, {}, ())
-    served = msgspec.structs.replace(document, replicas=replicas)
+    service = msgspec.structs.replace(document.service, shares={}, expected={})
+    served = msgspec.structs.replace(document, service=service, replicas=replicas)
     promised = [(flow.name, flow.objectives, flow.load) for flow in scenario.application.flows]
     return digest(
         msgspec.json.encode(served, order="sorted"), repr(promised).encode(), repr(scenario.inventory).encode()

@@ -20,15 +20,13 @@ from harmonia_compiler.policy.parts import ALL, NONE
 from harmonia_compiler.profile.best import BestProfiles
 from harmonia_compiler.profile.queueing import HEADROOM
 
-#: The seeds whose mean a rate is.
-SEEDS = (1, 2, 3)
-
 
 class Predicted(msgspec.Struct, frozen=True):
     """One way to run a pipeline, in requests a second.
 
     `rate_rps` is the highest rate that keeps the promise in simulation. `busy_rps` is the rate at which some model's
     GPUs would never be idle by the profiles, whatever was promised; of the plan as well, so that its share is told.
+    `tried` simulations found the set-up; the rate is the mean over so many `seeds`.
     """
 
     pipeline: str
@@ -38,10 +36,15 @@ class Predicted(msgspec.Struct, frozen=True):
     rate_rps: float
     busy_rps: float
     tried: int = 0
+    seeds: int = 1
 
 
-def predicted(scenario: Scenario, inventory: str, kept: Path) -> list[Predicted]:
-    """The integer plan as it is served, the same without scheduling, and each way to run the pipeline at its best."""
+def predicted(scenario: Scenario, inventory: str, kept: Path, count: int) -> list[Predicted]:
+    """The integer plan as it is served, the same without scheduling, and each way to run the pipeline at its best.
+
+    Rates are means over so many seeds.
+    """
+    seeds = range(1, count + 1)
     (pipeline,) = scenario.plan.predicted
     reckoned = scenario.plan.predicted[pipeline].throughput_rps
     busy, most = of_plan(scenario)
@@ -53,11 +56,11 @@ def predicted(scenario: Scenario, inventory: str, kept: Path) -> list[Predicted]
     }
 
     def row(way: str, setup: str, rate_rps: float, busy_rps: float, tried: int = 0) -> Predicted:
-        return Predicted(pipeline, inventory, way, setup, rate_rps, busy_rps, tried)
+        return Predicted(pipeline, inventory, way, setup, rate_rps, busy_rps, tried, count)
 
     def divided(way: str, given: Scenario, division: Division, likely: float, tried: int = 0) -> Predicted:
         served = over(given, allocated(given, division))
-        rate = rate_of(served, NONE, likely, SEEDS)
+        rate = rate_of(served, NONE, likely, seeds)
         return row(way, division.describe(), rate, figures(given).carries(division), tried)
 
     def evenly(way: str, given: Scenario) -> Predicted:
@@ -67,8 +70,8 @@ def predicted(scenario: Scenario, inventory: str, kept: Path) -> list[Predicted]
     return [
         row("any plan, nothing promised", "", most, most / HEADROOM),
         row("the plan as reckoned", "", reckoned, busy),
-        row(OURS, "its plan", rate_of(scenario, ALL, reckoned, SEEDS), busy),
-        row("its plan without scheduling", "its plan", rate_of(scenario, NONE, reckoned, SEEDS), busy),
+        row(OURS, "its plan", rate_of(scenario, ALL, reckoned, seeds), busy),
+        row("its plan without scheduling", "its plan", rate_of(scenario, NONE, reckoned, seeds), busy),
         *(
             divided(f"{way}, best", given, found.division, found.rate_rps, found.tried)
             for way, (given, found) in searched.items()

@@ -56,7 +56,7 @@ it is measured, and when a figure counts, is said in `bench/peers/__main__.py`; 
 """
 _SIMULATED = """\
 By simulation, before anything is measured (`python -m bench.peers --predict`): the highest rate at which 95 of a
-hundred requests are in time, the mean of three seeds. *busy* is the rate at which the GPUs of one model would never
+hundred requests are in time, the mean over seeds. *busy* is the rate at which the GPUs of one model would never
 be idle by the profiles, whatever was promised, and *share* its part of our plan's. What a peer adds by its own
 processes is not in it.
 """
@@ -99,13 +99,14 @@ def _predictions(rows: Sequence[Row]) -> list[str]:
                 f"{float(one['rate_rps']):.1f}/s",
                 f"{float(one['busy_rps']):.1f}/s",
                 f"{float(one['busy_rps']) / busy:.0%}",
+                one["seeds"],
                 one["tried"] if one["tried"] != "0" else "",
                 one["setup"],
             )
             for one in here
         ]
         parts += [f"### {pipeline} on {inventory}, simulated\n"]
-        parts += _table(("way", "in time", "busy", "share", "simulations", "set-up"), body)
+        parts += _table(("way", "in time", "busy", "share", "seeds", "searched", "set-up"), body)
         best = max(float(one["rate_rps"]) for one in here if one["way"].endswith((", best", ", even")))
         if best:
             ratios[f"{pipeline} on {inventory}"] = float(ours["rate_rps"]) / best

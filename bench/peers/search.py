@@ -40,7 +40,7 @@ from harmonia_compiler.workload.arrivals import poisson, until
 #: For how long a rate is simulated, and how much of that is warm-up, in seconds; and the seed.
 SECONDS, WARMUP_S, SEED = 45.0, 15.0, 1
 #: How many divisions are tried, which numbers of calls at once, and which parts of a GPU models may have.
-MOST, BATCHES, PARTS = 30, (256, 64, 32, 16, 8), (0.5, 0.25, 0.125)
+MOST, BATCHES, PARTS = 20, (256, 64, 32, 16, 8), (0.5, 0.25, 0.125)
 #: By how much a set-up must beat the best one so far, and how closely its rate is then found; in which steps it is
 #: approached from the rate that is likely, and which part of what profiles say is likely.
 GAIN, STEP, LIKELY = 0.02, 1.25, 0.6

@@ -111,7 +111,11 @@ def test_a_subject_is_its_replicas_its_programs_its_draws_and_its_promises(plann
         ),
     ]
     assert len({identity.subject(planned, replicas), *others}) == 6
-    assert identity.subject(planned_for(tmp_path, SOURCE), replicas) == identity.subject(planned, replicas)
+    same = planned_for(tmp_path, SOURCE)
+    assert identity.subject(same, replicas) == identity.subject(planned, replicas)
+    # Another plan is another subject by its replicas alone: what others run is not measured anew for it.
+    other = replace(same, service=msgspec.structs.replace(same.service, shares={}, expected={}))
+    assert identity.subject(other, replicas) == identity.subject(planned, replicas)
 
 
 def test_versions_are_what_an_interpreter_says() -> None:

@@ -110,7 +110,7 @@ def test_predictions_replace_those_of_the_same_pipeline(folder: Path) -> None:
         keep_predicted(given, folder / "results")
     said = keep(folder)
     assert said.count("### crag on eight, simulated") == 1
-    assert "| pool per model, best | 25.0/s | 30.0/s | 50% | 20 | large=8 |" in said
+    assert "| pool per model, best | 25.0/s | 30.0/s | 50% | 1 | 20 | large=8 |" in said
     assert "Harmonia by the best of the others: 4.00." in said
     assert "Geometric mean of these 2 ratios: 2.00." in said
     assert "Nothing that counts yet; void cells: 0." in said
