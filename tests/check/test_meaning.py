@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonia_compiler.check.files import check_files
@@ -20,6 +20,7 @@ from harmonia_compiler.policy.stepper import advance
 from harmonia_compiler.syntax.parser import parse
 from tests.check.programs import Failure, Writer, reply
 from tests.check.reading import Reference, made
+from tests.examples import examples
 
 
 def executed(path: Path, text: str, argument: Value, order: Random, *, fails: bool) -> tuple[Value, list[str]]:
@@ -75,13 +76,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("programs")
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(random=st.randoms(use_true_random=False))
 def test_a_flow_answers_what_its_text_says_where_calls_fail(random: Random, folder: Path) -> None:
     compare(folder, random, effects=False)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(random=st.randoms(use_true_random=False))
 def test_calls_that_are_not_pure_are_made_as_the_text_says(random: Random, folder: Path) -> None:
     compare(folder, random, effects=True)

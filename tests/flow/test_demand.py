@@ -5,7 +5,7 @@ from itertools import pairwise, product
 
 import networkx as nx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonia_compiler.contract.component import Port
@@ -18,6 +18,7 @@ from harmonia_compiler.flow.graph import Flow, Node
 from harmonia_compiler.flow.guards import MOST_PATHS, Guards, guards
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.kinds.kind import Extent
+from tests.examples import examples
 from tests.flow.library import KINDS, application, read_flow
 from tests.flow.random_flows import flows
 
@@ -233,7 +234,7 @@ def _branching(draw: st.DrawFn) -> tuple[Flow, dict[int, float]]:
 
 
 @given(_branching())
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_probabilities_are_those_of_all_outcomes_counted_out(case: tuple[Flow, dict[int, float]]) -> None:
     flow, conditions = case
     expected = [0.0] * len(flow.nodes)
@@ -295,7 +296,7 @@ def _demanded(flow: Flow, chosen: dict[int, bool]) -> set[int]:
 
 
 @given(flows())
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_calls_are_ordered_and_visits_do_not_grow_by_passes(flow: Flow) -> None:
     before = demand(application(flow), flow, kinds=KINDS)
     after_passes = optimise(application(flow), kinds=KINDS)
@@ -405,7 +406,7 @@ def test_the_calls_that_may_answer_are_marked() -> None:
 
 
 @given(flows())
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_what_waits_for_what_has_no_cycle(flow: Flow) -> None:
     assert nx.is_directed_acyclic_graph(call_graph(flow))
 

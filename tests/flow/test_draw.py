@@ -2,7 +2,7 @@ import re
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonia_compiler.contract.component import Port
@@ -13,6 +13,7 @@ from harmonia_compiler.flow.draw import dot, mermaid
 from harmonia_compiler.flow.graph import Application, Body, Flow, Node
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.flow.picture import Arrow, Box, Opened, Picture, picture
+from tests.examples import examples
 from tests.flow.library import KINDS, application, read_flow
 from tests.flow.random_flows import BLOCK_KINDS, flows, with_blocks
 from tests.policy.random_programs import programs
@@ -198,12 +199,12 @@ def test_calls_say_what_of_them_is_at_once_begun_early_and_in_order() -> None:
 def test_frames_in_frames_need_no_recursion() -> None:
     inner = Body((Node(Argument(0), Text()), Node(Call("rewrite", ("question",), (0,)), Text())), (1,))
     blocks = [inner]
-    blocks += [Body((Node(Argument(0), Text()), Node(Attempt(at, (0,)), Text())), (1,)) for at in range(2_000)]
-    nodes = (Node(Parameter("question"), Text()), Node(Attempt(2_000, (0,)), Text()))
+    blocks += [Body((Node(Argument(0), Text()), Node(Attempt(at, (0,)), Text())), (1,)) for at in range(1_200)]
+    nodes = (Node(Parameter("question"), Text()), Node(Attempt(1_200, (0,)), Text()))
     flow = Flow("p", (Port("question", Text()),), Text(), nodes, 1, blocks=tuple(blocks))
     drawn = _picture(flow, optimised=False)
     assert [(arrow.source, arrow.target) for arrow in drawn.arrows] == [("n0", "b0n1"), ("b0n1", "end_")]
-    assert mermaid([drawn]).count("subgraph") == mermaid([drawn]).count("end\n") == 2_002
+    assert mermaid([drawn]).count("subgraph") == mermaid([drawn]).count("end\n") == 1_202
 
 
 def test_a_flow_in_dot() -> None:
@@ -282,7 +283,7 @@ NASTY = [
 
 
 @given(st.sampled_from(NASTY) | st.text(max_size=30))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_no_text_leaves_its_label(text: str) -> None:
     drawn = Picture(text, (Box("a", "call", (text, text)), Box("b", "branch", (text,))), (Arrow("a", "b", text),))
     for line in mermaid([drawn]).splitlines():
@@ -292,14 +293,14 @@ def test_no_text_leaves_its_label(text: str) -> None:
 
 
 @given(flows())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_every_flow_can_be_drawn(flow: Flow) -> None:
     for optimised in (True, False):
         _check_drawn(_picture(flow, optimised))
 
 
 @given(programs())
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_every_flow_with_blocks_can_be_drawn(program: Program) -> None:
     flow, made = with_blocks(program)
     _check_drawn(picture(flow, made, demand(made, flow, kinds=BLOCK_KINDS)))

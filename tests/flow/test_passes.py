@@ -10,7 +10,7 @@ from pkgutil import iter_modules
 
 import msgspec
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from harmonia_compiler.contract.program import Call, Each, Operation, Program
@@ -21,6 +21,7 @@ from harmonia_compiler.flow.lower import lower
 from harmonia_compiler.flow.passes.definition import Context, Pass
 from harmonia_compiler.flow.passes.registry import PASSES, apply, optimise, selected
 from harmonia_compiler.flow.text import show_flow
+from tests.examples import examples
 from tests.flow.library import KINDS, application, read_flow
 from tests.flow.random_flows import BLOCK_KINDS, flows, with_blocks
 from tests.policy.programs import ARGUMENTS as BLOCK_ARGUMENTS
@@ -68,7 +69,7 @@ def test_every_pass_and_no_other_has_its_file_its_fixture_and_its_place() -> Non
 
 
 @given(flows())
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_every_pass_keeps_answers_and_types_and_is_idempotent(flow: Flow) -> None:
     arguments = {"question": "why?"}
     expected, _ = run(lower(flow, application(flow)), arguments)
@@ -101,7 +102,7 @@ def _wished(flow: Flow, made: Application, wished: str) -> Ok | Bad:
 
 
 @given(programs())
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_what_a_request_wishes_for_its_answer_reaches_what_it_reached_before_the_passes(program: Program) -> None:
     flow, made = with_blocks(program)
     runners = [node.operation for body in flow.bodies for node in body.nodes if isinstance(node.operation, Each)]
@@ -141,7 +142,7 @@ def _observed(flow: Flow, made: Application, failing: int) -> _Observed:
 
 
 @given(programs(), st.sampled_from((0, 0, 3, 6)))
-@settings(max_examples=600, deadline=None)
+@examples(600)
 def test_with_loops_lists_and_fallbacks_every_pass_keeps_what_comes_of_a_request(
     program: Program, failing: int
 ) -> None:
@@ -166,7 +167,7 @@ def test_with_loops_lists_and_fallbacks_every_pass_keeps_what_comes_of_a_request
 
 
 @given(flows())
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_no_pass_adds_calls_but_for_embeddings(flow: Flow) -> None:
     arguments = {"question": "why?"}
     expanded = apply(PASSES[:1], flow, Context(application(flow), KINDS))

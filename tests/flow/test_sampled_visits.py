@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonia_compiler.contract.component import Port
@@ -26,6 +26,7 @@ from harmonia_compiler.contract.types import Bool, ListOf, Text
 from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.flow.expand import FAILURE_SHARE
 from harmonia_compiler.flow.graph import Body, Flow, Node
+from tests.examples import examples
 from tests.flow.library import KINDS, application
 
 
@@ -172,7 +173,7 @@ class _Frame:
 
 
 @given(_structured())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_visits_are_those_that_sampling_finds(flow: Flow) -> None:
     runs = 1_500
     chance = random.Random(7)

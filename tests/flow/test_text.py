@@ -1,8 +1,9 @@
-from hypothesis import given, settings
+from hypothesis import given
 
 from harmonia_compiler.contract.program import Call
 from harmonia_compiler.flow.graph import Flow
 from harmonia_compiler.flow.text import show_flow, show_operation
+from tests.examples import examples
 from tests.flow.library import read_flow
 from tests.flow.random_flows import flows
 
@@ -66,7 +67,7 @@ def test_every_operation_has_a_text() -> None:
 
 
 @given(flows())
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_the_text_says_everything(flow: Flow) -> None:
     assert read_flow(show_flow(flow)) == flow
 

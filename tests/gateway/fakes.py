@@ -355,7 +355,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def eventually(holds: Any, within_s: float = 5.0) -> None:
+async def eventually(holds: Any, within_s: float = 30.0) -> None:
     """Wait until a condition holds; fail where it never does."""
     async with asyncio.timeout(within_s):
         while not holds():

@@ -160,6 +160,7 @@ def parsed_by_vllm(commands: Sequence[Launch]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.engines
+@pytest.mark.slow
 def test_vllm_takes_the_flags() -> None:
     pytest.importorskip("vllm.version")
     large = "meta-llama/Llama-3.1-8B-Instruct"

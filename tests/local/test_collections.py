@@ -77,6 +77,7 @@ def _told(hand: Hand, capsys: pytest.CaptureFixture[str]) -> list[str]:
     return list(search["absent"])
 
 
+@pytest.mark.slow
 def test_a_collection_is_loaded_again_after_a_kill_and_refused_when_it_was_made_differently(
     hand: Hand, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from harmonia_compiler.contract.program import Call, Program, Repeat
@@ -29,6 +29,7 @@ from harmonia_compiler.policy.events import (
 from harmonia_compiler.policy.frames import Frame, State
 from harmonia_compiler.policy.stepper import advance
 from harmonia_compiler.policy.turn import is_pure
+from tests.examples import examples
 from tests.policy.programs import ARGUMENTS, COMPONENTS, replies
 from tests.policy.random_programs import programs
 from tests.policy.reference import Bad, Name, Ok, Reference, Spot
@@ -179,7 +180,7 @@ def check(driven: Driven) -> None:
 
 
 @given(programs(), SEEDS)
-@settings(max_examples=400, deadline=None)
+@examples(400)
 def test_where_nothing_fails_it_sends_each_call_that_is_needed_once_and_no_other(program: Program, seed: int) -> None:
     driven = Driven(program, seed).run()
     request, expected = driven.reference()
@@ -191,25 +192,25 @@ def test_where_nothing_fails_it_sends_each_call_that_is_needed_once_and_no_other
 
 
 @given(programs(), SEEDS, st.sampled_from((2, 3, 6)))
-@settings(max_examples=600, deadline=None)
+@examples(600)
 def test_with_failures(program: Program, seed: int, failing: int) -> None:
     check(Driven(program, seed, failing).run())
 
 
 @given(programs(), SEEDS, st.sampled_from((0, 4)))
-@settings(max_examples=600, deadline=None)
+@examples(600)
 def test_with_lateness(program: Program, seed: int, failing: int) -> None:
     check(Driven(program, seed, failing, late=True).run())
 
 
 @given(programs(early=True), SEEDS, st.sampled_from((0, 3)))
-@settings(max_examples=600, deadline=None)
+@examples(600)
 def test_with_speculation(program: Program, seed: int, failing: int) -> None:
     check(Driven(program, seed, failing, late=failing == 3).run())
 
 
 @given(programs(), SEEDS)
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_rounds_do_not_go_beyond_their_limit(program: Program, seed: int) -> None:
     driven = Driven(program, seed).run()
     for (name, _), _ in driven.sent:

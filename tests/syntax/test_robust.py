@@ -18,6 +18,7 @@ from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.syntax.parser import MOST_FINDINGS, parse
 from harmonia_compiler.syntax.scanner import lex
 from harmonia_compiler.syntax.tables import grammar_folder
+from tests.examples import examples
 
 ROOT = Path(__file__).parent.parent.parent
 SAMPLES = sorted(ROOT.glob("samples/*.rag"))
@@ -74,13 +75,13 @@ def test_any_text_is_read(text: str) -> None:
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=60))
-@settings(deadline=None, max_examples=300)
+@examples(300)
 def test_any_pieces_are_read(pieces: list[str]) -> None:
     sound(Source("a.rag", " ".join(pieces)))
 
 
 @given(st.binary(max_size=200))
-@settings(deadline=None, max_examples=50)
+@examples(50)
 def test_any_bytes_are_checked(data: bytes) -> None:
     path = Path("fuzzed.rag")
     path.write_bytes(data)
@@ -114,7 +115,7 @@ def test_mutated_programs_are_checked(path: Path, folder: Path) -> None:
     shutil.copytree(ROOT / "tests/broken/parts", folder / "parts")
     text = path.read_text(encoding="utf-8", errors="replace")
     target = Path("mutated.rag")
-    for mutated in mutations(text, step=2 if path in SAMPLES else 5):
+    for mutated in mutations(text, step=5 if path in SAMPLES else 12):
         target.write_text(mutated, encoding="utf-8")
         checked = check_files([target])
         assert checked.application is not None or checked.found

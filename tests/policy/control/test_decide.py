@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonia_compiler.contract.readings import CallsRead, Readings, RequestsRead
@@ -14,6 +14,7 @@ from harmonia_compiler.policy.control import forecast, ratio
 from harmonia_compiler.policy.control.decide import begun, decide
 from harmonia_compiler.policy.control.division import HOLD_S, MOST_HOLD_S, NoDivision
 from harmonia_compiler.policy.control.state import State
+from tests.examples import examples
 from tests.policy.control.virtual import CAPACITY_RPS, Service, by_speed, plan_of
 
 
@@ -134,7 +135,7 @@ def always(value: float) -> Callable[[str, float], float]:
     st.integers(1, 3),
     st.integers(0, 4),
 )
-@settings(deadline=None, max_examples=60)
+@examples(60)
 def test_whatever_is_read_numbers_stay_between_floor_and_ceiling(
     seen: list[tuple[float, float, float, float]], least: int, more: int
 ) -> None:
