@@ -3,7 +3,7 @@
 from rich.box import SIMPLE
 from rich.table import Table
 
-from harmonia_compiler.contract.plan import Plan, Replica
+from harmonia_compiler.contract.plan import Plan, Predicted, Replica
 from harmonia_compiler.plan.figures import MOST_DIGITS, down, plain, up
 from harmonia_compiler.profile.sources import CPU_ROOFLINE, ROOFLINE
 
@@ -46,10 +46,18 @@ def _expectation(plan: Plan) -> Table:
             f"{plain(down(expected.throughput_rps))} rps",
             _time(expected.latency_ms),
             _time(expected.ttft_ms),
-            f"{expected.cost_per_hour:g}" if expected.cost_per_hour else "-",
+            _cost(expected),
             expected.bottleneck,
         )
     return table
+
+
+def _cost(expected: Predicted) -> str:
+    """What hosts cost an hour, and a thousand requests at the average load."""
+    if not expected.cost_per_hour:
+        return "-"
+    each = f" ({expected.cost_per_thousand:.3g} per 1,000)" if expected.cost_per_thousand else ""
+    return f"{expected.cost_per_hour:g}{each}"
 
 
 def _engines(plan: Plan) -> Table:

@@ -81,7 +81,8 @@ class Predicted(msgspec.Struct, frozen=True):
 
     `throughput_rps` is what the replicas carry at the planned utilisation; latencies are estimates of
     the 95th percentile there, in ms; `cost_per_hour` is the pipeline's part of the price of the hosts
-    in use; `bottleneck` is the engine that is busiest.
+    in use, `cost_per_thousand` what a thousand of its requests cost at its average load; `bottleneck` is the engine
+    that is busiest.
     """
 
     throughput_rps: float
@@ -89,6 +90,7 @@ class Predicted(msgspec.Struct, frozen=True):
     ttft_ms: float
     cost_per_hour: float
     bottleneck: str
+    cost_per_thousand: float = 0.0
 
 
 class ProfileUse(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -20,6 +20,7 @@ from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.emulate.scenario import scenario
 from harmonia_compiler.emulate.simulate.run import simulate
 from harmonia_compiler.flow.graph import Application, Flow
+from harmonia_compiler.plan.promises import named, promises
 from harmonia_compiler.report.document import Report
 from harmonia_compiler.report.measures import Distribution, Window, figures
 from harmonia_compiler.report.observation import Observation
@@ -40,8 +41,6 @@ LEAST_STEP = 1.1
 #: to no less than this part of itself at once.
 MOST_TAKEN, ENOUGH_TAKEN = 0.95, 0.9
 LOWEST_STEP = 0.5
-#: The part of a class's requests that is to be answered by its deadline where its pipeline says of no part.
-CLASS_QUANTILE = 0.95
 
 #: Makes an application's plan with a margin. Raises Infeasible where there is none.
 Make = Callable[[float], tuple[Application, Plan]]
@@ -65,7 +64,7 @@ class Reached:
     @property
     def name(self) -> str:
         """Of whom it is: `desk`, `desk/urgent`."""
-        return self.pipeline if self.request_class is None else f"{self.pipeline}/{self.request_class}"
+        return named(self.pipeline, self.request_class)
 
     @property
     def is_judged(self) -> bool:
@@ -184,20 +183,11 @@ def _simulated_ms(application: Application, rate: float) -> float:
     shares = [
         (loads[flow.name] / whole if whole else 1.0 / len(loads)) * _part(flow, of_class)
         for flow in application.flows
-        for _, of_class in _promises(flow)
+        for _, of_class in promises(flow)
     ]
     rarest = min((share for share in shares if share > 0.0), default=1.0)
     wanted = REQUESTS / (1.0 - WARMUP) / rarest / rate * 1000.0
     return max(SOME_MS, min(MOST_REQUESTS / rate * 1000.0, max(LEAST_MS, wanted)))
-
-
-def _promises(flow: Flow) -> list[tuple[Objective, str | None]]:
-    """What is promised of a pipeline, and of which of its classes; None is all of them."""
-    usual = max((one.quantile for one in flow.objectives if one.metric == "latency"), default=CLASS_QUANTILE)
-    of_classes = [
-        (Objective("latency", usual, one.deadline_ms), one.name) for one in flow.classes if one.deadline_ms is not None
-    ]
-    return [*((one, None) for one in flow.objectives), *of_classes]
 
 
 def _part(flow: Flow, request_class: str | None) -> float:
@@ -223,7 +213,7 @@ def _rate(plan: Plan) -> float:
 
 def _reached(application: Application, observed: Sequence[Observation], window: Window) -> Iterator[Reached]:
     for flow in application.flows:
-        for objective, of_class in _promises(flow):
+        for objective, of_class in promises(flow):
             of_pipeline = (one for one in observed if one.pipeline == flow.name)
             found = figures((one for one in of_pipeline if of_class in (None, one.request_class)), window, (objective,))
             times = found.latency if objective.metric == "latency" else found.ttft

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harmonia_compiler.contract.inventory import Inventory
+from harmonia_compiler.contract.objective import Objective
 from harmonia_compiler.contract.program import Call
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejected
 from harmonia_compiler.flow.demand import Demand, demand
@@ -13,6 +14,7 @@ from harmonia_compiler.kinds.kind import Kind, Work
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.plan.limits import too_long
 from harmonia_compiler.plan.problem import Aim, Need, Path, Pipeline, Problem, Promise, Step, admits
+from harmonia_compiler.plan.promises import promises
 from harmonia_compiler.profile.profiles import Asked, Profiles
 
 #: What a pipeline is planned for, in proportion to the others, where nobody said its load.
@@ -160,8 +162,9 @@ def _pipeline(flow: Flow, asked: Demand, margin: float) -> Pipeline:
             for call in asked.calls
         ),
         streamed=tuple(numbers[call.position] for call in asked.calls if call.answers) if flow.streams else (),
-        promises=tuple(_promise(one.metric, one.quantile, one.bound_ms / margin) for one in flow.objectives),
+        promises=tuple(_promise(one, margin, of_class) for one, of_class in promises(flow)),
         paths=tuple(Path(likely, frozenset(numbers[at] for at in calls)) for likely, calls in asked.paths),
+        average_rps=flow.load.rps if flow.load else None,
     )
 
 
@@ -182,7 +185,7 @@ def _weighed(step: Step, usual: Mapping[str, tuple[float, float]]) -> Step:
     return replace(step, usual_ms=whole, usual_first_ms=first)
 
 
-def _promise(metric: str, quantile: float, bound_ms: float) -> Promise:
-    if metric not in ("latency", "ttft"):
-        raise ValueError(f"the planner knows no promise of {metric!r}")
-    return Promise("latency" if metric == "latency" else "ttft", quantile, bound_ms)
+def _promise(one: Objective, margin: float, request_class: str | None) -> Promise:
+    if one.metric not in ("latency", "ttft"):
+        raise ValueError(f"the planner knows no promise of {one.metric!r}")
+    return Promise(one.metric, one.quantile, one.bound_ms / margin, request_class)

@@ -16,6 +16,7 @@ from harmonia_compiler.plan.model import build
 from harmonia_compiler.plan.optimise import SLACK, carried, ended, options_of
 from harmonia_compiler.plan.predict import keeps, quantile_ms
 from harmonia_compiler.plan.problem import Need, Problem, Promise, admits, fits, room
+from harmonia_compiler.plan.promises import named
 from harmonia_compiler.plan.queueing import capacity
 from harmonia_compiler.plan.remedies import answer, hosts_to_add, promises_to_give, required
 from harmonia_compiler.plan.solve import Terms, total
@@ -111,9 +112,10 @@ def _promises(problem: Problem) -> list[Limit]:
         for promise in pipeline.promises:
             least = quantile_ms(problem, used, pipeline, promise.metric, promise.quantile, 0.0)
             if not keeps(promise, least):
-                later = Later(pipeline.name, promise, time_up(least))
+                whose = named(pipeline.name, promise.request_class)
+                later = Later(whose, promise, time_up(least))
                 message = (
-                    f"`{pipeline.name}` promises a {_metric(promise)} of {time(promise.bound_ms)}, "
+                    f"`{whose}` promises a {_metric(promise)} of {time(promise.bound_ms)}, "
                     f"and the fastest plan on this inventory reaches {time(later.bound_ms)}"
                 )
                 help_ = f"{later}, add faster devices, or use smaller models"

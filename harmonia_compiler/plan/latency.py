@@ -1,4 +1,8 @@
-"""The rows of the integer program about time: levels, the slowest choice in use, chains of calls, promises."""
+"""The rows of the integer program about time: parts of calls, the mean over them, chains of calls, promises.
+
+Where the rate is sought, times are in multiples of it: that of a call at the highest rate that is thought of is as it
+is. Then all of what is promised is linear in what replicas carry, and in the rate.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -6,49 +10,78 @@ from harmonia_compiler.plan.problem import Step
 from harmonia_compiler.plan.promised import Figure, bound_s, promises_of, seconds
 from harmonia_compiler.plan.variables import Model
 from harmonia_compiler.plan.weights import Weights, weights
+from harmonia_compiler.profile.queueing import LEVELS
 
 #: An expression over columns, and a constant beside it.
 _Sum = tuple[Mapping[int, float], float]
 
+#: The columns of the parts of an engine's calls, by choice and level.
+_Parts = Sequence[Sequence[int]]
 
-def choose(model: Model, figures: Collection[Figure]) -> None:
-    """An engine runs at one level, and its calls are as slow as on the slowest choice in use at that level."""
+
+def share(model: Model, figures: Collection[Figure], carrying: Collection[int]) -> None:
+    """The calls of an engine are shared by its replicas, and take so long in the mean and on the slowest of them.
+
+    For each figure as is best for it: figures whose times are in the same proportions have their parts together.
+    Engines that are not among the `carrying` ones have calls, but so few that no replica is busy.
+    """
+    replicas: dict[tuple[int, int], dict[int, float]] = {}
+    for (e, c, _), column in model.n.items():
+        replicas.setdefault((e, c), {})[column] = -model.carries(e, c)
     for e, need in enumerate(model.problem.needs):
-        asked = [figure for figure in figures if figure.component in need.components]
-        if not asked:
-            continue
-        levels = sorted({level for choice in model.choices[e] for level in choice.levels})
-        for level in levels:
-            model.level[e, level] = model.program.column(high=1.0, whole=True)
-        model.program.row({model.level[e, level]: 1.0 for level in levels}, 1.0, 1.0)
-        runs = [_runs(model, e, c, model.chosen[e, c]) for c in range(len(model.choices[e]))]
-        for figure in asked:
-            _slow(model, e, figure, runs)
+        parts: dict[tuple[float, ...], _Parts] = {}
+        for figure in (figure for figure in figures if figure.component in need.components):
+            times = [seconds(figure, choice.option) for choice in model.choices[e]]
+            proportions = _proportions(times)
+            if proportions not in parts:
+                parts[proportions] = _parts(model, e, replicas if e in carrying else None)
+            _mean(model, figure, times, parts[proportions])
+            _deviating(model, e, figure, [spent[0] for spent in times])
 
 
-def _runs(model: Model, e: int, c: int, chosen: int) -> dict[int, int]:
-    """Whether a choice is in use at a level, by level: where it is in use, at the one that its engine runs at."""
-    levels = model.choices[e][c].levels
-    runs = {level: chosen if len(levels) == 1 else model.program.column(high=1.0) for level in levels}
-    if len(levels) > 1:
-        model.program.row({**dict.fromkeys(runs.values(), 1.0), chosen: -1.0}, 0.0, 0.0)
-    for level, column in runs.items():
-        model.program.row({column: 1.0, model.level[e, level]: -1.0}, high=0.0)
-    return runs
+def _proportions(times: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    whole = sum(map(sum, times)) or 1.0
+    return tuple(float(f"{one / whole:.10g}") for spent in times for one in spent)
 
 
-def _slow(model: Model, e: int, figure: Figure, runs: list[dict[int, int]]) -> None:
-    """A figure is no less than on any choice in use, and than on the fastest at the engine's level."""
-    times = [{level: seconds(figure, choice.option, level) for level in choice.levels} for choice in model.choices[e]]
-    fastest: dict[int, float] = {}
-    for spent in times:
-        for level, one in spent.items():
-            fastest[level] = min(one, fastest.get(level, one))
-    slow = model.slow[figure] = model.program.column(min(fastest.values()))
-    model.program.row({slow: 1.0, **{model.level[e, level]: -one for level, one in fastest.items()}}, 0.0)
-    for spent, columns in zip(times, runs, strict=True):
-        if any(one > fastest[level] for level, one in spent.items()):
-            model.program.row({slow: 1.0, **{columns[level]: -one for level, one in spent.items()}}, 0.0)
+def _parts(model: Model, e: int, replicas: Mapping[tuple[int, int], Mapping[int, float]] | None) -> _Parts:
+    """What each choice carries at each level: in all the rate, of choices that are in use, as far as they are there."""
+    parts = [[model.program.column(high=1.0) for _ in LEVELS] for _ in model.choices[e]]
+    every = dict.fromkeys((column for columns in parts for column in columns), 1.0)
+    if model.rate is None:
+        model.program.row(every, 1.0, 1.0)
+    else:
+        model.program.row({**every, model.rate: -1.0}, 0.0, 0.0)
+    for c, columns in enumerate(parts):
+        model.program.row({**dict.fromkeys(columns, 1.0), model.chosen[e, c]: -1.0}, high=0.0)
+        if replicas is not None:
+            busy = {column: 1.0 / level for column, level in zip(columns, LEVELS, strict=True)}
+            model.busy.setdefault((e, c), []).append(busy)
+            model.program.row({**busy, **replicas.get((e, c), {})}, high=0.0)
+    return parts
+
+
+def _mean(model: Model, figure: Figure, times: Sequence[Sequence[float]], parts: _Parts) -> None:
+    mean = model.mean[figure] = model.program.column()
+    spent = {
+        column: -one
+        for columns, own in zip(parts, times, strict=True)
+        for column, one in zip(columns, own, strict=True)
+    }
+    model.program.row({mean: 1.0, **spent}, 0.0)
+
+
+def _deviating(model: Model, e: int, figure: Figure, idle: Sequence[float]) -> None:
+    """What a figure deviates by a part of: no less than its mean, and than it is on any choice in use that is idle."""
+    column = model.deviating[figure] = model.program.column()
+    model.program.row({column: 1.0, model.mean[figure]: -1.0}, 0.0)
+    least = min(idle)
+    for c, one in enumerate(idle):
+        if one > least and model.rate is None:
+            model.program.row({column: 1.0, model.chosen[e, c]: least - one}, least)
+        elif one > least and model.rate is not None:
+            # So many times the rate where the choice is in use, and less than the least time where it is not.
+            model.program.row({column: 1.0, model.rate: -one, model.chosen[e, c]: least - one}, least - one)
 
 
 def time(model: Model, *, late: bool) -> None:
@@ -62,9 +95,11 @@ def time(model: Model, *, late: bool) -> None:
         if late:
             model.late.append(model.program.column())
             beyond = {model.late[-1]: -1.0}
+        bound = _always(model, bound_s(promise))
         for path in weights(pipeline, promise.metric, promise.quantile):
-            for terms, constant in _lasting(model, pipeline.steps, path):
-                model.program.row({**terms, **beyond}, high=bound_s(promise) - constant)
+            for ended in _lasting(model, pipeline.steps, path):
+                terms, constant = _plus(ended, bound, -1.0)
+                model.program.row({**terms, **beyond}, high=-constant)
 
 
 def _lasting(model: Model, steps: Sequence[Step], path: Weights) -> list[_Sum]:
@@ -73,7 +108,7 @@ def _lasting(model: Model, steps: Sequence[Step], path: Weights) -> list[_Sum]:
     ended: list[_Sum] = []
     for s, step in enumerate(steps):
         begun.append(_latest(model, [ended[before] for before in step.after]))
-        ended.append(_plus(begun[s], _took(model, step, "latency", path.whole[s] * step.rounds)))
+        ended.append(_plus(begun[s], _took(model, step, "latency", path.whole[s]), step.rounds))
     if path.first:
         return [_plus(begun[s], _took(model, steps[s], "ttft", weight)) for s, weight in path.first.items()]
     waited_for = {before for step in steps for before in step.after}
@@ -96,18 +131,25 @@ def _apart(ends: Sequence[_Sum]) -> list[_Sum]:
     return [end for at, end in enumerate(ends) if end not in ends[:at] and end != ({}, 0.0)]
 
 
-def _plus(one: _Sum, other: _Sum) -> _Sum:
+def _plus(one: _Sum, other: _Sum, times: float = 1.0) -> _Sum:
     terms = dict(one[0])
     for column, amount in other[0].items():
-        terms[column] = terms.get(column, 0.0) + amount
-    return terms, one[1] + other[1]
+        terms[column] = terms.get(column, 0.0) + times * amount
+    return terms, one[1] + times * other[1]
 
 
-def _took(model: Model, step: Step, metric: str, times: float) -> _Sum:
-    """How long a step takes, so many times: what depends on the plan, and what does not."""
+def _always(model: Model, s: float) -> _Sum:
+    """A time that depends on nothing."""
+    return ({}, s) if model.rate is None else ({model.rate: s}, 0.0)
+
+
+def _took(model: Model, step: Step, metric: str, weight: float) -> _Sum:
+    """What a call of a step counts: its mean, and beyond that the more the slower replicas may be that it meets."""
     figure = Figure(step.component, metric, step.count)
-    if times <= 0.0:
+    if weight <= 0.0:
         return {}, 0.0
-    if figure in model.slow:
-        return {model.slow[figure]: times}, 0.0
-    return {}, times * model.problem.external_ms.get(step.component, 0.0) / 1000.0
+    if figure not in model.mean:
+        return _always(model, weight * model.problem.external_ms.get(step.component, 0.0) / 1000.0)
+    if weight <= 1.0:
+        return {model.mean[figure]: weight}, 0.0
+    return {model.mean[figure]: 1.0, model.deviating[figure]: weight - 1.0}, 0.0

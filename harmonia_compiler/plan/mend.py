@@ -1,10 +1,13 @@
 """Makes replicas that stand on hosts carry what they should: adds what is short, and takes away what is spare.
 
 For models so large that nobody waits for the exact answer: what comes out is compared with the bound of the relaxation.
-Only choices that an engine is in already are added, so that mixtures and promises hold as they did.
+Only choices that an engine is in already are added, so that mixtures hold as they did. Where a promise depends on an
+engine, each of its choices is made to carry what it carries in the solution, so that calls take no longer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -12,7 +15,7 @@ from harmonia_compiler.plan.choices import Choice
 from harmonia_compiler.plan.problem import admits, room, worth
 from harmonia_compiler.plan.solve import INFINITY
 from harmonia_compiler.plan.variables import MOST_REPLICAS, Key, Model
-from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
+from harmonia_compiler.profile.queueing import HEADROOM
 
 #: How far sums of what is taken, and of what is carried, may be from what they stand for.
 _EPSILON = 1e-7
@@ -21,6 +24,18 @@ _NEAR = 1e-9
 #: How many rates are tried below one that does not fit, and how much lower the first is.
 STEPS = 6
 FIRST = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What an engine's replicas would have to carry if never idle, and `each` of its options, where promises ask it."""
+
+    whole: float
+    each: Mapping[int, float]
+
+    def times(self, part: float) -> "_Wanted":
+        """A part of it."""
+        return _Wanted(self.whole * part, {at: one * part for at, one in self.each.items()})
 
 
 class _Floor:
@@ -38,6 +53,7 @@ class _Floor:
             at: np.array([one.takes.get(name, 0.0) for name in self.resources]) for at, one in self.choices.items()
         }
         self.carries = [0.0] * len(problem.needs)
+        self.each = dict.fromkeys(self.choices, 0.0)
         self.replicas = [0] * len(problem.needs)
         self.on: list[dict[int, int]] = [{} for _ in problem.needs]
         self.admitted = np.zeros((len(problem.needs), len(problem.hosts)), bool)
@@ -49,15 +65,20 @@ class _Floor:
         for key, count in counts.items():
             self.add(key, count)
 
-    def part(self, e: int, wanted: float) -> float:
+    def part(self, e: int, wanted: "_Wanted") -> float:
         """The part of what an engine should carry that it carries."""
-        return self.carries[e] / wanted if wanted > 0 else INFINITY
+        return self.carries[e] / wanted.whole if wanted.whole > 0 else INFINITY
 
-    def enough(self, e: int, wanted: float) -> bool:
+    def enough(self, e: int, wanted: "_Wanted") -> bool:
         """Whether it carries that, in as many replicas and on as many hosts as it must have."""
         need = self.model.problem.needs[e]
-        carries = self.carries[e] >= wanted * (1 - _NEAR)
+        carries = self.carries[e] >= wanted.whole * (1 - _NEAR)
         return carries and self.replicas[e] >= need.minimum and len(self.on[e]) >= need.min_hosts
+
+    def lacks(self, e: int, wanted: "_Wanted", choice: Choice) -> float:
+        """The part of what a choice should carry that it does not."""
+        most = wanted.each.get(choice.at, 0.0)
+        return max(0.0, 1.0 - self.each[e, choice.at] / most) if most > 0 else 0.0
 
     def add(self, key: Key, count: int) -> None:
         """Put replicas on a host, or take them away."""
@@ -70,6 +91,7 @@ class _Floor:
         self.free[h] -= count * self.use[e, c]
         self.used[h] |= count > 0
         self.carries[e] += count * self.choices[e, c].capacity
+        self.each[e, c] += count * self.choices[e, c].capacity
         self.replicas[e] += count
         self.on[e][h] = self.on[e].get(h, 0) + count
         if not self.on[e][h]:
@@ -125,7 +147,7 @@ def mend(model: Model, values: Sequence[float], counts: dict[Key, int]) -> dict[
 def _carrying(model: Model, values: Sequence[float], counts: dict[Key, int], part: float) -> dict[Key, int] | None:
     """What carries a part of a solution's rate: without what is spare then, and with what is short."""
     floor = _Floor(model, counts)
-    wanted = [part * one for one in _wanted(model, values)]
+    wanted = [one.times(part) for one in _wanted(model, values)]
     if part < 1.0:
         _trim(floor, wanted)
     candidates = [_candidates(model, values, e) for e in range(len(model.problem.needs))]
@@ -133,7 +155,8 @@ def _carrying(model: Model, values: Sequence[float], counts: dict[Key, int], par
         _, e = min(short)
         most = model.problem.needs[e].maximum
         full = most is not None and floor.replicas[e] >= most
-        place = None if full else floor.place(e, candidates[e])
+        lacking = partial(floor.lacks, e, wanted[e])
+        place = None if full else floor.place(e, sorted(candidates[e], key=lacking, reverse=True))
         if place is None:
             return None
         floor.add((e, *place), 1)
@@ -145,7 +168,7 @@ def _candidates(model: Model, values: Sequence[float], e: int) -> list[Choice]:
     used = {c for (engine, c, _), column in model.n.items() if engine == e and round(values[column])}
     choices = model.choices[e]
     together = frozenset.intersection(*(choices[c].mixtures for c in used)) if used else frozenset()
-    timed = any(engine == e for engine, _ in model.level)
+    timed = any(engine == e for engine, _ in model.busy)
     found = [one for c, one in enumerate(choices) if c in used or (not timed and one.mixtures & together)]
     return sorted(found, key=lambda one: (_dearness(one), one.at))
 
@@ -168,25 +191,26 @@ def trim(model: Model, values: Sequence[float], counts: dict[Key, int]) -> dict[
     return floor.counts
 
 
-def _trim(floor: _Floor, wanted: Sequence[float]) -> None:
+def _trim(floor: _Floor, wanted: Sequence[_Wanted]) -> None:
     for key in sorted(floor.counts, key=lambda key: (key[0], -_dearness(floor.choices[key[0], key[1]]), -key[2], key)):
         e, c, _ = key
-        spare = (floor.carries[e] - wanted[e] * (1 - _NEAR)) / floor.choices[e, c].capacity
+        spare = floor.carries[e] - wanted[e].whole * (1 - _NEAR)
+        if wanted[e].each:
+            spare = min(spare, floor.each[e, c] - wanted[e].each.get(c, 0.0) * (1 - _NEAR))
+        spare /= floor.choices[e, c].capacity
         if (count := int(min(spare, floor.spare(key)))) > 0:
             floor.add(key, -count)
 
 
-def _wanted(model: Model, values: Sequence[float]) -> list[float]:
-    """What the replicas of each engine would have to carry if never idle, for the rate at the level of a solution."""
+def _wanted(model: Model, values: Sequence[float]) -> list[_Wanted]:
+    """What the replicas of each engine would have to carry if never idle, for the rate and the parts of a solution."""
     rate = model.scale * (1.0 if model.rate is None else values[model.rate])
     rate = 0.0 if model.goal_rate == 0 else rate
-    found = []
-    for e in range(len(model.problem.needs)):
-        levels = [
-            LEVELS[level] for (engine, level), column in model.level.items() if engine == e and values[column] > 0.5
-        ]
-        found.append(rate / (levels[0] if levels else HEADROOM))
-    return found
+    each: list[dict[int, float]] = [{} for _ in model.problem.needs]
+    for (e, c), parts in model.busy.items():
+        busy = max(sum(per * values[column] for column, per in one.items()) for one in parts)
+        each[e][model.choices[e][c].at] = busy * model.scale
+    return [_Wanted(max(rate / HEADROOM, sum(own.values())), own) for own in each]
 
 
 def _dearness(choice: Choice) -> float:

@@ -3,26 +3,23 @@
 Formulation; the functions below, those about time in `plan/latency.py` and the objectives in `plan/objectives.py`, bear
 the same names.
 
-    Sets         engines e with choices c: their options; levels l of utilisation to run an engine at;
+    Sets         engines e with choices c: their options; levels l of utilisation that profiles say latencies for;
                  pools g of hosts, of kinds j with hosts[j] that are the same; resources r;
-                 paths p of pipelines with steps s
+                 paths p of pipelines with steps s; figures i of time, of k calls of a component that are sent at once
     Data         full[e,c]    multiples of the declared loads at which one replica would never be idle
                  use[c,r]     what a replica takes; cap[j,r] what a host has (GPUs by type, cores, memory)
-                 call[c,l,i]  latency of a call of component i at a level, waiting included
-                 waves[c,k]   how often in a row a replica answers k calls that are sent at once
+                 call[c,l,i]  latency at a level, waiting included, of as many calls in a row as k take on one replica
     Variables    n[e,c,g]     replicas, integer; only where hosts carry the label that e asks for
                  paid[j]      how many of the hosts that have a price are used, integer
                  mixture[e,m] whether an engine's replicas are of the set m of options that may stand together
                  chosen[e,c]  whether a choice is in use; integer, where mixtures or promises ask for it
                  stands[e,g]  on how many hosts of a pool an engine that is to be spread stands
-                 level[e,l]   whether an engine runs at a level, where its latency is promised
-                 runs[e,c,l]  whether a choice is in use at a level
-                 slow[i,k]    latency of k calls of a component at once with the slowest choice in use
+                 part[i,c,l]  what a choice carries of the calls of an engine at a level, where a promise depends on it
+                 mean[i]      a figure in the mean over the replicas;  deviating[i] what it deviates by a part of
                  time[p,s]    when a step of a path has ended: a potential over the steps of a pipeline
-                 rate         multiples of the declared loads that are carried;  rate[e,l] at a level
+                 rate         multiples of the declared loads that are carried
 
-    keep_up      sum over c, g of full[e,c] n[e,c,g] >= sum over l of rate[e,l] / l         every engine
-                 rate <= sum over l of rate[e,l];  rate[e,l] <= level[e,l];  without levels, l is HEADROOM
+    keep_up      sum over c, g of full[e,c] n[e,c,g] >= rate / HEADROOM             every engine without a promise
     fit          sum over e, c of use[c,r] n[e,c,g] <= sum over j in g of cap[j,r] paid[j]   every pool and resource
     cut          the same with use and cap in units u, rounded down; for groups of GPUs, and as plan/refine.py asks
     count        minimum[e] <= sum over c, g of n[e,c,g] <= maximum[e]                       every engine
@@ -30,18 +27,26 @@ the same names.
                  sum over g of stands[e,g] >= min_hosts[e]                                   every engine that asks
     mix          n[e,c,g] <= most[e,c,g] chosen[e,c];  chosen[e,c] <= sum over m with c of mixture[e,m];
                  sum over m of mixture[e,m] = 1
-    choose       sum over l of level[e,l] = 1;  runs[e,c,l] <= level[e,l];  chosen[e,c] = sum over l of runs[e,c,l];
-                 slow[i,k] >= sum over l of waves[c,k] call[c,l,i] runs[e,c,l]
-    time         time[p,s] >= time[p,s'] + weight[q,p,s] rounds[s] slow[i(s),k(s)]   every path p, every step s after s'
+    share        sum over c, l of part[i,c,l] = rate;  sum over l of part[i,c,l] <= chosen[e,c];
+                 sum over l of part[i,c,l] / l <= sum over g of full[e,c] n[e,c,g];
+                 rate mean[i] = sum over c, l of call[c,l,i] part[i,c,l];
+                 deviating[i] >= mean[i];  deviating[i] >= call[c,0,i] chosen[e,c]
+    time         time[p,s] >= time[p,s'] + rounds[s] (mean[i(s)] + (weight[q,p,s] - 1) deviating[i(s)])
+                 every path p, every step s after s'; where the weight is below 1, weight[q,p,s] mean[i(s)]
                  time[p,end] <= bound                       every latency promise, of quantile q (plan/weights.py)
     stay         kept[e,c,g] <= n[e,c,g];  kept[e,c,g] <= replicas that run there           where a plan runs already
     order        replicas on h >= replicas on the next host like it          where such hosts are counted one by one
 
     Objectives   rate, cost (sum of price[j] paid[j]), hardware tied up, started (sum of n - kept), fewest replicas
 
-Engines whose latency nobody is promised run at the highest level. Replicas of one engine in
-different options share its calls in proportion to full, so that they are equally busy; one level
-for all of them is what makes that agree with `slow`.
+A call meets one of its engine's replicas: which one is settled by what makes calls take the least in the mean
+(`plan/sharing.py`), for each figure by itself. Then what they do take is a convex function of rate and replicas, in
+straight lines between the levels, and linear in the parts. So is all that is promised, where the rate is a variable, in
+times that are multiples of it; only a choice in use is a matter of yes or no. How a mixture of quick and slow replicas
+spreads is no linear matter. Its deviation is taken to be LATENCY_CV of the mean, or of what calls take on the slowest
+idle replica in use, if that is more. Beside the exact deviation of a quick kind and one that takes up to ten times as
+long, each deviating by LATENCY_CV itself, that is up to 15 % too little where two in three calls go to the slow ones, and
+the p95 of a single step 9 %; where few calls do it is too much, so that a lone slow replica is not worth its tail.
 
 `mix` keeps a call from being much slower by the chance of which replica it meets: a large model on
 a core beside the same on a GPU adds next to nothing to the rate and all of the tail to the latency.
@@ -52,7 +57,7 @@ adds rows or divides pools, and asks again; with each host a pool for itself the
 GPU fractions and groups are powers of two, so that `cut` in the units of the groups is exact for GPUs: whatever
 it admits can be assigned to hosts, and to devices (`plan/place.py`).
 
-The program is scaled by an upper bound of the rate (`rate_bound`), and no coefficient of `keep_up` exceeds what the
+The program is scaled by an upper bound of the rate, and no coefficient of what replicas carry exceeds what the
 whole rate takes at the lowest level: a replica that carries more counts as carrying just that. That is what keeps a
 vector search and a large model in one numerically sound model.
 """
@@ -61,15 +66,12 @@ from collections.abc import Collection
 
 from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.plan.choices import useful_choices
-from harmonia_compiler.plan.latency import choose, time
+from harmonia_compiler.plan.latency import share, time
 from harmonia_compiler.plan.pools import Division
 from harmonia_compiler.plan.problem import Problem
 from harmonia_compiler.plan.promised import Figure, limits, without_limits
 from harmonia_compiler.plan.variables import MOST_REPLICAS, Model, add_variables, fitting, rate_bound
-from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
-
-#: Multiples of the whole rate that a replica counts as carrying at most: enough at the lowest level.
-ENOUGH = 1.0 / LEVELS[0]
+from harmonia_compiler.profile.queueing import HEADROOM
 
 
 def build(
@@ -81,18 +83,20 @@ def build(
     paying: bool = False,
     late: bool = False,
     keeping: Collection[int] | None = None,
+    most: float | None = None,
 ) -> Model:
     """The model with all its rows.
 
     `goal_rate` None leaves the rate to be maximised, 0 asks for none. `promises` False leaves the
     latency promises out, `late` lets each be missed. Hosts cost something only where `paying`. `keeping` are
     the engines that must carry the rate, if not all. Enlarged pools may be given more than they have, of everything.
+    `most` is a rate that is known to be no lower than any; the nearer it is, the more the relaxation says of promises.
     """
     keeping = range(len(problem.needs)) if keeping is None else keeping
     figures = limits(problem) if promises else {}
     figures = without_limits(figures) if late else figures
     choices = [useful_choices(problem, need, figures) for need in problem.needs]
-    scale = goal_rate or rate_bound(problem, division, choices, keeping)
+    scale = goal_rate or most or rate_bound(problem, division, choices, keeping)
     model = Model(problem, division, choices, scale, goal_rate)
     add_variables(model, paying=paying)
     fit(model)
@@ -100,34 +104,25 @@ def build(
     spread(model)
     mix(model, figures)
     # An engine that nothing can run is short of replicas (`count`), whatever the others do.
+    timed: list[int] = []
     if promises and all(choices):
-        choose(model, figures)
+        components = {figure.component for figure in figures}
+        timed = [e for e, need in enumerate(problem.needs) if not components.isdisjoint(need.components)]
+        share(model, figures, () if goal_rate == 0 else keeping)
         time(model, late=late)
-    keep_up(model, keeping)
+    keep_up(model, [e for e in keeping if e not in timed])
     order(model)
     return model
 
 
 def keep_up(model: Model, keeping: Collection[int]) -> None:
-    """Every engine carries the rate at its level."""
+    """Some engines carry the rate, however long calls take there."""
     if model.goal_rate == 0:
         return
     for e in keeping:
-        terms = {
-            column: min(model.choices[e][c].capacity / model.scale, ENOUGH)
-            for (engine, c, _), column in model.n.items()
-            if engine == e
-        }
-        levels = {LEVELS[level]: column for (engine, level), column in model.level.items() if engine == e}
+        terms = {column: model.carries(e, c) for (engine, c, _), column in model.n.items() if engine == e}
         if model.rate is None:
-            at_level = {column: -1.0 / level for level, column in levels.items()}
-            model.program.row({**terms, **at_level}, 0.0 if levels else 1.0 / HEADROOM)
-        elif levels:
-            rates = {level: model.program.column(high=1.0) for level in levels}
-            for level, column in rates.items():
-                model.program.row({column: 1.0, levels[level]: -1.0}, high=0.0)
-            model.program.row({model.rate: 1.0, **dict.fromkeys(rates.values(), -1.0)}, high=0.0)
-            model.program.row({**terms, **{column: -1.0 / level for level, column in rates.items()}}, 0.0)
+            model.program.row(terms, 1.0 / HEADROOM)
         else:
             model.program.row({**terms, model.rate: -1.0 / HEADROOM}, 0.0)
 
@@ -169,7 +164,7 @@ def _within(model: Model, g: int, resource: str, terms: dict[int, float], unit: 
             paid[model.paid[g, j]] = -each
         else:
             has += len(kind.hosts) * each
-    model.bounding.append(model.program.row({**terms, **paid}, high=has))
+    model.program.row({**terms, **paid}, high=has)
 
 
 def _units(model: Model, g: int, resource: str, terms: dict[int, float]) -> set[float]:
@@ -187,9 +182,7 @@ def count(model: Model) -> None:
     """Every engine has as many replicas as it must and no more than it may."""
     for e, need in enumerate(model.problem.needs):
         most = float("inf") if need.maximum is None else need.maximum
-        row = model.program.row(model.replicas(e), need.minimum, most)
-        if need.maximum is not None:
-            model.bounding.append(row)
+        model.program.row(model.replicas(e), need.minimum, most)
 
 
 def spread(model: Model) -> None:

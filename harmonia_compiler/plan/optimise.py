@@ -5,22 +5,24 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.plan.in_use import Decided
 from harmonia_compiler.plan.mend import mend, resumed, trim
 from harmonia_compiler.plan.model import build
 from harmonia_compiler.plan.objectives import cost, fewest, hardware, started
 from harmonia_compiler.plan.pools import Division, divide
-from harmonia_compiler.plan.predict import keeps_promises, rate, utilisations
+from harmonia_compiler.plan.predict import keeps_promises, rate
 from harmonia_compiler.plan.problem import Problem, worth
-from harmonia_compiler.plan.queueing import level_at
 from harmonia_compiler.plan.refine import Answer, refined
 from harmonia_compiler.plan.search import best, is_large, judged
-from harmonia_compiler.plan.shares import Decided
 from harmonia_compiler.plan.solve import INFINITY, Outcome
 from harmonia_compiler.plan.variables import Key, Model
 from harmonia_compiler.profile.profiles import Option
 
 #: How much of an earlier objective a later one may give up: rounding, not quality.
 SLACK = 1e-8
+
+#: How often a bound of the rate is made tighter, and the part of it from which on that is of no use.
+TIGHTER, NEAR = 2, 0.9
 
 #: The part of what may be given up that a search of a large model may leave of the price; the rest is for the hosts.
 LARGE_GAP = 0.75
@@ -122,10 +124,25 @@ def _fastest(problem: Problem, decisions: list[Decided]) -> _Fastest | None:
 
 
 def _rate(problem: Problem, decisions: list[Decided], division: Division) -> tuple[Model, list[Outcome]]:
-    """The highest rate over a division."""
+    """The highest rate over a division.
+
+    What a choice in use means for promises is the more, the nearer the rate that is sought is to its bound; so that
+    is first the relaxation's.
+    """
     model = build(problem, division, None)
-    objective = {} if model.rate is None else {model.rate: 1.0}
-    return model, [best(model, objective, maximise=True, gap=problem.give_up / 2, earlier=decisions)]
+    tighter = 1 if is_large(model) else TIGHTER
+    for _ in range(tighter if model.mean and model.rate is not None else 0):
+        relaxed = model.program.solve(_rate_of(model), maximise=True, whole=())
+        if not relaxed.found or relaxed.objective <= SLACK or relaxed.objective > NEAR:
+            break
+        model = build(problem, division, None, most=relaxed.objective * model.scale * (1 + SLACK))
+    outcome = best(model, _rate_of(model), maximise=True, gap=problem.give_up / 2, earlier=decisions)
+    # At no rate calls take no time, and promises are kept.
+    return model, [Outcome("infeasible") if outcome.found and outcome.objective <= SLACK else outcome]
+
+
+def _rate_of(model: Model) -> dict[int, float]:
+    return {} if model.rate is None else {model.rate: 1.0}
 
 
 def _carrying(problem: Problem, division: Division) -> tuple[Model, list[Outcome]]:
@@ -158,10 +175,6 @@ def _hint(model: Model, counts: dict[Key, int]) -> list[float]:
     for h in {h for _, _, h in counts}:
         if pools[h] in model.paid:
             values[model.paid[pools[h]]] += 1
-    busy = utilisations(model.problem, options_of(model.problem, counts), model.scale)
-    for e, need in enumerate(model.problem.needs):
-        if (here := (e, level_at(busy[need.engine]))) in model.level:
-            values[model.level[here]] = 1.0
     return values
 
 

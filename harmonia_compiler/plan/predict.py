@@ -1,18 +1,26 @@
 """What a set of replicas should achieve: rates, latencies, cost and how busy each engine is."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from harmonia_compiler.contract.plan import Predicted, ProfileUse, Replica
 from harmonia_compiler.plan.problem import Need, Pipeline, Problem, Promise, Step, worth
-from harmonia_compiler.plan.queueing import INSTANT_MS, capacity, level_at, waves
+from harmonia_compiler.plan.queueing import INSTANT_MS, capacity, waves
+from harmonia_compiler.plan.sharing import Sharing, at, shared
 from harmonia_compiler.plan.weights import Weights, weights
 from harmonia_compiler.profile.profiles import Option
-from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
+from harmonia_compiler.profile.queueing import HEADROOM
 
 #: The quantile that predicted latencies are for.
 QUANTILE = 0.95
 
+#: To what part of itself a rate is found.
+EXACT = 1e-13
+
 Used = Mapping[str, Sequence[Option]]
+
+#: What a call takes in the mean, and what it deviates from that by a part of (`plan/queueing.py`).
+_Took = tuple[float, float]
 
 
 def used_options(problem: Problem, replicas: Sequence[Replica]) -> dict[str, list[Option]]:
@@ -32,13 +40,28 @@ def capacities(problem: Problem, used: Used) -> dict[str, float]:
 def rate(problem: Problem, used: Used) -> float:
     """The most multiples of the declared loads that the replicas carry while every promise is kept.
 
-    No engine is busier than HEADROOM. Latencies change where an engine passes one of LEVELS, so
-    that only those rates need to be looked at. Infinite where nothing is called, 0 where no rate will do.
+    No engine is busier than HEADROOM. The higher the rate, the longer calls take, so that it is found by bisection.
+    Infinite where nothing is called, 0 where no rate will do.
     """
-    full = capacities(problem, used)
-    top = min(full.values(), default=float("inf")) * HEADROOM
-    rates = {top} | {level * each for each in full.values() for level in LEVELS if level * each < top}
-    return next((one for one in sorted(rates, reverse=True) if keeps_promises(problem, used, one)), 0.0)
+    times = Times(problem, used)
+
+    def holds(at_rate: float) -> bool:
+        return all(
+            keeps(promise, times.quantile_ms(pipeline, promise.metric, promise.quantile, at_rate))
+            for pipeline in problem.pipelines
+            for promise in pipeline.promises
+        )
+
+    top = min(capacities(problem, used).values(), default=float("inf")) * HEADROOM
+    if holds(top):
+        return top
+    low, high = 0.0, top
+    if not holds(low):
+        return 0.0
+    while high - low > EXACT * high:
+        middle = low + (high - low) / 2.0
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
 
 
 def keeps_promises(problem: Problem, used: Used, at_rate: float) -> bool:
@@ -56,7 +79,7 @@ def keeps(promise: Promise, ms: float) -> bool:
 
 
 def utilisations(problem: Problem, used: Used, at_rate: float) -> dict[str, float]:
-    """How busy the replicas of each engine are at a rate; equally, since they share calls by capacity."""
+    """How busy the replicas of each engine are at a rate, in the mean over what they carry."""
     return {
         engine: at_rate / full if full < float("inf") else 0.0 for engine, full in capacities(problem, used).items()
     }
@@ -65,46 +88,77 @@ def utilisations(problem: Problem, used: Used, at_rate: float) -> dict[str, floa
 def quantile_ms(
     problem: Problem, used: Used, pipeline: Pipeline, metric: str, quantile: float, at_rate: float
 ) -> float:
-    """A quantile of a pipeline's latency, or of the time to its first piece, at a rate.
+    """A quantile of a pipeline's latency, or of the time to its first piece, at a rate."""
+    return Times(problem, used).quantile_ms(pipeline, metric, quantile, at_rate)
 
-    Of all paths the longest chain of calls that wait for each other, each on the slowest option in use at the
-    level of utilisation that the rate brings and counted by its weight. Rounds that are not told apart follow each
-    other, and so do the batches of calls that are sent at once.
-    """
-    busy = utilisations(problem, used, at_rate)
-    engines = {component: need.engine for need in problem.needs for component in need.components}
 
-    def slowest(step: Step, of: str) -> float:
+class Times:
+    """How long the calls of a problem take on some replicas, at one rate or another."""
+
+    def __init__(self, problem: Problem, used: Used) -> None:
+        self._problem = problem
+        counts = {engine: Counter(map(id, options)) for engine, options in used.items()}
+        self._counted = {
+            engine: [(one, counts[engine][id(one)]) for one in {id(one): one for one in options}.values()]
+            for engine, options in used.items()
+        }
+        self._needs = {component: need for need in problem.needs for component in need.components}
+        self._sharing: dict[tuple[str, str, float], Sharing] = {}
+
+    def quantile_ms(self, pipeline: Pipeline, metric: str, quantile: float, at_rate: float) -> float:
+        """A quantile of a pipeline's latency, or of the time to its first piece, at a rate.
+
+        Of all paths the longest chain of calls that wait for each other, each counted by its weight. Rounds that are
+        not told apart follow each other, and so do the batches of calls that are sent at once.
+        """
+        took = [_times(self._call(step, "latency", at_rate), step.rounds) for step in pipeline.steps]
+        first = {s: self._call(pipeline.steps[s], "ttft", at_rate) for s in pipeline.streamed}
+        paths = weights(pipeline, metric, quantile)
+        return max((_lasts(pipeline.steps, path, took, first) for path in paths), default=0.0)
+
+    def _call(self, step: Step, of: str, at_rate: float) -> _Took:
+        """What a call takes in the mean, and what it deviates from that by a part of."""
         component = step.component
-        if component not in engines:
-            return problem.external_ms[component]
-        engine = engines[component]
-        level = level_at(busy[engine])
-        return max(
-            (one.latency_ms if of == "latency" else one.first_ms)[component][level] * waves(step.count, one)
-            for one in used[engine]
-        )
+        if component not in self._needs:
+            return self._problem.external_ms[component], self._problem.external_ms[component]
+        known = (component, of, step.count)
+        if known not in self._sharing:
+            need = self._needs[component]
+            replicas = []
+            for one, count in self._counted[need.engine]:
+                each = waves(step.count, one)
+                times = (one.latency_ms if of == "latency" else one.first_ms)[component]
+                replicas.append((count * capacity(self._problem, need, one), [each * ms for ms in times]))
+            self._sharing[known] = shared(replicas)
+        sharing = self._sharing[known]
+        mean = sharing.mean(at_rate)
+        return mean, max(mean, sharing.slowest)
 
-    took = [step.rounds * slowest(step, "latency") for step in pipeline.steps]
-    first = {s: slowest(pipeline.steps[s], "ttft") for s in pipeline.streamed}
-    paths = weights(pipeline, metric, quantile)
-    return max((_lasts(pipeline.steps, path, took, first) for path in paths), default=0.0)
+
+def _times(took: _Took, times: float) -> _Took:
+    return took[0] * times, took[1] * times
 
 
-def _lasts(steps: Sequence[Step], path: Weights, took: Sequence[float], first: Mapping[int, float]) -> float:
+def _counted(took: _Took, weight: float) -> float:
+    """What a step counts by its weight: once in the mean, and for the rest by what it deviates by."""
+    mean, deviating = took
+    return weight * mean if weight <= 1.0 else mean + (weight - 1.0) * deviating
+
+
+def _lasts(steps: Sequence[Step], path: Weights, took: Sequence[_Took], first: Mapping[int, _Took]) -> float:
     """How long a path lasts whose steps take so long."""
     begun: list[float] = []
     ended: list[float] = []
     for s, step in enumerate(steps):
         begun.append(max((ended[before] for before in step.after), default=0.0))
-        ended.append(begun[s] + path.whole[s] * took[s])
+        ended.append(begun[s] + _counted(took[s], path.whole[s]))
     if path.first:
-        return max(begun[s] + weight * first[s] for s, weight in path.first.items())
+        return max(begun[s] + _counted(first[s], weight) for s, weight in path.first.items())
     return max(ended, default=0.0)
 
 
 def predict(problem: Problem, replicas: Sequence[Replica]) -> dict[str, Predicted]:
-    """What each pipeline should achieve; the cost is shared out by the hardware that its calls keep busy."""
+    """What each pipeline should achieve; the cost is shared out by the hardware that its calls usually keep busy."""
     used = used_options(problem, replicas)
     carried = rate(problem, used)
     finite = carried if carried < float("inf") else 1.0
@@ -119,6 +173,7 @@ def predict(problem: Problem, replicas: Sequence[Replica]) -> dict[str, Predicte
             latency_ms=rounded(quantile_ms(problem, used, pipeline, "latency", QUANTILE, min(finite, 1.0))),
             ttft_ms=rounded(quantile_ms(problem, used, pipeline, "ttft", QUANTILE, min(finite, 1.0))),
             cost_per_hour=rounded(price * parts[pipeline.name]),
+            cost_per_thousand=_per_thousand(price * parts[pipeline.name], pipeline.usual_rps),
             bottleneck=bottleneck,
         )
         for pipeline in sorted(problem.pipelines, key=lambda pipeline: pipeline.name)
@@ -135,11 +190,10 @@ def profile_uses(problem: Problem, replicas: Sequence[Replica]) -> tuple[Profile
     busy = utilisations(problem, used, min(rate(problem, used), 1.0))
     found = []
     for need in problem.needs:
-        level = level_at(busy[need.engine])
         for option in need.options:
             if option in used[need.engine]:
                 takes = _over_mix(problem, need, option.busy_ms)
-                latency = {name: option.latency_ms[name][level] for name in need.components}
+                latency = {name: at(option.latency_ms[name], busy[need.engine]) for name in need.components}
                 found.append(
                     ProfileUse(
                         engine=need.engine,
@@ -161,17 +215,25 @@ def _over_mix(problem: Problem, need: Need, figures: Mapping[str, float]) -> flo
 
 
 def _parts(problem: Problem, used: Used) -> dict[str, float]:
-    """The part of the busy hardware that works for each pipeline."""
+    """The part of the busy hardware that works for each pipeline in the mean hour."""
     busy = {pipeline.name: 0.0 for pipeline in problem.pipelines}
     for need in problem.needs:
-        calls = problem.calls_rps(need)
+        calls = {
+            name: sum(one.usual_rps * one.visits.get(name, 0.0) for one in problem.pipelines)
+            for name in need.components
+        }
         for option in used[need.engine]:
             takes = sum(rps * option.busy_ms[name] for name, rps in calls.items())
             for pipeline in problem.pipelines if takes > 0 else ():
                 own = sum(pipeline.visits.get(name, 0.0) * option.busy_ms[name] for name in need.components)
-                busy[pipeline.name] += worth(option.configuration) * pipeline.load_rps * own / takes
+                busy[pipeline.name] += worth(option.configuration) * pipeline.usual_rps * own / takes
     total = sum(busy.values())
     return {name: part / total if total > 0 else 1.0 / len(busy) for name, part in busy.items()}
+
+
+def _per_thousand(price_per_hour: float, rps: float) -> float:
+    """What a thousand requests cost that come at a rate."""
+    return rounded(price_per_hour / (3.6 * rps)) if rps > 0.0 else 0.0
 
 
 def rounded(figure: float) -> float:

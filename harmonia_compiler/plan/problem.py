@@ -65,16 +65,24 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """A latency promise: the quantile of a metric is at most the bound."""
+    """A latency promise: the quantile of a metric is at most the bound.
+
+    It may be made to the requests of one class. They are planned to take what all of their pipeline's take: that the
+    gateway serves them before others is not counted on.
+    """
 
     metric: Literal["latency", "ttft"]
     quantile: float
     bound_ms: float
+    request_class: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """A served pipeline: the arrivals to plan for, expected calls per request, how calls wait for each other.
+
+    `load_rps` are those of a peak, which replicas must carry; `average_rps` those of the mean hour, by which pipelines
+    bear the price (the same, if None).
 
     `steps` are in topological order, those of all branches; the answer is there when the last has
     ended. `streamed` are the steps whose text is forwarded as it comes. `paths` are what requests take of
@@ -88,6 +96,12 @@ class Pipeline:
     streamed: tuple[int, ...] = ()
     promises: tuple[Promise, ...] = ()
     paths: tuple[Path, ...] = ()
+    average_rps: float | None = None
+
+    @property
+    def usual_rps(self) -> float:
+        """Requests a second in the mean hour."""
+        return self.load_rps if self.average_rps is None else self.average_rps
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,9 @@ from harmonia_compiler.plan.problem import Pipeline, Problem, Promise, Step
 from harmonia_compiler.plan.queueing import waves
 from harmonia_compiler.plan.weights import Weights, weights
 from harmonia_compiler.profile.profiles import Option
-from harmonia_compiler.profile.queueing import LEVELS
+
+#: Relative and absolute, in seconds: what a promise is kept to within (`predict.keeps`).
+_NEAR, _INSTANT = 1e-8, 1e-7
 
 
 class Figure(NamedTuple):
@@ -18,10 +20,11 @@ class Figure(NamedTuple):
     calls: float
 
 
-def seconds(figure: Figure, option: Option, level: int) -> float:
-    """A figure where the component's engine runs in one option."""
+def seconds(figure: Figure, option: Option) -> tuple[float, ...]:
+    """A figure where the component's engine runs in one option, for each of the levels of utilisation."""
     times = option.latency_ms if figure.metric == "latency" else option.first_ms
-    return times[figure.component][level] / 1000.0 * waves(figure.calls, option)
+    each = waves(figure.calls, option) / 1000.0
+    return tuple(ms * each for ms in times[figure.component])
 
 
 def promises_of(problem: Problem) -> Iterator[tuple[Pipeline, Promise]]:
@@ -37,7 +40,10 @@ def bound_s(promise: Promise) -> float:
 
 
 def limits(problem: Problem) -> dict[Figure, float]:
-    """The figures that some promise depends on, in seconds at most: each where every other is at its least."""
+    """The figures that some promise depends on, each with how slow, in seconds, an idle replica may be at most.
+
+    With all else at its least: a slower one alone, were calls ever so few there, makes more of them late than may be.
+    """
     found: dict[Figure, float] = {}
     least: dict[Figure, float] = {}
     for pipeline, promise in promises_of(problem):
@@ -65,14 +71,23 @@ def _limits(
     for s in reversed(range(len(steps))):
         for before in steps[s].after:
             left[before] = max(left[before], left[s] + takes[s], pieces.get(s, -float("inf")))
+    bound = bound * (1 + _NEAR) + _INSTANT
     for s, step in enumerate(steps):
         if step.component in problem.external_ms:
             continue
         if path.whole[s] > 0.0 and left[s] > -float("inf"):
-            limit = (bound - begins[s] - left[s]) / (path.whole[s] * step.rounds)
+            limit = _slowest((bound - begins[s] - left[s]) / step.rounds, path.whole[s], took(step, "latency"))
             yield Figure(step.component, "latency", step.count), limit
         if path.first.get(s, 0.0) > 0.0:
-            yield Figure(step.component, "ttft", step.count), (bound - begins[s]) / path.first[s]
+            limit = _slowest(bound - begins[s], path.first[s], took(step, "ttft"))
+            yield Figure(step.component, "ttft", step.count), limit
+
+
+def _slowest(most: float, weight: float, least: float) -> float:
+    """How slow a replica may be for a step to count no more than this, if in the mean it takes its least."""
+    if most < weight * least:
+        return 0.0
+    return (most - least) / (weight - 1.0) if weight > 1.0 else float("inf")
 
 
 def _least(problem: Problem, figure: Figure, known: dict[Figure, float]) -> float:
@@ -80,8 +95,7 @@ def _least(problem: Problem, figure: Figure, known: dict[Figure, float]) -> floa
         return problem.external_ms[figure.component] / 1000.0
     if figure not in known:
         options = next(need.options for need in problem.needs if figure.component in need.components)
-        times = [seconds(figure, option, level) for option in options for level in range(len(LEVELS))]
-        known[figure] = min(times, default=0.0)
+        known[figure] = min((min(seconds(figure, option)) for option in options), default=0.0)
     return known[figure]
 
 

@@ -4,12 +4,12 @@ import math
 
 from harmonia_compiler.plan.problem import Need, Problem
 from harmonia_compiler.profile.profiles import Option
-from harmonia_compiler.profile.queueing import LEVELS
 
 #: How many times as long as on the fastest a call may take on the slowest replica of its engine, were it alone there.
 MOST_SPREAD = 10.0
 
-#: Standard deviation of what one step takes, as a part of its mean; steps are taken to be independent of each other.
+#: Standard deviation of what one step takes, as a part of its mean, or, if that is longer, of what it takes on the
+#: slowest of the replicas that it may meet, when that is idle; steps are taken to be independent of each other.
 LATENCY_CV = 0.5
 
 #: What each path of a pipeline may have late at least, of the part of all requests that may be.
@@ -27,11 +27,6 @@ def capacity(problem: Problem, need: Need, option: Option) -> float:
     calls = problem.calls_rps(need)
     busy = sum(calls[component] * option.busy_ms[component] / 1000.0 for component in need.components)
     return 1.0 / busy if busy > 0 else float("inf")
-
-
-def level_at(utilisation: float) -> int:
-    """The position of the lowest of LEVELS that is no lower; the highest for whatever is beyond."""
-    return next((at for at, level in enumerate(LEVELS) if utilisation <= level * (1 + 1e-8)), len(LEVELS) - 1)
 
 
 def waves(count: float, option: Option) -> int:

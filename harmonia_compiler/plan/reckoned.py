@@ -6,22 +6,43 @@ that enough requests keep to is sought among the distributions of the paths.
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from statistics import NormalDist
+from typing import NamedTuple
 
 from harmonia_compiler.plan.problem import Pipeline, Problem, Step
 from harmonia_compiler.plan.queueing import LATENCY_CV, LEAST_PART, QUANTILES
+from harmonia_compiler.profile.queueing import LEVELS
 
-#: For each component what its replicas take: how many calls at once, how long for one, and until its first piece.
-Replicas = Mapping[str, Sequence[tuple[int, float, float]]]
+
+class Replica(NamedTuple):
+    """What a replica takes at once, when it would never be idle, and how long for a call and until its first piece.
+
+    Times are by level of utilisation.
+    """
+
+    batch: int
+    full: float
+    latency: Sequence[float]
+    first: Sequence[float]
+
+
+#: For each component its replicas.
+Replicas = Mapping[str, Sequence[Replica]]
 
 #: A sum of times, and that of their squares.
 _Sums = tuple[float, float]
 
+#: What a call takes in the mean, and what it deviates from that by a part of.
+_Call = tuple[float, float]
+
 _NOWHERE = (-math.inf, 0.0)
 
 
-def reckoned(problem: Problem, pipeline: Pipeline, replicas: Replicas, metric: str, quantile: float) -> float:
-    """A quantile of a metric, in ms, of a pipeline whose calls the replicas take."""
+def reckoned(
+    problem: Problem, pipeline: Pipeline, replicas: Replicas, rate: float, metric: str, quantile: float
+) -> float:
+    """A quantile of a metric, in ms, of a pipeline whose calls the replicas take at a rate."""
     steps = pipeline.steps
     streamed = set(pipeline.streamed) if metric == "ttft" else set()
     everyone = [(1.0, frozenset(range(len(steps))))]
@@ -31,25 +52,57 @@ def reckoned(problem: Problem, pipeline: Pipeline, replicas: Replicas, metric: s
     ]
     late = 1.0 - max(QUANTILES[0], min(QUANTILES[1], quantile))
     reached = _reached([(likely, way.spread) for likely, way in ways], late)
-    times = [_slowest(problem, step, replicas) for step in steps]
+    times = [_calls(problem, step, replicas, rate) for step in steps]
     return max((way.weighed(reached, late, times) for _, way in ways), default=0.0)
 
 
-def _slowest(problem: Problem, step: Step, replicas: Replicas) -> tuple[float, float]:
-    """The mean time of a step on its engine's slowest replica, whole and to the first piece of one round.
+def _calls(problem: Problem, step: Step, replicas: Replicas, rate: float) -> tuple[_Call, _Call]:
+    """What a step takes, whole and to the first piece of one round: in the mean, and what it deviates by a part of.
 
     A replica takes as many calls as its batch at once, and of more that come together the rest waits its turn.
     """
     if step.component in problem.external_ms:
-        return problem.external_ms[step.component] * step.rounds, problem.external_ms[step.component]
+        alone = problem.external_ms[step.component]
+        return (alone * step.rounds, alone * step.rounds), (alone, alone)
     whole, first = [], []
-    for batch, latency, piece in replicas[step.component]:
-        turns, left = 1, step.count - batch
+    for replica in replicas[step.component]:
+        turns, left = 1, step.count - replica.batch
         while left > 1e-6:
-            turns, left = turns + 1, left - batch
-        whole.append(turns * latency)
-        first.append(turns * piece)
-    return max(whole) * step.rounds, max(first)
+            turns, left = turns + 1, left - replica.batch
+        whole.append((replica.full, [turns * ms for ms in replica.latency]))
+        first.append((replica.full, [turns * ms for ms in replica.first]))
+    mean, deviating = _spread(whole, rate)
+    return (mean * step.rounds, deviating * step.rounds), _spread(first, rate)
+
+
+def _spread(replicas: Sequence[tuple[float, Sequence[float]]], rate: float) -> _Call:
+    """The least that calls take in the mean over replicas, and that or what they take on the slowest idle one.
+
+    By duality: no price of a call in progress says more of what calls at this rate have in progress altogether than
+    that, and one of those at which a replica would be busy for another part of the time says just that.
+    """
+    least = min(min(times) for _, times in replicas)
+    slowest = max(times[0] for _, times in replicas)
+    most = sum(full for full, _ in replicas) * LEVELS[-1]
+    if rate <= 0.0 or math.isinf(most):
+        return least, max(least, slowest)
+    points = [
+        [(0.0, 0.0), *((level, level * ms) for level, ms in zip(LEVELS, times, strict=True))] for _, times in replicas
+    ]
+    prices = {
+        (above - below) / (more - less) for own in points for (less, below), (more, above) in combinations(own, 2)
+    }
+    carried = min(rate, most)
+
+    def says(price: float) -> float:
+        rest = (
+            full * max(price * busy - spent for busy, spent in own)
+            for (full, _), own in zip(replicas, points, strict=True)
+        )
+        return price * carried - math.fsum(rest)
+
+    mean = max(map(says, prices)) / carried
+    return mean, max(mean, slowest)
 
 
 class _Way:
@@ -85,7 +138,7 @@ class _Way:
         ends = _NOWHERE if self.pieces else (0.0, 0.0)
         return max([ends, *(self.toward[after] for after in self.followers[s])])
 
-    def weighed(self, reached: float, late: float, times: Sequence[tuple[float, float]]) -> float:
+    def weighed(self, reached: float, late: float, times: Sequence[tuple[_Call, _Call]]) -> float:
         """The longest chain of the times that steps take, each by what it counts where that is reached."""
         if self.spread is None:
             return 0.0
@@ -98,11 +151,19 @@ class _Way:
         for s in reversed(range(len(self.steps))):
             onward = max((found[after] for after in self.followers[s]), default=-math.inf if self.pieces else 0.0)
             through = _sum(_sum(self.until[s], self.whole[s]), self._onward(s))
-            found[s] = counts(self.whole[s], through) * times[s][0] + onward if through[0] > -math.inf else -math.inf
+            found[s] = (
+                _by(counts(self.whole[s], through), times[s][0]) + onward if through[0] > -math.inf else -math.inf
+            )
             if s in self.pieces:
-                piece = counts(self.first[s], _sum(self.until[s], self.first[s])) * times[s][1]
+                piece = _by(counts(self.first[s], _sum(self.until[s], self.first[s])), times[s][1])
                 found[s] = max(found[s], piece)
         return max(found.values())
+
+
+def _by(weight: float, call: _Call) -> float:
+    """A call's mean, and so much of what it deviates by as its weight is more than one; or less of the mean."""
+    mean, deviating = call
+    return mean + max(0.0, weight - 1.0) * deviating - max(0.0, 1.0 - weight) * mean
 
 
 def _sum(one: _Sums, other: _Sums) -> _Sums:

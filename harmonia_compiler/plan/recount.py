@@ -4,18 +4,24 @@ Nothing of what makes plans and predictions is called here. Where a figure is wo
 start of a pipeline, it is worked out here from its end.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.plan.predict import QUANTILE
 from harmonia_compiler.plan.problem import Need, Problem
+from harmonia_compiler.plan.promises import named
 from harmonia_compiler.plan.queueing import INSTANT_MS, MOST_SPREAD
-from harmonia_compiler.plan.reckoned import Replicas, reckoned
+from harmonia_compiler.plan.reckoned import Replica, Replicas, reckoned
 from harmonia_compiler.profile.profiles import Option
 from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
 
 #: Relative error that rounding figures to six digits may leave.
 ROUNDING = 2e-5
+
+
+#: Relative error of latencies that follows from rates that are rounded: the busier, the more times that of the rate.
+ROUNDED_TIMES = 2e-4
 
 
 def miscounted(plan: Plan, problem: Problem) -> Iterator[str]:
@@ -27,9 +33,9 @@ def miscounted(plan: Plan, problem: Problem) -> Iterator[str]:
     yield from _profiles(plan, problem)
 
 
-def near(one: float, other: float) -> bool:
+def near(one: float, other: float, rounding: float = ROUNDING) -> bool:
     """Whether two figures are the same but for rounding."""
-    return abs(one - other) <= ROUNDING * max(1e-9, abs(one), abs(other))
+    return abs(one - other) <= rounding * max(1e-9, abs(one), abs(other))
 
 
 def _options(plan: Plan, need: Need) -> list[Option]:
@@ -48,12 +54,17 @@ def _arrivals(problem: Problem, need: Need) -> dict[str, float]:
 
 def _full(plan: Plan, problem: Problem, need: Need) -> float:
     """Multiples of the loads at which the engine's replicas would never be idle."""
+    return sum(_each(plan, problem, need))
+
+
+def _each(plan: Plan, problem: Problem, need: Need) -> list[float]:
+    """The same of each replica."""
     arrivals = _arrivals(problem, need)
     per_replica = []
     for option in _options(plan, need):
         seconds = sum(arrivals[name] * option.busy_ms[name] / 1000.0 for name in need.components)
         per_replica.append(1.0 / seconds if seconds > 0 else float("inf"))
-    return sum(per_replica)
+    return per_replica
 
 
 def _mean(problem: Problem, need: Need, figures: dict[str, float]) -> float:
@@ -104,36 +115,44 @@ def _rates(plan: Plan, problem: Problem) -> Iterator[str]:
 
 
 def _latencies(plan: Plan, problem: Problem) -> Iterator[str]:
+    replicas = _calls(plan, problem)
     for pipeline in problem.pipelines:
         said = plan.predicted[pipeline.name]
-        rate = said.throughput_rps / pipeline.load_rps * (1 - ROUNDING) if pipeline.load_rps > 0 else 1.0
+        rate = said.throughput_rps / pipeline.load_rps if pipeline.load_rps > 0 else 1.0
         for metric, figure in (("latency", said.latency_ms), ("ttft", said.ttft_ms)):
-            found = reckoned(problem, pipeline, _calls(plan, problem, min(rate, 1.0)), metric, QUANTILE)
-            if not near(figure, found):
+            found = reckoned(problem, pipeline, replicas, min(rate, 1.0), metric, QUANTILE)
+            if not near(figure, found, ROUNDED_TIMES):
                 yield f"{pipeline.name} is predicted a {metric} of {figure} ms, the replicas give {found:.6g}"
         for promise in pipeline.promises:
-            found = reckoned(problem, pipeline, _calls(plan, problem, rate), promise.metric, promise.quantile)
-            if found > promise.bound_ms * (1 + ROUNDING) + INSTANT_MS:
+            found = reckoned(problem, pipeline, replicas, rate, promise.metric, promise.quantile)
+            if found > promise.bound_ms * (1 + ROUNDED_TIMES) + INSTANT_MS:
                 promised = f"promises a {promise.metric} of {promise.bound_ms:g} ms"
-                yield f"{pipeline.name} {promised} and would take {found:.6g}"
+                yield f"{named(pipeline.name, promise.request_class)} {promised} and would take {found:.6g}"
 
 
-def _calls(plan: Plan, problem: Problem, rate: float) -> Replicas:
-    """What the replicas take for the calls of each component at a rate, with how many of them at once."""
-    found: dict[str, list[tuple[int, float, float]]] = {}
-    for need in problem.needs:
-        level = _level(rate / _full(plan, problem, need))
-        for name in need.components:
-            found[name] = [
-                (one.configuration.batch, one.latency_ms[name][level], one.first_ms[name][level])
-                for one in _options(plan, need)
-            ]
-    return found
+def _calls(plan: Plan, problem: Problem) -> Replicas:
+    """What the replicas take for the calls of each component."""
+    return {
+        name: [
+            Replica(one.configuration.batch, full, one.latency_ms[name], one.first_ms[name])
+            for one, full in zip(_options(plan, need), _each(plan, problem, need), strict=True)
+        ]
+        for need in problem.needs
+        for name in need.components
+    }
 
 
-def _level(utilisation: float) -> int:
-    """How many of the levels are below a utilisation, and so the position of the first that is not."""
-    return min(sum(utilisation > level * (1 + 1e-8) for level in LEVELS), len(LEVELS) - 1)
+def _between(times: Sequence[float], utilisation: float) -> float:
+    """A latency between two levels: what is in progress goes in a straight line, unless it would bend downward."""
+    points = [(0.0, 0.0), *((level, level * ms) for level, ms in zip(LEVELS, times, strict=True))]
+    if utilisation <= 0.0:
+        return min(times)
+    across = [
+        below + (above - below) * (utilisation - less) / (more - less)
+        for (less, below), (more, above) in combinations(points, 2)
+        if less <= utilisation <= more
+    ]
+    return min(across) / utilisation
 
 
 def _costs(plan: Plan, problem: Problem) -> Iterator[str]:
@@ -142,6 +161,11 @@ def _costs(plan: Plan, problem: Problem) -> Iterator[str]:
     said = [predicted.cost_per_hour for predicted in plan.predicted.values()]
     if not near(sum(said), price) or min(said, default=0.0) < 0:
         yield f"the pipelines cost {sum(said):.6g} an hour together, their hosts {price:.6g}"
+    for pipeline in problem.pipelines:
+        predicted = plan.predicted[pipeline.name]
+        requests = pipeline.usual_rps * 3600.0
+        if not near(predicted.cost_per_thousand * requests, predicted.cost_per_hour * 1000.0 if requests else 0.0):
+            yield f"a thousand requests of {pipeline.name} do not cost {predicted.cost_per_thousand:.6g}"
 
 
 def _profiles(plan: Plan, problem: Problem) -> Iterator[str]:
@@ -155,21 +179,17 @@ def _profiles(plan: Plan, problem: Problem) -> Iterator[str]:
     if len(expected) != len(plan.profiles):
         yield wrong
         return
-    carried = [
-        plan.predicted[one.name].throughput_rps / one.load_rps * (1 - ROUNDING)
-        for one in problem.pipelines
-        if one.load_rps > 0
-    ]
+    carried = [plan.predicted[one.name].throughput_rps / one.load_rps for one in problem.pipelines if one.load_rps > 0]
     rate = min([1.0, *carried])
     for (need, option), said in zip(expected, plan.profiles, strict=True):
-        level = _level(rate / _full(plan, problem, need))
+        part = min(rate / _full(plan, problem, need), HEADROOM)
         busy = _mean(problem, need, {name: option.busy_ms[name] for name in need.components})
-        latency = _mean(problem, need, {name: option.latency_ms[name][level] for name in need.components})
+        latency = _mean(problem, need, {name: _between(option.latency_ms[name], part) for name in need.components})
         named = (said.engine, said.config, said.provenance)
         if (
             named != (need.engine, option.configuration.describe(), option.provenance)
             or not near(said.capacity_rps, HEADROOM * 1000.0 / busy if busy > 0 else 0.0)
-            or not near(said.latency_ms, latency)
+            or not near(said.latency_ms, latency, ROUNDED_TIMES)
             or not near(said.corrected, option.corrected)
         ):
             yield wrong

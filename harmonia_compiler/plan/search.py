@@ -6,10 +6,10 @@ is often within the gap that is asked for. What is not is said with its gap: a s
 """
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from harmonia_compiler.plan import shares
+from harmonia_compiler.plan import in_use
 from harmonia_compiler.plan.solve import INFINITY, Outcome, Terms
 from harmonia_compiler.plan.variables import Model
 
@@ -20,10 +20,13 @@ LARGE = 600
 #: each may be from its value, and in how many nodes they are searched.
 NEIGHBOURHOODS = ((3, 1, 20), (10, 2, 40))
 
+#: Another one for where nothing is found in those: too many replicas as fractions, too little room for them as wholes.
+WIDER = (30, 4, 40)
+
 #: What counts as no replica in a relaxation.
 NOTHING = 1e-7
 
-#: Nodes in which mixtures and levels are looked for, with replicas as fractions.
+#: Nodes in which mixtures are looked for, with replicas as fractions.
 MOST_DECISIONS = 100
 
 Bounds = dict[int, tuple[float, float]]
@@ -37,7 +40,7 @@ def best(
     gap: float = 0.0,
     start: Sequence[float] = (),
     hint: Sequence[float] = (),
-    earlier: list[shares.Decided] | None = None,
+    earlier: list[in_use.Decided] | None = None,
 ) -> Outcome:
     """The best values of a model's columns, to within a relative gap, or as near as the search of a large one comes.
 
@@ -51,18 +54,16 @@ def best(
     if not relaxed.found:
         return relaxed
     bound = relaxed.objective
-    if model.level:
-        tighter, near = shares.relaxed(model, objective)
-        if not tighter.found:
-            return tighter
-        bound = min(bound, tighter.bound) if maximise else max(bound, tighter.bound)
-        guides = _by_shares(model, objective, near, bound, gap, hint, earlier, maximise=maximise)
+    if model.mean:
+        guides = _by_use(model, objective, relaxed, gap, hint, earlier, maximise=maximise)
     else:
         guides = iter([_quick_guide(model, objective, hint or relaxed.values, bound, gap, maximise=maximise)])
     target = bound * (1 - gap if maximise == (bound > 0) else 1 + gap)
     known = Outcome("unknown", INFINITY, bound=bound)
     for guide, decided in guides:
-        for times, width, nodes in NEIGHBOURHOODS if guide.found else ():
+        for times, width, nodes in (*NEIGHBOURHOODS, WIDER) if guide.found else ():
+            if known.found and (times, width, nodes) == WIDER:
+                break
             within = decided | _near(model, guide, hint, times, width)
             found = program.solve(objective, maximise=maximise, gap=gap / 8, nodes=nodes, within=within, target=target)
             if found.found and (not known.found or (found.objective > known.objective) == maximise):
@@ -86,13 +87,13 @@ def is_large(model: Model) -> bool:
 def _quick_guide(
     model: Model, objective: Terms, values: Sequence[float], bound: float, gap: float, *, maximise: bool
 ) -> tuple[Outcome, Bounds]:
-    """The relaxation with mixtures and levels held to what they mostly are in some values; and those.
+    """The relaxation with mixtures held to what they mostly are in some values; and those.
 
-    Where that is more than a gap from the bound, and no levels are to be decided, mixtures are searched for, too.
+    Where that is more than a gap from the bound, mixtures are searched for, too.
     """
     guide, decided = _held(model, objective, values, maximise=maximise)
     far = not guide.found or abs(guide.objective - bound) > gap * max(abs(bound), 1e-12)
-    if not far or model.level:
+    if not far:
         return guide, decided
     mixtures = set(model.mixture.values())
     choice = model.program.solve(objective, maximise=maximise, whole=mixtures, gap=gap / 2, nodes=MOST_DECISIONS)
@@ -103,61 +104,57 @@ def _quick_guide(
     return other if better else (guide, decided)
 
 
-def _by_shares(
+def _by_use(
     model: Model,
     objective: Terms,
-    near: Collection[shares.Part],
-    bound: float,
+    relaxed: Outcome,
     gap: float,
     hint: Sequence[float],
-    earlier: list[shares.Decided] | None,
+    earlier: list[in_use.Decided] | None,
     *,
     maximise: bool,
 ) -> Iterator[tuple[Outcome, Bounds]]:
-    """The relaxation with levels, mixtures and choices held to what is decided, and those.
+    """The relaxation with mixtures and choices held to what is decided, and those.
 
-    As in an `earlier` search where that will do; else by shares, which is added to those, and then as in a hint.
+    As in an `earlier` search where that will do; else anew, which is added to those, and then as in a hint.
     """
+    bound = relaxed.objective
     known = [] if earlier is None else earlier
 
-    def guide(decided: shares.Decided) -> tuple[Outcome, Bounds]:
+    def guide(decided: in_use.Decided) -> tuple[Outcome, Bounds]:
         held = decided.held(model)
         return model.program.solve(objective, maximise=maximise, whole=(), within=held), held
 
     for decided in reversed(known):
         found, held = guide(decided)
-        if found.found and abs(found.objective - bound) <= gap * shares.LEFT * max(abs(bound), 1e-12):
+        if found.found and abs(found.objective - bound) <= gap * in_use.LEFT * max(abs(bound), 1e-12):
             yield found, held
             return
-    if made := shares.decide(model, objective, near, gap):
+    if made := in_use.decide(model, objective, relaxed, gap, maximise=maximise):
         known.append(made)
         yield guide(made)
-    if hint and (as_hinted := shares.as_in(model, hint)):
+    if hint and (as_hinted := in_use.as_in(model, hint)):
         yield guide(as_hinted)
 
 
 def _held(model: Model, objective: Terms, values: Sequence[float], *, maximise: bool) -> tuple[Outcome, Bounds]:
-    """The relaxation with mixtures and levels held to what they mostly are in some values; and those."""
+    """The relaxation with mixtures held to what they mostly are in some values; and those."""
     decided = _decided(model, values)
     return model.program.solve(objective, maximise=maximise, whole=(), within=decided), decided
 
 
 def _decided(model: Model, values: Sequence[float]) -> Bounds:
-    """For each engine its mixture that carries most, and the level at which it most runs."""
-    decided: Bounds = {}
+    """For each engine its mixture that carries most."""
     carries: dict[tuple[int, int], float] = dict.fromkeys(model.mixture, 0.0)
     for (e, c, _), column in model.n.items():
         for m in model.choices[e][c].mixtures:
             if (e, m) in carries:
-                carries[e, m] += min(model.choices[e][c].capacity / model.scale, 1.0) * values[column]
-    runs = {at: values[column] for at, column in model.level.items()}
-    for columns, weights in ((model.mixture, carries), (model.level, runs)):
-        heaviest: dict[int, tuple[int, int]] = {}
-        for at, weight in weights.items():
-            if at[0] not in heaviest or weight > weights[heaviest[at[0]]]:
-                heaviest[at[0]] = at
-        decided |= {column: (1.0, 1.0) if heaviest[at[0]] == at else (0.0, 0.0) for at, column in columns.items()}
-    return decided
+                carries[e, m] += min(model.carries(e, c), 1.0) * values[column]
+    heaviest: dict[int, tuple[int, int]] = {}
+    for at, weight in carries.items():
+        if at[0] not in heaviest or weight > carries[heaviest[at[0]]]:
+            heaviest[at[0]] = at
+    return {column: (1.0, 1.0) if heaviest[at[0]] == at else (0.0, 0.0) for at, column in model.mixture.items()}
 
 
 def _near(model: Model, guide: Outcome, hint: Sequence[float], times: int, width: int) -> Bounds:

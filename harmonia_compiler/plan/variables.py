@@ -18,6 +18,9 @@ MOST_REPLICAS = 1024
 #: what is asked is no option.
 MOST_ANYWHERE = 65_536
 
+#: Multiples of the whole rate that a replica counts as carrying at most: enough at the lowest level.
+ENOUGH = 1.0 / LEVELS[0]
+
 #: Positions of an engine, one of its options and a host.
 Key = tuple[int, int, int]
 
@@ -28,8 +31,8 @@ class Model:
 
     `goal_rate` is the rate that `keep_up` asks for; None makes it a variable between 0 and `scale`.
     `extra` (capacity that a pool may be given beyond what it has) and `late` (the seconds by which each
-    promise may be missed) are for the diagnosis of a problem that has no plan. `bounding` are the rows that hold
-    replicas to what there is.
+    promise may be missed) are for the diagnosis of a problem that has no plan. `busy` is how much of a choice's
+    replicas its parts of the calls take: an expression for each division of them.
     """
 
     problem: Problem
@@ -41,14 +44,18 @@ class Model:
     n: dict[Key, int] = field(default_factory=dict)
     paid: dict[tuple[int, int], int] = field(default_factory=dict)
     mixture: dict[tuple[int, int], int] = field(default_factory=dict)
-    level: dict[tuple[int, int], int] = field(default_factory=dict)
-    slow: dict[Figure, int] = field(default_factory=dict)
+    busy: dict[tuple[int, int], list[dict[int, float]]] = field(default_factory=dict)
+    mean: dict[Figure, int] = field(default_factory=dict)
+    deviating: dict[Figure, int] = field(default_factory=dict)
     extra: dict[tuple[int, str], int] = field(default_factory=dict)
     late: list[int] = field(default_factory=list)
     rate: int | None = None
     stands: dict[tuple[int, int], int] = field(default_factory=dict)
     chosen: dict[tuple[int, int], int] = field(default_factory=dict)
-    bounding: list[int] = field(default_factory=list)
+
+    def carries(self, engine: int, choice: int) -> float:
+        """What a replica carries when never idle, as a part of `scale`: no more than the whole, at the lowest level."""
+        return min(self.choices[engine][choice].capacity / self.scale, ENOUGH)
 
     def replicas(self, engine: int) -> dict[int, float]:
         """The number of replicas of an engine."""
@@ -98,7 +105,7 @@ def _of_use(need: Need, choice: Choice, model: Model) -> int:
     """As many replicas in one choice as carry the whole rate at the lowest level; more are never needed."""
     wanted = 0.0
     if model.goal_rate != 0:
-        wanted = model.scale / (LEVELS[choice.levels[0]] * choice.capacity)
+        wanted = model.scale / (choice.idlest * choice.capacity)
     return max(math.ceil(min(wanted, 2.0**53) * (1 + 1e-9)), need.minimum, 1)
 
 
@@ -108,8 +115,7 @@ def _enlarged(need: Need, choice: Choice, goal_rate: float | None) -> int:
     An engine without a maximum is never what bounds a rate that is maximised, so that the fewest do.
     """
     fewest, most = (
-        min((goal_rate or 0.0) / (LEVELS[level] * choice.capacity), MOST_ANYWHERE + 1.0)
-        for level in (choice.levels[-1], choice.levels[0])
+        min((goal_rate or 0.0) / (level * choice.capacity), MOST_ANYWHERE + 1.0) for level in (HEADROOM, choice.idlest)
     )
     bounds = [
         max(math.ceil(wanted), need.minimum, need.maximum or 0 if goal_rate is None else 0) for wanted in (fewest, most)

@@ -2,8 +2,10 @@
 
 import math
 
-#: The utilisations for which profiles say latencies, and among which the planner chooses for each engine.
-LEVELS = (0.05, 0.2, 0.4, 0.6, 0.8)
+#: The utilisations for which profiles say latencies. Between them what a replica has in progress, which goes by its
+#: utilisation times the latency, is taken to go in straight lines: where the latency grows with 1 / (1 - utilisation),
+#: they are up to 7 % above it, and nowhere below. At less than the first of them a call is alone.
+LEVELS = (0.05, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 #: No replica is planned to be busy for more than this part of the time: arrivals come in bursts.
 HEADROOM = LEVELS[-1]

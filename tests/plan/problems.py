@@ -6,7 +6,8 @@ The search shares no function with the planner that says how fast an allocation 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import product
+from functools import lru_cache
+from itertools import pairwise, product
 from statistics import NormalDist
 
 import msgspec
@@ -126,11 +127,34 @@ def _ways(pipeline: Pipeline, *, first: bool) -> list[tuple[float, list[tuple[_L
     return found
 
 
-def quantile_of(pipeline: Pipeline, quantile: float, took: Callable[[int, bool], float], *, first: bool) -> float:
+#: What a step takes in the mean, and what it deviates from that by a part of.
+_Took = tuple[float, float]
+
+
+def quantile_of(pipeline: Pipeline, quantile: float, took: Callable[[int, bool], _Took], *, first: bool) -> float:
     """A quantile of how long a pipeline lasts whose steps take so long, over all chains of all paths one by one."""
+    return max(
+        (
+            sum(_counted(took(*link), weight) for link, weight in chain_)
+            for chain_ in _weighed(pipeline.steps, pipeline.paths, pipeline.streamed, quantile, first)
+        ),
+        default=0.0,
+    )
+
+
+@lru_cache
+def _weighed(
+    steps: tuple[Step, ...],
+    paths: tuple[Path, ...],
+    streamed: tuple[int, ...],
+    quantile: float,
+    first: bool,  # noqa: FBT001
+) -> list[list[tuple[_Link, float]]]:
+    """All chains of all paths, each link with what it counts."""
+    pipeline = Pipeline("", 1.0, {}, steps, streamed, (), paths)
 
     def usual(link: _Link) -> float:
-        step = pipeline.steps[link[0]]
+        step = steps[link[0]]
         return step.usual_first_ms if link[1] else step.usual_ms * step.rounds
 
     def sums(links: tuple[_Link, ...]) -> tuple[float, float]:
@@ -153,49 +177,81 @@ def quantile_of(pipeline: Pipeline, quantile: float, took: Callable[[int, bool],
     for _ in range(200):
         middle = (low + high) / 2
         low, high = (middle, high) if exceeding(middle) > late else (low, middle)
-    found = 0.0
+    found: list[list[tuple[_Link, float]]] = []
     for _, chains, (mean, root) in ways:
         if not mean:
             continue
         z = min((high - mean) / (LATENCY_CV * root), NormalDist().inv_cdf(1 - least))
-        for links in chains:
-            weights = {
-                link: 1 + z * LATENCY_CV * usual(link) / max(sums(other) for other in chains if link in other)[1]
-                for link in links
-            }
-            found = max(found, sum(max(0.0, weight) * took(*link) for link, weight in weights.items()))
+        through = {link: max(sums(other) for other in chains if link in other)[1] for links in chains for link in links}
+        found += [[(link, 1 + z * LATENCY_CV * usual(link) / through[link]) for link in links] for links in chains]
     return found
 
 
+def _counted(took: _Took, weight: float) -> float:
+    """The mean once, and what it deviates by as often as the weight is more; or less of the mean."""
+    return took[0] + (weight - 1) * took[1] if weight > 1 else max(0.0, weight) * took[0]
+
+
+#: What a replica carries if never idle, and its times at LEVELS.
+_Replica = tuple[float, tuple[float, ...]]
+
+
+def spread(replicas: tuple[_Replica, ...], rate: float) -> _Took:
+    """The least time of a call in the mean over replicas at a rate, and what it is on the slowest idle one if more."""
+    stretches, slowest = _stretches(replicas)
+    left, in_progress = rate, 0.0
+    for adds, width in stretches:
+        if left <= width or rate <= 0:
+            mean = (in_progress + left * adds) / rate if rate > 0 else adds
+            return mean, max(mean, slowest)
+        left, in_progress = left - width, in_progress + width * adds
+    mean = (in_progress + left * stretches[-1][0]) / rate
+    return mean, max(mean, slowest)
+
+
+@lru_cache(100_000)
+def _stretches(replicas: tuple[_Replica, ...]) -> tuple[list[tuple[float, float]], float]:
+    """Where calls go, one stretch after the other, and the slowest idle replica.
+
+    What a replica has in progress bends upward in all of these problems, so that calls go where one more adds least.
+    """
+    stretches = []
+    for full, times in replicas:
+        points = [(0.0, 0.0), *((level * full, level * full * time) for level, time in zip(LEVELS, times, strict=True))]
+        for (less, before), (more, then) in pairwise(points):
+            stretches.append(((then - before) / (more - less), more - less))
+    return sorted(stretches), max(times[0] for _, times in replicas)
+
+
 def _time_ms(
-    problem: Problem, counts: dict[Key, int], pipeline: Pipeline, promise: Promise, full: list[float], rate: float
+    problem: Problem, pipeline: Pipeline, promise: Promise, full: list[list[tuple[int, float]]], rate: float
 ) -> float:
     """What is promised, at a rate, over all chains of calls one by one."""
 
-    def step_ms(s: int, first: bool) -> float:  # noqa: FBT001
+    def step_ms(s: int, first: bool) -> _Took:  # noqa: FBT001
         step = pipeline.steps[s]
         rounds = 1.0 if first else step.rounds
         if step.component in problem.external_ms:
-            return rounds * problem.external_ms[step.component]
+            return rounds * problem.external_ms[step.component], rounds * problem.external_ms[step.component]
         e = next(e for e, each in enumerate(problem.needs) if step.component in each.components)
-        busy = rate / full[e]
-        level = min([at for at, one in enumerate(LEVELS) if one * (1 + 1e-8) >= busy], default=len(LEVELS) - 1)
-        options = [problem.needs[e].options[c] for engine, c, _ in counts if engine == e]
-        return rounds * max(
-            (one.first_ms if first else one.latency_ms)[step.component][level]
-            * math.ceil(step.count / one.configuration.batch)
-            for one in options
-        )
+        replicas = []
+        for c, alone in full[e]:
+            one = problem.needs[e].options[c]
+            turns = math.ceil(step.count / one.configuration.batch)
+            times = (one.first_ms if first else one.latency_ms)[step.component]
+            replicas.append((alone, tuple(turns * time for time in times)))
+        mean, deviating = spread(tuple(replicas), rate)
+        return rounds * mean, rounds * deviating
 
     return quantile_of(pipeline, promise.quantile, step_ms, first=promise.metric == "ttft")
 
 
-def _with_promises(problem: Problem, counts: dict[Key, int], full: list[float], rate: float) -> float:
+def _with_promises(problem: Problem, full: list[list[tuple[int, float]]], rate: float) -> float:
     """The highest of many rates up to this one at which every promise holds; 0 where none does."""
 
     def holds(at_rate: float) -> bool:
         return all(
-            _time_ms(problem, counts, pipeline, promise, full, at_rate) <= promise.bound_ms
+            _time_ms(problem, pipeline, promise, full, at_rate) <= promise.bound_ms * (1 + 1e-9)
             for pipeline in problem.pipelines
             for promise in pipeline.promises
         )
@@ -260,7 +316,7 @@ def score_of(problem: Problem, counts: dict[Key, int]) -> Score | None:
         return None
     if not all(_has_room(problem, h, counts) for h in range(len(problem.hosts))):
         return None
-    full = []
+    full: list[list[tuple[int, float]]] = []
     for e, each in enumerate(problem.needs):
         own = {key: count for key, count in counts.items() if key[0] == e}
         if not each.minimum <= sum(own.values()) <= (each.maximum or 10**6):
@@ -274,8 +330,8 @@ def score_of(problem: Problem, counts: dict[Key, int]) -> Score | None:
         if max(alone) > min(alone) * MOST_SPREAD:
             return None
         busy = {c: sum(calls[name] * one.busy_ms[name] / 1000.0 for name in calls) for c, one in options.items()}
-        full.append(sum(count / busy[c] for (_, c, _), count in own.items()))
-    rate = _with_promises(problem, counts, full, HEADROOM * min(full))
+        full.append([(c, count / busy[c]) for (_, c, _), count in own.items()])
+    rate = _with_promises(problem, full, HEADROOM * min(sum(each for _, each in own) for own in full))
     if rate <= 0 or (problem.aim == "cost" and rate < 1 - 1e-9):
         return None
     price = sum(problem.hosts[h].price_per_hour for h in {h for _, _, h in counts})

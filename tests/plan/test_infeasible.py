@@ -104,11 +104,11 @@ def test_a_store_is_never_advised_to_be_copied() -> None:
 
 
 def test_what_a_promise_leaves_of_a_single_server_is_what_it_carries() -> None:
-    """At 40 % use a search takes 50 / 0.6 ms, 152 at the 95th percentile; at 60 % too long: 8 a second, not 16."""
+    """At 40 % use a search takes 50 / 0.6 ms, 152 at the 95th percentile, and no more is promised than 155."""
     promised = replace(chain("search", load_rps=12.0), promises=(Promise("latency", 0.95, 155.0),))
     found = reason(problem(promised, SEARCH, cores=64, aim="cost"))
     assert found.message == (
-        "the load of 12 rps of `p` is too much for `search`, which may have 1 replica and carries 8 rps at most "
+        "the load of 12 rps of `p` is too much for `search`, which may have 1 replica and carries 8.16 rps at most "
         "on any hardware within its promises"
     )
 
@@ -119,7 +119,7 @@ def test_servers_that_only_together_are_too_slow_are_all_named() -> None:
     promised = replace(chain("search", "rank", load_rps=16.0), promises=(Promise("latency", 0.95, 600.0),))
     found = reason(problem(promised, SEARCH, rank, cores=64, aim="cost"))
     for name in ("search", "rank"):
-        assert f"`{name}`, which may have 1 replica and carries 12 rps at most" in found.message
+        assert f"`{name}`, which may have 1 replica and carries 14.5 rps at most" in found.message
 
 
 def test_a_load_beyond_all_counting_says_how_far_it_is() -> None:
@@ -179,11 +179,12 @@ def test_a_promise_that_no_configuration_keeps(aim: str) -> None:
 
 
 def test_a_promise_limits_the_rate_and_is_named_with_the_load() -> None:
-    """At 40 % use a call takes 100 / 0.6 ms, 304 at the 95th percentile; at 60 % too long: 4 rps of a GPU."""
+    """At 40 % use a call takes 100 / 0.6 ms, 304 at the 95th percentile, and no more is promised than 310."""
     promised = replace(chain("write", load_rps=10.0), promises=(Promise("latency", 0.95, 310.0),))
     found = reason(problem(promised, WRITE, aim="cost"))
     assert found.message == (
-        "the load of 10 rps of `p` needs 3 a100_sxm within its promises, and the inventory has 2, which carries 8 rps"
+        "the load of 10 rps of `p` needs 3 a100_sxm within its promises, and the inventory has 2, "
+        "which carries 8.16 rps"
     )
 
 
@@ -208,7 +209,7 @@ def test_a_load_within_a_promise_is_also_carried_with_a_looser_one() -> None:
     """At 80 % use a call takes 100 / 0.2 ms, and 912 at the 95th percentile."""
     promised = replace(chain("write", load_rps=16.0), promises=(Promise("latency", 0.95, 310.0),))
     asked = problem(promised, WRITE, aim="cost")
-    assert ", or promise 912 ms or more, or lower the load to 8 rps" in reason(asked).help
+    assert ", or promise 912 ms or more, or lower the load to 8.16 rps" in reason(asked).help
     for bound_ms, is_kept in ((911.0, False), (912.0, True)):
         looser = replace(promised, promises=(Promise("latency", 0.95, bound_ms),))
         assert (optimise(replace(asked, pipelines=(looser,))) is not None) == is_kept

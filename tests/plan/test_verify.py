@@ -14,6 +14,7 @@ from harmonia_compiler.plan.build import Demanded
 from harmonia_compiler.plan.optimise import Allocation, optimise
 from harmonia_compiler.plan.planner import write_down
 from harmonia_compiler.plan.problem import Problem, Promise
+from harmonia_compiler.plan.sharing import Sharing
 from harmonia_compiler.plan.verify import faults
 from tests.plan.problems import application, chain, machine, need, on_cores, on_gpu
 from tests.plan.test_optimum import problems
@@ -104,6 +105,7 @@ CORRUPTIONS: dict[str, Callable[[Plan], Plan]] = {
     "latency": lambda plan: predicted(plan, latency_ms=1.0),
     "first piece": lambda plan: predicted(plan, ttft_ms=1.0),
     "cost": lambda plan: predicted(plan, cost_per_hour=0.0),
+    "cost of a thousand": lambda plan: predicted(plan, cost_per_thousand=9.0),
     "bottleneck": lambda plan: predicted(plan, bottleneck="nothing"),
     "prediction missing": lambda plan: changed(plan, predicted={}),
     "prediction more": lambda plan: changed(plan, predicted=plan.predicted | {"q": Predicted(0, 0, 0, 0, "")}),
@@ -126,7 +128,8 @@ def test_a_corrupted_plan_is_rejected(name: str) -> None:
 
 WRONG: dict[str, Callable[..., object]] = {
     "quantile_ms": lambda *_: 1.0,
-    "level_at": lambda _: 0,
+    "shared": lambda _: Sharing(((1.0, 1.0),), 1.0),
+    "at": lambda *_: 1.0,
     "weights": lambda *_: (),
     "_over_mix": lambda *_: 1.0,
     "capacity": lambda *_: 1.0,
@@ -282,5 +285,5 @@ def test_pipelines_that_grow_by_different_factors() -> None:
 def test_a_pipeline_that_costs_less_than_nothing() -> None:
     plan = plan_of(TWO)
     whole = sum(said.cost_per_hour for said in plan.predicted.values())
-    (fault,) = faults(_both(plan, cost_per_hour=(whole + 1.0, -1.0)), TWO)
-    assert fault.startswith("the pipelines cost ")
+    found = faults(_both(plan, cost_per_hour=(whole + 1.0, -1.0)), TWO)
+    assert found[0].startswith("the pipelines cost ")
