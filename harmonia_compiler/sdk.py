@@ -78,7 +78,9 @@ def _is_of_the_language(annotation: Any, around: tuple[Any, ...]) -> bool:
         return all(isinstance(label, str) for label in parts)
     if annotation in (str, int, float, bool):
         return True
-    is_record = is_typeddict(annotation) or dataclasses.is_dataclass(annotation) or hasattr(annotation, "_fields")
+    # What is derived from a dataclass or a NamedTuple is one again only if that is said: else its annotations are none.
+    said = vars(annotation) if isinstance(annotation, type) else {}
+    is_record = is_typeddict(annotation) or "__dataclass_fields__" in said or "_fields" in said
     if origin is not None or not is_record or annotation in around:
         return False
     fields = get_type_hints(annotation, include_extras=True).values()

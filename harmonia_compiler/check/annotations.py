@@ -35,6 +35,8 @@ _PLAIN: dict[str, Type] = {"str": Text(), "int": Number(), "float": Number(), "b
 #: Names of `harmonia_compiler.sdk`.
 _OURS: dict[str, Type] = {"Passage": Passage(), "Message": Message(), "Vector": Vector()}
 _SIZES = ("tokens", "items")
+#: What a record inherits from, unless it is a dataclass.
+_RECORDS = ("TypedDict", "NamedTuple")
 #: A record's fields may be records; beyond this nobody means it.
 _DEEPEST = 16
 
@@ -141,6 +143,12 @@ class Annotations:
             if isinstance(node, ast.Assign)
             for target in node.targets
             if isinstance(target, ast.Name)
+        } | {
+            each.asname: ast.Name(each.name)
+            for node in parsed.body
+            if isinstance(node, ast.ImportFrom)
+            for each in node.names
+            if each.asname and each.name in _OURS
         }
 
     def signature(self, function: ast.FunctionDef | ast.AsyncFunctionDef) -> Signature:
@@ -239,20 +247,50 @@ class Annotations:
 
     def _record(self, of: ast.ClassDef, depth: int) -> Shape | None:
         """A TypedDict, a NamedTuple or a dataclass."""
-        bases = {_last(base) for base in of.bases}
-        made = {_last(each.func if isinstance(each, ast.Call) else each) for each in of.decorator_list}
-        if not bases & {"TypedDict", "NamedTuple"} and "dataclass" not in made:
+        fields = self._fields(of, depth)
+        whole = {name: shape for name, shape in (fields or {}).items() if shape is not None}
+        parts = 1 + sum(shape.parts for shape in whole.values())
+        if not whole or whole.keys() != (fields or {}).keys() or parts > MOST_PARTS:
             return None
-        fields: dict[str, Shape | None] = {
+        return Shape(Record(tuple(Field(name, shape.type) for name, shape in whole.items())), parts=parts)
+
+    def _fields(self, of: ast.ClassDef, depth: int) -> dict[str, Shape | None] | None:
+        """The fields of a record, those that it inherits first; None where a class is no record of this module."""
+        if depth > _DEEPEST or len(of.bases) > 1:
+            return None
+        base = _last(of.bases[0]) if of.bases else "object"
+        is_dataclass = "dataclass" in _decorators(of)
+        inherited: dict[str, Shape | None] | None = {}
+        if base in self.classes:
+            above = self.classes[base]
+            is_plain = not above.bases and "dataclass" not in _decorators(above)
+            inherited = {} if is_plain else self._fields(above, depth + 1)
+            # Python takes the annotations below a TypedDict for fields, those below a dataclass if that is said
+            # again, and those below a NamedTuple never.
+            if self._is_typed_dict(above) == is_dataclass or "NamedTuple" in map(_last, above.bases):
+                return None
+        elif base not in _RECORDS and not (is_dataclass and base == "object"):
+            return None
+        if inherited is None:
+            return None
+        return inherited | {
             node.target.id: self._shape(node.annotation, depth + 1)
             for node in of.body
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
         }
-        whole = {name: shape for name, shape in fields.items() if shape is not None}
-        parts = 1 + sum(shape.parts for shape in whole.values())
-        if not whole or len(whole) < len(fields) or parts > MOST_PARTS:
-            return None
-        return Shape(Record(tuple(Field(name, shape.type) for name, shape in whole.items())), parts=parts)
+
+    def _is_typed_dict(self, of: ast.ClassDef) -> bool:
+        """Whether a class is a TypedDict by itself or by what it inherits from."""
+        for _ in range(_DEEPEST):
+            base = _last(of.bases[0]) if of.bases else ""
+            if base not in self.classes:
+                return base == "TypedDict"
+            of = self.classes[base]
+        return False
+
+
+def _decorators(of: ast.ClassDef) -> set[str]:
+    return {_last(each.func if isinstance(each, ast.Call) else each) for each in of.decorator_list}
 
 
 def _is_key(node: ast.AST) -> bool:

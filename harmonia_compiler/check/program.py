@@ -1,6 +1,6 @@
 """The loaded files, what each declares, and what a name means in each."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
@@ -20,6 +20,8 @@ from harmonia_compiler.syntax.parser import parse
 
 #: Whoever has more findings mends the first ones first.
 MOST_SUGGESTED = 50
+#: How often the nearest of one name is looked for: no more findings about one thing are kept.
+_MOST_ALIKE = 4
 
 
 @dataclass(eq=False, slots=True)
@@ -115,10 +117,18 @@ class Context:
     units: list[Unit] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)
     length: int = 0
+    _looked_for: Counter[str] = field(default_factory=Counter)
 
     def nearest(self, name: str, known: Iterable[str]) -> str | None:
-        """The known name that was probably meant; nothing any more after very many findings, since it takes time."""
-        return nearest(name, known) if len(self.findings.items) < MOST_SUGGESTED else None
+        """The known name that was probably meant.
+
+        It takes time, and so is not looked for after very many findings, nor for one name over and over: of what is
+        said about one thing, the first findings alone are kept.
+        """
+        if len(self.findings.items) >= MOST_SUGGESTED or self._looked_for[name] >= _MOST_ALIKE:
+            return None
+        self._looked_for[name] += 1
+        return nearest(name, known)
 
     def suggestion(self, name: str, known: Iterable[str], otherwise: str) -> str:
         """A help line that offers the nearest name, or says something else."""

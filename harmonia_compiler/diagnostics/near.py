@@ -1,7 +1,6 @@
 """Which known name an unknown one was probably meant to be."""
 
 from collections.abc import Iterable
-from itertools import islice
 
 #: Comparing with more names than this costs more time than a suggestion is worth.
 _MOST_COMPARED = 2000
@@ -18,12 +17,16 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     meant = name.lower()
     best: tuple[int, str] | None = None
     longer: list[str] = []
-    for candidate in islice(sorted(set(known) - {name}), _MOST_COMPARED):
+    compared_with = 0
+    for candidate in sorted(set(known) - {name}):
         compared = candidate.lower()
         if len(name) >= _SHORTEST_BEGINNING and compared.startswith(meant):
             longer.append(candidate)
         if abs(len(candidate) - len(name)) > allowed:
             continue
+        compared_with += 1
+        if compared_with > _MOST_COMPARED:
+            break
         slips = _slips(meant, compared, allowed)
         # Where every letter is a slip, as between `x` and `y`, nothing of what was written was meant.
         is_near = slips <= allowed and slips < max(len(name), len(candidate))

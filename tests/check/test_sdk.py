@@ -18,7 +18,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple, TypedDict
 import harmonia_compiler.sdk as sdk
-from harmonia_compiler.sdk import Message, Passage, Vector, component, items, tokens
+from harmonia_compiler.sdk import Message, Passage, Passage as Found, Vector, component, items, tokens
 
 raise SystemExit("nobody imports this")
 
@@ -44,6 +44,28 @@ class Tree(TypedDict):
 class Plain:
     text: str
 
+class Last(Step):
+    answer: str
+
+@dataclass(frozen=True)
+class Weighed(Graded):
+    w: float
+    score: Literal["low", "high"]
+
+@dataclass
+class Derived(Plain):
+    other: str
+
+class Silent(Graded):
+    more: str
+
+class Wider(Pair):
+    more: str
+
+@dataclass
+class Elsewhere(sdk.Base):
+    more: str
+
 def f(a: ANNOTATION) -> str: ...
 """
 
@@ -62,6 +84,10 @@ TYPES = {
     "Annotated[list[Passage], items(4)]": "[passage]",
     "Step": "(thought: text, done: bool)",
     "Graded": '(verdict: "yes" | "no", score: number)',
+    "Last": "(thought: text, done: bool, answer: text)",
+    "Weighed": '(verdict: "yes" | "no", score: "low" | "high", w: number)',
+    "Derived": "(other: text)",
+    "Found": "passage",
     "Pair": "(one: (thought: text, done: bool), other: [number])",
 }
 NO_TYPES = [
@@ -72,6 +98,9 @@ NO_TYPES = [
     "list",
     "Tree",
     "Plain",
+    "Silent",
+    "Wider",
+    "Elsewhere",
     "Any",
     "f(1)",
 ]
@@ -256,6 +285,12 @@ class Pair(NamedTuple):
     other: int
 
 
+class Silent(Graded):
+    """No dataclass of its own, so that what it adds is no field."""
+
+    more: str
+
+
 class Tree(TypedDict):
     """No record of the language, since it contains itself."""
 
@@ -292,10 +327,22 @@ def test_what_no_type_fits_is_a_type_error() -> None:
     def bare(q: list) -> str:  # type: ignore[type-arg]
         return str(q)
 
+    def silent(q: Silent) -> str:
+        return q.more
+
     def unknown(q: "Missing") -> str:  # type: ignore[name-defined]  # noqa: F821
         return str(q)
 
-    functions: list[Callable[..., Any]] = [unannotated, without_result, mapping, optional, nested, bare, unknown]
+    functions: list[Callable[..., Any]] = [
+        unannotated,
+        without_result,
+        mapping,
+        optional,
+        nested,
+        bare,
+        silent,
+        unknown,
+    ]
     for function in functions:
         with pytest.raises(TypeError, match=function.__name__):
             sdk.component(function)
