@@ -53,10 +53,8 @@ def picture(title: str, x: str, y: str, *drawn: Line) -> str:
     keys = [f"— {one.name}" for one in drawn] if len(drawn) > 1 else []
     height = _HEIGHT + _KEY * len(keys)
     box = f"0 {-_HEAD:.0f} {_WIDTH:.0f} {height + _HEAD:.0f}"
-    legend = "".join(
-        f'<text class="c{number % _COLOURS}" x="{_LEFT:.0f}" y="{_HEIGHT + _KEY * (number + 0.75):.0f}">{escape(key)}</text>'
-        for number, key in enumerate(keys)
-    )
+    rows = [(_HEIGHT + _KEY * (number + 0.75), number % _COLOURS, escape(key)) for number, key in enumerate(keys)]
+    legend = "".join(f'<text class="c{colour}" x="{_LEFT:.0f}" y="{at:.0f}">{key}</text>' for at, colour, key in rows)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" role="img">'
         f"<title>{named}</title><style>{STYLE}svg {{ font-family: system-ui, sans-serif; background: var(--paper); }}"
