@@ -130,10 +130,10 @@ def test_a_running_service_is_replaced_and_taken_back_without_an_error(running: 
         until(lambda: len(said) > at + 40)
         assert {*said[at + 8 :]} == {"new"}
         assert {name: (running.path / name).read_bytes() for name in files} == files
-        at = len(said)
         status = ACTUATOR.roll_back(running.path, timeout_s=60, watch=running.seen.append)
         assert status.history == (1,)
         settled(running)
+        at = len(said)
         until(lambda: len(said) > at + 40)
         assert {*said[-8:]} == {"old"}
     assert {*said} == {"old", "new"}, Counter(said)
