@@ -53,7 +53,7 @@ def test_a_plan_that_keeps_its_promises_is_made_once(tmp_path: Path) -> None:
 def test_where_answers_vary_less_than_the_planner_thinks_a_cheaper_plan_is_confirmed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The planner reckons 2.19 s on the slow host, and 2.1 s are promised."""
+    """The planner reckons 2.14 s on the slow host, and 2.1 s are promised."""
     monkeypatch.setattr(behaviour, "LENGTH_CV", 0.2)
     careful, settled = certified(tmp_path, 2100, SLOW + FAST)
     assert (careful.margin, careful.missed) == (1.0, ())
@@ -83,8 +83,12 @@ def test_a_plan_that_is_confirmed_can_be_compiled(
     assert "\nlatencies are said as the planner reckons them" in said
 
 
-def test_where_a_looser_plan_misses_its_promises_or_nearly_the_careful_one_stands(tmp_path: Path) -> None:
-    for bound_ms in (2000, 2170):
+def test_where_a_looser_plan_misses_its_promises_or_nearly_the_careful_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slow host takes 2.17 s, or 2.06 s where answers vary less; 2.14 s are reckoned."""
+    for bound_ms, varying in ((2000, 0.5), (2120, 0.45)):
+        monkeypatch.setattr(behaviour, "LENGTH_CV", varying)
         looser, settled = certified(tmp_path, bound_ms, SLOW + FAST)
         assert looser.margin < 1.0
         assert {replica.host for replica in looser.plan.replicas} == {"slow"}
@@ -173,7 +177,7 @@ def test_the_deadline_of_a_class_is_a_promise(
     assert run(["plan", str(source), "--inventory", str(hosts), "--objective", "cost", "--simulate"]) == code
     said = capsys.readouterr().err
     assert ("every promise is kept, `ask/urgent` reaches" in said) == (code == 0)
-    assert ("`ask/urgent` promises p95 latency <= 400 ms" in said) == (code == 3)
+    assert ("`ask/urgent` promises a p95 latency of 400 ms" in said) == (code == 3)
 
 
 def test_a_low_load_is_simulated_until_enough_requests_came(tmp_path: Path) -> None:
