@@ -54,7 +54,9 @@ class Peer:
 def environment() -> dict[str, str]:
     """The environment of a system: it has a folder of packages of its own, and is given nothing of ours."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return {**kept, "RAY_USAGE_STATS_ENABLED": "0", "NO_PROXY": "*", "LANGSMITH_TRACING": "false"}
+    # Of a machine that others use as well, Ray's proxy may be slow to start: it is killed after five seconds otherwise.
+    patient = {f"RAY_SERVE_PROXY_{what}_CHECK_TIMEOUT_S": "60" for what in ("READY", "HEALTH")}
+    return {**kept, **patient, "RAY_USAGE_STATS_ENABLED": "0", "NO_PROXY": "*", "LANGSMITH_TRACING": "false"}
 
 
 def _document(scenario: Scenario, replicas: tuple[Replica, ...], behind: Behind) -> dict[str, Any]:

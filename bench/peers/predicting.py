@@ -4,19 +4,22 @@ All by simulation, which is the same for all of them. What a peer adds by its ow
 worse than the simulator's, is not in it: a measured ratio is larger by that, and by no more.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import msgspec
 
-from bench.peers.allocation import Division, allocated, apart, uniform
+from bench.peers.allocation import allocated, apart, uniform
 from bench.peers.judging import OURS
-from bench.peers.search import LIKELY, best, figures, over, rate_of
+from bench.peers.search import LIKELY, Found, best, figures, likely, over, rate_of
 from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.plan.build import build_problem
 from harmonia_compiler.plan.optimise import optimise
 from harmonia_compiler.plan.predict import capacities, used_options
-from harmonia_compiler.policy.parts import ALL, NONE
+from harmonia_compiler.policy.parts import ALL, NONE, Parts
 from harmonia_compiler.profile.best import BestProfiles
 from harmonia_compiler.profile.queueing import HEADROOM
 
@@ -24,16 +27,16 @@ from harmonia_compiler.profile.queueing import HEADROOM
 class Predicted(msgspec.Struct, frozen=True):
     """One way to run a pipeline, in requests a second.
 
-    `rate_rps` is the highest rate that keeps the promise in simulation. `busy_rps` is the rate at which some model's
-    GPUs would never be idle by the profiles, whatever was promised; of the plan as well, so that its share is told.
-    `tried` simulations found the set-up; the rate is the mean over so many `seeds`.
+    `rate_rps` is the highest rate that keeps the promise in simulation, None where nothing was simulated. `busy_rps` is
+    the rate at which some model's GPUs would never be idle by the profiles, whatever was promised; of the plan as well,
+    so that its share is told. `tried` simulations found the set-up; the rate is the mean over so many `seeds`.
     """
 
     pipeline: str
     inventory: str
     way: str
     setup: str
-    rate_rps: float
+    rate_rps: float | None
     busy_rps: float
     tried: int = 0
     seeds: int = 1
@@ -42,40 +45,49 @@ class Predicted(msgspec.Struct, frozen=True):
 def predicted(scenario: Scenario, inventory: str, kept: Path, count: int) -> list[Predicted]:
     """The integer plan as it is served, the same without scheduling, and each way to run the pipeline at its best.
 
-    Rates are means over so many seeds.
+    Rates are means over so many seeds; with none, nothing is simulated, and the best is what is so by its profiles.
     """
     seeds = range(1, count + 1)
     (pipeline,) = scenario.plan.predicted
     reckoned = scenario.plan.predicted[pipeline].throughput_rps
     busy, most = of_plan(scenario)
     parted = apart(scenario)
-    searched = {
-        "pool per model": (scenario, best(scenario, kept)),
-        "deployment per component": (parted, best(parted, kept)),
-        "whole pipeline replicated": (scenario, best(scenario, kept, whole=True)),
-    }
 
-    def row(way: str, setup: str, rate_rps: float, busy_rps: float, tried: int = 0) -> Predicted:
+    def row(way: str, setup: str, rate_rps: float | None, busy_rps: float, tried: int = 0) -> Predicted:
         return Predicted(pipeline, inventory, way, setup, rate_rps, busy_rps, tried, count)
 
-    def divided(way: str, given: Scenario, division: Division, likely: float, tried: int = 0) -> Predicted:
-        served = over(given, allocated(given, division))
-        rate = rate_of(served, NONE, likely, seeds)
-        return row(way, division.describe(), rate, figures(given).carries(division), tried)
+    def ours(way: str, parts: Parts) -> Predicted:
+        return row(way, "its plan", rate_of(scenario, parts, reckoned, seeds) if count else None, busy)
+
+    def divided(way: str, given: Scenario, found: Found) -> Predicted:
+        carries = figures(given).carries(found.division)
+        rate: float | None = None
+        if count:
+            served = over(given, allocated(given, found.division))
+            # The search was with the first seed.
+            others = [rate_of(served, NONE, found.rate_rps, (seed,)) for seed in seeds[1:]]
+            rate = fmean([found.rate_rps, *others])
+        return row(way, found.division.describe(), rate, carries, found.tried)
+
+    def searched(way: str, given: Scenario, *, whole: bool = False) -> Predicted:
+        found = best(given, kept, whole=whole) if count else likely(given, whole=whole)
+        return divided(f"{way}, best", given, found)
 
     def evenly(way: str, given: Scenario) -> Predicted:
         division = uniform(given)
-        return divided(f"{way}, even", given, division, LIKELY * figures(given).carries(division))
+        served = over(given, allocated(given, division))
+        around = LIKELY * figures(given).carries(division)
+        rate = rate_of(served, NONE, around, seeds[:1]) if count else 0.0
+        return divided(f"{way}, even", given, Found(division, rate, 0))
 
     return [
-        row("any plan, nothing promised", "", most, most / HEADROOM),
+        row("any plan, nothing promised", "", None, most / HEADROOM),
         row("the plan as reckoned", "", reckoned, busy),
-        row(OURS, "its plan", rate_of(scenario, ALL, reckoned, seeds), busy),
-        row("its plan without scheduling", "its plan", rate_of(scenario, NONE, reckoned, seeds), busy),
-        *(
-            divided(f"{way}, best", given, found.division, found.rate_rps, found.tried)
-            for way, (given, found) in searched.items()
-        ),
+        ours(OURS, ALL),
+        ours("its plan without scheduling", NONE),
+        searched("pool per model", scenario),
+        searched("deployment per component", parted),
+        searched("whole pipeline replicated", scenario, whole=True),
         evenly("pool per model", scenario),
         evenly("deployment per component", parted),
     ]
@@ -92,15 +104,22 @@ def of_plan(scenario: Scenario) -> tuple[float, float]:
     return min(full.values()) * load, most.rate * load
 
 
-def told(rows: list[Predicted]) -> list[str]:
+def told(rows: Sequence[Predicted]) -> list[str]:
     """A line for each way, and our rate by that of the best of the others."""
     ours = next(one for one in rows if one.way == OURS)
-    others = [one for one in rows if one.way.endswith((", best", ", even"))]
-    top = max(others, key=lambda one: one.rate_rps)
     lines = [
-        f"{one.way:32} {one.rate_rps:6.1f}/s in time, {one.busy_rps:6.1f}/s busy, "
-        f"{one.busy_rps / ours.busy_rps:5.0%} of the plan  {one.setup}"
+        f"{one.way:32} {'' if one.rate_rps is None else f'{one.rate_rps:6.1f}/s in time':16} "
+        f"{one.busy_rps:6.1f}/s busy, {one.busy_rps / ours.busy_rps:5.0%} of the plan  {one.setup}"
         for one in rows
     ]
-    ratio = ours.rate_rps / top.rate_rps if top.rate_rps else float("inf")
-    return [*lines, f"{ours.pipeline}: {ratio:.2f} times {top.way}, the best of the others"]
+    return [*lines, f"{ours.pipeline}: {ratio(rows):.2f} times the best of the others"]
+
+
+def ratio(rows: Sequence[Predicted]) -> float:
+    """Our rate by that of the best of the others; where nothing was simulated, by what keeps GPUs busy."""
+    ours = next(one for one in rows if one.way == OURS)
+    others = [one for one in rows if one.way.endswith((", best", ", even"))]
+    if ours.rate_rps is None:
+        return ours.busy_rps / max(one.busy_rps for one in others)
+    top = max(one.rate_rps or 0.0 for one in others)
+    return ours.rate_rps / top if top else math.inf

@@ -38,6 +38,13 @@ def keep_predicted(rows: Sequence[Predicted], folder: Path) -> None:
     _write(folder / PREDICTED, names, [*old, *new])
 
 
+def predicted_of(row: Row) -> Predicted:
+    """A prediction from its row."""
+    return msgspec.convert(
+        {name: of if of or name != "rate_rps" else None for name, of in row.items()}, Predicted, strict=False
+    )
+
+
 class Cost(msgspec.Struct, frozen=True):
     """What a request through components that do nothing cost, in one turn of a measurement.
 

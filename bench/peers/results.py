@@ -10,7 +10,21 @@ from statistics import fmean
 
 from bench.peers.cells import kept
 from bench.peers.judging import OURS, is_other
-from bench.peers.record import CELLS, COSTS, DOCS, PREDICTED, RECORD, Measured, Row, add_cells, newest, read, within
+from bench.peers.predicting import ratio
+from bench.peers.record import (
+    CELLS,
+    COSTS,
+    DOCS,
+    PREDICTED,
+    RECORD,
+    Measured,
+    Row,
+    add_cells,
+    newest,
+    predicted_of,
+    read,
+    within,
+)
 from harmonia_compiler.report.chart import Line, picture
 
 
@@ -84,35 +98,32 @@ each is in `results/cells.csv` with its reason.
 def _predictions(rows: Sequence[Row]) -> list[str]:
     if not rows:
         return []
-    parts = [
-        "## What can be had\n",
-        _SIMULATED,
-    ]
-    ratios: dict[str, float] = {}
+    parts = ["## What can be had\n", _SIMULATED]
+    ratios = []
     for pipeline, inventory in dict.fromkeys((one["pipeline"], one["inventory"]) for one in rows):
-        here = [one for one in rows if (one["pipeline"], one["inventory"]) == (pipeline, inventory)]
-        ours = next(one for one in here if one["way"] == OURS)
-        busy = float(ours["busy_rps"])
+        here = [predicted_of(one) for one in rows if (one["pipeline"], one["inventory"]) == (pipeline, inventory)]
+        busy = next(one.busy_rps for one in here if one.way == OURS)
         body = [
             (
-                one["way"],
-                f"{float(one['rate_rps']):.1f}/s",
-                f"{float(one['busy_rps']):.1f}/s",
-                f"{float(one['busy_rps']) / busy:.0%}",
-                one["seeds"],
-                one["tried"] if one["tried"] != "0" else "",
-                one["setup"],
+                one.way,
+                "" if one.rate_rps is None else f"{one.rate_rps:.1f}/s",
+                f"{one.busy_rps:.1f}/s",
+                f"{one.busy_rps / busy:.0%}",
+                str(one.seeds),
+                str(one.tried or ""),
+                one.setup,
             )
             for one in here
         ]
-        parts += [f"### {pipeline} on {inventory}, simulated\n"]
+        parts += [
+            f"### {pipeline} on {inventory}, simulated\n" if here[0].seeds else f"### {pipeline} on {inventory}\n"
+        ]
         parts += _table(("way", "in time", "busy", "share", "seeds", "searched", "set-up"), body)
-        best = max(float(one["rate_rps"]) for one in here if one["way"].endswith((", best", ", even")))
-        if best:
-            ratios[f"{pipeline} on {inventory}"] = float(ours["rate_rps"]) / best
-            parts += [f"Harmonia by the best of the others: {ratios[f'{pipeline} on {inventory}']:.2f}.\n"]
+        ratios.append(ratio(here))
+        by = "" if here[0].seeds else ", by what keeps GPUs busy"
+        parts += [f"Harmonia by the best of the others{by}: {ratios[-1]:.2f}.\n"]
     if len(ratios) > 1:
-        parts += [f"Geometric mean of these {len(ratios)} ratios: {geometric(ratios.values()):.2f}.\n"]
+        parts += [f"Geometric mean of these {len(ratios)} ratios: {geometric(ratios):.2f}.\n"]
     return parts
 
 

@@ -199,6 +199,12 @@ def best(given: Scenario, kept: Path, *, whole: bool = False) -> Found:
     return found
 
 
+def likely(given: Scenario, *, whole: bool) -> Found:
+    """The set-up that carries most by its profiles, without a simulation and so without a rate."""
+    known = figures(given)
+    return Found(likeliest(shared(given) if whole else divisions(given), known, 1)[0], 0.0, 0)
+
+
 def _best(given: Scenario, *, whole: bool) -> Found:
     known = figures(given)
     candidates = likeliest(shared(given) if whole else divisions(given), known)
@@ -209,8 +215,8 @@ def _best(given: Scenario, *, whole: bool) -> Found:
         tried += 1
         return in_time(over(given, allocated(given, division)), rate_rps, NONE) >= KEPT
 
-    likely = LIKELY * known.carries(candidates[0])
-    rate, floor = highest(partial(keeps, candidates[0]), likely), LEAST * likely
+    around = LIKELY * known.carries(candidates[0])
+    rate, floor = highest(partial(keeps, candidates[0]), around), LEAST * around
     division, rate = first_of(candidates[1:], keeps, candidates[0], rate, floor)
     narrower = [replace(division, batch=batch) for batch in BATCHES if batch != division.batch]
     division, rate = first_of(narrower, keeps, division, rate, floor)

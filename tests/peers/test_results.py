@@ -7,7 +7,7 @@ import pytest
 
 from bench.peers.cells import Cell, Key
 from bench.peers.predicting import Predicted
-from bench.peers.record import Cost, add_cells, keep_costs, keep_predicted, newest, read, row_of
+from bench.peers.record import Cost, add_cells, keep_costs, keep_predicted, newest, predicted_of, read, row_of
 from bench.peers.results import geometric, write
 
 KEY = Key("crag", "eight", "harmonia", "its plan", "poisson", 40.0, 20.0, 60.0, 6.0, 1, "code", "subject", "")
@@ -109,6 +109,10 @@ def test_predictions_replace_those_of_the_same_pipeline(folder: Path) -> None:
     for given in (rows("crag", 99.0), rows("vanilla", 25.0), rows("crag", 100.0)):
         keep_predicted(given, folder / "results")
     said = keep(folder)
+    assert [*map(predicted_of, read(folder / "results" / "predicted.csv"))] == [
+        *rows("vanilla", 25.0),
+        *rows("crag", 100.0),
+    ]
     assert said.count("### crag on eight, simulated") == 1
     assert "| pool per model, best | 25.0/s | 30.0/s | 50% | 1 | 20 | large=8 |" in said
     assert "Harmonia by the best of the others: 4.00." in said
@@ -150,3 +154,14 @@ def test_recorded_arrivals_are_told_apart(folder: Path) -> None:
     assert "### crag on eight\n" in said
     assert "### crag on eight, azure 12ab\n" in said
     assert (folder / "results" / "crag-eight-azure-12ab.svg").is_file()
+
+
+def test_where_nothing_was_simulated_the_ratio_is_of_what_keeps_gpus_busy(folder: Path) -> None:
+    def row(way: str, busy: float) -> Predicted:
+        return Predicted("crag", "eight", way, "", None, busy, seeds=0)
+
+    rows = [row("harmonia", 60.0), row("pool per model, best", 75.0), row("any plan, nothing promised", 90.0)]
+    keep_predicted(rows, folder / "results")
+    said = keep(folder)
+    assert "| pool per model, best |  | 75.0/s | 125% | 0 |  |  |" in said
+    assert "Harmonia by the best of the others, by what keeps GPUs busy: 0.80." in said
