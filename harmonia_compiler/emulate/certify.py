@@ -1,7 +1,7 @@
 """Closes the loop between planning and simulating: a plan that is too slow, or more careful than need be, is made anew.
 
-The planner works with means, with the slowest replica of each engine and with an assumed spread. The simulation has
-every step and queue. Where that misses a promise, the planner is told to stay as many times below it as it was missed
+The planner works with means over the replicas of each engine, and with an assumed spread. The simulation has every step
+and queue. Where that misses a promise, the planner is told to stay as many times below it as it was missed
 by, and a little more. Where it keeps all of them with room to spare, the planner may go beyond them.
 
 A promise is a pipeline's objective or a class's deadline. It is judged by so many requests as say something, for which
