@@ -6,7 +6,7 @@ import pytest
 
 from tests.engines.conftest import RunningService, harmoniac
 
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.engines, pytest.mark.slow]
 
 
 def test_the_running_service_is_measured(service: RunningService) -> None:

@@ -60,6 +60,7 @@ def test_a_streamed_answer_with_usage(client: OpenAI) -> None:
     assert chunks[-1].usage.completion_tokens >= len(texts) - 1
 
 
+@pytest.mark.slow
 def test_both_arms_of_corrective_run(service: RunningService) -> None:
     """Which arm a question takes is the model's business; among these, each is taken."""
     taken: dict[bool, str] = {}
