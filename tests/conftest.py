@@ -26,13 +26,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bless", action="store_true", help="write the goldens anew instead of comparing with them")
 
 
-#: The tests over the one service of real engines: they take longest, and begin first.
+#: The tests over the one service of real engines.
 ENGINES = "tests/engines/"
+#: They take longest, and begin first.
+LONGEST = (ENGINES, "tests/test_quality.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest first, so that the other process has something to do beside it."""
-    items.sort(key=lambda item: not item.nodeid.startswith(ENGINES))
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 class ByServers(LoadScopeScheduling):  # type: ignore[misc]

@@ -46,6 +46,11 @@ def embedder(models: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
+def reranker(models: Path) -> Iterator[str]:
+    yield from serving("rerank", models / "embedder")
+
+
+@pytest.fixture(scope="module")
 def llm(models: Path) -> Iterator[str]:
     yield from serving("llm", models / "llm", "--max-model-len", "200")
 
@@ -127,24 +132,31 @@ def test_an_embedder_gives_the_dimensions_that_it_has(embedder: str) -> None:
     assert item["embedding"] == pytest.approx(vector_of(embedder, "fox"))
 
 
-@pytest.mark.parametrize("model", ["embedder", "scorer"])
-def test_ranking(models: Path, model: str) -> None:
+def ranks(url: str) -> None:
     kind = kinds()["reranker"]
     assert kind.signature is not None
     component = Component("c", "reranker", "e", kind.signature.ports, ListOf(Passage()), settings={"top_k": 2})
     texts = ["yes no true false", "it is late. where are vectors stored and why? one two three four", "the lazy dog"]
     passages = [{"text": text, "source": f"{at}", "score": 0.0} for at, text in enumerate(texts)]
-    for url in serving("rerank", models / model):
-        reply = asked(url, kind, component, {"query": "where are vectors stored", "passages": passages})
-        assert isinstance(reply.value, list)
-        scores = [passage["score"] for passage in reply.value]
-        assert len(scores) == 2
-        assert scores == sorted(scores, reverse=True)
-        assert asked(url, kind, component, {"query": "x", "passages": []}).value == []
-        assert refused(url, "/v1/rerank", {"query": "x", "documents": [3]})[0] == 400
+    reply = asked(url, kind, component, {"query": "where are vectors stored", "passages": passages})
+    assert isinstance(reply.value, list)
+    scores = [passage["score"] for passage in reply.value]
+    assert len(scores) == 2
+    assert scores == sorted(scores, reverse=True)
+    assert asked(url, kind, component, {"query": "x", "passages": []}).value == []
+    assert refused(url, "/v1/rerank", {"query": "x", "documents": [3]})[0] == 400
 
 
-def test_a_passage_is_ranked_by_the_whole_and_by_its_best_sentence(models: Path, embedder: str) -> None:
+def test_an_embedder_ranks(reranker: str) -> None:
+    ranks(reranker)
+
+
+def test_a_scorer_of_pairs_ranks(models: Path) -> None:
+    for url in serving("rerank", models / "scorer"):
+        ranks(url)
+
+
+def test_a_passage_is_ranked_by_the_whole_and_by_its_best_sentence(reranker: str, embedder: str) -> None:
     query = "where are vectors stored"
     fox = "the quick brown fox jumps over it."
     documents = [fox, f"{fox} {query}?", "yes no true false"]
@@ -155,14 +167,13 @@ def test_a_passage_is_ranked_by_the_whole_and_by_its_best_sentence(models: Path,
 
     parts = [[fox], [fox, f"{query}?"], [documents[2]]]
     expected = [(likeness(whole) + max(map(likeness, cut))) / 2 for whole, cut in zip(documents, parts, strict=True)]
-    for url in serving("rerank", models / "embedder"):
-        body = json.dumps({"query": query, "documents": documents, "return_documents": True}).encode()
-        results = json.loads(send(url, Wire("/v1/rerank", body)))["results"]
-        for result in results:
-            assert result["relevance_score"] == pytest.approx(expected[result["index"]], abs=1e-4)
-            assert result["document"] == {"text": documents[result["index"]]}
-        scores = [result["relevance_score"] for result in results]
-        assert scores == sorted(scores, reverse=True)
+    body = json.dumps({"query": query, "documents": documents, "return_documents": True}).encode()
+    results = json.loads(send(reranker, Wire("/v1/rerank", body)))["results"]
+    for result in results:
+        assert result["relevance_score"] == pytest.approx(expected[result["index"]], abs=1e-4)
+        assert result["document"] == {"text": documents[result["index"]]}
+    scores = [result["relevance_score"] for result in results]
+    assert scores == sorted(scores, reverse=True)
 
 
 def test_free_text(llm: str) -> None:
