@@ -34,7 +34,7 @@ from harmonia_compiler.runtime.actuators.supervision.probes import free_port
 #: Models of both, by the number of hops.
 MODELS = {1: "one", 3: "chain"}
 #: How long Ray may take to start, in seconds.
-START_S = 180.0
+START_S = 600.0
 RAY = "ray"
 
 

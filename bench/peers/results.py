@@ -69,10 +69,12 @@ it is measured, and when a figure counts, is said in `bench/peers/__main__.py`; 
 `bench/peers/systems.py`.
 """
 _SIMULATED = """\
-By simulation, before anything is measured (`python -m bench.peers --predict`): the highest rate at which 95 of a
-hundred requests are in time, the mean over seeds. *busy* is the rate at which the GPUs of one model would never
-be idle by the profiles, whatever was promised, and *share* its part of our plan's. What a peer adds by its own
-processes is not in it.
+By simulation, before anything is measured (`python -m bench.peers --predict`): *in time* is the highest rate at
+which 95 of a hundred requests are in time, the mean over seeds. *busy* is the rate at which the GPUs of one model
+would never be idle by the profiles, whatever was promised, and *share* its part of our plan's: a plan that keeps
+latencies short, as by two GPUs for one replica, gives some of it away. Where there are no seeds nothing was
+simulated, and ratios are of *busy* alone, which bounds what a division of GPUs can win and says nothing of what is
+in time. What a peer adds by its own processes is not in it.
 """
 #: What the paper promises: so many times the mean latency without load.
 PAPER = 2.0

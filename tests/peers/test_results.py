@@ -1,13 +1,14 @@
 """The record of cells and the document that is written from it."""
 
 from pathlib import Path
+from shutil import copytree
 
 import msgspec
 import pytest
 
 from bench.peers.cells import Cell, Key
 from bench.peers.predicting import Predicted
-from bench.peers.record import Cost, add_cells, keep_costs, keep_predicted, newest, predicted_of, read, row_of
+from bench.peers.record import DOCS, Cost, add_cells, keep_costs, keep_predicted, newest, predicted_of, read, row_of
 from bench.peers.results import geometric, write
 
 KEY = Key("crag", "eight", "harmonia", "its plan", "poisson", 40.0, 20.0, 60.0, 6.0, 1, "code", "subject", "")
@@ -127,6 +128,12 @@ def test_costs_are_means_over_turns_beside_ours(tmp_path: Path) -> None:
     said = (tmp_path / "results.md").read_text()
     assert "| harmonia | 3 | 1000/s | 1.00 ms | 500 µs |  |  |" in said
     assert "| ray | 3 | 50/s | 20.00 ms | 5000 µs | 20.0 | 10.0 |" in said
+
+
+def test_the_document_in_this_repository_is_what_its_record_says(tmp_path: Path) -> None:
+    copytree(DOCS / "results", tmp_path / "results")
+    write(None, tmp_path)
+    assert (tmp_path / "results.md").read_text() == (DOCS / "results.md").read_text()
 
 
 def test_the_geometric_mean_is_of_ratios() -> None:
