@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from harmonia_compiler.plan import in_use
 from harmonia_compiler.plan.model import build
@@ -13,6 +13,7 @@ from harmonia_compiler.plan.problem import Problem, Promise
 from harmonia_compiler.plan.search import best
 from harmonia_compiler.plan.solve import Outcome
 from harmonia_compiler.plan.variables import Model
+from tests.examples import examples
 from tests.plan.problems import chain, exhaustive, machine, need, on_cores
 from tests.plan.test_optimum import problems
 
@@ -49,7 +50,7 @@ def test_a_promise_bounds_the_rate_of_fractions_too() -> None:
     assert rates[0] < 0.9 * rates[1]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(problems())
 def test_no_plan_is_better_than_that_bound(problem: Problem) -> None:
     model = model_of(replace(problem, aim="throughput"))

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonia_compiler.contract.inventory import Host
@@ -13,6 +13,7 @@ from harmonia_compiler.plan.build import GIVE_UP
 from harmonia_compiler.plan.optimise import optimise
 from harmonia_compiler.plan.problem import Path, Pipeline, Problem, Promise, Step
 from harmonia_compiler.plan.solve import Outcome, Program, Terms
+from tests.examples import examples
 from tests.plan.problems import (
     also,
     batching,
@@ -91,7 +92,7 @@ def problems(draw: st.DrawFn) -> Problem:
     return Problem(tuple(needs), served, tuple(hosts), draw(st.sampled_from(["throughput", "cost"])))
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(problems())
 def test_the_optimum_is_that_of_an_exhaustive_search(problem: Problem) -> None:
     best = exhaustive(problem)
@@ -103,7 +104,7 @@ def test_the_optimum_is_that_of_an_exhaustive_search(problem: Problem) -> None:
         assert score_of(problem, found.counts) == pytest.approx(best, rel=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(problems())
 def test_a_simpler_plan_gives_up_no_more_than_it_may(problem: Problem) -> None:
     """Each objective is within its part of the best that plans with all of the objectives before it reach."""
@@ -164,7 +165,7 @@ def test_a_search_that_ends_just_below_the_load_goes_on(
     assert found.rate >= rate * (1 - found.gap) - 1e-6
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(problems(), st.sampled_from([GIVE_UP, 0.6]))
 def test_a_load_at_the_very_limit_is_carried(problem: Problem, give_up: float) -> None:
     """However much a simpler plan may cost, and although searches end before they have proven everything."""
@@ -178,7 +179,7 @@ def test_a_load_at_the_very_limit_is_carried(problem: Problem, give_up: float) -
     assert found.rate >= 1 - 1e-6
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(problems(), st.sampled_from([GIVE_UP, 0.6]))
 def test_the_gap_says_how_far_the_rate_is_from_the_best(problem: Problem, give_up: float) -> None:
     problem = replace(problem, aim="throughput")
@@ -206,7 +207,7 @@ def test_replicas_of_like_speed_share_their_calls() -> None:
     assert found.counts == {(0, 0, 0): 1, (0, 1, 0): 2}
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(problems(), st.integers(0, 1), st.sampled_from(["core", "gpu", "host"]))
 def test_adding_a_device_never_worsens_a_plan(problem: Problem, at: int, what: str) -> None:
     problem = replace(problem, aim="throughput")

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace as changed
 
@@ -17,6 +17,7 @@ from harmonia_compiler.plan.pools import MOST_POOLS, divide
 from harmonia_compiler.plan.problem import Aim, Problem
 from harmonia_compiler.plan.unpack import pack
 from harmonia_compiler.profile.queueing import HEADROOM
+from tests.examples import examples
 from tests.plan.problems import Score, chain, exhaustive, machine, need, on_cores, on_gpu, score_of
 from tests.plan.test_optimum import problems
 
@@ -29,7 +30,7 @@ def twins(problem: Problem) -> Problem:
     return replace(problem, hosts=(small, changed(small, name="twin")))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(problems())
 def test_twins_are_planned_as_well_as_two_hosts(problem: Problem) -> None:
     problem = twins(problem)
@@ -39,7 +40,7 @@ def test_twins_are_planned_as_well_as_two_hosts(problem: Problem) -> None:
         assert score_of(problem, found.counts) == pytest.approx(best, rel=1e-5)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(problems(), st.booleans())
 def test_a_large_problem_has_a_plan_that_holds_and_says_how_good_it_is(problem: Problem, alike: bool) -> None:  # noqa: FBT001
     """The way in which large problems are planned, on small ones."""
@@ -121,7 +122,7 @@ def test_hosts_that_all_differ_share_pools() -> None:
         assert len({frozenset(kind.room) for kind in pool.kinds}) == 1
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.data())
 def test_packing_never_gives_more_than_there_is(data: st.DataObject) -> None:
     amounts = st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.0])
@@ -134,7 +135,7 @@ def test_packing_never_gives_more_than_there_is(data: st.DataObject) -> None:
     assert (np.einsum("ib,ir->br", found, use) <= room + 1e-6).all()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=6), st.integers(1, 4), st.integers(1, 40))
 def test_packing_one_kind_of_items_gives_all_that_there_is_room_for(bins: list[int], size: int, wanted: int) -> None:
     found = pack(np.array([[one] for one in bins], float), np.array([[float(size)]]), np.array([wanted]))

@@ -6,7 +6,7 @@ from random import Random
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonia_compiler.check.files import check_files
@@ -18,6 +18,7 @@ from harmonia_compiler.plan.build import GIVE_UP
 from harmonia_compiler.plan.optimise import optimise
 from harmonia_compiler.plan.planner import make_plan
 from harmonia_compiler.plan.problem import Aim, Problem
+from tests.examples import examples
 from tests.plan.problems import machine
 from tests.plan.test_optimum import problems
 
@@ -51,7 +52,7 @@ def test_shuffled_input_gives_the_same_plan(objective: Aim) -> None:
     assert len(plans) == 1
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(problems(), st.sampled_from([0.001, 0.7, 3.0, 1e6]), st.sampled_from([0.0, GIVE_UP]))
 def test_the_unit_of_money_is_no_matter(problem: Problem, times: float, give_up: float) -> None:
     dearer = tuple(msgspec.structs.replace(one, price_per_hour=one.price_per_hour * times) for one in problem.hosts)
@@ -60,7 +61,7 @@ def test_the_unit_of_money_is_no_matter(problem: Problem, times: float, give_up:
     assert (one and one.counts) == (other and other.counts)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(problems(), st.sampled_from([0.5, 0.9]), st.booleans())
 def test_a_tighter_limit_never_raises_the_rate(problem: Problem, times: float, copies: bool) -> None:  # noqa: FBT001
     """Of promises, or of the copies that engines may have."""
@@ -77,7 +78,7 @@ def test_a_tighter_limit_never_raises_the_rate(problem: Problem, times: float, c
         assert found.rate <= loose.rate * (1 + 1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(problems())
 def test_a_host_more_never_raises_the_price(problem: Problem) -> None:
     problem = replace(problem, aim="cost")

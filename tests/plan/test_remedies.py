@@ -6,7 +6,7 @@ from functools import reduce
 from itertools import product
 
 import msgspec
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from harmonia_compiler.contract.inventory import Gpu, Host
@@ -15,6 +15,7 @@ from harmonia_compiler.plan.diagnose import diagnose
 from harmonia_compiler.plan.infeasible import Allow, Hosts, Infeasible, Later, Less, Looser, More, Remedy
 from harmonia_compiler.plan.optimise import optimise
 from harmonia_compiler.plan.problem import Problem, Promise
+from tests.examples import examples
 from tests.plan.test_optimum import problems
 
 #: The order in which limits are looked at: who has satisfied one may meet a later one.
@@ -93,7 +94,7 @@ def hard_problems(draw: st.DrawFn) -> Problem:
     return replace(problem, needs=needs, pipelines=pipelines, give_up=draw(st.sampled_from([0.0, GIVE_UP])))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(hard_problems())
 def test_who_follows_the_advice_satisfies_the_limit(problem: Problem) -> None:
     assume(all(any(one.labels.get("zone") == "a" for one in problem.hosts) or not n.hosts for n in problem.needs))
@@ -107,7 +108,7 @@ def test_who_follows_the_advice_satisfies_the_limit(problem: Problem) -> None:
             assert place(diagnose(after)) > place(said)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(hard_problems())
 def test_advice_after_advice_ends_in_a_plan(problem: Problem) -> None:
     assume(all(any(one.labels.get("zone") == "a" for one in problem.hosts) or not n.hosts for n in problem.needs))

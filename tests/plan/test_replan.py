@@ -1,10 +1,11 @@
 """Shares of a running service's calls, from what was read of it."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonia_compiler.plan.replan import LEAST, Reading, Replan
+from tests.examples import examples
 
 TIMES = st.floats(0.001, 2.0)
 
@@ -28,7 +29,7 @@ def test_engines_are_no_matter_to_each_other() -> None:
     assert found.by_engine["write"] == pytest.approx((0.5, 0.5))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.lists(st.tuples(TIMES, TIMES, TIMES, st.floats(0.1, 50.0)), min_size=2, max_size=5))
 def test_a_program_that_stands_says_what_a_new_one_does(readings: list[tuple[float, float, float, float]]) -> None:
     standing = Replan({"a": 2, "b": 1})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace as changed
 
@@ -21,6 +21,7 @@ from harmonia_compiler.plan.planner import write_down
 from harmonia_compiler.plan.problem import Problem, fits
 from harmonia_compiler.plan.running import Change, changes, staying, with_running
 from harmonia_compiler.plan.variables import Key
+from tests.examples import examples
 from tests.plan.problems import _allocations, application, chain, machine, need, on_cores, on_gpu, score_of
 from tests.plan.test_optimum import problems
 
@@ -60,7 +61,7 @@ def test_what_runs_is_no_reason_for_a_worse_plan() -> None:
     assert {h for _, _, h in found.counts} == {1}
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(problems(), st.data())
 def test_of_the_best_plans_the_one_that_keeps_most_is_found(problem: Problem, data: st.DataObject) -> None:
     keys = [

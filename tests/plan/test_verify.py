@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from msgspec.structs import replace as changed
 
 from harmonia_compiler.contract.inventory import Gpu, Host
@@ -16,6 +16,7 @@ from harmonia_compiler.plan.planner import write_down
 from harmonia_compiler.plan.problem import Problem, Promise
 from harmonia_compiler.plan.sharing import Sharing
 from harmonia_compiler.plan.verify import faults
+from tests.examples import examples
 from tests.plan.problems import application, chain, machine, need, on_cores, on_gpu
 from tests.plan.test_optimum import problems
 
@@ -36,7 +37,7 @@ def plan_of(problem: Problem) -> Plan:
     return write_down(application(problem), Demanded(problem, ()), found)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(problems())
 def test_every_plan_is_accepted(problem: Problem) -> None:
     if optimise(problem) is not None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonia_compiler.plan.predict import quantile_ms
@@ -14,6 +14,7 @@ from harmonia_compiler.plan.problem import Path, Pipeline, Problem, Step
 from harmonia_compiler.plan.queueing import LATENCY_CV
 from harmonia_compiler.plan.reckoned import reckoned
 from harmonia_compiler.plan.weights import weights
+from tests.examples import examples
 from tests.plan.problems import quantile_of
 from tests.plan.test_optimum import pipelines
 
@@ -126,7 +127,7 @@ def test_who_gets_no_first_piece_waits_for_the_end() -> None:
     assert silent.whole[0] > 1.0
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(pipelines(("a", "b", "c"), "p"), st.sampled_from(["latency", "ttft"]), st.sampled_from([0.5, 0.9, 0.95, 0.99]))
 def test_it_is_that_of_all_chains_and_reckoned_the_same(pipeline: Pipeline, metric: str, quantile: float) -> None:
     external = {"a": 30.0, "b": 7.0, "c": 110.0}
