@@ -1,6 +1,6 @@
 """What the planner's placement is worth: its rate beside that of two simpler ones, on the same hosts.
 
-    python bench/check_allocation.py [NAME...] [--seconds N]
+    python bench/check_allocation.py [NAME...] [--seconds N] [--plain]
 
 *planned* is the plan as it is made, and *confirmed* the one that `plan --simulate` settles on. *uniform* deals whole
 devices out to the engines of language models in turn, and to the others equal parts of the cores. *alone* gives every
@@ -14,7 +14,7 @@ until 95 of 100 are in time. *any* is what the hosts carry at most by the profil
 plan is simulated at what it carries with two seeds that it was not confirmed with: the larger part of a promise taken.
 
 At last the planner is given wrong profiles, each engine's times by up to half too long or too short, and what its plan
-carries by the right ones is compared with the best.
+carries by the right ones is compared with the best. `--plain` leaves both out, confirmed plans and wrong profiles.
 
 Expected before the first run: 1.8 times the rate of uniform in the mean, and less beside `alone`, which knows the loads
 but not that devices differ; a regret of 10 % in the mean, since what is wrong is wrong for all devices alike. Expected
@@ -180,8 +180,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", default=NAMES)
     parser.add_argument("--seconds", type=float, default=40.0)
+    parser.add_argument("--plain", action="store_true")
     given = parser.parse_args()
-    ways = ("planned", "confirmed", "uniform", "alone")
+    ours = ("planned",) if given.plain else ("planned", "confirmed")
+    ways = (*ours, "uniform", "alone")
     print(f"{'':14} {'any':>7} " + " ".join(f"{way:>16}" for way in ways) + "   requests a second: reckoned, in time")
     ratios: dict[str, list[float]] = {}
     regrets: list[float] = []
@@ -199,33 +201,37 @@ def main() -> int:
             way: write_down(application, demanded, Allocation(counts, 1.0, proven=True, gap=0.0))
             for way, counts in (("planned", best.counts), ("uniform", simple.uniform()), ("alone", simple.alone()))
         }
-        *_, settled = certify(
-            partial(plan_for, checked.application, HOSTS, "throughput"), HOSTS, load_cards(), CONFIRMING
-        )
-        plans["confirmed"] = settled.plan
+        after = ""
+        if not given.plain:
+            *_, settled = certify(
+                partial(plan_for, checked.application, HOSTS, "throughput"), HOSTS, load_cards(), CONFIRMING
+            )
+            plans["confirmed"] = settled.plan
+            taken = max(
+                attempt(settled.application, settled.plan, settled.margin, HOSTS, load_cards(), seed).taken
+                for seed in TRYING
+            )
+            after = f"   margin {settled.margin:.2f}, {taken:.2f} taken"
         figures = {
             way: (reckoned(problem, plans[way]) * load, in_time(application, problem, plans[way], given.seconds))
             for way in ways
         }
         shown = " ".join(f"{one:8.2f} {real:7.2f}" for one, real in figures.values())
-        taken = max(
-            attempt(settled.application, settled.plan, settled.margin, HOSTS, load_cards(), seed).taken
-            for seed in TRYING
-        )
-        print(f"{name:14} {most.rate * load:7.2f} {shown}   margin {settled.margin:.2f}, {taken:.2f} taken", flush=True)
+        print(f"{name:14} {most.rate * load:7.2f} {shown}{after}", flush=True)
         for other in ("uniform", "alone"):
             real = figures[other][1]
-            for way in ("planned", "confirmed"):
+            for way in ours:
                 ratios.setdefault(f"{way} beside {other}, in time", []).append(figures[way][1] / real)
             ratios.setdefault(f"any rate beside {other}, in time", []).append(most.rate * load / real)
             if figures[other][0] > 0:
                 ratio = figures["planned"][0] / figures[other][0]
                 ratios.setdefault(f"planned beside {other}, as reckoned", []).append(ratio)
-        regrets += regret(problem, best.rate)
+        regrets += () if given.plain else regret(problem, best.rate)
     for way, found in ratios.items():
         print(f"{way}: {statistics.mean(found):.2f} times in the mean of {len(found)}")
-    less = f"{statistics.mean(regrets):.1%} less in the mean, {max(regrets):.1%} at most"
-    print(f"by profiles off by up to {OFF:.0%}: {less}")
+    if regrets:
+        less = f"{statistics.mean(regrets):.1%} less in the mean, {max(regrets):.1%} at most"
+        print(f"by profiles off by up to {OFF:.0%}: {less}")
     return 0
 
 
