@@ -45,8 +45,8 @@ straight lines between the levels, and linear in the parts. So is all that is pr
 times that are multiples of it; only a choice in use is a matter of yes or no. How a mixture of quick and slow replicas
 spreads is no linear matter. Its deviation is taken to be LATENCY_CV of the mean, or of what calls take on the slowest
 idle replica in use, if that is more. Beside the exact deviation of a quick kind and one that takes up to ten times as
-long, each deviating by LATENCY_CV itself, that is up to 15 % too little where two in three calls go to the slow ones, and
-the p95 of a single step 9 %; where few calls do it is too much, so that a lone slow replica is not worth its tail.
+long, each deviating by LATENCY_CV itself, that is up to 15 % too little where two in three calls go to the slow ones,
+and the p95 of a single step 9 %; where few calls do it is too much: a lone slow replica is not worth its tail.
 
 `mix` keeps a call from being much slower by the chance of which replica it meets: a large model on
 a core beside the same on a GPU adds next to nothing to the rate and all of the tail to the latency.
