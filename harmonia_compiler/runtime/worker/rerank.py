@@ -2,7 +2,8 @@
 
 A passage is mostly about something else than the one sentence that answers; its vector as a whole
 blurs that sentence, which is what the retriever has already seen. Its best sentence is finer, but
-loses what the passage is about. The mean of both finds more answers than either.
+loses what the passage is about. The mean of both finds more answers than either. What a passage and
+its sentences are encoded to depends on no query, and so is kept for the next that finds it.
 """
 
 import argparse
@@ -10,16 +11,21 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
+import torch
 from starlette.requests import Request
 from starlette.responses import Response
 
 from harmonia_compiler.kinds.openai import RERANK
 from harmonia_compiler.runtime.worker.batching import Batcher, Overloaded
 from harmonia_compiler.runtime.worker.encoder import PairScorer, TextEncoder, is_cross_encoder, use_cores
+from harmonia_compiler.runtime.worker.kept import Kept
 from harmonia_compiler.runtime.worker.sentences import sentences
 from harmonia_compiler.runtime.worker.server import Handler, Refusal, check_model, json_response, read_body, texts_of
 
 MOST_DOCUMENTS = 1024
+
+#: Texts whose vectors are kept: with 1,024 numbers each, 64 MB.
+MOST_KEPT = 16_384
 
 
 class Scorer(Protocol):
@@ -35,22 +41,23 @@ class BestSentence:
 
     def __init__(self, encoder: TextEncoder) -> None:
         self._encoder = encoder
+        self._kept = Kept(self._units, most=MOST_KEPT)
 
     def scores(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, int]]:
         """As the protocol says, from -1 to 1; a text that occurs more than once is encoded once."""
         cut = {document: [document, *sentences(document)] for _, document in pairs}
-        texts = list(
-            dict.fromkeys([*(query for query, _ in pairs), *(each for parts in cut.values() for each in parts)])
-        )
-        encoded = dict(zip(texts, self._encoder.vectors(texts), strict=True))
-        unit = {text: vector / vector.norm().clamp(min=1e-9) for text, (vector, _) in encoded.items()}
+        encoded = self._kept.of([*(query for query, _ in pairs), *(each for parts in cut.values() for each in parts)])
         return [
             (
-                _whole_and_best([float(unit[part] @ unit[query]) for part in cut[document]]),
+                _whole_and_best([float(encoded[part][0] @ encoded[query][0]) for part in cut[document]]),
                 encoded[query][1] + sum(encoded[part][1] for part in cut[document]),
             )
             for query, document in pairs
         ]
+
+    def _units(self, texts: Sequence[str]) -> list[tuple[torch.Tensor, int]]:
+        """Vectors of length 1, each with memory of its own: a row would keep the whole pass that it came from."""
+        return [(vector / vector.norm().clamp(min=1e-9), tokens) for vector, tokens in self._encoder.vectors(texts)]
 
 
 def _whole_and_best(similarities: list[float]) -> float:
