@@ -5,15 +5,22 @@
 The weights are dequantised to bfloat16: what quantising lost stays lost, nothing more is.
 """
 
+import functools
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
+import gguf as library
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 _ARGUMENTS = 3
+
+# transformers reads the file for the tokenizer, for the configuration and for the weights, and makes the table of names
+# anew for every module: both only read, and are half of the time.
+for _name in ("GGUFReader", "get_tensor_name_map"):
+    setattr(library, _name, functools.cache(getattr(library, _name)))
 
 
 def convert(gguf: Path, out: Path) -> None:
