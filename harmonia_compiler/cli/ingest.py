@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from harmonia_compiler.cli.exits import DIAGNOSTICS
+from harmonia_compiler.cli.moving import Move, moving_options
 from harmonia_compiler.cli.options import PATH, WRITTEN_PATH, format_option
 from harmonia_compiler.cli.output import findings_document, print_diagnostics, print_json
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
@@ -19,7 +20,7 @@ from harmonia_compiler.ingest.embed import Embedder
 from harmonia_compiler.ingest.lock import locked
 from harmonia_compiler.ingest.run import ingest
 from harmonia_compiler.ingest.scope import Options
-from harmonia_compiler.ingest.target import Target, locate
+from harmonia_compiler.ingest.target import Place, Target, locate, place
 from harmonia_compiler.ingest.writing import OnProgress, Report
 from harmonia_compiler.runtime.milvus import Milvus, StoreFailed
 
@@ -44,6 +45,7 @@ from harmonia_compiler.runtime.milvus import Milvus, StoreFailed
     help="Delete what was ingested from there and is not under PATH...; the path need not exist any more.",
 )
 @click.option("--forget-rest", is_flag=True, help="Delete what was ingested from anywhere else than PATH...")
+@moving_options
 @format_option
 @click.pass_context
 def command(
@@ -57,12 +59,19 @@ def command(
     prune: bool,
     reembed: bool,
     forget_rest: bool,
+    move: Move,
     form: str,
 ) -> None:
     """Load the Markdown, text, HTML and PDF files of PATH... into a collection of a running service.
 
-    A second run over the same paths adds, updates and deletes only what changed.
+    A second run over the same paths adds, updates and deletes only what changed. With --export and --import a
+    collection moves, with its vectors, from one service to another by way of a file.
     """
+    if move.is_asked:
+        if paths or base is not None or forget or forget_rest or reembed or not prune:
+            raise click.UsageError("--export and --import take no PATH..., and no option about documents.")
+        _move(move, place(service, component), form)
+        return
     if not paths and not forget:
         raise click.UsageError("Missing argument 'PATH...'.")
     target = locate(service, component)
@@ -93,17 +102,34 @@ def _path(given: str) -> Path:
 
 def _run(target: Target, tree: Tree, service: Path, options: Options) -> Report:
     collection = target.wanted.collection
+    with (
+        _store(service, collection, target.uri) as store,
+        Embedder(target.model, target.embedders) as embed,
+        _progress(collection) as on_progress,
+    ):
+        return ingest(store, embed, target.wanted, tree, options, on_progress)
+
+
+@contextmanager
+def _store(service: Path, collection: str, uri: str) -> Iterator[Milvus]:
+    """The store, while nothing else of this bundle changes the collection; says what it fails with."""
     try:
-        with (
-            locked(service / "run", collection),
-            closing(Milvus(target.uri)) as store,
-            Embedder(target.model, target.embedders) as embed,
-            _progress(collection) as on_progress,
-        ):
-            return ingest(store, embed, target.wanted, tree, options, on_progress)
+        with locked(service / "run", collection), closing(Milvus(uri)) as store:
+            yield store
     except StoreFailed as failure:
         help_text = f"`harmoniac status {service}` shows whether it runs; running this again repairs what is half done"
         raise Rejected([Diagnostic("E1012", f"Milvus failed: {failure}", help=help_text)]) from failure
+
+
+def _move(move: Move, at: Place, form: str) -> None:
+    wanted = at.wanted
+    with _store(at.bundle, wanted.collection, move.milvus or at.uri()) as store:
+        moved = move(store, wanted)
+    if form == "json":
+        counts = {"passages": moved.passages, "switched": moved.switched}
+        print_json(findings_document([], collection=wanted.collection, **counts))
+    else:
+        click.echo(move.as_text(wanted.collection, moved))
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 Vectors of different embedders look alike and compare to nonsense: ingestion, start-up and readiness
 refuse a collection whose record differs from what the pipeline expects. The name that a pipeline
 uses is an alias; it points at a physical collection whose name carries the record's fingerprint, so
-that a changed record is built beside what serves and takes its place in one step.
+that a changed record is built beside what serves and takes its place in one step. Each record has a
+second such name, under which an import is built beside what was ingested with the same record.
 """
 
 import hashlib
@@ -30,9 +31,9 @@ class CollectionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     chunker: str
     hybrid: bool = False
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, beside: str = "") -> str:
         """Eight hex digits that differ where the records or the layouts differ; part of the physical name."""
-        return hashlib.sha256(b"%d" % LAYOUT + msgspec.json.encode(self)).hexdigest()[:8]
+        return hashlib.sha256(b"%d%b" % (LAYOUT, beside.encode()) + msgspec.json.encode(self)).hexdigest()[:8]
 
 
 class StoredChunk(msgspec.Struct, frozen=True):
@@ -78,6 +79,11 @@ def physical_name(collection: str, record: CollectionRecord) -> str:
     return f"{collection}__{record.fingerprint()}"
 
 
+def physical_names(collection: str, record: CollectionRecord) -> tuple[str, str]:
+    """Both names that a collection of this record may have: the one of `physical_name`, and the one beside it."""
+    return physical_name(collection, record), f"{collection}__{record.fingerprint('beside')}"
+
+
 def is_physical_of(physical: str, collection: str) -> bool:
-    """Whether a name is one that `physical_name` gives for the collection."""
+    """Whether a name is one that `physical_names` gives for the collection."""
     return physical.startswith(f"{collection}__") and bool(_FINGERPRINT.fullmatch(physical[len(collection) + 2 :]))

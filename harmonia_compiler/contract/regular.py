@@ -8,7 +8,10 @@ import errno
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 #: What a configuration that people write by hand may take, such as an inventory or a model card.
 MOST_TEXT_BYTES = 1 << 20
@@ -19,14 +22,21 @@ MOST_DOCUMENT_BYTES = 64 << 20
 
 def read_regular(path: Path, most: int) -> bytes:
     """What the file holds. Raises OSError whose `strerror` says why as a phrase; `EFBIG` where it is larger."""
-    # Opened before it is looked at, so that nothing else takes its place in between.
-    with open(path, "rb", opener=_without_waiting) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    with open_regular(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise OSError(errno.EFBIG, f"it is larger than {_size(most)}", str(path))
     return content
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """The file, to be read piece by piece. Raises OSError, where it is no regular one too."""
+    # Opened before it is looked at, so that nothing else takes its place in between.
+    with open(path, "rb", opener=_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        yield file
 
 
 def read_text(path: Path, most: int = MOST_TEXT_BYTES) -> str:
@@ -42,12 +52,19 @@ def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
 
     Raises OSError where it cannot be written.
     """
+    with writing_whole(path, mode) as file:
+        file.write(content)
+
+
+@contextmanager
+def writing_whole(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
+    """The same for what is written piece by piece: the file takes its place when the block ends, unless it raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")
     beside = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
         if mode is not None:
             beside.chmod(mode)
         beside.replace(path)

@@ -15,7 +15,11 @@ from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 
 @contextmanager
 def locked(folder: Path, collection: str) -> Iterator[None]:
-    """Hold the collection's lock in the folder; raises `Rejected` where another process does."""
+    """Hold the collection's lock in the folder; raises `Rejected` where another process does.
+
+    The folder is there where the bundle runs; what only a Milvus of somebody else's is asked for need not run.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"ingest-{collection}.lock"
     while True:
         opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

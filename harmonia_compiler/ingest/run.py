@@ -16,7 +16,7 @@ from harmonia_compiler.contract.collection import (
     StoredChunk,
     differences,
     is_physical_of,
-    physical_name,
+    physical_names,
 )
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejected
 from harmonia_compiler.ingest.changes import Version, compare
@@ -51,7 +51,8 @@ def ingest(
     had of it stays. Raises `Rejected` where nothing can be done, and `runtime.milvus.StoreFailed`.
     """
     findings = Findings(list(tree.findings))
-    serving, target = store.serving(wanted.collection), physical_name(wanted.collection, wanted.record)
+    serving, homes = store.serving(wanted.collection), physical_names(wanted.collection, wanted.record)
+    target = serving if serving in homes else homes[0]
     if serving is None and not tree.files:
         report_unforgotten(Scope(tree, options), (), wanted.collection, findings)
         return Report(findings=findings.items)
@@ -82,17 +83,24 @@ def ingest(
         report.switched = serving is not None
         serving = target
     if serving == target:
-        _drop_all_but(store, target, store.physicals(wanted.collection))
+        drop_all_but(store, target, wanted.collection)
         left = {chunk.path for chunk in here} - set(changes.deleted)
         report_lost(scope, left, wanted.collection, findings)
     return report
 
 
-def _drop_all_but(store: Store, target: str, physicals: Sequence[str]) -> None:
-    """What served before, and builds that were begun for yet another record."""
-    for physical in physicals:
+def drop_all_but(store: Store, target: str, collection: str) -> None:
+    """Drop what served before, and builds that were begun for yet another record."""
+    for physical in store.physicals(collection):
         if physical != target:
             store.drop(physical)
+
+
+def check_is_ours(serving: str, collection: str) -> None:
+    """Raises `Rejected` where what serves was not made by ingestion: nothing of ours writes to it or replaces it."""
+    if not is_physical_of(serving, collection):
+        message = f"the collection `{collection}` is there already and was not made by `harmoniac ingest`"
+        raise Rejected([Diagnostic("E1014", message, help="give the component another collection name")])
 
 
 def _replaced(store: Store, serving: str | None, wanted: Wanted, scope: Scope) -> Sequence[StoredChunk]:
@@ -102,9 +110,7 @@ def _replaced(store: Store, serving: str | None, wanted: Wanted, scope: Scope) -
     """
     assert serving is not None
     collection = wanted.collection
-    if not is_physical_of(serving, collection):
-        message = f"the collection `{collection}` is there already and was not made by `harmoniac ingest`"
-        raise Rejected([Diagnostic("E1014", message, help="give the component another collection name")])
+    check_is_ours(serving, collection)
     if not scope.options.reembed:
         found = store.record(serving)
         reasons = ["its record is missing"] if found is None else differences(found, wanted.record)

@@ -83,8 +83,9 @@ def report_lost(scope: Scope, stored: Iterable[str], collection: str, findings: 
 
 def _topmost_gone(place: str) -> str:
     """The folder whose absence explains that of the file, or the file."""
-    above = str(PurePath(place).parent)
-    return place if os.path.lexists(above) else _topmost_gone(above)
+    while not os.path.lexists(above := str(PurePath(place).parent)):
+        place = above
+    return place
 
 
 def _listed(places: list[str]) -> str:

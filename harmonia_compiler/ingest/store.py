@@ -29,7 +29,10 @@ class Store(Protocol):
         """Make it searchable and readable; an `index` is built first, unless it is there already."""
 
     def chunks(self, physical: str) -> Iterator[StoredChunk]:
-        """Every row, in any order."""
+        """Every row, in any order, without text and vector."""
+
+    def rows(self, physical: str) -> Iterator[Row]:
+        """Every row in order of the ids, of which not more than some are in memory at a time."""
 
     def upsert(self, physical: str, rows: Sequence[Row]) -> None:
         """Write rows, in place of those with the same id."""

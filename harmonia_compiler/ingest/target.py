@@ -27,8 +27,23 @@ class Target:
     embedders: tuple[Endpoint, ...]
 
 
-def locate(bundle: Path, name: str) -> Target:
-    """The target of a component of a running bundle; raises `Rejected` where there is none."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A collection as a compiled bundle wants it, running or not, and the components that search and embed for it."""
+
+    bundle: Path
+    service: Service
+    wanted: Wanted
+    store: Component
+    embedder: Component
+
+    def uri(self) -> str:
+        """Where the Milvus of the running bundle answers; raises `Rejected` where it does not run."""
+        return _uri(_replicas(self.bundle, _running(self.bundle), self.store, self.service))
+
+
+def place(bundle: Path, name: str) -> Place:
+    """Where a component's passages go; raises `Rejected` where the bundle has no such component."""
     read_contents(bundle)
     service = read_service(bundle)
     components = {key: made for program in service.programs.values() for key, made in program.components.items()}
@@ -37,14 +52,24 @@ def locate(bundle: Path, name: str) -> Target:
     record = service.collections.get(collection)
     if record is None:
         raise _rejected("E1013", f"the bundle does not say how `{collection}` is embedded", "compile the bundle again")
-    embedder = components[str(component.settings["embedder"])]
+    wanted = Wanted(collection, record, str(value_of("index", component.settings, SETTINGS)))
+    return Place(bundle, service, wanted, component, components[str(component.settings["embedder"])])
+
+
+def locate(bundle: Path, name: str) -> Target:
+    """The target of a component of a running bundle; raises `Rejected` where there is none."""
+    at = place(bundle, name)
     running = _running(bundle)
     return Target(
-        Wanted(collection, record, str(value_of("index", component.settings, SETTINGS))),
-        "http://{0.host}:{0.port}".format(*_replicas(bundle, running, component, service)),
-        str(service.engines[embedder.engine].settings["model"]),
-        _replicas(bundle, running, embedder, service),
+        at.wanted,
+        _uri(_replicas(bundle, running, at.store, at.service)),
+        str(at.service.engines[at.embedder.engine].settings["model"]),
+        _replicas(bundle, running, at.embedder, at.service),
     )
+
+
+def _uri(replicas: tuple[Endpoint, ...]) -> str:
+    return f"http://{replicas[0].host}:{replicas[0].port}"
 
 
 def _searching(components: dict[str, Component], name: str) -> Component:

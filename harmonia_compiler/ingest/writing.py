@@ -10,7 +10,7 @@ from harmonia_compiler.ingest.discover import Found
 from harmonia_compiler.ingest.reading import Reader
 from harmonia_compiler.ingest.store import Embed, Store
 
-_ROWS_AT_ONCE = 128
+ROWS_AT_ONCE = 128
 _DELETES_AT_ONCE = 1_000
 
 #: Called with the documents written, the documents to write, and the chunks embedded so far.
@@ -78,7 +78,7 @@ class Writer:
 
     def _add(self, chunk: tuple[StoredChunk, str]) -> None:
         self._batch.append(chunk)
-        if len(self._batch) >= _ROWS_AT_ONCE:
+        if len(self._batch) >= ROWS_AT_ONCE:
             self._flush()
 
     def _flush(self) -> None:

@@ -8,6 +8,7 @@ after a restart, so whoever starts one calls `load` before the first search.
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from typing import Any
 
 import msgspec
 from pymilvus import DataType, Function, FunctionType, MilvusClient
@@ -29,6 +30,8 @@ from harmonia_compiler.runtime.milvus_client import GRPC_OPTIONS
 RECORD_PROPERTY = "harmonia.record"
 _CHUNK_FIELDS = list(StoredChunk.__struct_fields__)
 _SCAN_ROWS = 5_000
+#: With texts and vectors, most often some KiB each.
+_WHOLE_ROWS = 500
 
 #: The most bytes of a chunk's text, and of the path and name of its document, that a row holds.
 TEXT_BYTES = 65_535
@@ -137,13 +140,26 @@ class Milvus:
         """Every row of a loaded collection, without text and vector; layouts before 2 have no paths."""
         with _reported():
             there = {field["name"] for field in self._client.describe_collection(physical)["fields"]}
-            fields = [name for name in _CHUNK_FIELDS if name in there]
+        fields = [name for name in _CHUNK_FIELDS if name in there]
+        for row in self._scanned(physical, fields, _SCAN_ROWS):
+            yield StoredChunk(**{name: row[name] for name in fields})
+
+    def rows(self, physical: str) -> Iterator[Row]:
+        """Every row of a loaded collection of the present layout, in order of the ids, a few MiB of them at a time."""
+        fields = [*_CHUNK_FIELDS, TEXT_FIELD, VECTOR_FIELD]
+        for row in self._scanned(physical, fields, _WHOLE_ROWS):
+            chunk = StoredChunk(**{name: row[name] for name in _CHUNK_FIELDS})
+            yield Row(chunk, row[TEXT_FIELD], list(row[VECTOR_FIELD]))
+
+    def _scanned(self, physical: str, fields: list[str], rows_at_once: int) -> Iterator[dict[str, Any]]:
+        """The fields of every row; Milvus gives pages in order of the ids."""
+        with _reported():
             pages = self._client.query_iterator(
-                physical, batch_size=_SCAN_ROWS, output_fields=fields, consistency_level="Strong"
+                physical, batch_size=rows_at_once, output_fields=fields, consistency_level="Strong"
             )
             with closing(pages):
                 while page := pages.next():
-                    yield from (StoredChunk(**{name: row[name] for name in fields}) for row in page)
+                    yield from page
 
     def upsert(self, physical: str, rows: Sequence[Row]) -> None:
         """Write rows; those with an id that is there already are replaced."""

@@ -64,6 +64,10 @@ class MemoryStore:
         assert self.held[physical].loaded
         yield from [row.chunk for row in self.held[physical].rows.values()]
 
+    def rows(self, physical: str) -> Iterator[Row]:
+        assert self.held[physical].loaded
+        yield from [row for _, row in sorted(self.held[physical].rows.items())]
+
     def upsert(self, physical: str, rows: Sequence[Row]) -> None:
         self.held[physical].rows.update({row.chunk.id: row for row in rows})
 
@@ -119,6 +123,9 @@ class DyingStore:
 
     def chunks(self, physical: str) -> Iterator[StoredChunk]:
         return self.store.chunks(physical)
+
+    def rows(self, physical: str) -> Iterator[Row]:
+        return self.store.rows(physical)
 
     def upsert(self, physical: str, rows: Sequence[Row]) -> None:
         for row in rows:
