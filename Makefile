@@ -35,8 +35,7 @@ install = $(BIN)/uv $(QUIET) pip install --python $(1) $(2) || $(1) $(PIP) $(2)
 # Three processes on two cores: much of a test's time is waiting for an engine that starts.
 SIDE_BY_SIDE := --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
-# A Slurm or Docker of its own takes minutes, and is not on every machine: `make integration` has them, and what else is
-# slow.
+# A Slurm or Docker of its own takes minutes, and is not on every machine: `make integration` has them, and what is slow.
 QUICK := 'not slurm and not docker and not slow'
 
 # vLLM's CPU build exists for Linux on x86-64 alone; elsewhere our torch worker serves the language models.
@@ -105,6 +104,10 @@ demo: ## check this machine, install, then compile, start, fill, ask and stop th
 .PHONY: test
 test: setup ## every test that needs no cluster, real engines included; ARGS='-k NAME' goes to pytest
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m $(QUICK) $(ARGS)
+
+.PHONY: slow
+slow: setup ## what `make test` leaves out since it takes long; CI runs both
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'slow and not slurm and not docker' $(ARGS)
 
 .PHONY: fuzz
 fuzz: setup ## the properties over fresh random examples, which `make test` takes the same each time

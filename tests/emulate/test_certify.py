@@ -50,6 +50,7 @@ def test_a_plan_that_keeps_its_promises_is_made_once(tmp_path: Path) -> None:
     assert {replica.host for replica in only.plan.replicas} == {"slow"}
 
 
+@pytest.mark.slow
 def test_where_answers_vary_less_than_the_planner_thinks_a_cheaper_plan_is_confirmed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +99,7 @@ def test_where_a_looser_plan_misses_its_promises_or_nearly_the_careful_one_stand
         assert {replica.host for replica in settled.plan.replicas} == {"fast"}
 
 
+@pytest.mark.slow
 def test_a_plan_for_the_highest_rate_is_simulated_at_what_it_carries(tmp_path: Path) -> None:
     source, path = written(tmp_path, 3000, SLOW)
     application, hosts = check_files([source], {}).application, load_inventory(path)

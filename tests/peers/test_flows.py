@@ -6,7 +6,6 @@ from types import ModuleType
 
 import pytest
 
-from bench.pipelines import NAMES
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.emulate.simulate.run import simulate
@@ -14,11 +13,12 @@ from harmonia_compiler.policy.parts import NONE
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.workload.request import Arrival
 from tests.peers.drawn import Drawn
+from tests.peers.each import EACH
 
 REQUESTS = 40
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EACH)
 async def test_a_peer_makes_the_calls_of_the_compiled_pipeline(
     name: str, flows: ModuleType, plans: Callable[[str], Scenario]
 ) -> None:

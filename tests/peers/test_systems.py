@@ -12,12 +12,13 @@ from bench.peers import front, systems
 from bench.peers.allocation import apart, gpus, together, uniform
 from bench.peers.search import Found
 from bench.peers.systems import RAY_TIMES_S, Systems
-from bench.pipelines import NAMES, planned
+from bench.pipelines import planned
 from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.component import Insert
 from harmonia_compiler.emulate.rehearsal.front import Behind
 from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.policy.parts import PARTS
+from tests.peers.each import EACH
 
 FACTOR = 4.0
 
@@ -114,7 +115,7 @@ def test_with_our_replicas_a_peer_has_just_the_plans(crag: Scenario, told: Any) 
         assert ids == {one.id for one in crag.plan.replicas}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EACH)
 def test_a_peer_is_told_the_prompts_and_bounds_of_the_source(
     name: str, told: Any, plans: Callable[[str], Scenario]
 ) -> None:

@@ -108,14 +108,15 @@ def mutations(text: str, step: int) -> list[str]:
     return found
 
 
+@pytest.mark.parametrize("sparse", [3, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
-def test_mutated_programs_are_checked(path: Path, folder: Path) -> None:
+def test_mutated_programs_are_checked(path: Path, sparse: int, folder: Path) -> None:
     for sample in SAMPLES:
         shutil.copy(sample, folder)
     shutil.copytree(ROOT / "tests/broken/parts", folder / "parts")
     text = path.read_text(encoding="utf-8", errors="replace")
     target = Path("mutated.rag")
-    for mutated in mutations(text, step=5 if path in SAMPLES else 12):
+    for mutated in mutations(text, step=sparse * (5 if path in SAMPLES else 12)):
         target.write_text(mutated, encoding="utf-8")
         checked = check_files([target])
         assert checked.application is not None or checked.found

@@ -54,6 +54,7 @@ def test_the_same_requests_take_the_same_branches_in_a_rehearsal_and_in_a_simula
     assert {process.pid for process in psutil.Process().children(recursive=True)} <= before
 
 
+@pytest.mark.slow
 def test_faults_of_a_replica_are_what_the_gateway_makes_of_them(planned: Scenario) -> None:
     web = Fault("web", "fail")
     report, _ = rehearsed(planned, Wishes(factor=1.0, faults=(web,), parts=ALL.without(("controller",))))
