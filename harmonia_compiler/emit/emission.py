@@ -37,7 +37,7 @@ class Emission:
 
 def make_emission(plan: Plan, application: Application, root: Path, site: Site | None = None) -> Emission:
     """Put together what a plan of an (optimised) application stands for; raises `Rejected`."""
-    service = make_service(plan, application)
+    service, cards = make_service(plan, application), load_cards()
     return Emission(
         msgspec.structs.replace(plan, sources=_relative(plan.sources, root)),
         service,
@@ -48,7 +48,7 @@ def make_emission(plan: Plan, application: Application, root: Path, site: Site |
                 replica.host,
                 replica.cores,
                 replica.devices,
-                _launch_of(plan.engines[replica.engine], replica.config, load_cards()),
+                _launch_of(plan.engines[replica.engine], replica.config, cards),
             )
             for replica in plan.replicas
         ),

@@ -14,6 +14,9 @@ import yaml
 _BARE = re.compile(r"[a-z][a-z_]*")
 _TAKEN = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
 
+#: libyaml's, where the library was built with it, takes a tenth of the time.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 _TEXT = "tag:yaml.org,2002:str"
 
 
@@ -40,4 +43,4 @@ def dump(document: Any) -> bytes:
 
 def load(text: bytes) -> Any:
     """The values of a document that `dump` wrote."""
-    return yaml.safe_load(text)
+    return yaml.load(text, _Loader)  # noqa: S506 - both are safe ones

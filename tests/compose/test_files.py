@@ -8,9 +8,7 @@ import msgspec
 import pytest
 import yaml
 
-from harmonia_compiler.check.files import check_files
 from harmonia_compiler.contract.compose import ComposeServices, ComposeSite
-from harmonia_compiler.contract.inventory import load_inventory
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.site import Site, parse_site
 from harmonia_compiler.diagnostics.diagnostic import Rejected
@@ -19,14 +17,9 @@ from harmonia_compiler.emit import yaml_text
 from harmonia_compiler.emit.emission import make_emission
 from harmonia_compiler.emit.targets import compose
 from harmonia_compiler.emit.targets.compose_site import compose_site
-from harmonia_compiler.flow.passes.registry import optimise
-from harmonia_compiler.plan.infeasible import Infeasible
-from harmonia_compiler.plan.planner import make_plan
 from tests.compose.conftest import WEIGHTS, compose_config
 from tests.emit.conftest import ROOT, Planned
-
-SAMPLES = sorted(path.stem for path in (ROOT / "samples").glob("*.rag"))
-INVENTORIES = ("laptop", "mixed", "paper")
+from tests.emit.sweep import INVENTORIES, SAMPLES, planned_for
 
 
 def site(text: str) -> Site:
@@ -55,17 +48,12 @@ def on_gpus(made: Planned, *devices: tuple[int, ...]) -> Planned:
     return Planned(made.application, plan, made.root)
 
 
+@pytest.mark.docker
 @pytest.mark.parametrize("inventory", INVENTORIES)
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_compose_reads_what_the_plan_says(docker_compose: None, sample: str, inventory: str, tmp_path: Path) -> None:
-    checked = check_files([ROOT / f"samples/{sample}.rag"], root=ROOT)
-    assert checked.application is not None
-    application, folder = optimise(checked.application), ROOT / "samples/inventories"
-    try:
-        plan = make_plan(application, inventory=load_inventory(folder / f"{inventory}.toml"))
-    except Infeasible as infeasible:
-        pytest.skip(f"there is no plan: {infeasible}")
-    files = written(Planned(application, plan, ROOT), tmp_path / "bundle")
+    made = planned_for(sample, inventory)
+    files = written(made, tmp_path / "bundle")
     found: dict[str, Any] = {}
     for name in files:
         if name.startswith("compose.") and name != compose.OVERLAY:
@@ -73,8 +61,8 @@ def test_compose_reads_what_the_plan_says(docker_compose: None, sample: str, inv
             done = compose_config(tmp_path / "bundle", name, *overlay)
             assert done.returncode == 0, done.stderr
             found |= json.loads(done.stdout)["services"]
-    assert found.keys() == {*(one.id for one in plan.replicas), "gateway", "controller"}
-    for one in plan.replicas:
+    assert found.keys() == {*(one.id for one in made.plan.replicas), "gateway", "controller"}
+    for one in made.plan.replicas:
         service = found[one.id]
         reserved = service["deploy"].get("resources", {}).get("reservations", {}) if "deploy" in service else {}
         ids = [device for entry in reserved.get("devices", ()) for device in entry["device_ids"]]

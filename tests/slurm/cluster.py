@@ -1,4 +1,4 @@
-"""A real Slurm on this machine: a controller and four nodes with GPUs that are only files, under one folder.
+"""A real Slurm on this machine: a controller and some nodes with GPUs that are only files, under one folder.
 
 Nothing of it outlives `stop`, which ends by process id what `start` began.
 """
@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +41,7 @@ class Cluster:
     """One Slurm under a folder whose path is short, since sockets lie in it."""
 
     folder: Path
+    nodes: Mapping[str, tuple[int, int, str, int]] = field(default_factory=lambda: NODES)
     daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -56,19 +57,18 @@ class Cluster:
         key = self.folder / "munge.key"
         key.write_bytes(os.urandom(1024))
         key.chmod(0o600)
-        for kind, count in {(kind, count) for _, _, kind, count in NODES.values() if kind}:
-            for at in range(count):
-                # What is no character device is never shown to a step as a GPU of its own.
-                os.mknod(self.folder / "gres" / f"{kind}{at}", 0o600 | 0o020000, os.makedev(1, 3))
+        for gpu in {f"{kind}{at}" for _, _, kind, count in self.nodes.values() for at in range(count)}:
+            # What is no character device is never shown to a step as a GPU of its own.
+            os.mknod(self.folder / "gres" / gpu, 0o600 | 0o020000, os.makedev(1, 3))
         self._write_configuration()
         self._run("munge", "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={self._socket}",
                   f"--pid-file={self.folder / 'munge.pid'}", f"--log-file={self.folder / 'log/munge'}",
                   f"--seed-file={self.folder / 'munge.seed'}")  # fmt: skip
         _until(self._socket.exists, "munge")
         self._run("slurmctld", "slurmctld", "-D", "-i")
-        for name in NODES:
+        for name in self.nodes:
             self.start_node(name)
-        _until(lambda: self.states() == dict.fromkeys(NODES, "idle"), "the nodes")
+        _until(lambda: self.states() == dict.fromkeys(self.nodes, "idle"), "the nodes")
 
     def start_node(self, name: str) -> None:
         """Start the daemon of a node."""
@@ -127,7 +127,7 @@ class Cluster:
 
     def _write_configuration(self) -> None:
         host = socket.gethostname()
-        controller, *ports = _free_ports(1 + len(NODES))
+        controller, *ports = _free_ports(1 + len(self.nodes))
         lines = [
             "ClusterName=harmonia",
             f"SlurmctldHost={host}(127.0.0.1)",
@@ -153,7 +153,7 @@ class Cluster:
             "SchedulerParameters=sched_interval=2,bf_interval=2",
         ]
         gres = []
-        for at, (name, (cores, memory, kind, count)) in enumerate(NODES.items()):
+        for at, (name, (cores, memory, kind, count)) in enumerate(self.nodes.items()):
             gpus = f" Gres=gpu:{kind}:{count}" if kind else ""
             lines.append(
                 f"NodeName={name} NodeAddr=127.0.0.{11 + at} NodeHostname={host} Port={ports[at]} "

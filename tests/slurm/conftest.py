@@ -3,23 +3,24 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.emit.conftest import quickstart  # noqa: F401 - a fixture of these tests too
 
-from .cluster import Cluster, why_not
+from .cluster import NODES, Cluster, why_not
 
 
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """Four nodes on this machine, by turns everybody's; skips, and says why, where there can be none."""
+@contextmanager
+def running(nodes: Mapping[str, tuple[int, int, str, int]]) -> Iterator[Cluster]:
+    """A Slurm of these nodes, to which this process speaks; skips, and says why, where there can be none."""
     if why := why_not():
         pytest.skip(why)
     folder = Path(tempfile.mkdtemp(prefix="harmonia-slurm-"))
-    found = Cluster(folder)
+    found = Cluster(folder, nodes)
     before = {name: os.environ.get(name) for name in found.environment}
     os.environ.update(found.environment)
     try:
@@ -31,3 +32,10 @@ def cluster() -> Iterator[Cluster]:
             os.environ.pop(name, None)
             os.environ.update({} if value is None else {name: value})
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Four nodes on this machine, by turns everybody's."""
+    with running(NODES) as found:
+        yield found

@@ -1,6 +1,5 @@
 """Bundles for Slurm: their scripts ask for what the plan says, and nothing in them is more than a word."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from harmonia_compiler.emit.emission import make_emission
 from harmonia_compiler.emit.targets.slurm import faults, files
 from harmonia_compiler.emit.targets.slurm_script import options_of
 from tests.emit.conftest import ROOT, Planned, planned
+from tests.emit.sweep import shellcheck
 
 ANY = '[slurm]\nnodes = "any"\nsubmit_from_nodes = true\nscale_out = 2\nwall_time = "02:00:00"\n'
 
@@ -152,13 +152,13 @@ def test_a_hostile_name_of_a_host_is_no_name(text: str, quickstart: Planned, tmp
 
 def test_every_script_is_one_that_bash_and_shellcheck_take(quickstart: Planned, tmp_path: Path) -> None:
     site = f'{ANY}modules = ["python/3.11"]\nvenv = "/shared/venv"\n'
+    scripts = []
     for name, content in emitted(placed(quickstart, ("a", (), 1.0), ("b", (0,), 2.0)), site).items():
         if name.endswith(".sbatch"):
-            script = tmp_path / Path(name).name
-            script.write_bytes(content)
-            subprocess.run(["bash", "-n", script], check=True)
-            if shutil.which("shellcheck"):
-                subprocess.run(["shellcheck", script], check=True)
+            scripts.append(tmp_path / Path(name).name)
+            scripts[-1].write_bytes(content)
+            subprocess.run(["bash", "-n", scripts[-1]], check=True)
+    shellcheck(scripts)
 
 
 @pytest.mark.parametrize("hosts", [("laptop",), ("a", "b"), ("n1", "n2", "n3", "n4")])
