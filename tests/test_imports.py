@@ -18,6 +18,7 @@ LOADERS = {
     "functions/registry.py": "the functions of the language",
     "kinds/registry.py": "the kinds, and, where none of ours has a name, the search through other distributions",
     "runtime/actuators/actuator.py": "the actuator of the bundle's target",
+    "runtime/gateway/transports.py": "the ways to talk to replicas that the kinds of a service name",
     "runtime/worker/__main__.py": "the role of this worker",
     "runtime/worker/python.py": "the user's function",
     "workload/traces/registry.py": "the formats of traces",

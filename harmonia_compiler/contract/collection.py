@@ -60,6 +60,10 @@ class Row(msgspec.Struct, frozen=True):
     vector: list[float]
 
 
+class NotOurs(Exception):
+    """A collection of that name is there and says nothing about how it was built: somebody else made it."""
+
+
 def differences(found: CollectionRecord, expected: CollectionRecord) -> list[str]:
     """One phrase for each fact on which the two records differ."""
     return [

@@ -14,7 +14,14 @@ import msgspec
 from pymilvus import DataType, Function, FunctionType, MilvusClient
 from pymilvus.exceptions import MilvusException
 
-from harmonia_compiler.contract.collection import CollectionRecord, Row, StoredChunk, differences, is_physical_of
+from harmonia_compiler.contract.collection import (
+    CollectionRecord,
+    NotOurs,
+    Row,
+    StoredChunk,
+    differences,
+    is_physical_of,
+)
 from harmonia_compiler.kinds.milvus import (
     INDEX_PARAMETERS,
     SOURCE_FIELD,
@@ -40,10 +47,6 @@ PATH_BYTES = 4_096
 
 class StoreFailed(Exception):
     """The store cannot be reached or refuses; the message is the store's own."""
-
-
-class NotOurs(Exception):
-    """A collection of that name is there and says nothing about how it was built: somebody else made it."""
 
 
 @contextmanager

@@ -6,11 +6,10 @@ import msgspec
 import pytest
 
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints
-from harmonia_compiler.contract.collection import CollectionRecord
+from harmonia_compiler.contract.collection import CollectionRecord, NotOurs
 from harmonia_compiler.runtime.gateway import readiness
 from harmonia_compiler.runtime.gateway.collections import Collections, Fit
 from harmonia_compiler.runtime.gateway.endpoints import EndpointsFile
-from harmonia_compiler.runtime.milvus import NotOurs
 from tests.gateway.fakes import RECORD, RETRIEVING, FakeEngine, FakeMilvus, program, serving
 
 

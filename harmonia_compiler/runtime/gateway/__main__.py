@@ -31,20 +31,17 @@ from harmonia_compiler.runtime.gateway.common import Common
 from harmonia_compiler.runtime.gateway.front import Front
 from harmonia_compiler.runtime.gateway.generations import GenerationsFile
 from harmonia_compiler.runtime.gateway.hosts import ALLOWED_HOSTS, KnownHosts
-from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
 from harmonia_compiler.runtime.gateway.late import UnusableVariables, resolve_late
 from harmonia_compiler.runtime.gateway.ledger import LEDGER, Ledger
 from harmonia_compiler.runtime.gateway.logs import log, start_logging
 from harmonia_compiler.runtime.gateway.metrics import Metrics
-from harmonia_compiler.runtime.gateway.milvus_transport import MilvusTransport
 from harmonia_compiler.runtime.gateway.part import WHOLE, Part
 from harmonia_compiler.runtime.gateway.polling import POLL_S
 from harmonia_compiler.runtime.gateway.processes import Processes, end_with
 from harmonia_compiler.runtime.gateway.service import Gateway
 from harmonia_compiler.runtime.gateway.siblings import ALONE, Siblings
-from harmonia_compiler.runtime.gateway.transport import Transport
+from harmonia_compiler.runtime.gateway.transports import Transports, read_record
 from harmonia_compiler.runtime.heads import within
-from harmonia_compiler.runtime.milvus import read_record
 from harmonia_compiler.runtime.stretched import loop_of
 
 #: How long requests may go on after the signal to stop; a little before the server gives up, they are ended by us.
@@ -106,12 +103,13 @@ async def run(service: Service, endpoints: Path, process: Process, parts: Parts 
     loop = asyncio.get_running_loop()
     if process.alive is not None:
         loop.add_reader(process.alive, end_with, process.alive)
-    transports: dict[str, Transport] = {"http": HttpTransport(), "milvus": MilvusTransport()}
+    transports = Transports()
     common = Common()
     metrics = Metrics([], Ledger(endpoints.with_name(process.ledger)))
 
     def made(document: Service) -> Gateway:
         resolved = resolve_late(document, kinds(), os.environ)
+        transports.open({kinds()[engine.kind].transport for engine in resolved.engines.values()})
         return Gateway(resolved, kinds(), transports, read_record, loop.time, parts, metrics, process.part, common)
 
     generations = GenerationsFile(endpoints.parent, made)

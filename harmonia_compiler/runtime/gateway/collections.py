@@ -11,11 +11,10 @@ from enum import Enum
 from http import HTTPStatus
 
 from harmonia_compiler.contract.bundle import Endpoint
-from harmonia_compiler.contract.collection import CollectionRecord, differences
+from harmonia_compiler.contract.collection import CollectionRecord, NotOurs, differences
 from harmonia_compiler.contract.component import Component
 from harmonia_compiler.runtime.gateway.faults import problem_of
 from harmonia_compiler.runtime.gateway.problem import UNAVAILABLE
-from harmonia_compiler.runtime.milvus import NotOurs
 
 #: For how long a collection that does not fit is taken not to before its record is read again, in seconds.
 RECHECK_S = 1.0

@@ -78,6 +78,9 @@ class HttpTransport:
             self._pool.give_back(connection)
 
 
+TRANSPORT = HttpTransport
+
+
 def _head(endpoint: Endpoint, wire: Wire) -> bytes:
     """The head of a request, which nothing in it can make another one."""
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host

@@ -27,6 +27,7 @@ from harmonia_compiler.kinds.milvus import (
     SearchReply,
 )
 from harmonia_compiler.runtime.gateway.transport import Refused, Unreachable
+from harmonia_compiler.runtime.milvus import read_record
 from harmonia_compiler.runtime.milvus_client import GRPC_OPTIONS
 
 CONNECT_TIMEOUT_S = 3.0
@@ -36,6 +37,8 @@ MESSAGE_LIMIT = 300
 _UNAVAILABLE = 2
 _NO_COLLECTION = 100
 _NOT_LOADED = 101
+
+__all__ = ["TRANSPORT", "MilvusTransport", "read_record"]
 
 _OUTPUT = [TEXT_FIELD, SOURCE_FIELD]
 
@@ -92,6 +95,9 @@ class MilvusTransport:
             if known is not None:
                 await known[1].close()
         return client
+
+
+TRANSPORT = MilvusTransport
 
 
 async def _by_vector(client: AsyncMilvusClient, search: Search) -> list[list[dict[str, Any]]]:

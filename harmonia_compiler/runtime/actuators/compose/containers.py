@@ -6,13 +6,18 @@ from typing import Any
 
 from harmonia_compiler.contract.launch import Probe
 from harmonia_compiler.runtime.actuators.actuator import ProcessPhase
+from harmonia_compiler.runtime.actuators.supervision.ending import describe_exit
+
+#: The states of a container of which nothing runs.
+_ENDED = ("exited", "dead", "restarting")
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
     """One life of a container: `key` tells it from the one before.
 
-    `health` is empty where the container has no check; `said` is the last line of a check that failed.
+    `health` is empty where the container has no check; `said` is the last line of a check that failed. `exit_code` is
+    how it last ended, None where it never did and where Docker does not say: of what runs again it says 0.
     """
 
     container: str
@@ -22,7 +27,8 @@ class Life:
     said: str
     pid: int | None
     restarts: int
-    exit_code: int
+    finished: str
+    exit_code: int | None
     out_of_memory: bool
 
     @property
@@ -38,14 +44,14 @@ class Life:
     @property
     def has_ended(self) -> bool:
         """Whether nothing of it runs, or only between two starts."""
-        return self.state in ("exited", "dead", "restarting")
+        return self.state in _ENDED
 
     @property
     def ending(self) -> str:
         """How it ended last; empty where it never did."""
-        if not self.has_ended and not self.restarts:
-            return ""
-        return f"exit code {self.exit_code}" + (", out of its memory" if self.out_of_memory else "")
+        if self.exit_code is None:
+            return "an exit code that Docker does not tell any more" if self.restarts else ""
+        return describe_exit(self.exit_code) + (", out of its memory" if self.out_of_memory else "")
 
 
 def life_of(inspected: Mapping[str, Any]) -> Life:
@@ -62,7 +68,8 @@ def life_of(inspected: Mapping[str, Any]) -> Life:
         output[-1][:200] if output and log[-1].get("ExitCode") else "",
         state.get("Pid") or None,
         int(inspected.get("RestartCount") or 0),
-        int(state.get("ExitCode") or 0),
+        str(state.get("FinishedAt", "")),
+        int(state.get("ExitCode") or 0) if state.get("Status") in _ENDED else None,
         bool(state.get("OOMKilled")),
     )
 

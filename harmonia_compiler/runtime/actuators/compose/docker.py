@@ -3,6 +3,7 @@
 import hashlib
 import os
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +23,16 @@ _DOCKER = ("docker",)
 VARIABLES = "compose.env"
 
 _PROJECT, _SERVICE = "com.docker.compose.project", "com.docker.compose.service"
+
+
+class _Actor(msgspec.Struct, rename={"attributes": "Attributes"}):
+    attributes: dict[str, str] = {}
+
+
+class _Died(msgspec.Struct, rename={"actor": "Actor"}):
+    """What is told of a container's end."""
+
+    actor: _Actor
 
 
 class DockerFailed(Exception):
@@ -97,6 +108,22 @@ class Docker:
             stderr=log,
             env=self._environment,
         )
+
+    def ended_with(self, container: str, since: str) -> int | None:
+        """The exit code of a container that has ended and runs again; None where the engine does not know any more.
+
+        `since` is when it ended, as the engine writes times. It keeps what happened of late, and not for long.
+        """
+        about = ["--filter", f"container={container}", "--filter", "event=die", "--format", "{{json .}}"]
+        try:
+            # Up to now, or it would go on telling what happens.
+            said = self._said(
+                [*_DOCKER, "events", "--since", since, "--until", f"{time.time():.9f}", *about], QUESTION_S
+            )
+            died = [msgspec.json.decode(line, type=_Died) for line in said.splitlines()]
+            return int(died[-1].actor.attributes["exitCode"]) if died else None
+        except (DockerFailed, msgspec.MsgspecError, KeyError, ValueError):
+            return None
 
     def execute(self, container: str, command: Sequence[str], said: bytes, limit_s: float) -> bytes:
         """Run a command in a container; gives what it prints. Raises `DockerFailed`."""

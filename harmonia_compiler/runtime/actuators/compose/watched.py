@@ -4,7 +4,7 @@ import contextlib
 import subprocess
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -36,6 +36,7 @@ class Watched:
     _preparing: tuple[str, str] | None = None
     _problem: str = ""
     _absent: tuple[str, ...] = ()
+    _ended: Life | None = None
     _followed: tuple[str, str] | None = None
     _follower: "subprocess.Popen[bytes] | None" = None
 
@@ -44,7 +45,7 @@ class Watched:
 
     def look(self, life: Life | None) -> None:
         """Take in what the engine says, and see to what is to be done about it."""
-        self.life = life
+        self.life = life = None if life is None else self._with_ending(life)
         if life is not None and life.state == "running":
             self._follow(life)
             if life.is_well and life.key not in (self._prepared, self._preparing):
@@ -73,6 +74,18 @@ class Watched:
             self._follower.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._follower.wait(5.0)
+
+    def _with_ending(self, life: Life) -> Life:
+        """How it ended last: seen while it was between two lives, or what the engine tells of those that were short."""
+        last = self._ended
+        if life.has_ended:
+            self._ended = last = life
+        elif life.restarts and (last is None or (last.container, last.restarts) != (life.container, life.restarts)):
+            code = self.docker.ended_with(life.container, life.finished)
+            self._ended = last = replace(life, exit_code=code)
+        if last is None or last.container != life.container:
+            return life
+        return replace(life, exit_code=last.exit_code, out_of_memory=last.out_of_memory)
 
     def _prepare(self, life: Life) -> None:
         try:

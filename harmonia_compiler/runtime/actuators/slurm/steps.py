@@ -14,7 +14,7 @@ from harmonia_compiler.runtime.actuators.slurm.folder import ProcessFolder
 from harmonia_compiler.runtime.actuators.slurm.keeping import LOG
 from harmonia_compiler.runtime.actuators.slurm.srun import step_environment
 from harmonia_compiler.runtime.actuators.supervision import placing
-from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S
+from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S, describe_exit
 from harmonia_compiler.runtime.actuators.supervision.scaling import DRAIN_S
 
 #: How long a launcher has to end beyond what it gives its own process, in seconds.
@@ -32,6 +32,7 @@ class KeptStep:
         self._restarts = 0
         self._since = time.time()
         self._waits = "Slurm to start its step"
+        self._last_exit = ""
         self._process: Process | None = None
 
     @property
@@ -45,9 +46,13 @@ class KeptStep:
         said = self._folder.status() if self._process is not None else None
         if said is None:
             phase: ProcessPhase = "restarting" if self._was_ready else "waiting"
-            return ProcessStatus(self.name, self._engine, phase, self._since, waiting_for=self._waits)
+            return ProcessStatus(
+                self.name, self._engine, phase, self._since, last_exit=self._last_exit, waiting_for=self._waits
+            )
         self._was_ready = self._was_ready or said.phase == "ready"
-        return msgspec.structs.replace(said, restarts=said.restarts + self._restarts)
+        # What ended last is the step, until its next launcher sees something else end.
+        last_exit = said.last_exit or self._last_exit
+        return msgspec.structs.replace(said, restarts=said.restarts + self._restarts, last_exit=last_exit)
 
     async def keep(self) -> None:
         """Keep it up until it is not wanted; the first life that ends without having been ready is its failure."""
@@ -65,7 +70,8 @@ class KeptStep:
             self._process = None
             if self._unwanted.is_set():
                 return
-            why = last.waiting_for if last.phase == "failed" else f"its step ended with exit code {code}"
+            self._last_exit = describe_exit(code)
+            why = last.waiting_for if last.phase == "failed" else f"its step ended with {self._last_exit}"
             if not self._was_ready:
                 self.failure = why
                 return

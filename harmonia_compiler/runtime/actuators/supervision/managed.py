@@ -23,7 +23,7 @@ from harmonia_compiler.runtime.actuators.supervision.command import (
     environment_of,
     supervised,
 )
-from harmonia_compiler.runtime.actuators.supervision.ending import ORPHAN_GRACE_S
+from harmonia_compiler.runtime.actuators.supervision.ending import ORPHAN_GRACE_S, describe_exit
 from harmonia_compiler.runtime.actuators.supervision.helpers import Helpers
 from harmonia_compiler.runtime.actuators.supervision.pids import Ident, identify, kill, reap, session_of
 from harmonia_compiler.runtime.actuators.supervision.probes import (
@@ -244,16 +244,6 @@ class Managed:
 
 def _size(weights: Path | None) -> int:
     return 0 if weights is None else sum(file.stat().st_size for file in weights.rglob("*") if file.is_file())
-
-
-def describe_exit(code: int, after: str = "") -> str:
-    """How a process ended, in words, and which of its own processes had ended before."""
-    if code >= 0:
-        return f"exit code {code}" + (f", after its {after} had ended" if after else "")
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"
 
 
 async def _settles(awaited: Awaitable[object], limit_s: float) -> None:
