@@ -16,10 +16,12 @@ from harmonia_compiler.runtime import secret_files
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status, actuator_for
 from harmonia_compiler.runtime.actuators.compose import preparing
 from harmonia_compiler.runtime.actuators.compose.asking import SOCKET, Answer, Listening, Wish, ask, refusal
-from harmonia_compiler.runtime.actuators.compose.containers import failed, life_of, phase_of, waits_for
+from harmonia_compiler.runtime.actuators.compose.containers import Life, failed, life_of, phase_of, waits_for
+from harmonia_compiler.runtime.actuators.compose.docker import Docker
 from harmonia_compiler.runtime.actuators.compose.keeper import Keeper
 from harmonia_compiler.runtime.actuators.compose.preflight import preflight
 from harmonia_compiler.runtime.actuators.compose.reading import read_compose_bundle
+from harmonia_compiler.runtime.actuators.compose.watched import Watched
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
 from harmonia_compiler.runtime.bundle import read_service
 from tests.compose.test_files import site, written
@@ -227,10 +229,55 @@ def test_what_docker_says_becomes_a_status() -> None:
     assert phase_of(gone, was_ready=True, prepared=True) == "restarting"
     assert waits_for(starting, probe, 80, preparing="") == "GET /health on port 80: ConnectionRefusedError: refused"
     assert failed(starting, probe, 80) is None
-    assert failed(gone, probe, 80) == "it ended with exit code 137, out of its memory before it was ready"
+    assert failed(gone, probe, 80) == "it ended with exit code 137 (SIGKILL), out of its memory before it was ready"
     unhealthy = failed(life_of(inspected("running", "unhealthy")), probe, 80)
     assert unhealthy == "its check still fails after 120 s: GET /health on port 80: ConnectionRefusedError: refused"
     assert life_of({}).state == ""
+
+
+#: Docker as it tells of what happened: where the file beside it exists, that a container ended by SIGKILL.
+TELLING = """#!/bin/sh
+case "$1" in events)
+  echo "$@" >> "$(dirname "$0")/asked"
+  cat "$(dirname "$0")/events" 2>/dev/null ;;
+esac
+"""
+DIED = {"status": "die", "id": "c1", "Type": "container", "Action": "die", "Actor": {"Attributes": {"exitCode": "137"}}}
+
+
+def test_how_a_container_ended_that_runs_again_is_what_docker_tells_of_its_end(tmp_path: Path) -> None:
+    """While it runs, Docker says of every container that its exit code is 0."""
+    outer = with_docker(tmp_path / "bin", TELLING)
+    run = rundir.RunDirectory(tmp_path)
+    run.prepare()
+    docker = Docker(tmp_path, outer)
+
+    def again(restarts: int) -> Life:
+        return life_of({**inspected("running", "starting", ExitCode=0, FinishedAt="2026-01-01T00:00:01.5Z"),
+                        "RestartCount": restarts})  # fmt: skip
+
+    one = Watched("one", "e", Probe("http", "/health"), 80, (), docker, run)
+    one.look(again(0))
+    assert one.status.last_exit == ""
+    assert not (tmp_path / "bin/asked").exists()
+    (tmp_path / "bin/events").write_text(json.dumps(DIED) + "\n")
+    for _ in range(3):
+        one.look(again(1))
+        assert one.status.last_exit == "exit code 137 (SIGKILL)"
+    (asked,) = (tmp_path / "bin/asked").read_text().splitlines()
+    assert "--since 2026-01-01T00:00:01.5Z --until " in asked
+    assert "container=c1" in asked
+    # What was seen between two lives needs no question, and what nobody knows is not said to be 0.
+    one.look(life_of({**inspected("restarting", ExitCode=3), "RestartCount": 2}))
+    one.look(again(2))
+    assert one.status.last_exit == "exit code 3"
+    for nothing in ("", "{}\n", '{"Actor": {"Attributes": {"exitCode": "many"}}}\n'):
+        (tmp_path / "bin/events").write_text(nothing)
+        other = Watched("two", "e", Probe("http", "/health"), 80, (), docker, run)
+        other.look(again(1))
+        assert other.status.last_exit == "an exit code that Docker does not tell any more"
+        other.close()
+    one.close()
 
 
 def test_weights_that_are_links_elsewhere_are_not_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

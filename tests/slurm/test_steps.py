@@ -1,19 +1,23 @@
 """The commands that start steps, the GPUs that a launcher takes, and what Slurm's commands say, without a Slurm."""
 
+import asyncio
 import os
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harmonia_compiler.contract.slurm import SlurmComponent
 from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.runtime.actuators.actuator import ProcessStatus
 from harmonia_compiler.runtime.actuators.slurm import ACTUATOR
 from harmonia_compiler.runtime.actuators.slurm.commands import Queued, outside, queue
-from harmonia_compiler.runtime.actuators.slurm.folder import SharedFolder
+from harmonia_compiler.runtime.actuators.slurm.folder import ProcessFolder, SharedFolder
 from harmonia_compiler.runtime.actuators.slurm.keeping import read_job
 from harmonia_compiler.runtime.actuators.slurm.srun import Nodes, front_words, matched, step_environment, step_words
 from harmonia_compiler.runtime.actuators.slurm.step import devices_here
+from harmonia_compiler.runtime.actuators.slurm.steps import KeptStep
 from harmonia_compiler.runtime.actuators.supervision.rundir import Asked
 
 from .service import write
@@ -140,3 +144,31 @@ def test_what_up_writes_is_for_its_owner_alone(tmp_path: Path) -> None:
     token = folder.token()
     folder.begin(Asked(), {})
     assert folder.token() != token
+
+
+async def in_phase(step: KeptStep, phase: str) -> ProcessStatus:
+    while (status := step.status).phase != phase or not (status.last_exit or status.waiting_for):
+        await asyncio.sleep(0.01)
+    return status
+
+
+async def test_a_step_that_was_killed_is_said_to_have_been_over_its_next_life(tmp_path: Path) -> None:
+    """Its launcher is killed with it, and the next one has seen nothing end."""
+    folder = ProcessFolder(tmp_path / "step")
+    folder.make()
+    ready = msgspec.json.encode(ProcessStatus("one", "e", "ready", 1.0)).decode()
+    says = f"printf '%s' '{ready}' > '{folder.path}/state.json'"
+    serves = f'while [ ! -e "{folder.path}/stop" ]; do sleep 0.05; done'
+    script = f'{says}; if [ -e "{tmp_path}/again" ]; then {serves}; exit; fi; touch "{tmp_path}/again"; kill -KILL $$'
+    step = KeptStep("one", "e", ["sh", "-c", script], folder)
+    kept = asyncio.create_task(step.keep())
+    try:
+        async with asyncio.timeout(30):
+            away = await in_phase(step, "restarting")
+            assert away.last_exit == "SIGKILL"
+            assert "its step ended with SIGKILL" in away.waiting_for
+            back = await in_phase(step, "ready")
+        assert (back.last_exit, back.restarts) == ("SIGKILL", 1)
+    finally:
+        await step.stop(grace_s=0.0)
+        await kept
