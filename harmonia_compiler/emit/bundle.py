@@ -9,9 +9,10 @@ import msgspec
 from harmonia_compiler.contract.bundle import Service
 from harmonia_compiler.contract.document import encode_document
 from harmonia_compiler.contract.plan import Plan, encode_plan
+from harmonia_compiler.contract.requirements import LOCK
 from harmonia_compiler.contract.site import Site
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
-from harmonia_compiler.emit.code import user_code
+from harmonia_compiler.emit.code import CODE, source_folders, user_code
 from harmonia_compiler.emit.emission import Emission, make_emission
 from harmonia_compiler.emit.folder import write_files
 from harmonia_compiler.emit.manifest import Manifest, read_manifest, targets_folder
@@ -41,8 +42,9 @@ def write_bundle(
     files = _files(emission, target)
     if wrong := _faults(emission, target, files):
         raise RuntimeError("the bundle differs from the plan: " + "; ".join(wrong))
-    folders = _source_folders(application, root)
-    code = user_code(emission.replicas, application, folders, root)
+    code = user_code(emission.replicas, application, source_folders(application, root), root)
+    if emission.requires:
+        code[f"{CODE}/{LOCK}"] = emission.requires
     write_files(out, {**files, **code}, target)
 
 
@@ -77,9 +79,3 @@ def _check_fits(plan: Plan, manifest: Manifest) -> None:
         shown = ", ".join(f"`{host}`" for host in hosts[:4]) + (", …" if len(hosts) > 4 else "")
         message = f"the plan uses {len(hosts)} hosts ({shown}) and target `{manifest.name}` starts processes on one"
         raise Rejected([Diagnostic("E0902", message, help="plan with an inventory of one host")])
-
-
-def _source_folders(application: Application, root: Path) -> list[Path]:
-    """Where the user's modules are looked for: beside the sources, then in the project's root."""
-    beside = [Path(source.name).resolve().parent for source in application.sources]
-    return list(dict.fromkeys(folder for folder in (*beside, root.resolve()) if folder.is_relative_to(root.resolve())))

@@ -21,6 +21,12 @@ CODE = "code"
 _OURS = "harmonia_compiler"
 
 
+def source_folders(application: Application, root: Path) -> list[Path]:
+    """Where the user's modules are looked for: beside the sources, then in the project's root."""
+    beside = [Path(source.name).resolve().parent for source in application.sources]
+    return list(dict.fromkeys(folder for folder in (*beside, root.resolve()) if folder.is_relative_to(root.resolve())))
+
+
 def user_code(
     replicas: Iterable[ReplicaLaunch], application: Application, folders: Sequence[Path], root: Path
 ) -> dict[str, bytes]:

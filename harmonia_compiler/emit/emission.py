@@ -15,6 +15,8 @@ from harmonia_compiler.contract.launch import Fill, Launch, Probe
 from harmonia_compiler.contract.plan import Configuration, Plan, ProfileUse
 from harmonia_compiler.contract.site import Site
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.emit.code import source_folders
+from harmonia_compiler.emit.requires import user_lock
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.lower import lower
 from harmonia_compiler.kinds.kind import value_of
@@ -33,6 +35,7 @@ class Emission:
     replicas: tuple[ReplicaLaunch, ...]
     gateway: Launch
     site: Site | None = None
+    requires: bytes = b""
 
 
 def make_emission(plan: Plan, application: Application, root: Path, site: Site | None = None) -> Emission:
@@ -54,6 +57,7 @@ def make_emission(plan: Plan, application: Application, root: Path, site: Site |
         ),
         _gateway(service),
         site,
+        user_lock(plan, application, source_folders(application, root), root),
     )
 
 

@@ -23,6 +23,9 @@ from harmonia_compiler.kinds.openai import checked, post, read
 #: The worker's route. The body is `{"inputs": {port: value}}`, the answer `{"result": value}`.
 CALL = "/v1/call"
 
+#: The setting that names a lock.
+REQUIRES = "requires"
+
 SETTINGS = (
     Setting(
         "function",
@@ -31,6 +34,13 @@ SETTINGS = (
         required=True,
         pattern=r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*",
         form="`module:name`",
+    ),
+    Setting(
+        REQUIRES,
+        "text",
+        "the file that pins the packages that the function imports, beside the `.rag` or in the project's folder",
+        pattern=r"(?=.{1,255}$)[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*",
+        form="a path such as `requirements.txt`, of letters, digits, `.`, `_` and `-`",
     ),
     Setting("cores", "number", "CPU cores, and so threads, of a replica", default=1, minimum=0.25, maximum=1024),
     Setting("memory", "memory", "memory of a replica", default=1, minimum=0.125, maximum=65536),

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.contract.inventory import Host, Inventory
@@ -10,6 +11,7 @@ from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.emit.bundle import write_bundle
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.plan.planner import make_plan
+from tests.emit.conftest import planned
 
 SOURCE = """
 component find(q: text) -> [passage] = python("mine:find", cores: 1, memory: 1 GiB)
@@ -66,3 +68,87 @@ def refused(folder: Path) -> tuple[str, str, int]:
     assert found.help
     assert found.span is not None
     return found.message, found.span.source.name, found.span.source.position(found.span.start)[0]
+
+
+TWO = """
+component find(q: text) -> [passage] = python("mine:find", requires: "locks/find.txt")
+component rank(q: text, found: [passage]) -> [passage] = python("mine:rank", requires: "requirements.txt")
+pipeline p(q: text) -> [passage] {
+    load 1 rps
+    return rank(q, find(q))
+}
+"""
+
+
+def requiring(folder: Path, find: str | None, rank: str, target: str = "local") -> dict[str, str]:
+    """The files of a bundle whose two functions require what these locks pin."""
+    (folder / "mine.py").write_text("def find(q): ...\ndef rank(q, found): ...\n")
+    (folder / "locks").mkdir(exist_ok=True)
+    if find is not None:
+        (folder / "locks/find.txt").write_text(find)
+    (folder / "requirements.txt").write_text(rank)
+    (folder / "p.rag").write_text(TWO)
+    return planned(folder / "p.rag", root=folder).write(folder / f"out-{target}", target)
+
+
+def test_a_bundle_carries_what_its_functions_require_as_one_lock(tmp_path: Path) -> None:
+    files = requiring(tmp_path, "# mine\nnumpy==2.3.5\nA_b==1\n", "numpy==2.3.5\nc==3\n")
+    assert files["code/requires.txt"] == "A_b==1\nc==3\nnumpy==2.3.5\n"
+    assert "code/requires.txt" in files["bundle.json"]
+    assert requiring(tmp_path, "", "# nothing\n").keys() == files.keys() - {"code/requires.txt"}
+
+
+def test_the_image_of_containers_has_what_they_require_and_a_name_of_its_own(tmp_path: Path) -> None:
+    without = requiring(tmp_path, "", "", "compose")
+    with_one = requiring(tmp_path, "numpy==2.3.5\n", "", "compose")
+    with_other = requiring(tmp_path, "numpy==2.3.4\n", "", "compose")
+    images = [
+        {service["image"] for service in yaml.safe_load(files["compose.yaml"])["services"].values()}
+        for files in (without, with_one, with_other)
+    ]
+    assert [len(one) for one in images] == [1, 1, 1]
+    assert len(set.union(*images)) == 3
+    assert "compose/worker/wheels/requires.txt" not in without
+    assert with_one["compose/worker/wheels/requires.txt"] == with_one["code/requires.txt"] == "numpy==2.3.5\n"
+    assert "/wheels/requires.txt" in with_one["compose/worker/Dockerfile"]
+
+
+@pytest.mark.parametrize(
+    ("find", "rank", "said", "where"),
+    [
+        (None, "", "there is no file `locks/find.txt`", "p.rag:2"),
+        ("numpy==1\n", "b==1\nnumpy==2\n", "`requirements.txt` pins numpy 2, and `locks/find.txt` 1", "p.rag:3"),
+        ("a==1\nnumpy>=1\n", "", "`numpy>=1` is no pin such as `numpy==2.3.5`", "locks/find.txt:2"),
+        (
+            "a==1\n",
+            "b==1 --hash=sha256:" + "0" * 64,
+            "`locks/find.txt` has no hash of a, and other packages",
+            "p.rag:2",
+        ),
+    ],
+)
+def test_a_lock_that_cannot_be_used_is_a_finding(
+    tmp_path: Path, find: str | None, rank: str, said: str, where: str
+) -> None:
+    with pytest.raises(Rejected) as rejected:
+        requiring(tmp_path, find, rank)
+    (found,) = rejected.value.found
+    assert found.code == "E0923"
+    assert found.message.startswith(said)
+    assert found.help
+    assert found.span is not None
+    line, _ = found.span.source.position(found.span.start)
+    assert f"{found.span.source.name}:{line}".endswith(where)
+    assert not (tmp_path / "out-local").exists()
+
+
+def test_a_lock_outside_the_project_is_not_carried(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "project"
+    folder.mkdir()
+    outside.write_text("numpy==1\n")
+    (folder / "locks").mkdir()
+    (folder / "locks/find.txt").symlink_to(outside)
+    with pytest.raises(Rejected, match="leads out of the project"):
+        requiring(folder, None, "")
+    (folder / "mine.rag").write_text(TWO.replace("locks/find.txt", "../outside"))
+    assert [found.code for found in check_files([folder / "mine.rag"], root=folder).found] == ["E0615"]

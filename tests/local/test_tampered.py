@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -215,3 +216,18 @@ def test_a_component_that_nothing_could_call_is_named(sound: Hand, changes: dict
 
     edit(sound, "service.json", change)
     assert refused(sound).endswith(said)
+
+
+def test_what_the_functions_require_and_this_interpreter_lacks_is_said_before_anything_starts(sound: Hand) -> None:
+    lock = sound.path / "code" / "requires.txt"
+    lock.parent.mkdir(exist_ok=True)
+    lock.write_text(f"msgspec=={version('msgspec')}\n")
+    assert ACTUATOR.preflight(sound.path, port=None) == []
+    lock.write_text("msgspec==0.0.1\n")
+    (found,) = ACTUATOR.preflight(sound.path, port=None)
+    assert found.code == "E0924"
+    assert f"msgspec is {version('msgspec')} here and 0.0.1 there" in found.message
+    assert f"pip install -r {lock}" in found.help
+    lock.write_text("-r elsewhere\n")
+    (found,) = ACTUATOR.preflight(sound.path, port=None)
+    assert (found.code, "is no pin" in found.message) == ("E0905", True)

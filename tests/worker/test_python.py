@@ -154,6 +154,17 @@ def test_the_kind_and_the_worker_understand_each_other(searching: str) -> None:
     ]
 
 
+def test_a_package_of_another_version_than_the_bundle_pins_is_said_and_nothing_served(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text("def search(query): return query")
+    (tmp_path / "requires.txt").write_text("msgspec==0.0.1\nsurely-nobody-has-this==2\n")
+    words = ["--function", "shop:search", "--code", str(tmp_path), "--port", "1"]
+    command = [sys.executable, "-m", "harmonia_compiler.runtime.worker", "python", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert "msgspec is " in done.stderr
+    assert "surely-nobody-has-this 2 is not installed: install what" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("document", "why"),
     [

@@ -1,5 +1,6 @@
 """Target `compose`: a compose file for each host of the plan, with a service for each replica."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from harmonia_compiler.contract.document import encode_document
 from harmonia_compiler.contract.further import further_names
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
 from harmonia_compiler.contract.plan import Replica
+from harmonia_compiler.contract.requirements import LOCK
 from harmonia_compiler.emit import yaml_text
 from harmonia_compiler.emit.emission import Emission
 from harmonia_compiler.emit.targets import compose_services as services
@@ -23,6 +25,9 @@ from harmonia_compiler.emit.targets.hosts import by_host
 from harmonia_compiler.kinds.registry import kinds
 
 COMPOSE, OVERLAY, ENDPOINTS = "compose.yaml", "compose.overlay.yaml", "compose/endpoints.json"
+
+#: What is installed into the worker's image before, or beside, what the package index has.
+_WHEELS = "compose/worker/wheels"
 
 #: The release whose argument parser the command lines are tried with; its image runs them on GPUs.
 VLLM = "0.32.0"
@@ -41,6 +46,7 @@ def files(emission: Emission) -> dict[str, bytes]:
         ENDPOINTS: encode_document(_endpoints(made)),
         **{name: yaml_text.dump(rendered(_document(emission, made, host))) for host, name in names.items()},
         **several,
+        **({f"{_WHEELS}/{LOCK}": emission.requires} if emission.requires else {}),
     }
 
 
@@ -71,7 +77,7 @@ def _services(emission: Emission, site: ComposeSite) -> ComposeServices:
             one.host,
             services.LOOPBACK if site.network == "host" else f"replica-{number}",
             site.first_port + number,
-            _image(one, site),
+            _image(one, emission, site),
             variables.get(one.launch.model or ""),
             emission.plan.engines[one.engine].kind if Fill("data") in one.launch.command else None,
             is_further,
@@ -84,7 +90,7 @@ def _services(emission: Emission, site: ComposeSite) -> ComposeServices:
         site,
         tuple(made),
         replicas[0].host if replicas else "gateway",
-        _worker_image(site),
+        _worker_image(emission, site),
         {name: model for model, name in variables.items()},
     )
 
@@ -106,15 +112,17 @@ def _endpoints(made: ComposeServices) -> Endpoints:
     return Endpoints(tuple(found), 1)
 
 
-def _worker_image(site: ComposeSite) -> str:
-    return site.worker_image or f"harmonia-worker:{harmonia_compiler.__version__}"
+def _worker_image(emission: Emission, site: ComposeSite) -> str:
+    """One for every bundle of this release, but for those whose functions require packages of their own."""
+    lock = f"-{hashlib.sha256(emission.requires).hexdigest()[:8]}" if emission.requires else ""
+    return site.worker_image or f"harmonia-worker:{harmonia_compiler.__version__}{lock}"
 
 
-def _image(one: ReplicaLaunch, site: ComposeSite) -> str:
+def _image(one: ReplicaLaunch, emission: Emission, site: ComposeSite) -> str:
     """The one of vLLM on GPUs; everything else runs in ours."""
     if one.launch.module == "vllm" and one.devices:
         return site.vllm_image or f"vllm/vllm-openai:v{VLLM}"
-    return _worker_image(site)
+    return _worker_image(emission, site)
 
 
 def _document(emission: Emission, made: ComposeServices, host: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from harmonia_compiler.contract.requirements import LOCK, lacking_here
 from harmonia_compiler.kinds.python import CALL
 from harmonia_compiler.runtime.worker.outcome import Raised, awaited, called
 from harmonia_compiler.runtime.worker.records import makers, plain
@@ -40,7 +41,12 @@ class PythonFunction:
         self._threads = ThreadPoolExecutor(arguments.cores, "calls")
 
     def load(self) -> None:
-        """Import the function; raises where the module or the name in it is not there, or is no function."""
+        """Import the function; raises where the module or the name in it is not there, or is no function.
+
+        What its bundle's lock pins must be installed: another version would answer otherwise, and nobody would know.
+        """
+        if wrong := lacking_here(self._code):
+            raise RuntimeError(f"{'; '.join(wrong)}: install what {self._code / LOCK} pins")
         module, _, name = self.model.partition(":")
         sys.path.insert(0, str(self._code.resolve()))
         found = getattr(import_module(module), name, None)

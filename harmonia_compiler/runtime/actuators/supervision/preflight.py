@@ -6,6 +6,7 @@ from pathlib import Path
 from harmonia_compiler.contract.bundle import Service
 from harmonia_compiler.contract.launch import Launch
 from harmonia_compiler.contract.plan import Plan
+from harmonia_compiler.contract.requirements import LOCK, NotPinned, lacking_here
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected, in_order
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.profile.detect import usable_cpus, usable_memory_gib
@@ -26,11 +27,25 @@ def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[
             _check_launch(replica.launch)
         except Rejected as rejected:
             found += rejected.found
+    found += _missing_packages(bundle / "code")
     if port is not None and not is_free(port):
         found.append(
             Diagnostic("E0908", f"port {port} is in use", help="name another with --port, or none to have one found")
         )
     return in_order([*found, *exceeded_here(documents.plan)])
+
+
+def _missing_packages(code: Path) -> list[Diagnostic]:
+    """What the user's functions require and this interpreter, which runs them, does not have."""
+    try:
+        wrong = lacking_here(code)
+    except (OSError, NotPinned) as problem:
+        return [Diagnostic("E0905", f"`{code / LOCK}` cannot be used: {problem}", help="compile the bundle again")]
+    if not wrong:
+        return []
+    shown = "; ".join(wrong[:3]) + ("; …" if len(wrong) > 3 else "")
+    step = f"`python -m pip install -r {code / LOCK}` installs what the functions require"
+    return [Diagnostic("E0924", f"packages that the pipelines' functions require are not here: {shown}", help=step)]
 
 
 def exceeded_here(plan: Plan) -> list[Diagnostic]:

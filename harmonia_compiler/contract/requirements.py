@@ -1,0 +1,114 @@
+"""The packages that the user's Python needs, as a lock: a file of pins that pip reads, of which nothing else is taken.
+
+A line names a package and the one version of it, maybe with extras, a marker and hashes: what `uv export`,
+`pip-compile` and `pip freeze` write. Options, addresses, folders and ranges are refused: they would let a bundle be
+something else tomorrow, or on another machine.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from harmonia_compiler.contract.regular import read_text
+
+#: Where the lock lies in a bundle, beside the user's modules.
+LOCK = "requires.txt"
+
+_PIN = re.compile(
+    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?P<extras>\[[A-Za-z0-9,._ -]*\])?\s*"
+    r"==\s*(?P<version>[A-Za-z0-9][A-Za-z0-9.!+_-]*)"
+    r"(?:\s*;\s*(?P<marker>[A-Za-z0-9_ .<>=!\"'()-]*?))?"
+    r"(?P<hashes>(?:\s+--hash=sha(?:256|384|512):[0-9a-f]{64,128})*)\s*"
+)
+_COMMENT = re.compile(r"(?:^|\s)#.*")
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One version of a package, whose name is as packages are compared. `written` is the line for pip."""
+
+    name: str
+    version: str
+    marker: str
+    hashed: bool
+    written: str
+
+
+class NotPinned(Exception):
+    """A line of a lock is no pin; `line` counts from 1."""
+
+    def __init__(self, line: int, text: str) -> None:
+        super().__init__(f"`{text[:80]}` is no pin such as `numpy==2.3.5`")
+        self.line = line
+
+
+def parse_pins(text: str) -> list[Pin]:
+    """The pins of a lock, in its order; raises `NotPinned`."""
+    found = []
+    pending, begun = "", 1
+    for number, line in enumerate(text.split("\n"), 1):
+        begun = begun if pending else number
+        pending += _COMMENT.sub("", line).removesuffix("\r")
+        if pending.endswith("\\"):
+            pending = pending[:-1] + " "
+            continue
+        if pending.strip():
+            found.append(_pin(pending.strip(), begun))
+        pending = ""
+    if pending.strip():
+        raise NotPinned(begun, pending.strip())
+    return found
+
+
+def _pin(text: str, line: int) -> Pin:
+    match = _PIN.fullmatch(text)
+    if match is None:
+        raise NotPinned(line, text)
+    marker = (match["marker"] or "").strip()
+    return Pin(
+        re.sub(r"[-_.]+", "-", match["name"]).lower(),
+        match["version"],
+        marker,
+        bool(match["hashes"]),
+        " ".join(text.split()),
+    )
+
+
+def lacking(pins: Iterable[Pin]) -> list[str]:
+    """What this interpreter does not have as it is pinned, a phrase each.
+
+    A package with a marker may be meant for other machines: that it is not here says nothing.
+    """
+    found = []
+    for pin in pins:
+        try:
+            here = version(pin.name)
+        except PackageNotFoundError:
+            if not pin.marker:
+                found.append(f"{pin.name} {pin.version} is not installed")
+            continue
+        if not pin.marker and not _same(here, pin.version):
+            found.append(f"{pin.name} is {here} here and {pin.version} there")
+    return found
+
+
+def lacking_here(code: Path) -> list[str]:
+    """The same of the lock in a bundle's folder of code; nothing where it has none.
+
+    Raises OSError where it cannot be read, and `NotPinned`.
+    """
+    try:
+        text = read_text(code / LOCK)
+    except FileNotFoundError:
+        return []
+    return lacking(parse_pins(text))
+
+
+def _same(here: str, pinned: str) -> bool:
+    """Whether a pin means this version: one that names no build takes any."""
+    if "+" not in pinned:
+        here = here.partition("+")[0]
+    first, second = (re.sub(r"(\.0)+$", "", one).lower() for one in (here, pinned))
+    return first == second
