@@ -21,7 +21,7 @@ from harmonia_compiler.syntax import literals, tree
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _DEVICES = (*GPU_TYPES, "cpu")
-_AMOUNT = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
+_AMOUNT = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]*)")
 
 _NOUNS = {
     "text": "a text",

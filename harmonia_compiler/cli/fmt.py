@@ -72,8 +72,15 @@ def _formatted(source: Source, findings: Findings) -> str | None:
 
 def _difference(source: Source, outcome: str) -> str:
     before = ("\ufeff" if source.has_mark else "") + source.text
-    lines = unified_diff(before.splitlines(keepends=True), outcome.splitlines(keepends=True), source.name, source.name)
+    lines = unified_diff(_lines(before), _lines(outcome), source.name, source.name)
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def _lines(text: str) -> list[str]:
+    """As `diff` and git count them: `splitlines` would end lines at form feeds, too."""
+    lines = [f"{line}\n" for line in text.split("\n")]
+    lines[-1] = lines[-1][:-1]
+    return lines if lines[-1] else lines[:-1]
 
 
 def _put(path: Path, source: Source, outcome: str, *, is_other: bool) -> None:

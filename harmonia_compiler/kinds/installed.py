@@ -5,13 +5,19 @@ is asked for that no kind of this folder has: what is installed takes time to fi
 """
 
 from collections import defaultdict
-from functools import cache
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, wraps
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.kinds.kind import Kind
 
 GROUP = "harmonia_compiler.kinds"
+
+#: What the compiler asks of a kind; what the gateway asks fails the call that it is asked for.
+_ASKED = ("work", "result_extent", "launch", "own_faults", "probe")
 
 
 @cache
@@ -51,7 +57,25 @@ def load(name: str) -> Kind:
         raise _unusable(point, f"`{point.value}` is no `Kind`, but a `{type(kind).__name__}`")
     if kind.name != name:
         raise _unusable(point, f"it calls itself `{kind.name}`")
-    return kind
+    blamed: dict[str, Any] = {
+        name: _blamed(point, name, function) for name in _ASKED if (function := getattr(kind, name)) is not None
+    }
+    return replace(kind, **blamed)
+
+
+def _blamed(point: EntryPoint, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of somebody else's kind, whose bugs are not taken for ours."""
+
+    @wraps(function)
+    def asked(*given: Any, **named: Any) -> Any:
+        try:
+            return function(*given, **named)
+        except Rejected:
+            raise
+        except Exception as problem:
+            raise _unusable(point, f"its `{name}` failed ({type(problem).__name__}: {problem})") from problem
+
+    return asked
 
 
 def _distribution(point: EntryPoint) -> str:

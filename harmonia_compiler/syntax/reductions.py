@@ -65,8 +65,11 @@ def _reduction(rule: Rule, functions: Mapping[str, Build]) -> Reduction:
             values += [None] * absent_before
             if type(child) is not tuple:
                 values.append(maker.leaf(child))
-            elif is_helper:
+            elif is_helper and values:
                 values += child[0]
+            elif is_helper:
+                # Nobody else has that list: a copy for each of many items would be work by their square.
+                values = child[0]
             else:
                 values.append(child[0])
         values += [None] * absent

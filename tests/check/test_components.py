@@ -139,6 +139,17 @@ def test_settings_come_from_the_command_line() -> None:
     assert app.components["f"].settings == {"max_tokens": 8, "timeout": 60_000}
 
 
+@pytest.mark.parametrize("written", ["0.5", "5e-1", "5E-1", "0.05e+1"])
+def test_a_number_is_written_on_the_command_line_as_in_a_file(written: str) -> None:
+    text = (
+        'component small = llm("SmolLM2-135M-Instruct", temperature: PLACE)\n'
+        'component f(q: text) -> text = small("{q}")' + CALL
+    )
+    app = application(text.replace("PLACE", 'setting("t")'), t=written)
+    assert app.components["f"].settings["temperature"] == 0.5
+    assert application(text.replace("PLACE", written)).components["f"].settings["temperature"] == 0.5
+
+
 def test_prompts() -> None:
     Path("prompts").mkdir()
     Path("prompts/p.txt").write_text("Dear {q},\n{{q}} is {plain: 3} { q }.\n", encoding="utf-8")

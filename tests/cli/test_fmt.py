@@ -56,6 +56,19 @@ def test_a_difference_can_be_applied(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("end", ["\u2028", "\x0c", "\x85", "\r"], ids=ascii)
+def test_a_difference_can_be_applied_where_other_ends_of_lines_stand(
+    end: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("crooked.rag").write_text(f"# a{end}b\n{CROOKED}", encoding="utf-8", newline="")
+    run(["fmt", "--diff", "crooked.rag"])
+    difference = capsys.readouterr().out
+    subprocess.run(["git", "apply", "-p0", "-"], input=difference.encode(), check=True)
+    patched = Path("crooked.rag").read_bytes()
+    assert run(["fmt", "--check", "crooked.rag"]) == FINE
+    assert f"# a{end}b\n".encode() in patched
+
+
 def test_what_cannot_be_read_whole_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
     Path("latin.rag").write_bytes(b"# \xe9\n")
     assert run(["fmt", "broken.rag", "latin.rag", "missing.rag", "crooked.rag"]) == DIAGNOSTICS

@@ -202,6 +202,25 @@ def test_a_kind_that_cannot_be_used(
     assert listed[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong", "function"),
+    [
+        ("work=lambda component, inputs, result: Work(core_ms=4.0)", "work=lambda component: None", "work"),
+        ("result_extent=lambda component, inputs=None: Extent(10.0)", "result_extent=lambda: 1", "result_extent"),
+    ],
+)
+def test_a_kind_whose_function_fails_is_what_is_blamed(folder: Path, right: str, wrong: str, function: str) -> None:
+    assert right in KIND
+    distribution(folder, "shouting", {"shout": "part:KIND"}, part=KIND.replace(right, wrong))
+    planned, _ = run(folder, ["plan", "app.rag", "--inventory", "box.toml"])
+    assert planned[0] == 1
+    assert "E0809" in planned[2]
+    assert f"the kind `shout` of the distribution `shouting` cannot be used: its `{function}` failed (TypeError: " in (
+        " ".join(planned[2].split())
+    )
+    assert "bug in harmoniac" not in planned[2]
+
+
 def test_two_distributions_with_one_name(folder: Path) -> None:
     distribution(folder, "shouting", {"shout": "part:KIND"}, part=KIND)
     distribution(folder, "crying", {"shout": "part:KIND"})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pygments.token import Error, Keyword, Operator, String, Token
+from pygments.token import Comment, Error, Keyword, Number, Operator, String, Token
 
 from harmonia_compiler.check.amounts import UNITS
 from harmonia_compiler.contract.types import NAMED
@@ -18,6 +18,8 @@ from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.syntax import lexer, words
 from harmonia_compiler.syntax.highlight import ROLES, RULES, Enclosed, RagLexer, textmate
 from harmonia_compiler.syntax.lexer import place
+from harmonia_compiler.syntax.parser import parse
+from harmonia_compiler.syntax.scanner import lex
 from harmonia_compiler.syntax.tables import grammar_folder
 from harmonia_compiler.syntax.tokens import read_tokens
 
@@ -175,3 +177,41 @@ def test_the_kept_grammar_for_editors_is_current(request: pytest.FixtureRequest)
     if request.config.getoption("--bless"):
         TEXTMATE.write_text(written, encoding="utf-8")
     assert TEXTMATE.read_text(encoding="utf-8") == written, "make bless"
+
+
+#: What of the reader's tokens an editor shows in colours of its own, beside keywords and names.
+SHOWN = {"NUMBER": Number, "UNIT": Number, "TEXT": String, "LONG_TEXT": String, "COMMENT": Comment}
+EDGES = [
+    "x = [0, -0.5, 1e3, 1E-3, 2.5e+10, 1e, 1.e3, .5, 1..2, 3s, 4 ms, 5GiB, 6\tKiB, 7 nothing, 8tokens]\n",
+    'x = ["", "a", "a\\"b", "\\n\\t\\\\", "{a}", "{{a}}", "{ a }", "#", "é\u2028", "\'"]  # "no text" 1e3\n',
+    'x = """a\n"b" \\n {c}\n# no comment\n"""  #\n#\n# x = 1\n',
+    "a(1)b.c(2.d,-3)#4\n",
+]
+
+
+@pytest.mark.parametrize("text", [*EXAMPLES, *SAMPLES, *EDGES], ids=shortened)
+def test_numbers_texts_and_comments_are_those_that_the_reader_sees(text: str) -> None:
+    tokens = read_tokens(Source("a.rag", text), Findings())
+    assert tokens is not None
+    read: list[object] = [None] * len(text)
+    for token in [*lex(text), *(one for one in tokens.tokens if one.type == "UNIT" and str(one) in UNITS)]:
+        if token.type in SHOWN:
+            begin, end = place(token)
+            read[begin:end] = [SHOWN[token.type]] * (end - begin)
+    # An escape that is none is an error within a text.
+    shown = [
+        next((of for of in (Number, String, Comment) if kind in of), String if kind == Error else None)
+        for _, kind, part in highlighted(text)
+        for _ in part
+    ]
+    assert shown == read
+
+
+def test_escapes_are_those_that_the_reader_takes() -> None:
+    for character in map(chr, range(33, 127)):
+        text = f'component c = llm("m", stop: "\\{character}")\n'
+        findings = Findings()
+        parse(Source("a.rag", text), findings)
+        taken = not findings.failed
+        shown = [part for _, kind, part in highlighted(text) if kind == String.Escape]
+        assert (shown == [f"\\{character}"]) == taken, character
