@@ -10,9 +10,12 @@ from pathlib import Path
 
 from harmonia_compiler.contract.bundle import ReplicaLaunch
 from harmonia_compiler.contract.launch import Fill
+from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
+from harmonia_compiler.contract.requirements import LOCK
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.flow.graph import Application
+from harmonia_compiler.kinds.python import FILES, REQUIRES
 
 #: Where the modules lie in a bundle.
 CODE = "code"
@@ -47,7 +50,34 @@ def user_code(
             message = f"there is no module `{module}` in {shown}"
             raise Rejected([Diagnostic("E0904", message, place, help="put the file beside the .rag that names it")])
         _add(module, place, folders, root, files)
+    for name, engine in sorted(_named(replicas, application).items()):
+        _add_files(name, application.place(engine, FILES), folders, root, files)
     return dict(sorted(files.items()))
+
+
+def _named(replicas: Iterable[ReplicaLaunch], application: Application) -> dict[str, str]:
+    """The files and folders that components name, each with an engine of those that do."""
+    engines = {replica.engine for replica in replicas}
+    settings = {engine: application.engines[engine].settings for engine in sorted(engines)}
+    return {str(given[FILES]): engine for engine, given in settings.items() if given.get(FILES) is not None}
+
+
+def _add_files(name: str, place: Span | None, folders: Sequence[Path], root: Path, files: dict[str, bytes]) -> None:
+    """Add a file or a folder as it is, and what its modules import. `place` is where it is named."""
+    base = next((folder for folder in folders if (folder / name).exists()), None)
+    if base is None:
+        raise Rejected([Diagnostic("E0904", f"there is no `{name}`", place, "put it beside the .rag that names it")])
+    whole = base / name
+    found = [path for path in sorted(whole.rglob("*")) if _belongs(path, whole)] if whole.is_dir() else [whole]
+    for path in found:
+        into = f"{CODE}/{path.relative_to(base).as_posix()}"
+        if into == f"{CODE}/{LOCK}":
+            step = f"give the file another name, or name it by `{REQUIRES}`"
+            raise Rejected([Diagnostic("E0904", f"`{LOCK}` is what a bundle calls its lock", place, step)])
+        if into not in files:
+            files[into] = _read(path, place, root)
+            for imported, where in _imports(path, files[into], root).items():
+                _add(imported, where, folders, root, files)
 
 
 def _add(module: str, place: Span | None, folders: Sequence[Path], root: Path, files: dict[str, bytes]) -> None:
@@ -82,7 +112,12 @@ def _read(path: Path, place: Span | None, root: Path) -> bytes:
     if not path.resolve().is_relative_to(root.resolve()):
         message = f"`{_shown(path, root)}` leads out of the project"
         raise Rejected([Diagnostic("E0904", message, place, help="put the file itself there in place of the link")])
-    return path.read_bytes()
+    try:
+        return read_regular(path, MOST_DOCUMENT_BYTES)
+    except OSError as problem:
+        step = "have the function read it from a place of its own: a bundle keeps a copy for each plan that served"
+        message = f"`{_shown(path, root)}` cannot be copied: {problem.strerror}"
+        raise Rejected([Diagnostic("E0904", message, place, step)]) from None
 
 
 def _imports(path: Path, content: bytes, root: Path) -> dict[str, Span]:

@@ -23,8 +23,9 @@ from harmonia_compiler.kinds.openai import checked, post, read
 #: The worker's route. The body is `{"inputs": {port: value}}`, the answer `{"result": value}`.
 CALL = "/v1/call"
 
-#: The setting that names a lock.
-REQUIRES = "requires"
+#: The settings that name what a bundle carries beside the function's module and what that imports.
+REQUIRES, FILES = "requires", "files"
+_PATH = r"(?=.{1,255}$)[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
 
 SETTINGS = (
     Setting(
@@ -39,8 +40,15 @@ SETTINGS = (
         REQUIRES,
         "text",
         "the file that pins the packages that the function imports, beside the `.rag` or in the project's folder",
-        pattern=r"(?=.{1,255}$)[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*",
+        pattern=_PATH,
         form="a path such as `requirements.txt`, of letters, digits, `.`, `_` and `-`",
+    ),
+    Setting(
+        FILES,
+        "text",
+        "a file or folder that the function reads or imports by name, which lies beside its module there too",
+        pattern=_PATH,
+        form="a path such as `data`, of letters, digits, `.`, `_` and `-`",
     ),
     Setting("cores", "number", "CPU cores, and so threads, of a replica", default=1, minimum=0.25, maximum=1024),
     Setting("memory", "memory", "memory of a replica", default=1, minimum=0.125, maximum=65536),

@@ -1,5 +1,6 @@
 """What of the user's Python a bundle takes along."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from harmonia_compiler.check.files import check_files
 from harmonia_compiler.contract.inventory import Host, Inventory
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.emit.bundle import write_bundle
+from harmonia_compiler.emit.code import source_folders, user_code
+from harmonia_compiler.emit.emission import make_emission
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.plan.planner import make_plan
 from tests.emit.conftest import planned
@@ -152,3 +155,67 @@ def test_a_lock_outside_the_project_is_not_carried(tmp_path: Path) -> None:
         requiring(folder, None, "")
     (folder / "mine.rag").write_text(TWO.replace("locks/find.txt", "../outside"))
     assert [found.code for found in check_files([folder / "mine.rag"], root=folder).found] == ["E0615"]
+
+
+def carried(folder: Path, named: str) -> dict[str, bytes]:
+    (folder / "mine.py").write_text("def find(q): ...\n")
+    (folder / "p.rag").write_text(SOURCE.replace('"mine:find"', f'"mine:find", files: "{named}"'))
+    made = planned(folder / "p.rag", root=folder)
+    emission = make_emission(made.plan, made.application, folder)
+    return user_code(emission.replicas, made.application, source_folders(made.application, folder), folder)
+
+
+def test_files_that_a_function_reads_or_imports_by_name_come_along(tmp_path: Path) -> None:
+    for name, text in {
+        "data/graph.bin": "\x00\x01",
+        "data/deep/words.txt": "words",
+        "data/plugin.py": "import helper",
+        "data/.env": "secret",
+        "data/__pycache__/x.pyc": "",
+        "helper.py": "",
+        "other.txt": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = carried(tmp_path, "data")
+    assert [*found] == [
+        "code/data/deep/words.txt",
+        "code/data/graph.bin",
+        "code/data/plugin.py",
+        "code/helper.py",
+        "code/mine.py",
+    ]
+    assert found["code/data/graph.bin"] == b"\x00\x01"
+    assert [*carried(tmp_path, "data/deep/words.txt")] == ["code/data/deep/words.txt", "code/mine.py"]
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("nothing", "there is no `nothing`"),
+        ("outside", "`outside` leads out of the project"),
+        ("folder", "`folder/link` leads out of the project"),
+        ("large", "`large` cannot be copied: it is larger than 64 MiB"),
+        ("pipe", "`pipe` cannot be copied: it is not a regular file"),
+        ("broken.py", "`broken.py` is no Python"),
+        ("requires.txt", "`requires.txt` is what a bundle calls its lock"),
+    ],
+)
+def test_files_that_cannot_come_along_are_a_finding(tmp_path: Path, named: str, said: str) -> None:
+    folder = tmp_path / "project"
+    (folder / "folder").mkdir(parents=True)
+    (tmp_path / "secret").write_text("")
+    (folder / "outside").symlink_to(tmp_path / "secret")
+    (folder / "folder/link").symlink_to(tmp_path / "secret")
+    with (folder / "large").open("wb") as file:
+        file.truncate((64 << 20) + 1)
+    os.mkfifo(folder / "pipe")
+    (folder / "broken.py").write_text("def (")
+    (folder / "requires.txt").write_text("")
+    with pytest.raises(Rejected) as rejected:
+        carried(folder, named)
+    (found,) = rejected.value.found
+    assert found.code == "E0904"
+    assert found.message.startswith(said)
+    assert found.help
+    assert found.span is not None
