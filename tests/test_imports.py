@@ -5,6 +5,7 @@ ruff finds import statements inside functions; a call of `import_module` it take
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import harmonia_compiler
@@ -36,9 +37,10 @@ def loads(tree: ast.AST) -> Iterator[ast.Call]:
                 yield node
 
 
-def parsed() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield path.relative_to(PACKAGE).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def parsed() -> list[tuple[str, ast.Module]]:
+    paths = sorted(PACKAGE.rglob("*.py"))
+    return [(path.relative_to(PACKAGE).as_posix(), ast.parse(path.read_text(encoding="utf-8"))) for path in paths]
 
 
 def test_only_what_is_listed_loads_by_name() -> None:

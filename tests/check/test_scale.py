@@ -11,7 +11,7 @@ from bench.many import FIRST, SHAPES, shaped
 from harmonia_compiler.check import program
 from harmonia_compiler.check.files import check_files
 
-FEW = 240
+FEW = 120
 #: What twice as many add is twice as much; where each declaration looks at all others, it is 4 times as much.
 MOST_GROWTH = 2.1
 

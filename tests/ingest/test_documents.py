@@ -107,6 +107,7 @@ def test_each_file_has_its_own_time(apart: Apart, monkeypatch: pytest.MonkeyPatc
         taken_s = psutil.Process(apart._process.pid).cpu_times().user
 
 
+@pytest.mark.slow
 def test_what_takes_too_much_memory_is_given_up() -> None:
     with closing(Apart(memory_mib=192)) as small:
         with pytest.raises(Unreadable, match="its PDF takes more than 192 MiB of memory to parse"):

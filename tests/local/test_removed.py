@@ -23,6 +23,8 @@ from harmonia_compiler.runtime.bundle import GATEWAY, SUPERVISOR
 
 from .conftest import Hand, launch, until
 
+pytestmark = pytest.mark.slow
+
 FILES = ("lock", "state.json", "endpoints.json", "gateway.json")
 REMOVED = [("lock",), FILES]
 SUPERVISE = [sys.executable, "-P", "-m", "harmonia_compiler.runtime.actuators.supervisor"]

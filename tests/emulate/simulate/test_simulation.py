@@ -143,6 +143,7 @@ def test_a_deadline_ends_a_request_and_frees_its_replica(simulated: Simulated) -
     assert ended.ended_ms - ended.arrived_ms < 5 * (alone.ended_ms - alone.arrived_ms)
 
 
+@pytest.mark.slow
 def test_python_on_one_core_waits_as_pollaczek_and_khinchine_say(simulated: Simulated) -> None:
     simulation = simulated(
         'component f(question: text) -> text = python("code:f", takes: 20 ms, cores: 1, max_replicas: 1)\n'
