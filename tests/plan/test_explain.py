@@ -88,7 +88,7 @@ def test_the_command_shows_both(capsys: pytest.CaptureFixture[str]) -> None:
     assert "a100_sxm" in out
     assert "cpu" in out
     assert "What limits the rate" in out
-    assert run([*PLAN, "--explain", "answer", "--format", "json"]) == FINE
+    assert run([*PLAN, "--objective", "cost", "--explain", "answer", "--format", "json"]) == FINE
     document = json.loads(capsys.readouterr().out)["explanation"]
     assert document["engine"] == "small"
     assert [one["device"] for one in document["alternatives"]] == ["a100_sxm", "cpu"]

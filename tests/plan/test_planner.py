@@ -82,9 +82,9 @@ def test_no_plan_is_an_error_of_its_own() -> None:
 
 
 def test_a_plan_says_which_visits_are_estimates(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert make_plan(corrective(), SERVER).estimated == ()
+    assert make_plan(corrective(), SERVER, objective="cost").estimated == ()
     monkeypatch.setattr(demand, "guards", partial(guards, limit=1))
-    assert make_plan(corrective(), SERVER).estimated == ("corrective",)
+    assert make_plan(corrective(), SERVER, objective="cost").estimated == ("corrective",)
 
 
 def test_every_call_of_the_flow_is_a_step_that_waits_for_its_inputs() -> None:
