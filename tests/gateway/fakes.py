@@ -92,15 +92,16 @@ class FakeEngine:
 
     def _handled(self, handler: Any) -> Any:
         async def handle(request: web.Request) -> web.StreamResponse:
+            body = await request.json()
             self.in_flight += 1
-            self.calls.append(await request.json())
+            self.calls.append(body)
             self.told.append(request.headers.copy())
             try:
                 if self.hang:
                     await asyncio.Event().wait()
                 if self.status != 200:
                     return web.json_response({"error": {"message": "told to fail"}}, status=self.status)
-                response: web.StreamResponse = await handler(request, self.calls[-1])
+                response: web.StreamResponse = await handler(request, body)
             except (asyncio.CancelledError, ConnectionResetError):
                 self.cancelled += 1
                 raise
