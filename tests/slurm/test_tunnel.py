@@ -1,6 +1,7 @@
 """The tunnel between nodes: everything passes for whoever knows the token, and nothing for anybody else."""
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -187,3 +188,29 @@ async def test_those_who_prove_nothing_are_few_and_do_not_stay(monkeypatch: pyte
         _, writer = await dial(LOOPBACK, port, TOKEN)
         writer.close()
         assert found.came <= 1
+
+
+async def test_a_connection_of_which_one_side_has_said_all_is_not_swept_away() -> None:
+    """What asyncio holds of such a connection alone is a circle that the garbage collector may take apart."""
+    answers = asyncio.Event()
+
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        content = await reader.read(-1)
+        await answers.wait()
+        writer.write(content[::-1])
+        writer.close()
+
+    server = await asyncio.start_server(late, LOOPBACK, 0)
+    outlet = Outlet(TOKEN, lambda: server.sockets[0].getsockname()[1])
+    inlet = Inlet(TOKEN, LOOPBACK, await outlet.open(LOOPBACK))
+    reader, writer = await asyncio.open_connection(LOOPBACK, await inlet.open(LOOPBACK))
+    writer.write(b"question")
+    writer.write_eof()
+    for _ in range(5):
+        await asyncio.sleep(0.02)
+        gc.collect()
+    answers.set()
+    assert await asyncio.wait_for(reader.read(-1), 5) == b"noitseuq"
+    for open_still in (inlet, outlet, server, writer):
+        open_still.close()
+    assert not await carrying()

@@ -84,6 +84,8 @@ class _End(ABC):
     def __init__(self, token: bytes) -> None:
         self._token = token
         self._server: asyncio.Server | None = None
+        # The loop itself knows a connection no more once one side has said its last, and that would be swept away.
+        self._carrying: set[asyncio.Task[None]] = set()
 
     async def open(self, host: str) -> int:
         """Listen on this address of the node, and give the port. Raises OSError."""
@@ -97,10 +99,16 @@ class _End(ABC):
             self._server.close()
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(Distrusted, OSError, TimeoutError, asyncio.IncompleteReadError):
-            with _unbroken(writer):
-                there = await self._onward((reader, writer))
-            await _join((reader, writer), there)
+        task = asyncio.current_task()
+        assert task is not None
+        self._carrying.add(task)
+        try:
+            with contextlib.suppress(Distrusted, OSError, TimeoutError, asyncio.IncompleteReadError):
+                with _unbroken(writer):
+                    there = await self._onward((reader, writer))
+                await _join((reader, writer), there)
+        finally:
+            self._carrying.discard(task)
 
     @abstractmethod
     async def _onward(self, here: Streams) -> Streams:
