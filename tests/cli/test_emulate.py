@@ -40,6 +40,7 @@ def test_each_replica_answers_by_its_own_route_and_none_is_left_at_the_end(tmp_p
     assert not left
 
 
+@pytest.mark.slow
 def test_a_fault_counts_from_the_start_and_people_are_told_where_replicas_listen(tmp_path: Path) -> None:
     files = on_one_host(tmp_path, SOURCE)
     command = [sys.executable, "-c", HARMONIAC, "emulate", *files, "--fault", "answer fail"]

@@ -41,6 +41,7 @@ def rehearsed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int,
     return code, printed.out, printed.err
 
 
+@pytest.mark.slow
 def test_a_report_says_what_went_wrong_on_purpose_and_what_came_of_it(
     files: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ def test_a_plan_that_is_confirmed_can_be_compiled(
     assert "\nlatencies are said as the planner reckons them" in said
 
 
+@pytest.mark.slow
 def test_where_a_looser_plan_misses_its_promises_or_nearly_the_careful_one_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +128,7 @@ def test_where_answers_vary_more_than_the_planner_thinks_it_plans_again_more_car
     assert others[-1].application.flows[0].objectives[0].bound_ms == 2400
 
 
+@pytest.mark.slow
 def test_a_margin_that_changes_nothing_is_raised_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(behaviour, "LENGTH_CV", 1.2)
     source, path = written(tmp_path, 2400, SLOW + FAST)

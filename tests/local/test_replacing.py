@@ -202,6 +202,7 @@ def test_one_that_does_not_come_up_leaves_the_service_as_it_was(
     assert ask(running) == "new"
 
 
+@pytest.mark.slow
 def test_a_killed_supervisor_is_followed_by_one_that_takes_the_canary_up_again(running: Hand, new: Hand) -> None:
     replace(running, new, 0.5)
     keeper = keeper_of(running.path, RunDirectory(running.path))
@@ -218,6 +219,7 @@ def test_a_killed_supervisor_is_followed_by_one_that_takes_the_canary_up_again(r
     assert ask(running) == "new"
 
 
+@pytest.mark.slow
 def test_a_killed_gateway_goes_on_with_both_generations(running: Hand, new: Hand) -> None:
     replace(running, new, 0.5)
     pid = running.process("gateway").pid

@@ -92,6 +92,7 @@ def command(folder: Path, *more: str, source: str = SOURCE) -> list[str]:
     return ["plan", str(folder / "app.rag"), "--inventory", str(folder / "site.toml"), *more]
 
 
+@pytest.mark.slow
 def test_the_command_shows_and_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     svg = tmp_path / "frontier.svg"
     assert run(command(tmp_path, "--frontier", "--svg", str(svg))) == FINE

@@ -151,6 +151,7 @@ def test_an_embedder_ranks(reranker: str) -> None:
     ranks(reranker)
 
 
+@pytest.mark.slow
 def test_a_scorer_of_pairs_ranks(models: Path) -> None:
     for url in serving("rerank", models / "scorer"):
         ranks(url)

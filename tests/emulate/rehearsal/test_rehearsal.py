@@ -26,6 +26,7 @@ def rehearsed(planned: Scenario, wishes: Wishes) -> tuple[Report, list[float]]:
     return rehearse(planned, arrivals, WINDOW, {"for": "a test"}, wishes, told.append).report, told
 
 
+@pytest.mark.slow
 def test_the_same_requests_take_the_same_branches_in_a_rehearsal_and_in_a_simulation(planned: Scenario) -> None:
     before = {process.pid for process in psutil.Process().children(recursive=True)}
     report, told = rehearsed(planned, Wishes(factor=2.0))
