@@ -18,6 +18,9 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+#: How long a test may take that starts the engines as well, in seconds.
+START_S = 900
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs", "grammar")
 
 
@@ -99,3 +102,10 @@ def _lives(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test here also starts all engines and fills them, which takes minutes where others use the cores."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.timeout(START_S))
