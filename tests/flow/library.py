@@ -153,7 +153,7 @@ COMPONENTS: dict[str, Component] = {
         _component("imagine", "model", (_QUESTION,), Text(), size=80.0, settings={"temperature": 0.7}),
         _component("web", "function", (Port("query", Text()),), ListOf(Passage()), size=4.0, item_size=150.0),
         _component("count", "function", (_QUESTION,), Text(), size=1.0, settings={"pure": False}),
-        _component("answer", "model", (_QUESTION, _PASSAGES), Text(), size=180.0),
+        _component("answer", "model", (_QUESTION, _PASSAGES), Text(), size=180.0, prompt=_JUDGING),
         _component("recall", "model", (_QUESTION,), Text()),
         _component("judge", "model", (_QUESTION, _PASSAGES), Bool(), prompt=_JUDGING, settings={"reorder": True}),
         _component("write", "model", (_QUESTION, _PASSAGES), Text(), prompt=_WRITING, settings={"reorder": True}),

@@ -1,11 +1,12 @@
 """Random small flows over the library, well typed by construction."""
 
 from collections.abc import Callable
+from random import Random
 
 import msgspec
 from hypothesis import strategies as st
 
-from harmonia_compiler.contract.component import Engine, Port
+from harmonia_compiler.contract.component import Engine, Insert, Port
 from harmonia_compiler.contract.program import (
     Apply,
     Attempt,
@@ -27,15 +28,21 @@ from harmonia_compiler.contract.program import (
 from harmonia_compiler.contract.types import Bool, Field, Labels, ListOf, Number, Passage, Record, Text, Type, fits
 from harmonia_compiler.flow.graph import Application, Body, Flow, Node
 from harmonia_compiler.flow.text import show_operation
-from tests.flow.library import COMPONENTS, fake_kind
-from tests.policy.programs import COMPONENTS as BLOCK_COMPONENTS
+from tests.flow.library import COMPONENTS, KINDS, fake_kind
+from tests.policy.programs import COMPONENTS as COMPONENTS_OF_BLOCKS
 
 _PAIR = Record((Field("draft", Text()), Field("found", ListOf(Passage()))))
 
 
 @st.composite
 def flows(draw: st.DrawFn, most: int = 14) -> Flow:
-    """A flow of one text port with calls, branches and data; the answer is any of the last nodes."""
+    """A flow of one text port with calls, branches and data; the answer is one of the last nodes."""
+    # Hypothesis likes small choices, which give flows of few calls: it draws the size and a seed alone.
+    return make_flow(Random(draw(st.integers(0, 2**32 - 1))), draw(st.integers(1, most)))
+
+
+def make_flow(chance: Random, size: int) -> Flow:
+    """A flow of about as many nodes as its size says, and a few to begin with."""
     nodes = [
         Node(Parameter("question"), Text()),
         Node(Constant("yes"), Text()),
@@ -48,21 +55,34 @@ def flows(draw: st.DrawFn, most: int = 14) -> Flow:
     shares: dict[str, float] = {}
 
     def one(wanted: Type) -> int:
+        """One of this type, more likely one of the last: so that what is made is read."""
         fitting = [at for at, node in enumerate(nodes) if fits(node.type, wanted)]
-        # Values made last come first, so that what hypothesis tries first is deep rather than wide.
-        return draw(st.sampled_from(fitting[::-1]))
+        return max(chance.choice(fitting), chance.choice(fitting))
 
-    for _ in range(draw(st.integers(1, most))):
-        operation, of = draw(st.sampled_from(_MAKERS))(draw, one, nodes)
+    for _ in range(size):
+        operation, of = chance.choice(_MAKERS)(chance, one, nodes)
         share = None
         if isinstance(operation, Select):
             # How often a condition holds is one number, wherever and in whatever words it is asked.
             text, is_negated = _condition(nodes, operation.condition)
-            said = shares.setdefault(text, draw(st.sampled_from((0.0, 0.2, 0.5, 1.0))))
+            said = shares.setdefault(text, chance.choice((0.0, 0.2, 0.5, 1.0)))
             share = 1.0 - said if is_negated else said
         nodes.append(Node(operation, of, share=share))
-    result = draw(st.integers(max(6, len(nodes) - 3), len(nodes) - 1))
+    # Whatever answers is one of the last: the one that reads the most.
+    result = max(range(max(6, len(nodes) - 3), len(nodes)), key=lambda at: len(_read(nodes, at)))
     return Flow("random", (Port("question", Text(), 40.0),), nodes[result].type, tuple(nodes), result, streams=True)
+
+
+def _read(nodes: list[Node], at: int) -> set[int]:
+    """All that a node reads, directly or not."""
+    found: set[int] = set()
+    pending = [at]
+    while pending:
+        for here in inputs(nodes[pending.pop()].operation):
+            if here not in found:
+                found.add(here)
+                pending.append(here)
+    return found
 
 
 def _condition(nodes: list[Node], at: int) -> tuple[str, bool]:
@@ -89,66 +109,96 @@ _One = Callable[[Type], int]
 _Made = tuple[Operation, Type]
 
 
-def _call(draw: st.DrawFn, one: _One, _nodes: list[Node]) -> _Made:
-    names = ("search", "rerank", "grade", "sure", "rewrite", "imagine", "web", "count", "answer", "join")
-    component = COMPONENTS[draw(st.sampled_from(names))]
-    settings = {"top_k": draw(st.sampled_from((2, 3)))} if component.name == "search" and draw(st.booleans()) else {}
+#: Those that are called by random flows; of the last ones, a prompt's paragraphs may be reordered.
+_CALLED = (
+    *("search", "rerank", "grade", "sure", "rewrite", "imagine", "web", "count", "answer", "join"),
+    *("judge", "write", "reply"),
+)
+
+
+def _call(chance: Random, one: _One, _nodes: list[Node]) -> _Made:
+    component = COMPONENTS[chance.choice(_CALLED)]
+    settings = {"top_k": chance.choice((2, 3))} if component.name == "search" and chance.choice((True, False)) else {}
     given = tuple(one(port.type) for port in component.ports)
     return Call(component.name, tuple(port.name for port in component.ports), given, settings), component.result
 
 
-def _select(draw: st.DrawFn, one: _One, nodes: list[Node]) -> _Made:
+def _select(chance: Random, one: _One, nodes: list[Node]) -> _Made:
     choices: list[Type] = [Text(), ListOf(Passage()), Bool()]
-    of = draw(st.sampled_from(choices))
+    of = chance.choice(choices)
     return Select(one(Bool()), one(of), one(of)), of
 
 
-def _test(draw: st.DrawFn, one: _One, nodes: list[Node]) -> _Made:
+def _branch(chance: Random, one: _One, nodes: list[Node]) -> _Made:
+    """As most branches are: a call says whether something is looked up and written about."""
+
+    def add(name: str, *given: int) -> int:
+        component = COMPONENTS[name]
+        nodes.append(Node(Call(name, tuple(port.name for port in component.ports), given), component.result))
+        return len(nodes) - 1
+
+    asked = one(Text())
+    test = add("judge", asked, one(ListOf(Passage()))) if chance.choice((True, False)) else add("sure", asked)
+    found = add(chance.choice(("search", "web")), one(Text()))
+    return Select(test, add(chance.choice(("write", "answer")), asked, found), one(Text())), Text()
+
+
+def _test(chance: Random, one: _One, nodes: list[Node]) -> _Made:
     labels = [at for at, node in enumerate(nodes) if isinstance(node.type, Labels)]
-    return Compare(draw(st.sampled_from(("==", "!="))), draw(st.sampled_from(labels)), 1), Bool()
+    return Compare(chance.choice(("==", "!=")), chance.choice(labels), 1), Bool()
 
 
-def _count(_draw: st.DrawFn, one: _One, _nodes: list[Node]) -> _Made:
+def _count(_chance: Random, one: _One, _nodes: list[Node]) -> _Made:
     return Apply("count", (one(ListOf(Passage())),)), Number()
 
 
-def _order(draw: st.DrawFn, one: _One, nodes: list[Node]) -> _Made:
+def _order(chance: Random, one: _One, nodes: list[Node]) -> _Made:
     if not any(isinstance(node.type, Number) for node in nodes):
-        return _count(draw, one, nodes)
-    return Compare(draw(st.sampled_from(("<", "<=", ">", ">="))), one(Number()), one(Number())), Bool()
+        return _count(chance, one, nodes)
+    return Compare(chance.choice(("<", "<=", ">", ">=")), one(Number()), one(Number())), Bool()
 
 
-def _not(_draw: st.DrawFn, one: _One, _nodes: list[Node]) -> _Made:
+def _not(_chance: Random, one: _One, _nodes: list[Node]) -> _Made:
     return Not(one(Bool())), Bool()
 
 
-def _concat(_draw: st.DrawFn, one: _One, _nodes: list[Node]) -> _Made:
+def _concat(_chance: Random, one: _One, _nodes: list[Node]) -> _Made:
     return Concat(one(ListOf(Passage())), one(ListOf(Passage()))), ListOf(Passage())
 
 
-def _list(_draw: st.DrawFn, one: _One, _nodes: list[Node]) -> _Made:
+def _list(_chance: Random, one: _One, _nodes: list[Node]) -> _Made:
     return MakeList((one(Text()), one(Text()))), ListOf(Text())
 
 
-def _record(_draw: st.DrawFn, one: _One, _nodes: list[Node]) -> _Made:
+def _record(_chance: Random, one: _One, _nodes: list[Node]) -> _Made:
     return MakeRecord(("draft", "found"), (one(Text()), one(ListOf(Passage())))), _PAIR
 
 
-def _field(draw: st.DrawFn, one: _One, nodes: list[Node]) -> _Made:
+def _field(chance: Random, one: _One, nodes: list[Node]) -> _Made:
     if not any(node.type == _PAIR for node in nodes):
-        return _record(draw, one, nodes)
+        return _record(chance, one, nodes)
     return GetField(one(_PAIR), "draft"), Text()
 
 
-_MAKERS = (_call, _call, _call, _select, _select, _test, _count, _order, _not, _concat, _list, _record, _field)
+_MAKERS = (_call, _call, _call, _select, _branch, _branch, _test, _count, _order, _not, _concat, _list, _record, _field)
 
 
 #: The kinds of the components that random programs with blocks call.
-BLOCK_KINDS = {"python": fake_kind("python", batches=True)}
+BLOCK_KINDS = {"python": fake_kind("python", batches=True), "model": KINDS["model"]}
+_MODEL = msgspec.structs.replace(
+    COMPONENTS_OF_BLOCKS["join"],
+    kind="model",
+    engine="model",
+    prompt=("Join ", Insert("one"), "\n\nand ", Insert("other"), "\n\nin one sentence."),
+    settings={"reorder": True},
+)
 
 
 def with_blocks(program: Program) -> tuple[Flow, Application]:
-    """A random program (`tests/policy/random_programs.py`) as a flow; all its nodes are of one type."""
+    """A random program (`tests/policy/random_programs.py`) as a flow; all its nodes are of one type.
+
+    Of its components `join` is a model, whose prompt may be reordered.
+    """
 
     def nodes(operations: tuple[Operation, ...]) -> tuple[Node, ...]:
         return tuple(Node(written(operation), Text()) for operation in operations)
@@ -161,4 +211,5 @@ def with_blocks(program: Program) -> tuple[Flow, Application]:
     flow = Flow(
         "p", (Port("question", Text()),), program.result_type, nodes(program.operations), program.result, blocks=blocks
     )
-    return flow, Application({"python": Engine("python", "python", {})}, BLOCK_COMPONENTS, (flow,))
+    engines = {name: Engine(name, name, {}) for name in BLOCK_KINDS}
+    return flow, Application(engines, {**COMPONENTS_OF_BLOCKS, "join": _MODEL}, (flow,))

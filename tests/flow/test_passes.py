@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pkgutil import iter_modules
+from random import Random
 
 import msgspec
 import pytest
@@ -21,12 +22,14 @@ from harmonia_compiler.flow.lower import lower
 from harmonia_compiler.flow.passes.definition import Context, Pass
 from harmonia_compiler.flow.passes.registry import PASSES, apply, optimise, selected
 from harmonia_compiler.flow.text import show_flow
+from harmonia_compiler.policy.events import Answer, Fail
 from tests.examples import examples
 from tests.flow.library import KINDS, application, read_flow
-from tests.flow.random_flows import BLOCK_KINDS, flows, with_blocks
+from tests.flow.random_flows import BLOCK_KINDS, flows, make_flow, with_blocks
 from tests.policy.programs import ARGUMENTS as BLOCK_ARGUMENTS
-from tests.policy.random_programs import programs
-from tests.policy.reference import Bad, Ok, Reference, run
+from tests.policy.random_programs import make_program, programs
+from tests.policy.reference import Bad, Ok, Reference, from_the_library, run
+from tests.policy.test_random_programs import SEEDS, Driven, check
 
 FIXTURES = Path(__file__).parent / "passes"
 
@@ -45,13 +48,20 @@ def _cases() -> list[object]:
 #: About how long a call of each of the library's components takes, for the pass that asks.
 USUAL_MS = {
     "sure": 200.0,
+    "judge": 250.0,
+    "grade": 250.0,
     "embed": 10.0,
     "search": 20.0,
     "answer": 900.0,
+    "write": 900.0,
     "rewrite": 100.0,
-    "web": 300.0,
+    "web": 150.0,
     "count": 50.0,
 }
+
+
+#: The same of the components of random programs with blocks: as most often, a test takes longer than what it is about.
+BLOCK_USUAL_MS = {"sure": 50.0, "say": 3.0, "join": 2.0, "many": 4.0, "note": 5.0}
 
 
 def _rewrite(each: Pass, flow: Flow) -> Flow:
@@ -68,20 +78,24 @@ def test_every_pass_and_no_other_has_its_file_its_fixture_and_its_place() -> Non
     assert modules == {each.name for each in PASSES} == {path.stem for path in FIXTURES.iterdir()}
 
 
-@given(flows())
+@given(flows(), SEEDS)
 @examples(150)
-def test_every_pass_keeps_answers_and_types_and_is_idempotent(flow: Flow) -> None:
+def test_every_pass_keeps_answers_and_types_and_is_idempotent(flow: Flow, seed: int) -> None:
     arguments = {"question": "why?"}
     expected, _ = run(lower(flow, application(flow)), arguments)
     for each in PASSES:
         after = _rewrite(each, flow)
+        if after == flow:
+            continue
         assert _rewrite(each, after) == after
         assert run(lower(after, application(after)), arguments)[0] == expected
         assert after.nodes[after.result].type == flow.nodes[flow.result].type
         assert replace(after, nodes=(), result=0) == replace(flow, nodes=(), result=0)
     together = optimise(application(flow), kinds=KINDS, usual_ms=USUAL_MS)
-    assert run(lower(together.flows[0], together), arguments)[0] == expected
     assert optimise(together, kinds=KINDS, usual_ms=USUAL_MS) == together
+    driven = Driven(lower(together.flows[0], together), seed, answers=from_the_library).run()
+    check(driven)
+    assert driven.ended == Answer(expected)
 
 
 def _wished(flow: Flow, made: Application, wished: str) -> Ok | Bad:
@@ -108,12 +122,29 @@ def test_what_a_request_wishes_for_its_answer_reaches_what_it_reached_before_the
     runners = [node.operation for body in flow.bodies for node in body.nodes if isinstance(node.operation, Each)]
     assume(all(len(each.lists) == 1 for each in runners))
     before, after = (
-        _wished(each, made, "x") for each in (flow, apply(PASSES, flow, Context(made, BLOCK_KINDS, {"say": 1.0})))
+        _wished(each, made, "x") for each in (flow, apply(PASSES, flow, Context(made, BLOCK_KINDS, BLOCK_USUAL_MS)))
     )
     assume(isinstance(before, Ok))
     assert isinstance(before, Ok)
     assert isinstance(after, Ok)
     assert after.value == before.value
+
+
+def _items(component: str, inputs: Mapping[str, Value]) -> list[str]:
+    """What each item of a call is given, so that a call for many is told as its items' calls would be."""
+    lists = {port: value for port, value in inputs.items() if isinstance(value, list)}
+    rest = {port: value for port, value in inputs.items() if port not in lists}
+    items = [dict(zip(lists, item, strict=True)) for item in zip(*lists.values(), strict=True)] if lists else [{}]
+    return [repr((component, sorted({**rest, **item}.items()))) for item in items]
+
+
+class _ByItems(Driven):
+    """One request of a flow in which a call for many fails where one of its items' calls would."""
+
+    def fails(self, component: str, inputs: Mapping[str, Value]) -> bool:
+        return bool(self.failing) and any(
+            zlib.crc32(text.encode()) % self.failing == 0 for text in _items(component, inputs)
+        )
 
 
 @dataclass
@@ -126,25 +157,22 @@ class _Observed:
 
 
 def _observed(flow: Flow, made: Application, failing: int) -> _Observed:
+    """By the reference, which makes no call before it is needed."""
     asked: Counter[str] = Counter()
+    driven = _ByItems(lower(flow, made), 0, failing)
 
     def fails(component: str, inputs: Mapping[str, Value]) -> bool:
-        """By what each item is given, so that a call for many fails where one of its items' calls would."""
-        lists = {port: value for port, value in inputs.items() if isinstance(value, list)}
-        rest = {port: value for port, value in inputs.items() if port not in lists}
-        items = [dict(zip(lists, item, strict=True)) for item in zip(*lists.values(), strict=True)] if lists else [{}]
-        texts = [repr((component, sorted({**rest, **item}.items()))) for item in items]
-        asked.update(texts)
-        return bool(failing) and any(zlib.crc32(text.encode()) % failing == 0 for text in texts)
+        asked.update(_items(component, inputs))
+        return driven.fails(component, inputs)
 
-    request = Reference(lower(flow, made), BLOCK_ARGUMENTS, fails=fails)
+    request = Reference(driven.program, BLOCK_ARGUMENTS, fails=fails)
     return _Observed(request, request.run(), asked)
 
 
-@given(programs(), st.sampled_from((0, 0, 3, 6)))
+@given(programs(), SEEDS, st.sampled_from((0, 0, 3, 6)))
 @examples(600)
 def test_with_loops_lists_and_fallbacks_every_pass_keeps_what_comes_of_a_request(
-    program: Program, failing: int
+    program: Program, seed: int, failing: int
 ) -> None:
     flow, made = with_blocks(program)
     # Only passes work on several lists at once, which are equally long then; the program's own may not be.
@@ -152,9 +180,11 @@ def test_with_loops_lists_and_fallbacks_every_pass_keeps_what_comes_of_a_request
     assume(all(len(each.lists) == 1 for each in runners))
     before = _observed(flow, made, failing)
     assume(not before.request.ambiguous)
-    context = Context(made, BLOCK_KINDS, {"say": 1.0})
+    context = Context(made, BLOCK_KINDS, BLOCK_USUAL_MS)
     for name, chosen in [*((each.name, (each,)) for each in PASSES), ("all", PASSES)]:
         passed = apply(chosen, flow, context)
+        if passed == flow:
+            continue
         assert apply(chosen, passed, context) == passed, f"{name} does more the second time"
         after = _observed(passed, made, failing)
         assume(not after.request.ambiguous)
@@ -164,6 +194,37 @@ def test_with_loops_lists_and_fallbacks_every_pass_keeps_what_comes_of_a_request
             assert after.asked <= before.asked, f"{name} asks what nobody asked"
         else:
             assert isinstance(after.outcome, Bad), name
+        if name in ("speculate", "all"):
+            # What is begun early is begun, and left where it was a wrong guess.
+            driven = _ByItems(lower(passed, made), seed, failing).run()
+            check(driven)
+            assert isinstance(driven.ended, Fail if isinstance(before.outcome, Bad) else Answer), name
+
+
+def _changes(flow: Flow, made: Application, context: Context) -> set[str]:
+    """The passes that change what is executed of a flow; of the one that drops what nothing reads, the flow."""
+    program = lower(flow, made)
+    passed = {each.name: each.rewrite(flow, context) for each in PASSES}
+    found = {name for name, after in passed.items() if lower(after, made) != program}
+    return found | ({"dead_code"} if passed["dead_code"] != flow else set())
+
+
+def test_every_pass_changes_some_of_the_random_flows_and_guesses_are_made() -> None:
+    """So that what is said of every pass over random flows says something of each."""
+    changed, with_blocks_changed, guessing = Counter[str](), Counter[str](), 0
+    for seed in range(50):
+        flow = make_flow(Random(seed), 1 + seed % 14)
+        changed.update(_changes(flow, application(flow), Context(application(flow), KINDS, USUAL_MS)))
+        flow, made = with_blocks(make_program(Random(seed), 1 + seed % 16, early=False))
+        context = Context(made, BLOCK_KINDS, BLOCK_USUAL_MS)
+        with_blocks_changed.update(_changes(flow, made, context))
+        guessing += Driven(lower(apply(PASSES, flow, context), made), seed).run().guesses > 0
+    least = {"expand_retrieval": 8, "order_prompts": 8, "speculate": 8, "common_subexpressions": 2}
+    assert {name for name, number in least.items() if changed[name] < number} == set(), changed
+    least = {"hoist_invariants": 8, "order_prompts": 8, "speculate": 8, "common_subexpressions": 3, "batch_each": 3}
+    assert {name for name, number in least.items() if with_blocks_changed[name] < number} == set(), with_blocks_changed
+    assert guessing >= 8
+    assert changed.keys() | with_blocks_changed.keys() == {each.name for each in PASSES}
 
 
 @given(flows())

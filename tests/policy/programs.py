@@ -20,6 +20,7 @@ from harmonia_compiler.contract.types import (
     Value,
     Vector,
 )
+from harmonia_compiler.kinds.paragraphs import PROMPT_ORDER, in_order, paragraphs
 
 TEXT, BOOL, TEXTS = Text(), Bool(), ListOf(Text())
 ARGUMENTS = {"question": "why?"}
@@ -63,8 +64,17 @@ def program(*operations: Operation, blocks: tuple[Block, ...] = (), streams: boo
 
 
 def reply(component: Component, inputs: Mapping[str, Value], settings: Mapping[str, Any]) -> Value:
-    """A value of the component's result type that depends on everything that the call was given."""
-    seed = zlib.crc32(json.dumps([component.name, dict(inputs), dict(settings)], sort_keys=True).encode())
+    """A value of the component's result type that depends on everything that the call was given.
+
+    A model that may be told its paragraphs in any order says the same in each, as long as it is told all of them.
+    """
+    said = {name: value for name, value in settings.items() if name != PROMPT_ORDER}
+    if PROMPT_ORDER in settings:
+        assert component.prompt is not None
+        assert settings["reorder"]
+        moved = in_order(component.prompt, settings[PROMPT_ORDER])
+        assert sorted(map(repr, paragraphs(moved))) == sorted(map(repr, paragraphs(component.prompt)))
+    seed = zlib.crc32(json.dumps([component.name, dict(inputs), said], sort_keys=True).encode())
     return _value(component.result, seed)
 
 

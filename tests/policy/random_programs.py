@@ -126,12 +126,21 @@ class _Body:
 
     def select(self) -> None:
         of = self.maker.chance.choice(_TYPES)
-        then, otherwise = self.one(of), self.one(of)
+        self.choose(self.one(BOOL), self.one(of), self.one(of), of)
+
+    def branch(self) -> None:
+        """As most branches are: a call says which of two calls is made."""
+        test, then, otherwise = (
+            self.add(call(name, self.one(TEXT)), of) for name, of in (("sure", BOOL), ("say", TEXT), ("say", TEXT))
+        )
+        self.choose(test, then, self.draw((otherwise, self.one(TEXT))), TEXT)
+
+    def choose(self, test: int, then: int, otherwise: int, of: Type) -> None:
         early: tuple[int, ...] = ()
         if self.maker.early:
             among = dict.fromkeys((then, otherwise, self.one(TEXT)))
             early = tuple(at for at in among if self.draw((0, 1)))
-        self.add(Select(self.one(BOOL), then, otherwise, early), of)
+        self.add(Select(test, then, otherwise, early), of)
 
     def test(self) -> None:
         made = self.draw((0, 1, 2))
@@ -180,6 +189,12 @@ class _Body:
         found = tuple(self.one(of) for of in lists)
         self.add(Each(block, found, tuple(self.one(of) for of in captured)), TEXTS)
 
+    def asked(self) -> None:
+        """As most lists are worked on: a call for each item."""
+        asked = call("say", 0) if self.draw((0, 1)) else call("join", 0, 1)
+        self.maker.blocks.append(Block((Argument(0), Argument(1), asked), (2,)))
+        self.add(Each(len(self.maker.blocks) - 1, (self.one(TEXTS),), (self.one(TEXT),)), TEXTS)
+
     def attempt(self) -> None:
         of = self.maker.chance.choice(_TYPES)
         captured = [self.maker.chance.choice(_TYPES) for _ in range(self.draw((0, 1, 2)))]
@@ -197,12 +212,13 @@ _PLAIN: tuple[Callable[[_Body], None], ...] = (
     _Body.call,
     _Body.batch,
     _Body.select,
-    _Body.select,
+    _Body.branch,
+    _Body.branch,
     _Body.test,
     _Body.data,
     _Body.after,
 )
-_MAKERS = (*_PLAIN, _Body.repeat, _Body.each, _Body.attempt, _Body.attempt)
+_MAKERS = (*_PLAIN, _Body.repeat, _Body.each, _Body.asked, _Body.attempt, _Body.attempt)
 
 
 def calls_of(program: Program) -> list[Call]:

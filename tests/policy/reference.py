@@ -68,13 +68,13 @@ Answers = Callable[[Component, Mapping[str, Value], Mapping[str, Any], tuple[str
 
 def run(program: Program, arguments: Mapping[str, Value]) -> tuple[Value, set[Spot]]:
     """The answer of a program over the library's components, none of which fails, and the calls that it took."""
-    request = Reference(program, arguments, answers=_from_the_library)
+    request = Reference(program, arguments, answers=from_the_library)
     found = request.run()
     assert isinstance(found, Ok)
     return found.value, request.demanded
 
 
-def _from_the_library(
+def from_the_library(
     component: Component, inputs: Mapping[str, Value], settings: Mapping[str, Any], over: tuple[str, ...]
 ) -> Value:
     """As any other component, but that a search gives the same for a text as for the text's vector."""
