@@ -70,7 +70,10 @@ def make_flow(chance: Random, size: int) -> Flow:
         nodes.append(Node(operation, of, share=share))
     # Whatever answers is one of the last: the one that reads the most.
     result = max(range(max(6, len(nodes) - 3), len(nodes)), key=lambda at: len(_read(nodes, at)))
-    return Flow("random", (Port("question", Text(), 40.0),), nodes[result].type, tuple(nodes), result, streams=True)
+    of = nodes[result].type
+    # Of a record the first text streams, which is no part that the reference knows the call of.
+    streams = isinstance(of, Text)
+    return Flow("random", (Port("question", Text(), 40.0),), of, tuple(nodes), result, streams=streams)
 
 
 def _read(nodes: list[Node], at: int) -> set[int]:
