@@ -32,8 +32,8 @@ PIP_INSTALL := $(BIN)/python $(PIP)
 # that only pip has been told of, pip tries.
 install = $(BIN)/uv $(QUIET) pip install --python $(1) $(2) || $(1) $(PIP) $(2)
 
-# Four processes on two cores: much of a test's time is waiting for an engine that starts.
-SIDE_BY_SIDE := --numprocesses 4 --dist loadscope --no-loadscope-reorder
+# Three processes on two cores: much of a test's time is waiting for an engine that starts.
+SIDE_BY_SIDE := --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 # A Slurm or Docker of its own takes minutes, and is not on every machine: `make integration` has them, and what is slow.
 QUICK := 'not slurm and not docker and not slow'

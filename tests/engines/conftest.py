@@ -79,11 +79,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
         where = json.loads((bundle / "run" / "gateway.json").read_text())
         yield RunningService(bundle, f"http://{where['host']}:{where['port']}")
     finally:
-        _stop_and_look(bundle)
+        stop_and_look(bundle)
 
 
-def _stop_and_look(bundle: Path) -> None:
-    """`down`, after which no process, no port and no lock of the service may be left."""
+def stop_and_look(bundle: Path) -> None:
+    """`down`, after which no process, no port and no lock of the service may be left. A second time is nothing."""
     processes = json.loads(harmoniac("status", str(bundle), "--format", "json", check=False).stdout)["processes"]
     trees = [psutil.Process(each["pid"]) for each in processes if each["pid"] and psutil.pid_exists(each["pid"])]
     everyone = [process for tree in trees for process in (tree, *tree.children(recursive=True))]

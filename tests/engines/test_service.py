@@ -10,7 +10,7 @@ import psutil
 import pytest
 from openai import NotFoundError, OpenAI
 
-from tests.engines.conftest import RunningService
+from tests.engines.conftest import RunningService, stop_and_look
 
 pytestmark = pytest.mark.engines
 
@@ -120,8 +120,13 @@ def test_killed_workers_are_seen_and_restarted(service: RunningService) -> None:
 
 @pytest.mark.slow
 def test_a_killed_language_model_answers_again(service: RunningService) -> None:
-    """The one that was killed above: it comes last, so that nobody else has to wait for it."""
+    """The one that was killed above: it comes late, so that nobody else has to wait for it."""
     _until(service, _is_model)
     reply = service.post("/v1/pipelines/quickstart", {"inputs": {"question": QUESTION}})
     assert len(reply["passages"]) == 5
     assert service.status()["ready"] is True
+
+
+def test_down_leaves_nothing(service: RunningService) -> None:
+    """The last over this service, also while what was killed is still starting: nobody needs it any more."""
+    stop_and_look(service.bundle)

@@ -57,8 +57,11 @@ def _worth_it(
     """The last calls of the chains that are worth beginning early, in their order."""
     anyway = _closure(body, [select.condition])
     found: set[int] = set()
-    for arm, likely in ((select.then, share), (select.otherwise, 1.0 - share)):
-        for at in sorted(_closure(body, [arm]) - anyway):
+    for arm, taken in ((select.then, share), (select.otherwise, 1.0 - share)):
+        for at, needed in sorted(_needed(body, arm).items()):
+            likely = taken * needed
+            if at in anyway:
+                continue
             chain = _chain(body, at, anyway, context)
             if chain is None:
                 continue
@@ -72,6 +75,24 @@ def _worth_it(
                 found.add(at)
     inner = {one for at in found for one in _closure(body, inputs(body.nodes[at].operation))}
     return sorted(found - inner)
+
+
+def _needed(body: Body, arm: int) -> dict[int, float]:
+    """How likely each value is needed where an arm is taken: what an inner branch reads, by that branch's share."""
+    found = {arm: 1.0}
+    for at in range(arm, -1, -1):
+        if at not in found:
+            continue
+        node = body.nodes[at]
+        weights = dict.fromkeys(inputs(node.operation), found[at])
+        if isinstance(node.operation, Select):
+            share = EVEN if node.share is None else node.share
+            weights = {node.operation.condition: found[at]}
+            for one, part in ((node.operation.then, share), (node.operation.otherwise, 1.0 - share)):
+                weights[one] = weights.get(one, 0.0) + found[at] * part
+        for one, weight in weights.items():
+            found[one] = min(1.0, found.get(one, 0.0) + weight)
+    return found
 
 
 def _chain(body: Body, at: int, anyway: set[int], context: Context) -> set[int] | None:
