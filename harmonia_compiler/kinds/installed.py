@@ -4,20 +4,27 @@ Each names a `Kind` as `module:KIND` and bears its name. Only `registry` loads t
 is asked for that no kind of this folder has: what is installed takes time to find.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import astuple, replace
 from functools import cache, wraps
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from harmonia_compiler.contract.launch import Launch
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
-from harmonia_compiler.kinds.kind import Kind
+from harmonia_compiler.kinds.kind import Extent, Kind, Work
 
 GROUP = "harmonia_compiler.kinds"
 
-#: What the compiler asks of a kind; what the gateway asks fails the call that it is asked for.
-_ASKED = ("work", "result_extent", "launch", "own_faults", "probe")
+#: What the compiler asks of a kind, and what it is to get; what the gateway asks fails the call that it is asked for.
+_ASKED: dict[str, tuple[type, ...]] = {
+    "work": (Work,),
+    "result_extent": (Extent,),
+    "launch": (Launch,),
+    "own_faults": (list,),
+}
 
 
 @cache
@@ -58,24 +65,38 @@ def load(name: str) -> Kind:
     if kind.name != name:
         raise _unusable(point, f"it calls itself `{kind.name}`")
     blamed: dict[str, Any] = {
-        name: _blamed(point, name, function) for name in _ASKED if (function := getattr(kind, name)) is not None
+        name: _blamed(point, name, function, wanted)
+        for name, wanted in _ASKED.items()
+        if (function := getattr(kind, name)) is not None
     }
     return replace(kind, **blamed)
 
 
-def _blamed(point: EntryPoint, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _blamed(point: EntryPoint, name: str, function: Callable[..., Any], wanted: tuple[type, ...]) -> Callable[..., Any]:
     """A function of somebody else's kind, whose bugs are not taken for ours."""
 
     @wraps(function)
     def asked(*given: Any, **named: Any) -> Any:
         try:
-            return function(*given, **named)
+            found = function(*given, **named)
+            # They may come one by one, and so fail one by one.
+            found = [*found] if name == "own_faults" else found
         except Rejected:
             raise
-        except Exception as problem:
+        except (Exception, SystemExit) as problem:
             raise _unusable(point, f"its `{name}` failed ({type(problem).__name__}: {problem})") from problem
+        if not isinstance(found, wanted):
+            raise _unusable(point, f"its `{name}` gave a `{type(found).__name__}`, and not a `{wanted[0].__name__}`")
+        if isinstance(found, Work | Extent) and not all(map(_is_amount, astuple(found))):
+            raise _unusable(point, f"its `{name}` gave {found}, in which something is no amount")
+        return found
 
     return asked
+
+
+def _is_amount(value: Any) -> bool:
+    """Whether a part of some work or extent is finite and not below zero; what is not known is None."""
+    return value is None or (isinstance(value, int | float) and 0.0 <= value < math.inf)
 
 
 def _distribution(point: EntryPoint) -> str:

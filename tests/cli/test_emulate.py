@@ -17,6 +17,7 @@ from tests.cli.one_host import on_one_host
 from tests.cli.test_rehearse import HARMONIAC, SOURCE
 
 
+@pytest.mark.slow
 def test_each_replica_answers_by_its_own_route_and_none_is_left_at_the_end(tmp_path: Path) -> None:
     files = on_one_host(tmp_path, SOURCE)
     command = [sys.executable, "-c", HARMONIAC, "emulate", *files, "--format", "json"]

@@ -335,7 +335,7 @@ def _sequence(branches: int, *, early_return: bool) -> Flow:
     return Flow("p", (Port("question", Text()),), Text(), tuple(nodes), result)
 
 
-@pytest.mark.parametrize("branches", [12, 60, 300])
+@pytest.mark.parametrize("branches", [12, 60, pytest.param(300, marks=pytest.mark.slow)])
 def test_many_branches_in_a_row_stay_exact(branches: int) -> None:
     flow = _sequence(branches, early_return=False)
     found = demand(application(flow), flow, kinds=KINDS)
@@ -343,7 +343,7 @@ def test_many_branches_in_a_row_stay_exact(branches: int) -> None:
     assert found.visits == pytest.approx({"rewrite": branches / 2, "sure": branches})
 
 
-@pytest.mark.parametrize("branches", [12, 60, 300])
+@pytest.mark.parametrize("branches", [12, 60, pytest.param(300, marks=pytest.mark.slow)])
 def test_many_early_returns_stay_exact(branches: int) -> None:
     flow = _sequence(branches, early_return=True)
     found = demand(application(flow), flow, kinds=KINDS)

@@ -196,6 +196,7 @@ def test_calls_say_what_of_them_is_at_once_begun_early_and_in_order() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_frames_in_frames_need_no_recursion() -> None:
     inner = Body((Node(Argument(0), Text()), Node(Call("rewrite", ("question",), (0,)), Text())), (1,))
     blocks = [inner]

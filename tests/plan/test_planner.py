@@ -141,6 +141,7 @@ sys.stdout.buffer.write(encode_plan(make_plan(corrective(), SERVER)))
 """
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_bytes_in_every_process() -> None:
     printed = {
         subprocess.run(

@@ -201,6 +201,7 @@ def test_an_unknown_model_names_its_neighbours() -> None:
     assert [found.code for found in rejected.value.found] == ["E0801"]
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(sorted({card.name for card in CARDS.values() if card.role == "llm"})),
     st.floats(0.0, 4000.0),

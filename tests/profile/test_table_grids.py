@@ -223,6 +223,7 @@ gpus = [{ type = "h100_sxm", count = 2 }, { type = "t4", count = 1 }]
 """
 
 
+@pytest.mark.slow
 def test_a_second_plan_loads_no_table(tmp_path: Path) -> None:
     pytest.importorskip("aiconfigurator_core")
     source, inventory = tmp_path / "one.rag", tmp_path / "rack.toml"
