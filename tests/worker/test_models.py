@@ -22,7 +22,8 @@ from harmonia_compiler.kinds.kind import Kind
 from harmonia_compiler.kinds.registry import kinds
 from tests.worker.conftest import worker
 
-pytestmark = pytest.mark.engines
+# Torch takes long to load, four times; `make test` has the embedder and the reranker in the service of real engines.
+pytestmark = [pytest.mark.engines, pytest.mark.slow]
 
 QUESTION = Port("question", Text())
 
@@ -151,7 +152,6 @@ def test_an_embedder_ranks(reranker: str) -> None:
     ranks(reranker)
 
 
-@pytest.mark.slow
 def test_a_scorer_of_pairs_ranks(models: Path) -> None:
     for url in serving("rerank", models / "scorer"):
         ranks(url)
@@ -177,8 +177,6 @@ def test_a_passage_is_ranked_by_the_whole_and_by_its_best_sentence(reranker: str
     assert scores == sorted(scores, reverse=True)
 
 
-# Where vLLM runs it serves language models; this worker takes as long again to start.
-@pytest.mark.slow
 def test_free_text(llm: str) -> None:
     reply = answer(llm, Text(), max_tokens=12)
     assert isinstance(reply.value, str)
@@ -187,21 +185,18 @@ def test_free_text(llm: str) -> None:
     assert answer(llm, Text(), max_tokens=12) == reply
 
 
-@pytest.mark.slow
 def test_an_answer_has_exactly_so_many_tokens_where_its_end_is_ignored(llm: str) -> None:
     for seed in range(5):
         reply = answer(llm, Text(), max_tokens=100, temperature=2.0, seed=seed, ignore_eos=True)
         assert (reply.usage.completion_tokens, reply.finish) == (100, "length")
 
 
-@pytest.mark.slow
 def test_sampling_follows_its_seed(llm: str) -> None:
     settings = {"max_tokens": 12, "temperature": 1.5, "top_p": 0.95}
     assert answer(llm, Text(), seed=1, **settings) == answer(llm, Text(), seed=1, **settings)
     assert len({str(answer(llm, Text(), seed=seed, **settings).value) for seed in range(5)}) > 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "result",
     [
@@ -219,7 +214,6 @@ def test_typed_results_hold_whatever_the_model_thinks(llm: str, result: Type) ->
     answer(llm, result, max_tokens=60, temperature=1.0, seed=4)
 
 
-@pytest.mark.slow
 def test_a_streamed_answer_is_the_whole_in_pieces(llm: str) -> None:
     kind = kinds()["llm"]
     assert kind.decode_piece is not None
@@ -235,14 +229,12 @@ def test_a_streamed_answer_is_the_whole_in_pieces(llm: str) -> None:
     assert pieces[-1] == Piece("", whole.usage)
 
 
-@pytest.mark.slow
 def test_a_stop_text_is_left_out(llm: str) -> None:
     whole = str(answer(llm, Text(), max_tokens=40).value)
     stop = whole[len(whole) // 2 : len(whole) // 2 + 3]
     assert answer(llm, Text(), max_tokens=40, stop=stop).value == whole[: whole.index(stop)]
 
 
-@pytest.mark.slow
 def test_what_a_language_model_refuses(llm: str) -> None:
     path, messages = "/v1/chat/completions", [{"role": "user", "content": "one " * 300}]
     status, message = refused(llm, path, {"messages": messages})
@@ -254,7 +246,6 @@ def test_what_a_language_model_refuses(llm: str) -> None:
     assert refused(llm, path, ask) == (400, "the response format `xml` is not supported")
 
 
-@pytest.mark.slow
 def test_a_client_that_leaves_ends_its_generation(llm: str) -> None:
     body = json.dumps({"messages": [{"role": "user", "content": "x"}], "max_tokens": 150, "stream": True}).encode()
     for _ in range(5):
