@@ -14,17 +14,12 @@ from typing import Any
 
 from harmonia_compiler.contract.launch import Launch
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
-from harmonia_compiler.kinds.kind import Extent, Kind, Work
+from harmonia_compiler.kinds.kind import Extent, Fault, Kind, Work
 
 GROUP = "harmonia_compiler.kinds"
 
-#: What the compiler asks of a kind, and what it is to get; what the gateway asks fails the call that it is asked for.
-_ASKED: dict[str, tuple[type, ...]] = {
-    "work": (Work,),
-    "result_extent": (Extent,),
-    "launch": (Launch,),
-    "own_faults": (list,),
-}
+#: What the compiler asks of a kind, and what it is to get, or several of; what the gateway asks fails its call alone.
+_ASKED: dict[str, type] = {"work": Work, "result_extent": Extent, "launch": Launch, "own_faults": Fault}
 
 
 @cache
@@ -72,7 +67,7 @@ def load(name: str) -> Kind:
     return replace(kind, **blamed)
 
 
-def _blamed(point: EntryPoint, name: str, function: Callable[..., Any], wanted: tuple[type, ...]) -> Callable[..., Any]:
+def _blamed(point: EntryPoint, name: str, function: Callable[..., Any], wanted: type) -> Callable[..., Any]:
     """A function of somebody else's kind, whose bugs are not taken for ours."""
 
     @wraps(function)
@@ -85,8 +80,9 @@ def _blamed(point: EntryPoint, name: str, function: Callable[..., Any], wanted: 
             raise
         except (Exception, SystemExit) as problem:
             raise _unusable(point, f"its `{name}` failed ({type(problem).__name__}: {problem})") from problem
-        if not isinstance(found, wanted):
-            raise _unusable(point, f"its `{name}` gave a `{type(found).__name__}`, and not a `{wanted[0].__name__}`")
+        for one in found if name == "own_faults" else [found]:
+            if not isinstance(one, wanted):
+                raise _unusable(point, f"its `{name}` gave a `{type(one).__name__}`, and not a `{wanted.__name__}`")
         if isinstance(found, Work | Extent) and not all(map(_is_amount, astuple(found))):
             raise _unusable(point, f"its `{name}` gave {found}, in which something is no amount")
         return found

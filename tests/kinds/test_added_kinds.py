@@ -209,6 +209,7 @@ def test_a_kind_that_cannot_be_used(
         ("work", "lambda component, inputs, result: None", "gave a `NoneType`, and not a `Work`"),
         ("work", 'lambda component, inputs, result: Work(core_ms=float("nan"))', "is no amount"),
         ("result_extent", "lambda component, inputs=None: 10", "gave a `int`, and not a `Extent`"),
+        ("own_faults", "lambda settings: [3]", "gave a `int`, and not a `Fault`"),
         ("own_faults", "lambda settings: (1 / 0 for _ in [1])", "failed (ZeroDivisionError: "),
     ],
 )
