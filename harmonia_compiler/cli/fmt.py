@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 from difflib import unified_diff
 from pathlib import Path
@@ -19,6 +20,9 @@ from harmonia_compiler.syntax.formatter import formatted
 from harmonia_compiler.syntax.parser import parse
 
 STDIN = Path("-")
+
+#: Lines as `diff` and git count them: `splitlines` would end them at form feeds, too.
+_LINE = re.compile(r".*\n|.+")
 
 
 @click.command()
@@ -72,15 +76,8 @@ def _formatted(source: Source, findings: Findings) -> str | None:
 
 def _difference(source: Source, outcome: str) -> str:
     before = ("\ufeff" if source.has_mark else "") + source.text
-    lines = unified_diff(_lines(before), _lines(outcome), source.name, source.name)
+    lines = unified_diff(_LINE.findall(before), _LINE.findall(outcome), source.name, source.name)
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
-
-
-def _lines(text: str) -> list[str]:
-    """As `diff` and git count them: `splitlines` would end lines at form feeds, too."""
-    lines = [f"{line}\n" for line in text.split("\n")]
-    lines[-1] = lines[-1][:-1]
-    return lines if lines[-1] else lines[:-1]
 
 
 def _put(path: Path, source: Source, outcome: str, *, is_other: bool) -> None:

@@ -74,18 +74,18 @@ def _blamed(point: EntryPoint, name: str, function: Callable[..., Any], wanted: 
     def asked(*given: Any, **named: Any) -> Any:
         try:
             found = function(*given, **named)
-            # They may come one by one, and so fail one by one.
-            found = [*found] if name == "own_faults" else found
+            # Several may come one by one, and so fail one by one.
+            parts = [*found] if name == "own_faults" else [found]
         except Rejected:
             raise
         except (Exception, SystemExit) as problem:
             raise _unusable(point, f"its `{name}` failed ({type(problem).__name__}: {problem})") from problem
-        for one in found if name == "own_faults" else [found]:
+        for one in parts:
             if not isinstance(one, wanted):
                 raise _unusable(point, f"its `{name}` gave a `{type(one).__name__}`, and not a `{wanted.__name__}`")
-        if isinstance(found, Work | Extent) and not all(map(_is_amount, astuple(found))):
-            raise _unusable(point, f"its `{name}` gave {found}, in which something is no amount")
-        return found
+            if isinstance(one, Work | Extent) and not all(map(_is_amount, astuple(one))):
+                raise _unusable(point, f"its `{name}` gave {one}, in which something is no amount")
+        return parts if name == "own_faults" else parts[0]
 
     return asked
 

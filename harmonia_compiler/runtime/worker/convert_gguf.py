@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 _ARGUMENTS = 3
 
 # transformers reads the file for the tokenizer, for the configuration and for the weights, and makes the table of names
-# anew for every module: both only read, and are half of the time.
+# anew for every module: both only read, and are a third of the time.
 for _name in ("GGUFReader", "get_tensor_name_map"):
     setattr(library, _name, functools.cache(getattr(library, _name)))
 
