@@ -1,8 +1,9 @@
 """What the lines ahead prove about brackets that are not closed yet, and the tokens that stand in for what lacks."""
 
-from lark import Token
+import msgspec
 
-from harmonia_compiler.syntax.lexer import DECLARATIONS, KEYWORDS, Mark
+from harmonia_compiler.syntax.lexer import DECLARATIONS, KEYWORDS
+from harmonia_compiler.syntax.token import Token
 
 CLOSER_OF = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
 OPENERS = frozenset(CLOSER_OF)
@@ -12,12 +13,17 @@ SIGN_OF = {"LPAR": "(", "RPAR": ")", "LSQB": "[", "RSQB": "]", "LBRACE": "{", "R
 
 def renamed(kind: str, token: Token) -> Token:
     """A token taken for one of another kind."""
-    return Token(kind, str(token), start_pos=token.start_pos, end_pos=token.end_pos)
+    return msgspec.structs.replace(token, kind=kind)
 
 
 def virtual(kind: str, at: int) -> Token:
     """A token that the text lacks."""
-    return Token(kind, SIGN_OF.get(kind, ""), start_pos=at, end_pos=at)
+    return Token(kind, SIGN_OF.get(kind, ""), at, at)
+
+
+def kind_at(tokens: list[Token], at: int) -> str:
+    """The kind of the token there; none behind the last one."""
+    return tokens[at].kind if at < len(tokens) else ""
 
 
 def declares(kind: str, following: str) -> bool:
@@ -25,21 +31,24 @@ def declares(kind: str, following: str) -> bool:
     return kind in DECLARATIONS and (following == "NAME" or following in KEYWORDS)
 
 
-def lacking_braces(marks: list[Mark]) -> dict[int, int]:
+def lacking_braces(tokens: list[Token]) -> dict[int, int]:
     """For the position of each declaration, how many `}` it lacks up to the next one."""
     lacking: dict[int, int] = {}
     begin = balance = 0
-    for at, mark in enumerate(marks):
-        following = marks[at + 1].token.type if at + 1 < len(marks) else ""
-        if mark.first and declares(mark.token.type, following):
+    for at, token in enumerate(tokens):
+        kind = token.kind
+        if kind == "LBRACE":
+            balance += 1
+        elif kind == "RBRACE":
+            balance -= 1
+        elif token.first and declares(kind, kind_at(tokens, at + 1)):
             lacking[begin] = balance
             begin, balance = at, 0
-        balance += (mark.token.type == "LBRACE") - (mark.token.type == "RBRACE")
     lacking[begin] = balance
     return lacking
 
 
-def argument_lines(marks: list[Mark]) -> frozenset[int]:
+def argument_lines(tokens: list[Token]) -> frozenset[int]:
     """Where lines begin `name =` that would go on or close the brackets around them, as arguments do.
 
     That is told by what ends such a line: a closing bracket of those around it, or else the next line beside it, or
@@ -49,19 +58,19 @@ def argument_lines(marks: list[Mark]) -> frozenset[int]:
     depth, following = 0, ""
     beside: dict[int, int] = {}
     closing: dict[int, int] = {}
-    declaration = end = len(marks)
+    declaration = end = len(tokens)
     for at in range(end - 1, -1, -1):
-        mark = marks[at]
-        kind = mark.token.type
+        token = tokens[at]
+        kind = token.kind
         if kind in CLOSERS:
             depth += 1
             closing[depth] = at
         elif kind in OPENERS:
             depth -= 1
-        if mark.first:
+        if token.first:
             if following == "EQUAL":
                 line = min(beside.get(depth, end), declaration)
-                if closing.get(depth, end) < line or (line < end and marks[line - 1].token.type == "COMMA"):
+                if closing.get(depth, end) < line or (line < end and tokens[line - 1].kind == "COMMA"):
                     found.add(at)
             beside[depth] = at
             declaration = at if kind in DECLARATIONS else declaration

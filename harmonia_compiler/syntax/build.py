@@ -5,15 +5,16 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from lark import Token
-
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.syntax import literals, tree
 from harmonia_compiler.syntax.lexer import BROKEN_NAME
 from harmonia_compiler.syntax.reductions import Reduction, reductions
+from harmonia_compiler.syntax.token import Token
 
 _PROPER_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+#: The tokens that become parts of the tree.
+_MEANING = frozenset({"NAME", "UNIT", "TEXT", "LONG_TEXT"})
 
 Built = Any
 
@@ -38,25 +39,25 @@ class Builder:
 
     def leaf(self, token: Token) -> Built:
         """What a token means."""
-        assert token.start_pos is not None
-        assert token.end_pos is not None
-        span = Span(self.source, token.start_pos, token.end_pos)
-        if token.type in ("NAME", "UNIT"):
-            self.strays |= {span.start} if token == BROKEN_NAME else set()
-            return tree.Name(span, str(token))
-        if token.type == "TEXT":
-            value, unknown = literals.short_text(token)
-            self.misread |= {span.start} if unknown else set()
+        kind, text = token.kind, token.text
+        if kind not in _MEANING:
+            return token
+        span = Span(self.source, token.start, token.end)
+        if kind == "LONG_TEXT":
+            return tree.Text(span, literals.long_text(text), text)
+        if kind == "TEXT":
+            value, unknown = literals.short_text(text)
             for offset in unknown:
+                self.misread.add(span.start)
                 place = Span(self.source, span.start + offset, span.start + offset + 2)
-                escape = token[offset : offset + 2]
+                escape = text[offset : offset + 2]
                 self.findings.add(
                     "E0113", f"`{escape}` is not an escape", place, help=r"there are `\n`, `\t`, `\"`, `\\`"
                 )
-            return tree.Text(span, value, str(token))
-        if token.type == "LONG_TEXT":
-            return tree.Text(span, literals.long_text(token), str(token))
-        return token
+            return tree.Text(span, value, text)
+        if text == BROKEN_NAME:
+            self.strays.add(span.start)
+        return tree.Name(span, text)
 
     def declared(self, name: tree.Name) -> tree.Name:
         """A name that is given here, and so must be one."""
@@ -77,7 +78,7 @@ def _component(it: Builder, span: Span, parts: list[Built]) -> Built:
 
 
 def _objective(_it: Builder, span: Span, parts: list[Built]) -> Built:
-    return tree.Objective(span, tuple(parts[:-2]), str(parts[-2]), parts[-1])
+    return tree.Objective(span, tuple(parts[:-2]), parts[-2].text, parts[-1])
 
 
 def _branch(_it: Builder, span: Span, parts: list[Built]) -> Built:
@@ -113,13 +114,13 @@ def _type_name(it: Builder, span: Span, parts: list[Built]) -> Built:
 
 def _amount(it: Builder, span: Span, parts: list[Built]) -> Built:
     token, unit = parts
-    value = literals.number(token)
+    value = literals.number(token.text)
     if value is None:
         it.findings.add("E0110", "this number is beyond 2⁵³", span, help="no amount here needs one so large")
     if unit is not None and unit.text == BROKEN_NAME:
         it.strays.discard(unit.span.start)
-        return tree.Amount(span, None, None, str(token))
-    return tree.Amount(span, value, unit, str(token))
+        return tree.Amount(span, None, None, token.text)
+    return tree.Amount(span, value, unit, token.text)
 
 
 #: What builds the node of each rule.
@@ -155,7 +156,7 @@ _RULES: dict[str, Callable[[Builder, Span, list[Built]], Built]] = {
     "or": lambda _it, span, parts: tree.Disjunction(span, tuple(parts)),
     "and": lambda _it, span, parts: tree.Conjunction(span, tuple(parts)),
     "not": lambda _it, span, parts: tree.Negation(span, parts[0]),
-    "compare": lambda _it, span, parts: tree.Comparison(span, str(parts[1]), parts[0], parts[2]),
+    "compare": lambda _it, span, parts: tree.Comparison(span, parts[1].text, parts[0], parts[2]),
     "joined": lambda _it, span, parts: tree.Joined(span, tuple(parts)),
     "access": lambda _it, span, parts: tree.Access(span, parts[0], tuple(parts[1:])),
     "name": _reference,

@@ -10,7 +10,7 @@ from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.syntax import printer, tree
 from harmonia_compiler.syntax.layout import Gap, Remark, laid_out, leaves
-from harmonia_compiler.syntax.lexer import Lexer, place
+from harmonia_compiler.syntax.lexer import Lexer
 
 
 def printed(declarations: Iterable[tree.Declaration]) -> str:
@@ -37,10 +37,9 @@ def formatted(file: tree.File) -> str:
 def _gaps(source: Source) -> list[tuple[str, Gap]]:
     """Each token's text with the gap before it; the end of the file is a last one, without text."""
     found, end = [], 0
-    for mark in Lexer(source, Findings()).marks():
-        start, stop = place(mark.token)
-        found.append((str(mark.token), _gap(source.text[end:start], first=end == 0)))
-        end = stop
+    for token in Lexer(source, Findings()).tokens():
+        found.append((token.text, _gap(source.text[end : token.start], first=end == 0)))
+        end = token.end
     return [*found, ("", _gap(source.text[end:] + "\n", first=end == 0))]
 
 

@@ -4,38 +4,41 @@ Each is one finding, and what stands in the block is read as it is meant.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from harmonia_compiler.syntax.ahead import CLOSER_OF, CLOSERS, OPENERS, renamed, virtual
-from harmonia_compiler.syntax.lexer import Lexer, Mark, place
+from harmonia_compiler.syntax.lexer import Lexer
+from harmonia_compiler.syntax.token import Token
 
 _HEADERS = frozenset({"IF", "ELIF", "ELSE", "REPEAT", "PIPELINE"})
 #: Whose `:` may end a line, and has a value behind it.
 _WITH_A_VALUE = frozenset({"EACH", "LBRACE"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
+class _Block(msgspec.Struct, frozen=True):
     """A block that a `:` has opened: the indentation of its header, and how many brackets stand open in it."""
 
     indent: int
     depth: int
 
 
-def with_braces(lexer: Lexer, marks: list[Mark]) -> list[Mark]:
-    """The marks with braces for the blocks of headers that end in `:`, each of which is reported."""
-    headers = dict(_headers(marks))
-    return _Braces(lexer, headers).put(marks) if headers else marks
+def with_braces(lexer: Lexer, tokens: list[Token]) -> list[Token]:
+    """The tokens with braces for the blocks of headers that end in `:`, each of which is reported."""
+    headers = dict(_headers(tokens))
+    return _Braces(lexer, headers).put(tokens) if headers else tokens
 
 
-def _headers(marks: list[Mark]) -> Iterator[tuple[int, int]]:
+def _headers(tokens: list[Token]) -> Iterator[tuple[int, int]]:
     """Where a line is a header that ends in `:`, the position of that, with the indentation of the line."""
     begin = 0
-    for at, mark in enumerate(marks):
-        begin = at if mark.first else begin
-        is_last = at + 1 == len(marks) or marks[at + 1].first
-        if mark.token.type == "COLON" and is_last and _is_header([each.token.type for each in marks[begin:at]]):
-            yield at, marks[begin].indent
+    for at, token in enumerate(tokens):
+        if token.first:
+            begin = at
+        if token.kind != "COLON" or (at + 1 < len(tokens) and not tokens[at + 1].first):
+            continue
+        if _is_header([each.kind for each in tokens[begin:at]]):
+            yield at, tokens[begin].indent
 
 
 def _is_header(kinds: list[str]) -> bool:
@@ -49,22 +52,22 @@ def _is_header(kinds: list[str]) -> bool:
 
 
 class _Braces:
-    """One reading of a text's marks. `open` are the blocks without braces, from the outside in."""
+    """One reading of a text's tokens. `open` are the blocks without braces, from the outside in."""
 
     def __init__(self, lexer: Lexer, headers: dict[int, int]) -> None:
         self.lexer = lexer
         self.headers = headers
-        self.marks: list[Mark] = []
+        self.tokens: list[Token] = []
         self.stack: list[str] = []
         self.open: list[_Block] = []
 
-    def put(self, marks: list[Mark]) -> list[Mark]:
-        for at, mark in enumerate(marks):
-            kind = mark.token.type
-            while mark.first and self.is_innermost() and mark.indent <= self.open[-1].indent:
+    def put(self, tokens: list[Token]) -> list[Token]:
+        for at, token in enumerate(tokens):
+            kind = token.kind
+            while token.first and self.is_innermost() and token.indent <= self.open[-1].indent:
                 self.close()
             if at in self.headers and self.stack[-1:] in ([], ["LBRACE"]):
-                self.begin(mark, self.headers[at])
+                self.begin(token, self.headers[at])
                 continue
             while kind in CLOSERS and self.is_innermost():
                 self.close()
@@ -72,26 +75,25 @@ class _Braces:
                 self.stack.append(kind)
             elif kind in CLOSERS and self.stack and CLOSER_OF[self.stack[-1]] == kind:
                 self.stack.pop()
-            self.marks.append(mark)
+            self.tokens.append(token)
         while self.open:
             self.close()
-        return self.marks
+        return self.tokens
 
     def is_innermost(self) -> bool:
         """Whether no bracket stands open in the innermost of the blocks."""
         return bool(self.open) and self.open[-1].depth == len(self.stack)
 
-    def begin(self, mark: Mark, indent: int) -> None:
-        start, end = place(mark.token)
+    def begin(self, token: Token, indent: int) -> None:
+        start, end = token.place
         help = "a block stands in braces: write `{` here, and `}` on a line of its own behind the block"
         self.lexer.report("E0101", "expected `{`, found `:`", start, end, help)
         self.lexer.damage.guessed.append(start)
         self.stack.append("LBRACE")
         self.open.append(_Block(indent, len(self.stack)))
-        self.marks.append(Mark(renamed("LBRACE", mark.token), mark.first, mark.indent))
+        self.tokens.append(renamed("LBRACE", token))
 
     def close(self) -> None:
         self.open.pop()
         del self.stack[-1:]
-        end = place(self.marks[-1].token)[1]
-        self.marks.append(Mark(virtual("RBRACE", end), first=False, indent=0))
+        self.tokens.append(virtual("RBRACE", self.tokens[-1].end))

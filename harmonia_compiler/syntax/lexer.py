@@ -1,18 +1,18 @@
-"""Text to marks: what the lexer finds, without space and comments, and with every broken text or character reported.
+"""Text to tokens: what the scanner finds, without space and comments, and with every broken text or character reported.
 
-This is total: any text gives marks. A text that is never closed and a character that no token begins with become
+This is total: any text gives tokens. A text that is never closed and a character that no token begins with become
 what keeps the rest readable, so that what follows sees whole tokens alone.
 """
 
 import re
-from dataclasses import dataclass
 
-from lark import Token
+import msgspec
 
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.syntax import words
 from harmonia_compiler.syntax.scanner import lex
+from harmonia_compiler.syntax.token import Token
 from harmonia_compiler.syntax.tree import Comment
 
 #: What stands for a value that could not be read; no text can spell it.
@@ -41,17 +41,7 @@ _ADVICE = {
 }
 
 
-@dataclass(slots=True)
-class Mark:
-    """A token that is neither space nor comment, and how it stands on its line."""
-
-    token: Token
-    first: bool
-    indent: int
-
-
-@dataclass(slots=True)
-class Damage:
+class Damage(msgspec.Struct):
     """What is reported already: the offsets, and the lines, where a later finding would only repeat it.
 
     `swallowing` are the offsets of long texts that are never closed, and so may hold what is missing; `unbalanced`
@@ -85,54 +75,57 @@ class Lexer:
         self.damage.offsets.append(start)
         self.damage.lines.add(self.source.position(start)[0])
 
-    def marks(self) -> list[Mark]:
-        """The tokens that matter, broken ones reported and made whole."""
-        marks: list[Mark] = []
+    def tokens(self) -> list[Token]:
+        """The tokens that matter, broken ones reported and made whole, each with how it stands on its line."""
+        tokens: list[Token] = []
         first, line_start, broken_to, skip_to = True, 0, -1, 0
         for token in self._cut():
-            start, end = place(token)
+            kind, start, end = token.kind, token.start, token.end
             if start < skip_to:
                 continue
-            if token.type == "_NL":
+            if kind == "_NL":
                 first, line_start = True, end
-            elif token.type == "COMMENT":
-                self.comments.append(Comment(Span(self.source, start, end), token.rstrip("\r")))
-            elif token.type == "BROKEN":
+            elif kind == "COMMENT":
+                self.comments.append(Comment(Span(self.source, start, end), token.text.rstrip("\r")))
+            elif kind == "BROKEN":
                 if start != broken_to:
                     self._report_character(start, end)
                 broken_to = end
                 if found := _OTHERWISE_QUOTED.match(self.source.text, start):
                     skip_to = found.end()
-                    text = Token("TEXT", f'"{found[found.lastindex or 1]}"', start_pos=start, end_pos=skip_to)
-                    marks.append(Mark(text, first, start - line_start))
+                    text = f'"{found[found.lastindex or 1]}"'
+                    tokens.append(Token("TEXT", text, start, skip_to, first, start - line_start))
                 first = False
             else:
-                whole = self._whole_text(token) if token.type == "BROKEN_TEXT" else token
-                marks.append(Mark(whole, first, start - line_start))
+                if kind == "BROKEN_TEXT":
+                    self._make_whole(token)
+                token.first, token.indent = first, start - line_start
+                tokens.append(token)
                 first = False
-                line_start = self.source.text.rfind("\n", 0, end) + 1 if "\n" in token else line_start
-        return marks
+                if kind == "LONG_TEXT" and "\n" in token.text:
+                    line_start = self.source.text.rfind("\n", 0, end) + 1
+        return tokens
 
     def _cut(self) -> list[Token]:
         """All tokens but space. A long text that is never closed ends before the first declaration in it."""
         text = self.source.text
         tokens = lex(text, spaces=False)
-        if not tokens or tokens[-1].type != "BROKEN_LONG_TEXT":
+        if not tokens or tokens[-1].kind != "BROKEN_LONG_TEXT":
             return tokens
         at, cut = _swallowing(tokens)
-        start, _ = place(tokens[at])
+        start = tokens[at].start
         self.report("E0103", "this text is never closed", start, start + 3, 'close it with `"""`')
         self.damage.swallowing.append(start)
-        closed = Token("NAME", BROKEN_NAME, start_pos=start, end_pos=cut)
+        closed = Token("NAME", BROKEN_NAME, start, cut)
         if cut == len(text):
             return [*tokens[:at], closed]
-        newline = Token("_NL", "", start_pos=cut, end_pos=cut)
+        newline = Token("_NL", "", cut, cut)
         return [*tokens[:at], closed, newline, *lex(" " * cut + text[cut:], spaces=False)]
 
-    def _whole_text(self, token: Token) -> Token:
-        start, end = place(token)
-        self.report("E0103", "this text is not closed on its line", start, end, 'close it with `"`, or use `"""`')
-        return Token("NAME", BROKEN_NAME, start_pos=start, end_pos=end)
+    def _make_whole(self, token: Token) -> None:
+        help = 'close it with `"`, or use `"""`'
+        self.report("E0103", "this text is not closed on its line", *token.place, help)
+        token.kind, token.text = "NAME", BROKEN_NAME
 
     def _report_character(self, start: int, end: int) -> None:
         text = self.source.text
@@ -145,22 +138,15 @@ class Lexer:
         self.report("E0105", f"unexpected character `{shown}`", start, end, help)
 
 
-def place(token: Token) -> tuple[int, int]:
-    """Where a token begins and ends."""
-    assert token.start_pos is not None
-    assert token.end_pos is not None
-    return token.start_pos, token.end_pos
-
-
 def _swallowing(tokens: list[Token]) -> tuple[int, int]:
     """Which long text is the one that is not closed, and where it should have ended.
 
     With an odd number of quotes the last one is open, but the slip lies where a text has swallowed declarations.
     """
     for at, token in enumerate(tokens):
-        if token.type in ("LONG_TEXT", "BROKEN_LONG_TEXT") and (found := _DECLARATION_LINE.search(token, 3)):
-            return at, place(token)[0] + found.start()
-    return len(tokens) - 1, place(tokens[-1])[1]
+        if token.kind in ("LONG_TEXT", "BROKEN_LONG_TEXT") and (found := _DECLARATION_LINE.search(token.text, 3)):
+            return at, token.start + found.start()
+    return len(tokens) - 1, tokens[-1].end
 
 
 def _short(text: str) -> str:

@@ -7,16 +7,16 @@ from bisect import bisect_right
 from itertools import chain, pairwise
 
 import msgspec
-from lark import Token
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.syntax import tree
 from harmonia_compiler.syntax.automaton import Slip, read
 from harmonia_compiler.syntax.build import Builder, by_rule, is_proper
-from harmonia_compiler.syntax.lexer import BROKEN_NAME, KEYWORDS, Damage, place
+from harmonia_compiler.syntax.lexer import BROKEN_NAME, KEYWORDS, Damage
 from harmonia_compiler.syntax.repair import Region, region_of, repaired
 from harmonia_compiler.syntax.slips import explain
+from harmonia_compiler.syntax.token import Token
 from harmonia_compiler.syntax.tokens import Tokens, read_tokens
 
 #: Findings of one file beyond this say nothing new, and random bytes have very many.
@@ -67,7 +67,7 @@ def _read(source: Source, tokens: Tokens, findings: Findings) -> tree.File:
     builder = Builder(source)
     for chunk in _chunks(tokens.tokens):
         reading = _Declaration(builder, chunk, tokens.damage, findings)
-        declared = reading.declarations(quiet=quiet and chunk[0].type in _INNER)
+        declared = reading.declarations(quiet=quiet and chunk[0].kind in _INNER)
         unread |= reading.unread
         quiet = not declared or not reading.complete
         declarations += declared
@@ -83,10 +83,13 @@ def _chunks(tokens: list[Token]) -> list[list[Token]]:
     chunks: list[list[Token]] = [[]]
     depth = 0
     for token in tokens:
-        if token.type == "_NL" and depth == 0:
+        if token.kind == "_NL" and depth == 0:
             chunks.append([])
             continue
-        depth += (token.type == "LBRACE") - (token.type == "RBRACE")
+        if token.kind == "LBRACE":
+            depth += 1
+        elif token.kind == "RBRACE":
+            depth -= 1
         chunks[-1].append(token)
     return [chunk for chunk in chunks if chunk]
 
@@ -100,7 +103,7 @@ class _Declaration:
         self.tokens = self.given = tokens
         self.findings = findings
         self.unread: set[str] = set()
-        begin, end = place(tokens[0])[0], place(tokens[-1])[1]
+        begin, end = tokens[0].start, tokens[-1].end
         self.complete = not any(begin <= at < end for at in (*damage.swallowing, *damage.guessed))
         self.reported = [at for at in damage.offsets if begin <= at <= end]
         self.unbalanced = [at for at in damage.unbalanced if begin <= at <= end]
@@ -122,30 +125,30 @@ class _Declaration:
             region = region_of(self.tokens, slip.position)
             if not quiet and not self.follows_slip and not self.is_reported(region):
                 self.findings.extend([explain(self.source, self.tokens, slip)])
-            self.reported += [place(token)[0] for token in self.tokens[slip.position : slip.position + 1]]
+            self.reported += [token.start for token in self.tokens[slip.position : slip.position + 1]]
             before = self.tokens
             mended = repaired(before, slip.position, region)
             self.tokens, self.complete = mended.tokens, self.complete and mended.whole
-            if not self.tokens or [str(token) for token in self.tokens] == [str(token) for token in before]:
+            if not self.tokens or [token.text for token in self.tokens] == [token.text for token in before]:
                 break
         self.give_up()
         return []
 
     def drop(self, offset: int) -> None:
         """Replace what holds a bracket without its partner: what stands inside of which is a guess."""
-        position = bisect_right(self.tokens, offset, key=lambda token: place(token)[0]) - 1
-        if position < 0 or self.tokens[position].type == "LBRACE":
+        position = bisect_right(self.tokens, offset, key=lambda token: token.start) - 1
+        if position < 0 or self.tokens[position].kind == "LBRACE":
             return
         mended = repaired(self.tokens, position, region_of(self.tokens, position))
         self.tokens, self.complete = mended.tokens, self.complete and mended.whole
 
     def attempt(self) -> list[tree.Declaration] | Slip:
         self.builder.findings, self.builder.strays = Findings(most=MOST_FINDINGS), set()
-        end = Token("$END", "", start_pos=self.tokens[-1].end_pos, end_pos=self.tokens[-1].end_pos)
+        end = Token("$END", "", self.tokens[-1].end, self.tokens[-1].end)
         found = read(chain(self.tokens, (end,)), by_rule(), self.builder)
         if isinstance(found, Slip):
             return found
-        declarations: list[tree.Declaration] = found[0]
+        declarations: list[tree.Declaration] = found
         return declarations
 
     def kept(self, declarations: list[tree.Declaration]) -> list[tree.Declaration]:
@@ -175,19 +178,19 @@ class _Declaration:
         return next((node for node, depth in tree.walk(declaration) if depth > _DEEPEST_TREE), None)
 
     def is_reported(self, region: Region) -> bool:
-        start = self.tokens[min(region.start, len(self.tokens) - 1)].start_pos or 0
-        end = self.tokens[max(min(region.end, len(self.tokens)) - 1, 0)].end_pos or 0
+        start = self.tokens[min(region.start, len(self.tokens) - 1)].start
+        end = self.tokens[max(min(region.end, len(self.tokens)) - 1, 0)].end
         return any(start <= at <= end for at in self.reported)
 
     def give_up(self) -> None:
         """Remember which names would have been declared, so that nobody is told that they are unknown."""
         self.complete = False
-        named = [token for before, token in pairwise(self.given) if before.type in _NAMING]
-        if self.given[0].type not in _NAMING:
-            named += [token for token in self.given if token.type == "NAME"]
-        names = {str(token) for token in named if token.type in {"NAME", *KEYWORDS}}
+        named = [token for before, token in pairwise(self.given) if before.kind in _NAMING]
+        if self.given[0].kind not in _NAMING:
+            named += [token for token in self.given if token.kind == "NAME"]
+        names = {token.text for token in named if token.kind in {"NAME", *KEYWORDS}}
         # Of an import it is not known which of its words are names; without any name, it may have been every one.
-        self.unread |= names if names and self.given[0].type != "IMPORT" else {*names, BROKEN_NAME}
+        self.unread |= names if names and self.given[0].kind != "IMPORT" else {*names, BROKEN_NAME}
 
 
 def _given_names(declaration: tree.Declaration) -> list[tree.Name]:

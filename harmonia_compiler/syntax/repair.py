@@ -4,11 +4,10 @@ A broken value becomes one that fits anywhere, a broken header an empty one befo
 statement goes, so that everything else of the declaration is still read.
 """
 
-from dataclasses import dataclass
+import msgspec
 
-from lark import Token
-
-from harmonia_compiler.syntax.lexer import BROKEN_NAME, place
+from harmonia_compiler.syntax.lexer import BROKEN_NAME
+from harmonia_compiler.syntax.token import Token
 
 #: The headers of blocks inside of a pipeline, with what stands for the test or bound of each.
 _HEADS = {"IF": "NAME ?", "ELIF": "NAME ?", "ELSE": "", "REPEAT": "UP up TO to NUMBER 1"}
@@ -17,8 +16,7 @@ _HEADS = {"IF": "NAME ?", "ELIF": "NAME ?", "ELSE": "", "REPEAT": "UP up TO to N
 _VALUES = frozenset({"NAME", "TEXT", "LONG_TEXT", "NUMBER", "TRUE", "FALSE", "NOT", "EACH", "LPAR", "LSQB", "STREAM"})
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(msgspec.Struct, frozen=True):
     """A statement, or outside of all blocks the whole header, as positions in the tokens: [start, end)."""
 
     start: int
@@ -26,8 +24,7 @@ class Region:
     level: int
 
 
-@dataclass(frozen=True, slots=True)
-class Repaired:
+class Repaired(msgspec.Struct, frozen=True):
     """What is to be read instead. `whole` is false where it lacks what might have bound a name or returned."""
 
     tokens: list[Token]
@@ -38,7 +35,7 @@ def region_of(tokens: list[Token], position: int) -> Region:
     """The statement in which a position lies; outside of all blocks, the header."""
     starts = [0]
     for at in range(min(position, len(tokens))):
-        kind = tokens[at].type
+        kind = tokens[at].kind
         if kind == "LBRACE":
             starts.append(at + 1)
         elif kind == "RBRACE" and len(starts) > 1:
@@ -47,7 +44,7 @@ def region_of(tokens: list[Token], position: int) -> Region:
             starts[-1] = at + 1
     depth, end = 0, starts[-1]
     while end < len(tokens):
-        kind = tokens[end].type
+        kind = tokens[end].kind
         if depth == 0 and (kind == "RBRACE" or (kind == "_NL" and end >= position)):
             break
         depth += (kind == "LBRACE") - (kind == "RBRACE")
@@ -61,22 +58,22 @@ def repaired(tokens: list[Token], position: int, region: Region) -> Repaired:
         return _declaration(tokens, position)
     if _lacks_value(tokens, position):
         return Repaired([*tokens[:position], *tokens[position + 1 :]])
-    first = tokens[region.start].type if region.start < region.end else ""
-    second = tokens[region.start + 1].type if region.start + 1 < region.end else ""
+    first = tokens[region.start].kind if region.start < region.end else ""
+    second = tokens[region.start + 1].kind if region.start + 1 < region.end else ""
     if first in _HEADS:
         return _compound(tokens, position, region)
     if first == "NAME" and second == "EQUAL":
         return _value(tokens, region.start + 2, region.end)
     if first == "RETURN" and second != "EQUAL":
         return _value(tokens, region.start + (2 if second == "STREAM" else 1), region.end)
-    binds = any(token.type == "EQUAL" for token in tokens[region.start : region.end])
+    binds = any(token.kind == "EQUAL" for token in tokens[region.start : region.end])
     return _without(tokens, region, whole=first in ("SLO", "LOAD") and not binds)
 
 
 def _declaration(tokens: list[Token], position: int) -> Repaired:
-    body = next((at for at, token in enumerate(tokens) if token.type == "LBRACE"), None)
-    named = len(tokens) > 1 and tokens[1].type == "NAME"
-    if tokens[0].type != "PIPELINE" or body is None or not named:
+    body = next((at for at, token in enumerate(tokens) if token.kind == "LBRACE"), None)
+    named = len(tokens) > 1 and tokens[1].kind == "NAME"
+    if tokens[0].kind != "PIPELINE" or body is None or not named:
         return Repaired([], whole=False)
     if position <= body:
         header = _made(tokens[1], f"LPAR ( RPAR ) _ARROW -> NAME {BROKEN_NAME}")
@@ -86,34 +83,34 @@ def _declaration(tokens: list[Token], position: int) -> Repaired:
 
 def _lacks_value(tokens: list[Token], position: int) -> bool:
     """Whether a line ends where a value is wanted, and the next one begins with a value and no statement."""
-    here, *following = [token.type for token in tokens[position : position + 3]] or [""]
-    if here != "_NL" or not following or tokens[position - 1].type not in ("EQUAL", "RETURN", "STREAM"):
+    here, *following = [token.kind for token in tokens[position : position + 3]] or [""]
+    if here != "_NL" or not following or tokens[position - 1].kind not in ("EQUAL", "RETURN", "STREAM"):
         return False
     return following[0] in _VALUES and following != ["NAME", "EQUAL"]
 
 
 def _value(tokens: list[Token], begin: int, end: int) -> Repaired:
     # Behind the slip there may be a statement that lacks a line of its own.
-    whole = not any(token.type in ("EQUAL", "RETURN") for token in tokens[begin:end])
+    whole = not any(token.kind in ("EQUAL", "RETURN") for token in tokens[begin:end])
     return Repaired([*tokens[:begin], *_made(tokens[begin - 1], f"NAME {BROKEN_NAME}"), *tokens[end:]], whole)
 
 
 def _compound(tokens: list[Token], position: int, region: Region) -> Repaired:
     """An `if` or a `repeat`: its broken header gets an empty test, what cannot follow a block goes."""
-    if [token.type for token in tokens[position - 1 : position + 1]] == ["ELSE", "IF"]:
+    if [token.kind for token in tokens[position - 1 : position + 1]] == ["ELSE", "IF"]:
         return Repaired([*tokens[: position - 1], *_made(tokens[position], "ELIF elif"), *tokens[position + 1 :]])
     keyword, block, until = _head(tokens, position, region)
-    following = next((at for at, _ in _outer(tokens, position, region.end) if tokens[at].type == "LBRACE"), None)
+    following = next((at for at, _ in _outer(tokens, position, region.end) if tokens[at].kind == "LBRACE"), None)
     if until is not None:
         return _value(tokens, until + 1, region.end)
     if keyword is not None and block is not None:
-        stray = keyword == position or (keyword > region.start and tokens[region.start].type == "REPEAT")
+        stray = keyword == position or (keyword > region.start and tokens[region.start].kind == "REPEAT")
         head = _made(tokens[keyword], "IF if NAME ?") if stray else [tokens[keyword]]
-        test = [] if stray else _made(tokens[keyword], _HEADS[tokens[keyword].type])
+        test = [] if stray else _made(tokens[keyword], _HEADS[tokens[keyword].kind])
         return Repaired([*tokens[:keyword], *head, *test, *tokens[block:]], whole=not stray)
     if keyword is not None:
         return _without(tokens, region, whole=False)
-    if following is not None and tokens[region.start].type == "IF":
+    if following is not None and tokens[region.start].kind == "IF":
         arm = _made(tokens[position - 1], "ELIF elif NAME ?")
         return Repaired([*tokens[:position], *arm, *tokens[following:]], whole=False)
     return Repaired([*tokens[:position], *tokens[region.end :]], whole=False)
@@ -123,7 +120,7 @@ def _head(tokens: list[Token], position: int, region: Region) -> tuple[int | Non
     """The header that holds a position, by its keyword, and its block; or the `until` that does."""
     keyword = until = None
     for at, _ in _outer(tokens, region.start, region.end):
-        kind = tokens[at].type
+        kind = tokens[at].kind
         if kind == "LBRACE" and at >= position:
             return keyword, at if keyword is not None else None, until
         if kind == "LBRACE":
@@ -140,21 +137,21 @@ def _outer(tokens: list[Token], start: int, end: int) -> list[tuple[int, Token]]
     for at in range(start, end):
         if depth == 0:
             found.append((at, tokens[at]))
-        depth += (tokens[at].type == "LBRACE") - (tokens[at].type == "RBRACE")
+        depth += (tokens[at].kind == "LBRACE") - (tokens[at].kind == "RBRACE")
     return found
 
 
 def _without(tokens: list[Token], region: Region, *, whole: bool) -> Repaired:
     """A statement taken out, with one of the newlines around it."""
     start, end = region.start, region.end
-    if end < len(tokens) and tokens[end].type == "_NL":
+    if end < len(tokens) and tokens[end].kind == "_NL":
         end += 1
-    elif start > 0 and tokens[start - 1].type == "_NL":
+    elif start > 0 and tokens[start - 1].kind == "_NL":
         start -= 1
     return Repaired([*tokens[:start], *tokens[end:]], whole)
 
 
 def _made(beside: Token, words: str) -> list[Token]:
     """Tokens that no text has: kinds and texts in turn."""
-    parts, at = words.split(), place(beside)[1]
-    return [Token(kind, text, start_pos=at, end_pos=at) for kind, text in zip(parts[::2], parts[1::2], strict=True)]
+    parts, at = words.split(), beside.end
+    return [Token(kind, text, at, at) for kind, text in zip(parts[::2], parts[1::2], strict=True)]

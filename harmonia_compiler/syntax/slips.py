@@ -1,15 +1,15 @@
 """What to say about a token that cannot stand where it stands."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
-from lark import Token
+import msgspec
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.diagnostics.near import nearest
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.syntax.automaton import Slip
 from harmonia_compiler.syntax.lexer import KEYWORDS
+from harmonia_compiler.syntax.token import Token
 
 _WORDS = {
     "NAME": "a name",
@@ -53,8 +53,7 @@ _MOST_NAMED = 3
 _SHORTEST_WORD = 3
 
 
-@dataclass(frozen=True, slots=True)
-class _Spot:
+class _Spot(msgspec.Struct, frozen=True):
     """A slip with the tokens around it. Only their kinds and texts matter.
 
     `earlier` is the kind of the token two before it, `declares` that of the first one of the declaration.
@@ -69,12 +68,12 @@ class _Spot:
 
     @property
     def kind(self) -> str:
-        return self.token.type
+        return self.token.kind
 
     @property
     def behind(self) -> str:
         """The kind of the token before."""
-        return self.before.type if self.before is not None else ""
+        return self.before.kind if self.before is not None else ""
 
     @property
     def follows_value(self) -> bool:
@@ -98,16 +97,16 @@ def explain(source: Source, tokens: list[Token], slip: Slip) -> Diagnostic:
     """The finding for a slip, at its place."""
     token, accepted = slip.token, slip.accepted
     before = tokens[slip.position - 1] if slip.position else None
-    after = tokens[slip.position + 1].type if slip.position + 1 < len(tokens) else "$END"
-    earlier = tokens[slip.position - 2].type if slip.position > 1 else ""
-    spot = _Spot(token, before, after, accepted, earlier, tokens[0].type)
+    after = tokens[slip.position + 1].kind if slip.position + 1 < len(tokens) else "$END"
+    earlier = tokens[slip.position - 2].kind if slip.position > 1 else ""
+    spot = _Spot(token, before, after, accepted, earlier, tokens[0].kind)
     span = _span(source, token)
     if spot.ends and before is not None:
-        span = Span(source, before.end_pos or 0, before.end_pos or 0)
+        span = Span(source, before.end, before.end)
 
-    if token.type in KEYWORDS and "NAME" in accepted and _is_meant_as_name(spot):
+    if token.kind in KEYWORDS and "NAME" in accepted and _is_meant_as_name(spot):
         return _keyword(token, span)
-    if token.type == "EQUAL" and before is not None and before.type in KEYWORDS:
+    if token.kind == "EQUAL" and before is not None and before.kind in KEYWORDS:
         return _keyword(before, _span(source, before))
 
     found = _shown(token)
@@ -115,7 +114,7 @@ def explain(source: Source, tokens: list[Token], slip: Slip) -> Diagnostic:
     message = f"expected {wanted}, found {found}" if wanted else f"unexpected {found}"
     for word, keywords in () if _elsewhere(spot) else _misspelt(spot):
         if (meant := _keyword_like(word, keywords)) is not None:
-            message = message if word is token else f"unexpected `{word}`"
+            message = message if word is token else f"unexpected `{word.text}`"
             return Diagnostic("E0101", message, _span(source, word), f"did you mean `{meant}`?")
     return Diagnostic("E0101", message, span, _advice(spot) or (f"put {wanted} here" if wanted else f"delete {found}"))
 
@@ -140,7 +139,7 @@ def _is_meant_as_name(spot: _Spot) -> bool:
 
 def _keyword(token: Token, span: Span) -> Diagnostic:
     return Diagnostic(
-        "E0104", f"`{token}` is a keyword and cannot be a name", span, f"write `{token}_` or another name"
+        "E0104", f"`{token.text}` is a keyword and cannot be a name", span, f"write `{token.text}_` or another name"
     )
 
 
@@ -153,7 +152,7 @@ def _misspelt(spot: _Spot) -> Iterator[tuple[Token, frozenset[str]]]:
     """The words that may be keywords with a slip of the finger, each with the kinds of those that may stand there."""
     if spot.kind == "NAME":
         yield spot.token, spot.accepted & KEYWORDS
-    if spot.before is not None and spot.before.type == "NAME":
+    if spot.before is not None and spot.before.kind == "NAME":
         if spot.accepted == {"EQUAL"} and spot.earlier in ("_NL", "LBRACE"):
             yield spot.before, _STATEMENTS
         elif spot.kind == "NAME":
@@ -162,23 +161,23 @@ def _misspelt(spot: _Spot) -> Iterator[tuple[Token, frozenset[str]]]:
 
 def _keyword_like(word: Token, kinds: frozenset[str]) -> str | None:
     """The keyword that was probably meant; of two letters, one that has the same."""
-    found = nearest(str(word), (kind.lower() for kind in kinds))
-    is_short = len(word) < _SHORTEST_WORD
-    return None if found is None or (is_short and sorted(found) != sorted(word)) else found
+    found = nearest(word.text, (kind.lower() for kind in kinds))
+    is_short = len(word.text) < _SHORTEST_WORD
+    return None if found is None or (is_short and sorted(found) != sorted(word.text)) else found
 
 
 def _span(source: Source, token: Token) -> Span:
-    return Span(source, token.start_pos or 0, token.end_pos or 0)
+    return Span(source, token.start, token.end)
 
 
 def _shown(token: Token) -> str:
-    if token.type in ("$END", "_NL"):
+    if token.kind in ("$END", "_NL"):
         return "the end of the line"
-    if token.type == "TEXT":
+    if token.kind == "TEXT":
         return "a text"
-    if token.type == "LONG_TEXT":
+    if token.kind == "LONG_TEXT":
         return 'a text in `"""`'
-    text = str(token)
+    text = token.text
     return f"`{text if len(text) <= 40 else text[:37] + '...'}`"
 
 
@@ -285,8 +284,8 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
 
 def _elsewhere(spot: _Spot) -> str:
     """What to write for a word of another language, if there is one."""
-    words = (word for word in (spot.token, spot.before) if word is not None and word.type == "NAME")
-    return next((_ELSEWHERE[str(word)] for word in words if str(word) in _ELSEWHERE), "")
+    words = (word for word in (spot.token, spot.before) if word is not None and word.kind == "NAME")
+    return next((_ELSEWHERE[word.text] for word in words if word.text in _ELSEWHERE), "")
 
 
 def _advice(spot: _Spot) -> str:

@@ -1,18 +1,59 @@
-"""The parser's tables: made from `grammar/rag.lark`, and kept beside it so that a command starts quickly.
+"""The parser's tables: what lexer and parser go by, made from `grammar/rag.lark` and kept beside it in `tables.json`.
 
-Making them takes longer than a whole `check` may. `grammar/tables.json` holds them with the grammar and the version
-of lark that they were made from, and is believed only while both are the same. To renew it after a change of the
-grammar: `python -m harmonia_compiler.syntax.tables`.
+Making them takes lark, and longer than a whole `check` may: `python -m harmonia_compiler.syntax.generate` does it after
+a change of the grammar, and so does `make bless`.
 """
 
-import json
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import lark
-from lark.grammar import Rule
-from lark.lexer import TerminalDef
+import msgspec
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """An alternative of the grammar: the parts, by their kinds, that become one part of the kind `name`.
+
+    `builds` is the name of what is made of them. Of the parts `kept` stay, each by its position, with how many absent
+    ones stand before it; `absent` stand behind the last. A rule that is `inline` makes of one part the same.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+    builds: str
+    kept: tuple[tuple[int, int], ...]
+    absent: int
+    inline: bool
+
+    @property
+    def stays(self) -> bool:
+        """Whether its one part stays as it is, so that nothing need be done for it."""
+        return self.inline and len(self.parts) == 1 and not is_terminal(self.parts[0]) and not helps(self.parts[0])
+
+
+class Tables(msgspec.Struct, frozen=True):
+    """All that lexer and parser go by.
+
+    `terminals` are the patterns of tokens in the order in which they are tried, without keywords, which are names;
+    `keywords` the kinds of these. A state says for a kind of token or part what follows: the next state, or, below
+    0, the rule after the next token of this kind, counted from -1 downwards.
+    """
+
+    terminals: tuple[tuple[str, str], ...]
+    keywords: dict[str, str]
+    rules: tuple[Rule, ...]
+    states: tuple[dict[str, int], ...]
+    start: int
+    end: int
+
+
+def is_terminal(kind: str) -> bool:
+    """Whether this is a kind of token, and not one of parts."""
+    return kind.isupper()
+
+
+def helps(kind: str) -> bool:
+    """Whether parts of this kind are taken apart by the rule that has them."""
+    return kind.startswith("_")
 
 
 def grammar_folder() -> Path:
@@ -23,50 +64,6 @@ def grammar_folder() -> Path:
 
 
 @cache
-def parser() -> lark.Lark:
-    """The parser of a whole file, from the kept tables where they are current."""
-    grammar = (grammar_folder() / "rag.lark").read_text(encoding="utf-8")
-    try:
-        kept = json.loads((grammar_folder() / "tables.json").read_bytes())
-    except (OSError, ValueError):
-        return from_grammar(grammar)
-    if kept["lark"] != lark.__version__ or kept["grammar"] != grammar:
-        return from_grammar(grammar)
-    return _from_tables(kept["data"], kept["memo"])
-
-
-def from_grammar(grammar: str, *, strict: bool = False) -> lark.Lark:
-    """The parser made anew; strict refuses every conflict, and needs lark's optional `interegular`."""
-    return lark.Lark(grammar, start="file", parser="lalr", lexer="basic", propagate_positions=True, strict=strict)
-
-
-def encode(grammar: str) -> bytes:
-    """The document that `tables.json` holds."""
-    data, memo = from_grammar(grammar).memo_serialize([TerminalDef, Rule])
-    document = {"lark": lark.__version__, "grammar": grammar, "data": data, "memo": memo}
-    return json.dumps(document, separators=(",", ":"), default=_plain).encode() + b"\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, set | frozenset):
-        return sorted(value)
-    raise TypeError(f"{value!r} cannot be kept in the parser's tables")
-
-
-def _from_tables(data: dict[str, Any], memo: dict[str, Any]) -> lark.Lark:
-    """JSON has made texts of the numbers that are keys."""
-    table = data["parser"]["parser"]
-    table["tokens"] = {int(number): token for number, token in table["tokens"].items()}
-    table["states"] = {int(number): _by_number(actions) for number, actions in table["states"].items()}
-    loaded: lark.Lark = lark.Lark._load_from_dict(data, _by_number(memo))  # type: ignore[no-untyped-call]  # noqa: SLF001 - what lark.tools.standalone calls
-    return loaded
-
-
-def _by_number(table: dict[str, Any]) -> dict[int, Any]:
-    return {int(number): value for number, value in table.items()}
-
-
-if __name__ == "__main__":
-    (grammar_folder() / "tables.json").write_bytes(
-        encode((grammar_folder() / "rag.lark").read_text(encoding="utf-8")),
-    )
+def tables() -> Tables:
+    """The tables of the grammar."""
+    return msgspec.json.decode((grammar_folder() / "tables.json").read_bytes(), type=Tables)

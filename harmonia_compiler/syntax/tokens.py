@@ -1,4 +1,4 @@
-"""Marks to tokens: what the parser is to see, with every bracket closed.
+"""Tokens as the text has them to tokens as the parser is to see them, with every bracket closed.
 
 What the grammar leaves to this module:
 
@@ -8,9 +8,7 @@ What the grammar leaves to this module:
 - a bracket that is never closed is closed where the text proves it, as `brackets` says.
 """
 
-from dataclasses import dataclass
-
-from lark import Token
+import msgspec
 
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Source
@@ -19,13 +17,15 @@ from harmonia_compiler.syntax.ahead import (
     OPENERS,
     argument_lines,
     declares,
+    kind_at,
     lacking_braces,
     renamed,
     virtual,
 )
 from harmonia_compiler.syntax.brackets import CONTINUING, GOES_ON, Brackets, Header
 from harmonia_compiler.syntax.indented import with_braces
-from harmonia_compiler.syntax.lexer import KEYWORDS, Damage, Lexer, Mark, place
+from harmonia_compiler.syntax.lexer import KEYWORDS, Damage, Lexer
+from harmonia_compiler.syntax.token import Token
 from harmonia_compiler.syntax.tree import Comment
 
 #: How deep brackets may nest: what follows walks trees by recursion.
@@ -37,8 +37,7 @@ _HEADERS = frozenset({"IF", "ELIF", "ELSE", "REPEAT", "PIPELINE"})
 _BEFORE_A_STATEMENT = frozenset({"_NL", "LBRACE", "RBRACE"})
 
 
-@dataclass(slots=True)
-class Tokens:
+class Tokens(msgspec.Struct):
     """The tokens of a text, its comments, and what is reported already."""
 
     tokens: list[Token]
@@ -49,98 +48,101 @@ class Tokens:
 def read_tokens(source: Source, findings: Findings) -> Tokens | None:
     """Cut a text into tokens; None where it nests deeper than the parser's tree may."""
     lexer = Lexer(source, findings)
-    marks = with_braces(lexer, lexer.marks())
+    tokens = with_braces(lexer, lexer.tokens())
     reader = _Reader(lexer, Brackets(lexer))
-    return Tokens(reader.out.tokens, lexer.comments, lexer.damage) if reader.filter(marks) else None
+    return Tokens(reader.out.tokens, lexer.comments, lexer.damage) if reader.filter(tokens) else None
 
 
-@dataclass(slots=True)
-class _Reader:
+class _Reader(msgspec.Struct):
     """One reading of one text; `out` is what it puts out."""
 
     lexer: Lexer
     out: Brackets
 
-    def filter(self, marks: list[Mark]) -> bool:
+    def filter(self, tokens: list[Token]) -> bool:
         """Put out what the parser is to see; false where brackets nest too deep."""
-        lacking, arguments = lacking_braces(marks), argument_lines(marks)
-        for at, mark in enumerate(marks):
-            following = marks[at + 1].token.type if at + 1 < len(marks) else ""
-            if mark.first:
-                self.out.lacking = lacking.get(at, self.out.lacking)
-                self.begin_line(mark, following, is_argument=self.out.stack != [] and at in arguments)
-            token = self.in_role(mark, following)
-            if token.type in OPENERS:
-                if len(self.out.stack) == DEEPEST:
-                    help = "give inner values names"
-                    if 2 * sum(opened.token.type == "LBRACE" for opened in self.out.stack) > DEEPEST:
-                        help = "move inner blocks into a pipeline of their own, and call it"
-                    self.lexer.report("E0107", f"brackets nest deeper than {DEEPEST}", *place(token), help)
+        lacking, arguments = lacking_braces(tokens), argument_lines(tokens)
+        out = self.out
+        for at, token in enumerate(tokens):
+            kind = token.kind
+            if token.first:
+                out.lacking = lacking.get(at, out.lacking)
+                self.begin_line(token, kind_at(tokens, at + 1), is_argument=out.stack != [] and at in arguments)
+            if kind in OPENERS:
+                if len(out.stack) == DEEPEST:
+                    self.report_deep(token)
                     return False
-                self.out.open(token)
-            elif token.type in CLOSERS:
-                self.out.close(token)
+                out.open(token)
+            elif kind in CLOSERS:
+                out.close(token)
+            elif kind in KEYWORDS:
+                self.put_keyword(token, kind_at(tokens, at + 1))
+            elif kind == "NAME" and out.before == "NUMBER" and not token.first:
+                out.tokens.append(renamed("UNIT", token))
             else:
-                if self.is_header(token):
-                    self.out.header = Header(token, self.out.indent)
-                self.out.tokens.append(token)
-        self.out.close_all()
+                out.tokens.append(token)
+        out.close_all()
         return True
 
-    def in_role(self, mark: Mark, following: str) -> Token:
-        """The token in the role that its neighbours give it."""
-        token, before = mark.token, self.out.before
-        if token.type == "NAME" and before == "NUMBER" and not mark.first:
-            return renamed("UNIT", token)
-        if token.type not in KEYWORDS:
-            return token
-        names = following == "COLON" and before in ("LPAR", "COMMA") and self.out.inside("LPAR")
-        return renamed("NAME", token) if before == "DOT" or names else token
+    def put_keyword(self, token: Token, following: str) -> None:
+        """A keyword in the role that its neighbours give it."""
+        before = self.out.before
+        if before == "DOT" or (following == "COLON" and before in ("LPAR", "COMMA") and self.out.inside("LPAR")):
+            token = renamed("NAME", token)
+        elif self.is_header(token):
+            self.out.header = Header(token, self.out.indent)
+        self.out.tokens.append(token)
+
+    def report_deep(self, token: Token) -> None:
+        help = "give inner values names"
+        if 2 * sum(opened.token.kind == "LBRACE" for opened in self.out.stack) > DEEPEST:
+            help = "move inner blocks into a pipeline of their own, and call it"
+        self.lexer.report("E0107", f"brackets nest deeper than {DEEPEST}", *token.place, help)
 
     def is_header(self, token: Token) -> bool:
         """Whether a block follows: an `else` after a value, or a keyword in a value's place, has none."""
-        if token.type not in _HEADERS:
+        if token.kind not in _HEADERS:
             return False
-        if token.type == "ELSE":
+        if token.kind == "ELSE":
             return self.out.before == "RBRACE"
         return not self.out.tokens or self.out.before in _BEFORE_A_STATEMENT or self.out.before == "ELSE"
 
     # --- lines -------------------------------------------------------------------------------------------------
 
-    def begin_line(self, mark: Mark, following: str, *, is_argument: bool) -> None:
+    def begin_line(self, token: Token, following: str, *, is_argument: bool) -> None:
         """Close what the beginning of this line proves to be over, and end the line before if it is to be ended."""
-        kind = mark.token.type
+        kind = token.kind
         binds = following == "EQUAL" and not is_argument and (kind == "NAME" or kind in KEYWORDS)
-        begins = binds or self.begins(mark, following)
+        begins = binds or self.begins(token, following)
         if declares(kind, following):
             self.out.close_all()
             self.out.header = None
         elif begins:
             self.out.close_down_to("LBRACE")
-            self.out.open_missing(mark)
+            self.out.open_missing(token)
         if self.out.stack and not self.out.inside("LBRACE"):
             return
         if self.out.before == "LBRACE" and self.out.stack[-1].header == "PIPELINE" and kind != "RBRACE":
-            self.out.stack[-1].flat = mark.indent <= self.out.stack[-1].indent
-        self.out.close_by_indent(mark)
+            self.out.stack[-1].flat = token.indent <= self.out.stack[-1].indent
+        self.out.close_by_indent(token)
         if begins and not binds and kind in GOES_ON:
             self.out.close_by_word(kind)
         continues = kind in CONTINUING and not binds and not (begins and self.out.before != "RBRACE")
         if not continues and kind != "RBRACE":
             self.end_line()
         if not self.out.inside("LBRACE") or not continues:
-            self.out.indent = mark.indent
+            self.out.indent = token.indent
 
-    def begins(self, mark: Mark, following: str) -> bool:
+    def begins(self, token: Token, following: str) -> bool:
         """Whether a line begins a statement, or goes on with a block of one, by its first word.
 
         An `else` belongs to the value before it, unless a block has just ended, or begins behind it.
         """
-        kind = mark.token.type
+        kind = token.kind
         if kind == "ELSE":
             return self.out.before == "RBRACE" or following == "LBRACE"
         return kind in _STATEMENTS and not (following == "COLON" and self.out.inside("LPAR"))
 
     def end_line(self) -> None:
         if self.out.tokens and self.out.before not in ("_NL", "LBRACE"):
-            self.out.tokens.append(virtual("_NL", place(self.out.tokens[-1])[1]))
+            self.out.tokens.append(virtual("_NL", self.out.tokens[-1].end))

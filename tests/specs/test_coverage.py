@@ -7,19 +7,18 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
-from lark import Token
-from lark.grammar import Rule
 
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.syntax import parser as reading
 from harmonia_compiler.syntax import tree
 from harmonia_compiler.syntax.automaton import Slip, read
-from harmonia_compiler.syntax.reductions import Maker, Part, Reduction, stays
-from harmonia_compiler.syntax.tables import parser
+from harmonia_compiler.syntax.reductions import Make, Maker, Reduction, Value
+from harmonia_compiler.syntax.tables import Rule, tables
+from harmonia_compiler.syntax.token import Token
 from tests.specs.literate import Document, Program, Section, documents
 
 DOCUMENTS = documents()
@@ -37,8 +36,8 @@ FORMS = {
 WAYS = ("Right", "Wrong", "Edge")
 #: What is read for the sake of a better message, and refused by checking whatever stands around it.
 NEVER_RIGHT = {
-    "<objective : __objective_plus_6 COMPARISON amount>",
-    "<pipeline : PIPELINE NAME ports _ARROW sized LBRACE RBRACE>",
+    "objective: __objective_plus_6 COMPARISON amount",
+    "pipeline: PIPELINE NAME ports _ARROW sized LBRACE RBRACE",
 }
 
 
@@ -76,18 +75,25 @@ def test_every_node_of_the_tree_stands_in_a_right_program() -> None:
     assert not sorted(node.__name__ for node in NODES if node.__name__ not in found)
 
 
+def spelled(rule: Rule) -> str:
+    return f"{rule.name}: {' '.join(rule.parts)}"
+
+
 def test_every_alternative_of_the_grammar_stands_in_a_right_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    used: Counter[Rule] = Counter()
+    used: Counter[str] = Counter()
 
-    def counting(tokens: Iterable[Token], by_rule: Sequence[Reduction], maker: Maker) -> Part | Slip:
-        def counted(rule: Rule, reduce: Reduction) -> Reduction:
-            def reduction(maker: Maker, children: list[Any]) -> Any:
-                used[rule] += 1
-                return reduce(maker, children)
+    def counting(tokens: Iterable[Token], by_rule: Sequence[Reduction], maker: Maker) -> Value | Slip:
+        def counted(rule: Rule, make: Make) -> Make:
+            def made(maker: Maker, children: list[Value], start: int, end: int) -> Value:
+                used[spelled(rule)] += 1
+                return make(maker, children, start, end)
 
-            return reduction
+            return made
 
-        rules = [counted(rule, reduce) for rule, reduce in zip(parser().rules, by_rule, strict=True)]
+        rules = [
+            (size, name, make and counted(rule, make))
+            for rule, (size, name, make) in zip(tables().rules, by_rule, strict=True)
+        ]
         return read(tokens, rules, maker)
 
     monkeypatch.setattr(reading, "read", counting)
@@ -95,9 +101,7 @@ def test_every_alternative_of_the_grammar_stands_in_a_right_program(monkeypatch:
         for name in program.given:
             reading.parse(Source(name, program.files[name]), Findings())
     # Declarations are read one by one, and so no file as a whole is.
-    unused = {
-        str(rule) for rule in parser().rules if not (used[rule] or stays(rule)) and "file" not in rule.origin.name
-    }
+    unused = {spelled(rule) for rule in tables().rules if not rule.stays and "file" not in rule.name} - set(used)
     assert sorted(unused) == sorted(NEVER_RIGHT)
 
 

@@ -44,10 +44,10 @@ def whole(text: str) -> tree.File:
 
 def words(text: str) -> list[str]:
     """The tokens but for commas behind a last item; a long text by what it says."""
-    kept = [token for token in lex(text) if token.type not in ("WS", "COMMENT", "_NL")]
+    kept = [token for token in lex(text) if token.kind not in ("WS", "COMMENT", "_NL")]
     pairs = zip_longest(kept, kept[1:])
-    found = [token for token, after in pairs if token != "," or after is None or after not in (")", "]")]
-    return [re.sub(r"\s+", " ", token) if token.type == "LONG_TEXT" else str(token) for token in found]
+    found = [token for token, after in pairs if token.text != "," or after is None or after.text not in (")", "]")]
+    return [re.sub(r"\s+", " ", token.text) if token.kind == "LONG_TEXT" else token.text for token in found]
 
 
 def sound(text: str) -> str:
@@ -79,7 +79,7 @@ def test_a_tree_printed_and_read_is_the_tree(declarations: tuple[tree.Declaratio
 def test_comments_stay_where_they_stood(declarations: tuple[tree.Declaration, ...], data: st.DataObject) -> None:
     text = printed(declarations)
     for number in range(data.draw(st.integers(1, 6))):
-        pieces = [str(token) for token in lex(text)]
+        pieces = [token.text for token in lex(text)]
         at = data.draw(st.integers(0, len(pieces)))
         said = data.draw(st.sampled_from(["# {}\n", "\n# {}\n", "\n\n#{}\n\n", "#\n  # {}\n", "\n\n\n"])).format(number)
         changed = "".join([*pieces[:at], said, *pieces[at:]])

@@ -17,7 +17,6 @@ from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.syntax import lexer, words
 from harmonia_compiler.syntax.highlight import ROLES, RULES, Enclosed, RagLexer, textmate
-from harmonia_compiler.syntax.lexer import place
 from harmonia_compiler.syntax.parser import parse
 from harmonia_compiler.syntax.scanner import lex
 from harmonia_compiler.syntax.tables import grammar_folder
@@ -102,7 +101,7 @@ def test_the_names_are_those_of_the_checker() -> None:
 def test_keywords_are_those_that_the_reader_sees(text: str) -> None:
     tokens = read_tokens(Source("a.rag", text), Findings())
     assert tokens is not None
-    read = {place(token)[0]: str(token) for token in tokens.tokens if token.type in lexer.KEYWORDS}
+    read = {token.start: token.text for token in tokens.tokens if token.kind in lexer.KEYWORDS}
     found = highlighted(text)
     assert "".join(part for _, _, part in found) == text
     assert [part for _, kind, part in found if kind in Error] == []
@@ -194,10 +193,9 @@ def test_numbers_texts_and_comments_are_those_that_the_reader_sees(text: str) ->
     tokens = read_tokens(Source("a.rag", text), Findings())
     assert tokens is not None
     read: list[object] = [None] * len(text)
-    for token in [*lex(text), *(one for one in tokens.tokens if one.type == "UNIT" and str(one) in UNITS)]:
-        if token.type in SHOWN:
-            begin, end = place(token)
-            read[begin:end] = [SHOWN[token.type]] * (end - begin)
+    for token in [*lex(text), *(one for one in tokens.tokens if one.kind == "UNIT" and one.text in UNITS)]:
+        if token.kind in SHOWN:
+            read[token.start : token.end] = [SHOWN[token.kind]] * (token.end - token.start)
     # An escape that is none is an error within a text.
     shown = [
         next((of for of in (Number, String, Comment) if kind in of), String if kind == Error else None)

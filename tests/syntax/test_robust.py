@@ -97,7 +97,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
 def mutations(text: str, step: int) -> list[str]:
     """The text with one token left out, doubled, swapped with the next, replaced or followed by a piece."""
-    tokens = [str(token) for token in lex(text)]
+    tokens = [token.text for token in lex(text)]
     found = []
     for number, at in enumerate(range(0, len(tokens), step)):
         before, token, after = tokens[:at], tokens[at], tokens[at + 1 :]
@@ -127,8 +127,8 @@ def test_mutated_programs_are_checked(path: Path, sparse: int, folder: Path) -> 
 def one_token_slips(text: str) -> list[tuple[int, int, str]]:
     """Texts with one token left out, doubled, or swapped with the next, and the lines on which that was done."""
     tokens = lex(text)
-    spelled = [str(token) for token in tokens]
-    matter = [at for at, token in enumerate(tokens) if token.type not in ("WS", "COMMENT", "_NL")]
+    spelled = [token.text for token in tokens]
+    matter = [at for at, token in enumerate(tokens) if token.kind not in ("WS", "COMMENT", "_NL")]
     found, line, counted = [], 1, 0
     for number, (at, after) in enumerate(pairwise(matter)):
         line, counted = line + "".join(spelled[counted:at]).count("\n"), at
