@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKED_EXTRAS = ("torch", "milvus", "tables", "lsp", "dev")
+LOCKED_EXTRAS = ("torch", "milvus", "hub", "tables", "lsp", "dev")
 BUILD_BACKEND = ("hatchling", "editables")
 UNWANTED = frozenset({"torchvision", "torchaudio", "torchcodec", "triton"})
 GUIDELLM, PEERS, HAYSTACK = (ROOT / ".venv" / name for name in ("guidellm", "peers", "haystack"))

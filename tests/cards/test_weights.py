@@ -276,9 +276,15 @@ def test_a_revision_that_has_a_name_is_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "step"),
     [
-        ("bge-small-en-v1.5", "fetch it with `hf download BAAI/bge-small-en-v1.5 --revision 5c38"),
+        (
+            "bge-small-en-v1.5",
+            "fetch them: `harmoniac models fetch BAAI/bge-small-en-v1.5`, or",
+        ),
         ("Llama-3.2-3B-Instruct", "accept its licence at https://huggingface.co/meta-llama/Llama-3.2-3B-Instruct and"),
-        ("SmolLM2-135M-Instruct@other", "fetch it with `hf download HuggingFaceTB/SmolLM2-135M-Instruct"),
+        (
+            "SmolLM2-135M-Instruct@other",
+            "fetch them: `harmoniac models fetch HuggingFaceTB/SmolLM2-135M-Instruct@other`",
+        ),
     ],
 )
 def test_absent_weights_are_told_with_a_next_step(model: str, step: str) -> None:

@@ -25,7 +25,7 @@ from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 SERVER = Path(__file__).with_name("server.py")
 
 
-def launch(*words: str, **settings: Any) -> Launch:
+def launch(*words: Word, **settings: Any) -> Launch:
     """The launch of a tiny server."""
     probe = settings.pop("probe", Probe("http", "/health", 20.0))
     command: tuple[Word, ...] = (Fill("python"), str(SERVER), "--host", Fill("host"), "--port", Fill("port"), *words)

@@ -118,6 +118,10 @@ class Actuator(Protocol):
         """What speaks against starting here, all of it at once; nothing where the service already runs."""
         ...
 
+    def models(self, bundle: Path) -> Sequence[str]:
+        """The models whose weights must lie where this is called before the bundle is started, as `Launch.model`."""
+        ...
+
     def start(self, bundle: Path, *, port: int | None, reembed: bool, timeout_s: float, watch: Watch) -> bool:
         """Bring the service up and return once every process answers; False where it already ran.
 

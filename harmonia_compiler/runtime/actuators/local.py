@@ -13,7 +13,7 @@ from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S, ORPH
 from harmonia_compiler.runtime.actuators.supervision.installing import INSTALLING, complete
 from harmonia_compiler.runtime.actuators.supervision.kept import Kept, is_kept
 from harmonia_compiler.runtime.actuators.supervision.orphans import left_behind
-from harmonia_compiler.runtime.actuators.supervision.preflight import preflight
+from harmonia_compiler.runtime.actuators.supervision.preflight import models_of, preflight
 from harmonia_compiler.runtime.actuators.supervision.refusing import unusable
 from harmonia_compiler.runtime.actuators.supervision.replacing import Service
 from harmonia_compiler.runtime.actuators.supervision.room import further_here
@@ -45,6 +45,10 @@ class Local(Kept):
             return []
         _complete(bundle, run)
         return preflight(bundle, port, os.environ)
+
+    def models(self, bundle: Path) -> Sequence[str]:
+        """See `Actuator.models`."""
+        return models_of(read_local_processes(bundle).replicas)
 
     def end_left(self, bundle: Path, run: rundir.RunDirectory, *, known: bool) -> bool:  # noqa: ARG002 - marked ones
         """See `Kept.end_left`: processes that bear the bundle's mark."""

@@ -37,6 +37,10 @@ class Compose(Kept):
         kept = is_kept(bundle, rundir.RunDirectory(bundle))
         return [] if kept else in_order(preflight(bundle, port, os.environ))
 
+    def models(self, bundle: Path) -> Sequence[str]:
+        """See `Actuator.models`: they are mounted into the containers."""
+        return [*read_compose_bundle(bundle).services.weights.values()]
+
     def said_in(self, run: rundir.RunDirectory) -> Path:
         """See `Kept.said_in`: what its container sees as the run's folder."""
         return run.path / preparing.INSIDE

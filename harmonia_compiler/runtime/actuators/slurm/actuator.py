@@ -30,6 +30,7 @@ from harmonia_compiler.runtime.actuators.slurm.preflight import preflight
 from harmonia_compiler.runtime.actuators.slurm.scaling import bring
 from harmonia_compiler.runtime.actuators.supervision.beside import last_words
 from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S
+from harmonia_compiler.runtime.actuators.supervision.preflight import models_of
 from harmonia_compiler.runtime.actuators.supervision.refusing import SHOWN_LINES, check_asked, not_started, unusable
 from harmonia_compiler.runtime.actuators.supervision.rundir import Asked, RunDirectory
 from harmonia_compiler.runtime.actuators.supervision.scaling import want
@@ -53,6 +54,11 @@ class Slurm:
         """See `Actuator.preflight`."""
         bundle = bundle.resolve()
         return [] if self._jobs(bundle) else preflight(bundle, os.environ)
+
+    def models(self, bundle: Path) -> Sequence[str]:
+        """See `Actuator.models`; they are the nodes' where the model store lies in a folder that all of them see."""
+        documents, _ = read_job(bundle)
+        return models_of(documents.processes.replicas)
 
     def start(self, bundle: Path, *, port: int | None, reembed: bool, timeout_s: float, watch: Watch) -> bool:
         """See `Actuator.start`."""

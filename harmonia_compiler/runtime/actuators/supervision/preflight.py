@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from harmonia_compiler.contract.bundle import Service
+from harmonia_compiler.contract.bundle import ReplicaLaunch, Service
 from harmonia_compiler.contract.launch import Launch
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.contract.requirements import LOCK, NotPinned, lacking_here
@@ -80,6 +80,11 @@ def _check_launch(launch: Launch) -> None:
     here = launch_here(launch)
     if here.model is not None:
         check_weights(here.model)
+
+
+def models_of(replicas: Iterable[ReplicaLaunch]) -> list[str]:
+    """The models that replicas load, each once."""
+    return sorted({one.launch.model for one in replicas if one.launch.model is not None})
 
 
 def check_weights(model: str) -> None:
