@@ -28,14 +28,48 @@ _FILLER = "lorem ipsum dolor sit amet consetetur sadipscing elitr sed diam nonum
 LENGTH_CV = 0.5
 #: How many tokens each name of a prompt's beginning covers; engines' blocks are multiples of it.
 PREFIX_BLOCK = 16
+#: Of a component, work is remembered for so many extents of what calls are given and give, in so many settings.
+MOST_EXTENTS, MOST_SETTINGS = 4096, 16
+#: What a call asks of hardware, part by part.
+_WORK = tuple(Work.__annotations__)
+#: The items of a list that are no text; a bool is an int.
+_NUMBERS = (int, float)
+
+
+class Size(msgspec.Struct, frozen=True):
+    """What one call asks, and what its prompt begins with: `prefix` names each block of the prompt's tokens."""
+
+    work: Work = Work()
+    prefix: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
-class Size:
-    """What one call asks, and what its prompt begins with: `prefix` names each block of the prompt's tokens."""
+class _Component:
+    """What is the same in all calls of a component with the same settings: `component` has these, `declared` its own.
 
-    work: Work = field(default_factory=Work)
-    prefix: tuple[int, ...] = ()
+    `works` is the work of calls by the extents of what they are given and give, which repeat.
+    """
+
+    declared: Component
+    component: Component
+    kind: Kind
+    outcome: Outcome
+    gives_passages: bool
+    is_text: bool
+    works: dict[tuple[Any, ...], Work] = field(default_factory=dict)
+
+    def work(self, inputs: Mapping[str, Value], value: Value) -> Work:
+        """What a call asks of hardware that is given these and gives that."""
+        given = {name: _extent_of(each) for name, each in inputs.items()}
+        key = (*given.items(), _extent_of(value) if self.is_text else None)
+        found = self.works.get(key)
+        if found is None:
+            if len(self.works) >= MOST_EXTENTS:
+                self.works.clear()
+            extents = {name: Extent(*each) for name, each in given.items()}
+            result = extent_of(value) if self.is_text else self.kind.result_extent(self.component, extents)
+            found = self.works[key] = self.kind.work(self.component, extents, result)
+        return found
 
 
 class Ask(Protocol):
@@ -95,73 +129,87 @@ class Behaviour:
     draws: Draws
     answers: frozenset[str] = frozenset()
     lengths: dict[str, int] = field(default_factory=dict)
+    _components: dict[str, list[_Component]] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def answer(self, ask: Ask) -> tuple[Value, Size]:
         """What the call answers, and what it asks of hardware."""
-        kind = self.kinds[ask.component.kind]
-        component = msgspec.structs.replace(ask.component, settings=ask.settings)
+        known = self._known(ask.component, ask.settings)
+        if not ask.many:
+            inputs = ask.items[0]
+            value = self._value(known, inputs, ask.request, show_path(ask.path))
+            prefix = prefix_of(ask.component, inputs, PREFIX_BLOCK) if known.kind.has_prompt else ()
+            return value, Size(known.work(inputs, value), prefix)
         values, works = [], []
         for number, inputs in enumerate(ask.items):
-            path = (*ask.path, ("item", number + 1)) if ask.many else ask.path
-            value = self.value(component, inputs, ask.request, show_path(path))
+            value = self._value(known, inputs, ask.request, show_path((*ask.path, ("item", number + 1))))
             values.append(value)
-            works.append(self._work(component, kind, inputs, value))
-        if ask.many:
-            return values, Size(_together(works))
-        prefix = prefix_of(component, ask.items[0], PREFIX_BLOCK) if kind.has_prompt else ()
-        return values[0], Size(works[0], prefix)
+            works.append(known.work(inputs, value))
+        return values, Size(_together(works))
 
     def value(self, component: Component, inputs: Mapping[str, Value], request: int | str, place: str) -> Value:
         """What a call answers. Of inputs only passages count, of which a reranker gives some."""
-        name = component.name
-        uniform = self.draws.of(request, name, place)
-        outcome = self.outcomes[name]
+        return self._value(self._known(component, component.settings), inputs, request, place)
+
+    def _known(self, declared: Component, settings: Mapping[str, Any]) -> _Component:
+        known = self._components.setdefault(declared.name, [])
+        for one in known:
+            if one.declared is declared and one.component.settings == settings:
+                return one
+        component = msgspec.structs.replace(declared, settings=settings)
+        kind, outcome = self.kinds[component.kind], self.outcomes[component.name]
         gives_passages = component.result == ListOf(Passage())
         if gives_passages and isinstance(outcome, ListOutcome):
-            items = self.kinds[component.kind].result_extent(component).items
+            outcome = ListOutcome(kind.result_extent(component).items, outcome.item)
+        elif isinstance(outcome, TextOutcome):
+            # A call may be allowed less than its component, and nobody is said more than is allowed.
+            outcome = TextOutcome(outcome.tokens, most_tokens(component, kind) or outcome.most or math.inf)
+        if len(known) >= MOST_SETTINGS:
+            known.clear()
+        known.append(_Component(declared, component, kind, outcome, gives_passages, isinstance(component.result, Text)))
+        return known[-1]
+
+    def _value(self, known: _Component, inputs: Mapping[str, Value], request: int | str, place: str) -> Value:
+        name, outcome = known.component.name, known.outcome
+        uniform = self.draws.of(request, name, place)
+        if isinstance(outcome, TextOutcome):
+            assert outcome.most is not None
+            said = self.lengths.get(str(request)) if name in self.answers else None
+            most = outcome.most
+            tokens = min(said, most) if said else length(uniform("length"), outcome.tokens, LENGTH_CV, most)
+            return text_of(f"{name}.{request}.{place}", tokens)
+        if known.gives_passages and isinstance(outcome, ListOutcome):
             given = [value for value in inputs.values() if _is_passages(value)]
             if given:
-                return _ranked([passage for some in given for passage in some], int(items), uniform)
-            outcome = ListOutcome(items, outcome.item)
-
-        def text(at: str, tokens: float) -> str:
-            if not at and isinstance(outcome, TextOutcome):
-                said = self.lengths.get(str(request)) if name in self.answers else None
-                # A call may be allowed less than its component, and nobody is said more than is allowed.
-                most = most_tokens(component, self.kinds[component.kind]) or outcome.most or math.inf
-                tokens = min(said, most) if said else length(uniform("length"), tokens, LENGTH_CV, most)
-            return text_of(f"{name}.{request}.{place}{at}", tokens)
-
-        value = draw(outcome, uniform, text)
-        if gives_passages:
+                return _ranked([passage for some in given for passage in some], int(outcome.items), uniform)
+        value = draw(outcome, uniform, lambda at, tokens: text_of(f"{name}.{request}.{place}{at}", tokens))
+        if known.gives_passages:
             for number, passage in enumerate(value):
                 passage["source"] = text_of(f"rehearsal/{request}.{number}", _SOURCE_LENGTH / CHARACTERS_PER_TOKEN)
         return value
 
-    def _work(self, component: Component, kind: Kind, inputs: Mapping[str, Value], value: Value) -> Work:
-        extents = {name: extent_of(given) for name, given in inputs.items()}
-        result = extent_of(value) if isinstance(component.result, Text) else kind.result_extent(component, extents)
-        return kind.work(component, extents, result)
-
 
 def extent_of(value: Value) -> Extent:
     """How large a value is."""
-    return Extent(_tokens_of(value), float(len(value))) if isinstance(value, list) else Extent(_tokens_of(value))
+    return Extent(*_extent_of(value))
+
+
+def _extent_of(value: Value) -> tuple[float, float]:
+    """Its tokens, and its items."""
+    return _tokens_of(value), float(len(value)) if isinstance(value, list) else 1.0
 
 
 def _tokens_of(value: Value) -> float:
-    match value:
-        case str():
-            return len(value) / CHARACTERS_PER_TOKEN
-        case list():
-            # The numbers of a vector are no tokens.
-            return math.fsum(_tokens_of(item) for item in value if not isinstance(item, int | float))
-        case {"text": str(text)}:
+    if isinstance(value, str):
+        return len(value) / CHARACTERS_PER_TOKEN
+    if isinstance(value, list):
+        # The numbers of a vector are no tokens.
+        return math.fsum([_tokens_of(item) for item in value if not isinstance(item, _NUMBERS)])
+    if isinstance(value, dict):
+        text = value.get("text")
+        if isinstance(text, str):
             return len(text) / CHARACTERS_PER_TOKEN
-        case dict():
-            return math.fsum(map(_tokens_of, value.values()))
-        case _:
-            return 1.0
+        return math.fsum(map(_tokens_of, value.values()))
+    return 1.0
 
 
 def prefix_of(component: Component, inputs: Mapping[str, Value], block: int) -> tuple[int, ...]:
@@ -198,23 +246,24 @@ def block_names(pieces: Iterable[str], block: int, before: int = 0) -> tuple[int
 
 
 def _pieces(value: Value, pieces: list[str]) -> None:
-    match value:
-        case str():
-            pieces.append(value)
-        case list():
-            for item in value:
-                _pieces(item, pieces)
-        case {"text": str(text)}:
+    if isinstance(value, str):
+        pieces.append(value)
+    elif isinstance(value, list):
+        for item in value:
+            _pieces(item, pieces)
+    elif isinstance(value, dict):
+        text = value.get("text")
+        if isinstance(text, str):
             pieces.append(text)
-        case dict():
+        else:
             for part in value.values():
                 _pieces(part, pieces)
-        case _:
-            pieces.append(str(value))
+    else:
+        pieces.append(str(value))
 
 
 def _together(works: Sequence[Work]) -> Work:
-    return Work(**{name: math.fsum(getattr(work, name) for work in works) for name in Work.__dataclass_fields__})
+    return Work(**{name: math.fsum(getattr(work, name) for work in works) for name in _WORK})
 
 
 def _is_passages(value: Value) -> bool:

@@ -138,7 +138,7 @@ def draw(outcome: Outcome, uniform: Uniform, text: Callable[[str, float], str], 
             return [uniform(at)]
         case ListOutcome(items, item):
             whole, rest = divmod(items, 1.0)
-            count = int(whole) + (uniform(f"{at}*") < rest)
+            count = int(whole) + (rest > 0.0 and uniform(f"{at}*") < rest)
             return [draw(item, uniform, text, f"{at}[{number}]") for number in range(count)]
         case RecordOutcome(fields):
             return {name: draw(field, uniform, text, f"{at}.{name}") for name, field in fields.items()}

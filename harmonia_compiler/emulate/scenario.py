@@ -30,8 +30,7 @@ QUESTION_TOKENS = 20.0
 _CHOICE = "(request)"
 
 
-@dataclass(frozen=True, slots=True)
-class Coming:
+class Coming(msgspec.Struct, frozen=True):
     """A request that comes in: when, for which pipeline, with what, and by when it wants to be answered.
 
     `answer_tokens` is how long the answer is, where a trace says so.

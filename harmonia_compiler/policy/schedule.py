@@ -112,8 +112,8 @@ class Schedule:
         journey.group.count(engine, 1.0)
         return Leg(journey, ahead, engine)
 
-    def standing(self, leg: Leg) -> Standing:
-        """Where a call stands among those that wait for its engine."""
+    def standing(self, leg: Leg, beginning: int = 0) -> Standing:
+        """Where a call stands among those that wait for its engine; its prompt begins so (`routing/affinity.py`)."""
         journey, promise = leg.journey, leg.journey.group.promise
         slack_s = UNPROMISED_S
         hopeless_at = math.inf
@@ -125,7 +125,7 @@ class Schedule:
         if promise.first_s is not None and journey.first_worked_s is None:
             slack_s = min(slack_s, promise.first_s - leg.ahead.first.at(LIKELY))
         order = journey.arrived_s + slack_s / promise.weight if self.parts.slack else 0.0
-        return Standing(order, hopeless_at, promise.deadline_s is not None)
+        return Standing(order, hopeless_at, promise.deadline_s is not None, beginning)
 
     def works(self, leg: Leg, now: float) -> None:
         """A replica has taken a call."""

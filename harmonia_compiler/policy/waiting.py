@@ -9,14 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+import msgspec
+
 Ticket = TypeVar("Ticket")
 
 #: So many struck-out entries are left alone before the heap is made anew, when they outnumber those who wait.
 _FEW = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """Where a call stands among those that wait. Times are in seconds, by the driver's clock.
 
     The least `order` goes first, of equal ones who came first. After `hopeless_at` it is not worth serving any more.

@@ -4,8 +4,9 @@ Times are milliseconds from the start of the run. Everything counts from when th
 sender that is held up by slow answers would otherwise leave out just the waiting that it caused.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 
 class Outcome(StrEnum):
@@ -22,8 +23,7 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class StageTime:
+class StageTime(msgspec.Struct, frozen=True):
     """One call on the way of a request: how long it waited for a replica, and how long that took."""
 
     component: str
@@ -31,8 +31,7 @@ class StageTime:
     service_ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True):
     """One request. `first_ms` is when the first piece of its answer's text came, where it came in pieces.
 
     `deadline_ms` and `ttft_deadline_ms` are what it was promised, counted from `arrived_ms`. `reason` says in a few

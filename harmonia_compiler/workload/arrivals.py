@@ -5,8 +5,9 @@ them, and the generated arrivals go on for ever: `until` cuts them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import count, takewhile
+
+from msgspec.structs import replace
 
 from harmonia_compiler.workload.draws import Draws, Uniform, exponential, gamma
 from harmonia_compiler.workload.request import Arrival

@@ -1,10 +1,9 @@
 """A request as far as the workload knows it: when it arrives and how large it is, not what becomes of it."""
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True):
     """One request that comes in, so many milliseconds after the run began.
 
     `question_tokens` is how long the question is; `prompt_tokens` is how long the whole prompt was that a recorded

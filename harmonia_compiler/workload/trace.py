@@ -1,9 +1,11 @@
 """Reads a recorded trace from a file, whatever its format, or says everything that is wrong with it."""
 
 import errno
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.regular import read_regular
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected

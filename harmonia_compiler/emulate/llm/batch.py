@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
+import msgspec
+
 from harmonia_compiler.emulate.llm.sequence import Sequence
 from harmonia_compiler.profile.steps import StepLoad
 
 
-@dataclass(slots=True, eq=False)
-class Batch:
+class Batch(msgspec.Struct, eq=False):
     """One step, or `steps` equal ones: `tokens` of each sequence in it, and who is `given` an answer token by each.
 
     `load` is that of the first one.

@@ -7,14 +7,15 @@ whoever looks does not delay the next one: each ends when the former's end and t
 from collections import deque
 from dataclasses import dataclass, field
 
+import msgspec
+
 from harmonia_compiler.emulate.llm.batch import Batch
 from harmonia_compiler.emulate.llm.scheduler import Scheduler
 from harmonia_compiler.emulate.llm.sequence import Sequence
 from harmonia_compiler.profile.steps import StepModel, run_ms, steps_begun
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Step:
+class Step(msgspec.Struct, frozen=True, eq=False):
     """A step that has ended, or several equal ones: `batch.given` got a token by each, `finished` their last."""
 
     began_ms: float

@@ -226,8 +226,7 @@ class Scheduler:
         """
         size, total = self.limits.block_size, sequence.tokens
         hits = self.blocks.found(sequence.keys, (total - 1) // size)
-        unused = sum(block.users == 0 for block in hits)
-        if self._blocks(total) - len(hits) + unused > self.blocks.free:
+        if self._blocks(total) - len(hits) + self.blocks.unused(hits) > self.blocks.free:
             return 0
         known = len(hits) * size
         new = min(total - known, budget)

@@ -6,7 +6,7 @@ with happenings where that has tasks.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -85,9 +85,7 @@ class Service:
         job.asked_ms = self.loop.now_ms
         is_one_way = job.many or len(line.replicas) == 1
         beginning = 0 if is_one_way else beginning_of(job.component, job.items[0])
-        standing = self.schedule.standing(job.leg)
-        if beginning:
-            standing = replace(standing, beginning=beginning)
+        standing = self.schedule.standing(job.leg, beginning)
         job.priority = standing.priority
         try:
             endpoint = line.ask(self.now, beginning=beginning)

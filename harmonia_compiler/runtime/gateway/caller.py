@@ -172,7 +172,7 @@ class _Attempt:
         try:
             standing = self.standing
             if self.kind.has_prompt and self.items is None and len(queue.line.replicas) > 1:
-                standing = replace(standing, beginning=beginning_of(self.component, self.inputs))
+                standing = msgspec.structs.replace(standing, beginning=beginning_of(self.component, self.inputs))
             endpoint = await queue.acquire(avoid, standing)
         except (NoReplica, QueueFull, GivenUp) as problem:
             after_s = queue.line.retry_after_s(len(queue.line.waiting))

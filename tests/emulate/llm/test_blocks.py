@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonia_compiler.emulate.llm.blocks import Block, Blocks
+from tests.emulate.llm.plain_blocks import PlainBlock, PlainBlocks
 
 
 def used_once(pool: Blocks, *keys: str) -> list[Block]:
@@ -98,3 +99,43 @@ def test_blocks_are_conserved(wanted: list[tuple[int, int, int]], data: st.DataO
     assert pool.free == pool.total
     pool.take(pool.total)
     assert pool.found([0], 1) == []
+
+
+WORDS = st.text("ab", max_size=5)
+
+
+@given(st.integers(3, 20), st.lists(st.tuples(WORDS, st.integers(0, 5), st.integers(0, 2), st.booleans()), max_size=60))
+def test_it_is_as_a_pool_that_looks_through_all_of_its_blocks(
+    total: int, sequences: list[tuple[str, int, int, bool]]
+) -> None:
+    pool, plain = Blocks(total), PlainBlocks(total)
+    held: list[tuple[list[Block], list[PlainBlock], int]] = []
+    for word, seen, further, ends in sequences:
+        if ends and held:
+            blocks, plain_blocks, full = held.pop(seen % len(held))
+            pool.give_back(blocks, full, 1)
+            plain.give_back(plain_blocks, full, 1)
+        keys = [word[: length + 1] for length in range(len(word))]
+        # Who began before others had computed the same has blocks of its own for it.
+        hits, plain_hits = pool.found(keys, seen), plain.found(keys[:seen])
+        assert len(hits) == len(plain_hits)
+        new, unused = keys[len(hits) :], pool.unused(hits)
+        assert unused == sum(not block.users for block in plain_hits)
+        wanted = len(new) + further + 1
+        if wanted + unused <= plain.free:
+            pool.share(hits)
+            plain.share(plain_hits)
+            pool.take(wanted)
+            plain.take(wanted)
+            held.append((hits + pool.name(new), plain_hits + plain.name(new), further))
+        assert pool.free == plain.free
+    for blocks, plain_blocks, full in held:
+        pool.give_back(blocks, full, 1)
+        plain.give_back(plain_blocks, full, 1)
+    for left in reversed(range(total)):
+        pool.take(1)
+        plain.take(1)
+        assert pool.free == plain.free == left
+        for word, *_ in sequences:
+            keys = [word[: length + 1] for length in range(len(word))]
+            assert len(pool.found(keys, len(keys))) == len(plain.found(keys))

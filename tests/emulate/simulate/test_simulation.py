@@ -135,7 +135,7 @@ def test_a_deadline_ends_a_request_and_frees_its_replica(simulated: Simulated) -
     # Whoever comes after the rush finds nothing left of it.
     alone = run(simulated(CORRECTIVE), poisson(0.01, 1, "ask"))[0]
     later = [*poisson(2000.0, 3000, "ask")]
-    last = replace(later[0], at_ms=60_000.0)
+    last = msgspec.structs.replace(later[0], at_ms=60_000.0)
     ended = run(simulation, iter([*later, last]))[-1]
     assert ended.outcome is Outcome.OK
     assert ended.ended_ms is not None
