@@ -74,6 +74,15 @@ def stored_folder(card: Card) -> Path:
     return model_store() / f"{card.name.replace('/', '--')}@{card.revision}"
 
 
+def folders_of(model: str | None) -> list[Path]:
+    """The folders of this host in which a model's weights are looked for, and where a link among them leads."""
+    if model is None:
+        return []
+    stored = stored_folder(wanted(model)) / WEIGHTS_FOLDER
+    looked = (model_store(), *([stored.resolve()] if stored.is_symlink() else []), _hub_cache())
+    return [folder for folder in looked if folder.is_dir()]
+
+
 def is_model(folder: Path) -> bool:
     """Whether a folder holds a configuration and weights as safetensors."""
     return (folder / "config.json").is_file() and any(file.is_file() for file in folder.glob("*.safetensors"))
@@ -91,12 +100,16 @@ def _in_package(package: str, path: str) -> Path | None:
 
 def _in_hub_cache(card: Card) -> Path | None:
     """The snapshot of the card's revision that Hugging Face's tools have downloaded."""
-    root = os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME", "~/.cache/huggingface")) / "hub"
-    folder = Path(root).expanduser() / f"models--{card.name.replace('/', '--')}"
+    folder = _hub_cache() / f"models--{card.name.replace('/', '--')}"
     reference = folder / "refs" / card.revision
     commit = reference.read_text("utf-8").strip() if reference.is_file() else card.revision
     snapshot = folder / "snapshots" / commit
     return snapshot if is_model(snapshot) else None
+
+
+def _hub_cache() -> Path:
+    root = os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME", "~/.cache/huggingface")) / "hub"
+    return Path(root).expanduser()
 
 
 def _converted(card: Card, gguf: Path) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harmonia_compiler.contract.card import card_for
 from harmonia_compiler.contract.slurm import SlurmComponent
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.actuators.actuator import ProcessStatus
@@ -19,6 +20,7 @@ from harmonia_compiler.runtime.actuators.slurm.srun import Nodes, front_words, m
 from harmonia_compiler.runtime.actuators.slurm.step import devices_here
 from harmonia_compiler.runtime.actuators.slurm.steps import KeptStep
 from harmonia_compiler.runtime.actuators.supervision.rundir import Asked
+from harmonia_compiler.runtime.weights import stored_folder
 
 from .service import write
 
@@ -48,12 +50,29 @@ def test_a_step_asks_for_what_its_replica_takes_on_the_node_that_stands_for_its_
     assert {"--nodelist=n7", "--overlap", "--gres=none"} < {*front_words(job, NODES, "/shared/bundle", "12")}
 
 
-def test_an_image_holds_the_replicas_and_nothing_else(tmp_path: Path) -> None:
+def test_an_image_holds_the_replicas_and_sees_the_bundle_and_the_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARMONIA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / "hub").mkdir()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    stored = stored_folder(card_for("all-MiniLM-L6-v2"))
+    stored.mkdir(parents=True)
+    (stored / "weights").symlink_to(elsewhere)
     _, job = read_job(write(tmp_path, MIXED, '[slurm]\nimage = "/shared/h.sif"\n'))
-    words = step_words(job, job.steps[0], NODES, "/shared/bundle", "12")
-    at = words.index("apptainer")
-    assert words[at : at + 6] == ["apptainer", "exec", "--nv", "--bind=/shared/bundle", "/shared/h.sif", "python3"]
-    assert "--nv" not in step_words(job, job.steps[1], NODES, "/shared/bundle", "12")
+    words = step_words(job, job.steps[0], NODES, "/shared/bundle", "12", "all-MiniLM-L6-v2")
+    inside = words[words.index("apptainer") : words.index("/shared/h.sif")]
+    seen = ["/shared/bundle", str(tmp_path / "home/models"), str(elsewhere), str(tmp_path / "hub")]
+    assert inside == ["apptainer", "exec", "--nv", *(f"--bind={folder}" for folder in seen)]
+    assert words[words.index("/shared/h.sif") + 1 :][:3] == ["python3", "-P", "-m"]
+    other = step_words(job, job.steps[1], NODES, "/shared/bundle", "12")
+    assert other[other.index("apptainer") : other.index("/shared/h.sif")] == [
+        "apptainer",
+        "exec",
+        "--bind=/shared/bundle",
+    ]
     assert "apptainer" not in front_words(job, NODES, "/shared/bundle", "12")
 
 

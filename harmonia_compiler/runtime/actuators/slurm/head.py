@@ -57,7 +57,7 @@ class Head:
             step.replica: KeptStep(
                 step.replica,
                 launch.engine,
-                step_words(self._job, step, nodes, str(bundle), number),
+                step_words(self._job, step, nodes, str(bundle), number, launch.launch.model),
                 self._folder.of(number, step.replica),
             )
             for step, launch in zip(self._job.steps, self._documents.processes.replicas, strict=True)

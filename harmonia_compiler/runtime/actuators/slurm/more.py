@@ -1,6 +1,7 @@
-"""A job that is one more replica beside a service: `python -m …slurm.more DIR REPLICA`.
+"""A job that is one more replica beside a service: `python -m …slurm.more DIR REPLICA [ADDRESS]`.
 
-What Slurm sends it when it is to go, it takes as a wish to end what it has begun first.
+What Slurm sends it when it is to go, it takes as a wish to end what it has begun first. Where replicas run in an image,
+it asks Slurm for its node's address outside, and becomes itself inside.
 """
 
 import asyncio
@@ -13,12 +14,13 @@ import msgspec
 
 from harmonia_compiler.runtime.actuators.slurm.commands import SlurmFailed, address_of
 from harmonia_compiler.runtime.actuators.slurm.folder import MORE, SharedFolder
+from harmonia_compiler.runtime.actuators.slurm.image import is_inside, python_in
 from harmonia_compiler.runtime.actuators.slurm.keeping import LOG, main, read_job
 from harmonia_compiler.runtime.actuators.slurm.step import Step, spec_of
 from harmonia_compiler.runtime.actuators.supervision.ending import FAILED
 
 
-async def _serve(bundle: Path, name: str) -> int:
+async def _serve(bundle: Path, name: str, address: str = "") -> int:
     documents, job = read_job(bundle)
     of = next(one for one in job.further if name in one.names)
     like = next(one for one in documents.processes.replicas if one.replica == of.like)
@@ -26,18 +28,21 @@ async def _serve(bundle: Path, name: str) -> int:
     if run is None:
         LOG.error("the service that it belongs to has ended")
         return FAILED
+    try:
+        address = address or await asyncio.to_thread(address_of, os.environ["SLURMD_NODENAME"])
+    except SlurmFailed as failed:
+        LOG.error("%s", failed)
+        return FAILED
+    if job.site.image and not is_inside():
+        python = python_in(job.site, str(bundle), like.devices, like.launch.model)
+        os.execvp(python[0], [*python, __spec__.name, str(bundle), name, address])
     # All GPUs that the job has are its own, by whatever numbers.
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     devices = [int(one) for one in visible if one.isdigit()][: len(like.devices)]
     replica = msgspec.structs.replace(like, replica=name)
     spec = spec_of(bundle, documents, replica, devices, reembed=run.asked.reembed)
-    try:
-        address = await asyncio.to_thread(address_of, os.environ["SLURMD_NODENAME"])
-    except SlurmFailed as failed:
-        LOG.error("%s", failed)
-        return FAILED
     return await Step(bundle, f"{MORE}{os.environ['SLURM_JOB_ID']}", spec, address, drains=True).serve()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[2], partial(_serve, Path(sys.argv[1]).resolve(), sys.argv[2])))
+    sys.exit(main(sys.argv[2], partial(_serve, Path(sys.argv[1]).resolve(), *sys.argv[2:4])))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harmonia_compiler.contract.slurm import SlurmComponent, SlurmJob, SlurmStep
 from harmonia_compiler.runtime.actuators.slurm.commands import SlurmFailed, address_of, nodes_of
+from harmonia_compiler.runtime.actuators.slurm.image import python_in
 
 #: What the step of the gateway asks for, of what the job has on its node beside the replicas'.
 FRONT_MIB = 1024
@@ -40,8 +41,10 @@ def matched(component: SlurmComponent, nodes: Sequence[str]) -> dict[str, str]:
     return {host: host if host in nodes else others.pop(0) for host in component.hosts}
 
 
-def step_words(job: SlurmJob, step: SlurmStep, nodes: Nodes, bundle: str, number: str) -> list[str]:
-    """The command that starts a replica's launcher in a step of its own."""
+def step_words(
+    job: SlurmJob, step: SlurmStep, nodes: Nodes, bundle: str, number: str, model: str | None = None
+) -> list[str]:
+    """The command that starts the launcher of a replica, which loads that model, in a step of its own."""
     words = [
         *_srun(nodes, step.component, step.host, step.replica),
         *("--exact", *(["--overlap"] if step.overlap else [])),
@@ -49,12 +52,11 @@ def step_words(job: SlurmJob, step: SlurmStep, nodes: Nodes, bundle: str, number
         f"--mem={step.memory_mib}M",
         f"--gres={step.gres or 'none'}",
     ]
-    program = ("-m", "harmonia_compiler.runtime.actuators.slurm.step", bundle, number, step.replica)
-    python = [sys.executable]
+    python = [sys.executable, "-P", "-m"]
     if job.site.image:
-        flags = ["--nv"] if step.devices else []
-        python = ["apptainer", "exec", *flags, f"--bind={bundle}", job.site.image, "python3"]
-    return [*words, *python, "-P", *program, nodes.addresses[step.host]]
+        python = python_in(job.site, bundle, step.devices, model)
+    program = ("harmonia_compiler.runtime.actuators.slurm.step", bundle, number, step.replica)
+    return [*words, *python, *program, nodes.addresses[step.host]]
 
 
 def front_words(job: SlurmJob, nodes: Nodes, bundle: str, number: str) -> list[str]:
