@@ -23,6 +23,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.inventory import Gpu, Host, Inventory, load_inventory
@@ -66,7 +68,9 @@ def cases() -> Iterator[tuple[str, Application, Inventory]]:
                 load_inventory(SAMPLES / "inventories" / f"{inventory}.toml"),
             )
     busy = load("corrective")
-    busy = replace(busy, flows=tuple(replace(flow, load=Load(200.0, 200.0)) for flow in busy.flows))
+    busy = msgspec.structs.replace(
+        busy, flows=tuple(msgspec.structs.replace(flow, load=Load(200.0, 200.0)) for flow in busy.flows)
+    )
     for count in (2, 8, 32, 512):
         hosts = tuple(Host(f"h{at}", 32, 256.0, (Gpu("h100_sxm", 4),), 12.0) for at in range(count))
         yield f"corrective on {count} hosts with 4 GPUs", busy, Inventory(hosts)

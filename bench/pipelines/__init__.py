@@ -1,7 +1,8 @@
 """The pipelines and inventories of the measurements, and their scenarios."""
 
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.cli.planning import plan_for

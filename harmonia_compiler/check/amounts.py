@@ -1,14 +1,13 @@
 """Units: a registry, and amounts in the one unit that later stages use for each quantity."""
 
-from dataclasses import dataclass
+import msgspec
 
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.near import listed, nearest
 from harmonia_compiler.syntax import tree
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(msgspec.Struct, frozen=True):
     """Something measured: its name in a sentence, an example, and how much each unit is of the first."""
 
     noun: str

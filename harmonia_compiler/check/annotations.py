@@ -2,10 +2,10 @@
 
 import ast
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from harmonia_compiler.check.keys import leak
 from harmonia_compiler.check.types import MOST_PARTS, Shape, shown
@@ -41,8 +41,7 @@ _RECORDS = ("TypedDict", "NamedTuple")
 _DEEPEST = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Annotated:
+class Annotated(msgspec.Struct, frozen=True):
     """A parameter, or the result, as it is annotated; without a shape where no port can be made of it, for a reason."""
 
     name: str
@@ -52,8 +51,7 @@ class Annotated:
     reason: str = "no annotation that is a type of the language"
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(msgspec.Struct, frozen=True):
     """A function's parameters and result. An `open` one takes any further name (`**more`)."""
 
     parameters: tuple[Annotated, ...]

@@ -1,14 +1,13 @@
 """The answer of a pipeline with early returns: a select over the answers of its paths."""
 
-from dataclasses import dataclass
+import msgspec
 
 from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.contract.types import Bool, Type
 from harmonia_compiler.diagnostics.source import Span
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True):
     """One arm of a branch: its condition, its share of those that reach the condition, its answer."""
 
     condition: int
@@ -16,8 +15,7 @@ class Taken:
     answer: "Answer"
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """The answers of the arms of one branch, in the order in which their conditions are asked."""
 
     arms: tuple[Taken, ...]
@@ -25,8 +23,7 @@ class Choice:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Steps:
+class Steps(msgspec.Struct, frozen=True):
     """Branches one after another of which each may answer, then what answers if none of them did."""
 
     choices: tuple[Choice, ...]

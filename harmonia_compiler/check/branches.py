@@ -1,7 +1,8 @@
 """Branches: the shares of their arms, what their tests leave of label types, and what names are afterwards."""
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from harmonia_compiler.check.amounts import SHARE, amount
 from harmonia_compiler.check.narrowing import Narrowed, is_impossible, narrow
@@ -16,16 +17,14 @@ from harmonia_compiler.syntax import tree
 _CLOSE = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """What is known of label types at an arm: where its test is asked, and in its block."""
 
     asked: Narrowed
     inside: Narrowed
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(msgspec.Struct, frozen=True):
     """The arms of an `if` before their blocks are read. `left` is known after the last test has failed."""
 
     entries: tuple[Entry, ...]
@@ -98,8 +97,7 @@ def share_of(given: tree.Amount, findings: Findings) -> float | None:
     return share
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(msgspec.Struct, frozen=True):
     """One way through a branch that goes on after it. The last way of a branch has no condition."""
 
     condition: int | None

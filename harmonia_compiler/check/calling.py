@@ -1,8 +1,9 @@
 """Calls: of components, of pipelines, which stand at the place of the call, and of functions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from harmonia_compiler.check.applying import apply_function
 from harmonia_compiler.check.calls import match_arguments, warn_of_swapped
@@ -118,8 +119,7 @@ def _has_unknown_label(given: tree.Expression, of: Type, scope: Scope) -> bool:
     return not set(of.labels) <= set(scope.labels(name.name.text))
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
+class _Given(msgspec.Struct, frozen=True):
     """What a port is given."""
 
     port: Port

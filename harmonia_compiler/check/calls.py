@@ -1,7 +1,6 @@
 """Calls of components and pipelines: which argument goes to which port, and what else is given."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -12,16 +11,15 @@ from harmonia_compiler.kinds.kind import Setting
 from harmonia_compiler.syntax import tree
 
 
-@dataclass(slots=True)
-class Matched:
+class Matched(msgspec.Struct):
     """The arguments of a call by port, the settings among them, and those that fit nowhere.
 
     `whole` is false where something is missing.
     """
 
-    ports: dict[str, tree.Argument] = field(default_factory=dict)
-    settings: dict[str, tree.Argument] = field(default_factory=dict)
-    elsewhere: list[tree.Argument] = field(default_factory=list)
+    ports: dict[str, tree.Argument] = msgspec.field(default_factory=dict)
+    settings: dict[str, tree.Argument] = msgspec.field(default_factory=dict)
+    elsewhere: list[tree.Argument] = msgspec.field(default_factory=list)
     whole: bool = True
 
 

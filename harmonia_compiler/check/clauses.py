@@ -1,7 +1,8 @@
 """The clauses of a pipeline: its promises (`slo`) and its traffic (`load`)."""
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from harmonia_compiler.check.amounts import DURATION, RATE, amount
 from harmonia_compiler.check.program import Context, Unit, not_a
@@ -17,8 +18,7 @@ from harmonia_compiler.syntax import tree
 _QUANTILE = re.compile(r"p([1-9][0-9]?|99[0-9]?[1-9])")
 
 
-@dataclass(frozen=True, slots=True)
-class Clauses:
+class Clauses(msgspec.Struct, frozen=True):
     """What a pipeline promises and expects; `places` says where each metric was promised."""
 
     objectives: tuple[Objective, ...]

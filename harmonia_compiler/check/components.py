@@ -1,11 +1,11 @@
 """Component declarations: what each is made from, its ports, prompts and settings."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from harmonia_compiler.check.annotations import Signature, compare
 from harmonia_compiler.check.constants import constant

@@ -1,8 +1,9 @@
 """Conditions: `and`, `or` and `not` are branches, and a test is a bool."""
 
-from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from harmonia_compiler.check.comparisons import comparable, report_apart, report_free_text
 from harmonia_compiler.check.narrowing import is_impossible, narrow

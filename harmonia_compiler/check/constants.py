@@ -1,14 +1,13 @@
 """Values that are known while checking: literals, and lists and records of them."""
 
-from dataclasses import dataclass
+import msgspec
 
 from harmonia_compiler.contract.types import Bool, Field, Labels, ListOf, Number, Record, Type, Value, join
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.syntax import tree
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True):
     """A value with its type; that of a text literal is the label that it spells, which is text too."""
 
     value: Value

@@ -1,8 +1,9 @@
 """Checking: `.rag` files to an Application, with everything that is wrong collected on the way."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from harmonia_compiler.check.classes import check_classes
 from harmonia_compiler.check.collections import contradicting
@@ -26,8 +27,7 @@ from harmonia_compiler.kinds.kind import Kind
 from harmonia_compiler.kinds.registry import kinds as registered_kinds
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True):
     """The result of checking: the application where there is no error, and the findings in order.
 
     Of very many findings the first are there, and the others are counted in `left_out`.

@@ -1,7 +1,8 @@
 """Keys and passwords that stand in a file, where whoever reads the file, the plan or a log would have them."""
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from harmonia_compiler.check.program import Context
 from harmonia_compiler.syntax import tree
@@ -18,8 +19,7 @@ _PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#\s:@]*:[^/?#\s@]*@")
 _EITHER = re.compile(rf"{_LIKE_A_KEY}|://[^/?#\s:@]*:[^/?#\s@]*@")
 
 
-@dataclass(frozen=True, slots=True)
-class Leak:
+class Leak(msgspec.Struct, frozen=True):
     """What makes a text one that no file and no plan may hold, and where in the text."""
 
     what: str

@@ -1,7 +1,8 @@
 """What a component declaration has become."""
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from harmonia_compiler.check.program import Declared, Unit
 from harmonia_compiler.check.prompts import Template
@@ -14,8 +15,7 @@ from harmonia_compiler.kinds.kind import Kind
 OWN_REPLICAS = "share"
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(msgspec.Struct, frozen=True):
     """A component as declared, with what it takes over from what it is made from.
 
     `root` is the component that was made from the kind: it lends the engine its name. Without

@@ -5,9 +5,9 @@ from outside that is read there becomes an argument of the block, once, through 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 
 import msgspec
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import (
     After,
@@ -37,21 +37,19 @@ class TooLarge(Exception):
     """The flow has more nodes than any pipeline that is meant."""
 
 
-@dataclass(slots=True)
-class _Shared:
+class _Shared(msgspec.Struct):
     """What all nodes of one pipeline share: the blocks that are done, and how many nodes there are and were.
 
     `has_effects` is whether any call among them is not pure.
     """
 
-    blocks: list[Body] = field(default_factory=list)
+    blocks: list[Body] = msgspec.field(default_factory=list)
     kept: int = 0
     built: int = 0
     has_effects: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True):
     """A state of the blocks to come back to."""
 
     blocks: int
@@ -183,7 +181,7 @@ class Nodes:
     def add_in_order(self, call: Call, of: Type, span: Span | None) -> int:
         """Append a call that is not pure: it waits for those before it, and those behind wait for it."""
         self.shared.has_effects = True
-        self.effect = self.add(msgspec.structs.replace(call, after=self.effect), of, span)
+        self.effect = self.add(replace(call, after=self.effect), of, span)
         return self.effect
 
     def begin_effects(self, span: Span | None) -> None:
@@ -258,4 +256,4 @@ class Nodes:
 def _in_place(operation: Operation, offset: int) -> Operation:
     """An operation of an inlined flow, its block being among those that are there already."""
     block = block_of(operation)
-    return operation if block is None else msgspec.structs.replace(operation, block=block + offset)
+    return operation if block is None else replace(operation, block=block + offset)

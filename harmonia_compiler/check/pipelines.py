@@ -1,7 +1,8 @@
 """Pipelines to flows: names in single assignment form, branches as selects."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from harmonia_compiler.check.answers import Answer, Choice, Steps, settle
 from harmonia_compiler.check.branching import read_branch
@@ -48,8 +49,7 @@ def check_pipelines(context: Context, components: Components) -> dict[Declared, 
     return flows
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
+class _Parts(msgspec.Struct, frozen=True):
     """What a pipeline's text holds that is looked at before it is read: the names that it calls, and those it binds.
 
     `says_pure` is whether any of its calls gives a setting `pure`.

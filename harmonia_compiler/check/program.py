@@ -2,9 +2,10 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+
+import msgspec
 
 from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.sources import beside, is_address, is_too_much, read_source, real
@@ -24,8 +25,7 @@ MOST_SUGGESTED = 50
 _MOST_ALIKE = 4
 
 
-@dataclass(eq=False, slots=True)
-class Declared:
+class Declared(msgspec.Struct, eq=False):
     """One declaration with the file that it stands in. `id` is its name in the documents of later stages."""
 
     unit: "Unit"
@@ -51,8 +51,7 @@ class Declared:
                 return "a pipeline"
 
 
-@dataclass(eq=False, slots=True)
-class Unit:
+class Unit(msgspec.Struct, eq=False):
     """One file. `declared` are its own declarations by name; `classes` are those that its requests may be of.
 
     In `scope`, a name whose declaration could not be read stands for None.
@@ -62,18 +61,18 @@ class Unit:
     path: Path
     file: tree.File
     served: bool
-    declared: dict[str, Declared] = field(default_factory=dict)
+    declared: dict[str, Declared] = msgspec.field(default_factory=dict)
     classes: tuple[RequestClass, ...] = ()
-    scope: dict[str, Declared | None] = field(default_factory=dict)
-    places: dict[str, Span] = field(default_factory=dict)
-    imports: dict[str, tree.Imported] = field(default_factory=dict)
-    used: set[str] = field(default_factory=set)
+    scope: dict[str, Declared | None] = msgspec.field(default_factory=dict)
+    places: dict[str, Span] = msgspec.field(default_factory=dict)
+    imports: dict[str, tree.Imported] = msgspec.field(default_factory=dict)
+    used: set[str] = msgspec.field(default_factory=set)
     #: Whether the file is one of several that import each other, or imports itself.
     in_circle: bool = False
     #: Files that were asked for names that they do not declare: what they do declare may have been meant.
-    misasked: set["Unit"] = field(default_factory=set)
+    misasked: set["Unit"] = msgspec.field(default_factory=set)
     #: The names in scope by the sort of what they mean; each component and pipeline may ask for those of a sort.
-    _by_sort: dict[type, list[str]] = field(default_factory=lambda: defaultdict(list))
+    _by_sort: dict[type, list[str]] = msgspec.field(default_factory=lambda: defaultdict(list))
 
     def enter(self, name: str, declared: Declared | None) -> None:
         """Let a name that means nothing yet mean this."""
@@ -106,18 +105,17 @@ class Unit:
         return chain.from_iterable(self._by_sort.get(node, ()) for node in nodes)
 
 
-@dataclass(slots=True)
-class Context:
+class Context(msgspec.Struct):
     """What every part of the checking works with: `given` values of `--set`, and the `length` of all that is read."""
 
     findings: Findings
     kinds: Mapping[str, Kind]
     given: Mapping[str, str]
     root: Path
-    units: list[Unit] = field(default_factory=list)
-    taken: set[str] = field(default_factory=set)
+    units: list[Unit] = msgspec.field(default_factory=list)
+    taken: set[str] = msgspec.field(default_factory=set)
     length: int = 0
-    _looked_for: Counter[str] = field(default_factory=Counter)
+    _looked_for: Counter[str] = msgspec.field(default_factory=Counter)
 
     def nearest(self, name: str, known: Iterable[str]) -> str | None:
         """The known name that was probably meant.

@@ -1,7 +1,8 @@
 """Prompts: texts in which `{name}` stands for a port, and nothing else has a meaning."""
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from harmonia_compiler.contract.component import Insert, Prompt
 from harmonia_compiler.diagnostics.diagnostic import Findings
@@ -14,8 +15,7 @@ _PLACE = re.compile(
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(msgspec.Struct, frozen=True):
     """A prompt with the place of each insertion. `mentioned` are the names inside of what is no insertion."""
 
     parts: Prompt

@@ -1,8 +1,9 @@
 """Values that run a block: `each name in list where test: value`, and `value within amount else other`."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harmonia_compiler.check.amounts import DURATION, amount
 from harmonia_compiler.check.branches import share_of
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from harmonia_compiler.check.values import Values
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(msgspec.Struct, frozen=True):
     """The most time that a value has, and in words, what gives it no more."""
 
     ms: float

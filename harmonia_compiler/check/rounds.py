@@ -1,8 +1,9 @@
 """What is known of a loop while it is read, and of the pipeline around it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from harmonia_compiler.check.amounts import WHOLE, amount
 from harmonia_compiler.check.answers import Answer
@@ -18,11 +19,10 @@ from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.syntax import tree
 
 
-@dataclass(slots=True)
-class Grown:
+class Grown(msgspec.Struct):
     """What is known of a loop once it has been read: a loop around it that is read again does not begin anew."""
 
-    types: dict[str, Type] = field(default_factory=dict)
+    types: dict[str, Type] = msgspec.field(default_factory=dict)
     has_effect: bool = False
 
 
@@ -45,8 +45,7 @@ class Reader(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Carried:
+class Carried(msgspec.Struct):
     """A name that is handed from round to round.
 
     `type` is what it may be where a round begins, `following` what the round has left it, and `handed` what of that
@@ -61,8 +60,7 @@ class Carried:
     handed: Type | None = None
 
 
-@dataclass(slots=True)
-class Round:
+class Round(msgspec.Struct):
     """One reading of the block: its nodes, its scope, what it answers, and the condition that ends the loop.
 
     `arguments` are the nodes of what is handed in by name; `read` tells whether anything reads that.
@@ -73,8 +71,8 @@ class Round:
     answer: Answer
     goes_on: bool
     stop: int | None
-    arguments: dict[str, int] = field(default_factory=dict)
-    read: dict[str, Variable] = field(default_factory=dict)
+    arguments: dict[str, int] = msgspec.field(default_factory=dict)
+    read: dict[str, Variable] = msgspec.field(default_factory=dict)
 
     def left(self, name: str) -> Value | None:
         """What a name that the block binds is at its end, as narrow as the tests of the paths that go on say."""
@@ -82,8 +80,7 @@ class Round:
         return None if binding is None else binding.within(self.nodes)
 
 
-@dataclass(frozen=True, slots=True)
-class Before:
+class Before(msgspec.Struct, frozen=True):
     """What there was before the block was read."""
 
     mark: Mark

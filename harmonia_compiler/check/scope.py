@@ -1,7 +1,9 @@
 """What the names of a pipeline stand for at one point: positions in its flow, with what is known of their types."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.contract.program import Argument, Parameter
@@ -9,8 +11,7 @@ from harmonia_compiler.contract.types import Labels, Type
 from harmonia_compiler.diagnostics.source import Span
 
 
-@dataclass(eq=False, slots=True)
-class Variable:
+class Variable(msgspec.Struct, eq=False):
     """One place where a name is bound, and whether anything reads what is bound there."""
 
     name: str
@@ -19,16 +20,14 @@ class Variable:
     used: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(msgspec.Struct, frozen=True):
     """A node of the flow with the type that is known for it here, which may be narrower than the node's."""
 
     position: int
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(msgspec.Struct, frozen=True):
     """What a name stands for. Without a value it cannot be used, and `why` says why; an empty `why` is reported.
 
     `home` are the nodes that the value is among, which may be those around a block that reads it.
@@ -54,18 +53,17 @@ class Binding:
         return Value(nodes.here(self.home, self.value.position), self.value.type)
 
 
-@dataclass(slots=True)
-class Scope:
+class Scope(msgspec.Struct):
     """The names of one block inside those around it. `own` are the variables that its statements bind.
 
     `earlier` are, by name, the labels that it could be before it was bound here.
     """
 
     outer: "Scope | None" = None
-    bindings: dict[str, Binding] = field(default_factory=dict)
-    own: dict[str, Variable] = field(default_factory=dict)
-    narrowed: dict[str, Type] = field(default_factory=dict)
-    earlier: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    bindings: dict[str, Binding] = msgspec.field(default_factory=dict)
+    own: dict[str, Variable] = msgspec.field(default_factory=dict)
+    narrowed: dict[str, Type] = msgspec.field(default_factory=dict)
+    earlier: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
 
     def find(self, name: str) -> Binding | None:
         """The binding of a name, innermost first, with its type as narrow as the tests around say."""

@@ -1,8 +1,9 @@
 """Settings: what is given for one, as the value that the kind's declaration asks for."""
 
 import re
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from harmonia_compiler.check.amounts import COUNT, DURATION, MEMORY, TOKENS, WHOLE, Quantity, amount
 from harmonia_compiler.check.keys import leak
@@ -47,8 +48,7 @@ _COUNTED = ("integer", "tokens")
 FUNCTIONS = ("env", "file", "secret", "setting")
 
 
-@dataclass(frozen=True, slots=True)
-class ComponentName:
+class ComponentName(msgspec.Struct, frozen=True):
     """The value of a component setting before it is known to be of the right kind."""
 
     name: tree.Name

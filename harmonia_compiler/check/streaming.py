@@ -1,7 +1,8 @@
 """Whether an answer's text can be handed out while it is generated, wherever it comes from."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.contract.program import Call, Constant, Parameter
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
     from harmonia_compiler.check.values import Values
 
 
-@dataclass(frozen=True, slots=True)
-class Streamed:
+class Streamed(msgspec.Struct, frozen=True):
     """What a `return stream` gives: a node, and where the user wrote it."""
 
     nodes: Nodes

@@ -1,8 +1,9 @@
 """Types as written to types as contracts know them, with the sizes that the user expects."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
+
+import msgspec
 
 from harmonia_compiler.check.amounts import ITEMS, TOKENS, amount
 from harmonia_compiler.check.order import dependency_order
@@ -31,8 +32,7 @@ MOST_PARTS = 500
 _DEEPEST = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(msgspec.Struct, frozen=True):
     """A type with the expected tokens or items of its values (`size`), and tokens of one item of a list."""
 
     type: Type

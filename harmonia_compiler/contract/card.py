@@ -5,7 +5,6 @@ the model store, and win over shipped ones of the same name.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -137,8 +136,7 @@ def read_card(path: Path) -> Card:
     return msgspec.convert(document.values, Card)
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """What is wrong with one fact of a card, and what to write instead."""
 
     key: str

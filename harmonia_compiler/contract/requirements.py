@@ -7,9 +7,10 @@ something else tomorrow, or on another machine.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import msgspec
 
 from harmonia_compiler.contract.regular import read_text
 
@@ -25,8 +26,7 @@ _PIN = re.compile(
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+class Pin(msgspec.Struct, frozen=True):
     """One version of a package, whose name is as packages are compared. `written` is the line for pip."""
 
     name: str

@@ -5,7 +5,6 @@ looked into, by that target.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,7 @@ from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.source import Source, Span
 
 
-@dataclass(frozen=True)
-class Site:
+class Site(msgspec.Struct, frozen=True):
     """A profile as it was written: its text, for places, and its values."""
 
     source: Source

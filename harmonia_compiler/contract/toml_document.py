@@ -4,9 +4,10 @@ import json
 import re
 import sys
 import tomllib
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NoReturn
+
+import msgspec
 
 from harmonia_compiler.contract.toml_places import STRING, Places, places
 
@@ -29,8 +30,7 @@ class NotToml(Exception):
         self.why, self.line = why, line
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(msgspec.Struct, frozen=True, dict=True):
     """The values of a text and where they stand; the standard parser gives values alone."""
 
     text: str

@@ -3,7 +3,8 @@
 import re
 from bisect import bisect_right
 from collections import Counter
-from dataclasses import dataclass, field
+
+import msgspec
 
 Path = tuple[str | int, ...]
 
@@ -13,11 +14,10 @@ STRING = re.compile(r'"""(?:\\.|[^\\])*?"""|\'\'\'.*?\'\'\'|"(?:\\.|[^"\\\n])*"|
 _BLANK = re.compile(r"(?:\s|#[^\n]*)+")
 
 
-@dataclass(slots=True)
-class Places:
+class Places(msgspec.Struct):
     """Lines, counted from 1, of the values of a document that the standard parser has accepted."""
 
-    lines: dict[Path, int] = field(default_factory=dict)
+    lines: dict[Path, int] = msgspec.field(default_factory=dict)
 
     def line(self, *path: str | int) -> int:
         """The line of a value; of the nearest value around it where it has none of its own."""

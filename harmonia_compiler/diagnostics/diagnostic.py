@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from harmonia_compiler.diagnostics.source import Span
 
@@ -12,16 +14,14 @@ MOST_OF_A_SORT = 100
 _MOST_REPEATS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(msgspec.Struct, frozen=True):
     """A second place that explains the first, such as where a name was bound before."""
 
     span: Span
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
+class Diagnostic(msgspec.Struct, frozen=True):
     """A finding about what the user wrote.
 
     `code` is `E` or `W` and four digits and has a page of its own under `pages/`; `message` is one
@@ -70,8 +70,7 @@ def _with_repeats(item: Diagnostic, spans: Sequence[Span]) -> Diagnostic:
     return replace(item, notes=(*item.notes, *further)) if spans else item
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """What had been found at some point: how many findings are kept; by code, how many there were and are left out."""
 
     kept: int
@@ -79,21 +78,20 @@ class Found:
     beyond: Counter[str]
 
 
-@dataclass(slots=True)
-class Findings:
+class Findings(msgspec.Struct):
     """Where the stages of one run put what they find; a stage goes on after an error.
 
     Where `most` is given, no more errors than that are kept, and no more warnings: whoever has more mends the first
     ones first. By code, `seen` counts all that there were, and `beyond` those left out, what is about one thing once.
     """
 
-    items: list[Diagnostic] = field(default_factory=list)
+    items: list[Diagnostic] = msgspec.field(default_factory=list)
     most: int | None = None
-    seen: Counter[str] = field(default_factory=Counter)
-    beyond: Counter[str] = field(default_factory=Counter)
+    seen: Counter[str] = msgspec.field(default_factory=Counter)
+    beyond: Counter[str] = msgspec.field(default_factory=Counter)
     #: How many errors (True) and warnings are kept, and of how many more places of one mistake there is still room.
-    _kept: Counter[bool] = field(default_factory=Counter)
-    _room: dict[tuple[str, str], int] = field(default_factory=dict)
+    _kept: Counter[bool] = msgspec.field(default_factory=Counter)
+    _room: dict[tuple[str, str], int] = msgspec.field(default_factory=dict)
 
     def add(
         self,

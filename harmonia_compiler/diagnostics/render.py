@@ -2,8 +2,9 @@
 
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.diagnostics.source import Source, Span
@@ -23,8 +24,7 @@ class _Painter(Protocol):
     def __call__(self, text: str, colour: str, *, bold: bool = False) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Label:
+class _Label(msgspec.Struct, frozen=True):
     """A part of one line that is marked, with what is said about it."""
 
     line: int

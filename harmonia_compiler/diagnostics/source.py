@@ -2,22 +2,23 @@
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass, field
 from functools import cached_property
 
 import msgspec
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(msgspec.Struct, frozen=True, dict=True):
     """A named text. `name` is what the user is shown: a path as they wrote it, never resolved.
 
     `has_mark` says that a byte order mark stands before it in its file, which is no part of the text.
     """
 
     name: str
-    text: str = field(repr=False)
-    has_mark: bool = field(default=False, repr=False, compare=False)
+    text: str
+    has_mark: bool = False
+
+    def __repr__(self) -> str:
+        return f"Source(name={self.name!r})"
 
     @cached_property
     def _line_starts(self) -> list[int]:

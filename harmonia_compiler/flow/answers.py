@@ -6,15 +6,15 @@ where, is known before.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from harmonia_compiler.contract.program import After, Argument, Attempt, Call, MakeRecord, Output, Repeat, Select
 from harmonia_compiler.contract.types import Type, first_text
 from harmonia_compiler.flow.graph import Body, Flow, Node
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Nodes, and where what is handed to them by an argument's index comes from.
 
     `block` is their index among the blocks; None for those that are none, or not yet.

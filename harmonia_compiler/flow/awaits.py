@@ -6,9 +6,8 @@ a branch do not, and neither does what an `Each` hands to its items, of which th
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-import msgspec
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import Argument, Attempt, Each, Operation, Output, Repeat, Select, inputs
 from harmonia_compiler.flow.graph import Body, Flow, Node
@@ -33,7 +32,7 @@ def _with_awaits(node: Node, needs: Sequence[Needs]) -> Node:
     if not isinstance(operation, Attempt) or operation.within_ms is None:
         return node
     awaited = dict.fromkeys(operation.inputs[index] for index in sorted(needs[operation.block][0]))
-    return replace(node, operation=msgspec.structs.replace(operation, awaits=tuple(awaited)))
+    return replace(node, operation=replace(operation, awaits=tuple(awaited)))
 
 
 def _needs(body: Body, needs: Sequence[Needs]) -> Needs:

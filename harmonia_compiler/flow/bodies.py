@@ -1,7 +1,8 @@
 """Rewriting all bodies of a flow alike, and nodes that move within one."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import Attempt, Each, Operation, Repeat, Select, inputs, with_inputs
 from harmonia_compiler.flow.graph import Body, Flow, Node

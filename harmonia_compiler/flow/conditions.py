@@ -5,7 +5,7 @@ negation; the labels of one value exclude each other. Different conditions are i
 condition made of several (`a and b`) has an outcome of its own, whose share the user said.
 """
 
-from dataclasses import dataclass, field
+import msgspec
 
 from harmonia_compiler.contract.program import Call, Compare, Constant, Not, Operation, Select, inputs, with_inputs
 from harmonia_compiler.contract.types import Bool, Labels, Value
@@ -15,15 +15,14 @@ from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes
 from harmonia_compiler.flow.text import show_operation
 
 
-@dataclass(slots=True)
-class _Values:
+class _Values(msgspec.Struct):
     """What is known of a value that is compared with constants.
 
     `none` is true where it equals none of those in `tests`; `unseen` holds the values that it may
     have besides, or None where they cannot be listed.
     """
 
-    tests: dict[str, int] = field(default_factory=dict)
+    tests: dict[str, int] = msgspec.field(default_factory=dict)
     none: int = TRUE
     unseen: set[str] | None = None
 

@@ -5,10 +5,11 @@ for. For flows whose branches are taken independently they are the visit ratios 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
 from math import prod
 
+import msgspec
 import networkx as nx
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import MOST_ITEMS, Call
 from harmonia_compiler.flow.answers import answers_of
@@ -22,11 +23,10 @@ from harmonia_compiler.kinds.extents import USUAL_ITEMS
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
 from harmonia_compiler.kinds.registry import kinds as all_kinds
 
-_QUANTITIES = tuple(quantity.name for quantity in fields(Work))
+_QUANTITIES = Work.__struct_fields__
 
 
-@dataclass(frozen=True, slots=True)
-class CallDemand:
+class CallDemand(msgspec.Struct, frozen=True):
     """One call of a flow: how likely a request sends it, what it asks, and which calls end before it starts.
 
     `position` is the call's in the expanded flow. `probability` is that of one of its items; `count`
@@ -50,8 +50,7 @@ class CallDemand:
         return self.probability * self.count * self.rounds
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(msgspec.Struct, frozen=True):
     """What one request of a pipeline asks.
 
     `visits` are expected calls, `work` the mean of one call, by component; `probabilities` and
@@ -74,7 +73,7 @@ class Demand:
     exact: bool
     expanded: Expanded
     items: tuple[float, ...]
-    likely: Mapping[int, Mapping[str | None, float]] = field(default_factory=dict)
+    likely: Mapping[int, Mapping[str | None, float]] = msgspec.field(default_factory=dict)
 
     def runs(self) -> dict[tuple[int, int], float]:
         """How often each node of the flow, by its body and its position there, is expected to run for a request."""

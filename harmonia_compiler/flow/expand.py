@@ -8,7 +8,9 @@ Nothing is executed from an expanded flow.
 
 import math
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import (
     After,
@@ -52,8 +54,7 @@ class Chance(Apply, frozen=True, tag="chance"):
     """Whether an attempt succeeded, once its block has ended; its number tells attempts apart."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True):
     """The items of an `Each`: of which list, gathered where, and among the items of which other scope."""
 
     parent: int
@@ -61,8 +62,7 @@ class Scope:
     gather: int
 
 
-@dataclass(frozen=True, slots=True)
-class Expanded:
+class Expanded(msgspec.Struct, frozen=True):
     """A flow without blocks and, for each of its nodes, what it is.
 
     `origins[i]` is the body and the position of the node that node i is a copy of. `rounds[i]` is how
@@ -124,8 +124,7 @@ def _size(flow: Flow, apart: int) -> float:
     return sizes[-1]
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
+class _Frame(msgspec.Struct, frozen=True):
     """One copy of a body: what its arguments are, how often it runs in a row, and among which items."""
 
     body: int
@@ -244,7 +243,9 @@ class _Expansion:
         inside = replace(frame, body=each.block, scope=scope)
         items = tuple(
             self._append(
-                Node(Item("item", (at,)), _item_of(self._nodes[at].type)), position, replace(frame, scope=scope)
+                Node(Item("item", (at,)), _item_of(self._nodes[at].type)),
+                position,
+                replace(frame, scope=scope),
             )
             for at in each.lists
         )
@@ -266,8 +267,7 @@ class _Expansion:
         return self._append(choice, position, frame)
 
 
-@dataclass(frozen=True, slots=True)
-class _Loop:
+class _Loop(msgspec.Struct, frozen=True):
     """The places of the results of each round that is told apart, and how often one is the last."""
 
     rounds: tuple[tuple[int, ...], ...]

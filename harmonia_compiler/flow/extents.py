@@ -4,7 +4,6 @@ Flows have no blocks here (`expand.py`); the extent of a value inside an `Each` 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 
 import msgspec
 
@@ -29,7 +28,7 @@ from harmonia_compiler.functions.registry import functions
 from harmonia_compiler.kinds.extents import text_tokens, typed_extent
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
 
-_QUANTITIES = tuple(quantity.name for quantity in fields(Work))
+_QUANTITIES = Work.__struct_fields__
 
 
 def extents(

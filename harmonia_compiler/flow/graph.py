@@ -7,7 +7,8 @@ lists and fallbacks run stands in `Body`s beside the main one, each named by its
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from harmonia_compiler.contract.component import Component, Engine, Port
 from harmonia_compiler.contract.objective import Objective
@@ -19,8 +20,7 @@ from harmonia_compiler.diagnostics.source import Source, Span
 EVEN = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """One operation of a flow.
 
     `share` is set on `Select` nodes: of the requests that reach the condition, the part that takes
@@ -30,20 +30,18 @@ class Node:
 
     operation: Operation
     type: Type
-    span: Span | None = field(default=None, compare=False)
+    span: Span | None = None
     share: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(msgspec.Struct, frozen=True):
     """Nodes in topological order with the positions of their results: the main part of a flow, or a block of it."""
 
     nodes: tuple[Node, ...]
     results: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(msgspec.Struct, frozen=True):
     """Expected arrivals, requests per second; `peak_rps` equals `rps` where none was said.
 
     `by_class` are the parts of the request classes, where the user said them; their sums are the whole.
@@ -51,11 +49,10 @@ class Load:
 
     rps: float
     peak_rps: float
-    by_class: Mapping[str, "Load"] = field(default_factory=dict)
+    by_class: Mapping[str, "Load"] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(msgspec.Struct, frozen=True):
     """One pipeline: nodes in topological order, the answer's position, promises and load.
 
     `blocks` are what its `Repeat`, `Each` and `Attempt` operations run, each after those that it runs
@@ -71,7 +68,7 @@ class Flow:
     streams: bool = False
     objectives: tuple[Objective, ...] = ()
     load: Load | None = None
-    span: Span | None = field(default=None, compare=False)
+    span: Span | None = None
     blocks: tuple[Body, ...] = ()
     classes: tuple[RequestClass, ...] = ()
     class_port: str | None = None
@@ -87,8 +84,7 @@ class Flow:
         return (*self.blocks, self.main)
 
 
-@dataclass(frozen=True, slots=True)
-class Application:
+class Application(msgspec.Struct, frozen=True):
     """Everything that the given files declare: what is placed, what is called, what is served.
 
     `places` says, by component and by setting, where the user gave each; an engine's are those of
@@ -98,8 +94,8 @@ class Application:
     engines: dict[str, Engine]
     components: dict[str, Component]
     flows: tuple[Flow, ...]
-    sources: tuple[Source, ...] = field(default=(), compare=False)
-    places: Mapping[str, Mapping[str, Span]] = field(default_factory=dict, compare=False)
+    sources: tuple[Source, ...] = ()
+    places: Mapping[str, Mapping[str, Span]] = msgspec.field(default_factory=dict)
 
     def place(self, name: str, setting: str) -> Span | None:
         """Where a setting of a component or an engine was given."""

@@ -10,7 +10,6 @@ it: with k items that do so independently, each in a share p of the requests, in
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate
 
 import msgspec
@@ -32,8 +31,7 @@ MOST_TOLD_APART = 5_000
 Path = tuple[float, frozenset[int]]
 
 
-@dataclass(frozen=True, slots=True)
-class Guards:
+class Guards(msgspec.Struct, frozen=True):
     """The probabilities of one flow.
 
     `demanded[i]` is that of node i, for one item where it is inside an `Each`; `taken[i]`, for a
@@ -50,7 +48,7 @@ class Guards:
     taken: dict[int, float]
     paths: tuple[Path, ...]
     exact: bool
-    likely: Mapping[int, Mapping[str | None, float]] = field(default_factory=dict)
+    likely: Mapping[int, Mapping[str | None, float]] = msgspec.field(default_factory=dict)
 
 
 def guards(expanded: Expanded, items: Sequence[float], limit: int = LIMIT) -> Guards:

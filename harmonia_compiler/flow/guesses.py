@@ -7,9 +7,11 @@ these are.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
+
+import msgspec
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import (
     After,
@@ -30,16 +32,14 @@ from harmonia_compiler.kinds.extents import is_fixed, typed_extent
 from harmonia_compiler.kinds.kind import Extent, Kind
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Unsaid:
+class Unsaid(msgspec.Struct, frozen=True, order=True):
     """Of whose size nobody said anything: a component's results or, `is_port`, a port of the pipeline."""
 
     name: str
     is_port: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Behind:
+class _Behind(msgspec.Struct, frozen=True):
     """What stands behind a value, as bits: `unsaid` by number, and the arguments of its block."""
 
     unsaid: int = 0
@@ -56,8 +56,7 @@ class _Behind:
 _NOTHING = _Behind()
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
+class _Block(msgspec.Struct, frozen=True):
     """What a body makes of its arguments: what stands behind its results, and behind its calls, if it has any."""
 
     results: tuple[_Behind, ...]
@@ -65,13 +64,12 @@ class _Block:
     has_calls: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Results:
+class Results(msgspec.Struct, frozen=True):
     """Whether the sizes of an application's results are guessed. What one call of a component tells, equal ones do."""
 
     application: Application
     kinds: Mapping[str, Kind]
-    _known: dict[tuple[str, tuple[Type, ...], bool], bool] = field(default_factory=dict)
+    _known: dict[tuple[str, tuple[Type, ...], bool], bool] = msgspec.field(default_factory=dict)
 
     def kind(self, call: Call) -> Kind:
         """The kind of the component that is called."""
@@ -105,15 +103,14 @@ def unsaid(flow: Flow, told: Results, *, prompts_alone: bool = False) -> frozens
     return frozenset(each for each, number in reading.numbers.items() if numbers >> number & 1)
 
 
-@dataclass
-class _Reading:
+class _Reading(msgspec.Struct):
     """One flow, block by block; `numbers` are those of what has been found to say nothing."""
 
     flow: Flow
     told: Results
     prompts_alone: bool
-    numbers: dict[Unsaid, int] = field(default_factory=dict)
-    blocks: list[_Block] = field(default_factory=list)
+    numbers: dict[Unsaid, int] = msgspec.field(default_factory=dict)
+    blocks: list[_Block] = msgspec.field(default_factory=list)
 
     def read(self, body: Body) -> _Block:
         found: list[_Behind] = []

@@ -4,8 +4,9 @@ What loops, lists and fallbacks run is framed. Arrows follow the values; a dashe
 or the end of a loop, or says only what comes first. What is shown and what is folded away: `shown.py`.
 """
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from harmonia_compiler.contract.program import (
     After,
@@ -36,8 +37,7 @@ Shape = Literal["input", "call", "branch", "data", "answer"]
 WIDTH = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(msgspec.Struct, frozen=True):
     """One thing to draw; `lines` are the user's words as they are, escaped by nobody yet."""
 
     name: str
@@ -45,21 +45,18 @@ class Box:
     lines: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(msgspec.Struct, frozen=True):
     """A frame begins: what follows stands in it, until it is closed."""
 
     name: str
     title: str
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(msgspec.Struct, frozen=True):
     """The frame that was opened last ends."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrow:
+class Arrow(msgspec.Struct, frozen=True):
     """From the box of a value to the box that reads it."""
 
     source: str
@@ -68,8 +65,7 @@ class Arrow:
     is_dashed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(msgspec.Struct, frozen=True):
     """One pipeline to draw: its boxes, framed, and the arrows between them."""
 
     title: str

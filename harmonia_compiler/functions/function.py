@@ -6,15 +6,15 @@ expected to be. A program's own names go before those of functions.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from harmonia_compiler.contract.types import Type, Value
 from harmonia_compiler.kinds.kind import Extent
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True):
     """What a function takes, by position or by name; `type` is how its type is written in a message.
 
     `step` is the next step where something of another type is given.
@@ -62,8 +62,7 @@ class ExtentFor(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(msgspec.Struct, frozen=True):
     """One function. `name` equals its module's; `doc` is a sentence for `harmoniac explain` and the reference.
 
     `parameters` are in the order of positions. `values` and `types` hold one entry for each that is no constant.

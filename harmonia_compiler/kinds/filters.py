@@ -8,7 +8,8 @@ when the first request comes.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from harmonia_compiler.diagnostics.near import nearest
 from harmonia_compiler.kinds.kind import Slip
@@ -27,8 +28,7 @@ _SIGNS = {"&&": "and", "||": "or", "!": "not"}
 _COMPARING = frozenset({"==", "!=", "<", "<=", ">", ">="})
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(msgspec.Struct, frozen=True):
     """`kind` is a sign or a word of the language itself, `text`, `field`, `end`, or `word` or `other`."""
 
     kind: str

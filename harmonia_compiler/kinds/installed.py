@@ -7,10 +7,11 @@ is asked for that no kind of this folder has: what is installed takes time to fi
 import math
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import astuple, replace
 from functools import cache, wraps
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
+
+from msgspec.structs import astuple, replace
 
 from harmonia_compiler.contract.launch import Launch
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected

@@ -6,9 +6,10 @@ answer look as bytes. No kind opens a socket, imports an engine, or knows the gr
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
+
+import msgspec
 
 from harmonia_compiler.contract.card import Card, Role
 from harmonia_compiler.contract.component import Component, Engine, Port
@@ -23,8 +24,7 @@ SettingType = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Slip:
+class Slip(msgspec.Struct, frozen=True):
     """What is wrong within a text: the characters [start, end) of it, a sentence, and the next step."""
 
     start: int
@@ -33,8 +33,7 @@ class Slip:
     help: str
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(msgspec.Struct, frozen=True):
     """A named setting of a kind.
 
     `scope` is `engine` where another value means another replica; `component` where components that
@@ -69,16 +68,14 @@ class Setting:
         return f"{self.doc}; {self.form}" if self.form else self.doc
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(msgspec.Struct, frozen=True):
     """Ports and result that a kind fixes; kinds without one take theirs from the declaration."""
 
     ports: tuple[Port, ...]
     result: Type
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(msgspec.Struct, frozen=True):
     """How large a value is expected to be: `tokens` in all, in `items` (1 where it is no list).
 
     `nested` is how many items each of the items has, where they are lists and it is known.
@@ -90,8 +87,7 @@ class Extent:
     nested: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(msgspec.Struct, frozen=True):
     """What one call asks of hardware; a cost model turns it into time on a device.
 
     `prompt_tokens` and `output_tokens` are those of a language model; `encoded_tokens` in
@@ -187,8 +183,7 @@ class DecodePiece(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """Settings that contradict each other: their names, that of the one to change first, and a finding's texts."""
 
     settings: tuple[str, ...]
@@ -204,8 +199,7 @@ class FaultsOf(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Through:
+class Through(msgspec.Struct, frozen=True):
     """A port that is first sent through the component that a setting names; the flow shows both calls.
 
     Where the setting `wherever` is true, what the port was given is sent as well, at the port `plain`.
@@ -216,8 +210,7 @@ class Through:
     wherever: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(msgspec.Struct, frozen=True):
     """One kind. `name` equals its module's; `example` are declarations of components made from it.
 
     `unnamed` is the one setting that may be given without its name. `through` are, by their names, ports
@@ -248,7 +241,7 @@ class Kind:
     decode_piece: DecodePiece | None = None
     encode_many: EncodeMany | None = None
     decode_many: DecodeMany | None = None
-    through: Mapping[str, Through] = field(default_factory=dict)
+    through: Mapping[str, Through] = msgspec.field(default_factory=dict)
     stateful: bool = False
     external: bool = False
     has_prompt: bool = False

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.contract.objective import Objective
 from harmonia_compiler.contract.program import Call
@@ -66,7 +68,7 @@ def build_problem(
             needs.append(_need(inventory, profiles, kind, Asked(application.engines[engine], work, calls)))
         except Rejected as rejected:
             place = application.place(engine, kind.model_setting) if kind.model_setting else None
-            findings.items += [replace(one, span=one.span or place) for one in rejected.found]
+            findings.items += [msgspec.structs.replace(one, span=one.span or place) for one in rejected.found]
     if findings.failed:
         raise Rejected(findings.items)
     guessed = sorted({name for each in demands.values() for name in each.guessed})
@@ -127,7 +129,7 @@ def _work(component: str, pipelines: tuple[Pipeline, ...], demands: Mapping[str,
         return parts[0][1] if parts else Work()
     mean = {
         quantity: sum(weight * getattr(work, quantity) for weight, work in parts) / total
-        for quantity in Work.__dataclass_fields__
+        for quantity in Work.__struct_fields__
     }
     return Work(**mean)
 

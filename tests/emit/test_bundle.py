@@ -2,12 +2,12 @@
 
 import resource
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.contract.bundle import Contents, LocalProcesses, ReplicaShare, Service
@@ -109,7 +109,7 @@ def test_a_bundle_reads_back_as_its_plan(quickstart: Planned, tmp_path: Path) ->
 def test_an_embedder_whose_card_does_not_say_how_long_its_vectors_are_is_refused(quickstart: Planned) -> None:
     application = quickstart.application
     engines = {
-        name: msgspec.structs.replace(engine, settings={**engine.settings, "model": "SmolLM2-135M-Instruct"})
+        name: replace(engine, settings={**engine.settings, "model": "SmolLM2-135M-Instruct"})
         if engine.kind == "embedder"
         else engine
         for name, engine in application.engines.items()
@@ -142,7 +142,7 @@ def test_unlike_replicas_of_one_engine_keep_their_own_batch_and_capacity(quickst
         f"{first.engine}-{at}": Configuration(2.0, 2.0, gpu, 1.0, batch=batch)
         for at, (gpu, batch) in enumerate([("", 64), ("l4", 256), ("h100", 16)])
     }
-    replicas = [msgspec.structs.replace(first, id=id_, config=config) for id_, config in unlike.items()]
+    replicas = [replace(first, id=id_, config=config) for id_, config in unlike.items()]
     uses = [
         ProfileUse(first.engine, config.describe(), "analytic", capacity, 10.0)
         for config, capacity in zip(unlike.values(), (1.0, 30.0, 90.0), strict=True)
@@ -151,17 +151,17 @@ def test_unlike_replicas_of_one_engine_keep_their_own_batch_and_capacity(quickst
     def shares(plan: Plan) -> dict[str, ReplicaShare]:
         return make_service(plan, quickstart.application).shares
 
-    mixed = msgspec.structs.replace(plan, replicas=(*replicas, *others), profiles=tuple(uses))
+    mixed = replace(plan, replicas=(*replicas, *others), profiles=tuple(uses))
     batches = (64, 256, 16)
     assert list(shares(mixed).values())[:3] == [
         ReplicaShare(batch, weight) for batch, weight in zip(batches, (1.0, 30.0, 90.0), strict=True)
     ]
-    unknown = msgspec.structs.replace(mixed, profiles=tuple(uses[:2]))
+    unknown = replace(mixed, profiles=tuple(uses[:2]))
     assert list(shares(unknown).values())[:3] == [ReplicaShare(batch) for batch in batches]
 
 
 def test_nothing_in_a_bundle_names_this_machine(quickstart: Planned, tmp_path: Path) -> None:
-    absolute = msgspec.structs.replace(quickstart.plan, sources={str(ROOT / "samples/quickstart.rag"): "sha256:0"})
+    absolute = replace(quickstart.plan, sources={str(ROOT / "samples/quickstart.rag"): "sha256:0"})
     files = Planned(quickstart.application, absolute, ROOT).write(tmp_path / "bundle")
     assert not [name for name, text in files.items() if str(ROOT) in text or str(tmp_path) in text]
     assert read_plan(tmp_path / "bundle/plan.json").sources == {"samples/quickstart.rag": "sha256:0"}

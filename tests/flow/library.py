@@ -3,9 +3,9 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.component import Component, Engine, Insert, Port
 from harmonia_compiler.contract.launch import Reply, Wire
@@ -64,7 +64,7 @@ def fake_kind(
 
     def result_extent(component: Component, inputs: Mapping[str, Extent] = NOTHING) -> Extent:
         top_k = component.settings.get("top_k")
-        return declared_extent(component if top_k is None else msgspec.structs.replace(component, size=top_k))
+        return declared_extent(component if top_k is None else replace(component, size=top_k))
 
     def encode(engine: Engine, component: Component, inputs: Mapping[str, Value], *, stream: bool) -> Wire:
         return Wire("/", b"")
@@ -127,7 +127,7 @@ _WRITING = ("Write.\n\n", Insert("passages"), "\n\nQuestion: ", Insert("question
 
 
 def _component(name: str, kind: str, ports: tuple[Port, ...], result: Type, **more: object) -> Component:
-    return msgspec.structs.replace(Component(name, kind, kind, ports, result), **more)
+    return replace(Component(name, kind, kind, ports, result), **more)
 
 
 COMPONENTS: dict[str, Component] = {

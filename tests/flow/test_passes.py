@@ -4,7 +4,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import iter_modules
 from random import Random
@@ -90,7 +90,7 @@ def test_every_pass_keeps_answers_and_types_and_is_idempotent(flow: Flow, seed: 
         assert _rewrite(each, after) == after
         assert run(lower(after, application(after)), arguments)[0] == expected
         assert after.nodes[after.result].type == flow.nodes[flow.result].type
-        assert replace(after, nodes=(), result=0) == replace(flow, nodes=(), result=0)
+        assert msgspec.structs.replace(after, nodes=(), result=0) == msgspec.structs.replace(flow, nodes=(), result=0)
     together = optimise(application(flow), kinds=KINDS, usual_ms=USUAL_MS)
     assert optimise(together, kinds=KINDS, usual_ms=USUAL_MS) == together
     driven = Driven(lower(together.flows[0], together), seed, answers=from_the_library).run()

@@ -6,7 +6,7 @@ import io
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import aiohttp
@@ -235,7 +235,9 @@ def program(
     defaults: dict[str, Any] = {"parameters": (ProgramParameter("question", TEXT),), "result_type": TEXT}
     of = more.get("result_type", TEXT)
     flow = Flow(name, (), of, tuple(Node(operation, TEXT) for operation in operations), len(operations) - 1)
-    [*_, answers] = answers_of(replace(flow, blocks=tuple(_body(block) for block in more.get("blocks", ()))))
+    [*_, answers] = answers_of(
+        msgspec.structs.replace(flow, blocks=tuple(_body(block) for block in more.get("blocks", ())))
+    )
     return Program(
         pipeline=name,
         operations=tuple(

@@ -214,7 +214,7 @@ def test_a_kind_that_cannot_be_used(
     ],
 )
 def test_a_kind_whose_function_fails_is_what_is_blamed(folder: Path, function: str, wrong: str, why: str) -> None:
-    broken = f"{KIND}\nimport dataclasses\nKIND = dataclasses.replace(KIND, {function}={wrong})\n"
+    broken = f"{KIND}\nimport msgspec\nKIND = msgspec.structs.replace(KIND, {function}={wrong})\n"
     distribution(folder, "shouting", {"shout": "part:KIND"}, part=broken)
     planned, _ = run(folder, ["plan", "app.rag", "--inventory", "box.toml"])
     assert planned[0] == 1, planned

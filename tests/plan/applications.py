@@ -1,6 +1,6 @@
 """The two first samples as what checking makes of them, so that planning is tested on its own."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.component import Component, Engine, Insert, Port
 from harmonia_compiler.contract.objective import Objective

@@ -1,8 +1,7 @@
 """Deadlines of request classes are planned as promises, and the price goes by what pipelines usually ask for."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.inventory import Host, Inventory
 from harmonia_compiler.contract.program import RequestClass

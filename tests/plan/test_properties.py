@@ -47,7 +47,7 @@ def test_shuffled_input_gives_the_same_plan(objective: Aim) -> None:
         hosts, flows = list(HOSTS), list(application.flows)
         Random(seed).shuffle(hosts)
         Random(seed).shuffle(flows)
-        shuffled = replace(application, flows=tuple(flows))
+        shuffled = msgspec.structs.replace(application, flows=tuple(flows))
         plans.add(encode_plan(make_plan(shuffled, Inventory(tuple(hosts)), objective=objective)))
     assert len(plans) == 1
 

@@ -5,9 +5,7 @@ call before the list is worked on; its results are items of a further list. So o
 whole chain may leave the block, and a list whose items nothing is left to do with is that list itself.
 """
 
-from dataclasses import replace
-
-import msgspec
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import Argument, Call, Constant, Each, Operation
 from harmonia_compiler.contract.types import ListOf
@@ -71,7 +69,7 @@ def _without_call(each: Each, block: Body, at: int, around: Rewriting) -> tuple[
             over += [port] if operation.index < len(each.lists) else []
         else:
             inputs.append(around.append(block.nodes[read]))
-    batch = msgspec.structs.replace(call, inputs=tuple(inputs), over=tuple(over))
+    batch = replace(call, inputs=tuple(inputs), over=tuple(over))
     results = around.append(Node(batch, ListOf(node.type), node.span))
     item = len(each.lists)
 
@@ -81,7 +79,7 @@ def _without_call(each: Each, block: Body, at: int, around: Rewriting) -> tuple[
 
     nodes = [replace(one, operation=shifted(one.operation)) for one in block.nodes]
     nodes[at] = replace(node, operation=Argument(item))
-    return msgspec.structs.replace(each, lists=(*each.lists, results)), Body(tuple(nodes), block.results)
+    return replace(each, lists=(*each.lists, results)), Body(tuple(nodes), block.results)
 
 
 def _itself(each: Each, block: Body, around: Rewriting) -> int | None:

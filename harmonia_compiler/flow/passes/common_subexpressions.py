@@ -1,6 +1,6 @@
 """Computes equal things once: equal operations merge, and so do equal calls that may be merged."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import Argument, Call, block_of, with_inputs
 from harmonia_compiler.contract.types import show

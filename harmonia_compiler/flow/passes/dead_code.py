@@ -1,9 +1,9 @@
 """Removes what no path to the answer reads: nodes, and the arguments, results and blocks that nothing reads."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
 
 import msgspec
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import (
     Argument,
@@ -25,13 +25,12 @@ Runner = Repeat | Each | Attempt
 Reads = tuple[int, ...]
 
 
-@dataclass(slots=True)
-class _Live:
+class _Live(msgspec.Struct):
     """What of a body is read, by position; its results in the order in which they are kept."""
 
     results: tuple[int, ...] = ()
-    nodes: set[int] = field(default_factory=set)
-    arguments: set[int] = field(default_factory=set)
+    nodes: set[int] = msgspec.field(default_factory=set)
+    arguments: set[int] = msgspec.field(default_factory=set)
 
 
 def dead_code(flow: Flow, _context: Context) -> Flow:
@@ -182,7 +181,7 @@ def _smaller(operation: Runner, arguments: set[int], blocks: dict[int, int]) -> 
         case Each(_, lists, given):
             return Each(block, kept(lists), kept(given, len(lists)))
         case Attempt(_, given):
-            return msgspec.structs.replace(operation, block=block, inputs=kept(given))
+            return replace(operation, block=block, inputs=kept(given))
 
 
 PASS = Pass(

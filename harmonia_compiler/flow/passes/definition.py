@@ -1,14 +1,14 @@
 """What a pass is: a rewrite of one flow that gives the same answers, with what it needs and gives."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.kinds.kind import Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """What a pass may look at beside the flow.
 
     `usual_ms` is about how long a call of each component takes, in ms, where whoever plans has found that the promised
@@ -20,8 +20,7 @@ class Context:
     usual_ms: Mapping[str, float] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pass:
+class Pass(msgspec.Struct, frozen=True):
     """One rewrite. `name` equals its module's; applied twice it does no more than once.
 
     `needs` and `gives` are properties of flows: each need must be given by an earlier pass. One that is `timed` does

@@ -5,9 +5,7 @@ when the first of its runs needs it, and then once. Out of an attempt nothing mo
 is caught there.
 """
 
-from dataclasses import replace
-
-import msgspec
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import (
     Argument,
@@ -67,7 +65,7 @@ def _hoist(runner: Repeat | Each, block: Body, around: Rewriting, context: Conte
         for at, node in enumerate(block.nodes)
     )
     handed = (*runner.inputs, *(places[at] for at in moving))
-    return msgspec.structs.replace(runner, inputs=handed), Body(nodes, block.results)
+    return replace(runner, inputs=handed), Body(nodes, block.results)
 
 
 def _moving(block: Body, outside: dict[int, int], context: Context) -> list[int]:

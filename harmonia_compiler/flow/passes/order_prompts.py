@@ -7,9 +7,8 @@ change what a model says, so that it is done only where the user has said `reord
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 
-import msgspec
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.component import Insert
 from harmonia_compiler.contract.program import Call
@@ -61,7 +60,7 @@ def _with_order(call: Call, order: list[int]) -> Call:
     settings = {name: value for name, value in call.settings.items() if name != PROMPT_ORDER}
     if order != sorted(order):
         settings[PROMPT_ORDER] = order
-    return msgspec.structs.replace(call, settings=settings)
+    return replace(call, settings=settings)
 
 
 def _paragraphs(operation: object, context: Context) -> list[_Paragraph]:

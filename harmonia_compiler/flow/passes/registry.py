@@ -5,7 +5,8 @@ orders them.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.passes import (

@@ -8,9 +8,8 @@ the work that it is expected to waste, the share of the other arm times the time
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
-import msgspec
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import Argument, Call, Constant, Parameter, Select, block_of, inputs
 from harmonia_compiler.flow.bodies import Rewriting, in_each_body
@@ -34,7 +33,7 @@ def speculate(flow: Flow, context: Context) -> Flow:
                 assert isinstance(node.operation, Select)
                 share = EVEN if node.share is None else node.share
                 early = _worth_it(body, node.operation, share, ready, usual, context)
-                operation = msgspec.structs.replace(operation, early=tuple(new.moved[at] for at in early))
+                operation = replace(operation, early=tuple(new.moved[at] for at in early))
             new.moved.append(new.append(replace(node, operation=operation)))
         return new.done()
 
