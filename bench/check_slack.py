@@ -46,7 +46,7 @@ from harmonia_compiler.emulate.simulate.run import simulate
 from harmonia_compiler.policy import line as queue
 from harmonia_compiler.policy.limit import Limit
 from harmonia_compiler.policy.line import Line
-from harmonia_compiler.policy.parts import ALL, NONE, Parts, only
+from harmonia_compiler.policy.parts import ALL, PLAIN, Parts, only
 from harmonia_compiler.policy.waiting import Standing
 from harmonia_compiler.report.document import Report
 from harmonia_compiler.report.measures import Window
@@ -120,10 +120,10 @@ def benched(scenario: Scenario, pipeline: str) -> Bench:
     """A plan with its promise and its capacity, and what is said of both."""
     deadline_ms = scenario.service.programs[pipeline].deadline_ms
     assert deadline_ms is not None
-    idle = _simulated(scenario, _poisson(IDLE * _planned_rps(scenario), IDLE_S), NONE).groups[0].figures
+    idle = _simulated(scenario, _poisson(IDLE * _planned_rps(scenario), IDLE_S), PLAIN).groups[0].figures
     assert idle.attainment is not None
     with _without_bound():
-        full = _simulated(scenario, _poisson(TOO_MUCH * _planned_rps(scenario), TOO_MUCH_S), NONE, patient=True)
+        full = _simulated(scenario, _poisson(TOO_MUCH * _planned_rps(scenario), TOO_MUCH_S), PLAIN, patient=True)
     capacity = full.groups[0].figures.throughput_rps
     print(
         f"promised: an answer within {deadline_ms / 1000.0:g} s, which {1.0 - idle.attainment:.2%} of "
@@ -167,8 +167,8 @@ def measure(
     for load in loads:
         arrivals = arriving(load * bench.capacity_rps, seconds)
         cells: dict[str, Cell] = {}
-        for label, parts in {"nothing": NONE, **some, "everything": ALL}.items():
-            with _without_bound() if parts == NONE else nullcontext():
+        for label, parts in {"nothing": PLAIN, **some, "everything": ALL}.items():
+            with _without_bound() if parts == PLAIN else nullcontext():
                 cells[label] = _told(load, label, _simulated(bench.scenario, arrivals, parts), bench)
         for limit in limits:
             with _at_most(limit):
@@ -235,7 +235,7 @@ def rehearsed(bench: Bench, load: float, seconds: float) -> None:
     """The real gateway over emulated engines, without and with, at a load; its queues have their usual bounds."""
     scenario, capacity = bench.scenario, bench.capacity_rps
     print(f"\nrehearsed at {load:g} times {capacity:.1f}/s")
-    for label, parts in {"nothing": NONE, "everything": ALL}.items():
+    for label, parts in {"nothing": PLAIN, "everything": ALL}.items():
         arrivals = _poisson(load * capacity, seconds)
         window = _window(arrivals)
         report = rehearse(scenario, arrivals, window, {}, Wishes(parts=parts), lambda _: None).report

@@ -19,7 +19,7 @@ from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.plan.build import build_problem
 from harmonia_compiler.plan.optimise import optimise
 from harmonia_compiler.plan.predict import capacities, used_options
-from harmonia_compiler.policy.parts import ALL, NONE, Parts
+from harmonia_compiler.policy.parts import ALL, PLAIN, Parts
 from harmonia_compiler.profile.best import BestProfiles
 from harmonia_compiler.profile.queueing import HEADROOM
 
@@ -65,7 +65,7 @@ def predicted(scenario: Scenario, inventory: str, kept: Path, count: int) -> lis
         if count:
             served = over(given, allocated(given, found.division))
             # The search was with the first seed.
-            others = [rate_of(served, NONE, found.rate_rps, (seed,)) for seed in seeds[1:]]
+            others = [rate_of(served, PLAIN, found.rate_rps, (seed,)) for seed in seeds[1:]]
             rate = fmean([found.rate_rps, *others])
         return row(way, found.division.describe(), rate, carries, found.tried)
 
@@ -77,14 +77,14 @@ def predicted(scenario: Scenario, inventory: str, kept: Path, count: int) -> lis
         division = uniform(given)
         served = over(given, allocated(given, division))
         around = LIKELY * figures(given).carries(division)
-        rate = rate_of(served, NONE, around, seeds[:1]) if count else 0.0
+        rate = rate_of(served, PLAIN, around, seeds[:1]) if count else 0.0
         return divided(f"{way}, even", given, Found(division, rate, 0))
 
     return [
         row("any plan, nothing promised", "", None, most / HEADROOM),
         row("the plan as reckoned", "", reckoned, busy),
         ours(OURS, ALL),
-        ours("its plan without scheduling", NONE),
+        ours("its plan without scheduling", PLAIN),
         searched("pool per model", scenario),
         searched("deployment per component", parted),
         searched("whole pipeline replicated", scenario, whole=True),

@@ -32,7 +32,7 @@ from harmonia_compiler.contract.plan import Replica
 from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.emulate.simulate.run import simulate
 from harmonia_compiler.plan.build import build_problem
-from harmonia_compiler.policy.parts import NONE, Parts
+from harmonia_compiler.policy.parts import PLAIN, Parts
 from harmonia_compiler.profile.best import BestProfiles
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.workload.arrivals import poisson, until
@@ -213,7 +213,7 @@ def _best(given: Scenario, *, whole: bool) -> Found:
     def keeps(division: Division, rate_rps: float) -> bool:
         nonlocal tried
         tried += 1
-        return in_time(over(given, allocated(given, division)), rate_rps, NONE) >= KEPT
+        return in_time(over(given, allocated(given, division)), rate_rps, PLAIN) >= KEPT
 
     around = LIKELY * known.carries(candidates[0])
     rate, floor = highest(partial(keeps, candidates[0]), around), LEAST * around

@@ -11,6 +11,7 @@ from dataclasses import InitVar, dataclass, field
 from typing import Generic, TypeVar
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
+from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.policy.quantile import Mean
 from harmonia_compiler.policy.routing.choice import ReplicaLoad
 from harmonia_compiler.policy.routing.pool import Pool
@@ -48,19 +49,21 @@ class Line(Generic[Ticket]):
     """The replicas of one engine and the calls that wait for them. Times are in seconds, by the driver's clock.
 
     Whenever a place may have become free, or a time has passed for which a replica was left out, the driver asks `next`
-    until it gives nothing. `held_s` is how long a call has its place, `pool` who takes one (`routing/pool.py`).
+    until it gives nothing. `held_s` is how long a call has its place, `pool` who takes one (`routing/pool.py`), with
+    these `parts` of the scheduling.
     """
 
     usual: InitVar[ReplicaShare]
     shares: InitVar[Mapping[str, ReplicaShare]]
     seed: InitVar[int] = 0
+    parts: InitVar[Parts] = ALL
     pool: Pool = field(init=False)
     waiting: Waiting[Ticket] = field(default_factory=Waiting)
     slots: int = 0
     held_s: Mean = field(default_factory=Mean)
 
-    def __post_init__(self, usual: ReplicaShare, shares: Mapping[str, ReplicaShare], seed: int) -> None:
-        self.pool = Pool(usual, shares, seed)
+    def __post_init__(self, usual: ReplicaShare, shares: Mapping[str, ReplicaShare], seed: int, parts: Parts) -> None:
+        self.pool = Pool(usual, shares, seed, parts=parts)
 
     @property
     def replicas(self) -> Mapping[str, ReplicaLoad]:

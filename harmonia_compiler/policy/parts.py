@@ -5,11 +5,16 @@ from dataclasses import dataclass, fields, replace
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Which are on. With none, calls go first come first served, every request is let in, and all stays as planned."""
+    """Which are on.
+
+    With none, calls go first come first served, to replicas in turn; every request is let in, and all stays as planned.
+    """
 
     admission: bool = True
     shedding: bool = True
     slack: bool = True
+    routing: bool = True
+    affinity: bool = True
     controller: bool = True
 
     def without(self, names: "tuple[str, ...]") -> "Parts":
@@ -27,13 +32,17 @@ PARTS = {
     "admission": "refuse a request as it comes where it would be answered too late",
     "shedding": "give a call up when its turn comes where its request is late in any case",
     "slack": "let the call with the least slack go first",
+    "routing": "give a call to the replica that should be done soonest, and not to each in turn",
+    "affinity": "give calls that begin alike to the same replica, which has that at hand",
     "controller": "divide calls anew, and change numbers of replicas, by what happens",
 }
 assert [*PARTS] == [one.name for one in fields(Parts)]
 ALL = Parts()
 NONE = ALL.without(tuple(PARTS))
+#: First come first served, with all let in and as planned, but to replicas that are chosen as always.
+PLAIN = ALL.without(("admission", "shedding", "slack", "controller"))
 
 
 def only(*names: str) -> Parts:
-    """These, and no others."""
-    return Parts(**{name: name in names for name in PARTS})
+    """The plain way with these beside it."""
+    return replace(PLAIN, **dict.fromkeys(names, True))

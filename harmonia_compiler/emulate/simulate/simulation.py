@@ -23,7 +23,7 @@ from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.policy.control.planned import planned
 from harmonia_compiler.policy.events import show_path
 from harmonia_compiler.policy.line import EXTERNAL_CONCURRENCY, Line
-from harmonia_compiler.policy.parts import ALL, NONE, Parts
+from harmonia_compiler.policy.parts import ALL, PLAIN, Parts
 from harmonia_compiler.policy.pipeline import Promise, promise_of
 from harmonia_compiler.policy.schedule import Schedule
 from harmonia_compiler.profile.serving import Passing, Stepping, serving
@@ -53,7 +53,7 @@ class Simulation:
 
     def run(self, coming: Iterable[Coming], ended: Callable[[Request, Coming], object]) -> "Ran":
         """Let requests come in, in the order of their times, until all have ended; `ended` is told of each."""
-        parts = replace(NONE, slack=self.parts.slack) if self.patient else self.parts
+        parts = replace(PLAIN, slack=self.parts.slack) if self.patient else self.parts
         loop, programs = Loop(), self.scenario.service.programs
         replicas: dict[str, Replica[Job]] = {}
         service = self._service(loop, parts, replicas)
@@ -110,7 +110,7 @@ class Simulation:
                 lines[name].set_replicas([Endpoint(name, name, "", 0)])
                 replicas[name] = Station(loop, self._elsewhere_ms, service.finished, servers=EXTERNAL_CONCURRENCY)
                 continue
-            lines[name] = Line(ReplicaShare(1), scenario.service.shares)
+            lines[name] = Line(ReplicaShare(1), scenario.service.shares, parts=parts)
             lines[name].set_replicas(
                 [Endpoint(one.id, name, one.host, 0) for one in scenario.plan.replicas if one.engine == name]
             )

@@ -91,6 +91,12 @@ def choose(free: Sequence[ReplicaLoad], now: float, lot: int, avoid: Collection[
     return one if _is_sooner(one, other, now) else other
 
 
+def in_turn(free: Sequence[ReplicaLoad], avoid: Collection[str] = ()) -> ReplicaLoad | None:
+    """Which of those with room takes the next call where none is to be told from another: who waits for one longest."""
+    free = [load for load in free if load.endpoint.replica not in avoid] or free
+    return min(free, key=lambda load: load.last_turn, default=None)
+
+
 def _two(free: Sequence[ReplicaLoad], lot: int) -> tuple[ReplicaLoad, ReplicaLoad]:
     """Two different ones."""
     count = len(free)

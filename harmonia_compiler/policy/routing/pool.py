@@ -21,9 +21,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
+from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.policy.quantile import Mean, Quantiles
 from harmonia_compiler.policy.routing.affinity import nearest
-from harmonia_compiler.policy.routing.choice import APART, ReplicaLoad, choose, times_worse
+from harmonia_compiler.policy.routing.choice import APART, ReplicaLoad, choose, in_turn, times_worse
 from harmonia_compiler.policy.routing.places import Occupied
 
 #: So many calls in a row that found a replica gone put it out.
@@ -59,6 +60,7 @@ class Pool:
 
     `seed` sets apart the lots of several gateways; `probes` says that the driver can probe; `occupied` are the places
     of all pools that may have replicas in common; `news` are those that were left out last, until somebody takes them.
+    Of the `parts` of scheduling, those that choose a replica are its.
     """
 
     usual: ReplicaShare
@@ -66,6 +68,7 @@ class Pool:
     seed: int = 0
     probes: bool = False
     occupied: Occupied = field(default_factory=Occupied)
+    parts: Parts = ALL
     loads: dict[str, ReplicaLoad] = field(default_factory=dict)
     left_out: int = 0
     news: deque[LeftOut] = field(default_factory=lambda: deque(maxlen=NEWS))
@@ -99,10 +102,10 @@ class Pool:
         that is near to how a call begins (`affinity.py`) unless that one does much worse.
         """
         free = self._with_room(now)
-        load = choose(free, now, self.seed + self._turn, avoid)
+        load = choose(free, now, self.seed + self._turn, avoid) if self.parts.routing else in_turn(free, avoid)
         if load is None or (others_only and load.endpoint.replica in avoid):
             return None
-        if beginning and len(free) > 1:
+        if beginning and self.parts.affinity and len(free) > 1:
             near = nearest(free, beginning)
             if near.endpoint.replica not in avoid and times_worse(near, load, now) < APART:
                 load = near

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.policy.line import GivenUp, Line, NoReplica
+from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.policy.routing.budget import RetryBudget
 from harmonia_compiler.policy.routing.hedge import Hedge
 from harmonia_compiler.policy.waiting import IN_TURN, Standing
@@ -234,16 +235,18 @@ class Dispatcher:
         probes: Mapping[str, Probe] = NO_PROBES,
         part: Part = WHOLE,
         common: Common | None = None,
+        parts: Parts = ALL,
     ) -> None:
         """`usual` are the shares, by engine, of replicas that are not among the plan's `shares`; `probes` by engine.
 
-        Of all shares this process has its `part`, and its generations have what is `common` to them.
+        Of all shares this process has its `part`, and its generations have what is `common` to them. `parts` of the
+        scheduling are on.
         """
         self._part, self._common = part, common or Common()
         own = part.shares(shares)
         self.queues = {
             engine: EngineQueue(
-                Line(part.share(engine, share), own, secrets.randbits(32)),
+                Line(part.share(engine, share), own, secrets.randbits(32), parts),
                 clock,
                 probe=probes.get(engine),
                 common=self._common,

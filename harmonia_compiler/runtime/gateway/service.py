@@ -63,7 +63,7 @@ class Gateway:
             name: ReplicaShare(EXTERNAL_CONCURRENCY if kinds[engine.kind].external else DEFAULT_CONCURRENCY)
             for name, engine in service.engines.items()
         }
-        self.dispatcher = Dispatcher(usual, service.shares, clock, self._probes(), part, common)
+        self.dispatcher = Dispatcher(usual, service.shares, clock, self._probes(), part, common, parts)
         self.dispatcher.set_endpoints(self._external)
         self.collections = Collections(service.collections, read_record, clock)
         lines = {name: queue.line for name, queue in self.dispatcher.queues.items()}

@@ -9,6 +9,7 @@ from random import Random
 import pytest
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
+from harmonia_compiler.policy.parts import ALL
 from harmonia_compiler.policy.routing.health import FIRST_OUT_S, FORGIVEN_S, LONGEST_OUT_S
 from harmonia_compiler.policy.routing.pool import LEAST_PATIENCE_S, PROBE_S, SUSPECT_S, UNKNOWN_PATIENCE_S, Pool
 
@@ -322,3 +323,29 @@ def test_a_call_that_was_given_up_counts_as_one_that_took_as_long() -> None:
     pace = routed.loads[A.replica].health.pace
     assert pace.value == pytest.approx(5.0)
     assert pace.count == 1
+
+
+def test_without_routing_calls_go_to_replicas_in_turn_whoever_has_room() -> None:
+    routed = Pool(ReplicaShare(2), {}, parts=ALL.without(("routing", "affinity")))
+    routed.set_replicas([A, B, C])
+    first = [routed.take(0.0) for _ in range(3)]
+    assert sorted(one.replica for one in first if one is not None) == ["a", "b", "c"]
+    # One that was done with its call is no sooner asked than those that still work on theirs.
+    assert first[2] is not None
+    routed.release(first[2])
+    assert [routed.take(0.0) for _ in range(2)] == first[:2]
+    assert routed.take(0.0) == routed.take(0.0) == first[2]
+    assert routed.take(0.0) is None
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_calls_that_begin_alike_go_to_one_replica_where_that_is_on(*, on: bool) -> None:
+    routed = Pool(ReplicaShare(64), {}, parts=ALL if on else ALL.without(("affinity",)))
+    routed.set_replicas([A, B, C])
+    asked = set()
+    for _ in range(30):
+        endpoint = routed.take(0.0, beginning=4711)
+        assert endpoint is not None
+        asked.add(endpoint.replica)
+        routed.release(endpoint)
+    assert len(asked) == (1 if on else 3)
