@@ -11,12 +11,13 @@ from harmonia_compiler.profile.steps import StepLoad
 class Batch(msgspec.Struct, eq=False):
     """One step, or `steps` equal ones: `tokens` of each sequence in it, and who is `given` an answer token by each.
 
-    `load` is that of the first one.
+    `load` is that of the first one, `begun` are those of the given whose answer begins with it.
     """
 
     tokens: dict[Sequence, int]
     given: list[Sequence]
     load: StepLoad
+    begun: list[Sequence]
     preempted: tuple[Sequence, ...] = ()
     steps: int = 1
 

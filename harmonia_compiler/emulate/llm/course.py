@@ -51,9 +51,10 @@ class Course:
     def next_ms(self) -> float | None:
         """When something happens next if nobody comes or goes; None where nothing will."""
         arrives = self._arriving[0][0] if self._arriving else None
-        if self._run is None:
+        run = self._run
+        if run is None:
             return arrives
-        return self._run.ends_ms if arrives is None else min(arrives, self._run.ends_ms)
+        return run.ends_ms if arrives is None else min(arrives, run.ends_ms)
 
     def submit(self, sequence: Sequence, now_ms: float) -> None:
         """Let a call come in. It reaches the scheduler after what a call takes outside of steps."""
@@ -83,13 +84,15 @@ class Course:
 
     def advance(self, now_ms: float) -> list[Step]:
         """Let everything happen that is due by now, in its order; the steps that have ended."""
-        steps = []
-        while (due := self.next_ms) is not None and due <= now_ms:
-            if self._run is not None and self._run.ends_ms <= due:
-                steps.append(self._end(self._run))
+        steps, arriving = [], self._arriving
+        while True:
+            run = self._run
+            if run is not None and run.ends_ms <= now_ms and not (arriving and arriving[0][0] < run.ends_ms):
+                steps.append(self._end(run))
+            elif arriving and arriving[0][0] <= now_ms:
+                self._arrive(*arriving.popleft())
             else:
-                self._arrive(*self._arriving.popleft())
-        return steps
+                return steps
 
     def _arrive(self, at_ms: float, sequence: Sequence) -> None:
         self._interrupt(at_ms)

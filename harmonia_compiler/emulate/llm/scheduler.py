@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from harmonia_compiler.emulate.llm.batch import Batch, Counts
 from harmonia_compiler.emulate.llm.blocks import Blocks
-from harmonia_compiler.emulate.llm.sequence import Sequence
+from harmonia_compiler.emulate.llm.sequence import NEVER, Sequence
 from harmonia_compiler.emulate.llm.waiting import ByPriority, InTurn, Line
 from harmonia_compiler.profile.limits import Limits
 from harmonia_compiler.profile.steps import StepLoad
@@ -85,12 +85,14 @@ class Scheduler:
         for sequence in batch.given:
             if sequence.ended:
                 continue
-            sequence.delivered += 1
+            sequence.delivered = delivered = sequence.delivered + 1
             if ahead and sequence.running:
-                known = sequence.computed - (sequence.scheduled - sequence.delivered)
+                known = sequence.computed - (sequence.scheduled - delivered)
                 if known > sequence.filled:
-                    self._fill(sequence, known)
-            if sequence.delivered == sequence.answer:
+                    sequence.filled = known
+                    if known >= sequence.names_at:
+                        self._name(sequence)
+            if delivered == sequence.answer:
                 ended.append(sequence)
         for sequence in ended:
             self.cancel(sequence)
@@ -106,14 +108,11 @@ class Scheduler:
         alike = len(given) == len(batch.tokens) == len(self.running) and not (load.prefill_tokens or load.begun)
         if not alike or batch.preempted or self._may_admit(len(given)):
             return 0
-        size, most = self.limits.block_size, given[0].answer
-        for sequence in given:
-            if sequence.scheduled == 1:
-                return 0
-            most = min(most, sequence.answer - sequence.scheduled)
-            if len(sequence.named) < len(sequence.keys):
-                # A block gets a name then, and who waits may find it.
-                most = min(most, (len(sequence.named) + 1) * size - sequence.computed - 1)
+        if batch.begun:
+            return 0
+        most = min([sequence.answer - sequence.scheduled for sequence in given])
+        # Where a block gets a name, who waits may find it.
+        most = min(most, min([sequence.names_at - sequence.computed for sequence in given]) - 1)
         return self._affordable(given, most)
 
     def repeat(self, batch: Batch, more: int) -> None:
@@ -122,16 +121,15 @@ class Scheduler:
         The steps before the last of them are then complete.
         """
         batch.steps += more
-        wanted = 0
+        wanted, size = 0, self.limits.block_size
         for sequence in batch.given:
-            sequence.computed += more
-            sequence.filled = sequence.computed
+            sequence.computed = sequence.filled = computed = sequence.computed + more
             sequence.scheduled += more
             sequence.delivered += more
-            blocks = self._blocks(sequence.computed)
-            if blocks > sequence.blocks:
-                wanted += blocks - sequence.blocks
-                sequence.blocks = blocks
+            held = sequence.blocks
+            if computed > held * size:
+                sequence.blocks = blocks = -(-computed // size)
+                wanted += blocks - held
         if wanted:
             self.blocks.take(wanted)
 
@@ -144,29 +142,35 @@ class Scheduler:
         running = self.running
         while position < len(running) and budget > 0:
             sequence = running[position]
-            computed, scheduled = sequence.computed, sequence.scheduled
+            position += 1
+            scheduled = sequence.scheduled
             if scheduled == sequence.answer:
                 # Its last token is on its way.
-                position += 1
                 continue
-            new = min(sequence.prompt + scheduled - computed, budget)
-            wanted = -(-(computed + new) // size) - sequence.blocks
-            if wanted > 0:
-                while wanted > self.blocks.free and sequence.running:
-                    budget += self._preempt(tokens, preempted)
-                if not sequence.running:
-                    break
-                if preempted:
-                    position = running.index(sequence)
+            prompt, computed = sequence.prompt, sequence.computed
+            new = prompt + scheduled - computed
+            if new > 1:
+                new = min(new, budget)
+            after = computed + new
+            if after > sequence.blocks * size:
+                wanted = -(-after // size) - sequence.blocks
+                if wanted > self.blocks.free:
+                    while wanted > self.blocks.free and sequence.running:
+                        budget += self._preempt(tokens, preempted)
+                    if not sequence.running:
+                        break
+                    position = running.index(sequence) + 1
                 self.blocks.take(wanted)
                 sequence.blocks += wanted
-            # A token that a step in flight computes is not known yet.
-            known = min(computed + new, sequence.prompt + sequence.delivered)
-            if known > sequence.filled:
-                self._fill(sequence, known)
+            if after > sequence.filled:
+                # A token that a step in flight computes is not known yet.
+                known = min(after, prompt + sequence.delivered)
+                if known > sequence.filled:
+                    sequence.filled = known
+                    if known >= sequence.names_at:
+                        self._name(sequence)
             tokens[sequence] = new
             budget -= new
-            position += 1
         return budget
 
     def _preempt(self, tokens: dict[Sequence, int], preempted: list[Sequence]) -> int:
@@ -185,12 +189,13 @@ class Scheduler:
         preempted.append(victim)
         return restored
 
-    def _fill(self, sequence: Sequence, known: int) -> None:
-        """Let a sequence's blocks hold more tokens. Who waits finds full ones at once, in this very step."""
-        sequence.filled = known
-        before, full = len(sequence.named), known // self.limits.block_size
-        if before < len(sequence.keys) and before < full:
-            sequence.named += self.blocks.name(sequence.keys[before:full])
+    def _name(self, sequence: Sequence) -> None:
+        """Say what the blocks hold that a sequence has filled. Who waits finds them at once, in this very step."""
+        named, keys, size = sequence.named, sequence.keys, self.limits.block_size
+        full = sequence.filled // size
+        if full > len(named) < len(keys):
+            named += self.blocks.name(keys[len(named) : full])
+        sequence.names_at = (len(named) + 1) * size if len(named) < len(keys) else NEVER
 
     def _release(self, sequence: Sequence) -> None:
         named, full = sequence.named, sequence.filled // self.limits.block_size
@@ -235,7 +240,8 @@ class Scheduler:
         self.blocks.take(sequence.blocks - len(hits))
         sequence.named = hits
         sequence.computed = known
-        self._fill(sequence, known + new)
+        sequence.filled = known + new
+        self._name(sequence)
         if not sequence.preemptions:
             sequence.cached = known
             self.counts.queried += total
@@ -244,7 +250,7 @@ class Scheduler:
 
     def _batch(self, tokens: dict[Sequence, int], preempted: tuple[Sequence, ...], begun: int) -> Batch:
         """Count the tokens of a step as computed, and add up its work."""
-        given = []
+        given, first = [], []
         prefill = decodes = context = 0
         pairs = 0.0
         for sequence, new in tokens.items():
@@ -256,10 +262,13 @@ class Scheduler:
             else:
                 prefill += new
                 pairs += new * (before + new / 2)
-            if after == sequence.prompt + sequence.scheduled:
-                sequence.scheduled += 1
+            scheduled = sequence.scheduled
+            if after == sequence.prompt + scheduled:
+                sequence.scheduled = scheduled + 1
                 given.append(sequence)
-        return Batch(tokens, given, StepLoad(prefill, pairs, decodes, context, begun), preempted)
+                if not scheduled:
+                    first.append(sequence)
+        return Batch(tokens, given, StepLoad(prefill, pairs, decodes, context, begun), first, preempted)
 
     def _may_admit(self, places: int) -> bool:
         """Whether who waits may be admitted by the next step, although the newest one did not."""

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from harmonia_compiler.emulate.llm.blocks import Block
 
+#: More tokens than any sequence has.
+NEVER = 1 << 62
+
 
 @dataclass(slots=True, eq=False)
 class Sequence:
@@ -13,8 +16,8 @@ class Sequence:
     `keys[i]` stands for the first `i + 1` blocks' tokens: sequences with an equal key share them. There are
     as many keys as full blocks that another sequence may ask for, of prompt and answer. What follows
     is the scheduler's: tokens whose keys and values are `computed`, answer tokens that are `scheduled` and
-    `delivered`, the `blocks` held, of which the first are `named`, how many tokens have `filled` them, and
-    what the prefix cache gave.
+    `delivered`, the `blocks` held, of which the first are `named`, how many tokens have `filled` them, with how many
+    of them the next block gets a name (`names_at`), and what the prefix cache gave.
     """
 
     prompt: int
@@ -28,6 +31,7 @@ class Sequence:
     delivered: int = 0
     blocks: int = 0
     filled: int = 0
+    names_at: int = NEVER
     named: list[Block] = field(default_factory=list)
     cached: int = 0
     preemptions: int = 0

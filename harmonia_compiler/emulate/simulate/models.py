@@ -75,10 +75,8 @@ class Model:
 
     def _tell(self, steps: list[Step]) -> None:
         for step in steps:
-            # Of equal steps taken at once none brings a first token.
-            for sequence in step.batch.given if step.batch.steps == 1 else ():
-                is_first = sequence.delivered == 1
-                if is_first and (job := self._jobs.get(sequence)) is not None and job.begun is not None:
+            for sequence in step.batch.begun:
+                if (job := self._jobs.get(sequence)) is not None and job.begun is not None:
                     job.begun(job)
             for sequence in step.finished:
                 if (job := self._jobs.pop(sequence, None)) is not None:

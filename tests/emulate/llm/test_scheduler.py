@@ -242,7 +242,7 @@ def _check_step(scheduler: Scheduler, batch: Batch) -> None:
 def _check_blocks(scheduler: Scheduler) -> None:
     size = scheduler.limits.block_size
     held = sum(sequence.blocks - len(sequence.named) for sequence in scheduler.running)
-    named = {id(block) for sequence in scheduler.running for block in sequence.named}
+    named = {block for sequence in scheduler.running for block in sequence.named}
     assert scheduler.blocks.free == scheduler.limits.kv_blocks - held - len(named)
     for sequence in scheduler.running:
         assert sequence.computed <= sequence.blocks * size
