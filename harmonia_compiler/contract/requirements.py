@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
+from packaging.version import InvalidVersion, Version
 
 from harmonia_compiler.contract.regular import read_text
 
@@ -89,7 +90,7 @@ def lacking(pins: Iterable[Pin]) -> list[str]:
             if not pin.marker:
                 found.append(f"{pin.name} {pin.version} is not installed")
             continue
-        if not pin.marker and not _same(here, pin.version):
+        if not pin.marker and not is_version(here, pin.version):
             found.append(f"{pin.name} is {here} here and {pin.version} there")
     return found
 
@@ -106,9 +107,10 @@ def lacking_here(code: Path) -> list[str]:
     return lacking(parse_pins(text))
 
 
-def _same(here: str, pinned: str) -> bool:
-    """Whether a pin means this version: one that names no build takes any."""
-    if "+" not in pinned:
-        here = here.partition("+")[0]
-    first, second = (re.sub(r"(\.0)+$", "", one).lower() for one in (here, pinned))
-    return first == second
+def is_version(here: str, pinned: str) -> bool:
+    """Whether a pin means this version: `1.0` also means `1.0.0`, and one that names no build takes any."""
+    try:
+        found, wanted = Version(here), Version(pinned)
+    except InvalidVersion:
+        return here == pinned
+    return found == wanted or (wanted.local is None and Version(found.public) == wanted)

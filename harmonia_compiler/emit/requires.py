@@ -5,7 +5,7 @@ from pathlib import Path
 
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.contract.regular import read_text
-from harmonia_compiler.contract.requirements import NotPinned, Pin, parse_pins
+from harmonia_compiler.contract.requirements import NotPinned, Pin, is_version, parse_pins
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.flow.graph import Application
@@ -29,7 +29,7 @@ def user_lock(plan: Plan, application: Application, folders: Sequence[Path], roo
     for name, place in sorted(wanted.items()):
         for pin in _read(name, place, folders, root):
             known, of = first.setdefault(pin.name, (pin, name))
-            if known.version != pin.version and not known.marker and not pin.marker:
+            if not is_version(known.version, pin.version) and not known.marker and not pin.marker:
                 message = f"`{name}` pins {pin.name} {pin.version}, and `{of}` {known.version}"
                 raise Rejected([Diagnostic("E0923", message, place, "lock both together: they share an interpreter")])
             lines[pin.written] = None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harmonia_compiler.contract.requirements import LOCK, NotPinned, lacking, lacking_here, parse_pins
+from harmonia_compiler.contract.requirements import LOCK, NotPinned, is_version, lacking, lacking_here, parse_pins
 
 HERE = version("msgspec")
 HASH = "sha256:" + "0" * 64
@@ -79,6 +79,26 @@ def test_what_is_no_pin_is_refused_at_its_line(line: str) -> None:
 )
 def test_what_is_lacking(line: str, said: list[str]) -> None:
     assert lacking(parse_pins(line)) == said
+
+
+@pytest.mark.parametrize(
+    ("here", "pinned", "same"),
+    [
+        ("1.0.0rc1", "1.0rc1", True),
+        ("1.0.0", "1", True),
+        ("1.0.post1", "1.0-1", True),
+        ("2.13.0+cpu", "2.13.0", True),
+        ("2.13.0+cpu", "2.13.0+cu130", False),
+        ("2.13.0", "2.13.0+cpu", False),
+        ("1.0", "1.0rc1", False),
+        ("1!1.0", "1.0", False),
+        # What an old package may call itself, and nobody can order.
+        ("2004d", "2004d", True),
+        ("2004d", "2004", False),
+    ],
+)
+def test_a_pin_means_a_version_however_it_is_written(here: str, pinned: str, *, same: bool) -> None:
+    assert is_version(here, pinned) is same
 
 
 def test_a_folder_without_a_lock_lacks_nothing(tmp_path: Path) -> None:
