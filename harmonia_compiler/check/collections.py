@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harmonia_compiler.check.engines import cards_here
 from harmonia_compiler.contract.card import Card
 from harmonia_compiler.contract.component import Component
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Note
@@ -14,10 +13,11 @@ from harmonia_compiler.kinds.kind import Kind, value_of
 _MAKING = ("metric", "chunk_tokens", "chunk_overlap", "hybrid")
 
 
-def contradicting(application: Application, kinds: Mapping[str, Kind]) -> Iterator[Diagnostic]:
+def contradicting(
+    application: Application, kinds: Mapping[str, Kind], cards: Mapping[str, Card]
+) -> Iterator[Diagnostic]:
     """Components that would have a collection made otherwise than one that is declared before."""
     searching = [one for one in application.components.values() if one.kind == "milvus"]
-    cards = cards_here() if len(searching) > 1 else {}
     first: dict[str, tuple[Component, Mapping[str, Any]]] = {}
     for component in searching:
         name = str(component.settings["collection"])

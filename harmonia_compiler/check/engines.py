@@ -15,13 +15,13 @@ from harmonia_compiler.kinds.kind import COMMON_SETTINGS, Kind
 _ROLES = {"llm": "a language model", "embedder": "an embedding model", "reranker": "a reranking model"}
 
 
-def impossible(application: Application, kinds: Mapping[str, Kind]) -> Iterator[Diagnostic]:
+def impossible(application: Application, kinds: Mapping[str, Kind], cards: Mapping[str, Card]) -> Iterator[Diagnostic]:
     """What no inventory mends in what an application asks of its engines."""
     standing: dict[str, list[str]] = {}
     for name, component in sorted(application.components.items()):
         standing.setdefault(component.engine, []).append(name)
     yield from _copied_stores(application, dict(sorted(standing.items())), kinds)
-    yield from _misused_models(application, sorted(standing), kinds)
+    yield from _misused_models(application, sorted(standing), kinds, cards)
 
 
 def _copied_stores(
@@ -78,13 +78,12 @@ def _one_server(kind: str) -> str:
 
 
 def _misused_models(
-    application: Application, engines: Sequence[str], kinds: Mapping[str, Kind]
+    application: Application, engines: Sequence[str], kinds: Mapping[str, Kind], cards: Mapping[str, Card]
 ) -> Iterator[Diagnostic]:
     """Models that their kind cannot use, and contexts longer than their model has."""
     named = [
         (engine, setting) for engine in engines if (setting := kinds[application.engines[engine].kind].model_setting)
     ]
-    cards = cards_here() if named else {}
     for name, setting in named:
         engine = application.engines[name]
         kind = kinds[engine.kind]

@@ -9,7 +9,7 @@ from harmonia_compiler.check.classes import check_classes
 from harmonia_compiler.check.collections import contradicting
 from harmonia_compiler.check.components import Components
 from harmonia_compiler.check.documents import document, engine, engine_key
-from harmonia_compiler.check.engines import impossible
+from harmonia_compiler.check.engines import cards_here, impossible
 from harmonia_compiler.check.keys import refuse_keys
 from harmonia_compiler.check.lengths import warn_of_guesses
 from harmonia_compiler.check.pipelines import check_pipelines
@@ -76,7 +76,8 @@ def _checked(
     order = {declared.id: position for position, declared in enumerate(context.declared())}
     application = _application(context, components, sorted(served, key=lambda flow: order[flow.name]))
     warn_of_guesses(context, components, application)
-    wrong = [*impossible(application, context.kinds), *contradicting(application, context.kinds)]
+    cards = cards_here() if application.engines else {}
+    wrong = [*impossible(application, kinds, cards), *contradicting(application, kinds, cards)]
     findings.extend(wrong)
     return Checked(None if wrong else application, in_order(findings.items), findings.left_out)
 

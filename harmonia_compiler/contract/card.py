@@ -128,12 +128,15 @@ def read_card(path: Path) -> Card:
         step = "mend this line, or add the model again with `harmoniac models add DIR`"
         span = source.span_of_line(problem.line)
         raise Rejected([Diagnostic("E0802", f"this is not TOML: {problem.why}", span, help=step)]) from None
-    if wrong := list(faults(document.values)):
-        lines = [source.span_of_line(document.places.line(fault.key)) for fault in wrong]
-        raise Rejected(
-            Diagnostic("E0802", fault.message, line, help=fault.step) for fault, line in zip(wrong, lines, strict=True)
-        )
-    return msgspec.convert(document.values, Card)
+    try:
+        return msgspec.convert(document.values, Card)
+    except msgspec.ValidationError:
+        # It names the first fault alone.
+        wrong = list(faults(document.values))
+    lines = [source.span_of_line(document.places.line(fault.key)) for fault in wrong]
+    raise Rejected(
+        Diagnostic("E0802", fault.message, line, help=fault.step) for fault, line in zip(wrong, lines, strict=True)
+    )
 
 
 class Fault(msgspec.Struct, frozen=True):
