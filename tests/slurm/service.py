@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 
 from harmonia_compiler.contract.bundle import Address
-from harmonia_compiler.contract.plan import Configuration, PipelineShare, Predicted, Replica
+from harmonia_compiler.contract.plan import Configuration, PipelineShare, Predicted, ProfileUse, Replica
 from harmonia_compiler.runtime.actuators.slurm import ACTUATOR
 from tests.emit.conftest import Planned, planned
 
@@ -50,8 +50,8 @@ pipeline look(question: text) -> text {
 Place = tuple[str, tuple[int, ...], str, float]
 
 
-def write(folder: Path, places: list[Place], site: str = "", code: str = CODE) -> Path:
-    """A bundle of a pipeline with a replica at each place."""
+def write(folder: Path, places: list[Place], site: str = "", code: str = CODE, takes_ms: float = 0.0) -> Path:
+    """A bundle of a pipeline with a replica at each place, and a controller where it is said how long a call takes."""
     project = folder / "project"
     project.mkdir(exist_ok=True)
     (project / "seeing.py").write_text(code)
@@ -72,10 +72,15 @@ def write(folder: Path, places: list[Place], site: str = "", code: str = CODE) -
         )
         for at, (host, devices, gpu, cores) in enumerate(places)
     )
+    uses = tuple(
+        ProfileUse(engine, config, "a test", 4 * 1000.0 / max(1.0, takes_ms), takes_ms)
+        for config in sorted({one.config.describe() for one in replicas})
+    )
     plan = msgspec.structs.replace(
         made.plan,
         pipelines=(PipelineShare("look", 1.0, {"see": 1.0}),),
         replicas=replicas,
+        profiles=uses if takes_ms else (),
         predicted={"look": Predicted(50.0, 100.0, 100.0, 0.0, engine)},
     )
     out = folder / "bundle"

@@ -14,7 +14,7 @@ from harmonia_compiler.runtime.actuators.actuator import NotStarted, ProcessStat
 from harmonia_compiler.runtime.actuators.slurm import ACTUATOR
 
 from .cluster import Cluster
-from .service import Load, ask, until, up, write
+from .service import CODE, Load, ask, until, up, write
 
 pytestmark = pytest.mark.slurm
 
@@ -78,7 +78,7 @@ def test_up_says_what_the_queue_waits_for(cluster: Cluster, tmp_path: Path) -> N
     assert not cluster.call("squeue", "--noheader")
 
 
-async def test_no_request_is_lost_where_a_step_is_killed_a_node_drained_and_its_daemon_gone(
+async def test_no_request_is_lost_where_an_engine_and_a_step_are_killed_a_node_drained_and_its_daemon_gone(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     bundle = write(tmp_path, [("plain1", (), "", 1.0), ("plain2", (), "", 1.0), ("small", (1,), "l40s", 1.0)])
@@ -86,6 +86,12 @@ async def test_no_request_is_lost_where_a_step_is_killed_a_node_drained_and_its_
     with up(bundle):
         async with load.going():
             await asyncio.sleep(1)
+            # An engine, on whose calls nobody reckons any more.
+            struck = one_of(bundle, "see-0").pid
+            assert struck is not None
+            os.kill(struck, signal.SIGKILL)
+            await until(lambda: one_of(bundle, "see-0").phase == "ready" and one_of(bundle, "see-0").restarts == 1)
+            assert one_of(bundle, "see-0").last_exit == "SIGKILL"
             # A launcher, and with it the engine that it started.
             (killed,) = [one.pid for one in ACTUATOR.status(bundle).processes if one.name == "see-1"]
             assert killed is not None
@@ -145,6 +151,20 @@ async def test_replicas_beyond_the_plans_are_jobs_that_come_and_go(cluster: Clus
             await until(lambda: len(cluster.call("squeue", "--noheader").splitlines()) == 1)
             await asyncio.sleep(1)
     assert load.failures == []
+
+
+async def test_the_controller_submits_a_job_where_its_replicas_do_not_suffice(cluster: Cluster, tmp_path: Path) -> None:
+    slow = CODE.replace("time.sleep(0.02)", "time.sleep(0.4)")
+    bundle = write(tmp_path, [("anywhere", (), "", 1.0)], ANY + "exclusive = false\n", slow, takes_ms=400.0)
+    load = Load(bundle)
+    with up(bundle):
+        async with load.going(clients=16):
+            await until(lambda: len(jobs_in(load.answers)) == 2, 90)
+            said = ACTUATOR.status(bundle).said
+        assert said is not None
+        assert [one.name for one in ACTUATOR.status(bundle).beside] == ["controller"]
+    assert load.failures == []
+    assert not cluster.call("squeue", "--noheader")
 
 
 def jobs_in(answers: list[str]) -> set[str]:

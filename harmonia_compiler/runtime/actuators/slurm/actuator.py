@@ -27,7 +27,6 @@ from harmonia_compiler.runtime.actuators.slurm.commands import (
 from harmonia_compiler.runtime.actuators.slurm.folder import Run, SharedFolder
 from harmonia_compiler.runtime.actuators.slurm.keeping import GATEWAY_GRACE_S, read_job
 from harmonia_compiler.runtime.actuators.slurm.preflight import preflight
-from harmonia_compiler.runtime.actuators.slurm.scaling import bring
 from harmonia_compiler.runtime.actuators.supervision.beside import last_words
 from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S
 from harmonia_compiler.runtime.actuators.supervision.preflight import models_of
@@ -113,13 +112,8 @@ class Slurm:
         return {engine: beside.get(engine, ()) for engine in engines if _may_change(engine, job.further)}
 
     def scale(self, bundle: Path, replicas: Mapping[str, int]) -> None:
-        """See `Actuator.scale`."""
-        bundle = bundle.resolve()
-        want(RunDirectory(bundle), replicas)
-        run = SharedFolder(bundle).run()
-        if run is not None:
-            documents, job = read_job(bundle)
-            bring(bundle, documents, job, run.name, replicas)
+        """See `Actuator.scale`: the head of the job that serves sees to it."""
+        want(RunDirectory(bundle.resolve()), replicas)
 
     def stop(self, bundle: Path) -> bool:
         """See `Actuator.stop`."""

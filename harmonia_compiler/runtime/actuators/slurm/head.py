@@ -13,7 +13,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from harmonia_compiler.runtime.actuators.slurm.keeping import (
     signalled,
     written,
 )
+from harmonia_compiler.runtime.actuators.slurm.scaling import bring
 from harmonia_compiler.runtime.actuators.slurm.srun import find_nodes, front_words, job_number, step_words
 from harmonia_compiler.runtime.actuators.slurm.steps import KeptStep
 from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, STOPPED
@@ -42,6 +43,8 @@ from harmonia_compiler.runtime.bundle import CONTROLLER, GATEWAY
 LINGER_S = 5.0
 #: How long after a submission that failed it is tried again, in seconds.
 AGAIN_S = 60.0
+#: How often it is seen whether the jobs of replicas that came on top are still there, in seconds.
+FURTHER_S = 20.0
 
 
 class Head:
@@ -69,6 +72,8 @@ class Head:
         self._failure: Failure | None = None
         self._began = time.monotonic()
         self._submit_after = self._time_of_handover()
+        self._brought: Mapping[str, int] = {}
+        self._bring_after = 0.0
         self._stop = asyncio.Event()
 
     async def serve(self) -> int:
@@ -148,8 +153,10 @@ class Head:
                 LOG.info("job %s takes over, and waits for the store", claim.job)
                 return
             await self._hand_over_in_time()
-            for engine, count in wanted_in(self._bundle / "run").items():
+            wanted = wanted_in(self._bundle / "run")
+            for engine, count in wanted.items():
                 self._bring(engine, count, leaving)
+            await self._bring_further(wanted)
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _bring(self, engine: str, count: int, leaving: dict[str, asyncio.Task[None]]) -> None:
@@ -161,6 +168,17 @@ class Head:
                 self._keep(step)
             elif at >= max(1, count) and step.wanted:
                 leaving[name] = asyncio.create_task(step.stop(drain=True))
+
+    async def _bring_further(self, wanted: Mapping[str, int]) -> None:
+        """Have the jobs of the replicas that are to come on top; where Slurm refuses, it is asked again later."""
+        now, run = time.monotonic(), self._folder.run()
+        if not self._job.further or run is None or (wanted == self._brought and now < self._bring_after):
+            return
+        self._brought, self._bring_after = wanted, now + FURTHER_S
+        try:
+            await asyncio.to_thread(bring, self._bundle, self._documents, self._job, run.name, wanted)
+        except SlurmFailed as failed:
+            LOG.warning("replicas on top: %s; again in %g s", failed, FURTHER_S)
 
     async def _hand_over_in_time(self) -> None:
         """Submit the successor once its time has come; one that is refused is tried again."""
