@@ -25,7 +25,7 @@ class RealLoop(Loop):
         now = self._loop.time() * 1000.0
         while self._planned and self._planned[0][0] <= now:
             due = self._planned[0][0]
-            if self.late is not None and self._planned[0][2].action is not None:
+            if self.late is not None and self._planned[0][2] is not None:
                 self.late(now - due)
             self.run(until_ms=due)
         self.now_ms = now
