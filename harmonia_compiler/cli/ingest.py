@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from harmonia_compiler.cli.exits import DIAGNOSTICS
-from harmonia_compiler.cli.moving import Move, moving_options
+from harmonia_compiler.cli.moving import ASKED_BY_MILVUS, Move, moving_options
 from harmonia_compiler.cli.options import PATH, WRITTEN_PATH, format_option
 from harmonia_compiler.cli.output import findings_document, print_diagnostics, print_json
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
@@ -111,19 +111,24 @@ def _run(target: Target, tree: Tree, service: Path, options: Options) -> Report:
 
 
 @contextmanager
-def _store(service: Path, collection: str, uri: str) -> Iterator[Milvus]:
+def _store(service: Path, collection: str, uri: str, move: Move | None = None) -> Iterator[Milvus]:
     """The store, while nothing else of this bundle changes the collection; says what it fails with."""
+    is_own = move is None or move.milvus is None
+    token = "" if move is None or is_own else move.token
     try:
-        with locked(service / "run", collection), closing(Milvus(uri)) as store:
+        with locked(service / "run", collection), closing(Milvus(uri, token=token)) as store:
             yield store
     except StoreFailed as failure:
-        help_text = f"`harmoniac status {service}` shows whether it runs; running this again repairs what is half done"
+        see = f"`harmoniac status {service}` shows whether it runs"
+        if not is_own:
+            see = f"see that it listens there, and that {ASKED_BY_MILVUS} holds what it asks for, if it does"
+        help_text = f"{see}; running this again repairs what is half done"
         raise Rejected([Diagnostic("E1012", f"Milvus failed: {failure}", help=help_text)]) from failure
 
 
 def _move(move: Move, at: Place, form: str) -> None:
     wanted = at.wanted
-    with _store(at.bundle, wanted.collection, move.milvus or at.uri()) as store:
+    with _store(at.bundle, wanted.collection, move.milvus or at.uri(), move) as store:
         moved = move(store, wanted)
     if form == "json":
         counts = {"passages": moved.passages, "switched": moved.switched}

@@ -1,8 +1,9 @@
 """What `harmoniac ingest --export` and `--import` add: their options, and what they say."""
 
+import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,9 @@ from harmonia_compiler.ingest.store import Store
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+#: Holds what a Milvus given by its address asks for: `USER:PASSWORD`, or a key.
+ASKED_BY_MILVUS = "MILVUS_TOKEN"
+
 #: After how many passages a line says how far it is.
 _SAID_EACH = 10_000
 
@@ -29,6 +33,7 @@ class Move:
     source: Path | None
     replace: bool
     milvus: str | None
+    token: str = field(default="", repr=False)
 
     @property
     def is_asked(self) -> bool:
@@ -57,7 +62,8 @@ def moving_options(command: Command) -> Command:
     def with_move(
         *given: Any, export_to: Path | None, import_from: Path | None, replace: bool, milvus: str | None, **named: Any
     ) -> Any:
-        move = Move(export_to, import_from, replace, milvus)
+        # An option would stand in the list of processes, for everybody to read.
+        move = Move(export_to, import_from, replace, milvus, os.environ.get(ASKED_BY_MILVUS, ""))
         if export_to is not None and import_from is not None:
             raise click.UsageError("--export and --import are two runs.")
         if replace and import_from is None:
@@ -102,7 +108,7 @@ _OPTIONS = (
         "--milvus",
         metavar="URL",
         callback=_address,
-        help="With --export and --import: the Milvus that is asked, instead of the running bundle's own.",
+        help="With --export and --import: the Milvus that is asked, not the bundle's; MILVUS_TOKEN is its password.",
     ),
 )
 

@@ -60,12 +60,13 @@ def _reported() -> Iterator[None]:
 class Milvus:
     """A connection to one Milvus; every method may raise `StoreFailed`.
 
-    `collection` is the name that pipelines use, `physical` the name of what holds the vectors.
+    `collection` is the name that pipelines use, `physical` the name of what holds the vectors. `token` is a user and a
+    password with a `:` between them, or a key, where it asks for that.
     """
 
-    def __init__(self, uri: str, *, timeout_s: float = 60.0) -> None:
+    def __init__(self, uri: str, *, token: str = "", timeout_s: float = 60.0) -> None:
         with _reported():
-            self._client = MilvusClient(uri=uri, timeout=timeout_s, grpc_options=GRPC_OPTIONS)
+            self._client = MilvusClient(uri=uri, token=token, timeout=timeout_s, grpc_options=GRPC_OPTIONS)
 
     def close(self) -> None:
         """Release the connection."""

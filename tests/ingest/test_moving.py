@@ -1,5 +1,6 @@
 """A collection that moves by way of a file: what arrives is what left, and no file does harm."""
 
+import base64
 import gzip
 import hashlib
 import json
@@ -7,10 +8,13 @@ import os
 import shutil
 import struct
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import grpc
 import msgspec
 import pytest
 
@@ -23,7 +27,7 @@ from harmonia_compiler.ingest.moving import export_collection, import_collection
 from harmonia_compiler.ingest.run import Wanted, ingest
 from harmonia_compiler.ingest.scope import Options
 from harmonia_compiler.ingest.store import Store
-from harmonia_compiler.runtime.milvus import StoreFailed
+from harmonia_compiler.runtime.milvus import Milvus, StoreFailed
 from tests.ingest.bundles import parsed, write_bundle
 from tests.ingest.conftest import MilvusServer
 from tests.ingest.fakes import DIMENSION, RECORD, Died, DyingStore, EmbedderServer, Held, MemoryStore, embed
@@ -438,3 +442,54 @@ def test_from_one_service_to_another(
         server.kill()
     head = gzip.decompress((tmp_path / "b.jsonl.gz").read_bytes()).splitlines()[0]
     assert json.loads(head)["record"]["revision"] == "moving"
+
+
+class Guard(grpc.GenericRpcHandler):
+    """Passes every call on to a Milvus, from whoever says the password."""
+
+    def __init__(self, server: MilvusServer) -> None:
+        self._there = grpc.insecure_channel(f"127.0.0.1:{server.port}")
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        def call(request: bytes, context: grpc.ServicerContext) -> bytes:
+            said = {name: str(value) for name, value in context.invocation_metadata()}
+            if base64.b64decode(said.get("authorization", "")) != b"root:swordfish":
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "auth check failure, please check username and password")
+            onward: Any = self._there.unary_unary(handler_call_details.method)
+            try:
+                answer: bytes = onward(request, timeout=60)
+            except grpc.RpcError as refused:
+                context.abort(refused.code(), refused.details() or "")
+            return answer
+
+        return grpc.unary_unary_rpc_method_handler(call)
+
+
+@pytest.mark.engines
+def test_a_milvus_behind_a_password_takes_it_from_the_environment(
+    milvus_server: MilvusServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    with closing(Milvus(milvus_server.uri)) as store:
+        fill(store, tmp_path / "docs", one="# One\n\nwords")
+    guarded = grpc.server(ThreadPoolExecutor(4))
+    guarded.add_generic_rpc_handlers((Guard(milvus_server),))
+    port = guarded.add_insecure_port("127.0.0.1:0")
+    guarded.start()
+    monkeypatch.chdir(tmp_path)
+    write_bundle(tmp_path / "still", record=RECORD)
+    shutil.rmtree(tmp_path / "still" / "run")
+    command = ["ingest", "--component", "search", "--service", "still", "--milvus", f"http://127.0.0.1:{port}"]
+    try:
+        for token in ("", "root:wrong"):
+            monkeypatch.setenv("MILVUS_TOKEN", token)
+            assert run([*command, "--export", "a.jsonl.gz"]) == 1
+            said = capsys.readouterr().err
+            assert "error[E1012]" in said
+            assert "MILVUS_TOKEN" in said
+            assert "wrong" not in said
+        monkeypatch.setenv("MILVUS_TOKEN", "root:swordfish")
+        assert run([*command, "--export", "a.jsonl.gz"]) == 0
+        assert run([*command, "--import", "a.jsonl.gz", "--replace"]) == 0
+        assert capsys.readouterr().out.endswith("1 passages imported from a.jsonl.gz; built anew and switched\n")
+    finally:
+        guarded.stop(None)
