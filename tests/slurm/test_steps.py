@@ -21,6 +21,7 @@ from harmonia_compiler.runtime.actuators.slurm.step import devices_here
 from harmonia_compiler.runtime.actuators.slurm.steps import KeptStep
 from harmonia_compiler.runtime.actuators.supervision.rundir import Asked
 from harmonia_compiler.runtime.weights import stored_folder
+from tests.emit.conftest import planned
 
 from .service import write
 
@@ -146,6 +147,25 @@ def test_preflight_says_that_slurm_is_not_here_or_refuses(tmp_path: Path, monkey
     fake(tmp_path, monkeypatch, sbatch=said, **silent)
     (found,) = ACTUATOR.preflight(bundle, port=None)
     assert (found.code, found.message) == ("E0936", "Slurm refuses the job: invalid partition specified: x")
+
+
+def test_preflight_tells_of_weights_that_nodes_would_look_for_in_vain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARMONIA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    source = tmp_path / "near.rag"
+    source.write_text(
+        'component near = embedder("bge-small-en-v1.5")\n'
+        "pipeline find(question: text) -> vector {\n    load 1 rps\n    return near(question)\n}\n"
+    )
+    planned(source, root=tmp_path).write(tmp_path / "bundle", "slurm")
+    fake(tmp_path, monkeypatch, **dict.fromkeys(("sbatch", "squeue", "scancel", "scontrol"), "true"))
+    (found,) = ACTUATOR.preflight(tmp_path / "bundle", port=None)
+    assert (found.code, found.is_error) == ("W0937", False)
+    assert "the weights of `BAAI/bge-small-en-v1.5` are not on this machine, nor on nodes" in found.message
+    assert "--fetch" in found.help
+    assert ACTUATOR.models(tmp_path / "bundle") == ["BAAI/bge-small-en-v1.5"]
 
 
 def test_what_up_writes_is_for_its_owner_alone(tmp_path: Path) -> None:

@@ -1,17 +1,24 @@
 """What speaks against submitting a bundle from here, found before anything is submitted.
 
-Engines and weights are the nodes' matter: what lacks there, a step says when it starts.
+Engines and weights are the nodes' matter: what lacks there, a step says when it starts. Weights that are not here are
+told of before, for that may be hours later.
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from harmonia_compiler.contract.bundle import ReplicaLaunch
 from harmonia_compiler.contract.slurm import SCRIPT
-from harmonia_compiler.diagnostics.diagnostic import Diagnostic, in_order
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected, in_order
 from harmonia_compiler.runtime.actuators.slurm.commands import SlurmFailed, test_only
 from harmonia_compiler.runtime.actuators.slurm.keeping import read_job
-from harmonia_compiler.runtime.actuators.supervision.preflight import missing_variables, wrong_variables
+from harmonia_compiler.runtime.actuators.supervision.preflight import (
+    check_weights,
+    missing_variables,
+    models_of,
+    wrong_variables,
+)
 
 _COMMANDS = ("sbatch", "squeue", "scancel", "scontrol")
 
@@ -20,11 +27,26 @@ def preflight(bundle: Path, outer: Mapping[str, str]) -> list[Diagnostic]:
     """Every finding at once."""
     documents, _ = read_job(bundle)
     found = [*missing_variables(documents.processes.launches, outer), *wrong_variables(documents.service, outer)]
+    found += _weights(documents.processes.replicas)
     if lacking := [name for name in _COMMANDS if shutil.which(name) is None]:
         message = f"Slurm's commands are not here: there is no {', '.join(f'`{name}`' for name in lacking)}"
         found.append(Diagnostic("E0935", message, help="run this on a login node of the cluster"))
         return in_order(found)
     return in_order([*found, *refused(bundle)])
+
+
+def _weights(replicas: Iterable[ReplicaLaunch]) -> list[Diagnostic]:
+    """Models that nodes would look for in vain where they see what is seen here."""
+    found = []
+    for model in models_of(replicas):
+        try:
+            check_weights(model)
+        except Rejected as rejected:
+            found += [
+                Diagnostic("W0937", f"{one.message}, nor on nodes that see the same folders", help=one.help)
+                for one in rejected.found
+            ]
+    return found
 
 
 def refused(bundle: Path) -> list[Diagnostic]:
