@@ -7,9 +7,11 @@ measured again. Void ones stay in the folder, so that none is left out of what i
 import math
 import platform
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from time import perf_counter
 
 import msgspec
 import psutil
@@ -61,6 +63,10 @@ class Cell(msgspec.Struct, frozen=True):
     machine that was used, `fullest` the part of a core of the busiest process of each part of the rehearsal, `late_ms`
     how late the emulated engines were at p99; `void` says which of them was too much. `percentiles_ms` are of all that
     were offered, from 1 to 99, as long as these were answered: by them any other promise can be judged.
+
+    `planned_rps` is what our plan says that the hardware carries under the promise, and `bound_rps` what its linear
+    relaxation says: no division of the hardware, in fractions even, carries more by these profiles. `took_s` is how
+    long the cell took by the clock, from the start of its processes to their end.
     """
 
     key: Key
@@ -88,6 +94,22 @@ class Cell(msgspec.Struct, frozen=True):
     peers: dict[str, str]
     revision: str
     at: str
+    planned_rps: float = 0.0
+    bound_rps: float = 0.0
+    took_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a cell is told of its run: versions of the peer's packages that matter, and this repository's revision.
+
+    Beside that what the integer plan and its relaxation say the hardware carries, in requests a second.
+    """
+
+    peers: dict[str, str]
+    revision: str
+    planned_rps: float
+    bound_rps: float
 
 
 def measured(
@@ -97,12 +119,11 @@ def measured(
     scenario: Scenario,
     made: Callable[[float], Set],
     trace: Path | None,
-    told: tuple[dict[str, str], str],
+    told: Told,
 ) -> Cell:
     """The cell as it lies in the folder, or measured now. Raises Rejected where a system does not start.
 
-    `made` is told the factor; `trace` is what the key's arrivals are from. What is `told` of the run is the versions of
-    the peer's packages that matter, and the revision of this repository.
+    `made` is told the factor; `trace` is what the key's arrivals are from.
     """
     path = folder / key.file
     if path.is_file():
@@ -137,12 +158,13 @@ def _measure(
     scenario: Scenario,
     system: Set,
     trace: Path | None,
-    told: tuple[dict[str, str], str],
+    told: Told,
 ) -> Cell:
     from_ms, to_ms = key.warmup_s * 1000.0, (key.warmup_s + key.seconds) * 1000.0
     window = Window(from_ms, to_ms)
     coming = [*arrivals(trace, key.rate_rps, key.seed, to_ms)]
     tried = scenario if system.front is None else over(scenario, system.replicas)
+    began = perf_counter()
     wishes = Wishes(factor=key.factor, parts=system.parts, front=system.front)
     done = rehearse(tried, coming, window, {}, wishes, lambda _: None)
     figures, machine = done.report.groups[0].figures, done.report.machine
@@ -173,7 +195,11 @@ def _measure(
         f"{psutil.cpu_count()} cores, {math.ceil(psutil.virtual_memory().total / 2**30)} GiB, {platform.machine()}",
         platform.python_version(),
         version("harmonia-compiler"),
-        *told,
+        told.peers,
+        told.revision,
         datetime.now(UTC).isoformat(timespec="seconds"),
+        told.planned_rps,
+        told.bound_rps,
+        perf_counter() - began,
     )
     return msgspec.structs.replace(cell, void=reasons(cell))

@@ -30,7 +30,18 @@ MEASURING = (
     *(ROOT / "bench" / "peers" / name for name in ("arriving.py", "cells.py", "front.py", "systems.py", "programs")),
 )
 #: The same, and what is ours beside it.
-WHOLE = (*MEASURING, *(PACKAGE / name for name in ("check", "emit", "flow", "functions", "plan", "runtime", "syntax")))
+WHOLE = (
+    *MEASURING,
+    ROOT / "bench" / "peers" / "ablation.py",
+    *(PACKAGE / name for name in ("check", "emit", "flow", "functions", "plan", "runtime", "syntax")),
+)
+#: What a prediction is made by: the planner, simulations, and what is searched and asked.
+PREDICTING = (
+    *SIMULATING,
+    *(PACKAGE / name for name in ("check", "flow", "plan")),
+    *(ROOT / "bench" / "peers" / name for name in ("ablation.py", "predicting.py", "search.py", "systems.py")),
+    ROOT / "bench" / "pipelines",
+)
 #: How many digits of a digest are kept: enough for some thousand files.
 _DIGITS = 12
 _VERSIONS = (

@@ -1,7 +1,7 @@
 """The record of what was predicted and measured, as CSV.
 
-A cell is a row, void ones too; rows are added and never changed, but for predictions, which replace those of the same
-pipeline.
+A cell is a row, void ones too; rows are added and never changed, but for predictions: they replace those of the same
+pipeline, and all that other code has made.
 """
 
 import csv
@@ -22,6 +22,8 @@ from bench.peers.predicting import Predicted
 #: Where the documents are, and the folder in them that has the record.
 DOCS, RECORD = ROOT / "docs", "results"
 PREDICTED, CELLS, COSTS = "predicted.csv", "cells.csv", "overhead.csv"
+#: The column of a prediction that says by which code it was made.
+CODE = "code"
 #: Up to which part of the highest rate a system counts as having no load.
 LOW = 0.25
 #: What a row of a cell has, in this order.
@@ -29,19 +31,24 @@ COLUMNS = (*Key.__struct_fields__, *(name for name in Cell.__struct_fields__ if 
 Row = Mapping[str, str]
 
 
-def keep_predicted(rows: Sequence[Predicted], folder: Path) -> None:
-    """Put the predictions of a pipeline on an inventory in the place of those that are there."""
+def keep_predicted(rows: Sequence[Predicted], folder: Path, code: str) -> None:
+    """Put the predictions of a pipeline on an inventory in the place of those that are there.
+
+    `code` is the digest of what made them (`identity.py`). Predictions of other code are dropped: theirs are other
+    plans, and a mean over both would say nothing.
+    """
     names = Predicted.__struct_fields__
-    new = [{name: _shown(getattr(one, name)) for name in names} for one in rows]
+    new = [{name: _shown(getattr(one, name)) for name in names} | {CODE: code} for one in rows]
     known = {(one["pipeline"], one["inventory"]) for one in new}
-    old = [one for one in read(folder / PREDICTED) if (one["pipeline"], one["inventory"]) not in known]
-    _write(folder / PREDICTED, names, [*old, *new])
+    old = [one for one in read(folder / PREDICTED) if one.get(CODE) == code]
+    kept = [one for one in old if (one["pipeline"], one["inventory"]) not in known]
+    _write(folder / PREDICTED, (*names, CODE), [*kept, *new])
 
 
 def predicted_of(row: Row) -> Predicted:
     """A prediction from its row."""
     return msgspec.convert(
-        {name: of if of or name != "rate_rps" else None for name, of in row.items()}, Predicted, strict=False
+        {name: of if of or not name.endswith("_rps") else None for name, of in row.items()}, Predicted, strict=False
     )
 
 
@@ -79,6 +86,16 @@ def add_cells(cells: Iterable[Cell], folder: Path) -> None:
     rows = {tuple(one.get(name, "") for name in COLUMNS): one for one in (*there, *map(row_of, cells))}
     if rows:
         _write(folder / CELLS, COLUMNS, sorted(rows.values(), key=lambda one: one["at"]))
+
+
+def beside_s(folder: Path) -> dict[str, float]:
+    """How much longer than its requests a cell of a system took, in seconds in the mean, by its name."""
+    found: dict[str, list[float]] = {}
+    for one in read(folder / CELLS):
+        if one["took_s"]:
+            asked_s = (float(one["warmup_s"]) + float(one["seconds"])) * float(one["factor"])
+            found.setdefault(one["system"], []).append(float(one["took_s"]) - asked_s)
+    return {system: fmean(each) for system, each in found.items()}
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -131,6 +148,11 @@ class Measured:
         """The highest rate at which the promise was kept in every cell that counts; 0 where at none."""
         rates = {float(one["rate_rps"]) for one in self.rows}
         return max((rate for rate in rates if all(_keeps(one) for one in self.at(rate))), default=0.0)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it is known to keep the promise at no rate beyond the highest: a cell that counts has missed it."""
+        return any(float(one["rate_rps"]) > self.highest and not _keeps(one) for one in self.rows)
 
     def at(self, rate_rps: float) -> list[Row]:
         """The cells at a rate."""

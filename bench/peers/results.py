@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 
+from bench.peers import tables
+from bench.peers.aims import aims
 from bench.peers.cells import kept
 from bench.peers.judging import OURS, is_other
 from bench.peers.predicting import ratio
@@ -23,7 +25,6 @@ from bench.peers.record import (
     newest,
     predicted_of,
     read,
-    within,
 )
 from harmonia_compiler.report.chart import Line, picture
 
@@ -48,14 +49,18 @@ def text(
     pictures: Sequence[str],
 ) -> str:
     """The document."""
-    parts = [_HEAD, *_predictions(predicted), "## What was measured\n"]
+    parts = [_HEAD, "## What must be shown\n", *tables.aims(aims(measured, costs))]
+    parts += [*_predictions(predicted), "## What was measured\n"]
     if any(one.rows for one in measured):
         parts += [_MEASURED, *_machines(cells)]
         for pipeline, where in dict.fromkeys((one.pipeline, one.where) for one in measured):
             here = [one for one in measured if (one.pipeline, one.where) == (pipeline, where)]
-            parts += [f"### {pipeline} on {where}\n", *_highest(here), *_loads(here)]
+            parts += [f"### {pipeline} on {where}\n", *tables.highest(here), *tables.loads(here)]
+            if without := tables.ablation(here):
+                parts += [_ABLATION, *without]
+            if full := tables.full(here):
+                parts += [_FULL, *full]
             parts += [f"![{name}](results/{name})\n" for name in pictures if name == f"{_file(pipeline, where)}.svg"]
-        parts += _over_pipelines(measured)
     else:
         parts += [f"Nothing that counts yet; void cells: {sum(one.void for one in measured)}.\n"]
     return "\n".join([*parts, *_costs(costs)])
@@ -64,9 +69,15 @@ def text(
 _HEAD = """\
 # Side by side with what people use today
 
-Written by `make bench-peers` from `results/predicted.csv` and `results/cells.csv`; no figure is typed by hand. How
-it is measured, and when a figure counts, is said in `bench/peers/__main__.py`; which systems, in
-`bench/peers/systems.py`.
+Written by `make bench-peers` from `results/predicted.csv` and `results/cells.csv`; no figure is typed by hand. Which
+systems these are, how they are set up and measured, and when a figure counts, is said in [comparison](comparison.md).
+"""
+_ABLATION = """\
+Harmonia with one thing taken away, beside Harmonia as it is at the same rates; what each is says
+`bench/peers/ablation.py`.
+"""
+_FULL = """\
+With nothing promised, and so with nobody refused, where more comes than the plan carries:
 """
 _SIMULATED = """\
 By simulation, before anything is measured (`python -m bench.peers --predict`): *in time* is the highest rate at
@@ -74,25 +85,22 @@ which 95 of a hundred requests are in time, the mean over seeds. *busy* is the r
 would never be idle by the profiles, whatever was promised, and *share* its part of our plan's: a plan that keeps
 latencies short, as by two GPUs for one replica, gives some of it away. Where there are no seeds nothing was
 simulated, and ratios are of *busy* alone, which bounds what a division of GPUs can win and says nothing of what is
-in time. What a peer adds by its own processes is not in it.
+in time. What a peer adds by its own processes is not in it. *In fractions* is what the plan's linear relaxation
+carries under the promise: no plan has a higher rate by these profiles.
 """
-#: What the paper promises: so many times the mean latency without load.
-PAPER = 2.0
-_RULE = ("there, by the paper's rule", "ours, by it")
-_COLUMNS = (
-    *("system", "within", "ours by it", "violated", "by the paper's rule", "goodput", "p50", "p95", "p99"),
-    *("first text p95", "per 1,000", "busy", "process", "late", "void", "set-up"),
-)
 _COSTS = """\
 By `python -m bench.peers.overhead`, whose text says how: components that do nothing, means over the turns. Client,
 engine and system share the machine.
 """
 _MEASURED = """\
-*within* is the highest rate at which 95 of a hundred requests were answered within the promise. All other columns
+*within* is the highest rate at which 95 of a hundred requests were answered within the promise. *of the bound* is what
+was answered in time as a part of what the plan's linear relaxation carries under that promise. All columns
 are at that rate, means over the seeds; times are before stretching. *busy*, *process* and *late* are the largest of
 any cell that counts: the part of this machine that was busy, the part of a core that the busiest process took, and
 how late emulated engines were at p99. The paper's rule promises each system twice its own mean latency at its
-lowest rate, where that is a quarter of its highest or less; it is told to a hundredth. Void cells decide nothing;
+lowest rate, where that is a quarter of its highest or less; it is told to a hundredth. A violation is a request that
+came and was not answered in full within its promise, refused ones included. Cost is that of all hosts in use, for a
+thousand requests in time. Void cells decide nothing;
 each is in `results/cells.csv` with its reason.
 """
 
@@ -104,13 +112,13 @@ def _predictions(rows: Sequence[Row]) -> list[str]:
     ratios = []
     for pipeline, inventory in dict.fromkeys((one["pipeline"], one["inventory"]) for one in rows):
         here = [predicted_of(one) for one in rows if (one["pipeline"], one["inventory"]) == (pipeline, inventory)]
-        busy = next(one.busy_rps for one in here if one.way == OURS)
+        busy = next(one.busy_rps for one in here if one.way == OURS) or 0.0
         body = [
             (
                 one.way,
                 "" if one.rate_rps is None else f"{one.rate_rps:.1f}/s",
-                f"{one.busy_rps:.1f}/s",
-                f"{one.busy_rps / busy:.0%}",
+                "" if one.busy_rps is None else f"{one.busy_rps:.1f}/s",
+                "" if one.busy_rps is None or not busy else f"{one.busy_rps / busy:.0%}",
                 str(one.seeds),
                 str(one.tried or ""),
                 one.setup,
@@ -120,95 +128,13 @@ def _predictions(rows: Sequence[Row]) -> list[str]:
         parts += [
             f"### {pipeline} on {inventory}, simulated\n" if here[0].seeds else f"### {pipeline} on {inventory}\n"
         ]
-        parts += _table(("way", "in time", "busy", "share", "seeds", "searched", "set-up"), body)
+        parts += tables.table(("way", "in time", "busy", "share", "seeds", "searched", "set-up"), body)
         ratios.append(ratio(here))
         by = "" if here[0].seeds else ", by what keeps GPUs busy"
         parts += [f"Harmonia by the best of the others{by}: {ratios[-1]:.2f}.\n"]
     if len(ratios) > 1:
         parts += [f"Geometric mean of these {len(ratios)} ratios: {geometric(ratios):.2f}.\n"]
     return parts
-
-
-def _highest(measured: Sequence[Measured]) -> list[str]:
-    ours = next((one.highest for one in measured if one.system == OURS), 0.0)
-    body = [_line(one, ours) for one in measured]
-    return _table(_COLUMNS, body)
-
-
-def _line(one: Measured, ours: float) -> tuple[str, ...]:
-    rate = one.highest
-    at = one.at(rate)
-    last = one.rows[-1]["setup"] if one.rows else ""
-
-    def mean(name: str, unit: str, digits: int = 0, times: float = 1.0) -> str:
-        each = [float(row[name]) * times for row in at if row[name]]
-        return f"{sum(each) / len(each):.{digits}f}{unit}" if each else ""
-
-    return (
-        one.system,
-        f"{rate:.1f}/s" if rate else "none shown",
-        f"{ours / rate:.2f}" if rate and ours and one.system != OURS else "",
-        mean("violated", " %", 1, 100.0),
-        _by_rule(at, one.alone_ms),
-        mean("goodput_rps", "/s", 1),
-        *(mean(name, " ms") for name in ("p50_ms", "p95_ms", "p99_ms", "ttft_p95_ms")),
-        mean("cost_per_1000", "", 3),
-        *_limits(one.rows),
-        str(one.void),
-        last,
-    )
-
-
-def _by_rule(rows: Sequence[Row], alone_ms: float | None) -> str:
-    """The violations of the paper's promise; nothing where it is not known, or where nothing was measured."""
-    if alone_ms is None or not rows:
-        return ""
-    return f"{1.0 - fmean(within(one, PAPER * alone_ms) for one in rows):.0%}"
-
-
-def _limits(rows: Sequence[Row]) -> tuple[str, str, str]:
-    if not rows:
-        return "", "", ""
-    full = max(float(word.rpartition("=")[2]) for row in rows for word in row["fullest"].split())
-    busy, late = (max(float(row[name]) for row in rows) for name in ("busy", "late_ms"))
-    return f"{busy:.0%}", f"{full:.0%}", f"{late:.1f} ms"
-
-
-def _loads(measured: Sequence[Measured]) -> list[str]:
-    """Every rate at which ours and another were both measured: what became of the requests."""
-    ours = next((one for one in measured if one.system == OURS), None)
-    body = []
-    for one in measured:
-        for rate in sorted({float(row["rate_rps"]) for row in one.rows}) if ours and one.system != OURS else ():
-            mine, theirs = ours.at(rate) if ours else [], one.at(rate)
-            if mine and theirs:
-                by_rule = (_by_rule(theirs, one.alone_ms), _by_rule(mine, ours.alone_ms if ours else None))
-                body.append((one.system, f"{rate:.1f}/s", *_beside(mine, theirs), *by_rule))
-    head = ("beside", "offered", "violated there", "by ours", "fewer", "goodput there", "ours", *_RULE)
-    return _table(head, body) if body else []
-
-
-def _beside(mine: Sequence[Row], theirs: Sequence[Row]) -> tuple[str, ...]:
-    violated, goodput = (
-        [sum(float(row[name]) for row in rows) / len(rows) for rows in (theirs, mine)]
-        for name in ("violated", "goodput_rps")
-    )
-    fewer = f"{1.0 - violated[1] / violated[0]:.1%}" if violated[0] else ""
-    return f"{violated[0]:.1%}", f"{violated[1]:.1%}", fewer, f"{goodput[0]:.1f}/s", f"{goodput[1]:.1f}/s"
-
-
-def _over_pipelines(measured: Sequence[Measured]) -> list[str]:
-    ratios = []
-    for pipeline, where in dict.fromkeys((one.pipeline, one.where) for one in measured):
-        here = {one.system: one.highest for one in measured if (one.pipeline, one.where) == (pipeline, where)}
-        best = max((rate for name, rate in here.items() if is_other(name)), default=0.0)
-        if best and here.get(OURS):
-            ratios.append(here[OURS] / best)
-    if not ratios:
-        return []
-    return [
-        f"Geometric mean over {len(ratios)} pipelines of ours by the best of the others: {geometric(ratios):.2f}.\n"
-    ]
 
 
 def _costs(rows: Sequence[Row]) -> list[str]:
@@ -235,7 +161,7 @@ def _costs(rows: Sequence[Row]) -> list[str]:
                 )
             )
     head = ("system", "hops", "a second", "p50 of one client", "CPU a request", "ours, times the rate", "times the CPU")
-    return ["## What a request costs beside its engines\n", _COSTS, *_table(head, body)]
+    return ["## What a request costs beside its engines\n", _COSTS, *tables.table(head, body)]
 
 
 def _machines(cells: Sequence[Row]) -> list[str]:
@@ -249,7 +175,8 @@ def drawings(measured: Sequence[Measured]) -> Iterable[tuple[str, str]]:
     for pipeline, where in dict.fromkeys((one.pipeline, one.where) for one in measured):
         drawn = []
         for one in measured:
-            if (one.pipeline, one.where) == (pipeline, where) and one.rows:
+            of_it = (one.pipeline, one.where) == (pipeline, where) and (one.system == OURS or is_other(one.system))
+            if of_it and one.rows:
                 rates = sorted({float(row["rate_rps"]) for row in one.rows})
                 drawn.append(Line(one.system, [(rate, _in_time(one.at(rate))) for rate in rates]))
         if drawn:
@@ -268,8 +195,3 @@ def _in_time(rows: Sequence[Row]) -> float:
 def geometric(ratios: Iterable[float]) -> float:
     """The geometric mean."""
     return math.exp(fmean(map(math.log, ratios)))
-
-
-def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    rows = [head, ["---"] * len(head), *body]
-    return ["\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"]

@@ -2,7 +2,7 @@
 
 Each peer appears as its documentation sets it up (`auto`, `even`), with the best set-up that a stated search finds
 (`best`, `search.py`), and with the replicas of Harmonia's plan (`ours`): what is left there is scheduling and routing.
-Harmonia appears as it is, and once without each part of its scheduling and without all of them.
+Harmonia appears as it is, and once without each of what `ablation.py` takes away.
 
 Ray Serve as documented is `num_replicas="auto"`: each deployment alone between one replica and as many as the cluster
 has room for, two calls at once aimed at. An engine that a new replica stands for is there at once here; a real one
@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bench.peers.ablation import ABLATIONS, WITHOUT, Given, Tried
 from bench.peers.allocation import (
     Division,
     allocated,
@@ -29,11 +30,12 @@ from bench.peers.allocation import (
     uniform,
 )
 from bench.peers.front import Peer
+from bench.peers.judging import OURS
 from bench.peers.search import Found, best
 from harmonia_compiler.contract.plan import Replica
 from harmonia_compiler.emulate.rehearsal.front import Front
 from harmonia_compiler.emulate.scenario import Scenario
-from harmonia_compiler.policy.parts import ALL, PARTS, Parts
+from harmonia_compiler.policy.parts import ALL, Parts
 
 #: Ray Serve's own settings where nobody changes them, times in seconds (`AutoscalingConfig`).
 RAY_TIMES_S = {
@@ -56,6 +58,8 @@ UNBOUNDED = 100_000
 #: Deployments that are never the limit: the ingress, and what calls somebody else's service.
 FREE = {name: {"num_replicas": 1, "max_ongoing_requests": UNBOUNDED} for name in ("web", "pipeline")}
 LANGGRAPH, HAYSTACK, PLANNED = "langgraph_app.py", "haystack_app.py", "the plan's replicas"
+#: Ours where nothing is promised: no judge of promises, so that it is measured when it is asked for alone.
+UNPROMISED = f"{OURS}-unpromised"
 
 
 #: Between which rates the highest is looked for.
@@ -96,13 +100,16 @@ class System:
 class Systems:
     """The systems of one scenario; what is searched for is kept in a folder.
 
-    `python` has Ray and LangGraph, `haystack` has Haystack: neither settles the versions of the other.
+    `python` has Ray and LangGraph, `haystack` has Haystack: neither settles the versions of the other. `planned` makes
+    other plans for the same pipeline and hosts (`bench/pipelines`).
     """
 
-    def __init__(self, scenario: Scenario, python: Path, haystack: Path, kept: Path) -> None:
+    def __init__(
+        self, scenario: Scenario, python: Path, haystack: Path, kept: Path, planned: Callable[..., Scenario]
+    ) -> None:
         self.scenario, self.parted = scenario, apart(scenario)
         self.python, self.haystack = python, haystack
-        self._kept = kept
+        self._kept, self._planned = kept, planned
 
     def named(self, names: Sequence[str]) -> list[System]:
         """Those of these names, in which `*` stands for anything, in the order of `MAKERS`."""
@@ -123,12 +130,24 @@ class Systems:
         """The best with the whole pipeline in each replica."""
         return best(self.scenario, self._kept, whole=True)
 
-    def ours(self, name: str, parts: Parts = ALL) -> System:
-        """Our plan, gateway and controller, with these parts of the scheduling."""
-        (predicted,) = self.scenario.plan.predicted.values()
-        replicas = self.scenario.plan.replicas
-        between = _between(NEAR, lambda: predicted.throughput_rps)
-        return System(name, PLANNED, self.scenario, replicas, lambda _: Set(replicas, None, parts), between)
+    def ours(self, name: str) -> System:
+        """Our plan, gateway and controller."""
+        return self._ours(name, Tried(self.scenario, PLANNED), NEAR)
+
+    def without(self, name: str, what: str) -> System:
+        """The same with something taken away."""
+        given = Given(self.scenario, lambda: self.pooled.division, lambda: self._planned(passes=False))
+        return self._ours(name, ABLATIONS[what](given), BELOW)
+
+    def unpromised(self) -> System:
+        """Our plan where nothing is promised, and so nobody refused: what the integer plan says is carried then."""
+        return self._ours(UNPROMISED, Tried(self._planned(promised=False), "a plan with nothing promised"), NEAR)
+
+    def _ours(self, name: str, tried: Tried, parts: tuple[float, float]) -> System:
+        rate_rps = planned_rps(tried.scenario if name == UNPROMISED else self.scenario)
+        replicas = tried.scenario.plan.replicas
+        made = Set(replicas, None, tried.parts)
+        return System(name, tried.setup, tried.scenario, replicas, lambda _: made, _between(parts, lambda: rate_rps))
 
     def served(self, name: str, program: str, division: Division | None, between: Between, **settings: Any) -> System:
         """A pool of engines per model; without a division, over the plan's replicas."""
@@ -196,7 +215,7 @@ class Systems:
         return System(name, setup, scenario, replicas, made, between, SCALING_S, self.python)
 
     def monolith(self, name: str, division: Division, between: Between) -> System:
-        """Ray Serve with the whole pipeline as one deployment: a replica for each GPU, which its models share."""
+        """Ray Serve with the whole pipeline as one deployment: its models share a GPU, or have one each."""
         one = {
             "num_replicas": division.total(models(self.scenario)[0]),
             "max_ongoing_requests": division.batch,
@@ -216,8 +235,14 @@ def _between(parts: tuple[float, float], rate_rps: Callable[[], float]) -> Betwe
     return lambda: (parts[0] * rate_rps(), parts[1] * rate_rps())
 
 
-def _without(parts: tuple[str, ...]) -> Callable[[Systems, str], System]:
-    return lambda of, name: of.ours(name, ALL.without(parts))
+def planned_rps(scenario: Scenario) -> float:
+    """The rate that a plan says its replicas carry with the promise kept."""
+    (predicted,) = scenario.plan.predicted.values()
+    return predicted.throughput_rps
+
+
+def _without(what: str) -> Callable[[Systems, str], System]:
+    return lambda of, name: of.without(name, what)
 
 
 def _ray_tuned(of: Systems, name: str) -> System:
@@ -228,8 +253,7 @@ def _ray_tuned(of: Systems, name: str) -> System:
 #: Every system, by its name.
 MAKERS: dict[str, Callable[[Systems, str], System]] = {
     "harmonia": Systems.ours,
-    **{f"harmonia-without-{part}": _without((part,)) for part in PARTS},
-    "harmonia-without-all": _without(tuple(PARTS)),
+    **{f"{WITHOUT}{what}": _without(what) for what in ABLATIONS},
     "ray-auto": lambda of, name: of.ray_scaled(name, RAY_TARGET, RAY_ONGOING),
     "ray-tuned": _ray_tuned,
     "ray-best": lambda of, name: of.ray_fixed(

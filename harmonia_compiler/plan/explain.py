@@ -69,17 +69,17 @@ def explain(problem: Problem, need: Need, replicas: Sequence[Replica]) -> Explan
 
 def limiting(problem: Problem) -> list[Limit]:
     """What bounds the rate, the most worth first; nothing where nothing is called."""
-    model, values, rate = _relaxed(problem)
+    model, values, rate = relaxed(problem)
     if rate <= 0.0:
         return []
     limits = []
     for limit, larger in (*_resources(problem, model, values), *_maxima(problem, model, values)):
-        _, _, more = _relaxed(larger)
+        _, _, more = relaxed(larger)
         limits.append(replace(limit, brings=more / rate - 1.0))
     return sorted((one for one in limits if one.brings > NOTHING), key=lambda one: (-one.brings, one.what, one.hosts))
 
 
-def _relaxed(problem: Problem) -> tuple[Model, Sequence[float], float]:
+def relaxed(problem: Problem) -> tuple[Model, Sequence[float], float]:
     """The model, and the highest rate with all as fractions, in multiples of the loads: 0 for none."""
     model = build(problem, divide(problem), None)
     if model.rate is None or not problem.needs:

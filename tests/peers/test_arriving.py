@@ -1,5 +1,6 @@
 """When requests come: generated, or by the times of a recording."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,15 @@ def test_a_recording_is_sped_up_to_the_rate_and_another_seed_takes_the_next(trac
     assert first[0].answer_tokens is None
 
 
-def test_a_recording_that_is_too_short_is_refused(trace: Path) -> None:
-    with pytest.raises(ValueError, match="has no 24 s of 5 requests a second"):
-        arrivals(trace, 5.0, 3, 8_000.0)
+def test_a_recording_that_is_over_begins_anew(trace: Path) -> None:
+    """At five requests a second it lasts for 20.2 seconds: 101 requests."""
+    found = [*arrivals(trace, 5.0, 1, 50_000.0)]
+    assert len(found) == 250
+    gaps = {round(after.at_ms - before.at_ms, 6) for before, after in pairwise(found)}
+    assert gaps == {200.0}
+    third = [*arrivals(trace, 5.0, 3, 20_000.0)]
+    assert len(third) == 100
+    assert third[0].at_ms == pytest.approx(0.0)
 
 
 def test_a_recording_is_known_by_what_is_in_it(trace: Path) -> None:

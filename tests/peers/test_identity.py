@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from bench.peers import cells, identity
-from bench.peers.cells import Cell, Key, kept, measured
+from bench.peers.cells import Cell, Key, Told, kept, measured
 from bench.peers.systems import Set
 from harmonia_compiler.emulate.scenario import Scenario
 from tests.emulate.planned import planned_for
@@ -51,7 +51,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Key]:
 
 
 def ask(folder: Path, planned: Scenario, key: Key) -> Cell:
-    return measured(folder, key, 1, planned, lambda _: Set((), None), None, ({}, "abc"))
+    return measured(folder, key, 1, planned, lambda _: Set((), None), None, Told({}, "abc", 49.0, 51.0))
 
 
 def test_a_cell_is_measured_once(tmp_path: Path, planned: Scenario, runs: list[Key]) -> None:

@@ -22,7 +22,7 @@ def cell(system: str, rate: float, violated: float, **other: object) -> Cell:
         key, 1, 2400, violated, rate * (1.0 - violated), rate, 900.0, 2000.0, 2500.0, 90.0, 400.0, 950.0,
         tuple(10.0 * part for part in range(1, 100)),
         {"ok": 2300, "late": 100}, 0.09, 0.31, {"engines": 0.2, "sender": 0.45}, 1.25, (), "2 cores", "3.11", "0.1",
-        {} if system == "harmonia" else {"ray": "2.5"}, "abc", "2026-01-01T00:00:00",
+        {} if system == "harmonia" else {"ray": "2.5"}, "abc", "2026-01-01T00:00:00", 48.0, 50.0, 490.0,
     )  # fmt: skip
     return msgspec.structs.replace(made, **other)
 
@@ -87,17 +87,18 @@ def test_the_document_has_each_system_the_ratio_and_the_void_cells(folder: Path)
         cell("langgraph-best", 30.0, 0.3, void=("busy",)),
     )
     ray = next(line for line in said.splitlines() if line.startswith("| ray-best | 20.0/s"))
-    assert "| 2.00 | 4.0 % |  |" in ray
+    assert "| 2.00 | 38% | 4.0 % |  |" in ray
     assert "| langgraph-best | none shown |" in said
-    assert "| ray-best | 40.0/s | 50.0% | 1.0% | 98.0% |" in said
+    assert "| ray-best | 40.0/s | 2.00 | 50.0% | 1.0% | 98.0% |" in said
     assert "![crag-eight.svg](results/crag-eight.svg)" in said
     assert (folder / "results" / "crag-eight.svg").read_text().count("<polyline") == 2
-    assert "ours by the best of the others: 2.00" in said
+    assert "over the pipelines | 2.00 (crag 2.00); at most that, since no more" in said
+    assert "is known of langgraph-best on crag | missed |" in said
 
 
 def test_no_ratio_is_said_where_another_system_was_not_shown(folder: Path) -> None:
     said = keep(folder, cell("harmonia", 40.0, 0.01), cell("ray-best", 20.0, 0.5))
-    assert "best of the others" not in said
+    assert "over the pipelines | not measured |  |" in said
 
 
 def test_predictions_replace_those_of_the_same_pipeline(folder: Path) -> None:
@@ -108,7 +109,7 @@ def test_predictions_replace_those_of_the_same_pipeline(folder: Path) -> None:
         ]
 
     for given in (rows("crag", 99.0), rows("vanilla", 25.0), rows("crag", 100.0)):
-        keep_predicted(given, folder / "results")
+        keep_predicted(given, folder / "results", "new")
     said = keep(folder)
     assert [*map(predicted_of, read(folder / "results" / "predicted.csv"))] == [
         *rows("vanilla", 25.0),
@@ -168,7 +169,74 @@ def test_where_nothing_was_simulated_the_ratio_is_of_what_keeps_gpus_busy(folder
         return Predicted("crag", "eight", way, "", None, busy, seeds=0)
 
     rows = [row("harmonia", 60.0), row("pool per model, best", 75.0), row("any plan, nothing promised", 90.0)]
-    keep_predicted(rows, folder / "results")
+    keep_predicted(rows, folder / "results", "new")
     said = keep(folder)
     assert "| pool per model, best |  | 75.0/s | 125% | 0 |  |  |" in said
     assert "Harmonia by the best of the others, by what keeps GPUs busy: 0.80." in said
+
+
+def test_predictions_of_other_code_are_not_mixed_in(folder: Path) -> None:
+    def rows(pipeline: str) -> list[Predicted]:
+        return [Predicted(pipeline, "eight", way, "", 9.0, None) for way in ("harmonia", "pool per model, best")]
+
+    keep_predicted(rows("vanilla"), folder / "results", "old")
+    keep_predicted(rows("crag"), folder / "results", "new")
+    kept = read(folder / "results" / "predicted.csv")
+    assert {(one["pipeline"], one["code"]) for one in kept} == {("crag", "new")}
+    # What is not known is not told as nothing.
+    assert "| harmonia | 9.0/s |  |  | 1 |" in keep(folder)
+
+
+def test_what_was_taken_away_is_told_beside_ours_of_the_same_code_and_rate(folder: Path) -> None:
+    said = keep(
+        folder,
+        cell("harmonia", 40.0, 0.01),
+        cell("harmonia-without-slack", 40.0, 0.5, setup="its plan, without slack"),
+        cell("harmonia-without-slack", 50.0, 0.9),
+        cell("harmonia-without-passes", 40.0, 0.5, code="old"),
+    )
+    change = "| slack | 40.0/s | 20.0/s | 39.6/s | -49.5% | 50.0% | 1.0% |"
+    assert f"{change} 2000 ms | 2000 ms | 40% | its plan, without slack |" in said
+    assert said.count("| slack |") == 1
+    assert "| passes |" not in said
+    # It is no system of its own among the others.
+    assert "| harmonia-without-slack |" not in said
+
+
+def test_with_nothing_promised_the_share_of_the_plans_rate_is_told(folder: Path) -> None:
+    said = keep(folder, cell("harmonia-unpromised", 60.0, 0.0, throughput_rps=45.6, planned_rps=50.0, bound_rps=60.0))
+    assert "| 60.0/s | 45.6/s | 50.0/s | 91% | 60.0/s | 76% | 1 |" in said
+    assert "1.2 times as many come | crag on eight 91% | kept |" in said
+
+
+def test_aims_are_judged_at_the_loads_of_the_best_peer(folder: Path) -> None:
+    best = [cell("ray-best", rate, violated) for rate, violated in ((10.0, 0.04), (15.0, 0.6), (20.0, 0.9))]
+    ours = [cell("harmonia", rate, violated) for rate, violated in ((10.0, 0.002), (15.0, 0.01), (20.0, 0.95))]
+    said = keep(folder, *best, *ours, cell("langgraph-best", 5.0, 0.0), cell("langgraph-best", 6.0, 0.3))
+    assert "over the pipelines | 1.50 (crag 1.50) | missed |" in said
+    assert "over the pipelines | 95.0% over 1 pipelines | kept |" in said
+    assert "at 1.5 times that capacity, on every pipeline | crag 14.8/s beside 6.0/s | kept |" in said
+    assert "at 2 times that capacity, on every pipeline | crag 1.0/s beside 2.0/s | missed |" in said
+    assert "at 3 hops that do nothing, times 15 | not measured |  |" in said
+
+
+def test_a_ratio_is_not_taken_for_shown_where_another_system_may_carry_more(folder: Path) -> None:
+    said = keep(folder, cell("harmonia", 40.0, 0.01), cell("ray-best", 10.0, 0.0))
+    assert "4.00 (crag 4.00); at most that, since no more than was measured is known of ray-best on crag |  |" in said
+
+
+def test_the_papers_comparison_is_with_langgraph_on_its_own_hardware(folder: Path) -> None:
+    def here(system: str, rate: float, violated: float) -> Cell:
+        return cell(system, rate, violated, inventory="paper")
+
+    said = keep(
+        folder,
+        *(here("langgraph-best", rate, violated) for rate, violated in ((10.0, 0.0), (20.0, 0.5))),
+        *(here("harmonia", rate, violated) for rate, violated in ((10.0, 0.0), (20.0, 0.1))),
+        here("ray-best", 20.0, 0.0),
+    )
+    assert (
+        "1.48 times as many in time at high load | 1.80 at 2 times its capacity: 18.0/s beside 10.0/s | kept |" in said
+    )
+    # Another inventory than the headline's.
+    assert "over the pipelines | not measured |  |" in said

@@ -7,7 +7,7 @@ import pytest
 
 from bench.peers import search
 from bench.peers.allocation import Division, allocated, apart, everywhere, gpus, models, together, types, uniform
-from bench.peers.search import Figures, best, divisions, figures, first_of, highest, likeliest, over, shared
+from bench.peers.search import Figures, best, divisions, figures, first_of, highest, likeliest, over, shared, wholes
 from bench.pipelines import planned
 from harmonia_compiler.emulate.scenario import Scenario
 
@@ -48,6 +48,16 @@ def test_models_that_share_gpus_have_parts_of_them_and_no_more_than_all(crag: Sc
     replicas = [one for one in allocated(crag, found[0]) if one.devices]
     assert len(replicas) == 2 * len(gpus(crag))
     assert {one.config.gpus for one in replicas if one.engine == "large"} == {dict(found[0].parts)["large"]}
+
+
+def test_a_whole_pipeline_has_a_gpu_for_each_model_or_one_for_all(crag: Scenario) -> None:
+    found = [*wholes(crag)]
+    apart_, together_ = ([one for one in found if bool(one.parts) is parts] for parts in (False, True))
+    assert [one.total("large") for one in apart_] == [one.total("small") for one in apart_] == [4] * len(apart_)
+    assert "large=4a100_sxm small=4l40s batch=256" in [one.describe() for one in apart_]
+    assert together_ == [*shared(crag)]
+    # One model alone has nothing to share.
+    assert all(not one.parts for one in apart_)
 
 
 def test_each_gpu_has_every_model_where_an_autoscaler_chooses(crag: Scenario) -> None:

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.peers import front, systems
+from bench.peers.ablation import ABLATIONS
 from bench.peers.allocation import apart, gpus, together, uniform
 from bench.peers.search import Found
 from bench.peers.systems import RAY_TIMES_S, Systems
@@ -39,7 +41,9 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(front, "wait_for", lambda *_: None)
 
     def tell(scenario: Scenario, name: str) -> dict[str, Any]:
-        (system,) = Systems(scenario, Path("python"), Path("haystack"), tmp_path).named([name])
+        (system,) = Systems(
+            scenario, Path("python"), Path("haystack"), tmp_path, partial(planned, "crag", "eight")
+        ).named([name])
         made = system.made(FACTOR)
         assert made.front is not None
         given = apart(scenario) if name in {"ray-auto", "ray-best", "ray-tuned"} else scenario
@@ -51,18 +55,21 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_systems_are_found_by_their_names(crag: Scenario, tmp_path: Path) -> None:
-    every = Systems(crag, Path("python"), Path("haystack"), tmp_path)
+    every = Systems(crag, Path("python"), Path("haystack"), tmp_path, partial(planned, "crag", "eight"))
     found = every.named(["harmonia", "langgraph-[eo]*"])
     assert [one.name for one in found] == ["harmonia", "langgraph-even", "langgraph-ours"]
 
 
-def test_each_part_of_our_scheduling_can_be_left_out(crag: Scenario, tmp_path: Path) -> None:
-    every = Systems(crag, Path("python"), Path("haystack"), tmp_path)
+def test_each_part_of_our_scheduling_can_be_left_out(
+    crag: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(systems, "best", lambda given, _kept: Found(uniform(given), 30.0, 7))
+    every = Systems(crag, Path("python"), Path("haystack"), tmp_path, partial(planned, "crag", "eight"))
     found = {one.name: one.made(1.0).parts.off for one in every.named(["harmonia*"])}
     assert found["harmonia"] == ()
     assert found["harmonia-without-slack"] == ("slack",)
-    assert set(found["harmonia-without-all"]) == set(PARTS)
-    assert len(found) == len(PARTS) + 2
+    assert set(found["harmonia-without-all-scheduling"]) == set(PARTS)
+    assert found.keys() == {"harmonia", *(f"harmonia-without-{what}" for what in ABLATIONS)}
 
 
 def test_ray_as_documented_begins_with_one_replica_and_may_have_every_gpu(crag: Scenario, told: Any) -> None:
@@ -81,7 +88,7 @@ def test_ray_as_documented_begins_with_one_replica_and_may_have_every_gpu(crag: 
         assert sorted(engine["device"] for engine in document["engines"][name]) == [*range(8)]
     assert document["gpus"] == len(gpus(crag))
     # Its autoscaler must have had the time to act before requests count.
-    (system,) = Systems(crag, Path("python"), Path("haystack"), Path()).named(["ray-auto"])
+    (system,) = Systems(crag, Path("python"), Path("haystack"), Path(), planned).named(["ray-auto"])
     assert system.warmup_s >= 2 * RAY_TIMES_S["upscale_delay_s"]
 
 
@@ -102,6 +109,9 @@ def test_what_was_searched_for_is_what_runs(crag: Scenario, told: Any) -> None:
 
 def test_a_monolith_has_all_models_on_every_gpu(crag: Scenario, told: Any) -> None:
     document = told(crag, "monolith-best")
+    # What a replica calls has its number: the engines of one GPU.
+    numbered = [[one["device"] for one in document["engines"][name]] for name in ("large", "small")]
+    assert numbered[0] == numbered[1]
     assert document["deployment"]["num_replicas"] == 8
     assert "num_gpus" not in document["deployment"]["ray_actor_options"]
     for name in ("large", "small"):

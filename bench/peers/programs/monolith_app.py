@@ -1,9 +1,9 @@
-"""A pipeline on Ray Serve as one deployment: each replica is the whole pipeline, with a GPU that all its models share.
+"""A pipeline on Ray Serve as one deployment: each replica is the whole pipeline, with engines of its own.
 
     python monolith_app.py peer.json PORT
 
-A replica calls the engines of its own GPU, the encoder beside it, and the one store. `peer.json` says under
-`deployment` how many replicas there are.
+A replica calls the engine of each model that has its number, which are on one GPU or on a GPU each, the encoder beside
+them, and the one store. `peer.json` says under `deployment` how many replicas there are.
 """
 
 import sys
@@ -21,11 +21,14 @@ APP = routes()
 
 
 class Local:
-    """A pipeline's calls as those of the engines of one GPU."""
+    """A pipeline's calls as those of its own engines."""
 
-    def __init__(self, peer: Peer, device: int) -> None:
+    def __init__(self, peer: Peer, number: int) -> None:
         self.peer = peer
-        engines = {name: Client(peer, name, _url(replicas, device)) for name, replicas in peer["engines"].items()}
+        engines = {
+            name: Client(peer, name, replicas[number % len(replicas)]["url"])
+            for name, replicas in peer["engines"].items()
+        }
         self.of = {name: engines[one["engine"]] for name, one in peer["components"].items()}
 
     async def search(self, who: Who, query: str) -> list[Passage]:
@@ -45,19 +48,13 @@ class Local:
         return await self.of["web"].web(who, keywords)
 
 
-def _url(replicas: list[dict[str, Any]], device: int) -> str:
-    """The replica on a device; of those on cores the one of that number, as far as there are so many."""
-    on = {one["device"]: one["url"] for one in replicas}
-    return str(on[device] if device in on else replicas[device % len(replicas)]["url"])
-
-
 @serve.deployment
 @serve.ingress(APP)
 class Pipeline(Answering):
     """The whole pipeline."""
 
     def __init__(self, peer: Peer, leases: Any) -> None:
-        super().__init__(peer, Local(peer, ray.get(leases.take.remote("device"))))
+        super().__init__(peer, Local(peer, ray.get(leases.take.remote("number"))))
 
     @APP.get("/readyz")
     async def ready(self) -> dict[str, str]:
@@ -73,10 +70,10 @@ class Pipeline(Answering):
 def main() -> None:
     """Serve until it is ended."""
     peer = told(sys.argv[1])
-    devices = {one["device"] for each in peer["engines"].values() for one in each} - {None}
 
     def made() -> Any:
-        return Pipeline.options(**peer["deployment"]).bind(peer, Leases.remote({"device": sorted(devices)}))
+        numbers = [*range(peer["deployment"]["num_replicas"])]
+        return Pipeline.options(**peer["deployment"]).bind(peer, Leases.remote({"number": numbers}))
 
     run(peer, sys.argv[1], sys.argv[2], made)
 
