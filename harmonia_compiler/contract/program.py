@@ -227,8 +227,11 @@ _NAMED_TWICE: dict[type, tuple[str, ...]] = {Attempt: ("awaits",)}
 
 def inputs(operation: Operation) -> tuple[int, ...]:
     """The positions that an operation reads, in their order."""
+    names = _fields(operation, _READ)
+    if not names:
+        return ()
     found: list[int] = []
-    for name in _fields(operation, _READ):
+    for name in names:
         value = getattr(operation, name)
         if type(value) is int:
             found.append(value)

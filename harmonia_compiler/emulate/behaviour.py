@@ -7,14 +7,21 @@ estimate of a prompt's length or an emulated engine behind HTTP, finds as many t
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
 from typing import Any, Protocol
 
 import msgspec
 
 from harmonia_compiler.contract.component import Component, Insert
 from harmonia_compiler.contract.types import ListOf, Passage, Text, Value
-from harmonia_compiler.emulate.outcomes import ListOutcome, Outcome, TextOutcome, draw, most_tokens
+from harmonia_compiler.emulate.outcomes import (
+    ListOutcome,
+    Outcome,
+    PassageOutcome,
+    TextOutcome,
+    draw,
+    drawn_items,
+    most_tokens,
+)
 from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
 from harmonia_compiler.policy.events import Path, show_path
@@ -181,11 +188,16 @@ class Behaviour:
             given = [value for value in inputs.values() if _is_passages(value)]
             if given:
                 return _ranked([passage for some in given for passage in some], int(outcome.items), uniform)
-        value = draw(outcome, uniform, lambda at, tokens: text_of(f"{name}.{request}.{place}{at}", tokens))
-        if known.gives_passages:
-            for number, passage in enumerate(value):
-                passage["source"] = text_of(f"rehearsal/{request}.{number}", _SOURCE_LENGTH / CHARACTERS_PER_TOKEN)
-        return value
+            if isinstance(outcome.item, PassageOutcome):
+                return [
+                    {
+                        "text": text_of(f"{name}.{request}.{place}[{number}]", outcome.item.tokens),
+                        "source": text_of(f"rehearsal/{request}.{number}", _SOURCE_LENGTH / CHARACTERS_PER_TOKEN),
+                        "score": uniform(f"[{number}]"),
+                    }
+                    for number in range(drawn_items(outcome.items, uniform))
+                ]
+        return draw(outcome, uniform, lambda at, tokens: text_of(f"{name}.{request}.{place}{at}", tokens))
 
 
 def extent_of(value: Value) -> Extent:
@@ -233,15 +245,15 @@ def prefix_of(component: Component, inputs: Mapping[str, Value], block: int) -> 
 def block_names(pieces: Iterable[str], block: int, before: int = 0) -> tuple[int, ...]:
     """A name for each whole block of so many tokens of a text in pieces, after what `before` stands for.
 
-    The same text in other pieces has other names.
+    The same text in other pieces has other names. Within a piece they follow each other as its blocks do.
     """
     step, offset = round(block * CHARACTERS_PER_TOKEN), 0
     names: list[int] = []
     for piece in pieces:
-        whole = hash((before, piece))
-        end = offset + len(piece)
-        names += map(hash, zip(repeat(whole), range(step - offset % step, end - offset + 1, step), strict=False))
-        before, offset = whole, end
+        before = hash((before, piece))
+        length = len(piece)
+        names += range(before + step - offset % step, before + length + 1, step)
+        offset += length
     return tuple(names)
 
 

@@ -137,11 +137,15 @@ def draw(outcome: Outcome, uniform: Uniform, text: Callable[[str, float], str], 
         case VectorOutcome():
             return [uniform(at)]
         case ListOutcome(items, item):
-            whole, rest = divmod(items, 1.0)
-            count = int(whole) + (rest > 0.0 and uniform(f"{at}*") < rest)
-            return [draw(item, uniform, text, f"{at}[{number}]") for number in range(count)]
+            return [draw(item, uniform, text, f"{at}[{number}]") for number in range(drawn_items(items, uniform, at))]
         case RecordOutcome(fields):
             return {name: draw(field, uniform, text, f"{at}.{name}") for name, field in fields.items()}
+
+
+def drawn_items(items: float, uniform: Uniform, at: str = "") -> int:
+    """So many items on average: always as many where the number is whole."""
+    whole, rest = divmod(items, 1.0)
+    return int(whole) + (rest > 0.0 and uniform(f"{at}*") < rest)
 
 
 def _chosen(shares: dict[str, float], uniform: float) -> str:

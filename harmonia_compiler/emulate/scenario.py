@@ -21,7 +21,7 @@ from harmonia_compiler.emulate.outcomes import draw, expected_outcomes, outcome_
 from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.kinds.registry import kinds
-from harmonia_compiler.workload.draws import Draws
+from harmonia_compiler.workload.draws import Draws, Uniform
 from harmonia_compiler.workload.request import Arrival
 
 #: How long a question is where nobody says.
@@ -76,12 +76,17 @@ class Scenario:
         flows = {flow.name: flow for flow in self.application.flows}
         loads = {name: flow.load.rps if flow.load is not None else 0.0 for name, flow in flows.items()}
         shares = loads if sum(loads.values()) > 0 else dict.fromkeys(flows, 1.0)
+        promised = {
+            name: (bound_ms(flow.objectives, "latency"), bound_ms(flow.objectives, "ttft"))
+            for name, flow in flows.items()
+        }
+        only = next(iter(flows)) if len(flows) == 1 else None
         for number, arrival in enumerate(arrivals):
             uniform = self.draws.of(number, _CHOICE)
-            flow = flows[_drawn(shares, uniform("pipeline"))]
+            flow = flows[only or _drawn(shares, uniform("pipeline"))]
             program = self.service.programs[flow.name]
-            named = self._class(flow, arrival, uniform("class"))
-            promised = flow.objectives
+            named = self._class(flow, arrival, uniform)
+            latency_ms, ttft_ms = promised[flow.name]
             of_class = next((one.deadline_ms for one in flow.classes if one.name == named), None)
             yield Coming(
                 number,
@@ -89,18 +94,18 @@ class Scenario:
                 flow.name,
                 self._arguments(flow, program, arrival, number, named),
                 named,
-                of_class if of_class is not None else bound_ms(promised, "latency"),
-                bound_ms(promised, "ttft"),
+                of_class if of_class is not None else latency_ms,
+                ttft_ms,
                 arrival.answer_tokens,
             )
 
-    def _class(self, flow: Flow, arrival: Arrival, uniform: float) -> str | None:
+    def _class(self, flow: Flow, arrival: Arrival, uniform: Uniform) -> str | None:
         names = [one.name for one in flow.classes]
         if arrival.request_class in names:
             return arrival.request_class
         by_class = flow.load.by_class if flow.load is not None else {}
         if by_class:
-            return _drawn({name: load.rps for name, load in by_class.items()}, uniform)
+            return _drawn({name: load.rps for name, load in by_class.items()}, uniform("class"))
         return names[0] if names else None
 
     def _arguments(

@@ -35,19 +35,21 @@ class Journey:
 
     def tick(self, now: float, on_way: int = 0, working: int = 0) -> None:
         """Let the time be `now`; so many calls more, or fewer, are on their way and with a replica from then on."""
-        if self._working or not self._on_way:
-            self.worked_s += max(0.0, now - self._since_s)
+        if (self._working or not self._on_way) and now > self._since_s:
+            self.worked_s += now - self._since_s
         self._since_s = now
         self._on_way += on_way
         self._working += working
 
     def expect(self, coming: dict[str, float]) -> None:
         """It is expected to make so many calls more, by engine."""
+        # As `Group.count`, for several engines at once: this is done for each call of each request.
+        pending = self.group.pending
         for engine, calls in self.coming.items():
-            self.group.count(engine, -calls)
+            pending[engine] = max(0.0, pending.get(engine, 0.0) - calls)
         self.coming = coming
         for engine, calls in coming.items():
-            self.group.count(engine, calls)
+            pending[engine] = pending.get(engine, 0.0) + calls
 
 
 @dataclass(slots=True, eq=False)

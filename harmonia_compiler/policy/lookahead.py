@@ -42,12 +42,16 @@ class Ahead:
 
     def learn(self, calls: Mapping[str, int], after_s: Mapping[str, float]) -> None:
         """One more request has passed and was answered."""
-        for engine in calls.keys() - self.calls.keys():
-            self.calls[engine] = Mean()
-        for engine, mean in self.calls.items():
+        known, times = self.calls, self.after_s
+        for engine in calls:
+            if engine not in known:
+                known[engine] = Mean()
+        for engine, mean in known.items():
             mean.add(float(calls.get(engine, 0)))
         for engine, seconds in after_s.items():
-            self.after_s.setdefault(engine, Mean()).add(seconds)
+            if engine not in times:
+                times[engine] = Mean()
+            times[engine].add(seconds)
 
 
 @dataclass(slots=True)

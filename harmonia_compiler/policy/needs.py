@@ -13,7 +13,8 @@ def unmet(frame: Frame, at: int, operation: Operation) -> list[Place]:
     """The places whose values a place waits for now, each once."""
     if type(operation) not in _PARTICULAR:
         values = frame.values
-        return [(frame, need) for need in dict.fromkeys(inputs(operation)) if need not in values]
+        needs = [need for need in inputs(operation) if need not in values]
+        return [(frame, need) for need in dict.fromkeys(needs)] if needs else []
     wanted = _particular(frame, at, operation)
     return [place for place in dict.fromkeys(wanted) if place[1] not in place[0].values]
 

@@ -15,6 +15,8 @@ MEMORY = 200
 #: The least value that is told apart, in seconds, how much wider each step is than the one before, and how many.
 _LEAST, _STEP, _STEPS = 0.001, 1.1, 160
 _LOG_STEP = math.log(_STEP)
+#: Where each step begins, and the last one ends.
+_EDGES = (0.0, *(_LEAST * _STEP**step for step in range(1, _STEPS + 1)))
 _GROWTH = 1.0 + 1.0 / MEMORY
 #: Weights are brought down before they outgrow what numbers can hold.
 _MOST_WEIGHT = 1e12
@@ -55,7 +57,7 @@ class Quantiles:
             return 0.0
         step = min(_STEPS - 1, bisect_left(sums, left))
         low, weight = (sums[step - 1] if step else 0.0), self._weights[step]
-        return _edge(step) + (_edge(step + 1) - _edge(step)) * ((left - low) / weight if weight else 1.0)
+        return _EDGES[step] + (_EDGES[step + 1] - _EDGES[step]) * ((left - low) / weight if weight else 1.0)
 
     def below(self, value: float) -> float:
         """The part of them that lies below a value; 1 where there are none."""
@@ -66,7 +68,7 @@ class Quantiles:
             return 0.0
         step = _step_of(value)
         low = sums[step - 1] if step else 0.0
-        within = min(1.0, (value - _edge(step)) / (_edge(step + 1) - _edge(step)))
+        within = min(1.0, (value - _EDGES[step]) / (_EDGES[step + 1] - _EDGES[step]))
         return (low + within * (sums[step] - low)) / sums[-1]
 
     def _summed(self) -> list[float]:
@@ -87,14 +89,10 @@ class Mean:
 
     def add(self, value: float) -> None:
         """Take a value in."""
-        if self.count < self.memory:
-            self.count = min(self.count + 1.0, self.memory)
-        self.value += (value - self.value) / self.count
-
-
-def _edge(step: int) -> float:
-    """Where a step begins."""
-    return _LEAST * _STEP**step if step else 0.0
+        count = self.count
+        if count < self.memory:
+            self.count = count = min(count + 1.0, self.memory)
+        self.value += (value - self.value) / count
 
 
 def _step_of(value: float) -> int:

@@ -195,7 +195,9 @@ def _run(turn: Turn, frame: Frame, at: int, operation: Repeat | Each | Attempt) 
 
 def _send(turn: Turn, frame: Frame, at: int, call: Call) -> None:
     program, state, place = turn.program, turn.state, (frame, at)
-    settings: dict[str, Any] = {**program.components[call.component].settings, **call.settings}
+    settings: dict[str, Any] = program.components[call.component].settings
+    if call.settings:
+        settings = {**settings, **call.settings}
     if settings.get("pure", True) is False:
         if at in frame.failures:
             fail(turn, place, frame.failures[at])

@@ -68,4 +68,4 @@ class Turn(msgspec.Struct, eq=False):
 def is_pure(program: Program, call: Call) -> bool:
     """Whether a call may be made more than once, and without being needed."""
     own = program.components[call.component].settings
-    return {**own, **call.settings}.get("pure", True) is not False
+    return call.settings.get("pure", own.get("pure", True)) is not False

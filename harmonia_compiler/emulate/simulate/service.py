@@ -81,18 +81,18 @@ class Service:
 
     def call(self, job: Job) -> str | None:
         """Send a call or let it wait; says why where it is refused."""
-        line = self.lines[job.component.engine]
+        line, now = self.lines[job.component.engine], self.now
         job.asked_ms = self.loop.now_ms
         is_one_way = job.many or len(line.replicas) == 1
         beginning = 0 if is_one_way else beginning_of(job.component, job.items[0])
         standing = self.schedule.standing(job.leg, beginning)
         job.priority = standing.priority
         try:
-            endpoint = line.ask(self.now, beginning=beginning)
+            endpoint = line.ask(now, beginning=beginning)
             if endpoint is None:
                 line.wait(job, standing)
         except (NoReplica, QueueFull) as refused:
-            self.schedule.ends(job.leg, self.now)
+            self.schedule.ends(job.leg, now)
             return str(refused) or "no replica of its engine is running"
         if endpoint is not None:
             self._send(job, endpoint)
@@ -125,9 +125,10 @@ class Service:
         """What a replica says of a job that is done."""
         if job.endpoint is not None:
             assert job.sent_ms is not None
+            component = job.component
             took_s = (self.loop.now_ms - job.sent_ms) / 1000.0
             silent_s = min(took_s, (job.first_ms - job.sent_ms) / 1000.0)
-            self.lines[job.component.engine].pool.answered(job.endpoint, job.component.name, took_s, silent_s, self.now)
+            self.lines[component.engine].pool.answered(job.endpoint, component.name, took_s, silent_s, self.now)
         if self._take_back(job, is_served=True):
             job.done(job)
 
@@ -149,9 +150,11 @@ class Service:
         """A replica has a job no more, which it served in so long, or did not."""
         name, engine, items = job.component.name, job.component.engine, len(job.items)
         self.watch.ended(job.pipeline, name, engine, endpoint.replica, served_s, items)
-        self.lines[engine].release(endpoint)
+        line = self.lines[engine]
+        line.release(endpoint)
         job.endpoint = None
-        self._hand_out(self.lines[engine])
+        if line.waiting:
+            self._hand_out(line)
 
     def _hand_out(self, line: Line[Job]) -> None:
         while (given := line.next(self.now)) is not None:

@@ -50,9 +50,11 @@ def _standing(load: ReplicaLoad, beginning: int) -> float:
 def _text(value: Any) -> str:
     """The beginning of a value as a prompt shows it."""
     while not isinstance(value, str):
-        if isinstance(value, Mapping):
+        # Plain ones are told by their type, since whether something is like them takes long to say.
+        of = type(value)
+        if of is dict or (of is not list and isinstance(value, Mapping)):
             value = value.get("content") or value.get("text") or ""
-        elif isinstance(value, Sequence) and value:
+        elif value and (of is list or isinstance(value, Sequence)):
             value = value[0]
         else:
             return str(value)
