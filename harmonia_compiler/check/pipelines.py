@@ -33,7 +33,7 @@ from harmonia_compiler.syntax import tree
 def check_pipelines(context: Context, components: Components) -> dict[Declared, Flow | None]:
     """The flow of every pipeline, each after those that it calls; None where an error stands in its way."""
     pipelines = [declared for declared in context.declared() if isinstance(declared.node, tree.Pipeline)]
-    parts = {declared: _Parts.of(declared.node) for declared in pipelines}
+    parts = {declared: _Parts.of(declared.node) for declared in pipelines if isinstance(declared.node, tree.Pipeline)}
     ordered, cycles = dependency_order(pipelines, lambda declared: _called(declared, parts[declared]))
     flows: dict[Declared, Flow | None] = {}
     impure: set[Declared] = set()
@@ -60,17 +60,20 @@ class _Parts(msgspec.Struct, frozen=True):
     says_pure: bool
 
     @classmethod
-    def of(cls, pipeline: tree.Node) -> "_Parts":
+    def of(cls, pipeline: tree.Pipeline) -> "_Parts":
         called: dict[str, None] = {}
         bound: dict[str, Span] = {}
         says_pure = False
-        for node, _ in tree.walk(pipeline):
-            if isinstance(node, tree.Call):
-                called[node.name.text] = None
-                named = (argument.name for argument in node.arguments)
-                says_pure = says_pure or any(name is not None and name.text == "pure" for name in named)
-            elif isinstance(node, tree.Bind):
-                bound[node.name.text] = node.name.span
+        # Types hold neither calls nor names that are bound.
+        parts = [*(port.default for port in pipeline.ports if port.default is not None), *pipeline.body]
+        for part in parts:
+            for node, _ in tree.walk(part):
+                if isinstance(node, tree.Call):
+                    called[node.name.text] = None
+                    named = (argument.name for argument in node.arguments)
+                    says_pure = says_pure or any(name is not None and name.text == "pure" for name in named)
+                elif isinstance(node, tree.Bind):
+                    bound[node.name.text] = node.name.span
         return cls(tuple(called), bound, says_pure)
 
 

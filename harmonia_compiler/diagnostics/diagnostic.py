@@ -1,12 +1,14 @@
 """One finding, and the bag that collects them; nothing here prints."""
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from harmonia_compiler.diagnostics.source import Span
+
+_Counted = TypeVar("_Counted")
 
 #: Errors of one check beyond this say nothing new, and warnings neither.
 MOST_OF_A_SORT = 100
@@ -74,8 +76,8 @@ class Found(msgspec.Struct, frozen=True):
     """What had been found at some point: how many findings are kept; by code, how many there were and are left out."""
 
     kept: int
-    seen: Counter[str]
-    beyond: Counter[str]
+    seen: dict[str, int]
+    beyond: dict[str, int]
 
 
 class Findings(msgspec.Struct):
@@ -87,10 +89,10 @@ class Findings(msgspec.Struct):
 
     items: list[Diagnostic] = msgspec.field(default_factory=list)
     most: int | None = None
-    seen: Counter[str] = msgspec.field(default_factory=Counter)
-    beyond: Counter[str] = msgspec.field(default_factory=Counter)
+    seen: dict[str, int] = msgspec.field(default_factory=dict)
+    beyond: dict[str, int] = msgspec.field(default_factory=dict)
     #: How many errors (True) and warnings are kept, and of how many more places of one mistake there is still room.
-    _kept: Counter[bool] = msgspec.field(default_factory=Counter)
+    _kept: dict[bool, int] = msgspec.field(default_factory=dict)
     _room: dict[tuple[str, str], int] = msgspec.field(default_factory=dict)
 
     def add(
@@ -109,32 +111,35 @@ class Findings(msgspec.Struct):
     def extend(self, found: Iterable[Diagnostic]) -> None:
         """Record what was found elsewhere."""
         for item in found:
-            self.seen[item.code] += 1
+            _count(self.seen, item.code)
             if self.most is None or self._has_room(item, self.most):
                 self.items.append(item)
 
     def merge(self, other: "Findings", kept: Iterable[Diagnostic]) -> None:
         """Record those that are `kept` of other findings, and how many those left out."""
         self.extend(kept)
-        self.seen += other.beyond
-        self.beyond += other.beyond
+        for code, number in other.beyond.items():
+            _count(self.seen, code, number)
+            _count(self.beyond, code, number)
 
     def _has_room(self, item: Diagnostic, most: int) -> bool:
         thing = item.code, item.about
         if item.about and thing in self._room:
             self._room[thing] -= 1
             return self._room[thing] >= 0
-        is_kept = self._kept[item.is_error] < most
+        is_kept = self._kept.get(item.is_error, 0) < most
         if item.about:
             self._room[thing] = _MOST_REPEATS if is_kept else 0
-        self._kept[item.is_error] += is_kept
-        self.beyond[item.code] += not is_kept
+        if is_kept:
+            _count(self._kept, item.is_error)
+        else:
+            _count(self.beyond, item.code)
         return is_kept
 
     @property
     def left_out(self) -> int:
         """How many findings are not kept."""
-        return self.beyond.total()
+        return sum(self.beyond.values())
 
     @property
     def failed(self) -> bool:
@@ -147,12 +152,12 @@ class Findings(msgspec.Struct):
 
     def failed_since(self, mark: Found) -> bool:
         """Whether any error was found since then."""
-        return any(code.startswith("E") and count > mark.seen[code] for code, count in self.seen.items())
+        return any(code.startswith("E") and count > mark.seen.get(code, 0) for code, count in self.seen.items())
 
     def forget(self, mark: Found, codes: Collection[str] | None = None) -> None:
         """Take back what was found since then, or what has one of these codes of it."""
         for code in [*self.seen] if codes is None else codes:
-            self.seen[code], self.beyond[code] = mark.seen[code], mark.beyond[code]
+            self.seen[code], self.beyond[code] = mark.seen.get(code, 0), mark.beyond.get(code, 0)
         later = self.items[mark.kept :]
         staying = [item for item in later if codes is not None and item.code not in codes]
         if len(staying) == len(later):
@@ -162,6 +167,11 @@ class Findings(msgspec.Struct):
         self._kept.clear()
         self._room.clear()
         self.items += [item for item in again if self.most is None or self._has_room(item, self.most)]
+
+
+def _count(counts: dict[_Counted, int], what: _Counted, number: int = 1) -> None:
+    """Add to a plain dictionary: each declaration finds for itself, and a `Counter` takes long to make."""
+    counts[what] = counts.get(what, 0) + number
 
 
 class Rejected(Exception):

@@ -13,26 +13,23 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
     Where there is none, the shortest that begins with the name. Capitals make no difference.
     """
-    allowed = max(1, len(name) // 3)
     meant = name.lower()
-    best: tuple[int, str] | None = None
-    longer: list[str] = []
-    compared_with = 0
-    for candidate in sorted(set(known) - {name}):
-        compared = candidate.lower()
-        if len(name) >= _SHORTEST_BEGINNING and compared.startswith(meant):
-            longer.append(candidate)
-        if abs(len(candidate) - len(name)) > allowed:
-            continue
-        compared_with += 1
-        if compared_with > _MOST_COMPARED:
-            break
-        slips = _slips(meant, compared, allowed)
-        # Where every letter is a slip, as between `x` and `y`, nothing of what was written was meant.
-        is_near = slips <= allowed and slips < max(len(name), len(candidate))
-        if is_near and (best is None or slips < best[0]):
-            best = (slips, candidate)
-    return best[1] if best else min(longer, key=len, default=None)
+    others = set(known) - {name}
+    # Where every letter is a slip, as between `x` and `y`, nothing of what was written was meant.
+    allowed = max(1, len(name) // 3)
+    best: str | None = None
+    near = [other for other in others if abs(len(other) - len(name)) <= allowed]
+    for candidate in sorted(near)[:_MOST_COMPARED]:
+        slips = _slips(meant, candidate.lower(), allowed)
+        if slips <= allowed and slips < max(len(name), len(candidate)):
+            # From here on, fewer slips alone are nearer.
+            best, allowed = candidate, slips - 1
+            if allowed < 0:
+                break
+    if best is not None or len(name) < _SHORTEST_BEGINNING:
+        return best
+    longer = (other for other in others if other.lower().startswith(meant))
+    return min(longer, key=lambda other: (len(other), other), default=None)
 
 
 def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
@@ -50,6 +47,16 @@ def listed(names: Iterable[str], most: int = 8) -> str:
 
 def _slips(one: str, other: str, most: int) -> int:
     """Letters inserted, left out, changed, or swapped with a neighbour; more than `most` are not counted out."""
+    start, ends = 0, min(len(one), len(other))
+    while start < ends and one[start] == other[start]:
+        start += 1
+    end = 0
+    while end < ends - start and one[-1 - end] == other[-1 - end]:
+        end += 1
+    # What both begin and end with is no slip.
+    one, other = one[start : len(one) - end], other[start : len(other) - end]
+    if not one or not other:
+        return len(one) or len(other)
     before: list[int] = []
     row = list(range(len(other) + 1))
     for i, letter in enumerate(one, 1):
