@@ -22,7 +22,7 @@ from harmonia_compiler.runtime.actuators.supervision.probes import free_port
 PROGRAMS = Path(__file__).parent / "programs"
 #: How long a system may take to be ready beside what a rehearsal allows, and how long it waits for an engine, in
 #: seconds: none of them gives up a request by itself.
-START_S, TIMEOUT_S = 120.0, 3600.0
+START_S, TIMEOUT_S = 480.0, 3600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ from functools import cache, partial
 from math import ceil
 from pathlib import Path
 
-from bench.peers.ablation import WITHOUT
+from bench.peers.ablation import ABLATIONS, WITHOUT
 from bench.peers.arriving import named
 from bench.peers.cells import Cell, Key, Told, measured
 from bench.peers.identity import MEASURING, ROOT, WHOLE, code, of_versions, subject, versions
-from bench.peers.judging import OURS, Bisection, Stretch, alternated, compared, is_other, searched
+from bench.peers.judging import KEPT, OURS, Bisection, Stretch, alternated, compared, is_other, reasons, searched
 from bench.peers.predicting import bound_rps
-from bench.peers.systems import System, Systems, planned_rps
+from bench.peers.systems import WARM_S, System, Systems, planned_rps
 from bench.pipelines import planned
 from harmonia_compiler.emulate.scenario import Scenario
 
@@ -87,7 +87,7 @@ def measure(run: Run, pipeline: str, scenario: Scenario, beside_s: Mapping[str, 
         for name in alternated([*wanted], turn):
             at(name, rate)
     if given.find:
-        _find(wanted, at, given)
+        find(wanted, at, given)
     if given.ablate:
         _ablate(every, wanted, at, given)
     if given.full:
@@ -97,21 +97,36 @@ def measure(run: Run, pipeline: str, scenario: Scenario, beside_s: Mapping[str, 
             run.cell(pipeline, free, round(given.full * own[0], 2), given.seed + turn, own)
 
 
-def _find(wanted: dict[str, System], at: Callable[..., Cell], given: argparse.Namespace) -> None:
-    """The highest rate of each, that rate again with other seeds, next to no load, and the loads of the best peer."""
-    highest = searched({name: Bisection(*one.between(), given.steps) for name, one in wanted.items()}, at)
+def find(wanted: dict[str, System], at: Callable[..., Cell], given: argparse.Namespace) -> None:
+    """The highest rate of each, that rate again with other seeds, next to no load, and the loads of the best peer.
+
+    What counts as its capacity is the highest rate that it keeps with all seeds that were measured there.
+    """
+    kept: dict[str, dict[float, bool]] = {name: {} for name in wanted}
+
+    def noted(name: str, rate_rps: float, seed: int = given.seed) -> Cell:
+        cell = at(name, rate_rps, seed)
+        if not reasons(cell):
+            rate = cell.key.rate_rps
+            kept[name][rate] = kept[name].get(rate, True) and 1.0 - cell.violated >= KEPT
+        return cell
+
+    def capacity(name: str) -> float:
+        return max((rate for rate, is_kept in kept[name].items() if is_kept), default=0.0)
+
+    highest = searched({name: Bisection(*one.between(), given.steps) for name, one in wanted.items()}, noted)
     print(*compared(highest), sep="\n", flush=True)
     for turn in range(given.repeats):
         for name in alternated([*wanted], turn):
             if highest[name].kept:
-                at(name, highest[name].kept, given.seed + turn)
-    for name, one in highest.items():
-        if one.kept:
-            at(name, LOW * one.kept)
-    top = max((one for one in highest if is_other(one)), key=lambda name: highest[name].kept, default=OURS)
-    for turn, load in enumerate(given.loads if top != OURS and OURS in wanted else ()):
+                noted(name, highest[name].kept, given.seed + turn)
+    for name in wanted:
+        if low := LOW * capacity(name):
+            at(name, low)
+    top = max(filter(is_other, wanted), key=capacity, default="")
+    for turn, load in enumerate(given.loads if top and capacity(top) and OURS in wanted else ()):
         for name in alternated([OURS, top], turn):
-            at(name, load * highest[top].kept)
+            at(name, load * capacity(top))
 
 
 def _ablate(every: Systems, wanted: dict[str, System], at: Callable[..., Cell], given: argparse.Namespace) -> None:
@@ -127,14 +142,22 @@ def cells(systems: int, given: argparse.Namespace) -> int:
     """How many cells a command measures of so many systems at most, if none is void and no search has wrong bounds."""
     count = systems * len(given.rates)
     if given.find:
-        count += systems * (given.steps + given.repeats + 1) + 2 * len(given.loads)
-    return count
+        # The first of the seeds was measured by the search, and so was the best peer's own capacity.
+        count += systems * (given.steps + given.repeats) + 2 * len(given.loads) - 1
+    return count + _own(given)
+
+
+def _own(given: argparse.Namespace) -> int:
+    """How many of them are of ours alone."""
+    return (len(ABLATIONS) + 1) * len(given.ablate or ()) + (given.repeats if given.full else 0)
 
 
 def lasting_s(systems: Sequence[System], given: argparse.Namespace, beside_s: Mapping[str, float]) -> float:
     """How long the cells of these systems take, by what those before took beside their requests."""
     each = [(one.warmup_s + given.seconds) * given.factor + beside_s.get(one.name, USUAL_BESIDE_S) for one in systems]
-    return sum(each) * cells(len(systems), given) / len(systems) if systems else 0.0
+    own_s: float = (WARM_S + given.seconds) * given.factor + beside_s.get(OURS, USUAL_BESIDE_S)
+    others = cells(len(systems), given) - _own(given)
+    return _own(given) * own_s + (sum(each) * others / len(systems) if systems else 0.0)
 
 
 def _told_length(systems: Sequence[System], given: argparse.Namespace, beside_s: Mapping[str, float]) -> str:
