@@ -1,6 +1,7 @@
 """Which known name an unknown one was probably meant to be."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import islice
 
 #: Comparing with more names than this costs more time than a suggestion is worth.
 _MOST_COMPARED = 2000
@@ -40,9 +41,9 @@ def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
 
 def listed(names: Iterable[str], most: int = 8) -> str:
     """Names for a sentence: `a`, `b`, `c`, and how many more."""
-    every = [*names]
+    every = names if isinstance(names, Collection) else [*names]
     more = f" and {len(every) - most} more" if len(every) > most else ""
-    return ", ".join(f"`{name}`" for name in every[:most]) + more
+    return ", ".join(f"`{name}`" for name in islice(every, most)) + more
 
 
 def _slips(one: str, other: str, most: int) -> int:
