@@ -12,6 +12,10 @@ from msgspec import Meta
 
 FORMAT_VERSION = 1
 
+#: The file in a run's folder that holds, where there is one, what lets others than processes of this machine read them:
+#: to the gateway's container, its neighbours come from another.
+TOKEN = "readings.token"  # noqa: S105 - the name of a file
+
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Seconds = Annotated[float, Meta(ge=0, le=1e12)]
 

@@ -1,5 +1,7 @@
 """The quickstart in real containers: real vLLM, real Milvus, asked with the `openai` client, killed and scaled.
 
+Once with all of them on the host's own network, and once on a bridge of their own.
+
     HARMONIA_WORKER_IMAGE=harmonia-worker:test python -m pytest -m docker tests/compose
 
 It needs an engine of Docker's and an image that holds the worker with vLLM for CPU, and skips where one is not there.
@@ -38,13 +40,15 @@ def why_no_engine() -> str:
     return "" if found.returncode == 0 else f"there is no engine of Docker's here that has the image {IMAGE}"
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+@pytest.fixture(scope="module", params=["host", "bridge"])
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     if why := why_no_engine():
         pytest.skip(why)
     folder = tmp_path_factory.mktemp("compose")
     bundle, site, inventory = folder / "bundle", folder / "site.toml", folder / "inventory.toml"
-    site.write_text(f'[compose]\nnetwork = "host"\nfirst_port = 23100\nworker_image = "{IMAGE}"\nscale_out = 1\n')
+    site.write_text(
+        f'[compose]\nnetwork = "{request.param}"\nfirst_port = 23100\nworker_image = "{IMAGE}"\nscale_out = 1\n'
+    )
     inventory.write_text(harmoniac("inventory", "detect").stdout)
     given = ("--inventory", str(inventory), "--site", str(site), "--target", "compose", "--out", str(bundle))
     harmoniac("compile", "samples/quickstart.rag", *given)

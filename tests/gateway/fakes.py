@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
@@ -311,6 +312,7 @@ async def serving(
     engines: Mapping[str, Engine] = ENGINES,
     concurrency: int = 16,
     read_record: ReadRecord = lambda uri, collection: RECORD,
+    run: Path | None = None,
 ) -> AsyncIterator[Served]:
     """A gateway on a free port; `replicas` gives the port of one replica of each engine, or lists them all."""
     if isinstance(programs, list):
@@ -325,7 +327,7 @@ async def serving(
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     front = Front((Member(0, 1.0, gateway),))
-    app = App(front)
+    app = App(front, run=run)
     config = uvicorn.Config(
         app,
         http=BoundedHeads,

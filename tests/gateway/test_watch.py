@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare, Service
+from harmonia_compiler.contract.bundle import Address, Endpoint, ReplicaShare, Service
 from harmonia_compiler.contract.decision import Decision, fingerprint
 from harmonia_compiler.contract.program import Call, Parameter
-from harmonia_compiler.contract.readings import Readings
+from harmonia_compiler.contract.readings import TOKEN, Readings
+from harmonia_compiler.runtime.controller.asking import ask as heard
 from harmonia_compiler.runtime.gateway.decisions import DecisionFile
 from harmonia_compiler.runtime.gateway.watch import Watch
 from tests.gateway.fakes import ENGINES, RETRIEVING, FakeEngine, Served, eventually, program, serving
@@ -89,6 +90,21 @@ async def test_readings_are_for_this_machine_alone(engine: FakeEngine, monkeypat
         monkeypatch.setattr("harmonia_compiler.runtime.gateway.readings._is_here", lambda host: False)
         status, body = await served.client.get("/readings")
         assert (status, body["error"]["code"]) == (404, "not_found")
+
+
+async def test_readings_are_also_for_whoever_knows_the_token_of_the_run(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with serving([SAY], {"llm": engine.port}, run=tmp_path) as served:
+        (tmp_path / "gateway.json").write_bytes(msgspec.json.encode(Address("127.0.0.1", served.port)))
+        monkeypatch.setattr("harmonia_compiler.runtime.gateway.readings._is_here", lambda host: False)
+        assert (await asyncio.to_thread(heard, tmp_path)).readings is None
+        for wrong in (b"", b"other"):
+            (tmp_path / TOKEN).write_bytes(wrong)
+            status, _ = await served.client.get("/readings")
+            assert status == 404
+        (tmp_path / TOKEN).write_bytes(b"0123456789abcdef")
+        assert (await asyncio.to_thread(heard, tmp_path)).readings is not None
 
 
 SERVICE = Service({"say": SAY}, ENGINES, {}, {"llm-1": ReplicaShare(8, 2.0), "llm-2": ReplicaShare(8, 2.0)})

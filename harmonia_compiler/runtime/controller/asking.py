@@ -8,7 +8,7 @@ import msgspec
 
 from harmonia_compiler.contract.bundle import Address
 from harmonia_compiler.contract.document import decode_document, decode_versioned
-from harmonia_compiler.contract.readings import FORMAT_VERSION, Readings
+from harmonia_compiler.contract.readings import FORMAT_VERSION, TOKEN, Readings
 from harmonia_compiler.contract.regular import MOST_TEXT_BYTES, read_regular
 
 #: How long the gateway may take to answer, in seconds, and how much it may say.
@@ -34,7 +34,8 @@ def ask(run: Path, patience_s: float = PATIENCE_S) -> Heard:
     try:
         # Without the proxies that the environment may name: this is another process on this machine.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://{host}:{where.port}/readings", timeout=patience_s) as answer:
+        asked = urllib.request.Request(f"http://{host}:{where.port}/readings", headers=_proof(run))
+        with opener.open(asked, timeout=patience_s) as answer:
             raw = answer.read(MOST_BYTES + 1)
     except (OSError, ValueError) as problem:
         return Heard(None, f"the gateway does not answer: {problem}")
@@ -42,3 +43,11 @@ def ask(run: Path, patience_s: float = PATIENCE_S) -> Heard:
         return Heard(decode_versioned(raw, Readings, 1, FORMAT_VERSION))
     except msgspec.MsgspecError as problem:
         return Heard(None, f"the gateway's readings cannot be read: {problem}")
+
+
+def _proof(run: Path) -> dict[str, str]:
+    """What shows a gateway that is not on this machine's loopback who asks, where the run has that."""
+    try:
+        return {"authorization": f"Bearer {read_regular(run / TOKEN, MOST_TEXT_BYTES).decode('ascii')}"}
+    except (OSError, UnicodeDecodeError):
+        return {}

@@ -115,7 +115,7 @@ async def run(service: Service, endpoints: Path, process: Process, parts: Parts 
     generations = GenerationsFile(endpoints.parent, made)
     front = generations.begin(service, endpoints)
     config = uvicorn.Config(
-        KnownHosts(App(front, process.siblings), os.environ.get(ALLOWED_HOSTS, "").split(",")),
+        KnownHosts(App(front, process.siblings, endpoints.parent), os.environ.get(ALLOWED_HOSTS, "").split(",")),
         http=within(raise_open_files() // FOR_CLIENTS),
         ws="none",
         lifespan="on",

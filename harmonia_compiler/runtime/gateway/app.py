@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -91,10 +92,11 @@ def _own_id(headers: Mapping[bytes, bytes]) -> str | None:
 class App:
     """The gateway's routes. To the one that nearly all requests are for leads no table, and nothing wraps it."""
 
-    def __init__(self, front: Front, siblings: Siblings = ALONE) -> None:
+    def __init__(self, front: Front, siblings: Siblings = ALONE, run: Path | None = None) -> None:
         self._chat = ChatRoute(front)
         # Whom a proxy on this machine speaks for is of consequence for the other routes alone.
-        self._others = cast("ASGIApp", ProxyHeadersMiddleware(cast("Any", _routes(front, siblings, self._chat))))
+        routes = _routes(front, siblings, self._chat, run)
+        self._others = cast("ASGIApp", ProxyHeadersMiddleware(cast("Any", routes)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the application's life, at whose end what it serves is closed."""
@@ -104,7 +106,7 @@ class App:
             await self._others(scope, receive, send)
 
 
-def _routes(front: Front, siblings: Siblings, chat_route: ChatRoute) -> Starlette:
+def _routes(front: Front, siblings: Siblings, chat_route: ChatRoute, run: Path | None) -> Starlette:
     created = int(time.time())
 
     async def models(_: Request) -> Response:
@@ -151,7 +153,7 @@ def _routes(front: Front, siblings: Siblings, chat_route: ChatRoute) -> Starlett
             Route("/health", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
-            readings_route(front, siblings),
+            readings_route(front, siblings, run),
         ],
         exception_handlers={HTTPException: _http_error, Exception: _bug},
         lifespan=lifespan,

@@ -1,7 +1,9 @@
-"""`GET /readings`: what the controller is told, to this machine alone."""
+"""`GET /readings`: what the controller is told, to this machine alone, or to whoever knows the token of the run."""
 
+import hmac
 from http import HTTPStatus
 from ipaddress import ip_address
+from pathlib import Path
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -9,18 +11,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from harmonia_compiler.contract.readings import GenerationRead, Readings
+from harmonia_compiler.contract.readings import TOKEN, GenerationRead, Readings
+from harmonia_compiler.contract.regular import MOST_TEXT_BYTES, read_regular
 from harmonia_compiler.runtime.gateway.front import Front
 from harmonia_compiler.runtime.gateway.problem import Problem
 from harmonia_compiler.runtime.gateway.siblings import OWN, Siblings
 from harmonia_compiler.runtime.gateway.sums import sum_readings
 
 
-def readings_route(front: Front, siblings: Siblings) -> Route:
-    """The route. To others it is not there: it says nothing of requests, but how much a service is used."""
+def readings_route(front: Front, siblings: Siblings, run: Path | None = None) -> Route:
+    """The route; `run` is the folder in which a token may lie.
+
+    To others it is not there: it says nothing of requests, but how much a service is used.
+    """
 
     async def readings(request: Request) -> Response:
-        if request.client is None or not _is_here(request.client.host):
+        here = request.client is not None and _is_here(request.client.host)
+        if not here and not _knows(request.headers.get("authorization", ""), run):
             raise HTTPException(HTTPStatus.NOT_FOUND)
         lines = {name: queue.line for name, queue in front.base.dispatcher.queues.items()}
         read = msgspec.structs.replace(
@@ -47,3 +54,14 @@ def _is_here(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _knows(said: str, run: Path | None) -> bool:
+    """Whether this holds the token of the run; where there is none, nobody knows it."""
+    if run is None:
+        return False
+    try:
+        token = read_regular(run / TOKEN, MOST_TEXT_BYTES)
+    except OSError:
+        return False
+    return bool(token) and hmac.compare_digest(said.encode("latin-1"), b"Bearer " + token)

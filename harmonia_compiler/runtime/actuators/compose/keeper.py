@@ -13,6 +13,7 @@ one it was and why.
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import msgspec
 from harmonia_compiler.contract.bundle import Address, Endpoint, Endpoints
 from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.launch import Probe
+from harmonia_compiler.contract.readings import TOKEN
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime import bundle as bundles
@@ -109,6 +111,9 @@ class Keeper:
             with contextlib.suppress(OSError, msgspec.MsgspecError):
                 found = read_regular(self._run.path / rundir.ADDRESS, MOST_DOCUMENT_BYTES)
                 port = port or decode_document(found, Address).port
+        token = _token_of(inside)
+        preparing.hand_over(inside, TOKEN, token)
+        self._run.write(TOKEN, token)
         self._address = Address(LOOPBACK, port or free_port(()))
         preparing.write_variables(self._bundle, self._documents, self._address.port)
 
@@ -230,6 +235,13 @@ class Keeper:
         gateway = Watched(bundles.GATEWAY, "", probe, documents.services.site.first_port, (), self._docker, self._run)
         controller = Watched(bundles.CONTROLLER, "", Probe("none"), 0, (), self._docker, self._run)
         return [*found, gateway, controller]
+
+
+def _token_of(inside: Path) -> bytes:
+    """What lets the controller's container read the gateway's readings: what containers that run already know."""
+    with contextlib.suppress(OSError):
+        return read_regular(inside / TOKEN, MOST_DOCUMENT_BYTES)
+    return secrets.token_hex(32).encode()
 
 
 def keep(bundle: Path, asked: rundir.Asked) -> int:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from harmonia_compiler.contract.readings import TOKEN
 from harmonia_compiler.contract.regular import write_whole
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.actuators.compose.docker import VARIABLES
@@ -87,7 +88,8 @@ def remove(bundle: Path) -> None:
     """Leave nothing behind of what was made for the containers but their data; secrets first."""
     for name in (SECRETS, CONTROL, INSIDE):
         shutil.rmtree(bundle / "run" / name, ignore_errors=True)
-    (bundle / "run" / VARIABLES).unlink(missing_ok=True)
+    for name in (VARIABLES, TOKEN):
+        (bundle / "run" / name).unlink(missing_ok=True)
 
 
 def hand_over(folder: Path, name: str, content: bytes) -> None:
