@@ -8,6 +8,7 @@ stands for the network that spans hosts.
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ import pytest
 from openai import OpenAI, OpenAIError
 
 from harmonia_compiler.contract.plan import Configuration, PipelineShare, Predicted, ProfileUse, Replica
+from harmonia_compiler.runtime.actuators.actuator import ProcessStatus
 from harmonia_compiler.runtime.actuators.compose import ACTUATOR
 from harmonia_compiler.runtime.actuators.compose.preparing import owner
 from tests.compose.test_docker import IMAGE, why_no_engine
@@ -172,6 +174,25 @@ def test_hosts_serve_together_and_the_loss_of_one_of_two_replicas_fails_no_reque
         docker("start", before[1])
         until(lambda: before[1] in clients.answers[since + 8 :])
     assert clients.failures == []
+
+
+def test_a_killed_container_comes_back_and_it_is_said_how_it_ended(tmp_path: Path) -> None:
+    if why := why_no_engine():
+        pytest.skip(why)
+    bundle = write(tmp_path, ["here"])
+
+    def replica() -> ProcessStatus:
+        return next(one for one in ACTUATOR.status(bundle).processes if one.name == "see-here")
+
+    try:
+        assert ACTUATOR.start(bundle, port=None, reembed=False, timeout_s=120, watch=lambda _: None)
+        pid = replica().pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: replica().restarts == 1 and replica().phase == "ready")
+        assert (replica().last_exit, replica().pid == pid) == ("exit code 137 (SIGKILL)", False)
+    finally:
+        ACTUATOR.stop(bundle)
 
 
 def test_on_a_bridge_the_controller_adds_a_replica_and_what_is_let_go_ends_its_calls(tmp_path: Path) -> None:
