@@ -29,6 +29,7 @@ from harmonia_compiler.kinds.milvus import (
 from harmonia_compiler.runtime.gateway.transport import Refused, Unreachable
 from harmonia_compiler.runtime.milvus import read_record
 from harmonia_compiler.runtime.milvus_client import GRPC_OPTIONS
+from harmonia_compiler.runtime.stretched import by_clock
 
 CONNECT_TIMEOUT_S = 3.0
 MESSAGE_LIMIT = 300
@@ -134,7 +135,8 @@ def _hit(row: dict[str, Any]) -> Hit:
 
 async def _connected(endpoint: Endpoint) -> AsyncMilvusClient:
     uri = f"http://{endpoint.host}:{endpoint.port}"
-    client = AsyncMilvusClient(uri=uri, timeout=CONNECT_TIMEOUT_S, dedicated=True, grpc_options=GRPC_OPTIONS)
+    timeout_s = by_clock(CONNECT_TIMEOUT_S)
+    client = AsyncMilvusClient(uri=uri, timeout=timeout_s, dedicated=True, grpc_options=GRPC_OPTIONS)
     try:
         await client.get_server_version(retry_times=0)
     except (MilvusException, grpc.RpcError) as problem:

@@ -1,12 +1,20 @@
 """A loop with longer seconds: whatever waits by it waits so many times as long, and its clock says nothing of that."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from time import perf_counter
+from typing import Any
 
+import grpc
 import pytest
 import uvloop
+from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
 
+from harmonia_compiler.contract.bundle import Endpoint
+from harmonia_compiler.runtime.gateway import milvus_transport
+from harmonia_compiler.runtime.gateway.milvus_transport import MilvusTransport
 from harmonia_compiler.runtime.gateway.within import within_s
 from harmonia_compiler.runtime.stretched import StretchedLoop, loop_of
 
@@ -78,3 +86,44 @@ def test_without_a_factor_the_loop_is_uvloops_own() -> None:
     loop = loop_of(1.0)()
     assert not isinstance(loop, StretchedLoop)
     loop.close()
+
+
+#: How long a store takes to let a client in, by a clock.
+LETS_IN_S = 0.4
+
+
+@pytest.fixture
+def slow_store() -> Iterator[Endpoint]:
+    """A Milvus server that lets clients in late."""
+    ended = Event()
+
+    class Servicer(milvus_pb2_grpc.MilvusServiceServicer):  # type: ignore[misc]
+        def Connect(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+            ended.wait(LETS_IN_S)
+            return milvus_pb2.ConnectResponse(status=common_pb2.Status(), identifier=1)
+
+        def GetVersion(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+            return milvus_pb2.GetVersionResponse(status=common_pb2.Status(), version="2.6.0")
+
+    server = grpc.server(ThreadPoolExecutor(2))
+    milvus_pb2_grpc.add_MilvusServiceServicer_to_server(Servicer(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield Endpoint("store", "store", "127.0.0.1", port)
+    ended.set()
+    server.stop(None).wait()
+
+
+@pytest.mark.parametrize(("factor", "said"), [(1.0, "it cannot be reached"), (100.0, None)])
+def test_a_store_has_its_time_to_let_a_client_in_although_grpc_waits_by_a_clock_of_its_own(
+    slow_store: Endpoint, monkeypatch: pytest.MonkeyPatch, factor: float, said: str | None
+) -> None:
+    monkeypatch.setattr(milvus_transport, "CONNECT_TIMEOUT_S", LETS_IN_S / 4)
+
+    async def asked() -> str | None:
+        transport = MilvusTransport()
+        answer = await transport.answers(slow_store)
+        await transport.close()
+        return answer
+
+    assert uvloop.run(asked(), loop_factory=loop_of(factor)) == said
