@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -36,6 +37,11 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _NO_TIME = re.compile(rf"\s*0+(\.0*)?\s*({'|'.join(UNITS_MS)})?\s*")
 #: How long requests are generated where nobody says.
 _DEFAULT_FOR_MS = 60_000.0
+#: What becomes of each request is kept, and of more of them no memory holds it. A run of more than a year has no end
+#: that anybody waits for.
+MOST_REQUESTS, MOST_MS = 5_000_000, 366 * 86_400_000.0
+#: Gaps that vary by less are even.
+_LEAST_CV = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +172,9 @@ def _generated(asked: Asked) -> Workload:
     if asked.rate is None:
         raise click.UsageError("say how many requests a second come with --rate, or replay some with --trace FILE")
     end_ms = _DEFAULT_FOR_MS if asked.for_ms is None else asked.for_ms
+    if asked.cv is not None and 0.0 < asked.cv < _LEAST_CV:
+        raise click.UsageError(f"--bursty is 0, where gaps are even, or at least {_LEAST_CV:g}")
+    _bound(asked.rate * end_ms / 1000.0, end_ms, "let fewer come with --rate, or for a shorter time with --for")
     if asked.cv is None:
         arrivals, how = poisson(asked.rate, asked.seed), "Poisson"
     elif asked.cv == 0.0:
@@ -199,14 +208,18 @@ def _recorded(asked: Asked, path: Path) -> Workload:
         if asked.for_ms is not None:
             arrivals = arrivals[: max(2, round(wanted * asked.for_ms / 1000.0) + 1)]
         mean = mean_rate_rps(arrivals)
-        if mean is None:
+        if mean is None or mean == math.inf:
             _nothing(path, "has no two requests at different times to take a rate from")
-        factor = wanted / mean
+        # What is slowed down beyond what numbers hold lasts too long in any case.
+        factor = wanted / mean or sys.float_info.min
     if factor != 1.0:
         arrivals = [*compressed(arrivals, factor)]
         said["compressed"] = f"{factor:.4g} times as fast"
     if asked.for_ms is not None:
         arrivals = [*until(arrivals, asked.for_ms)]
+    last_ms = arrivals[-1].at_ms if arrivals else 0.0
+    less = "take a part of it with --from and --for, or fewer with --scale"
+    _bound(len(arrivals) * (asked.scale or 1.0), last_ms, less)
     if asked.scale is not None:
         arrivals = multiplied(arrivals, asked.scale, asked.seed)
         said["scaled"] = f"{asked.scale:g} times as many requests"
@@ -223,6 +236,16 @@ def _recorded(asked: Asked, path: Path) -> Workload:
         end_ms = asked.for_ms
     said["arrivals"] = f"{len(arrivals)} recorded in {shown_ms(end_ms)}"
     return Workload(iter(arrivals), end_ms, said)
+
+
+def _bound(requests: float, for_ms: float, help_: str) -> None:
+    """Refuse what nobody could wait for or keep."""
+    if requests > MOST_REQUESTS:
+        message = f"about {requests:,.0f} requests are to come, and {MOST_REQUESTS:,} are the most of one run"
+        raise Rejected([Diagnostic("E1308", message, help=help_)])
+    if for_ms > MOST_MS:
+        message = f"requests are to come for {shown_ms(for_ms)}, and {shown_ms(MOST_MS)} is the most of one run"
+        raise Rejected([Diagnostic("E1308", message, help=help_)])
 
 
 def _nothing(path: Path, why: str) -> NoReturn:

@@ -1,6 +1,7 @@
 """`harmoniac simulate`: reports, exit codes, and traces that are wrong."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,43 @@ def test_nothing_to_simulate_is_a_finding(files: list[str], capsys: pytest.Captu
         code, out, err = simulated(capsys, *files, *nothing)
         assert (code, out) == (1, "")
         assert "error[E1307]" in err
+
+
+@pytest.mark.parametrize(
+    ("times", "more", "code"),
+    [
+        ((), ["--rate", "1e6", "--for", "1h"], "E1308"),
+        ((), ["--rate", "1e-3", "--for", "10000h"], "E1308"),
+        (range(10), ["--scale", "1e6"], "E1308"),
+        ((0, 100), ["--rate", "1e-300"], "E1308"),
+        ((0, 100), ["--rate", "5e-324", "--scale", "1e6"], "E1308"),
+        ((0, 100), ["--compress", "1e-320"], "E1308"),
+        ((0, "1e13"), [], "E1308"),
+        ((0, "5e-324"), ["--rate", "4"], "E1307"),
+    ],
+)
+def test_more_than_a_run_holds_is_a_finding_and_no_wait(
+    files: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    times: Sequence[int | str],
+    more: list[str],
+    code: str,
+) -> None:
+    if times:
+        trace = tmp_path / "mooncake.jsonl"
+        trace.write_text("".join(f'{{"timestamp": {at}, "input_length": 9, "output_length": 9}}\n' for at in times))
+        more = ["--trace", str(trace), *more]
+    status, out, err = simulated(capsys, *files, *more)
+    assert (status, out) == (1, "")
+    assert f"error[{code}]" in err
+    assert "help: " in err
+
+
+def test_gaps_that_hardly_vary_are_to_be_called_even(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = simulated(capsys, *files, "--bursty", "1e-200")
+    assert status == 2
+    assert "--bursty is 0" in err
 
 
 def test_a_class_that_no_pipeline_has_is_a_usage_mistake(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
