@@ -35,7 +35,8 @@ class SlurmSite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `gres` is how GPUs are asked for: with their type, without, or not at all; `gpu_types` is what the site calls ours.
     `nodes` says whether the job runs on the nodes that bear the names of the plan's hosts, or on `any` with as much.
     `drain_s` before the wall time the service stops by itself; so long before that, `handover_s`, a successor is
-    submitted (0: none). `scale_out` replicas of an engine may come on top of the plan's, each as a job of its own.
+    submitted (0: none). `stage` is a folder on each node's own disk, onto which weights are copied before they are
+    loaded. `scale_out` replicas of an engine may come on top of the plan's, each as a job of its own.
     """
 
     partition: SiteName = ""
@@ -47,6 +48,7 @@ class SlurmSite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     modules: tuple[ModuleName, ...] = ()
     venv: SitePath = ""
     image: SitePath = ""
+    stage: SitePath = ""
     wall_time_s: Seconds = 0
     drain_s: Seconds = 60
     handover_s: Seconds = 0

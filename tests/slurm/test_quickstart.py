@@ -1,4 +1,4 @@
-"""The quickstart, with its real engines, as a job over two nodes of a real Slurm."""
+"""The quickstart, with its real engines, as a job over two nodes of a real Slurm; weights from the nodes' own disk."""
 
 import subprocess
 import sys
@@ -26,7 +26,10 @@ def harmoniac(*words: str | Path) -> str:
 def test_the_quickstart_runs_across_nodes_and_answers(cluster: Cluster, tmp_path: Path) -> None:
     hosts, bundle = tmp_path / "hosts.toml", tmp_path / "bundle"
     hosts.write_text('[[hosts]]\nname = "plain[1-2]"\ncpus = 2\nmemory_gib = 12\n')
-    harmoniac("compile", "samples/quickstart.rag", "--inventory", hosts, "--target", "slurm", "--out", bundle)
+    site, disk = tmp_path / "site.toml", tmp_path / "disk"
+    site.write_text(f'[slurm]\nstage = "{disk}"\n')
+    given = ("--inventory", hosts, "--target", "slurm", "--site", site, "--out", bundle)
+    harmoniac("compile", "samples/quickstart.rag", *given)
     try:
         assert "ssh -N -L" in harmoniac("up", bundle, "--timeout", "4m")
         assert {state for name, state in cluster.states().items() if name.startswith("plain")} == {"alloc"}
@@ -35,6 +38,10 @@ def test_the_quickstart_runs_across_nodes_and_answers(cluster: Cluster, tmp_path
         asked = [{"role": "user", "content": "Where do engines listen?"}]
         answer = client.chat.completions.create(model="quickstart", messages=asked)
         assert answer.choices[0].message.content
+        assert sorted(path.name.partition("@")[0] for path in disk.glob("*") if (path / "weights").is_dir()) == [
+            "HuggingFaceTB--SmolLM2-135M-Instruct",
+            "sentence-transformers--all-MiniLM-L6-v2",
+        ]
         client.close()
     finally:
         harmoniac("down", bundle)

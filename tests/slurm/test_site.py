@@ -21,6 +21,7 @@ gpu_types = {h100_sxm = "nvidia_h100_80gb_hbm3"}
 modules = ["python/3.11", "cuda/12.4"]
 venv = "/shared/venv"
 image = "/shared/harmonia.sif"
+stage = "/local/scratch"
 wall_time = "1-00:00:00"
 drain = "00:02:00"
 handover = "00:30:00"
@@ -55,6 +56,7 @@ def test_a_profile_says_everything_in_plain_values() -> None:
         modules=("python/3.11", "cuda/12.4"),
         venv="/shared/venv",
         image="/shared/harmonia.sif",
+        stage="/local/scratch",
         wall_time_s=86_400,
         drain_s=120,
         handover_s=1800,
@@ -87,6 +89,7 @@ def test_without_a_profile_everything_is_as_usual() -> None:
         'venv = "/shared/../root"',
         'venv = "/shared/$(id)"',
         'image = "/a b.sif"',
+        'stage = "../scratch"',
         'image = "/a\\u202eb.sif"',
         'wall_time = "two hours"',
         "wall_time = 7200",

@@ -20,6 +20,7 @@ _WORDS = {
     "modules": 'a list of names such as `["python/3.11"]`',
     "venv": 'an absolute path of plain names, such as "/shared/venv"',
     "image": 'an absolute path of plain names, such as "/shared/harmonia.sif"',
+    "stage": 'an absolute path of plain names, such as "/local/scratch/harmonia"',
     **dict.fromkeys(_TIMES, "a time"),
     "submit_from_nodes": "`true` or `false`",
     "scale_out": f"a whole number from 0 to {MOST_SCALE_OUT}",

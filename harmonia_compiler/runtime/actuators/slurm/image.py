@@ -9,7 +9,7 @@ from harmonia_compiler.runtime.weights import folders_of
 
 def python_in(site: SlurmSite, bundle: str, devices: Sequence[int], model: str | None) -> list[str]:
     """The words before a module's name that run a Python in the image, beside a bundle and the weights of a model."""
-    needed = [bundle, *map(str, folders_of(model))]
+    needed = [bundle, *map(str, folders_of(model)), *([site.stage] if site.stage and model else [])]
     flags = ["--nv"] if devices else []
     return ["apptainer", "exec", *flags, *(f"--bind={folder}" for folder in needed), site.image, "python3", "-P", "-m"]
 

@@ -40,7 +40,7 @@ async def _serve(bundle: Path, name: str, address: str = "") -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     devices = [int(one) for one in visible if one.isdigit()][: len(like.devices)]
     replica = msgspec.structs.replace(like, replica=name)
-    spec = spec_of(bundle, documents, replica, devices, reembed=run.asked.reembed)
+    spec = spec_of(bundle, documents, job.site, replica, devices, reembed=run.asked.reembed)
     return await Step(bundle, f"{MORE}{os.environ['SLURM_JOB_ID']}", spec, address, drains=True).serve()
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaLaunch
+from harmonia_compiler.contract.slurm import SlurmSite
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.actuators.actuator import ProcessPhase, ProcessStatus
 from harmonia_compiler.runtime.actuators.slurm.folder import ProcessFolder, SharedFolder
@@ -118,7 +119,13 @@ class Step:
 
 
 def spec_of(
-    bundle: Path, documents: LocalBundle, replica: ReplicaLaunch, devices: Sequence[int], *, reembed: bool
+    bundle: Path,
+    documents: LocalBundle,
+    site: SlurmSite,
+    replica: ReplicaLaunch,
+    devices: Sequence[int],
+    *,
+    reembed: bool,
 ) -> Spec:
     """What is to run here; raises `Rejected` where this node cannot."""
     launch = launch_here(replica.launch)
@@ -131,6 +138,7 @@ def spec_of(
         data=documents.service.engines[replica.engine].kind,
         devices=devices,
         collections=expected_of(documents.service, replica.engine, may_differ=reembed) if is_store else (),
+        stage=Path(site.stage) if site.stage else None,
     )
 
 
@@ -158,13 +166,15 @@ def _numbers(text: str) -> list[int]:
 
 
 async def _serve(bundle: Path, job: str, name: str, address: str) -> int:
-    documents, _ = read_job(bundle)
+    documents, described = read_job(bundle)
     replica = next(one for one in documents.processes.replicas if one.replica == name)
     folder = SharedFolder(bundle)
     run = folder.run()
     try:
         devices = devices_here(replica.devices, name)
-        spec = spec_of(bundle, documents, replica, devices, reembed=run is not None and run.asked.reembed)
+        spec = spec_of(
+            bundle, documents, described.site, replica, devices, reembed=run is not None and run.asked.reembed
+        )
     except Rejected as rejected:
         why = "; ".join(finding.message for finding in rejected.found)
         mine = folder.of(job, name)

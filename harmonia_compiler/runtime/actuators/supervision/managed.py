@@ -9,7 +9,9 @@ from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from threading import Event
 
 import msgspec
 
@@ -36,6 +38,7 @@ from harmonia_compiler.runtime.actuators.supervision.probes import (
 from harmonia_compiler.runtime.actuators.supervision.spec import Shared, Spec
 from harmonia_compiler.runtime.actuators.supervision.store import Opened, open_on
 from harmonia_compiler.runtime.actuators.supervision.tailing import tail
+from harmonia_compiler.runtime.staging import staged
 from harmonia_compiler.runtime.weights import locate
 
 LOG = logging.getLogger(__name__)
@@ -136,9 +139,24 @@ class Managed:
         if self.spec.launch.model is None:
             return None
         self._show("starting", waiting_for="its weights, which may have to be converted once")
-        found = await asyncio.to_thread(locate, self.spec.launch.model)
+        if self.spec.stage is None:
+            found = await asyncio.to_thread(locate, self.spec.launch.model)
+        else:
+            found = await self._stage(self.spec.launch.model, self.spec.stage)
         self._show("waiting", waiting_for="its turn to start")
         return found
+
+    async def _stage(self, model: str, disk: Path) -> Path:
+        """Have the weights on a disk of this host; whoever stops this process stops that too."""
+        given_up, loop = Event(), asyncio.get_running_loop()
+
+        def tell(what: str) -> None:
+            loop.call_soon_threadsafe(partial(self._show, "starting", waiting_for=what))
+
+        try:
+            return await asyncio.to_thread(staged, model, disk, tell, given_up)
+        finally:
+            given_up.set()
 
     async def _start(self, folders: Folders) -> str | None:
         """Start the process and wait until it is ready; else the reason why it is not."""

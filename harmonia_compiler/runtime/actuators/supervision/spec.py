@@ -17,7 +17,8 @@ class Spec:
     """What is to run.
 
     `data` is its folder below the bundle's `data`, `code` where the user's Python lies, `port` a port that the user
-    fixed, `collections` those that a Milvus is to serve. Processes of the same `likeness` can stand in for each other.
+    fixed, `collections` those that a Milvus is to serve, `stage` a folder on this host's own disk onto which weights
+    are copied first. Processes of the same `likeness` can stand in for each other.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Spec:
     port: int | None = None
     collections: Sequence[Expected] = ()
     code: Path | None = None
+    stage: Path | None = None
     need: Need = NOTHING
     likeness: str = ""
 
