@@ -112,6 +112,14 @@ def test_an_empty_file_holds_no_request(text: str) -> None:
         assert [code for code, *_ in rejected(text, name)] == ["E1306"]
 
 
+@pytest.mark.parametrize("blank", ["\n", " \t\n", "\r\n"])
+def test_blank_lines_count_and_take_no_time(blank: str) -> None:
+    first, second = MOONCAKE.splitlines(keepends=True)
+    text = blank * 1_000_000 + first + blank * 3 + second
+    assert parsed(text).arrivals == parsed(MOONCAKE).arrivals
+    assert [(code, line) for code, line, *_ in rejected(text + blank + "{")] == [("E1303", 1_000_007)]
+
+
 def test_a_header_alone_holds_no_request() -> None:
     assert [code for code, *_ in rejected(AZURE.partition("\n")[0])] == ["E1306"]
 
@@ -156,7 +164,9 @@ def test_a_mistake_is_marked_where_it_stands() -> None:
 
 def test_a_field_of_ragpulse_is_marked_within_its_part() -> None:
     line = RAGPULSE.splitlines()[0]
-    assert rejected(line.replace('"7"', '"soon"')) == [("E1304", 1, 15, '"soon"')]
+    for soon in ("soon", "1_0", "nan", "\N{ARABIC-INDIC DIGIT SEVEN}", ""):
+        assert rejected(line.replace('"7"', f'"{soon}"')) == [("E1304", 1, 15, f'"{soon}"')]
+    assert parsed(line.replace('"7"', '" 7.5e1 "')).arrivals == parsed(line).arrivals
     ((code, number, _, marked),) = rejected(line.replace("[2, 3]", '[2, "x"]'))
     assert (code, number, marked[0]) == ("E1304", 1, "{")
 

@@ -20,6 +20,8 @@ MOST_MS = 1e13
 #: When so many mistakes are found, more of them would say nothing new.
 MOST_FINDINGS = 20
 
+#: Lines with nothing in them, however many: one by one they would take seconds for each million.
+_BLANKS = re.compile(r"[ \t\r\n]*\n")
 _BYTE = re.compile(r" \(byte (\d+)\)$")
 _PLACE = re.compile(r" - at `\$\.?([^`]*)`$")
 _MISSING = re.compile(r"missing required field `(.*?)`")
@@ -51,6 +53,10 @@ class Lines:
         start = number = 0
         text = self.source.text
         while start < len(text) and len(self.found) < MOST_FINDINGS:
+            if (blank := _BLANKS.match(text, start)) is not None:
+                number += text.count("\n", start, blank.end())
+                start = blank.end()
+                continue
             number += 1
             end = text.find("\n", start)
             end = len(text) if end < 0 else end

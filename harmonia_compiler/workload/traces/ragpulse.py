@@ -5,6 +5,8 @@ a part was stands elsewhere, so that blocks have no length here. The question's 
 `input_length` is that of the whole prompt, passages included.
 """
 
+import math
+import re
 from collections.abc import Iterator
 from functools import partial
 
@@ -15,6 +17,8 @@ from harmonia_compiler.workload.traces.format import Format
 from harmonia_compiler.workload.traces.lines import Line, Lines
 
 _S = 1000.0
+#: Python takes more for a number: `1_0`, and the digits of every script.
+_NUMBER = re.compile(r"\s*(?:[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)\s*")
 
 
 class _Parts(msgspec.Struct):
@@ -46,9 +50,12 @@ def _read(lines: Lines) -> Iterator[tuple[int, Arrival]]:
 
 
 def _arrival(lines: Lines, line: Line, row: _Row) -> Arrival | None:
+    written = row.timestamp
     try:
-        at_ms = float(row.timestamp) * _S
-    except (ValueError, OverflowError):
+        at_ms = math.nan if isinstance(written, str) and not _NUMBER.fullmatch(written) else float(written) * _S
+    except OverflowError:
+        at_ms = math.inf
+    if math.isnan(at_ms):
         span = lines.value(line, "timestamp")
         lines.wrong("E1304", "`timestamp` is no number", span, "it is in seconds, as in `82`")
         return None
