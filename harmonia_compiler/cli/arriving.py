@@ -208,7 +208,7 @@ def _recorded(asked: Asked, path: Path) -> Workload:
         if asked.for_ms is not None:
             arrivals = arrivals[: max(2, round(wanted * asked.for_ms / 1000.0) + 1)]
         mean = mean_rate_rps(arrivals)
-        if mean is None or mean == math.inf:
+        if mean is None:
             _nothing(path, "has no two requests at different times to take a rate from")
         # What is slowed down beyond what numbers hold lasts too long in any case.
         factor = wanted / mean or sys.float_info.min

@@ -13,6 +13,8 @@ from harmonia_compiler.workload.draws import Draws, Uniform, exponential, gamma
 from harmonia_compiler.workload.request import Arrival
 
 _MS = 1000.0
+#: What comes within so short a time comes all at once: no recording tells such times apart.
+_AT_ONCE_MS = 1e-6
 #: Draws are keyed by a component's name; no component of a pipeline can have this one.
 _SOURCE = "(arrivals)"
 
@@ -46,7 +48,7 @@ def until(arrivals: Iterable[Arrival], end_ms: float) -> Iterator[Arrival]:
 def mean_rate_rps(arrivals: Sequence[Arrival]) -> float | None:
     """How many arrive in a second on average; None where they all arrive at once."""
     span_ms = arrivals[-1].at_ms - arrivals[0].at_ms if arrivals else 0.0
-    return (len(arrivals) - 1) / span_ms * _MS if span_ms > 0.0 else None
+    return (len(arrivals) - 1) / span_ms * _MS if span_ms > _AT_ONCE_MS else None
 
 
 def compressed(arrivals: Iterable[Arrival], factor: float) -> Iterator[Arrival]:

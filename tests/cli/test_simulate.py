@@ -144,6 +144,16 @@ def test_more_than_a_run_holds_is_a_finding_and_no_wait(
     assert "help: " in err
 
 
+def test_requests_that_come_hardly_apart_come_at_once(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = tmp_path / "mooncake.jsonl"
+    trace.write_text("".join(f'{{"timestamp": {at}, "input_length": 9, "output_length": 9}}\n' for at in (0, "5e-324")))
+    status, out, _ = simulated(capsys, *files, "--trace", str(trace), "--warmup", "0s", "--format", "json")
+    assert status == 0
+    assert json.loads(out)["groups"][0]["figures"]["requests"] == 2
+
+
 def test_gaps_that_hardly_vary_are_to_be_called_even(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = simulated(capsys, *files, "--bursty", "1e-200")
     assert status == 2
