@@ -261,9 +261,15 @@ def test_mistakes(
     assert f"error[{code}]" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:9", "http://127.0.0.1:99999", "http://[", "http://", "nowhere"])
+@pytest.mark.parametrize(
+    "address",
+    ["http://127.0.0.1:9", "http://127.0.0.1:99999", "http://[", "http://", "nowhere", f"http://{'a' * 300}"],
+    ids=lambda address: address[:24],
+)
 def test_nobody_there(address: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", address, *SHORT]) == DIAGNOSTICS
+    assert "error[E1" in capsys.readouterr().err
+    assert run(["ask", "--service", address, "Who is there?"]) == DIAGNOSTICS
     assert "error[E1" in capsys.readouterr().err
 
 

@@ -174,7 +174,11 @@ class GatewayClient:
         except http.client.InvalidURL as problem:
             _reject("E1102", f"`{self.url}` is no address: {problem}", "write it as http://HOST:PORT")
         try:
-            connection.request(method, parts.path + path, body, {"content-type": "application/json"})
+            try:
+                connection.request(method, parts.path + path, body, {"content-type": "application/json"})
+            except UnicodeError:
+                # A host's name that is too long is found out where it is written as names are in the network.
+                _reject("E1102", f"`{self.url}` is no address", "write it as http://HOST:PORT")
             # Where the server ends the connection with the answer, only the answer can be closed.
             with connection.getresponse() as response:
                 if response.status >= 400:

@@ -99,7 +99,8 @@ async def _listed(session: aiohttp.ClientSession, url: str, model: str | None) -
                 )
                 _reject("E1321", f"{where} answers {response.status}", help_ or "check the URL")
             body = await response.read()
-    except aiohttp.InvalidURL:
+    except (aiohttp.InvalidURL, UnicodeError):
+        # A host's name that is too long is found out where it is written as names are in the network.
         _reject("E1321", f"`{url}` is no address", "write it as http://HOST:PORT")
     except TimeoutError:
         _reject("E1321", f"{where} does not answer within {_LOOK_S:g} s", "check that the service runs")
