@@ -14,7 +14,15 @@ from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.unreached import pass_over, report_never
 from harmonia_compiler.contract.objective import Objective
-from harmonia_compiler.contract.program import Apply, Argument, Attempt, Each, MakeList, RequestClass
+from harmonia_compiler.contract.program import (
+    MOST_ITEMS,
+    Apply,
+    Argument,
+    Attempt,
+    Each,
+    MakeList,
+    RequestClass,
+)
 from harmonia_compiler.contract.types import ListOf, join
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.numbers import plain
@@ -62,6 +70,10 @@ def read_each(values: "Values", given: tree.Each, scope: Scope) -> Value | None:
         pass_over(values, given, scope=scope)
         # In a loop the list may grow by what is read behind this, so that reading goes on with what is known.
         return Value(values.nodes.constant([], items.type, given.span), items.type) if empty else None
+    listing = tree.bare(given.items)
+    if isinstance(listing, tree.ListValue) and len(listing.items) > MOST_ITEMS:
+        message = f"`each` goes over at most {MOST_ITEMS} items, and this list has {len(listing.items)}"
+        values.findings.add("E0323", message, given.items.span, help="go over parts of it, and `flatten` their results")
     share = EVEN if given.share is None else share_of(given.share, values.findings)
     outside = values.nodes
     nodes = values.nodes = outside.block(given=1)

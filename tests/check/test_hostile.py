@@ -6,6 +6,7 @@ import pytest
 
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.check.nodes import MOST_NODES
+from harmonia_compiler.contract.program import MOST_ITEMS
 from harmonia_compiler.diagnostics.diagnostic import MOST_OF_A_SORT
 
 HEAD = """
@@ -79,6 +80,7 @@ MANY = {
     "fallbacks": ("return f(q)" + " else f(q)" * 10_000, "E0107"),
     "items": ("x = " + "".join(f"each x{at} in [q]: " for at in range(5_000)) + "q\nreturn f(q)", "E0107"),
     "tests": ("if " + "ok(q) and " * (MOST_NODES + 1) + "ok(q) { return f(q) }\nreturn q", "E0406"),
+    "items of a list": (f"x = each one in [{', '.join(['q'] * (MOST_ITEMS + 1))}]: f(one)\nreturn f(q)", "E0323"),
     "statements": ("".join(f"x{at} = f(q)\n" for at in range(MOST_NODES + 1)) + "return q", "E0406"),
 }
 
@@ -87,6 +89,10 @@ MANY = {
 def test_too_many_of_anything_is_a_finding(what: str) -> None:
     body, code = MANY[what]
     assert code in codes(pipeline(body))
+
+
+def test_a_list_may_have_as_many_items_as_each_goes_over() -> None:
+    assert "E0323" not in codes(pipeline(f"x = each one in ([{'q, ' * MOST_ITEMS}]): f(one)\nreturn f(q)"))
 
 
 def test_a_chain_of_components_may_be_long() -> None:
