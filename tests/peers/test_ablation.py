@@ -44,7 +44,10 @@ def test_fewer_calls_at_once_leave_placement_and_weights(crag: Scenario) -> None
         assert after.config.batch == (1 if before.config.gpu else before.config.batch)
 
 
-def test_without_passes_a_call_that_a_pass_takes_out_stays(plans: Callable[[str], Scenario]) -> None:
-    given, plain = plans("self_rag"), planned("self_rag", "eight", passes=False)
+def test_without_passes_a_service_can_be_made(plans: Callable[[str], Scenario]) -> None:
+    given, plain = plans("adaptive"), planned("adaptive", "eight", passes=False)
     assert given.service.programs != plain.service.programs
     assert {one.name for one in given.plan.pipelines} == {one.name for one in plain.plan.pipelines}
+    # The gateway asks a store by vectors alone.
+    assert given.service.engines.keys() == plain.service.engines.keys()
+    assert given.service.programs["adaptive"].components.keys() == plain.service.programs["adaptive"].components.keys()
