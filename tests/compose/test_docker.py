@@ -77,10 +77,10 @@ def process(service: RunningService, name: str) -> dict[str, Any]:
 
 
 def ask(service: RunningService) -> str:
-    client = OpenAI(base_url=f"{service.url}/v1", api_key="unused", max_retries=0, timeout=120)
-    answer = client.chat.completions.create(
-        model="quickstart", messages=[{"role": "user", "content": "Which command starts a bundle?"}]
-    )
+    with OpenAI(base_url=f"{service.url}/v1", api_key="unused", max_retries=0, timeout=120) as client:
+        answer = client.chat.completions.create(
+            model="quickstart", messages=[{"role": "user", "content": "Which command starts a bundle?"}]
+        )
     return str(answer.choices[0].message.content)
 
 
