@@ -25,16 +25,16 @@ def share(model: Model, figures: Collection[Figure], carrying: Collection[int]) 
     For each figure as is best for it: figures whose times are in the same proportions have their parts together.
     Engines that are not among the `carrying` ones have calls, but so few that no replica is busy.
     """
-    replicas: dict[tuple[int, int], dict[int, float]] = {}
+    replicas: dict[tuple[int, int], list[int]] = {}
     for (e, c, _), column in model.n.items():
-        replicas.setdefault((e, c), {})[column] = -model.carries(e, c)
+        replicas.setdefault((e, c), []).append(column)
     for e, need in enumerate(model.problem.needs):
         parts: dict[tuple[float, ...], _Parts] = {}
         for figure in (figure for figure in figures if figure.component in need.components):
             times = [seconds(figure, choice.option) for choice in model.choices[e]]
             proportions = _proportions(times)
             if proportions not in parts:
-                parts[proportions] = _parts(model, e, replicas if e in carrying else None)
+                parts[proportions] = _parts(model, e, replicas, carrying=e in carrying)
             _mean(model, figure, times, parts[proportions])
             _deviating(model, e, figure, [spent[0] for spent in times])
 
@@ -44,7 +44,7 @@ def _proportions(times: Sequence[Sequence[float]]) -> tuple[float, ...]:
     return tuple(float(f"{one / whole:.10g}") for spent in times for one in spent)
 
 
-def _parts(model: Model, e: int, replicas: Mapping[tuple[int, int], Mapping[int, float]] | None) -> _Parts:
+def _parts(model: Model, e: int, replicas: Mapping[tuple[int, int], Sequence[int]], *, carrying: bool) -> _Parts:
     """What each choice carries at each level: in all the rate, of choices that are in use, as far as they are there."""
     parts = [[model.program.column(high=1.0) for _ in LEVELS] for _ in model.choices[e]]
     every = dict.fromkeys((column for columns in parts for column in columns), 1.0)
@@ -54,10 +54,14 @@ def _parts(model: Model, e: int, replicas: Mapping[tuple[int, int], Mapping[int,
         model.program.row({**every, model.rate: -1.0}, 0.0, 0.0)
     for c, columns in enumerate(parts):
         model.program.row({**dict.fromkeys(columns, 1.0), model.chosen[e, c]: -1.0}, high=0.0)
-        if replicas is not None:
+        own = replicas.get((e, c), ())
+        if carrying:
             busy = {column: 1.0 / level for column, level in zip(columns, LEVELS, strict=True)}
             model.busy.setdefault((e, c), []).append(busy)
-            model.program.row({**busy, **replicas.get((e, c), {})}, high=0.0)
+            model.program.row({**busy, **dict.fromkeys(own, -model.carries(e, c))}, high=0.0)
+        else:
+            # However few calls there are, one that is not there takes none.
+            model.program.row({model.chosen[e, c]: 1.0, **dict.fromkeys(own, -1.0)}, high=0.0)
     return parts
 
 

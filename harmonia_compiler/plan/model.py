@@ -28,7 +28,8 @@ the same names.
     mix          n[e,c,g] <= most[e,c,g] chosen[e,c];  chosen[e,c] <= sum over m with c of mixture[e,m];
                  sum over m of mixture[e,m] = 1
     share        sum over c, l of part[i,c,l] = rate;  sum over l of part[i,c,l] <= chosen[e,c];
-                 sum over l of part[i,c,l] / l <= sum over g of full[e,c] n[e,c,g];
+                 sum over l of part[i,c,l] / l <= sum over g of full[e,c] n[e,c,g], or, where an engine need not carry
+                 the rate, chosen[e,c] <= sum over g of n[e,c,g];
                  rate mean[i] = sum over c, l of call[c,l,i] part[i,c,l];
                  deviating[i] >= mean[i];  deviating[i] >= call[c,0,i] chosen[e,c]
     time         time[p,s] >= time[p,s'] + rounds[s] (mean[i(s)] + (weight[q,p,s] - 1) deviating[i(s)])

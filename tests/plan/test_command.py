@@ -1,6 +1,7 @@
 """`harmoniac plan` and `harmoniac inventory` as a user sees them: tables, documents, exit codes."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,38 @@ def test_memory_is_shown_and_a_figure_that_rests_on_little_is_flagged(capsys: py
     assert "Memory of each replica" in out
     assert "0.251 GiB 1 GiB 46,603 tokens 2.8 GiB" in out
     assert "Figures by data sheet or for a modest core, which may be far off: minilm, rerank, small." in out
+
+
+SMALL_MACHINE = '[[hosts]]\nname = "vm"\ncpus = 2\nmemory_gib = 23.5\nbf16 = false\n'
+
+
+def test_the_fastest_plan_is_told_of_and_a_load_is_blamed_where_it_is_the_load(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On two cores not every engine has its quickest configuration: what is told of is what there is room for."""
+    source, inventory = tmp_path / "a.rag", tmp_path / "small.toml"
+    inventory.write_text(SMALL_MACHINE, encoding="utf-8")
+
+    def planned(promise_s: float, *options: str, load: str = "0.02 rps") -> tuple[int, str]:
+        text = Path(QUICKSTART).read_text(encoding="utf-8").replace("load 0.02 rps", f"load {load}")
+        source.write_text(re.sub(r"slo .*", f"slo p95 latency <= {promise_s:g} s", text), encoding="utf-8")
+        code = run(["plan", str(source), "--inventory", str(inventory), *options])
+        return code, capsys.readouterr().err
+
+    code, said = planned(1.0)
+    assert code == INFEASIBLE
+    found = re.search(r"E0724.* reaches ([0-9.]+) s", said)
+    assert found is not None, said
+    least = float(found[1])
+    for part in (0.7, 0.97):
+        tighter = float(f"{part * least:.3g}")
+        code, said = planned(tighter)
+        assert code == INFEASIBLE
+        assert f"p95 latency of {tighter:g} s, and the fastest plan on this inventory reaches {found[1]} s" in said
+    assert planned(least)[0] == FINE
+    code, said = planned(1.01 * least, "--objective", "cost", load="500 rps")
+    assert code == INFEASIBLE
+    assert "E0723" in said
 
 
 def test_planning_opens_no_socket(tmp_path: Path) -> None:

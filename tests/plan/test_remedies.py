@@ -108,6 +108,33 @@ def test_who_follows_the_advice_satisfies_the_limit(problem: Problem) -> None:
             assert place(diagnose(after)) > place(said)
 
 
+@examples(100)
+@given(hard_problems(), st.sampled_from([0.05, 0.2, 0.7]))
+def test_promises_are_blamed_where_hardly_any_load_keeps_them_and_the_bound_is_the_least(
+    problem: Problem, sooner: float
+) -> None:
+    needs = tuple(replace(one, hosts=None, min_hosts=1) for one in problem.needs)
+    tight = tuple(
+        replace(one, promises=tuple(replace(promise, bound_ms=promise.bound_ms * sooner) for promise in one.promises))
+        for one in problem.pipelines
+    )
+    problem = replace(problem, needs=needs, pipelines=tight)
+    quiet = followed(problem, Less({one.name: one.load_rps * 1e-7 for one in problem.pipelines}))
+    if optimise(problem) is not None:
+        return
+    said = diagnose(problem)
+    later = [remedy for limit in said.limits for remedy in limit.remedies if isinstance(remedy, Later)]
+    if {limit.finding.code for limit in said.limits} == {"E0723"}:
+        assert optimise(quiet) is not None
+    elif {limit.finding.code for limit in said.limits} == {"E0724"}:
+        assert optimise(quiet) is None
+        assert optimise(reduce(followed, later, quiet)) is not None
+        for one in later:
+            # A little less of any is too little, unless another is given more.
+            tighter = [replace(each, bound_ms=each.bound_ms * (0.98 if each is one else 1.0)) for each in later]
+            assert optimise(reduce(followed, tighter, quiet)) is None
+
+
 @examples(30)
 @given(hard_problems())
 def test_advice_after_advice_ends_in_a_plan(problem: Problem) -> None:
