@@ -51,6 +51,12 @@ KIND = Kind(
 )
 '''
 
+#: What a kind that is made from another one needs.
+DERIVED = """
+from msgspec.structs import replace
+from harmonia_compiler.kinds.kind import Fault, Slip
+"""
+
 APPLICATION = """
 component loud = shout("stentor", loudness: 7)
 pipeline p(q: text) -> text { return loud(q) }
@@ -209,20 +215,79 @@ def test_a_kind_that_cannot_be_used(
         ("work", "lambda component, inputs, result: None", "gave a `NoneType`, and not a `Work`"),
         ("work", 'lambda component, inputs, result: Work(core_ms=float("nan"))', "is no amount"),
         ("result_extent", "lambda component, inputs=None: 10", "gave a `int`, and not a `Extent`"),
+        (
+            "work",
+            'lambda component, inputs, result: Work(core_ms="many")',
+            "expected `float`, got `str` - at `$.core_ms`",
+        ),
+        ("launch", "lambda engine, card, configuration: 3", "gave a `int`, and not a `Launch`"),
+        ("launch", "lambda engine, card, configuration: Launch((), Probe('http'))", "length >= 1 - at `$.command`"),
+        ("own_faults", 'lambda settings: [Fault((), "a", "b")]', "does not name settings that it has"),
+        ("own_faults", 'lambda settings: [Fault(("volume",), "a", "b")]', "does not name settings that it has"),
+        ("own_faults", 'lambda settings: [Fault(("timeout",), "a", "b")]', "where nothing but defaults stands"),
         ("own_faults", "lambda settings: [3]", "gave a `int`, and not a `Fault`"),
         ("own_faults", "lambda settings: (1 / 0 for _ in [1])", "failed (ZeroDivisionError: "),
     ],
 )
 def test_a_kind_whose_function_fails_is_what_is_blamed(folder: Path, function: str, wrong: str, why: str) -> None:
-    broken = f"{KIND}\nimport msgspec\nKIND = msgspec.structs.replace(KIND, {function}={wrong})\n"
+    broken = f"{KIND}\n{DERIVED}\nKIND = replace(KIND, {function}={wrong})\n"
     distribution(folder, "shouting", {"shout": "part:KIND"}, part=broken)
-    planned, _ = run(folder, ["plan", "app.rag", "--inventory", "box.toml"])
-    assert planned[0] == 1, planned
-    assert "E0809" in planned[2]
-    said = " ".join(planned[2].split())
+    compiled, _ = run(folder, ["compile", "app.rag", "--inventory", "box.toml", "--out", "bundle"])
+    assert compiled[0] == 1, compiled
+    assert "E0809" in compiled[2]
+    said = " ".join(compiled[2].split())
     assert f"the kind `shout` of the distribution `shouting` cannot be used: its `{function}` " in said
     assert why in said
     assert "bug in harmoniac" not in said
+
+
+@pytest.mark.parametrize(
+    ("slip_in", "why"),
+    [
+        ("lambda text: 1 / 0", "its `slip_in` of `mood` failed (ZeroDivisionError: division by zero)"),
+        ("lambda text: 'no'", "its `slip_in` of `mood` gave a `str`, and not a `Slip`"),
+        ("lambda text: Slip(0, 100, 'a', 'b')", "its `slip_in` of `mood` gave the place 0 to 100 of 5 characters"),
+    ],
+)
+def test_a_setting_that_fails_over_a_text_is_what_is_blamed(folder: Path, slip_in: str, why: str) -> None:
+    setting = f"Setting('mood', 'text', 'which mood', slip_in={slip_in})"
+    part = f"{KIND}{DERIVED}KIND = replace(KIND, settings=(*KIND.settings, {setting}))\n"
+    distribution(folder, "shouting", {"shout": "part:KIND"}, part=part)
+    (folder / "app.rag").write_text(APPLICATION.replace("loudness: 7", 'mood: "angry"'))
+    checked, _ = run(folder, ["check", "app.rag"])
+    assert checked[0] == 1, checked
+    assert "E0809" in checked[2]
+    assert why in " ".join(checked[2].split())
+
+
+def test_data_that_no_kind_has_is_found_before_anything_relies_on_it(folder: Path) -> None:
+    part = f"{KIND}{DERIVED}KIND = replace(KIND, settings=(*KIND.settings, Setting('mood', 'colour', 'which mood')))\n"
+    distribution(folder, "shouting", {"shout": "part:KIND"}, part=part)
+    (folder / "app.rag").write_text(APPLICATION.replace("loudness: 7", 'mood: "angry"'))
+    checked, explained, _ = run(folder, ["check", "app.rag"], ["explain", "shout"])
+    for ended, _, said in (checked, explained):
+        assert ended == 1
+        assert "E0809" in said
+        assert "of its setting `mood`, `type` is wrong" in " ".join(said.split())
+
+
+def test_what_a_kind_adds_to_the_types_of_ours_is_its_own(folder: Path) -> None:
+    part = f"""{KIND}{DERIVED}
+class Louder(Kind, frozen=True):
+    echo: str = "hello"
+
+class Effort(Work, frozen=True):
+    note: str = "hello"
+
+class Mood(Setting, frozen=True):
+    note: str = "hello"
+
+made = {{name: getattr(KIND, name) for name in KIND.__struct_fields__}}
+made["settings"] = [*KIND.settings, Mood("mood", "text", "which mood")]
+KIND = Louder(**made | {{"work": lambda component, inputs, result: Effort(core_ms=4.0)}})
+"""
+    distribution(folder, "shouting", {"shout": "part:KIND"}, part=part)
+    found_everywhere(run(folder, *EVERYWHERE, document=True))
 
 
 def test_two_distributions_with_one_name(folder: Path) -> None:
