@@ -1,6 +1,7 @@
 """`harmoniac explain`: what a code, a kind, a function or a pass is, and how a mistake is mended."""
 
 import click
+from click.shell_completion import CompletionItem
 
 from harmonia_compiler.cli.reference import names
 from harmonia_compiler.cli.reference import page as page_of_name
@@ -8,8 +9,16 @@ from harmonia_compiler.diagnostics.near import nearest
 from harmonia_compiler.diagnostics.pages import codes, page, title
 
 
+def _offered(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:  # noqa: ARG001 - click gives them
+    """What a shell may complete a name to; codes in small letters too, which are explained as well."""
+    found = [CompletionItem(code, help=title(code)) for code in codes() if code.startswith(begun.upper())]
+    for sort, known in names().items():
+        found += [CompletionItem(name, help=f"one of the {sort}") for name in known if name.startswith(begun)]
+    return found
+
+
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=_offered)
 def command(name: str | None) -> None:
     """Explain NAME: a code such as E0201, a kind, a function of the language, or a pass; or list all there are."""
     if name is None:

@@ -10,6 +10,8 @@ import pytest
 
 from harmonia_compiler.cli.exits import FINE, USAGE
 from harmonia_compiler.cli.main import run
+from harmonia_compiler.cli.reference import names
+from harmonia_compiler.diagnostics.pages import codes
 
 #: Completes the last of the words given to it, as bash does when a tab is typed.
 COMPLETE = """
@@ -35,6 +37,16 @@ def test_bash_completes_commands_options_and_choices() -> None:
     assert completed("fmt", "--") == ["--check", "--diff", "--help"]
     assert completed("completion", "") == ["bash", "zsh", "fish"]
     assert completed("check", "--format", "j") == ["json"]
+
+
+def test_bash_completes_what_there_is_to_explain() -> None:
+    assert completed("explain", "E010") == [code for code in codes() if code.startswith("E010")] != []
+    assert completed("explain", "mil") == ["milvus"]
+    assert completed("explain", "fu") == ["fuse"]
+    assert completed("explain", "dead") == ["dead_code"]
+    every = {*codes(), *(name for known in names().values() for name in known)}
+    assert set(completed("explain", "")) == every
+    assert completed("explain", "nothing") == []
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
