@@ -13,8 +13,8 @@ from types import ModuleType
 import harmonia_compiler.kinds as package
 from harmonia_compiler.kinds.kind import Kind
 
-#: What a kind's module contains; the other modules of this folder are what kinds are made of.
-_DEFINITION = "\nKIND = Kind("
+#: What a kind's module contains either of; the other modules of this folder are what kinds are made of.
+_DEFINITIONS = ("\nKIND = ", "\nKIND: ")
 
 
 @cache
@@ -27,7 +27,8 @@ def kind_names() -> tuple[str, ...]:
 
 
 def _is_kind(folder: str, name: str) -> bool:
-    return _DEFINITION in (Path(folder) / f"{name}.py").read_text(encoding="utf-8")
+    text = (Path(folder) / f"{name}.py").read_text(encoding="utf-8")
+    return any(definition in text for definition in _DEFINITIONS)
 
 
 class Kinds(Mapping[str, Kind]):

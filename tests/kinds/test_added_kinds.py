@@ -139,9 +139,18 @@ def found_everywhere(results: list[tuple[int, str, str]]) -> None:
     assert "## `shout`\n\nSays a text more loudly." in document
 
 
-def test_a_new_file_in_the_folder_of_kinds(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        ("KIND = Kind(", ""),
+        ("KIND: Kind = Kind(", ""),
+        ("made = Kind(", f"{DERIVED}KIND = replace(made)\n"),
+    ],
+    ids=["plain", "annotated", "derived"],
+)
+def test_a_new_file_in_the_folder_of_kinds(folder: Path, begin: str, end: str) -> None:
     (folder / "more").mkdir()
-    (folder / "more" / "shout.py").write_text(KIND)
+    (folder / "more" / "shout.py").write_text(KIND.replace("KIND = Kind(", begin) + end)
     found_everywhere(run(folder, *EVERYWHERE, kinds="more", document=True))
 
 
