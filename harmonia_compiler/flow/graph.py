@@ -4,6 +4,9 @@ A flow is in static single assignment form: each node reads earlier nodes only, 
 the tuple is a topological order and there is no cycle by construction. Branches are `Select` nodes
 (the merged value of a name, demanded lazily), an early return is a `Select` over results. What loops,
 lists and fallbacks run stands in `Body`s beside the main one, each named by its index in the flow.
+
+Places in sources count where flows or applications are compared. Passes end when a turn leaves a flow equal
+(`passes/registry.py`): what they move or merge keeps a place that it had, so that they end in places too.
 """
 
 from collections.abc import Mapping
