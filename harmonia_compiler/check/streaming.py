@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harmonia_compiler.check.nodes import Nodes
-from harmonia_compiler.contract.program import Call, Constant, Parameter
+from harmonia_compiler.contract.program import Call
 from harmonia_compiler.contract.types import Text
 from harmonia_compiler.diagnostics.source import Span
 
@@ -28,19 +28,13 @@ def report_unstreamed(values: "Values", given: list[Streamed]) -> None:
     """
     for one in given:
         if not _can_stream(values, one):
-            help = "only the text of a language model's call can; delete `stream`"
+            help = "only the text of a language model's call can, and here is none; delete `stream`"
             values.findings.add("E0404", "this value cannot be streamed", one.span, help=help)
     given.clear()
 
 
 def _can_stream(values: "Values", given: Streamed) -> bool:
-    """Whether each call that may give the value hands out its text. What is there already leaves as one piece."""
-    calls = 0
-    for operation in given.nodes.sources(given.position):
-        if isinstance(operation, Constant | Parameter):
-            continue
-        made = values.components.by_id(operation.component) if isinstance(operation, Call) else None
-        if made is None or made.result is None or not made.streams or not isinstance(made.result.type, Text):
-            return False
-        calls += 1
-    return calls > 0
+    """Whether a call that hands out its text may give the value. What comes on other paths leaves as one piece."""
+    calls = (each for each in given.nodes.sources(given.position) if isinstance(each, Call))
+    made = (values.components.by_id(each.component) for each in calls)
+    return any(one and one.streams and one.result and isinstance(one.result.type, Text) for one in made)

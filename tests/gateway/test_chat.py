@@ -8,7 +8,7 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from harmonia_compiler.contract.component import Component, Insert, Port
 from harmonia_compiler.contract.program import Call, Constant, MakeRecord, Parameter, Program, ProgramParameter
-from harmonia_compiler.contract.types import Field, ListOf, Message, Record
+from harmonia_compiler.contract.types import Field, Labels, ListOf, Message, Record
 from tests.gateway.fakes import COMPONENTS, PASSAGES, TEXT, FakeEngine, Served, program, serving
 
 CHAT = Component(
@@ -20,8 +20,18 @@ CHAT = Component(
     prompt=(Insert("question"), " Be ", Insert("tone")),
     settings={"temperature": 0.5, "max_tokens": 30},
 )
+#: What is complete or nothing, and so comes whole, though its pipeline may stream what others write.
+SHADE = Component(
+    "shade",
+    "llm",
+    "llm",
+    (Port("question", TEXT),),
+    Labels(("Blue as the sky", "Red as a rose")),
+    prompt=(Insert("question"),),
+)
 PROGRAMS = [
     program("simple", (Parameter("question"), Call("say", ("question",), (0,)))),
+    program("shade", (Parameter("question"), Call("shade", ("question",), (0,))), components={"shade": SHADE}),
     program("whole", (Parameter("question"), Call("say", ("question",), (0,))), streams=False),
     program(
         "rag",
@@ -111,7 +121,7 @@ async def test_streams_usage_when_asked(client: openai.AsyncOpenAI) -> None:
     assert all(chunk.usage is None for chunk in chunks[:-1])
 
 
-@pytest.mark.parametrize("model", ["whole", "record"])
+@pytest.mark.parametrize("model", ["whole", "record", "shade"])
 async def test_a_pipeline_that_does_not_stream_sends_its_text_at_once(client: openai.AsyncOpenAI, model: str) -> None:
     stream = await client.chat.completions.create(model=model, messages=ASK, stream=True)
     assert [chunk.choices[0].delta.content async for chunk in stream] == ["", "Blue as the sky", None]
@@ -211,7 +221,7 @@ async def test_a_stream_that_breaks_off_raises(client: openai.AsyncOpenAI, engin
 
 
 async def test_lists_every_pipeline_as_a_model(client: openai.AsyncOpenAI) -> None:
-    assert [model.id async for model in client.models.list()] == ["simple", "whole", "rag", "chat", "record"]
+    assert [model.id async for model in client.models.list()] == [one.name for one in PROGRAMS]
     model = await client.models.retrieve("chat")
     assert model.object == "model"
     assert model.model_extra is not None

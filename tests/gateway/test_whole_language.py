@@ -291,7 +291,7 @@ async def test_a_streamed_answer_is_the_reference_s_in_pieces(world: World) -> N
         assert "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks) == outcome.value
 
     streaming = [name for name, program in world.programs.items() if program.streams and name != "refused"]
-    assert {*streaming} == {"loop", "found", "falls", "early", "replaced", "waited"}
+    assert {*streaming} == {"loop", "found", "falls", "early", "over", "mixed", "replaced", "waited"}
     async with asyncio.timeout(MOST_S):
         await asyncio.gather(*(check_stream(name, question) for name in streaming for question in QUESTIONS[-3:]))
     await world.settled()

@@ -16,6 +16,7 @@ import msgspec
 from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.launch import CALL_HEADER, REQUEST_HEADER, Reply, Usage, Wire
+from harmonia_compiler.contract.types import Text
 from harmonia_compiler.kinds.kind import Kind
 from harmonia_compiler.policy.events import Send, items_of, show_path
 from harmonia_compiler.policy.journey import Leg
@@ -77,7 +78,8 @@ class Caller:
         dressed = component
         if settings != component.settings:
             dressed = msgspec.structs.replace(component, settings=dict(settings))
-        emit = emit if kind.decode_piece is not None and not send.over else None
+        is_written = kind.decode_piece is not None and isinstance(component.result, Text)
+        emit = emit if is_written and not send.over else None
         engine = self.engines[component.engine]
         items: list[dict[str, Any]] | None = None
         if send.over:
