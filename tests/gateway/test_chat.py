@@ -221,7 +221,7 @@ async def test_a_stream_that_breaks_off_raises(client: openai.AsyncOpenAI, engin
 
 
 async def test_lists_every_pipeline_as_a_model(client: openai.AsyncOpenAI) -> None:
-    assert [model.id async for model in client.models.list()] == [one.name for one in PROGRAMS]
+    assert [model.id async for model in client.models.list()] == [one.pipeline for one in PROGRAMS]
     model = await client.models.retrieve("chat")
     assert model.object == "model"
     assert model.model_extra is not None
