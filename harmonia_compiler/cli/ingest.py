@@ -102,12 +102,19 @@ def _path(given: str) -> Path:
 
 def _run(target: Target, tree: Tree, service: Path, options: Options) -> Report:
     collection = target.wanted.collection
-    with (
-        _store(service, collection, target.uri) as store,
-        Embedder(target.model, target.embedders) as embed,
-        _progress(collection) as on_progress,
-    ):
-        return ingest(store, embed, target.wanted, tree, options, on_progress)
+    unswitched: list[Diagnostic] = []
+    try:
+        with (
+            _store(service, collection, target.uri) as store,
+            Embedder(target.model, target.embedders) as embed,
+            _progress(collection) as on_progress,
+        ):
+            return ingest(store, embed, target.wanted, tree, options, on_progress, unswitched.append)
+    except Rejected as rejected:
+        raise Rejected([*rejected.found, *unswitched]) from rejected
+    except KeyboardInterrupt:
+        print_diagnostics(unswitched)
+        raise
 
 
 @contextmanager
@@ -178,7 +185,7 @@ def _as_text(report: Report, target: Target) -> str:
         line += f"; {report.empty} without text"
     unread = sum(finding.is_error for finding in report.findings)
     if unread:
-        line += f"; {unread} could not be read"
+        line += f"; {unread} could not be read" + (" and were left out" if report.switched else "")
     if report.switched:
         line += "; built anew and switched"
     return line

@@ -3,13 +3,14 @@
 A run may die anywhere. Within a serving collection the rows of a changed document are written
 before its old ones are removed, so that it is always found; what was half done differs from the
 tree and is repaired by the next run. A collection whose record differs from what serves is built
-beside it and takes its place only when complete; until then the old one serves, and a later run
-goes on where this one stopped.
+beside it and takes its place when the run comes to its end; until then the old one stays, and a later run
+goes on where this one stopped. What could not be read does not keep the new one from its place: what is built
+otherwise than the pipelines expect does not serve them, and one damaged file would hold up all others.
 """
 
-from collections.abc import Iterable, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 
 from harmonia_compiler.contract.collection import (
     CollectionRecord,
@@ -44,11 +45,14 @@ def ingest(
     tree: Tree,
     options: Options = DEFAULTS,
     on_progress: OnProgress = lambda _done, _total, _chunks: None,
+    on_unswitched: Callable[[Diagnostic], None] = lambda _finding: None,
 ) -> Report:
     """Make the collection hold the tree's documents as its record says.
 
     What could not be read is in the report's findings; the rest goes on, and what the collection
-    had of it stays. Raises `Rejected` where nothing can be done, and `runtime.milvus.StoreFailed`.
+    had of it stays. Where nothing at all could be read, no empty collection replaces one that holds documents.
+    Raises `Rejected` where nothing can be done, and `runtime.milvus.StoreFailed`; where a collection that was to
+    be replaced stays for that, or for an interrupt, `on_unswitched` is told first.
     """
     findings = Findings(list(tree.findings))
     serving, homes = store.serving(wanted.collection), physical_names(wanted.collection, wanted.record)
@@ -56,10 +60,40 @@ def ingest(
     if serving is None and not tree.files:
         report_unforgotten(Scope(tree, options), (), wanted.collection, findings)
         return Report(findings=findings.items)
-    replaced = _replaced(store, serving, wanted, Scope(tree, options)) if serving not in (None, target) else ()
+    replaces = serving not in (None, target)
+    replaced = _replaced(store, serving, wanted, Scope(tree, options)) if replaces else ()
+    scope = Scope(tree, options, fresh=serving != target)
+    with _telling(on_unswitched if replaces else None, wanted.collection):
+        report, left = _fill(store, embed, wanted, target, scope, replaced, on_progress, findings)
+        if replaced and findings.failed and next(iter(store.chunks(target)), None) is None:
+            advice = "mend the files that are named above, then run the same command again"
+            findings.extend([_unswitched(wanted.collection, advice)])
+        elif serving != target:
+            store.point(wanted.collection, target)
+            report.switched = replaces
+            serving = target
+    if serving == target:
+        drop_all_but(store, target, wanted.collection)
+        report_lost(scope, left, wanted.collection, findings)
+    report.findings = findings.items
+    return report
+
+
+def _fill(
+    store: Store,
+    embed: Embed,
+    wanted: Wanted,
+    target: str,
+    scope: Scope,
+    replaced: Sequence[StoredChunk],
+    on_progress: OnProgress,
+    findings: Findings,
+) -> tuple[Report, set[str]]:
+    """Bring one physical collection in line; also the places of what it held before and holds still."""
+    tree = scope.tree
     reader = Reader(wanted.record.chunker, findings)
     hashes = reader.hashes(tree.files)
-    scope = Scope(tree, options, {file.place for file in tree.files} - set(hashes), fresh=serving != target)
+    scope = replace(scope, unread={file.place for file in tree.files} - set(hashes))
     if target not in store.physicals(wanted.collection):
         store.create(target, wanted.record)
     store.load(target, wanted.index)
@@ -77,16 +111,23 @@ def ingest(
     writer = Writer(store, embed, target, wanted.record.dimension, on_progress)
     with closing(reader):
         report = writer.write(changes, tree.files, names, reader)
-    report.findings = findings.items
-    if serving != target and (serving is None or not findings.failed):
-        store.point(wanted.collection, target)
-        report.switched = serving is not None
-        serving = target
-    if serving == target:
-        drop_all_but(store, target, wanted.collection)
-        left = {chunk.path for chunk in here} - set(changes.deleted)
-        report_lost(scope, left, wanted.collection, findings)
-    return report
+    return report, {chunk.path for chunk in here} - set(changes.deleted)
+
+
+@contextmanager
+def _telling(tell: Callable[[Diagnostic], None] | None, collection: str) -> Iterator[None]:
+    """Tells, however what replaces a collection ends before its end, that the collection stays."""
+    try:
+        yield
+    except BaseException:
+        if tell is not None:
+            tell(_unswitched(collection, "run the same command again: it goes on where this one stopped"))
+        raise
+
+
+def _unswitched(collection: str, advice: str) -> Diagnostic:
+    message = f"`{collection}` was not switched: what was there before stays in its place"
+    return Diagnostic("W1005", message, help=advice)
 
 
 def drop_all_but(store: Store, target: str, collection: str) -> None:

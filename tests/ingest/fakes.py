@@ -168,6 +168,7 @@ class EmbedderServer:
                 outer.requests += 1
                 if outer.hold_after is not None and outer.requests > outer.hold_after:
                     outer._closing.wait(60)
+                    self.close_connection = True
                     return
                 status = outer.statuses.pop(0) if outer.statuses else 200
                 vectors = embed(asked["input"])
@@ -185,6 +186,11 @@ class EmbedderServer:
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
+
+    def release(self) -> None:
+        """Answer what comes from now on; what is held ends without an answer."""
+        self.hold_after = None
+        self._closing.set()
 
     def close(self) -> None:
         self._closing.set()

@@ -139,10 +139,11 @@ def test_what_was_ingested_outlives_the_server(
 
 
 @pytest.mark.engines
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
 def test_killed_command_leaves_it_serving_and_the_next_one_finishes(
-    docs: Path, milvus_server: MilvusServer, embedder: EmbedderServer, capsys: pytest.CaptureFixture[str]
+    docs: Path, milvus_server: MilvusServer, embedder: EmbedderServer, capsys: pytest.CaptureFixture[str], by: int
 ) -> None:
-    old, new = (msgspec.structs.replace(RECORD, revision=name) for name in ("old", "new"))
+    old, new = (msgspec.structs.replace(RECORD, revision=f"{name} {by}") for name in ("old", "new"))
     write_bundle(docs.parent / "bundle", record=old, milvus=milvus_server.port, embedder=embedder.port)
     assert run(["ingest", "docs", "--component", "search", "--reembed", "--forget-rest"]) == 0
     write_bundle(docs.parent / "bundle", record=new, milvus=milvus_server.port, embedder=embedder.port)
@@ -150,11 +151,12 @@ def test_killed_command_leaves_it_serving_and_the_next_one_finishes(
         (docs / f"d{number:02}.md").write_text(f"# Document {number}\n\n" + f"Other sentence {number} of it. " * 120)
     embedder.requests, embedder.hold_after = 0, 4  # which is what the first batch of rows takes
     command = [str(Path(sys.executable).parent / "harmoniac"), "ingest", "docs", "--component", "search", "--reembed"]
-    with subprocess.Popen(command, cwd=docs.parent, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, cwd=docs.parent, stderr=subprocess.PIPE, text=True) as process:
         until(lambda: embedder.requests > 4)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    embedder.hold_after = None
+        process.send_signal(by)
+        embedder.release()
+        _, said = process.communicate(timeout=60)
+    assert ("warning[W1005]: `handbook` was not switched" in said) == (by == signal.SIGINT)
     assert read_record(milvus_server.uri, "handbook") == old
     assert run(["ingest", "docs", "--component", "search", "--reembed"]) == 0
     out = capsys.readouterr().out.splitlines()[-1]
@@ -162,6 +164,31 @@ def test_killed_command_leaves_it_serving_and_the_next_one_finishes(
     assert "20 added" not in out
     assert read_record(milvus_server.uri, "handbook") == new
     assert Milvus(milvus_server.uri).physicals("handbook") == [physical_name("handbook", new)]
+
+
+@pytest.mark.engines
+def test_a_rebuild_says_what_was_left_out_and_what_was_not_switched(
+    docs: Path, milvus_server: MilvusServer, embedder: EmbedderServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = (msgspec.structs.replace(RECORD, revision=name) for name in ("before", "after"))
+    write_bundle(docs.parent / "bundle", record=old, milvus=milvus_server.port, embedder=embedder.port)
+    command = ["ingest", "docs", "--component", "search", "--reembed"]
+    assert run([*command, "--forget-rest"]) == 0
+    write_bundle(docs.parent / "bundle", record=new, milvus=milvus_server.port, embedder=embedder.port)
+    (docs / "d01.md").write_bytes(b"\x00")
+    capsys.readouterr()
+    embedder.statuses = [422]
+    assert run(command) == 1
+    err = capsys.readouterr().err
+    assert "error[E1009]" in err
+    assert "warning[W1005]: `handbook` was not switched" in err
+    assert read_record(milvus_server.uri, "handbook") == old
+    assert run(command) == 1
+    out, err = capsys.readouterr()
+    assert "error[E1003]: `docs/d01.md` cannot be read" in err
+    assert "W1005" not in err
+    assert out.endswith("; 1 could not be read and were left out; built anew and switched\n")
+    assert read_record(milvus_server.uri, "handbook") == new
 
 
 def until(holds: Callable[[], bool]) -> None:

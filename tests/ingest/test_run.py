@@ -1,6 +1,7 @@
 """Whole ingestions, on a store in memory and on real Milvus: what is there afterwards is what the tree says."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -9,7 +10,7 @@ import msgspec
 import pytest
 
 from harmonia_compiler.contract.collection import CollectionRecord, StoredChunk, physical_name
-from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.ingest import documents
 from harmonia_compiler.ingest.apart import PDF
 from harmonia_compiler.ingest.discover import discover
@@ -17,6 +18,7 @@ from harmonia_compiler.ingest.run import Wanted, ingest
 from harmonia_compiler.ingest.scope import DEFAULTS, Options
 from harmonia_compiler.ingest.store import Store
 from harmonia_compiler.ingest.writing import Report
+from harmonia_compiler.runtime.milvus import StoreFailed
 from tests.ingest.fakes import RECORD, Died, DyingStore, Held, MemoryStore, embed
 from tests.ingest.pdfs import pdf, repeating_pdf
 
@@ -171,17 +173,57 @@ def test_rebuild_does_not_lose_documents_from_elsewhere(store: Store, tmp_path: 
     assert sources(store) == {"docs/a.md"}
 
 
-def test_rebuild_with_unreadable_document_does_not_switch(store: Store, tmp_path: Path) -> None:
+def test_rebuild_leaves_out_what_cannot_be_read_and_takes_it_in_later(store: Store, tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     write(docs, a="a", b="b")
     run(store, docs)
     (docs / "a.md").write_bytes(b"\x00")
-    assert not run(store, docs, record=OTHER, options=REEMBED).switched
-    assert store.serving("handbook") == physical_name("handbook", RECORD)
-    write(docs, a="a")
     report = run(store, docs, record=OTHER, options=REEMBED)
     assert report.switched
-    assert counts(report) == (1, 0, 0, 1)
+    assert [finding.code for finding in report.findings] == ["E1003"]
+    assert store.physicals("handbook") == [physical_name("handbook", OTHER)]
+    assert sources(store) == {"docs/b.md"}
+    write(docs, a="a")
+    assert counts(run(store, docs, record=OTHER)) == (1, 0, 0, 1)
+    assert sources(store) == {"docs/a.md", "docs/b.md"}
+
+
+def test_rebuild_that_can_read_nothing_replaces_nothing(store: Store, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    write(docs, a="a")
+    run(store, docs)
+    (docs / "a.md").write_bytes(b"\x00")
+    report = run(store, docs, record=OTHER, options=REEMBED)
+    assert not report.switched
+    assert [finding.code for finding in report.findings] == ["E1003", "W1005"]
+    assert store.serving("handbook") == physical_name("handbook", RECORD)
+    assert sources(store) == {"docs/a.md"}
+    write(docs, a="a")
+    assert run(store, docs, record=OTHER, options=REEMBED).switched
+    assert store.physicals("handbook") == [physical_name("handbook", OTHER)]
+
+
+@pytest.mark.parametrize("ends", [StoreFailed("full"), KeyboardInterrupt()], ids=["failed", "interrupted"])
+def test_what_ends_a_rebuild_early_is_told_that_nothing_was_switched(
+    store: Store, tmp_path: Path, ends: BaseException
+) -> None:
+    docs = tmp_path / "docs"
+    write(docs, a="a", b="b")
+    run(store, docs)
+
+    def failing(texts: Sequence[str]) -> list[list[float]]:
+        raise ends
+
+    told: list[Diagnostic] = []
+    tree = discover([docs], tmp_path)
+    for record, codes in ((OTHER, ["W1005"]), (RECORD, ["W1005"])):
+        write(docs, a="newer")
+        with pytest.raises(type(ends)):
+            ingest(store, failing, Wanted("handbook", record), tree, REEMBED, on_unswitched=told.append)
+        # Where no collection is to be replaced, there is nothing to tell.
+        assert [finding.code for finding in told] == codes
+    assert "stays in its place" in told[0].message
+    assert sources(store) == {"docs/a.md", "docs/b.md"}
 
 
 def test_vectors_of_another_length_are_refused(store: Store, tmp_path: Path) -> None:
