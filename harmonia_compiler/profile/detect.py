@@ -133,7 +133,8 @@ def _nvidia_smi() -> str:
         listed = subprocess.run(  # noqa: S603 (no word of it is anybody's input)
             [program, "--query-gpu=name", "--format=csv,noheader"],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=20,
             check=True,
         )

@@ -98,3 +98,13 @@ def test_this_machine_has_something() -> None:
     assert host.cpus >= 1
     assert host.memory_gib > 0
     assert {gpu.type for gpu in host.gpus} <= set(GPU_TYPES)
+
+
+def test_what_nvidia_smi_prints_need_be_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nprintf 'NVIDIA L40S\\nTesla \\377\\376\\n'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    found = detect()
+    assert found.host.gpus == (Gpu("l40s", 1),)
+    assert found.unknown_gpus == ("Tesla \ufffd\ufffd",)
