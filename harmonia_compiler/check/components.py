@@ -102,7 +102,7 @@ class Components:
             self.findings.extend(replace(found, span=base.span) for found in rejected.found)
             return None
         if kind is None:
-            near = self.context.nearest(base.text, chain(self.context.kinds, declared.unit.named(tree.Component)))
+            near = self.context.nearest(base.text, chain(self.context.kinds, _others(declared)))
             help = f"did you mean `{near}`?" if near else f"the kinds are {listed(self.context.kinds, most=12)}"
             message = f"unknown kind or component `{base.text}`"
             self.findings.add("E0201", message, base.span, help=help, about=declared.unit.about(base))
@@ -177,7 +177,7 @@ class Components:
         found = declared.unit.find(name.text)
         if found is None:
             if not declared.unit.is_unread(name.text):
-                near = self.context.nearest(name.text, declared.unit.named(tree.Component))
+                near = self.context.nearest(name.text, _others(declared))
                 help = (
                     f"did you mean `{near}`?"
                     if near
@@ -276,6 +276,11 @@ class Components:
             message = f"the default of `{node.name.text}` is `{shown(value.type)}`, not `{shown(shape.type)}`"
             self.findings.add("E0317", message, node.default.span, help="give a default of the port's type")
         return value.value
+
+
+def _others(declared: Declared) -> Iterator[str]:
+    """What a component may be made from or name by its settings: never itself, however near its own name is."""
+    return (name for name in declared.unit.named(tree.Component) if name != declared.name)
 
 
 def _way_out(declared: Declared, needed: Declared) -> str:

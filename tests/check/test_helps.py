@@ -74,6 +74,21 @@ def test_a_component_that_names_itself_is_told_to_name_another(tmp_path: Path, m
     assert helps == ["let `s` name another component than `s` here", "make one of them from a kind"]
 
 
+def test_a_component_s_own_name_is_never_what_was_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = (
+        'component small = smal("x")',
+        'component search = milvus("docs", embedder: serch)',
+        # The name of another is still offered.
+        'component large = smaal("x")',
+    )
+    Path("a.rag").write_text("\n".join(lines))
+    helps = [item.help for item in check_files([Path("a.rag")]).found if item.code == "E0201"]
+    assert "`small`" not in helps[0]
+    assert helps[0].startswith("the kinds are ")
+    assert helps[1:] == ["declare it: `component serch = embedder(…)`", "did you mean `small`?"]
+
+
 SETTINGS = {
     'milvus("dö-cs x", embedder: e)': "write at most 64 letters from a to z, digits and `_`, the first no digit",
     'python("tidy")': "write `module:name`",
