@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
+CPUINFO = Path("/proc/cpuinfo")
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUP = Path("/proc/self/cgroup")
 GIB = 1024**3
 INSTALLED_GIB = 5  # the environment takes 3.6, the converted model 0.3, Milvus' data and logs the rest
 SLACK_GIB = 1  # what pip unpacks while it installs
@@ -59,7 +62,7 @@ def check_venv() -> Finding:
 def cpu_flags() -> frozenset[str]:
     """Instruction sets of the first core as Linux names them; empty where there is no /proc/cpuinfo."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return frozenset()
     for line in lines:
@@ -88,14 +91,33 @@ def check_disk() -> Finding:
     return Finding(found)
 
 
+def own_cgroups() -> list[Path]:
+    """Folders whose limits on memory hold for this process, of both versions of control groups.
+
+    As `profile/detect.py` finds them, which needs packages that are not installed yet.
+    """
+    folders = [CGROUPS]
+    try:
+        lines = OWN_CGROUP.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return [*folders, CGROUPS / "memory"]
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        base = CGROUPS / "memory" if controllers else CGROUPS
+        folder = base / path.lstrip("/")
+        folders += [each for each in (folder, *folder.parents) if each == base or base in each.parents]
+    return folders
+
+
 def memory_limit_gib() -> float:
-    """Memory this process may use: the machine's, or less where a control group says so."""
+    """Memory this process may use: the machine's, or less where one of its control groups says so."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            limits.append(int(Path(path).read_text(encoding="ascii")))
-        except (OSError, ValueError):  # no such group, or "max"
-            continue
+    for folder in own_cgroups():
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            try:
+                limits.append(int((folder / name).read_text(encoding="ascii")))
+            except (OSError, ValueError):  # no such group, or "max"
+                continue
     return min(limits) / GIB
 
 

@@ -1,0 +1,173 @@
+"""What `make demo` and `make setup` look at before they install anything: each check on machines that are made up."""
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from harmonia_compiler.profile.detect import usable_memory_gib
+
+ROOT = Path(__file__).parents[1]
+GIB = 2**30
+
+
+@pytest.fixture
+def preflight() -> ModuleType:
+    """The script as a module."""
+    spec = importlib.util.spec_from_file_location("preflight", ROOT / "tools" / "preflight.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+#: Limits on memory in GiB, by where they stand, and the least of them.
+GROUPS = {
+    "at the root": ({"own": "0::/\n", "groups/memory.max": f"{4 * GIB}\n"}, 4),
+    "of the own group": ({"own": "0::/job/step\n", "groups/job/step/memory.max": f"{3 * GIB}\n"}, 3),
+    "of a group above": (
+        {
+            "own": "0::/job/step\n",
+            "groups/memory.max": "max\n",
+            "groups/job/memory.max": f"{2 * GIB}\n",
+            "groups/job/step/memory.max": "max\n",
+        },
+        2,
+    ),
+    "of the first version": (
+        {
+            "own": "4:memory:/job\n3:cpu,cpuacct:/job\n",
+            "groups/memory/memory.limit_in_bytes": "9223372036854771712\n",
+            "groups/memory/job/memory.limit_in_bytes": f"{5 * GIB}\n",
+        },
+        5,
+    ),
+    "of another group": ({"own": "0::/job\n", "groups/other/memory.max": f"{GIB}\n"}, None),
+    "none": ({}, None),
+}
+
+
+@pytest.mark.parametrize("where", GROUPS)
+def test_memory_is_what_every_control_group_above_leaves(
+    preflight: ModuleType, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, least = GROUPS[where]
+    write(tmp_path, files)
+    monkeypatch.setattr(preflight.os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 64 * GIB // 4096}.__getitem__)
+    monkeypatch.setattr(preflight, "CGROUPS", tmp_path / "groups")
+    monkeypatch.setattr(preflight, "OWN_CGROUP", tmp_path / "own")
+    assert preflight.memory_limit_gib() == (64 if least is None else least)
+    finding = preflight.check_memory()
+    assert bool(finding.remedy) == (least is not None)
+    if least is not None:
+        assert finding == (f"{least}.0 GiB", "the demo's engines need 7 GiB side by side: raise the limit")
+
+
+def test_the_memory_is_as_inventory_detect_finds_it(preflight: ModuleType) -> None:
+    assert preflight.memory_limit_gib() == pytest.approx(usable_memory_gib(), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("installed", "free_gib", "lacking"), [(False, 5.5, 0.5), (False, 6, None), (True, 0.5, 0.5), (True, 1, None)]
+)
+def test_disk(
+    preflight: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    free_gib: float,
+    lacking: float | None,
+    *,
+    installed: bool,
+) -> None:
+    if installed:
+        write(tmp_path, {".venv/stamps/project": ""})
+    monkeypatch.setattr(preflight, "ROOT", tmp_path)
+    usage = type(shutil.disk_usage(tmp_path))(100 * GIB, 0, int(free_gib * GIB))
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _path: usage)
+    remedy = preflight.check_disk().remedy
+    assert remedy == ("" if lacking is None else f"free {lacking} GiB more on the disk that holds {tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "flags", "found", "remedy"),
+    [
+        ("Linux", "x86_64", "flags\t\t: fpu sse4_2 avx", "no AVX2", "vLLM's CPU build needs it"),
+        ("Linux", "x86_64", "", "no AVX2", "vLLM's CPU build needs it"),
+        ("Linux", "x86_64", "flags\t\t: fpu avx avx2", "AVX2 (AVX-512 would be faster)", ""),
+        ("Linux", "x86_64", "processor : 0\nflags : avx2 avx512f", "AVX-512", ""),
+        ("Linux", "aarch64", "Features : asimd", "vLLM has no CPU build here", ""),
+        ("Darwin", "arm64", "", "vLLM has no CPU build here", ""),
+    ],
+)
+def test_cpu(
+    preflight: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    system: str,
+    machine: str,
+    flags: str,
+    found: str,
+    remedy: str,
+) -> None:
+    write(tmp_path, {"cpuinfo": flags})
+    monkeypatch.setattr(preflight, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(preflight.platform, "system", lambda: system)
+    monkeypatch.setattr(preflight.platform, "machine", lambda: machine)
+    finding = preflight.check_cpu()
+    assert finding.found.startswith(found)
+    assert finding.remedy.startswith(remedy)
+    assert bool(finding.remedy) == bool(remedy)
+
+
+@pytest.mark.parametrize(
+    ("system", "runs"), [("Linux", True), ("Darwin", True), ("Windows", False), ("FreeBSD", False)]
+)
+def test_system(preflight: ModuleType, monkeypatch: pytest.MonkeyPatch, system: str, *, runs: bool) -> None:
+    monkeypatch.setattr(preflight.platform, "system", lambda: system)
+    finding = preflight.check_system()
+    assert finding.found.startswith(f"{system} on ")
+    assert (finding.remedy == "") == runs
+
+
+@pytest.mark.parametrize(("version", "runs"), [((3, 7, 0), False), ((3, 10, 9), False), ((3, 11, 0), True)])
+def test_python(
+    preflight: ModuleType, monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], *, runs: bool
+) -> None:
+    monkeypatch.setattr(preflight.sys, "version_info", version)
+    assert (preflight.check_python().remedy == "") == runs
+
+
+def test_a_python_without_what_builds_environments(preflight: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: Callable[[str], object] = {"venv": "there", "ensurepip": None}.__getitem__
+    monkeypatch.setattr(preflight, "find_spec", found)
+    finding = preflight.check_venv()
+    package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+    assert finding.found == "no module ensurepip"
+    assert package in finding.remedy
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_what_fails_is_told_with_what_to_do(
+    preflight: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, fails: bool
+) -> None:
+    checks = (
+        ("disk", lambda: preflight.Finding("5 GiB free", "free 1 GiB more" if fails else "")),
+        ("cpu", lambda: preflight.Finding("AVX-512")),
+    )
+    monkeypatch.setattr(preflight, "CHECKS", checks)
+    assert preflight.main() == int(fails)
+    out = capsys.readouterr().out
+    assert ("  missing  disk     5 GiB free\n           -> free 1 GiB more\n" in out) == fails
+    assert ("preflight: 1 of 2 checks failed" in out) == fails
+    assert "  ok       cpu      AVX-512\n" in out
