@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.inventory import Host
 from harmonia_compiler.contract.plan import FORMAT_VERSION, Plan, Replica
+from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.plan.memory import model_setting, room_gib
 from harmonia_compiler.plan.problem import Need, Problem, devices_by_type, room
 from harmonia_compiler.plan.recount import ROUNDING, miscounted, near
@@ -17,7 +18,8 @@ from harmonia_compiler.plan.recount import ROUNDING, miscounted, near
 
 def faults(plan: Plan, problem: Problem) -> list[str]:
     """What is wrong with a plan, one sentence each; empty for a plan that holds."""
-    found = [*_header(plan, problem), *_engines(plan, problem), *_replicas(plan, problem)]
+    found = [*_header(plan, problem), *_components(plan, problem), *_kinds(plan, problem)]
+    found += [*_engines(plan, problem), *_replicas(plan, problem)]
     if not found:
         found = [*_hosts(plan, problem), *_devices(plan, problem), *_memory(plan)]
     if not found:
@@ -45,6 +47,42 @@ def _header(plan: Plan, problem: Problem) -> Iterator[str]:
             yield f"{pipeline.name} is planned for {share.load_rps} rps, not {pipeline.load_rps}"
         if set(share.visits) != set(visits) or not all(near(share.visits[name], visits[name]) for name in visits):
             yield f"the visits of {pipeline.name} are not those of its flow"
+
+
+def _components(plan: Plan, problem: Problem) -> Iterator[str]:
+    """The components are those that pipelines call, by their own names, and stand on engines of their kind."""
+    wanted = {component for need in problem.needs for component in need.components} | set(problem.external_ms)
+    needed = {need.engine for need in problem.needs}
+    for name, component in plan.components.items():
+        if component.name != name:
+            yield f"component {name} calls itself {component.name}"
+        if name not in wanted:
+            yield f"component {name} is called by no pipeline"
+        engine = plan.engines.get(component.engine)
+        if engine is None:
+            yield f"component {name} stands on {component.engine}, which is missing from the plan"
+        elif component.kind != engine.kind:
+            yield f"component {name} is of kind {component.kind!r}, and {component.engine} of {engine.kind!r}"
+        if name in problem.external_ms and component.engine in needed:
+            yield f"component {name} takes no hardware, and stands on {component.engine}, which does"
+    for name in sorted(set(problem.external_ms) - set(plan.components)):
+        yield f"component {name} is missing from the plan"
+
+
+def _kinds(plan: Plan, problem: Problem) -> Iterator[str]:
+    """The engines go by their own names, carry a component each, and take hardware where their kind does."""
+    needed = {need.engine for need in problem.needs}
+    stood_on = {component.engine for component in plan.components.values()}
+    for name, engine in plan.engines.items():
+        if engine.id != name:
+            yield f"engine {name} calls itself {engine.id}"
+        if name not in stood_on:
+            yield f"no component stands on engine {name}"
+        kind = kinds().get(engine.kind)
+        if kind is None:
+            yield f"engine {name} is of kind {engine.kind!r}, which there is not"
+        elif kind.external == (name in needed):
+            yield f"engine {name} is of kind {engine.kind!r}, which takes {'no' if kind.external else 'some'} hardware"
 
 
 def _engines(plan: Plan, problem: Problem) -> Iterator[str]:

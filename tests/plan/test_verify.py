@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given
 from msgspec.structs import replace as changed
 
+from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.inventory import Gpu, Host
 from harmonia_compiler.contract.plan import Plan, Predicted, Replica
+from harmonia_compiler.contract.types import Text
 from harmonia_compiler.plan import predict
 from harmonia_compiler.plan.build import Demanded
 from harmonia_compiler.plan.optimise import Allocation, optimise
 from harmonia_compiler.plan.planner import write_down
-from harmonia_compiler.plan.problem import Problem, Promise
+from harmonia_compiler.plan.problem import Problem, Promise, Step
 from harmonia_compiler.plan.sharing import Sharing
 from harmonia_compiler.plan.verify import faults
 from tests.examples import examples
@@ -66,6 +68,19 @@ def copy_of(plan: Plan, engine: str, **changes: object) -> Replica:
     return changed(next(replica for replica in plan.replicas if replica.engine == engine), **changes)
 
 
+def component(plan: Plan, of: str, **changes: object) -> Plan:
+    return changed(plan, components=plan.components | {of: changed(plan.components[of], **changes)})
+
+
+def engine(plan: Plan, name: str, **changes: object) -> Plan:
+    return changed(plan, engines=plan.engines | {name: changed(plan.engines[name], **changes)})
+
+
+def both_kinds(plan: Plan, of: str, kind: str) -> Plan:
+    """The plan with the kind of an engine and of the component of its name changed."""
+    return component(engine(plan, of, kind=kind), of, kind=kind)
+
+
 CORRUPTIONS: dict[str, Callable[[Plan], Plan]] = {
     "format": lambda plan: changed(plan, format_version=plan.format_version + 1),
     "objective": lambda plan: changed(plan, objective="cost"),
@@ -79,6 +94,19 @@ CORRUPTIONS: dict[str, Callable[[Plan], Plan]] = {
         plan, components=plan.components | {"write": changed(plan.components["write"], engine="search")}
     ),
     "engine missing": lambda plan: changed(plan, engines={"write": plan.engines["write"]}),
+    "component's name": lambda plan: component(plan, "write", name="other"),
+    "component's kind": lambda plan: component(plan, "write", kind="llm"),
+    "component's kind that is not": lambda plan: component(plan, "write", kind="nothing"),
+    "component more": lambda plan: changed(
+        plan, components=plan.components | {"more": changed(plan.components["write"], name="more")}
+    ),
+    "engine's id": lambda plan: engine(plan, "write", id="other"),
+    "engine's kind": lambda plan: engine(plan, "write", kind="llm"),
+    "engine's kind that is not": lambda plan: engine(plan, "write", kind="nothing"),
+    "engine more": lambda plan: changed(
+        plan, engines=plan.engines | {"more": changed(plan.engines["write"], id="more")}
+    ),
+    "a kind that is not": lambda plan: both_kinds(plan, "write", "nothing"),
     "no replica": lambda plan: changed(plan, replicas=()),
     "replica missing": lambda plan: changed(plan, replicas=plan.replicas[1:]),
     "replica twice": lambda plan: changed(plan, replicas=(*plan.replicas, plan.replicas[0])),
@@ -125,6 +153,30 @@ def test_a_corrupted_plan_is_rejected(name: str) -> None:
     corrupted = CORRUPTIONS[name](plan)
     assert corrupted != plan
     assert faults(corrupted, PROBLEM)
+
+
+def test_what_takes_no_hardware_is_verified_too() -> None:
+    called = replace(PIPELINE, steps=(*PIPELINE.steps, Step("page", (1,))), visits={**PIPELINE.visits, "page": 1.0})
+    problem = replace(PROBLEM, pipelines=(replace(called, promises=()),), external_ms={"page": 20.0})
+    app = application(problem)
+    app = changed(
+        app,
+        engines=app.engines | {"page": Engine("page", "http", {})},
+        components=app.components | {"page": Component("page", "http", "page", (), Text())},
+    )
+    found = optimise(problem)
+    assert found is not None
+    plan = write_down(app, Demanded(problem, ()), found)
+    assert faults(plan, problem) == []
+    for wrong, said in (
+        (changed(plan, components={name: one for name, one in plan.components.items() if name != "page"}), "page"),
+        (changed(plan, engines={name: one for name, one in plan.engines.items() if name != "page"}), "page"),
+        (engine(plan, "page", kind="nothing"), "'nothing', which there is not"),
+        (both_kinds(plan, "page", "python"), "which takes some hardware"),
+        (both_kinds(plan, "write", "http"), "which takes no hardware"),
+        (component(plan, "page", engine="write", kind="python"), "takes no hardware, and stands on write"),
+    ):
+        assert any(said in fault for fault in faults(wrong, problem))
 
 
 WRONG: dict[str, Callable[..., object]] = {
