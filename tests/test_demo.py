@@ -32,7 +32,7 @@ def demo(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def failing(demo: ModuleType, seen: list[list[str]], **ends: BaseException) -> Callable[..., None]:
     """Commands that succeed, but for those that end so."""
 
-    def run(*arguments: str, output: Path | None = None) -> None:
+    def run(*arguments: str, output: Path | None = None, hears: bool = False) -> None:
         seen.append(["harmoniac", *arguments])
         if arguments[0] in ends:
             raise ends[arguments[0]]
@@ -72,6 +72,45 @@ def test_an_interrupted_demo_says_what_may_be_left_running(
     said = capsys.readouterr().err
     assert said.endswith("demo: interrupted\n")
     assert ("the service may still run: harmoniac down .demo/quickstart" in said) == (not stopped)
+
+
+#: Stands for harmoniac: its first answers are late, or fail otherwise.
+SLOW = """#!/bin/sh
+echo "$1" >> {ran}
+test "$1" = ask || exit 0
+test "$(grep -c ask {ran})" -gt {late} && exit 0
+echo "{said}" >&2
+exit 1
+"""
+TOO_LATE = "error[E1106]: the request failed: the request's 90 s passed while 'answer' ran"
+
+
+@pytest.mark.parametrize(
+    ("late", "said", "asked", "status"),
+    [(1, TOO_LATE, 2, 0), (2, TOO_LATE, 2, 1), (1, "error[E1105]: the request failed: no", 1, 1), (0, "", 1, 0)],
+)
+def test_a_first_answer_that_is_late_is_asked_for_again(
+    demo: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    late: int,
+    said: str,
+    asked: int,
+    status: int,
+) -> None:
+    program, ran = tmp_path / "harmoniac", tmp_path / "ran"
+    program.write_text(SLOW.format(ran=ran, late=late, said=said))
+    program.chmod(0o755)
+    monkeypatch.setattr(demo, "HARMONIAC", program)
+    monkeypatch.setattr(demo, "ROOT", tmp_path)
+    assert demo.main() == status
+    commands = ran.read_text().split()
+    assert commands.count("ask") == asked
+    assert commands[-1] == "down"
+    out, err = capsys.readouterr()
+    assert err.count(said) == late or not said
+    assert ("its engines are warm now: once more" in out) == (asked == 2)
 
 
 @pytest.mark.parametrize(

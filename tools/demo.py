@@ -2,7 +2,8 @@
 
 Compiles samples/quickstart.rag for this machine, starts the service, fills it with this project's own documentation,
 asks a question, and stops it. Every command is shown before it runs. Whatever happens after the start, a failure or
-Ctrl-C included, the service is stopped at the end. Exits with the status of the first command that failed.
+Ctrl-C included, the service is stopped at the end. Exits with the status of the first command that failed; a question
+that a slow machine did not answer in time is asked a second time before that.
 
     python tools/demo.py [QUESTION]
 """
@@ -12,9 +13,11 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 HARMONIAC = Path(sys.executable).parent / "harmoniac"
@@ -27,27 +30,60 @@ DOCUMENTS = ("ARCHITECTURE.md", "CONTRIBUTING.md", "docs")
 QUESTION = "Where does the gateway listen?"
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 PATIENCE_S = 20
+LATE = "error[E1106]"  # of `harmoniac ask`: the deadline passed
 
 
 class CommandFailedError(Exception):
-    """A command of the demo ended with a status other than 0."""
+    """A command of the demo ended with a status other than 0; `said` is what it wrote of that, where it was heard."""
 
-    def __init__(self, command: str, status: int) -> None:
+    def __init__(self, command: str, status: int, said: str = "") -> None:
         super().__init__(f"`harmoniac {command}` ended with status {status}")
         self.status = status
+        self.said = said
 
 
-def run(*arguments: str, output: Path | None = None) -> None:
-    """Shows and runs one harmoniac command, its standard output going to `output` where given."""
+def run(*arguments: str, output: Path | None = None, hears: bool = False) -> None:
+    """Shows and runs one harmoniac command, its standard output going to `output` where given.
+
+    Where it `hears`, what the command says of its failure is shown at its end and raised with it.
+    """
     redirection = f" > {output}" if output else ""
     print(f"\n$ harmoniac {shlex.join(arguments)}{redirection}", flush=True)
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         stdout = stack.enter_context((ROOT / output).open("w", encoding="utf-8")) if output else None
-        status = wait(subprocess.Popen([HARMONIAC, *arguments], stdout=stdout, cwd=ROOT))
+        stderr = (
+            stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")) if hears else None
+        )
+        try:
+            status = wait(subprocess.Popen([HARMONIAC, *arguments], stdout=stdout, stderr=stderr, cwd=ROOT))
+        finally:
+            said = heard(stderr) if stderr else ""
+            print(said, end="", file=sys.stderr, flush=True)
     print(f"  ({time.monotonic() - started:.1f} s)", flush=True)
     if status != 0:
-        raise CommandFailedError(arguments[0], status)
+        raise CommandFailedError(arguments[0], status, said)
+
+
+def heard(file: IO[str]) -> str:
+    """All that a command wrote to a file."""
+    file.seek(0)
+    return file.read()
+
+
+def ask(question: str) -> None:
+    """Asks the service, and once more where the first answer was not there in time.
+
+    Raises CommandFailedError where it fails otherwise, or again.
+    """
+    words = ("ask", question, "--service", str(BUNDLE))
+    try:
+        run(*words, hears=True)
+    except CommandFailedError as failure:
+        if LATE not in failure.said:
+            raise
+        print("\ndemo: the first answer took longer here than the sample promises; its engines are warm now: once more")
+        run(*words, hears=True)
 
 
 def wait(process: subprocess.Popen[bytes]) -> int:
@@ -89,7 +125,7 @@ def demonstrate(question: str) -> None:
     try:
         run("up", str(BUNDLE))
         run("ingest", *DOCUMENTS, "--component", "search", "--service", str(BUNDLE))
-        run("ask", question, "--service", str(BUNDLE))
+        ask(question)
     except BaseException:
         try:
             stop()

@@ -10,7 +10,7 @@ import pytest
 
 from harmonia_compiler.cli.main import run
 from harmonia_compiler.diagnostics.diagnostic import Rejected
-from harmonia_compiler.runtime.gateway.client import GatewayClient
+from harmonia_compiler.runtime.gateway.client import GatewayClient, find_gateway
 from tests.gateway.fakes import ENGINES
 from tests.gateway.processes import OTHER, SAY, Running, free_port, model_server, started, write_bundle
 
@@ -122,14 +122,19 @@ def test_what_streams_something_else_is_no_gateway(event: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "step"),
+    ("status", "code", "finding", "step"),
     [
-        (500, "component_error", "`harmoniac logs DIR` shows what its replicas wrote"),
-        (503, "component_busy", "ask again in a moment"),
-        (400, "component_refused", "ask something shorter or simpler"),
+        (500, "component_error", "E1105", "`harmoniac logs 'my bundle'` shows what its replicas wrote"),
+        (503, "component_busy", "E1105", "ask again in a moment; `harmoniac status 'my bundle'` tells what runs"),
+        (400, "component_refused", "E1105", "ask something shorter or simpler"),
+        (500, "internal", "E1105", "`harmoniac logs 'my bundle' gateway` may tell more"),
+        (504, "deadline_exceeded", "E1106", "compile with a wider `slo … latency`"),
+        (504, "deadline_exceeded", "E1106", "`harmoniac logs 'my bundle' gateway` may tell more"),
     ],
 )
-def test_a_failed_answer_leads_to_where_more_is_known(status: int, code: str, step: str) -> None:
+def test_a_failed_answer_leads_to_where_more_is_known(
+    status: int, code: str, finding: str, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     body = json.dumps({"error": {"message": f"its engine answered {status}", "code": code}}).encode()
 
     class Failing(BaseHTTPRequestHandler):
@@ -141,8 +146,11 @@ def test_a_failed_answer_leads_to_where_more_is_known(status: int, code: str, st
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Failing) as server:
         Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.chdir(tmp_path)
+        Path("my bundle/run").mkdir(parents=True)
+        Path("my bundle/run/gateway.json").write_text(f'{{"host": "127.0.0.1", "port": {server.server_port}}}')
         with pytest.raises(Rejected) as rejected:
-            [*GatewayClient(f"http://127.0.0.1:{server.server_port}", "none").ask("p", {})]
+            [*find_gateway("my bundle").ask("p", {})]
         server.shutdown()
     (found,) = rejected.value.found
-    assert (found.code, step in found.help) == ("E1105", True)
+    assert (found.code, step in found.help) == (finding, True)

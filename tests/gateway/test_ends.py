@@ -120,11 +120,19 @@ async def test_the_deadline_ends_the_request(engine: FakeEngine, *, stream: bool
         await eventually(lambda: engine.cancelled == 1)
 
 
+async def test_a_deadline_of_seconds_is_told_in_seconds(engine: FakeEngine) -> None:
+    engine.hang = True
+    async with serving([saying(deadline_ms=1000.0)], {"llm": engine.port}) as served:
+        _, body, _ = await served.client.post(CHAT, ask())
+        assert body["error"]["message"] == "the request's 1 s passed while `say` ran"
+
+
 async def test_the_deadline_ends_a_stream_with_an_error_event(engine: FakeEngine) -> None:
     engine.words, engine.pause_s = ["word"] * 1000, 0.02
     async with serving([saying(deadline_ms=100.0)], {"llm": engine.port}) as served:
         events = await served.client.events(CHAT, ask(stream=True))
         assert events[-1]["error"]["code"] == "deadline_exceeded"
+        assert events[-1]["error"]["message"] == "the request's 100 ms passed while `say` ran"
         await eventually(lambda: engine.cancelled == 1)
 
 

@@ -4,6 +4,7 @@ It uses the standard library alone, so that a command starts at once. All mistak
 """
 
 import http.client
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,15 +103,16 @@ def find_gateway(service: str) -> "GatewayClient":
     except (OSError, msgspec.MsgspecError) as problem:
         _reject("E1101", f"`{written}` cannot be read: {problem}", f"see `harmoniac status {service}`")
     host = f"[{address.host}]" if ":" in address.host else address.host
-    return GatewayClient(f"http://{host}:{address.port}", f"see `harmoniac status {service}`")
+    return GatewayClient(f"http://{host}:{address.port}", f"see `harmoniac status {service}`", shlex.quote(service))
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayClient:
-    """A gateway at a URL; `advice` is what helps where it does not answer."""
+    """A gateway at a URL; `advice` is what helps where it does not answer, `folder` its bundle's in a shell."""
 
     url: str
     advice: str
+    folder: str = "DIR"
 
     def pipelines(self) -> tuple[PipelineInfo, ...]:
         """What it serves."""
@@ -159,8 +161,17 @@ class GatewayClient:
         except msgspec.MsgspecError:
             self._reject_other()
         if is_error:
-            _reject_error(event)
+            self._reject_error(event)
         return event
+
+    def _reject_error(self, document: dict[str, Any]) -> Never:
+        """What the gateway says went wrong."""
+        error = document.get("error")
+        error = error if isinstance(error, dict) else {}
+        what = str(error.get("code"))
+        help_ = _NEXT_STEPS.get(what, "`harmoniac logs DIR gateway` may tell more").replace(" DIR", f" {self.folder}")
+        code = "E1106" if what == "deadline_exceeded" else "E1105"
+        _reject(code, f"the request failed: {error.get('message', 'no reason was given')}", help_)
 
     def _reject_other(self) -> Never:
         _reject("E1102", f"what answers at {self.url} is no gateway of harmonia", self.advice)
@@ -182,7 +193,7 @@ class GatewayClient:
             # Where the server ends the connection with the answer, only the answer can be closed.
             with connection.getresponse() as response:
                 if response.status >= 400:
-                    _reject_error(_document(response.read()))
+                    self._reject_error(_document(response.read()))
                 yield response
         except (OSError, http.client.HTTPException) as problem:
             reason = getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
@@ -234,22 +245,17 @@ def _document(body: bytes) -> dict[str, Any]:
 _NEXT_STEPS = {
     **dict.fromkeys(
         ("queue_full", "component_busy", "no_replica", "replica_unreachable", "stopping"),
-        "ask again in a moment; `harmoniac status` tells what runs",
+        "ask again in a moment; `harmoniac status DIR` tells what runs",
     ),
     **dict.fromkeys(
         ("component_error", "answer_broken", "malformed_answer", "component_timeout"),
         "`harmoniac logs DIR` shows what its replicas wrote",
     ),
+    "deadline_exceeded": "ask again, since a first answer takes longest; on a machine this slow, compile with a wider "
+    "`slo … latency` (or `deadline` of the class) in the source or a smaller model; `harmoniac logs DIR gateway` may "
+    "tell more",
     "component_refused": "ask something shorter or simpler; what its engine said stands above",
 }
-
-
-def _reject_error(document: dict[str, Any]) -> Never:
-    """What the gateway says went wrong."""
-    error = document.get("error")
-    error = error if isinstance(error, dict) else {}
-    help_ = _NEXT_STEPS.get(str(error.get("code")), "`harmoniac logs DIR gateway` may tell more")
-    _reject("E1105", f"the request failed: {error.get('message', 'no reason was given')}", help_)
 
 
 def _reject(code: str, message: str, help_: str) -> Never:

@@ -219,12 +219,13 @@ class Execution:
     def _expire(self, deadline_ms: float) -> None:
         running = sorted({stage.component for stage in self._stages if stage.total_ms is None})
         where = " and ".join(f"`{name}`" for name in running)
+        allowed = f"{deadline_ms:g} ms" if deadline_ms < 1000.0 else f"{deadline_ms / 1000.0:g} s"
         self.interrupt(
             Problem(
                 HTTPStatus.GATEWAY_TIMEOUT,
                 TIMEOUT,
                 DEADLINE_EXCEEDED,
-                f"the request's {deadline_ms:g} ms passed while {where or 'it'} ran",
+                f"the request's {allowed} passed while {where or 'it'} ran",
                 component=running[0] if running else None,
             )
         )
