@@ -41,8 +41,8 @@ def report_unknown_value(
     context.findings.add("E0203", f"unknown name `{text}`", name.span, help=help, about=about)
 
 
-def report_unknown_callee(name: tree.Name, declared: Declared | None, unit: Unit, context: Context) -> None:
-    """Report a call of what cannot be called."""
+def report_unknown_callee(name: tree.Name, declared: Declared | None, unit: Unit, at: Span, context: Context) -> None:
+    """Report a call of what cannot be called; `at` is where the pipeline that calls it is named."""
     text, span, about = name.text, name.span, unit.about(name)
     if declared is not None:
         not_a(declared, "a component or pipeline", span, context, "only components and pipelines are called")
@@ -53,9 +53,16 @@ def report_unknown_callee(name: tree.Name, declared: Declared | None, unit: Unit
         message = f"`{text}` is a kind, and only components are called"
         context.findings.add("E0202", message, span, help=help, about=about)
     else:
-        known = chain(unit.named(tree.Component, tree.Pipeline), function_names())
+        # A pipeline never calls itself, however near its own name is.
+        others = (one for one in unit.named(tree.Component, tree.Pipeline) if not _is_named(unit.scope[one], at))
+        known = chain(others, function_names())
         if text in FUNCTIONS:
             help = f"`{text}` stands for settings of components alone; a value comes by a port"
         else:
             help = context.suggestion(text, known, f"declare it: `component {text}(…) -> … = …`")
         context.findings.add("E0202", f"unknown component or pipeline `{text}`", span, help=help, about=about)
+
+
+def _is_named(declared: Declared | None, at: Span) -> bool:
+    """Whether it is what is declared there."""
+    return declared is not None and declared.node.name.span == at

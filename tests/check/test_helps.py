@@ -89,6 +89,16 @@ def test_a_component_s_own_name_is_never_what_was_meant(tmp_path: Path, monkeypa
     assert helps[1:] == ["declare it: `component serch = embedder(…)`", "did you mean `small`?"]
 
 
+def test_a_pipeline_s_own_name_is_never_what_was_meant_by_a_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asking = "pipeline asking(q: text) -> text { return askin(q) }\n"
+    Path("a.rag").write_text(asking + "pipeline other(q: text) -> text { return asing(q) }\n")
+    helps = [item.help for item in check_files([Path("a.rag")]).found]
+    assert helps == ["declare it: `component askin(…) -> … = …`", "did you mean `asking`?"]
+
+
 SETTINGS = {
     'milvus("dö-cs x", embedder: e)': "write at most 64 letters from a to z, digits and `_`, the first no digit",
     'python("tidy")': "write `module:name`",
