@@ -13,6 +13,7 @@ component ok(q: text) -> bool = python("m:ok")
 component kind(q: text) -> "a" | "b" | "c" = python("m:kind")
 component many(q: text) -> [text] = python("m:many")
 component part(q: text) -> (one: text, two: bool) = python("m:part")
+component all(q: [text]) -> text = python("m:all")
 component note(q: text) -> text = python("m:note", pure: false)
 """
 
@@ -46,12 +47,16 @@ def reply(component: str, given: dict[str, Value], *, fails: bool) -> Value:
 
 @dataclass(slots=True)
 class Writer:
-    """Writes pipelines that check without an error. `effects` lets them call what is not pure."""
+    """Writes pipelines that check without an error. `effects` lets them call what is not pure.
+
+    `said` is what was written already: its type, the names that it was written among, and its text.
+    """
 
     random: Random
     effects: bool
     names: int = 0
     pipelines: list[str] = field(default_factory=list)
+    said: list[tuple[str, frozenset[tuple[str, str]], str]] = field(default_factory=list)
 
     def program(self) -> str:
         """Components, a few pipelines that are called, and the last one, `p`, which is meant."""
@@ -129,10 +134,16 @@ class Writer:
         if known and (depth <= 0 or self.random.random() < 0.35):
             return self.random.choice(known)
         deeper = depth - 1
+        # What is said twice is what passes make one of, where they may.
+        again = [text for typed, names, text in self.said if typed == of and names <= scope.items()]
+        if again and self.random.random() < 0.3:
+            return self.random.choice(again)
         if depth > 0 and self.random.random() < 0.15:
             value, other = self.expression(of, scope, deeper), self.expression(of, scope, deeper)
             return f"({value} else {other})"
-        return self.made(of, scope, deeper)
+        made = self.made(of, scope, deeper)
+        self.said.append((of, frozenset(scope.items()), made))
+        return made
 
     def made(self, of: str, scope: dict[str, str], depth: int) -> str:
         """A value of a type that is no bare name."""
@@ -144,7 +155,11 @@ class Writer:
             return '"t"'
         inner = self.expression("text", scope, depth)
         options = [f"f({inner})", f"f({inner})", f"g({inner}, r: {self.expression('text', scope, depth)})"]
-        options += [f"part({inner}).one", *(f"{name}({inner})" for name in self.pipelines)]
+        options += [
+            f"part({inner}).one",
+            f"all({self.expression('list', scope, depth)})",
+            *(f"{name}({inner})" for name in self.pipelines),
+        ]
         return self.random.choice([*options, f"note({inner})", f"note({inner})"] if self.effects else options)
 
     def _bool(self, scope: dict[str, str], depth: int) -> str:

@@ -1,6 +1,10 @@
-"""Whatever a pipeline says, executing its flow gives what reading it line by line gives, and calls nothing else."""
+"""Whatever a pipeline says, executing its flow gives what reading it line by line gives, and calls nothing else.
+
+So it does after the passes, whichever of them are left out.
+"""
 
 from collections import Counter
+from collections.abc import Callable, Collection
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -8,13 +12,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Source
+from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.lower import lower
-from harmonia_compiler.policy.events import Answer, Fail, Failed, Finished, Send, Started
+from harmonia_compiler.flow.passes.registry import PASSES, optimise
+from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.policy.events import Answer, Fail, Failed, Finished, Send, Started, items_of
 from harmonia_compiler.policy.frames import State
 from harmonia_compiler.policy.stepper import advance
 from harmonia_compiler.syntax.parser import parse
@@ -22,26 +30,52 @@ from tests.check.programs import Failure, Writer, reply
 from tests.check.reading import Reference, made
 from tests.examples import examples
 
+#: Functions as if one request could ask for many of them, so that there is something to batch.
+MANY_AT_ONCE = {
+    "python": replace(
+        kinds()["python"], encode_many=kinds()["embedder"].encode_many, decode_many=kinds()["embedder"].decode_many
+    )
+}
+#: Tests that take longer than what they are about: what some branch calls is then worth beginning early.
+USUAL_MS = {"f": 1.0, "g": 2.0, "ok": 50.0, "kind": 50.0, "many": 3.0, "part": 4.0, "all": 2.0, "note": 5.0}
 
-def executed(path: Path, text: str, argument: Value, order: Random, *, fails: bool) -> tuple[Value, list[str]]:
+
+def as_written(application: Application) -> Application:
+    """No pass at all."""
+    return application
+
+
+def executed(
+    path: Path,
+    text: str,
+    argument: Value,
+    order: Random,
+    *,
+    fails: bool,
+    passes: Callable[[Application], Application] = as_written,
+) -> tuple[Value, list[str]]:
     """The answer of the flow, None where it fails, and the calls that were sent; they end in any order."""
     path.write_text(text, encoding="utf-8")
     found = check_files([path])
     assert found.application is not None, found.found
-    flow = next(flow for flow in found.application.flows if flow.name == "p")
-    program = lower(flow, found.application)
+    application = passes(found.application)
+    flow = next(flow for flow in application.flows if flow.name == "p")
+    program = lower(flow, application)
     state = State()
     calls: list[str] = []
     pending: list[Any] = [Started({"q": argument})]
     while pending:
         for command in advance(program, state, pending.pop(order.randrange(len(pending)))):
             match command:
-                case Send(call, component, inputs):
-                    calls.append(made(component, inputs))
+                case Send(call, component):
+                    each = items_of(command)
+                    calls += [made(component, inputs) for inputs in each]
                     try:
-                        pending.append(Finished(call, reply(component, inputs, fails=fails)))
+                        values = [reply(component, inputs, fails=fails) for inputs in each]
                     except Failure:
                         pending.append(Failed(call, "it broke"))
+                    else:
+                        pending.append(Finished(call, values if command.over else values[0]))
                 case Answer(value):
                     return value, calls
                 case Fail():
@@ -49,8 +83,15 @@ def executed(path: Path, text: str, argument: Value, order: Random, *, fails: bo
     raise AssertionError("no answer")
 
 
-def compare(folder: Path, random: Random, *, effects: bool) -> None:
-    """Write a program, and compare what it does with what it means."""
+def compare(
+    folder: Path,
+    random: Random,
+    *,
+    effects: bool,
+    passes: Callable[[Application], Application] = as_written,
+    guesses: bool = False,
+) -> None:
+    """Write a program, and compare what it does with what it means; `guesses` are calls that may turn out in vain."""
     text = Writer(random, effects).program()
     fails = not effects
     reference = Reference(parse(Source("a.rag", text), Findings()), fails=fails)
@@ -60,9 +101,9 @@ def compare(folder: Path, random: Random, *, effects: bool) -> None:
         expected = None
     if not reference.sure:
         return
-    value, calls = executed(folder / "a.rag", text, "start", random, fails=fails)
+    value, calls = executed(folder / "a.rag", text, "start", random, fails=fails, passes=passes)
     assert value == expected, text
-    if expected is not None:
+    if expected is not None and not guesses:
         assert not Counter(calls) - Counter(reference.calls), text
     if effects:
         notes = [call for call in calls if call.startswith("note")]
@@ -86,3 +127,24 @@ def test_a_flow_answers_what_its_text_says_where_calls_fail(random: Random, fold
 @given(random=st.randoms(use_true_random=False))
 def test_calls_that_are_not_pure_are_made_as_the_text_says(random: Random, folder: Path) -> None:
     compare(folder, random, effects=True)
+
+
+@examples(150)
+@given(
+    random=st.randoms(use_true_random=False),
+    effects=st.booleans(),
+    without=st.just(set()) | st.sets(st.sampled_from([each.name for each in PASSES]), max_size=3),
+    timed=st.booleans(),
+)
+def test_the_passes_change_neither_answers_nor_what_is_not_pure(
+    random: Random,
+    folder: Path,
+    *,
+    effects: bool,
+    without: Collection[str],
+    timed: bool,
+) -> None:
+    def passes(application: Application) -> Application:
+        return optimise(application, without, kinds=MANY_AT_ONCE, usual_ms=USUAL_MS if timed else None)
+
+    compare(folder, random, effects=effects, passes=passes, guesses=timed)
