@@ -158,6 +158,7 @@ class Writer:
         options += [
             f"part({inner}).one",
             f"all({self.expression('list', scope, depth)})",
+            f"all({self._each(inner, scope, depth)})",
             *(f"{name}({inner})" for name in self.pipelines),
         ]
         return self.random.choice([*options, f"note({inner})", f"note({inner})"] if self.effects else options)
@@ -180,12 +181,16 @@ class Writer:
         if depth < 0:
             return "[]"
         text, some = self.expression("text", scope, depth), self.expression("list", scope, depth)
-        self.names += 1
-        item = f"i{self.names}"
-        inside = {**scope, item: "text"}
-        value = self.expression("text", inside, depth)
-        where = f" where {self.expression('bool', inside, depth)}" if self.random.random() < 0.5 else ""
-        each = f"(each {item} in many({text}){where}: {value})"
+        each = self._each(text, scope, depth)
         return self.random.choice(
             [f"many({text})", f"[{text}]", f"({some} + [{text}])", f"take({some}, 2)", each, each]
         )
+
+    def _each(self, text: str, scope: dict[str, str], depth: int) -> str:
+        """A list that is made of another, item by item; half of them by a call for each."""
+        self.names += 1
+        item = f"i{self.names}"
+        inside = {**scope, item: "text"}
+        value = self.expression("text", inside, depth) if self.random.random() < 0.5 else f"g({item}, r: {item})"
+        where = f" where {self.expression('bool', inside, depth)}" if self.random.random() < 0.5 else ""
+        return f"(each {item} in many({text}){where}: {value})"
