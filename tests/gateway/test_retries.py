@@ -13,7 +13,8 @@ from harmonia_compiler.contract.program import Call, Parameter, Program
 from harmonia_compiler.contract.types import Vector
 from harmonia_compiler.policy.quantile import Mean
 from harmonia_compiler.policy.routing.health import TIMES
-from harmonia_compiler.policy.routing.hedge import KNOWN_FROM
+from harmonia_compiler.policy.routing.hedge import KEPT, KNOWN_FROM
+from harmonia_compiler.runtime.gateway.second import Second
 from tests.gateway.fakes import COMPONENTS, FakeEngine, Served, eventually, program, serving
 
 CHAT = "/v1/chat/completions"
@@ -223,6 +224,7 @@ async def test_a_call_that_takes_much_longer_than_usual_is_made_a_second_time_an
         health = queue.line.pool.loads["embedder-1"].health
         # How busy this machine was says nothing of what comes now.
         health.pace = Mean(memory=TIMES)
+        queue.hedge.budget.left = KEPT
         before, bad.pause_s = await seconds(served), 30.0
         while not bad.cancelled:
             await asyncio.wait_for(remember(served), 5.0)
@@ -231,6 +233,28 @@ async def test_a_call_that_takes_much_longer_than_usual_is_made_a_second_time_an
         assert queue.line.pool.left_out == 0
         assert health.pace.count, "what it took so far counts as its time (how slow that is, says tests/policy)"
         assert await retries(served) == 0
+
+
+async def test_a_second_call_that_is_needed_no_more_when_it_is_about_to_begin_keeps_no_place(
+    bad: FakeEngine, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, endpoints = embedding(bad, engine)
+    over = Second.__exit__
+
+    def late_at_the_end(second: Second[Any], *error: Any) -> None:
+        """Its time comes in the turn of the loop in which the first call's answer is read."""
+        second._begin()
+        over(second, *error)
+
+    async with serving([made], endpoints) as served:
+        await remember(served, 2 * KNOWN_FROM)
+        queue = served.gateway.dispatcher.queues["embedder"]
+        before = await seconds(served)
+        monkeypatch.setattr(Second, "__exit__", late_at_the_end)
+        await remember(served, 3)
+        await eventually(lambda: queue.line.in_flight == 0)
+        assert [load.places.taken for load in queue.line.pool.loads.values()] == [0, 0]
+        assert await seconds(served) == before
 
 
 async def test_second_calls_and_those_that_make_up_for_failures_have_one_budget(

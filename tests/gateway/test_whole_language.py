@@ -271,7 +271,7 @@ async def test_every_form_gives_what_the_reference_gives_and_leaves_nothing_unde
         )
     await world.settled()
     never = world.replicas["never"]
-    assert never.cancelled == len(never.calls) > 0
+    assert never.cancelled == len(never.calls)
     assert {"rounds gives", "rounds fails"} < {*ends}
 
 

@@ -44,6 +44,7 @@ def test_fewer_calls_at_once_leave_placement_and_weights(crag: Scenario) -> None
         assert after.config.batch == (1 if before.config.gpu else before.config.batch)
 
 
+@pytest.mark.slow
 def test_without_passes_a_service_can_be_made(plans: Callable[[str], Scenario]) -> None:
     given, plain = plans("adaptive"), planned("adaptive", "eight", passes=False)
     assert given.service.programs != plain.service.programs

@@ -5,7 +5,7 @@ more, to another replica, as long as the stage's budget lasts; never after the f
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
@@ -206,14 +206,11 @@ class _Attempt:
             queue.hedge.answered(name, (self.stage.service_ms or 0.0) / 1000)
         return reply
 
-    def _beside(
-        self, queue: EngineQueue, first: Endpoint, until: float
-    ) -> Coroutine[Any, Any, tuple[Reply, Stage]] | None:
-        other = queue.second(first)
-        return None if other is None else self._second(queue, other, until)
-
-    async def _second(self, queue: EngineQueue, endpoint: Endpoint, until: float) -> tuple[Reply, Stage]:
-        """The same call at another replica."""
+    async def _beside(self, queue: EngineQueue, first: Endpoint, until: float) -> tuple[Reply, Stage] | None:
+        """The same call at another replica; None where none is to make it."""
+        endpoint = queue.second(first)
+        if endpoint is None:
+            return None
         caller, name = self.caller, self.component.name
         caller.watch.taken(self._pipeline, name, self.component.engine, endpoint.replica, 0.0)
         caller.metrics.seconds[name].inc()

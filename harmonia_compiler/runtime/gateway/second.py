@@ -21,17 +21,18 @@ class Overtaken(Exception):
 
 
 class Second(Generic[Answer]):
-    """In this `with`, the first call is made; `make` gives the second one once that is late, or None.
+    """In this `with`, the first call is made; once that is late, `make` makes the second one, which may give None.
 
-    Where the second one is answered first, `patience` ends with Overtaken.
+    Where the second one is answered first, `patience` ends with Overtaken. What it takes it has to take while it runs:
+    one that is needed no more before its first step is never run at all.
     """
 
     def __init__(
-        self, after_s: float, make: Callable[[], Coroutine[Any, Any, Answer] | None], patience: Within
+        self, after_s: float, make: Callable[[], Coroutine[Any, Any, Answer | None]], patience: Within
     ) -> None:
         self._make = make
         self._patience = patience
-        self._task: asyncio.Task[Answer] | None = None
+        self._task: asyncio.Task[Answer | None] | None = None
         self._timer = asyncio.get_running_loop().call_later(after_s, self._begin)
 
     def __enter__(self) -> "Second[Answer]":
@@ -51,12 +52,10 @@ class Second(Generic[Answer]):
         return None if self._task.cancelled() or self._task.exception() is not None else self._task.result()
 
     def _begin(self) -> None:
-        made = self._make()
-        if made is not None:
-            self._task = asyncio.create_task(made)
-            self._task.add_done_callback(self._end)
+        self._task = asyncio.create_task(self._make())
+        self._task.add_done_callback(self._end)
 
-    def _end(self, task: asyncio.Task[Answer]) -> None:
+    def _end(self, task: asyncio.Task[Answer | None]) -> None:
         # A failure of the second one is nobody's: the first one goes on.
-        if not task.cancelled() and task.exception() is None:
+        if not task.cancelled() and task.exception() is None and task.result() is not None:
             self._patience.end(Overtaken(task.result()))
