@@ -61,6 +61,7 @@ class Types:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.aliases: dict[Declared, Shape | None] = {}
+        self._declaring = ""
         aliases = [declared for declared in context.declared() if isinstance(declared.node, tree.Alias)]
         ordered, cycles = dependency_order(aliases, self._needs)
         for cycle in cycles:
@@ -70,7 +71,9 @@ class Types:
             self.aliases |= dict.fromkeys(cycle)
         for declared in ordered:
             if declared not in self.aliases and isinstance(declared.node, tree.Alias):
+                self._declaring = declared.name
                 self.aliases[declared] = self.resolve(declared.node.type, declared.unit)
+        self._declaring = ""
 
     def _needs(self, declared: Declared) -> Iterator[Declared]:
         for node, _ in tree.walk(declared.node):
@@ -132,7 +135,8 @@ class Types:
         if declared is not None:
             not_a(declared, "a type", name.span, self.context, f"use {listed(NAMED)}, or declare a type")
         elif not unit.is_unread(name.text):
-            known = chain(NAMED, unit.named(tree.Alias))
+            # A type that named itself would be the next mistake.
+            known = (known for known in chain(NAMED, unit.named(tree.Alias)) if known != self._declaring)
             help = self.context.suggestion(
                 name.text, known, "declare it with `type`, or use one of " + ", ".join(f"`{n}`" for n in NAMED)
             )

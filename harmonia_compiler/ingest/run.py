@@ -65,7 +65,9 @@ def ingest(
     scope = Scope(tree, options, fresh=serving != target)
     with _telling(on_unswitched if replaces else None, wanted.collection):
         report, left = _fill(store, embed, wanted, target, scope, replaced, on_progress, findings)
-        if replaced and findings.failed and next(iter(store.chunks(target)), None) is None:
+        # What an earlier run has built may be there, and is no sign that this one could read anything.
+        read = report.added + report.updated + report.unchanged + report.empty
+        if replaced and findings.failed and not read:
             advice = "mend the files that are named above, then run the same command again"
             findings.extend([_unswitched(wanted.collection, advice)])
         elif serving != target:

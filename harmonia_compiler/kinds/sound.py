@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from harmonia_compiler.kinds.kind import COMMON_SETTINGS, Kind, Setting, Through
+from harmonia_compiler.syntax.literals import LARGEST
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: What a default is where there is one.
@@ -49,7 +50,10 @@ def sound(kind: Kind) -> Kind:
 def as_declared(value: Any, wanted: Any) -> Any:
     """A value made anew of what its type declares, without what a subclass adds. Raises Unsound."""
     try:
-        return msgspec.convert(msgspec.to_builtins(value, enc_hook=_plain), wanted)
+        plain = msgspec.to_builtins(value, enc_hook=_plain)
+        # A text of half a character pair could be neither printed nor sent.
+        msgspec.json.encode(plain)
+        return msgspec.convert(plain, wanted)
     # What is no plain data raises a TypeError, and what lies within itself a RecursionError.
     except (msgspec.ValidationError, TypeError, ValueError, RecursionError) as problem:
         said = str(problem)
@@ -67,7 +71,10 @@ def _fields(of: Any, declared: type, whose: str, skipped: tuple[str, ...] = ()) 
     """The fields that a kind or a setting declares."""
     found: dict[str, Any] = {}
     for name, wanted in get_type_hints(declared).items():
-        value = getattr(of, name)
+        try:
+            value = getattr(of, name)
+        except Exception as problem:
+            raise Unsound(f"{whose} `{name}` cannot be read ({type(problem).__name__}: {problem})") from problem
         if name in skipped or wanted is Any:
             continue
         if _is_function(wanted):
@@ -124,9 +131,9 @@ def _faults(setting: Setting) -> Iterator[str]:
     if setting.accepts and setting.type == "text" and default not in setting.accepts:
         yield f"`default` is {default!r}, which it does not accept"
     if isinstance(default, int | float) and not (
-        math.isfinite(default) and (least is None or least <= default) and (most is None or default <= most)
+        abs(default) <= LARGEST and (least is None or least <= default) and (most is None or default <= most)
     ):
-        yield f"`default` is {default:g}, which is out of its bounds"
+        yield f"`default` is {str(default)[:40]}, which is out of its bounds"
 
 
 def _contradictions(kind: Kind) -> Iterator[str]:

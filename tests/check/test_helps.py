@@ -99,6 +99,14 @@ def test_a_pipeline_s_own_name_is_never_what_was_meant_by_a_call(
     assert helps == ["declare it: `component askin(…) -> … = …`", "did you mean `asking`?"]
 
 
+def test_a_type_s_own_name_is_never_what_was_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.rag").write_text("type record = (a: recor)\ntype other = [recrd]")
+    helps = [item.help for item in check_files([Path("a.rag")]).found if item.code == "E0210"]
+    assert helps[0].startswith("declare it with `type`")
+    assert helps[1] == "did you mean `record`?"
+
+
 SETTINGS = {
     'milvus("dö-cs x", embedder: e)': "write at most 64 letters from a to z, digits and `_`, the first no digit",
     'python("tidy")': "write `module:name`",

@@ -203,6 +203,29 @@ def test_rebuild_that_can_read_nothing_replaces_nothing(store: Store, tmp_path: 
     assert store.physicals("handbook") == [physical_name("handbook", OTHER)]
 
 
+def test_rebuild_that_goes_on_and_can_read_nothing_replaces_nothing_either(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = tmp_path / "docs"
+    write(docs, a="a", b="b")
+    run(store, docs)
+    (docs / "a.md").write_bytes(b"\x00")
+    with monkeypatch.context() as patched:
+
+        def interrupted(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patched.setattr(store, "point", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(store, docs, record=OTHER, options=REEMBED)
+    (docs / "b.md").write_bytes(b"\x00")
+    report = run(store, docs, record=OTHER, options=REEMBED)
+    assert not report.switched
+    assert [finding.code for finding in report.findings] == ["E1003", "E1003", "W1005"]
+    assert store.serving("handbook") == physical_name("handbook", RECORD)
+    assert sources(store) == {"docs/a.md", "docs/b.md"}
+
+
 @pytest.mark.parametrize("ends", [StoreFailed("full"), KeyboardInterrupt()], ids=["failed", "interrupted"])
 def test_what_ends_a_rebuild_early_is_told_that_nothing_was_switched(
     store: Store, tmp_path: Path, ends: BaseException

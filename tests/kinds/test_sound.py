@@ -55,6 +55,11 @@ def one(**fields: Any) -> tuple[Any, ...]:
         ({"settings": one(type="number", minimum=2, maximum=1)}, "`minimum` is 2, and `maximum` 1"),
         ({"settings": one(type="integer", default=1, minimum=2)}, "`default` is 1, which is out of its bounds"),
         ({"settings": one(type="number", default=math.nan)}, "`default` is nan, which is out of its bounds"),
+        (
+            {"settings": one(type="integer", default=10**400)},
+            "`default` is 10000000000000000000",
+        ),
+        ({"settings": one(doc="\ud800")}, "of its setting `a`, `doc` is wrong: 'utf-8' codec"),
         ({"settings": one(default="a", accepts=("b",))}, "`default` is 'a', which it does not accept"),
         ({"settings": one(confidential=True)}, "so that nobody could give it"),
         ({"settings": one(name="top_k")}, "it has the setting `top_k` twice"),
@@ -92,3 +97,14 @@ def test_collections_of_another_type_become_those_that_are_declared() -> None:
     loose = made(settings=[*accepted], runs_on=["cpu"], through=MappingProxyType(KIND.through), asked_only={"x"})
     strict = made(settings=one(accepts=("b", "c"), default="b"), asked_only=frozenset({"x"}))
     assert sound(loose) == strict
+
+
+def test_a_field_that_cannot_be_read_is_said() -> None:
+    class Failing(Kind, frozen=True):
+        @property  # type: ignore[misc]
+        def doc(self) -> str:
+            raise ZeroDivisionError("no time")
+
+    fields = {name: getattr(KIND, name) for name in KIND.__struct_fields__ if name != "doc"}
+    with pytest.raises(Unsound, match=r"its `doc` cannot be read \(ZeroDivisionError: no time\)"):
+        sound(Failing(**fields, doc=""))
