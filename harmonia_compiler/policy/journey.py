@@ -43,13 +43,8 @@ class Journey:
 
     def expect(self, coming: dict[str, float]) -> None:
         """It is expected to make so many calls more, by engine."""
-        # As `Group.count`, for several engines at once: this is done for each call of each request.
-        pending = self.group.pending
-        for engine, calls in self.coming.items():
-            pending[engine] = max(0.0, pending.get(engine, 0.0) - calls)
+        self.group.expect(self.coming, coming)
         self.coming = coming
-        for engine, calls in coming.items():
-            pending[engine] = pending.get(engine, 0.0) + calls
 
 
 @dataclass(slots=True, eq=False)

@@ -60,6 +60,14 @@ class Group:
         """So many calls more, or fewer."""
         self.pending[engine] = max(0.0, self.pending.get(engine, 0.0) + calls)
 
+    def expect(self, before: Mapping[str, float], after: Mapping[str, float]) -> None:
+        """Some calls of engines are expected in the place of others. As `count`, without a call for each engine."""
+        pending = self.pending
+        for engine, calls in before.items():
+            pending[engine] = max(0.0, pending.get(engine, 0.0) - calls)
+        for engine, calls in after.items():
+            pending[engine] = pending.get(engine, 0.0) + calls
+
 
 @dataclass(slots=True)
 class Pipeline:

@@ -23,9 +23,8 @@ class RealLoop(Loop):
     def catch_up(self) -> None:
         """Let everything happen that is due. Whoever adds something from outside calls this first."""
         now = self._loop.time() * 1000.0
-        while self._planned and self._planned[0][0] <= now:
-            due = self._planned[0][0]
-            if self.late is not None and self._planned[0][2] is not None:
+        while self._planned and (due := self._planned[0].at_ms) <= now:
+            if self.late is not None and not self._planned[0].is_off:
                 self.late(now - due)
             self.run(until_ms=due)
         self.now_ms = now
@@ -37,7 +36,7 @@ class RealLoop(Loop):
         return happening
 
     def _arm(self) -> None:
-        due = self._planned[0][0] if self._planned else None
+        due = self._planned[0].at_ms if self._planned else None
         if self._timer is not None:
             if due is not None and self._armed_ms <= due:
                 return

@@ -14,6 +14,16 @@ class Happening(list[Any]):
 
     __slots__ = ()
 
+    @property
+    def at_ms(self) -> float:
+        """When it is to happen."""
+        return float(self[0])
+
+    @property
+    def is_off(self) -> bool:
+        """Whether it was called off."""
+        return self[2] is None
+
     def call_off(self) -> None:
         """It does not happen. Of no consequence where it has."""
         self[2] = None
