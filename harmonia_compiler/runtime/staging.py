@@ -12,11 +12,9 @@ from pathlib import Path
 from threading import Event
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
-from harmonia_compiler.runtime.weights import locate, stored_folder, wanted
+from harmonia_compiler.runtime.weights import gib, lack_of_room, locate, stored_folder, wanted
 
 _DRAFT, _COPY, _LOCK = ".copying", "weights", ".lock"
-#: What a disk keeps free beyond the weights, in bytes.
-_SPARE_BYTES = 2**30
 _PART = 2**23
 _LOOK_EVERY_S = 0.2
 
@@ -50,9 +48,8 @@ def _copy(model: str, weights: Path, folder: Path, tell: Tell, given_up: Event) 
     draft = folder / _DRAFT
     # What one that was killed had begun.
     shutil.rmtree(draft, ignore_errors=True)
-    free = shutil.disk_usage(folder).free
-    if total + _SPARE_BYTES > free:
-        raise _refused(model, f"they need {_gib(total)} and one GiB to spare, and `{folder}` has {_gib(free)}")
+    if (lack := lack_of_room(folder, f"`{folder}`", total)) is not None:
+        raise _refused(model, lack)
     try:
         for name in files:
             (draft / name).parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +59,7 @@ def _copy(model: str, weights: Path, folder: Path, tell: Tell, given_up: Event) 
                         raise GivenUp
                     here.write(part)
                     done += len(part)
-                    tell(f"its weights to be on this node's disk: {_gib(done)} of {_gib(total)}")
+                    tell(f"its weights to be on this node's disk: {gib(done)} of {gib(total)}")
         draft.rename(folder / _COPY)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -83,10 +80,6 @@ def _held(path: Path, tell: Tell, given_up: Event) -> Iterator[None]:
             else:
                 break
         yield
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"
 
 
 def _refused(model: str, why: str) -> Rejected:

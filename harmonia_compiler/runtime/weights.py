@@ -7,6 +7,7 @@ where they lie; a GGUF is converted once into the store, by a process of its own
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 
 #: The folder of the weights in a model's folder of the store.
 WEIGHTS_FOLDER = "weights"
+#: What a disk keeps free beyond the weights, in bytes: others write there too.
+_SPARE_BYTES = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,19 @@ def folders_of(model: str | None) -> list[Path]:
 def is_model(folder: Path) -> bool:
     """Whether a folder holds a configuration and weights as safetensors."""
     return (folder / "config.json").is_file() and any(file.is_file() for file in folder.glob("*.safetensors"))
+
+
+def lack_of_room(folder: Path, called: str, size: int, there: int = 0) -> str | None:
+    """That a folder's disk, called so, has no room for weights of so many bytes, of which it has `there`; else None."""
+    free = shutil.disk_usage(folder).free
+    if max(0, size - there) + _SPARE_BYTES <= free:
+        return None
+    return f"they need {gib(size)} and one GiB to spare, and {called} has {gib(free + there)}"
+
+
+def gib(size: int) -> str:
+    """A number of bytes for a sentence."""
+    return f"{size / 2**30:.1f} GiB"
 
 
 def _in_package(package: str, path: str) -> Path | None:

@@ -10,7 +10,7 @@ import pytest
 
 from harmonia_compiler.contract.launch import Fill
 from harmonia_compiler.diagnostics.diagnostic import Rejected
-from harmonia_compiler.runtime import staging
+from harmonia_compiler.runtime import staging, weights
 from harmonia_compiler.runtime.actuators.supervision.logs import Logs
 from harmonia_compiler.runtime.actuators.supervision.managed import Managed
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
@@ -59,7 +59,7 @@ def test_what_does_not_fit_or_cannot_be_written_is_said(tmp_path: Path, monkeypa
         staged("tiny", tmp_path / "file", print, NEVER)
     assert [one.code for one in caught.value.found] == ["E0811"]
     assert "cannot be written: Not a directory" in caught.value.found[0].message
-    monkeypatch.setattr(staging, "_SPARE_BYTES", 2**60)
+    monkeypatch.setattr(weights, "_SPARE_BYTES", 2**60)
     with pytest.raises(Rejected) as caught:
         staged("tiny", tmp_path / "disk", print, NEVER)
     assert "they need 0.0 GiB and one GiB to spare, and" in caught.value.found[0].message

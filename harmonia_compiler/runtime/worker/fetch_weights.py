@@ -29,14 +29,13 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoSibling
 
 from harmonia_compiler.runtime.fetching import DRAFT, Said
+from harmonia_compiler.runtime.weights import lack_of_room
 
 _ARGUMENTS = 4
 #: Files of the model's own folder and of the modules of an embedder (`1_Pooling/config.json`).
 _TAKEN = (".safetensors", ".json", ".txt", ".model", ".jinja")
 #: Folders of other forms of the same weights.
 _OTHER_FORMS = {"original", "onnx", "openvino", "metal", "coreml"}
-#: What a disk keeps free beyond the weights, in bytes: others write there too.
-_SPARE_BYTES = 2**30
 _SAY_EVERY_S = 0.5
 _PART = 2**20
 
@@ -51,10 +50,9 @@ def fetch(name: str, revision: str, out: Path, say: Callable[[Said], None]) -> N
     sizes = {file.rfilename: file.size or 0 for file in files}
     draft = out.with_name(DRAFT)
     draft.mkdir(parents=True, exist_ok=True)
-    total, there = sum(sizes.values()), _bytes_in(draft)
-    free = shutil.disk_usage(draft).free
-    if max(0, total - there) + _SPARE_BYTES > free:
-        raise Unfetched(f"they need {_gib(total)} and one GiB to spare, and its disk has {_gib(free + there)}")
+    total = sum(sizes.values())
+    if (lack := lack_of_room(draft, "its disk", total, _bytes_in(draft))) is not None:
+        raise Unfetched(lack)
     done = threading.Event()
     saying = threading.Thread(target=_say_how_far, args=(draft, total, say, done), daemon=True)
     saying.start()
@@ -115,10 +113,6 @@ def _sizes(folder: Path) -> Iterator[int]:
         except FileNotFoundError:
             # The client has just given it its name.
             continue
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"
 
 
 def _why(problem: Exception) -> str:
