@@ -242,15 +242,20 @@ async def test_a_second_call_that_is_needed_no_more_when_it_is_about_to_begin_ke
     over = Second.__exit__
 
     def late_at_the_end(second: Second[Any], *error: Any) -> None:
-        """Its time comes in the turn of the loop in which the first call's answer is read."""
+        """Its time comes in the turn of the loop in which the first call's answer is read, and not before."""
         second._begin()
         over(second, *error)
+
+    def alone(second: Second[Any]) -> Second[Any]:
+        second._timer.cancel()
+        return second
 
     async with serving([made], endpoints) as served:
         await remember(served, 2 * KNOWN_FROM)
         queue = served.gateway.dispatcher.queues["embedder"]
         before = await seconds(served)
         monkeypatch.setattr(Second, "__exit__", late_at_the_end)
+        monkeypatch.setattr(Second, "__enter__", alone)
         await remember(served, 3)
         await eventually(lambda: queue.line.in_flight == 0)
         assert [load.places.taken for load in queue.line.pool.loads.values()] == [0, 0]
