@@ -39,7 +39,7 @@ def check_pipelines(context: Context, components: Components) -> dict[Declared, 
     impure: set[Declared] = set()
     for cycle in cycles:
         names = " → ".join(f"`{declared.name}`" for declared in [*cycle, cycle[0]])
-        help = "a pipeline cannot call itself; write the rounds out"
+        help = "a pipeline cannot call itself; for rounds, write `repeat up to N { … }`"
         context.findings.add("E0209", f"these pipelines call each other: {names}", cycle[-1].node.name.span, help=help)
         flows |= dict.fromkeys(cycle)
     for declared in ordered:
