@@ -4,6 +4,7 @@ A golden is what the code gives, compared with a text file that `make bless` wri
 """
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from xdist.scheduler import LoadScopeScheduling
 
 # Plans are the same whatever was measured or installed here; tests of those sources hand them in.
 os.environ["HARMONIA_PROFILES"] = "roofline"
+
+# A shell that starts them beside it has it ignored, and what they start takes that over: then nothing ends by ^C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says how busy the machine is. A change is judged by the same examples every time it is
 # run; new ones are looked for by `make fuzz`, where what is found is somebody's work and not somebody else's red build.
