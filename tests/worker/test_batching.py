@@ -95,3 +95,18 @@ async def test_nothing_needs_no_batch() -> None:
     held = Held()
     assert list(await Batcher(held, most=1).submit([])) == []
     assert held.batches == []
+
+
+async def test_what_waits_for_clients_that_have_gone_takes_no_room() -> None:
+    held = Held()
+    batcher = Batcher(held, most=8, waiting=2)
+    first = asyncio.create_task(batcher.submit([1]))
+    await begun(held)
+    gone = asyncio.create_task(batcher.submit([2, 2]))
+    await asyncio.sleep(0)
+    gone.cancel()
+    last = asyncio.create_task(batcher.submit([3, 3]))
+    await asyncio.sleep(0)
+    held.go.set()
+    await asyncio.gather(first, last)
+    assert held.batches == [[1], [3, 3]]

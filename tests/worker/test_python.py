@@ -2,8 +2,10 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -23,8 +25,10 @@ SHOP = '''
 """Functions of a user."""
 import asyncio
 import datetime
+import pathlib
 import sys
 import threading
+import time
 
 from parts.words import shout
 
@@ -33,6 +37,19 @@ both = threading.Barrier(2, timeout=10)
 
 def search(query, limit=2):
     return [{"text": f"{shout(query)} {at}", "source": "shop", "score": 1.0} for at in range(limit)]
+
+
+def noted(query, folder):
+    (pathlib.Path(folder) / query).touch()
+    time.sleep(0.5)
+    return query
+
+
+async def noted_later(query, folder):
+    try:
+        await asyncio.sleep(30)
+    finally:
+        (pathlib.Path(folder) / query).touch()
 
 
 async def later(query):
@@ -310,3 +327,29 @@ def test_a_port_that_is_taken_is_a_reason(code: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "address already in use" in done.stderr
+
+
+def leave(url: str, query: str, folder: Path) -> None:
+    """Send a call, and close the connection before there can be an answer."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    body = json.dumps({"inputs": {"query": query, "folder": str(folder)}}).encode()
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"POST /v1/call HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+        time.sleep(0.1)
+
+
+def test_a_call_that_waits_for_a_thread_does_not_begin_once_its_client_has_gone(code: Path, tmp_path: Path) -> None:
+    with worker("python", "--function", "shop:noted", "--code", str(code), "--cores", "1") as (url, _):
+        for query in ("first", "second", "third"):
+            leave(url, query, tmp_path)
+        assert call(url, {"inputs": {"query": "last", "folder": str(tmp_path)}}) == (200, {"result": "last"})
+    assert {file.name for file in tmp_path.iterdir()} == {"first", "last"}
+
+
+def test_a_coroutine_is_cancelled_once_its_client_has_gone(code: Path, tmp_path: Path) -> None:
+    with worker("python", "--function", "shop:noted_later", "--code", str(code)) as (url, _):
+        leave(url, "tea", tmp_path)
+        until = time.monotonic() + 10
+        while not (tmp_path / "tea").exists():
+            assert time.monotonic() < until
+            time.sleep(0.01)

@@ -18,6 +18,7 @@ from harmonia_compiler.runtime.worker.server import (
     application,
     json_response,
     read_body,
+    while_wanted,
 )
 from tests.worker.conftest import Running
 
@@ -27,9 +28,13 @@ class _Numbers(msgspec.Struct):
 
 
 class Adder:
-    """A role that adds numbers, refuses none, and breaks on 13."""
+    """A role that adds numbers, refuses none, breaks on 13, and takes for ever over 0."""
 
     model = "adder"
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.cancelled = asyncio.Event()
 
     def load(self) -> None:
         """Nothing to load."""
@@ -43,7 +48,19 @@ class Adder:
             raise Refusal(422, "empty", "no numbers")
         if 13 in ask.numbers:
             raise RuntimeError("unlucky")
-        return json_response({"sum": sum(ask.numbers)})
+        if 0 in ask.numbers:
+            await while_wanted(request, self._long())
+        return json_response({"sum": await while_wanted(request, self._sum(ask.numbers))})
+
+    async def _sum(self, numbers: Sequence[int]) -> int:
+        return sum(numbers)
+
+    async def _long(self) -> None:
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.cancelled.set()
 
 
 async def post(url: str, body: bytes) -> tuple[int, object]:
@@ -101,3 +118,13 @@ async def test_what_every_worker_tells(running: Running) -> None:
         assert "harmonia_worker_requests_running 0.0" in lines
         async with session.get(f"{url}/nowhere") as answer:
             assert (answer.status, (await answer.json())["error"]["type"]) == (404, "not_found_error")
+
+
+async def test_what_a_client_that_has_gone_asked_for_is_cancelled(running: Running) -> None:
+    role = Adder()
+    async with running(application(role, ready=True)) as url:
+        asking = asyncio.create_task(post(url, b'{"numbers":[0]}'))
+        await asyncio.wait_for(role.begun.wait(), 10)
+        asking.cancel()
+        await asyncio.wait_for(role.cancelled.wait(), 10)
+        assert await post(url, b'{"numbers":[1,2]}') == (200, {"sum": 3})

@@ -36,7 +36,7 @@ class Batcher(Generic[T, R]):
         """The results of these items; raises what `run` raised, or Overloaded."""
         if not items:
             return []
-        if sum(len(each) for each, _ in self._waiting) + len(items) > self._limit:
+        if sum(len(each) for each, future in self._waiting if not future.done()) + len(items) > self._limit:
             raise Overloaded
         future: asyncio.Future[Sequence[R]] = asyncio.get_running_loop().create_future()
         self._waiting.append((items, future))

@@ -13,7 +13,15 @@ from starlette.responses import Response
 from harmonia_compiler.kinds.openai import EMBEDDINGS
 from harmonia_compiler.runtime.worker.batching import Batcher, Overloaded
 from harmonia_compiler.runtime.worker.encoder import TextEncoder, use_cores
-from harmonia_compiler.runtime.worker.server import Handler, Refusal, check_model, json_response, read_body, texts_of
+from harmonia_compiler.runtime.worker.server import (
+    Handler,
+    Refusal,
+    check_model,
+    json_response,
+    read_body,
+    texts_of,
+    while_wanted,
+)
 
 MOST_TEXTS = 2048
 
@@ -56,7 +64,7 @@ class Embedder:
             raise Refusal(400, "invalid_request_error", message)
         texts = texts_of(ask.input, MOST_TEXTS)
         try:
-            results = await self._batcher.submit(texts)
+            results = await while_wanted(request, self._batcher.submit(texts))
         except Overloaded as problem:
             raise Refusal(503, "overloaded", "too many texts are waiting") from problem
         tokens = sum(count for _, count in results)

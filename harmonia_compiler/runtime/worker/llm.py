@@ -22,7 +22,14 @@ from harmonia_compiler.kinds.openai import CHAT
 from harmonia_compiler.runtime.worker.constraint import Constraint
 from harmonia_compiler.runtime.worker.encoder import use_cores
 from harmonia_compiler.runtime.worker.generation import Generator, Options, Part
-from harmonia_compiler.runtime.worker.server import Handler, Refusal, check_model, json_response, read_body
+from harmonia_compiler.runtime.worker.server import (
+    Handler,
+    Refusal,
+    check_model,
+    json_response,
+    read_body,
+    while_wanted,
+)
 
 
 class _Message(msgspec.Struct):
@@ -90,26 +97,23 @@ class ChatModel:
         ask = await read_body(request, _Ask)
         check_model(self, ask.model)
         call = _Call(self._generator, self._thread, ask)
-        await call.begin()
+        await while_wanted(request, call.begin())
         if ask.stream:
             return StreamingResponse(self._events(call, ask), media_type="text/event-stream")
         return await self._whole(request, call)
 
     async def _whole(self, request: Request, call: "_Call") -> Response:
-        gone = asyncio.create_task(_until_gone(request))
-        gone.add_done_callback(lambda _: call.stop.set())
         try:
-            parts = [part async for part in call.parts()]
+            parts = await while_wanted(request, call.whole())
         finally:
-            gone.cancel()
+            call.stop.set()
         text = "".join(part.text for part in parts)
-        finish = parts[-1].finish if parts else "abort"
         message = {"role": "assistant", "content": text}
         return json_response(
             {
                 **self._head(call, "chat.completion"),
-                "choices": [{"index": 0, "message": message, "finish_reason": finish}],
-                "usage": call.usage(parts[-1].completion_tokens if parts else 0),
+                "choices": [{"index": 0, "message": message, "finish_reason": parts[-1].finish}],
+                "usage": call.usage(parts[-1].completion_tokens),
             }
         )
 
@@ -161,6 +165,10 @@ class _Call:
                 raise part
             yield part
 
+    async def whole(self) -> list[Part]:
+        """All that is generated."""
+        return [part async for part in self.parts()]
+
     def usage(self, completion_tokens: int) -> dict[str, int]:
         """The tokens of prompt and answer."""
         prompt = len(self._prompt)
@@ -202,12 +210,6 @@ def _constraint(ask: _Ask, generator: Generator) -> Constraint | None:
     if form.type == "json_schema" and form.json_schema is not None:
         return generator.constraints.schema(form.json_schema.schema)
     raise Refusal(400, "invalid_request_error", f"the response format `{form.type}` is not supported")
-
-
-async def _until_gone(request: Request) -> None:
-    """Returns once the client has closed the connection; its body must have been read."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _delta(delta: dict[str, str], finish: str | None) -> dict[str, Any]:

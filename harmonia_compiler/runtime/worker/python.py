@@ -3,6 +3,9 @@
 Its parameters are filled by their names, those before a `/` too, and records are given as the classes that its
 annotations name. A coroutine function is awaited on the worker's loop; any other runs in one of as many threads as
 the worker has cores. What the function raises becomes an error that names it, and the worker lives on.
+
+A call whose client has gone is cancelled, and one that waits for a thread never begins. A thread cannot be stopped: a
+function that runs in one already runs to its end.
 """
 
 import argparse
@@ -25,7 +28,7 @@ from harmonia_compiler.contract.requirements import LOCK, lacking_here
 from harmonia_compiler.kinds.python import CALL
 from harmonia_compiler.runtime.worker.outcome import Raised, awaited, called
 from harmonia_compiler.runtime.worker.records import makers, plain
-from harmonia_compiler.runtime.worker.server import Handler, Refusal, read_body
+from harmonia_compiler.runtime.worker.server import Handler, Refusal, read_body, while_wanted
 
 
 class _Ask(msgspec.Struct):
@@ -68,7 +71,7 @@ class PythonFunction:
         if isinstance(bound, Raised):
             message = f"`{self.model}` does not take these inputs: {bound.message}"
             raise Refusal(400, "invalid_request_error", message) from bound.problem
-        result = await self._result(bound)
+        result = await while_wanted(request, self._result(bound))
         if isinstance(result, Raised):
             traceback.print_exception(result.problem)
             message = f"`{self.model}` raised {result.described}"

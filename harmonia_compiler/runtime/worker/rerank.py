@@ -20,7 +20,15 @@ from harmonia_compiler.runtime.worker.batching import Batcher, Overloaded
 from harmonia_compiler.runtime.worker.encoder import PairScorer, TextEncoder, is_cross_encoder, use_cores
 from harmonia_compiler.runtime.worker.kept import Kept
 from harmonia_compiler.runtime.worker.sentences import sentences
-from harmonia_compiler.runtime.worker.server import Handler, Refusal, check_model, json_response, read_body, texts_of
+from harmonia_compiler.runtime.worker.server import (
+    Handler,
+    Refusal,
+    check_model,
+    json_response,
+    read_body,
+    texts_of,
+    while_wanted,
+)
 
 MOST_DOCUMENTS = 1024
 
@@ -108,7 +116,8 @@ class Reranker:
         if documents:
             texts_of(documents, MOST_DOCUMENTS)
         try:
-            scored = await self._batcher.submit([(ask.query, document) for document in documents])
+            pairs = [(ask.query, document) for document in documents]
+            scored = await while_wanted(request, self._batcher.submit(pairs))
         except Overloaded as problem:
             raise Refusal(503, "overloaded", "too many documents are waiting") from problem
         order = sorted(range(len(documents)), key=lambda at: (-scored[at][0], at))[: ask.top_n]

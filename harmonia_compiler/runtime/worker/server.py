@@ -8,7 +8,7 @@ import asyncio
 import signal
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -80,6 +80,30 @@ async def read_body(request: Request, form: type[T]) -> T:
         raise Refusal(400, "invalid_request_error", f"the body cannot be read: {problem}") from problem
     except RecursionError as problem:
         raise Refusal(400, "invalid_request_error", "the body is nested too deeply") from problem
+
+
+async def while_wanted(request: Request, answer: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine gives, which is cancelled once the client has gone; the request's body must have been read.
+
+    The server itself tells nobody that a client has left: what waits for a thread would wait on, and then be worked on.
+
+    Raises ClientDisconnect where the client left first.
+    """
+    work = asyncio.create_task(answer)
+    gone = asyncio.create_task(_until_gone(request))
+    try:
+        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise ClientDisconnect
+        return work.result()
+    finally:
+        gone.cancel()
+        work.cancel()
+
+
+async def _until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def check_model(role: Role, named: str | None) -> None:
