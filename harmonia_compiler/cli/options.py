@@ -52,7 +52,7 @@ def settings_option(command: Command) -> Command:
 
 def inputs_option(command: Command) -> Command:
     """`--set name=value`, as often as there are inputs: gives the command a dictionary of texts."""
-    help = "Another input; JSON where it is no text. May be given several times."
+    help = "Another input; JSON where it is no text; `class=NAME` is the request's class. May be given several times."
     option = click.option("--set", "inputs", metavar="NAME=VALUE", multiple=True, callback=_settings, help=help)
     return option(command)
 

@@ -167,6 +167,14 @@ async def test_a_pipeline_s_ports_go_before_fields_of_the_same_name(served: Serv
     assert (await served.client.post(PATH, {"model": "classed", "messages": [USER], "class": "slow"}))[0] == 200
 
 
+async def test_a_class_may_be_named_by_a_header_and_the_body_goes_before_it(served: Served) -> None:
+    asked = {"model": "classed", "messages": [USER]}
+    assert (await served.client.post(PATH, asked, {"X-Request-Class": "slow"}))[0] == 200
+    status, refused, _ = await served.client.post(PATH, asked, {"X-Request-Class": "nobody's"})
+    assert (status, refused["error"]["code"]) == (400, "unknown_class")
+    assert (await served.client.post(PATH, {**asked, "class": "slow"}, {"X-Request-Class": "nobody's"}))[0] == 200
+
+
 @pytest.mark.parametrize("model", ["simple", "toned"])
 async def test_what_is_given_by_name_does_not_replace_the_message(served: Served, model: str) -> None:
     code, param, message = await refusal(served, model, question="another")
