@@ -8,7 +8,6 @@ from io import BytesIO
 import aiohttp
 import msgspec
 import pytest
-from starlette.requests import Request
 from starlette.responses import Response
 
 from harmonia_compiler.runtime.worker.server import (
@@ -18,7 +17,6 @@ from harmonia_compiler.runtime.worker.server import (
     application,
     json_response,
     read_body,
-    while_wanted,
 )
 from tests.worker.conftest import Running
 
@@ -42,18 +40,15 @@ class Adder:
     def routes(self) -> Sequence[tuple[str, Handler]]:
         return [("/v1/add", self._add)]
 
-    async def _add(self, request: Request) -> Response:
-        ask = await read_body(request, _Numbers)
+    async def _add(self, body: bytes) -> Response:
+        ask = read_body(body, _Numbers)
         if not ask.numbers:
             raise Refusal(422, "empty", "no numbers")
         if 13 in ask.numbers:
             raise RuntimeError("unlucky")
         if 0 in ask.numbers:
-            await while_wanted(request, self._long())
-        return json_response({"sum": await while_wanted(request, self._sum(ask.numbers))})
-
-    async def _sum(self, numbers: Sequence[int]) -> int:
-        return sum(numbers)
+            await self._long()
+        return json_response({"sum": sum(ask.numbers)})
 
     async def _long(self) -> None:
         self.begun.set()

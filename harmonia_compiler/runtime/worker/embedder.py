@@ -7,21 +7,12 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
-from starlette.requests import Request
 from starlette.responses import Response
 
 from harmonia_compiler.kinds.openai import EMBEDDINGS
 from harmonia_compiler.runtime.worker.batching import Batcher, Overloaded
 from harmonia_compiler.runtime.worker.encoder import TextEncoder, use_cores
-from harmonia_compiler.runtime.worker.server import (
-    Handler,
-    Refusal,
-    check_model,
-    json_response,
-    read_body,
-    texts_of,
-    while_wanted,
-)
+from harmonia_compiler.runtime.worker.server import Handler, Refusal, check_model, json_response, read_body, texts_of
 
 MOST_TEXTS = 2048
 
@@ -56,15 +47,15 @@ class Embedder:
     def _encode(self, texts: Sequence[str]) -> list[tuple[list[float], int]]:
         return [(vector.tolist(), tokens) for vector, tokens in self._encoder.vectors(texts)]
 
-    async def _embeddings(self, request: Request) -> Response:
-        ask = await read_body(request, _Ask)
+    async def _embeddings(self, body: bytes) -> Response:
+        ask = read_body(body, _Ask)
         check_model(self, ask.model)
         if ask.dimensions not in (None, self._dimensions):
             message = f"`dimensions` cannot be {ask.dimensions}: the vectors of `{self.model}` have {self._dimensions}"
             raise Refusal(400, "invalid_request_error", message)
         texts = texts_of(ask.input, MOST_TEXTS)
         try:
-            results = await while_wanted(request, self._batcher.submit(texts))
+            results = await self._batcher.submit(texts)
         except Overloaded as problem:
             raise Refusal(503, "overloaded", "too many texts are waiting") from problem
         tokens = sum(count for _, count in results)

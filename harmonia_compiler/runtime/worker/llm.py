@@ -14,7 +14,6 @@ from threading import Event
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from harmonia_compiler.contract.sse import END, event
@@ -22,14 +21,7 @@ from harmonia_compiler.kinds.openai import CHAT
 from harmonia_compiler.runtime.worker.constraint import Constraint
 from harmonia_compiler.runtime.worker.encoder import use_cores
 from harmonia_compiler.runtime.worker.generation import Generator, Options, Part
-from harmonia_compiler.runtime.worker.server import (
-    Handler,
-    Refusal,
-    check_model,
-    json_response,
-    read_body,
-    while_wanted,
-)
+from harmonia_compiler.runtime.worker.server import Handler, Refusal, check_model, json_response, read_body
 
 
 class _Message(msgspec.Struct):
@@ -93,18 +85,18 @@ class ChatModel:
         """The OpenAI route."""
         return [(CHAT, self._chat)]
 
-    async def _chat(self, request: Request) -> Response:
-        ask = await read_body(request, _Ask)
+    async def _chat(self, body: bytes) -> Response:
+        ask = read_body(body, _Ask)
         check_model(self, ask.model)
         call = _Call(self._generator, self._thread, ask)
-        await while_wanted(request, call.begin())
+        await call.begin()
         if ask.stream:
             return StreamingResponse(self._events(call, ask), media_type="text/event-stream")
-        return await self._whole(request, call)
+        return await self._whole(call)
 
-    async def _whole(self, request: Request, call: "_Call") -> Response:
+    async def _whole(self, call: "_Call") -> Response:
         try:
-            parts = await while_wanted(request, call.whole())
+            parts = [part async for part in call.parts()]
         finally:
             call.stop.set()
         text = "".join(part.text for part in parts)
@@ -164,10 +156,6 @@ class _Call:
             if isinstance(part, Exception):
                 raise part
             yield part
-
-    async def whole(self) -> list[Part]:
-        """All that is generated."""
-        return [part async for part in self.parts()]
 
     def usage(self, completion_tokens: int) -> dict[str, int]:
         """The tokens of prompt and answer."""

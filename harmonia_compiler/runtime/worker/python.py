@@ -21,14 +21,13 @@ from itertools import takewhile
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
 from starlette.responses import Response
 
 from harmonia_compiler.contract.requirements import LOCK, lacking_here
 from harmonia_compiler.kinds.python import CALL
 from harmonia_compiler.runtime.worker.outcome import Raised, awaited, called
 from harmonia_compiler.runtime.worker.records import makers, plain
-from harmonia_compiler.runtime.worker.server import Handler, Refusal, read_body, while_wanted
+from harmonia_compiler.runtime.worker.server import Handler, Refusal, read_body
 
 
 class _Ask(msgspec.Struct):
@@ -65,22 +64,22 @@ class PythonFunction:
         """The one route."""
         return [(CALL, self._call)]
 
-    async def _call(self, request: Request) -> Response:
-        ask = await read_body(request, _Ask)
+    async def _call(self, body: bytes) -> Response:
+        ask = read_body(body, _Ask)
         bound = called(partial(self._bound, ask.inputs))
         if isinstance(bound, Raised):
             message = f"`{self.model}` does not take these inputs: {bound.message}"
             raise Refusal(400, "invalid_request_error", message) from bound.problem
-        result = await while_wanted(request, self._result(bound))
+        result = await self._result(bound)
         if isinstance(result, Raised):
             traceback.print_exception(result.problem)
             message = f"`{self.model}` raised {result.described}"
             raise Refusal(500, "function_error", message) from result.problem
-        body = called(lambda: msgspec.json.encode({"result": plain(result)}))
-        if isinstance(body, Raised):
-            message = f"`{self.model}` returned what JSON cannot hold: {body.message}"
-            raise Refusal(500, "function_error", message) from body.problem
-        return Response(body, media_type="application/json")
+        written = called(lambda: msgspec.json.encode({"result": plain(result)}))
+        if isinstance(written, Raised):
+            message = f"`{self.model}` returned what JSON cannot hold: {written.message}"
+            raise Refusal(500, "function_error", message) from written.problem
+        return Response(written, media_type="application/json")
 
     def _bound(self, inputs: dict[str, Any]) -> inspect.BoundArguments:
         """The inputs as the function takes them; raises TypeError where it does not, or what making a record raises."""

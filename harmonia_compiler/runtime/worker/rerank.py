@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import msgspec
 import torch
-from starlette.requests import Request
 from starlette.responses import Response
 
 from harmonia_compiler.kinds.openai import RERANK
@@ -20,15 +19,7 @@ from harmonia_compiler.runtime.worker.batching import Batcher, Overloaded
 from harmonia_compiler.runtime.worker.encoder import PairScorer, TextEncoder, is_cross_encoder, use_cores
 from harmonia_compiler.runtime.worker.kept import Kept
 from harmonia_compiler.runtime.worker.sentences import sentences
-from harmonia_compiler.runtime.worker.server import (
-    Handler,
-    Refusal,
-    check_model,
-    json_response,
-    read_body,
-    texts_of,
-    while_wanted,
-)
+from harmonia_compiler.runtime.worker.server import Handler, Refusal, check_model, json_response, read_body, texts_of
 
 MOST_DOCUMENTS = 1024
 
@@ -109,15 +100,14 @@ class Reranker:
     def _score(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, int]]:
         return self._scorer.scores(pairs)
 
-    async def _rerank(self, request: Request) -> Response:
-        ask = await read_body(request, _Ask)
+    async def _rerank(self, body: bytes) -> Response:
+        ask = read_body(body, _Ask)
         check_model(self, ask.model)
         documents = [_text(document) for document in ask.documents]
         if documents:
             texts_of(documents, MOST_DOCUMENTS)
         try:
-            pairs = [(ask.query, document) for document in documents]
-            scored = await while_wanted(request, self._batcher.submit(pairs))
+            scored = await self._batcher.submit([(ask.query, document) for document in documents])
         except Overloaded as problem:
             raise Refusal(503, "overloaded", "too many documents are waiting") from problem
         order = sorted(range(len(documents)), key=lambda at: (-scored[at][0], at))[: ask.top_n]

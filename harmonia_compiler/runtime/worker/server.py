@@ -26,7 +26,8 @@ from harmonia_compiler.runtime.worker.metrics import WorkerMetrics
 from harmonia_compiler.runtime.worker.outcome import Raised, called
 
 T = TypeVar("T")
-Handler = Callable[[Request], Awaitable[Response]]
+#: Answers a request by its body. It is cancelled once the client has gone.
+Handler = Callable[[bytes], Coroutine[Any, Any, Response]]
 
 MOST_BODY_BYTES = 8 * 2**20
 _GRACE_S = 5
@@ -64,16 +65,18 @@ def error_response(status: int, kind: str, message: str) -> Response:
     return json_response({"error": {"message": message, "type": kind, "code": status}}, status)
 
 
-async def read_body(request: Request, form: type[T]) -> T:
-    """The request's body as a document of this form.
-
-    Raises Refusal (413) for a body that is too large, (400) for one that is not such a document.
-    """
+async def _body(request: Request) -> bytes:
+    """The request's body; raises Refusal (413) for one that is too large."""
     body = bytearray()
     async for part in request.stream():
         body += part
         if len(body) > MOST_BODY_BYTES:
             raise Refusal(413, "too_large", f"a body may have at most {MOST_BODY_BYTES:,} bytes")
+    return bytes(body)
+
+
+def read_body(body: bytes, form: type[T]) -> T:
+    """A body as a document of this form; raises Refusal (400) for one that is not such a document."""
     try:
         return msgspec.json.decode(body, type=form)
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
@@ -82,7 +85,7 @@ async def read_body(request: Request, form: type[T]) -> T:
         raise Refusal(400, "invalid_request_error", "the body is nested too deeply") from problem
 
 
-async def while_wanted(request: Request, answer: Coroutine[Any, Any, T]) -> T:
+async def _while_wanted(request: Request, answer: Coroutine[Any, Any, T]) -> T:
     """What a coroutine gives, which is cancelled once the client has gone; the request's body must have been read.
 
     The server itself tells nobody that a client has left: what waits for a thread would wait on, and then be worked on.
@@ -141,7 +144,7 @@ class _Service:
         listed = {"id": self.role.model, "object": "model", "created": 0, "owned_by": "harmonia"}
         return json_response({"object": "list", "data": [listed]})
 
-    def _guarded(self, path: str, handler: Handler) -> Handler:
+    def _guarded(self, path: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         """The handler with its errors turned into answers, counted and timed."""
 
         async def guarded(request: Request) -> Response:
@@ -156,7 +159,7 @@ class _Service:
         if not self.ready:
             return error_response(503, "not_ready", f"`{self.role.model}` is still being loaded")
         try:
-            return await handler(request)
+            return await _while_wanted(request, handler(await _body(request)))
         except Refusal as refusal:
             return error_response(refusal.status, refusal.kind, refusal.message)
         except ClientDisconnect:
