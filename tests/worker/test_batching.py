@@ -62,19 +62,20 @@ async def test_a_failure_reaches_its_own_batch_alone() -> None:
     assert results[2] == [3]
 
 
-async def test_what_nobody_awaits_is_not_worked_on() -> None:
+async def test_what_nobody_awaits_is_not_worked_on_and_takes_no_room() -> None:
     held = Held()
-    batcher = Batcher(held, most=8)
+    batcher = Batcher(held, most=8, waiting=3)
     first = asyncio.create_task(batcher.submit([1]))
     await begun(held)
-    gone = asyncio.create_task(batcher.submit([2]))
+    gone = asyncio.create_task(batcher.submit([2, 2]))
     last = asyncio.create_task(batcher.submit([3]))
     await asyncio.sleep(0)
     gone.cancel()
+    later = asyncio.create_task(batcher.submit([4, 4]))
     await asyncio.sleep(0)
     held.go.set()
-    await asyncio.gather(first, last)
-    assert held.batches == [[1], [3]]
+    await asyncio.gather(first, last, later)
+    assert held.batches == [[1], [3, 4, 4]]
 
 
 async def test_what_waits_is_bounded() -> None:
@@ -95,18 +96,3 @@ async def test_nothing_needs_no_batch() -> None:
     held = Held()
     assert list(await Batcher(held, most=1).submit([])) == []
     assert held.batches == []
-
-
-async def test_what_waits_for_clients_that_have_gone_takes_no_room() -> None:
-    held = Held()
-    batcher = Batcher(held, most=8, waiting=2)
-    first = asyncio.create_task(batcher.submit([1]))
-    await begun(held)
-    gone = asyncio.create_task(batcher.submit([2, 2]))
-    await asyncio.sleep(0)
-    gone.cancel()
-    last = asyncio.create_task(batcher.submit([3, 3]))
-    await asyncio.sleep(0)
-    held.go.set()
-    await asyncio.gather(first, last)
-    assert held.batches == [[1], [3, 3]]
