@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from harmonia_compiler.contract.bundle import Contents
-from harmonia_compiler.contract.document import decode_document, encode_document
+from harmonia_compiler.contract.bundle import FORMAT_VERSION, Contents
+from harmonia_compiler.contract.document import decode_versioned, encode_document
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 
@@ -21,12 +21,13 @@ def write_files(out: Path, files: Mapping[str, bytes], target: str) -> None:
 
     Everything is first written into a folder beside it, so that a full disk leaves an older bundle as it
     was; then each file takes the place of its forerunner. Raises `Rejected` where `out` is something
-    else than a bundle, or cannot be written.
+    else than a bundle, holds somebody else's file where one has its place, or cannot be written.
     """
     before = _checked(out)
     names = tuple(sorted(files))
     listing = encode_document(Contents(target, names))
     try:
+        _check_own(out, files, before)
         _check_room_for(out, (*names, CONTENTS), set(before) - set(names))
         out.parent.mkdir(parents=True, exist_ok=True)
         staged = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -52,13 +53,24 @@ def _checked(out: Path) -> tuple[str, ...]:
         raise _refused(f"`{out}` is no folder", "name a new folder, or one that holds a bundle, with --out")
     listing = out / CONTENTS
     if listing.is_file():
+        # What cannot be read may be the user's own: many a tool calls something of its own a bundle.
         try:
-            return decode_document(read_regular(listing, MOST_DOCUMENT_BYTES), Contents).files
-        except (OSError, msgspec.MsgspecError):
-            return ()
+            return decode_versioned(read_regular(listing, MOST_DOCUMENT_BYTES), Contents, 1, FORMAT_VERSION).files
+        except (OSError, msgspec.MsgspecError) as problem:
+            why = problem.strerror if isinstance(problem, OSError) else problem
+            step = "name a new folder with --out; if this was a bundle, move its `run/` and `data/` there"
+            raise _refused(f"`{listing}` does not say what a bundle holds: {why}", step) from None
     if out.is_dir() and any(out.iterdir()):
         raise _refused(f"`{out}` holds other files and is no bundle", "name a new or empty folder with --out")
     return ()
+
+
+def _check_own(out: Path, files: Mapping[str, bytes], before: Iterable[str]) -> None:
+    """Raise `Rejected` for a file that no compilation put there; one with what is to be written is as good as ours."""
+    for name in sorted(files.keys() - set(before)):
+        path = out / name
+        if path.is_symlink() or (path.is_file() and path.read_bytes() != files[name]):
+            raise _refused(f"`{path}` is not of the bundle", "move it away, or name another folder with --out")
 
 
 def _check_room_for(out: Path, names: Iterable[str], gone: Iterable[str]) -> None:

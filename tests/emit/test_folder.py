@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.emit.folder import write_files
 
 from .conftest import Planned, planned
 
@@ -29,3 +30,59 @@ def test_a_file_that_has_no_place_leaves_the_others_as_they_were(
         name: before[name] for name in ("README.md", "bundle.json", "plan.json")
     }
     assert not (out / "code").exists()
+
+
+def files_in(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def refused(quickstart: Planned, out: Path, target: str = "local") -> str:
+    """What is said; nothing in the folder, and nothing beside it, is another one then."""
+    before = files_in(out.parent)
+    with pytest.raises(Rejected) as rejected:
+        quickstart.write(out, target)
+    assert files_in(out.parent) == before
+    (found,) = rejected.value.found
+    assert found.code == "E0901"
+    assert "--out" in found.help
+    return found.message
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        '{"name": "a bundle of another tool"}',
+        "no JSON",
+        "",
+        '{"target": "web", "files": ["README.md"]}',
+        '{"target": "local", "files": [], "format_version": 2}',
+    ],
+)
+def test_a_listing_that_is_none_of_ours_is_somebody_elses(quickstart: Planned, tmp_path: Path, listing: str) -> None:
+    out = tmp_path / "site"
+    out.mkdir()
+    (out / "bundle.json").write_text(listing)
+    (out / "README.md").write_text("mine")
+    assert refused(quickstart, out).startswith(f"`{out}/bundle.json` does not say what a bundle holds: ")
+
+
+@pytest.mark.parametrize(("target", "name"), [("compose", "compose.yaml"), ("slurm", "slurm/job.sbatch")])
+def test_a_file_that_somebody_put_into_a_bundle_stays(
+    quickstart: Planned, tmp_path: Path, target: str, name: str
+) -> None:
+    out = tmp_path / "bundle"
+    quickstart.write(out)
+    (out / name).parent.mkdir(exist_ok=True)
+    (out / name).write_text("mine")
+    assert refused(quickstart, out, target) == f"`{out / name}` is not of the bundle"
+    (out / name).unlink()
+    (out / name).symlink_to(tmp_path / "elsewhere")
+    assert refused(quickstart, out, target) == f"`{out / name}` is not of the bundle"
+
+
+def test_what_a_compilation_that_was_cut_off_put_there_is_in_nobodys_way(tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    write_files(out, {"one": b"1"}, "local")
+    (out / "two").write_bytes(b"2")
+    write_files(out, {"one": b"1", "two": b"2"}, "local")
+    assert files_in(out) | {"bundle.json": ""} == {"bundle.json": "", "one": "1", "two": "2"}
