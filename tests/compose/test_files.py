@@ -107,6 +107,39 @@ def test_the_image_is_of_the_release_whose_parser_reads_the_commands() -> None:
     assert f"torch=={compose._TORCH}\n" in (ROOT / "requirements/torch.txt").read_text()
 
 
+def test_bundles_share_an_image_where_it_is_built_from_the_same(
+    quickstart: Planned, late: Planned, tmp_path: Path
+) -> None:
+    """The language model runs in ours on a CPU and in vLLM's on a GPU; so do those of no other extras."""
+
+    def image(made: Planned, name: str) -> tuple[str, str]:
+        gateway = services_in(written(made, tmp_path / name))["gateway"]
+        return gateway["image"], gateway["build"]["args"]["HARMONIA"]
+
+    on_gpu, extras = image(on_gpus(quickstart, (0,)), "gpu")
+    on_cpu, others = image(quickstart, "cpu")
+    assert ("vllm" in extras, "vllm" in others) == (False, True)
+    assert on_gpu != on_cpu
+    assert image(late, "late")[0] not in (on_gpu, on_cpu)
+    assert image(quickstart.on_hosts("elsewhere"), "elsewhere")[0] == on_cpu
+
+
+def test_an_image_for_gpus_has_a_name_of_its_own(quickstart: Planned, tmp_path: Path) -> None:
+    embedder = next(one for one in quickstart.plan.replicas if one.engine.startswith("minilm"))
+    config = msgspec.structs.replace(embedder.config, gpu="h100_sxm", gpus=1.0)
+    replicas = [
+        msgspec.structs.replace(one, devices=(0,), config=config) if one is embedder else one
+        for one in quickstart.plan.replicas
+    ]
+    made = Planned(
+        quickstart.application, msgspec.structs.replace(quickstart.plan, replicas=(*replicas,)), quickstart.root
+    )
+    images = [
+        services_in(written(one, tmp_path / name))["gateway"]["image"] for name, one in (("a", quickstart), ("b", made))
+    ]
+    assert [image.split("-")[2] for image in images] == ["cpu", "cu130"]
+
+
 def test_a_plan_over_hosts_is_a_file_each_and_an_overlay(quickstart: Planned, tmp_path: Path) -> None:
     files = written(quickstart.on_hosts("a", "b"), tmp_path / "bundle")
     assert {name for name in files if name.startswith("compose.")} == {

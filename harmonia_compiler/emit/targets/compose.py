@@ -113,9 +113,13 @@ def _endpoints(made: ComposeServices) -> Endpoints:
 
 
 def _worker_image(emission: Emission, site: ComposeSite) -> str:
-    """One for every bundle of this release, but for those whose functions require packages of their own."""
-    lock = f"-{hashlib.sha256(emission.requires).hexdigest()[:8]}" if emission.requires else ""
-    return site.worker_image or f"harmonia-worker:{harmonia_compiler.__version__}{lock}"
+    """Named by what it is built from, so that bundles share it exactly where it holds what each of them needs."""
+    built = _build_arguments(emission)
+    # Each argument stands for itself, whatever it holds.
+    parts = "\0".join([*(f"{name}={value}" for name, value in sorted(built.items())), ""])
+    digest = hashlib.sha256(parts.encode() + emission.requires).hexdigest()[:8]
+    kind = built["TORCH_INDEX"].rpartition("/")[2]
+    return site.worker_image or f"harmonia-worker:{harmonia_compiler.__version__}-{kind}-{digest}"
 
 
 def _image(one: ReplicaLaunch, emission: Emission, site: ComposeSite) -> str:
