@@ -4,6 +4,7 @@
 checks both against the plan.
 """
 
+from itertools import count
 from typing import Annotated, Literal
 
 import msgspec
@@ -17,6 +18,9 @@ from harmonia_compiler.contract.plan import ProcessName
 FORMAT_VERSION = 1
 
 SERVICES = "compose/services.json"
+
+#: The file of a plan on one host, which is found by its name, and what joins those of several.
+COMPOSE, OVERLAY = "compose.yaml", "compose.overlay.yaml"
 
 _IMAGE = (
     r"[a-z0-9][a-z0-9._-]*(:[0-9]{1,5})?(/[a-z0-9][a-z0-9._-]*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
@@ -81,3 +85,24 @@ class ComposeServices(msgspec.Struct, frozen=True):
     def launches(self) -> list[Launch]:
         """How each process is started, the gateway last."""
         return [*(one.launch for one in self.replicas), self.gateway]
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The compose file of each host, the gateway's first.
+
+        It bears the host's name, and a number where some file system would take that for another file's.
+        """
+        hosts = list(dict.fromkeys([self.front, *(one.host for one in self.replicas)]))
+        if len(hosts) == 1:
+            return {hosts[0]: COMPOSE}
+        # An inventory tells `a` from `A`, and not every file system does.
+        direct = {f"compose.{host}.yaml".lower() for host in hosts}
+        taken, found = {OVERLAY}, dict[str, str]()
+        for host in hosts:
+            name = f"compose.{host}.yaml"
+            if name.lower() in taken:
+                numbered = (f"compose.{host}-{number}.yaml" for number in count(2))
+                name = next(one for one in numbered if one.lower() not in taken | direct)
+            taken.add(name.lower())
+            found[host] = name
+        return found

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import yaml
 
-from harmonia_compiler.contract.compose import ComposeServices, ComposeSite
+from harmonia_compiler.contract.compose import COMPOSE, OVERLAY, ComposeServices, ComposeSite
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.site import Site, parse_site
 from harmonia_compiler.diagnostics.diagnostic import Rejected
@@ -56,8 +56,8 @@ def test_compose_reads_what_the_plan_says(docker_compose: None, sample: str, inv
     files = written(made, tmp_path / "bundle")
     found: dict[str, Any] = {}
     for name in files:
-        if name.startswith("compose.") and name != compose.OVERLAY:
-            overlay = [compose.OVERLAY] if compose.OVERLAY in files else []
+        if name.startswith("compose.") and name != OVERLAY:
+            overlay = [OVERLAY] if OVERLAY in files else []
             done = compose_config(tmp_path / "bundle", name, *overlay)
             assert done.returncode == 0, done.stderr
             found |= json.loads(done.stdout)["services"]
@@ -145,12 +145,38 @@ def test_a_plan_over_hosts_is_a_file_each_and_an_overlay(quickstart: Planned, tm
     assert {name for name in files if name.startswith("compose.")} == {
         "compose.a.yaml",
         "compose.b.yaml",
-        compose.OVERLAY,
+        OVERLAY,
     }
     first, second = services_in(files, "compose.a.yaml"), services_in(files, "compose.b.yaml")
     assert {"gateway", "controller"} <= first.keys()
     assert not {"gateway", "controller"} & second.keys()
     assert first["gateway"]["depends_on"].keys() == first.keys() - {"gateway", "controller"}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "names"),
+    [
+        (("overlay", "b"), ("compose.overlay-2.yaml", "compose.b.yaml")),
+        (
+            ("Overlay", "overlay-2", "overlay"),
+            ("compose.Overlay-3.yaml", "compose.overlay-2.yaml", "compose.overlay-4.yaml"),
+        ),
+        (("a", "A", "a-2"), ("compose.a.yaml", "compose.A-3.yaml", "compose.a-2.yaml")),
+        ((".", ".."), ("compose...yaml", "compose....yaml")),
+    ],
+)
+def test_every_host_has_a_file_of_its_own_whatever_it_is_called(
+    quickstart: Planned, tmp_path: Path, hosts: tuple[str, ...], names: tuple[str, ...]
+) -> None:
+    """Also where a file system does not tell great letters from small ones."""
+    made = quickstart.on_hosts(*hosts)
+    files = written(made, tmp_path / "bundle")
+    found = {name for name in files if name.startswith("compose.")}
+    assert found == {*names, OVERLAY}
+    assert len({name.lower() for name in found}) == len(found)
+    for host, name in zip(hosts, names, strict=True):
+        planned = {one.id for one in made.plan.replicas if one.host == host}
+        assert services_in(files, name).keys() - {"gateway", "controller"} == planned
 
 
 def test_a_site_without_bridges_listens_on_loopback_alone(quickstart: Planned, tmp_path: Path) -> None:
@@ -246,6 +272,6 @@ def test_a_file_that_says_something_else_is_noticed(quickstart: Planned, change:
     emission = make_emission(quickstart.plan, quickstart.application, quickstart.root)
     files = compose.files(emission)
     assert compose.faults(emission, files) == []
-    document = yaml_text.load(files[compose.COMPOSE])
+    document = yaml_text.load(files[COMPOSE])
     document["services"]["small-0"] |= change
-    assert compose.faults(emission, {**files, compose.COMPOSE: yaml_text.dump(document)})
+    assert compose.faults(emission, {**files, COMPOSE: yaml_text.dump(document)})

@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harmonia_compiler.contract.compose import COMPOSE
 from harmonia_compiler.emit import yaml_text
 from harmonia_compiler.emit.emission import Emission, make_emission
 from harmonia_compiler.emit.targets import compose
@@ -61,19 +62,19 @@ def test_hostile_texts_come_through_as_data(quickstart: Planned) -> None:
     emission = saying(quickstart, HOSTILE)
     files = compose.files(emission)
     assert compose.faults(emission, files) == []
-    services = yaml.safe_load(files[compose.COMPOSE])["services"]
+    services = yaml.safe_load(files[COMPOSE])["services"]
     service = services[quickstart.plan.replicas[0].id]
     assert tuple(replaced(word) for word in service["command"][-len(HOSTILE) :]) == HOSTILE
     assert [replaced(service["environment"][f"TEXT_{at}"]) for at in range(len(HOSTILE))] == [*HOSTILE]
     assert not any("privileged" in one for one in services.values())
-    assert files[compose.COMPOSE].isascii()
+    assert files[COMPOSE].isascii()
 
 
 def test_compose_itself_reads_them_so(docker_compose: None, quickstart: Planned, tmp_path: Path) -> None:
     for name, content in compose.files(saying(quickstart, HOSTILE)).items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
-    done = compose_config(tmp_path, compose.COMPOSE)
+    done = compose_config(tmp_path, COMPOSE)
     assert done.returncode == 0, done.stderr
     service = json.loads(done.stdout)["services"][quickstart.plan.replicas[0].id]
     # What `config` prints can be read again, so that each sign that stands for itself is doubled in it.

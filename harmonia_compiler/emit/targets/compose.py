@@ -8,7 +8,7 @@ import msgspec
 
 import harmonia_compiler
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaLaunch
-from harmonia_compiler.contract.compose import SERVICES, ComposeReplica, ComposeServices, ComposeSite
+from harmonia_compiler.contract.compose import OVERLAY, SERVICES, ComposeReplica, ComposeServices, ComposeSite
 from harmonia_compiler.contract.document import encode_document
 from harmonia_compiler.contract.further import further_names
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
@@ -24,7 +24,7 @@ from harmonia_compiler.emit.targets.compose_text import rendered
 from harmonia_compiler.emit.targets.hosts import by_host
 from harmonia_compiler.kinds.registry import kinds
 
-COMPOSE, OVERLAY, ENDPOINTS = "compose.yaml", "compose.overlay.yaml", "compose/endpoints.json"
+ENDPOINTS = "compose/endpoints.json"
 
 #: What is installed into the worker's image before, or beside, what the package index has.
 _WHEELS = "compose/worker/wheels"
@@ -39,12 +39,11 @@ _CONTROLLER = Launch((Fill("python"), "-m", "harmonia_compiler.runtime.controlle
 def files(emission: Emission) -> dict[str, bytes]:
     """The target's own files, by their paths in the bundle; raises `Rejected` for a site profile that has mistakes."""
     made = _services(emission, compose_site(emission.site))
-    names = file_names(made)
-    several = {OVERLAY: yaml_text.dump(_overlay())} if len(names) > 1 else {}
+    several = {OVERLAY: yaml_text.dump(_overlay())} if len(made.files) > 1 else {}
     return {
         SERVICES: encode_document(made),
         ENDPOINTS: encode_document(_endpoints(made)),
-        **{name: yaml_text.dump(rendered(_document(emission, made, host))) for host, name in names.items()},
+        **{name: yaml_text.dump(rendered(_document(emission, made, host))) for host, name in made.files.items()},
         **several,
         **({f"{_WHEELS}/{LOCK}": emission.requires} if emission.requires else {}),
     }
@@ -54,14 +53,7 @@ def faults(emission: Emission, written: Mapping[str, bytes]) -> list[str]:
     """Where the files as written say something else than the plan; empty when all is well."""
     found = msgspec.json.decode(written[SERVICES], type=ComposeServices)
     wrong = [] if found == _services(emission, found.site) else [f"{SERVICES} does not read back as what was written"]
-    names = file_names(found)
-    return wrong + misplaced(emission.plan, found, {host: written[name] for host, name in names.items()})
-
-
-def file_names(made: ComposeServices) -> dict[str, str]:
-    """The compose file of each host; of a plan on one host it has the name that Compose looks for."""
-    hosts = dict.fromkeys([made.front, *(one.host for one in made.replicas)])
-    return dict.fromkeys(hosts, COMPOSE) if len(hosts) == 1 else {host: f"compose.{host}.yaml" for host in hosts}
+    return wrong + misplaced(emission.plan, found, {host: written[name] for host, name in found.files.items()})
 
 
 def _services(emission: Emission, site: ComposeSite) -> ComposeServices:

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import msgspec
 
-from harmonia_compiler.runtime.actuators.compose.reading import COMPOSE_FILE
+from harmonia_compiler.contract.compose import COMPOSE
 from harmonia_compiler.runtime.actuators.supervision.command import basics
 
 #: How long a question to the engine may take, and an order, in seconds.
@@ -135,7 +135,7 @@ class Docker:
         return [
             *(*_DOCKER, "compose", "--project-name", self.project, "--project-directory", str(self._bundle)),
             *known,
-            *("--file", str(self._bundle / COMPOSE_FILE)),
+            *("--file", str(self._bundle / COMPOSE)),
         ]
 
     def _said(self, command: Sequence[str], limit_s: float, given: bytes = b"") -> bytes:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from harmonia_compiler.contract.compose import COMPOSE, OVERLAY
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.actuators.compose.docker import Docker, DockerFailed
-from harmonia_compiler.runtime.actuators.compose.reading import COMPOSE_FILE, ComposeBundle, read_compose_bundle
+from harmonia_compiler.runtime.actuators.compose.reading import ComposeBundle, read_compose_bundle
 from harmonia_compiler.runtime.actuators.supervision.preflight import check_weights, exceeded_here, missing_variables
 from harmonia_compiler.runtime.actuators.supervision.probes import is_free
 
@@ -13,12 +14,10 @@ from harmonia_compiler.runtime.actuators.supervision.probes import is_free
 def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[Diagnostic]:
     """Every finding at once; those that begin with W do not forbid the start."""
     documents = read_compose_bundle(bundle)
-    hosts = sorted({one.host for one in documents.services.services})
-    if len(hosts) > 1:
-        message = f"the plan is for {len(hosts)} hosts, and `up` starts containers on this one"
-        step = (
-            f"start each host's file there: `docker compose -f compose.{hosts[0]}.yaml -f compose.overlay.yaml up -d`"
-        )
+    files = documents.services.files
+    if len(files) > 1:
+        message = f"the plan is for {len(files)} hosts, and `up` starts containers on this one"
+        step = f"start each host's file there: `docker compose -f {next(iter(files.values()))} -f {OVERLAY} up -d`"
         return [Diagnostic("E0921", message, help=step)]
     found = [*missing_variables(documents.services.launches, outer), *_weights(documents)]
     docker = Docker(bundle, outer)
@@ -56,7 +55,7 @@ def _images(documents: ComposeBundle, docker: Docker) -> list[Diagnostic]:
         Diagnostic(
             "W0920",
             f"the image `{name}` is not here: it is built or pulled first, which takes minutes",
-            help=f"`docker compose -f {COMPOSE_FILE} build` and `pull` show how far that is",
+            help=f"`docker compose -f {COMPOSE} build` and `pull` show how far that is",
         )
         for name in names
         if not docker.has_image(name)

@@ -9,9 +9,6 @@ from harmonia_compiler.contract.compose import SERVICES, ComposeReplica, Compose
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.runtime.bundle import check_same, read_document, read_plan_of, read_service, unusable
 
-#: The file of a plan on one host.
-COMPOSE_FILE = "compose.yaml"
-
 
 @dataclass(frozen=True, slots=True)
 class ComposeBundle:
