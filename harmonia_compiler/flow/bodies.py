@@ -19,6 +19,10 @@ def with_bodies(flow: Flow, bodies: Sequence[Body]) -> Flow:
     return replace(flow, blocks=tuple(blocks), nodes=main.nodes, result=main.results[0])
 
 
+#: Where a node is that is no more.
+_GONE = -1
+
+
 class Rewriting:
     """A body that is written anew, node by node; `moved` says where the old nodes are now."""
 
@@ -39,6 +43,10 @@ class Rewriting:
     def keep(self, node: Node, operation: Operation) -> None:
         """The next old node is this operation now."""
         self.moved.append(self.append(replace(node, operation=operation)))
+
+    def drop(self) -> None:
+        """The next old node is gone, and nothing reads it."""
+        self.moved.append(_GONE)
 
     def done(self) -> Body:
         """The new body."""

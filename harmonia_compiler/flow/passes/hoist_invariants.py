@@ -2,13 +2,17 @@
 
 Nothing runs more often for it, and nothing that would not run: what is outside of a block is computed
 when the first of its runs needs it, and then once. Out of an attempt nothing moves, since its failure
-is caught there.
+is caught there; but an attempt moves as a whole, with its clock and what stands in for it, and so do lists
+and inner loops.
 """
+
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import (
     Argument,
+    Attempt,
     Call,
     Each,
     Operation,
@@ -19,24 +23,29 @@ from harmonia_compiler.contract.program import (
     with_inputs,
 )
 from harmonia_compiler.flow.bodies import Rewriting, invariants, with_bodies
-from harmonia_compiler.flow.graph import Body, Flow, Node
+from harmonia_compiler.flow.graph import Body, Flow
 from harmonia_compiler.flow.passes.definition import Context, Pass
 from harmonia_compiler.flow.passes.likeness import may_merge
 
 
 def hoist_invariants(flow: Flow, context: Context) -> Flow:
-    """Move calls that depend on nothing but what stays the same, and what they read, in front of the loop or list.
+    """Move what depends on nothing but what stays the same, and what it reads, in front of the loop or list.
 
-    Inner blocks come first, so that what leaves one of them may leave the next. Calls that are not pure, and those of
-    a model that samples, stay: they may give something else each time.
+    Calls move, and lists, loops and attempts with their blocks. Inner blocks come first, so that what leaves one of
+    them may leave the next. Calls that are not pure, and those of a model that samples, stay, and with them what runs
+    a block that makes them: they may give something else each time.
     """
     bodies = list(flow.bodies)
+    steady: list[bool] = []
+    for body in bodies:
+        steady.append(all(_is_steady(node.operation, steady, context) for node in body.nodes))
     for index, body in enumerate(bodies):
         new = Rewriting(body)
         for node in body.nodes:
             operation = new.read(node.operation)
             if isinstance(operation, Repeat | Each):
-                runner, bodies[operation.block] = _hoist(operation, bodies[operation.block], new, context)
+                moving = _moving(operation, bodies[operation.block], steady, context)
+                runner, bodies[operation.block] = _hoist(operation, bodies[operation.block], moving, new)
                 new.keep(node, runner)
             else:
                 new.keep(node, operation)
@@ -44,12 +53,19 @@ def hoist_invariants(flow: Flow, context: Context) -> Flow:
     return with_bodies(flow, bodies)
 
 
-def _hoist(runner: Repeat | Each, block: Body, around: Rewriting, context: Context) -> tuple[Operation, Body]:
-    """The operation and its block without what could move, which stands in the nodes around them now."""
-    outside = dict(invariants(runner))
-    moving = _moving(block, outside, context)
+def _is_steady(operation: Operation, steady: Sequence[bool], context: Context) -> bool:
+    """Whether an operation gives the same whenever it reads the same; `steady` says so of each earlier body's."""
+    if isinstance(operation, Call):
+        return may_merge(operation, context)
+    block = block_of(operation)
+    return block is None or steady[block]
+
+
+def _hoist(runner: Repeat | Each, block: Body, moving: list[int], around: Rewriting) -> tuple[Operation, Body]:
+    """The operation and its block without what may move, which stands in the nodes around them now."""
     if not moving:
         return runner, block
+    outside = dict(invariants(runner))
     needed = _with_inputs_of(block, moving)
     places: dict[int, int] = {}
     for at in sorted(needed):
@@ -60,38 +76,39 @@ def _hoist(runner: Repeat | Each, block: Body, around: Rewriting, context: Conte
             places[at] = around.append(replace(node, operation=with_inputs(node.operation, places.__getitem__)))
     first = (len(runner.lists) if isinstance(runner, Each) else 0) + len(runner.inputs)
     arguments = {at: Argument(first + number) for number, at in enumerate(moving)}
-    nodes = tuple(
-        replace(node, operation=arguments[at], share=None) if at in arguments else node
-        for at, node in enumerate(block.nodes)
-    )
+    new = Rewriting(block)
+    for at, node in enumerate(block.nodes):
+        if at in arguments:
+            new.keep(replace(node, share=None), arguments[at])
+        elif at in needed and isinstance(node.operation, Repeat):
+            new.drop()
+        else:
+            new.keep(node, new.read(node.operation))
     handed = (*runner.inputs, *(places[at] for at in moving))
-    return replace(runner, inputs=handed), Body(nodes, block.results)
+    return replace(runner, inputs=handed), new.done()
 
 
-def _moving(block: Body, outside: dict[int, int], context: Context) -> list[int]:
-    """The calls that may move: each becomes an argument, and what nothing reads then is dead code."""
+def _moving(runner: Repeat | Each, block: Body, steady: Sequence[bool], context: Context) -> list[int]:
+    """What may move out of a block: each becomes an argument, and what nothing reads then is dead code.
+
+    Of a loop that is its outputs, which are all that is read of it. What else is free is data, which is made a second
+    time outside where it is read there.
+    """
+    outside = dict(invariants(runner))
     free: list[bool] = []
     for node in block.nodes:
-        free.append(_is_free(node, outside, context) and all(free[at] for at in inputs(node.operation)))
-    return [at for at, node in enumerate(block.nodes) if free[at] and isinstance(node.operation, Call)]
+        if isinstance(node.operation, Argument):
+            free.append(node.operation.index in outside)
+        else:
+            alike = _is_steady(node.operation, steady, context)
+            free.append(alike and all(free[at] for at in inputs(node.operation)))
+    moves = Call | Each | Attempt | Output
+    return [at for at, node in enumerate(block.nodes) if free[at] and isinstance(node.operation, moves)]
 
 
-def _is_free(node: Node, outside: dict[int, int], context: Context) -> bool:
-    """Whether a node by itself may stand outside."""
-    match node.operation:
-        case Argument(index):
-            return index in outside
-        case Call() as call:
-            return may_merge(call, context)
-        case Output():
-            return False
-        case operation:
-            return block_of(operation) is None
-
-
-def _with_inputs_of(block: Body, calls: list[int]) -> set[int]:
+def _with_inputs_of(block: Body, positions: list[int]) -> set[int]:
     found: set[int] = set()
-    pending = list(calls)
+    pending = list(positions)
     while pending:
         at = pending.pop()
         if at not in found:

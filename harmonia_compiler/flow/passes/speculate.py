@@ -4,15 +4,16 @@ A guess costs what it does in vain: the work of the calls on the paths that are 
 where the latency that is promised asks for it (whoever plans hands in the usual times then, and none
 otherwise), only for calls that are pure and of no language model, and only where it pays: the time that it
 is expected to save, the share of the arm times what the condition would have kept it waiting, is at least
-the work that it is expected to waste, the share of the other arm times the time of the calls.
+the work that it is expected to waste, the share of the other arm times the time of the calls. In a block,
+nothing is begun whose argument is not at hand there: behind it may be calls that nobody has asked for yet.
 """
 
 from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
-from harmonia_compiler.contract.program import Argument, Call, Constant, Parameter, Select, block_of, inputs
-from harmonia_compiler.flow.bodies import Rewriting, in_each_body
+from harmonia_compiler.contract.program import Argument, Call, Constant, Each, Parameter, Select, block_of, inputs
+from harmonia_compiler.flow.bodies import Rewriting, invariants, with_bodies
 from harmonia_compiler.flow.graph import EVEN, Body, Flow
 from harmonia_compiler.flow.passes.definition import Context, Pass
 from harmonia_compiler.flow.passes.likeness import is_pure
@@ -24,7 +25,9 @@ def speculate(flow: Flow, context: Context) -> Flow:
     if usual is None:
         return flow
 
-    def rewrite(body: Body) -> Body:
+    at_hand = _at_hand(flow)
+
+    def rewrite(body: Body, at_hand: frozenset[int]) -> Body:
         ready = _ready(body, usual)
         new = Rewriting(body)
         for node in body.nodes:
@@ -32,12 +35,34 @@ def speculate(flow: Flow, context: Context) -> Flow:
             if isinstance(operation, Select):
                 assert isinstance(node.operation, Select)
                 share = EVEN if node.share is None else node.share
-                early = _worth_it(body, node.operation, share, ready, usual, context)
+                early = _worth_it(body, at_hand, node.operation, share, ready, usual, context)
                 operation = replace(operation, early=tuple(new.moved[at] for at in early))
             new.moved.append(new.append(replace(node, operation=operation)))
         return new.done()
 
-    return in_each_body(flow, rewrite)
+    return with_bodies(flow, [rewrite(*each) for each in zip(flow.bodies, at_hand, strict=True)])
+
+
+def _at_hand(flow: Flow) -> list[frozenset[int]]:
+    """Of each body, the positions whose values are there before it begins, whoever needs them."""
+    bodies = flow.bodies
+    found: list[frozenset[int]] = [frozenset()] * len(bodies)
+    arguments: list[set[int]] = [set() for _ in bodies]
+    # A block stands before whatever runs it.
+    for index in range(len(bodies) - 1, -1, -1):
+        found[index] = frozenset(
+            at
+            for at, node in enumerate(bodies[index].nodes)
+            if isinstance(node.operation, Constant | Parameter)
+            or (isinstance(node.operation, Argument) and node.operation.index in arguments[index])
+        )
+        for node in bodies[index].nodes:
+            block = block_of(node.operation)
+            if block is not None:
+                arguments[block] |= {argument for argument, at in invariants(node.operation) if at in found[index]}
+                if isinstance(node.operation, Each):
+                    arguments[block] |= set(range(len(node.operation.lists)))
+    return found
 
 
 def _ready(body: Body, usual: Mapping[str, float]) -> list[float]:
@@ -51,10 +76,16 @@ def _ready(body: Body, usual: Mapping[str, float]) -> list[float]:
 
 
 def _worth_it(
-    body: Body, select: Select, share: float, ready: list[float], usual: Mapping[str, float], context: Context
+    body: Body,
+    at_hand: frozenset[int],
+    select: Select,
+    share: float,
+    ready: list[float],
+    usual: Mapping[str, float],
+    context: Context,
 ) -> list[int]:
     """The last calls of the chains that are worth beginning early, in their order."""
-    anyway = _closure(body, [select.condition])
+    anyway = at_hand | _closure(body, [select.condition])
     found: set[int] = set()
     for arm, taken in ((select.then, share), (select.otherwise, 1.0 - share)):
         for at, needed in sorted(_needed(body, arm).items()):
@@ -94,7 +125,7 @@ def _needed(body: Body, arm: int) -> dict[int, float]:
     return found
 
 
-def _chain(body: Body, at: int, anyway: set[int], context: Context) -> set[int] | None:
+def _chain(body: Body, at: int, anyway: frozenset[int], context: Context) -> set[int] | None:
     """The calls that a call needs and nobody asks for anyway, its own included; None where one must not begin early."""
     calls: set[int] = set()
     pending = [at]
@@ -103,9 +134,9 @@ def _chain(body: Body, at: int, anyway: set[int], context: Context) -> set[int] 
     while pending:
         here = pending.pop()
         operation = body.nodes[here].operation
-        if here in anyway or isinstance(operation, Argument | Constant | Parameter):
+        if here in anyway:
             continue
-        if isinstance(operation, Select) or block_of(operation) is not None:
+        if isinstance(operation, Select | Argument) or block_of(operation) is not None:
             return None
         if isinstance(operation, Call):
             kind = context.kinds[context.application.components[operation.component].kind]
