@@ -48,7 +48,8 @@ def command(
     application, plan = planned(files, settings, inventory, objective, decide=simulated if is_simulated else None)
     _refuse_running(out, target)
     described = None if site is None else load_site(site)
-    write_bundle(plan, application, target=target, out=out, root=project_root(files), site=described)
+    warnings = write_bundle(plan, application, target=target, out=out, root=project_root(files), site=described)
+    print_diagnostics(warnings)
     _print(plan, target, out)
     if validate:
         _validate(out, target)

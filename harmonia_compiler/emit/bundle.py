@@ -28,8 +28,8 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 def write_bundle(
     plan: Plan, application: Application, *, target: str, out: Path, root: Path, site: Site | None = None
-) -> None:
-    """Write the bundle of a plan for a target into the folder `out`.
+) -> list[Diagnostic]:
+    """Write the bundle of a plan for a target into the folder `out`, and give what to warn of.
 
     `application` is the one that was planned; `root` the folder that the user's own modules must lie
     under; `site` what the target is told of the place where the bundle is started. Raises `Rejected`
@@ -46,6 +46,7 @@ def write_bundle(
     if emission.requires:
         code[f"{CODE}/{LOCK}"] = emission.requires
     write_files(out, {**files, **code}, target)
+    return target_module(target).warnings(emission)
 
 
 def _files(emission: Emission, target: str) -> dict[str, bytes]:

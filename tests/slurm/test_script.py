@@ -62,7 +62,6 @@ def test_gpus_are_asked_for_up_to_the_last_one_that_the_plan_names(quickstart: P
         ((), "", False),
     ]
     assert options_of(emitted(made, '[slurm]\ngres = "untyped"\n')[SCRIPT])[0]["gres"] == "gpu:4"
-    assert "gres" not in options_of(emitted(made, '[slurm]\ngres = "none"\n')[SCRIPT])[0]
 
 
 def test_replicas_of_less_than_a_core_share_cores(quickstart: Planned) -> None:

@@ -1,5 +1,6 @@
 """Site profiles: what one may say, and what is refused, with its line."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,10 @@ from harmonia_compiler.contract.site import load_site, parse_site
 from harmonia_compiler.contract.slurm import SlurmSite
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.diagnostics.source import Source
+from harmonia_compiler.emit.bundle import write_bundle
 from harmonia_compiler.emit.targets.slurm_site import slurm_site
+from tests.emit.conftest import Planned
+from tests.slurm.test_script import placed
 
 FULL = """
 [slurm]
@@ -129,6 +133,46 @@ def test_further_jobs_are_refused_where_nodes_may_not_submit(lines: str, key: st
 @pytest.mark.parametrize("lines", ['wall_time = "00:01:00"', 'submit_from_nodes = true\nhandover = "00:10:00"'])
 def test_a_service_must_have_time_between_its_start_and_its_end(lines: str) -> None:
     assert [found[0] for found in refused(f"[slurm]\n{lines}\n")] == ["E0932"]
+
+
+def described(made: Planned, text: str, tmp_path: Path) -> list[tuple[str, int]]:
+    """What the bundle is refused for or warned of, each with its line."""
+    site = parse_site(Source("site.toml", text))
+    try:
+        found = write_bundle(
+            made.plan, made.application, target="slurm", out=tmp_path / "bundle", root=made.root, site=site
+        )
+    except Rejected as rejected:
+        assert not (tmp_path / "bundle").exists()
+        found = rejected.found
+    assert all(one.help and one.span for one in found)
+    return [(one.code, text.count("\n", 0, one.span.start) + 1) for one in found if one.span]
+
+
+def test_a_plan_that_needs_gpus_is_refused_where_none_are_asked_for(quickstart: Planned, tmp_path: Path) -> None:
+    text = '[slurm]\ngres = "none"\n'
+    assert described(placed(quickstart, ("n", (), 1.0)), text, tmp_path) == []
+    shutil.rmtree(tmp_path / "bundle")
+    assert described(placed(quickstart, ("n", (), 1.0), ("n", (0,), 1.0)), text, tmp_path) == [("E0938", 2)]
+
+
+HANDOVER = '[slurm]\nwall_time = "02:00:00"\nsubmit_from_nodes = true\nhandover = "00:20:00"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (HANDOVER, [("W0939", 4)]),
+        (HANDOVER + 'nodes = "any"\n', []),
+        (HANDOVER + "exclusive = false\n", []),
+        (HANDOVER.replace("handover", "drain"), []),
+    ],
+)
+def test_it_is_said_where_a_successor_has_to_wait_for_its_own_nodes(
+    quickstart: Planned, tmp_path: Path, text: str, found: list[tuple[str, int]]
+) -> None:
+    assert described(quickstart, text, tmp_path) == found
+    assert (tmp_path / "bundle/slurm/job.sbatch").is_file()
 
 
 def test_a_profile_that_is_not_there_or_is_no_toml_is_refused(tmp_path: Path) -> None:

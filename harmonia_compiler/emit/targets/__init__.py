@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Protocol, cast
 
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.emit.emission import Emission
 
 
@@ -16,6 +17,10 @@ class TargetModule(Protocol):
 
     def faults(self, emission: Emission, written: Mapping[str, bytes]) -> list[str]:
         """Where the files as written say something else than the plan; empty when all is well."""
+        ...
+
+    def warnings(self, emission: Emission) -> list[Diagnostic]:
+        """What does not forbid the bundle, and whoever starts it should know."""
         ...
 
 

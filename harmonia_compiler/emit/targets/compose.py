@@ -14,6 +14,7 @@ from harmonia_compiler.contract.further import further_names
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
 from harmonia_compiler.contract.plan import Replica
 from harmonia_compiler.contract.requirements import LOCK
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.emit import yaml_text
 from harmonia_compiler.emit.emission import Emission
 from harmonia_compiler.emit.targets import compose_services as services
@@ -54,6 +55,11 @@ def faults(emission: Emission, written: Mapping[str, bytes]) -> list[str]:
     found = msgspec.json.decode(written[SERVICES], type=ComposeServices)
     wrong = [] if found == _services(emission, found.site) else [f"{SERVICES} does not read back as what was written"]
     return wrong + misplaced(emission.plan, found, {host: written[name] for host, name in found.files.items()})
+
+
+def warnings(emission: Emission) -> list[Diagnostic]:  # noqa: ARG001 - there is nothing to warn of
+    """What does not forbid the bundle, and whoever starts it should know."""
+    return []
 
 
 def _services(emission: Emission, site: ComposeSite) -> ComposeServices:

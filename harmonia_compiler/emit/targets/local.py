@@ -6,6 +6,7 @@ import msgspec
 
 from harmonia_compiler.contract.bundle import LocalProcesses
 from harmonia_compiler.contract.document import encode_document
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.emit.emission import Emission, started_otherwise
 
 PROCESSES = "local/processes.json"
@@ -23,6 +24,11 @@ def faults(emission: Emission, written: Mapping[str, bytes]) -> list[str]:
     if found != _processes(emission):
         wrong.append(f"{PROCESSES} does not read back as what was written")
     return wrong
+
+
+def warnings(emission: Emission) -> list[Diagnostic]:  # noqa: ARG001 - there is nothing to warn of
+    """What does not forbid the bundle, and whoever starts it should know."""
+    return []
 
 
 def _processes(emission: Emission) -> LocalProcesses:

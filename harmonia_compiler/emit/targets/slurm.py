@@ -6,18 +6,23 @@ import msgspec
 
 from harmonia_compiler.contract.document import encode_document
 from harmonia_compiler.contract.slurm import JOB, SCRIPT, SlurmComponent, SlurmFurther, SlurmJob, SlurmSite
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.emit.emission import Emission, started_otherwise
 from harmonia_compiler.emit.targets.slurm_layout import beside, further, layout
 from harmonia_compiler.emit.targets.slurm_script import options_of, script
-from harmonia_compiler.emit.targets.slurm_site import slurm_site
+from harmonia_compiler.emit.targets.slurm_site import check_gpus, slurm_site, waits_for_its_own_nodes
 
 _SERVICE = "The whole service: a step for each replica, the gateway and the controller. `harmoniac up` submits it."
 _FURTHER = "One more replica beside a service that runs. Its controller submits it, and ends it."
 
 
 def files(emission: Emission) -> dict[str, bytes]:
-    """The target's own files, by their paths in the bundle; raises `Rejected` for a site profile that has mistakes."""
+    """The target's own files, by their paths in the bundle; raises `Rejected` for a site profile that has mistakes.
+
+    So it does for one under which the plan cannot start.
+    """
     site = slurm_site(emission.site)
+    check_gpus(emission.plan.replicas, site, emission.site)
     job = _job(emission, site)
     by_name = site.nodes == "named"
     whole = script(job.components, site, "head", _SERVICE, by_name=by_name, exclusive=site.exclusive)
@@ -52,6 +57,11 @@ def faults(emission: Emission, written: Mapping[str, bytes]) -> list[str]:
         if differs := sorted(name for name in asking if options.get(name) != asking[name]):
             wrong.append(f"{one.script} says something else of {', '.join(differs)}")
     return wrong
+
+
+def warnings(emission: Emission) -> list[Diagnostic]:
+    """What does not forbid the bundle, and whoever starts it should know."""
+    return waits_for_its_own_nodes(slurm_site(emission.site), emission.site)
 
 
 def _misplaced(emission: Emission, job: SlurmJob) -> list[str]:

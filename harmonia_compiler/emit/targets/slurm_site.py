@@ -1,12 +1,14 @@
 """Reads the `[slurm]` table of a site profile: every mistake at once, each at its line."""
 
 import re
+from collections.abc import Iterable
 
 from harmonia_compiler.contract.further import MOST_SCALE_OUT
+from harmonia_compiler.contract.plan import Replica
 from harmonia_compiler.contract.site import Site
 from harmonia_compiler.contract.slurm import SlurmSite
 from harmonia_compiler.contract.toml_document import shown
-from harmonia_compiler.diagnostics.diagnostic import Findings, Rejected
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejected
 
 #: How a time is written, as Slurm writes it; in a profile its key has no `_s`.
 _TIME = re.compile(r"(?:(\d{1,3})-)?(\d{1,3}):([0-5]\d):([0-5]\d)")
@@ -48,6 +50,27 @@ def slurm_site(site: Site | None) -> SlurmSite:
     if findings.failed:
         raise Rejected(findings.items)
     return found
+
+
+def check_gpus(replicas: Iterable[Replica], found: SlurmSite, site: Site | None) -> None:
+    """Raise `Rejected` where the plan needs GPUs and none are asked for: no step would be shown one."""
+    needs = [one.id for one in replicas if one.devices]
+    if site is not None and needs and found.gres == "none":
+        message = f'`gres` is "none", and `{needs[0]}` needs GPUs: Slurm shows a step none that it was not asked for'
+        step = 'say "typed" or "untyped", as the site counts its GPUs, or plan with an inventory without GPUs'
+        raise Rejected([Diagnostic("E0938", message, site.place("slurm", "gres"), help=step)])
+
+
+def waits_for_its_own_nodes(found: SlurmSite, site: Site | None) -> list[Diagnostic]:
+    """A warning where a successor can only start once the job that it is to take over from has ended."""
+    if site is None or not found.handover_s or found.nodes != "named" or not found.exclusive:
+        return []
+    message = "the successor is to have the very nodes that the service has for itself: it starts when that has ended"
+    step = (
+        'set `nodes = "any"` where as many others are free, or `exclusive = false` where the nodes have as much again;'
+        " or leave it so, and the service is away in between"
+    )
+    return [Diagnostic("W0939", message, site.place("slurm", "handover"), help=step)]
 
 
 def _check_together(found: SlurmSite, site: Site, findings: Findings) -> None:
