@@ -72,9 +72,9 @@ class Front:
         run = self._folder.run()
         launch = _following(slurm_job.gateway, self._mine.path.relative_to(bundle) / ENDPOINTS)
         spec = Spec(GATEWAY, "", launch, bundle, port=None if run is None else run.asked.port)
-        self._gateway: Managed = kept(spec, self._folder, lambda: None)
+        self._gateway: Managed = kept(spec, self._folder, job, lambda: None)
         beside = controller_of(bundle, documents)
-        self._controller = None if beside is None else kept(beside, self._folder, lambda: None)
+        self._controller = None if beside is None else kept(beside, self._folder, job, lambda: None)
 
     async def serve(self) -> int:
         """Until told to end, or the gateway does not come up; gives the exit code."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -16,6 +17,7 @@ from harmonia_compiler.runtime.actuators.supervision.logs import Logs
 from harmonia_compiler.runtime.actuators.supervision.managed import Managed
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 from harmonia_compiler.runtime.actuators.supervision.spec import Shared, Spec
+from harmonia_compiler.runtime.actuators.supervision.turns import turns_on_machine
 from harmonia_compiler.runtime.bundle import LocalBundle, read_document, read_local_bundle
 
 LOG = logging.getLogger(__name__)
@@ -31,10 +33,14 @@ def read_job(bundle: Path) -> tuple[LocalBundle, SlurmJob]:
     return read_local_bundle(bundle, JOB), read_document(bundle, JOB, SlurmJob)
 
 
-def kept(spec: Spec, folder: SharedFolder, changed: Callable[[], None]) -> Managed:
-    """One process on this node, which is asked on this node's loopback; nothing of it runs yet."""
+def kept(spec: Spec, folder: SharedFolder, job: str, changed: Callable[[], None]) -> Managed:
+    """One process on this node, which is asked on this node's loopback; nothing of it runs yet.
+
+    It starts by turns with the others that the job has here: GPUs are numbered within a job.
+    """
     run = RunDirectory(spec.bundle)
-    return Managed(spec, Shared(run, Logs(run), folder.environment(), changed))
+    turns = turns_on_machine(folder.token(), f"{job} {os.environ.get('SLURMD_NODENAME', '')}")
+    return Managed(spec, Shared(run, Logs(run), folder.environment(), changed, turns))
 
 
 def signalled() -> asyncio.Event:

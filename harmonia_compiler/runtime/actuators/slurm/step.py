@@ -42,7 +42,7 @@ class Step:
         self._folder = folder = SharedFolder(bundle)
         self._mine: ProcessFolder = folder.of(job, spec.name)
         self._address, self._on_signal = address, "drain" if drains else "now"
-        self._managed: Managed = kept(spec, folder, self._changed)
+        self._managed: Managed = kept(spec, folder, job, self._changed)
         self._outlet = Outlet(folder.token(), self._port)
         self._news = asyncio.Event()
         self._listens = 0

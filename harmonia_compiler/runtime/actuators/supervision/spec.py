@@ -1,6 +1,5 @@
 """What a process of a service is to be, and what those of one service have in common."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from harmonia_compiler.runtime.actuators.supervision.fitting import NOTHING, Nee
 from harmonia_compiler.runtime.actuators.supervision.logs import Logs
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 from harmonia_compiler.runtime.actuators.supervision.store import Expected
+from harmonia_compiler.runtime.actuators.supervision.turns import Turns, turns_within
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +37,24 @@ class Spec:
 
 
 class Shared:
-    """What the processes of one service have in common: turns, ports, where they write, whom they tell."""
+    """What the processes of one service have in common: turns, ports, where they write, whom they tell.
 
-    def __init__(self, run: RunDirectory, logs: Logs, outer: dict[str, str], changed: Callable[[], None]) -> None:
+    Where they are kept by several of ours, `turn` is what those agree by.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        logs: Logs,
+        outer: dict[str, str],
+        changed: Callable[[], None],
+        turn: Turns | None = None,
+    ) -> None:
         self.run, self.logs, self.outer, self.changed = run, logs, outer, changed
         self.ports: set[int] = set()
         self._names: set[str] = set()
-        self._turns: dict[str, asyncio.Lock] = {}
+        #: Waited for in the order of the names.
+        self.turn: Turns = turn or turns_within()
 
     def take_name(self, wanted: str) -> str:
         """A name that no other process has: what is to take the place of one bears the same in its plan."""
@@ -55,7 +66,3 @@ class Shared:
     def give_name_back(self, name: str) -> None:
         """Its process has ended for good."""
         self._names.discard(name)
-
-    def turn(self, name: str) -> asyncio.Lock:
-        """The lock of one turn; always taken in the order of the names."""
-        return self._turns.setdefault(name, asyncio.Lock())
