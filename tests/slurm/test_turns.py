@@ -16,7 +16,7 @@ from harmonia_compiler.runtime.actuators.slurm.folder import SharedFolder
 from harmonia_compiler.runtime.actuators.supervision.rundir import Asked
 from harmonia_compiler.runtime.actuators.supervision.turns import turns_on_machine
 
-from .service import write
+from .service import Place, write
 
 _CODE = """
 import os
@@ -73,7 +73,7 @@ def launched(bundle: Path, *names: str) -> Iterator[list[subprocess.Popen[bytes]
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     """Two replicas share a GPU, and one has another."""
-    places = [("large", (gpu,), "a100_sxm", 1.0) for gpu in (0, 0, 1)]
+    places: list[Place] = [("large", (gpu,), "a100_sxm", 1.0) for gpu in (0, 0, 1)]
     found = write(tmp_path, places, code=_CODE.replace("{seen}", str(tmp_path / "seen")))
     (found / "run/logs").mkdir(parents=True)
     SharedFolder(found).begin(Asked(), {})
@@ -102,8 +102,8 @@ def test_nobody_else_waits_for_them_and_a_killed_one_keeps_nobody(bundle: Path) 
             until(lambda: seen(bundle, 1) == ["begins"])
             assert seen(bundle, 0) == ["begins"]
             # As Slurm ends a step: with what it was starting.
-            for one in (*psutil.Process(first.pid).children(recursive=True), first):
-                os.kill(one.pid, signal.SIGKILL)
+            for pid in (*(one.pid for one in psutil.Process(first.pid).children(recursive=True)), first.pid):
+                os.kill(pid, signal.SIGKILL)
             until(lambda: seen(bundle, 0) == ["begins"] * 2)
             holds.unlink()
             until(lambda: seen(bundle, 0) == ["begins", "begins", "ends"])
