@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import stat
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,20 @@ def test_the_socket_is_its_owners_alone_and_takes_wishes_only(tmp_path: Path) ->
         listening.close()
     with pytest.raises(OSError, match=r"refused|No such file"):
         ask(deep, Wish("plan", 1, {}))
+
+
+def test_who_says_nothing_keeps_no_other_asker_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    listening = Listening(tmp_path, os.getuid(), lambda _: Answer(accepted=True))
+    silent = [socket.socket(socket.AF_UNIX) for _ in range(4)]
+    try:
+        for one in silent:
+            one.connect(SOCKET)
+        assert ask(tmp_path, Wish("plan", 1, {})) == Answer(accepted=True)
+    finally:
+        for one in silent:
+            one.close()
+        listening.close()
 
 
 def test_a_start_that_docker_refuses_is_given_up_and_leaves_the_log_alone(

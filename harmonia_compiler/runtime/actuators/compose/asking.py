@@ -9,6 +9,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from harmonia_compiler.contract.document import decode_document
 SOCKET = "actuator.sock"
 
 _MOST_BYTES = 65_536
+#: How long an asker may take in all, in seconds, and how many are heard at once.
 _PATIENCE_S = 5.0
+_MOST_ASKERS = 16
 
 
 class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,7 +67,7 @@ def ask(folder: Path, wish: Wish) -> Answer:
 
 
 class Listening:
-    """Answers in a thread of its own until it is closed."""
+    """Answers until it is closed, each asker in a thread of its own: one that says nothing keeps nobody waiting."""
 
     def __init__(self, folder: Path, owner: int, answer: Callable[[Wish], Answer]) -> None:
         self._answer, self._owner = answer, owner
@@ -80,7 +83,8 @@ class Listening:
             os.umask(before)
         if os.geteuid() == 0:
             os.chown(place, owner, -1)
-        self._socket.listen(8)
+        self._socket.listen(_MOST_ASKERS)
+        self._free = threading.BoundedSemaphore(_MOST_ASKERS)
         self._thread = threading.Thread(target=self._serve, name="asking", daemon=True)
         self._thread.start()
 
@@ -96,9 +100,15 @@ class Listening:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
+            self._free.acquire()
+            threading.Thread(target=self._hear, args=(connection,), name="an asker", daemon=True).start()
+
+    def _hear(self, connection: socket.socket) -> None:
+        try:
             with connection, contextlib.suppress(OSError):
-                connection.settimeout(_PATIENCE_S)
                 connection.sendall(msgspec.json.encode(self._heard(connection)) + b"\n")
+        finally:
+            self._free.release()
 
     def _heard(self, connection: socket.socket) -> Answer:
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -112,8 +122,10 @@ class Listening:
 
 
 def _line(connection: socket.socket) -> bytes:
-    found = b""
+    """What the other end says up to the end of its line. Raises OSError where that takes too long."""
+    found, until = b"", time.monotonic() + _PATIENCE_S
     while not found.endswith(b"\n") and len(found) <= _MOST_BYTES:
+        connection.settimeout(max(0.001, until - time.monotonic()))
         part = connection.recv(4096)
         if not part:
             break
