@@ -23,10 +23,10 @@ SERVICES = "compose/services.json"
 COMPOSE, OVERLAY = "compose.yaml", "compose.overlay.yaml"
 
 _IMAGE = (
-    r"[a-z0-9][a-z0-9._-]*(:[0-9]{1,5})?(/[a-z0-9][a-z0-9._-]*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
-    r"(@sha256:[0-9a-f]{64})?"
+    r"[a-z0-9][a-z0-9._-]*(:[0-9]{1,5})?(/[a-z0-9][a-z0-9._-]*)*"
+    r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})"
 )
-#: An image with a tag or a digest; never more than one word, never an option.
+#: An image with a tag, a digest or both: with none it is whichever was built last. One word, and never an option.
 ImageName = Annotated[str, Meta(pattern=rf"\A{_IMAGE}\Z", max_length=255)]
 #: The same, or nothing where the one that goes with this release is meant.
 OtherImage = Annotated[str, Meta(pattern=rf"\A({_IMAGE})?\Z", max_length=255)]

@@ -232,6 +232,8 @@ def test_the_gateway_alone_takes_what_its_start_says_of_it(
         ('[compose]\nworker_image = "a b"\n', "E0932", "`worker_image` cannot be"),
         ('[compose]\nworker_image = "--privileged"\n', "E0932", "`worker_image` cannot be"),
         ('[compose]\nworker_image = "${HOME}"\n', "E0932", "`worker_image` cannot be"),
+        ('[compose]\nworker_image = "harmonia"\n', "E0932", "`worker_image` cannot be"),
+        ('[compose]\nvllm_image = "registry.example:5000/vllm"\n', "E0932", "`vllm_image` cannot be"),
         ("[compose]\nfirst_port = 80\n", "E0932", "`first_port` cannot be 80"),
         ("[compose]\nscale_out = -1\n", "E0932", "`scale_out` cannot be -1"),
     ],
@@ -250,6 +252,8 @@ def test_a_site_says_what_it_says() -> None:
     assert compose_site(None) == ComposeSite()
     text = '[compose]\nworker_image = "registry.example:5000/rag/worker:1.2"\ncpuset = false\n'
     assert compose_site(site(text)) == ComposeSite(worker_image="registry.example:5000/rag/worker:1.2", cpuset=False)
+    for image in (f"rag/worker@sha256:{'0a' * 32}", f"registry.example/worker:1@sha256:{'0a' * 32}", "worker:5000"):
+        assert compose_site(site(f'[compose]\nvllm_image = "{image}"\n')) == ComposeSite(vllm_image=image)
 
 
 @pytest.mark.parametrize(

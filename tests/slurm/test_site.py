@@ -97,6 +97,8 @@ def test_without_a_profile_everything_is_as_usual() -> None:
         'image = "/a\\u202eb.sif"',
         'wall_time = "two hours"',
         "wall_time = 7200",
+        'wall_time = "00:00:00"',
+        'wall_time = "0-00:00:00"',
         'wall_time = "400-00:00:00"',
         'gres = "maybe"',
         "scale_out = -1",

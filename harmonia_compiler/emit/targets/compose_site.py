@@ -5,7 +5,7 @@ from harmonia_compiler.contract.further import MOST_SCALE_OUT
 from harmonia_compiler.contract.site import Site
 from harmonia_compiler.diagnostics.diagnostic import Findings, Rejected
 
-_IMAGE = 'an image such as "registry.example/harmonia:1.2", in lower case, with a tag'
+_IMAGE = 'an image such as "registry.example/harmonia:1.2", in lower case, with a tag or a digest'
 
 #: By key, how its value is written.
 _WORDS = {

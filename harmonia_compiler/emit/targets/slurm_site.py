@@ -43,6 +43,9 @@ def slurm_site(site: Site | None) -> SlurmSite:
         if seconds is None:
             step = 'write "HH:MM:SS" or "D-HH:MM:SS", a year at most'
             findings.add("E0932", f"`{key}` is {shown(value)}, which is no time", site.place("slurm", key), help=step)
+        if key == "wall_time" and seconds == 0:
+            step = "leave it out where a job may run for ever"
+            findings.add("E0932", "`wall_time` is no time at all", site.place("slurm", key), help=step)
         values[_TIMES[key]] = seconds
     if not findings.failed:
         found = SlurmSite(**values)
