@@ -3,7 +3,6 @@
 import asyncio
 import datetime as dt
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -46,7 +45,7 @@ _UNBOUNDED = 2**30
 @click.option(
     "--step-tokens",
     type=click.IntRange(min=16),
-    help="The most tokens of a step (`--max-num-batched-tokens`); what vLLM takes by itself where it is not given.",
+    help="The most tokens of a step (`--max-num-batched-tokens`) of the engine at the URL.",
 )
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="How often each is asked.")
 @click.option("--out", type=OUT_FILE, help="Write the profile to this file.")
@@ -83,6 +82,8 @@ def command(
     """
     if (url is None) == (file is None) or (url is not None and model is None) or (file is None) != (component is None):
         raise click.UsageError("give FILE and --component, or --url and --model")
+    if file is not None and step_tokens is not None:
+        raise click.UsageError("--step-tokens is for an engine at a --url: what is started here is told how many")
     if url is not None and model is not None:
         limits = Limits(_UNBOUNDED, step_tokens or _STEP_TOKENS, batch or _SEQUENCES, DEFAULT_CONTEXT)
         measured = asyncio.run(_measure(url, model, limits, repeats))
@@ -90,7 +91,7 @@ def command(
         assert file is not None
         engine = _engine(file, str(component), settings)
         configuration = configuration_here(engine, batch)
-        measured = asyncio.run(_measure_here(engine, configuration, step_tokens, repeats))
+        measured = asyncio.run(_measure_here(engine, configuration, repeats))
         if kept:
             _keep(measured)
     document = encode(measured)
@@ -130,20 +131,17 @@ def _engine(file: Path, component: str, settings: dict[str, str]) -> Engine:
     return checked.application.engines[components[component].engine]
 
 
-async def _measure_here(
-    engine: Engine, configuration: Configuration, tokens: int | None, repeats: int
-) -> MeasuredProfile:
+async def _measure_here(engine: Engine, configuration: Configuration, repeats: int) -> MeasuredProfile:
     model = str(engine.settings["model"])
     click.echo(f"starting {model} on {configuration.describe()}", err=True)
     works = serving(engine, configuration, load_cards())
     assert isinstance(works, Stepping), engine
-    limits = works.limits if tokens is None else replace(works.limits, step_tokens=tokens)
     card = card_for(model)
     ran = Ran(
         precision_of(engine, card, configuration.precision), configuration.gpu, configuration.gpus, configuration.cores
     )
     async with running(engine, card, configuration) as url:
-        return await _measure(url, model, limits, repeats, ran)
+        return await _measure(url, model, works.limits, repeats, ran)
 
 
 async def _measure(url: str, model: str, assumed: Limits, repeats: int, ran: Ran | None = None) -> MeasuredProfile:

@@ -13,6 +13,7 @@ import msgspec
 
 from harmonia_compiler.contract.card import Card
 from harmonia_compiler.contract.component import Component, Engine, Insert, Prompt
+from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.launch import Fill, Launch, Probe, Reply, Wire, Word
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import ListOf, Passage, Text, Value
@@ -92,6 +93,9 @@ DEFAULT_CONTEXT = 8192
 CPU_RUNTIME_GIB = 2.8
 #: With so many cores, one is better kept for vLLM's own scheduling than computed on.
 _CORES_TO_SPARE = 4
+#: Tokens of a step, by the memory of the GPU from which on, in GiB: what vLLM 0.32 takes by itself (`arg_utils.py`).
+#: An A100 and CPUs have the least.
+_STEP_TOKENS = ((160.0, 16_384), (70.0, 8_192), (0.0, 2_048))
 #: What a chat template adds to a conversation, and a numbered source line to a passage, in tokens.
 TEMPLATE_TOKENS = 16.0
 _PASSAGE_LABEL_TOKENS = 10.0
@@ -113,6 +117,13 @@ def faults(settings: Mapping[str, Any]) -> Iterator[Fault]:
         message = f"`max_tokens` {answer} leaves no room for a prompt in `max_model_len` {context}"
         help = f"give a `max_tokens` below {context}, or a larger `max_model_len`"
         yield Fault(("max_tokens", "max_model_len"), message, help)
+
+
+def step_tokens(configuration: Configuration) -> int:
+    """The most tokens that a step of vLLM computes in a configuration; every call of a full batch needs one."""
+    gpu = configuration.gpu
+    large = GPU_TYPES[gpu].memory_gib if gpu and not gpu.startswith("a100") else 0.0
+    return max(configuration.batch, next(most for least, most in _STEP_TOKENS if large >= least))
 
 
 def kv_cache_gib(engine: Engine, card: Card | None, configuration: Configuration) -> int:
@@ -180,6 +191,9 @@ def _vllm(engine: Engine, card: Card | None, configuration: Configuration) -> La
         *("--dtype", _DTYPE[precision]),
         *("--max-model-len", str(context_length(engine, card))),
         *("--max-num-seqs", str(configuration.batch)),
+        # What plans, profiles and emulations reckon with is said, so that no other version's default takes its place.
+        *("--max-num-batched-tokens", str(step_tokens(configuration))),
+        *("--enable-chunked-prefill", "--enable-prefix-caching"),
         # Who is most in a hurry goes first, and not who came first: the gateway says with each call how much it is.
         *("--scheduling-policy", "priority"),
         # What a call does not say is not taken from the model's own sampling advice.

@@ -4,14 +4,10 @@ from dataclasses import dataclass
 
 from harmonia_compiler.contract.card import Card
 from harmonia_compiler.contract.component import Engine
-from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.plan import Configuration
-from harmonia_compiler.kinds.llm import context_length
+from harmonia_compiler.kinds.llm import context_length, step_tokens
 from harmonia_compiler.profile.memory import memory_of, precision_of
 
-#: Tokens that vLLM computes in a step where nobody says otherwise (`arg_utils.py` of version 0.32): by the memory of
-#: the GPU from which on, in GiB; an A100 and CPUs have the least.
-_STEP_TOKENS = ((160.0, 16_384), (70.0, 8_192), (0.0, 2_048))
 #: Tokens in a block of vLLM's KV cache where nobody says otherwise.
 _BLOCK, _CPU_BLOCK = 16, 128
 
@@ -24,6 +20,8 @@ class Limits:
     most (`--max-num-batched-tokens`) for `sequences` at most (`--max-num-seqs`), each of `context`
     tokens at most (`--max-model-len`). `ahead`: the next step is decided on while one runs, as vLLM
     does on GPUs and not on CPUs. `by_priority`: the lowest priority value goes first, and not who came first.
+    A prompt that does not fit into a step is computed in several (`--enable-chunked-prefill`), and what prompts begin
+    with alike is computed once (`prefix_caching`, `--enable-prefix-caching`).
     """
 
     kv_blocks: int
@@ -45,15 +43,10 @@ def limits_for(engine: Engine, card: Card, configuration: Configuration) -> Limi
     tokens = max(cache_bytes / each, float(context))
     return Limits(
         kv_blocks=int(tokens // block),
-        step_tokens=max(_step_tokens(configuration.gpu), configuration.batch),
+        step_tokens=step_tokens(configuration),
         sequences=configuration.batch,
         context=context,
         block_size=block,
         ahead=bool(configuration.gpu),
         by_priority=True,
     )
-
-
-def _step_tokens(gpu: str) -> int:
-    large = GPU_TYPES[gpu].memory_gib if gpu and not gpu.startswith("a100") else 0.0
-    return next(most for least, most in _STEP_TOKENS if large >= least)

@@ -13,12 +13,15 @@ from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.launch import Fill, Launch, chosen
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.profile.limits import limits_for
 
 CPU = Configuration(cores=2, memory_gib=8, batch=16)
 PLAIN_CPU = Configuration(cores=2, memory_gib=8, batch=16, bf16=False)
 T4 = Configuration(cores=1, memory_gib=4, gpu="t4", gpus=1, gpu_memory_gib=14.9, batch=8)
 GPU = Configuration(cores=4, memory_gib=16, gpu="h100_sxm", gpus=1, gpu_memory_gib=80, batch=64)
 TWO_GPUS = Configuration(cores=8, memory_gib=32, gpu="h100_sxm", gpus=2, tensor_parallel=2, batch=128)
+A100 = Configuration(cores=4, memory_gib=16, gpu="a100_sxm", gpus=1, gpu_memory_gib=80, batch=64)
+T4_FULL = Configuration(cores=1, memory_gib=4, gpu="t4", gpus=1, gpu_memory_gib=14.9, batch=4096)
 HALF_GPU = Configuration(cores=2, memory_gib=8, gpu="l40s", gpus=0.5, batch=8)
 
 SMALL = "SmolLM2-135M-Instruct"
@@ -41,6 +44,7 @@ def test_vllm_on_cpu() -> None:
     assert shown(made) == (
         "{python} -m vllm.entrypoints.openai.api_server --model {weights} --served-model-name SmolLM2-135M-Instruct"
         " --host {host} --port {port} --dtype bfloat16 --max-model-len 4096 --max-num-seqs 16"
+        " --max-num-batched-tokens 2048 --enable-chunked-prefill --enable-prefix-caching"
         " --scheduling-policy priority --generation-config vllm"
         ' --structured-outputs-config {"backend":"xgrammar","disable_any_whitespace":true}'
         " --disable-uvicorn-access-log --enforce-eager"
@@ -57,6 +61,10 @@ def test_vllm_on_cpu() -> None:
     ("settings", "configuration", "words"),
     [
         ({}, GPU, "--dtype bfloat16 --max-model-len 8192 --max-num-seqs 64"),
+        ({}, GPU, "--max-num-batched-tokens 8192 --enable-chunked-prefill --enable-prefix-caching"),
+        ({}, HALF_GPU, "--max-num-batched-tokens 2048 "),
+        ({}, A100, "--max-num-batched-tokens 2048 "),
+        ({}, T4_FULL, "--max-num-seqs 4096 --max-num-batched-tokens 4096 "),
         ({}, GPU, "--tensor-parallel-size 1 --gpu-memory-utilization 0.90"),
         ({}, TWO_GPUS, "--tensor-parallel-size 2 --gpu-memory-utilization 0.90"),
         ({}, HALF_GPU, "--tensor-parallel-size 1 --gpu-memory-utilization 0.45"),
@@ -88,6 +96,18 @@ def test_cores_compute_in_what_they_multiply_fast(
     settings: dict[str, Any], configuration: Configuration, words: str
 ) -> None:
     assert words in shown(launch("llm", {"model": SMALL, **settings}, configuration))
+
+
+@pytest.mark.parametrize("configuration", [CPU, T4, T4_FULL, GPU, A100, TWO_GPUS, HALF_GPU])
+def test_vllm_is_started_with_what_plans_and_emulations_reckon_with(configuration: Configuration) -> None:
+    engine = Engine("e", "llm", {"model": "meta-llama/Llama-3.1-8B-Instruct"})
+    limits = limits_for(engine, card_for(str(engine.settings["model"])), configuration)
+    words = shown(launch("llm", dict(engine.settings), configuration))
+    assert f" --max-num-batched-tokens {limits.step_tokens} " in words
+    assert f" --max-num-seqs {limits.sequences} " in words
+    assert f" --max-model-len {limits.context} " in words
+    assert (" --enable-prefix-caching " in words) is limits.prefix_caching
+    assert (" --scheduling-policy priority " in words) is limits.by_priority
 
 
 def test_a_revision_of_the_users_names_the_weights() -> None:
@@ -172,6 +192,9 @@ def test_vllm_takes_the_flags() -> None:
         ]
     )
     assert [each["max_num_seqs"] for each in parsed] == [16, 128, 8]
+    assert [each["max_num_batched_tokens"] for each in parsed] == [2048, 8192, 2048]
+    assert all(each["enable_chunked_prefill"] is True for each in parsed)
+    assert all(each["enable_prefix_caching"] is True for each in parsed)
     assert [each["tensor_parallel_size"] for each in parsed] == [1, 2, 1]
     assert [each["gpu_memory_utilization"] for each in parsed][1:] == [0.9, 0.45]
     assert [each["quantization"] for each in parsed] == [None, "fp8", None]

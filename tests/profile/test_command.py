@@ -127,6 +127,12 @@ def test_what_to_measure_must_be_said_in_one_way(arguments: tuple[str, ...]) -> 
     assert "give FILE and --component, or --url and --model" in result.output
 
 
+def test_the_tokens_of_a_step_are_asked_of_nobody_who_starts_the_engine_here() -> None:
+    result = invoke("app.rag", "--component", "small", "--step-tokens", "4096")
+    assert result.exit_code == 2
+    assert "--step-tokens is for an engine at a --url" in result.output
+
+
 def test_nobody_at_the_url_is_a_diagnostic() -> None:
     assert codes(invoke("--url", "http://127.0.0.1:1", "--model", "m")) == ["E1202"]
 
