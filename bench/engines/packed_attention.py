@@ -57,7 +57,8 @@ def flash(packed: Packed) -> torch.Tensor:
 
 def one_by_one(packed: Packed) -> torch.Tensor:
     """A sequence after the other, on any device."""
-    attended = []
+    # A step of a fixed size has tokens after the last sequence's, which are nobody's.
+    attended = torch.zeros_like(packed.query)
     spans = zip(pairwise(packed.query_ends.tolist()), pairwise(packed.key_ends.tolist()), strict=True)
     for (query_begin, query_end), (key_begin, key_end) in spans:
         new, all_of_it = query_end - query_begin, key_end - key_begin
@@ -71,8 +72,8 @@ def one_by_one(packed: Packed) -> torch.Tensor:
             scale=packed.scale,
             enable_gqa=True,
         )
-        attended.append(found.squeeze(0).transpose(0, 1))
-    return torch.cat(attended)
+        attended[query_begin:query_end] = found.squeeze(0).transpose(0, 1)
+    return attended
 
 
 def register(device: str) -> str:

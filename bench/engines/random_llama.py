@@ -11,7 +11,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from bench.engines.tokens import BEGIN, END, byte_tokenizer
 from harmonia_compiler.contract.card import Card
 
-#: By name, what `config.json` says of each: Llama 3.2 1B and 3B, Llama 3.1 8B, and one for processors.
+#: By name, what `config.json` says of each: Llama 3.2 1B and 3B, Llama 3.1 8B, 8 of the 126 layers of Llama 3.1 405B,
+#: and one for processors. Those 8 are what a GPU holds where a pipeline of 16 serves that model, and so wide that
+#: reading the weights of a layer takes a GPU longer than it takes the host to launch the layer's kernels.
 SHAPES: dict[str, dict[str, Any]] = {
     "tiny": {
         "hidden_size": 256,
@@ -45,6 +47,14 @@ SHAPES: dict[str, dict[str, Any]] = {
         "num_attention_heads": 32,
         "num_key_value_heads": 8,
         "intermediate_size": 14_336,
+    },
+    "405b-8-layers": {
+        "vocab_size": 128_256,
+        "hidden_size": 16_384,
+        "num_hidden_layers": 8,
+        "num_attention_heads": 128,
+        "num_key_value_heads": 8,
+        "intermediate_size": 53_248,
     },
 }
 

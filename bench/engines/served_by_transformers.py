@@ -11,6 +11,7 @@ import itertools
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from aiohttp import web
 from tokenizers import Tokenizer
 
 from bench.engines.tokens import BEGIN, END, byte_tokenizer
-from bench.engines.wire import Came, Cancel, Line, Ready, Wanted
+from bench.engines.wire import Came, Cancel, Line, Open, Pace, Ready, Wanted
 from harmonia_compiler.contract import sse
 from harmonia_compiler.emulate.servers.replica import problem
 from harmonia_compiler.emulate.servers.speech import Ask, usage
@@ -27,6 +28,14 @@ from harmonia_compiler.kinds.openai import CHAT
 
 #: The room for a line of the process that computes: tokens of all calls of a step.
 _MOST_LINE = 2**22
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server: where it is, and how the model decoded before anybody asked."""
+
+    url: str
+    paces: list[Pace]
 
 
 class Lost(Exception):
@@ -153,7 +162,7 @@ def _choice(delta: dict[str, str], *, last: bool) -> dict[str, Any]:
 
 
 async def serve(model: str, context: int, options: Sequence[str]) -> None:
-    """The server's process: prints its port once it is ready, and serves until it is ended."""
+    """The server's process: prints what it is once it is ready, and serves until it is ended."""
     script = Path(__file__).with_name("batching.py")
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
@@ -168,22 +177,26 @@ async def serve(model: str, context: int, options: Sequence[str]) -> None:
     runner = web.AppRunner(Server(model, context, ready.version, computing).app(), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    print(runner.addresses[0][1], flush=True)
+    print(msgspec.json.encode(Open(runner.addresses[0][1], ready.paces)).decode(), flush=True)
     await computing.listen()
 
 
 @contextlib.contextmanager
-def served(model: str, shape: str, device: str, context: int, sequences: int, step_tokens: int) -> Iterator[str]:
-    """The URL of such a server in a process of its own."""
+def served(
+    model: str, shape: str, device: str, context: int, sequences: int, step_tokens: int, *, graphs: bool
+) -> Iterator[Served]:
+    """Such a server in a process of its own."""
     options = ["--shape", shape, "--device", device, "--sequences", str(sequences), "--step-tokens", str(step_tokens)]
+    options += ["--graphs"] if graphs else []
     command = [sys.executable, __file__, model, str(context), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            port = process.stdout.readline().strip()
-            if not port:
+            said = process.stdout.readline()
+            if not said:
                 sys.exit("the server did not start")
-            yield f"http://127.0.0.1:{port}"
+            there = msgspec.json.decode(said, type=Open)
+            yield Served(f"http://127.0.0.1:{there.port}", there.paces)
         finally:
             process.terminate()
 

@@ -6,10 +6,26 @@ import msgspec
 BLOCK = 256
 
 
+class Pace(msgspec.Struct):
+    """A decoding step of so many sequences: how long it took, and for how much of that the GPU was at work."""
+
+    sequences: int
+    step_ms: float
+    busy_ms: float
+
+
 class Ready(msgspec.Struct):
-    """The first line of all: what computes."""
+    """The first line of all: what computes, and how it decodes on a GPU."""
 
     version: str
+    paces: list[Pace]
+
+
+class Open(msgspec.Struct):
+    """What the server says once it can be asked."""
+
+    port: int
+    paces: list[Pace]
 
 
 class Wanted(msgspec.Struct, tag=True, array_like=True):
