@@ -14,7 +14,7 @@ from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.cli.progress import Lines, progress, timeout_option
 from harmonia_compiler.cli.replacing import print_log, replaced, replacing, share_of
 from harmonia_compiler.cli.stopping import stopped_as_by_hand
-from harmonia_compiler.runtime.actuators.actuator import Actuator, NotStarted, Watch, found_actuator
+from harmonia_compiler.runtime.actuators.actuator import Actuator, NotStarted, Status, Watch, found_actuator
 from harmonia_compiler.runtime.bundle import read_service
 
 
@@ -74,17 +74,23 @@ def command(
         raise
     status = actuator.status(bundle)
     if started:
-        click.echo(f"ready after {time.monotonic() - began:.1f} s: {status.url}/v1")
+        click.echo(f"ready after {time.monotonic() - began:.1f} s: {_where(status)}")
         absent = frozenset(collection for process in status.processes for collection in process.absent)
     else:
-        click.echo(f"already running: {status.url}/v1")
+        click.echo(f"already running: {_where(status)}")
         # The state knows how things stood when a process started; documents may have come since.
         absent = actuator.absent(bundle)
     for note in status.notes:
         click.echo(note)
-    _print_next(bundle, absent, reembed=reembed)
+    if status.url:
+        _print_next(bundle, absent, reembed=reembed)
     if foreground:
         _stay(actuator, bundle)
+
+
+def _where(status: Status) -> str:
+    """Where the service answers; of a plan over several hosts, its gateway is on one of them."""
+    return f"{status.url}/v1" if status.url else "this host's part of the service"
 
 
 def _check_together(over: Path | None, canary: float | None, *, promote: bool, make_room: bool, starts: bool) -> None:

@@ -179,6 +179,23 @@ def test_every_host_has_a_file_of_its_own_whatever_it_is_called(
         assert services_in(files, name).keys() - {"gateway", "controller"} == planned
 
 
+def test_every_host_can_make_the_image_that_it_needs(quickstart: Planned, tmp_path: Path) -> None:
+    files = written(quickstart.on_hosts("a", "b"), tmp_path / "bundle")
+    building = [[one for one in services_in(files, f"compose.{host}.yaml").values() if "build" in one] for host in "ab"]
+    assert [len(found) for found in building] == [1, 1]
+    assert building[0][0]["build"] == building[1][0]["build"]
+
+
+def test_hosts_cannot_be_joined_where_all_listen_on_loopback_alone(quickstart: Planned, tmp_path: Path) -> None:
+    text = '[compose]\nnetwork = "host"\n'
+    with pytest.raises(Rejected) as rejected:
+        written(quickstart.on_hosts("a", "b"), tmp_path / "bundle", text)
+    (found,) = rejected.value.found
+    assert (found.code, found.span is not None) == ("E0932", True)
+    assert "2" in found.message
+    assert not (tmp_path / "bundle").exists()
+
+
 def test_a_site_without_bridges_listens_on_loopback_alone(quickstart: Planned, tmp_path: Path) -> None:
     found = services_in(written(quickstart, tmp_path / "bundle", '[compose]\nnetwork = "host"\nfirst_port = 20000\n'))
     assert {service.get("network_mode") for service in found.values()} == {"host"}

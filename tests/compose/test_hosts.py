@@ -1,17 +1,19 @@
 """Containers that are there in seconds, on bridges: the files of two hosts, and a controller that adds a replica.
 
-Each of two hosts' files is started by itself, and a network joins them: both hosts are this machine, where a bridge
-stands for the network that spans hosts.
+Each of two hosts has its part started by itself, as docs/compose.md says, and a network joins them: both hosts are this
+machine, where a bridge stands for the network that spans hosts.
 
     HARMONIA_WORKER_IMAGE=harmonia-worker:test python -m pytest -m docker tests/compose/test_hosts.py
 """
 
+import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,14 +25,20 @@ import psutil
 import pytest
 from openai import OpenAI, OpenAIError
 
+from harmonia_compiler.check.files import check_files
+from harmonia_compiler.contract.bundle import Address
+from harmonia_compiler.contract.inventory import load_inventory
 from harmonia_compiler.contract.plan import Configuration, PipelineShare, Predicted, ProfileUse, Replica
+from harmonia_compiler.flow.passes.registry import optimise
+from harmonia_compiler.plan.planner import make_plan
 from harmonia_compiler.runtime.actuators.actuator import ProcessStatus
 from harmonia_compiler.runtime.actuators.compose import ACTUATOR
 from harmonia_compiler.runtime.actuators.compose.preparing import owner
 from tests.compose.test_docker import IMAGE, why_no_engine
-from tests.emit.conftest import Planned, planned
+from tests.emit.conftest import ROOT, Planned, planned
+from tests.engines.conftest import harmoniac
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 HOSTS = ("gpu01", "gpu02")
 #: The name stands in the files; of that of a compose project there is one for each host.
@@ -91,35 +99,56 @@ def write(folder: Path, hosts: Sequence[str], site: str = "", takes_ms: float = 
     return folder / "bundle"
 
 
-@pytest.fixture
-def started(tmp_path: Path) -> Iterator[None]:
+@contextmanager
+def up_on_hosts(bundle: Path) -> Iterator[dict[str, Path]]:
     """The service, brought up as the guide says, with a copy of the bundle for each host."""
-    if why := why_no_engine():
-        pytest.skip(why)
     if NETWORK in docker("network", "ls", "--format", "{{.Name}}").split():
         pytest.skip(f"this engine has a network named {NETWORK} already")
-    bundle = write(tmp_path, HOSTS)
-    folders = {host: tmp_path / host for host in HOSTS}
+    folders, before = {host: bundle.parent / host for host in HOSTS}, everything()
     docker("network", "create", NETWORK)
     try:
-        for host, folder in folders.items():
+        # The first one has the gateway, which serves as soon as it is there.
+        for host, folder in reversed(folders.items()):
             shutil.copytree(bundle, folder)
-            for name in ("run/service", "run/control"):
-                (folder / name).mkdir(parents=True)
-            shutil.copy(folder / "compose/endpoints.json", folder / "run/service")
-            for path in (folder / "run").rglob("*"):
-                os.chown(path, *owner())
-            docker(*_files(host), "up", "--detach", "--wait", cwd=folder)
-        yield
+            of(host, "up", folder)
+        yield folders
     finally:
         for host, folder in folders.items():
             if folder.is_dir():
-                docker(*_files(host), "down", "--timeout", "5", cwd=folder, check=False)
+                of(host, "down", folder)
         docker("network", "rm", NETWORK)
+    assert everything() == before
+    for folder in folders.values():
+        assert sorted(path.name for path in (folder / "run").iterdir()) == ["logs"]
 
 
-def _files(host: str) -> tuple[str, ...]:
-    return ("compose", "-p", f"harmonia-{host}", "-f", f"compose.{host}.yaml", "-f", "compose.overlay.yaml")
+def of(host: str, command: str, folder: Path, *more: str) -> str:
+    """What somebody types on a host, and is told."""
+    program, outer = Path(sys.executable).with_name("harmoniac"), {**os.environ, "HARMONIA_HOST": host}
+    done = subprocess.run(
+        [program, command, str(folder), *more], env=outer, capture_output=True, text=True, check=False, timeout=280
+    )
+    assert done.returncode == 0 or command == "status", done.stdout + done.stderr
+    return done.stdout
+
+
+def everything() -> list[str]:
+    return docker("ps", "--all", "--format", "{{.Names}}").split()
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[str]:
+    """Where the service answers."""
+    if why := why_no_engine():
+        pytest.skip(why)
+    with up_on_hosts(write(tmp_path, HOSTS)) as folders:
+        assert "this host's part" in of("gpu02", "up", folders["gpu02"])
+        yield address(folders)
+
+
+def address(folders: Mapping[str, Path]) -> str:
+    where = msgspec.json.decode((folders["gpu01"] / "run/gateway.json").read_bytes(), type=Address)
+    return f"http://{where.host}:{where.port}/v1"
 
 
 def container(host: str) -> str:
@@ -160,8 +189,8 @@ class Clients:
                     one.result()
 
 
-def test_hosts_serve_together_and_the_loss_of_one_of_two_replicas_fails_no_request(started: None) -> None:
-    clients = Clients(f"http://127.0.0.1:{FIRST_PORT}/v1")
+def test_hosts_serve_together_and_the_loss_of_one_of_two_replicas_fails_no_request(started: str) -> None:
+    clients = Clients(started)
     before = [container(host)[:12] for host in HOSTS]
     with clients.asking(4):
         until(lambda: {*clients.answers} == {*before})
@@ -174,6 +203,54 @@ def test_hosts_serve_together_and_the_loss_of_one_of_two_replicas_fails_no_reque
         docker("start", before[1])
         until(lambda: before[1] in clients.answers[since + 8 :])
     assert clients.failures == []
+
+
+def test_a_pipeline_is_served_by_engines_and_a_store_on_two_hosts(tmp_path: Path) -> None:
+    """Filled from the network that joins them; and a store that was killed has its collections again."""
+    if why := why_no_engine():
+        pytest.skip(why)
+    (tmp_path / "inventory.toml").write_text(harmoniac("inventory", "detect").stdout)
+    checked = check_files([ROOT / "samples/quickstart.rag"], root=ROOT)
+    assert checked.application is not None
+    application = optimise(checked.application)
+    plan = make_plan(application, inventory=load_inventory(tmp_path / "inventory.toml"))
+    # The gateway is with the embedder, and the store and the language model are not.
+    kinds = {one.id: plan.engines[one.engine].kind for one in plan.replicas}
+    plan = msgspec.structs.replace(
+        plan,
+        replicas=tuple(
+            msgspec.structs.replace(one, host=HOSTS[kinds[one.id] in ("milvus", "llm")])
+            for one in sorted(plan.replicas, key=lambda one: kinds[one.id] != "embedder")
+        ),
+    )
+    site = f'[compose]\nworker_image = "{IMAGE}"\nfirst_port = {FIRST_PORT}\n'
+    Planned(application, plan, ROOT).write(tmp_path / "bundle", "compose", site)
+    with up_on_hosts(tmp_path / "bundle") as folders:
+        front = folders["gpu01"]
+        user, group = owner()
+        mounts = [f"{front}:/bundle:ro", f"{front}/run/service:/bundle/run", f"{ROOT}/docs:/docs:ro"]
+        docker(
+            *("run", "--rm", "--network", NETWORK, "--user", f"{user}:{group}"),
+            *("--tmpfs", "/tmp", "--env", "HOME=/tmp"),
+            *(word for mount in mounts for word in ("--volume", mount)),
+            *(IMAGE, "harmoniac", "ingest", "/docs/first-steps.md", "--component", "search", "--service", "/bundle"),
+        )
+        assert answer(address(folders)).strip()
+        (store,) = (name for name, kind in kinds.items() if kind == "milvus")
+        name = next(one for one in everything() if f"-{store}-" in one)
+        killed = docker("inspect", "--format", "{{.State.StartedAt}}", name)
+        docker("kill", "--signal", "KILL", name)
+        until(lambda: docker("inspect", "--format", "{{.State.StartedAt}}", name) != killed, 60)
+        until(lambda: json.loads(of("gpu02", "status", folders["gpu02"], "--format", "json"))["ready"], 120)
+        assert answer(address(folders)).strip()
+
+
+def answer(url: str) -> str:
+    with OpenAI(base_url=url, api_key="unused", max_retries=0, timeout=120) as client:
+        said = client.chat.completions.create(
+            model="quickstart", messages=[{"role": "user", "content": "Which command starts a bundle?"}]
+        )
+    return str(said.choices[0].message.content)
 
 
 def test_a_killed_container_comes_back_and_it_is_said_how_it_ended(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from harmonia_compiler.contract.bundle import Endpoints
 from harmonia_compiler.contract.decision import DECISION, Decision, fingerprint
 from harmonia_compiler.contract.launch import Probe
 from harmonia_compiler.diagnostics.diagnostic import Rejected
@@ -21,7 +22,7 @@ from harmonia_compiler.runtime.actuators.compose.containers import Life, failed,
 from harmonia_compiler.runtime.actuators.compose.docker import Docker
 from harmonia_compiler.runtime.actuators.compose.keeper import Keeper
 from harmonia_compiler.runtime.actuators.compose.preflight import preflight
-from harmonia_compiler.runtime.actuators.compose.reading import read_compose_bundle
+from harmonia_compiler.runtime.actuators.compose.reading import host_among, read_compose_bundle
 from harmonia_compiler.runtime.actuators.compose.watched import Watched
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
 from harmonia_compiler.runtime.bundle import read_service
@@ -65,9 +66,81 @@ def test_preflight_says_which_images_come_first(
     assert "E0922" not in found
 
 
-def test_preflight_refuses_a_plan_over_hosts(quickstart: Planned, tmp_path: Path) -> None:
+def test_preflight_asks_which_of_the_plans_hosts_this_is(quickstart: Planned, tmp_path: Path) -> None:
     written(quickstart.on_hosts("a", "b"), tmp_path / "bundle")
-    assert [finding.code for finding in preflight(tmp_path / "bundle", None, {})] == ["E0921"]
+    for outer in ({}, {"HARMONIA_HOST": "c"}, {"HARMONIA_HOST": ""}):
+        (found,) = preflight(tmp_path / "bundle", None, outer)
+        assert found.code == "E0921"
+        assert "HARMONIA_HOST=a harmoniac up" in found.help
+
+
+@pytest.mark.parametrize(
+    ("hosts", "said", "named", "found"),
+    [
+        (["a"], {}, "elsewhere", "a"),
+        (["a"], {"HARMONIA_HOST": "b"}, "elsewhere", "a"),
+        (["a", "b"], {}, "b.example.org", "b"),
+        (["a", "b.example.org"], {}, "b.example.org", "b.example.org"),
+        (["a", "b"], {"HARMONIA_HOST": "a"}, "b", "a"),
+        (["a", "b"], {"HARMONIA_HOST": "c"}, "b", ""),
+        (["a", "b"], {}, "c", ""),
+    ],
+)
+def test_a_machine_is_the_host_that_it_is_said_to_be_or_that_bears_its_name(
+    monkeypatch: pytest.MonkeyPatch, hosts: list[str], said: dict[str, str], named: str, found: str
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: named)
+    assert host_among(hosts, said) == found
+
+
+def part(bundle: Path, host: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Keeper, rundir.RunDirectory]:
+    """The keeper of one host, which has not started anything yet."""
+    monkeypatch.setenv("HARMONIA_HOST", host)
+    run, me = rundir.RunDirectory(bundle), pids.identify(os.getpid())
+    run.prepare()
+    assert me is not None
+    return Keeper(bundle, run, rundir.Asked(), me), run
+
+
+def test_each_host_has_a_keeper_of_its_part_and_the_first_knows_where_the_others_are(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = quickstart.on_hosts("a", "b")
+    mine = {host: [one.id for one in made.plan.replicas if one.host == host] for host in ("a", "b")}
+    for host, own in mine.items():
+        bundle = tmp_path / host
+        written(made, bundle, "[compose]\nscale_out = 1\n")
+        keeper, run = part(bundle, host, monkeypatch)
+        there = [one.name for one in keeper._status().processes]
+        assert there == [*own, *(["gateway"] if host == "a" else [])]
+        preparing.prepare_folders(bundle, keeper._documents)
+        keeper._write()
+        served = msgspec.json.decode((run.path / "service/endpoints.json").read_bytes(), type=Endpoints).replicas
+        assert [one.replica for one in served] == [one for other in mine if other != host for one in mine[other]]
+        assert {one.host for one in served} <= {f"replica-{number}" for number in range(1, 9)}
+        assert (bundle / "data/milvus").is_dir() == any(
+            made.plan.engines[one.engine].kind == "milvus" for one in made.plan.replicas if one.host == host
+        )
+        files = ["--file", str(bundle / f"compose.{host}.yaml"), "--file", str(bundle / "compose.overlay.yaml")]
+        assert keeper._docker._compose()[-4:] == files
+
+
+def test_the_controller_may_change_the_number_of_what_is_on_its_own_host_alone(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = quickstart.on_hosts("a", "b")
+    bundle = tmp_path / "bundle"
+    written(made, bundle, "[compose]\nscale_out = 1\n")
+    actuator = actuator_for("compose")
+    assert actuator is not None
+    room = {*actuator.room(bundle)}
+    own = {one.engine for one in made.plan.replicas if one.host == "a"}
+    assert room == {engine for engine in own if made.plan.engines[engine].kind != "milvus"}
+    for host in ("a", "b"):
+        keeper, _ = part(bundle, host, monkeypatch)
+        for engine in {one.engine for one in made.plan.replicas}:
+            wish = Wish(fingerprint(read_service(bundle)), 1, {engine: 2})
+            assert keeper._counts.answer(wish).accepted == (host == "a" and engine in room)
 
 
 def test_a_bundle_that_differs_from_its_plan_is_refused(quickstart: Planned, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from harmonia_compiler.emit.emission import Emission
 from harmonia_compiler.emit.targets import compose_services as services
 from harmonia_compiler.emit.targets.compose_faults import misplaced
 from harmonia_compiler.emit.targets.compose_places import cpu_sets, predecessors
-from harmonia_compiler.emit.targets.compose_site import compose_site
+from harmonia_compiler.emit.targets.compose_site import check_hosts, compose_site
 from harmonia_compiler.emit.targets.compose_text import rendered
 from harmonia_compiler.emit.targets.hosts import by_host
 from harmonia_compiler.kinds.registry import kinds
@@ -39,7 +39,9 @@ _CONTROLLER = Launch((Fill("python"), "-m", "harmonia_compiler.runtime.controlle
 
 def files(emission: Emission) -> dict[str, bytes]:
     """The target's own files, by their paths in the bundle; raises `Rejected` for a site profile that has mistakes."""
-    made = _services(emission, compose_site(emission.site))
+    site = compose_site(emission.site)
+    made = _services(emission, site)
+    check_hosts(site, [*made.files], emission.site)
     several = {OVERLAY: yaml_text.dump(_overlay())} if len(made.files) > 1 else {}
     return {
         SERVICES: encode_document(made),
@@ -149,7 +151,11 @@ def _document(emission: Emission, made: ComposeServices, host: str) -> dict[str,
         first = [given.replica for _, given in here if not given.further]
         made_here["gateway"] = services.gateway_service(made.gateway, made.gateway_image, made.site, first)
         made_here["controller"] = services.controller_service(_CONTROLLER, made.gateway_image, made.site)
-        made_here["gateway"]["build"] = services.build_of(_build_arguments(emission))
+    # Whoever first runs in our image says how it is made: Compose finds it for the others.
+    for name, service in sorted(made_here.items(), key=lambda one: one[0] != "gateway"):
+        if service["image"] == made.gateway_image:
+            made_here[name]["build"] = services.build_of(_build_arguments(emission))
+            break
     names = sorted({name for launch, _ in here for name in services.secret_names(launch.launch)})
     names += [name for name in services.secret_names(made.gateway) if host == made.front and name not in names]
     secrets = {"secrets": {name: services.secret_file(name) for name in names}} if names else {}

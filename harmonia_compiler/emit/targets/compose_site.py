@@ -1,9 +1,11 @@
 """Reads the `[compose]` table of a site profile: every mistake at once, each at its line."""
 
+from collections.abc import Sequence
+
 from harmonia_compiler.contract.compose import ComposeSite
 from harmonia_compiler.contract.further import MOST_SCALE_OUT
 from harmonia_compiler.contract.site import Site
-from harmonia_compiler.diagnostics.diagnostic import Findings, Rejected
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejected
 
 _IMAGE = 'an image such as "registry.example/harmonia:1.2", in lower case, with a tag or a digest'
 
@@ -16,6 +18,16 @@ _WORDS = {
     "scale_out": f"a whole number from 0 to {MOST_SCALE_OUT}",
     "cpuset": "`true` or `false`",
 }
+
+
+def check_hosts(found: ComposeSite, hosts: Sequence[str], site: Site | None) -> None:
+    """Raise `Rejected` where the plan has several hosts, and each process is to listen on its own host's loopback."""
+    if site is not None and len(hosts) > 1 and found.network == "host":
+        message = (
+            f'`network` is "host", so that each process is on 127.0.0.1 of its own host, and the plan has {len(hosts)}'
+        )
+        step = 'say "bridge", which a network that spans the hosts takes the place of, or plan with one host'
+        raise Rejected([Diagnostic("E0932", message, site.place("compose", "network"), help=step)])
 
 
 def compose_site(site: Site | None) -> ComposeSite:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from harmonia_compiler.contract.compose import COMPOSE
 from harmonia_compiler.contract.decision import DECISION, Decision, fingerprint
 from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
@@ -39,7 +40,7 @@ class Compose(Kept):
 
     def models(self, bundle: Path) -> Sequence[str]:
         """See `Actuator.models`: they are mounted into the containers."""
-        return [*read_compose_bundle(bundle).services.weights.values()]
+        return [*read_compose_bundle(bundle, os.environ).weights.values()]
 
     def said_in(self, run: rundir.RunDirectory) -> Path:
         """See `Kept.said_in`: what its container sees as the run's folder."""
@@ -53,13 +54,9 @@ class Compose(Kept):
 
     def room(self, bundle: Path) -> Mapping[str, Sequence[str]]:
         """See `Actuator.room`."""
-        found = read_compose_bundle(bundle)
-        kept = {one.engine for one in found.services.services if one.data}
-        return {
-            engine: [one.replica for one in these if one.further]
-            for engine, these in found.by_engine().items()
-            if engine not in kept
-        }
+        # As the controller's container asks, which is on the front host, whatever its own name is.
+        scalable = read_compose_bundle(bundle).scalable()
+        return {engine: [one.replica for one in these if one.further] for engine, these in scalable.items()}
 
     def scale(self, bundle: Path, replicas: Mapping[str, int]) -> None:
         """See `Actuator.scale`."""
@@ -94,7 +91,8 @@ def _remove_left(bundle: Path) -> bool:
     """Remove the containers that a keeper left behind; raises `Rejected` where Docker does not."""
     if shutil.which("docker") is None:
         return False
-    docker = Docker(bundle, os.environ)
+    # Of a plan over several hosts nobody may know any more which part this was, and there is no network to be removed.
+    docker = Docker(bundle, os.environ, [COMPOSE] if (bundle / COMPOSE).is_file() else [])
     try:
         if not docker.containers():
             return False

@@ -32,10 +32,13 @@ class Counts:
     """Grants wishes within the bounds of the bundle. Wishes come from another thread than looks."""
 
     def __init__(self, documents: ComposeBundle, run: RunDirectory, docker: Docker) -> None:
-        self._by_engine = {engine: [one.replica for one in these] for engine, these in documents.by_engine().items()}
-        self._planned = {
-            engine: sum(not one.further for one in these) for engine, these in documents.by_engine().items()
+        by_engine = {
+            engine: [one for one in these if one in documents.here] for engine, these in documents.by_engine().items()
         }
+        self._by_engine = {engine: [one.replica for one in these] for engine, these in by_engine.items()}
+        self._planned = {engine: sum(not one.further for one in these) for engine, these in by_engine.items()}
+        # Of an engine with replicas on other hosts too, nobody here knows how many there are.
+        self._bounds = {engine: len(these) for engine, these in documents.scalable().items() if documents.is_front}
         self._run, self._docker = run, docker
         self._lock = threading.Lock()
         self._wish = _last(run.path, fingerprint(documents.service)) or Wish(fingerprint(documents.service), 0, {})
@@ -44,8 +47,7 @@ class Counts:
     def answer(self, wish: Wish) -> Answer:
         """Grant a wish, or say why not."""
         with self._lock:
-            bounds = {engine: len(names) for engine, names in self._by_engine.items()}
-            if why := refusal(wish, self._wish.plan, self._wish.epoch, bounds):
+            if why := refusal(wish, self._wish.plan, self._wish.epoch, self._bounds):
                 return Answer(accepted=False, why=why)
             granted = msgspec.structs.replace(wish, replicas={**self._wish.replicas, **wish.replicas})
             if granted != self._wish:

@@ -40,10 +40,13 @@ class DockerFailed(Exception):
 
 
 class Docker:
-    """The containers of a bundle, known by a name that no other bundle of this host has."""
+    """The containers of a bundle, known by a name that no other bundle of this host has.
 
-    def __init__(self, bundle: Path, outer: Mapping[str, str]) -> None:
-        self._bundle = bundle
+    Without the files that they are of, they can be seen and ended, and not started.
+    """
+
+    def __init__(self, bundle: Path, outer: Mapping[str, str], files: Sequence[str] = (COMPOSE,)) -> None:
+        self._bundle, self._files = bundle, files
         self._environment = {
             **basics(outer),
             **{name: value for name, value in outer.items() if name.startswith("DOCKER_")},
@@ -67,8 +70,7 @@ class Docker:
 
     def containers(self) -> dict[str, dict[str, Any]]:
         """What the engine says of each container, by its service; raises `DockerFailed`."""
-        listing = [*_DOCKER, "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={_PROJECT}={self.project}"]
-        ids = self._said(listing, QUESTION_S).decode().split()
+        ids = self._ids()
         if not ids:
             return {}
         try:
@@ -96,6 +98,11 @@ class Docker:
 
     def down(self, grace_s: float) -> None:
         """End and remove everything but data; raises `DockerFailed`."""
+        if not self._files:
+            if ids := self._ids():
+                self._said([*_DOCKER, "stop", "--time", f"{grace_s:.0f}", *ids], ORDER_S)
+                self._said([*_DOCKER, "rm", "--force", *ids], ORDER_S)
+            return
         everything = [*self._compose(), "--profile", "further", "down", "--remove-orphans"]
         self._said([*everything, "--timeout", f"{grace_s:.0f}"], ORDER_S)
 
@@ -129,13 +136,17 @@ class Docker:
         """Run a command in a container; gives what it prints. Raises `DockerFailed`."""
         return self._said([*_DOCKER, "exec", "--interactive", container, *command], limit_s, said)
 
+    def _ids(self) -> list[str]:
+        listing = [*_DOCKER, "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={_PROJECT}={self.project}"]
+        return self._said(listing, QUESTION_S).decode().split()
+
     def _compose(self) -> list[str]:
         variables = self._bundle / "run" / VARIABLES
         known = ["--env-file", str(variables)] if variables.is_file() else []
         return [
             *(*_DOCKER, "compose", "--project-name", self.project, "--project-directory", str(self._bundle)),
             *known,
-            *("--file", str(self._bundle / COMPOSE)),
+            *(word for name in self._files for word in ("--file", str(self._bundle / name))),
         ]
 
     def _said(self, command: Sequence[str], limit_s: float, given: bytes = b"") -> bytes:

@@ -5,6 +5,7 @@
 It holds `DIR/run/lock` as long as it lives, and says in `DIR/run/state.json` how things stand. Docker itself starts a
 container again that ends; the keeper readies it, tells the gateway where it is, and starts what somebody else stopped.
 SIGTERM ends the service. Where the keeper is killed, the containers go on, and the next one finds them as they are.
+Of a plan over several hosts it has one host's part, and a keeper on each of the others has theirs.
 
 A replica that does not come up at the first start ends the start: everything is stopped again, and the state says which
 one it was and why.
@@ -57,8 +58,8 @@ class Keeper:
 
     def __init__(self, bundle: Path, run: rundir.RunDirectory, asked: rundir.Asked, me: pids.Ident) -> None:
         self._bundle, self._run, self._asked, self._me = bundle, run, asked, me
-        self._documents = read_compose_bundle(bundle)
-        self._docker = Docker(bundle, dict(os.environ))
+        self._documents = read_compose_bundle(bundle, os.environ)
+        self._docker = Docker(bundle, dict(os.environ), self._documents.files)
         self._counts = Counts(self._documents, run, self._docker)
         self._phase: Phase = "starting"
         self._failure: Failure | None = None
@@ -67,6 +68,8 @@ class Keeper:
         self._away: dict[str, int] = {}
         self._tries: dict[str, int] = {}
         self._starting: subprocess.Popen[bytes] | None = None
+        #: What this host has beside its replicas, in the order in which it starts.
+        self._front = (bundles.GATEWAY, bundles.CONTROLLER) if self._documents.is_front else ()
         self._watched = {one.name: one for one in self._everyone(self._documents, reembed=asked.reembed)}
 
     def serve(self, stop: threading.Event) -> int:
@@ -114,7 +117,8 @@ class Keeper:
         token = _token_of(inside)
         preparing.hand_over(inside, TOKEN, token)
         self._run.write(TOKEN, token)
-        self._address = Address(LOOPBACK, port or free_port(()))
+        if self._front:
+            self._address = Address(LOOPBACK, port or free_port(()))
         preparing.write_variables(self._bundle, self._documents, self._address.port)
 
     def _look(self) -> None:
@@ -123,7 +127,7 @@ class Keeper:
         except DockerFailed as problem:
             LOG.warning("docker does not answer: %s", problem)
             return
-        wanted = {*self._counts.wanted(), bundles.GATEWAY, bundles.CONTROLLER}
+        wanted = {*self._counts.wanted(), *self._front}
         for name, one in self._watched.items():
             life = lives.get(name)
             if name in wanted or life is not None:
@@ -172,8 +176,9 @@ class Keeper:
         if self._starting is not None and self._starting.poll() is None:
             self._starting.terminate()
             self._starting.wait()
-        with contextlib.suppress(DockerFailed):
-            self._docker.stop(bundles.GATEWAY, GRACE_S)
+        if self._front:
+            with contextlib.suppress(DockerFailed):
+                self._docker.stop(bundles.GATEWAY, GRACE_S)
         try:
             self._docker.down(GRACE_S)
         except DockerFailed as problem:
@@ -190,8 +195,10 @@ class Keeper:
 
     def _write(self) -> None:
         """Say how things stand: to whoever asks on this host, and to the gateway, which sees a folder of its own."""
-        serving = [one for one in self._documents.services.services if self._watched[one.replica].is_ready]
-        there = tuple(Endpoint(one.replica, one.engine, one.address, one.port) for one in serving)
+        serving = [one for one in self._documents.here if self._watched[one.replica].is_ready]
+        # Of replicas on other hosts the gateway itself finds out whether they answer.
+        reached = [*serving, *self._documents.elsewhere]
+        there = tuple(Endpoint(one.replica, one.engine, one.address, one.port) for one in reached)
         here = tuple(Endpoint(one.replica, one.engine, LOOPBACK, one.port) for one in serving)
         inside = self._run.path / preparing.INSIDE
         state = rundir.State(self._me, self._status(), self._asked, self._run.identity)
@@ -201,7 +208,7 @@ class Keeper:
                     self._endpoints = Endpoints(there, self._endpoints.epoch + 1)
                     preparing.hand_over(inside, rundir.ENDPOINTS, msgspec.json.encode(self._endpoints))
                 self._run.write(rundir.ENDPOINTS, msgspec.json.encode(Endpoints(here, self._endpoints.epoch)))
-                if self._watched[bundles.GATEWAY].is_ready:
+                if self._front and self._watched[bundles.GATEWAY].is_ready:
                     self._run.write(rundir.ADDRESS, msgspec.json.encode(self._address))
                     preparing.hand_over(inside, rundir.ADDRESS, msgspec.json.encode(self._address_inside()))
             self._run.write(rundir.STATE, msgspec.json.encode(state))
@@ -213,24 +220,26 @@ class Keeper:
         return self._address if site.network == "host" else Address(bundles.GATEWAY, site.first_port)
 
     def _status(self) -> Status:
-        wanted, services = {*self._counts.wanted()}, self._documents.services.services
+        wanted, services = {*self._counts.wanted()}, self._documents.here
         # One that the controller adds is no part of the service before it has served: all is well without it.
         joined = {one.replica for one in services if not one.further or self._watched[one.replica].was_ready} & wanted
         replicas = [self._watched[one.replica].status for one in services]
-        gateway, controller = self._watched[bundles.GATEWAY].status, self._watched[bundles.CONTROLLER].status
+        front = [self._watched[name].status for name in self._front]
         served = tuple(one for one in replicas if one.name in joined)
         others = tuple(one for one in replicas if one.name not in joined and one.phase != "waiting")
         url = f"http://{self._address.host}:{self._address.port}" if self._address.port else ""
-        return Status(self._phase, (*served, gateway), self._failure, url, beside=(*others, controller))
+        return Status(self._phase, (*served, *front[:1]), self._failure, url, beside=(*others, *front[1:]))
 
     def _everyone(self, documents: ComposeBundle, *, reembed: bool) -> list[Watched]:
         launches = documents.launches
         found = []
-        for one in documents.services.services:
+        for one in documents.here:
             probe = launches[one.replica].launch.probe
             stored = probe.transport == "milvus"
             expected = expected_of(documents.service, one.engine, may_differ=reembed) if stored else []
             found.append(Watched(one.replica, one.engine, probe, one.port, tuple(expected), self._docker, self._run))
+        if not documents.is_front:
+            return found
         probe = documents.services.gateway.probe
         gateway = Watched(bundles.GATEWAY, "", probe, documents.services.site.first_port, (), self._docker, self._run)
         controller = Watched(bundles.CONTROLLER, "", Probe("none"), 0, (), self._docker, self._run)

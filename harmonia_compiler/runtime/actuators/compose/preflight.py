@@ -3,24 +3,26 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from harmonia_compiler.contract.compose import COMPOSE, OVERLAY
+import msgspec
+
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.runtime.actuators.compose.docker import Docker, DockerFailed
-from harmonia_compiler.runtime.actuators.compose.reading import ComposeBundle, read_compose_bundle
+from harmonia_compiler.runtime.actuators.compose.reading import HOST, ComposeBundle, read_compose_bundle
 from harmonia_compiler.runtime.actuators.supervision.preflight import check_weights, exceeded_here, missing_variables
 from harmonia_compiler.runtime.actuators.supervision.probes import is_free
 
 
 def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[Diagnostic]:
     """Every finding at once; those that begin with W do not forbid the start."""
-    documents = read_compose_bundle(bundle)
-    files = documents.services.files
-    if len(files) > 1:
-        message = f"the plan is for {len(files)} hosts, and `up` starts containers on this one"
-        step = f"start each host's file there: `docker compose -f {next(iter(files.values()))} -f {OVERLAY} up -d`"
+    documents = read_compose_bundle(bundle, outer)
+    if not documents.host:
+        hosts = [*documents.services.files]
+        message = f"the plan is for {len(hosts)} hosts, and this machine is none of them: {listed(hosts)}"
+        step = f"say which part is started here: `{HOST}={hosts[0]} harmoniac up DIR`"
         return [Diagnostic("E0921", message, help=step)]
-    found = [*missing_variables(documents.services.launches, outer), *_weights(documents)]
-    docker = Docker(bundle, outer)
+    found = [*missing_variables(documents.launches_here, outer), *_weights(documents)]
+    docker = Docker(bundle, outer, documents.files)
     try:
         docker.version()
         running = bool(docker.containers())
@@ -29,18 +31,19 @@ def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[
         return [*found, Diagnostic("E0922", f"Docker cannot be used here: {problem}", help=step)]
     found += _images(documents, docker)
     if not running:
-        ports = [one.port for one in documents.services.services if not one.further]
+        ports = [one.port for one in documents.here if not one.further]
         found += [_taken(one) for one in ports if not is_free(one)]
         found += (
             [_taken(port, "name another with --port, or none to have one found")] if port and not is_free(port) else []
         )
-    return [*found, *exceeded_here(documents.plan)]
+    mine = tuple(one for one in documents.plan.replicas if one.host == documents.host or len(documents.files) == 1)
+    return [*found, *exceeded_here(msgspec.structs.replace(documents.plan, replicas=mine))]
 
 
 def _weights(documents: ComposeBundle) -> list[Diagnostic]:
     """Models of which nothing is here."""
     found: list[Diagnostic] = []
-    for model in documents.services.weights.values():
+    for model in documents.weights.values():
         try:
             check_weights(model)
         except Rejected as rejected:
@@ -50,12 +53,14 @@ def _weights(documents: ComposeBundle) -> list[Diagnostic]:
 
 def _images(documents: ComposeBundle, docker: Docker) -> list[Diagnostic]:
     """Images that have to come from somewhere first, which takes its time."""
-    names = dict.fromkeys([documents.services.gateway_image, *(one.image for one in documents.services.services)])
+    names = dict.fromkeys(one.image for one in documents.here)
+    names |= {documents.services.gateway_image: None} if documents.is_front else {}
+    files = " ".join(f"-f {name}" for name in documents.files)
     return [
         Diagnostic(
             "W0920",
             f"the image `{name}` is not here: it is built or pulled first, which takes minutes",
-            help=f"`docker compose -f {COMPOSE} build` and `pull` show how far that is",
+            help=f"`docker compose {files} build` and `pull` show how far that is",
         )
         for name in names
         if not docker.has_image(name)

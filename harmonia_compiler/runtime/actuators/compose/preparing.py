@@ -27,7 +27,7 @@ def owner() -> tuple[int, int]:
 
 def prepare_folders(bundle: Path, documents: ComposeBundle) -> None:
     """Make the folders that are mounted, for the containers' user alone; raises OSError."""
-    kept = {one.data for one in documents.services.services if one.data}
+    kept = {one.data for one in documents.here if one.data}
     for name in (
         f"run/{INSIDE}",
         f"run/{INSIDE}/logs",
@@ -45,7 +45,7 @@ def prepare_folders(bundle: Path, documents: ComposeBundle) -> None:
 
 def write_secrets(bundle: Path, documents: ComposeBundle, outer: Mapping[str, str]) -> None:
     """Put what processes are handed as files where the compose file says; raises OSError."""
-    for name in sorted({name for launch in documents.services.launches for name in launch.late.values()}):
+    for name in sorted({name for launch in documents.launches_here for name in launch.late.values()}):
         path = bundle / "run" / SECRETS / name
         write_whole(path, outer.get(name, "").encode(), 0o600)
         _give(path)
@@ -54,7 +54,7 @@ def write_secrets(bundle: Path, documents: ComposeBundle, outer: Mapping[str, st
 def write_variables(bundle: Path, documents: ComposeBundle, port: int) -> None:
     """Say who the processes are, where weights lie, and which port the gateway has; raises OSError and `Rejected`."""
     user, group = owner()
-    weights = {name: str(weights_of(model)) for name, model in sorted(documents.services.weights.items())}
+    weights = {name: str(weights_of(model)) for name, model in sorted(documents.weights.items())}
     found = {"HARMONIA_USER": f"{user}:{group}", "HARMONIA_PORT": str(port), **weights}
     write_whole(
         bundle / "run" / VARIABLES, "".join(f"{name}='{value}'\n" for name, value in found.items()).encode(), 0o600
