@@ -96,6 +96,13 @@ def _misused_models(
             message = f"`{model}` is {_ROLES[card.role]}, which `{kind.name}` cannot use"
             yield Diagnostic("E0806", message, application.place(name, setting), help=f"there are {listed(known)}")
             continue
+        if narrowing := kind.narrowing(card.role, engine.settings):
+            by = f"`{narrowing.setting}: {narrowing.value!r}`".replace("'", '"')
+            known = sorted({one.name for one in cards.values() if one.role in narrowing.roles})
+            message = f"`{model}` is {_ROLES[card.role]}, which `{kind.name}` cannot use with {by}"
+            help_ = f"leave `{narrowing.setting}` out, or give one of the models {listed(known)}"
+            yield Diagnostic("E0806", message, application.place(name, narrowing.setting), help=help_)
+            continue
         wanted = engine.settings.get("max_model_len")
         if wanted is not None and wanted > card.context:
             message = f"`max_model_len` is {wanted}, and `{model}` reads {card.context} tokens"

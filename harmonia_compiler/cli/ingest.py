@@ -106,7 +106,7 @@ def _run(target: Target, tree: Tree, service: Path, options: Options) -> Report:
     try:
         with (
             _store(service, collection, target.uri) as store,
-            Embedder(target.model, target.embedders) as embed,
+            Embedder(target.engine, target.embedders) as embed,
             _progress(collection) as on_progress,
         ):
             return ingest(store, embed, target.wanted, tree, options, on_progress, unswitched.append)

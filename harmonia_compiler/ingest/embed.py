@@ -8,10 +8,12 @@ from types import TracebackType
 from typing import Self
 
 from harmonia_compiler.contract.bundle import Endpoint
+from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.launch import Wire
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.kinds.embedder import encode_texts
 from harmonia_compiler.kinds.kind import MalformedReply
-from harmonia_compiler.kinds.openai import decode_embeddings, encode_embeddings
+from harmonia_compiler.kinds.openai import decode_embeddings
 
 _TEXTS_AT_ONCE = 32
 _REQUESTS_PER_REPLICA = 2
@@ -27,8 +29,8 @@ class EmbedderFailed(Exception):
 class Embedder:
     """Sends batches to all replicas at once; a replica that is restarting is waited for, some seconds long."""
 
-    def __init__(self, model: str, endpoints: Sequence[Endpoint], *, pause_s: float = 1.0) -> None:
-        self._model = model
+    def __init__(self, engine: Engine, endpoints: Sequence[Endpoint], *, pause_s: float = 1.0) -> None:
+        self._engine = engine
         self._endpoints = endpoints
         self._pause_s = pause_s
         self._pool = ThreadPoolExecutor(_REQUESTS_PER_REPLICA * len(endpoints), thread_name_prefix="embed")
@@ -48,12 +50,12 @@ class Embedder:
             parts = list(self._pool.map(self._embed, range(len(batches)), batches))
         except EmbedderFailed as failure:
             advice = "`harmoniac status` shows whether it runs; what was written so far is kept"
-            message = f"the embedder `{self._model}` failed: {failure}"
+            message = f"the embedder `{self._engine.settings['model']}` failed: {failure}"
             raise Rejected([Diagnostic("E1009", message, help=advice)]) from failure
         return [vector for part in parts for vector in part]
 
     def _embed(self, turn: int, texts: Sequence[str]) -> list[list[float]]:
-        wire = encode_embeddings(self._model, texts)
+        wire = encode_texts(self._engine, texts)
         failure = ""
         for attempt in range(_ATTEMPTS):
             if attempt:

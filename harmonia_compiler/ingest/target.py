@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints, Service
-from harmonia_compiler.contract.component import Component
+from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
@@ -19,11 +19,11 @@ from harmonia_compiler.runtime.bundle import read_contents, read_service
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A collection as it shall be, the Milvus that holds it, and the replicas that embed for it."""
+    """A collection as it shall be, the Milvus that holds it, and the replicas of the engine that embeds for it."""
 
     wanted: Wanted
     uri: str
-    model: str
+    engine: Engine
     embedders: tuple[Endpoint, ...]
 
 
@@ -63,7 +63,7 @@ def locate(bundle: Path, name: str) -> Target:
     return Target(
         at.wanted,
         _uri(_replicas(bundle, running, at.store, at.service)),
-        str(at.service.engines[at.embedder.engine].settings["model"]),
+        at.service.engines[at.embedder.engine],
         _replicas(bundle, running, at.embedder, at.service),
     )
 

@@ -167,8 +167,8 @@ class DecodeMany(Protocol):
 class ProbeOf(Protocol):
     """The smallest call of a replica whose answer shows that it makes progress; it changes nothing."""
 
-    def __call__(self, engine: Engine) -> Wire:
-        """The request of that call."""
+    def __call__(self, engine: Engine) -> Wire | None:
+        """The request of that call; None for an engine that says itself whether it makes progress."""
         ...
 
 
@@ -210,6 +210,14 @@ class Through(msgspec.Struct, frozen=True):
     wherever: str | None = None
 
 
+class Narrowing(msgspec.Struct, frozen=True):
+    """Where a setting of an engine has this value, its model must be of one of these roles."""
+
+    setting: str
+    value: Any
+    roles: tuple[Role, ...]
+
+
 class Kind(msgspec.Struct, frozen=True):
     """One kind. `name` equals its module's; `example` are declarations of components made from it.
 
@@ -219,11 +227,11 @@ class Kind(msgspec.Struct, frozen=True):
     a plan that no controller moves; `external` ones are somebody else's and take no hardware.
     `function_setting` names the setting that holds a Python function, whose annotations may tell the ports.
     `model_setting` names the setting that holds a model, whose card planning needs and must be of
-    one of the `roles`; `priority_setting` the one, not for users, that tells an engine which of its calls goes
-    first: the one with the lowest whole number. `asked_only` is what only a request can ask of the call that gives its
-    answer, beside the settings that a component may have as well. Kinds whose engine takes several calls in one request
-    have both `encode_many` and `decode_many`; the value of each call is what `decode` would give. `probe` is for kinds
-    whose replicas may say that they are well and yet do nothing.
+    one of the `roles`, of which `narrowings` may leave some out; `priority_setting` the one, not for users, that tells
+    an engine which of its calls goes first: the one with the lowest whole number. `asked_only` is what only a request
+    can ask of the call that gives its answer, beside the settings that a component may have as well. Kinds whose engine
+    takes several calls in one request have both `encode_many` and `decode_many`; the value of each call is what
+    `decode` would give. `probe` is for kinds whose replicas may say that they are well and yet do nothing.
     """
 
     name: str
@@ -248,6 +256,7 @@ class Kind(msgspec.Struct, frozen=True):
     function_setting: str | None = None
     model_setting: str | None = None
     roles: tuple[Role, ...] = ()
+    narrowings: tuple[Narrowing, ...] = ()
     asked_only: frozenset[str] = frozenset()
     priority_setting: str | None = None
     own_faults: FaultsOf | None = None
@@ -257,6 +266,15 @@ class Kind(msgspec.Struct, frozen=True):
     def setting(self, name: str) -> Setting | None:
         """The setting of that name, the common ones of every kind included."""
         return next((setting for setting in (*self.settings, *COMMON_SETTINGS) if setting.name == name), None)
+
+    def narrowing(self, role: Role, given: Mapping[str, Any]) -> Narrowing | None:
+        """The first that such settings of an engine bring about and that leaves a role out, if there is one."""
+        for each in self.narrowings:
+            setting = self.setting(each.setting)
+            value = given.get(each.setting, setting and setting.default)
+            if value == each.value and role not in each.roles:
+                return each
+        return None
 
     def faults(self, given: Mapping[str, Any]) -> list[Fault]:
         """What contradicts each other among given settings and the defaults of the others."""

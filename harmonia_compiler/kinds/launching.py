@@ -16,6 +16,16 @@ REVISION = Setting(
 ENCODER_PRECISION = Setting(
     "precision", "text", "the numbers that the model computes in", default="fp32", accepts=("fp32", "bf16", "fp16")
 )
+ENCODER_SERVER = Setting(
+    "server",
+    "text",
+    "the engine: our own worker on transformers, or vLLM",
+    default="transformers",
+    accepts=("transformers", "vllm"),
+)
+
+#: The fewest sequences that an encoder takes through its layers together, where so many wait: fewer waste the hardware.
+FEWEST_PER_PASS = 32
 
 #: What keeps libraries of models from asking a hub or reporting usage.
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}

@@ -13,13 +13,13 @@ import msgspec
 
 from harmonia_compiler.contract.card import Card
 from harmonia_compiler.contract.component import Component, Engine, Insert, Prompt
-from harmonia_compiler.contract.gpu import GPU_TYPES
-from harmonia_compiler.contract.launch import Fill, Launch, Probe, Reply, Wire, Word
+from harmonia_compiler.contract.launch import Launch, Reply, Wire, Word
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import ListOf, Passage, Text, Value
+from harmonia_compiler.kinds import vllm
 from harmonia_compiler.kinds.extents import declared_extent, text_tokens
 from harmonia_compiler.kinds.kind import NOTHING, Extent, Fault, Kind, Setting, Work, value_of
-from harmonia_compiler.kinds.launching import OFFLINE, REVISION, model_words, weights_name, whole_cores, worker
+from harmonia_compiler.kinds.launching import REVISION, model_words, weights_name, worker
 from harmonia_compiler.kinds.openai import (
     CHAT,
     constraint,
@@ -89,18 +89,9 @@ IGNORE_EOS = "ignore_eos"
 PRIORITY = "priority"
 #: The context that a replica is given where the user said nothing: a full one would take most of the memory.
 DEFAULT_CONTEXT = 8192
-#: Memory of vLLM's three processes on CPU beside weights and KV cache, as measured on version 0.32.
-CPU_RUNTIME_GIB = 2.8
-#: With so many cores, one is better kept for vLLM's own scheduling than computed on.
-_CORES_TO_SPARE = 4
-#: Tokens of a step, by the memory of the GPU from which on, in GiB: what vLLM 0.32 takes by itself (`arg_utils.py`).
-#: An A100 and CPUs have the least.
-_STEP_TOKENS = ((160.0, 16_384), (70.0, 8_192), (0.0, 2_048))
 #: What a chat template adds to a conversation, and a numbered source line to a passage, in tokens.
 TEMPLATE_TOKENS = 16.0
 _PASSAGE_LABEL_TOKENS = 10.0
-
-_DTYPE = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "fp8": "bfloat16", "any": "auto"}
 
 
 def context_length(engine: Engine, card: Card | None) -> int:
@@ -119,13 +110,6 @@ def faults(settings: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(("max_tokens", "max_model_len"), message, help)
 
 
-def step_tokens(configuration: Configuration) -> int:
-    """The most tokens that a step of vLLM computes in a configuration; every call of a full batch needs one."""
-    gpu = configuration.gpu
-    large = GPU_TYPES[gpu].memory_gib if gpu and not gpu.startswith("a100") else 0.0
-    return max(configuration.batch, next(most for least, most in _STEP_TOKENS if large >= least))
-
-
 def kv_cache_gib(engine: Engine, card: Card | None, configuration: Configuration) -> int:
     """Whole GiB of KV cache on CPU: for `batch` calls of full length, if the configuration has that much room."""
     if card is None:
@@ -134,7 +118,7 @@ def kv_cache_gib(engine: Engine, card: Card | None, configuration: Configuration
     each = card.kv_bytes_per_token(precision)
     wanted = math.ceil(configuration.batch * context_length(engine, card) * each / 2**30)
     weights = max(card.weights_gib, card.parameters * (4.0 if precision == "fp32" else 2.0) / 2**30)
-    room = math.floor(configuration.memory_gib - weights - CPU_RUNTIME_GIB)
+    room = math.floor(configuration.memory_gib - weights - vllm.CPU_RUNTIME_GIB)
     return max(1, min(wanted, room))
 
 
@@ -182,61 +166,29 @@ def launch(engine: Engine, card: Card | None, configuration: Configuration) -> L
 
 
 def _vllm(engine: Engine, card: Card | None, configuration: Configuration) -> Launch:
-    model = str(engine.settings["model"])
-    precision = _precision(engine, configuration)
     words: tuple[Word, ...] = (
-        *(Fill("python"), "-m", "vllm.entrypoints.openai.api_server"),
-        *("--model", Fill("weights"), "--served-model-name", model),
-        *("--host", Fill("host"), "--port", Fill("port")),
-        *("--dtype", _DTYPE[precision]),
-        *("--max-model-len", str(context_length(engine, card))),
-        *("--max-num-seqs", str(configuration.batch)),
-        # What plans, profiles and emulations reckon with is said, so that no other version's default takes its place.
-        *("--max-num-batched-tokens", str(step_tokens(configuration))),
-        *("--enable-chunked-prefill", "--enable-prefix-caching"),
         # Who is most in a hurry goes first, and not who came first: the gateway says with each call how much it is.
         *("--scheduling-policy", "priority"),
         # What a call does not say is not taken from the model's own sampling advice.
         *("--generation-config", "vllm"),
         # A small model under a schema would otherwise go on writing spaces.
         *("--structured-outputs-config", '{"backend":"xgrammar","disable_any_whitespace":true}'),
-        "--disable-uvicorn-access-log",
-        *(("--quantization", "fp8") if precision == "fp8" else ()),
-        *_device_words(configuration),
     )
-    environment = {**OFFLINE, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_HOST_IP": "127.0.0.1"}
-    if not configuration.gpu:
-        cores = whole_cores(configuration)
-        environment |= {
-            "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib(engine, card, configuration)),
-            # One thread a core that the process may run on: the host says which those are. Of a few
-            # cores, none is kept free for scheduling alone.
-            "VLLM_CPU_OMP_THREADS_BIND": "auto",
-            "VLLM_CPU_NUM_OF_RESERVED_CPU": "0" if cores < _CORES_TO_SPARE else "1",
-        }
-    return Launch(
+    return vllm.generating(
+        engine,
+        card,
+        configuration,
         words,
-        Probe("http", "/health", timeout_s=900.0 if configuration.gpu else 420.0, warm_up=_warm_up(model)),
-        environment,
-        extra="vllm" if configuration.gpu else "vllm-cpu",
-        model=weights_name(model, engine.settings.get("revision"), card),
-        module="vllm",
+        precision=_precision(engine, configuration),
+        context=context_length(engine, card),
+        cache_gib=kv_cache_gib(engine, card, configuration),
+        warm_up=_warm_up(str(engine.settings["model"])),
     )
 
 
 def _precision(engine: Engine, configuration: Configuration) -> str:
     """What the component asks for or, where it leaves that open, what the hardware multiplies fast."""
     return str(engine.settings.get("precision", configuration.precision))
-
-
-def _device_words(configuration: Configuration) -> tuple[Word, ...]:
-    if not configuration.gpu:
-        return ("--enforce-eager",)
-    share = min(1.0, configuration.gpus / configuration.tensor_parallel)
-    return (
-        *("--tensor-parallel-size", str(configuration.tensor_parallel)),
-        *("--gpu-memory-utilization", f"{0.9 * share:.2f}"),
-    )
 
 
 def _warm_up(model: str) -> tuple[Wire, ...]:

@@ -231,9 +231,14 @@ class _EmbeddingReply(msgspec.Struct):
     usage: Usage = Usage()
 
 
-def encode_embeddings(model: str, texts: Sequence[str]) -> Wire:
-    """A request for one vector a text."""
-    return post(EMBEDDINGS, {"model": model, "input": list(texts), "encoding_format": "float"})
+#: Asks vLLM to cut what is longer than the model's window, as our own worker does by itself; it refuses it otherwise.
+_CUT = {"truncate_prompt_tokens": -1}
+
+
+def encode_embeddings(model: str, texts: Sequence[str], *, cut: bool = False) -> Wire:
+    """A request for one vector a text; `cut` says that a text may be too long for the model."""
+    ask: dict[str, Any] = {"model": model, "input": list(texts), "encoding_format": "float"}
+    return post(EMBEDDINGS, ask | _CUT if cut else ask)
 
 
 def decode_embeddings(body: bytes, count: int) -> tuple[list[list[float]], Usage]:
@@ -259,9 +264,10 @@ class _RerankReply(msgspec.Struct):
     usage: Usage = Usage()
 
 
-def encode_rerank(model: str, query: str, documents: Sequence[str], top_n: int) -> Wire:
-    """A request to order documents by how well they answer a query."""
-    return post(RERANK, {"model": model, "query": query, "documents": list(documents), "top_n": top_n})
+def encode_rerank(model: str, query: str, documents: Sequence[str], top_n: int, *, cut: bool = False) -> Wire:
+    """A request to order documents by how well they answer a query; `cut` as for embeddings."""
+    ask: dict[str, Any] = {"model": model, "query": query, "documents": list(documents), "top_n": top_n}
+    return post(RERANK, ask | _CUT if cut else ask)
 
 
 def decode_rerank(body: bytes, count: int) -> tuple[list[tuple[int, float]], Usage]:

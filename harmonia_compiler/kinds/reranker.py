@@ -4,6 +4,9 @@ The route carries only texts and answers with indices, so that any server that s
 in; source and text of a passage come from the call's own inputs, its score becomes the reranker's.
 With a cross-encoder a score is how well the passage answers, from 0 to 1; with an embedding model
 it is the similarity of the query to the passage's best sentence.
+
+It runs on our own worker or, with a cross-encoder and `server: "vllm"`, on vLLM's pooling runner. What vLLM
+would make of an embedding model is the plain similarity, another score, so that the checker refuses that.
 """
 
 from collections.abc import Mapping
@@ -13,17 +16,21 @@ from harmonia_compiler.contract.component import Component, Engine, Port
 from harmonia_compiler.contract.launch import Launch, Reply, Wire
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import ListOf, Passage, Text, Value
-from harmonia_compiler.kinds.kind import NOTHING, Extent, Kind, Setting, Signature, Work, value_of
-from harmonia_compiler.kinds.launching import ENCODER_PRECISION, REVISION, encoder
+from harmonia_compiler.kinds import vllm
+from harmonia_compiler.kinds.kind import NOTHING, Extent, Kind, Narrowing, Setting, Signature, Work, value_of
+from harmonia_compiler.kinds.launching import ENCODER_PRECISION, ENCODER_SERVER, REVISION, encoder
 from harmonia_compiler.kinds.openai import decode_rerank, encode_rerank
 
 SETTINGS = (
     Setting("model", "text", "the reranking or embedding model, by the name of its card", required=True),
     REVISION,
     ENCODER_PRECISION,
+    ENCODER_SERVER,
     Setting("top_k", "integer", "how many passages to keep", scope="call", default=5, minimum=1, maximum=1024),
 )
 
+#: Has vLLM give the one logit of a cross-encoder from 0 to 1, whatever the model's own file would have made of it.
+_FROM_0_TO_1 = ("--hf-overrides", '{"problem_type":"single_label_classification"}')
 #: Tokens of a passage whose length nothing tells.
 _USUAL_PASSAGE = 200.0
 
@@ -45,23 +52,42 @@ def result_extent(component: Component, inputs: Mapping[str, Extent] = NOTHING) 
 
 
 def launch(engine: Engine, card: Card | None, configuration: Configuration) -> Launch:
-    """The torch worker with the model's weights."""
+    """The torch worker with the model's weights, or vLLM."""
+    if vllm.is_on_vllm(engine):
+        return vllm.pooling(engine, card, configuration, _FROM_0_TO_1, warm_up=(_shortest(engine),))
     return encoder("rerank", engine, card, configuration)
 
 
 def encode(engine: Engine, component: Component, inputs: Mapping[str, Value], *, stream: bool) -> Wire:
     """A request to order the passages' texts."""
     texts = [passage["text"] for passage in inputs["passages"]]
-    top_k = value_of("top_k", component.settings, SETTINGS)
-    return encode_rerank(str(engine.settings["model"]), inputs["query"], texts, top_k)
+    return _request(engine, inputs["query"], texts, value_of("top_k", component.settings, SETTINGS))
+
+
+def _request(engine: Engine, query: str, texts: list[str], top_k: int) -> Wire:
+    is_on_vllm = vllm.is_on_vllm(engine)
+    # vLLM refuses to order nothing; what it says of a text that nobody sent, `decode` leaves out.
+    documents = texts or ([""] if is_on_vllm else [])
+    return encode_rerank(str(engine.settings["model"]), query, documents, top_k, cut=is_on_vllm)
+
+
+def _shortest(engine: Engine) -> Wire:
+    return _request(engine, "1", ["1"], 1)
 
 
 def decode(component: Component, body: bytes, inputs: Mapping[str, Value] = NOTHING) -> Reply:
     """The best passages with their new scores, best first."""
     passages = inputs.get("passages", [])
-    ranked, usage = decode_rerank(body, len(passages))
+    ranked, usage = decode_rerank(body, max(1, len(passages)))
+    if not passages:
+        return Reply([], usage)
     kept = ranked[: value_of("top_k", component.settings, SETTINGS)]
     return Reply([{**passages[index], "score": score} for index, score in kept], usage)
+
+
+def probe(engine: Engine) -> Wire | None:
+    """The shortest pair: what `/health` says of vLLM is that its front is there, and not that its engine works."""
+    return _shortest(engine) if vllm.is_on_vllm(engine) else None
 
 
 KIND = Kind(
@@ -79,5 +105,7 @@ KIND = Kind(
     decode=decode,
     model_setting="model",
     roles=("reranker", "embedder"),
+    narrowings=(Narrowing(ENCODER_SERVER.name, "vllm", ("reranker",)),),
+    probe=probe,
     example='component rerank = reranker("BAAI/bge-reranker-base", top_k: 4)',
 )

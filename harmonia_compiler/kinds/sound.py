@@ -145,6 +145,9 @@ def _contradictions(kind: Kind) -> Iterator[str]:
     for field, setting in named.items():
         if setting is not None and kind.setting(setting) is None:
             yield f"its `{field}` names `{setting}`, and it has no such setting"
+    for narrowing in kind.narrowings:
+        if kind.setting(narrowing.setting) is None:
+            yield f"its `narrowings` name `{narrowing.setting}`, and it has no such setting"
     if (kind.launch is None) != kind.external:
         yield "it has a `launch` exactly where it is not `external`, and this one has both or neither"
     if not kind.runs_on and not kind.external:

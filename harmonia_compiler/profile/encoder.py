@@ -20,10 +20,9 @@ from harmonia_compiler.profile.assumptions import (
     GPU_HOST_MEMORY_GIB,
     GPU_MEMORY_SHARE,
     GPU_RUNTIME_GIB,
-    TORCH_RUNTIME_GIB,
 )
 from harmonia_compiler.profile.device import CpuPart, GpuPart, cpu_parts, gpu_parts
-from harmonia_compiler.profile.memory import weight_bytes
+from harmonia_compiler.profile.memory import encoder_runtime_gib, weight_bytes
 from harmonia_compiler.profile.profiles import Asked, Offer, Option, Shortfall
 from harmonia_compiler.profile.queueing import with_wait_ms
 from harmonia_compiler.profile.sources import CPU_ROOFLINE, ROOFLINE
@@ -77,7 +76,7 @@ def offer(asked: Asked, card: Card, inventory: Inventory) -> Offer:
                 batch=batch,
             )
             options.append(_option(asked, configuration, passes(asked.engine, card, part), ROOFLINE))
-    memory = round(weights_gib + TORCH_RUNTIME_GIB + 0.005, 2)
+    memory = round(weights_gib + encoder_runtime_gib(asked.engine) + 0.005, 2)
     largest = max((host.memory_gib for host in inventory.hosts), default=0.0)
     for cores in cpu_parts(inventory) if memory <= largest else ():
         configuration = Configuration(cores=cores.cores, memory_gib=memory)

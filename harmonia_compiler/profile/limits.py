@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from harmonia_compiler.contract.card import Card
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.plan import Configuration
-from harmonia_compiler.kinds.llm import context_length, step_tokens
+from harmonia_compiler.kinds.llm import context_length
+from harmonia_compiler.kinds.vllm import step_tokens
 from harmonia_compiler.profile.memory import memory_of, precision_of
 
 #: Tokens in a block of vLLM's KV cache where nobody says otherwise.

@@ -15,7 +15,8 @@ from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.kinds.kind import Work
-from harmonia_compiler.kinds.llm import CPU_RUNTIME_GIB, context_length
+from harmonia_compiler.kinds.llm import context_length
+from harmonia_compiler.kinds.vllm import CPU_RUNTIME_GIB
 from harmonia_compiler.profile.assumptions import (
     BATCHES,
     EFFICIENCY,

@@ -125,6 +125,25 @@ def test_a_model_of_another_trade_is_refused_where_it_is_named(tmp_path: Path) -
     ]
 
 
+RERANKING = """
+component vectors = embedder("all-MiniLM-L6-v2", server: "vllm")
+component search = milvus("docs", embedder: vectors)
+component best = reranker({settings})
+pipeline ask(question: text) -> [passage] {{ return best(question, search(question)) }}
+"""
+
+
+def test_vllm_reranks_by_cross_encoders_alone(tmp_path: Path) -> None:
+    (one,) = check(tmp_path, RERANKING.format(settings='"all-MiniLM-L6-v2", server: "vllm"'))
+    why = '`all-MiniLM-L6-v2` is an embedding model, which `reranker` cannot use with `server: "vllm"`'
+    assert told([one]) == [("E0806", why, '"vllm"')]
+    assert one.help == (
+        "leave `server` out, or give one of the models `BAAI/bge-reranker-base`, `cross-encoder/ms-marco-MiniLM-L6-v2`"
+    )
+    assert check(tmp_path, RERANKING.format(settings='"ms-marco-MiniLM-L6-v2", server: "vllm"')) == []
+    assert check(tmp_path, RERANKING.format(settings='"all-MiniLM-L6-v2", server: "transformers"')) == []
+
+
 def test_a_context_longer_than_the_models_is_refused_where_it_is_given(tmp_path: Path) -> None:
     assert told(check(tmp_path, WITH_MODEL.format(settings='"SmolLM2-135M-Instruct", max_model_len: 65536'))) == [
         ("E0807", "`max_model_len` is 65536, and `SmolLM2-135M-Instruct` reads 8192 tokens", "65536")

