@@ -16,7 +16,8 @@ from harmonia_compiler.runtime.actuators.slurm.folder import SharedFolder
 from harmonia_compiler.runtime.actuators.supervision.rundir import Asked
 from harmonia_compiler.runtime.actuators.supervision.turns import turns_on_machine
 
-from .service import Place, write
+from .cluster import Cluster
+from .service import Place, up, write
 
 _CODE = """
 import os
@@ -107,6 +108,15 @@ def test_nobody_else_waits_for_them_and_a_killed_one_keeps_nobody(bundle: Path) 
             until(lambda: seen(bundle, 0) == ["begins"] * 2)
             holds.unlink()
             until(lambda: seen(bundle, 0) == ["begins", "begins", "ends"])
+
+
+@pytest.mark.slurm
+def test_so_do_the_steps_of_a_real_job(cluster: Cluster, tmp_path: Path) -> None:
+    places: list[Place] = [("large", (gpu,), "a100_sxm", 1.0) for gpu in (2, 2, 2)]
+    bundle = write(tmp_path, places, code=_CODE.replace("{seen}", str(tmp_path / "seen")))
+    with up(bundle):
+        assert seen(bundle, 2) == ["begins", "ends"] * 3
+    assert not cluster.call("squeue", "--noheader")
 
 
 async def test_turns_are_those_of_one_job_on_one_node() -> None:
