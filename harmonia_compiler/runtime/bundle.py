@@ -137,4 +137,7 @@ def _differences(
 def unusable(bundle: Path, name: str, why: str) -> Rejected:
     """A document of a bundle cannot be used, and why."""
     step = "compile the bundle again; `run/` and `data/` in it are kept"
+    if name == CONTENTS:
+        # What it does not list, no compilation overwrites.
+        step = "compile into a new folder, and move `run/` and `data/` there"
     return Rejected([Diagnostic("E0905", f"`{bundle / name}` cannot be used: {why}", help=step)])

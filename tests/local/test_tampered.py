@@ -70,8 +70,9 @@ def test_a_listing_of_another_format_or_a_pipe_is_no_bundle(sound: Hand, version
         read_contents(sound.path)
     (sound.path / "bundle.json").unlink()
     os.mkfifo(sound.path / "bundle.json")
-    with pytest.raises(Rejected, match="it is not a regular file"):
+    with pytest.raises(Rejected, match="it is not a regular file") as rejected:
         read_contents(sound.path)
+    assert "into a new folder" in rejected.value.found[0].help
 
 
 def _first(document: dict[str, Any]) -> dict[str, Any]:
