@@ -36,7 +36,7 @@ def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[
         found += (
             [_taken(port, "name another with --port, or none to have one found")] if port and not is_free(port) else []
         )
-    mine = tuple(one for one in documents.plan.replicas if one.host == documents.host or len(documents.files) == 1)
+    mine = tuple(one for one in documents.plan.replicas if one.host == documents.host)
     return [*found, *exceeded_here(msgspec.structs.replace(documents.plan, replicas=mine))]
 
 
