@@ -73,13 +73,11 @@ def pooling(
     *,
     warm_up: tuple[Wire, ...],
 ) -> Launch:
-    """The server of an encoder, by the pooling and the normalisation that the model's own files say."""
-    context = () if card is None else ("--max-model-len", str(card.context))
+    """The server of an encoder, by the pooling, the normalisation and the window that the model's own files say."""
     # A text is read whole, so that a step must have room for the longest.
     most = max(step_tokens(configuration), 0 if card is None else card.context)
     sized = (
         *("--runner", "pooling"),
-        *context,
         *("--max-num-seqs", str(max(FEWEST_PER_PASS, configuration.batch))),
         *("--max-num-batched-tokens", str(most)),
         *("--no-enable-chunked-prefill", "--no-enable-prefix-caching"),

@@ -165,14 +165,14 @@ def test_the_other_kinds() -> None:
 @pytest.mark.parametrize(
     ("kind", "model", "settings", "configuration", "words"),
     [
-        ("embedder", MINILM, {}, CPU, "--dtype float32 --runner pooling --max-model-len 256 --max-num-seqs 32"),
+        ("embedder", MINILM, {}, CPU, "--dtype float32 --runner pooling --max-num-seqs 32"),
         ("embedder", MINILM, {"precision": "bf16"}, CPU, "--dtype bfloat16 --runner pooling"),
         ("embedder", MINILM, {}, CPU, "--max-num-batched-tokens 2048 --no-enable-chunked-prefill"),
         ("embedder", MINILM, {}, CPU, "--no-enable-prefix-caching --disable-uvicorn-access-log --enforce-eager"),
         ("embedder", MINILM, {"precision": "fp16"}, HALF_GPU, "--dtype float16 --runner pooling"),
         ("embedder", MINILM, {}, HALF_GPU, "--tensor-parallel-size 1 --gpu-memory-utilization 0.45"),
         ("embedder", MINILM, {}, GPU, "--max-num-seqs 64 --max-num-batched-tokens 8192 "),
-        ("reranker", CROSS, {}, CPU, "--runner pooling --max-model-len 512 --max-num-seqs 32"),
+        ("reranker", CROSS, {}, CPU, "--runner pooling --max-num-seqs 32"),
         ("reranker", CROSS, {}, GPU, '--hf-overrides {"problem_type":"single_label_classification"} '),
     ],
 )
@@ -195,7 +195,7 @@ def test_a_text_that_vllm_reads_whole_has_room_in_a_step() -> None:
     made = kinds()["embedder"].launch
     assert made is not None
     words = shown(made(Engine("e", "embedder", {"model": MINILM, "server": "vllm"}), card, CPU))
-    assert "--max-model-len 8192 --max-num-seqs 32 --max-num-batched-tokens 8192" in words
+    assert "--max-num-seqs 32 --max-num-batched-tokens 8192" in words
 
 
 def parsed_by_vllm(commands: Sequence[Launch]) -> list[dict[str, Any]]:
@@ -235,8 +235,8 @@ def test_vllm_takes_the_flags() -> None:
     assert [each["runner"] for each in (*parsed, embedder, reranker)] == [*["auto"] * 3, "pooling", "pooling"]
     for encoder in (embedder, reranker):
         assert (encoder["enable_chunked_prefill"], encoder["enable_prefix_caching"]) == (False, False)
-    assert (embedder["dtype"], embedder["max_model_len"], embedder["max_num_seqs"]) == ("float32", 256, 32)
-    assert (reranker["dtype"], reranker["max_model_len"], reranker["gpu_memory_utilization"]) == ("float16", 512, 0.45)
+    assert (embedder["dtype"], embedder["max_num_seqs"]) == ("float32", 32)
+    assert (reranker["dtype"], reranker["gpu_memory_utilization"]) == ("float16", 0.45)
     assert reranker["hf_overrides"] == {"problem_type": "single_label_classification"}
     assert [each["max_num_seqs"] for each in parsed] == [16, 128, 8]
     assert [each["max_num_batched_tokens"] for each in parsed] == [2048, 8192, 2048]
