@@ -1,4 +1,4 @@
-"""Components that ask for hosts with a label: where they are placed, what checks it, and what is said without one."""
+"""Components that ask for hosts: where they are placed, what checks it, and what is said where no host will do."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from harmonia_compiler.check.files import check_files
-from harmonia_compiler.contract.inventory import Host, Inventory
+from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.plan.build import build_problem
@@ -83,3 +83,30 @@ def test_what_is_no_label(tmp_path: Path, label: str) -> None:
     path = tmp_path / "app.rag"
     path.write_text(SOURCE.replace("zone=b", label))
     assert [one.code for one in check_files([path]).found] == ["E0615"]
+
+
+BIG = """
+component big = llm("meta-llama/Llama-3.1-8B-Instruct", {settings})
+component answer(question: text ~ 15 tokens) -> text ~ 60 tokens = big("{{question}}")
+pipeline ask(question: text ~ 15 tokens) -> text {{
+    load 1 rps
+    return answer(question)
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "gpus", "why"),
+    [
+        ("tensor_parallel: 2", 1, "2 GPUs of one type on one host and a device or host of the inventory has 1 at most"),
+        ("tensor_parallel: 8", 4, "8 GPUs of one type on one host and a device or host of the inventory has 4 at most"),
+        ('on: "t4"', 1, "18 GiB of memory on each GPU and a device or host of the inventory has 13.4 at most"),
+    ],
+)
+def test_a_replica_is_never_spread_over_hosts(tmp_path: Path, settings: str, gpus: int, why: str) -> None:
+    """All hosts together would have what it needs, and the links between them are reckoned with nowhere."""
+    hosts = Inventory(tuple(Host(name, 16, 64.0, (Gpu("t4", gpus),)) for name in ("a", "b", "c", "d")))
+    with pytest.raises(Rejected) as caught:
+        planned_on(tmp_path, hosts, BIG.format(settings=settings))
+    (found,) = caught.value.found
+    assert (found.code, found.message) == ("E0720", f"`big` needs {why}")
