@@ -69,7 +69,8 @@ class Card(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     """One model. `parameters` counts all weights; `active_parameters` those that one token touches.
 
     Attention facts (`layers`, `kv_heads`, `head_dim`) size the KV cache of an `llm`; `dimension` is
-    the length of an `embedder`'s vectors; `weight_bytes` is bytes per parameter as published.
+    the length of an `embedder`'s vectors, and `pooling` how those of its tokens become one where no file beside the
+    weights says so; `weight_bytes` is bytes per parameter as published.
     `context` is the most tokens of one sequence; of `vocabulary` tokens an `llm` chooses each. `aliases`
     are other names that mean this model and no other. `source` says where the facts are from.
     """
@@ -89,6 +90,7 @@ class Card(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     weight_bytes: _Bytes = 2.0
     active_parameters: _Parameters | None = None
     dimension: _Count | None = None
+    pooling: Annotated[Literal["mean"] | None, Meta(description="`mean`")] = None
     vocabulary: _Tokens | None = None
     gated: Annotated[bool, Meta(description="true or false")] = False
     weights: Annotated[Weights, Meta(description="a table with `package`, `path` and maybe `format`")] | None = None

@@ -74,10 +74,13 @@ def pooling(
     warm_up: tuple[Wire, ...],
 ) -> Launch:
     """The server of an encoder, by the pooling, the normalisation and the window that the model's own files say."""
+    # What no file beside the weights says, the card may, and both engines must do alike.
+    pooled = ("--pooler-config", '{"seq_pooling_type":"MEAN"}') if card is not None and card.pooling == "mean" else ()
     # A text is read whole, so that a step must have room for the longest.
     most = max(step_tokens(configuration), 0 if card is None else card.context)
     sized = (
         *("--runner", "pooling"),
+        *pooled,
         *("--max-num-seqs", str(max(FEWEST_PER_PASS, configuration.batch))),
         *("--max-num-batched-tokens", str(most)),
         *("--no-enable-chunked-prefill", "--no-enable-prefix-caching"),

@@ -123,6 +123,9 @@ def _card(folder: Path, config: _Config, name: str, role: Role, licence: str) ->
     }
     if role == "embedder":
         facts["dimension"] = hidden
+        if not (folder / "modules.json").is_file():
+            # As our own worker takes it; vLLM would take what is usual for the architecture.
+            facts["pooling"] = "mean"
     for fault in faults(facts):
         raise _rejected(folder, fault.message, fault.step)
     return msgspec.convert(facts, Card)

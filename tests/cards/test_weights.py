@@ -72,6 +72,14 @@ def test_the_architecture_says_what_a_model_is_for(tmp_path: Path, architecture:
     assert card.kv_heads == 1
 
 
+def test_an_embedder_whose_files_say_nothing_of_pooling_has_it_in_its_card(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "tiny")
+    assert read_model_folder(folder, licence="mit").pooling == "mean"
+    assert read_model_folder(folder, role="reranker", licence="mit").pooling is None
+    (folder / "modules.json").write_text("[]")
+    assert read_model_folder(folder, licence="mit").pooling is None
+
+
 def test_an_embedder_reads_no_more_than_its_own_file_says(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "tiny")
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 32}')

@@ -27,6 +27,7 @@ HALF_GPU = Configuration(cores=2, memory_gib=8, gpu="l40s", gpus=0.5, batch=8)
 
 SMALL = "SmolLM2-135M-Instruct"
 MINILM = "all-MiniLM-L6-v2"
+UNSAID = msgspec.structs.replace(card_for(MINILM), pooling="mean")
 CROSS = "ms-marco-MiniLM-L6-v2"
 
 
@@ -190,6 +191,15 @@ def test_vllm_serves_encoders(
     assert len(made.probe.warm_up) == 1
 
 
+def test_vllm_is_told_what_no_file_beside_the_weights_says() -> None:
+    made = kinds()["embedder"].launch
+    assert made is not None
+    engine = Engine("e", "embedder", {"model": MINILM, "server": "vllm"})
+    words = shown(made(engine, UNSAID, CPU))
+    assert ' --runner pooling --pooler-config {"seq_pooling_type":"MEAN"} --max-num-seqs 32' in words
+    assert "--pooler-config" not in shown(made(engine, card_for(MINILM), CPU))
+
+
 def test_a_text_that_vllm_reads_whole_has_room_in_a_step() -> None:
     card = msgspec.structs.replace(card_for(MINILM), context=8192)
     made = kinds()["embedder"].launch
@@ -221,17 +231,21 @@ def parsed_by_vllm(commands: Sequence[Launch]) -> list[dict[str, Any]]:
 @pytest.mark.slow
 def test_vllm_takes_the_flags() -> None:
     pytest.importorskip("vllm.version")
-    large = "meta-llama/Llama-3.1-8B-Instruct"
+    large, unsaid = "meta-llama/Llama-3.1-8B-Instruct", kinds()["embedder"].launch
+    assert unsaid is not None
     parsed = parsed_by_vllm(
         [
             launch("llm", {"model": SMALL, "max_model_len": 4096}, CPU),
             launch("llm", {"model": large, "precision": "fp8"}, TWO_GPUS),
             launch("llm", {"model": large, "precision": "any"}, HALF_GPU),
             launch("embedder", {"model": MINILM, "server": "vllm"}, CPU),
+            unsaid(Engine("e", "embedder", {"model": MINILM, "server": "vllm"}), UNSAID, CPU),
             launch("reranker", {"model": CROSS, "server": "vllm", "precision": "fp16"}, HALF_GPU),
         ]
     )
-    *parsed, embedder, reranker = parsed
+    *parsed, embedder, pooled, reranker = parsed
+    assert [each["pooler_config"] is None for each in (embedder, pooled, reranker)] == [True, False, True]
+    assert "seq_pooling_type='MEAN'" in pooled["pooler_config"]
     assert [each["runner"] for each in (*parsed, embedder, reranker)] == [*["auto"] * 3, "pooling", "pooling"]
     for encoder in (embedder, reranker):
         assert (encoder["enable_chunked_prefill"], encoder["enable_prefix_caching"]) == (False, False)
