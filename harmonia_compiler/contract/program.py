@@ -47,8 +47,10 @@ class Call(msgspec.Struct, frozen=True, tag="call", omit_defaults=True):
     before the value at `after` is there, which it does not read: calls that are not pure keep their
     order so. Where `over` names ports, each of those is given a list, all equally long, and the
     value is the list of the results of the items: one call of the engine for all of them.
-    `may_answer`, which is filled in when a flow is lowered, says that the value may be the answer or,
-    of an answer that is a record, its first text: what a request wishes for its answer reaches the call.
+
+    Two are filled in when a flow is lowered. `may_answer` says that the value may be the answer or, of an
+    answer that is a record, its first text: what a request wishes for its answer reaches the call. `site`
+    numbers the calls of one component, from 0 in the order in which they stand.
     """
 
     component: str
@@ -58,6 +60,7 @@ class Call(msgspec.Struct, frozen=True, tag="call", omit_defaults=True):
     after: int | None = None
     over: tuple[str, ...] = ()
     may_answer: bool = False
+    site: int = 0
 
 
 class Select(msgspec.Struct, frozen=True, tag="select", omit_defaults=True):

@@ -24,7 +24,7 @@ from harmonia_compiler.emulate.outcomes import (
 )
 from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
-from harmonia_compiler.policy.events import Path, show_path
+from harmonia_compiler.policy.events import Path, show_place
 from harmonia_compiler.workload.draws import Draws, Uniform, length
 
 #: What stands around a passage in a prompt, its source included, is taken to be this long (`kinds/llm.py`).
@@ -112,6 +112,11 @@ class Ask(Protocol):
         """Where it stands in loops and lists."""
         ...
 
+    @property
+    def site(self) -> int:
+        """Which of its component's calls it is."""
+        ...
+
 
 def text_of(name: str, tokens: float) -> str:
     """A text that no other name gives, of so many tokens; at least one."""
@@ -143,12 +148,12 @@ class Behaviour:
         known = self._known(ask.component, ask.settings)
         if not ask.many:
             inputs = ask.items[0]
-            value = self._value(known, inputs, ask.request, show_path(ask.path))
+            value = self._value(known, inputs, ask.request, show_place(ask.path, ask.site))
             prefix = prefix_of(ask.component, inputs, PREFIX_BLOCK) if known.kind.has_prompt else ()
             return value, Size(known.work(inputs, value), prefix)
         values, works = [], []
         for number, inputs in enumerate(ask.items):
-            value = self._value(known, inputs, ask.request, show_path((*ask.path, ("item", number + 1))))
+            value = self._value(known, inputs, ask.request, show_place((*ask.path, ("item", number + 1)), ask.site))
             values.append(value)
             works.append(known.work(inputs, value))
         return values, Size(_together(works))

@@ -5,14 +5,12 @@ what: a grader says "no" in so many calls, a judge's flag is set, a score lies b
 rehearsal and a simulation take each branch as often as the plan was made for.
 """
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import msgspec
 
 from harmonia_compiler.contract.component import Component
-from harmonia_compiler.contract.program import Call, Compare, Constant, GetField, Not, Operation, Select
 from harmonia_compiler.contract.types import (
     Bool,
     Labels,
@@ -25,6 +23,7 @@ from harmonia_compiler.contract.types import (
     Value,
     Vector,
 )
+from harmonia_compiler.emulate.said import Said, said_of_calls
 from harmonia_compiler.flow.demand import Demand
 from harmonia_compiler.flow.graph import EVEN, Application
 from harmonia_compiler.kinds.extents import typed_extent
@@ -99,10 +98,6 @@ Outcome = (
     | RecordOutcome
 )
 
-#: What is said of one value: how often it is true, which text, or below a bound, by the field of the
-#: result that is meant ("" for the result itself).
-_Said = dict[tuple[str, "str | float | None"], float]
-
 
 def expected_outcomes(
     application: Application, demands: Mapping[str, Demand], kinds: Mapping[str, Kind]
@@ -111,9 +106,9 @@ def expected_outcomes(
 
     Where several calls of one component are tested differently, the mean over its calls.
     """
-    said: dict[str, list[tuple[float, _Said]]] = {}
+    said: dict[str, list[tuple[float, Said]]] = {}
     for demand in demands.values():
-        by_call = _said_of_calls(demand)
+        by_call = said_of_calls(demand)
         for call in demand.calls:
             said.setdefault(call.component, []).append((call.visits, by_call.get(call.position, {})))
     return {name: _outcome(application.components[name], kinds, _mean(given)) for name, given in sorted(said.items())}
@@ -168,57 +163,7 @@ def _number(bounds: tuple[float, ...], below: tuple[float, ...], uniform: float)
     return edges[-1][1]
 
 
-def _said_of_calls(demand: Demand) -> dict[int, _Said]:
-    """What the conditions of a flow say of the result of each call, by the call's position."""
-    nodes = [node.operation for node in demand.expanded.flow.nodes]
-    found: dict[int, _Said] = {}
-    for position, chances in demand.likely.items():
-        for text, share in chances.items():
-            for call, field, tested, chance in _about(nodes, position, text, share):
-                found.setdefault(call, {}).setdefault((field, tested), chance)
-    return found
-
-
-def _about(
-    nodes: list[Operation], position: int, text: str | None, share: float
-) -> Iterator[tuple[int, str, str | float | None, float]]:
-    """The calls whose results decide a condition: the call, the field, what it is compared with, how often that holds.
-
-    A condition made of two that must both hold is taken to be decided by each alike.
-    """
-    operation = nodes[position]
-    if text is not None or isinstance(operation, Call | GetField):
-        if (source := _source(nodes, position)) is not None:
-            yield *source, text, share
-        return
-    match operation:
-        case Not(operand):
-            yield from _about(nodes, operand, None, 1.0 - share)
-        case Compare("<" | "<=" | ">" | ">=" as operator, left, right):
-            for one, other, below in ((left, right, operator[0] == "<"), (right, left, operator[0] == ">")):
-                bound = nodes[other]
-                if isinstance(bound, Constant) and (source := _source(nodes, one)) is not None:
-                    yield *source, float(bound.value), share if below else 1.0 - share
-        case Select(condition, then, otherwise):
-            both, either = nodes[otherwise], nodes[then]
-            if isinstance(both, Constant) and both.value is False:
-                for each in (condition, then):
-                    yield from _about(nodes, each, None, math.sqrt(share))
-            elif isinstance(either, Constant) and either.value is True:
-                for each in (condition, otherwise):
-                    yield from _about(nodes, each, None, 1.0 - math.sqrt(1.0 - share))
-
-
-def _source(nodes: list[Operation], position: int) -> tuple[int, str] | None:
-    """The call that a value is the result of, or of whose result it is a field."""
-    field = ""
-    operation = nodes[position]
-    if isinstance(operation, GetField):
-        field, position = operation.name, operation.record
-    return (position, field) if isinstance(nodes[position], Call) else None
-
-
-def _mean(given: list[tuple[float, _Said]]) -> _Said:
+def _mean(given: list[tuple[float, Said]]) -> Said:
     """Over the calls of one component that say something about the same."""
     sums: dict[tuple[str, str | float | None], tuple[float, float]] = {}
     for weight, said in given:
@@ -228,7 +173,7 @@ def _mean(given: list[tuple[float, _Said]]) -> _Said:
     return {key: weighed / total if total else EVEN for key, (total, weighed) in sums.items()}
 
 
-def _outcome(component: Component, kinds: Mapping[str, Kind], said: _Said) -> Outcome:
+def _outcome(component: Component, kinds: Mapping[str, Kind], said: Said) -> Outcome:
     kind = kinds[component.kind]
     extent = kind.result_extent(component)
     most = most_tokens(component, kind)
@@ -248,7 +193,7 @@ def outcome_of_type(of: Type, size: float | None = None) -> Outcome:
     return _typed(of, typed_extent(of, size).tokens, None, {}, "")
 
 
-def _typed(of: Type, tokens: float, most: float | None, said: _Said, field: str) -> Outcome:
+def _typed(of: Type, tokens: float, most: float | None, said: Said, field: str) -> Outcome:
     match of:
         case Labels(labels):
             return LabelOutcome(_shares(labels, {label: said.get((field, label)) for label in labels}))

@@ -1,5 +1,7 @@
 """Lowering: a flow without what only planning and diagnostics need is a Program."""
 
+from collections import Counter
+
 import msgspec
 
 from harmonia_compiler.contract.component import Port
@@ -23,7 +25,8 @@ def lower(flow: Flow, application: Application) -> Program:
     kept = with_awaits(without_unread(flow))
     nodes = [node for body in kept.bodies for node in body.nodes]
     called = sorted({node.operation.component for node in nodes if isinstance(node.operation, Call)})
-    *blocks, operations = (_operations(*each) for each in zip(kept.bodies, answers_of(kept), strict=True))
+    sites = Counter[str]()
+    *blocks, operations = (_operations(*each, sites) for each in zip(kept.bodies, answers_of(kept), strict=True))
     return Program(
         pipeline=flow.name,
         parameters=tuple(_parameter(port) for port in flow.ports),
@@ -40,12 +43,16 @@ def lower(flow: Flow, application: Application) -> Program:
     )
 
 
-def _operations(body: Body, answers: frozenset[int]) -> tuple[Operation, ...]:
-    """The operations of a body, which say of calls whether they may give the answer."""
-    return tuple(
-        msgspec.structs.replace(node.operation, may_answer=True) if at in answers else node.operation
-        for at, node in enumerate(body.nodes)
-    )
+def _operations(body: Body, answers: frozenset[int], sites: Counter[str]) -> tuple[Operation, ...]:
+    """The operations of a body, whose calls say whether they may give the answer, and which of their component's."""
+    found: list[Operation] = []
+    for at, node in enumerate(body.nodes):
+        operation = node.operation
+        if isinstance(operation, Call):
+            site, sites[operation.component] = sites[operation.component], sites[operation.component] + 1
+            operation = msgspec.structs.replace(operation, may_answer=at in answers, site=site)
+        found.append(operation)
+    return tuple(found)
 
 
 def _parameter(port: Port) -> ProgramParameter:

@@ -11,9 +11,10 @@ from harmonia_compiler.contract.types import Value
 Path = tuple[tuple[Literal["round", "item"], int], ...]
 
 
-def show_path(path: Path) -> str:
-    """A path as a short text: "2/5" is item 5 in round 2."""
-    return "/".join(str(number) for _, number in path)
+def show_place(path: Path, site: int) -> str:
+    """What tells a call from others of its component in a request: "2/5" in item 5 of round 2, elsewhere "2/5#1"."""
+    place = "/".join(str(number) for _, number in path)
+    return f"{place}#{site}" if site else place
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -56,8 +57,8 @@ class Send(msgspec.Struct, frozen=True):
 
     `over` names the ports that were given lists of equal length: one call of the engine for all their
     items. `may_answer` says that the value may become the answer, or the first text of an answer that is a
-    record; `streams`, that it is known to, and that its text may be forwarded as it comes. `at` is the
-    call's position among the operations that it stands in.
+    record; `streams`, that it is known to, and that its text may be forwarded as it comes. `site` is the
+    operation's.
     """
 
     call: int
@@ -68,7 +69,7 @@ class Send(msgspec.Struct, frozen=True):
     may_answer: bool = False
     over: tuple[str, ...] = ()
     path: Path = ()
-    at: int = 0
+    site: int = 0
 
 
 def items_of(send: Send) -> list[dict[str, Value]]:

@@ -95,4 +95,4 @@ class Lookahead:
 
 def point_of(send: Send) -> Point:
     """The point at which a request is when it makes this call."""
-    return send.component, send.at, tuple(number for kind, number in send.path if kind == "round")
+    return send.component, send.site, tuple(number for kind, number in send.path if kind == "round")

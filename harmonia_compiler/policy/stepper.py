@@ -217,4 +217,5 @@ def _send(turn: Turn, frame: Frame, at: int, call: Call) -> None:
             return
     number = frame.calls[at] = state.number()
     streams = program.streams and heading(program, state) == place
-    turn.send(Send(number, call.component, given, settings, streams, call.may_answer, call.over, frame.path, at), place)
+    may, site = call.may_answer, call.site
+    turn.send(Send(number, call.component, given, settings, streams, may, call.over, frame.path, site), place)

@@ -71,7 +71,7 @@ async def test_a_call_whose_turn_comes_too_late_is_given_up(engine: FakeEngine) 
         # Nothing is known yet, so that both are let in.
         first = asyncio.ensure_future(served.client.post(CHAT, ask()))
         await eventually(lambda: engine.in_flight == 1)
-        leg_s = served.gateway.schedule.pipelines["p"].lookahead.at(("say", 1, ())).whole
+        leg_s = served.gateway.schedule.pipelines["p"].lookahead.at(("say", 0, ())).whole
         for _ in range(50):
             leg_s.add(0.4)
         status, body, headers = await served.client.post(CHAT, ask())

@@ -27,7 +27,7 @@ PROGRAM = Program(
     streams=True,
 )
 EXPECTED = {"ask": {"find": ExpectedCalls(1.0, 100.0), "say": ExpectedCalls(1.0, 900.0)}}
-FIND, SAY = Send(1, "find", {}, {}, at=1), Send(2, "say", {}, {}, at=2)
+FIND, SAY = Send(1, "find", {}, {}, site=1), Send(2, "say", {}, {}, site=2)
 
 
 def made(places: int = 1, parts: Parts | None = None, replicas: int = 1) -> Schedule:

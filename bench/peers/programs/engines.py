@@ -2,7 +2,8 @@
 
 A system is told by `peer.json` which replicas it may use of each engine, and by each component its prompt. A call says
 for which request, for which component and in which round it is made, so that an emulated engine answers it as
-it answers the same call of any other system.
+it answers the same call of any other peer and, where the component stands once in the pipeline, of Harmonia. Where it
+stands several times, Harmonia's calls say at which, and what they are answered is drawn anew from the same outcomes.
 """
 
 import json

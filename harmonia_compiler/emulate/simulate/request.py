@@ -129,7 +129,8 @@ class Request:
         component, items = self.program.components[send.component], items_of(send)
         tell = done, failed, begun if send.streams else None
         pipeline = self.program.pipeline
-        job = Job(leg, pipeline, component, send.settings, items, bool(send.over), self.number, send.path, *tell)
+        where = self.number, send.path, send.site
+        job = Job(leg, pipeline, component, send.settings, items, bool(send.over), *where, *tell)
         self._jobs[number] = job
         if (reason := self.service.call(job)) is not None:
             self._jobs.pop(number)

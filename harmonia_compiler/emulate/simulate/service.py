@@ -42,6 +42,7 @@ class Job:
     many: bool
     request: int
     path: Path
+    site: int
     done: Callable[["Job"], object]
     failed: Callable[["Job", str], object]
     begun: Callable[["Job"], object] | None = None

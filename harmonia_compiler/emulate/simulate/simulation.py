@@ -21,7 +21,7 @@ from harmonia_compiler.emulate.simulate.worked import Worked
 from harmonia_compiler.emulate.times import core_ms, elsewhere_ms
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.policy.control.planned import planned
-from harmonia_compiler.policy.events import show_path
+from harmonia_compiler.policy.events import show_place
 from harmonia_compiler.policy.line import EXTERNAL_CONCURRENCY, Line
 from harmonia_compiler.policy.parts import ALL, PLAIN, Parts
 from harmonia_compiler.policy.pipeline import Promise, promise_of
@@ -157,7 +157,7 @@ class Simulation:
         return elsewhere_ms(job.size.work, self._uniform(job))
 
     def _uniform(self, job: Job) -> Uniform:
-        return self.scenario.draws.of(job.request, job.component.name, show_path(job.path))
+        return self.scenario.draws.of(job.request, job.component.name, show_place(job.path, job.site))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.launch import CALL_HEADER, REQUEST_HEADER, Reply, Usage, Wire
 from harmonia_compiler.contract.types import Text
 from harmonia_compiler.kinds.kind import Kind
-from harmonia_compiler.policy.events import Send, items_of, show_path
+from harmonia_compiler.policy.events import Send, items_of, show_place
 from harmonia_compiler.policy.journey import Leg
 from harmonia_compiler.policy.line import GivenUp, NoReplica, QueueFull
 from harmonia_compiler.policy.routing.affinity import beginning_of
@@ -102,7 +102,7 @@ class Caller:
 
 def _named(request: str, send: Send) -> tuple[tuple[str, str], ...]:
     """The headers that tell a replica for which request it works, and for which call of it."""
-    return ((REQUEST_HEADER, request), (CALL_HEADER, f"{send.component};{show_path(send.path)}"))
+    return ((REQUEST_HEADER, request), (CALL_HEADER, f"{send.component};{show_place(send.path, send.site)}"))
 
 
 @dataclass(slots=True)

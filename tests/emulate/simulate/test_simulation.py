@@ -99,7 +99,7 @@ def test_a_request_alone_takes_its_steps_and_the_overhead_of_its_calls(simulated
     from_request = type("Ask", (), {})()
     from_request.component = program.components["answer"]
     from_request.settings, from_request.items = program.components["answer"].settings, [dict(coming.arguments)]
-    from_request.many, from_request.request, from_request.path = False, 0, ()
+    from_request.many, from_request.request, from_request.path, from_request.site = False, 0, (), 0
     _, size = simulation.scenario.behaviour.answer(from_request)
     prompt, answer = round(size.work.prompt_tokens), round(size.work.output_tokens)
     first = 2.5 + found.steps.request_ms + found.steps.step_ms(StepLoad(prompt, prompt * prompt / 2))

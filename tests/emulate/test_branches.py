@@ -1,0 +1,137 @@
+"""Branches of emulated requests, each sent through the gateway's stepper, are taken as often as the source says."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harmonia_compiler.contract.component import Component
+from harmonia_compiler.contract.types import Value
+from harmonia_compiler.emulate.scenario import Scenario
+from harmonia_compiler.flow.demand import demand
+from harmonia_compiler.policy.events import Answer, Finished, Send, Started, items_of
+from harmonia_compiler.policy.events import Path as Place
+from harmonia_compiler.policy.frames import State
+from harmonia_compiler.policy.stepper import advance
+from tests.emulate.planned import planned_for
+
+REQUESTS = 3_000
+#: Of all figures that a test compares, one in some hundred thousand is so many standard errors off by chance.
+ERRORS = 4.5
+
+HEAD = """
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
+component good(draft: text) -> bool = small("{draft} good?")
+component bad(draft: text) -> bool = small("{draft} bad?")
+component odd(draft: text) -> bool = small("{draft} odd?")
+component judge(draft: text) -> "full" | "part" | "none" = small("{draft} supported?")
+component score(draft: text) -> number = small("{draft}, from 0 to 1?")
+component redo(draft: text) -> text = small("Again: {draft}")
+component answer(question: text) -> text = small("Answer: {question}")
+component other(question: text) -> text = small("Say that you do not know: {question}")
+"""
+
+#: Bodies of a pipeline of a text `q`.
+BODIES = {
+    "an early return in a loop": """
+    draft = q
+    repeat up to 4 {
+        draft = redo(draft)
+        if bad(draft) ~ 0.1 { return other(q) }
+    } until good(draft) ~ 0.4
+    return answer(draft)""",
+    "two early returns, each by a test of its own": """
+    draft = q
+    repeat up to 3 {
+        draft = redo(draft)
+        if bad(draft) ~ 0.1 { return other(q) }
+        if not odd(draft) ~ 0.3 { return other(draft) }
+    } until good(draft) ~ 0.4
+    return answer(draft)""",
+    "a label and a truth together": """
+    if bad(q) and judge(q) == "none" ~ 0.05 { return other(q) }
+    return answer(q)""",
+    "either of two labels": """
+    if judge(q) == "none" or judge(q) == "part" ~ 0.3 { return other(q) }
+    return answer(q)""",
+    "neither of two labels": """
+    if judge(q) != "none" and judge(q) != "part" ~ 0.7 { return answer(q) }
+    return other(q)""",
+    "one label in a loop, and another one after it": """
+    draft = q
+    repeat up to 3 {
+        draft = redo(draft)
+        verdict = judge(draft)
+        if verdict == "none" ~ 0.1 { return other(q) }
+    } until verdict == "full" ~ 0.6
+    return answer(draft)""",
+    "three tests of which all must hold": """
+    if good(q) and not bad(q) and score(q) > 0.7 ~ 0.2 { return answer(q) }
+    return other(q)""",
+    "one test that is known and one that is not": """
+    text = q
+    if bad(q) ~ 0.5 { text = redo(q) }
+    if bad(q) or odd(q) ~ 0.6 { return other(text) }
+    return answer(text)""",
+    "the same component at two places": """
+    if good(q) ~ 0.5 { return answer(q) }
+    if good(redo(q)) ~ 0.5 { return answer(redo(q)) }
+    return other(q)""",
+    "the same component in a loop and in one around it": """
+    draft = q
+    repeat up to 3 {
+        inner = draft
+        repeat up to 3 { inner = redo(inner) } until good(inner) ~ 0.5
+        draft = inner
+    } until good(draft) ~ 0.5
+    return answer(draft)""",
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A call as the emulation is asked it."""
+
+    component: Component
+    settings: Mapping[str, Any]
+    items: Sequence[Mapping[str, Value]]
+    many: bool
+    request: int
+    path: Place
+    site: int
+
+
+def calls_of(planned: Scenario, request: int) -> Counter[str]:
+    """How often one request calls each component."""
+    program, state = planned.service.programs["ask"], State()
+    made = Counter[str]()
+    pending = advance(program, state, Started({"q": "why?"}))
+    while pending:
+        match pending.pop(0):
+            case Send() as send:
+                made[send.component] += 1
+                component, where = program.components[send.component], (request, send.path, send.site)
+                asked = Asked(component, send.settings, items_of(send), bool(send.over), *where)
+                value, _ = planned.behaviour.answer(asked)
+                pending += advance(program, state, Finished(send.call, value))
+            case command:
+                assert isinstance(command, Answer), command
+    assert state.ended
+    return made
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_as_often_as_the_source_says(tmp_path: Path, body: str) -> None:
+    planned = planned_for(tmp_path, f"{HEAD}pipeline ask(q: text ~ 10 tokens) -> text {{{body}\n}}\n")
+    (flow,) = planned.application.flows
+    expected = demand(planned.application, flow).visits
+    found = [calls_of(planned, request) for request in range(REQUESTS)]
+    for component, visits in expected.items():
+        counts = [each[component] for each in found]
+        mean = sum(counts) / REQUESTS
+        spread = sqrt(sum((count - mean) ** 2 for count in counts) / REQUESTS)
+        assert abs(mean - visits) <= ERRORS * spread / sqrt(REQUESTS) + 1e-9, (component, mean, visits)
