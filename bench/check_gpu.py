@@ -30,6 +30,12 @@ Two real runs are less than 5 % apart. At the three loads that the engine carrie
 them, tokens a second are within 5 %, token to token within 10 %, and the first token, which waits in a queue that
 grows, is off by up to 20 %.
 
+Found on an H200 and an H100: all figures of the eight layers are as expected at the three loads, and tokens a second
+and token to token past them. The first token there is a third off and not a fifth. The captured 8B took 10.7 to 17.8 ms,
+longer than expected and by the more the longer its sequences are, and is 12 % off from token to token at two loads. The
+profiler slows a step down, so that kernels take 69 to 83 % of it and not over 85, and on the H100 it missed the
+second reading.
+
 Exits 1 where a figure is off by more. The machine should have nothing else to do.
 """
 
@@ -125,8 +131,8 @@ async def profiled(there: Served, given: argparse.Namespace, account: Account) -
     """The profile of the real engine, with what else is said of its steps."""
     account.title("the profile")
     for pace in there.paces:
-        share = f"{pace.busy_ms / pace.step_ms:.0%}"
-        took = f"{pace.step_ms:.2f} ms, of which the GPU works {pace.busy_ms:.2f} ms ({share})"
+        share = f"the GPU works {pace.busy_ms:.2f} ms ({pace.busy_ms / pace.step_ms:.0%})"
+        took = f"{pace.step_ms:.2f} ms, of which {share if pace.busy_ms else 'the profiler saw no kernel'}"
         account.say(f"a step that decodes {pace.sequences}, under a profiler: {took}")
     card = card_of(given.model, given.context)
     blocks = given.sequences * -(-given.context // BLOCK)
