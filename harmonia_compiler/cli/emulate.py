@@ -1,7 +1,6 @@
 """`harmoniac emulate`: the replicas of a plan as servers on this machine, for whatever is to be tried over them."""
 
 import math
-import signal
 import tempfile
 import threading
 import urllib.request
@@ -11,9 +10,11 @@ import click
 import msgspec
 
 from harmonia_compiler.cli.emulated import delays_option, factor_option, faults_option
+from harmonia_compiler.cli.exits import UNREAD
 from harmonia_compiler.cli.options import files_argument, format_option, settings_option
 from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
 from harmonia_compiler.cli.stopping import stopped_as_by_hand
+from harmonia_compiler.cli.streams import is_unread
 from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.inventory import load_inventory
 from harmonia_compiler.emulate.rehearsal.mishaps import injected, loading
@@ -34,7 +35,9 @@ from harmonia_compiler.runtime.descriptors import raise_open_files
 @click.option("--seed", type=int, default=1, show_default=True, help="Another one, and calls answer otherwise.")
 @format_option
 @settings_option
+@click.pass_context
 def command(
+    context: click.Context,
     files: tuple[Path, ...],
     inventory: Path,
     objective: Aim,
@@ -55,12 +58,15 @@ def command(
     document = rehearsal_of(tried, factor or 1.0, loading(tried, dict(delays)), wrong)
     raise_open_files()
     with (
-        stopped_as_by_hand(signal.SIGTERM, signal.SIGHUP),
+        stopped_as_by_hand(),
         tempfile.TemporaryDirectory(prefix="harmonia-emulated-") as folder,
         emulated(Path(folder), document) as engines,
     ):
         _begin(engines)
         click.echo(_shown(engines.replicas, form))
+        if is_unread():
+            # Nobody knows where they listen.
+            context.exit(UNREAD)
         threading.Event().wait()
 
 

@@ -6,3 +6,5 @@ USAGE = 2
 INFEASIBLE = 3
 BUG = 70
 INTERRUPTED = 130
+#: Whoever read what would have gone on without an end has left; shells count SIGPIPE so.
+UNREAD = 141

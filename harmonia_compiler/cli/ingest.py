@@ -14,6 +14,7 @@ from harmonia_compiler.cli.exits import DIAGNOSTICS
 from harmonia_compiler.cli.moving import ASKED_BY_MILVUS, Move, moving_options
 from harmonia_compiler.cli.options import PATH, WRITTEN_PATH, format_option
 from harmonia_compiler.cli.output import findings_document, print_diagnostics, print_json
+from harmonia_compiler.cli.stopping import stopped_as_by_hand
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.ingest.discover import Tree, discover, place_of
 from harmonia_compiler.ingest.embed import Embedder
@@ -70,7 +71,8 @@ def command(
     if move.is_asked:
         if paths or base is not None or forget or forget_rest or reembed or not prune:
             raise click.UsageError("--export and --import take no PATH..., and no option about documents.")
-        _move(move, place(service, component), form)
+        with stopped_as_by_hand():
+            _move(move, place(service, component), form)
         return
     if not paths and not forget:
         raise click.UsageError("Missing argument 'PATH...'.")
@@ -79,7 +81,8 @@ def command(
     if any(finding.code in _STOPS for finding in tree.findings):
         raise Rejected(tree.findings)
     forgotten = tuple(place_of(_path(path)) for path in forget)
-    report = _run(target, tree, service, Options(prune, reembed, forgotten, forget_rest))
+    with stopped_as_by_hand():
+        report = _run(target, tree, service, Options(prune, reembed, forgotten, forget_rest))
     if form == "json":
         print_json(_document(report, target))
     else:
@@ -100,6 +103,9 @@ def _path(given: str) -> Path:
     return Path(given)
 
 
+_GO_ON = "the same command goes on where this one stopped"
+
+
 def _run(target: Target, tree: Tree, service: Path, options: Options) -> Report:
     collection = target.wanted.collection
     unswitched: list[Diagnostic] = []
@@ -114,6 +120,8 @@ def _run(target: Target, tree: Tree, service: Path, options: Options) -> Report:
         raise Rejected([*rejected.found, *unswitched]) from rejected
     except KeyboardInterrupt:
         print_diagnostics(unswitched)
+        if not unswitched:
+            click.echo(f"interrupted: `{collection}` keeps what was embedded; {_GO_ON}", err=True)
         raise
 
 

@@ -6,20 +6,22 @@ so that `check` starts without the planner and `plan` without the gateway.
 
 import errno
 import gc
-import os
 import sys
 from functools import cache
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from pkgutil import iter_modules
+from typing import Any
 
 import click
 
 import harmonia_compiler.cli as package
 from harmonia_compiler import __version__
-from harmonia_compiler.cli.exits import BUG, DIAGNOSTICS, FINE, INTERRUPTED, USAGE
+from harmonia_compiler.cli.exits import BUG, DIAGNOSTICS, FINE, UNREAD, USAGE
 from harmonia_compiler.cli.output import findings_document, print_bug, print_diagnostics, print_json
+from harmonia_compiler.cli.stopping import code_of, heard, unheard
+from harmonia_compiler.cli.streams import go_on_without_readers, lost
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import nearest
 
@@ -39,7 +41,15 @@ class LazyGroup(click.Group):
         if not _is_command(name):
             return None
         command: click.Command = import_module(f"{package.__name__}.{name}").command
+        heard()
         return command
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command. A pipe or connection of its own that breaks is a bug like any other, where click ends us."""
+        try:
+            return super().invoke(context)
+        except BrokenPipeError as problem:
+            raise RuntimeError("what a command wrote to has left") from problem
 
     def resolve_command(
         self, context: click.Context, arguments: list[str]
@@ -92,30 +102,24 @@ _OBJECTS_UNTIL_COLLECTION = 100_000
 def main() -> None:
     """Run the command of this process and exit with its code."""
     gc.set_threshold(_OBJECTS_UNTIL_COLLECTION)
-    _open_missing_streams()
-    code = run(sys.argv[1:])
+    go_on_without_readers()
     try:
+        code = run(sys.argv[1:])
         sys.stdout.flush()
-    except OSError as problem:
-        # Without this the interpreter would complain about the same text again while it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = code or _unwritable(problem)
+    except KeyboardInterrupt as again:
+        code = code_of(again)
+    # Nothing is left that an interrupt could be told of.
+    unheard()
+    # A reader that has left (`| head`) has what it wanted; a full disk is worth a line.
+    problem = lost()
+    if problem is not None and not isinstance(problem, BrokenPipeError) and code in {FINE, UNREAD}:
+        code = _unwritable(problem)
     # The interpreter would look through all modules for cycles while it ends, a fifth of the time of a small check.
     gc.freeze()
     sys.exit(code)
 
 
-def _open_missing_streams() -> None:
-    """A process may be started with its streams closed (`>&-`); what is printed then goes nowhere."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open until we end
-
-
 def _unwritable(problem: OSError) -> int:
-    """A reader that has left (`| head`) has what it wanted; a full disk is worth a line."""
-    if isinstance(problem, BrokenPipeError):
-        return FINE
     print_diagnostics(
         [Diagnostic("E1131", f"the output cannot be written: {problem.strerror}", help="make room where it goes")]
     )
@@ -133,8 +137,8 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as asked:
         asked.show()
         return USAGE
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        return INTERRUPTED
+    except (click.exceptions.Abort, KeyboardInterrupt) as interrupt:
+        return code_of(interrupt)
     except click.ClickException as problem:
         problem.show()
         return USAGE
@@ -144,9 +148,6 @@ def run(arguments: list[str]) -> int:
         else:
             print_diagnostics(rejected.found)
         return DIAGNOSTICS
-    except (SystemExit, BrokenPipeError):
-        # Whoever read us has left; click ends the process itself then, with the code that is ours for findings.
-        return FINE
     except OSError as problem:
         return _unusable(problem)
     except Exception as bug:  # noqa: BLE001 - the last resort turns any bug into its exit code

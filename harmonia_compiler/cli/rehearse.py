@@ -1,6 +1,5 @@
 """`harmoniac rehearse`: runs a plan on this machine, the real gateway over emulated engines, before a GPU is rented."""
 
-import signal
 from pathlib import Path
 
 import click
@@ -62,7 +61,6 @@ def command(
 
     wishes = Wishes(factor, dict(delays), faults, parts)
     said = {**tried.coming.said, **said_without(parts)}
-    # Somebody's `kill`, and a terminal that closes.
-    with stopped_as_by_hand(signal.SIGTERM, signal.SIGHUP):
+    with stopped_as_by_hand():
         done = rehearse(tried.scenario, tried.coming.arrivals, tried.window, said, wishes, tell)
     print_report(done.report, form, html)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from harmonia_compiler.cli.stopping import stopped_as_by_hand
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, Replacing, Status, found_actuator
 
@@ -35,9 +36,13 @@ def replaced(bundle: Path, ask: Callable[[], Status | None]) -> None:
     """Have a service replaced, and say what came of it; an interrupted or failed one leaves the service as it was."""
     began = time.monotonic()
     try:
-        status = ask()
+        with stopped_as_by_hand():
+            status = ask()
     except NotStarted as failure:
         print_log(failure)
+        raise
+    except KeyboardInterrupt:
+        click.echo(f"interrupted; `harmoniac status {bundle}` says how the service is", err=True)
         raise
     if status is None:
         click.echo(f"{bundle} runs that bundle already: nothing is replaced")

@@ -1,19 +1,61 @@
 """Commands that start something and stop it at their end do so too where they are ended by a signal."""
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+
+#: Somebody's `kill`, a unit or job that ends, and a terminal that closes.
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+class Ended(KeyboardInterrupt):
+    """What Ctrl-C raises, for another signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 @contextmanager
-def stopped_as_by_hand(*signals: signal.Signals) -> Iterator[None]:
-    """Within, these signals are what Ctrl-C is, unless somebody had them ignored, as `nohup` does."""
-    before = {number: signal.getsignal(number) for number in signals}
-    ours = [number for number, handler in before.items() if handler is signal.SIG_DFL]
+def stopped_as_by_hand() -> Iterator[None]:
+    """Within, the signals that end a process are what Ctrl-C is, unless somebody had them ignored, as `nohup` does.
+
+    Only the first of them: a terminal that closes says so twice, a unit's end may be told by both, and a CI job's by
+    Ctrl-C before. What is stopping is not to be kept from it.
+    """
+    is_told = False
+
+    def tell(number: int, _frame: FrameType | None) -> None:
+        nonlocal is_told
+        if not is_told and not isinstance(sys.exception(), KeyboardInterrupt):
+            is_told = True
+            raise Ended(number)
+
+    ours = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
     for number in ours:
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, tell)
     try:
         yield
     finally:
         for number in ours:
-            signal.signal(number, before[number])
+            signal.signal(number, signal.SIG_DFL)
+
+
+def code_of(interrupt: BaseException) -> int:
+    """The exit code of a command that a signal ended, as shells count them; click hands on what it was caused by."""
+    caused = interrupt if isinstance(interrupt, Ended) else interrupt.__cause__
+    return 128 + (caused.number if isinstance(caused, Ended) else signal.SIGINT)
+
+
+def heard() -> None:
+    """From here on Ctrl-C is an exception, and a command says what it leaves."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def unheard() -> None:
+    """From here on Ctrl-C ends the process itself, where it is not ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)

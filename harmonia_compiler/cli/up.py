@@ -1,6 +1,5 @@
 """`harmoniac up`: start a bundle, and say what is waited for until it answers."""
 
-import signal
 import time
 from functools import partial
 from pathlib import Path
@@ -58,6 +57,20 @@ def command(
         with progress() as watch:
             _replace(bundle, over, canary, make_room=make_room, timeout_s=timeout, watch=watch)
         return
+    with stopped_as_by_hand():
+        _start(context, bundle, timeout, port, reembed=reembed, fetch=fetch, foreground=foreground)
+
+
+def _start(
+    context: click.Context,
+    bundle: Path,
+    timeout_s: float,
+    port: int | None,
+    *,
+    reembed: bool,
+    fetch: bool,
+    foreground: bool,
+) -> None:
     actuator = found_actuator(bundle)
     if fetch:
         fetched(actuator.models(bundle))
@@ -68,13 +81,39 @@ def command(
     began = time.monotonic()
     try:
         with progress() as watch:
-            started = actuator.start(bundle, port=port, reembed=reembed, timeout_s=timeout, watch=watch)
+            started = actuator.start(bundle, port=port, reembed=reembed, timeout_s=timeout_s, watch=watch)
     except NotStarted as failure:
         print_log(failure)
         raise
+    except KeyboardInterrupt:
+        click.echo(_left(actuator, bundle), err=True)
+        raise
+    try:
+        _tell(actuator, bundle, time.monotonic() - began, started=started, reembed=reembed)
+        if foreground:
+            _stay(actuator, bundle)
+    except KeyboardInterrupt:
+        # Until this command has said that the service is there and has ended, the service is its own to stop.
+        if not started and not foreground:
+            raise
+        click.echo("stopping", err=True)
+        actuator.stop(bundle)
+        if not foreground:
+            raise
+
+
+def _left(actuator: Actuator, bundle: Path) -> str:
+    """What is left of a start that was interrupted."""
+    if actuator.status(bundle).phase == "down":
+        return "interrupted: what had been started is stopped again"
+    return f"interrupted; somebody else started the service too, and `harmoniac status {bundle}` says how it is"
+
+
+def _tell(actuator: Actuator, bundle: Path, took_s: float, *, started: bool, reembed: bool) -> None:
+    """Where the service is, and what to do next."""
     status = actuator.status(bundle)
     if started:
-        click.echo(f"ready after {time.monotonic() - began:.1f} s: {_where(status)}")
+        click.echo(f"ready after {took_s:.1f} s: {_where(status)}")
         absent = frozenset(collection for process in status.processes for collection in process.absent)
     else:
         click.echo(f"already running: {_where(status)}")
@@ -84,8 +123,6 @@ def command(
         click.echo(note)
     if status.url:
         _print_next(bundle, absent, reembed=reembed)
-    if foreground:
-        _stay(actuator, bundle)
 
 
 def _where(status: Status) -> str:
@@ -130,13 +167,8 @@ def _print_next(bundle: Path, absent: frozenset[str], *, reembed: bool) -> None:
 
 
 def _stay(actuator: Actuator, bundle: Path) -> None:
-    """Until the service is taken down or somebody presses Ctrl-C; say what happens to its processes."""
+    """Until the service is taken down; say what happens to its processes."""
     lines = Lines()
-    try:
-        with stopped_as_by_hand(signal.SIGTERM):
-            while (status := actuator.status(bundle)).phase != "down":
-                lines(status)
-                time.sleep(0.5)
-    except KeyboardInterrupt:
-        click.echo("stopping", err=True)
-        actuator.stop(bundle)
+    while (status := actuator.status(bundle)).phase != "down":
+        lines(status)
+        time.sleep(0.5)

@@ -1,8 +1,12 @@
 """The command with streams that are closed, full or left by their reader, and with arguments that are no text."""
 
+import fcntl
 import json
+import os
+import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -26,8 +30,53 @@ def test_a_reader_that_is_not_there_is_no_failure(line: str) -> None:
     assert run(line) == (0, "")
 
 
-def test_findings_keep_their_code_without_stderr() -> None:
-    assert run("$H check nowhere.rag 2>&-")[0] == 1
+@pytest.mark.parametrize(
+    "streams", ["2>&-", ">&- 2>&-", "2>/dev/full", ">/dev/full 2>&1", "2>&1 | true", "2>&1 | head -1"]
+)
+def test_findings_keep_their_code_whoever_reads_them(streams: str) -> None:
+    # What is printed is no part of what is decided; several times, since a reader may leave sooner or later.
+    assert [run(f"$H check nowhere.rag {streams}")[0] for _ in range(3)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("$H check nowhere.rag --format json | true", 1),
+        ("$H check 2>&1 | true", 2),
+        ("$H chekc samples/quickstart.rag 2>&1 | true", 2),
+        ("$H plan samples/quickstart.rag --inventory {small} 2>&1 | true", 3),
+        ("$H plan samples/quickstart.rag --inventory {small} --format json | true", 3),
+        ("$H plan samples/quickstart.rag --inventory samples/inventories/laptop.toml 2>&1 | true", 0),
+        ("$H plan samples/quickstart.rag --inventory samples/inventories/laptop.toml --format json | head -1", 0),
+        ("PYTHONUNBUFFERED=1 $H plan samples/quickstart.rag --inventory {small} 2>&1 | true", 3),
+    ],
+)
+def test_a_reader_that_leaves_changes_no_code(tmp_path: Path, line: str, code: int) -> None:
+    small = tmp_path / "small.toml"
+    small.write_text('[[hosts]]\nname = "small"\ncpus = 1\nmemory_gib = 1\n')
+    assert run(line.format(small=small))[0] == code
+
+
+def test_what_a_command_makes_is_made_also_where_nobody_reads_what_it_says(tmp_path: Path) -> None:
+    inventory = "samples/inventories/laptop.toml"
+    line = f"$H compile samples/quickstart.rag --inventory {inventory} --out {tmp_path / 'bundle'} 2>&1 | true"
+    assert run(line)[0] == 0
+    assert (tmp_path / "bundle" / "bundle.json").is_file()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux makes a pipe smaller than what is printed")
+def test_a_pipe_that_does_not_wait_gets_all_of_it() -> None:
+    whole = subprocess.run([HARMONIAC, "explain"], capture_output=True, timeout=60, check=True).stdout
+    ours, theirs = os.pipe()
+    fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(theirs, False)
+    with subprocess.Popen([HARMONIAC, "explain"], stdout=theirs, stderr=subprocess.PIPE) as started:
+        os.close(theirs)
+        select.select([ours], [], [])
+        time.sleep(0.2)
+        with os.fdopen(ours, "rb") as reader:
+            assert reader.read() == whole
+        assert started.wait(60) == 0
 
 
 @pytest.mark.parametrize(
