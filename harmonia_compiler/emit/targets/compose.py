@@ -1,7 +1,8 @@
 """Target `compose`: a compose file for each host of the plan, with a service for each replica."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -33,6 +34,8 @@ _WHEELS = "compose/worker/wheels"
 #: The release whose argument parser the command lines are tried with; its image runs them on GPUs.
 VLLM = "0.32.0"
 _TORCH = "2.13.0"
+#: Which builds of torch there are for what runs on no GPU, and on one.
+_TORCH_FOR = {False: "cpu", True: "cu130"}
 
 _CONTROLLER = Launch((Fill("python"), "-m", "harmonia_compiler.runtime.controller", services.BUNDLE), Probe("none"))
 
@@ -70,6 +73,8 @@ def _services(emission: Emission, site: ComposeSite) -> ComposeServices:
     variables = {model: f"HARMONIA_WEIGHTS_{number}" for number, model in enumerate(models, 1)}
     planned = [(one, False) for one in replicas]
     further = [(one, True) for one in _further(emission, site)]
+    workers = _workers(emission, site)
+    vllm = site.vllm_image or f"vllm/vllm-openai:v{VLLM}"
     made = [
         ComposeReplica(
             one.replica,
@@ -77,7 +82,7 @@ def _services(emission: Emission, site: ComposeSite) -> ComposeServices:
             one.host,
             services.LOOPBACK if site.network == "host" else f"replica-{number}",
             site.first_port + number,
-            _image(one, emission, site),
+            vllm if _is_vllms(one) else workers[bool(one.devices)].name,
             variables.get(one.launch.model or ""),
             emission.plan.engines[one.engine].kind if Fill("data") in one.launch.command else None,
             is_further,
@@ -90,7 +95,7 @@ def _services(emission: Emission, site: ComposeSite) -> ComposeServices:
         site,
         tuple(made),
         replicas[0].host if replicas else "gateway",
-        _worker_image(emission, site),
+        workers[False].name,
         {name: model for model, name in variables.items()},
     )
 
@@ -112,21 +117,48 @@ def _endpoints(made: ComposeServices) -> Endpoints:
     return Endpoints(tuple(found), 1)
 
 
-def _worker_image(emission: Emission, site: ComposeSite) -> str:
-    """Named by what it is built from, so that bundles share it exactly where it holds what each of them needs."""
-    built = _build_arguments(emission)
-    # Each argument stands for itself, whatever it holds.
-    parts = "\0".join([*(f"{name}={value}" for name, value in sorted(built.items())), ""])
-    digest = hashlib.sha256(parts.encode() + emission.requires).hexdigest()[:8]
-    kind = built["TORCH_INDEX"].rpartition("/")[2]
-    return site.worker_image or f"harmonia-worker:{harmonia_compiler.__version__}-{kind}-{digest}"
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """An image of ours: its name, and what it is built from."""
+
+    name: str
+    arguments: Mapping[str, str]
 
 
-def _image(one: ReplicaLaunch, emission: Emission, site: ComposeSite) -> str:
-    """The one of vLLM on GPUs; everything else runs in ours."""
-    if one.launch.module == "vllm" and one.devices:
-        return site.vllm_image or f"vllm/vllm-openai:v{VLLM}"
-    return _worker_image(emission, site)
+def _workers(emission: Emission, site: ComposeSite) -> dict[bool, _Worker]:
+    """Our image for what runs on GPUs, and for all else, as torch and vLLM are built for one of the two.
+
+    Named by what they are built from, so that bundles share one exactly where it holds what each of them needs. Where
+    the site names an image, that is the one for both.
+    """
+    inside = [one for one in emission.replicas if not _is_vllms(one)]
+    if site.worker_image:
+        both = _Worker(site.worker_image, _arguments(inside, on_gpu=any(one.devices for one in inside)))
+        return {False: both, True: both}
+    found: dict[bool, _Worker] = {}
+    for on_gpu in (False, True):
+        arguments = _arguments([one for one in inside if bool(one.devices) == on_gpu], on_gpu=on_gpu)
+        # Each argument stands for itself, whatever it holds.
+        parts = "\0".join([*(f"{name}={value}" for name, value in sorted(arguments.items())), ""])
+        digest = hashlib.sha256(parts.encode() + emission.requires).hexdigest()[:8]
+        name = f"harmonia-worker:{harmonia_compiler.__version__}-{_TORCH_FOR[on_gpu]}-{digest}"
+        found[on_gpu] = _Worker(name, arguments)
+    return found
+
+
+def _is_vllms(one: ReplicaLaunch) -> bool:
+    """Whether it runs in vLLM's own image, as vLLM on GPUs does."""
+    return one.launch.module == "vllm" and bool(one.devices)
+
+
+def _arguments(inside: Sequence[ReplicaLaunch], *, on_gpu: bool) -> dict[str, str]:
+    """What an image of ours must hold: by the extras of the processes that run in it."""
+    extras = sorted({one.launch.extra for one in inside if one.launch.extra})
+    return {
+        "HARMONIA": f"harmonia-compiler[{','.join(extras)}]=={harmonia_compiler.__version__}",
+        "TORCH": f"torch=={_TORCH}",
+        "TORCH_INDEX": f"https://download.pytorch.org/whl/{_TORCH_FOR[on_gpu]}",
+    }
 
 
 def _document(emission: Emission, made: ComposeServices, host: str) -> dict[str, Any]:
@@ -151,11 +183,11 @@ def _document(emission: Emission, made: ComposeServices, host: str) -> dict[str,
         first = [given.replica for _, given in here if not given.further]
         made_here["gateway"] = services.gateway_service(made.gateway, made.gateway_image, made.site, first)
         made_here["controller"] = services.controller_service(_CONTROLLER, made.gateway_image, made.site)
-    # Whoever first runs in our image says how it is made: Compose finds it for the others.
-    for name, service in sorted(made_here.items(), key=lambda one: one[0] != "gateway"):
-        if service["image"] == made.gateway_image:
-            made_here[name]["build"] = services.build_of(_build_arguments(emission))
-            break
+    # Whoever first runs in an image of ours says how it is made: Compose finds it for the others.
+    ours = {one.name: one.arguments for one in _workers(emission, made.site).values()}
+    for _, service in sorted(made_here.items(), key=lambda one: one[0] != "gateway"):
+        if service["image"] in ours:
+            service["build"] = services.build_of(ours.pop(service["image"]))
     names = sorted({name for launch, _ in here for name in services.secret_names(launch.launch)})
     names += [name for name in services.secret_names(made.gateway) if host == made.front and name not in names]
     secrets = {"secrets": {name: services.secret_file(name) for name in names}} if names else {}
@@ -176,18 +208,6 @@ def _planned(launch: ReplicaLaunch, planned: Mapping[str, Replica]) -> Replica:
     """The plan's replica; of a further one, the last of its engine."""
     alike = [one for one in planned.values() if one.engine == launch.engine]
     return planned.get(launch.replica, alike[-1])
-
-
-def _build_arguments(emission: Emission) -> dict[str, str]:
-    """What the worker's image must hold: by the extras of the processes that run in it."""
-    inside = [one for one in emission.replicas if not (one.launch.module == "vllm" and one.devices)]
-    extras = sorted({one.launch.extra for one in inside if one.launch.extra})
-    on_gpu = any(one.devices for one in inside)
-    return {
-        "HARMONIA": f"harmonia-compiler[{','.join(extras)}]=={harmonia_compiler.__version__}",
-        "TORCH": f"torch=={_TORCH}",
-        "TORCH_INDEX": f"https://download.pytorch.org/whl/{'cu130' if on_gpu else 'cpu'}",
-    }
 
 
 def _overlay() -> dict[str, Any]:
