@@ -110,3 +110,5 @@ def test_a_replica_is_never_spread_over_hosts(tmp_path: Path, settings: str, gpu
         planned_on(tmp_path, hosts, BIG.format(settings=settings))
     (found,) = caught.value.found
     assert (found.code, found.message) == ("E0720", f"`big` needs {why}")
+    assert found.help is not None
+    assert ("`tensor_parallel`" in found.help) == settings.startswith("tensor_parallel")
