@@ -38,9 +38,14 @@ def stopped_as_by_hand() -> Iterator[None]:
         signal.signal(number, tell)
     try:
         yield
+    except KeyboardInterrupt:
+        is_told = True
+        raise
     finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+        # Who was told ends, and says what it leaves; whoever says it again then changes nothing of that either.
+        if not is_told:
+            for number in ours:
+                signal.signal(number, signal.SIG_DFL)
 
 
 def code_of(interrupt: BaseException) -> int:

@@ -122,6 +122,23 @@ def test_a_replacement_that_is_under_way_is_withdrawn(hand: Hand, number: signal
     assert hand.status().ready
 
 
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_what_has_been_told_to_end_is_not_told_again(first: signal.Signals) -> None:
+    program = (
+        "import os, signal; from harmonia_compiler.cli.stopping import stopped_as_by_hand, code_of\n"
+        "try:\n"
+        "    with stopped_as_by_hand():\n"
+        f"        os.kill(os.getpid(), {int(first)})\n"
+        "except KeyboardInterrupt as told:\n"
+        "    code = code_of(told)\n"
+        "for number in (signal.SIGTERM, signal.SIGHUP):\n"
+        "    os.kill(os.getpid(), number)\n"
+        "raise SystemExit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (128 + first, "")
+
+
 def test_a_signal_that_was_ignored_stays_so(hand: Hand) -> None:
     hand.write(one=launch("--slow-s", "1"))
     command = ["/bin/sh", "-c", 'trap "" HUP; exec "$@"', "sh", HARMONIAC, "up", str(hand.path)]
