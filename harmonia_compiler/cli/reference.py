@@ -53,7 +53,8 @@ def _of_pass(found: Pass, number: int) -> str:
     machines = " --inventory FILE" if found.timed else ""
     return (
         f"# `{found.name}`\n\nThe pass number {number} of {len(PASSES)}: it {found.doc}. {needs}{gives}It changes "
-        f"no answer that comes without a failure.\n\n`harmoniac graph --after {found.name}{machines}` shows a flow after it, "
+        "no answer that comes without a failure.\n\n"
+        f"`harmoniac graph --after {found.name}{machines}` shows a flow after it, "
         f"`--without {found.name}` leaves it out.\n"
     )
 
