@@ -113,7 +113,6 @@ def test_a_replacement_that_is_under_way_is_withdrawn(hand: Hand, number: signal
     command = [HARMONIAC, "up", str(new.path), "--over", str(hand.path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as started:
         until(lambda: len(hand.status().generations) == 2)
-        time.sleep(2.0)  # until this command has seen it too, and not only we
         started.send_signal(number)
         _, said = started.communicate(timeout=60)
     assert started.returncode == 128 + number

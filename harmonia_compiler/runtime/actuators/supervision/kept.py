@@ -59,11 +59,11 @@ class Kept(ABC):
         """See `Actuator.start`."""
         run, asked = _prepared(bundle.resolve()), rundir.Asked(port, reembed)
         keeper = None
-        if is_kept(bundle.resolve(), run):
-            _check_asked(bundle, run, asked)
-        else:
-            keeper = self._spawn(bundle.resolve(), run, asked)
         try:
+            if is_kept(bundle.resolve(), run):
+                _check_asked(bundle, run, asked)
+            else:
+                keeper = self._spawn(bundle.resolve(), run, asked)
             _await_ready(bundle, run, timeout_s, watch, keeper)
         except (NotStarted, KeyboardInterrupt):
             if _is_ours(keeper):

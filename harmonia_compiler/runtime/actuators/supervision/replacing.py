@@ -20,7 +20,7 @@ from harmonia_compiler.runtime.actuators.supervision.refusing import SHOWN_LINES
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 from harmonia_compiler.runtime.actuators.supervision.snapshot import files_of, forget, keep
 from harmonia_compiler.runtime.actuators.supervision.tailing import tail
-from harmonia_compiler.runtime.actuators.supervision.wish import ROLLOUT, Wish, wish
+from harmonia_compiler.runtime.actuators.supervision.wish import ROLLOUT, Wish, wish, wish_in
 from harmonia_compiler.runtime.bundle import SUPERVISOR, read_contents
 
 #: How often the state is looked at, in seconds.
@@ -132,29 +132,40 @@ class Service:
 
     def _wished(self, wanted: Wish, timeout_s: float, watch: Watch) -> Status:
         """Say what is wished and wait until it is so; raises NotStarted where it comes to nothing."""
-        self.run.write(ROLLOUT, msgspec.json.encode(wanted))
         try:
+            self.run.write(ROLLOUT, msgspec.json.encode(wanted))
             return self._awaited(wanted, timeout_s, watch)
         except (NotStarted, KeyboardInterrupt):
-            if self.status.rollout is not None and self.status.rollout.id == wanted.id:
-                self._withdraw()
+            self._withdraw(wanted)
             raise
 
-    def _withdraw(self) -> None:
-        """Let the service be as it was."""
-        if self.status.rollout is not None and self.status.rollout.phase == "starting":
+    def _withdraw(self, wanted: Wish) -> None:
+        """Let the service be as it was, unless the wish has come true, to nothing, or been followed by another one."""
+        self._look()
+        rollout, last = self.status.rollout, wish_in(self.run.path)
+        if rollout is not None and rollout.id == wanted.id:
+            is_open = rollout.phase == "starting"
+        else:
+            # Nobody has said yet that it is seen.
+            is_open = last is not None and last.id == wanted.id
+        if is_open:
             self.run.write(ROLLOUT, msgspec.json.encode(wish(self.base)))
+
+    def _look(self) -> bool:
+        """Take in what the supervisor says now, if anything."""
+        state = state_by(self.keeper, self.run)
+        if state is not None:
+            self.status = state.status
+        return state is not None
 
     def _awaited(self, wanted: Wish, timeout_s: float, watch: Watch) -> Status:
         until = time.monotonic() + timeout_s
         while True:
-            state = state_by(self.keeper, self.run)
-            if state is not None:
-                self.status = state.status
-                watch(state.status)
-                rollout = state.status.rollout
+            if self._look():
+                watch(self.status)
+                rollout = self.status.rollout
                 if rollout is not None and rollout.id == wanted.id and rollout.phase == "done":
-                    return state.status
+                    return self.status
                 if rollout is not None and rollout.id == wanted.id and rollout.phase == "failed":
                     raise self._given_up(rollout.process or SUPERVISOR, rollout.why)
             if keeper_of(self.bundle, self.run) is None:
