@@ -16,8 +16,10 @@ from xdist.scheduler import LoadScopeScheduling
 # Plans are the same whatever was measured or installed here; tests of those sources hand them in.
 os.environ["HARMONIA_PROFILES"] = "roofline"
 
-# A shell that starts them beside it has it ignored, and what they start takes that over: then nothing ends by ^C.
+# A shell that starts them beside it, or `nohup`, has these ignored, and what they start takes that over: then nothing
+# ends by ^C, nor with its terminal.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # How long an example takes says how busy the machine is. A change is judged by the same examples every time it is
 # run; new ones are looked for by `make fuzz`, where what is found is somebody's work and not somebody else's red build.
