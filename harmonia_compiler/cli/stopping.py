@@ -33,15 +33,26 @@ def stopped_as_by_hand() -> Iterator[None]:
             is_told = True
             raise Ended(number)
 
+    def pressed(number: int, frame: FrameType | None) -> None:
+        # Said here, since another signal may come before anybody has caught what this raises.
+        nonlocal is_told
+        is_told = True
+        signal.default_int_handler(number, frame)
+
     ours = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
     for number in ours:
         signal.signal(number, tell)
+    is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_heard:
+        signal.signal(signal.SIGINT, pressed)
     try:
         yield
     except KeyboardInterrupt:
         is_told = True
         raise
     finally:
+        if is_heard:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         # Who was told ends, and says what it leaves; whoever says it again then changes nothing of that either.
         if not is_told:
             for number in ours:
