@@ -11,6 +11,7 @@ from itertools import pairwise
 import msgspec
 
 from harmonia_compiler.contract.component import Component
+from harmonia_compiler.contract.program import Call, GetField
 from harmonia_compiler.contract.types import (
     Bool,
     Labels,
@@ -23,7 +24,6 @@ from harmonia_compiler.contract.types import (
     Value,
     Vector,
 )
-from harmonia_compiler.emulate.said import Said, said_of_calls
 from harmonia_compiler.flow.demand import Demand
 from harmonia_compiler.flow.graph import EVEN, Application
 from harmonia_compiler.kinds.extents import typed_extent
@@ -99,6 +99,11 @@ Outcome = (
 )
 
 
+#: What is said of one value: how often it is true, which text, or below a bound, by the field of the
+#: result that is meant ("" for the result itself).
+_Said = dict[tuple[str, "str | float | None"], float]
+
+
 def expected_outcomes(
     application: Application, demands: Mapping[str, Demand], kinds: Mapping[str, Kind]
 ) -> dict[str, Outcome]:
@@ -106,9 +111,9 @@ def expected_outcomes(
 
     Where several calls of one component are tested differently, the mean over its calls.
     """
-    said: dict[str, list[tuple[float, Said]]] = {}
+    said: dict[str, list[tuple[float, _Said]]] = {}
     for demand in demands.values():
-        by_call = said_of_calls(demand)
+        by_call = _said_of_calls(demand)
         for call in demand.calls:
             said.setdefault(call.component, []).append((call.visits, by_call.get(call.position, {})))
     return {name: _outcome(application.components[name], kinds, _mean(given)) for name, given in sorted(said.items())}
@@ -163,7 +168,20 @@ def _number(bounds: tuple[float, ...], below: tuple[float, ...], uniform: float)
     return edges[-1][1]
 
 
-def _mean(given: list[tuple[float, Said]]) -> Said:
+def _said_of_calls(demand: Demand) -> dict[int, _Said]:
+    """What the conditions of a flow say of the result of each call, by the call's position."""
+    nodes = [node.operation for node in demand.expanded.flow.nodes]
+    found: dict[int, _Said] = {}
+    for position, chances in demand.likely.items():
+        field, call, operation = "", position, nodes[position]
+        if isinstance(operation, GetField):
+            field, call = operation.name, operation.record
+        if isinstance(nodes[call], Call):
+            found.setdefault(call, {}).update({(field, tested): chance for tested, chance in chances.items()})
+    return found
+
+
+def _mean(given: list[tuple[float, _Said]]) -> _Said:
     """Over the calls of one component that say something about the same."""
     sums: dict[tuple[str, str | float | None], tuple[float, float]] = {}
     for weight, said in given:
@@ -173,7 +191,7 @@ def _mean(given: list[tuple[float, Said]]) -> Said:
     return {key: weighed / total if total else EVEN for key, (total, weighed) in sums.items()}
 
 
-def _outcome(component: Component, kinds: Mapping[str, Kind], said: Said) -> Outcome:
+def _outcome(component: Component, kinds: Mapping[str, Kind], said: _Said) -> Outcome:
     kind = kinds[component.kind]
     extent = kind.result_extent(component)
     most = most_tokens(component, kind)
@@ -193,7 +211,7 @@ def outcome_of_type(of: Type, size: float | None = None) -> Outcome:
     return _typed(of, typed_extent(of, size).tokens, None, {}, "")
 
 
-def _typed(of: Type, tokens: float, most: float | None, said: Said, field: str) -> Outcome:
+def _typed(of: Type, tokens: float, most: float | None, said: _Said, field: str) -> Outcome:
     match of:
         case Labels(labels):
             return LabelOutcome(_shares(labels, {label: said.get((field, label)) for label in labels}))

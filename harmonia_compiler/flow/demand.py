@@ -73,7 +73,7 @@ class Demand(msgspec.Struct, frozen=True):
     exact: bool
     expanded: Expanded
     items: tuple[float, ...]
-    likely: Mapping[int, Mapping[str | None, float]] = msgspec.field(default_factory=dict)
+    likely: Mapping[int, Mapping[str | float | None, float]] = msgspec.field(default_factory=dict)
 
     def runs(self) -> dict[tuple[int, int], float]:
         """How often each node of the flow, by its body and its position there, is expected to run for a request."""

@@ -40,15 +40,15 @@ class Guards(msgspec.Struct, frozen=True):
     either does. In a flow of very many branches, who sends a rare call is taken to send all that are less rare.
     Where not `exact`, the flow branches beyond the bound and the figures are estimates: each
     branch counts as an outcome of its own, and demands from several places as if they never coincided.
-    `likely` is how often a condition holds, by its node and None, or which text a value that is compared
-    with texts is, by its node and the text; empty where not `exact`.
+    `likely` is how often a condition holds, by its node and None, which text a value that is compared with
+    texts is, by its node and the text, and that it is less than a number, by that; empty where not `exact`.
     """
 
     demanded: tuple[float, ...]
     taken: dict[int, float]
     paths: tuple[Path, ...]
     exact: bool
-    likely: Mapping[int, Mapping[str | None, float]] = msgspec.field(default_factory=dict)
+    likely: Mapping[int, Mapping[str | float | None, float]] = msgspec.field(default_factory=dict)
 
 
 def guards(expanded: Expanded, items: Sequence[float], limit: int = LIMIT) -> Guards:
@@ -127,8 +127,9 @@ class _Exact:
         share = self._expanded.flow.nodes[position].share
         first = self._outcomes.count
         is_true = self._conditions.function(select.condition, EVEN if share is None else share, guard)
-        for scope in scopes_around(self._expanded, self._conditions.scope(select.condition)):
-            self._own[scope].update(range(first, self._outcomes.count))
+        for outcome in range(first, self._outcomes.count):
+            for scope in scopes_around(self._expanded, self._conditions.scopes[outcome]):
+                self._own[scope].add(outcome)
         return is_true
 
     def _want(self, needed: int, guard: int, reader: int) -> None:

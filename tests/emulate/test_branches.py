@@ -52,6 +52,31 @@ BODIES = {
         if not odd(draft) ~ 0.3 { return other(draft) }
     } until good(draft) ~ 0.4
     return answer(draft)""",
+    "two early returns in a loop that call different components": """
+    draft = q
+    repeat up to 3 {
+        draft = redo(draft)
+        if bad(draft) ~ 0.1 { return other(draft) }
+        if odd(draft) ~ 0.5 { return answer(draft) }
+    }
+    return draft""",
+    "bounds of one number, one after the other": """
+    s = score(q)
+    if s >= 0.7 ~ 0.5 { return answer(q) }
+    elif s >= 0.3 ~ 0.4 { return other(q) }
+    return redo(q)""",
+    "a number between two bounds": """
+    s = score(q)
+    if s > 0.3 and s < 0.7 ~ 0.2 { return other(q) }
+    return answer(q)""",
+    "a test that is known to fail, and another one": """
+    if good(q) ~ 0.2 { return answer(q) }
+    if good(q) or bad(q) ~ 0.5 { return other(q) }
+    return redo(q)""",
+    "a label, or another one and a truth": """
+    v = judge(q)
+    if v == "full" or (v == "part" and good(q)) ~ 0.5 { return other(q) }
+    return answer(q)""",
     "a label and a truth together": """
     if bad(q) and judge(q) == "none" ~ 0.05 { return other(q) }
     return answer(q)""",
@@ -122,6 +147,16 @@ def calls_of(planned: Scenario, request: int) -> Counter[str]:
                 assert isinstance(command, Answer), command
     assert state.ended
     return made
+
+
+def test_what_is_planned_for_two_early_returns_in_a_loop(tmp_path: Path) -> None:
+    body = BODIES["two early returns in a loop that call different components"]
+    planned = planned_for(tmp_path, f"{HEAD}pipeline ask(q: text ~ 10 tokens) -> text {{{body}\n}}\n")
+    visits = demand(planned.application, planned.application.flows[0]).visits
+    rounds = 1.0 + 0.45 + 0.45**2
+    assert visits["other"] == pytest.approx(0.1 * rounds)
+    assert visits["answer"] == pytest.approx(0.9 * 0.5 * rounds)
+    assert visits["redo"] == pytest.approx(rounds)
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
