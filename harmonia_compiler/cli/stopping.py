@@ -1,7 +1,6 @@
 """Commands that start something and stop it at their end do so too where they are ended by a signal."""
 
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -29,7 +28,7 @@ def stopped_as_by_hand() -> Iterator[None]:
 
     def tell(number: int, _frame: FrameType | None) -> None:
         nonlocal is_told
-        if not is_told and not isinstance(sys.exception(), KeyboardInterrupt):
+        if not is_told:
             is_told = True
             raise Ended(number)
 
@@ -47,9 +46,6 @@ def stopped_as_by_hand() -> Iterator[None]:
         signal.signal(signal.SIGINT, pressed)
     try:
         yield
-    except KeyboardInterrupt:
-        is_told = True
-        raise
     finally:
         if is_heard:
             signal.signal(signal.SIGINT, signal.default_int_handler)
