@@ -59,7 +59,8 @@ class Conditions:
         outcomes, nodes = self._outcomes, self._flow.nodes
         whole, flipped = self._plain(position)
         position, share, is_negated = whole, 1.0 - share if flipped else share, False
-        passed: list[tuple[int, int | None, int | None]] = []
+        # For each choice when it is true, what its known arm is, and whether that is the first one.
+        passed: list[tuple[int, int, bool]] = []
         while True:
             node = nodes[position]
             if self._alike[position] in self._made or not isinstance(node.operation, Select) or depth == _DEEPEST:
@@ -69,24 +70,20 @@ class Conditions:
             with_then, without = outcomes.both(guard, is_true), outcomes.choose(is_true, FALSE, guard)
             otherwise = self._constant(select.otherwise)
             if isinstance(otherwise, bool):
-                passed.append((is_true, None, TRUE if otherwise != is_negated else FALSE))
+                passed.append((is_true, TRUE if otherwise != is_negated else FALSE, False))
                 share = self._left(share, guard, without if otherwise else FALSE, with_then)
                 following, guard = select.then, with_then
             else:
                 then = self.function(select.then, share, with_then, depth + 1)
-                passed.append((is_true, outcomes.negate(then) if is_negated else then, None))
+                passed.append((is_true, outcomes.negate(then) if is_negated else then, True))
                 share = self._left(share, guard, outcomes.both(with_then, then), without)
                 following, guard = select.otherwise, without
             position, flips = self._plain(following)
             share, is_negated = (1.0 - share if flips else share), is_negated ^ flips
         found = self._simple(position, share, guard)
         found = outcomes.negate(found) if is_negated else found
-        for is_true, known_then, known_otherwise in reversed(passed):
-            found = outcomes.choose(
-                is_true,
-                found if known_then is None else known_then,
-                found if known_otherwise is None else known_otherwise,
-            )
+        for is_true, known, is_first in reversed(passed):
+            found = outcomes.choose(is_true, known, found) if is_first else outcomes.choose(is_true, found, known)
         if passed:
             self._made[self._alike[whole]] = found
         return outcomes.negate(found) if flipped else found
