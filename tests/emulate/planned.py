@@ -1,12 +1,31 @@
 """A service that is planned for a host with L40S GPUs, to be simulated or rehearsed."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harmonia_compiler.check.files import check_files
+from harmonia_compiler.contract.component import Component
 from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
+from harmonia_compiler.contract.types import Value
 from harmonia_compiler.emulate.scenario import Scenario, scenario
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.plan.planner import make_plan
+from harmonia_compiler.policy.events import Path as Place
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A call as the emulation is asked it."""
+
+    component: Component
+    settings: Mapping[str, Any]
+    items: Sequence[Mapping[str, Value]]
+    many: bool
+    request: int
+    path: Place = ()
+    site: int = 0
 
 
 def planned_for(folder: Path, source: str, *, gpus: int = 1, price_per_hour: float = 0.0) -> Scenario:

@@ -1,23 +1,17 @@
 """Branches of emulated requests, each sent through the gateway's stepper, are taken as often as the source says."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from harmonia_compiler.contract.component import Component
-from harmonia_compiler.contract.types import Value
 from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.policy.events import Answer, Finished, Send, Started, items_of
-from harmonia_compiler.policy.events import Path as Place
 from harmonia_compiler.policy.frames import State
 from harmonia_compiler.policy.stepper import advance
-from tests.emulate.planned import planned_for
+from tests.emulate.planned import Asked, planned_for
 
 REQUESTS = 3_000
 #: Of all figures that a test compares, one in some hundred thousand is so many standard errors off by chance.
@@ -115,19 +109,6 @@ BODIES = {
     } until good(draft) ~ 0.5
     return answer(draft)""",
 }
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A call as the emulation is asked it."""
-
-    component: Component
-    settings: Mapping[str, Any]
-    items: Sequence[Mapping[str, Value]]
-    many: bool
-    request: int
-    path: Place
-    site: int
 
 
 def calls_of(planned: Scenario, request: int) -> Counter[str]:

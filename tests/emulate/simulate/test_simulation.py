@@ -23,6 +23,7 @@ from harmonia_compiler.profile.serving import Stepping, serving
 from harmonia_compiler.profile.steps import StepLoad, run_ms
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.report.observation import Outcome
+from tests.emulate.planned import Asked
 from tests.emulate.simulate.conftest import Simulated
 
 SAMPLES = sorted((Path(__file__).parents[3] / "samples").glob("*.rag"))
@@ -96,11 +97,9 @@ def test_a_request_alone_takes_its_steps_and_the_overhead_of_its_calls(simulated
     assert isinstance(found, Stepping)
     coming = next(poisson(1.0, 1, "ask"))
     program = simulation.scenario.service.programs["ask"]
-    from_request = type("Ask", (), {})()
-    from_request.component = program.components["answer"]
-    from_request.settings, from_request.items = program.components["answer"].settings, [dict(coming.arguments)]
-    from_request.many, from_request.request, from_request.path, from_request.site = False, 0, (), 0
-    _, size = simulation.scenario.behaviour.answer(from_request)
+    called = program.components["answer"]
+    asked = Asked(called, called.settings, [dict(coming.arguments)], many=False, request=0)
+    _, size = simulation.scenario.behaviour.answer(asked)
     prompt, answer = round(size.work.prompt_tokens), round(size.work.output_tokens)
     first = 2.5 + found.steps.request_ms + found.steps.step_ms(StepLoad(prompt, prompt * prompt / 2))
     assert request.first_ms == pytest.approx(request.arrived_ms + first)
