@@ -98,7 +98,6 @@ Outcome = (
     | RecordOutcome
 )
 
-
 #: What is said of one value: how often it is true, which text, or below a bound, by the field of the
 #: result that is meant ("" for the result itself).
 _Said = dict[tuple[str, "str | float | None"], float]

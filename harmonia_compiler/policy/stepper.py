@@ -217,5 +217,5 @@ def _send(turn: Turn, frame: Frame, at: int, call: Call) -> None:
             return
     number = frame.calls[at] = state.number()
     streams = program.streams and heading(program, state) == place
-    may, site = call.may_answer, call.site
-    turn.send(Send(number, call.component, given, settings, streams, may, call.over, frame.path, site), place)
+    sent = Send(number, call.component, given, settings, streams, call.may_answer, call.over, frame.path, call.site)
+    turn.send(sent, place)
