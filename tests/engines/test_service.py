@@ -112,7 +112,8 @@ def test_killed_workers_are_seen_and_restarted(service: RunningService) -> None:
     _until(service, lambda name: not _is_model(name))
     for name, each in _processes(service).items():
         assert each["pid"] != before[name]["pid"]
-        assert psutil.pid_exists(each["pid"])
+        # A language model may still wait for its turn to start, and has no process until then.
+        assert psutil.pid_exists(each["pid"]) if each["pid"] else _is_model(name), each
         assert not psutil.pid_exists(before[name]["pid"])
     reply = service.post("/v1/pipelines/lookup", {"inputs": {"question": QUESTION}})
     assert len(reply["value"]) == 5
