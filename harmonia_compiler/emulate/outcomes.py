@@ -11,7 +11,7 @@ from itertools import pairwise
 import msgspec
 
 from harmonia_compiler.contract.component import Component
-from harmonia_compiler.contract.program import Call, GetField
+from harmonia_compiler.contract.program import Call
 from harmonia_compiler.contract.types import (
     Bool,
     Labels,
@@ -98,8 +98,8 @@ Outcome = (
     | RecordOutcome
 )
 
-#: What is said of one value: how often it is true, which text, or below a bound, by the field of the
-#: result that is meant ("" for the result itself).
+#: What is said of one value: how often it is true, which text, or below a bound, by the names of the fields of the
+#: result that lead to it, with dots between ("" for the result itself).
 _Said = dict[tuple[str, "str | float | None"], float]
 
 
@@ -110,11 +110,14 @@ def expected_outcomes(
 
     Where several calls of one component are tested differently, the mean over its calls.
     """
-    said: dict[str, list[tuple[float, _Said]]] = {}
+    # Nothing is expected of what no request should reach, and a fault may lead there all the same.
+    nodes = (node for flow in application.flows for body in flow.bodies for node in body.nodes)
+    called = {node.operation.component for node in nodes if isinstance(node.operation, Call)}
+    said: dict[str, list[tuple[float, _Said]]] = {name: [] for name in called}
     for demand in demands.values():
         by_call = _said_of_calls(demand)
         for call in demand.calls:
-            said.setdefault(call.component, []).append((call.visits, by_call.get(call.position, {})))
+            said[call.component].append((call.visits, by_call.get(call.position, {})))
     return {name: _outcome(application.components[name], kinds, _mean(given)) for name, given in sorted(said.items())}
 
 
@@ -169,14 +172,10 @@ def _number(bounds: tuple[float, ...], below: tuple[float, ...], uniform: float)
 
 def _said_of_calls(demand: Demand) -> dict[int, _Said]:
     """What the conditions of a flow say of the result of each call, by the call's position."""
-    nodes = [node.operation for node in demand.expanded.flow.nodes]
     found: dict[int, _Said] = {}
-    for position, chances in demand.likely.items():
-        field, call, operation = "", position, nodes[position]
-        if isinstance(operation, GetField):
-            field, call = operation.name, operation.record
-        if isinstance(nodes[call], Call):
-            found.setdefault(call, {}).update({(field, tested): chance for tested, chance in chances.items()})
+    for (position, fields), chances in demand.likely.items():
+        field = ".".join(fields)
+        found.setdefault(position, {}).update({(field, tested): chance for tested, chance in chances.items()})
     return found
 
 
@@ -237,10 +236,17 @@ def _typed(of: Type, tokens: float, most: float | None, said: _Said, field: str)
             sizes = {one.name: typed_extent(one.type).tokens for one in fields}
             scale = tokens / total if (total := sum(sizes.values())) else 0.0
             return RecordOutcome(
-                {one.name: _typed(one.type, sizes[one.name] * scale, most, said, one.name) for one in fields}
+                {
+                    one.name: _typed(one.type, sizes[one.name] * scale, most, said, _inside(field, one.name))
+                    for one in fields
+                }
             )
         case _:
             return TextOutcome(tokens if most is None else min(tokens, most), most)
+
+
+def _inside(field: str, name: str) -> str:
+    return f"{field}.{name}" if field else name
 
 
 def _is_bound(key: str | float | None) -> bool:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from harmonia_compiler.contract.program import MOST_ITEMS, Call
 from harmonia_compiler.flow.answers import answers_of
 from harmonia_compiler.flow.calls import bridged, call_graph
+from harmonia_compiler.flow.conditions import Place
 from harmonia_compiler.flow.expand import Expanded, expand, scopes_around
 from harmonia_compiler.flow.extents import extents, work
 from harmonia_compiler.flow.graph import Application, Flow
@@ -73,7 +74,7 @@ class Demand(msgspec.Struct, frozen=True):
     exact: bool
     expanded: Expanded
     items: tuple[float, ...]
-    likely: Mapping[int, Mapping[str | float | None, float]] = msgspec.field(default_factory=dict)
+    likely: Mapping[Place, Mapping[str | float | None, float]] = msgspec.field(default_factory=dict)
 
     def runs(self) -> dict[tuple[int, int], float]:
         """How often each node of the flow, by its body and its position there, is expected to run for a request."""

@@ -15,7 +15,7 @@ from itertools import accumulate
 import msgspec
 
 from harmonia_compiler.contract.program import Call, Select, inputs
-from harmonia_compiler.flow.conditions import Conditions
+from harmonia_compiler.flow.conditions import Conditions, Place
 from harmonia_compiler.flow.expand import Expanded, scopes_around
 from harmonia_compiler.flow.graph import EVEN
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes, TooManyError
@@ -40,15 +40,15 @@ class Guards(msgspec.Struct, frozen=True):
     either does. In a flow of very many branches, who sends a rare call is taken to send all that are less rare.
     Where not `exact`, the flow branches beyond the bound and the figures are estimates: each
     branch counts as an outcome of its own, and demands from several places as if they never coincided.
-    `likely` is how often a condition holds, by its node and None, which text a value that is compared with
-    texts is, by its node and the text, and that it is less than a number, by that; empty where not `exact`.
+    `likely` is how often each condition holds, by the value that it asks about and what it asks (`Conditions.likely`);
+    empty where not `exact`.
     """
 
     demanded: tuple[float, ...]
     taken: dict[int, float]
     paths: tuple[Path, ...]
     exact: bool
-    likely: Mapping[int, Mapping[str | float | None, float]] = msgspec.field(default_factory=dict)
+    likely: Mapping[Place, Mapping[str | float | None, float]] = msgspec.field(default_factory=dict)
 
 
 def guards(expanded: Expanded, items: Sequence[float], limit: int = LIMIT) -> Guards:
