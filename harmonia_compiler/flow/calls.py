@@ -47,7 +47,17 @@ def bridged(graph: "nx.DiGraph[int]", dropped: Iterable[int]) -> "nx.DiGraph[int
 
 
 def _reduced(graph: "nx.DiGraph[int]") -> "nx.DiGraph[int]":
-    reduced: nx.DiGraph[int] = nx.transitive_reduction(graph)
+    """Without the edges that follow from others. What is before a call is held as bits, since that may be much."""
+    reduced: nx.DiGraph[int] = nx.DiGraph()
+    reduced.add_nodes_from(graph)
+    order = {position: number for number, position in enumerate(nx.topological_sort(graph))}
+    before: dict[int, int] = {}
+    for position in order:
+        before[position] = 0
+        for other in sorted(graph.predecessors(position), key=order.__getitem__, reverse=True):
+            if not before[position] >> other & 1:
+                reduced.add_edge(other, position)
+                before[position] |= before[other] | 1 << other
     return reduced
 
 

@@ -52,18 +52,20 @@ def reckoned(
     ]
     late = 1.0 - max(QUANTILES[0], min(QUANTILES[1], quantile))
     reached = _reached([(likely, way.spread) for likely, way in ways], late)
-    times = [_calls(problem, step, replicas, rate) for step in steps]
+    once = {(step.component, step.count): _calls(problem, step, replicas, rate) for step in steps}
+    calls = [(step.rounds, *once[step.component, step.count]) for step in steps]
+    times = [((rounds * mean, rounds * more), first) for rounds, (mean, more), first in calls]
     return max((way.weighed(reached, late, times) for _, way in ways), default=0.0)
 
 
 def _calls(problem: Problem, step: Step, replicas: Replicas, rate: float) -> tuple[_Call, _Call]:
-    """What a step takes, whole and to the first piece of one round: in the mean, and what it deviates by a part of.
+    """What a round of a step takes, whole and to the first piece: in the mean, and what it deviates by a part of.
 
     A replica takes as many calls as its batch at once, and of more that come together the rest waits its turn.
     """
     if step.component in problem.external_ms:
         alone = problem.external_ms[step.component]
-        return (alone * step.rounds, alone * step.rounds), (alone, alone)
+        return (alone, alone), (alone, alone)
     whole, first = [], []
     for replica in replicas[step.component]:
         turns, left = 1, step.count - replica.batch
@@ -71,8 +73,7 @@ def _calls(problem: Problem, step: Step, replicas: Replicas, rate: float) -> tup
             turns, left = turns + 1, left - replica.batch
         whole.append((replica.full, [turns * ms for ms in replica.latency]))
         first.append((replica.full, [turns * ms for ms in replica.first]))
-    mean, deviating = _spread(whole, rate)
-    return (mean * step.rounds, deviating * step.rounds), _spread(first, rate)
+    return _spread(whole, rate), _spread(first, rate)
 
 
 def _spread(replicas: Sequence[tuple[float, Sequence[float]]], rate: float) -> _Call:
