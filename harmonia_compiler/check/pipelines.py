@@ -121,6 +121,16 @@ class _Pipeline:
 
     def flow(self) -> Flow | None:
         """The pipeline's flow; None where something in it is wrong."""
+        try:
+            return self.read()
+        except TooLarge:
+            help = "a pipeline that is called stands there as often as it is called; call fewer, or write several"
+            message = f"`{self.declared.name}` has more than {MOST_NODES:,} operations"
+            self.findings.add("E0406", message, self.node.name.span, help=help)
+            return None
+
+    def read(self) -> Flow | None:
+        """What `flow` gives. Raises TooLarge."""
         before = self.findings.mark()
         ports, result = self.components.signature(self.declared, self.node.ports, self.node.result)
         clauses = self.clauses = read_clauses(self.node.body, self.declared.unit, self.context)
@@ -129,16 +139,10 @@ class _Pipeline:
         self.values.limit = limit_of(clauses.objectives, classes)
         self.result_type = None if result is None else result.type
         statements = [item for item in self.node.body if not isinstance(item, tree.Slo | tree.Load)]
-        try:
-            outermost = self.outermost(ports)
-            if self.parts.says_pure or self.values.may_be_impure(self.parts.called):
-                self.nodes.begin_effects(self.node.name.span)
-            answer, goes_on = self.block(statements, outermost)
-        except TooLarge:
-            help = "a pipeline that is called stands there as often as it is called; call fewer"
-            message = f"`{self.declared.name}` has more than {MOST_NODES:,} operations"
-            self.findings.add("E0406", message, self.node.name.span, help=help)
-            return None
+        outermost = self.outermost(ports)
+        if self.parts.says_pure or self.values.may_be_impure(self.parts.called):
+            self.nodes.begin_effects(self.node.name.span)
+        answer, goes_on = self.block(statements, outermost)
         if goes_on and self.node.complete and not self.values.doubtful:
             end = Span(self.node.span.source, self.node.span.end - 1, self.node.span.end)
             help = f"end every path with `return` and a `{shown(self.result_type) if self.result_type else 'value'}`"

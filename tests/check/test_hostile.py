@@ -80,6 +80,8 @@ MANY = {
     "fallbacks": ("return f(q)" + " else f(q)" * 10_000, "E0107"),
     "items": ("x = " + "".join(f"each x{at} in [q]: " for at in range(5_000)) + "q\nreturn f(q)", "E0107"),
     "tests": ("if " + "ok(q) and " * (MOST_NODES + 1) + "ok(q) { return f(q) }\nreturn q", "E0406"),
+    # The choice between what is returned is written last.
+    "returns": ("if ok(q) { return f(q) }\n" * (MOST_NODES * 2 // 5) + "return q", "E0406"),
     "items of a list": (f"x = each one in [{', '.join(['q'] * (MOST_ITEMS + 1))}]: f(one)\nreturn f(q)", "E0323"),
     "statements": ("".join(f"x{at} = f(q)\n" for at in range(MOST_NODES + 1)) + "return q", "E0406"),
 }
