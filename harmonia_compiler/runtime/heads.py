@@ -17,10 +17,11 @@ from typing import Any, cast
 
 import msgspec
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from harmonia_compiler.runtime.among import Among
 from harmonia_compiler.runtime.together import Together
+from harmonia_compiler.runtime.upgrades import WithoutUpgrades
 
 #: How long a client may take to connect and send a request's head, in seconds.
 HEAD_DEADLINE_S = 10.0
@@ -49,7 +50,7 @@ _TOO_LARGE = _error(
 _TOO_MANY = _error("as many connections are open as may be", "overloaded_error", "connections_full")
 
 
-class BoundedHeads(HttpToolsProtocol):
+class BoundedHeads(WithoutUpgrades):
     """uvicorn's protocol, which closes a connection whose next request's head does not arrive in time or is too large.
 
     The time runs from the connection's start and from a request's first byte; in between, uvicorn's own

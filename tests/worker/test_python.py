@@ -1,5 +1,6 @@
 """The worker of user functions, as a process; through the kind's own bytes where both sides meet."""
 
+import http.client
 import json
 import signal
 import socket
@@ -283,6 +284,16 @@ def test_a_head_that_is_too_large_is_refused(searching: str) -> None:
     with caught.value as problem:
         assert problem.code == 431
         assert json.load(problem)["error"]["code"] == "head_too_large"
+
+
+def test_an_offer_of_another_protocol_is_passed_over(searching: str) -> None:
+    offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAEAAEAAAAIAAAAB"}
+    connection = http.client.HTTPConnection(searching.removeprefix("http://"), timeout=20)
+    for query in ("tea", "milk"):
+        connection.request("POST", "/v1/call", json.dumps({"inputs": {"query": query, "limit": 1}}), offer)
+        with connection.getresponse() as answer:
+            assert json.load(answer)["result"][0]["text"] == f"{query.upper()} 0"
+    connection.close()
 
 
 def test_coroutine_functions_are_awaited(code: Path) -> None:
