@@ -16,25 +16,31 @@ from harmonia_compiler.runtime.controller.controller import Controller
 from harmonia_compiler.runtime.controller.dividing import ByProgram
 from harmonia_compiler.runtime.controller.journal import STILL_EVERY_S, Journal
 from tests.controller.conftest import CAPACITY_RPS, REPLICAS, write_plan
-from tests.policy.control.virtual import by_speed, plan_of
+from tests.policy.control.virtual import by_speed
 
 
 @pytest.mark.parametrize("calls_rps", [0.0, 0.01, 30.0, 1e5])
 def test_the_program_leaves_replicas_equally_busy(calls_rps: float) -> None:
     loads = {"llm": Load(calls_rps, [0.01, 0.02, 0.04])}
-    found = ByProgram(plan_of(3))(loads)["llm"]
+    found = ByProgram()(loads)["llm"]
     assert sum(found) == pytest.approx(1.0)
     if calls_rps:
         assert found == pytest.approx(by_speed(loads)["llm"], abs=1e-3)
 
 
 def test_the_program_gives_everybody_a_little() -> None:
-    found = ByProgram(plan_of(2))({"llm": Load(30.0, [0.001, 100.0])})["llm"]
+    found = ByProgram()({"llm": Load(30.0, [0.001, 100.0])})["llm"]
     assert found[1] == pytest.approx(LEAST / 2)
 
 
+def test_the_program_is_another_where_more_or_fewer_run() -> None:
+    divide = ByProgram()
+    for count in (2, 4, 3, 3):
+        assert divide({"llm": Load(30.0, [0.01] * count)})["llm"] == pytest.approx([1.0 / count] * count)
+
+
 def test_an_engine_with_one_replica_needs_no_program() -> None:
-    assert ByProgram(plan_of(1))({}) == {}
+    assert ByProgram()({}) == {}
 
 
 def test_the_journal_keeps_what_was_done_and_from_time_to_time_that_nothing_was(tmp_path: Path) -> None:
@@ -89,7 +95,7 @@ def test_the_target_is_told_the_numbers_that_may_change(tmp_path: Path) -> None:
     told = list[dict[str, int]]()
     for room in ({}, {"llm": ("llm-2",)}):
         facts = planned(read_plan_of(tmp_path), read_service(tmp_path), room)
-        Controller(facts, tmp_path / "run", ByProgram(facts), lambda counts: told.append(dict(counts))).look(1.0, 0.0)
+        Controller(facts, tmp_path / "run", ByProgram(), lambda counts: told.append(dict(counts))).look(1.0, 0.0)
     assert told == [{}, {"llm": 2}]
 
 
@@ -99,7 +105,7 @@ def test_what_cannot_be_written_is_said_once_and_stops_nothing(
     write_plan(tmp_path)
     facts = planned(read_plan_of(tmp_path), read_service(tmp_path), {})
     run = tmp_path / "run"
-    controller = Controller(facts, run, ByProgram(facts))
+    controller = Controller(facts, run, ByProgram())
     for now in (1.0, 2.0):
         controller.look(now, 0.0)
     assert not run.exists(), "a folder that was removed is not for the controller to make anew"

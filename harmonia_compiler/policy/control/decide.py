@@ -117,7 +117,7 @@ def _about_count(planned: Planned, state: State, one: Wanted, *, is_changed: boo
         return Reason(one.engine, acted=True, why=f"{one.count} → {size.count} replicas: {why}")
     if is_changed:
         return Reason(one.engine, acted=True, why=f"{one.count} → {size.count} replicas: {what}, and have for long")
-    if engine.least == engine.most:
+    if engine.is_fixed:
         return Reason(
             one.engine, acted=False, why=f"stays at {one.count}, whose number is not to be changed here: {what}"
         )

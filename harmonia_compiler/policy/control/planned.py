@@ -22,12 +22,14 @@ class PlannedReplica:
 class PlannedEngine:
     """The replicas that one engine may have, in the order in which they are started.
 
-    At first there are so many as `count` says, and never fewer than `least`.
+    At first there are so many as `count` says, and never fewer than `least`. Where the number `is_fixed`, whoever
+    starts replicas here leaves it as it is, whatever there is room for.
     """
 
     replicas: tuple[PlannedReplica, ...]
     count: int
     least: int
+    is_fixed: bool = False
 
     @property
     def most(self) -> int:
@@ -68,6 +70,7 @@ def planned(plan: Plan, service: Service, room: Mapping[str, Sequence[str]]) -> 
                 (*these, *(replace(these[-1], name=further) for further in room.get(name, ()))),
                 len(these),
                 min(len(these), _floor(plan.engines[name])) if name in room else len(these),
+                name not in room,
             )
             for name, these in sorted(replicas.items())
         },

@@ -39,7 +39,7 @@ def main() -> None:
     except Rejected as rejected:
         sys.exit(f"controller: {rejected}")
     scale = leave if actuator is None else partial(actuator.scale, bundle)
-    controller = Controller(facts, bundle / "run", ByProgram(facts), scale, PATIENCE_S * given.factor)
+    controller = Controller(facts, bundle / "run", ByProgram(), scale, PATIENCE_S * given.factor)
     until = time.monotonic()
     while not stop.is_set():
         now = time.monotonic() / given.factor

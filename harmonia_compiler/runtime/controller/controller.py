@@ -72,8 +72,7 @@ class Controller:
         return decision
 
     def _may_change(self, engine: str) -> bool:
-        planned = self.planned.engines[engine]
-        return planned.least < planned.most
+        return not self.planned.engines[engine].is_fixed
 
     def _say(self, trouble: str) -> None:
         """Say what is in the way, once."""

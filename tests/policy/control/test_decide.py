@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harmonia_compiler.contract.bundle import ReplicaShare
 from harmonia_compiler.contract.readings import CallsRead, Readings, RequestsRead
 from harmonia_compiler.policy.control import forecast, ratio
 from harmonia_compiler.policy.control.decide import begun, decide
@@ -48,6 +49,30 @@ def test_a_slow_replica_gets_fewer_calls_and_fewer_at_once() -> None:
     assert shares["llm-1"].batch == 8
 
 
+def test_the_parts_that_it_says_are_of_the_replicas_that_run() -> None:
+    service = Service(plan_of(2, 2, 8), lambda _: 6.0, lambda name, _: 3.0 if name == "llm-1" else 1.0)
+    service.windows(12)
+    said = [one.why for decision in service.acted() for one in decision.reasons if one.acted]
+    assert said
+    assert {one.split("`")[1] for one in said} <= {"llm-0", "llm-1"}
+    assert said[0].startswith("`llm-1` 50% → ")
+    # Who joins later is taken to be as fast as its engine was.
+    shares = service.decisions[-1].shares
+    assert shares["llm-1"].weight < shares["llm-7"].weight < shares["llm-0"].weight
+    assert sum(one.weight for one in shares.values()) == pytest.approx(8.0)
+
+
+def test_one_that_was_taken_away_says_nothing_of_those_that_run() -> None:
+    service = Service(plan_of(3, 1, 3, batch=8), lambda _: 6.0)
+    service.windows(4)
+    assert service.state is not None
+    sizes = {"llm": replace(service.state.sizes["llm"], count=2)}
+    service.state = replace(service.state, replicas={"llm-2": ratio.Ratio(0.2, 50.0)}, sizes=sizes)
+    shares = service.windows(8).shares
+    assert service.acted() == []
+    assert shares.get("llm-0", ReplicaShare(8)).batch == 8, "the fastest is one that does not run"
+
+
 def test_says_why_it_does_nothing() -> None:
     service = Service(plan_of(2, 1, 4), lambda _: 14.0)
     assert "first readings" in service.windows(1).reasons[0].why
@@ -62,8 +87,9 @@ def test_says_why_it_does_nothing() -> None:
     assert "no newer" in again.reasons[0].why
     fixed = Service(plan_of(2), lambda _: 100.0)
     assert "not to be changed here" in fixed.windows(3).reasons[0].why
-    full = Service(plan_of(2, 1, 2), lambda _: 100.0)
-    assert "no room for another" in full.windows(3).reasons[0].why
+    for least in (1, 2):
+        full = Service(plan_of(2, least, 2), lambda _: 100.0)
+        assert "stays at 2, and there is no room for another: " in full.windows(3).reasons[0].why
 
 
 def test_goes_up_at_once_and_down_one_by_one_after_long() -> None:

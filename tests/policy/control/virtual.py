@@ -16,12 +16,13 @@ CALL_S, CAPACITY_RPS = 0.1, 8.0
 
 
 def plan_of(replicas: int, least: int | None = None, most: int | None = None, *, batch: int = 1) -> Planned:
-    """One pipeline that calls one component once, on so many replicas of one engine."""
+    """One pipeline that calls one component once, on so many replicas of one engine; fixed where no bounds are said."""
     names = [f"llm-{number}" for number in range(replicas if most is None else most)]
     engine = PlannedEngine(
         tuple(PlannedReplica(name, CAPACITY_RPS * batch, ReplicaShare(batch)) for name in names),
         replicas,
         replicas if least is None else least,
+        is_fixed=least is None and most is None,
     )
     return Planned("p", {"llm": engine}, {"rag": {"say": ExpectedCalls(1.0, CALL_S * 1000.0)}}, {"rag": {"say": "llm"}})
 
