@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
 from harmonia_compiler.contract.bundle import Endpoint
@@ -125,6 +126,35 @@ async def test_a_deadline_of_seconds_is_told_in_seconds(engine: FakeEngine) -> N
     async with serving([saying(deadline_ms=1000.0)], {"llm": engine.port}) as served:
         _, body, _ = await served.client.post(CHAT, ask())
         assert body["error"]["message"] == "the request's 1 s passed while `say` ran"
+
+
+async def test_a_deadline_says_of_a_call_that_it_waited(engine: FakeEngine) -> None:
+    engine.hang = True
+    programs = [saying("patient"), saying("hasty", deadline_ms=100.0)]
+    async with serving(programs, {"llm": engine.port}, concurrency=1) as served:
+        before = asyncio.ensure_future(served.client.post(CHAT, ask(model="patient")))
+        await eventually(lambda: engine.in_flight == 1)
+        status, body, _ = await served.client.post(CHAT, ask(model="hasty"))
+        assert (status, body["error"]["code"], body["error"]["component"]) == (504, "deadline_exceeded", "say")
+        assert body["error"]["message"] == "the request's 100 ms passed while `say` waited for a replica"
+        before.cancel()
+
+
+async def test_a_deadline_says_of_each_call_what_it_did(engine: FakeEngine) -> None:
+    engine.hang = True
+    names = ("say", "add", "tell")
+    three = program(
+        "p",
+        (Parameter("question"), *(Call(name, ("question",), (0,)) for name in names), MakeList((1, 2, 3))),
+        components={name: msgspec.structs.replace(COMPONENTS["say"], name=name) for name in names},
+        result_type=ListOf(TEXT),
+        streams=False,
+        deadline_ms=100.0,
+    )
+    async with serving([three], {"llm": engine.port}, concurrency=1) as served:
+        _, body, _ = await served.client.post("/v1/pipelines/p", {"inputs": {"question": "q"}})
+    said = "the request's 100 ms passed while `say` ran and `add` and `tell` waited for a replica"
+    assert (body["error"]["message"], body["error"]["component"]) == (said, "say")
 
 
 async def test_the_deadline_ends_a_stream_with_an_error_event(engine: FakeEngine) -> None:

@@ -33,7 +33,7 @@ from harmonia_compiler.policy.events import (
 )
 from harmonia_compiler.policy.frames import State
 from harmonia_compiler.policy.heading import answering_call, given_to_answer
-from harmonia_compiler.policy.journey import Journey
+from harmonia_compiler.policy.journey import Journey, Leg
 from harmonia_compiler.policy.schedule import Ending
 from harmonia_compiler.policy.stepper import advance
 from harmonia_compiler.runtime.gateway.body import ClientGone
@@ -80,6 +80,8 @@ class Execution:
     _tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     _timers: dict[int, asyncio.TimerHandle] = field(default_factory=dict)
     _stages: list[Stage] = field(default_factory=list)
+    #: The components of the calls that have not ended.
+    _legs: dict[Leg, str] = field(default_factory=dict)
     _problems: dict[int, Problem] = field(default_factory=dict)
     _finishes: dict[int, str] = field(default_factory=dict)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
@@ -196,9 +198,11 @@ class Execution:
         options = self.options if send.may_answer else {}
         emit = partial(self._forward, send.call) if send.streams and self.emit is not None else None
         leg = schedule.ask(self.journey, send, now)
+        self._legs[leg] = component.name
         try:
             return await self.caller.call(component, send, options, stage, leg, emit, self.id)
         finally:
+            del self._legs[leg]
             schedule.ends(leg, clock())
 
     def _fail(self, send: Send, problem: Problem) -> None:
@@ -217,16 +221,18 @@ class Execution:
         await self.emit(texts)
 
     def _expire(self, deadline_ms: float) -> None:
-        running = sorted({stage.component for stage in self._stages if stage.total_ms is None})
-        where = " and ".join(f"`{name}`" for name in running)
+        running = sorted({component for leg, component in self._legs.items() if leg.works})
+        waiting = sorted({*self._legs.values()} - {*running})
+        found = ((running, "ran"), (waiting, "waited for a replica"))
+        where = " and ".join(f"{_named(components)} {did}" for components, did in found if components)
         allowed = f"{deadline_ms:g} ms" if deadline_ms < 1000.0 else f"{deadline_ms / 1000.0:g} s"
         self.interrupt(
             Problem(
                 HTTPStatus.GATEWAY_TIMEOUT,
                 TIMEOUT,
                 DEADLINE_EXCEEDED,
-                f"the request's {allowed} passed while {where or 'it'} ran",
-                component=running[0] if running else None,
+                f"the request's {allowed} passed while {where or 'it ran'}",
+                component=next(iter((*running, *waiting)), None),
             )
         )
 
@@ -243,3 +249,7 @@ class Execution:
         kinds, components = self.caller.kinds, self.program.components
         usages = [stage.usage for stage in self._stages if kinds[components[stage.component].kind].has_prompt]
         return Usage(sum(usage.prompt_tokens for usage in usages), sum(usage.completion_tokens for usage in usages))
+
+
+def _named(components: Sequence[str]) -> str:
+    return " and ".join(f"`{name}`" for name in components)
