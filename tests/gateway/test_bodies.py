@@ -98,11 +98,26 @@ async def test_a_body_without_a_length_is_limited_too(served: Served) -> None:
         assert response.status == 413
 
 
-async def test_a_compressed_body_is_refused(served: Served) -> None:
-    headers = {"content-encoding": "gzip"}
-    url = f"{served.client.url}/v1/chat/completions"
-    async with served.client.session.post(url, data=b"x", headers=headers) as response:
-        assert response.status == 415
+@pytest.mark.parametrize(
+    ("encodings", "status"),
+    [
+        (["gzip"], 415),
+        (["gzip", "identity"], 415),
+        (["identity, gzip"], 415),
+        (["identity"], 200),
+        (["Identity"], 200),
+        (["identity", "IDENTITY "], 200),
+    ],
+)
+async def test_a_compressed_body_is_refused(served: Served, encodings: list[str], status: int) -> None:
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(chat())}\r\n"
+    said = "".join(f"content-encoding: {encoding}\r\n" for encoding in encodings)
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(f"{head}{said}\r\n".encode() + chat())
+    answer = await reader.read()
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert (b"unsupported_encoding" in answer) == (status == 415)
+    writer.close()
 
 
 async def test_a_slow_body_is_given_up(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

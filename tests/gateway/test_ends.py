@@ -429,3 +429,12 @@ async def test_a_request_keeps_the_plain_id_that_it_brings_and_replicas_are_told
     assert (headers["x-request-id"] == given) == kept
     assert engine.told[-1]["x-request-id"] == headers["x-request-id"]
     assert engine.told[-1]["x-harmonia-call"] == "say;"
+
+
+async def test_of_several_ids_the_first_plain_one_counts(engine: FakeEngine) -> None:
+    given = [("x-request-id", each) for each in ("two words", "first", "second")]
+    async with serving([saying()], {"llm": engine.port}) as served:
+        url = served.client.url + CHAT
+        async with served.client.session.post(url, json=ask(), headers=given) as response:
+            assert response.headers["x-request-id"] == "first"
+    assert engine.told[-1]["x-request-id"] == "first"

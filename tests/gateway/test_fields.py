@@ -175,6 +175,19 @@ async def test_a_class_may_be_named_by_a_header_and_the_body_goes_before_it(serv
     assert (await served.client.post(PATH, {**asked, "class": "slow"}, {"X-Request-Class": "nobody's"}))[0] == 200
 
 
+@pytest.mark.parametrize("path", [PATH, "/v1/pipelines/classed"])
+async def test_headers_that_name_different_classes_are_refused(served: Served, path: str) -> None:
+    asked = {"model": "classed", "messages": [USER]} if path == PATH else {"inputs": {"question": "hi"}}
+    url = served.client.url + path
+    named = ("X-Request-Class", "slow"), ("X-Request-Class", "fast")
+    async with served.client.session.post(url, json=asked, headers=named) as response:
+        error = (await response.json())["error"]
+        assert (response.status, error["code"], error["param"]) == (400, "ambiguous_class", "class")
+        assert error["message"] == "two `X-Request-Class` headers name 'fast' and 'slow'; a request is of one class"
+    async with served.client.session.post(url, json=asked, headers=(named[0], named[0])) as response:
+        assert response.status == 200
+
+
 @pytest.mark.parametrize("model", ["simple", "toned"])
 async def test_what_is_given_by_name_does_not_replace_the_message(served: Served, model: str) -> None:
     code, param, message = await refusal(served, model, question="another")

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -22,11 +22,11 @@ from harmonia_compiler.contract.program import Program
 from harmonia_compiler.contract.types import show
 from harmonia_compiler.runtime.gateway import chat, native
 from harmonia_compiler.runtime.gateway.arguments import find_program
-from harmonia_compiler.runtime.gateway.body import read_json_object
+from harmonia_compiler.runtime.gateway.body import Headers, read_json_object
 from harmonia_compiler.runtime.gateway.exchange import Understood, serve
 from harmonia_compiler.runtime.gateway.front import Front
 from harmonia_compiler.runtime.gateway.logs import log_bug
-from harmonia_compiler.runtime.gateway.problem import INVALID_REQUEST, Problem, internal
+from harmonia_compiler.runtime.gateway.problem import INVALID_REQUEST, Problem, internal, invalid
 from harmonia_compiler.runtime.gateway.readings import readings_route
 from harmonia_compiler.runtime.gateway.service import Gateway
 from harmonia_compiler.runtime.gateway.siblings import ALONE, OWN, Siblings
@@ -48,7 +48,7 @@ class ChatRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        headers = dict(scope["headers"])
+        headers = scope["headers"]
 
         async def understand(id_: str) -> tuple[Gateway, Understood]:
             document = await read_json_object(headers, receive)
@@ -66,7 +66,7 @@ class PipelineRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        headers = dict(scope["headers"])
+        headers = scope["headers"]
 
         async def understand(id_: str) -> tuple[Gateway, Understood]:
             document = await read_json_object(headers, receive)
@@ -77,16 +77,24 @@ class PipelineRoute:
         await serve(scope, send, understand, _own_id(headers))
 
 
-def _named_class(headers: Mapping[bytes, bytes]) -> str | None:
-    """The request class that a caller names in a header, for clients whose body others write."""
-    named = headers.get(CLASS_HEADER)
-    return None if named is None else named.decode("latin-1")
+def _named_class(headers: Headers) -> str | None:
+    """The request class that a caller names in a header, for clients whose body others write.
+
+    Raises Problem (400) where several headers name different ones.
+    """
+    named = {value.strip() for name, value in headers if name == CLASS_HEADER}
+    if len(named) > 1:
+        shown = " and ".join(repr(value.decode("latin-1")[:64]) for value in sorted(named)[:2])
+        raise invalid(
+            f"two `X-Request-Class` headers name {shown}; a request is of one class", "class", "ambiguous_class"
+        )
+    return named.pop().decode("latin-1") if named else None
 
 
-def _own_id(headers: Mapping[bytes, bytes]) -> str | None:
-    """The id that a caller gave its request, where it is a plain word."""
-    given = headers.get(ID_HEADER, b"").decode("latin-1")
-    return given if PLAIN_ID.fullmatch(given) else None
+def _own_id(headers: Headers) -> str | None:
+    """The id that a caller gave its request: of those in headers the first that is a plain word."""
+    given = (value.strip().decode("latin-1") for name, value in headers if name == ID_HEADER)
+    return next(filter(PLAIN_ID.fullmatch, given), None)
 
 
 class App:

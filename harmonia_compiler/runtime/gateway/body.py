@@ -1,6 +1,6 @@
 """Reads a request's body within limits of size and time, and its JSON without ever failing on what it holds."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -9,6 +9,9 @@ from starlette.types import Receive
 
 from harmonia_compiler.runtime.gateway.problem import INVALID_REQUEST, Problem, invalid
 from harmonia_compiler.runtime.gateway.within import within_s
+
+#: The fields of a request's head as ASGI gives them: names in lower case, and one that is repeated repeatedly.
+Headers = Iterable[tuple[bytes, bytes]]
 
 #: The largest body that is read, in bytes.
 BODY_LIMIT = 2**20
@@ -20,23 +23,23 @@ class ClientGone(Exception):
     """The client closed its connection; there is nobody to answer."""
 
 
-async def read_json_object(headers: Mapping[bytes, bytes], receive: Receive) -> dict[str, Any]:
+async def read_json_object(headers: Headers, receive: Receive) -> dict[str, Any]:
     """The body of a request with these headers as a JSON object.
 
     Raises Problem (400, 408, 413, 415) for a body that is none, too long or too slow, and
     ClientGone where the connection ends first.
     """
-    if headers.get(b"content-encoding", b"identity") != b"identity":
-        raise Problem(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            INVALID_REQUEST,
-            "unsupported_encoding",
-            "the body must not be compressed",
-            closes=True,
-        )
-    length = headers.get(b"content-length", b"0")
-    if length.isdigit() and int(length) > BODY_LIMIT:
-        raise _too_large()
+    for name, value in headers:
+        if name == b"content-encoding" and value.strip().lower() != b"identity":
+            raise Problem(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                INVALID_REQUEST,
+                "unsupported_encoding",
+                "the body must not be compressed",
+                closes=True,
+            )
+        if name == b"content-length" and value.isdigit() and int(value) > BODY_LIMIT:
+            raise _too_large()
     try:
         with within_s(BODY_DEADLINE_S):
             body = await _read(receive)
