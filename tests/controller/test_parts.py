@@ -1,15 +1,19 @@
 """The parts of the controller's process: the linear program, the journal, the plan's figures, stretched readings."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from harmonia_compiler.contract.bundle import ReplicaShare
-from harmonia_compiler.contract.decision import Reason, Said, fingerprint
+from harmonia_compiler.contract.decision import REMEMBERED, Reason, Said, fingerprint
 from harmonia_compiler.plan.replan import LEAST
+from harmonia_compiler.policy.control.decide import begun
 from harmonia_compiler.policy.control.division import Load
+from harmonia_compiler.policy.control.forecast import Forecast
 from harmonia_compiler.policy.control.planned import planned
 from harmonia_compiler.runtime.bundle import read_plan_of, read_service
 from harmonia_compiler.runtime.controller.controller import Controller
@@ -97,6 +101,26 @@ def test_the_target_is_told_the_numbers_that_may_change(tmp_path: Path) -> None:
         facts = planned(read_plan_of(tmp_path), read_service(tmp_path), room)
         Controller(facts, tmp_path / "run", ByProgram(), lambda counts: told.append(dict(counts))).look(1.0, 0.0)
     assert told == [{}, {"llm": 2}]
+
+
+@pytest.mark.parametrize("changes", [{"plan": "another"}, {"expected": {}}])
+def test_it_goes_on_from_what_another_plans_controller_remembers(tmp_path: Path, changes: dict[str, Any]) -> None:
+    write_plan(tmp_path)
+    run = tmp_path / "run"
+    run.mkdir()
+    facts = planned(read_plan_of(tmp_path), read_service(tmp_path), {"llm": ("llm-2", "llm-3")})
+    known = begun(facts)
+    ran = replace(known.sizes["llm"], count=4)
+    known = replace(known, forecasts={"say": Forecast(17.0)}, sizes={"llm": ran}, epoch=7, **changes)
+    (run / REMEMBERED).write_bytes(msgspec.json.encode(known))
+    told = list[dict[str, int]]()
+    controller = Controller(facts, run, ByProgram(), lambda counts: told.append(dict(counts)))
+    controller.look(1.0, 0.0)
+    assert told == [{"llm": 4}]
+    assert controller.state.forecasts["say"].level == 17.0
+    assert (controller.state.plan, controller.state.epoch) == (facts.fingerprint, 7)
+    (run / REMEMBERED).write_text("{}")
+    assert Controller(facts, run, ByProgram()).state == begun(facts)
 
 
 def test_what_cannot_be_written_is_said_once_and_stops_nothing(

@@ -1,5 +1,6 @@
 """The supervisor's pure decisions."""
 
+import math
 import os
 import sys
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from harmonia_compiler.contract.plan import FORMAT_VERSION, Configuration, Plan, Replica, Solver
 from harmonia_compiler.profile.detect import detect
 from harmonia_compiler.runtime.actuators.local import ACTUATOR
+from harmonia_compiler.runtime.actuators.supervision.fitting import Need, first_fitting
 from harmonia_compiler.runtime.actuators.supervision.placing import (
     HEALTHY_S,
     delay_s,
@@ -87,3 +89,11 @@ def test_what_a_machine_lacks_is_a_warning_each() -> None:
 
 def _plan(replica: Replica) -> Plan:
     return Plan(FORMAT_VERSION, "cost", (), {}, {}, (replica,), {}, (), Solver("optimal", 0.0), {})
+
+
+def test_the_first_that_find_place_are_those_up_to_the_one_that_does_not() -> None:
+    there, coming = [Need(1.0, 2.0)], [Need(1.0, 1.0), Need(0.0, 1.0), Need(0.0, 0.5)]
+    assert first_fitting(there, coming, 2.0, 8.0) == 3
+    assert first_fitting(there, coming, 1.0, 8.0) == 0, "of one core"
+    assert first_fitting(there, coming, math.inf, 3.5) == 1
+    assert first_fitting(there, [], 0.0, 0.0) == 0

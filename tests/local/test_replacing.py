@@ -149,6 +149,26 @@ def test_a_running_service_is_replaced_and_taken_back_without_an_error(running: 
     running.assert_nothing_left()
 
 
+def test_the_new_one_serves_with_as_many_replicas_as_the_old_one_had(running: Hand, new: Hand) -> None:
+    room = ACTUATOR.room(running.path)["one"]
+    wanted = {"one", *room[:4]}
+    ACTUATOR.scale(running.path, {"one": 5})
+    until(lambda: {*running.endpoints()} == {*wanted, "two"})
+    pids = {one.pid for one in running.status().processes if one.engine == "one"}
+    with loaded(running) as said:
+        replace(running, new, 0.5)
+        canary = json.loads((running.path / "run" / "generations" / "2" / "endpoints.json").read_text())
+        assert [one["replica"] for one in canary["replicas"] if one["engine"] == "one"] == ["one", *room[:2]]
+        status = ACTUATOR.promote(running.path, timeout_s=60, watch=running.seen.append)
+        serving = [one for one in status.processes if one.engine == "one"]
+        assert len(serving) == 5
+        assert {one.phase for one in serving} == {"ready"}
+        assert not pids & {one.pid for one in serving}
+        settled(running)
+        assert {*running.endpoints()} == {*wanted, "two"}
+    assert {*said} == {"old", "new"}, Counter(said)
+
+
 def test_a_canary_gets_its_part_until_it_is_promoted_or_sent_away(
     running: Hand, new: Hand, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,6 +28,7 @@ def begun(planned: Planned) -> State:
     """The state before anything was read: all is as planned."""
     return State(
         planned.fingerprint,
+        {pipeline: dict(expected) for pipeline, expected in planned.expected.items()},
         forecasts={pipeline: Forecast() for pipeline in planned.expected},
         sizes={name: Sizing(engine.count) for name, engine in planned.engines.items()},
     )
@@ -51,7 +52,7 @@ def decide(
     window = between(state.readings, readings)
     if window is None:
         is_new = readings.gateway != state.readings.gateway
-        why = "the gateway has started anew and counts from the beginning" if is_new else "the readings are no newer"
+        why = "the gateway counts from the beginning, as after a start" if is_new else "the readings are no newer"
         state = replace(state, readings=readings if is_new else state.readings, at_s=now)
         return state, _still(planned, state, f"{why}, so that all stays as it is")
     if window.seconds < LEAST_WINDOW_S:
@@ -121,7 +122,7 @@ def _about_count(planned: Planned, state: State, one: Wanted, *, is_changed: boo
         return Reason(
             one.engine, acted=False, why=f"stays at {one.count}, whose number is not to be changed here: {what}"
         )
-    if one.needed > engine.most:
+    if one.needed > one.count == engine.most:
         return Reason(one.engine, acted=False, why=f"stays at {one.count}, and there is no room for another: {what}")
     if one.needed > one.count:
         return Reason(one.engine, acted=False, why=f"stays at {one.count} for now: another engine lacks more; {what}")

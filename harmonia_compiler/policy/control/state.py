@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from harmonia_compiler.contract.bundle import ReplicaShare
+from harmonia_compiler.contract.bundle import ExpectedCalls, ReplicaShare
 from harmonia_compiler.contract.readings import Readings
 from harmonia_compiler.policy.control.forecast import Forecast
 from harmonia_compiler.policy.control.ratio import Ratio
@@ -27,11 +27,13 @@ class Sizing:
 class State:
     """Everything that a decision rests on beside the plan and the newest readings.
 
-    Ratios are on what the plan expects: of visits by pipeline and component, of times by engine and by replica.
+    Ratios are on what the plan expects (`expected`, by pipeline and component): of visits by pipeline and component, of
+    times by engine and by replica.
     `shares` are those of the last decision, made at `shares_s` and held for `hold_s`; empty while the plan's hold.
     """
 
     plan: str
+    expected: dict[str, dict[str, ExpectedCalls]] = field(default_factory=dict)
     epoch: int = 0
     at_s: float | None = None
     readings: Readings | None = None

@@ -131,7 +131,7 @@ class Supervisor:
             _raise_what_failed(self._tasks())
 
     async def _moved(self, generation: Generation) -> None:
-        """The service is another generation, of which another controller knows."""
+        """The service is another generation, with a controller of its own, which goes on from what is remembered."""
         beside, self._beside = self._beside, []
         await asyncio.gather(*(one.stop(GRACE_S) for one in beside))
         self._holding.run.clear_control()

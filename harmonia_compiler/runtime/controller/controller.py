@@ -16,6 +16,7 @@ from harmonia_compiler.policy.control.decide import begun, decide
 from harmonia_compiler.policy.control.division import Divide
 from harmonia_compiler.policy.control.planned import Planned
 from harmonia_compiler.policy.control.state import State
+from harmonia_compiler.policy.control.succession import succeeded
 from harmonia_compiler.runtime.controller.asking import PATIENCE_S, Heard, ask
 from harmonia_compiler.runtime.controller.journal import Journal
 
@@ -92,10 +93,16 @@ def _about_hearing(heard: Heard) -> tuple[Reason, ...]:
 
 
 def _remembered(path: Path, planned: Planned) -> State | None:
-    """What an earlier process of this plan's controller remembered; None where there is nothing that can be used."""
+    """What was remembered of the service: by an earlier process, or by the controller of a plan that this one replaced.
+
+    None where there is nothing that can be used.
+    """
     try:
         state = decode_document(read_regular(path, MOST_DOCUMENT_BYTES), State)
     except (OSError, msgspec.MsgspecError):
         return None
-    fits = state.plan == planned.fingerprint and state.sizes.keys() == planned.engines.keys()
-    return state if fits and state.forecasts.keys() == planned.expected.keys() else None
+    # A plan is known without its times, which may be others.
+    fits = state.plan == planned.fingerprint and state.expected == planned.expected
+    fits = fits and state.sizes.keys() == planned.engines.keys()
+    fits = fits and state.forecasts.keys() == planned.expected.keys()
+    return state if fits else succeeded(state, planned)

@@ -92,6 +92,16 @@ def test_says_why_it_does_nothing() -> None:
         assert "stays at 2, and there is no room for another: " in full.windows(3).reasons[0].why
 
 
+def test_one_that_waits_for_its_turn_is_not_said_to_have_no_room() -> None:
+    one = plan_of(2, 1, 4)
+    expected = {"rag": {"say": one.expected["rag"]["say"], "check": one.expected["rag"]["say"]}}
+    engines = {"llm": one.engines["llm"], "too": one.engines["llm"]}
+    both = replace(one, engines=engines, expected=expected, engine_of={"rag": {"say": "llm", "check": "too"}})
+    reasons = Service(both, lambda _: 100.0).windows(2).reasons
+    assert [(reason.about, reason.acted) for reason in reasons[:2]] == [("llm", False), ("too", True)]
+    assert "stays at 2 for now: another engine lacks more" in reasons[0].why
+
+
 def test_goes_up_at_once_and_down_one_by_one_after_long() -> None:
     service = Service(plan_of(2, 1, 8), lambda now: 40.0 if 200.0 < now < 400.0 else 5.0)
     service.windows(20)
@@ -217,7 +227,7 @@ def test_a_gateway_that_starts_anew_or_knows_a_later_epoch_is_followed() -> None
     service.windows(3)
     anew = msgspec.structs.replace(service.readings(), gateway="h", at_s=1.0, epoch=7)
     decision = service.look(anew)
-    assert "started anew" in decision.reasons[0].why
+    assert "counts from the beginning" in decision.reasons[0].why
     assert decision.epoch == 7
     service.rate = lambda _: 100.0
     late = msgspec.structs.replace(anew, at_s=6.0, requests=(RequestsRead("rag", "", 9000, 9000, 210, {"say": 210}),))

@@ -21,6 +21,17 @@ class Need:
 NOTHING = Need()
 
 
+def first_fitting(running: Iterable[Need], coming: Iterable[Need], cores: float, memory_gib: float) -> int:
+    """How many of those to come, from the first on, find place beside those that run."""
+    there, count = [*running], 0
+    for one in coming:
+        if lacking(there, [one], cores, memory_gib):
+            break
+        there.append(one)
+        count += 1
+    return count
+
+
 def lacking(running: Iterable[Need], coming: Iterable[Need], cores: float, memory_gib: float) -> list[str]:
     """What those to come lack beside those that run, a phrase each; nothing where they fit."""
     there, new = [*running], [*coming]

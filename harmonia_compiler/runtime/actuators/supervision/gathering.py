@@ -2,16 +2,17 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from harmonia_compiler.profile.detect import usable_cpus, usable_memory_gib
 from harmonia_compiler.runtime.actuators.supervision.command import basics
-from harmonia_compiler.runtime.actuators.supervision.fitting import lacking
+from harmonia_compiler.runtime.actuators.supervision.fitting import first_fitting, lacking
 from harmonia_compiler.runtime.actuators.supervision.generation import Generation, as_many, pinned
 from harmonia_compiler.runtime.actuators.supervision.managed import Managed, StartFailed
-from harmonia_compiler.runtime.actuators.supervision.scaling import Scaling, end_drained
+from harmonia_compiler.runtime.actuators.supervision.scaling import Scaling, end_drained, wanted_in
 from harmonia_compiler.runtime.actuators.supervision.spec import Shared, Spec
 from harmonia_compiler.runtime.actuators.supervision.store import open_on
 from harmonia_compiler.runtime.actuators.supervision.wish import Wish, wish_in
@@ -65,15 +66,18 @@ class Gathering:
                 free.remove(found)
                 await self._check_store(found, spec)
                 target.members[spec.name] = found
-        missing = [spec for spec in as_many(target.specs, wish.share) if spec.name not in target.members]
+        needed = as_many(target, wish.share, wanted_in(self._run))
+        missing = [spec for spec in needed if spec.name not in target.members]
+        planned = [spec for spec in missing if spec in target.specs]
         if wish.make_room:
-            for spec in missing:
+            for spec in planned:
                 await self._make_room(spec, target)
                 self.start([spec], target)
                 await self._ready([spec.name], target, wish)
         else:
-            self.start(missing, target)
-            await self._ready([spec.name for spec in missing], target, wish)
+            self.start(planned, target)
+        self.start(self._with_room([spec for spec in missing if spec not in planned]), target)
+        await self._ready([spec.name for spec in missing if spec.name in target.members], target, wish)
 
     def start(self, specs: Iterable[Spec], target: Generation) -> None:
         """Start processes for a generation, on cores that nobody has to himself."""
@@ -83,6 +87,15 @@ class Gathering:
         for spec in wanted:
             target.members[spec.name] = one = Managed(replace(spec, cpus=held.get(spec.name, ())), self._shared)
             one.task = asyncio.create_task(one.run())
+
+    def _with_room(self, further: Sequence[Spec]) -> Sequence[Spec]:
+        """Those of the replicas beside the plan's that find memory here.
+
+        Their cores they have from those whose place they take, who work the less the more requests go to these.
+        """
+        there = [one.spec.need for one in (*self._running(), *self._scaling.others)]
+        needs = [spec.need for spec in further]
+        return further[: first_fitting(there, needs, math.inf, usable_memory_gib())]
 
     async def _check_store(self, store: Managed, spec: Spec) -> None:
         """Open the collections of another plan in a store that runs; raises GivenUp where one does not fit."""

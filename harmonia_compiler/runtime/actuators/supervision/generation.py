@@ -5,6 +5,7 @@ import math
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaLaunch
 from harmonia_compiler.contract.generations import folder_of
 from harmonia_compiler.contract.launch import Fill
 from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.policy.control.succession import taken_over
 from harmonia_compiler.runtime.actuators.supervision import placing
 from harmonia_compiler.runtime.actuators.supervision.command import launch_here
 from harmonia_compiler.runtime.actuators.supervision.fitting import Need
@@ -92,12 +94,17 @@ def is_stateful(kind: str) -> bool:
     return made is not None and made.stateful
 
 
-def as_many(specs: Sequence[Spec], share: float) -> list[Spec]:
-    """Of each engine as many replicas as this share of the requests needs."""
+def as_many(generation: Generation, share: float, ran: Mapping[str, int] | None = None) -> list[Spec]:
+    """Of each engine as many replicas as this share of the requests needs.
+
+    `ran` is with how many each engine serves all of them now, where those are not the plan's.
+    """
     by_engine: dict[str, list[Spec]] = {}
-    for spec in specs:
+    for spec in (*generation.specs, *generation.further):
         by_engine.setdefault(spec.engine, []).append(spec)
-    return [spec for some in by_engine.values() for spec in some[: math.ceil(len(some) * share)]]
+    planned = Counter(spec.engine for spec in generation.specs)
+    whole = {name: taken_over(count, (ran or {}).get(name, 0)) for name, count in planned.items()}
+    return [spec for name, some in by_engine.items() for spec in some[: math.ceil(whole[name] * share)]]
 
 
 def _spec(

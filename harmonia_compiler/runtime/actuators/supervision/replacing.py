@@ -91,7 +91,7 @@ class Service:
             raise Rejected(in_order(found))
         found = [finding for finding in preflight(new, None, given) if finding.is_error]
         kept = {spec.likeness for spec in base.specs}
-        added = [spec for spec in as_many(coming.specs, share) if spec.likeness not in kept]
+        added = [spec for spec in as_many(coming, share) if spec.likeness not in kept]
         lacks = lacking(
             [spec.need for spec in base.specs], [spec.need for spec in added], usable_cpus(), usable_memory_gib()
         )

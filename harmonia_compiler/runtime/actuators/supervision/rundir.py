@@ -196,8 +196,8 @@ class RunDirectory:
             left.unlink(missing_ok=True)
 
     def clear_control(self) -> None:
-        """Remove what a controller wrote, which another plan's can make nothing of."""
-        for name in (DECISION, SAID, REMEMBERED, WANTED):
+        """Remove what a controller said of a plan that is no longer that of the service; what it remembers stays."""
+        for name in (DECISION, SAID, WANTED):
             (self.path / name).unlink(missing_ok=True)
 
     def clear_generations(self) -> None:
