@@ -26,6 +26,10 @@ class EngineFailed(Exception):
     """The engine has failed or was stopped while it worked on a call."""
 
 
+class CallRefused(Exception):
+    """The engine cannot take a call, which it has not begun; its other calls go on."""
+
+
 class Engine:
     """One replica on the running event loop. Times are the loop's, in ms."""
 
@@ -48,7 +52,14 @@ class Engine:
         return len(self._heard)
 
     def submit(self, sequence: Sequence, hear: Hear) -> None:
-        """Begin a call; the scheduler says which ones fit. `hear` may submit and cancel itself."""
+        """Begin a call. `hear` may submit and cancel itself.
+
+        An answer ends with the context. Raises CallRefused where a prompt leaves no room for an answer, where the
+        prompt or the answer has no token, and where the sequence is of a call that was begun before.
+        """
+        # Not only when it reaches the scheduler: nobody would hear of it there, and the others would wait for it.
+        if (why := self._refusal(sequence)) is not None:
+            raise CallRefused(why)
         self._heard[sequence] = hear
         self._course.submit(sequence, self._now_ms())
         self._arm()
@@ -79,7 +90,7 @@ class Engine:
     async def generate(self, sequence: Sequence) -> AsyncIterator[int]:
         """How many tokens of the answer there are, each time that there is one more.
 
-        Raises EngineFailed where the call is lost. A consumer that leaves cancels it.
+        Raises CallRefused as `submit` does, and EngineFailed where the call is lost. A consumer that leaves cancels it.
         """
         heard: asyncio.Queue[tuple[int, bool]] = asyncio.Queue()
         self.submit(sequence, lambda each: heard.put_nowait((each.delivered, each.ended)))
@@ -95,6 +106,19 @@ class Engine:
                 raise EngineFailed(f"the call was lost after {told} tokens")
         finally:
             self.cancel(sequence)
+
+    def _refusal(self, sequence: Sequence) -> str | None:
+        if sequence in self._heard or sequence.delivered or sequence.ended:
+            return "a sequence is one call, and this one was begun before"
+        if sequence.prompt < 1 or sequence.answer < 1:
+            return (
+                f"a prompt and an answer have at least one token, and these are to have {sequence.prompt} and "
+                f"{sequence.answer}"
+            )
+        if not self.scheduler.fits(sequence.prompt):
+            most = self.scheduler.room(0)
+            return f"a prompt of {sequence.prompt:,} tokens leaves no room for an answer in {most:,}"
+        return None
 
     def _now_ms(self) -> float:
         return self._loop.time() * 1000.0

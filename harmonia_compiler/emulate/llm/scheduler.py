@@ -43,12 +43,15 @@ class Scheduler:
         """Whether a prompt of so many tokens leaves room for an answer, in the context and in the KV cache."""
         return prompt < self.limits.context and self._blocks(prompt + 1) <= self.limits.kv_blocks
 
+    def room(self, prompt: int) -> int:
+        """How many tokens an answer to a prompt of so many may have, by the context and the KV cache."""
+        return min(self.limits.context, self.limits.kv_blocks * self.limits.block_size) - prompt
+
     def add(self, sequence: Sequence) -> None:
         """Let a sequence wait for its turn; it fits, and wants at least one token. Its answer ends with the context."""
         assert self.fits(sequence.prompt), sequence
         assert sequence.prompt > 0 < sequence.answer, sequence
-        room = min(self.limits.context, self.limits.kv_blocks * self.limits.block_size) - sequence.prompt
-        sequence.answer = min(sequence.answer, room)
+        sequence.answer = min(sequence.answer, self.room(sequence.prompt))
         sequence.number = self._number = self._number + 1
         self.waiting.add(sequence)
         self._changed = True

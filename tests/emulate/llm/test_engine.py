@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from harmonia_compiler.emulate.llm.engine import Engine, EngineFailed
+from harmonia_compiler.emulate.llm.engine import CallRefused, Engine, EngineFailed
 from harmonia_compiler.emulate.llm.sequence import Sequence
 from harmonia_compiler.emulate.times import Stretched
 from harmonia_compiler.profile.limits import Limits
@@ -83,6 +83,40 @@ async def test_who_leaves_lets_the_others_have_the_engine() -> None:
     await asyncio.sleep(0)
     assert engine.scheduler.running == []
     assert await answer(engine, Sequence(10, 2)) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("refused", "why"),
+    [
+        (Sequence(400, 5), "a prompt of 400 tokens leaves no room for an answer in 400"),
+        (Sequence(0, 5), "at least one token"),
+        (Sequence(5, 0), "at least one token"),
+        (Sequence(-5, 5), "at least one token"),
+    ],
+)
+async def test_a_call_that_cannot_be_is_refused_to_its_caller_and_the_others_go_on(refused: Sequence, why: str) -> None:
+    engine = Engine(LIMITS, Quick())
+    other = asyncio.create_task(answer(engine, Sequence(10, 20)))
+    await asyncio.sleep(0)
+    with pytest.raises(CallRefused, match=why):
+        engine.submit(refused, lambda _: None)
+    with pytest.raises(CallRefused, match=why):
+        await answer(engine, refused)
+    engine.cancel(refused)
+    assert engine.in_progress == 1
+    assert await other == [*range(1, 21)]
+    assert await answer(engine, Sequence(399, 5)) == [1], "an answer ends with the context"
+
+
+async def test_a_sequence_is_one_call() -> None:
+    engine = Engine(LIMITS, Quick())
+    call = Sequence(10, 5)
+    first = asyncio.create_task(answer(engine, call))
+    for _ in range(2):  # once while it is in progress, and once after it has ended
+        await asyncio.sleep(0)
+        with pytest.raises(CallRefused, match="begun before"):
+            await answer(engine, call)
+        assert await first == [1, 2, 3, 4, 5]
 
 
 async def test_a_failure_loses_what_is_in_progress_and_nothing_later() -> None:
