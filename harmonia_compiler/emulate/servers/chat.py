@@ -59,30 +59,33 @@ class Chat:
             return problem(400, f"max_tokens must be at least 1, got {ask.most}.")
         text = "\n".join(turn.text for turn in ask.messages)
         prompt = round(TEMPLATE_TOKENS + len(text) / CHARACTERS_PER_TOKEN)
-        said = self.speech.answer(called(request.headers), ask, body)
         context = self.engine.scheduler.limits.context
+        # Before a word is said: the text of as many tokens as somebody asks for may fill the memory.
         if not self.engine.scheduler.fits(prompt) or prompt + (ask.most or 0) > context:
             return problem(
                 400,
                 f"This model's maximum context length is {context} tokens. However, you requested "
                 f"{ask.most or 0} output tokens and your prompt contains {prompt} input tokens.",
             )
+        room = self.engine.scheduler.room(prompt)
+        said = self.speech.answer(called(request.headers), ask, body, room)
+        finish = "length" if said.tokens >= min(ask.most or room, room) else "stop"
         sequence = Sequence(prompt, said.tokens, _blocks(text, self.block), priority=ask.priority)
         account = self.metrics.called(prompt, ask.most, sequence)
         # Its client has left unless one of the two says otherwise.
         how = "abort"
         try:
             response = await (
-                self._streamed(request, ask, sequence, said, account)
+                self._streamed(request, ask, sequence, said, finish, account)
                 if ask.stream
-                else self._whole(ask, sequence, said, account)
+                else self._whole(sequence, said, finish, account)
             )
-            how = _finish(ask, said) if sequence.delivered >= sequence.answer else "error"
+            how = finish if sequence.delivered >= sequence.answer else "error"
         finally:
             account.ended(how)
         return response
 
-    async def _whole(self, ask: Ask, sequence: Sequence, said: Said, account: Account) -> web.StreamResponse:
+    async def _whole(self, sequence: Sequence, said: Said, finish: str, account: Account) -> web.StreamResponse:
         ended = asyncio.get_running_loop().create_future()
 
         def hear(each: Sequence) -> None:
@@ -108,7 +111,7 @@ class Chat:
                     "index": 0,
                     "message": {"role": "assistant", "content": said.text},
                     "logprobs": None,
-                    "finish_reason": _finish(ask, said),
+                    "finish_reason": finish,
                 }
             ],
             "usage": usage(sequence.prompt, said.tokens),
@@ -116,15 +119,15 @@ class Chat:
         return web.Response(body=msgspec.json.encode(document), content_type="application/json")
 
     async def _streamed(
-        self, request: web.Request, ask: Ask, sequence: Sequence, said: Said, account: Account
+        self, request: web.Request, ask: Ask, sequence: Sequence, said: Said, finish: str, account: Account
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
         await response.prepare(request)
         head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion.chunk", "created": int(time.time())}
         is_first = True
 
-        async def send(delta: dict[str, str], finish: str | None = None) -> None:
-            choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        async def send(delta: dict[str, str], ends: str | None = None) -> None:
+            choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": ends}
             await response.write(event({**head, "model": self.model, "choices": [choice]}))
 
         try:
@@ -137,7 +140,7 @@ class Chat:
         except EngineFailed as failed:
             await response.write(event({"error": {"message": str(failed), "type": "InternalServerError", "code": 500}}))
             return response
-        await send({}, _finish(ask, said))
+        await send({}, finish)
         if ask.stream_options is not None and ask.stream_options.include_usage:
             counted = usage(sequence.prompt, said.tokens)
             await response.write(event({**head, "model": self.model, "choices": [], "usage": counted}))
@@ -164,10 +167,6 @@ class Chat:
     async def exported(self, _: web.Request) -> web.Response:
         """`GET /metrics`."""
         return web.Response(body=self.metrics.exported(self.engine.scheduler), content_type="text/plain")
-
-
-def _finish(ask: Ask, said: Said) -> str:
-    return "length" if ask.most is not None and said.tokens >= ask.most else "stop"
 
 
 def _blocks(text: str, block: int) -> tuple[int, ...]:

@@ -36,8 +36,12 @@ class Speech:
     behaviour: Behaviour
     components: Mapping[str, Component]
 
-    def answer(self, whose: Called, ask: "Ask", body: bytes) -> Said:
-        """The answer to a chat request."""
+    def answer(self, whose: Called, ask: "Ask", body: bytes, room: int) -> Said:
+        """The answer to a chat request; it ends where the engine has no more `room`, in tokens."""
+        said = self._wanted(whose, ask, body)
+        return said if said.tokens <= room else Said(said.text[: round(room * CHARACTERS_PER_TOKEN)], room)
+
+    def _wanted(self, whose: Called, ask: "Ask", body: bytes) -> Said:
         most = ask.most
         said = self._answer(whose, most, ask.choices, body)
         if not ask.ignore_eos or most is None or ask.choices:

@@ -181,6 +181,32 @@ async def test_what_vllm_refuses_is_refused_in_its_words(planned: Scenario) -> N
             assert raised.value.status_code == status
 
 
+async def test_more_tokens_than_the_context_has_are_refused_before_any_is_made(planned: Scenario) -> None:
+    """A text of so many would fill the memory of the process that all replicas share."""
+    async with emulated(planned) as (_, at), client(at["model"]) as ask:
+        for most, whose, in_full in ((10**13, "nobody", False), (10**13, "answer", True), (10**30, "nobody", True)):
+            with pytest.raises(APIStatusError, match=f"you requested {most} output tokens") as raised:
+                await ask.chat.completions.create(
+                    model=MODEL,
+                    messages=[{"role": "user", "content": "hello"}],
+                    max_tokens=most,
+                    extra_headers={CALL_HEADER: f"{whose};"},
+                    extra_body={"ignore_eos": in_full},
+                )
+            assert raised.value.status_code == 400
+
+
+async def test_an_answer_ends_with_the_context(planned: Scenario) -> None:
+    async with emulated(planned) as (replicas, at), client(at["model"]) as ask:
+        (model,) = (one.model for one in replicas.replicas.values() if one.model is not None)
+        room = 2
+        text = "word" * (model[0].scheduler.room(16) - room)
+        answer = await ask.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": text}])
+        assert answer.usage is not None
+        assert (answer.usage.completion_tokens, answer.choices[0].finish_reason) == (room, "length")
+        assert len(answer.choices[0].message.content or "") == room * 4
+
+
 async def exported(endpoint: Endpoint) -> dict[str, float]:
     """The series of a replica by what sets them apart from each other beside model and engine."""
     url = f"http://127.0.0.1:{endpoint.port}/metrics"
