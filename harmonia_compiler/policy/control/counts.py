@@ -27,10 +27,11 @@ LONG_WAIT = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What an engine needs: the calls a second to be ready for, what it has, and what that carries."""
+    """What an engine needs: the calls a second to be ready for, those that came, what it has, and what that carries."""
 
     engine: str
     calls_rps: float
+    came_rps: float
     count: int
     needed: int
     roomy: int
@@ -66,8 +67,10 @@ def arrived(sizing: Sizing, name: str, replicas: tuple[ReplicaRead, ...], now: f
     return replace(sizing, cold_s=smooth, waits=False)
 
 
-def wanted(planned: Planned, state: State, window: Window, calls_rps: Mapping[str, float]) -> Iterator[Wanted]:
-    """What each engine needs to carry calls that come at these rates."""
+def wanted(
+    planned: Planned, state: State, window: Window, calls_rps: Mapping[str, float], came_rps: Mapping[str, float]
+) -> Iterator[Wanted]:
+    """What each engine needs to carry calls that come at these rates; in the window they `came` at those."""
     for name, engine in planned.engines.items():
         count = state.sizes[name].count
         coming = calls_rps.get(name, 0.0)
@@ -76,6 +79,7 @@ def wanted(planned: Planned, state: State, window: Window, calls_rps: Mapping[st
         yield Wanted(
             name,
             coming,
+            came_rps.get(name, 0.0),
             count,
             max(needed, count + 1) if waits and not state.sizes[name].waits else needed,
             enough(state, name, engine, coming / ROOMY),

@@ -4,13 +4,14 @@ A decision whose epoch is that of the one before says that nothing changes; its 
 is wanted, so that the gateway needs the newest one alone.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from harmonia_compiler.contract.decision import Decision, Reason
 from harmonia_compiler.contract.readings import Readings
 from harmonia_compiler.policy.control.counts import Wanted, arrived, cold_s, resized, wanted
 from harmonia_compiler.policy.control.division import Divide, NoDivision, divided, held_s
-from harmonia_compiler.policy.control.forecast import Forecast
+from harmonia_compiler.policy.control.forecast import MOST_STEP, Forecast
 from harmonia_compiler.policy.control.learning import learned
 from harmonia_compiler.policy.control.planned import Planned
 from harmonia_compiler.policy.control.ratio import PLANNED
@@ -71,12 +72,19 @@ def _decided(
 ) -> tuple[State, Decision]:
     reasons: list[Reason] = []
     epoch = state.epoch
-    each = tuple(wanted(planned, state, window, _calls(planned, state, day_s, ready=True)))
+    forecasts = state.forecasts
+    coming = _calls(
+        planned, state, lambda name, engine: forecasts[name].rate(cold_s(state.sizes[engine]), day_s, BURST_S)
+    )
+    came = _calls(planned, state, lambda name, _: window.arrived(name) / window.seconds)
+    each = tuple(wanted(planned, state, window, coming, came))
     sizes, changed = resized(planned, state, each, now)
     state = replace(state, sizes=sizes)
     reasons += [_about_count(planned, state, one, is_changed=one is changed) for one in each]
     try:
-        division = divided(planned, state, _calls(planned, state, day_s, ready=False), divide)
+        division = divided(
+            planned, state, _calls(planned, state, lambda name, _: forecasts[name].rate(0.0, day_s)), divide
+        )
     except NoDivision as problem:
         reasons.append(Reason("", acted=False, why=f"the calls are divided as before: {problem}"))
     else:
@@ -94,24 +102,24 @@ def _decided(
     return state, _decision(planned, state, tuple(reasons))
 
 
-def _calls(planned: Planned, state: State, day_s: float, *, ready: bool) -> dict[str, float]:
-    """Calls a second of each engine: now, or such that to be `ready` for, when another replica would work."""
+def _calls(planned: Planned, state: State, rate: Callable[[str, str], float]) -> dict[str, float]:
+    """Calls a second of each engine where requests come at a `rate`, by pipeline, and by the engine that goes by it."""
     found = dict.fromkeys(planned.engines, 0.0)
     for pipeline, expected in planned.expected.items():
-        forecast, ratios = state.forecasts[pipeline], state.visits.get(pipeline, {})
+        ratios = state.visits.get(pipeline, {})
         for component, one in expected.items():
             engine = planned.engine_of.get(pipeline, {}).get(component)
             if engine in found:
-                ahead_s = cold_s(state.sizes[engine]) if ready else 0.0
-                rate = forecast.rate(ahead_s, day_s, BURST_S if ready else 0.0)
-                found[engine] += rate * one.visits * ratios.get(component, PLANNED).value
+                found[engine] += rate(pipeline, engine) * one.visits * ratios.get(component, PLANNED).value
     return found
 
 
 def _about_count(planned: Planned, state: State, one: Wanted, *, is_changed: bool) -> Reason:
     engine, size = planned.engines[one.engine], state.sizes[one.engine]
+    doubt = f" ({one.came_rps:.3g} in the last window, which is not believed alone)"
     what = (
-        f"{one.calls_rps:.3g} calls/s are to be expected, and {one.count} {_replicas(one.count)} {one.carries_rps:.3g}"
+        f"{one.calls_rps:.3g} calls/s are to be expected{doubt if one.came_rps > MOST_STEP * one.calls_rps else ''}, "
+        f"and {one.count} {_replicas(one.count)} {one.carries_rps:.3g}"
     )
     if is_changed and size.count > one.count:
         why = "calls wait for much longer than they take" if one.waits else what

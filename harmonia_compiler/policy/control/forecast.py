@@ -1,17 +1,25 @@
 """How many requests will come soon: a level with a trend, and what came at this time of day before.
 
-The level follows a rise faster than a fall, since too few replicas cost requests and too many only their price. Neither
-the level nor the forecast leaves bounds around what was seen: no window doubles the level more than once, and no trend
-is carried on beyond twice or below half of it. The first window is taken as it is: there is nothing else to go by.
+The level follows a rise faster than a fall, since too few replicas cost requests and too many only their price. A
+window in which more than twice the level came is doubted: the level takes in little of it, so that one burst does not
+double a fleet. Where a second one follows, the lower of the two is the level from then on: a step of load is known
+after two windows, however large it is. A burst that comes again and again is believed in part, the less the longer ago
+it was.
+
+The first window is taken as it is: there is nothing else to go by. No trend is carried on beyond twice the level or
+below half of it, and what was doubted is no trend.
 """
 
 import math
 from dataclasses import dataclass
 
-#: The part of a window's surprise that the level takes in, upwards and downwards, and of the level's moves the trend.
-RISE, FALL, TURN = 0.5, 0.2, 0.1
-#: The factor by which a level moves in a window at most, and a forecast leaves its level.
+#: The part of a window's surprise that the level takes in: upwards, downwards, and of one that is doubted; and the part
+#: of the level's moves that the trend does.
+RISE, FALL, DOUBT, TURN = 0.5, 0.2, 0.2, 0.1
+#: So many times the level is believed of one window, downwards too, and a forecast leaves its level by as much at most.
 MOST_STEP = 2.0
+#: What is left in each further window of one that was doubted, as what another one may confirm.
+FADES = 0.5
 #: Below so many requests a second nothing is told apart.
 LEAST_RPS = 0.2
 #: The parts of a day that are remembered apart, and how much of one day's rate a memory takes in.
@@ -32,6 +40,7 @@ class Today:
 class Forecast:
     """Requests a second of one pipeline. `trend` is the change a second, `burstiness` as in `Window`.
 
+    `doubted` is the rate of the last window that was not believed, the less the longer ago that was.
     `days` is the rate in each part of a day that has passed, below 0 where none has yet; empty where no part has.
     `today` is the part that is on.
     """
@@ -41,17 +50,25 @@ class Forecast:
     burstiness: float = 1.0
     days: tuple[float, ...] = ()
     today: Today | None = None
+    doubted: float = 0.0
 
     def seen(self, rate: float, burstiness: float, seconds: float, day_s: float) -> "Forecast":
         """Take in a window of so many seconds, at so many seconds of the day."""
         days, today = _remember(self.days, self.today, Today(_slot(day_s), rate, seconds))
         if self.level is None:
             return Forecast(rate, 0.0, min(16.0, burstiness), days, today)
-        bounded = min(MOST_STEP * self.level + LEAST_RPS, max((self.level - LEAST_RPS) / MOST_STEP, rate))
-        level = max(0.0, self.level + (RISE if bounded > self.level else FALL) * (bounded - self.level))
-        trend = self.trend + TURN * ((level - self.level) / seconds - self.trend)
+        most = MOST_STEP * self.level + LEAST_RPS
+        bounded = min(most, max((self.level - LEAST_RPS) / MOST_STEP, rate))
+        grown = 0.0
+        if rate > most:
+            confirmed, doubted = min(rate, self.doubted), rate
+            level = confirmed if confirmed > most else self.level + DOUBT * (bounded - self.level)
+        else:
+            level = max(0.0, self.level + (RISE if bounded > self.level else FALL) * (bounded - self.level))
+            grown, doubted = (level - self.level) / seconds, FADES * self.doubted
+        trend = self.trend + TURN * (grown - self.trend)
         smooth = self.burstiness + FALL * (min(16.0, burstiness) - self.burstiness)
-        return Forecast(level, trend, smooth, days, today)
+        return Forecast(level, trend, smooth, days, today, doubted)
 
     def rate(self, ahead_s: float, day_s: float, window_s: float = 0.0) -> float:
         """The rate to be ready for, so many seconds from now: with a margin for bursts where a window is given."""

@@ -207,7 +207,8 @@ def _moves_little(before: State, after: State | None) -> None:
         new = after.forecasts[pipeline]
         if old.level is not None:
             assert new.level is not None
-            assert new.level <= forecast.MOST_STEP * old.level + forecast.LEAST_RPS
+            # Beyond that a window only confirms what the one before was doubted for.
+            assert new.level <= max(forecast.MOST_STEP * old.level + forecast.LEAST_RPS, old.doubted)
             assert new.level >= old.level / forecast.MOST_STEP - forecast.LEAST_RPS
 
 
