@@ -5,6 +5,7 @@ estimate of a prompt's length or an emulated engine behind HTTP, finds as many t
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -133,7 +134,8 @@ class Behaviour:
     """Values and sizes of calls, drawn from what is expected of each component.
 
     `answers` are the components that give requests their answers; those of the requests in `lengths` are so many
-    tokens long.
+    tokens long, at least one and no more than their component allows. `cut` are the requests whose answer would have
+    been longer, each with the component that gave it.
     """
 
     outcomes: Mapping[str, Outcome]
@@ -141,7 +143,13 @@ class Behaviour:
     draws: Draws
     answers: frozenset[str] = frozenset()
     lengths: dict[str, int] = field(default_factory=dict)
+    cut: dict[str, str] = field(default_factory=dict)
     _components: dict[str, list[_Component]] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    @property
+    def cuts(self) -> dict[str, int]:
+        """How many answers were cut, by component."""
+        return dict(Counter(self.cut.values()))
 
     def answer(self, ask: Ask) -> tuple[Value, Size]:
         """What the call answers, and what it asks of hardware."""
@@ -184,11 +192,7 @@ class Behaviour:
         name, outcome = known.component.name, known.outcome
         uniform = self.draws.of(request, name, place)
         if isinstance(outcome, TextOutcome):
-            assert outcome.most is not None
-            said = self.lengths.get(str(request)) if name in self.answers else None
-            most = outcome.most
-            tokens = min(said, most) if said else length(uniform("length"), outcome.tokens, LENGTH_CV, most)
-            return text_of(f"{name}.{request}.{place}", tokens)
+            return text_of(f"{name}.{request}.{place}", self._text_tokens(name, outcome, request, uniform))
         if known.gives_passages and isinstance(outcome, ListOutcome):
             given = [value for value in inputs.values() if _is_passages(value)]
             if given:
@@ -203,6 +207,25 @@ class Behaviour:
                     for number in range(drawn_items(outcome.items, uniform))
                 ]
         return draw(outcome, uniform, lambda at, tokens: text_of(f"{name}.{request}.{place}{at}", tokens))
+
+    def _text_tokens(self, name: str, outcome: TextOutcome, request: int | str, uniform: Uniform) -> float:
+        assert outcome.most is not None
+        recorded = self.lengths.get(str(request)) if name in self.answers else None
+        if recorded is None:
+            return length(uniform("length"), outcome.tokens, LENGTH_CV, outcome.most)
+        if recorded > outcome.most:
+            self.cut[str(request)] = name
+        # An answer of no tokens cannot be given: a model's last word is one.
+        return max(1, min(recorded, outcome.most))
+
+
+def said_of_cut(cut: Mapping[str, int], recorded: int) -> tuple[str, ...]:
+    """What a report says where recorded answers were cut: so many of each component, of all that are `recorded`."""
+    if not cut:
+        return ()
+    names = ", ".join(f"`{name}`" for name in sorted(cut))
+    longer = f"{sum(cut.values()):,} are longer than `max_tokens` of {names} allows, and were cut to that"
+    return (f"Of {recorded:,} answers of the trace, {longer}.",)
 
 
 def extent_of(value: Value) -> Extent:

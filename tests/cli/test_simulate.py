@@ -1,6 +1,7 @@
 """`harmoniac simulate`: reports, exit codes, and traces that are wrong."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,6 +65,26 @@ def test_a_trace_says_when_and_how_long(files: list[str], tmp_path: Path, capsys
     assert code == 0
     (group,) = json.loads(out)["groups"]
     assert group["figures"]["requests"] == 29
+
+
+@pytest.mark.parametrize("longest", [120, 9000])
+def test_a_report_says_how_many_recorded_answers_were_cut(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], longest: int
+) -> None:
+    """A quarter of the requests are answered with "yes", whatever is recorded of them."""
+    trace = tmp_path / "azure.csv"
+    rows = [f"2024-01-01 00:00:{second:02d}.0,100,{longest if second % 2 else 80}" for second in range(60)]
+    trace.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + "\n".join(rows) + "\n")
+    notes = json.loads(simulated(capsys, *files, "--trace", str(trace), "--format", "json")[1])["notes"]
+    said = [note for note in notes if "of the trace" in note]
+    if longest == 120:
+        assert said == []
+        return
+    (note,) = said
+    found = re.fullmatch(r"Of 60 answers of the trace, (\d+) are longer than .*`answer`.* were cut to that\.", note)
+    assert found is not None
+    assert 15 <= int(found[1]) <= 30
+    assert note in simulated(capsys, *files, "--trace", str(trace))[1]
 
 
 @pytest.mark.parametrize("more", [[], ["--scale", "2"], ["--from", "100s"]])

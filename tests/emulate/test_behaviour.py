@@ -29,6 +29,19 @@ def test_an_answer_is_as_long_as_it_is_recorded(tmp_path: Path) -> None:
     assert said(tmp_path, 90) == 90
 
 
+def test_an_answer_that_is_recorded_with_no_token_has_one(tmp_path: Path) -> None:
+    assert said(tmp_path, 0) == 1
+
+
+def test_recorded_answers_that_are_cut_are_counted_once_for_each_request(tmp_path: Path) -> None:
+    planned = planned_for(tmp_path, SOURCE.format(component=200, call=""))
+    behaviour, made = planned.behaviour, planned.service.programs["ask"].components["say"]
+    behaviour.lengths.update({"1": 2000, "2": 200, "3": 201})
+    for request in (1, 1, 2, 3, 4):
+        behaviour.value(made, {}, request, "")
+    assert behaviour.cuts == {"say": 2}
+
+
 @pytest.mark.parametrize(("component", "call", "most"), [(64, None, 64), (200, 8, 8), (8, 64, 64)])
 @pytest.mark.parametrize("recorded", [2000, None])
 def test_no_answer_is_longer_than_it_may_be(

@@ -14,6 +14,7 @@ import uvloop
 
 from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.contract.launch import REQUEST_HEADER
+from harmonia_compiler.emulate.behaviour import said_of_cut
 from harmonia_compiler.emulate.rehearsal.front import Front, ours
 from harmonia_compiler.emulate.rehearsal.mishaps import injected, loading
 from harmonia_compiler.emulate.rehearsal.processes import Running, rehearsal_of, running
@@ -77,7 +78,8 @@ class Rehearsed:
 class _Watched:
     """What was seen of the machine within the window, which took so long by its clock.
 
-    Requests began at the second `epoch_s` of the epoch.
+    Requests began at the second `epoch_s` of the epoch. `cut` are the recorded answers of the whole run that were cut,
+    by component.
     """
 
     epoch_s: float = 0.0
@@ -86,6 +88,7 @@ class _Watched:
     fullest_s: dict[str, float] = field(default_factory=dict)
     busy: float = 0.0
     tally: Tally | None = None
+    cut: Mapping[str, int] = field(default_factory=dict)
 
 
 def rehearse(
@@ -118,7 +121,8 @@ def rehearse(
         observed, watched = uvloop.run(_send(processes, scenario, coming, window, factor), loop_factory=loop_of(factor))
         done, why = processes.front.told(watched.epoch_s)
     report = _report(scenario, observed, watched, window, settings, factor)
-    report = msgspec.structs.replace(report, decisions=done, notes=(*report.notes, *([why] if why else ())))
+    notes = (*report.notes, *said_of_cut(watched.cut, len(lengths)), *([why] if why else ()))
+    report = msgspec.structs.replace(report, decisions=done, notes=notes)
     if start_s:
         report = msgspec.structs.replace(report, notes=(_loaded(start_s, processes.ready_s / factor), *report.notes))
     fullest = {name: spent_s / watched.took_s for name, spent_s in watched.fullest_s.items()}
@@ -155,6 +159,7 @@ async def _send(
         await sender.send(_meant(processes.front.address, scenario, coming))
         await sender.drain()
         await watching
+        watched.cut = (await _tally(processes, sender)).cut
     return sender.observed, watched
 
 
@@ -181,13 +186,17 @@ async def _watch(processes: Running, window: Window, sender: Sender, watched: _W
         began_s = perf_counter()
     before, machine = _cpu_s(processes), machine_seconds()
     await asyncio.sleep(max(0.0, (window.to_ms - sender.now_ms) / 1000.0))
-    async with sender.client.get(f"{processes.control}/tally") as answer:
-        watched.tally = msgspec.json.decode(await answer.read(), type=Tally)
+    watched.tally = await _tally(processes, sender)
     watched.took_s = max(1e-9, perf_counter() - began_s)
     spent_s = {name: _since(after, before[name]) for name, after in _cpu_s(processes).items()}
     watched.cpu_s = {name: sum(each) for name, each in spent_s.items()}
     watched.fullest_s = {name: max(each) for name, each in spent_s.items()}
     watched.busy = busy_since(machine)
+
+
+async def _tally(processes: Running, sender: Sender) -> Tally:
+    async with sender.client.get(f"{processes.control}/tally") as answer:
+        return msgspec.json.decode(await answer.read(), type=Tally)
 
 
 def _cpu_s(processes: Running) -> dict[str, Mapping[int, float]]:

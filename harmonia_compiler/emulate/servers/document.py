@@ -49,10 +49,12 @@ class Tally(msgspec.Struct, frozen=True):
     """What a process of emulated replicas says of itself: how late it was, and its processor time.
 
     `late` is by how many ms of a clock, over what it did by the clock last: None where that was nothing. `happened` is
-    how often that was in all, and `cpu_s` is not stretched either.
+    how often that was in all, and `cpu_s` is not stretched either. `cut` counts since the start, by component, the
+    requests whose recorded answer was longer than that allows.
     """
 
     replicas: dict[str, Usage]
     late: Distribution | None
     happened: int
     cpu_s: float
+    cut: dict[str, int] = {}

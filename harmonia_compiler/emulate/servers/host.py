@@ -67,17 +67,21 @@ class Host:
     rehearsal: Rehearsal
     cards: dict[str, Card]
     replicas: dict[str, _Emulated] = field(default_factory=dict)
+    _behaviour: Behaviour = field(init=False)
     _late: list[float] = field(default_factory=list)
     _happened: int = 0
     _cpu_before_s: float = 0.0
     _timers: list[asyncio.TimerHandle] = field(default_factory=list)
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        given = self.rehearsal
+        self._behaviour = Behaviour(given.outcomes, kinds(), Draws(given.seed), given.answers, given.lengths)
+
     async def start(self) -> list[Endpoint]:
         """Let every replica listen; where each does. Services of somebody else's are named after their engine."""
         loop = RealLoop(late=self._tell_late)
-        given = self.rehearsal
-        behaviour = Behaviour(given.outcomes, kinds(), Draws(given.seed), given.answers, given.lengths)
+        behaviour = self._behaviour
         for replica in self.rehearsal.replicas:
             await self._start(loop, behaviour, replica)
         for engine in self.rehearsal.service.engines.values():
@@ -123,6 +127,7 @@ class Host:
             distribution(self._late),
             self._happened,
             time.process_time() - self._cpu_before_s,
+            self._behaviour.cuts,
         )
 
     def _tell_late(self, ms: float) -> None:

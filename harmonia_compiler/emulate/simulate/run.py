@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from harmonia_compiler.contract.card import Card
+from harmonia_compiler.emulate.behaviour import said_of_cut
 from harmonia_compiler.emulate.scenario import Coming, Scenario
 from harmonia_compiler.emulate.simulate.request import Request
 from harmonia_compiler.emulate.simulate.simulation import Simulation
@@ -66,7 +67,7 @@ def simulate(
         engines=engine_uses(scenario, ran.worked.busy_ms, ran.worked.whole_ms, ran.worked.further),
         cost_per_hour=cost_per_hour(scenario),
         decisions=ran.decisions,
-        notes=(*report.notes, *([ran.last] if ran.last else ())),
+        notes=(*report.notes, *said_of_cut(ran.cut, ran.recorded), *([ran.last] if ran.last else ())),
     )
     return Simulated(report, tuple(observed), ran.events, took)
 

@@ -1,6 +1,6 @@
 """A scenario in virtual time: the service is built as its gateway would build it, and requests come in."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -70,7 +70,7 @@ class Simulation:
         def arrive(one: Coming) -> None:
             next_one()
             if one.answer_tokens is not None:
-                self.scenario.behaviour.lengths[str(one.number)] = one.answer_tokens
+                service.behaviour.lengths[str(one.number)] = one.answer_tokens
             program = programs[one.pipeline]
             promise = _promise(program, one)
             deadline_ms = None if self.patient or promise.deadline_s is None else promise.deadline_s * 1000.0
@@ -95,7 +95,7 @@ class Simulation:
             loop.run()
         if self.window is None:
             worked.end()
-        ran = Ran(loop.happened, worked)
+        ran = Ran(loop.happened, worked, len(service.behaviour.lengths), service.behaviour.cuts)
         return ran if steering is None else replace(ran, decisions=tuple(steering.told), last=last_words(steering.last))
 
     def _service(self, loop: Loop, parts: Parts, replicas: dict[str, Replica[Job]]) -> Service:
@@ -103,7 +103,9 @@ class Simulation:
         scenario = self.scenario
         lines: dict[str, Line[Job]] = {}
         schedule = Schedule(lines, scenario.service.expected, parts)
-        service = Service(loop, lines, replicas, scenario.behaviour, schedule, self.overhead_ms)
+        # What is recorded of this run's requests is not of another's.
+        behaviour = replace(scenario.behaviour, lengths={}, cut={})
+        service = Service(loop, lines, replicas, behaviour, schedule, self.overhead_ms)
         for name, engine in scenario.service.engines.items():
             if kinds()[engine.kind].external:
                 lines[name] = Line(ReplicaShare(EXTERNAL_CONCURRENCY), {})
@@ -164,11 +166,14 @@ class Simulation:
 class Ran:
     """What a run came to: in how many events, and how long each replica worked.
 
-    `decisions` are the controller's, and `last` is what it said last.
+    Of so many requests it was `recorded` how long their answers are; `cut` counts those that were longer than their
+    component allows, by component. `decisions` are the controller's, and `last` is what it said last.
     """
 
     events: int
     worked: Worked
+    recorded: int
+    cut: Mapping[str, int]
     decisions: tuple[Decision, ...] = ()
     last: str = ""
 

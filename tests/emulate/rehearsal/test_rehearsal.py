@@ -16,6 +16,7 @@ from harmonia_compiler.report.document import Report
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.report.observation import Outcome
 from harmonia_compiler.workload.arrivals import constant, until
+from harmonia_compiler.workload.request import Arrival
 
 WINDOW = Window(500.0, 3000.0)
 
@@ -53,6 +54,17 @@ def test_the_same_requests_take_the_same_branches_in_a_rehearsal_and_in_a_simula
     assert all(0.0 <= use.busy <= 1.01 for use in report.engines)
     assert any(note.startswith("The controller's last words: ") for note in report.notes)
     assert {process.pid for process in psutil.Process().children(recursive=True)} <= before
+
+
+@pytest.mark.slow
+def test_recorded_answers_that_are_cut_are_counted_as_in_a_simulation(planned: Scenario) -> None:
+    recorded = [Arrival(500.0 * number, answer_tokens=(9000, 40)[number % 2]) for number in range(6)]
+    report = rehearse(planned, recorded, WINDOW, {}, Wishes(factor=1.0), lambda _: None).report
+    (said,) = (note for note in report.notes if "of the trace" in note)
+    assert said == "Of 6 answers of the trace, 3 are longer than `max_tokens` of `answer` allows, and were cut to that."
+    assert said in simulate(planned, recorded, WINDOW, load_cards(), {}).report.notes
+    later = simulate(planned, until(constant(8.0), WINDOW.to_ms), WINDOW, load_cards(), {}).report
+    assert not [note for note in later.notes if "of the trace" in note]
 
 
 @pytest.mark.slow
