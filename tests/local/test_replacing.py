@@ -166,6 +166,8 @@ def test_the_new_one_serves_with_as_many_replicas_as_the_old_one_had(running: Ha
         assert not pids & {one.pid for one in serving}
         settled(running)
         assert {*running.endpoints()} == {*wanted, "two"}
+        status = ACTUATOR.roll_back(running.path, timeout_s=60, watch=running.seen.append)
+        assert len([one for one in status.processes if one.engine == "one"]) == 5
     assert {*said} == {"old", "new"}, Counter(said)
 
 

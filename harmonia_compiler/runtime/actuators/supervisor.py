@@ -16,6 +16,7 @@ import contextlib
 import logging
 import os
 import signal
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +46,7 @@ from harmonia_compiler.runtime.actuators.supervision.managed import Managed, Sta
 from harmonia_compiler.runtime.actuators.supervision.orphans import left_behind
 from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK
 from harmonia_compiler.runtime.actuators.supervision.rollout import Rollouts
+from harmonia_compiler.runtime.actuators.supervision.scaling import want, wanted_in
 from harmonia_compiler.runtime.actuators.supervision.snapshot import files_of, keep, numbers
 from harmonia_compiler.runtime.actuators.supervision.spec import Shared, Spec
 
@@ -134,7 +136,15 @@ class Supervisor:
         """The service is another generation, with a controller of its own, which goes on from what is remembered."""
         beside, self._beside = self._beside, []
         await asyncio.gather(*(one.stop(GRACE_S) for one in beside))
-        self._holding.run.clear_control()
+        run = self._holding.run
+        changeable = wanted_in(run.path).keys()
+        run.clear_control()
+        # Until that controller says how many it wants, those that run are wanted: also by whoever goes back at once.
+        counts = Counter(one.spec.engine for one in generation.members.values() if one.spec.engine in changeable)
+        try:
+            want(run, counts)
+        except OSError as problem:
+            LOG.warning("how many replicas are wanted cannot be written: %s", problem)
         self._control(generation)
 
     def _control(self, generation: Generation | None = None) -> None:
