@@ -10,6 +10,7 @@ from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.emulate.certify import ENOUGH_REQUESTS, Reached, Tried, certify
 from harmonia_compiler.flow.graph import Application
+from harmonia_compiler.plan.figures import down, plain
 from harmonia_compiler.plan.infeasible import Infeasible, Limit
 
 simulate_option = click.option(
@@ -24,11 +25,8 @@ def simulated(make: Make, hosts: Inventory) -> tuple[Application, Plan]:
         click.echo(_said(one), err=True)
     last = tried[-1]
     if last.missed:
-        raise Infeasible([_limit(missed) for missed in last.missed])
-    if last.margin < 1.0:
-        click.echo(
-            "latencies are said as the planner reckons them, which is more careful than the simulation", err=True
-        )
+        raise Infeasible([_limit(last, missed) for missed in last.missed])
+    click.echo(f"the plan's own latencies are reckoned, at {_rate(last, last.reckoned_rps)}", err=True)
     return last.application, last.plan
 
 
@@ -48,13 +46,18 @@ def _said(one: Tried) -> str:
         f"{ENOUGH_REQUESTS:,} that it takes"
         for each in one.unjudged
     ]
-    return f"{how}simulated: {', '.join(said)}"
+    return f"{how}simulated at {_rate(one, one.rate_rps)}: {', '.join(said)}"
 
 
-def _limit(missed: Reached) -> Limit:
+def _rate(one: Tried, rps: float) -> str:
+    """A rate of all requests, in the digits that a plan's table shows."""
+    return f"{plain(down(rps))} rps{' in all' if len(one.plan.pipelines) > 1 else ''}"
+
+
+def _limit(last: Tried, missed: Reached) -> Limit:
     message = (
         f"`{missed.name}` promises {missed.objective.describe()}, and the most careful plan that there is comes to "
-        f"{shown_ms(missed.found_ms)} in the simulation of {missed.requests:,} requests"
+        f"{shown_ms(missed.found_ms)} in the simulation of {missed.requests:,} requests at {_rate(last, last.rate_rps)}"
     )
     help_ = f"promise {shown_ms(missed.found_ms * 1.05)} or more, lower the load, or add devices"
     return Limit(Diagnostic("E0726", message, help=help_))

@@ -93,6 +93,16 @@ class Tried:
     reached: tuple[Reached, ...]
 
     @property
+    def rate_rps(self) -> float:
+        """The requests a second that were simulated, of all pipelines together."""
+        return _simulated_rps(self.plan)
+
+    @property
+    def reckoned_rps(self) -> float:
+        """Those at which the latencies hold that the plan itself says."""
+        return _reckoned_rps(self.plan)
+
+    @property
     def missed(self) -> tuple[Reached, ...]:
         """The promises that are not kept."""
         return tuple(one for one in self.reached if one.is_judged and not one.met)
@@ -161,14 +171,14 @@ def _next(tried: Sequence[Tried]) -> float | None:
 
 def _alike(one: Plan, other: Plan) -> bool:
     """Whether two plans are the same, whatever their predictions of latency."""
-    return one.replicas == other.replicas and _rate(one) == _rate(other)
+    return one.replicas == other.replicas and _simulated_rps(one) == _simulated_rps(other)
 
 
 def attempt(
     application: Application, plan: Plan, margin: float, inventory: Inventory, cards: dict[str, Card], seed: int
 ) -> Tried:
     """A plan with what its simulation makes of the promises."""
-    rate = _rate(plan)
+    rate = _simulated_rps(plan)
     for_ms = _simulated_ms(application, rate)
     made = scenario(application, inventory, plan, seed)
     window = Window(WARMUP * for_ms, for_ms)
@@ -201,14 +211,27 @@ def _part(flow: Flow, request_class: str | None) -> float:
     return by_class[request_class].rps / sum(one.rps for one in by_class.values()) if request_class in by_class else 0.0
 
 
-def _rate(plan: Plan) -> float:
-    """The requests a second that a plan is made for, of all pipelines together; or what it carries of them."""
-    loads = sum(one.load_rps for one in plan.pipelines)
-    carried = min(
+def _load_rps(plan: Plan) -> float:
+    """The requests a second that a plan is made for, of all pipelines together."""
+    return sum(one.load_rps for one in plan.pipelines)
+
+
+def _carried(plan: Plan) -> float:
+    """How many times that it carries."""
+    return min(
         (plan.predicted[one.name].throughput_rps / one.load_rps for one in plan.pipelines if one.load_rps > 0),
         default=1.0,
     )
-    return loads * (carried if plan.objective == "throughput" else min(1.0, carried))
+
+
+def _reckoned_rps(plan: Plan) -> float:
+    """The rate of the latencies that a plan predicts: the load, or what it carries of that."""
+    return _load_rps(plan) * min(1.0, _carried(plan))
+
+
+def _simulated_rps(plan: Plan) -> float:
+    """The rate that it is simulated at: that one, or all that it carries where that is what it is made for."""
+    return _load_rps(plan) * _carried(plan) if plan.objective == "throughput" else _reckoned_rps(plan)
 
 
 def _reached(application: Application, observed: Sequence[Observation], window: Window) -> Iterator[Reached]:

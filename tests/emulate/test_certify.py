@@ -1,5 +1,6 @@
 """Plans that are made again until their simulation keeps what is promised."""
 
+import json
 import re
 from functools import partial
 from pathlib import Path
@@ -79,9 +80,23 @@ def test_a_plan_that_is_confirmed_can_be_compiled(
         assert run([*command, str(tmp_path / host), *options]) == 0
         assert {replica.host for replica in read_plan_of(tmp_path / host).replicas} == {host}
     said = capsys.readouterr().err
-    assert "\nsimulated: every promise is kept, `ask` reaches " in said
-    assert re.search(r"\npromises loosened by 1\.\d+, simulated: every promise is kept, `ask` reaches ", said)
-    assert "\nlatencies are said as the planner reckons them" in said
+    assert "\nsimulated at 3 rps: every promise is kept, `ask` reaches " in said
+    assert re.search(r"\npromises loosened by 1\.\d+, simulated at 3 rps: every promise is kept, `ask` reaches ", said)
+    assert "\nthe plan's own latencies are reckoned, at 3 rps\n" in said
+
+
+@pytest.mark.slow
+def test_where_more_is_simulated_than_the_load_each_figure_has_its_rate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, hosts = written(tmp_path, 3000, SLOW)
+    assert run(["plan", str(source), "--inventory", str(hosts), "--simulate", "--format", "json"]) == 0
+    printed = capsys.readouterr()
+    carries = json.loads(printed.out)["predicted"]["ask"]["throughput_rps"]
+    rates = [float(rate) for rate in re.findall(r"simulated at ([\d.]+) rps:", printed.err)]
+    assert rates[-1] == pytest.approx(carries, rel=0.01)
+    assert carries > 6.0
+    assert "\nthe plan's own latencies are reckoned, at 3 rps\n" in printed.err
 
 
 @pytest.mark.slow
@@ -150,7 +165,7 @@ def test_where_no_careful_plan_can_be_made_the_command_says_how_near_it_came(
     assert run(["plan", str(source), "--inventory", str(hosts), "--simulate"]) == 3
     said = capsys.readouterr().err
     assert "error[E0726]" in said
-    assert "promise" in said
+    assert re.search(r"comes to [\d.]+ s in the simulation of [\d,]+ requests at [\d.]+ rps", said)
     assert run(["plan", str(source), "--inventory", str(hosts)]) == 0
 
 
