@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from harmonia_compiler.check.keys import leak
+from harmonia_compiler.check.program import MOST_SUGGESTED
 from harmonia_compiler.check.types import MOST_PARTS, Shape, shown
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.types import (
@@ -122,7 +123,7 @@ def _misnamed(unknown: Sequence[str], places: Container[str], theirs: Mapping[st
     if len(unknown) == len(left) == 1:
         return {unknown[0]: left[0]}
     found: dict[str, str] = {}
-    for name in unknown:
+    for name in unknown[:MOST_SUGGESTED]:
         near = nearest(name, [each for each in left if each not in found.values()])
         found |= {} if near is None else {name: near}
     return found

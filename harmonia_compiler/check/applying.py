@@ -27,7 +27,7 @@ def apply_function(values: "Values", call: tree.Call, function: Function, scope:
         Port(name, Text(), default=msgspec.UNSET if each.default is None else each.default)
         for name, each in taken.items()
     ]
-    matched = match_arguments(call, ports, {}, values.findings)
+    matched = match_arguments(call, ports, {}, values.context)
     settings: dict[str, int] = {}
     given: list[tuple[Taken, tree.Argument, Value]] = []
     whole = matched.whole

@@ -79,7 +79,7 @@ def _arguments(
     values: "Values", call: tree.Call, ports: tuple[Port, ...], settings: Mapping[str, Setting], scope: Scope
 ) -> tuple[dict[str, int], dict[str, tree.Argument]] | None:
     """Positions by port, defaults filled in, and the settings that the call gives."""
-    matched = match_arguments(call, ports, settings, values.findings)
+    matched = match_arguments(call, ports, settings, values.context)
     positions: dict[str, int] = {}
     wrong: list[_Given] = []
     whole = True

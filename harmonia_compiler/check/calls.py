@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from harmonia_compiler.check.program import Context
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
-from harmonia_compiler.diagnostics.near import listed, nearest
+from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.kinds.kind import Setting
 from harmonia_compiler.syntax import tree
 
@@ -24,16 +25,22 @@ class Matched(msgspec.Struct):
 
 
 def match_arguments(
-    call: tree.Call, ports: Sequence[Port], settings: Mapping[str, Setting], findings: Findings
+    call: tree.Call, ports: Sequence[Port], settings: Mapping[str, Setting], context: Context
 ) -> Matched:
     """Give arguments to ports, by position and then by name; what fits nowhere is reported and left out."""
-    matched = Matched()
+    matched, findings = Matched(), context.findings
+    known = {port.name for port in ports}
     name = call.name.text
     named: tree.Argument | None = None
     for position, argument in enumerate(call.arguments):
         if argument.name is not None:
             named = argument
-            _match_named(argument, matched, name, ports, settings, findings)
+            if argument.name.text in known:
+                _give(argument, argument.name.text, matched.ports, findings)
+            elif argument.name.text in settings:
+                _give(argument, argument.name.text, matched.settings, findings)
+            else:
+                _report_unknown(argument, argument.name, matched, call, ports, settings, context)
         elif named is not None:
             notes = (Note(named.span, "this one has a name"),)
             help = "put arguments without a name first, or give this one its name"
@@ -60,30 +67,28 @@ def match_arguments(
     return matched
 
 
-def _match_named(
-    argument: tree.Argument,
-    matched: Matched,
-    callee: str,
-    ports: Sequence[Port],
-    settings: Mapping[str, Setting],
-    findings: Findings,
-) -> None:
-    assert argument.name is not None
-    name = argument.name.text
-    is_port = any(port.name == name for port in ports)
-    if not is_port and name not in settings:
-        near = nearest(name, [*(port.name for port in ports), *settings])
-        help = f"did you mean `{near}`?" if near else f"it takes {_taken(ports, settings)}"
-        findings.add("E0216", f"`{callee}` has no port or setting `{name}`", argument.name.span, help=help)
-        matched.whole = matched.whole and near is None
-        matched.elsewhere.append(argument)
-        return
-    into = matched.ports if is_port else matched.settings
+def _give(argument: tree.Argument, name: str, into: dict[str, tree.Argument], findings: Findings) -> None:
     if name in into:
         notes = (Note(into[name].span, "given here first"),)
         findings.add("E0304", f"`{name}` is given twice", argument.span, help="delete one of the two", notes=notes)
         return
     into[name] = argument
+
+
+def _report_unknown(
+    argument: tree.Argument,
+    name: tree.Name,
+    matched: Matched,
+    call: tree.Call,
+    ports: Sequence[Port],
+    settings: Mapping[str, Setting],
+    context: Context,
+) -> None:
+    near = context.nearest(name.text, [*(port.name for port in ports), *settings])
+    help = f"did you mean `{near}`?" if near else f"it takes {_taken(ports, settings)}"
+    context.findings.add("E0216", f"`{call.name.text}` has no port or setting `{name.text}`", name.span, help=help)
+    matched.whole = matched.whole and near is None
+    matched.elsewhere.append(argument)
 
 
 def warn_of_swapped(call: tree.Call, ports: Sequence[Port], matched: Matched, findings: Findings) -> None:

@@ -1,13 +1,16 @@
 """What somebody might slip into a file is a finding, at its place, in bounded time, and never a traceback."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from harmonia_compiler.check import program
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.check.nodes import MOST_NODES
 from harmonia_compiler.contract.program import MOST_ITEMS
 from harmonia_compiler.diagnostics.diagnostic import MOST_OF_A_SORT
+from harmonia_compiler.diagnostics.near import nearest
 
 HEAD = """
 component small = llm("SmolLM2-135M-Instruct")
@@ -115,6 +118,21 @@ def test_pipelines_that_double_are_refused_where_they_get_too_large() -> None:
 def test_a_text_that_begins_many_keys_ends_in_none(begun: str) -> None:
     """Each beginning looks ahead a bounded way: otherwise this would take longer than a test may."""
     assert codes(pipeline(f'return f("a{begun * 150_000}")')) == {"W0203"}
+
+
+def test_of_very_many_wrong_names_in_one_call_a_few_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each goes through all that are known, so that thousands of them would take a minute."""
+    compared: list[str] = []
+
+    def counted(name: str, known: Iterable[str]) -> str | None:
+        compared.append(name)
+        return nearest(name, known)
+
+    monkeypatch.setattr(program, "nearest", counted)
+    ports, wrong = (", ".join(f"{name}{at}: {of}" for at in range(300)) for name, of in (("p", "text"), ("q", "q")))
+    many = f'component many({ports}) -> text ~ 9 tokens = python("m:many")\n'
+    assert "E0216" in codes(HEAD + many + f"pipeline p(q: text ~ 9 tokens) -> text {{ return many({wrong}) }}")
+    assert 0 < len(compared) <= program.MOST_SUGGESTED
 
 
 @pytest.mark.parametrize("many", [300, 20_000])
