@@ -102,6 +102,9 @@ def remarks(plan: Plan) -> list[str]:
         said.append(
             f"Sizes are guessed for: {guessed}. Say them, as in `q: text ~ 15 tokens` or `-> text ~ 60 tokens`."
         )
+    for component, often in plan.late.items():
+        late = plain(up(often * 100.0, 2))
+        said.append(f"{late} % of what {component} is called for takes longer than its `within`, and is given up.")
     if plan.estimated:
         pipelines = ", ".join(plan.estimated)
         said.append(f"Visits are estimated for: {pipelines}. There are too many branches for exact probabilities.")

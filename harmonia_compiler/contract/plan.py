@@ -141,7 +141,9 @@ class Plan(msgspec.Struct, frozen=True):
 
     `utilisation` is the part of the time that each engine's replicas are busy at the predicted rates;
     `guessed` are the components and ports (`pipeline.port`) of whose sizes (tokens, items) nobody said anything;
-    `estimated` are the pipelines with too many branches for exact probabilities; `memory` is of the engines of models.
+    `estimated` are the pipelines with too many branches for exact probabilities; `late` says of components how
+    often what their calls belong to takes longer than its `within`, where that is often; `memory` is of the
+    engines of models.
     """
 
     format_version: int
@@ -157,6 +159,7 @@ class Plan(msgspec.Struct, frozen=True):
     utilisation: dict[str, float] = {}
     guessed: tuple[str, ...] = ()
     estimated: tuple[str, ...] = ()
+    late: dict[str, float] = {}
     memory: tuple[MemoryUse, ...] = ()
 
 

@@ -20,6 +20,7 @@ from harmonia_compiler.flow.extents import extents, work
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.guards import Path, guards
 from harmonia_compiler.flow.guesses import Results, unsaid
+from harmonia_compiler.flow.lateness import Lateness, Takes, with_lateness
 from harmonia_compiler.kinds.extents import USUAL_ITEMS
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
 from harmonia_compiler.kinds.registry import kinds as all_kinds
@@ -32,8 +33,9 @@ class CallDemand(msgspec.Struct, frozen=True):
 
     `position` is the call's in the expanded flow. `probability` is that of one of its items; `count`
     says for how many items it is sent, side by side, and `rounds` how often in a row where rounds of a
-    loop are not told apart. `answers` says that its value may be the request's answer, or part of a
-    record that is, so that a streamed answer begins when this call does.
+    loop are not told apart. One that is mostly given up as it is late lasts `given_up_ms` a round. `answers`
+    says that its value may be the request's answer, or part of a record that is, so that a streamed answer
+    begins when this call does.
     """
 
     position: int
@@ -44,6 +46,7 @@ class CallDemand(msgspec.Struct, frozen=True):
     answers: bool
     count: float = 1.0
     rounds: float = 1.0
+    given_up_ms: float | None = None
 
     @property
     def visits(self) -> float:
@@ -56,8 +59,9 @@ class Demand(msgspec.Struct, frozen=True):
 
     `visits` are expected calls, `work` the mean of one call, by component; `probabilities` and
     `extents` go by the node of the `expanded` flow, as do the positions of `calls`. These are in an
-    order in which each stands after those it waits for. `items` is how many each scope has. `likely` is
-    that of `Guards`.
+    order in which each stands after those it waits for. `items` is how many each scope has. `late` says of
+    components how often what their calls belong to takes longer than its `within`, where it is known how long
+    calls take. `likely` is that of `Guards`.
     `guessed` names the ports and components whose size nobody said, and on which the work of some call rests.
     `paths` are the calls that requests send together, with how likely each is. Where not `exact`, the flow branches
     beyond the bound of `guards.py`, and probabilities are estimates.
@@ -74,6 +78,7 @@ class Demand(msgspec.Struct, frozen=True):
     exact: bool
     expanded: Expanded
     items: tuple[float, ...]
+    late: Mapping[str, float] = msgspec.field(default_factory=dict)
     likely: Mapping[Place, Mapping[str | float | None, float]] = msgspec.field(default_factory=dict)
 
     def runs(self) -> dict[tuple[int, int], float]:
@@ -108,10 +113,15 @@ class Demand(msgspec.Struct, frozen=True):
         return prod(self.items[each] for each in scopes_around(self.expanded, scope))
 
 
-def demand(application: Application, flow: Flow, *, kinds: Mapping[str, Kind] | None = None) -> Demand:
-    """The expected demand of one flow of the application."""
+def demand(
+    application: Application, flow: Flow, *, kinds: Mapping[str, Kind] | None = None, takes: Takes | None = None
+) -> Demand:
+    """The expected demand of one flow of the application; without what calls take, none is taken to be late."""
     kinds = all_kinds() if kinds is None else kinds
     expanded = expand(flow)
+    graph, lateness = call_graph(expanded.flow), Lateness({}, {})
+    if takes is not None and expanded.limited:
+        expanded, lateness = with_lateness(expanded, graph, takes)
     likely = guards(expanded, [USUAL_ITEMS] * len(expanded.items))
     sizes = extents(expanded.flow, application, kinds, likely.taken)
     items = _items(expanded, sizes)
@@ -132,10 +142,13 @@ def demand(application: Application, flow: Flow, *, kinds: Mapping[str, Kind] | 
         likely.exact,
         expanded,
         items,
+        lateness.shares,
         likely.likely,
     )
-    sent = _calls(found, application, kinds)
-    graph = call_graph(expanded.flow)
+    sent = {
+        at: replace(call, given_up_ms=lateness.given_up.get(at))
+        for at, call in _calls(found, application, kinds).items()
+    }
     calls = _ordered(bridged(graph, sorted({*graph} - {*sent})), sent)
     by_component = {
         name: [call for call in calls if call.component == name] for name in sorted({call.component for call in calls})

@@ -2,7 +2,8 @@
 
 Loops are unrolled, each further round behind a `Select` on whether the one before was the last. An
 `Each` runs its block for one item that stands for all: an `Item` of its list, then a `Gather` of the
-results. An `Attempt` is its block's value or, in a small share of the requests, what it falls back on.
+results. An `Attempt` is its block's value or, in a small share of the requests, what it falls back on; how often it is
+late is added where it is known how long calls take (`lateness.py`).
 Nothing is executed from an expanded flow.
 """
 
@@ -62,12 +63,27 @@ class Scope(msgspec.Struct, frozen=True):
     gather: int
 
 
+class Limited(msgspec.Struct, frozen=True):
+    """What has a time, `within_ms`, from when it begins: the nodes from `first` on, and before `end`.
+
+    It runs as often as there are `rounds`. `choice` is the `Select` between its value and what it falls back on; None
+    where it has nothing to fall back on.
+    """
+
+    first: int
+    end: int
+    within_ms: float
+    rounds: float
+    choice: int | None
+
+
 class Expanded(msgspec.Struct, frozen=True):
     """A flow without blocks and, for each of its nodes, what it is.
 
     `origins[i]` is the body and the position of the node that node i is a copy of. `rounds[i]` is how
     often it is expected to run, one time after the other, for each that it is reached. `scopes[i]` is
-    the innermost scope that it is in: a position in `items`, 0 being none.
+    the innermost scope that it is in: a position in `items`, 0 being none. `limited` is what has a time,
+    what is inside of another before that.
     """
 
     flow: Flow
@@ -75,6 +91,7 @@ class Expanded(msgspec.Struct, frozen=True):
     rounds: tuple[float, ...]
     scopes: tuple[int, ...]
     items: tuple[Scope, ...]
+    limited: tuple[Limited, ...] = ()
 
 
 def expand(flow: Flow, most: int = MOST_NODES) -> Expanded:
@@ -147,6 +164,7 @@ class _Expansion:
         self._rounds: list[float] = []
         self._scopes: list[int] = []
         self._items: list[Scope] = [Scope(0, -1, -1)]
+        self._limited: list[Limited] = []
 
     def run(self) -> Expanded:
         """Bodies within bodies, without recursion, since they may be nested deeply."""
@@ -168,6 +186,7 @@ class _Expansion:
             tuple(self._rounds),
             tuple(self._scopes),
             tuple(self._items),
+            tuple(self._limited),
         )
 
     def _append(self, node: Node, position: int, frame: _Frame) -> int:
@@ -258,12 +277,20 @@ class _Expansion:
     def _attempt(
         self, node: Node, attempt: Attempt, position: int, frame: _Frame
     ) -> Generator[_Frame, tuple[int, ...], int]:
+        first = len(self._nodes)
         (value,) = yield replace(frame, body=attempt.block, arguments=attempt.inputs)
-        if attempt.otherwise is None:
-            return value
+        end, choice = len(self._nodes), None
+        if attempt.otherwise is not None:
+            choice = value = self._fallback(node, value, attempt.otherwise, position, frame)
+        if attempt.within_ms is not None:
+            self._limited.append(Limited(first, end, attempt.within_ms, frame.rounds, choice))
+        return value
+
+    def _fallback(self, node: Node, value: int, otherwise: int, position: int, frame: _Frame) -> int:
+        """The value of an attempt or, where it has failed, the other one."""
         chance = Chance("chance", (value,), {"number": len(self._nodes)})
         succeeded = self._append(Node(chance, Bool(), node.span), position, frame)
-        choice = Node(Select(succeeded, value, attempt.otherwise), node.type, node.span, 1.0 - FAILURE_SHARE)
+        choice = Node(Select(succeeded, value, otherwise), node.type, node.span, 1.0 - FAILURE_SHARE)
         return self._append(choice, position, frame)
 
 

@@ -1,8 +1,8 @@
 """An application, an inventory and profiles → the planning problem."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -12,11 +12,13 @@ from harmonia_compiler.contract.program import Call
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejected
 from harmonia_compiler.flow.demand import Demand, demand
 from harmonia_compiler.flow.graph import Application, Flow
+from harmonia_compiler.flow.lateness import Takes
 from harmonia_compiler.kinds.kind import Kind, Work
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.plan.limits import too_long
 from harmonia_compiler.plan.problem import Aim, Need, Path, Pipeline, Problem, Promise, Step, admits
 from harmonia_compiler.plan.promises import promises
+from harmonia_compiler.plan.queueing import LATENCY_CV
 from harmonia_compiler.profile.profiles import Asked, Profiles
 
 #: What a pipeline is planned for, in proportion to the others, where nobody said its load.
@@ -25,14 +27,21 @@ USUAL_LOAD_RPS = 1.0
 #: The part of the highest rate that a simpler plan may cost.
 GIVE_UP = 0.01
 
+#: The share of calls from which on it is said that they take longer than they may.
+OFTEN = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Demanded:
-    """The problem, the components whose sizes were guessed, and the pipelines whose visits are estimates."""
+    """The problem, the components whose sizes were guessed, and the pipelines whose visits are estimates.
+
+    `late` is how often what the calls of a component belong to takes longer than its `within`, where that is often.
+    """
 
     problem: Problem
     guessed: tuple[str, ...]
     estimated: tuple[str, ...] = ()
+    late: Mapping[str, float] = field(default_factory=dict)
 
 
 def build_problem(
@@ -54,6 +63,41 @@ def build_problem(
     flows = sorted(application.flows, key=lambda flow: flow.name)
     pipelines = tuple(_pipeline(flow, demands[flow.name], margin) for flow in flows)
     inventory = Inventory(tuple(sorted(inventory.hosts, key=lambda host: _natural(host.name))))
+    needs, external = _needs(application, called, pipelines, demands, inventory, profiles)
+    usual = _usual(needs, external)
+    if any(each.expanded.limited for each in demands.values()):
+        # How much falls back on something else follows from how long calls take, and what that has to carry from this.
+        takes = Takes({name: whole for name, (whole, _) in usual.items()}, LATENCY_CV)
+        demands = {flow.name: demand(application, flow, takes=takes) for flow in application.flows}
+        pipelines = tuple(_pipeline(flow, demands[flow.name], margin) for flow in flows)
+        needs, external = _needs(application, called, pipelines, demands, inventory, profiles)
+        usual = _usual(needs, external)
+    pipelines = tuple(replace(one, steps=tuple(_weighed(step, usual) for step in one.steps)) for one in pipelines)
+    return Demanded(
+        Problem(needs, pipelines, inventory.hosts, aim, external, GIVE_UP),
+        tuple(sorted({name for each in demands.values() for name in each.guessed})),
+        tuple(sorted(each.pipeline for each in demands.values() if not each.exact)),
+        _often_late(demands.values()),
+    )
+
+
+def _often_late(demands: Iterable[Demand]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for component, share in (each for one in demands for each in one.late.items()):
+        if share > OFTEN:
+            found[component] = max(found.get(component, 0.0), share)
+    return dict(sorted(found.items()))
+
+
+def _needs(
+    application: Application,
+    called: Mapping[str, Sequence[str]],
+    pipelines: tuple[Pipeline, ...],
+    demands: Mapping[str, Demand],
+    inventory: Inventory,
+    profiles: Profiles,
+) -> tuple[tuple[Need, ...], dict[str, float]]:
+    """What must be placed, and how long calls of what takes no hardware last, in ms. Raises Rejected."""
     needs: list[Need] = []
     external: dict[str, float] = {}
     findings = Findings()
@@ -71,12 +115,7 @@ def build_problem(
             findings.items += [msgspec.structs.replace(one, span=one.span or place) for one in rejected.found]
     if findings.failed:
         raise Rejected(findings.items)
-    guessed = sorted({name for each in demands.values() for name in each.guessed})
-    estimated = sorted(each.pipeline for each in demands.values() if not each.exact)
-    usual = {**{name: (ms, ms) for name, ms in external.items()}, **usual_times(needs)}
-    pipelines = tuple(replace(one, steps=tuple(_weighed(step, usual) for step in one.steps)) for one in pipelines)
-    problem = Problem(tuple(needs), pipelines, inventory.hosts, aim, external, GIVE_UP)
-    return Demanded(problem, tuple(guessed), tuple(estimated))
+    return tuple(needs), external
 
 
 def _natural(name: str) -> tuple[tuple[str, int], ...]:
@@ -160,7 +199,13 @@ def _pipeline(flow: Flow, asked: Demand, margin: float) -> Pipeline:
         load_rps=flow.load.peak_rps if flow.load else USUAL_LOAD_RPS,
         visits=dict(asked.visits),
         steps=tuple(
-            Step(call.component, tuple(sorted(numbers[before] for before in call.after)), call.count, call.rounds)
+            Step(
+                call.component,
+                tuple(sorted(numbers[before] for before in call.after)),
+                call.count,
+                call.rounds,
+                given_up_ms=call.given_up_ms,
+            )
             for call in asked.calls
         ),
         streamed=tuple(numbers[call.position] for call in asked.calls if call.answers) if flow.streams else (),
@@ -182,7 +227,13 @@ def usual_times(needs: Sequence[Need]) -> dict[str, tuple[float, float]]:
     }
 
 
+def _usual(needs: Sequence[Need], external: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+    return {**{name: (ms, ms) for name, ms in external.items()}, **usual_times(needs)}
+
+
 def _weighed(step: Step, usual: Mapping[str, tuple[float, float]]) -> Step:
+    if step.given_up_ms is not None:
+        return replace(step, usual_ms=step.given_up_ms, usual_first_ms=step.given_up_ms)
     whole, first = usual.get(step.component, (step.usual_ms, step.usual_first_ms))
     return replace(step, usual_ms=whole, usual_first_ms=first)
 

@@ -152,8 +152,9 @@ def _took(model: Model, step: Step, metric: str, weight: float) -> _Sum:
     figure = Figure(step.component, metric, step.count)
     if weight <= 0.0:
         return {}, 0.0
-    if figure not in model.mean:
-        return _always(model, weight * model.problem.external_ms.get(step.component, 0.0) / 1000.0)
+    fixed = model.problem.fixed_ms(step)
+    if fixed is not None or figure not in model.mean:
+        return _always(model, weight * (fixed or 0.0) / 1000.0)
     if weight <= 1.0:
         return {model.mean[figure]: weight}, 0.0
     return {model.mean[figure]: 1.0, model.deviating[figure]: weight - 1.0}, 0.0

@@ -136,6 +136,7 @@ def write_down(
         utilisation={engine: rounded(part) for engine, part in sorted(busy.items())},
         guessed=demanded.guessed,
         estimated=demanded.estimated,
+        late={component: rounded(share) for component, share in demanded.late.items()},
         memory=memory_uses(application.engines, replicas),
     )
 

@@ -118,9 +118,9 @@ class Times:
 
     def _call(self, step: Step, of: str, at_rate: float) -> _Took:
         """What a call takes in the mean, and what it deviates from that by a part of."""
-        component = step.component
-        if component not in self._needs:
-            return self._problem.external_ms[component], self._problem.external_ms[component]
+        component, fixed = step.component, self._problem.fixed_ms(step)
+        if fixed is not None:
+            return fixed, fixed
         known = (component, of, step.count)
         if known not in self._sharing:
             need = self._needs[component]

@@ -43,7 +43,8 @@ class Step:
     """One call of a pipeline; it starts when the steps that it is `after` have ended.
 
     It is `count` calls that are sent at once, one for each item of a list, and that as often as there are `rounds` in a
-    row. `usual_ms` is about how long one round takes, and `usual_first_ms` until its first piece; of these only the
+    row. One that is mostly given up, since it takes longer than it may, lasts `given_up_ms` a round, whatever runs it.
+    `usual_ms` is about how long one round takes, and `usual_first_ms` until its first piece; of these only the
     proportions matter, to say how much a step weighs beside the others.
     """
 
@@ -53,6 +54,7 @@ class Step:
     rounds: float = 1.0
     usual_ms: float = 1.0
     usual_first_ms: float = 1.0
+    given_up_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,10 @@ class Problem:
     external_ms: Mapping[str, float] = field(default_factory=dict)
     give_up: float = 0.0
     running: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
+
+    def fixed_ms(self, step: Step) -> float | None:
+        """How long a round of a step lasts whatever runs it; None where that depends on the plan."""
+        return self.external_ms.get(step.component) if step.given_up_ms is None else step.given_up_ms
 
     def calls_rps(self, need: Need) -> dict[str, float]:
         """Calls per second of each component on an engine when every pipeline is at its load."""

@@ -59,6 +59,9 @@ def _limits(
     """Each figure of a path with what a bound leaves of it, by the longest chain of calls through it."""
 
     def took(step: Step, metric: str) -> float:
+        fixed = problem.fixed_ms(step)
+        if fixed is not None:
+            return fixed / 1000.0
         return _least(problem, Figure(step.component, metric, step.count), least)
 
     takes = [path.whole[s] * step.rounds * took(step, "latency") for s, step in enumerate(steps)]
@@ -73,7 +76,7 @@ def _limits(
             left[before] = max(left[before], left[s] + takes[s], pieces.get(s, -float("inf")))
     bound = bound * (1 + _NEAR) + _INSTANT
     for s, step in enumerate(steps):
-        if step.component in problem.external_ms:
+        if problem.fixed_ms(step) is not None:
             continue
         if path.whole[s] > 0.0 and left[s] > -float("inf"):
             limit = _slowest((bound - begins[s] - left[s]) / step.rounds, path.whole[s], took(step, "latency"))
@@ -91,8 +94,6 @@ def _slowest(most: float, weight: float, least: float) -> float:
 
 
 def _least(problem: Problem, figure: Figure, known: dict[Figure, float]) -> float:
-    if figure.component in problem.external_ms:
-        return problem.external_ms[figure.component] / 1000.0
     if figure not in known:
         options = next(need.options for need in problem.needs if figure.component in need.components)
         known[figure] = min((min(seconds(figure, option)) for option in options), default=0.0)

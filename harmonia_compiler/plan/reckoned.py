@@ -52,10 +52,15 @@ def reckoned(
     ]
     late = 1.0 - max(QUANTILES[0], min(QUANTILES[1], quantile))
     reached = _reached([(likely, way.spread) for likely, way in ways], late)
-    once = {(step.component, step.count): _calls(problem, step, replicas, rate) for step in steps}
-    calls = [(step.rounds, *once[step.component, step.count]) for step in steps]
+    once = {_sort(step): _calls(problem, step, replicas, rate) for step in steps}
+    calls = [(step.rounds, *once[_sort(step)]) for step in steps]
     times = [((rounds * mean, rounds * more), first) for rounds, (mean, more), first in calls]
     return max((way.weighed(reached, late, times) for _, way in ways), default=0.0)
+
+
+def _sort(step: Step) -> tuple[str, float, float | None]:
+    """Steps that are alike in this take as long a round."""
+    return step.component, step.count, step.given_up_ms
 
 
 def _calls(problem: Problem, step: Step, replicas: Replicas, rate: float) -> tuple[_Call, _Call]:
@@ -63,8 +68,8 @@ def _calls(problem: Problem, step: Step, replicas: Replicas, rate: float) -> tup
 
     A replica takes as many calls as its batch at once, and of more that come together the rest waits its turn.
     """
-    if step.component in problem.external_ms:
-        alone = problem.external_ms[step.component]
+    alone = problem.external_ms.get(step.component) if step.given_up_ms is None else step.given_up_ms
+    if alone is not None:
         return (alone, alone), (alone, alone)
     whole, first = [], []
     for replica in replicas[step.component]:

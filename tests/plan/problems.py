@@ -231,6 +231,8 @@ def _time_ms(
     def step_ms(s: int, first: bool) -> _Took:  # noqa: FBT001
         step = pipeline.steps[s]
         rounds = 1.0 if first else step.rounds
+        if step.given_up_ms is not None:
+            return rounds * step.given_up_ms, rounds * step.given_up_ms
         if step.component in problem.external_ms:
             return rounds * problem.external_ms[step.component], rounds * problem.external_ms[step.component]
         e = next(e for e, each in enumerate(problem.needs) if step.component in each.components)

@@ -43,6 +43,7 @@ def pipelines(draw: st.DrawFn, names: tuple[str, ...], name: str) -> Pipeline:
             usual_first_ms=draw(st.sampled_from([1.0, 20.0])),
             count=draw(st.sampled_from([1.0, 1.0, 1.4, 3.0])),
             rounds=draw(st.sampled_from([1.0, 1.0, 2.5])),
+            given_up_ms=draw(st.sampled_from([None, None, None, 15.0])),
         )
         for at, each in enumerate(names)
     )
