@@ -170,7 +170,7 @@ class Host:
 
             counter = Counter(loop, passes, condition, batch=found.batch)
             card = card_for(str(engine.settings["model"]), self.cards)
-            encoder = Encoder(counter, behaviour, card.dimension or card.hidden)
+            encoder = Encoder(str(engine.settings["model"]), counter, behaviour, card.dimension or card.hidden)
             calls = {("POST", EMBEDDINGS): encoder.embed, ("POST", RERANK): encoder.rerank}
             emulated = _Emulated(
                 engine.id, counter, condition, as_worker(condition, calls, str(engine.settings["model"]))

@@ -29,7 +29,7 @@ def called(headers: Mapping[str, str]) -> Called:
 
 
 def problem(status: int, message: str, kind: str = "BadRequestError") -> web.Response:
-    """An error as vLLM and our workers write it."""
+    """An error as vLLM writes it."""
     return web.json_response(
         {"error": {"message": message, "type": kind, "param": None, "code": status}}, status=status
     )

@@ -1,7 +1,7 @@
 """Emulated replicas of everything but language models: encoders, the user's Python, and services of somebody else."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,11 @@ from harmonia_compiler.contract.types import ListOf, Passage
 from harmonia_compiler.emulate.behaviour import Behaviour
 from harmonia_compiler.emulate.servers.clock import RealLoop
 from harmonia_compiler.emulate.servers.replica import Called, Condition, called, problem
-from harmonia_compiler.emulate.servers.speech import usage
 from harmonia_compiler.emulate.simulate.stations import Station
 from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN
 from harmonia_compiler.kinds.kind import Work
+from harmonia_compiler.runtime.worker.encoder_routes import EmbeddingAsk, RerankAsk
+from harmonia_compiler.runtime.worker.server import Refusal, error_document, read_body
 from harmonia_compiler.workload.draws import Uniform
 
 
@@ -65,17 +66,6 @@ def _served(visit: Visit) -> None:
         visit.done.set_result(None)
 
 
-class _Embed(msgspec.Struct):
-    input: list[str] | str
-    model: str | None = None
-
-
-class _Rank(msgspec.Struct):
-    query: str
-    documents: list[str]
-    top_n: int | None = None
-
-
 class _Call(msgspec.Struct):
     inputs: dict[str, Any]
 
@@ -88,34 +78,35 @@ def _tokens(texts: Sequence[str]) -> float:
 class Encoder:
     """An embedder or a reranker, as our torch worker answers."""
 
+    model: str
     counter: Counter
     behaviour: Behaviour
     dimension: int
 
     async def embed(self, request: web.Request) -> web.StreamResponse:
         """`POST /v1/embeddings`."""
-        ask = await _read(request, _Embed)
-        if isinstance(ask, web.Response):
-            return ask
-        texts = [ask.input] if isinstance(ask.input, str) else ask.input
-        uniform = _uniform(self.behaviour, called(request.headers))
-        await self.counter.visit(Work(encoded_tokens=_tokens(texts), encoded_items=len(texts)), uniform)
-        # One vector is as good as another: what a search finds is drawn, too.
-        vector = [1.0] + [0.0] * (self.dimension - 1)
-        data = [{"object": "embedding", "index": at, "embedding": vector} for at in range(len(texts))]
-        return _json({"object": "list", "data": data, "usage": usage(round(_tokens(texts)), 0)})
+        return await _guarded(request, self._embeddings)
 
     async def rerank(self, request: web.Request) -> web.StreamResponse:
         """`POST /v1/rerank`."""
-        ask = await _read(request, _Rank)
-        if isinstance(ask, web.Response):
-            return ask
-        uniform = _uniform(self.behaviour, called(request.headers))
-        pairs = [text for document in ask.documents for text in (ask.query, document)]
-        await self.counter.visit(Work(encoded_tokens=_tokens(pairs), encoded_items=len(ask.documents)), uniform)
-        scores = sorted(((uniform(str(at)), at) for at in range(len(ask.documents))), reverse=True)
-        ranked = [{"index": at, "relevance_score": score} for score, at in scores[: ask.top_n]]
-        return _json({"results": ranked, "usage": usage(round(_tokens(pairs)), 0)})
+        return await _guarded(request, self._ranking)
+
+    async def _embeddings(self, whose: Called, body: bytes) -> dict[str, Any]:
+        ask = read_body(body, EmbeddingAsk)
+        texts = ask.texts(self.model, self.dimension)
+        tokens = _tokens(texts)
+        await self.counter.visit(Work(encoded_tokens=tokens, encoded_items=len(texts)), _uniform(self.behaviour, whose))
+        # One vector is as good as another: what a search finds is drawn, too.
+        vector = [1.0] + [0.0] * (self.dimension - 1)
+        return ask.answer(self.model, [vector] * len(texts), round(tokens))
+
+    async def _ranking(self, whose: Called, body: bytes) -> dict[str, Any]:
+        ask = read_body(body, RerankAsk)
+        documents = ask.texts(self.model)
+        uniform = _uniform(self.behaviour, whose)
+        tokens = _tokens([text for document in documents for text in (ask.query, document)])
+        await self.counter.visit(Work(encoded_tokens=tokens, encoded_items=len(documents)), uniform)
+        return ask.answer(self.model, documents, [uniform(str(at)) for at in range(len(documents))], round(tokens))
 
 
 @dataclass(slots=True)
@@ -129,16 +120,18 @@ class Function:
 
     async def call(self, request: web.Request) -> web.StreamResponse:
         """`POST /v1/call`."""
-        ask = await _read(request, _Call)
-        if isinstance(ask, web.Response):
-            return ask
+        try:
+            ask = read_body(await request.read(), _Call)
+        except Refusal as refusal:
+            return _refused(refusal)
         return await self._answer(request, ask.inputs)
 
     async def post(self, request: web.Request) -> web.StreamResponse:
         """A service's own URL, given the inputs as they are."""
-        inputs = await _read(request, dict[str, Any])
-        if isinstance(inputs, web.Response):
-            return inputs
+        try:
+            inputs = read_body(await request.read(), dict[str, Any])
+        except Refusal as refusal:
+            return _refused(refusal)
         return await self._answer(request, inputs)
 
     async def search(self, request: web.Request) -> web.StreamResponse:
@@ -167,13 +160,19 @@ def _uniform(behaviour: Behaviour, whose: Called) -> Uniform:
     return behaviour.draws.of(whose.request, whose.component, whose.place)
 
 
-async def _read(request: web.Request, form: Any) -> Any:
-    """The body as a document of this form, or the answer that says that it is none."""
+async def _guarded(
+    request: web.Request, answer: Callable[[Called, bytes], Awaitable[dict[str, Any]]]
+) -> web.StreamResponse:
+    """The answer to a call, or the error that our worker would give for it."""
     try:
-        return msgspec.json.decode(await request.read(), type=form)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as unreadable:
-        return problem(400, f"the body cannot be read: {unreadable}")
+        return _json(await answer(called(request.headers), await request.read()))
+    except Refusal as refusal:
+        return _refused(refusal)
 
 
-def _json(document: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(document), content_type="application/json")
+def _refused(refusal: Refusal) -> web.Response:
+    return _json(error_document(refusal.status, refusal.kind, refusal.message), refusal.status)
+
+
+def _json(document: object, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(document), status=status, content_type="application/json")

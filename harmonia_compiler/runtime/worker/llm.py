@@ -87,7 +87,7 @@ class ChatModel:
 
     async def _chat(self, body: bytes) -> Response:
         ask = read_body(body, _Ask)
-        check_model(self, ask.model)
+        check_model(self.model, ask.model)
         call = _Call(self._generator, self._thread, ask)
         await call.begin()
         if ask.stream:

@@ -8,20 +8,18 @@ its sentences are encoded to depends on no query, and so is kept for the next th
 
 import argparse
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
-import msgspec
 import torch
 from starlette.responses import Response
 
 from harmonia_compiler.kinds.openai import RERANK
 from harmonia_compiler.runtime.worker.batching import Batcher, Overloaded
 from harmonia_compiler.runtime.worker.encoder import PairScorer, TextEncoder, is_cross_encoder, use_cores
+from harmonia_compiler.runtime.worker.encoder_routes import RerankAsk
 from harmonia_compiler.runtime.worker.kept import Kept
 from harmonia_compiler.runtime.worker.sentences import sentences
-from harmonia_compiler.runtime.worker.server import Handler, Refusal, check_model, json_response, read_body, texts_of
-
-MOST_DOCUMENTS = 1024
+from harmonia_compiler.runtime.worker.server import Handler, Refusal, json_response, read_body
 
 #: Texts whose vectors are kept: with 1,024 numbers each, 64 MB.
 MOST_KEPT = 16_384
@@ -65,14 +63,6 @@ def _whole_and_best(similarities: list[float]) -> float:
     return (whole + max(parts, default=whole)) / 2
 
 
-class _Ask(msgspec.Struct):
-    query: str
-    documents: list[Any]
-    model: str | None = None
-    top_n: int | None = None
-    return_documents: bool = False
-
-
 class Reranker:
     """A scorer behind its route; pairs that come in at once are scored at once."""
 
@@ -101,28 +91,14 @@ class Reranker:
         return self._scorer.scores(pairs)
 
     async def _rerank(self, body: bytes) -> Response:
-        ask = read_body(body, _Ask)
-        check_model(self, ask.model)
-        documents = [_text(document) for document in ask.documents]
-        if documents:
-            texts_of(documents, MOST_DOCUMENTS)
+        ask = read_body(body, RerankAsk)
+        documents = ask.texts(self.model)
         try:
             scored = await self._batcher.submit([(ask.query, document) for document in documents])
         except Overloaded as problem:
             raise Refusal(503, "overloaded", "too many documents are waiting") from problem
-        order = sorted(range(len(documents)), key=lambda at: (-scored[at][0], at))[: ask.top_n]
-        results = [
-            {"index": at, "relevance_score": scored[at][0]}
-            | ({"document": {"text": documents[at]}} if ask.return_documents else {})
-            for at in order
-        ]
         tokens = sum(count for _, count in scored)
-        return json_response({"model": self.model, "results": results, "usage": {"total_tokens": tokens}})
-
-
-def _text(document: Any) -> Any:
-    """A document is a text, or an object that has one."""
-    return document.get("text") if isinstance(document, dict) else document
+        return json_response(ask.answer(self.model, documents, [score for score, _ in scored], tokens))
 
 
 def make_role(arguments: argparse.Namespace) -> Reranker:

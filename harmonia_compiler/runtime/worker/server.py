@@ -60,9 +60,14 @@ def json_response(document: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(document), status, media_type="application/json")
 
 
-def error_response(status: int, kind: str, message: str) -> Response:
+def error_document(status: int, kind: str, message: str) -> dict[str, Any]:
     """An error in the form of OpenAI's."""
-    return json_response({"error": {"message": message, "type": kind, "code": status}}, status)
+    return {"error": {"message": message, "type": kind, "code": status}}
+
+
+def error_response(status: int, kind: str, message: str) -> Response:
+    """An answer that is an error."""
+    return json_response(error_document(status, kind, message), status)
 
 
 async def _body(request: Request) -> bytes:
@@ -109,10 +114,10 @@ async def _until_gone(request: Request) -> None:
         pass
 
 
-def check_model(role: Role, named: str | None) -> None:
+def check_model(model: str, named: str | None) -> None:
     """Raises Refusal (404) where a request names another model than the one that is served."""
-    if named not in (None, role.model):
-        raise Refusal(404, "not_found_error", f"the model `{named}` is not served here; `{role.model}` is")
+    if named not in (None, model):
+        raise Refusal(404, "not_found_error", f"the model `{named}` is not served here; `{model}` is")
 
 
 class _Service:

@@ -1,6 +1,7 @@
 """Emulated replicas over the wire: the openai package, Milvus's client, the gateway's transports, and faults."""
 
 import asyncio
+import base64
 import re
 import sys
 import time
@@ -10,6 +11,7 @@ from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -296,6 +298,44 @@ async def test_every_kind_of_replica_answers_its_calls(planned: Scenario) -> Non
         assert len(walked) == 3
         found = await called(planned, at["web"], "web", "1", query="q")
         assert len(found) == 2
+
+
+async def posted(endpoint: Endpoint, path: str, ask: object) -> tuple[int, Any]:
+    url = f"http://127.0.0.1:{endpoint.port}{path}"
+    async with aiohttp.ClientSession() as session, session.post(url, json=ask) as answer:
+        return answer.status, await answer.json()
+
+
+async def test_an_encoder_answers_and_refuses_as_our_worker_does(planned: Scenario) -> None:
+    """By the worker's own code, which `tests/worker/test_models.py` tries on models."""
+    embeddings, ranking, name = "/v1/embeddings", "/v1/rerank", "all-MiniLM-L6-v2"
+    async with emulated(planned) as (_, at):
+        for engine, path, ask in (
+            ("minilm", embeddings, {"input": "a"}),
+            ("rank", ranking, {"query": "a", "documents": ["a"]}),
+        ):
+            status, document = await posted(at[engine], path, ask | {"model": "other"})
+            message = f"the model `other` is not served here; `{name}` is"
+            assert (status, document) == (
+                404,
+                {"error": {"message": message, "type": "not_found_error", "code": 404}},
+            )
+            status, document = await posted(at[engine], path, ask | {"model": name})
+            assert (status, document["model"]) == (200, name)
+        wrong_ones: tuple[dict[str, object], ...] = ({"input": []}, {"input": [1]}, {"input": "a", "dimensions": 5}, {})
+        for wrong in wrong_ones:
+            status, document = await posted(at["minilm"], embeddings, wrong)
+            assert (status, document["error"]["type"]) == (400, "invalid_request_error")
+        _, document = await posted(
+            at["minilm"], embeddings, {"input": "a" * 40, "encoding_format": "base64", "dimensions": 384}
+        )
+        assert document["usage"] == {"prompt_tokens": 10, "total_tokens": 10}
+        assert len(base64.b64decode(document["data"][0]["embedding"])) == 4 * 384
+        _, document = await posted(
+            at["rank"], ranking, {"query": "q", "documents": [{"text": "a"}, "b"], "return_documents": True}
+        )
+        assert {one["document"]["text"] for one in document["results"]} == {"a", "b"}
+        assert [*document["usage"]] == ["total_tokens"]
 
 
 async def test_shares_hold_over_requests_and_the_same_request_gets_the_same(planned: Scenario) -> None:
