@@ -57,6 +57,12 @@ class Chat:
             return problem(404, f"The model `{ask.model}` does not exist.", "NotFoundError")
         if ask.most is not None and ask.most < 1:
             return problem(400, f"max_tokens must be at least 1, got {ask.most}.")
+        if ask.n is not None and ask.n < 1:
+            return problem(400, f"n must be at least 1, got {ask.n}.")
+        if ask.n is not None and ask.n > 1:
+            return problem(400, f"n must be 1 for an emulated model, got {ask.n}.")
+        if not ask.messages:
+            return problem(400, "messages must have at least one turn.")
         text = "\n".join(turn.text for turn in ask.messages)
         prompt = round(TEMPLATE_TOKENS + len(text) / CHARACTERS_PER_TOKEN)
         context = self.engine.scheduler.limits.context

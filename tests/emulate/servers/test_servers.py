@@ -183,6 +183,23 @@ async def test_what_vllm_refuses_is_refused_in_its_words(planned: Scenario) -> N
             assert raised.value.status_code == status
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"n": 2}, "n must be 1 for an emulated model, got 2."),
+        ({"n": 0}, "n must be at least 1, got 0."),
+        ({"messages": []}, "messages must have at least one turn."),
+    ],
+)
+async def test_what_an_emulated_model_would_answer_otherwise_than_a_real_one_is_refused(
+    planned: Scenario, asked: dict[str, object], said: str
+) -> None:
+    turns = [{"role": "user", "content": "hello"}]
+    async with emulated(planned) as (_, at):
+        status, document = await posted(at["model"], "/v1/chat/completions", {"messages": turns} | asked)
+    assert (status, document["error"]["message"]) == (400, said)
+
+
 async def test_more_tokens_than_the_context_has_are_refused_before_any_is_made(planned: Scenario) -> None:
     """A text of so many would fill the memory of the process that all replicas share."""
     async with emulated(planned) as (_, at), client(at["model"]) as ask:
