@@ -28,14 +28,17 @@ def warmup_option(command: Command) -> Command:
 
 
 def html_option(command: Command) -> Command:
-    """`--html FILE`; that it can be written is known before the run."""
+    """`--html FILE`; that it can be written is known before the run, which leaves no file where it gives no report."""
     help = "Write the report as a page as well."
     return click.option("--html", type=OUT_FILE, callback=_writable, help=help)(command)
 
 
 def _writable(_context: click.Context, _parameter: click.Parameter, given: Path | None) -> Path | None:
     if given is not None:
+        is_new = not given.exists() and not given.is_symlink()
         given.open("a", encoding="utf-8").close()
+        if is_new:
+            given.unlink()
     return given
 
 

@@ -21,7 +21,7 @@ without_option = click.option(
     metavar="PART[,PART]",
     multiple=True,
     callback=_read,
-    help=f"Turn parts of the scheduling off: {', '.join(PARTS)}. Without all, calls go as they come, to each in turn.",
+    help=f"Turn parts of the scheduling off: {', '.join(PARTS)}. With all off, calls go as they come, to each in turn.",
 )
 
 

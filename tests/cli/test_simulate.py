@@ -122,6 +122,18 @@ def test_a_page_is_written_beside_the_text(
     assert "<svg" in page.read_text()
 
 
+@pytest.mark.parametrize(("wrong", "code"), [(["--without", "all"], 2), (["--rate", "1e-9"], 1)])
+def test_what_gives_no_report_leaves_no_page_and_changes_none(
+    files: list[str], tmp_path: Path, wrong: list[str], code: int
+) -> None:
+    new, old = tmp_path / "new.html", tmp_path / "old.html"
+    old.write_text("of another run")
+    for page in (new, old):
+        assert run(["simulate", *files, "--html", str(page), *wrong]) == code
+    assert not new.exists()
+    assert old.read_text() == "of another run"
+
+
 def test_options_that_make_no_run_are_usage_mistakes(files: list[str]) -> None:
     for wrong in (["--warmup", "2m", "--for", "1m"], ["--rate", "0"], ["--for", "soon"]):
         assert run(["simulate", *files, *wrong]) == 2
