@@ -29,6 +29,10 @@ from harmonia_compiler.runtime.bundle import SUPERVISOR
 #: How often files are looked at, in seconds.
 _LOOK_EVERY_S = 0.1
 
+# Keepers outlive the command that starts them, and whoever started them in it: one of them that nothing holds any more
+# is warned of. Within the command they are to be waited for once they end.
+_spawned: list["subprocess.Popen[bytes]"] = []
+
 
 class Kept(ABC):
     """What actuators have in common whose keeper is the module `keeper`, and has `grace_s` to stop everything.
@@ -39,10 +43,6 @@ class Kept(ABC):
     keeper: str
     grace_s: float
     left: str
-
-    def __init__(self) -> None:
-        # Keepers outlive the command that starts them; within it they are to be waited for once they end.
-        self._spawned: list[subprocess.Popen[bytes]] = []
 
     @abstractmethod
     def end_left(self, bundle: Path, run: rundir.RunDirectory, *, known: bool) -> bool:
@@ -129,7 +129,7 @@ class Kept(ABC):
             run.clear()
         finally:
             os.close(lock)
-            self._spawned = [keeper for keeper in self._spawned if keeper.poll() is None]
+            _spawned[:] = [keeper for keeper in _spawned if keeper.poll() is None]
         return known or left
 
     def _spawn(self, bundle: Path, run: rundir.RunDirectory, asked: rundir.Asked) -> "subprocess.Popen[bytes]":
@@ -146,7 +146,7 @@ class Kept(ABC):
                 env={**os.environ, pids.SUPERVISES: str(bundle)},
                 start_new_session=True,
             )
-        self._spawned.append(keeper)
+        _spawned.append(keeper)
         return keeper
 
 
