@@ -83,6 +83,12 @@ def test_azure_with_other_columns_and_a_zone() -> None:
     assert parsed(text).arrivals == (Arrival(0.0, prompt_tokens=10, answer_tokens=5),)
 
 
+def test_azure_with_quotes() -> None:
+    lines = AZURE.splitlines()
+    quoted = "\n".join(",".join(f'"{cell}"' for cell in line.split(",")) for line in lines)
+    assert parsed(quoted).arrivals == parsed(AZURE).arrivals
+
+
 def test_mooncake() -> None:
     assert parsed(MOONCAKE).arrivals == (
         Arrival(0.0, prompt_tokens=1100, answer_tokens=52, prefix=(4, 5, 6), block_tokens=512),
@@ -182,6 +188,8 @@ def test_a_field_of_ragpulse_is_marked_within_its_part() -> None:
         ("2023-11-16 18:00:03,1,-2", "E1305", "-2"),
         (f"2023-11-16 18:00:03,{'9' * 5000},2", "E1305", "9" * 5000),
         ("1900-11-16 18:00:03,1,2", "E1305", "1900-11-16 18:00:03"),
+        ('2023-11-16 18:00:03,"5,6', "E1304", '"5'),
+        ('2023-11-16 18:00:03,5,6"', "E1304", '6"'),
     ],
 )
 def test_mistakes_of_azure_are_marked(row: str, code: str, marked: str) -> None:

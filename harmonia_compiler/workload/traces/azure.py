@@ -21,7 +21,7 @@ def _fits(first: str) -> bool:
 
 
 def _names(header: str) -> list[str]:
-    return [cell.strip().strip('"') for cell in header.removeprefix("\ufeff").split(",")]
+    return [_unquoted(cell) for cell in header.removeprefix("\ufeff").split(",")]
 
 
 def _read(lines: Lines) -> Iterator[tuple[int, Arrival]]:
@@ -55,7 +55,7 @@ def _arrival(lines: Lines, line: Line, columns: list[str]) -> Arrival | None:
 
 def _time(lines: Lines, line: Line, cells: list[str], at: int) -> float | None:
     try:
-        when = datetime.fromisoformat(cells[at].strip().strip('"'))
+        when = datetime.fromisoformat(_unquoted(cells[at]))
         # Without a zone, a time is one of the recording's own clock, which no summer time bends.
         ms = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * _S
     except (ValueError, OverflowError):
@@ -66,7 +66,7 @@ def _time(lines: Lines, line: Line, cells: list[str], at: int) -> float | None:
 
 
 def _count(lines: Lines, line: Line, cells: list[str], at: int, name: str) -> int | None:
-    written = cells[at].strip().strip('"')
+    written = _unquoted(cells[at])
     digits = written.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()):
         lines.wrong(
@@ -75,6 +75,12 @@ def _count(lines: Lines, line: Line, cells: list[str], at: int, name: str) -> in
         return None
     value = int(written[:_MOST_DIGITS])
     return value if lines.is_count(name, value, partial(_span, lines, line, cells, at)) else None
+
+
+def _unquoted(cell: str) -> str:
+    """A cell without its quotes. One at one end alone is kept: it belongs to a text that a comma has cut in two."""
+    cell = cell.strip()
+    return cell[1:-1] if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
 
 
 def _span(lines: Lines, line: Line, cells: list[str], at: int) -> Span:
