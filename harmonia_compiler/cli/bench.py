@@ -101,7 +101,7 @@ def command(
             target=target,
             route=NativeRoute() if native else ChatRoute(),
             question=_asker(texts, question_tokens, asked.seed, is_pipeline=target.question_field is not None),
-            max_tokens=lambda arrival: max_tokens or arrival.answer_tokens or None,
+            max_tokens=lambda arrival: max_tokens or _recorded(arrival),
             timeout_s=timeout_ms / 1000.0,
             stream=stream,
             deadline_ms=bound_ms(slo, "latency"),
@@ -112,6 +112,11 @@ def command(
     print_report(_report(base, target, coming, ran, slo, window), form, html)
     if ran.was_stopped:
         context.exit(INTERRUPTED)
+
+
+def _recorded(arrival: Arrival) -> int | None:
+    """The tokens of the recorded answer, at least one: fewer cannot be asked for, and none would be no bound."""
+    return None if arrival.answer_tokens is None else max(1, arrival.answer_tokens)
 
 
 async def _bench(

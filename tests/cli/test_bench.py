@@ -197,10 +197,10 @@ def test_a_recorded_prompt_is_for_a_model_and_not_for_a_pipeline(
     url: str, service: Service, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     trace = tmp_path / "trace.jsonl"
-    trace.write_text(RAGPULSE, encoding="utf-8")
+    trace.write_text(RAGPULSE.replace('"output_length": 30', '"output_length": 0'), encoding="utf-8")
     report = bench(capsys, url, "--model", "fine", "--trace", str(trace), "--compress", "10", "--warmup", "1ms")
     assert [len(body["messages"][0]["content"].split()) for _, body in service.seen] == [900, 500]
-    assert [body["max_tokens"] for _, body in service.seen] == [20, 30]
+    assert [body["max_tokens"] for _, body in service.seen] == [20, 1], "an answer of no token cannot be asked for"
     assert report["settings"]["trace"] == "trace.jsonl (ragpulse)"
     bench(capsys, url, "--model", "pipeline", "--trace", str(trace), "--rate", "20", "--warmup", "1ms")
     assert [len(body["messages"][0]["content"].split()) for _, body in service.seen[2:]] == [32, 32]
