@@ -27,6 +27,7 @@ from harmonia_compiler.ingest.reading import Reader
 from harmonia_compiler.ingest.scope import DEFAULTS, Options, Scope, report_lost, report_unforgotten
 from harmonia_compiler.ingest.store import Embed, Store
 from harmonia_compiler.ingest.writing import OnProgress, Report, Writer
+from harmonia_compiler.kinds.milvus import GRAPHS
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,11 @@ class Wanted:
 
     collection: str
     record: CollectionRecord
-    index: str = "HNSW"
+    index: str = "FLAT"
+
+
+#: Among how many repeated chunks a graph is warned of, a number and a part of all that the run wrote, as measured.
+_MANY_REPEATED, _LARGE_PART = 32, 0.05
 
 
 def ingest(
@@ -77,6 +82,7 @@ def ingest(
     if serving == target:
         drop_all_but(store, target, wanted.collection)
         report_lost(scope, left, wanted.collection, findings)
+        _report_repeated(report, wanted, findings)
     report.findings = findings.items
     return report
 
@@ -130,6 +136,17 @@ def _telling(tell: Callable[[Diagnostic], None] | None, collection: str) -> Iter
 def _unswitched(collection: str, advice: str) -> Diagnostic:
     message = f"`{collection}` was not switched: what was there before stays in its place"
     return Diagnostic("W1005", message, help=advice)
+
+
+def _report_repeated(report: Report, wanted: Wanted, findings: Findings) -> None:
+    """Warn where this run wrote so many equal chunks that a graph of neighbours leads no longer to the others."""
+    if wanted.index in GRAPHS and report.repeated > max(_MANY_REPEATED, _LARGE_PART * report.chunks):
+        message = (
+            f"{report.repeated:,} of the {report.chunks:,} passages that were embedded repeat another; among so "
+            f"many a search by the index `{wanted.index}` misses passages"
+        )
+        advice = "leave `index` out, compile the bundle again, start it and run the same command again"
+        findings.add("W1006", message, help=advice)
 
 
 def drop_all_but(store: Store, target: str, collection: str) -> None:

@@ -21,7 +21,8 @@ OnProgress = Callable[[int, int, int], None]
 class Report:
     """Counts of documents, of chunks embedded, and whether another collection serves now.
 
-    `empty` documents have no text; `findings` say what could not be read.
+    `empty` documents have no text; `repeated` chunks have the text of an earlier one of the run; `findings` say what
+    could not be read.
     """
 
     added: int = 0
@@ -30,6 +31,7 @@ class Report:
     unchanged: int = 0
     empty: int = 0
     chunks: int = 0
+    repeated: int = 0
     switched: bool = False
     findings: list[Diagnostic] = field(default_factory=list)
 
@@ -46,6 +48,8 @@ class Writer:
     _report: Report = field(default_factory=Report)
     _batch: list[tuple[StoredChunk, str]] = field(default_factory=list)
     _replaced: list[str] = field(default_factory=list)
+    #: By their hashes, to hold no texts of a large run in memory; two that differ may count as equal.
+    _texts: set[int] = field(default_factory=set)
 
     def write(self, changes: Changes, files: Iterable[Found], names: Mapping[str, str], reader: Reader) -> Report:
         """Bring the collection to what `changes` ask for; raises `Rejected` for vectors that do not fit.
@@ -88,6 +92,8 @@ class Writer:
             rows = [Row(chunk, text, vector) for (chunk, text), vector in zip(self._batch, vectors, strict=True)]
             self.store.upsert(self.physical, rows)
             self._report.chunks += len(rows)
+            self._texts.update(hash(text) for _, text in self._batch)
+            self._report.repeated = self._report.chunks - len(self._texts)
         self._batch.clear()
         self._delete(self._replaced)
         self._replaced.clear()

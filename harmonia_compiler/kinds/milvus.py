@@ -10,7 +10,7 @@ passage's words beside the dense one, finds by both, and fuses the two rankings 
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -44,14 +44,30 @@ WORDS_INDEX, WORDS_METRIC = "SPARSE_INVERTED_INDEX", "BM25"
 #: The port at which a hybrid search takes the query's text, beside its vector at `query`.
 WORDS_PORT = "words"
 
-#: Indices that the server really builds, with their parameters. Others (IVF_PQ, SCANN, DISKANN, GPU_*) it
-#: accepts in silence and searches by brute force, so that they are refused here.
-INDEX_PARAMETERS: dict[str, dict[str, int]] = {
-    "FLAT": {},
-    "HNSW": {"M": 16, "efConstruction": 200},
-    "IVF_FLAT": {"nlist": 128},
-    "AUTOINDEX": {},
+
+class Build(NamedTuple):
+    """The index that the server builds, by its own name, and with which parameters."""
+
+    name: str
+    parameters: dict[str, int]
+
+
+#: What is built for each `index`. Others (IVF_PQ, SCANN, DISKANN, GPU_*) milvus-lite accepts in silence and
+#: searches by brute force, so that they are refused here.
+BUILDS: dict[str, Build] = {
+    # One list holds all vectors. milvus-lite's own FLAT compares with all of them too, but scales each to length 1
+    # anew at each search, which takes four times as long.
+    "FLAT": Build("IVF_FLAT", {"nlist": 1}),
+    "HNSW": Build("HNSW", {"M": 16, "efConstruction": 200}),
+    "IVF_FLAT": Build("IVF_FLAT", {"nlist": 128}),
+    "AUTOINDEX": Build("AUTOINDEX", {}),
 }
+#: Indices that are graphs of near neighbours, AUTOINDEX by milvus-lite's choice. Among many equal vectors each one's
+#: neighbours are the others, and a search that comes past them finds no way out.
+GRAPHS = frozenset({"HNSW", "AUTOINDEX"})
+#: `nprobe` that looks through every list of any collection of ours.
+_ALL_LISTS = BUILDS["IVF_FLAT"].parameters["nlist"]
+_SOME_LISTS = 32
 #: The most that Milvus takes for `ef`.
 WIDEST_EF = 32_768
 METRICS = ("COSINE", "IP", "L2")
@@ -99,10 +115,10 @@ SETTINGS = (
     Setting(
         "index",
         "text",
-        "how the vectors are indexed",
+        'how the vectors are indexed: a search of `"FLAT"` compares with all of them, the others look at a part',
         scope="component",
-        default="HNSW",
-        accepts=tuple(INDEX_PARAMETERS),
+        default="FLAT",
+        accepts=tuple(BUILDS),
     ),
     Setting(
         "chunk_tokens",
@@ -173,16 +189,14 @@ def faults(settings: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def search_parameters(index: str, limit: int, *, filtered: bool = False) -> dict[str, int]:
-    """How widely an index looks: wide enough that what it finds hardly differs from an exact search.
+    """How widely a search looks: at everything under FLAT, else at a part, in which it may miss passages.
 
     With a filter it looks as widely as it can: milvus-lite filters what it comes past, and of a few
-    passages among thousands would come past none.
+    passages among thousands would come past none. Both parameters are given, of which an index takes its own, since
+    a collection has the index of its last ingestion until the next one.
     """
-    if index == "HNSW":
-        return {"ef": WIDEST_EF if filtered else max(64, 2 * limit)}
-    if index == "IVF_FLAT":
-        return {"nprobe": INDEX_PARAMETERS["IVF_FLAT"]["nlist"] if filtered else 32}
-    return {}
+    some = index == "IVF_FLAT" and not filtered
+    return {"ef": WIDEST_EF if filtered else max(64, 2 * limit), "nprobe": _SOME_LISTS if some else _ALL_LISTS}
 
 
 def work(component: Component, inputs: Mapping[str, Extent], result: Extent) -> Work:

@@ -23,7 +23,7 @@ from harmonia_compiler.contract.collection import (
     is_physical_of,
 )
 from harmonia_compiler.kinds.milvus import (
-    INDEX_PARAMETERS,
+    BUILDS,
     SOURCE_FIELD,
     TEXT_FIELD,
     VECTOR_FIELD,
@@ -116,9 +116,14 @@ class Milvus:
             self._client.create_collection(physical, schema=schema, properties=properties)
 
     def load(self, physical: str, index: str | None = None) -> None:
-        """Make the collection searchable; an `index` is built first, unless it is there already."""
+        """Make the collection searchable; an `index` is built first, unless it is there already.
+
+        milvus-lite does not tell how many lists an index has. A collection that changes between one list and several
+        keeps what it has, which every search of it looks through widely enough.
+        """
+        build = None if index is None else BUILDS[index]
         with _reported():
-            if index is not None and index not in self._indices(physical):
+            if build is not None and build.name not in self._indices(physical):
                 self._client.release_collection(physical)
                 for name in self._client.list_indexes(physical):
                     self._client.drop_index(physical, name)
@@ -129,9 +134,9 @@ class Milvus:
                     wanted.add_index(WORDS_FIELD, index_type=WORDS_INDEX, metric_type=WORDS_METRIC)
                 wanted.add_index(
                     VECTOR_FIELD,
-                    index_type=index,
+                    index_type=build.name,
                     metric_type="COSINE" if record is None else record.metric,
-                    params=INDEX_PARAMETERS[index],
+                    params=build.parameters,
                 )
                 self._client.create_index(physical, wanted)
             self._client.load_collection(physical)

@@ -140,20 +140,20 @@ class TestMilvus:
             "limit": 4,
             "metric": "COSINE",
             "filter": 'source like "a%"',
-            "parameters": {"ef": 32_768},
+            "parameters": {"ef": 32_768, "nprobe": 128},
             "texts": [],
         }
 
     @pytest.mark.parametrize(
         ("settings", "parameters"),
         [
-            ({"index": "FLAT"}, {}),
-            ({"index": "AUTOINDEX"}, {}),
-            ({"index": "IVF_FLAT"}, {"nprobe": 32}),
-            ({"index": "HNSW"}, {"ef": 64}),
-            ({"index": "HNSW", "top_k": 100}, {"ef": 200}),
-            ({"index": "HNSW", "filter": "x"}, {"ef": 32_768}),
-            ({"index": "IVF_FLAT", "filter": "x"}, {"nprobe": 128}),
+            ({}, {"ef": 64, "nprobe": 128}),
+            ({"index": "FLAT"}, {"ef": 64, "nprobe": 128}),
+            ({"index": "IVF_FLAT"}, {"ef": 64, "nprobe": 32}),
+            ({"index": "HNSW"}, {"ef": 64, "nprobe": 128}),
+            ({"index": "AUTOINDEX", "top_k": 100}, {"ef": 200, "nprobe": 128}),
+            ({"index": "FLAT", "filter": "x"}, {"ef": 32_768, "nprobe": 128}),
+            ({"index": "IVF_FLAT", "filter": "x"}, {"ef": 32_768, "nprobe": 128}),
         ],
     )
     def test_how_widely_an_index_looks(self, settings: dict[str, Any], parameters: dict[str, int]) -> None:
