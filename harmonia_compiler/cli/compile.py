@@ -7,7 +7,7 @@ import click
 from harmonia_compiler.check.sources import project_root
 from harmonia_compiler.cli.certifying import simulate_option, simulated
 from harmonia_compiler.cli.options import PATH, files_argument, settings_option
-from harmonia_compiler.cli.output import print_diagnostics
+from harmonia_compiler.cli.output import print_diagnostics, shell_word
 from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.contract.site import load_site
@@ -69,7 +69,7 @@ def _refuse_running(out: Path, target: str) -> None:
     actuator = actuator_for(target)
     if actuator is not None and out.is_dir() and actuator.status(out).phase != "down":
         message = f"the service in `{out}` is running"
-        step = f"stop it with `harmoniac down {out}`, or name another folder with --out"
+        step = f"stop it with `harmoniac down {shell_word(out)}`, or name another folder with --out"
         raise Rejected([Diagnostic("E0914", message, help=step)])
 
 
@@ -83,4 +83,4 @@ def _print(plan: Plan, target: str, out: Path) -> None:
             f"  {share.name}: carries {expected.throughput_rps:.3g} rps, {share.load_rps:g} asked for, "
             f"p95 {expected.latency_ms / 1000:.3g} s"
         )
-    click.echo(f"next: harmoniac up {out}")
+    click.echo(f"next: harmoniac up {shell_word(out)}")

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from harmonia_compiler.cli.exits import DIAGNOSTICS
 from harmonia_compiler.cli.moving import ASKED_BY_MILVUS, Move, moving_options
 from harmonia_compiler.cli.options import PATH, WRITTEN_PATH, format_option
-from harmonia_compiler.cli.output import findings_document, print_diagnostics, print_json
+from harmonia_compiler.cli.output import findings_document, print_diagnostics, print_json, shell_word
 from harmonia_compiler.cli.stopping import stopped_as_by_hand
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.ingest.discover import Tree, discover, place_of
@@ -88,6 +88,8 @@ def command(
     else:
         print_diagnostics(report.findings)
         click.echo(_as_text(report, target))
+        if reembed and not report.switched and not any(finding.code == "W1005" for finding in report.findings):
+            click.echo(f"nothing was to be built anew: `{target.wanted.collection}` is as the running plan expects it")
     if any(finding.is_error for finding in report.findings):
         context.exit(DIAGNOSTICS)
 
@@ -134,7 +136,7 @@ def _store(service: Path, collection: str, uri: str, move: Move | None = None) -
         with locked(service / "run", collection), closing(Milvus(uri, token=token)) as store:
             yield store
     except StoreFailed as failure:
-        see = f"`harmoniac status {service}` shows whether it runs"
+        see = f"`harmoniac status {shell_word(service)}` shows whether it runs"
         if not is_own:
             see = f"see that it listens there, and that {ASKED_BY_MILVUS} holds what it asks for, if it does"
         help_text = f"{see}; running this again repairs what is half done"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from harmonia_compiler.cli.output import shell_word
 from harmonia_compiler.cli.stopping import stopped_as_by_hand
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, Replacing, Status, found_actuator
@@ -17,7 +18,7 @@ def replacing(bundle: Path) -> Replacing:
     actuator = found_actuator(bundle)
     if not isinstance(actuator, Replacing):
         message = f"a service of the target of `{bundle}` is not replaced while it runs"
-        step = f"`harmoniac down {bundle}`, then `harmoniac up` with the new one"
+        step = f"`harmoniac down {shell_word(bundle)}`, then `harmoniac up` with the new one"
         raise Rejected([Diagnostic("E0918", message, help=step)])
     return actuator
 
@@ -42,7 +43,7 @@ def replaced(bundle: Path, ask: Callable[[], Status | None]) -> None:
         print_log(failure)
         raise
     except KeyboardInterrupt:
-        click.echo(f"interrupted; `harmoniac status {bundle}` says how the service is", err=True)
+        click.echo(f"interrupted; `harmoniac status {shell_word(bundle)}` says how the service is", err=True)
         raise
     if status is None:
         click.echo(f"{bundle} runs that bundle already: nothing is replaced")
@@ -51,11 +52,13 @@ def replaced(bundle: Path, ask: Callable[[], Status | None]) -> None:
     canary = next((one for one in status.generations if one.share > 0.0 and not one.is_base), None)
     if canary is not None:
         click.echo(f"generation {canary.number} serves {_percent(canary.share)} of new requests {took}")
-        click.echo(f"next: `harmoniac up {bundle} --promote` gives it all, `harmoniac rollback {bundle}` none")
+        click.echo(f"next: {_either(bundle)}")
         return
     click.echo(f"generation {status.history[-1]} serves all new requests {took}")
     if len(status.history) > 1:
-        click.echo(f"next: `harmoniac status {bundle}`; `harmoniac rollback {bundle}` goes back")
+        click.echo(
+            f"next: `harmoniac status {shell_word(bundle)}`; `harmoniac rollback {shell_word(bundle)}` goes back"
+        )
 
 
 def print_log(failure: NotStarted) -> None:
@@ -74,9 +77,8 @@ def told(status: Status, bundle: Path) -> list[str]:
             continue
         if one.share > 0.0:
             what = f"serves {_percent(one.share)} of new requests"
-            steps = f"`harmoniac up {bundle} --promote` gives it all, `harmoniac rollback {bundle}` none"
             asked = f"; {one.answered} of its {one.arrived} requests were answered"
-            said.append(f"generation {one.number} {what}{asked}" + ("" if one.is_base else f"; {steps}"))
+            said.append(f"generation {one.number} {what}{asked}" + ("" if one.is_base else f"; {_either(bundle)}"))
         elif status.rollout is not None and status.rollout.to == one.number and status.rollout.phase == "starting":
             part = _percent(status.rollout.share)
             said.append(f"generation {one.number} is being started, to serve {part} of new requests")
@@ -90,6 +92,12 @@ def told(status: Status, bundle: Path) -> list[str]:
         before = status.history[-2]
         said.append(f"generation {status.history[-1]} is in service; before it was generation {before}")
     return said
+
+
+def _either(bundle: Path) -> str:
+    """What ends the trial of a generation that has a part of the requests."""
+    named = shell_word(bundle)
+    return f"`harmoniac up {named} --promote` gives it all, `harmoniac rollback {named}` none"
 
 
 def _percent(share: float) -> str:

@@ -9,7 +9,7 @@ import click
 from harmonia_compiler.cli.exits import DIAGNOSTICS
 from harmonia_compiler.cli.fetching import fetched
 from harmonia_compiler.cli.options import PATH
-from harmonia_compiler.cli.output import print_diagnostics
+from harmonia_compiler.cli.output import print_diagnostics, shell_word
 from harmonia_compiler.cli.progress import Lines, progress, timeout_option
 from harmonia_compiler.cli.replacing import print_log, replaced, replacing, share_of
 from harmonia_compiler.cli.stopping import stopped_as_by_hand
@@ -106,7 +106,8 @@ def _left(actuator: Actuator, bundle: Path) -> str:
     """What is left of a start that was interrupted."""
     if actuator.status(bundle).phase == "down":
         return "interrupted: what had been started is stopped again"
-    return f"interrupted; somebody else started the service too, and `harmoniac status {bundle}` says how it is"
+    see = f"`harmoniac status {shell_word(bundle)}` says how it is"
+    return f"interrupted; somebody else started the service too, and {see}"
 
 
 def _tell(actuator: Actuator, bundle: Path, took_s: float, *, started: bool, reembed: bool) -> None:
@@ -160,10 +161,10 @@ def _print_next(bundle: Path, absent: frozenset[str], *, reembed: bool) -> None:
     fill = [name for name, made in components.items() if made.settings.get("collection") in absent]
     if fill:
         anew = " --reembed" if reembed else ""
-        step = f"harmoniac ingest PATH... --component {fill[0]} --service {bundle}{anew}"
+        step = f"harmoniac ingest PATH... --component {fill[0]} --service {shell_word(bundle)}{anew}"
         click.echo(f"`{fill[0]}` has nothing to search yet; next: {step}")
     else:
-        click.echo(f'next: harmoniac ask "..." --service {bundle}')
+        click.echo(f'next: harmoniac ask "..." --service {shell_word(bundle)}')
 
 
 def _stay(actuator: Actuator, bundle: Path) -> None:

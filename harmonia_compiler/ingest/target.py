@@ -1,5 +1,6 @@
 """Where a component's documents go: its collection, and the store and embedder that run for it."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,9 +101,8 @@ def _replicas(bundle: Path, running: Endpoints, component: Component, service: S
 
 
 def _not_running(bundle: Path, message: str) -> Rejected:
-    return _rejected(
-        "E1007", message, f"`harmoniac up {bundle}` starts it, `harmoniac status {bundle}` shows what runs"
-    )
+    named = shlex.quote(str(bundle))
+    return _rejected("E1007", message, f"`harmoniac up {named}` starts it, `harmoniac status {named}` shows what runs")
 
 
 def _rejected(code: str, message: str, advice: str) -> Rejected:

@@ -138,7 +138,13 @@ SETTINGS = (
         minimum=0,
         maximum=4096,
     ),
-    Setting("cores", "number", "CPU cores of the server", default=1, minimum=0.25, maximum=1024),
+    Setting(
+        "cores",
+        "number",
+        "CPU cores of the server; the planner chooses where it is not said",
+        minimum=0.25,
+        maximum=1024,
+    ),
     Setting("memory", "memory", "memory of the server", default=1, minimum=0.25, maximum=65536),
 )
 

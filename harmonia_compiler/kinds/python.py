@@ -50,7 +50,13 @@ SETTINGS = (
         pattern=_PATH,
         form="a path such as `data`, of letters, digits, `.`, `_` and `-`",
     ),
-    Setting("cores", "number", "CPU cores, and so threads, of a replica", default=1, minimum=0.25, maximum=1024),
+    Setting(
+        "cores",
+        "number",
+        "CPU cores, and so threads, of a replica; the planner chooses where it is not said",
+        minimum=0.25,
+        maximum=1024,
+    ),
     Setting("memory", "memory", "memory of a replica", default=1, minimum=0.125, maximum=65536),
     Setting(
         "takes",

@@ -44,10 +44,10 @@ def marked(span: Span | None) -> str:
 def test_stores_with_equal_settings_are_one_server(tmp_path: Path) -> None:
     assert stores(tmp_path) == []
     assert stores(tmp_path, "memory: 2 GiB", "memory: 2 GiB", "memory: 2048 MiB") == []
-    assert stores(tmp_path, "top_k: 2", 'metric: "L2"', "cores: 1") == []
+    assert stores(tmp_path, "top_k: 2", 'metric: "L2"', "memory: 1 GiB") == []
 
 
-@pytest.mark.parametrize("setting", ["memory: 2 GiB", "cores: 2", 'on: "cpu"'])
+@pytest.mark.parametrize("setting", ["memory: 2 GiB", "cores: 2", "cores: 1", 'on: "cpu"'])
 def test_stores_that_differ_are_refused_by_name(tmp_path: Path, setting: str) -> None:
     (one,) = stores(tmp_path, second=setting)
     name, _, value = setting.partition(": ")
@@ -60,7 +60,7 @@ def test_stores_that_differ_are_refused_by_name(tmp_path: Path, setting: str) ->
 
 
 def test_stores_that_differ_are_all_pointed_at_where_they_do(tmp_path: Path) -> None:
-    (one,) = stores(tmp_path, "memory: 2 GiB, cores: 1", "memory: 4 GiB")
+    (one,) = stores(tmp_path, "memory: 2 GiB, min_replicas: 1", "memory: 4 GiB")
     assert "differ in `memory`, and" in one.message
     assert marked(one.span) == "4 GiB"
     assert [(marked(note.span), note.text) for note in one.notes] == [("2 GiB", "`memory` stands here")]

@@ -67,6 +67,9 @@ def test_what_is_not_ready_is_named(docs: Path, capsys: pytest.CaptureFixture[st
     (bundle / "run" / "endpoints.json").unlink()
     assert run(["ingest", "docs", "--component", "search"]) == 1
     assert "error[E1007]: `bundle` is not running" in capsys.readouterr().err
+    bundle.rename("a bundle")
+    assert run(["ingest", "docs", "--component", "search", "--service", "a bundle"]) == 1
+    assert "`harmoniac up 'a bundle'` starts it" in capsys.readouterr().err
 
 
 def test_a_bundle_that_does_not_say_how_a_collection_is_embedded(
@@ -96,6 +99,25 @@ def test_counts_in_text_and_json(
     report = parsed(capsys.readouterr().out)
     assert (report["updated"], report["deleted"], report["unchanged"], report["chunks"]) == (1, 1, 17, 1)
     assert [finding["code"] for finding in report["findings"]] == ["E1003"]
+
+
+@pytest.mark.engines
+def test_that_nothing_was_to_be_built_anew_is_said(
+    docs: Path, milvus_server: MilvusServer, embedder: EmbedderServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "nothing was to be built anew: `handbook` is as the running plan expects it\n"
+    ends = []
+    for revision, more in (
+        ("before", ["--reembed", "--forget-rest"]),
+        ("after", ["--reembed"]),
+        ("after", ["--reembed"]),
+        ("after", []),
+    ):
+        record = msgspec.structs.replace(RECORD, revision=revision)
+        write_bundle(docs.parent / "bundle", record=record, milvus=milvus_server.port, embedder=embedder.port)
+        assert run(["ingest", "docs", "--component", "search", *more]) == 0
+        ends.append(capsys.readouterr().out.partition("; ")[2].partition("embedded")[2])
+    assert ends[1:] == ["; built anew and switched\n", f"\n{said}", "\n"]
 
 
 @pytest.mark.engines

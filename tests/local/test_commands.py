@@ -180,6 +180,23 @@ def test_a_running_bundle_is_not_compiled_over(hand: Hand, capfd: pytest.Capture
     assert capfd.readouterr().out.splitlines()[-1] == f"next: harmoniac up {hand.path}"
 
 
+def test_a_folder_whose_name_has_a_space_is_one_word_of_what_to_do_next(
+    hand: Hand, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    inventory = tmp_path / "inventory.toml"
+    inventory.write_text('[[hosts]]\nname = "here"\ncpus = 8\nmemory_gib = 32\n')
+    hand.path = hand.path / "bündel 1"
+    hand.write(one=launch())
+    assert run(["up", str(hand.path)]) == 0
+    assert capfd.readouterr().out.endswith(f"next: harmoniac ask \"...\" --service '{hand.path}'\n")
+    compiled = ["compile", str(ROOT / "samples/quickstart.rag"), "--inventory", str(inventory), "--out", str(hand.path)]
+    assert run(compiled) == 1
+    assert f"`harmoniac down '{hand.path}'`" in capfd.readouterr().err
+    hand.down()
+    assert run(compiled) == 0
+    assert capfd.readouterr().out.endswith(f"next: harmoniac up '{hand.path}'\n")
+
+
 def test_compile_exits_3_where_no_plan_is_feasible(tmp_path: Path) -> None:
     inventory = tmp_path / "inventory.toml"
     inventory.write_text('[[hosts]]\nname = "tiny"\ncpus = 1\nmemory_gib = 1\n')
