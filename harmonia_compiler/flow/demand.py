@@ -18,9 +18,9 @@ from harmonia_compiler.flow.conditions import Place
 from harmonia_compiler.flow.expand import Expanded, expand, scopes_around
 from harmonia_compiler.flow.extents import extents, work
 from harmonia_compiler.flow.graph import Application, Flow
-from harmonia_compiler.flow.guards import Path, guards
+from harmonia_compiler.flow.guards import Guards, Path, guards
 from harmonia_compiler.flow.guesses import Results, unsaid
-from harmonia_compiler.flow.lateness import Lateness, Takes, with_lateness
+from harmonia_compiler.flow.lateness import Course, Lateness, Takes, with_lateness
 from harmonia_compiler.kinds.extents import USUAL_ITEMS
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
 from harmonia_compiler.kinds.registry import kinds as all_kinds
@@ -120,16 +120,11 @@ def demand(
     kinds = all_kinds() if kinds is None else kinds
     expanded = expand(flow)
     graph, lateness = call_graph(expanded.flow), Lateness({}, {})
+    likely, sizes, items = _likely(expanded, application, kinds)
     if takes is not None and expanded.limited:
-        expanded, lateness = with_lateness(expanded, graph, takes)
-    likely = guards(expanded, [USUAL_ITEMS] * len(expanded.items))
-    sizes = extents(expanded.flow, application, kinds, likely.taken)
-    items = _items(expanded, sizes)
-    if len(items) > 1:
-        # How many items there are decides how likely one of them takes a branch.
-        likely = guards(expanded, items)
-        sizes = extents(expanded.flow, application, kinds, likely.taken)
-        items = _items(expanded, sizes)
+        streamed = answers_of(expanded.flow)[-1] if flow.streams else ()
+        expanded, lateness = with_lateness(expanded, Course(graph, likely.paths, items, streamed), takes)
+        likely, sizes, items = _likely(expanded, application, kinds)
     found = Demand(
         flow.name,
         {},
@@ -163,6 +158,21 @@ def demand(
             for each in unsaid(flow, Results(application, kinds))
         ),
     )
+
+
+def _likely(
+    expanded: Expanded, application: Application, kinds: Mapping[str, Kind]
+) -> tuple[Guards, tuple[Extent, ...], tuple[float, ...]]:
+    """How likely each node is demanded, how much its value is, and how many items each scope has."""
+    likely = guards(expanded, [USUAL_ITEMS] * len(expanded.items))
+    sizes = extents(expanded.flow, application, kinds, likely.taken)
+    items = _items(expanded, sizes)
+    if len(items) > 1:
+        # How many items there are decides how likely one of them takes a branch.
+        likely = guards(expanded, items)
+        sizes = extents(expanded.flow, application, kinds, likely.taken)
+        items = _items(expanded, sizes)
+    return likely, sizes, items
 
 
 def _items(expanded: Expanded, sizes: tuple[Extent, ...]) -> tuple[float, ...]:

@@ -66,14 +66,15 @@ class Scope(msgspec.Struct, frozen=True):
 class Limited(msgspec.Struct, frozen=True):
     """What has a time, `within_ms`, from when it begins: the nodes from `first` on, and before `end`.
 
-    It runs as often as there are `rounds`. `choice` is the `Select` between its value and what it falls back on; None
-    where it has nothing to fall back on.
+    It runs as often as there are `rounds`, for each item of its `scope`. `choice` is the `Select` between its
+    value and what it falls back on; None where it has nothing to fall back on.
     """
 
     first: int
     end: int
     within_ms: float
     rounds: float
+    scope: int
     choice: int | None
 
 
@@ -283,7 +284,7 @@ class _Expansion:
         if attempt.otherwise is not None:
             choice = value = self._fallback(node, value, attempt.otherwise, position, frame)
         if attempt.within_ms is not None:
-            self._limited.append(Limited(first, end, attempt.within_ms, frame.rounds, choice))
+            self._limited.append(Limited(first, end, attempt.within_ms, frame.rounds, frame.scope, choice))
         return value
 
     def _fallback(self, node: Node, value: int, otherwise: int, position: int, frame: _Frame) -> int:

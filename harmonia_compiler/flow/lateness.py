@@ -1,12 +1,13 @@
 """How often what is bounded by `within` is late, and how long its calls last then, where calls take usual times.
 
-A block takes as long as its longest chain of calls: in the mean the sum of theirs, and normal about it, with deviations
-whose squares add up. One that takes longer in the mean than it may is mostly given up: its calls end when its time has
-passed, whatever runs them. One that mostly keeps its time takes what it takes.
+Of each path that requests take, a block takes as long as its longest chain of calls: in the mean the sum of theirs, and
+normal about it, with deviations whose squares add up. What is streamed counts until its first piece: from then on no
+lateness is caught. A block that is late more often than not is mostly given up: its calls end when its time has passed,
+whatever runs them. One that mostly keeps its time takes what it takes.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from statistics import NormalDist
 
 import msgspec
@@ -14,41 +15,80 @@ import networkx as nx
 from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import Call
-from harmonia_compiler.flow.expand import Expanded, Limited
+from harmonia_compiler.flow.expand import Expanded, Limited, scopes_around
+from harmonia_compiler.flow.guards import Path
+
+#: A block that is late in more than this share of the requests that reach it is mostly given up.
+MOSTLY = 0.5
 
 
 class Takes(msgspec.Struct, frozen=True):
-    """About how long a call of each component takes, in ms, and by what part of that it usually deviates."""
+    """About how long a call of each component takes, in ms, and by what part of that it usually deviates.
+
+    `first_ms` is until its first piece. `at_once` is how many calls of a component may be worked on at once at most;
+    any number where nothing is said.
+    """
 
     ms: Mapping[str, float]
     deviation: float
+    first_ms: Mapping[str, float] = msgspec.field(default_factory=dict)
+    at_once: Mapping[str, float] = msgspec.field(default_factory=dict)
 
 
 class Lateness(msgspec.Struct, frozen=True):
     """What comes of the times in a flow.
 
     `given_up[i]` is how long, in ms, one round of the call at node i lasts, as what it belongs to is given up;
-    `shares` are how often the calls of a component belong to what is late, for the latest place of each.
+    `shares` are how often what takes too long because of a component is late, for the latest place of each.
     """
 
     given_up: Mapping[int, float]
     shares: Mapping[str, float]
 
 
-def with_lateness(expanded: Expanded, graph: "nx.DiGraph[int]", takes: Takes) -> tuple[Expanded, Lateness]:
-    """The flow in which late attempts fall back as well as those that fail. `graph` says which calls wait for which."""
+class Course(msgspec.Struct, frozen=True):
+    """What is known of a flow before anything is late.
+
+    `graph` says which calls wait for which, `paths` which ones requests send together, `items` how many there are in
+    each scope, and `streamed` which calls hand their text on as it comes.
+    """
+
+    graph: "nx.DiGraph[int]"
+    paths: Sequence[Path]
+    items: Sequence[float]
+    streamed: Collection[int]
+
+
+def with_lateness(expanded: Expanded, course: Course, takes: Takes) -> tuple[Expanded, Lateness]:
+    """The flow in which late attempts fall back as well as those that fail."""
     nodes = list(expanded.flow.nodes)
     given_up: dict[int, float] = {}
     shares: dict[str, float] = {}
     for limited in expanded.limited:
-        mean, squares = _longest(expanded, graph, takes, limited, given_up)
-        late = _beyond(limited.within_ms, mean, takes.deviation * math.sqrt(squares))
-        calls = [at for at in range(limited.first, limited.end) if isinstance(nodes[at].operation, Call)]
-        for at in calls:
-            component = _component(expanded, at)
-            shares[component] = max(shares.get(component, 0.0), late)
-            if mean > limited.within_ms:
-                given_up[at] = _took(expanded, takes, at, given_up) * limited.within_ms / mean
+        took = {
+            at: given_up.get(at, _took(expanded, course, takes, limited, at))
+            for at in range(limited.first, limited.end)
+            if isinstance(nodes[at].operation, Call)
+        }
+        # Paths that never reach it say nothing of how long it takes.
+        reaching = [(likely, sent & took.keys()) for likely, sent in course.paths if sent & took.keys()]
+        reached = math.fsum(likely for likely, _ in reaching)
+        if not reached:
+            continue
+        chains = [(likely, *_longest(course.graph, took, sent)) for likely, sent in reaching]
+        late = (
+            math.fsum(
+                likely * _beyond(limited.within_ms, mean, takes.deviation * math.sqrt(squares))
+                for likely, mean, squares in chains
+            )
+            / reached
+        )
+        slowest = max(took, key=lambda at: (took[at], -at))
+        component = _component(expanded, slowest)
+        shares[component] = max(shares.get(component, 0.0), late)
+        longest = max(mean for _, mean, _ in chains)
+        if late > MOSTLY and longest > limited.within_ms:
+            given_up |= {at: ms * limited.within_ms / longest for at, ms in took.items()}
         if limited.choice is not None:
             choice = nodes[limited.choice]
             assert choice.share is not None
@@ -56,22 +96,30 @@ def with_lateness(expanded: Expanded, graph: "nx.DiGraph[int]", takes: Takes) ->
     return replace(expanded, flow=replace(expanded.flow, nodes=tuple(nodes))), Lateness(given_up, shares)
 
 
-def _longest(
-    expanded: Expanded, graph: "nx.DiGraph[int]", takes: Takes, limited: Limited, given_up: Mapping[int, float]
-) -> tuple[float, float]:
-    """The mean and the squares of the longest chain of calls of a block, once it has begun."""
-    inside = [at for at in range(limited.first, limited.end) if at in graph]
+def _longest(graph: "nx.DiGraph[int]", took: Mapping[int, float], sent: Collection[int]) -> tuple[float, float]:
+    """The mean and the squares of the longest chain of some calls, once the first of them may begin."""
     ended: dict[int, tuple[float, float]] = {}
-    for at in nx.topological_sort(graph.subgraph(inside)):
-        ms = _took(expanded, takes, at, given_up) * expanded.rounds[at] / limited.rounds
+    for at in nx.topological_sort(graph.subgraph(took)):
         mean, squares = max((ended[before] for before in graph.predecessors(at) if before in ended), default=(0.0, 0.0))
+        # One that is not sent takes no time, and what follows it still follows what it would have waited for.
+        ms = took[at] if at in sent else 0.0
         ended[at] = mean + ms, squares + ms * ms
     return max(ended.values(), default=(0.0, 0.0))
 
 
-def _took(expanded: Expanded, takes: Takes, at: int, given_up: Mapping[int, float]) -> float:
-    """How long one round of a call takes, in ms; a component of which nothing is known takes none."""
-    return given_up[at] if at in given_up else takes.ms.get(_component(expanded, at), 0.0)
+def _took(expanded: Expanded, course: Course, takes: Takes, limited: Limited, at: int) -> float:
+    """How long a call takes in a block, in ms: all of its rounds, and its items one after the other where they must.
+
+    A component of which nothing is known takes no time.
+    """
+    component = _component(expanded, at)
+    ms = (takes.first_ms if at in course.streamed else takes.ms).get(component, 0.0)
+    outside = scopes_around(expanded, limited.scope)
+    inside = [scope for scope in scopes_around(expanded, expanded.scopes[at]) if scope not in outside]
+    turns = math.ceil(
+        math.prod(course.items[scope] for scope in inside) / takes.at_once.get(component, math.inf) - 1e-9
+    )
+    return ms * max(1, turns) * expanded.rounds[at] / limited.rounds
 
 
 def _component(expanded: Expanded, at: int) -> str:

@@ -67,7 +67,7 @@ def build_problem(
     usual = _usual(needs, external)
     if any(each.expanded.limited for each in demands.values()):
         # How much falls back on something else follows from how long calls take, and what that has to carry from this.
-        takes = Takes({name: whole for name, (whole, _) in usual.items()}, LATENCY_CV)
+        takes = _takes(needs, usual)
         demands = {flow.name: demand(application, flow, takes=takes) for flow in application.flows}
         pipelines = tuple(_pipeline(flow, demands[flow.name], margin) for flow in flows)
         needs, external = _needs(application, called, pipelines, demands, inventory, profiles)
@@ -79,6 +79,18 @@ def build_problem(
         tuple(sorted(each.pipeline for each in demands.values() if not each.exact)),
         _often_late(demands.values()),
     )
+
+
+def _takes(needs: Sequence[Need], usual: Mapping[str, tuple[float, float]]) -> Takes:
+    whole = {name: ms for name, (ms, _) in usual.items()}
+    first = {name: ms for name, (_, ms) in usual.items()}
+    most = {
+        name: need.maximum * max((option.configuration.batch for option in need.options), default=1)
+        for need in needs
+        if need.maximum is not None
+        for name in need.components
+    }
+    return Takes(whole, LATENCY_CV, first, most)
 
 
 def _often_late(demands: Iterable[Demand]) -> dict[str, float]:

@@ -110,6 +110,9 @@ BODIES = {
     if good(q) ~ 0.5 { return answer(q) }
     if good(redo(q)) ~ 0.5 { return answer(redo(q)) }
     return other(q)""",
+    "a truth that is compared with its opposite": """
+    if good(q) == false ~ 0.3 { return other(q) }
+    return answer(q)""",
     "a label that is bound on two paths": """
     verdict = judge(q)
     if bad(q) ~ 0.3 { verdict = again(redo(q)) }

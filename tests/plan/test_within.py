@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harmonia_compiler.check.files import check_files
-from harmonia_compiler.contract.inventory import Host, Inventory
+from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.flow.demand import demand
@@ -20,6 +20,20 @@ component other(q: text) -> text ~ 9 tokens = python("tools:other", takes: 300 m
 component quick(q: text) -> text ~ 9 tokens = python("tools:quick", takes: 5 ms, cores: 0.25, memory: 0.2 GiB)
 """
 INVENTORY = Inventory((Host("one", 6, 24.0),))
+PIPELINES = """
+component sure(q: text) -> bool = python("tools:sure", takes: 1 ms)
+component many(q: text) -> [text] ~ 30 = python("tools:many", takes: 1 ms)
+component few(q: text) -> text ~ 9 tokens = python("tools:few", takes: 400 ms, cores: 0.25, max_replicas: 4)
+pipeline sometimes(q: text ~ 9 tokens) -> text {
+    if sure(q) ~ 0.02 { return slower(q) }
+    return quick(q)
+}
+pipeline again(q: text ~ 9 tokens) -> text {
+    draft = q
+    repeat up to 2 { draft = slow(draft) } until sure(draft) ~ 0.6667
+    return draft
+}
+"""
 #: What calls take, in ms, and vary by half of it.
 TAKES = Takes({"slow": 400.0, "slower": 600.0, "other": 300.0, "quick": 5.0}, 0.5)
 
@@ -32,10 +46,11 @@ def planned(folder: Path, body: str) -> Plan:
 
 
 def visits(folder: Path, value: str, takes: Takes | None = TAKES) -> dict[str, float]:
-    (folder / "p.rag").write_text(f"{HEAD}pipeline p(q: text ~ 9 tokens) -> text {{ return {value} }}\n")
+    (folder / "p.rag").write_text(f"{HEAD}{PIPELINES}pipeline p(q: text ~ 9 tokens) -> text {{ return {value} }}\n")
     application = check_files([folder / "p.rag"], {}).application
     assert application is not None
-    return demand(application, application.flows[0], takes=takes).visits
+    (flow,) = (flow for flow in application.flows if flow.name == "p")
+    return demand(application, flow, takes=takes).visits
 
 
 @pytest.mark.parametrize(
@@ -48,6 +63,12 @@ def visits(folder: Path, value: str, takes: Takes | None = TAKES) -> dict[str, f
         ("slow(slower(q)) within 1 s else other(q)", 0.5),
         ("(slow(q) within 1 ms else quick(q)) within 60 s else other(q)", 0.0),
         ("slow(q) else other(q)", 0.0),
+        # One in a hundred takes 600 ms, and half of these too long.
+        ("(quick(q) else slower(q)) within 600 ms else other(q)", 0.005),
+        ("(quick(q) else slower(q)) within 100 ms else other(q)", 0.01 * 0.952),
+        ("sometimes(q) within 100 ms else other(q)", 0.02 * 0.952),
+        # Two rounds in three are the last.
+        ("again(q) within 600 ms else other(q)", 2 / 3 * 0.1587 + 1 / 3 * 0.7603),
     ],
 )
 def test_what_takes_longer_than_it_may_falls_back(tmp_path: Path, value: str, late: float) -> None:
@@ -87,3 +108,31 @@ def test_what_keeps_its_time_takes_what_it_takes(tmp_path: Path) -> None:
     free = planned(tmp_path, "load 1 rps\nreturn slow(q)")
     assert bounded.predicted == free.predicted
     assert bounded.late == {}
+
+
+def test_items_of_a_list_follow_each_other_where_no_more_are_worked_on_at_once(tmp_path: Path) -> None:
+    value = "(each x in many(q): few(x)) within 1 s else [quick(q)]"
+    (tmp_path / "p.rag").write_text(f"{HEAD}{PIPELINES}pipeline p(q: text ~ 9 tokens) -> [text] {{ return {value} }}\n")
+    application = check_files([tmp_path / "p.rag"], {}).application
+    assert application is not None
+    (flow,) = (flow for flow in application.flows if flow.name == "p")
+    takes = Takes({"many": 1.0, "few": 400.0, "quick": 5.0}, 0.5)
+    assert demand(application, flow, takes=takes).late["few"] == pytest.approx(0.0013, abs=1e-4)
+    four = Takes(takes.ms, 0.5, at_once={"few": 4.0})
+    assert demand(application, flow, takes=four).late["few"] > 0.9
+    assert {call.given_up_ms is not None for call in demand(application, flow, takes=four).calls} == {True, False}
+
+
+def test_what_is_streamed_is_late_until_its_first_piece(tmp_path: Path) -> None:
+    body = "slo p95 ttft <= 900 ms\nload 1 rps\nreturn stream gen(q) within 1 s else quick(q)"
+    (tmp_path / "p.rag").write_text(
+        f"{HEAD}component gen(q: text) -> text ~ 400 tokens = "
+        'llm("meta-llama/Llama-3.1-8B-Instruct", prompt: "{q}")\n'
+        f"pipeline p(q: text ~ 9 tokens) -> text {{\n{body}\n}}\n"
+    )
+    checked = check_files([tmp_path / "p.rag"], {})
+    assert checked.application is not None, checked.found
+    inventory = Inventory((Host("one", 16, 64.0, (Gpu("l40s", 1),)),))
+    plan = make_plan(optimise(checked.application), inventory, objective="throughput")
+    assert plan.late == {}
+    assert plan.predicted["p"].ttft_ms < 900 < plan.predicted["p"].latency_ms
