@@ -27,7 +27,7 @@ from harmonia_compiler.contract.types import (
     mismatch,
 )
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
-from harmonia_compiler.diagnostics.near import listed, nearest, suggestion
+from harmonia_compiler.diagnostics.near import listed, nearest
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.syntax import tree
 from harmonia_compiler.syntax.literals import LARGEST
@@ -83,15 +83,17 @@ def compare(
     places = {port.name.text: port.name.span for port in node.ports or ()}
     theirs = {each.name: each for each in annotated.parameters}
     misnamed = {} if annotated.open else _misnamed([name for name in places if name not in theirs], places, theirs)
+    looked = 0
     for port in ports:
         found = theirs.get(port.name)
         if found is None:
             if not annotated.open:
                 notes = (Note(annotated.result.span, "defined here"),)
                 message = f"`{annotated.name}` has no parameter `{port.name}`"
-                help = suggestion(port.name, theirs, f"it takes {listed(theirs) or 'nothing'}")
-                if port.name in misnamed:
-                    help = f"did you mean `{misnamed[port.name]}`?"
+                near = misnamed.get(port.name)
+                if near is None and (looked := looked + 1) <= MOST_SUGGESTED:
+                    near = nearest(port.name, theirs)
+                help = f"did you mean `{near}`?" if near else f"it takes {listed(theirs) or 'nothing'}"
                 findings.add("E0326", message, places[port.name], help=help, notes=notes)
         elif found.shape is not None and not fits(port.type, found.shape.type):
             notes = (Note(found.span, "annotated here"),)
