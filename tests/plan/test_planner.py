@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.component import Secret
 from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
@@ -48,6 +49,20 @@ def test_components_of_one_base_share_its_replicas() -> None:
 def test_a_stateful_engine_is_one_server() -> None:
     plan = make_plan(quickstart(load=Load(100.0, 100.0)), SERVER)
     assert sum(replica.engine == "milvus" for replica in plan.replicas) == 1
+
+
+def test_an_engine_has_as_many_replicas_as_its_settings_say() -> None:
+    application = quickstart(load=Load(0.1, 0.1))
+    engine = application.engines["rerank"]
+    for settings, numbers in (
+        ({"min_replicas": 3}, range(3, 100)),
+        ({"max_replicas": 1}, range(1, 2)),
+        ({"min_replicas": 2, "max_replicas": 2}, range(2, 3)),
+    ):
+        said = replace(engine, settings={**engine.settings, **settings})
+        engines = {**application.engines, "rerank": said}
+        plan = make_plan(replace(application, engines=engines), SERVER, objective="cost")
+        assert sum(replica.engine == "rerank" for replica in plan.replicas) in numbers, settings
 
 
 def test_the_cheapest_plan_takes_the_cheaper_host() -> None:
