@@ -120,11 +120,15 @@ def demand(
     kinds = all_kinds() if kinds is None else kinds
     expanded = expand(flow)
     graph, lateness = call_graph(expanded.flow), Lateness({}, {})
-    likely, sizes, items = _likely(expanded, application, kinds)
     if takes is not None and expanded.limited:
         streamed = answers_of(expanded.flow)[-1] if flow.streams else ()
-        expanded, lateness = with_lateness(expanded, Course(graph, likely.paths, items, streamed), takes)
-        likely, sizes, items = _likely(expanded, application, kinds)
+
+        def course(expanded: Expanded) -> Course:
+            likely, _, items = _likely(expanded, application, kinds)
+            return Course(graph, likely.paths, items, streamed)
+
+        expanded, lateness = with_lateness(expanded, course, takes)
+    likely, sizes, items = _likely(expanded, application, kinds)
     found = Demand(
         flow.name,
         {},

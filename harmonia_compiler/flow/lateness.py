@@ -7,7 +7,7 @@ whatever runs them. One that mostly keeps its time takes what it takes.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from statistics import NormalDist
 
 import msgspec
@@ -59,16 +59,29 @@ class Course(msgspec.Struct, frozen=True):
     streamed: Collection[int]
 
 
-def with_lateness(expanded: Expanded, course: Course, takes: Takes) -> tuple[Expanded, Lateness]:
-    """The flow in which late attempts fall back as well as those that fail."""
-    nodes = list(expanded.flow.nodes)
+def with_lateness(
+    expanded: Expanded, course_of: Callable[[Expanded], Course], takes: Takes
+) -> tuple[Expanded, Lateness]:
+    """The flow in which late attempts fall back as well as those that fail.
+
+    `course_of` is asked again where what is inside of a block is late: the block takes other paths then.
+    """
+    course = course_of(expanded)
     given_up: dict[int, float] = {}
     shares: dict[str, float] = {}
+    changed: list[Limited] = []
     for limited in expanded.limited:
-        took = {
-            at: given_up.get(at, _took(expanded, course, takes, limited, at))
+        if any(limited.first <= inner.first and inner.end <= limited.end for inner in changed):
+            course, changed = course_of(expanded), []
+        rounds = {
+            at: expanded.rounds[at] / limited.rounds
             for at in range(limited.first, limited.end)
-            if isinstance(nodes[at].operation, Call)
+            if isinstance(expanded.flow.nodes[at].operation, Call)
+        }
+        # All rounds of each call.
+        took = {
+            at: times * (given_up[at] if at in given_up else _round_ms(expanded, course, takes, limited, at))
+            for at, times in rounds.items()
         }
         # Paths that never reach it say nothing of how long it takes.
         reaching = [(likely, sent & took.keys()) for likely, sent in course.paths if sent & took.keys()]
@@ -76,24 +89,28 @@ def with_lateness(expanded: Expanded, course: Course, takes: Takes) -> tuple[Exp
         if not reached:
             continue
         chains = [(likely, *_longest(course.graph, took, sent)) for likely, sent in reaching]
-        late = (
-            math.fsum(
-                likely * _beyond(limited.within_ms, mean, takes.deviation * math.sqrt(squares))
-                for likely, mean, squares in chains
-            )
-            / reached
+        beyond = (
+            likely * _beyond(limited.within_ms, mean, takes.deviation * math.sqrt(squares))
+            for likely, mean, squares in chains
         )
-        slowest = max(took, key=lambda at: (took[at], -at))
-        component = _component(expanded, slowest)
-        shares[component] = max(shares.get(component, 0.0), late)
+        late = math.fsum(beyond) / reached
+        slowest = _component(expanded, max(took, key=lambda at: (took[at], -at)))
+        shares[slowest] = max(shares.get(slowest, 0.0), late)
         longest = max(mean for _, mean, _ in chains)
         if late > MOSTLY and longest > limited.within_ms:
-            given_up |= {at: ms * limited.within_ms / longest for at, ms in took.items()}
-        if limited.choice is not None:
-            choice = nodes[limited.choice]
-            assert choice.share is not None
-            nodes[limited.choice] = replace(choice, share=choice.share * (1.0 - late))
-    return replace(expanded, flow=replace(expanded.flow, nodes=tuple(nodes))), Lateness(given_up, shares)
+            given_up |= {at: took[at] / rounds[at] * limited.within_ms / longest for at in took}
+        if limited.choice is not None and late > 0.0:
+            expanded = _falling_back(expanded, limited.choice, late)
+            changed.append(limited)
+    return expanded, Lateness(given_up, shares)
+
+
+def _falling_back(expanded: Expanded, choice: int, late: float) -> Expanded:
+    nodes = list(expanded.flow.nodes)
+    share = nodes[choice].share
+    assert share is not None
+    nodes[choice] = replace(nodes[choice], share=share * (1.0 - late))
+    return replace(expanded, flow=replace(expanded.flow, nodes=tuple(nodes)))
 
 
 def _longest(graph: "nx.DiGraph[int]", took: Mapping[int, float], sent: Collection[int]) -> tuple[float, float]:
@@ -107,8 +124,8 @@ def _longest(graph: "nx.DiGraph[int]", took: Mapping[int, float], sent: Collecti
     return max(ended.values(), default=(0.0, 0.0))
 
 
-def _took(expanded: Expanded, course: Course, takes: Takes, limited: Limited, at: int) -> float:
-    """How long a call takes in a block, in ms: all of its rounds, and its items one after the other where they must.
+def _round_ms(expanded: Expanded, course: Course, takes: Takes, limited: Limited, at: int) -> float:
+    """How long one round of a call takes in a block, in ms: its items one after the other where they must.
 
     A component of which nothing is known takes no time.
     """
@@ -119,7 +136,7 @@ def _took(expanded: Expanded, course: Course, takes: Takes, limited: Limited, at
     turns = math.ceil(
         math.prod(course.items[scope] for scope in inside) / takes.at_once.get(component, math.inf) - 1e-9
     )
-    return ms * max(1, turns) * expanded.rounds[at] / limited.rounds
+    return ms * max(1, turns)
 
 
 def _component(expanded: Expanded, at: int) -> str:
