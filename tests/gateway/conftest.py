@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
-from tests.gateway.fakes import ENGINES, FakeEngine
+from tests.gateway.fakes import ENGINES, SAYING, FakeEngine, Served, serving
 from tests.gateway.processes import OTHER, SAY, Running, model_server, started, write_bundle
 
 
@@ -13,6 +14,15 @@ from tests.gateway.processes import OTHER, SAY, Running, model_server, started, 
 async def engine() -> AsyncIterator[FakeEngine]:
     fake = await FakeEngine().start()
     yield fake
+    await fake.stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def served() -> AsyncIterator[Served]:
+    """One gateway for all requests of a module, which none of them may harm; it serves `SAYING`."""
+    fake = await FakeEngine().start()
+    async with serving([SAYING], {"llm": fake.port}) as running:
+        yield running
     await fake.stop()
 
 

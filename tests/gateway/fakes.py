@@ -252,6 +252,10 @@ def program(
     )
 
 
+#: What most tests of the gateway alone serve: one call of a model.
+SAYING = program("p", (Parameter("question"), Call("say", ("question",), (0,))))
+
+
 def _body(block: Block) -> Body:
     return Body(tuple(Node(operation, TEXT) for operation in block.operations), block.results)
 

@@ -6,26 +6,14 @@ from typing import Any
 
 import msgspec
 import pytest
-import pytest_asyncio
 
-from harmonia_compiler.contract.program import Call, Parameter
 from harmonia_compiler.runtime.gateway import body as limits
-from tests.gateway.fakes import FakeEngine, Served, program, serving
+from tests.gateway.fakes import Served
 
-PROGRAM = program("p", (Parameter("question"), Call("say", ("question",), (0,))))
 USER = {"role": "user", "content": "hi"}
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def served() -> AsyncIterator[Served]:
-    """One gateway for all bodies, which none of them may harm."""
-    engine = await FakeEngine().start()
-    async with serving([PROGRAM], {"llm": engine.port}) as running:
-        yield running
-    await engine.stop()
 
 
 def chat(**changed: Any) -> bytes:

@@ -10,8 +10,7 @@ import pytest_asyncio
 from harmonia_compiler.runtime import heads
 from harmonia_compiler.runtime.gateway import body
 from harmonia_compiler.runtime.heads import HEAD_LIMIT
-from tests.gateway.fakes import Served, serving
-from tests.gateway.test_bodies import PROGRAM
+from tests.gateway.fakes import SAYING, Served, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -32,7 +31,7 @@ def _no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def served() -> AsyncIterator[Served]:
     """A gateway that is asked for no more than its health."""
-    async with serving([PROGRAM], {}) as running:
+    async with serving([SAYING], {}) as running:
         yield running
 
 

@@ -2,14 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
-import pytest_asyncio
 
-from tests.gateway.fakes import FakeEngine, Served, serving
-from tests.gateway.test_bodies import PROGRAM, chat
+from tests.gateway.fakes import Served
+from tests.gateway.test_bodies import chat
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -28,15 +26,6 @@ FRAMED = {
     "length": (LENGTH, chat()),
     "chunked": (b"Transfer-Encoding: chunked\r\n", b"%x\r\n%b\r\n0\r\n\r\n" % (len(chat()), chat())),
 }
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def served() -> AsyncIterator[Served]:
-    """One gateway for all requests."""
-    engine = await FakeEngine().start()
-    async with serving([PROGRAM], {"llm": engine.port}) as running:
-        yield running
-    await engine.stop()
 
 
 async def statuses(port: int, *pieces: bytes) -> list[int]:
