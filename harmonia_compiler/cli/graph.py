@@ -17,7 +17,7 @@ from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.passes.registry import PASSES, optimise
 from harmonia_compiler.flow.picture import picture
 from harmonia_compiler.flow.text import show_flow
-from harmonia_compiler.plan.planner import usual_ms
+from harmonia_compiler.plan.planner import usual_takes
 
 
 class PassName(click.Choice[str]):
@@ -45,7 +45,7 @@ class PassName(click.Choice[str]):
 @click.option(
     "--inventory",
     type=PATH,
-    help="Also let branches begin early what is worth it with the usual times on these machines.",
+    help="With the usual times on these machines: what is late falls back, and what is worth it begins early.",
 )
 @click.pass_context
 def command(
@@ -64,22 +64,24 @@ def command(
     line. The passes run first, in the order in which --after names them.
 
     What `speculate` begins early depends on how long calls take, and so on the machines: it does nothing without
-    --inventory. With one, the drawing is what `plan` falls back to where a promised latency is missed otherwise.
+    --inventory. With one, the drawing is what `plan` falls back to where a promised latency is missed otherwise. How
+    often a `within` is over depends on that too: without --inventory, fallbacks are there for what fails alone.
     """
     checked = check_files(files, settings)
     print_diagnostics(checked.found, checked.left_out)
     if checked.application is None:
         context.exit(DIAGNOSTICS)
     application = optimise(checked.application, without, last=after)
-    if inventory is not None:
-        usual = usual_ms(application, load_inventory(inventory))
-        application = optimise(checked.application, without, last=after, usual_ms=usual)
+    takes = None if inventory is None else usual_takes(application, load_inventory(inventory))
+    if takes is not None:
+        application = optimise(checked.application, without, last=after, usual_ms=takes.ms)
     flows = _chosen(application, pipeline)
     if form == "text":
         click.echo("\n".join(map(show_flow, flows)), nl=False)
         return
     pictures = [
-        picture(flow, application, demand(application, flow), f"p{number}") for number, flow in enumerate(flows)
+        picture(flow, application, demand(application, flow, takes=takes), f"p{number}")
+        for number, flow in enumerate(flows)
     ]
     click.echo({"mermaid": mermaid, "dot": dot}[form](pictures), nl=False)
 

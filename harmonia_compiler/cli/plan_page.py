@@ -12,6 +12,7 @@ from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.picture import picture
+from harmonia_compiler.plan.planner import usual_takes
 from harmonia_compiler.plan.problem import room, take
 from harmonia_compiler.report.chart import bars
 from harmonia_compiler.report.page import PAGE_STYLE
@@ -23,9 +24,10 @@ def plan_page(application: Application, inventory: Inventory, plan: Plan) -> str
     """The whole page."""
     title = escape(f"Plan of {', '.join(share.name for share in plan.pipelines)}")
     said = "".join(f"<li>{escape(line)}</li>" for line in remarks(plan))
+    takes = usual_takes(application, inventory)
     pictures = "".join(
         f"<figure><figcaption>{escape(flow.name)}</figcaption>"
-        f"{drawn(picture(flow, application, demand(application, flow), f'p{number}'))}</figure>"
+        f"{drawn(picture(flow, application, demand(application, flow, takes=takes), f'p{number}'))}</figure>"
         for number, flow in enumerate(application.flows)
     )
     charts = bars("How busy each engine is", sorted(plan.utilisation.items())) + bars(

@@ -20,7 +20,7 @@ from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.plan.corrected import Measured
 from harmonia_compiler.plan.infeasible import Infeasible
-from harmonia_compiler.plan.planner import make_plan, usual_ms
+from harmonia_compiler.plan.planner import make_plan, usual_takes
 from harmonia_compiler.plan.problem import Aim
 
 Made = TypeVar("Made")
@@ -115,7 +115,7 @@ def plan_for(
     except Infeasible as infeasible:
         if not codes(infeasible) & LATE:
             raise
-        eager = optimise(application, usual_ms=usual_ms(optimised, inventory))
+        eager = optimise(application, usual_ms=usual_takes(optimised, inventory).ms)
         if eager == optimised:
             raise
         try:

@@ -35,13 +35,15 @@ OFTEN = 0.1
 class Demanded:
     """The problem, the components whose sizes were guessed, and the pipelines whose visits are estimates.
 
-    `late` is how often what the calls of a component belong to takes longer than its `within`, where that is often.
+    `late` is how often what the calls of a component belong to takes longer than its `within`, where that is often,
+    as it follows from what calls take.
     """
 
     problem: Problem
     guessed: tuple[str, ...]
     estimated: tuple[str, ...] = ()
     late: Mapping[str, float] = field(default_factory=dict)
+    takes: Takes = field(default_factory=lambda: Takes({}, LATENCY_CV))
 
 
 def build_problem(
@@ -65,9 +67,9 @@ def build_problem(
     inventory = Inventory(tuple(sorted(inventory.hosts, key=lambda host: _natural(host.name))))
     needs, external = _needs(application, called, pipelines, demands, inventory, profiles)
     usual = _usual(needs, external)
+    takes = _takes(needs, usual)
     if any(each.expanded.limited for each in demands.values()):
         # How much falls back on something else follows from how long calls take, and what that has to carry from this.
-        takes = _takes(needs, usual)
         demands = {flow.name: demand(application, flow, takes=takes) for flow in application.flows}
         pipelines = tuple(_pipeline(flow, demands[flow.name], margin) for flow in flows)
         needs, external = _needs(application, called, pipelines, demands, inventory, profiles)
@@ -78,6 +80,7 @@ def build_problem(
         tuple(sorted({name for each in demands.values() for name in each.guessed})),
         tuple(sorted(each.pipeline for each in demands.values() if not each.exact)),
         _often_late(demands.values()),
+        takes,
     )
 
 
@@ -227,7 +230,7 @@ def _pipeline(flow: Flow, asked: Demand, margin: float) -> Pipeline:
     )
 
 
-def usual_times(needs: Sequence[Need]) -> dict[str, tuple[float, float]]:
+def _times(needs: Sequence[Need]) -> dict[str, tuple[float, float]]:
     """About how long a call of each component takes, whole and to its first piece: on its fastest configuration."""
     return {
         name: (
@@ -240,7 +243,7 @@ def usual_times(needs: Sequence[Need]) -> dict[str, tuple[float, float]]:
 
 
 def _usual(needs: Sequence[Need], external: Mapping[str, float]) -> dict[str, tuple[float, float]]:
-    return {**{name: (ms, ms) for name, ms in external.items()}, **usual_times(needs)}
+    return {**{name: (ms, ms) for name, ms in external.items()}, **_times(needs)}
 
 
 def _weighed(step: Step, usual: Mapping[str, tuple[float, float]]) -> Step:

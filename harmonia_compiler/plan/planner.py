@@ -9,7 +9,8 @@ from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.contract.plan import FORMAT_VERSION, PipelineShare, Plan, Replica, Solver
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.flow.graph import Application
-from harmonia_compiler.plan.build import Demanded, build_problem, usual_times
+from harmonia_compiler.flow.lateness import Takes
+from harmonia_compiler.plan.build import Demanded, build_problem
 from harmonia_compiler.plan.corrected import Measured, corrected
 from harmonia_compiler.plan.diagnose import diagnose
 from harmonia_compiler.plan.explain import Explanation, explain
@@ -97,15 +98,13 @@ def bounded(problem: Problem, within_ms: float) -> Problem:
     return replace(problem, pipelines=pipelines)
 
 
-def usual_ms(application: Application, inventory: Inventory, *, profiles: Profiles | None = None) -> dict[str, float]:
-    """About how long a call of each component takes, in ms: the mean on its fastest configuration, hardly busy.
+def usual_takes(application: Application, inventory: Inventory, *, profiles: Profiles | None = None) -> Takes:
+    """About how long a call of each component takes: the mean on its fastest configuration, hardly busy.
 
     Raises Rejected as `make_plan` does. Components whose engines run nowhere here are left out.
     """
-    problem = build_problem(
-        application, inventory, "throughput", BestProfiles() if profiles is None else profiles
-    ).problem
-    return {**problem.external_ms, **{name: whole for name, (whole, _) in usual_times(problem.needs).items()}}
+    figures = BestProfiles() if profiles is None else profiles
+    return build_problem(application, inventory, "throughput", figures).takes
 
 
 def write_down(

@@ -142,6 +142,30 @@ def test_loops_and_fallbacks_are_framed(form: str, tmp_path: Path, capsys: pytes
     assert '"try within 2 s, else"' in written
 
 
+LATE = """
+component slow(q: text) -> text ~ 9 tokens = python("tools:slow", takes: 400 ms)
+component other(q: text) -> text ~ 9 tokens = python("tools:other", takes: 5 ms)
+
+pipeline p(q: text) -> text {
+    return slow(q) within 400 ms else other(q)
+}
+"""
+
+
+def test_what_is_late_is_drawn_as_it_falls_back_where_the_machines_are_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "late.rag"
+    file.write_text(LATE, encoding="utf-8")
+    assert run(["graph", str(file)]) == FINE
+    assert "×0.51 a request" not in capsys.readouterr().out
+    assert run(["graph", str(file), "--inventory", LAPTOP]) == FINE
+    assert "other<br/>python · other<br/>×0.51 a request" in capsys.readouterr().out
+    page = tmp_path / "plan.html"
+    assert run(["plan", str(file), "--inventory", LAPTOP, "--html", str(page)]) == FINE
+    assert "×0.51 a request" in page.read_text(encoding="utf-8")
+
+
 def test_a_broken_file_is_reported_and_not_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = tmp_path / "broken.rag"
     broken.write_text("pipeline p(question: text) -> text {\n    return nothing(question)\n}\n", encoding="utf-8")
