@@ -127,7 +127,10 @@ class Components:
             if setting.name in said:
                 notes = (Note(said[setting.name].span, "given here first"),)
                 message = f"`{setting.name}` is given twice"
-                self.findings.add("E0603", message, argument.span, help="delete one of the two", notes=notes)
+                help = "delete one of the two"
+                if argument.name is None and start.kind.has_prompt and start.kind.setting("prompt") is not setting:
+                    help = f"write `prompt: …` if this is the prompt, or {help}"
+                self.findings.add("E0603", message, argument.span, help=help, notes=notes)
                 continue
             said[setting.name] = argument
             if start.root is not start.declared and setting.scope != "call" and setting.name != OWN_REPLICAS:

@@ -139,3 +139,16 @@ def test_bounds_are_plain_numbers(setting: str, message: str, tmp_path: Path) ->
     path = tmp_path / "a.rag"
     path.write_text(f'component c(q: text) -> text = llm("SmolLM2-135M-Instruct", "{{q}}", {setting})\n')
     assert message in [item.message for item in check_files([path]).found]
+
+
+@pytest.mark.parametrize(
+    ("declared", "help"),
+    [
+        ('llm("m", "{q}")', "write `prompt: …` if this is the prompt, or delete one of the two"),
+        ('python("m:f", "g")', "delete one of the two"),
+    ],
+)
+def test_a_second_unnamed_setting_may_be_meant_as_the_prompt(declared: str, help: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.rag"
+    file.write_text(f"component c(q: text) -> text = {declared}\npipeline p(q: text) -> text {{ return c(q) }}\n")
+    assert [item.help for item in check_files([file]).found if item.code == "E0603"] == [help]
