@@ -1,116 +1,32 @@
-"""Emulated replicas over the wire: the openai package, Milvus's client, the gateway's transports, and faults."""
+"""Emulated replicas over the wire: the openai package, Milvus's client, and the gateway's transports."""
 
 import asyncio
 import base64
 import re
 import sys
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import msgspec
 import pytest
-from openai import APIStatusError, AsyncOpenAI
+from openai import APIStatusError
 from openai.types.chat import ChatCompletionMessageParam
 from prometheus_client.parser import text_string_to_metric_families
 
 from harmonia_compiler.contract.bundle import Endpoint
-from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.collection import CollectionRecord
 from harmonia_compiler.contract.launch import CALL_HEADER, REQUEST_HEADER
-from harmonia_compiler.contract.types import Value
 from harmonia_compiler.emulate.scenario import Scenario
-from harmonia_compiler.emulate.servers.clock import RealLoop
-from harmonia_compiler.emulate.servers.document import Rehearsal
-from harmonia_compiler.emulate.servers.faults import Fault
-from harmonia_compiler.emulate.servers.host import Host as Replicas
 from harmonia_compiler.emulate.servers.metrics import Metrics
-from harmonia_compiler.kinds.kind import Kind
-from harmonia_compiler.kinds.registry import kinds
-from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
-from harmonia_compiler.runtime.gateway.milvus_transport import MilvusTransport
-from harmonia_compiler.runtime.gateway.transport import Refused, Unreachable
 from tests.emulate.planned import planned_for
-
-MODEL = "meta-llama/Llama-3.2-3B-Instruct"
-SOURCE = f"""
-component minilm = embedder("all-MiniLM-L6-v2")
-component search = milvus("docs", embedder: minilm, top_k: 4)
-component rank = reranker("all-MiniLM-L6-v2", top_k: 2)
-component walk(question: text) -> [text] ~ 3 = python("code:walk", takes: 5 ms)
-component web = web_search("http://127.0.0.1:1/", top_k: 2, takes: 10 ms)
-component model = llm("{MODEL}")
-component grade(question: text) -> "yes" | "no" = model("Is it clear? {{question}}", max_tokens: 4)
-component answer(question: text, passages: [passage], more: [text]) -> text ~ 30 tokens = model(max_tokens: 60, \"\"\"
-    {{passages}}
-    {{more}}
-    {{question}}
-    \"\"\")
-
-pipeline ask(question: text ~ 20 tokens) -> text {{
-    load 1 rps
-    found = rank(question, search(question))
-    if grade(question) == "no" ~ 0.4 {{ found = web(question) }}
-    return stream answer(question, found, walk(question))
-}}
-"""
+from tests.emulate.servers.emulated import MODEL, SOURCE, called, client, emulated
 
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
     return planned_for(tmp_path_factory.mktemp("app"), SOURCE)
-
-
-@asynccontextmanager
-async def emulated(
-    planned: Scenario, *faults: Fault, start_s: dict[str, float] | None = None
-) -> AsyncIterator[tuple[Replicas, dict[str, Endpoint]]]:
-    """Running replicas, and where each engine's first one listens."""
-    outcomes = dict(planned.behaviour.outcomes)
-    document = Rehearsal(planned.service, planned.plan.replicas, outcomes, 3, 1.0, start_s or {}, faults)
-    # As it travels between processes.
-    document = msgspec.json.decode(msgspec.json.encode(document), type=Rehearsal)
-    replicas = Replicas(document, load_cards())
-    endpoints = await replicas.start()
-    replicas.begin()
-    # What begins at once has begun.
-    await asyncio.sleep(0.01)
-    try:
-        yield replicas, {endpoint.engine: endpoint for endpoint in reversed(endpoints)}
-    finally:
-        await replicas.stop()
-
-
-def client(endpoint: Endpoint) -> AsyncOpenAI:
-    return AsyncOpenAI(base_url=f"http://127.0.0.1:{endpoint.port}/v1", api_key="unused", max_retries=0)
-
-
-async def called(planned: Scenario, endpoint: Endpoint, component: str, request: str, **inputs: Value) -> Value:
-    """The value that a component's call gives, by the kind's own bytes and the gateway's own transports."""
-    made = next(
-        program.components[component]
-        for program in planned.service.programs.values()
-        if component in program.components
-    )
-    kind: Kind = kinds()[made.kind]
-    engine = planned.service.engines[made.engine]
-    if kind.external:
-        engine = msgspec.structs.replace(engine, settings={"url": f"http://127.0.0.1:{endpoint.port}/"})
-    wire = kind.encode(engine, made, inputs, stream=False)
-    wire = msgspec.structs.replace(
-        wire, headers=(*wire.headers, (REQUEST_HEADER, request), (CALL_HEADER, f"{component};"))
-    )
-    transport = MilvusTransport() if kind.transport == "milvus" else HttpTransport()
-    try:
-        return kind.decode(made, await transport.send(endpoint, wire), inputs).value
-    finally:
-        await transport.close()
 
 
 async def test_the_openai_package_gets_plain_and_streamed_answers_of_the_length_that_usage_says(
@@ -395,164 +311,3 @@ async def test_times_are_those_of_the_profile(planned: Scenario) -> None:
     # 5 ms of a core, on its part of one, some longer than others.
     assert tally.replicas[replica.id].busy_ms == pytest.approx(5.0 / replica.config.cores, rel=0.7)
     assert took_ms >= tally.replicas[replica.id].busy_ms
-
-
-async def test_a_replica_fails_hangs_and_lies_when_it_is_told_to(planned: Scenario) -> None:
-    walk, model = (
-        next(one.id for one in planned.plan.replicas if one.engine == engine) for engine in ("walk", "model")
-    )
-    wrong = (Fault(walk, "fail", share=0.5), Fault(model, "hang"), Fault(model, "lie"))
-    async with emulated(planned, *wrong) as (_, at), aiohttp.ClientSession() as session:
-        outcomes = []
-        for request in range(4):
-            try:
-                await called(planned, at["walk"], "walk", str(request), question="q")
-                outcomes.append("ok")
-            except Refused as refused:
-                outcomes.append(str(refused.status))
-        assert sorted(outcomes) == ["500", "500", "ok", "ok"]
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):
-                await called(planned, at["model"], "grade", "1", question="q")
-        for engine, status in (("walk", 503), ("model", 200)):
-            async with session.get(f"http://127.0.0.1:{at[engine].port}/health") as answer:
-                assert answer.status == status
-
-
-async def test_a_replica_that_hangs_says_no_more_of_what_it_has_begun(planned: Scenario) -> None:
-    model = next(one.id for one in planned.plan.replicas if one.engine == "model")
-    hang, came = Fault(model, "hang"), list[float]()
-    async with emulated(planned) as (replicas, at), client(at["model"]) as ask:
-        condition = replicas.replicas[model].condition
-        stream = await ask.chat.completions.create(
-            model=MODEL,
-            messages=[{"role": "user", "content": "hello"}],
-            max_tokens=150,
-            extra_body={"ignore_eos": True},
-            stream=True,
-        )
-        async for _piece in stream:
-            came.append(time.monotonic())
-            if len(came) == 5:
-                condition.change(hang, begins=True)
-                asyncio.get_running_loop().call_later(0.5, partial(condition.change, hang, begins=False))
-    gaps = [after - before for before, after in pairwise(came)]
-    # Of what it had written, some may be read once it hangs.
-    assert max(gaps[4:]) > 0.4
-    assert len(came) > 100, "and it goes on where it was"
-
-
-async def test_a_replica_dies_and_comes_back_on_its_port(planned: Scenario) -> None:
-    walk = next(one.id for one in planned.plan.replicas if one.engine == "walk")
-    async with emulated(planned, Fault(walk, "die", from_s=0.2, until_s=0.6)) as (_, at):
-        assert await called(planned, at["walk"], "walk", "1", question="q")
-        await asyncio.sleep(0.35)
-        with pytest.raises(Unreachable):
-            await called(planned, at["walk"], "walk", "2", question="q")
-        async with asyncio.timeout(10.0):
-            while True:
-                try:
-                    assert await called(planned, at["walk"], "walk", "3", question="q")
-                    break
-                except Unreachable:
-                    await asyncio.sleep(0.05)
-
-
-async def test_a_store_fails_hangs_lies_and_dies_as_others_do(planned: Scenario) -> None:
-    store = next(one.id for one in planned.plan.replicas if one.engine == "search")
-    asked: dict[str, Value] = {"query": [0.1] * 384}
-    async with emulated(planned, Fault(store, "fail")) as (_, at):
-        assert await said_of(at["search"]) is not None
-    async with emulated(planned, Fault(store, "fail"), Fault(store, "lie")) as (_, at):
-        with pytest.raises(Refused, match="told to fail"):
-            await called(planned, at["search"], "search", "1", **asked)
-    async with emulated(planned, Fault(store, "hang"), Fault(store, "lie")) as (_, at):
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):
-                await called(planned, at["search"], "search", "1", **asked)
-        assert await said_of(at["search"]) is None
-    async with emulated(planned, Fault(store, "die", until_s=0.3)) as (_, at):
-        await asyncio.sleep(0.1)
-        with pytest.raises(Unreachable):
-            await called(planned, at["search"], "search", "1", **asked)
-        await asyncio.sleep(0.5)
-        assert await called(planned, at["search"], "search", "1", **asked)
-
-
-async def said_of(store: Endpoint) -> str | None:
-    """Why a store is not ready, as the gateway asks it."""
-    transport = MilvusTransport()
-    try:
-        return await transport.answers(store)
-    finally:
-        await transport.close()
-
-
-async def test_times_of_faults_count_from_the_first_request(planned: Scenario) -> None:
-    walk = next(one.id for one in planned.plan.replicas if one.engine == "walk")
-    async with emulated(planned, Fault(walk, "fail", from_s=0.4, until_s=0.8)) as (replicas, at):
-        condition = replicas.replicas[walk].condition
-        await asyncio.sleep(0.2)
-        assert condition.now("fail") is None
-        await asyncio.sleep(0.35)
-        assert condition.now("fail") is not None
-        await asyncio.sleep(0.4)
-        assert condition.now("fail") is None
-        assert await called(planned, at["walk"], "walk", "1", question="q")
-
-
-async def test_a_replica_that_died_loads_its_weights_anew_each_time(planned: Scenario) -> None:
-    walk = next(one.id for one in planned.plan.replicas if one.engine == "walk")
-    twice = [Fault(walk, "die", from_s=at_s, until_s=at_s + 0.05) for at_s in (0.0, 0.5)]
-    async with emulated(planned, *twice, start_s={"walk": 0.2}) as (replicas, at):
-        for _ in range(2):
-            await asyncio.sleep(0.15)
-            assert not replicas.replicas[walk].condition.is_loaded
-            await asyncio.sleep(0.2)
-            assert replicas.replicas[walk].condition.is_loaded
-            assert await called(planned, at["walk"], "walk", "1", question="q")
-            await asyncio.sleep(0.15)
-
-
-async def test_two_that_slow_a_model_slow_it_together_until_either_ends(planned: Scenario) -> None:
-    model = next(one.id for one in planned.plan.replicas if one.engine == "model")
-    both = (Fault(model, "slow", factor=3.0), Fault(model, "slow", factor=2.0, until_s=0.1))
-    async with emulated(planned, *both) as (replicas, _):
-        condition = replicas.replicas[model].condition
-        assert condition.slowness == 6.0
-        await asyncio.sleep(0.2)
-        assert condition.slowness == 3.0
-
-
-async def test_a_replica_that_loads_its_weights_says_so(planned: Scenario) -> None:
-    async with emulated(planned, start_s={"model": 1.5}) as (replicas, at):
-        with pytest.raises(Refused) as refused:
-            await called(planned, at["model"], "grade", "1", question="q")
-        assert refused.value.status == 503
-        model = next(one for one in replicas.replicas.values() if one.engine == "model")
-        while not model.condition.is_loaded:
-            await asyncio.sleep(0.05)
-        assert await called(planned, at["model"], "grade", "1", question="q") in {"yes", "no"}
-
-
-async def test_happenings_follow_their_plan_and_not_the_delay_of_the_machine() -> None:
-    late: list[float] = []
-    seen: list[float] = []
-    clock = RealLoop(late=late.append)
-    clock.catch_up()
-    began = clock.now_ms
-
-    def step(number: int) -> None:
-        seen.append(clock.now_ms - began)
-        if number < 5:
-            clock.after(10.0, lambda: step(number + 1))
-
-    clock.after(10.0, lambda: step(1))
-    await asyncio.sleep(0.002)
-    # The loop is held up: what was due meanwhile happens afterwards, at the times that were planned.
-    until = asyncio.get_running_loop().time() + 0.08
-    while asyncio.get_running_loop().time() < until:
-        pass
-    await asyncio.sleep(0.02)
-    assert seen == pytest.approx([10.0, 20.0, 30.0, 40.0, 50.0], abs=0.01)
-    assert max(late) > 20.0
