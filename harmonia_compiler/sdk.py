@@ -13,6 +13,7 @@ finds an annotation that no type of the language fits as soon as the module is i
 
 import dataclasses
 import inspect
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypedDict, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -39,17 +40,24 @@ Vector = list[float]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class tokens:  # noqa: N801 - it reads as a size does in a `.rag`: `Annotated[str, tokens(40)]`
-    """How many tokens a text is expected to have."""
+class _Size:
+    """A size that is expected. Raises ValueError for what checking would leave unread."""
 
     expected: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.expected < math.inf:
+            raise ValueError(f"{type(self).__name__}({self.expected!r}): what is expected is a number above 0")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class items:  # noqa: N801 - as `tokens`
-    """How many items a list is expected to have."""
+class tokens(_Size):  # noqa: N801 - it reads as a size does in a `.rag`: `Annotated[str, tokens(40)]`
+    """How many tokens a text is expected to have."""
 
-    expected: float
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class items(_Size):  # noqa: N801 - as `tokens`
+    """How many items a list is expected to have."""
 
 
 def component(function: Function) -> Function:

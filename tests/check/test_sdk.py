@@ -308,6 +308,13 @@ def test_a_good_function_is_left_as_it_is() -> None:
     assert sdk.component(g) is g
 
 
+@pytest.mark.parametrize("size", [sdk.tokens, sdk.items])
+@pytest.mark.parametrize("expected", [0, -1.0, float("nan"), float("inf")])
+def test_a_size_that_checking_would_leave_unread_is_a_value_error(size: type, expected: float) -> None:
+    with pytest.raises(ValueError, match=rf"{size.__name__}\(.*\): what is expected is a number above 0"):
+        size(expected)
+
+
 def test_what_no_type_fits_is_a_type_error() -> None:
     def unannotated(q):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         return q
