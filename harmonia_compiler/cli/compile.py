@@ -7,11 +7,12 @@ import click
 from harmonia_compiler.check.sources import project_root
 from harmonia_compiler.cli.certifying import simulate_option, simulated
 from harmonia_compiler.cli.options import PATH, files_argument, settings_option
-from harmonia_compiler.cli.output import print_diagnostics, shell_word
+from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.contract.site import load_site
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.emit.bundle import write_bundle
 from harmonia_compiler.plan.problem import Aim
 from harmonia_compiler.runtime.actuators.actuator import actuator_for

@@ -13,9 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from harmonia_compiler.cli.exits import DIAGNOSTICS
 from harmonia_compiler.cli.moving import ASKED_BY_MILVUS, Move, moving_options
 from harmonia_compiler.cli.options import PATH, WRITTEN_PATH, format_option
-from harmonia_compiler.cli.output import findings_document, print_diagnostics, print_json, shell_word
+from harmonia_compiler.cli.output import findings_document, print_diagnostics, print_json
 from harmonia_compiler.cli.stopping import stopped_as_by_hand
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.ingest.discover import Tree, discover, place_of
 from harmonia_compiler.ingest.embed import Embedder
 from harmonia_compiler.ingest.lock import locked

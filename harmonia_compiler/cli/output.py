@@ -2,11 +2,9 @@
 
 import json
 import os
-import shlex
 import sys
 import traceback
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 import click
@@ -38,11 +36,6 @@ def findings_document(found: Collection[Diagnostic], left_out: int = 0, **more: 
     """Findings as a JSON document, with the number of those left out; `more` is what else the command has to say."""
     shown = [as_object(item) for item in found]
     return {"format_version": FORMAT_VERSION, "findings": shown, "left_out": left_out, **more}
-
-
-def shell_word(path: Path) -> str:
-    """A path as a shell takes it for one word, in a command that somebody may copy."""
-    return shlex.quote(str(path))
 
 
 def print_bug(bug: Exception) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from harmonia_compiler.cli.output import shell_word
 from harmonia_compiler.cli.stopping import stopped_as_by_hand
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, Replacing, Status, found_actuator
 
 

@@ -9,10 +9,11 @@ import click
 from harmonia_compiler.cli.exits import DIAGNOSTICS
 from harmonia_compiler.cli.fetching import fetched
 from harmonia_compiler.cli.options import PATH
-from harmonia_compiler.cli.output import print_diagnostics, shell_word
+from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.cli.progress import Lines, progress, timeout_option
 from harmonia_compiler.cli.replacing import print_log, replaced, replacing, share_of
 from harmonia_compiler.cli.stopping import stopped_as_by_hand
+from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.runtime.actuators.actuator import Actuator, NotStarted, Status, Watch, found_actuator
 from harmonia_compiler.runtime.bundle import read_service
 

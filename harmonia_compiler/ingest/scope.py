@@ -1,12 +1,12 @@
 """Which documents a run may delete, by where they come from, and what it says of those that it leaves."""
 
 import os
-import shlex
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.ingest.discover import Tree, is_within
 
 _NAMED = 3
@@ -77,7 +77,7 @@ def report_lost(scope: Scope, stored: Iterable[str], collection: str, findings: 
         what = f"{len(lost)} documents" if len(lost) > 1 else "a document"
         gone = sorted({_topmost_gone(place) for place in lost})
         message = f"`{collection}` still holds {what} of files that are gone from {_listed(gone)}"
-        forget = " ".join(f"--forget {shlex.quote(place)}" for place in gone[:_NAMED])
+        forget = " ".join(f"--forget {shell_word(place)}" for place in gone[:_NAMED])
         findings.add("W1003", message, help=f"to delete what is left of them: {forget}")
 
 

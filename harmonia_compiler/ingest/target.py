@@ -1,6 +1,5 @@
 """Where a component's documents go: its collection, and the store and embedder that run for it."""
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed, suggestion
+from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.ingest.run import Wanted
 from harmonia_compiler.kinds.kind import value_of
 from harmonia_compiler.kinds.milvus import SETTINGS
@@ -101,7 +101,7 @@ def _replicas(bundle: Path, running: Endpoints, component: Component, service: S
 
 
 def _not_running(bundle: Path, message: str) -> Rejected:
-    named = shlex.quote(str(bundle))
+    named = shell_word(bundle)
     return _rejected("E1007", message, f"`harmoniac up {named}` starts it, `harmoniac status {named}` shows what runs")
 
 

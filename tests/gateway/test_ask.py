@@ -85,6 +85,18 @@ def test_ask_says_where_nothing_runs(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert f"error[{code}]" in capsys.readouterr().err
 
 
+def test_a_folder_with_a_space_is_one_word_of_the_command_that_is_offered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "my bundle"
+    assert run(["ask", "x", "--service", str(folder)]) == 1
+    assert f"`harmoniac up '{folder}'`" in capsys.readouterr().err
+    (folder / "run").mkdir(parents=True)
+    (folder / "run" / "gateway.json").write_text("{")
+    assert run(["ask", "x", "--service", str(folder)]) == 1
+    assert f"`harmoniac status '{folder}'`" in capsys.readouterr().err
+
+
 STREAM = (
     b'data: {"type":"text","text":"One"}\n\n: keep-alive\n\ndata: {"type":"text","text":" two"}\n\ndata: [DONE]\n\n'
 )

@@ -4,7 +4,6 @@ It uses the standard library alone, so that a command starts at once. All mistak
 """
 
 import http.client
-import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from harmonia_compiler.contract.sse import DONE, EventParser, Oversized
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed, suggestion
+from harmonia_compiler.diagnostics.shell import shell_word
 
 #: How long a gateway may be silent, in seconds; its own limits are what ends a request.
 SILENCE_S = 900.0
@@ -91,19 +91,17 @@ def find_gateway(service: str) -> "GatewayClient":
         except ValueError as problem:
             _reject("E1102", f"`{service}` is no address: {problem}", "write it as http://HOST:PORT")
         return GatewayClient(service.rstrip("/"), "check the URL and that the gateway runs")
-    path = Path(service)
+    path, named = Path(service), shell_word(service)
     written = path / "run" / "gateway.json"
     if not written.is_file():
         found = "no service runs from" if path.is_dir() else "there is no bundle in"
-        _reject(
-            "E1101", f"{found} `{service}`", f"start one with `harmoniac up {service}`, or say where: --service DIR"
-        )
+        _reject("E1101", f"{found} `{service}`", f"start one with `harmoniac up {named}`, or say where: --service DIR")
     try:
         address = decode_document(written.read_bytes(), Address)
     except (OSError, msgspec.MsgspecError) as problem:
-        _reject("E1101", f"`{written}` cannot be read: {problem}", f"see `harmoniac status {service}`")
+        _reject("E1101", f"`{written}` cannot be read: {problem}", f"see `harmoniac status {named}`")
     host = f"[{address.host}]" if ":" in address.host else address.host
-    return GatewayClient(f"http://{host}:{address.port}", f"see `harmoniac status {service}`", shlex.quote(service))
+    return GatewayClient(f"http://{host}:{address.port}", f"see `harmoniac status {named}`", named)
 
 
 @dataclass(frozen=True, slots=True)

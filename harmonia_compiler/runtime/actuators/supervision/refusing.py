@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.runtime.actuators.actuator import NotStarted
 from harmonia_compiler.runtime.actuators.supervision.rundir import Asked, RunDirectory
 
@@ -29,7 +30,8 @@ def check_asked(bundle: Path, asked: Asked, given: Asked, port: int | None) -> N
     if asked.reembed and not given.reembed:
         found["--reembed"] = "it was started without"
     if found:
-        step = f"`harmoniac down {bundle}` first, then `up` with the options that you want; or leave them out"
+        named = shell_word(bundle)
+        step = f"`harmoniac down {named}` first, then `up` with the options that you want; or leave them out"
         raise Rejected(
             [
                 Diagnostic("E0917", f"`{bundle}` runs already, and `{option}` changes nothing there: {why}", help=step)
@@ -40,9 +42,10 @@ def check_asked(bundle: Path, asked: Asked, given: Asked, port: int | None) -> N
 
 def not_started(bundle: Path, process: str, why: str, said: list[str], *, goes_on: bool = False) -> NotStarted:
     """A start was given up for a process that `said` this; where it `goes_on`, it is another command's."""
-    step = f"read all that it wrote with `harmoniac logs {bundle} {process}`; what was started is stopped again"
+    named = shell_word(bundle)
+    step = f"read all that it wrote with `harmoniac logs {named} {process}`; what was started is stopped again"
     if goes_on:
-        step = f"another `up` started it, and that start goes on: `harmoniac status {bundle}` shows how far it is"
+        step = f"another `up` started it, and that start goes on: `harmoniac status {named}` shows how far it is"
     return given_up(process, why, step, said)
 
 

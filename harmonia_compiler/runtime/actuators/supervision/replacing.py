@@ -9,6 +9,7 @@ import msgspec
 import psutil
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected, in_order
+from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.profile.detect import usable_cpus, usable_memory_gib
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status, Watch
 from harmonia_compiler.runtime.actuators.supervision.culprit import state_by
@@ -31,13 +32,13 @@ class Service:
     """A service that runs, as a command sees it. Raises `Rejected` where it does not run."""
 
     def __init__(self, bundle: Path) -> None:
-        self.named = bundle
+        self.named, self.word = bundle, shell_word(bundle)
         self.bundle = bundle.resolve()
         self.run = RunDirectory(self.bundle)
         keeper = keeper_of(self.bundle, self.run)
         state = None if keeper is None else state_by(keeper, self.run)
         if keeper is None or state is None or state.status.phase != "running":
-            raise _refused(f"`{bundle}` is not running", f"start it with `harmoniac up {bundle}`")
+            raise _refused(f"`{bundle}` is not running", f"start it with `harmoniac up {shell_word(bundle)}`")
         self.keeper, self.status = keeper, state.status
 
     @property
@@ -63,7 +64,7 @@ class Service:
         """Have the generation that serves a part of new requests serve all."""
         canary = [one.number for one in self.status.generations if one.share > 0.0 and not one.is_base]
         if not canary:
-            step = f"`harmoniac up NEW --over {self.named} --canary 5%` has a new bundle serve a part"
+            step = f"`harmoniac up NEW --over {self.word} --canary 5%` has a new bundle serve a part"
             raise _refused(f"no other generation of `{self.named}` serves a part of the requests", step)
         return self._wished(wish(canary[0]), timeout_s, watch)
 
@@ -74,7 +75,7 @@ class Service:
         if coming or any(one.share > 0.0 and not one.is_base for one in self.status.generations):
             return self._wished(wish(self.base), timeout_s, watch)
         if len(self.status.history) < 2:
-            step = f"`harmoniac up OLD --over {self.named}` has the bundle serve that lies in OLD"
+            step = f"`harmoniac up OLD --over {self.word}` has the bundle serve that lies in OLD"
             raise _refused(f"`{self.named}` has had no other generation since it was started", step)
         return self._wished(wish(self.status.history[-2]), timeout_s, watch)
 
@@ -98,8 +99,8 @@ class Service:
         if lacks and not make_room:
             engines = ", ".join(f"`{name}`" for name in dict.fromkeys(spec.engine for spec in added))
             step = (
-                f"`harmoniac up {new} --over {self.named} --make-room` ends replicas that run first, engine by engine; "
-                f"what needs {engines} is refused with 503 while there is none"
+                f"`harmoniac up {shell_word(new)} --over {self.word} --make-room` ends replicas that run first, engine "
+                f"by engine; what needs {engines} is refused with 503 while there is none"
             )
             message = f"both do not fit on this machine at once: the new replicas lack {'; '.join(lacks)}"
             found.append(Diagnostic("E0919", message, help=step))
@@ -127,7 +128,7 @@ class Service:
         ]
 
     def _objection(self, why: str) -> Diagnostic:
-        step = f"`harmoniac down {self.named}`, then start the new one"
+        step = f"`harmoniac down {self.word}`, then start the new one"
         return Diagnostic("E0918", f"`{self.named}` cannot be replaced while it runs: {why}", help=step)
 
     def _wished(self, wanted: Wish, timeout_s: float, watch: Watch) -> Status:
@@ -181,7 +182,7 @@ class Service:
         return SUPERVISOR, f"it did not get that far after {timeout_s:g} s in all"
 
     def _given_up(self, process: str, why: str) -> NotStarted:
-        step = f"the service goes on as it was; read all that it wrote with `harmoniac logs {self.named} {process}`"
+        step = f"the service goes on as it was; read all that it wrote with `harmoniac logs {self.word} {process}`"
         return given_up(process, why, step, tail(self.run.log_of(process), SHOWN_LINES))
 
 
