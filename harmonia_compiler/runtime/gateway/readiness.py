@@ -6,10 +6,11 @@ service out of a load balancer at its busiest moment. So silence counts only whe
 
 import asyncio
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from harmonia_compiler.contract.bundle import Endpoint
-from harmonia_compiler.contract.program import Call
+from harmonia_compiler.contract.component import Component
 from harmonia_compiler.runtime.gateway.collections import Fit
 from harmonia_compiler.runtime.gateway.service import Gateway
 
@@ -21,6 +22,8 @@ PROBE_TIMEOUT_S = 2.0
 BUSY_S = 30.0
 
 _NOBODY = "no replica is running"
+
+Need = TypeVar("Need", str, tuple[str, str])
 
 
 class Readiness:
@@ -40,27 +43,43 @@ class Readiness:
             return self._known[1]
 
     async def _ask(self) -> list[dict[str, Any]]:
-        needs = _needs(self._gateway)
+        needs = self._needed(lambda component: component.engine)
         reasons = await asyncio.gather(*(self._engine(engine) for engine in needs))
         found: list[dict[str, Any]] = [
             {"engine": engine, "pipelines": pipelines, "reason": reason}
             for (engine, pipelines), reason in zip(needs.items(), reasons, strict=True)
             if reason is not None
         ]
-        stores = [engine for engine in needs if self._transport(engine) == "milvus"]
-        if any(entry["engine"] in stores for entry in found):
-            return found
-        for store in stores:
+        gone = {entry["engine"] for entry in found}
+        for (store, name), pipelines in self._needed(self._searched).items():
             # It may have stopped since it answered.
             endpoints = self._gateway.dispatcher.endpoints(store)
-            if not endpoints:
+            if not endpoints and store not in gone:
+                gone.add(store)
                 found.append({"engine": store, "pipelines": needs[store], "reason": _NOBODY})
+            if store in gone:
                 continue
-            for name in self._gateway.service.collections:
-                finding = await self._gateway.collections.look(endpoints[0], name)
-                if finding.fit is not Fit.FITS:
-                    found.append({"collection": name, "pipelines": needs[store], "reason": finding.reason})
+            finding = await self._gateway.collections.look(endpoints[0], name)
+            if finding.fit is not Fit.FITS:
+                found.append({"collection": name, "pipelines": pipelines, "reason": finding.reason})
         return found
+
+    def _needed(self, of: Callable[[Component], Need | None]) -> dict[Need, list[str]]:
+        """What the components that pipelines call need, by `of`, with the pipelines that need each.
+
+        A Program has every component that it calls, be it only in a loop, for a list or as what stands in.
+        """
+        needed: dict[Need, list[str]] = {}
+        for pipeline, program in self._gateway.service.programs.items():
+            found = {need for component in program.components.values() if (need := of(component)) is not None}
+            for need in sorted(found):
+                needed.setdefault(need, []).append(pipeline)
+        return needed
+
+    def _searched(self, component: Component) -> tuple[str, str] | None:
+        """The engine and the collection that calls of a component search; None where they search none."""
+        name = self._gateway.collections.searched_by(component)
+        return None if name is None else (component.engine, name)
 
     def _transport(self, engine: str) -> str:
         return self._gateway.kinds[self._gateway.service.engines[engine].kind].transport
@@ -88,13 +107,3 @@ class Readiness:
         if reason is None:
             queue.hear(endpoint)
         return reason
-
-
-def _needs(gateway: Gateway) -> dict[str, list[str]]:
-    """The engines that the pipelines call, with the pipelines that call each."""
-    needs: dict[str, list[str]] = {}
-    for name, program in gateway.service.programs.items():
-        called = {operation.component for operation in program.operations if isinstance(operation, Call)}
-        for engine in sorted({program.components[component].engine for component in called}):
-            needs.setdefault(engine, []).append(name)
-    return needs
