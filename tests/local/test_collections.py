@@ -17,6 +17,7 @@ from harmonia_compiler.contract.component import Component, Engine, Port
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.program import Call, Constant, Program
 from harmonia_compiler.contract.types import ListOf, Passage, Text, Vector
+from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.kinds.milvus import KIND
 from harmonia_compiler.runtime.actuators.local import ACTUATOR
 from harmonia_compiler.runtime.milvus import Milvus
@@ -104,8 +105,9 @@ def test_a_collection_is_loaded_again_after_a_kill_and_refused_when_it_was_made_
     assert hand.process("search-0").absent == ()
     hand.down()
     _write(hand, msgspec.structs.replace(RECORD, revision="r2"))
-    message = hand.fails(timeout_s=120).found[0].message
-    assert "the collection `docs` cannot serve this plan: revision is 'r1' there and 'r2' here" in message
+    found = hand.fails(timeout_s=120).found[0]
+    assert "the collection `docs` cannot serve this plan: revision is 'r1' there and 'r2' here" in found.message
+    assert f"`harmoniac up {shell_word(hand.path)} --reembed` starts without it" in found.help
     hand.assert_nothing_left()
     hand.up(reembed=True, timeout_s=120)
     assert hand.process("search-0").absent == ("docs",)

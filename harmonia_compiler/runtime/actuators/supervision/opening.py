@@ -10,7 +10,7 @@ import sys
 
 import msgspec
 
-from harmonia_compiler.runtime.actuators.supervision.store import Expected, Opened
+from harmonia_compiler.runtime.actuators.supervision.store import UNFIT, Expected, Opened
 from harmonia_compiler.runtime.milvus import StoreFailed, load, verify
 
 
@@ -24,10 +24,7 @@ def open_collections(uri: str, expected: list[Expected]) -> Opened:
             if reasons and one.may_differ:
                 absent.append(one.collection)
             elif reasons:
-                problems.append(
-                    f"the collection `{one.collection}` cannot serve this plan: {', '.join(reasons)}; "
-                    "`up --reembed` starts without it, so that it can be built anew"
-                )
+                problems.append(f"the collection `{one.collection}` {UNFIT}: {', '.join(reasons)}")
             elif not load(uri, one.collection):
                 absent.append(one.collection)
         except StoreFailed as failed:

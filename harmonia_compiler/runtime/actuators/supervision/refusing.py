@@ -6,6 +6,7 @@ from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.runtime.actuators.actuator import NotStarted
 from harmonia_compiler.runtime.actuators.supervision.rundir import Asked, RunDirectory
+from harmonia_compiler.runtime.actuators.supervision.store import UNFIT
 
 #: How many lines of a log are shown where a start failed.
 SHOWN_LINES = 12
@@ -44,6 +45,8 @@ def not_started(bundle: Path, process: str, why: str, said: list[str], *, goes_o
     """A start was given up for a process that `said` this; where it `goes_on`, it is another command's."""
     named = shell_word(bundle)
     step = f"read all that it wrote with `harmoniac logs {named} {process}`; what was started is stopped again"
+    if UNFIT in why:
+        step = f"`harmoniac up {named} --reembed` starts without it, so that it can be built anew"
     if goes_on:
         step = f"another `up` started it, and that start goes on: `harmoniac status {named}` shows how far it is"
     return given_up(process, why, step, said)

@@ -12,6 +12,9 @@ from harmonia_compiler.contract.bundle import Service
 from harmonia_compiler.contract.collection import CollectionRecord
 from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK
 
+#: What is said of a collection that was built otherwise; whoever started its store knows what to do about it.
+UNFIT = "cannot serve this plan"
+
 
 class Expected(msgspec.Struct, frozen=True):
     """A collection that pipelines search, and what it must have been built with.
