@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-_ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
+_ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]|$)")
 _UNDERLINE = re.compile(r"([=\-~^\"'#*+.`:])\1+[ \t]*$")
 _INDENTED = re.compile(r"(?: {4}|\t)\s*\S")
 _LIST_ITEM = re.compile(r"\s*(?:[-*+]|\d{1,3}[.)])\s")
+#: Of what is made a heading by what follows it, as a file of one line may be, so many characters are its title.
+MOST_TITLE = 4_096
 _MARKS = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|<[^>]+>|[*_`]{1,3}(?=\S)|(?<=\S)[*_`]{1,3}")
 
 
@@ -86,7 +88,9 @@ class _Parser:
     def _heading(self, at: int) -> tuple[Block, int] | None:
         line = self._lines[at]
         if self._markdown and (atx := _ATX.match(line.text)):
-            return Block("heading", line.start, line.end, len(atx[1]), _plain(atx[2] or "")), at + 1
+            return Block(
+                "heading", line.start, line.end, len(atx[1]), _plain(_unclosed(line.text[atx.end() :]))
+            ), at + 1
         over = not self._markdown and _UNDERLINE.match(line.text) and at + 2 < len(self._lines)
         title_at = at + 1 if over else at
         if title_at + 1 >= len(self._lines):
@@ -146,6 +150,13 @@ class _Parser:
         return Block("prose", self._lines[at].start, self._lines[end - 1].end), end
 
 
+def _unclosed(title: str) -> str:
+    """A title without the hashes that may close it. By hand: an expression looks through the blanks of each place."""
+    title = title.strip(" \t")
+    opened = title.rstrip("#")
+    return opened if opened.endswith((" ", "\t")) else title
+
+
 def _plain(title: str) -> str:
     """A heading's words without links, emphasis and anchors."""
-    return " ".join(_MARKS.sub(lambda mark: mark[1] or "", title).replace("¶", "").split())
+    return " ".join(_MARKS.sub(lambda mark: mark[1] or "", title[:MOST_TITLE]).replace("¶", "").split())

@@ -10,18 +10,23 @@ tokens, and a document may have tens of thousands of them between two words.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
-from harmonia_compiler.ingest.blocks import Block, parse_blocks
+from harmonia_compiler.ingest.blocks import MOST_TITLE, Block, parse_blocks
 from harmonia_compiler.ingest.documents import Document
 from harmonia_compiler.ingest.tokens import count_tokens
 from harmonia_compiler.runtime.milvus import TEXT_BYTES
 
-_SENTENCE_END = re.compile(r"(?<=[.!?:;])[\"')\]]*\s+|\n(?=\s*(?:[-*+]|\d{1,3}[.)])\s)|(?<=[。！？])")
+_SENTENCE_END = re.compile(r"(?<=[.!?:;])[\"')\]]*\s+|\s+|(?<=[。！？])")
+_ENDED, _ENDED_WIDE = frozenset(".!?:;"), frozenset("。！？")
+_ITEM = re.compile(r"(?:[-*+]|\d{1,3}[.)])\s")
 _NOT_A_WORD = re.compile(r"[\W_]+")
-_WORD_END = re.compile(r"\s+")
+_LINE_END, _WORD_END = re.compile(r"\n"), re.compile(r"\s+")
+
+#: Gives the places within the characters [start, end) of a text after which it may be split.
+_Ends = Callable[[str, int, int], Iterable[int]]
 
 #: Up to which share of the limit neighbouring sections go together.
 MERGE_SHARE = 0.5
@@ -70,7 +75,7 @@ class _Room:
     def holds(self, text: str, start: int, end: int) -> bool:
         """Whether the characters [start, end) are few enough bytes."""
         length = end - start
-        return length * 4 <= self.size or (length <= self.size and len(text[start:end].encode()) <= self.size)
+        return length * 4 <= self.size or (length <= self.size and _size(text, start, end) <= self.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +93,10 @@ def cut(document: Document, shape: Shape) -> list[Chunk]:
 
     Everything but blanks and headings is in at least one body.
 
-    A heading stands in the path of what is below it; one with nothing below is left out.
+    A heading stands in the path of what is below it; one with nothing below is left out, unless the document is
+    of such alone: then they are its text.
     """
-    sections = _sections(document)
+    sections = _sections(document) or _headings_alone(document)
     return [chunk for section in _merged(sections, shape) for chunk in _cut_section(document, section, shape)]
 
 
@@ -100,11 +106,13 @@ def _sections(document: Document) -> list[_Section]:
     path: list[tuple[int, str]] = []
     blocks: list[Block] = []
     start = 0
+    named = document.title[:MOST_TITLE]
+    words = _words(named)
 
     def close() -> None:
         if blocks:
             titles = tuple(title for _, title in path if title)
-            lead = () if titles and _words(document.title) in _words(titles[0]) else (document.title,)
+            lead = () if titles and words in _words(titles[0]) else (named,)
             tokens = sum(count_tokens(text[block.start : block.end]) for block in blocks)
             found.append(_Section(lead + titles, start, tuple(blocks), tokens))
 
@@ -121,6 +129,18 @@ def _sections(document: Document) -> list[_Section]:
         path.append((block.level, block.title))
     close()
     return found
+
+
+def _headings_alone(document: Document) -> list[_Section]:
+    """The headings of a document that has nothing else, as prose; none of those without a word."""
+    headings = [block for block in parse_blocks(document.text, markdown=document.markdown) if block.title]
+    if not headings:
+        return []
+    named = document.title[:MOST_TITLE]
+    path = () if _words(named) in _words(headings[0].title) else (named,)
+    prose = tuple(Block("prose", block.start, block.end) for block in headings)
+    tokens = sum(count_tokens(document.text[block.start : block.end]) for block in headings)
+    return [_Section(path, headings[0].start, prose, tokens)]
 
 
 def _words(title: str) -> str:
@@ -179,21 +199,25 @@ def _prefix(path: Sequence[str], limit: int) -> str:
     while len(kept) > 1 and count_tokens(" > ".join(kept)) > limit:
         kept.pop(0)
     words = " > ".join(kept).split()
-    while len(words) > 1 and count_tokens(" ".join(words)) > limit:
-        words.pop()
-    prefix = " ".join(words)
-    return prefix if count_tokens(prefix) <= limit else ""
+    room = limit
+    for at, word in enumerate(words):
+        room -= count_tokens(word)
+        if room < 0:
+            return " ".join(words[:at])
+    return " ".join(words)
 
 
 def _lead_in(text: str, previous: _Piece, piece: _Piece, budget: int, room: _Room) -> tuple[int, int]:
     """Where a chunk starts that goes on after `previous`, and the tokens that this repeats."""
     start, used = piece.start, 0
     if previous.prose and piece.prose:
-        for sentence in reversed(_split(text, previous.start, previous.end, _SENTENCE_END)):
-            tokens = count_tokens(text[sentence[0] : sentence[1]])
-            if used + tokens > budget or not room.holds(text, sentence[0], piece.end):
+        size = _size(text, piece.start, piece.end)
+        for a, b in reversed(_split(text, previous.start, previous.end, _sentence_ends)):
+            tokens = count_tokens(text[a:b])
+            size += _size(text, a, start)
+            if used + tokens > budget or size > room.size:
                 break
-            start, used = sentence[0], used + tokens
+            start, used = a, used + tokens
     return start, used
 
 
@@ -206,7 +230,7 @@ def _pieces(text: str, block: Block, room: _Room) -> list[_Piece]:
     whole = _Piece(block.start, block.end, count_tokens(text[block.start : block.end]), block.kind == "prose")
     if _fits(text, whole, room):
         return [whole]
-    ends = [_SENTENCE_END, _WORD_END] if whole.prose else [re.compile(r"\n"), _WORD_END]
+    ends = [_sentence_ends if whole.prose else _line_ends, _word_ends]
     return _fit(text, whole, ends, room)
 
 
@@ -214,45 +238,79 @@ def _fits(text: str, piece: _Piece, room: _Room) -> bool:
     return piece.tokens <= room.tokens and room.holds(text, piece.start, piece.end)
 
 
-def _fit(text: str, piece: _Piece, ends: Sequence[re.Pattern[str]], room: _Room) -> list[_Piece]:
+def _fit(text: str, piece: _Piece, ends: Sequence[_Ends], room: _Room) -> list[_Piece]:
     """Split at the first of `ends`, what is still too long at the next, and lastly between characters."""
     if _fits(text, piece, room):
         return [piece]
     if not ends:
         return _fit_word(text, piece, room)
-    parts = [
-        replace(piece, start=a, end=b, tokens=count_tokens(text[a:b]))
-        for a, b in _split(text, piece.start, piece.end, ends[0])
-    ]
-    return _packed(text, [small for part in parts for small in _fit(text, part, ends[1:], room)], room)
+    rest = ends[1:]
+    parts = (
+        _Piece(a, b, count_tokens(text[a:b]), piece.prose) for a, b in _split(text, piece.start, piece.end, ends[0])
+    )
+    return _packed(text, (small for part in parts for small in _fit(text, part, rest, room)), room)
 
 
 def _fit_word(text: str, piece: _Piece, room: _Room) -> list[_Piece]:
     """A word without the blanks that follow it, in parts where it is too long itself; of blanks alone, nothing."""
     length = len(text[piece.start : piece.end].rstrip())
-    word = replace(piece, end=piece.start + length)
+    word = _Piece(piece.start, piece.start + length, piece.tokens, piece.prose)
     if length == 0 or _fits(text, word, room):
         return [word] if length else []
     # A character is at most one token, and the parts of one long word may meet again in a chunk.
     step = min(room.tokens, room.size // 4)
     spans = [(at, min(at + step, word.end)) for at in range(word.start, word.end, step)]
-    return [replace(word, start=a, end=b, tokens=b - a) for a, b in spans]
+    return [_Piece(a, b, b - a, word.prose) for a, b in spans]
 
 
 def _packed(text: str, pieces: Iterable[_Piece], room: _Room) -> list[_Piece]:
     """Neighbours joined while they fit: words back to lines."""
     packed: list[_Piece] = []
+    most, size = room.tokens // 4, 0  # of the last one, in bytes, which to count anew for each word takes far longer
     for piece in pieces:
         last = packed[-1] if packed else None
-        together = last is not None and last.tokens + piece.tokens <= room.tokens // 4
-        if last and together and room.holds(text, last.start, piece.end):
-            packed[-1] = replace(last, end=piece.end, tokens=last.tokens + piece.tokens)
+        grown = size + _size(text, last.end, piece.end) if last else 0
+        if last and last.tokens + piece.tokens <= most and grown <= room.size:
+            packed[-1], size = _Piece(last.start, piece.end, last.tokens + piece.tokens, last.prose), grown
         else:
             packed.append(piece)
+            size = _size(text, piece.start, piece.end)
     return packed
 
 
-def _split(text: str, start: int, end: int, at: re.Pattern[str]) -> list[tuple[int, int]]:
-    """The spans between the matches, which stay with what is before them."""
-    cuts = [start, *(found.end() for found in at.finditer(text, start, end) if found.end() < end), end]
+def _size(text: str, start: int, end: int) -> int:
+    """The bytes of the characters [start, end)."""
+    return len(text[start:end].encode())
+
+
+def _split(text: str, start: int, end: int, ends: _Ends) -> list[tuple[int, int]]:
+    """The spans between the ends, which belong to what is before them."""
+    cuts = [start, *(at for at in ends(text, start, end) if at < end), end]
     return [(a, b) for a, b in pairwise(cuts) if a < b]
+
+
+def _word_ends(text: str, start: int, end: int) -> Iterator[int]:
+    return (found.end() for found in _WORD_END.finditer(text, start, end))
+
+
+def _line_ends(text: str, start: int, end: int) -> Iterator[int]:
+    return (found.end() for found in _LINE_END.finditer(text, start, end))
+
+
+def _sentence_ends(text: str, start: int, end: int) -> Iterator[int]:
+    """After sentences, with the quotes and blanks that follow them, and after each newline before an item of a list.
+
+    Blanks are taken a run at a time: whether an item follows is the same for each newline of one.
+    """
+    for found in _SENTENCE_END.finditer(text, start, end):
+        first, last = found.span()
+        before = text[first - 1] if first else ""
+        if first == last or before in _ENDED:
+            yield last
+            continue
+        newlines = []
+        if "\n" in found[0] and _ITEM.match(text, last, end):
+            newlines = [at + 1 for at in range(first, last) if text[at] == "\n"]
+        if before in _ENDED_WIDE and newlines[:1] != [first + 1]:
+            yield first
+        yield from newlines

@@ -125,9 +125,54 @@ def test_a_chunk_fits_into_a_row_however_many_blanks_it_has(text: str, limit: in
     assert all(any(word in chunk for chunk in texts) for word in ("one", "two"))
 
 
-def test_headings_without_text_give_nothing() -> None:
-    assert chunk_texts("# One\n\n## Two\n") == []
-    assert chunk_texts("") == []
+def test_headings_alone_are_the_text_of_their_document() -> None:
+    assert chunk_texts("# One\n\n## Call 112\n") == ["guide\n\n# One\n\n## Call 112"]
+    assert chunk_texts("# The Guide\n\n## Call 112\n") == ["# The Guide\n\n## Call 112"]
+    assert len(chunk_texts("\n".join(f"# Heading number {number}" for number in range(60)))) > 3
+    assert chunk_texts("# One\n\ntext\n\n## Two\n") == ["guide > One\n\ntext"]
+    assert [chunk_texts(text) for text in ("", "#\n\n##\n", "# ![](picture.png)")] == [[], [], []]
+
+
+MANY = 200_000
+
+
+@pytest.mark.parametrize("markdown", [True, False])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# " + "word " * MANY,
+        "# a" + " " * MANY + "b",
+        "# " + "[" * MANY + "\n\ntext",
+        "# " + "<" * MANY + "\n\ntext",
+        "word " * MANY + "\n====\n\nbody",
+        "# One\n\none\n\n# Two" + "\n" * MANY + "two",
+        "# One\n\none\n\n# Two" + "\n" * MANY + "- two",
+        "```\none\n" + "\n" * MANY + "two\n```",
+    ],
+    ids=["heading", "blanks", "brackets", "angles", "underlined", "newlines", "newlines before an item", "code"],
+)
+def test_what_stands_in_one_place_is_cut_in_time_by_its_length(text: str, markdown: bool) -> None:  # noqa: FBT001
+    """By the square of the length each of these takes minutes or hours, and the test's time runs out."""
+    document = Document("guide", text, markdown)
+    chunks = cut(document, SHAPE)
+    assert all(count_tokens(chunk.text) <= SHAPE.limit for chunk in chunks)
+    assert max(len(chunk.text.encode()) for chunk in chunks) <= TEXT_BYTES
+
+
+@pytest.mark.parametrize(
+    ("line", "title"),
+    [
+        ("# a #", "a"),
+        ("# a ##  ", "a"),
+        ("# a #b", "a #b"),
+        ("# a# ", "a#"),
+        ("# #", "#"),
+        ("#\t##", "##"),
+        ("## ", ""),
+    ],
+)
+def test_hashes_that_close_a_heading(line: str, title: str) -> None:
+    assert [block.title for block in parse_blocks(line, markdown=True)] == [title]
 
 
 def test_estimate_counts_each_kind_of_word() -> None:
