@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
 
 from harmonia_compiler.cli.exits import DIAGNOSTICS
 from harmonia_compiler.cli.moving import ASKED_BY_MILVUS, Move, moving_options
@@ -23,7 +24,7 @@ from harmonia_compiler.ingest.lock import locked
 from harmonia_compiler.ingest.run import ingest
 from harmonia_compiler.ingest.scope import Options
 from harmonia_compiler.ingest.target import Place, Target, locate, place
-from harmonia_compiler.ingest.writing import OnProgress, Report
+from harmonia_compiler.ingest.writing import OnProgress, Progress, Report
 from harmonia_compiler.runtime.milvus import Milvus, StoreFailed
 
 
@@ -106,6 +107,9 @@ def _path(given: str) -> Path:
     return Path(given)
 
 
+#: A line of a terminal holds a bar and some numbers beside it.
+_MOST_NAME = 30
+
 _GO_ON = "the same command goes on where this one stopped"
 
 
@@ -166,25 +170,44 @@ def _progress(collection: str) -> Iterator[OnProgress]:
         TextColumn("ingesting into {task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("documents, {task.fields[chunks]} chunks"),
+        TextColumn("documents, {task.fields[chunks]} chunks{task.fields[doing]}", markup=False),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(collection, total=None, chunks=0)
-        yield lambda done, total, chunks: bar.update(task, completed=done, total=total, chunks=chunks)
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(collection, total=None, chunks=0, doing="")
+
+        def show(at: Progress) -> None:
+            bar.update(task, completed=_completed(at), total=at.total, chunks=at.chunks, doing=_doing(at))
+
+        yield show
 
 
 def _lines() -> OnProgress:
     shown = -1
 
-    def show(done: int, total: int, chunks: int) -> None:
+    def show(at: Progress) -> None:
         nonlocal shown
-        tenth = 10 * done // total if total else 10
+        tenth = int(10 * _completed(at) / at.total) if at.total else 10
         if tenth > shown:
             shown = tenth
-            print(f"ingest: {done} of {total} documents, {chunks} chunks", file=sys.stderr, flush=True)
+            said = f"ingest: {at.done} of {at.total} documents, {at.chunks} chunks{_doing(at)}"
+            print(said, file=sys.stderr, flush=True)
 
     return show
+
+
+def _completed(at: Progress) -> float:
+    """The documents that are written, with the part of the one at hand."""
+    return at.done + (at.share or 0.0)
+
+
+def _doing(at: Progress) -> str:
+    """What is done with the document at hand, by the end of its name, which is the part that differs."""
+    if not at.name:
+        return ""
+    name = "".join(char if char.isprintable() else " " for char in at.name)
+    name = name if len(name) <= _MOST_NAME else f"…{name[1 - _MOST_NAME :]}"
+    return f"; reading {name}" if at.share is None else f"; embedding {name}"
 
 
 def _as_text(report: Report, target: Target) -> str:

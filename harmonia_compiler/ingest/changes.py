@@ -1,8 +1,9 @@
 """What differs between trees and a collection, from the store's rows alone.
 
 Nothing else remembers what was ingested, so nothing can disagree with the store: a document is
-there exactly where the rows of its present version are complete. Rows of another version, and those
-that an interrupted run left incomplete, are superseded: they go once the new ones are written.
+there exactly where the rows of its present version are complete. Rows of another version are
+superseded: they go once the new ones are written. A document that an interrupted run left incomplete
+goes on with what it lacks.
 """
 
 from collections import defaultdict
@@ -25,7 +26,7 @@ class Changes:
     """Documents, as their places, by what is to be done about them; each in order.
 
     `superseded` gives, for a document that is written or kept, the ids of rows to delete after it;
-    `deleted` those of a document that is gone.
+    `deleted` those of a document that is gone; `begun` the rows that an incomplete document has of its present version.
     """
 
     added: tuple[str, ...]
@@ -33,6 +34,7 @@ class Changes:
     unchanged: tuple[str, ...]
     superseded: Mapping[str, tuple[str, ...]]
     deleted: Mapping[str, tuple[str, ...]]
+    begun: Mapping[str, frozenset[StoredChunk]]
 
 
 def compare(stored: Iterable[StoredChunk], wanted: Mapping[str, Version], is_gone: Callable[[str], bool]) -> Changes:
@@ -57,6 +59,11 @@ def compare(stored: Iterable[StoredChunk], wanted: Mapping[str, Version], is_gon
             place: tuple(sorted(chunk.id for chunk in rows[place]))
             for place in sorted(rows)
             if place not in wanted and is_gone(place)
+        },
+        begun={
+            place: frozenset(same)
+            for place, complete in sorted(there.items())
+            if not complete and (same := [chunk for chunk in rows[place] if _version(chunk) == wanted[place]])
         },
     )
 

@@ -18,6 +18,12 @@ from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings
 from harmonia_compiler.ingest.documents import SUFFIXES
 
 _PASSED_OVER = frozenset({"CVS", "__pycache__", "node_modules"})
+_KINDS = {
+    stat.S_IFIFO: "is a pipe",
+    stat.S_IFSOCK: "is a socket",
+    stat.S_IFCHR: "is a device",
+    stat.S_IFBLK: "is a device",
+}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
@@ -131,7 +137,7 @@ class _Walk:
                     yield file
 
     def _is_taken(self, file: Path, root: Path, whole: str) -> bool:
-        """A file that is there and no pipe, which would block whoever opens it; links only to inside the tree."""
+        """A file that is there, and no pipe or device, which may block whoever opens it; links only inside the tree."""
         is_link = False
         try:
             is_link = stat.S_ISLNK(file.lstat().st_mode)
@@ -139,7 +145,13 @@ class _Walk:
                 advice = "give what it leads to as a path of its own, or remove the link"
                 self._warn_of(file, f"leaves `{root}` and was not followed", advice)
                 return False
-            return stat.S_ISREG(file.stat().st_mode)
+            mode = file.stat().st_mode
+            if not stat.S_ISREG(mode):
+                kind = _KINDS.get(stat.S_IFMT(mode), "is not a file")
+                self.findings.add(
+                    "W1007", f"`{file}` {kind} and was passed over", help="put a file in its place, or remove it"
+                )
+            return stat.S_ISREG(mode)
         except OSError as problem:
             if problem.errno not in _ABSENT:
                 # Who reads it says what is wrong, and what the collection has of it stays.

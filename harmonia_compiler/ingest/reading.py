@@ -13,6 +13,8 @@ from harmonia_compiler.ingest.documents import MAX_BYTES, Unreadable, load
 from harmonia_compiler.runtime.milvus import PATH_BYTES
 
 _ID_DIGITS = 32
+#: Of files without text, those that are named: whoever sees so many knows where to look.
+_MOST_NAMED = 10
 
 
 @dataclass(slots=True)
@@ -24,6 +26,7 @@ class Reader:
 
     chunker: str
     findings: Findings
+    _empty: list[Found] = field(default_factory=list)
     _hashes: dict[str, str] = field(default_factory=dict)
     _apart: Apart = field(default_factory=Apart)
 
@@ -55,14 +58,34 @@ class Reader:
             message = f"`{file.path}` cannot be read: {reason}"
             self.findings.add("E1003", message, help="replace the file by one that can be read, or remove it")
             return None
-        if not texts and file.path.suffix.lower() == ".pdf":
-            message = f"`{file.path}` has no text; it may be a scan"
-            self.findings.add("W1002", message, help="give a version of it with recognised text")
+        if not texts:
+            self._report_empty(file)
         version, count = self._hashes[file.place], len(texts)
         return [
             (StoredChunk(_id(file.place, source, version, at), source, version, at, count, file.place), text)
             for at, text in enumerate(texts)
         ]
+
+    def report_empty(self) -> None:
+        """Name the files without text among those whose chunks were asked for; a PDF was named where it was read."""
+        if self._empty:
+            named = ", ".join(f"`{file.path}`" for file in self._empty[:_MOST_NAMED])
+            more = len(self._empty) - _MOST_NAMED
+            if len(self._empty) == 1:
+                message, advice = f"{named} has no text", "write into it what shall be found, or remove it"
+            else:
+                message = f"{len(self._empty):,} files have no text: {named}" + (
+                    f" and {more:,} more" if more > 0 else ""
+                )
+                advice = "write into them what shall be found, or remove them"
+            self.findings.add("W1002", message, help=advice)
+
+    def _report_empty(self, file: Found) -> None:
+        if file.path.suffix.lower() == ".pdf":
+            message = f"`{file.path}` has no text; it may be a scan"
+            self.findings.add("W1002", message, help="give a version of it with recognised text")
+        else:
+            self._empty.append(file)
 
     def _content(self, file: Found) -> bytes | None:
         if reason := _unkeepable(file.place):

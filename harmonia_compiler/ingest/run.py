@@ -2,7 +2,7 @@
 
 A run may die anywhere. Within a serving collection the rows of a changed document are written
 before its old ones are removed, so that it is always found; what was half done differs from the
-tree and is repaired by the next run. A collection whose record differs from what serves is built
+tree, and the next run goes on with what it lacks. A collection whose record differs from what serves is built
 beside it and takes its place when the run comes to its end; until then the old one stays, and a later run
 goes on where this one stopped. What could not be read does not keep the new one from its place: what is built
 otherwise than the pipelines expect does not serve them, and one damaged file would hold up all others.
@@ -49,7 +49,7 @@ def ingest(
     wanted: Wanted,
     tree: Tree,
     options: Options = DEFAULTS,
-    on_progress: OnProgress = lambda _done, _total, _chunks: None,
+    on_progress: OnProgress = lambda _progress: None,
     on_unswitched: Callable[[Diagnostic], None] = lambda _finding: None,
 ) -> Report:
     """Make the collection hold the tree's documents as its record says.
@@ -119,6 +119,7 @@ def _fill(
     writer = Writer(store, embed, target, wanted.record.dimension, on_progress)
     with closing(reader):
         report = writer.write(changes, tree.files, names, reader)
+        reader.report_empty()
     return report, {chunk.path for chunk in here} - set(changes.deleted)
 
 

@@ -1,7 +1,7 @@
 """Carries out changes on one physical collection: embed, write, and then remove what they replace."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harmonia_compiler.contract.collection import Row, StoredChunk
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
@@ -13,8 +13,23 @@ from harmonia_compiler.ingest.store import Embed, Store
 ROWS_AT_ONCE = 128
 _DELETES_AT_ONCE = 1_000
 
-#: Called with the documents written, the documents to write, and the chunks embedded so far.
-OnProgress = Callable[[int, int, int], None]
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is: `done` documents of `total` are cut and, but for a last batch, written; `chunks` embedded.
+
+    Of the document at hand, `name`, the part `share` is written; None while it is read and cut.
+    """
+
+    done: int
+    total: int
+    chunks: int
+    name: str = ""
+    share: float | None = 0.0
+
+
+#: Called for each document before it is read and once it is cut, after each batch within it, and at the end.
+OnProgress = Callable[[Progress], None]
 
 
 @dataclass(slots=True)
@@ -38,7 +53,10 @@ class Report:
 
 @dataclass(slots=True)
 class Writer:
-    """Writes in batches that may hold several documents; a document's old rows go after its last new one."""
+    """Writes in batches that may hold several documents; a document's old rows go after its last new one.
+
+    What is there of a document's present version, since an earlier run was interrupted, is not embedded again.
+    """
 
     store: Store
     embed: Embed
@@ -61,13 +79,15 @@ class Writer:
         new, changed = set(changes.added), set(changes.updated)
         queue = [file for file in files if file.place in new or file.place in changed]
         for done, file in enumerate(queue):
-            self.on_progress(done, len(queue), report.chunks)
+            at = Progress(done, len(queue), report.chunks, names[file.place], share=None)
+            self.on_progress(at)
             chunks = reader.chunks(file, names[file.place])
             if chunks is None:
                 continue
-            for chunk in chunks:
-                self._add(chunk)
+            begun = changes.begun.get(file.place, frozenset[StoredChunk]())
+            self._add(chunks, begun, at)
             self._replaced.extend(changes.superseded.get(file.place, ()))
+            self._replaced.extend(sorted({row.id for row in begun} - {chunk.id for chunk, _ in chunks}))
             report.empty += not chunks
             report.added += bool(chunks) and file.place in new
             report.updated += file.place in changed
@@ -77,13 +97,18 @@ class Writer:
         for ids in changes.deleted.values():
             self._delete(ids)
         self.store.flush(self.physical)
-        self.on_progress(len(queue), len(queue), report.chunks)
+        self.on_progress(Progress(len(queue), len(queue), report.chunks))
         return report
 
-    def _add(self, chunk: tuple[StoredChunk, str]) -> None:
-        self._batch.append(chunk)
-        if len(self._batch) >= ROWS_AT_ONCE:
-            self._flush()
+    def _add(self, chunks: Sequence[tuple[StoredChunk, str]], begun: frozenset[StoredChunk], at: Progress) -> None:
+        """Write what is not there of a document, of which as many passages as fill no batch wait for others."""
+        self.on_progress(replace(at, share=0.0))
+        for number, chunk in enumerate(chunks, 1):
+            if chunk[0] not in begun:
+                self._batch.append(chunk)
+            if len(self._batch) >= ROWS_AT_ONCE:
+                self._flush()
+                self.on_progress(replace(at, chunks=self._report.chunks, share=number / len(chunks)))
 
     def _flush(self) -> None:
         if self._batch:

@@ -60,6 +60,14 @@ def test_complete_document_with_leftovers_is_unchanged_and_cleaned() -> None:
     assert (changes.unchanged, changes.superseded) == (("a",), {"a": ("a10",)})
 
 
+def test_what_an_incomplete_document_has_of_its_version_is_kept() -> None:
+    there = {row for row in rows_of("a", "3") if row.position != 1}
+    changes = changes_of(there | rows_of("a", "2") | rows_of("b", "1"), {"a": "3", "b": "1"})
+    assert (changes.updated, changes.unchanged) == (("a",), ("b",))
+    assert changes.begun == {"a": frozenset(there)}
+    assert changes.superseded == {"a": ("a20", "a21")}
+
+
 def test_another_name_is_another_version() -> None:
     changes = compare(rows_of("a", "1"), {"a": Version("other", "1")}, lambda _: True)
     assert (changes.updated, changes.superseded) == (("a",), {"a": ("a10",)})

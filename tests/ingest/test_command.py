@@ -1,5 +1,6 @@
 """The command as a user meets it: what it prints, how it exits, and what survives kill -9."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -99,6 +100,21 @@ def test_counts_in_text_and_json(
     report = parsed(capsys.readouterr().out)
     assert (report["updated"], report["deleted"], report["unchanged"], report["chunks"]) == (1, 1, 17, 1)
     assert [finding["code"] for finding in report["findings"]] == ["E1003"]
+
+
+@pytest.mark.engines
+def test_how_far_it_is_within_a_document_is_said(
+    docs: Path, milvus_server: MilvusServer, embedder: EmbedderServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = msgspec.structs.replace(RECORD, revision="far")
+    write_bundle(docs.parent / "bundle", record=record, milvus=milvus_server.port, embedder=embedder.port)
+    (docs.parent / "long.txt").write_text(" ".join(f"word{number}." for number in range(20_000)))
+    assert run(["ingest", "long.txt", "--component", "search", "--reembed", "--forget-rest"]) == 0
+    first, *within, last = capsys.readouterr().err.splitlines()
+    assert first == "ingest: 0 of 1 documents, 0 chunks; reading long.txt"
+    assert len(within) == 9
+    assert all(re.fullmatch(r"ingest: 0 of 1 documents, \d+ chunks; embedding long.txt", line) for line in within)
+    assert re.fullmatch(r"ingest: 1 of 1 documents, \d+ chunks", last)
 
 
 @pytest.mark.engines

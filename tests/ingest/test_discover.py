@@ -1,6 +1,7 @@
 """Paths to files and their names, and what is passed over."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -105,13 +106,23 @@ def test_links_and_pipes(root: Path, tmp_path_factory: pytest.TempPathFactory) -
     os.mkfifo(docs / "pipe.md")
     tree = discover([docs], root)
     assert names(tree) == ["docs/a.md", "docs/inside.md", "docs/sub/C.HTML", "docs/sub/b.txt"]
-    assert codes(tree) == ["W1001", "W1001", "W1001"]
-    assert [finding.message.rpartition(" link that ")[2] for finding in tree.findings] == [
-        "leads to no file",
-        f"leaves `{docs}` and was not followed",
-        "leads to no file",
+    assert [(finding.code, finding.message) for finding in tree.findings] == [
+        ("W1001", f"`{docs / 'broken.md'}` is a link that leads to no file"),
+        ("W1001", f"`{docs / 'leaves.md'}` is a link that leaves `{docs}` and was not followed"),
+        ("W1007", f"`{docs / 'pipe.md'}` is a pipe and was passed over"),
+        ("W1001", f"`{docs / 'self.md'}` is a link that leads to no file"),
     ]
     assert all(finding.help for finding in tree.findings)
+
+
+def test_a_socket_is_no_document(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root / "docs")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("s.txt")
+        tree = discover([root / "docs"], root)
+    assert [finding.message for finding in tree.findings] == [
+        f"`{root / 'docs' / 's.txt'}` is a socket and was passed over"
+    ]
 
 
 def test_paths_that_lead_nowhere(root: Path) -> None:

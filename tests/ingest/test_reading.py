@@ -4,6 +4,7 @@ from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 
+import pytest
 from pypdf import PdfWriter
 
 from harmonia_compiler.contract.collection import chunker_name
@@ -48,3 +49,27 @@ def test_what_is_damaged_has_a_next_step(tmp_path: Path) -> None:
     assert [(item.code, item.help) for item in findings.items] == [
         ("E1003", "replace the file by one that can be read, or remove it")
     ]
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (0, []),
+        (1, ["`0.txt` has no text"]),
+        (2, ["2 files have no text: `0.txt`, `1.txt`"]),
+        (13, ["13 files have no text: " + ", ".join(f"`{number}.txt`" for number in range(10)) + " and 3 more"]),
+    ],
+)
+def test_files_without_text_are_named_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, said: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    findings = Findings()
+    reader = Reader(chunker_name(64, 8), findings)
+    files = [Found(Path(f"{number}.txt"), str(tmp_path / f"{number}.txt"), f"{number}.txt") for number in range(count)]
+    for file in files:
+        file.path.write_text(" \n\t" if file.name == "0.txt" else "")
+    reader.hashes(files)
+    assert [reader.chunks(file, file.name) for file in files] == [[]] * count
+    reader.report_empty()
+    assert [(item.code, item.message) for item in findings.items] == [("W1002", message) for message in said]

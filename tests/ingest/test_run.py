@@ -9,15 +9,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harmonia_compiler.contract.collection import CollectionRecord, StoredChunk, physical_name
+from harmonia_compiler.contract.collection import CollectionRecord, Row, StoredChunk, physical_name
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.ingest import documents
 from harmonia_compiler.ingest.apart import PDF
 from harmonia_compiler.ingest.discover import discover
 from harmonia_compiler.ingest.run import Wanted, ingest
 from harmonia_compiler.ingest.scope import DEFAULTS, Options
-from harmonia_compiler.ingest.store import Store
-from harmonia_compiler.ingest.writing import Report
+from harmonia_compiler.ingest.store import Embed, Store
+from harmonia_compiler.ingest.writing import ROWS_AT_ONCE, Progress, Report
 from harmonia_compiler.runtime.milvus import StoreFailed
 from tests.ingest.fakes import RECORD, Died, DyingStore, Held, MemoryStore, embed
 from tests.ingest.pdfs import pdf, repeating_pdf
@@ -256,6 +256,83 @@ def test_vectors_of_another_length_are_refused(store: Store, tmp_path: Path) -> 
     with pytest.raises(Rejected, match="E1008"):
         run(store, docs, record=wide)
     assert store.serving("handbook") is None
+
+
+def interrupted_after(batches: int) -> Embed:
+    """An embedder during whose batch after so many somebody presses Ctrl-C."""
+    left = batches
+
+    def interrupted(texts: Sequence[str]) -> list[list[float]]:
+        nonlocal left
+        if not left:
+            raise KeyboardInterrupt
+        left -= 1
+        return embed(texts)
+
+    return interrupted
+
+
+def test_a_document_that_was_interrupted_goes_on_with_what_it_lacks(store: Store, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    write(docs, big=words(5_000), small="small")
+    wanted = Wanted("handbook", RECORD)
+    with pytest.raises(KeyboardInterrupt):
+        ingest(store, interrupted_after(2), wanted, discover([docs], tmp_path))
+    first = run(store, docs)
+    assert len(held(store)) == first.chunks + 2 * ROWS_AT_ONCE
+    assert is_whole(held(store), "docs/big.md")
+    assert counts(run(store, docs)) == (0, 0, 0, 2)
+
+    old = {chunk for chunk in held(store) if chunk.source == "docs/big.md"}
+    write(docs, big=words(6_000, "beta"))
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            ingest(store, interrupted_after(1), wanted, discover([docs], tmp_path))
+        assert old <= held(store)
+    last = run(store, docs)
+    assert counts(last) == (0, 1, 0, 1)
+    now = {chunk for chunk in held(store) if chunk.source == "docs/big.md"}
+    assert not old & now
+    assert len(now) == last.chunks + 2 * ROWS_AT_ONCE
+    assert is_whole(now, "docs/big.md")
+
+
+def test_what_is_there_of_a_document_that_was_cut_otherwise_is_written_anew(store: Store, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    write(docs, big=words(400))
+    run(store, docs)
+    whole = held(store)
+    serving = physical_name("handbook", RECORD)
+    longer = [msgspec.structs.replace(chunk, chunks=chunk.chunks + 9) for chunk in whole]
+    beyond = msgspec.structs.replace(longer[0], id="ff", position=len(whole))
+    store.upsert(serving, [Row(chunk, "other", embed(["other"])[0]) for chunk in (*longer, beyond)])
+    assert run(store, docs).chunks == len(whole)
+    assert held(store) == whole
+
+
+def test_progress_is_told_after_each_batch_of_a_document(tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    write(docs, big=words(5_000))
+    told: list[Progress] = []
+    tree = discover([docs], tmp_path)
+    whole = ingest(MemoryStore(), embed, Wanted("handbook", RECORD), tree, on_progress=told.append).chunks
+    batches = [number * ROWS_AT_ONCE for number in range(1, whole // ROWS_AT_ONCE + 1)]
+    assert len(batches) > 2
+    assert told == [
+        Progress(0, 1, 0, "docs/big.md", share=None),
+        Progress(0, 1, 0, "docs/big.md"),
+        *(Progress(0, 1, chunks, "docs/big.md", chunks / whole) for chunks in batches),
+        Progress(1, 1, whole),
+    ]
+
+
+def test_headings_alone_are_found_and_what_holds_nothing_is_named(store: Store, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    write(docs, call="# A\n\n## Call 112\n", void="")
+    report = run(store, docs)
+    assert (report.added, report.empty) == (1, 1)
+    assert [(item.code, item.message) for item in report.findings] == [("W1002", f"`{docs / 'void.md'}` has no text")]
+    assert [row.text for row in store.rows(physical_name("handbook", RECORD))] == ["call\n\n# A\n\n## Call 112"]
 
 
 OLD = {"kept": "kept " + words(30), "changed": "old " + words(40), "gone": "gone"}
