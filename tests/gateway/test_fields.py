@@ -12,7 +12,8 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsBas
 from harmonia_compiler.contract.component import Component, Port
 from harmonia_compiler.contract.program import Call, Parameter, Program, ProgramParameter, RequestClass
 from harmonia_compiler.contract.types import ListOf, Message, Number
-from harmonia_compiler.runtime.gateway.fields import READ, UNDONE, UNREAD
+from harmonia_compiler.runtime.chat_fields import UNREAD
+from harmonia_compiler.runtime.gateway.fields import READ, UNDONE
 from tests.gateway.fakes import TEXT, FakeEngine, Served, program, serving
 
 SERVING = Path(__file__).parents[2] / "docs" / "serving.md"

@@ -146,6 +146,9 @@ def ranks(url: str) -> None:
     assert scores == sorted(scores, reverse=True)
     assert asked(url, kind, component, {"query": "x", "passages": []}).value == []
     assert refused(url, "/v1/rerank", {"query": "x", "documents": [3]})[0] == 400
+    for most in (-1, 0):
+        ask = {"query": "x", "documents": ["a"], "top_n": most}
+        assert refused(url, "/v1/rerank", ask) == (400, f"`top_n` must be 1 or more, not {most}")
 
 
 def test_an_embedder_ranks(reranker: str) -> None:
@@ -242,8 +245,31 @@ def test_what_a_language_model_refuses(llm: str) -> None:
     assert "with an answer it may have 200" in message
     assert refused(llm, path, {"messages": [], "model": "other"})[0] == 404
     assert refused(llm, path, {"messages": "hello"})[0] == 400
+    turns = [{"role": "user", "content": "x"}]
+    assert refused(llm, path, {"messages": turns, "seed": 2**70}) == (400, "`seed` must be a whole number of 64 bits")
+    assert refused(llm, path, {"messages": turns, "top_p": 0})[0] == 400
     ask = {"messages": [{"role": "user", "content": "x"}], "response_format": {"type": "xml"}}
     assert refused(llm, path, ask) == (400, "the response format `xml` is not supported")
+
+
+def said(url: str, document: object) -> str:
+    [choice] = json.loads(send(url, Wire("/v1/chat/completions", json.dumps(document).encode())))["choices"]
+    text: str = choice["message"]["content"]
+    return text
+
+
+def test_the_coldest_sampling_and_the_least_share_take_the_likeliest_token(llm: str) -> None:
+    ask = {"messages": [{"role": "user", "content": "who wrote hamlet"}], "max_tokens": 12}
+    likeliest = said(llm, {**ask, "temperature": 0})
+    assert said(llm, {**ask, "temperature": 2, "top_p": 1e-300}) == likeliest
+    assert said(llm, {**ask, "temperature": 1e-300, "seed": 1}) == said(llm, {**ask, "temperature": 0.01, "seed": 1})
+
+
+def test_a_turn_in_parts_is_read_as_one(llm: str) -> None:
+    parts = [{"type": "text", "text": "who wrote"}, {"type": "text", "text": "hamlet"}]
+    asks = [{"messages": [{"role": "user", "content": content}]} for content in (parts, "who wrote\nhamlet")]
+    one, other = (said(llm, {**ask, "max_tokens": 12, "temperature": 0}) for ask in asks)
+    assert one == other
 
 
 def test_a_client_that_leaves_ends_its_generation(llm: str) -> None:

@@ -15,6 +15,7 @@ from harmonia_compiler.emulate.servers.replica import Called
 from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN
 from harmonia_compiler.kinds.openai import spoken
 from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.runtime.worker.chat_ask import ChatMessage, StreamOptions
 from harmonia_compiler.workload.draws import length
 
 #: A caller that says neither which component it is nor how long an answer may be, gets this much on average.
@@ -76,36 +77,10 @@ def _cut(text: str, most: int | None) -> Said:
     return Said(text, tokens)
 
 
-class TextPart(msgspec.Struct, tag_field="type", tag="text"):
-    """A part of a turn; an emulated model reads texts alone."""
-
-    text: str
-
-
-class ChatMessage(msgspec.Struct):
-    """A turn as clients write it: in one piece, or in parts."""
-
-    role: str
-    content: str | list[TextPart] | None = None
-
-    @property
-    def text(self) -> str:
-        """All that is said in it."""
-        if isinstance(self.content, list):
-            return "\n".join(part.text for part in self.content)
-        return self.content or ""
-
-
 class Structured(msgspec.Struct):
     """vLLM's `structured_outputs`, as far as it says what may be answered."""
 
     choice: list[str] | None = None
-
-
-class StreamOptions(msgspec.Struct):
-    """OpenAI's."""
-
-    include_usage: bool = False
 
 
 class Ask(msgspec.Struct):

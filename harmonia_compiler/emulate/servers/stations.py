@@ -17,7 +17,7 @@ from harmonia_compiler.emulate.simulate.stations import Station
 from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN
 from harmonia_compiler.kinds.kind import Work
 from harmonia_compiler.runtime.worker.encoder_routes import EmbeddingAsk, RerankAsk
-from harmonia_compiler.runtime.worker.server import Refusal, error_document, read_body
+from harmonia_compiler.runtime.worker.server import Refusal, read_body
 from harmonia_compiler.workload.draws import Uniform
 
 
@@ -171,7 +171,7 @@ async def _guarded(
 
 
 def _refused(refusal: Refusal) -> web.Response:
-    return _json(error_document(refusal.status, refusal.kind, refusal.message), refusal.status)
+    return _json(refusal.document(), refusal.status)
 
 
 def _json(document: object, status: int = 200) -> web.Response:

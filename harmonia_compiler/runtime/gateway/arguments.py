@@ -1,8 +1,6 @@
 """Turns what a request brings into the arguments of a Program and the settings of its returned call."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -12,64 +10,27 @@ from harmonia_compiler.contract.program import Program, ProgramParameter, Reques
 from harmonia_compiler.contract.types import ListOf, Message, Text, Value, mismatch, show
 from harmonia_compiler.diagnostics.near import nearest
 from harmonia_compiler.kinds.kind import Kind, value_of
+from harmonia_compiler.runtime.chat_fields import Sampling, misread, out_of_range
 from harmonia_compiler.runtime.gateway.problem import INVALID_REQUEST, Problem, invalid
 
 T = TypeVar("T")
 
-MAX_STOPS = 4
 
-
-class Options(msgspec.Struct, frozen=True):
-    """How the returned call samples, as far as the pipeline leaves it open; None where the request does not say."""
-
-    temperature: float | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    stop: str | list[str] | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    ignore_eos: bool | None = None
+class Options(Sampling, frozen=True):
+    """How the returned call samples, as far as the pipeline leaves it open."""
 
     def settings(self) -> dict[str, Any]:
         """What was said, by the names of the language's settings."""
-        stop = [self.stop] if isinstance(self.stop, str) else self.stop
-        tokens = self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
-        said = {"temperature": self.temperature, "top_p": self.top_p, "seed": self.seed, "stop": stop}
-        lengths = {"max_tokens": tokens, "ignore_eos": self.ignore_eos}
+        said = {"temperature": self.temperature, "top_p": self.top_p, "seed": self.seed, "stop": self.stops}
+        lengths = {"max_tokens": self.most, "ignore_eos": self.ignore_eos}
         return {name: value for name, value in {**said, **lengths}.items() if value is not None}
-
-
-@dataclass(frozen=True, slots=True)
-class _Range:
-    """What a number may be, and that in words."""
-
-    holds: Callable[[float], bool]
-    words: str
-
-
-_TOKENS = _Range(lambda tokens: tokens >= 1, "1 or more")
-#: vLLM refuses what lies outside, but only when its turn comes.
-_RANGES = {
-    "temperature": _Range(lambda temperature: 0 <= temperature <= 2, "from 0 to 2"),
-    "top_p": _Range(
-        lambda share: 0 < share <= 1, "above 0 and at most 1; `temperature` 0 takes the likeliest token always"
-    ),
-    "seed": _Range(lambda seed: -(2**63) <= seed < 2**63, "a whole number of 64 bits"),
-    "max_tokens": _TOKENS,
-    "max_completion_tokens": _TOKENS,
-}
 
 
 def read_options(body: Mapping[str, Any]) -> Options:
     """The options in a body; raises Problem (400) where one has a wrong type or lies out of its range."""
     options = convert(body, Options)
-    for name, allowed in _RANGES.items():
-        value = getattr(options, name)
-        if value is not None and not allowed.holds(value):
-            raise invalid(f"`{name}` must be {allowed.words}", name)
-    stops = [options.stop] if isinstance(options.stop, str) else options.stop or []
-    if len(stops) > MAX_STOPS or "" in stops:
-        raise invalid(f"`stop` takes up to {MAX_STOPS} texts, none of them empty", "stop")
+    if unfit := out_of_range(options):
+        raise invalid(unfit.message, unfit.field)
     return options
 
 
@@ -78,11 +39,8 @@ def convert(document: Mapping[str, Any], wanted: type[T]) -> T:
     try:
         return msgspec.convert(document, wanted)
     except msgspec.ValidationError as problem:
-        text = str(problem)
-        place = re.search(r" - at `\$\.?(.*)`$", text)
-        missing = re.search(r"missing required field `(.*?)`", text)
-        param = missing.group(1) if missing else place.group(1) if place else None
-        raise invalid(text.split(" - at ", maxsplit=1)[0] + (f" in `{param}`" if place else ""), param) from None
+        unfit = misread(problem)
+        raise invalid(unfit.message, unfit.field) from None
 
 
 def merge_settings(fixed: Mapping[str, Any], options: Mapping[str, Any], kind: Kind) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import msgspec
 
 from harmonia_compiler.contract.program import Program
 from harmonia_compiler.contract.sse import END, event
+from harmonia_compiler.runtime.chat_fields import ROLES
 from harmonia_compiler.runtime.gateway.arguments import (
     chat_arguments,
     convert,
@@ -20,8 +21,6 @@ from harmonia_compiler.runtime.gateway.exchange import Understood
 from harmonia_compiler.runtime.gateway.fields import named_ports
 from harmonia_compiler.runtime.gateway.problem import Problem, invalid
 from harmonia_compiler.runtime.gateway.returned import message_of
-
-_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
 
 class _Part(msgspec.Struct):
@@ -74,7 +73,7 @@ def understand(
 def _conversation(messages: Sequence[_Message]) -> list[dict[str, str]]:
     """The turns up to the last one of the user, which is the question."""
     for at, message in enumerate(messages):
-        if message.role not in _ROLES:
+        if message.role not in ROLES:
             raise invalid(f"`{message.role[:32]}` is no role of a message", f"messages[{at}].role")
     asked = max((at for at, message in enumerate(messages) if message.role == "user"), default=None)
     if asked is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from harmonia_compiler.contract.program import Program
 from harmonia_compiler.diagnostics.near import listed, suggestion
+from harmonia_compiler.runtime.chat_fields import NOTHING, UNREAD
 from harmonia_compiler.runtime.gateway.problem import Problem, invalid
 
 #: Fields that mean what OpenAI says, whatever ports a pipeline has.
@@ -31,23 +32,6 @@ READ = frozenset(
 #: Fields of vLLM's that mean what vLLM says: load generators for it ask for answers of exactly so many tokens.
 OF_VLLM = frozenset({"ignore_eos"})
 
-#: Fields of OpenAI's that say who asks, what is kept and how it is paid for, or that only save time.
-UNREAD = frozenset(
-    {
-        "metadata",
-        "parallel_tool_calls",
-        "prediction",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-        "safety_identifier",
-        "service_tier",
-        "store",
-        "user",
-    }
-)
-
-
 _ACCEPTED = READ | OF_VLLM | UNREAD
 
 
@@ -63,26 +47,29 @@ _DECLARE = "what a pipeline may call are the components that its source declares
 _TYPE = "an answer has the form of the type that the pipeline declares as its result"
 _SAMPLING = "`temperature`, `top_p`, `seed` and `stop` can be given"
 _TEXT = "a pipeline answers in text"
+_NATIVE = "the native route tells the passages and the tokens of an answer"
 
-UNDONE: Mapping[str, Undone] = {
-    "audio": Undone(_TEXT),
-    "frequency_penalty": Undone(_SAMPLING, (0,)),
-    "function_call": Undone(_DECLARE, ("none", "auto")),
-    "functions": Undone(_DECLARE, ([],)),
-    "logit_bias": Undone(_SAMPLING, ({},)),
-    "logprobs": Undone("the native route tells the passages and the tokens of an answer", (False,)),
-    "modalities": Undone(_TEXT, (["text"],)),
-    "moderation": Undone("a component of the pipeline can judge the question or the answer"),
-    "n": Undone("a pipeline gives one answer: send the request again for another", (1,)),
-    "presence_penalty": Undone(_SAMPLING, (0,)),
-    "reasoning_effort": Undone("the pipeline's source says which model answers, and how", ("none",)),
-    "response_format": Undone(_TYPE, ({"type": "text"},)),
-    "tool_choice": Undone(_DECLARE, ("none", "auto")),
-    "tools": Undone(_DECLARE, ([],)),
-    "top_logprobs": Undone("the native route tells the passages and the tokens of an answer", (0,)),
-    "verbosity": Undone("the pipeline's prompt says how long an answer shall be", ("medium",)),
-    "web_search_options": Undone("a component of the kind `web_search` searches the web"),
+_INSTEAD = {
+    "audio": _TEXT,
+    "frequency_penalty": _SAMPLING,
+    "function_call": _DECLARE,
+    "functions": _DECLARE,
+    "logit_bias": _SAMPLING,
+    "logprobs": _NATIVE,
+    "modalities": _TEXT,
+    "moderation": "a component of the pipeline can judge the question or the answer",
+    "n": "a pipeline gives one answer: send the request again for another",
+    "presence_penalty": _SAMPLING,
+    "reasoning_effort": "the pipeline's source says which model answers, and how",
+    "response_format": _TYPE,
+    "tool_choice": _DECLARE,
+    "tools": _DECLARE,
+    "top_logprobs": _NATIVE,
+    "verbosity": "the pipeline's prompt says how long an answer shall be",
+    "web_search_options": "a component of the kind `web_search` searches the web",
 }
+
+UNDONE: Mapping[str, Undone] = {name: Undone(_INSTEAD[name], nothing) for name, nothing in NOTHING.items()}
 
 
 def named_ports(program: Program, body: Mapping[str, Any]) -> dict[str, Any]:

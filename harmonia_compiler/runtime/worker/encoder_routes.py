@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from harmonia_compiler.runtime.worker.server import Refusal, check_model, texts_of
+from harmonia_compiler.runtime.worker.server import check_model, texts_of, unfit
 
 MOST_TEXTS, MOST_DOCUMENTS = 2048, 1024
 
@@ -25,7 +25,7 @@ class EmbeddingAsk(msgspec.Struct):
         check_model(model, self.model)
         if self.dimensions not in (None, dimensions):
             message = f"`dimensions` cannot be {self.dimensions}: the vectors of `{model}` have {dimensions}"
-            raise Refusal(400, "invalid_request_error", message)
+            raise unfit(message, "dimensions")
         return texts_of(self.input, MOST_TEXTS)
 
     def answer(self, model: str, vectors: Sequence[list[float]], tokens: int) -> dict[str, Any]:
@@ -53,6 +53,8 @@ class RerankAsk(msgspec.Struct):
     def texts(self, model: str) -> list[str]:
         """The documents that `model` is to score; raises Refusal for what it cannot."""
         check_model(model, self.model)
+        if self.top_n is not None and self.top_n < 1:
+            raise unfit(f"`top_n` must be 1 or more, not {self.top_n}", "top_n")
         documents = [_text(document) for document in self.documents]
         return texts_of(documents, MOST_DOCUMENTS) if documents else []
 

@@ -14,6 +14,8 @@ from harmonia_compiler.runtime.worker.server import Refusal
 
 #: What a tokenizer gives for bytes that are not yet a whole character.
 _UNFINISHED = "\N{REPLACEMENT CHARACTER}"
+#: What is sampled is sampled no colder, as in vLLM: divided by less, numbers of 32 bits are none any more.
+_COLDEST = 1e-2
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +146,16 @@ def _overlap(text: str, stop: str) -> int:
 
 def _pick(logits: torch.Tensor, options: Options, random: torch.Generator | None) -> int:
     """The next token."""
-    if options.temperature <= 0:
+    if options.temperature == 0:
         return int(logits.argmax())
-    shares = (logits / options.temperature).softmax(dim=0)
+    shares = (logits / max(options.temperature, _COLDEST)).softmax(dim=0)
     if options.top_p < 1:
         ordered, places = shares.sort(descending=True)
         before = ordered.cumsum(dim=0) - ordered
-        shares = torch.zeros_like(shares).scatter(0, places, ordered.where(before < options.top_p, 0.0))
+        kept = before < options.top_p
+        # The likeliest stays: the least shares are none in 32 bits.
+        kept[0] = True
+        shares = torch.zeros_like(shares).scatter(0, places, ordered.where(kept, 0.0))
     return int(torch.multinomial(shares, 1, generator=random))
 
 

@@ -13,54 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any
 
-import msgspec
 from starlette.responses import Response, StreamingResponse
 
 from harmonia_compiler.contract.sse import END, event
 from harmonia_compiler.kinds.openai import CHAT
+from harmonia_compiler.runtime.worker.chat_ask import ChatAsk, read_chat
 from harmonia_compiler.runtime.worker.constraint import Constraint
 from harmonia_compiler.runtime.worker.encoder import use_cores
 from harmonia_compiler.runtime.worker.generation import Generator, Options, Part
-from harmonia_compiler.runtime.worker.server import Handler, Refusal, check_model, json_response, read_body
+from harmonia_compiler.runtime.worker.server import Handler, json_response
 
-
-class _Message(msgspec.Struct):
-    role: str
-    content: str
-
-
-class _Structured(msgspec.Struct):
-    choice: list[str] | None = None
-    regex: str | None = None
-
-
-class _Schema(msgspec.Struct):
-    schema: dict[str, Any]
-
-
-class _Format(msgspec.Struct):
-    type: str = "text"
-    json_schema: _Schema | None = None
-
-
-class _StreamOptions(msgspec.Struct):
-    include_usage: bool = False
-
-
-class _Ask(msgspec.Struct):
-    messages: list[_Message]
-    model: str | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    temperature: float = 1.0
-    top_p: float = 1.0
-    seed: int | None = None
-    stop: str | list[str] | None = None
-    ignore_eos: bool = False
-    stream: bool = False
-    stream_options: _StreamOptions | None = None
-    structured_outputs: _Structured | None = None
-    response_format: _Format | None = None
+#: The most tokens of an answer to whoever does not say.
+_USUAL_TOKENS = 256
 
 
 class ChatModel:
@@ -86,8 +50,7 @@ class ChatModel:
         return [(CHAT, self._chat)]
 
     async def _chat(self, body: bytes) -> Response:
-        ask = read_body(body, _Ask)
-        check_model(self.model, ask.model)
+        ask = read_chat(body, self.model)
         call = _Call(self._generator, self._thread, ask)
         await call.begin()
         if ask.stream:
@@ -109,7 +72,7 @@ class ChatModel:
             }
         )
 
-    async def _events(self, call: "_Call", ask: _Ask) -> AsyncIterator[bytes]:
+    async def _events(self, call: "_Call", ask: ChatAsk) -> AsyncIterator[bytes]:
         head = self._head(call, "chat.completion.chunk")
         made = 0
         try:
@@ -133,7 +96,7 @@ class ChatModel:
 class _Call:
     """One answer on its way from the generating thread to the event loop."""
 
-    def __init__(self, generator: Generator, thread: ThreadPoolExecutor, ask: _Ask) -> None:
+    def __init__(self, generator: Generator, thread: ThreadPoolExecutor, ask: ChatAsk) -> None:
         self.id = f"chatcmpl-{uuid.uuid4().hex}"
         self.created = int(time.time())
         self.stop = Event()
@@ -146,7 +109,7 @@ class _Call:
     async def begin(self) -> None:
         """Read the prompt and the constraint, which may be refused, then start generating."""
         run = self._loop.run_in_executor
-        messages = [{"role": each.role, "content": each.content} for each in self._ask.messages]
+        messages = [{"role": each.role, "content": each.text} for each in self._ask.messages]
         self._prompt, self._constraint = await run(self._thread, self._prepare, messages)
         run(self._thread, self._generate)
 
@@ -181,23 +144,26 @@ class _Call:
         self._loop.call_soon_threadsafe(self._parts.put_nowait, part)
 
 
-def _options(ask: _Ask) -> Options:
-    stop = [ask.stop] if isinstance(ask.stop, str) else ask.stop or []
-    most = ask.max_completion_tokens or ask.max_tokens or 256
-    return Options(max(1, most), ask.temperature, ask.top_p, ask.seed, tuple(stop), ask.ignore_eos)
+def _options(ask: ChatAsk) -> Options:
+    return Options(
+        _USUAL_TOKENS if ask.most is None else ask.most,
+        1.0 if ask.temperature is None else ask.temperature,
+        1.0 if ask.top_p is None else ask.top_p,
+        ask.seed,
+        tuple(ask.stops or ()),
+        bool(ask.ignore_eos),
+    )
 
 
-def _constraint(ask: _Ask, generator: Generator) -> Constraint | None:
+def _constraint(ask: ChatAsk, generator: Generator) -> Constraint | None:
     structured, form = ask.structured_outputs, ask.response_format
-    if structured is not None and structured.choice:
+    if structured is not None and structured.choice is not None:
         return generator.constraints.choice(structured.choice)
     if structured is not None and structured.regex is not None:
         return generator.constraints.regex(structured.regex)
-    if form is None or form.type == "text":
-        return None
-    if form.type == "json_schema" and form.json_schema is not None:
+    if form is not None and form.json_schema is not None and form.type == "json_schema":
         return generator.constraints.schema(form.json_schema.schema)
-    raise Refusal(400, "invalid_request_error", f"the response format `{form.type}` is not supported")
+    return None
 
 
 def _delta(delta: dict[str, str], finish: str | None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from harmonia_compiler.runtime.chat_fields import misread
 from harmonia_compiler.runtime.heads import BoundedHeads
 from harmonia_compiler.runtime.worker.metrics import WorkerMetrics
 from harmonia_compiler.runtime.worker.outcome import Raised, called
@@ -48,11 +49,20 @@ class Role(Protocol):
 
 
 class Refusal(Exception):
-    """An answer that is an error: its status, its kind in a word, and a sentence."""
+    """An answer that is an error: its status, its kind in a word, a sentence, and the field at fault where one is."""
 
-    def __init__(self, status: int, kind: str, message: str) -> None:
+    def __init__(self, status: int, kind: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
-        self.status, self.kind, self.message = status, kind, message
+        self.status, self.kind, self.message, self.param = status, kind, message, param
+
+    def document(self) -> dict[str, Any]:
+        """The error in the form of OpenAI's."""
+        return error_document(self.status, self.kind, self.message, self.param)
+
+
+def unfit(message: str, param: str | None) -> Refusal:
+    """A body whose field `param` cannot be followed: 400."""
+    return Refusal(400, "invalid_request_error", message, param)
 
 
 def json_response(document: object, status: int = 200) -> Response:
@@ -60,9 +70,9 @@ def json_response(document: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(document), status, media_type="application/json")
 
 
-def error_document(status: int, kind: str, message: str) -> dict[str, Any]:
+def error_document(status: int, kind: str, message: str, param: str | None = None) -> dict[str, Any]:
     """An error in the form of OpenAI's."""
-    return {"error": {"message": message, "type": kind, "code": status}}
+    return {"error": {"message": message, "type": kind, "param": param, "code": status}}
 
 
 def error_response(status: int, kind: str, message: str) -> Response:
@@ -84,6 +94,8 @@ def read_body(body: bytes, form: type[T]) -> T:
     """A body as a document of this form; raises Refusal (400) for one that is not such a document."""
     try:
         return msgspec.json.decode(body, type=form)
+    except msgspec.ValidationError as problem:
+        raise unfit(f"the body cannot be read: {problem}", misread(problem).field) from problem
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
         raise Refusal(400, "invalid_request_error", f"the body cannot be read: {problem}") from problem
     except RecursionError as problem:
@@ -117,7 +129,7 @@ async def _until_gone(request: Request) -> None:
 def check_model(model: str, named: str | None) -> None:
     """Raises Refusal (404) where a request names another model than the one that is served."""
     if named not in (None, model):
-        raise Refusal(404, "not_found_error", f"the model `{named}` is not served here; `{model}` is")
+        raise Refusal(404, "not_found_error", f"the model `{named}` is not served here; `{model}` is", "model")
 
 
 class _Service:
@@ -166,7 +178,7 @@ class _Service:
         try:
             return await _while_wanted(request, handler(await _body(request)))
         except Refusal as refusal:
-            return error_response(refusal.status, refusal.kind, refusal.message)
+            return json_response(refusal.document(), refusal.status)
         except ClientDisconnect:
             return error_response(400, "invalid_request_error", "the client went away")
         except Exception:  # noqa: BLE001 - one call's failure must not end the worker

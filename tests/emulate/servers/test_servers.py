@@ -251,7 +251,7 @@ async def test_an_encoder_answers_and_refuses_as_our_worker_does(planned: Scenar
             message = f"the model `other` is not served here; `{name}` is"
             assert (status, document) == (
                 404,
-                {"error": {"message": message, "type": "not_found_error", "code": 404}},
+                {"error": {"message": message, "type": "not_found_error", "param": "model", "code": 404}},
             )
             status, document = await posted(at[engine], path, ask | {"model": name})
             assert (status, document["model"]) == (200, name)
