@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 
 from harmonia_compiler.check.amounts import COUNT, DURATION, MEMORY, TOKENS, WHOLE, Quantity, amount
-from harmonia_compiler.check.keys import leak
 from harmonia_compiler.check.program import Context, Unit
 from harmonia_compiler.check.prompts import Template, template
 from harmonia_compiler.check.sources import beside, is_address, read_source
@@ -14,6 +13,7 @@ from harmonia_compiler.contract.component import Env, Secret
 from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.types import quoted
 from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.diagnostics.keys import leak
 from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.numbers import plain
 from harmonia_compiler.diagnostics.source import Source, Span

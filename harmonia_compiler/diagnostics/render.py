@@ -1,4 +1,7 @@
-"""How findings look: a code frame for people, an object for programs."""
+"""How findings look: a code frame for people, an object for programs.
+
+Neither shows a key or a password, whoever wrote it where: findings end up in logs.
+"""
 
 import unicodedata
 from collections.abc import Iterable
@@ -7,6 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
+from harmonia_compiler.diagnostics.keys import Masked, masked
 from harmonia_compiler.diagnostics.source import Source, Span
 
 FORMAT_VERSION = 1
@@ -39,7 +43,7 @@ def render(item: Diagnostic, *, colour: bool = False) -> str:
     paint = _paint if colour else _leave
     severity = "error" if item.is_error else "warning"
     shade = _RED if item.is_error else _YELLOW
-    lines = [paint(f"{severity}[{item.code}]", shade, bold=True) + paint(f": {_visible(item.message)}", "", bold=True)]
+    lines = [paint(f"{severity}[{item.code}]", shade, bold=True) + paint(f": {_said(item.message)}", "", bold=True)]
     width = _gutter(item)
     if item.span is not None:
         source = item.span.source
@@ -52,7 +56,7 @@ def render(item: Diagnostic, *, colour: bool = False) -> str:
                 lines += _frame(":::", note.span, [label], width, shade, paint)
     if item.help:
         sign = paint("=", _BLUE, bold=True)
-        lines.append(f"{' ' * width} {sign} {paint('help', _CYAN, bold=True)}: {_visible(item.help)}")
+        lines.append(f"{' ' * width} {sign} {paint('help', _CYAN, bold=True)}: {_said(item.help)}")
     return "\n".join(lines) + "\n"
 
 
@@ -61,9 +65,9 @@ def as_object(item: Diagnostic) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "code": item.code,
         "severity": "error" if item.is_error else "warning",
-        "message": item.message,
-        "help": item.help,
-        "notes": [{"message": note.text, **_place(note.span)} for note in item.notes],
+        "message": masked(item.message),
+        "help": masked(item.help),
+        "notes": [{"message": masked(note.text), **_place(note.span)} for note in item.notes],
     }
     return shown | (_place(item.span) if item.span is not None else {})
 
@@ -82,7 +86,7 @@ def _place(span: Span) -> dict[str, Any]:
     line, column = span.source.position(span.start)
     end_line, end_column = span.source.position(span.end)
     return {
-        "file": span.source.name,
+        "file": masked(span.source.name),
         "line": line,
         "column": column,
         "end_line": end_line,
@@ -108,7 +112,7 @@ def _label(span: Span, text: str, *, is_primary: bool) -> _Label:
 def _frame(arrow: str, span: Span, labels: list[_Label], width: int, shade: str, paint: _Painter) -> list[str]:
     line, column = span.source.position(span.start)
     bar = paint("|", _BLUE, bold=True)
-    lines = [f"{' ' * width}{paint(arrow, _BLUE, bold=True)} {_visible(span.source.name)}:{line}:{column}"]
+    lines = [f"{' ' * width}{paint(arrow, _BLUE, bold=True)} {_said(span.source.name)}:{line}:{column}"]
     lines.append(f"{' ' * width} {bar}")
     shown = sorted({label.line for label in labels})
     for position, number in enumerate(shown):
@@ -121,25 +125,31 @@ def _frame(arrow: str, span: Span, labels: list[_Label], width: int, shade: str,
 
 def _marked(source: Source, number: int, labels: list[_Label], width: int, shade: str, paint: _Painter) -> list[str]:
     """One line of a source and, below it, a line for each mark."""
-    text = source.line(number)
+    line = Masked(source.line(number))
+    text = line.text
     first = 0
     if len(text) > _WIDEST:
-        first = max(0, min(label.start for label in labels) - _BEFORE)
+        first = max(0, line.place(min(label.start for label in labels)) - _BEFORE)
     cut = text[first : first + _WIDEST]
     bar = paint("|", _BLUE, bold=True)
     gutter = paint(f"{number:>{width}}", _BLUE, bold=True)
     before, after = ("…" if first else ""), ("…" if first + _WIDEST < len(text) else "")
     lines = [f"{gutter} {bar} {before}{_visible(cut)}{after}".rstrip()]
     for label in labels:
-        start, end = max(0, label.start - first), max(label.start - first + 1, min(label.end - first, len(cut)))
+        start, end = (line.place(at) - first for at in (label.start, label.end))
+        start, end = max(0, start), max(start + 1, min(end, len(cut)))
         space = " " * (len(before) + _columns(cut[:start]))
         sign = "^" if label.is_primary else "-"
         marks = sign * max(1, _columns(cut[start:end]))
-        said = f" {_visible(label.text)}" if label.text else ""
+        said = f" {_said(label.text)}" if label.text else ""
         lines.append(
             f"{' ' * width} {bar} {space}{paint(marks + said, shade if label.is_primary else _BLUE, bold=True)}"
         )
     return lines
+
+
+def _said(text: str) -> str:
+    return _visible(masked(text))
 
 
 def _visible(text: str) -> str:
