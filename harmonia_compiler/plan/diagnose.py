@@ -4,35 +4,55 @@ First what fails for an engine alone, then whether the engines fit together at a
 promises, then the load: the first that fails is named, with what would satisfy it.
 """
 
-from collections.abc import Collection, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import msgspec
 
 from harmonia_compiler.contract.gpu import GPU_TYPES
-from harmonia_compiler.contract.inventory import Host
+from harmonia_compiler.contract.inventory import Gpu, Host
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.plan.figures import MOST_DIGITS, amounts, down, plain, time, time_up, up
 from harmonia_compiler.plan.infeasible import Allow, Infeasible, Later, Less, Limit, More, Remedy, loads
 from harmonia_compiler.plan.model import build
 from harmonia_compiler.plan.optimise import SLACK, carried, ended, options_of
+from harmonia_compiler.plan.pools import Division, divide
 from harmonia_compiler.plan.predict import keeps, quantile_ms
-from harmonia_compiler.plan.problem import Need, Problem, Promise, admits, fits, room
+from harmonia_compiler.plan.problem import Need, Problem, Promise, admits, fits, room, take
 from harmonia_compiler.plan.promises import named
 from harmonia_compiler.plan.queueing import capacity
+from harmonia_compiler.plan.refine import refined
 from harmonia_compiler.plan.remedies import answer, hosts_to_add, promises_to_give, required
-from harmonia_compiler.plan.solve import Terms, total
-from harmonia_compiler.plan.variables import Model
+from harmonia_compiler.plan.solve import Outcome, Terms, total
+from harmonia_compiler.plan.variables import Key, Model
 from harmonia_compiler.profile.assumptions import CORE_BANDWIDTH_GB_S
 
+#: The same that is to be planned, on other hosts of the same names: larger ones can hold larger replicas.
+On = Callable[[Sequence[Host]], Problem]
 
-def diagnose(problem: Problem) -> Infeasible:
-    """The reason why `optimise` found nothing."""
+#: What hosts are given to see all the replicas that larger ones could hold: more than any replica takes.
+AMPLE_CORES, AMPLE_GIB, AMPLE_GPUS = 1024, 16_384, 64
+
+#: How often it is looked again at what would have to be added, where what was found is too little on the larger hosts.
+MOST_TRIES = 4
+
+#: Nodes in which replicas that take less of what is added are looked for: what is to be added is known by then.
+FEW_NODES = 50
+
+
+def diagnose(problem: Problem, on: On | None = None) -> Infeasible:
+    """The reason why `optimise` found nothing.
+
+    Without `on`, larger hosts are taken to hold what these can, and more of it, but no larger replicas.
+    """
     lonely = [
         need
         for need in problem.needs
         if not need.options or not _admitting(need, problem) or _holding(need, problem) is not None
     ]
     limits = [Limit(finding) for need in lonely for finding in _alone(need, problem)]
-    limits = limits or _together(problem) or _promises(problem) or _load(problem)
+    limits = limits or _together(problem, on) or _promises(problem) or _load(problem, on)
     return Infeasible(limits)
 
 
@@ -83,21 +103,21 @@ def _alone(need: Need, problem: Problem) -> Iterator[Diagnostic]:
         yield Diagnostic("E0720", message, help="change `on`, `cores` or `tensor_parallel`, or the inventory")
 
 
-def _together(problem: Problem) -> list[Limit]:
+def _together(problem: Problem, on: On | None) -> list[Limit]:
     """Engines that each could run, and for which there is not enough together."""
     fitting = answer(problem, lambda over: build(problem, over, 0.0, promises=False), _replicas)
     if not problem.needs or fitting.found:
         return []
-    more = _missing(problem, rate=0.0, promises=False)
-    if more is None:
+    missing = _missing(problem, on, rate=0.0, promises=False)
+    if missing is None:
         # However large the hosts are, what fits alone fits together; only the search has its limit.
         raise ended()
     least = sum(need.minimum for need in problem.needs)
     replicas = "replica that is needed at least takes" if least == 1 else "replicas that are needed at least take"
-    needs, has = _totals(problem, more)
-    message = f"the {least} {replicas} {needs}, and the inventory has {has}"
+    needs, has = _totals(problem, missing)
+    message = f"the {least} {replicas} {needs}, and {has}"
     hosts = hosts_to_add(problem, 0.0, promises=False)
-    remedies = (more,) if hosts is None else (more, hosts)
+    remedies = (missing.more,) if hosts is None else (missing.more, hosts)
     help_ = f"{', or '.join(map(str, remedies))}, or make components from a common base so that they share replicas"
     return [Limit(Diagnostic("E0722", message, help=help_), remedies)]
 
@@ -124,7 +144,7 @@ def _promises(problem: Problem) -> list[Limit]:
     return limits
 
 
-def _load(problem: Problem) -> list[Limit]:
+def _load(problem: Problem, on: On | None) -> list[Limit]:
     """A load that the whole inventory does not carry."""
     fastest = answer(problem, lambda over: build(problem, over, None), _rate, maximise=True)
     rate = carried(problem, required(fastest).counts)
@@ -132,17 +152,18 @@ def _load(problem: Problem) -> list[Limit]:
     asked = " and ".join(f"{plain(up(one.load_rps, MOST_DIGITS))} rps of `{one.name}`" for one in problem.pipelines)
     kept = " within its promises" if any(one.promises for one in problem.pipelines) else ""
     later = () if (looser := promises_to_give(problem)) is None else (looser,)
-    if bounds := _bounds(problem):
+    anywhere = problem if on is None else _ample(problem, on)
+    if bounds := _bounds(anywhere):
         too_much = " and ".join(_bounded(problem, e, most) for e, most in bounds.items())
         message = f"the load of {asked} is too much for {too_much}{kept}"
         allow = _allowing(problem, bounds)
         remedies: tuple[Remedy, ...] = (*later, less) if allow is None else (allow, *later, less)
-    elif more := _missing(problem, rate=1.0, promises=True):
-        needs, has = _totals(problem, more)
+    elif missing := _missing(problem, on, rate=1.0, promises=True):
+        needs, has = _totals(problem, missing)
         carries = loads(less.load_rps)
-        message = f"the load of {asked} needs {needs}{kept}, and the inventory has {has}, which carries {carries}"
+        message = f"the load of {asked} needs {needs}{kept}, and {has}, which carries {carries}"
         hosts = hosts_to_add(problem, 1.0)
-        remedies = (more, *later, less) if hosts is None else (more, hosts, *later, less)
+        remedies = (missing.more, *later, less) if hosts is None else (missing.more, hosts, *later, less)
     else:
         times = plain(up(1.0 / rate))
         message = f"the load of {asked} is {times} times what the inventory carries{kept}, {loads(less.load_rps)}"
@@ -208,36 +229,125 @@ def _allowing(problem: Problem, bounds: Collection[int]) -> Allow | None:
     )
 
 
-def _missing(problem: Problem, *, rate: float, promises: bool) -> More | None:
-    """The least hardware, by memory bandwidth, that would have to be added to the hosts; None for far too much."""
-    least = answer(
-        problem,
-        lambda over: build(problem, over, rate, promises=promises),
-        lambda model: (
-            {column: _weight(name) for (_, name), column in model.extra.items()} | dict.fromkeys(model.n.values(), 1e-6)
-        ),
-        gap=problem.give_up,
-        anywhere=True,
-    )
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """Hardware to add, and what the replicas that then stand there take of each host, by host and resource."""
+
+    more: More
+    takes: Mapping[str, Mapping[str, float]]
+
+
+def _missing(problem: Problem, on: On | None, *, rate: float, promises: bool) -> _Missing | None:
+    """The least hardware, by memory bandwidth, that would have to be added to the hosts; None for far too much.
+
+    It is least among all the replicas that larger hosts can hold, and enough on the very hosts that it makes: how long
+    calls are expected to take may depend on these, too.
+    """
+    if on is None:
+        return _least(problem, rate=rate, promises=promises)
+    known = _ample(problem, on)
+    found = _least(known, rate=rate, promises=promises)
+    for _ in range(MOST_TRIES):
+        if found is None:
+            return None
+        larger = on([_with_more(host, found.more.hardware.get(host.name, {})) for host in problem.hosts])
+        if answer(larger, partial(_standing, larger, rate, promises=promises), _replicas).found:
+            return found
+        found = _least(replace(larger, hosts=problem.hosts), rate=rate, promises=promises)
+    return found
+
+
+def _standing(problem: Problem, rate: float, over: Division, *, promises: bool) -> Model:
+    return build(problem, over, rate, promises=promises)
+
+
+def _least(problem: Problem, *, rate: float, promises: bool) -> _Missing | None:
+    """The least hardware to add, of the replicas that a problem knows."""
+
+    def search(division: Division) -> tuple[Model, list[Outcome]]:
+        model = build(problem, division, rate, promises=promises)
+        program = model.program
+        least = program.solve({column: _weight(name) for (_, name), column in model.extra.items()})
+        if not least.found:
+            return model, [least]
+        for column in model.extra.values():
+            program.row({column: 1.0}, high=round(least.values[column]))
+        added = {name for (_, name), column in model.extra.items() if round(least.values[column])}
+        taking = program.solve(_taking(model, added), gap=problem.give_up, nodes=FEW_NODES, start=least.values)
+        return model, [least, taking]
+
+    least = refined(search, divide(problem, anywhere=True))
     if not least.found:
         return None
     hardware: dict[str, dict[str, int]] = {}
     for (g, resource), column in least.model.extra.items():
-        if more := round(least.outcomes[-1].values[column]):
+        if more := round(least.outcomes[0].values[column]):
             (host,) = least.model.division.pools[g].hosts
             hardware.setdefault(problem.hosts[host].name, {})[resource] = more
-    return More(hardware, len(problem.hosts) > 1) if hardware else None
+    return _Missing(More(hardware, len(problem.hosts) > 1), _taken(problem, least.counts)) if hardware else None
 
 
-def _totals(problem: Problem, more: More) -> tuple[str, str]:
-    """What of the resources that are added is needed in all, and what there is of them, as phrases."""
-    added: dict[str, int] = {}
-    for amount in more.hardware.values():
-        for resource, count in amount.items():
-            added[resource] = added.get(resource, 0) + count
-    has = {resource: sum(room(host).get(resource, 0.0) for host in problem.hosts) for resource in sorted(added)}
-    needs = {resource: up(there + added[resource], MOST_DIGITS) for resource, there in has.items()}
-    return amounts(needs), " and ".join(plain(down(there, MOST_DIGITS)) for there in has.values())
+def _taking(model: Model, resources: Collection[str]) -> Terms:
+    """How much of some resources is taken, by memory bandwidth; of as much, by how many replicas."""
+    return {
+        column: 1e-6
+        + sum(_weight(name) * amount for name, amount in model.choices[e][c].takes.items() if name in resources)
+        for (e, c, _), column in model.n.items()
+    }
+
+
+def _taken(problem: Problem, counts: Mapping[Key, int]) -> dict[str, dict[str, float]]:
+    """What replicas take of each host."""
+    taken: dict[str, dict[str, float]] = {host.name: {} for host in problem.hosts}
+    for (e, c, h), count in counts.items():
+        here = taken[problem.hosts[h].name]
+        for resource, amount in take(problem.needs[e].options[c].configuration).items():
+            here[resource] = here.get(resource, 0.0) + amount * count
+    return taken
+
+
+def _ample(problem: Problem, on: On) -> Problem:
+    """The problem with all the replicas that larger hosts could hold, on the hosts that there are."""
+    types = sorted({gpu.type for host in problem.hosts for gpu in host.gpus})
+    more = {"cores": AMPLE_CORES, "memory_gib": AMPLE_GIB, **dict.fromkeys(types, AMPLE_GPUS)}
+    return replace(on([_with_more(host, more) for host in problem.hosts]), hosts=problem.hosts)
+
+
+def _with_more(host: Host, more: Mapping[str, int]) -> Host:
+    return msgspec.structs.replace(
+        host,
+        cpus=host.cpus + more.get("cores", 0),
+        memory_gib=host.memory_gib + more.get("memory_gib", 0),
+        gpus=(*host.gpus, *(Gpu(name, count) for name, count in more.items() if name in GPU_TYPES)),
+    )
+
+
+def _totals(problem: Problem, missing: _Missing) -> tuple[str, str]:
+    """What of the resources that are added is needed in all, and what there is of them, as phrases.
+
+    Where there is enough in all, and not where it would have to be: on which host.
+    """
+    hosts = {host.name: room(host) for host in problem.hosts}
+    added = sorted({resource for amount in missing.more.hardware.values() for resource in amount})
+    has = {resource: sum(one.get(resource, 0.0) for one in hosts.values()) for resource in added}
+    needs = {resource: sum(one.get(resource, 0.0) for one in missing.takes.values()) for resource in added}
+    if all(needs[resource] > has[resource] for resource in added):
+        return _said(needs), f"the inventory has {_had(has)}"
+    wanted = {
+        host: {resource: missing.takes[host].get(resource, 0.0) for resource in more}
+        for host, more in missing.more.hardware.items()
+    }
+    there = {host: {resource: hosts[host].get(resource, 0.0) for resource in more} for host, more in wanted.items()}
+    needed = " and ".join(f"{_said(amount)} on `{host}`" for host, amount in wanted.items())
+    return needed, " and ".join(f"`{host}` has {_had(amount)}" for host, amount in there.items())
+
+
+def _said(needs: Mapping[str, float]) -> str:
+    return amounts({resource: up(amount, MOST_DIGITS) for resource, amount in needs.items()})
+
+
+def _had(has: Mapping[str, float]) -> str:
+    return " and ".join(plain(down(amount, MOST_DIGITS)) for amount in has.values())
 
 
 def _replicas(model: Model) -> Terms:

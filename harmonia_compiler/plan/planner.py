@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
-from harmonia_compiler.contract.inventory import Inventory
+from harmonia_compiler.contract.inventory import Host, Inventory
 from harmonia_compiler.contract.plan import FORMAT_VERSION, PipelineShare, Plan, Replica, Solver
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.flow.graph import Application
@@ -49,13 +49,17 @@ def make_plan(
     missing load.
     """
     figures = BestProfiles() if profiles is None else profiles
-    demanded = _demanded(application, inventory, objective, figures, margin, measured)
+
+    def on(hosts: Sequence[Host]) -> Demanded:
+        found = _demanded(application, Inventory(tuple(hosts)), objective, figures, margin, measured)
+        return found if within_ms is None else replace(found, problem=bounded(found.problem, within_ms))
+
+    demanded = on(inventory.hosts)
     former = () if running is None else staying(running, application)
-    problem = with_running(demanded.problem, former)
-    demanded = replace(demanded, problem=problem if within_ms is None else bounded(problem, within_ms))
+    demanded = replace(demanded, problem=with_running(demanded.problem, former))
     allocation = optimise(demanded.problem)
     if allocation is None:
-        raise diagnose(demanded.problem)
+        raise diagnose(demanded.problem, lambda hosts: on(hosts).problem)
     plan = write_down(application, demanded, allocation, former)
     if wrong := faults(plan, demanded.problem):
         raise RuntimeError("the planner made a plan that its verifier rejects: " + "; ".join(wrong))

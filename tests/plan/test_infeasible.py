@@ -1,17 +1,26 @@
 """What is said where no plan exists: the limit that fails, by how much, and what would satisfy it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace as changed
 
+from harmonia_compiler.check.files import check_files
+from harmonia_compiler.contract.inventory import Host, Inventory
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
+from harmonia_compiler.flow.passes.registry import optimise as rewritten
+from harmonia_compiler.plan.build import build_problem
 from harmonia_compiler.plan.diagnose import diagnose
+from harmonia_compiler.plan.infeasible import Infeasible, More
 from harmonia_compiler.plan.optimise import optimise
+from harmonia_compiler.plan.planner import make_plan
 from harmonia_compiler.plan.problem import Need, Pipeline, Problem, Promise
+from harmonia_compiler.profile.best import BestProfiles
 from harmonia_compiler.profile.profiles import Shortfall
 from tests.plan.problems import chain, machine, need, on_cores, on_gpu
 
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 SEARCH = need("search", on_cores("search", 50.0), maximum=1)
 WRITE = need("write", on_gpu("write", 100.0))
 
@@ -66,7 +75,20 @@ def test_an_engine_whose_needs_no_single_host_has() -> None:
     wide, tall = (changed(machine("wide", 8), memory_gib=2.0), machine("tall", 1))
     found = reason(Problem((need("walk", walk),), (chain("walk"),), (wide, tall)))
     assert found.code == "E0722"
+    assert found.message.endswith("that is needed at least takes 8 GiB of memory on `wide`, and `wide` has 2")
     assert found.help.startswith("add 6 GiB of memory to `wide`")
+
+
+def test_what_is_needed_is_what_replicas_take_and_what_is_added_suffices() -> None:
+    """A GiB more is the least to add, and more than is needed."""
+    walk = on_cores("walk", 10.0)
+    walk = replace(walk, configuration=changed(walk.configuration, memory_gib=3.62))
+    host = changed(machine("box", 8), memory_gib=7.2)
+    found = reason(Problem((need("walk", walk, minimum=2),), (chain("walk"),), (host,)))
+    assert found.message == (
+        "the 2 replicas that are needed at least take 7.24 GiB of memory, and the inventory has 7.2"
+    )
+    assert found.help.startswith("add 1 GiB of memory, or")
 
 
 def test_a_load_that_needs_more_devices() -> None:
@@ -141,6 +163,39 @@ def test_what_is_added_is_said_of_its_host() -> None:
     found = reason(of)
     assert found.message.startswith("the load of 100 rps of `p` needs 13 a100_sxm, and the inventory has 2")
     assert found.help.startswith("add 11 a100_sxm to `gpus`, or lower")
+
+
+def inventory_of(cpus: int, memory_gib: float) -> Inventory:
+    return Inventory((Host("box", cpus, memory_gib),))
+
+
+@pytest.mark.parametrize(
+    ("cpus", "memory_gib", "said"),
+    [
+        (4, 16.0, "needs 43 cores and 22.72 GiB of memory within its promises, and the inventory has 4 and 16"),
+        (43, 16.0, "needs 22.72 GiB of memory within its promises, and the inventory has 16"),
+        (4, 64.0, "needs 42.5 cores within its promises, and the inventory has 4"),
+    ],
+)
+def test_larger_replicas_that_larger_hosts_hold_are_counted_on(
+    tmp_path: Path, cpus: int, memory_gib: float, said: str
+) -> None:
+    """On 43 cores a replica has 16 of them, and needs the memory of four with 4 cores each only once."""
+    text = (SAMPLES / "quickstart.rag").read_text(encoding="utf-8").replace("load 0.02 rps", "load 5 rps")
+    (tmp_path / "quickstart.rag").write_text(text, encoding="utf-8")
+    checked = check_files([tmp_path / "quickstart.rag"])
+    assert checked.application is not None
+    application = rewritten(checked.application)
+    with pytest.raises(Infeasible) as refused:
+        make_plan(application, inventory_of(cpus, memory_gib), objective="cost")
+    (limit,) = refused.value.limits
+    assert said in limit.finding.message
+    (more,) = (remedy.hardware["box"] for remedy in limit.remedies if isinstance(remedy, More))
+    cpus, memory_gib = cpus + more.get("cores", 0), memory_gib + more.get("memory_gib", 0)
+    assert make_plan(application, inventory_of(cpus, memory_gib), objective="cost").replicas
+    for one in more:
+        less = inventory_of(cpus - (one == "cores"), memory_gib - (one == "memory_gib"))
+        assert optimise(build_problem(application, less, "cost", BestProfiles()).problem) is None
 
 
 def test_several_loads_are_told_apart() -> None:

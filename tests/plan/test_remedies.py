@@ -108,6 +108,24 @@ def test_who_follows_the_advice_satisfies_the_limit(problem: Problem) -> None:
             assert place(diagnose(after)) > place(said)
 
 
+@examples(60)
+@given(hard_problems())
+def test_hardware_to_add_is_enough_and_one_less_of_anything_is_not(problem: Problem) -> None:
+    """A problem that knows no promises is one whose first limit is all that keeps it from a plan."""
+    pipelines = tuple(replace(one, promises=()) for one in problem.pipelines)
+    needs = tuple(replace(one, hosts=None, maximum=None, stateful=False) for one in problem.needs)
+    problem = replace(problem, needs=needs, pipelines=pipelines, aim="cost", give_up=GIVE_UP)
+    assume(optimise(problem) is None)
+    said = diagnose(problem, lambda hosts: replace(problem, hosts=tuple(hosts)))
+    for more in (one for limit in said.limits for one in limit.remedies if isinstance(one, More)):
+        if {limit.finding.code for limit in said.limits} == {"E0723"}:
+            assert optimise(followed(problem, more)) is not None
+        for host, amounts in more.hardware.items():
+            for resource, count in amounts.items():
+                less = {**more.hardware, host: {**amounts, resource: count - 1}}
+                assert optimise(followed(problem, More(less, more.named))) is None
+
+
 @examples(100)
 @given(hard_problems(), st.sampled_from([0.05, 0.2, 0.7]))
 def test_promises_are_blamed_where_hardly_any_load_keeps_them_and_the_bound_is_the_least(
