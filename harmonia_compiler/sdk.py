@@ -13,7 +13,6 @@ finds an annotation that no type of the language fits as soon as the module is i
 
 import dataclasses
 import inspect
-import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypedDict, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -38,6 +37,9 @@ class Message(TypedDict):
 #: An embedding: the language's `vector`.
 Vector = list[float]
 
+#: Beyond this a number is not exact in JSON, and no `.rag` may hold it.
+_LARGEST = 2**53
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Size:
@@ -46,8 +48,10 @@ class _Size:
     expected: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.expected < math.inf:
-            raise ValueError(f"{type(self).__name__}({self.expected!r}): what is expected is a number above 0")
+        if isinstance(self.expected, bool) or not 0 < self.expected <= _LARGEST:
+            raise ValueError(
+                f"{type(self).__name__}({self.expected!r}): what is expected is a number above 0, up to 2⁵³"
+            )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,7 +84,9 @@ def component(function: Function) -> Function:
 def _is_of_the_language(annotation: Any, around: tuple[Any, ...]) -> bool:
     """Whether a type of the language fits; `around` are the records that it is a part of, none of which it may be."""
     origin, parts = get_origin(annotation), get_args(annotation)
-    if origin is Annotated or (origin is list and parts):
+    if origin is Annotated:
+        return all(_is_size_of(each, parts[0]) for each in parts[1:]) and _is_of_the_language(parts[0], around)
+    if origin is list and parts:
         return _is_of_the_language(parts[0], around)
     if origin is Literal:
         return all(isinstance(label, str) for label in parts)
@@ -93,3 +99,10 @@ def _is_of_the_language(annotation: Any, around: tuple[Any, ...]) -> bool:
         return False
     fields = get_type_hints(annotation, include_extras=True).values()
     return bool(fields) and all(_is_of_the_language(each, (*around, annotation)) for each in fields)
+
+
+def _is_size_of(said: Any, annotation: Any) -> bool:
+    """Whether what is said of a type can be said of it: lists have items, texts tokens, and nothing else a size."""
+    if isinstance(said, items):
+        return get_origin(annotation) is list
+    return not isinstance(said, tokens) or annotation in (str, Passage, Message)

@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from harmonia_compiler.check.keys import leak
 from harmonia_compiler.check.program import MOST_SUGGESTED
 from harmonia_compiler.check.types import MOST_PARTS, Shape, shown
 from harmonia_compiler.contract.component import Port
@@ -27,6 +26,7 @@ from harmonia_compiler.contract.types import (
     mismatch,
 )
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
+from harmonia_compiler.diagnostics.keys import leak
 from harmonia_compiler.diagnostics.near import listed, nearest
 from harmonia_compiler.diagnostics.source import Source, Span
 from harmonia_compiler.syntax import tree
@@ -50,6 +50,7 @@ class Annotated(msgspec.Struct, frozen=True):
     default: Any
     span: Span
     reason: str = "no annotation that is a type of the language"
+    code: str = "E0622"
 
 
 class Signature(msgspec.Struct, frozen=True):
@@ -134,8 +135,9 @@ def _misnamed(unknown: Sequence[str], places: Container[str], theirs: Mapping[st
 class Annotations:
     """Those of one module."""
 
-    def __init__(self, source: Source, parsed: ast.Module) -> None:
+    def __init__(self, source: Source, parsed: ast.Module, findings: Findings) -> None:
         self.source = source
+        self.findings = findings
         self._meanings: dict[str, Shape | None] = {}
         self.classes = {node.name: node for node in parsed.body if isinstance(node, ast.ClassDef)}
         self.aliases = {
@@ -149,7 +151,7 @@ class Annotations:
             for node in parsed.body
             if isinstance(node, ast.ImportFrom)
             for each in node.names
-            if each.asname and each.name in _OURS
+            if each.asname and (each.name in _OURS or each.name in _SIZES)
         }
 
     def signature(self, function: ast.FunctionDef | ast.AsyncFunctionDef) -> Signature:
@@ -183,6 +185,8 @@ class Annotations:
             value = ast.literal_eval(default)
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             return Annotated(given.arg, None, None, span, "a default that is no literal")
+        if any(_is_beyond(node) for node in ast.walk(default)):
+            return Annotated(given.arg, None, None, span, "a default beyond 2⁵³", "E0110")
         if mismatch(value, shape.type):
             return Annotated(given.arg, None, None, span, f"a default that is no `{shown(shape.type)}`")
         return Annotated(given.arg, shape, value, span)
@@ -201,7 +205,8 @@ class Annotations:
         match given:
             case ast.Constant(value=str() as text):
                 try:
-                    return self._shape(ast.parse(text, mode="eval").body, depth + 1)
+                    quoted = ast.parse(text, mode="eval").body
+                    return self._shape(ast.increment_lineno(quoted, given.lineno - 1), depth + 1)
                 except (SyntaxError, ValueError, RecursionError, MemoryError):
                     return None
             case ast.Name(id=name):
@@ -241,10 +246,45 @@ class Annotations:
                 return Shape(Labels(tuple(labels))) if good else None
             case "Annotated":
                 shape = self._shape(parts[0], depth + 1)
-                size = next((found for part in parts[1:] if (found := _size(part)) is not None), None)
-                return shape and Shape(shape.type, size, shape.item_size, shape.parts)
+                if shape is None:
+                    return None
+                sizes = [self._size(part, shape.type) for part in parts[1:]]
+                size = next((found for found in sizes if found is not None), None)
+                return Shape(shape.type, size, shape.item_size, shape.parts)
             case _:
                 return None
+
+    def _size(self, given: ast.expr, of: Type) -> float | None:
+        """The number in `tokens(40)` or `items(4)`, said of a type; what would be none in a `.rag` is reported."""
+        name = self._called(given)
+        if not isinstance(given, ast.Call) or name not in _SIZES:
+            return None
+        span = self.source.span_of_line(given.lineno)
+        if not isinstance(of, Text | Message | Passage | ListOf):
+            help = "only texts (`tokens`) and lists (`items`) have an expected size"
+            self.findings.add("E0506", f"`{shown(of)}` has no size", span, help=help)
+            return None
+        meant, what = ("items", "the size of a list") if isinstance(of, ListOf) else ("tokens", "the size of a text")
+        value = _number(_expected(given))
+        if name != meant:
+            message = f"{what} takes a number of {meant}, not `{name}`"
+            self.findings.add("E0504", message, span, help=f"write `{meant}(…)`, or annotate what it is said of")
+        elif value is None:
+            message = f"{what} takes a number of {meant}"
+            self.findings.add("E0504", message, span, help=f"write the number itself: `{meant}(40)`")
+        elif value > LARGEST:
+            self.findings.add("E0110", "this number is beyond 2⁵³", span, help="no amount here needs one so large")
+        elif value <= 0:
+            self.findings.add("E0505", f"{what} is above 0", span, help="write the size that you expect")
+        else:
+            return float(value)
+        return None
+
+    def _called(self, given: ast.expr) -> str:
+        """What a call calls, by the name that it has in `harmonia_compiler.sdk`."""
+        name = _last(given.func) if isinstance(given, ast.Call) else ""
+        alias = self.aliases.get(name)
+        return alias.id if isinstance(alias, ast.Name) else name
 
     def _record(self, of: ast.ClassDef, depth: int) -> Shape | None:
         """A TypedDict, a NamedTuple or a dataclass."""
@@ -316,11 +356,23 @@ def _last(given: ast.expr) -> str:
     return given.id if isinstance(given, ast.Name) else given.attr if isinstance(given, ast.Attribute) else ""
 
 
-def _size(given: ast.expr) -> float | None:
-    """The number in `tokens(40)` or `items(4)`."""
-    if isinstance(given, ast.Call) and _last(given.func) in _SIZES and len(given.args) == 1:
-        number = given.args[0]
-        value = number.value if isinstance(number, ast.Constant) else None
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LARGEST:
-            return float(value)
-    return None
+def _is_beyond(node: ast.AST) -> bool:
+    """Whether a node is a number that a `.rag` may not hold."""
+    number = _number(node.value) if isinstance(node, ast.Constant) else None
+    return number is not None and number > LARGEST
+
+
+def _number(value: object) -> int | float | None:
+    """The value of a literal that is a number."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _expected(given: ast.Call) -> object:
+    """What stands in `tokens(40)` or `tokens(expected=40)`; None for what is no literal, or no such call."""
+    named = [each.value for each in given.keywords if each.arg == "expected"]
+    if len(given.args) + len(named) != 1 or len(named) < len(given.keywords):
+        return None
+    try:
+        return ast.literal_eval((*given.args, *named)[0])
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return None

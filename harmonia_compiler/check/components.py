@@ -242,7 +242,7 @@ class Components:
             what = "the result" if unclear.name == "return" else f"`{unclear.name}`"
             help = f"mend it there, or declare the ports: `component {made.declared.name}(…) -> … = …`"
             message = f"{what} of `{annotated.name}` has {unclear.reason}"
-            self.findings.add("E0622", message, unclear.span, help=help)
+            self.findings.add(unclear.code, message, unclear.span, help=help)
             return None
         return replace(made, ports=annotated.ports, result=annotated.result.shape)
 

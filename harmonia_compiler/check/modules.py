@@ -13,7 +13,7 @@ from pathlib import Path
 from harmonia_compiler.check.annotations import Annotations, Signature
 from harmonia_compiler.check.program import Context, Unit
 from harmonia_compiler.check.sources import beside, read_source, real
-from harmonia_compiler.diagnostics.diagnostic import Note
+from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.source import Source, Span
 
 #: Of shorter names, nearly any other is a slip away.
@@ -108,16 +108,16 @@ class Modules:
             help = f"a component is made from a function of `{module}`"
             self.context.findings.add("E0620", f"this is not Python: {reason}", span, help=help)
             return Untold.REPORTED
-        return _Module(source, parsed)
+        return _Module(source, parsed, self.context.findings)
 
 
 class _Module:
     """A parsed module: its source, its functions, and what is annotated in it."""
 
-    def __init__(self, source: Source, parsed: ast.Module) -> None:
+    def __init__(self, source: Source, parsed: ast.Module, findings: Findings) -> None:
         self.source = source
         self.parsed = parsed
-        self.annotations = Annotations(source, parsed)
+        self.annotations = Annotations(source, parsed, findings)
         defined = (node for node in parsed.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
         self.functions = {node.name: node for node in defined}
 

@@ -120,10 +120,10 @@ def check(component: str, source: str) -> Checked:
     return check_files([Path("a.rag")])
 
 
-def read(source: str, call: str) -> Component:
+def read(source: str, call: str, result: str = "text") -> Component:
     """The component `f`, made from `m:f`, which a pipeline calls like this."""
     Path("m.py").write_text(source, encoding="utf-8")
-    text = f'component f = python("m:f")\npipeline p(t: text) -> text {{ return {call} }}'
+    text = f'component f = python("m:f")\npipeline p(t: text) -> {result} {{ return {call} }}'
     Path("a.rag").write_text(text, encoding="utf-8")
     found = check_files([Path("a.rag")])
     assert found.application is not None, found.found
@@ -196,6 +196,66 @@ def test_ports_have_names_sizes_and_defaults() -> None:
         ("word", "text", None, "w"),
     ]
     assert made.size == 40
+
+
+SIZES = (
+    "from typing import Annotated, Literal\nfrom harmonia_compiler.sdk import Message, items, tokens, tokens as long\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "result", "size", "item_size"),
+    [
+        ("Annotated[str, tokens(expected=9)]", "text", 9, None),
+        ("Annotated[str, long(9.5)]", "text", 9.5, None),
+        ("Annotated[Message, 'a note', tokens(+9)]", "message", 9, None),
+        ("Annotated[list[Annotated[str, tokens(3)]], items(expected=4)]", "[text]", 4, 3),
+        ("Annotated[str, tokens(9007199254740992)]", "text", 2**53, None),
+    ],
+)
+def test_a_size_is_read_however_python_lets_it_be_said(
+    annotation: str, result: str, size: float, item_size: float | None
+) -> None:
+    made = read(f"{SIZES}def f(q: str) -> {annotation}: ...\n", "f(t)", result)
+    assert (made.size, made.item_size) == (size, item_size)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "said"),
+    [
+        ("Annotated[str, tokens(0)]", "E0505: the size of a text is above 0"),
+        ("Annotated[str, tokens(-1)]", "E0505: the size of a text is above 0"),
+        ("Annotated[list[str], items(expected=-1)]", "E0505: the size of a list is above 0"),
+        ("Annotated[str, tokens(9223372036854775808)]", "E0110: this number is beyond 2⁵³"),
+        ("Annotated[str, tokens(1e400)]", "E0110: this number is beyond 2⁵³"),
+        ('Annotated[str, tokens("x")]', "E0504: the size of a text takes a number of tokens"),
+        ("Annotated[str, tokens(True)]", "E0504: the size of a text takes a number of tokens"),
+        ("Annotated[str, tokens(SOME)]", "E0504: the size of a text takes a number of tokens"),
+        ("Annotated[str, tokens()]", "E0504: the size of a text takes a number of tokens"),
+        ("Annotated[str, tokens(9, expected=9)]", "E0504: the size of a text takes a number of tokens"),
+        ("Annotated[str, tokens(about=9)]", "E0504: the size of a text takes a number of tokens"),
+        ("Annotated[str, items(3)]", "E0504: the size of a text takes a number of tokens, not `items`"),
+        ("Annotated[list[str], tokens(3)]", "E0504: the size of a list takes a number of items, not `tokens`"),
+        ("Annotated[bool, tokens(3)]", "E0506: `bool` has no size"),
+        ('Annotated[Literal["a"], tokens(3)]', 'E0506: `"a"` has no size'),
+        ('"Annotated[str, tokens(0)]"', "E0505: the size of a text is above 0"),
+    ],
+)
+@pytest.mark.parametrize("ports", ["", "(q: text) -> text"])
+def test_a_size_that_is_none_is_found_at_its_line_as_in_a_rag(annotation: str, said: str, ports: str) -> None:
+    source = f"{SIZES}\ndef f(\n    q: str,\n    more: {annotation} = ...,\n) -> str: ...\n"
+    found = check(f'component f{ports} = python("m:f")', source).found
+    [item] = [item for item in found if item.code not in ("E0326", "E0622")]
+    assert f"{item.code}: {item.message}" == said
+    span = item.span
+    assert span is not None
+    assert (span.source.name, span.source.position(span.start)[0]) == ("m.py", 6)
+
+
+@pytest.mark.parametrize("default", ["9223372036854775808", "-9223372036854775808", "1e400", "9007199254740993"])
+def test_a_default_beyond_what_a_rag_may_hold_is_refused_alike(default: str) -> None:
+    found = check('component f = python("m:f")', f"def f(q: str, n: int = {default}) -> str: ...").found
+    assert [(item.code, item.message) for item in found] == [("E0110", "`n` of `f` has a default beyond 2⁵³")]
 
 
 def test_a_module_lies_in_a_folder_or_is_one() -> None:
@@ -315,6 +375,12 @@ def test_a_size_that_checking_would_leave_unread_is_a_value_error(size: type, ex
         size(expected)
 
 
+@pytest.mark.parametrize("expected", [True, 2**53 + 1])
+def test_so_is_one_that_no_rag_may_hold(expected: float) -> None:
+    with pytest.raises(ValueError, match="a number above 0, up to 2"):
+        sdk.tokens(expected)
+
+
 def test_what_no_type_fits_is_a_type_error() -> None:
     def unannotated(q):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         return q
@@ -340,7 +406,15 @@ def test_what_no_type_fits_is_a_type_error() -> None:
     def unknown(q: "Missing") -> str:  # type: ignore[name-defined]  # noqa: F821
         return str(q)
 
+    def counted(q: Annotated[str, sdk.items(3)]) -> str:
+        return q
+
+    def long(q: Annotated[list[str], sdk.tokens(3)]) -> str:
+        return q[0]
+
     functions: list[Callable[..., Any]] = [
+        counted,
+        long,
         unannotated,
         without_result,
         mapping,
