@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from harmonia_compiler.contract.gpu import GPU_TYPES
-from harmonia_compiler.contract.hostlist import LONGEST_NAME, HostlistError, expand
+from harmonia_compiler.contract.hostlist import LONGEST_NAME, HostlistError, TooManyHosts, expand
 from harmonia_compiler.contract.regular import read_text
 from harmonia_compiler.contract.toml_document import Document, NotToml, parse_toml, shown
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejected
@@ -152,6 +152,10 @@ class _Reader:
             return []
         try:
             names = expand(given, most)
+        except TooManyHosts as problem:
+            help_ = f"an inventory has {MOST_HOSTS:,} hosts at most: plan for a part of them"
+            self._wrong("E0705", str(problem), (*where, "name"), help_)
+            return []
         except HostlistError as problem:
             self._wrong("E0705", str(problem), (*where, "name"), 'a range is written "gpu[01-16,20]"')
             return []

@@ -24,6 +24,14 @@ def read(text: str) -> Inventory:
     return parse_inventory(Source("machines.toml", text))
 
 
+def test_of_a_range_of_too_many_hosts_the_limit_is_said() -> None:
+    with pytest.raises(Rejected) as caught:
+        parse_inventory(Source("i.toml", f'[[hosts]]\nname = "a[0-99999999999]"\n{BOX}'))
+    assert [item.help for item in caught.value.found] == [
+        "an inventory has 4,096 hosts at most: plan for a part of them"
+    ]
+
+
 def test_ranges_are_written_out_and_keep_their_zeros() -> None:
     inventory = read(
         '[[hosts]]\nname = "gpu[01-03,10]"\ncpus = 64\nmemory_gib = 512.5\n'
@@ -69,6 +77,10 @@ MISTAKES = {
     f'[[hosts]]\nname = "a[1-"\n{BOX}': [("E0705", 2, "bracket without its partner")],
     f'[[hosts]]\nname = "a[x]"\n{BOX}': [("E0705", 2, "no list of numbers")],
     f'[[hosts]]\nname = "a[0-999999999]"\n{BOX}': [("E0705", 2, "more than 4,096 hosts")],
+    f'[[hosts]]\nname = "a[0-99999999999]"\n{BOX}': [
+        ("E0705", 2, "`[0-99999999999]` stands for more than 4,096 hosts")
+    ],
+    f'[[hosts]]\nname = "a[{"9" * 5000}]"\n{BOX}': [("E0705", 2, "has a number of more than 64 digits")],
     f'[[hosts]]\nname = "a[1-99]b[1-99]"\n{BOX}': [("E0705", 2, "more than 4,096 hosts")],
     f'[[hosts]]\nname = "a[1-3]"\n{BOX}[[hosts]]\nname = "a2"\n{BOX}': [("E0706", 6, "two hosts are named `a2`")],
     f'[[hosts]]\nname = "a"\n{BOX}gpus = [\n  {{type = "l4"}},\n  {{type = "h100"}},\n]\n': [
