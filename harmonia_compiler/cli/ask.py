@@ -1,6 +1,7 @@
 """`harmoniac ask`: sends a question to a running service and prints the answer with what it stands on."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -10,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from harmonia_compiler.cli.options import format_option, inputs_option
-from harmonia_compiler.diagnostics.diagnostic import Rejected
-from harmonia_compiler.runtime.gateway.client import fill_inputs, find_gateway
+from harmonia_compiler.contract.types import Value
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.runtime.gateway.client import PipelineInfo, fill_inputs, find_gateway, named_inputs
 
 #: How much of a passage's first line is shown, in characters.
 _SHOWN = 160
@@ -24,10 +26,13 @@ _SHOWN = 160
 @inputs_option
 @format_option
 def command(question: str, service: str, pipeline: str | None, inputs: dict[str, str], form: str) -> None:
-    """Ask a running service, and print the answer, the passages it used, and the time of each stage."""
+    """Ask a running service, and print the answer, the passages it used, and the time of each stage.
+
+    QUESTION fills the one text of the pipeline that is not given by --set, and may be empty where there is none.
+    """
     gateway = find_gateway(service)
     asked = gateway.pipeline(pipeline)
-    filled = fill_inputs(asked, question, inputs)
+    filled = _filled(asked, question, inputs)
     streamed = False
     try:
         for event in gateway.ask(asked.id, filled):
@@ -41,6 +46,21 @@ def command(question: str, service: str, pipeline: str | None, inputs: dict[str,
         if streamed:
             click.echo()
         raise
+
+
+def _filled(asked: PipelineInfo, question: str, named: Mapping[str, str]) -> dict[str, Value]:
+    """The inputs of a pipeline. Raises Rejected for a question of no words that was to fill a text.
+
+    The route takes an empty text as it takes others; somebody at a shell has more likely lost one.
+    """
+    if question.strip():
+        return fill_inputs(asked, question, named)
+    texts = [each for each in asked.parameters if each.type == "text"]
+    missing = [each for each in texts if each.required and each.name not in named]
+    if missing or (texts and not any(each.name in named for each in texts)):
+        help_ = "write it behind `ask`, in quotes, or give the text with --set NAME=VALUE"
+        raise Rejected([Diagnostic("E1104", "the question is empty", help=help_)])
+    return named_inputs(asked, named)
 
 
 def _print_result(result: dict[str, Any], form: str, *, streamed: bool) -> None:

@@ -71,6 +71,19 @@ def test_ask_says_what_is_wrong(
     assert says in err
 
 
+@pytest.mark.parametrize("question", ["", " \t\n"])
+def test_a_question_of_no_words_is_asked_only_where_the_text_is_given_by_name(
+    running: Running, capsys: pytest.CaptureFixture[str], question: str
+) -> None:
+    arguments = ["ask", question, "--service", str(running.bundle), "--pipeline", "say"]
+    assert run(arguments) == 1
+    assert capsys.readouterr().err.startswith("error[E1104]: the question is empty\n")
+    assert run([*arguments, "--set", "question=how many?"]) == 0
+    assert capsys.readouterr().out.startswith("One two [31mthree\n")
+    assert run([*arguments, "--set", "questoin=how many?"]) == 1
+    assert "error[E1104]" in capsys.readouterr().err
+
+
 def test_ask_says_where_nothing_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run").mkdir()
     dead = f"http://127.0.0.1:{free_port()}"

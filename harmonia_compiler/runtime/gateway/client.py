@@ -205,13 +205,7 @@ def fill_inputs(pipeline: PipelineInfo, question: str, named: Mapping[str, str])
 
     A text with a default is open only where there is no other.
     """
-    types = {parameter.name: parameter.type for parameter in pipeline.parameters}
-    inputs: dict[str, Value] = {}
-    for name, written in named.items():
-        if name not in types:
-            help_ = suggestion(name, types, f"it takes {listed(types, most=20)}")
-            _reject("E1104", f"`{pipeline.id}` takes no `{name}`", help_)
-        inputs[name] = _value(name, types[name], written)
+    inputs = named_inputs(pipeline, named)
     free = [p for p in pipeline.parameters if p.type == "text" and p.name not in inputs]
     texts = [p.name for p in [p for p in free if p.required] or free]
     if len(texts) != 1:
@@ -219,6 +213,18 @@ def fill_inputs(pipeline: PipelineInfo, question: str, named: Mapping[str, str])
         help_ = "give all but one with --set NAME=VALUE" if texts else "leave one text to the question"
         _reject("E1104", f"the question fills one text parameter, and open are {offered}", help_)
     return {**inputs, texts[0]: question}
+
+
+def named_inputs(pipeline: PipelineInfo, named: Mapping[str, str]) -> dict[str, Value]:
+    """The inputs that were written by name, as values of their types."""
+    types = {parameter.name: parameter.type for parameter in pipeline.parameters}
+    inputs: dict[str, Value] = {}
+    for name, written in named.items():
+        if name not in types:
+            help_ = suggestion(name, types, f"it takes {listed(types, most=20)}")
+            _reject("E1104", f"`{pipeline.id}` takes no `{name}`", help_)
+        inputs[name] = _value(name, types[name], written)
+    return inputs
 
 
 def _value(name: str, of: str, written: str) -> Value:
