@@ -3,6 +3,8 @@
 Written as `plan.json`. Deterministic byte for byte; no secret, no absolute path, no clock.
 """
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -23,6 +25,10 @@ OLDEST_FORMAT = max(1, FORMAT_VERSION - 1)
 
 #: What names a process, its log and its job; no target has to quote it, and no path leads out of a folder by it.
 ProcessName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]{1,64}\Z")]
+#: How much of an engine's name goes into those of its replicas, which name processes: with a number, 64 letters.
+MOST_OF_NAME = 56
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,6}", re.ASCII)
+
 #: What a replica takes of its host, within what an inventory may say of one.
 Cores = Annotated[float, Meta(ge=0, le=4096)]
 Gibibytes = Annotated[float, Meta(ge=0, le=2**20)]
@@ -104,7 +110,7 @@ class ProfileUse(msgspec.Struct, frozen=True, omit_defaults=True):
     provenance: str
     capacity_rps: float
     latency_ms: float
-    corrected: float = 1.0
+    corrected: Annotated[float, Meta(ge=1e-6, le=1e6)] = 1.0
 
 
 class MemoryUse(msgspec.Struct, frozen=True):
@@ -133,7 +139,7 @@ class PipelineShare(msgspec.Struct, frozen=True):
 
     name: str
     load_rps: float
-    visits: dict[str, float]
+    visits: dict[str, Annotated[float, Meta(ge=0, le=1e12)]]
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -163,6 +169,11 @@ class Plan(msgspec.Struct, frozen=True):
     memory: tuple[MemoryUse, ...] = ()
 
 
+def replica_id(engine: str, number: int) -> str:
+    """What a replica of an engine is called: nothing else that a bundle names ends in a number like this."""
+    return f"{engine[:MOST_OF_NAME]}-{number}"
+
+
 def encode_plan(plan: Plan) -> bytes:
     """The plan's canonical JSON: sorted maps, two spaces, a newline at the end."""
     return encode_document(plan)
@@ -171,11 +182,31 @@ def encode_plan(plan: Plan) -> bytes:
 def decode_plan(raw: bytes) -> Plan:
     """The plan in a document; raises `msgspec.DecodeError`, and `OtherFormat` among them."""
     plan = decode_versioned(raw, Plan, OLDEST_FORMAT, FORMAT_VERSION)
+    for wrong in _misnamed(plan):
+        raise msgspec.ValidationError(wrong)
     return msgspec.structs.replace(
         plan,
         components={name: _with_late(component) for name, component in plan.components.items()},
         engines={name: _with_late(engine) for name, engine in plan.engines.items()},
     )
+
+
+def _misnamed(plan: Plan) -> Iterator[str]:
+    """What no planner calls its replicas, or gives them."""
+    known: set[str] = set()
+    for at, replica in enumerate(plan.replicas):
+        where = f"at `$.replicas[{at}]`"
+        if replica.id in known:
+            yield f"two replicas have the id `{replica.id}` - {where}"
+        if replica.engine not in plan.engines:
+            yield f"a replica is of the engine `{replica.engine}`, which is none of the plan's - {where}"
+        stem, _, number = replica.id.rpartition("-")
+        if stem != replica.engine[:MOST_OF_NAME] or not _NUMBER.fullmatch(number):
+            wanted = replica_id(replica.engine, 0)
+            yield f"a replica has the id `{replica.id}`, where one is expected like `{wanted}` - {where}"
+        if len(set(replica.devices)) != len(replica.devices):
+            yield f"a replica has one device twice - {where}"
+        known.add(replica.id)
 
 
 def read_plan(path: Path) -> Plan:

@@ -7,12 +7,9 @@ What runs already keeps its name and, where the others then find devices too, th
 
 from collections.abc import Sequence
 
-from harmonia_compiler.contract.plan import Configuration, Replica
+from harmonia_compiler.contract.plan import Configuration, Replica, replica_id
 from harmonia_compiler.plan.problem import Problem, devices_by_type
 from harmonia_compiler.plan.variables import Key
-
-#: How much of an engine's name goes into those of its replicas, which name processes: with a number, 64 letters.
-MOST_OF_NAME = 56
 
 
 def place(problem: Problem, counts: dict[Key, int], running: Sequence[Replica] = ()) -> tuple[Replica, ...]:
@@ -32,7 +29,7 @@ def place(problem: Problem, counts: dict[Key, int], running: Sequence[Replica] =
         name = former[at].id if at in former else ""
         while not name:
             numbers[e] = numbers.get(e, -1) + 1
-            name = "" if (free := f"{need.engine[:MOST_OF_NAME]}-{numbers[e]}") in taken else free
+            name = "" if (free := replica_id(need.engine, numbers[e])) in taken else free
         taken.add(name)
         replicas.append(
             Replica(
