@@ -140,12 +140,12 @@ def decisions() -> bool:
     taken = line.ask(0.0)
     assert taken is not None
     for number in range(DEPTH):
-        line.wait(number, Standing(float(number * 7919 % DEPTH)))
+        line.wait(number, Standing(float(number * 7919 % DEPTH), request=number))
     began = time.perf_counter()
     for number in range(DEPTH, DEPTH + DECISIONS):
         line.release(taken)
         assert line.next(0.0) is not None
-        line.wait(number, Standing(float(number * 7919 % DEPTH)))
+        line.wait(number, Standing(float(number * 7919 % DEPTH), request=number))
     each_us = (time.perf_counter() - began) / DECISIONS * 1e6
     print(f"a decision where {DEPTH:,} wait: {each_us:.1f} µs (may be {LIMIT_US:g})")
     return each_us <= LIMIT_US

@@ -14,8 +14,8 @@ DEPTH, DECISIONS, REPLICAS = 10_000, 20_000, 8
 
 
 def standing(number: int) -> Standing:
-    """Where a call stands: some go before others that came earlier."""
-    return Standing(number + number * 7919 % DEPTH, 1e9, promised=True)
+    """Where a call stands, each of a request of its own: some go before others that came earlier."""
+    return Standing(number + number * 7919 % DEPTH, 1e9, promised=True, request=number)
 
 
 def main() -> int:

@@ -13,14 +13,16 @@ MOST_REMEMBERED = 64
 class Journey:
     """One request. Times are in seconds, by the driver's clock; `worked_s` is without waits (`lookahead.py`).
 
-    `met` is how many were under way once it had come. `coming` are the calls that it is expected to make still, by
-    engine, `passed` the points that it has passed: how long it had worked until then, and the engine.
+    `met` is how many were under way once it had come, `number` says which requests came before it. `coming` are the
+    calls that it is expected to make still, by engine, `passed` the points that it has passed: how long it had worked
+    until then, and the engine.
     """
 
     pipeline: Pipeline
     group: Group
     arrived_s: float
     met: int = 1
+    number: int = 0
     worked_s: float = 0.0
     first_worked_s: float | None = None
     first_at_s: float | None = None

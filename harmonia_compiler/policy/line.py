@@ -11,15 +11,19 @@ from dataclasses import InitVar, dataclass, field
 from typing import Generic, TypeVar
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
+from harmonia_compiler.contract.program import MOST_ITEMS
 from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.policy.quantile import Mean
 from harmonia_compiler.policy.routing.choice import ReplicaLoad
 from harmonia_compiler.policy.routing.pool import Pool
 from harmonia_compiler.policy.waiting import IN_TURN, Standing, Waiting
 
-#: How many calls may wait for each call that can run, and the least that may wait for an engine.
+#: How many requests may wait before another one for each call that can run, and the least that may for an engine.
 WAITING_PER_SLOT = 8
 WAITING_AT_LEAST = 64
+#: How many calls may wait in any case, whosever: as many as a list of the longest lists has items. A gateway has some
+#: 6 KB for each.
+MOST_CALLS = MOST_ITEMS * MOST_ITEMS
 #: How many calls a service of somebody else's is sent at once, where the plan says nothing.
 EXTERNAL_CONCURRENCY = 64
 RETRY_AFTER_MAX_S = 30
@@ -32,11 +36,10 @@ class NoReplica(Exception):
 
 
 class QueueFull(Exception):
-    """As many calls wait for the engine as may; `retry_after_s` is when there should be room again."""
+    """So many calls of so many requests wait for the engine; `retry_after_s` is when there should be room again."""
 
-    def __init__(self, waiting: int, retry_after_s: int) -> None:
-        super().__init__(f"{waiting} calls are waiting")
-        self.waiting = waiting
+    def __init__(self, calls: int, requests: int, retry_after_s: int) -> None:
+        super().__init__(f"{calls} calls of {requests} {'request' if requests == 1 else 'requests'} wait")
         self.retry_after_s = retry_after_s
 
 
@@ -95,14 +98,19 @@ class Line(Generic[Ticket]):
         return None if self.waiting else self.pool.take(now, avoid, beginning)
 
     def wait(self, ticket: Ticket, standing: Standing = IN_TURN) -> None:
-        """Let a call wait. Raises QueueFull where too many do: of those that were promised a time, or of all.
+        """Let a call wait. Raises QueueFull where too many wait of those that were promised a time, or of all.
 
-        So who may wait for ever takes no place from who may not.
+        So who may wait for ever takes no place from who may not. What counts are requests that came before, and not
+        calls: nobody is refused for the length of a list of its own, nor for who came later, save where `MOST_CALLS`
+        wait.
         """
-        ahead = self.waiting.promised if standing.promised else len(self.waiting)
-        if ahead >= max(WAITING_AT_LEAST, WAITING_PER_SLOT * self.slots):
-            raise QueueFull(len(self.waiting), self.retry_after_s(len(self.waiting)))
-        self.waiting.add(ticket, standing)
+        waiting = self.waiting
+        most = max(WAITING_AT_LEAST, WAITING_PER_SLOT * self.slots)
+        calls = waiting.promised.calls if standing.promised else len(waiting)
+        # Fewer calls than that are of fewer requests as well.
+        if calls >= most and (calls >= max(MOST_CALLS, most) or waiting.before(standing) >= most):
+            raise QueueFull(len(waiting), waiting.requests, self.retry_after_s(len(waiting)))
+        waiting.add(ticket, standing)
 
     def leave(self, ticket: Ticket) -> None:
         """A call waits no more, if it did."""

@@ -60,13 +60,14 @@ class Stopped(Exception):
 class Schedule:
     """What the requests of one service have in common. `lines` are those of every engine.
 
-    `expected` are the calls that the plan reckons with, by pipeline and component.
+    `expected` are the calls that the plan reckons with, by pipeline and component; `let_in` is how many requests were.
     """
 
     lines: Mapping[str, Line[Any]]
     expected: Mapping[str, Mapping[str, ExpectedCalls]] = field(default_factory=dict)
     parts: Parts = ALL
     pipelines: dict[str, Pipeline] = field(default_factory=dict)
+    let_in: int = 0
 
     def pipeline(self, program: Program) -> Pipeline:
         """What is known of a Program. One of the same name that takes its place starts with nothing."""
@@ -93,7 +94,8 @@ class Schedule:
         start = pipeline.lookahead.at(START)
         if self.parts.admission and promise.is_any:
             self._refuse_late(pipeline, group, start)
-        journey = Journey(pipeline, group, now, pipeline.under_way() + 1)
+        self.let_in += 1
+        journey = Journey(pipeline, group, now, pipeline.under_way() + 1, self.let_in)
         group.under_way += 1
         journey.passed.append((start, 0.0, ""))
         journey.expect({engine: mean.value for engine, mean in start.calls.items()})
@@ -125,7 +127,7 @@ class Schedule:
         if promise.first_s is not None and journey.first_worked_s is None:
             slack_s = min(slack_s, promise.first_s - leg.ahead.first.at(LIKELY))
         order = journey.arrived_s + slack_s / promise.weight if self.parts.slack else 0.0
-        return Standing(order, hopeless_at, promise.deadline_s is not None, beginning)
+        return Standing(order, hopeless_at, promise.deadline_s is not None, beginning, journey.number)
 
     def works(self, leg: Leg, now: float) -> None:
         """A replica has taken a call."""

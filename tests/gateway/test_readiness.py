@@ -5,11 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harmonia_compiler.check.files import check_files
-from harmonia_compiler.contract.component import Engine
-from harmonia_compiler.contract.program import Program
-from harmonia_compiler.flow.lower import lower
-from harmonia_compiler.flow.passes.registry import optimise
+from tests.gateway.compiled import Compiled, compile_text
 from tests.gateway.fakes import RECORD, FakeEngine, serving
 
 DECLARED = """
@@ -32,18 +28,11 @@ INSIDE = {
 #: What each answers with where that is no text.
 ANSWERS = {"each": "[text]", "where": "[text]", "otherwise": "bool", "nested": "[text]"}
 
-Compiled = tuple[list[Program], dict[str, Engine]]
-
 
 @pytest.fixture
 def compiled(tmp_path: Path, request: pytest.FixtureRequest) -> Compiled:
     """The programs and engines of a source text, whose blocks no pass has taken apart."""
-    path = tmp_path / "app.rag"
-    path.write_text(DECLARED + request.param)
-    checked = check_files([path])
-    assert checked.application is not None, checked.found
-    made = optimise(checked.application, last="expand_retrieval")
-    return [lower(flow, made) for flow in made.flows], dict(made.engines)
+    return compile_text(tmp_path, DECLARED + request.param)
 
 
 def piped(form: str, called: str) -> str:

@@ -90,6 +90,13 @@ def test_a_call_that_was_cut_off_had_its_place_as_well() -> None:
     assert schedule.lines["say"].seconds_for(1.0) == pytest.approx(20.0, rel=0.1)
 
 
+def test_all_calls_of_a_request_have_its_number_and_who_came_later_a_greater_one() -> None:
+    schedule = made()
+    journeys = [schedule.arrive(PROGRAM, promise, 0.0) for promise in (Promise(), Promise(60.0), Promise())]
+    legs = [schedule.ask(journey, send, 1.0) for send in (SAY, FIND) for journey in journeys]
+    assert [schedule.standing(leg).request for leg in legs] == [1, 2, 3, 1, 2, 3]
+
+
 def test_what_is_pending_goes_back_to_nothing() -> None:
     schedule = made()
     for number in range(50):

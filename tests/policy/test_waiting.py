@@ -36,7 +36,7 @@ def test_who_left_and_came_again_stands_where_it_stands_now() -> None:
     waiting.add("b", Standing(2.0))
     assert waiting.leave("a")
     assert not waiting.leave("a")
-    assert (len(waiting), waiting.promised) == (1, 0)
+    assert (len(waiting), len(waiting.promised), len(waiting.others)) == (1, 0, 1)
     waiting.add("a", Standing(3.0))
     assert "a" in waiting
     assert drained(waiting) == ["b", "a"]
@@ -68,3 +68,24 @@ def test_those_who_leave_take_no_room_for_long() -> None:
             waiting.leave(number - 50)
     assert len(waiting) == 50
     assert len(waiting._heap) < 250
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.booleans()), max_size=100))
+def test_requests_are_counted_once_each_while_a_call_of_theirs_waits(
+    given_: list[tuple[int, bool, bool]],
+) -> None:
+    waiting: Waiting[int] = Waiting()
+    for number, (request, promised, _) in enumerate(given_):
+        waiting.add(number, Standing(promised=promised, request=request))
+    for number, (_, _, stays) in enumerate(given_):
+        if not stays:
+            waiting.leave(number)
+    kept = [(request, promised) for request, promised, stays in given_ if stays]
+    assert (len(waiting), waiting.requests) == (len(kept), len({*kept}))
+    for found, promised in ((waiting.promised, True), (waiting.others, False)):
+        calls = [request for request, is_promised in kept if is_promised == promised]
+        assert (found.calls, len(found)) == (len(calls), len({*calls}))
+        assert [found.before(number) for number in range(11)] == [
+            len({each for each in calls if each < number}) for number in range(11)
+        ]
+        assert [number in found for number in range(11)] == [number in calls for number in range(11)]

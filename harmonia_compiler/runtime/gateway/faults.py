@@ -77,9 +77,9 @@ def turned_away(component: Component, problem: NoReplica | QueueFull | GivenUp, 
     match problem:
         case NoReplica():
             return no_replica(component.name, component.engine)
-        case QueueFull(waiting=waiting, retry_after_s=after_s):
+        case QueueFull(retry_after_s=after_s):
             code, retry_after_s = "queue_full", after_s
-            reason = f"{waiting} calls wait for its engine `{component.engine}` already"
+            reason = f"{problem} for its engine `{component.engine}` already"
         case GivenUp():
             code = "given_up"
             reason = f"its engine `{component.engine}` had no room for it before the request would be late in any case"

@@ -19,6 +19,7 @@ from harmonia_compiler.emulate.simulate.request import Request
 from harmonia_compiler.emulate.simulate.simulation import Simulation
 from harmonia_compiler.emulate.simulate.worked import Worked
 from harmonia_compiler.emulate.times import CORE_CV
+from harmonia_compiler.policy import line
 from harmonia_compiler.profile.serving import Stepping, serving
 from harmonia_compiler.profile.steps import StepLoad, run_ms
 from harmonia_compiler.report.measures import Window
@@ -161,6 +162,52 @@ def test_a_burst_beyond_what_may_wait_is_refused(simulated: Simulated) -> None:
     )
     counts = Counter(request.outcome for request in run(simulation, poisson(1e6, 100, "ask")))
     assert counts == {Outcome.OK: 65, Outcome.REFUSED: 35}
+
+
+@pytest.mark.parametrize("each", ["f(word)", "g(f(word))"])
+def test_a_long_list_at_one_replica_is_answered_and_a_burst_of_them_is_not(simulated: Simulated, each: str) -> None:
+    source = f"""
+component words(question: text) -> [text ~ 9 tokens] ~ 100 = python("code:words", takes: 1 ms, max_replicas: 1)
+component f(question: text) -> text ~ 9 tokens = python("code:f", takes: 10 ms, cores: 1, max_replicas: 1)
+component g(question: text) -> text ~ 9 tokens = python("code:g", takes: 10 ms, cores: 1, max_replicas: 1)
+
+pipeline ask(question: text) -> [text] {{
+    load 0.1 rps
+    return each word in words(question): {each}
+}}
+"""
+    simulation = simulated(source)
+    assert {request.outcome for request in run(simulation, poisson(0.1, 20, "ask"))} == {Outcome.OK}
+    counts = Counter(request.outcome for request in run(simulation, poisson(1e6, 100, "ask")))
+    assert counts == {Outcome.OK: 64, Outcome.REFUSED: 36}
+
+
+def test_who_came_first_is_not_refused_in_its_middle_for_who_came_later(
+    simulated: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "WAITING_AT_LEAST", 4)
+    monkeypatch.setattr(line, "WAITING_PER_SLOT", 1)
+    simulation = simulated("""
+component f(question: text) -> text = python("code:f", takes: 1 s, cores: 1, max_replicas: 1)
+component g(question: text) -> text = python("code:g", takes: 9 s, cores: 1, max_replicas: 1)
+
+pipeline ask(question: text) -> text {
+    load 0.01 rps
+    repeat up to 2 { question = g(f(question)) }
+    return question
+}
+
+pipeline other(question: text) -> text {
+    load 0.1 rps
+    return f(question)
+}
+""")
+    rush = [Coming(number, 3000.0 + 10.0 * number, "other", {"question": "?"}) for number in range(1, 2000)]
+    requests = run(simulation, iter([Coming(0, 0.0, "ask", {"question": "?"}), *rush]))
+    outcomes = {request.number: request.outcome for request in requests}
+    counts = Counter(outcomes.values())
+    assert outcomes[0] is Outcome.OK
+    assert counts[Outcome.REFUSED] > 1000
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
