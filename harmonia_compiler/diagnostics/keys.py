@@ -19,7 +19,7 @@ _EITHER = re.compile(rf"{_LIKE_A_KEY}|://[^/?#\s:@]*:[^/?#\s@]*@")
 #: What is not shown: a key, also behind an escape, also one that a sentence has cut short; and a URL's password.
 _HIDDEN = re.compile(
     rf"(?:(?<![A-Za-z0-9_-])|(?<=\\[a-z]))"
-    rf"(?:(?P<key>{_LIKE_A_KEY})|(?P<cut>{_BEGINS}[A-Za-z0-9_-]+|AKIA[A-Z0-9]+)(?=\.\.\.|…))"
+    rf"(?:(?P<key>{_LIKE_A_KEY}(?:\.\.\.)?)|(?P<cut>{_BEGINS}[A-Za-z0-9_-]+|AKIA[A-Z0-9]+)(?=\.\.\.|…))"
     r"|(?<=://)[^/?#\s:@]*:(?P<password>[^/?#\s@]+)@"
 )
 #: Letters of a key that are shown: what it begins with, and a little by which it is known from others.

@@ -21,7 +21,7 @@ URL = "https://me:" + "hunter2" + "@host/x"
         (f"{KEY} and {OTHER}, {KEY}", "sk-pro… and AKIAB2…, sk-pro…"),
         (f"`{URL}` is no name", "`https://me:…@host/x` is no name"),
         (rf'"\n{KEY}\t"', r'"\nsk-pro…\t"'),
-        (f'"{KEY[:20]}..." is no name', '"sk-pro…..." is no name'),
+        (f'"{KEY[:20]}..." is no name', '"sk-pro…" is no name'),
         (f'"{KEY[:12]}…" is no name', '"sk-pro……" is no name'),
         ("sk-pro…, sk-a..., AKIAB2…", "sk-pro…, sk-a..., AKIAB2…"),
         ("risk-of-a-thing-2024-01-01, sk-of-words-and-no-digit, http://host:80/x", None),
