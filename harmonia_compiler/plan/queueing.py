@@ -45,12 +45,17 @@ def alone_ms(problem: Problem, need: Need, option: Option) -> float:
     return sum(weights[name] * option.latency_ms[name][0] for name in need.components) / sum(weights.values())
 
 
+def mixes(fastest_ms: float, slowest_ms: float) -> bool:
+    """Whether options that take so long alone may stand together; just MOST_SPREAD times is not yet too much."""
+    return slowest_ms <= fastest_ms * MOST_SPREAD * (1.0 + 1e-9)
+
+
 def mixtures(problem: Problem, need: Need) -> list[set[int]]:
     """The largest sets of options, by their positions, that an engine may use together."""
     times = [alone_ms(problem, need, option) for option in need.options]
     found: list[set[int]] = []
     for fastest in sorted(set(times)):
-        together = {at for at, time in enumerate(times) if fastest <= time <= fastest * MOST_SPREAD}
+        together = {at for at, time in enumerate(times) if fastest <= time and mixes(fastest, time)}
         if not any(together <= other for other in found):
             found.append(together)
     return found

@@ -18,7 +18,7 @@ from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import Text
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.plan.problem import Need, Path, Pipeline, Problem, Promise, Step, fits, room, take, worth
-from harmonia_compiler.plan.queueing import LATENCY_CV, LEAST_PART, MOST_SPREAD
+from harmonia_compiler.plan.queueing import LATENCY_CV, LEAST_PART, mixes
 from harmonia_compiler.plan.variables import Key
 from harmonia_compiler.profile.profiles import Option
 from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
@@ -329,7 +329,7 @@ def score_of(problem: Problem, counts: dict[Key, int]) -> Score | None:
         }
         options = {c: each.options[c] for _, c, _ in own}
         alone = [sum(calls[name] * one.latency_ms[name][0] for name in calls) for one in options.values()]
-        if max(alone) > min(alone) * MOST_SPREAD:
+        if not mixes(min(alone), max(alone)):
             return None
         busy = {c: sum(calls[name] * one.busy_ms[name] / 1000.0 for name in calls) for c, one in options.items()}
         full.append([(c, count / busy[c]) for (_, c, _), count in own.items()])

@@ -12,6 +12,7 @@ from harmonia_compiler.contract.inventory import Host
 from harmonia_compiler.plan.build import GIVE_UP
 from harmonia_compiler.plan.optimise import optimise
 from harmonia_compiler.plan.problem import Path, Pipeline, Problem, Promise, Step
+from harmonia_compiler.plan.queueing import mixtures
 from harmonia_compiler.plan.solve import Outcome, Program, Terms
 from tests.examples import examples
 from tests.plan.problems import (
@@ -204,6 +205,20 @@ def test_replicas_of_like_speed_share_their_calls() -> None:
     """One takes eight times as long as the other: near enough."""
     write = need("write", on_gpu("write", 10.0), on_cores("write", 80.0))
     found = optimise(Problem((write,), (chain("write"),), (machine("box", 2, 1),)))
+    assert found is not None
+    assert found.counts == {(0, 0, 0): 1, (0, 1, 0): 2}
+
+
+@pytest.mark.parametrize("parts", [(0.1, 0.2), (0.3, 0.7), (1 / 3, 1 / 7), (2.3, 0.9), (0.06, 1.1)])
+def test_replicas_of_which_one_takes_just_ten_times_as_long_share_their_calls(parts: tuple[float, float]) -> None:
+    """Of two components' calls in any proportion: means are rounded otherwise on either."""
+    fast = also(on_gpu("write", 10.0), "ask", 10.0, 10.0)
+    slow = also(on_cores("write", 100.0), "ask", 100.0, 100.0)
+    write = replace(need("write", fast, slow), components=("write", "ask"))
+    pipeline = chain("write", "ask", visits=dict(zip(("write", "ask"), parts, strict=True)))
+    problem = Problem((write,), (pipeline,), (machine("box", 2, 1),))
+    assert mixtures(problem, write) == [{0, 1}]
+    found = optimise(problem)
     assert found is not None
     assert found.counts == {(0, 0, 0): 1, (0, 1, 0): 2}
 
