@@ -5,6 +5,7 @@ from rich.table import Table
 
 from harmonia_compiler.contract.plan import Plan, Predicted, Replica
 from harmonia_compiler.plan.figures import MOST_DIGITS, down, plain, up
+from harmonia_compiler.plan.optimise import CARRIED
 from harmonia_compiler.profile.sources import CPU_ROOFLINE, ROOFLINE
 
 
@@ -93,7 +94,7 @@ def remarks(plan: Plan) -> list[str]:
         said.append(f"Calls of {engine} take {factor:.3g} times as long as the source of their figures says.")
     for share in plan.pipelines:
         carried = plan.predicted[share.name].throughput_rps
-        if carried < share.load_rps * (1 - 1e-6):
+        if carried < share.load_rps * (1 - CARRIED):
             asked, carries = plain(up(share.load_rps, MOST_DIGITS)), plain(down(carried))
             most = "; no plan on this inventory carries it all" if plan.solver.status == "optimal" else ""
             said.append(f"{share.name} asks for {asked} rps, and this plan carries {carries}{most}.")

@@ -4,7 +4,7 @@ Visits are probabilities added up over the calls of a flow, times the items and 
 for. For flows whose branches are taken independently they are the visit ratios v = (I - Mᵀ)⁻¹ s.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import prod
 
 import msgspec
@@ -20,7 +20,7 @@ from harmonia_compiler.flow.extents import extents, work
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.guards import Guards, Path, guards
 from harmonia_compiler.flow.guesses import Results, unsaid
-from harmonia_compiler.flow.lateness import Course, Lateness, Takes, with_lateness
+from harmonia_compiler.flow.lateness import Course, Takes, Way, choices, late_ways, with_lateness
 from harmonia_compiler.kinds.extents import USUAL_ITEMS
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
 from harmonia_compiler.kinds.registry import kinds as all_kinds
@@ -33,9 +33,8 @@ class CallDemand(msgspec.Struct, frozen=True):
 
     `position` is the call's in the expanded flow. `probability` is that of one of its items; `count`
     says for how many items it is sent, side by side, and `rounds` how often in a row where rounds of a
-    loop are not told apart. One that is mostly given up as it is late lasts `given_up_ms` a round. `answers`
-    says that its value may be the request's answer, or part of a record that is, so that a streamed answer
-    begins when this call does.
+    loop are not told apart. `answers` says that its value may be the request's answer, or part of a record that is, so
+    that a streamed answer begins when this call does.
     """
 
     position: int
@@ -46,7 +45,6 @@ class CallDemand(msgspec.Struct, frozen=True):
     answers: bool
     count: float = 1.0
     rounds: float = 1.0
-    given_up_ms: float | None = None
 
     @property
     def visits(self) -> float:
@@ -63,8 +61,9 @@ class Demand(msgspec.Struct, frozen=True):
     components how often what their calls belong to takes longer than its `within`, where it is known how long
     calls take. `likely` is that of `Guards`.
     `guessed` names the ports and components whose size nobody said, and on which the work of some call rests.
-    `paths` are the calls that requests send together, with how likely each is. Where not `exact`, the flow branches
-    beyond the bound of `guards.py`, and probabilities are estimates.
+    `paths` are the calls that requests send together, with how likely each is; of each, `given_up` says of the calls
+    that end when the time of what they belong to has passed how long, in ms, one round lasts. Where not `exact`, the
+    flow branches beyond the bound of `guards.py`, and probabilities are estimates.
     """
 
     pipeline: str
@@ -80,6 +79,7 @@ class Demand(msgspec.Struct, frozen=True):
     items: tuple[float, ...]
     late: Mapping[str, float] = msgspec.field(default_factory=dict)
     likely: Mapping[Place, Mapping[str | float | None, float]] = msgspec.field(default_factory=dict)
+    given_up: tuple[Mapping[int, float], ...] = ()
 
     def runs(self) -> dict[tuple[int, int], float]:
         """How often each node of the flow, by its body and its position there, is expected to run for a request."""
@@ -119,16 +119,20 @@ def demand(
     """The expected demand of one flow of the application; without what calls take, none is taken to be late."""
     kinds = all_kinds() if kinds is None else kinds
     expanded = expand(flow)
-    graph, lateness = call_graph(expanded.flow), Lateness({}, {})
+    graph, late = call_graph(expanded.flow), dict[str, float]()
+    ways: tuple[Way, ...] | None = None
     if takes is not None and expanded.limited:
-        streamed = answers_of(expanded.flow)[-1] if flow.streams else ()
+        streamed, told_apart = answers_of(expanded.flow)[-1] if flow.streams else (), choices(expanded)
 
         def course(expanded: Expanded) -> Course:
-            likely, _, items = _likely(expanded, application, kinds)
+            likely, _, items = _likely(expanded, application, kinds, told_apart)
             return Course(graph, likely.paths, items, streamed)
 
-        expanded, lateness = with_lateness(expanded, course, takes)
+        expanded, late = with_lateness(expanded, course, takes)
+        ways = late_ways(expanded, course(expanded), takes)
     likely, sizes, items = _likely(expanded, application, kinds)
+    if ways is None:
+        ways = tuple(Way(path, {}) for path in likely.paths)
     found = Demand(
         flow.name,
         {},
@@ -137,17 +141,15 @@ def demand(
         sizes,
         (),
         frozenset(),
-        likely.paths,
+        tuple(way.path for way in ways),
         likely.exact,
         expanded,
         items,
-        lateness.shares,
+        late,
         likely.likely,
+        tuple(way.given_up for way in ways),
     )
-    sent = {
-        at: replace(call, given_up_ms=lateness.given_up.get(at))
-        for at, call in _calls(found, application, kinds).items()
-    }
+    sent = _calls(found, application, kinds)
     calls = _ordered(bridged(graph, sorted({*graph} - {*sent})), sent)
     by_component = {
         name: [call for call in calls if call.component == name] for name in sorted({call.component for call in calls})
@@ -165,15 +167,15 @@ def demand(
 
 
 def _likely(
-    expanded: Expanded, application: Application, kinds: Mapping[str, Kind]
+    expanded: Expanded, application: Application, kinds: Mapping[str, Kind], told_apart: Collection[int] = ()
 ) -> tuple[Guards, tuple[Extent, ...], tuple[float, ...]]:
     """How likely each node is demanded, how much its value is, and how many items each scope has."""
-    likely = guards(expanded, [USUAL_ITEMS] * len(expanded.items))
+    likely = guards(expanded, [USUAL_ITEMS] * len(expanded.items), told_apart=told_apart)
     sizes = extents(expanded.flow, application, kinds, likely.taken)
     items = _items(expanded, sizes)
     if len(items) > 1:
         # How many items there are decides how likely one of them takes a branch.
-        likely = guards(expanded, items)
+        likely = guards(expanded, items, told_apart=told_apart)
         sizes = extents(expanded.flow, application, kinds, likely.taken)
         items = _items(expanded, sizes)
     return likely, sizes, items
@@ -190,7 +192,7 @@ def _calls(found: Demand, application: Application, kinds: Mapping[str, Kind]) -
     flow = expanded.flow
     answers = answers_of(flow)[-1]
     sent: dict[int, CallDemand] = {}
-    for position in sorted(frozenset[int]().union(*(positions for _, positions in found.paths))):
+    for position in sorted(frozenset[int]().union(*(path.sent for path in found.paths))):
         call = flow.nodes[position].operation
         assert isinstance(call, Call)
         sent[position] = CallDemand(

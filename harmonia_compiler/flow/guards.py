@@ -9,8 +9,9 @@ it: with k items that do so independently, each in a share p of the requests, in
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import accumulate
+from typing import NamedTuple
 
 import msgspec
 
@@ -27,8 +28,16 @@ LIMIT = 100_000
 MOST_PATHS = 16
 MOST_TOLD_APART = 5_000
 
-#: The calls that a request sends, by position, and how likely one sends just those.
-Path = tuple[float, frozenset[int]]
+
+class Path(NamedTuple):
+    """The calls that a request sends, by position, and how likely one sends just those.
+
+    Of the choices that are told apart, by position, it gives what they fall back on for those in `fallen`.
+    """
+
+    likely: float
+    sent: frozenset[int]
+    fallen: frozenset[int] = frozenset()
 
 
 class Guards(msgspec.Struct, frozen=True):
@@ -51,13 +60,14 @@ class Guards(msgspec.Struct, frozen=True):
     likely: Mapping[Place, Mapping[str | float | None, float]] = msgspec.field(default_factory=dict)
 
 
-def guards(expanded: Expanded, items: Sequence[float], limit: int = LIMIT) -> Guards:
+def guards(expanded: Expanded, items: Sequence[float], limit: int = LIMIT, told_apart: Collection[int] = ()) -> Guards:
     """The guards' probabilities, exact while the diagrams have at most `limit` nodes.
 
-    `items[s]` is how many items scope s is expected to have.
+    `items[s]` is how many items scope s is expected to have. Paths say of the choices to be `told_apart`, all outside
+    of any scope, which of their values they take.
     """
     try:
-        return _Exact(expanded, items, limit).found()
+        return _Exact(expanded, items, limit).found(told_apart)
     except TooManyError:
         return _estimate(expanded, items)
 
@@ -81,11 +91,12 @@ class _Exact:
         # For each scope, the outcomes that differ from item to item.
         self._own: list[set[int]] = [set() for _ in expanded.items]
 
-    def found(self) -> Guards:
+    def found(self, told_apart: Collection[int]) -> Guards:
         nodes, outcomes, wanted = self._expanded.flow.nodes, self._outcomes, self._wanted
         result = self._expanded.flow.result
         self._demands[result][0] = TRUE
         taken: dict[int, float] = {}
+        fallen: dict[int, int] = {}
         for position in range(result, -1, -1):
             guard, operation = self._guard(position), nodes[position].operation
             wanted[position] = guard
@@ -100,19 +111,24 @@ class _Exact:
             for needed in (operation.condition, *operation.early):
                 self._want(needed, guard, position)
             self._want(operation.then, with_then, position)
-            self._want(operation.otherwise, outcomes.choose(is_true, FALSE, guard), position)
+            without = outcomes.choose(is_true, FALSE, guard)
+            self._want(operation.otherwise, without, position)
+            if position in told_apart:
+                fallen[position] = without
             likely = outcomes.probability(guard)
             taken[position] = outcomes.probability(with_then) / likely if likely else 0.0
         demanded = tuple(outcomes.probability(guard) for guard in wanted)
-        return Guards(demanded, taken, self._paths(demanded), exact=True, likely=self._conditions.likely())
+        return Guards(demanded, taken, self._paths(demanded, fallen), exact=True, likely=self._conditions.likely())
 
-    def _paths(self, demanded: Sequence[float]) -> tuple[Path, ...]:
+    def _paths(self, demanded: Sequence[float], fallen: Mapping[int, int]) -> tuple[Path, ...]:
         outcomes = self._outcomes
         sent = {
             at: self._of_any({self._expanded.scopes[at]: self._wanted[at]}, 0)
             for at in _by_rarity(self._expanded, demanded)
         }
-        differing = sorted({*sent.values()})
+        differing = sorted({*sent.values(), *fallen.values()})
+        if len(differing) * outcomes.count > MOST_TOLD_APART and fallen:
+            return self._paths(demanded, {})
         if len(differing) * outcomes.count > MOST_TOLD_APART:
             any_of = accumulate(sent.values(), outcomes.either)
             return _nested(dict(zip(sent, map(outcomes.probability, any_of), strict=True)))
@@ -120,7 +136,8 @@ class _Exact:
         found: list[Path] = []
         for values, likely in together.items():
             is_true = {one for one, value in zip(differing, values, strict=True) if value == TRUE}
-            found.append((likely, frozenset(at for at, any_item in sent.items() if any_item in is_true)))
+            calls, choices = (frozenset(at for at, one in each.items() if one in is_true) for each in (sent, fallen))
+            found.append(Path(likely, calls, choices))
         return _likeliest(found)
 
     def _condition(self, position: int, select: Select, guard: int) -> int:
@@ -218,17 +235,17 @@ def _nested(sent: Mapping[int, float]) -> tuple[Path, ...]:
     calls, found, reached = [*sent], list[Path](), 0.0
     for number, likely in enumerate(sent.values()):
         if likely > reached:
-            found.append((likely - reached, frozenset(calls[number:])))
+            found.append(Path(likely - reached, frozenset(calls[number:])))
         reached = max(reached, likely)
     if reached < 1.0:
-        found.append((1.0 - reached, frozenset()))
+        found.append(Path(1.0 - reached, frozenset()))
     # Those of the rarest calls count as one.
     rare = max(1, len(found) - MOST_PATHS + 1)
-    return _likeliest([(math.fsum(part for part, _ in found[:rare]), found[0][1]), *found[rare:]])
+    return _likeliest([Path(math.fsum(path.likely for path in found[:rare]), found[0].sent), *found[rare:]])
 
 
 def _likeliest(paths: Iterable[Path]) -> tuple[Path, ...]:
-    return tuple(sorted(paths, key=lambda path: (-path[0], sorted(path[1]))))
+    return tuple(sorted(paths, key=lambda path: (-path.likely, sorted(path.sent), sorted(path.fallen))))
 
 
 def _reading_scope(expanded: Expanded, reader: int, needed: int) -> int:

@@ -2,12 +2,13 @@
 
 Of each path that requests take, a block takes as long as its longest chain of calls: in the mean the sum of theirs, and
 normal about it, with deviations whose squares add up. What is streamed counts until its first piece: from then on no
-lateness is caught. A block that is late more often than not is mostly given up: its calls end when its time has passed,
-whatever runs them. One that mostly keeps its time takes what it takes.
+lateness is caught. Of the items of a list, those wait for others that find no place. Where a block's time has passed,
+its calls end, whatever runs them, and the request takes what it falls back on: the longer a path, the more often.
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+import operator
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from statistics import NormalDist
 
 import msgspec
@@ -15,11 +16,11 @@ import networkx as nx
 from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import Call
-from harmonia_compiler.flow.expand import Expanded, Limited, scopes_around
+from harmonia_compiler.flow.expand import FAILURE_SHARE, Expanded, Limited, scopes_around
 from harmonia_compiler.flow.guards import Path
 
-#: A block that is late in more than this share of the requests that reach it is mostly given up.
-MOSTLY = 0.5
+#: Of the items that follow each other, so many are looked at.
+_MOST_TURNS = 16
 
 
 class Takes(msgspec.Struct, frozen=True):
@@ -35,17 +36,6 @@ class Takes(msgspec.Struct, frozen=True):
     at_once: Mapping[str, float] = msgspec.field(default_factory=dict)
 
 
-class Lateness(msgspec.Struct, frozen=True):
-    """What comes of the times in a flow.
-
-    `given_up[i]` is how long, in ms, one round of the call at node i lasts, as what it belongs to is given up;
-    `shares` are how often what takes too long because of a component is late, for the latest place of each.
-    """
-
-    given_up: Mapping[int, float]
-    shares: Mapping[str, float]
-
-
 class Course(msgspec.Struct, frozen=True):
     """What is known of a flow before anything is late.
 
@@ -59,50 +49,184 @@ class Course(msgspec.Struct, frozen=True):
     streamed: Collection[int]
 
 
+class Way(msgspec.Struct, frozen=True):
+    """A path of requests, of which one round of some calls, by position, lasts so many ms, as they are given up."""
+
+    path: Path
+    given_up: Mapping[int, float]
+
+
+def choices(expanded: Expanded) -> frozenset[int]:
+    """The choices of which paths are to tell what they take: those of all requests alike, outside of any list."""
+    return frozenset(each.choice for each in expanded.limited if each.choice is not None and not each.scope)
+
+
 def with_lateness(
     expanded: Expanded, course_of: Callable[[Expanded], Course], takes: Takes
-) -> tuple[Expanded, Lateness]:
+) -> tuple[Expanded, dict[str, float]]:
     """The flow in which late attempts fall back as well as those that fail.
 
-    `course_of` is asked again where what is inside of a block is late: the block takes other paths then.
+    And how often what takes too long because of a component is late, for the latest place of each. `course_of` is asked
+    again where what is inside of a block is late: the block takes other paths then.
     """
-    course = course_of(expanded)
-    given_up: dict[int, float] = {}
+    timing = _Timing(expanded, course_of(expanded), takes)
     shares: dict[str, float] = {}
-    changed: list[Limited] = []
-    for limited in expanded.limited:
-        if any(limited.first <= inner.first and inner.end <= limited.end for inner in changed):
-            course, changed = course_of(expanded), []
-        rounds = {
-            at: expanded.rounds[at] / limited.rounds
-            for at in range(limited.first, limited.end)
-            if isinstance(expanded.flow.nodes[at].operation, Call)
-        }
-        # All rounds of each call.
-        took = {
-            at: times * (given_up[at] if at in given_up else _round_ms(expanded, course, takes, limited, at))
-            for at, times in rounds.items()
-        }
-        # Paths that never reach it say nothing of how long it takes.
-        reaching = [(likely, sent & took.keys()) for likely, sent in course.paths if sent & took.keys()]
-        reached = math.fsum(likely for likely, _ in reaching)
+    changed: set[Limited] = set()
+    for number, limited in enumerate(expanded.limited):
+        inside = [each for each in expanded.limited[:number] if _holds(limited, each)]
+        if not changed.isdisjoint(inside):
+            timing, changed = _Timing(expanded, course_of(expanded), takes), set()
+        reaching = [way for way in timing.ways(inside) if timing.reaches(way, limited)]
+        reached = math.fsum(way.path.likely for way in reaching)
         if not reached:
             continue
-        chains = [(likely, *_longest(course.graph, took, sent)) for likely, sent in reaching]
-        beyond = (
-            likely * _beyond(limited.within_ms, mean, takes.deviation * math.sqrt(squares))
-            for likely, mean, squares in chains
-        )
-        late = math.fsum(beyond) / reached
-        slowest = _component(expanded, max(took, key=lambda at: (took[at], -at)))
+        late = math.fsum(way.path.likely * timing.late(way, limited) for way in reaching) / reached
+        slowest = timing.slowest(reaching, limited)
         shares[slowest] = max(shares.get(slowest, 0.0), late)
-        longest = max(mean for _, mean, _ in chains)
-        if late > MOSTLY and longest > limited.within_ms:
-            given_up |= {at: took[at] / rounds[at] * limited.within_ms / longest for at in took}
         if limited.choice is not None and late > 0.0:
             expanded = _falling_back(expanded, limited.choice, late)
-            changed.append(limited)
-    return expanded, Lateness(given_up, shares)
+            changed.add(limited)
+    return expanded, shares
+
+
+def late_ways(expanded: Expanded, course: Course, takes: Takes) -> tuple[Way, ...]:
+    """The paths of a flow in which late attempts fall back, each as likely as it is late, with what is given up."""
+    return tuple(way for way in _Timing(expanded, course, takes).ways(expanded.limited) if way.path.likely > 0.0)
+
+
+class _Timing:
+    """How long blocks take on the paths of one course."""
+
+    def __init__(self, expanded: Expanded, course: Course, takes: Takes) -> None:
+        self._expanded, self._course, self._takes = expanded, course, takes
+        self._calls: dict[Limited, list[int]] = {}
+
+    def ways(self, inside: Iterable[Limited]) -> list[Way]:
+        """All paths, with what some blocks make of them; what is inside of another one comes before that."""
+        ways = [Way(path, {}) for path in self._course.paths]
+        for limited in inside:
+            late = [self.late(way, limited) if self.reaches(way, limited) else 0.0 for way in ways]
+            ways = self._fallen(ways, limited, late)
+            ways = [self._given_up(way, limited, share) for way, share in zip(ways, late, strict=True)]
+        return ways
+
+    def reaches(self, way: Way, limited: Limited) -> bool:
+        """Whether a path sends any call of a block: the others say nothing of how long it takes."""
+        return not way.path.sent.isdisjoint(self._calls_of(limited))
+
+    def late(self, way: Way, limited: Limited) -> float:
+        """How often a block is late on a path."""
+        most = max(self._turns_around(at, limited) for at in self._calls_of(limited) if at in way.path.sent)
+        looked_at = min(most, _MOST_TURNS)
+        turns = [math.ceil((number + 0.5) * most / looked_at) for number in range(looked_at)]
+        lasting = (self._lasts(way, limited, turn / most) for turn in turns)
+        beyond = (_beyond(limited.within_ms, mean, self._takes.deviation * math.sqrt(own)) for mean, own in lasting)
+        return math.fsum(beyond) / looked_at
+
+    def slowest(self, ways: Iterable[Way], limited: Limited) -> str:
+        """The component of the longest call of a block."""
+        took = {
+            at: self._took(way, limited, at, 1.0)[0]
+            for way in ways
+            for at in self._calls_of(limited)
+            if at in way.path.sent
+        }
+        return _component(self._expanded, max(took, key=lambda at: (took[at], -at)))
+
+    def _fallen(self, ways: Sequence[Way], limited: Limited, late: Sequence[float]) -> list[Way]:
+        """Who takes longer falls back more often: as many fall back in all."""
+        choice = limited.choice
+        if not any(choice in way.path.fallen and self.reaches(way, limited) for way in ways):
+            return [*ways]
+        falls = [1.0 - (1.0 - FAILURE_SHARE) * (1.0 - share) for share in late]
+        reached = [way.path.likely * self.reaches(way, limited) for way in ways]
+        mean = math.fsum(map(operator.mul, reached, falls)) / math.fsum(reached)
+
+        def times(way: Way, share: float) -> float:
+            if not self.reaches(way, limited):
+                return 1.0
+            if choice in way.path.fallen:
+                return share / mean
+            return (1.0 - share) / (1.0 - mean) if mean < 1.0 else 0.0
+
+        likely = [way.path.likely * times(way, share) for way, share in zip(ways, falls, strict=True)]
+        whole = math.fsum(likely)
+        return [
+            replace(way, path=way.path._replace(likely=each / whole)) for way, each in zip(ways, likely, strict=True)
+        ]
+
+    def _given_up(self, way: Way, limited: Limited, late: float) -> Way:
+        """Calls of a block whose time has passed end with it."""
+        if not self.reaches(way, limited):
+            return way
+        mean, _ = self._lasts(way, limited, 1.0)
+        fell = limited.choice in way.path.fallen
+        goes_on = limited.choice is not None and not fell and self._is_streamed(way, limited)
+        if goes_on or not (mean > limited.within_ms or (fell and late > FAILURE_SHARE)) or mean <= 0.0:
+            return way
+        scale = limited.within_ms / mean
+        ends = {
+            at: self._took(way, limited, at, 1.0)[0] / self._rounds(limited, at) * scale
+            for at in self._calls_of(limited)
+            if at in way.path.sent
+        }
+        return replace(way, given_up={**way.given_up, **ends})
+
+    def _is_streamed(self, way: Way, limited: Limited) -> bool:
+        return any(at in self._course.streamed and at in way.path.sent for at in self._calls_of(limited))
+
+    def _lasts(self, way: Way, limited: Limited, turn: float) -> tuple[float, float]:
+        """The mean and the squares of the longest chain of a block's calls, for an item so far among the others."""
+        calls, sent = self._calls_of(limited), way.path.sent
+        ended: dict[int, tuple[float, float]] = {}
+        graph = self._course.graph
+        for at in nx.topological_sort(graph.subgraph(calls)):
+            mean, own = max((ended[before] for before in graph.predecessors(at) if before in ended), default=(0.0, 0.0))
+            # One that is not sent takes no time, and what follows it still follows what it would have waited for.
+            ms, squares = self._took(way, limited, at, turn) if at in sent else (0.0, 0.0)
+            ended[at] = mean + ms, own + squares
+        return max(ended.values(), default=(0.0, 0.0))
+
+    def _took(self, way: Way, limited: Limited, at: int, turn: float) -> tuple[float, float]:
+        """The mean and the squares of all rounds of a call in one run of a block; a component unknown takes no time.
+
+        The items of a list follow each other where no more may be worked on at once: those in the block, and those of
+        lists around it, of which this one is so far, as a part of all.
+        """
+        rounds = self._rounds(limited, at)
+        if (given_up := way.given_up.get(at)) is not None:
+            return rounds * given_up, 0.0
+        component = _component(self._expanded, at)
+        each = self._takes.first_ms if at in self._course.streamed else self._takes.ms
+        around = math.ceil(turn * self._turns_around(at, limited) - 1e-9)
+        ms, turns = each.get(component, 0.0), self._turns(at, self._scopes_in(at, limited)) + max(1, around) - 1
+        return rounds * ms * turns, (rounds * ms) ** 2 * turns
+
+    def _rounds(self, limited: Limited, at: int) -> float:
+        return self._expanded.rounds[at] / limited.rounds
+
+    def _turns_around(self, at: int, limited: Limited) -> int:
+        """How many items of the lists around a block follow each other at a call."""
+        return self._turns(at, scopes_around(self._expanded, limited.scope))
+
+    def _turns(self, at: int, scopes: Iterable[int]) -> int:
+        at_once = self._takes.at_once.get(_component(self._expanded, at), math.inf)
+        return max(1, math.ceil(math.prod(self._course.items[scope] for scope in scopes) / at_once - 1e-9))
+
+    def _scopes_in(self, at: int, limited: Limited) -> list[int]:
+        outside = scopes_around(self._expanded, limited.scope)
+        return [scope for scope in scopes_around(self._expanded, self._expanded.scopes[at]) if scope not in outside]
+
+    def _calls_of(self, limited: Limited) -> list[int]:
+        if limited not in self._calls:
+            nodes = self._expanded.flow.nodes
+            between = range(limited.first, limited.end)
+            self._calls[limited] = [at for at in between if isinstance(nodes[at].operation, Call)]
+        return self._calls[limited]
+
+
+def _holds(outer: Limited, inner: Limited) -> bool:
+    return outer.first <= inner.first and inner.end <= outer.end
 
 
 def _falling_back(expanded: Expanded, choice: int, late: float) -> Expanded:
@@ -111,32 +235,6 @@ def _falling_back(expanded: Expanded, choice: int, late: float) -> Expanded:
     assert share is not None
     nodes[choice] = replace(nodes[choice], share=share * (1.0 - late))
     return replace(expanded, flow=replace(expanded.flow, nodes=tuple(nodes)))
-
-
-def _longest(graph: "nx.DiGraph[int]", took: Mapping[int, float], sent: Collection[int]) -> tuple[float, float]:
-    """The mean and the squares of the longest chain of some calls, once the first of them may begin."""
-    ended: dict[int, tuple[float, float]] = {}
-    for at in nx.topological_sort(graph.subgraph(took)):
-        mean, squares = max((ended[before] for before in graph.predecessors(at) if before in ended), default=(0.0, 0.0))
-        # One that is not sent takes no time, and what follows it still follows what it would have waited for.
-        ms = took[at] if at in sent else 0.0
-        ended[at] = mean + ms, squares + ms * ms
-    return max(ended.values(), default=(0.0, 0.0))
-
-
-def _round_ms(expanded: Expanded, course: Course, takes: Takes, limited: Limited, at: int) -> float:
-    """How long one round of a call takes in a block, in ms: its items one after the other where they must.
-
-    A component of which nothing is known takes no time.
-    """
-    component = _component(expanded, at)
-    ms = (takes.first_ms if at in course.streamed else takes.ms).get(component, 0.0)
-    outside = scopes_around(expanded, limited.scope)
-    inside = [scope for scope in scopes_around(expanded, expanded.scopes[at]) if scope not in outside]
-    turns = math.ceil(
-        math.prod(course.items[scope] for scope in inside) / takes.at_once.get(component, math.inf) - 1e-9
-    )
-    return ms * max(1, turns)
 
 
 def _component(expanded: Expanded, at: int) -> str:

@@ -18,8 +18,8 @@ from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.plan.limits import too_long
 from harmonia_compiler.plan.problem import Aim, Need, Path, Pipeline, Problem, Promise, Step, admits
 from harmonia_compiler.plan.promises import promises
-from harmonia_compiler.plan.queueing import LATENCY_CV
-from harmonia_compiler.profile.profiles import Asked, Profiles
+from harmonia_compiler.plan.queueing import LATENCY_CV, together_ms, together_spread
+from harmonia_compiler.profile.profiles import Asked, Option, Profiles
 
 #: What a pipeline is planned for, in proportion to the others, where nobody said its load.
 USUAL_LOAD_RPS = 1.0
@@ -74,7 +74,10 @@ def build_problem(
         pipelines = tuple(_pipeline(flow, demands[flow.name], margin) for flow in flows)
         needs, external = _needs(application, called, pipelines, demands, inventory, profiles)
         usual = _usual(needs, external)
-    pipelines = tuple(replace(one, steps=tuple(_weighed(step, usual) for step in one.steps)) for one in pipelines)
+    placed = {name: need for need in needs for name in need.components}
+    pipelines = tuple(
+        replace(one, steps=tuple(_weighed(step, placed, usual) for step in one.steps)) for one in pipelines
+    )
     return Demanded(
         Problem(needs, pipelines, inventory.hosts, aim, external, GIVE_UP),
         tuple(sorted({name for each in demands.values() for name in each.guessed})),
@@ -219,15 +222,24 @@ def _pipeline(flow: Flow, asked: Demand, margin: float) -> Pipeline:
                 tuple(sorted(numbers[before] for before in call.after)),
                 call.count,
                 call.rounds,
-                given_up_ms=call.given_up_ms,
             )
             for call in asked.calls
         ),
         streamed=tuple(numbers[call.position] for call in asked.calls if call.answers) if flow.streams else (),
         promises=tuple(_promise(one, margin, of_class) for one, of_class in promises(flow)),
-        paths=tuple(Path(likely, frozenset(numbers[at] for at in calls)) for likely, calls in asked.paths),
+        paths=_paths(asked, numbers),
         average_rps=flow.load.rps if flow.load else None,
     )
+
+
+def _paths(asked: Demand, numbers: Mapping[int, int]) -> tuple[Path, ...]:
+    """The paths, of which those that send the same, and give up the same, count as one."""
+    found: dict[tuple[frozenset[int], tuple[tuple[int, float], ...]], float] = {}
+    for path, given_up in zip(asked.paths, asked.given_up, strict=True):
+        ends = tuple(sorted((numbers[at], ms) for at, ms in given_up.items()))
+        what = frozenset(numbers[at] for at in path.sent), ends
+        found[what] = found.get(what, 0.0) + path.likely
+    return tuple(Path(likely, steps, ends) for (steps, ends), likely in found.items())
 
 
 def _times(needs: Sequence[Need]) -> dict[str, tuple[float, float]]:
@@ -246,11 +258,19 @@ def _usual(needs: Sequence[Need], external: Mapping[str, float]) -> dict[str, tu
     return {**{name: (ms, ms) for name, ms in external.items()}, **_times(needs)}
 
 
-def _weighed(step: Step, usual: Mapping[str, tuple[float, float]]) -> Step:
-    if step.given_up_ms is not None:
-        return replace(step, usual_ms=step.given_up_ms, usual_first_ms=step.given_up_ms)
+def _weighed(step: Step, needs: Mapping[str, Need], usual: Mapping[str, tuple[float, float]]) -> Step:
+    """A step with what it usually takes: on the fastest configuration, all of its calls that are sent at once."""
     whole, first = usual.get(step.component, (step.usual_ms, step.usual_first_ms))
-    return replace(step, usual_ms=whole, usual_first_ms=first)
+    need = needs.get(step.component)
+    if need is None or not need.options:
+        return replace(step, usual_ms=whole, usual_first_ms=first)
+
+    def together(option: Option) -> float:
+        return together_ms(step.count, option, step.component, option.latency_ms[step.component][0])
+
+    best = min(need.options, key=together)
+    spread = together_spread(step.count, best, step.component, best.latency_ms[step.component][0])
+    return replace(step, usual_ms=together(best), usual_first_ms=first, spread=spread)
 
 
 def _promise(one: Objective, margin: float, request_class: str | None) -> Promise:

@@ -59,6 +59,7 @@ def _option(option: Option, factor: float) -> Option:
         busy_ms={name: ms * factor for name, ms in option.busy_ms.items()},
         latency_ms=_longer(option.latency_ms, factor),
         first_ms=_longer(option.first_ms, factor),
+        adds_ms={name: ms * factor for name, ms in option.adds_ms.items()},
         corrected=option.corrected * factor,
     )
 

@@ -112,9 +112,9 @@ def _lasting(model: Model, steps: Sequence[Step], path: Weights) -> list[_Sum]:
     ended: list[_Sum] = []
     for s, step in enumerate(steps):
         begun.append(_latest(model, [ended[before] for before in step.after]))
-        ended.append(_plus(begun[s], _took(model, step, "latency", path.whole[s]), step.rounds))
+        ended.append(_plus(begun[s], _took(model, path, steps, s, "latency"), step.rounds))
     if path.first:
-        return [_plus(begun[s], _took(model, steps[s], "ttft", weight)) for s, weight in path.first.items()]
+        return [_plus(begun[s], _took(model, path, steps, s, "ttft")) for s in path.first]
     waited_for = {before for step in steps for before in step.after}
     return _apart([end for s, end in enumerate(ended) if s not in waited_for])
 
@@ -147,12 +147,13 @@ def _always(model: Model, s: float) -> _Sum:
     return ({}, s) if model.rate is None else ({model.rate: s}, 0.0)
 
 
-def _took(model: Model, step: Step, metric: str, weight: float) -> _Sum:
+def _took(model: Model, path: Weights, steps: Sequence[Step], s: int, metric: str) -> _Sum:
     """What a call of a step counts: its mean, and beyond that the more the slower replicas may be that it meets."""
+    step, weight = steps[s], path.whole[s] if metric == "latency" else path.first[s]
     figure = Figure(step.component, metric, step.count)
     if weight <= 0.0:
         return {}, 0.0
-    fixed = model.problem.fixed_ms(step)
+    fixed = model.problem.fixed_ms(step, path.given_up.get(s))
     if fixed is not None or figure not in model.mean:
         return _always(model, weight * (fixed or 0.0) / 1000.0)
     if weight <= 1.0:

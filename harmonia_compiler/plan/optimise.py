@@ -21,6 +21,9 @@ from harmonia_compiler.profile.profiles import Option
 #: How much of an earlier objective a later one may give up: rounding, not quality.
 SLACK = 1e-8
 
+#: What falls short of a load by no more than this part carries it, to within what the solver's rows hold to.
+CARRIED = 1e-5
+
 #: How often a bound of the rate is made tighter, and the part of it from which on that is of no use.
 TIGHTER, NEAR = 2, 0.9
 
@@ -112,12 +115,12 @@ def _fastest(problem: Problem, decisions: list[Decided]) -> _Fastest | None:
     scale = highest.model.scale
     found = highest.outcomes[-1].objective * scale
     bound = min(scale, max(found, highest.relaxed[-1].bound * scale))
-    asked = min(found, 1.0) if found >= 1.0 - SLACK else 0.0
+    asked = min(found, 1.0) if found >= 1.0 - CARRIED else 0.0
     goal = max(min(found, max(found * (1 - problem.give_up / 2), bound * (1 - problem.give_up))), asked)
-    if found < 1.0 - SLACK <= bound:
+    if found < 1.0 - CARRIED <= bound:
         carrying = refined(partial(_carrying, problem), divide(problem))
         if carrying.found:
-            return _Fastest(carrying.counts, 1.0, bound, highest.proven)
+            return _Fastest(carrying.counts, 1.0 - CARRIED, bound, highest.proven)
         # Nobody knows where this search too ended at its limit.
         return _Fastest(highest.counts, goal, bound, highest.proven and carrying.infeasible)
     return _Fastest(highest.counts, goal, bound, highest.proven)
@@ -147,7 +150,7 @@ def _rate_of(model: Model) -> dict[int, float]:
 
 def _carrying(problem: Problem, division: Division) -> tuple[Model, list[Outcome]]:
     """Any replicas that carry the load."""
-    model = build(problem, division, 1.0 - SLACK)
+    model = build(problem, division, 1.0 - CARRIED)
     return model, [model.program.solve(fewest(model), gap=1.0)]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from harmonia_compiler.contract.plan import Predicted, ProfileUse, Replica
 from harmonia_compiler.plan.problem import Need, Pipeline, Problem, Promise, Step, worth
-from harmonia_compiler.plan.queueing import INSTANT_MS, capacity, waves
+from harmonia_compiler.plan.queueing import INSTANT_MS, capacity, together_ms
 from harmonia_compiler.plan.sharing import Sharing, at, shared
 from harmonia_compiler.plan.weights import Weights, weights
 from harmonia_compiler.profile.profiles import Option
@@ -111,10 +111,15 @@ class Times:
         Of all paths the longest chain of calls that wait for each other, each counted by its weight. Rounds that are
         not told apart follow each other, and so do the batches of calls that are sent at once.
         """
-        took = [_times(self._call(step, "latency", at_rate), step.rounds) for step in pipeline.steps]
-        first = {s: self._call(pipeline.steps[s], "ttft", at_rate) for s in pipeline.streamed}
-        paths = weights(pipeline, metric, quantile)
-        return max((_lasts(pipeline.steps, path, took, first) for path in paths), default=0.0)
+        steps = pipeline.steps
+        took = [_times(self._call(step, "latency", at_rate), step.rounds) for step in steps]
+        first = {s: self._call(steps[s], "ttft", at_rate) for s in pipeline.streamed}
+        longest = 0.0
+        for path in weights(pipeline, metric, quantile):
+            given_up = {s: (ms, ms) for s, ms in path.given_up.items()}
+            own = [_times(given_up[s], step.rounds) if s in given_up else took[s] for s, step in enumerate(steps)]
+            longest = max(longest, _lasts(steps, path, own, first | given_up))
+        return longest
 
     def _call(self, step: Step, of: str, at_rate: float) -> _Took:
         """What a call takes in the mean, and what it deviates from that by a part of."""
@@ -126,9 +131,9 @@ class Times:
             need = self._needs[component]
             replicas = []
             for one, count in self._counted[need.engine]:
-                each = waves(step.count, one)
                 times = (one.latency_ms if of == "latency" else one.first_ms)[component]
-                replicas.append((count * capacity(self._problem, need, one), [each * ms for ms in times]))
+                together = [together_ms(step.count, one, component, ms) for ms in times]
+                replicas.append((count * capacity(self._problem, need, one), together))
             self._sharing[known] = shared(replicas)
         sharing = self._sharing[known]
         mean = sharing.mean(at_rate)

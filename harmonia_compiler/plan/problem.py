@@ -43,9 +43,9 @@ class Step:
     """One call of a pipeline; it starts when the steps that it is `after` have ended.
 
     It is `count` calls that are sent at once, one for each item of a list, and that as often as there are `rounds` in a
-    row. One that is mostly given up, since it takes longer than it may, lasts `given_up_ms` a round, whatever runs it.
-    `usual_ms` is about how long one round takes, and `usual_first_ms` until its first piece; of these only the
-    proportions matter, to say how much a step weighs beside the others.
+    row. `usual_ms` is about how long one round takes, and `usual_first_ms` until its first piece; of these only the
+    proportions matter, to say how much a step weighs beside the others. A round deviates by `spread` of what a single
+    call deviates that takes as long: of many that follow each other not all are late together.
     """
 
     component: str
@@ -54,15 +54,20 @@ class Step:
     rounds: float = 1.0
     usual_ms: float = 1.0
     usual_first_ms: float = 1.0
-    given_up_ms: float | None = None
+    spread: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """Steps that requests take together, by position, and the part of the requests that take just these."""
+    """Steps that requests take together, by position, and the part of the requests that take just these.
+
+    Those that are `given_up` there, since what they belong to takes longer than it may, last so many ms a round,
+    whatever runs them.
+    """
 
     likely: float
     steps: frozenset[int]
+    given_up: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +130,9 @@ class Problem:
     give_up: float = 0.0
     running: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
 
-    def fixed_ms(self, step: Step) -> float | None:
-        """How long a round of a step lasts whatever runs it; None where that depends on the plan."""
-        return self.external_ms.get(step.component) if step.given_up_ms is None else step.given_up_ms
+    def fixed_ms(self, step: Step, given_up_ms: float | None = None) -> float | None:
+        """How long a round of a step lasts whatever runs it, for one that is given up; None where the plan says."""
+        return self.external_ms.get(step.component) if given_up_ms is None else given_up_ms
 
     def calls_rps(self, need: Need) -> dict[str, float]:
         """Calls per second of each component on an engine when every pipeline is at its load."""

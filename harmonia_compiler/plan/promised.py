@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from harmonia_compiler.plan.problem import Pipeline, Problem, Promise, Step
-from harmonia_compiler.plan.queueing import waves
+from harmonia_compiler.plan.queueing import together_ms
 from harmonia_compiler.plan.weights import Weights, weights
 from harmonia_compiler.profile.profiles import Option
 
@@ -23,8 +23,7 @@ class Figure(NamedTuple):
 def seconds(figure: Figure, option: Option) -> tuple[float, ...]:
     """A figure where the component's engine runs in one option, for each of the levels of utilisation."""
     times = option.latency_ms if figure.metric == "latency" else option.first_ms
-    each = waves(figure.calls, option) / 1000.0
-    return tuple(ms * each for ms in times[figure.component])
+    return tuple(together_ms(figure.calls, option, figure.component, ms) / 1000.0 for ms in times[figure.component])
 
 
 def promises_of(problem: Problem) -> Iterator[tuple[Pipeline, Promise]]:
@@ -58,14 +57,14 @@ def _limits(
 ) -> Iterator[tuple[Figure, float]]:
     """Each figure of a path with what a bound leaves of it, by the longest chain of calls through it."""
 
-    def took(step: Step, metric: str) -> float:
-        fixed = problem.fixed_ms(step)
+    def took(s: int, metric: str) -> float:
+        fixed = problem.fixed_ms(steps[s], path.given_up.get(s))
         if fixed is not None:
             return fixed / 1000.0
-        return _least(problem, Figure(step.component, metric, step.count), least)
+        return _least(problem, Figure(steps[s].component, metric, steps[s].count), least)
 
-    takes = [path.whole[s] * step.rounds * took(step, "latency") for s, step in enumerate(steps)]
-    pieces = {s: weight * took(steps[s], "ttft") for s, weight in path.first.items()}
+    takes = [path.whole[s] * step.rounds * took(s, "latency") for s, step in enumerate(steps)]
+    pieces = {s: weight * took(s, "ttft") for s, weight in path.first.items()}
     begins: list[float] = []
     for step in steps:
         begins.append(max((begins[before] + takes[before] for before in step.after), default=0.0))
@@ -76,13 +75,13 @@ def _limits(
             left[before] = max(left[before], left[s] + takes[s], pieces.get(s, -float("inf")))
     bound = bound * (1 + _NEAR) + _INSTANT
     for s, step in enumerate(steps):
-        if problem.fixed_ms(step) is not None:
+        if problem.fixed_ms(step, path.given_up.get(s)) is not None:
             continue
         if path.whole[s] > 0.0 and left[s] > -float("inf"):
-            limit = _slowest((bound - begins[s] - left[s]) / step.rounds, path.whole[s], took(step, "latency"))
+            limit = _slowest((bound - begins[s] - left[s]) / step.rounds, path.whole[s], took(s, "latency"))
             yield Figure(step.component, "latency", step.count), limit
         if path.first.get(s, 0.0) > 0.0:
-            limit = _slowest(bound - begins[s], path.first[s], took(step, "ttft"))
+            limit = _slowest(bound - begins[s], path.first[s], took(s, "ttft"))
             yield Figure(step.component, "ttft", step.count), limit
 
 

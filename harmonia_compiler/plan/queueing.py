@@ -12,6 +12,9 @@ MOST_SPREAD = 10.0
 #: slowest of the replicas that it may meet, when that is idle; steps are taken to be independent of each other.
 LATENCY_CV = 0.5
 
+#: What is given up ends when its time has passed: it deviates by so much of what other calls do.
+GIVEN_UP_SPREAD = 0.02
+
 #: What each path of a pipeline may have late at least, of the part of all requests that may be.
 LEAST_PART = 0.1
 
@@ -36,6 +39,37 @@ def waves(count: float, option: Option) -> int:
     but nothing promises that, and calls of other requests wait there as well.
     """
     return max(1, math.ceil(count / option.configuration.batch - 1e-9))
+
+
+def together_ms(count: float, option: Option, component: str, alone_ms: float) -> float:
+    """How long a replica takes to answer so many calls that are sent at once, of which one alone takes `alone_ms`.
+
+    In one batch each further call adds what is its own: what a step does for all of them, such as reading the
+    weights, is in the time of the first.
+    """
+    turns = waves(count, option)
+    return turns * alone_ms + max(0.0, count - turns) * own_ms(option, component)
+
+
+def own_ms(option: Option, component: str) -> float:
+    """What a further call adds to a batch.
+
+    Where no profile says it: one alone takes a + b ms, of which b are its own, and with a full batch of n each keeps
+    the replica busy for a / n + b; two equations for b.
+    """
+    batch, alone_ms = option.configuration.batch, option.latency_ms[component][0]
+    if batch <= 1:
+        return 0.0
+    if component in option.adds_ms:
+        return option.adds_ms[component]
+    return max(0.0, (option.busy_ms[component] - alone_ms / batch) / (1.0 - 1.0 / batch))
+
+
+def together_spread(count: float, option: Option, component: str, alone_ms: float) -> float:
+    """How much that deviates, as a part of what one call deviates that takes as long: by the squares of its parts."""
+    whole = together_ms(count, option, component, alone_ms)
+    turns, own = waves(count, option), own_ms(option, component)
+    return math.sqrt(turns * alone_ms**2 + max(0.0, count - turns) * own**2) / whole if whole > 0.0 else 1.0
 
 
 def alone_ms(problem: Problem, need: Need, option: Option) -> float:

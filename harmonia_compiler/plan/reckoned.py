@@ -10,21 +10,24 @@ from itertools import combinations
 from statistics import NormalDist
 from typing import NamedTuple
 
-from harmonia_compiler.plan.problem import Pipeline, Problem, Step
-from harmonia_compiler.plan.queueing import LATENCY_CV, LEAST_PART, QUANTILES
+from harmonia_compiler.plan.problem import Path, Pipeline, Problem, Step
+from harmonia_compiler.plan.queueing import GIVEN_UP_SPREAD, LATENCY_CV, LEAST_PART, QUANTILES
 from harmonia_compiler.profile.queueing import LEVELS
 
 
 class Replica(NamedTuple):
     """What a replica takes at once, when it would never be idle, and how long for a call and until its first piece.
 
-    Times are by level of utilisation.
+    Times are by level of utilisation; `busy` is how much of the replica's time a call takes in a full batch, and `adds`
+    by how much a further one makes it longer, where that is said.
     """
 
     batch: int
     full: float
     latency: Sequence[float]
     first: Sequence[float]
+    busy: float
+    adds: float | None = None
 
 
 #: For each component its replicas.
@@ -44,12 +47,9 @@ def reckoned(
 ) -> float:
     """A quantile of a metric, in ms, of a pipeline whose calls the replicas take at a rate."""
     steps = pipeline.steps
-    streamed = set(pipeline.streamed) if metric == "ttft" else set()
-    everyone = [(1.0, frozenset(range(len(steps))))]
-    ways = [
-        (likely, _Way(steps, taken, streamed & taken))
-        for likely, taken in [(one.likely, one.steps) for one in pipeline.paths] or everyone
-    ]
+    streamed = frozenset(pipeline.streamed if metric == "ttft" else ())
+    everyone = Path(1.0, frozenset(range(len(steps))))
+    ways = [(path.likely, _Way(steps, path, streamed & path.steps)) for path in pipeline.paths or [everyone]]
     late = 1.0 - max(QUANTILES[0], min(QUANTILES[1], quantile))
     reached = _reached([(likely, way.spread) for likely, way in ways], late)
     once = {_sort(step): _calls(problem, step, replicas, rate) for step in steps}
@@ -58,17 +58,18 @@ def reckoned(
     return max((way.weighed(reached, late, times) for _, way in ways), default=0.0)
 
 
-def _sort(step: Step) -> tuple[str, float, float | None]:
+def _sort(step: Step) -> tuple[str, float]:
     """Steps that are alike in this take as long a round."""
-    return step.component, step.count, step.given_up_ms
+    return step.component, step.count
 
 
 def _calls(problem: Problem, step: Step, replicas: Replicas, rate: float) -> tuple[_Call, _Call]:
     """What a round of a step takes, whole and to the first piece: in the mean, and what it deviates by a part of.
 
-    A replica takes as many calls as its batch at once, and of more that come together the rest waits its turn.
+    A replica takes as many calls as its batch at once, and of more that come together the rest waits its turn. Two that
+    it takes at once last longer than one: by what each adds to its work.
     """
-    alone = problem.external_ms.get(step.component) if step.given_up_ms is None else step.given_up_ms
+    alone = problem.external_ms.get(step.component)
     if alone is not None:
         return (alone, alone), (alone, alone)
     whole, first = [], []
@@ -76,9 +77,18 @@ def _calls(problem: Problem, step: Step, replicas: Replicas, rate: float) -> tup
         turns, left = 1, step.count - replica.batch
         while left > 1e-6:
             turns, left = turns + 1, left - replica.batch
-        whole.append((replica.full, [turns * ms for ms in replica.latency]))
-        first.append((replica.full, [turns * ms for ms in replica.first]))
+        besides = max(0.0, step.count - turns) * _adds(replica)
+        whole.append((replica.full, [turns * ms + besides for ms in replica.latency]))
+        first.append((replica.full, [turns * ms + besides for ms in replica.first]))
     return _spread(whole, rate), _spread(first, rate)
+
+
+def _adds(replica: Replica) -> float:
+    """What a call adds to a batch: what a full one lasts beyond a batch of one, shared by those that make it longer."""
+    others = replica.batch - 1
+    if replica.adds is not None:
+        return replica.adds if others else 0.0
+    return max(0.0, (replica.batch * replica.busy - replica.latency[0]) / others) if others else 0.0
 
 
 def _spread(replicas: Sequence[tuple[float, Sequence[float]]], rate: float) -> _Call:
@@ -114,16 +124,18 @@ def _spread(replicas: Sequence[tuple[float, Sequence[float]]], rate: float) -> _
 class _Way:
     """One path in usual times. `toward[s]` is the longest chain from the start of a step to what ends the path."""
 
-    def __init__(self, steps: Sequence[Step], taken: frozenset[int], pieces: set[int]) -> None:
-        self.steps, self.taken, self.pieces = steps, taken, pieces
+    def __init__(self, steps: Sequence[Step], path: Path, pieces: frozenset[int]) -> None:
+        self.steps, self.taken, self.pieces = steps, path.steps, pieces
+        self.given_up = {s: ms for s, ms in path.given_up if s in path.steps}
         self.followers: list[list[int]] = [[] for _ in steps]
         for s, step in enumerate(steps):
             for before in step.after:
                 self.followers[before].append(s)
         self.whole = [
-            self._sums(step.usual_ms, step.rounds) if s in taken else (0.0, 0.0) for s, step in enumerate(steps)
+            self._sums(s, step.usual_ms, step.spread, step.rounds) if s in self.taken else (0.0, 0.0)
+            for s, step in enumerate(steps)
         ]
-        self.first = {s: self._sums(steps[s].usual_first_ms, 1.0) for s in pieces}
+        self.first = {s: self._sums(s, steps[s].usual_first_ms, 1.0, 1.0) for s in pieces}
         self.toward: dict[int, _Sums] = {}
         for s in reversed(range(len(steps))):
             self.toward[s] = max(_sum(self.whole[s], self._onward(s)), self.first.get(s, _NOWHERE))
@@ -134,10 +146,11 @@ class _Way:
         total = max((self.toward[s] for s, step in enumerate(steps) if not step.after), default=(0.0, 0.0))
         self.spread = NormalDist(total[0], LATENCY_CV * math.sqrt(total[1])) if total[0] > 0 else None
 
-    @staticmethod
-    def _sums(ms: float, rounds: float) -> _Sums:
+    def _sums(self, s: int, ms: float, spread: float, rounds: float) -> _Sums:
+        if s in self.given_up:
+            ms, spread = self.given_up[s], GIVEN_UP_SPREAD
         spent = max(ms, 1e-6) * rounds
-        return spent, spent**2
+        return spent, (spread * spent) ** 2
 
     def _onward(self, s: int) -> _Sums:
         """The longest chain after a step has ended."""
@@ -151,17 +164,21 @@ class _Way:
         above = min((reached - self.spread.mean) / self.spread.stdev, NormalDist().inv_cdf(1.0 - LEAST_PART * late))
 
         def counts(own: _Sums, chain: _Sums) -> float:
-            return max(0.0, 1.0 + above * LATENCY_CV * own[0] / math.sqrt(chain[1])) if own[0] else 0.0
+            return max(0.0, 1.0 + above * LATENCY_CV * own[1] / own[0] / math.sqrt(chain[1])) if own[0] else 0.0
+
+        def took(s: int) -> tuple[_Call, _Call]:
+            if s not in self.given_up:
+                return times[s]
+            ms, rounds = self.given_up[s], self.steps[s].rounds
+            return (rounds * ms, rounds * ms), (ms, ms)
 
         found: dict[int, float] = {}
         for s in reversed(range(len(self.steps))):
             onward = max((found[after] for after in self.followers[s]), default=-math.inf if self.pieces else 0.0)
             through = _sum(_sum(self.until[s], self.whole[s]), self._onward(s))
-            found[s] = (
-                _by(counts(self.whole[s], through), times[s][0]) + onward if through[0] > -math.inf else -math.inf
-            )
+            found[s] = _by(counts(self.whole[s], through), took(s)[0]) + onward if through[0] > -math.inf else -math.inf
             if s in self.pieces:
-                piece = _by(counts(self.first[s], _sum(self.until[s], self.first[s])), times[s][1])
+                piece = _by(counts(self.first[s], _sum(self.until[s], self.first[s])), took(s)[1])
                 found[s] = max(found[s], piece)
         return max(found.values())
 

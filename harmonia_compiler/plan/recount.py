@@ -134,7 +134,14 @@ def _calls(plan: Plan, problem: Problem) -> Replicas:
     """What the replicas take for the calls of each component."""
     return {
         name: [
-            Replica(one.configuration.batch, full, one.latency_ms[name], one.first_ms[name])
+            Replica(
+                one.configuration.batch,
+                full,
+                one.latency_ms[name],
+                one.first_ms[name],
+                one.busy_ms[name],
+                one.adds_ms.get(name),
+            )
             for one, full in zip(_options(plan, need), _each(plan, problem, need), strict=True)
         ]
         for need in problem.needs

@@ -52,6 +52,14 @@ class Pace:
         """Of a prompt that has the engine to itself."""
         return math.fsum(map(self.steps.step_ms, chunks(max(1.0, tokens), self.most)))
 
+    def prefill_among(self, tokens: float, prompts: int) -> float:
+        """Of one of so many prompts that come together, as many of which share a step as it holds."""
+        tokens = max(1.0, tokens)
+        sharing = min(prompts, int(self.most / tokens))
+        if sharing <= 1:
+            return self.prefill(tokens)
+        return self.steps.step_ms(StepLoad(sharing * tokens, sharing * tokens * tokens / 2)) / sharing
+
     def step(self, calls: float) -> float:
         """Of a token for each call."""
         return self.steps.step_ms(StepLoad(decodes=calls, decode_context=calls * self.context))
@@ -175,6 +183,7 @@ def _option(model: _Model, configuration: Configuration, part: GpuPart | CpuPart
     mean = _Mix(batch, _mean(asked, busy), _mean(asked, prefill), _mean(asked, steps))
     levels = [_times(mean, pace, level) for level in LEVELS]
     alone = {name: prefill[name] + outside for name in asked.work}
+    slower = (pace.step(batch) - pace.step(1)) / (batch - 1) if batch > 1 else 0.0
     return Option(
         configuration=configuration,
         busy_ms=busy,
@@ -183,6 +192,10 @@ def _option(model: _Model, configuration: Configuration, part: GpuPart | CpuPart
         },
         first_ms={name: tuple(wait + alone[name] + step for wait, step in levels) for name in asked.work},
         provenance=sourced.provenance,
+        adds_ms={
+            name: pace.prefill_among(work.prompt_tokens, batch) + steps[name] * slower
+            for name, work in asked.work.items()
+        },
     )
 
 

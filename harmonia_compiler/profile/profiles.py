@@ -21,8 +21,10 @@ class Option:
     calls are in progress: a full replica completes `1 / busy_ms` of them a millisecond.
     `latency_ms[component]` is the mean time until the answer, the wait in front of the replica
     included, for each of `queueing.LEVELS` of utilisation, and `first_ms[component]` that until the
-    first piece of the answer. `provenance` says where the figures are from, and `corrected` how many times as
-    long as there calls take since a running service was measured.
+    first piece of the answer. `adds_ms[component]` is by how much each further call that comes with one makes a
+    replica take longer until all are answered; what a full batch takes says it where it is not given. `provenance`
+    says where the figures are from, and `corrected` how many times as long as there calls take since a running service
+    was measured.
     """
 
     configuration: Configuration
@@ -31,6 +33,7 @@ class Option:
     first_ms: Mapping[str, tuple[float, ...]]
     provenance: str
     corrected: float = 1.0
+    adds_ms: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from harmonia_compiler.flow.calls import call_graph
 from harmonia_compiler.flow.demand import Demand, demand
 from harmonia_compiler.flow.expand import expand
 from harmonia_compiler.flow.graph import Flow, Node
-from harmonia_compiler.flow.guards import MOST_PATHS, Guards, guards
+from harmonia_compiler.flow.guards import LIMIT, MOST_PATHS, Guards, guards
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.kinds.kind import Extent
 from tests.examples import examples
@@ -32,8 +32,8 @@ def _demand(body: str, ports: str = "question: text ~ 40") -> Demand:
     return demand(application(flow), flow, kinds=KINDS)
 
 
-def _guards(flow: Flow, **more: int) -> Guards:
-    return guards(expand(flow), [1.0], **more)
+def _guards(flow: Flow, limit: int = LIMIT) -> Guards:
+    return guards(expand(flow), [1.0], limit)
 
 
 CORRECTIVE = """
@@ -251,7 +251,7 @@ def test_probabilities_are_those_of_all_outcomes_counted_out(case: tuple[Flow, d
     found = _guards(flow)
     assert found.exact
     assert found.demanded == pytest.approx(expected)
-    paths = {sent: likely for likely, sent in found.paths}
+    paths = {sent: likely for likely, sent, _ in found.paths}
     if len(together) <= MOST_PATHS:
         assert paths == pytest.approx(together)
     else:
@@ -271,8 +271,8 @@ def test_beyond_the_bound_demands_add_up_to_certainty() -> None:
     assert not found.exact
     assert found.demanded[0] == 1.0
     assert found.demanded == pytest.approx(_guards(flow).demanded)
-    assert math.fsum(likely for likely, _ in found.paths) == pytest.approx(1.0)
-    rarest_first = sorted((sent for _, sent in found.paths), key=len, reverse=True)
+    assert math.fsum(likely for likely, _, _ in found.paths) == pytest.approx(1.0)
+    rarest_first = sorted((sent for _, sent, _ in found.paths), key=len, reverse=True)
     assert all(one > other for one, other in pairwise(rarest_first))
 
 
@@ -397,8 +397,11 @@ def test_paths_are_the_calls_that_requests_send_together() -> None:
     found = _demand(CORRECTIVE)
     names = _names(found)
     usual = ["answer", "grade", "search"]
-    assert [sorted(names[at] for at in sent) for _, sent in found.paths] == [usual, sorted([*usual, "rewrite", "web"])]
-    assert [likely for likely, _ in found.paths] == pytest.approx([0.7, 0.3])
+    assert [sorted(names[at] for at in sent) for _, sent, _ in found.paths] == [
+        usual,
+        sorted([*usual, "rewrite", "web"]),
+    ]
+    assert [likely for likely, _, _ in found.paths] == pytest.approx([0.7, 0.3])
 
 
 def test_the_calls_that_may_answer_are_marked() -> None:

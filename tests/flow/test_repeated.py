@@ -206,7 +206,7 @@ def test_what_is_outside_is_wanted_as_soon_as_one_item_wants_it() -> None:
     )
     assert found.visits == pytest.approx({"join": 1.5, "rewrite": 1.0 - 0.7**5, "sure": 5.0})
     joined = _calls(found, "join")[0].position
-    assert sum(likely for likely, sent in found.paths if joined in sent) == pytest.approx(1.0 - 0.7**5)
+    assert sum(likely for likely, sent, _ in found.paths if joined in sent) == pytest.approx(1.0 - 0.7**5)
 
 
 def test_what_all_items_want_together_is_wanted_for_certain() -> None:

@@ -18,7 +18,7 @@ from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import Text
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.plan.problem import Need, Path, Pipeline, Problem, Promise, Step, fits, room, take, worth
-from harmonia_compiler.plan.queueing import LATENCY_CV, LEAST_PART, mixes
+from harmonia_compiler.plan.queueing import GIVEN_UP_SPREAD, LATENCY_CV, LEAST_PART, mixes
 from harmonia_compiler.plan.variables import Key
 from harmonia_compiler.profile.profiles import Option
 from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
@@ -113,8 +113,8 @@ def _chains(pipeline: Pipeline, to: int) -> Iterator[tuple[int, ...]]:
 _Link = tuple[int, bool]
 
 
-def _ways(pipeline: Pipeline, *, first: bool) -> list[tuple[float, list[tuple[_Link, ...]]]]:
-    """The paths of a pipeline, each as how likely it is and all of its chains."""
+def _ways(pipeline: Pipeline, *, first: bool) -> list[tuple[Path, list[tuple[_Link, ...]]]]:
+    """The paths of a pipeline, each with all of its chains."""
     found = []
     for path in pipeline.paths or (Path(1.0, frozenset(range(len(pipeline.steps)))),):
         pieces = [s for s in pipeline.streamed if s in path.steps] if first else []
@@ -123,7 +123,7 @@ def _ways(pipeline: Pipeline, *, first: bool) -> list[tuple[float, list[tuple[_L
             for end in pieces or range(len(pipeline.steps))
             for each in _chains(pipeline, end)
         ]
-        found.append((path.likely, chains))
+        found.append((path, chains))
     return found
 
 
@@ -133,10 +133,17 @@ _Took = tuple[float, float]
 
 def quantile_of(pipeline: Pipeline, quantile: float, took: Callable[[int, bool], _Took], *, first: bool) -> float:
     """A quantile of how long a pipeline lasts whose steps take so long, over all chains of all paths one by one."""
+
+    def lasts(given_up: dict[int, float], link: _Link) -> _Took:
+        if (ms := given_up.get(link[0])) is None:
+            return took(*link)
+        rounds = 1.0 if link[1] else pipeline.steps[link[0]].rounds
+        return rounds * ms, rounds * ms
+
     return max(
         (
-            sum(_counted(took(*link), weight) for link, weight in chain_)
-            for chain_ in _weighed(pipeline.steps, pipeline.paths, pipeline.streamed, quantile, first)
+            sum(_counted(lasts(given_up, link), weight) for link, weight in chain_)
+            for given_up, chain_ in _weighed(pipeline.steps, pipeline.paths, pipeline.streamed, quantile, first)
         ),
         default=0.0,
     )
@@ -149,27 +156,35 @@ def _weighed(
     streamed: tuple[int, ...],
     quantile: float,
     first: bool,  # noqa: FBT001
-) -> list[list[tuple[_Link, float]]]:
-    """All chains of all paths, each link with what it counts."""
+) -> list[tuple[dict[int, float], list[tuple[_Link, float]]]]:
+    """All chains of all paths with what is given up there, each link with what it counts."""
     pipeline = Pipeline("", 1.0, {}, steps, streamed, (), paths)
 
-    def usual(link: _Link) -> float:
+    def usual(path: Path, link: _Link) -> float:
         step = steps[link[0]]
-        return step.usual_first_ms if link[1] else step.usual_ms * step.rounds
+        given_up = dict(path.given_up).get(link[0])
+        if link[1]:
+            return step.usual_first_ms if given_up is None else given_up
+        return (step.usual_ms if given_up is None else given_up) * step.rounds
 
-    def sums(links: tuple[_Link, ...]) -> tuple[float, float]:
-        return sum(map(usual, links)), math.hypot(*map(usual, links))
+    def deviates(path: Path, link: _Link) -> float:
+        spread = GIVEN_UP_SPREAD if link[0] in dict(path.given_up) else 1.0 if link[1] else steps[link[0]].spread
+        return spread * usual(path, link)
+
+    def sums(path: Path, links: tuple[_Link, ...]) -> tuple[float, float]:
+        return sum(usual(path, link) for link in links), math.hypot(*(deviates(path, link) for link in links))
 
     ways = [
-        (likely, chains, max(map(sums, chains), default=(0.0, 0.0))) for likely, chains in _ways(pipeline, first=first)
+        (path, chains, max((sums(path, links) for links in chains), default=(0.0, 0.0)))
+        for path, chains in _ways(pipeline, first=first)
     ]
     late = 1 - quantile
     least = late * LEAST_PART
 
     def exceeding(at: float) -> float:
         return sum(
-            likely * max(least, NormalDist(mean, LATENCY_CV * root).cdf(2 * mean - at))
-            for likely, _, (mean, root) in ways
+            path.likely * max(least, NormalDist(mean, LATENCY_CV * root).cdf(2 * mean - at))
+            for path, _, (mean, root) in ways
             if mean
         )
 
@@ -177,13 +192,24 @@ def _weighed(
     for _ in range(200):
         middle = (low + high) / 2
         low, high = (middle, high) if exceeding(middle) > late else (low, middle)
-    found: list[list[tuple[_Link, float]]] = []
-    for _, chains, (mean, root) in ways:
+    found: list[tuple[dict[int, float], list[tuple[_Link, float]]]] = []
+    for path, chains, (mean, root) in ways:
         if not mean:
             continue
         z = min((high - mean) / (LATENCY_CV * root), NormalDist().inv_cdf(1 - least))
-        through = {link: max(sums(other) for other in chains if link in other)[1] for links in chains for link in links}
-        found += [[(link, 1 + z * LATENCY_CV * usual(link) / through[link]) for link in links] for links in chains]
+        through = {
+            link: max(sums(path, other) for other in chains if link in other)[1] for links in chains for link in links
+        }
+        found += [
+            (
+                dict(path.given_up),
+                [
+                    (link, 1 + z * LATENCY_CV * deviates(path, link) ** 2 / usual(path, link) / through[link])
+                    for link in links
+                ],
+            )
+            for links in chains
+        ]
     return found
 
 
@@ -231,17 +257,19 @@ def _time_ms(
     def step_ms(s: int, first: bool) -> _Took:  # noqa: FBT001
         step = pipeline.steps[s]
         rounds = 1.0 if first else step.rounds
-        if step.given_up_ms is not None:
-            return rounds * step.given_up_ms, rounds * step.given_up_ms
         if step.component in problem.external_ms:
             return rounds * problem.external_ms[step.component], rounds * problem.external_ms[step.component]
         e = next(e for e, each in enumerate(problem.needs) if step.component in each.components)
         replicas = []
         for c, alone in full[e]:
             one = problem.needs[e].options[c]
-            turns = math.ceil(step.count / one.configuration.batch)
+            batch = one.configuration.batch
+            turns = math.ceil(step.count / batch)
             times = (one.first_ms if first else one.latency_ms)[step.component]
-            replicas.append((alone, tuple(turns * time for time in times)))
+            # A full batch lasts so much longer than a call alone.
+            longer = max(0.0, batch * one.busy_ms[step.component] - one.latency_ms[step.component][0])
+            besides = max(0.0, step.count - turns) * longer / max(1, batch - 1)
+            replicas.append((alone, tuple(turns * time + besides for time in times)))
         mean, deviating = spread(tuple(replicas), rate)
         return rounds * mean, rounds * deviating
 

@@ -110,9 +110,7 @@ def test_every_edit_of_a_plan_is_refused_or_does_no_harm(application: Applicatio
     assert read > 100
 
 
-@pytest.mark.parametrize(
-    "name", ["..", ".", "gateway", "lock", "a/b", "small", "small-", "small-00", "rerank-0", "other-0"]
-)
+@pytest.mark.parametrize("name", ["..", ".", "gateway", "lock", "a/b", "small-", "small-00", "rerank-0", "other-0"])
 def test_what_no_planner_calls_a_replica_is_refused(tmp_path: Path, plan: Plan, name: str) -> None:
     """A name of another engine's, one that leads out of a folder, and what a bundle calls something else."""
     document = json.loads(encode_plan(plan))

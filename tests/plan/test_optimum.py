@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harmonia_compiler.contract.inventory import Host
 from harmonia_compiler.plan.build import GIVE_UP
-from harmonia_compiler.plan.optimise import optimise
+from harmonia_compiler.plan.optimise import CARRIED, optimise
 from harmonia_compiler.plan.problem import Path, Pipeline, Problem, Promise, Step
 from harmonia_compiler.plan.queueing import mixtures
 from harmonia_compiler.plan.solve import Outcome, Program, Terms
@@ -44,7 +44,7 @@ def pipelines(draw: st.DrawFn, names: tuple[str, ...], name: str) -> Pipeline:
             usual_first_ms=draw(st.sampled_from([1.0, 20.0])),
             count=draw(st.sampled_from([1.0, 1.0, 1.4, 3.0])),
             rounds=draw(st.sampled_from([1.0, 1.0, 2.5])),
-            given_up_ms=draw(st.sampled_from([None, None, None, 15.0])),
+            spread=draw(st.sampled_from([1.0, 1.0, 0.3])),
         )
         for at, each in enumerate(names)
     )
@@ -59,7 +59,14 @@ def pipelines(draw: st.DrawFn, names: tuple[str, ...], name: str) -> Pipeline:
 def paths(draw: st.DrawFn, steps: int) -> tuple[Path, ...]:
     """What requests take of some steps: all of them, or one of some parts."""
     parts = draw(st.sampled_from([(), (1.0,), (0.97, 0.03), (0.94, 0.06), (0.5, 0.5), (0.6, 0.36, 0.04)]))
-    return tuple(Path(part, frozenset(s for s in range(steps) if draw(st.booleans()))) for part in parts)
+    return tuple(
+        Path(
+            part,
+            frozenset(s for s in range(steps) if draw(st.booleans())),
+            tuple((s, 15.0 + s) for s in range(steps) if draw(st.sampled_from([False, False, False, True]))),
+        )
+        for part in parts
+    )
 
 
 @st.composite
@@ -167,6 +174,23 @@ def test_a_search_that_ends_just_below_the_load_goes_on(
     assert found.rate >= rate * (1 - found.gap) - 1e-6
 
 
+def test_a_load_that_is_carried_to_within_what_rows_hold_to_is_carried() -> None:
+    """The rows about time say of this one that it falls short by 2e-7; then two replicas of `b` would be enough."""
+    first, second = on_gpu("a", 25.0, latency_ms=25.0), on_cores("b", 10.0, latency_ms=10.0)
+    needs = (need("a", streaming(first, 0.2)), need("b", streaming(second, 0.2)))
+    pipeline = Pipeline(
+        "p",
+        102.98686923987287,
+        {"a": 0.3, "b": 0.3},
+        (Step("a", ()), Step("b", (0,))),
+        (),
+        (Promise("ttft", 0.95, 200.0),),
+    )
+    found = optimise(Problem(needs, (pipeline,), (machine("one", 3, 1),), give_up=GIVE_UP))
+    assert found is not None
+    assert found.rate >= 1 - CARRIED
+
+
 @examples(60)
 @given(problems(), st.sampled_from([GIVE_UP, 0.6]))
 def test_a_load_at_the_very_limit_is_carried(problem: Problem, give_up: float) -> None:
@@ -178,7 +202,7 @@ def test_a_load_at_the_very_limit_is_carried(problem: Problem, give_up: float) -
     pipelines = tuple(replace(one, load_rps=one.load_rps * best.rate) for one in problem.pipelines)
     found = optimise(replace(problem, pipelines=pipelines, give_up=give_up))
     assert found is not None
-    assert found.rate >= 1 - 1e-6
+    assert found.rate >= 1 - CARRIED
 
 
 @examples(40)

@@ -208,7 +208,7 @@ def test_calls_that_come_together_and_rounds_in_a_row_are_verified_anew(monkeypa
     assert faults(plan, problem) == []
     once = replace(PROBLEM, pipelines=(replace(PIPELINE, promises=()),))
     assert any("is predicted a latency" in fault for fault in faults(plan, once))
-    monkeypatch.setattr(predict, "waves", lambda *_: 1)
+    monkeypatch.setattr(predict, "together_ms", lambda _count, _option, _component, alone_ms: alone_ms)
     assert any("is predicted a latency" in fault for fault in faults(plan_of(problem), problem))
 
 

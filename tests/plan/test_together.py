@@ -1,0 +1,52 @@
+"""Calls that are sent at once: how long a replica takes to answer all of them, and how much that varies."""
+
+import math
+
+import pytest
+
+from harmonia_compiler.contract.plan import Configuration
+from harmonia_compiler.plan.queueing import own_ms, together_ms, together_spread
+from harmonia_compiler.profile.profiles import Option
+
+
+def option(batch: int, busy_ms: float, alone_ms: float, adds_ms: float | None = None) -> Option:
+    times = {"a": (alone_ms,) * 8}
+    adds = {} if adds_ms is None else {"a": adds_ms}
+    return Option(
+        Configuration(cores=1.0, memory_gib=1.0, batch=batch), {"a": busy_ms}, times, times, "stated", 1.0, adds
+    )
+
+
+@pytest.mark.parametrize(
+    ("calls", "ms"),
+    [
+        # In a batch of four each further one adds ten, and a second batch begins when the first has ended.
+        (0.5, 100.0),
+        (1.0, 100.0),
+        (2.0, 110.0),
+        (4.0, 130.0),
+        (5.0, 230.0),
+        (8.0, 260.0),
+        (9.0, 360.0),
+    ],
+)
+def test_each_further_call_adds_its_own_part_to_a_batch(calls: float, ms: float) -> None:
+    assert together_ms(calls, option(4, 32.5, 100.0), "a", 100.0) == pytest.approx(ms)
+    assert together_ms(calls, option(4, 40.0, 100.0, adds_ms=10.0), "a", 100.0) == pytest.approx(ms)
+
+
+def test_who_takes_one_at_a_time_takes_one_after_the_other() -> None:
+    assert own_ms(option(1, 100.0, 100.0), "a") == 0.0
+    assert together_ms(7.0, option(1, 100.0, 100.0), "a", 100.0) == pytest.approx(700.0)
+
+
+def test_servers_that_share_nothing_add_nothing() -> None:
+    assert own_ms(option(4, 25.0, 100.0), "a") == 0.0
+
+
+def test_of_many_not_all_are_late_together() -> None:
+    one = option(1, 100.0, 100.0)
+    assert together_spread(1.0, one, "a", 100.0) == 1.0
+    assert together_spread(16.0, one, "a", 100.0) == pytest.approx(1 / 4)
+    batched = together_spread(4.0, option(4, 32.5, 100.0), "a", 100.0)
+    assert batched == pytest.approx(math.sqrt(100.0**2 + 3 * 10.0**2) / 130.0)
