@@ -201,7 +201,9 @@ def _misnamed(plan: Plan) -> Iterator[str]:
         if replica.engine not in plan.engines:
             yield f"a replica is of the engine `{replica.engine}`, which is none of the plan's - {where}"
         stem, _, number = replica.id.rpartition("-")
-        if stem != replica.engine[:MOST_OF_NAME] or not _NUMBER.fullmatch(number):
+        named = replica.engine[:MOST_OF_NAME]
+        # Who writes a plan by hand may leave the number out.
+        if replica.id != named and (stem != named or not _NUMBER.fullmatch(number)):
             wanted = replica_id(replica.engine, 0)
             yield f"a replica has the id `{replica.id}`, where one is expected like `{wanted}` - {where}"
         if len(set(replica.devices)) != len(replica.devices):
