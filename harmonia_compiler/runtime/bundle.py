@@ -118,15 +118,11 @@ def _differences(
 ) -> Iterator[tuple[str, str]]:
     """Where two documents differ: the one that is made from the other, and what is wrong with it."""
     planned = {one.id: (one.engine, one.host, one.cores, one.devices) for one in plan.replicas}
-    if len(planned) < len(plan.replicas):
-        yield PLAN, "two replicas have the same id"
     for taken in planned.keys() & {GATEWAY, SUPERVISOR, CONTROLLER}:
         yield PLAN, f"`{taken}` is no id for a replica"
     for one in plan.replicas:
-        engine, served = plan.engines.get(one.engine), service.engines.get(one.engine)
-        if engine is None:
-            yield PLAN, f"the engine `{one.engine}` of `{one.id}` is not there"
-        elif served is None or served.kind != engine.kind:
+        engine, served = plan.engines[one.engine], service.engines.get(one.engine)
+        if served is None or served.kind != engine.kind:
             yield SERVICE, f"the engine `{one.engine}` of {PLAN} is not there"
     if service.shares.keys() != planned.keys():
         yield SERVICE, f"it gives shares to other replicas than {PLAN} has"

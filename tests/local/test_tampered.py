@@ -119,13 +119,24 @@ def test_processes_that_the_plan_does_not_have_are_not_started(sound: Hand, case
     assert message.endswith(why)
 
 
+def _called(name: str) -> Callable[[dict[str, Any]], object]:
+    """The first replica and its engine bear this name."""
+
+    def change(document: dict[str, Any]) -> None:
+        replica = document["replicas"][0]
+        document["engines"][name] = document["engines"][replica["engine"]]
+        replica.update(id=name, engine=name)
+
+    return change
+
+
 PLANS: list[tuple[Callable[[dict[str, Any]], object], str, str]] = [
     (lambda document: document["replicas"].clear(), "service.json", "it gives shares to other replicas than plan.json"),
     (_replica(cores=1e308), "plan.json", "`$.replicas[0].cores`"),
     (_replica(memory_gib=1e308), "plan.json", "`$.replicas[0].memory_gib`"),
-    (_replica(id="two"), "plan.json", "two replicas have the same id"),
-    (_replica(id="gateway"), "plan.json", "`gateway` is no id for a replica"),
-    (_replica(engine="zzz"), "plan.json", "the engine `zzz` of `one` is not there"),
+    (_replica(id="two"), "plan.json", "a replica has the id `two`, where one is expected like `one-0`"),
+    (_called("gateway"), "plan.json", "`gateway` is no id for a replica"),
+    (_replica(engine="zzz"), "plan.json", "a replica is of the engine `zzz`, which is none of the plan's"),
     (
         lambda document: document["engines"]["one"].update(settings={"key": {"late": "guess", "name": "K"}}),
         "plan.json",
