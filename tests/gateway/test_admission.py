@@ -85,7 +85,8 @@ async def test_a_call_whose_turn_comes_too_late_is_given_up(engine: FakeEngine) 
 async def test_under_overload_every_request_is_in_one_place_at_every_scrape(
     engine: FakeEngine, *, stream: bool
 ) -> None:
-    engine.pause_s = 0.02
+    # Far more than are in time by any clock, and some that are on a machine that is busy with something else.
+    engine.pause_s = 0.05
     seen: list[int] = []
 
     async def one(at: int) -> None:
@@ -94,7 +95,7 @@ async def test_under_overload_every_request_is_in_one_place_at_every_scrape(
             await response.read()
             seen.append(response.status)
 
-    async with serving([program("p", SAYING, deadline_ms=400.0)], {"llm": engine.port}, concurrency=2) as served:
+    async with serving([program("p", SAYING, deadline_ms=2000.0)], {"llm": engine.port}, concurrency=2) as served:
         storm = [asyncio.ensure_future(one(at)) for at in range(200)]
         while not all(task.done() for task in storm):
             counters = await served.client.counters("p")
