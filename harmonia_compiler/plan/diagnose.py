@@ -37,9 +37,6 @@ AMPLE_CORES, AMPLE_GIB, AMPLE_GPUS = 1024, 16_384, 64
 #: How often it is looked again at what would have to be added, where what was found is too little on the larger hosts.
 MOST_TRIES = 4
 
-#: Nodes in which replicas that take less of what is added are looked for: what is to be added is known by then.
-FEW_NODES = 50
-
 
 def diagnose(problem: Problem, on: On | None = None) -> Infeasible:
     """The reason why `optimise` found nothing.
@@ -273,7 +270,7 @@ def _least(problem: Problem, *, rate: float, promises: bool) -> _Missing | None:
         for column in model.extra.values():
             program.row({column: 1.0}, high=round(least.values[column]))
         added = {name for (_, name), column in model.extra.items() if round(least.values[column])}
-        taking = program.solve(_taking(model, added), gap=problem.give_up, nodes=FEW_NODES, start=least.values)
+        taking = program.solve(_taking(model, added), start=least.values)
         return model, [least, taking]
 
     least = refined(search, divide(problem, anywhere=True))
