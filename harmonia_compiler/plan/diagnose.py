@@ -24,7 +24,7 @@ from harmonia_compiler.plan.promises import named
 from harmonia_compiler.plan.queueing import capacity
 from harmonia_compiler.plan.refine import refined
 from harmonia_compiler.plan.remedies import answer, hosts_to_add, promises_to_give, required
-from harmonia_compiler.plan.solve import Outcome, Terms, total
+from harmonia_compiler.plan.solve import NODE_LIMIT, Outcome, Terms, total
 from harmonia_compiler.plan.variables import Key, Model
 from harmonia_compiler.profile.assumptions import CORE_BANDWIDTH_GB_S
 
@@ -36,6 +36,9 @@ AMPLE_CORES, AMPLE_GIB, AMPLE_GPUS = 1024, 16_384, 64
 
 #: How often it is looked again at what would have to be added, where what was found is too little on the larger hosts.
 MOST_TRIES = 4
+
+#: On so many hosts what to add is searched for to its end; on more, what is nearly the least, in so many nodes.
+FEW_HOSTS, FEW_NODES = 4, 50
 
 
 def diagnose(problem: Problem, on: On | None = None) -> Infeasible:
@@ -260,17 +263,20 @@ def _standing(problem: Problem, rate: float, over: Division, *, promises: bool) 
 
 def _least(problem: Problem, *, rate: float, promises: bool) -> _Missing | None:
     """The least hardware to add, of the replicas that a problem knows."""
+    is_small = len(problem.hosts) <= FEW_HOSTS
+    gap, nodes = (0.0, NODE_LIMIT) if is_small else (problem.give_up, FEW_NODES)
 
     def search(division: Division) -> tuple[Model, list[Outcome]]:
         model = build(problem, division, rate, promises=promises)
         program = model.program
-        least = program.solve({column: _weight(name) for (_, name), column in model.extra.items()})
+        weights = {column: _weight(name) for (_, name), column in model.extra.items()}
+        least = program.solve(weights, gap=gap)
         if not least.found:
             return model, [least]
         for column in model.extra.values():
             program.row({column: 1.0}, high=round(least.values[column]))
         added = {name for (_, name), column in model.extra.items() if round(least.values[column])}
-        taking = program.solve(_taking(model, added), start=least.values)
+        taking = program.solve(_taking(model, added), gap=gap, nodes=nodes, start=least.values)
         return model, [least, taking]
 
     least = refined(search, divide(problem, anywhere=True))
