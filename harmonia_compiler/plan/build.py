@@ -266,10 +266,10 @@ def _weighed(step: Step, needs: Mapping[str, Need], usual: Mapping[str, tuple[fl
         return replace(step, usual_ms=whole, usual_first_ms=first)
 
     def together(option: Option) -> float:
-        return together_ms(step.count, option, step.component, option.latency_ms[step.component][0])
+        return together_ms(step.count, option, step.component, 0)
 
     best = min(need.options, key=together)
-    spread = together_spread(step.count, best, step.component, best.latency_ms[step.component][0])
+    spread = together_spread(step.count, best, step.component)
     return replace(step, usual_ms=together(best), usual_first_ms=first, spread=spread)
 
 

@@ -9,7 +9,7 @@ from harmonia_compiler.plan.queueing import INSTANT_MS, capacity, together_ms
 from harmonia_compiler.plan.sharing import Sharing, at, shared
 from harmonia_compiler.plan.weights import Weights, weights
 from harmonia_compiler.profile.profiles import Option
-from harmonia_compiler.profile.queueing import HEADROOM
+from harmonia_compiler.profile.queueing import HEADROOM, LEVELS
 
 #: The quantile that predicted latencies are for.
 QUANTILE = 0.95
@@ -131,8 +131,8 @@ class Times:
             need = self._needs[component]
             replicas = []
             for one, count in self._counted[need.engine]:
-                times = (one.latency_ms if of == "latency" else one.first_ms)[component]
-                together = [together_ms(step.count, one, component, ms) for ms in times]
+                first = of != "latency"
+                together = [together_ms(step.count, one, component, at, first=first) for at in range(len(LEVELS))]
                 replicas.append((count * capacity(self._problem, need, one), together))
             self._sharing[known] = shared(replicas)
         sharing = self._sharing[known]

@@ -7,6 +7,7 @@ from harmonia_compiler.plan.problem import Pipeline, Problem, Promise, Step
 from harmonia_compiler.plan.queueing import together_ms
 from harmonia_compiler.plan.weights import Weights, weights
 from harmonia_compiler.profile.profiles import Option
+from harmonia_compiler.profile.queueing import LEVELS
 
 #: Relative and absolute, in seconds: what a promise is kept to within (`predict.keeps`).
 _NEAR, _INSTANT = 1e-8, 1e-7
@@ -22,8 +23,10 @@ class Figure(NamedTuple):
 
 def seconds(figure: Figure, option: Option) -> tuple[float, ...]:
     """A figure where the component's engine runs in one option, for each of the levels of utilisation."""
-    times = option.latency_ms if figure.metric == "latency" else option.first_ms
-    return tuple(together_ms(figure.calls, option, figure.component, ms) / 1000.0 for ms in times[figure.component])
+    first = figure.metric != "latency"
+    return tuple(
+        together_ms(figure.calls, option, figure.component, level, first=first) / 1000.0 for level in range(len(LEVELS))
+    )
 
 
 def promises_of(problem: Problem) -> Iterator[tuple[Pipeline, Promise]]:

@@ -1,6 +1,7 @@
 """From the figures of single replicas to rates and latency quantiles: what the planner assumes about chance."""
 
 import math
+from statistics import NormalDist
 
 from harmonia_compiler.plan.problem import Need, Problem
 from harmonia_compiler.profile.profiles import Option
@@ -41,14 +42,17 @@ def waves(count: float, option: Option) -> int:
     return max(1, math.ceil(count / option.configuration.batch - 1e-9))
 
 
-def together_ms(count: float, option: Option, component: str, alone_ms: float) -> float:
-    """How long a replica takes to answer so many calls that are sent at once, of which one alone takes `alone_ms`.
+def together_ms(count: float, option: Option, component: str, level: int, *, first: bool = False) -> float:
+    """How long a replica takes to answer so many calls that are sent at once, at one of the levels of utilisation.
 
     In one batch each further call adds what is its own: what a step does for all of them, such as reading the
-    weights, is in the time of the first.
+    weights, is in the time of the first. All are answered once the longest answer is; that says nothing of the `first`
+    pieces.
     """
+    alone_ms = (option.first_ms if first else option.latency_ms)[component][level]
     turns = waves(count, option)
-    return turns * alone_ms + max(0.0, count - turns) * own_ms(option, component)
+    lasting = alone_ms if first else alone_ms + _longer_ms(count, option, component)
+    return turns * lasting + max(0.0, count - turns) * own_ms(option, component)
 
 
 def own_ms(option: Option, component: str) -> float:
@@ -65,11 +69,33 @@ def own_ms(option: Option, component: str) -> float:
     return max(0.0, (option.busy_ms[component] - alone_ms / batch) / (1.0 - 1.0 / batch))
 
 
-def together_spread(count: float, option: Option, component: str, alone_ms: float) -> float:
-    """How much that deviates, as a part of what one call deviates that takes as long: by the squares of its parts."""
-    whole = together_ms(count, option, component, alone_ms)
-    turns, own = waves(count, option), own_ms(option, component)
-    return math.sqrt(turns * alone_ms**2 + max(0.0, count - turns) * own**2) / whole if whole > 0.0 else 1.0
+def _longer_ms(count: float, option: Option, component: str) -> float:
+    """By how much the longest of the answers in a batch lasts longer than one does in the mean.
+
+    Of those that say what a further call adds, which are those that are written token by token: what follows the first
+    piece. Lengths are taken to be lognormal, and the longest of n to be where n / (n + 1) of them are shorter, or about
+    that (Blom 1958).
+    """
+    together = min(count, float(option.configuration.batch))
+    if component not in option.adds_ms or together <= 1.0:
+        return 0.0
+    written = max(0.0, option.latency_ms[component][0] - option.first_ms[component][0])
+    scale = math.sqrt(math.log1p(LATENCY_CV**2))
+    beyond = NormalDist().inv_cdf((together - 0.375) / (together + 0.25))
+    return written * max(0.0, math.exp(scale * beyond - scale**2 / 2.0) - 1.0)
+
+
+def together_spread(count: float, option: Option, component: str) -> float:
+    """How much that deviates, as a part of what one call deviates that takes as long: by the squares of its parts.
+
+    The longest of many deviates less than any of them.
+    """
+    whole, turns = together_ms(count, option, component, 0), waves(count, option)
+    own, further = own_ms(option, component), max(0.0, count - turns)
+    lasting = (whole - further * own) / turns
+    if component in option.adds_ms:
+        lasting /= math.sqrt(1.0 + math.log(max(1.0, min(count, option.configuration.batch))))
+    return math.sqrt(turns * lasting**2 + further * own**2) / whole if whole > 0.0 else 1.0
 
 
 def alone_ms(problem: Problem, need: Need, option: Option) -> float:

@@ -78,7 +78,8 @@ def _calls(problem: Problem, step: Step, replicas: Replicas, rate: float) -> tup
         while left > 1e-6:
             turns, left = turns + 1, left - replica.batch
         besides = max(0.0, step.count - turns) * _adds(replica)
-        whole.append((replica.full, [turns * ms + besides for ms in replica.latency]))
+        longest = turns * _longest(replica, min(step.count, replica.batch))
+        whole.append((replica.full, [turns * ms + longest + besides for ms in replica.latency]))
         first.append((replica.full, [turns * ms + besides for ms in replica.first]))
     return _spread(whole, rate), _spread(first, rate)
 
@@ -89,6 +90,15 @@ def _adds(replica: Replica) -> float:
     if replica.adds is not None:
         return replica.adds if others else 0.0
     return max(0.0, (replica.batch * replica.busy - replica.latency[0]) / others) if others else 0.0
+
+
+def _longest(replica: Replica, together: float) -> float:
+    """What the longest of some answers that are written together takes more than one does in the mean."""
+    if replica.adds is None or together <= 1.0:
+        return 0.0
+    variance = math.log(1.0 + LATENCY_CV**2)
+    times = math.exp(math.sqrt(variance) * NormalDist().inv_cdf((together - 3 / 8) / (together + 1 / 4)) - variance / 2)
+    return max(0.0, replica.latency[0] - replica.first[0]) * max(0.0, times - 1.0)
 
 
 def _spread(replicas: Sequence[tuple[float, Sequence[float]]], rate: float) -> _Call:

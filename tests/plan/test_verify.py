@@ -208,7 +208,11 @@ def test_calls_that_come_together_and_rounds_in_a_row_are_verified_anew(monkeypa
     assert faults(plan, problem) == []
     once = replace(PROBLEM, pipelines=(replace(PIPELINE, promises=()),))
     assert any("is predicted a latency" in fault for fault in faults(plan, once))
-    monkeypatch.setattr(predict, "together_ms", lambda _count, _option, _component, alone_ms: alone_ms)
+    monkeypatch.setattr(
+        predict,
+        "together_ms",
+        lambda _, one, component, at, *, first: (one.first_ms if first else one.latency_ms)[component][at],
+    )
     assert any("is predicted a latency" in fault for fault in faults(plan_of(problem), problem))
 
 
