@@ -22,6 +22,8 @@ _HIDDEN = re.compile(
     rf"(?:(?P<key>{_LIKE_A_KEY}(?:\.\.\.)?)|(?P<cut>{_BEGINS}[A-Za-z0-9_-]+|AKIA[A-Z0-9]+)(?=\.\.\.|…))"
     r"|(?<=://)[^/?#\s:@]*:(?P<password>[^/?#\s@]+)@"
 )
+#: The beginning of a command that is offered: nobody could follow it without a word of it.
+_COMMAND = re.compile(r"`harmoniac [^`]*$")
 #: Letters of a key that are shown: what it begins with, and a little by which it is known from others.
 _SHOWN = 6
 
@@ -51,8 +53,8 @@ def may_leak(text: str) -> bool:
 class Masked:
     """A text as it is shown: of a key the first letters, of a password nothing, and `…` for the rest."""
 
-    def __init__(self, text: str) -> None:
-        self._hidden = tuple(_hidden(text))
+    def __init__(self, text: str, *, is_sentence: bool = False) -> None:
+        self._hidden = tuple(_hidden(text, is_sentence=is_sentence))
         parts, at = [], 0
         for start, end in self._hidden:
             parts.append(text[at:start])
@@ -72,14 +74,21 @@ class Masked:
 
 
 def masked(text: str) -> str:
-    """A text as it is shown, without the keys and passwords in it."""
-    return Masked(text).text
+    """A sentence as it is shown, without the keys and passwords in it; paths and commands stay, that one can follow."""
+    return Masked(text, is_sentence=True).text
 
 
-def _hidden(text: str) -> Iterator[tuple[int, int]]:
+def _hidden(text: str, *, is_sentence: bool) -> Iterator[tuple[int, int]]:
     """What is hidden of a text, from and to."""
     for found in _HIDDEN.finditer(text):
         start, end = found.span(found.lastgroup or 0)
+        if is_sentence and found.lastgroup != "password" and _is_named(text, start, end):
+            continue
         start += 0 if found.lastgroup == "password" else _SHOWN
         if start < end:
             yield start, end
+
+
+def _is_named(text: str, start: int, end: int) -> bool:
+    """Whether what looks like a key is a part of a path, or stands in a command."""
+    return "/" in (text[max(0, start - 1) : start], text[end : end + 1]) or bool(_COMMAND.search(text[:start]))

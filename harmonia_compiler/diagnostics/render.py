@@ -86,7 +86,8 @@ def _place(span: Span) -> dict[str, Any]:
     line, column = span.source.position(span.start)
     end_line, end_column = span.source.position(span.end)
     return {
-        "file": masked(span.source.name),
+        # Programs look for the file: what it is called is no secret of its text.
+        "file": span.source.name,
         "line": line,
         "column": column,
         "end_line": end_line,
@@ -112,7 +113,7 @@ def _label(span: Span, text: str, *, is_primary: bool) -> _Label:
 def _frame(arrow: str, span: Span, labels: list[_Label], width: int, shade: str, paint: _Painter) -> list[str]:
     line, column = span.source.position(span.start)
     bar = paint("|", _BLUE, bold=True)
-    lines = [f"{' ' * width}{paint(arrow, _BLUE, bold=True)} {_said(span.source.name)}:{line}:{column}"]
+    lines = [f"{' ' * width}{paint(arrow, _BLUE, bold=True)} {_visible(span.source.name)}:{line}:{column}"]
     lines.append(f"{' ' * width} {bar}")
     shown = sorted({label.line for label in labels})
     for position, number in enumerate(shown):

@@ -37,8 +37,10 @@ AMPLE_CORES, AMPLE_GIB, AMPLE_GPUS = 1024, 16_384, 64
 #: How often it is looked again at what would have to be added, where what was found is too little on the larger hosts.
 MOST_TRIES = 4
 
-#: On so many hosts what to add is searched for to its end; on more, what is nearly the least, in so many nodes.
-FEW_HOSTS, FEW_NODES = 4, 50
+#: On so many hosts the least to add is searched for, in so many nodes; on more, what is nearly the least.
+FEW_HOSTS, MOST_NODES = 4, 500
+#: Nodes in which replicas that take less of it are looked for then: what is to be added is known.
+FEW_NODES = 50
 
 
 def diagnose(problem: Problem, on: On | None = None) -> Infeasible:
@@ -251,7 +253,9 @@ def _missing(problem: Problem, on: On | None, *, rate: float, promises: bool) ->
         if found is None:
             return None
         larger = on([_with_more(host, found.more.hardware.get(host.name, {})) for host in problem.hosts])
-        if answer(larger, partial(_standing, larger, rate, promises=promises), _replicas).found:
+        if answer(
+            larger, partial(_standing, larger, rate * (1.0 - SLACK), promises=promises), _replicas, gap=1.0
+        ).found:
             return found
         found = _least(replace(larger, hosts=problem.hosts), rate=rate, promises=promises)
     return found
@@ -264,13 +268,13 @@ def _standing(problem: Problem, rate: float, over: Division, *, promises: bool) 
 def _least(problem: Problem, *, rate: float, promises: bool) -> _Missing | None:
     """The least hardware to add, of the replicas that a problem knows."""
     is_small = len(problem.hosts) <= FEW_HOSTS
-    gap, nodes = (0.0, NODE_LIMIT) if is_small else (problem.give_up, FEW_NODES)
+    gap, nodes = (0.0, MOST_NODES) if is_small else (problem.give_up, FEW_NODES)
 
     def search(division: Division) -> tuple[Model, list[Outcome]]:
         model = build(problem, division, rate, promises=promises)
         program = model.program
         weights = {column: _weight(name) for (_, name), column in model.extra.items()}
-        least = program.solve(weights, gap=gap)
+        least = program.solve(weights, gap=gap, nodes=nodes if is_small else NODE_LIMIT)
         if not least.found:
             return model, [least]
         for column in model.extra.values():
