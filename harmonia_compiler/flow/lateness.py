@@ -27,13 +27,15 @@ class Takes(msgspec.Struct, frozen=True):
     """About how long a call of each component takes, in ms, and by what part of that it usually deviates.
 
     `first_ms` is until its first piece. `at_once` is how many calls of a component may be worked on at once at most;
-    any number where nothing is said.
+    any number where nothing is said. `together` says of those that make each other wait how long so many take that are
+    sent at once, in ms, and by what part of that they deviate.
     """
 
     ms: Mapping[str, float]
     deviation: float
     first_ms: Mapping[str, float] = msgspec.field(default_factory=dict)
     at_once: Mapping[str, float] = msgspec.field(default_factory=dict)
+    together: Mapping[str, Callable[[float], tuple[float, float]]] = msgspec.field(default_factory=dict)
 
 
 class Course(msgspec.Struct, frozen=True):
@@ -196,10 +198,13 @@ class _Timing:
         rounds = self._rounds(limited, at)
         if (given_up := way.given_up.get(at)) is not None:
             return rounds * given_up, 0.0
-        component = _component(self._expanded, at)
+        component, scopes = _component(self._expanded, at), self._scopes_in(at, limited)
+        if scopes and component in self._takes.together and at not in self._course.streamed:
+            ms, deviation = self._takes.together[component](math.prod(self._course.items[each] for each in scopes))
+            return rounds * ms, (rounds * ms * deviation / self._takes.deviation) ** 2
         each = self._takes.first_ms if at in self._course.streamed else self._takes.ms
         around = math.ceil(turn * self._turns_around(at, limited) - 1e-9)
-        ms, turns = each.get(component, 0.0), self._turns(at, self._scopes_in(at, limited)) + max(1, around) - 1
+        ms, turns = each.get(component, 0.0), self._turns(at, scopes) + max(1, around) - 1
         return rounds * ms * turns, (rounds * ms) ** 2 * turns
 
     def _rounds(self, limited: Limited, at: int) -> float:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import msgspec
 
@@ -96,7 +97,19 @@ def _takes(needs: Sequence[Need], usual: Mapping[str, tuple[float, float]]) -> T
         if need.maximum is not None
         for name in need.components
     }
-    return Takes(whole, LATENCY_CV, first, most)
+    together = {
+        name: partial(_together, need, name)
+        for need in needs
+        for name in need.components
+        if any(name in option.adds_ms for option in need.options)
+    }
+    return Takes(whole, LATENCY_CV, first, most, together)
+
+
+def _together(need: Need, component: str, count: float) -> tuple[float, float]:
+    """How long so many calls take that are sent at once, on the fastest configuration, and what part of it deviates."""
+    best = min(need.options, key=lambda option: together_ms(count, option, component, 0))
+    return together_ms(count, best, component, 0), LATENCY_CV * together_spread(count, best, component)
 
 
 def _often_late(demands: Iterable[Demand]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
@@ -191,6 +192,25 @@ def test_items_of_a_list_follow_each_other_where_no_more_are_worked_on_at_once(t
     names = {call.position: call.component for call in found.calls}
     late = [given_up for path, given_up in zip(found.paths, found.given_up, strict=True) if path.fallen]
     assert [{names[at]: round(ms) for at, ms in each.items()} for each in late] == [{"many": 0, "few": 1000}]
+
+
+def test_a_list_that_is_written_together_is_late_as_a_whole(tmp_path: Path) -> None:
+    """Sixteen answers take as long as the longest of them, and their prompts before that."""
+    written = 'component gen(q: text) -> text ~ 100 tokens = llm("meta-llama/Llama-3.1-8B-Instruct", prompt: "{q}")\n'
+    late = []
+    for value in (
+        "(each x in many(q): gen(x)) within 1200 ms else [quick(q)]",
+        "[gen(q)] within 1200 ms else [quick(q)]",
+    ):
+        pipeline = f"pipeline p(q: text ~ 9 tokens) -> [text] {{\nload 0.1 rps\nreturn {value}\n}}\n"
+        (tmp_path / "p.rag").write_text(HEAD + PIPELINES + written + pipeline)
+        checked = check_files([tmp_path / "p.rag"], {})
+        assert checked.application is not None, checked.found
+        served = replace(checked.application, flows=tuple(one for one in checked.application.flows if one.name == "p"))
+        inventory = Inventory((Host("one", 32, 256.0, (Gpu("h100_sxm", 1),)),))
+        late.append(make_plan(optimise(served), inventory, objective="throughput").late.get("gen", 0.0))
+    assert late[0] > 0.8
+    assert late[1] < 0.2
 
 
 def test_what_is_streamed_is_late_until_its_first_piece(tmp_path: Path) -> None:
