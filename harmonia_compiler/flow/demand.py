@@ -61,9 +61,8 @@ class Demand(msgspec.Struct, frozen=True):
     components how often what their calls belong to takes longer than its `within`, where it is known how long
     calls take. `likely` is that of `Guards`.
     `guessed` names the ports and components whose size nobody said, and on which the work of some call rests.
-    `paths` are the calls that requests send together, with how likely each is; of each, `given_up` says of the calls
-    that end when the time of what they belong to has passed how long, in ms, one round lasts. Where not `exact`, the
-    flow branches beyond the bound of `guards.py`, and probabilities are estimates.
+    `ways` are the calls that requests send together, with how likely each is and what becomes of those that have a
+    time. Where not `exact`, the flow branches beyond the bound of `guards.py`, and probabilities are estimates.
     """
 
     pipeline: str
@@ -73,13 +72,17 @@ class Demand(msgspec.Struct, frozen=True):
     extents: tuple[Extent, ...]
     calls: tuple[CallDemand, ...]
     guessed: frozenset[str]
-    paths: tuple[Path, ...]
+    ways: tuple[Way, ...]
     exact: bool
     expanded: Expanded
     items: tuple[float, ...]
     late: Mapping[str, float] = msgspec.field(default_factory=dict)
     likely: Mapping[Place, Mapping[str | float | None, float]] = msgspec.field(default_factory=dict)
-    given_up: tuple[Mapping[int, float], ...] = ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The calls that requests send together, and how likely each path is."""
+        return tuple(way.path for way in self.ways)
 
     def runs(self) -> dict[tuple[int, int], float]:
         """How often each node of the flow, by its body and its position there, is expected to run for a request."""
@@ -132,7 +135,7 @@ def demand(
         ways = late_ways(expanded, course(expanded), takes)
     likely, sizes, items = _likely(expanded, application, kinds)
     if ways is None:
-        ways = tuple(Way(path, {}) for path in likely.paths)
+        ways = tuple(map(Way, likely.paths))
     found = Demand(
         flow.name,
         {},
@@ -141,13 +144,12 @@ def demand(
         sizes,
         (),
         frozenset(),
-        tuple(way.path for way in ways),
+        ways,
         likely.exact,
         expanded,
         items,
         late,
         likely.likely,
-        tuple(way.given_up for way in ways),
     )
     sent = _calls(found, application, kinds)
     calls = _ordered(bridged(graph, sorted({*graph} - {*sent})), sent)

@@ -19,6 +19,9 @@ from harmonia_compiler.contract.program import Call
 from harmonia_compiler.flow.expand import FAILURE_SHARE, Expanded, Limited, scopes_around
 from harmonia_compiler.flow.guards import Path
 
+#: Where no more than this part takes longer than it may, nothing is made of that: a p95 is within the time.
+OFTEN_BEYOND = 0.04
+
 #: Of the items that follow each other, so many are looked at.
 _MOST_TURNS = 16
 
@@ -52,10 +55,15 @@ class Course(msgspec.Struct, frozen=True):
 
 
 class Way(msgspec.Struct, frozen=True):
-    """A path of requests, of which one round of some calls, by position, lasts so many ms, as they are given up."""
+    """A path of requests, of which one round of some calls, by position, lasts so many ms, as they are given up.
+
+    Those that are `kept`, since what would take longer is not among them, take such a part of what they do otherwise,
+    and deviate by such a part of that.
+    """
 
     path: Path
-    given_up: Mapping[int, float]
+    given_up: Mapping[int, float] = msgspec.field(default_factory=dict)
+    kept: Mapping[int, tuple[float, float]] = msgspec.field(default_factory=dict)
 
 
 def choices(expanded: Expanded) -> frozenset[int]:
@@ -105,7 +113,7 @@ class _Timing:
 
     def ways(self, inside: Iterable[Limited]) -> list[Way]:
         """All paths, with what some blocks make of them; what is inside of another one comes before that."""
-        ways = [Way(path, {}) for path in self._course.paths]
+        ways = [Way(path) for path in self._course.paths]
         for limited in inside:
             late = [self.late(way, limited) if self.reaches(way, limited) else 0.0 for way in ways]
             ways = self._fallen(ways, limited, late)
@@ -161,11 +169,12 @@ class _Timing:
         """Calls of a block whose time has passed end with it."""
         if not self.reaches(way, limited):
             return way
-        mean, _ = self._lasts(way, limited, 1.0)
+        mean, squares = self._lasts(way, limited, 1.0)
         fell = limited.choice in way.path.fallen
-        goes_on = limited.choice is not None and not fell and self._is_streamed(way, limited)
-        if goes_on or not (mean > limited.within_ms or (fell and late > FAILURE_SHARE)) or mean <= 0.0:
+        if mean <= 0.0 or (limited.choice is not None and not fell and self._is_streamed(way, limited)):
             return way
+        if mean <= limited.within_ms and not (fell and late > FAILURE_SHARE):
+            return self._kept(way, limited, mean, self._takes.deviation * math.sqrt(squares))
         scale = limited.within_ms / mean
         ends = {
             at: self._took(way, limited, at, 1.0)[0] / self._rounds(limited, at) * scale
@@ -173,6 +182,16 @@ class _Timing:
             if at in way.path.sent
         }
         return replace(way, given_up={**way.given_up, **ends})
+
+    def _kept(self, way: Way, limited: Limited, mean: float, deviation: float) -> Way:
+        """Calls of a block that keeps its time: what takes longer is cut off, or is another path's."""
+        if _beyond(limited.within_ms, mean, deviation) <= OFTEN_BEYOND:
+            return way
+        least, part = _within(limited.within_ms, mean, deviation)
+        times = least / mean, part / deviation * mean / least
+        calls = {at for at in self._calls_of(limited) if at in way.path.sent and at not in way.given_up}
+        before = {at: way.kept.get(at, (1.0, 1.0)) for at in calls}
+        return replace(way, kept={**way.kept} | {at: (times[0] * one, times[1] * two) for at, (one, two) in before.items()})
 
     def _is_streamed(self, way: Way, limited: Limited) -> bool:
         return any(at in self._course.streamed and at in way.path.sent for at in self._calls_of(limited))
@@ -205,7 +224,9 @@ class _Timing:
         each = self._takes.first_ms if at in self._course.streamed else self._takes.ms
         around = math.ceil(turn * self._turns_around(at, limited) - 1e-9)
         ms, turns = each.get(component, 0.0), self._turns(at, scopes) + max(1, around) - 1
-        return rounds * ms * turns, (rounds * ms) ** 2 * turns
+        less, spread = way.kept.get(at, (1.0, 1.0))
+        ms *= less
+        return rounds * ms * turns, (rounds * ms * spread) ** 2 * turns
 
     def _rounds(self, limited: Limited, at: int) -> float:
         return self._expanded.rounds[at] / limited.rounds
@@ -250,3 +271,16 @@ def _component(expanded: Expanded, at: int) -> str:
 
 def _beyond(bound: float, mean: float, deviation: float) -> float:
     return 1.0 - NormalDist(mean, deviation).cdf(bound) if deviation > 0.0 else float(mean > bound)
+
+
+def _within(bound: float, mean: float, deviation: float) -> tuple[float, float]:
+    """The mean and the deviation of those of a normal distribution that are within a bound.
+
+    The deviation no more than leaves a p95 within the bound, as if they were normal themselves.
+    """
+    normal = NormalDist()
+    at = (bound - mean) / deviation
+    hazard = normal.pdf(at) / normal.cdf(at)
+    within = max(mean / 10.0, mean - deviation * hazard)
+    spread = deviation * math.sqrt(max(0.0, 1.0 - at * hazard - hazard * hazard))
+    return within, min(spread, (bound - within) / normal.inv_cdf(0.95))

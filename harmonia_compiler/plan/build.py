@@ -247,12 +247,13 @@ def _pipeline(flow: Flow, asked: Demand, margin: float) -> Pipeline:
 
 def _paths(asked: Demand, numbers: Mapping[int, int]) -> tuple[Path, ...]:
     """The paths, of which those that send the same, and give up the same, count as one."""
-    found: dict[tuple[frozenset[int], tuple[tuple[int, float], ...]], float] = {}
-    for path, given_up in zip(asked.paths, asked.given_up, strict=True):
-        ends = tuple(sorted((numbers[at], ms) for at, ms in given_up.items()))
-        what = frozenset(numbers[at] for at in path.sent), ends
-        found[what] = found.get(what, 0.0) + path.likely
-    return tuple(Path(likely, steps, ends) for (steps, ends), likely in found.items())
+    found: dict[Path, float] = {}
+    for way in asked.ways:
+        ends = tuple(sorted((numbers[at], ms) for at, ms in way.given_up.items()))
+        kept = tuple(sorted((numbers[at], *each) for at, each in way.kept.items() if at not in way.given_up))
+        path = Path(0.0, frozenset(numbers[at] for at in way.path.sent), ends, kept)
+        found[path] = found.get(path, 0.0) + way.path.likely
+    return tuple(replace(path, likely=likely) for path, likely in found.items())
 
 
 def _times(needs: Sequence[Need]) -> dict[str, tuple[float, float]]:

@@ -62,12 +62,14 @@ class Path:
     """Steps that requests take together, by position, and the part of the requests that take just these.
 
     Those that are `given_up` there, since what they belong to takes longer than it may, last so many ms a round,
-    whatever runs them.
+    whatever runs them. Those that are `kept`, since what takes longer is not among them, take such a part of what they
+    do otherwise, and deviate by such a part of that.
     """
 
     likely: float
     steps: frozenset[int]
     given_up: tuple[tuple[int, float], ...] = ()
+    kept: tuple[tuple[int, float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

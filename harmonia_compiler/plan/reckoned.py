@@ -137,12 +137,15 @@ class _Way:
     def __init__(self, steps: Sequence[Step], path: Path, pieces: frozenset[int]) -> None:
         self.steps, self.taken, self.pieces = steps, path.steps, pieces
         self.given_up = {s: ms for s, ms in path.given_up if s in path.steps}
+        self.kept = {s: (part, spread) for s, part, spread in path.kept}
         self.followers: list[list[int]] = [[] for _ in steps]
         for s, step in enumerate(steps):
             for before in step.after:
                 self.followers[before].append(s)
         self.whole = [
-            self._sums(s, step.usual_ms, step.spread, step.rounds) if s in self.taken else (0.0, 0.0)
+            self._sums(s, self._part(s) * step.usual_ms, step.spread * self.kept.get(s, (1.0, 1.0))[1], step.rounds)
+            if s in self.taken
+            else (0.0, 0.0)
             for s, step in enumerate(steps)
         ]
         self.first = {s: self._sums(s, steps[s].usual_first_ms, 1.0, 1.0) for s in pieces}
@@ -155,6 +158,10 @@ class _Way:
             self.until[s] = max(ended, default=(0.0, 0.0))
         total = max((self.toward[s] for s, step in enumerate(steps) if not step.after), default=(0.0, 0.0))
         self.spread = NormalDist(total[0], LATENCY_CV * math.sqrt(total[1])) if total[0] > 0 else None
+
+    def _part(self, s: int) -> float:
+        """What part of a step's time counts, as it keeps a time that others exceed."""
+        return self.kept[s][0] if s in self.kept else 1.0
 
     def _sums(self, s: int, ms: float, spread: float, rounds: float) -> _Sums:
         if s in self.given_up:
@@ -186,7 +193,11 @@ class _Way:
         for s in reversed(range(len(self.steps))):
             onward = max((found[after] for after in self.followers[s]), default=-math.inf if self.pieces else 0.0)
             through = _sum(_sum(self.until[s], self.whole[s]), self._onward(s))
-            found[s] = _by(counts(self.whole[s], through), took(s)[0]) + onward if through[0] > -math.inf else -math.inf
+            found[s] = (
+                _by(self._part(s) * counts(self.whole[s], through), took(s)[0]) + onward
+                if through[0] > -math.inf
+                else -math.inf
+            )
             if s in self.pieces:
                 piece = _by(counts(self.first[s], _sum(self.until[s], self.first[s])), took(s)[1])
                 found[s] = max(found[s], piece)

@@ -13,7 +13,7 @@ part of its requests that may be late, and each step what it adds to the deviati
     weight[k,s] = 1 + z[k] LATENCY_CV spread[s]^2 u[s] / root[k]
 
 The quantile is the longest of all chains of weight[k,s] time[s]. What is given up when its time has passed hardly
-deviates: its spread is GIVEN_UP_SPREAD.
+deviates: its spread is GIVEN_UP_SPREAD. What keeps a time that others exceed counts and deviates by a part of itself.
 
 Where steps take u, or all so many times as long, that is the quantile itself, but for LEAST_PART. In other proportions
 no path exceeds its part, so that the quantile is rather too long. A path that is far shorter than t would have next to
@@ -87,6 +87,7 @@ class _Course:
     def __init__(self, steps: Sequence[Step], path: Path, pieces: Collection[int]) -> None:
         self.path = path.steps
         self.given_up = {s: ms for s, ms in path.given_up if s in path.steps}
+        self.kept = {s: (part, spread) for s, part, spread in path.kept}
         self.pieces = pieces
         self.took = [self._round(step, s) if s in path.steps else _Chain() for s, step in enumerate(steps)]
         self.first = {
@@ -107,7 +108,8 @@ class _Course:
         """All rounds of a step."""
         if s in self.given_up:
             return _chain(self.given_up[s], GIVEN_UP_SPREAD, step.rounds)
-        return _chain(step.usual_ms, step.spread, step.rounds)
+        part, spread = self.kept.get(s, (1.0, 1.0))
+        return _chain(step.usual_ms * part, step.spread * spread, step.rounds)
 
     @property
     def longest(self) -> _Chain:
@@ -126,7 +128,9 @@ class _Course:
             return weight if weight > _NOTHING else 0.0
 
         whole = [
-            weight(took, begins.then(took).then(rest)) if s in self.path and rest.ms > -math.inf else 0.0
+            self.kept.get(s, (1.0, 1.0))[0] * weight(took, begins.then(took).then(rest))
+            if s in self.path and rest.ms > -math.inf
+            else 0.0
             for s, (begins, took, rest) in enumerate(zip(self.begins, self.took, self.rest, strict=True))
         ]
         first = {s: weight(piece, self.begins[s].then(piece)) for s, piece in self.first.items()}

@@ -165,11 +165,16 @@ def _weighed(
         given_up = dict(path.given_up).get(link[0])
         if link[1]:
             return step.usual_first_ms if given_up is None else given_up
-        return (step.usual_ms if given_up is None else given_up) * step.rounds
+        return (part(path, link) * step.usual_ms if given_up is None else given_up) * step.rounds
+
+    def part(path: Path, link: _Link) -> float:
+        return next((part for s, part, _ in path.kept if s == link[0] and not link[1]), 1.0)
 
     def deviates(path: Path, link: _Link) -> float:
-        spread = GIVEN_UP_SPREAD if link[0] in dict(path.given_up) else 1.0 if link[1] else steps[link[0]].spread
-        return spread * usual(path, link)
+        if link[0] in dict(path.given_up):
+            return GIVEN_UP_SPREAD * usual(path, link)
+        spread = next((spread for s, _, spread in path.kept if s == link[0]), 1.0)
+        return (1.0 if link[1] else spread * steps[link[0]].spread) * usual(path, link)
 
     def sums(path: Path, links: tuple[_Link, ...]) -> tuple[float, float]:
         return sum(usual(path, link) for link in links), math.hypot(*(deviates(path, link) for link in links))
@@ -204,7 +209,11 @@ def _weighed(
             (
                 dict(path.given_up),
                 [
-                    (link, 1 + z * LATENCY_CV * deviates(path, link) ** 2 / usual(path, link) / through[link])
+                    (
+                        link,
+                        part(path, link)
+                        * max(0.0, 1 + z * LATENCY_CV * deviates(path, link) ** 2 / usual(path, link) / through[link]),
+                    )
                     for link in links
                 ],
             )

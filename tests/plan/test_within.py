@@ -18,6 +18,7 @@ HEAD = """
 component slow(q: text) -> text ~ 9 tokens = python("tools:slow", takes: 400 ms, cores: 0.25, memory: 0.2 GiB)
 component slower(q: text) -> text ~ 9 tokens = python("tools:slower", takes: 600 ms, cores: 0.25, memory: 0.2 GiB)
 component other(q: text) -> text ~ 9 tokens = python("tools:other", takes: 300 ms, cores: 0.25, memory: 0.2 GiB)
+component sole(q: text) -> text ~ 9 tokens = python("tools:sole", takes: 400 ms, cores: 1, memory: 0.2 GiB)
 component quick(q: text) -> text ~ 9 tokens = python("tools:quick", takes: 5 ms, cores: 0.25, memory: 0.2 GiB)
 """
 INVENTORY = Inventory((Host("one", 6, 24.0),))
@@ -99,6 +100,15 @@ def test_what_is_given_up_lasts_no_longer_than_it_may(tmp_path: Path) -> None:
         planned(tmp_path, "slo p95 latency <= 200 ms\nload 1 rps\nreturn slow(q)")
 
 
+@pytest.mark.parametrize("within", [390, 410, 450, 500, 600, 700])
+def test_what_has_a_time_never_takes_longer_in_a_plan(tmp_path: Path, within: int) -> None:
+    """Whoever would take longer is given up, or falls back; 400 ms is what a call takes in the mean."""
+    ended = planned(tmp_path, f"load 0.1 rps\nreturn sole(q) within {within} ms")
+    fallen = planned(tmp_path, f'load 0.1 rps\nreturn sole(q) within {within} ms else "sorry"')
+    for plan in (ended, fallen):
+        assert within * 0.9 < plan.predicted["p"].latency_ms < within * 1.05
+
+
 def test_who_takes_longer_falls_back_more_often(tmp_path: Path) -> None:
     """Those with a second round and more are late, and only they take as long as they may and the fallback as well."""
     body = (
@@ -121,7 +131,7 @@ def test_who_takes_longer_falls_back_more_often(tmp_path: Path) -> None:
     assert fallen > 3.5
     assert kept < 2.0
     assert sum(path.likely for path in found.paths) == pytest.approx(1.0)
-    for path, given_up in zip(found.paths, found.given_up, strict=True):
+    for path, given_up in ((way.path, way.given_up) for way in found.ways):
         lasting = sum(given_up.get(at, TAKES.ms.get(names[at], 0.0)) for at in path.sent if names[at] != "other")
         assert lasting <= 1000.001
         assert path.sent == frozenset() or lasting > 999.999 or [names[at] for at in path.sent].count("slow") <= 2
@@ -139,7 +149,7 @@ def test_an_arm_that_keeps_its_time_is_not_shortened_by_one_that_does_not(tmp_pa
     names = {call.position: call.component for call in found.calls}
     ended = {
         names[at]: round(ms)
-        for path, given_up in zip(found.paths, found.given_up, strict=True)
+        for path, given_up in ((way.path, way.given_up) for way in found.ways)
         for at, ms in given_up.items()
     }
     assert ended == {"slower": 50, "sure": 0}
@@ -190,7 +200,7 @@ def test_items_of_a_list_follow_each_other_where_no_more_are_worked_on_at_once(t
     assert demand(application, flow, takes=four).late["few"] > 0.9
     found = demand(application, flow, takes=four)
     names = {call.position: call.component for call in found.calls}
-    late = [given_up for path, given_up in zip(found.paths, found.given_up, strict=True) if path.fallen]
+    late = [given_up for path, given_up in ((way.path, way.given_up) for way in found.ways) if path.fallen]
     assert [{names[at]: round(ms) for at, ms in each.items()} for each in late] == [{"many": 0, "few": 1000}]
 
 
