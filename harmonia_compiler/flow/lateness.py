@@ -191,7 +191,9 @@ class _Timing:
         times = least / mean, part / deviation * mean / least
         calls = {at for at in self._calls_of(limited) if at in way.path.sent and at not in way.given_up}
         before = {at: way.kept.get(at, (1.0, 1.0)) for at in calls}
-        return replace(way, kept={**way.kept} | {at: (times[0] * one, times[1] * two) for at, (one, two) in before.items()})
+        return replace(
+            way, kept={**way.kept} | {at: (times[0] * one, times[1] * two) for at, (one, two) in before.items()}
+        )
 
     def _is_streamed(self, way: Way, limited: Limited) -> bool:
         return any(at in self._course.streamed and at in way.path.sent for at in self._calls_of(limited))
