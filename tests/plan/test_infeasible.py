@@ -173,8 +173,10 @@ def inventory_of(cpus: int, memory_gib: float) -> Inventory:
     ("cpus", "memory_gib", "said"),
     [
         (4, 16.0, "needs 43 cores and 22.72 GiB of memory within its promises, and the inventory has 4 and 16"),
-        (43, 16.0, "needs 22.72 GiB of memory within its promises, and the inventory has 16"),
-        (4, 64.0, "needs 42.25 cores within its promises, and the inventory has 4"),
+        pytest.param(
+            43, 16.0, "needs 22.72 GiB of memory within its promises, and the inventory has 16", marks=pytest.mark.slow
+        ),
+        pytest.param(4, 64.0, "needs 42.25 cores within its promises, and the inventory has 4", marks=pytest.mark.slow),
     ],
 )
 def test_larger_replicas_that_larger_hosts_hold_are_counted_on(
