@@ -20,7 +20,7 @@ from harmonia_compiler.flow.expand import FAILURE_SHARE, Expanded, Limited, scop
 from harmonia_compiler.flow.guards import Path
 
 #: Where no more than this part takes longer than it may, nothing is made of that: a p95 is within the time.
-OFTEN_BEYOND = 0.04
+_SELDOM = 0.04
 
 #: Of the items that follow each other, so many are looked at.
 _MOST_TURNS = 16
@@ -185,7 +185,7 @@ class _Timing:
 
     def _kept(self, way: Way, limited: Limited, mean: float, deviation: float) -> Way:
         """Calls of a block that keeps its time: what takes longer is cut off, or is another path's."""
-        if _beyond(limited.within_ms, mean, deviation) <= OFTEN_BEYOND:
+        if _beyond(limited.within_ms, mean, deviation) <= _SELDOM:
             return way
         least, part = _within(limited.within_ms, mean, deviation)
         times = least / mean, part / deviation * mean / least

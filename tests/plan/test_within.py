@@ -10,6 +10,7 @@ from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.flow.demand import demand
+from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.lateness import Takes
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.plan.planner import make_plan
@@ -47,11 +48,18 @@ def planned(folder: Path, body: str) -> Plan:
     return make_plan(optimise(checked.application), INVENTORY, objective="throughput")
 
 
-def visits(folder: Path, value: str, takes: Takes | None = TAKES) -> dict[str, float]:
-    (folder / "p.rag").write_text(f"{HEAD}{PIPELINES}pipeline p(q: text ~ 9 tokens) -> text {{ return {value} }}\n")
+def flow_p(folder: Path, text: str) -> tuple[Application, Flow]:
+    """The application in a text, and its pipeline `p`."""
+    (folder / "p.rag").write_text(text)
     application = check_files([folder / "p.rag"], {}).application
     assert application is not None
-    (flow,) = (flow for flow in application.flows if flow.name == "p")
+    return application, next(flow for flow in application.flows if flow.name == "p")
+
+
+def visits(folder: Path, value: str, takes: Takes | None = TAKES) -> dict[str, float]:
+    application, flow = flow_p(
+        folder, f"{HEAD}{PIPELINES}pipeline p(q: text ~ 9 tokens) -> text {{ return {value} }}\n"
+    )
     return demand(application, flow, takes=takes).visits
 
 
@@ -116,10 +124,7 @@ def test_who_takes_longer_falls_back_more_often(tmp_path: Path) -> None:
         "pipeline p(q: text ~ 9 tokens) -> text {\nreturn rounds(q) within 1 s else other(q)"
     )
     text = PIPELINES + f"pipeline rounds(q: text ~ 9 tokens) -> text {{\n{body}\n}}\n"
-    (tmp_path / "p.rag").write_text(HEAD + text)
-    application = check_files([tmp_path / "p.rag"], {}).application
-    assert application is not None
-    (flow,) = (flow for flow in application.flows if flow.name == "p")
+    application, flow = flow_p(tmp_path, HEAD + text)
     found = demand(application, flow, takes=TAKES)
     names = {call.position: call.component for call in found.calls}
     rounds = {True: [0.0, 0.0], False: [0.0, 0.0]}
@@ -131,27 +136,21 @@ def test_who_takes_longer_falls_back_more_often(tmp_path: Path) -> None:
     assert fallen > 3.5
     assert kept < 2.0
     assert sum(path.likely for path in found.paths) == pytest.approx(1.0)
-    for path, given_up in ((way.path, way.given_up) for way in found.ways):
-        lasting = sum(given_up.get(at, TAKES.ms.get(names[at], 0.0)) for at in path.sent if names[at] != "other")
+    for way in found.ways:
+        called = [at for at in way.path.sent if names[at] != "other"]
+        lasting = sum(way.given_up.get(at, TAKES.ms.get(names[at], 0.0)) for at in called)
         assert lasting <= 1000.001
-        assert path.sent == frozenset() or lasting > 999.999 or [names[at] for at in path.sent].count("slow") <= 2
+        assert way.path.sent == frozenset() or lasting > 999.999 or [names[at] for at in called].count("slow") <= 2
 
 
 def test_an_arm_that_keeps_its_time_is_not_shortened_by_one_that_does_not(tmp_path: Path) -> None:
     body = "y = sure(q)\nif y ~ 0.5 { x = slower(q) } else { x = quick(q) }\nreturn x"
     arms = f"pipeline arms(q: text ~ 9 tokens) -> text {{\n{body}\n}}\n"
     late = "pipeline p(q: text ~ 9 tokens) -> text { return arms(q) within 50 ms else other(q) }\n"
-    (tmp_path / "p.rag").write_text(HEAD + PIPELINES + arms + late)
-    application = check_files([tmp_path / "p.rag"], {}).application
-    assert application is not None
-    (flow,) = (flow for flow in application.flows if flow.name == "p")
+    application, flow = flow_p(tmp_path, HEAD + PIPELINES + arms + late)
     found = demand(application, flow, takes=TAKES)
     names = {call.position: call.component for call in found.calls}
-    ended = {
-        names[at]: round(ms)
-        for path, given_up in ((way.path, way.given_up) for way in found.ways)
-        for at, ms in given_up.items()
-    }
+    ended = {names[at]: round(ms) for way in found.ways for at, ms in way.given_up.items()}
     assert ended == {"slower": 50, "sure": 0}
     fell = sum(path.likely for path in found.paths if path.fallen and "slower" in {names[at] for at in path.sent})
     assert fell == pytest.approx(0.5, abs=0.03)
@@ -160,10 +159,9 @@ def test_an_arm_that_keeps_its_time_is_not_shortened_by_one_that_does_not(tmp_pa
 def test_items_that_wait_for_others_are_late(tmp_path: Path) -> None:
     """Of thirty that follow each other by 400 ms, two are there in 900 ms; their fallback is for the other ones."""
     value = "each x in many(q): (few(x) within 900 ms else other(x))"
-    (tmp_path / "p.rag").write_text(f"{HEAD}{PIPELINES}pipeline p(q: text ~ 9 tokens) -> [text] {{ return {value} }}\n")
-    application = check_files([tmp_path / "p.rag"], {}).application
-    assert application is not None
-    (flow,) = (flow for flow in application.flows if flow.name == "p")
+    application, flow = flow_p(
+        tmp_path, f"{HEAD}{PIPELINES}pipeline p(q: text ~ 9 tokens) -> [text] {{ return {value} }}\n"
+    )
     takes = Takes({"many": 1.0, "few": 400.0, "other": 300.0}, 0.5)
     assert demand(application, flow, takes=takes).visits["other"] == pytest.approx(30 * 0.0163, abs=0.1)
     alone = Takes(takes.ms, 0.5, at_once={"few": 1.0})
@@ -190,17 +188,16 @@ def test_what_keeps_its_time_takes_what_it_takes(tmp_path: Path) -> None:
 
 def test_items_of_a_list_follow_each_other_where_no_more_are_worked_on_at_once(tmp_path: Path) -> None:
     value = "(each x in many(q): few(x)) within 1 s else [quick(q)]"
-    (tmp_path / "p.rag").write_text(f"{HEAD}{PIPELINES}pipeline p(q: text ~ 9 tokens) -> [text] {{ return {value} }}\n")
-    application = check_files([tmp_path / "p.rag"], {}).application
-    assert application is not None
-    (flow,) = (flow for flow in application.flows if flow.name == "p")
+    application, flow = flow_p(
+        tmp_path, f"{HEAD}{PIPELINES}pipeline p(q: text ~ 9 tokens) -> [text] {{ return {value} }}\n"
+    )
     takes = Takes({"many": 1.0, "few": 400.0, "quick": 5.0}, 0.5)
     assert demand(application, flow, takes=takes).late["few"] == pytest.approx(0.0013, abs=1e-4)
     four = Takes(takes.ms, 0.5, at_once={"few": 4.0})
     assert demand(application, flow, takes=four).late["few"] > 0.9
     found = demand(application, flow, takes=four)
     names = {call.position: call.component for call in found.calls}
-    late = [given_up for path, given_up in ((way.path, way.given_up) for way in found.ways) if path.fallen]
+    late = [way.given_up for way in found.ways if way.path.fallen]
     assert [{names[at]: round(ms) for at, ms in each.items()} for each in late] == [{"many": 0, "few": 1000}]
 
 
