@@ -6,7 +6,6 @@ promises, then the load: the first that fails is named, with what would satisfy 
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import msgspec
 
@@ -253,35 +252,35 @@ def _missing(problem: Problem, on: On | None, *, rate: float, promises: bool) ->
         if found is None:
             return None
         larger = on([_with_more(host, found.more.hardware.get(host.name, {})) for host in problem.hosts])
-        if answer(
-            larger, partial(_standing, larger, rate * (1.0 - SLACK), promises=promises), _replicas, gap=1.0
-        ).found:
+        if _is_carried(larger, rate, promises=promises):
             return found
         found = _least(replace(larger, hosts=problem.hosts), rate=rate, promises=promises)
     return found
 
 
-def _standing(problem: Problem, rate: float, over: Division, *, promises: bool) -> Model:
-    return build(problem, over, rate, promises=promises)
+def _is_carried(problem: Problem, rate: float, *, promises: bool) -> bool:
+    """Whether any replicas on the hosts carry so many times the load, as near to it as a plan is held to."""
+    held = rate * (1.0 - SLACK)
+    return answer(problem, lambda over: build(problem, over, held, promises=promises), _replicas, gap=1.0).found
 
 
 def _least(problem: Problem, *, rate: float, promises: bool) -> _Missing | None:
     """The least hardware to add, of the replicas that a problem knows."""
     is_small = len(problem.hosts) <= FEW_HOSTS
-    gap, nodes = (0.0, MOST_NODES) if is_small else (problem.give_up, FEW_NODES)
+    gap, adding, taking = (0.0, MOST_NODES, MOST_NODES) if is_small else (problem.give_up, NODE_LIMIT, FEW_NODES)
 
     def search(division: Division) -> tuple[Model, list[Outcome]]:
         model = build(problem, division, rate, promises=promises)
         program = model.program
         weights = {column: _weight(name) for (_, name), column in model.extra.items()}
-        least = program.solve(weights, gap=gap, nodes=nodes if is_small else NODE_LIMIT)
+        least = program.solve(weights, gap=gap, nodes=adding)
         if not least.found:
             return model, [least]
         for column in model.extra.values():
             program.row({column: 1.0}, high=round(least.values[column]))
         added = {name for (_, name), column in model.extra.items() if round(least.values[column])}
-        taking = program.solve(_taking(model, added), gap=gap, nodes=nodes, start=least.values)
-        return model, [least, taking]
+        taken = program.solve(_taking(model, added), gap=gap, nodes=taking, start=least.values)
+        return model, [least, taken]
 
     least = refined(search, divide(problem, anywhere=True))
     if not least.found:
