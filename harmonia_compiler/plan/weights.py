@@ -87,7 +87,10 @@ class _Course:
     def __init__(self, steps: Sequence[Step], path: Path, pieces: Collection[int]) -> None:
         self.path = path.steps
         self.given_up = {s: ms for s, ms in path.given_up if s in path.steps}
-        self.kept = {s: (part, spread) for s, part, spread in path.kept}
+        self.parts = [1.0] * len(steps)
+        self.spreads = [step.spread for step in steps]
+        for s, part, spread in path.kept:
+            self.parts[s], self.spreads[s] = part, self.spreads[s] * spread
         self.pieces = pieces
         self.took = [self._round(step, s) if s in path.steps else _Chain() for s, step in enumerate(steps)]
         self.first = {
@@ -108,8 +111,7 @@ class _Course:
         """All rounds of a step."""
         if s in self.given_up:
             return _chain(self.given_up[s], GIVEN_UP_SPREAD, step.rounds)
-        part, spread = self.kept.get(s, (1.0, 1.0))
-        return _chain(step.usual_ms * part, step.spread * spread, step.rounds)
+        return _chain(step.usual_ms * self.parts[s], self.spreads[s], step.rounds)
 
     @property
     def longest(self) -> _Chain:
@@ -128,7 +130,7 @@ class _Course:
             return weight if weight > _NOTHING else 0.0
 
         whole = [
-            self.kept.get(s, (1.0, 1.0))[0] * weight(took, begins.then(took).then(rest))
+            self.parts[s] * weight(took, begins.then(took).then(rest))
             if s in self.path and rest.ms > -math.inf
             else 0.0
             for s, (begins, took, rest) in enumerate(zip(self.begins, self.took, self.rest, strict=True))
