@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from harmonia_compiler.cli.main import run
-from harmonia_compiler.contract.collection import physical_name
+from harmonia_compiler.contract.collection import CollectionRecord, physical_name
 from harmonia_compiler.runtime.milvus import Milvus, load, read_record, verify
 from tests.ingest.bundles import parsed, write_bundle
 from tests.ingest.conftest import MilvusServer
@@ -83,12 +83,20 @@ def test_a_bundle_that_does_not_say_how_a_collection_is_embedded(
     assert "error[E1013]: the bundle does not say how `handbook` is embedded" in capsys.readouterr().err
 
 
+def write_bundle_of(
+    revision: str, docs: Path, milvus_server: MilvusServer, embedder: EmbedderServer
+) -> CollectionRecord:
+    """A bundle beside the documents whose collection is embedded by this revision: no other test's."""
+    record = msgspec.structs.replace(RECORD, revision=revision)
+    write_bundle(docs.parent / "bundle", record=record, milvus=milvus_server.port, embedder=embedder.port)
+    return record
+
+
 @pytest.mark.engines
 def test_counts_in_text_and_json(
     docs: Path, milvus_server: MilvusServer, embedder: EmbedderServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = msgspec.structs.replace(RECORD, revision="command")
-    write_bundle(docs.parent / "bundle", record=record, milvus=milvus_server.port, embedder=embedder.port)
+    write_bundle_of("command", docs, milvus_server, embedder)
     assert run(["ingest", "docs", "--component", "search", "--reembed", "--forget-rest"]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("handbook: 20 added, 0 updated, 0 deleted, 0 unchanged; ")
@@ -106,8 +114,7 @@ def test_counts_in_text_and_json(
 def test_how_far_it_is_within_a_document_is_said(
     docs: Path, milvus_server: MilvusServer, embedder: EmbedderServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = msgspec.structs.replace(RECORD, revision="far")
-    write_bundle(docs.parent / "bundle", record=record, milvus=milvus_server.port, embedder=embedder.port)
+    write_bundle_of("far", docs, milvus_server, embedder)
     (docs.parent / "long.txt").write_text(" ".join(f"word{number}." for number in range(20_000)))
     assert run(["ingest", "long.txt", "--component", "search", "--reembed", "--forget-rest"]) == 0
     first, *within, last = capsys.readouterr().err.splitlines()
@@ -129,8 +136,7 @@ def test_that_nothing_was_to_be_built_anew_is_said(
         ("after", ["--reembed"]),
         ("after", []),
     ):
-        record = msgspec.structs.replace(RECORD, revision=revision)
-        write_bundle(docs.parent / "bundle", record=record, milvus=milvus_server.port, embedder=embedder.port)
+        write_bundle_of(revision, docs, milvus_server, embedder)
         assert run(["ingest", "docs", "--component", "search", *more]) == 0
         ends.append(capsys.readouterr().out.partition("; ")[2].partition("embedded")[2])
     assert ends[1:] == ["; built anew and switched\n", f"\n{said}", "\n"]
@@ -140,8 +146,7 @@ def test_that_nothing_was_to_be_built_anew_is_said(
 def test_records_are_read_and_verified(
     docs: Path, milvus_server: MilvusServer, embedder: EmbedderServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = msgspec.structs.replace(RECORD, revision="verified")
-    write_bundle(docs.parent / "bundle", record=record, milvus=milvus_server.port, embedder=embedder.port)
+    record = write_bundle_of("verified", docs, milvus_server, embedder)
     assert read_record(milvus_server.uri, "nobody") is None
     assert verify(milvus_server.uri, "nobody", record) == []
     assert not load(milvus_server.uri, "nobody")
