@@ -98,8 +98,11 @@ def model_words(name: str, precision: str, configuration: Configuration) -> tupl
 
 
 def weights_name(name: str, revision: str | None, card: Card | None) -> str:
-    """How a launch names the weights that it needs: `name`, or `name@revision` where the user fixed one."""
-    full = card.name if card else name
+    """How a launch names the weights that it needs: `name@revision`, by the user's revision or the card's.
+
+    A plan stands for one revision: what is added or released later under the name is another model.
+    """
+    full, revision = (name, revision) if card is None else (card.name, revision or card.revision)
     return f"{full}@{revision}" if revision else full
 
 

@@ -17,7 +17,16 @@ from harmonia_compiler.contract.card import Card
 from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.actuators.supervision.command import supervised
-from harmonia_compiler.runtime.weights import WEIGHTS_FOLDER, find, is_model, locate, locked, stored_folder, wanted
+from harmonia_compiler.runtime.weights import (
+    WEIGHTS_FOLDER,
+    find,
+    is_added,
+    is_model,
+    locate,
+    locked,
+    stored_folder,
+    wanted,
+)
 
 #: Where what was begun lies in a model's folder of the store, until it is complete.
 DRAFT = ".fetching"
@@ -47,7 +56,7 @@ def fetch(model: str, environment: Mapping[str, str], tell: Tell) -> Path:
     Several that ask at once wait for the first. Raises `Rejected` where there is no card, or they cannot be fetched.
     """
     card = wanted(model)
-    if find(card) is None:
+    if find(card) is None and not is_added(card):
         out = stored_folder(card) / WEIGHTS_FOLDER
         with locked(out.parent):
             if not is_model(out):

@@ -4,7 +4,6 @@ The numbers come from `config.json` and from the headers of the safetensors file
 tensor's shape; no weights are loaded.
 """
 
-import hashlib
 import json
 import math
 import os
@@ -20,6 +19,7 @@ from harmonia_compiler.contract.card import CARD_FILE, Card, Role, faults, read_
 from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.regular import read_regular
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.runtime.model_contents import revision_of
 from harmonia_compiler.runtime.weights import WEIGHTS_FOLDER, is_model, stored_folder
 
 #: More than this in a header is no header: it would be asked for before anything shows that the file is sound.
@@ -84,6 +84,10 @@ def add_to_store(card: Card, folder: Path, *, copy: bool) -> Path:
     try:
         if copy:
             shutil.copytree(folder, staged / WEIGHTS_FOLDER)
+            if _revision(staged / WEIGHTS_FOLDER) != card.revision:
+                raise _rejected(
+                    folder, "its files changed while they were copied", "add it again once nobody writes there"
+                )
         else:
             (staged / WEIGHTS_FOLDER).symlink_to(folder.resolve(), target_is_directory=True)
         (staged / CARD_FILE).write_text(_as_toml(card), "utf-8")
@@ -109,7 +113,7 @@ def _card(folder: Path, config: _Config, name: str, role: Role, licence: str) ->
     facts: dict[str, Any] = {
         "name": name,
         "role": role,
-        "revision": f"local-{_digest(folder)}",
+        "revision": _revision(folder),
         "licence": licence,
         "parameters": parameters,
         "weight_bytes": round(stored_bytes / parameters, 3),
@@ -187,12 +191,14 @@ def _header(folder: Path, file: Path) -> tuple[dict[str, _Tensor], int]:
         return tensors, os.fstat(opened.fileno()).st_size - opened.tell()
 
 
-def _digest(folder: Path) -> str:
-    """Eight hex digits that differ where the configuration or the weights' layout or size differ."""
-    state = hashlib.sha256(read_regular(folder / "config.json", _MOST_CONFIG_BYTES))
-    for file in _weight_files(folder):
-        state.update(f"{file.name}:{file.stat().st_size}:{file.stat().st_mtime_ns};".encode())
-    return state.hexdigest()[:8]
+def _revision(folder: Path) -> str:
+    try:
+        return revision_of(folder)
+    except OSError as problem:
+        name = Path(problem.filename or "").name
+        raise _rejected(
+            folder, f"{name} cannot be read ({problem.strerror})", "let yourself read its files"
+        ) from problem
 
 
 def _read_json(path: Path, of: type[_Document]) -> _Document:

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
+from harmonia_compiler.contract.card import Card
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.runtime.model_contents import REMEMBERED, files_of, is_digest, revision_of
 from harmonia_compiler.runtime.weights import gib, lack_of_room, locate, stored_folder, wanted
 
 _DRAFT, _COPY, _LOCK = ".copying", "weights", ".lock"
@@ -31,29 +33,38 @@ def staged(model: str, disk: Path, tell: Tell, given_up: Event) -> Path:
 
     Raises `Rejected` where they are nowhere, do not fit or cannot be written, and `GivenUp` soon after that is set.
     """
-    folder = disk / stored_folder(wanted(model)).name
+    card = wanted(model)
+    folder = disk / stored_folder(card).name
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _held(folder / _LOCK, tell, given_up):
-            if not (folder / _COPY).is_dir():
+            if not _is_whole(card, folder):
+                shutil.rmtree(folder / _COPY, ignore_errors=True)
                 _copy(model, locate(model), folder, tell, given_up)
     except OSError as problem:
         raise _refused(model, f"`{folder}` cannot be written: {problem.strerror or problem}") from problem
     return folder / _COPY
 
 
+def _is_whole(card: Card, folder: Path) -> bool:
+    """Whether the copy is there and, where its revision says what it holds, holds that still."""
+    if not (folder / _COPY).is_dir():
+        return False
+    return not is_digest(card.revision) or revision_of(folder / _COPY, folder / REMEMBERED) == card.revision
+
+
 def _copy(model: str, weights: Path, folder: Path, tell: Tell, given_up: Event) -> None:
-    files = {path.relative_to(weights): path.stat().st_size for path in sorted(weights.rglob("*")) if path.is_file()}
-    total, done = sum(files.values()), 0
+    files = files_of(weights)
+    total, done = sum(path.stat().st_size for path in files.values()), 0
     draft = folder / _DRAFT
     # What one that was killed had begun.
     shutil.rmtree(draft, ignore_errors=True)
     if (lack := lack_of_room(folder, f"`{folder}`", total)) is not None:
         raise _refused(model, lack)
     try:
-        for name in files:
+        for name, path in files.items():
             (draft / name).parent.mkdir(parents=True, exist_ok=True)
-            with (weights / name).open("rb") as there, (draft / name).open("wb") as here:
+            with path.open("rb") as there, (draft / name).open("wb") as here:
                 while part := there.read(_PART):
                     if given_up.is_set():
                         raise GivenUp

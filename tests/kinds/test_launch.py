@@ -56,7 +56,7 @@ def test_vllm_on_cpu() -> None:
     assert made.environment["VLLM_CPU_NUM_OF_RESERVED_CPU"] == "0"
     assert made.environment["VLLM_HOST_IP"] == "127.0.0.1"
     assert made.environment["HF_HUB_OFFLINE"] == "1"
-    assert made.model == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert made.model == f"HuggingFaceTB/SmolLM2-135M-Instruct@{card_for(SMALL).revision}"
     assert (made.module, made.extra) == ("vllm", "vllm-cpu")
 
 
@@ -187,7 +187,7 @@ def test_vllm_serves_encoders(
     assert made.module == "vllm"
     assert made.otherwise is None
     assert made.extra == ("vllm" if configuration.gpu else "vllm-cpu")
-    assert made.model == card_for(model).name
+    assert made.model == f"{card_for(model).name}@{card_for(model).revision}"
     assert len(made.probe.warm_up) == 1
 
 

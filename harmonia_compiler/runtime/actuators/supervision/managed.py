@@ -138,7 +138,7 @@ class Managed:
     async def _find_weights(self) -> Path | None:
         if self.spec.launch.model is None:
             return None
-        self._show("starting", waiting_for="its weights, which may have to be converted once")
+        self._show("starting", waiting_for="its weights, which may have to be read or converted once")
         if self.spec.stage is None:
             found = await asyncio.to_thread(locate, self.spec.launch.model)
         else:

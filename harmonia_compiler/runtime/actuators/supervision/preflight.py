@@ -88,8 +88,9 @@ def models_of(replicas: Iterable[ReplicaLaunch]) -> list[str]:
 
 
 def check_weights(model: str) -> None:
-    """Raise `Rejected` where nothing of a model is here; weights that have to be converted first are."""
-    if find(wanted(model)) is None:
+    """Raise `Rejected` where a model is not here as it is wanted; weights that have to be converted first are."""
+    found = find(wanted(model))
+    if found is None or not found.convert:
         locate(model)
 
 

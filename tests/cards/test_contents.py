@@ -1,0 +1,227 @@
+"""A model that was added from a folder is known by what the folder holds, and looked at before it is loaded."""
+
+import json
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harmonia_compiler.cli.main import run
+from harmonia_compiler.contract.card import card_for
+from harmonia_compiler.contract.collection import CollectionRecord
+from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.runtime import model_contents
+from harmonia_compiler.runtime.actuators.actuator import found_actuator
+from harmonia_compiler.runtime.bundle import read_local_processes, read_service
+from harmonia_compiler.runtime.fetching import fetch
+from harmonia_compiler.runtime.model_contents import REMEMBERED, files_of, is_digest, revision_of
+from harmonia_compiler.runtime.model_folder import add_to_store, read_model_folder
+from harmonia_compiler.runtime.staging import staged
+from harmonia_compiler.runtime.weights import locate, stored_folder
+from tests.cards.test_weights import model_folder
+
+APP = """
+component own = embedder("tiny")
+component search = milvus("notes", embedder: own)
+pipeline find(question: text) -> [passage] { return search(question) }
+"""
+INVENTORY = '[[hosts]]\nname = "here"\ncpus = 8\nmemory_gib = 64\n'
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HARMONIA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A model that was added as `tiny`."""
+    folder = model_folder(tmp_path / "tiny")
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text("{}")
+    add(folder)
+    return folder
+
+
+def add(folder: Path, *, copy: bool = False) -> None:
+    add_to_store(read_model_folder(folder, name="tiny", role="embedder", licence="mit"), folder, copy=copy)
+
+
+def refused(model: str) -> str:
+    with pytest.raises(Rejected) as caught:
+        locate(model)
+    [found] = caught.value.found
+    assert (found.code, bool(found.help)) == ("E0812", True)
+    return found.message
+
+
+def change_a_weight(folder: Path) -> None:
+    """Write another value over one in place, and leave size and time of change as they were."""
+    path = folder / "model.safetensors"
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.seek(-100, os.SEEK_END)
+        file.write(b"\x01")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_revision_says_all_that_an_engine_may_read_and_nothing_else(tiny: Path) -> None:
+    first = revision_of(tiny)
+    assert is_digest(first)
+    assert [*files_of(tiny)] == ["1_Pooling/config.json", "config.json", "model.safetensors"]
+    for name in ("README.md", ".hidden", "onnx/model.onnx"):
+        (tiny / name).parent.mkdir(exist_ok=True)
+        (tiny / name).write_text("for people, or other engines")
+    (tiny / "1_Pooling" / "above").symlink_to(tiny, target_is_directory=True)
+    os.mkfifo(tiny / "pipe.json")
+    assert revision_of(tiny) == first
+    seen = {first}
+    for name in ("tokenizer.json", "1_Pooling/config.json", "chat_template.jinja", "vocab.txt"):
+        (tiny / name).write_text(name)
+        seen.add(revision_of(tiny))
+    # The same contents under other names are another model.
+    (tiny / "vocab.txt").rename(tiny / "merges.txt")
+    seen.add(revision_of(tiny))
+    change_a_weight(tiny)
+    seen.add(revision_of(tiny))
+    assert len(seen) == 7
+
+
+def test_a_folder_behind_a_link_is_read(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "pooling").mkdir()
+    (tmp_path / "pooling" / "config.json").write_text("{}")
+    shutil.rmtree(tiny / "1_Pooling")
+    (tiny / "1_Pooling").symlink_to(tmp_path / "pooling", target_is_directory=True)
+    before = revision_of(tiny)
+    (tmp_path / "pooling" / "config.json").write_text("{ }")
+    assert revision_of(tiny) != before
+
+
+def test_a_folder_that_was_edited_is_not_loaded(tiny: Path) -> None:
+    place = locate("tiny")
+    change_a_weight(tiny)
+    assert "does not hold any more what it held when it was added" in refused("tiny")
+    add(tiny)
+    assert locate("tiny") != place
+
+
+def test_a_copy_in_the_store_stays_when_the_folder_is_edited(tiny: Path) -> None:
+    add(tiny, copy=True)
+    change_a_weight(tiny)
+    change_a_weight(locate("tiny"))
+    refused("tiny")
+
+
+def test_what_was_read_is_remembered_as_long_as_it_cannot_have_changed(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remembered = stored_folder(card_for("tiny")) / REMEMBERED
+    locate("tiny")
+    # It was written a moment ago, and may be again in the same step of the clock.
+    assert not remembered.exists()
+    monkeypatch.setattr(model_contents, "_YOUNG_NS", -(10**15))
+    locate("tiny")
+    known = json.loads(remembered.read_bytes())
+    assert {*known} == {*files_of(tiny)}
+    known["config.json"]["digest"] = "another"
+    remembered.write_text(json.dumps(known))
+    refused("tiny")
+    for damaged in ("[]", "{", '{"config.json": {"stat": [1], "digest": 2}}'):
+        remembered.write_text(damaged)
+        locate("tiny")
+    (tiny / "config.json").write_text((tiny / "config.json").read_text() + " ")
+    refused("tiny")
+
+
+def test_a_file_that_nobody_may_read_is_said(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tiny / "tokenizer.json").write_text("{}")
+    add(tiny)
+
+    def unreadable(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(model_contents, "open_regular", unreadable)
+    assert "cannot be read: Permission denied" in refused("tiny")
+    with pytest.raises(Rejected, match=r"E0805.*cannot be read"):
+        read_model_folder(tiny, licence="mit")
+
+
+def test_what_an_earlier_version_added_is_added_again(tiny: Path) -> None:
+    stored = stored_folder(card_for("tiny"))
+    old = stored.with_name("tiny@local-0a1b2c3d")
+    stored.rename(old)
+    card = (old / "card.toml").read_text().replace(card_for("tiny").revision, "local-0a1b2c3d")
+    (old / "card.toml").write_text(card)
+    assert "an earlier version of harmoniac added `tiny`" in refused("tiny")
+    add(tiny)
+    assert [one.name for one in old.parent.iterdir()] == [f"tiny@{revision_of(tiny)}"]
+
+
+def test_no_hub_is_asked_for_what_was_added(tiny: Path) -> None:
+    compiled = f"tiny@{card_for('tiny').revision}"
+    change_a_weight(tiny)
+    add(tiny)
+    with pytest.raises(Rejected, match=r"E0812.*was added again since"):
+        fetch(compiled, {"HF_ENDPOINT": "http://127.0.0.1:9"}, lambda _: None)
+
+
+def test_a_copy_on_another_disk_that_was_edited_is_made_anew(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "pooling").mkdir()
+    (tmp_path / "pooling" / "config.json").write_text("{}")
+    (tiny / "2_Pooling").symlink_to(tmp_path / "pooling", target_is_directory=True)
+    add(tiny)
+    never, told = threading.Event(), list[str]()
+    place = staged("tiny", tmp_path / "disk", told.append, never)
+    said = len(told)
+    assert staged("tiny", tmp_path / "disk", told.append, never) == place
+    assert len(told) == said
+    change_a_weight(place)
+    assert revision_of(staged("tiny", tmp_path / "disk", told.append, never)) == card_for("tiny").revision
+    assert len(told) > said
+    change_a_weight(tiny)
+    change_a_weight(place)
+    (place / "config.json").write_text("{}")
+    with pytest.raises(Rejected, match=r"E0812"):
+        staged("tiny", tmp_path / "disk", told.append, never)
+
+
+def compiled(tmp_path: Path) -> Path:
+    (tmp_path / "app.rag").write_text(APP)
+    (tmp_path / "site.toml").write_text(INVENTORY)
+    bundle = tmp_path / "bundle"
+    command = ["compile", str(tmp_path / "app.rag"), "--inventory", str(tmp_path / "site.toml")]
+    assert run([*command, "--target", "local", "--out", str(bundle)]) == 0
+    return bundle
+
+
+def record_of(bundle: Path) -> CollectionRecord:
+    return read_service(bundle).collections["notes"]
+
+
+def test_a_bundle_starts_the_model_that_its_collection_is_recorded_with(tiny: Path, tmp_path: Path) -> None:
+    bundle = compiled(tmp_path)
+    launches = [one.launch.model for one in read_local_processes(bundle).replicas if one.launch.model is not None]
+    record = record_of(bundle)
+    assert launches == [f"tiny@{record.revision}"]
+    assert found_actuator(bundle).models(bundle) == launches
+    # The same name stands for another model now, of the same size.
+    other = model_folder(tmp_path / "other")
+    change_a_weight(other)
+    add(other)
+    found = found_actuator(bundle).preflight(bundle, port=None)
+    assert "E0812" in [one.code for one in found]
+    again = record_of(compiled(tmp_path))
+    assert again.revision != record.revision
+    assert msgspec.structs.replace(again, revision=record.revision) == record
+
+
+def test_a_bundle_whose_models_folder_was_edited_is_not_started(tiny: Path, tmp_path: Path) -> None:
+    bundle = compiled(tmp_path)
+    assert "E0812" not in [one.code for one in found_actuator(bundle).preflight(bundle, port=None)]
+    change_a_weight(tiny)
+    assert "E0812" in [one.code for one in found_actuator(bundle).preflight(bundle, port=None)]
