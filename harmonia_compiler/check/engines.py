@@ -1,16 +1,18 @@
 """Whether engines can be what they are asked to be, on any hardware: stores one server, models of their kind's trade.
 
+An embedder also stays what it is: what it embedded yesterday is searched by what it embeds tomorrow.
 A model without a card here is left: it may be added on the machine that plans.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 
 from harmonia_compiler.check.made import OWN_REPLICAS
-from harmonia_compiler.contract.card import Card, load_cards
+from harmonia_compiler.contract.card import Card, is_fixed, load_cards
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Note, Rejected
 from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.kinds.kind import COMMON_SETTINGS, Kind
+from harmonia_compiler.kinds.launching import REVISION
 
 _ROLES = {"llm": "a language model", "embedder": "an embedding model", "reranker": "a reranking model"}
 
@@ -22,6 +24,7 @@ def impossible(application: Application, kinds: Mapping[str, Kind], cards: Mappi
         standing.setdefault(component.engine, []).append(name)
     yield from _copied_stores(application, dict(sorted(standing.items())), kinds)
     yield from _misused_models(application, sorted(standing), kinds, cards)
+    yield from _moving_embedders(application, sorted(standing), kinds, cards)
 
 
 def _copied_stores(
@@ -108,6 +111,30 @@ def _misused_models(
             message = f"`max_model_len` is {wanted}, and `{model}` reads {card.context} tokens"
             place = application.place(name, "max_model_len")
             yield Diagnostic("E0807", message, place, help=f"give at most {card.context}, or leave it out")
+
+
+def _moving_embedders(
+    application: Application, engines: Sequence[str], kinds: Mapping[str, Kind], cards: Mapping[str, Card]
+) -> Iterator[Diagnostic]:
+    """Embedders whose revision is a branch or a tag, of which another content may come tomorrow under the same name."""
+    for name in engines:
+        engine = application.engines[name]
+        kind = kinds[engine.kind]
+        if not kind.embeds:
+            continue
+        setting = str(kind.model_setting)
+        card, given = cards.get(str(engine.settings[setting])), engine.settings.get(REVISION.name)
+        revision = given or (card.revision if card is not None else None)
+        if revision is None or is_fixed(str(revision)):
+            continue
+        commit = "name a commit, of 40 digits"
+        own = card is not None and given is not None and is_fixed(card.revision)
+        yield Diagnostic(
+            "E0813",
+            f"`{revision}` moves, and the vectors of a collection are of one revision of their embedder",
+            application.place(name, setting if given is None else REVISION.name),
+            help=f"{commit}, or leave `revision` out for that of the card" if own else f'{commit}: `revision: "…"`',
+        )
 
 
 def cards_here() -> Mapping[str, Card]:

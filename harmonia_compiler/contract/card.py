@@ -4,6 +4,7 @@ Cards of the models in samples and benchmarks are shipped in `cards/`; those tha
 the model store, and win over shipped ones of the same name.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
@@ -22,6 +23,8 @@ SHIPPED = Path(__file__).with_name("cards")
 #: The name of a card's file in a model's folder of the store.
 CARD_FILE = "card.toml"
 
+# A commit, or what a folder that was added held.
+_FIXED = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}|local-[0-9a-f]{8,64}")
 
 #: What a model is for.
 Role = Literal["llm", "embedder", "reranker"]
@@ -104,6 +107,11 @@ class Card(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     def kv_bytes_per_token(self, precision: str = "bf16") -> float:
         """Bytes of keys and values of a token over all layers: of 32 bits beside such weights, else of 16."""
         return 2.0 * self.layers * self.kv_heads * self.head_dim * (4.0 if precision == "fp32" else 2.0)
+
+
+def is_fixed(revision: str) -> bool:
+    """Whether a revision means one content for ever, which a branch or a tag does not."""
+    return _FIXED.fullmatch(revision) is not None
 
 
 def load_cards() -> dict[str, Card]:

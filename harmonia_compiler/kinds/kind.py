@@ -15,7 +15,7 @@ from harmonia_compiler.contract.card import Card, Role
 from harmonia_compiler.contract.component import Component, Engine, Port
 from harmonia_compiler.contract.launch import Launch, Piece, Reply, Wire
 from harmonia_compiler.contract.plan import Configuration
-from harmonia_compiler.contract.types import Type, Value
+from harmonia_compiler.contract.types import Type, Value, Vector
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -262,6 +262,11 @@ class Kind(msgspec.Struct, frozen=True):
     own_faults: FaultsOf | None = None
     probe: ProbeOf | None = None
     example: str = ""
+
+    @property
+    def embeds(self) -> bool:
+        """Whether its engine makes vectors by a model, which are comparable with those of that model alone."""
+        return self.model_setting is not None and self.signature is not None and self.signature.result == Vector()
 
     def setting(self, name: str) -> Setting | None:
         """The setting of that name, the common ones of every kind included."""

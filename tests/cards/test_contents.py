@@ -190,12 +190,12 @@ def test_a_copy_on_another_disk_that_was_edited_is_made_anew(tiny: Path, tmp_pat
         staged("tiny", tmp_path / "disk", told.append, never)
 
 
-def compiled(tmp_path: Path) -> Path:
+def compiled(tmp_path: Path, target: str = "local") -> Path:
     (tmp_path / "app.rag").write_text(APP)
     (tmp_path / "site.toml").write_text(INVENTORY)
     bundle = tmp_path / "bundle"
     command = ["compile", str(tmp_path / "app.rag"), "--inventory", str(tmp_path / "site.toml")]
-    assert run([*command, "--target", "local", "--out", str(bundle)]) == 0
+    assert run([*command, "--target", target, "--out", str(bundle)]) == 0
     return bundle
 
 
@@ -218,6 +218,26 @@ def test_a_bundle_starts_the_model_that_its_collection_is_recorded_with(tiny: Pa
     again = record_of(compiled(tmp_path))
     assert again.revision != record.revision
     assert msgspec.structs.replace(again, revision=record.revision) == record
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [("local", "local/processes.json"), ("compose", "compose/services.json"), ("slurm", "slurm/job.json")],
+)
+@pytest.mark.parametrize("revision", ["", "@main"])
+def test_a_bundle_of_an_earlier_version_is_compiled_again(
+    tiny: Path, tmp_path: Path, target: str, name: str, revision: str
+) -> None:
+    """It named its embedder by its name alone, or followed a branch."""
+    bundle = compiled(tmp_path, target)
+    codes = [one.code for one in found_actuator(bundle).preflight(bundle, port=None)]
+    assert "E0813" not in codes
+    path = bundle / name
+    path.write_text(path.read_text().replace(f"tiny@{card_for('tiny').revision}", f"tiny{revision}"))
+    found = [one for one in found_actuator(bundle).preflight(bundle, port=None) if one.code == "E0813"]
+    assert len(found) == 1
+    assert ("no revision" in found[0].message) == (revision == "")
+    assert str(found[0].help).startswith("compile the bundle again")
 
 
 def test_a_bundle_whose_models_folder_was_edited_is_not_started(tiny: Path, tmp_path: Path) -> None:

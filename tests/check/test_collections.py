@@ -6,10 +6,11 @@ import pytest
 
 from harmonia_compiler.check.files import check_files
 
+LATER = "0123456789abcdef0123456789abcdef01234567"
 SOURCE = """
 component minilm = embedder("all-MiniLM-L6-v2")
 component twin = embedder("all-MiniLM-L6-v2", min_replicas: 2)
-component later = embedder("all-MiniLM-L6-v2", revision: "later")
+component later = embedder("all-MiniLM-L6-v2", revision: "{later}")
 component one = milvus("docs", embedder: minilm, chunk_overlap: 20)
 component other = milvus("{collection}", embedder: {embedder}, chunk_overlap: 20{more})
 pipeline p(q: text) -> [passage] {{ return one(q) + other(q) }}
@@ -20,7 +21,7 @@ def found(
     folder: Path, more: str = "", embedder: str = "minilm", collection: str = "docs"
 ) -> list[tuple[str, str, list[str]]]:
     """Of each finding its code, its message, and what it points at."""
-    text = SOURCE.format(more=more and f", {more}", embedder=embedder, collection=collection)
+    text = SOURCE.format(later=LATER, more=more and f", {more}", embedder=embedder, collection=collection)
     path = folder / "app.rag"
     path.write_text(text)
     checked = check_files([path])

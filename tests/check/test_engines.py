@@ -1,10 +1,12 @@
 """What no inventory mends in what is asked of engines is found where it stands, before anything is planned."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from harmonia_compiler.check.files import check_files
+from harmonia_compiler.contract.card import SHIPPED
 from harmonia_compiler.contract.home import model_store
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.diagnostics.source import Span
@@ -123,6 +125,50 @@ def test_a_model_of_another_trade_is_refused_where_it_is_named(tmp_path: Path) -
         ("E0806", "`SmolLM2-135M-Instruct` is a language model, which `embedder` cannot use", model),
         ("E0806", "`SmolLM2-135M-Instruct` is a language model, which `reranker` cannot use", model),
     ]
+
+
+FOLLOWING = """
+component vectors = embedder("{model}"{settings})
+component search = milvus("docs", embedder: vectors)
+component best = reranker("bge-reranker-base", revision: "main")
+component base = llm("SmolLM2-135M-Instruct", revision: "main")
+component answer(question: text ~ 9 tokens, found: [passage]) -> text ~ 60 tokens = base("{{question}}{{found}}")
+pipeline ask(question: text ~ 9 tokens) -> text {{ return answer(question, best(question, search(question))) }}
+"""
+
+
+@pytest.mark.parametrize("revision", ["main", "v2.0", "c9745ed", "C9745ED1D9F207416BE6D2E6F8DE32D1F16199BF", "local-x"])
+def test_an_embedder_follows_no_branch(tmp_path: Path, revision: str) -> None:
+    settings = f', revision: "{revision}"'
+    (one,) = check(tmp_path, FOLLOWING.format(model="all-MiniLM-L6-v2", settings=settings))
+    why = f"`{revision}` moves, and the vectors of a collection are of one revision of their embedder"
+    assert told([one]) == [("E0813", why, f'"{revision}"')]
+    assert one.help == "name a commit, of 40 digits, or leave `revision` out for that of the card"
+    # Nobody has a card of it here.
+    (one,) = check(tmp_path, FOLLOWING.format(model="Nobody-Embeds", settings=settings))
+    assert one.help == 'name a commit, of 40 digits: `revision: "…"`'
+
+
+def test_an_embedder_stays_at_a_commit_or_at_what_a_folder_held(tmp_path: Path) -> None:
+    for revision in ("c9745ed1d9f207416be6d2e6f8de32d1f16199bf", "local-0123456789abcdef"):
+        settings = f', revision: "{revision}"'
+        assert check(tmp_path, FOLLOWING.format(model="all-MiniLM-L6-v2", settings=settings)) == []
+    assert check(tmp_path, FOLLOWING.format(model="all-MiniLM-L6-v2", settings="")) == []
+    assert check(tmp_path, FOLLOWING.format(model="Nobody-Embeds", settings="")) == []
+
+
+def test_a_card_may_not_follow_a_branch_where_vectors_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARMONIA_HOME", str(tmp_path / "home"))
+    (model_store() / "own").mkdir(parents=True)
+    text = (SHIPPED / "all-minilm-l6-v2.toml").read_text()
+    own = re.sub('revision = ".*"', 'revision = "main"', text)
+    (model_store() / "own" / "card.toml").write_text(own)
+    (one,) = check(tmp_path, FOLLOWING.format(model="all-MiniLM-L6-v2", settings=""))
+    assert (one.code, marked(one.span), one.help) == (
+        "E0813",
+        '"all-MiniLM-L6-v2"',
+        'name a commit, of 40 digits: `revision: "…"`',
+    )
 
 
 RERANKING = """

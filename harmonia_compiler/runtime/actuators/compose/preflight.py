@@ -9,7 +9,12 @@ from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.runtime.actuators.compose.docker import Docker, DockerFailed
 from harmonia_compiler.runtime.actuators.compose.reading import HOST, ComposeBundle, read_compose_bundle
-from harmonia_compiler.runtime.actuators.supervision.preflight import check_weights, exceeded_here, missing_variables
+from harmonia_compiler.runtime.actuators.supervision.preflight import (
+    check_weights,
+    exceeded_here,
+    missing_variables,
+    moving_embedders,
+)
 from harmonia_compiler.runtime.actuators.supervision.probes import is_free
 
 
@@ -21,7 +26,8 @@ def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[
         message = f"the plan is for {len(hosts)} hosts, and this machine is none of them: {listed(hosts)}"
         step = f"say which part is started here: `{HOST}={hosts[0]} harmoniac up DIR`"
         return [Diagnostic("E0921", message, help=step)]
-    found = [*missing_variables(documents.launches_here, outer), *_weights(documents)]
+    found = moving_embedders(documents.service.engines, documents.services.replicas)
+    found += [*missing_variables(documents.launches_here, outer), *_weights(documents)]
     docker = Docker(bundle, outer, documents.files)
     try:
         docker.version()

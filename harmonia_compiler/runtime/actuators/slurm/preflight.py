@@ -17,6 +17,7 @@ from harmonia_compiler.runtime.actuators.supervision.preflight import (
     check_weights,
     missing_variables,
     models_of,
+    moving_embedders,
     wrong_variables,
 )
 
@@ -26,7 +27,8 @@ _COMMANDS = ("sbatch", "squeue", "scancel", "scontrol")
 def preflight(bundle: Path, outer: Mapping[str, str]) -> list[Diagnostic]:
     """Every finding at once."""
     documents, _ = read_job(bundle)
-    found = [*missing_variables(documents.processes.launches, outer), *wrong_variables(documents.service, outer)]
+    found = moving_embedders(documents.service.engines, documents.processes.replicas)
+    found += [*missing_variables(documents.processes.launches, outer), *wrong_variables(documents.service, outer)]
     found += _weights(documents.processes.replicas)
     if lacking := [name for name in _COMMANDS if shutil.which(name) is None]:
         message = f"Slurm's commands are not here: there is no {', '.join(f'`{name}`' for name in lacking)}"
@@ -36,14 +38,16 @@ def preflight(bundle: Path, outer: Mapping[str, str]) -> list[Diagnostic]:
 
 
 def _weights(replicas: Iterable[ReplicaLaunch]) -> list[Diagnostic]:
-    """Models that nodes would look for in vain where they see what is seen here."""
-    found = []
+    """Models that nodes would look for in vain, or find changed, where they see what is seen here."""
+    found: list[Diagnostic] = []
     for model in models_of(replicas):
         try:
             check_weights(model)
         except Rejected as rejected:
             found += [
                 Diagnostic("W0937", f"{one.message}, nor on nodes that see the same folders", help=one.help)
+                if one.code == "E0803"
+                else one
                 for one in rejected.found
             ]
     return found

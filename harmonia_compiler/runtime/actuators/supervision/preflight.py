@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from harmonia_compiler.contract.bundle import ReplicaLaunch, Service
+from harmonia_compiler.contract.card import is_fixed
+from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.launch import Launch
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.contract.requirements import LOCK, NotPinned, lacking_here
@@ -21,7 +23,8 @@ def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[
     """Every finding at once; those that begin with W do not forbid the start."""
     documents = bundles.read_local_bundle(bundle)
     processes = documents.processes
-    found = [*missing_variables(processes.launches, outer), *wrong_variables(documents.service, outer)]
+    found = moving_embedders(documents.service.engines, processes.replicas)
+    found += [*missing_variables(processes.launches, outer), *wrong_variables(documents.service, outer)]
     for replica in processes.replicas:
         try:
             _check_launch(replica.launch)
@@ -33,6 +36,25 @@ def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[
             Diagnostic("E0908", f"port {port} is in use", help="name another with --port, or none to have one found")
         )
     return in_order([*found, *exceeded_here(documents.plan)])
+
+
+def moving_embedders(engines: Mapping[str, Engine], replicas: Iterable[ReplicaLaunch]) -> list[Diagnostic]:
+    """Embedders that a bundle of an earlier version starts at whatever their name or a branch means by then."""
+    known = kinds()
+    models = {
+        one.launch.model
+        for one in replicas
+        if one.launch.model is not None and (kind := known.get(engines[one.engine].kind)) is not None and kind.embeds
+    }
+    found = []
+    for model in sorted(models):
+        name, _, revision = model.partition("@")
+        if not is_fixed(revision):
+            at = f"the revision `{revision}`" if revision else "no revision"
+            message = f"the bundle starts the embedder `{name}` at {at}, which may be another than it embedded with"
+            step = "compile the bundle again" + ("; the pipeline must name a commit of 40 digits" if revision else "")
+            found.append(Diagnostic("E0813", message, help=step))
+    return found
 
 
 def _missing_packages(code: Path) -> list[Diagnostic]:
