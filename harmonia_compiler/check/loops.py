@@ -92,14 +92,14 @@ class _Loop:
     def _here(self) -> Before:
         reader = self.reader
         marks, variables, streamed = (self.outside.mark(), self.findings.mark()), reader.variables, reader.streamed
-        return Before(*marks, len(variables), reader.whole, reader.stream, len(streamed), reader.values.refused_test)
+        return Before(*marks, len(variables), reader.whole, len(streamed), reader.values.refused_test)
 
     def _back(self, to: Before) -> None:
         """As if the block had not been read, but for the names that it has used."""
         self.outside.drop(to.mark)
         self.findings.forget(to.findings)
         del self.reader.variables[to.variables :]
-        self.reader.whole, self.reader.stream = to.whole, to.stream
+        self.reader.whole = to.whole
         self.reader.values.refused_test = to.refused_test
         del self.reader.streamed[to.streamed :]
 

@@ -24,6 +24,7 @@ from harmonia_compiler.contract.types import Bool, Type, Value
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.answers import Place, Source, sources
+from harmonia_compiler.flow.bodies import in_pieces
 from harmonia_compiler.flow.graph import EVEN, Body, Flow, Node
 
 #: Pipelines that call pipelines are inlined and may double at every step.
@@ -197,11 +198,13 @@ class Nodes:
     def inline(self, flow: Flow, arguments: dict[str, int], *, has_effect: bool) -> int:
         """Copy another pipeline's nodes, its ports being these values, and give the position of its answer.
 
-        Where it makes calls that are not pure, they wait for those before, and those after wait for its answer.
+        Where it makes calls that are not pure, they wait for those before, and those after wait for its answer. Which
+        of its answers leave in pieces is for the return to say that gives them.
         """
         start = len(flow.ports) if has_effect else None
         offset = len(self.shared.blocks)
-        for body in flow.blocks:
+        *blocks, main = map(in_pieces, flow.bodies)
+        for body in blocks:
             self.shared.kept += len(body.nodes)
             self.shared.built += len(body.nodes)
             if self.shared.kept > MOST_NODES:
@@ -209,7 +212,7 @@ class Nodes:
             nodes = tuple(replace(node, operation=_in_place(node.operation, offset)) for node in body.nodes)
             self.shared.blocks.append(Body(nodes, body.results))
         moved: dict[int, int] = {}
-        for position, node in enumerate(flow.nodes):
+        for position, node in enumerate(main.nodes):
             operation = node.operation
             if isinstance(operation, Parameter):
                 moved[position] = arguments[operation.name]
@@ -221,8 +224,8 @@ class Nodes:
                 moved[position] = self.add(copied, node.type, node.span, node.share)
         if has_effect:
             self.shared.has_effects = True
-            self.effect = moved[flow.result]
-        return moved[flow.result]
+            self.effect = moved[main.results[0]]
+        return moved[main.results[0]]
 
     def makes_calls(self) -> bool:
         """Whether any call is made here or in a block that is run from here."""

@@ -21,7 +21,7 @@ from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.unreached import report_unreached
 from harmonia_compiler.check.values import Values
 from harmonia_compiler.contract.component import Port
-from harmonia_compiler.contract.program import After, Parameter
+from harmonia_compiler.contract.program import After, Constant, Parameter, Whole
 from harmonia_compiler.contract.types import Record, Type, fits
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.near import listed
@@ -52,18 +52,19 @@ def check_pipelines(context: Context, components: Components) -> dict[Declared, 
 class _Parts(msgspec.Struct, frozen=True):
     """What a pipeline's text holds that is looked at before it is read: the names that it calls, and those it binds.
 
-    `says_pure` is whether any of its calls gives a setting `pure`.
+    `says_pure` is whether any of its calls gives a setting `pure`, `streams` whether it has a `return stream`.
     """
 
     called: tuple[str, ...]
     bound: dict[str, Span]
     says_pure: bool
+    streams: bool
 
     @classmethod
     def of(cls, pipeline: tree.Pipeline) -> "_Parts":
         called: dict[str, None] = {}
         bound: dict[str, Span] = {}
-        says_pure = False
+        says_pure = streams = False
         # Types hold neither calls nor names that are bound.
         parts = [*(port.default for port in pipeline.ports if port.default is not None), *pipeline.body]
         for part in parts:
@@ -74,7 +75,9 @@ class _Parts(msgspec.Struct, frozen=True):
                     says_pure = says_pure or any(name is not None and name.text == "pure" for name in named)
                 elif isinstance(node, tree.Bind):
                     bound[node.name.text] = node.name.span
-        return cls(tuple(called), bound, says_pure)
+                elif isinstance(node, tree.Return):
+                    streams = streams or node.stream
+        return cls(tuple(called), bound, says_pure, streams)
 
 
 def _called(declared: Declared, parts: _Parts) -> Iterator[Declared]:
@@ -109,7 +112,6 @@ class _Pipeline:
         self.class_port: str | None = None
         self.variables: list[Variable] = []
         self.result_type: Type | None = None
-        self.stream: Span | None = None
         self.streamed: list[Streamed] = []
         self.whole = node.complete
         self.grown: dict[int, Grown] = {}
@@ -147,7 +149,7 @@ class _Pipeline:
             end = Span(self.node.span.source, self.node.span.end - 1, self.node.span.end)
             help = f"end every path with `return` and a `{shown(self.result_type) if self.result_type else 'value'}`"
             self.findings.add("E0401", f"`{self.declared.name}` can end without a `return`", end, help=help)
-        if "ttft" in clauses.places and self.stream is None and self.node.complete:
+        if "ttft" in clauses.places and not self.parts.streams and self.node.complete:
             help = "write `return stream`, or bound the latency alone"
             self.findings.add("E0405", "a bound on `ttft` needs `return stream`", clauses.places["ttft"], help=help)
         if self.findings.failed_since(before) or not self.whole or ports is None or result is None:
@@ -183,7 +185,7 @@ class _Pipeline:
             result,
             tuple(self.nodes.all),
             position,
-            self.stream is not None,
+            self.parts.streams,
             clauses.objectives,
             clauses.load,
             self.node.name.span,
@@ -250,8 +252,6 @@ class _Pipeline:
 
     def returned(self, statement: tree.Return, scope: Scope) -> int:
         value = self.values.value(statement.value, scope)
-        if statement.stream:
-            self.stream = statement.span
         if value is None or self.result_type is None:
             self.whole = False
             return -1
@@ -264,10 +264,13 @@ class _Pipeline:
             self.streamed.append(Streamed(self.nodes, value.position, statement.value.span))
             if self.nodes.parent is None:
                 report_unstreamed(self.values, self.streamed)
-        if self.nodes.effect not in (None, value.position):
+        position, of = value.position, value.type
+        if self.nodes.effect not in (None, position):
             assert self.nodes.effect is not None
-            return self.nodes.add(After(self.nodes.effect, value.position), value.type, statement.span)
-        return value.position
+            position = self.nodes.add(After(self.nodes.effect, position), of, statement.span)
+        if self.parts.streams and not statement.stream and not isinstance(self.nodes.all[position].operation, Constant):
+            position = self.nodes.add(Whole(position), of, statement.span)
+        return position
 
 
 def _in_order(given: Type, wanted: Type) -> str:

@@ -15,7 +15,6 @@ from harmonia_compiler.check.values import Values
 from harmonia_compiler.contract.program import MOST_ROUNDS
 from harmonia_compiler.contract.types import Type
 from harmonia_compiler.diagnostics.diagnostic import Findings, Found
-from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.syntax import tree
 
 
@@ -33,7 +32,6 @@ class Reader(Protocol):
     values: Values
     variables: list[Variable]
     result_type: Type | None
-    stream: Span | None
     streamed: list[Streamed]
     whole: bool
     grown: dict[int, "Grown"]
@@ -87,7 +85,6 @@ class Before(msgspec.Struct, frozen=True):
     findings: Found
     variables: int
     whole: bool
-    stream: Span | None
     streamed: int
     refused_test: bool
 

@@ -132,6 +132,15 @@ class After(msgspec.Struct, frozen=True, tag="after"):
     then: int
 
 
+class Whole(msgspec.Struct, frozen=True, tag="whole"):
+    """The same value, of which no piece leaves before all of it is there.
+
+    What a plain `return` gives, where others of its pipeline are `return stream`.
+    """
+
+    value: int
+
+
 class Repeat(msgspec.Struct, frozen=True, tag="repeat"):
     """Runs a block round after round, once to `limit` times. Its own value can only be read by `Output`.
 
@@ -195,6 +204,7 @@ Operation = (
     | Concat
     | Apply
     | After
+    | Whole
     | Repeat
     | Output
     | Each
@@ -219,6 +229,7 @@ _READ: dict[type, tuple[str, ...]] = {
     Concat: ("left", "right"),
     Apply: ("inputs",),
     After: ("first", "then"),
+    Whole: ("value",),
     Repeat: ("inputs",),
     Output: ("repeat",),
     Each: ("lists", "inputs"),
@@ -293,11 +304,12 @@ class ProgramParameter(msgspec.Struct, frozen=True, omit_defaults=True):
 class Program(msgspec.Struct, frozen=True, omit_defaults=True):
     """One pipeline, ready to be executed.
 
-    `result` is the position of the answer. `streams` says that the answer's text may be forwarded
-    as it is generated. Durations are milliseconds and absent where the user promised none. A request
-    is of one of the `classes`, the first where it does not say, and its class's deadline goes before
-    the pipeline's; `class_parameter` is the parameter that holds the class's name, if there is one.
-    `ttft_deadline_ms` is by when the first piece of a streamed answer is promised.
+    `result` is the position of the answer. `streams` says that the answer's text may be forwarded as
+    it is generated, unless it comes out of a `Whole`. Durations are milliseconds and absent where the
+    user promised none. A request is of one of the `classes`, the first where it does not say, and its
+    class's deadline goes before the pipeline's; `class_parameter` is the parameter that holds the
+    class's name, if there is one. `ttft_deadline_ms` is by when the first piece of a streamed answer is
+    promised; of one that leaves as a whole, all of it.
     """
 
     pipeline: str

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from harmonia_compiler.contract.program import After, Argument, Attempt, Call, MakeRecord, Output, Repeat, Select
+from harmonia_compiler.contract.program import After, Argument, Attempt, Call, MakeRecord, Output, Repeat, Select, Whole
 from harmonia_compiler.contract.types import Type, first_text
 from harmonia_compiler.flow.graph import Body, Flow, Node
 
@@ -29,8 +29,11 @@ class Place(msgspec.Struct, frozen=True):
 Source = tuple[Place, int]
 
 
-def sources(place: Place, position: int, blocks: Sequence[Body]) -> Iterator[Source]:
-    """The nodes that make what the value at a position may be, each once: all that do not only hand it on."""
+def sources(place: Place, position: int, blocks: Sequence[Body], *, in_pieces: bool = False) -> Iterator[Source]:
+    """The nodes that make what the value at a position may be, each once: all that do not only hand it on.
+
+    Those `in_pieces` end at what is a `Whole`.
+    """
     pending: list[Source] = [(place, position)]
     seen: set[tuple[int, int]] = set()
     while pending:
@@ -38,10 +41,14 @@ def sources(place: Place, position: int, blocks: Sequence[Body]) -> Iterator[Sou
         key = (id(here[0].nodes), here[1])
         if key not in seen:
             seen.add(key)
-            before = _before(*here, blocks)
+            before = [] if in_pieces and _is_whole(*here) else _before(*here, blocks)
             pending += before[::-1]
             if not before:
                 yield here
+
+
+def _is_whole(place: Place, at: int) -> bool:
+    return isinstance(place.nodes[at].operation, Whole)
 
 
 def _before(place: Place, at: int, blocks: Sequence[Body]) -> list[Source]:
@@ -49,7 +56,7 @@ def _before(place: Place, at: int, blocks: Sequence[Body]) -> list[Source]:
     match place.nodes[at].operation:
         case Select(_, then, otherwise):
             return [(place, then), (place, otherwise)]
-        case After(_, then):
+        case After(_, then) | Whole(then):
             return [(place, then)]
         case Argument(index):
             return [*place.handed(index)]
@@ -78,9 +85,10 @@ def _in_loop(around: Place, loop: Repeat, body: Body) -> Place:
     return inside
 
 
-def answers_of(flow: Flow) -> tuple[frozenset[int], ...]:
+def answers_of(flow: Flow, *, in_pieces: bool = False) -> tuple[frozenset[int], ...]:
     """For each body, the calls whose value may be the answer or, of one that is a record, its first text.
 
+    Those `in_pieces` may be it without a `Whole` between.
     A call for all items of a list gives a list, which is no text that somebody's wishes could be about: it is none
     of them, as the calls item by item are none.
     """
@@ -88,7 +96,7 @@ def answers_of(flow: Flow) -> tuple[frozenset[int], ...]:
     main = Place(flow.nodes, lambda _: ())
     pending = [(main, flow.result)]
     while pending:
-        for place, at in sources(*pending.pop(), flow.blocks):
+        for place, at in sources(*pending.pop(), flow.blocks, in_pieces=in_pieces):
             operation = place.nodes[at].operation
             if isinstance(operation, Call) and not operation.over:
                 found[-1 if place.block is None else place.block].add(at)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from harmonia_compiler.contract.program import Attempt, Each, Operation, Repeat, Select, inputs, with_inputs
+from harmonia_compiler.contract.program import Attempt, Each, Operation, Repeat, Select, Whole, inputs, with_inputs
 from harmonia_compiler.flow.graph import Body, Flow, Node
 
 
@@ -51,6 +51,19 @@ class Rewriting:
     def done(self) -> Body:
         """The new body."""
         return Body(tuple(self.nodes), tuple(self.moved[result] for result in self.body.results))
+
+
+def in_pieces(body: Body) -> Body:
+    """The body without any `Whole`: what its plain returns give may leave as whoever calls the pipeline returns it."""
+    if not any(isinstance(node.operation, Whole) for node in body.nodes):
+        return body
+    rewriting = Rewriting(body)
+    for node in body.nodes:
+        if isinstance(node.operation, Whole):
+            rewriting.moved.append(rewriting.moved[node.operation.value])
+        else:
+            rewriting.keep(node, rewriting.read(node.operation))
+    return rewriting.done()
 
 
 def invariants(operation: Operation) -> list[tuple[int, int]]:

@@ -12,7 +12,6 @@ import networkx as nx
 from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import MOST_ITEMS, Call
-from harmonia_compiler.flow.answers import answers_of
 from harmonia_compiler.flow.calls import bridged, call_graph
 from harmonia_compiler.flow.conditions import Place
 from harmonia_compiler.flow.expand import Expanded, expand, scopes_around
@@ -21,6 +20,7 @@ from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.guards import Guards, Path, guards
 from harmonia_compiler.flow.guesses import Results, unsaid
 from harmonia_compiler.flow.lateness import Course, Takes, Way, choices, late_ways, with_lateness
+from harmonia_compiler.flow.streamed import streamed
 from harmonia_compiler.kinds.extents import USUAL_ITEMS
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
 from harmonia_compiler.kinds.registry import kinds as all_kinds
@@ -33,8 +33,8 @@ class CallDemand(msgspec.Struct, frozen=True):
 
     `position` is the call's in the expanded flow. `probability` is that of one of its items; `count`
     says for how many items it is sent, side by side, and `rounds` how often in a row where rounds of a
-    loop are not told apart. `answers` says that its value may be the request's answer, or part of a record that is, so
-    that a streamed answer begins when this call does.
+    loop are not told apart. `streams` says that its text leaves as it comes where it is the request's answer, which
+    begins then when this call does.
     """
 
     position: int
@@ -42,7 +42,7 @@ class CallDemand(msgspec.Struct, frozen=True):
     probability: float
     work: Work
     after: tuple[int, ...]
-    answers: bool
+    streams: bool
     count: float = 1.0
     rounds: float = 1.0
 
@@ -123,13 +123,14 @@ def demand(
     kinds = all_kinds() if kinds is None else kinds
     expanded = expand(flow)
     graph, late = call_graph(expanded.flow), dict[str, float]()
+    in_pieces = streamed(expanded.flow)
     ways: tuple[Way, ...] | None = None
     if takes is not None and expanded.limited:
-        streamed, told_apart = answers_of(expanded.flow)[-1] if flow.streams else (), choices(expanded)
+        told_apart = choices(expanded)
 
         def course(expanded: Expanded) -> Course:
             likely, _, items = _likely(expanded, application, kinds, told_apart)
-            return Course(graph, likely.paths, items, streamed)
+            return Course(graph, likely.paths, items, in_pieces)
 
         expanded, late = with_lateness(expanded, course, takes)
         ways = late_ways(expanded, course(expanded), takes)
@@ -151,7 +152,7 @@ def demand(
         late,
         likely.likely,
     )
-    sent = _calls(found, application, kinds)
+    sent = _calls(found, application, kinds, in_pieces)
     calls = _ordered(bridged(graph, sorted({*graph} - {*sent})), sent)
     by_component = {
         name: [call for call in calls if call.component == name] for name in sorted({call.component for call in calls})
@@ -188,11 +189,12 @@ def _items(expanded: Expanded, sizes: tuple[Extent, ...]) -> tuple[float, ...]:
     return (1.0, *(min(float(MOST_ITEMS), sizes[scope.list].items) for scope in expanded.items[1:]))
 
 
-def _calls(found: Demand, application: Application, kinds: Mapping[str, Kind]) -> dict[int, CallDemand]:
+def _calls(
+    found: Demand, application: Application, kinds: Mapping[str, Kind], in_pieces: Collection[int]
+) -> dict[int, CallDemand]:
     """The calls that may be sent, without what they wait for."""
     expanded, sizes = found.expanded, found.extents
     flow = expanded.flow
-    answers = answers_of(flow)[-1]
     sent: dict[int, CallDemand] = {}
     for position in sorted(frozenset[int]().union(*(path.sent for path in found.paths))):
         call = flow.nodes[position].operation
@@ -203,7 +205,7 @@ def _calls(found: Demand, application: Application, kinds: Mapping[str, Kind]) -
             found.probabilities[position],
             work(call, flow, application, kinds, sizes, position),
             (),
-            position in answers,
+            position in in_pieces,
             found.count(expanded.scopes[position]),
             expanded.rounds[position],
         )

@@ -20,6 +20,7 @@ from harmonia_compiler.contract.program import (
     Operation,
     Parameter,
     Select,
+    Whole,
 )
 from harmonia_compiler.contract.types import ListOf, Type, Value, field_names, field_type
 from harmonia_compiler.flow.expand import Chance, Gather, Item
@@ -97,7 +98,7 @@ def _extent(operation: Operation, flow: Flow, of: Type, found: Sequence[Extent])
             return _sum([found[at] for at in parts], 1.0)
         case Concat(left, right):
             return _joined(found[left], found[right])
-        case After(_, then):
+        case After(_, then) | Whole(then):
             return found[then]
         case Apply():
             return _applied(operation, flow, of, found)

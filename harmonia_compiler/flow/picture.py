@@ -23,6 +23,7 @@ from harmonia_compiler.contract.program import (
     Parameter,
     Repeat,
     Select,
+    Whole,
     block_of,
     inputs,
 )
@@ -194,6 +195,8 @@ class _Drawing:
                 return [function, *([as_json(settings)] if settings else [])]
             case After():
                 return ["in this order"]
+            case Whole():
+                return ["in one piece"]
             case _:
                 return [self._shown.wording(place)]
 

@@ -30,6 +30,7 @@ from harmonia_compiler.contract.program import (
     Repeat,
     RequestClass,
     Select,
+    Whole,
     block_of,
     inputs,
 )
@@ -124,6 +125,8 @@ def _show_value(operation: Operation) -> str:
             return "record(" + ", ".join(f"{name}: %{at}" for name, at in zip(names, parts, strict=True)) + ")"
         case Concat(left, right):
             return f"concat %{left} + %{right}"
+        case Whole(value):
+            return f"whole %{value}"
         case _:
             raise TypeError(f"no text for a {type(operation).__name__}")
 

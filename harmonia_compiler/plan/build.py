@@ -238,7 +238,7 @@ def _pipeline(flow: Flow, asked: Demand, margin: float) -> Pipeline:
             )
             for call in asked.calls
         ),
-        streamed=tuple(numbers[call.position] for call in asked.calls if call.answers) if flow.streams else (),
+        streamed=tuple(numbers[call.position] for call in asked.calls if call.streams),
         promises=tuple(_promise(one, margin, of_class) for one, of_class in promises(flow)),
         paths=_paths(asked, numbers),
         average_rps=flow.load.rps if flow.load else None,

@@ -18,6 +18,7 @@ from harmonia_compiler.contract.program import (
     Output,
     Parameter,
     Select,
+    Whole,
 )
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.functions.registry import functions
@@ -60,7 +61,7 @@ def _rarer(operation: Operation, frame: Frame) -> Value:
             return last.values[last.results[1 + index]]
         case Not(operand):
             return not frame.values[operand]
-        case After(_, then):
+        case After(_, then) | Whole(then):
             return frame.values[then]
         case Apply(name, read, settings):
             return functions()[name].evaluate([frame.values[at] for at in read], settings)

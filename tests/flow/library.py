@@ -30,6 +30,7 @@ from harmonia_compiler.contract.program import (
     Repeat,
     RequestClass,
     Select,
+    Whole,
 )
 from harmonia_compiler.contract.types import (
     NAMED,
@@ -262,6 +263,8 @@ def _plain(text: str, word: str, rest: str, at: list[int]) -> Operation:
             return GetField(at[0], rest.rsplit(".", 1)[1])
         case "concat":
             return Concat(*at)
+        case "whole":
+            return Whole(*at)
     if text.startswith("list("):
         return MakeList(_positions(text))
     assert text.startswith("record("), text

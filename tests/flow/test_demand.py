@@ -405,7 +405,7 @@ def test_paths_are_the_calls_that_requests_send_together() -> None:
 
 
 def test_the_calls_that_may_answer_are_marked() -> None:
-    assert {call.component for call in _demand(CORRECTIVE).calls if call.answers} == {"answer"}
+    assert {call.component for call in _demand(CORRECTIVE).calls if call.streams} == {"answer"}
 
 
 @given(flows())
@@ -470,3 +470,76 @@ def test_a_wide_flow_puts_its_calls_side_by_side() -> None:
     flow = Flow("p", (Port("question", Text()),), Text(), tuple(nodes), 201)
     found = demand(application(flow), flow, kinds=KINDS)
     assert all(call.after == () for call in found.calls)
+
+
+def _streaming(body: str) -> set[str]:
+    return {call.component for call in _demand(body).calls if call.streams}
+
+
+def test_a_call_whose_answer_is_whole_does_not_stream() -> None:
+    body = """
+        %0 = parameter question : text
+        %1 = call search(query: %0) : [passage]
+        %2 = call sure(question: %0) : bool
+        %3 = call rewrite(question: %0) : text
+        %4 = whole %3 : text
+        %5 = call answer(question: %0, passages: %1) : text
+        %6 = select %2 then %4 else %5 ~ 0.3 : text
+        return stream %6
+        """
+    assert _streaming(body) == {"answer"}
+    assert _streaming(body.replace("then %4", "then %3")) == {"answer", "rewrite"}
+    assert _streaming(body.replace("return stream", "return")) == set()
+
+
+def test_a_call_that_is_returned_both_ways_is_taken_not_to_stream() -> None:
+    body = """
+        %0 = parameter question : text
+        %1 = call recall(question: %0) : text
+        %2 = call sure(question: %0) : bool
+        %3 = whole %1 : text
+        %4 = select %2 then %3 else %1 ~ 0.3 : text
+        return stream %4
+        """
+    assert _streaming(body) == set()
+
+
+def test_a_call_that_a_test_has_read_before_it_is_the_answer_does_not_stream() -> None:
+    """All of it is there then; whether an attempt has failed is no such test."""
+    drafted = """
+        %0 = parameter question : text
+        %1 = call recall(question: %0) : text
+        %2 = call sure(question: %1) : bool
+        %3 = call rewrite(question: %1) : text
+        %4 = select %2 then %1 else %3 ~ 0.6 : text
+        return stream %4
+        """
+    assert _streaming(drafted) == {"rewrite"}
+    tried = """
+        block 0(1 argument)
+          %0 = argument 0 : text
+          %1 = call recall(question: %0) : text
+          results %1
+        %0 = parameter question : text
+        %1 = call rewrite(question: %0) : text
+        %2 = attempt block 0(%0) else %1 : text
+        return stream %2
+        """
+    assert _streaming(tried) == {"recall", "rewrite"}
+
+
+def test_what_a_round_tests_before_it_is_the_last_one_does_not_stream() -> None:
+    body = """
+        block 0(1 argument)
+          %0 = argument 0 : text
+          %1 = call recall(question: %0) : text
+          %2 = call sure(question: %1) : bool
+          results %2, %1
+        %0 = parameter question : text
+        %1 = repeat block 0(%0) up to 2 ~ 0.5 : bool
+        %2 = output 0 of %1 : text
+        return stream %2
+        """
+    found = _demand(body)
+    # The last round's test is asked of nobody.
+    assert [call.streams for call in found.calls if call.component == "recall"] == [False, True]

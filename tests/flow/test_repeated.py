@@ -370,11 +370,11 @@ def test_the_order_of_calls_that_are_not_pure_counts_as_waiting() -> None:
         %2 = call count(question: %0) after %1 : text
         %3 = call recall(question: %0) : text
         %4 = after %2 give %3 : text
-        return %4
+        return stream %4
         """)
     first, second, third = found.calls
     assert (first.after, second.after, third.after) == ((), (first.position,), ())
-    assert [call.answers for call in found.calls] == [False, False, True]
+    assert [call.streams for call in found.calls] == [False, False, True]
     assert found.extents[-1] == Extent(60.0, guessed=True)
 
 

@@ -27,6 +27,7 @@ from harmonia_compiler.contract.program import (
     Program,
     Repeat,
     Select,
+    Whole,
 )
 from harmonia_compiler.contract.types import Field, ListOf, Number, Record, Type
 from tests.policy.programs import BOOL, COMPONENTS, TEXT, TEXTS, call
@@ -168,9 +169,11 @@ class _Body:
             self.add(Apply("flatten", (lists,)), TEXTS)
             self.add(Apply("count", (self.one(TEXTS),)), Number())
 
-    def after(self) -> None:
+    def handed_on(self) -> None:
         of = self.maker.chance.choice(_TYPES)
-        self.add(After(self.one(self.maker.chance.choice(_TYPES)), self.one(of)), of)
+        value = self.one(of)
+        after = After(self.one(self.maker.chance.choice(_TYPES)), value)
+        self.add(Whole(value) if self.draw((0, 1)) else after, of)
 
     def repeat(self) -> None:
         carried = [self.maker.chance.choice(_TYPES) for _ in range(self.draw((0, 1, 2)))]
@@ -216,7 +219,7 @@ _PLAIN: tuple[Callable[[_Body], None], ...] = (
     _Body.branch,
     _Body.test,
     _Body.data,
-    _Body.after,
+    _Body.handed_on,
 )
 _MAKERS = (*_PLAIN, _Body.repeat, _Body.each, _Body.asked, _Body.attempt, _Body.attempt)
 

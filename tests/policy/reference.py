@@ -6,7 +6,7 @@ late and which were committed, and which calls fail.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -32,6 +32,7 @@ from harmonia_compiler.contract.program import (
     Program,
     Repeat,
     Select,
+    Whole,
 )
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.functions.registry import functions
@@ -151,14 +152,14 @@ class _Frame:
                 return Ok(self.request.arguments[name])
             case Constant(value):
                 return Ok(value)
-            case Argument(index):
-                return self.arguments[index]()
             case Select(condition, then, otherwise, early):
                 self.request.hopes += [(self, hoped) for hoped in early]
                 test = self.get(condition)
                 return test if isinstance(test, Bad) else _with(self.get(then if test.value else otherwise), test)
             case After(first, then):
                 return _both(self.get(first), self.get(then))
+            case Argument() | Whole():
+                return self.handed_on(operation)
             case Output(repeat, index):
                 last = self.last(repeat)
                 if isinstance(last, Bad):
@@ -171,6 +172,13 @@ class _Frame:
                 return self.attempt(at, operation)
             case _:
                 return self.plain(at, operation)
+
+    def handed_on(self, operation: Argument | Whole) -> Outcome:
+        if isinstance(operation, Argument):
+            return self.arguments[operation.index]()
+        found = self.get(operation.value)
+        # Of what is whole, no call streams.
+        return found if isinstance(found, Bad) else replace(found, origin=None)
 
     def last(self, at: int) -> "tuple[_Frame, Ok] | Bad":
         """The frame of the last round of a loop, and what was needed to know it."""

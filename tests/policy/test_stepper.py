@@ -26,6 +26,7 @@ from harmonia_compiler.contract.program import (
     Parameter,
     Repeat,
     Select,
+    Whole,
 )
 from harmonia_compiler.contract.types import Bool, Field, ListOf, Passage, Record, Text
 from harmonia_compiler.policy.heading import answering_call, given_to_answer
@@ -373,6 +374,33 @@ def test_a_program_that_does_not_stream_streams_nothing() -> None:
     asked = request(Q, call("say", 0), streams=False)
     asked.start()
     assert not asked.sends["say"].streams
+
+
+def test_of_what_is_whole_nothing_streams_and_it_is_the_answer_all_the_same() -> None:
+    """What a plain `return` gives beside others that stream: the call behind it is known, for what the answer says."""
+    asked = request(Q, call("sure", 0), call("say", 0), call("join", 0, 0), Whole(3), Select(1, 2, 4))
+    asked.start()
+    assert asked.finish("sure", value=False) == ["join"]
+    assert not asked.sends["join"].streams
+    assert asked.finish("join", "b") == ["answer b"]
+    assert answering_call(asked.program, asked.state) == asked.sends["join"].call
+    assert given_to_answer(asked.program, asked.state) == ("join", {"one": "why?", "other": "why?"})
+
+
+def test_one_call_streams_where_it_is_returned_so_and_not_where_it_is_whole() -> None:
+    for streamed in (True, False):
+        asked = request(Q, call("sure", 0), call("say", 0), Whole(2), Select(1, 2, 3))
+        asked.start()
+        assert asked.finish("sure", value=streamed) == ["say"]
+        assert asked.sends["say"].streams is streamed
+
+
+def test_what_is_whole_keeps_its_time_to_the_end() -> None:
+    """Nothing of it has left, so that what comes late is still caught."""
+    asked = request(Q, Attempt(0, (0,), within_ms=5.0, otherwise=2), Constant("instead"), Whole(1), blocks=(ASKS,))
+    assert sorted(asked.start()) == ["say", "wait 5"]
+    assert not asked.sends["say"].streams
+    assert asked.elapse() == ["cancel say", "answer instead"]
 
 
 def test_of_a_record_the_first_text_is_the_answer() -> None:

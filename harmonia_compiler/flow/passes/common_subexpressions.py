@@ -19,11 +19,11 @@ def common_subexpressions(flow: Flow, context: Context) -> Flow:
     language model that may sample, each stay their own. Of merged branches the first share holds.
     """
     bodies = list(flow.bodies)
-    answers = answers_of(flow)
+    answers, in_pieces = answers_of(flow), answers_of(flow, in_pieces=True)
     same: dict[int, dict[int, int]] = {}
     # From the outside in, since a block's arguments are equal where what is handed in is.
     for index in range(len(bodies) - 1, -1, -1):
-        bodies[index] = _merged(bodies[index], answers[index], same.get(index, {}), context)
+        bodies[index] = _merged(bodies[index], (answers[index], in_pieces[index]), same.get(index, {}), context)
         for node in bodies[index].nodes:
             block = block_of(node.operation)
             if block is not None:
@@ -31,9 +31,12 @@ def common_subexpressions(flow: Flow, context: Context) -> Flow:
     return with_bodies(flow, bodies)
 
 
-def _merged(body: Body, answers: frozenset[int], same: dict[int, int], context: Context) -> Body:
-    """One body with equal nodes merged; `same` are arguments that equal earlier ones."""
-    first: dict[tuple[str, str, bool], int] = {}
+def _merged(body: Body, answers: tuple[frozenset[int], frozenset[int]], same: dict[int, int], context: Context) -> Body:
+    """One body with equal nodes merged; `same` are arguments that equal earlier ones.
+
+    `answers` are the calls that may answer, and those of them whose text may leave in pieces.
+    """
+    first: dict[tuple[str, str, bool, bool], int] = {}
     nodes: list[Node] = []
     moved: list[int] = []
     for position, node in enumerate(body.nodes):
@@ -44,8 +47,10 @@ def _merged(body: Body, answers: frozenset[int], same: dict[int, int], context: 
             moved.append(len(nodes))
             nodes.append(replace(node, operation=operation))
             continue
-        # A request's own wishes reach the calls that may answer alone, so that these equal no others.
-        key = (show_operation(operation), show(node.type), position in answers)
+        # A request's own wishes reach the calls that may answer alone, so that these equal no others; and of those that
+        # may, each leaves in pieces or does not.
+        may_answer, in_pieces = (position in some for some in answers)
+        key = (show_operation(operation), show(node.type), may_answer, in_pieces)
         if key not in first:
             first[key] = len(nodes)
             nodes.append(replace(node, operation=operation))
