@@ -21,7 +21,7 @@ from harmonia_compiler.contract.collection import (
 )
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejected
 from harmonia_compiler.ingest.changes import Version, compare
-from harmonia_compiler.ingest.discover import Tree
+from harmonia_compiler.ingest.discover import Tree, is_within
 from harmonia_compiler.ingest.names import name_all
 from harmonia_compiler.ingest.reading import Reader
 from harmonia_compiler.ingest.scope import DEFAULTS, Options, Scope, report_lost, report_unforgotten
@@ -185,6 +185,8 @@ def _replaced(store: Store, serving: str | None, wanted: Wanted, scope: Scope) -
     chunks = list(store.chunks(serving))
     if not scope.options.forget_rest:
         _check_nothing_is_left_out(chunks, collection, scope)
+    if not scope.options.prune:
+        _check_nothing_is_pruned(chunks, collection, scope)
     return chunks
 
 
@@ -200,9 +202,30 @@ def _check_nothing_is_left_out(chunks: Iterable[StoredChunk], collection: str, s
         }
     )
     if rest:
-        named = ", ".join(f"`{one}`" for one in rest[:3]) + (", …" if len(rest) > 3 else "")
-        what = f"{len(rest)} documents" if len(rest) > 1 else "a document"
-        message = f"`{collection}` must be built anew, and it holds {what} from outside the given paths: {named}"
-        raise Rejected(
-            [Diagnostic("E1011", message, help="give their paths as well, or leave them out: --forget-rest")]
-        )
+        message = f"`{collection}` must be built anew, and it holds {_some(rest)[0]} from outside the given paths: "
+        raise _losing(message + _some(rest)[1], "give their paths as well, or leave them out: --forget-rest")
+
+
+def _check_nothing_is_pruned(chunks: Iterable[StoredChunk], collection: str, scope: Scope) -> None:
+    """Refuse where the old collection holds documents to be kept whose files are gone: none can be embedded again."""
+    here = {file.place for file in scope.tree.files}
+    gone = sorted(
+        {
+            chunk.path
+            for chunk in chunks
+            if chunk.path and chunk.path not in here and any(is_within(chunk.path, root) for root in scope.tree.roots)
+        }
+    )
+    if gone:
+        message = f"`{collection}` must be built anew, and it holds {_some(gone)[0]} whose files are gone: "
+        raise _losing(message + _some(gone)[1], "bring the files back, or leave --no-prune out: they go then")
+
+
+def _some(documents: list[str]) -> tuple[str, str]:
+    """How many documents, in words, and the first of them."""
+    count = f"{len(documents)} documents" if len(documents) > 1 else "a document"
+    return count, ", ".join(f"`{one}`" for one in documents[:3]) + (", …" if len(documents) > 3 else "")
+
+
+def _losing(message: str, advice: str) -> Rejected:
+    return Rejected([Diagnostic("E1011", message, help=advice)])

@@ -173,6 +173,25 @@ def test_rebuild_does_not_lose_documents_from_elsewhere(store: Store, tmp_path: 
     assert sources(store) == {"docs/a.md"}
 
 
+def test_rebuild_does_not_lose_documents_that_are_to_be_kept(store: Store, tmp_path: Path) -> None:
+    docs, notes = tmp_path / "docs", tmp_path / "notes"
+    write(docs, a="a", b="b")
+    write(notes, c="c")
+    run(store, docs, notes)
+    (docs / "a.md").unlink()
+    kept = Options(reembed=True, prune=False)
+    for options in (replace(kept, forget_rest=True), replace(kept, forget=(str(notes),))):
+        with pytest.raises(Rejected, match=rf"E1011: .* it holds a document whose files are gone: `{docs}/a.md`"):
+            run(store, docs, record=OTHER, options=options)
+    assert store.physicals("handbook") == [physical_name("handbook", RECORD)]
+    assert sources(store) == {"docs/a.md", "docs/b.md", "notes/c.md"}
+    # Where nothing would be lost, there is nothing to refuse, and what is to be forgotten may be gone.
+    shutil.rmtree(notes)
+    write(docs, a="again")
+    assert run(store, docs, record=OTHER, options=replace(kept, forget=(str(notes),))).switched
+    assert sources(store) == {"docs/a.md", "docs/b.md"}
+
+
 def test_rebuild_leaves_out_what_cannot_be_read_and_takes_it_in_later(store: Store, tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     write(docs, a="a", b="b")
