@@ -159,8 +159,10 @@ class Schedule:
         journey.first_worked_s, journey.first_at_s = journey.worked_s, now
 
     def end(self, journey: Journey, now: float, ending: Ending) -> None:
-        """A request has ended, all of its calls before it."""
+        """A request has ended, all of its calls before it. An answer that left as a whole is its own first piece."""
         journey.tick(now)
+        if ending == "answered" and journey.first_at_s is None and journey.group.promise.first_s is not None:
+            self.first(journey, now)
         journey.expect({})
         pipeline, group = journey.pipeline, journey.group
         under_way = pipeline.under_way()

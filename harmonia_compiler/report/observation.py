@@ -32,7 +32,7 @@ class StageTime(msgspec.Struct, frozen=True):
 
 
 class Observation(msgspec.Struct, frozen=True):
-    """One request. `first_ms` is when the first piece of its answer's text came, where it came in pieces.
+    """One request. `first_ms` is when the first piece of its answer's text came, if it was asked for in pieces.
 
     `deadline_ms` and `ttft_deadline_ms` are what it was promised, counted from `arrived_ms`. `reason` says in a few
     words why there was no answer. Tokens and stages are there where somebody told them: `tokens_in` and `tokens_out`

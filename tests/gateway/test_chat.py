@@ -7,7 +7,7 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
 from harmonia_compiler.contract.component import Component, Insert, Port
-from harmonia_compiler.contract.program import Call, Constant, MakeRecord, Parameter, Program, ProgramParameter
+from harmonia_compiler.contract.program import Call, Constant, MakeRecord, Parameter, Program, ProgramParameter, Whole
 from harmonia_compiler.contract.types import Field, Labels, ListOf, Message, Record
 from tests.gateway.fakes import COMPONENTS, PASSAGES, TEXT, FakeEngine, Served, program, serving
 
@@ -33,6 +33,7 @@ PROGRAMS = [
     program("simple", (Parameter("question"), Call("say", ("question",), (0,)))),
     program("shade", (Parameter("question"), Call("shade", ("question",), (0,))), components={"shade": SHADE}),
     program("whole", (Parameter("question"), Call("say", ("question",), (0,))), streams=False),
+    program("plain", (Parameter("question"), Call("say", ("question",), (0,)), Whole(1))),
     program(
         "rag",
         (
@@ -121,7 +122,7 @@ async def test_streams_usage_when_asked(client: openai.AsyncOpenAI) -> None:
     assert all(chunk.usage is None for chunk in chunks[:-1])
 
 
-@pytest.mark.parametrize("model", ["whole", "record", "shade"])
+@pytest.mark.parametrize("model", ["whole", "plain", "record", "shade"])
 async def test_a_pipeline_that_does_not_stream_sends_its_text_at_once(client: openai.AsyncOpenAI, model: str) -> None:
     stream = await client.chat.completions.create(model=model, messages=ASK, stream=True)
     assert [chunk.choices[0].delta.content async for chunk in stream] == ["", "Blue as the sky", None]

@@ -1,12 +1,28 @@
 """Our own route: passages, the time of each stage, and errors that name what is wrong."""
 
 from collections.abc import AsyncIterator
+from time import perf_counter
 from typing import Any
 
+import aiohttp
+import msgspec
 import pytest
 
-from harmonia_compiler.contract.program import Call, Compare, Constant, MakeRecord, Parameter, ProgramParameter, Select
+from harmonia_compiler.contract.program import (
+    Call,
+    Compare,
+    Constant,
+    MakeRecord,
+    Parameter,
+    ProgramParameter,
+    Select,
+    Whole,
+)
 from harmonia_compiler.contract.types import Field, Number, Record
+from harmonia_compiler.report.observation import Outcome
+from harmonia_compiler.runtime.load.exchange import Asking
+from harmonia_compiler.runtime.load.exchange import ask as load_ask
+from harmonia_compiler.runtime.load.routes import NativeRoute
 from tests.gateway.fakes import PASSAGES, TEXT, FakeEngine, Served, program, serving
 
 RETRIEVE = (
@@ -37,6 +53,19 @@ PROGRAMS = [
             Select(3, 6, 7),
         ),
         parameters=(ProgramParameter("question", TEXT), ProgramParameter("depth", Number(), 1)),
+    ),
+    program(
+        "whole",
+        (
+            Parameter("question"),
+            Parameter("short"),
+            Call("say", ("question",), (0,)),
+            Whole(2),
+            Constant(1),
+            Compare("==", 1, 4),
+            Select(5, 3, 2),
+        ),
+        parameters=(ProgramParameter("question", TEXT), ProgramParameter("short", Number(), 1)),
     ),
     program(
         "draft",
@@ -97,6 +126,42 @@ async def test_streams_text_and_ends_with_the_result(served: Served) -> None:
     assert result["timings"]["ttft_ms"] <= result["timings"]["total_ms"]
     assert result["timings"]["stages"][-1]["ttft_ms"] >= 0
     assert done == "[DONE]"
+
+
+async def test_what_leaves_as_a_whole_is_its_own_first_piece(served: Served) -> None:
+    result, done = await served.client.events("/v1/pipelines/whole", ask(stream=True))
+    assert (result["value"], done) == ("Blue as the sky", "[DONE]")
+    assert result["timings"]["ttft_ms"] == result["timings"]["total_ms"]
+    # The call itself was asked for all of its text.
+    assert "ttft_ms" not in result["timings"]["stages"][0]
+    *texts, result, _ = await served.client.events(
+        "/v1/pipelines/whole", {"inputs": {"question": "why?", "short": 0}, "stream": True}
+    )
+    assert [event["text"] for event in texts] == ["Blue", " as", " the", " sky"]
+    assert result["timings"]["ttft_ms"] < result["timings"]["total_ms"]
+    _, metrics = await served.client.get("/metrics")
+    assert 'harmonia_time_to_first_token_seconds_count{pipeline="whole"} 2' in metrics
+
+
+@pytest.mark.parametrize(("short", "pieces"), [(0, 4), (1, 0)])
+async def test_a_load_test_takes_what_leaves_as_a_whole_for_its_first_text(
+    served: Served, short: int, pieces: int
+) -> None:
+    body = msgspec.json.encode({"inputs": {"question": "why?", "short": short}, "stream": True})
+    asking = Asking(f"{served.client.url}/v1/pipelines/whole", body, {"content-type": "application/json"}, 30.0)
+    async with aiohttp.ClientSession() as session:
+        seen = await load_ask(session, NativeRoute(), asking, perf_counter)
+    assert (seen.outcome, seen.pieces) == (Outcome.OK, pieces)
+    assert seen.first is not None
+    assert seen.finished is not None
+    assert seen.first <= seen.finished
+
+
+async def test_whoever_asks_for_no_pieces_is_told_of_none(served: Served) -> None:
+    _, body, _ = await served.client.post("/v1/pipelines/whole", ask())
+    assert (body["value"], body["timings"]["ttft_ms"]) == ("Blue as the sky", None)
+    _, body, _ = await served.client.post("/v1/pipelines/draft", ask(stream=False))
+    assert (body["value"], body["timings"]["ttft_ms"]) == ("Blue as the sky", None)
 
 
 async def test_a_record_s_sources_are_the_passages(served: Served) -> None:

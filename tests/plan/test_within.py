@@ -233,3 +233,24 @@ def test_what_is_streamed_is_late_until_its_first_piece(tmp_path: Path) -> None:
     plan = make_plan(optimise(checked.application), inventory, objective="throughput")
     assert plan.late == {}
     assert plan.predicted["p"].ttft_ms < 900 < plan.predicted["p"].latency_ms
+
+
+def test_what_a_plain_return_gives_is_late_until_its_end(tmp_path: Path) -> None:
+    """Whether or not another return of its pipeline streams."""
+    late = []
+    for plain in ("return", "return stream"):
+        model = 'llm("meta-llama/Llama-3.1-8B-Instruct", prompt: "{q}")'
+        (tmp_path / "p.rag").write_text(
+            f"{HEAD}component gen(q: text) -> text ~ 400 tokens = {model}\n"
+            f"component brief(q: text) -> text ~ 9 tokens = {model}\n"
+            "pipeline p(q: text ~ 9 tokens, easy: bool) -> text {\n    load 1 rps\n"
+            "    if easy { return stream brief(q) }\n"
+            f"    {plain} gen(q) within 1 s else quick(q)\n}}\n"
+        )
+        checked = check_files([tmp_path / "p.rag"], {})
+        assert checked.application is not None, checked.found
+        inventory = Inventory((Host("one", 16, 64.0, (Gpu("l40s", 1),)),))
+        late.append(make_plan(optimise(checked.application), inventory, objective="throughput").late)
+    whole, streamed = late
+    assert whole["gen"] > 0.9
+    assert streamed == {}

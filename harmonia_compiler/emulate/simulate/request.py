@@ -153,6 +153,9 @@ class Request:
         if self.outcome is not None:
             return
         self.outcome, self.ended_ms = outcome, self.service.loop.now_ms
+        if outcome is Outcome.OK and self.program.streams and self.first_ms is None:
+            # It left as a whole.
+            self.first_ms = self.ended_ms
         for happening in (*self._timers.values(), *((self._deadline,) if self._deadline else ())):
             happening.call_off()
         jobs, self._jobs = self._jobs, {}

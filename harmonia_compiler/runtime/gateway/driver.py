@@ -50,7 +50,11 @@ DEADLINE_EXCEEDED = "deadline_exceeded"
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A request that was answered: the value, what it stands on, and what it took. Times in milliseconds."""
+    """A request that was answered: the value, what it stands on, and what it took. Times in milliseconds.
+
+    `ttft_ms` is until the first piece of its text left, or all of it where it left as a whole; None where nobody asked
+    for pieces, or the pipeline streams none of its answers.
+    """
 
     value: Value
     passages: list[dict[str, Any]]
@@ -116,14 +120,18 @@ class Execution:
                 timer.cancel()
             await self._stop_calls()
             self.caller.schedule.end(self.journey, self.caller.clock(), ending)
+        total_ms = (self.caller.clock() - started) * 1000
+        ttft_ms = total_ms if self.emit is not None and self.program.streams else None
+        if self._first_at is not None:
+            ttft_ms = (self._first_at - started) * 1000
         return Served(
             value=value,
             passages=passages_used(self.program, given_to_answer(self.program, self._state), value),
             stages=self._stages,
             usage=self._generated(),
             finish=self._finish(),
-            total_ms=(self.caller.clock() - started) * 1000,
-            ttft_ms=None if self._first_at is None else (self._first_at - started) * 1000,
+            total_ms=total_ms,
+            ttft_ms=ttft_ms,
         )
 
     def _take(self, event: Event) -> None:

@@ -185,6 +185,8 @@ async def _execute(gateway: Gateway, scope: Scope, reply: Reply, asked: Understo
         # The client may have left with the last piece; it counts as answered if it is still there.
         if asked.stream:
             streamed = reply.started
+            if asked.program.streams and not streamed:
+                gateway.metrics.first_token[asked.program.pipeline].observe(gateway.clock() - began)
             await reply.last((b"" if streamed else shape.opening()) + shape.closing(served, streamed=streamed))
         else:
             await reply.document(HTTPStatus.OK, [(b"content-type", b"application/json")], shape.whole(served))

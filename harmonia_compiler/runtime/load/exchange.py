@@ -94,7 +94,8 @@ async def _stream(response: aiohttp.ClientResponse, route: Route, clock: Callabl
                 _end(seen, clock(), Outcome.OK, "")
                 return
             told = route.told(raw)
-            if told.text and seen.first is None:
+            # An answer that leaves as a whole is its own first text.
+            if (told.text or told.ended) and seen.first is None:
                 seen.first = clock()
             _take(told, seen)
             if told.failed is not None:

@@ -23,7 +23,8 @@ _MOST_REASON = 60
 class Told:
     """What one event says: that a piece of text came, how the request ended, and what it took.
 
-    Tokens are those of all models that worked on the request, `answer_tokens` those of the streamed text.
+    `ended` is that all of an answer's text is there, pieces of which came before or did not. Tokens are those of all
+    models that worked on the request, `answer_tokens` those of the streamed text.
     """
 
     text: bool = False
@@ -32,6 +33,7 @@ class Told:
     tokens_out: int | None = None
     stages: tuple[StageTime, ...] = ()
     answer_tokens: int | None = None
+    ended: bool = False
 
 
 class Route(Protocol):
@@ -116,6 +118,7 @@ class _Timings(msgspec.Struct):
 class _Event(msgspec.Struct):
     type: str = "result"
     text: str = ""
+    value: Any = None
     timings: _Timings | None = None
     usage: _Usage | None = None
     error: Any = None
@@ -149,7 +152,8 @@ class NativeRoute:
         # What streamed tells when its first piece came.
         streamed = [one.usage.completion_tokens for one in ended if one.ttft_ms is not None]
         answer = streamed[-1] if streamed else None
-        return Told(bool(event.text), None, usage.prompt_tokens, usage.completion_tokens, stages, answer)
+        counts = usage.prompt_tokens, usage.completion_tokens
+        return Told(bool(event.text), None, *counts, stages, answer, ended=isinstance(event.value, str))
 
 
 def failure(status: int, body: bytes) -> tuple[Outcome, str]:

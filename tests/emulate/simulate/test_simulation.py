@@ -80,6 +80,40 @@ def test_branches_are_taken_as_often_as_the_user_expects(simulated: Simulated) -
     assert asked["rewrite"] / 2000 == pytest.approx(0.3, abs=3 * math.sqrt(0.3 * 0.7 / 2000))
 
 
+MIXED = """
+component model = llm("meta-llama/Llama-3.2-3B-Instruct")
+component short(question: text) -> bool = model("Is this short? {question}", max_tokens: 4)
+component brief(question: text) -> text ~ 200 tokens = model("In brief: {question}", max_tokens: 600)
+component answer(question: text) -> text ~ 200 tokens = model("Answer: {question}", max_tokens: 600)
+
+pipeline ask(question: text ~ 40 tokens) -> text {
+    slo p50 ttft <= 900 ms
+    load 2 rps
+    if short(question) ~ 0.4 { return brief(question) }
+    return stream answer(question)
+}
+"""
+
+
+def test_each_return_streams_or_not_for_itself(simulated: Simulated) -> None:
+    """The first piece of what leaves as a whole is all of it, in a simulation as in a plan."""
+    simulation = simulated(MIXED)
+    requests = run(simulation, poisson(2.0, 400, "ask"))
+    took: dict[str, list[tuple[float, float]]] = {"brief": [], "answer": []}
+    for request in requests:
+        assert request.first_ms is not None
+        assert request.ended_ms is not None
+        took[request.stages[-1].component].append((request.first_ms, request.ended_ms))
+    assert len(took["brief"]) == pytest.approx(0.4 * len(requests), abs=40)
+    assert all(first == ended for first, ended in took["brief"])
+    assert all(first < ended for first, ended in took["answer"])
+    predicted = simulation.scenario.plan.predicted["ask"]
+    streamed = simulated(MIXED.replace("return brief", "return stream brief")).scenario.plan.predicted["ask"]
+    # Two in five answers leave as a whole, and so the slowest twentieth of first pieces are ends.
+    assert predicted.ttft_ms > 0.8 * predicted.latency_ms
+    assert streamed.ttft_ms < 0.2 * streamed.latency_ms
+
+
 def test_the_same_seed_gives_the_same_run_and_another_one_another(simulated: Simulated) -> None:
     def times(seed: int) -> list[tuple[int, float | None, float | None]]:
         requests = run(simulated(CORRECTIVE, seed), poisson(20.0, 200, "ask"))
