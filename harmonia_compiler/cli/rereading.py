@@ -4,27 +4,34 @@ from pathlib import Path
 
 import msgspec
 
-from harmonia_compiler.contract.decision import REMEMBERED, fingerprint
-from harmonia_compiler.contract.document import decode_document
-from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
+from harmonia_compiler.contract.decision import KEPT, REMEMBERED, fingerprint
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.plan.corrected import Measured, measured_by
 from harmonia_compiler.policy.control.state import State
+from harmonia_compiler.runtime.actuators.compose.preparing import INSIDE
 from harmonia_compiler.runtime.bundle import read_plan_of, read_service
+from harmonia_compiler.runtime.controller.measured import read_state, says_something, strangers
 
 
 def measured_in(bundle: Path) -> Measured:
-    """What the controller beside a bundle's service remembers of it. Raises Rejected where there is nothing of use."""
+    """What the controller beside a bundle's service remembers of it, or did when the last one that was called ended.
+
+    Raises Rejected where there is nothing of use.
+    """
     plan, service = read_plan_of(bundle), read_service(bundle)
-    file = bundle / "run" / REMEMBERED
     step = "start the bundle with `harmoniac up`, send it requests, and plan again"
-    try:
-        state = decode_document(read_regular(file, MOST_DOCUMENT_BYTES), State)
-    except (OSError, msgspec.MsgspecError) as problem:
-        why = problem.strerror if isinstance(problem, OSError) else problem
-        raise _rejected(f"the readings `{file}` cannot be read: {why}", step) from None
+    run = bundle / "run"
+    own = [run / REMEMBERED, run / INSIDE / REMEMBERED, run / KEPT]
+    there = [file for file in own if file.exists()] or own[:1]
+    for file in there:
+        state = _read(file, step)
+        if says_something(state):
+            break
+        # One that has just begun says nothing yet, and what the one before measured still holds.
     if state.plan != fingerprint(service):
         raise _rejected(f"the readings `{file}` are of another plan than the bundle's", step)
+    for wrong in strangers(state, service):
+        raise _rejected(f"the readings `{file}` cannot be used: {wrong}, which the bundle does not have", step)
     times = {name: ratio.value for name, ratio in state.engines.items() if ratio.evidence > 0}
     visits = {
         pipeline: {name: ratio.value for name, ratio in known.items() if ratio.evidence > 0}
@@ -33,6 +40,14 @@ def measured_in(bundle: Path) -> Measured:
     if not times and not any(visits.values()):
         raise _rejected(f"the readings `{file}` say nothing yet: no call has ended", step)
     return measured_by(plan, times, visits)
+
+
+def _read(file: Path, step: str) -> State:
+    try:
+        return read_state(file)
+    except (OSError, msgspec.MsgspecError) as problem:
+        why = problem.strerror if isinstance(problem, OSError) else problem
+        raise _rejected(f"the readings `{file}` cannot be read: {why}", step) from None
 
 
 def _rejected(message: str, step: str) -> Rejected:

@@ -18,6 +18,8 @@ FORMAT_VERSION = 1
 
 #: The files below `run/` that the controller writes: what is followed, what is said of it, and what it remembers.
 DECISION, SAID, REMEMBERED = "decision.json", "controller.json", "controller-state.json"
+#: What the last service that was called measured, once it has ended.
+KEPT = "controller-state.last.json"
 #: And the one below `run/` that a target's actuator writes, for whoever starts and stops replicas.
 WANTED = "wanted.json"
 

@@ -17,6 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
+from harmonia_compiler.contract.decision import KEPT
+
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 #: How long a test may take that starts the engines as well, in seconds.
@@ -92,7 +94,7 @@ def stop_and_look(bundle: Path) -> None:
     for port in [each["port"] for each in processes if each["port"]]:
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0, f"port {port} is still open"
-    left = sorted(path.name for path in (bundle / "run").glob("*") if path.name != "logs")
+    left = sorted(path.name for path in (bundle / "run").glob("*") if path.name not in ("logs", KEPT))
     assert left == []
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from harmonia_compiler.contract.bundle import Contents, LocalProcesses, ReplicaLaunch, ReplicaShare, Service
 from harmonia_compiler.contract.component import Engine
+from harmonia_compiler.contract.decision import KEPT
 from harmonia_compiler.contract.launch import Fill, Launch, Probe, Word
 from harmonia_compiler.contract.plan import FORMAT_VERSION, Configuration, Plan, Replica, Solver
 from harmonia_compiler.contract.program import Program
@@ -101,14 +102,14 @@ class Hand:
             return json.loads(answer.read())
 
     def assert_nothing_left(self) -> None:
-        """No process, no port, no lock, no state; logs may stay."""
+        """No process, no port, no lock, no state; logs may stay, and what was measured."""
         ports = {process.port for status in self.seen for process in status.processes if process.port}
         pids = {process.pid for status in self.seen for process in status.processes if process.pid}
         assert not [pid for pid in pids if identify(pid) is not None]
         assert not marked_with(self.path)
         assert not marked_with(self.path, SUPERVISES)
         assert not [port for port in ports if answers(port)]
-        assert {found.name for found in (self.path / "run").iterdir()} <= {"logs"}
+        assert {found.name for found in (self.path / "run").iterdir()} <= {"logs", KEPT}
 
 
 def answers(port: int) -> bool:

@@ -15,6 +15,9 @@ from harmonia_compiler.plan.optimise import optimise
 from harmonia_compiler.plan.problem import Problem
 from harmonia_compiler.policy.control.ratio import Ratio
 from harmonia_compiler.policy.control.state import State
+from harmonia_compiler.runtime.actuators.compose import preparing
+from harmonia_compiler.runtime.actuators.compose.preparing import INSIDE
+from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 from harmonia_compiler.runtime.bundle import read_plan_of, read_service
 from tests.plan.problems import chain, machine, need, on_cores
 
@@ -120,3 +123,77 @@ def test_readings_that_are_of_no_use_are_told(compiled: Path, capsys: pytest.Cap
     assert "of another plan" in said()
     (compiled / "run" / REMEMBERED).write_text("{}")
     assert "cannot be read" in said()
+
+
+@pytest.mark.parametrize(
+    ("what", "value"),
+    [
+        *((what, value) for what in ("engines", "visits") for value in ("-2.0", "0.0", "1e999", "NaN", '"2"', "100.0")),
+        *(("evidence", value) for value in ("-2.0", "1e999", "NaN", "null")),
+    ],
+)
+def test_readings_that_no_controller_writes_are_told(
+    compiled: Path, capsys: pytest.CaptureFixture[str], what: str, value: str
+) -> None:
+    ratio = Ratio(7.0, 9.0)
+    remember(compiled, state_of(compiled, {"small": ratio}, {"quickstart": {"rerank": ratio}}))
+    path = compiled / "run" / REMEMBERED
+    text = path.read_text()
+    place, wrong = ('"evidence":9.0', f'"evidence":{value}') if what == "evidence" else ("7.0", value)
+    at = text.index(place, text.index(f'"{"engines" if what == "evidence" else what}"'))
+    path.write_text(text[:at] + wrong + text[at + len(place) :])
+    assert run(["plan", QUICKSTART, "--inventory", LAPTOP, "--readings", str(compiled)]) == DIAGNOSTICS
+    said = capsys.readouterr().err
+    assert "E0732" in said
+    assert "cannot be read" in said
+
+
+@pytest.mark.parametrize(
+    ("times", "visits", "why"),
+    [
+        ({"other": Ratio(2.0, 9.0)}, {}, "it tells of the engine `other`"),
+        ({}, {"other": {"rerank": Ratio(2.0, 9.0)}}, "it tells of the pipeline `other`"),
+        ({}, {"quickstart": {"other": Ratio(2.0, 9.0)}}, "it tells of `other` in `quickstart`"),
+    ],
+)
+def test_readings_of_what_a_bundle_does_not_have_are_told(
+    compiled: Path,
+    capsys: pytest.CaptureFixture[str],
+    times: dict[str, Ratio],
+    visits: dict[str, dict[str, Ratio]],
+    why: str,
+) -> None:
+    remember(compiled, state_of(compiled, times, visits))
+    assert run(["plan", QUICKSTART, "--inventory", LAPTOP, "--readings", str(compiled)]) == DIAGNOSTICS
+    said = capsys.readouterr().err
+    assert "E0732" in said
+    assert why in " ".join(said.split())
+
+
+def test_what_was_measured_outlives_its_service(compiled: Path, tmp_path: Path) -> None:
+    service = RunDirectory(compiled)
+    remember(compiled, state_of(compiled, {"small": Ratio(2.0, 100.0)}))
+    service.clear()
+    assert not (compiled / "run" / REMEMBERED).exists()
+
+    def corrected_by() -> float:
+        return {use.engine: use.corrected for use in planned(compiled, tmp_path / "plan.json").profiles}["small"]
+
+    assert corrected_by() == 2.0
+    # Of one that nobody has called yet nothing is known, whether it runs or has ended.
+    remember(compiled, state_of(compiled, {"small": Ratio(9.0, 0.0)}))
+    assert corrected_by() == 2.0
+    service.clear_state()
+    assert corrected_by() == 2.0
+    remember(compiled, state_of(compiled, {"small": Ratio(3.0, 5.0)}))
+    assert corrected_by() == 3.0
+    (compiled / "run" / REMEMBERED).unlink()
+    assert corrected_by() == 2.0
+    # In containers the controller writes into a folder of its own, which goes with them.
+    inside = compiled / "run" / INSIDE
+    inside.mkdir()
+    (inside / REMEMBERED).write_bytes(msgspec.json.encode(state_of(compiled, {"small": Ratio(4.0, 5.0)})))
+    assert corrected_by() == 4.0
+    preparing.remove(compiled)
+    assert not inside.exists()
+    assert corrected_by() == 4.0

@@ -7,6 +7,9 @@ returns to what the plan says.
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
 
 #: The factor by which one window moves a ratio at most, and the bounds of every ratio.
 MOST_STEP, MOST = 1.5, 16.0
@@ -20,8 +23,9 @@ HALF_LIFE_S = 900.0
 class Ratio:
     """A factor on what the plan expects; `evidence` is on how many calls it rests, the old ones counting less."""
 
-    value: float = 1.0
-    evidence: float = 0.0
+    # Read back with room for what rounding does at the bounds.
+    value: Annotated[float, Meta(ge=0.5 / MOST, le=2.0 * MOST)] = 1.0
+    evidence: Annotated[float, Meta(ge=0.0, le=1e7)] = 0.0
 
     def moved(self, measured: float, calls: float) -> "Ratio":
         """Take in that so many calls came to so many times what was expected."""

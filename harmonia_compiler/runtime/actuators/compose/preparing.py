@@ -11,6 +11,7 @@ from harmonia_compiler.contract.regular import write_whole
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.actuators.compose.docker import VARIABLES
 from harmonia_compiler.runtime.actuators.compose.reading import ComposeBundle
+from harmonia_compiler.runtime.controller import measured
 from harmonia_compiler.runtime.weights import locate
 
 #: Below `run/`: what the gateway and the controller see as their `run`, the controller's socket, and secrets.
@@ -85,7 +86,8 @@ def _let_read(folder: Path) -> None:
 
 
 def remove(bundle: Path) -> None:
-    """Leave nothing behind of what was made for the containers but their data; secrets first."""
+    """Leave nothing behind of what was made for the containers but data and what was measured; secrets first."""
+    measured.keep(bundle / "run" / INSIDE, bundle / "run")
     for name in (SECRETS, CONTROL, INSIDE):
         shutil.rmtree(bundle / "run" / name, ignore_errors=True)
     for name in (VARIABLES, TOKEN):

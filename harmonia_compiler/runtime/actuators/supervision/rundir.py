@@ -5,6 +5,7 @@
     endpoints.json   the ready replicas, for the gateway
     gateway.json     where the gateway listens
     decision.json    what the controller decided, for the gateway; controller.json and controller-state.json are its own
+    controller-state.last.json  what the last service that was called measured; outlives it, for whoever plans anew
     wanted.json      how many replicas each engine is to have, for the supervisor
     generations/N/   the files of a generation of the service, and where its replicas listen
     generations.json which generations the gateway serves; rollout.json says which one is wished for
@@ -34,6 +35,7 @@ from harmonia_compiler.runtime.actuators.actuator import Status
 from harmonia_compiler.runtime.actuators.supervision.installing import INSTALLING
 from harmonia_compiler.runtime.actuators.supervision.pids import Ident, is_alive
 from harmonia_compiler.runtime.actuators.supervision.wish import ROLLOUT
+from harmonia_compiler.runtime.controller import measured
 from harmonia_compiler.runtime.gateway.ledger import LEDGER
 
 LOCK, STATE, ENDPOINTS, ADDRESS = "lock", "state.json", "endpoints.json", "gateway.json"
@@ -188,7 +190,11 @@ class RunDirectory:
         return any((self.path / name).exists() for name in (STATE, ENDPOINTS, ADDRESS, LOCK))
 
     def clear_state(self) -> None:
-        """Remove what an earlier supervisor said about its service; the caller holds the lock."""
+        """Remove what an earlier supervisor said about its service; the caller holds the lock.
+
+        What the service measured is put aside.
+        """
+        measured.keep(self.path, self.path)
         for name in (STATE, ENDPOINTS, ADDRESS, DECISION, SAID, REMEMBERED, WANTED, GENERATIONS):
             move_folder_away(self.path / name)
             (self.path / name).unlink(missing_ok=True)
@@ -207,7 +213,10 @@ class RunDirectory:
         shutil.rmtree(self.path / FOLDER, ignore_errors=True)
 
     def clear(self) -> None:
-        """Remove all but the logs and the locks of running ingestions; the caller holds the lock, the last to go."""
+        """Remove all but logs, what was measured, and locks of running ingestions.
+
+        The caller holds the lock, the last to go.
+        """
         self.clear_state()
         for left in self.path.glob("ingest-*.lock"):
             _remove_unheld(left)
