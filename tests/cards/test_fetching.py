@@ -90,6 +90,7 @@ def test_it_is_said_how_far_it_is_and_a_cut_is_gone_on_from(hub: Hub) -> None:
     assert second.startswith("bytes=")
 
 
+@pytest.mark.slow
 def test_two_that_ask_at_once_fetch_once(hub: Hub) -> None:
     with ThreadPoolExecutor(2) as pool:
         places = [*pool.map(lambda _: fetch(MODEL, asked_of(hub), lambda _: None), range(2))]
@@ -115,6 +116,7 @@ def test_a_token_of_nobody_is_told_to_be_had() -> None:
         )
 
 
+@pytest.mark.slow
 def test_why_nothing_comes_is_said(hub: Hub) -> None:
     assert refused(hub, f"{NAME}@other").message.endswith("the hub does not have this revision")
     assert refused(hub, "BAAI/bge-base-en-v1.5").message.endswith("no model of this name, or not for this token")
@@ -129,6 +131,7 @@ def test_what_does_not_fit_on_the_disk_is_not_begun(hub: Hub) -> None:
     assert hub.sent("model.safetensors") == []
 
 
+@pytest.mark.slow
 def test_what_arrives_damaged_is_not_used_and_fetched_anew(hub: Hub) -> None:
     hub.lies["model.safetensors"] = bytes(len(WEIGHTS))
     assert "model.safetensors arrived damaged" in refused(hub).message
@@ -154,6 +157,7 @@ def test_the_command_fetches_and_says_so(hub: Hub) -> None:
     assert inside(Path(done.stdout.strip())) == TAKEN
 
 
+@pytest.mark.slow
 def test_a_command_that_is_killed_leaves_nobody_fetching_and_what_arrived(hub: Hub) -> None:
     goes_on = hub.holds["model.safetensors"] = threading.Event()
     harmoniac = Path(sys.executable).with_name("harmoniac")

@@ -39,6 +39,7 @@ def test_bash_completes_commands_options_and_choices() -> None:
     assert completed("check", "--format", "j") == ["json"]
 
 
+@pytest.mark.slow
 def test_bash_completes_what_there_is_to_explain() -> None:
     assert completed("explain", "E010") == [code for code in codes() if code.startswith("E010")] != []
     assert completed("explain", "mil") == ["milvus"]

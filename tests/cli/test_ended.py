@@ -106,6 +106,7 @@ def test_what_up_was_starting_is_stopped_with_it(hand: Hand, told: list[signal.S
     hand.assert_nothing_left()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_replacement_that_is_under_way_is_withdrawn(hand: Hand, number: signal.Signals) -> None:
     write(hand, "old").up()
@@ -175,6 +176,7 @@ def test_a_service_in_the_foreground_is_stopped_also_where_nobody_reads(hand: Ha
     hand.assert_nothing_left()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", ["true", "head -1"])
 def test_up_goes_on_until_the_service_is_ready_also_where_nobody_reads(hand: Hand, reader: str) -> None:
     hand.write(one=launch("--slow-s", "1"))
@@ -182,6 +184,7 @@ def test_up_goes_on_until_the_service_is_ready_also_where_nobody_reads(hand: Han
     assert hand.status().ready
 
 
+@pytest.mark.slow
 def test_an_up_that_fails_says_so_by_its_code_also_where_nobody_reads(hand: Hand) -> None:
     hand.write(one=launch("--exits", "3"))
     assert shell(f"{HARMONIAC} up {hand.path} 2>&1 | true") == 1

@@ -91,9 +91,8 @@ def test_what_meets_nothing_in_the_plan_is_a_finding_before_anything_starts(
     assert "rehearsing" not in err
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, *(pytest.param(one, marks=pytest.mark.slow) for one in (signal.SIGHUP, signal.SIGKILL))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_ended_from_outside_it_leaves_no_process(files: list[str], tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-c", HARMONIAC, "rehearse", *files, "--for", "60s", "--factor", "1"]
     place = tmp_path / "tmp"

@@ -210,6 +210,7 @@ def test_as_often_as_the_source_says(tmp_path: Path, body: str) -> None:
     assert off(tmp_path, f"{HEAD}pipeline ask(q: text ~ 10 tokens) -> text {{{body}\n}}\n", REQUESTS) == []
 
 
+@pytest.mark.slow
 @examples(90)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_as_often_as_is_planned_whatever_is_asked(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:

@@ -135,6 +135,7 @@ with socket.create_server(("127.0.0.1", 0)) as listening:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["runtime.milvus", "runtime.gateway.milvus_transport"])
 def test_what_befalls_a_connection_is_not_written_to_the_terminal(module: str) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GRPC_")}

@@ -42,6 +42,7 @@ async def test_one_that_is_not_there_is_an_error_at_once() -> None:
         Transports().open(["carrier"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("names", "loaded"), [([], False), (["http"], False), (["milvus"], True)])
 def test_the_client_of_a_store_is_loaded_for_a_store_alone(names: list[str], loaded: bool) -> None:  # noqa: FBT001
     ran = subprocess.run([sys.executable, "-c", LOADED, *names], capture_output=True, text=True, check=True)

@@ -136,6 +136,7 @@ def test_headings_alone_are_the_text_of_their_document() -> None:
 MANY = 200_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("markdown", [True, False])
 @pytest.mark.parametrize(
     "text",

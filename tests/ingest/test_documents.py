@@ -87,6 +87,7 @@ def test_html_that_takes_too_long_is_given_up(apart: Apart, monkeypatch: pytest.
     assert load("page.html", b"<p>next", apart).text == "next"
 
 
+@pytest.mark.slow
 def test_a_pdf_that_takes_too_long_is_given_up(apart: Apart, monkeypatch: pytest.MonkeyPatch) -> None:
     content = repeating_pdf(5_000, 20_000)
     assert len(content) < 2**17
@@ -96,6 +97,7 @@ def test_a_pdf_that_takes_too_long_is_given_up(apart: Apart, monkeypatch: pytest
     assert load("a.pdf", pdf("next"), apart).text == "next"
 
 
+@pytest.mark.slow
 def test_each_file_has_its_own_time(apart: Apart, monkeypatch: pytest.MonkeyPatch) -> None:
     limit_s = 2
     monkeypatch.setattr(documents, "PDF", replace(PDF, seconds=limit_s, seconds_per_mib=0))

@@ -398,6 +398,7 @@ def test_slips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert not (tmp_path / "f").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.engines
 def test_from_one_service_to_another(
     tmp_path: Path,

@@ -405,6 +405,7 @@ def test_dying_anywhere_leaves_it_serving_and_the_next_run_repairs(
         assert counts(run(store, docs, record=record, options=REEMBED)) == (0, 0, 0, 3)
 
 
+@pytest.mark.slow
 def test_a_pdf_that_takes_too_long_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "PDF", replace(PDF, seconds=1, seconds_per_mib=0))
     docs = tmp_path / "docs"

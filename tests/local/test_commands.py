@@ -83,6 +83,7 @@ def test_what_is_missing_is_said_before_anything_starts(hand: Hand, capfd: pytes
     assert not (hand.path / "run").exists()
 
 
+@pytest.mark.slow
 def test_options_that_a_running_service_does_not_heed_are_said(hand: Hand, capfd: pytest.CaptureFixture[str]) -> None:
     hand.write(one=launch())
     folder = str(hand.path)
@@ -103,6 +104,7 @@ def test_options_that_a_running_service_does_not_heed_are_said(hand: Hand, capfd
     assert run(["up", folder, "--reembed"]) == 0
 
 
+@pytest.mark.slow
 def test_a_port_is_compared_with_that_of_a_service_that_is_still_starting(
     hand: Hand, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,6 +169,7 @@ def test_a_timeout_that_is_no_duration_is_a_usage_error(hand: Hand, duration: st
     assert run(["up", str(hand.path), f"--timeout={duration}"]) == 2
 
 
+@pytest.mark.slow
 def test_a_running_bundle_is_not_compiled_over(hand: Hand, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     inventory = tmp_path / "inventory.toml"
     inventory.write_text('[[hosts]]\nname = "here"\ncpus = 8\nmemory_gib = 32\n')
@@ -180,6 +183,7 @@ def test_a_running_bundle_is_not_compiled_over(hand: Hand, capfd: pytest.Capture
     assert capfd.readouterr().out.splitlines()[-1] == f"next: harmoniac up {hand.path}"
 
 
+@pytest.mark.slow
 def test_a_folder_whose_name_has_a_space_is_one_word_of_what_to_do_next(
     hand: Hand, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

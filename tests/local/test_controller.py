@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import msgspec
+import pytest
 from click.testing import CliRunner
 
 from harmonia_compiler.cli.main import harmoniac
@@ -72,6 +73,7 @@ def test_a_killed_controller_is_started_again_and_the_service_stays_ready(hand: 
     assert controller(hand).last_exit == "SIGKILL"
 
 
+@pytest.mark.slow
 def test_a_controller_that_hangs_is_ended_with_the_service(hand: Hand) -> None:
     expecting(hand).up()
     until(lambda: controller(hand).phase == "ready")

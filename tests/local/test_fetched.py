@@ -16,6 +16,7 @@ MODEL = f"{NAME}@{COMMIT}"
 TOKEN = "hf_" + "of-the-one-who-starts-it"
 
 
+@pytest.mark.slow
 def test_up_fetches_what_is_not_here_once_and_shows_the_token_to_no_engine(
     hand: Hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,6 +76,7 @@ def test_a_second_up_starts_nothing(hand: Hand) -> None:
     assert hand.process("one").pid == before
 
 
+@pytest.mark.slow
 def test_a_second_up_leaves_a_service_alone_in_which_something_is_down(hand: Hand) -> None:
     hand.write(one=launch("--slow-s", "2"))
     hand.up()
@@ -95,6 +96,7 @@ def test_two_ups_at_once_start_one_service(hand: Hand) -> None:
     hand.assert_nothing_left()
 
 
+@pytest.mark.slow
 def test_an_up_beside_one_that_still_starts_stops_nothing_and_says_so(hand: Hand) -> None:
     hand.write(one=launch("--slow-s", "3"))
     with ThreadPoolExecutor() as people:
@@ -253,6 +255,7 @@ def test_a_command_that_does_not_exist_fails_the_start(hand: Hand) -> None:
     hand.assert_nothing_left()
 
 
+@pytest.mark.slow
 def test_a_start_that_takes_too_long_is_given_up(hand: Hand) -> None:
     hand.write(one=launch("--slow-s", "60"))
     failure = hand.fails(timeout_s=6.0)

@@ -171,6 +171,7 @@ def test_the_new_one_serves_with_as_many_replicas_as_the_old_one_had(running: Ha
     assert {*said} == {"old", "new"}, Counter(said)
 
 
+@pytest.mark.slow
 def test_a_canary_gets_its_part_until_it_is_promoted_or_sent_away(
     running: Hand, new: Hand, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,6 +202,7 @@ def test_a_canary_gets_its_part_until_it_is_promoted_or_sent_away(
     assert capfd.readouterr().out == f"{folder} runs that bundle already: nothing is replaced\n"
 
 
+@pytest.mark.slow
 def test_one_that_does_not_come_up_leaves_the_service_as_it_was(
     running: Hand, new: Hand, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -251,6 +253,7 @@ def test_a_killed_gateway_goes_on_with_both_generations(running: Hand, new: Hand
     assert Counter(ask(running) for _ in range(8)) == {"old": 4, "new": 4}
 
 
+@pytest.mark.slow
 def test_where_both_do_not_fit_that_is_said_and_room_is_made_if_one_wants(
     hand: Hand, new: Hand, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ import time
 import urllib.request
 
 import msgspec
+import pytest
 
 from harmonia_compiler.contract.readings import Readings, ReplicaRead
 from harmonia_compiler.kinds.registry import kinds
@@ -37,6 +38,7 @@ def test_more_replicas_join_and_fewer_leave(hand: Hand) -> None:
     hand.assert_nothing_left()
 
 
+@pytest.mark.slow
 def test_there_is_always_one_and_never_more_than_there_is_room_for(hand: Hand) -> None:
     hand.write(one=launch())
     hand.up()
@@ -75,6 +77,7 @@ def test_one_that_does_not_come_up_takes_nothing_down(hand: Hand) -> None:
     hand.assert_nothing_left()
 
 
+@pytest.mark.slow
 def test_one_that_still_works_is_waited_for(hand: Hand) -> None:
     hand.write(one=launch(), gateway=launch())
     hand.up()

@@ -15,6 +15,7 @@ from harmonia_compiler.report.measures import Window
 from harmonia_compiler.workload.arrivals import poisson, until
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ABLATIONS)
 def test_each_serves_the_same_requests_on_the_same_hosts(what: str, plans: Callable[[str], Scenario]) -> None:
     given = plans("self_rag")

@@ -132,6 +132,7 @@ def in_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Scenario], f
     return use
 
 
+@pytest.mark.slow
 def test_the_search_is_for_placement_and_for_concurrency_and_is_kept(
     crag: Scenario, tmp_path: Path, in_time: Callable[[Callable[[Scenario], float]], list[int]]
 ) -> None:

@@ -142,6 +142,7 @@ def test_braces_of_a_prompt_stay_braces() -> None:
     assert front.template(("As {json}: ", Insert("x"))).format(x="1") == "As {json}: 1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inventory", ["a100", "paper"])
 def test_the_other_inventories_can_be_planned_and_divided(inventory: str) -> None:
     given = planned("crag", inventory)

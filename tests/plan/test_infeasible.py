@@ -169,14 +169,13 @@ def inventory_of(cpus: int, memory_gib: float) -> Inventory:
     return Inventory((Host("box", cpus, memory_gib),))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cpus", "memory_gib", "said"),
     [
         (4, 16.0, "needs 43 cores and 22.72 GiB of memory within its promises, and the inventory has 4 and 16"),
-        pytest.param(
-            43, 16.0, "needs 22.72 GiB of memory within its promises, and the inventory has 16", marks=pytest.mark.slow
-        ),
-        pytest.param(4, 64.0, "needs 42.25 cores within its promises, and the inventory has 4", marks=pytest.mark.slow),
+        (43, 16.0, "needs 22.72 GiB of memory within its promises, and the inventory has 16"),
+        (4, 64.0, "needs 42.25 cores within its promises, and the inventory has 4"),
     ],
 )
 def test_larger_replicas_that_larger_hosts_hold_are_counted_on(

@@ -60,6 +60,7 @@ def test_what_does_not_fit_is_a_fault() -> None:
     assert all(" holds " in fault for fault in found)
 
 
+@pytest.mark.slow
 def test_no_configuration_is_left_out_and_none_is_invented() -> None:
     application = sample()
     plan = make_plan(application, LAPTOP)

@@ -72,6 +72,7 @@ def test_the_cheapest_plan_takes_the_cheaper_host() -> None:
     assert plan.predicted["quickstart"].cost_per_hour == 1.0
 
 
+@pytest.mark.slow
 def test_the_peak_is_what_counts() -> None:
     steady = make_plan(quickstart(load=Load(1.0, 1.0)), SERVER, objective="cost")
     bursty = make_plan(quickstart(load=Load(1.0, 30.0)), SERVER, objective="cost")

@@ -39,7 +39,7 @@ def sample() -> Application:
     return rewritten(checked.application)
 
 
-@pytest.mark.parametrize("objective", ["throughput", "cost"])
+@pytest.mark.parametrize("objective", [pytest.param("throughput", marks=pytest.mark.slow), "cost"])
 def test_shuffled_input_gives_the_same_plan(objective: Aim) -> None:
     application = sample()
     plans = set()

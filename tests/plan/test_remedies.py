@@ -6,6 +6,7 @@ from functools import reduce
 from itertools import product
 
 import msgspec
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -108,6 +109,7 @@ def test_who_follows_the_advice_satisfies_the_limit(problem: Problem) -> None:
             assert place(diagnose(after)) > place(said)
 
 
+@pytest.mark.slow
 @examples(60)
 @given(hard_problems())
 def test_hardware_to_add_is_enough_and_one_less_of_anything_is_not(problem: Problem) -> None:
@@ -126,6 +128,7 @@ def test_hardware_to_add_is_enough_and_one_less_of_anything_is_not(problem: Prob
                 assert optimise(followed(problem, More(less, more.named))) is None
 
 
+@pytest.mark.slow
 @examples(100)
 @given(hard_problems(), st.sampled_from([0.05, 0.2, 0.7]))
 def test_promises_are_blamed_where_hardly_any_load_keeps_them_and_the_bound_is_the_least(

@@ -59,10 +59,10 @@ def some_loads(count: int) -> list[StepLoad]:
     ("gpu", "degree", "precision", "median", "most_of_them"),
     [
         ("h100_sxm", 1, "bf16", 0.02, 0.08),
-        ("a100_sxm", 4, "bf16", 0.02, 0.08),
-        ("l40s", 2, "bf16", 0.02, 0.08),
+        pytest.param("a100_sxm", 4, "bf16", 0.02, 0.08, marks=pytest.mark.slow),
+        pytest.param("l40s", 2, "bf16", 0.02, 0.08, marks=pytest.mark.slow),
         # The package's own figures for 8-bit products go up and down by half between the sizes that were measured.
-        ("h200_sxm", 1, "fp8", 0.03, 0.30),
+        pytest.param("h200_sxm", 1, "fp8", 0.03, 0.30, marks=pytest.mark.slow),
     ],
 )
 def test_a_grid_is_near_its_table(gpu: str, degree: int, precision: str, median: float, most_of_them: float) -> None:

@@ -190,6 +190,7 @@ async def test_those_who_prove_nothing_are_few_and_do_not_stay(monkeypatch: pyte
         assert found.came <= 1
 
 
+@pytest.mark.slow
 async def test_a_connection_of_which_one_side_has_said_all_is_not_swept_away() -> None:
     """What asyncio holds of such a connection alone is a circle that the garbage collector may take apart."""
     answers = asyncio.Event()

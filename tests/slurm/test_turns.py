@@ -88,12 +88,14 @@ def seen(bundle: Path, gpu: int) -> list[str]:
     return [line.split()[0] for line in lines if line.endswith(f" {gpu}")]
 
 
+@pytest.mark.slow
 def test_who_shares_a_gpu_starts_when_the_one_before_is_ready(bundle: Path) -> None:
     with launched(bundle, "see-0", "see-1"):
         until(lambda: len(seen(bundle, 0)) == 4)
     assert seen(bundle, 0) == ["begins", "ends"] * 2
 
 
+@pytest.mark.slow
 def test_nobody_else_waits_for_them_and_a_killed_one_keeps_nobody(bundle: Path) -> None:
     holds = bundle.parent / "seen.holds"
     holds.touch()

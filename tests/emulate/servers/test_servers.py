@@ -53,6 +53,7 @@ async def test_the_openai_package_gets_plain_and_streamed_answers_of_the_length_
         assert chunks[-1].usage == plain.usage
 
 
+@pytest.mark.slow
 async def test_an_answer_has_exactly_so_many_tokens_where_its_end_is_ignored(planned: Scenario) -> None:
     async with emulated(planned) as (_, at), client(at["model"]) as ask:
         for whose in ("answer", "nobody"):

@@ -8,6 +8,7 @@ from harmonia_compiler.emulate.simulate.loop import Loop
 JOBS = 150_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("servers", "busy"), [(1, 0.5), (1, 0.8), (2, 0.7), (8, 0.9)])
 def test_waits_as_in_mmc(servers: int, busy: float) -> None:
     found = mean_wait_ms(servers, busy * servers / SERVICE_MS, exponential, JOBS)

@@ -123,6 +123,7 @@ def test_goes_up_at_once_and_down_one_by_one_after_long() -> None:
     assert any("have for long" in reason.why for one in service.acted() for reason in one.reasons)
 
 
+@pytest.mark.slow
 def test_what_comes_every_morning_is_ready_before_it_comes() -> None:
     def rate(now: float) -> float:
         return 30.0 if now % 86_400.0 > 30_600.0 else 2.0
