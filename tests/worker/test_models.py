@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import struct
 import subprocess
 import sys
@@ -86,6 +87,29 @@ def vector_of(url: str, text: str) -> list[float]:
 def answer(url: str, result: Type, **settings: Any) -> Reply:
     component = Component("c", "llm", "e", (QUESTION,), result, prompt=(Insert("question"),), settings=settings)
     return asked(url, kinds()["llm"], component, {"question": "who wrote hamlet"})
+
+
+@pytest.mark.parametrize("role", ["embedder", "llm"])
+def test_a_worker_answers_by_what_it_loaded_whatever_becomes_of_the_file(
+    models: Path, tmp_path: Path, role: str
+) -> None:
+    """The file is overwritten in place, and then cut: neither reaches a worker that is ready."""
+    folder = shutil.copytree(models / role, tmp_path / role)
+    weights = folder / "model.safetensors"
+
+    def told(url: str) -> object:
+        return vector_of(url, "the quick brown fox") if role == "embedder" else answer(url, Text(), max_tokens=20).value
+
+    for url in serving(role, folder):
+        before = told(url)
+        with weights.open("r+b") as file:
+            header = 8 + int.from_bytes(file.read(8), "little")
+            file.seek(header)
+            file.write(bytes(weights.stat().st_size - header))
+            file.flush()
+            assert told(url) == before
+            file.truncate(header)
+        assert told(url) == before
 
 
 def test_vectors(embedder: str) -> None:

@@ -14,6 +14,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 from transformers.utils import logging
 
 from harmonia_compiler.kinds.launching import FEWEST_PER_PASS
+from harmonia_compiler.runtime.worker.loading import loaded
 
 T = TypeVar("T")
 
@@ -42,8 +43,7 @@ class _Encoder:
 
     def __init__(self, folder: Path, loader: Any, *, device: str, precision: str, per_pass: int) -> None:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self.model: Any = loader.from_pretrained(folder, local_files_only=True, dtype=DTYPES[precision])
-        self.model.to(device).eval()
+        self.model: Any = loaded(loader, folder, device=device, dtype=DTYPES[precision])
         self.device = device
         self.longest = _longest(folder, self.tokenizer, self.model.config)
         self.per_pass = max(FEWEST_PER_PASS, per_pass)

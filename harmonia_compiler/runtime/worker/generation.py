@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harmonia_compiler.runtime.worker.constraint import Constraint, Constraints
 from harmonia_compiler.runtime.worker.encoder import DTYPES
+from harmonia_compiler.runtime.worker.loading import loaded
 from harmonia_compiler.runtime.worker.server import Refusal
 
 #: What a tokenizer gives for bytes that are not yet a whole character.
@@ -50,8 +51,7 @@ class Generator:
         if not self.tokenizer.chat_template:
             raise ValueError("the model has no chat template, and so cannot answer conversations")
         dtype: Any = "auto" if precision == "any" else DTYPES[precision]
-        loader: Any = AutoModelForCausalLM
-        self.model = loader.from_pretrained(folder, local_files_only=True, dtype=dtype).to(device).eval()
+        self.model = loaded(AutoModelForCausalLM, folder, device=device, dtype=dtype)
         self.device = device
         self.longest = min(longest, int(self.model.config.max_position_embeddings))
         self.constraints = Constraints(self.tokenizer, int(self.model.config.vocab_size))
