@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import pairwise
 
@@ -69,20 +70,39 @@ async def test_a_replica_that_hangs_says_no_more_of_what_it_has_begun(planned: S
     assert len(came) > 100, "and it goes on where it was"
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20.0):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+async def until_unreachable(ask: Callable[[], Awaitable[Value]]) -> None:
+    async def for_ever() -> None:
+        while True:
+            await ask()
+            await asyncio.sleep(0.02)
+
+    with pytest.raises(Unreachable):
+        await for_ever()
+
+
+async def until_it_answers(ask: Callable[[], Awaitable[Value]]) -> None:
+    async with asyncio.timeout(20.0):
+        while True:
+            try:
+                assert await ask()
+                break
+            except Unreachable:
+                await asyncio.sleep(0.05)
+
+
 async def test_a_replica_dies_and_comes_back_on_its_port(planned: Scenario) -> None:
     walk = next(one.id for one in planned.plan.replicas if one.engine == "walk")
-    async with emulated(planned, Fault(walk, "die", from_s=0.2, until_s=0.6)) as (_, at):
-        assert await called(planned, at["walk"], "walk", "1", question="q")
-        await asyncio.sleep(0.35)
-        with pytest.raises(Unreachable):
-            await called(planned, at["walk"], "walk", "2", question="q")
-        async with asyncio.timeout(10.0):
-            while True:
-                try:
-                    assert await called(planned, at["walk"], "walk", "3", question="q")
-                    break
-                except Unreachable:
-                    await asyncio.sleep(0.05)
+    async with emulated(planned, Fault(walk, "die", from_s=1.0, until_s=3.0)) as (_, at):
+        ask = partial(called, planned, at["walk"], "walk", "1", question="q")
+        assert await ask()
+        await until_unreachable(ask)
+        await until_it_answers(ask)
 
 
 async def test_a_store_fails_hangs_lies_and_dies_as_others_do(planned: Scenario) -> None:
@@ -98,12 +118,10 @@ async def test_a_store_fails_hangs_lies_and_dies_as_others_do(planned: Scenario)
             async with asyncio.timeout(0.3):
                 await called(planned, at["search"], "search", "1", **asked)
         assert await said_of(at["search"]) is None
-    async with emulated(planned, Fault(store, "die", until_s=0.3)) as (_, at):
-        await asyncio.sleep(0.1)
-        with pytest.raises(Unreachable):
-            await called(planned, at["search"], "search", "1", **asked)
-        await asyncio.sleep(0.5)
-        assert await called(planned, at["search"], "search", "1", **asked)
+    async with emulated(planned, Fault(store, "die", until_s=2.0)) as (_, at):
+        ask = partial(called, planned, at["search"], "search", "1", **asked)
+        await until_unreachable(ask)
+        await until_it_answers(ask)
 
 
 async def said_of(store: Endpoint) -> str | None:
@@ -120,10 +138,8 @@ async def test_times_of_faults_count_from_the_first_request(planned: Scenario) -
     async with emulated(planned, Fault(walk, "fail", from_s=1.0, until_s=1.5)) as (replicas, at):
         condition = replicas.replicas[walk].condition
         assert condition.now("fail") is None
-        while condition.now("fail") is None:
-            await asyncio.sleep(0.01)
-        while condition.now("fail") is not None:
-            await asyncio.sleep(0.01)
+        await until(lambda: condition.now("fail") is not None)
+        await until(lambda: condition.now("fail") is None)
         assert await called(planned, at["walk"], "walk", "1", question="q")
 
 
@@ -133,10 +149,8 @@ async def test_a_replica_that_died_loads_its_weights_anew_each_time(planned: Sce
     async with emulated(planned, *twice, start_s={"walk": 1.5}) as (replicas, at):
         condition = replicas.replicas[walk].condition
         for _ in range(2):
-            while condition.is_loaded:
-                await asyncio.sleep(0.01)
-            while not condition.is_loaded:
-                await asyncio.sleep(0.01)
+            await until(lambda: not condition.is_loaded)
+            await until(lambda: condition.is_loaded)
             assert await called(planned, at["walk"], "walk", "1", question="q")
 
 
@@ -146,9 +160,9 @@ async def test_two_that_slow_a_model_slow_it_together_until_either_ends(planned:
     async with emulated(planned, *both) as (replicas, _):
         condition = replicas.replicas[model].condition
         assert condition.slowness == 6.0
-        while condition.slowness == 6.0:
+        while (slowness := condition.slowness) == 6.0:
             await asyncio.sleep(0.01)
-        assert condition.slowness == 3.0
+        assert slowness == 3.0
 
 
 async def test_a_replica_that_loads_its_weights_says_so(planned: Scenario) -> None:

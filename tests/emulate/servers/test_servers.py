@@ -157,6 +157,14 @@ async def exported(endpoint: Endpoint) -> dict[str, float]:
     }
 
 
+async def exported_once(at: Endpoint, name: str, value: float) -> dict[str, float]:
+    """What is exported when one of the figures is this."""
+    async with asyncio.timeout(20.0):
+        while (values := await exported(at)).get(name) != value:
+            await asyncio.sleep(0.05)
+    return values
+
+
 async def test_metrics_count(planned: Scenario) -> None:
     async with emulated(planned) as (_, at):
         for _ in range(2):
@@ -171,12 +179,10 @@ async def test_metrics_count(planned: Scenario) -> None:
                     model=MODEL, messages=message, max_tokens=3000, extra_body={"ignore_eos": True}
                 )
             )
-            await asyncio.sleep(0.3)
+            await exported_once(at["model"], "vllm:num_requests_running", 1)
             leaving.cancel()
             await asyncio.wait([leaving])
-        await asyncio.sleep(0.3)
-        values = await exported(at["model"])
-    assert values["vllm:num_requests_running"] == 0
+        values = await exported_once(at["model"], "vllm:request_success_total abort", 1)
     assert values["vllm:kv_cache_usage_perc"] == 0
     ended = {reason: values[f"vllm:request_success_total {reason}"] for reason in ("stop", "length", "abort", "error")}
     assert ended == {"stop": 2, "length": 1, "abort": 1, "error": 0}
