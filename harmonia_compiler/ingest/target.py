@@ -6,6 +6,8 @@ from pathlib import Path
 import msgspec
 
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints, Service
+from harmonia_compiler.contract.card import load_cards
+from harmonia_compiler.contract.collection import CollectionRecord
 from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
@@ -15,7 +17,9 @@ from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.ingest.run import Wanted
 from harmonia_compiler.kinds.kind import value_of
 from harmonia_compiler.kinds.milvus import SETTINGS
+from harmonia_compiler.runtime import weights
 from harmonia_compiler.runtime.bundle import read_contents, read_service
+from harmonia_compiler.runtime.weights import is_added
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +62,30 @@ def place(bundle: Path, name: str) -> Place:
 
 
 def locate(bundle: Path, name: str) -> Target:
-    """The target of a component of a running bundle; raises `Rejected` where there is none."""
+    """The target of a component of a running bundle.
+
+    Raises `Rejected` where there is none, and where the folder of an embedder that was added on this machine does not
+    hold any more what the bundle was compiled for.
+    """
     at = place(bundle, name)
     running = _running(bundle)
-    return Target(
+    found = Target(
         at.wanted,
         _uri(_replicas(bundle, running, at.store, at.service)),
         at.service.engines[at.embedder.engine],
         _replicas(bundle, running, at.embedder, at.service),
     )
+    _check_model(at.wanted.record)
+    return found
+
+
+def _check_model(record: CollectionRecord) -> None:
+    """What runs has read its model when it started; what starts next, and searches, would be another one."""
+    if not is_added(record.revision):
+        return
+    # On a machine that does not start the embedder nobody need have added its model.
+    if record.embedder in load_cards():
+        weights.locate(f"{record.embedder}@{record.revision}")
 
 
 def _uri(replicas: tuple[Endpoint, ...]) -> str:

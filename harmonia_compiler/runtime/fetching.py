@@ -56,7 +56,7 @@ def fetch(model: str, environment: Mapping[str, str], tell: Tell) -> Path:
     Several that ask at once wait for the first. Raises `Rejected` where there is no card, or they cannot be fetched.
     """
     card = wanted(model)
-    if find(card) is None and not is_added(card):
+    if find(card) is None and not is_added(card.revision):
         out = stored_folder(card) / WEIGHTS_FOLDER
         with locked(out.parent):
             if not is_model(out):

@@ -54,7 +54,7 @@ def locate(model: str) -> Path:
     found = find(card)
     if found is None:
         raise Rejected([_absent(card)])
-    if is_added(card):
+    if is_added(card.revision):
         check_contents(card, found.path, stored_folder(card) / REMEMBERED)
     return _converted(card, found.path) if found.convert else found.path
 
@@ -66,9 +66,9 @@ def wanted(model: str) -> Card:
     return msgspec.structs.replace(card, revision=revision) if revision else card
 
 
-def is_added(card: Card) -> bool:
-    """Whether a user added this revision from a folder, so that no hub has it."""
-    return card.revision.startswith(_ADDED)
+def is_added(revision: str) -> bool:
+    """Whether a revision is of a folder that a user added, so that no hub has it."""
+    return revision.startswith(_ADDED)
 
 
 def check_contents(card: Card, folder: Path, remembered: Path) -> None:
@@ -199,7 +199,7 @@ def _changed(why: str, step: str) -> Rejected:
 
 def _absent(card: Card) -> Diagnostic:
     own = card_for(card.name).revision
-    if is_added(card) and card.revision != own:
+    if is_added(card.revision) and card.revision != own:
         why = f"`{card.name}` was added again since, with other contents: {card.revision} is wanted and {own} is here"
         step = f"compile the bundle again, and embed again what the model embedded: {_REEMBED}"
         return Diagnostic("E0812", why, help=step)

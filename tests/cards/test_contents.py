@@ -22,6 +22,8 @@ from harmonia_compiler.runtime.model_folder import add_to_store, read_model_fold
 from harmonia_compiler.runtime.staging import staged
 from harmonia_compiler.runtime.weights import locate, stored_folder
 from tests.cards.test_weights import model_folder
+from tests.ingest.bundles import write_bundle
+from tests.ingest.fakes import RECORD
 
 APP = """
 component own = embedder("tiny")
@@ -238,6 +240,24 @@ def test_a_bundle_of_an_earlier_version_is_compiled_again(
     assert len(found) == 1
     assert ("no revision" in found[0].message) == (revision == "")
     assert str(found[0].help).startswith("compile the bundle again")
+
+
+def test_nothing_is_ingested_by_a_model_whose_folder_was_edited(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The check comes before anything is asked of the embedder, which nobody runs here."""
+    record = msgspec.structs.replace(RECORD, embedder="tiny", revision=card_for("tiny").revision)
+    bundle = write_bundle(tmp_path / "bundle", record=record)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "one.md").write_text("one")
+    command = ["ingest", str(tmp_path / "docs"), "--component", "search", "--service", str(bundle)]
+    change_a_weight(tiny)
+    assert run(command) == 1
+    assert "error[E0812]" in capsys.readouterr().err
+    # Who ingests on a machine without the model has nothing to look at: there Milvus is what does not answer.
+    shutil.rmtree(tmp_path / "home")
+    assert run(command) == 1
+    assert "error[E1012]" in capsys.readouterr().err
 
 
 def test_a_bundle_whose_models_folder_was_edited_is_not_started(tiny: Path, tmp_path: Path) -> None:
