@@ -11,7 +11,7 @@ from msgspec import Meta
 from harmonia_compiler.contract.collection import CollectionRecord
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.launch import Launch
-from harmonia_compiler.contract.plan import Cores, Device, ProcessName
+from harmonia_compiler.contract.plan import Batch, Cores, Device, Milliseconds, ProcessName, Visits
 from harmonia_compiler.contract.program import Program
 
 FORMAT_VERSION = 1
@@ -31,15 +31,15 @@ class ReplicaLaunch(msgspec.Struct, frozen=True):
 class ReplicaShare(msgspec.Struct, frozen=True):
     """What a replica is to be given: up to `batch` calls at once, and of all calls a part in proportion to `weight`."""
 
-    batch: Annotated[int, Meta(ge=1)]
-    weight: Annotated[float, Meta(gt=0)] = 1.0
+    batch: Batch
+    weight: Annotated[float, Meta(gt=0, le=1e18)] = 1.0
 
 
 class ExpectedCalls(msgspec.Struct, frozen=True):
     """What the plan expects of a component: how often a request calls it, and how long a call takes, in ms."""
 
-    visits: float
-    service_ms: float
+    visits: Visits
+    service_ms: Milliseconds
 
 
 class Service(msgspec.Struct, frozen=True):

@@ -21,7 +21,8 @@ from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.source import Source
 
 #: Names end up in commands, file names and cluster scripts.
-NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{LONGEST_NAME}}}")
+# `.` and `..` are folders wherever a name becomes one.
+NAME = re.compile(rf"(?!\.\.?\Z)[A-Za-z0-9._-]{{1,{LONGEST_NAME}}}")
 
 MOST_HOSTS = 4096
 
@@ -162,7 +163,7 @@ class _Reader:
         bad = next((name for name in names if not NAME.fullmatch(name)), None)
         if bad is not None:
             shown = bad if len(bad) <= 40 else bad[:37] + "..."
-            help_ = "take letters, digits, `.`, `_` and `-`, 64 at most"
+            help_ = "take letters, digits, `.`, `_` and `-`, 64 at most, and not dots alone"
             self._wrong("E0705", f"`{shown!s}` cannot name a host".replace("\n", "\\n"), (*where, "name"), help_)
         return names
 

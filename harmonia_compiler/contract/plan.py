@@ -23,8 +23,8 @@ FORMAT_VERSION = 1
 OLDEST_FORMAT = max(1, FORMAT_VERSION - 1)
 
 
-#: What names a process, its log and its job; no target has to quote it, and no path leads out of a folder by it.
-ProcessName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]{1,64}\Z")]
+#: What names a process, its log and its job, or a host; no target has to quote it, no path leads out of a folder by it.
+ProcessName = Annotated[str, Meta(pattern=r"\A(?!\.\.?\Z)[A-Za-z0-9._-]{1,64}\Z")]
 #: How much of an engine's name goes into those of its replicas, which name processes: with a number, 64 letters.
 MOST_OF_NAME = 56
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,6}", re.ASCII)
@@ -33,6 +33,15 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,6}", re.ASCII)
 Cores = Annotated[float, Meta(ge=0, le=4096)]
 Gibibytes = Annotated[float, Meta(ge=0, le=2**20)]
 Device = Annotated[int, Meta(ge=0, le=1023)]
+#: Figures beyond which nothing that is planned goes: what says otherwise was edited, and nothing is made of it.
+Rate = Annotated[float, Meta(ge=0, le=1e18)]
+Milliseconds = Annotated[float, Meta(ge=0, le=1e15)]
+Visits = Annotated[float, Meta(ge=0, le=1e8)]
+Batch = Annotated[int, Meta(ge=1, le=65_536)]
+_Price = Annotated[float, Meta(ge=0, le=1e15)]
+_Part = Annotated[float, Meta(ge=0, le=1.001)]
+_Devices = Annotated[float, Meta(ge=0, le=1024)]
+_Size = Annotated[float, Meta(ge=0, le=1e15)]
 
 
 class Configuration(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -43,13 +52,13 @@ class Configuration(msgspec.Struct, frozen=True, omit_defaults=True):
     whether they multiply 16-bit numbers by themselves.
     """
 
-    cores: float
-    memory_gib: float
+    cores: Cores
+    memory_gib: Gibibytes
     gpu: str = ""
-    gpus: float = 0.0
-    gpu_memory_gib: float = 0.0
-    tensor_parallel: int = 1
-    batch: int = 1
+    gpus: _Devices = 0.0
+    gpu_memory_gib: Gibibytes = 0.0
+    tensor_parallel: Annotated[int, Meta(ge=1, le=1024)] = 1
+    batch: Batch = 1
     processor: str = ""
     bf16: bool = True
 
@@ -91,12 +100,12 @@ class Predicted(msgspec.Struct, frozen=True):
     that is busiest.
     """
 
-    throughput_rps: float
-    latency_ms: float
-    ttft_ms: float
-    cost_per_hour: float
+    throughput_rps: Rate
+    latency_ms: Milliseconds
+    ttft_ms: Milliseconds
+    cost_per_hour: _Price
     bottleneck: str
-    cost_per_thousand: float = 0.0
+    cost_per_thousand: _Price = 0.0
 
 
 class ProfileUse(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -108,8 +117,8 @@ class ProfileUse(msgspec.Struct, frozen=True, omit_defaults=True):
     engine: str
     config: str
     provenance: str
-    capacity_rps: float
-    latency_ms: float
+    capacity_rps: Rate
+    latency_ms: Milliseconds
     corrected: Annotated[float, Meta(ge=1e-6, le=1e6)] = 1.0
 
 
@@ -121,25 +130,25 @@ class MemoryUse(msgspec.Struct, frozen=True):
 
     engine: str
     config: str
-    weights_gib: float
-    cache_gib: float
-    cache_tokens: float
-    rest_gib: float
+    weights_gib: _Size
+    cache_gib: _Size
+    cache_tokens: _Size
+    rest_gib: _Size
 
 
 class Solver(msgspec.Struct, frozen=True):
     """How the optimum was reached: `optimal` when proven, `feasible` within the gap otherwise."""
 
     status: str
-    gap: float
+    gap: Annotated[float, Meta(ge=0, le=1e12)]
 
 
 class PipelineShare(msgspec.Struct, frozen=True):
     """A served pipeline: the load it was planned for and the expected visits of each component."""
 
     name: str
-    load_rps: float
-    visits: dict[str, Annotated[float, Meta(ge=0, le=1e12)]]
+    load_rps: Annotated[float, Meta(gt=0, le=1e18)]
+    visits: dict[str, Visits]
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -162,10 +171,10 @@ class Plan(msgspec.Struct, frozen=True):
     profiles: tuple[ProfileUse, ...]
     solver: Solver
     sources: dict[str, str]
-    utilisation: dict[str, float] = {}
+    utilisation: dict[str, _Part] = {}
     guessed: tuple[str, ...] = ()
     estimated: tuple[str, ...] = ()
-    late: dict[str, float] = {}
+    late: dict[str, _Part] = {}
     memory: tuple[MemoryUse, ...] = ()
 
 
@@ -206,6 +215,8 @@ def _misnamed(plan: Plan) -> Iterator[str]:
         if replica.id != named and (stem != named or not _NUMBER.fullmatch(number)):
             wanted = replica_id(replica.engine, 0)
             yield f"a replica has the id `{replica.id}`, where one is expected like `{wanted}` - {where}"
+        if replica.config.gpu and replica.config.gpu not in GPU_TYPES:
+            yield f"a replica has GPUs of the type `{replica.config.gpu}`, which is none - {where}"
         if len(set(replica.devices)) != len(replica.devices):
             yield f"a replica has one device twice - {where}"
         known.add(replica.id)
@@ -227,10 +238,10 @@ def read_plan(path: Path) -> Plan:
         raise Rejected([Diagnostic("E0730", f"the plan `{path}` cannot be read: {why}", help=step)]) from None
 
 
-_Part = TypeVar("_Part", Component, Engine)
+_Made = TypeVar("_Made", Component, Engine)
 
 
-def _with_late(part: _Part) -> _Part:
+def _with_late(part: _Made) -> _Made:
     """Settings are plain JSON to the decoder; those that wait for the start become what they were."""
     settings = {name: _late(value) for name, value in part.settings.items()}
     return msgspec.structs.replace(part, settings=settings)

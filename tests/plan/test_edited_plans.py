@@ -13,9 +13,10 @@ from harmonia_compiler.check.files import check_files
 from harmonia_compiler.cli.comparing import change_remarks, change_tables, stale_remarks
 from harmonia_compiler.cli.exits import DIAGNOSTICS, FINE
 from harmonia_compiler.cli.main import run
-from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
+from harmonia_compiler.contract.inventory import Gpu, Host, Inventory, parse_inventory
 from harmonia_compiler.contract.plan import Plan, decode_plan, encode_plan, read_plan
 from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.passes.registry import optimise as rewritten
 from harmonia_compiler.plan.build import build_problem
@@ -121,6 +122,72 @@ def test_what_no_planner_calls_a_replica_is_refused(tmp_path: Path, plan: Plan, 
     with pytest.raises(Rejected) as refused:
         read_plan(path)
     assert [found.code for found in refused.value.found] == ["E0730"]
+
+
+def numbers(document: Any) -> Iterator[tuple[Any, ...]]:
+    """Where a plan holds a figure of its own: what components and engines are set to is theirs."""
+    for at in places(document):
+        value = document
+        for key in at:
+            value = value[key]
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and at[0] not in ("components", "engines"):
+            yield at
+
+
+def test_no_figure_of_a_plan_is_out_of_all_bounds(plan: Plan) -> None:
+    document = json.loads(encode_plan(plan))
+    document["memory"] = [
+        {"engine": "small", "config": "", "weights_gib": 1, "cache_gib": 1, "cache_tokens": 1, "rest_gib": 1}
+    ]
+    document["late"] = {"small": 0.5}
+    document["replicas"][0]["config"] |= {"gpus": 1, "gpu_memory_gib": 1, "tensor_parallel": 1, "batch": 1}
+    document["profiles"][0]["corrected"] = 1.0
+    assert decode_plan(json.dumps(document).encode()).memory
+    figures = [*numbers(document)]
+    assert len(figures) > 40
+    for at in figures:
+        for value in ("-1", "1e30", "1e999", "NaN", "Infinity", "null", '"1"', "[]"):
+            raw = json.dumps(edited(document, at, "HERE")).replace('"HERE"', value)
+            with pytest.raises(msgspec.MsgspecError):
+                decode_plan(raw.encode())
+
+
+ABSURD: list[tuple[tuple[Any, ...], Any]] = [
+    (("pipelines", 0, "load_rps"), 0),
+    (("pipelines", 0, "visits", "rerank"), 1e9),
+    (("replicas", 0, "config"), {"cores": 1, "memory_gib": 1, "batch": 0}),
+    (("replicas", 0, "config"), {"cores": 1, "memory_gib": 1, "batch": 10**9}),
+    (("replicas", 0, "config"), {"cores": 1, "memory_gib": 1, "tensor_parallel": 0}),
+    (("replicas", 0, "config"), {"cores": 1, "memory_gib": 1, "gpu": "abacus"}),
+    (("replicas", 0, "host"), ".."),
+    (("replicas", 0, "host"), "."),
+    (("utilisation", "small"), 7),
+    (("predicted", "quickstart", "throughput_rps"), -0.5),
+]
+
+
+@pytest.mark.parametrize("at", range(len(ABSURD)))
+def test_what_no_planner_writes_is_refused_wherever_a_plan_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], at: int
+) -> None:
+    inventory, bundle = tmp_path / "hosts.toml", tmp_path / "bundle"
+    inventory.write_text('[[hosts]]\nname = "one"\ncpus = 8\nmemory_gib = 64\n', encoding="utf-8")
+    given = [str(QUICKSTART), "--inventory", str(inventory)]
+    assert run(["compile", *given, "--target", "local", "--out", str(bundle)]) == FINE
+    path = bundle / "plan.json"
+    path.write_text(json.dumps(edited(json.loads(path.read_bytes()), *ABSURD[at])), encoding="utf-8")
+    capsys.readouterr()
+    assert run(["plan", *given, "--from", str(path)]) == DIAGNOSTICS
+    assert "error[E0730]" in capsys.readouterr().err
+    assert run(["up", str(bundle)]) == DIAGNOSTICS
+    assert "error[E0905]" in capsys.readouterr().err
+    assert not (bundle / "run" / "state.json").exists()
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_host_is_called_by_no_folder(name: str) -> None:
+    with pytest.raises(Rejected, match=r"E0705.*cannot name a host"):
+        parse_inventory(Source("hosts.toml", f'[[hosts]]\nname = "{name}"\ncpus = 8\nmemory_gib = 64\n'))
 
 
 @pytest.mark.parametrize("option", ["--from", "--diff"])
