@@ -22,10 +22,12 @@ from harmonia_compiler.emulate.outcomes import (
     draw,
     drawn_items,
     most_tokens,
+    named,
+    number_of,
 )
 from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
-from harmonia_compiler.policy.events import Path, show_place
+from harmonia_compiler.policy.events import Path, show_place, site_of
 from harmonia_compiler.workload.draws import Draws, Uniform, length
 
 #: What stands around a passage in a prompt, its source included, is taken to be this long (`kinds/llm.py`).
@@ -153,7 +155,7 @@ class Behaviour:
 
     def answer(self, ask: Ask) -> tuple[Value, Size]:
         """What the call answers, and what it asks of hardware."""
-        known = self._known(ask.component, ask.settings)
+        known = self._known(ask.component, ask.settings, ask.site)
         if not ask.many:
             inputs = ask.items[0]
             value = self._value(known, inputs, ask.request, show_place(ask.path, ask.site))
@@ -168,15 +170,18 @@ class Behaviour:
 
     def value(self, component: Component, inputs: Mapping[str, Value], request: int | str, place: str) -> Value:
         """What a call answers. Of inputs only passages count, of which a reranker gives some."""
-        return self._value(self._known(component, component.settings), inputs, request, place)
+        return self._value(self._known(component, component.settings, site_of(place)), inputs, request, place)
 
-    def _known(self, declared: Component, settings: Mapping[str, Any]) -> _Component:
-        known = self._components.setdefault(declared.name, [])
+    def _known(self, declared: Component, settings: Mapping[str, Any], site: int) -> _Component:
+        name = declared.name
+        if site and named(name, site) in self.outcomes:
+            name = named(name, site)
+        known = self._components.setdefault(name, [])
         for one in known:
             if one.declared is declared and one.component.settings == settings:
                 return one
         component = msgspec.structs.replace(declared, settings=settings)
-        kind, outcome = self.kinds[component.kind], self.outcomes[component.name]
+        kind, outcome = self.kinds[component.kind], self.outcomes[name]
         gives_passages = component.result == ListOf(Passage())
         if gives_passages and isinstance(outcome, ListOutcome):
             outcome = ListOutcome(kind.result_extent(component).items, outcome.item)
@@ -202,7 +207,7 @@ class Behaviour:
                     {
                         "text": text_of(f"{name}.{request}.{place}[{number}]", outcome.item.tokens),
                         "source": text_of(f"rehearsal/{request}.{number}", _SOURCE_LENGTH / CHARACTERS_PER_TOKEN),
-                        "score": uniform(f"[{number}]"),
+                        "score": number_of(outcome.item.score, uniform(f"[{number}]")),
                     }
                     for number in range(drawn_items(outcome.items, uniform))
                 ]

@@ -5,13 +5,14 @@ what: a grader says "no" in so many calls, a judge's flag is set, a score lies b
 rehearsal and a simulation take each branch as often as the plan was made for.
 """
 
-from collections.abc import Callable, Mapping
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate, pairwise
+from types import MappingProxyType
 
 import msgspec
 
 from harmonia_compiler.contract.component import Component
-from harmonia_compiler.contract.program import Call
+from harmonia_compiler.contract.program import Call, Parameter
 from harmonia_compiler.contract.types import (
     Bool,
     Labels,
@@ -24,8 +25,10 @@ from harmonia_compiler.contract.types import (
     Value,
     Vector,
 )
+from harmonia_compiler.emulate.origins import ITEM, origins
 from harmonia_compiler.flow.demand import Demand
-from harmonia_compiler.flow.graph import EVEN, Application
+from harmonia_compiler.flow.graph import EVEN, Application, Flow
+from harmonia_compiler.flow.lower import sites
 from harmonia_compiler.kinds.extents import typed_extent
 from harmonia_compiler.kinds.kind import Kind, value_of
 from harmonia_compiler.workload.draws import Uniform
@@ -61,6 +64,7 @@ class PassageOutcome(msgspec.Struct, frozen=True, tag="passage"):
     """A passage of so many tokens."""
 
     tokens: float
+    score: NumberOutcome = NumberOutcome()
 
 
 class TurnOutcome(msgspec.Struct, frozen=True, tag="message"):
@@ -99,26 +103,61 @@ Outcome = (
 )
 
 #: What is said of one value: how often it is true, which text, or below a bound, by the names of the fields of the
-#: result that lead to it, with dots between ("" for the result itself).
-_Said = dict[tuple[str, "str | float | None"], float]
+#: result that lead to it, and `ITEM` for the items of a list.
+Said = Mapping[tuple[tuple[str, ...], str | float | None], float]
+
+
+#: Of a value that nothing tests.
+NOTHING_SAID: Said = MappingProxyType({})
 
 
 def expected_outcomes(
-    application: Application, demands: Mapping[str, Demand], kinds: Mapping[str, Kind]
+    application: Application, demands: Sequence[tuple[Flow, Demand]], kinds: Mapping[str, Kind]
 ) -> dict[str, Outcome]:
-    """The outcome of each component that the flows call, by component.
+    """The outcome of each component that flows call, of which all is read, by its name: that of its first call.
 
-    Where several calls of one component are tested differently, the mean over its calls.
+    Further calls of which a flow says something else have one of their own, by `named`. Where pipelines say different
+    things of calls with one number, or the rounds of a loop do, it is the mean over those.
     """
     # Nothing is expected of what no request should reach, and a fault may lead there all the same.
     nodes = (node for flow in application.flows for body in flow.bodies for node in body.nodes)
     called = {node.operation.component for node in nodes if isinstance(node.operation, Call)}
-    said: dict[str, list[tuple[float, _Said]]] = {name: [] for name in called}
-    for demand in demands.values():
-        by_call = _said_of_calls(demand)
+    said: dict[str, dict[int, list[tuple[float, Said]]]] = {name: {} for name in called}
+    for flow, demand in demands:
+        by_node, numbers = _said_of_nodes(demand), sites(flow)
         for call in demand.calls:
-            said[call.component].append((call.visits, by_call.get(call.position, {})))
-    return {name: _outcome(application.components[name], kinds, _mean(given)) for name, given in sorted(said.items())}
+            body, at = demand.expanded.origins[call.position]
+            own = said[call.component].setdefault(numbers[body][at], [])
+            own.append((call.visits, by_node.get(call.position, {})))
+    found: dict[str, Outcome] = {}
+    for name, by_site in sorted(said.items()):
+        first = by_site.get(0, [each for own in by_site.values() for each in own])
+        found[name] = _outcome(application.components[name], kinds, _mean(first))
+        for site, own in sorted(by_site.items()):
+            outcome = _outcome(application.components[name], kinds, mean) if (mean := _mean(own)) else found[name]
+            if outcome != found[name]:
+                found[named(name, site)] = outcome
+    return found
+
+
+def named(component: str, site: int) -> str:
+    """The name of the outcome of one of a component's calls, where that has one of its own."""
+    return f"{component}#{site}"
+
+
+def expected_arguments(flow: Flow, demand: Demand) -> dict[str, Outcome]:
+    """The outcome of each port of a flow that a test asks about, by port."""
+    by_node, nodes = _said_of_nodes(demand), demand.expanded.flow.nodes
+    found: dict[str, Outcome] = {}
+    for port in flow.ports:
+        said = [
+            said
+            for at, said in by_node.items()
+            if isinstance(operation := nodes[at].operation, Parameter) and operation.name == port.name
+        ]
+        if said:
+            found[port.name] = outcome_of_type(port.type, port.size, _mean([(1.0, each) for each in said]))
+    return found
 
 
 def draw(outcome: Outcome, uniform: Uniform, text: Callable[[str, float], str], at: str = "") -> Value:
@@ -130,10 +169,14 @@ def draw(outcome: Outcome, uniform: Uniform, text: Callable[[str, float], str], 
             return _chosen(shares, uniform(at))
         case TruthOutcome(share):
             return uniform(at) < share
-        case NumberOutcome(bounds, below):
-            return _number(bounds, below, uniform(at))
-        case PassageOutcome(tokens):
-            return {"text": text(at, tokens), "source": f"rehearsal/{uniform(f'{at}#'):.9f}.md", "score": uniform(at)}
+        case NumberOutcome():
+            return number_of(outcome, uniform(at))
+        case PassageOutcome(tokens, score):
+            return {
+                "text": text(at, tokens),
+                "source": f"rehearsal/{uniform(f'{at}#'):.9f}.md",
+                "score": number_of(score, uniform(at)),
+            }
         case TurnOutcome(tokens):
             return {"role": "user", "text": text(at, tokens)}
         case VectorOutcome():
@@ -159,8 +202,11 @@ def _chosen(shares: dict[str, float], uniform: float) -> str:
     return next(label for label in reversed(shares) if shares[label] > 0.0)
 
 
-def _number(bounds: tuple[float, ...], below: tuple[float, ...], uniform: float) -> float:
+def number_of(outcome: NumberOutcome, uniform: float) -> float:
     """Uniform between bounds; beyond the outer ones, within 1 of them."""
+    bounds, below = outcome.bounds, outcome.below
+    if not bounds:
+        return uniform
     edges = [(0.0, min(0.0, bounds[0] - 1.0) if bounds else 0.0)]
     edges += zip(below, bounds, strict=True)
     edges.append((1.0, max(1.0, bounds[-1] + 1.0) if bounds else 1.0))
@@ -170,18 +216,22 @@ def _number(bounds: tuple[float, ...], below: tuple[float, ...], uniform: float)
     return edges[-1][1]
 
 
-def _said_of_calls(demand: Demand) -> dict[int, _Said]:
-    """What the conditions of a flow say of the result of each call, by the call's position."""
-    found: dict[int, _Said] = {}
+def _said_of_nodes(demand: Demand) -> dict[int, Said]:
+    """What the conditions of a flow say of the results of calls and of ports, by their position.
+
+    What is asked of one part in several places holds as often as in the mean of those.
+    """
+    given: dict[int, list[tuple[float, Said]]] = {}
     for (position, fields), chances in demand.likely.items():
-        field = ".".join(fields)
-        found.setdefault(position, {}).update({(field, tested): chance for tested, chance in chances.items()})
-    return found
+        for origin in origins(demand.expanded.flow.nodes, position, fields):
+            said = {(origin.path, tested): chance for tested, chance in chances.items()}
+            given.setdefault(origin.position, []).append((demand.probabilities[position], said))
+    return {position: _mean(each) for position, each in given.items()}
 
 
-def _mean(given: list[tuple[float, _Said]]) -> _Said:
-    """Over the calls of one component that say something about the same."""
-    sums: dict[tuple[str, str | float | None], tuple[float, float]] = {}
+def _mean(given: list[tuple[float, Said]]) -> Said:
+    """Over those that say something about the same, each with its weight."""
+    sums: dict[tuple[tuple[str, ...], str | float | None], tuple[float, float]] = {}
     for weight, said in given:
         for key, share in said.items():
             total, weighed = sums.get(key, (0.0, 0.0))
@@ -189,14 +239,14 @@ def _mean(given: list[tuple[float, _Said]]) -> _Said:
     return {key: weighed / total if total else EVEN for key, (total, weighed) in sums.items()}
 
 
-def _outcome(component: Component, kinds: Mapping[str, Kind], said: _Said) -> Outcome:
+def _outcome(component: Component, kinds: Mapping[str, Kind], said: Said) -> Outcome:
     kind = kinds[component.kind]
     extent = kind.result_extent(component)
     most = most_tokens(component, kind)
     if isinstance(component.result, ListOf) and component.result.item is not None:
-        item = _typed(component.result.item, extent.tokens / extent.items if extent.items else 0.0, most, said, "")
-        return ListOutcome(extent.items, item)
-    return _typed(component.result, extent.tokens, most, said, "")
+        tokens = extent.tokens / extent.items if extent.items else 0.0
+        return ListOutcome(extent.items, _typed(component.result.item, tokens, most, said, (ITEM,)))
+    return _typed(component.result, extent.tokens, most, said)
 
 
 def most_tokens(component: Component, kind: Kind) -> float | None:
@@ -204,53 +254,45 @@ def most_tokens(component: Component, kind: Kind) -> float | None:
     return float(value_of("max_tokens", component.settings, kind.settings)) if kind.has_prompt else None
 
 
-def outcome_of_type(of: Type, size: float | None = None) -> Outcome:
-    """The outcome of a value of which nothing is known but its type, and maybe how large it is."""
-    return _typed(of, typed_extent(of, size).tokens, None, {}, "")
+def outcome_of_type(of: Type, size: float | None = None, said: Said = NOTHING_SAID) -> Outcome:
+    """The outcome of a value of a type of which maybe is known how large it is, and how often tests of it hold."""
+    return _typed(of, typed_extent(of, size).tokens, None, said)
 
 
-def _typed(of: Type, tokens: float, most: float | None, said: _Said, field: str) -> Outcome:
+def _typed(of: Type, tokens: float, most: float | None, said: Said, path: tuple[str, ...] = ()) -> Outcome:
     match of:
         case Labels(labels):
-            return LabelOutcome(_shares(labels, {label: said.get((field, label)) for label in labels}))
+            return LabelOutcome(_shares(labels, {label: said.get((path, label)) for label in labels}))
         case Bool():
-            return TruthOutcome(said.get((field, None), EVEN))
+            return TruthOutcome(said.get((path, None), EVEN))
         case Number():
-            cuts = sorted((bound, share) for (name, bound), share in said.items() if name == field and _is_bound(bound))
-            bounds = tuple(float(bound) for bound, _ in cuts if bound is not None)
-            below = [0.0]
-            for _, share in cuts:
-                below.append(max(below[-1], share))
-            return NumberOutcome(bounds, tuple(below[1:]))
+            return _number_outcome(said, path)
         case Passage():
-            return PassageOutcome(tokens)
+            return PassageOutcome(tokens, _number_outcome(said, (*path, "score")))
         case Message():
             return TurnOutcome(tokens)
         case Vector():
             return VectorOutcome()
         case ListOf(item):
             extent = typed_extent(of)
-            one = TextOutcome(0.0, most) if item is None else _typed(item, extent.tokens / extent.items, most, {}, "")
+            each = extent.tokens / extent.items
+            one = TextOutcome(0.0, most) if item is None else _typed(item, each, most, said, (*path, ITEM))
             return ListOutcome(extent.items, one)
         case Record(fields):
             sizes = {one.name: typed_extent(one.type).tokens for one in fields}
             scale = tokens / total if (total := sum(sizes.values())) else 0.0
             return RecordOutcome(
-                {
-                    one.name: _typed(one.type, sizes[one.name] * scale, most, said, _inside(field, one.name))
-                    for one in fields
-                }
+                {one.name: _typed(one.type, sizes[one.name] * scale, most, said, (*path, one.name)) for one in fields}
             )
         case _:
             return TextOutcome(tokens if most is None else min(tokens, most), most)
 
 
-def _inside(field: str, name: str) -> str:
-    return f"{field}.{name}" if field else name
-
-
-def _is_bound(key: str | float | None) -> bool:
-    return isinstance(key, float)
+def _number_outcome(said: Said, path: tuple[str, ...]) -> NumberOutcome:
+    """A number that is below each bound that tests ask for as often as they say, and below greater ones no less."""
+    cuts = sorted((bound, share) for (at, bound), share in said.items() if at == path and isinstance(bound, float))
+    below = accumulate((share for _, share in cuts), max)
+    return NumberOutcome(tuple(bound for bound, _ in cuts), tuple(below))
 
 
 def _shares(labels: tuple[str, ...], said: Mapping[str, float | None]) -> dict[str, float]:

@@ -4,7 +4,7 @@ Simulation and rehearsal are given the same scenario, so that both see the same 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -17,9 +17,10 @@ from harmonia_compiler.contract.program import Call, Program
 from harmonia_compiler.contract.types import Labels, ListOf, Message, Text, Type, Value
 from harmonia_compiler.emit.emission import make_service
 from harmonia_compiler.emulate.behaviour import Behaviour, text_of
-from harmonia_compiler.emulate.outcomes import draw, expected_outcomes, outcome_of_type
+from harmonia_compiler.emulate.outcomes import Outcome, draw, expected_arguments, expected_outcomes, outcome_of_type
 from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.flow.graph import Application, Flow
+from harmonia_compiler.flow.passes.dead_code import without_unread
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.workload.draws import Draws, Uniform
 from harmonia_compiler.workload.request import Arrival
@@ -48,13 +49,17 @@ class Coming(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What simulation and rehearsal have in common."""
+    """What simulation and rehearsal have in common. `arguments` are what requests bring for ports that tests ask about.
+
+    By pipeline and by port; ports of which nothing is said bring what they are declared with, or anything.
+    """
 
     application: Application
     inventory: Inventory
     plan: Plan
     service: Service
     behaviour: Behaviour
+    arguments: Mapping[str, Mapping[str, Outcome]] = field(default_factory=dict)
 
     @property
     def draws(self) -> Draws:
@@ -111,12 +116,14 @@ class Scenario:
     def _arguments(
         self, flow: Flow, program: Program, arrival: Arrival, number: int, named: str | None
     ) -> dict[str, Value]:
-        ports = {port.name: port for port in flow.ports}
+        ports, tested = {port.name: port for port in flow.ports}, self.arguments.get(flow.name, {})
         found: dict[str, Value] = {}
         first_text = True
         for parameter in program.parameters:
             if parameter.name == program.class_parameter and named is not None:
                 found[parameter.name] = named
+            elif parameter.name in tested:
+                found[parameter.name] = self._drawn(parameter.name, tested[parameter.name], number)
             elif parameter.default is not msgspec.UNSET:
                 found[parameter.name] = parameter.default
             elif parameter.type == ListOf(Message()):
@@ -134,15 +141,17 @@ class Scenario:
             return text_of(f"{port.name}.{number}", tokens)
         if isinstance(of, Labels):
             return of.labels[0]
-        uniform = self.draws.of(number, f"({port.name})")
-        return draw(
-            outcome_of_type(of, port.size), uniform, lambda at, size: text_of(f"{port.name}.{number}{at}", size)
-        )
+        return self._drawn(port.name, outcome_of_type(of, port.size), number)
+
+    def _drawn(self, port: str, outcome: Outcome, number: int) -> Value:
+        uniform = self.draws.of(number, f"({port})")
+        return draw(outcome, uniform, lambda at, size: text_of(f"{port}.{number}{at}", size))
 
 
 def scenario(application: Application, inventory: Inventory, plan: Plan, seed: int) -> Scenario:
     """The scenario of an optimised application's plan. Raises Rejected as compiling does."""
-    demands = {flow.name: demand(application, flow) for flow in application.flows}
+    read = [without_unread(flow) for flow in application.flows]
+    demands = [(flow, demand(application, flow)) for flow in read]
     service = make_service(plan, application)
     answers = frozenset(
         operation.component
@@ -153,7 +162,8 @@ def scenario(application: Application, inventory: Inventory, plan: Plan, seed: i
     )
     outcomes = expected_outcomes(application, demands, kinds())
     behaviour = Behaviour(outcomes, kinds(), Draws(seed), answers)
-    return Scenario(application, inventory, plan, service, behaviour)
+    arguments = {flow.name: expected_arguments(flow, asked) for flow, asked in demands}
+    return Scenario(application, inventory, plan, service, behaviour, arguments)
 
 
 def _drawn(shares: Mapping[str, float], uniform: float) -> str:

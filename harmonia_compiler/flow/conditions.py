@@ -1,7 +1,8 @@
 """Which function of outcomes each condition of a flow is.
 
 One outcome stands for one condition wherever it is tested: the same node, an equal comparison, its negation; the
-labels of one value exclude each other, and its bounds follow each other. Different conditions are independent. A
+labels of one value exclude each other, and its bounds follow each other. Different conditions are independent; those
+of the items of one list hold equally often, in whichever `each` they are asked. A
 condition that is made of others (`a and b`, whether a loop has been left early, a name that was bound on two paths) is
 the function of theirs that it is: what its share leaves, once some of them are known, is the share of the last one.
 """
@@ -15,7 +16,7 @@ from harmonia_compiler.contract.program import Call, Select, inputs, with_inputs
 from harmonia_compiler.contract.types import Bool, Labels
 from harmonia_compiler.flow.asked import Asked, plain, settled, type_of
 from harmonia_compiler.flow.expand import Expanded, Item, scopes_around
-from harmonia_compiler.flow.graph import EVEN, Flow
+from harmonia_compiler.flow.graph import EVEN
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes
 from harmonia_compiler.flow.text import show_operation
 
@@ -53,7 +54,8 @@ class Conditions:
         self.scopes: dict[int, int] = {}
         self._nodes = expanded.flow.nodes
         self._outcomes = outcomes
-        self._alike = _alike(expanded.flow)
+        self._alike = _alike(expanded)
+        self._of_items: dict[Asked, float] = {}
         self._varying = _varying(expanded)
         self._single: dict[Place, int] = {}
         self._values: dict[Place, _Values] = {}
@@ -157,10 +159,16 @@ class Conditions:
         known, place = settled(self._nodes, asked), _place(asked)
         if known is not None:
             return TRUE if known else FALSE
+        if asked.test is None:
+            share = self._said.get(place, share)
+        operation = self._nodes[asked.position].operation
+        if isinstance(operation, Item):
+            (listed,) = operation.inputs
+            share = self._of_items.setdefault(replace(asked, position=self._alike[listed]), share)
         match asked.test:
             case None:
                 if place not in self._single:
-                    self._single[place] = self._outcome(self._said.get(place, share), place)
+                    self._single[place] = self._outcome(share, place)
                 return self._single[place]
             case str() as text:
                 return self._equals(place, text, share, guard)
@@ -212,16 +220,16 @@ def _place(asked: Asked) -> Place:
     return Place(asked.position, asked.fields)
 
 
-def _alike(flow: Flow) -> list[int]:
-    """For each node the first that is equal to it, calls being equal to themselves alone."""
-    first: dict[str, int] = {}
+def _alike(expanded: Expanded) -> list[int]:
+    """For each node the first that is equal to it; calls are equal to themselves alone, and items within one scope."""
+    first: dict[tuple[str, int], int] = {}
     alike: list[int] = []
-    for position, node in enumerate(flow.nodes):
+    for position, (node, scope) in enumerate(zip(expanded.flow.nodes, expanded.scopes, strict=True)):
         if isinstance(node.operation, Call):
             alike.append(position)
         else:
             key = show_operation(with_inputs(node.operation, alike.__getitem__))
-            alike.append(first.setdefault(key, position))
+            alike.append(first.setdefault((key, scope if isinstance(node.operation, Item) else 0), position))
     return alike
 
 

@@ -1,6 +1,7 @@
 """Lowering: a flow without what only planning and diagnostics need is a Program."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 import msgspec
 
@@ -25,8 +26,8 @@ def lower(flow: Flow, application: Application) -> Program:
     kept = with_awaits(without_unread(flow))
     nodes = [node for body in kept.bodies for node in body.nodes]
     called = sorted({node.operation.component for node in nodes if isinstance(node.operation, Call)})
-    sites = Counter[str]()
-    *blocks, operations = (_operations(*each, sites) for each in zip(kept.bodies, answers_of(kept), strict=True))
+    parts = zip(kept.bodies, answers_of(kept), sites(kept), strict=True)
+    *blocks, operations = (_operations(*each) for each in parts)
     return Program(
         pipeline=flow.name,
         parameters=tuple(_parameter(port) for port in flow.ports),
@@ -43,14 +44,27 @@ def lower(flow: Flow, application: Application) -> Program:
     )
 
 
-def _operations(body: Body, answers: frozenset[int], sites: Counter[str]) -> tuple[Operation, ...]:
+def sites(flow: Flow) -> tuple[dict[int, int], ...]:
+    """For each body of a flow of which all is read, by the position of a call, which of its component's it is."""
+    counted = Counter[str]()
+    found: list[dict[int, int]] = []
+    for body in flow.bodies:
+        own: dict[int, int] = {}
+        for at, node in enumerate(body.nodes):
+            if isinstance(node.operation, Call):
+                own[at] = counted[node.operation.component]
+                counted[node.operation.component] += 1
+        found.append(own)
+    return tuple(found)
+
+
+def _operations(body: Body, answers: frozenset[int], sites: Mapping[int, int]) -> tuple[Operation, ...]:
     """The operations of a body, whose calls say whether they may give the answer, and which of their component's."""
     found: list[Operation] = []
     for at, node in enumerate(body.nodes):
         operation = node.operation
         if isinstance(operation, Call):
-            site, sites[operation.component] = sites[operation.component], sites[operation.component] + 1
-            operation = msgspec.structs.replace(operation, may_answer=at in answers, site=site)
+            operation = msgspec.structs.replace(operation, may_answer=at in answers, site=sites[at])
         found.append(operation)
     return tuple(found)
 

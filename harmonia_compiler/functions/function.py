@@ -65,7 +65,8 @@ class ExtentFor(Protocol):
 class Function(msgspec.Struct, frozen=True):
     """One function. `name` equals its module's; `doc` is a sentence for `harmoniac explain` and the reference.
 
-    `parameters` are in the order of positions. `values` and `types` hold one entry for each that is no constant.
+    `parameters` are in the order of positions. `values` and `types` hold one entry for each that is no constant. One
+    that `keeps_items` gives a list of items of what it is given, or of the lists in that, as they are.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Function(msgspec.Struct, frozen=True):
     result_type: ResultTypeOf
     evaluate: Evaluate
     extent: ExtentFor
+    keeps_items: bool = False
 
     def parameter(self, name: str) -> Taken | None:
         """The parameter of that name."""

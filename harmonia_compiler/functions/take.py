@@ -39,4 +39,5 @@ FUNCTION = Function(
     result_type=result_type,
     evaluate=evaluate,
     extent=extent,
+    keeps_items=True,
 )

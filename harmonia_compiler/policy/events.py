@@ -17,6 +17,12 @@ def show_place(path: Path, site: int) -> str:
     return f"{place}#{site}" if site else place
 
 
+def site_of(place: str) -> int:
+    """Which of its component's calls stands at such a place; the first one where nothing is said of that."""
+    number = place.rpartition("#")[2] if "#" in place else ""
+    return int(number) if number.isascii() and number.isdigit() else 0
+
+
 class Started(msgspec.Struct, frozen=True):
     """The request has come in; `arguments` holds every parameter, defaults filled in."""
 

@@ -1,0 +1,178 @@
+"""Tests of items of lists, of their fields and of what requests bring hold as often as is planned."""
+
+from collections import Counter
+from math import sqrt
+from pathlib import Path
+
+import pytest
+
+from harmonia_compiler.emulate.outcomes import LabelOutcome, ListOutcome, NumberOutcome, RecordOutcome, TruthOutcome
+from harmonia_compiler.emulate.scenario import Coming, Scenario
+from harmonia_compiler.flow.demand import demand
+from harmonia_compiler.policy.events import Answer, Finished, Send, Started, items_of, show_place, site_of
+from harmonia_compiler.policy.frames import State
+from harmonia_compiler.policy.stepper import advance
+from harmonia_compiler.workload.request import Arrival
+from tests.emulate.planned import Asked, planned_for
+
+REQUESTS = 1_000
+#: As in `test_branches.py`.
+ERRORS, FEW = 4.5, 3
+
+HEAD = """
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
+component minilm = embedder("all-MiniLM-L6-v2")
+component search = milvus("docs", embedder: minilm, top_k: 6)
+component people(q: text) -> [(name: text, age: number, sort: "full" | "part", fine: bool)] ~ 8 = small("Who? {q}")
+component scores(q: text) -> [number] ~ 4 = small("Scores of {q}")
+component verdicts(q: text) -> ["full" | "part" | "none"] ~ 5 = small("Verdicts on {q}")
+component names(q: text) -> [text] ~ 3 = small("Names in {q}")
+component team(q: text) -> (who: [(name: text, age: number)], best: (age: number, ok: bool)) = small("Team of {q}")
+component review(q: text) -> (verdict: "full" | "none", text: text) = small("Review {q}")
+component good(q: text) -> bool = small("{q} good?")
+component greet(name: text) -> text = small("Greet {name}")
+component greet_as(name: text, way: text) -> text = small("Greet {name} {way}")
+component redo(q: text) -> text = small("Again: {q}")
+component other(q: text) -> text = small("Otherwise: {q}")
+component answer(q: text) -> text = small("Answer: {q}")
+component merge(found: [text]) -> text = small("{found}")
+"""
+
+#: By what they test: further ports of the pipeline, and its body.
+BODIES = {
+    "a bound of a field": ("", "return merge(each p in people(q) where p.age >= 18 ~ 0.4: greet(p.name))"),
+    "a label of a field": ("", 'return merge(each p in people(q) where p.sort == "full" ~ 0.2: greet(p.name))'),
+    "a truth of a field": ("", "return merge(each p in people(q) where not p.fine ~ 0.2: greet(p.name))"),
+    "two bounds of an item": ("", "return merge(each s in scores(q) where s > 0.5 and s < 0.9 ~ 0.2: redo(q))"),
+    "a label that is an item": ("", 'return merge(each v in verdicts(q) where v == "none" ~ 0.2: redo(q))'),
+    "what a function keeps": ("", "return merge(each p in take(people(q), 3) where p.age > 17 ~ 0.4: greet(p.name))"),
+    "lists of lists": (
+        "",
+        """people_of = each n in names(q): people(n)
+    return merge(each p in flatten(people_of) where p.age >= 18 ~ 0.4: greet(p.name))""",
+    ),
+    "lists that are joined": (
+        "",
+        "return merge(each p in people(q) + people(redo(q)) where p.age >= 18 ~ 0.4: greet(p.name))",
+    ),
+    "lists of two paths": (
+        "",
+        """found = people(q)
+    if good(q) ~ 0.3 { found = people(redo(q)) }
+    return merge(each p in found where p.age >= 18 ~ 0.4: greet(p.name))""",
+    ),
+    "what each item was made to": (
+        "",
+        """seen = each n in names(q): review(n)
+    return merge(each r in seen where r.verdict == "none" ~ 0.2: redo(r.text))""",
+    ),
+    "scores of passages": ("", "return merge(each p in search(q) where p.score > 0.5 ~ 0.2: greet(p.text))"),
+    "parts of a record": (
+        "",
+        """found = team(q)
+    if found.best.age > 3 ~ 0.2 { return other(q) }
+    return merge(each p in found.who where p.age >= 18 ~ 0.4: greet(p.name))""",
+    ),
+    "one list twice": (
+        "",
+        """found = people(q)
+    young = each p in found where p.age >= 18 ~ 0.2: greet_as(p.name, other(q))
+    old = each p in found where p.age >= 65 ~ 0.1: greet_as(p.name, redo(q))
+    return merge(young + old)""",
+    ),
+    "one test of a list twice": (
+        "",
+        """found = people(q)
+    first = each p in found where p.age >= 18 ~ 0.2: greet_as(p.name, other(q))
+    then = each p in found where p.age >= 18 ~ 0.2: greet_as(p.name, redo(q))
+    return merge(first + then)""",
+    ),
+    "two calls of a component": (
+        "",
+        """if good(q) ~ 0.5 { return answer(q) }
+    if good(redo(q)) ~ 0.1 { return answer(redo(q)) }
+    return other(q)""",
+    ),
+    "a truth that is brought": ("easy: bool", "if easy ~ 0.2 { return other(q) }\n    return answer(q)"),
+    "a truth that may be brought": ("easy: bool = false", "if easy ~ 0.2 { return other(q) }\n    return answer(q)"),
+    "a number that is brought": ("depth: number", "if depth > 1 ~ 0.2 { return other(q) }\n    return answer(q)"),
+    "a label that is brought": (
+        'way: "a" | "b" | "c"',
+        'if way == "b" ~ 0.2 { return other(q) }\n    return answer(q)',
+    ),
+    "a list that is brought": (
+        "found: [(name: text, age: number)]",
+        "return merge(each p in found where p.age >= 18 ~ 0.4: greet(p.name))",
+    ),
+}
+
+
+def source_of(ports: str, body: str) -> str:
+    more = f", {ports}" if ports else ""
+    return f"{HEAD}pipeline ask(q: text ~ 10 tokens{more}) -> text {{\n    {body}\n}}\n"
+
+
+def calls_of(planned: Scenario, coming: Coming) -> Counter[str]:
+    """How often one request calls each component."""
+    program, state, made = planned.service.programs["ask"], State(), Counter[str]()
+    pending = advance(program, state, Started(coming.arguments))
+    while pending:
+        match pending.pop(0):
+            case Send() as send:
+                made[send.component] += 1
+                component, where = program.components[send.component], (coming.number, send.path, send.site)
+                asked = Asked(component, send.settings, items_of(send), bool(send.over), *where)
+                pending += advance(program, state, Finished(send.call, planned.behaviour.answer(asked)[0]))
+            case command:
+                assert isinstance(command, Answer), command
+    return made
+
+
+@pytest.mark.parametrize(("ports", "body"), BODIES.values(), ids=BODIES)
+def test_as_often_as_is_planned(tmp_path: Path, ports: str, body: str) -> None:
+    planned = planned_for(tmp_path, source_of(ports, body))
+    (flow,) = planned.application.flows
+    expected = demand(planned.application, flow).visits
+    found = [calls_of(planned, one) for one in planned.coming(Arrival(float(at)) for at in range(REQUESTS))]
+    wrong = []
+    for component in {*expected}.union(*found):
+        visits, counts = expected.get(component, 0.0), [each[component] for each in found]
+        mean = sum(counts) / REQUESTS
+        spread = max(sum((count - mean) ** 2 for count in counts) / REQUESTS, visits * (1.0 - visits))
+        if abs(mean - visits) > ERRORS * sqrt(spread / REQUESTS) + FEW / REQUESTS:
+            wrong.append((component, mean, visits))
+    assert wrong == []
+
+
+def test_in_two_lists_of_one_value_any_item_brings_what_is_outside(tmp_path: Path) -> None:
+    """What the items of either list need of outside is needed as soon as one of eight does."""
+    planned = planned_for(tmp_path, source_of(*BODIES["one test of a list twice"]))
+    visits = demand(planned.application, planned.application.flows[0]).visits
+    assert visits["other"] == pytest.approx(1.0 - 0.8**8)
+    assert visits["redo"] == pytest.approx(1.0 - 0.8**8)
+
+
+def test_what_is_tested_is_drawn_so_and_nothing_else_is(tmp_path: Path) -> None:
+    planned = planned_for(tmp_path, source_of(*BODIES["a bound of a field"]))
+    people = planned.behaviour.outcomes["people"]
+    assert isinstance(people, ListOutcome)
+    assert isinstance(people.item, RecordOutcome)
+    assert people.item.fields["age"] == NumberOutcome((18.0,), (0.6,))
+    assert people.item.fields["sort"] == LabelOutcome({"full": 0.5, "part": 0.5})
+    assert people.item.fields["fine"] == TruthOutcome(0.5)
+
+
+def test_each_call_of_a_component_has_shares_of_its_own(tmp_path: Path) -> None:
+    """By its number, which a rehearsal finds in what tells its calls apart."""
+    outcomes = planned_for(tmp_path, source_of(*BODIES["two calls of a component"])).behaviour.outcomes
+    assert [outcomes[name] for name in ("good", "good#1")] == [TruthOutcome(0.5), TruthOutcome(0.1)]
+    assert {name for name in outcomes if "#" in name} == {"good#1"}
+
+
+@pytest.mark.parametrize(("place", "site"), [("", 0), ("2/5", 0), ("#3", 3), ("2/5#12", 12), ("what#", 0), ("a#b", 0)])
+def test_the_number_of_a_call_is_read_off_its_place(place: str, site: int) -> None:
+    assert site_of(place) == site
+
+
+def test_a_place_that_is_shown_tells_its_number() -> None:
+    assert site_of(show_place((("round", 2),), 4)) == 4
