@@ -1,13 +1,11 @@
 """A language model under continuous batching, by whatever says how long its steps take.
 
-A replica with `batch` calls in progress spends, on each call, the time of its prefill alone and of
-its decoding steps a `batch`-th part. At the planned utilisation fewer calls are in progress
-(`_in_progress`); the latency is that of a call among those.
+Which configurations there are: what fits into memory, on groups and parts of GPUs, and on cores. What calls take in
+each of them, by what they do to each other in a batch, is said in `batching.py`.
 """
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 from harmonia_compiler.contract.card import Card
@@ -25,44 +23,12 @@ from harmonia_compiler.profile.assumptions import (
     GPU_MEMORY_SHARE,
     GPU_RUNTIME_GIB,
 )
+from harmonia_compiler.profile.batching import Batching, Size
 from harmonia_compiler.profile.device import CpuPart, GpuPart, cpu_parts, gpu_parts, most_gpus, native_precision
 from harmonia_compiler.profile.limits import limits_for
 from harmonia_compiler.profile.memory import precision_of, weight_bytes
 from harmonia_compiler.profile.profiles import Asked, Offer, Option, Shortfall
-from harmonia_compiler.profile.queueing import LEVELS, wait_ms
 from harmonia_compiler.profile.sources import Sources
-from harmonia_compiler.profile.steps import StepLoad, StepModel, chunks
-
-#: To which part of it the number of calls in progress is found.
-_NEAR = 1e-4
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """The time of prefilling so many tokens, and of one step of so many calls, in ms.
-
-    `context` is the mean of what a decoding call looks back at, `most` the tokens of a step at most.
-    """
-
-    steps: StepModel
-    context: float
-    most: int
-
-    def prefill(self, tokens: float) -> float:
-        """Of a prompt that has the engine to itself."""
-        return math.fsum(map(self.steps.step_ms, chunks(max(1.0, tokens), self.most)))
-
-    def prefill_among(self, tokens: float, prompts: int) -> float:
-        """Of one of so many prompts that come together, as many of which share a step as it holds."""
-        tokens = max(1.0, tokens)
-        sharing = min(prompts, int(self.most / tokens))
-        if sharing <= 1:
-            return self.prefill(tokens)
-        return self.steps.step_ms(StepLoad(sharing * tokens, sharing * tokens * tokens / 2)) / sharing
-
-    def step(self, calls: float) -> float:
-        """Of a token for each call."""
-        return self.steps.step_ms(StepLoad(decodes=calls, decode_context=calls * self.context))
 
 
 def offer(asked: Asked, card: Card, inventory: Inventory, sources: Sources) -> Offer:
@@ -173,71 +139,26 @@ def _up(figure: float, digits: int) -> float:
 
 
 def _option(model: _Model, configuration: Configuration, part: GpuPart | CpuPart) -> Option:
-    asked, batch = model.asked, configuration.batch
+    asked = model.asked
     sourced = model.sources.steps(asked.engine, model.card, part)
-    most = limits_for(asked.engine, model.card, configuration).step_tokens
-    pace, outside = Pace(sourced.steps, model.decoding_context(), most), sourced.steps.request_ms
-    prefill = {name: pace.prefill(work.prompt_tokens) for name, work in asked.work.items()}
-    steps = {name: max(0.0, work.output_tokens - 1.0) for name, work in asked.work.items()}
-    busy = {name: prefill[name] + steps[name] * pace.step(batch) / batch for name in asked.work}
-    mean = _Mix(batch, _mean(asked, busy), _mean(asked, prefill), _mean(asked, steps))
-    levels = [_times(mean, pace, level) for level in LEVELS]
-    alone = {name: prefill[name] + outside for name in asked.work}
-    slower = (pace.step(batch) - pace.step(1)) / (batch - 1) if batch > 1 else 0.0
+    outside = sourced.steps.request_ms
+    sizes = {name: Size(work.prompt_tokens, max(0.0, work.output_tokens - 1.0)) for name, work in asked.work.items()}
+    batching = Batching(
+        sourced.steps,
+        limits_for(asked.engine, model.card, configuration),
+        sizes,
+        {name: asked.calls.get(name, 0.0) for name in sizes},
+        model.decoding_context(),
+    )
+    levels = batching.times()
     return Option(
         configuration=configuration,
-        busy_ms=busy,
-        latency_ms={
-            name: tuple(wait + alone[name] + steps[name] * step for wait, step in levels) for name in asked.work
-        },
-        first_ms={name: tuple(wait + alone[name] + step for wait, step in levels) for name in asked.work},
+        busy_ms=batching.busy_ms(),
+        latency_ms={name: tuple(times[name].whole + outside for times in levels) for name in sizes},
+        first_ms={name: tuple(times[name].first + outside for times in levels) for name in sizes},
         provenance=sourced.provenance,
-        adds_ms={
-            name: pace.prefill_among(work.prompt_tokens, batch) + steps[name] * slower
-            for name, work in asked.work.items()
-        },
+        adds_ms=batching.adds_ms(),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Mix:
-    """The mean call of a replica: its part of the replica's time, its prefill in ms, its decoding steps."""
-
-    batch: int
-    busy: float
-    prefill: float
-    steps: float
-
-
-def _times(mean: _Mix, pace: Pace, utilisation: float) -> tuple[float, float]:
-    """The mean wait before a call's own prefill, and the mean time of one of its steps, in ms.
-
-    Steps are stretched by the prefills of the other calls in progress; a call waits for a place in
-    the batch, then for the prefills before its own.
-    """
-    arrivals = utilisation / mean.busy
-    others = arrivals * mean.prefill * (mean.batch - 1) / mean.batch
-    step = pace.step(_in_progress(mean, pace, arrivals)) / (1.0 - others)
-    queue = wait_ms(mean.prefill, 1, others)
-    inside = queue + mean.prefill + mean.steps * step
-    place = wait_ms(inside, mean.batch, min(0.95, arrivals * inside / mean.batch))
-    return place + queue, step
-
-
-def _in_progress(mean: _Mix, pace: Pace, arrivals: float) -> float:
-    """How many calls are in progress when a replica keeps up with so many arrivals a millisecond.
-
-    The fewest at which the time that a call takes of the replica, `prefill + steps · step(k) / k`,
-    is the time between arrivals; between 1 and `batch`, found by bisection.
-    """
-    low, high = 1.0, float(mean.batch)
-    while high - low > _NEAR * high:
-        middle = (low + high) / 2
-        if mean.prefill + mean.steps * pace.step(middle) / middle > 1.0 / arrivals:
-            low = middle
-        else:
-            high = middle
-    return high
 
 
 def _mean(asked: Asked, figures: Mapping[str, float]) -> float:

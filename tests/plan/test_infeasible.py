@@ -173,9 +173,9 @@ def inventory_of(cpus: int, memory_gib: float) -> Inventory:
 @pytest.mark.parametrize(
     ("cpus", "memory_gib", "said"),
     [
-        (4, 16.0, "needs 43 cores and 22.72 GiB of memory within its promises, and the inventory has 4 and 16"),
-        (43, 16.0, "needs 22.72 GiB of memory within its promises, and the inventory has 16"),
-        (4, 64.0, "needs 42.25 cores within its promises, and the inventory has 4"),
+        (4, 16.0, "needs 43 cores and 20.72 GiB of memory within its promises, and the inventory has 4 and 16"),
+        (43, 16.0, "needs 20.72 GiB of memory within its promises, and the inventory has 16"),
+        (4, 64.0, "needs 41.75 cores within its promises, and the inventory has 4"),
     ],
 )
 def test_larger_replicas_that_larger_hosts_hold_are_counted_on(

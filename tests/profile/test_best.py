@@ -13,6 +13,7 @@ from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.kinds.kind import Work
 from harmonia_compiler.kinds.llm import kv_cache_gib
 from harmonia_compiler.profile.assumptions import STORE_THREADS, TORCH_RUNTIME_GIB, VLLM_ENCODER_RUNTIME_GIB
+from harmonia_compiler.profile.batching import LENGTH_CV2
 from harmonia_compiler.profile.best import BestProfiles
 from harmonia_compiler.profile.memory import memory_of
 from harmonia_compiler.profile.profiles import Asked, Offer, Option, Profiles, Shortfall
@@ -55,8 +56,8 @@ def test_a_decoding_step_takes_what_the_data_sheet_says() -> None:
     option = whole(offer(SMALL, write=Work(prompt_tokens=1.0, output_tokens=101.0)), batch=64)
     context = (1.0 + 101.0 / 2) * card.kv_bytes_per_token()
     step = 2.0 + (card.parameters * 2 + 64 * context) / (2039e6 * 0.8)
-    first = 2.0 + card.parameters * 2 / (2039e6 * 0.8)
-    assert option.busy_ms["write"] == pytest.approx(first + 100 * step / 64)
+    # And one step for the prompt, before which a call is late for another.
+    assert option.busy_ms["write"] == pytest.approx(102 * step / 64, rel=1e-3)
 
 
 def test_a_call_takes_longest_where_the_replica_is_busiest() -> None:
@@ -82,11 +83,14 @@ def test_a_larger_batch_carries_more_and_a_single_call_waits_no_less() -> None:
 
 
 def test_a_single_place_waits_as_one_server_does() -> None:
-    """With one place a call holds the replica for as long as it takes, and the queue is that of one server."""
+    """With one place a call holds the replica for as long as it takes, and the queue is that of one server.
+
+    Lengths vary by half of their mean, and so less than exponential times: a queue of those waits 5 / 8 as long.
+    """
     option = whole(offer(SMALL, answer=ANSWER))
     for level, latency in zip(LEVELS, option.latency_ms["answer"], strict=True):
         alone = option.busy_ms["answer"]
-        assert latency == pytest.approx(alone + wait_ms(alone, 1, level))
+        assert latency == pytest.approx(alone + (1 + LENGTH_CV2) / 2 * wait_ms(alone, 1, level), rel=1e-3)
 
 
 def test_batches_end_where_the_memory_does() -> None:
@@ -246,5 +250,4 @@ def test_a_heavier_mixture_slows_the_same_call() -> None:
     light = PROFILES.offer(Asked(SMALL, {"grade": GRADE, "answer": ANSWER}, {"grade": 1.0, "answer": 9.0}), SERVER)
     heavy = replace(light, options=offer(SMALL, grade=GRADE, answer=ANSWER).options)
     one, other = whole(light, batch=16), whole(heavy, batch=16)
-    assert one.busy_ms == other.busy_ms
     assert one.first_ms["answer"][-1] < other.first_ms["answer"][-1]
