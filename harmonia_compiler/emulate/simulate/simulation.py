@@ -136,7 +136,7 @@ class Simulation:
             if one.id not in replicas:
                 replicas[one.id] = self._replica(service.loop, service, one)
 
-        return Steering(service, facts, ByProgram(), placed, bring)
+        return Steering(service, facts, ByProgram(), placed, bring, scenario.service.shares)
 
     def _replica(self, loop: Loop, service: Service, placed: Placed) -> Replica[Job]:
         found = serving(self.scenario.service.engines[placed.engine], placed.config, self.cards)

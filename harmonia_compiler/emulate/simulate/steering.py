@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from harmonia_compiler.contract.bundle import Endpoint
+from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.contract.decision import Decision, Reason
 from harmonia_compiler.contract.plan import Replica as Placed
 from harmonia_compiler.emulate.simulate.loop import Happening
@@ -22,6 +22,7 @@ from harmonia_compiler.policy.control.planned import Planned
 from harmonia_compiler.policy.control.state import State
 from harmonia_compiler.report.document import Decision as Told
 from harmonia_compiler.runtime.controller.controller import EVERY_S
+from harmonia_compiler.runtime.gateway.decisions import bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Steering:
     """Looks after a service from `begin` to `end`. `bring` makes the replica of a place ready to take calls.
 
     `placed` are the replicas that each engine may have, the plan's first; an engine that is not named keeps those that
-    it has. `told` is what was changed, and `last` what was said in the last window.
+    it has. `shares` are those of the plan's replicas, which hold where nothing else was decided. `told` is what was changed, and `last` what was said in the last window.
     """
 
     service: Service
@@ -56,6 +57,7 @@ class Steering:
     divide: Divide
     placed: Mapping[str, Sequence[Placed]]
     bring: Callable[[Placed], object]
+    shares: Mapping[str, ReplicaShare]
     told: list[Told] = field(default_factory=list)
     last: tuple[Reason, ...] = ()
     _state: State = field(init=False)
@@ -105,7 +107,7 @@ class Steering:
     def _follow(self, decision: Decision) -> None:
         at_ms = self.service.loop.now_ms
         self.told += [Told(at_ms, one.about or "division of calls", one.why) for one in decision.reasons if one.acted]
-        self.service.set_shares(decision.shares)
+        self.service.set_shares(bounded(self.shares, decision))
         for name, each in self._engines.items():
             before, each.wanted = each.wanted, decision.replicas[name]
             if each.wanted < before:

@@ -5,7 +5,7 @@ newer than the one that is followed changes nothing; neither does a controller t
 decision stays, and before the first one the plan.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -54,7 +54,7 @@ class DecisionFile:
         if decision.epoch == self._watch.epoch:
             return
         self._watch.epoch = decision.epoch
-        self._take(self._bounded(decision))
+        self._take(bounded(self._planned, decision))
         log("decision", epoch=decision.epoch, shares=len(decision.shares))
 
     def _objection(self, decision: Decision) -> str:
@@ -68,15 +68,16 @@ class DecisionFile:
                 return f"it gives `{replica}` the weight {share.weight:g}"
         return ""
 
-    def _bounded(self, decision: Decision) -> dict[str, ReplicaShare]:
-        """The plan's shares with what was decided instead; none gets more calls at once than the plan has room for."""
-        most = max((share.batch for share in self._planned.values()), default=1)
-        found = dict(self._planned)
-        for replica, share in decision.shares.items():
-            room = self._planned[replica].batch if replica in self._planned else most
-            found[replica] = ReplicaShare(min(share.batch, room), share.weight)
-        return found
-
     def _refuse(self, why: str) -> None:
         self._watch.refused = why
         log("decision_refused", reason=why, follows=self._watch.epoch)
+
+
+def bounded(planned: Mapping[str, ReplicaShare], decision: Decision) -> dict[str, ReplicaShare]:
+    """The plan's shares with what was decided instead; none gets more calls at once than the plan has room for."""
+    most = max((share.batch for share in planned.values()), default=1)
+    found = dict(planned)
+    for replica, share in decision.shares.items():
+        room = planned[replica].batch if replica in planned else most
+        found[replica] = ReplicaShare(min(share.batch, room), share.weight)
+    return found

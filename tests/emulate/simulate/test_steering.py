@@ -1,10 +1,12 @@
 """The controller in virtual time: what it changes, when, and what comes of it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from harmonia_compiler.check.files import check_files
+from harmonia_compiler.contract.bundle import ReplicaShare
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.inventory import Host, Inventory
 from harmonia_compiler.contract.plan import Replica as Placed
@@ -33,10 +35,11 @@ pipeline ask(question: text) -> text {
 HOST = Inventory((Host("one", 8, 16.0),))
 
 
-def planned(tmp_path: Path, load: float, more: str = "") -> Scenario:
+def planned(tmp_path: Path, load: float, more: str = "", cores: int = 1) -> Scenario:
     """The cheapest plan for a load, on a host of eight cores."""
     path = tmp_path / "ask.rag"
-    path.write_text(SOURCE.replace("LOAD", f"{load:g}").replace(" MORE", more))
+    source = SOURCE.replace("LOAD", f"{load:g}").replace("cores: 1", f"cores: {cores}")
+    path.write_text(source.replace(" MORE", more))
     checked = check_files([path], {})
     assert checked.application is not None, checked.found
     application = optimise(checked.application)
@@ -127,3 +130,23 @@ def test_there_is_room_for_as_many_as_a_host_and_the_settings_leave(tmp_path: Pa
     assert {one.host for one in found} == {"one"}
     (most,) = further(planned(tmp_path, 5.0, ", max_replicas: 3")).values()
     assert len(most) == 2
+
+
+def test_replicas_of_which_nothing_was_decided_keep_what_the_plan_gives_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decision names the shares that it changes: the first one gave all others one call at a time."""
+    made = planned(tmp_path, 5.0, cores=2)
+    (replica,) = made.plan.replicas
+    assert made.service.shares[replica.id].batch > 1
+    followed: list[int] = []
+    usual = Service.set_shares
+
+    def set_shares(self: Service, shares: Mapping[str, ReplicaShare]) -> None:
+        usual(self, shares)
+        followed.append(self.lines[replica.engine].replicas[replica.id].share.batch)
+
+    monkeypatch.setattr(Service, "set_shares", set_shares)
+    done = run(made, 40.0, 60.0)
+    assert done.report.decisions
+    assert {*followed} == {made.service.shares[replica.id].batch}
