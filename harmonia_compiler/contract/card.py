@@ -114,6 +114,11 @@ def is_fixed(revision: str) -> bool:
     return _FIXED.fullmatch(revision) is not None
 
 
+def is_added(revision: str) -> bool:
+    """Whether a revision is of a folder that a user added, so that no hub has it."""
+    return revision.startswith("local-")
+
+
 def load_cards() -> dict[str, Card]:
     """Every card by its name and by each of its aliases; names win over aliases, the user's over shipped ones.
 

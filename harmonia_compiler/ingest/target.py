@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints, Service
-from harmonia_compiler.contract.card import load_cards
+from harmonia_compiler.contract.card import is_added, load_cards
 from harmonia_compiler.contract.collection import CollectionRecord
 from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.document import decode_document
@@ -19,7 +19,6 @@ from harmonia_compiler.kinds.kind import value_of
 from harmonia_compiler.kinds.milvus import SETTINGS
 from harmonia_compiler.runtime import weights
 from harmonia_compiler.runtime.bundle import read_contents, read_service
-from harmonia_compiler.runtime.weights import is_added
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,13 @@ from pathlib import Path
 
 import msgspec
 
-from harmonia_compiler.contract.card import Card
+from harmonia_compiler.contract.card import Card, is_added
 from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.actuators.supervision.command import supervised
 from harmonia_compiler.runtime.weights import (
     WEIGHTS_FOLDER,
     find,
-    is_added,
     is_model,
     locate,
     locked,

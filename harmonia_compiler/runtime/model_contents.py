@@ -4,11 +4,17 @@ A model that a hub gave is known by its commit. One that lies in a folder of the
 is a digest of all that an engine may read there, by name and by content: what a collection was embedded with is told by
 it. Folders are linked to and edited, and so are looked at before each start. What was read once is remembered beside
 the card, by what the file system says of each file, as long as that cannot have stayed the same by chance.
+
+    python -m harmonia_compiler.runtime.model_contents FOLDER REVISION COMMAND...
+
+becomes the command where the folder holds that revision, and ends with one line and exit code 1 where it does not:
+containers are started again by whoever runs them, and not by us.
 """
 
 import hashlib
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -115,3 +121,19 @@ def _read(remembered: Path) -> dict[str, _Seen]:
         return decode_document(read_regular(remembered, MOST_DOCUMENT_BYTES), dict[str, _Seen])
     except (OSError, msgspec.MsgspecError):
         return {}
+
+
+def main() -> None:
+    """Look at the folder and become the command."""
+    folder, revision, *command = sys.argv[1:]
+    try:
+        now = revision_of(Path(folder))
+        if now != revision:
+            sys.exit(f"{folder} does not hold any more what it was compiled for: {now} in place of {revision}")
+        os.execvp(command[0], command)  # noqa: S606 - the words are the bundle's own
+    except OSError as problem:
+        sys.exit(f"{folder} cannot be read: {problem}")
+
+
+if __name__ == "__main__":
+    main()

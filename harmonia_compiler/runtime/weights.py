@@ -20,7 +20,7 @@ from typing import Literal
 
 import msgspec
 
-from harmonia_compiler.contract.card import Card, card_for
+from harmonia_compiler.contract.card import Card, card_for, is_added
 from harmonia_compiler.contract.home import model_store
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.shell import shell_word
@@ -30,8 +30,6 @@ from harmonia_compiler.runtime.model_contents import REMEMBERED, is_digest, revi
 WEIGHTS_FOLDER = "weights"
 #: What a disk keeps free beyond the weights, in bytes: others write there too.
 _SPARE_BYTES = 2**30
-#: What the revisions of models begin with that a user added from a folder.
-_ADDED = "local-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +62,6 @@ def wanted(model: str) -> Card:
     name, _, revision = model.partition("@")
     card = card_for(name)
     return msgspec.structs.replace(card, revision=revision) if revision else card
-
-
-def is_added(revision: str) -> bool:
-    """Whether a revision is of a folder that a user added, so that no hub has it."""
-    return revision.startswith(_ADDED)
 
 
 def check_contents(card: Card, folder: Path, remembered: Path) -> None:

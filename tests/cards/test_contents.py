@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -240,6 +242,27 @@ def test_a_bundle_of_an_earlier_version_is_compiled_again(
     assert len(found) == 1
     assert ("no revision" in found[0].message) == (revision == "")
     assert str(found[0].help).startswith("compile the bundle again")
+
+
+def test_a_container_looks_at_the_folder_each_time_that_it_starts(tiny: Path, tmp_path: Path) -> None:
+    """Docker starts it again by itself. vLLM's image holds nothing of ours."""
+    bundle = compiled(tmp_path, "compose")
+    revision = card_for("tiny").revision
+    text = (bundle / "compose.yaml").read_text()
+    words = ["python3", "-m", "harmonia_compiler.runtime.model_contents", "/weights", revision]
+    at = text.index("harmonia_compiler.runtime.model_contents")
+    assert [one for one in words if one not in text[max(0, at - 200) : at + 200]] == []
+    assert text.count("runtime.model_contents") == 1
+
+    def started() -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", words[2], str(tiny), revision, "echo", "started"]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert started().stdout == "started\n"
+    change_a_weight(tiny)
+    refused = started()
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "does not hold any more what it was compiled for" in refused.stderr
 
 
 def test_nothing_is_ingested_by_a_model_whose_folder_was_edited(

@@ -176,7 +176,7 @@ def test_a_plan_over_hosts_is_a_file_each_and_an_overlay(quickstart: Planned, tm
             ("compose.Overlay-3.yaml", "compose.overlay-2.yaml", "compose.overlay-4.yaml"),
         ),
         (("a", "A", "a-2"), ("compose.a.yaml", "compose.A-3.yaml", "compose.a-2.yaml")),
-        ((".", ".."), ("compose...yaml", "compose....yaml")),
+        (("...", "a."), ("compose.....yaml", "compose.a..yaml")),
     ],
 )
 def test_every_host_has_a_file_of_its_own_whatever_it_is_called(

@@ -82,7 +82,7 @@ def _services(emission: Emission, site: ComposeSite) -> ComposeServices:
             one.host,
             services.LOOPBACK if site.network == "host" else f"replica-{number}",
             site.first_port + number,
-            vllm if _is_vllms(one) else workers[bool(one.devices)].name,
+            vllm if services.is_in_vllms_image(one) else workers[bool(one.devices)].name,
             variables.get(one.launch.model or ""),
             emission.plan.engines[one.engine].kind if Fill("data") in one.launch.command else None,
             is_further,
@@ -131,7 +131,7 @@ def _workers(emission: Emission, site: ComposeSite) -> dict[bool, _Worker]:
     Named by what they are built from, so that bundles share one exactly where it holds what each of them needs. Where
     the site names an image, that is the one for both.
     """
-    inside = [one for one in emission.replicas if not _is_vllms(one)]
+    inside = [one for one in emission.replicas if not services.is_in_vllms_image(one)]
     if site.worker_image:
         both = _Worker(site.worker_image, _arguments(inside, on_gpu=any(one.devices for one in inside)))
         return {False: both, True: both}
@@ -144,11 +144,6 @@ def _workers(emission: Emission, site: ComposeSite) -> dict[bool, _Worker]:
         name = f"harmonia-worker:{harmonia_compiler.__version__}-{_TORCH_FOR[on_gpu]}-{digest}"
         found[on_gpu] = _Worker(name, arguments)
     return found
-
-
-def _is_vllms(one: ReplicaLaunch) -> bool:
-    """Whether it runs in vLLM's own image, as vLLM on GPUs does."""
-    return one.launch.module == "vllm" and bool(one.devices)
 
 
 def _arguments(inside: Sequence[ReplicaLaunch], *, on_gpu: bool) -> dict[str, str]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harmonia_compiler.contract.bundle import ReplicaLaunch
+from harmonia_compiler.contract.card import is_added
 from harmonia_compiler.contract.compose import ComposeReplica, ComposeSite
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
 from harmonia_compiler.contract.plan import Replica
@@ -63,7 +64,7 @@ def replica_service(
         "data": DATA,
         "code": f"{BUNDLE}/code",
     }
-    service = _container(given.image, [*_secrets_first(own), *_filled(own, slots)], own)
+    service = _container(given.image, [*_secrets_first(own), *_looked_at_first(launch), *_filled(own, slots)], own)
     service["healthcheck"] = healthcheck(own.probe, str(given.port))
     service["cpuset" if cpus and site.cpuset else "cpus"] = (
         cpus if cpus and site.cpuset else max(0.01, round(launch.cores, 2))
@@ -196,6 +197,19 @@ def _secrets_first(launch: Launch) -> list[str]:
         return []
     pairs = json.dumps(dict(sorted(launch.late.items())), separators=(",", ":"))
     return ["python3", "-m", "harmonia_compiler.runtime.secret_files", SECRETS, pairs]
+
+
+def is_in_vllms_image(one: ReplicaLaunch) -> bool:
+    """Whether a replica runs in vLLM's own image, as vLLM on GPUs does: nothing of ours is in there."""
+    return one.launch.module == "vllm" and bool(one.devices)
+
+
+def _looked_at_first(one: ReplicaLaunch) -> list[str]:
+    """Who looks at a folder that a user added before each start of a container, which starts again by itself."""
+    revision = (one.launch.model or "").partition("@")[2]
+    if not is_added(revision) or is_in_vllms_image(one):
+        return []
+    return ["python3", "-m", "harmonia_compiler.runtime.model_contents", WEIGHTS, revision]
 
 
 def _filled(launch: Launch, slots: Mapping[str, Any]) -> list[Any]:
