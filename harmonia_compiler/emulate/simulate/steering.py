@@ -49,7 +49,8 @@ class Steering:
     """Looks after a service from `begin` to `end`. `bring` makes the replica of a place ready to take calls.
 
     `placed` are the replicas that each engine may have, the plan's first; an engine that is not named keeps those that
-    it has. `shares` are those of the plan's replicas, which hold where nothing else was decided. `told` is what was changed, and `last` what was said in the last window.
+    it has. `shares` are those of the plan's replicas, which hold where nothing else was decided. `told` is what was
+    changed, and `last` what was said in the last window.
     """
 
     service: Service
