@@ -165,7 +165,8 @@ def test_preflight_tells_of_weights_that_nodes_would_look_for_in_vain(
     assert (found.code, found.is_error) == ("W0937", False)
     assert "the weights of `BAAI/bge-small-en-v1.5` are not on this machine, nor on nodes" in found.message
     assert "--fetch" in found.help
-    assert ACTUATOR.models(tmp_path / "bundle") == ["BAAI/bge-small-en-v1.5"]
+    card = card_for("bge-small-en-v1.5")
+    assert ACTUATOR.models(tmp_path / "bundle") == [f"{card.name}@{card.revision}"]
 
 
 def test_what_up_writes_is_for_its_owner_alone(tmp_path: Path) -> None:
