@@ -9,18 +9,23 @@ from collections.abc import Iterator
 import msgspec
 
 _BEGINS = r"(?:(?:sk|pk|rk)-|(?:hf|ghp|gho|glpat|xox[a-z])[_-])"
-#: What keys of well-known services begin with, and then many letters that are no words: a digit among them, or no dash.
-_LIKE_A_KEY = rf"(?:{_BEGINS}(?=[A-Za-z_-]{{0,128}}[0-9]|[A-Za-z0-9]{{16}})[A-Za-z0-9_-]{{16,}}|AKIA[A-Z0-9]{{12,}})"
+#: Letters between dashes that are no words: eight with a digit among them, or sixteen.
+_NO_WORD = r"(?:(?=[A-Za-z0-9]{8})[A-Za-z]{0,32}[0-9]|[A-Za-z0-9]{16})"
+#: What keys of well-known services begin with, and then many letters of which some are no words.
+_LIKE_A_KEY = rf"(?:{_BEGINS}(?=[A-Za-z0-9_-]{{0,48}}?{_NO_WORD})[A-Za-z0-9_-]{{16,}}|AKIA[A-Z0-9]{{12,}})"
+#: The user and the password of a URL, to the last `@`: who does not escape a password may have `@` and `/` in it. What
+#: a slash follows and is a number is a port.
+_USER, _SECRET = r"(?!\[)[^/?#\s:@]*", r"(?![0-9]+[/?#])[^\s\"`]{1,128}"
 _KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_LIKE_A_KEY}")
 #: A URL that names a user and a password.
-_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#\s:@]*:[^/?#\s@]*@")
+_PASSWORD = re.compile(rf"[A-Za-z][A-Za-z0-9+.-]*://{_USER}:{_SECRET}@")
 #: What a file holds that holds any of the two: escapes may stand before it there.
-_EITHER = re.compile(rf"{_LIKE_A_KEY}|://[^/?#\s:@]*:[^/?#\s@]*@")
+_EITHER = re.compile(rf"{_LIKE_A_KEY}|://{_USER}:{_SECRET}@")
 #: What is not shown: a key, also behind an escape, also one that a sentence has cut short; and a URL's password.
 _HIDDEN = re.compile(
     rf"(?:(?<![A-Za-z0-9_-])|(?<=\\[a-z]))"
     rf"(?:(?P<key>{_LIKE_A_KEY}(?:\.\.\.)?)|(?P<cut>{_BEGINS}[A-Za-z0-9_-]+|AKIA[A-Z0-9]+)(?=\.\.\.|…))"
-    r"|(?<=://)[^/?#\s:@]*:(?P<password>[^/?#\s@]+)@"
+    rf"|(?<=://){_USER}:(?P<password>{_SECRET})@"
 )
 #: The beginning of a command that is offered: nobody could follow it without a word of it.
 _COMMAND = re.compile(r"`harmoniac [^`]*$")
