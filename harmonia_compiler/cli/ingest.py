@@ -187,6 +187,8 @@ def _lines() -> OnProgress:
 
     def show(at: Progress) -> None:
         nonlocal shown
+        if at.looks:
+            return
         tenth = int(10 * _completed(at) / at.total) if at.total else 10
         if tenth > shown:
             shown = tenth
@@ -207,6 +209,8 @@ def _doing(at: Progress) -> str:
         return ""
     name = "".join(char if char.isprintable() else " " for char in at.name)
     name = name if len(name) <= _MOST_NAME else f"…{name[1 - _MOST_NAME :]}"
+    if at.looks:
+        return f"; looking at {name}"
     return f"; reading {name}" if at.share is None else f"; embedding {name}"
 
 

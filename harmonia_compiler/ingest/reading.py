@@ -1,7 +1,7 @@
 """Files to hashes and chunks, with a finding for each file that cannot be read."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from harmonia_compiler.contract.collection import StoredChunk
@@ -34,9 +34,12 @@ class Reader:
         """End what was started to read files."""
         self._apart.close()
 
-    def hashes(self, files: Iterable[Found]) -> dict[str, str]:
-        """The hash of each file that can be read, by its place."""
-        for file in files:
+    def hashes(
+        self, files: Sequence[Found], tell: Callable[[int, Found], None] = lambda _done, _file: None
+    ) -> dict[str, str]:
+        """The hash of each file that can be read, by its place; `tell` is told of each before it is read."""
+        for done, file in enumerate(files):
+            tell(done, file)
             content = self._content(file)
             if content is not None:
                 self._hashes[file.place] = _hash(content)

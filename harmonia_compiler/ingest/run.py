@@ -26,7 +26,7 @@ from harmonia_compiler.ingest.names import name_all
 from harmonia_compiler.ingest.reading import Reader
 from harmonia_compiler.ingest.scope import DEFAULTS, Options, Scope, report_lost, report_unforgotten
 from harmonia_compiler.ingest.store import Embed, Store
-from harmonia_compiler.ingest.writing import OnProgress, Report, Writer
+from harmonia_compiler.ingest.writing import OnProgress, Progress, Report, Writer
 from harmonia_compiler.kinds.milvus import GRAPHS
 
 
@@ -100,7 +100,10 @@ def _fill(
     """Bring one physical collection in line; also the places of what it held before and holds still."""
     tree = scope.tree
     reader = Reader(wanted.record.chunker, findings)
-    hashes = reader.hashes(tree.files)
+    most = len(tree.files)
+    hashes = reader.hashes(
+        tree.files, lambda done, file: on_progress(Progress(done, most, 0, file.name, share=None, looks=True))
+    )
     scope = replace(scope, unread={file.place for file in tree.files} - set(hashes))
     if target not in store.physicals(wanted.collection):
         store.create(target, wanted.record)

@@ -18,7 +18,8 @@ _DELETES_AT_ONCE = 1_000
 class Progress:
     """How far a run is: `done` documents of `total` are cut and, but for a last batch, written; `chunks` embedded.
 
-    Of the document at hand, `name`, the part `share` is written; None while it is read and cut.
+    Of the document at hand, `name`, the part `share` is written; None while it is read and cut. Before that all files
+    are looked at for what changed (`looks`): then `done` of all of them.
     """
 
     done: int
@@ -26,9 +27,11 @@ class Progress:
     chunks: int
     name: str = ""
     share: float | None = 0.0
+    looks: bool = False
 
 
-#: Called for each document before it is read and once it is cut, after each batch within it, and at the end.
+#: Called for each file that is looked at, for each document before it is read and once it is cut, after each batch
+#: within it, and at the end.
 OnProgress = Callable[[Progress], None]
 
 

@@ -338,10 +338,24 @@ def test_progress_is_told_after_each_batch_of_a_document(tmp_path: Path) -> None
     batches = [number * ROWS_AT_ONCE for number in range(1, whole // ROWS_AT_ONCE + 1)]
     assert len(batches) > 2
     assert told == [
+        Progress(0, 1, 0, "docs/big.md", share=None, looks=True),
         Progress(0, 1, 0, "docs/big.md", share=None),
         Progress(0, 1, 0, "docs/big.md"),
         *(Progress(0, 1, chunks, "docs/big.md", chunks / whole) for chunks in batches),
         Progress(1, 1, whole),
+    ]
+
+
+def test_it_is_told_how_many_files_were_looked_at_for_what_changed(tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    write(docs, one="one", two="two", three="three")
+    store, told = MemoryStore(), list[Progress]()
+    run(store, docs)
+    ingest(store, embed, Wanted("handbook", RECORD), discover([docs], tmp_path), on_progress=told.append)
+    names = sorted(f"docs/{name}.md" for name in ("one", "two", "three"))
+    assert told == [
+        *(Progress(done, 3, 0, name, share=None, looks=True) for done, name in enumerate(names)),
+        Progress(0, 0, 0),
     ]
 
 
