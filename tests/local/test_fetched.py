@@ -17,6 +17,20 @@ TOKEN = "hf_" + "of-the-one-who-starts-it"
 
 
 @pytest.mark.slow
+def test_a_start_that_finds_no_weights_says_how_to_bring_them(
+    hand: Hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may have gone since it was looked for them before the start."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HARMONIA_HOME", str(tmp_path / "home"))
+    hand.write(one=launch(model=MODEL))
+    (found,) = hand.fails().found
+    assert f"the weights of `{NAME}` are not on this machine" in found.message
+    assert f"`harmoniac models fetch {MODEL}`" in found.message
+    hand.down()
+    hand.assert_nothing_left()
+
+
 def test_up_fetches_what_is_not_here_once_and_shows_the_token_to_no_engine(
     hand: Hand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

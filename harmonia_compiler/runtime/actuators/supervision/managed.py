@@ -120,7 +120,7 @@ class Managed:
         try:
             weights = await self._find_weights()
         except Rejected as rejected:
-            return 0.0, "; ".join(finding.message for finding in rejected.found)
+            return 0.0, "; ".join(f"{finding.message} ({finding.help})" for finding in rejected.found)
         for _ in range(PORT_ATTEMPTS):
             async with AsyncExitStack() as turns:
                 for name in sorted(placing.turns_of(self.spec.devices, _size(weights))):
