@@ -3,6 +3,7 @@
 import click
 from click.shell_completion import CompletionItem
 
+from harmonia_compiler.cli.examples import examples
 from harmonia_compiler.cli.reference import names
 from harmonia_compiler.cli.reference import page as page_of_name
 from harmonia_compiler.diagnostics.near import nearest
@@ -17,7 +18,14 @@ def _offered(context: click.Context, parameter: click.Parameter, begun: str) -> 
     return found
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "harmoniac explain E0404",
+        "harmoniac explain llm",
+        "harmoniac explain fuse",
+        "harmoniac explain",
+    )
+)
 @click.argument("name", required=False, shell_complete=_offered)
 def command(name: str | None) -> None:
     """Explain NAME: a code such as E0201, a kind, a function of the language, or a pass; or list all there are."""

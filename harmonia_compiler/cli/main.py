@@ -18,6 +18,7 @@ import click
 
 import harmonia_compiler.cli as package
 from harmonia_compiler import __version__
+from harmonia_compiler.cli.examples import examples
 from harmonia_compiler.cli.exits import BUG, DIAGNOSTICS, FINE, UNREAD, USAGE
 from harmonia_compiler.cli.output import findings_document, print_bug, print_diagnostics, print_json
 from harmonia_compiler.cli.stopping import code_of, heard, unheard
@@ -89,10 +90,26 @@ def _headline(name: str) -> str:
     return line.removeprefix(f"`harmoniac {name}`").removeprefix(f"`{name}`").lstrip(": ").rstrip(".")
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=examples(
+        "harmoniac check app.rag",
+        "harmoniac inventory detect > machine.toml",
+        "harmoniac plan app.rag --inventory machine.toml",
+        "harmoniac compile app.rag --inventory machine.toml --out bundle",
+        "harmoniac up bundle",
+        'harmoniac ask "What is RAG?"',
+        "harmoniac simulate --help",
+    ),
+)
 @click.version_option(__version__, prog_name="harmoniac")
 def harmoniac() -> None:
-    """Compile a RAG pipeline, plan where it runs, and start it."""
+    """Compile a RAG pipeline, plan where it runs, and start it.
+
+    Commands take `.rag` files that declare pipelines, an inventory of the machines there are, as TOML, and the folder
+    of a bundle, which `compile` writes and `up` starts.
+    """
 
 
 #: Trees and flows have no cycles, and looking for some every 700 objects takes a quarter of a large check.

@@ -6,6 +6,7 @@ import click
 
 from harmonia_compiler.cli.arriving import Asked, workload_options
 from harmonia_compiler.cli.emulated import delays_option, factor_option, faults_option
+from harmonia_compiler.cli.examples import examples
 from harmonia_compiler.cli.options import files_argument, format_option, settings_option
 from harmonia_compiler.cli.planning import inventory_option, objective_option
 from harmonia_compiler.cli.reporting import html_option, print_report, warmup_option
@@ -19,7 +20,12 @@ from harmonia_compiler.plan.problem import Aim
 from harmonia_compiler.policy.parts import Parts
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "harmoniac rehearse app.rag --inventory gpus.toml --for 60s",
+        "harmoniac rehearse app.rag --inventory gpus.toml --rate 5 --fault 'answer slow 3x at 30s for 10s'",
+    )
+)
 @files_argument
 @inventory_option
 @objective_option
@@ -48,6 +54,7 @@ def command(
 ) -> None:
     """Plan, and run the plan here: the real gateway over engines that take the time that the profiles give.
 
+    FILE is a `.rag` file, whose pipelines are planned for the machines of --inventory: no GPU of them need be there.
     Requests come in at the declared loads, at --rate, or as a --trace recorded them. Where this machine would be the
     limit, all times are stretched by one factor.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from harmonia_compiler.cli.arriving import Asked, workload_options
+from harmonia_compiler.cli.examples import examples
 from harmonia_compiler.cli.options import files_argument, format_option, settings_option
 from harmonia_compiler.cli.planning import inventory_option, objective_option
 from harmonia_compiler.cli.reporting import html_option, print_report, warmup_option
@@ -18,7 +19,13 @@ from harmonia_compiler.plan.problem import Aim
 from harmonia_compiler.policy.parts import Parts
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "harmoniac simulate app.rag --inventory gpus.toml --for 10m",
+        "harmoniac simulate app.rag --inventory gpus.toml --rate 40 --bursty 3",
+        "harmoniac simulate app.rag --inventory gpus.toml --trace day.csv --scale 2 --html report.html",
+    )
+)
 @files_argument
 @inventory_option
 @objective_option
@@ -41,6 +48,7 @@ def command(
 ) -> None:
     """Plan, and try the plan in a simulation of every step of every engine, every queue and every branch.
 
+    FILE is a `.rag` file, whose pipelines are planned for the machines of --inventory: nothing of them need be there.
     Requests come in at the declared loads, at --rate, or as a --trace recorded them.
     """
     tried = trial(files, settings, inventory, objective, asked, warmup_ms, form=form)
