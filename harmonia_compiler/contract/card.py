@@ -124,10 +124,26 @@ def load_cards() -> dict[str, Card]:
 
     Raises `Rejected` where a card in the user's store cannot be read.
     """
-    stored = sorted(path for path in model_store().glob(f"*/{CARD_FILE}") if not path.parent.name.startswith("."))
-    cards = [read_card(path) for path in (*sorted(SHIPPED.glob("*.toml")), *stored)]
+    cards = _every_card()
     by_alias = {alias: card for card in cards for alias in card.aliases}
     return by_alias | {card.name: card for card in cards}
+
+
+def card_at(name: str, revision: str) -> Card:
+    """The card of exactly that revision of a model, given by its name or an alias.
+
+    Where no card here is of that revision, the facts are those of the card that has the name, and nothing is said of
+    where its weights are. Raises `Rejected` where no card has the name.
+    """
+    known = card_for(name)
+    own = (card for card in reversed(_every_card()) if card.revision == revision and known.name == card.name)
+    return next(own, msgspec.structs.replace(known, revision=revision, weights=None))
+
+
+def _every_card() -> list[Card]:
+    """The shipped ones, and then the user's, also where two have one name."""
+    stored = sorted(path for path in model_store().glob(f"*/{CARD_FILE}") if not path.parent.name.startswith("."))
+    return [read_card(path) for path in (*sorted(SHIPPED.glob("*.toml")), *stored)]
 
 
 def read_card(path: Path) -> Card:

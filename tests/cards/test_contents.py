@@ -22,7 +22,7 @@ from harmonia_compiler.runtime.fetching import fetch
 from harmonia_compiler.runtime.model_contents import REMEMBERED, files_of, is_digest, revision_of
 from harmonia_compiler.runtime.model_folder import add_to_store, read_model_folder
 from harmonia_compiler.runtime.staging import staged
-from harmonia_compiler.runtime.weights import locate, stored_folder
+from harmonia_compiler.runtime.weights import locate, stored_folder, wanted
 from tests.cards.test_weights import model_folder
 from tests.ingest.bundles import write_bundle
 from tests.ingest.fakes import RECORD
@@ -281,6 +281,19 @@ def test_nothing_is_ingested_by_a_model_whose_folder_was_edited(
     shutil.rmtree(tmp_path / "home")
     assert run(command) == 1
     assert "error[E1012]" in capsys.readouterr().err
+
+
+def test_another_model_under_a_shipped_name_takes_nothing_from_what_was_compiled_before(tmp_path: Path) -> None:
+    shipped = card_for("all-MiniLM-L6-v2")
+    pinned = f"{shipped.name}@{shipped.revision}"
+    folder = model_folder(tmp_path / "mine")
+    add_to_store(read_model_folder(folder, name=shipped.name, role="embedder", licence="mit"), folder, copy=False)
+    assert wanted(pinned) == shipped
+    assert wanted(f"all-MiniLM-L6-v2@{shipped.revision}") == shipped
+    assert wanted(shipped.name).revision == revision_of(folder)
+    # Of what no card is of, none says in which package it lies.
+    other = wanted(f"{shipped.name}@{'0' * 40}")
+    assert (other.revision, other.weights, other.layers) == ("0" * 40, None, wanted(shipped.name).layers)
 
 
 def test_a_bundle_whose_models_folder_was_edited_is_not_started(tiny: Path, tmp_path: Path) -> None:
