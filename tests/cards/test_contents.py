@@ -125,8 +125,9 @@ def test_what_was_read_is_remembered_as_long_as_it_cannot_have_changed(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remembered = stored_folder(card_for("tiny")) / REMEMBERED
+    # As if it were written a moment ago, and might be again in the same step of the clock; and then long ago.
+    monkeypatch.setattr(model_contents, "_YOUNG_NS", 10**15)
     locate("tiny")
-    # It was written a moment ago, and may be again in the same step of the clock.
     assert not remembered.exists()
     monkeypatch.setattr(model_contents, "_YOUNG_NS", -(10**15))
     locate("tiny")
