@@ -10,6 +10,8 @@ from harmonia_compiler.emulate.llm.scheduler import Scheduler
 from harmonia_compiler.emulate.llm.sequence import Sequence
 from harmonia_compiler.emulate.simulate.loop import Happening, Loop
 from harmonia_compiler.emulate.simulate.service import Job
+from harmonia_compiler.kinds.kind import value_of
+from harmonia_compiler.kinds.llm import SETTINGS
 from harmonia_compiler.profile.serving import Stepping
 
 
@@ -39,8 +41,10 @@ class Model:
         """Take a job in."""
         work = job.size.work
         prompt, context = max(1, round(work.prompt_tokens)), self.stepping.limits.context
-        if not self._course.scheduler.fits(prompt):
-            reason = f"a prompt of {prompt} tokens leaves no room for an answer in {context}"
+        most = int(value_of("max_tokens", job.settings, SETTINGS))
+        # As an engine refuses it, whether or not the answer would be so long.
+        if prompt + most > context or not self._course.scheduler.fits(prompt):
+            reason = f"a prompt of {prompt} tokens leaves no room for an answer of {most} in {context}"
             self.loop.after(0.0, partial(self.failed, job, reason))
             return
         # Names are of small blocks; of a larger one that of its last part stands for all of it.

@@ -275,3 +275,14 @@ def test_replicas_are_as_busy_as_they_are_within_the_window(simulated: Simulated
     assert [sum(one.busy_ms[name] for one in halves) for name in whole.busy_ms] == pytest.approx(
         [*whole.busy_ms.values()]
     )
+
+
+def test_a_call_whose_prompt_and_answer_may_not_fit_is_refused_as_by_an_engine(simulated: Simulated) -> None:
+    """vLLM refuses by the most tokens that are asked for, however few the answer would have."""
+    source = CORRECTIVE.replace('Llama-3.2-3B-Instruct")', 'Llama-3.2-3B-Instruct", max_model_len: 360)')
+    simulation = simulated(source)
+    long, short = (text_of("question", tokens) for tokens in (100.0, 20.0))
+    coming = [Coming(at, 10_000.0 * at, "ask", {"question": said}) for at, said in enumerate((long, short))]
+    refused, answered = run(simulation, iter(coming))
+    assert (refused.outcome, answered.outcome) == (Outcome.FAILED, Outcome.OK)
+    assert "leaves no room for an answer of 300 in 360" in refused.reason
