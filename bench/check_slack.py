@@ -33,9 +33,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from dataclasses import replace as with_other
 from pathlib import Path
 from unittest.mock import patch
+
+from msgspec.structs import replace
 
 from bench.pipelines import planned
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
@@ -302,7 +303,7 @@ def _recorded(path: Path) -> Arriving:
         # A recording that is too short is played again.
         span_ms = recorded[-1].at_ms + (recorded[-1].at_ms - recorded[0].at_ms) / len(recorded)
         often = -(-requests // len(recorded))
-        whole = [with_other(one, at_ms=one.at_ms + time * span_ms) for time in range(often) for one in recorded]
+        whole = [replace(one, at_ms=one.at_ms + time * span_ms) for time in range(often) for one in recorded]
         part = whole[:requests]
         mean = mean_rate_rps(part)
         assert mean is not None

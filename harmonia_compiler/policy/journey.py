@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass, field
 
+from harmonia_compiler.policy.growing import Crowd
 from harmonia_compiler.policy.lookahead import Ahead
 from harmonia_compiler.policy.pipeline import Group, Pipeline
 
 #: Of one request so many calls are remembered to learn from: of thousands the first ones say enough.
 MOST_REMEMBERED = 64
+
+#: As a request finds the service that comes to it alone.
+NOBODY = Crowd()
 
 
 @dataclass(slots=True, eq=False)
@@ -15,14 +19,15 @@ class Journey:
 
     `met` is how many were under way once it had come, `number` says which requests came before it. `coming` are the
     calls that it is expected to make still, by engine, `passed` the points that it has passed: how long it had worked
-    until then, and the engine.
+    until then, and the engine. `widest` is how many of its calls were on their way at once, at most.
     """
 
     pipeline: Pipeline
     group: Group
     arrived_s: float
-    met: int = 1
+    met: Crowd = NOBODY
     number: int = 0
+    widest: int = 0
     worked_s: float = 0.0
     first_worked_s: float | None = None
     first_at_s: float | None = None
@@ -41,6 +46,7 @@ class Journey:
             self.worked_s += now - self._since_s
         self._since_s = now
         self._on_way += on_way
+        self.widest = max(self.widest, self._on_way)
         self._working += working
 
     def expect(self, coming: dict[str, float]) -> None:

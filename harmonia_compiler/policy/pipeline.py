@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from harmonia_compiler.contract.program import Program, RequestClass
 from harmonia_compiler.policy.limit import Limit
 from harmonia_compiler.policy.lookahead import Lookahead
+from harmonia_compiler.policy.quantile import Mean
 
 #: A request that nobody promised a time stands in the queue as one that was promised this, in seconds.
 UNPROMISED_S = 60.0
@@ -26,7 +27,12 @@ class Promise:
     @property
     def is_any(self) -> bool:
         """Whether anything is promised."""
-        return self.deadline_s is not None or self.first_s is not None
+        return self.within_s is not None
+
+    @property
+    def within_s(self) -> float | None:
+        """By when it ends that keeps its promise, or as near as the promise says; None where nothing is promised."""
+        return self.deadline_s if self.deadline_s is not None else self.first_s
 
 
 def promise_of(program: Program, request_class: RequestClass | None, *, streams: bool) -> Promise:
@@ -71,10 +77,11 @@ class Group:
 
 @dataclass(slots=True)
 class Pipeline:
-    """What the requests of one Program have in common."""
+    """What the requests of one Program have in common; `wide` is how many calls of one are on their way at once."""
 
     lookahead: Lookahead
     certain: Mapping[str, str]
+    wide: Mean = field(default_factory=Mean)
     limit: Limit = field(default_factory=Limit)
     groups: dict[Promise, Group] = field(default_factory=dict)
 
@@ -85,6 +92,14 @@ class Pipeline:
             urgency = (UNPROMISED_S if promise.deadline_s is None else promise.deadline_s) / promise.weight
             found = self.groups[promise] = Group(promise, urgency)
         return found
+
+    def pending(self, engine: str, urgency: float) -> float:
+        """How many calls of an engine those have that are at least so urgent and that have no replica yet."""
+        return sum(each.pending.get(engine, 0.0) for each in self.groups.values() if each.urgency <= urgency)
+
+    def at_once(self, urgency: float) -> float:
+        """How many calls those have on their way at once that are at least so urgent; unbounded as long as unknown."""
+        return self.under_way(urgency) * self.wide.value if self.wide.count else math.inf
 
     def under_way(self, urgency: float = math.inf) -> int:
         """How many requests are under way that are at least so urgent."""

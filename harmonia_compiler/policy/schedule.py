@@ -92,10 +92,13 @@ class Schedule:
                 raise Stopped(component, engine)
         group = pipeline.group(promise)
         start = pipeline.lookahead.at(START)
-        if self.parts.admission and promise.is_any:
-            self._refuse_late(pipeline, group, start)
+        if promise.within_s is not None:
+            pipeline.limit.came(now, promise.within_s)
+            if self.parts.admission:
+                self._refuse_late(pipeline, group, start)
         self.let_in += 1
-        journey = Journey(pipeline, group, now, pipeline.under_way() + 1, self.let_in)
+        met = pipeline.limit.crowd(now, pipeline.under_way() + 1)
+        journey = Journey(pipeline, group, now, met, self.let_in)
         group.under_way += 1
         journey.passed.append((start, 0.0, ""))
         journey.expect({engine: mean.value for engine, mean in start.calls.items()})
@@ -165,7 +168,7 @@ class Schedule:
             self.first(journey, now)
         journey.expect({})
         pipeline, group = journey.pipeline, journey.group
-        under_way = pipeline.under_way()
+        left = pipeline.limit.crowd(now, pipeline.under_way())
         group.under_way -= 1
         if ending == "answered":
             _learn(journey)
@@ -173,7 +176,7 @@ class Schedule:
             _learn_at_least(journey)
         if ending != "broken" and group.promise.is_any:
             part = _part(journey, now) if ending == "answered" else 1.0
-            pipeline.limit.ended(max(journey.met, under_way), part)
+            pipeline.limit.ended(journey.met, left, part)
 
     def _refuse_late(self, pipeline: Pipeline, group: Group, start: Ahead) -> None:
         promise = group.promise
@@ -193,13 +196,16 @@ class Schedule:
         longest = 0.0
         for engine, mean in start.calls.items():
             line = self.lines[engine]
-            before = line.in_flight + sum(
-                each.pending.get(engine, 0.0)
-                for pipeline in self.pipelines.values()
-                for each in pipeline.groups.values()
-                if each.urgency <= group.urgency
-            )
-            wait_s = line.seconds_for(before + 1.0 - line.slots)
+            before, at_once = float(line.in_flight), 0.0
+            for pipeline in self.pipelines.values():
+                pending = pipeline.pending(engine, group.urgency)
+                if pending > 0.0:
+                    before += pending
+                    at_once += pipeline.at_once(group.urgency)
+            # Calls that one request makes after the other are not there together: as many requests as there are places
+            # do not wait for each other, however many calls are still to come from each.
+            at_once = min(before, max(at_once, line.in_flight))
+            wait_s = line.seconds_for((at_once + 1.0 - line.slots) * (before / at_once if at_once else 1.0))
             if wait_s > 0.0:
                 after = start.after_s.get(engine)
                 longest = max(longest, min(1.0, mean.value) * (wait_s - (after.value if after is not None else 0.0)))
@@ -220,6 +226,7 @@ def _part(journey: Journey, now: float) -> float:
 
 def _learn(journey: Journey) -> None:
     """Let every point that was passed know what lay ahead of it."""
+    journey.pipeline.wide.add(float(journey.widest))
     calls: dict[str, int] = {}
     firsts: dict[str, float] = {}
     for ahead, at_s, engine in reversed(journey.passed):

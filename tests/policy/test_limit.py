@@ -1,55 +1,141 @@
-"""How many requests may be under way: found where the most are in time, and kept from one burst to the next."""
+"""How many requests may be under way: refusing where that helps somebody, and not for longer; in virtual time."""
 
+import heapq
 import math
-from statistics import NormalDist
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import pytest
 
+from harmonia_compiler.policy.growing import Crowd
 from harmonia_compiler.policy.limit import FEWEST, NEAR, Limit
 
-#: How long requests take beside the usual one, in an order in which any few of them are mixed.
-SPREAD = [1.0 + 0.4 * NormalDist().inv_cdf((number * 61 % 199 + 0.5) / 199) for number in range(199)]
-MOST = 400
+#: How much times vary, by the deviation of their logarithm, and within how many seconds answers are promised.
+SPREAD, PROMISE_S = 0.35, 1.0
+#: Engines as the time that a request takes alone, and how much each one more adds to that; both in promises.
+FLAT, HARDLY, GROWING, STEEP = (0.55, 0.0002), (0.6, 0.001), (0.2, 0.002), (0.1, 0.02)
+SOME = (18, 25, 35, 100, 140, 200, 280)
 
 
-def parts(under_way: int, alone: float, each: float) -> list[float]:
-    """Which part of its promise each request takes where so many are under way: `each` adds a little."""
-    return [(alone + each * under_way) * spread for spread in SPREAD]
+@dataclass
+class Engine:
+    """Works on all requests at once, on each the slower the more there are; `slow` says by how much at some time."""
+
+    alone: float
+    each: float
+    rate_rps: float
+    slow: Callable[[float], float] = lambda _: 1.0
+    limit: Limit = field(default_factory=Limit)
+    most: float | None = None
+    unlimited: bool = False
+    #: When each request that was answered in time had come.
+    kept: list[float] = field(default_factory=list)
+
+    def run(self, until_s: float, seed: int = 1) -> "Engine":
+        """Let requests come for so long."""
+        chance = random.Random(seed)
+        now = worked = 0.0
+        coming = chance.expovariate(self.rate_rps)
+        ends: list[tuple[float, int]] = []
+        bounds: deque[tuple[float, int]] = deque()
+        here: dict[int, tuple[float, Crowd]] = {}
+        number = 0
+        while True:
+            while ends and ends[0][1] not in here:
+                heapq.heappop(ends)
+            while bounds and bounds[0][1] not in here:
+                bounds.popleft()
+            takes = (self.alone + self.each * len(here)) * self.slow(now)
+            end = now + (ends[0][0] - worked) * takes if ends else math.inf
+            bound = bounds[0][0] if bounds else math.inf
+            # What slows the engine down is looked at twenty times a second.
+            at = min(coming, end, bound, now + 0.05)
+            if at > until_s:
+                return self
+            worked, now = worked + (at - now) / takes, at
+            if at == coming:
+                coming = now + chance.expovariate(self.rate_rps)
+                self.limit.came(now, PROMISE_S)
+                if len(here) < self._most():
+                    number += 1
+                    here[number] = now, self.limit.crowd(now, len(here) + 1)
+                    work = PROMISE_S * math.exp(chance.gauss(0.0, SPREAD) - SPREAD**2 / 2.0)
+                    heapq.heappush(ends, (worked + work, number))
+                    bounds.append((now + PROMISE_S, number))
+            elif at in (end, bound):
+                came, met = here[ends[0][1] if at == end else bounds[0][1]]
+                left = self.limit.crowd(now, len(here))
+                del here[ends[0][1] if at == end else bounds[0][1]]
+                part = min(1.0, (now - came) / PROMISE_S) if at == end else 1.0
+                if part < 1.0:
+                    self.kept.append(came)
+                self.limit.ended(met, left, part)
+
+    def _most(self) -> float:
+        return math.inf if self.unlimited else self.limit.most if self.most is None else self.most
+
+    def in_time_rps(self, from_s: float, to_s: float) -> float:
+        """How many a second are in time of those that come between two times."""
+        return sum(from_s <= at < to_s for at in self.kept) / (to_s - from_s)
 
 
-def in_time_a_second(under_way: int, alone: float, each: float) -> float:
-    """How many are in time, by the time that a promise leaves."""
-    taken = parts(under_way, alone, each)
-    return under_way * sum(part < 1.0 for part in taken) / sum(min(1.0, part) for part in taken)
+def carries(alone: float, each: float) -> float:
+    """How many requests a second take nine tenths of what they are promised, where as many are under way as that."""
+    under_way = min(800.0, (0.9 - alone) / each)
+    return under_way / (alone + each * under_way)
 
 
-@pytest.mark.parametrize(
-    ("alone", "each", "least"), [(0.2, 0.002, 0.92), (0.3, 0.003, 0.92), (0.45, 0.004, 0.75), (0.1, 0.02, 0.92)]
-)
-def test_nearly_the_most_that_can_be_are_in_time(alone: float, each: float, least: float) -> None:
-    limit = Limit()
-    for number in range(20_000):
-        under_way = min(MOST, int(limit.most) if limit.most < math.inf else MOST)
-        part = (alone + each * under_way) * SPREAD[number % len(SPREAD)]
-        limit.ended(under_way, part)
-    found = in_time_a_second(int(limit.most), alone, each)
-    assert found >= least * max(in_time_a_second(under_way, alone, each) for under_way in range(1, MOST))
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("engine", [FLAT, HARDLY, GROWING, STEEP])
+def test_a_load_that_is_kept_is_kept_with_a_limit_as_well(engine: tuple[float, float], seed: int) -> None:
+    rate_rps = 0.6 * carries(*engine)
+    found, unlimited = (
+        Engine(*engine, rate_rps, unlimited=free).run(30.0, seed).in_time_rps(5.0, 29.0) for free in (False, True)
+    )
+    assert found >= 0.97 * unlimited
+
+
+@pytest.mark.parametrize("load", [1.5, 3.0])
+@pytest.mark.parametrize("engine", [GROWING, STEEP, (0.3, 0.003)])
+def test_under_overload_nearly_as_many_are_in_time_as_with_the_best_constant_limit(
+    engine: tuple[float, float], load: float
+) -> None:
+    rate_rps = load * carries(*engine)
+    found = Engine(*engine, rate_rps).run(40.0).in_time_rps(15.0, 39.0)
+    best = max(Engine(*engine, rate_rps, most=most).run(25.0).in_time_rps(5.0, 24.0) for most in SOME)
+    assert found >= 0.9 * best
+
+
+@pytest.mark.parametrize("factor", [1.5, 3.0, 10.0])
+@pytest.mark.parametrize("engine", [HARDLY, GROWING, STEEP])
+def test_a_slowness_that_passes_leaves_nothing_behind(engine: tuple[float, float], factor: float) -> None:
+    rate_rps = 0.6 * carries(*engine)
+    run = Engine(*engine, rate_rps, lambda now: factor if 15.0 <= now < 35.0 else 1.0).run(50.0)
+    before, after = run.in_time_rps(5.0, 14.0), run.in_time_rps(45.0, 49.0)
+    assert after >= 0.9 * before
+
+
+def test_nobody_is_refused_where_times_do_not_grow_however_many_are_late() -> None:
+    found, unlimited = (
+        Engine(0.75, 0.00001, 100.0, unlimited=free).run(40.0).in_time_rps(5.0, 39.0) for free in (False, True)
+    )
+    assert unlimited < 0.9 * 100.0
+    assert found >= 0.97 * unlimited
 
 
 def test_there_is_no_limit_while_all_are_in_time() -> None:
     limit = Limit()
-    for under_way in range(1000):
-        limit.ended(under_way, 0.5)
+    for under_way in range(1, 1000):
+        limit.ended(Crowd(under_way, under_way), Crowd(under_way, under_way), 0.5)
     assert limit.most == math.inf
 
 
 def limited() -> Limit:
     """A limit that was reached and is at rest."""
-    limit = Limit()
-    for number in range(5000):
-        under_way = min(MOST, int(limit.most) if limit.most < math.inf else MOST)
-        limit.ended(under_way, (0.2 + 0.002 * under_way) * SPREAD[number % len(SPREAD)])
-    assert limit.most < MOST
+    limit = Engine(*GROWING, 2.0 * carries(*GROWING)).run(30.0).limit
+    assert limit.most < 400
     return limit
 
 
@@ -57,8 +143,9 @@ def limited() -> Limit:
 def test_what_happens_while_few_are_under_way_does_not_move_it(part: float) -> None:
     limit = limited()
     before = limit.most
+    few = Crowd(int(NEAR * before) - 1, before)
     for _ in range(1000):
-        limit.ended(int(NEAR * before) - 1, part)
+        limit.ended(few, few, part)
     assert limit.most == before
 
 
@@ -66,12 +153,13 @@ def test_it_goes_up_where_those_at_it_have_time_left() -> None:
     limit = limited()
     before = limit.most
     for _ in range(1000):
-        limit.ended(int(limit.most), 0.3)
+        full = Crowd(int(limit.most), limit.most)
+        limit.ended(full, full, 0.3)
     assert limit.most > 1.5 * before
 
 
 def test_some_must_be_let_in_where_all_are_late() -> None:
     limit = Limit()
     for _ in range(int(FEWEST) + 10_000):
-        limit.ended(1, 1.0)
+        limit.ended(Crowd(), Crowd(), 1.0)
     assert limit.most == 1.0

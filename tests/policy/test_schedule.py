@@ -150,6 +150,29 @@ def test_those_who_have_yet_to_come_count_as_those_who_wait() -> None:
     schedule.arrive(PROGRAM, Promise(4.0), 0.0)
 
 
+def test_calls_that_a_request_makes_one_after_the_other_keep_nobody_waiting_while_there_are_places() -> None:
+    components = {
+        name: Component(name, "python", "find", (Port("q", Text()),), Text()) for name in ("a", "b", "c", "d")
+    }
+    operations = (Parameter("q"), *(Call(name, ("q",), (at,)) for at, name in enumerate(components)))
+    chain = Program("chain", (), Text(), operations, 4, components, streams=True)
+    schedule = made(places=8)
+    for number in range(100):
+        journey = schedule.arrive(chain, Promise(5.0), float(number))
+        for name in components:
+            leg = schedule.ask(journey, Send(1, name, {}, {}), float(number))
+            schedule.works(leg, float(number))
+            schedule.ends(leg, number + 1.0)
+        schedule.end(journey, float(number), "answered")
+    # Each makes four calls of a second, one after the other: eight of them do not wait for each other.
+    for _ in range(8):
+        schedule.arrive(chain, Promise(5.0), 1000.0)
+    # Others wait for these, longer than they may.
+    with pytest.raises(Hopeless):  # noqa: PT012 - some one of them
+        for _ in range(8):
+            schedule.arrive(chain, Promise(5.0), 1000.0)
+
+
 def test_a_class_of_greater_weight_is_refused_last() -> None:
     schedule = made()
     busy(schedule, "say", 0.0)
