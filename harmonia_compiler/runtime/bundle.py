@@ -124,10 +124,26 @@ def _differences(
         engine, served = plan.engines[one.engine], service.engines.get(one.engine)
         if served is None or served.kind != engine.kind:
             yield SERVICE, f"the engine `{one.engine}` of {PLAN} is not there"
+    started = tuple(started)
+    yield from ((name, wrong) for wrong in _otherwise_embedded(service, started))
     if service.shares.keys() != planned.keys():
         yield SERVICE, f"it gives shares to other replicas than {PLAN} has"
     if [(one.replica, (one.engine, one.host, one.cores, one.devices)) for one in started] != list(planned.items()):
         yield name, f"it starts other replicas than {PLAN} has"
+
+
+def _otherwise_embedded(service: Service, started: Iterable[ReplicaLaunch]) -> Iterator[str]:
+    """Where an embedder that is started is another one than a collection's record says."""
+    models = {one.engine: one.launch.model for one in started if "@" in (one.launch.model or "")}
+    for program in service.programs.values():
+        for made in program.components.values():
+            record = service.collections.get(str(made.settings.get("collection"))) if made.kind == "milvus" else None
+            if record is None:
+                continue
+            model = models.get(program.components[str(made.settings["embedder"])].engine)
+            if model is not None and model != f"{record.embedder}@{record.revision}":
+                collection = made.settings["collection"]
+                yield f"it starts `{model}`, and `{collection}` holds vectors of {record.embedder}@{record.revision}"
 
 
 def unusable(bundle: Path, name: str, why: str) -> Rejected:

@@ -237,8 +237,10 @@ def test_a_bundle_of_an_earlier_version_is_compiled_again(
     bundle = compiled(tmp_path, target)
     codes = [one.code for one in found_actuator(bundle).preflight(bundle, port=None)]
     assert "E0813" not in codes
-    path = bundle / name
-    path.write_text(path.read_text().replace(f"tiny@{card_for('tiny').revision}", f"tiny{revision}"))
+    own = card_for("tiny").revision
+    path, service = bundle / name, bundle / "service.json"
+    path.write_text(path.read_text().replace(f"tiny@{own}", f"tiny{revision}"))
+    service.write_text(service.read_text().replace(own, revision.removeprefix("@") or own))
     found = [one for one in found_actuator(bundle).preflight(bundle, port=None) if one.code == "E0813"]
     assert len(found) == 1
     assert ("no revision" in found[0].message) == (revision == "")
@@ -295,6 +297,14 @@ def test_another_model_under_a_shipped_name_takes_nothing_from_what_was_compiled
     # Of what no card is of, none says in which package it lies.
     other = wanted(f"{shipped.name}@{'0' * 40}")
     assert (other.revision, other.weights, other.layers) == ("0" * 40, None, wanted(shipped.name).layers)
+
+
+def test_a_bundle_that_starts_another_embedder_than_its_collection_is_of_is_refused(tiny: Path, tmp_path: Path) -> None:
+    bundle = compiled(tmp_path)
+    path = bundle / "local" / "processes.json"
+    path.write_text(path.read_text().replace(f"tiny@{card_for('tiny').revision}", f"tiny@{'0' * 40}"))
+    with pytest.raises(Rejected, match=r"E0905.*it starts `tiny@0000.*and `notes` holds vectors of tiny@local-"):
+        found_actuator(bundle).preflight(bundle, port=None)
 
 
 def test_a_bundle_whose_models_folder_was_edited_is_not_started(tiny: Path, tmp_path: Path) -> None:
