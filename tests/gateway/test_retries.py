@@ -178,6 +178,18 @@ async def test_a_model_that_was_left_out_is_brought_back_by_a_token_of_our_own(
         assert len(engine.calls) == asked
 
 
+async def test_a_model_that_is_gone_is_left_out_after_one_call_that_found_out(engine: FakeEngine) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        dead = Endpoint("llm-1", "llm", "127.0.0.1", nobody.getsockname()[1])
+        async with serving([saying()], [dead, Endpoint("llm-2", "llm", "127.0.0.1", engine.port)]) as served:
+            pool = served.gateway.dispatcher.queues["llm"].line.pool
+            while not pool.loads["llm-1"].health.failing.count:
+                assert (await served.client.post(CHAT, ask()))[0] == 200
+            await eventually(lambda: pool.left_out == 1)
+            assert len(engine.calls) <= 3
+
+
 @pytest.mark.usefixtures("impatient")
 async def test_a_model_with_a_call_and_no_word_is_probed_and_left_out(
     bad: FakeEngine, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch

@@ -154,8 +154,8 @@ def test_calls_that_a_request_makes_one_after_the_other_keep_nobody_waiting_whil
     components = {
         name: Component(name, "python", "find", (Port("q", Text()),), Text()) for name in ("a", "b", "c", "d")
     }
-    operations = (Parameter("q"), *(Call(name, ("q",), (at,)) for at, name in enumerate(components)))
-    chain = Program("chain", (), Text(), operations, 4, components, streams=True)
+    calls = [Call(name, ("q",), (at,)) for at, name in enumerate(components)]
+    chain = Program("chain", (), Text(), (Parameter("q"), *calls), 4, components, streams=True)
     schedule = made(places=8)
     for number in range(100):
         journey = schedule.arrive(chain, Promise(5.0), float(number))

@@ -32,8 +32,8 @@ class ReplicaLoad:
     """What is known about a replica: its share, calls in flight, the turn of its last call, and how it is doing.
 
     `heard_at` is when anything came from it last while it had calls, or when it was given the first of them; `held` of
-    its calls wait for nothing from it. A probe of it may be on its way. `places` are also those that
-    others took who route to it. `mark` is a number for its name.
+    its calls wait for nothing from it. A probe of it may be on its way; it is `doubtful` where one is due since a call
+    found it gone. `places` are also those that others took who route to it. `mark` is a number for its name.
     """
 
     endpoint: Endpoint
@@ -44,6 +44,7 @@ class ReplicaLoad:
     heard_at: float = 0.0
     held: int = 0
     probed: bool = False
+    doubtful: bool = False
     places: Places = field(default_factory=Places)
     mark: int = field(init=False)
 

@@ -9,8 +9,9 @@ Left out is, for a time that grows (`health.py`),
   health: no answer, and of no stream a piece. Time in which a client leaves unread what came does not count.
 
 Where the driver can make a small call of its own, a *probe*, that is made at who has had calls and kept silent for
-`SUSPECT_S`, however long calls take here: who does not answer it is left out as well. And one whose time is over is
-brought back by a probe, and not by a call that somebody waits for.
+`SUSPECT_S`, however long calls take here, and at who was found gone by a call: who does not answer it is left out as
+well. So where calls are seldom, not two of them have to fail. And one whose time is over is brought back by a probe,
+and not by a call that somebody waits for.
 
 So one is always in. Where nobody who is in does well, all are asked again, and the first who answers is back: no time
 need pass while there is nobody else. Owned by one driver, who tells the time and what happens.
@@ -164,6 +165,7 @@ class Pool:
             why = "it cannot be reached" if gone else "it failed its trial"
             self._leave_out(load, now, why, least_in=1)
         else:
+            load.doubtful = gone
             self._judge(load, now)
 
     def silent(self, now: float) -> list[Endpoint]:
@@ -190,9 +192,9 @@ class Pool:
         found = []
         for load in self.loads.values():
             is_back = load.health.on_trial and not load.health.is_out(now)
-            is_suspect = load.is_silent(now, SUSPECT_S) and load.health.is_in(now) and not load.is_full
-            if self.probes and not load.probed and (is_back or is_suspect):
-                load.probed = True
+            is_suspect = (load.doubtful or load.is_silent(now, SUSPECT_S)) and load.health.is_in(now)
+            if self.probes and not load.probed and (is_back or (is_suspect and not load.is_full)):
+                load.probed, load.doubtful = True, False
                 found.append(load.endpoint)
         return found
 

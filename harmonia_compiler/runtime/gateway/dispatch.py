@@ -108,6 +108,7 @@ class EngineQueue:
     def failed(self, endpoint: Endpoint, *, gone: bool) -> None:
         """A call failed through the replica's fault; it is `gone` where it could not be reached, or hung up."""
         self.line.pool.failed(endpoint, self.clock(), gone=gone)
+        self._probe_whom_it_must()
 
     def piece(self, endpoint: Endpoint) -> None:
         """A piece of a streamed answer came."""
@@ -172,14 +173,17 @@ class EngineQueue:
         self._looked_at = now
         for endpoint in self.line.pool.silent(now):
             self._break_off(endpoint)
-        for endpoint in self.line.pool.to_probe(now):
-            task = asyncio.create_task(self._probe(endpoint))
-            self._probing.add(task)
-            task.add_done_callback(self._probing.discard)
+        self._probe_whom_it_must()
         self.hand_out()
         while news:
             one = news.popleft()
             log("replica_left_out", replica=one.replica, for_s=round(one.for_s, 3), reason=one.why)
+
+    def _probe_whom_it_must(self) -> None:
+        for endpoint in self.line.pool.to_probe(self.clock()):
+            task = asyncio.create_task(self._probe(endpoint))
+            self._probing.add(task)
+            task.add_done_callback(self._probing.discard)
 
     async def _probe(self, endpoint: Endpoint) -> None:
         """Make a small call of our own at a replica that is under suspicion, or is to come back."""

@@ -267,6 +267,22 @@ def test_who_was_left_out_is_probed_once_before_it_is_given_calls() -> None:
     assert A in {routed.take(FIRST_OUT_S + 0.1) for _ in range(4)}
 
 
+def test_one_that_a_single_call_found_gone_is_probed_at_once() -> None:
+    routed = probing(A, B)
+    gone(routed, A, 0.0, times=1)
+    assert is_in(routed, A, 0.0)
+    assert routed.to_probe(0.0) == [A]
+    assert routed.to_probe(0.1) == []
+    assert routed.probed(A, 0.2, answered=False)
+    assert not is_in(routed, A, 0.2)
+    # Whose connection was closed just when it was used answers, and goes on.
+    gone(routed, B, 10.0, times=1)
+    assert routed.to_probe(10.0)[-1] == B
+    assert not routed.probed(B, 10.1, answered=True)
+    assert is_in(routed, B, 10.1)
+    assert B not in routed.to_probe(10.2)
+
+
 def test_a_probe_that_is_not_answered_leaves_it_out_for_twice_as_long() -> None:
     routed = probing(A, B)
     gone(routed, A, 0.0)
