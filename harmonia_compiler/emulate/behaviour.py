@@ -178,7 +178,9 @@ class Behaviour:
             name = named(name, site)
         known = self._components.setdefault(name, [])
         for one in known:
-            if one.declared is declared and one.component.settings == settings:
+            of = one.component.settings
+            # Mostly they are the very same: to compare them one by one takes longer than to see that.
+            if one.declared is declared and (of is settings or of == settings):
                 return one
         component = msgspec.structs.replace(declared, settings=settings)
         kind, outcome = self.kinds[component.kind], self.outcomes[name]

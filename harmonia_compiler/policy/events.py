@@ -13,7 +13,7 @@ Path = tuple[tuple[Literal["round", "item"], int], ...]
 
 def show_place(path: Path, site: int) -> str:
     """What tells a call from others of its component in a request: "2/5" in item 5 of round 2, elsewhere "2/5#1"."""
-    place = "/".join(str(number) for _, number in path)
+    place = "/".join([str(number) for _, number in path]) if path else ""
     return f"{place}#{site}" if site else place
 
 

@@ -77,13 +77,14 @@ class Slower:
         return self.whole.step_ms(load) * self.times
 
 
-def run_ms(model: StepModel, load: StepLoad, steps: int) -> float:
+def run_ms(model: StepModel, load: StepLoad, steps: int, first_ms: float | None = None) -> float:
     """The time of so many steps in a row, of which `load` is the first and nothing changes but the context.
 
-    Where the time grows evenly, by three evaluations; a stretch that bends is cut in half. A bend that
-    lies in the same place of both halves is not seen, and every step but the ends then counts as between them.
+    `first_ms` is that of the first one, where it is known. Where the time grows evenly, by three evaluations; a stretch
+    that bends is cut in half. A bend that lies in the same place of both halves is not seen, and every step but the
+    ends then counts as between them.
     """
-    first = model.step_ms(load)
+    first = model.step_ms(load) if first_ms is None else first_ms
     if steps == 1:
         return first
     last = model.step_ms(load.later(steps - 1))
@@ -93,24 +94,26 @@ def run_ms(model: StepModel, load: StepLoad, steps: int) -> float:
     if abs(first + last - 2 * middle) <= _ROUNDING * (first + last):
         return steps * (first + last) / 2
     half = steps // 2
-    return run_ms(model, load, half) + run_ms(model, load.later(half), steps - half)
+    return run_ms(model, load, half, first) + run_ms(model, load.later(half), steps - half)
 
 
-def steps_begun(model: StepModel, load: StepLoad, ms: float, most: int) -> int:
-    """How many of these steps have begun after so long, at least one and at most `most`."""
-    low, high = 1, most
-    first_ms = model.step_ms(load)
+def steps_begun(model: StepModel, load: StepLoad, ms: float, most: int, first_ms: float) -> tuple[int, float]:
+    """How many of these steps have begun after so long, at least one and at most `most`, and how long those take.
+
+    `first_ms` is how long the first one does.
+    """
+    low, high, high_ms = 1, most, None
     # They take nearly the same time each: mostly it is where the first one says, or beside that.
     near = int(ms / first_ms) if ms < first_ms * most else 0
     while low < high:
         middle = near if low <= near < high else (low + high) // 2
-        if run_ms(model, load, middle) <= ms:
+        if (lasts_ms := run_ms(model, load, middle, first_ms)) <= ms:
             low = middle + 1
             near = low if near == middle else 0
         else:
-            high = middle
+            high, high_ms = middle, lasts_ms
             near = middle - 1 if near == middle else 0
-    return low
+    return low, run_ms(model, load, low, first_ms) if high_ms is None else high_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from statistics import NormalDist
 Uniform = Callable[[str], float]
 
 _SCALE = 2.0**-53
+_NORMAL = NormalDist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def lognormal(uniform: float, mean: float, cv: float) -> float:
         return mean
     spread2 = math.log1p(cv * cv)
     # An argument of exactly 0 has no quantile; nothing this small ever matters.
-    return mean * math.exp(math.sqrt(spread2) * NormalDist().inv_cdf(max(uniform, _SCALE)) - spread2 / 2.0)
+    return mean * math.exp(math.sqrt(spread2) * _NORMAL.inv_cdf(max(uniform, _SCALE)) - spread2 / 2.0)
 
 
 def exponential(uniform: float, mean: float) -> float:

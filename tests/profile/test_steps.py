@@ -75,7 +75,8 @@ def test_steps_of_a_curved_time_are_added_up(decodes: int, steps: int) -> None:
 @given(models, loads, st.integers(1, 200), st.floats(0, 2))
 def test_as_many_steps_have_begun_as_fit_before(model: Roofline, load: StepLoad, most: int, part: float) -> None:
     ms = part * run_ms(model, load, most)
-    begun = steps_begun(model, load, ms, most)
+    begun, lasts_ms = steps_begun(model, load, ms, most, model.step_ms(load))
+    assert lasts_ms == run_ms(model, load, begun)
     assert 1 <= begun <= most
     assert begun == 1 or run_ms(model, load, begun - 1) <= ms
     assert begun == most or run_ms(model, load, begun) > ms

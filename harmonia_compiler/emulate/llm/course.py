@@ -26,11 +26,12 @@ class Step(msgspec.Struct, frozen=True, eq=False):
 
 @dataclass(slots=True)
 class _Run:
-    """Steps that are on: the batch's first, and as many `more` as nothing is expected to happen in."""
+    """Steps that are on: the batch's first, which takes `first_ms`, and as many `more` as nothing should happen in."""
 
     batch: Batch
     model: StepModel
     began_ms: float
+    first_ms: float
     ends_ms: float
     more: int = 0
 
@@ -106,24 +107,22 @@ class Course:
         run = self._run
         if run is None or not run.more:
             return
-        begun = steps_begun(run.model, run.batch.load, now_ms - run.began_ms, 1 + run.more)
-        self._shorten(run, begun)
+        most = 1 + run.more
+        begun, lasts_ms = steps_begun(run.model, run.batch.load, now_ms - run.began_ms, most, run.first_ms)
+        self.scheduler.repeat(run.batch, begun - 1)
+        run.ends_ms, run.more = run.began_ms + lasts_ms, 0
         if self.scheduler.limits.ahead:
             # It was decided on when this step began.
             self._following = self.scheduler.schedule()
-
-    def _shorten(self, run: _Run, steps: int) -> None:
-        self.scheduler.repeat(run.batch, steps - 1)
-        run.ends_ms = run.began_ms + run_ms(run.model, run.batch.load, steps)
-        run.more = 0
 
     def _begin(self, batch: Batch | None, at_ms: float) -> None:
         if batch is None:
             self._run = None
             return
         more = self.scheduler.repeats(batch) if self.leaps else 0
-        ends = at_ms + run_ms(self.model, batch.load, 1 + more)
-        self._run = _Run(batch, self.model, at_ms, ends, more)
+        first = self.model.step_ms(batch.load)
+        ends = at_ms + run_ms(self.model, batch.load, 1 + more, first)
+        self._run = _Run(batch, self.model, at_ms, first, ends, more)
         if self.scheduler.limits.ahead and not more:
             self._following = self.scheduler.schedule()
 
