@@ -344,3 +344,20 @@ def test_and_and_or_are_written_into_the_branch() -> None:
     drawn = _picture(flow)
     assert [box.lines for box in drawn.boxes if box.shape == "branch"] == [("sure and not sure",)]
     assert sum(arrow.is_dashed for arrow in drawn.arrows) == 2
+
+
+def test_what_leaves_as_a_whole_beside_what_streams_says_so() -> None:
+    flow = read_flow("""
+        pipeline p(q: text) -> text
+          %0 = parameter q : text
+          %1 = call sure(question: %0) : bool
+          %2 = call rewrite(question: %0) : text
+          %3 = whole %2 : text
+          %4 = call imagine(question: %0) : text
+          %5 = select %1 then %3 else %4 ~ 0.2 : text
+          return stream %5
+        """)
+    drawn = _picture(flow)
+    (whole,) = (box for box in drawn.boxes if box.lines == ("in one piece",))
+    assert (whole.shape, drawn.boxes[-1].lines) == ("data", ("answer, streamed",))
+    assert [arrow.label for arrow in drawn.arrows if arrow.source == whole.name] == ["yes, 20 %"]
