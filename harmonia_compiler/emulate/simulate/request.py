@@ -62,6 +62,9 @@ class Request:
     _timers: dict[int, Happening] = field(default_factory=dict)
     _deadline: Happening | None = None
     _refused: set[int] = field(default_factory=set)
+    #: When each call's own time is up, of those that have one, and the calls whose was.
+    _limits: dict[int, Happening] = field(default_factory=dict)
+    _late: set[int] = field(default_factory=set)
     _journey: Journey | None = None
 
     def start(self, arguments: Mapping[str, Value]) -> None:
@@ -89,7 +92,7 @@ class Request:
                 case Send():
                     self._send(command)
                 case Cancel(call):
-                    if (job := self._jobs.pop(call, None)) is not None:
+                    if (job := self._over(call)) is not None:
                         self.service.cancel(job)
                 case StartTimer(timer, ms):
                     self._timers[timer] = self.service.loop.after(ms, partial(self._take, Elapsed(timer)))
@@ -100,6 +103,8 @@ class Request:
                 case Fail(_, reason, call, late):
                     self.reason = reason
                     refused = call is not None and call in self._refused
+                    # One that broke off in mid-answer has failed.
+                    late = late or (call in self._late and self.first_ms is None)
                     self._end(Outcome.LATE if late else Outcome.REFUSED if refused else Outcome.FAILED)
 
     def _send(self, send: Send) -> None:
@@ -108,12 +113,12 @@ class Request:
         leg = self.service.schedule.ask(self._journey, send, self.service.now)
 
         def done(job: Job) -> None:
-            self._jobs.pop(number, None)
+            self._over(number)
             self._note(job)
             self._take(Finished(number, job.value))
 
         def failed(job: Job, reason: str) -> None:
-            self._jobs.pop(number, None)
+            self._over(number)
             if job.is_hopeless:
                 self._refused.add(number)
             self._take(Failed(number, reason))
@@ -132,10 +137,26 @@ class Request:
         where = self.number, send.path, send.site
         job = Job(leg, pipeline, component, send.settings, items, bool(send.over), *where, *tell)
         self._jobs[number] = job
+        if (limit_ms := send.settings.get("timeout")) is not None:
+            self._limits[number] = self.service.loop.after(limit_ms, partial(self._expire, number, limit_ms))
         if (reason := self.service.call(job)) is not None:
-            self._jobs.pop(number)
+            self._over(number)
             self._refused.add(number)
             self.service.loop.after(0.0, lambda: self._take(Failed(number, reason)))
+
+    def _over(self, number: int) -> Job | None:
+        """A call is under way no more; the job that it was, unless it ended before."""
+        if self._limits and (limit := self._limits.pop(number, None)) is not None:
+            limit.call_off()
+        return self._jobs.pop(number, None)
+
+    def _expire(self, number: int, limit_ms: float) -> None:
+        """A call has had the time that its component gives it."""
+        job = self._over(number)
+        if job is not None:
+            self.service.cancel(job)
+            self._late.add(number)
+            self._take(Failed(number, f"no answer within {limit_ms:g} ms"))
 
     def _note(self, job: Job) -> None:
         assert job.sent_ms is not None
@@ -156,7 +177,11 @@ class Request:
         if outcome is Outcome.OK and self.program.streams and self.first_ms is None:
             # It left as a whole.
             self.first_ms = self.ended_ms
-        for happening in (*self._timers.values(), *((self._deadline,) if self._deadline else ())):
+        for happening in (
+            *self._timers.values(),
+            *self._limits.values(),
+            *((self._deadline,) if self._deadline else ()),
+        ):
             happening.call_off()
         jobs, self._jobs = self._jobs, {}
         for job in jobs.values():

@@ -286,3 +286,23 @@ def test_a_call_whose_prompt_and_answer_may_not_fit_is_refused_as_by_an_engine(s
     refused, answered = run(simulation, iter(coming))
     assert (refused.outcome, answered.outcome) == (Outcome.FAILED, Outcome.OK)
     assert "leaves no room for an answer of 300 in 360" in refused.reason
+
+
+@pytest.mark.parametrize("caught", [True, False])
+def test_a_call_has_the_time_that_its_component_gives_it(*, caught: bool, simulated: Simulated) -> None:
+    """As in the gateway: from when it wants a replica, and then it has failed."""
+    otherwise = ' else "Ask again later."' if caught else ""
+    source = f"""
+    component f(question: text) -> text ~ 20 tokens = python("code:f", takes: 900 ms, timeout: 400 ms)
+    pipeline ask(question: text) -> text {{
+        load 0.1 rps
+        return f(question){otherwise}
+    }}
+    """
+    requests = run(simulated(source), poisson(0.1, 40, "ask"))
+    late = [one for one in requests if one.outcome is Outcome.LATE]
+    quick = [one for one in requests if one.ended_ms is not None and one.ended_ms - one.arrived_ms < 400.0]
+    assert {one.outcome for one in requests} == {Outcome.OK} if caught else len(late) + len(quick) == len(requests)
+    assert len(quick) < len(requests) / 2
+    assert max(one.ended_ms - one.arrived_ms for one in requests if one.ended_ms is not None) == pytest.approx(400.0)
+    assert {one.reason for one in late} == (set() if caught else {"no answer within 400 ms"})
