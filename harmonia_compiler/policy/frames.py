@@ -76,7 +76,8 @@ class State(msgspec.Struct, eq=False):
     `heading` is the place that the answer will come from, as far as that is decided, and `passed` are
     the attempts on the way there. `held` are calls that may not be begun in mere hope, and wait until
     they are needed; `kept` those that may have lost who awaits them and may not be sent again.
-    `hopes` counts the entries of all frames' `hopeful`.
+    `hopes` counts the entries of all frames' `hopeful`. `agenda` and `orphans` are what is left of a turn that was
+    interrupted (`turn.py`).
     """
 
     arguments: Mapping[str, Value] = {}
@@ -88,6 +89,8 @@ class State(msgspec.Struct, eq=False):
     held: dict[Place, None] = {}
     kept: dict[int, Place] = {}
     hopes: int = 0
+    agenda: list[Place] = []
+    orphans: list[Place] = []
     numbers: int = 0
     ended: bool = False
 

@@ -117,6 +117,10 @@ class Schedule:
         journey.group.count(engine, 1.0)
         return Leg(journey, ahead, engine)
 
+    def puts_off(self, journey: Journey, component: str, calls: int) -> None:
+        """So many more calls of a component, or fewer, will be asked for once others of the request have ended."""
+        journey.group.count(journey.pipeline.lookahead.program.components[component].engine, float(calls))
+
     def standing(self, leg: Leg, beginning: int = 0) -> Standing:
         """Where a call stands among those that wait for its engine; its prompt begins so (`routing/affinity.py`)."""
         journey, promise = leg.journey, leg.journey.group.promise

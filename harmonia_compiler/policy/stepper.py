@@ -10,6 +10,7 @@ not wait for each other run at once. What was demanded and is needed no more is 
 alone is what fallbacks, lateness and lost speculations come to (`failing.py`).
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,8 +29,11 @@ from harmonia_compiler.policy.values import evaluate
 _RUNNERS = (Repeat, Each, Attempt)
 
 
-def advance(program: Program, state: State, event: Event) -> list[Command]:
+def advance(program: Program, state: State, event: Event, most: float = math.inf) -> list[Command]:
     """Take one event in and say what is to be done.
+
+    Of what follows from it, `most` places are brought further: the rest is the state's `agenda`, which `pursue` goes on
+    with, be it after other events. A list within lists is tens of thousands of places, and others want their turn.
 
     Events about calls and timers that are no longer there (late, cancelled, stopped) are ignored, and
     so is a second start, so that a driver may deliver what it has without asking first. After `Answer`
@@ -37,7 +41,7 @@ def advance(program: Program, state: State, event: Event) -> list[Command]:
     """
     if state.ended:
         return []
-    turn = Turn(program, state)
+    turn = Turn(program, state, state.agenda, state.orphans)
     match event:
         case Finished(call, value) if call in state.in_flight:
             frame, at = _take_out(state, call)
@@ -52,7 +56,16 @@ def advance(program: Program, state: State, event: Event) -> list[Command]:
             _commit(turn, call)
         case _:
             return []
-    _pursue(turn)
+    _pursue(turn, most)
+    return turn.commands()
+
+
+def pursue(program: Program, state: State, most: float = math.inf) -> list[Command]:
+    """Go on with what is left of events that were taken in."""
+    if state.ended or not state.agenda:
+        return []
+    turn = Turn(program, state, state.agenda, state.orphans)
+    _pursue(turn, most)
     return turn.commands()
 
 
@@ -90,8 +103,8 @@ def _commit(turn: Turn, call: int) -> None:
             turn.stop_timer(run)
 
 
-def _pursue(turn: Turn) -> None:
-    """Bring the places on the agenda as far as they go. Iterative, since a flow may be deep."""
+def _pursue(turn: Turn, most: float) -> None:
+    """Bring so many places on the agenda as far as they go. Iterative, since a flow may be deep."""
     state, agenda = turn.state, turn.agenda
     main = state.main
     assert main is not None
@@ -103,6 +116,9 @@ def _pursue(turn: Turn) -> None:
                 leave_orphans(turn)
             if not (state.held and _take_held(turn)):
                 return
+        if most <= 0:
+            return
+        most -= 1
         frame, at = agenda.pop()
         # Whoever demanded it may have been left since.
         if at in frame.values or at in frame.missing or not is_awaited(frame, at):

@@ -12,12 +12,13 @@ class Turn(msgspec.Struct, eq=False):
 
     `orphans` are places that have just lost somebody who awaits them. Whether they have lost everybody
     is known once the agenda is empty: what a fallback shares with the attempt that it replaces goes on.
+    Both are the state's, so that a turn may be interrupted.
     """
 
     program: Program
     state: State
-    agenda: list[Place] = []
-    orphans: list[Place] = []
+    agenda: list[Place]
+    orphans: list[Place]
     _commands: list[Command | None] = []
     _sent: dict[int, int] = {}
 

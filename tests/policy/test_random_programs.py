@@ -1,5 +1,6 @@
 """Random Programs with random replies in random order: the stepper against the reference."""
 
+import math
 import zlib
 from collections import Counter
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ from harmonia_compiler.policy.events import (
     StopTimer,
 )
 from harmonia_compiler.policy.frames import Frame, State
-from harmonia_compiler.policy.stepper import advance
+from harmonia_compiler.policy.stepper import advance, pursue
 from harmonia_compiler.policy.turn import is_pure
 from tests.examples import examples
 from tests.policy.programs import ARGUMENTS, replies
@@ -52,6 +53,7 @@ def name_of(frame: Frame) -> Name:
 class Driven:
     """One request driven to its end; the rules that hold for every driver are checked on the way.
 
+    Of what follows from an event `most` places are brought further, and the rest between other events.
     `guesses` counts the calls that were sent when nothing waited for them yet.
     """
 
@@ -59,6 +61,7 @@ class Driven:
     seed: int
     failing: int = 0
     late: bool = False
+    most: float = math.inf
     answers: Answers = replies
     state: State = field(default_factory=State)
     sent: list[tuple[Spot, Send]] = field(default_factory=list)
@@ -78,16 +81,19 @@ class Driven:
 
     def run(self) -> "Driven":
         chance = Random(self.seed)
-        self.take(advance(self.program, self.state, Started(ARGUMENTS)))
+        self.take(advance(self.program, self.state, Started(ARGUMENTS), self.most))
         while self.ended is None:
             if len(self.sent) > MOST_CALLS:
                 reject()
             assert {*self.state.in_flight} == {*self.open_calls}
             assert {*self.state.timers} == self.open_timers
+            if self.state.agenda and (not self.open_calls or chance.random() < 0.5):
+                self.take(pursue(self.program, self.state, self.most))
+                continue
             assert self.open_calls, "nothing is under way, and there is no answer"
             event = self.choose(chance)
             self.note(event)
-            self.take(advance(self.program, self.state, event))
+            self.take(advance(self.program, self.state, event, self.most))
             if not isinstance(event, Begun):
                 assert advance(self.program, self.state, event) == []
             assert advance(self.program, self.state, Started({"question": "again"})) == []
@@ -216,6 +222,12 @@ def test_with_lateness(program: Program, seed: int, failing: int) -> None:
 @examples(600)
 def test_with_speculation(program: Program, seed: int, failing: int) -> None:
     check(Driven(program, seed, failing, late=failing == 3).run())
+
+
+@given(programs(early=True), SEEDS, st.sampled_from((0, 3)), st.sampled_from((1, 2, 5)))
+@examples(400)
+def test_with_turns_that_are_interrupted(program: Program, seed: int, failing: int, most: int) -> None:
+    check(Driven(program, seed, failing, late=failing == 3, most=most).run())
 
 
 @given(programs(), SEEDS)

@@ -35,17 +35,20 @@ from harmonia_compiler.policy.frames import State
 from harmonia_compiler.policy.heading import answering_call, given_to_answer
 from harmonia_compiler.policy.journey import Journey, Leg
 from harmonia_compiler.policy.schedule import Ending
-from harmonia_compiler.policy.stepper import advance
+from harmonia_compiler.policy.stepper import advance, pursue
 from harmonia_compiler.runtime.gateway.body import ClientGone
 from harmonia_compiler.runtime.gateway.caller import Caller
 from harmonia_compiler.runtime.gateway.dispatch import Emit
 from harmonia_compiler.runtime.gateway.logs import log_bug
+from harmonia_compiler.runtime.gateway.portion import Portions
 from harmonia_compiler.runtime.gateway.problem import INVALID_REQUEST, TIMEOUT, Problem, internal
 from harmonia_compiler.runtime.gateway.returned import passages_used
 from harmonia_compiler.runtime.gateway.stage import Stage
 
 #: The code of a request whose time has passed.
 DEADLINE_EXCEEDED = "deadline_exceeded"
+#: How many places of a Program are brought further in one turn of the event loop.
+PLACES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +92,13 @@ class Execution:
     _problems: dict[int, Problem] = field(default_factory=dict)
     _finishes: dict[int, str] = field(default_factory=dict)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    _portions: Portions = field(init=False)
+    _going_on: asyncio.Handle | None = None
     _started: float = 0.0
     _first_at: float | None = None
+
+    def __post_init__(self) -> None:
+        self._portions = Portions(self._begin, self._tasks.__len__, self._loop)
 
     def interrupt(self, reason: Exception) -> None:
         """End the request with this exception, unless it has ended."""
@@ -139,17 +147,39 @@ class Execution:
         if self._ended.done():
             return
         try:
-            for command in advance(self.program, self._state, event):
+            for command in advance(self.program, self._state, event, PLACES):
                 self._do(command)
+            self._go_on_later()
         except Exception as bug:  # noqa: BLE001 - nobody but the request itself waits for this, and it must end
+            self._ended.set_exception(bug)
+
+    def _go_on_later(self) -> None:
+        if self._state.agenda and self._going_on is None and not self._ended.done():
+            self._going_on = self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Do what is left of what events led to, a portion in each turn of the event loop."""
+        self._going_on = None
+        if self._ended.done():
+            return
+        try:
+            for command in pursue(self.program, self._state, PLACES):
+                self._do(command)
+            self._go_on_later()
+        except Exception as bug:  # noqa: BLE001 - as above
             self._ended.set_exception(bug)
 
     def _do(self, command: Command) -> None:
         match command:
-            case Send():
-                self._tasks[command.call] = self._loop.create_task(self._call(command))
+            case Send(component=component):
+                if not self._portions.add(command):
+                    self.caller.schedule.puts_off(self.journey, component, 1)
             case Cancel(call):
-                self._tasks[call].cancel()
+                dropped = self._portions.drop(call)
+                if dropped is None:
+                    self._tasks[call].cancel()
+                else:
+                    self.caller.schedule.puts_off(self.journey, dropped.component, -1)
             case StartTimer(timer, ms):
                 self._timers[timer] = self._loop.call_later(ms / 1000, self._take, Elapsed(timer))
             case StopTimer(timer):
@@ -158,6 +188,16 @@ class Execution:
                 self._ended.set_result(value)
             case Fail():
                 self._ended.set_exception(self._problem(command))
+
+    def _begin(self, send: Send, *, put_off: bool) -> None:
+        if put_off:
+            self.caller.schedule.puts_off(self.journey, send.component, -1)
+        task = self._tasks[send.call] = self._loop.create_task(self._call(send))
+        task.add_done_callback(partial(self._let_go, send.call))
+
+    def _let_go(self, call: int, _: asyncio.Task[None]) -> None:
+        del self._tasks[call]
+        self._portions.go_on()
 
     def _problem(self, fail: Fail) -> Problem:
         """What the client is told: what the failed call was told, or what no call is to blame for."""
@@ -230,7 +270,7 @@ class Execution:
 
     def _expire(self, deadline_ms: float) -> None:
         running = sorted({component for leg, component in self._legs.items() if leg.works})
-        waiting = sorted({*self._legs.values()} - {*running})
+        waiting = sorted({*self._legs.values(), *(send.component for send in self._portions)} - {*running})
         found = ((running, "ran"), (waiting, "waited for a replica"))
         where = " and ".join(f"{_named(components)} {did}" for components, did in found if components)
         allowed = f"{deadline_ms:g} ms" if deadline_ms < 1000.0 else f"{deadline_ms / 1000.0:g} s"
@@ -246,6 +286,8 @@ class Execution:
 
     async def _stop_calls(self) -> None:
         """Cancel what still runs and wait until it has let go of its replica."""
+        for send in self._portions.stop():
+            self.caller.schedule.puts_off(self.journey, send.component, -1)
         running = [task for task in self._tasks.values() if not task.done()]
         for task in running:
             task.cancel()
