@@ -78,6 +78,11 @@ class Line(Generic[Ticket]):
         """How many calls replicas work on."""
         return sum(load.in_flight for load in self.pool.loads.values())
 
+    @property
+    def occupied(self) -> int:
+        """How many calls replicas work on, of all that route to them: generations of one service share replicas."""
+        return sum(load.places.taken for load in self.pool.loads.values())
+
     def set_replicas(self, endpoints: Iterable[Endpoint]) -> None:
         """Route to these from now on; calls in flight to others go on."""
         self.pool.set_replicas(endpoints)

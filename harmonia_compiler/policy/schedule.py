@@ -200,7 +200,8 @@ class Schedule:
         longest = 0.0
         for engine, mean in start.calls.items():
             line = self.lines[engine]
-            before, at_once = float(line.in_flight), 0.0
+            occupied = line.occupied
+            before, at_once = float(occupied), 0.0
             for pipeline in self.pipelines.values():
                 pending = pipeline.pending(engine, group.urgency)
                 if pending > 0.0:
@@ -208,7 +209,7 @@ class Schedule:
                     at_once += pipeline.at_once(group.urgency)
             # Calls that one request makes after the other are not there together: as many requests as there are places
             # do not wait for each other, however many calls are still to come from each.
-            at_once = min(before, max(at_once, line.in_flight))
+            at_once = min(before, max(at_once, occupied))
             wait_s = line.seconds_for((at_once + 1.0 - line.slots) * (before / at_once if at_once else 1.0))
             if wait_s > 0.0:
                 after = start.after_s.get(engine)

@@ -126,6 +126,17 @@ def test_who_would_be_late_is_refused_and_told_when_to_come_back() -> None:
     schedule.arrive(PROGRAM, Promise(10.0), 0.0)
 
 
+def test_calls_that_another_generation_has_at_the_same_replicas_count_as_well() -> None:
+    schedule, other = made(), made()
+    for each in (schedule, other):
+        each.lines["say"].pool.occupied = schedule.lines["say"].pool.occupied
+        each.lines["say"].set_replicas([Endpoint("say-0", "say", "127.0.0.1", 1)])
+    schedule.end(schedule.arrive(PROGRAM, Promise(1.5), 0.0), 0.0, "broken")
+    busy(other, "say", 0.0)
+    with pytest.raises(Hopeless):
+        schedule.arrive(PROGRAM, Promise(1.5), 0.0)
+
+
 def test_nobody_is_refused_where_nobody_waits_however_much_was_expected() -> None:
     schedule = made(places=2)
     schedule.arrive(PROGRAM, Promise(0.1), 0.0)
