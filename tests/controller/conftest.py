@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,13 @@ class Running:
     async def readings(self) -> Readings:
         async with self.client.get(f"{self.url}/readings") as answer:
             return msgspec.json.decode(await answer.read(), type=Readings)
+
+    async def reads(self, holds: Callable[[Readings], bool], within_s: float = 25.0) -> None:
+        """Ask for the readings until a condition holds: the gateway looks at files from time to time."""
+        until = time.monotonic() + within_s
+        while not holds(found := await self.readings()):
+            assert time.monotonic() < until, found
+            await asyncio.sleep(0.02)
 
     def decision(self) -> Decision | None:
         with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from harmonia_compiler.contract.bundle import ReplicaShare
 from harmonia_compiler.contract.decision import Decision
@@ -28,12 +29,12 @@ async def test_a_slow_replica_gets_fewer_calls(running: Running, two: Two) -> No
         assert decision.epoch == 1
         assert decision.shares["llm-1"].weight < decision.shares["llm-0"].weight
         assert any(one.acted and "`llm-1`" in one.why for one in decision.reasons)
-        journal = (running.run / "logs" / "controller.jsonl").read_text().splitlines()
-        assert any('"acted":true' in line for line in journal)
+        # The journal is written after the decision.
+        journal = running.run / "logs" / "controller.jsonl"
+        await running.load_until(lambda: journal.is_file() and '"acted":true' in journal.read_text())
         two[0].pause_s = 0.4
         await running.load_until(lambda: running.said() is not None and "no sooner than" in str(running.said()))
-    assert (await running.readings()).epoch == 1
-    assert (await running.readings()).refused == ""
+    await running.reads(lambda found: found.epoch >= 1 and found.refused == "")
 
 
 async def test_killed_it_leaves_the_last_decision_and_goes_on_from_it(running: Running, two: Two) -> None:
@@ -46,7 +47,7 @@ async def test_killed_it_leaves_the_last_decision_and_goes_on_from_it(running: R
         await running.load_until(lambda: len(running.statuses) > sent + 20)
     known = running.decision()
     assert known is not None
-    assert (await running.readings()).epoch == known.epoch
+    await running.reads(lambda found: found.epoch == known.epoch)
     remembered = msgspec.json.decode((running.run / "controller-state.json").read_bytes(), type=State)
     assert remembered.replicas["llm-1"].value > 1.2
     said = running.said()
@@ -60,6 +61,7 @@ async def test_hung_it_holds_up_nobody(running: Running) -> None:
     with running.controlled() as controller:
         await running.load_until(lambda: running.said() is not None)
         controller.send_signal(signal.SIGSTOP)
+        await running.load_until(lambda: psutil.Process(controller.pid).status() == psutil.STATUS_STOPPED)
         said, sent = running.said(), len(running.statuses)
         await running.load_until(lambda: len(running.statuses) > sent + 50)
         assert running.said() == said
@@ -84,9 +86,8 @@ async def test_nonsense_is_refused_and_requests_go_on(running: Running) -> None:
         await running.load_until(
             lambda sent=sent, until=until: time.monotonic() > until and len(running.statuses) > sent
         )
-        assert (await running.readings()).refused != ""
-        assert (await running.readings()).epoch == 0
-    assert "another plan" in (await running.readings()).refused
+        await running.reads(lambda found: found.refused != "" and found.epoch == 0)
+    await running.reads(lambda found: "another plan" in found.refused)
     with running.controlled():
         await running.load_until(lambda: "the gateway refused" in str(running.said()))
 

@@ -77,12 +77,19 @@ def test_a_request_ends_on_the_program_that_it_began_with(tmp_path: Path) -> Non
             awaited(running, lambda found: found["followed"] == 2)
             assert ask(running.url) == ask(running.url, "only_new") == "new"
             assert Counter(one.result() for one in asked) == {"One two \x1b[31mthree": 40}
-            found = awaited(running, lambda found: not found["generations"][1]["under_way"])
-            assert [(one["number"], one["answered"]) for one in found["generations"]] == [(2, 2), (1, 40)]
+            counts = [(2, 2, 0), (1, 40, 0)]
+            awaited(
+                running,
+                lambda found: (
+                    [(one["number"], one["answered"], one["under_way"]) for one in found["generations"]] == counts
+                ),
+            )
             serve(run, 3, (2, 1.0))
             awaited(running, lambda found: found["followed"] == 3)
             assert ask(running.url) == "new"
-            assert scraped(running.url)["completed"] == 42
+            # It is counted a moment after the client has its answer; the test has a time limit.
+            while scraped(running.url)["completed"] != 42:
+                pass
 
 
 @pytest.mark.timeout(60)
