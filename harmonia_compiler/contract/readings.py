@@ -56,12 +56,16 @@ class CallsRead(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ReplicaRead(msgspec.Struct, frozen=True):
-    """One replica now: the calls that it works on, and whether new ones go to it."""
+    """One replica now: the calls that it works on, and whether new ones go to it.
+
+    One that is routed to is `left_out` for a while, where its calls failed or it made no progress.
+    """
 
     replica: str
     engine: str
     in_flight: Count
     routed: bool
+    left_out: bool = False
 
 
 class GenerationRead(msgspec.Struct, frozen=True):

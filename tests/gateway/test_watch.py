@@ -85,6 +85,19 @@ async def test_tells_what_is_in_flight_and_what_waits(engine: FakeEngine) -> Non
         await eventually(lambda: engine.in_flight == 0)
 
 
+async def test_tells_who_is_left_out(engine: FakeEngine) -> None:
+    gone = await FakeEngine().start()
+    await gone.stop()
+    replicas = [Endpoint(f"llm-{at}", "llm", "127.0.0.1", port) for at, port in enumerate((gone.port, engine.port))]
+    async with serving([SAY], replicas) as served:
+        assert not any(one.left_out for one in (await readings(served)).replicas)
+        pool = served.gateway.dispatcher.queues["llm"].line.pool
+        while not pool.left_out:
+            await ask(served, "say")
+        told = (await readings(served)).replicas
+        assert {one.replica for one in told if one.left_out} == {"llm-0"}
+
+
 async def test_readings_are_for_this_machine_alone(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving([SAY], {"llm": engine.port}) as served:
         monkeypatch.setattr("harmonia_compiler.runtime.gateway.readings._is_here", lambda host: False)

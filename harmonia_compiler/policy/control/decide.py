@@ -81,6 +81,10 @@ def _decided(
     sizes, changed = resized(planned, state, each, now)
     state = replace(state, sizes=sizes)
     reasons += [_about_count(planned, state, one, is_changed=one is changed) for one in each]
+    why = "the gateway leaves it out for a while: its calls failed, or it made no progress"
+    reasons += [
+        Reason(one.engine, acted=False, why=f"`{one.replica}`: {why}") for one in window.replicas if one.left_out
+    ]
     try:
         division = divided(
             planned, state, _calls(planned, state, lambda name, _: forecasts[name].rate(0.0, day_s)), divide

@@ -101,10 +101,17 @@ class Watch:
 
     def readings(self, lines: Mapping[str, Line[Any]]) -> Readings:
         """All of it; `lines` are those of every engine."""
+        now = self._clock()
         routed = {(engine, name) for engine, line in lines.items() for name in line.replicas}
+        left_out = {
+            (engine, name)
+            for engine, line in lines.items()
+            for name, load in line.replicas.items()
+            if not load.health.is_in(now)
+        }
         return Readings(
             self._name,
-            self._clock(),
+            now,
             self.epoch,
             self.refused,
             tuple(
@@ -118,7 +125,13 @@ class Watch:
                 for key, one in sorted(self._calls.items())
             ),
             tuple(
-                ReplicaRead(name, engine, self._in_flight.get((engine, name), 0), routed=(engine, name) in routed)
+                ReplicaRead(
+                    name,
+                    engine,
+                    self._in_flight.get((engine, name), 0),
+                    routed=(engine, name) in routed,
+                    left_out=(engine, name) in left_out,
+                )
                 for engine, name in sorted(routed | self._in_flight.keys())
             ),
             {engine: len(line.waiting) for engine, line in lines.items() if line.waiting},

@@ -49,6 +49,19 @@ def test_a_slow_replica_gets_fewer_calls_and_fewer_at_once() -> None:
     assert shares["llm-1"].batch == 8
 
 
+def test_it_says_which_replica_the_gateway_leaves_out() -> None:
+    service = Service(plan_of(2, batch=8), lambda _: 6.0)
+    service.windows(2)
+    assert not any("leaves it out" in one.why for one in service.decisions[-1].reasons)
+    service.pass_time(5.0)
+    read = service.readings()
+    first, *others = read.replicas
+    service.look(msgspec.structs.replace(read, replicas=(msgspec.structs.replace(first, left_out=True), *others)))
+    (said,) = [one for one in service.decisions[-1].reasons if "leaves it out" in one.why]
+    assert (said.about, said.acted) == ("llm", False)
+    assert said.why.startswith(f"`{first.replica}`: ")
+
+
 def test_the_parts_that_it_says_are_of_the_replicas_that_run() -> None:
     service = Service(plan_of(2, 2, 8), lambda _: 6.0, lambda name, _: 3.0 if name == "llm-1" else 1.0)
     service.windows(12)
