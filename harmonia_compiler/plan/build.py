@@ -282,9 +282,8 @@ def _weighed(step: Step, needs: Mapping[str, Need], usual: Mapping[str, tuple[fl
     def together(option: Option) -> float:
         return together_ms(step.count, option, step.component, 0)
 
-    best = min(need.options, key=together)
-    spread = together_spread(step.count, best, step.component)
-    return replace(step, usual_ms=together(best), usual_first_ms=first, spread=spread)
+    # All calls of a list wait for the same ones before them, and are late together: its spread is that of one call.
+    return replace(step, usual_ms=min(map(together, need.options)), usual_first_ms=first)
 
 
 def _promise(one: Objective, margin: float, request_class: str | None) -> Promise:

@@ -16,6 +16,7 @@ from harmonia_compiler.plan.diagnose import diagnose
 from harmonia_compiler.plan.explain import Explanation, explain
 from harmonia_compiler.plan.memory import memory_uses
 from harmonia_compiler.plan.optimise import Allocation, optimise
+from harmonia_compiler.plan.paces import solved
 from harmonia_compiler.plan.place import place
 from harmonia_compiler.plan.predict import QUANTILE, predict, profile_uses, rate, rounded, used_options, utilisations
 from harmonia_compiler.plan.problem import Aim, Problem, Promise
@@ -57,10 +58,11 @@ def make_plan(
     demanded = on(inventory.hosts)
     former = () if running is None else staying(running, application)
     demanded = replace(demanded, problem=with_running(demanded.problem, former))
-    allocation = optimise(demanded.problem)
-    if allocation is None:
+    found = solved(demanded.problem, optimise)
+    if found is None:
         raise diagnose(demanded.problem, lambda hosts: on(hosts).problem)
-    plan = write_down(application, demanded, allocation, former)
+    demanded = replace(demanded, problem=found.problem)
+    plan = write_down(application, demanded, found.allocation, former)
     if wrong := faults(plan, demanded.problem):
         raise RuntimeError("the planner made a plan that its verifier rejects: " + "; ".join(wrong))
     return plan

@@ -5,6 +5,7 @@ from statistics import NormalDist
 
 from harmonia_compiler.plan.problem import Need, Problem
 from harmonia_compiler.profile.profiles import Option
+from harmonia_compiler.profile.queueing import LEVELS, SERVICE_CV2
 
 #: How many times as long as on the fastest a call may take on the slowest replica of its engine, were it alone there.
 MOST_SPREAD = 10.0
@@ -24,6 +25,10 @@ QUANTILES = (0.5, 0.9999)
 
 #: What no promise is held to, in ms: the solver's rows hold to 1e-9 s each, and a chain of calls has a row for each.
 INSTANT_MS = 1e-4
+
+
+#: Squared coefficient of variation of the lengths of lists.
+LENGTH_CV2 = 0.25
 
 
 def capacity(problem: Problem, need: Need, option: Option) -> float:
@@ -47,12 +52,33 @@ def together_ms(count: float, option: Option, component: str, level: int, *, fir
 
     In one batch each further call adds what is its own: what a step does for all of them, such as reading the
     weights, is in the time of the first. All are answered once the longest answer is; that says nothing of the `first`
-    pieces.
+    pieces. Where they are not written together, they wait for lists of other requests (`list_wait_ms`).
     """
-    alone_ms = (option.first_ms if first else option.latency_ms)[component][level]
-    turns = waves(count, option)
-    lasting = alone_ms if first else alone_ms + _longer_ms(count, option, component)
-    return turns * lasting + max(0.0, count - turns) * own_ms(option, component)
+    times = (option.first_ms if first else option.latency_ms)[component]
+    turns, besides = waves(count, option), max(0.0, count - waves(count, option)) * own_ms(option, component)
+    if component in option.adds_ms:
+        lasting = times[level] if first else times[level] + _longer_ms(count, option, component)
+        return turns * lasting + besides
+    waits = max(0.0, times[level] - times[0])
+    if count > 1.0:
+        waits = max(waits, list_wait_ms(count, option, component, level))
+    return turns * times[0] + besides + waits
+
+
+def list_wait_ms(count: float, option: Option, component: str, level: int) -> float:
+    """How long so many calls that are sent at once wait where others come in as many.
+
+    To a line of lists a replica is one server, however many calls it takes at once. What a list takes varies less than
+    a single call does, by as much as it has more of them, and as its length does (Pollaczek and Khinchine). At the
+    lowest level it is alone.
+    """
+    crowding = LEVELS[level] / (1.0 - LEVELS[level]) - LEVELS[0] / (1.0 - LEVELS[0])
+    return crowding * count * option.busy_ms[component] * (1.0 + list_cv2(count)) / 2.0
+
+
+def list_cv2(count: float) -> float:
+    """The squared coefficient of variation of what so many calls take in a row."""
+    return LENGTH_CV2 + (SERVICE_CV2 - LENGTH_CV2) / count
 
 
 def own_ms(option: Option, component: str) -> float:
@@ -88,7 +114,7 @@ def _longer_ms(count: float, option: Option, component: str) -> float:
 def together_spread(count: float, option: Option, component: str) -> float:
     """How much that deviates, as a part of what one call deviates that takes as long: by the squares of its parts.
 
-    The longest of many deviates less than any of them.
+    The longest of many deviates less than any of them. That is of one list alone: where others come, all of it waits.
     """
     whole, turns = together_ms(count, option, component, 0), waves(count, option)
     own, further = own_ms(option, component), max(0.0, count - turns)

@@ -11,8 +11,8 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 from harmonia_compiler.plan.problem import Path, Pipeline, Problem, Step
-from harmonia_compiler.plan.queueing import GIVEN_UP_SPREAD, LATENCY_CV, LEAST_PART, QUANTILES
-from harmonia_compiler.profile.queueing import LEVELS
+from harmonia_compiler.plan.queueing import GIVEN_UP_SPREAD, LATENCY_CV, LEAST_PART, LENGTH_CV2, QUANTILES
+from harmonia_compiler.profile.queueing import LEVELS, SERVICE_CV2
 
 
 class Replica(NamedTuple):
@@ -79,9 +79,28 @@ def _calls(problem: Problem, step: Step, replicas: Replicas, rate: float) -> tup
             turns, left = turns + 1, left - replica.batch
         besides = max(0.0, step.count - turns) * _adds(replica)
         longest = turns * _longest(replica, min(step.count, replica.batch))
-        whole.append((replica.full, [turns * ms + longest + besides for ms in replica.latency]))
-        first.append((replica.full, [turns * ms + besides for ms in replica.first]))
+        lasting, begun = (_turns(replica, step.count, each, turns) for each in (replica.latency, replica.first))
+        whole.append((replica.full, [ms + longest + besides for ms in lasting]))
+        first.append((replica.full, [ms + besides for ms in begun]))
     return _spread(whole, rate), _spread(first, rate)
+
+
+def _turns(replica: Replica, count: float, times: Sequence[float], turns: int) -> list[float]:
+    """What so many turns take: each of them all of the time, or the wait once where answers are not written together.
+
+    That is no shorter than for as many as come at once, served by all of the replica: the mean of what is there.
+    """
+    if replica.adds is not None:
+        return [turns * ms for ms in times]
+    alone, found = times[0], []
+    for level, ms in zip(LEVELS, times, strict=True):
+        waits = max(ms - alone, 0.0)
+        if count > 1.0:
+            varies = (1.0 + LENGTH_CV2) * count + SERVICE_CV2 - LENGTH_CV2
+            ahead = varies * replica.busy / 2.0
+            waits = max(waits, ahead * (1.0 / (1.0 - level) - 1.0 / (1.0 - LEVELS[0])))
+        found.append(turns * alone + waits)
+    return found
 
 
 def _adds(replica: Replica) -> float:

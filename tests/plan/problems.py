@@ -278,7 +278,14 @@ def _time_ms(
             # A full batch lasts so much longer than a call alone.
             longer = max(0.0, batch * one.busy_ms[step.component] - one.latency_ms[step.component][0])
             besides = max(0.0, step.count - turns) * longer / max(1, batch - 1)
-            replicas.append((alone, tuple(turns * time + besides for time in times)))
+            # What comes at once waits for others that came so: exponential calls, in lists that vary by half.
+            work = step.count * one.busy_ms[step.component] * (1.0 + 0.25 + 0.75 / max(1.0, step.count)) / 2.0
+            lists = [work * (1.0 / (1.0 - level) - 1.0 / (1.0 - LEVELS[0])) for level in LEVELS]
+            waits = [
+                max(time - times[0], of_lists if step.count > 1.0 else 0.0)
+                for time, of_lists in zip(times, lists, strict=True)
+            ]
+            replicas.append((alone, tuple(turns * times[0] + besides + wait for wait in waits)))
         mean, deviating = spread(tuple(replicas), rate)
         return rounds * mean, rounds * deviating
 
