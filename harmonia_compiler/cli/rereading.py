@@ -7,6 +7,7 @@ import msgspec
 from harmonia_compiler.contract.decision import KEPT, REMEMBERED, fingerprint
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.plan.corrected import Measured, measured_by
+from harmonia_compiler.policy.control.learning import visits_of
 from harmonia_compiler.policy.control.state import State
 from harmonia_compiler.runtime.actuators.compose.preparing import INSIDE
 from harmonia_compiler.runtime.bundle import read_plan_of, read_service
@@ -34,8 +35,12 @@ def measured_in(bundle: Path) -> Measured:
         raise _rejected(f"the readings `{file}` cannot be used: {wrong}, which the bundle does not have", step)
     times = {name: ratio.value for name, ratio in state.engines.items() if ratio.evidence > 0}
     visits = {
-        pipeline: {name: ratio.value for name, ratio in known.items() if ratio.evidence > 0}
-        for pipeline, known in state.visits.items()
+        share.name: {
+            name: visits_of(share.visits[name], ratio)
+            for name, ratio in state.visits.get(share.name, {}).items()
+            if ratio.evidence > 0 and name in share.visits
+        }
+        for share in plan.pipelines
     }
     if not times and not any(visits.values()):
         raise _rejected(f"the readings `{file}` say nothing yet: no call has ended", step)

@@ -24,16 +24,16 @@ class Measured:
 
 
 def measured_by(plan: Plan, times: Mapping[str, float], visits: Mapping[str, Mapping[str, float]]) -> Measured:
-    """The same by factors on what a plan expected, which may itself rest on what was measured before."""
+    """The same by factors on the times that a plan expected, which may itself rest on what was measured before.
+
+    Visits are as they were counted: what they were expected to be may have changed with the sources since. Those of
+    what the plan does not know are left out.
+    """
     before = {use.engine: use.corrected for use in plan.profiles}
     return Measured(
         {engine: before[engine] * factor for engine, factor in times.items() if engine in before},
         {
-            share.name: {
-                name: expected * visits[share.name][name]
-                for name, expected in share.visits.items()
-                if name in visits[share.name]
-            }
+            share.name: {name: visits[share.name][name] for name in share.visits if name in visits[share.name]}
             for share in plan.pipelines
             if share.name in visits
         },

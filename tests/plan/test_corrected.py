@@ -13,6 +13,7 @@ from harmonia_compiler.contract.plan import Plan, read_plan
 from harmonia_compiler.plan.corrected import Measured, corrected, measured_by
 from harmonia_compiler.plan.optimise import optimise
 from harmonia_compiler.plan.problem import Problem
+from harmonia_compiler.policy.control.learning import visits_of
 from harmonia_compiler.policy.control.ratio import Ratio
 from harmonia_compiler.policy.control.state import State
 from harmonia_compiler.runtime.actuators.compose import preparing
@@ -86,11 +87,47 @@ def test_a_plan_goes_by_what_its_service_measured(
     assert {use.engine: use.corrected for use in after.profiles}["small"] == 2.0
     # What no call ended for is as planned, whatever stands beside it.
     assert {use.engine: use.corrected for use in after.profiles}["rerank"] == 1.0
-    assert after.pipelines[0].visits["rerank"] == pytest.approx(1.5 * before.pipelines[0].visits["rerank"])
+    # A ratio is on visits and a hundredth, lest what is never expected be infinitely more.
+    expected = before.pipelines[0].visits["rerank"]
+    assert after.pipelines[0].visits["rerank"] == pytest.approx(1.5 * (expected + 0.01) - 0.01)
     assert after.predicted["quickstart"].throughput_rps < before.predicted["quickstart"].throughput_rps
     told = capsys.readouterr()
     assert "Calls of small take 2 times as long as the source of their figures says." in told.out
     assert "was planned before" not in told.err
+
+
+def test_what_was_rare_is_planned_as_often_as_it_was_counted() -> None:
+    """Counted forty times as often as expected, by a window in which one of five requests called it."""
+    expected, counted = 0.005, 0.2
+    ratio = Ratio((counted + 0.01) / (expected + 0.01), 100.0)
+    assert visits_of(expected, ratio) == pytest.approx(counted)
+    assert visits_of(0.0, Ratio(0.5, 100.0)) == 0.0
+
+
+CHOOSES = """
+component kind(q: text) -> "hard" | "easy" = python("m:kind", takes: 5 ms)
+component work(q: text) -> text ~ 20 tokens = python("m:work", takes: 100 ms)
+pipeline p(question: text ~ 15 tokens) -> text {{
+    load 0.5 rps
+    one = kind(question)
+    if one == "hard" ~ {share} {{ return work(question) }}
+    return question
+}}
+"""
+
+
+def test_what_was_counted_holds_whatever_shares_are_expected_now(tmp_path: Path) -> None:
+    """Four in ten requests were counted where two were expected; six are expected by now."""
+    source, bundle = tmp_path / "p.rag", tmp_path / "bundle"
+    (tmp_path / "m.py").write_text("def kind(q): return 'easy'\ndef work(q): return q\n", encoding="utf-8")
+    source.write_text(CHOOSES.format(share=0.2), encoding="utf-8")
+    assert run(["compile", str(source), "--inventory", LAPTOP, "--target", "local", "--out", str(bundle)]) == FINE
+    ratio = Ratio(0.41 / 0.21, 100.0)
+    remember(bundle, state_of(bundle, {}, {"p": {"work": ratio}}))
+    source.write_text(CHOOSES.format(share=0.6), encoding="utf-8")
+    out = tmp_path / "plan.json"
+    assert run(["plan", str(source), "--inventory", LAPTOP, "--readings", str(bundle), "--out", str(out)]) == FINE
+    assert read_plan(out).pipelines[0].visits["work"] == pytest.approx(0.4)
 
 
 def test_readings_of_another_program_are_told(

@@ -35,6 +35,11 @@ def learned(planned: Planned, state: State, window: Window, day_s: float) -> Sta
     )
 
 
+def visits_of(expected: float, ratio: Ratio) -> float:
+    """How often a request calls what it was expected to call so often, by the ratio that was learned on this."""
+    return max(0.0, (expected + _SELDOM) * ratio.value - _SELDOM)
+
+
 def _visits(planned: Planned, state: State, window: Window, pipeline: str) -> dict[str, Ratio]:
     answered = window.answered(pipeline)
     known = state.visits.get(pipeline, {})
