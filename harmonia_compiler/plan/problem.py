@@ -45,7 +45,7 @@ class Step:
     It is `count` calls that are sent at once, one for each item of a list, and that as often as there are `rounds` in a
     row. `usual_ms` is about how long one round takes, and `usual_first_ms` until its first piece; of these only the
     proportions matter, to say how much a step weighs beside the others. A round deviates by `spread` of what a single
-    call deviates that takes as long: of many that follow each other not all are late together.
+    call deviates that takes as long: plans leave that at 1, since calls that are sent at once are late together.
     """
 
     component: str
