@@ -44,8 +44,8 @@ class Step:
 
     It is `count` calls that are sent at once, one for each item of a list, and that as often as there are `rounds` in a
     row. `usual_ms` is about how long one round takes, and `usual_first_ms` until its first piece; of these only the
-    proportions matter, to say how much a step weighs beside the others. A round deviates by `spread` of what a single
-    call deviates that takes as long: plans leave that at 1, since calls that are sent at once are late together.
+    proportions matter, to say how much a step weighs beside the others. Calls that are
+    sent at once are late together, so that a round deviates as a single call does that takes as long.
     """
 
     component: str
@@ -54,7 +54,6 @@ class Step:
     rounds: float = 1.0
     usual_ms: float = 1.0
     usual_first_ms: float = 1.0
-    spread: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

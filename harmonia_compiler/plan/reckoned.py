@@ -162,7 +162,7 @@ class _Way:
             for before in step.after:
                 self.followers[before].append(s)
         self.whole = [
-            self._sums(s, self._part(s) * step.usual_ms, step.spread * self.kept.get(s, (1.0, 1.0))[1], step.rounds)
+            self._sums(s, self._part(s) * step.usual_ms, self.kept.get(s, (1.0, 1.0))[1], step.rounds)
             if s in self.taken
             else (0.0, 0.0)
             for s, step in enumerate(steps)

@@ -4,16 +4,17 @@ A request takes one of its pipeline's paths. How long one that takes path k last
 longest chain of steps that wait for each other means add up, and so do the squares of deviations, which are LATENCY_CV
 of the means. With the times u that steps usually take, the quantile q is the t that as many exceed as may be late:
 
-    mean[k] = sum over s of u[s];  deviation[k] = LATENCY_CV root[k];  root[k]^2 = sum over s of (spread[s] u[s])^2
+    mean[k] = sum over s of u[s];  deviation[k] = LATENCY_CV root[k];  root[k]^2 = sum over s of u[s]^2
     sum over k of likely[k] max(LEAST_PART (1 - q), P(normal > z[k])) = 1 - q;  z[k] = (t - mean[k]) / deviation[k]
 
 What steps really take depends on the plan, and rows of the integer program are to be linear. So each path keeps that
 part of its requests that may be late, and each step what it adds to the deviation: the gradient of that sum.
 
-    weight[k,s] = 1 + z[k] LATENCY_CV spread[s]^2 u[s] / root[k]
+    weight[k,s] = 1 + z[k] LATENCY_CV u[s] / root[k]
 
 The quantile is the longest of all chains of weight[k,s] time[s]. What is given up when its time has passed hardly
-deviates: its spread is GIVEN_UP_SPREAD. What keeps a time that others exceed counts and deviates by a part of itself.
+deviates: GIVEN_UP_SPREAD of what others do. What keeps a time that others exceed counts and deviates by a part of
+itself.
 
 Where steps take u, or all so many times as long, that is the quantile itself, but for LEAST_PART. In other proportions
 no path exceeds its part, so that the quantile is rather too long. A path that is far shorter than t would have next to
@@ -88,9 +89,9 @@ class _Course:
         self.path = path.steps
         self.given_up = {s: ms for s, ms in path.given_up if s in path.steps}
         self.parts = [1.0] * len(steps)
-        self.spreads = [step.spread for step in steps]
+        self.spreads = [1.0] * len(steps)
         for s, part, spread in path.kept:
-            self.parts[s], self.spreads[s] = part, self.spreads[s] * spread
+            self.parts[s], self.spreads[s] = part, spread
         self.pieces = pieces
         self.took = [self._round(step, s) if s in path.steps else _Chain() for s, step in enumerate(steps)]
         self.first = {

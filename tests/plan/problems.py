@@ -174,7 +174,7 @@ def _weighed(
         if link[0] in dict(path.given_up):
             return GIVEN_UP_SPREAD * usual(path, link)
         spread = next((spread for s, _, spread in path.kept if s == link[0]), 1.0)
-        return (1.0 if link[1] else spread * steps[link[0]].spread) * usual(path, link)
+        return (1.0 if link[1] else spread) * usual(path, link)
 
     def sums(path: Path, links: tuple[_Link, ...]) -> tuple[float, float]:
         return sum(usual(path, link) for link in links), math.hypot(*(deviates(path, link) for link in links))

@@ -44,7 +44,6 @@ def pipelines(draw: st.DrawFn, names: tuple[str, ...], name: str) -> Pipeline:
             usual_first_ms=draw(st.sampled_from([1.0, 20.0])),
             count=draw(st.sampled_from([1.0, 1.0, 1.4, 3.0])),
             rounds=draw(st.sampled_from([1.0, 1.0, 2.5])),
-            spread=draw(st.sampled_from([1.0, 1.0, 0.3])),
         )
         for at, each in enumerate(names)
     )
