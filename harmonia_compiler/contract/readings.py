@@ -68,6 +68,18 @@ class ReplicaRead(msgspec.Struct, frozen=True):
     left_out: bool = False
 
 
+class CacheRead(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The prefix cache of one replica: the tokens of prompts that were looked for in it, and those that were in it.
+
+    As the replica tells every few seconds, from when it was first asked.
+    """
+
+    replica: str
+    engine: str
+    looked_up: Count = 0
+    found: Count = 0
+
+
 class GenerationRead(msgspec.Struct, frozen=True):
     """One generation of the service: the requests that it works on, and those that came to it and were answered."""
 
@@ -83,7 +95,7 @@ class Readings(msgspec.Struct, frozen=True):
     `waiting` are calls that no replica has taken yet, by engine. `epoch` is that of the decision that the gateway
     follows, 0 where it follows the plan; `refused` why it does not follow the one that it was given last. `generations`
     are those that it serves by the document of the epoch `followed`, `not_followed` why it does not serve those of the
-    last one; all else is of the first of them.
+    last one; all else is of the first of them. `caches` are those of replicas that tell of one.
     """
 
     gateway: str
@@ -97,4 +109,5 @@ class Readings(msgspec.Struct, frozen=True):
     generations: tuple[GenerationRead, ...] = ()
     followed: Count = 0
     not_followed: str = ""
+    caches: tuple[CacheRead, ...] = ()
     format_version: int = FORMAT_VERSION

@@ -218,6 +218,17 @@ class Narrowing(msgspec.Struct, frozen=True):
     roles: tuple[Role, ...]
 
 
+class PrefixCache(msgspec.Struct, frozen=True):
+    """Where a replica counts the tokens of prompts that it looked for in its prefix cache, and those that it found.
+
+    `path` is that of a page in Prometheus' text format, the others are names of counters on it.
+    """
+
+    path: str
+    looked_up: str
+    found: str
+
+
 class Kind(msgspec.Struct, frozen=True):
     """One kind. `name` equals its module's; `example` are declarations of components made from it.
 
@@ -231,7 +242,8 @@ class Kind(msgspec.Struct, frozen=True):
     an engine which of its calls goes first: the one with the lowest whole number. `asked_only` is what only a request
     can ask of the call that gives its answer, beside the settings that a component may have as well. Kinds whose engine
     takes several calls in one request have both `encode_many` and `decode_many`; the value of each call is what
-    `decode` would give. `probe` is for kinds whose replicas may say that they are well and yet do nothing.
+    `decode` would give. `probe` is for kinds whose replicas may say that they are well and yet do nothing,
+    `prefix_cache` for those that may say how well theirs serves.
     """
 
     name: str
@@ -261,6 +273,7 @@ class Kind(msgspec.Struct, frozen=True):
     priority_setting: str | None = None
     own_faults: FaultsOf | None = None
     probe: ProbeOf | None = None
+    prefix_cache: PrefixCache | None = None
     example: str = ""
 
     @property

@@ -269,6 +269,7 @@ KIND = Kind(
     priority_setting=PRIORITY,
     own_faults=faults,
     probe=probe,
+    prefix_cache=vllm.PREFIX_CACHE,
     example='component small = llm("meta-llama/Llama-3.2-3B-Instruct")\n'
     'component answer(question: text) -> text ~ 90 tokens = small("Answer: {question}", max_tokens: 256)',
 )

@@ -9,7 +9,7 @@ from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.launch import Fill, Launch, Probe, Wire, Word
 from harmonia_compiler.contract.plan import Configuration
-from harmonia_compiler.kinds.kind import value_of
+from harmonia_compiler.kinds.kind import PrefixCache, value_of
 from harmonia_compiler.kinds.launching import (
     ENCODER_PRECISION,
     ENCODER_SERVER,
@@ -20,6 +20,8 @@ from harmonia_compiler.kinds.launching import (
     whole_cores,
 )
 
+#: What vLLM tells of its prefix cache, in tokens.
+PREFIX_CACHE = PrefixCache("/metrics", "vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total")
 #: Memory of vLLM's three processes on CPU beside weights and KV cache, as measured on version 0.32.
 CPU_RUNTIME_GIB = 2.8
 #: With so many cores, one is better kept for vLLM's own scheduling than computed on.

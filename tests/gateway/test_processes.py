@@ -17,7 +17,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.parser import text_string_to_metric_families
 
 from harmonia_compiler.contract.bundle import ReplicaShare
-from harmonia_compiler.contract.readings import CallsRead, GenerationRead, Readings, ReplicaRead, RequestsRead
+from harmonia_compiler.contract.readings import (
+    CacheRead,
+    CallsRead,
+    GenerationRead,
+    Readings,
+    ReplicaRead,
+    RequestsRead,
+)
 from harmonia_compiler.runtime.actuators.supervision.command import PASSED_ON
 from harmonia_compiler.runtime.gateway.__main__ import PROCESSES
 from harmonia_compiler.runtime.gateway.part import Part
@@ -60,6 +67,7 @@ def test_readings_add_up() -> None:
         {"llm": 1},
         (GenerationRead(1, 2, 4, 3),),
         7,
+        caches=(CacheRead("r-1", "llm", 100, 40),),
     )
     other = Readings(
         "b",
@@ -73,6 +81,7 @@ def test_readings_add_up() -> None:
         (GenerationRead(1, 1, 6, 5),),
         6,
         "it cannot be read",
+        (CacheRead("r-2", "llm", 10, 4),),
     )
     assert sum_readings([one, other]) == Readings(
         "a+b",
@@ -86,6 +95,7 @@ def test_readings_add_up() -> None:
         (GenerationRead(1, 3, 10, 8),),
         6,
         "it cannot be read",
+        (CacheRead("r-1", "llm", 100, 40), CacheRead("r-2", "llm", 10, 4)),
     )
 
 

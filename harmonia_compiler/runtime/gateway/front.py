@@ -24,10 +24,12 @@ class Member:
         self.number, self.share, self.gateway = number, share, gateway
         self.readiness = Readiness(gateway)
         self._looking = asyncio.create_task(gateway.dispatcher.look(gateway.metrics.bug))
+        self._reading = asyncio.create_task(gateway.caches.look(gateway.metrics.bug))
 
     def end(self) -> None:
         """Look after its replicas no more."""
         self._looking.cancel()
+        self._reading.cancel()
         self.gateway.dispatcher.leave()
 
 

@@ -3,6 +3,8 @@
 import asyncio
 import os
 
+from harmonia_compiler.contract.bundle import Endpoint
+from harmonia_compiler.contract.launch import Wire
 from harmonia_compiler.runtime.gateway.http_connection import Connection
 from harmonia_compiler.runtime.gateway.transport import Unreachable
 
@@ -39,6 +41,19 @@ class Pool:
         self._idle.setdefault(connection.address, []).append(connection)
         if self._sweep_at is None:
             self._sweep_at = asyncio.get_running_loop().call_later(KEEP_ALIVE_S, self._sweep)
+
+    async def exchange(self, endpoint: Endpoint, wire: Wire, limit: int) -> tuple[int, str, bytes]:
+        """The status of a replica's answer, its reason, and its body of at most so many bytes.
+
+        Raises Unreachable or Broken.
+        """
+        connection = await self.take(endpoint.host, endpoint.port)
+        try:
+            connection.begin(head_of(endpoint, wire), wire.body, limit, pieces=False)
+            body = await connection.whole()
+            return connection.status, said_of(connection), body
+        finally:
+            self.give_back(connection)
 
     def close(self) -> None:
         """Close every connection."""
@@ -79,6 +94,24 @@ class Pool:
                 del self._idle[address]
         if self._idle:
             self._sweep_at = asyncio.get_running_loop().call_later(KEEP_ALIVE_S, self._sweep)
+
+
+def head_of(endpoint: Endpoint, wire: Wire) -> bytes:
+    """The head of a request, which nothing in it can make another one."""
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    lines = [f"{wire.method} {wire.path} HTTP/1.1", f"host: {host}:{endpoint.port}"]
+    lines += [f"{name}: {value}" for name, value in wire.headers]
+    if wire.body or wire.method != "GET":
+        lines.append(f"content-length: {len(wire.body)}")
+    head = "\r\n".join(lines)
+    if not head.count("\r") == head.count("\n") == len(lines) - 1:
+        raise ValueError("a line of a request's head holds another one")
+    return f"{head}\r\n\r\n".encode()
+
+
+def said_of(connection: Connection) -> str:
+    """The words behind the status of its answer."""
+    return connection.reason.decode("latin-1")
 
 
 def _now() -> float:

@@ -9,7 +9,7 @@ from harmonia_compiler.contract.launch import Wire
 from harmonia_compiler.contract.sse import EventParser, Oversized
 from harmonia_compiler.runtime.gateway.elsewhere import Elsewhere
 from harmonia_compiler.runtime.gateway.http_connection import Connection
-from harmonia_compiler.runtime.gateway.http_pool import Pool
+from harmonia_compiler.runtime.gateway.http_pool import Pool, head_of, said_of
 from harmonia_compiler.runtime.gateway.transport import Broken, Refused, Unreachable
 
 #: The largest answer that is read, in bytes.
@@ -32,7 +32,7 @@ class HttpTransport:
         if _is_url(wire.path):
             status, reason, body = await self._elsewhere.send(wire, ANSWER_LIMIT)
         else:
-            status, reason, body = await self._whole(endpoint, wire)
+            status, reason, body = await self._pool.exchange(endpoint, wire, ANSWER_LIMIT)
         if status // 100 != 2:
             raise Refused(status, _error_message(body, reason))
         return body
@@ -42,10 +42,10 @@ class HttpTransport:
         events = EventParser()
         connection = await self._pool.take(endpoint.host, endpoint.port)
         try:
-            connection.begin(_head(endpoint, wire), wire.body, ANSWER_LIMIT, pieces=True)
+            connection.begin(head_of(endpoint, wire), wire.body, ANSWER_LIMIT, pieces=True)
             await connection.opened()
             if connection.status // 100 != 2:
-                raise Refused(connection.status, _error_message(await _rest(connection), _reason(connection)))
+                raise Refused(connection.status, _error_message(await _rest(connection), said_of(connection)))
             while chunk := await connection.more():
                 if found := events.feed(chunk):
                     yield found
@@ -57,7 +57,7 @@ class HttpTransport:
     async def answers(self, endpoint: Endpoint) -> str | None:
         """None where `/health` answers 200."""
         try:
-            status, _, _ = await self._whole(endpoint, _HEALTH)
+            status, _, _ = await self._pool.exchange(endpoint, _HEALTH, ANSWER_LIMIT)
         except (Unreachable, Broken) as problem:
             return str(problem)
         return None if status == 200 else f"/health answers {status}"
@@ -67,31 +67,8 @@ class HttpTransport:
         self._pool.close()
         await self._elsewhere.close()
 
-    async def _whole(self, endpoint: Endpoint, wire: Wire) -> tuple[int, str, bytes]:
-        """The status of a replica's answer, its reason, and its body."""
-        connection = await self._pool.take(endpoint.host, endpoint.port)
-        try:
-            connection.begin(_head(endpoint, wire), wire.body, ANSWER_LIMIT, pieces=False)
-            body = await connection.whole()
-            return connection.status, _reason(connection), body
-        finally:
-            self._pool.give_back(connection)
-
 
 TRANSPORT = HttpTransport
-
-
-def _head(endpoint: Endpoint, wire: Wire) -> bytes:
-    """The head of a request, which nothing in it can make another one."""
-    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-    lines = [f"{wire.method} {wire.path} HTTP/1.1", f"host: {host}:{endpoint.port}"]
-    lines += [f"{name}: {value}" for name, value in wire.headers]
-    if wire.body or wire.method != "GET":
-        lines.append(f"content-length: {len(wire.body)}")
-    head = "\r\n".join(lines)
-    if not head.count("\r") == head.count("\n") == len(lines) - 1:
-        raise ValueError("a line of a request's head holds another one")
-    return f"{head}\r\n\r\n".encode()
 
 
 async def _rest(connection: Connection) -> bytes:
@@ -103,10 +80,6 @@ async def _rest(connection: Connection) -> bytes:
     except Broken:
         pass
     return b"".join(parts)
-
-
-def _reason(connection: Connection) -> str:
-    return connection.reason.decode("latin-1")
 
 
 def _error_message(body: bytes, reason: str) -> str:

@@ -37,6 +37,7 @@ def readings_route(front: Front, siblings: Siblings, run: Path | None = None) ->
             ),
             followed=front.epoch,
             not_followed=front.refused,
+            caches=front.base.caches.readings(),
         )
         if siblings.ports and OWN not in request.query_params:
             try:

@@ -6,13 +6,14 @@ from http import HTTPStatus
 
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaShare, Service
 from harmonia_compiler.contract.program import Program, RequestClass
-from harmonia_compiler.kinds.kind import Kind
+from harmonia_compiler.kinds.kind import Kind, PrefixCache
 from harmonia_compiler.policy.journey import Journey
 from harmonia_compiler.policy.line import EXTERNAL_CONCURRENCY
 from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.policy.pipeline import promise_of
 from harmonia_compiler.policy.schedule import Hopeless, Schedule, Stopped
 from harmonia_compiler.runtime.among import Among
+from harmonia_compiler.runtime.gateway.caches import Caches
 from harmonia_compiler.runtime.gateway.caller import Caller
 from harmonia_compiler.runtime.gateway.collections import Collections, ReadRecord
 from harmonia_compiler.runtime.gateway.common import Common
@@ -79,6 +80,7 @@ class Gateway:
             clock,
             self.watch,
         )
+        self.caches = Caches(self._told_of(part), self.dispatcher.endpoints)
         self._executions: set[Execution] = set()
 
     def _probes(self) -> dict[str, Probe]:
@@ -89,6 +91,13 @@ class Gateway:
             if kind.probe is not None and (wire := kind.probe(engine)) is not None:
                 found[name] = partial(self.transports[kind.transport].send, wire=wire)
         return found
+
+    def _told_of(self, part: Part) -> dict[str, PrefixCache]:
+        """Where replicas tell of their prefix caches, by engine; of several processes the first one asks for all."""
+        if part.number:
+            return {}
+        engines = self.service.engines.items()
+        return {name: told for name, engine in engines if (told := self.kinds[engine.kind].prefix_cache) is not None}
 
     def set_endpoints(self, endpoints: Endpoints) -> None:
         """Route to these replicas from now on."""
@@ -145,5 +154,6 @@ class Gateway:
 
     async def close(self) -> None:
         """Close every connection to replicas."""
+        self.caches.close()
         for transport in self.transports.values():
             await transport.close()

@@ -7,6 +7,7 @@ import msgspec
 from prometheus_client.utils import floatToGoString
 
 from harmonia_compiler.contract.readings import (
+    CacheRead,
     CallsRead,
     GenerationRead,
     Readings,
@@ -14,7 +15,7 @@ from harmonia_compiler.contract.readings import (
     RequestsRead,
 )
 
-Read = TypeVar("Read", RequestsRead, CallsRead, ReplicaRead, GenerationRead)
+Read = TypeVar("Read", RequestsRead, CallsRead, ReplicaRead, GenerationRead, CacheRead)
 
 
 def sum_readings(each: Sequence[Readings]) -> Readings:
@@ -40,6 +41,8 @@ def sum_readings(each: Sequence[Readings]) -> Readings:
         _summed([one.generations for one in each], ("number",)),
         min(one.followed for one in each),
         next((one.not_followed for one in each if one.not_followed), ""),
+        # One of the processes reads them; the others tell of none.
+        _summed([one.caches for one in each], ("engine", "replica")),
     )
 
 
