@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from harmonia_compiler.contract.decision import Decision, Reason
 from harmonia_compiler.contract.readings import Readings
+from harmonia_compiler.policy.control.caching import cached
 from harmonia_compiler.policy.control.counts import Wanted, arrived, cold_s, resized, wanted
 from harmonia_compiler.policy.control.division import Divide, NoDivision, divided, held_s
 from harmonia_compiler.policy.control.forecast import MOST_STEP, Forecast
@@ -64,7 +65,8 @@ def decide(
 def _read(planned: Planned, state: State, readings: Readings, window: Window, now: float, day_s: float) -> State:
     """The state with everything in it that the window tells."""
     sizes = {name: arrived(size, name, window.replicas, now) for name, size in state.sizes.items()}
-    return replace(learned(planned, state, window, day_s), readings=readings, at_s=now, sizes=sizes)
+    caches = cached(state.caches, window, planned.engines)
+    return replace(learned(planned, state, window, day_s), readings=readings, at_s=now, sizes=sizes, caches=caches)
 
 
 def _decided(
@@ -85,6 +87,7 @@ def _decided(
     reasons += [
         Reason(one.engine, acted=False, why=f"`{one.replica}`: {why}") for one in window.replicas if one.left_out
     ]
+    reasons += _about_caches(state)
     try:
         division = divided(
             planned, state, _calls(planned, state, lambda name, _: forecasts[name].rate(0.0, day_s)), divide
@@ -141,6 +144,14 @@ def _about_count(planned: Planned, state: State, one: Wanted, *, is_changed: boo
     if size.roomy_s is not None:
         return Reason(one.engine, acted=False, why=f"stays at {one.count} for now, though fewer may do: {what}")
     return Reason(one.engine, acted=False, why=f"stays at {one.count}: {what}")
+
+
+def _about_caches(state: State) -> list[Reason]:
+    return [
+        Reason(engine, acted=False, why=f"{100.0 * rate:.0f} % of the prompts' tokens were in the prefix cache lately")
+        for engine, one in state.caches.items()
+        if (rate := one.hit_rate) is not None
+    ]
 
 
 def _replicas(count: int) -> str:

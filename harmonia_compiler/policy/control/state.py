@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from harmonia_compiler.contract.bundle import ExpectedCalls, ReplicaShare
 from harmonia_compiler.contract.readings import Readings
+from harmonia_compiler.policy.control.caching import Cached
 from harmonia_compiler.policy.control.forecast import Forecast
 from harmonia_compiler.policy.control.ratio import Ratio
 
@@ -29,6 +30,7 @@ class State:
 
     Ratios are on what the plan expects (`expected`, by pipeline and component): of visits by pipeline and component, of
     times by engine and by replica.
+    `caches` tell of engines how well their prefix caches serve.
     `shares` are those of the last decision, made at `shares_s` and held for `hold_s`; empty while the plan's hold.
     """
 
@@ -45,6 +47,7 @@ class State:
     shares_s: float | None = None
     hold_s: float = 0.0
     sizes: dict[str, Sizing] = field(default_factory=dict)
+    caches: dict[str, Cached] = field(default_factory=dict)
 
     def by(self, now: float) -> "State":
         """The same by a clock that began anew: no time in it lies ahead of now."""

@@ -41,6 +41,7 @@ def succeeded(state: State, planned: Planned) -> State:
         },
         engines={name: ratio for name, ratio in state.engines.items() if name in alike},
         replicas={name: ratio for name, ratio in state.replicas.items() if name in own},
+        caches={name: one for name, one in state.caches.items() if name in planned.engines},
         sizes={name: _sized(engine, state.sizes.get(name)) for name, engine in planned.engines.items()},
     )
 

@@ -3,18 +3,22 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from harmonia_compiler.contract.readings import CallsRead, Readings, ReplicaRead, RequestsRead
+from harmonia_compiler.contract.readings import CacheRead, CallsRead, Readings, ReplicaRead, RequestsRead
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """So many `seconds`: the requests that came and the calls that ended in them; replicas and queues at its end."""
+    """So many `seconds`: the requests that came and the calls that ended in them; replicas and queues at its end.
+
+    `caches` are what was looked for in the replicas' prefix caches meanwhile, and what was in them.
+    """
 
     seconds: float
     requests: tuple[RequestsRead, ...] = ()
     calls: tuple[CallsRead, ...] = ()
     replicas: tuple[ReplicaRead, ...] = ()
     waiting: Mapping[str, int] = field(default_factory=dict)
+    caches: tuple[CacheRead, ...] = ()
 
     def arrived(self, pipeline: str) -> int:
         """How many requests for a pipeline came, those that were refused among them."""
@@ -48,6 +52,7 @@ def between(before: Readings, after: Readings) -> Window | None:
         return None
     requests = {(one.pipeline, one.request_class): one for one in before.requests}
     calls = {(one.pipeline, one.component, one.replica): one for one in before.calls}
+    caches = {(one.engine, one.replica): one for one in before.caches}
     try:
         return Window(
             seconds,
@@ -55,6 +60,7 @@ def between(before: Readings, after: Readings) -> Window | None:
             tuple(_less_calls(one, calls.get((one.pipeline, one.component, one.replica))) for one in after.calls),
             after.replicas,
             after.waiting,
+            tuple(_less_caches(one, caches.get((one.engine, one.replica))) for one in after.caches),
         )
     except _Backwards:
         return None
@@ -82,6 +88,14 @@ def _less_calls(after: CallsRead, before: CallsRead | None) -> CallsRead:
     _forward((served, failed, items))
     service_s, queue_s = max(0.0, after.service_s - before.service_s), max(0.0, after.queue_s - before.queue_s)
     return CallsRead(after.pipeline, after.component, after.replica, served, failed, items, service_s, queue_s)
+
+
+def _less_caches(after: CacheRead, before: CacheRead | None) -> CacheRead:
+    if before is None:
+        return after
+    looked_up, found = after.looked_up - before.looked_up, after.found - before.found
+    _forward((looked_up, found))
+    return CacheRead(after.replica, after.engine, looked_up, found)
 
 
 def _forward(counts: Iterable[int]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import re
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.collection import CollectionRecord
 from harmonia_compiler.contract.launch import CALL_HEADER, REQUEST_HEADER
+from harmonia_compiler.contract.readings import Readings
 from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.emulate.servers.metrics import Metrics
+from harmonia_compiler.policy.control.decide import begun, decide
+from harmonia_compiler.policy.control.planned import planned as planned_figures
+from harmonia_compiler.runtime.gateway import caches
 from tests.emulate.planned import planned_for
 from tests.emulate.servers.emulated import MODEL, SOURCE, called, client, emulated
+from tests.gateway.fakes import serving
+from tests.policy.control.virtual import by_speed
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +200,36 @@ async def test_metrics_count(planned: Scenario) -> None:
     tokens = values["vllm:generation_tokens_total"]
     assert values["vllm:request_generation_tokens_sum"] == tokens > 30
     assert values["vllm:inter_token_latency_seconds_count"] == tokens - 4
+
+
+async def test_a_gateway_reads_how_the_prefix_cache_serves_and_its_controller_says_it(
+    planned: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caches, "EVERY_S", 0.05)
+    service = planned.service
+    async with (
+        emulated(planned) as (_, at),
+        serving(service.programs, list(at.values()), engines=service.engines) as served,
+    ):
+
+        async def told(holds: Callable[[Readings], Any]) -> Readings:
+            async with asyncio.timeout(30.0):
+                while not holds(found := msgspec.convert((await served.client.get("/readings"))[1], Readings)):
+                    await asyncio.sleep(0.02)
+            return found
+
+        before = await told(lambda found: found.caches)
+        for _ in range(2):
+            await called(planned, at["model"], "answer", "1", question="q" * 400, passages=[], more=[])
+        after = await told(lambda found: found.caches[0].found)
+    assert [(one.engine, one.replica) for one in after.caches] == [(at["model"].engine, at["model"].replica)]
+    assert 0 < after.caches[0].found < after.caches[0].looked_up
+    of = planned_figures(planned.plan, service, {})
+    state, _ = decide(of, begun(of), before, 0.0, 0.0, by_speed)
+    _, decision = decide(of, state, msgspec.structs.replace(after, at_s=before.at_s + 5.0), 5.0, 5.0, by_speed)
+    (said,) = [one for one in decision.reasons if "prefix cache" in one.why]
+    rate = after.caches[0].found / after.caches[0].looked_up
+    assert (said.about, said.why.partition(" %")[0]) == (at["model"].engine, f"{100 * rate:.0f}")
 
 
 def test_metrics_have_vllm_s_names_and_labels() -> None:
