@@ -31,6 +31,11 @@ URL = "https://me:" + "hunter2" + "@host/x"
         ("`https://me:hun/ter@2@host:80/x` is no name", "`https://me:…@host:80/x` is no name"),
         ("postgres://u:pa@ss/w?d#@h/db, or http://a:b@c", "postgres://u:…@h/db, or http://a:…@c"),
         ('"http://a:b/c@d", "e@f"', '"http://a:…@d", "e@f"'),
+        (f"https://me:{'p' * 600}@host/x, https://me:pa`ss@host", "https://me:…@host/x, https://me:…@host"),
+        (
+            "https://me@corp.com:hunter2@host/x, https://me@corp.com:80/x@y",
+            "https://me@corp.com:…@host/x, https://me@corp.com:80/x@y",
+        ),
         ("https://host:80/p@q, https://[::1]:80/p@q, https://host/x?mail=a:b@c", None),
         ("sk-learn-docs-2024-and-more, rk-live-release-notes-2024-01, hf_hub-of-v2-things-2024", None),
         ("risk-of-a-thing-2024-01-01, sk-of-words-and-no-digit, http://host:80/x", None),
@@ -42,7 +47,8 @@ def test_of_a_key_its_first_letters_are_shown_and_of_a_password_none(text: str, 
 
 def test_what_is_refused_is_what_is_hidden() -> None:
     slashes = "https://me:" + "hun/ter@2" + "@host/x"
-    for text in (KEY, OTHER, f"use {KEY} now", URL, slashes):
+    long = "https://me:" + "h" * 600 + "@host/x"
+    for text in (KEY, OTHER, f"use {KEY} now", URL, slashes, long, "https://me:" + "pa`ss" + "@host"):
         assert leak(text) is not None
         assert masked(text) != text
         assert masked(masked(text)) == masked(text)
