@@ -70,7 +70,8 @@ def revision_of(folder: Path, remembered: Path | None = None) -> str:
     """
     old_enough = time.time_ns() - _YOUNG_NS
     known = {} if remembered is None else _read(remembered)
-    found = {name: _look(path, known.get(name)) for name, path in files_of(folder).items()}
+    named = {_as_text(name): path for name, path in files_of(folder).items()}
+    found = {name: _look(path, known.get(name)) for name, path in named.items()}
     if remembered is not None:
         kept = {name: seen for name, seen in found.items() if seen.changed_ns < old_enough}
         if kept != known:
@@ -79,6 +80,15 @@ def revision_of(folder: Path, remembered: Path | None = None) -> str:
                 write_whole(remembered, msgspec.json.encode(kept))
     state = hashlib.sha256(msgspec.json.encode([(name, seen.digest) for name, seen in found.items()]))
     return f"local-{state.hexdigest()[:16]}"
+
+
+def _as_text(name: str) -> str:
+    """A name as text that can be written down: of one that is no UTF-8 its bytes, behind what no other name holds."""
+    written = os.fsencode(name)
+    try:
+        return written.decode("utf-8")
+    except UnicodeDecodeError:
+        return f"\0{written.hex()}"
 
 
 def _files(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, Path]]:

@@ -1,5 +1,6 @@
 """A model that was added from a folder is known by what the folder holds, and looked at before it is loaded."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -94,6 +95,25 @@ def test_a_revision_says_all_that_an_engine_may_read_and_nothing_else(tiny: Path
     change_a_weight(tiny)
     seen.add(revision_of(tiny))
     assert len(seen) == 7
+
+
+def test_a_name_that_is_not_utf_8_is_one_of_the_names(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    strange = os.fsdecode(b"vocab\xe9.txt")
+    (tiny / "vocab\u00e9.txt").write_text("")
+    names = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files_of(tiny).items()}
+    # As of any other name, whose digest is that of the text.
+    digest = hashlib.sha256(msgspec.json.encode([*names.items()])).hexdigest()
+    assert revision_of(tiny) == f"local-{digest[:16]}"
+    (tiny / "vocab\u00e9.txt").rename(tiny / strange)
+    assert f"local-{digest[:16]}" != revision_of(tiny)
+    refused("tiny")
+    add(tiny)
+    monkeypatch.setattr(model_contents, "_YOUNG_NS", -(10**15))
+    locate("tiny")
+    remembered = stored_folder(card_for("tiny")) / REMEMBERED
+    assert len(json.loads(remembered.read_bytes())) == len(names)
+    (tiny / strange).rename(tiny / os.fsdecode(b"vocab\xe8.txt"))
+    refused("tiny")
 
 
 def test_a_folder_behind_a_link_is_read(tiny: Path, tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """Weights that are copied onto a disk of this host before they are loaded."""
 
 import asyncio
+import os
 import shutil
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harmonia_compiler.contract.launch import Fill
@@ -106,3 +109,34 @@ async def test_a_process_loads_the_copy_and_one_that_is_stopped_copies_no_more(t
                 await asyncio.sleep(0.02)
         await two.stop(5.0)
     assert not (held / "weights").exists()
+
+
+@pytest.mark.parametrize("name", [b"vocab\xe9.txt", None], ids=["no UTF-8", "unforeseen"])
+async def test_whatever_a_folder_holds_ends_no_supervisor(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, name: bytes | None
+) -> None:
+    """A process that was ready is started again, and shows why it is not."""
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    run = RunDirectory(bundle)
+    run.prepare()
+    one = Managed(Spec("one", "one", launch(model="tiny"), bundle), Shared(run, Logs(run), {}, lambda: None))
+    one.task = asyncio.create_task(one.run())
+    async with asyncio.timeout(60):
+        await one.was_ready.wait()
+        if name is None:
+
+            def broken(*_: object) -> None:
+                raise RuntimeError("strange \udce9")
+
+            monkeypatch.setattr(weights, "revision_of", broken)
+        else:
+            (folder / os.fsdecode(name)).write_text("")
+        assert one.status.pid is not None
+        os.kill(one.status.pid, signal.SIGKILL)
+        why = "does not hold any more" if name else "its weights cannot be looked at: strange \\udce9"
+        while why not in one.status.waiting_for:
+            assert not one.task.done()
+            await asyncio.sleep(0.02)
+    msgspec.json.encode(one.status)
+    await one.stop(5.0)

@@ -120,7 +120,10 @@ class Managed:
         try:
             weights = await self._find_weights()
         except Rejected as rejected:
-            return 0.0, "; ".join(f"{finding.message} ({finding.help})" for finding in rejected.found)
+            return 0.0, _writable("; ".join(f"{finding.message} ({finding.help})" for finding in rejected.found))
+        except Exception as problem:  # whatever a folder of the user's holds, the other processes go on
+            LOG.exception("%s: its weights cannot be looked at", self.name)
+            return 0.0, _writable(f"its weights cannot be looked at: {problem}")
         for _ in range(PORT_ATTEMPTS):
             async with AsyncExitStack() as turns:
                 for name in sorted(placing.turns_of(self.spec.devices, _size(weights))):
@@ -258,6 +261,11 @@ class Managed:
         if shown != self.status:
             self.status = shown
             self._shared.changed()
+
+
+def _writable(reason: str) -> str:
+    """The same as text that can be written down: names of files need not be UTF-8."""
+    return reason.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _size(weights: Path | None) -> int:
