@@ -32,7 +32,7 @@ class ReplicaShare(msgspec.Struct, frozen=True):
     """What a replica is to be given: up to `batch` calls at once, and of all calls a part in proportion to `weight`."""
 
     batch: Batch
-    weight: Annotated[float, Meta(gt=0, le=1e18)] = 1.0
+    weight: Annotated[float, Meta(gt=0, le=1e300)] = 1.0
 
 
 class ExpectedCalls(msgspec.Struct, frozen=True):

@@ -12,11 +12,13 @@ from msgspec.structs import replace
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.contract.bundle import Contents, LocalProcesses, ReplicaShare, Service
 from harmonia_compiler.contract.component import Env
+from harmonia_compiler.contract.inventory import Host, Inventory
 from harmonia_compiler.contract.plan import Configuration, Plan, ProfileUse, read_plan
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.emit.emission import make_service
 from harmonia_compiler.emit.manifest import read_manifest, target_names
 from harmonia_compiler.emit.templates import markdown
+from harmonia_compiler.plan.planner import make_plan
 
 from .conftest import ROOT, Planned, planned
 
@@ -133,6 +135,23 @@ def test_no_call_searches_a_collection_that_the_bundle_has_no_record_of(tmp_path
     assert service.collections.keys() == {"docs", "wiki"}
     source.write_text(text.replace("search(question)", 'search(question, collection: "other")'))
     assert [finding.code for finding in check_files([source], root=tmp_path).found] == ["E0604"]
+
+
+@pytest.mark.parametrize(
+    ("takes", "load"),
+    [("1000000000 h", "1 rps"), ("1 ms", f"0.{'0' * 60}1 rps"), (f"0.{'0' * 60}1 ms", "1 rps")],
+    ids=["long", "seldom", "short"],
+)
+def test_times_and_loads_of_any_size_are_planned_and_written(tmp_path: Path, takes: str, load: str) -> None:
+    (tmp_path / "shop.py").write_text("def said(q: str) -> str:\n    return q\n")
+    (tmp_path / "app.rag").write_text(
+        f'component said(q: text) -> text ~ 20 tokens = python("shop:said", takes: {takes})\n'
+        f"pipeline p(q: text ~ 9 tokens) -> text {{\n    load {load}\n    return said(q)\n}}\n"
+    )
+    application = planned(tmp_path / "app.rag", root=tmp_path).application
+    plan = make_plan(application, Inventory((Host("box", 4, 16.0, price_per_hour=2.0),)))
+    Planned(application, plan, tmp_path).write(tmp_path / "bundle")
+    assert read_plan(tmp_path / "bundle/plan.json").predicted == plan.predicted
 
 
 def test_unlike_replicas_of_one_engine_keep_their_own_batch_and_capacity(quickstart: Planned, tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_no_figure_of_a_plan_is_out_of_all_bounds(plan: Plan) -> None:
     figures = [*numbers(document)]
     assert len(figures) > 40
     for at in figures:
-        for value in ("-1", "1e30", "1e999", "NaN", "Infinity", "null", '"1"', "[]"):
+        for value in ("-1", "1e301", "1e999", "NaN", "Infinity", "null", '"1"', "[]"):
             raw = json.dumps(edited(document, at, "HERE")).replace('"HERE"', value)
             with pytest.raises(msgspec.MsgspecError):
                 decode_plan(raw.encode())
