@@ -90,8 +90,9 @@ def remarks(plan: Plan) -> list[str]:
         writes = {name for name in assumed if plan.engines[name].kind == "llm"}
         measure = " `harmoniac profile` measures language models." if writes else ""
         said.append(f"Figures by data sheet or for a modest core, which may be far off: {', '.join(assumed)}.{measure}")
-    for engine, factor in sorted({(use.engine, use.corrected) for use in plan.profiles if use.corrected != 1.0}):
-        said.append(f"Calls of {engine} take {factor:.3g} times as long as the source of their figures says.")
+    corrected = {(use.engine, f"{use.corrected:.3g}") for use in plan.profiles}
+    for engine, factor in sorted(one for one in corrected if one[1] != "1"):
+        said.append(f"Calls of {engine} take {factor} times as long as the source of their figures says.")
     for share in plan.pipelines:
         carried = plan.predicted[share.name].throughput_rps
         if carried < share.load_rps * (1 - CARRIED):
