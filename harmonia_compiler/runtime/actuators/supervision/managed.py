@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Event
+from traceback import format_exc
 
 import msgspec
 
@@ -121,8 +122,8 @@ class Managed:
             weights = await self._find_weights()
         except Rejected as rejected:
             return 0.0, _writable("; ".join(f"{finding.message} ({finding.help})" for finding in rejected.found))
-        except Exception as problem:  # whatever a folder of the user's holds, the other processes go on
-            LOG.exception("%s: its weights cannot be looked at", self.name)
+        except Exception as problem:  # noqa: BLE001 - whatever a folder of the user's holds, the others go on
+            LOG.warning("%s: its weights cannot be looked at\n%s", self.name, _writable(format_exc()))
             return 0.0, _writable(f"its weights cannot be looked at: {problem}")
         for _ in range(PORT_ATTEMPTS):
             async with AsyncExitStack() as turns:
