@@ -11,9 +11,9 @@ from rich.table import Column, Table
 
 from harmonia_compiler.cli.fetching import fetched
 from harmonia_compiler.cli.options import PATH, format_option
-from harmonia_compiler.contract.card import Card, Role, load_cards
-from harmonia_compiler.runtime.model_folder import add_to_store, read_model_folder
-from harmonia_compiler.runtime.weights import find, wanted
+from harmonia_compiler.contract.card import Card, Role, every_card, is_added, load_cards
+from harmonia_compiler.runtime.model_folder import add_to_store, earlier, read_model_folder
+from harmonia_compiler.runtime.weights import find, stored_folder, wanted
 
 
 @click.group(name="models")
@@ -24,12 +24,13 @@ def command() -> None:
 @command.command("list")
 @format_option
 def list_models(form: str) -> None:
-    """List every model card and where its weights are."""
+    """List every model card and where its weights are; with @REVISION what a name meant before it was added again."""
     cards = sorted(
         {card.name: card for card in load_cards().values()}.values(), key=lambda card: (card.role, card.name)
     )
+    before = _earlier(cards)
     if form == "json":
-        click.echo(json.dumps([_row(card) for card in cards], indent=2))
+        click.echo(json.dumps([_row(card) | {"earlier": _places(before[card.name])} for card in cards], indent=2))
         return
     table = Table(Column("model", overflow="fold"), "role", "parameters", "context", "licence", "weights", box=SIMPLE)
     for card in cards:
@@ -37,7 +38,23 @@ def list_models(form: str) -> None:
         size = f"{card.parameters / 1e9:.2f} B" if card.parameters >= 1e9 else f"{card.parameters / 1e6:.0f} M"
         gated = " (gated)" if card.gated else ""
         table.add_row(card.name, card.role, size, f"{card.context:,}", card.licence + gated, str(row["weights"] or "-"))
+        for place in _places(before[card.name]):
+            table.add_row(f"{card.name}@{place['revision']}", "", "", "", "", str(place["weights"] or "-"))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def _earlier(cards: list[Card]) -> dict[str, list[Card]]:
+    """By name, the cards of what was added under it before."""
+    added = [card for card in every_card() if is_added(card.revision)]
+    return {now.name: [one for one in added if one.name == now.name and one != now] for now in cards}
+
+
+def _places(cards: list[Card]) -> list[dict[str, object]]:
+    found = [(card, find(card)) for card in cards]
+    return [
+        {"revision": card.revision, "weights": at.where if at else None, "folder": str(stored_folder(card))}
+        for card, at in found
+    ]
 
 
 def _row(card: Card) -> dict[str, object]:
@@ -63,10 +80,16 @@ def _row(card: Card) -> dict[str, object]:
 @click.option("--licence", default="unknown", help="The licence of the weights.")
 @click.option("--copy", is_flag=True, help="Copy the weights into the store; otherwise they are linked to.")
 def add(folder: Path, name: str | None, role: Role | None, licence: str, *, copy: bool) -> None:
-    """Add the model in FOLDER (config.json, safetensors, tokenizer) to the store."""
+    """Add the model in FOLDER (config.json, safetensors, tokenizer) to the store.
+
+    NAME means this model from then on. What was added under it before stays, for bundles that were compiled for it; the
+    folder of one that no bundle needs any more can be removed.
+    """
     card = read_model_folder(folder, name=name, role=role, licence=licence)
     stored = add_to_store(card, folder, copy=copy)
     click.echo(f"added {card.name} ({card.role}, {card.parameters:,.0f} parameters) as {stored}")
+    for before in earlier(card):
+        click.echo(f"what {card.name} meant before stays for the bundles that were compiled for it: {before}")
 
 
 @command.command("fetch")

@@ -75,7 +75,8 @@ class Card(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     the length of an `embedder`'s vectors, and `pooling` how those of its tokens become one where no file beside the
     weights says so; `weight_bytes` is bytes per parameter as published.
     `context` is the most tokens of one sequence; of `vocabulary` tokens an `llm` chooses each. `aliases`
-    are other names that mean this model and no other. `source` says where the facts are from.
+    are other names that mean this model and no other. `source` says where the facts are from. Of folders that were
+    `added` under one name one after the other, which it was; the last one has the name.
     """
 
     name: _Name
@@ -98,6 +99,7 @@ class Card(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     gated: Annotated[bool, Meta(description="true or false")] = False
     weights: Annotated[Weights, Meta(description="a table with `package`, `path` and maybe `format`")] | None = None
     aliases: Annotated[tuple[_Name, ...], Meta(description="a list of names")] = ()
+    added: _Count | None = None
 
     @property
     def weights_gib(self) -> float:
@@ -124,7 +126,7 @@ def load_cards() -> dict[str, Card]:
 
     Raises `Rejected` where a card in the user's store cannot be read.
     """
-    cards = _every_card()
+    cards = every_card()
     by_alias = {alias: card for card in cards for alias in card.aliases}
     return by_alias | {card.name: card for card in cards}
 
@@ -136,14 +138,18 @@ def card_at(name: str, revision: str) -> Card:
     where its weights are. Raises `Rejected` where no card has the name.
     """
     known = card_for(name)
-    own = (card for card in reversed(_every_card()) if card.revision == revision and known.name == card.name)
+    own = (card for card in reversed(every_card()) if card.revision == revision and known.name == card.name)
     return next(own, msgspec.structs.replace(known, revision=revision, weights=None))
 
 
-def _every_card() -> list[Card]:
-    """The shipped ones, and then the user's, also where two have one name."""
-    stored = sorted(path for path in model_store().glob(f"*/{CARD_FILE}") if not path.parent.name.startswith("."))
-    return [read_card(path) for path in (*sorted(SHIPPED.glob("*.toml")), *stored)]
+def every_card() -> list[Card]:
+    """The shipped ones, and then the user's, also where several have one name: the last of them has it.
+
+    Raises `Rejected` where a card in the user's store cannot be read.
+    """
+    paths = sorted(path for path in model_store().glob(f"*/{CARD_FILE}") if not path.parent.name.startswith("."))
+    stored = sorted((read_card(path) for path in paths), key=lambda card: card.added or 0)
+    return [*(read_card(path) for path in sorted(SHIPPED.glob("*.toml"))), *stored]
 
 
 def read_card(path: Path) -> Card:

