@@ -127,12 +127,17 @@ def _moving_embedders(
         revision = given or (card.revision if card is not None else None)
         if revision is None or is_fixed(str(revision)):
             continue
+        place = application.place(name, setting if given is None else REVISION.name)
+        if is_fixed(small := str(revision).lower()):
+            why = f"`{revision}` is no commit as hubs write it, in small letters: only those say that it never moves"
+            yield Diagnostic("E0813", why, place, help=f"write `{small}`")
+            continue
         commit = "name a commit, of 40 digits"
         own = card is not None and given is not None and is_fixed(card.revision)
         yield Diagnostic(
             "E0813",
             f"`{revision}` moves, and the vectors of a collection are of one revision of their embedder",
-            application.place(name, setting if given is None else REVISION.name),
+            place,
             help=f"{commit}, or leave `revision` out for that of the card" if own else f'{commit}: `revision: "…"`',
         )
 

@@ -63,7 +63,9 @@ class Launch(msgspec.Struct, frozen=True):
 
     `module` is what `python` must be able to import, `extra` the distribution extra that installs it;
     where it is absent, `otherwise` is started in its place, if there is one. `model` is the model
-    whose weights must be on the host before the process starts, as `name` or `name@revision`.
+    whose weights must be on the host before the process starts, as `name@revision`. A kind may give
+    the `name` that its setting has alone: the bundle then holds the revision that the setting
+    `revision`, else the model's card, says.
     """
 
     command: Annotated[tuple[Word, ...], Meta(min_length=1)]

@@ -20,6 +20,7 @@ from harmonia_compiler.emit.requires import user_lock
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.lower import lower
 from harmonia_compiler.kinds.kind import value_of
+from harmonia_compiler.kinds.launching import REVISION, weights_name
 from harmonia_compiler.kinds.registry import kinds
 
 
@@ -114,7 +115,17 @@ def _shares(plan: Plan) -> dict[str, ReplicaShare]:
 def _launch_of(engine: Engine, configuration: Configuration, cards: dict[str, Card]) -> Launch:
     kind = kinds()[engine.kind]
     assert kind.launch is not None, f"a plan holds no replica of an external engine such as {engine.id}"
-    return kind.launch(engine, _card(engine, cards), configuration)
+    card = _card(engine, cards)
+    return _at_revision(kind.launch(engine, card, configuration), engine, card)
+
+
+def _at_revision(launch: Launch, engine: Engine, card: Card | None) -> Launch:
+    """The same where a kind gives its model by name alone: a plan stands for one revision of it."""
+    otherwise = None if launch.otherwise is None else _at_revision(launch.otherwise, engine, card)
+    model = launch.model
+    if card is not None and model in (card.name, *card.aliases):
+        model = weights_name(card.name, engine.settings.get(REVISION.name), card)
+    return msgspec.structs.replace(launch, model=model, otherwise=otherwise)
 
 
 def _card(engine: Engine, cards: dict[str, Card]) -> Card | None:

@@ -13,9 +13,14 @@ import msgspec
 import pytest
 
 from harmonia_compiler.cli.main import run
-from harmonia_compiler.contract.card import card_for
+from harmonia_compiler.contract.card import Card, card_for
 from harmonia_compiler.contract.collection import CollectionRecord
+from harmonia_compiler.contract.component import Engine
+from harmonia_compiler.contract.launch import Launch
+from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.emit import emission
+from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.runtime import model_contents
 from harmonia_compiler.runtime.actuators.actuator import found_actuator
 from harmonia_compiler.runtime.bundle import read_local_processes, read_service
@@ -316,6 +321,25 @@ def compiled(tmp_path: Path, target: str = "local") -> Path:
 
 def record_of(bundle: Path) -> CollectionRecord:
     return read_service(bundle).collections["notes"]
+
+
+def test_a_kind_that_names_its_model_by_the_name_alone_starts_that_revision_too(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a kind of another distribution may, which embeds; also in what is started where an engine is not here."""
+    known = kinds()
+
+    def by_name(engine: Engine, card: Card | None, configuration: Configuration) -> Launch:
+        assert known["embedder"].launch is not None
+        made = known["embedder"].launch(engine, card, configuration)
+        alone = msgspec.structs.replace(made, model="tiny")
+        return msgspec.structs.replace(alone, otherwise=alone)
+
+    changed = {**known, "embedder": msgspec.structs.replace(known["embedder"], launch=by_name)}
+    monkeypatch.setattr(emission, "kinds", lambda: changed)
+    (made,) = [one.launch for one in read_local_processes(compiled(tmp_path)).replicas if one.launch.model is not None]
+    assert made.otherwise is not None
+    assert {made.model, made.otherwise.model} == {f"tiny@{revision_of(tiny)}"}
 
 
 def test_a_bundle_starts_the_model_that_its_collection_is_recorded_with(tiny: Path, tmp_path: Path) -> None:
