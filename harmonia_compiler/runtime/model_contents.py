@@ -11,6 +11,7 @@ becomes the command where the folder holds that revision, and ends with one line
 containers are started again by whoever runs them, and not by us.
 """
 
+import errno
 import hashlib
 import os
 import re
@@ -60,7 +61,10 @@ def files_of(folder: Path) -> dict[str, Path]:
 
     Raises OSError where a folder cannot be listed.
     """
-    return dict(sorted(_files(folder, "", frozenset())))
+    try:
+        return dict(sorted(_files(folder, "", frozenset())))
+    except RecursionError as problem:
+        raise OSError(errno.ELOOP, "folders in it lie too deep in one another", str(folder)) from problem
 
 
 def revision_of(folder: Path, remembered: Path | None = None) -> str:

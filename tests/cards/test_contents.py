@@ -181,6 +181,18 @@ def test_a_file_that_nobody_may_read_is_said(tiny: Path, monkeypatch: pytest.Mon
         read_model_folder(tiny, licence="mit")
 
 
+def test_folders_that_lie_too_deep_are_said(tiny: Path) -> None:
+    deep = "/".join(["d"] * (sys.getrecursionlimit() + 1))
+    # Neither Python's own way of making them nor that of clearing them away goes so deep.
+    subprocess.run(["mkdir", "-p", deep], cwd=tiny, check=True)
+    try:
+        assert "cannot be read: folders in it lie too deep" in refused("tiny")
+        with pytest.raises(Rejected, match=r"E0805.*lie too deep"):
+            read_model_folder(tiny, licence="mit")
+    finally:
+        subprocess.run(["rm", "-r", "d"], cwd=tiny, check=True)
+
+
 def test_what_an_earlier_version_added_is_added_again(tiny: Path) -> None:
     stored = stored_folder(card_for("tiny"))
     old = stored.with_name("tiny@local-0a1b2c3d")
