@@ -13,8 +13,8 @@ _BEGINS = r"(?:(?:sk|pk|rk)-|(?:hf|ghp|gho|glpat|xox[a-z])[_-])"
 _NO_WORD = r"(?:(?=[A-Za-z0-9]{8})[A-Za-z]{0,32}[0-9]|[A-Za-z0-9]{16})"
 #: What keys of well-known services begin with, and then many letters of which some are no words.
 _LIKE_A_KEY = rf"(?:{_BEGINS}(?=[A-Za-z0-9_-]{{0,48}}?{_NO_WORD})[A-Za-z0-9_-]{{16,}}|AKIA[A-Z0-9]{{12,}})"
-#: The user and the password of a URL, to the last `@`: who does not escape a password may have `@` and `/` in it, and who
-#: does may have a longer one. What a slash follows and is a number is a port.
+#: The user and the password of a URL, to the last `@`: who does not escape a password may have `@` and `/` in it, and
+#: who does may have a longer one. What a slash follows and is a number is a port.
 _USER, _SECRET = r"(?!\[)[^/?#\s:]*", r"(?![0-9]+[/?#])(?:[^\s\"`]{1,128}|[^/?#\s@]+)"
 _KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_LIKE_A_KEY}")
 #: A URL that names a user and a password.
