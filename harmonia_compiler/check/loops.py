@@ -228,7 +228,7 @@ class _Loop:
             starts.append(self.outside.effect)
         last = 1.0 - (1.0 - returns) * (1.0 - self.share)
         loop = Repeat(block, (*starts, *captured), len(starts), self.limit)
-        position = self.outside.add(loop, Bool(), span, last)
+        position = self.outside.add(loop, Bool(), span, last, guessed=self.statement.share is None)
         self._bind(found, fresh, position)
         if self.grown.has_effect:
             self.outside.effect = self._output(position, len(self.carried), Bool())

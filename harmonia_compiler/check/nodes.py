@@ -83,13 +83,15 @@ class Nodes:
         if parent is not None and parent.effect is not None:
             self.effect = self.here(parent, parent.effect)
 
-    def add(self, operation: Operation, of: Type, span: Span | None, share: float | None = None) -> int:
+    def add(
+        self, operation: Operation, of: Type, span: Span | None, share: float | None = None, *, guessed: bool = False
+    ) -> int:
         """Append a node and give its position. Raises TooLarge."""
         self.shared.kept += 1
         self.shared.built += 1
         if self.shared.kept > MOST_NODES or self.shared.built > _MOST_BUILT:
             raise TooLarge
-        self.all.append(Node(operation, of, span, share))
+        self.all.append(Node(operation, of, span, share, guessed))
         return len(self.all) - 1
 
     def constant(self, value: Value, of: Type, span: Span | None) -> int:
@@ -160,7 +162,8 @@ class Nodes:
         """The value of one of two arms; no node where both are the same."""
         if then == otherwise:
             return then
-        return self.add(Select(condition, then, otherwise), of, span, self.share(condition, share))
+        guessed = condition not in self.shares
+        return self.add(Select(condition, then, otherwise), of, span, self.share(condition, share), guessed=guessed)
 
     # --- effects -----------------------------------------------------------------------------------------------
 
@@ -221,7 +224,7 @@ class Nodes:
                 moved[position] = self.effect
             else:
                 copied = with_inputs(_in_place(operation, offset), moved.__getitem__)
-                moved[position] = self.add(copied, node.type, node.span, node.share)
+                moved[position] = self.add(copied, node.type, node.span, node.share, guessed=node.guessed)
         if has_effect:
             self.shared.has_effects = True
             self.effect = moved[main.results[0]]

@@ -13,15 +13,18 @@ import msgspec
 from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import Call, Select, inputs, with_inputs
-from harmonia_compiler.contract.types import Bool, Labels
+from harmonia_compiler.contract.types import Labels
 from harmonia_compiler.flow.asked import Asked, plain, settled, type_of
 from harmonia_compiler.flow.expand import Expanded, Item, scopes_around
 from harmonia_compiler.flow.graph import EVEN
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes
+from harmonia_compiler.flow.said import Said
 from harmonia_compiler.flow.text import show_operation
 
 #: How deep conditions are looked into that are made of others.
 _DEEPEST = 40
+#: Among the names of fields, the items of a list.
+_ITEM = "[]"
 
 
 class Place(NamedTuple):
@@ -43,8 +46,17 @@ class _Values(msgspec.Struct):
     unseen: set[str] | None = None
 
 
+class _Word(NamedTuple):
+    """How often a branch says that its condition holds, or how often it is taken to where nobody has said it."""
+
+    share: float
+    is_said: bool
+
+
 class Conditions:
     """The function of outcomes that each condition is; the first share said for an outcome holds.
+
+    What is said of a test anywhere goes before what a branch that says nothing is taken to do.
 
     `scopes` says of each outcome the innermost scope from whose one item to the next it may differ; 0 where there is
     none.
@@ -63,11 +75,17 @@ class Conditions:
         self._made: dict[Asked, int] = {}
         # How many arms have been left out so far that no request takes where their condition was asked.
         self._left_out = 0
-        self._said = self._said_directly()
+        self._said = Said(self._nodes, expanded.flow.result, self._plain, self._about)
+        # The values of which all that is said has been put in place.
+        self._settled: set[Place] = set()
 
-    def function(self, position: int, share: float, guard: int) -> int:
-        """When the condition is true, where the guard is; `share` says how often, if this is the first word on it."""
-        return self._function(Asked(position), share, guard, 0)
+    def function(self, position: int, condition: int, guard: int) -> int:
+        """When the condition of the choice at a position is true, where the guard is."""
+        return self._function(Asked(condition), self._word(position), guard, 0)
+
+    def _word(self, select: int) -> "_Word":
+        node = self._nodes[select]
+        return _Word(EVEN if node.share is None else node.share, node.share is not None and not node.guessed)
 
     def likely(self) -> dict[Place, dict[str | float | None, float]]:
         """How often each condition asked so far holds, by the value that it asks about.
@@ -84,7 +102,7 @@ class Conditions:
             found.setdefault(at, {}).update({bound: probability(below) for bound, below in bounds.items()})
         return found
 
-    def _function(self, asked: Asked, share: float, guard: int, depth: int) -> int:
+    def _function(self, asked: Asked, word: "_Word", guard: int, depth: int) -> int:
         """The function, of which no more than what the guard lets through need be right.
 
         Iterative along one arm of each choice that it is made of, since those may be many; what lies deeper in other
@@ -92,15 +110,17 @@ class Conditions:
         """
         outcomes, before = self._outcomes, self._left_out
         whole, flipped = self._plain(asked)
+        share, is_said = word
         asked, share, is_negated = whole, 1.0 - share if flipped else share, False
+        if not is_said:
+            share = self._said.of_made.get(asked, share)
         # For each choice when it is true, what one of its arms is, and whether that is the first one.
         passed: list[tuple[int, int, bool]] = []
         while asked not in self._made and depth < _DEEPEST:
             select = self._nodes[asked.position].operation
             if not isinstance(select, Select):
                 break
-            often = self._nodes[asked.position].share
-            is_true = self._function(Asked(select.condition), EVEN if often is None else often, guard, depth + 1)
+            is_true = self._function(Asked(select.condition), self._word(asked.position), guard, depth + 1)
             with_then, without = outcomes.both(guard, is_true), outcomes.choose(is_true, FALSE, guard)
             then, otherwise = replace(asked, position=select.then), replace(asked, position=select.otherwise)
             if FALSE in (with_then, without):
@@ -112,13 +132,13 @@ class Conditions:
                 share = self._left(share, guard, without if known else FALSE, with_then)
                 following, guard = then, with_then
             else:
-                held = self._function(then, share, with_then, depth + 1)
+                held = self._function(then, _Word(share, is_said=False), with_then, depth + 1)
                 passed.append((is_true, outcomes.negate(held) if is_negated else held, True))
                 share = self._left(share, guard, outcomes.both(with_then, held), without)
                 following, guard = otherwise, without
             asked, flips = self._plain(following)
             share, is_negated = (1.0 - share if flips else share), is_negated ^ flips
-        found = self._simple(asked, share, guard)
+        found = self._simple(asked, share, guard, is_said=is_said and not passed)
         found = outcomes.negate(found) if is_negated else found
         for is_true, arm, is_first in reversed(passed):
             found = outcomes.choose(is_true, arm, found) if is_first else outcomes.choose(is_true, found, arm)
@@ -137,35 +157,49 @@ class Conditions:
         likely = probability(rest)
         return min(1.0, max(0.0, (share * probability(guard) - probability(held)) / likely)) if likely else 0.0
 
-    def _said_directly(self) -> dict[Place, float]:
-        """What branches say of truths that are one outcome: it goes before what is left by others."""
-        found: dict[Place, float] = {}
-        for node in self._nodes:
-            if not isinstance(node.operation, Select) or node.share is None:
-                continue
-            arms = (settled(self._nodes, Asked(at)) for at in (node.operation.then, node.operation.otherwise))
-            if isinstance(node.type, Bool) and any(arm is not None for arm in arms):
-                # Made of several: its share is a guess.
-                continue
-            asked, is_negated = self._plain(Asked(node.operation.condition))
-            if asked.test is None:
-                found.setdefault(_place(asked), 1.0 - node.share if is_negated else node.share)
-        return found
+    def _about(self, asked: Asked) -> Place:
+        """The value that is asked about: of the items of a list, and of lists that are alike, it is one."""
+        operation = self._nodes[asked.position].operation
+        if isinstance(operation, Item):
+            (listed,) = operation.inputs
+            return Place(self._alike[listed], (_ITEM, *asked.fields))
+        return _place(asked)
 
-    def _simple(self, asked: Asked, share: float, guard: int) -> int:
-        """What is not made of others."""
+    def _simple(self, asked: Asked, share: float, guard: int, *, is_said: bool) -> int:
+        """What is not made of others. What is said of it elsewhere goes before a share that is not `is_said`."""
         if asked in self._made:
             return self._made[asked]
         known, place = settled(self._nodes, asked), _place(asked)
         if known is not None:
             return TRUE if known else FALSE
-        if asked.test is None:
-            share = self._said.get(place, share)
-        operation = self._nodes[asked.position].operation
-        if isinstance(operation, Item):
-            (listed,) = operation.inputs
-            share = self._of_items.setdefault(replace(asked, position=self._alike[listed]), share)
-        match asked.test:
+        about = self._about(asked)
+        if place not in self._settled and (not is_said or self._is_said_twice(about)):
+            self._settled.add(place)
+            self._put_in_place(place, about)
+        if about != place and all(saying.test != asked.test for saying in self._said.of(about)):
+            share = self._of_items.setdefault(replace(asked, position=about.position), share)
+        return self._test(place, asked.test, share, guard)
+
+    def _is_said_twice(self, about: Place) -> bool:
+        """Whether shares are said that differ for one test, or of items in more than one place."""
+        said = self._said.of(about)
+        values = {saying.value for saying in said}
+        tests = {saying.test for saying in said}
+        return len(values) > 1 or len({(saying.test, saying.share) for saying in said}) > len(tests)
+
+    def _put_in_place(self, place: Place, about: Place) -> None:
+        """Let the tests of a value hold as often as is said of them, wherever."""
+        for saying in self._said.of(about):
+            guard = TRUE
+            for test, holds, share in saying.before:
+                is_true = self._test(place, test, share, guard)
+                guard = self._outcomes.both(guard, is_true if holds else self._outcomes.negate(is_true))
+            if guard != FALSE:
+                self._test(place, saying.test, saying.share, guard)
+
+    def _test(self, place: Place, test: str | float | None, share: float, guard: int) -> int:
+        """When a test of a value holds: of those that the guard lets through in this share, if it is a new one."""
+        match test:
             case None:
                 if place not in self._single:
                     self._single[place] = self._outcome(share, place)

@@ -234,7 +234,7 @@ class _Expansion:
                 results = self._all_read(results, loop, position, inside)
             rounds.append(results)
             given = (*results[1 : 1 + loop.carried], *given[loop.carried :])
-        return _Loop(tuple(rounds), last)
+        return _Loop(tuple(rounds), last, node.guessed or node.share is None)
 
     def _all_read(self, results: tuple[int, ...], loop: Repeat, position: int, frame: _Frame) -> tuple[int, ...]:
         """Results that bring with them the test and what a next round reads, as if each of several had one.
@@ -253,7 +253,8 @@ class _Expansion:
         """The value of the round that was the last: which one that was is asked even where all have the same value."""
         value = loop.rounds[-1][1 + index]
         for results in loop.rounds[-2::-1]:
-            choice = Node(Select(results[0], results[1 + index], value), node.type, node.span, loop.share)
+            operation = Select(results[0], results[1 + index], value)
+            choice = Node(operation, node.type, node.span, loop.share, loop.guessed)
             value = self._append(choice, position, frame)
         return value
 
@@ -296,10 +297,11 @@ class _Expansion:
 
 
 class _Loop(msgspec.Struct, frozen=True):
-    """The places of the results of each round that is told apart, and how often one is the last."""
+    """The places of the results of each round that is told apart, and how often one is the last, said or `guessed`."""
 
     rounds: tuple[tuple[int, ...], ...]
     share: float
+    guessed: bool
 
     @property
     def last(self) -> int:

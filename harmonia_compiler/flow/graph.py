@@ -28,13 +28,15 @@ class Node(msgspec.Struct, frozen=True):
 
     `share` is set on `Select` nodes: of the requests that reach the condition, the part that takes
     `then`; selects over one condition carry one share. On a `Repeat` it is how often a round is the
-    last one, where the user said so. `span` is where the user wrote it.
+    last one, where the user said so. Where `guessed`, nobody said that share: it goes behind what is
+    said elsewhere of the same test. `span` is where the user wrote it.
     """
 
     operation: Operation
     type: Type
     span: Span | None = None
     share: float | None = None
+    guessed: bool = False
 
 
 class Body(msgspec.Struct, frozen=True):

@@ -141,9 +141,8 @@ class _Exact:
         return _likeliest(found)
 
     def _condition(self, position: int, select: Select, guard: int) -> int:
-        share = self._expanded.flow.nodes[position].share
         first = self._outcomes.count
-        is_true = self._conditions.function(select.condition, EVEN if share is None else share, guard)
+        is_true = self._conditions.function(position, select.condition, guard)
         for outcome in range(first, self._outcomes.count):
             for scope in scopes_around(self._expanded, self._conditions.scopes[outcome]):
                 self._own[scope].add(outcome)

@@ -87,6 +87,28 @@ BODIES = {
     then = each p in found where p.age >= 18 ~ 0.2: greet_as(p.name, redo(q))
     return merge(first + then)""",
     ),
+    "a share that is said once of a test of a list": (
+        "",
+        """found = people(q)
+    first = each p in found where p.sort == "full" ~ 0.1: greet(p.name)
+    then = each p in found where p.sort == "full": redo(p.name)
+    return merge(first + then)""",
+    ),
+    "two labels of a list in two lists": (
+        "",
+        """found = people(q)
+    first = each p in found where p.sort == "full" ~ 0.2: greet(p.name)
+    then = each p in found where p.sort == "part": redo(p.name)
+    return merge(first + then)""",
+    ),
+    "a share that is said once of a test": (
+        "",
+        """seen = review(q)
+    query = q
+    if seen.verdict == "none" ~ 0.1 { query = redo(q) }
+    if seen.verdict == "none" { return other(query) }
+    return answer(query)""",
+    ),
     "two calls of a component": (
         "",
         """if good(q) ~ 0.5 { return answer(q) }

@@ -16,7 +16,8 @@ def common_subexpressions(flow: Flow, context: Context) -> Flow:
     """Let the first of several equal nodes of a body stand for all, and the first of several equal arguments.
 
     Calls are equal when component, inputs and settings are; calls that are not pure, and calls of a
-    language model that may sample, each stay their own. Of merged branches the first share holds.
+    language model that may sample, each stay their own. Of merged branches the first share holds
+    that somebody said.
     """
     bodies = list(flow.bodies)
     answers, in_pieces = answers_of(flow), answers_of(flow, in_pieces=True)
@@ -54,6 +55,8 @@ def _merged(body: Body, answers: tuple[frozenset[int], frozenset[int]], same: di
         if key not in first:
             first[key] = len(nodes)
             nodes.append(replace(node, operation=operation))
+        elif nodes[first[key]].guessed and not node.guessed:
+            nodes[first[key]] = replace(nodes[first[key]], share=node.share, guessed=False)
         moved.append(first[key])
     return Body(tuple(nodes), tuple(moved[result] for result in body.results))
 

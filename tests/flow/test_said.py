@@ -1,0 +1,101 @@
+"""A share that the source says of a test holds wherever the same value is tested, whichever test is reached first."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from harmonia_compiler.check.files import check_files
+from harmonia_compiler.flow.demand import demand
+from harmonia_compiler.flow.passes.registry import optimise
+from harmonia_compiler.kinds.registry import kinds
+
+HEAD = """
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
+component good(q: text) -> bool = small("{q}")
+component sort(q: text) -> "a" | "b" = small("{q}")
+component level(q: text) -> number = small("{q}")
+component items(q: text) -> [(v: "a" | "b", ok: bool, n: number, t: text)] ~ 4 = small("{q}")
+component grades(q: text) -> [(v: "a" | "b" | "c", t: text)] ~ 8 = small("{q}")
+component w(t: text) -> text = small("Once: {t}")
+component v(t: text) -> text = small("Again: {t}")
+component merge(t: [text]) -> text = small("{t}")
+pipeline ask(q: text ~ 10 tokens) -> text {
+    load 1 rps
+"""
+
+
+def _branches(made: str, one: str, other: str) -> str:
+    """Two branches of which each calls something."""
+    return f"""x = {made}(q)
+    y = q
+    if {one} {{ y = w(q) }}
+    z = q
+    if {other} {{ z = v(q) }}
+    return merge([y, z])"""
+
+
+def _lists(one: str, other: str) -> str:
+    """Two lists of which each calls something for the items that it keeps."""
+    return f"""x = items(q)
+    return merge((each i in x where {one}: w(i.t)) + (each i in x where {other}: v(i.t)))"""
+
+
+#: The body, and how often what the first and the second test guard is called.
+SAID = {
+    "a label again": (_branches("sort", 'x == "a" ~ 0.2', 'x == "a"'), 0.2, 0.2),
+    "the other label": (_branches("sort", 'x == "a" ~ 0.2', 'x == "b"'), 0.2, 0.8),
+    "not that label": (_branches("sort", 'x == "a" ~ 0.2', 'x != "a"'), 0.2, 0.8),
+    "said of the later test": (_branches("sort", 'x == "a"', 'x == "a" ~ 0.2'), 0.2, 0.2),
+    "a bound again": (_branches("level", "x > 3 ~ 0.2", "x > 3"), 0.2, 0.2),
+    "beyond that bound": (_branches("level", "x > 3 ~ 0.2", "x <= 3"), 0.2, 0.8),
+    "a truth said later": (_branches("good", "x", "x ~ 0.2"), 0.2, 0.2),
+    "two tests together": (_branches("level", "x > 3 and x < 5 ~ 0.2", "x > 3 and x < 5"), 0.2, 0.2),
+    "a chain": (
+        """x = sort(q)
+    y = q
+    if x == "a" { y = w(q) } else if good(q) ~ 0.4 { y = v(q) }
+    if x == "a" ~ 0.2 { y = merge([y]) }
+    return merge([y])""",
+        0.2,
+        0.8 * 0.4 / 0.7,
+    ),
+    "the first share of two": (_branches("level", "x > 3 ~ 0.2", "x > 3 ~ 0.4"), 0.2, 0.2),
+    "a label of items again": (_lists('i.v == "a" ~ 0.1', 'i.v == "a"'), 0.4, 0.4),
+    "the other label of items": (_lists('i.v == "a" ~ 0.2', 'i.v == "b"'), 0.8, 3.2),
+    "a share too many of labels of items": (_lists('i.v == "a" ~ 0.2', 'i.v == "b" ~ 0.3'), 0.8, 3.2),
+    "a truth of items again": (_lists("i.ok ~ 0.1", "i.ok"), 0.4, 0.4),
+    "a bound of items again": (_lists("i.n > 3 ~ 0.1", "i.n > 3"), 0.4, 0.4),
+    "said of later items": (_lists("i.n > 3", "i.n > 3 ~ 0.1"), 0.4, 0.4),
+    "the first share of two of items": (_lists("i.n > 3 ~ 0.1", "i.n > 3 ~ 0.4"), 0.4, 0.4),
+    "a test within a loop and at its end": (
+        """t = q
+    repeat up to 2 {
+        s = level(t)
+        if s > 8 ~ 0.1 { t = v(t) }
+        t = w(t)
+    } until s > 8
+    return merge([t])""",
+        1.9,
+        0.19,
+    ),
+}
+
+
+def _visits(body: str, folder: Path) -> Mapping[str, float]:
+    path = folder / "ask.rag"
+    path.write_text(f"{HEAD}    {body}\n}}\n")
+    checked = check_files([path], {})
+    assert checked.application is not None, checked.found
+    application = optimise(checked.application)
+    found: dict[str, float] = {}
+    for call in demand(application, application.flows[0], kinds=kinds()).calls:
+        found[call.component] = found.get(call.component, 0.0) + call.visits
+    return found
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_what_is_said_of_a_test_holds_wherever_the_value_is_tested(case: str, tmp_path: Path) -> None:
+    body, once, again = SAID[case]
+    visits = _visits(body, tmp_path)
+    assert (visits["w"], visits["v"]) == pytest.approx((once, again), rel=1e-6)
