@@ -25,10 +25,11 @@ from harmonia_compiler.contract.types import (
     Value,
     Vector,
 )
-from harmonia_compiler.emulate.origins import ITEM, origins
+from harmonia_compiler.emulate.kept import of_those_before
 from harmonia_compiler.flow.demand import Demand
 from harmonia_compiler.flow.graph import EVEN, Application, Flow
 from harmonia_compiler.flow.lower import sites
+from harmonia_compiler.flow.origins import ITEM, ways
 from harmonia_compiler.kinds.extents import typed_extent
 from harmonia_compiler.kinds.kind import Kind, value_of
 from harmonia_compiler.workload.draws import Uniform
@@ -223,8 +224,11 @@ def _said_of_nodes(demand: Demand) -> dict[int, Said]:
     """
     given: dict[int, list[tuple[float, Said]]] = {}
     for (position, fields), chances in demand.likely.items():
-        for origin in origins(demand.expanded.flow.nodes, position, fields):
-            said = {(origin.path, tested): chance for tested, chance in chances.items()}
+        for way in ways(demand.expanded.flow.nodes, position, fields):
+            if not way.is_drawn:
+                continue
+            origin, of_all = way.origin, of_those_before(demand, way.kept, chances)
+            said = {(origin.path, tested): chance for tested, chance in of_all.items()}
             given.setdefault(origin.position, []).append((demand.probabilities[position], said))
     return {position: _mean(each) for position, each in given.items()}
 

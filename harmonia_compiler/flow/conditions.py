@@ -2,9 +2,9 @@
 
 One outcome stands for one condition wherever it is tested: the same node, an equal comparison, its negation; the
 labels of one value exclude each other, and its bounds follow each other. Different conditions are independent; those
-of the items of one list hold equally often, in whichever `each` they are asked. A
-condition that is made of others (`a and b`, whether a loop has been left early, a name that was bound on two paths) is
-the function of theirs that it is: what its share leaves, once some of them are known, is the share of the last one.
+of the items of one list hold equally often, in whichever `each` they are asked, and what has kept items in their list
+is known of them. A condition that is made of others (`a and b`, whether a loop has been left early, a name that was
+bound on two paths) is the function of theirs that it is: what its share leaves, once some of them are known, is the share of the last one.
 """
 
 from typing import NamedTuple
@@ -17,14 +17,13 @@ from harmonia_compiler.contract.types import Labels
 from harmonia_compiler.flow.asked import Asked, plain, settled, type_of
 from harmonia_compiler.flow.expand import Expanded, Item, scopes_around
 from harmonia_compiler.flow.graph import EVEN
+from harmonia_compiler.flow.origins import ITEM, ways
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes
 from harmonia_compiler.flow.said import Said
 from harmonia_compiler.flow.text import show_operation
 
 #: How deep conditions are looked into that are made of others.
 _DEEPEST = 40
-#: Among the names of fields, the items of a list.
-_ITEM = "[]"
 
 
 class Place(NamedTuple):
@@ -78,6 +77,8 @@ class Conditions:
         self._said = Said(self._nodes, expanded.flow.result, self._plain, self._about)
         # The values of which all that is said has been put in place.
         self._settled: set[Place] = set()
+        # The values of items of which is known what has kept them in their list.
+        self._passed: set[Place] = set()
 
     def function(self, position: int, condition: int, guard: int) -> int:
         """When the condition of the choice at a position is true, where the guard is."""
@@ -162,7 +163,7 @@ class Conditions:
         operation = self._nodes[asked.position].operation
         if isinstance(operation, Item):
             (listed,) = operation.inputs
-            return Place(self._alike[listed], (_ITEM, *asked.fields))
+            return Place(self._alike[listed], (ITEM, *asked.fields))
         return _place(asked)
 
     def _simple(self, asked: Asked, share: float, guard: int, *, is_said: bool) -> int:
@@ -173,12 +174,37 @@ class Conditions:
         if known is not None:
             return TRUE if known else FALSE
         about = self._about(asked)
+        if about != place and place not in self._passed:
+            self._passed.add(place)
+            self._pass(place)
         if place not in self._settled and (not is_said or self._is_said_twice(about)):
             self._settled.add(place)
             self._put_in_place(place, about)
         if about != place and all(saying.test != asked.test for saying in self._said.of(about)):
             share = self._of_items.setdefault(replace(asked, position=about.position), share)
         return self._test(place, asked.test, share, guard)
+
+    def _pass(self, place: Place) -> None:
+        """Let the tests that have kept an item in its list have the answers that they had, if of the same value."""
+        kept = [way.kept for way in ways(self._nodes, *place)]
+        for _, _, tested, holds in sorted(set(kept[0]).intersection(*kept), key=repr) if kept else ():
+            answer = TRUE if holds else FALSE
+            match tested:
+                case None:
+                    self._single[place] = answer
+                case str() as text:
+                    self._know(place, text, answer)
+                case bound:
+                    self._numbers.setdefault(place, {})[bound] = answer
+
+    def _know(self, place: Place, text: str, answer: int) -> None:
+        """A value is this text, or is not."""
+        values = self._compared(place)
+        values.tests[text] = answer
+        if values.unseen is not None:
+            values.unseen = set() if answer == TRUE else values.unseen - {text}
+        if answer == TRUE or values.unseen == set():
+            values.none = FALSE
 
     def _is_said_twice(self, about: Place) -> bool:
         """Whether shares are said that differ for one test, or of items in more than one place."""
@@ -227,12 +253,15 @@ class Conditions:
         return known[bound]
 
     def _equals(self, place: Place, text: str, share: float, guard: int) -> int:
-        of = type_of(self._nodes, Asked(*place))
-        unseen = set(of.labels) if isinstance(of, Labels) else None
-        values = self._values.setdefault(place, _Values(unseen=unseen))
+        values = self._compared(place)
         if text not in values.tests:
             values.tests[text] = self._first_test(place, values, text, share, guard)
         return values.tests[text]
+
+    def _compared(self, place: Place) -> _Values:
+        of = type_of(self._nodes, Asked(*place))
+        unseen = set(of.labels) if isinstance(of, Labels) else None
+        return self._values.setdefault(place, _Values(unseen=unseen))
 
     def _first_test(self, place: Place, values: _Values, text: str, share: float, guard: int) -> int:
         """A value not compared before: its share is that of the guard, taken from what the others left."""

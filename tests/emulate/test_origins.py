@@ -87,6 +87,43 @@ BODIES = {
     then = each p in found where p.age >= 18 ~ 0.2: greet_as(p.name, redo(q))
     return merge(first + then)""",
     ),
+    "labels of what was kept": (
+        "",
+        """seen = verdicts(q)
+    kept = each v in seen where v != "none" ~ 0.6: v
+    best = each v in kept where v == "full" ~ 0.3: greet(v)
+    rest = each v in kept where v == "part" ~ 0.7: redo(v)
+    return merge(best + rest)""",
+    ),
+    "labels of what was kept of fields": (
+        "",
+        """seen = each n in names(q): review(n)
+    kept = each r in seen where r.verdict == "full" ~ 0.6: r
+    best = each r in kept where r.verdict == "none" ~ 0.3: greet(r.text)
+    return merge(best + (each r in kept: redo(r.text)))""",
+    ),
+    "bounds of what was kept": (
+        "",
+        """rec = each p in people(q): (who: p.name, years: p.age)
+    kept = each r in rec where r.years >= 18 ~ 0.5: r
+    old = each r in kept where r.years >= 65 ~ 0.2: r
+    return merge((each r in old where r.years < 80 ~ 0.6: greet(r.who)) + (each r in kept: redo(r.who)))""",
+    ),
+    "a bound below what was kept": (
+        "",
+        """young = each p in people(q) where p.age < 18 ~ 0.5: p
+    return merge((each p in young where p.age < 12 ~ 0.2: greet(p.name)) + (each p in young: redo(p.name)))""",
+    ),
+    "a truth that was kept": (
+        "",
+        """kept = each p in people(q) where p.fine ~ 0.25: p
+    return merge(each p in kept where p.fine ~ 0.25: greet(p.name))""",
+    ),
+    "another field of what was kept": (
+        "",
+        """kept = each p in people(q) where p.age >= 18 ~ 0.5: p
+    return merge(each p in kept where p.sort == "full" ~ 0.2: greet(p.name))""",
+    ),
     "a share that is said once of a test of a list": (
         "",
         """found = people(q)

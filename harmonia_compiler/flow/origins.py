@@ -1,7 +1,8 @@
 """Where a value that a test asks about comes from: which part of what a call answers, or of what a request brings.
 
 A test of an item of a list, of a field, of what a function has kept, is followed to what is drawn in the end. So values
-can be drawn such that it holds as often as is planned.
+can be drawn such that it holds as often as is planned. Where a list has only what another test has kept, that test is
+told, too: what is asked about the same value is known by it or holds of what was kept alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from harmonia_compiler.contract.program import (
     Apply,
     Call,
     Concat,
+    Constant,
     GetField,
     MakeList,
     MakeRecord,
@@ -20,6 +22,7 @@ from harmonia_compiler.contract.program import (
     Whole,
 )
 from harmonia_compiler.contract.types import ListOf, Passage
+from harmonia_compiler.flow.asked import Asked, plain
 from harmonia_compiler.flow.expand import Gather, Item
 from harmonia_compiler.flow.graph import Node
 from harmonia_compiler.functions.registry import functions
@@ -35,22 +38,74 @@ class Origin(NamedTuple):
     path: tuple[str, ...]
 
 
-def origins(nodes: Sequence[Node], position: int, fields: tuple[str, ...]) -> Iterator[Origin]:
+class Kept(NamedTuple):
+    """A question about a value, as in `Asked`, on whose answer an item stays in a list."""
+
+    position: int
+    fields: tuple[str, ...]
+    test: str | float | None
+    holds: bool
+
+
+class Way(NamedTuple):
+    """A way to where a value comes from, with the tests of it that it has passed, the last one first.
+
+    Where not `is_drawn`, the value is made there. `open` are tests on the way that may be of other values.
+    """
+
+    origin: Origin
+    kept: tuple[Kept, ...] = ()
+    open: tuple[Kept, ...] = ()
+    is_drawn: bool = True
+
+
+#: So many steps are taken before ways are no longer told apart by what they have passed.
+_MOST_STEPS = 2_000
+
+
+def ways(nodes: Sequence[Node], position: int, fields: tuple[str, ...]) -> Iterator[Way]:
     """The parts of what calls answer, for one item of those that are for lists, and of ports that such a field may be.
 
     The nodes are those of an expanded flow. Of a value that is made in another way, nothing is drawn.
     """
-    pending, seen = [Origin(position, fields)], set[Origin]()
+    pending, seen = [Way(Origin(position, fields))], set[Way]()
     while pending:
-        here = pending.pop()
-        if here in seen:
+        way = pending.pop()
+        if way in seen:
             continue
-        seen.add(here)
+        seen.add(way)
+        here, kept, passed, _ = way
+        if passed:
+            kept += tuple(test for test in passed if (test.position, test.fields) == here)
+            passed = tuple(test for test in passed if (test.position, test.fields) != here)
         before = _before(nodes, here)
         if before is None:
-            yield here
-        else:
-            pending += before
+            yield Way(here, kept)
+            continue
+        if not before and not _is_empty(nodes[here.position].operation):
+            yield Way(here, kept, is_drawn=False)
+        if (test := _kept(nodes, here)) is not None:
+            passed += (test,)
+        if len(seen) > _MOST_STEPS:
+            kept = passed = ()
+        pending += (Way(each, kept, passed) for each in before)
+
+
+def _kept(nodes: Sequence[Node], here: Origin) -> Kept | None:
+    """The test on which a list of one item hangs that is empty otherwise."""
+    operation = nodes[here.position].operation
+    if here.path[:1] != (ITEM,) or not isinstance(operation, Select):
+        return None
+    empty = [_is_empty(nodes[at].operation) for at in (operation.then, operation.otherwise)]
+    filled = nodes[operation.otherwise if empty[0] else operation.then].operation
+    if empty[0] == empty[1] or not isinstance(filled, MakeList):
+        return None
+    asked, is_negated = plain(nodes, Asked(operation.condition))
+    return Kept(asked.position, asked.fields, asked.test, empty[1] != is_negated)
+
+
+def _is_empty(operation: object) -> bool:
+    return isinstance(operation, Constant) and operation.value == []
 
 
 def _before(nodes: Sequence[Node], here: Origin) -> list[Origin] | None:
