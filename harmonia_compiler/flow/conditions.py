@@ -4,7 +4,8 @@ One outcome stands for one condition wherever it is tested: the same node, an eq
 labels of one value exclude each other, and its bounds follow each other. Different conditions are independent; those
 of the items of one list hold equally often, in whichever `each` they are asked, and what has kept items in their list
 is known of them. A condition that is made of others (`a and b`, whether a loop has been left early, a name that was
-bound on two paths) is the function of theirs that it is: what its share leaves, once some of them are known, is the share of the last one.
+bound on two paths) is the function of theirs that it is: what its share leaves, once some of them are known, is the
+share of the last one.
 """
 
 from typing import NamedTuple
