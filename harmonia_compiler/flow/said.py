@@ -40,6 +40,16 @@ class _Written(NamedTuple):
     select: int
 
 
+class _Choice(NamedTuple):
+    """What a `Select` asks: its condition, the value that this is about, and how often it holds or is taken to."""
+
+    condition: int
+    about: Hashable
+    test: str | float | None
+    is_negated: bool
+    share: float
+
+
 class Said:
     """What a flow says, found once and put together for each value where it is asked for.
 
@@ -61,6 +71,7 @@ class Said:
         self._written: dict[Hashable, list[_Written]] = {}
         self._found: dict[Hashable, tuple[Saying, ...]] = {}
         self._above: list[int] | None = None
+        self._choices: dict[int, _Choice] = {}
         #: Of conditions that are made of others.
         self.of_made: dict[Asked, float] = {}
         for position, node in enumerate(nodes):
@@ -85,22 +96,31 @@ class Said:
         return self._found[value]
 
     def _before(self, value: Hashable, select: int) -> tuple[Literal, ...]:
-        """The tests of the same value that have the same answers whenever a choice is reached, the outermost first."""
+        """The earlier tests of the value that have one answer whenever a choice is reached, the outermost first.
+
+        What comes later in the source may stand around it, too: of what a name is bound to twice the last one counts.
+        """
         if self._above is None:
             self._above = _dominators(self._nodes, self._result)
+        asked_at = self._asks(select).condition
         found: list[Literal] = []
         at = self._above[3 * select]
         while at >= 0:
             around, arm = divmod(at, 3)
-            node = self._nodes[around]
-            if arm and isinstance(node.operation, Select):
-                asked, is_negated = self._plain(Asked(node.operation.condition))
-                if self._about(asked) == value:
-                    share = EVEN if node.share is None else node.share
-                    share = 1.0 - share if is_negated else share
-                    found.append(Literal(asked.test, (arm == _THEN) != is_negated, share))
+            if arm and self._asks(around).about == value and self._asks(around).condition < asked_at:
+                _, _, test, is_negated, share = self._asks(around)
+                found.append(Literal(test, (arm == _THEN) != is_negated, 1.0 - share if is_negated else share))
             at = self._above[at]
         return tuple(reversed(found))
+
+    def _asks(self, select: int) -> "_Choice":
+        if select not in self._choices:
+            node = self._nodes[select]
+            assert isinstance(node.operation, Select)
+            asked, is_negated = self._plain(Asked(node.operation.condition))
+            share = EVEN if node.share is None else node.share
+            self._choices[select] = _Choice(node.operation.condition, self._about(asked), asked.test, is_negated, share)
+        return self._choices[select]
 
 
 #: The arms of a choice, which stand behind it.
