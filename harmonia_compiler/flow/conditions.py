@@ -208,8 +208,11 @@ class Conditions:
             values.none = FALSE
 
     def _is_said_twice(self, about: Place) -> bool:
-        """Whether shares are said of several tests of a value, differ for one, or are of items in several places."""
-        return len({saying[:3] for saying in self._said.of(about)}) > 1
+        """Whether shares are said that differ for one test, or of items in more than one place."""
+        said = self._said.of(about)
+        values = {saying.value for saying in said}
+        tests = {saying.test for saying in said}
+        return len(values) > 1 or len({(saying.test, saying.share) for saying in said}) > len(tests)
 
     def _put_in_place(self, place: Place, about: Place) -> None:
         """Let the tests of a value hold as often as is said of them, wherever."""

@@ -14,7 +14,6 @@ HEAD = """
 component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
 component good(q: text) -> bool = small("{q}")
 component sort(q: text) -> "a" | "b" = small("{q}")
-component verdict(q: text) -> "a" | "b" | "c" = small("{q}")
 component level(q: text) -> number = small("{q}")
 component items(q: text) -> [(v: "a" | "b", ok: bool, n: number, t: text)] ~ 4 = small("{q}")
 component grades(q: text) -> [(v: "a" | "b" | "c", ok: bool, n: number, t: text)] ~ 8 = small("{q}")
@@ -75,15 +74,6 @@ SAID = {
     return merge([y])""",
         0.2,
         0.8,
-    ),
-    "what is bound again by another label": (
-        """x = verdict(q)
-    y = q
-    if x == "a" ~ 0.2 { y = w(q) }
-    if x == "b" ~ 0.3 { y = v(q) }
-    return merge([y])""",
-        0.2,
-        0.3,
     ),
     "the first share of two": (_branches("level", "x > 3 ~ 0.2", "x > 3 ~ 0.4"), 0.2, 0.2),
     "a label of items again": (_lists('i.v == "a" ~ 0.1', 'i.v == "a"'), 0.4, 0.4),
