@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from harmonia_compiler.cli.models import command
 from harmonia_compiler.contract.card import Card, Weights, card_for
@@ -255,8 +256,8 @@ def test_a_gguf_that_cannot_be_converted_is_a_finding(tmp_path: Path, monkeypatc
 
 
 def _added(tmp_path: Path, weights: Weights) -> Card:
-    """A card in the store that names a package, without weights beside it."""
-    card = read_model_folder(model_folder(tmp_path / "tiny"), licence="mit")
+    """A card in the store that names a package, as of a revision of a hub's, without weights beside it."""
+    card = replace(read_model_folder(model_folder(tmp_path / "tiny"), licence="mit"), revision="7" * 40)
     stored = add_to_store(card, tmp_path / "tiny", copy=False)
     (stored / "weights").unlink()
     with (stored / "card.toml").open("a") as file:
