@@ -8,6 +8,7 @@ import click
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from harmonia_compiler.cli.fetching import fetched
 from harmonia_compiler.cli.options import PATH, format_option
@@ -37,9 +38,11 @@ def list_models(form: str) -> None:
         row = _row(card)
         size = f"{card.parameters / 1e9:.2f} B" if card.parameters >= 1e9 else f"{card.parameters / 1e6:.0f} M"
         gated = " (gated)" if card.gated else ""
-        table.add_row(card.name, card.role, size, f"{card.context:,}", card.licence + gated, str(row["weights"] or "-"))
+        about = (card.name, card.role, size, f"{card.context:,}", card.licence + gated, str(row["weights"] or "-"))
+        # A name may have brackets, which are no markup.
+        table.add_row(*map(Text, about))
         for place in _places(before[card.name]):
-            table.add_row(f"{card.name}@{place['revision']}", "", "", "", "", str(place["weights"] or "-"))
+            table.add_row(Text(f"{card.name}@{place['revision']}"), *[""] * 4, Text(str(place["weights"] or "-")))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 

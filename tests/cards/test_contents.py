@@ -241,6 +241,14 @@ def test_what_a_name_meant_before_stays_for_who_names_its_revision(
     assert [one for one in others if f"tiny@{one}" not in shown] == []
 
 
+@pytest.mark.parametrize("name", ["[/x]", "mi[n]e"])
+def test_a_name_with_brackets_is_listed_as_it_is(tiny: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert run(["models", "add", str(tiny), "--name", name, "--role", "embedder"]) == 0
+    capsys.readouterr()
+    assert run(["models", "list"]) == 0
+    assert name in capsys.readouterr().out
+
+
 def test_a_link_to_a_folder_that_was_edited_goes_when_it_is_added_again(tiny: Path, tmp_path: Path) -> None:
     other = model_folder(tmp_path / "other")
     add(other)
