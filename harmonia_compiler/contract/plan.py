@@ -35,11 +35,12 @@ Gibibytes = Annotated[float, Meta(ge=0, le=2**20)]
 Device = Annotated[int, Meta(ge=0, le=1023)]
 #: Figures beyond which nothing that is planned goes: what says otherwise was edited, and nothing is made of it. What
 #: follows from times and loads goes as far as those, which a file may give in any size.
-Rate = Annotated[float, Meta(ge=0, le=1e300)]
-Milliseconds = Annotated[float, Meta(ge=0, le=1e300)]
+MOST = 1e300
+Rate = Annotated[float, Meta(ge=0, le=MOST)]
+Milliseconds = Annotated[float, Meta(ge=0, le=MOST)]
 Visits = Annotated[float, Meta(ge=0, le=1e8)]
 Batch = Annotated[int, Meta(ge=1, le=65_536)]
-_Price = Annotated[float, Meta(ge=0, le=1e300)]
+_Price = Annotated[float, Meta(ge=0, le=MOST)]
 _Part = Annotated[float, Meta(ge=0, le=1.001)]
 _Devices = Annotated[float, Meta(ge=0, le=1024)]
 _Size = Annotated[float, Meta(ge=0, le=1e15)]

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from harmonia_compiler.contract.plan import Predicted, ProfileUse, Replica
+from harmonia_compiler.contract.plan import MOST, Predicted, ProfileUse, Replica
 from harmonia_compiler.plan.problem import Need, Pipeline, Problem, Promise, Step, worth
 from harmonia_compiler.plan.queueing import INSTANT_MS, capacity, together_ms
 from harmonia_compiler.plan.sharing import Sharing, at, shared
@@ -237,8 +237,8 @@ def _parts(problem: Problem, used: Used) -> dict[str, float]:
 
 
 def _per_thousand(price_per_hour: float, rps: float) -> float:
-    """What a thousand requests cost that come at a rate."""
-    return rounded(price_per_hour / (3.6 * rps)) if rps > 0.0 else 0.0
+    """What a thousand requests cost that come at a rate: no more than a plan may say, however seldom that is."""
+    return rounded(min(MOST, price_per_hour / 3.6 / rps)) if rps > 0.0 else 0.0
 
 
 def rounded(figure: float) -> float:

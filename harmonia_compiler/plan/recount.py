@@ -7,7 +7,7 @@ start of a pipeline, it is worked out here from its end.
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from harmonia_compiler.contract.plan import Plan
+from harmonia_compiler.contract.plan import MOST, Plan
 from harmonia_compiler.plan.predict import QUANTILE
 from harmonia_compiler.plan.problem import Need, Problem
 from harmonia_compiler.plan.promises import named
@@ -171,7 +171,8 @@ def _costs(plan: Plan, problem: Problem) -> Iterator[str]:
     for pipeline in problem.pipelines:
         predicted = plan.predicted[pipeline.name]
         requests = pipeline.usual_rps * 3600.0
-        if not near(predicted.cost_per_thousand * requests, predicted.cost_per_hour * 1000.0 if requests else 0.0):
+        costs = predicted.cost_per_hour * 1000.0 if requests else 0.0
+        if predicted.cost_per_thousand < MOST and not near(predicted.cost_per_thousand * requests, costs):
             yield f"a thousand requests of {pipeline.name} do not cost {predicted.cost_per_thousand:.6g}"
 
 
