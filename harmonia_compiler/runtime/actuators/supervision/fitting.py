@@ -39,7 +39,7 @@ def lacking(running: Iterable[Need], coming: Iterable[Need], cores: float, memor
     found = []
     if any(one.cores for one in new) and sum(one.cores for one in both) > cores + _NEAR:
         used, wanted = sum(one.cores for one in there), sum(one.cores for one in new)
-        found.append(f"{wanted:g} cores beside the {used:g} in use, of {cores:g}")
+        found.append(f"{wanted:g} {'core' if wanted == 1 else 'cores'} beside the {used:g} in use, of {cores:g}")
     if any(one.memory_gib for one in new) and sum(one.memory_gib for one in both) > memory_gib + _NEAR:
         used, wanted = sum(one.memory_gib for one in there), sum(one.memory_gib for one in new)
         found.append(f"{wanted:.1f} GiB of memory beside the {used:.1f} in use, of {memory_gib:.1f}")

@@ -52,6 +52,19 @@ def not_started(bundle: Path, process: str, why: str, said: list[str], *, goes_o
     return given_up(process, why, step, said)
 
 
+def not_replaced(bundle: Path, process: str, why: str, said: list[str]) -> NotStarted:
+    """A replacement was given up for a process that `said` this."""
+    named = shell_word(bundle)
+    step = f"read all that it wrote with `harmoniac logs {named} {process}`"
+    if UNFIT in why:
+        # With both embedders in service, neither could search the other's collection.
+        step = (
+            f"to build it anew, `harmoniac down {named}`, compile into `{bundle}`, `harmoniac up {named} --reembed`, and "
+            f"`harmoniac ingest … --service {named} --reembed`"
+        )
+    return given_up(process, why, f"the service goes on as it was; {step}", said)
+
+
 def given_up(process: str, why: str, step: str, said: list[str]) -> NotStarted:
     """A process did not become ready, and what to do next."""
     return NotStarted(Diagnostic("E0909", f"`{process}` did not become ready: {why}", help=step), process, said)

@@ -17,7 +17,7 @@ from harmonia_compiler.runtime.actuators.supervision.fitting import lacking
 from harmonia_compiler.runtime.actuators.supervision.generation import Generation, as_many, is_stateful, load
 from harmonia_compiler.runtime.actuators.supervision.keeper import keeper_of
 from harmonia_compiler.runtime.actuators.supervision.preflight import preflight
-from harmonia_compiler.runtime.actuators.supervision.refusing import SHOWN_LINES, given_up
+from harmonia_compiler.runtime.actuators.supervision.refusing import SHOWN_LINES, not_replaced
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 from harmonia_compiler.runtime.actuators.supervision.snapshot import files_of, forget, keep
 from harmonia_compiler.runtime.actuators.supervision.tailing import tail
@@ -182,8 +182,7 @@ class Service:
         return SUPERVISOR, f"it did not get that far after {timeout_s:g} s in all"
 
     def _given_up(self, process: str, why: str) -> NotStarted:
-        step = f"the service goes on as it was; read all that it wrote with `harmoniac logs {self.word} {process}`"
-        return given_up(process, why, step, tail(self.run.log_of(process), SHOWN_LINES))
+        return not_replaced(self.named, process, why, tail(self.run.log_of(process), SHOWN_LINES))
 
 
 def _refused(message: str, step: str) -> Rejected:
