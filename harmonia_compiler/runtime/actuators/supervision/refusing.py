@@ -59,8 +59,8 @@ def not_replaced(bundle: Path, process: str, why: str, said: list[str]) -> NotSt
     if UNFIT in why:
         # With both embedders in service, neither could search the other's collection.
         step = (
-            f"to build it anew, `harmoniac down {named}`, compile into `{bundle}`, `harmoniac up {named} --reembed`, and "
-            f"`harmoniac ingest … --service {named} --reembed`"
+            f"to build it anew, `harmoniac down {named}`, compile into `{bundle}`, `harmoniac up {named} --reembed`, "
+            f"and `harmoniac ingest … --service {named} --reembed`"
         )
     return given_up(process, why, f"the service goes on as it was; {step}", said)
 
