@@ -1,5 +1,6 @@
 """The controller as a process beside a real gateway: followed while it is well, and of no harm when it is not."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -113,12 +114,30 @@ async def test_without_a_gateway_it_waits_and_says_so(tmp_path: Path) -> None:
     running = Running(bundle, "", None)  # type: ignore[arg-type]
     with running.controlled(0.1):
         while running.said() is None:
-            pass
+            await asyncio.sleep(0.02)
         assert "nobody says where the gateway listens" in str(running.said())
         (bundle / "run" / "gateway.json").write_text('{"host": "127.0.0.1", "port": 9}')
         while "does not answer" not in str(running.said()):
-            pass
+            await asyncio.sleep(0.02)
     assert running.decision() is None
+
+
+#: A handler that comes while the thread holds what a wait holds: one that wants the same lock never ends.
+WITHIN = """
+import os, select, signal
+from harmonia_compiler.runtime.told import Told
+told, wait = Told(), select.select
+def within(*arguments):
+    signal.raise_signal(signal.SIGTERM)
+    return wait(*arguments)
+select.select = within
+assert not told.is_set()
+assert told.wait(600.0) and told.is_set() and told.wait(600.0)
+"""
+
+
+def test_a_signal_within_the_wait_ends_it() -> None:
+    assert subprocess.run([sys.executable, "-c", WITHIN], check=False, timeout=60).returncode == 0
 
 
 def test_a_bundle_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:

@@ -4,9 +4,7 @@ Exits 1 with one line where the bundle cannot be used; 0 when it is told to end.
 """
 
 import argparse
-import signal
 import sys
-import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -18,6 +16,7 @@ from harmonia_compiler.runtime.bundle import CONTENTS, read_plan_of, read_servic
 from harmonia_compiler.runtime.controller.asking import PATIENCE_S
 from harmonia_compiler.runtime.controller.controller import EVERY_S, Controller, leave
 from harmonia_compiler.runtime.controller.dividing import ByProgram
+from harmonia_compiler.runtime.told import Told
 
 
 def main() -> None:
@@ -27,9 +26,7 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=EVERY_S, help="seconds between two looks")
     parser.add_argument("--factor", type=float, default=1.0, help="by how much a rehearsal stretches all times")
     given = parser.parse_args()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = Told()
     bundle = given.bundle.resolve()
     try:
         # A rehearsal has no target that could start or stop anything.

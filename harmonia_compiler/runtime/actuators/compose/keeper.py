@@ -15,10 +15,8 @@ import contextlib
 import logging
 import os
 import secrets
-import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import msgspec
@@ -44,6 +42,7 @@ from harmonia_compiler.runtime.actuators.supervision.entering import enter
 from harmonia_compiler.runtime.actuators.supervision.placing import delay_s
 from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK, free_port
 from harmonia_compiler.runtime.actuators.supervision.store import expected_of
+from harmonia_compiler.runtime.told import Told
 
 LOG = logging.getLogger(__name__)
 
@@ -72,7 +71,7 @@ class Keeper:
         self._front = (bundles.GATEWAY, bundles.CONTROLLER) if self._documents.is_front else ()
         self._watched = {one.name: one for one in self._everyone(self._documents, reembed=asked.reembed)}
 
-    def serve(self, stop: threading.Event) -> int:
+    def serve(self, stop: Told) -> int:
         """Start everything, keep it up until told to stop, and stop it; gives the exit code."""
         listening = None
         try:
@@ -263,10 +262,7 @@ def keep(bundle: Path, asked: rundir.Asked) -> int:
     me = pids.identify(os.getpid())
     assert me is not None
     run.sign(lock, me)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    code = Keeper(bundle, run, asked, me).serve(stop)
+    code = Keeper(bundle, run, asked, me).serve(Told())
     (run.path / WISH).unlink(missing_ok=True)
     if code == STOPPED:
         run.clear()
