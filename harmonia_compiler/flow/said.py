@@ -113,7 +113,7 @@ class Said:
             at = self._above[at]
         return tuple(reversed(found))
 
-    def _asks(self, select: int) -> "_Choice":
+    def _asks(self, select: int) -> _Choice:
         if select not in self._choices:
             node = self._nodes[select]
             assert isinstance(node.operation, Select)
