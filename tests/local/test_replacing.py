@@ -262,7 +262,7 @@ def test_where_both_do_not_fit_that_is_said_and_room_is_made_if_one_wants(
     write(new, "new", cores=cores / 2)
     assert run(["up", str(new.path), "--over", str(hand.path)]) == 1
     said = capfd.readouterr().err
-    assert f"error[E0919]: both do not fit on this machine at once: the new replicas lack {cores / 2:g} cores" in said
+    assert f"error[E0919]: both do not fit on this machine at once: the new replicas lack {cores / 2:g} core" in said
     assert "--make-room` ends replicas that run first" in said
     assert ask(hand) == "old"
     assert run(["up", str(new.path), "--over", str(hand.path), "--make-room"]) == 0
