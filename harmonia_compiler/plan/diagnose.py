@@ -4,6 +4,7 @@ First what fails for an engine alone, then whether the engines fit together at a
 promises, then the load: the first that fails is named, with what would satisfy it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -331,13 +332,15 @@ def _with_more(host: Host, more: Mapping[str, int]) -> Host:
 def _totals(problem: Problem, missing: _Missing) -> tuple[str, str]:
     """What of the resources that are added is needed in all, and what there is of them, as phrases.
 
-    Where there is enough in all, and not where it would have to be: on which host.
+    Where that does not come to what is added, since some of what there is stands where no replica fits: on which host.
     """
     hosts = {host.name: room(host) for host in problem.hosts}
-    added = sorted({resource for amount in missing.more.hardware.values() for resource in amount})
-    has = {resource: sum(one.get(resource, 0.0) for one in hosts.values()) for resource in added}
-    needs = {resource: sum(one.get(resource, 0.0) for one in missing.takes.values()) for resource in added}
-    if all(needs[resource] > has[resource] for resource in added):
+    added: Counter[str] = Counter()
+    for more in missing.more.hardware.values():
+        added.update(more)
+    has = {resource: sum(one.get(resource, 0.0) for one in hosts.values()) for resource in sorted(added)}
+    needs = {resource: sum(one.get(resource, 0.0) for one in missing.takes.values()) for resource in sorted(added)}
+    if all(needs[resource] > has[resource] + more - 1 for resource, more in added.items()):
         return _said(needs), f"the inventory has {_had(has)}"
     wanted = {
         host: {resource: missing.takes[host].get(resource, 0.0) for resource in more}

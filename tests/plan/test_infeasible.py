@@ -165,6 +165,15 @@ def test_what_is_added_is_said_of_its_host() -> None:
     assert found.help.startswith("add 11 a100_sxm to `gpus`, or lower")
 
 
+def test_where_no_replica_fits_into_what_is_there_the_host_is_named() -> None:
+    """Three replicas of 4 cores take 12, and hosts of 5 hold one each: to the 10 there are 3 must be added, not 2."""
+    hosts = (machine("one", 5), machine("two", 5))
+    of = Problem((need("work", on_cores("work", 50.0, cores=4.0)),), (chain("work", load_rps=40.0),), hosts, "cost")
+    found = reason(of)
+    assert found.message.startswith("the load of 40 rps of `p` needs 8 cores on `one`, and `one` has 5, which carries")
+    assert found.help.startswith("add 3 cores to `one`, or lower")
+
+
 def inventory_of(cpus: int, memory_gib: float) -> Inventory:
     return Inventory((Host("box", cpus, memory_gib),))
 
