@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 kept: dict[str, bytes] = {}
 
@@ -54,6 +55,14 @@ class Answers(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """One whose log is not spoilt where a probe hangs up before it is answered, as on a machine under load."""
+
+    def handle_error(self, *about: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(*about)
+
+
 def end_with(child: subprocess.Popen[bytes]) -> None:
     """As engines do that serve what a process of theirs computes: they notice its end, tidy up and leave."""
     child.wait()
@@ -84,7 +93,7 @@ def main() -> None:
     if arguments.ends_with_child:
         threading.Thread(target=end_with, args=[subprocess.Popen(["sleep", "600"])], daemon=True).start()
     time.sleep(arguments.slow_s)
-    server = http.server.ThreadingHTTPServer((arguments.host, arguments.port), Answers)
+    server = Server((arguments.host, arguments.port), Answers)
     server.status = arguments.status  # type: ignore[attr-defined]
     server.result, server.pause_s = arguments.result, arguments.pause_s  # type: ignore[attr-defined]
     server.serve_forever()
