@@ -7,6 +7,7 @@ promises, then the load: the first that fails is named, with what would satisfy 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 import msgspec
 
@@ -24,7 +25,7 @@ from harmonia_compiler.plan.promises import named
 from harmonia_compiler.plan.queueing import capacity
 from harmonia_compiler.plan.refine import refined
 from harmonia_compiler.plan.remedies import answer, hosts_to_add, promises_to_give, required
-from harmonia_compiler.plan.solve import NODE_LIMIT, Outcome, Terms, total
+from harmonia_compiler.plan.solve import NODE_LIMIT, TOLERANCE, Outcome, Terms, total
 from harmonia_compiler.plan.variables import Key, Model
 from harmonia_compiler.profile.assumptions import CORE_BANDWIDTH_GB_S
 
@@ -286,12 +287,23 @@ def _least(problem: Problem, *, rate: float, promises: bool) -> _Missing | None:
     least = refined(search, divide(problem, anywhere=True))
     if not least.found:
         return None
+    takes = _taken(problem, least.counts)
     hardware: dict[str, dict[str, int]] = {}
     for (g, resource), column in least.model.extra.items():
-        if more := round(least.outcomes[0].values[column]):
-            (host,) = least.model.division.pools[g].hosts
-            hardware.setdefault(problem.hosts[host].name, {})[resource] = more
-    return _Missing(More(hardware, len(problem.hosts) > 1), _taken(problem, least.counts)) if hardware else None
+        (at,) = least.model.division.pools[g].hosts
+        host = problem.hosts[at]
+        more = round(least.outcomes[0].values[column])
+        if resource not in GPU_TYPES:
+            # A search that ended early may have added more than its replicas take.
+            more = min(more, _above(takes[host.name].get(resource, 0.0), room(host)[resource]))
+        if more:
+            hardware.setdefault(host.name, {})[resource] = more
+    return _Missing(More(hardware, len(problem.hosts) > 1), takes) if hardware else None
+
+
+def _above(taken: float, there: float) -> int:
+    """By how many whole units more is taken than there is."""
+    return max(0, ceil(taken - there - TOLERANCE))
 
 
 def _taking(model: Model, resources: Collection[str]) -> Terms:

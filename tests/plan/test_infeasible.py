@@ -1,6 +1,8 @@
 """What is said where no plan exists: the limit that fails, by how much, and what would satisfy it."""
 
+import re
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 
 import pytest
@@ -206,6 +208,23 @@ def test_larger_replicas_that_larger_hosts_hold_are_counted_on(
     for one in more:
         less = inventory_of(cpus - (one == "cores"), memory_gib - (one == "memory_gib"))
         assert optimise(build_problem(application, less, "cost", BestProfiles()).problem) is None
+
+
+@pytest.mark.slow
+def test_what_is_added_is_what_is_taken_beyond_what_there_is_even_where_the_search_ends_early(tmp_path: Path) -> None:
+    text = (SAMPLES / "quickstart.rag").read_text(encoding="utf-8").replace("load 0.02 rps", "load 10 rps")
+    (tmp_path / "quickstart.rag").write_text(text, encoding="utf-8")
+    checked = check_files([tmp_path / "quickstart.rag"])
+    assert checked.application is not None
+    with pytest.raises(Infeasible) as refused:
+        make_plan(
+            rewritten(checked.application), Inventory((Host("h0", 8, 8.0), Host("h1", 2, 16.0))), objective="cost"
+        )
+    (limit,) = refused.value.limits
+    needed = re.search(r"needs .* and ([\d.]+) GiB of memory on `h1` .* and `h1` has 2 and 16,", limit.finding.message)
+    assert needed is not None, limit.finding.message
+    (more,) = (remedy.hardware["h1"] for remedy in limit.remedies if isinstance(remedy, More))
+    assert more["memory_gib"] == ceil(float(needed[1]) - 16.0)
 
 
 def test_several_loads_are_told_apart() -> None:
