@@ -3,10 +3,12 @@
 import asyncio
 import time
 
+import msgspec
 import pytest
 
-from harmonia_compiler.contract.program import Call, Parameter, RequestClass
-from tests.gateway.fakes import FakeEngine, eventually, program, serving
+from harmonia_compiler.contract.program import Argument, Attempt, Block, Call, Parameter, Program, RequestClass
+from harmonia_compiler.policy.lookahead import START
+from tests.gateway.fakes import COMPONENTS, FakeEngine, eventually, program, serving
 
 CHAT = "/v1/chat/completions"
 SAYING = (Parameter("question"), Call("say", ("question",), (0,)))
@@ -79,6 +81,32 @@ async def test_a_call_whose_turn_comes_too_late_is_given_up(engine: FakeEngine) 
         assert "retry-after" in headers
         assert (await first)[0] == 200
         assert len(engine.calls) == 1
+
+
+def timed_out() -> Program:
+    said = msgspec.structs.replace(COMPONENTS["say"], settings={"timeout": 60})
+    return program("p", SAYING, components={"say": said}, deadline_ms=60_000.0)
+
+
+def within() -> Program:
+    block = Block((Argument(0), Call("say", ("question",), (0,))), (1,))
+    one = program("p", (Parameter("question"), Attempt(0, (0,), 60.0)), blocks=(block,), deadline_ms=60_000.0)
+    return msgspec.structs.replace(one, components={"say": COMPONENTS["say"]})
+
+
+@pytest.mark.parametrize(("one", "code"), [(timed_out(), "component_timeout"), (within(), "value_late")])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_request_that_a_time_of_its_own_ends_was_late_for_the_schedule(
+    engine: FakeEngine, one: Program, code: str, *, stream: bool
+) -> None:
+    engine.hang = True
+    async with serving([one], {"llm": engine.port}) as served:
+        answers = await asyncio.gather(*(served.client.post(CHAT, ask(stream=stream)) for _ in range(8)))
+        assert {(status, body["error"]["code"]) for status, body, _ in answers} == {(504, code)}
+        (pipeline,) = served.gateway.schedule.pipelines.values()
+        await eventually(lambda: pipeline.under_way() == 0)
+        # More than the 60 ms that they had worked lay ahead of them.
+        assert pipeline.lookahead.at(START).whole.at(1.0) >= 0.055
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -103,9 +103,11 @@ class Request:
                 case Fail(_, reason, call, late):
                     self.reason = reason
                     refused = call is not None and call in self._refused
+                    timed_out = call in self._late
                     # One that broke off in mid-answer has failed.
-                    late = late or (call in self._late and self.first_ms is None)
-                    self._end(Outcome.LATE if late else Outcome.REFUSED if refused else Outcome.FAILED)
+                    late = late or (timed_out and self.first_ms is None)
+                    outcome = Outcome.LATE if late else Outcome.REFUSED if refused else Outcome.FAILED
+                    self._end(outcome, "late" if timed_out else None)
 
     def _send(self, send: Send) -> None:
         number = send.call
@@ -170,7 +172,8 @@ class Request:
             if job.begun is not None:
                 self.answer_tokens = made
 
-    def _end(self, outcome: Outcome) -> None:
+    def _end(self, outcome: Outcome, ending: Ending | None = None) -> None:
+        """It has this outcome; the schedule is told another `ending` where one is given."""
         if self.outcome is not None:
             return
         self.outcome, self.ended_ms = outcome, self.service.loop.now_ms
@@ -187,7 +190,8 @@ class Request:
         for job in jobs.values():
             self.service.cancel(job)
         if self._journey is not None:
-            self.service.schedule.end(self._journey, self.service.now, _ENDINGS.get(outcome, "broken"))
+            told = ending or _ENDINGS.get(outcome, "broken")
+            self.service.schedule.end(self._journey, self.service.now, told)
         if outcome is Outcome.OK:
             made = [stage.component for stage in self.stages]
             self.service.watch.answered(self.program.pipeline, self.request_class, made)

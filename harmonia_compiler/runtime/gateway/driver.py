@@ -118,7 +118,8 @@ class Execution:
             value = await self._ended
             ending = "answered"
         except Problem as problem:
-            if problem.shed or problem.code == DEADLINE_EXCEEDED:
+            # Whosever time has passed: what a component may take, or a `within`, ends nearly all past the capacity.
+            if problem.shed or problem.type == TIMEOUT:
                 ending = "late"
             raise
         finally:

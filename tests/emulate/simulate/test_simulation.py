@@ -15,11 +15,14 @@ from harmonia_compiler.contract.types import Value
 from harmonia_compiler.emulate.behaviour import Ask, Behaviour, Size, text_of
 from harmonia_compiler.emulate.llm.scheduler import Scheduler
 from harmonia_compiler.emulate.scenario import Coming
+from harmonia_compiler.emulate.simulate import simulation as of_simulation
 from harmonia_compiler.emulate.simulate.request import Request
 from harmonia_compiler.emulate.simulate.simulation import Simulation
 from harmonia_compiler.emulate.simulate.worked import Worked
 from harmonia_compiler.emulate.times import CORE_CV
 from harmonia_compiler.policy import line
+from harmonia_compiler.policy.journey import Journey
+from harmonia_compiler.policy.schedule import Ending, Schedule
 from harmonia_compiler.profile.serving import Stepping, serving
 from harmonia_compiler.profile.steps import StepLoad, run_ms
 from harmonia_compiler.report.measures import Window
@@ -306,3 +309,24 @@ def test_a_call_has_the_time_that_its_component_gives_it(*, caught: bool, simula
     assert len(quick) < len(requests) / 2
     assert max(one.ended_ms - one.arrived_ms for one in requests if one.ended_ms is not None) == pytest.approx(400.0)
     assert {one.reason for one in late} == (set() if caught else {"no answer within 400 ms"})
+
+
+def test_a_call_that_its_own_time_ends_in_mid_answer_was_late_for_the_schedule(
+    simulated: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the gateway: it has failed, and yet it tells how long requests take."""
+    told: list[Ending] = []
+
+    class Telling(Schedule):
+        def end(self, journey: Journey, now: float, ending: Ending) -> None:
+            told.append(ending)
+            super().end(journey, now, ending)
+
+    monkeypatch.setattr(of_simulation, "Schedule", Telling)
+    requests = run(
+        simulated(CORRECTIVE.replace("tokens: 300", "tokens: 300, timeout: 400 ms")), poisson(0.1, 20, "ask")
+    )
+    cut = [one for one in requests if one.reason == "no answer within 400 ms"]
+    assert len(cut) > 5
+    assert {one.outcome for one in cut} == {Outcome.FAILED}
+    assert told.count("late") == len(cut)
