@@ -27,11 +27,12 @@ from bench.engines import random_llama
 from bench.engines.emulated import emulated
 from bench.engines.side_by_side import HEADER, LOADS, Figures, Swept, arrivals, measure, once, rows
 from harmonia_compiler.cli.one_engine import configuration_here, running
-from harmonia_compiler.contract.card import card_for, load_cards
+from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.profile.serving import Stepping, serving
 from harmonia_compiler.profile.sweep import middle
 from harmonia_compiler.runtime.model_folder import add_to_store, read_model_folder
+from harmonia_compiler.runtime.weights import wanted
 
 BATCH = 16
 #: How often a sweep asks each thing; every round has a sweep. A step of the tiny model takes milliseconds, of which
@@ -46,7 +47,7 @@ CONTEXT = 2048
 async def real(engine: Engine) -> AsyncIterator[str]:
     """The URL of the real engine."""
     model = str(engine.settings["model"])
-    async with running(engine, card_for(model), configuration_here(engine, BATCH)) as url:
+    async with running(engine, wanted(model), configuration_here(engine, BATCH)) as url:
         yield url
 
 

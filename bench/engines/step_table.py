@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from harmonia_compiler.contract.card import Card
+from harmonia_compiler.contract.card import Card, Cards
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.plan import Configuration
@@ -69,7 +69,7 @@ def _roofline(measured: Measured) -> StepModel:
         configuration = Configuration(
             1.0, 4.0, gpu=measured.gpu, gpus=1.0, gpu_memory_gib=memory, batch=measured.limits.sequences
         )
-    works = serving(engine, configuration, {measured.card.name: measured.card}, Sources())
+    works = serving(engine, configuration, Cards([measured.card]), Sources())
     assert isinstance(works, Stepping)
     return works.steps
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harmonia_compiler.contract.card import Card
+from harmonia_compiler.contract.card import Cards
 from harmonia_compiler.contract.component import Component
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Note
 from harmonia_compiler.flow.graph import Application
@@ -13,9 +13,7 @@ from harmonia_compiler.kinds.kind import Kind, value_of
 _MAKING = ("metric", "chunk_tokens", "chunk_overlap", "hybrid")
 
 
-def contradicting(
-    application: Application, kinds: Mapping[str, Kind], cards: Mapping[str, Card]
-) -> Iterator[Diagnostic]:
+def contradicting(application: Application, kinds: Mapping[str, Kind], cards: Cards) -> Iterator[Diagnostic]:
     """Components that would have a collection made otherwise than one that is declared before."""
     searching = [one for one in application.components.values() if one.kind == "milvus"]
     first: dict[str, tuple[Component, Mapping[str, Any]]] = {}
@@ -38,16 +36,15 @@ def contradicting(
             )
 
 
-def _made(
-    application: Application, component: Component, kinds: Mapping[str, Kind], cards: Mapping[str, Card]
-) -> dict[str, Any]:
+def _made(application: Application, component: Component, kinds: Mapping[str, Kind], cards: Cards) -> dict[str, Any]:
     """How a component's collection is made, by setting; embedders are the same where their vectors are."""
     embedder = application.engines[application.components[str(component.settings["embedder"])].engine]
-    named = str(embedder.settings[kinds[embedder.kind].model_setting or ""])
-    card = cards.get(named)
-    revision = embedder.settings.get("revision") or (card.revision if card else None)
+    model = kinds[embedder.kind].model_of(embedder)
+    assert model is not None, "what a search goes through makes vectors by a model"
+    card = cards.get(model)
+    called = [card] if card else cards.named(model.name)
     declared = kinds[component.kind].settings
     return {
-        "embedder": (card.name if card else named, revision),
+        "embedder": (called[-1].name if called else model.name, card.revision if card else model.revision),
         **{setting: value_of(setting, component.settings, declared) for setting in _MAKING},
     }

@@ -7,17 +7,16 @@ A model without a card here is left: it may be added on the machine that plans.
 from collections.abc import Iterator, Mapping, Sequence
 
 from harmonia_compiler.check.made import OWN_REPLICAS
-from harmonia_compiler.contract.card import Card, is_fixed, load_cards
+from harmonia_compiler.contract.card import Cards, ModelReference, is_fixed, load_cards
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Note, Rejected
 from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.flow.graph import Application
-from harmonia_compiler.kinds.kind import COMMON_SETTINGS, Kind
-from harmonia_compiler.kinds.launching import REVISION
+from harmonia_compiler.kinds.kind import COMMON_SETTINGS, REVISION, Kind
 
 _ROLES = {"llm": "a language model", "embedder": "an embedding model", "reranker": "a reranking model"}
 
 
-def impossible(application: Application, kinds: Mapping[str, Kind], cards: Mapping[str, Card]) -> Iterator[Diagnostic]:
+def impossible(application: Application, kinds: Mapping[str, Kind], cards: Cards) -> Iterator[Diagnostic]:
     """What no inventory mends in what an application asks of its engines."""
     standing: dict[str, list[str]] = {}
     for name, component in sorted(application.components.items()):
@@ -81,27 +80,25 @@ def _one_server(kind: str) -> str:
 
 
 def _misused_models(
-    application: Application, engines: Sequence[str], kinds: Mapping[str, Kind], cards: Mapping[str, Card]
+    application: Application, engines: Sequence[str], kinds: Mapping[str, Kind], cards: Cards
 ) -> Iterator[Diagnostic]:
     """Models that their kind cannot use, and contexts longer than their model has."""
-    named = [
-        (engine, setting) for engine in engines if (setting := kinds[application.engines[engine].kind].model_setting)
-    ]
-    for name, setting in named:
+    for name in engines:
         engine = application.engines[name]
         kind = kinds[engine.kind]
-        model = str(engine.settings[setting])
-        card = cards.get(model)
-        if card is None:
+        setting, reference = kind.model_setting, kind.model_of(engine)
+        card = None if reference is None else cards.get(reference)
+        if setting is None or reference is None or card is None:
             continue
+        model = reference.name
         if card.role not in kind.roles:
-            known = sorted({one.name for one in cards.values() if one.role in kind.roles})
+            known = sorted(one.name for one in cards if one.role in kind.roles)
             message = f"`{model}` is {_ROLES[card.role]}, which `{kind.name}` cannot use"
             yield Diagnostic("E0806", message, application.place(name, setting), help=f"there are {listed(known)}")
             continue
         if narrowing := kind.narrowing(card.role, engine.settings):
             by = f"`{narrowing.setting}: {narrowing.value!r}`".replace("'", '"')
-            known = sorted({one.name for one in cards.values() if one.role in narrowing.roles})
+            known = sorted(one.name for one in cards if one.role in narrowing.roles)
             message = f"`{model}` is {_ROLES[card.role]}, which `{kind.name}` cannot use with {by}"
             help_ = f"leave `{narrowing.setting}` out, or give one of the models {listed(known)}"
             yield Diagnostic("E0806", message, application.place(name, narrowing.setting), help=help_)
@@ -114,26 +111,26 @@ def _misused_models(
 
 
 def _moving_embedders(
-    application: Application, engines: Sequence[str], kinds: Mapping[str, Kind], cards: Mapping[str, Card]
+    application: Application, engines: Sequence[str], kinds: Mapping[str, Kind], cards: Cards
 ) -> Iterator[Diagnostic]:
     """Embedders whose revision is a branch or a tag, of which another content may come tomorrow under the same name."""
     for name in engines:
         engine = application.engines[name]
         kind = kinds[engine.kind]
-        if not kind.embeds:
+        model = kind.model_of(engine) if kind.embeds else None
+        if model is None:
             continue
-        setting = str(kind.model_setting)
-        card, given = cards.get(str(engine.settings[setting])), engine.settings.get(REVISION.name)
-        revision = given or (card.revision if card is not None else None)
-        if revision is None or is_fixed(str(revision)):
+        now = cards.get(ModelReference(model.name, None))
+        revision = model.revision or (now.revision if now is not None else None)
+        if revision is None or is_fixed(revision):
             continue
-        place = application.place(name, setting if given is None else REVISION.name)
-        if is_fixed(small := str(revision).lower()):
+        place = application.place(name, str(kind.model_setting) if model.revision is None else REVISION.name)
+        if is_fixed(small := revision.lower()):
             why = f"`{revision}` is no commit as hubs write it, in small letters: only those say that it never moves"
             yield Diagnostic("E0813", why, place, help=f"write `{small}`")
             continue
         commit = "name a commit, of 40 digits"
-        own = card is not None and given is not None and is_fixed(card.revision)
+        own = now is not None and model.revision is not None and is_fixed(now.revision)
         yield Diagnostic(
             "E0813",
             f"`{revision}` moves, and the vectors of a collection are of one revision of their embedder",
@@ -142,12 +139,12 @@ def _moving_embedders(
         )
 
 
-def cards_here() -> Mapping[str, Card]:
+def cards_here() -> Cards:
     """The cards that can be read here; what is wrong with one in the store is said where a plan needs it."""
     try:
         return load_cards()
     except Rejected:
-        return {}
+        return Cards([])
 
 
 def _names(components: Sequence[str]) -> str:

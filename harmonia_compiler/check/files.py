@@ -16,6 +16,7 @@ from harmonia_compiler.check.pipelines import check_pipelines
 from harmonia_compiler.check.program import Context, load
 from harmonia_compiler.check.sources import project_root
 from harmonia_compiler.check.types import Types
+from harmonia_compiler.contract.card import Cards
 from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.garbage import uncollected
 from harmonia_compiler.contract.program import Call
@@ -76,7 +77,7 @@ def _checked(
     order = {declared.id: position for position, declared in enumerate(context.declared())}
     application = _application(context, components, sorted(served, key=lambda flow: order[flow.name]))
     warn_of_guesses(context, components, application)
-    cards = cards_here() if application.engines else {}
+    cards = cards_here() if application.engines else Cards([])
     wrong = [*impossible(application, kinds, cards), *contradicting(application, kinds, cards)]
     findings.extend(wrong)
     return Checked(None if wrong else application, in_order(findings.items), findings.left_out)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from harmonia_compiler.cli.fetching import fetched
 from harmonia_compiler.cli.options import PATH, format_option
-from harmonia_compiler.contract.card import Card, Role, every_card, is_added, load_cards
+from harmonia_compiler.contract.card import Card, Role, is_added, load_cards
 from harmonia_compiler.runtime.model_folder import add_to_store, earlier, read_model_folder
 from harmonia_compiler.runtime.weights import find, stored_folder, wanted
 
@@ -26,10 +26,9 @@ def command() -> None:
 @format_option
 def list_models(form: str) -> None:
     """List every model card and where its weights are; with @REVISION what a name meant before it was added again."""
-    cards = sorted(
-        {card.name: card for card in load_cards().values()}.values(), key=lambda card: (card.role, card.name)
-    )
-    before = _earlier(cards)
+    known = load_cards()
+    cards = sorted(known, key=lambda card: (card.role, card.name))
+    before = {now.name: [one for one in known.named(now.name) if _is_earlier(one, now)] for now in cards}
     if form == "json":
         click.echo(json.dumps([_row(card) | {"earlier": _places(before[card.name])} for card in cards], indent=2))
         return
@@ -46,10 +45,9 @@ def list_models(form: str) -> None:
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
-def _earlier(cards: list[Card]) -> dict[str, list[Card]]:
-    """By name, the cards of what was added under it before."""
-    added = [card for card in every_card() if is_added(card.revision)]
-    return {now.name: [one for one in added if one.name == now.name and one != now] for now in cards}
+def _is_earlier(card: Card, now: Card) -> bool:
+    """Whether a card is of what was added before what its name means now."""
+    return is_added(card.revision) and card.name == now.name and card != now
 
 
 def _places(cards: list[Card]) -> list[dict[str, object]]:

@@ -14,13 +14,14 @@ from rich.table import Table
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.cli.one_engine import configuration_here, running
 from harmonia_compiler.cli.options import OUT_FILE, PATH, format_option, settings_option
-from harmonia_compiler.contract.card import card_for, load_cards
+from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.home import profile_store
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import suggestion
 from harmonia_compiler.kinds.llm import DEFAULT_CONTEXT
+from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.profile.asking import NotAsked, asking
 from harmonia_compiler.profile.facts import facts
 from harmonia_compiler.profile.limits import Limits
@@ -134,12 +135,13 @@ def _engine(file: Path, component: str, settings: dict[str, str]) -> Engine:
 async def _measure_here(engine: Engine, configuration: Configuration, repeats: int) -> MeasuredProfile:
     model = str(engine.settings["model"])
     click.echo(f"starting {model} on {configuration.describe()}", err=True)
-    works = serving(engine, configuration, load_cards())
+    cards, reference = load_cards(), kinds()[engine.kind].model_of(engine)
+    works = serving(engine, configuration, cards)
+    assert reference is not None, engine
     assert isinstance(works, Stepping), engine
-    card = card_for(model)
-    ran = Ran(
-        precision_of(engine, card, configuration.precision), configuration.gpu, configuration.gpus, configuration.cores
-    )
+    card = cards.of(reference)
+    precision = precision_of(engine, card, configuration.precision)
+    ran = Ran(precision, configuration.gpu, configuration.gpus, configuration.cores, card.revision)
     async with running(engine, card, configuration) as url:
         return await _measure(url, model, works.limits, repeats, ran)
 

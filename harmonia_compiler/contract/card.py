@@ -5,7 +5,7 @@ the model store, and win over shipped ones of the same name.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -17,7 +17,7 @@ from harmonia_compiler.contract.regular import read_text
 from harmonia_compiler.contract.toml_document import NotToml, parse_toml, shown
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed, suggestion
-from harmonia_compiler.diagnostics.source import Source, Span
+from harmonia_compiler.diagnostics.source import Source
 
 SHIPPED = Path(__file__).with_name("cards")
 #: The name of a card's file in a model's folder of the store.
@@ -121,35 +121,85 @@ def is_added(revision: str) -> bool:
     return revision.startswith("local-")
 
 
-def load_cards() -> dict[str, Card]:
-    """Every card by its name and by each of its aliases; names win over aliases, the user's over shipped ones.
+class ModelReference(msgspec.Struct, frozen=True):
+    """A model as somebody names it: by its name or an alias, and by a revision where it is to be that one.
 
-    Raises `Rejected` where a card in the user's store cannot be read.
+    What a name means changes when a folder is added under it; so nobody is given a card by a name alone.
     """
-    cards = every_card()
-    by_alias = {alias: card for card in cards for alias in card.aliases}
-    return by_alias | {card.name: card for card in cards}
+
+    name: str
+    revision: str | None
+
+    @classmethod
+    def read(cls, text: str) -> "ModelReference":
+        """What `name` or `name@revision` refers to."""
+        name, _, revision = text.partition("@")
+        return cls(name, revision or None)
 
 
-def card_at(name: str, revision: str) -> Card:
-    """The card of exactly that revision of a model, given by its name or an alias.
+class Cards:
+    """The cards that are known; of several that have one name the last is what it means, and names win over aliases.
 
-    Where no card here is of that revision, the facts are those of the card that has the name, and nothing is said of
-    where its weights are. Raises `Rejected` where no card has the name.
+    Iterated over, it gives the card that each name means.
     """
-    known = card_for(name)
-    own = (card for card in reversed(every_card()) if card.revision == revision and known.name == card.name)
-    return next(own, msgspec.structs.replace(known, revision=revision, weights=None))
+
+    def __init__(self, cards: Iterable[Card]) -> None:
+        every = list(cards)
+        self._meant: dict[str, list[Card]] = {}
+        aliased = [(alias, card) for card in every for alias in card.aliases]
+        for name, card in [*aliased, *((each.name, each) for each in every)]:
+            self._meant.setdefault(name, []).append(card)
+
+    def __iter__(self) -> Iterator[Card]:
+        return iter({card.name: card for cards in self._meant.values() for card in cards}.values())
+
+    def named(self, name: str) -> list[Card]:
+        """All cards that a name or alias means or meant, the one that it means last; none where it is not known."""
+        own = self._meant.get(name, [])
+        same = [card for card in self._meant[own[-1].name] if card not in own] if own else []
+        return [*same, *own]
+
+    def get(self, model: ModelReference) -> Card | None:
+        """The card of a model at its revision, or of what its name means where none is said; None where there is none.
+
+        A hub's models change little from one revision to the next: of a revision that no card is of, the facts are
+        those of the hub's card of that name, and nothing is said of where its weights are. What was added is told by
+        its own card alone, since any two folders may have had one name.
+        """
+        named = self.named(model.name)
+        if not named or model.revision is None:
+            return named[-1] if named else None
+        for card in reversed(named):
+            if card.revision == model.revision:
+                return card
+        if is_added(model.revision):
+            return None
+        hubs = [card for card in named if not is_added(card.revision)]
+        return msgspec.structs.replace((hubs or named)[-1], revision=model.revision, weights=None)
+
+    def of(self, model: ModelReference) -> Card:
+        """As `get`; raises `Rejected`, with what is nearest, where there is none."""
+        if (found := self.get(model)) is not None:
+            return found
+        if not (named := self.named(model.name)):
+            message = f"no model card names `{model.name}`"
+            step = suggestion(model.name, self._meant, "add the model with `harmoniac models add DIR`")
+            raise Rejected([Diagnostic("E0801", message, help=step)])
+        message = f"no folder that was added as `{model.name}` had the revision `{model.revision}`"
+        known = [card.revision for card in reversed(named) if is_added(card.revision)]
+        leave = "leave `revision` out for what the name means now"
+        others = f"there are {listed(known)}, or {leave}" if known else f"{leave}, or name a commit of the hub's"
+        raise Rejected([Diagnostic("E0801", message, help=suggestion(str(model.revision), known, others))])
 
 
-def every_card() -> list[Card]:
-    """The shipped ones, and then the user's, also where several have one name: the last of them has it.
+def load_cards() -> Cards:
+    """The shipped cards and then the user's, in the order in which they were added.
 
     Raises `Rejected` where a card in the user's store cannot be read.
     """
     paths = sorted(path for path in model_store().glob(f"*/{CARD_FILE}") if not path.parent.name.startswith("."))
     stored = sorted((read_card(path) for path in paths), key=lambda card: card.added or 0)
-    return [*(read_card(path) for path in sorted(SHIPPED.glob("*.toml"))), *stored]
+    return Cards([*(read_card(path) for path in sorted(SHIPPED.glob("*.toml"))), *stored])
 
 
 def read_card(path: Path) -> Card:
@@ -210,20 +260,3 @@ def _in_words(fact: str) -> str:
     hint = get_type_hints(Card, include_extras=True)[fact]
     metas = (meta for part in (hint, *get_args(hint)) for meta in getattr(part, "__metadata__", ()))
     return next((str(meta.description) for meta in metas if isinstance(meta, Meta)), "another value")
-
-
-def card_for(name: str, cards: dict[str, Card] | None = None, span: Span | None = None) -> Card:
-    """The card of a model by name or alias; raises `Rejected`, with the nearest name, where there is none."""
-    known = load_cards() if cards is None else cards
-    if name in known:
-        return known[name]
-    raise Rejected(
-        [
-            Diagnostic(
-                "E0801",
-                f"no model card names `{name}`",
-                span,
-                help=suggestion(name, known, "add the model with `harmoniac models add DIR`"),
-            )
-        ]
-    )

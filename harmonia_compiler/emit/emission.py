@@ -8,7 +8,7 @@ from statistics import fmean
 import msgspec
 
 from harmonia_compiler.contract.bundle import ExpectedCalls, ReplicaLaunch, ReplicaShare, Service
-from harmonia_compiler.contract.card import Card, card_for, load_cards
+from harmonia_compiler.contract.card import Card, Cards, load_cards
 from harmonia_compiler.contract.collection import CollectionRecord, chunker_name
 from harmonia_compiler.contract.component import Component, Engine, Late
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
@@ -20,7 +20,7 @@ from harmonia_compiler.emit.requires import user_lock
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.lower import lower
 from harmonia_compiler.kinds.kind import value_of
-from harmonia_compiler.kinds.launching import REVISION, weights_name
+from harmonia_compiler.kinds.launching import weights_name
 from harmonia_compiler.kinds.registry import kinds
 
 
@@ -112,25 +112,21 @@ def _shares(plan: Plan) -> dict[str, ReplicaShare]:
     }
 
 
-def _launch_of(engine: Engine, configuration: Configuration, cards: dict[str, Card]) -> Launch:
+def _launch_of(engine: Engine, configuration: Configuration, cards: Cards) -> Launch:
     kind = kinds()[engine.kind]
     assert kind.launch is not None, f"a plan holds no replica of an external engine such as {engine.id}"
-    card = _card(engine, cards)
-    return _at_revision(kind.launch(engine, card, configuration), engine, card)
+    model = kind.model_of(engine)
+    if model is None:
+        return kind.launch(engine, None, configuration)
+    card = cards.of(model)
+    return _at_revision(kind.launch(engine, card, configuration), model.name, card)
 
 
-def _at_revision(launch: Launch, engine: Engine, card: Card | None) -> Launch:
+def _at_revision(launch: Launch, name: str, card: Card) -> Launch:
     """The same where a kind gives its model by name alone: a plan stands for one revision of it."""
-    otherwise = None if launch.otherwise is None else _at_revision(launch.otherwise, engine, card)
-    model = launch.model
-    if card is not None and model in (card.name, *card.aliases):
-        model = weights_name(card.name, engine.settings.get(REVISION.name), card)
+    otherwise = None if launch.otherwise is None else _at_revision(launch.otherwise, name, card)
+    model = weights_name(name, card) if launch.model in (name, card.name, *card.aliases) else launch.model
     return msgspec.structs.replace(launch, model=model, otherwise=otherwise)
-
-
-def _card(engine: Engine, cards: dict[str, Card]) -> Card | None:
-    setting = kinds()[engine.kind].model_setting
-    return None if setting is None else card_for(str(engine.settings[setting]), cards)
 
 
 def _collections(application: Application, components: dict[str, Component]) -> dict[str, CollectionRecord]:
@@ -144,17 +140,18 @@ def _collections(application: Application, components: dict[str, Component]) -> 
     return dict(sorted(records.items()))
 
 
-def _record(application: Application, component: Component, cards: dict[str, Card]) -> CollectionRecord:
+def _record(application: Application, component: Component, cards: Cards) -> CollectionRecord:
     declared = kinds()[component.kind].settings
     given = component.settings
     embedder = application.engines[application.components[str(given["embedder"])].engine]
-    card = _card(embedder, cards)
+    model = kinds()[embedder.kind].model_of(embedder)
+    card = None if model is None else cards.of(model)
     if card is None or card.dimension is None:
         message = f"the card of `{embedder.settings['model']}` does not say how long its vectors are"
         raise Rejected([Diagnostic("E0913", message, help="add `dimension = N` to the card")])
     return CollectionRecord(
         embedder=card.name,
-        revision=str(embedder.settings.get("revision") or card.revision),
+        revision=card.revision,
         dimension=card.dimension,
         metric=str(value_of("metric", given, declared)),
         chunker=chunker_name(value_of("chunk_tokens", given, declared), value_of("chunk_overlap", given, declared)),

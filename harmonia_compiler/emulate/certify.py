@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from harmonia_compiler.contract.card import Card
+from harmonia_compiler.contract.card import Cards
 from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.contract.objective import Objective
 from harmonia_compiler.contract.plan import Plan
@@ -130,7 +130,7 @@ class Tried:
         return not self.unjudged and all(one.is_sure for one in self.reached)
 
 
-def certify(make: Make, inventory: Inventory, cards: dict[str, Card], seed: int = 1) -> list[Tried]:
+def certify(make: Make, inventory: Inventory, cards: Cards, seed: int = 1) -> list[Tried]:
     """Plans with several margins; the last one is the best that keeps every promise, or else the most careful there is.
 
     Raises Infeasible where even the first plan cannot be made. The simulation of a plan for the highest rate is at
@@ -175,7 +175,7 @@ def _alike(one: Plan, other: Plan) -> bool:
 
 
 def attempt(
-    application: Application, plan: Plan, margin: float, inventory: Inventory, cards: dict[str, Card], seed: int
+    application: Application, plan: Plan, margin: float, inventory: Inventory, cards: Cards, seed: int
 ) -> Tried:
     """A plan with what its simulation makes of the promises."""
     rate = _simulated_rps(plan)

@@ -83,7 +83,7 @@ def _check_model(record: CollectionRecord) -> None:
     if not is_added(record.revision):
         return
     # On a machine that does not start the embedder nobody need have added its model.
-    if record.embedder in load_cards():
+    if any(is_added(card.revision) for card in load_cards().named(record.embedder)):
         weights.locate(f"{record.embedder}@{record.revision}")
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from harmonia_compiler.contract.card import Card, Role
+from harmonia_compiler.contract.card import Card, ModelReference, Role
 from harmonia_compiler.contract.component import Component, Engine, Port
 from harmonia_compiler.contract.launch import Launch, Piece, Reply, Wire
 from harmonia_compiler.contract.plan import Configuration
@@ -281,6 +281,13 @@ class Kind(msgspec.Struct, frozen=True):
         """Whether its engine makes vectors by a model, which are comparable with those of that model alone."""
         return self.model_setting is not None and self.signature is not None and self.signature.result == Vector()
 
+    def model_of(self, engine: Engine) -> ModelReference | None:
+        """The model that an engine of the kind runs, at the revision that it is given; None where the kind has none."""
+        if self.model_setting is None:
+            return None
+        revision = engine.settings.get(REVISION.name)
+        return ModelReference(str(engine.settings[self.model_setting]), str(revision) if revision else None)
+
     def setting(self, name: str) -> Setting | None:
         """The setting of that name, the common ones of every kind included."""
         return next((setting for setting in (*self.settings, *COMMON_SETTINGS) if setting.name == name), None)
@@ -307,6 +314,15 @@ class MalformedReply(Exception):
 class FailedReply(MalformedReply):
     """An engine that says within its answer that it failed: the next one may do better."""
 
+
+#: What a kind with a model takes to have that one, whatever the model's name means.
+REVISION = Setting(
+    "revision",
+    "text",
+    "the model's revision; the card's where it is not said",
+    pattern=r"[A-Za-z0-9._-]{1,64}",
+    form="at most 64 letters from a to z, digits, `.`, `_` and `-`",
+)
 
 #: What every kind takes.
 COMMON_SETTINGS: tuple[Setting, ...] = (

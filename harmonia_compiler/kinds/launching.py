@@ -6,13 +6,6 @@ from harmonia_compiler.contract.launch import Fill, Launch, Probe, Wire, Word
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.kinds.kind import Setting, value_of
 
-REVISION = Setting(
-    "revision",
-    "text",
-    "the model's revision; the card's where it is not said",
-    pattern=r"[A-Za-z0-9._-]{1,64}",
-    form="at most 64 letters from a to z, digits, `.`, `_` and `-`",
-)
 ENCODER_PRECISION = Setting(
     "precision", "text", "the numbers that the model computes in", default="fp32", accepts=("fp32", "bf16", "fp16")
 )
@@ -77,7 +70,7 @@ def encoder(role: str, engine: Engine, card: Card | None, configuration: Configu
         configuration,
         module="transformers",
         extra="torch",
-        model=weights_name(model, engine.settings.get("revision"), card),
+        model=weights_name(model, card),
     )
 
 
@@ -97,13 +90,12 @@ def model_words(name: str, precision: str, configuration: Configuration) -> tupl
     )
 
 
-def weights_name(name: str, revision: str | None, card: Card | None) -> str:
-    """How a launch names the weights that it needs: `name@revision`, by the user's revision or the card's.
+def weights_name(name: str, card: Card | None) -> str:
+    """How a launch names the weights that it needs: `name@revision` of its model's card, which is of that revision.
 
     A plan stands for one revision: what is added or released later under the name is another model.
     """
-    full, revision = (name, revision) if card is None else (card.name, revision or card.revision)
-    return f"{full}@{revision}" if revision else full
+    return name if card is None else f"{card.name}@{card.revision}"
 
 
 def whole_cores(configuration: Configuration) -> int:

@@ -18,8 +18,8 @@ from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import ListOf, Passage, Text, Value
 from harmonia_compiler.kinds import vllm
 from harmonia_compiler.kinds.extents import declared_extent, text_tokens
-from harmonia_compiler.kinds.kind import NOTHING, Extent, Fault, Kind, Setting, Work, value_of
-from harmonia_compiler.kinds.launching import REVISION, model_words, weights_name, worker
+from harmonia_compiler.kinds.kind import NOTHING, REVISION, Extent, Fault, Kind, Setting, Work, value_of
+from harmonia_compiler.kinds.launching import model_words, weights_name, worker
 from harmonia_compiler.kinds.openai import (
     CHAT,
     constraint,
@@ -209,7 +209,7 @@ def _transformers(engine: Engine, card: Card | None, configuration: Configuratio
         configuration,
         module="transformers",
         extra="torch",
-        model=weights_name(model, engine.settings.get("revision"), card),
+        model=weights_name(model, card),
         timeout_s=420.0,
     )
 

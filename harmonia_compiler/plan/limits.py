@@ -20,8 +20,9 @@ def too_long(application: Application, called: Called, demands: Mapping[str, Dem
     cards = load_cards()
     for engine_id, components in called.items():
         engine = application.engines[engine_id]
-        card = cards.get(str(engine.settings.get("model")))
-        if engine.kind != "llm" or card is None or card.role != "llm":
+        model = kinds()["llm"].model_of(engine) if engine.kind == "llm" else None
+        card = None if model is None else cards.get(model)
+        if card is None or card.role != "llm":
             continue
         most = min(context_length(engine, card), card.context)
         for name in components:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from harmonia_compiler.contract.card import card_for, load_cards
+from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.plan import Configuration, MemoryUse, Replica
 from harmonia_compiler.kinds.registry import kinds
@@ -21,10 +21,10 @@ def memory_uses(engines: Mapping[str, Engine], replicas: Sequence[Replica]) -> t
         used.setdefault((replica.engine, replica.config.describe()), replica.config)
     found = []
     for (name, described), configuration in sorted(used.items()):
-        setting = model_setting(engines[name])
-        if setting is None:
+        model = kinds()[engines[name].kind].model_of(engines[name])
+        if model is None:
             continue
-        card = card_for(str(engines[name].settings[setting]), cards)
+        card = cards.of(model)
         memory = memory_of(engines[name], card, configuration)
         each = card.kv_bytes_per_token(precision_of(engines[name], card, configuration.precision))
         tokens = memory.cache_gib * 2**30 / each if memory.cache_gib else 0.0

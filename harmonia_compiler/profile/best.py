@@ -1,9 +1,8 @@
 """What engines are planned by: a language model by the best source of its steps, the rest by data sheet and card."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
-from harmonia_compiler.contract.card import Card, card_for, load_cards
+from harmonia_compiler.contract.card import Cards, load_cards
 from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.profile import cores, encoder, llm
@@ -12,22 +11,23 @@ from harmonia_compiler.profile.sources import Sources, sources_here
 
 
 class BestProfiles:
-    """`Profiles` of an inventory. `cards` are those known by name or alias; all that are installed, if not given.
+    """`Profiles` of an inventory. `cards` are those that are known; all that are installed, if not given.
 
     `sources` say how long a language model's steps take; those of this machine, if not given.
     """
 
-    def __init__(self, cards: Mapping[str, Card] | None = None, sources: Sources | None = None) -> None:
-        self._cards = dict(load_cards() if cards is None else cards)
+    def __init__(self, cards: Cards | None = None, sources: Sources | None = None) -> None:
+        self._cards = load_cards() if cards is None else cards
         self._sources = sources_here() if sources is None else sources
 
     def offer(self, asked: Asked, inventory: Inventory) -> Offer:
         """The configurations of an engine. Raises Rejected where no card names its model."""
         kind = kinds()[asked.engine.kind]
-        if kind.model_setting is None:
+        model = kind.model_of(asked.engine)
+        if model is None:
             offered = cores.offer(asked, kind, inventory)
         else:
-            card = card_for(str(asked.engine.settings[kind.model_setting]), self._cards)
+            card = self._cards.of(model)
             if card.role == "llm":
                 offered = llm.offer(asked, card, inventory, self._sources)
             else:

@@ -45,12 +45,16 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 class Ran(msgspec.Struct, frozen=True):
-    """How the engine was run: the numbers of its weights, and the GPUs of a type, or the cores, that it had."""
+    """How the engine was run: the numbers of its weights, and the GPUs of a type, or the cores, that it had.
+
+    `revision` is the model's: two folders that were added under one name may be of any two sizes.
+    """
 
     precision: str
     gpu: str
     gpus: float
     cores: float
+    revision: str = ""
 
 
 class MeasuredProfile(msgspec.Struct, frozen=True):

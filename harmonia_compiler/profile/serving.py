@@ -6,7 +6,7 @@ by what is in it, how many calls are worked on together, and how much memory the
 
 from dataclasses import dataclass
 
-from harmonia_compiler.contract.card import Card, card_for
+from harmonia_compiler.contract.card import Cards
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.kinds.registry import kinds
@@ -28,10 +28,11 @@ class Stepping:
 
 @dataclass(frozen=True, slots=True)
 class Passing:
-    """An encoder: up to `batch` calls together in a pass."""
+    """An encoder: up to `batch` calls together in a pass; vectors of so many numbers."""
 
     passes: Passes
     batch: int
+    dimension: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +46,19 @@ class Threads:
 Serving = Stepping | Passing | Threads
 
 
-def serving(
-    engine: Engine, configuration: Configuration, cards: dict[str, Card], sources: Sources | None = None
-) -> Serving:
+def serving(engine: Engine, configuration: Configuration, cards: Cards, sources: Sources | None = None) -> Serving:
     """How a replica of an engine works in a configuration, by the figures that a plan is made from.
 
     Raises Rejected where no card names its model. Without `sources`, those of this machine count.
     """
     kind = kinds()[engine.kind]
-    if kind.model_setting is None:
+    model = kind.model_of(engine)
+    if model is None:
         whole = max(1, int(configuration.cores))
         return Threads(min(whole, STORE_THREADS) if kind.stateful else whole, min(1.0, configuration.cores))
-    card = card_for(str(engine.settings[kind.model_setting]), cards)
+    card = cards.of(model)
     part = part_of(configuration)
     if card.role != "llm":
-        return Passing(passes(engine, card, part), configuration.batch)
+        return Passing(passes(engine, card, part), configuration.batch, card.dimension or card.hidden)
     figures = sources_here() if sources is None else sources
     return Stepping(figures.steps(engine, card, part).steps, limits_for(engine, card, configuration))

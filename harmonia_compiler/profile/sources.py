@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from harmonia_compiler.contract.card import Card
+from harmonia_compiler.contract.card import Card, is_added
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.home import cache, profile_store
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
@@ -73,6 +73,7 @@ class Sources:
             for each in self.measured
             if each.ran is not None
             and each.model in names
+            and _is_same(each.ran.revision, card.revision)
             and each.ran.precision == precision
             and server in ("auto", "vllm" if is_vllm(each) else "transformers")
             and (
@@ -93,6 +94,11 @@ class Sources:
         shape = shape_of(card, part.type, part.tensor_parallel, precision)
         grid = None if shape is None else grid_for(shape, self.tables)
         return None if shape is None or grid is None else Sourced(grid, shape.provenance)
+
+
+def _is_same(measured: str, planned: str) -> bool:
+    """Whether two revisions of a model are as fast as each other: a hub's are, and what was added is itself alone."""
+    return measured == planned or not (is_added(measured) or is_added(planned))
 
 
 def sources_here() -> Sources:

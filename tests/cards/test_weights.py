@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from harmonia_compiler.cli.models import command
-from harmonia_compiler.contract.card import Card, Weights, card_for
+from harmonia_compiler.contract.card import Card, Weights
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.model_folder import add_to_store, read_model_folder
-from harmonia_compiler.runtime.weights import Found, find, locate, stored_folder
+from harmonia_compiler.runtime.weights import Found, find, locate, stored_folder, wanted
 
 BERT = {
     "architectures": ["BertModel"],
@@ -182,7 +182,7 @@ def test_what_no_card_may_say_is_not_added(
 @pytest.mark.parametrize("name", ["m😀", 'a "quoted" \\ name', "é/#[x]"])
 def test_a_model_of_any_name_is_found_again(tmp_path: Path, name: str) -> None:
     run("add", str(model_folder(tmp_path / "tiny")), "--name", name, "--licence", "free 🎈")
-    assert (card_for(name).name, card_for(name).licence) == (name, "free 🎈")
+    assert (wanted(name).name, wanted(name).licence) == (name, "free 🎈")
     assert locate(name).is_dir()
 
 
@@ -197,7 +197,7 @@ def test_an_added_model_is_found(tmp_path: Path, *, copy: bool) -> None:
     folder = model_folder(tmp_path / "tiny")
     arguments = ["add", str(folder), "--name", "me/tiny", "--licence", "mit", *(["--copy"] if copy else [])]
     assert "added me/tiny (embedder, 96 parameters)" in run(*arguments)
-    assert card_for("me/tiny").licence == "mit"
+    assert wanted("me/tiny").licence == "mit"
     place = locate("me/tiny")
     assert (place / "config.json").read_text() == (folder / "config.json").read_text()
     assert place.is_symlink() != copy
@@ -208,8 +208,8 @@ def test_adding_again_takes_the_name_of_the_first(tmp_path: Path) -> None:
     run("add", str(folder), "--copy")
     (folder / "config.json").write_text(json.dumps(BERT | {"num_hidden_layers": 3}))
     run("add", str(folder), "--copy")
-    assert card_for("tiny").layers == 3
-    assert len(list(stored_folder(card_for("tiny")).parent.iterdir())) == 2
+    assert wanted("tiny").layers == 3
+    assert len(list(stored_folder(wanted("tiny")).parent.iterdir())) == 2
     assert folder.is_dir()
 
 
@@ -218,8 +218,8 @@ def test_a_name_with_a_wildcard_replaces_no_other_model(tmp_path: Path) -> None:
     run("add", str(folder))
     run("add", str(folder), "--name", "t*")
     run("add", str(folder), "--name", "t*")
-    assert card_for("tiny").name == "tiny"
-    assert card_for("t*").name == "t*"
+    assert wanted("tiny").name == "tiny"
+    assert wanted("t*").name == "t*"
 
 
 def test_a_package_is_found_without_being_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,13 +262,13 @@ def _added(tmp_path: Path, weights: Weights) -> Card:
     (stored / "weights").unlink()
     with (stored / "card.toml").open("a") as file:
         file.write(f'[weights]\npackage = "{weights.package}"\npath = "{weights.path}"\nformat = "{weights.format}"\n')
-    return card_for("tiny")
+    return wanted("tiny")
 
 
 def test_the_hubs_cache_is_looked_into(tmp_path: Path) -> None:
     cache = tmp_path / "hub" / "models--BAAI--bge-small-en-v1.5"
-    snapshot = model_folder(cache / "snapshots" / card_for("bge-small-en-v1.5").revision)
-    assert find(card_for("bge-small-en-v1.5")) == Found(snapshot, "hub cache")
+    snapshot = model_folder(cache / "snapshots" / wanted("bge-small-en-v1.5").revision)
+    assert find(wanted("bge-small-en-v1.5")) == Found(snapshot, "hub cache")
     assert locate("BAAI/bge-small-en-v1.5") == snapshot
 
 
@@ -315,13 +315,13 @@ def test_the_list_says_where_weights_are(tmp_path: Path) -> None:
 
 def test_fetch_prints_the_place(tmp_path: Path) -> None:
     run("add", str(model_folder(tmp_path / "tiny")))
-    assert run("fetch", "tiny").strip() == str(stored_folder(card_for("tiny")) / "weights")
+    assert run("fetch", "tiny").strip() == str(stored_folder(wanted("tiny")) / "weights")
 
 
 @pytest.mark.engines
 @pytest.mark.slow
 def test_a_packaged_gguf_is_converted_once() -> None:
-    found = find(card_for("SmolLM2-135M-Instruct"))
+    found = find(wanted("SmolLM2-135M-Instruct"))
     assert found is not None
     assert found.convert
     place = locate("SmolLM2-135M-Instruct")

@@ -43,7 +43,7 @@ def test_the_example_of_a_kind_is_of_that_kind_and_checks(name: str, tmp_path: P
     found = check_files([path]).found
     assert [one.message for one in found if one.is_error] == []
     models = [text for text in example.split('"')[1::2] if "/" in text or text.startswith("all-")]
-    assert all(model in load_cards() or "://" in model for model in models)
+    assert all(load_cards().named(model) or "://" in model for model in models)
 
 
 @pytest.mark.parametrize("name", functions())

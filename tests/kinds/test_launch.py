@@ -9,12 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from harmonia_compiler.contract.card import card_for
+from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.launch import Fill, Launch, chosen
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.profile.limits import limits_for
+from harmonia_compiler.runtime.weights import wanted
 
 CPU = Configuration(cores=2, memory_gib=8, batch=16)
 PLAIN_CPU = Configuration(cores=2, memory_gib=8, batch=16, bf16=False)
@@ -27,15 +28,16 @@ HALF_GPU = Configuration(cores=2, memory_gib=8, gpu="l40s", gpus=0.5, batch=8)
 
 SMALL = "SmolLM2-135M-Instruct"
 MINILM = "all-MiniLM-L6-v2"
-UNSAID = msgspec.structs.replace(card_for(MINILM), pooling="mean")
+UNSAID = msgspec.structs.replace(wanted(MINILM), pooling="mean")
 CROSS = "ms-marco-MiniLM-L6-v2"
 
 
 def launch(kind: str, settings: dict[str, Any], configuration: Configuration) -> Launch:
     found = kinds()[kind]
     assert found.launch is not None
-    card = card_for(settings["model"]) if "model" in settings else None
-    return found.launch(Engine("e", kind, settings), card, configuration)
+    engine = Engine("e", kind, settings)
+    model = found.model_of(engine)
+    return found.launch(engine, None if model is None else load_cards().of(model), configuration)
 
 
 def shown(of: Launch) -> str:
@@ -56,7 +58,7 @@ def test_vllm_on_cpu() -> None:
     assert made.environment["VLLM_CPU_NUM_OF_RESERVED_CPU"] == "0"
     assert made.environment["VLLM_HOST_IP"] == "127.0.0.1"
     assert made.environment["HF_HUB_OFFLINE"] == "1"
-    assert made.model == f"HuggingFaceTB/SmolLM2-135M-Instruct@{card_for(SMALL).revision}"
+    assert made.model == f"HuggingFaceTB/SmolLM2-135M-Instruct@{wanted(SMALL).revision}"
     assert (made.module, made.extra) == ("vllm", "vllm-cpu")
 
 
@@ -104,7 +106,7 @@ def test_cores_compute_in_what_they_multiply_fast(
 @pytest.mark.parametrize("configuration", [CPU, T4, T4_FULL, GPU, A100, TWO_GPUS, HALF_GPU])
 def test_vllm_is_started_with_what_plans_and_emulations_reckon_with(configuration: Configuration) -> None:
     engine = Engine("e", "llm", {"model": "meta-llama/Llama-3.1-8B-Instruct"})
-    limits = limits_for(engine, card_for(str(engine.settings["model"])), configuration)
+    limits = limits_for(engine, wanted(str(engine.settings["model"])), configuration)
     words = shown(launch("llm", dict(engine.settings), configuration))
     assert f" --max-num-batched-tokens {limits.step_tokens} " in words
     assert f" --max-num-seqs {limits.sequences} " in words
@@ -187,7 +189,7 @@ def test_vllm_serves_encoders(
     assert made.module == "vllm"
     assert made.otherwise is None
     assert made.extra == ("vllm" if configuration.gpu else "vllm-cpu")
-    assert made.model == f"{card_for(model).name}@{card_for(model).revision}"
+    assert made.model == f"{wanted(model).name}@{wanted(model).revision}"
     assert len(made.probe.warm_up) == 1
 
 
@@ -197,11 +199,11 @@ def test_vllm_is_told_what_no_file_beside_the_weights_says() -> None:
     engine = Engine("e", "embedder", {"model": MINILM, "server": "vllm"})
     words = shown(made(engine, UNSAID, CPU))
     assert ' --runner pooling --pooler-config {"seq_pooling_type":"MEAN"} --max-num-seqs 32' in words
-    assert "--pooler-config" not in shown(made(engine, card_for(MINILM), CPU))
+    assert "--pooler-config" not in shown(made(engine, wanted(MINILM), CPU))
 
 
 def test_a_text_that_vllm_reads_whole_has_room_in_a_step() -> None:
-    card = msgspec.structs.replace(card_for(MINILM), context=8192)
+    card = msgspec.structs.replace(wanted(MINILM), context=8192)
     made = kinds()["embedder"].launch
     assert made is not None
     words = shown(made(Engine("e", "embedder", {"model": MINILM, "server": "vllm"}), card, CPU))

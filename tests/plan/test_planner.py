@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from harmonia_compiler.contract.card import Cards
 from harmonia_compiler.contract.component import Secret
 from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
 from harmonia_compiler.contract.plan import FORMAT_VERSION, Plan, encode_plan, read_plan
@@ -88,7 +89,7 @@ def test_a_cost_without_a_load_is_refused() -> None:
 
 def test_an_unknown_model_is_refused_before_planning() -> None:
     with pytest.raises(Rejected) as refused:
-        make_plan(quickstart(), SERVER, profiles=BestProfiles(cards={}))
+        make_plan(quickstart(), SERVER, profiles=BestProfiles(cards=Cards([])))
     assert [found.code for found in refused.value.found] == ["E0801"] * 3
 
 

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import pytest
 
-from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.emulate.llm.course import Course
 from harmonia_compiler.emulate.llm.scheduler import Scheduler
 from harmonia_compiler.emulate.llm.sequence import Sequence
@@ -18,9 +17,9 @@ from harmonia_compiler.profile.device import CpuPart, GpuPart
 from harmonia_compiler.profile.limits import Limits
 from harmonia_compiler.profile.queueing import LEVELS
 from harmonia_compiler.profile.steps import Roofline, StepLoad, roofline
+from harmonia_compiler.runtime.weights import wanted
 from harmonia_compiler.workload.draws import length
 
-CARDS = load_cards()
 LENGTH_CV = 0.5
 
 
@@ -33,7 +32,7 @@ class Engine(NamedTuple):
 
     @property
     def steps(self) -> Roofline:
-        return roofline(CARDS[self.model], "bf16", self.part)
+        return roofline(wanted(self.model), "bf16", self.part)
 
     def limits(self, batch: int) -> Limits:
         on_gpu = isinstance(self.part, GpuPart)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmonia_compiler.contract.card import Card, load_cards
+from harmonia_compiler.contract.card import Card, Cards, load_cards
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
 from harmonia_compiler.diagnostics.diagnostic import Rejected
@@ -18,6 +18,7 @@ from harmonia_compiler.profile.best import BestProfiles
 from harmonia_compiler.profile.memory import memory_of
 from harmonia_compiler.profile.profiles import Asked, Offer, Option, Profiles, Shortfall
 from harmonia_compiler.profile.queueing import LEVELS, wait_ms
+from harmonia_compiler.runtime.weights import wanted
 
 CARDS = load_cards()
 PROFILES: Profiles = BestProfiles(CARDS)
@@ -43,7 +44,7 @@ def whole(offered: Offer, gpu: str = "a100_sxm", gpus: float = 1.0, batch: int =
 
 def test_prefill_takes_what_the_data_sheet_says() -> None:
     """2 x 3.2 G parameters x 2,950 tokens over half of 312 TFLOP/s, and what each token looks back at."""
-    card = CARDS["meta-llama/Llama-3.2-3B-Instruct"]
+    card = wanted("meta-llama/Llama-3.2-3B-Instruct")
     option = whole(offer(SMALL, grade=GRADE))
     weights, attention = 2 * card.parameters * 2950, 4 * card.layers * card.heads * card.head_dim * 2950**2 / 2
     assert option.busy_ms["grade"] == pytest.approx((weights + attention) / (312e12 * 0.5) * 1000)
@@ -52,7 +53,7 @@ def test_prefill_takes_what_the_data_sheet_says() -> None:
 
 def test_a_decoding_step_takes_what_the_data_sheet_says() -> None:
     """Weights and keys over 80 % of 2,039 GB/s, and 2 ms; the answer is half written in the mean."""
-    card = CARDS["meta-llama/Llama-3.2-3B-Instruct"]
+    card = wanted("meta-llama/Llama-3.2-3B-Instruct")
     option = whole(offer(SMALL, write=Work(prompt_tokens=1.0, output_tokens=101.0)), batch=64)
     context = (1.0 + 101.0 / 2) * card.kv_bytes_per_token()
     step = 2.0 + (card.parameters * 2 + 64 * context) / (2039e6 * 0.8)
@@ -94,7 +95,7 @@ def test_a_single_place_waits_as_one_server_does() -> None:
 
 
 def test_batches_end_where_the_memory_does() -> None:
-    card = CARDS["meta-llama/Llama-3.2-3B-Instruct"]
+    card = wanted("meta-llama/Llama-3.2-3B-Instruct")
     for option in offer(SMALL, grade=GRADE).options:
         configuration = option.configuration
         if configuration.gpu:
@@ -105,7 +106,7 @@ def test_batches_end_where_the_memory_does() -> None:
 def test_every_configuration_holds_a_call_of_full_length() -> None:
     """The engine does not start otherwise, however short the calls are that are expected: 8 GiB at 112 KiB a token."""
     long = replace_settings(SMALL, max_model_len=75_000)
-    card = CARDS["meta-llama/Llama-3.2-3B-Instruct"]
+    card = wanted("meta-llama/Llama-3.2-3B-Instruct")
     cache = 75_000 * card.kv_bytes_per_token() / 2**30
     assert cache > 8.0
     on = {"gpu": 0, "cpu": 0}
@@ -149,7 +150,7 @@ def test_on_leaves_only_that_device(on: str, gpus: set[str]) -> None:
 def test_memory_on_cpu_leaves_the_cache_that_was_planned() -> None:
     """What the launch takes for the cache is what the configuration's memory was sized for."""
     engine = Engine("tiny", "llm", {"model": "SmolLM2-135M-Instruct"})
-    card = CARDS["SmolLM2-135M-Instruct"]
+    card = wanted("SmolLM2-135M-Instruct")
     for option in offer(engine, CPU, answer=ANSWER).options:
         cache = kv_cache_gib(engine, card, option.configuration) * 2**30
         assert cache >= option.configuration.batch * 378 * card.kv_bytes_per_token()
@@ -208,8 +209,8 @@ def test_an_encoder_on_vllm_takes_the_same_time_and_more_memory_of_cores() -> No
         more = 0.0 if one.configuration.gpu else VLLM_ENCODER_RUNTIME_GIB - TORCH_RUNTIME_GIB
         assert other.configuration.memory_gib == pytest.approx(one.configuration.memory_gib + more)
         assert other.busy_ms == one.busy_ms
-        assert memory_of(ours, CARDS["all-MiniLM-L6-v2"], one.configuration).rest_gib + more == pytest.approx(
-            memory_of(replace_settings(ours, server="vllm"), CARDS["all-MiniLM-L6-v2"], other.configuration).rest_gib
+        assert memory_of(ours, wanted("all-MiniLM-L6-v2"), one.configuration).rest_gib + more == pytest.approx(
+            memory_of(replace_settings(ours, server="vllm"), wanted("all-MiniLM-L6-v2"), other.configuration).rest_gib
         )
 
 
@@ -221,7 +222,7 @@ def test_an_unknown_model_names_its_neighbours() -> None:
 
 @pytest.mark.slow
 @given(
-    st.sampled_from(sorted({card.name for card in CARDS.values() if card.role == "llm"})),
+    st.sampled_from(sorted({card.name for card in CARDS if card.role == "llm"})),
     st.floats(0.0, 4000.0),
     st.floats(0.0, 400.0),
 )
@@ -233,9 +234,9 @@ def test_every_model_has_finite_positive_figures(name: str, prompt: float, outpu
 
 
 def test_a_mixture_of_experts_is_as_fast_as_what_it_activates() -> None:
-    card = CARDS["meta-llama/Llama-3.2-3B-Instruct"]
+    card = wanted("meta-llama/Llama-3.2-3B-Instruct")
     sparse: Card = replace_card(card, card.parameters / 4)
-    option = whole(BestProfiles({card.name: sparse}).offer(Asked(SMALL, {"grade": GRADE}), SERVER))
+    option = whole(BestProfiles(Cards([sparse])).offer(Asked(SMALL, {"grade": GRADE}), SERVER))
     spared = 2 * card.parameters * 0.75 * 2950 / (312e12 * 0.5) * 1000
     assert option.busy_ms["grade"] == pytest.approx(whole(offer(SMALL, grade=GRADE)).busy_ms["grade"] - spared)
 

@@ -13,7 +13,7 @@ from harmonia_compiler.cli import one_engine
 from harmonia_compiler.cli import profile as command_module
 from harmonia_compiler.cli.one_engine import configuration_here
 from harmonia_compiler.cli.profile import command
-from harmonia_compiler.contract.card import Card, card_for
+from harmonia_compiler.contract.card import Card, Cards
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
 from harmonia_compiler.contract.plan import Configuration
@@ -23,6 +23,7 @@ from harmonia_compiler.profile.measured import Observation
 from harmonia_compiler.profile.record import FORMAT_VERSION, Ran, encode, profile_of, read_profile, this_machine
 from harmonia_compiler.profile.steps import StepLoad
 from harmonia_compiler.profile.sweep import Sweep
+from harmonia_compiler.runtime.weights import wanted
 
 RAG = """
 component small = llm("SmolLM2-135M-Instruct")
@@ -82,12 +83,11 @@ def started(running: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pa
         yield running
 
     engine = Engine("small", "llm", {"model": "known"})
-    card = msgspec.structs.replace(card_for("SmolLM2-135M-Instruct"), name="known", aliases=())
+    card = msgspec.structs.replace(wanted("SmolLM2-135M-Instruct"), name="known", aliases=())
     short = Sweep(prompts=(35,), streams=(1,), contexts=(41,), repeats=1)
     monkeypatch.setattr(command_module, "sweep_for", lambda *_: short)
     monkeypatch.setattr(command_module, "running", start)
-    monkeypatch.setattr(command_module, "load_cards", lambda: {"known": card})
-    monkeypatch.setattr(command_module, "card_for", lambda _: card)
+    monkeypatch.setattr(command_module, "load_cards", lambda: Cards([card]))
     monkeypatch.setattr(command_module, "_engine", lambda *_: engine)
     monkeypatch.setattr(command_module, "configuration_here", lambda *_: Configuration(2.0, 4.0, batch=4))
     monkeypatch.setenv("HARMONIA_HOME", str(tmp_path))
@@ -100,7 +100,7 @@ def test_what_was_measured_of_a_component_is_kept_for_plans(started: Path) -> No
     assert result.exit_code == 0, result.output
     [path] = (started / "profiles").iterdir()
     assert f"kept for plans as {path}" in result.stderr
-    assert read_profile(path).ran == Ran("bf16", "", 0.0, 2.0)
+    assert read_profile(path).ran == Ran("bf16", "", 0.0, 2.0, wanted("SmolLM2-135M-Instruct").revision)
 
 
 def test_it_is_not_kept_where_the_user_says_so(started: Path) -> None:
@@ -166,7 +166,7 @@ async def test_an_engine_that_does_not_start_shows_what_it_said(
     monkeypatch.setattr("harmonia_compiler.cli.one_engine.commands.launch_here", lambda _: ends)
     engine = Engine("small", "llm", {"model": "SmolLM2-135M-Instruct"})
     with pytest.raises(Rejected) as rejected:
-        async with one_engine.running(engine, card_for("SmolLM2-135M-Instruct"), Configuration(1.0, 1.0)):
+        async with one_engine.running(engine, wanted("SmolLM2-135M-Instruct"), Configuration(1.0, 1.0)):
             pass
     [found] = rejected.value.found
     assert found.code == "E1204"

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harmonia_compiler.contract.card import card_for, load_cards
+from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
 from harmonia_compiler.diagnostics.diagnostic import Rejected
@@ -23,9 +23,10 @@ from harmonia_compiler.profile.serving import Stepping, serving
 from harmonia_compiler.profile.sources import CPU_ROOFLINE, ROOFLINE, Sources, sources_here
 from harmonia_compiler.profile.steps import StepLoad
 from harmonia_compiler.profile.store import keep, kept
+from harmonia_compiler.runtime.weights import wanted
 
 MODEL = "meta-llama/Llama-3.2-3B-Instruct"
-CARD = card_for(MODEL)
+CARD = wanted(MODEL)
 ENGINE = Engine("small", "llm", {"model": MODEL, "max_model_len": 4096})
 WHOLE, HALF = GpuPart("h100_sxm", 1.0), GpuPart("h100_sxm", 0.5)
 SEEN = [Observation("a", (StepLoad(10, 50.0),), 5.0, 1), Observation("b", (StepLoad(0, 0.0, 2, 40),), 3.0)]
@@ -64,6 +65,19 @@ def test_what_was_measured_comes_before_a_roofline() -> None:
 def test_what_was_measured_of_something_else_does_not_count(profile: MeasuredProfile, part: GpuPart | CpuPart) -> None:
     found = Sources(measured=(profile,)).steps(ENGINE, CARD, part)
     assert found.provenance == (CPU_ROOFLINE if isinstance(part, CpuPart) else ROOFLINE)
+
+
+def test_what_was_measured_of_a_folder_that_was_added_holds_for_that_revision_alone() -> None:
+    """Another one that has or had its name may be of any size. A hub's commits are as fast as each other."""
+
+    def by(measured_at: str, planned: str) -> str:
+        ran = Ran("bf16", "h100_sxm", 1.0, 1.0, measured_at)
+        card = msgspec.structs.replace(CARD, revision=planned)
+        return Sources(measured=(measured(ran),)).steps(ENGINE, card, WHOLE).provenance
+
+    own, other, commit = "local-00000000000000a1", "local-00000000000000a2", "0" * 40
+    assert by(own, own) == by(commit, CARD.revision) == by("", CARD.revision) == ON_H100.provenance
+    assert [by(own, other), by(own, commit), by(commit, own), by("", own)] == [ROOFLINE] * 4
 
 
 def test_what_was_measured_on_cores_holds_for_the_same_processor() -> None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmonia_compiler.contract.card import card_for
 from harmonia_compiler.profile.device import GpuPart
 from harmonia_compiler.profile.steps import Roofline, StepLoad, roofline, run_ms, steps_begun
+from harmonia_compiler.runtime.weights import wanted
 
-H100 = roofline(card_for("meta-llama/Llama-3.2-3B-Instruct"), "bf16", GpuPart("h100_sxm", 1.0))
+H100 = roofline(wanted("meta-llama/Llama-3.2-3B-Instruct"), "bf16", GpuPart("h100_sxm", 1.0))
 
 loads = st.builds(
     StepLoad,

@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harmonia_compiler.contract.card import card_for
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.profile import table_grids
 from harmonia_compiler.profile.device import GpuPart
@@ -18,8 +17,9 @@ from harmonia_compiler.profile.sources import Sources
 from harmonia_compiler.profile.steps import Roofline, StepLoad, roofline
 from harmonia_compiler.profile.table_grids import grid_for
 from harmonia_compiler.profile.tables import Shape, shape_of, table_of
+from harmonia_compiler.runtime.weights import wanted
 
-LLAMA = card_for("meta-llama/Llama-3.1-8B-Instruct")
+LLAMA = wanted("meta-llama/Llama-3.1-8B-Instruct")
 SHAPE = Shape("1.0", "vllm", "h100_sxm", 1, "bfloat16", {"hidden_size": 4096})
 
 

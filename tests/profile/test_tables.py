@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harmonia_compiler.contract.card import SHIPPED, card_for, read_card
+from harmonia_compiler.contract.card import SHIPPED, read_card
 from harmonia_compiler.profile import tables
 from harmonia_compiler.profile.steps import StepLoad
 from harmonia_compiler.profile.tables import Table, config_of, table_for
+from harmonia_compiler.runtime.weights import wanted
 
 LLAMA = "meta-llama/Llama-3.2-3B-Instruct"
 WIDTHS = {
@@ -39,7 +40,7 @@ def test_without_the_package_there_is_no_table(monkeypatch: pytest.MonkeyPatch) 
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(tables, "version", absent)
-    assert table_for(card_for(LLAMA), "h100_sxm", 1) is None
+    assert table_for(wanted(LLAMA), "h100_sxm", 1) is None
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def h100() -> Table:
 
         patch.setattr(socket.socket, "connect", refused)
         patch.setattr(socket, "getaddrinfo", refused)
-        table = table_for(card_for(LLAMA), "h100_sxm", 1)
+        table = table_for(wanted(LLAMA), "h100_sxm", 1)
     assert table is not None
     return table
 
@@ -64,12 +65,12 @@ def test_where_its_figures_are_from_is_said(h100: Table) -> None:
 @pytest.mark.parametrize(("gpu", "precision"), [("l4", "bf16"), ("h100_sxm", "fp32"), ("no_such_gpu", "bf16")])
 def test_for_what_it_has_no_figures_there_is_no_table(gpu: str, precision: str) -> None:
     pytest.importorskip("aiconfigurator_core")
-    assert table_for(card_for(LLAMA), gpu, 1, precision) is None
+    assert table_for(wanted(LLAMA), gpu, 1, precision) is None
 
 
 def test_a_model_of_a_shape_that_nobody_measured_has_none() -> None:
     pytest.importorskip("aiconfigurator_core")
-    assert table_for(card_for("SmolLM2-135M-Instruct"), "h100_sxm", 1) is None
+    assert table_for(wanted("SmolLM2-135M-Instruct"), "h100_sxm", 1) is None
 
 
 def test_nothing_is_written_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, h100: Table) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harmonia_compiler.contract.card import card_for
 from harmonia_compiler.contract.slurm import SlurmComponent
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.actuators.actuator import ProcessStatus
@@ -20,7 +19,7 @@ from harmonia_compiler.runtime.actuators.slurm.srun import Nodes, front_words, m
 from harmonia_compiler.runtime.actuators.slurm.step import devices_here
 from harmonia_compiler.runtime.actuators.slurm.steps import KeptStep
 from harmonia_compiler.runtime.actuators.supervision.rundir import Asked
-from harmonia_compiler.runtime.weights import stored_folder
+from harmonia_compiler.runtime.weights import stored_folder, wanted
 from tests.emit.conftest import planned
 
 from .service import write
@@ -59,7 +58,7 @@ def test_an_image_holds_the_replicas_and_sees_the_bundle_and_the_weights(
     (tmp_path / "hub").mkdir()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    stored = stored_folder(card_for("all-MiniLM-L6-v2"))
+    stored = stored_folder(wanted("all-MiniLM-L6-v2"))
     stored.mkdir(parents=True)
     (stored / "weights").symlink_to(elsewhere)
     _, job = read_job(write(tmp_path, MIXED, '[slurm]\nimage = "/shared/h.sif"\n'))
@@ -165,7 +164,7 @@ def test_preflight_tells_of_weights_that_nodes_would_look_for_in_vain(
     assert (found.code, found.is_error) == ("W0937", False)
     assert "the weights of `BAAI/bge-small-en-v1.5` are not on this machine, nor on nodes" in found.message
     assert "--fetch" in found.help
-    card = card_for("bge-small-en-v1.5")
+    card = wanted("bge-small-en-v1.5")
     assert ACTUATOR.models(tmp_path / "bundle") == [f"{card.name}@{card.revision}"]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from harmonia_compiler.contract.bundle import Endpoint
-from harmonia_compiler.contract.card import Card, card_for
+from harmonia_compiler.contract.card import Cards
 from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.plan import Replica
 from harmonia_compiler.emulate.behaviour import Behaviour
@@ -65,7 +65,7 @@ class Host:
     """
 
     rehearsal: Rehearsal
-    cards: dict[str, Card]
+    cards: Cards
     replicas: dict[str, _Emulated] = field(default_factory=dict)
     _behaviour: Behaviour = field(init=False)
     _late: list[float] = field(default_factory=list)
@@ -169,8 +169,7 @@ class Host:
                 return found.passes.ms(sum(visit.work.encoded_tokens for visit in visits))
 
             counter = Counter(loop, passes, condition, batch=found.batch)
-            card = card_for(str(engine.settings["model"]), self.cards)
-            encoder = Encoder(str(engine.settings["model"]), counter, behaviour, card.dimension or card.hidden)
+            encoder = Encoder(str(engine.settings["model"]), counter, behaviour, found.dimension)
             calls = {("POST", EMBEDDINGS): encoder.embed, ("POST", RERANK): encoder.rerank}
             emulated = _Emulated(
                 engine.id, counter, condition, as_worker(condition, calls, str(engine.settings["model"]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from harmonia_compiler.contract.card import Card
+from harmonia_compiler.contract.card import Cards
 from harmonia_compiler.emulate.behaviour import said_of_cut
 from harmonia_compiler.emulate.scenario import Coming, Scenario
 from harmonia_compiler.emulate.simulate.request import Request
@@ -40,7 +40,7 @@ def simulate(
     scenario: Scenario,
     arrivals: Iterable[Arrival],
     window: Window,
-    cards: dict[str, Card],
+    cards: Cards,
     settings: Mapping[str, str],
     *,
     overhead_ms: float = GATEWAY_MS,

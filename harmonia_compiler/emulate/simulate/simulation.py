@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
-from harmonia_compiler.contract.card import Card
+from harmonia_compiler.contract.card import Cards
 from harmonia_compiler.contract.garbage import uncollected
 from harmonia_compiler.contract.plan import Replica as Placed
 from harmonia_compiler.contract.program import Program
@@ -44,7 +44,7 @@ class Simulation:
     """
 
     scenario: Scenario
-    cards: dict[str, Card]
+    cards: Cards
     overhead_ms: float = 0.0
     patient: bool = False
     parts: Parts = ALL
