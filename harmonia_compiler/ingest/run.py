@@ -210,18 +210,25 @@ def _check_nothing_is_left_out(chunks: Iterable[StoredChunk], collection: str, s
 
 
 def _check_nothing_is_pruned(chunks: Iterable[StoredChunk], collection: str, scope: Scope) -> None:
-    """Refuse where the old collection holds documents to be kept whose files are gone: none can be embedded again."""
+    """Refuse where the old collection holds documents to be kept whose files are gone: none can be embedded again.
+
+    Those that are to be forgotten are not to be kept.
+    """
     here = {file.place for file in scope.tree.files}
     gone = sorted(
         {
             chunk.path
             for chunk in chunks
-            if chunk.path and chunk.path not in here and any(is_within(chunk.path, root) for root in scope.tree.roots)
+            if chunk.path
+            and chunk.path not in here
+            and not scope.forgets(chunk.path)
+            and any(is_within(chunk.path, root) for root in scope.tree.roots)
         }
     )
     if gone:
         message = f"`{collection}` must be built anew, and it holds {_some(gone)[0]} whose files are gone: "
-        raise _losing(message + _some(gone)[1], "bring the files back, or leave --no-prune out: they go then")
+        step = "bring the files back, say which may go with --forget PATH, or leave --no-prune out: all of them go then"
+        raise _losing(message + _some(gone)[1], step)
 
 
 def _some(documents: list[str]) -> tuple[str, str]:

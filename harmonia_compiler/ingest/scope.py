@@ -44,13 +44,17 @@ class Scope:
 
     def covers(self, place: str) -> bool:
         """Whether the user said what is to become of a document there: it lies under a path of this run."""
-        return any(is_within(place, root) for root in (*self.tree.roots, *self.options.forget))
+        return self.forgets(place) or any(is_within(place, root) for root in self.tree.roots)
+
+    def forgets(self, place: str) -> bool:
+        """Whether the user said that a document there goes where no given path holds it."""
+        return any(is_within(place, root) for root in self.options.forget)
 
     def is_gone(self, place: str) -> bool:
         """Whether to delete a stored document whose place no file of this run has."""
         if place in self.unread or any(is_within(place, folder) for folder in self.tree.closed):
             return False
-        if self.fresh or any(is_within(place, root) for root in self.options.forget):
+        if self.fresh or self.forgets(place):
             return True
         within = any(is_within(place, root) for root in self.tree.roots)
         return self.options.prune if within else self.options.forget_rest

@@ -192,6 +192,24 @@ def test_rebuild_does_not_lose_documents_that_are_to_be_kept(store: Store, tmp_p
     assert sources(store) == {"docs/a.md", "docs/b.md"}
 
 
+def test_rebuild_that_keeps_what_is_gone_lets_go_of_what_is_to_be_forgotten(store: Store, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    write(docs, a="a", b="b")
+    write(docs / "old", c="c", d="d")
+    run(store, docs)
+    (docs / "b.md").unlink()
+    shutil.rmtree(docs / "old")
+    options = Options(reembed=True, prune=False, forget=(str(docs / "b.md"),))
+    with pytest.raises(
+        Rejected, match=rf"E1011: .* holds 2 documents whose files are gone: `{docs}/old/c.md`"
+    ) as caught:
+        run(store, docs, record=OTHER, options=options)
+    assert "--forget PATH" in caught.value.found[0].help
+    report = run(store, docs, record=OTHER, options=replace(options, forget=(*options.forget, str(docs / "old"))))
+    assert (report.switched, report.findings) == (True, [])
+    assert sources(store) == {"docs/a.md"}
+
+
 def test_rebuild_leaves_out_what_cannot_be_read_and_takes_it_in_later(store: Store, tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     write(docs, a="a", b="b")
