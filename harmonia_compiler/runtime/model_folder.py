@@ -15,8 +15,9 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from harmonia_compiler.contract.card import CARD_FILE, Card, Role, faults, read_card
+from harmonia_compiler.contract.card import CARD_FILE, Card, Role, faults, is_added, read_card
 from harmonia_compiler.contract.document import decode_document
+from harmonia_compiler.contract.home import model_store
 from harmonia_compiler.contract.regular import read_regular
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.model_contents import REMEMBERED, revision_of
@@ -27,6 +28,8 @@ _MOST_HEADER_BYTES = 2**27
 #: Bytes of a weight; tensors of other types, such as the numbers of positions, are no weights.
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1}
 
+#: A folder's name has no more bytes than this on the file systems that a store lies on.
+_MOST_NAME_BYTES = 255
 #: More than this a `config.json` does not take, with all the labels that it may list.
 _MOST_CONFIG_BYTES = 2**24
 
@@ -76,8 +79,10 @@ def add_to_store(card: Card, folder: Path, *, copy: bool) -> Path:
     """Puts the card and a link to the folder, or a copy of it, into the store; gives the model's place there.
 
     The name means this model from then on. What was added under it before stays for whoever names its revision; but for
-    a link to the same folder, which holds that no more. A copy of the same files stays a copy.
+    a link to the same folder, which holds that no more. A copy of the same files stays a copy. Of one that was edited
+    in the store another is made: its place is that of what it held, and goes when nobody needs that any more.
     """
+    copy = copy or _is_copy_of_the_store(folder)
     stored = stored_folder(card)
     staged = stored.with_name(f".adding.{os.getpid()}")
     shutil.rmtree(staged, ignore_errors=True)
@@ -133,6 +138,12 @@ def _has_copy(stored: Path, revision: str) -> bool:
         return False
 
 
+def _is_copy_of_the_store(folder: Path) -> bool:
+    """Whether a folder is where the store keeps a copy of what was added, however it is called."""
+    place = folder.resolve().parent
+    return place.parent == model_store().resolve() and is_added(place.name.rpartition("@")[2])
+
+
 def _put(staged: Path, stored: Path) -> None:
     """Have the one folder in the place of the other, which may be there."""
     replaced = stored.with_name(f".replaced.{os.getpid()}")
@@ -178,7 +189,12 @@ def _card(folder: Path, config: _Config, name: str, role: Role, licence: str) ->
             facts["pooling"] = "mean"
     for fault in faults(facts):
         raise _rejected(folder, fault.message, fault.step)
-    return msgspec.convert(facts, Card)
+    card = msgspec.convert(facts, Card)
+    if (more := len(stored_folder(card).name.encode()) - _MOST_NAME_BYTES) > 0:
+        taken = len(name.encode())
+        step = f"give one of at most {taken - more} with `--name`: a folder of the store is called by it"
+        raise _rejected(folder, f"`name` takes {taken} bytes", step)
+    return card
 
 
 def _role(folder: Path, config: _Config) -> Role:

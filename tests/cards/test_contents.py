@@ -146,6 +146,23 @@ def test_a_copy_in_the_store_stays_when_the_folder_is_edited(tiny: Path) -> None
     refused("tiny")
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_a_copy_that_was_edited_in_the_store_is_a_copy_of_its_own_when_it_is_added(
+    tiny: Path, tmp_path: Path, *, link: bool
+) -> None:
+    """It can be removed with what it was a copy of, and no link leads from the store to itself."""
+    add(tiny, copy=True)
+    place = locate("tiny")
+    change_a_weight(place)
+    edited = revision_of(place)
+    if link:
+        (tmp_path / "link").symlink_to(place, target_is_directory=True)
+    add(tmp_path / "link" if link else place)
+    assert (locate("tiny").is_symlink(), revision_of(locate("tiny"))) == (False, edited)
+    shutil.rmtree(place.parent)
+    locate("tiny")
+
+
 def test_what_was_read_is_remembered_as_long_as_it_cannot_have_changed(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

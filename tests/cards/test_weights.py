@@ -179,6 +179,25 @@ def test_what_no_card_may_say_is_not_added(
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("é" * 128, 232), ("😀" * 100, 232), ("é" * 120 + "--a", 223)],
+    ids=["two bytes", "four bytes", "marked"],
+)
+def test_a_name_that_no_folder_can_have_is_not_added(tmp_path: Path, name: str, most: int) -> None:
+    """A store's folder is called after the model and its revision, in bytes of which a folder's name has few."""
+    folder = model_folder(tmp_path / "tiny")
+    done = CliRunner().invoke(command, ["add", str(folder), "--name", name])
+    assert isinstance(done.exception, Rejected)
+    [found] = done.exception.found
+    assert (found.code, f"`name` takes {len(name.encode())} bytes" in found.message) == ("E0805", True)
+    assert found.help.startswith(f"give one of at most {most} with `--name`")
+    assert not (tmp_path / "home").exists()
+    shorter = f"{'é' * ((most - 3) // 2)}{'--a' if '--' in name else 'abc'}"
+    run("add", str(folder), "--name", shorter)
+    assert locate(shorter).is_dir()
+
+
 @pytest.mark.parametrize("name", ["m😀", 'a "quoted" \\ name', "é/#[x]"])
 def test_a_model_of_any_name_is_found_again(tmp_path: Path, name: str) -> None:
     run("add", str(model_folder(tmp_path / "tiny")), "--name", name, "--licence", "free 🎈")
