@@ -458,6 +458,10 @@ def test_nothing_is_ingested_by_a_model_whose_folder_was_edited(
     shutil.rmtree(tmp_path / "home")
     assert run(command) == 1
     assert "error[E1012]" in capsys.readouterr().err
+    # Nor where the name is that of a model that is shipped, and somebody added another under it elsewhere.
+    write_bundle(bundle, record=msgspec.structs.replace(record, embedder="all-MiniLM-L6-v2"))
+    assert run(command) == 1
+    assert "error[E1012]" in capsys.readouterr().err
 
 
 def test_another_model_under_a_shipped_name_takes_nothing_from_what_was_compiled_before(tmp_path: Path) -> None:
