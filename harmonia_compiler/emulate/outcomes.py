@@ -25,11 +25,10 @@ from harmonia_compiler.contract.types import (
     Value,
     Vector,
 )
-from harmonia_compiler.emulate.kept import of_those_before
+from harmonia_compiler.flow.asked import ITEM, Test
 from harmonia_compiler.flow.demand import Demand
 from harmonia_compiler.flow.graph import EVEN, Application, Flow
 from harmonia_compiler.flow.lower import sites
-from harmonia_compiler.flow.origins import ITEM, ways
 from harmonia_compiler.kinds.extents import typed_extent
 from harmonia_compiler.kinds.kind import Kind, value_of
 from harmonia_compiler.workload.draws import Uniform
@@ -105,7 +104,7 @@ Outcome = (
 
 #: What is said of one value: how often it is true, which text, or below a bound, by the names of the fields of the
 #: result that lead to it, and `ITEM` for the items of a list.
-Said = Mapping[tuple[tuple[str, ...], str | float | None], float]
+Said = Mapping[tuple[tuple[str, ...], Test], float]
 
 
 #: Of a value that nothing tests.
@@ -218,24 +217,18 @@ def number_of(outcome: NumberOutcome, uniform: float) -> float:
 
 
 def _said_of_nodes(demand: Demand) -> dict[int, Said]:
-    """What the conditions of a flow say of the results of calls and of ports, by their position.
-
-    What is asked of one part in several places holds as often as in the mean of those.
-    """
-    given: dict[int, list[tuple[float, Said]]] = {}
-    for (position, fields), chances in demand.likely.items():
-        for way in ways(demand.expanded.flow.nodes, position, fields):
-            if not way.is_drawn:
-                continue
-            origin, of_all = way.origin, of_those_before(demand, way.kept, chances)
-            said = {(origin.path, tested): chance for tested, chance in of_all.items()}
-            given.setdefault(origin.position, []).append((demand.probabilities[position], said))
-    return {position: _mean(each) for position, each in given.items()}
+    """What tests of a flow say of the results of calls, of one item for those that are for lists, and of ports."""
+    found: dict[int, dict[tuple[tuple[str, ...], Test], float]] = {}
+    for (position, path), shares in demand.likely.items():
+        operation = demand.expanded.flow.nodes[position].operation
+        of_one = path[1:] if isinstance(operation, Call) and operation.over else path
+        found.setdefault(position, {}).update({(of_one, test): share for test, share in shares.items()})
+    return {**found}
 
 
 def _mean(given: list[tuple[float, Said]]) -> Said:
     """Over those that say something about the same, each with its weight."""
-    sums: dict[tuple[tuple[str, ...], str | float | None], tuple[float, float]] = {}
+    sums: dict[tuple[tuple[str, ...], Test], tuple[float, float]] = {}
     for weight, said in given:
         for key, share in said.items():
             total, weighed = sums.get(key, (0.0, 0.0))

@@ -10,20 +10,26 @@ import msgspec
 from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import After, Compare, Constant, GetField, MakeRecord, Not, Operation, Select
-from harmonia_compiler.contract.types import Bool, Record, Type, Value
+from harmonia_compiler.contract.types import Bool, ListOf, Record, Type, Value
 from harmonia_compiler.flow.graph import Node
+
+#: What a value is asked: the text that it may equal, the number that it may be less than, or None where it itself is a
+#: truth.
+Test = str | float | None
+
+#: In a path, the items of a list.
+ITEM = "[]"
 
 
 class Asked(msgspec.Struct, frozen=True):
     """A question about the value of a node, or about that of a field of a field of it.
 
-    `test` is the text that the value may equal, the number that it may be less than, or None where the value itself is
-    a truth.
+    Of a value that is no item yet, the `fields` may lead through lists, by `ITEM`.
     """
 
     position: int
     fields: tuple[str, ...] = ()
-    test: str | float | None = None
+    test: Test = None
 
 
 def plain(nodes: Sequence[Node], asked: Asked) -> tuple[Asked, bool]:
@@ -33,6 +39,29 @@ def plain(nodes: Sequence[Node], asked: Asked) -> tuple[Asked, bool]:
         asked, flips = step
         is_negated ^= flips
     return asked, is_negated
+
+
+def implied(nodes: Sequence[Node], asked: Asked, *, holds: bool) -> list[tuple[Asked, bool]]:
+    """The questions that have one answer alone where this one has that: of `a and b` both, where it holds."""
+    found: list[tuple[Asked, bool]] = []
+    pending = [(asked, holds)]
+    while pending:
+        asked, holds = pending.pop()
+        asked, is_negated = plain(nodes, asked)
+        holds ^= is_negated
+        operation = nodes[asked.position].operation
+        if not isinstance(operation, Select):
+            found.append((asked, holds))
+            continue
+        arms = [replace(asked, position=at) for at in (operation.then, operation.otherwise)]
+        known = [settled(nodes, arm) for arm in arms]
+        if known[1] is not None and known[1] != holds:
+            pending += [(Asked(operation.condition), True), (arms[0], holds)]
+        elif known[0] is not None and known[0] != holds:
+            pending += [(Asked(operation.condition), False), (arms[1], holds)]
+        else:
+            found.append((asked, holds))
+    return found
 
 
 def settled(nodes: Sequence[Node], asked: Asked) -> bool | None:
@@ -51,10 +80,14 @@ def settled(nodes: Sequence[Node], asked: Asked) -> bool | None:
 
 
 def type_of(nodes: Sequence[Node], asked: Asked) -> Type | None:
-    """The type of the value that is asked about; None inside of what is no record."""
+    """The type of the value that is asked about; None inside of what is neither a record nor a list."""
     of: Type | None = nodes[asked.position].type
     for name in asked.fields:
-        of = next((field.type for field in of.fields if field.name == name), None) if isinstance(of, Record) else None
+        if name == ITEM:
+            of = of.item if isinstance(of, ListOf) else None
+        else:
+            fields = of.fields if isinstance(of, Record) else ()
+            of = next((field.type for field in fields if field.name == name), None)
     return of
 
 

@@ -1,27 +1,29 @@
 """Which function of outcomes each condition of a flow is.
 
 One outcome stands for one condition wherever it is tested: the same node, an equal comparison, its negation; the
-labels of one value exclude each other, and its bounds follow each other. Different conditions are independent; those
-of the items of one list hold equally often, in whichever `each` they are asked, and what has kept items in their list
-is known of them. A condition that is made of others (`a and b`, whether a loop has been left early, a name that was
-bound on two paths) is the function of theirs that it is: what its share leaves, once some of them are known, is the
-share of the last one.
+labels of one value exclude each other, and its bounds follow each other. Different conditions are independent. What is
+asked of one value holds equally often, in whichever round of a loop or `each` it is asked (`shares.py`), and what has
+kept items in their list is known of them. A condition that is made of others (`a and b`, whether a loop has been left
+early, a name that was bound on two paths) is the function of theirs that it is: what its share leaves, once some of
+them are known, is the share of the last one.
 """
 
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
-import msgspec
 from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import Call, Select, inputs, with_inputs
-from harmonia_compiler.contract.types import Labels
-from harmonia_compiler.flow.asked import Asked, plain, settled, type_of
-from harmonia_compiler.flow.expand import Expanded, Item, scopes_around
+from harmonia_compiler.contract.types import Labels, Type
+from harmonia_compiler.flow.asked import Asked, Test, plain, settled, type_of
+from harmonia_compiler.flow.expand import Chance, Expanded, Gather, Item, scopes_around
 from harmonia_compiler.flow.graph import EVEN
-from harmonia_compiler.flow.origins import ITEM, ways
+from harmonia_compiler.flow.origins import Way, ways
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes
 from harmonia_compiler.flow.said import Said
+from harmonia_compiler.flow.shares import Part, Row, Shares
 from harmonia_compiler.flow.text import show_operation
+from harmonia_compiler.flow.values import Value, left
 
 #: How deep conditions are looked into that are made of others.
 _DEEPEST = 40
@@ -34,88 +36,64 @@ class Place(NamedTuple):
     fields: tuple[str, ...]
 
 
-class _Values(msgspec.Struct):
-    """What is known of a value that is compared with constants.
-
-    `none` is true where it equals none of those in `tests`; `unseen` holds the values that it may
-    have besides, or None where they cannot be listed.
-    """
-
-    tests: dict[str, int] = msgspec.field(default_factory=dict)
-    none: int = TRUE
-    unseen: set[str] | None = None
-
-
 class _Word(NamedTuple):
-    """How often a branch says that its condition holds, or how often it is taken to where nobody has said it."""
+    """How often a condition is to hold, or is guessed to where nobody has said it."""
 
     share: float
-    is_said: bool
+    is_guess: bool
 
 
 class Conditions:
-    """The function of outcomes that each condition is; the first share said for an outcome holds.
-
-    What is said of a test anywhere goes before what a branch that says nothing is taken to do.
+    """The function of outcomes that each condition is. How often tests of values hold is the table's, `Shares`.
 
     `scopes` says of each outcome the innermost scope from whose one item to the next it may differ; 0 where there is
-    none.
+    none. `limit` is how large a function may become.
     """
 
-    def __init__(self, expanded: Expanded, outcomes: Outcomes) -> None:
+    def __init__(self, expanded: Expanded, outcomes: Outcomes, limit: int) -> None:
         self.scopes: dict[int, int] = {}
         self._nodes = expanded.flow.nodes
         self._outcomes = outcomes
         self._alike = _alike(expanded)
-        self._of_items: dict[Asked, float] = {}
+        self._same = _same(expanded)
         self._varying = _varying(expanded)
-        self._single: dict[Place, int] = {}
-        self._values: dict[Place, _Values] = {}
-        self._numbers: dict[Place, dict[float, int]] = {}
+        self._values: dict[Place, Value] = {}
+        self._ways: dict[Place, list[Way]] = {}
+        self._parts: dict[Place, list[Part]] = {}
         self._made: dict[Asked, int] = {}
         # How many arms have been left out so far that no request takes where their condition was asked.
         self._left_out = 0
-        self._said = Said(self._nodes, expanded.flow.result, self._plain, self._about)
-        # The values of which all that is said has been put in place.
-        self._settled: set[Place] = set()
-        # The values of items of which is known what has kept them in their list.
-        self._passed: set[Place] = set()
+        self._said = Said(self._nodes, expanded.flow.result, self._plain, self._one_of_rounds)
+        self._first: dict[Hashable, int] = {}
+        self._shares = Shares(self._labels, limit)
+        self._shares.say([(self._parts_of(_place(asked)), saying) for asked, saying in self._said.of_values])
 
     def function(self, position: int, condition: int, guard: int) -> int:
         """When the condition of the choice at a position is true, where the guard is."""
         return self._function(Asked(condition), self._word(position), guard, 0)
 
-    def _word(self, select: int) -> "_Word":
+    def likely(self) -> dict[Place, Mapping[Test, float]]:
+        """How often tests hold of what calls give and requests bring, by the part that tests so far asked about."""
+        drawn = {way.origin: way for place in self._values for way in self._ways_of(place) if way.is_drawn}
+        return {Place(*origin): self._shares.shares(Part(self._row(way))) for origin, way in drawn.items()}
+
+    def _word(self, select: int) -> _Word:
         node = self._nodes[select]
-        return _Word(EVEN if node.share is None else node.share, node.share is not None and not node.guessed)
+        return _Word(EVEN if node.share is None else node.share, node.share is None or node.guessed)
 
-    def likely(self) -> dict[Place, dict[str | float | None, float]]:
-        """How often each condition asked so far holds, by the value that it asks about.
-
-        The key is None for a truth, else the text that a value is, or the number that it is less than.
-        """
-        probability = self._outcomes.probability
-        found: dict[Place, dict[str | float | None, float]] = {
-            at: {None: probability(is_true)} for at, is_true in self._single.items()
-        }
-        for at, values in self._values.items():
-            found[at] = {text: probability(is_it) for text, is_it in values.tests.items()}
-        for at, bounds in self._numbers.items():
-            found.setdefault(at, {}).update({bound: probability(below) for bound, below in bounds.items()})
-        return found
-
-    def _function(self, asked: Asked, word: "_Word", guard: int, depth: int) -> int:
+    def _function(self, asked: Asked, word: _Word, guard: int, depth: int) -> int:
         """The function, of which no more than what the guard lets through need be right.
 
         Iterative along one arm of each choice that it is made of, since those may be many; what lies deeper in other
-        places than `_DEEPEST` is an outcome of its own.
+        places than `_DEEPEST` is an outcome of its own. A guess is one of each value that a name may be bound to; what
+        is said is of all of them together.
         """
         outcomes, before = self._outcomes, self._left_out
         whole, flipped = self._plain(asked)
-        share, is_said = word
+        share, is_guess = word
         asked, share, is_negated = whole, 1.0 - share if flipped else share, False
-        if not is_said:
-            share = self._said.of_made.get(asked, share)
+        if (said := self._said.of_made.get(self._one_of_rounds(asked))) is not None:
+            share, is_guess = said, False
         # For each choice when it is true, what one of its arms is, and whether that is the first one.
         passed: list[tuple[int, int, bool]] = []
         while asked not in self._made and depth < _DEEPEST:
@@ -131,16 +109,17 @@ class Conditions:
                 following = otherwise if with_then == FALSE else then
             elif (known := settled(self._nodes, otherwise)) is not None:
                 passed.append((is_true, TRUE if known != is_negated else FALSE, False))
-                share = self._left(share, guard, without if known else FALSE, with_then)
+                share = left(outcomes, share, guard, without if known else FALSE, with_then)
                 following, guard = then, with_then
             else:
-                held = self._function(then, _Word(share, is_said=False), with_then, depth + 1)
+                held = self._function(then, _Word(share, is_guess), with_then, depth + 1)
                 passed.append((is_true, outcomes.negate(held) if is_negated else held, True))
-                share = self._left(share, guard, outcomes.both(with_then, held), without)
+                if not is_guess or settled(self._nodes, then) is not None:
+                    share = left(outcomes, share, guard, outcomes.both(with_then, held), without)
                 following, guard = otherwise, without
             asked, flips = self._plain(following)
             share, is_negated = (1.0 - share if flips else share), is_negated ^ flips
-        found = self._simple(asked, share, guard, is_said=is_said and not passed)
+        found = self._simple(asked, share, guard)
         found = outcomes.negate(found) if is_negated else found
         for is_true, arm, is_first in reversed(passed):
             found = outcomes.choose(is_true, arm, found) if is_first else outcomes.choose(is_true, found, arm)
@@ -153,131 +132,74 @@ class Conditions:
         asked, is_negated = plain(self._nodes, asked)
         return replace(asked, position=self._alike[asked.position]), is_negated
 
-    def _left(self, share: float, guard: int, held: int, rest: int) -> float:
-        """How often what is asked next holds under `rest`, so that all holds in a share of the guard."""
-        probability = self._outcomes.probability
-        likely = probability(rest)
-        return min(1.0, max(0.0, (share * probability(guard) - probability(held)) / likely)) if likely else 0.0
+    def _one_of_rounds(self, asked: Asked) -> Hashable:
+        """A question, which is one for all rounds of a loop."""
+        return self._same[asked.position], asked.fields, asked.test
 
-    def _about(self, asked: Asked) -> Place:
-        """The value that is asked about: of the items of a list, and of lists that are alike, it is one."""
-        operation = self._nodes[asked.position].operation
-        if isinstance(operation, Item):
-            (listed,) = operation.inputs
-            return Place(self._alike[listed], (ITEM, *asked.fields))
-        return _place(asked)
-
-    def _simple(self, asked: Asked, share: float, guard: int, *, is_said: bool) -> int:
-        """What is not made of others. What is said of it elsewhere goes before a share that is not `is_said`."""
+    def _simple(self, asked: Asked, share: float, guard: int) -> int:
+        """What is not made of others: as the table says and, where that says nothing, the share of the guard."""
         if asked in self._made:
             return self._made[asked]
-        known, place = settled(self._nodes, asked), _place(asked)
+        known = settled(self._nodes, asked)
         if known is not None:
             return TRUE if known else FALSE
-        about = self._about(asked)
-        if about != place and place not in self._passed:
-            self._passed.add(place)
-            self._pass(place)
-        if place not in self._settled and (not is_said or self._is_said_twice(about)):
-            self._settled.add(place)
-            self._put_in_place(place, about)
-        if about != place and all(saying.test != asked.test for saying in self._said.of(about)):
-            share = self._of_items.setdefault(replace(asked, position=about.position), share)
-        return self._test(place, asked.test, share, guard)
+        place, test = _place(asked), asked.test
+        value, parts = self._value(place), self._parts_of(place)
+        if value.knows(test):
+            return value.test(test, share, guard)
+        if (of_all := self._shares.of(parts, test, share)) is not None:
+            return value.test(test, of_all, TRUE)
+        for other in self._shares.known(parts):
+            if not value.knows(other) and (of_all := self._shares.of(parts, other, EVEN)) is not None:
+                value.test(other, of_all, TRUE)
+        found = value.test(test, share, guard)
+        if value.knows(test):
+            self._shares.hear(parts, test, self._outcomes.probability(found))
+        return found
 
-    def _pass(self, place: Place) -> None:
-        """Let the tests that have kept an item in its list have the answers that they had, if of the same value."""
-        kept = [way.kept for way in ways(self._nodes, *place)]
-        for _, _, tested, holds in sorted(set(kept[0]).intersection(*kept), key=repr) if kept else ():
-            answer = TRUE if holds else FALSE
-            match tested:
-                case None:
-                    self._single[place] = answer
-                case str() as text:
-                    self._know(place, text, answer)
-                case bound:
-                    self._numbers.setdefault(place, {})[bound] = answer
+    def _value(self, place: Place) -> Value:
+        """What is known of a value: of an item of a list first the answers of the tests that have kept it there."""
+        if place not in self._values:
+            labels = _labels(type_of(self._nodes, Asked(*place)))
+            value = self._values[place] = Value(self._outcomes, labels, lambda share: self._outcome(share, place))
+            kept = [way.kept for way in self._ways_of(place)]
+            for _, _, test, holds in sorted(set(kept[0]).intersection(*kept), key=repr) if kept else ():
+                value.learn(test, holds=holds)
+        return self._values[place]
 
-    def _know(self, place: Place, text: str, answer: int) -> None:
-        """A value is this text, or is not."""
-        values = self._compared(place)
-        values.tests[text] = answer
-        if values.unseen is not None:
-            values.unseen = set() if answer == TRUE else values.unseen - {text}
-        if answer == TRUE or values.unseen == set():
-            values.none = FALSE
+    def _ways_of(self, place: Place) -> list[Way]:
+        if place not in self._ways:
+            self._ways[place] = [*ways(self._nodes, *place)]
+        return self._ways[place]
 
-    def _is_said_twice(self, about: Place) -> bool:
-        """Whether shares are said that differ for one test, or of items in more than one place."""
-        said = self._said.of(about)
-        values = {saying.value for saying in said}
-        tests = {saying.test for saying in said}
-        return len(values) > 1 or len({(saying.test, saying.share) for saying in said}) > len(tests)
+    def _parts_of(self, place: Place) -> list[Part]:
+        """What of the table a value may be."""
+        if place not in self._parts:
+            parts: dict[tuple[Row, tuple[tuple[Test, bool], ...]], float] = {}
+            for way in self._ways_of(place):
+                key = self._row(way), tuple((test.test, test.holds) for test in reversed(way.kept))
+                parts[key] = parts.get(key, 0.0) + way.weight
+            weights = parts if any(parts.values()) else dict.fromkeys(parts, 1.0)
+            self._parts[place] = [Part(*key, weight) for key, weight in weights.items() if weight]
+        return self._parts[place]
 
-    def _put_in_place(self, place: Place, about: Place) -> None:
-        """Let the tests of a value hold as often as is said of them, wherever."""
-        for saying in self._said.of(about):
-            guard = TRUE
-            for test, holds, share in saying.before:
-                is_true = self._test(place, test, share, guard)
-                guard = self._outcomes.both(guard, is_true if holds else self._outcomes.negate(is_true))
-            if guard != FALSE:
-                self._test(place, saying.test, saying.share, guard)
+    def _row(self, way: Way) -> Row:
+        position, path = way.origin
+        same = self._same[self._alike[position]]
+        self._first.setdefault(same, position)
+        return Row(same, path)
 
-    def _test(self, place: Place, test: str | float | None, share: float, guard: int) -> int:
-        """When a test of a value holds: of those that the guard lets through in this share, if it is a new one."""
-        match test:
-            case None:
-                if place not in self._single:
-                    self._single[place] = self._outcome(share, place)
-                return self._single[place]
-            case str() as text:
-                return self._equals(place, text, share, guard)
-            case bound:
-                return self._below(place, bound, share, guard)
+    def _labels(self, row: Row) -> Sequence[str] | None:
+        return _labels(type_of(self._nodes, Asked(self._first[row.node], row.path)))
 
     def _outcome(self, share: float, place: Place) -> int:
         """A new outcome, which differs from item to item as the value that it is about does."""
         self.scopes[self._outcomes.count] = self._varying[place.position]
         return self._outcomes.outcome(share)
 
-    def _below(self, place: Place, bound: float, share: float, guard: int) -> int:
-        """When a value is less than a bound: as soon as it is less than a smaller one, and only below greater ones."""
-        outcomes, known = self._outcomes, self._numbers.setdefault(place, {})
-        if bound not in known:
-            low = known[max(smaller)] if (smaller := [each for each in known if each < bound]) else FALSE
-            high = known[min(greater)] if (greater := [each for each in known if each > bound]) else TRUE
-            room = outcomes.choose(low, FALSE, high)
-            within = outcomes.both(guard, room)
-            is_it = self._outcome(self._left(share, guard, outcomes.both(guard, low), within), place)
-            known[bound] = outcomes.either(low, outcomes.both(is_it, room))
-        return known[bound]
 
-    def _equals(self, place: Place, text: str, share: float, guard: int) -> int:
-        values = self._compared(place)
-        if text not in values.tests:
-            values.tests[text] = self._first_test(place, values, text, share, guard)
-        return values.tests[text]
-
-    def _compared(self, place: Place) -> _Values:
-        of = type_of(self._nodes, Asked(*place))
-        unseen = set(of.labels) if isinstance(of, Labels) else None
-        return self._values.setdefault(place, _Values(unseen=unseen))
-
-    def _first_test(self, place: Place, values: _Values, text: str, share: float, guard: int) -> int:
-        """A value not compared before: its share is that of the guard, taken from what the others left."""
-        outcomes = self._outcomes
-        if values.unseen is not None:
-            if text not in values.unseen:
-                return FALSE
-            values.unseen.discard(text)
-            if not values.unseen:
-                found, values.none = values.none, FALSE
-                return found
-        is_it = self._outcome(self._left(share, guard, FALSE, outcomes.both(guard, values.none)), place)
-        found = outcomes.choose(is_it, values.none, FALSE)
-        values.none = outcomes.choose(is_it, FALSE, values.none)
-        return found
+def _labels(of: Type | None) -> Sequence[str] | None:
+    return of.labels if isinstance(of, Labels) else None
 
 
 def _place(asked: Asked) -> Place:
@@ -295,6 +217,23 @@ def _alike(expanded: Expanded) -> list[int]:
             key = show_operation(with_inputs(node.operation, alike.__getitem__))
             alike.append(first.setdefault((key, scope if isinstance(node.operation, Item) else 0), position))
     return alike
+
+
+def _same(expanded: Expanded) -> list[Hashable]:
+    """What each node has in common with its copies in other rounds of a loop, and with nothing else."""
+    nodes, origins = expanded.flow.nodes, expanded.origins
+    found: list[Hashable] = []
+    depths: list[int] = []
+    for position, node in enumerate(nodes):
+        operation, depth = node.operation, 0
+        if isinstance(operation, Select) and origins[operation.otherwise] == origins[position]:
+            # Which round of a loop was the last is asked by choices in a row, each of fewer rounds.
+            depth = depths[operation.otherwise] + 1
+        depths.append(depth)
+        # How often an attempt succeeds may differ from round to round.
+        is_own = isinstance(operation, Chance | Item | Gather)
+        found.append(position if is_own else (origins[position], type(operation).__name__, depth))
+    return found
 
 
 def _varying(expanded: Expanded) -> list[int]:

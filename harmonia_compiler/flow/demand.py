@@ -12,6 +12,7 @@ import networkx as nx
 from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import MOST_ITEMS, Call
+from harmonia_compiler.flow.asked import Test
 from harmonia_compiler.flow.calls import bridged, call_graph
 from harmonia_compiler.flow.conditions import Place
 from harmonia_compiler.flow.expand import Expanded, expand, scopes_around
@@ -77,7 +78,7 @@ class Demand(msgspec.Struct, frozen=True):
     expanded: Expanded
     items: tuple[float, ...]
     late: Mapping[str, float] = msgspec.field(default_factory=dict)
-    likely: Mapping[Place, Mapping[str | float | None, float]] = msgspec.field(default_factory=dict)
+    likely: Mapping[Place, Mapping[Test, float]] = msgspec.field(default_factory=dict)
 
     @property
     def paths(self) -> tuple[Path, ...]:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from harmonia_compiler.contract.program import Call, Select, inputs
+from harmonia_compiler.flow.asked import Test
 from harmonia_compiler.flow.conditions import Conditions, Place
 from harmonia_compiler.flow.expand import Expanded, scopes_around
 from harmonia_compiler.flow.graph import EVEN
@@ -49,15 +50,15 @@ class Guards(msgspec.Struct, frozen=True):
     either does. In a flow of very many branches, who sends a rare call is taken to send all that are less rare.
     Where not `exact`, the flow branches beyond the bound and the figures are estimates: each
     branch counts as an outcome of its own, and demands from several places as if they never coincided.
-    `likely` is how often each condition holds, by the value that it asks about and what it asks (`Conditions.likely`);
-    empty where not `exact`.
+    `likely` is how often each test holds of what calls give and requests bring (`Conditions.likely`); empty where not
+    `exact`.
     """
 
     demanded: tuple[float, ...]
     taken: dict[int, float]
     paths: tuple[Path, ...]
     exact: bool
-    likely: Mapping[Place, Mapping[str | float | None, float]] = msgspec.field(default_factory=dict)
+    likely: Mapping[Place, Mapping[Test, float]] = msgspec.field(default_factory=dict)
 
 
 def guards(expanded: Expanded, items: Sequence[float], limit: int = LIMIT, told_apart: Collection[int] = ()) -> Guards:
@@ -82,7 +83,7 @@ class _Exact:
         self._expanded = expanded
         self._items = items
         self._outcomes = Outcomes(limit)
-        self._conditions = Conditions(expanded, self._outcomes)
+        self._conditions = Conditions(expanded, self._outcomes, limit)
         self._wanted = [FALSE] * len(expanded.flow.nodes)
         # For each node, when it is demanded from where, by the scope of what demands it.
         self._demands: list[dict[int, int]] = [{} for _ in expanded.flow.nodes]

@@ -6,6 +6,7 @@ told, too: what is asked about the same value is known by it or holds of what wa
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 from harmonia_compiler.contract.program import (
@@ -22,13 +23,10 @@ from harmonia_compiler.contract.program import (
     Whole,
 )
 from harmonia_compiler.contract.types import ListOf, Passage
-from harmonia_compiler.flow.asked import Asked, plain
+from harmonia_compiler.flow.asked import ITEM, Asked, Test, implied
 from harmonia_compiler.flow.expand import Gather, Item
-from harmonia_compiler.flow.graph import Node
+from harmonia_compiler.flow.graph import EVEN, Node
 from harmonia_compiler.functions.registry import functions
-
-#: In a path, the items of a list.
-ITEM = "[]"
 
 
 class Origin(NamedTuple):
@@ -43,20 +41,22 @@ class Kept(NamedTuple):
 
     position: int
     fields: tuple[str, ...]
-    test: str | float | None
+    test: Test
     holds: bool
 
 
 class Way(NamedTuple):
     """A way to where a value comes from, with the tests of it that it has passed, the last one first.
 
-    Where not `is_drawn`, the value is made there. `open` are tests on the way that may be of other values.
+    Where not `is_drawn`, the value is made there. `open` are tests on the way that are of other values. `weight` says
+    how often the value comes this way beside others; lists that are joined count as equally long.
     """
 
     origin: Origin
     kept: tuple[Kept, ...] = ()
     open: tuple[Kept, ...] = ()
     is_drawn: bool = True
+    weight: float = 1.0
 
 
 #: So many steps are taken before ways are no longer told apart by what they have passed.
@@ -68,40 +68,50 @@ def ways(nodes: Sequence[Node], position: int, fields: tuple[str, ...]) -> Itera
 
     The nodes are those of an expanded flow. Of a value that is made in another way, nothing is drawn.
     """
-    pending, seen = [Way(Origin(position, fields))], set[Way]()
+    pending, seen = [Way(Origin(position, fields))], set[tuple[Origin, tuple[Kept, ...], tuple[Kept, ...]]]()
     while pending:
-        way = pending.pop()
-        if way in seen:
+        here, kept, passed, _, weight = pending.pop()
+        if (here, kept, passed) in seen:
             continue
-        seen.add(way)
-        here, kept, passed, _ = way
+        seen.add((here, kept, passed))
         if passed:
             kept += tuple(test for test in passed if (test.position, test.fields) == here)
             passed = tuple(test for test in passed if (test.position, test.fields) != here)
         before = _before(nodes, here)
         if before is None:
-            yield Way(here, kept)
+            yield Way(here, kept, passed, weight=weight)
             continue
         if not before and not _is_empty(nodes[here.position].operation):
-            yield Way(here, kept, is_drawn=False)
-        if (test := _kept(nodes, here)) is not None:
-            passed += (test,)
+            yield Way(here, kept, passed, is_drawn=False, weight=weight)
+        passed += _kept(nodes, here)
         if len(seen) > _MOST_STEPS:
             kept = passed = ()
-        pending += (Way(each, kept, passed) for each in before)
+        shares = _shares(nodes[here.position])
+        pending += (
+            Way(each, kept, passed, weight=weight * share)
+            for each, share in zip(before, shares or repeat(1.0), strict=bool(shares))
+        )
 
 
-def _kept(nodes: Sequence[Node], here: Origin) -> Kept | None:
-    """The test on which a list of one item hangs that is empty otherwise."""
+def _shares(node: Node) -> tuple[float, ...]:
+    """How often a choice is which of its arms; empty for what is none."""
+    if not isinstance(node.operation, Select):
+        return ()
+    share = EVEN if node.share is None else node.share
+    return share, 1.0 - share
+
+
+def _kept(nodes: Sequence[Node], here: Origin) -> tuple[Kept, ...]:
+    """The tests that have passed where a list of one item is not empty, as it would be otherwise."""
     operation = nodes[here.position].operation
     if here.path[:1] != (ITEM,) or not isinstance(operation, Select):
-        return None
+        return ()
     empty = [_is_empty(nodes[at].operation) for at in (operation.then, operation.otherwise)]
     filled = nodes[operation.otherwise if empty[0] else operation.then].operation
     if empty[0] == empty[1] or not isinstance(filled, MakeList):
-        return None
-    asked, is_negated = plain(nodes, Asked(operation.condition))
-    return Kept(asked.position, asked.fields, asked.test, empty[1] != is_negated)
+        return ()
+    answers = implied(nodes, Asked(operation.condition), holds=empty[1])
+    return tuple(Kept(asked.position, asked.fields, asked.test, holds) for asked, holds in answers)
 
 
 def _is_empty(operation: object) -> bool:

@@ -7,54 +7,43 @@ each comes with those: the tests of other values leave its share as it is.
 from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from harmonia_compiler.contract.program import Constant, Select, inputs
-from harmonia_compiler.flow.asked import Asked
+from harmonia_compiler.flow.asked import Asked, Test
 from harmonia_compiler.flow.graph import EVEN, Node
 
 
 class Literal(NamedTuple):
     """A test of a value with its answer, and how often it holds by the branch that asks it."""
 
-    test: str | float | None
+    test: Test
     holds: bool
     share: float
 
 
 class Saying(NamedTuple):
-    """How often a test of a value holds of those for which the tests in `before` had these answers.
+    """How often a test of a value holds of those for which the tests in `before` had these answers."""
 
-    `value` is the node whose value is asked about.
-    """
-
-    value: int
-    test: str | float | None
+    test: Test
     share: float
-    before: tuple[Literal, ...]
-
-
-class _Written(NamedTuple):
-    """A share that the source says: of which test, and by which `Select`."""
-
-    asked: Asked
-    share: float
-    select: int
+    before: tuple[Literal, ...] = ()
 
 
 class _Choice(NamedTuple):
-    """What a `Select` asks: its condition, the value that this is about, and how often it holds or is taken to."""
+    """What a `Select` asks: its condition, the question without negation, and how often it holds or is taken to."""
 
     condition: int
-    about: Hashable
-    test: str | float | None
+    asked: Asked
     is_negated: bool
     share: float
 
 
 class Said:
-    """What a flow says, found once and put together for each value where it is asked for.
+    """What a flow says of values and, in `of_made`, of conditions that are made of others.
 
-    `plain` gives a question in the wording that all have that are alike, and whether that is the negation; `about` the
-    value that is asked about, which may be one for several nodes.
+    `plain` gives a question in the wording that all have that are alike, and whether that is the negation; `same` what
+    a condition has in common with its copies in other rounds of a loop.
     """
 
     def __init__(
@@ -62,54 +51,46 @@ class Said:
         nodes: Sequence[Node],
         result: int,
         plain: Callable[[Asked], tuple[Asked, bool]],
-        about: Callable[[Asked], Hashable],
+        same: Callable[[Asked], Hashable],
     ) -> None:
         self._nodes = nodes
-        self._result = result
         self._plain = plain
-        self._about = about
-        self._written: dict[Hashable, list[_Written]] = {}
-        self._found: dict[Hashable, tuple[Saying, ...]] = {}
-        self._above: list[int] | None = None
+        self._above: list[int] = []
         self._choices: dict[int, _Choice] = {}
-        #: Of conditions that are made of others.
-        self.of_made: dict[Asked, float] = {}
+        #: What is said of tests of values, in the order of the source.
+        self.of_values: list[tuple[Asked, Saying]] = []
+        #: How often conditions hold that are made of others, by what `same` gives of them.
+        self.of_made: dict[Hashable, float] = {}
+        written: list[int] = []
         for position, node in enumerate(nodes):
             if not isinstance(node.operation, Select) or node.share is None or node.guessed:
                 continue
-            asked, is_negated = plain(Asked(node.operation.condition))
-            share = 1.0 - node.share if is_negated else node.share
+            _, asked, _, share = self._asks(position)
             operation = nodes[asked.position].operation
             if isinstance(operation, Select):
-                self.of_made.setdefault(asked, share)
+                self.of_made.setdefault(same(asked), share)
             elif not isinstance(operation, Constant):
-                self._written.setdefault(about(asked), []).append(_Written(asked, share, position))
+                written.append(position)
+        if written:
+            self._above = _dominators(nodes, result)
+        for position in written:
+            _, asked, _, share = self._asks(position)
+            self.of_values.append((asked, Saying(asked.test, share, self._before(position))))
 
-    def of(self, value: Hashable) -> tuple[Saying, ...]:
-        """All that is said of a value: what rests on fewer other tests of it first, then as the source has it."""
-        if value not in self._found:
-            found = (
-                Saying(each.asked.position, each.asked.test, each.share, self._before(value, each.select))
-                for each in self._written.get(value, ())
-            )
-            self._found[value] = tuple(sorted(found, key=lambda saying: len(saying.before)))
-        return self._found[value]
-
-    def _before(self, value: Hashable, select: int) -> tuple[Literal, ...]:
-        """The earlier tests of the value that have one answer whenever a choice is reached, the outermost first.
+    def _before(self, select: int) -> tuple[Literal, ...]:
+        """The earlier tests of the same value that have one answer whenever a choice is reached, the outermost first.
 
         What comes later in the source may stand around it, too: of what a name is bound to twice the last one counts.
         """
-        if self._above is None:
-            self._above = _dominators(self._nodes, self._result)
-        asked_at = self._asks(select).condition
+        here = self._asks(select)
         found: list[Literal] = []
         at = self._above[3 * select]
         while at >= 0:
             around, arm = divmod(at, 3)
-            if arm and self._asks(around).about == value and self._asks(around).condition < asked_at:
-                _, _, test, is_negated, share = self._asks(around)
-                found.append(Literal(test, (arm == _THEN) != is_negated, 1.0 - share if is_negated else share))
+            if arm:
+                condition, asked, is_negated, share = self._asks(around)
+                if replace(asked, test=here.asked.test) == here.asked and condition < here.condition:
+                    found.append(Literal(asked.test, (arm == _THEN) != is_negated, share))
             at = self._above[at]
         return tuple(reversed(found))
 
@@ -119,7 +100,8 @@ class Said:
             assert isinstance(node.operation, Select)
             asked, is_negated = self._plain(Asked(node.operation.condition))
             share = EVEN if node.share is None else node.share
-            self._choices[select] = _Choice(node.operation.condition, self._about(asked), asked.test, is_negated, share)
+            share = 1.0 - share if is_negated else share
+            self._choices[select] = _Choice(node.operation.condition, asked, is_negated, share)
         return self._choices[select]
 
 

@@ -1,6 +1,7 @@
 """Branches of emulated requests, each sent through the gateway's stepper, are taken as often as the source says."""
 
 from collections import Counter
+from collections.abc import Callable
 from math import sqrt
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from harmonia_compiler.policy.frames import State
 from harmonia_compiler.policy.stepper import advance
 from tests.emulate.planned import Asked, planned_for
 from tests.emulate.random_branches import random_source
+from tests.emulate.random_values import random_values
 from tests.examples import examples
 
 REQUESTS = 3_000
@@ -147,6 +149,32 @@ BODIES = {
     if verdict != "none" and verdict != "part" ~ 0.3 { return answer(q) }
     if verdict == "none" ~ 0.5 { return other(q) }
     return redo(q)""",
+    "the test of a loop again after it": """
+    draft = q
+    repeat up to 2 {
+        draft = redo(draft)
+        verdict = judge(draft)
+    } until verdict == "full" ~ 0.7
+    if verdict != "full" { return other(q) }
+    return answer(draft)""",
+    "another label than that of a loop after it": """
+    draft = q
+    repeat up to 3 {
+        draft = redo(draft)
+        verdict = judge(draft)
+    } until verdict == "full" ~ 0.4
+    if verdict == "none" ~ 0.1 { return other(q) }
+    return answer(draft)""",
+    "a bound in a loop, after one of which nobody says anything": """
+    draft = q
+    repeat up to 3 {
+        draft = redo(draft)
+        sure = score(draft)
+        if sure < 0.2 ~ 0.1 { return other(q) }
+    } until sure > 0.7
+    if sure > 0.7 { return answer(draft) }
+    if sure < 0.4 { return other(draft) }
+    return answer(q)""",
     "the same component in a loop and in one around it": """
     draft = q
     repeat up to 3 {
@@ -211,15 +239,24 @@ def test_as_often_as_the_source_says(tmp_path: Path, body: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("written", [random_source, random_values])
 @examples(90)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_as_often_as_is_planned_whatever_is_asked(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
-    source = random_source(seed)
+def test_as_often_as_is_planned_whatever_is_asked(
+    written: Callable[[int], str], tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
+    source = written(seed)
     folder = tmp_path_factory.mktemp("branches")
     (path := folder / "random.rag").write_text(source)
     # A test for a label that those before have taken is refused.
     assume(check_files([path], {}).application is not None)
     assert off(folder, source, 600) == [], source
+
+
+@pytest.mark.parametrize("seed", [3, 4, 8, 12])
+def test_values_that_are_asked_about_again_and_again(tmp_path: Path, seed: int) -> None:
+    """Some that a guess once held of in the place of what is said: in rounds of loops, in lists made of lists."""
+    assert off(tmp_path, random_values(seed), 600) == []
 
 
 def test_what_no_request_should_reach_can_be_answered(tmp_path: Path) -> None:

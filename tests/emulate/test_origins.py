@@ -146,6 +146,53 @@ BODIES = {
     if seen.verdict == "none" { return other(query) }
     return answer(query)""",
     ),
+    "a share that is said of one list, in a part of it": (
+        "",
+        """found = people(q)
+    first = each p in found where p.fine ~ 0.1: greet(p.name)
+    then = each p in take(found, 3) where p.fine: redo(p.name)
+    return merge(first + then)""",
+    ),
+    "a share that is said of one list, in a longer one": (
+        "",
+        """found = people(q)
+    first = each p in found where p.fine ~ 0.1: greet(p.name)
+    then = each p in found + people(redo(q)) where p.fine: answer(p.name)
+    return merge(first + then)""",
+    ),
+    "a share that is said of one list, in what is made of it": (
+        "",
+        """found = people(q)
+    made = each p in found: (fine: p.fine, name: p.name)
+    first = each p in found where p.fine ~ 0.1: greet(p.name)
+    then = each p in made where p.fine: redo(p.name)
+    return merge(first + then)""",
+    ),
+    "a share that is said of one list, in what another test keeps of it": (
+        "",
+        """found = people(q)
+    grown = each p in found where p.age >= 18 ~ 0.5: p
+    first = each p in found where p.fine ~ 0.1: greet(p.name)
+    then = each p in grown where p.fine: redo(p.name)
+    return merge(first + then)""",
+    ),
+    "labels of a list and of a longer one": (
+        "",
+        """found = verdicts(q)
+    first = each v in found where v != "none" ~ 0.1: redo(v)
+    then = each v in found + verdicts(other(q)) where v == "full": greet(v)
+    return merge(first + then)""",
+    ),
+    "what two tests together have kept": (
+        "",
+        """kept = each p in people(q) where p.fine and p.age >= 18 ~ 0.2: p
+    return merge((each p in kept where p.fine: greet(p.name)) + (each p in kept where p.age < 65: redo(p.name)))""",
+    ),
+    "scores of what is found for each of several": (
+        "",
+        """found = each n in names(q): search(n)
+    return merge(each p in flatten(found) where p.score > 0.5 ~ 0.2: greet(p.text))""",
+    ),
     "two calls of a component": (
         "",
         """if good(q) ~ 0.5 { return answer(q) }

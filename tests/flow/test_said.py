@@ -14,6 +14,7 @@ HEAD = """
 component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
 component good(q: text) -> bool = small("{q}")
 component sort(q: text) -> "a" | "b" = small("{q}")
+component verdict(q: text) -> "a" | "b" | "c" = small("{q}")
 component level(q: text) -> number = small("{q}")
 component items(q: text) -> [(v: "a" | "b", ok: bool, n: number, t: text)] ~ 4 = small("{q}")
 component grades(q: text) -> [(v: "a" | "b" | "c", ok: bool, n: number, t: text)] ~ 8 = small("{q}")
@@ -47,6 +48,24 @@ def _kept(first: str, one: str, other: str) -> str:
     return merge((each g in x where {one}: w(g.t)) + (each g in x where {other}: v(g.t)))"""
 
 
+def _loop(made: str, most: int, until: str, after: str) -> str:
+    """A loop until a test of what it has bound, and a test of it behind."""
+    return f"""t = q
+    repeat up to {most} {{
+        t = merge([t])
+        x = {made}(t)
+    }} until {until}
+    if {after} {{ return w(t) }}
+    return v(t)"""
+
+
+def _derived(other: str) -> str:
+    """A share said of the items of a list, which another one is made of."""
+    return f"""x = items(q)
+    y = {other}
+    return merge((each i in x where i.ok ~ 0.1: w(i.t)) + (each i in y where i.ok: v(i.t)))"""
+
+
 #: The body, and how often what the first and the second test guard is called.
 SAID = {
     "a label again": (_branches("sort", 'x == "a" ~ 0.2', 'x == "a"'), 0.2, 0.2),
@@ -74,6 +93,15 @@ SAID = {
     return merge([y])""",
         0.2,
         0.8,
+    ),
+    "what is bound again by another label": (
+        """x = verdict(q)
+    y = q
+    if x == "a" ~ 0.2 { y = w(q) }
+    if x == "b" ~ 0.3 { y = v(q) }
+    return merge([y])""",
+        0.2,
+        0.3,
     ),
     "the first share of two": (_branches("level", "x > 3 ~ 0.2", "x > 3 ~ 0.4"), 0.2, 0.2),
     "a label of items again": (_lists('i.v == "a" ~ 0.1', 'i.v == "a"'), 0.4, 0.4),
@@ -116,6 +144,74 @@ SAID = {
     return merge([t])""",
         1.9,
         0.19,
+    ),
+    "the truth of `until` after the loop": (_loop("good", 2, "x ~ 0.6", "not x"), 0.16, 0.84),
+    "the label of `until` after the loop": (_loop("verdict", 2, 'x == "a" ~ 0.7', 'x != "a"'), 0.09, 0.91),
+    "the bound of `until` after the loop": (_loop("level", 3, "x >= 7 ~ 0.4", "x < 7"), 0.216, 0.784),
+    "another label after the loop": (_loop("verdict", 3, 'x == "a" ~ 0.4', 'x == "b" ~ 0.1'), 0.1, 0.9),
+    "a guess of `until` after the loop": (_loop("good", 2, "x", "not x"), 0.25, 0.75),
+    "said of the first rounds, after the loop": (
+        """t = q
+    repeat up to 2 {
+        x = good(t)
+        if x ~ 0.1 { t = w(t) }
+    }
+    if x { return v(t) }
+    return t""",
+        0.2,
+        0.1,
+    ),
+    "a test of two together in each round": (
+        """t = q
+    repeat up to 2 {
+        x = good(t)
+        both = x and level(t) > 3
+        t = w(t)
+    } until both ~ 0.3
+    if both { return v(t) }
+    return t""",
+        1.7,
+        0.51,
+    ),
+    "a guess of a name that is bound on two paths": (
+        """x = good(q)
+    t = q
+    if x ~ 0.1 { t = w(q) }
+    if level(q) > 5 ~ 0.3 { x = good(merge([t])) }
+    if x { return v(t) }
+    return t""",
+        0.1,
+        0.7 * 0.1 + 0.3 * 0.5,
+    ),
+    "the first items of a list": (_derived("take(x, 3)"), 0.4, 0.3),
+    "a list and another": (_derived("x + items(merge([q]))"), 0.4, 0.4 + 2.0),
+    "a list of records of the items": (_derived("each i in x: (ok: i.ok, t: i.t)"), 0.4, 0.4),
+    "items that another test has kept": (_derived("each i in x where i.n > 5 ~ 0.5: i"), 0.4, 0.2),
+    "items that two tests together have kept": (_derived("each i in x where i.ok and i.n > 5 ~ 0.05: i"), 0.4, 0.2),
+    "one of two lists of which both together are said": (
+        """x = items(q)
+    y = items(merge([q]))
+    a = each i in x where i.ok ~ 0.1: w(i.t)
+    b = each i in x + y where i.ok ~ 0.2: merge([i.t])
+    return merge(a + b + (each i in y where i.ok: v(i.t)))""",
+        0.4,
+        1.2,
+    ),
+    "what was kept, and all of which it was kept": (
+        """x = grades(q)
+    y = each g in x where g.v != "c" ~ 0.5: g
+    a = each g in y where g.v == "a" ~ 0.4: w(g.t)
+    return merge(a + (each g in x where g.v == "a": v(g.t)))""",
+        1.6,
+        1.6,
+    ),
+    "all, and what was kept of it": (
+        """x = grades(q)
+    y = each g in x where g.v != "c" ~ 0.5: g
+    a = each g in x where g.v == "a" ~ 0.2: w(g.t)
+    return merge(a + (each g in y where g.v == "a": v(g.t)))""",
+        1.6,
+        1.6,
     ),
 }
 
