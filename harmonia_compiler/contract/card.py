@@ -188,7 +188,7 @@ class Cards:
         message = f"no folder that was added as `{model.name}` had the revision `{model.revision}`"
         known = [card.revision for card in reversed(named) if is_added(card.revision)]
         leave = "leave `revision` out for what the name means now"
-        others = f"there are {listed(known)}, or {leave}" if known else f"{leave}, or name a commit of the hub's"
+        others = f"name one of {listed(known)}, or {leave}" if known else f"{leave}, or name a commit of the hub's"
         raise Rejected([Diagnostic("E0801", message, help=suggestion(str(model.revision), known, others))])
 
 

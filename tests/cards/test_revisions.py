@@ -151,7 +151,7 @@ def test_a_prompt_is_too_long_by_the_context_of_the_pinned_model(
     ("name", "revision", "help_"),
     [
         ("e", "near", "did you mean `local-"),
-        ("e", "local-zzzzzzzzzzzzzzzz", "there are `local-"),
+        ("e", "local-zzzzzzzzzzzzzzzz", "name one of `local-"),
         ("all-MiniLM-L6-v2", "local-0000000000000000", "leave `revision` out"),
     ],
 )
