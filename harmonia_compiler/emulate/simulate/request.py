@@ -150,7 +150,16 @@ class Request:
         """A call is under way no more; the job that it was, unless it ended before."""
         if self._limits and (limit := self._limits.pop(number, None)) is not None:
             limit.call_off()
-        return self._jobs.pop(number, None)
+        job = self._jobs.pop(number, None)
+        if job is not None:
+            self._count(job)
+        return job
+
+    def _count(self, job: Job) -> None:
+        """Count a call that a replica worked on, however it ended, as the gateway does."""
+        if job.sent_ms is not None:
+            now = self.service.loop.now_ms
+            self.stages.append(StageTime(job.component.name, job.sent_ms - job.asked_ms, now - job.sent_ms))
 
     def _expire(self, number: int, limit_ms: float) -> None:
         """A call has had the time that its component gives it."""
@@ -161,9 +170,6 @@ class Request:
             self._take(Failed(number, f"no answer within {limit_ms:g} ms"))
 
     def _note(self, job: Job) -> None:
-        assert job.sent_ms is not None
-        name, now = job.component.name, self.service.loop.now_ms
-        self.stages.append(StageTime(name, job.sent_ms - job.asked_ms, now - job.sent_ms))
         work = job.size.work
         if work.prompt_tokens:
             made = max(1, round(work.output_tokens))
@@ -188,6 +194,7 @@ class Request:
             happening.call_off()
         jobs, self._jobs = self._jobs, {}
         for job in jobs.values():
+            self._count(job)
             self.service.cancel(job)
         if self._journey is not None:
             told = ending or _ENDINGS.get(outcome, "broken")

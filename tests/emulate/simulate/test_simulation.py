@@ -309,6 +309,25 @@ def test_a_call_has_the_time_that_its_component_gives_it(*, caught: bool, simula
     assert len(quick) < len(requests) / 2
     assert max(one.ended_ms - one.arrived_ms for one in requests if one.ended_ms is not None) == pytest.approx(400.0)
     assert {one.reason for one in late} == (set() if caught else {"no answer within 400 ms"})
+    # A call that is cut has kept its replica busy until then.
+    assert [[stage.component for stage in one.stages] for one in requests] == [["f"]] * len(requests)
+
+
+def test_a_call_that_is_given_up_counts_as_made(simulated: Simulated) -> None:
+    """As in the gateway: for the report and for the controller, whose expected visits count it too."""
+    source = """
+    component f(question: text) -> text ~ 20 tokens = python("code:f", takes: 900 ms)
+    component g(question: text) -> text ~ 20 tokens = python("code:g", takes: 5 ms)
+    pipeline ask(question: text) -> text {
+        load 0.1 rps
+        return f(question) within 300 ms else g(question)
+    }
+    """
+    requests = run(simulated(source), poisson(0.1, 40, "ask"))
+    made = Counter(stage.component for one in requests for stage in one.stages)
+    assert made["f"] == len(requests)
+    assert made["g"] > len(requests) / 2
+    assert max(stage.service_ms for one in requests for stage in one.stages) == pytest.approx(300.0)
 
 
 def test_a_call_that_its_own_time_ends_in_mid_answer_was_late_for_the_schedule(
