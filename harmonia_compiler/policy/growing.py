@@ -1,29 +1,28 @@
-"""Whether requests take longer where more are under way, and by how much.
+"""Whether requests take longer where more are worked on, and by how much.
 
-How long requests take and how many are under way rise and fall together whatever the cause: where engines slow down for
-a while, requests stay longer, so that more are under way, and a line through both says that the crowd made them slow.
-What tells cause from consequence is who *came*, since requests come however long others take. So times and crowds are
-each compared with how many would be under way by what came alone, with every request taking half of its promise, and at
-most as many as are let in: by how much more requests take where that is greater, over how many more are under way then
-(an estimate by an instrumental variable).
+How long requests take and how many are at work rise and fall together whatever the cause: where engines slow down for
+a while, requests stay longer, so that more are at work, and a line through both says that the crowd made them slow.
+What tells cause from consequence is who *came*, since requests come however long others take, and the swing of the
+limit (`limit.py`), which nothing but the number of requests brings about. So times and crowds are each compared with
+how many would be at work by these alone, with every request taking half of its promise: by how much more requests take
+where that is greater, over how many more are at work then (an estimate by an instrumental variable).
 
-What does not vary says nothing. So old comparisons fade only as new ones come that say something, and not with time: a
-limit that is always reached lets nothing vary, and what was learned before stays. As long as little was compared,
-requests are taken not to grow.
+What does not vary says nothing. So old comparisons fade only as new ones come that say something, and not with time. As
+long as little was compared, requests are taken to grow as they usually do in engines that are busy.
 """
 
 import math
 from dataclasses import dataclass
 
-#: What is compared with comes before: the mean of so many times as many requests as are under way, within these.
+#: What is compared with comes before: the mean of so many times as many requests as are at work, within these.
 GENERATIONS, LEAST_BEFORE, MOST_BEFORE = 2.0, 50.0, 1000.0
 #: How many requests end before anything is compared.
 FEWEST = 20
 #: As how far apart two crowds count at most, by the logarithm: of a leap, which has a cause of its own, not all counts.
-APART = 0.5
-#: So much of what was compared is remembered, in squares of differences, and so much stands for no growth beforehand.
-REMEMBERED, NONE_YET = 20.0, 1.5
-#: As growing by more percent than this, for one percent more under way, no requests are taken.
+APART = 0.3
+#: So much of what was compared is remembered, in squares of differences, and so much stands for the usual growth.
+REMEMBERED, BEFOREHAND, USUAL = 30.0, 5.0, 0.6
+#: As growing by more percent than this, for one percent more at work, no requests are taken.
 MOST = 0.8
 #: Of those that were cut off it is not known how long they would have taken: less is seen of growth by their part.
 LEAST_SEEN = 0.25
@@ -31,15 +30,15 @@ LEAST_SEEN = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """How many requests are under way at some time, and how many would be by what came alone."""
+    """How many requests are at work at some time, and how many would be by what came and the limit's swing alone."""
 
-    under_way: int = 1
+    at_work: int = 1
     by_coming: float = 1.0
 
 
 @dataclass(slots=True)
 class Coming:
-    """How many requests would be under way by what came alone. Times are in seconds, by the driver's clock."""
+    """How many requests would be at work by what came alone. Times are in seconds, by the driver's clock."""
 
     _value: float = 0.0
     _since_s: float = 0.0
@@ -51,13 +50,13 @@ class Coming:
         self._since_s, self._stay_s = now, within_s / 2.0
 
     def at(self, now: float) -> float:
-        """How many would be under way now."""
+        """How many would be at work now."""
         return self._value * math.exp((self._since_s - now) / self._stay_s)
 
 
 @dataclass(slots=True)
 class Growing:
-    """By how many percent requests take longer where one percent more are under way, 0 as long as nobody knows."""
+    """By how many percent requests take longer where one percent more are at work."""
 
     _ended: float = 0.0
     _crowd: float = 0.0
@@ -68,14 +67,14 @@ class Growing:
     _times: float = 0.0
 
     def ended(self, met: Crowd, left: Crowd, part: float, *, tells: bool) -> None:
-        """A request ended that met such a crowd as it came, and left such a one, after such a part of its promise.
+        """A request ended that met such a crowd as it came, and left such a one, and worked such a part of its promise.
 
         It `tells` something of times unless nearly all are cut off.
         """
-        crowd = (math.log(met.under_way) + math.log(left.under_way)) / 2.0
+        crowd = (math.log(met.at_work) + math.log(left.at_work)) / 2.0
         by_coming = (math.log(max(1.0, met.by_coming)) + math.log(max(1.0, left.by_coming))) / 2.0
         taken = math.log(max(0.01, part))
-        before = min(MOST_BEFORE, max(LEAST_BEFORE, GENERATIONS * left.under_way))
+        before = min(MOST_BEFORE, max(LEAST_BEFORE, GENERATIONS * left.at_work))
         self._ended = min(self._ended + 1.0, before)
         if tells and self._ended > FEWEST:
             self._compare(_near(by_coming - self._by_coming), _near(crowd - self._crowd), taken - self._taken)
@@ -85,7 +84,8 @@ class Growing:
 
     def by(self, seen: float) -> float:
         """The growth, where such a part of the requests was not cut off."""
-        found = self._times / (max(0.0, self._crowds) + NONE_YET) / max(LEAST_SEEN, seen)
+        times = self._times / max(LEAST_SEEN, seen) + USUAL * BEFOREHAND
+        found = times / (max(0.0, self._crowds) + BEFOREHAND)
         return max(0.0, min(MOST, found))
 
     def _compare(self, by_coming: float, crowd: float, taken: float) -> None:

@@ -17,7 +17,7 @@ NOBODY = Crowd()
 class Journey:
     """One request. Times are in seconds, by the driver's clock; `worked_s` is without waits (`lookahead.py`).
 
-    `met` is how many were under way once it had come, `number` says which requests came before it. `coming` are the
+    `met` is how many were at work once it had come, `number` says which requests came before it. `coming` are the
     calls that it is expected to make still, by engine, `passed` the points that it has passed: how long it had worked
     until then, and the engine. `widest` is how many of its calls were on their way at once, at most.
     """
@@ -40,14 +40,21 @@ class Journey:
     def __post_init__(self) -> None:
         self._since_s = self.arrived_s
 
+    @property
+    def works(self) -> bool:
+        """Whether a replica has one of its calls, or it makes none: else it waits."""
+        return self._working > 0 or self._on_way <= 0
+
     def tick(self, now: float, on_way: int = 0, working: int = 0) -> None:
         """Let the time be `now`; so many calls more, or fewer, are on their way and with a replica from then on."""
-        if (self._working or not self._on_way) and now > self._since_s:
+        worked = self.works
+        if worked and now > self._since_s:
             self.worked_s += now - self._since_s
         self._since_s = now
         self._on_way += on_way
         self.widest = max(self.widest, self._on_way)
         self._working += working
+        self.group.at_work += self.works - worked
 
     def expect(self, coming: dict[str, float]) -> None:
         """It is expected to make so many calls more, by engine."""

@@ -54,12 +54,14 @@ def promise_of(program: Program, request_class: RequestClass | None, *, streams:
 class Group:
     """Requests of one pipeline with one promise. The least `urgency` goes first; `pending` are calls by engine.
 
-    Those are calls that have no replica yet: that wait, or are expected to come.
+    Those are calls that have no replica yet: that wait, or are expected to come. Of the requests that are `under_way`,
+    some wait for a replica, and the others are `at_work`.
     """
 
     promise: Promise
     urgency: float
     under_way: int = 0
+    at_work: int = 0
     pending: dict[str, float] = field(default_factory=dict)
 
     def count(self, engine: str, calls: float) -> None:
@@ -104,3 +106,7 @@ class Pipeline:
     def under_way(self, urgency: float = math.inf) -> int:
         """How many requests are under way that are at least so urgent."""
         return sum(each.under_way for each in self.groups.values() if each.urgency <= urgency)
+
+    def at_work(self, urgency: float = math.inf) -> int:
+        """How many of those do not wait for a replica."""
+        return sum(each.at_work for each in self.groups.values() if each.urgency <= urgency)

@@ -4,7 +4,7 @@ The slack of a call is its request's deadline, less now, less what lies ahead of
 the first piece, it is the lesser of the two. Three parts, each of which can be turned off:
 
 - *admission*: a request is refused as it comes where the wait ahead takes too much of its chance to be in time
-  (`WORTH`), or where as many are under way as can be in time together (`limit.py`). Its wait is that at the engine that
+  (`WORTH`), or where as many are worked on as can be in time together (`limit.py`). Its wait is that at the engine that
   keeps it longest: of each on its way, what is pending there before it, whoever has yet to come included, less the time
   that it works before it is there. What a request would miss also without a wait is no reason to refuse it: nobody else
   would be helped, and what was learned wrongly would keep everybody out for good.
@@ -97,9 +97,10 @@ class Schedule:
             if self.parts.admission:
                 self._refuse_late(pipeline, group, start)
         self.let_in += 1
-        met = pipeline.limit.crowd(now, pipeline.under_way() + 1)
+        met = pipeline.limit.crowd(now, pipeline.at_work() + 1)
         journey = Journey(pipeline, group, now, met, self.let_in)
         group.under_way += 1
+        group.at_work += 1
         journey.passed.append((start, 0.0, ""))
         journey.expect({engine: mean.value for engine, mean in start.calls.items()})
         return journey
@@ -172,21 +173,22 @@ class Schedule:
             self.first(journey, now)
         journey.expect({})
         pipeline, group = journey.pipeline, journey.group
-        left = pipeline.limit.crowd(now, pipeline.under_way())
+        left = pipeline.limit.crowd(now, max(1, pipeline.at_work()))
         group.under_way -= 1
+        group.at_work -= journey.works
         if ending == "answered":
             _learn(journey)
         elif ending == "late":
             _learn_at_least(journey)
         if ending != "broken" and group.promise.is_any:
             part = _part(journey, now) if ending == "answered" else 1.0
-            pipeline.limit.ended(journey.met, left, part)
+            pipeline.limit.ended(journey.met, left, part, min(part, _worked_part(journey)))
 
     def _refuse_late(self, pipeline: Pipeline, group: Group, start: Ahead) -> None:
         promise = group.promise
-        under_way = pipeline.under_way(group.urgency)
-        if under_way >= pipeline.limit.most:
-            raise Hopeless(f"{under_way} requests are under way, and with more of them most would be late")
+        at_work = pipeline.at_work(group.urgency)
+        if at_work >= pipeline.limit.most:
+            raise Hopeless(f"{at_work} requests are being worked on, and with more of them most would be late")
         delay_s = self._delay_s(group, start)
         if delay_s <= 0.0:
             return
@@ -224,6 +226,18 @@ def _part(journey: Journey, now: float) -> float:
     parts = (
         (at_s - journey.arrived_s) / bound_s
         for at_s, bound_s in ((now, promise.deadline_s), (first_s, promise.first_s))
+        if bound_s is not None
+    )
+    return max(parts, default=0.0)
+
+
+def _worked_part(journey: Journey) -> float:
+    """Which part of what it was promised a request worked."""
+    promise, worked_s = journey.group.promise, journey.worked_s
+    first_s = worked_s if journey.first_worked_s is None else journey.first_worked_s
+    parts = (
+        of_it_s / bound_s
+        for of_it_s, bound_s in ((worked_s, promise.deadline_s), (first_s, promise.first_s))
         if bound_s is not None
     )
     return max(parts, default=0.0)

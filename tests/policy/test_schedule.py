@@ -184,6 +184,26 @@ def test_calls_that_a_request_makes_one_after_the_other_keep_nobody_waiting_whil
             schedule.arrive(chain, Promise(5.0), 1000.0)
 
 
+def test_who_waits_for_a_replica_is_not_at_work_and_makes_nobody_slower() -> None:
+    schedule = made()
+    (first, second) = (schedule.arrive(PROGRAM, Promise(60.0), 0.0) for _ in range(2))
+    pipeline = first.pipeline
+    assert (pipeline.under_way(), pipeline.at_work()) == (2, 2)
+    legs = [schedule.ask(journey, SAY, 0.0) for journey in (first, second)]
+    assert pipeline.at_work() == 0
+    schedule.works(legs[0], 0.0)
+    assert (pipeline.under_way(), pipeline.at_work()) == (2, 1)
+    pipeline.limit.most = 2.0
+    third = schedule.arrive(PROGRAM, Promise(60.0), 0.0)
+    with pytest.raises(Hopeless, match="2 requests are being worked on"):
+        schedule.arrive(PROGRAM, Promise(60.0), 0.0)
+    for leg in legs:
+        schedule.ends(leg, 1.0)
+    for journey in (first, second, third):
+        schedule.end(journey, 1.0, "broken")
+    assert (pipeline.under_way(), pipeline.at_work()) == (0, 0)
+
+
 def test_a_class_of_greater_weight_is_refused_last() -> None:
     schedule = made()
     busy(schedule, "say", 0.0)
