@@ -82,7 +82,9 @@ class Shares:
         to those of which nothing is known what the others do not make up.
         """
         found = [(parts, _literals(parts, saying.before), saying) for parts, saying in said]
-        for parts, before, (test, share, _) in sorted(found, key=lambda one: (len(one[0]) > 1, max(map(len, one[1])))):
+        for parts, before, (test, share, _) in sorted(
+            found, key=lambda one: (len(one[0]) > 1, max(map(len, one[1]), default=0))
+        ):
             known = self._known(parts, before, test)
             rest = sum(part.weight for part, own in zip(parts, known, strict=True) if own is None)
             due = share * sum(part.weight for part in parts)

@@ -1,0 +1,46 @@
+"""The table of how often tests hold: what goes first, what is left to others, and what is known of those before."""
+
+import pytest
+
+from harmonia_compiler.flow.said import Literal, Saying
+from harmonia_compiler.flow.shares import Part, Row, Shares
+
+ONE, OTHER = Row("one", ("v",)), Row("other", ("v",))
+
+
+def _shares() -> Shares:
+    return Shares(lambda _: ("a", "b", "c"), 1_000)
+
+
+def test_what_is_said_first_holds_and_a_guess_yields_to_it() -> None:
+    shares = _shares()
+    shares.say([([Part(ONE)], Saying("a", 0.2)), ([Part(ONE)], Saying("a", 0.7))])
+    assert shares.of([Part(ONE)], "a", 0.5) == pytest.approx(0.2)
+    shares.hear([Part(ONE)], "a", 0.5)
+    shares.hear([Part(ONE)], "b", 0.9)
+    assert shares.shares(Part(ONE)) == pytest.approx({"a": 0.2, "b": 0.8})
+
+
+def test_what_is_said_of_several_leaves_to_the_others_what_one_does_not_make_up() -> None:
+    shares = _shares()
+    shares.say([([Part(ONE, weight=1.0), Part(OTHER, weight=3.0)], Saying("a", 0.3)), ([Part(ONE)], Saying("a", 0.6))])
+    assert shares.of([Part(OTHER)], "a", 0.5) == pytest.approx(0.2)
+
+
+def test_a_share_among_those_that_were_kept_counts_behind_the_test_that_kept_them() -> None:
+    shares = _shares()
+    kept = Part(ONE, (("c", False),))
+    shares.say([([kept], Saying("a", 0.4)), ([Part(ONE)], Saying("c", 0.5))])
+    assert shares.of([kept], "a", 0.5) == pytest.approx(0.4)
+    assert shares.of([Part(ONE)], "a", 0.5) == pytest.approx(0.2)
+    assert shares.of([kept], "c", 0.5) == 0.0
+
+
+def test_nothing_is_known_of_a_value_that_nothing_is_said_of_or_that_never_is() -> None:
+    shares = _shares()
+    never = Part(ONE, (("a", True), ("b", True)))
+    shares.say([([], Saying("a", 0.2)), ([never], Saying("c", 0.2, (Literal("a", holds=True, share=0.5),)))])
+    assert shares.of([], "a", 0.5) is None
+    assert shares.of([never], "c", 0.5) is None
+    assert shares.of([Part(OTHER)], "a", 0.5) is None
+    assert shares.known([Part(OTHER)]) == []
