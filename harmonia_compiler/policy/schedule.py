@@ -16,7 +16,7 @@ Owned by one driver, the gateway or the simulator, who tells the time and what h
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -61,6 +61,7 @@ class Schedule:
     """What the requests of one service have in common. `lines` are those of every engine.
 
     `expected` are the calls that the plan reckons with, by pipeline and component; `let_in` is how many requests were.
+    `beside` are those of all generations of the service, this one among them: they may route to the same replicas.
     """
 
     lines: Mapping[str, Line[Any]]
@@ -68,6 +69,7 @@ class Schedule:
     parts: Parts = ALL
     pipelines: dict[str, Pipeline] = field(default_factory=dict)
     let_in: int = 0
+    beside: Sequence["Schedule"] = ()
 
     def pipeline(self, program: Program) -> Pipeline:
         """What is known of a Program. One of the same name that takes its place starts with nothing."""
@@ -204,11 +206,11 @@ class Schedule:
             line = self.lines[engine]
             occupied = line.occupied
             before, at_once = float(occupied), 0.0
-            for pipeline in self.pipelines.values():
-                pending = pipeline.pending(engine, group.urgency)
+            for pipeline, each, part in self._routing_to(line, engine):
+                pending = part * pipeline.pending(each, group.urgency)
                 if pending > 0.0:
                     before += pending
-                    at_once += pipeline.at_once(group.urgency)
+                    at_once += part * pipeline.at_once(group.urgency)
             # Calls that one request makes after the other are not there together: as many requests as there are places
             # do not wait for each other, however many calls are still to come from each.
             at_once = min(before, max(at_once, occupied))
@@ -217,6 +219,21 @@ class Schedule:
                 after = start.after_s.get(engine)
                 longest = max(longest, min(1.0, mean.value) * (wait_s - (after.value if after is not None else 0.0)))
         return longest
+
+    def _routing_to(self, line: Line[Any], engine: str) -> Iterator[tuple[Pipeline, str, float]]:
+        """The pipelines whose calls of an engine may wait for the places of this line, and which part of those calls.
+
+        Of another generation, the part of its engine's places that it has in common with the line.
+        """
+        yield from ((pipeline, engine, 1.0) for pipeline in self.pipelines.values())
+        others = [each for each in self.beside if each is not self]
+        own = {load.places for load in line.replicas.values()} if others else set()
+        for other in others:
+            for name, theirs in other.lines.items():
+                loads = theirs.replicas.values()
+                common = sum(load.share.batch for load in loads if load.places in own)
+                if common:
+                    yield from ((pipeline, name, common / theirs.slots) for pipeline in other.pipelines.values())
 
 
 def _part(journey: Journey, now: float) -> float:

@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
-from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
+from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaShare, Service
+from harmonia_compiler.contract.program import Call, Parameter
+from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.policy.line import (
     RETRY_AFTER_MAX_S,
     WAITING_AT_LEAST,
@@ -15,6 +17,10 @@ from harmonia_compiler.policy.line import (
 from harmonia_compiler.policy.waiting import Standing
 from harmonia_compiler.runtime.gateway.common import Common
 from harmonia_compiler.runtime.gateway.dispatch import LOOK_S, Dispatcher, EngineQueue
+from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
+from harmonia_compiler.runtime.gateway.problem import Problem
+from harmonia_compiler.runtime.gateway.service import Gateway
+from tests.gateway.fakes import ENGINES, RECORD, program
 
 
 def endpoint(name: str, port: int | None = None) -> Endpoint:
@@ -161,3 +167,23 @@ async def test_a_place_that_generations_share_goes_to_whoever_comes_first_in_any
     assert order == [0.0, 1.0, 2.0, 3.0]
     made[0].leave()
     assert await new.acquire() == endpoint("a")
+
+
+async def test_a_request_is_told_of_what_waits_in_another_generation_as_long_as_that_serves() -> None:
+    common, clock = Common(), asyncio.get_running_loop().time
+    saying = program("p", (Parameter("question"), Call("say", ("question",), (0,))), deadline_ms=5000.0)
+    service = Service({"p": saying}, {"llm": ENGINES["llm"]}, {}, {"a": ReplicaShare(1)})
+    to = {"http": HttpTransport()}
+    old, new = (Gateway(service, kinds(), to, lambda *_: RECORD, clock, common=common) for _ in range(2))
+    for gateway in (old, new):
+        gateway.set_endpoints(Endpoints((endpoint("a"),), 1))
+        gateway.schedule.lines["llm"].held_s.add(1.0)
+    assert old.schedule.lines["llm"].ask(clock()) is not None
+    # One is at the replica, and one waits that will make twenty more calls.
+    journey = old.arrive(saying, None, streams=False)
+    old.schedule.puts_off(journey, "say", 20)
+    with pytest.raises(Problem, match="it would wait for about"):
+        new.arrive(saying, None, streams=False)
+    old.leave()
+    new.arrive(saying, None, streams=False)
+    await new.close()

@@ -1,6 +1,7 @@
 """Who is let in, in which order calls go, and what is learned: one engine, or two in a row, in told time."""
 
 import math
+from contextlib import nullcontext
 
 import msgspec
 import pytest
@@ -135,6 +136,26 @@ def test_calls_that_another_generation_has_at_the_same_replicas_count_as_well() 
     busy(other, "say", 0.0)
     with pytest.raises(Hopeless):
         schedule.arrive(PROGRAM, Promise(1.5), 0.0)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_calls_that_wait_in_another_generation_for_the_same_replicas_count_as_well(replicas: int) -> None:
+    schedule, other = made(), made(parts=NONE)
+    both = [schedule, other]
+    say = [Endpoint(f"say-{at}", "say", "127.0.0.1", 1 + at) for at in range(2)]
+    schedule.beside = other.beside = both
+    for each in both:
+        each.lines["say"].pool.occupied = schedule.lines["say"].pool.occupied
+    schedule.lines["say"].set_replicas(say[:1])
+    other.lines["say"].set_replicas(say[:replicas])
+    for _ in range(6):
+        other.ask(other.arrive(PROGRAM, Promise(5.0), 0.0), SAY, 0.0)
+    busy(other, "say", 0.0)
+    # Six wait there, each for most of a second; where the other one has two replicas, half of them for this one.
+    with pytest.raises(Hopeless) if replicas == 1 else nullcontext():
+        schedule.arrive(PROGRAM, Promise(5.0), 0.0)
+    both.remove(other)
+    schedule.arrive(PROGRAM, Promise(5.0), 0.0)
 
 
 def test_nobody_is_refused_where_nobody_waits_however_much_was_expected() -> None:

@@ -1,10 +1,14 @@
-"""What the generations of one process have in common: the places of replicas that several of them route to."""
+"""What the generations of one process have in common: the places of replicas that several of them route to.
+
+So whoever came first has them, and a request that comes is told of what waits there, whosever it is.
+"""
 
 from collections.abc import Sequence
 from itertools import chain
 from typing import Protocol
 
 from harmonia_compiler.policy.routing.places import Occupied
+from harmonia_compiler.policy.schedule import Schedule
 
 
 class Queue(Protocol):
@@ -21,10 +25,14 @@ class Queue(Protocol):
 
 
 class Common:
-    """Owned by one event loop. `occupied` says how many calls each replica works on, whoever sent them."""
+    """Owned by one event loop. `occupied` says how many calls each replica works on, whoever sent them.
+
+    `schedules` are those of the generations that serve.
+    """
 
     def __init__(self) -> None:
         self.occupied = Occupied()
+        self.schedules: list[Schedule] = []
         self._queues: list[Sequence[Queue]] = []
 
     def join(self, queues: Sequence[Queue]) -> None:

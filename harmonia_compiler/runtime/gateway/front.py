@@ -30,7 +30,7 @@ class Member:
         """Look after its replicas no more."""
         self._looking.cancel()
         self._reading.cancel()
-        self.gateway.dispatcher.leave()
+        self.gateway.leave()
 
 
 @dataclass(slots=True)

@@ -50,6 +50,7 @@ class Gateway:
         part: Part = WHOLE,
         common: Common | None = None,
     ) -> None:
+        common = common or Common()
         self.service = service
         self.kinds = kinds
         self.transports = transports
@@ -68,7 +69,9 @@ class Gateway:
         self.dispatcher.set_endpoints(self._external)
         self.collections = Collections(service.collections, read_record, clock)
         lines = {name: queue.line for name, queue in self.dispatcher.queues.items()}
-        self.schedule = Schedule(lines, service.expected, parts)
+        self._common = common
+        self.schedule = Schedule(lines, service.expected, parts, beside=common.schedules)
+        common.schedules.append(self.schedule)
         self.caller = Caller(
             service.engines,
             kinds,
@@ -82,6 +85,12 @@ class Gateway:
         )
         self.caches = Caches(self._told_of(part), self.dispatcher.endpoints)
         self._executions: set[Execution] = set()
+
+    def leave(self) -> None:
+        """Nobody is served here any more."""
+        self.dispatcher.leave()
+        if self.schedule in self._common.schedules:
+            self._common.schedules.remove(self.schedule)
 
     def _probes(self) -> dict[str, Probe]:
         """What makes the smallest call of a replica, by engine, where its kind has one."""
