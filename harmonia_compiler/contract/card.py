@@ -184,6 +184,9 @@ class Cards:
         if not (named := self.named(model.name)):
             message = f"no model card names `{model.name}`"
             step = suggestion(model.name, self._meant, "add the model with `harmoniac models add DIR`")
+            meant = ModelReference.read(model.name)
+            if meant.revision is not None and self.named(meant.name):
+                step = f'write the name `{meant.name}`, and `revision: "{meant.revision}"` beside it'
             raise Rejected([Diagnostic("E0801", message, help=step)])
         message = f"no folder that was added as `{model.name}` had the revision `{model.revision}`"
         known = [card.revision for card in reversed(named) if is_added(card.revision)]

@@ -191,6 +191,10 @@ def test_a_model_is_asked_for_by_name_and_revision() -> None:
     assert layers("m", "local-00000000000000a3") is None
     with pytest.raises(Rejected, match="E0801"):
         cards.of(ModelReference("m", "local-00000000000000a3"))
+    # As `models list` shows it, and as no component names it.
+    with pytest.raises(Rejected) as refused:
+        cards.of(ModelReference(f"m@{older.revision}", None))
+    assert refused.value.found[0].help == f'write the name `m`, and `revision: "{older.revision}"` beside it'
     # Where the hub's has none, it is all that is known.
     only = Cards([older, newer]).of(ModelReference("m", "main"))
     assert (only.layers, only.revision, only.weights) == (2, "main", None)

@@ -187,7 +187,8 @@ async def test_metrics_count(planned: Scenario) -> None:
                     model=MODEL, messages=message, max_tokens=3000, extra_body={"ignore_eos": True}
                 )
             )
-            await exported_once(at["model"], "vllm:num_requests_running", 1)
+            values = await exported_once(at["model"], "vllm:time_to_first_token_seconds_count", 4)
+            assert values["vllm:num_requests_running"] == 1
             leaving.cancel()
             await asyncio.wait([leaving])
         values = await exported_once(at["model"], "vllm:request_success_total abort", 1)
