@@ -74,9 +74,7 @@ def _calls(problem: Problem, step: Step, replicas: Replicas, rate: float) -> tup
         return (alone, alone), (alone, alone)
     whole, first = [], []
     for replica in replicas[step.component]:
-        turns, left = 1, step.count - replica.batch
-        while left > 1e-6:
-            turns, left = turns + 1, left - replica.batch
+        turns = max(1, math.ceil((step.count - 1e-6) / replica.batch))
         besides = max(0.0, step.count - turns) * _adds(replica)
         longest = turns * _longest(replica, min(step.count, replica.batch))
         lasting, begun = (_turns(replica, step.count, each, turns) for each in (replica.latency, replica.first))

@@ -37,6 +37,25 @@ def test_the_table_says_what_runs_where(capsys: pytest.CaptureFixture[str]) -> N
     assert "planned in" in err
 
 
+def test_lists_in_lists_of_billions_of_calls_are_planned(tmp_path: Path) -> None:
+    """How many turns a replica takes for them is worked out, not counted one by one."""
+    lists = "write(i3)"
+    for depth in range(3, -1, -1):
+        lists = f"merge(each i{depth} in many({f'i{depth - 1}' if depth else 'q'}): {lists})"
+    source = tmp_path / "deep.rag"
+    source.write_text(f"""
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
+component many(q: text) -> [text ~ 5 tokens] ~ 256 = small("List {{q}}")
+component write(q: text) -> text ~ 5 tokens = small("Write {{q}}")
+component merge(x: [text]) -> text ~ 5 tokens = small("Merge {{x}}")
+pipeline ask(q: text ~ 10 tokens) -> text {{
+    load 1 rps
+    return {lists}
+}}
+""")
+    assert run(["plan", str(source), "--inventory", LAPTOP]) == FINE
+
+
 def test_the_document_is_the_plan(tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     out = tmp_path / "plan.json"
     assert run(["plan", QUICKSTART, "--inventory", LAPTOP, "--format", "json", "--out", str(out)]) == FINE
