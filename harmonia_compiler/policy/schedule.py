@@ -56,7 +56,7 @@ class Stopped(Exception):
         self.component, self.engine = component, engine
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Schedule:
     """What the requests of one service have in common. `lines` are those of every engine.
 

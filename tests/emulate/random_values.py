@@ -41,10 +41,8 @@ class _Writing:
         ports = {f"t{at}": "text" for at in range(len(self._texts))} | {
             f"l{at}": "[text]" for at in range(len(self._made))
         }
-        taken, prompt = (
-            ", ".join(f"{name}: {of}" for name, of in ports.items()),
-            " ".join(f"{{{name}}}" for name in ports),
-        )
+        taken = ", ".join(f"{name}: {of}" for name, of in ports.items())
+        prompt = " ".join(f"{{{name}}}" for name in ports)
         self._components.append(f'component last({taken}) -> text = small("{prompt}")\n')
         self._lines.append(f"    return last({', '.join(self._texts + self._made)})")
         body = "\n".join(self._lines)
