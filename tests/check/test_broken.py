@@ -28,7 +28,9 @@ def test_findings_are_exactly_those_announced(path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_error_offers_a_next_step(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(FOLDER)
-    for item in check_files([Path(path.name)]).found:
+    found = check_files([Path(path.name)], given_settings(path.read_text(encoding="utf-8", errors="replace"))).found
+    assert found
+    for item in found:
         assert not item.message.endswith("."), item
         assert "\n" not in item.message + item.help, item
         assert item.help, item
