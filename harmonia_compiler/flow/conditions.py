@@ -8,32 +8,23 @@ early, a name that was bound on two paths) is the function of theirs that it is:
 them are known, is the share of the last one.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from harmonia_compiler.contract.program import Call, Select, inputs, with_inputs
-from harmonia_compiler.contract.types import Labels, Type
-from harmonia_compiler.flow.asked import Asked, Test, plain, settled, type_of
-from harmonia_compiler.flow.expand import Chance, Expanded, Gather, Item, scopes_around
+from harmonia_compiler.contract.program import Call, Select, inputs
+from harmonia_compiler.flow.asked import Asked, Test, settled
+from harmonia_compiler.flow.expand import Expanded, Item, scopes_around
 from harmonia_compiler.flow.graph import EVEN
-from harmonia_compiler.flow.origins import Way, ways
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes
+from harmonia_compiler.flow.questions import Place, Questions, place_of
 from harmonia_compiler.flow.said import Said
-from harmonia_compiler.flow.shares import Part, Row, Shares
-from harmonia_compiler.flow.text import show_operation
+from harmonia_compiler.flow.shares import Part, Shares
 from harmonia_compiler.flow.values import Value, left
 
 #: How deep conditions are looked into that are made of others.
 _DEEPEST = 40
-
-
-class Place(NamedTuple):
-    """A value that conditions ask about: a node's, or that of a field of a field of it."""
-
-    position: int
-    fields: tuple[str, ...]
 
 
 class _Word(NamedTuple):
@@ -54,19 +45,15 @@ class Conditions:
         self.scopes: dict[int, int] = {}
         self._nodes = expanded.flow.nodes
         self._outcomes = outcomes
-        self._alike = _alike(expanded)
-        self._same = _same(expanded)
+        self._questions = questions = Questions(expanded)
         self._varying = _varying(expanded)
         self._values: dict[Place, Value] = {}
-        self._ways: dict[Place, list[Way]] = {}
-        self._parts: dict[Place, list[Part]] = {}
         self._made: dict[Asked, int] = {}
         # How many arms have been left out so far that no request takes where their condition was asked.
         self._left_out = 0
-        self._said = Said(self._nodes, expanded.flow.result, self._plain, self._one_of_rounds)
-        self._first: dict[Hashable, int] = {}
-        self._shares = Shares(self._labels, limit)
-        self._shares.say([(self._parts_of(_place(asked)), saying) for asked, saying in self._said.of_values])
+        self._said = Said(self._nodes, expanded.flow.result, questions.plain, questions.one_of_rounds)
+        self._shares = Shares(questions.labels_of, limit)
+        self._shares.say([(questions.parts_of(place_of(asked)), saying) for asked, saying in self._said.of_values])
 
     def function(self, position: int, condition: int, guard: int) -> int:
         """When the condition of the choice at a position is true, where the guard is."""
@@ -74,8 +61,8 @@ class Conditions:
 
     def likely(self) -> dict[Place, Mapping[Test, float]]:
         """How often tests hold of what calls give and requests bring, by the part that tests so far asked about."""
-        drawn = {way.origin: way for place in self._values for way in self._ways_of(place) if way.is_drawn}
-        return {Place(*origin): self._shares.shares(Part(self._row(way))) for origin, way in drawn.items()}
+        drawn = {way.origin: way for place in self._values for way in self._questions.ways_of(place) if way.is_drawn}
+        return {Place(*origin): self._shares.shares(Part(self._questions.row(way))) for origin, way in drawn.items()}
 
     def _word(self, select: int) -> _Word:
         node = self._nodes[select]
@@ -89,10 +76,10 @@ class Conditions:
         is said is of all of them together.
         """
         outcomes, before = self._outcomes, self._left_out
-        whole, flipped = self._plain(asked)
+        whole, flipped = self._questions.plain(asked)
         share, is_guess = word
         asked, share, is_negated = whole, 1.0 - share if flipped else share, False
-        if (said := self._said.of_made.get(self._one_of_rounds(asked))) is not None:
+        if (said := self._said.of_made.get(self._questions.one_of_rounds(asked))) is not None:
             share, is_guess = said, False
         # For each choice when it is true, what one of its arms is, and whether that is the first one.
         passed: list[tuple[int, int, bool]] = []
@@ -117,7 +104,7 @@ class Conditions:
                 if not is_guess or settled(self._nodes, then) is not None:
                     share = left(outcomes, share, guard, outcomes.both(with_then, held), without)
                 following, guard = otherwise, without
-            asked, flips = self._plain(following)
+            asked, flips = self._questions.plain(following)
             share, is_negated = (1.0 - share if flips else share), is_negated ^ flips
         found = self._simple(asked, share, guard)
         found = outcomes.negate(found) if is_negated else found
@@ -127,15 +114,6 @@ class Conditions:
             self._made[whole] = found
         return outcomes.negate(found) if flipped else found
 
-    def _plain(self, asked: Asked) -> tuple[Asked, bool]:
-        """What is asked in one wording for all that is alike, and whether that is the negation."""
-        asked, is_negated = plain(self._nodes, asked)
-        return replace(asked, position=self._alike[asked.position]), is_negated
-
-    def _one_of_rounds(self, asked: Asked) -> Hashable:
-        """A question, which is one for all rounds of a loop."""
-        return self._same[asked.position], asked.fields, asked.test
-
     def _simple(self, asked: Asked, share: float, guard: int) -> int:
         """What is not made of others: as the table says and, where that says nothing, the share of the guard."""
         if asked in self._made:
@@ -143,8 +121,8 @@ class Conditions:
         known = settled(self._nodes, asked)
         if known is not None:
             return TRUE if known else FALSE
-        place, test = _place(asked), asked.test
-        value, parts = self._value(place), self._parts_of(place)
+        place, test = place_of(asked), asked.test
+        value, parts = self._value(place), self._questions.parts_of(place)
         if value.knows(test):
             return value.test(test, share, guard)
         if (of_all := self._shares.of(parts, test, share)) is not None:
@@ -160,80 +138,17 @@ class Conditions:
     def _value(self, place: Place) -> Value:
         """What is known of a value: of an item of a list first the answers of the tests that have kept it there."""
         if place not in self._values:
-            labels = _labels(type_of(self._nodes, Asked(*place)))
+            labels = self._questions.labels(place)
             value = self._values[place] = Value(self._outcomes, labels, lambda share: self._outcome(share, place))
-            kept = [way.kept for way in self._ways_of(place)]
+            kept = [way.kept for way in self._questions.ways_of(place)]
             for _, _, test, holds in sorted(set(kept[0]).intersection(*kept), key=repr) if kept else ():
                 value.learn(test, holds=holds)
         return self._values[place]
-
-    def _ways_of(self, place: Place) -> list[Way]:
-        if place not in self._ways:
-            self._ways[place] = [*ways(self._nodes, *place)]
-        return self._ways[place]
-
-    def _parts_of(self, place: Place) -> list[Part]:
-        """What of the table a value may be."""
-        if place not in self._parts:
-            parts: dict[tuple[Row, tuple[tuple[Test, bool], ...]], float] = {}
-            for way in self._ways_of(place):
-                key = self._row(way), tuple((test.test, test.holds) for test in reversed(way.kept))
-                parts[key] = parts.get(key, 0.0) + way.weight
-            weights = parts if any(parts.values()) else dict.fromkeys(parts, 1.0)
-            self._parts[place] = [Part(*key, weight) for key, weight in weights.items() if weight]
-        return self._parts[place]
-
-    def _row(self, way: Way) -> Row:
-        position, path = way.origin
-        same = self._same[self._alike[position]]
-        self._first.setdefault(same, position)
-        return Row(same, path)
-
-    def _labels(self, row: Row) -> Sequence[str] | None:
-        return _labels(type_of(self._nodes, Asked(self._first[row.node], row.path)))
 
     def _outcome(self, share: float, place: Place) -> int:
         """A new outcome, which differs from item to item as the value that it is about does."""
         self.scopes[self._outcomes.count] = self._varying[place.position]
         return self._outcomes.outcome(share)
-
-
-def _labels(of: Type | None) -> Sequence[str] | None:
-    return of.labels if isinstance(of, Labels) else None
-
-
-def _place(asked: Asked) -> Place:
-    return Place(asked.position, asked.fields)
-
-
-def _alike(expanded: Expanded) -> list[int]:
-    """For each node the first that is equal to it; calls are equal to themselves alone, and items within one scope."""
-    first: dict[tuple[str, int], int] = {}
-    alike: list[int] = []
-    for position, (node, scope) in enumerate(zip(expanded.flow.nodes, expanded.scopes, strict=True)):
-        if isinstance(node.operation, Call):
-            alike.append(position)
-        else:
-            key = show_operation(with_inputs(node.operation, alike.__getitem__))
-            alike.append(first.setdefault((key, scope if isinstance(node.operation, Item) else 0), position))
-    return alike
-
-
-def _same(expanded: Expanded) -> list[Hashable]:
-    """What each node has in common with its copies in other rounds of a loop, and with nothing else."""
-    nodes, origins = expanded.flow.nodes, expanded.origins
-    found: list[Hashable] = []
-    depths: list[int] = []
-    for position, node in enumerate(nodes):
-        operation, depth = node.operation, 0
-        if isinstance(operation, Select) and origins[operation.otherwise] == origins[position]:
-            # Which round of a loop was the last is asked by choices in a row, each of fewer rounds.
-            depth = depths[operation.otherwise] + 1
-        depths.append(depth)
-        # How often an attempt succeeds may differ from round to round.
-        is_own = isinstance(operation, Chance | Item | Gather)
-        found.append(position if is_own else (origins[position], type(operation).__name__, depth))
-    return found
 
 
 def _varying(expanded: Expanded) -> list[int]:

@@ -14,13 +14,13 @@ from msgspec.structs import replace
 from harmonia_compiler.contract.program import MOST_ITEMS, Call
 from harmonia_compiler.flow.asked import Test
 from harmonia_compiler.flow.calls import bridged, call_graph
-from harmonia_compiler.flow.conditions import Place
 from harmonia_compiler.flow.expand import Expanded, expand, scopes_around
 from harmonia_compiler.flow.extents import extents, work
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.guards import Guards, Path, guards
 from harmonia_compiler.flow.guesses import Results, unsaid
 from harmonia_compiler.flow.lateness import Course, Takes, Way, choices, late_ways, with_lateness
+from harmonia_compiler.flow.questions import Place
 from harmonia_compiler.flow.streamed import streamed
 from harmonia_compiler.kinds.extents import USUAL_ITEMS
 from harmonia_compiler.kinds.kind import Extent, Kind, Work

@@ -17,10 +17,11 @@ import msgspec
 
 from harmonia_compiler.contract.program import Call, Select, inputs
 from harmonia_compiler.flow.asked import Test
-from harmonia_compiler.flow.conditions import Conditions, Place
+from harmonia_compiler.flow.conditions import Conditions
 from harmonia_compiler.flow.expand import Expanded, scopes_around
 from harmonia_compiler.flow.graph import EVEN
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes, TooManyError
+from harmonia_compiler.flow.questions import Place
 
 #: Nodes of decision diagrams for one flow; structured programs need a few for each branch.
 LIMIT = 100_000
