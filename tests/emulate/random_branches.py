@@ -2,7 +2,8 @@
 
 from random import Random
 
-HEAD = 'component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)\n'
+from tests.emulate.random_pipelines import Writing
+
 _RESULTS = {"truth": "bool", "label": '"full" | "part" | "none"', "number": "number", "text": "text"}
 _LABELS = ("full", "part", "none")
 _BOUNDS = (0.2, 0.5, 0.8)
@@ -15,19 +16,15 @@ _Asked = tuple[str, str, bool]
 
 
 def random_source(seed: int) -> str:
-    """A program of one pipeline `ask` of a text `q`.
-
-    Each call that is written has a component of its own, since one that is tested at several places answers as in the
-    mean of them. For the same reason what a round of a loop asks differs from round to round.
-    """
+    """The program that the seed stands for; what a round of a loop asks differs from round to round."""
     return _Writing(Random(seed)).source()
 
 
-class _Writing:
+class _Writing(Writing):
+    results = _RESULTS
+
     def __init__(self, chance: Random) -> None:
-        self._chance = chance
-        self._components: list[str] = []
-        self._lines: list[str] = []
+        super().__init__(chance)
         self._known: list[_Asked] = []
         self._drafts = 0
         self._in_loop = False
@@ -38,13 +35,7 @@ class _Writing:
         self._lines.append("    draft = q")
         self._block(1, binds=False)
         self._lines.append(f"    return {self._call('text', 'draft')}")
-        body = "\n".join(self._lines)
-        return f"{HEAD}{''.join(self._components)}pipeline ask(q: text ~ 10 tokens) -> text {{\n{body}\n}}\n"
-
-    def _call(self, kind: str, of: str) -> str:
-        name = f"{kind}_{len(self._components)}"
-        self._components.append(f'component {name}(q: text) -> {_RESULTS[kind]} = small("{{q}} {name}?")\n')
-        return f"{name}({of})"
+        return self._program()
 
     def _atom(self) -> str:
         """One question, about a name or a call that was asked before, or about another call."""

@@ -4,7 +4,8 @@ lists that are made of other lists. Of about half of the tests nobody says how o
 
 from random import Random
 
-HEAD = 'component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)\n'
+from tests.emulate.random_pipelines import Writing
+
 _LABELS = ("a", "b", "c")
 _BOUNDS = (3, 5, 8)
 _LABEL = " | ".join(f'"{label}"' for label in _LABELS)
@@ -14,15 +15,15 @@ _FIELDS = {"v": "label", "n": "number", "ok": "truth"}
 
 
 def random_values(seed: int) -> str:
-    """A program of one pipeline `ask` of a text `q`, in which each call has a component of its own."""
+    """The program that the seed stands for."""
     return _Writing(Random(seed)).source()
 
 
-class _Writing:
+class _Writing(Writing):
+    results = _RESULTS
+
     def __init__(self, chance: Random) -> None:
-        self._chance = chance
-        self._components: list[str] = []
-        self._lines: list[str] = []
+        super().__init__(chance)
         self._values: list[tuple[str, str]] = []
         # Those that a call has given have four items; others are made of them.
         self._given: list[str] = []
@@ -45,13 +46,7 @@ class _Writing:
         prompt = " ".join(f"{{{name}}}" for name in ports)
         self._components.append(f'component last({taken}) -> text = small("{prompt}")\n')
         self._lines.append(f"    return last({', '.join(self._texts + self._made)})")
-        body = "\n".join(self._lines)
-        return f"{HEAD}{''.join(self._components)}pipeline ask(q: text ~ 10 tokens) -> text {{\n{body}\n}}\n"
-
-    def _call(self, kind: str, of: str) -> str:
-        name = f"{kind}_{len(self._components)}"
-        self._components.append(f'component {name}(q: text) -> {_RESULTS[kind]} = small("{{q}} {name}?")\n')
-        return f"{name}({of})"
+        return self._program()
 
     def _new(self) -> str:
         return f"x{len(self._lines)}"
