@@ -12,7 +12,7 @@ A time that nobody has measured lately says nothing. Of a replica that was slow 
 """
 
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
@@ -33,7 +33,8 @@ class ReplicaLoad:
 
     `heard_at` is when anything came from it last while it had calls, or when it was given the first of them; `held` of
     its calls wait for nothing from it. A probe of it may be on its way; it is `doubtful` where one is due since a call
-    found it gone. `places` are also those that others took who route to it. `mark` is a number for its name.
+    found it gone. `places` are also those that others took who route to it. `calls` is how many it has had in all.
+    `mark` is a number for its name.
     """
 
     endpoint: Endpoint
@@ -46,6 +47,7 @@ class ReplicaLoad:
     probed: bool = False
     doubtful: bool = False
     places: Places = field(default_factory=Places)
+    calls: int = 0
     mark: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,24 +79,18 @@ class ReplicaLoad:
         return health.pace.value
 
 
-def choose(free: Sequence[ReplicaLoad], now: float, lot: int, avoid: Collection[str] = ()) -> ReplicaLoad | None:
-    """Which of those with room takes the next call; `lot` is any number, another each time.
-
-    None of those to avoid where there is another, and None where there is nobody.
-    """
-    if avoid:
-        free = [load for load in free if load.endpoint.replica not in avoid] or free
+def choose(free: Sequence[ReplicaLoad], now: float, lot: int) -> ReplicaLoad | None:
+    """Which of those with room takes the next call, if there is one; `lot` is any number, another each time."""
     if not free:
         return None
     if len(free) == 1:
         return free[0]
     one, other = _two(free, lot)
-    return one if _is_sooner(one, other, now) else other
+    return sooner(one, other, now, by_turn=True)
 
 
-def in_turn(free: Sequence[ReplicaLoad], avoid: Collection[str] = ()) -> ReplicaLoad | None:
+def in_turn(free: Sequence[ReplicaLoad]) -> ReplicaLoad | None:
     """Which of those with room takes the next call where none is to be told from another: who waits for one longest."""
-    free = [load for load in free if load.endpoint.replica not in avoid] or free
     return min(free, key=lambda load: load.last_turn, default=None)
 
 
@@ -108,9 +104,11 @@ def _two(free: Sequence[ReplicaLoad], lot: int) -> tuple[ReplicaLoad, ReplicaLoa
     return free[first], free[(first + 1 + number // count % (count - 1)) % count]
 
 
-def _is_sooner(one: ReplicaLoad, other: ReplicaLoad, now: float) -> bool:
+def sooner(one: ReplicaLoad, other: ReplicaLoad, now: float, *, by_turn: bool = False) -> ReplicaLoad:
+    """Of two the one that should be done sooner; of equals the first, or the one whose turn is longer ago."""
     ours = (one.in_flight + 1) / one.share.weight * times_worse(one, other, now)
-    return (ours, one.last_turn) <= ((other.in_flight + 1) / other.share.weight, other.last_turn)
+    theirs = (other.in_flight + 1) / other.share.weight
+    return one if ours < theirs or (ours == theirs and not (by_turn and other.last_turn < one.last_turn)) else other
 
 
 def times_worse(one: ReplicaLoad, other: ReplicaLoad, now: float) -> float:

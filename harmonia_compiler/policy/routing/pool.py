@@ -18,14 +18,14 @@ need pass while there is nobody else. Owned by one driver, who tells the time an
 """
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.policy.quantile import Mean, Quantiles
-from harmonia_compiler.policy.routing.affinity import nearest
-from harmonia_compiler.policy.routing.choice import APART, ReplicaLoad, choose, in_turn, times_worse
+from harmonia_compiler.policy.routing.affinity import Given, first_two
+from harmonia_compiler.policy.routing.choice import APART, ReplicaLoad, choose, in_turn, sooner, times_worse
 from harmonia_compiler.policy.routing.places import Occupied
 
 #: So many calls in a row that found a replica gone put it out.
@@ -73,6 +73,7 @@ class Pool:
     loads: dict[str, ReplicaLoad] = field(default_factory=dict)
     left_out: int = 0
     news: deque[LeftOut] = field(default_factory=lambda: deque(maxlen=NEWS))
+    _given: Given = field(default_factory=Given)
     _turn: int = 0
     _times: dict[str, Mean] = field(default_factory=dict)
     _silences: Quantiles = field(default_factory=Quantiles)
@@ -99,18 +100,20 @@ class Pool:
     ) -> Endpoint | None:
         """A replica with room, which has one more call from now on; None where there is none.
 
-        It is none of those to avoid where there is another, or at all where it must be one of the others, and the one
-        that is near to how a call begins (`affinity.py`) unless that one does much worse.
+        It is none of those to avoid where there is another, or at all where it must be one of the others, and one that
+        has how a call begins at hand (`affinity.py`) unless that one does much worse.
         """
         free = self._with_room(now)
-        load = choose(free, now, self.seed + self._turn, avoid) if self.parts.routing else in_turn(free, avoid)
-        if load is None or (others_only and load.endpoint.replica in avoid):
+        if avoid:
+            others = [load for load in free if load.endpoint.replica not in avoid]
+            free = others if others or others_only else free
+        load = self._chosen(free, beginning if self.parts.affinity else 0, now) if free else None
+        if load is None:
             return None
-        if beginning and self.parts.affinity and len(free) > 1:
-            near = nearest(free, beginning)
-            if near.endpoint.replica not in avoid and times_worse(near, load, now) < APART:
-                load = near
         self._turn += 1
+        load.calls += 1
+        if beginning and self.parts.affinity:
+            self._given.add(beginning, load)
         if not load.in_flight:
             load.heard_at = now
         load.in_flight += 1
@@ -239,6 +242,19 @@ class Pool:
         """What is known of a replica, if it is still the one that it was."""
         load = self.loads.get(endpoint.replica)
         return load if load is not None and load.endpoint == endpoint else None
+
+    def _chosen(self, free: Sequence[ReplicaLoad], beginning: int, now: float) -> ReplicaLoad | None:
+        """Which of those with room takes a call that begins so, by what is known of its beginning and of them."""
+        is_known = beginning in self._given
+        if not self.parts.routing:
+            load = in_turn(free)
+        elif beginning and not is_known and len(free) > 1:
+            one, other = first_two(free, beginning)
+            return sooner(one, other, now)
+        else:
+            load = choose(free, now, self.seed + self._turn)
+        near = self._given.nearest(free, beginning) if is_known else None
+        return near if near is not None and load is not None and times_worse(near, load, now) < APART else load
 
     def _with_room(self, now: float) -> list[ReplicaLoad]:
         """Those that may be given one more call."""

@@ -30,25 +30,24 @@ def load(
 
 
 @pytest.mark.parametrize(
-    ("replicas", "avoid", "chosen"),
+    ("replicas", "chosen"),
     [
-        ([], (), None),
-        ([load("a", 2), load("b", 1)], (), "b"),
-        ([load("a", 1, last_turn=4), load("b", 1, last_turn=3)], (), "b"),
-        ([load("a", 0), load("b", 3)], ("a",), "b"),
-        ([load("a", 0)], ("a",), "a"),
-        ([load("a", 0, weight=1), load("b", 8, weight=10)], (), "b"),
-        ([load("a", 0, weight=1), load("b", 10, weight=10)], (), "a"),
-        ([load("a", 0, pace=10.0), load("b", 8, pace=1.0)], (), "b"),
-        ([load("a", 0, pace=10.0), load("b", 10, pace=1.0)], (), "a"),
-        ([load("a", 0, pace=1.5), load("b", 1, pace=1.0)], (), "a"),
-        ([load("a", 0, pace=10.0, at=NOW - STALE_S), load("b", 1, pace=1.0)], (), "a"),
-        ([load("a", 1, pace=10.0, at=NOW - STALE_S), load("b", 4, pace=1.0)], (), "b"),
-        ([load("a", 0, failed=5), load("b", 8)], (), "b"),
+        ([], None),
+        ([load("a", 2), load("b", 1)], "b"),
+        ([load("a", 1, last_turn=4), load("b", 1, last_turn=3)], "b"),
+        ([load("a", 0)], "a"),
+        ([load("a", 0, weight=1), load("b", 8, weight=10)], "b"),
+        ([load("a", 0, weight=1), load("b", 10, weight=10)], "a"),
+        ([load("a", 0, pace=10.0), load("b", 8, pace=1.0)], "b"),
+        ([load("a", 0, pace=10.0), load("b", 10, pace=1.0)], "a"),
+        ([load("a", 0, pace=1.5), load("b", 1, pace=1.0)], "a"),
+        ([load("a", 0, pace=10.0, at=NOW - STALE_S), load("b", 1, pace=1.0)], "a"),
+        ([load("a", 1, pace=10.0, at=NOW - STALE_S), load("b", 4, pace=1.0)], "b"),
+        ([load("a", 0, failed=5), load("b", 8)], "b"),
     ],
 )
-def test_the_choice(replicas: list[ReplicaLoad], avoid: tuple[str, ...], chosen: str | None) -> None:
-    found = choose(replicas, NOW, 0, avoid)
+def test_the_choice(replicas: list[ReplicaLoad], chosen: str | None) -> None:
+    found = choose(replicas, NOW, 0)
     assert (found.endpoint.replica if found else None) == chosen
 
 
