@@ -8,6 +8,7 @@ import msgspec
 from harmonia_compiler.check.classes import check_classes
 from harmonia_compiler.check.collections import contradicting
 from harmonia_compiler.check.components import Components
+from harmonia_compiler.check.disputed import warn_of_disputed
 from harmonia_compiler.check.documents import document, engine, engine_key
 from harmonia_compiler.check.engines import cards_here, impossible
 from harmonia_compiler.check.keys import refuse_keys
@@ -77,6 +78,7 @@ def _checked(
     order = {declared.id: position for position, declared in enumerate(context.declared())}
     application = _application(context, components, sorted(served, key=lambda flow: order[flow.name]))
     warn_of_guesses(context, components, application)
+    warn_of_disputed(application, findings)
     cards = cards_here() if application.engines else Cards([])
     wrong = [*impossible(application, kinds, cards), *contradicting(application, kinds, cards)]
     findings.extend(wrong)

@@ -228,7 +228,10 @@ class _Loop:
             starts.append(self.outside.effect)
         last = 1.0 - (1.0 - returns) * (1.0 - self.share)
         loop = Repeat(block, (*starts, *captured), len(starts), self.limit)
-        position = self.outside.add(loop, Bool(), span, last, guessed=self.statement.share is None)
+        said = self.statement.share
+        # Where rounds may return, what is said of the test is not how often a round is the last.
+        said_at = None if said is None or said.value is None or returns else said.span
+        position = self.outside.add(loop, Bool(), span, last, guessed=said is None, said_at=said_at)
         self._bind(found, fresh, position)
         if self.grown.has_effect:
             self.outside.effect = self._output(position, len(self.carried), Bool())

@@ -25,7 +25,7 @@ from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.answers import Place, Source, sources
 from harmonia_compiler.flow.bodies import in_pieces
-from harmonia_compiler.flow.graph import EVEN, Body, Flow, Node
+from harmonia_compiler.flow.graph import Body, Flow, Node
 
 #: Pipelines that call pipelines are inlined and may double at every step.
 MOST_NODES = 10_000
@@ -84,14 +84,21 @@ class Nodes:
             self.effect = self.here(parent, parent.effect)
 
     def add(
-        self, operation: Operation, of: Type, span: Span | None, share: float | None = None, *, guessed: bool = False
+        self,
+        operation: Operation,
+        of: Type,
+        span: Span | None,
+        share: float | None = None,
+        *,
+        guessed: bool = False,
+        said_at: Span | None = None,
     ) -> int:
         """Append a node and give its position. Raises TooLarge."""
         self.shared.kept += 1
         self.shared.built += 1
         if self.shared.kept > MOST_NODES or self.shared.built > _MOST_BUILT:
             raise TooLarge
-        self.all.append(Node(operation, of, span, share, guessed))
+        self.all.append(Node(operation, of, span, share, guessed, said_at))
         return len(self.all) - 1
 
     def constant(self, value: Value, of: Type, span: Span | None) -> int:
@@ -153,17 +160,14 @@ class Nodes:
             message = "another share was given for the same condition"
             self.findings.add("W0501", message, span, help="delete this one, or make both equal", notes=notes)
 
-    def share(self, condition: int, otherwise: float = EVEN) -> float:
-        """How often a condition holds: what was said of it, or the given guess."""
-        known = self.shares.get(condition)
-        return known[0] if known is not None else otherwise
-
     def select(self, condition: int, then: int, otherwise: int, of: Type, share: float, span: Span | None) -> int:
         """The value of one of two arms; no node where both are the same."""
         if then == otherwise:
             return then
-        guessed = condition not in self.shares
-        return self.add(Select(condition, then, otherwise), of, span, self.share(condition, share), guessed=guessed)
+        operation, known = Select(condition, then, otherwise), self.shares.get(condition)
+        if known is None:
+            return self.add(operation, of, span, share, guessed=True)
+        return self.add(operation, of, span, known[0], said_at=known[2])
 
     # --- effects -----------------------------------------------------------------------------------------------
 
@@ -224,7 +228,9 @@ class Nodes:
                 moved[position] = self.effect
             else:
                 copied = with_inputs(_in_place(operation, offset), moved.__getitem__)
-                moved[position] = self.add(copied, node.type, node.span, node.share, guessed=node.guessed)
+                moved[position] = self.add(
+                    copied, node.type, node.span, node.share, guessed=node.guessed, said_at=node.said_at
+                )
         if has_effect:
             self.shared.has_effects = True
             self.effect = moved[main.results[0]]

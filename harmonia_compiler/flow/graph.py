@@ -29,7 +29,7 @@ class Node(msgspec.Struct, frozen=True):
     `share` is set on `Select` nodes: of the requests that reach the condition, the part that takes
     `then`; selects over one condition carry one share. On a `Repeat` it is how often a round is the
     last one, where the user said so. Where `guessed`, nobody said that share: it goes behind what is
-    said elsewhere of the same test. `span` is where the user wrote it.
+    said elsewhere of the same test; `said_at` is where somebody did. `span` is where the user wrote the operation.
     """
 
     operation: Operation
@@ -37,6 +37,7 @@ class Node(msgspec.Struct, frozen=True):
     span: Span | None = None
     share: float | None = None
     guessed: bool = False
+    said_at: Span | None = None
 
 
 class Body(msgspec.Struct, frozen=True):

@@ -4,12 +4,13 @@ A share is of those that reach its branch. What reaches it may have been told by
 each comes with those: the tests of other values leave its share as it is.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import Constant, Select, inputs
+from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.asked import Asked, Test
 from harmonia_compiler.flow.graph import EVEN, Node
 
@@ -28,6 +29,16 @@ class Saying(NamedTuple):
     test: Test
     share: float
     before: tuple[Literal, ...] = ()
+
+
+class Claim(NamedTuple):
+    """What is said of a question by a choice, at a place; where `is_negated`, the place says it of the negation."""
+
+    choice: int
+    asked: Asked
+    saying: Saying
+    is_negated: bool
+    at: Span
 
 
 class _Choice(NamedTuple):
@@ -71,28 +82,45 @@ class Said:
                 self.of_made.setdefault(same(asked), share)
             elif not isinstance(operation, Constant):
                 written.append(position)
-        if written:
-            self._above = _dominators(nodes, result)
+        self._result = result
         for position in written:
             _, asked, _, share = self._asks(position)
             self.of_values.append((asked, Saying(asked.test, share, self._before(position))))
+
+    def claims(self) -> Iterator[Claim]:
+        """What is said of values and of made conditions, and where, in the order of the nodes."""
+        for position, node in enumerate(self._nodes):
+            if isinstance(node.operation, Select) and node.said_at is not None and node.share is not None:
+                _, asked, is_negated, share = self._asks(position)
+                saying = Saying(asked.test, share, self._before(position))
+                yield Claim(position, asked, saying, is_negated, node.said_at)
 
     def _before(self, select: int) -> tuple[Literal, ...]:
         """The earlier tests of the same value that have one answer whenever a choice is reached, the outermost first.
 
         What comes later in the source may stand around it, too: of what a name is bound to twice the last one counts.
         """
-        here = self._asks(select)
-        found: list[Literal] = []
-        at = self._above[3 * select]
+        here = self._asks(select).asked
+        return tuple(
+            Literal(asked.test, holds, share)
+            for asked, holds, share in self.around(select)
+            if replace(asked, test=here.test) == here
+        )
+
+    def around(self, select: int) -> list[tuple[Asked, bool, float]]:
+        """The earlier questions that have one answer whenever a choice is reached, with that and how often they hold.
+
+        The outermost comes first.
+        """
+        if not self._above:
+            self._above = _dominators(self._nodes, self._result)
+        condition, found, at = self._asks(select).condition, [], self._above[3 * select]
         while at >= 0:
-            around, arm = divmod(at, 3)
-            if arm:
-                condition, asked, is_negated, share = self._asks(around)
-                if replace(asked, test=here.asked.test) == here.asked and condition < here.condition:
-                    found.append(Literal(asked.test, (arm == _THEN) != is_negated, share))
+            above, arm = divmod(at, 3)
+            if arm and (choice := self._asks(above)).condition < condition:
+                found.append((choice.asked, (arm == _THEN) != choice.is_negated, choice.share))
             at = self._above[at]
-        return tuple(reversed(found))
+        return found[::-1]
 
     def _asks(self, select: int) -> _Choice:
         if select not in self._choices:

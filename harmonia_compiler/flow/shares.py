@@ -102,9 +102,19 @@ class Shares:
         if all(own is None for own in self._known(parts, before, test)) and (len(parts) == 1 or not self.known(parts)):
             return None
         self.hear(parts, test, otherwise)
-        shares = [otherwise if own is None else own for own in self._known(parts, before, test)]
-        total = sum(part.weight for part in parts)
-        return sum(part.weight * share for part, share in zip(parts, shares, strict=True)) / total
+        return _mean(parts, [otherwise if own is None else own for own in self._known(parts, before, test)])
+
+    def share(self, parts: Sequence[Part], test: Test) -> float | None:
+        """How often a test of a value holds; None where that is not known of all of its parts, or of what kept them."""
+        if not all(self.is_told(part) for part in parts):
+            return None
+        known = [own for own in self._known(parts, _literals(parts), test) if own is not None]
+        return _mean(parts, known) if parts and len(known) == len(parts) else None
+
+    def is_told(self, part: Part) -> bool:
+        """Whether it is known how often the tests hold that have kept a part."""
+        value = self._row(part).value
+        return all(value.knows(test) for test, _ in part.kept)
 
     def known(self, parts: Sequence[Part]) -> list[Test]:
         """The tests of which something is known, for any of the parts."""
@@ -126,6 +136,11 @@ class Shares:
         if part.row not in self._rows:
             self._rows[part.row] = _Row(self._labels(part.row), self._limit)
         return self._rows[part.row]
+
+
+def _mean(parts: Sequence[Part], shares: Sequence[float]) -> float:
+    total = sum(part.weight for part in parts)
+    return sum(part.weight * share for part, share in zip(parts, shares, strict=True)) / total
 
 
 def _literals(parts: Iterable[Part], also: Sequence[Literal] = ()) -> list[tuple[Literal, ...]]:
