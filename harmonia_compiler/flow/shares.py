@@ -25,11 +25,15 @@ class Row(NamedTuple):
     path: tuple[str, ...]
 
 
+#: Tests with the answers that they have had, the first one first.
+_Answers = tuple[tuple[Test, bool], ...]
+
+
 class Part(NamedTuple):
     """One of what a value may be: of a row, those for which tests had these answers; and how often beside others."""
 
     row: Row
-    kept: tuple[tuple[Test, bool], ...] = ()
+    kept: _Answers = ()
     weight: float = 1.0
 
 
@@ -39,16 +43,17 @@ class _Row:
     def __init__(self, labels: Sequence[str] | None, limit: int) -> None:
         self._outcomes = Outcomes(limit)
         self.value = Value(self._outcomes, labels, self._outcomes.outcome)
+        self._guards: dict[_Answers, int] = {(): TRUE}
 
-    def hear(self, test: Test, share: float, before: Iterable[Literal]) -> None:
+    def hear(self, test: Test, share: float, kept: _Answers, before: Iterable[Literal] = ()) -> None:
         """A test holds in a share of those for which others have these answers, if nothing was known of it."""
-        guard = self._among(before)
+        guard = self._among(kept, before)
         if self._outcomes.probability(guard):
             self.value.test(test, share, guard)
 
-    def share(self, test: Test, before: Iterable[Literal]) -> float | None:
+    def share(self, test: Test, kept: _Answers, before: Iterable[Literal] = ()) -> float | None:
         """How often a test holds among those; None where nothing is known of it, or there are none."""
-        guard = self._among(before)
+        guard = self._among(kept, before)
         likely = self._outcomes.probability(guard)
         if not likely or not self.value.knows(test):
             return None
@@ -58,13 +63,26 @@ class _Row:
         """How often each test holds that was asked."""
         return {test: self._outcomes.probability(when) for test, when in self.value}
 
-    def _among(self, before: Iterable[Literal]) -> int:
+    def _among(self, kept: _Answers, before: Iterable[Literal]) -> int:
         """When tests have these answers."""
-        guard = TRUE
+        guard = self._of_kept(kept)
         for test, holds, share in before:
-            is_true = self.value.test(test, share, guard)
-            guard = self._outcomes.both(guard, is_true if holds else self._outcomes.negate(is_true))
+            guard = self._answered(guard, test, share, holds=holds)
         return guard
+
+    def _of_kept(self, kept: _Answers) -> int:
+        """The same, once for all that was kept alike: lists that are made of each other have one test more each."""
+        known = len(kept)
+        while kept[:known] not in self._guards:
+            known -= 1
+        guard = self._guards[kept[:known]]
+        for at, (test, holds) in enumerate(kept[known:], known + 1):
+            guard = self._guards[kept[:at]] = self._answered(guard, test, EVEN, holds=holds)
+        return guard
+
+    def _answered(self, guard: int, test: Test, share: float, *, holds: bool) -> int:
+        is_true = self.value.test(test, share, guard)
+        return self._outcomes.both(guard, is_true if holds else self._outcomes.negate(is_true))
 
 
 class Shares:
@@ -81,34 +99,30 @@ class Shares:
         What is said of one part alone goes first, and what rests on fewer other tests. What is said of several leaves
         to those of which nothing is known what the others do not make up.
         """
-        found = [(parts, _literals(parts, saying.before), saying) for parts, saying in said]
-        for parts, before, (test, share, _) in sorted(
-            found, key=lambda one: (len(one[0]) > 1, max(map(len, one[1]), default=0))
-        ):
-            known = self._known(parts, before, test)
+        for parts, (test, share, before) in sorted(said, key=_order):
+            known = self._known(parts, test, before)
             rest = sum(part.weight for part, own in zip(parts, known, strict=True) if own is None)
             due = share * sum(part.weight for part in parts)
             due -= sum(part.weight * own for part, own in zip(parts, known, strict=True) if own is not None)
-            for part, own, answers in zip(parts, known, before, strict=True):
+            for part, own in zip(parts, known, strict=True):
                 if own is None:
-                    self._row(part).hear(test, min(1.0, max(0.0, due / rest)), answers)
+                    self._row(part).hear(test, min(1.0, max(0.0, due / rest)), part.kept, before)
 
     def of(self, parts: Sequence[Part], test: Test, otherwise: float) -> float | None:
         """How often a test of a value holds; None where nothing is known of that.
 
         Of several parts of which something is known, those of which this is not are taken to be `otherwise`.
         """
-        before = _literals(parts)
-        if all(own is None for own in self._known(parts, before, test)) and (len(parts) == 1 or not self.known(parts)):
+        if all(own is None for own in self._known(parts, test)) and (len(parts) == 1 or not self.known(parts)):
             return None
         self.hear(parts, test, otherwise)
-        return _mean(parts, [otherwise if own is None else own for own in self._known(parts, before, test)])
+        return _mean(parts, [otherwise if own is None else own for own in self._known(parts, test)])
 
     def share(self, parts: Sequence[Part], test: Test) -> float | None:
         """How often a test of a value holds; None where that is not known of all of its parts, or of what kept them."""
         if not all(self.is_told(part) for part in parts):
             return None
-        known = [own for own in self._known(parts, _literals(parts), test) if own is not None]
+        known = [own for own in self._known(parts, test) if own is not None]
         return _mean(parts, known) if parts and len(known) == len(parts) else None
 
     def is_told(self, part: Part) -> bool:
@@ -122,15 +136,15 @@ class Shares:
 
     def hear(self, parts: Sequence[Part], test: Test, share: float) -> None:
         """A test of a value holds so often, where nothing was known of it."""
-        for part, answers in zip(parts, _literals(parts), strict=True):
-            self._row(part).hear(test, share, answers)
+        for part in parts:
+            self._row(part).hear(test, share, part.kept)
 
     def shares(self, part: Part) -> Mapping[Test, float]:
         """How often each test holds that was asked of the row of a part."""
         return self._row(part).shares()
 
-    def _known(self, parts: Sequence[Part], before: Sequence[Sequence[Literal]], test: Test) -> list[float | None]:
-        return [self._row(part).share(test, answers) for part, answers in zip(parts, before, strict=True)]
+    def _known(self, parts: Sequence[Part], test: Test, before: Sequence[Literal] = ()) -> list[float | None]:
+        return [self._row(part).share(test, part.kept, before) for part in parts]
 
     def _row(self, part: Part) -> _Row:
         if part.row not in self._rows:
@@ -143,6 +157,7 @@ def _mean(parts: Sequence[Part], shares: Sequence[float]) -> float:
     return sum(part.weight * share for part, share in zip(parts, shares, strict=True)) / total
 
 
-def _literals(parts: Iterable[Part], also: Sequence[Literal] = ()) -> list[tuple[Literal, ...]]:
-    """For each part the answers that it comes with, then those that more tests have had."""
-    return [(*(Literal(test, holds, EVEN) for test, holds in part.kept), *also) for part in parts]
+def _order(said: tuple[Sequence[Part], Saying]) -> tuple[bool, int]:
+    """What is said of one part before what is said of several, and what rests on fewer tests before that of more."""
+    parts, saying = said
+    return len(parts) > 1, max((len(part.kept) for part in parts), default=0) + len(saying.before)

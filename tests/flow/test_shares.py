@@ -2,6 +2,7 @@
 
 import pytest
 
+from harmonia_compiler.flow.outcomes import FALSE, Outcomes
 from harmonia_compiler.flow.said import Literal, Saying
 from harmonia_compiler.flow.shares import Part, Row, Shares
 
@@ -44,3 +45,24 @@ def test_nothing_is_known_of_a_value_that_nothing_is_said_of_or_that_never_is() 
     assert shares.of([never], "c", 0.5) is None
     assert shares.of([Part(OTHER)], "a", 0.5) is None
     assert shares.known([Part(OTHER)]) == []
+
+
+def test_what_was_kept_alike_is_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each list joins another one to what a test has kept of the list before."""
+    asked = 0
+
+    def both(outcomes: Outcomes, one: int, other: int) -> int:
+        nonlocal asked
+        asked += 1
+        return outcomes.choose(one, other, FALSE)
+
+    def work(lists: int) -> int:
+        nonlocal asked
+        asked, shares = 0, Shares(lambda _: None, 100_000)
+        for last in range(1, lists):
+            kept = [tuple((float(at), False) for at in range(first, last)) for first in range(last)]
+            shares.of([Part(ONE, each) for each in kept], 1_000.0, 0.5)
+        return asked
+
+    monkeypatch.setattr(Outcomes, "both", both)
+    assert work(40) < 5 * work(20)
