@@ -12,6 +12,7 @@ from harmonia_compiler.check.types import shown
 from harmonia_compiler.contract.types import Labels, Type, join
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.flow.graph import Arm
 from harmonia_compiler.syntax import tree
 
 _CLOSE = 1e-9
@@ -22,6 +23,16 @@ class Entry(msgspec.Struct, frozen=True):
 
     asked: Narrowed
     inside: Narrowed
+
+
+class Expected(msgspec.Struct, frozen=True):
+    """Of the requests that reach a test, the part that is expected to take its arm.
+
+    An `arm` says how that follows from how often the tests before it hold, where the branch does not.
+    """
+
+    share: float
+    arm: Arm | None = None
 
 
 class Chain(msgspec.Struct, frozen=True):
@@ -50,7 +61,7 @@ def chain(statement: tree.If, scope: Scope) -> Chain:
 
 def shares(
     arms: tuple[tree.Arm, ...], findings: Findings, *, covers_all: bool, known: Sequence[float | None]
-) -> list[float]:
+) -> list[Expected]:
     """For each arm, of the requests that reach its test, the part that takes it.
 
     What the user says is of those that reach the whole branch, and so is what is `known` of an arm where he says
@@ -70,15 +81,31 @@ def shares(
         last = written[-1]
         message = f"the shares of this branch sum to {total:g}, but its tests cover every label"
         findings.add("E0502", message, last.span, help=f"leave this one out: it is {1 - total + (said[-1] or 0):g}")
-    silent = said.count(None) + (0 if covers_all else 1)
-    each = max(0.0, 1 - total) / silent if silent else 0.0
-    left = 1.0
-    conditional = []
-    for share in said:
-        part = each if share is None else share
-        conditional.append(min(1.0, part / left) if left > _CLOSE else 0.0)
+    return _expected(said, said.count(None) + (0 if covers_all else 1))
+
+
+def _expected(said: Sequence[float | None], silent: int) -> list[Expected]:
+    """Of those that reach each test, by what is said of those that reach the first; so many arms are `silent`.
+
+    What comes after the last one counts as an arm, unless nothing does.
+    """
+    later = sum(share for share in said if share is not None)
+    each = max(0.0, 1.0 - later) / silent if silent else 0.0
+    left, is_behind = 1.0, False
+    expected = []
+    for at, share in enumerate(said):
+        part, arm = (each if share is None else share), None
+        if is_behind and share is not None:
+            arm = Arm(at, share)
+        elif is_behind and later > _CLOSE:
+            arm = Arm(at, -later / silent, 1.0 / silent)
+        expected.append(Expected(min(1.0, part / left) if left > _CLOSE else 0.0, arm))
         left -= part
-    return conditional
+        if share is None:
+            silent, is_behind = silent - 1, True
+        else:
+            later -= share
+    return expected
 
 
 def share_of(given: tree.Amount, findings: Findings) -> float | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from harmonia_compiler.check.answers import Answer, Choice, Taken
-from harmonia_compiler.check.branches import Path, chain, merge, shares
+from harmonia_compiler.check.branches import Expected, Path, chain, merge, shares
 from harmonia_compiler.check.classes import class_share
 from harmonia_compiler.check.foregone import warn_of_foregone
 from harmonia_compiler.check.narrowing import Narrowed, is_impossible
@@ -40,13 +40,13 @@ class _Branch:
         covers_all = tests.is_exhausted and statement.otherwise is None
         known = [class_share(arm.test, self.scope, reader.class_port, reader.clauses.load) for arm in statement.arms]
         expected = shares(statement.arms, reader.findings, covers_all=covers_all, known=known)
-        for at, (arm, entry, share) in enumerate(zip(statement.arms, tests.entries, expected, strict=True)):
+        for at, (arm, entry, each) in enumerate(zip(statement.arms, tests.entries, expected, strict=True)):
             if is_impossible(entry.asked):
                 help = "every label is taken by the arms before; delete this one"
                 what = "nothing reaches this test"
                 report_unreached(self.values, arm.test, *statement.arms[at:], scope=self.scope, what=what, help=help)
                 break
-            self.arm(arm, entry.asked, entry.inside, share)
+            self.arm(arm, entry.asked, entry.inside, each)
         otherwise = self.otherwise(tests.left, covers_all=covers_all)
         self.join_effects(statement.span)
         if not self.whole:
@@ -60,8 +60,9 @@ class _Branch:
             return Choice(tuple(self.taken[:-1]), self.taken[-1].answer, statement.span), goes_on
         return Choice(tuple(self.taken), otherwise, statement.span), goes_on
 
-    def arm(self, arm: tree.Arm, asked: Narrowed, inside: Narrowed, share: float) -> None:
+    def arm(self, arm: tree.Arm, asked: Narrowed, inside: Narrowed, expected: Expected) -> None:
         """Read a test and, where it may hold, its block."""
+        share = expected.share
         condition = self.values.truth(arm.test, Scope(self.scope, narrowed=dict(asked)), share)
         if is_impossible(inside):
             report_never(self.values, arm.test, *arm.body, scope=self.scope)
@@ -71,8 +72,12 @@ class _Branch:
             always = "keep what stands in its block, without the test" if is_first else "write `else`"
             never = "delete it with its block"
             warn_of_foregone(arm.test, self.reader.findings, always=always, never=never)
-        if condition is not None and arm.share is not None and arm.share.value is not None:
-            self.nodes.say(condition.position, share, arm.share.value, arm.share.span)
+        said = None if arm.share is None else arm.share.value
+        if condition is not None and expected.arm is not None:
+            said_at = None if said is None or arm.share is None else arm.share.span
+            self.nodes.expect(condition.position, self.statement.span, share, expected.arm, said_at)
+        elif condition is not None and arm.share is not None and said is not None:
+            self.nodes.say(condition.position, share, said, arm.share.span)
         before = self.nodes.effect
         inner = Scope(self.scope, narrowed=dict(inside))
         answer, goes_on = self.reader.block(arm.body, inner)

@@ -25,7 +25,7 @@ from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.answers import Place, Source, sources
 from harmonia_compiler.flow.bodies import in_pieces
-from harmonia_compiler.flow.graph import Body, Flow, Node
+from harmonia_compiler.flow.graph import Arm, Body, Flow, Node
 
 #: Pipelines that call pipelines are inlined and may double at every step.
 MOST_NODES = 10_000
@@ -63,7 +63,8 @@ class Nodes:
     A block's first `given` arguments are handed in by what runs it; `captured` are the positions in the parent
     that its further ones stand for, with the nodes that they are here. `carried` says which nodes what a loop
     hands in may be, once its block is read. `shares` holds, by condition, how often it holds, what the user said,
-    and where; all its selects carry it. `effect` is what the next call that is not pure has to wait for; in the main
+    and where; all its selects carry it. `arms` holds the like of branches, by condition and place, for these alone.
+    `effect` is what the next call that is not pure has to wait for; in the main
     part of a pipeline with such calls it is `start` at first, which stands for what whoever calls the pipeline has
     called before. There is one wherever a call may turn out not to be pure.
     """
@@ -76,6 +77,7 @@ class Nodes:
         self.captured: dict[int, int] = {}
         self.carried: dict[int, list[tuple[Nodes, int]]] = {}
         self.shares: dict[int, tuple[float, float, Span]] = {}
+        self.arms: dict[tuple[int, Span | None], tuple[float, Arm, Span | None]] = {}
         self.effect: int | None = None
         self.start: int | None = None
         self._constants: dict[int, int] = {}
@@ -92,13 +94,14 @@ class Nodes:
         *,
         guessed: bool = False,
         said_at: Span | None = None,
+        arm: Arm | None = None,
     ) -> int:
         """Append a node and give its position. Raises TooLarge."""
         self.shared.kept += 1
         self.shared.built += 1
         if self.shared.kept > MOST_NODES or self.shared.built > _MOST_BUILT:
             raise TooLarge
-        self.all.append(Node(operation, of, span, share, guessed, said_at))
+        self.all.append(Node(operation, of, span, share, guessed, said_at, arm))
         return len(self.all) - 1
 
     def constant(self, value: Value, of: Type, span: Span | None) -> int:
@@ -160,11 +163,18 @@ class Nodes:
             message = "another share was given for the same condition"
             self.findings.add("W0501", message, span, help="delete this one, or make both equal", notes=notes)
 
+    def expect(self, condition: int, branch: Span, share: float, arm: Arm, said_at: Span | None) -> None:
+        """Note how often a condition holds in a branch that says nothing of a test before it, and where it says so."""
+        self.arms[condition, branch] = (share, arm, said_at)
+
     def select(self, condition: int, then: int, otherwise: int, of: Type, share: float, span: Span | None) -> int:
         """The value of one of two arms; no node where both are the same."""
         if then == otherwise:
             return then
         operation, known = Select(condition, then, otherwise), self.shares.get(condition)
+        if (condition, span) in self.arms:
+            share, arm, said_at = self.arms[condition, span]
+            return self.add(operation, of, span, share, guessed=said_at is None, said_at=said_at, arm=arm)
         if known is None:
             return self.add(operation, of, span, share, guessed=True)
         return self.add(operation, of, span, known[0], said_at=known[2])
@@ -229,7 +239,7 @@ class Nodes:
             else:
                 copied = with_inputs(_in_place(operation, offset), moved.__getitem__)
                 moved[position] = self.add(
-                    copied, node.type, node.span, node.share, guessed=node.guessed, said_at=node.said_at
+                    copied, node.type, node.span, node.share, guessed=node.guessed, said_at=node.said_at, arm=node.arm
                 )
         if has_effect:
             self.shared.has_effects = True

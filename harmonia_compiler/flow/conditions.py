@@ -41,11 +41,11 @@ class Conditions:
     none. `limit` is how large a function may become.
     """
 
-    def __init__(self, expanded: Expanded, outcomes: Outcomes, limit: int) -> None:
+    def __init__(self, expanded: Expanded, questions: Questions, outcomes: Outcomes, limit: int) -> None:
         self.scopes: dict[int, int] = {}
         self._nodes = expanded.flow.nodes
         self._outcomes = outcomes
-        self._questions = questions = Questions(expanded)
+        self._questions = questions
         self._varying = _varying(expanded)
         self._values: dict[Place, Value] = {}
         self._made: dict[Asked, int] = {}

@@ -20,7 +20,7 @@ from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.guards import Guards, Path, guards
 from harmonia_compiler.flow.guesses import Results, unsaid
 from harmonia_compiler.flow.lateness import Course, Takes, Way, choices, late_ways, with_lateness
-from harmonia_compiler.flow.questions import Place
+from harmonia_compiler.flow.questions import Place, Questions
 from harmonia_compiler.flow.streamed import streamed
 from harmonia_compiler.kinds.extents import USUAL_ITEMS
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
@@ -174,12 +174,13 @@ def _likely(
     expanded: Expanded, application: Application, kinds: Mapping[str, Kind], told_apart: Collection[int] = ()
 ) -> tuple[Guards, tuple[Extent, ...], tuple[float, ...]]:
     """How likely each node is demanded, how much its value is, and how many items each scope has."""
-    likely = guards(expanded, [USUAL_ITEMS] * len(expanded.items), told_apart=told_apart)
+    questions = Questions(expanded)
+    likely = guards(expanded, [USUAL_ITEMS] * len(expanded.items), told_apart=told_apart, questions=questions)
     sizes = extents(expanded.flow, application, kinds, likely.taken)
     items = _items(expanded, sizes)
     if len(items) > 1:
         # How many items there are decides how likely one of them takes a branch.
-        likely = guards(expanded, items, told_apart=told_apart)
+        likely = guards(expanded, items, told_apart=told_apart, questions=questions)
         sizes = extents(expanded.flow, application, kinds, likely.taken)
         items = _items(expanded, sizes)
     return likely, sizes, items

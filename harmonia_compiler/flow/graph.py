@@ -23,13 +23,30 @@ from harmonia_compiler.diagnostics.source import Source, Span
 EVEN = 0.5
 
 
+class Arm(msgspec.Struct, frozen=True):
+    """How often an arm of a branch is taken that stands behind tests of which the branch says nothing.
+
+    Of the requests that reach the branch, `fixed` take it and, of those that the `number` tests before have left, a
+    `part`.
+    """
+
+    number: int
+    fixed: float
+    part: float = 0.0
+
+    def share(self, left: float) -> float:
+        """Of the requests that are left, where so many are of those that reach the branch, the part that takes it."""
+        return min(1.0, max(0.0, self.part + self.fixed / left)) if left > 0.0 else 0.0
+
+
 class Node(msgspec.Struct, frozen=True):
     """One operation of a flow.
 
     `share` is set on `Select` nodes: of the requests that reach the condition, the part that takes
     `then`; selects over one condition carry one share. On a `Repeat` it is how often a round is the
     last one, where the user said so. Where `guessed`, nobody said that share: it goes behind what is
-    said elsewhere of the same test; `said_at` is where somebody did. `span` is where the user wrote the operation.
+    said elsewhere of the same test; `said_at` is where somebody did. Where an `arm` is given, the share is what
+    it comes to by what is guessed of the tests before. `span` is where the user wrote the operation.
     """
 
     operation: Operation
@@ -38,6 +55,7 @@ class Node(msgspec.Struct, frozen=True):
     share: float | None = None
     guessed: bool = False
     said_at: Span | None = None
+    arm: Arm | None = None
 
 
 class Body(msgspec.Struct, frozen=True):

@@ -16,12 +16,13 @@ from typing import NamedTuple
 import msgspec
 
 from harmonia_compiler.contract.program import Call, Select, inputs
+from harmonia_compiler.flow.arms import with_arms
 from harmonia_compiler.flow.asked import Test
 from harmonia_compiler.flow.conditions import Conditions
 from harmonia_compiler.flow.expand import Expanded, scopes_around
 from harmonia_compiler.flow.graph import EVEN
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes, TooManyError
-from harmonia_compiler.flow.questions import Place
+from harmonia_compiler.flow.questions import Place, Questions
 
 #: Nodes of decision diagrams for one flow; structured programs need a few for each branch.
 LIMIT = 100_000
@@ -29,6 +30,9 @@ LIMIT = 100_000
 #: Paths that are told apart, and of how many calls times branches, beyond which they are taken to be nested.
 MOST_PATHS = 16
 MOST_TOLD_APART = 5_000
+
+#: How often the shares of arms are reckoned anew, each time by how often the tests before them hold.
+_MOST_TURNS = 4
 
 
 class Path(NamedTuple):
@@ -62,14 +66,33 @@ class Guards(msgspec.Struct, frozen=True):
     likely: Mapping[Place, Mapping[Test, float]] = msgspec.field(default_factory=dict)
 
 
-def guards(expanded: Expanded, items: Sequence[float], limit: int = LIMIT, told_apart: Collection[int] = ()) -> Guards:
+def guards(
+    expanded: Expanded,
+    items: Sequence[float],
+    limit: int = LIMIT,
+    told_apart: Collection[int] = (),
+    questions: Questions | None = None,
+) -> Guards:
     """The guards' probabilities, exact while the diagrams have at most `limit` nodes.
 
     `items[s]` is how many items scope s is expected to have. Paths say of the choices to be `told_apart`, all outside
-    of any scope, which of their values they take.
+    of any scope, which of their values they take. `questions` are those of the flow, where they are known already.
     """
+    found = _guards(expanded, questions or Questions(expanded), items, limit, told_apart)
+    for _ in range(_MOST_TURNS):
+        settled = with_arms(expanded, found.taken)
+        if settled is expanded:
+            break
+        expanded = settled
+        found = _guards(expanded, Questions(expanded), items, limit, told_apart)
+    return found
+
+
+def _guards(
+    expanded: Expanded, questions: Questions, items: Sequence[float], limit: int, told_apart: Collection[int]
+) -> Guards:
     try:
-        return _Exact(expanded, items, limit).found(told_apart)
+        return _Exact(expanded, questions, items, limit).found(told_apart)
     except TooManyError:
         return _estimate(expanded, items)
 
@@ -80,11 +103,11 @@ def _of_any(one: float, items: float) -> float:
 
 
 class _Exact:
-    def __init__(self, expanded: Expanded, items: Sequence[float], limit: int) -> None:
+    def __init__(self, expanded: Expanded, questions: Questions, items: Sequence[float], limit: int) -> None:
         self._expanded = expanded
         self._items = items
         self._outcomes = Outcomes(limit)
-        self._conditions = Conditions(expanded, self._outcomes, limit)
+        self._conditions = Conditions(expanded, questions, self._outcomes, limit)
         self._wanted = [FALSE] * len(expanded.flow.nodes)
         # For each node, when it is demanded from where, by the scope of what demands it.
         self._demands: list[dict[int, int]] = [{} for _ in expanded.flow.nodes]

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from harmonia_compiler.contract.program import Constant, Select, inputs
+from harmonia_compiler.contract.program import Constant, Select
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.asked import Asked, Test
+from harmonia_compiler.flow.dominators import THEN, dominators
 from harmonia_compiler.flow.graph import EVEN, Node
 
 
@@ -65,6 +66,7 @@ class Said:
         same: Callable[[Asked], Hashable],
     ) -> None:
         self._nodes = nodes
+        self._result = result
         self._plain = plain
         self._above: list[int] = []
         self._choices: dict[int, _Choice] = {}
@@ -82,15 +84,15 @@ class Said:
                 self.of_made.setdefault(same(asked), share)
             elif not isinstance(operation, Constant):
                 written.append(position)
-        self._result = result
         for position in written:
             _, asked, _, share = self._asks(position)
             self.of_values.append((asked, Saying(asked.test, share, self._before(position))))
 
     def claims(self) -> Iterator[Claim]:
-        """What is said of values and of made conditions, and where, in the order of the nodes."""
+        """What is said of values and of made conditions, and where, in the order of the nodes; nothing guessed."""
         for position, node in enumerate(self._nodes):
-            if isinstance(node.operation, Select) and node.said_at is not None and node.share is not None:
+            is_certain = node.share is not None and node.arm is None
+            if isinstance(node.operation, Select) and node.said_at is not None and is_certain:
                 _, asked, is_negated, share = self._asks(position)
                 saying = Saying(asked.test, share, self._before(position))
                 yield Claim(position, asked, saying, is_negated, node.said_at)
@@ -113,12 +115,12 @@ class Said:
         The outermost comes first.
         """
         if not self._above:
-            self._above = _dominators(self._nodes, self._result)
+            self._above = dominators(self._nodes, self._result)
         condition, found, at = self._asks(select).condition, [], self._above[3 * select]
         while at >= 0:
             above, arm = divmod(at, 3)
             if arm and (choice := self._asks(above)).condition < condition:
-                found.append((choice.asked, (arm == _THEN) != choice.is_negated, choice.share))
+                found.append((choice.asked, (arm == THEN) != choice.is_negated, choice.share))
             at = self._above[at]
         return found[::-1]
 
@@ -131,46 +133,3 @@ class Said:
             share = 1.0 - share if is_negated else share
             self._choices[select] = _Choice(node.operation.condition, asked, is_negated, share)
         return self._choices[select]
-
-
-#: The arms of a choice, which stand behind it.
-_THEN, _OTHERWISE = 1, 2
-
-
-def _dominators(nodes: Sequence[Node], result: int) -> list[int]:
-    """What each node and each arm of a choice is only demanded through, -1 for the result and for what is not demanded.
-
-    Node i is number 3 i, its arms are the two numbers behind it. A node is read by later ones only, so that one pass
-    from the result on finds them.
-    """
-    above, depth = [-1] * (3 * len(nodes)), [0] * (3 * len(nodes))
-    reached = [False] * len(nodes)
-    reached[result] = True
-
-    def meet(one: int, other: int) -> int:
-        while one != other:
-            if depth[one] < depth[other]:
-                one, other = other, one
-            one = above[one]
-        return one
-
-    def read(needed: int, through: int) -> None:
-        above[3 * needed] = meet(above[3 * needed], through) if reached[needed] else through
-        reached[needed] = True
-
-    for position in range(result, -1, -1):
-        if not reached[position]:
-            continue
-        here, operation = 3 * position, nodes[position].operation
-        depth[here] = 0 if position == result else depth[above[here]] + 1
-        if not isinstance(operation, Select):
-            for needed in inputs(operation):
-                read(needed, here)
-            continue
-        for arm in (_THEN, _OTHERWISE):
-            above[here + arm], depth[here + arm] = here, depth[here] + 1
-        for needed in (operation.condition, *operation.early):
-            read(needed, here)
-        read(operation.then, here + _THEN)
-        read(operation.otherwise, here + _OTHERWISE)
-    return above

@@ -165,6 +165,13 @@ AGREED = {
         x = verdict(t)
     } until x == "b" ~ 0.95
     return t""",
+    "an arm that stands behind one of which nothing is said": """x = verdict(q)
+    yes = good(q)
+    y = q
+    if x == "a" { y = w(q) } elif yes ~ 0.4 { y = w(y) }
+    if x == "a" ~ 0.2 { y = w(y) }
+    if yes ~ 0.5 { y = w(y) }
+    return y""",
     "two calls": """x = verdict(q)
     y = verdict(w(q))
     if x == "a" ~ 0.7 { return q }

@@ -83,7 +83,60 @@ SAID = {
     if x == "a" ~ 0.2 { y = merge([y]) }
     return merge([y])""",
         0.2,
-        0.8 * 0.4 / 0.7,
+        0.4,
+    ),
+    "a chain of two silent arms": (
+        """x = sort(q)
+    n = level(q)
+    y = q
+    if x == "a" { y = merge([q]) } elif n > 3 { y = w(q) } elif good(q) ~ 0.4 { y = v(q) }
+    if x == "a" ~ 0.3 { y = merge([y]) }
+    return merge([y])""",
+        (1.0 - 0.4 - 0.3) / 2,
+        0.4,
+    ),
+    "a chain whose arms return": (
+        """x = sort(q)
+    y = q
+    if x == "a" ~ 0.2 { y = merge([q]) }
+    if x == "a" { return w(y) } elif good(q) ~ 0.4 { return v(y) }
+    return merge([y])""",
+        0.2,
+        0.4,
+    ),
+    "a chain that stands there twice": (
+        """x = sort(q)
+    g = good(q)
+    y = q
+    z = q
+    if x == "a" { y = w(q) } elif g { y = v(q) }
+    if x == "a" { z = w(q) } elif g ~ 0.4 { z = v(q) }
+    if x == "a" ~ 0.2 { y = merge([y]) }
+    return merge([y, z])""",
+        0.2,
+        0.4,
+    ),
+    "a chain in a loop": (
+        """t = q
+    repeat up to 2 {
+        x = sort(t)
+        s = q
+        if x == "a" { s = w(t) } elif good(t) ~ 0.4 { s = v(t) }
+        t = merge([s])
+    } until x == "a" ~ 0.2
+    return t""",
+        0.2 * 1.8,
+        0.4 * 1.8,
+    ),
+    "a chain with a test of two together": (
+        """x = sort(q)
+    both = x == "a" and good(q)
+    y = q
+    if both { y = w(q) } elif level(q) > 3 ~ 0.4 { y = v(q) }
+    if x == "a" ~ 0.1 { y = merge([y]) }
+    return merge([y])""",
+        0.1,
+        0.4,
     ),
     "what is bound again by the other label": (
         """x = sort(q)
