@@ -6,6 +6,7 @@ Written as `plan.json`. Deterministic byte for byte; no secret, no absolute path
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -183,6 +184,14 @@ class Plan(msgspec.Struct, frozen=True):
 def replica_id(engine: str, number: int) -> str:
     """What a replica of an engine is called: nothing else that a bundle names ends in a number like this."""
     return f"{engine[:MOST_OF_NAME]}-{number}"
+
+
+def usual_ms(plan: Plan) -> dict[str, float]:
+    """How long a call takes at each engine, on the mean of the configurations of its replicas, in ms."""
+    per_engine: dict[str, list[ProfileUse]] = {}
+    for use in plan.profiles:
+        per_engine.setdefault(use.engine, []).append(use)
+    return {name: fmean(use.latency_ms for use in uses) for name, uses in per_engine.items()}
 
 
 def encode_plan(plan: Plan) -> bytes:

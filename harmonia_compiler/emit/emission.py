@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from statistics import fmean
 
 import msgspec
 
@@ -12,7 +11,7 @@ from harmonia_compiler.contract.card import Card, Cards, load_cards
 from harmonia_compiler.contract.collection import CollectionRecord, chunker_name
 from harmonia_compiler.contract.component import Component, Engine, Late
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
-from harmonia_compiler.contract.plan import Configuration, Plan, ProfileUse
+from harmonia_compiler.contract.plan import Configuration, Plan, usual_ms
 from harmonia_compiler.contract.site import Site
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.emit.code import source_folders
@@ -85,10 +84,7 @@ def make_service(plan: Plan, application: Application) -> Service:
 
 def _expected(plan: Plan) -> dict[str, dict[str, ExpectedCalls]]:
     """What each pipeline is expected to call: how often, and for how long on the mean of its engine's replicas."""
-    per_engine: dict[str, list[ProfileUse]] = {}
-    for use in plan.profiles:
-        per_engine.setdefault(use.engine, []).append(use)
-    service_ms = {name: fmean(use.latency_ms for use in uses) for name, uses in per_engine.items()}
+    service_ms = usual_ms(plan)
     return {
         pipeline.name: {
             name: ExpectedCalls(visits, service_ms[engine])

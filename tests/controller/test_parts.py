@@ -10,6 +10,7 @@ import pytest
 
 from harmonia_compiler.contract.bundle import ReplicaShare
 from harmonia_compiler.contract.decision import REMEMBERED, Reason, Said, fingerprint
+from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.plan.replan import LEAST
 from harmonia_compiler.policy.control.decide import begun
 from harmonia_compiler.policy.control.division import Load
@@ -74,6 +75,12 @@ def test_the_figures_are_the_plans(tmp_path: Path) -> None:
     engine = found.engines["llm"]
     assert [(one.name, one.capacity_rps) for one in engine.replicas] == [(name, CAPACITY_RPS) for name in REPLICAS]
     assert (engine.least, engine.count, engine.most) == (2, 2, 2)
+    assert [one.times for one in engine.replicas] == [1.0, 1.0]
+    (one, other), (use,) = plan.replicas, plan.profiles
+    slower = msgspec.structs.replace(other, config=Configuration(2.0, 1.0))
+    slow_use = msgspec.structs.replace(use, config=slower.config.describe(), latency_ms=3.0 * use.latency_ms)
+    of_two_kinds = msgspec.structs.replace(plan, replicas=(one, slower), profiles=(use, slow_use))
+    assert [one.times for one in planned(of_two_kinds, service, {}).engines["llm"].replicas] == [0.5, 1.5]
     assert found.expected["say"]["say"].visits == 1.0
     assert found.engine_of == {"say": {"say": "llm"}}
     roomy = planned(plan, service, {"llm": ("llm-2",)}).engines["llm"]

@@ -1,12 +1,13 @@
 """Corrects what the plan expects by what happened in a window: rates, visits, times of engines and of single replicas.
 
-The plan says how long a call takes while its replica is as busy as planned. One that takes longer is believed to be
-slow, unless the replica worked on more calls at once than that: then each takes longer, and not fewer are served. One
-that takes less time is believed to be fast only as far as the replica was as busy: an engine that works on little is
-faster than it will be.
+The plan says how long a call takes at its replica while that is as busy as planned. One that takes longer is believed
+to be slow, unless the replica worked on more calls at once than that: then each takes longer, and it is slow only where
+it served fewer all the same. That it served more then, of which each took longer, is no sign that it is fast: whoever
+routes calls gave it more. One that takes less time is believed to be fast only as far as the replica was as busy: an
+engine that works on little is faster than it will be.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from harmonia_compiler.contract.readings import CallsRead
@@ -84,20 +85,24 @@ def _replicas(planned: Planned, state: State, window: Window) -> dict[str, Ratio
 
 
 def _moved(
-    planned: Planned, ratio: Ratio, rows: Iterable[CallsRead], window: Window, replicas: Iterable[PlannedReplica]
+    planned: Planned, ratio: Ratio, rows: Iterable[CallsRead], window: Window, replicas: Sequence[PlannedReplica]
 ) -> Ratio:
     """A ratio of times after the calls of a window, which these replicas served."""
-    expected_s = measured_s = calls = 0.0
+    by_name = {one.name: one for one in replicas}
+    usual_s = expected_s = measured_s = calls = 0.0
     for one in rows:
         expected = planned.expected.get(one.pipeline, {}).get(one.component)
         if expected is not None:
-            expected_s += one.served * expected.service_ms / 1000.0
+            on_the_mean_s = one.served * expected.service_ms / 1000.0
+            usual_s += on_the_mean_s
+            expected_s += on_the_mean_s * (by_name[one.replica].times if one.replica in by_name else 1.0)
             measured_s += one.service_s
             calls += one.served
     if calls <= 0.0 or expected_s <= 0.0:
         return ratio.faded(window.seconds)
     # By Little's law: calls at once, as planned and as it was.
-    planned_at_once = sum(max(1.0, one.capacity_rps * expected_s / calls) for one in replicas) or 1.0
+    each_s = usual_s / calls
+    planned_at_once = sum(max(1.0, one.capacity_rps * each_s * one.times) for one in replicas) or 1.0
     crowded = measured_s / window.seconds / planned_at_once
-    times = measured_s / expected_s / max(1.0, crowded)
-    return ratio.moved(times if times >= 1.0 else times ** min(1.0, crowded), calls)
+    times = measured_s / expected_s
+    return ratio.moved(max(1.0, times / max(1.0, crowded)) if times >= 1.0 else times ** min(1.0, crowded), calls)

@@ -6,16 +6,20 @@ from dataclasses import dataclass, field, replace
 from harmonia_compiler.contract.bundle import ExpectedCalls, ReplicaShare, Service
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.decision import fingerprint
-from harmonia_compiler.contract.plan import Plan
+from harmonia_compiler.contract.plan import Plan, usual_ms
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedReplica:
-    """One replica: the calls a second that it carries without being busier than planned, and its share."""
+    """One replica: the calls a second that it carries without being busier than planned, and its share.
+
+    A call takes so many `times` as long there as it is expected to on the mean of its engine's replicas.
+    """
 
     name: str
     capacity_rps: float
     share: ReplicaShare
+    times: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +60,19 @@ def planned(plan: Plan, service: Service, room: Mapping[str, Sequence[str]]) -> 
     `room` are the names of further replicas that an engine may have, each like its last one; the number of one that is
     not named is fixed. An engine of whose capacity the plan says nothing is left as it is.
     """
-    capacities = {(use.engine, use.config): use.capacity_rps for use in plan.profiles}
+    usual = usual_ms(plan)
+    uses = {(use.engine, use.config): use for use in plan.profiles}
+    engine_of = {
+        pipeline: {name: made.engine for name, made in program.components.items()}
+        for pipeline, program in service.programs.items()
+    }
     replicas: dict[str, list[PlannedReplica]] = {}
     for one in plan.replicas:
-        capacity = capacities.get((one.engine, one.config.describe()), 0.0)
+        use = uses.get((one.engine, one.config.describe()))
         share = service.shares.get(one.id)
-        if capacity > 0.0 and share is not None:
-            replicas.setdefault(one.engine, []).append(PlannedReplica(one.id, capacity, share))
+        if use is not None and use.capacity_rps > 0.0 and share is not None:
+            times = use.latency_ms / usual[one.engine] if use.latency_ms > 0.0 else 1.0
+            replicas.setdefault(one.engine, []).append(PlannedReplica(one.id, use.capacity_rps, share, times))
     return Planned(
         fingerprint(service),
         {
@@ -75,10 +85,7 @@ def planned(plan: Plan, service: Service, room: Mapping[str, Sequence[str]]) -> 
             for name, these in sorted(replicas.items())
         },
         service.expected,
-        {
-            pipeline: {name: made.engine for name, made in program.components.items()}
-            for pipeline, program in service.programs.items()
-        },
+        engine_of,
     )
 
 

@@ -13,7 +13,8 @@ from msgspec import Meta
 
 #: The factor by which one window moves a ratio at most, and the bounds of every ratio.
 MOST_STEP, MOST = 1.5, 16.0
-#: As how many calls the ratio itself counts against those of a window.
+#: As how many calls the ratio itself counts at least against those of a window. Where it rests on more, it counts as
+#: half of those: of windows with equally many calls each, the last one counts as much as all before.
 DOUBT = 4.0
 #: After so long without a call half of a correction is forgotten, in seconds.
 HALF_LIFE_S = 900.0
@@ -34,7 +35,7 @@ class Ratio:
         seen = math.log(min(MOST, max(1.0 / MOST, measured)))
         most = math.log(MOST_STEP)
         own = math.log(self.value)
-        step = (seen - own) * calls / (calls + DOUBT)
+        step = (seen - own) * calls / (calls + max(DOUBT, self.evidence / 2.0))
         return Ratio(math.exp(own + min(most, max(-most, step))), min(1e6, self.evidence / 2.0 + calls))
 
     def faded(self, seconds: float) -> "Ratio":

@@ -1,8 +1,10 @@
 """What the controller decides, by a virtual service: what it corrects, how soon, how often, and within which bounds."""
 
 import math
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from random import Random
 
 import msgspec
 import pytest
@@ -10,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonia_compiler.contract.bundle import ReplicaShare
-from harmonia_compiler.contract.readings import CallsRead, Readings, RequestsRead
+from harmonia_compiler.contract.readings import CallsRead, Readings, ReplicaRead, RequestsRead
 from harmonia_compiler.policy.control import forecast, ratio
 from harmonia_compiler.policy.control.decide import begun, decide
 from harmonia_compiler.policy.control.division import HOLD_S, MOST_HOLD_S, NoDivision
+from harmonia_compiler.policy.control.planned import Planned
 from harmonia_compiler.policy.control.state import State
 from tests.examples import examples
-from tests.policy.control.virtual import CAPACITY_RPS, Service, by_speed, plan_of
+from tests.policy.control.virtual import CALL_S, CAPACITY_RPS, Service, by_speed, plan_of
 
 
 @pytest.mark.parametrize("times", [3.0, 1 / 3])
@@ -47,6 +50,74 @@ def test_a_slow_replica_gets_fewer_calls_and_fewer_at_once() -> None:
     shares = service.windows(16).shares
     assert shares["llm-1"].weight == pytest.approx(shares["llm-0"].weight, rel=0.25)
     assert shares["llm-1"].batch == 8
+
+
+def uneven(planned: Planned, pace: Callable[[str, int], float], rates: Mapping[str, float]) -> Service:
+    """A service of 40 windows of 5 s in which each replica is routed so many calls a second, whatever its share."""
+    service = Service(planned)
+    calls, took = dict.fromkeys(rates, 0), dict.fromkeys(rates, 0.0)
+    for window in range(40):
+        service.now += 5.0
+        for name, rate in rates.items():
+            calls[name] += int(5.0 * rate)
+            took[name] += 5.0 * rate * CALL_S * pace(name, window)
+        total = sum(calls.values())
+        service.look(
+            Readings(
+                "g",
+                service.now,
+                service.state.epoch if service.state else 0,
+                requests=(RequestsRead("rag", "", total, total, total, {"say": total}, service.now),),
+                calls=tuple(CallsRead("rag", "say", name, calls[name], 0, calls[name], took[name]) for name in rates),
+                replicas=tuple(ReplicaRead(name, "llm", 0, routed=True) for name in rates),
+            )
+        )
+    return service
+
+
+def test_a_replica_that_is_given_more_is_not_taken_for_a_fast_one() -> None:
+    # Planned for 64 calls a second and 6.4 at once; both are just so fast that each call takes longer by the crowd.
+    service = uneven(
+        plan_of(2, batch=8), lambda name, _: 1.9 if name == "llm-0" else 1.5, {"llm-0": 90.0, "llm-1": 65.0}
+    )
+    assert service.state is not None
+    assert [service.state.replicas[name].value for name in ("llm-0", "llm-1")] == [1.0, 1.0]
+    assert service.state.engines["llm"].value == 1.0
+    assert service.acted() == []
+
+
+def test_replicas_of_two_kinds_that_take_as_long_as_planned_are_left_alone() -> None:
+    planned = plan_of(2, batch=8)
+    engine = planned.engines["llm"]
+    small, large = engine.replicas
+    kinds = (
+        replace(small, capacity_rps=30.0, share=ReplicaShare(8, 30.0), times=1.4),
+        replace(large, capacity_rps=60.0, share=ReplicaShare(8, 60.0), times=0.6),
+    )
+    planned = replace(planned, engines={"llm": replace(engine, replicas=kinds)})
+    # At half of what they carry.
+    service = uneven(planned, lambda name, _: 1.4 if name == "llm-0" else 0.6, {"llm-0": 15.0, "llm-1": 30.0})
+    assert service.state is not None
+    assert [one.value for one in service.state.replicas.values()] == pytest.approx([1.0, 1.0])
+    assert service.acted() == []
+
+
+def test_chance_moves_no_share() -> None:
+    lots = Random(1)
+    by_chance: dict[tuple[str, int], float] = defaultdict(lambda: lots.lognormvariate(0.1, 0.12))
+    names = ["llm-0", "llm-1", "llm-2"]
+    service = uneven(plan_of(3, batch=8), lambda name, window: by_chance[name, window], dict.fromkeys(names, 20.0))
+    assert service.acted() == []
+
+
+@pytest.mark.parametrize(("weight", "acts"), [(0.7, True), (1.0, False)])
+def test_a_share_goes_back_to_the_plans_without_further_proof(weight: float, *, acts: bool) -> None:
+    service = Service(plan_of(2, batch=8))
+    service.state = replace(begun(service.planned), shares={"llm-0": ReplicaShare(8, weight)})
+    service.windows(3)
+    shares = service.decisions[-1].shares
+    assert bool(service.acted()) == acts
+    assert shares["llm-0"].weight == pytest.approx(1.0, rel=0.02)
 
 
 def test_it_says_which_replica_the_gateway_leaves_out() -> None:
@@ -157,7 +228,7 @@ def test_flapping_replicas_bring_at_most_one_change_in_each_hold() -> None:
     service = Service(
         plan_of(3, batch=4),
         lambda _: 60.0,
-        lambda name, now: 8.0 if name == "llm-2" and int(now) % 2 else 1.0,
+        lambda name, now: 8.0 if name == "llm-2" and int(now) % 8 < 4 else 1.0,
         present=lambda name, now: name != "llm-0" or int(now) % 2 == 0,
     )
     service.windows(120, 1.0)
