@@ -9,6 +9,7 @@ them are known, is the share of the last one.
 """
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -25,6 +26,9 @@ from harmonia_compiler.flow.values import Value, left
 
 #: How deep conditions are looked into that are made of others.
 _DEEPEST = 40
+
+#: How many choices around one are looked at where their functions would be too large together.
+_NEAREST = 32
 
 
 class _Word(NamedTuple):
@@ -47,7 +51,9 @@ class Conditions:
         self._outcomes = outcomes
         self._questions = questions
         self._varying = _varying(expanded)
+        self._limit = limit
         self._values: dict[Place, Value] = {}
+        self._asked: set[Place] = set()
         self._made: dict[Asked, int] = {}
         # How many arms have been left out so far that no request takes where their condition was asked.
         self._left_out = 0
@@ -59,9 +65,26 @@ class Conditions:
         """When the condition of the choice at a position is true, where the guard is."""
         return self._function(Asked(condition), self._word(position), guard, 0)
 
+    def estimate(self, position: int, condition: int) -> float:
+        """How often the condition of a choice is true where it is reached, by what is asked there of the same values.
+
+        It forgets the functions that were found before: what is common to conditions of different values is not seen.
+        """
+        outcomes = self._outcomes = Outcomes(self._limit)
+        self._values, self._made = {}, {}
+        rows, guard = self._questions.rows(Asked(condition)), TRUE
+        nearest = [*islice(self._said.around(position), _NEAREST)]
+        for asked, holds, share, _ in reversed(nearest):
+            if not rows.isdisjoint(self._questions.rows(asked)):
+                is_true = self._function(asked, _Word(share, is_guess=True), guard, 0)
+                guard = outcomes.both(guard, is_true if holds else outcomes.negate(is_true))
+        word = self._word(position)
+        is_true, likely = self._function(Asked(condition), word, guard, 0), outcomes.probability(guard)
+        return outcomes.probability(outcomes.both(guard, is_true)) / likely if likely else word.share
+
     def likely(self) -> dict[Place, Mapping[Test, float]]:
         """How often tests hold of what calls give and requests bring, by the part that tests so far asked about."""
-        drawn = {way.origin: way for place in self._values for way in self._questions.ways_of(place) if way.is_drawn}
+        drawn = {way.origin: way for place in self._asked for way in self._questions.ways_of(place) if way.is_drawn}
         return {Place(*origin): self._shares.shares(Part(self._questions.row(way))) for origin, way in drawn.items()}
 
     def _word(self, select: int) -> _Word:
@@ -137,6 +160,7 @@ class Conditions:
 
     def _value(self, place: Place) -> Value:
         """What is known of a value: of an item of a list first the answers of the tests that have kept it there."""
+        self._asked.add(place)
         if place not in self._values:
             labels = self._questions.labels(place)
             value = self._values[place] = Value(self._outcomes, labels, lambda share: self._outcome(share, place))

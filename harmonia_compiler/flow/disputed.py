@@ -131,40 +131,21 @@ class _Judging:
 
         It is of the requests that reach it: those for which other conditions of the same values had one answer.
         """
-        outcomes, made_of = self._outcomes, self._made_of(claim.asked)
+        outcomes, questions = self._outcomes, self._questions
+        made_of = questions.made_of(claim.asked)
         made, guard = self._function(made_of), TRUE
         if made is None:
             return
-        rows = self._rows(made_of)
-        for asked, holds, _ in self._said.around(claim.choice):
-            around = self._made_of(asked)
-            if rows.isdisjoint(self._rows(around)):
+        rows = questions.rows(claim.asked)
+        for asked, holds, _, is_earlier in self._said.around(claim.choice):
+            if not is_earlier or rows.isdisjoint(questions.rows(asked)):
                 continue
-            if (answer := self._function(around)) is None:
+            if (answer := self._function(questions.made_of(asked))) is None:
                 return
             guard = outcomes.both(guard, answer if holds else outcomes.negate(answer))
         if (likely := outcomes.probability(guard)) > 0.0:
             others = (other for row in sorted(rows, key=repr) for _, other in self._heard.get(row, ()))
             self._judge(claim, outcomes.probability(outcomes.both(guard, made)) / likely, others)
-
-    def _made_of(self, asked: Asked) -> dict[Asked, tuple[Asked, ...]]:
-        """A question and all that it is made of: of each its condition and its arms, nothing of what is a value's."""
-        found: dict[Asked, tuple[Asked, ...]] = {}
-        pending = [asked]
-        while pending:
-            if (one := self._questions.plain(pending.pop())[0]) not in found:
-                found[one] = ()
-                operation = self._nodes[one.position].operation
-                if isinstance(operation, Select):
-                    arms = (replace(one, position=at) for at in (operation.then, operation.otherwise))
-                    found[one] = (Asked(operation.condition), *arms)
-                pending += found[one]
-        return found
-
-    def _rows(self, made_of: Mapping[Asked, tuple[Asked, ...]]) -> set[Row]:
-        """The rows of the table that it is about."""
-        values = (one for one, parts in made_of.items() if not parts and settled(self._nodes, one) is None)
-        return {part.row for one in values for part in self._questions.parts_of(place_of(one))}
 
     def _function(self, made_of: Mapping[Asked, tuple[Asked, ...]]) -> int | None:
         """When a question holds, the first of these; None where that is not said of all that it is made of."""

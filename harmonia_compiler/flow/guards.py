@@ -20,12 +20,15 @@ from harmonia_compiler.flow.arms import with_arms
 from harmonia_compiler.flow.asked import Test
 from harmonia_compiler.flow.conditions import Conditions
 from harmonia_compiler.flow.expand import Expanded, scopes_around
-from harmonia_compiler.flow.graph import EVEN
+from harmonia_compiler.flow.graph import EVEN, Node
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes, TooManyError
 from harmonia_compiler.flow.questions import Place, Questions
 
 #: Nodes of decision diagrams for one flow; structured programs need a few for each branch.
 LIMIT = 100_000
+
+#: The same for what is said of one value, and for one condition, where all together are too much.
+_LIMIT_ALONE = 2_000
 
 #: Paths that are told apart, and of how many calls times branches, beyond which they are taken to be nested.
 MOST_PATHS = 16
@@ -53,10 +56,10 @@ class Guards(msgspec.Struct, frozen=True):
     `Select`, that of `then` once it is demanded. `paths` are the calls that requests send together, for
     any item, the most likely first; of more than MOST_PATHS the least likely count as one that sends what
     either does. In a flow of very many branches, who sends a rare call is taken to send all that are less rare.
-    Where not `exact`, the flow branches beyond the bound and the figures are estimates: each
-    branch counts as an outcome of its own, and demands from several places as if they never coincided.
-    `likely` is how often each test holds of what calls give and requests bring (`Conditions.likely`); empty where not
-    `exact`.
+    Where not `exact`, the flow branches beyond the bound and the figures are estimates: each branch counts as an
+    outcome of its own but for those around it that ask about the same values, and demands from several places as if
+    they never coincided.
+    `likely` is how often each test holds of what calls give and requests bring (`Conditions.likely`).
     """
 
     demanded: tuple[float, ...]
@@ -94,7 +97,7 @@ def _guards(
     try:
         return _Exact(expanded, questions, items, limit).found(told_apart)
     except TooManyError:
-        return _estimate(expanded, items)
+        return _estimate(expanded, questions, items)
 
 
 def _of_any(one: float, items: float) -> float:
@@ -214,7 +217,12 @@ class _Exact:
         return found
 
 
-def _estimate(expanded: Expanded, items: Sequence[float]) -> Guards:
+def _estimate(expanded: Expanded, questions: Questions, items: Sequence[float]) -> Guards:
+    try:
+        conditions = Conditions(expanded, questions, Outcomes(_LIMIT_ALONE), _LIMIT_ALONE)
+    except TooManyError:
+        # What is said of one value alone is too much.
+        conditions = None
     nodes, scopes = expanded.flow.nodes, expanded.scopes
     demanded = [0.0] * len(nodes)
     demanded[expanded.flow.result] = 1.0
@@ -236,7 +244,7 @@ def _estimate(expanded: Expanded, items: Sequence[float]) -> Guards:
         node, likely = nodes[position], demanded[position]
         if isinstance(node.operation, Select):
             condition, then, otherwise, early = msgspec.structs.astuple(node.operation)
-            taken[position] = EVEN if node.share is None else node.share
+            taken[position] = _estimated(conditions, position, node)
             for needed in {condition, *early}:
                 demand(needed, likely, position)
             demand(then, likely * taken[position], position)
@@ -247,8 +255,23 @@ def _estimate(expanded: Expanded, items: Sequence[float]) -> Guards:
     sent = _by_rarity(expanded, demanded)
     any_of = accumulate(of_any(demanded[at], scopes[at], 0) for at in sent)
     return Guards(
-        tuple(demanded), taken, _nested({at: min(1.0, one) for at, one in zip(sent, any_of, strict=True)}), exact=False
+        tuple(demanded),
+        taken,
+        _nested({at: min(1.0, one) for at, one in zip(sent, any_of, strict=True)}),
+        exact=False,
+        likely={} if conditions is None else conditions.likely(),
     )
+
+
+def _estimated(conditions: Conditions | None, position: int, node: Node) -> float:
+    """How often a choice takes `then` where it is reached: as the table says, or else as the branch does."""
+    assert isinstance(node.operation, Select)
+    if conditions is not None:
+        try:
+            return conditions.estimate(position, node.operation.condition)
+        except TooManyError:
+            pass
+    return EVEN if node.share is None else node.share
 
 
 def _nested(sent: Mapping[int, float]) -> tuple[Path, ...]:

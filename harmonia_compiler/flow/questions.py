@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import Call, Select, with_inputs
 from harmonia_compiler.contract.types import Labels, Type
-from harmonia_compiler.flow.asked import Asked, Test, plain, type_of
+from harmonia_compiler.flow.asked import Asked, Test, plain, settled, type_of
 from harmonia_compiler.flow.expand import Chance, Expanded, Gather, Item
 from harmonia_compiler.flow.origins import Way, ways
 from harmonia_compiler.flow.shares import Part, Row
@@ -35,6 +35,7 @@ class Questions:
         self._ways: dict[Place, list[Way]] = {}
         self._parts: dict[Place, list[Part]] = {}
         self._first: dict[Hashable, int] = {}
+        self._rows: dict[Asked, frozenset[Row]] = {}
 
     def plain(self, asked: Asked) -> tuple[Asked, bool]:
         """What is asked in one wording for all that is alike, and whether that is the negation."""
@@ -61,6 +62,29 @@ class Questions:
             weights = parts if any(parts.values()) else dict.fromkeys(parts, 1.0)
             self._parts[place] = [Part(*key, weight) for key, weight in weights.items() if weight]
         return self._parts[place]
+
+    def made_of(self, asked: Asked) -> dict[Asked, tuple[Asked, ...]]:
+        """A question and all that it is made of: of each its condition and its arms, nothing of what is a value's."""
+        found: dict[Asked, tuple[Asked, ...]] = {}
+        pending = [asked]
+        while pending:
+            if (one := self.plain(pending.pop())[0]) not in found:
+                found[one] = ()
+                operation = self._nodes[one.position].operation
+                if isinstance(operation, Select):
+                    arms = (replace(one, position=at) for at in (operation.then, operation.otherwise))
+                    found[one] = (Asked(operation.condition), *arms)
+                pending += found[one]
+        return found
+
+    def rows(self, asked: Asked) -> frozenset[Row]:
+        """The rows of the table that a question is about, with all that it is made of."""
+        asked, _ = self.plain(asked)
+        if asked not in self._rows:
+            made_of = self.made_of(asked)
+            values = (one for one, parts in made_of.items() if not parts and settled(self._nodes, one) is None)
+            self._rows[asked] = frozenset(part.row for one in values for part in self.parts_of(place_of(one)))
+        return self._rows[asked]
 
     def row(self, way: Way) -> Row:
         """The row of the table that a way leads to."""

@@ -32,6 +32,15 @@ class Saying(NamedTuple):
     before: tuple[Literal, ...] = ()
 
 
+class Around(NamedTuple):
+    """A question with its answer where a choice is reached, how often it holds, and whether it is the earlier one."""
+
+    asked: Asked
+    holds: bool
+    share: float
+    is_earlier: bool
+
+
 class Claim(NamedTuple):
     """What is said of a question by a choice, at a place; where `is_negated`, the place says it of the negation."""
 
@@ -103,26 +112,25 @@ class Said:
         What comes later in the source may stand around it, too: of what a name is bound to twice the last one counts.
         """
         here = self._asks(select).asked
-        return tuple(
-            Literal(asked.test, holds, share)
-            for asked, holds, share in self.around(select)
-            if replace(asked, test=here.test) == here
+        found = (
+            Literal(each.asked.test, each.holds, each.share)
+            for each in self.around(select)
+            if each.is_earlier and replace(each.asked, test=here.test) == here
         )
+        return tuple(found)[::-1]
 
-    def around(self, select: int) -> list[tuple[Asked, bool, float]]:
-        """The earlier questions that have one answer whenever a choice is reached, with that and how often they hold.
-
-        The outermost comes first.
-        """
+    def around(self, select: int) -> Iterator[Around]:
+        """The questions that have one answer whenever a choice is reached; the innermost first."""
         if not self._above:
             self._above = dominators(self._nodes, self._result)
-        condition, found, at = self._asks(select).condition, [], self._above[3 * select]
+        condition, at = self._asks(select).condition, self._above[3 * select]
         while at >= 0:
             above, arm = divmod(at, 3)
-            if arm and (choice := self._asks(above)).condition < condition:
-                found.append((choice.asked, (arm == THEN) != choice.is_negated, choice.share))
+            if arm:
+                choice = self._asks(above)
+                is_earlier = choice.condition < condition
+                yield Around(choice.asked, (arm == THEN) != choice.is_negated, choice.share, is_earlier)
             at = self._above[at]
-        return found[::-1]
 
     def _asks(self, select: int) -> _Choice:
         if select not in self._choices:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from math import sqrt
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.emulate.scenario import Scenario
+from harmonia_compiler.flow import demand as demands
 from harmonia_compiler.flow.demand import demand
+from harmonia_compiler.flow.guards import guards
 from harmonia_compiler.policy.events import Answer, Finished, Send, Started, items_of
 from harmonia_compiler.policy.frames import State
 from harmonia_compiler.policy.stepper import advance
@@ -257,6 +260,24 @@ def test_as_often_as_is_planned_whatever_is_asked(
 def test_values_that_are_asked_about_again_and_again(tmp_path: Path, seed: int) -> None:
     """Some that a guess once held of in the place of what is said: in rounds of loops, in lists made of lists."""
     assert off(tmp_path, random_values(seed), 600) == []
+
+
+def test_where_a_plan_is_an_estimate_its_shares_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = """
+    verdict = judge(q)
+    if verdict == "full" ~ 0.7 { return answer(q) }
+    if score(q) > 0.5 ~ 0.1 { return other(q) }
+    if verdict == "none" ~ 0.9 { return answer(redo(q)) }
+    fine = good(q)
+    if bad(q) and fine ~ 0.1 { return other(redo(q)) }
+    if odd(q) ~ 0.2 { return redo(q) }
+    if fine { return other(answer(q)) }
+    return q"""
+    monkeypatch.setattr(demands, "guards", partial(guards, limit=12))
+    source = f"{HEAD}pipeline ask(q: text ~ 10 tokens) -> text {{{body}\n}}\n"
+    planned = planned_for(tmp_path, source)
+    assert not demand(planned.application, planned.application.flows[0]).exact
+    assert off(tmp_path, source, REQUESTS) == []
 
 
 def test_what_no_request_should_reach_can_be_answered(tmp_path: Path) -> None:
