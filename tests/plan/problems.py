@@ -305,7 +305,8 @@ def _with_promises(problem: Problem, full: list[list[tuple[int, float]]], rate: 
     if holds(rate):
         return rate
     low, high = 0.0, rate
-    for _ in range(60):
+    # To a part of 2e-10.
+    for _ in range(32):
         middle = (low + high) / 2
         low, high = (middle, high) if holds(middle) else (low, middle)
     return low if low > rate * 1e-9 else 0.0

@@ -15,7 +15,7 @@ from harmonia_compiler.plan.solve import Outcome
 from harmonia_compiler.plan.variables import Model
 from tests.examples import examples
 from tests.plan.problems import chain, exhaustive, machine, need, on_cores
-from tests.plan.test_optimum import problems
+from tests.plan.random_problems import problems
 
 #: More cores make a call quicker, at fewer calls a core: half of the promise goes for cores.
 QUICK, THRIFTY = on_cores("write", 50.0, cores=4.0), on_cores("write", 100.0)

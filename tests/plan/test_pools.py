@@ -19,7 +19,7 @@ from harmonia_compiler.plan.unpack import pack
 from harmonia_compiler.profile.queueing import HEADROOM
 from tests.examples import examples
 from tests.plan.problems import Score, chain, exhaustive, machine, need, on_cores, on_gpu, score_of
-from tests.plan.test_optimum import problems
+from tests.plan.random_problems import problems
 
 
 def twins(problem: Problem) -> Problem:

@@ -17,7 +17,7 @@ from harmonia_compiler.plan.infeasible import Allow, Hosts, Infeasible, Later, L
 from harmonia_compiler.plan.optimise import optimise
 from harmonia_compiler.plan.problem import Problem, Promise
 from tests.examples import examples
-from tests.plan.test_optimum import problems
+from tests.plan.random_problems import problems
 
 #: The order in which limits are looked at: who has satisfied one may meet a later one.
 LIMITS = ("E0722", "E0724", "E0723")

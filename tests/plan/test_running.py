@@ -23,7 +23,7 @@ from harmonia_compiler.plan.running import Change, changes, staying, with_runnin
 from harmonia_compiler.plan.variables import Key
 from tests.examples import examples
 from tests.plan.problems import _allocations, application, chain, machine, need, on_cores, on_gpu, score_of
-from tests.plan.test_optimum import problems
+from tests.plan.random_problems import problems
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 WRITE = need("write", on_cores("write", 100.0), on_cores("write", 60.0, cores=2.0))

@@ -20,7 +20,7 @@ from harmonia_compiler.plan.sharing import Sharing
 from harmonia_compiler.plan.verify import faults
 from tests.examples import examples
 from tests.plan.problems import application, chain, machine, need, on_cores, on_gpu
-from tests.plan.test_optimum import problems
+from tests.plan.random_problems import problems
 
 PIPELINE = replace(chain("search", "write", load_rps=10.0), promises=(Promise("latency", 0.95, 500.0),), streamed=(1,))
 PROBLEM = Problem(
