@@ -29,6 +29,14 @@ class NumberRange(click.FloatRange):
         return number
 
 
+class InventoryPath(click.Path):
+    """The inventory to plan for; who has none is told how to come by one."""
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:  # noqa: ARG002
+        """What follows on that it is missing."""
+        return "Have one written for this machine: harmoniac inventory detect > here.toml"
+
+
 def files_argument(command: Command) -> Command:
     """`FILE...`: the `.rag` files whose pipelines are served. Whether they exist is for checking to say."""
     return click.argument("files", metavar="FILE...", nargs=-1, required=True, type=PATH)(command)

@@ -10,7 +10,7 @@ import click
 
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.cli.exits import DIAGNOSTICS, INFEASIBLE
-from harmonia_compiler.cli.options import PATH
+from harmonia_compiler.cli.options import InventoryPath
 from harmonia_compiler.cli.output import findings_document, print_diagnostics, print_json
 from harmonia_compiler.contract.inventory import Inventory, load_inventory
 from harmonia_compiler.contract.plan import Plan
@@ -32,7 +32,12 @@ Decide = Callable[[Make, Inventory], tuple[Application, Plan]]
 #: What the planner finds where latencies are missed, at any load or at the declared one.
 LATE = frozenset({"E0723", "E0724"})
 
-inventory_option = click.option("--inventory", required=True, type=PATH, help="The machines to plan for, as TOML.")
+inventory_option = click.option(
+    "--inventory",
+    required=True,
+    type=InventoryPath(path_type=Path, readable=False),
+    help="The machines to plan for, as TOML.",
+)
 objective_option = click.option(
     "--objective", type=click.Choice(get_args(Aim)), default="throughput", show_default=True
 )

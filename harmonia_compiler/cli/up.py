@@ -161,9 +161,9 @@ def _print_next(bundle: Path, absent: frozenset[str], *, reembed: bool) -> None:
     components = {name: made for program in service.programs.values() for name, made in program.components.items()}
     fill = [name for name, made in components.items() if made.settings.get("collection") in absent]
     if fill:
-        anew = " --reembed" if reembed else ""
+        anew, nothing = (" --reembed", "nothing yet that is embedded so") if reembed else ("", "nothing to search yet")
         step = f"harmoniac ingest PATH... --component {fill[0]} --service {shell_word(bundle)}{anew}"
-        click.echo(f"`{fill[0]}` has nothing to search yet; next: {step}")
+        click.echo(f"`{fill[0]}` has {nothing}; next: {step}")
     else:
         click.echo(f'next: harmoniac ask "..." --service {shell_word(bundle)}')
 

@@ -12,10 +12,15 @@ _SHORTEST_BEGINNING = 3
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name with the fewest slips of the finger between, if they are few for its length.
 
-    Where there is none, the shortest that begins with the name. Capitals make no difference.
+    One of which the name is the first word, as `a100` is of `a100_sxm`, goes before these; where there are none, the
+    shortest that begins with the name comes last. Capitals make no difference.
     """
     meant = name.lower()
     others = set(known) - {name}
+    longer = sorted((other for other in others if other.lower().startswith(meant)), key=lambda one: (len(one), one))
+    begun = next((other for other in longer if not other[len(name) : len(name) + 1].isalnum()), None)
+    if begun is not None and len(name) >= _SHORTEST_BEGINNING:
+        return begun
     # Where every letter is a slip, as between `x` and `y`, nothing of what was written was meant.
     allowed = max(1, len(name) // 3)
     best: str | None = None
@@ -29,8 +34,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
                 break
     if best is not None or len(name) < _SHORTEST_BEGINNING:
         return best
-    longer = (other for other in others if other.lower().startswith(meant))
-    return min(longer, key=lambda other: (len(other), other), default=None)
+    return longer[0] if longer else None
 
 
 def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:

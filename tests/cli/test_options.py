@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from harmonia_compiler.cli.main import harmoniac
+from harmonia_compiler.cli.main import harmoniac, run
 
 HARMONIAC = Path(sys.executable).parent / "harmoniac"
 ROOT = Path(__file__).parents[2]
@@ -86,3 +86,10 @@ def test_what_may_not_be_read_is_a_diagnostic(line: str, code: str, tmp_path: Pa
     (tmp_path / "closed").chmod(0o700)
     assert (done.returncode, f"error[{code}]" in done.stderr) == (1, True), done.stderr
     assert "= help: " in done.stderr or "help:" in done.stderr
+
+
+def test_who_has_no_inventory_is_told_how_to_come_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", "samples/quickstart.rag"]) == 2
+    said = capsys.readouterr().err
+    assert "Missing option '--inventory'" in said
+    assert "harmoniac inventory detect > here.toml" in said

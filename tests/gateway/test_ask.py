@@ -103,8 +103,10 @@ def test_a_folder_with_a_space_is_one_word_of_the_command_that_is_offered(
 ) -> None:
     folder = tmp_path / "my bundle"
     assert run(["ask", "x", "--service", str(folder)]) == 1
-    assert f"`harmoniac up '{folder}'`" in capsys.readouterr().err
+    assert f"--target local --out '{folder}'`" in capsys.readouterr().err
     (folder / "run").mkdir(parents=True)
+    assert run(["ask", "x", "--service", str(folder)]) == 1
+    assert f"`harmoniac up '{folder}'`" in capsys.readouterr().err
     (folder / "run" / "gateway.json").write_text("{")
     assert run(["ask", "x", "--service", str(folder)]) == 1
     assert f"`harmoniac status '{folder}'`" in capsys.readouterr().err

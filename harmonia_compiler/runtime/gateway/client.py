@@ -94,8 +94,11 @@ def find_gateway(service: str) -> "GatewayClient":
     path, named = Path(service), shell_word(service)
     written = path / "run" / "gateway.json"
     if not written.is_file():
-        found = "no service runs from" if path.is_dir() else "there is no bundle in"
-        _reject("E1101", f"{found} `{service}`", f"start one with `harmoniac up {named}`, or say where: --service DIR")
+        elsewhere = "or say where one runs: --service DIR"
+        if path.is_dir():
+            _reject("E1101", f"no service runs from `{service}`", f"start it with `harmoniac up {named}`, {elsewhere}")
+        make = f"harmoniac compile FILE --inventory INV --target local --out {named}"
+        _reject("E1101", f"there is no bundle in `{service}`", f"make one with `{make}`, {elsewhere}")
     try:
         address = decode_document(written.read_bytes(), Address)
     except (OSError, msgspec.MsgspecError) as problem:
