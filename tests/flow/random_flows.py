@@ -1,6 +1,6 @@
 """Random small flows over the library, well typed by construction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 import msgspec
@@ -197,22 +197,48 @@ _MODEL = msgspec.structs.replace(
 )
 
 
+#: The same model where it may answer otherwise each time that it is asked.
+_SAMPLED = msgspec.structs.replace(_MODEL, name="draw", settings={**_MODEL.settings, "temperature": 0.7})
+
+#: Of the components of random programs with blocks, those whose equal calls are each made.
+EACH_MADE = ("note", "draw")
+
+
 def with_blocks(program: Program) -> tuple[Flow, Application]:
     """A random program (`tests/policy/random_programs.py`) as a flow; all its nodes are of one type.
 
-    Of its components `join` is a model, whose prompt may be reordered.
+    Of its components `join` is a model, whose prompt may be reordered; every second one samples (`draw`). Where it can,
+    the answer reads a call twice, as a call and an equal one.
     """
 
     def nodes(operations: tuple[Operation, ...]) -> tuple[Node, ...]:
-        return tuple(Node(written(operation), Text()) for operation in operations)
+        return tuple(Node(written(at, operation), Text()) for at, operation in enumerate(operations))
 
-    def written(operation: Operation) -> Operation:
+    def written(at: int, operation: Operation) -> Operation:
+        if isinstance(operation, Call) and operation.component == "join" and at % 2:
+            return msgspec.structs.replace(operation, component="draw")
         # What a clock waits for is filled in when a flow is lowered.
         return msgspec.structs.replace(operation, awaits=()) if isinstance(operation, Attempt) else operation
 
     blocks = tuple(Body(nodes(block.operations), block.results) for block in program.blocks)
-    flow = Flow(
-        "p", (Port("question", Text()),), program.result_type, nodes(program.operations), program.result, blocks=blocks
-    )
+    main = nodes(program.operations)
+    again = _read_again(main)
+    if again is not None and program.result_type == Text():
+        size = len(main)
+        both = Call("join", ("one", "other"), (again, size))
+        whole = Call("join", ("one", "other"), (size + 1, program.result))
+        main += tuple(Node(each, Text()) for each in (main[again].operation, both, whole))
+    result = program.result if len(main) == len(program.operations) else len(main) - 1
+    flow = Flow("p", (Port("question", Text()),), program.result_type, main, result, blocks=blocks)
     engines = {name: Engine(name, name, {}) for name in BLOCK_KINDS}
-    return flow, Application(engines, {**COMPONENTS_OF_BLOCKS, "join": _MODEL}, (flow,))
+    return flow, Application(engines, {**COMPONENTS_OF_BLOCKS, "join": _MODEL, "draw": _SAMPLED}, (flow,))
+
+
+def _read_again(nodes: Sequence[Node]) -> int | None:
+    """The last call that gives a text, of those whose equals are each made if there are any."""
+    texts = {
+        at: node.operation.component
+        for at, node in enumerate(nodes)
+        if isinstance(node.operation, Call) and node.operation.component in ("say", "join", *EACH_MADE)
+    }
+    return max(texts, key=lambda at: (texts[at] in EACH_MADE, at), default=None)

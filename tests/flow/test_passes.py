@@ -25,7 +25,7 @@ from harmonia_compiler.flow.text import show_flow
 from harmonia_compiler.policy.events import Answer, Fail
 from tests.examples import examples
 from tests.flow.library import KINDS, application, read_flow
-from tests.flow.random_flows import BLOCK_KINDS, flows, make_flow, with_blocks
+from tests.flow.random_flows import BLOCK_KINDS, EACH_MADE, flows, make_flow, with_blocks
 from tests.policy.programs import ARGUMENTS as BLOCK_ARGUMENTS
 from tests.policy.random_programs import make_program, programs
 from tests.policy.reference import Bad, Ok, Reference, from_the_library, run
@@ -61,7 +61,7 @@ USUAL_MS = {
 
 
 #: The same of the components of random programs with blocks: as most often, a test takes longer than what it is about.
-BLOCK_USUAL_MS = {"sure": 50.0, "say": 3.0, "join": 2.0, "many": 4.0, "note": 5.0}
+BLOCK_USUAL_MS = {"sure": 50.0, "say": 3.0, "join": 2.0, "draw": 2.0, "many": 4.0, "note": 5.0}
 
 
 def _rewrite(each: Pass, flow: Flow) -> Flow:
@@ -149,24 +149,29 @@ class _ByItems(Driven):
 
 @dataclass
 class _Observed:
-    """One request of a flow: what came of it, and what was asked of each component, item by item."""
+    """One request of a flow: what came of it, and what was asked of each component, item by item.
+
+    `each_made` is what was asked of those whose equal calls do not stand for each other.
+    """
 
     request: Reference
     outcome: Ok | Bad
     asked: Counter[str]
+    each_made: Counter[str]
 
 
 def _observed(flow: Flow, made: Application, failing: int) -> _Observed:
     """By the reference, which makes no call before it is needed."""
-    asked: Counter[str] = Counter()
+    asked, each_made = Counter[str](), Counter[str]()
     driven = _ByItems(lower(flow, made), 0, failing)
 
     def fails(component: str, inputs: Mapping[str, Value]) -> bool:
         asked.update(_items(component, inputs))
+        each_made.update(_items(component, inputs) if component in EACH_MADE else ())
         return driven.fails(component, inputs)
 
     request = Reference(driven.program, BLOCK_ARGUMENTS, fails=fails)
-    return _Observed(request, request.run(), asked)
+    return _Observed(request, request.run(), asked, each_made)
 
 
 @given(programs(), SEEDS, st.sampled_from((0, 0, 3, 6)))
@@ -192,6 +197,7 @@ def test_with_loops_lists_and_fallbacks_every_pass_keeps_what_comes_of_a_request
             assert isinstance(after.outcome, Ok), name
             assert after.outcome.value == before.outcome.value, name
             assert after.asked <= before.asked, f"{name} asks what nobody asked"
+            assert after.each_made == before.each_made, f"{name} merges or leaves out what is made each time"
         else:
             assert isinstance(after.outcome, Bad), name
         if name in ("speculate", "all"):
