@@ -4,13 +4,13 @@ As vLLM's block pool, but that only blocks whose content somebody may ask for ag
 the others are numbers. Free blocks are taken in this order: those that hold nothing of use, then those
 that hold full blocks of former sequences, the longest unused first.
 
-What a sequence leaves is one entry in that order, however many blocks it has: of an hour's millions of blocks most are
-never asked for again, and come and go many at a time.
+What a sequence names at once and uses alone is one run, however many blocks it has: of an hour's millions of blocks
+most are never asked for again, and come and go many at a time. A run is divided where others share a part of it, so
+that whoever uses a block of a run uses all of it.
 """
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
-from itertools import repeat
 from typing import TypeAlias
 
 #: A full block with an identity: the key that stands for its tokens and all before them, or a `Twin` of it.
@@ -26,16 +26,20 @@ class Twin:
         self.key = key
 
 
-class _Left:
-    """Free blocks that one sequence left. Its end, which stands last, is reused before what more may share."""
-
-    __slots__ = ("blocks",)
-
-    def __init__(self, blocks: list[Block]) -> None:
-        self.blocks = blocks
-
-
 class _Run:
+    """Blocks in a row of one sequence that the same sequences use, as many as `users`; free where nobody does.
+
+    The end, which stands last, is reused before what more may share.
+    """
+
+    __slots__ = ("blocks", "users")
+
+    def __init__(self, blocks: list[Block], users: int) -> None:
+        self.blocks = blocks
+        self.users = users
+
+
+class _Nameless:
     """So many full blocks whose content nobody can ask for: they only take their turn in being reused."""
 
     __slots__ = ("count",)
@@ -51,10 +55,10 @@ class Blocks:
         self.total = total
         self._caching = caching
         self._plain = total
-        self._used_before: OrderedDict[_Left | _Run, None] = OrderedDict()
+        #: The free ones that were used before, the longest unused first, and how many they are.
+        self._used_before: OrderedDict[_Run | _Nameless, None] = OrderedDict()
         self._held_before = 0
-        #: How many sequences use each block; one that none uses is among those that somebody left.
-        self._uses: dict[Block, int | _Left] = {}
+        self._runs: dict[Block, _Run] = {}
         # Two sequences that compute the same at the same time each have a block of it; the first is found. Once that is
         # gone, the first of its twins is.
         self._twins: dict[Hashable, list[Twin]] = {}
@@ -69,9 +73,9 @@ class Blocks:
         """The blocks that hold the longest known beginning of `keys`, at most so many."""
         hits: list[Block] = []
         if self._caching:
-            uses, twins = self._uses, self._found_twins
+            runs, twins = self._runs, self._found_twins
             for key in keys[:most]:
-                if key in uses:
+                if key in runs:
                     hits.append(key)
                 elif key in twins:
                     hits.append(twins[key])
@@ -81,19 +85,19 @@ class Blocks:
 
     def unused(self, blocks: Iterable[Block]) -> int:
         """How many of these nobody uses: to share them takes free blocks."""
-        uses = self._uses
-        return sum(type(uses[block]) is _Left for block in blocks)
+        runs = self._runs
+        return sum(not runs[block].users for block in blocks)
 
     def share(self, blocks: Sequence[Block]) -> None:
         """Let one more sequence use blocks that were found."""
-        uses, at = self._uses, 0
+        at = 0
         while at < len(blocks):
-            use = uses[blocks[at]]
-            if isinstance(use, int):
-                uses[blocks[at]] = use + 1
-                at += 1
-            else:
-                at += self._pick_up(blocks, at, use)
+            run = self._part(self._runs[blocks[at]], blocks, at)
+            if not run.users:
+                self._used_before.pop(run, None)
+                self._held_before -= len(run.blocks)
+            run.users += 1
+            at += len(run.blocks)
 
     def take(self, count: int) -> None:
         """Take free blocks; what they held is lost. There must be so many."""
@@ -105,7 +109,7 @@ class Blocks:
         used_before = self._used_before
         while count > 0:
             oldest = next(iter(used_before))
-            if isinstance(oldest, _Left):
+            if isinstance(oldest, _Run):
                 left = oldest.blocks
                 gone = left[-count:]
                 del left[-count:]
@@ -121,70 +125,69 @@ class Blocks:
                 del used_before[oldest]
 
     def name(self, keys: Sequence[Hashable]) -> list[Block]:
-        """Say what blocks hold that were taken and are full now."""
-        uses, twins = self._uses, self._found_twins
-        new = dict.fromkeys(keys, 1)
-        if len(new) == len(keys) and uses.keys().isdisjoint(new) and (not twins or twins.keys().isdisjoint(new)):
-            uses.update(new)
-            return [*keys]
-        named: list[Block] = []
-        for key in keys:
-            block: Block = key
-            if key in uses or key in twins:
-                block = twin = Twin(key)
-                self._twins.setdefault(key, []).append(twin)
-            uses[block] = 1
-            named.append(block)
-        return named
+        """Say what blocks of one sequence hold that were taken and are full now."""
+        runs, twins = self._runs, self._found_twins
+        run = _Run([*keys], 1)
+        new = dict.fromkeys(keys, run)
+        if not runs.keys().isdisjoint(new) or (twins and not twins.keys().isdisjoint(new)):
+            run.blocks = [self._twin_of(key) if key in runs or key in twins else key for key in keys]
+            new = dict.fromkeys(run.blocks, run)
+        runs.update(new)
+        return [*run.blocks]
 
     def give_back(self, named: Sequence[Block], full: int, partial: int) -> None:
-        """Free a sequence's blocks: the named ones at its beginning, further full ones, others."""
+        """Free a sequence's blocks: the named ones at its beginning, all of them, further full ones, others."""
         if not self._caching:
             full, partial = 0, full + partial
         self._plain += partial
         if full:
-            self._used_before[_Run(full)] = None
+            self._used_before[_Nameless(full)] = None
             self._held_before += full
-        if not named:
-            return
-        uses = self._uses
-        users = [*map(uses.__getitem__, named)]
-        if users.count(1) == len(named):
-            unused = [*named]
-        else:
-            unused = []
-            for block, use in zip(named, users, strict=True):
-                assert isinstance(use, int)
-                if use == 1:
-                    unused.append(block)
-                else:
-                    uses[block] = use - 1
-        if unused:
-            left = _Left(unused)
-            self._used_before[left] = None
-            self._held_before += len(unused)
-            uses.update(zip(unused, repeat(left), strict=False))
+        runs, at = self._runs, len(named)
+        while at > 0:
+            run = runs[named[at - 1]]
+            at -= len(run.blocks)
+            run.users -= 1
+            if not run.users:
+                self._used_before[run] = None
+                self._held_before += len(run.blocks)
 
-    def _pick_up(self, blocks: Sequence[Block], at: int, left: _Left) -> int:
-        """Use the block at a position again, and those after it that were left in the same order; how many."""
-        there = left.blocks
+    def _part(self, run: _Run, blocks: Sequence[Block], at: int) -> _Run:
+        """That part of a run, as one of its own, which some blocks have in common with it from a position on."""
+        there = run.blocks
         start = 0 if there[0] == blocks[at] else there.index(blocks[at])
         end = start
         while end < len(there) and at < len(blocks) and there[end] == blocks[at]:
-            self._uses[blocks[at]] = 1
             end += 1
             at += 1
-        del there[start:end]
-        self._held_before -= end - start
-        if not there:
-            del self._used_before[left]
-        return end - start
+        if end - start == len(there):
+            return run
+        part = self._cut_out(run, start, end)
+        if run.users and 0 < start < len(run.blocks):
+            # What stood before the part and what stood behind it are in use, and no longer in a row.
+            self._cut_out(run, start, len(run.blocks))
+        return part
+
+    def _cut_out(self, run: _Run, start: int, end: int) -> _Run:
+        part = _Run(run.blocks[start:end], run.users)
+        del run.blocks[start:end]
+        self._runs.update(dict.fromkeys(part.blocks, part))
+        return part
+
+    def _twin_of(self, key: Hashable) -> Twin:
+        twin = Twin(key)
+        self._twins.setdefault(key, []).append(twin)
+        return twin
 
     def _forget(self, gone: Sequence[Block]) -> None:
         """Of equal blocks the next one is found once the first is gone."""
-        uses, twins = self._uses, self._twins
+        runs, twins = self._runs, self._twins
+        if not (twins or self._found_twins):
+            for block in gone:
+                del runs[block]
+            return
         for block in reversed(gone):
-            del uses[block]
+            del runs[block]
             if type(block) is Twin:
                 self._forget_twin(block)
             elif block in twins:
