@@ -1,6 +1,6 @@
 """One request on its way, as the schedule sees it: how long it has worked, what it has passed, whom it still calls."""
 
-from dataclasses import dataclass, field
+import msgspec
 
 from harmonia_compiler.policy.growing import Crowd
 from harmonia_compiler.policy.lookahead import Ahead
@@ -13,8 +13,7 @@ MOST_REMEMBERED = 64
 NOBODY = Crowd()
 
 
-@dataclass(slots=True, eq=False)
-class Journey:
+class Journey(msgspec.Struct, eq=False):
     """One request. Times are in seconds, by the driver's clock; `worked_s` is without waits (`lookahead.py`).
 
     `met` is how many were at work once it had come, `number` says which requests came before it. `coming` are the
@@ -31,8 +30,8 @@ class Journey:
     worked_s: float = 0.0
     first_worked_s: float | None = None
     first_at_s: float | None = None
-    coming: dict[str, float] = field(default_factory=dict)
-    passed: list[tuple[Ahead, float, str]] = field(default_factory=list)
+    coming: dict[str, float] = {}
+    passed: list[tuple[Ahead, float, str]] = []
     _since_s: float = 0.0
     _on_way: int = 0
     _working: int = 0
@@ -62,8 +61,7 @@ class Journey:
         self.coming = coming
 
 
-@dataclass(slots=True, eq=False)
-class Leg:
+class Leg(msgspec.Struct, eq=False):
     """One call of a request: it waits for a replica, works, and ends; on the way back to the queue it waits again."""
 
     journey: Journey

@@ -1,7 +1,8 @@
 """A call as the scheduler of an engine sees it: so many tokens in, so many out, and how far it is."""
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from harmonia_compiler.emulate.llm.blocks import Block
 
@@ -9,8 +10,7 @@ from harmonia_compiler.emulate.llm.blocks import Block
 NEVER = 1 << 62
 
 
-@dataclass(slots=True, eq=False)
-class Sequence:
+class Sequence(msgspec.Struct, eq=False):
     """`prompt` tokens, to which `answer` tokens are generated.
 
     `keys[i]` stands for the first `i + 1` blocks' tokens: sequences with an equal key share them. There are
@@ -32,7 +32,7 @@ class Sequence:
     blocks: int = 0
     filled: int = 0
     names_at: int = NEVER
-    named: list[Block] = field(default_factory=list)
+    named: list[Block] = []
     cached: int = 0
     preemptions: int = 0
     running: bool = False
