@@ -37,22 +37,22 @@ class Model:
         """How long its steps have taken."""
         return self._course.busy_ms
 
-    def submit(self, job: Job) -> None:
-        """Take a job in."""
+    def submit(self, job: Job, after_ms: float = 0.0) -> None:
+        """Take a job in that arrives after so long."""
         work = job.size.work
         prompt, context = max(1, round(work.prompt_tokens)), self.stepping.limits.context
         most = int(value_of("max_tokens", job.settings, SETTINGS))
         # As an engine refuses it, whether or not the answer would be so long.
         if prompt + most > context or not self._course.scheduler.fits(prompt):
             reason = f"a prompt of {prompt} tokens leaves no room for an answer of {most} in {context}"
-            self.loop.after(0.0, partial(self.failed, job, reason))
+            self.loop.after(after_ms, partial(self.failed, job, reason))
             return
         # Names are of small blocks; of a larger one that of its last part stands for all of it.
         every = max(1, self.stepping.limits.block_size // PREFIX_BLOCK)
         prefix = job.size.prefix[every - 1 :: every]
         sequence = Sequence(prompt, max(1, round(work.output_tokens)), prefix, priority=job.priority)
         self._jobs[sequence], self._sequences[job] = job, sequence
-        self._course.submit(sequence, self.loop.now_ms)
+        self._course.submit(sequence, self.loop.now_ms + after_ms)
         self._arm()
 
     def cancel(self, job: Job) -> None:
@@ -60,7 +60,9 @@ class Model:
         sequence = self._sequences.pop(job, None)
         if sequence is not None:
             del self._jobs[sequence]
-            self._tell(self._course.cancel(sequence, self.loop.now_ms))
+            for ended in self._tell(self._course.cancel(sequence, self.loop.now_ms)):
+                # Later in this instant: whoever cancels one is not to hear of others meanwhile.
+                self.loop.after(0.0, partial(self.done, ended))
             self._arm()
 
     def _arm(self) -> None:
@@ -74,10 +76,14 @@ class Model:
 
     def _wake(self) -> None:
         self._next = self._next_ms = None
-        self._tell(self._course.advance(self.loop.now_ms))
+        ended = self._tell(self._course.advance(self.loop.now_ms))
         self._arm()
+        for job in ended:
+            self.done(job)
 
-    def _tell(self, steps: list[Step]) -> None:
+    def _tell(self, steps: list[Step]) -> list[Job]:
+        """Say what has begun; the jobs that are done."""
+        ended = []
         for step in steps:
             for sequence in step.batch.begun:
                 if (job := self._jobs.get(sequence)) is not None and job.begun is not None:
@@ -85,5 +91,5 @@ class Model:
             for sequence in step.finished:
                 if (job := self._jobs.pop(sequence, None)) is not None:
                     del self._sequences[job]
-                    # Later in this instant, since it may bring other calls and cancel some.
-                    self.loop.after(0.0, partial(self.done, job))
+                    ended.append(job)
+        return ended

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.contract.component import Component
 from harmonia_compiler.contract.types import Value
@@ -26,8 +28,7 @@ from harmonia_compiler.policy.schedule import Schedule
 from harmonia_compiler.runtime.gateway.watch import Watch
 
 
-@dataclass(slots=True, eq=False)
-class Job:
+class Job(msgspec.Struct, eq=False):
     """One call on its way. `items` are the inputs of each item that it is for: one, unless it is a call for lists.
 
     `value` and `size` are what it will answer and what it asks of its replica, known once it is sent;
@@ -47,13 +48,12 @@ class Job:
     failed: Callable[["Job", str], object]
     begun: Callable[["Job"], object] | None = None
     value: Value = None
-    size: Size = field(default_factory=Size)
+    size: Size = Size()
     priority: int = 0
     asked_ms: float = 0.0
     sent_ms: float | None = None
     first_ms: float = math.inf
     endpoint: Endpoint | None = None
-    is_there: bool = False
     is_hopeless: bool = False
 
 
@@ -118,8 +118,7 @@ class Service:
         if job.endpoint is None:
             line.leave(job)
             return
-        if job.is_there:
-            self.replicas[job.endpoint.replica].cancel(job)
+        self.replicas[job.endpoint.replica].cancel(job)
         self._release(job, job.endpoint, None)
 
     def finished(self, job: Job) -> None:
@@ -174,10 +173,4 @@ class Service:
         waited_s = (job.sent_ms - job.asked_ms) / 1000.0
         self.watch.taken(job.pipeline, job.component.name, job.component.engine, endpoint.replica, waited_s)
         job.value, job.size = self.behaviour.answer(job)
-        replica = self.replicas[endpoint.replica]
-        self.loop.after(self.overhead_ms, partial(self._arrive, job, replica))
-
-    def _arrive(self, job: Job, replica: Replica[Job]) -> None:
-        if job.endpoint is not None:
-            job.is_there = True
-            replica.submit(job)
+        self.replicas[endpoint.replica].submit(job, self.overhead_ms)

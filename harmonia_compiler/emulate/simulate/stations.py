@@ -15,8 +15,8 @@ Job_contra = TypeVar("Job_contra", contravariant=True)
 class Replica(Protocol[Job_contra]):
     """A replica of an engine in virtual time. It says through a callback of its own when a job is done."""
 
-    def submit(self, job: Job_contra) -> None:
-        """Take a job in."""
+    def submit(self, job: Job_contra, after_ms: float = 0.0) -> None:
+        """Take a job in that arrives after so long."""
         ...
 
     def cancel(self, job: Job_contra) -> None:
@@ -48,17 +48,26 @@ class Station(Generic[Job]):
     _working: int = 0
     _left: set[Job] = field(default_factory=set)
 
-    def submit(self, job: Job) -> None:
-        """Take a job in."""
-        self._waiting.append(job)
-        self._begin()
+    def submit(self, job: Job, after_ms: float = 0.0) -> None:
+        """Take a job in that arrives after so long."""
+        if after_ms > 0.0:
+            self.loop.after(after_ms, partial(self._arrive, job))
+        else:
+            self._arrive(job)
 
     def cancel(self, job: Job) -> None:
-        """Let a job wait no more, or finish it for nobody."""
+        """Let a job not arrive, wait no more, or be finished for nobody."""
         try:
             self._waiting.remove(job)
         except ValueError:
             self._left.add(job)
+
+    def _arrive(self, job: Job) -> None:
+        if job in self._left:
+            self._left.discard(job)
+            return
+        self._waiting.append(job)
+        self._begin()
 
     def _begin(self) -> None:
         while self._waiting and self._working < self.servers:
