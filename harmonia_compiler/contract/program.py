@@ -241,6 +241,9 @@ _NAMED_TWICE: dict[type, tuple[str, ...]] = {Attempt: ("awaits",)}
 
 def inputs(operation: Operation) -> tuple[int, ...]:
     """The positions that an operation reads, in their order."""
+    if type(operation) is Call and operation.after is None:
+        # What a stepper asks about again and again.
+        return operation.inputs
     names = _fields(operation, _READ)
     if not names:
         return ()

@@ -5,14 +5,19 @@ from collections.abc import Iterable
 from harmonia_compiler.contract.program import Argument, Attempt, Each, Operation, Output, Repeat, Select, inputs
 from harmonia_compiler.policy.frames import Frame, Place
 
-#: What waits for something else than all that it reads.
-_PARTICULAR = frozenset({Argument, Attempt, Each, Output, Repeat, Select})
+#: What waits for something else than all that it reads, beside `Select`, which is asked often.
+_PARTICULAR = frozenset({Argument, Attempt, Each, Output, Repeat})
 
 
 def unmet(frame: Frame, at: int, operation: Operation) -> list[Place]:
     """The places whose values a place waits for now, each once."""
+    values = frame.values
+    if type(operation) is Select:
+        need = operation.condition
+        if need in values:
+            need = operation.then if values[need] else operation.otherwise
+        return [] if need in values else [(frame, need)]
     if type(operation) not in _PARTICULAR:
-        values = frame.values
         needs = [need for need in inputs(operation) if need not in values]
         return [(frame, need) for need in dict.fromkeys(needs)] if needs else []
     wanted = _particular(frame, at, operation)
@@ -21,10 +26,6 @@ def unmet(frame: Frame, at: int, operation: Operation) -> list[Place]:
 
 def _particular(frame: Frame, at: int, operation: Operation) -> Iterable[Place]:
     match operation:
-        case Select(condition, then, otherwise):
-            if condition not in frame.values:
-                return ((frame, condition),)
-            return ((frame, then if frame.values[condition] else otherwise),)
         case Argument(index):
             return frame.sources[index - len(frame.items) :][:1] if index >= len(frame.items) else ()
         case Output(repeat, index):
