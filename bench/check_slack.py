@@ -1,7 +1,7 @@
 """What admission, shedding and slack order are worth: the same plan and the same requests, with and without.
 
     python -m bench.check_slack [--seconds N] [--loads L...] [--pipeline NAME] [--promise S] [--trace FILE]... [--parts]
-        [--limits N...] [--rehearse L...]
+        [--limits N...] [--rehearse L...] [--seed N]
 
 Four A100 and four L40S, in virtual time. A request is violated where it is not answered within its promise: late,
 refused, given up or failed. Rules, the same with and without:
@@ -16,6 +16,7 @@ refused, given up or failed. Rules, the same with and without:
 - *Must fail* is the part of these very arrivals that nobody could answer who completes as many as the capacity a
   second, each at most a promise after it came: what 1 - 1/L is for an even stream, and more for bursts.
 - Of a trace the times count, sped up to each load.
+- `--seed` draws other Poisson arrivals and other answers: seeds differ by about a point of what is violated.
 - With `--limits`, also with so many requests under way at most, all the time, instead of a number that is learned:
   what somebody could do who knew the best one beforehand.
 
@@ -33,6 +34,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -107,13 +109,17 @@ def main() -> int:
     parser.add_argument("--parts", action="store_true", help="also each part alone")
     parser.add_argument("--limits", type=int, nargs="*", default=[], help="also with so many under way at most")
     parser.add_argument("--rehearse", type=float, nargs="*", default=[], help="loads to rehearse as well")
+    parser.add_argument("--seed", type=int, default=1, help="of Poisson arrivals and of what each request asks")
     given = parser.parse_args()
-    bench = benched(planned(given.pipeline, "mixed", promise_s=given.promise), given.pipeline)
+    by_chance: Arriving = partial(_poisson, seed=given.seed)
+    scenario = planned(given.pipeline, "mixed", given.seed, promise_s=given.promise)
+    bench = benched(scenario, given.pipeline)
     kept = decisions()
-    for name, arriving in {"Poisson": _poisson, **{path.name: _recorded(path) for path in given.trace}}.items():
+    ways = {"Poisson": by_chance, **{path.name: _recorded(path) for path in given.trace}}
+    for name, arriving in ways.items():
         kept &= measure(name, bench, arriving, given.loads, given.seconds, SOME if given.parts else {}, given.limits)
     for load in given.rehearse:
-        rehearsed(bench, load, given.seconds)
+        rehearsed(bench, load, given.seconds, by_chance)
     return int(not kept)
 
 
@@ -232,12 +238,12 @@ def _kept(load: float, what: str, figure: float, aim: float, *, judges: bool = T
     return is_kept or not judges
 
 
-def rehearsed(bench: Bench, load: float, seconds: float) -> None:
+def rehearsed(bench: Bench, load: float, seconds: float, arriving: Arriving) -> None:
     """The real gateway over emulated engines, without and with, at a load; its queues have their usual bounds."""
     scenario, capacity = bench.scenario, bench.capacity_rps
     print(f"\nrehearsed at {load:g} times {capacity:.1f}/s")
     for label, parts in {"nothing": PLAIN, "everything": ALL}.items():
-        arrivals = _poisson(load * capacity, seconds)
+        arrivals = arriving(load * capacity, seconds)
         window = _window(arrivals)
         report = rehearse(scenario, arrivals, window, {}, Wishes(parts=parts), lambda _: None).report
         cell, machine = _cell(report, capacity), report.machine
@@ -291,8 +297,8 @@ def _planned_rps(scenario: Scenario) -> float:
     return sum(one.throughput_rps for one in scenario.plan.predicted.values())
 
 
-def _poisson(rate_rps: float, seconds: float) -> list[Arrival]:
-    return [*until(poisson(rate_rps, 1), 1000.0 * seconds)]
+def _poisson(rate_rps: float, seconds: float, seed: int = 1) -> list[Arrival]:
+    return [*until(poisson(rate_rps, seed), 1000.0 * seconds)]
 
 
 def _recorded(path: Path) -> Arriving:
