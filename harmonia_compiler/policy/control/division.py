@@ -18,10 +18,8 @@ from harmonia_compiler.policy.control.state import State
 SLOW = 2.0
 #: No share is less than such a part of its engine's calls.
 LEAST_PART = 1e-6
-#: By such a part of itself a share must change for a change to be worth it; and beyond that by what chance makes of the
-#: times of as many calls as a replica is known by, so many deviations over the root of their number. A change back
-#: towards the plan needs no proof.
-WORTH, DEVIATIONS = 0.2, 2.0
+#: By such a part of itself a share must change for a change to be worth it.
+WORTH = 0.2
 #: So long a division is held, in seconds. One that is changed soon after that is held for twice as long, up to a bound.
 HOLD_S, MOST_HOLD_S, SOON = 10.0, 160.0, 2.0
 #: So many calls of a replica tell how fast it is; before that it counts as its engine does. Two are enough though they
@@ -104,11 +102,10 @@ def divided(planned: Planned, state: State, calls_rps: Mapping[str, float], divi
         shares = _shares(these, parts[name], paces[name])
         new |= _fitted(state, name, planned.engines[name], shares)
         whole = sum(old[one.name].weight for one in these)
-        planned_whole = sum(one.share.weight for one in these)
         for replica, part, times in zip(these, parts[name], paces[name], strict=True):
             was, batch = old[replica.name].weight / whole, new[replica.name].batch
             moved = max(_moved(was, max(part, LEAST_PART)), _moved(old[replica.name].batch, batch))
-            if moved >= _worth(state, replica.name, was, part, replica.share.weight / planned_whole):
+            if moved >= WORTH:
                 words.append((moved, _said(replica.name, was, part, batch, replica.share.batch, times)))
     return Division(new, tuple(said for _, said in sorted(words, reverse=True))) if words else Division(old)
 
@@ -140,13 +137,6 @@ def _fitted(
     }
     scale = sum(one.share.weight for one in engine.replicas) / sum(share.weight for share in found.values())
     return {replica: ReplicaShare(share.batch, share.weight * scale) for replica, share in found.items()}
-
-
-def _worth(state: State, replica: str, was: float, part: float, as_planned: float) -> float:
-    """By which part of itself the share of a replica must change, from what it `was` to this part, to be worth it."""
-    if abs(math.log(max(part, LEAST_PART) / as_planned)) < abs(math.log(max(was, LEAST_PART) / as_planned)):
-        return WORTH
-    return WORTH + DEVIATIONS / math.sqrt(max(1.0, state.replicas.get(replica, PLANNED).evidence))
 
 
 def _moved(old: float, new: float) -> float:

@@ -110,16 +110,6 @@ def test_chance_moves_no_share() -> None:
     assert service.acted() == []
 
 
-@pytest.mark.parametrize(("weight", "acts"), [(0.7, True), (1.0, False)])
-def test_a_share_goes_back_to_the_plans_without_further_proof(weight: float, *, acts: bool) -> None:
-    service = Service(plan_of(2, batch=8))
-    service.state = replace(begun(service.planned), shares={"llm-0": ReplicaShare(8, weight)})
-    service.windows(3)
-    shares = service.decisions[-1].shares
-    assert bool(service.acted()) == acts
-    assert shares["llm-0"].weight == pytest.approx(1.0, rel=0.02)
-
-
 def test_it_says_which_replica_the_gateway_leaves_out() -> None:
     service = Service(plan_of(2, batch=8), lambda _: 6.0)
     service.windows(2)

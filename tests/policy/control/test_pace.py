@@ -1,14 +1,10 @@
-"""From when on a replica counts as slow by its own calls, and for how much."""
-
-from dataclasses import replace
+"""From when on a replica counts as slow by its own calls."""
 
 import pytest
 
-from harmonia_compiler.policy.control.decide import begun
-from harmonia_compiler.policy.control.division import divided, pace
+from harmonia_compiler.policy.control.division import pace
 from harmonia_compiler.policy.control.ratio import PLANNED, Ratio
 from harmonia_compiler.policy.control.state import State
-from tests.policy.control.virtual import by_speed, plan_of
 
 
 def known(ratio: Ratio) -> State:
@@ -30,10 +26,3 @@ def test_of_windows_with_equally_many_calls_the_last_counts_as_much_as_all_befor
     for _ in range(20):
         seen = seen.moved(1.0, 100.0)
     assert seen.moved(1.44, 100.0).value == pytest.approx(1.2, rel=1e-3)
-
-
-@pytest.mark.parametrize(("calls", "is_proof"), [(10.0, False), (400.0, True)])
-def test_what_chance_makes_of_few_calls_is_no_difference(calls: float, *, is_proof: bool) -> None:
-    planned = plan_of(2, batch=8)
-    state = replace(begun(planned), replicas={"llm-0": Ratio(1.0, calls), "llm-1": Ratio(2.0, calls)})
-    assert bool(divided(planned, state, {"llm": 10.0}, by_speed).words) == is_proof
