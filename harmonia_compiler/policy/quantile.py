@@ -27,7 +27,7 @@ _FRESH = 4
 class Quantiles:
     """The distribution of the newest of many values; they are not negative."""
 
-    __slots__ = ("_newest", "_since", "_sums", "_weights")
+    __slots__ = ("_first", "_from", "_last", "_newest", "_since", "_sums", "_weights")
 
     def __init__(self, first: float | None = None, counts: float = 1.0) -> None:
         """Begin with a value that somebody expects, which counts as so many."""
@@ -35,13 +35,16 @@ class Quantiles:
         self._newest = 1.0
         self._sums: list[float] | None = None
         self._since = 0
+        #: The first and the last step that has a weight: the others need not be added up.
+        self._first, self._last = _STEPS, -1
+        self._from = 0
         if first is not None:
-            self._weights[_step_of(first)] = counts
+            self._weights[self._step_within(first)] = counts
 
     def add(self, value: float) -> None:
         """Take a value in."""
         self._newest *= _GROWTH
-        self._weights[_step_of(value)] += self._newest
+        self._weights[self._step_within(value)] += self._newest
         self._since += 1
         if self._since >= _FRESH:
             self._sums = None
@@ -52,31 +55,47 @@ class Quantiles:
     def at(self, part: float) -> float:
         """The value below which so large a part of them lies; 0 where there are none."""
         sums = self._summed()
-        left = part * sums[-1]
+        left = part * sums[-1] if sums else 0.0
         if not left > 0.0:
             return 0.0
-        step = min(_STEPS - 1, bisect_left(sums, left))
-        low, weight = (sums[step - 1] if step else 0.0), self._weights[step]
+        step = min(_STEPS - 1, self._from + bisect_left(sums, left))
+        low, weight = self._up_to(step - 1), self._weights[step]
         return _EDGES[step] + (_EDGES[step + 1] - _EDGES[step]) * ((left - low) / weight if weight else 1.0)
 
     def below(self, value: float) -> float:
         """The part of them that lies below a value; 1 where there are none."""
         sums = self._summed()
-        if not sums[-1] > 0.0:
+        if not sums or not sums[-1] > 0.0:
             return 1.0
         if value <= 0.0:
             return 0.0
         step = _step_of(value)
-        low = sums[step - 1] if step else 0.0
+        low = self._up_to(step - 1)
         within = min(1.0, (value - _EDGES[step]) / (_EDGES[step + 1] - _EDGES[step]))
-        return (low + within * (sums[step] - low)) / sums[-1]
+        return (low + within * (self._up_to(step) - low)) / sums[-1]
+
+    def _step_within(self, value: float) -> int:
+        """The step of a value that is to have a weight."""
+        step = _step_of(value)
+        if not self._first <= step <= self._last:
+            self._first, self._last = min(self._first, step), max(self._last, step)
+        return step
 
     def _summed(self) -> list[float]:
-        """The weights of all steps up to each, as of the last few values: adding them up costs more than a value."""
+        """The weights up to each of the steps between the first and the last that has one, as of the last few values.
+
+        Adding them up costs more than a value.
+        """
         if self._sums is None:
-            self._sums = [*accumulate(self._weights)]
+            self._from = self._first
+            self._sums = [*accumulate(self._weights[self._first : self._last + 1])]
             self._since = 0
         return self._sums
+
+    def _up_to(self, step: int) -> float:
+        """The weights of all steps up to one, as of the last few values."""
+        sums, at = self._summed(), step - self._from
+        return sums[min(at, len(sums) - 1)] if at >= 0 else 0.0
 
 
 @dataclass(slots=True)

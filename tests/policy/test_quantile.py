@@ -36,6 +36,19 @@ def test_of_nothing_it_is_nothing_and_of_an_expected_value_that() -> None:
     assert Quantiles(3.0, counts=5.0).at(0.9) == pytest.approx(3.0, rel=0.1)
 
 
+def test_what_comes_beside_all_before_counts_as_well() -> None:
+    quantiles = Quantiles()
+    for value in (1.0, 0.01, 50.0):
+        for _ in range(20):
+            quantiles.add(value)
+            # Asked in between, so that what was added up before is still at hand.
+            assert 0.0 < quantiles.at(0.5) <= 60.0
+    assert [quantiles.at(part) for part in (0.15, 0.5, 0.85)] == pytest.approx([0.01, 1.0, 50.0], rel=0.1)
+    assert [quantiles.below(value) for value in (0.001, 0.1, 10.0, 1e4)] == pytest.approx(
+        [0.0, 0.33, 0.65, 1.0], abs=0.04
+    )
+
+
 @pytest.mark.parametrize("value", [0.0, 1e-9, 1e9])
 def test_what_is_out_of_range_is_at_its_edge(value: float) -> None:
     quantiles = Quantiles()
