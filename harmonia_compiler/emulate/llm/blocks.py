@@ -128,11 +128,10 @@ class Blocks:
         """Say what blocks of one sequence hold that were taken and are full now."""
         runs, twins = self._runs, self._found_twins
         run = _Run([*keys], 1)
-        new = dict.fromkeys(keys, run)
-        if not runs.keys().isdisjoint(new) or (twins and not twins.keys().isdisjoint(new)):
+        # Where a key is known, those before it are: they are kept for longer.
+        if keys and (keys[0] in runs or keys[0] in twins):
             run.blocks = [self._twin_of(key) if key in runs or key in twins else key for key in keys]
-            new = dict.fromkeys(run.blocks, run)
-        runs.update(new)
+        runs.update(dict.fromkeys(run.blocks, run))
         return [*run.blocks]
 
     def give_back(self, named: Sequence[Block], full: int, partial: int) -> None:

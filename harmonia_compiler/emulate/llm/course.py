@@ -24,8 +24,7 @@ class Step(msgspec.Struct, frozen=True, eq=False):
     finished: list[Sequence]
 
 
-@dataclass(slots=True)
-class _Run:
+class _Run(msgspec.Struct, eq=False):
     """Steps that are on: the batch's first, which takes `first_ms`, and as many `more` as nothing should happen in."""
 
     batch: Batch

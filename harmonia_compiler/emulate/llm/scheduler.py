@@ -89,12 +89,11 @@ class Scheduler:
             if sequence.ended:
                 continue
             sequence.delivered = delivered = sequence.delivered + 1
-            if ahead and sequence.running:
-                known = sequence.computed - (sequence.scheduled - delivered)
-                if known > sequence.filled:
-                    sequence.filled = known
-                    if known >= sequence.names_at:
-                        self._name(sequence)
+            # How far others are filled is of no consequence before they leave.
+            if ahead and sequence.names_at < NEVER and sequence.running:
+                self._fill(sequence)
+                if sequence.filled >= sequence.names_at:
+                    self._name(sequence)
             if delivered == sequence.answer:
                 ended.append(sequence)
         for sequence in ended:
@@ -141,14 +140,13 @@ class Scheduler:
 
     def _schedule_running(self, tokens: dict[Sequence, int], preempted: list[Sequence]) -> int:
         """Give each sequence of the batch what it lacks; the budget that is left."""
-        budget, size, position = self.limits.step_tokens, self.limits.block_size, 0
-        running = self.running
-        while position < len(running) and budget > 0:
-            sequence = running[position]
-            position += 1
+        budget, size = self.limits.step_tokens, self.limits.block_size
+        for sequence in (*self.running,):
+            if budget <= 0:
+                break
             scheduled = sequence.scheduled
-            if scheduled == sequence.answer:
-                # Its last token is on its way.
+            if scheduled == sequence.answer or not sequence.blocks:
+                # Its last token is on its way, or it had to yield in this very step.
                 continue
             prompt, computed = sequence.prompt, sequence.computed
             new = prompt + scheduled - computed
@@ -157,21 +155,18 @@ class Scheduler:
             after = computed + new
             if after > sequence.blocks * size:
                 wanted = -(-after // size) - sequence.blocks
-                if wanted > self.blocks.free:
-                    while wanted > self.blocks.free and sequence.running:
-                        budget += self._preempt(tokens, preempted)
-                    if not sequence.running:
-                        break
-                    position = running.index(sequence) + 1
+                while wanted > self.blocks.free and sequence.running:
+                    budget += self._preempt(tokens, preempted)
+                if not sequence.running:
+                    break
                 self.blocks.take(wanted)
                 sequence.blocks += wanted
-            if after > sequence.filled:
-                # A token that a step in flight computes is not known yet.
-                known = min(after, prompt + sequence.delivered)
-                if known > sequence.filled:
-                    sequence.filled = known
-                    if known >= sequence.names_at:
-                        self._name(sequence)
+            # A token that a step in flight computes is not known yet.
+            known = min(after, prompt + sequence.delivered)
+            if known > sequence.filled:
+                sequence.filled = known
+                if known >= sequence.names_at:
+                    self._name(sequence)
             tokens[sequence] = new
             budget -= new
         return budget
@@ -200,7 +195,14 @@ class Scheduler:
             named += self.blocks.name(keys[len(named) : full])
         sequence.names_at = (len(named) + 1) * size if len(named) < len(keys) else NEVER
 
+    def _fill(self, sequence: Sequence) -> None:
+        """Let a sequence be filled as far as its tokens have been handed out."""
+        known = sequence.computed - (sequence.scheduled - sequence.delivered)
+        sequence.filled = max(sequence.filled, known)
+
     def _release(self, sequence: Sequence) -> None:
+        if self.limits.ahead:
+            self._fill(sequence)
         named, full = sequence.named, sequence.filled // self.limits.block_size
         self.blocks.give_back(named, full - len(named), sequence.blocks - full)
         sequence.named, sequence.blocks, sequence.filled, sequence.running = [], 0, 0, False
