@@ -246,17 +246,20 @@ def _extent_of(value: Value) -> tuple[float, float]:
 
 
 def _tokens_of(value: Value) -> float:
+    return _characters_of(value) / CHARACTERS_PER_TOKEN
+
+
+def _characters_of(value: Value) -> float:
+    """Those of its texts; a number or a truth value is a token of its own."""
     if isinstance(value, str):
-        return len(value) / CHARACTERS_PER_TOKEN
-    if isinstance(value, list):
-        # The numbers of a vector are no tokens.
-        return math.fsum([_tokens_of(item) for item in value if not isinstance(item, _NUMBERS)])
+        return len(value)
     if isinstance(value, dict):
         text = value.get("text")
-        if isinstance(text, str):
-            return len(text) / CHARACTERS_PER_TOKEN
-        return math.fsum(map(_tokens_of, value.values()))
-    return 1.0
+        return len(text) if isinstance(text, str) else sum(map(_characters_of, value.values()))
+    if isinstance(value, list):
+        # The numbers of a vector are no tokens.
+        return sum([_characters_of(item) for item in value if not isinstance(item, _NUMBERS)])
+    return CHARACTERS_PER_TOKEN
 
 
 def prefix_of(component: Component, inputs: Mapping[str, Value], block: int) -> tuple[int, ...]:

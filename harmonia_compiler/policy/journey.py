@@ -50,6 +50,8 @@ class Journey(msgspec.Struct, eq=False):
         if worked and now > self._since_s:
             self.worked_s += now - self._since_s
         self._since_s = now
+        if not (on_way or working):
+            return
         self._on_way += on_way
         self.widest = max(self.widest, self._on_way)
         self._working += working

@@ -4,8 +4,9 @@ It is to the simulator what `runtime/gateway/driver.py` is to the gateway.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
+
+import msgspec
 
 from harmonia_compiler.contract.program import Program
 from harmonia_compiler.contract.types import Value
@@ -37,8 +38,7 @@ from harmonia_compiler.report.observation import Outcome, StageTime
 _ENDINGS: dict[Outcome, Ending] = {Outcome.OK: "answered", Outcome.LATE: "late", Outcome.REFUSED: "late"}
 
 
-@dataclass(slots=True, eq=False)
-class Request:
+class Request(msgspec.Struct, eq=False):
     """One request on its way through a Program; `ended` is called once, when its outcome is there."""
 
     service: Service
@@ -56,15 +56,15 @@ class Request:
     tokens_in: int = 0
     tokens_out: int = 0
     answer_tokens: int | None = None
-    stages: list[StageTime] = field(default_factory=list)
-    _state: State = field(default_factory=State)
-    _jobs: dict[int, Job] = field(default_factory=dict)
-    _timers: dict[int, Happening] = field(default_factory=dict)
+    stages: list[StageTime] = []
+    _state: State = msgspec.field(default_factory=State)
+    _jobs: dict[int, Job] = {}
+    _timers: dict[int, Happening] = {}
     _deadline: Happening | None = None
-    _refused: set[int] = field(default_factory=set)
+    _refused: set[int] = set()
     #: When each call's own time is up, of those that have one, and the calls whose was.
-    _limits: dict[int, Happening] = field(default_factory=dict)
-    _late: set[int] = field(default_factory=set)
+    _limits: dict[int, Happening] = {}
+    _late: set[int] = set()
     _journey: Journey | None = None
 
     def start(self, arguments: Mapping[str, Value]) -> None:

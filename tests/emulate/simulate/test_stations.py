@@ -62,3 +62,14 @@ def test_a_job_that_nobody_awaits_does_not_begin_or_ends_for_nobody() -> None:
     queue.cancel(waiting)
     loop.run()
     assert (begun.ended_ms, waiting.ended_ms, last.ended_ms) == (None, None, 20.0)
+
+
+def test_a_job_that_nobody_awaits_on_its_way_does_not_arrive() -> None:
+    loop = Loop()
+    queue = station(loop)
+    left, last = Job(10.0), Job(10.0)
+    queue.submit(left, 2.0)
+    queue.submit(last, 3.0)
+    queue.cancel(left)
+    loop.run()
+    assert (left.ended_ms, last.ended_ms, queue.busy_ms) == (None, 13.0, 10.0)
