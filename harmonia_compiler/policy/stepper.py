@@ -108,9 +108,11 @@ def _pursue(turn: Turn, most: float) -> None:
     state, agenda = turn.state, turn.agenda
     main = state.main
     assert main is not None
+    answers, result = main.values, main.results[0]
     while not state.ended:
-        if main.results[0] in main.values:
-            break
+        if result in answers:
+            turn.end(Answer(answers[result]))
+            return
         if not agenda:
             if turn.orphans:
                 leave_orphans(turn)
@@ -125,8 +127,6 @@ def _pursue(turn: Turn, most: float) -> None:
             continue
         if frame.calls.get(at) not in state.in_flight:
             _further(turn, frame, at)
-    if not state.ended:
-        turn.end(Answer(main.values[main.results[0]]))
 
 
 def _further(turn: Turn, frame: Frame, at: int) -> None:
