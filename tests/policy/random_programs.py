@@ -39,21 +39,47 @@ _ROUNDS = Record(())
 _TYPES: tuple[Type, ...] = (TEXT, TEXT, TEXTS, BOOL)
 #: How deep blocks lie in blocks.
 _DEPTH = 2
+#: The most operations that the main part of a Program is asked for.
+MOST = 16
+Answers = Callable[[Operation], bool]
 
 
 @st.composite
-def programs(draw: st.DrawFn, *, early: bool = False, most: int = 16) -> Program:
-    """A Program; `early` says whether selects begin what they may need."""
-    # Hypothesis likes small choices, which give Programs of few calls: it draws the size and a seed alone.
-    return make_program(Random(draw(st.integers(0, 2**32 - 1))), draw(st.integers(1, most)), early=early)
+def programs(draw: st.DrawFn, *, early: bool = False, answers: Answers | None = None) -> Program:
+    """A Program; `early` says whether selects begin what they may need, `answers` what its answer comes of."""
+    # Hypothesis likes small choices, which give Programs of few calls: it draws a seed alone.
+    chance = Random(draw(st.integers(0, 2**32 - 1)))
+    return make_program(chance, chance.randint(1, MOST), early=early, answers=answers)
 
 
-def make_program(chance: Random, size: int, *, early: bool) -> Program:
-    """A Program whose main part has about as many operations as its size says."""
+def has_limit(operation: Operation) -> bool:
+    """Whether it is an attempt that may be late."""
+    return isinstance(operation, Attempt) and operation.within_ms is not None
+
+
+def has_guess(operation: Operation) -> bool:
+    """Whether it is a choice that begins what it may not need."""
+    return isinstance(operation, Select) and bool(operation.early)
+
+
+def of_rounds(operation: Operation) -> bool:
+    """Whether it is what rounds come to."""
+    return isinstance(operation, Output)
+
+
+def make_program(chance: Random, size: int, *, early: bool, answers: Answers | None = None) -> Program:
+    """A Program whose main part has about as many operations as its size says.
+
+    What nothing reads is not executed. So a property of certain operations is tested where one of them `answers`, with
+    as many operations more as it takes to have one.
+    """
     maker = _Maker(chance, early=early)
     operations, types = maker.body([Parameter("question")], [TEXT], size, 0)
     # Whatever answers is one of the last, which reads the most.
-    result = chance.choice([at for at, of in enumerate(types) if of != _ROUNDS][-3:])
+    fitting = [at for at, of in enumerate(types) if of != _ROUNDS and (answers is None or answers(operations[at]))]
+    if not fitting:
+        return make_program(chance, size + 1, early=early, answers=answers)
+    result = chance.choice(fitting[-3:])
     of = types[result]
     return Program("random", (), of, tuple(operations), result, COMPONENTS, tuple(maker.blocks), streams=of == TEXT)
 

@@ -32,7 +32,7 @@ from harmonia_compiler.policy.stepper import advance, pursue
 from harmonia_compiler.policy.turn import is_pure
 from tests.examples import examples
 from tests.policy.programs import ARGUMENTS, replies
-from tests.policy.random_programs import programs
+from tests.policy.random_programs import has_guess, has_limit, of_rounds, programs
 from tests.policy.reference import Answers, Bad, Name, Ok, Reference, Spot
 
 #: More calls than this are another test's business.
@@ -212,25 +212,25 @@ def test_with_failures(program: Program, seed: int, failing: int) -> None:
     check(Driven(program, seed, failing).run())
 
 
-@given(programs(), SEEDS, st.sampled_from((0, 4)))
+@given(programs(answers=has_limit), SEEDS, st.sampled_from((0, 4)))
 @examples(600)
 def test_with_lateness(program: Program, seed: int, failing: int) -> None:
     check(Driven(program, seed, failing, late=True).run())
 
 
-@given(programs(early=True), SEEDS, st.sampled_from((0, 3)))
+@given(programs(early=True, answers=has_guess), SEEDS, st.sampled_from((0, 3)))
 @examples(600)
 def test_with_speculation(program: Program, seed: int, failing: int) -> None:
     check(Driven(program, seed, failing, late=failing == 3).run())
 
 
-@given(programs(early=True), SEEDS, st.sampled_from((0, 3)), st.sampled_from((1, 2, 5)))
+@given(programs(early=True, answers=has_guess), SEEDS, st.sampled_from((0, 3)), st.sampled_from((1, 2, 5)))
 @examples(400)
 def test_with_turns_that_are_interrupted(program: Program, seed: int, failing: int, most: int) -> None:
     check(Driven(program, seed, failing, late=failing == 3, most=most).run())
 
 
-@given(programs(), SEEDS)
+@given(programs(answers=of_rounds), SEEDS)
 @examples(100)
 def test_rounds_do_not_go_beyond_their_limit(program: Program, seed: int) -> None:
     driven = Driven(program, seed).run()
