@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from random import Random
 
 import msgspec
 import pytest
@@ -81,6 +82,27 @@ def test_a_counter_is_the_sum_of_its_series_and_nothing_where_one_cannot_be_read
 def test_any_bytes_are_read_as_a_count_or_as_none(parts: list[bytes]) -> None:
     found = counted(b"".join(parts), QUERIES)
     assert found is None or 0 <= found <= MOST
+
+
+def test_any_series_are_added_up_or_are_none() -> None:
+    """Of lines of which each may be that of a series, of another name, or of nothing that can be read."""
+    read, unread = 0, 0
+    for seed in range(200):
+        chance = Random(seed)
+        total, sound, lines = 0, True, []
+        for _ in range(chance.randint(1, 4)):
+            labels = chance.choice(("", "{}", '{engine="0"}', '{a="}\\"{"}'))
+            value = chance.choice(("7", "7.0", "7e0", "7 1700000000000", "7 # 9 1.0"))
+            name = chance.choice((QUERIES, QUERIES, QUERIES, f"{QUERIES}_created", HITS))
+            if name == QUERIES:
+                total += 7
+                if chance.random() < 0.15:
+                    value, sound = chance.choice(("-7", "NaN", "e", "7.7.7", "\\", "")), False
+            lines.append(f"{name}{labels} {value}")
+        expected = total if sound and total else None
+        assert counted("\n".join(lines).encode(), QUERIES) == expected, lines
+        read, unread = read + (expected is not None), unread + (expected is None)
+    assert min(read, unread) >= 50
 
 
 @pytest.fixture(autouse=True)
