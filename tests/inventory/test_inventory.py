@@ -1,16 +1,19 @@
 """Inventories: what is read, and what is said about each mistake, with its line."""
 
+import math
 import os
 import re
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harmonia_compiler.contract.gpu import GPU_TYPES
-from harmonia_compiler.contract.hostlist import HostlistError, expand
+from harmonia_compiler.contract.hostlist import HostlistError, TooManyHosts, expand
 from harmonia_compiler.contract.inventory import MOST_HOSTS, Gpu, Host, Inventory, load_inventory, parse_inventory
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.diagnostics.source import Source
@@ -183,6 +186,62 @@ def test_a_list_of_numbers_stands_for_each_of_them(numbers: list[int], width: in
 def test_any_text_is_expanded_or_refused_in_bounds(text: str) -> None:
     with suppress(HostlistError):
         assert 1 <= len(expand(text, 100)) <= 100
+
+
+def test_what_ranges_stand_for_is_said_or_refused_in_bounds() -> None:
+    """Up to three groups, of which some are no ranges and some stand for too many."""
+    outcomes = Counter[str]()
+    for seed in range(400):
+        chance = Random(seed)
+        groups = [
+            [(chance.randint(0, 9), chance.randint(4, chance.choice((9, 30)))) for _ in range(chance.randint(1, 3))]
+            for _ in range(chance.randint(1, 3))
+        ]
+        text = "x".join("[" + ",".join(f"{first}-{last}" for first, last in group) + "]" for group in groups)
+        hosts = math.prod(sum(last - first + 1 for first, last in group) for group in groups)
+        if any(last < first for group in groups for first, last in group):
+            expected = "backwards"
+        else:
+            expected = "some" if hosts <= 100 else "too many"
+        outcomes[expected] += 1
+        try:
+            found = expand(text, 100)
+        except TooManyHosts:
+            assert expected in ("too many", "backwards"), text
+        except HostlistError:
+            assert expected == "backwards", text
+        else:
+            assert expected == "some", text
+            assert len(found) == hosts, text
+    assert min(outcomes.values()) >= 40
+    assert len(outcomes) == 3
+
+
+#: What may stand in an inventory where something else does: often another value, sometimes anything.
+SLIPS = (
+    *("0", "1", "8", "12", "gpu", '"l4"', '"zone"', '"a"', "1-3", "true", "4.5", "-1", "1e999", "nan", "2024-01-01"),
+    *("", " ", "\n", '"', "'", "[", "{", "=", ",", "cpus", "[1-3]", "é", "\0", "[[hosts]]\n", "# "),
+)
+
+
+def test_whatever_is_changed_in_an_inventory_it_is_one_or_rejected() -> None:
+    sample = f'[[hosts]]\nname = "gpu[1-3]"\n{BOX}gpus = [{{type = "l4", count = 2}}]\nlabels = {{zone = "a"}}\n'
+    words = re.findall(r"\"\w+\"|\w+|\W", sample)
+    values = [at for at, word in enumerate(words) if word in ("gpu", "1", "3", "4", "16", "2", '"l4"', '"a"')]
+    reads = 0
+    for seed in range(200):
+        chance = Random(seed)
+        at = chance.choice(values) if chance.random() < 0.7 else chance.randrange(len(words))
+        piece = chance.choice(SLIPS)
+        if chance.random() < 0.3:
+            piece = chance.choice([words[one] for one in values])
+        text = "".join([*words[:at], piece, *words[at + 1 :]])
+        with suppress(Rejected):
+            hosts = read(text).hosts
+            reads += 1
+            assert hosts, text
+            assert all(one.cpus > 0 and one.memory_gib > 0 for one in hosts), text
+    assert 30 <= reads <= 150, reads
 
 
 @given(st.text(max_size=200))
