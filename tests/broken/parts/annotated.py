@@ -1,7 +1,9 @@
 """What `annotations.rag` names."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
+
+from harmonia_compiler.sdk import tokens
 
 
 def plain(q: str, n: int = 3) -> list[str]:
@@ -36,3 +38,13 @@ def joined(q: str) -> str:
         yield q
 
     return "".join(parts())
+
+
+def sized(q: Annotated[dict[str, Any], "whatever it is"]) -> str:
+    """Of which something is said, and which is no type of the language."""
+    return str(q)
+
+
+def quoted(q: "Annotated[str, tokens(-1)]") -> str:
+    """Whose annotation is a text, on this line."""
+    return q
