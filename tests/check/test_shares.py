@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from harmonia_compiler.check.files import check_files
+from harmonia_compiler.contract.program import Repeat
 from harmonia_compiler.diagnostics.source import Span
 
 APPLICATION = """
@@ -214,3 +215,22 @@ def test_shares_that_cannot_hold_together_are_told(case: str, tmp_path: Path) ->
 @pytest.mark.parametrize("case", AGREED)
 def test_shares_that_may_hold_together_are_left_alone(case: str, tmp_path: Path) -> None:
     assert _found(AGREED[case], tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "share"),
+    [
+        ("if flag(x) ~ 0.3 { return x }", 0.3),
+        ("if flag(x) ~ 0.3 { return x }\n if flag(q) ~ 0.5 { return q }", 0.65),
+        ("if flag(x) ~ 0.3 {\n if flag(q) ~ 0.5 { return q }\n return x\n }", 0.3),
+        ("if flag(x) ~ 0.3 {\n if flag(q) ~ 0.5 { return q }\n x = grade(x)\n }", 0.15),
+    ],
+)
+def test_a_round_is_the_last_as_often_as_any_of_its_branches_returns(body: str, share: float, tmp_path: Path) -> None:
+    path = tmp_path / "p.rag"
+    text = APPLICATION.replace("BODY", f"x = grade(q)\n repeat up to 3 {{\n x = grade(x)\n {body}\n }}")
+    path.write_text(text.replace("yes = flag(q)\n", ""), encoding="utf-8")
+    application = check_files([path]).application
+    assert application is not None
+    (flow,) = application.flows
+    assert [node.share for node in flow.nodes if isinstance(node.operation, Repeat)] == [pytest.approx(share)]
