@@ -1,21 +1,16 @@
-import math
 from collections import Counter
 from fractions import Fraction
-from itertools import pairwise, product
 
 import networkx as nx
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from harmonia_compiler.contract.component import Port
-from harmonia_compiler.contract.program import Call, MakeList, Not, Operation, Parameter, Select, inputs
-from harmonia_compiler.contract.types import Bool, Text
+from harmonia_compiler.contract.program import Call, MakeList, Operation, Parameter
+from harmonia_compiler.contract.types import Text
 from harmonia_compiler.flow.calls import call_graph
 from harmonia_compiler.flow.demand import Demand, demand
-from harmonia_compiler.flow.expand import expand
 from harmonia_compiler.flow.graph import Flow, Node
-from harmonia_compiler.flow.guards import LIMIT, MOST_PATHS, Guards, guards
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.kinds.kind import Extent
 from tests.examples import examples
@@ -30,10 +25,6 @@ def _flow(body: str, ports: str = "question: text ~ 40") -> Flow:
 def _demand(body: str, ports: str = "question: text ~ 40") -> Demand:
     flow = _flow(body, ports)
     return demand(application(flow), flow, kinds=KINDS)
-
-
-def _guards(flow: Flow, limit: int = LIMIT) -> Guards:
-    return guards(expand(flow), [1.0], limit)
 
 
 CORRECTIVE = """
@@ -207,94 +198,6 @@ def test_a_literal_condition_takes_its_arm() -> None:
     assert found.visits == {"recall": 1.0}
 
 
-@st.composite
-def _branching(draw: st.DrawFn) -> tuple[Flow, dict[int, float]]:
-    """A flow of calls and branches over up to five conditions, each with one share wherever it is tested."""
-    shares = draw(st.lists(st.sampled_from((0.1, 0.3, 0.5, 0.9)), min_size=1, max_size=5))
-    nodes = [Node(Parameter("question"), Text())]
-    conditions: dict[int, float] = {}
-    for share in shares:
-        conditions[len(nodes)] = share
-        nodes.append(Node(Call("sure", ("question",), (0,)), Bool()))
-    tests = list(conditions.items())
-    for at, share in conditions.items():
-        tests.append((len(nodes), 1.0 - share))
-        nodes.append(Node(Not(at), Bool()))
-    texts = [0]
-    for _ in range(draw(st.integers(1, 14))):
-        one, other = draw(st.sampled_from(texts[::-1])), draw(st.sampled_from(texts[::-1]))
-        texts.append(len(nodes))
-        if draw(st.booleans()):
-            nodes.append(Node(Call("join", ("one", "other"), (one, other)), Text()))
-        else:
-            condition, share = draw(st.sampled_from(tests))
-            nodes.append(Node(Select(condition, one, other), Text(), share=share))
-    flow = Flow("p", (Port("question", Text()),), Text(), tuple(nodes), len(nodes) - 1)
-    return flow, conditions
-
-
-@given(_branching())
-@examples(200)
-def test_probabilities_are_those_of_all_outcomes_counted_out(case: tuple[Flow, dict[int, float]]) -> None:
-    flow, conditions = case
-    expected = [0.0] * len(flow.nodes)
-    together: dict[frozenset[int], float] = {}
-    for outcome in product((True, False), repeat=len(conditions)):
-        chosen = dict(zip(conditions, outcome, strict=True))
-        likely = 1.0
-        for at, is_true in chosen.items():
-            likely *= conditions[at] if is_true else 1.0 - conditions[at]
-        for at in _demanded(flow, chosen):
-            expected[at] += likely
-        sent = frozenset(at for at in _demanded(flow, chosen) if isinstance(flow.nodes[at].operation, Call))
-        together[sent] = together.get(sent, 0.0) + likely
-    found = _guards(flow)
-    assert found.exact
-    assert found.demanded == pytest.approx(expected)
-    paths = {sent: likely for likely, sent, _ in found.paths}
-    if len(together) <= MOST_PATHS:
-        assert paths == pytest.approx(together)
-    else:
-        assert len(paths) <= MOST_PATHS
-        assert math.fsum(paths.values()) == pytest.approx(1.0)
-        assert all(_sends(paths, sent) >= _sends(together, sent) - 1e-9 for sent in together)
-
-
-def _sends(paths: dict[frozenset[int], float], calls: frozenset[int]) -> float:
-    """How likely a request sends all of some calls."""
-    return math.fsum(likely for sent, likely in paths.items() if sent >= calls)
-
-
-def test_beyond_the_bound_demands_add_up_to_certainty() -> None:
-    flow = _sequence(40, early_return=True)
-    found = _guards(flow, limit=8)
-    assert not found.exact
-    assert found.demanded[0] == 1.0
-    assert found.demanded == pytest.approx(_guards(flow).demanded)
-    assert math.fsum(likely for likely, _, _ in found.paths) == pytest.approx(1.0)
-    rarest_first = sorted((sent for _, sent, _ in found.paths), key=len, reverse=True)
-    assert all(one > other for one, other in pairwise(rarest_first))
-
-
-def _demanded(flow: Flow, chosen: dict[int, bool]) -> set[int]:
-    """The nodes that a request demands whose conditions come out as chosen."""
-    seen: set[int] = set()
-    agenda = [flow.result]
-    while agenda:
-        at = agenda.pop()
-        if at in seen:
-            continue
-        seen.add(at)
-        match flow.nodes[at].operation:
-            case Select(condition, then, otherwise):
-                negated = flow.nodes[condition].operation
-                is_true = not chosen[negated.operand] if isinstance(negated, Not) else chosen[condition]
-                agenda += [condition, then if is_true else otherwise]
-            case operation:
-                agenda += inputs(operation)
-    return seen
-
-
 @given(flows())
 @examples(100)
 def test_calls_are_ordered_and_visits_do_not_grow_by_passes(flow: Flow) -> None:
@@ -312,49 +215,6 @@ def test_calls_are_ordered_and_visits_do_not_grow_by_passes(flow: Flow) -> None:
     assert all(
         visits <= before.visits.get(name, 0.0) + 1e-9 for name, visits in after.visits.items() if name != "embed"
     )
-
-
-def _sequence(branches: int, *, early_return: bool) -> Flow:
-    """`if sure(x) { x = rewrite(x) }` over and over, or `if sure(question) { return rewrite(question) }`."""
-    nodes = [Node(Parameter("question"), Text())]
-    pending: list[tuple[int, int]] = []
-    value = 0
-    for _ in range(branches):
-        at = len(nodes)
-        nodes.append(Node(Call("sure", ("question",), (value,)), Bool()))
-        nodes.append(Node(Call("rewrite", ("question",), (value,)), Text()))
-        if early_return:
-            pending.append((at, at + 1))
-        else:
-            nodes.append(Node(Select(at, at + 1, value), Text(), share=0.5))
-            value = at + 2
-    result = value
-    for condition, then in reversed(pending):
-        nodes.append(Node(Select(condition, then, result), Text(), share=0.1))
-        result = len(nodes) - 1
-    return Flow("p", (Port("question", Text()),), Text(), tuple(nodes), result)
-
-
-@pytest.mark.parametrize("branches", [12, 60, pytest.param(300, marks=pytest.mark.slow)])
-def test_many_branches_in_a_row_stay_exact(branches: int) -> None:
-    flow = _sequence(branches, early_return=False)
-    found = demand(application(flow), flow, kinds=KINDS)
-    assert found.exact
-    assert found.visits == pytest.approx({"rewrite": branches / 2, "sure": branches})
-
-
-@pytest.mark.parametrize("branches", [12, 60, pytest.param(300, marks=pytest.mark.slow)])
-def test_many_early_returns_stay_exact(branches: int) -> None:
-    flow = _sequence(branches, early_return=True)
-    found = demand(application(flow), flow, kinds=KINDS)
-    assert found.exact
-    left = 1.0 - 0.9**branches
-    assert found.visits == pytest.approx({"rewrite": left, "sure": left / 0.1})
-
-
-def test_a_flow_of_ten_thousand_nodes_is_weighed_without_recursion() -> None:
-    flow = _sequence(4_000, early_return=False)
-    assert sum(_guards(flow).demanded) > 4_000
 
 
 def test_calls_wait_for_values_and_for_the_conditions_that_want_them() -> None:
