@@ -99,7 +99,7 @@ class Course:
         sequence.arrived_ms = at_ms
         self.scheduler.add(sequence)
         if self._run is None:
-            self._begin(self.scheduler.schedule(), at_ms)
+            self._begin(self.scheduler.next_batch(), at_ms)
 
     def _interrupt(self, now_ms: float) -> None:
         """Let equal steps in a row end with the one that is on now: what follows may differ."""
@@ -112,7 +112,7 @@ class Course:
         run.ends_ms, run.more = run.began_ms + lasts_ms, 0
         if self.scheduler.limits.ahead:
             # It was decided on when this step began.
-            self._following = self.scheduler.schedule()
+            self._following = self.scheduler.next_batch()
 
     def _begin(self, batch: Batch | None, at_ms: float) -> None:
         if batch is None:
@@ -123,16 +123,16 @@ class Course:
         ends = at_ms + run_ms(self.model, batch.load, 1 + more, first)
         self._run = _Run(batch, self.model, at_ms, first, ends, more)
         if self.scheduler.limits.ahead and not more:
-            self._following = self.scheduler.schedule()
+            self._following = self.scheduler.next_batch()
 
     def _end(self, run: _Run) -> Step:
         if run.more:
             self.scheduler.repeat(run.batch, run.more)
             if self.scheduler.limits.ahead:
-                self._following = self.scheduler.schedule()
+                self._following = self.scheduler.next_batch()
         following, self._following = self._following, None
         finished = self.scheduler.complete(run.batch)
         self.busy_ms += run.ends_ms - run.began_ms
         # Where nothing was decided on ahead, nothing was there to compute: now there may be.
-        self._begin(following or self.scheduler.schedule(), run.ends_ms)
+        self._begin(following or self.scheduler.next_batch(), run.ends_ms)
         return Step(run.began_ms, run.ends_ms, run.batch, finished)

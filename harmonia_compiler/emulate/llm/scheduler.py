@@ -67,8 +67,17 @@ class Scheduler:
         else:
             self.waiting.remove(sequence)
 
+    def next_batch(self) -> Batch | None:
+        """The next step that computes something, or nothing where there is nothing to compute."""
+        while True:
+            preemptions = self.counts.preemptions
+            batch = self.schedule()
+            # Where the first of the batch has itself to yield, the others come with the step after.
+            if batch is not None or self.counts.preemptions == preemptions:
+                return batch
+
     def schedule(self) -> Batch | None:
-        """The next step, or nothing where there is nothing to compute."""
+        """What one step computes, or nothing: where there is nothing to compute, or the first of the batch yielded."""
         tokens: dict[Sequence, int] = {}
         preempted: list[Sequence] = []
         self._changed = False
