@@ -9,17 +9,48 @@ from threading import Thread
 import pytest
 
 from harmonia_compiler.cli.main import run
+from harmonia_compiler.contract.program import Apply, MakeRecord, Parameter, ProgramParameter, RequestClass
+from harmonia_compiler.contract.types import Field, Labels, ListOf, Message, Number, Record
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.gateway.client import GatewayClient, find_gateway
-from tests.gateway.fakes import ENGINES
+from tests.gateway.fakes import ENGINES, TEXT, program
 from tests.gateway.processes import OTHER, SAY, Running, free_port, model_server, started, write_bundle
+
+URGENCY = Labels(("now", "later"))
+#: It says how many turns came before, and of which class the request is.
+CHAT = program(
+    "chat",
+    (
+        Parameter("history"),
+        Apply("count", (0,)),
+        Parameter("urgency"),
+        MakeRecord(("turns", "urgency"), (1, 2)),
+    ),
+    parameters=(
+        ProgramParameter("history", ListOf(Message())),
+        ProgramParameter("question", TEXT),
+        ProgramParameter("urgency", URGENCY),
+    ),
+    result_type=Record((Field("turns", Number()), Field("urgency", URGENCY))),
+    streams=False,
+    classes=(RequestClass("now"), RequestClass("later")),
+    class_parameter="urgency",
+)
+
+NEEDY = program(
+    "needy",
+    (Parameter("question"), Parameter("limit")),
+    parameters=(ProgramParameter("question", TEXT), ProgramParameter("limit", Number())),
+    result_type=Number(),
+    streams=False,
+)
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     bundle = tmp_path_factory.mktemp("ask") / "bundle"
     with model_server() as port:
-        write_bundle(bundle, [SAY, OTHER], ENGINES, port)
+        write_bundle(bundle, [SAY, OTHER, CHAT, NEEDY], ENGINES, port)
         with started(bundle) as found:
             yield found
 
@@ -55,11 +86,14 @@ def test_ask_in_json_holds_everything(running: Running, capsys: pytest.CaptureFi
     ("arguments", "code", "says"),
     [
         (["--pipeline", "sya"], "E1103", "did you mean `say`?"),
-        ([], "E1103", "the service has 2 pipelines: `say`, `other`"),
+        ([], "E1103", "the service has 4 pipelines: `say`, `other`, `chat`, `needy`"),
         (["--pipeline", "other", "--set", "limits=3"], "E1104", "did you mean `limit`?"),
         (["--pipeline", "other", "--set", "limit=three"], "E1104", "`limit` takes number"),
         (["--pipeline", "other", "--set", 'limit="3"'], "E1105", "`limit` takes number"),
         (["--pipeline", "say", "--set", "question=x"], "E1104", "the question fills one text parameter"),
+        (["--pipeline", "say", "--set", "class=later"], "E1104", "`say` takes no `class`"),
+        (["--pipeline", "chat", "--set", "class=latr"], "E1104", "did you mean `later`?"),
+        (["--pipeline", "needy"], "E1104", "`needy` also needs `limit` (number)"),
     ],
 )
 def test_ask_says_what_is_wrong(
@@ -69,6 +103,23 @@ def test_ask_says_what_is_wrong(
     err = capsys.readouterr().err
     assert f"error[{code}]" in err
     assert says in err
+
+
+@pytest.mark.parametrize(
+    ("given", "turns", "urgency"),
+    [
+        ([], 0, "now"),
+        (["--set", "class=later"], 0, "later"),
+        (["--set", "urgency=later"], 0, "later"),
+        (["--set", 'history=[{"role": "user", "text": "Hello"}]'], 1, "now"),
+    ],
+)
+def test_the_first_turn_has_none_before_it_and_a_class_may_be_said(
+    running: Running, capsys: pytest.CaptureFixture[str], given: list[str], turns: int, urgency: str
+) -> None:
+    arguments = ["ask", "x", "--service", running.url, "--pipeline", "chat", "--format", "json"]
+    assert run([*arguments, *given]) == 0
+    assert json.loads(capsys.readouterr().out)["value"] == {"turns": turns, "urgency": urgency}
 
 
 @pytest.mark.parametrize("question", ["", " \t\n"])

@@ -174,7 +174,8 @@ def _model(program: Program, created: int) -> dict[str, Any]:
         {
             "name": parameter.name,
             "type": show(parameter.type),
-            "required": parameter.default is msgspec.UNSET,
+            # Who says no class is of the first.
+            "required": parameter.default is msgspec.UNSET and parameter.name != program.class_parameter,
         }
         for parameter in program.parameters
     ]

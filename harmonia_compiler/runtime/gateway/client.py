@@ -16,7 +16,7 @@ import msgspec
 from harmonia_compiler.contract.bundle import Address
 from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.sse import DONE, EventParser, Oversized
-from harmonia_compiler.contract.types import Value
+from harmonia_compiler.contract.types import ListOf, Message, Value, show
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.shell import shell_word
@@ -33,11 +33,18 @@ class ParameterInfo(msgspec.Struct, frozen=True):
     required: bool
 
 
+class ClassInfo(msgspec.Struct, frozen=True):
+    """A class of requests as the gateway lists it."""
+
+    name: str
+
+
 class PipelineInfo(msgspec.Struct, frozen=True):
     """A pipeline as the gateway lists it."""
 
     id: str
     parameters: tuple[ParameterInfo, ...]
+    classes: tuple[ClassInfo, ...] = ()
 
 
 class _Models(msgspec.Struct):
@@ -206,7 +213,8 @@ class GatewayClient:
 def fill_inputs(pipeline: PipelineInfo, question: str, named: Mapping[str, str]) -> dict[str, Value]:
     """The inputs of a pipeline: the question in its one open text, the others as they were written by name.
 
-    A text with a default is open only where there is no other.
+    A text with a default is open only where there is no other. Turns before the question, where nobody gives them, are
+    none: it is the first.
     """
     inputs = named_inputs(pipeline, named)
     free = [p for p in pipeline.parameters if p.type == "text" and p.name not in inputs]
@@ -215,19 +223,35 @@ def fill_inputs(pipeline: PipelineInfo, question: str, named: Mapping[str, str])
         offered = " and ".join(f"`{name}`" for name in texts) or "none"
         help_ = "give all but one with --set NAME=VALUE" if texts else "leave one text to the question"
         _reject("E1104", f"the question fills one text parameter, and open are {offered}", help_)
-    return {**inputs, texts[0]: question}
+    before = {p.name: list[Value]() for p in pipeline.parameters if p.type == _TURNS and p.required}
+    filled: dict[str, Value] = {**before, **inputs, texts[0]: question}
+    missing = [p for p in pipeline.parameters if p.required and p.name not in filled]
+    if missing:
+        named_so = ", ".join(f"`{p.name}` ({p.type})" for p in missing)
+        _reject("E1104", f"`{pipeline.id}` also needs {named_so}", "give each with --set NAME=VALUE")
+    return filled
 
 
 def named_inputs(pipeline: PipelineInfo, named: Mapping[str, str]) -> dict[str, Value]:
-    """The inputs that were written by name, as values of their types."""
+    """The inputs that were written by name, as values of their types; also the class of the request, if it has any."""
     types = {parameter.name: parameter.type for parameter in pipeline.parameters}
+    if pipeline.classes:
+        # No parameter is called so.
+        types["class"] = "text"
     inputs: dict[str, Value] = {}
     for name, written in named.items():
         if name not in types:
             help_ = suggestion(name, types, f"it takes {listed(types, most=20)}")
             _reject("E1104", f"`{pipeline.id}` takes no `{name}`", help_)
+        if name == "class" and written not in (known := [each.name for each in pipeline.classes]):
+            help_ = suggestion(written, known, f"there are {listed(known, most=20)}")
+            _reject("E1104", f"`{written}` is no class of `{pipeline.id}`", help_)
         inputs[name] = _value(name, types[name], written)
     return inputs
+
+
+#: How the gateway writes the type of the turns of a conversation.
+_TURNS = show(ListOf(Message()))
 
 
 def _value(name: str, of: str, written: str) -> Value:
