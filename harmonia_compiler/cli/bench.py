@@ -91,7 +91,7 @@ def command(
     window = window_of(coming.end_ms, warmup_ms)
     texts = None if questions is None else _read_questions(questions)
     headers = {} if api_key_env is None else {"authorization": f"Bearer {_key(api_key_env)}"}
-    base = find_gateway(url).url.removesuffix("/v1")
+    base = find_gateway(url).url
     raise_open_files()
 
     def sending(target: Target) -> Sending:

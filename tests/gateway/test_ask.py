@@ -63,12 +63,13 @@ def test_ask_prints_the_answer_and_the_stages(running: Running, capsys: pytest.C
     assert "llm-1" in out
 
 
-def test_ask_in_json_holds_everything(running: Running, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("printed", ["", "/", "/v1", "/v1/"])
+def test_ask_in_json_holds_everything(running: Running, capsys: pytest.CaptureFixture[str], printed: str) -> None:
     arguments = [
         "ask",
         "how many?",
         "--service",
-        running.url,
+        f"{running.url}{printed}",
         "--pipeline",
         "other",
         "--set",

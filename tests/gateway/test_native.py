@@ -195,10 +195,10 @@ async def test_the_time_for_nested_early_returns_does_not_double_with_each(serve
 @pytest.mark.parametrize(
     ("path", "body", "status", "param", "says"),
     [
-        ("rgg", ask(), 404, None, "did you mean `rag`"),
+        ("rgg", ask(), 404, None, "did you mean `rag`?"),
         ("rag", {}, 400, "question", "`question` is missing"),
         ("rag", {"inputs": {"question": 3}}, 400, "question", "`question` takes text: 3 is not text"),
-        ("rag", {"inputs": {"qestion": "x"}}, 400, "qestion", "did you mean `question`"),
+        ("rag", {"inputs": {"qestion": "x"}}, 400, "qestion", "did you mean `question`?"),
         ("rag", {"inputs": []}, 400, "inputs", "Expected `object`"),
         ("rag", {"question": "x"}, 400, "question", "parameters stand in `inputs`"),
         ("rag", ask(temprature=1), 400, "temprature", "did you mean `temperature`"),

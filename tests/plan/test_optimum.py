@@ -153,6 +153,18 @@ def test_the_gap_says_how_far_the_rate_is_from_the_best(problem: Problem, give_u
         assert found.rate >= best.rate * (1 - found.gap) * (1 - CARRIED)
 
 
+@pytest.mark.parametrize(("cores", "bound_ms"), [(2, 300.0), (2, 400.0), (3, 450.0), (6, 500.0), (6, 800.0)])
+def test_what_a_slow_replica_does_to_a_promise_is_counted_in_the_search(cores: int, bound_ms: float) -> None:
+    """The mean over a quick GPU and slow cores would keep the promise; the calls that the cores take may not."""
+    write = need("write", on_gpu("write", 50.0), on_cores("write", 300.0))
+    pipeline = replace(chain("write"), promises=(Promise("latency", 0.95, bound_ms),))
+    problem = Problem((write,), (pipeline,), (machine("box", cores, 1),))
+    found = optimise(problem)
+    assert found is not None
+    assert score_of(problem, found.counts) == pytest.approx(exhaustive(problem), rel=1e-5)
+    assert found.proven
+
+
 @pytest.mark.parametrize("aim", ["throughput", "cost"])
 def test_the_lower_price_goes_before_less_hardware(aim: Aim) -> None:
     """A GPU of the cheaper host does what a core of the dearer one does as fast."""

@@ -246,6 +246,14 @@ def test_the_cheapest_plan_must_carry_the_load() -> None:
 # --- each rule alone: nothing else is wrong with these plans, so that no other rule can find them ----------------
 
 
+def test_fewer_replicas_than_must_be() -> None:
+    plan = plan_of(PROBLEM)
+    count = sum(replica.engine == "write" for replica in plan.replicas)
+    needs = (PROBLEM.needs[0], replace(PROBLEM.needs[1], minimum=count + 1))
+    (fault,) = faults(plan, replace(PROBLEM, needs=needs))
+    assert fault == f"write has {count} of at least {count + 1} replicas"
+
+
 def test_more_replicas_than_may_be() -> None:
     plan = plan_of(PROBLEM)
     count = sum(replica.engine == "write" for replica in plan.replicas)

@@ -62,13 +62,13 @@ def find_program(programs: Mapping[str, Program], name: str, param: str | None) 
     if program is not None:
         return program
     near = nearest(name[:64], programs)
-    offered = f"`{near}`" if near else ", ".join(f"`{other}`" for other in programs)
+    offered = f"did you mean `{near}`?" if near else "there are " + ", ".join(f"`{other}`" for other in programs)
     shown = name if len(name) <= 64 else name[:61] + "..."
     raise Problem(
         HTTPStatus.NOT_FOUND,
         INVALID_REQUEST,
         "model_not_found",
-        f"there is no pipeline `{shown}`; {'did you mean' if near else 'there are'} {offered}",
+        f"there is no pipeline `{shown}`; {offered}",
         param=param,
     )
 
@@ -106,7 +106,7 @@ def check_arguments(program: Program, given: Mapping[str, Value]) -> dict[str, V
     for name in given:
         if name not in names:
             near = nearest(name[:64], names)
-            hint = f"; did you mean `{near}`" if near else ""
+            hint = f"; did you mean `{near}`?" if near else ""
             raise invalid(f"`{program.pipeline}` has no parameter `{name[:64]}`{hint}", name[:64], "unknown_parameter")
     return {parameter.name: _argument(parameter, given) for parameter in program.parameters}
 

@@ -91,13 +91,13 @@ _Event = _Text | _Result | _Error
 
 
 def find_gateway(service: str) -> "GatewayClient":
-    """The gateway of a bundle's folder, or at a URL."""
+    """The gateway of a bundle's folder, or at a URL: its own, or that of its `/v1`, which is what `up` prints."""
     if service.startswith(("http://", "https://")):
         try:
             urlsplit(service)
         except ValueError as problem:
             _reject("E1102", f"`{service}` is no address: {problem}", "write it as http://HOST:PORT")
-        return GatewayClient(service.rstrip("/"), "check the URL and that the gateway runs")
+        return GatewayClient(service.rstrip("/").removesuffix("/v1"), "check the URL and that the gateway runs")
     path, named = Path(service), shell_word(service)
     written = path / "run" / "gateway.json"
     if not written.is_file():
