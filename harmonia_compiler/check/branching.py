@@ -12,6 +12,7 @@ from harmonia_compiler.check.scope import Scope
 from harmonia_compiler.check.unreached import pass_over, report_never, report_unreached
 from harmonia_compiler.contract.types import Bool
 from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.flow.graph import Written
 from harmonia_compiler.syntax import tree
 
 
@@ -33,6 +34,7 @@ class _Branch:
         self.taken: list[Taken] = []
         self.effects: list[tuple[int, float, int]] = []
         self.whole = True
+        self.among = reader.values.nodes.among
 
     def read(self) -> tuple[Choice | None, bool]:
         statement, reader = self.statement, self.reader
@@ -46,8 +48,9 @@ class _Branch:
                 what = "nothing reaches this test"
                 report_unreached(self.values, arm.test, *statement.arms[at:], scope=self.scope, what=what, help=help)
                 break
-            self.arm(arm, entry.asked, entry.inside, each)
+            self.arm(at, entry.asked, entry.inside, each)
         otherwise = self.otherwise(tests.left, covers_all=covers_all)
+        self.nodes.among = self.among
         self.join_effects(statement.span)
         if not self.whole:
             reader.whole = False
@@ -60,24 +63,25 @@ class _Branch:
             return Choice(tuple(self.taken[:-1]), self.taken[-1].answer, statement.span), goes_on
         return Choice(tuple(self.taken), otherwise, statement.span), goes_on
 
-    def arm(self, arm: tree.Arm, asked: Narrowed, inside: Narrowed, expected: Expected) -> None:
+    def arm(self, number: int, asked: Narrowed, inside: Narrowed, expected: Expected) -> None:
         """Read a test and, where it may hold, its block."""
-        share = expected.share
+        arm, share = self.statement.arms[number], expected.share
+        self.nodes.among = self.among if number == 0 else arm.test.span
         condition = self.values.truth(arm.test, Scope(self.scope, narrowed=dict(asked)), share)
         if is_impossible(inside):
             report_never(self.values, arm.test, *arm.body, scope=self.scope)
             return
         if condition is not None:
-            is_first = arm is self.statement.arms[0]
-            always = "keep what stands in its block, without the test" if is_first else "write `else`"
+            always = "keep what stands in its block, without the test" if number == 0 else "write `else`"
             never = "delete it with its block"
             warn_of_foregone(arm.test, self.reader.findings, always=always, never=never)
         said = None if arm.share is None else arm.share.value
-        if condition is not None and expected.arm is not None:
-            said_at = None if said is None or arm.share is None else arm.share.span
-            self.nodes.expect(condition.position, self.statement.span, share, expected.arm, said_at)
-        elif condition is not None and arm.share is not None and said is not None:
-            self.nodes.say(condition.position, share, said, arm.share.span)
+        written = None
+        if arm.share is not None and said is not None:
+            written = Written(arm.share.span, said, self.among, number)
+        if condition is not None and (written is not None or expected.arm is not None):
+            self.nodes.say(condition.position, self.statement.span, share, written, expected.arm)
+        self.nodes.among = Span(arm.test.span.source, arm.test.span.end, arm.span.end)
         before = self.nodes.effect
         inner = Scope(self.scope, narrowed=dict(inside))
         answer, goes_on = self.reader.block(arm.body, inner)
@@ -104,6 +108,7 @@ class _Branch:
             self.reader.findings.add("E0403", "nothing reaches this `else`", self.statement.else_span, help=help)
             pass_over(self.values, *body, scope=self.scope)
             return None
+        self.nodes.among = self.statement.else_span
         answer, goes_on = self.reader.block(body, inner)
         if goes_on:
             self.paths.append(Path(None, 0.0, inner))

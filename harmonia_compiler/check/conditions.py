@@ -64,8 +64,10 @@ def _chain(
             what = "nothing reaches this test"
             report_unreached(values, operand, *operands[at:], scope=scope, what=what, help=help)
             break
-        effect = values.nodes.effect
+        effect, among = values.nodes.effect, values.nodes.among
+        values.nodes.among = operand.span
         value = values.truth(operand, Scope(scope, narrowed=dict(known)), each)
+        values.nodes.among = among
         found.append(value and replace(value, position=values.nodes.since(effect, value.position)))
     whole = [value for value in found if value is not None]
     if len(whole) < len(found):

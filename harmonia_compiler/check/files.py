@@ -78,7 +78,7 @@ def _checked(
     order = {declared.id: position for position, declared in enumerate(context.declared())}
     application = _application(context, components, sorted(served, key=lambda flow: order[flow.name]))
     warn_of_guesses(context, components, application)
-    warn_of_disputed(application, findings)
+    warn_of_disputed(application, kinds, findings)
     cards = cards_here() if application.engines else Cards([])
     wrong = [*impossible(application, kinds, cards), *contradicting(application, kinds, cards)]
     findings.extend(wrong)

@@ -20,7 +20,7 @@ from harmonia_compiler.check.unreached import report_never
 from harmonia_compiler.contract.program import Argument, Output, Repeat
 from harmonia_compiler.contract.types import Bool, Labels, Type, join
 from harmonia_compiler.diagnostics.diagnostic import Note
-from harmonia_compiler.flow.graph import EVEN
+from harmonia_compiler.flow.graph import EVEN, Written
 from harmonia_compiler.syntax import tree
 
 #: Each time that a block is read again, some type has grown: of each name once or twice, and of labels one by one.
@@ -120,6 +120,7 @@ class _Loop:
             nodes.effect = nodes.add(Argument(len(self.carried)), Bool(), self.statement.span)
         effect = nodes.effect
         inner = Scope(entry)
+        nodes.among = self.statement.limit.span
         values.nodes = nodes
         try:
             answer, goes_on = reader.block(self.statement.body, inner)
@@ -230,8 +231,10 @@ class _Loop:
         loop = Repeat(block, (*starts, *captured), len(starts), self.limit)
         said = self.statement.share
         # Where rounds may return, what is said of the test is not how often a round is the last.
-        said_at = None if said is None or said.value is None or returns else said.span
-        position = self.outside.add(loop, Bool(), span, last, guessed=said is None, said_at=said_at)
+        written = None
+        if said is not None and said.value is not None and not returns:
+            written = Written(said.span, self.share, nodes.among, around=self.outside.among)
+        position = self.outside.add(loop, Bool(), span, last, guessed=said is None, written=written)
         self._bind(found, fresh, position)
         if self.grown.has_effect:
             self.outside.effect = self._output(position, len(self.carried), Bool())

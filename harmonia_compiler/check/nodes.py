@@ -21,17 +21,16 @@ from harmonia_compiler.contract.program import (
     with_inputs,
 )
 from harmonia_compiler.contract.types import Bool, Type, Value
-from harmonia_compiler.diagnostics.diagnostic import Findings, Note
+from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.answers import Place, Source, sources
 from harmonia_compiler.flow.bodies import in_pieces
-from harmonia_compiler.flow.graph import Arm, Body, Flow, Node
+from harmonia_compiler.flow.graph import Arm, Body, Flow, Node, Written
 
 #: Pipelines that call pipelines are inlined and may double at every step.
 MOST_NODES = 10_000
 #: Bodies of loops are built again where the types of their names grow from round to round.
 _MOST_BUILT = 5 * MOST_NODES
-_CLOSE = 1e-9
 
 
 class TooLarge(Exception):
@@ -62,11 +61,12 @@ class Nodes:
 
     A block's first `given` arguments are handed in by what runs it; `captured` are the positions in the parent
     that its further ones stand for, with the nodes that they are here. `carried` says which nodes what a loop
-    hands in may be, once its block is read. `shares` holds, by condition, how often it holds, what the user said,
-    and where; all its selects carry it. `arms` holds the like of branches, by condition and place, for these alone.
-    `effect` is what the next call that is not pure has to wait for; in the main
-    part of a pipeline with such calls it is `start` at first, which stands for what whoever calls the pipeline has
-    called before. There is one wherever a call may turn out not to be pure.
+    hands in may be, once its block is read. `shares` holds, by condition, how often it holds, and what the user said
+    first; its selects carry it where they say nothing themselves. `arms` holds the like of branches, by condition and
+    place, for these alone. `among` is where the requests were counted last that what is said now is of: behind a return
+    of some of them, or in an arm, they are others. `effect` is what the next call that is not pure has to wait for; in
+    the main part of a pipeline with such calls it is `start` at first, which stands for what whoever calls the pipeline
+    has called before. There is one wherever a call may turn out not to be pure.
     """
 
     def __init__(self, findings: Findings, parent: "Nodes | None" = None, given: int = 0) -> None:
@@ -76,8 +76,9 @@ class Nodes:
         self.all: list[Node] = []
         self.captured: dict[int, int] = {}
         self.carried: dict[int, list[tuple[Nodes, int]]] = {}
-        self.shares: dict[int, tuple[float, float, Span]] = {}
-        self.arms: dict[tuple[int, Span | None], tuple[float, Arm, Span | None]] = {}
+        self.shares: dict[int, tuple[float, Written]] = {}
+        self.arms: dict[tuple[int, Span | None], tuple[float, Written | None, Arm | None]] = {}
+        self.among: Span | None = None if parent is None else parent.among
         self.effect: int | None = None
         self.start: int | None = None
         self._constants: dict[int, int] = {}
@@ -93,7 +94,7 @@ class Nodes:
         share: float | None = None,
         *,
         guessed: bool = False,
-        said_at: Span | None = None,
+        written: Written | None = None,
         arm: Arm | None = None,
     ) -> int:
         """Append a node and give its position. Raises TooLarge."""
@@ -101,7 +102,7 @@ class Nodes:
         self.shared.built += 1
         if self.shared.kept > MOST_NODES or self.shared.built > _MOST_BUILT:
             raise TooLarge
-        self.all.append(Node(operation, of, span, share, guessed, said_at, arm))
+        self.all.append(Node(operation, of, span, share, guessed, written, arm))
         return len(self.all) - 1
 
     def constant(self, value: Value, of: Type, span: Span | None) -> int:
@@ -154,18 +155,11 @@ class Nodes:
 
     # --- shares ------------------------------------------------------------------------------------------------
 
-    def say(self, condition: int, share: float, said: float, span: Span) -> None:
-        """Note a share that the user gave for a condition: `said` of the branch, so `share` of those asked."""
-        known, known_said, at = self.shares.setdefault(condition, (share, said, span))
-        if abs(known - share) > _CLOSE:
-            asked = "" if abs(known - known_said) <= _CLOSE else f", and so {known:g} of the requests that are asked"
-            notes = (Note(at, f"here it is {known_said:g}{asked}"),)
-            message = "another share was given for the same condition"
-            self.findings.add("W0501", message, span, help="delete this one, or make both equal", notes=notes)
-
-    def expect(self, condition: int, branch: Span, share: float, arm: Arm, said_at: Span | None) -> None:
-        """Note how often a condition holds in a branch that says nothing of a test before it, and where it says so."""
-        self.arms[condition, branch] = (share, arm, said_at)
+    def say(self, condition: int, branch: Span, share: float, written: Written | None, arm: Arm | None = None) -> None:
+        """Note how often a condition holds in a branch, by what is `written` there, or behind a silent test before."""
+        self.arms[condition, branch] = (share, written, arm)
+        if written is not None and arm is None:
+            self.shares.setdefault(condition, (share, written))
 
     def select(self, condition: int, then: int, otherwise: int, of: Type, share: float, span: Span | None) -> int:
         """The value of one of two arms; no node where both are the same."""
@@ -173,11 +167,11 @@ class Nodes:
             return then
         operation, known = Select(condition, then, otherwise), self.shares.get(condition)
         if (condition, span) in self.arms:
-            share, arm, said_at = self.arms[condition, span]
-            return self.add(operation, of, span, share, guessed=said_at is None, said_at=said_at, arm=arm)
+            share, written, arm = self.arms[condition, span]
+            return self.add(operation, of, span, share, guessed=written is None, written=written, arm=arm)
         if known is None:
             return self.add(operation, of, span, share, guessed=True)
-        return self.add(operation, of, span, known[0], said_at=known[2])
+        return self.add(operation, of, span, known[0], written=known[1])
 
     # --- effects -----------------------------------------------------------------------------------------------
 
@@ -239,7 +233,7 @@ class Nodes:
             else:
                 copied = with_inputs(_in_place(operation, offset), moved.__getitem__)
                 moved[position] = self.add(
-                    copied, node.type, node.span, node.share, guessed=node.guessed, said_at=node.said_at, arm=node.arm
+                    copied, node.type, node.span, node.share, guessed=node.guessed, written=node.written, arm=node.arm
                 )
         if has_effect:
             self.shared.has_effects = True

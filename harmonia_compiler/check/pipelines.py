@@ -144,6 +144,7 @@ class _Pipeline:
         outermost = self.outermost(ports)
         if self.parts.says_pure or self.values.may_be_impure(self.parts.called):
             self.nodes.begin_effects(self.node.name.span)
+        self.nodes.among = self.node.name.span
         answer, goes_on = self.block(statements, outermost)
         if goes_on and self.node.complete and not self.values.doubtful:
             end = Span(self.node.span.source, self.node.span.end - 1, self.node.span.end)
@@ -211,6 +212,7 @@ class _Pipeline:
         """What a block answers, and whether some path goes on after it."""
         choices: list[Choice] = []
         last: Answer = None
+        behind: Choice | None = None
         goes_on = True
         for at, statement in enumerate(statements):
             if not goes_on:
@@ -233,6 +235,9 @@ class _Pipeline:
                         choices.append(found)
                     elif found is not None:
                         last = found
+            if choices and choices[-1] is not behind:
+                # Those that go on are others.
+                behind, self.nodes.among = choices[-1], statement.span
         return (Steps(tuple(choices), last) if choices else last), goes_on
 
     def bind(self, statement: tree.Bind, scope: Scope) -> None:

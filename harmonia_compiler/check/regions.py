@@ -26,7 +26,7 @@ from harmonia_compiler.contract.program import (
 from harmonia_compiler.contract.types import ListOf, join
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.numbers import plain
-from harmonia_compiler.flow.graph import EVEN
+from harmonia_compiler.flow.graph import EVEN, Written
 from harmonia_compiler.syntax import tree
 
 if TYPE_CHECKING:
@@ -115,7 +115,8 @@ def _item(values: "Values", given: tree.Each, scope: Scope, nodes: Nodes, share:
         return value and Value(nodes.since(effect, value.position), value.type)
     condition = values.truth(given.where, scope, share)
     if condition is not None and given.share is not None and given.share.value is not None:
-        nodes.say(condition.position, share, given.share.value, given.share.span)
+        written = Written(given.share.span, given.share.value, nodes.among)
+        nodes.say(condition.position, given.span, share, written)
     tested = nodes.effect
     holds, _ = narrow(given.where, scope)
     if is_impossible(holds):
@@ -124,6 +125,7 @@ def _item(values: "Values", given: tree.Each, scope: Scope, nodes: Nodes, share:
     if condition is not None:
         always, never = "delete `where` and the test", "write `[]`: no item stays"
         warn_of_foregone(given.where, values.findings, always=always, never=never)
+    nodes.among = given.where.span
     value = values.value(given.value, Scope(scope, narrowed=dict(holds)))
     if condition is None or value is None:
         return None
@@ -148,8 +150,11 @@ def read_guarded(values: "Values", given: tree.Guarded, scope: Scope) -> Value |
         value = values.value(given.value, scope)
     finally:
         values.nodes, values.limit = outside, limit
-    before = outside.effect
+    before, among = outside.effect, outside.among
+    if given.otherwise is not None:
+        outside.among = given.otherwise.span
     otherwise = None if given.otherwise is None else values.value(given.otherwise, scope)
+    outside.among = among
     outside_effect = outside.effect
     if value is None or (given.otherwise is not None and otherwise is None):
         return None

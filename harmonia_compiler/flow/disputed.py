@@ -2,30 +2,42 @@
 
 What is found is certain: that the labels of a value sum to more than 1, or to less though they are all that it may be;
 that a number is below a bound less often than below a smaller one; that an `until` leaves its test another share behind
-the loop. Of what rests on a guess nothing is said, since another guess might do.
+the loop. Shares are compared where they are of one value and of the same requests, and no closer than they are written.
+How different values go together is not known, so that nothing is said of that.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal, InvalidOperation
+from itertools import islice
 from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
-from harmonia_compiler.contract.program import Select
+from harmonia_compiler.contract.program import (
+    Argument,
+    Attempt,
+    Call,
+    Each,
+    Output,
+    Repeat,
+    Select,
+    block_of,
+    inputs,
+    with_inputs,
+)
+from harmonia_compiler.contract.types import Labels
 from harmonia_compiler.diagnostics.source import Span
-from harmonia_compiler.flow.asked import Asked, Test, settled
-from harmonia_compiler.flow.expand import expand
-from harmonia_compiler.flow.graph import Flow
-from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes, TooManyError
-from harmonia_compiler.flow.questions import Place, Questions, place_of
-from harmonia_compiler.flow.said import Claim, Said
-from harmonia_compiler.flow.shares import Part, Row, Shares
-from harmonia_compiler.flow.values import Value
+from harmonia_compiler.flow.asked import ITEM, Asked, Test, plain, type_of
+from harmonia_compiler.flow.graph import Body, Flow, Written
+from harmonia_compiler.flow.text import show_operation
 
-#: Nodes of decision diagrams, beyond which nothing is said.
-_LIMIT = 10_000
+#: Shares are reckoned with rounding.
+_CLOSE = 1e-9
 
-#: Shares are written with a few digits, and reckoned with rounding.
-_CLOSE = 1e-6
+#: So many of the places that a share does not fit with are told.
+_MOST_OTHERS = 3
 
 
 class Disputed(NamedTuple):
@@ -42,158 +54,297 @@ class Disputed(NamedTuple):
     is_repeated: bool
 
 
-def disputed(flow: Flow) -> list[Disputed]:
-    """The shares of a flow that cannot hold, each once; none in a flow that branches too much."""
-    places = {node.said_at for body in flow.bodies for node in body.nodes if node.said_at is not None}
-    if len(places) < 2:
-        return []
-    try:
-        return _Judging(flow).found()
-    except TooManyError:
-        return []
+class _Value(NamedTuple):
+    """A value by where it is made, `after` which loops it is what they left; of an item, in its list."""
+
+    body: int
+    position: int
+    fields: tuple[str, ...]
+    after: tuple[int, ...] = ()
 
 
-class _Judging:
-    """The claims of one flow are heard one after the other; each is held against those before."""
+class _Question(NamedTuple):
+    """What is asked of a value, which may be some labels; where `is_negated`, the answer is the other one."""
 
-    def __init__(self, flow: Flow) -> None:
-        expanded = expand(flow)
-        self._nodes = expanded.flow.nodes
-        self._questions = questions = Questions(expanded)
-        self._said = Said(self._nodes, expanded.flow.result, questions.plain, questions.one_of_rounds)
-        self._claims = [*self._of_one_question(self._said.claims())]
-        self._labels: dict[Row, Sequence[str] | None] = {}
-        self._shares = Shares(self._labels.__getitem__, _LIMIT)
-        self._heard: dict[Row, list[tuple[Part, Claim]]] = {}
-        self._outcomes = Outcomes(_LIMIT)
-        self._values: dict[Place, Value] = {}
-        self._disputed: dict[Span, Disputed] = {}
+    value: _Value
+    test: Test
+    labels: Sequence[str] | None
+    is_negated: bool
 
-    def found(self) -> list[Disputed]:
-        claims = [(self._parts(claim), claim) for claim in self._claims]
-        claims.sort(key=lambda one: (len(one[0]) > 1, max((len(part.kept) for part in one[0]), default=0)))
-        for parts, claim in claims:
-            if len(parts) == 1:
-                self._hear(parts[0], claim)
-            elif (found := self._shares.share(parts, claim.asked.test)) is not None:
-                self._judge(claim, found, self._heard_of(parts))
-        for claim in self._claims:
-            if self._is_made(claim.asked) and claim.at not in self._disputed:
-                self._compose(claim)
-        return [*self._disputed.values()]
 
-    def _of_one_question(self, claims: Iterable[Claim]) -> Iterator[Claim]:
-        """Those of which each place asks one thing: of what differs from round to round, a share is the mean."""
-        by_place: dict[Span, list[Claim]] = {}
-        for claim in claims:
-            by_place.setdefault(claim.at, []).append(claim)
-        for alike in by_place.values():
-            if len({self._one_of_rounds(claim.asked) for claim in alike}) == 1:
-                yield alike[0]
+class _Behind(NamedTuple):
+    """The tests of one branch behind which another one stands: so many, all of one value, or of None in particular.
 
-    def _one_of_rounds(self, asked: Asked) -> Hashable:
-        """What is made of others in a round may be another thing in the next one."""
-        return asked if self._is_made(asked) else self._questions.one_of_rounds(asked)
+    `are_labels` is whether each is of a label and does not hold; where `are_bounds`, each is of a bound, and what
+    stands behind them is not below the greatest one `not_below`, and below the smallest one `below`.
+    """
 
-    def _parts(self, claim: Claim) -> list[Part]:
-        """What of the table a claim is about; what is made of others has a row for what is said of itself."""
-        asked, before = claim.asked, tuple((test, holds) for test, holds, _ in claim.saying.before)
-        place = place_of(asked)
-        if self._is_made(asked):
-            row = Row(("made", self._questions.one_of_rounds(replace(asked, test=None))), asked.fields)
-            self._labels.setdefault(row, self._questions.labels(place))
-            return [Part(row, before)]
-        parts = self._questions.parts_of(place)
-        for part in parts:
-            self._labels.setdefault(part.row, self._questions.labels_of(part.row))
-        return [part._replace(kept=(*part.kept, *before)) for part in parts]
+    number: int = 0
+    value: _Value | None = None
+    are_labels: bool = True
+    are_bounds: bool = True
+    not_below: float | None = None
+    below: float | None = None
 
-    def _hear(self, part: Part, claim: Claim) -> None:
-        """Take a claim into the table; one that rests on tests of which nobody says anything, beside those alike."""
-        if not self._shares.is_told(part):
-            row = Row((part.row.node, part.kept), part.row.path)
-            self._labels.setdefault(row, _left(self._labels[part.row], part.kept))
-            part = Part(row)
-        test, share, _ = claim.saying
-        if self._shares.share([part], test) is None:
-            self._shares.hear([part], test, share)
-        heard = self._heard.setdefault(part.row, [])
-        if (found := self._shares.share([part], test)) is not None:
-            is_repeated = any(other.asked.test == test and kept == part.kept for (_, kept, _), other in heard)
-            self._judge(claim, found, self._heard_of([part]), is_repeated=is_repeated)
-        heard.append((part, claim))
+    def followed(self, asked: _Question) -> "_Behind":
+        """Those and one more, which does not hold."""
+        value = asked.value if not self.number or self.value == asked.value else None
+        is_label = isinstance(asked.test, str) and not asked.is_negated
+        found = self._replace(number=self.number + 1, value=value, are_labels=self.are_labels and is_label)
+        if not isinstance(asked.test, float):
+            return found._replace(are_bounds=False)
+        if asked.is_negated:
+            return found._replace(below=asked.test if self.below is None else min(self.below, asked.test))
+        return found._replace(not_below=asked.test if self.not_below is None else max(self.not_below, asked.test))
 
-    def _heard_of(self, parts: Iterable[Part]) -> list[Claim]:
-        return [claim for part in parts for _, claim in self._heard.get(part.row, ())]
 
-    def _compose(self, claim: Claim) -> None:
-        """Hold what is said of a made condition against what is said of all that it is made of.
+class _Claim(NamedTuple):
+    """What is said of a test at a place: how often it holds, and how far that may be from what is meant.
 
-        It is of the requests that reach it: those for which other conditions of the same values had one answer.
-        """
-        outcomes, questions = self._outcomes, self._questions
-        made_of = questions.made_of(claim.asked)
-        made, guard = self._function(made_of), TRUE
-        if made is None:
-            return
-        rows = questions.rows(claim.asked)
-        for asked, holds, _, is_earlier in self._said.around(claim.choice):
-            if not is_earlier or rows.isdisjoint(questions.rows(asked)):
-                continue
-            if (answer := self._function(questions.made_of(asked))) is None:
-                return
-            guard = outcomes.both(guard, answer if holds else outcomes.negate(answer))
-        if (likely := outcomes.probability(guard)) > 0.0:
-            others = (other for row in sorted(rows, key=repr) for _, other in self._heard.get(row, ()))
-            self._judge(claim, outcomes.probability(outcomes.both(guard, made)) / likely, others)
+    Where `is_negated`, the place says it of the negation; `is_derived` is what an `until` says of what is behind its
+    loop. `behind` are the tests of the same value behind which it stands in its branch.
+    """
 
-    def _function(self, made_of: Mapping[Asked, tuple[Asked, ...]]) -> int | None:
-        """When a question holds, the first of these; None where that is not said of all that it is made of."""
-        found: dict[Asked, int | None] = {}
-        # What a node reads stands before it.
-        for one in sorted(made_of, key=lambda each: each.position):
-            if not made_of[one]:
-                found[one] = self._simple(one)
-                continue
-            is_true, then, otherwise = (self._answer(each, found) for each in made_of[one])
-            if is_true is None or then is None or otherwise is None:
-                # An arm that is never taken may be anything.
-                found[one] = then if is_true == TRUE else otherwise if is_true == FALSE else None
-            else:
-                found[one] = self._outcomes.choose(is_true, then, otherwise)
-        return found[next(iter(made_of))]
+    at: Span
+    test: Test
+    share: float
+    slack: float
+    is_negated: bool
+    is_derived: bool = False
+    behind: _Behind = _Behind()
 
-    def _answer(self, asked: Asked, found: Mapping[Asked, int | None]) -> int | None:
-        asked, is_negated = self._questions.plain(asked)
-        answer = found[asked]
-        return self._outcomes.negate(answer) if answer is not None and is_negated else answer
 
-    def _simple(self, asked: Asked) -> int | None:
-        if (known := settled(self._nodes, asked)) is not None:
-            return TRUE if known else FALSE
-        place = place_of(asked)
-        parts = self._questions.parts_of(place)
-        for part in parts:
-            self._labels.setdefault(part.row, self._questions.labels_of(part.row))
-        share = self._shares.share(parts, asked.test)
-        if share is None:
+class _Said(msgspec.Struct):
+    """What has been said so far of one value, of the same requests. `labels` are those that it may be, if listed."""
+
+    labels: frozenset[str] | None
+    tests: dict[Test, _Claim] = msgspec.field(default_factory=dict)
+    bounds: list[float] = msgspec.field(default_factory=list)
+    places: dict[Span, None] = msgspec.field(default_factory=dict)
+    named: int = 0
+    total: float = 0.0
+    slack: float = 0.0
+
+    def hear(self, claim: _Claim) -> Disputed | None:
+        """Hold a claim of all that reach a branch against those before; what cannot be is taken as near as can be."""
+        before = self.tests.get(claim.test)
+        if before is not None:
+            low, high, slack = before.share, before.share, before.slack
+        elif isinstance(claim.test, float):
+            low, high, slack = self._between(claim.test)
+        elif isinstance(claim.test, str):
+            low, high, slack = self._left(claim.test)
+        else:
+            low, high, slack = 0.0, 1.0, 0.0
+        share = min(max(claim.share, low), high)
+        if before is None:
+            self._keep(claim._replace(share=share))
+        self.places.setdefault(claim.at)
+        if abs(share - claim.share) <= claim.slack + slack + _CLOSE:
             return None
-        if place not in self._values:
-            self._values[place] = Value(self._outcomes, self._questions.labels(place), self._outcomes.outcome)
-        return self._values[place].test(asked.test, share, TRUE)
+        found = 1.0 - share if claim.is_negated else share
+        others = tuple(islice((place for place in self.places if place != claim.at), _MOST_OTHERS))
+        is_repeated = before is not None and not before.is_derived
+        return Disputed(claim.at, found, claim.test, others, is_repeated)
 
-    def _judge(self, claim: Claim, found: float, others: Iterable[Claim], *, is_repeated: bool = False) -> None:
-        if abs(found - claim.saying.share) <= _CLOSE:
+    def of_all(self, claim: _Claim) -> _Claim | None:
+        """The claim of all that the branch is reached by; None where that does not follow from the tests before."""
+        test, behind = claim.test, claim.behind
+        if not behind.number:
+            return claim
+        if isinstance(test, str):
+            return claim if behind.are_labels and not claim.is_negated else None
+        if test is None or not behind.are_bounds:
+            return None
+        # Of what reaches the test, what is below its bound, or what is not, is between that and the bound before.
+        end, other = (behind.below, behind.not_below) if claim.is_negated else (behind.not_below, behind.below)
+        if end is None or other is not None or end not in self.tests or (test < end) != claim.is_negated:
+            return None
+        known = self.tests[end]
+        share = known.share - (1.0 - claim.share) if claim.is_negated else known.share + claim.share
+        return claim._replace(share=share, slack=claim.slack + known.slack)
+
+    def _between(self, bound: float) -> tuple[float, float, float]:
+        """How often a number is below a bound, at least and at most, and how far that may be from what is meant."""
+        at = bisect_left(self.bounds, bound)
+        below = self.tests[self.bounds[at - 1]] if at else None
+        above = self.tests[self.bounds[at]] if at < len(self.bounds) else None
+        slack = max((each.slack for each in (below, above) if each is not None), default=0.0)
+        return below.share if below else 0.0, above.share if above else 1.0, slack
+
+    def _left(self, label: str) -> tuple[float, float, float]:
+        """The same of a label, by the labels that have been named."""
+        left = max(0.0, 1.0 - self.total)
+        is_last = self.labels is not None and label in self.labels and self.named + 1 == len(self.labels)
+        return left if is_last else 0.0, left, self.slack
+
+    def _keep(self, claim: _Claim) -> None:
+        self.tests[claim.test] = claim
+        if isinstance(claim.test, str):
+            self.named += 1
+            self.total += claim.share
+            self.slack += claim.slack
+        elif isinstance(claim.test, float):
+            insort(self.bounds, claim.test)
+
+
+def disputed(flow: Flow, may_merge: Callable[[Call], bool]) -> list[Disputed]:
+    """The shares of a flow that cannot hold, each once. Equal calls give one value where they `may_merge`."""
+    said: dict[tuple[_Value, Span | None], _Said] = {}
+    claims = [*_Reading(flow, may_merge).claims()]
+    values: dict[Span, set[_Value]] = {}
+    for asked, _, claim in claims:
+        values.setdefault(claim.at, set()).add(asked.value._replace(after=()) if claim.is_derived else asked.value)
+    found: dict[Span, Disputed] = {}
+    heard: set[tuple[Span, bool]] = set()
+    for asked, among, claim in sorted(claims, key=lambda one: (one[2].at.source.name, one[2].at.start)):
+        # What stands in a pipeline that is called several times is said of several values.
+        if (claim.at, claim.is_derived) in heard or len(values[claim.at]) > 1:
+            continue
+        heard.add((claim.at, claim.is_derived))
+        if (asked.value, among) not in said:
+            labels = None if asked.labels is None else frozenset(asked.labels)
+            said[asked.value, among] = _Said(labels)
+        row = said[asked.value, among]
+        of_all = row.of_all(claim)
+        if of_all is not None and (dispute := row.hear(of_all)) is not None:
+            found.setdefault(claim.at, dispute)
+    return [*found.values()]
+
+
+class _Reading:
+    """The claims of a flow, by the values that they are about."""
+
+    def __init__(self, flow: Flow, may_merge: Callable[[Call], bool]) -> None:
+        self._bodies = flow.bodies
+        self._alike = [_alike(body, may_merge) for body in flow.bodies]
+        # For each block, what runs it and where.
+        self._runners: dict[int, tuple[int, Repeat | Each | Attempt]] = {
+            node.operation.block: (index, node.operation)
+            for index, body in enumerate(flow.bodies)
+            for node in body.nodes
+            if isinstance(node.operation, Repeat | Each | Attempt)
+        }
+
+    def claims(self) -> Iterator[tuple[_Question, Span | None, _Claim]]:
+        """What is said of what is asked, of the requests among those that reach which place."""
+        for index, body in enumerate(self._bodies):
+            behind: dict[int, _Behind] = {}
+            # What a choice falls back on stands before it.
+            for position in range(len(body.nodes) - 1, -1, -1):
+                node = body.nodes[position]
+                written, operation = node.written, node.operation
+                is_said = written is not None and not node.guessed and _is_in(written.at, node.span)
+                if isinstance(operation, Repeat) and written is not None and is_said:
+                    yield from self._of_loop(operation, written)
+                if not isinstance(operation, Select):
+                    continue
+                has_next = body.nodes[operation.otherwise].span == node.span
+                if not is_said and not has_next:
+                    continue
+                asked, before = self._question(index, Asked(operation.condition)), behind.get(position, _Behind())
+                if has_next:
+                    behind[operation.otherwise] = before.followed(asked)
+                is_one = before.value == asked.value or not before.number
+                if written is not None and is_said and is_one and before.number == written.behind:
+                    share, slack = 1.0 - written.share if asked.is_negated else written.share, _half_a_digit(written.at)
+                    claim = _Claim(written.at, asked.test, share, slack, asked.is_negated, behind=before)
+                    yield asked, written.among, claim
+
+    def _of_loop(self, loop: Repeat, written: Written) -> Iterator[tuple[_Question, Span | None, _Claim]]:
+        block = self._bodies[loop.block]
+        last = Asked(block.results[0])
+        asked, slack = self._question(loop.block, last), _half_a_digit(written.at)
+        share = 1.0 - written.share if asked.is_negated else written.share
+        claim = _Claim(written.at, asked.test, share, slack, asked.is_negated)
+        yield asked, written.among, claim
+        if not _is_made_anew(block, loop.carried):
             return
-        found = 1.0 - found if claim.is_negated else found
-        places = tuple(dict.fromkeys(other.at for other in others if other.at != claim.at))
-        self._disputed.setdefault(claim.at, Disputed(claim.at, found, claim.asked.test, places, is_repeated))
+        behind = 1.0 - (1.0 - written.share) ** loop.limit
+        ends = (min(1.0, max(0.0, written.share + each)) for each in (slack, -slack))
+        slack = max(abs(1.0 - (1.0 - end) ** loop.limit - behind) for end in ends)
+        share = 1.0 - behind if asked.is_negated else behind
+        asked = self._question(loop.block, last, after=(loop.block,))
+        yield asked, written.around, claim._replace(share=share, slack=slack, is_derived=True)
 
-    def _is_made(self, asked: Asked) -> bool:
-        return isinstance(self._nodes[asked.position].operation, Select)
+    def _question(self, index: int, asked: Asked, after: tuple[int, ...] = ()) -> _Question:
+        """A question of the value that a block is handed, or that the last round of a loop has left, where it is made.
+
+        An item is one of its list's, in whatever block.
+        """
+        asked, is_negated = self._plain(index, asked)
+        of = type_of(self._bodies[index].nodes, asked)
+        while True:
+            nodes = self._bodies[index].nodes
+            operation = nodes[asked.position].operation
+            if isinstance(operation, Output):
+                loop = nodes[operation.repeat].operation
+                assert isinstance(loop, Repeat)
+                index, after = loop.block, (*after, loop.block)
+                asked = replace(asked, position=self._bodies[index].results[1 + operation.index])
+            elif isinstance(operation, Argument) and not self._is_carried(index, operation):
+                after = tuple(block for block in after if block != index)
+                index, runner = self._runners[index]
+                handed = (*runner.lists, *runner.inputs) if isinstance(runner, Each) else runner.inputs
+                is_item = isinstance(runner, Each) and operation.index < len(runner.lists)
+                fields = (ITEM, *asked.fields) if is_item else asked.fields
+                asked = replace(asked, position=handed[operation.index], fields=fields)
+            else:
+                value = _Value(index, asked.position, asked.fields, after)
+                return _Question(value, asked.test, of.labels if isinstance(of, Labels) else None, is_negated)
+            asked, flips = self._plain(index, asked)
+            is_negated ^= flips
+
+    def _plain(self, index: int, asked: Asked) -> tuple[Asked, bool]:
+        asked, is_negated = plain(self._bodies[index].nodes, asked)
+        return replace(asked, position=self._alike[index][asked.position]), is_negated
+
+    def _is_carried(self, index: int, argument: Argument) -> bool:
+        """Whether a block is handed in each round what the one before has left."""
+        _, runner = self._runners[index]
+        return isinstance(runner, Repeat) and argument.index < runner.carried
 
 
-def _left(labels: Sequence[str] | None, kept: Iterable[tuple[Test, bool]]) -> Sequence[str] | None:
-    """Of the labels that a value may be, those that the answers of tests leave."""
-    answers = dict(kept)
-    return labels and [each for each in labels if answers.get(each) is not False]
+def _alike(body: Body, may_merge: Callable[[Call], bool]) -> list[int]:
+    """For each node the first that is equal to it."""
+    first: dict[str, int] = {}
+    alike: list[int] = []
+    for position, node in enumerate(body.nodes):
+        operation = node.operation
+        if block_of(operation) is not None or (isinstance(operation, Call) and not may_merge(operation)):
+            alike.append(position)
+        else:
+            alike.append(first.setdefault(show_operation(with_inputs(operation, alike.__getitem__)), position))
+    return alike
+
+
+def _is_made_anew(block: Body, carried: int) -> bool:
+    """Whether a call in each round says if it is the last one, by what the round before has left."""
+    pending, seen = [block.results[0]], {block.results[0]}
+    is_called = has_changed = False
+    while pending:
+        operation = block.nodes[pending.pop()].operation
+        is_called = is_called or isinstance(operation, Call)
+        has_changed = has_changed or (isinstance(operation, Argument) and operation.index < carried)
+        new = set(inputs(operation)) - seen
+        seen |= new
+        pending += new
+    return is_called and has_changed
+
+
+def _is_in(place: Span, around: Span | None) -> bool:
+    return (
+        around is not None
+        and place.source.name == around.source.name
+        and around.start <= place.start
+        and place.end <= around.end
+    )
+
+
+def _half_a_digit(place: Span) -> float:
+    """Half a unit of the last digit of what is written: of two digits behind the point at least."""
+    try:
+        exponent = Decimal(place.source.text[place.start : place.end]).as_tuple().exponent
+    except InvalidOperation:
+        exponent = -2
+    return 0.5 * 10.0 ** min(-2, exponent if isinstance(exponent, int) else -2)

@@ -28,8 +28,7 @@ from harmonia_compiler.contract.program import (
     with_inputs,
 )
 from harmonia_compiler.contract.types import Bool, ListOf, Text, Type
-from harmonia_compiler.diagnostics.source import Span
-from harmonia_compiler.flow.graph import EVEN, Flow, Node
+from harmonia_compiler.flow.graph import EVEN, Flow, Node, Written
 
 #: The share of attempts that are taken to fail or to be late.
 FAILURE_SHARE = 0.01
@@ -235,7 +234,7 @@ class _Expansion:
                 results = self._all_read(results, loop, position, inside)
             rounds.append(results)
             given = (*results[1 : 1 + loop.carried], *given[loop.carried :])
-        return _Loop(tuple(rounds), last, node.guessed or node.share is None, node.said_at)
+        return _Loop(tuple(rounds), last, node.guessed or node.share is None, node.written)
 
     def _all_read(self, results: tuple[int, ...], loop: Repeat, position: int, frame: _Frame) -> tuple[int, ...]:
         """Results that bring with them the test and what a next round reads, as if each of several had one.
@@ -255,7 +254,7 @@ class _Expansion:
         value = loop.rounds[-1][1 + index]
         for results in loop.rounds[-2::-1]:
             operation = Select(results[0], results[1 + index], value)
-            choice = Node(operation, node.type, node.span, loop.share, loop.guessed, loop.said_at)
+            choice = Node(operation, node.type, node.span, loop.share, loop.guessed, loop.written)
             value = self._append(choice, position, frame)
         return value
 
@@ -300,13 +299,13 @@ class _Expansion:
 class _Loop(msgspec.Struct, frozen=True):
     """The places of the results of each round that is told apart, and how often one is the last, said or `guessed`.
 
-    `said_at` is where that was said.
+    `written` is what was said.
     """
 
     rounds: tuple[tuple[int, ...], ...]
     share: float
     guessed: bool
-    said_at: Span | None
+    written: Written | None
 
     @property
     def last(self) -> int:

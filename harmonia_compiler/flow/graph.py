@@ -39,13 +39,28 @@ class Arm(msgspec.Struct, frozen=True):
         return min(1.0, max(0.0, self.part + self.fixed / left)) if left > 0.0 else 0.0
 
 
+class Written(msgspec.Struct, frozen=True):
+    """A share as the user wrote it `at` a place: of a branch, of an `until`, or of what an `each` keeps.
+
+    It is of the requests that are `among` those which reach one place, however many statements they pass without a
+    return on any path, and stands in its branch `behind` so many tests. What an `until` says is of rounds; `around` are
+    the requests that reach its loop.
+    """
+
+    at: Span
+    share: float
+    among: Span | None
+    behind: int = 0
+    around: Span | None = None
+
+
 class Node(msgspec.Struct, frozen=True):
     """One operation of a flow.
 
     `share` is set on `Select` nodes: of the requests that reach the condition, the part that takes
-    `then`; selects over one condition carry one share. On a `Repeat` it is how often a round is the
+    `then`. On a `Repeat` it is how often a round is the
     last one, where the user said so. Where `guessed`, nobody said that share: it goes behind what is
-    said elsewhere of the same test; `said_at` is where somebody did. Where an `arm` is given, the share is what
+    said elsewhere of the same test; `written` is what somebody said. Where an `arm` is given, the share is what
     it comes to by what is guessed of the tests before. `span` is where the user wrote the operation.
     """
 
@@ -54,7 +69,7 @@ class Node(msgspec.Struct, frozen=True):
     span: Span | None = None
     share: float | None = None
     guessed: bool = False
-    said_at: Span | None = None
+    written: Written | None = None
     arm: Arm | None = None
 
 

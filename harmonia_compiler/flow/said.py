@@ -10,7 +10,6 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import Constant, Select
-from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.asked import Asked, Test
 from harmonia_compiler.flow.dominators import THEN, dominators
 from harmonia_compiler.flow.graph import EVEN, Node
@@ -39,16 +38,6 @@ class Around(NamedTuple):
     holds: bool
     share: float
     is_earlier: bool
-
-
-class Claim(NamedTuple):
-    """What is said of a question by a choice, at a place; where `is_negated`, the place says it of the negation."""
-
-    choice: int
-    asked: Asked
-    saying: Saying
-    is_negated: bool
-    at: Span
 
 
 class _Choice(NamedTuple):
@@ -96,15 +85,6 @@ class Said:
         for position in written:
             _, asked, _, share = self._asks(position)
             self.of_values.append((asked, Saying(asked.test, share, self._before(position))))
-
-    def claims(self) -> Iterator[Claim]:
-        """What is said of values and of made conditions, and where, in the order of the nodes; nothing guessed."""
-        for position, node in enumerate(self._nodes):
-            is_certain = node.share is not None and node.arm is None
-            if isinstance(node.operation, Select) and node.said_at is not None and is_certain:
-                _, asked, is_negated, share = self._asks(position)
-                saying = Saying(asked.test, share, self._before(position))
-                yield Claim(position, asked, saying, is_negated, node.said_at)
 
     def _before(self, select: int) -> tuple[Literal, ...]:
         """The earlier tests of the same value that have one answer whenever a choice is reached, the outermost first.

@@ -56,7 +56,7 @@ def _merged(body: Body, answers: tuple[frozenset[int], frozenset[int]], same: di
             first[key] = len(nodes)
             nodes.append(replace(node, operation=operation))
         elif nodes[first[key]].guessed and not node.guessed:
-            said = {"share": node.share, "guessed": False, "said_at": node.said_at, "arm": node.arm}
+            said = {"share": node.share, "guessed": False, "written": node.written, "arm": node.arm}
             nodes[first[key]] = replace(nodes[first[key]], **said)
         moved.append(first[key])
     return Body(tuple(nodes), tuple(moved[result] for result in body.results))
