@@ -4,11 +4,11 @@ One outcome stands for one condition wherever it is tested: the same node, an eq
 labels of one value exclude each other, and its bounds follow each other. Different conditions are independent. What is
 asked of one value holds equally often, in whichever round of a loop or `each` it is asked (`shares.py`), and what has
 kept items in their list is known of them. A condition that is made of others (`a and b`, whether a loop has been left
-early, a name that was bound on two paths) is the function of theirs that it is: what its share leaves, once some of
-them are known, is the share of the last one.
+early, a name that was bound on two paths) is the function of theirs that it is. Where somebody has said how often it
+holds, those of which nothing is known hold so often that it does; what stands first is found first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import NamedTuple
 
@@ -18,24 +18,43 @@ from harmonia_compiler.contract.program import Call, Select, inputs
 from harmonia_compiler.flow.asked import Asked, Test, settled
 from harmonia_compiler.flow.expand import Expanded, Item, scopes_around
 from harmonia_compiler.flow.graph import EVEN
-from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes
+from harmonia_compiler.flow.outcomes import FALSE, TRUE, Mark, Outcomes
 from harmonia_compiler.flow.questions import Place, Questions, place_of
 from harmonia_compiler.flow.said import Said
-from harmonia_compiler.flow.shares import Part, Shares
-from harmonia_compiler.flow.values import Value, left
+from harmonia_compiler.flow.shares import KnownOfRow, Part, Row, Shares
+from harmonia_compiler.flow.values import Known, Value, left
 
 #: How deep conditions are looked into that are made of others.
 _DEEPEST = 40
+
+#: Shares are reckoned with rounding; what leaves one is searched for in so many steps.
+_CLOSE = 1e-9
+_MOST_TRIES = 40
+_MOST_TRIES_IN_ALL = 1_000
 
 #: How many choices around one are looked at where their functions would be too large together.
 _NEAREST = 32
 
 
 class _Word(NamedTuple):
-    """How often a condition is to hold, or is guessed to where nobody has said it."""
+    """How often a condition is to hold, or is guessed to where nobody has said it.
+
+    Where it `is_spread`, all that it is made of and nobody has said anything of holds so often, each where it is asked.
+    """
 
     share: float
     is_guess: bool
+    is_spread: bool = False
+
+
+class _Mark(NamedTuple):
+    """A state of what is known, to come back to."""
+
+    outcomes: Mark
+    values: Mapping[Place, Known | None]
+    rows: Mapping[Row, KnownOfRow | None]
+    made: int
+    left_out: int
 
 
 class Conditions:
@@ -57,13 +76,53 @@ class Conditions:
         self._made: dict[Asked, int] = {}
         # How many arms have been left out so far that no request takes where their condition was asked.
         self._left_out = 0
+        self._tries = _MOST_TRIES_IN_ALL
+        self._has_begun = False
         self._said = Said(self._nodes, expanded.flow.result, questions.plain, questions.one_of_rounds)
         self._shares = Shares(questions.labels_of, limit)
         self._shares.say([(questions.parts_of(place_of(asked)), saying) for asked, saying in self._said.of_values])
 
     def function(self, position: int, condition: int, guard: int) -> int:
         """When the condition of the choice at a position is true, where the guard is."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._begin()
         return self._function(Asked(condition), self._word(position), guard, 0)
+
+    def _begin(self) -> None:
+        """Find what is said to hold and made of others, from what stands first on.
+
+        So each finds known what those before it are about, and what they leave open is what it is about itself.
+        """
+        for position in self._said.made:
+            nearest = [*islice(self._said.around(position), _NEAREST)]
+            operation, guard = self._nodes[position].operation, TRUE
+            assert isinstance(operation, Select)
+            for asked, holds, share, is_earlier in reversed(nearest):
+                if is_earlier:
+                    is_true = self._function(asked, _Word(share, is_guess=True), guard, 0)
+                    guard = self._outcomes.both(guard, is_true if holds else self._outcomes.negate(is_true))
+            self._function(Asked(operation.condition), self._word(position), guard, 0)
+
+    def _mark(self, asked: Asked) -> _Mark:
+        """What is known of all that a condition is made of, for `_back`."""
+        values = [place_of(one) for one, parts in self._questions.made_of(asked).items() if not parts]
+        known = {place: self._values[place].mark() if place in self._values else None for place in values}
+        rows = self._shares.mark(self._questions.rows(asked))
+        return _Mark(self._outcomes.mark(), known, rows, len(self._made), self._left_out)
+
+    def _back(self, mark: _Mark) -> None:
+        """Know no more of it than at a mark."""
+        self._outcomes.back(mark.outcomes)
+        for place, before in mark.values.items():
+            if before is not None:
+                self._values[place].back(before)
+            else:
+                self._values.pop(place, None)
+        self._shares.back(mark.rows)
+        while len(self._made) > mark.made:
+            self._made.popitem()
+        self._left_out = mark.left_out
 
     def estimate(self, position: int, condition: int) -> float:
         """How often the condition of a choice is true where it is reached, by what is asked there of the same values.
@@ -94,37 +153,78 @@ class Conditions:
     def _function(self, asked: Asked, word: _Word, guard: int, depth: int) -> int:
         """The function, of which no more than what the guard lets through need be right.
 
+        A condition that is made of others and said to hold in a share of the guard does so, if it can: where what is
+        known of some of the others leaves another share than is taken for the rest, that one is searched for which
+        leaves this. With it the condition holds the more often, the greater it is.
+        """
+        whole, flipped = self._questions.plain(asked)
+        if whole in self._made or not isinstance(self._nodes[whole.position].operation, Select):
+            return self._composed(asked, word, guard, depth)
+        said = self._said.of_made.get(self._questions.one_of_rounds(whole))
+        if said is not None:
+            word = _Word(1.0 - said if flipped else said, is_guess=False)
+        outcomes, likely = self._outcomes, self._outcomes.probability(guard)
+        if word.is_guess or not likely or not self._tries:
+            return self._composed(asked, word, guard, depth)
+        before = self._mark(asked)
+
+        def missed(word: _Word) -> float:
+            found = self._composed(asked, word, guard, depth)
+            return outcomes.probability(outcomes.both(guard, found)) / likely - share
+
+        def tried(each: float) -> float:
+            self._tries = max(0, self._tries - 1)
+            self._back(before)
+            return missed(_Word(each, is_guess=True, is_spread=True))
+
+        share = word.share
+        first = missed(word)
+        if abs(first) > _CLOSE:
+            best = _root(tried)
+            if abs(tried(best)) < abs(first):
+                word = _Word(best, is_guess=True, is_spread=True)
+            else:
+                self._back(before)
+        return self._composed(asked, word, guard, depth)
+
+    def _composed(self, asked: Asked, word: _Word, guard: int, depth: int) -> int:
+        """The function, by what is said of the condition, or guessed of what it is made of.
+
         Iterative along one arm of each choice that it is made of, since those may be many; what lies deeper in other
         places than `_DEEPEST` is an outcome of its own. A guess is one of each value that a name may be bound to; what
         is said is of all of them together.
         """
         outcomes, before = self._outcomes, self._left_out
         whole, flipped = self._questions.plain(asked)
-        share, is_guess = word
+        share, is_guess, is_spread = word
         asked, share, is_negated = whole, 1.0 - share if flipped else share, False
-        if (said := self._said.of_made.get(self._questions.one_of_rounds(asked))) is not None:
-            share, is_guess = said, False
         # For each choice when it is true, what one of its arms is, and whether that is the first one.
         passed: list[tuple[int, int, bool]] = []
         while asked not in self._made and depth < _DEEPEST:
             select = self._nodes[asked.position].operation
             if not isinstance(select, Select):
                 break
-            is_true = self._function(Asked(select.condition), self._word(asked.position), guard, depth + 1)
-            with_then, without = outcomes.both(guard, is_true), outcomes.choose(is_true, FALSE, guard)
             then, otherwise = replace(asked, position=select.then), replace(asked, position=select.otherwise)
+            of_test = self._word(asked.position)
+            if is_spread and of_test.is_guess and (grows := self._grows(then, otherwise)) is not None:
+                of_test = _Word(share if grows else 1.0 - share, is_guess=True, is_spread=True)
+            is_true = self._function(Asked(select.condition), of_test, guard, depth + 1)
+            with_then, without = outcomes.both(guard, is_true), outcomes.choose(is_true, FALSE, guard)
             if FALSE in (with_then, without):
                 self._left_out += 1
                 passed.append((is_true, FALSE, with_then == FALSE))
                 following = otherwise if with_then == FALSE else then
             elif (known := settled(self._nodes, otherwise)) is not None:
                 passed.append((is_true, TRUE if known != is_negated else FALSE, False))
-                share = left(outcomes, share, guard, without if known else FALSE, with_then)
+                if not is_spread:
+                    share = left(outcomes, share, guard, without if known else FALSE, with_then)
                 following, guard = then, with_then
             else:
-                held = self._function(then, _Word(share, is_guess), with_then, depth + 1)
+                held = self._function(then, _Word(share, is_guess, is_spread), with_then, depth + 1)
                 passed.append((is_true, outcomes.negate(held) if is_negated else held, True))
-                if not is_guess or settled(self._nodes, then) is not None:
+                if is_spread:
+                    pass
+                elif not is_guess or settled(self._nodes, then) is not None:
                     share = left(outcomes, share, guard, outcomes.both(with_then, held), without)
                 following, guard = otherwise, without
             asked, flips = self._questions.plain(following)
@@ -136,6 +236,12 @@ class Conditions:
         if passed and self._left_out == before:
             self._made[whole] = found
         return outcomes.negate(found) if flipped else found
+
+    def _grows(self, then: Asked, otherwise: Asked) -> bool | None:
+        """Whether a choice holds the more often, the more often its test does; None where neither arm is settled."""
+        if (known := settled(self._nodes, otherwise)) is not None:
+            return not known
+        return settled(self._nodes, then)
 
     def _simple(self, asked: Asked, share: float, guard: int) -> int:
         """What is not made of others: as the table says and, where that says nothing, the share of the guard."""
@@ -173,6 +279,21 @@ class Conditions:
         """A new outcome, which differs from item to item as the value that it is about does."""
         self.scopes[self._outcomes.count] = self._varying[place.position]
         return self._outcomes.outcome(share)
+
+
+def _root(missed: Callable[[float], float]) -> float:
+    """The share that misses by nothing, of those from 0 to 1: what it misses by grows with it. Else the nearest one."""
+    low, high = 0.0, 1.0
+    below, above = missed(low), missed(high)
+    if below >= 0.0 or above <= 0.0:
+        return low if below >= 0.0 else high
+    for turn in range(_MOST_TRIES):
+        # By a straight line, and in halves where that is slow.
+        share = low - below * (high - low) / (above - below) if turn % 3 < 2 else (low + high) / 2.0
+        if abs(by := missed(share)) <= _CLOSE:
+            return share
+        low, below, high, above = (share, by, high, above) if by < 0.0 else (low, below, share, by)
+    return low if -below <= above else high
 
 
 def _varying(expanded: Expanded) -> list[int]:

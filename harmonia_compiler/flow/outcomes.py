@@ -13,6 +13,9 @@ TRUE = 1
 
 _Triple = tuple[int, int, int]
 
+#: How many outcomes, nodes, and entries of both kinds there are.
+Mark = tuple[int, int, int, int]
+
 
 class TooManyError(Exception):
     """The functions asked for take more nodes than the bound."""
@@ -133,6 +136,21 @@ class Outcomes:
             seen |= below
             agenda += below
         return seen
+
+    def mark(self) -> Mark:
+        """How far the store is filled, for `back`."""
+        return len(self._shares), len(self._level), len(self._nodes), len(self._chosen)
+
+    def back(self, mark: Mark) -> None:
+        """Forget all outcomes and functions that are new since a mark."""
+        outcomes, nodes, *entries = mark
+        del self._shares[outcomes:]
+        for of_nodes in (self._level, self._low, self._high, self._probability):
+            del of_nodes[nodes:]
+        # Dictionaries keep the order in which they were filled.
+        for found, length in zip((self._nodes, self._chosen), entries, strict=True):
+            while len(found) > length:
+                found.popitem()
 
     @property
     def count(self) -> int:

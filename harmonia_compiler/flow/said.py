@@ -72,6 +72,8 @@ class Said:
         self.of_values: list[tuple[Asked, Saying]] = []
         #: How often conditions hold that are made of others, by what `same` gives of them.
         self.of_made: dict[Hashable, float] = {}
+        #: The choices that say so, in the order of the nodes.
+        self.made: list[int] = []
         written: list[int] = []
         for position, node in enumerate(nodes):
             if not isinstance(node.operation, Select) or node.share is None or node.guessed:
@@ -80,6 +82,7 @@ class Said:
             operation = nodes[asked.position].operation
             if isinstance(operation, Select):
                 self.of_made.setdefault(same(asked), share)
+                self.made.append(position)
             elif not isinstance(operation, Constant):
                 written.append(position)
         for position in written:

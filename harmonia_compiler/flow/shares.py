@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from harmonia_compiler.flow.asked import Test
 from harmonia_compiler.flow.graph import EVEN
-from harmonia_compiler.flow.outcomes import TRUE, Outcomes
+from harmonia_compiler.flow.outcomes import TRUE, Mark, Outcomes
 from harmonia_compiler.flow.said import Literal, Saying
-from harmonia_compiler.flow.values import Value
+from harmonia_compiler.flow.values import Known, Value
 
 
 class Row(NamedTuple):
@@ -37,6 +37,10 @@ class Part(NamedTuple):
     weight: float = 1.0
 
 
+#: What is known of a row: how far its outcomes are filled, what of its value, and of what was kept.
+KnownOfRow = tuple[Mark, Known, dict[_Answers, int]]
+
+
 class _Row:
     """What is known of a row."""
 
@@ -44,6 +48,17 @@ class _Row:
         self._outcomes = Outcomes(limit)
         self.value = Value(self._outcomes, labels, self._outcomes.outcome)
         self._guards: dict[_Answers, int] = {(): TRUE}
+
+    def mark(self) -> KnownOfRow:
+        """What is known, for `back`."""
+        return self._outcomes.mark(), self.value.mark(), dict(self._guards)
+
+    def back(self, mark: KnownOfRow) -> None:
+        """Know no more than at a mark."""
+        outcomes, value, guards = mark
+        self._guards = dict(guards)
+        self._outcomes.back(outcomes)
+        self.value.back(value)
 
     def hear(self, test: Test, share: float, kept: _Answers, before: Iterable[Literal] = ()) -> None:
         """A test holds in a share of those for which others have these answers, if nothing was known of it."""
@@ -138,6 +153,18 @@ class Shares:
         """A test of a value holds so often, where nothing was known of it."""
         for part in parts:
             self._row(part).hear(test, share, part.kept)
+
+    def mark(self, rows: Iterable[Row]) -> dict[Row, KnownOfRow | None]:
+        """What is known of some rows, for `back`."""
+        return {row: self._rows[row].mark() if row in self._rows else None for row in rows}
+
+    def back(self, mark: Mapping[Row, KnownOfRow | None]) -> None:
+        """Know no more of those rows than at a mark."""
+        for row, before in mark.items():
+            if before is not None:
+                self._rows[row].back(before)
+            else:
+                self._rows.pop(row, None)
 
     def shares(self, part: Part) -> Mapping[Test, float]:
         """How often each test holds that was asked of the row of a part."""

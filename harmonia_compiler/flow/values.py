@@ -13,6 +13,10 @@ def left(outcomes: Outcomes, share: float, guard: int, held: int, rest: int) -> 
     return min(1.0, max(0.0, (share * probability(guard) - probability(held)) / likely)) if likely else 0.0
 
 
+#: The tests that a value was put to, when it is none of its labels, and those that are unseen.
+Known = tuple[dict[Test, int], int, set[str] | None]
+
+
 class Value:
     """What is known of a value: of each test that it was put to, when it holds. The first share of a test holds.
 
@@ -38,6 +42,15 @@ class Value:
         return (
             isinstance(test, str) and self._unseen is not None and (test not in self._unseen or len(self._unseen) < 2)
         )
+
+    def mark(self) -> Known:
+        """What is known, for `back`."""
+        return dict(self._tests), self._none, None if self._unseen is None else set(self._unseen)
+
+    def back(self, mark: Known) -> None:
+        """Know no more than at a mark."""
+        tests, self._none, unseen = mark
+        self._tests, self._unseen = dict(tests), None if unseen is None else set(unseen)
 
     def learn(self, test: Test, *, holds: bool) -> None:
         """A test has this answer."""

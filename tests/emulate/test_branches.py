@@ -46,6 +46,18 @@ component other(question: text) -> text = small("Say that you do not know: {ques
 
 #: Bodies of a pipeline of a text `q`.
 BODIES = {
+    "a label that is found anew": """
+    verdict = judge(q)
+    if verdict == "none" ~ 0.3 { verdict = again(redo(q)) }
+    if verdict == "none" ~ 0.1 { return other(q) }
+    return answer(q)""",
+    "two tests, of which the second one is known": """
+    draft = q
+    long = good(q)
+    rude = bad(q)
+    if long ~ 0.5 { draft = redo(q) }
+    if rude and long ~ 0.1 { return other(draft) }
+    return answer(draft)""",
     "an early return in a loop": """
     draft = q
     repeat up to 4 {
