@@ -7,7 +7,9 @@ from random import Random
 import pytest
 
 from harmonia_compiler.check.files import check_files
+from harmonia_compiler.flow import conditions
 from harmonia_compiler.flow.demand import demand
+from harmonia_compiler.flow.outcomes import Outcomes
 from harmonia_compiler.flow.passes.registry import optimise
 
 KINDS = {"label": '"a" | "b" | "c"', "truth": "bool", "number": "number"}
@@ -126,6 +128,14 @@ KEPT = {
     return t""",
         0.4,
     ),
+    "two tests together, of those that two returns leave": (
+        """x = verdict(q)
+    if x == "a" ~ 0.2 { return q }
+    if good(q) ~ 0.5 { return q }
+    if x == "b" and bad(q) ~ 0.3 { return w(q) }
+    return v(q)""",
+        0.12,
+    ),
     "what cannot be, as near as can be": (
         """y = q
     if good(q) ~ 0.2 { y = v(q) }
@@ -152,6 +162,27 @@ def _visits(components: str, body: str, folder: Path) -> Mapping[str, float]:
 def test_a_share_is_kept_whatever_is_known_of_what_it_asks(case: str, tmp_path: Path) -> None:
     body, expected = KEPT[case]
     assert _visits(HEAD, body, tmp_path).get("w", 0.0) == pytest.approx(expected, abs=1e-6)
+
+
+def test_shares_that_many_others_leave_open_are_searched_for_so_often_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conditions, "_MOST_TRIES_IN_ALL", 0)
+    body, _ = KEPT["a truth that is found anew"]
+    assert _visits(HEAD, body, tmp_path)["w"] == pytest.approx(0.96)
+
+
+def test_what_is_forgotten_leaves_functions_as_they_were() -> None:
+    outcomes = Outcomes(100)
+    one, other = outcomes.outcome(0.2), outcomes.outcome(0.5)
+    both, mark = outcomes.both(one, other), outcomes.mark()
+    outcomes.either(outcomes.outcome(0.3), both)
+    outcomes.either(one, other)
+    outcomes.back(mark)
+    assert (outcomes.count, outcomes.mark()) == (2, mark)
+    third = outcomes.outcome(0.9)
+    assert outcomes.probability(outcomes.both(both, third)) == pytest.approx(0.09)
+    assert outcomes.probability(outcomes.either(one, other)) == pytest.approx(0.6)
 
 
 #: Values by name, and whether something holds of them.
