@@ -61,6 +61,16 @@ def _kept(first: str, *tests: str) -> str:
     return f"x = each g in grades(q) where {first}: g\n    return merge({lists})"
 
 
+#: Asks about two values, which may be one.
+TWICE = """
+pipeline twice(one: "a" | "b" | "c", other: "a" | "b" | "c", q: text ~ 10 tokens) -> text {
+    y = q
+    if one == "a" ~ 0.7 { y = w(y) }
+    if other == "a" ~ 0.2 { y = w(y) }
+    return y
+}
+"""
+
 #: The body; of each share that does not fit its code, itself, what its test holds for, and what it does not fit with.
 DISPUTED = {
     "labels that sum to more than 1": (
@@ -124,6 +134,18 @@ DISPUTED = {
     } until good(t) ~ 0.4
     return t""",
         [("W0501", "0.4", "", ["0.3"])],
+    ),
+    "a name that rounds bind to what is outside": (
+        """y = verdict(q)
+    t = q
+    repeat up to 3 {
+        t = w(t)
+        x = y
+    } until good(t)
+    if x == "a" ~ 0.7 { t = w(t) }
+    if y == "b" ~ 0.6 { t = w(t) }
+    return t""",
+        [("W0504", "0.6", "0.3", ["0.7"])],
     ),
     "items of one list": (
         _kept("g.n > 3", 'g.v == "a" ~ 0.6', 'g.v == "b" ~ 0.7'),
@@ -347,6 +369,25 @@ def _text(span: Span) -> str:
 def test_shares_that_cannot_hold_together_are_told(case: str, tmp_path: Path) -> None:
     body, expected = DISPUTED[case]
     assert _found(body, tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("calls", "codes"),
+    [
+        (("x, x",), ["W0501"]),
+        (("x, x", "x, z"), []),
+        (("x, z", "x, x"), []),
+    ],
+)
+def test_shares_of_a_pipeline_that_is_called_for_several_values_are_left_alone(
+    calls: tuple[str, ...], codes: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "p.rag"
+    given = ", ".join(f"twice({each}, q)" for each in calls)
+    body = f"x = verdict(q)\n    z = verdict(w(q))\n    return merge([w(w(q)), {given}])"
+    path.write_text(TWICE + VALUES.replace("BODY", body), encoding="utf-8")
+    found = check_files([path]).found
+    assert [one.code for one in found if one.code in ("W0501", "W0504", "E0204")] == codes
 
 
 @pytest.mark.parametrize("case", AGREED)
