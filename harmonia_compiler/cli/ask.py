@@ -13,7 +13,7 @@ from rich.text import Text
 from harmonia_compiler.cli.options import format_option, inputs_option
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
-from harmonia_compiler.runtime.gateway.client import PipelineInfo, fill_inputs, find_gateway, named_inputs
+from harmonia_compiler.runtime.gateway.client import PipelineInfo, all_inputs, fill_inputs, find_gateway
 
 #: How much of a passage's first line is shown, in characters.
 _SHOWN = 160
@@ -60,7 +60,7 @@ def _filled(asked: PipelineInfo, question: str, named: Mapping[str, str]) -> dic
     if missing or (texts and not any(each.name in named for each in texts)):
         help_ = "write it behind `ask`, in quotes, or give the text with --set NAME=VALUE"
         raise Rejected([Diagnostic("E1104", "the question is empty", help=help_)])
-    return named_inputs(asked, named)
+    return all_inputs(asked, named)
 
 
 def _print_result(result: dict[str, Any], form: str, *, streamed: bool) -> None:

@@ -27,7 +27,9 @@ def too_long(application: Application, called: Called, demands: Mapping[str, Dem
         most = min(context_length(engine, card), card.context)
         for name in components:
             # What no request reaches has no work in any pipeline, and sends no prompt.
-            prompts = [one.work[name].prompt_tokens for one in demands.values() if name in one.work]
+            prompts = [
+                call.work.prompt_tokens for one in demands.values() for call in one.calls if call.component == name
+            ]
             if not prompts:
                 continue
             prompt = math.ceil(max(prompts))

@@ -27,7 +27,15 @@ PIPELINES: dict[str, dict[str, Any]] = {
         ],
         "deadline_ms": 40.0,
         "classes": [{"name": "urgent", "deadline_ms": 5000.0, "weight": 1.0}, {"name": "slow", "weight": 1.0}],
-    }
+    },
+    "turns": {
+        "parameters": [
+            {"name": "history", "type": "[message]", "required": True},
+            {"name": "question", "type": "text", "required": True},
+        ],
+        "deadline_ms": None,
+        "classes": [{"name": "urgent", "weight": 1.0}, {"name": "slow", "weight": 1.0}],
+    },
 }
 MODELS = (
     "fine",

@@ -175,6 +175,16 @@ def test_the_native_route_tells_the_stages(url: str, service: Service, capsys: p
     assert isinstance(body["inputs"]["question"], str)
 
 
+def test_a_conversation_is_asked_for_its_first_turn_and_by_a_class(
+    url: str, service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = ("--rate", "20", "--for", "60ms", "--warmup", "1ms", "--bursty", "0")
+    bench(capsys, url, "--model", "turns", *one, "--native", "--set", "class=slow")
+    inputs = service.seen[0][1]["inputs"]
+    assert (inputs["history"], inputs["class"]) == ([], "slow")
+    assert inputs["question"]
+
+
 def test_what_is_sent(
     url: str,
     service: Service,

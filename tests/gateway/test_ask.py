@@ -95,6 +95,7 @@ def test_ask_in_json_holds_everything(running: Running, capsys: pytest.CaptureFi
         (["--pipeline", "say", "--set", "class=later"], "E1104", "`say` takes no `class`"),
         (["--pipeline", "chat", "--set", "class=latr"], "E1104", "did you mean `later`?"),
         (["--pipeline", "needy"], "E1104", "`needy` also needs `limit` (number)"),
+        (["--pipeline", "needy", "--set", "question=y"], "E1104", "open are none"),
     ],
 )
 def test_ask_says_what_is_wrong(
@@ -121,6 +122,14 @@ def test_the_first_turn_has_none_before_it_and_a_class_may_be_said(
     arguments = ["ask", "x", "--service", running.url, "--pipeline", "chat", "--format", "json"]
     assert run([*arguments, *given]) == 0
     assert json.loads(capsys.readouterr().out)["value"] == {"turns": turns, "urgency": urgency}
+
+
+def test_a_text_that_is_given_by_name_is_a_first_turn_too(running: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["ask", "", "--service", running.url, "--set", "question=x", "--format", "json", "--pipeline"]
+    assert run([*arguments, "chat"]) == 0
+    assert json.loads(capsys.readouterr().out)["value"] == {"turns": 0, "urgency": "now"}
+    assert run([*arguments, "needy"]) == 1
+    assert "`needy` also needs `limit` (number)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("question", ["", " \t\n"])

@@ -50,6 +50,35 @@ def test_a_prompt_that_leaves_no_room_for_its_answer_is_refused(tmp_path: Path) 
     assert answer.code == "E0713"
 
 
+TWICE = """
+component small = llm("SmolLM2-135M-Instruct", max_model_len: 1024)
+component answer(question: text) -> text ~ 40 tokens = small("{question}", max_tokens: 128)
+component sure(question: text) -> bool = small("{question}?", max_tokens: 4)
+pipeline ask(question: text ~ 20 tokens, report: text ~ LENGTH tokens) -> text {
+    brief = answer(question)
+    if sure(question) ~ 0.9 { return brief }
+    return answer(report)
+}
+"""
+
+
+@pytest.mark.parametrize(("tokens", "fits"), [(880, True), (1500, False)])
+def test_of_several_calls_the_longest_prompt_must_leave_room(tmp_path: Path, tokens: int, fits: bool) -> None:  # noqa: FBT001
+    """One call in eleven sends it, so that the mean would fit."""
+    path = tmp_path / "twice.rag"
+    path.write_text(TWICE.replace("LENGTH", str(tokens)))
+    application = check_files([path]).application
+    assert application is not None
+    if fits:
+        make_plan(application, LAPTOP)
+        return
+    with pytest.raises(Rejected) as caught:
+        make_plan(application, LAPTOP)
+    (one,) = caught.value.found
+    assert one.code == "E0713"
+    assert f"is expected to send {tokens + 16} tokens" in one.message
+
+
 def refused(folder: Path, text: str) -> list[tuple[str, str, str]]:
     """Code, message and marked text of what planning finds in a source that checks."""
     path = folder / "ask.rag"

@@ -216,15 +216,26 @@ def fill_inputs(pipeline: PipelineInfo, question: str, named: Mapping[str, str])
     A text with a default is open only where there is no other. Turns before the question, where nobody gives them, are
     none: it is the first.
     """
-    inputs = named_inputs(pipeline, named)
-    free = [p for p in pipeline.parameters if p.type == "text" and p.name not in inputs]
+    asked = question_port(pipeline, named)
+    return all_inputs(pipeline, {**named, asked: question})
+
+
+def question_port(pipeline: PipelineInfo, named: Mapping[str, str]) -> str:
+    """The one open text, which the question fills. Raises Rejected where there is none, or more than one."""
+    free = [p for p in pipeline.parameters if p.type == "text" and p.name not in named]
     texts = [p.name for p in [p for p in free if p.required] or free]
     if len(texts) != 1:
         offered = " and ".join(f"`{name}`" for name in texts) or "none"
         help_ = "give all but one with --set NAME=VALUE" if texts else "leave one text to the question"
         _reject("E1104", f"the question fills one text parameter, and open are {offered}", help_)
+    return texts[0]
+
+
+def all_inputs(pipeline: PipelineInfo, named: Mapping[str, str]) -> dict[str, Value]:
+    """The inputs that were written by name, and that there are no turns before where nobody gives them."""
+    inputs = named_inputs(pipeline, named)
     before = {p.name: list[Value]() for p in pipeline.parameters if p.type == _TURNS and p.required}
-    filled: dict[str, Value] = {**before, **inputs, texts[0]: question}
+    filled: dict[str, Value] = {**before, **inputs}
     missing = [p for p in pipeline.parameters if p.required and p.name not in filled]
     if missing:
         named_so = ", ".join(f"`{p.name}` ({p.type})" for p in missing)

@@ -17,7 +17,13 @@ from harmonia_compiler.contract.program import RequestClass
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed, suggestion
-from harmonia_compiler.runtime.gateway.client import ParameterInfo, PipelineInfo, fill_inputs
+from harmonia_compiler.runtime.gateway.client import (
+    ClassInfo,
+    ParameterInfo,
+    PipelineInfo,
+    fill_inputs,
+    question_port,
+)
 
 #: How long a service may take to say what it serves, in seconds.
 _LOOK_S = 10.0
@@ -74,8 +80,8 @@ async def find_target(session: aiohttp.ClientSession, url: str, model: str | Non
     found = served[name]
     if found.parameters is None:
         return Target(url, name, fields={key: _value(written) for key, written in named.items()})
-    inputs = fill_inputs(PipelineInfo(name, found.parameters), "", named)
-    field_ = next(key for key in inputs if key not in named)
+    asked = PipelineInfo(name, found.parameters, tuple(ClassInfo(each.name) for each in found.classes))
+    field_, inputs = question_port(asked, named), fill_inputs(asked, "", named)
     return Target(
         url,
         name,
