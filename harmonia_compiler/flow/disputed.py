@@ -25,13 +25,12 @@ from harmonia_compiler.contract.program import (
     Select,
     block_of,
     inputs,
-    with_inputs,
 )
 from harmonia_compiler.contract.types import Labels
 from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.flow.alike import first_equal
 from harmonia_compiler.flow.asked import ITEM, Asked, Test, plain, type_of
 from harmonia_compiler.flow.graph import Body, Flow, Written
-from harmonia_compiler.flow.text import show_operation
 
 #: Shares are reckoned with rounding.
 _CLOSE = 1e-9
@@ -307,15 +306,13 @@ class _Reading:
 
 def _alike(body: Body, may_merge: Callable[[Call], bool]) -> list[int]:
     """For each node the first that is equal to it."""
-    first: dict[str, int] = {}
-    alike: list[int] = []
-    for position, node in enumerate(body.nodes):
-        operation = node.operation
-        if block_of(operation) is not None or (isinstance(operation, Call) and not may_merge(operation)):
-            alike.append(position)
-        else:
-            alike.append(first.setdefault(show_operation(with_inputs(operation, alike.__getitem__)), position))
-    return alike
+
+    def among(position: int) -> int | None:
+        operation = body.nodes[position].operation
+        is_own = block_of(operation) is not None or (isinstance(operation, Call) and not may_merge(operation))
+        return None if is_own else 0
+
+    return first_equal(body.nodes, among)
 
 
 def _is_made_anew(block: Body, carried: int) -> bool:

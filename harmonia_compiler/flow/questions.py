@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from harmonia_compiler.contract.program import Call, Select, with_inputs
+from harmonia_compiler.contract.program import Call, Select
 from harmonia_compiler.contract.types import Labels, Type
+from harmonia_compiler.flow.alike import first_equal
 from harmonia_compiler.flow.asked import Asked, Test, plain, settled, type_of
 from harmonia_compiler.flow.expand import Chance, Expanded, Gather, Item
 from harmonia_compiler.flow.origins import Way, ways
 from harmonia_compiler.flow.shares import Part, Row
-from harmonia_compiler.flow.text import show_operation
 
 
 class Place(NamedTuple):
@@ -113,15 +113,14 @@ def _labels(of: Type | None) -> Sequence[str] | None:
 
 def _alike(expanded: Expanded) -> list[int]:
     """For each node the first that is equal to it; calls are equal to themselves alone, and items within one scope."""
-    first: dict[tuple[str, int], int] = {}
-    alike: list[int] = []
-    for position, (node, scope) in enumerate(zip(expanded.flow.nodes, expanded.scopes, strict=True)):
-        if isinstance(node.operation, Call):
-            alike.append(position)
-        else:
-            key = show_operation(with_inputs(node.operation, alike.__getitem__))
-            alike.append(first.setdefault((key, scope if isinstance(node.operation, Item) else 0), position))
-    return alike
+
+    def among(position: int) -> int | None:
+        operation = expanded.flow.nodes[position].operation
+        if isinstance(operation, Call):
+            return None
+        return expanded.scopes[position] if isinstance(operation, Item) else 0
+
+    return first_equal(expanded.flow.nodes, among)
 
 
 def _same(expanded: Expanded) -> list[Hashable]:

@@ -133,18 +133,6 @@ class Shares:
         self.hear(parts, test, otherwise)
         return _mean(parts, [otherwise if own is None else own for own in self._known(parts, test)])
 
-    def share(self, parts: Sequence[Part], test: Test) -> float | None:
-        """How often a test of a value holds; None where that is not known of all of its parts, or of what kept them."""
-        if not all(self.is_told(part) for part in parts):
-            return None
-        known = [own for own in self._known(parts, test) if own is not None]
-        return _mean(parts, known) if parts and len(known) == len(parts) else None
-
-    def is_told(self, part: Part) -> bool:
-        """Whether it is known how often the tests hold that have kept a part."""
-        value = self._row(part).value
-        return all(value.knows(test) for test, _ in part.kept)
-
     def known(self, parts: Sequence[Part]) -> list[Test]:
         """The tests of which something is known, for any of the parts."""
         return list(dict.fromkeys(test for part in parts for test, _ in self._row(part).value))

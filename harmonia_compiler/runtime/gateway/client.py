@@ -233,7 +233,7 @@ def question_port(pipeline: PipelineInfo, named: Mapping[str, str]) -> str:
 
 def all_inputs(pipeline: PipelineInfo, named: Mapping[str, str]) -> dict[str, Value]:
     """The inputs that were written by name, and that there are no turns before where nobody gives them."""
-    inputs = named_inputs(pipeline, named)
+    inputs = _named_inputs(pipeline, named)
     before = {p.name: list[Value]() for p in pipeline.parameters if p.type == _TURNS and p.required}
     filled: dict[str, Value] = {**before, **inputs}
     missing = [p for p in pipeline.parameters if p.required and p.name not in filled]
@@ -243,7 +243,7 @@ def all_inputs(pipeline: PipelineInfo, named: Mapping[str, str]) -> dict[str, Va
     return filled
 
 
-def named_inputs(pipeline: PipelineInfo, named: Mapping[str, str]) -> dict[str, Value]:
+def _named_inputs(pipeline: PipelineInfo, named: Mapping[str, str]) -> dict[str, Value]:
     """The inputs that were written by name, as values of their types; also the class of the request, if it has any."""
     types = {parameter.name: parameter.type for parameter in pipeline.parameters}
     if pipeline.classes:
