@@ -12,6 +12,7 @@ from harmonia_compiler.policy.control.state import State
 from harmonia_compiler.runtime.actuators.compose.preparing import INSIDE
 from harmonia_compiler.runtime.bundle import read_plan_of, read_service
 from harmonia_compiler.runtime.controller.measured import read_state, says_something, strangers
+from harmonia_compiler.runtime.owning import check_readable
 
 
 def measured_in(bundle: Path) -> Measured:
@@ -21,6 +22,7 @@ def measured_in(bundle: Path) -> Measured:
     """
     plan, service = read_plan_of(bundle), read_service(bundle)
     step = "start the bundle with `harmoniac up`, send it requests, and plan again"
+    check_readable(bundle)
     run = bundle / "run"
     own = [run / REMEMBERED, run / INSIDE / REMEMBERED, run / KEPT]
     there = [file for file in own if file.exists()] or own[:1]

@@ -19,6 +19,7 @@ from harmonia_compiler.kinds.kind import value_of
 from harmonia_compiler.kinds.milvus import SETTINGS
 from harmonia_compiler.runtime import weights
 from harmonia_compiler.runtime.bundle import read_contents, read_service
+from harmonia_compiler.runtime.owning import check_readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ def _searching(components: dict[str, Component], name: str) -> Component:
 
 
 def _running(bundle: Path) -> Endpoints:
+    check_readable(bundle)
     try:
         return decode_document(read_regular(bundle / "run" / "endpoints.json", MOST_DOCUMENT_BYTES), Endpoints)
     except (OSError, msgspec.MsgspecError) as problem:

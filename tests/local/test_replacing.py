@@ -144,7 +144,7 @@ def test_a_running_service_is_replaced_and_taken_back_without_an_error(running: 
     assert running.status().ready
     with pytest.raises(Rejected) as rejected:
         ACTUATOR.roll_back(running.path, timeout_s=5, watch=running.seen.append)
-    assert rejected.value.found[0].code == "E0920"
+    assert rejected.value.found[0].code == "E0926"
     assert running.down() is True
     running.assert_nothing_left()
 
@@ -190,7 +190,7 @@ def test_a_canary_gets_its_part_until_it_is_promoted_or_sent_away(
     settled(running)
     assert {ask(running) for _ in range(8)} == {"old"}
     assert run(["up", folder, "--promote"]) == 1
-    assert "error[E0920]: no other generation" in capfd.readouterr().err
+    assert "error[E0926]: no other generation" in capfd.readouterr().err
     with loaded(running) as answers:
         assert run(["up", str(new.path), "--over", folder, "--canary", "50%"]) == 0
         assert run(["up", folder, "--promote"]) == 0
@@ -285,7 +285,7 @@ def test_what_speaks_against_replacing_is_said_before_anything_is_started(
     assert "error[E0905]" in capfd.readouterr().err
     assert len(running.status().generations) == 1
     assert run(["up", str(new.path), "--over", str(new.path)]) == 1
-    assert "error[E0920]" in capfd.readouterr().err
+    assert "error[E0926]" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

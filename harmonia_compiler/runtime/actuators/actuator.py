@@ -15,6 +15,7 @@ import msgspec
 from harmonia_compiler.contract.decision import Said
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.bundle import read_contents
+from harmonia_compiler.runtime.owning import check_readable
 
 Phase = Literal["down", "starting", "running", "stopping", "failed"]
 ProcessPhase = Literal["waiting", "starting", "ready", "restarting", "stopping", "stopped", "failed"]
@@ -194,12 +195,16 @@ class Replacing(Protocol):
 
 
 def found_actuator(bundle: Path) -> Actuator:
-    """The actuator of a bundle's target; raises `Rejected` where the folder is no bundle that can be started."""
+    """The actuator of a bundle's target.
+
+    Raises `Rejected` where the folder is no bundle that can be started, or the service another user's.
+    """
     target = read_contents(bundle).target
     actuator = actuator_for(target)
     if actuator is None:
         message = f"bundles of target `{target}` are not started by harmoniac"
         raise Rejected([Diagnostic("E0903", message, help=f"`{bundle / 'README.md'}` says how")])
+    check_readable(bundle)
     return actuator
 
 

@@ -20,6 +20,7 @@ from harmonia_compiler.contract.types import ListOf, Message, Value, show
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.shell import shell_word
+from harmonia_compiler.runtime.owning import check_readable
 
 #: How long a gateway may be silent, in seconds; its own limits are what ends a request.
 SILENCE_S = 900.0
@@ -99,6 +100,7 @@ def find_gateway(service: str) -> "GatewayClient":
             _reject("E1102", f"`{service}` is no address: {problem}", "write it as http://HOST:PORT")
         return GatewayClient(service.rstrip("/").removesuffix("/v1"), "check the URL and that the gateway runs")
     path, named = Path(service), shell_word(service)
+    check_readable(path)
     written = path / "run" / "gateway.json"
     if not written.is_file():
         elsewhere = "or say where one runs: --service DIR"

@@ -1,6 +1,7 @@
 """What a command does that replaces a running service: look whether that can be, wish it, and wait until it is so."""
 
 import contextlib
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,13 +24,14 @@ from harmonia_compiler.runtime.actuators.supervision.snapshot import files_of, f
 from harmonia_compiler.runtime.actuators.supervision.tailing import tail
 from harmonia_compiler.runtime.actuators.supervision.wish import ROLLOUT, Wish, wish, wish_in
 from harmonia_compiler.runtime.bundle import SUPERVISOR, read_contents
+from harmonia_compiler.runtime.owning import of_another
 
 #: How often the state is looked at, in seconds.
 _LOOK_EVERY_S = 0.1
 
 
 class Service:
-    """A service that runs, as a command sees it. Raises `Rejected` where it does not run."""
+    """A service that runs, as a command sees it. Raises `Rejected` where it does not run, or is another user's."""
 
     def __init__(self, bundle: Path) -> None:
         self.named, self.word = bundle, shell_word(bundle)
@@ -39,6 +41,10 @@ class Service:
         state = None if keeper is None else state_by(keeper, self.run)
         if keeper is None or state is None or state.status.phase != "running":
             raise _refused(f"`{bundle}` is not running", f"start it with `harmoniac up {shell_word(bundle)}`")
+        # What is wished for lies in files of whoever wishes, which the supervisor of another user could not read.
+        with contextlib.suppress(psutil.Error):
+            if (owner := psutil.Process(keeper.pid).uids().effective) != os.geteuid():
+                raise of_another(bundle, owner)
         self.keeper, self.status = keeper, state.status
 
     @property
@@ -186,4 +192,4 @@ class Service:
 
 
 def _refused(message: str, step: str) -> Rejected:
-    return Rejected([Diagnostic("E0920", message, help=step)])
+    return Rejected([Diagnostic("E0926", message, help=step)])

@@ -1,0 +1,113 @@
+"""What somebody is told of a service whose files another user alone may read."""
+
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harmonia_compiler.cli.main import run
+from tests.ingest.bundles import write_bundle
+
+from .conftest import Hand, launch
+
+#: What reads everything, whatever its mode says, first gives that up.
+UNPRIVILEGED = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+NOBODY = 65534
+
+pytestmark = pytest.mark.skipif(bool(UNPRIVILEGED) and shutil.which("setpriv") is None, reason="root reads everything")
+
+COMMANDS = [
+    "status DIR",
+    "status DIR --format json",
+    "up DIR",
+    "up DIR --promote",
+    "up DIR --over DIR",
+    "rollback DIR",
+    "logs DIR",
+    "down DIR",
+    "ask hello? --service DIR",
+    "bench DIR --rate 20 --for 1s",
+]
+
+
+#: Runs each line and says its code and whatever it printed: one process, since each takes long to start.
+EACH = """
+import contextlib, io, json, sys
+from harmonia_compiler.cli.main import run
+for line in sys.argv[1:]:
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
+        code = run(line.split())
+    print(json.dumps([code, out.getvalue()]))
+"""
+
+
+def told(bundle: Path, *lines: str) -> list[tuple[int, str]]:
+    words = [line.replace("DIR", str(bundle)) for line in lines]
+    command = [*UNPRIVILEGED, sys.executable, "-c", EACH, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [(code, said) for code, said in map(json.loads, done.stdout.splitlines())]
+
+
+def closed(bundle: Path) -> None:
+    """Close the service to whoever runs this test, by its owner where that can be, or else by its mode."""
+    (bundle / "run").chmod(0o700 if UNPRIVILEGED else 0)
+    if UNPRIVILEGED:
+        os.chown(bundle / "run", NOBODY, NOBODY)
+
+
+def opened(bundle: Path) -> None:
+    (bundle / "run").chmod(0o700)
+    if UNPRIVILEGED:
+        os.chown(bundle / "run", os.geteuid(), os.getegid())
+
+
+def test_a_service_that_one_may_not_look_at_is_not_said_to_be_down(hand: Hand) -> None:
+    hand.write(one=launch())
+    hand.up()
+    process = hand.process("one")
+    closed(hand.path)
+    try:
+        found = told(hand.path, *COMMANDS)
+    finally:
+        opened(hand.path)
+    for line, (code, said) in zip(COMMANDS, found, strict=True):
+        assert (code, "E0925" in said, "sudo" in said or not UNPRIVILEGED) == (1, True, True), f"{line}: {said}"
+    assert hand.process("one") == process
+
+
+def test_files_that_are_closed_one_by_one_are_no_service_that_is_down_either(hand: Hand) -> None:
+    hand.write(one=launch())
+    hand.up()
+    for name in ("lock", "state.json"):
+        file = hand.path / "run" / name
+        file.chmod(0)
+        [(code, said)] = told(hand.path, "status DIR")
+        file.chmod(0o600)
+        assert (code, "error[E0925]" in said, "chmod -R u+rwX" in said) == (1, True, True), (name, said)
+
+
+def test_ingest_does_not_take_a_closed_service_for_one_that_does_not_run(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "bundle")
+    closed(bundle)
+    [(code, said)] = told(bundle, f"ingest {__file__} --component search --service DIR")
+    opened(bundle)
+    assert (code, "error[E0925]" in said) == (1, True), said
+
+
+def test_who_sees_the_service_of_another_user_leaves_it_to_its_owner_to_replace_it(
+    hand: Hand, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand.write(one=launch())
+    hand.up()
+    owner, somebody = pwd.getpwuid(os.geteuid()).pw_name, os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: somebody)
+    assert run(["status", str(hand.path)]) == 0
+    capfd.readouterr()
+    assert run(["rollback", str(hand.path)]) == 1
+    assert "error[E0925]" in (said := capfd.readouterr().err)
+    assert f"sudo -u {owner} harmoniac" in said
