@@ -137,6 +137,10 @@ class ModelReference(msgspec.Struct, frozen=True):
         return cls(name, revision or None)
 
 
+class UnknownRevision(Rejected):
+    """A model's name is known, and the revision that is asked for is not."""
+
+
 class Cards:
     """The cards that are known; of several that have one name the last is what it means, and names win over aliases.
 
@@ -192,7 +196,7 @@ class Cards:
         known = [card.revision for card in reversed(named) if is_added(card.revision)]
         leave = "leave `revision` out for what the name means now"
         others = f"name one of {listed(known)}, or {leave}" if known else f"{leave}, or name a commit of the hub's"
-        raise Rejected([Diagnostic("E0801", message, help=suggestion(str(model.revision), known, others))])
+        raise UnknownRevision([Diagnostic("E0801", message, help=suggestion(str(model.revision), known, others))])
 
 
 def load_cards() -> Cards:

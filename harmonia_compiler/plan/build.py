@@ -7,6 +7,7 @@ from functools import partial
 
 import msgspec
 
+from harmonia_compiler.contract.card import UnknownRevision
 from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.contract.objective import Objective
 from harmonia_compiler.contract.program import Call
@@ -14,7 +15,7 @@ from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejec
 from harmonia_compiler.flow.demand import Demand, demand
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.lateness import Takes
-from harmonia_compiler.kinds.kind import Kind, Work
+from harmonia_compiler.kinds.kind import REVISION, Kind, Work
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.plan.limits import too_long
 from harmonia_compiler.plan.problem import Aim, Need, Path, Pipeline, Problem, Promise, Step, admits
@@ -142,7 +143,8 @@ def _needs(
         try:
             needs.append(_need(inventory, profiles, kind, Asked(application.engines[engine], work, calls)))
         except Rejected as rejected:
-            place = application.place(engine, kind.model_setting) if kind.model_setting else None
+            setting = REVISION.name if isinstance(rejected, UnknownRevision) else kind.model_setting
+            place = application.place(engine, setting) if setting else None
             findings.items += [msgspec.structs.replace(one, span=one.span or place) for one in rejected.found]
     if findings.failed:
         raise Rejected(findings.items)

@@ -103,6 +103,12 @@ def test_an_unknown_model_is_refused_where_it_is_named(tmp_path: Path) -> None:
     assert (one[0], one[2]) == ("E0801", '"SmolLM-nothing"')
 
 
+def test_an_unknown_revision_is_refused_where_it_is_given(tmp_path: Path) -> None:
+    digest = f"local-{'0' * 16}"
+    (one,) = refused(tmp_path, WITH_MODEL.format(settings=f'"SmolLM2-135M-Instruct", revision: "{digest}"'))
+    assert (one[0], one[2]) == ("E0801", f'"{digest}"')
+
+
 def test_files_without_a_pipeline_are_no_matter_for_a_plan(tmp_path: Path) -> None:
     small = 'component small = llm("SmolLM2-135M-Instruct")'
     assert [(code, mark) for code, _, mark in refused(tmp_path, f"{small}\n")] == [("E0714", small)]
