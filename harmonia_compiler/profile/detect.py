@@ -79,11 +79,11 @@ def _own_cgroups(root: Path, own: Path) -> Iterator[Path]:
     """The folders whose limits hold for this process, of both versions of cgroups."""
     yield root
     try:
-        lines = own.read_text().splitlines()
+        # A group's name is any bytes, and may even have a line's end.
+        lines = os.fsdecode(own.read_bytes()).split("\n")
     except OSError:
         return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
+    for _, controllers, path in (line.split(":", 2) for line in lines if line.count(":") > 1):
         for base in (root / controllers, root / "cpu", root / "memory") if controllers else (root,):
             folder = base / path.lstrip("/")
             yield from (each for each in (folder, *folder.parents) if each.is_relative_to(base))

@@ -1,5 +1,6 @@
 """What a machine has: the limits of control groups, and GPUs by the names that nvidia-smi gives them."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from harmonia_compiler.profile.detect import count_gpus, cpu_limits, detect, has
 def write(folder: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
+        (folder / name).write_bytes(os.fsencode(text))
 
 
 def test_limits_of_every_group_above_count(tmp_path: Path) -> None:
@@ -44,6 +45,13 @@ def test_limits_of_the_first_version_of_control_groups(tmp_path: Path) -> None:
     )
     assert cpu_limits(tmp_path / "groups", tmp_path / "own") == [2.0]
     assert memory_limits(tmp_path / "groups", tmp_path / "own") == [4 * 2**30]
+
+
+def test_a_group_may_have_any_name(tmp_path: Path) -> None:
+    """Any bytes but a slash; behind a line's end in it, what is left of the name is no line of its own."""
+    own = {"own": "0::/caf\udce9\nof two lines\n1:cpu:/caf\udce9\n"}
+    write(tmp_path, {**own, "groups/cpu/caf\udce9/cpu.max": "150000 100000\n"})
+    assert cpu_limits(tmp_path / "groups", tmp_path / "own") == [1.5]
 
 
 def test_no_limits(tmp_path: Path) -> None:
