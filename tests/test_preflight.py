@@ -1,6 +1,9 @@
 """What `make demo` and `make setup` look at before they install anything: each check on machines that are made up."""
 
+import ast
 import importlib.util
+import os
+import runpy
 import shutil
 import sys
 from collections.abc import Callable
@@ -17,8 +20,8 @@ GIB = 2**30
 
 @pytest.fixture
 def preflight() -> ModuleType:
-    """The script as a module."""
-    spec = importlib.util.spec_from_file_location("preflight", ROOT / "tools" / "preflight.py")
+    """The checks as a module."""
+    spec = importlib.util.spec_from_file_location("machine", ROOT / "tools" / "machine.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -29,7 +32,7 @@ def preflight() -> ModuleType:
 def write(folder: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
+        (folder / name).write_bytes(os.fsencode(text))
 
 
 #: Limits on memory in GiB, by where they stand, and the least of them.
@@ -52,6 +55,14 @@ GROUPS = {
             "groups/memory/job/memory.limit_in_bytes": f"{5 * GIB}\n",
         },
         5,
+    ),
+    "of a group whose name is no text": (
+        {
+            "own": "0::/caf\udce9\nof/two lines\n",
+            "groups/caf\udce9\nof/memory.max": "max\n",
+            "groups/memory.max": f"{GIB}\n",
+        },
+        1,
     ),
     "of another group": ({"own": "0::/job\n", "groups/other/memory.max": f"{GIB}\n"}, None),
     "none": ({}, None),
@@ -146,6 +157,51 @@ def test_python(
 ) -> None:
     monkeypatch.setattr(preflight.sys, "version_info", version)
     assert (preflight.check_python().remedy == "") == runs
+
+
+SCRIPT = ROOT / "tools" / "preflight.py"
+
+
+@pytest.mark.parametrize("version", [(2, 7, 18), (3, 6, 15)])
+def test_a_python_too_old_for_the_checks_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], version: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(sys, "version_info", version)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert ended.value.code == 1
+    assert capsys.readouterr().out == (
+        f"  missing  python   Python {version[0]}.{version[1]}\n"
+        "           -> install Python 3.11 or newer and run `make PYTHON=python3.11 ...`\n"
+    )
+
+
+def test_any_python_can_read_the_script_and_3_7_the_checks() -> None:
+    ast.parse((ROOT / "tools" / "machine.py").read_text(encoding="utf-8"), feature_version=(3, 7))
+    # No letter that Python 2 would ask an encoding for, and of the language what 2.7 has too.
+    tree = ast.parse(SCRIPT.read_bytes().decode("ascii"), feature_version=(3, 4))
+    newer = (
+        ast.JoinedStr,
+        ast.AnnAssign,
+        ast.FunctionDef,
+        ast.AsyncFunctionDef,
+        ast.ClassDef,
+        ast.NamedExpr,
+        ast.Nonlocal,
+    )
+    assert [
+        node for node in ast.walk(tree) if isinstance(node, (*newer, ast.ImportFrom, ast.Starred, ast.YieldFrom))
+    ] == []
+    printed = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
+    ]
+    assert all(len(call.args) == 1 and not call.keywords for call in printed)
+
+
+def test_the_script_runs_the_checks(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert f"  ok       python   Python {sys.version_info.major}." in capsys.readouterr().out
 
 
 def test_a_python_without_what_builds_environments(preflight: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
