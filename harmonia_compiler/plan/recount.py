@@ -9,7 +9,7 @@ from itertools import combinations
 
 from harmonia_compiler.contract.plan import MOST, Plan
 from harmonia_compiler.plan.predict import QUANTILE
-from harmonia_compiler.plan.problem import Need, Problem
+from harmonia_compiler.plan.problem import Need, Pipeline, Problem, worth
 from harmonia_compiler.plan.promises import named
 from harmonia_compiler.plan.queueing import INSTANT_MS, MOST_SPREAD
 from harmonia_compiler.plan.reckoned import Replica, Replicas, reckoned
@@ -168,12 +168,31 @@ def _costs(plan: Plan, problem: Problem) -> Iterator[str]:
     said = [predicted.cost_per_hour for predicted in plan.predicted.values()]
     if not near(sum(said), price) or min(said, default=0.0) < 0:
         yield f"the pipelines cost {sum(said):.6g} an hour together, their hosts {price:.6g}"
+    works = {pipeline.name: _works(plan, problem, pipeline) for pipeline in problem.pipelines}
     for pipeline in problem.pipelines:
         predicted = plan.predicted[pipeline.name]
+        part = works[pipeline.name] / sum(works.values()) if any(works.values()) else 1.0 / len(works)
+        own = part * price
+        if not near(predicted.cost_per_hour, own):
+            yield f"{pipeline.name} costs {predicted.cost_per_hour:.6g} an hour, its part of the hardware {own:.6g}"
         requests = pipeline.usual_rps * 3600.0
         costs = predicted.cost_per_hour * 1000.0 if requests else 0.0
         if predicted.cost_per_thousand < MOST and not near(predicted.cost_per_thousand * requests, costs):
             yield f"a thousand requests of {pipeline.name} do not cost {predicted.cost_per_thousand:.6g}"
+
+
+def _works(plan: Plan, problem: Problem, pipeline: Pipeline) -> float:
+    """How much of the hardware works for a pipeline in the mean hour, of what works at all."""
+    found = 0.0
+    for need in problem.needs:
+        for option in _options(plan, need):
+            kept_ms = dict.fromkeys((one.name for one in problem.pipelines), 0.0)
+            for one in problem.pipelines:
+                for name in need.components:
+                    kept_ms[one.name] += one.usual_rps * one.visits.get(name, 0.0) * option.busy_ms[name]
+            if any(kept_ms.values()):
+                found += worth(option.configuration) * kept_ms[pipeline.name] / sum(kept_ms.values())
+    return found
 
 
 def _profiles(plan: Plan, problem: Problem) -> Iterator[str]:

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from harmonia_compiler.contract.plan import Configuration
+from harmonia_compiler.contract.plan import Configuration, Predicted
 from harmonia_compiler.plan.place import place
 from harmonia_compiler.plan.predict import predict
-from harmonia_compiler.plan.problem import Need, Problem
+from harmonia_compiler.plan.problem import Need, Pipeline, Problem
 from harmonia_compiler.profile.profiles import Option
 from harmonia_compiler.profile.queueing import LEVELS
 from tests.plan.problems import chain, machine
@@ -20,14 +20,43 @@ def shared(cores: float, light_ms: float, heavy_ms: float) -> Option:
     return Option(Configuration(cores, 0.0), busy, latency, latency, "stated")
 
 
+def planned_on_both(pipelines: tuple[Pipeline, Pipeline]) -> dict[str, Predicted]:
+    """What is predicted of pipelines that share two replicas, of one core and of three, at a price of 4 an hour."""
+    both = Need("both", ("light", "heavy"), (shared(1.0, 10.0, 10.0), shared(3.0, 10.0, 30.0)))
+    problem = Problem((both,), pipelines, (machine("box", 4, price=4.0),))
+    return predict(problem, place(problem, {(0, 0, 0): 1, (0, 1, 0): 1}))
+
+
 def test_the_cost_is_shared_out_by_every_option_in_use() -> None:
     """On one core the calls of both pipelines take as long; on three, those of `q` take three times as long.
 
     So of the four cores, a half of one and three quarters of three work for `q`: 2.75 of 4.
     """
-    pipelines = (replace(chain("light")), replace(chain("heavy"), name="q"))
-    both = Need("both", ("light", "heavy"), (shared(1.0, 10.0, 10.0), shared(3.0, 10.0, 30.0)))
-    problem = Problem((both,), pipelines, (machine("box", 4, price=4.0),))
-    predicted = predict(problem, place(problem, {(0, 0, 0): 1, (0, 1, 0): 1}))
+    predicted = planned_on_both((replace(chain("light")), replace(chain("heavy"), name="q")))
     assert predicted["q"].cost_per_hour == pytest.approx(2.75)
     assert predicted["p"].cost_per_hour == pytest.approx(1.25)
+
+
+def test_the_cost_is_shared_out_by_loads_and_a_thousand_requests_cost_by_how_often_they_come() -> None:
+    """With `q` three times as often, each core works for it three quarters of the time, and each of the three, 0.9.
+
+    So 0.75 + 2.7 of the four cores, at a price of 1 each; an hour has 3,600 requests of `p` and 10,800 of `q`.
+    """
+    pipelines = (chain("light"), replace(chain("heavy", load_rps=3.0), name="q"))
+    predicted = planned_on_both(pipelines)
+    assert predicted["q"].cost_per_hour == pytest.approx(3.45)
+    assert predicted["p"].cost_per_hour == pytest.approx(0.55)
+    assert predicted["q"].cost_per_thousand == pytest.approx(3.45 / 10.8, rel=1e-5)
+    assert predicted["p"].cost_per_thousand == pytest.approx(0.55 / 3.6, rel=1e-5)
+
+
+def test_the_cost_goes_by_the_mean_hour_and_not_by_the_peak() -> None:
+    """At peaks `q` comes three times as often; in the mean hour both come 1,800 times, and the halves are as above."""
+    pipelines = (
+        replace(chain("light"), average_rps=0.5),
+        replace(chain("heavy", load_rps=3.0), name="q", average_rps=0.5),
+    )
+    predicted = planned_on_both(pipelines)
+    assert predicted["q"].cost_per_hour == pytest.approx(2.75)
+    assert predicted["q"].cost_per_thousand == pytest.approx(2.75 / 1.8, rel=1e-5)
+    assert predicted["p"].cost_per_thousand == pytest.approx(1.25 / 1.8, rel=1e-5)

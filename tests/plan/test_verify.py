@@ -347,6 +347,15 @@ def test_pipelines_that_grow_by_different_factors() -> None:
     assert "the pipelines are predicted different multiples of their loads" in found
 
 
+def test_pipelines_that_bear_each_other_s_part_of_the_price() -> None:
+    plan = plan_of(TWO)
+    of_q, of_p = (plan.predicted[name].cost_per_hour for name in ("q", "p"))
+    p, q = TWO.pipelines
+    thousand = of_q / 3.6 / p.usual_rps, of_p / 3.6 / q.usual_rps
+    found = faults(_both(plan, cost_per_hour=(of_q, of_p), cost_per_thousand=thousand), TWO)
+    assert [fault.partition(" costs ")[0] for fault in found] == ["p", "q"]
+
+
 def test_a_pipeline_that_costs_less_than_nothing() -> None:
     plan = plan_of(TWO)
     whole = sum(said.cost_per_hour for said in plan.predicted.values())
