@@ -63,13 +63,16 @@ def test_ask_prints_the_answer_and_the_stages(running: Running, capsys: pytest.C
     assert "llm-1" in out
 
 
+@pytest.mark.parametrize("scheme", ["http://", ""])
 @pytest.mark.parametrize("printed", ["", "/", "/v1", "/v1/"])
-def test_ask_in_json_holds_everything(running: Running, capsys: pytest.CaptureFixture[str], printed: str) -> None:
+def test_ask_in_json_holds_everything(
+    running: Running, capsys: pytest.CaptureFixture[str], scheme: str, printed: str
+) -> None:
     arguments = [
         "ask",
         "how many?",
         "--service",
-        f"{running.url}{printed}",
+        f"{scheme}{running.url.removeprefix('http://')}{printed}",
         "--pipeline",
         "other",
         "--set",
@@ -94,6 +97,7 @@ def test_ask_in_json_holds_everything(running: Running, capsys: pytest.CaptureFi
         (["--pipeline", "say", "--set", "question=x"], "E1104", "the question fills one text parameter"),
         (["--pipeline", "say", "--set", "class=later"], "E1104", "`say` takes no `class`"),
         (["--pipeline", "chat", "--set", "class=latr"], "E1104", "did you mean `later`?"),
+        (["--pipeline", "chat", "--set", "urgency=latr"], "E1105", "did you mean `later`?"),
         (["--pipeline", "needy"], "E1104", "`needy` also needs `limit` (number)"),
         (["--pipeline", "needy", "--set", "question=y"], "E1104", "open are none"),
     ],

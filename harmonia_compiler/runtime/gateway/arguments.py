@@ -91,6 +91,8 @@ def take_class(program: Program, given: dict[str, Value], named: str | None) -> 
     if not isinstance(name, str) or name not in by_name:
         known = ", ".join(f"`{each}`" for each in by_name)
         shown = repr(name)[:64]
+        near = nearest(name[:64], by_name) if isinstance(name, str) else None
+        known += f"; did you mean `{near}`?" if near else ""
         raise invalid(f"{shown} is no class of requests; there are {known}", parameter or "class", "unknown_class")
     if parameter is not None:
         given[parameter] = name

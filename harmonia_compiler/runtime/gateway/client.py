@@ -4,6 +4,7 @@ It uses the standard library alone, so that a command starts at once. All mistak
 """
 
 import http.client
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,8 +92,17 @@ class _Error(msgspec.Struct, tag_field="type", tag="error"):
 _Event = _Text | _Result | _Error
 
 
+#: A gateway's address without its scheme.
+_HOST_AND_PORT = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}(?:/v1)?/?")
+
+
 def find_gateway(service: str) -> "GatewayClient":
-    """The gateway of a bundle's folder, or at a URL: its own, or that of its `/v1`, which is what `up` prints."""
+    """The gateway of a bundle's folder, or at a URL: its own, or that of its `/v1`, which is what `up` prints.
+
+    A URL may lack its scheme, unless there is a folder of that name.
+    """
+    if _HOST_AND_PORT.fullmatch(service) and not Path(service).exists():
+        service = f"http://{service}"
     if service.startswith(("http://", "https://")):
         try:
             urlsplit(service)
