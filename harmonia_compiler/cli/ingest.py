@@ -30,7 +30,7 @@ from harmonia_compiler.runtime.milvus import Milvus, StoreFailed
 
 @click.command(name="ingest")
 @click.argument("paths", nargs=-1, metavar="PATH...", type=WRITTEN_PATH)
-@click.option("--component", required=True, help="The component, made from `milvus`, whose collection is filled.")
+@click.option("--component", help="Whose collection is filled, made from `milvus`; needed where there are several.")
 @click.option("--service", default="bundle", show_default=True, type=PATH, help="The running bundle.")
 @click.option(
     "--base",
@@ -54,7 +54,7 @@ from harmonia_compiler.runtime.milvus import Milvus, StoreFailed
 def command(
     context: click.Context,
     paths: tuple[str, ...],
-    component: str,
+    component: str | None,
     service: Path,
     base: str | None,
     forget: tuple[str, ...],

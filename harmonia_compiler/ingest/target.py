@@ -47,8 +47,8 @@ class Place:
         return _uri(_replicas(self.bundle, _running(self.bundle), self.store, self.service))
 
 
-def place(bundle: Path, name: str) -> Place:
-    """Where a component's passages go; raises `Rejected` where the bundle has no such component."""
+def place(bundle: Path, name: str | None) -> Place:
+    """Where the passages of a component go, or of the only one there is; raises `Rejected` where there is none."""
     read_contents(bundle)
     service = read_service(bundle)
     components = {key: made for program in service.programs.values() for key, made in program.components.items()}
@@ -61,8 +61,8 @@ def place(bundle: Path, name: str) -> Place:
     return Place(bundle, service, wanted, component, components[str(component.settings["embedder"])])
 
 
-def locate(bundle: Path, name: str) -> Target:
-    """The target of a component of a running bundle.
+def locate(bundle: Path, name: str | None) -> Target:
+    """The target of a component of a running bundle, or of the only one.
 
     Raises `Rejected` where there is none, and where the folder of an embedder that was added on this machine does not
     hold any more what the bundle was compiled for.
@@ -92,8 +92,16 @@ def _uri(replicas: tuple[Endpoint, ...]) -> str:
     return f"http://{replicas[0].host}:{replicas[0].port}"
 
 
-def _searching(components: dict[str, Component], name: str) -> Component:
+def _searching(components: dict[str, Component], name: str | None) -> Component:
     stores = sorted(key for key, component in components.items() if component.kind == "milvus")
+    if name is None and len(stores) == 1:
+        return components[stores[0]]
+    if name is None and stores:
+        raise _rejected("E1006", f"documents could go into any of {listed(stores)}", "choose one with --component NAME")
+    if name is None:
+        raise _rejected(
+            "E1006", "no pipeline of this bundle searches a collection", "add a component made from `milvus`"
+        )
     if name in stores:
         return components[name]
     advice = suggestion(name, stores, f"there are {listed(stores)}")

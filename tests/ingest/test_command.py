@@ -1,5 +1,6 @@
 """The command as a user meets it: what it prints, how it exits, and what survives kill -9."""
 
+import json
 import re
 import signal
 import subprocess
@@ -54,6 +55,26 @@ def test_slips(docs: Path, capsys: pytest.CaptureFixture[str], arguments: list[s
     assert err.startswith(f"error[{code}]: ")
     assert said in err
     assert out == ""
+
+
+@pytest.mark.parametrize(
+    ("stores", "said"),
+    [
+        (["search"], "E1012]: Milvus failed"),
+        (["search", "notes"], "E1006]: documents could go into any of `notes`, `search`"),
+    ],
+)
+def test_the_component_need_be_named_only_where_there_are_several(
+    docs: Path, capsys: pytest.CaptureFixture[str], stores: list[str], said: str
+) -> None:
+    file = write_bundle(docs.parent / "bundle") / "service.json"
+    document = json.loads(file.read_bytes())
+    components = document["programs"]["ask"]["components"]
+    search = components.pop("search")
+    components |= {name: {**search, "name": name} for name in stores}
+    file.write_text(json.dumps(document))
+    assert run(["ingest", "docs"]) == 1
+    assert f"error[{said}" in capsys.readouterr().err
 
 
 def test_without_any_path(capsys: pytest.CaptureFixture[str]) -> None:
