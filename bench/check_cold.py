@@ -1,7 +1,7 @@
 """How long `harmoniac check` takes on a file of 100 lines, start of Python included.
 
-Each run is a process of its own. Bytecode lies in a folder of this script, filled by a run that does not count, as it
-does in an installed package. Prints the fastest and the median; the median counts.
+Each run is a process of its own, of the command as it is installed. Bytecode lies in a folder of this script, filled by
+a run that does not count, as it does in an installed package. Prints the fastest and the median; the median counts.
 """
 
 import os
@@ -52,7 +52,7 @@ def times_ms(path: Path, bytecode: Path) -> list[float]:
     """Wall time of each run in ms. Raises CalledProcessError if the file is not fine."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     environment["PYTHONPYCACHEPREFIX"] = str(bytecode)
-    command = [sys.executable, "-c", "from harmonia_compiler.cli.main import main; main()", "check", str(path)]
+    command = [str(Path(sys.executable).with_name("harmoniac")), "check", str(path)]
     found = []
     for _ in range(RUNS + 1):
         begin = time.perf_counter()
