@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +36,12 @@ class InventoryPath(click.Path):
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:  # noqa: ARG002
         """What follows on that it is missing."""
         return "Have one written for this machine: harmoniac inventory detect > here.toml"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; an empty one, most often an unset variable of a script, is not the current folder."""
+        if not os.fspath(value):
+            self.fail("the path is empty; `harmoniac inventory detect > here.toml` makes an inventory", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def files_argument(command: Command) -> Command:

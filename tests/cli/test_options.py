@@ -93,3 +93,5 @@ def test_who_has_no_inventory_is_told_how_to_come_by_one(capsys: pytest.CaptureF
     said = capsys.readouterr().err
     assert "Missing option '--inventory'" in said
     assert "harmoniac inventory detect > here.toml" in said
+    assert run(["plan", "samples/quickstart.rag", "--inventory", ""]) == 2
+    assert "Invalid value for '--inventory': the path is empty" in capsys.readouterr().err
