@@ -35,6 +35,8 @@ class _Branch:
         self.effects: list[tuple[int, float, int]] = []
         self.whole = True
         self.among = reader.values.nodes.among
+        self.through = reader.values.nodes.through
+        self.inside = reader.values.nodes.behind(statement.span)
 
     def read(self) -> tuple[Choice | None, bool]:
         statement, reader = self.statement, self.reader
@@ -50,7 +52,7 @@ class _Branch:
                 break
             self.arm(at, entry.asked, entry.inside, each)
         otherwise = self.otherwise(tests.left, covers_all=covers_all)
-        self.nodes.among = self.among
+        self.nodes.among, self.nodes.through = self.among, self.through
         self.join_effects(statement.span)
         if not self.whole:
             reader.whole = False
@@ -67,6 +69,7 @@ class _Branch:
         """Read a test and, where it may hold, its block."""
         arm, share = self.statement.arms[number], expected.share
         self.nodes.among = self.among if number == 0 else arm.test.span
+        self.nodes.through = self.through if number == 0 else self.inside
         condition = self.values.truth(arm.test, Scope(self.scope, narrowed=dict(asked)), share)
         if is_impossible(inside):
             report_never(self.values, arm.test, *arm.body, scope=self.scope)
@@ -78,10 +81,11 @@ class _Branch:
         said = None if arm.share is None else arm.share.value
         written = None
         if arm.share is not None and said is not None:
-            written = Written(arm.share.span, said, self.among, number)
+            written = Written(arm.share.span, said, self.among, number, through=self.nodes.through)
         if condition is not None and (written is not None or expected.arm is not None):
             self.nodes.say(condition.position, self.statement.span, share, written, expected.arm)
         self.nodes.among = Span(arm.test.span.source, arm.test.span.end, arm.span.end)
+        self.nodes.through = self.inside
         before = self.nodes.effect
         inner = Scope(self.scope, narrowed=dict(inside))
         answer, goes_on = self.reader.block(arm.body, inner)
@@ -109,6 +113,7 @@ class _Branch:
             pass_over(self.values, *body, scope=self.scope)
             return None
         self.nodes.among = self.statement.else_span
+        self.nodes.through = self.inside
         answer, goes_on = self.reader.block(body, inner)
         if goes_on:
             self.paths.append(Path(None, 0.0, inner))

@@ -238,6 +238,7 @@ class _Pipeline:
             if choices and choices[-1] is not behind:
                 # Those that go on are others.
                 behind, self.nodes.among = choices[-1], statement.span
+                self.nodes.through = self.nodes.behind(statement.span)
         return (Steps(tuple(choices), last) if choices else last), goes_on
 
     def bind(self, statement: tree.Bind, scope: Scope) -> None:

@@ -1,14 +1,15 @@
 """Which function of outcomes each condition of a flow is.
 
-One outcome stands for one condition wherever it is tested: the same node, an equal comparison, its negation; the
-labels of one value exclude each other, and its bounds follow each other. Different conditions are independent. What is
-asked of one value holds equally often, in whichever round of a loop or `each` it is asked (`shares.py`), and what has
-kept items in their list is known of them. A condition that is made of others (`a and b`, whether a loop has been left
-early, a name that was bound on two paths) is the function of theirs that it is. Where somebody has said how often it
-holds, those of which nothing is known hold so often that it does; what stands first is found first.
+One outcome stands for one condition wherever it is tested: the same node, an equal comparison, its negation; the labels
+of one value exclude each other, and its bounds follow each other. Different conditions are independent, but where the
+source says otherwise (`contexts.py`). What is asked of one value holds equally often, in whichever round of a loop or
+`each` it is asked (`shares.py`), and what has kept items in their list is known of them. A condition that is made of
+others (`a and b`, whether a loop has been left early, a name that was bound on two paths) is the function of theirs
+that it is. Where somebody has said how often it holds, those of which nothing is known hold so often that it does; what
+stands first is found first.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import Call, Select, inputs
 from harmonia_compiler.flow.asked import Asked, Test, settled
+from harmonia_compiler.flow.contexts import Context, told
 from harmonia_compiler.flow.expand import Expanded, Item, scopes_around
 from harmonia_compiler.flow.graph import EVEN
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Mark, Outcomes
@@ -47,11 +49,15 @@ class _Word(NamedTuple):
     is_spread: bool = False
 
 
+#: A value, in a context or in none.
+_Key = tuple[Place, Context | None]
+
+
 class _Mark(NamedTuple):
     """A state of what is known, to come back to."""
 
     outcomes: Mark
-    values: Mapping[Place, Known | None]
+    values: Mapping[_Key, Known | None]
     rows: Mapping[Row, KnownOfRow | None]
     made: int
     left_out: int
@@ -71,7 +77,7 @@ class Conditions:
         self._questions = questions
         self._varying = _varying(expanded)
         self._limit = limit
-        self._values: dict[Place, Value] = {}
+        self._values: dict[_Key, Value] = {}
         self._asked: set[Place] = set()
         self._made: dict[Asked, int] = {}
         # How many arms have been left out so far that no request takes where their condition was asked.
@@ -80,7 +86,8 @@ class Conditions:
         self._has_begun = False
         self._said = Said(self._nodes, expanded.flow.result, questions.plain, questions.one_of_rounds)
         self._shares = Shares(questions.labels_of, limit)
-        self._shares.say([(questions.parts_of(place_of(asked)), saying) for asked, saying in self._said.of_values])
+        # The values of which something else is said in some contexts.
+        self._in_contexts = told(self._said.of_values, questions, self._shares)
 
     def function(self, position: int, condition: int, guard: int) -> int:
         """When the condition of the choice at a position is true, where the guard is."""
@@ -98,7 +105,7 @@ class Conditions:
             nearest = [*islice(self._said.around(position), _NEAREST)]
             operation, guard = self._nodes[position].operation, TRUE
             assert isinstance(operation, Select)
-            for asked, holds, share, is_earlier in reversed(nearest):
+            for asked, holds, share, is_earlier, _ in reversed(nearest):
                 if is_earlier:
                     is_true = self._function(asked, _Word(share, is_guess=True), guard, 0)
                     guard = self._outcomes.both(guard, is_true if holds else self._outcomes.negate(is_true))
@@ -106,19 +113,23 @@ class Conditions:
 
     def _mark(self, asked: Asked) -> _Mark:
         """What is known of all that a condition is made of, for `_back`."""
-        values = [place_of(one) for one, parts in self._questions.made_of(asked).items() if not parts]
-        known = {place: self._values[place].mark() if place in self._values else None for place in values}
-        rows = self._shares.mark(self._questions.rows(asked))
-        return _Mark(self._outcomes.mark(), known, rows, len(self._made), self._left_out)
+        known: dict[_Key, Known | None] = {}
+        rows = {*self._questions.rows(asked)}
+        for place in self._questions.places(asked):
+            contexts = self._contexts(place)
+            rows |= {self._in_contexts[place].part(context).row for context in contexts if context is not None}
+            for key in ((place, context) for context in contexts):
+                known[key] = self._values[key].mark() if key in self._values else None
+        return _Mark(self._outcomes.mark(), known, self._shares.mark(rows), len(self._made), self._left_out)
 
     def _back(self, mark: _Mark) -> None:
         """Know no more of it than at a mark."""
         self._outcomes.back(mark.outcomes)
-        for place, before in mark.values.items():
+        for key, before in mark.values.items():
             if before is not None:
-                self._values[place].back(before)
+                self._values[key].back(before)
             else:
-                self._values.pop(place, None)
+                self._values.pop(key, None)
         self._shares.back(mark.rows)
         while len(self._made) > mark.made:
             self._made.popitem()
@@ -133,7 +144,7 @@ class Conditions:
         self._values, self._made = {}, {}
         rows, guard = self._questions.rows(Asked(condition)), TRUE
         nearest = [*islice(self._said.around(position), _NEAREST)]
-        for asked, holds, share, _ in reversed(nearest):
+        for asked, holds, share, *_ in reversed(nearest):
             if not rows.isdisjoint(self._questions.rows(asked)):
                 is_true = self._function(asked, _Word(share, is_guess=True), guard, 0)
                 guard = outcomes.both(guard, is_true if holds else outcomes.negate(is_true))
@@ -144,7 +155,16 @@ class Conditions:
     def likely(self) -> dict[Place, Mapping[Test, float]]:
         """How often tests hold of what calls give and requests bring, by the part that tests so far asked about."""
         drawn = {way.origin: way for place in self._asked for way in self._questions.ways_of(place) if way.is_drawn}
-        return {Place(*origin): self._shares.shares(Part(self._questions.row(way))) for origin, way in drawn.items()}
+        return {Place(*origin): self._drawn(self._questions.row(way)) for origin, way in drawn.items()}
+
+    def _drawn(self, row: Row) -> Mapping[Test, float]:
+        """How often each test of a row holds, over all contexts."""
+        found = dict(self._shares.shares(Part(row)))
+        for place, own in self._in_contexts.items():
+            if own.row == row:
+                made = {test: self._made.get(Asked(*place, test)) for test in (*own.tests, *found)}
+                found |= {test: self._outcomes.probability(one) for test, one in made.items() if one is not None}
+        return found
 
     def _word(self, select: int) -> _Word:
         node = self._nodes[select]
@@ -251,7 +271,11 @@ class Conditions:
         if known is not None:
             return TRUE if known else FALSE
         place, test = place_of(asked), asked.test
-        value, parts = self._value(place), self._questions.parts_of(place)
+        if place in self._in_contexts:
+            return self._over_contexts(asked, share)
+        return self._tested(self._value((place, None)), self._questions.parts_of(place), test, share, guard)
+
+    def _tested(self, value: Value, parts: Sequence[Part], test: Test, share: float, guard: int) -> int:
         if value.knows(test):
             return value.test(test, share, guard)
         if (of_all := self._shares.of(parts, test, share)) is not None:
@@ -264,16 +288,68 @@ class Conditions:
             self._shares.hear(parts, test, self._outcomes.probability(found))
         return found
 
-    def _value(self, place: Place) -> Value:
+    def _over_contexts(self, asked: Asked, share: float) -> int:
+        """Of a value of which something else is said in some contexts, what holds over all of them."""
+        told = [replace(asked, test=test) for test in self._in_contexts[place_of(asked)].tests]
+        # What nothing is said of takes what those leave of which something is.
+        for tests in (told, [asked]):
+            if asked not in self._made:
+                self._made.update(self._by_contexts(tests, share))
+        return self._made[asked]
+
+    def _by_contexts(self, tests: Sequence[Asked], share: float) -> dict[Asked, int]:
+        """When some tests of one value hold: in each context as is said there, the narrowest first.
+
+        What is said of more requests leaves to those of which nothing is said more closely what makes it up.
+        """
+        place, outcomes = place_of(tests[0]), self._outcomes
+        own, left_over = self._in_contexts[place], TRUE
+        reached = [(context, self._reached(context)) for context in self._contexts(place)]
+        reached.sort(key=lambda one: outcomes.probability(one[1]))
+        parts: list[tuple[Value, int]] = []
+        for context, where in reached:
+            parts.append((self._value((place, context)), outcomes.both(where, left_over)))
+            left_over = outcomes.choose(where, FALSE, left_over)
+        found, open_for = dict.fromkeys(tests, FALSE), dict.fromkeys(tests, TRUE)
+        for context, where in reached:
+            said = {asked: self._shares.of([own.part(context)], asked.test, share) for asked in tests}
+            # What nothing is said of comes behind all else, wherever it is asked.
+            for asked, of_all in sorted(said.items(), key=lambda one: one[1] is None):
+                for value, part in parts if of_all is not None or context is None else ():
+                    rest = outcomes.both(where, open_for[asked])
+                    if outcomes.both(part, rest) == FALSE:
+                        continue
+                    due = share
+                    if of_all is not None:
+                        due = left(outcomes, of_all, where, outcomes.both(where, found[asked]), rest)
+                    found[asked] = outcomes.choose(part, value.test(asked.test, due, TRUE), found[asked])
+                    open_for[asked] = outcomes.choose(part, FALSE, open_for[asked])
+        return found
+
+    def _contexts(self, place: Place) -> tuple[Context | None, ...]:
+        """The contexts in which a value is told apart, and last what is in none."""
+        own = self._in_contexts.get(place)
+        return (None,) if own is None else (*own.contexts, None)
+
+    def _reached(self, context: Context | None) -> int:
+        """When a request is in a context."""
+        guard = TRUE
+        for asked, holds, share, *_ in () if context is None else context.around:
+            is_true = self._function(asked, _Word(share, is_guess=True), guard, 0)
+            guard = self._outcomes.both(guard, is_true if holds else self._outcomes.negate(is_true))
+        return guard
+
+    def _value(self, key: _Key) -> Value:
         """What is known of a value: of an item of a list first the answers of the tests that have kept it there."""
+        place, _ = key
         self._asked.add(place)
-        if place not in self._values:
+        if key not in self._values:
             labels = self._questions.labels(place)
-            value = self._values[place] = Value(self._outcomes, labels, lambda share: self._outcome(share, place))
+            value = self._values[key] = Value(self._outcomes, labels, lambda share: self._outcome(share, place))
             kept = [way.kept for way in self._questions.ways_of(place)]
             for _, _, test, holds in sorted(set(kept[0]).intersection(*kept), key=repr) if kept else ():
                 value.learn(test, holds=holds)
-        return self._values[place]
+        return self._values[key]
 
     def _outcome(self, share: float, place: Place) -> int:
         """A new outcome, which differs from item to item as the value that it is about does."""

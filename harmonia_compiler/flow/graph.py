@@ -39,12 +39,18 @@ class Arm(msgspec.Struct, frozen=True):
         return min(1.0, max(0.0, self.part + self.fixed / left)) if left > 0.0 else 0.0
 
 
+#: Of so many branches at most it is told that they say which requests reach a place.
+MOST_THROUGH = 32
+
+
 class Written(msgspec.Struct, frozen=True):
     """A share as the user wrote it `at` a place: of a branch, of an `until`, or of what an `each` keeps.
 
     It is of the requests that are `among` those which reach one place, however many statements they pass without a
     return on any path, and stands in its branch `behind` so many tests. What an `until` says is of rounds; `around` are
-    the requests that reach its loop.
+    the requests that reach its loop. `through` are the branches whose tests say which requests reach the place, the
+    outermost first: those in an arm of which it stands, and those before it that return. More than MOST_THROUGH are not
+    told.
     """
 
     at: Span
@@ -52,6 +58,7 @@ class Written(msgspec.Struct, frozen=True):
     among: Span | None
     behind: int = 0
     around: Span | None = None
+    through: tuple[Span, ...] = ()
 
 
 class Node(msgspec.Struct, frozen=True):

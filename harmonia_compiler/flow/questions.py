@@ -77,6 +77,10 @@ class Questions:
                 pending += found[one]
         return found
 
+    def places(self, asked: Asked) -> list[Place]:
+        """The values that a question is about, with all that it is made of."""
+        return [place_of(one) for one, parts in self.made_of(asked).items() if not parts]
+
     def rows(self, asked: Asked) -> frozenset[Row]:
         """The rows of the table that a question is about, with all that it is made of."""
         asked, _ = self.plain(asked)

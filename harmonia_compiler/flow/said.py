@@ -1,7 +1,8 @@
 """What the source says of how often tests hold, by the value that they ask about.
 
 A share is of those that reach its branch. What reaches it may have been told by tests of the same value before, so that
-each comes with those: the tests of other values leave its share as it is.
+each comes with those, and by those of other values, its context: these leave its share as it is, unless another one is
+said elsewhere (`contexts.py`).
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -10,9 +11,10 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import Constant, Select
+from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.asked import Asked, Test
 from harmonia_compiler.flow.dominators import THEN, dominators
-from harmonia_compiler.flow.graph import EVEN, Node
+from harmonia_compiler.flow.graph import EVEN, MOST_THROUGH, Node
 
 
 class Literal(NamedTuple):
@@ -32,12 +34,28 @@ class Saying(NamedTuple):
 
 
 class Around(NamedTuple):
-    """A question with its answer where a choice is reached, how often it holds, and whether it is the earlier one."""
+    """A question with its answer where a choice is reached, how often it holds, and whether it is the earlier one.
+
+    `branch` is where the source asks it.
+    """
 
     asked: Asked
     holds: bool
     share: float
     is_earlier: bool
+    branch: Span | None
+
+
+class OfValue(NamedTuple):
+    """What a branch says `at` a place of a value.
+
+    The `context` are the questions about other values that say which requests reach the branch, the outermost first.
+    """
+
+    asked: Asked
+    saying: Saying
+    at: Span | None
+    context: tuple[Around, ...]
 
 
 class _Choice(NamedTuple):
@@ -69,7 +87,7 @@ class Said:
         self._above: list[int] = []
         self._choices: dict[int, _Choice] = {}
         #: What is said of tests of values, in the order of the source.
-        self.of_values: list[tuple[Asked, Saying]] = []
+        self.of_values: list[OfValue] = []
         #: How often conditions hold that are made of others, by what `same` gives of them.
         self.of_made: dict[Hashable, float] = {}
         #: The choices that say so, in the order of the nodes.
@@ -87,7 +105,9 @@ class Said:
                 written.append(position)
         for position in written:
             _, asked, _, share = self._asks(position)
-            self.of_values.append((asked, Saying(asked.test, share, self._before(position))))
+            saying, of = Saying(asked.test, share, self._before(position)), nodes[position].written
+            at = None if of is None else of.at
+            self.of_values.append(OfValue(asked, saying, at, self._context(position)))
 
     def _before(self, select: int) -> tuple[Literal, ...]:
         """The earlier tests of the same value that have one answer whenever a choice is reached, the outermost first.
@@ -102,6 +122,20 @@ class Said:
         )
         return tuple(found)[::-1]
 
+    def _context(self, select: int) -> tuple[Around, ...]:
+        """The questions about other values that say in the source which requests reach a choice, the outermost first.
+
+        None where not all are known: behind a loop that returns, or an arm of a branch in which only some return.
+        """
+        written, here = self._nodes[select].written, self._asks(select).asked
+        if written is None or not 0 < len(written.through) <= MOST_THROUGH:
+            return ()
+        through = {*written.through}
+        found = [each for each in self.around(select) if each.branch in through]
+        if len({each.branch for each in found}) < len(through):
+            return ()
+        return tuple(each for each in found if replace(each.asked, test=here.test) != here)[::-1]
+
     def around(self, select: int) -> Iterator[Around]:
         """The questions that have one answer whenever a choice is reached; the innermost first."""
         if not self._above:
@@ -112,7 +146,8 @@ class Said:
             if arm:
                 choice = self._asks(above)
                 is_earlier = choice.condition < condition
-                yield Around(choice.asked, (arm == THEN) != choice.is_negated, choice.share, is_earlier)
+                holds = (arm == THEN) != choice.is_negated
+                yield Around(choice.asked, holds, choice.share, is_earlier, self._nodes[above].span)
             at = self._above[at]
 
     def _asks(self, select: int) -> _Choice:

@@ -17,12 +17,16 @@ from harmonia_compiler.flow.outcomes import TRUE, Mark, Outcomes
 from harmonia_compiler.flow.said import Literal, Saying
 from harmonia_compiler.flow.values import Known, Value
 
+#: Shares are reckoned with rounding.
+_CLOSE = 1e-9
+
 
 class Row(NamedTuple):
-    """A part of what a node gives, which is one for all rounds of a loop."""
+    """A part of what a node gives, which is one for all rounds of a loop; by the `context` in which it is asked."""
 
     node: Hashable
     path: tuple[str, ...]
+    context: Hashable = None
 
 
 #: Tests with the answers that they have had, the first one first.
@@ -122,6 +126,11 @@ class Shares:
             for part, own in zip(parts, known, strict=True):
                 if own is None:
                     self._row(part).hear(test, min(1.0, max(0.0, due / rest)), part.kept, before)
+
+    def holds(self, part: Part, saying: Saying) -> bool:
+        """Whether what is said of one part is so; of what no value is left to be, it is."""
+        own = self._row(part).share(saying.test, part.kept, saying.before)
+        return own is None or abs(own - saying.share) <= _CLOSE
 
     def of(self, parts: Sequence[Part], test: Test, otherwise: float) -> float | None:
         """How often a test of a value holds; None where nothing is known of that.

@@ -16,8 +16,8 @@ def common_subexpressions(flow: Flow, context: Context) -> Flow:
     """Let the first of several equal nodes of a body stand for all, and the first of several equal arguments.
 
     Calls are equal when component, inputs and settings are; calls that are not pure, and calls of a
-    language model that may sample, each stay their own. Of merged branches the first share holds
-    that somebody said.
+    language model that may sample, each stay their own. Branches of which different shares are said do, too: each is
+    of the requests that reach it.
     """
     bodies = list(flow.bodies)
     answers, in_pieces = answers_of(flow), answers_of(flow, in_pieces=True)
@@ -38,6 +38,7 @@ def _merged(body: Body, answers: tuple[frozenset[int], frozenset[int]], same: di
     `answers` are the calls that may answer, and those of them whose text may leave in pieces.
     """
     first: dict[tuple[str, str, bool, bool], int] = {}
+    of_share: dict[tuple[str, str, bool, bool, float | None], int] = {}
     nodes: list[Node] = []
     moved: list[int] = []
     for position, node in enumerate(body.nodes):
@@ -52,13 +53,15 @@ def _merged(body: Body, answers: tuple[frozenset[int], frozenset[int]], same: di
         # may, each leaves in pieces or does not.
         may_answer, in_pieces = (position in some for some in answers)
         key = (show_operation(operation), show(node.type), may_answer, in_pieces)
-        if key not in first:
-            first[key] = len(nodes)
-            nodes.append(replace(node, operation=operation))
-        elif nodes[first[key]].guessed and not node.guessed:
+        at = first.setdefault(key, len(nodes))
+        if at < len(nodes) and nodes[at].guessed and not node.guessed:
             said = {"share": node.share, "guessed": False, "written": node.written, "arm": node.arm}
-            nodes[first[key]] = replace(nodes[first[key]], **said)
-        moved.append(first[key])
+            nodes[at] = replace(nodes[at], **said)
+        elif at < len(nodes) and not node.guessed and node.share != nodes[at].share:
+            at = of_share.setdefault((*key, node.share), len(nodes))
+        if at == len(nodes):
+            nodes.append(replace(node, operation=operation))
+        moved.append(at)
     return Body(tuple(nodes), tuple(moved[result] for result in body.results))
 
 
