@@ -93,13 +93,13 @@ def test_a_label_is_one_of_those_declared(service: RunningService) -> None:
 
 
 def test_the_turns_before_are_condensed_where_there_are_any(service: RunningService) -> None:
-    client = OpenAI(base_url=f"{service.url}/v1", api_key="unused", max_retries=0)
     turns = [
         {"role": "user", "content": "What is a bundle?"},
         {"role": "assistant", "content": "A folder that starts a plan."},
         {"role": "user", "content": "And what is in it?"},
     ]
-    answer = client.chat.completions.create(model="chat", messages=turns)
+    with OpenAI(base_url=f"{service.url}/v1", api_key="unused", max_retries=0) as client:
+        answer = client.chat.completions.create(model="chat", messages=turns)
     assert answer.choices[0].message.content
     _, calls, _ = ask(service, "chat", history=[])
     assert "condense" not in calls

@@ -41,7 +41,8 @@ def status(url: str, host: str, path: str = "/healthz") -> tuple[int, bytes]:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as problem:
-        return problem.code, problem.read()
+        with problem:
+            return problem.code, problem.read()
 
 
 def test_a_gateway_refuses_the_names_of_others_on_every_route(tmp_path: Path) -> None:

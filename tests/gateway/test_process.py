@@ -46,7 +46,8 @@ def test_follows_the_endpoints_file(running: Running) -> None:
         try:
             urllib.request.urlopen(request, timeout=10).close()
         except urllib.error.HTTPError as refused:
-            body = json.load(refused)
+            with refused:
+                body = json.load(refused)
             if body["error"]["code"] == "no_replica":
                 break
         assert time.monotonic() < until

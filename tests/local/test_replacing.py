@@ -78,7 +78,8 @@ def loaded(hand: Hand, clients: int = 8) -> Iterator[list[str]]:
                 with urllib.request.urlopen(url, body, timeout=20) as answer:
                     said.append(json.load(answer)["value"])
             except urllib.error.HTTPError as problem:
-                said.append(problem.read().decode())
+                with problem:
+                    said.append(problem.read().decode())
             except OSError as problem:
                 said.append(repr(problem))
 

@@ -34,15 +34,14 @@ def test_the_quickstart_runs_across_nodes_and_answers(cluster: Cluster, tmp_path
         assert "ssh -N -L" in harmoniac("up", bundle, "--timeout", "4m")
         assert {state for name, state in cluster.states().items() if name.startswith("plain")} == {"alloc"}
         harmoniac("ingest", "docs/slurm.md", "--component", "search", "--service", bundle)
-        client = OpenAI(base_url=f"{gateway(bundle)}/v1", api_key="none")
         asked = [{"role": "user", "content": "Where do engines listen?"}]
-        answer = client.chat.completions.create(model="quickstart", messages=asked)
+        with OpenAI(base_url=f"{gateway(bundle)}/v1", api_key="none") as client:
+            answer = client.chat.completions.create(model="quickstart", messages=asked)
         assert answer.choices[0].message.content
         assert sorted(path.name.partition("@")[0] for path in disk.glob("*") if (path / "weights").is_dir()) == [
             "HuggingFaceTB--SmolLM2-135M-Instruct",
             "sentence-transformers--all-MiniLM-L6-v2",
         ]
-        client.close()
     finally:
         harmoniac("down", bundle)
     assert not cluster.call("squeue", "--noheader")
