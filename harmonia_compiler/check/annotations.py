@@ -51,15 +51,26 @@ class Annotated(msgspec.Struct, frozen=True):
     span: Span
     reason: str = "no annotation that is a type of the language"
     code: str = "E0622"
+    help: str = "mend it there"
 
 
 class Signature(msgspec.Struct, frozen=True):
-    """A function's parameters and result. An `open` one takes any further name (`**more`)."""
+    """A function's parameters and result.
+
+    The `rest` are `*args` and `**kwargs`, of which no port can be made: a call gives every value by one port's name.
+    Where ports are declared, they may stay empty, and an `open` function, one with `**kwargs`, takes any further name.
+    """
 
     parameters: tuple[Annotated, ...]
     result: Annotated
     name: str
     open: bool
+    rest: tuple[Annotated, ...] = ()
+
+    @property
+    def unclear(self) -> Annotated | None:
+        """The first part that no port, or no result, can be made of."""
+        return next((each for each in (*self.parameters, *self.rest, self.result) if each.shape is None), None)
 
     @property
     def ports(self) -> tuple[Port, ...] | None:
@@ -169,6 +180,22 @@ class Annotations:
             result,
             function.name,
             given.kwarg is not None,
+            self._rest(given),
+        )
+
+    def _rest(self, given: ast.arguments) -> tuple[Annotated, ...]:
+        """What takes any number of values."""
+        found = [(stars, each) for stars, each in (("*", given.vararg), ("**", given.kwarg)) if each is not None]
+        return tuple(
+            Annotated(
+                f"{stars}{each.arg}",
+                None,
+                msgspec.UNSET,
+                self.source.span_of_line(each.lineno),
+                "any number of values, and no port can be made of it",
+                help="name each parameter there",
+            )
+            for stars, each in found
         )
 
     def _parameter(self, given: ast.arg, default: ast.expr | None) -> Annotated:

@@ -237,10 +237,10 @@ class Components:
             return None
         if isinstance(annotated, Untold):
             return made
-        unclear = next((each for each in (*annotated.parameters, annotated.result) if each.shape is None), None)
+        unclear = annotated.unclear
         if unclear is not None:
             what = "the result" if unclear.name == "return" else f"`{unclear.name}`"
-            help = f"mend it there, or declare the ports: `component {made.declared.name}(…) -> … = …`"
+            help = f"{unclear.help}, or declare the ports: `component {made.declared.name}(…) -> … = …`"
             message = f"{what} of `{annotated.name}` has {unclear.reason}"
             self.findings.add(unclear.code, message, unclear.span, help=help)
             return None

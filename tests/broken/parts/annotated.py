@@ -48,3 +48,16 @@ def sized(q: Annotated[dict[str, Any], "whatever it is"]) -> str:
 def quoted(q: "Annotated[str, tokens(-1)]") -> str:
     """Whose annotation is a text, on this line."""
     return q
+
+
+def any_number(q: str, *more: str) -> str:
+    """Which takes further texts, and a call gives none without a name."""
+    return " ".join((q, *more))
+
+
+def by_any_name(
+    q: str,
+    **options: float,
+) -> str:
+    """Which takes further numbers by any name; a port that is declared is one."""
+    return f"{q} {options}"
