@@ -102,7 +102,7 @@ def context_length(engine: Engine, card: Card | None) -> int:
 
 
 def faults(settings: Mapping[str, Any]) -> Iterator[Fault]:
-    """An answer that may be as long as the whole context: the engine refuses every such call."""
+    """An answer that may be as long as the whole context: with its prompt it never can."""
     answer, context = settings["max_tokens"], settings["max_model_len"] or DEFAULT_CONTEXT
     if answer >= context:
         message = f"`max_tokens` {answer} leaves no room for a prompt in `max_model_len` {context}"

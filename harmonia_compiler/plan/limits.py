@@ -2,10 +2,14 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from harmonia_compiler.contract.card import load_cards
+from harmonia_compiler.contract.program import Call
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
-from harmonia_compiler.flow.demand import Demand
+from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.flow.demand import CallDemand, Demand
+from harmonia_compiler.flow.extents import called
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.kinds.kind import value_of
 from harmonia_compiler.kinds.llm import context_length
@@ -15,10 +19,10 @@ from harmonia_compiler.kinds.registry import kinds
 Called = Mapping[str, Sequence[str]]
 
 
-def too_long(application: Application, called: Called, demands: Mapping[str, Demand]) -> Iterator[Diagnostic]:
+def too_long(application: Application, calls: Called, demands: Mapping[str, Demand]) -> Iterator[Diagnostic]:
     """Prompts that, as long as expected and with the answer that is allowed, exceed what their model holds."""
     cards = load_cards()
-    for engine_id, components in called.items():
+    for engine_id, components in calls.items():
         engine = application.engines[engine_id]
         model = kinds()["llm"].model_of(engine) if engine.kind == "llm" else None
         card = None if model is None else cards.get(model)
@@ -27,20 +31,35 @@ def too_long(application: Application, called: Called, demands: Mapping[str, Dem
         most = min(context_length(engine, card), card.context)
         for name in components:
             # What no request reaches has no work in any pipeline, and sends no prompt.
-            prompts = [
-                call.work.prompt_tokens for one in demands.values() for call in one.calls if call.component == name
+            sent = [
+                _sent(one, call, application)
+                for one in demands.values()
+                for call in one.calls
+                if call.component == name
             ]
-            if not prompts:
+            longest = max(sent, key=lambda one: one.prompt + one.answer, default=None)
+            if longest is None or longest.prompt + longest.answer <= most:
                 continue
-            prompt = math.ceil(max(prompts))
-            answer = int(value_of("max_tokens", application.components[name].settings, kinds()["llm"].settings))
-            if prompt + answer > most:
-                message = (
-                    f"`{name}` is expected to send {prompt} tokens and may answer with {answer}, "
-                    f"and `{engine.settings['model']}` holds {most} together"
-                )
-                help_ = "pass fewer or shorter passages, lower `max_tokens`"
-                help_ += (
-                    ", or raise `max_model_len`" if most < card.context else ", or choose a model of longer context"
-                )
-                yield Diagnostic("E0713", message, application.place(name, "prompt"), help=help_)
+            message = (
+                f"`{name}` is expected to send {longest.prompt} tokens and may answer with {longest.answer}, "
+                f"and `{engine.settings['model']}` holds {most} together"
+            )
+            help_ = "pass fewer or shorter passages, lower `max_tokens`"
+            help_ += ", or raise `max_model_len`" if most < card.context else ", or choose a model of longer context"
+            yield Diagnostic("E0713", message, longest.place or application.place(name, "prompt"), help=help_)
+
+
+class _Sent(NamedTuple):
+    """A call's tokens: of its prompt as expected, and of its answer at most; its `place` where it says those itself."""
+
+    prompt: int
+    answer: int
+    place: Span | None
+
+
+def _sent(demand: Demand, call: CallDemand, application: Application) -> _Sent:
+    node = demand.expanded.flow.nodes[call.position]
+    assert isinstance(node.operation, Call)
+    answer = value_of("max_tokens", called(node.operation, application).settings, kinds()["llm"].settings)
+    place = node.span if "max_tokens" in node.operation.settings else None
+    return _Sent(math.ceil(call.work.prompt_tokens), int(answer), place)

@@ -79,6 +79,28 @@ def test_of_several_calls_the_longest_prompt_must_leave_room(tmp_path: Path, tok
     assert f"is expected to send {tokens + 16} tokens" in one.message
 
 
+ANEW = """
+component small = llm("SmolLM2-135M-Instruct", max_model_len: 1024)
+component answer(question: text) -> text ~ 40 tokens = small("{{question}}", max_tokens: {declared})
+pipeline ask(question: text ~ 20 tokens) -> text {{
+    return answer(question, max_tokens: {called})
+}}
+"""
+
+
+def test_what_a_call_says_anew_is_what_must_have_room(tmp_path: Path) -> None:
+    """Where the component says too much, the call may say less, and the other way round."""
+    path = tmp_path / "anew.rag"
+    path.write_text(ANEW.format(declared=1020, called=64))
+    application = check_files([path]).application
+    assert application is not None
+    make_plan(application, LAPTOP)
+    (one,) = refused(tmp_path, ANEW.format(declared=64, called=1020))
+    assert one[0] == "E0713"
+    assert "is expected to send 36 tokens and may answer with 1020" in one[1]
+    assert one[2] == "answer(question, max_tokens: 1020)"
+
+
 def refused(folder: Path, text: str) -> list[tuple[str, str, str]]:
     """Code, message and marked text of what planning finds in a source that checks."""
     path = folder / "ask.rag"
