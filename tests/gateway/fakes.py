@@ -62,6 +62,7 @@ class FakeEngine:
     status: int = 200
     mute: bool = False
     result: Any = None
+    finish: str = "stop"
     calls: list[dict[str, Any]] = field(default_factory=list)
     told: list[Mapping[str, str]] = field(default_factory=list)
     cancelled: int = 0
@@ -124,7 +125,7 @@ class FakeEngine:
             if self.break_after is not None:
                 _cut(request)
             message = {"role": "assistant", "content": "".join(self.words)}
-            return web.json_response({"choices": [{"message": message, "finish_reason": "stop"}], "usage": usage})
+            return web.json_response({"choices": [{"message": message, "finish_reason": self.finish}], "usage": usage})
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         for at, word in enumerate(self.words):
@@ -134,14 +135,15 @@ class FakeEngine:
             if at == self.fail_after:
                 await response.write(_event({"error": {"message": "told to fail"}}))
             await response.write(_event({"choices": [{"delta": {"content": word}}]}))
-        await response.write(_event({"choices": [{"delta": {}, "finish_reason": "stop"}]}))
+        await response.write(_event({"choices": [{"delta": {}, "finish_reason": self.finish}]}))
         await response.write(_event({"choices": [], "usage": usage}))
         await response.write(b"data: [DONE]\n\n")
         return response
 
     async def _embed(self, request: web.Request, body: dict[str, Any]) -> web.Response:
         await asyncio.sleep(self.pause_s)
-        return web.json_response({"data": [{"embedding": [1.0, 0.0, 0.0]} for _ in body["input"]]})
+        data = [{"embedding": [1.0, 0.0, 0.0]} for _ in body["input"]]
+        return web.json_response({"data": data, "usage": {"prompt_tokens": 3, "total_tokens": 3}})
 
     async def _rerank(self, request: web.Request, body: dict[str, Any]) -> web.Response:
         order = list(reversed(range(len(body["documents"]))))[: body["top_n"]]

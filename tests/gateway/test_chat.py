@@ -122,6 +122,31 @@ async def test_streams_usage_when_asked(client: openai.AsyncOpenAI) -> None:
     assert all(chunk.usage is None for chunk in chunks[:-1])
 
 
+async def test_an_answer_that_was_cut_short_says_so(client: openai.AsyncOpenAI, engine: FakeEngine) -> None:
+    engine.finish = "length"
+    answer = await client.chat.completions.create(model="rag", messages=ASK)
+    assert answer.choices[0].finish_reason == "length"
+    stream = await client.chat.completions.create(model="rag", messages=ASK, stream=True)
+    assert [chunk.choices[0].finish_reason async for chunk in stream][-1] == "length"
+
+
+async def test_a_stream_is_as_clients_and_proxies_expect_it(served: Served) -> None:
+    """Every chunk before the usage says that it has none, and no proxy is to keep chunks back."""
+    document = {"model": "rag", "messages": ASK, "stream": True}
+    *chunks, last, done = await served.client.events(
+        "/v1/chat/completions", {**document, "stream_options": {"include_usage": True}}
+    )
+    assert [chunk["usage"] for chunk in chunks] == [None] * 6
+    assert (last["usage"]["total_tokens"], done) == (11, "[DONE]")
+    *chunks, done = await served.client.events("/v1/chat/completions", document)
+    assert not any("usage" in chunk for chunk in chunks)
+    async with served.client.session.post(f"{served.client.url}/v1/chat/completions", json=document) as response:
+        await response.read()
+        assert response.content_type == "text/event-stream"
+        assert response.headers["x-accel-buffering"] == "no"
+        assert response.headers["cache-control"] == "no-cache"
+
+
 @pytest.mark.parametrize("model", ["whole", "plain", "record", "shade"])
 async def test_a_pipeline_that_does_not_stream_sends_its_text_at_once(client: openai.AsyncOpenAI, model: str) -> None:
     stream = await client.chat.completions.create(model=model, messages=ASK, stream=True)
