@@ -81,22 +81,24 @@ def shares(
         last = written[-1]
         message = f"the shares of this branch sum to {total:g}, but its tests cover every label"
         findings.add("E0502", message, last.span, help=f"leave this one out: it is {1 - total + (said[-1] or 0):g}")
-    return _expected(said, said.count(None) + (0 if covers_all else 1))
+    is_written = [arm.share is not None for arm in arms]
+    return _expected(said, is_written, said.count(None) + (0 if covers_all else 1))
 
 
-def _expected(said: Sequence[float | None], silent: int) -> list[Expected]:
+def _expected(said: Sequence[float | None], is_written: Sequence[bool], silent: int) -> list[Expected]:
     """Of those that reach each test, by what is said of those that reach the first; so many arms are `silent`.
 
-    What comes after the last one counts as an arm, unless nothing does.
+    What comes after the last one counts as an arm, unless nothing does. What is not written of an arm, though it is
+    known, may be another share where the pipeline is called.
     """
     later = sum(share for share in said if share is not None)
     each = max(0.0, 1.0 - later) / silent if silent else 0.0
     left, is_behind = 1.0, False
     expected = []
-    for at, share in enumerate(said):
+    for at, (share, written) in enumerate(zip(said, is_written, strict=True)):
         part, arm = (each if share is None else share), None
         if is_behind and share is not None:
-            arm = Arm(at, share)
+            arm = Arm(at, share) if written else None
         elif is_behind and later > _CLOSE:
             arm = Arm(at, -later / silent, 1.0 / silent)
         expected.append(Expected(min(1.0, part / left) if left > _CLOSE else 0.0, arm))
@@ -104,7 +106,7 @@ def _expected(said: Sequence[float | None], silent: int) -> list[Expected]:
         if share is None:
             silent, is_behind = silent - 1, True
         else:
-            later -= share
+            later, is_behind = later - share, is_behind or not written
     return expected
 
 

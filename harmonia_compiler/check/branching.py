@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from harmonia_compiler.check.answers import Answer, Choice, Taken
 from harmonia_compiler.check.branches import Expected, Path, chain, merge, shares
-from harmonia_compiler.check.classes import class_share
+from harmonia_compiler.check.classes import class_shares
 from harmonia_compiler.check.foregone import warn_of_foregone
 from harmonia_compiler.check.narrowing import Narrowed, is_impossible
 from harmonia_compiler.check.rounds import Reader
@@ -42,7 +42,13 @@ class _Branch:
         statement, reader = self.statement, self.reader
         tests = chain(statement, self.scope)
         covers_all = tests.is_exhausted and statement.otherwise is None
-        known = [class_share(arm.test, self.scope, reader.class_port, reader.clauses.load) for arm in statement.arms]
+        known = class_shares(
+            [arm.test for arm in statement.arms],
+            [entry.asked for entry in tests.entries],
+            self.scope,
+            reader.class_port,
+            reader.clauses.load,
+        )
         expected = shares(statement.arms, reader.findings, covers_all=covers_all, known=known)
         for at, (arm, entry, each) in enumerate(zip(statement.arms, tests.entries, expected, strict=True)):
             if is_impossible(entry.asked):

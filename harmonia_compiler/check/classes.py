@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from harmonia_compiler.check.amounts import COUNT, DURATION, amount
+from harmonia_compiler.check.narrowing import Narrowed, narrow
 from harmonia_compiler.check.program import Context, Unit
 from harmonia_compiler.check.scope import Scope
 from harmonia_compiler.contract.program import RequestClass
+from harmonia_compiler.contract.types import Labels, Type
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.near import suggestion
 from harmonia_compiler.diagnostics.source import Span
@@ -38,19 +40,34 @@ def class_port(ports: Sequence[tree.Port], unit: Unit, findings: Findings) -> st
     return found[0].name.text if found else None
 
 
-def class_share(test: tree.Expression, scope: Scope, port: str | None, load: Load | None) -> float | None:
-    """How often a test of the request's class holds, by the loads of the classes; None for any other test."""
-    test = tree.bare(test)
-    if port is None or load is None or not load.by_class or not isinstance(test, tree.Comparison):
-        return None
-    sides = tree.bare(test.left), tree.bare(test.right)
-    for one, other in (sides, sides[::-1]):
-        if isinstance(one, tree.Reference) and one.name.text == port and isinstance(other, tree.Text):
-            part = load.by_class[other.value].rps / load.rps if other.value in load.by_class else 0.0
-            if scope.find(port) is None or test.operator not in ("==", "!="):
-                return None
-            return part if test.operator == "==" else 1.0 - part
-    return None
+def class_shares(
+    tests: Sequence[tree.Expression], asked: Sequence[Narrowed], scope: Scope, port: str | None, load: Load | None
+) -> list[float | None]:
+    """For each test of a branch, the part of the requests that reach the branch for which it is the first to hold.
+
+    By the loads of the classes: None where it or one before it asks about anything but the request's class. `asked` is
+    what is known of label types where each is asked.
+    """
+    found: list[float | None] = [None] * len(tests)
+    binding = None if port is None or load is None or not load.by_class else scope.find(port)
+    if port is None or load is None or binding is None or binding.value is None:
+        return found
+    whole = _rate_of(binding.value.type, load)
+    if not whole or not all(variable.is_port for variable in binding.variables):
+        return found
+    for at, (test, known) in enumerate(zip(tests, asked, strict=True)):
+        holds, fails = (side.get(port) for side in narrow(test, Scope(scope, narrowed=dict(known))))
+        # It asks about the class alone where no class is on both of its sides.
+        if not isinstance(holds, Labels) or not isinstance(fails, Labels) or {*holds.labels} & {*fails.labels}:
+            break
+        found[at] = _rate_of(holds, load) / whole
+    return found
+
+
+def _rate_of(classes: Type, load: Load) -> float:
+    """How many requests a second are of some classes."""
+    names = classes.labels if isinstance(classes, Labels) else ()
+    return sum(load.by_class[name].rps for name in names if name in load.by_class)
 
 
 def _is_class(of: tree.TypeTree, unit: Unit) -> bool:

@@ -146,4 +146,4 @@ def _rate(node: tree.Rate, findings: Findings) -> Load | None:
             "E0510", f"the peak {plain(peak)} rps is below the load {plain(rate)} rps", node.peak.span, help=help
         )
         return None
-    return Load(rate, peak)
+    return Load(rate, peak, at=node.span)

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import Call, Select, inputs
 from harmonia_compiler.flow.asked import Asked, Test, settled
-from harmonia_compiler.flow.contexts import Context, told
+from harmonia_compiler.flow.contexts import Context, of_classes, told
 from harmonia_compiler.flow.expand import Expanded, Item, scopes_around
 from harmonia_compiler.flow.graph import EVEN
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Mark, Outcomes
@@ -87,7 +87,8 @@ class Conditions:
         self._said = Said(self._nodes, expanded.flow.result, questions.plain, questions.one_of_rounds)
         self._shares = Shares(questions.labels_of, limit)
         # The values of which something else is said in some contexts.
-        self._in_contexts = told(self._said.of_values, questions, self._shares)
+        said = [*of_classes(expanded.flow, questions), *self._said.of_values]
+        self._in_contexts = told(said, questions, self._shares)
 
     def function(self, position: int, condition: int, guard: int) -> int:
         """When the condition of the choice at a position is true, where the guard is."""

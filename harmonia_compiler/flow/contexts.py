@@ -7,9 +7,11 @@ tell apart, the value is drawn anew for each of these contexts: each has rows of
 from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
-from harmonia_compiler.flow.asked import Test
+from harmonia_compiler.contract.program import Parameter
+from harmonia_compiler.flow.asked import Asked, Test
+from harmonia_compiler.flow.graph import Flow
 from harmonia_compiler.flow.questions import Place, Questions, place_of
-from harmonia_compiler.flow.said import Around, OfValue
+from harmonia_compiler.flow.said import Around, OfValue, Saying
 from harmonia_compiler.flow.shares import Part, Row, Shares
 
 
@@ -34,6 +36,24 @@ class InContexts(NamedTuple):
 
 #: What is said of each value that has one part, and no more than one share for each of the source.
 _OfPlace = dict[Place, list[OfValue]]
+
+
+def of_classes(flow: Flow, questions: Questions) -> list[OfValue]:
+    """What the loads of the classes say of an expanded flow: how often its port for the class holds each."""
+    shares = flow.class_shares
+    port = next((at for at, node in enumerate(flow.nodes) if node.operation == Parameter(flow.class_port or "")), None)
+    if not shares or port is None or flow.load is None:
+        return []
+    rates = flow.load.by_class
+    return [
+        OfValue(
+            questions.plain(Asked(port, (), name))[0],
+            Saying(name, share),
+            rates[name].at if name in rates else None,
+            (),
+        )
+        for name, share in shares.items()
+    ]
 
 
 def told(said: Sequence[OfValue], questions: Questions, shares: Shares) -> Mapping[Place, InContexts]:
@@ -65,14 +85,14 @@ def _of_places(
 ) -> dict[Place, InContexts]:
     """The values of which the table does not hold what is said, as far as contexts tell it apart."""
     by_place: _OfPlace = {}
-    seen: set[tuple[Place, Hashable]] = set()
+    seen: set[tuple[Place, Hashable, Test]] = set()
     missed: set[Row] = set()
     for each, one in zip(parts, said, strict=True):
         place = place_of(one.asked)
         # Of the rounds that ask about one value, the first one.
-        if len(each) != 1 or each[0].kept or (place, one.at) in seen:
+        if len(each) != 1 or each[0].kept or (place, one.at, one.asked.test) in seen:
             continue
-        seen.add((place, one.at))
+        seen.add((place, one.at, one.asked.test))
         by_place.setdefault(place, []).append(one)
         if not shares.holds(each[0], one.saying):
             missed.add(each[0].row)

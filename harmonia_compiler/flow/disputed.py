@@ -21,6 +21,7 @@ from harmonia_compiler.contract.program import (
     Call,
     Each,
     Output,
+    Parameter,
     Repeat,
     Select,
     block_of,
@@ -43,7 +44,7 @@ class Disputed(NamedTuple):
     """A share that is said `at` a place, of a test that holds for `found` of what is asked, by what `others` say.
 
     `test` is what a value is asked, or None where it itself is a truth; where `is_repeated`, one of the others says
-    another share of the very same.
+    another share of the very same. Where `is_of_class`, the value is a request's class, of which the loads say all.
     """
 
     at: Span
@@ -51,6 +52,7 @@ class Disputed(NamedTuple):
     test: Test
     others: tuple[Span, ...]
     is_repeated: bool
+    is_of_class: bool = False
 
 
 class _Value(NamedTuple):
@@ -123,6 +125,7 @@ class _Said(msgspec.Struct):
     named: int = 0
     total: float = 0.0
     slack: float = 0.0
+    is_of_class: bool = False
 
     def hear(self, claim: _Claim) -> Disputed | None:
         """Hold a claim of all that reach a branch against those before; what cannot be is taken as near as can be."""
@@ -144,7 +147,7 @@ class _Said(msgspec.Struct):
         found = 1.0 - share if claim.is_negated else share
         others = tuple(islice((place for place in self.places if place != claim.at), _MOST_OTHERS))
         is_repeated = before is not None and not before.is_derived
-        return Disputed(claim.at, found, claim.test, others, is_repeated)
+        return Disputed(claim.at, found, claim.test, others, is_repeated, self.is_of_class)
 
     def of_all(self, claim: _Claim) -> _Claim | None:
         """The claim of all that the branch is reached by; None where that does not follow from the tests before."""
@@ -191,6 +194,8 @@ def disputed(flow: Flow, may_merge: Callable[[Call], bool]) -> list[Disputed]:
     """The shares of a flow that cannot hold, each once. Equal calls give one value where they `may_merge`."""
     said: dict[tuple[_Value, Span | None], _Said] = {}
     claims = [*_Reading(flow, may_merge).claims()]
+    # What is said of all requests is held against the loads of the classes.
+    of_class = _class_value(flow)
     values: dict[Span, set[_Value]] = {}
     for asked, _, claim in claims:
         values.setdefault(claim.at, set()).add(asked.value._replace(after=()) if claim.is_derived else asked.value)
@@ -203,12 +208,32 @@ def disputed(flow: Flow, may_merge: Callable[[Call], bool]) -> list[Disputed]:
         heard.add((claim.at, claim.is_derived))
         if (asked.value, among) not in said:
             labels = None if asked.labels is None else frozenset(asked.labels)
-            said[asked.value, among] = _Said(labels)
+            is_of_class = labels is not None and among == flow.span and asked.value == of_class
+            said[asked.value, among] = _of_class(flow, asked.labels or ()) if is_of_class else _Said(labels)
         row = said[asked.value, among]
         of_all = row.of_all(claim)
         if of_all is not None and (dispute := row.hear(of_all)) is not None:
             found.setdefault(claim.at, dispute)
     return [*found.values()]
+
+
+def _class_value(flow: Flow) -> _Value | None:
+    """The request's class, where the loads say how often it is which."""
+    if not flow.class_shares:
+        return None
+    ports = (at for at, node in enumerate(flow.nodes) if node.operation == Parameter(flow.class_port or ""))
+    return next((_Value(len(flow.blocks), at, ()) for at in ports), None)
+
+
+def _of_class(flow: Flow, labels: Sequence[str]) -> _Said:
+    """What the loads of the classes say of a request's: of each class all that is to be said."""
+    said = _Said(frozenset(labels), is_of_class=True)
+    assert flow.load is not None
+    for name, share in flow.class_shares.items():
+        rate = flow.load.by_class.get(name)
+        if name in labels and rate is not None and rate.at is not None:
+            said.hear(_Claim(rate.at, name, share, _half_a_digit(rate.at), is_negated=False, is_derived=True))
+    return said
 
 
 class _Reading:

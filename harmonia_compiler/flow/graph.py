@@ -90,12 +90,14 @@ class Body(msgspec.Struct, frozen=True):
 class Load(msgspec.Struct, frozen=True):
     """Expected arrivals, requests per second; `peak_rps` equals `rps` where none was said.
 
-    `by_class` are the parts of the request classes, where the user said them; their sums are the whole.
+    `by_class` are the parts of the request classes, where the user said them; their sums are the whole. `at` is
+    where the user wrote a rate.
     """
 
     rps: float
     peak_rps: float
     by_class: Mapping[str, "Load"] = msgspec.field(default_factory=dict)
+    at: Span | None = None
 
 
 class Flow(msgspec.Struct, frozen=True):
@@ -118,6 +120,15 @@ class Flow(msgspec.Struct, frozen=True):
     blocks: tuple[Body, ...] = ()
     classes: tuple[RequestClass, ...] = ()
     class_port: str | None = None
+
+    @property
+    def class_shares(self) -> dict[str, float]:
+        """The part of the requests that each class is, by the loads; nothing where the user said no class's load."""
+        if self.load is None or not self.load.by_class:
+            return {}
+        rates = {each.name: self.load.by_class.get(each.name) for each in self.classes}
+        whole = sum(rate.rps for rate in self.load.by_class.values())
+        return {name: rate.rps / whole if rate is not None else 0.0 for name, rate in rates.items()}
 
     @property
     def main(self) -> Body:
