@@ -5,12 +5,14 @@ all: what is demanded in one arm of a branch alone is sent only when the conditi
 it is begun early.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import reduce
+from operator import or_
 
 import networkx as nx
 
 from harmonia_compiler.contract.program import Call, Select, inputs
-from harmonia_compiler.flow.bits import bits
+from harmonia_compiler.flow.bits import Unions
 from harmonia_compiler.flow.expand import Gather
 from harmonia_compiler.flow.graph import Flow
 
@@ -22,43 +24,71 @@ def call_graph(flow: Flow) -> "nx.DiGraph[int]":
     other may lie on one path if the flow tests one condition twice; no request takes that path.
     """
     known = _known_conditions(flow)
-    nearest: list[set[int]] = []
+    #: For each node the calls that it waits for, itself if it is one, as bits: there may be much of everything here.
+    nearest: list[int] = []
     for position, node in enumerate(flow.nodes):
-        is_call = isinstance(node.operation, Call)
-        nearest.append({position} if is_call else set[int]().union(*(nearest[at] for at in inputs(node.operation))))
-    graph: nx.DiGraph[int] = nx.DiGraph()
-    for position, node in enumerate(flow.nodes):
-        conditions = known[position]
-        if isinstance(node.operation, Call) and conditions is not None:
-            graph.add_node(position)
-            for needed in {*inputs(node.operation), *bits(conditions)}:
-                graph.add_edges_from((before, position) for before in nearest[needed])
-    return _reduced(graph)
+        nearest.append(1 << position if isinstance(node.operation, Call) else _all(nearest, inputs(node.operation)))
+    behind = Unions(nearest)
+    before = {
+        position: _all(nearest, inputs(node.operation)) | behind.of(conditions)
+        for position, (node, conditions) in enumerate(zip(flow.nodes, known, strict=True))
+        if isinstance(node.operation, Call) and conditions is not None
+    }
+    return _reduced(before)
 
 
-def bridged(graph: "nx.DiGraph[int]", dropped: Iterable[int]) -> "nx.DiGraph[int]":
+def _all(sets: Sequence[int], of: Iterable[int]) -> int:
+    return reduce(or_, (sets[each] for each in of), 0)
+
+
+def bridged(graph: "nx.DiGraph[int]", dropped: Collection[int]) -> "nx.DiGraph[int]":
     """The graph without these calls, whose followers then wait for what they waited for."""
+    if not dropped:
+        return graph
     rest = graph.copy()
     for position in dropped:
         before, after = [*rest.predecessors(position)], [*rest.successors(position)]
         rest.remove_node(position)
         rest.add_edges_from((one, other) for one in before for other in after)
-    return _reduced(rest)
+    return _reduced({position: sum(1 << each for each in rest.predecessors(position)) for position in rest})
 
 
-def _reduced(graph: "nx.DiGraph[int]") -> "nx.DiGraph[int]":
-    """Without the edges that follow from others. What is before a call is held as bits, since that may be much."""
+def _reduced(before: Mapping[int, int]) -> "nx.DiGraph[int]":
+    """The graph of who waits for whom, of each as bits, without the edges that follow from others."""
+    order = _order(before)
+    numbers = [0] * (max(order, default=0) + 1)
+    for number, position in enumerate(order):
+        numbers[position] = 1 << number
+    numbered = Unions(numbers)
     reduced: nx.DiGraph[int] = nx.DiGraph()
-    reduced.add_nodes_from(graph)
-    order = {position: number for number, position in enumerate(nx.topological_sort(graph))}
-    before: dict[int, int] = {}
+    reduced.add_nodes_from(before)
+    #: For each call, by its number in the order, all that it waits for, through others too.
+    waits: list[int] = []
     for position in order:
-        before[position] = 0
-        for other in sorted(graph.predecessors(position), key=order.__getitem__, reverse=True):
-            if not before[position] >> other & 1:
-                reduced.add_edge(other, position)
-                before[position] |= before[other] | 1 << other
+        direct, all_before = numbered.of(before[position]), 0
+        while rest := direct & ~all_before:
+            latest = rest.bit_length() - 1
+            reduced.add_edge(order[latest], position)
+            all_before |= waits[latest] | 1 << latest
+        waits.append(all_before)
     return reduced
+
+
+def _order(before: Mapping[int, int]) -> list[int]:
+    """The calls, each after all that it waits for."""
+    order: list[int] = []
+    done = 0
+    pending = sorted(before, reverse=True)
+    while pending:
+        position = pending[-1]
+        if done >> position & 1:
+            pending.pop()
+        elif missing := before[position] & ~done:
+            pending.append(missing.bit_length() - 1)
+        else:
+            order.append(pending.pop())
+            done |= 1 << position
+    return order
 
 
 def _known_conditions(flow: Flow) -> list[int | None]:

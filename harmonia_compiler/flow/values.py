@@ -1,5 +1,6 @@
 """When the tests of one value hold, as functions of outcomes: of labels one is true, and bounds follow each other."""
 
+from bisect import bisect, insort
 from collections.abc import Callable, Collection, Iterator
 
 from harmonia_compiler.flow.asked import Test
@@ -27,6 +28,8 @@ class Value:
         self._outcomes = outcomes
         self._new = new
         self._tests: dict[Test, int] = {}
+        # The numbers among them, from the smallest on.
+        self._bounds: list[float] = []
         # True where the value is none of the texts that it was compared with, and those that it may be besides.
         self._none = TRUE
         self._unseen = None if labels is None else set(labels)
@@ -51,9 +54,12 @@ class Value:
         """Know no more than at a mark."""
         tests, self._none, unseen = mark
         self._tests, self._unseen = dict(tests), None if unseen is None else set(unseen)
+        self._bounds = sorted(each for each in tests if isinstance(each, float))
 
     def learn(self, test: Test, *, holds: bool) -> None:
         """A test has this answer."""
+        if isinstance(test, float) and test not in self._tests:
+            insort(self._bounds, test)
         self._tests[test] = TRUE if holds else FALSE
         if isinstance(test, str):
             if self._unseen is not None:
@@ -80,15 +86,16 @@ class Value:
     def _bound(self, bound: float, share: float, guard: int) -> int:
         """It is less than a bound as soon as it is less than a smaller one, and only if it is below greater ones."""
         outcomes = self._outcomes
-        known = {each: below for each, below in self._tests.items() if isinstance(each, float)}
-        low = known[max(smaller)] if (smaller := [each for each in known if each < bound]) else FALSE
-        high = known[min(greater)] if (greater := [each for each in known if each > bound]) else TRUE
+        at = bisect(self._bounds, bound)
+        low = self._tests[self._bounds[at - 1]] if at else FALSE
+        high = self._tests[self._bounds[at]] if at < len(self._bounds) else TRUE
         room = outcomes.choose(low, FALSE, high)
         within = outcomes.both(guard, room)
         if within == FALSE:
             return low
         is_it = self._new(left(outcomes, share, guard, outcomes.both(guard, low), within))
         self._tests[bound] = outcomes.either(low, outcomes.both(is_it, room))
+        self._bounds.insert(at, bound)
         return self._tests[bound]
 
     def _text(self, text: str, share: float, guard: int) -> int:

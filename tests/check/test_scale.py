@@ -1,15 +1,13 @@
 """Checking twice as many declarations is twice the work, whatever they are: counted in lines executed, not in time."""
 
-import sys
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytest
 
 from bench.many import FIRST, SHAPES, shaped
 from harmonia_compiler.check import program
 from harmonia_compiler.check.files import check_files
+from tests.executed import executed
 
 FEW = 120
 #: What twice as many add is twice as much; where each declaration looks at all others, it is 4 times as much.
@@ -20,21 +18,8 @@ def work(shape: str, lines: int) -> int:
     """How many lines are executed while such a program is checked, each turn of a loop counted."""
     for name, text in shaped(shape, lines=lines).items():
         Path(name).write_text(text, encoding="utf-8")
-    executed = 0
-
-    def count(frame: FrameType, event: str, given: Any) -> Any:
-        nonlocal executed
-        executed += 1
-        # What reads the text has tests of its own, and is most of the work.
-        return None if "/syntax/" in frame.f_code.co_filename else count
-
-    before = sys.gettrace()
-    sys.settrace(count)
-    try:
-        check_files([Path(FIRST)])
-    finally:
-        sys.settrace(before)
-    return executed
+    # What reads the text has tests of its own, and is most of the work.
+    return executed(lambda: check_files([Path(FIRST)]), but="/syntax/")
 
 
 @pytest.mark.parametrize("shape", SHAPES)
