@@ -19,11 +19,12 @@ _TELLING = ("lock", "state.json", "endpoints.json", "gateway.json")
 def check_readable(bundle: Path) -> None:
     """Raise `Rejected` where somebody else's service may run from a bundle, and this user may not see whether."""
     for name in _TELLING:
+        file = bundle / "run" / name
         try:
-            with open_regular(bundle / "run" / name):
+            with open_regular(file):
                 pass
         except PermissionError:
-            raise _closed(bundle, bundle / "run") from None
+            raise _closed(bundle, file) from None
         except OSError:
             # Missing or damaged, which whoever reads it says.
             continue
@@ -37,8 +38,8 @@ def of_another(bundle: Path, owner: int) -> Rejected:
     )
 
 
-def _closed(bundle: Path, place: Path) -> Rejected:
-    owner = _owner_of(place)
+def _closed(bundle: Path, file: Path) -> Rejected:
+    place, owner = _closing(file)
     if owner == os.geteuid():
         message = f"`{place}` is closed to its owner, so that nobody can tell what runs from `{bundle}`"
         return _rejected(message, f"open it with `chmod -R u+rwX {shell_word(place)}`")
@@ -54,14 +55,17 @@ def _rejected(message: str, help_: str) -> Rejected:
     return Rejected([Diagnostic("E0925", message, help=help_)])
 
 
-def _owner_of(place: Path) -> int:
-    """The owner of a place, or of the folder that keeps from looking at it."""
-    for at in (place, *place.absolute().parents):
+def _closing(file: Path) -> tuple[Path, int]:
+    """What keeps from reading a file, and whose it is: the file itself, or the folder that keeps from looking at it.
+
+    Root may have started the service from a folder of the user's own, where its files are root's.
+    """
+    for at in (file, *file.absolute().parents):
         try:
-            return at.stat().st_uid
+            return at, at.stat().st_uid
         except OSError:
             continue
-    return 0
+    return file, 0
 
 
 def _name_of(user: int) -> str:

@@ -91,6 +91,22 @@ def test_files_that_are_closed_one_by_one_are_no_service_that_is_down_either(han
         assert (code, "error[E0925]" in said, "chmod -R u+rwX" in said) == (1, True, True), (name, said)
 
 
+@pytest.mark.skipif(not UNPRIVILEGED, reason="only root gives files away")
+@pytest.mark.parametrize("name", ["lock", "state.json"])
+def test_whose_file_it_is_tells_whose_the_service_is(hand: Hand, name: str) -> None:
+    """Somebody else, as root, may have started it from one's own folder, which is open."""
+    hand.write(one=launch())
+    hand.up()
+    file = hand.path / "run" / name
+    os.chown(file, NOBODY, NOBODY)
+    try:
+        [(code, said)] = told(hand.path, "status DIR")
+    finally:
+        os.chown(file, os.geteuid(), os.getegid())
+    assert (code, "error[E0925]" in said, "chmod" in said) == (1, True, False), said
+    assert f"`{file}` belongs to the user {pwd.getpwuid(NOBODY).pw_name}" in said
+
+
 def test_ingest_does_not_take_a_closed_service_for_one_that_does_not_run(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "bundle")
     closed(bundle)
