@@ -176,9 +176,9 @@ def _costs(plan: Plan, problem: Problem) -> Iterator[str]:
         if not near(predicted.cost_per_hour, own):
             yield f"{pipeline.name} costs {predicted.cost_per_hour:.6g} an hour, its part of the hardware {own:.6g}"
         requests = pipeline.usual_rps * 3600.0
-        costs = predicted.cost_per_hour * 1000.0 if requests else 0.0
-        if predicted.cost_per_thousand < MOST and not near(predicted.cost_per_thousand * requests, costs):
-            yield f"a thousand requests of {pipeline.name} do not cost {predicted.cost_per_thousand:.6g}"
+        costs = min(MOST, 1000.0 * predicted.cost_per_hour / requests) if requests else 0.0
+        if not near(predicted.cost_per_thousand, costs):
+            yield f"1000 requests of {pipeline.name} cost {costs:.6g}, not {predicted.cost_per_thousand:.6g}"
 
 
 def _works(plan: Plan, problem: Problem, pipeline: Pipeline) -> float:

@@ -9,7 +9,7 @@ from msgspec.structs import replace as changed
 
 from harmonia_compiler.contract.component import Component, Engine
 from harmonia_compiler.contract.inventory import Gpu, Host
-from harmonia_compiler.contract.plan import Plan, Predicted, Replica
+from harmonia_compiler.contract.plan import MOST, Plan, Predicted, Replica
 from harmonia_compiler.contract.types import Text
 from harmonia_compiler.plan import predict
 from harmonia_compiler.plan.build import Demanded
@@ -135,6 +135,8 @@ CORRUPTIONS: dict[str, Callable[[Plan], Plan]] = {
     "first piece": lambda plan: predicted(plan, ttft_ms=1.0),
     "cost": lambda plan: predicted(plan, cost_per_hour=0.0),
     "cost of a thousand": lambda plan: predicted(plan, cost_per_thousand=9.0),
+    "cost of a thousand beyond all": lambda plan: predicted(plan, cost_per_thousand=MOST),
+    "cost of a thousand, nothing": lambda plan: predicted(plan, cost_per_thousand=0.0),
     "bottleneck": lambda plan: predicted(plan, bottleneck="nothing"),
     "prediction missing": lambda plan: changed(plan, predicted={}),
     "prediction more": lambda plan: changed(plan, predicted=plan.predicted | {"q": Predicted(0, 0, 0, 0, "")}),
@@ -361,3 +363,15 @@ def test_a_pipeline_that_costs_less_than_nothing() -> None:
     whole = sum(said.cost_per_hour for said in plan.predicted.values())
     found = faults(_both(plan, cost_per_hour=(whole + 1.0, -1.0)), TWO)
     assert found[0].startswith("the pipelines cost ")
+
+
+@pytest.mark.parametrize(("average_rps", "costs"), [(0.0, 0.0), (1e-310, MOST)], ids=["never", "hardly ever"])
+def test_what_a_thousand_requests_cost_that_hardly_ever_come(average_rps: float, costs: float) -> None:
+    """No more than a plan may say, nothing where none come; and no other figure passes for that."""
+    problem = replace(PROBLEM, pipelines=(replace(PIPELINE, average_rps=average_rps),))
+    plan = plan_of(problem)
+    assert plan.predicted["p"].cost_per_thousand == costs
+    assert faults(plan, problem) == []
+    for other in {0.0, 9.0, MOST} - {costs}:
+        (fault,) = faults(predicted(plan, cost_per_thousand=other), problem)
+        assert fault == f"1000 requests of p cost {costs:g}, not {other:g}"
