@@ -156,11 +156,46 @@ def test_ask_says_where_nothing_runs(tmp_path: Path, capsys: pytest.CaptureFixtu
         (tmp_path / "nowhere", "E1101"),
         (tmp_path, "E1101"),
         (dead, "E1102"),
-        ("http://a:b", "E1102"),
-        ("http://[::1", "E1102"),
+        (dead.replace("http", "HTTP"), "E1102"),
     ):
         assert run(["ask", "x", "--service", str(service)]) == 1
         assert f"error[{code}]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("service", "wrong"),
+    [
+        ("http://a:b", "is no address"),
+        ("http://[::1", "is no address"),
+        ("http://:8000", "is no address"),
+        ("ftp://127.0.0.1:8000", "is no address"),
+        ("http://127.0.0.1:0", "is no address"),
+        ("HTTP://127.0.0.1:99999", "is no address: Port out of range 0-65535"),
+        ("127.0.0.1:99999", "is no address: Port out of range 0-65535"),
+        ("127.0.0.1:8000000", "is no address: Port out of range 0-65535"),
+        ("localhost", "is a host, and says no port"),
+        ("127.0.0.1", "is a host, and says no port"),
+        ("[::1]", "is a host, and says no port"),
+    ],
+)
+def test_ask_says_how_an_address_is_written(
+    service: str, wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["ask", "x", "--service", service]) == 1
+    said = capsys.readouterr().err
+    assert "error[E1102]" in said
+    assert f"{service}` {wrong}" in said
+    assert "write it as http://HOST:PORT" in said
+
+
+def test_a_folder_may_be_called_as_a_host_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "localhost" / "run").mkdir(parents=True)
+    assert run(["ask", "x", "--service", "localhost"]) == 1
+    assert "error[E1101]: no service runs from `localhost`" in capsys.readouterr().err
 
 
 def test_a_folder_with_a_space_is_one_word_of_the_command_that_is_offered(

@@ -93,7 +93,10 @@ _Event = _Text | _Result | _Error
 
 
 #: A gateway's address without its scheme.
-_HOST_AND_PORT = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}(?:/v1)?/?")
+_HOST_AND_PORT = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]+(?:/v1)?/?")
+#: A host of which nobody says where on it a gateway listens; a name may as well be that of a folder.
+_HOST_ALONE = re.compile(r"(?i:localhost)|[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:.]+\]")
+_ADDRESS = "write it as http://HOST:PORT, as `harmoniac up` says it"
 
 
 def find_gateway(service: str) -> "GatewayClient":
@@ -101,19 +104,20 @@ def find_gateway(service: str) -> "GatewayClient":
 
     A URL may lack its scheme, unless there is a folder of that name.
     """
-    if _HOST_AND_PORT.fullmatch(service) and not Path(service).exists():
+    if not service:
+        _reject("E1101", "an empty path was given for the service", "for the current folder, give `.`")
+    bare, alone = _HOST_AND_PORT.fullmatch(service), _HOST_ALONE.fullmatch(service)
+    if (bare or alone) and not Path(service).exists():
+        if alone:
+            _reject("E1102", f"`{service}` is a host, and says no port", _ADDRESS)
         service = f"http://{service}"
-    if service.startswith(("http://", "https://")):
-        try:
-            urlsplit(service)
-        except ValueError as problem:
-            _reject("E1102", f"`{service}` is no address: {problem}", "write it as http://HOST:PORT")
-        return GatewayClient(service.rstrip("/").removesuffix("/v1"), "check the URL and that the gateway runs")
+    if "://" in service:
+        return GatewayClient(_base(service), "check the URL and that the gateway runs")
     path, named = Path(service), shell_word(service)
     check_readable(path)
     written = path / "run" / "gateway.json"
     if not written.is_file():
-        elsewhere = "or say where one runs: --service DIR"
+        elsewhere = "or say where one runs: --service DIR, or http://HOST:PORT"
         if path.is_dir():
             _reject("E1101", f"no service runs from `{service}`", f"start it with `harmoniac up {named}`, {elsewhere}")
         make = f"harmoniac compile FILE --inventory INV --target local --out {named}"
@@ -124,6 +128,18 @@ def find_gateway(service: str) -> "GatewayClient":
         _reject("E1101", f"`{written}` cannot be read: {problem}", f"see `harmoniac status {named}`")
     host = f"[{address.host}]" if ":" in address.host else address.host
     return GatewayClient(f"http://{host}:{address.port}", f"see `harmoniac status {named}`", named)
+
+
+def _base(url: str) -> str:
+    """A gateway's URL without the route that it may end in; raises `Rejected` where there can be none."""
+    try:
+        parts = urlsplit(url)
+        is_whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError as problem:
+        _reject("E1102", f"`{url}` is no address: {problem}", _ADDRESS)
+    if not is_whole:
+        _reject("E1102", f"`{url}` is no address of a gateway", _ADDRESS)
+    return url.rstrip("/").removesuffix("/v1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +219,13 @@ class GatewayClient:
         try:
             connection = make(parts.netloc, timeout=SILENCE_S)
         except http.client.InvalidURL as problem:
-            _reject("E1102", f"`{self.url}` is no address: {problem}", "write it as http://HOST:PORT")
+            _reject("E1102", f"`{self.url}` is no address: {problem}", _ADDRESS)
         try:
             try:
                 connection.request(method, parts.path + path, body, {"content-type": "application/json"})
             except UnicodeError:
                 # A host's name that is too long is found out where it is written as names are in the network.
-                _reject("E1102", f"`{self.url}` is no address", "write it as http://HOST:PORT")
+                _reject("E1102", f"`{self.url}` is no address", _ADDRESS)
             # Where the server ends the connection with the answer, only the answer can be closed.
             with connection.getresponse() as response:
                 if response.status >= 400:
