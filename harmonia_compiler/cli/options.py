@@ -8,14 +8,36 @@ from typing import Any, TypeVar
 
 import click
 
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-#: A path. Whether there is something, and who may read it, is for whoever opens it to say, with a next step; by
-#: itself click would refuse what may not be read as wrong usage.
-PATH = click.Path(path_type=Path, readable=False)
+
+class GivenPath(click.Path):
+    """A path. Whether there is something, and who may read it, is for whoever opens it to say, with a next step.
+
+    By itself click would refuse what may not be read as wrong usage. An empty path, most often an unset variable of a
+    script, would be the current folder to whoever opens it.
+    """
+
+    #: What to give instead of an empty path.
+    instead = "for the current folder, give `.`"
+
+    def __init__(self, *, dir_okay: bool = True) -> None:
+        super().__init__(path_type=Path, readable=False, dir_okay=dir_okay)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; raises Rejected where it is empty."""
+        if not os.fspath(value):
+            where = "" if param is None else f" for {param.get_error_hint(ctx)}".replace("'", "`")
+            raise Rejected([Diagnostic("E1133", f"an empty path was given{where}", help=self.instead)])
+        return super().convert(value, param, ctx)
+
+
+PATH = GivenPath()
 #: A file to write. That it is no folder is known before the work.
-OUT_FILE = click.Path(path_type=Path, readable=False, dir_okay=False)
-#: A path of which it matters how it was written: an empty one is none.
+OUT_FILE = GivenPath(dir_okay=False)
+#: A path of which it matters how it was written.
 WRITTEN_PATH = click.Path(readable=False)
 
 
@@ -30,18 +52,14 @@ class NumberRange(click.FloatRange):
         return number
 
 
-class InventoryPath(click.Path):
+class InventoryPath(GivenPath):
     """The inventory to plan for; who has none is told how to come by one."""
+
+    instead = "`harmoniac inventory detect > here.toml` makes an inventory"
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:  # noqa: ARG002
         """What follows on that it is missing."""
         return "Have one written for this machine: harmoniac inventory detect > here.toml"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path; an empty one, most often an unset variable of a script, is not the current folder."""
-        if not os.fspath(value):
-            self.fail("the path is empty; `harmoniac inventory detect > here.toml` makes an inventory", param, ctx)
-        return super().convert(value, param, ctx)
 
 
 def files_argument(command: Command) -> Command:

@@ -35,7 +35,7 @@ LATE = frozenset({"E0723", "E0724"})
 inventory_option = click.option(
     "--inventory",
     required=True,
-    type=InventoryPath(path_type=Path, readable=False),
+    type=InventoryPath(),
     help="The machines to plan for, as TOML.",
 )
 objective_option = click.option(

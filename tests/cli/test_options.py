@@ -93,5 +93,32 @@ def test_who_has_no_inventory_is_told_how_to_come_by_one(capsys: pytest.CaptureF
     said = capsys.readouterr().err
     assert "Missing option '--inventory'" in said
     assert "harmoniac inventory detect > here.toml" in said
-    assert run(["plan", "samples/quickstart.rag", "--inventory", ""]) == 2
-    assert "Invalid value for '--inventory': the path is empty" in capsys.readouterr().err
+    assert run(["plan", "samples/quickstart.rag", "--inventory", ""]) == 1
+    said = capsys.readouterr().err
+    assert "error[E1133]: an empty path was given for `--inventory`" in said
+    assert "harmoniac inventory detect > here.toml" in said
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("up", "status", "status --format=json", "down", "logs", "rollback", "check", "inventory show"),
+        *("up bundle --over", "ingest docs --service", "compile a.rag --inventory b.toml --out", "ask why? --service"),
+        *(
+            "bench --rate=99 --for=1s",
+            "plan a.rag --inventory b.toml --out",
+            "plan a.rag --inventory b.toml --readings",
+        ),
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Most often it is an unset variable of a script; here a service is said to be in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bundle.json").write_text("{}")
+    assert run([*line.split(), ""]) == 1
+    printed = capsys.readouterr()
+    said = printed.out + printed.err
+    assert "an empty path was given" in said
+    assert "for the current folder, give `.`" in said
