@@ -20,9 +20,9 @@ def measured_in(bundle: Path) -> Measured:
 
     Raises Rejected where there is nothing of use.
     """
+    check_readable(bundle)
     plan, service = read_plan_of(bundle), read_service(bundle)
     step = "start the bundle with `harmoniac up`, send it requests, and plan again"
-    check_readable(bundle)
     run = bundle / "run"
     own = [run / REMEMBERED, run / INSIDE / REMEMBERED, run / KEPT]
     there = [file for file in own if file.exists()] or own[:1]

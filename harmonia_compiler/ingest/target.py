@@ -49,6 +49,7 @@ class Place:
 
 def place(bundle: Path, name: str | None) -> Place:
     """Where the passages of a component go, or of the only one there is; raises `Rejected` where there is none."""
+    check_readable(bundle)
     read_contents(bundle)
     service = read_service(bundle)
     components = {key: made for program in service.programs.values() for key, made in program.components.items()}
@@ -113,7 +114,6 @@ def _searching(components: dict[str, Component], name: str | None) -> Component:
 
 
 def _running(bundle: Path) -> Endpoints:
-    check_readable(bundle)
     try:
         return decode_document(read_regular(bundle / "run" / "endpoints.json", MOST_DOCUMENT_BYTES), Endpoints)
     except (OSError, msgspec.MsgspecError) as problem:

@@ -32,8 +32,8 @@ COMMANDS = [
     "down DIR",
     "ask hello? --service DIR",
     "bench DIR --rate 20 --for 1s",
+    "plan samples/quickstart.rag --inventory samples/inventories/laptop.toml --readings DIR",
 ]
-
 
 #: Runs each line and says its code and whatever it printed: one process, since each takes long to start.
 EACH = """
@@ -53,31 +53,44 @@ def told(bundle: Path, *lines: str) -> list[tuple[int, str]]:
     return [(code, said) for code, said in map(json.loads, done.stdout.splitlines())]
 
 
-def closed(bundle: Path) -> None:
-    """Close the service to whoever runs this test, by its owner where that can be, or else by its mode."""
-    (bundle / "run").chmod(0o700 if UNPRIVILEGED else 0)
+def closed(folder: Path) -> None:
+    """Close a folder to whoever runs this test, by its owner where that can be, or else by its mode."""
+    folder.chmod(0o700 if UNPRIVILEGED else 0)
     if UNPRIVILEGED:
-        os.chown(bundle / "run", NOBODY, NOBODY)
+        os.chown(folder, NOBODY, NOBODY)
 
 
-def opened(bundle: Path) -> None:
-    (bundle / "run").chmod(0o700)
+def opened(folder: Path) -> None:
+    folder.chmod(0o700)
     if UNPRIVILEGED:
-        os.chown(bundle / "run", os.geteuid(), os.getegid())
+        os.chown(folder, os.geteuid(), os.getegid())
 
 
 def test_a_service_that_one_may_not_look_at_is_not_said_to_be_down(hand: Hand) -> None:
     hand.write(one=launch())
     hand.up()
     process = hand.process("one")
-    closed(hand.path)
+    closed(hand.path / "run")
     try:
         found = told(hand.path, *COMMANDS)
     finally:
-        opened(hand.path)
+        opened(hand.path / "run")
     for line, (code, said) in zip(COMMANDS, found, strict=True):
         assert (code, "E0925" in said, "sudo" in said or not UNPRIVILEGED) == (1, True, True), f"{line}: {said}"
     assert hand.process("one") == process
+
+
+def test_a_folder_above_that_one_may_not_look_into_is_told_by_all_commands_alike(tmp_path: Path) -> None:
+    above = tmp_path / "above"
+    bundle = write_bundle(above / "bundle")
+    closed(above)
+    try:
+        found = told(bundle, *COMMANDS, f"ingest {__file__} --component search --service DIR")
+    finally:
+        opened(above)
+    whose = f"belongs to the user {pwd.getpwuid(NOBODY).pw_name}" if UNPRIVILEGED else "is closed to its owner"
+    for line, (code, said) in zip([*COMMANDS, "ingest"], found, strict=True):
+        assert (code, "E0925" in said, f"`{above}` {whose}" in said) == (1, True, True), f"{line}: {said}"
 
 
 def test_files_that_are_closed_one_by_one_are_no_service_that_is_down_either(hand: Hand) -> None:
@@ -109,9 +122,9 @@ def test_whose_file_it_is_tells_whose_the_service_is(hand: Hand, name: str) -> N
 
 def test_ingest_does_not_take_a_closed_service_for_one_that_does_not_run(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "bundle")
-    closed(bundle)
+    closed(bundle / "run")
     [(code, said)] = told(bundle, f"ingest {__file__} --component search --service DIR")
-    opened(bundle)
+    opened(bundle / "run")
     assert (code, "error[E0925]" in said) == (1, True), said
 
 

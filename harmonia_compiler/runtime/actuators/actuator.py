@@ -199,12 +199,12 @@ def found_actuator(bundle: Path) -> Actuator:
 
     Raises `Rejected` where the folder is no bundle that can be started, or the service another user's.
     """
+    check_readable(bundle)
     target = read_contents(bundle).target
     actuator = actuator_for(target)
     if actuator is None:
         message = f"bundles of target `{target}` are not started by harmoniac"
         raise Rejected([Diagnostic("E0903", message, help=f"`{bundle / 'README.md'}` says how")])
-    check_readable(bundle)
     return actuator
 
 
