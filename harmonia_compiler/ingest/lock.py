@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.shell import shell_word
+from harmonia_compiler.runtime.owning import name_of
 
 
 @contextmanager
@@ -22,7 +24,7 @@ def locked(folder: Path, collection: str) -> Iterator[None]:
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"ingest-{collection}.lock"
     while True:
-        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        opened = _opened(path, collection)
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as held:
@@ -41,6 +43,25 @@ def locked(folder: Path, collection: str) -> Iterator[None]:
         if _is_still_there(path, opened):
             path.unlink()
         os.close(opened)
+
+
+def _opened(path: Path, collection: str) -> int:
+    """The lock's file, made where it is missing. Raises `Rejected` where another user left it.
+
+    What root makes in a folder of a user's is the user's, who could not open it after an ingestion that was killed.
+    """
+    try:
+        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except PermissionError:
+        if not path.exists():
+            raise
+        message = f"`{path}` is of the user {name_of(path.stat().st_uid)}, who ingests or ingested into `{collection}`"
+        step = f"where no ingestion of theirs runs, remove it: `rm -f {shell_word(path)}`"
+        raise Rejected([Diagnostic("E1010", message, help=step)]) from None
+    if os.geteuid() == 0:
+        folder = path.parent.stat()
+        os.fchown(opened, folder.st_uid, folder.st_gid)
+    return opened
 
 
 def _is_still_there(path: Path, opened: int) -> bool:

@@ -32,10 +32,8 @@ def check_readable(bundle: Path) -> None:
 
 def of_another(bundle: Path, owner: int) -> Rejected:
     """What only the user may do who started the service of a bundle is asked for by somebody else."""
-    name = _name_of(owner)
-    return _rejected(
-        f"the service of `{bundle}` is that of the user {name}, not of {_name_of(os.geteuid())}", _as(name)
-    )
+    name = name_of(owner)
+    return _rejected(f"the service of `{bundle}` is that of the user {name}, not of {name_of(os.geteuid())}", _as(name))
 
 
 def _closed(bundle: Path, file: Path) -> Rejected:
@@ -43,7 +41,7 @@ def _closed(bundle: Path, file: Path) -> Rejected:
     if owner == os.geteuid():
         message = f"`{place}` is closed to its owner, so that nobody can tell what runs from `{bundle}`"
         return _rejected(message, f"open it with `chmod -R u+rwX {shell_word(place)}`")
-    name, mine = _name_of(owner), _name_of(os.geteuid())
+    name, mine = name_of(owner), name_of(os.geteuid())
     return _rejected(f"`{place}` belongs to the user {name}, and {mine} may not see what runs from there", _as(name))
 
 
@@ -68,7 +66,7 @@ def _closing(file: Path) -> tuple[Path, int]:
     return file, 0
 
 
-def _name_of(user: int) -> str:
+def name_of(user: int) -> str:
     """What a user is called, as `sudo -u` takes it."""
     try:
         return pwd.getpwuid(user).pw_name

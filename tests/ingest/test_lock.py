@@ -1,5 +1,7 @@
 """One ingestion at a time, and no lock outlives its process."""
 
+import os
+import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -10,6 +12,10 @@ import pytest
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.ingest.lock import locked
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
+
+#: What opens everything, whatever its mode says, first gives that up.
+UNPRIVILEGED = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+NOBODY = 65534
 
 HOLD = """
 import sys, time
@@ -56,3 +62,43 @@ def test_the_lock_of_a_successor_is_left_alone(tmp_path: Path) -> None:
         with pytest.raises(Rejected, match="E1010"), locked(tmp_path, "handbook"):
             pass
     assert list(tmp_path.iterdir()) == []
+
+
+TRY = """
+import sys
+from pathlib import Path
+from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.ingest.lock import locked
+from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
+run = RunDirectory(Path(sys.argv[1]))
+run.prepare()
+try:
+    with locked(run.path, "handbook"):
+        pass
+except Rejected as rejected:
+    print(*(f"{one.code} {one.message}: {one.help}" for one in rejected.found))
+run.clear()
+"""
+
+
+@pytest.mark.skipif(bool(UNPRIVILEGED) and shutil.which("setpriv") is None, reason="root opens everything")
+def test_the_lock_that_another_user_left_is_said_with_its_cure_and_keeps_nobody_from_stopping(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run.prepare()
+    left = run.path / "ingest-handbook.lock"
+    left.touch(0o600 if UNPRIVILEGED else 0)
+    if UNPRIVILEGED:
+        os.chown(left, NOBODY, NOBODY)
+    command = [*UNPRIVILEGED, sys.executable, "-c", TRY, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"E1010 `{left}` is of the user ")
+    assert f"`rm -f {left}`" in done.stdout
+    assert left.exists()
+
+
+@pytest.mark.skipif(not UNPRIVILEGED, reason="only root gives files away")
+def test_what_root_locks_in_a_folder_of_a_user_s_is_the_user_s(tmp_path: Path) -> None:
+    os.chown(tmp_path, NOBODY, NOBODY)
+    with locked(tmp_path, "handbook"):
+        assert (tmp_path / "ingest-handbook.lock").stat().st_uid == NOBODY

@@ -234,10 +234,10 @@ def move_folder_away(path: Path) -> None:
 
 
 def _remove_unheld(lock: Path) -> None:
-    """Remove a lock file that its holder left when it was killed; one that is held stays."""
+    """Remove a lock file that its holder left when it was killed; one that is held, or another user's, stays."""
     try:
         descriptor = os.open(lock, os.O_RDWR)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
