@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 
 from msgspec.structs import replace
 
@@ -47,7 +47,7 @@ def locate(model: str) -> Path:
 
     The first call for a model whose package holds a GGUF converts it, which takes some tens of
     seconds; calls from other processes wait for it. Raises `Rejected` where the model has no card,
-    its weights are not here, or the folder that was added does not hold any more what it held then.
+    its weights are not here or cannot be stored, or the folder that was added does not hold any more what it held then.
     """
     card = wanted(model)
     found = find(card)
@@ -186,11 +186,28 @@ def _converted(card: Card, gguf: Path) -> Path:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """A model's folder of the store: one process at a time holds it, until it ends, however it does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    """A model's folder of the store: one process at a time holds it, until it ends, however it does.
+
+    Raises `Rejected` where it cannot be written.
+    """
+    with _lock_of(folder) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def check_store(card: Card) -> None:
+    """Raises `Rejected` where nothing can be written into the model's folder of the store."""
+    _lock_of(stored_folder(card)).close()
+
+
+def _lock_of(folder: Path) -> TextIO:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return (folder / ".lock").open("w")
+    except OSError as problem:
+        message = f"the model store cannot be written, at `{folder}`: {problem.strerror}"
+        step = "set `HARMONIA_HOME` to a folder that can be written, here and wherever models of it are used"
+        raise Rejected([Diagnostic("E0814", message, help=step)]) from problem
 
 
 _REEMBED = "`harmoniac ingest … --reembed`"

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from harmonia_compiler.cli.models import command
 from harmonia_compiler.contract.card import Card, Weights
 from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.runtime.actuators.supervision.preflight import check_weights
 from harmonia_compiler.runtime.model_folder import add_to_store, read_model_folder
 from harmonia_compiler.runtime.weights import Found, find, locate, stored_folder, wanted
 
@@ -259,6 +260,29 @@ def test_a_gguf_in_a_package_has_to_be_converted(tmp_path: Path, monkeypatch: py
     monkeypatch.syspath_prepend(package.parent)
     card = _added(tmp_path, Weights("packaged_llm", "tiny.gguf", "gguf"))
     assert find(card) == Found(package / "tiny.gguf", "package", convert=True)
+
+
+def test_a_store_that_cannot_be_written_is_known_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder in the place of a file keeps root from writing too."""
+    package = tmp_path / "site" / "packaged_llm"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "tiny.gguf").write_bytes(b"GGUF")
+    monkeypatch.syspath_prepend(package.parent)
+    card = _added(tmp_path, Weights("packaged_llm", "tiny.gguf", "gguf"))
+    check_weights(card.name)
+    (stored_folder(card) / ".lock").unlink()
+    (stored_folder(card) / ".lock").mkdir()
+    for asked in (check_weights, locate):
+        with pytest.raises(Rejected) as rejected:
+            asked(card.name)
+        (found,) = rejected.value.found
+        assert found.code == "E0814"
+        assert str(stored_folder(card)) in found.message
+        assert found.help is not None
+        assert "set `HARMONIA_HOME`" in found.help
 
 
 @pytest.mark.slow

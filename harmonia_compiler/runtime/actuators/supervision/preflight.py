@@ -16,7 +16,7 @@ from harmonia_compiler.runtime import bundle as bundles
 from harmonia_compiler.runtime.actuators.supervision.command import launch_here
 from harmonia_compiler.runtime.actuators.supervision.probes import is_free
 from harmonia_compiler.runtime.gateway.late import UnusableVariables, resolve_late
-from harmonia_compiler.runtime.weights import find, locate, wanted
+from harmonia_compiler.runtime.weights import check_store, find, locate, wanted
 
 
 def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[Diagnostic]:
@@ -110,9 +110,12 @@ def models_of(replicas: Iterable[ReplicaLaunch]) -> list[str]:
 
 
 def check_weights(model: str) -> None:
-    """Raise `Rejected` where a model is not here as it is wanted; weights that have to be converted first are."""
-    found = find(wanted(model))
-    if found is None or not found.convert:
+    """Raise `Rejected` where a model is not here as it is wanted; weights that can be converted first are."""
+    card = wanted(model)
+    found = find(card)
+    if found is not None and found.convert:
+        check_store(card)
+    else:
         locate(model)
 
 
