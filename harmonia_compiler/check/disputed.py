@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from harmonia_compiler.contract.program import Call
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
+from harmonia_compiler.flow.asked import Below, Exactly
 from harmonia_compiler.flow.disputed import Disputed, disputed
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.passes.definition import Context
@@ -50,6 +51,8 @@ def _help(one: Disputed) -> str:
     match one.test:
         case str():
             return "change one of them: the labels of a value sum to 1, and to 1 at most where some are not named"
-        case float():
+        case Below():
             return "change one of them: a number is below a bound at least as often as below a smaller one"
+        case Exactly():
+            return "change one of them: the shares of several numbers, and of what is below and above them, sum to 1"
     return "leave this one out: it follows from what is said already"

@@ -6,7 +6,8 @@ rehearsal and a simulation take each branch as often as the plan was made for.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
+from math import inf, nextafter
 from types import MappingProxyType
 
 import msgspec
@@ -25,7 +26,7 @@ from harmonia_compiler.contract.types import (
     Value,
     Vector,
 )
-from harmonia_compiler.flow.asked import ITEM, Test
+from harmonia_compiler.flow.asked import ITEM, Below, Exactly, Test
 from harmonia_compiler.flow.demand import Demand
 from harmonia_compiler.flow.graph import EVEN, Application, Flow
 from harmonia_compiler.flow.lower import sites
@@ -54,7 +55,10 @@ class TruthOutcome(msgspec.Struct, frozen=True, tag="truth"):
 
 
 class NumberOutcome(msgspec.Struct, frozen=True, tag="number"):
-    """A number that is less than `bounds[i]` with the share `below[i]`; both ascend. Without any, in [0, 1]."""
+    """A number that is less than `bounds[i]` with the share `below[i]`; both ascend. Without any, in [0, 1].
+
+    Between two bounds that are neighbours among numbers is the first of them alone.
+    """
 
     bounds: tuple[float, ...] = ()
     below: tuple[float, ...] = ()
@@ -102,8 +106,8 @@ Outcome = (
     | RecordOutcome
 )
 
-#: What is said of one value: how often it is true, which text, or below a bound, by the names of the fields of the
-#: result that lead to it, and `ITEM` for the items of a list.
+#: What is said of one value: how often it is true, which text or number, or below a bound, by the names of the fields
+#: of the result that lead to it, and `ITEM` for the items of a list.
 Said = Mapping[tuple[tuple[str, ...], Test], float]
 
 
@@ -203,7 +207,7 @@ def _chosen(shares: dict[str, float], uniform: float) -> str:
 
 
 def number_of(outcome: NumberOutcome, uniform: float) -> float:
-    """Uniform between bounds; beyond the outer ones, within 1 of them."""
+    """Uniform between bounds, and below the upper one; beyond the outer ones, within 1 of them."""
     bounds, below = outcome.bounds, outcome.below
     if not bounds:
         return uniform
@@ -212,7 +216,7 @@ def number_of(outcome: NumberOutcome, uniform: float) -> float:
     edges.append((1.0, max(1.0, bounds[-1] + 1.0) if bounds else 1.0))
     for (least, low), (most, high) in pairwise(edges):
         if uniform < most:
-            return low + (high - low) * (uniform - least) / (most - least)
+            return min(nextafter(high, low), low + (high - low) * (uniform - least) / (most - least))
     return edges[-1][1]
 
 
@@ -286,10 +290,29 @@ def _typed(of: Type, tokens: float, most: float | None, said: Said, path: tuple[
 
 
 def _number_outcome(said: Said, path: tuple[str, ...]) -> NumberOutcome:
-    """A number that is below each bound that tests ask for as often as they say, and below greater ones no less."""
-    cuts = sorted((bound, share) for (at, bound), share in said.items() if at == path and isinstance(bound, float))
-    below = accumulate((share for _, share in cuts), max)
-    return NumberOutcome(tuple(bound for bound, _ in cuts), tuple(below))
+    """A number that is each one that tests ask for as often as they say, and as often below each bound.
+
+    Below greater bounds it is no less often. What nothing is said of is as far down between two bounds as may be.
+    """
+    tests = {test: share for (at, test), share in said.items() if at == path and isinstance(test, Below | Exactly)}
+    bounds = sorted(test for test in tests if isinstance(test, Below))
+    numbers = sorted(test for test in tests if isinstance(test, Exactly))
+    cuts: dict[float, float] = {}
+    below = 0.0
+    for low, high in pairwise((Below(-inf), *bounds, Below(inf))):
+        most = max(below, tests.get(high, 1.0))
+        own = [number for number in numbers if low <= number.low and number.high <= high]
+        rest, end = max(0.0, most - below - sum(tests[number] for number in own)), low
+        for number in own:
+            if end < number.low:
+                below, rest = below + rest, 0.0
+            cuts[number.low.end] = below
+            below = cuts[number.high.end] = min(1.0, below + tests[number])
+            end = number.high
+        below = max(below, most)
+        if high in tests:
+            cuts[high.end] = below
+    return NumberOutcome(tuple(cuts), tuple(cuts.values()))
 
 
 def _shares(labels: tuple[str, ...], said: Mapping[str, float | None]) -> dict[str, float]:

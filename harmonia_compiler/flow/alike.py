@@ -1,8 +1,11 @@
-"""Which nodes are equal: they do the same with what is equal."""
+"""Which nodes are equal: they do the same with what is equal. And which questions are one, in whatever words."""
 
 from collections.abc import Callable, Sequence
 
-from harmonia_compiler.contract.program import with_inputs
+from msgspec.structs import replace
+
+from harmonia_compiler.contract.program import Compare, with_inputs
+from harmonia_compiler.flow.asked import Asked, plain, turned
 from harmonia_compiler.flow.graph import Node
 from harmonia_compiler.flow.text import show_operation
 
@@ -19,3 +22,41 @@ def first_equal(nodes: Sequence[Node], among: Callable[[int], int | None]) -> li
             key = show_operation(with_inputs(node.operation, found.__getitem__)), within
             found.append(first.setdefault(key, position))
     return found
+
+
+class Wordings:
+    """The questions that some nodes ask, in one wording for all that is equal. `among` is that of `first_equal`."""
+
+    def __init__(self, nodes: Sequence[Node], among: Callable[[int], int | None]) -> None:
+        self._nodes = nodes
+        #: For each node the first that is equal to it.
+        self.first = first_equal(nodes, among)
+        # For each two values the first comparison of them.
+        self._compared: dict[tuple[Asked, Asked], int] = {}
+        for position, node in enumerate(nodes):
+            if isinstance(node.operation, Compare):
+                self._compared.setdefault(self._sides(node.operation)[0], position)
+
+    def plain(self, asked: Asked) -> tuple[Asked, bool]:
+        """What is asked in one wording for all that is alike, and whether that is the negation."""
+        asked, is_negated = plain(self._nodes, asked)
+        operation = self._nodes[asked.position].operation
+        if not isinstance(operation, Compare):
+            return replace(asked, position=self.first[asked.position]), is_negated
+        sides, is_turned, negates = self._sides(operation)
+        test, flips = turned(asked.test) if is_turned else (asked.test, False)
+        return replace(asked, position=self._compared[sides], test=test), is_negated ^ flips ^ negates
+
+    def _sides(self, compare: Compare) -> tuple[tuple[Asked, Asked], bool, bool]:
+        """The two values in one order, whether that is the other one, and whether one of them alone is a negation."""
+        (one, of_one), (other, of_other) = self._side(compare.left), self._side(compare.right)
+        is_turned = _place(other) < _place(one)
+        return (other, one) if is_turned else (one, other), is_turned, of_one ^ of_other
+
+    def _side(self, position: int) -> tuple[Asked, bool]:
+        asked, is_negated = plain(self._nodes, Asked(position))
+        return replace(asked, position=self.first[asked.position]), is_negated
+
+
+def _place(asked: Asked) -> tuple[int, tuple[str, ...], str]:
+    return asked.position, asked.fields, repr(asked.test)

@@ -1,12 +1,12 @@
 """Which function of outcomes each condition of a flow is.
 
 One outcome stands for one condition wherever it is tested: the same node, an equal comparison, its negation; the labels
-of one value exclude each other, and its bounds follow each other. Different conditions are independent, but where the
-source says otherwise (`contexts.py`). What is asked of one value holds equally often, in whichever round of a loop or
-`each` it is asked (`shares.py`), and what has kept items in their list is known of them. A condition that is made of
-others (`a and b`, whether a loop has been left early, a name that was bound on two paths) is the function of theirs
-that it is. Where somebody has said how often it holds, those of which nothing is known hold so often that it does; what
-stands first is found first.
+of one value exclude each other, so do the numbers that it may be, and its bounds follow each other. Different
+conditions are independent, but where the source says otherwise (`contexts.py`). What is asked of one value holds
+equally often, in whichever round of a loop or `each` it is asked (`shares.py`), and what has kept items in their list
+is known of them. A condition that is made of others (`a and b`, whether a loop has been left early, a name that was
+bound on two paths) is the function of theirs that it is. Where somebody has said how often it holds, those of which
+nothing is known hold so often that it does; what stands first is found first.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,15 +1,17 @@
 """Shares that cannot hold, since what is said elsewhere of the same value leaves their tests another one.
 
 What is found is certain: that the labels of a value sum to more than 1, or to less though they are all that it may be;
-that a number is below a bound less often than below a smaller one; that an `until` leaves its test another share behind
-the loop. Shares are compared where they are of one value and of the same requests, and no closer than they are written.
-How different values go together is not known, so that nothing is said of that.
+that a number is below a bound less often than below a smaller one, or is one number more often than what is said of the
+bounds around it leaves; that an `until` leaves its test another share behind the loop. Shares are compared where they
+are of one value, or of how two values compare, and of the same requests, and no closer than they are written. How
+different values go together is not known, so that nothing is said of that.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from itertools import islice
+from math import inf
 from typing import NamedTuple
 
 import msgspec
@@ -29,12 +31,15 @@ from harmonia_compiler.contract.program import (
 )
 from harmonia_compiler.contract.types import Labels
 from harmonia_compiler.diagnostics.source import Span
-from harmonia_compiler.flow.alike import first_equal
-from harmonia_compiler.flow.asked import ITEM, Asked, Test, plain, type_of
+from harmonia_compiler.flow.alike import Wordings
+from harmonia_compiler.flow.asked import ITEM, Asked, Below, Exactly, Test, type_of
 from harmonia_compiler.flow.graph import Body, Flow, Written
 
 #: Shares are reckoned with rounding.
 _CLOSE = 1e-9
+
+#: Each number is not below the one, and below the other.
+_LEAST, _MOST = Below(-inf), Below(inf)
 
 #: So many of the places that a share does not fit with are told.
 _MOST_OTHERS = 3
@@ -76,27 +81,38 @@ class _Question(NamedTuple):
 class _Behind(NamedTuple):
     """The tests of one branch behind which another one stands: so many, all of one value, or of None in particular.
 
-    `are_labels` is whether each is of a label and does not hold; where `are_bounds`, each is of a bound, and what
-    stands behind them is not below the greatest one `not_below`, and below the smallest one `below`.
+    `are_labels` is whether each is of a label and does not hold; where `are_numbers`, each is of a number, and what
+    stands behind them is not below the greatest bound `not_below`, below the smallest one `below`, and no number that
+    is `gone`.
     """
 
     number: int = 0
     value: _Value | None = None
     are_labels: bool = True
-    are_bounds: bool = True
-    not_below: float | None = None
-    below: float | None = None
+    are_numbers: bool = True
+    not_below: Below = _LEAST
+    below: Below = _MOST
+    gone: frozenset[Exactly] = frozenset()
 
     def followed(self, asked: _Question) -> "_Behind":
         """Those and one more, which does not hold."""
         value = asked.value if not self.number or self.value == asked.value else None
         is_label = isinstance(asked.test, str) and not asked.is_negated
         found = self._replace(number=self.number + 1, value=value, are_labels=self.are_labels and is_label)
-        if not isinstance(asked.test, float):
-            return found._replace(are_bounds=False)
-        if asked.is_negated:
-            return found._replace(below=asked.test if self.below is None else min(self.below, asked.test))
-        return found._replace(not_below=asked.test if self.not_below is None else max(self.not_below, asked.test))
+        match asked.test:
+            case Below() as bound if asked.is_negated:
+                return found._replace(below=min(self.below, bound))
+            case Below() as bound:
+                return found._replace(not_below=max(self.not_below, bound))
+            case Exactly(low, high) if asked.is_negated:
+                return found._replace(not_below=max(self.not_below, low), below=min(self.below, high))
+            case Exactly() as number:
+                return found._replace(gone=self.gone | {number})
+        return found._replace(are_numbers=False)
+
+    def leaves(self, number: Exactly) -> bool:
+        """Whether a number may stand behind them."""
+        return self.not_below <= number.low and number.high <= self.below and number not in self.gone
 
 
 class _Claim(NamedTuple):
@@ -115,12 +131,21 @@ class _Claim(NamedTuple):
     behind: _Behind = _Behind()
 
 
+class _Heard(NamedTuple):
+    """How often a test holds, and how far that may be from what is meant; `is_derived` as in a claim."""
+
+    share: float
+    slack: float = 0.0
+    is_derived: bool = False
+
+
 class _Said(msgspec.Struct):
     """What has been said so far of one value, of the same requests. `labels` are those that it may be, if listed."""
 
     labels: frozenset[str] | None
-    tests: dict[Test, _Claim] = msgspec.field(default_factory=dict)
-    bounds: list[float] = msgspec.field(default_factory=list)
+    tests: dict[Test, _Heard] = msgspec.field(default_factory=lambda: {_LEAST: _Heard(0.0), _MOST: _Heard(1.0)})
+    bounds: list[Below] = msgspec.field(default_factory=lambda: [_LEAST, _MOST])
+    numbers: list[Exactly] = msgspec.field(default_factory=list)
     places: dict[Span, None] = msgspec.field(default_factory=dict)
     named: int = 0
     total: float = 0.0
@@ -132,15 +157,11 @@ class _Said(msgspec.Struct):
         before = self.tests.get(claim.test)
         if before is not None:
             low, high, slack = before.share, before.share, before.slack
-        elif isinstance(claim.test, float):
-            low, high, slack = self._between(claim.test)
-        elif isinstance(claim.test, str):
-            low, high, slack = self._left(claim.test)
         else:
-            low, high, slack = 0.0, 1.0, 0.0
+            low, high, slack = self._room(claim.test)
         share = min(max(claim.share, low), high)
         if before is None:
-            self._keep(claim._replace(share=share))
+            self._keep(claim.test, _Heard(share, claim.slack, claim.is_derived))
         self.places.setdefault(claim.at)
         if abs(share - claim.share) <= claim.slack + slack + _CLOSE:
             return None
@@ -156,38 +177,78 @@ class _Said(msgspec.Struct):
             return claim
         if isinstance(test, str):
             return claim if behind.are_labels and not claim.is_negated else None
-        if test is None or not behind.are_bounds:
+        if test is None or not behind.are_numbers:
             return None
-        # Of what reaches the test, what is below its bound, or what is not, is between that and the bound before.
+        if isinstance(test, Exactly):
+            return claim if behind.leaves(test) and not claim.is_negated else None
+        return self._of_bound(claim, test)
+
+    def _of_bound(self, claim: _Claim, test: Below) -> _Claim | None:
+        """The same of a bound. Of what reaches it, what is below, or what is not, is between that and the bound before.
+
+        But for the numbers that are gone.
+        """
+        behind = claim.behind
         end, other = (behind.below, behind.not_below) if claim.is_negated else (behind.not_below, behind.below)
-        if end is None or other is not None or end not in self.tests or (test < end) != claim.is_negated:
+        low, high = (test, end) if claim.is_negated else (end, test)
+        if low > high or other not in (_LEAST, _MOST):
             return None
-        known = self.tests[end]
-        share = known.share - (1.0 - claim.share) if claim.is_negated else known.share + claim.share
-        return claim._replace(share=share, slack=claim.slack + known.slack)
+        gone = [each for each in behind.gone if low <= each.low and each.high <= high]
+        if not all(each in self.tests for each in (end, *gone)):
+            return None
+        apart, slack = self._sum(gone)
+        share, known = (1.0 - claim.share if claim.is_negated else claim.share), self.tests[end]
+        share = known.share - share - apart if claim.is_negated else known.share + share + apart
+        return claim._replace(share=share, slack=claim.slack + known.slack + slack)
 
-    def _between(self, bound: float) -> tuple[float, float, float]:
-        """How often a number is below a bound, at least and at most, and how far that may be from what is meant."""
-        at = bisect_left(self.bounds, bound)
-        below = self.tests[self.bounds[at - 1]] if at else None
-        above = self.tests[self.bounds[at]] if at < len(self.bounds) else None
-        slack = max((each.slack for each in (below, above) if each is not None), default=0.0)
-        return below.share if below else 0.0, above.share if above else 1.0, slack
+    def _room(self, test: Test) -> tuple[float, float, float]:
+        """How often a new test holds, at least and at most, and how far that may be from what is meant."""
+        match test:
+            case str():
+                left = max(0.0, 1.0 - self.total)
+                is_last = self.labels is not None and test in self.labels and self.named + 1 == len(self.labels)
+                return left if is_last else 0.0, left, self.slack
+            case Below() | Exactly():
+                return self._between(test)
+        return 0.0, 1.0, 0.0
 
-    def _left(self, label: str) -> tuple[float, float, float]:
-        """The same of a label, by the labels that have been named."""
-        left = max(0.0, 1.0 - self.total)
-        is_last = self.labels is not None and label in self.labels and self.named + 1 == len(self.labels)
-        return left if is_last else 0.0, left, self.slack
+    def _between(self, test: Below | Exactly) -> tuple[float, float, float]:
+        """The same of a test of a number, by the nearest bounds and the numbers between them."""
+        low, high = (test, test) if isinstance(test, Below) else test
+        least, most = self.bounds[bisect_right(self.bounds, low) - 1], self.bounds[bisect_left(self.bounds, high)]
+        at = bisect_left(self.numbers, low, key=_low)
+        smaller, slack_of_smaller = self._sum(self.numbers[bisect_left(self.numbers, least, key=_low) : at])
+        greater, slack_of_greater = self._sum(self.numbers[at : bisect_left(self.numbers, most, key=_low)])
+        low_share, low_slack = self.tests[least].share + smaller, self.tests[least].slack + slack_of_smaller
+        high_share, high_slack = self.tests[most].share - greater, self.tests[most].slack + slack_of_greater
+        if isinstance(test, Exactly):
+            room = max(0.0, high_share - low_share)
+            return room if (least, most) == test else 0.0, room, low_slack + high_slack
+        # Between a bound and the next one there may be no more than one number.
+        if Exactly(least, test) in self.tests:
+            high_share = low_share
+        elif Exactly(test, most) in self.tests:
+            low_share = high_share
+        return low_share, high_share, max(low_slack, high_slack)
 
-    def _keep(self, claim: _Claim) -> None:
-        self.tests[claim.test] = claim
-        if isinstance(claim.test, str):
+    def _sum(self, tests: Sequence[Test]) -> tuple[float, float]:
+        """How often one of several tests holds that exclude each other, and how far that may be from what is meant."""
+        return sum(self.tests[each].share for each in tests), sum(self.tests[each].slack for each in tests)
+
+    def _keep(self, test: Test, heard: _Heard) -> None:
+        self.tests[test] = heard
+        if isinstance(test, str):
             self.named += 1
-            self.total += claim.share
-            self.slack += claim.slack
-        elif isinstance(claim.test, float):
-            insort(self.bounds, claim.test)
+            self.total += heard.share
+            self.slack += heard.slack
+        elif isinstance(test, Below):
+            insort(self.bounds, test)
+        elif isinstance(test, Exactly):
+            insort(self.numbers, test)
+
+
+def _low(number: Exactly) -> Below:
+    return number.low
 
 
 def disputed(flow: Flow, may_merge: Callable[[Call], bool]) -> list[Disputed]:
@@ -241,7 +302,7 @@ class _Reading:
 
     def __init__(self, flow: Flow, may_merge: Callable[[Call], bool]) -> None:
         self._bodies = flow.bodies
-        self._alike = [_alike(body, may_merge) for body in flow.bodies]
+        self._wordings = [_wordings(body, may_merge) for body in flow.bodies]
         # For each block, what runs it and where.
         self._runners: dict[int, tuple[int, Repeat | Each | Attempt]] = {
             node.operation.block: (index, node.operation)
@@ -296,7 +357,7 @@ class _Reading:
 
         An item is one of its list's, in whatever block.
         """
-        asked, is_negated = self._plain(index, asked)
+        asked, is_negated = self._wordings[index].plain(asked)
         of = type_of(self._bodies[index].nodes, asked)
         while True:
             nodes = self._bodies[index].nodes
@@ -316,12 +377,8 @@ class _Reading:
             else:
                 value = _Value(index, asked.position, asked.fields, after)
                 return _Question(value, asked.test, of.labels if isinstance(of, Labels) else None, is_negated)
-            asked, flips = self._plain(index, asked)
+            asked, flips = self._wordings[index].plain(asked)
             is_negated ^= flips
-
-    def _plain(self, index: int, asked: Asked) -> tuple[Asked, bool]:
-        asked, is_negated = plain(self._bodies[index].nodes, asked)
-        return replace(asked, position=self._alike[index][asked.position]), is_negated
 
     def _is_carried(self, index: int, argument: Argument) -> bool:
         """Whether a block is handed in each round what the one before has left."""
@@ -329,15 +386,15 @@ class _Reading:
         return isinstance(runner, Repeat) and argument.index < runner.carried
 
 
-def _alike(body: Body, may_merge: Callable[[Call], bool]) -> list[int]:
-    """For each node the first that is equal to it."""
+def _wordings(body: Body, may_merge: Callable[[Call], bool]) -> Wordings:
+    """The questions of a body, each in one wording."""
 
     def among(position: int) -> int | None:
         operation = body.nodes[position].operation
         is_own = block_of(operation) is not None or (isinstance(operation, Call) and not may_merge(operation))
         return None if is_own else 0
 
-    return first_equal(body.nodes, among)
+    return Wordings(body.nodes, among)
 
 
 def _is_made_anew(block: Body, carried: int) -> bool:

@@ -4,16 +4,17 @@ Conditions that ask the same are one question, in one wording; of a value is fou
 requests bring it may be.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from harmonia_compiler.contract.program import Call, Select
+from harmonia_compiler.contract.program import Call, Compare, Constant, Select, inputs
 from harmonia_compiler.contract.types import Labels, Type
-from harmonia_compiler.flow.alike import first_equal
-from harmonia_compiler.flow.asked import Asked, Test, plain, settled, type_of
+from harmonia_compiler.flow.alike import Wordings
+from harmonia_compiler.flow.asked import Asked, Below, Exactly, Test, plain, settled, type_of
 from harmonia_compiler.flow.expand import Chance, Expanded, Gather, Item
+from harmonia_compiler.flow.graph import Node
 from harmonia_compiler.flow.origins import Way, ways
 from harmonia_compiler.flow.shares import Part, Row
 
@@ -30,7 +31,8 @@ class Questions:
 
     def __init__(self, expanded: Expanded) -> None:
         self._nodes = expanded.flow.nodes
-        self._alike = _alike(expanded)
+        self._wordings = Wordings(self._nodes, _among(expanded))
+        self._own = _own_bounds(self._nodes)
         self._same = _same(expanded)
         self._ways: dict[Place, list[Way]] = {}
         self._parts: dict[Place, list[Part]] = {}
@@ -39,8 +41,10 @@ class Questions:
 
     def plain(self, asked: Asked) -> tuple[Asked, bool]:
         """What is asked in one wording for all that is alike, and whether that is the negation."""
-        asked, is_negated = plain(self._nodes, asked)
-        return replace(asked, position=self._alike[asked.position]), is_negated
+        asked, is_negated = self._wordings.plain(asked)
+        if isinstance(asked.test, Below) and asked.test.bound not in self._own:
+            asked = replace(asked, test=Below(asked.test.bound))
+        return asked, is_negated
 
     def one_of_rounds(self, asked: Asked) -> Hashable:
         """A question, which is one for all rounds of a loop."""
@@ -93,7 +97,7 @@ class Questions:
     def row(self, way: Way) -> Row:
         """The row of the table that a way leads to."""
         position, path = way.origin
-        same = self._same[self._alike[position]]
+        same = self._same[self._wordings.first[position]]
         self._first.setdefault(same, position)
         return Row(same, path)
 
@@ -115,8 +119,8 @@ def _labels(of: Type | None) -> Sequence[str] | None:
     return of.labels if isinstance(of, Labels) else None
 
 
-def _alike(expanded: Expanded) -> list[int]:
-    """For each node the first that is equal to it; calls are equal to themselves alone, and items within one scope."""
+def _among(expanded: Expanded) -> Callable[[int], int | None]:
+    """Calls are equal to themselves alone, and items within one scope."""
 
     def among(position: int) -> int | None:
         operation = expanded.flow.nodes[position].operation
@@ -124,7 +128,30 @@ def _alike(expanded: Expanded) -> list[int]:
             return None
         return expanded.scopes[position] if isinstance(operation, Item) else 0
 
-    return first_equal(expanded.flow.nodes, among)
+    return among
+
+
+def _own_bounds(nodes: Sequence[Node]) -> set[float]:
+    """The bounds that numbers may be themselves, so that less is not the same as no more: no others are asked about.
+
+    Such are those that a number is compared with for equality, those that it is said how often it is less than and
+    how often no more than, and those that a name may be bound to.
+    """
+    found: set[float] = set()
+    said: set[Test] = set()
+    for position, node in enumerate(nodes):
+        operation = node.operation
+        if isinstance(operation, Compare):
+            test = plain(nodes, Asked(position))[0].test
+            found |= {test.low.bound} if isinstance(test, Exactly) else set()
+            continue
+        read = (nodes[at].operation for at in inputs(operation))
+        values = (each.value for each in read if isinstance(each, Constant))
+        found |= {float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)}
+        if isinstance(operation, Select) and node.share is not None and not node.guessed:
+            said.add(plain(nodes, Asked(operation.condition))[0].test)
+    bounds = {test.bound for test in said if isinstance(test, Below) and test.or_equal}
+    return found | {bound for bound in bounds if Below(bound) in said}
 
 
 def _same(expanded: Expanded) -> list[Hashable]:

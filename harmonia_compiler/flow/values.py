@@ -1,9 +1,12 @@
-"""When the tests of one value hold, as functions of outcomes: of labels one is true, and bounds follow each other."""
+"""When the tests of one value hold, as functions of outcomes.
 
-from bisect import bisect, insort
+Of labels one is true. A number is below a bound as soon as it is below a smaller one, and is one number alone.
+"""
+
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Collection, Iterator
 
-from harmonia_compiler.flow.asked import Test
+from harmonia_compiler.flow.asked import Below, Exactly, Test
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes
 
 
@@ -28,9 +31,10 @@ class Value:
         self._outcomes = outcomes
         self._new = new
         self._tests: dict[Test, int] = {}
-        # The numbers among them, from the smallest on.
-        self._bounds: list[float] = []
-        # True where the value is none of the texts that it was compared with, and those that it may be besides.
+        # The bounds among them, and the numbers, from the smallest on.
+        self._bounds: list[Below] = []
+        self._numbers: list[Exactly] = []
+        # True where the value is none of what it was compared with, and the labels that it may be besides.
         self._none = TRUE
         self._unseen = None if labels is None else set(labels)
 
@@ -40,7 +44,7 @@ class Value:
 
     def knows(self, test: Test) -> bool:
         """Whether it is settled when the test holds."""
-        if test in self._tests:
+        if test in self._tests or self._follows(test) is not None:
             return True
         return (
             isinstance(test, str) and self._unseen is not None and (test not in self._unseen or len(self._unseen) < 2)
@@ -54,17 +58,16 @@ class Value:
         """Know no more than at a mark."""
         tests, self._none, unseen = mark
         self._tests, self._unseen = dict(tests), None if unseen is None else set(unseen)
-        self._bounds = sorted(each for each in tests if isinstance(each, float))
+        self._bounds = sorted(each for each in tests if isinstance(each, Below))
+        self._numbers = sorted(each for each in tests if isinstance(each, Exactly))
 
     def learn(self, test: Test, *, holds: bool) -> None:
         """A test has this answer."""
-        if isinstance(test, float) and test not in self._tests:
-            insort(self._bounds, test)
-        self._tests[test] = TRUE if holds else FALSE
+        self._keep(test, TRUE if holds else FALSE)
         if isinstance(test, str):
             if self._unseen is not None:
                 self._unseen = set() if holds else self._unseen - {test}
-            if holds or self._unseen == set():
+            if self._unseen == set():
                 self._none = FALSE
 
     def test(self, test: Test, share: float, guard: int) -> int:
@@ -73,46 +76,97 @@ class Value:
         No more than what the guard lets through need be right; where what is known says when the test holds there,
         nothing is learnt of it.
         """
-        if test not in self._tests:
-            match test:
-                case None:
-                    self._tests[test] = self._new(share)
-                case str() as text:
-                    return self._text(text, share, guard)
-                case bound:
-                    return self._bound(bound, share, guard)
-        return self._tests[test]
+        if test in self._tests:
+            return self._tests[test]
+        if (follows := self._follows(test)) is not None:
+            return self._keep(test, follows)
+        match test:
+            case None:
+                return self._keep(test, self._new(share))
+            case str():
+                return self._text(test, share, guard)
+            case Below():
+                return self._bound(test, share, guard)
+            case Exactly():
+                low, high = self._around(test)
+                return self._one(test, share, guard, self._between(low, high))
 
-    def _bound(self, bound: float, share: float, guard: int) -> int:
-        """It is less than a bound as soon as it is less than a smaller one, and only if it is below greater ones."""
+    def _keep(self, test: Test, holds: int) -> int:
+        """Know when a test holds."""
+        if test not in self._tests:
+            if isinstance(test, Below):
+                insort(self._bounds, test)
+            elif isinstance(test, Exactly):
+                insort(self._numbers, test)
+        self._tests[test] = holds
+        if isinstance(test, str | Exactly):
+            self._none = self._outcomes.choose(holds, FALSE, self._none)
+        return holds
+
+    def _follows(self, test: Test) -> int | None:
+        """When a test of a number holds, where that follows: of a number and the two bounds around it two are known."""
+        if not isinstance(test, Below | Exactly):
+            return None
+        low, high = self._around(test)
+        if isinstance(test, Exactly):
+            return self._between(low, high) if (low, high) == test else None
+        if low is not None and (number := self._tests.get(Exactly(low, test))) is not None:
+            return self._outcomes.either(self._tests[low], number)
+        if high is not None and (number := self._tests.get(Exactly(test, high))) is not None:
+            return self._outcomes.choose(number, FALSE, self._tests[high])
+        return None
+
+    def _around(self, test: Below | Exactly) -> tuple[Below | None, Below | None]:
+        """The nearest bounds below and above a new test of a number."""
+        low, high = (test, test) if isinstance(test, Below) else test
+        below, above = bisect_right(self._bounds, low), bisect_left(self._bounds, high)
+        return (
+            self._bounds[below - 1] if below else None,
+            self._bounds[above] if above < len(self._bounds) else None,
+        )
+
+    def _between(self, low: Below | None, high: Below | None) -> int:
+        """When the value is not below one bound, but below another one."""
+        below = FALSE if low is None else self._tests[low]
+        return self._outcomes.choose(below, FALSE, TRUE if high is None else self._tests[high])
+
+    def _bound(self, bound: Below, share: float, guard: int) -> int:
+        """It is below a bound as soon as it is below a smaller one, or a smaller number."""
         outcomes = self._outcomes
-        at = bisect(self._bounds, bound)
-        low = self._tests[self._bounds[at - 1]] if at else FALSE
-        high = self._tests[self._bounds[at]] if at < len(self._bounds) else TRUE
-        room = outcomes.choose(low, FALSE, high)
+        low, high = self._around(bound)
+        held = FALSE if low is None else self._tests[low]
+        first = 0 if low is None else bisect_left(self._numbers, low, key=_low)
+        for number in self._numbers[first : bisect_left(self._numbers, bound, key=_low)]:
+            held = outcomes.either(held, self._tests[number])
+        room = outcomes.both(self._between(low, high), self._none)
         within = outcomes.both(guard, room)
         if within == FALSE:
-            return low
-        is_it = self._new(left(outcomes, share, guard, outcomes.both(guard, low), within))
-        self._tests[bound] = outcomes.either(low, outcomes.both(is_it, room))
-        self._bounds.insert(at, bound)
-        return self._tests[bound]
+            return held
+        is_it = self._new(left(outcomes, share, guard, outcomes.both(guard, held), within))
+        return self._keep(bound, outcomes.either(held, outcomes.both(is_it, room)))
 
     def _text(self, text: str, share: float, guard: int) -> int:
         """Its share is that of the guard, taken from what other texts left."""
-        outcomes = self._outcomes
         if self._unseen is not None and text not in self._unseen:
             return FALSE
         if self._unseen == {text}:
             self._unseen = set()
-            self._tests[text], self._none = self._none, FALSE
-            return self._tests[text]
-        within = outcomes.both(guard, self._none)
+            return self._keep(text, self._none)
+        found = self._one(text, share, guard, TRUE)
+        if self._unseen is not None and text in self._tests:
+            self._unseen.discard(text)
+        return found
+
+    def _one(self, test: str | Exactly, share: float, guard: int, room: int) -> int:
+        """It is one text or number alone, where it is none of the others: its share is that of the guard."""
+        outcomes = self._outcomes
+        room = outcomes.both(room, self._none)
+        within = outcomes.both(guard, room)
         if within == FALSE:
             return FALSE
-        if self._unseen is not None:
-            self._unseen.discard(text)
         is_it = self._new(left(outcomes, share, guard, FALSE, within))
-        self._tests[text] = outcomes.choose(is_it, self._none, FALSE)
-        self._none = outcomes.choose(is_it, FALSE, self._none)
-        return self._tests[text]
+        return self._keep(test, outcomes.both(is_it, room))
+
+
+def _low(number: Exactly) -> Below:
+    return number.low

@@ -30,4 +30,5 @@ FUNCTION = Function(
     result_type=result_type,
     evaluate=evaluate,
     extent=extent,
+    counts=True,
 )

@@ -66,7 +66,8 @@ class Function(msgspec.Struct, frozen=True):
     """One function. `name` equals its module's; `doc` is a sentence for `harmoniac explain` and the reference.
 
     `parameters` are in the order of positions. `values` and `types` hold one entry for each that is no constant. One
-    that `keeps_items` gives a list of items of what it is given, or of the lists in that, as they are.
+    that `keeps_items` gives a list of items of what it is given, or of the lists in that, as they are. One that
+    `counts` gives a whole number, no less than 0.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Function(msgspec.Struct, frozen=True):
     evaluate: Evaluate
     extent: ExtentFor
     keeps_items: bool = False
+    counts: bool = False
 
     def parameter(self, name: str) -> Taken | None:
         """The parameter of that name."""

@@ -191,6 +191,75 @@ DISPUTED = {
         _loop("good", "x ~ 0.5", "not x ~ 0.5"),
         [("W0504", "0.5", "0.125", ["0.5"])],
     ),
+    "a number and all others": (_branches("level", "x == 3 ~ 0.2", "x != 3 ~ 0.7"), [("W0501", "0.7", "", ["0.2"])]),
+    "numbers that sum to more than 1": (
+        _branches("level", "x == 3 ~ 0.7", "x == 4 ~ 0.6"),
+        [("W0504", "0.6", "0.3", ["0.7"])],
+    ),
+    "a number more often than what is below a greater bound": (
+        _branches("level", "x < 5 ~ 0.5", "x == 3 ~ 0.6"),
+        [("W0504", "0.6", "0.5", ["0.5"])],
+    ),
+    "less below a bound than one number": (
+        _branches("level", "x == 3 ~ 0.6", "x <= 3 ~ 0.5"),
+        [("W0504", "0.5", "0.6", ["0.6"])],
+    ),
+    "a number, and more below and above it than it leaves": (
+        _branches("level", "x < 3 ~ 0.4", "x > 3 ~ 0.4", "x == 3 ~ 0.4"),
+        [("W0504", "0.4", "0.2", ["0.4", "0.4"])],
+    ),
+    "more above a number than it and what is below it leave": (
+        _branches("level", "x == 3 ~ 0.4", "x < 3 ~ 0.4", "x > 3 ~ 0.4"),
+        [("W0504", "0.4", "0.2", ["0.4", "0.4"])],
+    ),
+    "more below a number than it and what is above it leave": (
+        _branches("level", "x == 3 ~ 0.4", "x > 3 ~ 0.4", "x < 3 ~ 0.4"),
+        [("W0504", "0.4", "0.2", ["0.4", "0.4"])],
+    ),
+    "numbers of a chain and a statement": (
+        _branches("level", "x == 3 ~ 0.4 { y = w(q) } elif x == 4 ~ 0.4", "x > 4 ~ 0.5"),
+        [("W0504", "0.5", "0.2", ["0.4", "0.4"])],
+    ),
+    "a bound of a chain behind a number": (
+        _branches("level", "x == 3 ~ 0.2 { y = w(q) } elif x < 5 ~ 0.3", "x <= 5 ~ 0.4"),
+        [("W0504", "0.4", "0.5", ["0.2", "0.3"])],
+    ),
+    "a bound of a chain behind another one and a number": (
+        _branches("level", "x > 5 ~ 0.2 { y = w(q) } elif x == 4 ~ 0.3 { y = w(q) } elif x > 3 ~ 0.1", "x > 3 ~ 0.5"),
+        [("W0501", "0.5", "", ["0.2", "0.3", "0.1"])],
+    ),
+    "a number behind a bound of a chain, and behind all others": (
+        _branches("level", "x > 5 ~ 0.2 { y = w(q) } elif x == 4 ~ 0.3", "x != 4 ~ 0.5"),
+        [("W0501", "0.5", "", ["0.2", "0.3"])],
+    ),
+    "no items and some": (
+        _branches("grades", "count(x) == 0 ~ 0.1", "count(x) > 0 ~ 0.8"),
+        [("W0501", "0.8", "", ["0.1"])],
+    ),
+    "two items, and no more than two": (
+        _branches("grades", "count(x) < 2 ~ 0.3", "count(x) == 2 ~ 0.2", "count(x) >= 3 ~ 0.4"),
+        [("W0504", "0.4", "0.5", ["0.3", "0.2"])],
+    ),
+    "the number of `until` behind its loop": (
+        _loop("level", "x == 3 ~ 0.5", "x != 3 ~ 0.5"),
+        [("W0504", "0.5", "0.125", ["0.5"])],
+    ),
+    "two numbers, the other way round": (
+        _branches("level", "x < level(w(q)) ~ 0.2", "level(w(q)) > x ~ 0.3"),
+        [("W0501", "0.3", "", ["0.2"])],
+    ),
+    "two numbers, of which one is less, or both are equal": (
+        _branches("level", "x < level(w(q)) ~ 0.2", "level(w(q)) == x ~ 0.3", "level(w(q)) <= x ~ 0.4"),
+        [("W0501", "0.4", "", ["0.2", "0.3"])],
+    ),
+    "two numbers that are equal more often than neither is less": (
+        _branches("level", "x < level(w(q)) ~ 0.6", "level(w(q)) < x ~ 0.3", "level(w(q)) == x ~ 0.2"),
+        [("W0504", "0.2", "0.1", ["0.6", "0.3"])],
+    ),
+    "two labels, or others": (
+        _branches("verdict", "x == verdict(w(q)) ~ 0.2", "verdict(w(q)) != x ~ 0.7"),
+        [("W0501", "0.7", "", ["0.2"])],
+    ),
     "labels behind a loop": (
         _loop("verdict", "good(t)", 'x == "a" ~ 0.7', 'x == "b" ~ 0.6'),
         [("W0504", "0.6", "0.3", ["0.7"])],
@@ -200,6 +269,17 @@ DISPUTED = {
 AGREED = {
     "labels that sum to 1": _branches("verdict", 'x == "a" ~ 0.2', 'x == "b" ~ 0.3', 'x == "c" ~ 0.5'),
     "bounds one below the other": _branches("level", "x < 5 ~ 0.5", "x < 8 ~ 0.6", "x >= 8 ~ 0.4"),
+    "less than a number, and no more": _branches("level", "x < 5 ~ 0.5", "x <= 5 ~ 0.7", "x == 5 ~ 0.2"),
+    "numbers that sum to 1": _branches("level", "x == 1 ~ 0.5", "x == 2 ~ 0.5", "x < 1.5 ~ 0.5"),
+    "a number twice in a chain": _branches("level", "x == 1 ~ 0.2 { y = w(q) } elif x == 1 ~ 0.1", "x == 2 ~ 0.8"),
+    "a number above those that its chain leaves": _branches(
+        "level", "x > 5 ~ 0.2 { y = w(q) } elif x == 6 ~ 0.3", "x == 6 ~ 0.1"
+    ),
+    "a bound behind a number of which its chain says nothing": _branches(
+        "level", "x == 1 { y = w(q) } elif x < 3 ~ 0.3", "x < 3 ~ 0.9"
+    ),
+    "items, of which there is no part": _branches("grades", "count(x) < 2 ~ 0.3", "count(x) <= 1 ~ 0.3"),
+    "two numbers, and two others": _branches("level", "x < level(w(q)) ~ 0.2", "x > level(w(w(q))) ~ 0.9"),
     "labels behind returns": """x = verdict(q)
     if x == "a" ~ 0.7 { return q }
     if x == "b" ~ 0.6 { return w(q) }

@@ -90,6 +90,28 @@ BODIES = {
     s = score(q)
     if s > 0.3 and s < 0.7 ~ 0.2 { return other(q) }
     return answer(q)""",
+    "one number, and what is below and above it": """
+    s = score(q)
+    if s == 0.5 ~ 0.2 { return other(q) }
+    if s <= 0.5 ~ 0.5 { return redo(q) }
+    return answer(q)""",
+    "two numbers between two bounds": """
+    s = score(q)
+    draft = q
+    if s < 3 ~ 0.3 { draft = redo(draft) }
+    if s <= 3 ~ 0.4 { draft = redo(draft) }
+    if s == 4 ~ 0.2 { draft = answer(draft) }
+    if s == 3 or s == 4 { return other(draft) }
+    if s > 4 ~ 0.1 { return draft }
+    return other(q)""",
+    "one number in rounds, and after them": """
+    draft = q
+    repeat up to 3 {
+        draft = redo(draft)
+        sure = score(draft)
+    } until sure == 1 ~ 0.4
+    if sure != 1 { return other(draft) }
+    return answer(draft)""",
     "a test that is known to fail, and another one": """
     if good(q) ~ 0.2 { return answer(q) }
     if good(q) or bad(q) ~ 0.5 { return other(q) }

@@ -1,8 +1,10 @@
 """A share that is said of a branch is that of the requests which reach it, whatever else is known of what it asks."""
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -22,9 +24,17 @@ component verdict(q: text) -> "a" | "b" | "c" = small("{q}")
 component again(q: text) -> "a" | "b" | "c" = small("Again: {q}")
 component level(q: text) -> number = small("{q}")
 component better(q: text) -> number = small("Better: {q}")
+component words(q: text) -> [text ~ 2 tokens] ~ 4 = small("{q}")
 component w(t: text) -> text = small("Once: {t}")
 component v(t: text) -> text = small("Twice: {t}")
 """
+
+
+def _twice(made: str, *tests: str) -> str:
+    """Tests of one value in a branch each, the last of which calls `w`."""
+    before = "".join(f"if {test} {{ y = v(y) }}\n    " for test in tests[:-1])
+    return f"x = {made}(q)\n    y = q\n    {before}if {tests[-1]} {{ return w(y) }}\n    return y"
+
 
 #: The body, and how often `w` is called.
 KEPT = {
@@ -136,6 +146,50 @@ KEPT = {
     return v(q)""",
         0.12,
     ),
+    "all numbers but one": (_twice("level", "x == 3 ~ 0.2", "x != 3"), 0.8),
+    "one number, of those above a smaller bound": (
+        _twice("level", "x < 2 ~ 0.3", "x == 3 ~ 0.2", "not x < 2 and x == 3"),
+        0.2,
+    ),
+    "one number, of those below it": (_twice("level", "x == 3 ~ 0.2", "x < 3 and x == 3"), 0.0),
+    "one number and another one": (_twice("level", "x == 3 ~ 0.2", "x == 4 ~ 0.3", "x != 3 and x != 4"), 0.5),
+    "numbers below a bound": (_twice("level", "x == 3 ~ 0.2", "x == 1 ~ 0.1", "x < 4 and (x == 1 or x == 3)"), 0.3),
+    "one number, between what is below and above it": (_twice("level", "x < 3 ~ 0.3", "x <= 3 ~ 0.5", "x == 3"), 0.2),
+    "what is no more than a number": (_twice("level", "x < 3 ~ 0.3", "x == 3 ~ 0.2", "x <= 3"), 0.5),
+    "what is less than a number": (_twice("level", "x == 3 ~ 0.2", "x > 3 ~ 0.3", "x < 3"), 0.5),
+    "a bound that nobody asks for itself": (_twice("level", "x < 3 ~ 0.3", "x > 3"), 0.7),
+    "a bound that a name is on one path": (
+        """x = level(q)
+    if good(q) ~ 0.4 { x = 3 }
+    y = q
+    if x < 3 ~ 0.3 { y = v(y) }
+    if x <= 3 ~ 0.7 { return w(y) }
+    return y""",
+        0.7,
+    ),
+    "one number behind a loop": (
+        """t = q
+    repeat up to 2 {
+        t = v(t)
+        x = level(t)
+    } until x == 3 ~ 0.5
+    if x != 3 { return w(t) }
+    return t""",
+        0.25,
+    ),
+    "no items and some": (_twice("words", "count(x) == 0 ~ 0.1", "count(x) > 0"), 0.9),
+    "one item": (_twice("words", "count(x) <= 1 ~ 0.4", "count(x) < 1 ~ 0.1", "count(x) == 1"), 0.3),
+    "less than two items": (_twice("words", "count(x) == 0 ~ 0.1", "count(x) == 1 ~ 0.2", "count(x) < 2"), 0.3),
+    "no part of an item": (_twice("words", "count(x) <= 1.5 ~ 0.1", "count(x) >= 2"), 0.9),
+    "less than no items": (_twice("words", "count(x) < 0 or count(x) == 0.5 or count(x) == -1"), 0.0),
+    "two numbers, the other way round": (_twice("level", "x < better(q) ~ 0.3", "better(q) > x"), 0.3),
+    "two numbers, or not": (_twice("level", "x < better(q) ~ 0.3", "better(q) <= x"), 0.7),
+    "two numbers that are equal": (
+        _twice("level", "x < better(q) ~ 0.3", "x == better(q) ~ 0.1", "better(q) < x"),
+        0.6,
+    ),
+    "two labels, the other way round": (_twice("verdict", "x != again(q) ~ 0.3", "again(q) == x"), 0.7),
+    "two truths, of which one is a negation": (_twice("good", "x == bad(q) ~ 0.3", "(not bad(q)) != x"), 0.3),
     "what cannot be, as near as can be": (
         """y = q
     if good(q) ~ 0.2 { y = v(q) }
@@ -188,6 +242,14 @@ def test_what_is_forgotten_leaves_functions_as_they_were() -> None:
 #: Values by name, and whether something holds of them.
 _World = tuple[tuple[str, object], ...]
 _When = Callable[[Mapping[str, object]], bool]
+_HOLDS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">=": operator.ge,
+    ">": operator.gt,
+}
 
 
 def _test(kind: str, name: str, draw: Random) -> tuple[str, _When]:
@@ -197,10 +259,14 @@ def _test(kind: str, name: str, draw: Random) -> tuple[str, _When]:
         return (f"not {name}", lambda of: not of[name]) if is_negated else (name, lambda of: bool(of[name]))
     if kind == "label":
         label = draw.choice("abc")
-        operator = "!=" if is_negated else "=="
-        return f'{name} {operator} "{label}"', lambda of: (of[name] == label) != is_negated
-    bound = draw.choice([2, 4])
-    return f"{name} {'>=' if is_negated else '<'} {bound}", lambda of: (int(str(of[name])) < bound) != is_negated
+        sign = "!=" if is_negated else "=="
+        return f'{name} {sign} "{label}"', lambda of: (of[name] == label) != is_negated
+    return _compared(name, draw.choice([*_HOLDS]), "3")
+
+
+def _compared(one: str, sign: str, other: str) -> tuple[str, _When]:
+    """How a name compares with another one, or with the number 3."""
+    return f"{one} {sign} {other}", lambda of: _HOLDS[sign](of[one], of.get(other, 3))
 
 
 class _Drawn:
@@ -220,6 +286,7 @@ class _Drawn:
             self.say_all(name)
         for _ in range(4):
             self.step()
+        self.compare()
 
     def answer(self, name: str, when: _When) -> str:
         """Where something holds, let a name be what a new component answers."""
@@ -238,14 +305,15 @@ class _Drawn:
         self.likely = found
         return made
 
-    def branch(self, test: str, when: _When, anew: str | None = None) -> None:
+    def branch(self, test: str, when: _When, anew: str | None = None, *, is_said: bool = True) -> None:
         """A branch with the share of the requests of which its test holds; a name may be found anew in it."""
         share = sum(likely for world, likely in self.likely.items() if when(dict(world)))
         made = f"w{len(self.said)}"
         self.components.append(f'component {made}(q: text) -> text = small("{{q}} {made}")')
         self.said[made] = share
         inside = "" if anew is None else f"        {anew} = {self.answer(anew, when)}(q)\n"
-        self.lines.append(f"if {test} ~ {share:.12f} {{\n        y = {made}(y)\n{inside}    }}")
+        said = f" ~ {share:.12f}" if is_said else ""
+        self.lines.append(f"if {test}{said} {{\n        y = {made}(y)\n{inside}    }}")
 
     def say_all(self, name: str) -> None:
         """Say how often a name is each of what it may be."""
@@ -255,8 +323,22 @@ class _Drawn:
             self.branch(f'{name} == "a"', lambda of: of[name] == "a")
             self.branch(f'{name} == "b"', lambda of: of[name] == "b")
         else:
-            self.branch(f"{name} < 2", lambda of: int(str(of[name])) < 2)
-            self.branch(f"{name} < 4", lambda of: int(str(of[name])) < 4)
+            for sign in self.draw.sample(["<", "<=", "=="], 2):
+                self.branch(*_compared(name, sign, "3"))
+            for sign in _HOLDS:
+                self.branch(*_compared(name, sign, "3"), is_said=False)
+
+    def compare(self) -> None:
+        """Say of two numbers how they compare, and ask so in all other words."""
+        numbers = [name for name, kind in self.kinds.items() if kind == "number"]
+        if len(numbers) < 2:
+            return
+        one, other = self.draw.sample(numbers, 2)
+        for first, sign, second in self.draw.sample([(one, "<", other), (one, "==", other), (other, ">=", one)], 2):
+            self.branch(*_compared(first, sign, second))
+        for sign in _HOLDS:
+            self.branch(*_compared(one, sign, other), is_said=False)
+            self.branch(*_compared(other, sign, one), is_said=False)
 
     def step(self) -> None:
         """Find a name anew where a test of it or of another one holds, or ask about two names together."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from harmonia_compiler.flow.asked import Below
 from harmonia_compiler.flow.outcomes import FALSE, Outcomes
 from harmonia_compiler.flow.said import Literal, Saying
 from harmonia_compiler.flow.shares import Part, Row, Shares
@@ -60,8 +61,8 @@ def test_what_was_kept_alike_is_worked_out_once(monkeypatch: pytest.MonkeyPatch)
         nonlocal asked
         asked, shares = 0, Shares(lambda _: None, 100_000)
         for last in range(1, lists):
-            kept = [tuple((float(at), False) for at in range(first, last)) for first in range(last)]
-            shares.of([Part(ONE, each) for each in kept], 1_000.0, 0.5)
+            kept = [tuple((Below(float(at)), False) for at in range(first, last)) for first in range(last)]
+            shares.of([Part(ONE, each) for each in kept], Below(1_000.0), 0.5)
         return asked
 
     monkeypatch.setattr(Outcomes, "both", both)
