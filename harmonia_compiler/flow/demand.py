@@ -4,7 +4,7 @@ Visits are probabilities added up over the calls of a flow, times the items and 
 for. For flows whose branches are taken independently they are the visit ratios v = (I - Mᵀ)⁻¹ s.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from math import prod
 
 import msgspec
@@ -60,7 +60,7 @@ class Demand(msgspec.Struct, frozen=True):
     `extents` go by the node of the `expanded` flow, as do the positions of `calls`. These are in an
     order in which each stands after those it waits for. `items` is how many each scope has. `late` says of
     components how often what their calls belong to takes longer than its `within`, where it is known how long
-    calls take. `likely` is that of `Guards`.
+    calls take. `likely` and `taken` are those of `Guards`.
     `guessed` names the ports and components whose size nobody said, and on which the work of some call rests.
     `ways` are the calls that requests send together, with how likely each is and what becomes of those that have a
     time. Where not `exact`, the flow branches beyond the bound of `guards.py`, and probabilities are estimates.
@@ -79,6 +79,7 @@ class Demand(msgspec.Struct, frozen=True):
     items: tuple[float, ...]
     late: Mapping[str, float] = msgspec.field(default_factory=dict)
     likely: Mapping[Place, Mapping[Test, float]] = msgspec.field(default_factory=dict)
+    taken: Mapping[int, float] = msgspec.field(default_factory=dict)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -100,21 +101,44 @@ class Demand(msgspec.Struct, frozen=True):
 
         Where it stands in a loop, the mean over the rounds; where no request reaches it, as if one did.
         """
-        weighed: dict[tuple[int, int], list[tuple[float, float]]] = {}
         whole = self.expanded
-        for scope, items in zip(whole.items[1:], self.items[1:], strict=True):
-            weight = self.probabilities[scope.gather] * whole.rounds[scope.gather] * self.count(scope.parent)
-            weighed.setdefault(whole.origins[scope.gather], []).append((weight, items))
-        return {
-            place: sum(weight * items for weight, items in found) / total
-            if (total := sum(weight for weight, _ in found)) > 0.0
-            else found[0][1]
-            for place, found in weighed.items()
-        }
+        return _means(
+            (whole.origins[scope.gather], self._weight(scope.gather, scope.parent), items)
+            for scope, items in zip(whole.items[1:], self.items[1:], strict=True)
+        )
+
+    def shares_of(self) -> dict[tuple[int, int], float]:
+        """How often each `Select` of the flow takes `then` once it is demanded, by its body and its position there.
+
+        Where it stands in a loop, the mean over the rounds; nothing of one that no request demands.
+        """
+        whole = self.expanded
+        return _means(
+            (whole.origins[at], self._weight(at, whole.scopes[at]), share)
+            for at, share in self.taken.items()
+            if self.probabilities[at] > 0.0
+        )
+
+    def _weight(self, position: int, scope: int) -> float:
+        """How often a node of the expanded flow is expected to run for a request."""
+        return self.probabilities[position] * self.expanded.rounds[position] * self.count(scope)
 
     def count(self, scope: int) -> float:
         """How many items a scope has, over all those of the scopes around it."""
         return prod(self.items[each] for each in scopes_around(self.expanded, scope))
+
+
+def _means(given: Iterable[tuple[tuple[int, int], float, float]]) -> dict[tuple[int, int], float]:
+    """For each place the mean of its figures by their weights; where none weighs anything, the first one."""
+    weighed: dict[tuple[int, int], list[tuple[float, float]]] = {}
+    for place, weight, figure in given:
+        weighed.setdefault(place, []).append((weight, figure))
+    return {
+        place: sum(weight * figure for weight, figure in found) / total
+        if (total := sum(weight for weight, _ in found)) > 0.0
+        else found[0][1]
+        for place, found in weighed.items()
+    }
 
 
 def demand(
@@ -152,6 +176,7 @@ def demand(
         items,
         late,
         likely.likely,
+        likely.taken,
     )
     sent = _calls(found, application, kinds, in_pieces)
     calls = _ordered(bridged(graph, sorted({*graph} - {*sent})), sent)

@@ -93,6 +93,7 @@ class _Drawing:
         self._shown = Shown(flow)
         self._runs = demand.runs()
         self._items = demand.items_of()
+        self._shares = demand.shares_of()
         self._prefix = prefix
         self._arrows: list[Arrow] = []
 
@@ -218,7 +219,7 @@ class _Drawing:
             case Argument():
                 self._changing(place, name)
             case Select(condition, then, otherwise):
-                share = EVEN if node.share is None else node.share
+                share = self._shares.get(place, EVEN if node.share is None else node.share)
                 self._decides((body, condition), name)
                 self._arrow((body, then), name, f"yes, {share * 100:.3g} %")
                 self._arrow((body, otherwise), name, f"no, {(1.0 - share) * 100:.3g} %")

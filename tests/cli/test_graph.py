@@ -142,6 +142,31 @@ def test_loops_and_fallbacks_are_framed(form: str, tmp_path: Path, capsys: pytes
     assert '"try within 2 s, else"' in written
 
 
+SAID_ONCE = """
+component sort(q: text) -> "a" | "b" = python("tools:sort")
+component w(q: text) -> text ~ 9 tokens = python("tools:w")
+
+pipeline p(q: text) -> text {
+    found = sort(q)
+    y = q
+    if found == "b" ~ 0.2 { y = w(y) }
+    is_b = found == "b"
+    if is_b { y = w(y) }
+    return y
+}
+"""
+
+
+def test_a_branch_has_the_share_that_is_said_elsewhere_of_its_test(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "once.rag"
+    file.write_text(SAID_ONCE, encoding="utf-8")
+    assert run(["graph", str(file)]) == FINE
+    written = capsys.readouterr().out
+    assert (written.count("yes, 20 %"), written.count("no, 80 %")) == (2, 2)
+
+
 LATE = """
 component slow(q: text) -> text ~ 9 tokens = python("tools:slow", takes: 400 ms)
 component other(q: text) -> text ~ 9 tokens = python("tools:other", takes: 5 ms)
