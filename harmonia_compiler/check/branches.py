@@ -13,6 +13,7 @@ from harmonia_compiler.contract.types import Labels, Type, join
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.graph import Arm
+from harmonia_compiler.flow.rounding import half_a_digit
 from harmonia_compiler.syntax import tree
 
 _CLOSE = 1e-9
@@ -66,18 +67,19 @@ def shares(
 
     What the user says is of those that reach the whole branch, and so is what is `known` of an arm where he says
     nothing; arms without a share, and what comes after the last one unless the arms cover everything, take equal
-    parts of what is left.
+    parts of what is left. Shares sum up but for the rounding of what is written.
     """
     said = [each if arm.share is None else share_of(arm.share, findings) for arm, each in zip(arms, known, strict=True)]
     total = sum(share for share in said if share is not None)
     written = [arm.share for arm in arms if arm.share is not None]
-    if total > 1 + _CLOSE and written:
+    rounded = _CLOSE + sum(half_a_digit(share.span) for share in written)
+    if total > 1 + rounded and written:
         last = written[-1]
         implied = any(arm.share is None and each is not None for arm, each in zip(arms, known, strict=True))
         help = "each is a part of the requests that reach the `if`"
         help += "; those of the other tests follow from the loads of the classes" if implied else ""
         findings.add("E0502", f"the shares of this branch sum to {total:g}", last.span, help=help)
-    elif covers_all and None not in said and total < 1 - _CLOSE and written:
+    elif covers_all and None not in said and total < 1 - rounded and written:
         last = written[-1]
         message = f"the shares of this branch sum to {total:g}, but its tests cover every label"
         findings.add("E0502", message, last.span, help=f"leave this one out: it is {1 - total + (said[-1] or 0):g}")

@@ -9,7 +9,6 @@ different values go together is not known, so that nothing is said of that.
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Sequence
-from decimal import Decimal, InvalidOperation
 from itertools import islice
 from math import inf
 from typing import NamedTuple
@@ -34,6 +33,7 @@ from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.alike import Wordings
 from harmonia_compiler.flow.asked import ITEM, Asked, Below, Exactly, Test, type_of
 from harmonia_compiler.flow.graph import Body, Flow, Written
+from harmonia_compiler.flow.rounding import half_a_digit
 
 #: Shares are reckoned with rounding.
 _CLOSE = 1e-9
@@ -293,7 +293,7 @@ def _of_class(flow: Flow, labels: Sequence[str]) -> _Said:
     for name, share in flow.class_shares.items():
         rate = flow.load.by_class.get(name)
         if name in labels and rate is not None and rate.at is not None:
-            said.hear(_Claim(rate.at, name, share, _half_a_digit(rate.at), is_negated=False, is_derived=True))
+            said.hear(_Claim(rate.at, name, share, half_a_digit(rate.at), is_negated=False, is_derived=True))
     return said
 
 
@@ -332,14 +332,14 @@ class _Reading:
                     behind[operation.otherwise] = before.followed(asked)
                 is_one = before.value == asked.value or not before.number
                 if written is not None and is_said and is_one and before.number == written.behind:
-                    share, slack = 1.0 - written.share if asked.is_negated else written.share, _half_a_digit(written.at)
+                    share, slack = 1.0 - written.share if asked.is_negated else written.share, half_a_digit(written.at)
                     claim = _Claim(written.at, asked.test, share, slack, asked.is_negated, behind=before)
                     yield asked, written.among, claim
 
     def _of_loop(self, loop: Repeat, written: Written) -> Iterator[tuple[_Question, Span | None, _Claim]]:
         block = self._bodies[loop.block]
         last = Asked(block.results[0])
-        asked, slack = self._question(loop.block, last), _half_a_digit(written.at)
+        asked, slack = self._question(loop.block, last), half_a_digit(written.at)
         share = 1.0 - written.share if asked.is_negated else written.share
         claim = _Claim(written.at, asked.test, share, slack, asked.is_negated)
         yield asked, written.among, claim
@@ -418,12 +418,3 @@ def _is_in(place: Span, around: Span | None) -> bool:
         and around.start <= place.start
         and place.end <= around.end
     )
-
-
-def _half_a_digit(place: Span) -> float:
-    """Half a unit of the last digit of what is written: of two digits behind the point at least."""
-    try:
-        exponent = Decimal(place.source.text[place.start : place.end]).as_tuple().exponent
-    except InvalidOperation:
-        exponent = -2
-    return 0.5 * 10.0 ** min(-2, exponent if isinstance(exponent, int) else -2)
