@@ -2,13 +2,16 @@
 
 The function is imported from the project's folder when the worker starts, never while checking. It
 takes the component's ports by name and returns plain data of the result type; a coroutine function
-is awaited, any other runs in one of `cores` threads.
+is awaited, any other runs in one of `cores` threads. Of what `harmoniac up` was given in its
+environment, the worker is handed what its `variables` name.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.card import Card
 from harmonia_compiler.contract.component import Component, Engine
@@ -25,6 +28,8 @@ CALL = "/v1/call"
 
 #: The settings that name what a bundle carries beside the function's module and what that imports.
 REQUIRES, FILES = "requires", "files"
+_VARIABLES = "variables"
+_NAME = "[A-Za-z_][A-Za-z0-9_]*"
 _PATH = r"(?=.{1,255}$)[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
 
 SETTINGS = (
@@ -49,6 +54,13 @@ SETTINGS = (
         "a file or folder that the function reads or imports by name, which lies beside its module there too",
         pattern=_PATH,
         form="a path such as `data`, of letters, digits, `.`, `_` and `-`",
+    ),
+    Setting(
+        _VARIABLES,
+        "text",
+        "environment variables of `harmoniac up` that the function sees beside `PATH` and the like, such as a key",
+        pattern=rf"(?=.{{1,1000}}$){_NAME}(, ?{_NAME})*",
+        form="names such as `API_KEY, API_URL`",
     ),
     Setting(
         "cores",
@@ -86,7 +98,9 @@ def result_extent(component: Component, inputs: Mapping[str, Extent] = NOTHING) 
 def launch(engine: Engine, card: Card | None, configuration: Configuration) -> Launch:
     """A worker that imports the function from the bundle's copy of the user's code."""
     words = ("--function", str(engine.settings["function"]), "--code", Fill("code"))
-    return worker("python", words, configuration, timeout_s=60.0)
+    names = re.split(", ?", str(engine.settings[_VARIABLES])) if _VARIABLES in engine.settings else ()
+    made = worker("python", words, configuration, timeout_s=60.0)
+    return replace(made, late={name: name for name in names})
 
 
 def encode(engine: Engine, component: Component, inputs: Mapping[str, Value], *, stream: bool) -> Wire:

@@ -162,7 +162,14 @@ def test_the_other_kinds() -> None:
         "milvus": "{python} -m milvus_lite server --data-dir {data} --host {host} --port {port}",
     }
     assert [made.probe.transport for made in lines.values()] == ["http", "http", "http", "http", "milvus"]
+    assert [made.late for made in lines.values()] == [{}] * 5
     assert [made.model is None for made in lines.values()] == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize("names", ["A_KEY,URL", "A_KEY, URL", "A_KEY, URL, A_KEY"])
+def test_a_function_waits_for_the_variables_that_it_names(names: str) -> None:
+    made = launch("python", {"function": "hippo:walk", "variables": names}, CPU)
+    assert made.late == {"A_KEY": "A_KEY", "URL": "URL"}
 
 
 @pytest.mark.parametrize(
