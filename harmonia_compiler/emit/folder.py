@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
+from harmonia_compiler.check.sources import real
 from harmonia_compiler.contract.bundle import FORMAT_VERSION, Contents
 from harmonia_compiler.contract.document import decode_versioned, encode_document
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
@@ -79,7 +80,7 @@ def _check_room_for(out: Path, names: Iterable[str], gone: Iterable[str]) -> Non
         parent = _parent_within(out, name)
         if (out / name).is_dir():
             raise _refused(f"`{out / name}` is a folder", "move it away, or name another folder with --out")
-        nearest = next(folder for folder in (parent, *parent.parents) if folder.exists())
+        nearest = next(folder for folder in (parent, *parent.parents) if os.path.lexists(folder))
         if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
             raise _refused(f"`{nearest}` cannot be written", "name another folder with --out")
     for name in gone:
@@ -89,7 +90,7 @@ def _check_room_for(out: Path, names: Iterable[str], gone: Iterable[str]) -> Non
 def _parent_within(out: Path, name: str) -> Path:
     """The folder that a file goes into; raises `Rejected` where a link leads out of the bundle."""
     parent = (out / name).parent
-    if not parent.resolve().is_relative_to(out.resolve()):
+    if not real(parent).is_relative_to(real(out)):
         raise _refused(f"`{parent}` leads out of the bundle", "remove the link, or name another folder with --out")
     return parent
 

@@ -32,6 +32,12 @@ def test_a_file_that_has_no_place_leaves_the_others_as_they_were(
     assert not (out / "code").exists()
 
 
+@pytest.mark.parametrize("leads_to", ["itself", "nowhere"])
+def test_a_link_that_leads_nowhere_is_no_place_for_a_bundle(quickstart: Planned, tmp_path: Path, leads_to: str) -> None:
+    (tmp_path / "link").symlink_to("link" if leads_to == "itself" else "absent")
+    assert refused(quickstart, tmp_path / "link/bundle") == f"`{tmp_path}/link` cannot be written"
+
+
 def files_in(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
