@@ -32,12 +32,14 @@ from harmonia_compiler.kinds.registry import kinds as registered_kinds
 class Checked(msgspec.Struct, frozen=True):
     """The result of checking: the application where there is no error, and the findings in order.
 
-    Of very many findings the first are there, and the others are counted in `left_out`.
+    Of very many findings the first are there, and the others are counted in `left_out`. `read` are the user's files
+    that it was made of: those given, what they import, prompts, and modules whose annotations were read.
     """
 
     application: Application | None
     found: list[Diagnostic]
     left_out: int = 0
+    read: tuple[Path, ...] = ()
 
 
 def check_files(
@@ -82,7 +84,8 @@ def _checked(
     cards = cards_here() if application.engines else Cards([])
     wrong = [*impossible(application, kinds, cards), *contradicting(application, kinds, cards)]
     findings.extend(wrong)
-    return Checked(None if wrong else application, in_order(findings.items), findings.left_out)
+    found = None if wrong else application
+    return Checked(found, in_order(findings.items), findings.left_out, tuple(context.read))
 
 
 def _warn_of_imports(context: Context) -> None:

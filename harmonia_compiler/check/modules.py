@@ -97,6 +97,7 @@ class Modules:
         source = read_source(path, name, self.context.root, self.context.findings, at)
         if source is None:
             return Untold.REPORTED
+        self.context.read.append(path)
         try:
             with warnings.catch_warnings():
                 # What Python thinks of somebody's escapes is not for us to say.

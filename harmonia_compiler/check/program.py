@@ -106,7 +106,10 @@ class Unit(msgspec.Struct, eq=False):
 
 
 class Context(msgspec.Struct):
-    """What every part of the checking works with: `given` values of `--set`, and the `length` of all that is read."""
+    """What every part of the checking works with.
+
+    `given` are values of `--set`, `read` the files that could be read, and `length` is that of all sources.
+    """
 
     findings: Findings
     kinds: Mapping[str, Kind]
@@ -114,6 +117,7 @@ class Context(msgspec.Struct):
     root: Path
     units: list[Unit] = msgspec.field(default_factory=list)
     taken: set[str] = msgspec.field(default_factory=set)
+    read: list[Path] = msgspec.field(default_factory=list)
     length: int = 0
     _looked_for: Counter[str] = msgspec.field(default_factory=Counter)
 
@@ -179,6 +183,7 @@ def _load_one(
         return None
     unit = Unit(source, path, parse(source, context.findings), served)
     by_path[real(path)] = unit
+    context.read.append(path)
     context.units.append(unit)
     return unit
 

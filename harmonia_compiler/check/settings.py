@@ -196,10 +196,12 @@ class SettingReader:
             return None
         found = Findings()
         name = beside(self.unit.source, text.value)
-        source = read_source(self.unit.path.parent / text.value, name, self.context.root, found, text.span)
+        path = self.unit.path.parent / text.value
+        source = read_source(path, name, self.context.root, found, text.span)
         self.findings.extend(found.items)
         if source is None:
             return None
+        self.context.read.append(path)
         if leaked := leak(source.text):
             self._refuse(setting, leaked.what, Span(source, leaked.start, leaked.end))
         return template(source.text, source.text, Span(source, 0, len(source.text)), self.findings)

@@ -15,6 +15,7 @@ import uvloop
 from harmonia_compiler.cli.arriving import Asked, Workload, duration_option, workload, workload_options
 from harmonia_compiler.cli.exits import INTERRUPTED
 from harmonia_compiler.cli.options import PATH, format_option, inputs_option
+from harmonia_compiler.cli.outputs import refuse_overwriting
 from harmonia_compiler.cli.reporting import html_option, print_report, warmup_option, window_of
 from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.contract.objective import Objective, bound_ms, parse_objectives
@@ -87,6 +88,7 @@ def command(
     URL is any OpenAI-compatible service, or the folder of a running bundle. Latency counts from when a request was
     meant to be sent. Ctrl-C ends the run, and what was seen until then is reported.
     """
+    refuse_overwriting()
     coming = workload(asked)
     window = window_of(coming.end_ms, warmup_ms)
     texts = None if questions is None else _read_questions(questions)

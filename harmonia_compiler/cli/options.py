@@ -34,9 +34,15 @@ class GivenPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class OutFile(GivenPath):
+    """A file to write. That it is no folder is known before the work."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False)
+
+
 PATH = GivenPath()
-#: A file to write. That it is no folder is known before the work.
-OUT_FILE = GivenPath(dir_okay=False)
+OUT_FILE = OutFile()
 #: A path of which it matters how it was written.
 WRITTEN_PATH = click.Path(readable=False)
 

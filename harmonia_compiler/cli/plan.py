@@ -14,6 +14,7 @@ from harmonia_compiler.cli.comparing import change_remarks, change_tables, stale
 from harmonia_compiler.cli.fronting import frontier_document, frontier_picture, frontier_table
 from harmonia_compiler.cli.options import OUT_FILE, PATH, files_argument, format_option, settings_option
 from harmonia_compiler.cli.output import print_json
+from harmonia_compiler.cli.outputs import write_output
 from harmonia_compiler.cli.plan_page import plan_page
 from harmonia_compiler.cli.plan_tables import remarks, tables_of
 from harmonia_compiler.cli.planning import (
@@ -97,9 +98,9 @@ def command(
     _say_stale(((running, read_plan), (readings, read_plan_of)), plan, load_inventory(inventory))
     document = encode_plan(plan)
     if out is not None:
-        out.write_bytes(document)
+        write_output(out, document)
     if html is not None:
-        html.write_text(plan_page(application, load_inventory(inventory), plan), encoding="utf-8")
+        write_output(html, plan_page(application, load_inventory(inventory), plan).encode())
     if explain is not None:
         _explain(application, load_inventory(inventory), plan, explain, measured, form)
     elif form == "json":
@@ -143,7 +144,7 @@ def _frontier(files: Sequence[Path], settings: Mapping[str, str], inventory: Pat
     make = partial(plan_for, checked_for(files, settings, form), load_inventory(inventory), "cost")
     points = or_leave(form, lambda: frontier(lambda within_ms: make(within_ms=within_ms)[1]))
     if svg is not None:
-        svg.write_text(frontier_picture(points), encoding="utf-8")
+        write_output(svg, frontier_picture(points).encode())
     if form == "json":
         print_json(frontier_document(points))
     else:
@@ -151,7 +152,9 @@ def _frontier(files: Sequence[Path], settings: Mapping[str, str], inventory: Pat
 
 
 def _print(tables: Sequence[Table], remarks: Sequence[str]) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    # What it is given is text as it stands: names of files and of what was measured may hold brackets and colons.
+    width = None if sys.stdout.isatty() else 120
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
     for table in tables:
         if table.row_count:
             console.print(table)

@@ -12,6 +12,7 @@ from harmonia_compiler.check.files import check_files
 from harmonia_compiler.cli.exits import DIAGNOSTICS, INFEASIBLE
 from harmonia_compiler.cli.options import InventoryPath
 from harmonia_compiler.cli.output import findings_document, print_diagnostics, print_json
+from harmonia_compiler.cli.outputs import refuse_overwriting
 from harmonia_compiler.contract.inventory import Inventory, load_inventory
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.contract.program import Call, Select
@@ -74,11 +75,15 @@ def planned(
 
 
 def checked_for(files: Collection[Path], settings: Mapping[str, str], form: str) -> Application:
-    """The application that some files make. Exits 1 where one is wrong; warnings are printed."""
+    """The application that some files make. Exits 1 where one is wrong; warnings are printed.
+
+    Raises Rejected where the command would overwrite one of them.
+    """
     checked = check_files(list(files), settings)
     if checked.application is None:
         _leave(checked.found, DIAGNOSTICS, form, checked.left_out)
     print_diagnostics(checked.found, checked.left_out)
+    refuse_overwriting(checked.read)
     return checked.application
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.cli.one_engine import configuration_here, running
 from harmonia_compiler.cli.options import OUT_FILE, PATH, format_option, settings_option
+from harmonia_compiler.cli.outputs import refuse_overwriting, write_output
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.home import profile_store
@@ -97,7 +98,7 @@ def command(
             _keep(measured)
     document = encode(measured)
     if out is not None:
-        out.write_bytes(document)
+        write_output(out, document)
     if form == "json":
         click.echo(document, nl=False)
     else:
@@ -120,6 +121,7 @@ def _engine(file: Path, component: str, settings: dict[str, str]) -> Engine:
     checked = check_files([file], settings)
     if checked.application is None:
         raise Rejected(checked.found)
+    refuse_overwriting(checked.read)
     components = {
         name: each
         for name, each in checked.application.components.items()

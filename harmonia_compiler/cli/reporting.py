@@ -9,6 +9,7 @@ import click
 
 from harmonia_compiler.cli.arriving import Asked, duration_option
 from harmonia_compiler.cli.options import OUT_FILE
+from harmonia_compiler.cli.outputs import is_no_file, write_output
 from harmonia_compiler.report.document import Report, encode_report
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.report.page import as_page
@@ -34,7 +35,7 @@ def html_option(command: Command) -> Command:
 
 
 def _writable(_context: click.Context, _parameter: click.Parameter, given: Path | None) -> Path | None:
-    if given is not None:
+    if given is not None and not is_no_file(given):
         is_new = not given.exists() and not given.is_symlink()
         given.open("a", encoding="utf-8").close()
         if is_new:
@@ -60,7 +61,7 @@ def window_of(end_ms: float, warmup_ms: float | None) -> Window:
 def print_report(report: Report, form: str, html: Path | None) -> None:
     """The report to stdout as text or JSON, and to a file as a page."""
     if html is not None:
-        html.write_text(as_page(report), encoding="utf-8")
+        write_output(html, as_page(report).encode())
     if form == "json":
         click.echo(encode_report(report), nl=False)
     else:

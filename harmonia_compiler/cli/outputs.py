@@ -1,0 +1,83 @@
+"""Files that a command writes: none of them may be one that it reads, and each is written by one function."""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from itertools import combinations
+from pathlib import Path
+
+import click
+
+from harmonia_compiler.check.sources import real
+from harmonia_compiler.cli.options import GivenPath, OutFile
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+
+
+def refuse_overwriting(read: Iterable[Path] = ()) -> None:
+    """Raise `Rejected` where an output of the command at hand is one of its inputs, or two outputs are one file.
+
+    Outputs are the options that take an `OutFile`. Inputs are all other paths of the command line, folders with what
+    is in them, and what else it has `read`. To be called before anything is written.
+    """
+    context = click.get_current_context()
+    outputs: list[tuple[str, Path]] = []
+    inputs = [*read]
+    for parameter in context.command.params:
+        paths = list(_paths(context.params.get(parameter.name or "")))
+        if isinstance(parameter.type, OutFile):
+            outputs += [(parameter.opts[0], path) for path in paths]
+        elif isinstance(parameter.type, GivenPath):
+            inputs += paths
+    for option, path in outputs:
+        if any(_is_in(path, one) for one in inputs):
+            message = f"`{option}` would overwrite `{path}`, which is read"
+            raise Rejected([Diagnostic("E1134", message, help=f"name another file with `{option}`")])
+    for (first, path), (second, other) in combinations(outputs, 2):
+        if _is_in(path, other):
+            message = f"`{first}` and `{second}` would both write `{path}`"
+            raise Rejected([Diagnostic("E1134", message, help="name two files")])
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Write a file that the command was told to write. Raises `Rejected` or `OSError`, either with the path.
+
+    A pipe is written to where somebody reads it, and not waited for.
+    """
+    with open(path, "wb", opener=_without_waiting, buffering=0) as file:
+        os.set_blocking(file.fileno(), True)
+        left = memoryview(content)
+        try:
+            while left:
+                left = left[file.write(left) :]
+        except OSError as problem:
+            message = f"`{path}` cannot be written: {problem.strerror}"
+            raise Rejected([Diagnostic("E1131", message, help="make room there, or name another file")]) from None
+
+
+def is_no_file(path: Path) -> bool:
+    """Whether there is something that is written to and not replaced, as a pipe or a device."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _paths(given: object) -> Iterator[Path]:
+    for one in given if isinstance(given, tuple) else (given,):
+        if isinstance(one, Path):
+            yield one
+
+
+def _is_in(path: Path, other: Path) -> bool:
+    """Whether writing the one changes the other, by whatever names, or something in it where that is a folder."""
+    if is_no_file(path):
+        return False
+    try:
+        return path.samefile(other) or (other.is_dir() and real(path).is_relative_to(real(other)))
+    except OSError:
+        # One that is not there yet is known by where it would be.
+        return real(path).is_relative_to(real(other))
+
+
+def _without_waiting(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NONBLOCK, 0o666)

@@ -1,0 +1,178 @@
+"""What commands write: never over what they read, and to whatever is there as far as it takes it."""
+
+import os
+import select
+import threading
+from pathlib import Path
+
+import click
+import pytest
+
+from harmonia_compiler.cli.main import harmoniac, run
+from harmonia_compiler.cli.options import OutFile
+from harmonia_compiler.cli.outputs import refuse_overwriting, write_output
+from harmonia_compiler.cli.plan import command as plan
+from harmonia_compiler.diagnostics.diagnostic import Rejected
+
+from .one_host import INVENTORY
+
+OWN = """import say from "parts.rag"
+component small = llm("SmolLM2-135M-Instruct")
+component answer(question: text) -> text = small(file("prompt.txt"))
+component count(t: text) -> text = python("functions:count")
+pipeline ask(question: text) -> text {
+    load 1 rps
+    return say(count(answer(question)))
+}
+"""
+SHARED = """component say(t: text) -> text = python("functions:say")
+"""
+FUNCTIONS = """def count(t: str) -> str:
+    return t
+
+
+def say(t: str) -> str:
+    return t
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """What lies in the folder that commands run in."""
+    monkeypatch.chdir(tmp_path)
+    files = {"own.rag": OWN, "parts.rag": SHARED, "prompt.txt": "{question}", "functions.py": FUNCTIONS}
+    for name, text in {**files, "one.toml": INVENTORY, "trace.csv": "0\n1\n", "asked.txt": "why?\n"}.items():
+        Path(name).write_text(text)
+    Path("link").symlink_to("own.rag")
+    Path("hard.toml").hardlink_to("one.toml")
+    assert run(["plan", "own.rag", "--inventory", "one.toml", "--out", "old.json"]) == 0
+    return contents()
+
+
+def contents() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path().iterdir()}
+
+
+PLAN = "plan own.rag --inventory one.toml"
+OVER = {
+    "the source": f"{PLAN} --out own.rag",
+    "a link to it": f"{PLAN} --out link",
+    "it behind a link": "plan link --inventory one.toml --out own.rag",
+    "what it imports": f"{PLAN} --out parts.rag",
+    "its prompt": f"{PLAN} --html prompt.txt",
+    "its functions": f"{PLAN} --html functions.py",
+    "the inventory": f"{PLAN} --html one.toml",
+    "its other name": f"{PLAN} --html hard.toml",
+    "the plan that runs": f"{PLAN} --from old.json --out old.json",
+    "the plan it is compared with": f"{PLAN} --diff old.json --html ./old.json",
+    "the source, with a frontier": f"{PLAN} --frontier --svg own.rag",
+    "the inventory, with a report": "simulate own.rag --inventory one.toml --for 1s --html one.toml",
+    "the trace": "simulate own.rag --inventory one.toml --trace trace.csv --html trace.csv",
+    "the source, with a rehearsal": "rehearse own.rag --inventory one.toml --for 1s --html own.rag",
+    "the questions": "bench http://127.0.0.1:1 --rate 1 --for 1s --questions asked.txt --html asked.txt",
+    "the recording": "bench http://127.0.0.1:1 --trace trace.csv --html trace.csv",
+    "what is profiled": "profile own.rag --component answer --out parts.rag",
+    "another output": f"{PLAN} --out new --html ./new",
+    "another output that is there": f"{PLAN} --out old.json --html old.json",
+}
+
+
+@pytest.mark.parametrize("what", OVER)
+def test_what_is_read_is_not_overwritten(
+    project: dict[str, bytes], what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert run(OVER[what].split()) == 1
+    said = capsys.readouterr().err
+    assert "error[E1134]" in said, said
+    assert "planned in" not in said
+    assert contents() == project
+
+
+@pytest.mark.parametrize("name", ["plan.json", "run/state.json", "new.json"])
+def test_nothing_is_written_into_a_folder_that_is_read(tmp_path: Path, name: str) -> None:
+    read, written = [*PLAN.split()[1:], "--readings", str(tmp_path)], tmp_path / name
+    with plan.make_context("plan", [*read, "--out", str(written)]), pytest.raises(Rejected, match="E1134"):
+        refuse_overwriting()
+    with plan.make_context("plan", [*read, "--out", f"{tmp_path}.json"]):
+        refuse_overwriting()
+
+
+def test_an_earlier_output_is_overwritten(project: dict[str, bytes]) -> None:
+    Path("old.json").write_text("an earlier one")
+    assert run(f"{PLAN} --out old.json".split()) == 0
+    assert contents() == project
+    assert run(f"{PLAN} --out /dev/null --html /dev/null".split()) == 0
+
+
+def test_every_command_that_writes_a_file_is_among_these() -> None:
+    writing = {
+        name
+        for name in harmoniac.list_commands(click.Context(harmoniac))
+        if (command := harmoniac.get_command(click.Context(harmoniac), name)) is not None
+        and any(isinstance(parameter.type, OutFile) for parameter in command.params)
+    }
+    # An export takes the place of an earlier export alone.
+    assert writing - {"ingest"} == {line.split()[0] for line in OVER.values()}
+
+
+def test_a_pipe_that_nobody_reads_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="pipe"):
+        write_output(tmp_path / "pipe", b"a plan")
+
+
+@pytest.mark.parametrize("option", ["--out", "--html"])
+def test_a_pipe_that_is_read_takes_what_it_holds_by_and_by(project: dict[str, bytes], option: str) -> None:
+    os.mkfifo("pipe")
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(reader, True)
+    taken: list[bytes] = []
+
+    def read() -> None:
+        while piece := os.read(reader, 4096):
+            taken.append(piece)
+
+    reading = threading.Thread(target=read, daemon=True)
+    # A pipe that nobody writes to yet has ended.
+    writer = os.open("pipe", os.O_WRONLY)
+    reading.start()
+    assert run(f"{PLAN} {option} pipe".split()) == 0
+    os.close(writer)
+    reading.join()
+    os.close(reader)
+    whole = b"".join(taken)
+    assert whole == project["old.json"] if option == "--out" else whole.endswith(b"</html>\n")
+
+
+def test_a_reader_that_leaves_is_a_diagnostic(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    leave = threading.Thread(target=leaves_when_full, args=(reader,), daemon=True)
+    leave.start()
+    with pytest.raises(Rejected, match="E1131"):
+        write_output(tmp_path / "pipe", bytes(1 << 20))
+    leave.join()
+
+
+def leaves_when_full(reader: int) -> None:
+    """Wait for the first bytes, and close the pipe."""
+    select.select([reader], [], [])
+    os.close(reader)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"{PLAN} --out",
+        f"{PLAN} --html",
+        f"{PLAN} --frontier --svg",
+        "simulate own.rag --inventory one.toml --rate 5 --for 9s --html",
+    ],
+)
+def test_a_full_disk_is_said_with_the_file(
+    project: dict[str, bytes], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*line.split(), "/dev/full"]) == 1
+    assert "error[E1131]: `/dev/full` cannot be written: No space left on device" in capsys.readouterr().err
+    assert contents() == project
