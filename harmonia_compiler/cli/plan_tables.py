@@ -3,7 +3,9 @@
 from rich.box import SIMPLE
 from rich.table import Table
 
+from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.contract.plan import Plan, Predicted, Replica
+from harmonia_compiler.diagnostics.numbers import about
 from harmonia_compiler.plan.figures import MOST_DIGITS, down, plain, up
 from harmonia_compiler.plan.optimise import CARRIED
 from harmonia_compiler.profile.sources import CPU_ROOFLINE, ROOFLINE
@@ -45,8 +47,8 @@ def _expectation(plan: Plan) -> Table:
             share.name,
             f"{plain(up(share.load_rps, MOST_DIGITS))} rps",
             f"{plain(down(expected.throughput_rps))} rps",
-            _time(expected.latency_ms),
-            _time(expected.ttft_ms),
+            shown_ms(expected.latency_ms),
+            shown_ms(expected.ttft_ms),
             _cost(expected),
             expected.bottleneck,
         )
@@ -57,7 +59,7 @@ def _cost(expected: Predicted) -> str:
     """What hosts cost an hour, and a thousand requests at the average load."""
     if not expected.cost_per_hour:
         return "-"
-    each = f" ({expected.cost_per_thousand:.3g} per 1,000)" if expected.cost_per_thousand else ""
+    each = f" ({about(expected.cost_per_thousand)} per 1,000)" if expected.cost_per_thousand else ""
     return f"{expected.cost_per_hour:g}{each}"
 
 
@@ -68,7 +70,7 @@ def _engines(plan: Plan) -> Table:
     for use in plan.profiles:
         count = sum(one.engine == use.engine and one.config.describe() == use.config for one in plan.replicas)
         busy = f"{plan.utilisation[use.engine]:.0%}"
-        figures = (f"{use.capacity_rps:.3g}", _time(use.latency_ms), busy, use.provenance)
+        figures = (about(use.capacity_rps), shown_ms(use.latency_ms), busy, use.provenance)
         table.add_row(use.engine, use.config, str(count), *figures)
     return table
 
@@ -78,8 +80,8 @@ def _memory(plan: Plan) -> Table:
     columns = ("engine", "configuration", "weights", "KV cache", "holds", "activations, engine")
     table = Table(*columns, title="Memory of each replica", box=SIMPLE)
     for one in plan.memory:
-        cache = (f"{one.cache_gib:.3g} GiB", f"{one.cache_tokens:,.0f} tokens") if one.cache_gib else ("-", "-")
-        table.add_row(one.engine, one.config, f"{one.weights_gib:.3g} GiB", *cache, f"{one.rest_gib:.3g} GiB")
+        cache = (f"{about(one.cache_gib)} GiB", f"{one.cache_tokens:,.0f} tokens") if one.cache_gib else ("-", "-")
+        table.add_row(one.engine, one.config, f"{about(one.weights_gib)} GiB", *cache, f"{about(one.rest_gib)} GiB")
     return table
 
 
@@ -90,7 +92,7 @@ def remarks(plan: Plan) -> list[str]:
         writes = {name for name in assumed if plan.engines[name].kind == "llm"}
         measure = " `harmoniac profile` measures language models." if writes else ""
         said.append(f"Figures by data sheet or for a modest core, which may be far off: {', '.join(assumed)}.{measure}")
-    corrected = {(use.engine, f"{use.corrected:.3g}") for use in plan.profiles}
+    corrected = {(use.engine, about(use.corrected)) for use in plan.profiles}
     for engine, factor in sorted(one for one in corrected if one[1] != "1"):
         said.append(f"Calls of {engine} take {factor} times as long as the source of their figures says.")
     for share in plan.pipelines:
@@ -114,7 +116,3 @@ def remarks(plan: Plan) -> list[str]:
         within = plain(up(plan.solver.gap * 100.0))
         said.append(f"The search ended at its node limit; the plan is within {within} % of the best.")
     return said
-
-
-def _time(ms: float) -> str:
-    return f"{ms / 1000:.3g} s" if ms >= 1000 else f"{ms:.3g} ms"

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from harmonia_compiler.diagnostics.numbers import about
+
 _WIDTH, _HEIGHT = 720.0, 260.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 16.0, 12.0, 40.0
 _BAR, _BAR_LEFT = 24.0, 220.0
@@ -83,8 +85,8 @@ def _plotted(x: str, y: str, kept: Sequence[Line], *, logarithmic: bool = False,
         value = low * (high / low) ** part if logarithmic else low + (high - low) * part
         across = _LEFT + part * (_WIDTH - _LEFT - _RIGHT)
         up = _HEIGHT - _BOTTOM - part * (_HEIGHT - _TOP - _BOTTOM)
-        parts.append(f'<text x="{across:.1f}" y="{_HEIGHT - 22:.0f}" class="middle">{value:.3g}</text>')
-        parts.append(f'<text x="{_LEFT - 6:.0f}" y="{up + 4:.1f}" class="end">{most_y * part:.3g}</text>')
+        parts.append(f'<text x="{across:.1f}" y="{_HEIGHT - 22:.0f}" class="middle">{about(value)}</text>')
+        parts.append(f'<text x="{_LEFT - 6:.0f}" y="{up + 4:.1f}" class="end">{about(most_y * part)}</text>')
         parts.append(f'<line x1="{_LEFT:.0f}" x2="{_WIDTH - _RIGHT:.0f}" y1="{up:.1f}" y2="{up:.1f}" class="grid"/>')
     for number, one in enumerate(kept):
         points = " ".join(f"{across:.1f},{up:.1f}" for across, up in map(place, one.points))

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harmonia_compiler.contract.duration import shown_ms
+from harmonia_compiler.diagnostics.numbers import about
 from harmonia_compiler.report.document import Kind, Machine, Report
 from harmonia_compiler.report.measures import Distribution
 from harmonia_compiler.report.observation import Outcome
@@ -60,7 +61,7 @@ def _outcomes(report: Report) -> Table:
     for group in report.groups:
         found = group.figures
         counts = [str(found.outcomes[outcome]) for outcome in (Outcome.REFUSED, Outcome.FAILED, Outcome.LATE)]
-        rates = [f"{rate:.3g}/s" for rate in (found.offered_rps, found.throughput_rps, found.goodput_rps)]
+        rates = [f"{about(rate)}/s" for rate in (found.offered_rps, found.throughput_rps, found.goodput_rps)]
         attained = "-" if found.attainment is None else share(found.attainment)
         rows.append((group.name, str(found.requests), *rates, attained, *counts))
     return Table("What came of the requests", columns, tuple(rows))
@@ -99,7 +100,7 @@ def _stages(report: Report) -> Table:
     rows = []
     for stage in report.stages:
         times = [shown_ms(ms) for ms in (stage.queue.p50, stage.queue.p95, stage.service.p50, stage.service.p95)]
-        rows.append((stage.pipeline, stage.component, f"{stage.calls_per_request:.3g}", *times))
+        rows.append((stage.pipeline, stage.component, about(stage.calls_per_request), *times))
     return Table("Where the time went", columns, tuple(rows), figures_from=2)
 
 

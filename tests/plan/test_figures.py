@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harmonia_compiler.diagnostics.numbers import about
 from harmonia_compiler.plan.figures import amounts, down, plain, time, time_up, up
 
 FIGURES = st.floats(1e-9, 1e12)
@@ -55,3 +56,11 @@ def test_units() -> None:
     assert amounts({"a100_sxm": 2, "cores": 1, "memory_gib": 0.5}) == "2 a100_sxm and 1 core and 0.5 GiB of memory"
     assert time(time_up(12345.6)) == "12.4 s"
     assert time(time_up(999.9)) == "1 s"
+
+
+@pytest.mark.parametrize(
+    ("figure", "said"),
+    [(0.0, "0"), (0.00001234, "0.0000123"), (20.46, "20.5"), (999.4, "999"), (999.5, "1000"), (12_345.6, "12346")],
+)
+def test_about_a_figure_has_no_exponent(figure: float, said: str) -> None:
+    assert about(figure) == said

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import msgspec
+
 from harmonia_compiler.contract.objective import parse_objectives
 from harmonia_compiler.report.building import measured
-from harmonia_compiler.report.document import Report
-from harmonia_compiler.report.measures import Window
+from harmonia_compiler.report.document import Decision, EngineUse, Injected, Machine, Report
+from harmonia_compiler.report.measures import Distribution, Window
 from harmonia_compiler.report.observation import Observation, Outcome, StageTime
 
 
@@ -33,3 +35,67 @@ def small_report() -> Report:
     observed.append(seen(7000.0, 300.0, pipeline="q", stages=stages, request_class="urgent"))
     promised = {"p": parse_objectives("p95 latency <= 250 ms"), "q": parse_objectives("p50 ttft <= 150 ms")}
     return measured("measurement", "http://there", observed, Window(2000.0, 12_000.0), promised, {"rate": "2/s"})
+
+
+#: 0.4 s that count after 0.1 s of warm-up, in four ticks.
+WINDOW = Window(100.0, 500.0)
+
+OBSERVED = [
+    # Warm-up: it is no request of the window, but one of the four answers that it gave.
+    seen(50.0, 70.0, pipeline="desk"),
+    seen(100.0, 10.0, pipeline="desk"),
+    seen(150.0, 30.0, pipeline="desk"),
+    seen(250.0, 50.0, pipeline="desk", deadline_ms=40.0),
+    # Ends after the window: a request that was answered, but no answer of the window.
+    seen(350.0, 200.0, pipeline="desk"),
+    seen(200.0, 1.0, Outcome.REFUSED, pipeline="desk", reason="503 <b>full</b>\x1b[31m"),
+    seen(210.0, 1.0, Outcome.REFUSED, pipeline="desk", reason="503 <b>full</b>\x1b[31m"),
+    seen(300.0, 5.0, Outcome.FAILED, pipeline="desk", reason="502 odd"),
+    seen(320.0, 100.0, Outcome.LATE, pipeline="desk", reason="too late"),
+    seen(400.0, 90.0, Outcome.CANCELLED, pipeline="desk"),
+    seen(
+        110.0, 40.0, pipeline="mail", first_ms=130.0, tokens_in=30, tokens_out=5, answer_tokens=5,
+        stages=(StageTime("grade", 1.0, 4.0), StageTime("grade", 3.0, 8.0), StageTime("write", 2.0, 16.0)),
+    ),
+    seen(
+        310.0, 60.0, pipeline="mail", request_class="urgent", first_ms=320.0, tokens_in=50, tokens_out=3,
+        answer_tokens=3, ttft_deadline_ms=5.0, stages=(StageTime("grade", 5.0, 12.0),),
+    ),
+]  # fmt: skip
+
+#: Of desk's eight requests whose end is known, 2 in 8 took 30 ms at most; of mail's two, one.
+PROMISED = {
+    "desk": parse_objectives("p20 latency <= 30 ms, p50 latency <= 50 ms"),
+    "mail": parse_objectives("p50 ttft <= 10 ms"),
+    "mail/urgent": parse_objectives("p95 latency <= 50 ms"),
+}
+
+
+def full_report() -> Report:
+    """With all that a rehearsal adds, and curves of three points.
+
+    Of desk: 9 requests in 0.4 s are 22.5 a second; 4 answers are 10, of which 3 were in time. One was cut off, and of
+    the other 8 three were good: 37.5 %. Latencies are 10, 30, 50 and 200 ms: 72.5 in the mean, 40 in the middle;
+    nine tenths of the way is 0.7 of the step from 50 to 200, so 155, and 177.5 and 195.5 at 95 and 99 in 100.
+    Of mail: 5 tokens in the 20 ms after the first text are 5 ms each; 3 in 50 ms are 25 each. It made three calls of
+    `grade` in two requests, that waited 1, 3 and 5 ms: 3 in the middle, 4.8 at p95; they took 4, 8 and 12.
+    """
+    report = measured("rehearsal", "a&b", OBSERVED, WINDOW, PROMISED, {"rate": "22/s", "for": "<0.5s>"})
+    thinned = [
+        msgspec.structs.replace(group, curve=(group.curve[0], group.curve[50], group.curve[-1]))
+        for group in report.groups
+    ]
+    sure = msgspec.structs.replace(
+        thinned[0].figures, latency=Distribution(4, 72.5, 40.0, 155.0, 177.5, 195.5, 200.0, 12.34), offered_rps=12_345.6
+    )
+    thinned[0] = msgspec.structs.replace(thinned[0], figures=sure)
+    return msgspec.structs.replace(
+        report,
+        groups=tuple(thinned),
+        curve_parts=(0.0, 0.5, 1.0),
+        engines=(EngineUse("llm", 2, 0.6349), EngineUse("<script>", 1, 1.7), EngineUse("rank", 3, 0.99996)),
+        cost_per_hour=4.5,
+        decisions=(Decision(300.0, "llm: 2 replicas", "a queue of 14"),),
+        faults=(Injected(120.0, 480.0, "llm-0", "is 2 times as slow"), Injected(200.0, None, "rank-1", "dies")),
+        machine=Machine(3.0, Distribution(3, 3.1, 0.2, 8.0, 8.5, 8.82, 9.0), 0.954, 0.712, is_limit=True),
+    )
