@@ -50,6 +50,14 @@ define step
 @printf '==> %s\n' '$(1)'; $(2); mkdir -p $(@D); touch $@; printf '    done in %d s\n' "$$SECONDS"
 endef
 
+# Where the environment is built, its own Python checks the machine too, whatever others there are. That there is none
+# at all, no script of ours could say.
+CHECKER := $(if $(wildcard $(STAMPS)/venv),$(BIN)/python,$(PYTHON))
+define preflight
+command -v $(CHECKER) > /dev/null || { printf '  missing  python   there is no %s\n           -> %s\n' '$(CHECKER)' \
+  'install Python 3.11 or newer and run `make PYTHON=python3.11 ...`'; exit 1; }; $(CHECKER) tools/preflight.py
+endef
+
 .PHONY: help
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,7 +66,7 @@ help: ## what can be made
 setup: $(STAMPS)/project ## build .venv from the version locks; nothing to do when it is up to date
 
 $(STAMPS)/venv:
-	@$(if $(CHECKED),,$(PYTHON) tools/preflight.py)
+	@$(if $(CHECKED),,$(preflight))
 	$(call step,virtual environment in $(VENV),$(PYTHON) -m venv $(VENV))
 
 # Torch goes first and alone: a build that lies on this machine is taken, and nothing later picks another.
@@ -97,7 +105,7 @@ $(STAMPS)/haystack: requirements/haystack.txt $(STAMPS)/venv
 
 .PHONY: demo
 demo: ## check this machine, install, then compile, start, fill, ask and stop the quickstart sample
-	@$(PYTHON) tools/preflight.py
+	@$(preflight)
 	@$(MAKE) setup CHECKED=yes
 	@$(BIN)/python tools/demo.py $(ARGS)
 

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import runpy
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -227,3 +228,27 @@ def test_what_fails_is_told_with_what_to_do(
     assert ("  missing  disk     5 GiB free\n           -> free 1 GiB more\n" in out) == fails
     assert ("preflight: 1 of 2 checks failed" in out) == fails
     assert "  ok       cpu      AVX-512\n" in out
+
+
+def made_demo(folder: Path, *given: str) -> tuple[int, str]:
+    """What `make demo` ends with and says where nothing but the Makefile is."""
+    shutil.copy(ROOT / "Makefile", folder)
+    done = subprocess.run(["make", "demo", *given], cwd=folder, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not on this machine")
+def test_who_has_no_python_is_told_what_to_install(tmp_path: Path) -> None:
+    said = (
+        "  missing  python   there is no python-of-nobody\n"
+        "           -> install Python 3.11 or newer and run `make PYTHON=python3.11 ...`\n"
+    )
+    assert made_demo(tmp_path, "PYTHON=python-of-nobody") == (2, said)
+    assert made_demo(tmp_path, f"PYTHON={tmp_path}/python-of-nobody")[0] == 2
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not on this machine")
+def test_an_environment_that_is_built_checks_the_machine_itself(tmp_path: Path) -> None:
+    write(tmp_path, {".venv/stamps/venv": "", ".venv/bin/python": '#!/bin/sh\necho "checked by $1"\nexit 1\n'})
+    (tmp_path / ".venv/bin/python").chmod(0o755)
+    assert made_demo(tmp_path, "PYTHON=python-of-nobody") == (2, "checked by tools/preflight.py\n")
