@@ -145,6 +145,24 @@ def test_what_is_no_list_of_nodes_is_told(name: str, text: str, tmp_path: Path) 
     assert [one.code for one in rejected.value.found] == ["E0708"]
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("nonsense", "a line names no node"),
+        ("NodeName=n CPUTot=x", "`CPUTot` of a node is `x`, which is no number"),
+        ("NodeName=n CPUTot=inf RealMemory=8000", "`CPUTot` of a node is `inf`, which is no number"),
+        ("NodeName=n CPUTot=8 RealMemory=8e3", "`RealMemory` of a node is `8e3`, which is no number"),
+        ("NodeName=n CPUTot=8 RealMemory=8000 Gres=gpu:a:b", "`Gres` of a node is `b`, which is no number"),
+    ],
+)
+def test_what_is_no_list_of_slurms_nodes_is_told_in_its_own_words(text: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "listing").write_text(text)
+    with pytest.raises(Rejected) as rejected:
+        ask(MANAGERS["slurm"], tmp_path / "listing", {})
+    (found,) = rejected.value.found
+    assert found.message == f"what slurm lists cannot be read: {why}"
+
+
 def test_a_listing_becomes_an_inventory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     listing = ["inventory", "detect", "--from", "slurm", "--listing", str(RECORDED / "slurm.txt")]
     assert run(listing) == FINE

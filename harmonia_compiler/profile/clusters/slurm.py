@@ -4,11 +4,15 @@ Its lines of `Key=value` have looked the same for many releases, which cannot be
 """
 
 import re
+from itertools import zip_longest
 
 from harmonia_compiler.profile.clusters.nodes import Manager, Node
 
 #: A key begins a line or follows a space; a value may have spaces and further `=` in it.
 _KEY = re.compile(r"(?:^| )([A-Za-z]\w*)=")
+
+#: Any more digits are of no machine.
+_WHOLE = re.compile(r"[0-9]{1,12}")
 
 #: Flags of a node's state with which Slurm starts no job there, however free it is.
 _ABSENT = {"DOWN", "DRAIN", "DRAINED", "DRAINING", "FAIL", "FAILING", "FUTURE", "INVAL", "NOT_RESPONDING", "UNKNOWN"}
@@ -25,10 +29,10 @@ def read(listing: str) -> list[Node]:
 
 def _fields(line: str) -> dict[str, str]:
     keys = list(_KEY.finditer(line))
-    ends = [*(key.start() for key in keys[1:]), len(line)]
     found: dict[str, str] = {}
-    for key, end in zip(keys, ends, strict=True):
+    for key, following in zip_longest(keys, keys[1:]):
         # What people write, a reason or a comment, stands last and may look like a field.
+        end = len(line) if following is None else following.start()
         found.setdefault(key.group(1), line[key.end() : end].strip())
     return found
 
@@ -37,12 +41,20 @@ def _node(fields: dict[str, str]) -> Node:
     if "NodeName" not in fields:
         raise ValueError("a line names no node")
     # Cores and memory that are set aside for Slurm itself are not given to jobs.
-    cpus = float(fields.get("CPUEfctv") or fields.get("CPUTot") or 0)
-    mebibytes = int(fields.get("RealMemory") or 0) - int(fields.get("MemSpecLimit") or 0)
+    cpus = _number(fields, "CPUEfctv") or _number(fields, "CPUTot")
+    mebibytes = _number(fields, "RealMemory") - _number(fields, "MemSpecLimit")
     state = fields.get("State", "")
     flags = set(re.findall(r"[A-Z_]+", state))
     absent = f"it is {state}" if flags & _ABSENT or _SILENT in state else ""
     return Node(fields["NodeName"], cpus, mebibytes / 1024, tuple(_gpus(fields.get("Gres", ""))), absent)
+
+
+def _number(fields: dict[str, str], key: str) -> int:
+    """What a field counts, 0 where it is left out; raises ValueError where it is no number."""
+    written = fields.get(key) or "0"
+    if not _WHOLE.fullmatch(written):
+        raise ValueError(f"`{key}` of a node is `{written[:40]}`, which is no number")
+    return int(written)
 
 
 def _gpus(gres: str) -> list[tuple[str, int]]:
@@ -51,7 +63,7 @@ def _gpus(gres: str) -> list[tuple[str, int]]:
     for one in re.sub(r"\([^)]*\)", "", gres).split(","):
         parts = one.split(":")
         if parts[0] == "gpu" and len(parts) > 1:
-            found.append((parts[1] if len(parts) > 2 else "gpu", int(parts[-1])))
+            found.append((parts[1] if len(parts) > 2 else "gpu", _number({"Gres": parts[-1]}, "Gres")))
     return found
 
 
