@@ -12,6 +12,9 @@ from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.plan.frontier import Point
 from harmonia_compiler.report.chart import Line, picture
 
+#: Of the document that `--frontier --format json` prints.
+FRONTIER_FORMAT = 1
+
 
 def frontier_table(points: Sequence[Point]) -> Table:
     """A row for each plan, from the cheapest to the fastest."""
@@ -28,6 +31,7 @@ def frontier_table(points: Sequence[Point]) -> Table:
 def frontier_document(points: Sequence[Point]) -> dict[str, Any]:
     """The same as values; times are in ms."""
     return {
+        "format_version": FRONTIER_FORMAT,
         "frontier": [
             {
                 "latency_ms": point.latency_ms,
@@ -36,7 +40,7 @@ def frontier_document(points: Sequence[Point]) -> dict[str, Any]:
                 "hosts": sorted({one.host for one in point.plan.replicas}),
             }
             for point in points
-        ]
+        ],
     }
 
 

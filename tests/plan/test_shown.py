@@ -199,6 +199,7 @@ def test_documents() -> None:
         ],
     }
     assert frontier_document(points()) == {
+        "format_version": 1,
         "frontier": [
             {
                 "latency_ms": 90_000.0,
