@@ -263,6 +263,16 @@ def test_a_start_that_takes_too_long_is_given_up(hand: Hand) -> None:
     hand.assert_nothing_left()
 
 
+def test_a_start_that_is_ended_leaves_no_traceback_in_the_log(hand: Hand) -> None:
+    hand.write(one=launch("--slow-s", "60"))
+    with ThreadPoolExecutor() as people:
+        first = people.submit(hand.up)
+        until(lambda: [one.phase for one in hand.status().processes if one.name == "one"] == ["starting"])
+        assert hand.down()
+        assert isinstance(first.exception(), NotStarted)
+    assert "Traceback" not in (hand.path / "run/logs/supervisor.log").read_text()
+
+
 def test_a_damaged_state_is_said_and_mended(hand: Hand) -> None:
     hand.write(one=launch())
     hand.up()

@@ -125,6 +125,8 @@ class Supervisor:
             return everyone.done()
         finally:
             everyone.cancel()
+            # What is cancelled and never looked at would be told in the log, with a traceback.
+            await asyncio.gather(everyone, return_exceptions=True)
 
     async def _look_after(self, stopping: asyncio.Task[bool]) -> None:
         """Let the processes run until told to stop; which ones, changes with what is wanted and wished."""
