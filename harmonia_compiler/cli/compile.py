@@ -8,12 +8,16 @@ from harmonia_compiler.check.sources import project_root
 from harmonia_compiler.cli.certifying import simulate_option, simulated
 from harmonia_compiler.cli.options import PATH, files_argument, settings_option
 from harmonia_compiler.cli.output import print_diagnostics
+from harmonia_compiler.cli.plan_tables import uncarried
 from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
+from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.contract.site import load_site
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.render import visible
 from harmonia_compiler.diagnostics.shell import shell_word
-from harmonia_compiler.emit.bundle import write_bundle
+from harmonia_compiler.emit.bundle import check_target, write_bundle
+from harmonia_compiler.plan.figures import MOST_DIGITS, down, plain, up
 from harmonia_compiler.plan.problem import Aim
 from harmonia_compiler.runtime.actuators.actuator import actuator_for
 
@@ -46,9 +50,10 @@ def command(
 
     A folder that holds a bundle already is brought up to date; what a service keeps in it stays.
     """
-    application, plan = planned(files, settings, inventory, objective, decide=simulated if is_simulated else None)
-    _refuse_running(out, target)
     described = None if site is None else load_site(site)
+    check_target(target, described)
+    _refuse_running(out, target)
+    application, plan = planned(files, settings, inventory, objective, decide=simulated if is_simulated else None)
     warnings = write_bundle(plan, application, target=target, out=out, root=project_root(files), site=described)
     print_diagnostics(warnings)
     _print(plan, target, out)
@@ -77,11 +82,13 @@ def _refuse_running(out: Path, target: str) -> None:
 def _print(plan: Plan, target: str, out: Path) -> None:
     hosts = len({replica.host for replica in plan.replicas})
     started = f"{len(plan.replicas)} replicas on {hosts} host{'' if hosts == 1 else 's'}"
-    click.echo(f"{out}: a bundle for target {target} with {started}")
+    click.echo(f"{visible(str(out))}: a bundle for target {target} with {started}")
     for share in plan.pipelines:
         expected = plan.predicted[share.name]
         click.echo(
-            f"  {share.name}: carries {expected.throughput_rps:.3g} rps, {share.load_rps:g} asked for, "
-            f"p95 {expected.latency_ms / 1000:.3g} s"
+            f"  {share.name}: carries {plain(down(expected.throughput_rps))} rps, "
+            f"{plain(up(share.load_rps, MOST_DIGITS))} asked for, p95 {shown_ms(expected.latency_ms)}"
         )
+    for line in uncarried(plan):
+        click.echo(line)
     click.echo(f"next: harmoniac up {shell_word(out)}")

@@ -85,6 +85,18 @@ def _memory(plan: Plan) -> Table:
     return table
 
 
+def uncarried(plan: Plan) -> list[str]:
+    """Which pipelines ask for more than the plan carries, a sentence each."""
+    said = []
+    for share in plan.pipelines:
+        carried = plan.predicted[share.name].throughput_rps
+        if carried < share.load_rps * (1 - CARRIED):
+            asked, carries = plain(up(share.load_rps, MOST_DIGITS)), plain(down(carried))
+            most = "; no plan on this inventory carries it all" if plan.solver.status == "optimal" else ""
+            said.append(f"{share.name} asks for {asked} rps, and this plan carries {carries}{most}.")
+    return said
+
+
 def remarks(plan: Plan) -> list[str]:
     """What whoever reads the plan should know of it, a sentence each."""
     said = []
@@ -95,12 +107,7 @@ def remarks(plan: Plan) -> list[str]:
     corrected = {(use.engine, about(use.corrected)) for use in plan.profiles}
     for engine, factor in sorted(one for one in corrected if one[1] != "1"):
         said.append(f"Calls of {engine} take {factor} times as long as the source of their figures says.")
-    for share in plan.pipelines:
-        carried = plan.predicted[share.name].throughput_rps
-        if carried < share.load_rps * (1 - CARRIED):
-            asked, carries = plain(up(share.load_rps, MOST_DIGITS)), plain(down(carried))
-            most = "; no plan on this inventory carries it all" if plan.solver.status == "optimal" else ""
-            said.append(f"{share.name} asks for {asked} rps, and this plan carries {carries}{most}.")
+    said += uncarried(plan)
     if plan.guessed:
         guessed = ", ".join(plan.guessed)
         said.append(

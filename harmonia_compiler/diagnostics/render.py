@@ -113,7 +113,7 @@ def _label(span: Span, text: str, *, is_primary: bool) -> _Label:
 def _frame(arrow: str, span: Span, labels: list[_Label], width: int, shade: str, paint: _Painter) -> list[str]:
     line, column = span.source.position(span.start)
     bar = paint("|", _BLUE, bold=True)
-    lines = [f"{' ' * width}{paint(arrow, _BLUE, bold=True)} {_visible(span.source.name)}:{line}:{column}"]
+    lines = [f"{' ' * width}{paint(arrow, _BLUE, bold=True)} {visible(span.source.name)}:{line}:{column}"]
     lines.append(f"{' ' * width} {bar}")
     shown = sorted({label.line for label in labels})
     for position, number in enumerate(shown):
@@ -135,7 +135,7 @@ def _marked(source: Source, number: int, labels: list[_Label], width: int, shade
     bar = paint("|", _BLUE, bold=True)
     gutter = paint(f"{number:>{width}}", _BLUE, bold=True)
     before, after = ("…" if first else ""), ("…" if first + _WIDEST < len(text) else "")
-    lines = [f"{gutter} {bar} {before}{_visible(cut)}{after}".rstrip()]
+    lines = [f"{gutter} {bar} {before}{visible(cut)}{after}".rstrip()]
     for label in labels:
         start, end = (line.place(at) - first for at in (label.start, label.end))
         start, end = max(0, start), max(start + 1, min(end, len(cut)))
@@ -150,10 +150,10 @@ def _marked(source: Source, number: int, labels: list[_Label], width: int, shade
 
 
 def _said(text: str) -> str:
-    return _visible(masked(text))
+    return visible(masked(text))
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """A text that leaves the terminal alone: tabs as spaces, control characters as their pictures."""
     if text.isprintable():
         return text

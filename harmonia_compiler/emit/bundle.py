@@ -26,6 +26,12 @@ PLAN, SERVICE, README = "plan.json", "service.json", "README.md"
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
+def check_target(target: str, site: Site | None) -> None:
+    """Raise `Rejected` for what is wrong with a target and its site profile whatever the plan, before there is one."""
+    read_manifest(target)
+    target_module(target).check_site(site)
+
+
 def write_bundle(
     plan: Plan, application: Application, *, target: str, out: Path, root: Path, site: Site | None = None
 ) -> list[Diagnostic]:

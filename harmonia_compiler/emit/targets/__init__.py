@@ -4,12 +4,17 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Protocol, cast
 
+from harmonia_compiler.contract.site import Site
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.emit.emission import Emission
 
 
 class TargetModule(Protocol):
     """What such a module defines."""
+
+    def check_site(self, site: Site | None) -> None:
+        """Raise `Rejected` for a site profile that has mistakes, whatever the plan will be."""
+        ...
 
     def files(self, emission: Emission) -> dict[str, bytes]:
         """The target's own files, by their paths in the bundle."""

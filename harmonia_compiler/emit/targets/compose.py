@@ -15,6 +15,7 @@ from harmonia_compiler.contract.further import further_names
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
 from harmonia_compiler.contract.plan import Replica
 from harmonia_compiler.contract.requirements import LOCK
+from harmonia_compiler.contract.site import Site
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.emit import yaml_text
 from harmonia_compiler.emit.emission import Emission
@@ -38,6 +39,11 @@ _TORCH = "2.13.0"
 _TORCH_FOR = {False: "cpu", True: "cu130"}
 
 _CONTROLLER = Launch((Fill("python"), "-m", "harmonia_compiler.runtime.controller", services.BUNDLE), Probe("none"))
+
+
+def check_site(site: Site | None) -> None:
+    """Raise `Rejected` for a site profile that has mistakes, whatever the plan will be."""
+    compose_site(site)
 
 
 def files(emission: Emission) -> dict[str, bytes]:

@@ -6,10 +6,15 @@ import msgspec
 
 from harmonia_compiler.contract.bundle import LocalProcesses
 from harmonia_compiler.contract.document import encode_document
+from harmonia_compiler.contract.site import Site
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.emit.emission import Emission, started_otherwise
 
 PROCESSES = "local/processes.json"
+
+
+def check_site(site: Site | None) -> None:
+    """It asks nothing about the place where the bundle is started."""
 
 
 def files(emission: Emission) -> dict[str, bytes]:

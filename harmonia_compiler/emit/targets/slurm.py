@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from harmonia_compiler.contract.document import encode_document
+from harmonia_compiler.contract.site import Site
 from harmonia_compiler.contract.slurm import JOB, SCRIPT, SlurmComponent, SlurmFurther, SlurmJob, SlurmSite
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.emit.emission import Emission, started_otherwise
@@ -14,6 +15,11 @@ from harmonia_compiler.emit.targets.slurm_site import check_gpus, slurm_site, wa
 
 _SERVICE = "The whole service: a step for each replica, the gateway and the controller. `harmoniac up` submits it."
 _FURTHER = "One more replica beside a service that runs. Its controller submits it, and ends it."
+
+
+def check_site(site: Site | None) -> None:
+    """Raise `Rejected` for a site profile that has mistakes, whatever the plan will be."""
+    slurm_site(site)
 
 
 def files(emission: Emission) -> dict[str, bytes]:

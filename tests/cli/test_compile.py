@@ -1,0 +1,75 @@
+"""`harmoniac compile`: what it refuses before it plans, and what it says of the plan that it writes."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harmonia_compiler.cli.main import run
+from harmonia_compiler.diagnostics.shell import shell_word
+
+from .one_host import on_one_host
+
+SOURCE = """component small = llm("SmolLM2-135M-Instruct")
+component answer(question: text) -> text ~ 300 tokens = small("{question}")
+pipeline ask(question: text ~ 15 tokens) -> text {
+    load LOAD rps
+    return answer(question)
+}
+"""
+
+
+def compiled(folder: Path, *more: str, load: str = "1") -> int:
+    return run(["compile", *on_one_host(folder, SOURCE.replace("LOAD", load)), *more])
+
+
+@pytest.mark.parametrize(
+    ("target", "site", "code"),
+    [
+        ("nope", None, "E0903"),
+        ("slurm", "absent", "E0930"),
+        ("slurm", "no TOML", "E0930"),
+        ("slurm", "[slurm]\nsize = 3\n", "E0931"),
+        ("compose", "[compose]\nscale_out = 'x'\n", "E0932"),
+    ],
+)
+def test_a_target_or_a_site_that_cannot_be_is_refused_before_planning(
+    target: str, site: str | None, code: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = []
+    if site is not None:
+        given = ["--site", str(tmp_path / "place.toml")]
+        if site != "absent":
+            (tmp_path / "place.toml").write_text(site)
+    assert compiled(tmp_path, "--target", target, "--out", str(tmp_path / "out"), *given) == 1
+    said = capsys.readouterr().err
+    assert f"error[{code}]" in said
+    assert "planned in" not in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_carried_is_said_as_plan_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compiled(tmp_path, "--out", str(tmp_path / "out"), load="100000") == 0
+    out = capsys.readouterr().out
+    assert run(["plan", *on_one_host(tmp_path, SOURCE.replace("LOAD", "100000"))]) == 0
+    planned = " ".join(capsys.readouterr().out.split())
+    (carries,) = [line.partition("carries ")[2].partition(" rps")[0] for line in out.splitlines() if "p95" in line]
+    assert f"ask 100000 rps {carries} rps" in planned
+    (warned,) = [line for line in out.splitlines() if line.startswith("ask asks for 100000 rps")]
+    assert warned in planned
+    assert f"this plan carries {carries}" in warned
+
+
+def test_a_name_that_a_terminal_would_obey_is_spelled_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "red\x1b[31m 'it\\s'\n"
+    assert compiled(tmp_path, "--out", str(out)) == 0
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert printed.splitlines()[-1] == f"next: harmoniac up {shell_word(out)}"
+
+
+@pytest.mark.parametrize("word", ["a b", "it's", "\x1b[31m", "back\\slash\n'", "caf\udce9\t", "\u200bé", "$HOME\x07f"])
+def test_a_shell_takes_it_for_the_word(word: str) -> None:
+    assert shell_word(word).isprintable()
+    done = subprocess.run(["bash", "-c", f"printf %s {shell_word(word)}"], capture_output=True, check=True)
+    assert done.stdout == word.encode("utf-8", "surrogateescape")
