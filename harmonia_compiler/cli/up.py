@@ -3,6 +3,7 @@
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -159,11 +160,16 @@ def _replace(
 def _print_next(bundle: Path, absent: frozenset[str], *, reembed: bool) -> None:
     service = read_service(bundle)
     components = {name: made for program in service.programs.values() for name, made in program.components.items()}
-    fill = [name for name, made in components.items() if made.settings.get("collection") in absent]
+    # Of several components with one collection, any will do.
+    fill: dict[Any, str] = {}
+    for name, made in components.items():
+        if made.settings.get("collection") in absent:
+            fill.setdefault(made.settings["collection"], name)
     if fill:
         anew, nothing = (" --reembed", "nothing yet that is embedded so") if reembed else ("", "nothing to search yet")
-        step = f"harmoniac ingest PATH... --component {fill[0]} --service {shell_word(bundle)}{anew}"
-        click.echo(f"`{fill[0]}` has {nothing}; next: {step}")
+        for name in fill.values():
+            step = f"harmoniac ingest PATH... --component {name} --service {shell_word(bundle)}{anew}"
+            click.echo(f"`{name}` has {nothing}; next: {step}")
     else:
         click.echo(f'next: harmoniac ask "..." --service {shell_word(bundle)}')
 

@@ -1,0 +1,37 @@
+"""`harmoniac up`: what it says is to be done next."""
+
+from pathlib import Path
+
+import pytest
+
+from harmonia_compiler.cli.main import run
+from harmonia_compiler.cli.up import _print_next
+
+from .one_host import on_one_host
+
+SOURCE = """component minilm = embedder("all-MiniLM-L6-v2")
+component docs = milvus("docs", embedder: minilm)
+component few = docs(top_k: 2)
+component news = milvus("news", embedder: minilm)
+component small = llm("SmolLM2-135M-Instruct")
+component answer(question: text, passages: [passage], more: [passage], latest: [passage]) -> text ~ 30 tokens = small(
+    "{passages} {more} {latest} {question}"
+)
+pipeline ask(question: text ~ 15 tokens) -> text {
+    load 1 rps
+    return answer(question, docs(question), few(question), news(question))
+}
+"""
+
+
+@pytest.mark.parametrize(("absent", "named"), [(set(), []), ({"news"}, ["news"]), ({"docs", "news"}, ["docs", "news"])])
+def test_every_empty_collection_is_named(
+    absent: set[str], named: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "bundle"
+    assert run(["compile", *on_one_host(tmp_path, SOURCE), "--out", str(out)]) == 0
+    capsys.readouterr()
+    _print_next(out, frozenset(absent), reembed=False)
+    ingest = "harmoniac ingest PATH... --component"
+    steps = [f"`{name}` has nothing to search yet; next: {ingest} {name} --service {out}" for name in named]
+    assert capsys.readouterr().out.splitlines() == (steps or [f'next: harmoniac ask "..." --service {out}'])
