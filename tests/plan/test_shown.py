@@ -13,7 +13,7 @@ import pytest
 from harmonia_compiler.cli import plan as shown
 from harmonia_compiler.cli.comparing import change_remarks, change_tables
 from harmonia_compiler.cli.fronting import frontier_document, frontier_picture, frontier_table
-from harmonia_compiler.cli.plan_graph import STYLE
+from harmonia_compiler.cli.plan_graph import STYLE, drawn
 from harmonia_compiler.cli.plan_page import plan_page
 from harmonia_compiler.cli.plan_tables import remarks, tables_of
 from harmonia_compiler.cli.reasoning import explanation_document, explanation_remarks, explanation_tables
@@ -31,6 +31,7 @@ from harmonia_compiler.contract.plan import (
     Solver,
     encode_plan,
 )
+from harmonia_compiler.flow.picture import Arrow, Box, Picture
 from harmonia_compiler.plan.explain import Alternative, Explanation, Limit
 from harmonia_compiler.plan.frontier import Point
 from harmonia_compiler.plan.running import changes
@@ -156,6 +157,27 @@ def points() -> list[Point]:
     return [Point(slow, 4.25, 90_000.0), Point(msgspec.structs.replace(PLAN, predicted=faster), 8.25, 1530.0)]
 
 
+def branched() -> Picture:
+    """A branch: below the question, two boxes of 11 and of one letters, and the answer below these.
+
+    A letter is 7.2 across and a box 20 more, so that 99.2, 28 between them and 27.2 are the widest row.
+    """
+    boxes = (
+        Box("q", "input", ("a question",)),
+        Box("w", "call", ("write", "llm · small", "×1.5 <each>")),
+        Box("c", "branch", ("<",)),
+        Box("e", "answer", ("answer",)),
+    )
+    arrows = (
+        Arrow("q", "w", "<question>"),
+        Arrow("q", "c", is_dashed=True),
+        Arrow("w", "e"),
+        Arrow("c", "e", "no, 30 %"),
+        Arrow("e", "q", "next round", is_dashed=True),
+    )
+    return Picture("p & q", boxes, arrows)
+
+
 def test_texts(capsys: pytest.CaptureFixture[str], golden: Callable[[Path, dict[str, str]], None]) -> None:
     compared = changes(before(), PLAN)
     loads = {share.name: share.load_rps for share in PLAN.pipelines}
@@ -169,6 +191,7 @@ def test_texts(capsys: pytest.CaptureFixture[str], golden: Callable[[Path, dict[
             ),
             "frontier.txt": printed(capsys, [frontier_table(points())], []),
             "frontier.svg": elements(frontier_picture(points())),
+            "graph.svg": elements(drawn(branched())),
             "page.html": elements(plan_page(quickstart(), INVENTORY, PLAN)),
             "plan.json": encode_plan(PLAN).decode(),
         },
@@ -213,7 +236,7 @@ def test_documents() -> None:
                 "replicas": {"rank": 1, "search": 2, "small": 3},
                 "hosts": ["big", "vm"],
             },
-        ]
+        ],
     }
 
 
