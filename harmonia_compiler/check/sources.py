@@ -104,9 +104,14 @@ def read_source(path: Path, name: str, root: Path, findings: Findings, at: Span 
 
 
 def decoded(data: bytes, name: str, findings: Findings) -> Source | None:
-    """Bytes as a text, or None and a finding where they are no UTF-8."""
+    """Bytes as a text, or None and a finding where they are no UTF-8.
+
+    Where carriage returns alone end the lines, they are newlines: one comment would else be the rest of the file.
+    """
     try:
         text = data.decode("utf-8")
+        if "\n" not in text:
+            text = text.replace("\r", "\n")
         return Source(name, text.removeprefix(_MARK), text.startswith(_MARK))
     except UnicodeDecodeError as problem:
         before = data[: problem.start].decode("utf-8")

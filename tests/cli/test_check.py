@@ -190,3 +190,21 @@ def test_an_empty_file_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     Path("empty.rag").write_bytes(b"")
     assert run(["check", "empty.rag"]) == FINE
     assert "warning[W0204]: `empty.rag` declares nothing" in capsys.readouterr().err
+
+
+def test_a_carriage_return_ends_a_line_where_nothing_else_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [
+        "# What is asked.",
+        'component find(question: text) -> text = http("https://example.org/find")',
+        "pipeline ask(question: text) -> text {",
+        "    return found(question)",
+        "}",
+    ]
+    (tmp_path / "old.rag").write_text("\r".join([*lines, ""]), newline="")
+    assert run(["check", str(tmp_path / "old.rag")]) == 1
+    assert "old.rag:4:12" in capsys.readouterr().err
+    (tmp_path / "old.rag").write_text("\r".join([*lines, ""]).replace("found", "find"), newline="")
+    assert run(["check", str(tmp_path / "old.rag")]) == 0
+    assert "fine (1 pipeline, 1 component" in capsys.readouterr().out
