@@ -235,7 +235,7 @@ def test_a_start_that_docker_refuses_is_given_up_and_leaves_the_log_alone(
         watched.touch()
 
     with pytest.raises(NotStarted) as raised:
-        actuator.start(bundle, port=None, reembed=False, timeout_s=30.0, watch=watch)
+        actuator.start(bundle, port=None, reembed=False, timeout_s=240.0, watch=watch)
     (found,) = raised.value.found
     assert (found.code, raised.value.process) == ("E0909", "supervisor")
     assert "`docker compose up` exits 3" in found.message
