@@ -12,7 +12,8 @@ from pathlib import Path
 
 from harmonia_compiler.check.annotations import Annotations, Signature
 from harmonia_compiler.check.program import Context, Unit
-from harmonia_compiler.check.sources import beside, read_source, real
+from harmonia_compiler.check.sources import beside, read_source
+from harmonia_compiler.contract.regular import real
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.source import Source, Span
 

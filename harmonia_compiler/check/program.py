@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 
 from harmonia_compiler.check.order import dependency_order
-from harmonia_compiler.check.sources import beside, is_address, is_too_much, read_source, real
+from harmonia_compiler.check.sources import beside, is_address, is_too_much, read_source
 from harmonia_compiler.contract.program import RequestClass
+from harmonia_compiler.contract.regular import real
 from harmonia_compiler.contract.types import NAMED
 from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.near import listed, nearest

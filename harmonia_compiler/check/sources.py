@@ -3,9 +3,10 @@
 import re
 import stat
 from collections.abc import Sequence
-from os.path import commonpath, normpath, realpath
+from os.path import commonpath, normpath
 from pathlib import Path
 
+from harmonia_compiler.contract.regular import real
 from harmonia_compiler.contract.types import quoted
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Source, Span
@@ -19,11 +20,6 @@ MOST_FILES = 1_000
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 #: The byte order mark, which some editors put before a text.
 _MARK = "\ufeff"
-
-
-def real(path: Path) -> Path:
-    """Where a path leads; a link that leads back to itself, which `Path.resolve` would fail on, leads nowhere else."""
-    return Path(realpath(path))
 
 
 def project_root(paths: Sequence[Path]) -> Path:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from harmonia_compiler.check.sources import real
 from harmonia_compiler.cli.options import GivenPath, OutFile
+from harmonia_compiler.contract.regular import real
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 
 

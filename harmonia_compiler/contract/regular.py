@@ -20,6 +20,11 @@ MOST_TEXT_BYTES = 1 << 20
 MOST_DOCUMENT_BYTES = 64 << 20
 
 
+def real(path: Path) -> Path:
+    """Where a path leads; a link that leads back to itself, which `Path.resolve` would fail on, leads nowhere else."""
+    return Path(os.path.realpath(path))
+
+
 def read_regular(path: Path, most: int) -> bytes:
     """What the file holds. Raises OSError whose `strerror` says why as a phrase; `EFBIG` where it is larger."""
     with open_regular(path) as file:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harmonia_compiler.contract.bundle import ReplicaLaunch
 from harmonia_compiler.contract.launch import Fill
-from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
+from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular, real
 from harmonia_compiler.contract.requirements import LOCK
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.source import Source, Span
@@ -26,8 +26,8 @@ _OURS = "harmonia_compiler"
 
 def source_folders(application: Application, root: Path) -> list[Path]:
     """Where the user's modules are looked for: beside the sources, then in the project's root."""
-    beside = [Path(source.name).resolve().parent for source in application.sources]
-    return list(dict.fromkeys(folder for folder in (*beside, root.resolve()) if folder.is_relative_to(root.resolve())))
+    beside, project = [real(Path(source.name)).parent for source in application.sources], real(root)
+    return list(dict.fromkeys(folder for folder in (*beside, project) if folder.is_relative_to(project)))
 
 
 def user_code(
@@ -109,7 +109,7 @@ def _belongs(path: Path, package: Path) -> bool:
 
 
 def _read(path: Path, place: Span | None, root: Path) -> bytes:
-    if not path.resolve().is_relative_to(root.resolve()):
+    if not real(path).is_relative_to(real(root)):
         message = f"`{_shown(path, root)}` leads out of the project"
         raise Rejected([Diagnostic("E0904", message, place, help="put the file itself there in place of the link")])
     try:

@@ -8,10 +8,9 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from harmonia_compiler.check.sources import real
 from harmonia_compiler.contract.bundle import FORMAT_VERSION, Contents
 from harmonia_compiler.contract.document import decode_versioned, encode_document
-from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
+from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular, real
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 
 CONTENTS = "bundle.json"

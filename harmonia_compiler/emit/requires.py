@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harmonia_compiler.contract.plan import Plan
-from harmonia_compiler.contract.regular import read_text
+from harmonia_compiler.contract.regular import read_text, real
 from harmonia_compiler.contract.requirements import NotPinned, Pin, is_version, parse_pins
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.source import Source, Span
@@ -43,7 +43,7 @@ def _read(name: str, place: Span | None, folders: Sequence[Path], root: Path) ->
         raise Rejected(
             [Diagnostic("E0923", f"there is no file `{name}`", place, "put it beside the .rag that names it")]
         )
-    if not path.resolve().is_relative_to(root.resolve()):
+    if not real(path).is_relative_to(real(root)):
         message = f"`{name}` leads out of the project"
         raise Rejected([Diagnostic("E0923", message, place, "put the file itself there in place of the link")])
     try:

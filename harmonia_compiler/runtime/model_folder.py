@@ -18,7 +18,7 @@ import msgspec
 from harmonia_compiler.contract.card import CARD_FILE, Card, Role, faults, is_added, read_card
 from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.home import model_store
-from harmonia_compiler.contract.regular import read_regular
+from harmonia_compiler.contract.regular import read_regular, real
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.model_contents import REMEMBERED, revision_of
 from harmonia_compiler.runtime.weights import WEIGHTS_FOLDER, is_model, stored_folder
@@ -72,7 +72,7 @@ def read_model_folder(folder: Path, *, name: str | None = None, role: Role | Non
     if not is_model(folder):
         raise _rejected(folder, "it holds no config.json with weights as safetensors")
     config = _read_json(folder / "config.json", _Config)
-    return _card(folder, config, name or folder.resolve().name, role or _role(folder, config), licence)
+    return _card(folder, config, name or real(folder).name, role or _role(folder, config), licence)
 
 
 def add_to_store(card: Card, folder: Path, *, copy: bool) -> Path:
@@ -99,12 +99,12 @@ def add_to_store(card: Card, folder: Path, *, copy: bool) -> Path:
                     folder, "its files changed while they were copied", "add it again once nobody writes there"
                 )
         elif not kept:
-            (staged / WEIGHTS_FOLDER).symlink_to(folder.resolve(), target_is_directory=True)
+            (staged / WEIGHTS_FOLDER).symlink_to(real(folder), target_is_directory=True)
         (staged / CARD_FILE).write_text(_as_toml(card), "utf-8")
         if read_card(staged / CARD_FILE) != card:
             raise RuntimeError(f"the card of {card.name!r} does not read back as it was written")
         for one in before:
-            if (one / WEIGHTS_FOLDER).is_symlink() and (one / WEIGHTS_FOLDER).resolve() == folder.resolve():
+            if (one / WEIGHTS_FOLDER).is_symlink() and real(one / WEIGHTS_FOLDER) == real(folder):
                 shutil.rmtree(one)
             elif _card_in(one) is None:
                 # With a card that cannot be read nothing is planned; the weights beside it are found without it.
@@ -140,8 +140,8 @@ def _has_copy(stored: Path, revision: str) -> bool:
 
 def _is_copy_of_the_store(folder: Path) -> bool:
     """Whether a folder is where the store keeps a copy of what was added, however it is called."""
-    place = folder.resolve().parent
-    return place.parent == model_store().resolve() and is_added(place.name.rpartition("@")[2])
+    place = real(folder).parent
+    return place.parent == real(model_store()) and is_added(place.name.rpartition("@")[2])
 
 
 def _put(staged: Path, stored: Path) -> None:

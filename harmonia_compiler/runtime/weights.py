@@ -23,6 +23,7 @@ from msgspec.structs import replace
 
 from harmonia_compiler.contract.card import Card, ModelReference, is_added, load_cards
 from harmonia_compiler.contract.home import model_store
+from harmonia_compiler.contract.regular import real
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.runtime.model_contents import REMEMBERED, is_digest, revision_of
@@ -116,7 +117,7 @@ def folders_of(model: str | None) -> list[Path]:
     if model is None:
         return []
     stored = stored_folder(wanted(model)) / WEIGHTS_FOLDER
-    looked = (model_store(), *([stored.resolve()] if stored.is_symlink() else []), _hub_cache())
+    looked = (model_store(), *([real(stored)] if stored.is_symlink() else []), _hub_cache())
     return [folder for folder in looked if folder.is_dir()]
 
 

@@ -15,7 +15,7 @@ from harmonia_compiler.contract.card import Card, Weights
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.actuators.supervision.preflight import check_weights
 from harmonia_compiler.runtime.model_folder import add_to_store, read_model_folder
-from harmonia_compiler.runtime.weights import Found, find, locate, stored_folder, wanted
+from harmonia_compiler.runtime.weights import Found, find, folders_of, locate, stored_folder, wanted
 
 BERT = {
     "architectures": ["BertModel"],
@@ -240,6 +240,26 @@ def test_a_name_with_a_wildcard_replaces_no_other_model(tmp_path: Path) -> None:
     run("add", str(folder), "--name", "t*")
     assert wanted("tiny").name == "tiny"
     assert wanted("t*").name == "t*"
+
+
+def test_a_link_of_the_store_that_leads_back_to_itself_leads_nowhere(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "tiny")
+    run("add", str(folder))
+    link = stored_folder(wanted("tiny")) / "weights"
+    assert link.is_symlink()
+    link.unlink()
+    link.symlink_to(link)
+    assert folders_of("tiny") == [tmp_path / "home/models"]
+    (folder / "config.json").write_text(json.dumps(BERT | {"num_hidden_layers": 3}))
+    run("add", str(folder))
+    assert folders_of("tiny") == [tmp_path / "home/models", folder]
+
+
+def test_a_store_that_is_a_link_to_itself_is_a_finding(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "tiny")
+    (tmp_path / "home").symlink_to(tmp_path / "home")
+    with pytest.raises((Rejected, OSError)):
+        run("add", str(folder))
 
 
 def test_a_package_is_found_without_being_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

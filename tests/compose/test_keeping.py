@@ -378,6 +378,7 @@ def test_weights_that_are_links_elsewhere_are_not_mounted(tmp_path: Path, monkey
         preparing.weights_of("small")
     assert [finding.code for finding in rejected.value.found] == ["E0920"]
     (folder / "model.safetensors").unlink()
+    (folder / "circle").symlink_to("circle")
     assert preparing.weights_of("small") == folder
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harmonia_compiler.contract.readings import TOKEN
-from harmonia_compiler.contract.regular import write_whole
+from harmonia_compiler.contract.regular import real, write_whole
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.actuators.compose.docker import VARIABLES
 from harmonia_compiler.runtime.actuators.compose.reading import ComposeBundle
@@ -64,8 +64,8 @@ def write_variables(bundle: Path, documents: ComposeBundle, port: int) -> None:
 
 def weights_of(model: str) -> Path:
     """The folder of a model's weights, of which all lie in it: only that folder is mounted. Raises `Rejected`."""
-    folder = locate(model).resolve()
-    leaving = [path for path in folder.rglob("*") if path.is_symlink() and not path.resolve().is_relative_to(folder)]
+    folder = real(locate(model))
+    leaving = [path for path in folder.rglob("*") if path.is_symlink() and not real(path).is_relative_to(folder)]
     if leaving or "'" in str(folder) or "\n" in str(folder):
         message = f"the weights of `{model}` are links out of `{folder}`, which a container cannot follow"
         step = f"copy them into the model store with `harmoniac models add {folder} --copy`"
@@ -78,10 +78,11 @@ def _let_read(folder: Path) -> None:
     """Where root starts the containers, let their user read what root alone may: it is mounted into them, read only."""
     if os.geteuid() != 0:
         return
-    for path in (folder, *folder.rglob("*")):
+    # Where a link leads is in the folder too, or nowhere.
+    for path in (one for one in (folder, *folder.rglob("*")) if not one.is_symlink()):
         mode = path.stat().st_mode
         wanted = mode | (0o055 if path.is_dir() else 0o044)
-        if wanted != mode and not path.is_symlink():
+        if wanted != mode:
             path.chmod(wanted & 0o7777)
 
 
