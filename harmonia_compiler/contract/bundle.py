@@ -54,12 +54,13 @@ class Service(msgspec.Struct, frozen=True):
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """Where a ready replica listens."""
+    """Where a ready replica listens; `started_in_s` is how long it took until it was, where somebody saw that."""
 
     replica: str
     engine: str
     host: str
     port: int
+    started_in_s: float | None = None
 
 
 class Endpoints(msgspec.Struct, frozen=True):

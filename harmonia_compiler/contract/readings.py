@@ -58,7 +58,8 @@ class CallsRead(msgspec.Struct, frozen=True, omit_defaults=True):
 class ReplicaRead(msgspec.Struct, frozen=True):
     """One replica now: the calls that it works on, and whether new ones go to it.
 
-    One that is routed to is `left_out` for a while, where its calls failed or it made no progress.
+    One that is routed to is `left_out` for a while, where its calls failed or it made no progress. `started_in_s` is
+    how long it took from its start until it was ready, where that is known.
     """
 
     replica: str
@@ -66,6 +67,7 @@ class ReplicaRead(msgspec.Struct, frozen=True):
     in_flight: Count
     routed: bool
     left_out: bool = False
+    started_in_s: Seconds | None = None
 
 
 class CacheRead(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -85,6 +85,13 @@ async def test_tells_what_is_in_flight_and_what_waits(engine: FakeEngine) -> Non
         await eventually(lambda: engine.in_flight == 0)
 
 
+async def test_tells_how_long_replicas_took_to_start(engine: FakeEngine) -> None:
+    replicas = [Endpoint(f"llm-{at}", "llm", "127.0.0.1", engine.port, took) for at, took in enumerate((41.5, None))]
+    async with serving([SAY], replicas) as served:
+        told = {one.replica: one.started_in_s for one in (await readings(served)).replicas}
+        assert told == {"llm-0": 41.5, "llm-1": None}
+
+
 async def test_tells_who_is_left_out(engine: FakeEngine) -> None:
     gone = await FakeEngine().start()
     await gone.stop()

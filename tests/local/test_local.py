@@ -11,6 +11,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -45,11 +46,16 @@ def _only_child(pid: int | None) -> Ident:
 
 def test_up_status_down(hand: Hand) -> None:
     hand.write(one=launch(), two=launch())
+    began = time.monotonic()
     assert hand.up() is True
     status = hand.status()
     assert status.ready
     assert [process.name for process in status.processes] == ["one", "two", "gateway"]
     assert hand.endpoints() == {name: hand.process(name).port for name in ("one", "two")}
+    told = json.loads((hand.path / "run" / "endpoints.json").read_text())["replicas"]
+    took = {one["replica"]: one["started_in_s"] for one in told}
+    assert took == {name: hand.process(name).started_in_s for name in ("one", "two")}
+    assert all(0.0 < seconds < time.monotonic() - began for seconds in took.values())
     address = json.loads((hand.path / "run" / "gateway.json").read_text())
     assert address == {"host": "127.0.0.1", "port": hand.process("gateway").port}
     assert answers(address["port"])

@@ -15,8 +15,9 @@ from harmonia_compiler.policy.control.planned import Planned, PlannedEngine
 from harmonia_compiler.policy.control.state import Sizing, State
 from harmonia_compiler.policy.control.window import Window
 
-#: How long a replica is taken to need until it works, before one was seen to, in seconds; and for how long, at most.
-COLD_S, MOST_COLD_S = 30.0, 900.0
+#: How long a replica is taken to need until it works, in seconds, where nobody saw one start; and for how long, at
+#: least and at most, where somebody did.
+COLD_S, LEAST_COLD_S, MOST_COLD_S = 30.0, 1.0, 900.0
 #: Fewer replicas must have been enough for so long, and each further one that goes waits so long, in seconds.
 FEWER_AFTER_S, EACH_AFTER_S = 300.0, 60.0
 #: Fewer replicas are enough where they would be this busy at most, the planned utilisation being 1.
@@ -58,13 +59,22 @@ def enough(state: State, name: str, engine: PlannedEngine, calls_rps: float) -> 
 
 
 def arrived(sizing: Sizing, name: str, replicas: tuple[ReplicaRead, ...], now: float) -> Sizing:
-    """The sizing once it was seen which replicas take calls: a new one that does says how long it took."""
-    here = sum(one.routed for one in replicas if one.engine == name)
-    if not sizing.waits or sizing.changed_s is None or here < sizing.count:
+    """The sizing once it was seen which replicas take calls: a new one that does says how long it took.
+
+    Until then it is as long as the slowest of those that there are took to start.
+    """
+    own = [one for one in replicas if one.engine == name]
+    if sizing.cold_s is None and (started := [one.started_in_s for one in own if one.started_in_s is not None]):
+        sizing = replace(sizing, cold_s=_bounded(max(started)))
+    if not sizing.waits or sizing.changed_s is None or sum(one.routed for one in own) < sizing.count:
         return sizing
-    took = min(MOST_COLD_S, max(1.0, now - sizing.changed_s))
+    took = _bounded(now - sizing.changed_s)
     smooth = took if sizing.cold_s is None else (sizing.cold_s + took) / 2.0
     return replace(sizing, cold_s=smooth, waits=False)
+
+
+def _bounded(seconds: float) -> float:
+    return min(MOST_COLD_S, max(LEAST_COLD_S, seconds))
 
 
 def wanted(

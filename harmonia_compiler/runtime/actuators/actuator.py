@@ -26,8 +26,9 @@ class ProcessStatus(msgspec.Struct, frozen=True):
 
     `since` is when the present phase began, in seconds of the epoch; `last_exit` how the previous
     process ended; `waiting_for` what must happen before it is ready; `absent` the collections that
-    nobody had ingested when it started. A process id is only good together with `birth`, since the
-    number may have been given to another process.
+    nobody had ingested when it started; `started_in_s` how long it took from its start until it was
+    ready, last time. A process id is only good together with `birth`, since the number may have been
+    given to another process.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ProcessStatus(msgspec.Struct, frozen=True):
     last_exit: str = ""
     waiting_for: str = ""
     absent: tuple[str, ...] = ()
+    started_in_s: float | None = None
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -102,7 +102,11 @@ class Watch:
     def readings(self, lines: Mapping[str, Line[Any]]) -> Readings:
         """All of it; `lines` are those of every engine."""
         now = self._clock()
-        routed = {(engine, name) for engine, line in lines.items() for name in line.replicas}
+        routed = {
+            (engine, name): load.endpoint.started_in_s
+            for engine, line in lines.items()
+            for name, load in line.replicas.items()
+        }
         left_out = {
             (engine, name)
             for engine, line in lines.items()
@@ -131,8 +135,9 @@ class Watch:
                     self._in_flight.get((engine, name), 0),
                     routed=(engine, name) in routed,
                     left_out=(engine, name) in left_out,
+                    started_in_s=routed.get((engine, name)),
                 )
-                for engine, name in sorted(routed | self._in_flight.keys())
+                for engine, name in sorted(routed.keys() | self._in_flight.keys())
             ),
             {engine: len(line.waiting) for engine, line in lines.items() if line.waiting},
         )

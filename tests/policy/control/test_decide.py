@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from harmonia_compiler.contract.bundle import ReplicaShare
 from harmonia_compiler.contract.readings import CallsRead, Readings, ReplicaRead, RequestsRead
 from harmonia_compiler.policy.control import forecast, ratio
+from harmonia_compiler.policy.control.counts import COLD_S, MOST_COLD_S, arrived, cold_s
 from harmonia_compiler.policy.control.decide import begun, decide
 from harmonia_compiler.policy.control.division import HOLD_S, MOST_HOLD_S, NoDivision
 from harmonia_compiler.policy.control.planned import Planned
-from harmonia_compiler.policy.control.state import State
+from harmonia_compiler.policy.control.state import Sizing, State
 from tests.examples import examples
 from tests.policy.control.virtual import CALL_S, CAPACITY_RPS, Service, by_speed, plan_of
 
@@ -369,9 +370,23 @@ def test_learns_how_long_a_replica_takes_to_come() -> None:
     service = Service(plan_of(2, 1, 8), lambda now: 14.0 if now < 130.0 else 40.0, cold_s=45.0)
     service.windows(40)
     assert service.state is not None
-    cold_s = service.state.sizes["llm"].cold_s
-    assert cold_s is not None
-    assert 40.0 <= cold_s <= 60.0
+    learned = service.state.sizes["llm"].cold_s
+    assert learned is not None
+    assert 40.0 <= learned <= 60.0
+
+
+def test_a_replica_is_taken_to_come_as_late_as_the_slowest_of_those_that_there_are() -> None:
+    def read(name: str, engine: str, started_in_s: float | None) -> ReplicaRead:
+        return ReplicaRead(name, engine, 0, routed=True, started_in_s=started_in_s)
+
+    there = (read("llm-0", "llm", 40.0), read("llm-1", "llm", 90.0), read("llm-2", "llm", None), read("x", "x", 300.0))
+    assert arrived(Sizing(3), "llm", there, 100.0).cold_s == 90.0
+    assert arrived(Sizing(1), "x", (read("x", "x", 5000.0),), 100.0).cold_s == MOST_COLD_S
+    assert cold_s(arrived(Sizing(1), "y", there, 100.0)) == COLD_S
+    # What was seen of one that came later counts from then on.
+    known = arrived(Sizing(3, changed_s=50.0, waits=True), "llm", there, 100.0)
+    assert (known.cold_s, known.waits) == ((90.0 + 50.0) / 2.0, False)
+    assert arrived(known, "llm", there, 110.0) == known
 
 
 def test_a_decision_gives_shares_to_replicas_that_the_plan_does_not_have() -> None:

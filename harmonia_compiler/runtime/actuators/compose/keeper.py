@@ -194,11 +194,14 @@ class Keeper:
 
     def _write(self) -> None:
         """Say how things stand: to whoever asks on this host, and to the gateway, which sees a folder of its own."""
+        took = {name: one.status.started_in_s for name, one in self._watched.items()}
         serving = [one for one in self._documents.here if self._watched[one.replica].is_ready]
         # Of replicas on other hosts the gateway itself finds out whether they answer.
         reached = [*serving, *self._documents.elsewhere]
-        there = tuple(Endpoint(one.replica, one.engine, one.address, one.port) for one in reached)
-        here = tuple(Endpoint(one.replica, one.engine, LOOPBACK, one.port) for one in serving)
+        there = tuple(
+            Endpoint(one.replica, one.engine, one.address, one.port, took.get(one.replica)) for one in reached
+        )
+        here = tuple(Endpoint(one.replica, one.engine, LOOPBACK, one.port, took[one.replica]) for one in serving)
         inside = self._run.path / preparing.INSIDE
         state = rundir.State(self._me, self._status(), self._asked, self._run.identity)
         try:

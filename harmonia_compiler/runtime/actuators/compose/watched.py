@@ -34,6 +34,7 @@ class Watched:
     status: ProcessStatus = field(init=False)
     _prepared: tuple[str, str] | None = None
     _preparing: tuple[str, str] | None = None
+    _began: float = 0.0
     _problem: str = ""
     _absent: tuple[str, ...] = ()
     _ended: Life | None = None
@@ -45,7 +46,10 @@ class Watched:
 
     def look(self, life: Life | None) -> None:
         """Take in what the engine says, and see to what is to be done about it."""
-        self.life = life = None if life is None else self._with_ending(life)
+        before, self.life = self.life, None if life is None else self._with_ending(life)
+        life = self.life
+        if life is not None and (before is None or before.key != life.key):
+            self._began = time.monotonic()
         if life is not None and life.state == "running":
             self._follow(life)
             if life.is_well and life.key not in (self._prepared, self._preparing):
@@ -121,6 +125,9 @@ class Watched:
             waiting = "the calls that it works on"
         since = self.status.since if phase == self.status.phase else time.time()
         self.was_ready |= phase == "ready"
+        took = self.status.started_in_s
+        if phase == "ready" and self.status.phase != "ready" and life is not None and life.key == self._preparing:
+            took = time.monotonic() - self._began
         self.status = msgspec.structs.replace(
             self.status,
             phase=phase,
@@ -130,4 +137,5 @@ class Watched:
             last_exit="" if life is None else life.ending,
             waiting_for=waiting,
             absent=self._absent,
+            started_in_s=took,
         )

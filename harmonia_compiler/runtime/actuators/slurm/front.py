@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.bundle import Address, Endpoint, Endpoints
 from harmonia_compiler.contract.decision import DECISION
@@ -143,7 +144,7 @@ class Front:
             elif now - known.seen > BELIEVED_S:
                 known.inlet.close()
         ready = tuple(
-            Endpoint(known.there.replica, known.there.engine, LOOPBACK, known.port)
+            replace(known.there, host=LOOPBACK, port=known.port)
             for known in self._known.values()
             if now - known.seen <= BELIEVED_S
         )

@@ -102,9 +102,9 @@ class Step:
             self._news.clear()
             status = self._managed.status
             is_ready = status.phase == "ready" and not self._leaving
-            endpoint = Endpoint(status.name, status.engine, self._address, self._listens) if is_ready else None
+            there = Endpoint(status.name, status.engine, self._address, self._listens, status.started_in_s)
             await written(self._mine.set_status, status)
-            await written(self._mine.set_endpoint, endpoint)
+            await written(self._mine.set_endpoint, there if is_ready else None)
             # `wait_for` would pass over being cancelled where there is news at the same moment, as where a start fails.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(BEAT_EVERY_S):

@@ -49,7 +49,7 @@ class Generation:
         """Where those that are ready listen, under another epoch whenever that is not as before."""
         engines = {spec.name: spec.engine for spec in (*self.specs, *self.further)}
         ready = tuple(
-            Endpoint(name, engines[name], LOOPBACK, member.status.port)
+            Endpoint(name, engines[name], LOOPBACK, member.status.port, member.status.started_in_s)
             for name, member in self.members.items()
             if member.status.phase == "ready" and member.status.port is not None
         )

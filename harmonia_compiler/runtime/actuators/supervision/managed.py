@@ -177,9 +177,9 @@ class Managed:
                 return f"{describe(probe, port)} still fails after {probe.timeout_s:g} s: {why}"
             self._show("starting", waiting_for=f"{describe(probe, port)}: {why}")
             await _settles(self._process.wait(), ASK_EVERY_S)
-        return await self._prepare(port)
+        return await self._prepare(port, began)
 
-    async def _prepare(self, port: int) -> str | None:
+    async def _prepare(self, port: int, began: float) -> str | None:
         """What lies between answering and serving: first calls, collections. Else the reason why not."""
         assert self._process is not None
         probe, expected = self.spec.launch.probe, self.spec.collections
@@ -195,7 +195,7 @@ class Managed:
                 return "; ".join(opened.problems)
         if self._process.returncode is not None:
             return f"it ended with {describe_exit(self._process.returncode)} before it was ready"
-        self._show("ready", waiting_for="", absent=opened.absent)
+        self._show("ready", waiting_for="", absent=opened.absent, started_in_s=time.monotonic() - began)
         self.was_ready.set()
         return None
 
