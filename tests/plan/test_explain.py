@@ -98,6 +98,7 @@ def test_what_is_not_in_the_plan_is_a_mistake(tmp_path: Path, capsys: pytest.Cap
     assert run([*PLAN, "--explain", "anwser"]) == USAGE
     assert "did you mean answer?" in capsys.readouterr().err
     assert run([*PLAN, "--explain", "answer", "--diff", "x.json"]) == USAGE
+    assert run([*PLAN, "--explain", "answer", "--simulate"]) == USAGE
     source = tmp_path / "app.rag"
     source.write_text(
         'component web(q: text) -> text = http("https://example.org/q")\n'
@@ -105,3 +106,5 @@ def test_what_is_not_in_the_plan_is_a_mistake(tmp_path: Path, capsys: pytest.Cap
     )
     assert run(["plan", str(source), *PLAN[2:], "--explain", "web"]) == USAGE
     assert "takes no hardware" in capsys.readouterr().err
+    assert run(["plan", str(source), *PLAN[2:], "--explain", "answer"]) == USAGE
+    assert "there are `web`" in capsys.readouterr().err

@@ -41,7 +41,8 @@ price_per_hour = 4.0
 
 
 def plan(latency_ms: float, cost: float) -> Plan:
-    predicted = {"p": Predicted(1.0, latency_ms, latency_ms, cost, "e"), "q": Predicted(1.0, 1.0, 1.0, 0.0, "e")}
+    """Of two pipelines: the second is fast, and has a quarter of the price of one host."""
+    predicted = {"p": Predicted(1.0, latency_ms, 1.0, cost - 0.25, "e"), "q": Predicted(1.0, 1.0, 1.0, 0.25, "e")}
     return Plan(FORMAT_VERSION, "cost", (), {}, {}, (), predicted, (), Solver("optimal", 0.0), {})
 
 
@@ -115,6 +116,13 @@ def test_no_plan_is_said_as_ever(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "E0724" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("options", [["--svg", "x.svg"], ["--frontier", "--out", "x"], ["--frontier", "--diff", "x"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--svg", "x.svg"],
+        ["--frontier", "--simulate"],
+        *(["--frontier", option, "x"] for option in ("--out", "--from", "--diff", "--readings", "--html", "--explain")),
+    ],
+)
 def test_options_that_do_not_go_together(tmp_path: Path, options: list[str]) -> None:
     assert run(command(tmp_path, *options)) == USAGE
