@@ -1,5 +1,6 @@
 """Files that a command writes: none of them may be one that it reads, and each is written by one function."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -80,4 +81,10 @@ def _is_in(path: Path, other: Path) -> bool:
 
 
 def _without_waiting(name: str, flags: int) -> int:
-    return os.open(name, flags | os.O_NONBLOCK, 0o666)
+    try:
+        return os.open(name, flags | os.O_NONBLOCK, 0o666)
+    except OSError as problem:
+        if problem.errno != errno.ENXIO:
+            raise
+        message = f"`{name}` cannot be written: nobody reads from it"
+        raise Rejected([Diagnostic("E1131", message, help="start what reads it first, or name a file")]) from None

@@ -118,7 +118,7 @@ def test_every_command_that_writes_a_file_is_among_these() -> None:
 
 def test_a_pipe_that_nobody_reads_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="pipe"):
+    with pytest.raises(Rejected, match="nobody reads from it"):
         write_output(tmp_path / "pipe", b"a plan")
 
 
