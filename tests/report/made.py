@@ -41,8 +41,9 @@ def small_report() -> Report:
 WINDOW = Window(100.0, 500.0)
 
 OBSERVED = [
-    # Warm-up: it is no request of the window, but one of the four answers that it gave.
-    seen(50.0, 70.0, pipeline="desk"),
+    # Warm-up: it is no request of the window, but one of the four answers that it gave. Its calls do not count either,
+    # nor do those of a request that failed.
+    seen(50.0, 70.0, pipeline="desk", stages=(StageTime("warm", 9.0, 60.0),)),
     seen(100.0, 10.0, pipeline="desk"),
     seen(150.0, 30.0, pipeline="desk"),
     seen(250.0, 50.0, pipeline="desk", deadline_ms=40.0),
@@ -50,7 +51,7 @@ OBSERVED = [
     seen(350.0, 200.0, pipeline="desk"),
     seen(200.0, 1.0, Outcome.REFUSED, pipeline="desk", reason="503 <b>full</b>\x1b[31m"),
     seen(210.0, 1.0, Outcome.REFUSED, pipeline="desk", reason="503 <b>full</b>\x1b[31m"),
-    seen(300.0, 5.0, Outcome.FAILED, pipeline="desk", reason="502 odd"),
+    seen(300.0, 5.0, Outcome.FAILED, pipeline="desk", reason="502 odd", stages=(StageTime("odd", 1.0, 4.0),)),
     seen(320.0, 100.0, Outcome.LATE, pipeline="desk", reason="too late"),
     seen(400.0, 90.0, Outcome.CANCELLED, pipeline="desk"),
     seen(
