@@ -53,7 +53,7 @@ class Service(msgspec.Struct, frozen=True):
     format_version: int = FORMAT_VERSION
 
 
-class Endpoint(msgspec.Struct, frozen=True):
+class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a ready replica listens; `started_in_s` is how long it took until it was, where somebody saw that."""
 
     replica: str
