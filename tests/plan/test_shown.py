@@ -262,3 +262,11 @@ def test_remarks_of_a_plan_that_rests_on_much() -> None:
     assert explanation_remarks(without) == [
         "Nothing limits the rate alone: several limits would have to give way at once."
     ]
+
+
+def test_a_table_without_rows_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a plan without models, the one about their memory."""
+    plan = msgspec.structs.replace(PLAN, memory=())
+    for text in (printed(capsys, tables_of(plan), []), plan_page(quickstart(), INVENTORY, plan)):
+        assert "Engines at those rates" in text
+        assert "Memory of each replica" not in text
