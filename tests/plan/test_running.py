@@ -157,6 +157,7 @@ def test_a_command_plans_on_and_says_what_changes(tmp_path: Path, capsys: pytest
     out = " ".join(capsys.readouterr().out.split())
     assert "3 stay, 1 are started, 0 are stopped." in out
     assert "99 rps →" in out
+    assert "Figures by data sheet or for a modest core" in out, "what is said of the plan alone is said here too"
     assert f"laptop {gone['engine']}" in out
 
 
