@@ -49,6 +49,12 @@ def test_too_few_requests_have_no_interval() -> None:
     assert within([1.0] * 300, 0.95) == 0.0
 
 
+def test_an_interval_is_by_how_much_stretches_of_the_run_differ() -> None:
+    """Five of 60 requests, of 1 to 5 ms: a deviation of the square root of 2.5, 2.776 of it over the root of 5."""
+    half = within([1.0 + number // 60 for number in range(300)], 0.95)
+    assert half == pytest.approx(2.776 / 2**0.5)
+
+
 def test_rates_are_of_what_happens_in_the_window() -> None:
     observed = [
         seen(500.0, 100.0),  # warm-up, and over before the window

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from harmonia_compiler.contract.document import encode_document
-from harmonia_compiler.report.chart import Line, bars, lines, picture
+from harmonia_compiler.report.chart import STYLE, Line, bars, lines, picture
 from harmonia_compiler.report.document import Machine, encode_report
 from harmonia_compiler.report.page import PAGE_STYLE, as_page
 from harmonia_compiler.report.text import as_text
@@ -37,7 +37,7 @@ def test_report(golden: Callable[[Path, dict[str, str]], None]) -> None:
             "report.json": encode_report(full_report()).decode(),
             "report.html": elements(as_page(full_report())),
             "charts.txt": elements(
-                picture("a & b", "x <s>", "y <s>", *drawn).split("</style>")[1]
+                picture("a & b", "x <s>", "y <s>", *drawn).replace(STYLE, "")
                 + lines('t "q"', "ms", "%", logarithmic, logarithmic=True)
                 + bars("busy", [("half", 0.5), ("<over>", 1.7), ("under", -0.5)])
             ),
