@@ -47,8 +47,8 @@ OBSERVED = [
     seen(100.0, 10.0, pipeline="desk"),
     seen(150.0, 30.0, pipeline="desk"),
     seen(250.0, 50.0, pipeline="desk", deadline_ms=40.0),
-    # Ends after the window: a request that was answered, but no answer of the window.
-    seen(350.0, 200.0, pipeline="desk"),
+    # Ends after the window: a request that was answered, but no answer of the window, nor are its tokens.
+    seen(350.0, 200.0, pipeline="desk", tokens_in=90, tokens_out=70),
     seen(200.0, 1.0, Outcome.REFUSED, pipeline="desk", reason="503 <b>full</b>\x1b[31m"),
     seen(210.0, 1.0, Outcome.REFUSED, pipeline="desk", reason="503 <b>full</b>\x1b[31m"),
     seen(300.0, 5.0, Outcome.FAILED, pipeline="desk", reason="502 odd", stages=(StageTime("odd", 1.0, 4.0),)),
