@@ -32,7 +32,7 @@ class Questions:
     def __init__(self, expanded: Expanded) -> None:
         self._nodes = expanded.flow.nodes
         self._wordings = Wordings(self._nodes, _among(expanded))
-        self._own = _own_bounds(self._nodes)
+        self._own = _own_bounds(self._nodes, self._wordings)
         self._same = _same(expanded)
         self._ways: dict[Place, list[Way]] = {}
         self._parts: dict[Place, list[Part]] = {}
@@ -131,7 +131,7 @@ def _among(expanded: Expanded) -> Callable[[int], int | None]:
     return among
 
 
-def _own_bounds(nodes: Sequence[Node]) -> set[float]:
+def _own_bounds(nodes: Sequence[Node], wordings: Wordings) -> set[float]:
     """The bounds that numbers may be themselves, so that less is not the same as no more: no others are asked about.
 
     Such are those that a number is compared with for equality, those that it is said how often it is less than and
@@ -149,7 +149,7 @@ def _own_bounds(nodes: Sequence[Node]) -> set[float]:
         values = (each.value for each in read if isinstance(each, Constant))
         found |= {float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)}
         if isinstance(operation, Select) and node.share is not None and not node.guessed:
-            said.add(plain(nodes, Asked(operation.condition))[0].test)
+            said.add(wordings.plain(Asked(operation.condition))[0].test)
     bounds = {test.bound for test in said if isinstance(test, Below) and test.or_equal}
     return found | {bound for bound in bounds if Below(bound) in said}
 

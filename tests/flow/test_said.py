@@ -156,6 +156,28 @@ SAID = {
         0.2,
         0.3,
     ),
+    "two numbers compared, and then in turned words": (
+        """a = level(q)
+    b = level(merge([q]))
+    y = q
+    if a < b ~ 0.1 { y = merge([q]) } elif b < a ~ 0.3 { y = w(q) } else { y = v(q) }
+    return y""",
+        0.3,
+        0.6,
+    ),
+    "two numbers compared in turned words, of those in an arm": (
+        """a = level(q)
+    b = level(merge([q]))
+    y = q
+    if b <= a ~ 0.9 {
+        y = v(y)
+        if a > b ~ 0.3 { y = w(y) }
+    }
+    return y""",
+        0.27,
+        0.9,
+    ),
+    "a bound, and no more than it": (_branches("level", "x < 3 ~ 0.2", "x <= 3 ~ 0.5"), 0.2, 0.5),
     "the first share of two": (_branches("level", "x > 3 ~ 0.2", "x > 3 ~ 0.4"), 0.2, 0.2),
     "a label of items again": (_lists('i.v == "a" ~ 0.1', 'i.v == "a"'), 0.4, 0.4),
     "the other label of items": (_lists('i.v == "a" ~ 0.2', 'i.v == "b"'), 0.8, 3.2),
