@@ -233,7 +233,7 @@ class _Loop:
         # Where rounds may return, what is said of the test is not how often a round is the last.
         written = None
         if said is not None and said.value is not None and not returns:
-            written = Written(said.span, self.share, nodes.among, around=self.outside.among)
+            written = Written(said.span, self.share, nodes.among, around=self.outside.among, through=nodes.through)
         position = self.outside.add(loop, Bool(), span, last, guessed=said is None, written=written)
         self._bind(found, fresh, position)
         if self.grown.has_effect:

@@ -228,7 +228,10 @@ class Nodes:
             self.shared.built += len(body.nodes)
             if self.shared.kept > MOST_NODES:
                 raise TooLarge
-            nodes = tuple(replace(node, operation=_in_place(node.operation, offset)) for node in body.nodes)
+            nodes = tuple(
+                replace(node, operation=_in_place(node.operation, offset), written=self._called(node.written))
+                for node in body.nodes
+            )
             self.shared.blocks.append(Body(nodes, body.results))
         moved: dict[int, int] = {}
         for position, node in enumerate(main.nodes):
@@ -240,13 +243,20 @@ class Nodes:
                 moved[position] = self.effect
             else:
                 copied = with_inputs(_in_place(operation, offset), moved.__getitem__)
+                written = self._called(node.written)
                 moved[position] = self.add(
-                    copied, node.type, node.span, node.share, guessed=node.guessed, written=node.written, arm=node.arm
+                    copied, node.type, node.span, node.share, guessed=node.guessed, written=written, arm=node.arm
                 )
         if has_effect:
             self.shared.has_effects = True
             self.effect = moved[main.results[0]]
         return moved[main.results[0]]
+
+    def _called(self, written: Written | None) -> Written | None:
+        """A share of a pipeline where that is called: of the requests that reach the call."""
+        if written is None or not self.through:
+            return written
+        return replace(written, through=(*self.through, *written.through)[: MOST_THROUGH + 1])
 
     def makes_calls(self) -> bool:
         """Whether any call is made here or in a block that is run from here."""

@@ -115,7 +115,7 @@ def _item(values: "Values", given: tree.Each, scope: Scope, nodes: Nodes, share:
         return value and Value(nodes.since(effect, value.position), value.type)
     condition = values.truth(given.where, scope, share)
     if condition is not None and given.share is not None and given.share.value is not None:
-        written = Written(given.share.span, given.share.value, nodes.among)
+        written = Written(given.share.span, given.share.value, nodes.among, through=nodes.through)
         nodes.say(condition.position, given.span, share, written)
     tested = nodes.effect
     holds, _ = narrow(given.where, scope)

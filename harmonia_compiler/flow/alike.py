@@ -31,21 +31,26 @@ class Wordings:
         self._nodes = nodes
         #: For each node the first that is equal to it.
         self.first = first_equal(nodes, among)
-        # For each two values the first comparison of them.
-        self._compared: dict[tuple[Asked, Asked], int] = {}
+        # For each two values the first comparison of them, with what `_sides` says of it.
+        self._compared: dict[tuple[Asked, Asked], tuple[int, bool, bool]] = {}
         for position, node in enumerate(nodes):
             if isinstance(node.operation, Compare):
-                self._compared.setdefault(self._sides(node.operation)[0], position)
+                sides, is_turned, negates = self._sides(node.operation)
+                self._compared.setdefault(sides, (position, is_turned, negates))
 
     def plain(self, asked: Asked) -> tuple[Asked, bool]:
-        """What is asked in one wording for all that is alike, and whether that is the negation."""
+        """What is asked in one wording for all that is alike, and whether that is the negation.
+
+        Two values are compared as where they are first: what is in that wording already stays as it is.
+        """
         asked, is_negated = plain(self._nodes, asked)
         operation = self._nodes[asked.position].operation
         if not isinstance(operation, Compare):
             return replace(asked, position=self.first[asked.position]), is_negated
         sides, is_turned, negates = self._sides(operation)
-        test, flips = turned(asked.test) if is_turned else (asked.test, False)
-        return replace(asked, position=self._compared[sides], test=test), is_negated ^ flips ^ negates
+        first, first_is_turned, first_negates = self._compared[sides]
+        test, flips = turned(asked.test) if is_turned != first_is_turned else (asked.test, False)
+        return replace(asked, position=first, test=test), is_negated ^ flips ^ negates ^ first_negates
 
     def _sides(self, compare: Compare) -> tuple[tuple[Asked, Asked], bool, bool]:
         """The two values in one order, whether that is the other one, and whether one of them alone is a negation."""

@@ -9,7 +9,8 @@ bound on two paths) is the function of theirs that it is. Where somebody has sai
 nothing is known hold so often that it does; what stands first is found first.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
 from itertools import islice
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from harmonia_compiler.flow.expand import Expanded, Item, scopes_around
 from harmonia_compiler.flow.graph import EVEN
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Mark, Outcomes
 from harmonia_compiler.flow.questions import Place, Questions, place_of
+from harmonia_compiler.flow.reached import Fact, Step
 from harmonia_compiler.flow.said import Said
 from harmonia_compiler.flow.shares import KnownOfRow, Part, Row, Shares
 from harmonia_compiler.flow.values import Known, Value, left
@@ -102,15 +104,21 @@ class Conditions:
 
         So each finds known what those before it are about, and what they leave open is what it is about itself.
         """
-        for position in self._said.made:
-            nearest = [*islice(self._said.around(position), _NEAREST)]
-            operation, guard = self._nodes[position].operation, TRUE
+        for position, reached in self._said.together:
+            operation = self._nodes[position].operation
             assert isinstance(operation, Select)
-            for asked, holds, share, is_earlier, _ in reversed(nearest):
-                if is_earlier:
-                    is_true = self._function(asked, _Word(share, is_guess=True), guard, 0)
-                    guard = self._outcomes.both(guard, is_true if holds else self._outcomes.negate(is_true))
-            self._function(Asked(operation.condition), self._word(position), guard, 0)
+            self._function(Asked(operation.condition), self._word(position), self._where(reached, TRUE), 0)
+
+    def _where(self, steps: Iterable[Step], guard: int) -> int:
+        """When all of that is so, of each `Either` one of the ways."""
+        for step in steps:
+            if isinstance(step, Fact):
+                is_true = self._function(step.asked, _Word(step.share, is_guess=True), guard, 0)
+                guard = self._outcomes.both(guard, is_true if step.holds else self._outcomes.negate(is_true))
+            else:
+                ways = [self._where(way, guard) for way in step.ways]
+                guard = reduce(self._outcomes.either, ways, FALSE)
+        return guard
 
     def _mark(self, asked: Asked) -> _Mark:
         """What is known of all that a condition is made of, for `_back`."""
@@ -143,12 +151,10 @@ class Conditions:
         """
         outcomes = self._outcomes = Outcomes(self._limit)
         self._values, self._made = {}, {}
-        rows, guard = self._questions.rows(Asked(condition)), TRUE
+        rows = self._questions.rows(Asked(condition))
         nearest = [*islice(self._said.around(position), _NEAREST)]
-        for asked, holds, share, *_ in reversed(nearest):
-            if not rows.isdisjoint(self._questions.rows(asked)):
-                is_true = self._function(asked, _Word(share, is_guess=True), guard, 0)
-                guard = outcomes.both(guard, is_true if holds else outcomes.negate(is_true))
+        related = (fact for fact in reversed(nearest) if not rows.isdisjoint(self._questions.rows(fact.asked)))
+        guard = self._where(related, TRUE)
         word = self._word(position)
         is_true, likely = self._function(Asked(condition), word, guard, 0), outcomes.probability(guard)
         return outcomes.probability(outcomes.both(guard, is_true)) / likely if likely else word.share
@@ -334,11 +340,7 @@ class Conditions:
 
     def _reached(self, context: Context | None) -> int:
         """When a request is in a context."""
-        guard = TRUE
-        for asked, holds, share, *_ in () if context is None else context.around:
-            is_true = self._function(asked, _Word(share, is_guess=True), guard, 0)
-            guard = self._outcomes.both(guard, is_true if holds else self._outcomes.negate(is_true))
-        return guard
+        return TRUE if context is None else self._where(context.around, TRUE)
 
     def _value(self, key: _Key) -> Value:
         """What is known of a value: of an item of a list first the answers of the tests that have kept it there."""

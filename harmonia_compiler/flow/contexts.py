@@ -11,7 +11,8 @@ from harmonia_compiler.contract.program import Parameter
 from harmonia_compiler.flow.asked import Asked, Test
 from harmonia_compiler.flow.graph import Flow
 from harmonia_compiler.flow.questions import Place, Questions, place_of
-from harmonia_compiler.flow.said import Around, OfValue, Saying
+from harmonia_compiler.flow.reached import Fact
+from harmonia_compiler.flow.said import OfValue, Saying
 from harmonia_compiler.flow.shares import Part, Row, Shares
 
 
@@ -19,7 +20,7 @@ class Context(NamedTuple):
     """Requests that the answers to some questions tell apart, the outermost first. `key` is one for all rounds."""
 
     key: Hashable
-    around: tuple[Around, ...]
+    around: tuple[Fact, ...]
 
 
 class InContexts(NamedTuple):

@@ -49,8 +49,8 @@ class Written(msgspec.Struct, frozen=True):
     It is of the requests that are `among` those which reach one place, however many statements they pass without a
     return on any path, and stands in its branch `behind` so many tests. What an `until` says is of rounds; `around` are
     the requests that reach its loop. `through` are the branches whose tests say which requests reach the place, the
-    outermost first: those in an arm of which it stands, and those before it that return. More than MOST_THROUGH are not
-    told.
+    outermost first: those in an arm of which it stands, and those before it that return; where its pipeline is called,
+    those of the call go first. More than MOST_THROUGH are not told.
     """
 
     at: Span

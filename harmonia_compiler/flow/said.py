@@ -5,7 +5,7 @@ each comes with those, and by those of other values, its context: these leave it
 said elsewhere (`contexts.py`).
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -14,36 +14,19 @@ from harmonia_compiler.contract.program import Constant, Select
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.asked import Asked, Test
 from harmonia_compiler.flow.dominators import THEN, dominators
-from harmonia_compiler.flow.graph import EVEN, MOST_THROUGH, Node
+from harmonia_compiler.flow.graph import EVEN, MOST_THROUGH, Node, Written
+from harmonia_compiler.flow.reached import Either, Fact, Step, TooFarError, Ways, among, questions_of
 
-
-class Literal(NamedTuple):
-    """A test of a value with its answer, and how often it holds by the branch that asks it."""
-
-    test: Test
-    holds: bool
-    share: float
+#: In so many steps at most the ways are looked through to all places where something is said of a value.
+_MOST_STEPS = 300_000
 
 
 class Saying(NamedTuple):
-    """How often a test of a value holds of those for which the tests in `before` had these answers."""
+    """How often a test of a value holds of those for which tests of it had the answers that are so `before`."""
 
     test: Test
     share: float
-    before: tuple[Literal, ...] = ()
-
-
-class Around(NamedTuple):
-    """A question with its answer where a choice is reached, how often it holds, and whether it is the earlier one.
-
-    `branch` is where the source asks it.
-    """
-
-    asked: Asked
-    holds: bool
-    share: float
-    is_earlier: bool
-    branch: Span | None
+    before: tuple[Step, ...] = ()
 
 
 class OfValue(NamedTuple):
@@ -55,7 +38,7 @@ class OfValue(NamedTuple):
     asked: Asked
     saying: Saying
     at: Span | None
-    context: tuple[Around, ...]
+    context: tuple[Fact, ...]
 
 
 class _Choice(NamedTuple):
@@ -88,6 +71,7 @@ class Said:
         self._nodes = nodes
         self._result = result
         self._plain = plain
+        self._above: Sequence[int] = ()
         # For each node and each arm, numbered as in `dominators`, the nearest arm around it; -1 where there is none.
         self._arms: list[int] = []
         self._choices: dict[int, _Choice] = {}
@@ -95,103 +79,156 @@ class Said:
         self.of_values: list[OfValue] = []
         #: How often conditions hold that are made of others, by what `same` gives of them.
         self.of_made: dict[Hashable, float] = {}
-        #: The choices that say so, in the order of the nodes.
-        self.made: list[int] = []
-        written: list[int] = []
+        #: The choices that say so, and those whose requests tests of their value and of others tell together, in the
+        #: order of the nodes, with what is so of those requests.
+        self.together: list[tuple[int, tuple[Step, ...]]] = []
+        ways = Ways(nodes, self._dominators(), result, _MOST_STEPS)
+        unknown: list[int] = []
+        at_home = {node.written.at for node in nodes if node.written is not None and _is_at_home(node)}
         for position, node in enumerate(nodes):
             if not isinstance(node.operation, Select) or node.share is None or node.guessed:
                 continue
+            if node.written is not None and node.written.at in at_home and not _is_at_home(node):
+                # What is said of a named test is of those where it is said.
+                continue
             asked, share = self._asks(position).asked, self._asks(position).share
             operation = nodes[asked.position].operation
-            if isinstance(operation, Select):
+            if isinstance(operation, Constant):
+                continue
+            is_made = isinstance(operation, Select)
+            if is_made:
                 self.of_made.setdefault(same(asked), share)
-                self.made.append(position)
-            elif not isinstance(operation, Constant):
-                written.append(position)
-        for position, (before, context) in sorted(self._read(written).items()):
-            asked, share = self._asks(position).asked, self._asks(position).share
-            of = nodes[position].written
-            at = None if of is None else of.at
-            self.of_values.append(OfValue(asked, Saying(asked.test, share, before), at, context))
+            try:
+                reached, is_all = self._reached(position, ways)
+            except TooFarError:
+                if is_made:
+                    self.together.append((position, self._nearest(position)))
+                else:
+                    unknown.append(position)
+                continue
+            if is_made:
+                self.together.append((position, reached))
+            else:
+                self._hear(position, reached, is_all=is_all)
+        self._hear_by_arms(unknown)
 
-    def _read(self, written: Sequence[int]) -> dict[int, tuple[tuple[Literal, ...], tuple[Around, ...]]]:
-        """What stands before each of some choices, and its context.
+    def _hear(self, select: int, reached: tuple[Step, ...], *, is_all: bool) -> None:
+        """Take what is said of a value, of the requests of which that is so which reach a choice."""
+        choice, written = self._asks(select), self._nodes[select].written
 
-        On one walk inwards: there may be so many arms around each that none may look through all of them.
+        def is_own(asked: Asked) -> bool:
+            return replace(asked, test=None) == choice.value
+
+        several = [step for step in reached if isinstance(step, Either)]
+        context = tuple(step for step in reached if isinstance(step, Fact) and not is_own(step.asked)) if is_all else ()
+        if is_all and not all(map(is_own, questions_of(several))):
+            self.together.append((select, reached))
+        else:
+            at = None if written is None else written.at
+            self.of_values.append(
+                OfValue(
+                    choice.asked,
+                    Saying(choice.asked.test, choice.share, among(reached, lambda fact: is_own(fact.asked))),
+                    at,
+                    context,
+                )
+            )
+
+    def _reached(self, select: int, ways: Ways) -> tuple[tuple[Step, ...], bool]:
+        """What is so of the requests that reach a choice, by the branches that say which ones do; whether that is all.
+
+        Raises TooFarError where those are not told, too.
         """
-        inside: dict[int, list[int]] = {}
+        written = self._nodes[select].written
+        if written is None or len(written.through) > MOST_THROUGH:
+            raise TooFarError
+        if not written.through:
+            return (), True
+        seen: set[Span] = set()
+
+        def fact(arm: int) -> Fact | None:
+            by = self._leads(arm // 3, select, written)
+            if by is None:
+                return None
+            seen.add(by)
+            return self._fact(arm)
+
+        found = ways.to(select, fact)
+        return found, seen.issuperset(written.through)
+
+    def _leads(self, other: int, select: int, written: Written) -> Span | None:
+        """Which of the branches before a choice says by another one which requests reach it, if one does."""
+        branch = self._nodes[other].span
+        if branch is None or self._asks(other).condition >= select:
+            return None
+        if branch in written.through:
+            return branch
+        # Inside of one that returns.
+        is_before = branch.start < written.at.start
+        return next((each for each in written.through if is_before and _is_in(branch, each)), None)
+
+    def _fact(self, arm: int) -> Fact:
+        """What an arm says."""
+        choice = self._asks(arm // 3)
+        holds = (arm % 3 == THEN) != choice.is_negated
+        return Fact(choice.asked, holds, choice.share, self._nodes[arm // 3].span)
+
+    def _hear_by_arms(self, written: Sequence[int]) -> None:
+        """Take what is said where it is not told which requests it is of: by the arms around each, in no context.
+
+        The earlier tests of the same value count that have one answer whenever a choice is reached. What comes later in
+        the source may stand around it, too: of what a name is bound to twice the last one counts. On one walk inwards:
+        there may be so many arms around each that none may look through all of them.
+        """
         wanted = {3 * position for position in written}
-        for number, arm in enumerate(self._nearest_arms()):
+        inside: dict[int, list[int]] = {}
+        for number, arm in enumerate(self._nearest_arms() if wanted else ()):
             if number in wanted or (number % 3 and isinstance(self._nodes[number // 3].operation, Select)):
                 inside.setdefault(arm, []).append(number)
-        found: dict[int, tuple[tuple[Literal, ...], tuple[Around, ...]]] = {}
+        found: dict[int, tuple[Step, ...]] = {}
         # The arms around the one that is looked at, the outermost first.
         of_value: dict[Asked, list[int]] = {}
-        of_branch: dict[Span | None, list[int]] = {}
         pending = inside.get(-1, [])
         while pending:
             number = pending.pop()
             position = (number if number >= 0 else ~number) // 3
+            group = of_value.setdefault(self._asks(position).value, [])
             if number in wanted:
-                own = of_value.get(self._asks(position).value, [])
-                found[position] = self._before(position, own), self._context(position, of_branch)
-                continue
-            groups = (
-                of_value.setdefault(self._asks(position).value, []),
-                of_branch.setdefault(self._nodes[position].span, []),
-            )
-            if number < 0:
-                for group in groups:
-                    group.pop()
-                continue
-            for group in groups:
+                found[position] = tuple(self._fact(arm) for arm in group if self._is_earlier(arm // 3, position))
+            elif number < 0:
+                group.pop()
+            else:
                 group.append(number)
-            pending += [~number, *inside.get(number, [])]
-        return found
+                pending += [~number, *inside.get(number, [])]
+        for position, before in sorted(found.items(), key=lambda one: one[0]):
+            self._hear(position, before, is_all=False)
 
-    def _before(self, select: int, arms: Sequence[int]) -> tuple[Literal, ...]:
-        """The earlier tests of the same value that have one answer whenever a choice is reached, the outermost first.
+    def _is_earlier(self, other: int, select: int) -> bool:
+        return self._asks(other).condition < self._asks(select).condition
 
-        `arms` are those around it of tests of that value. What comes later in the source may stand around it, too: of
-        what a name is bound to twice the last one counts.
-        """
-        condition = self._asks(select).condition
-        earlier = (self._around(arm, select) for arm in arms if self._asks(arm // 3).condition < condition)
-        return tuple(Literal(each.asked.test, each.holds, each.share) for each in earlier)
+    def _nearest(self, select: int) -> tuple[Step, ...]:
+        """The answers of earlier tests among the nearest arms around a choice."""
+        arms, arm = list[int](), self._nearest_arms()[3 * select]
+        while arm >= 0 and len(arms) < MOST_THROUGH:
+            arms.append(arm)
+            arm = self._arms[arm]
+        return tuple(self._fact(arm) for arm in reversed(arms) if self._is_earlier(arm // 3, select))
 
-    def _context(self, select: int, of_branch: Mapping[Span | None, Sequence[int]]) -> tuple[Around, ...]:
-        """The questions about other values that say in the source which requests reach a choice, the outermost first.
-
-        `of_branch` are the arms around it, by the branch that asks. None where not all are known: behind a loop that
-        returns, or an arm of a branch in which only some return.
-        """
-        written = self._nodes[select].written
-        if written is None or not 0 < len(written.through) <= MOST_THROUGH:
-            return ()
-        arms = [of_branch.get(branch, []) for branch in {*written.through}]
-        if not all(arms):
-            return ()
-        value = self._asks(select).value
-        inwards = sorted((arm for each in arms for arm in each), reverse=True)
-        return tuple(self._around(arm, select) for arm in inwards if self._asks(arm // 3).value != value)
-
-    def around(self, select: int) -> Iterator[Around]:
-        """The questions that have one answer whenever a choice is reached; the innermost first."""
+    def around(self, select: int) -> Iterator[Fact]:
+        """What has one answer whenever a choice is reached; the innermost first."""
         arm = self._nearest_arms()[3 * select]
         while arm >= 0:
-            yield self._around(arm, select)
+            yield self._fact(arm)
             arm = self._arms[arm]
 
-    def _around(self, arm: int, select: int) -> Around:
-        """What an arm around a choice says."""
-        choice = self._asks(arm // 3)
-        is_earlier = choice.condition < self._asks(select).condition
-        holds = (arm % 3 == THEN) != choice.is_negated
-        return Around(choice.asked, holds, choice.share, is_earlier, self._nodes[arm // 3].span)
+    def _dominators(self) -> Sequence[int]:
+        if not self._above:
+            self._above = dominators(self._nodes, self._result)
+        return self._above
 
     def _nearest_arms(self) -> Sequence[int]:
         if not self._arms:
-            above = dominators(self._nodes, self._result)
+            above = self._dominators()
             self._arms = [-1] * len(above)
             # What is around a node is read later than it.
             for position in range(self._result, -1, -1):
@@ -211,3 +248,12 @@ class Said:
                 node.operation.condition, asked, replace(asked, test=None), is_negated, share
             )
         return self._choices[select]
+
+
+def _is_in(place: Span, around: Span) -> bool:
+    return place.source.name == around.source.name and around.start <= place.start and place.end <= around.end
+
+
+def _is_at_home(node: Node) -> bool:
+    """Whether a choice is of the branch in which its share is written."""
+    return node.written is not None and node.span is not None and _is_in(node.written.at, node.span)

@@ -9,12 +9,14 @@ kept: in the row of all it comes behind that test's answer.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 from harmonia_compiler.flow.asked import Test
 from harmonia_compiler.flow.graph import EVEN
-from harmonia_compiler.flow.outcomes import TRUE, Mark, Outcomes
-from harmonia_compiler.flow.said import Literal, Saying
+from harmonia_compiler.flow.outcomes import FALSE, TRUE, Mark, Outcomes
+from harmonia_compiler.flow.reached import Fact, Step, questions_of
+from harmonia_compiler.flow.said import Saying
 from harmonia_compiler.flow.values import Known, Value
 
 #: Shares are reckoned with rounding.
@@ -64,13 +66,13 @@ class _Row:
         self._outcomes.back(outcomes)
         self.value.back(value)
 
-    def hear(self, test: Test, share: float, kept: _Answers, before: Iterable[Literal] = ()) -> None:
+    def hear(self, test: Test, share: float, kept: _Answers, before: Iterable[Step] = ()) -> None:
         """A test holds in a share of those for which others have these answers, if nothing was known of it."""
         guard = self._among(kept, before)
         if self._outcomes.probability(guard):
             self.value.test(test, share, guard)
 
-    def share(self, test: Test, kept: _Answers, before: Iterable[Literal] = ()) -> float | None:
+    def share(self, test: Test, kept: _Answers, before: Iterable[Step] = ()) -> float | None:
         """How often a test holds among those; None where nothing is known of it, or there are none."""
         guard = self._among(kept, before)
         likely = self._outcomes.probability(guard)
@@ -82,11 +84,17 @@ class _Row:
         """How often each test holds that was asked."""
         return {test: self._outcomes.probability(when) for test, when in self.value}
 
-    def _among(self, kept: _Answers, before: Iterable[Literal]) -> int:
+    def _among(self, kept: _Answers, before: Iterable[Step]) -> int:
         """When tests have these answers."""
-        guard = self._of_kept(kept)
-        for test, holds, share in before:
-            guard = self._answered(guard, test, share, holds=holds)
+        return self._behind(self._of_kept(kept), before)
+
+    def _behind(self, guard: int, before: Iterable[Step]) -> int:
+        for one in before:
+            if isinstance(one, Fact):
+                guard = self._answered(guard, one.asked.test, one.share, holds=one.holds)
+            else:
+                ways = [self._behind(guard, way) for way in one.ways]
+                guard = reduce(self._outcomes.either, ways, FALSE)
         return guard
 
     def _of_kept(self, kept: _Answers) -> int:
@@ -167,7 +175,7 @@ class Shares:
         """How often each test holds that was asked of the row of a part."""
         return self._row(part).shares()
 
-    def _known(self, parts: Sequence[Part], test: Test, before: Sequence[Literal] = ()) -> list[float | None]:
+    def _known(self, parts: Sequence[Part], test: Test, before: Sequence[Step] = ()) -> list[float | None]:
         return [self._row(part).share(test, part.kept, before) for part in parts]
 
     def _row(self, part: Part) -> _Row:
@@ -184,4 +192,4 @@ def _mean(parts: Sequence[Part], shares: Sequence[float]) -> float:
 def _order(said: tuple[Sequence[Part], Saying]) -> tuple[bool, int]:
     """What is said of one part before what is said of several, and what rests on fewer tests before that of more."""
     parts, saying = said
-    return len(parts) > 1, max((len(part.kept) for part in parts), default=0) + len(saying.before)
+    return len(parts) > 1, max((len(part.kept) for part in parts), default=0) + len(questions_of(saying.before))

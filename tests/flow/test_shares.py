@@ -2,9 +2,10 @@
 
 import pytest
 
-from harmonia_compiler.flow.asked import Below
+from harmonia_compiler.flow.asked import Asked, Below
 from harmonia_compiler.flow.outcomes import FALSE, Outcomes
-from harmonia_compiler.flow.said import Literal, Saying
+from harmonia_compiler.flow.reached import Fact
+from harmonia_compiler.flow.said import Saying
 from harmonia_compiler.flow.shares import Part, Row, Shares
 
 ONE, OTHER = Row("one", ("v",)), Row("other", ("v",))
@@ -41,7 +42,9 @@ def test_a_share_among_those_that_were_kept_counts_behind_the_test_that_kept_the
 def test_nothing_is_known_of_a_value_that_nothing_is_said_of_or_that_never_is() -> None:
     shares = _shares()
     never = Part(ONE, (("a", True), ("b", True)))
-    shares.say([([], Saying("a", 0.2)), ([never], Saying("c", 0.2, (Literal("a", holds=True, share=0.5),)))])
+    shares.say(
+        [([], Saying("a", 0.2)), ([never], Saying("c", 0.2, (Fact(Asked(0, test="a"), holds=True, share=0.5),)))]
+    )
     assert shares.of([], "a", 0.5) is None
     assert shares.of([never], "c", 0.5) is None
     assert shares.of([Part(OTHER)], "a", 0.5) is None

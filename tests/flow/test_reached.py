@@ -1,0 +1,133 @@
+"""A share is of the requests that reach its branch in the source, whatever equal tests stand elsewhere."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from harmonia_compiler.check.files import check_files
+from harmonia_compiler.flow.demand import demand
+from harmonia_compiler.flow.passes.registry import optimise
+
+HEAD = """
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
+component good(q: text) -> bool = small("Good? {q}")
+component sort(q: text) -> "a" | "b" | "c" = small("Sort {q}")
+component level(q: text) -> number = small("Level {q}")
+component w1(q: text) -> text = small("1 {q}")
+component w2(q: text) -> text = small("2 {q}")
+component w3(q: text) -> text = small("3 {q}")
+component w4(q: text) -> text = small("4 {q}")
+"""
+BEGINNING = """
+    load 1 rps
+    t = good(q)
+    l = sort(q)
+    n = level(q)
+    y = q
+"""
+
+#: Bodies behind a beginning, and how often `w1` and so on are called.
+REACHED = {
+    "behind an arm whose test stood before": (
+        """if l == "a" ~ 0.2 { y = w1(y) } elif l == "b" ~ 0.4 { y = w2(y) }
+        if l == "c" ~ 0.4 { y = w3(y) } elif l == "b" ~ 0.4 { y = w4(y) }
+        return y""",
+        (0.2, 0.4, 0.4, 0.4),
+    ),
+    "in an arm, by a test that stood before": (
+        """if n < 5 ~ 0.5 { if n < 2 ~ 0.4 { y = w1(y) } }
+        if n < 3 ~ 0.25 { if n < 2 ~ 0.8 { y = w4(y) } }
+        return y""",
+        (0.2, 0.0, 0.0, 0.2),
+    ),
+    "before a return in its arm": (
+        """if l != "a" ~ 0.1 {
+            if l == "b" ~ 0.9 { y = w1(y) }
+            if t ~ 0.5 { return w3(y) }
+        }
+        return w4(y)""",
+        (0.09, 0.0, 0.05, 0.95),
+    ),
+    "before a return in its arm, of a number": (
+        """if n < 3 ~ 0.2 {
+            if n < 2 ~ 0.5 { y = w1(y) } else { y = w2(y) }
+            if t ~ 0.5 { return w3(y) }
+        }
+        return w4(y)""",
+        (0.1, 0.1, 0.1, 0.9),
+    ),
+    "before a return in its arm, of two tests together": (
+        """if n < 3 ~ 0.2 {
+            if n < 2 and t ~ 0.25 { y = w1(y) }
+            if l == "a" ~ 0.5 { return w3(y) }
+        }
+        return w4(y)""",
+        (0.05, 0.0, 0.1, 0.9),
+    ),
+    "behind a later arm that returns": (
+        """if l == "a" ~ 0.2 { y = w1(y) } elif l == "c" ~ 0.4 { return w2(y) }
+        if l == "b" ~ 0.666666667 { y = w3(y) }
+        return w4(y)""",
+        (0.2, 0.4, 0.4, 0.6),
+    ),
+    "behind an arm in which some return": (
+        """if n < 3 ~ 0.5 { if n < 1 ~ 0.4 { return w1(y) } }
+        if n < 2 ~ 0.25 { y = w2(y) }
+        return w4(y)""",
+        (0.2, 0.2, 0.0, 0.8),
+    ),
+    "behind an arm in which some return, by another value": (
+        """if l == "a" ~ 0.5 { if t ~ 0.6 { return w1(y) } }
+        if t ~ 0.4285714285714286 { y = w2(y) }
+        return w4(y)""",
+        (0.3, 0.3, 0.0, 0.7),
+    ),
+    "behind an arm that returns, where two ways lead to one call": (
+        """if t ~ 0.8 { if n < 1 ~ 0.2 { return w1(y) } elif n != 4 ~ 0.5 { y = w2(y) } else { y = w3(y) } }
+        return w4(y)""",
+        (0.16, 0.4, 0.24, 0.84),
+    ),
+    "by a named test, of those in an arm": (
+        """c = n < 3
+        if n < 5 ~ 0.5 { if c ~ 0.4 { y = w1(y) } }
+        if c { y = w2(y) }
+        return w4(y)""",
+        (0.2, 0.2, 0.0, 1.0),
+    ),
+}
+
+
+def _visits(text: str, folder: Path, without: tuple[str, ...] = ()) -> Mapping[str, float]:
+    path = folder / "ask.rag"
+    path.write_text(text)
+    checked = check_files([path])
+    assert checked.application is not None, checked.found
+    application = optimise(checked.application, without=without)
+    asked = next(flow for flow in application.flows if flow.load is not None)
+    return demand(application, asked).visits
+
+
+@pytest.mark.parametrize("without", [(), ("common_subexpressions",)], ids=["merged", "apart"])
+@pytest.mark.parametrize("case", REACHED)
+def test_a_share_is_of_those_that_reach_its_branch(case: str, without: tuple[str, ...], tmp_path: Path) -> None:
+    body, calls = REACHED[case]
+    visits = _visits(f"{HEAD}pipeline ask(q: text ~ 10 tokens) -> text {{{BEGINNING}{body}\n}}\n", tmp_path, without)
+    assert [visits.get(f"w{number}", 0.0) for number in range(1, 5)] == pytest.approx(calls)
+
+
+@pytest.mark.parametrize("first", ["inner", "outer"])
+def test_what_a_called_pipeline_says_is_of_those_that_reach_the_call(first: str, tmp_path: Path) -> None:
+    """Wherever it stands in the file."""
+    inner = """pipeline inner(q: text ~ 10 tokens, n: number) -> text {
+        if n < 2 ~ 0.8 { return w1(q) }
+        return w2(q)
+    }
+    """
+    outer = f"""pipeline outer(q: text ~ 10 tokens) -> text {{{BEGINNING}
+        if n < 3 ~ 0.25 {{ y = inner(y, n) }}
+        return y
+    }}
+    """
+    visits = _visits(HEAD + (inner + outer if first == "inner" else outer + inner), tmp_path)
+    assert (visits["w1"], visits["w2"]) == pytest.approx((0.2, 0.05))
