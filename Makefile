@@ -51,8 +51,12 @@ define step
 endef
 
 # Where the environment is built, its own Python checks the machine too, whatever others there are. That there is none
-# at all, no script of ours could say.
-CHECKER := $(if $(wildcard $(STAMPS)/venv),$(BIN)/python,$(PYTHON))
+# at all, no script of ours could say. One whose Python has gone, as with an upgrade of the system's, is built anew.
+RUNS := $(shell test -e $(STAMPS)/venv && $(BIN)/python -c '' 2> /dev/null && echo yes)
+CHECKER := $(if $(RUNS),$(BIN)/python,$(PYTHON))
+ifneq ($(RUNS),yes)
+.PHONY: $(STAMPS)/venv
+endif
 define preflight
 command -v $(CHECKER) > /dev/null || { printf '  missing  python   there is no %s\n           -> %s\n' '$(CHECKER)' \
   'install Python 3.11 or newer and run `make PYTHON=python3.11 ...`'; exit 1; }; $(CHECKER) tools/preflight.py
@@ -67,7 +71,7 @@ setup: $(STAMPS)/project ## build .venv from the version locks; nothing to do wh
 
 $(STAMPS)/venv:
 	@$(if $(CHECKED),,$(preflight))
-	$(call step,virtual environment in $(VENV),$(PYTHON) -m venv $(VENV))
+	$(call step,virtual environment in $(VENV),$(PYTHON) -m venv --clear $(VENV))
 
 # Torch goes first and alone: a build that lies on this machine is taken, and nothing later picks another.
 $(STAMPS)/torch: requirements/torch.txt requirements/lock.txt $(STAMPS)/venv

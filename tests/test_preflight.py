@@ -230,6 +230,9 @@ def test_what_fails_is_told_with_what_to_do(
     assert "  ok       cpu      AVX-512\n" in out
 
 
+CHECKED_BY = '#!/bin/sh\ntest "$1" = -c && exit 0\necho "checked by $1"\nexit 1\n'
+
+
 def made_demo(folder: Path, *given: str) -> tuple[int, str]:
     """What `make demo` ends with and says where nothing but the Makefile is."""
     shutil.copy(ROOT / "Makefile", folder)
@@ -249,6 +252,23 @@ def test_who_has_no_python_is_told_what_to_install(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not on this machine")
 def test_an_environment_that_is_built_checks_the_machine_itself(tmp_path: Path) -> None:
-    write(tmp_path, {".venv/stamps/venv": "", ".venv/bin/python": '#!/bin/sh\necho "checked by $1"\nexit 1\n'})
+    write(tmp_path, {".venv/stamps/venv": "", ".venv/bin/python": CHECKED_BY})
     (tmp_path / ".venv/bin/python").chmod(0o755)
     assert made_demo(tmp_path, "PYTHON=python-of-nobody") == (2, "checked by tools/preflight.py\n")
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not on this machine")
+def test_an_environment_whose_python_has_gone_is_built_anew(tmp_path: Path) -> None:
+    write(tmp_path, {".venv/stamps/venv": "", "python": CHECKED_BY})
+    (tmp_path / "python").chmod(0o755)
+    (tmp_path / ".venv/bin").mkdir()
+    (tmp_path / ".venv/bin/python").symlink_to(tmp_path / "gone")
+    assert made_demo(tmp_path, f"PYTHON={tmp_path}/python") == (2, "checked by tools/preflight.py\n")
+
+    def steps() -> str:
+        asked = ["make", "--dry-run", ".venv/stamps/venv", "CHECKED=yes", f"PYTHON={tmp_path}/python"]
+        return subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    assert "python -m venv --clear .venv" in steps()
+    shutil.copy(tmp_path / "python", tmp_path / "gone")
+    assert "-m venv" not in steps()

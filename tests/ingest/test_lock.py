@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -102,3 +103,31 @@ def test_what_root_locks_in_a_folder_of_a_user_s_is_the_user_s(tmp_path: Path) -
     os.chown(tmp_path, NOBODY, NOBODY)
     with locked(tmp_path, "handbook"):
         assert (tmp_path / "ingest-handbook.lock").stat().st_uid == NOBODY
+
+
+@pytest.mark.parametrize("what", ["a link", "a link to nothing", "another name", "a pipe", "a folder"])
+def test_what_stands_there_and_is_no_lock_is_left_as_it_is(tmp_path: Path, what: str) -> None:
+    """A user in whose folder root ingests may have put it there."""
+    folder, other = tmp_path / "run", tmp_path / "other"
+    folder.mkdir()
+    if what != "a link to nothing":
+        other.write_text("secret")
+    path = folder / "ingest-handbook.lock"
+    make: dict[str, Callable[[], None]] = {
+        "another name": lambda: path.hardlink_to(other),
+        "a pipe": lambda: os.mkfifo(path),
+        "a folder": path.mkdir,
+    }
+    make.get(what, lambda: path.symlink_to(other))()
+    if os.geteuid() == 0:
+        os.chown(folder, NOBODY, NOBODY)
+    with pytest.raises(Rejected) as rejected, locked(folder, "handbook"):
+        pass
+    [found] = rejected.value.found
+    assert found.code == "E1010"
+    assert found.message == f"`{path}` stands where ingestions into `handbook` have their lock, and is none"
+    assert found.help == f"remove it: `rm -rf {path}`"
+    if what == "a link to nothing":
+        assert not other.exists()
+    else:
+        assert (other.read_text(), other.stat().st_uid) == ("secret", os.geteuid())
