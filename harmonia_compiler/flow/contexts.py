@@ -87,7 +87,8 @@ def _of_places(
     """The values of which the table does not hold what is said, as far as contexts tell it apart."""
     by_place: _OfPlace = {}
     seen: set[tuple[Place, Hashable, Test]] = set()
-    missed: set[Row] = set()
+    # In the order in which the source says what does not fit with what it has said before.
+    missed: dict[Row, int] = {}
     for each, one in zip(parts, said, strict=True):
         place = place_of(one.asked)
         # Of the rounds that ask about one value, the first one.
@@ -96,17 +97,16 @@ def _of_places(
         seen.add((place, one.at, one.asked.test))
         by_place.setdefault(place, []).append(one)
         if not shares.holds(each[0], one.saying):
-            missed.add(each[0].row)
+            missed.setdefault(each[0].row, len(missed))
     found: dict[Place, InContexts] = {}
     #: Of each row in contexts, those that must be known for that.
     needed: dict[Row, set[Row]] = {}
-    for place, own in by_place.items():
-        row = questions.parts_of(place)[0].row
-        if row not in missed:
-            continue
+    rows = {place: questions.parts_of(place)[0].row for place in by_place}
+    for place in sorted((place for place, row in rows.items() if row in missed), key=lambda place: missed[rows[place]]):
+        row, own = rows[place], by_place[place]
         contexts = {_key(one, questions): one.context for one in own}
         contexts.pop(frozenset(), None)
-        reads = {row for context in contexts.values() for each in context for row in questions.rows(each.asked)}
+        reads = {of for context in contexts.values() for each in context for of in questions.rows(each.asked)}
         if not contexts or row in _closed(reads, needed):
             continue
         needed.setdefault(row, set()).update(reads)

@@ -80,12 +80,14 @@ class Said:
         #: How often conditions hold that are made of others, by what `same` gives of them.
         self.of_made: dict[Hashable, float] = {}
         #: The choices that say so, and those whose requests tests of their value and of others tell together, in the
-        #: order of the nodes, with what is so of those requests.
+        #: order of the source, with what is so of those requests; and those that rest on such.
         self.together: list[tuple[int, tuple[Step, ...]]] = []
+        self._of_together: set[Asked] = set()
         ways = Ways(nodes, self._dominators(), result, _MOST_STEPS)
         unknown: list[int] = []
         at_home = {node.written.at for node in nodes if node.written is not None and _is_at_home(node)}
-        for position, node in enumerate(nodes):
+        for position in sorted(range(len(nodes)), key=self._place):
+            node = nodes[position]
             if not isinstance(node.operation, Select) or node.share is None or node.guessed:
                 continue
             if node.written is not None and node.written.at in at_home and not _is_at_home(node):
@@ -112,6 +114,11 @@ class Said:
                 self._hear(position, reached, is_all=is_all)
         self._hear_by_arms(unknown)
 
+    def _place(self, position: int) -> int:
+        """Where a share stands in its source, or else its choice among the nodes."""
+        written = self._nodes[position].written
+        return position if written is None else written.at.start
+
     def _hear(self, select: int, reached: tuple[Step, ...], *, is_all: bool) -> None:
         """Take what is said of a value, of the requests of which that is so which reach a choice."""
         choice, written = self._asks(select), self._nodes[select].written
@@ -121,8 +128,10 @@ class Said:
 
         several = [step for step in reached if isinstance(step, Either)]
         context = tuple(step for step in reached if isinstance(step, Fact) and not is_own(step.asked)) if is_all else ()
-        if is_all and not all(map(is_own, questions_of(several))):
+        is_told = is_all and not all(map(is_own, questions_of(several)))
+        if is_told or not self._of_together.isdisjoint(questions_of(reached)):
             self.together.append((select, reached))
+            self._of_together.add(choice.asked)
         else:
             at = None if written is None else written.at
             self.of_values.append(
@@ -161,11 +170,23 @@ class Said:
         branch = self._nodes[other].span
         if branch is None or self._asks(other).condition >= select:
             return None
+        if branch == self._nodes[select].span and not self._is_arm_before(other, select, written):
+            return None
         if branch in written.through:
             return branch
         # Inside of one that returns.
         is_before = branch.start < written.at.start
         return next((each for each in written.through if is_before and _is_in(branch, each)), None)
+
+    def _is_arm_before(self, other: int, select: int, written: Written) -> bool:
+        """Whether a choice is of an earlier arm of the branch of another one: a return behind both may ask either."""
+        node, asks = self._nodes[other], self._asks(other).condition
+        if node.written is not None and _is_at_home(node):
+            return node.written.behind < written.behind
+        place = self._nodes[asks].span
+        if place is not None and node.span is not None and _is_in(place, node.span):
+            return place.start < written.at.start
+        return asks < self._asks(select).condition
 
     def _fact(self, arm: int) -> Fact:
         """What an arm says."""

@@ -88,6 +88,12 @@ REACHED = {
         return w4(y)""",
         (0.16, 0.4, 0.24, 0.84),
     ),
+    "before an arm of its branch that returns": (
+        """if l == "b" ~ 0.5 { y = w1(y) } elif n == 1.5 ~ 0.1 { y = w2(y) } elif n == 0 ~ 0.05 { return w3(y) }
+        if l == "a" ~ 0.2 { if n >= 1.5 ~ 0.5 { y = w4(y) } }
+        return y""",
+        (0.5, 0.1, 0.05, 0.095),
+    ),
     "by a named test, of those in an arm": (
         """c = n < 3
         if n < 5 ~ 0.5 { if c ~ 0.4 { y = w1(y) } }
