@@ -14,6 +14,7 @@ from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.contract.requirements import LOCK
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.source import Source, Span
+from harmonia_compiler.emit.folder import CONTENTS, is_bundle
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.kinds.python import FILES, REQUIRES
 
@@ -68,8 +69,10 @@ def _add_files(name: str, place: Span | None, folders: Sequence[Path], root: Pat
     if base is None:
         raise Rejected([Diagnostic("E0904", f"there is no `{name}`", place, "put it beside the .rag that names it")])
     whole = base / name
-    found = [path for path in sorted(whole.rglob("*")) if _belongs(path, whole)] if whole.is_dir() else [whole]
-    for path in found:
+    if is_bundle(whole):
+        step = "name a folder that only the function's own files lie in"
+        raise Rejected([Diagnostic("E0904", f"`{name}` is a bundle", place, step)])
+    for path in _own_files(whole) if whole.is_dir() else [whole]:
         into = f"{CODE}/{path.relative_to(base).as_posix()}"
         if into == f"{CODE}/{LOCK}":
             step = f"give the file another name, or name it by `{REQUIRES}`"
@@ -96,10 +99,17 @@ def _find(module: str, folders: Sequence[Path]) -> list[tuple[Path, Path]]:
     for folder in folders:
         package, single = folder / module, folder / f"{module}.py"
         if (package / "__init__.py").is_file():
-            return [(folder, path) for path in sorted(package.rglob("*")) if _belongs(path, package)]
+            return [(folder, path) for path in _own_files(package)]
         if single.is_file():
             return [(folder, single)]
     return []
+
+
+def _own_files(whole: Path) -> list[Path]:
+    """The files of a folder, without those of bundles in it: the one that is written would carry itself."""
+    found = sorted(whole.rglob("*"))
+    bundles = {path.parent for path in found if path.name == CONTENTS and is_bundle(path.parent)}
+    return [path for path in found if _belongs(path, whole) and bundles.isdisjoint(path.parents)]
 
 
 def _belongs(path: Path, package: Path) -> bool:

@@ -47,6 +47,21 @@ def write_files(out: Path, files: Mapping[str, bytes], target: str) -> None:
         raise _refused(f"`{out}` cannot be written: {problem.strerror}", "name another folder with --out") from problem
 
 
+def is_bundle(folder: Path) -> bool:
+    """Whether a compilation put it there; not, where its listing cannot be read or is of another tool."""
+    try:
+        _listed(folder)
+    except (OSError, msgspec.MsgspecError):
+        return False
+    return True
+
+
+def _listed(folder: Path) -> tuple[str, ...]:
+    """The files that the listing of a bundle names. Raises OSError or MsgspecError where it has none that says so."""
+    listing = read_regular(folder / CONTENTS, MOST_DOCUMENT_BYTES)
+    return decode_versioned(listing, Contents, 1, FORMAT_VERSION).files
+
+
 def _checked(out: Path) -> tuple[str, ...]:
     """The files that an earlier compilation put there; none where the folder is empty or absent."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
@@ -55,7 +70,7 @@ def _checked(out: Path) -> tuple[str, ...]:
     if listing.is_file():
         # What cannot be read may be the user's own: many a tool calls something of its own a bundle.
         try:
-            return decode_versioned(read_regular(listing, MOST_DOCUMENT_BYTES), Contents, 1, FORMAT_VERSION).files
+            return _listed(out)
         except (OSError, msgspec.MsgspecError) as problem:
             why = problem.strerror if isinstance(problem, OSError) else problem
             step = "name a new folder with --out; if this was a bundle, move its `run/` and `data/` there"

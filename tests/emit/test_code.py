@@ -12,6 +12,7 @@ from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.emit.bundle import write_bundle
 from harmonia_compiler.emit.code import source_folders, user_code
 from harmonia_compiler.emit.emission import make_emission
+from harmonia_compiler.emit.folder import write_files
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.plan.planner import make_plan
 from tests.emit.conftest import planned
@@ -71,6 +72,25 @@ def refused(folder: Path) -> tuple[str, str, int]:
     assert found.help
     assert found.span is not None
     return found.message, found.span.source.name, found.span.source.position(found.span.start)[0]
+
+
+@pytest.mark.parametrize(
+    ("function", "more", "out"), [("mine:find", ', files: "data"', "data/b"), ("pkg:find", "", "pkg/b")]
+)
+def test_a_bundle_does_not_carry_itself_or_others(tmp_path: Path, function: str, more: str, out: str) -> None:
+    for name in ("mine.py", "pkg/__init__.py", "pkg/bundle/words.txt", "data/bundle.json", "data/deep/bundle.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("def find(q): ...\n" if name.endswith(".py") else "[]")
+    (tmp_path / "p.rag").write_text(SOURCE.replace('"mine:find"', f'"{function}"{more}'))
+    made = planned(tmp_path / "p.rag", root=tmp_path)
+    first = made.write(tmp_path / out)
+    assert {"code/mine.py", "code/data/bundle.json", "code/data/deep/bundle.json"} <= first.keys() or not more
+    (tmp_path / out / "run").mkdir()
+    (tmp_path / out / "run/state.json").write_text("{}")
+    assert made.write(tmp_path / out).keys() == {*first, "run/state.json"}
+    made.write(tmp_path / "data/other")
+    made.write(tmp_path / "pkg/other")
+    assert made.write(tmp_path / out).keys() == {*first, "run/state.json"}
 
 
 TWO = """
@@ -199,6 +219,7 @@ def test_files_that_a_function_reads_or_imports_by_name_come_along(tmp_path: Pat
         ("pipe", "`pipe` cannot be copied: it is not a regular file"),
         ("broken.py", "`broken.py` is no Python"),
         ("requires.txt", "`requires.txt` is what a bundle calls its lock"),
+        ("bundle", "`bundle` is a bundle"),
     ],
 )
 def test_files_that_cannot_come_along_are_a_finding(tmp_path: Path, named: str, said: str) -> None:
@@ -212,6 +233,7 @@ def test_files_that_cannot_come_along_are_a_finding(tmp_path: Path, named: str, 
     os.mkfifo(folder / "pipe")
     (folder / "broken.py").write_text("def (")
     (folder / "requires.txt").write_text("")
+    write_files(folder / "bundle", {}, "local")
     with pytest.raises(Rejected) as rejected:
         carried(folder, named)
     (found,) = rejected.value.found
