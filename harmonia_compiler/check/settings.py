@@ -192,6 +192,11 @@ class SettingReader:
         if setting.type != "prompt":
             self.findings.add("E0602", f"`{setting.name}` does not come from a file", text.span, help="only prompts do")
             return None
+        if not text.value:
+            # It would be the folder of the file that names it.
+            help = "name a file; it is relative to this one"
+            self.findings.add("E0114", "the path of this file is empty", text.span, help=help)
+            return None
         if is_address(text.value, self.findings, text.span):
             return None
         found = Findings()

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar, cast
 
 import click
 
-from harmonia_compiler.cli.options import PATH, NumberRange
+from harmonia_compiler.cli.options import IN_FILE, NumberRange
 from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.contract.duration import UNITS_MS, duration_ms, shown_ms
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
@@ -125,7 +125,7 @@ def workload_options(command: Command) -> Command:
     options = (
         click.option("--rate", type=above_0, help="Requests a second on average; a trace is sped up to it."),
         click.option("--bursty", "cv", metavar="CV", type=NumberRange(0.0, 100.0), help=_CV_HELP),
-        click.option("--trace", type=PATH, help="Replay the requests of a recording."),
+        click.option("--trace", type=IN_FILE, help="Replay the requests of a recording."),
         click.option(
             "--trace-format", type=click.Choice(format_names()), help="Told by the first line where not said."
         ),

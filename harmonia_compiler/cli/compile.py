@@ -6,7 +6,7 @@ import click
 
 from harmonia_compiler.check.sources import project_root
 from harmonia_compiler.cli.certifying import simulate_option, simulated
-from harmonia_compiler.cli.options import PATH, files_argument, settings_option
+from harmonia_compiler.cli.options import IN_FILE, GivenPath, files_argument, settings_option
 from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.cli.plan_tables import uncarried
 from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
@@ -26,8 +26,14 @@ from harmonia_compiler.runtime.actuators.actuator import actuator_for
 @files_argument
 @inventory_option
 @click.option("--target", default="local", show_default=True, help="What starts the bundle.")
-@click.option("--out", default="bundle", show_default=True, type=PATH, help="The folder to write it to.")
-@click.option("--site", type=PATH, help="What the target must know of the place where it is started, as TOML.")
+@click.option(
+    "--out",
+    default="bundle",
+    show_default=True,
+    type=GivenPath("name a new folder, or one that holds a bundle"),
+    help="The folder to write it to.",
+)
+@click.option("--site", type=IN_FILE, help="What the target must know of the place where it is started, as TOML.")
 @click.option(
     "--validate", is_flag=True, help="Then ask what speaks against starting it from here; Slurm says for itself."
 )

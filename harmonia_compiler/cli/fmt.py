@@ -11,7 +11,7 @@ import click
 
 from harmonia_compiler.check.sources import LARGEST_FILE, decoded, project_root, read_source
 from harmonia_compiler.cli.exits import DIAGNOSTICS
-from harmonia_compiler.cli.options import PATH
+from harmonia_compiler.cli.options import IN_FILE
 from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.contract.regular import write_whole
 from harmonia_compiler.diagnostics.diagnostic import MOST_OF_A_SORT, Findings, in_order
@@ -26,7 +26,7 @@ _LINE = re.compile(r".*\n|.+")
 
 
 @click.command()
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=PATH)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=IN_FILE)
 @click.option("--check", "only_check", is_flag=True, help="Change nothing; 1 where a file would be changed.")
 @click.option("--diff", "show_diff", is_flag=True, help="As --check, and print what would be changed.")
 @click.pass_context

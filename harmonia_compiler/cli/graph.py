@@ -6,7 +6,7 @@ import click
 
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.cli.exits import DIAGNOSTICS
-from harmonia_compiler.cli.options import PATH, files_argument, settings_option
+from harmonia_compiler.cli.options import InventoryPath, files_argument, settings_option
 from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.contract.inventory import load_inventory
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
@@ -44,7 +44,7 @@ class PassName(click.Choice[str]):
 @click.option("--without", type=PassName(), multiple=True, help="Leave out this pass, and those that build on it.")
 @click.option(
     "--inventory",
-    type=PATH,
+    type=InventoryPath(),
     help="With the usual times on these machines: what is late falls back, and what is worth it begins early.",
 )
 @click.pass_context

@@ -11,7 +11,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from harmonia_compiler.cli.options import PATH, format_option
+from harmonia_compiler.cli.options import IN_FILE, InventoryPath, format_option
 from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.inventory import Host, Inventory, load_inventory
 from harmonia_compiler.profile.clusters.asking import MANAGERS, ask
@@ -37,7 +37,7 @@ def _types(context: click.Context, parameter: click.Parameter, given: tuple[str,
 
 @command.command("detect")
 @click.option("--from", "manager", type=click.Choice(tuple(MANAGERS)), help="List the nodes of this cluster instead.")
-@click.option("--listing", type=PATH, help="Read what its command printed elsewhere, instead of running it.")
+@click.option("--listing", type=IN_FILE, help="Read what its command printed elsewhere, instead of running it.")
 @click.option(
     "--gpu", "types", metavar="NAME=TYPE", multiple=True, callback=_types, help="The type of what the cluster calls so."
 )
@@ -62,7 +62,7 @@ def detect(manager: str | None, listing: Path | None, types: dict[str, str]) -> 
 
 
 @command.command("show")
-@click.argument("file", type=PATH)
+@click.argument("file", type=InventoryPath())
 @format_option
 def show(file: Path, form: str) -> None:
     """Show the hosts of the inventory FILE, ranges written out."""

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from harmonia_compiler.cli.options import OUT_FILE, PATH
+from harmonia_compiler.cli.options import IN_FILE, OUT_FILE
 from harmonia_compiler.ingest.moving import Moved, export_collection, import_collection
 from harmonia_compiler.ingest.run import Wanted
 from harmonia_compiler.ingest.store import Store
@@ -99,7 +99,7 @@ _OPTIONS = (
     click.option(
         "--import",
         "import_from",
-        type=PATH,
+        type=IN_FILE,
         metavar="FILE",
         help="Let the collection be what --export wrote to FILE; it must have been built as the bundle expects.",
     ),

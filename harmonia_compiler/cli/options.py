@@ -20,11 +20,10 @@ class GivenPath(click.Path):
     script, would be the current folder to whoever opens it.
     """
 
-    #: What to give instead of an empty path.
-    instead = "for the current folder, give `.`"
-
-    def __init__(self, *, dir_okay: bool = True) -> None:
+    def __init__(self, instead: str = "for the current folder, give `.`", *, dir_okay: bool = True) -> None:
+        """`instead` is what to give in place of an empty path."""
         super().__init__(path_type=Path, readable=False, dir_okay=dir_okay)
+        self.instead = instead
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path; raises Rejected where it is empty."""
@@ -38,10 +37,12 @@ class OutFile(GivenPath):
     """A file to write. That it is no folder is known before the work."""
 
     def __init__(self) -> None:
-        super().__init__(dir_okay=False)
+        super().__init__("name the file to write", dir_okay=False)
 
 
 PATH = GivenPath()
+#: A file to read. That it is no folder is for whoever reads it to say.
+IN_FILE = GivenPath("name a file")
 OUT_FILE = OutFile()
 #: A path of which it matters how it was written.
 WRITTEN_PATH = click.Path(readable=False)
@@ -61,7 +62,8 @@ class NumberRange(click.FloatRange):
 class InventoryPath(GivenPath):
     """The inventory to plan for; who has none is told how to come by one."""
 
-    instead = "`harmoniac inventory detect > here.toml` makes an inventory"
+    def __init__(self) -> None:
+        super().__init__("`harmoniac inventory detect > here.toml` makes an inventory")
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:  # noqa: ARG002
         """What follows on that it is missing."""
@@ -70,7 +72,7 @@ class InventoryPath(GivenPath):
 
 def files_argument(command: Command) -> Command:
     """`FILE...`: the `.rag` files whose pipelines are served. Whether they exist is for checking to say."""
-    return click.argument("files", metavar="FILE...", nargs=-1, required=True, type=PATH)(command)
+    return click.argument("files", metavar="FILE...", nargs=-1, required=True, type=IN_FILE)(command)
 
 
 def format_option(command: Command) -> Command:

@@ -12,7 +12,7 @@ from rich.table import Table
 from harmonia_compiler.cli.certifying import simulate_option, simulated
 from harmonia_compiler.cli.comparing import change_remarks, change_tables, stale_remarks
 from harmonia_compiler.cli.fronting import frontier_document, frontier_picture, frontier_table
-from harmonia_compiler.cli.options import OUT_FILE, PATH, files_argument, format_option, settings_option
+from harmonia_compiler.cli.options import IN_FILE, OUT_FILE, PATH, files_argument, format_option, settings_option
 from harmonia_compiler.cli.output import print_json
 from harmonia_compiler.cli.outputs import write_output
 from harmonia_compiler.cli.plan_page import plan_page
@@ -44,8 +44,8 @@ from harmonia_compiler.runtime.bundle import read_plan_of
 @inventory_option
 @objective_option
 @click.option("--out", type=OUT_FILE, help="Write the plan to this file as well.")
-@click.option("--from", "running", type=PATH, help="A plan that runs: of equally good ones, keep most of it.")
-@click.option("--diff", "other", type=PATH, help="Show what changes of this plan.")
+@click.option("--from", "running", type=IN_FILE, help="A plan that runs: of equally good ones, keep most of it.")
+@click.option("--diff", "other", type=IN_FILE, help="Show what changes of this plan.")
 @click.option("--readings", type=PATH, help="A bundle whose service runs or ran: plan by what it measured.")
 @click.option("--html", type=OUT_FILE, help="Write the plan as a page as well.")
 @click.option("--explain", metavar="COMPONENT", help="Show why it runs where it does, and what limits the rate.")

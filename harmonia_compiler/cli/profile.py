@@ -13,7 +13,7 @@ from rich.table import Table
 
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.cli.one_engine import configuration_here, running
-from harmonia_compiler.cli.options import OUT_FILE, PATH, format_option, settings_option
+from harmonia_compiler.cli.options import IN_FILE, OUT_FILE, format_option, settings_option
 from harmonia_compiler.cli.outputs import refuse_overwriting, write_output
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.component import Engine
@@ -39,7 +39,7 @@ _UNBOUNDED = 2**30
 
 
 @click.command()
-@click.argument("file", required=False, type=PATH)
+@click.argument("file", required=False, type=IN_FILE)
 @click.option("--component", help="The component of FILE whose engine is started here and measured.")
 @click.option("--url", help="A running OpenAI-compatible engine to measure instead of starting one.")
 @click.option("--model", help="The model's name at that URL.")

@@ -99,18 +99,30 @@ def test_who_has_no_inventory_is_told_how_to_come_by_one(capsys: pytest.CaptureF
     assert "harmoniac inventory detect > here.toml" in said
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        *("up", "status", "status --format=json", "down", "logs", "rollback", "check", "inventory show"),
-        *("up bundle --over", "ingest docs --service", "compile a.rag --inventory b.toml --out", "ask why? --service"),
-        *(
-            "bench --rate=99 --for=1s",
-            "plan a.rag --inventory b.toml --out",
-            "plan a.rag --inventory b.toml --readings",
-        ),
-    ],
+FOLDERS = (
+    *("up", "status", "status --format=json", "down", "logs", "rollback", "up bundle --over", "ingest docs --service"),
+    *("ask why? --service", "bench --rate=99 --for=1s", "models add", "plan a.rag --inventory b.toml --readings"),
 )
+INSTEAD = {
+    **dict.fromkeys(FOLDERS, "for the current folder, give `.`"),
+    **dict.fromkeys(
+        (
+            *("check", "fmt", "graph", "profile", "plan --inventory b.toml", "plan a.rag --inventory b.toml --from"),
+            *("compile a.rag --inventory b.toml --site", "simulate a.rag --inventory b.toml --trace"),
+            *("ingest --component s --import", "bench --rate=1 --questions", "inventory detect --from slurm --listing"),
+        ),
+        "name a file",
+    ),
+    **dict.fromkeys(
+        ("plan a.rag --inventory b.toml --out", "plan a.rag --inventory b.toml --html", "profile a.rag --out"),
+        "name the file to write",
+    ),
+    "compile a.rag --inventory b.toml --out": "name a new folder, or one that holds a bundle",
+    **dict.fromkeys(("inventory show", "graph a.rag --inventory"), "`harmoniac inventory detect > here.toml` makes"),
+}
+
+
+@pytest.mark.parametrize("line", INSTEAD)
 def test_an_empty_path_is_not_the_current_folder(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,4 +133,5 @@ def test_an_empty_path_is_not_the_current_folder(
     printed = capsys.readouterr()
     said = printed.out + printed.err
     assert "an empty path was given" in said
-    assert "for the current folder, give `.`" in said
+    assert INSTEAD[line] in said
+    assert "give `.`" not in said or line in FOLDERS
