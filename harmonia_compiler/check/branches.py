@@ -67,19 +67,24 @@ def shares(
 
     What the user says is of those that reach the whole branch, and so is what is `known` of an arm where he says
     nothing; arms without a share, and what comes after the last one unless the arms cover everything, take equal
-    parts of what is left. Shares sum up but for the rounding of what is written.
+    parts of what is left. Shares sum up but for the rounding of what is written; where those alone do that are
+    written, what does not fit with what is known is another matter (W0504).
     """
     said = [each if arm.share is None else share_of(arm.share, findings) for arm, each in zip(arms, known, strict=True)]
     total = sum(share for share in said if share is not None)
     written = [arm.share for arm in arms if arm.share is not None]
     rounded = _CLOSE + sum(half_a_digit(share.span) for share in written)
-    if total > 1 + rounded and written:
-        last = written[-1]
-        implied = any(arm.share is None and each is not None for arm, each in zip(arms, known, strict=True))
+    by_hand = sum(share for arm, share in zip(arms, said, strict=True) if arm.share is not None and share is not None)
+    is_short = covers_all and None not in said and total < 1 - rounded
+    if by_hand > 1 + rounded:
         help = "each is a part of the requests that reach the `if`"
-        help += "; those of the other tests follow from the loads of the classes" if implied else ""
-        findings.add("E0502", f"the shares of this branch sum to {total:g}", last.span, help=help)
-    elif covers_all and None not in said and total < 1 - rounded and written:
+        findings.add("E0502", f"the shares of this branch sum to {by_hand:g}", written[-1].span, help=help)
+    elif any(arm.share is None and each is not None for arm, each in zip(arms, known, strict=True)):
+        # Nothing asks for the last of all classes, so that its share is held against the loads here.
+        if covers_all and arms[-1].share is not None and len(written) == 1 and (is_short or total > 1 + rounded):
+            message = f"by the loads of the classes, the test holds for {1 - total + by_hand:.3g} of those asked"
+            findings.add("W0504", message, written[-1].span, help="leave this one out: it follows from the loads")
+    elif is_short and written:
         last = written[-1]
         message = f"the shares of this branch sum to {total:g}, but its tests cover every label"
         findings.add("E0502", message, last.span, help=f"leave this one out: it is {1 - total + (said[-1] or 0):g}")

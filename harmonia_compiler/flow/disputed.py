@@ -83,7 +83,7 @@ class _Behind(NamedTuple):
 
     `are_labels` is whether each is of a label and does not hold; where `are_numbers`, each is of a number, and what
     stands behind them is not below the greatest bound `not_below`, below the smallest one `below`, and no number that
-    is `gone`.
+    is `gone`. `fails` is whether the last one is of a truth that does not hold.
     """
 
     number: int = 0
@@ -93,6 +93,7 @@ class _Behind(NamedTuple):
     not_below: Below = _LEAST
     below: Below = _MOST
     gone: frozenset[Exactly] = frozenset()
+    fails: bool = False
 
     def followed(self, asked: _Question) -> "_Behind":
         """Those and one more, which does not hold."""
@@ -108,7 +109,7 @@ class _Behind(NamedTuple):
                 return found._replace(not_below=max(self.not_below, low), below=min(self.below, high))
             case Exactly() as number:
                 return found._replace(gone=self.gone | {number})
-        return found._replace(are_numbers=False)
+        return found._replace(are_numbers=False, fails=asked.test is None and not asked.is_negated)
 
     def leaves(self, number: Exactly) -> bool:
         """Whether a number may stand behind them."""
@@ -177,7 +178,9 @@ class _Said(msgspec.Struct):
             return claim
         if isinstance(test, str):
             return claim if behind.are_labels and not claim.is_negated else None
-        if test is None or not behind.are_numbers:
+        if test is None:
+            return claim if behind.number == 1 and behind.fails == claim.is_negated else None
+        if not behind.are_numbers:
             return None
         if isinstance(test, Exactly):
             return claim if behind.leaves(test) and not claim.is_negated else None
@@ -191,7 +194,7 @@ class _Said(msgspec.Struct):
         behind = claim.behind
         end, other = (behind.below, behind.not_below) if claim.is_negated else (behind.not_below, behind.below)
         low, high = (test, end) if claim.is_negated else (end, test)
-        if low > high or other not in (_LEAST, _MOST):
+        if low > high or other not in (_LEAST, _MOST, test):
             return None
         gone = [each for each in behind.gone if low <= each.low and each.high <= high]
         if not all(each in self.tests for each in (end, *gone)):

@@ -85,6 +85,14 @@ DISPUTED = {
         _branches("verdict", 'x == "a" ~ 0.2', 'x != "a" ~ 0.7'),
         [("W0501", "0.7", "", ["0.2"])],
     ),
+    "a truth, and in the same chain its negation": (
+        _branches("good", "x ~ 0.6 { y = w(q) } elif not x ~ 0.3"),
+        [("W0501", "0.3", "", ["0.6"])],
+    ),
+    "a bound, and in the same chain what is beyond it": (
+        _branches("level", "x > 1 ~ 0.6 { y = w(q) } elif x <= 1 ~ 0.3"),
+        [("W0501", "0.3", "", ["0.6"])],
+    ),
     "a smaller part below a greater bound": (
         _branches("level", "x < 5 ~ 0.5", "x < 8 ~ 0.4"),
         [("W0504", "0.4", "0.5", ["0.5"])],

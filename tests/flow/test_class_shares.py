@@ -121,6 +121,16 @@ def test_a_flow_shows_what_the_loads_leave_a_test_where_it_stands(body: str, sha
     assert found[-len(shares) :] == shares
 
 
+@pytest.mark.parametrize(
+    ("share", "codes"), [("0.4", {"W0504"}), ("0.2", {"W0504"}), ("0.3", set()), ("1.2", {"E0501"})]
+)
+def test_another_share_of_the_last_class_is_a_warning(share: str, codes: set[str], tmp_path: Path) -> None:
+    """The loads say which one it is: 0.3 of the requests are `b`."""
+    body = f'if c == "i" {{ return w(q) }} elif c == "x" {{ return v(q) }} elif c == "b" ~ {share} {{ return z(q) }}'
+    found = check_files([_written(body, tmp_path / "p.rag")], {}).found
+    assert {one.code for one in found} == codes
+
+
 #: Tests that have names.
 NAMED = "\n".join(["y = q", *(f'is_{name} = c == "{name}"' for name in LOADS)])
 
