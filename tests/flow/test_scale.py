@@ -28,6 +28,7 @@ pipeline p(q: text ~ 20 tokens) -> text {
 SHAPES = {
     "a name bound anew on each test of its own": "if ok(q) ~ 0.3 {{ x = a(x) }}",
     "one value tested again and again": "if is_so ~ 0.3 {{ x = a(x) }}",
+    "a return in an arm, again and again": "if is_so ~ 0.3 {{ if ok(q) ~ 0.1 {{ return a(x) }} }}",
     "more and more bounds of one value": "if n < {each} ~ {share:.6f} {{ x = a(x) }}",
 }
 FEW = 60
