@@ -12,7 +12,9 @@ refused, given up or failed. Rules, the same with and without:
 - *Capacity* is what this plan completes a second where more come than it can take, and nobody is given up: 1 - 1/L of
   what comes at L times that cannot be completed, whatever one does. It is not what can be answered in time, which is
   less: an engine completes the most with a full batch, in which long answers are late.
-- *Without* is first come first served, everybody let in, however many wait.
+- *Without* is first come first served, everybody let in, however many wait, and nobody given up: an answer that is
+  late is waited for all the same, and takes the engines' time, as where nobody knows of promises. *Giving up* is the
+  same, but that a request ends with its promise.
 - *Must fail* is the part of these very arrivals that nobody could answer who completes as many as the capacity a
   second, each at most a promise after it came: what 1 - 1/L is for an even stream, and more for bursts.
 - Of a trace the times count, sped up to each load.
@@ -69,8 +71,9 @@ SOME: dict[str, Parts] = {
 WARMUP = 0.1
 #: Multiples of the planned rate: of next to no load, and of more than can be taken.
 IDLE, TOO_MUCH = 0.02, 2.5
-#: How long requests come to measure these, in seconds.
-IDLE_S, TOO_MUCH_S = 3000.0, 60.0
+#: How long requests come to measure these, in seconds. Until the queues of all stages are full takes a while: within a
+#: minute less is completed by a fiftieth, at which rate nothing queues.
+IDLE_S, TOO_MUCH_S = 3000.0, 300.0
 DEPTH, DECISIONS, LIMIT_US = 10_000, 20_000, 50.0
 
 #: So many requests a second, for so many seconds.
@@ -174,9 +177,10 @@ def measure(
     for load in loads:
         arrivals = arriving(load * bench.capacity_rps, seconds)
         cells: dict[str, Cell] = {}
-        for label, parts in {"nothing": PLAIN, **some, "everything": ALL}.items():
+        for label, parts in {"nothing": PLAIN, "giving up": PLAIN, **some, "everything": ALL}.items():
             with _without_bound() if parts == PLAIN else nullcontext():
-                cells[label] = _told(load, label, _simulated(bench.scenario, arrivals, parts), bench)
+                report = _simulated(bench.scenario, arrivals, parts, patient=label == "nothing")
+            cells[label] = _told(load, label, report, bench)
         for limit in limits:
             with _at_most(limit):
                 _told(load, f"at most {limit}", _simulated(bench.scenario, arrivals, ALL), bench)
