@@ -1,8 +1,10 @@
 """Files that a command writes: none of them may be one that it reads, and each is written by one function."""
 
+import contextlib
 import errno
 import os
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 from pathlib import Path
@@ -30,8 +32,9 @@ def refuse_overwriting(read: Iterable[Path] = ()) -> None:
         elif isinstance(parameter.type, GivenPath):
             inputs += paths
     for option, path in outputs:
-        if any(_is_in(path, one) for one in inputs):
-            message = f"`{option}` would overwrite `{path}`, which is read"
+        if found := next((one for one in inputs if _is_in(path, one)), None):
+            does = f"overwrite `{path}`" if _is_same(path, found) else f"write into `{found}`"
+            message = f"`{option}` would {does}, which is read"
             raise Rejected([Diagnostic("E1134", message, help=f"name another file with `{option}`")])
     for (first, path), (second, other) in combinations(outputs, 2):
         if _is_in(path, other):
@@ -42,9 +45,11 @@ def refuse_overwriting(read: Iterable[Path] = ()) -> None:
 def write_output(path: Path, content: bytes) -> None:
     """Write a file that the command was told to write. Raises `Rejected` or `OSError`, either with the path.
 
-    A pipe is written to where somebody reads it, and not waited for.
+    A pipe is written to where somebody reads it, and not waited for. What stdout or stderr goes to is written to as
+    what is printed is, and so after what was: opened anew, as `/dev/stdout` is, either would overwrite the other.
     """
-    with open(path, "wb", opener=_without_waiting, buffering=0) as file:
+    printed = _printed_to(path)
+    with open(path if printed is None else printed, "wb", opener=_without_waiting, buffering=0) as file:
         os.set_blocking(file.fileno(), True)
         left = memoryview(content)
         try:
@@ -73,11 +78,27 @@ def _is_in(path: Path, other: Path) -> bool:
     """Whether writing the one changes the other, by whatever names, or something in it where that is a folder."""
     if is_no_file(path):
         return False
+    return _is_same(path, other) or real(path).is_relative_to(real(other))
+
+
+def _is_same(path: Path, other: Path) -> bool:
     try:
-        return path.samefile(other) or (other.is_dir() and real(path).is_relative_to(real(other)))
+        return path.samefile(other)
     except OSError:
         # One that is not there yet is known by where it would be.
-        return real(path).is_relative_to(real(other))
+        return real(path) == real(other)
+
+
+def _printed_to(path: Path) -> int | None:
+    """A descriptor of its own for the file that stdout or stderr goes to, where the path leads there."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            number = stream.fileno()
+            found = os.fstat(number)
+            if stat.S_ISREG(found.st_mode) and os.path.samestat(found, path.stat()):
+                stream.flush()
+                return os.dup(number)
+    return None
 
 
 def _without_waiting(name: str, flags: int) -> int:

@@ -2,6 +2,8 @@
 
 import os
 import select
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from harmonia_compiler.diagnostics.diagnostic import Rejected
 
 from .one_host import INVENTORY
 
+HARMONIAC = Path(sys.executable).parent / "harmoniac"
 OWN = """import say from "parts.rag"
 component small = llm("SmolLM2-135M-Instruct")
 component answer(question: text) -> text = small(file("prompt.txt"))
@@ -92,10 +95,34 @@ def test_what_is_read_is_not_overwritten(
 @pytest.mark.parametrize("name", ["plan.json", "run/state.json", "new.json"])
 def test_nothing_is_written_into_a_folder_that_is_read(tmp_path: Path, name: str) -> None:
     read, written = [*PLAN.split()[1:], "--readings", str(tmp_path)], tmp_path / name
-    with plan.make_context("plan", [*read, "--out", str(written)]), pytest.raises(Rejected, match="E1134"):
+    with plan.make_context("plan", [*read, "--out", str(written)]), pytest.raises(Rejected) as rejected:
         refuse_overwriting()
+    (found,) = rejected.value.found
+    assert (found.code, found.message) == ("E1134", f"`--out` would write into `{tmp_path}`, which is read")
     with plan.make_context("plan", [*read, "--out", f"{tmp_path}.json"]):
         refuse_overwriting()
+
+
+def test_a_file_is_no_folder_to_write_into(project: dict[str, bytes], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(f"{PLAN} --out own.rag/x".split()) == 1
+    assert "`--out` would write into `own.rag`, which is read" in capsys.readouterr().err
+    assert contents() == project
+
+
+@pytest.mark.parametrize("line", ["--out /dev/stdout", "--html /dev/stdout --out /dev/stderr", "--html printed"])
+def test_what_is_printed_and_what_is_written_stand_one_after_the_other(project: dict[str, bytes], line: str) -> None:
+    """Where stdout goes to a file, of which there is something already."""
+    Path("printed").write_text("before\n")
+    with Path("printed").open("a") as printed, Path("said").open("w") as said:
+        command = [str(HARMONIAC), *PLAN.split(), *line.split()]
+        assert subprocess.run(command, stdout=printed, stderr=said, check=False).returncode == 0
+    text, plan_text = Path("printed").read_text(), project["old.json"].decode()
+    before, _, tables = text.partition(plan_text if "--html" not in line else "</html>\n")
+    assert before.startswith("before\n")
+    assert before == "before\n" or before.startswith("before\n<!")
+    assert "p95" in tables
+    assert (plan_text in Path("said").read_text()) == ("stderr" in line)
+    assert "planned in" in Path("said").read_text()
 
 
 def test_an_earlier_output_is_overwritten(project: dict[str, bytes]) -> None:
@@ -120,6 +147,24 @@ def test_a_pipe_that_nobody_reads_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(Rejected, match="nobody reads from it"):
         write_output(tmp_path / "pipe", b"a plan")
+
+
+def test_a_pipe_is_written_to_by_one_who_waits(tmp_path: Path) -> None:
+    """And does not try again and again while it is full."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    writing = threading.Thread(target=write_output, args=(pipe, bytes(1 << 20)), daemon=True)
+    writing.start()
+    select.select([reader], [], [])
+    opened = [int(one.name) for one in Path("/proc/self/fd").iterdir() if one.exists() and one.samefile(pipe)]
+    assert len(opened) == 2
+    assert [os.get_blocking(one) for one in opened if one != reader] == [True]
+    os.set_blocking(reader, True)
+    while os.read(reader, 1 << 16):
+        pass
+    os.close(reader)
+    writing.join()
 
 
 @pytest.mark.parametrize("option", ["--out", "--html"])
