@@ -1,21 +1,30 @@
 """`harmoniac ask` against a running gateway."""
 
 import json
+import os
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import msgspec
 import pytest
 
 from harmonia_compiler.cli.main import run
+from harmonia_compiler.contract.bundle import Contents
+from harmonia_compiler.contract.document import encode_document
 from harmonia_compiler.contract.program import Apply, MakeRecord, Parameter, ProgramParameter, RequestClass
 from harmonia_compiler.contract.types import Field, Labels, ListOf, Message, Number, Record
 from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.runtime.actuators.actuator import Status
+from harmonia_compiler.runtime.actuators.supervision.pids import identify
+from harmonia_compiler.runtime.actuators.supervision.rundir import STATE, RunDirectory, State
 from harmonia_compiler.runtime.gateway.client import GatewayClient, find_gateway
 from tests.gateway.fakes import ENGINES, TEXT, program
 from tests.gateway.processes import OTHER, SAY, Running, free_port, model_server, started, write_bundle
 
+#: Of a bundle that holds nothing else.
+LISTING = encode_document(Contents("local", ()))
 URGENCY = Labels(("now", "later"))
 #: It says how many turns came before, and of which class the request is.
 CHAT = program(
@@ -176,6 +185,9 @@ def test_ask_says_where_nothing_runs(tmp_path: Path, capsys: pytest.CaptureFixtu
         ("localhost", "is a host, and says no port"),
         ("127.0.0.1", "is a host, and says no port"),
         ("[::1]", "is a host, and says no port"),
+        ("127.0.0.1:", "is a host, and says no port"),
+        ("http://127.0.0.1:", "says no port"),
+        ("http://[::1]:/v1", "says no port"),
     ],
 )
 def test_ask_says_how_an_address_is_written(
@@ -193,7 +205,8 @@ def test_a_folder_may_be_called_as_a_host_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "localhost" / "run").mkdir(parents=True)
+    (tmp_path / "localhost").mkdir()
+    (tmp_path / "localhost" / "bundle.json").write_bytes(LISTING)
     assert run(["ask", "x", "--service", "localhost"]) == 1
     assert "error[E1101]: no service runs from `localhost`" in capsys.readouterr().err
 
@@ -206,10 +219,31 @@ def test_a_folder_with_a_space_is_one_word_of_the_command_that_is_offered(
     assert f"--target local --out '{folder}'`" in capsys.readouterr().err
     (folder / "run").mkdir(parents=True)
     assert run(["ask", "x", "--service", str(folder)]) == 1
+    assert "--target local --out DIR`" in capsys.readouterr().err
+    (folder / "bundle.json").write_bytes(LISTING)
+    assert run(["ask", "x", "--service", str(folder)]) == 1
     assert f"`harmoniac up '{folder}'`" in capsys.readouterr().err
     (folder / "run" / "gateway.json").write_text("{")
     assert run(["ask", "x", "--service", str(folder)]) == 1
     assert f"`harmoniac status '{folder}'`" in capsys.readouterr().err
+
+
+def test_a_service_that_starts_is_not_to_be_started(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bundle.json").write_bytes(LISTING)
+    directory = RunDirectory(tmp_path)
+    directory.prepare()
+    held = directory.lock()
+    assert held is not None
+    me = identify(os.getpid())
+    assert me is not None
+    directory.sign(held, me)
+    state = State(me, Status("starting", ()), folder=directory.identity)
+    (directory.path / STATE).write_bytes(msgspec.json.encode(state))
+    assert run(["ask", "x", "--service", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert f"error[E1101]: the service in `{tmp_path}` is still starting" in said
+    assert f"`harmoniac status {tmp_path}`" in said
+    os.close(held)
 
 
 STREAM = (

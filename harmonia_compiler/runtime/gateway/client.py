@@ -21,6 +21,8 @@ from harmonia_compiler.contract.types import ListOf, Message, Value, show
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.shell import shell_word
+from harmonia_compiler.runtime.actuators.actuator import found_actuator
+from harmonia_compiler.runtime.bundle import CONTENTS
 from harmonia_compiler.runtime.owning import check_readable
 
 #: How long a gateway may be silent, in seconds; its own limits are what ends a request.
@@ -95,7 +97,7 @@ _Event = _Text | _Result | _Error
 #: A gateway's address without its scheme.
 _HOST_AND_PORT = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]+(?:/v1)?/?")
 #: A host of which nobody says where on it a gateway listens; a name may as well be that of a folder.
-_HOST_ALONE = re.compile(r"(?i:localhost)|[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:.]+\]")
+_HOST_ALONE = re.compile(r"(?:(?i:localhost)|[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:.]+\]):?")
 _ADDRESS = "write it as http://HOST:PORT, as `harmoniac up` says it"
 
 
@@ -117,17 +119,28 @@ def find_gateway(service: str) -> "GatewayClient":
     check_readable(path)
     written = path / "run" / "gateway.json"
     if not written.is_file():
-        elsewhere = "or say where one runs: --service DIR, or http://HOST:PORT"
-        if path.is_dir():
-            _reject("E1101", f"no service runs from `{service}`", f"start it with `harmoniac up {named}`, {elsewhere}")
-        make = f"harmoniac compile FILE --inventory INV --target local --out {named}"
-        _reject("E1101", f"there is no bundle in `{service}`", f"make one with `{make}`, {elsewhere}")
+        _reject_absent(path, service)
     try:
         address = decode_document(written.read_bytes(), Address)
     except (OSError, msgspec.MsgspecError) as problem:
         _reject("E1101", f"`{written}` cannot be read: {problem}", f"see `harmoniac status {named}`")
     host = f"[{address.host}]" if ":" in address.host else address.host
     return GatewayClient(f"http://{host}:{address.port}", f"see `harmoniac status {named}`", named)
+
+
+def _reject_absent(path: Path, service: str) -> Never:
+    """Say why no gateway is found from a folder: it is no bundle, it starts, or it does not run."""
+    named, elsewhere = shell_word(path), "or say where one runs: --service DIR, or http://HOST:PORT"
+    if not (path / CONTENTS).exists():
+        # Where something else is, no bundle is written.
+        is_free = not path.exists() or (path.is_dir() and not any(path.iterdir()))
+        out = named if is_free else "DIR"
+        make = f"harmoniac compile FILE --inventory INV --target local --out {out}"
+        _reject("E1101", f"there is no bundle in `{service}`", f"make one with `{make}`, {elsewhere}")
+    if found_actuator(path).status(path).phase == "starting":
+        step = f"ask again once it is ready; `harmoniac status {named}` tells what it waits for"
+        _reject("E1101", f"the service in `{service}` is still starting", step)
+    _reject("E1101", f"no service runs from `{service}`", f"start it with `harmoniac up {named}`, {elsewhere}")
 
 
 def _base(url: str) -> str:
@@ -139,6 +152,8 @@ def _base(url: str) -> str:
         _reject("E1102", f"`{url}` is no address: {problem}", _ADDRESS)
     if not is_whole:
         _reject("E1102", f"`{url}` is no address of a gateway", _ADDRESS)
+    if parts.netloc.endswith(":"):
+        _reject("E1102", f"`{url}` says no port", _ADDRESS)
     return url.rstrip("/").removesuffix("/v1")
 
 
