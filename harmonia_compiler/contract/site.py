@@ -1,10 +1,10 @@
 """The site profile: what a target must know of the place where bundles are started, as data and never as code.
 
-A TOML document with a table for each target that has something to ask. Only the table of the target in question is
-looked into, by that target.
+A TOML document with a table for each target that has something to ask. What is in the table of the target in question
+is looked into by that target alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,15 @@ class Site(msgspec.Struct, frozen=True):
 
     source: Source
     document: Document
+
+    def check_tables(self, targets: Collection[str]) -> None:
+        """Raise `Rejected` for what stands at its top and is no target, such as the hosts of an inventory."""
+        findings = Findings()
+        for key in [key for key in self.document.values if key not in targets]:
+            step = suggestion(key, targets, f"a site profile has a table for each target, of {listed(targets)}")
+            findings.add("E0931", f"`{key[:64]}` is no target", self.place(key), help=step)
+        if findings.failed:
+            raise Rejected(findings.items)
 
     def table(self, target: str) -> dict[str, Any]:
         """What it says of one target; nothing where it says nothing. Raises `Rejected` where that is no table."""

@@ -15,7 +15,7 @@ from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.emit.code import CODE, source_folders, user_code
 from harmonia_compiler.emit.emission import Emission, make_emission
 from harmonia_compiler.emit.folder import write_files
-from harmonia_compiler.emit.manifest import Manifest, read_manifest, targets_folder
+from harmonia_compiler.emit.manifest import Manifest, read_manifest, target_names, targets_folder
 from harmonia_compiler.emit.targets import target_module
 from harmonia_compiler.emit.templates import render_all
 from harmonia_compiler.flow.graph import Application
@@ -29,6 +29,8 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 def check_target(target: str, site: Site | None) -> None:
     """Raise `Rejected` for what is wrong with a target and its site profile whatever the plan, before there is one."""
     read_manifest(target)
+    if site is not None:
+        site.check_tables(target_names())
     target_module(target).check_site(site)
 
 
@@ -52,7 +54,15 @@ def write_bundle(
     if emission.requires:
         code[f"{CODE}/{LOCK}"] = emission.requires
     write_files(out, {**files, **code}, target)
-    return target_module(target).warnings(emission)
+    return [*_unused(site, target), *target_module(target).warnings(emission)]
+
+
+def _unused(site: Site | None, target: str) -> list[Diagnostic]:
+    """A warning where a site profile says nothing of the target."""
+    if site is None or target in site.document.values:
+        return []
+    message = f"`{site.source.name}` says nothing of target `{target}`, and is not used"
+    return [Diagnostic("W0940", message, help="leave --site out, or name with --target what it is for")]
 
 
 def _files(emission: Emission, target: str) -> dict[str, bytes]:

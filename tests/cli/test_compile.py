@@ -31,6 +31,9 @@ def compiled(folder: Path, *more: str, load: str = "1") -> int:
         ("slurm", "no TOML", "E0930"),
         ("slurm", "[slurm]\nsize = 3\n", "E0931"),
         ("compose", "[compose]\nscale_out = 'x'\n", "E0932"),
+        ("compose", "[slrum]\n", "E0931"),
+        ("local", "[[hosts]]\nname = 'one'\n", "E0931"),
+        ("local", "[local]\n", "E0931"),
     ],
 )
 def test_a_target_or_a_site_that_cannot_be_is_refused_before_planning(
@@ -46,6 +49,27 @@ def test_a_target_or_a_site_that_cannot_be_is_refused_before_planning(
     assert f"error[{code}]" in said
     assert "planned in" not in said
     assert not (tmp_path / "out").exists()
+
+
+def test_all_that_is_no_target_of_a_site_profile_is_said_with_what_is_near(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "place.toml").write_text("partition = 'gpu'\n[slrum]\n")
+    assert compiled(tmp_path, "--target", "slurm", "--site", str(tmp_path / "place.toml")) == 1
+    said = capsys.readouterr().err
+    assert said.index("`partition` is no target") < said.index("`slrum` is no target")
+    assert "did you mean `slurm`?" in said
+
+
+def test_a_site_profile_that_says_nothing_of_the_target_is_not_passed_over_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "place.toml").write_text("[slurm]\n")
+    given = ["--site", str(tmp_path / "place.toml"), "--out", str(tmp_path / "out")]
+    assert compiled(tmp_path, *given) == 0
+    assert "warning[W0940]" in capsys.readouterr().err
+    assert compiled(tmp_path, *given[2:]) == 0
+    assert "W0940" not in capsys.readouterr().err
 
 
 def test_what_is_carried_is_said_as_plan_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
