@@ -61,16 +61,16 @@ def enough(state: State, name: str, engine: PlannedEngine, calls_rps: float) -> 
 def arrived(sizing: Sizing, name: str, replicas: tuple[ReplicaRead, ...], now: float) -> Sizing:
     """The sizing once it was seen which replicas take calls: a new one that does says how long it took.
 
-    Until then it is as long as the slowest of those that there are took to start.
+    Until then it is as long as the slowest took to start of all that there were.
     """
     own = [one for one in replicas if one.engine == name]
-    if sizing.cold_s is None and (started := [one.started_in_s for one in own if one.started_in_s is not None]):
-        sizing = replace(sizing, cold_s=_bounded(max(started)))
+    if not sizing.came and (started := [one.started_in_s for one in own if one.started_in_s is not None]):
+        sizing = replace(sizing, cold_s=_bounded(max(sizing.cold_s or 0.0, *started)))
     if not sizing.waits or sizing.changed_s is None or sum(one.routed for one in own) < sizing.count:
         return sizing
     took = _bounded(now - sizing.changed_s)
     smooth = took if sizing.cold_s is None else (sizing.cold_s + took) / 2.0
-    return replace(sizing, cold_s=smooth, waits=False)
+    return replace(sizing, cold_s=smooth, waits=False, came=True)
 
 
 def _bounded(seconds: float) -> float:

@@ -14,7 +14,8 @@ class Sizing:
     """One engine's number of replicas. Times are in seconds, by the controller's clock.
 
     `count` is what was decided last, at `changed_s`; `cold_s` how long a replica takes until it works, once that was
-    seen; `waits` says that the last one is still awaited. Since `roomy_s` one fewer would have been enough.
+    seen; `waits` says that the last one is still awaited, and `came` that one came which was. Since `roomy_s` one fewer
+    would have been enough.
     """
 
     count: int
@@ -22,6 +23,7 @@ class Sizing:
     cold_s: float | None = None
     waits: bool = False
     roomy_s: float | None = None
+    came: bool = False
 
 
 @dataclass(frozen=True, slots=True)

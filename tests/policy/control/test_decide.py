@@ -387,6 +387,12 @@ def test_a_replica_is_taken_to_come_as_late_as_the_slowest_of_those_that_there_a
     known = arrived(Sizing(3, changed_s=50.0, waits=True), "llm", there, 100.0)
     assert (known.cold_s, known.waits) == ((90.0 + 50.0) / 2.0, False)
     assert arrived(known, "llm", there, 110.0) == known
+    assert arrived(known, "llm", (read("llm-3", "llm", 500.0),), 110.0) == known
+    # Until then one that is ready later than the others counts too, and goes on to when it is away.
+    first = arrived(Sizing(2), "llm", there[:1], 10.0)
+    both = arrived(first, "llm", (*there[:1], read("llm-1", "llm", 200.0)), 20.0)
+    assert (first.cold_s, both.cold_s) == (40.0, 200.0)
+    assert arrived(both, "llm", there[:1], 30.0) == both
 
 
 def test_a_decision_gives_shares_to_replicas_that_the_plan_does_not_have() -> None:
