@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harmonia_compiler.contract.launch import Fill, Launch, Probe
 from harmonia_compiler.contract.slurm import SlurmComponent
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.actuators.actuator import ProcessStatus
@@ -16,9 +17,10 @@ from harmonia_compiler.runtime.actuators.slurm.commands import Queued, outside, 
 from harmonia_compiler.runtime.actuators.slurm.folder import ProcessFolder, SharedFolder
 from harmonia_compiler.runtime.actuators.slurm.keeping import read_job
 from harmonia_compiler.runtime.actuators.slurm.srun import Nodes, front_words, matched, step_environment, step_words
-from harmonia_compiler.runtime.actuators.slurm.step import devices_here
+from harmonia_compiler.runtime.actuators.slurm.step import Step, devices_here
 from harmonia_compiler.runtime.actuators.slurm.steps import KeptStep
 from harmonia_compiler.runtime.actuators.supervision.rundir import Asked
+from harmonia_compiler.runtime.actuators.supervision.spec import Spec
 from harmonia_compiler.runtime.weights import stored_folder, wanted
 from tests.emit.conftest import planned
 
@@ -211,3 +213,26 @@ async def test_a_step_that_was_killed_is_said_to_have_been_over_its_next_life(tm
     finally:
         await step.stop(grace_s=0.0)
         await kept
+
+
+async def test_a_replica_says_with_where_it_is_how_long_it_took_to_start(tmp_path: Path) -> None:
+    shared = SharedFolder(tmp_path)
+    (tmp_path / "run/logs").mkdir(parents=True)
+    shared.begin(Asked(), {})
+    mine = shared.of("7", "one")
+    command = (Fill("python"), "-m", "http.server", "--bind", "127.0.0.1", Fill("port"))
+    step = Step(tmp_path, "7", Spec("one", "e", Launch(command, Probe("http", "/")), tmp_path), "127.0.0.1")
+    serving = asyncio.create_task(step.serve())
+    try:
+        async with asyncio.timeout(30):
+            while not (found := shared.endpoints("7")):
+                await asyncio.sleep(0.01)
+        (path,) = found
+        there, status = shared.endpoint(path), mine.status()
+        assert there is not None
+        assert status is not None
+        assert there.started_in_s == status.started_in_s
+        assert there.started_in_s
+    finally:
+        mine.ask_to_stop(drain=False)
+        await serving
