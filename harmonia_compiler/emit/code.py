@@ -69,9 +69,10 @@ def _add_files(name: str, place: Span | None, folders: Sequence[Path], root: Pat
     if base is None:
         raise Rejected([Diagnostic("E0904", f"there is no `{name}`", place, "put it beside the .rag that names it")])
     whole = base / name
-    if is_bundle(whole):
-        step = "name a folder that only the function's own files lie in"
-        raise Rejected([Diagnostic("E0904", f"`{name}` is a bundle", place, step)])
+    for part in (Path(name), *Path(name).parents[:-1]):
+        if is_bundle(base / part):
+            step = "name what lies outside of bundles"
+            raise Rejected([Diagnostic("E0904", f"`{part}` is a bundle", place, step)])
     for path in _own_files(whole) if whole.is_dir() else [whole]:
         into = f"{CODE}/{path.relative_to(base).as_posix()}"
         if into == f"{CODE}/{LOCK}":

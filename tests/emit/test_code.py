@@ -220,6 +220,7 @@ def test_files_that_a_function_reads_or_imports_by_name_come_along(tmp_path: Pat
         ("broken.py", "`broken.py` is no Python"),
         ("requires.txt", "`requires.txt` is what a bundle calls its lock"),
         ("bundle", "`bundle` is a bundle"),
+        ("bundle/bundle.json", "`bundle` is a bundle"),
     ],
 )
 def test_files_that_cannot_come_along_are_a_finding(tmp_path: Path, named: str, said: str) -> None:
