@@ -17,6 +17,9 @@ from harmonia_compiler.contract.readings import (
 
 Read = TypeVar("Read", RequestsRead, CallsRead, ReplicaRead, GenerationRead, CacheRead)
 
+#: What is not counted but seen, perhaps, by each process alike: of these the most that one has seen.
+_NO_COUNTS = ("started_in_s",)
+
 
 def sum_readings(each: Sequence[Readings]) -> Readings:
     """The readings of all processes as those of one gateway, which is another one as soon as one of them is.
@@ -58,12 +61,16 @@ def _summed(each: Sequence[tuple[Read, ...]], keys: tuple[str, ...]) -> tuple[Re
 
 def _added(one: Read, other: Read, keys: tuple[str, ...]) -> Read:
     summed = {
-        name: _both(getattr(one, name), getattr(other, name)) for name in one.__struct_fields__ if name not in keys
+        name: _both(name, getattr(one, name), getattr(other, name))
+        for name in one.__struct_fields__
+        if name not in keys
     }
     return msgspec.structs.replace(one, **summed)
 
 
-def _both(one: Any, other: Any) -> Any:
+def _both(name: str, one: Any, other: Any) -> Any:
+    if name in _NO_COUNTS:
+        return other if one is None else one if other is None else max(one, other)
     if isinstance(one, dict):
         return {key: one.get(key, 0) + other.get(key, 0) for key in sorted({*one, *other})}
     return one or other if isinstance(one, bool) else one + other
