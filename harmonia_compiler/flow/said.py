@@ -174,9 +174,12 @@ class Said:
             return None
         if branch in written.through:
             return branch
-        # Inside of one that returns.
+        # Inside of one that returns. Places of two pipelines are not compared: a call leads from one to the other.
         is_before = branch.start < written.at.start
-        return next((each for each in written.through if is_before and _is_in(branch, each)), None)
+        return next(
+            (each for each in written.through if _is_in(branch, each) and (is_before or not _is_in(written.at, each))),
+            None,
+        )
 
     def _is_arm_before(self, other: int, select: int, written: Written) -> bool:
         """Whether a choice is of an earlier arm of the branch of another one: a return behind both may ask either."""

@@ -137,3 +137,34 @@ def test_what_a_called_pipeline_says_is_of_those_that_reach_the_call(first: str,
     """
     visits = _visits(HEAD + (inner + outer if first == "inner" else outer + inner), tmp_path)
     assert (visits["w1"], visits["w2"]) == pytest.approx((0.2, 0.05))
+
+
+@pytest.mark.parametrize("first", ["inner", "outer"])
+def test_what_a_called_pipeline_says_is_of_those_that_no_return_before_took(first: str, tmp_path: Path) -> None:
+    inner = """pipeline inner(q: text ~ 10 tokens, n: number) -> text {
+        if n <= 0 ~ 0.1 { return w1(q) }
+        return q
+    }
+    """
+    outer = f"""pipeline outer(q: text ~ 10 tokens) -> text {{{BEGINNING}
+        if n == 3 ~ 0.4 {{ if t ~ 0.5 {{ return w2(y) }} }}
+        return inner(y, n)
+    }}
+    """
+    visits = _visits(HEAD + (inner + outer if first == "inner" else outer + inner), tmp_path)
+    assert (visits["w1"], visits["w2"]) == pytest.approx((0.08, 0.2))
+
+
+def test_what_is_said_where_items_are_called_for_is_of_those_that_were_kept(tmp_path: Path) -> None:
+    text = f"""{HEAD}
+    component parts(q: text) -> [text ~ 3 tokens] ~ 3 = small("Parts of {{q}}")
+    pipeline inner(q: text ~ 3 tokens) -> text {{
+        if sort(q) == "a" ~ 0.3333333333 {{ return w1(q) }}
+        return q
+    }}
+    pipeline outer(q: text ~ 10 tokens) -> [text] {{
+        load 1 rps
+        return each item in parts(q) where sort(item) != "b" ~ 0.6: inner(item)
+    }}
+    """
+    assert _visits(text, tmp_path)["w1"] == pytest.approx(3 * 0.6 / 3)
