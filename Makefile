@@ -51,8 +51,9 @@ define step
 endef
 
 # Where the environment is built, its own Python checks the machine too, whatever others there are. That there is none
-# at all, no script of ours could say. One whose Python has gone, as with an upgrade of the system's, is built anew.
-RUNS := $(shell test -e $(STAMPS)/venv && $(BIN)/python -c '' 2> /dev/null && echo yes)
+# at all, no script of ours could say. One whose Python has gone, or has become another that sees none of its packages,
+# as with an upgrade of the system's, is built anew.
+RUNS := $(shell test -e $(STAMPS)/venv && $(BIN)/python -c 'import pip' 2> /dev/null && echo yes)
 CHECKER := $(if $(RUNS),$(BIN)/python,$(PYTHON))
 ifneq ($(RUNS),yes)
 .PHONY: $(STAMPS)/venv

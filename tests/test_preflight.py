@@ -270,5 +270,9 @@ def test_an_environment_whose_python_has_gone_is_built_anew(tmp_path: Path) -> N
         return subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
 
     assert "python -m venv --clear .venv" in steps()
+    # Another Python stands there now, which sees no package of the environment's.
+    write(tmp_path, {"gone": '#!/bin/sh\ntest "$1$2" = "-cimport pip" && exit 1\nexit 0\n'})
+    (tmp_path / "gone").chmod(0o755)
+    assert "python -m venv --clear .venv" in steps()
     shutil.copy(tmp_path / "python", tmp_path / "gone")
     assert "-m venv" not in steps()

@@ -1,6 +1,7 @@
 """The command as a user meets it: what it prints, how it exits, and what survives kill -9."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -14,6 +15,9 @@ import pytest
 
 from harmonia_compiler.cli.main import run
 from harmonia_compiler.contract.collection import CollectionRecord, physical_name
+from harmonia_compiler.runtime.actuators.actuator import Status
+from harmonia_compiler.runtime.actuators.supervision.pids import identify
+from harmonia_compiler.runtime.actuators.supervision.rundir import STATE, RunDirectory, State
 from harmonia_compiler.runtime.milvus import Milvus, load, read_record, verify
 from tests.ingest.bundles import parsed, write_bundle
 from tests.ingest.conftest import MilvusServer
@@ -80,6 +84,29 @@ def test_the_component_need_be_named_only_where_there_are_several(
 def test_without_any_path(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["ingest", "--component", "search"]) == 2
     assert "Missing argument 'PATH...'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("has_endpoints", [True, False])
+def test_a_service_that_starts_is_waited_for_and_not_started(
+    docs: Path, capsys: pytest.CaptureFixture[str], *, has_endpoints: bool
+) -> None:
+    bundle = write_bundle(docs.parent / "bundle", embedder=None)
+    if not has_endpoints:
+        (bundle / "run" / "endpoints.json").unlink()
+    directory = RunDirectory(bundle)
+    directory.prepare()
+    held, me = directory.lock(), identify(os.getpid())
+    assert held is not None
+    assert me is not None
+    directory.sign(held, me)
+    state = State(me, Status("starting", ()), folder=directory.identity)
+    (directory.path / STATE).write_bytes(msgspec.json.encode(state))
+    assert run(["ingest", "docs", "--component", "search"]) == 1
+    said = capsys.readouterr().err
+    assert "error[E1007]: " in said
+    assert "the service is still starting" in said
+    assert "harmoniac up" not in said
+    os.close(held)
 
 
 def test_what_is_not_ready_is_named(docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
