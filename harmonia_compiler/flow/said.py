@@ -14,6 +14,7 @@ from harmonia_compiler.contract.program import Constant, Select
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.asked import Asked, Test
 from harmonia_compiler.flow.dominators import THEN, dominators
+from harmonia_compiler.flow.expand import Item
 from harmonia_compiler.flow.graph import EVEN, MOST_THROUGH, Node, Written
 from harmonia_compiler.flow.reached import Either, Fact, Step, TooFarError, Ways, among, questions_of
 
@@ -126,6 +127,8 @@ class Said:
         def is_own(asked: Asked) -> bool:
             return replace(asked, test=None) == choice.value
 
+        # What items are is drawn for each by itself, whatever is so of their request.
+        is_all = is_all and not isinstance(self._nodes[choice.asked.position].operation, Item)
         several = [step for step in reached if isinstance(step, Either)]
         context = tuple(step for step in reached if isinstance(step, Fact) and not is_own(step.asked)) if is_all else ()
         is_told = is_all and not all(map(is_own, questions_of(several)))
