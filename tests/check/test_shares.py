@@ -1,16 +1,12 @@
 """What is said of shares that cannot hold together: of one condition, of one value in several places, behind loops."""
 
-import sys
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytest
 
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.contract.program import Repeat
 from harmonia_compiler.diagnostics.source import Span
-from harmonia_compiler.flow import disputed
 
 APPLICATION = """
 component grade(q: text) -> "a" | "b" | "c" = python("m:grade")
@@ -37,7 +33,7 @@ pipeline p(q: text ~ 10 tokens) -> text {
 """
 
 
-def _branches(made: str, *tests: str) -> str:
+def branches(made: str, *tests: str) -> str:
     """Tests of one value in a statement each."""
     statements = [f"if {test} {{ y = w(y) }}" for test in tests]
     return f"x = {made}(q)\n    y = q\n    " + "\n    ".join([*statements, "return y"])
@@ -74,31 +70,31 @@ pipeline twice(one: "a" | "b" | "c", other: "a" | "b" | "c", q: text ~ 10 tokens
 #: The body; of each share that does not fit its code, itself, what its test holds for, and what it does not fit with.
 DISPUTED = {
     "labels that sum to more than 1": (
-        _branches("verdict", 'x == "a" ~ 0.7', 'x == "b" ~ 0.6'),
+        branches("verdict", 'x == "a" ~ 0.7', 'x == "b" ~ 0.6'),
         [("W0504", "0.6", "0.3", ["0.7"])],
     ),
     "all labels, which sum to less than 1": (
-        _branches("verdict", 'x == "a" ~ 0.2', 'x == "b" ~ 0.3', 'x == "c" ~ 0.3'),
+        branches("verdict", 'x == "a" ~ 0.2', 'x == "b" ~ 0.3', 'x == "c" ~ 0.3'),
         [("W0504", "0.3", "0.5", ["0.2", "0.3"])],
     ),
     "a label and its negation": (
-        _branches("verdict", 'x == "a" ~ 0.2', 'x != "a" ~ 0.7'),
+        branches("verdict", 'x == "a" ~ 0.2', 'x != "a" ~ 0.7'),
         [("W0501", "0.7", "", ["0.2"])],
     ),
     "a truth, and in the same chain its negation": (
-        _branches("good", "x ~ 0.6 { y = w(q) } elif not x ~ 0.3"),
+        branches("good", "x ~ 0.6 { y = w(q) } elif not x ~ 0.3"),
         [("W0501", "0.3", "", ["0.6"])],
     ),
     "a bound, and in the same chain what is beyond it": (
-        _branches("level", "x > 1 ~ 0.6 { y = w(q) } elif x <= 1 ~ 0.3"),
+        branches("level", "x > 1 ~ 0.6 { y = w(q) } elif x <= 1 ~ 0.3"),
         [("W0501", "0.3", "", ["0.6"])],
     ),
     "a smaller part below a greater bound": (
-        _branches("level", "x < 5 ~ 0.5", "x < 8 ~ 0.4"),
+        branches("level", "x < 5 ~ 0.5", "x < 8 ~ 0.4"),
         [("W0504", "0.4", "0.5", ["0.5"])],
     ),
     "a chain and a statement": (
-        _branches("verdict", 'x == "a" ~ 0.4 { y = w(q) } elif x == "b" ~ 0.4', 'x == "c" ~ 0.5'),
+        branches("verdict", 'x == "a" ~ 0.4 { y = w(q) } elif x == "b" ~ 0.4', 'x == "c" ~ 0.5'),
         [("W0504", "0.5", "0.2", ["0.4", "0.4"])],
     ),
     "among those that a return of which nothing is said leaves": (
@@ -111,15 +107,15 @@ DISPUTED = {
         [("W0504", "0.6", "0.4", ["0.6"])],
     ),
     "bounds of a chain and a statement": (
-        _branches("level", "x < 3 ~ 0.2 { y = w(q) } elif x < 5 ~ 0.3", "x < 4 ~ 0.6"),
+        branches("level", "x < 3 ~ 0.2 { y = w(q) } elif x < 5 ~ 0.3", "x < 4 ~ 0.6"),
         [("W0504", "0.6", "0.5", ["0.2", "0.3"])],
     ),
     "bounds of a chain downwards and a statement": (
-        _branches("level", "x > 5 ~ 0.2 { y = w(q) } elif x > 3 ~ 0.3", "x <= 4 ~ 0.9"),
+        branches("level", "x > 5 ~ 0.2 { y = w(q) } elif x > 3 ~ 0.3", "x <= 4 ~ 0.9"),
         [("W0504", "0.9", "0.8", ["0.2", "0.3"])],
     ),
     "a label behind one of which its chain says nothing": (
-        _branches("verdict", 'x == "a" { y = w(q) } elif x == "b" ~ 0.6', 'x == "a" ~ 0.7'),
+        branches("verdict", 'x == "a" { y = w(q) } elif x == "b" ~ 0.6', 'x == "a" ~ 0.7'),
         [("W0504", "0.7", "0.4", ["0.6"])],
     ),
     "a truth, twice in an arm": (
@@ -188,7 +184,7 @@ DISPUTED = {
         [("W0501", "0.3", "", ["0.5"])],
     ),
     "more than what is written leaves": (
-        _branches("verdict", 'x == "a" ~ 0.333', 'x == "b" ~ 0.333', 'x == "c" ~ 0.32'),
+        branches("verdict", 'x == "a" ~ 0.333', 'x == "b" ~ 0.333', 'x == "c" ~ 0.32'),
         [("W0504", "0.32", "0.334", ["0.333", "0.333"])],
     ),
     "the label of `until` behind its loop": (
@@ -199,53 +195,53 @@ DISPUTED = {
         _loop("good", "x ~ 0.5", "not x ~ 0.5"),
         [("W0504", "0.5", "0.125", ["0.5"])],
     ),
-    "a number and all others": (_branches("level", "x == 3 ~ 0.2", "x != 3 ~ 0.7"), [("W0501", "0.7", "", ["0.2"])]),
+    "a number and all others": (branches("level", "x == 3 ~ 0.2", "x != 3 ~ 0.7"), [("W0501", "0.7", "", ["0.2"])]),
     "numbers that sum to more than 1": (
-        _branches("level", "x == 3 ~ 0.7", "x == 4 ~ 0.6"),
+        branches("level", "x == 3 ~ 0.7", "x == 4 ~ 0.6"),
         [("W0504", "0.6", "0.3", ["0.7"])],
     ),
     "a number more often than what is below a greater bound": (
-        _branches("level", "x < 5 ~ 0.5", "x == 3 ~ 0.6"),
+        branches("level", "x < 5 ~ 0.5", "x == 3 ~ 0.6"),
         [("W0504", "0.6", "0.5", ["0.5"])],
     ),
     "less below a bound than one number": (
-        _branches("level", "x == 3 ~ 0.6", "x <= 3 ~ 0.5"),
+        branches("level", "x == 3 ~ 0.6", "x <= 3 ~ 0.5"),
         [("W0504", "0.5", "0.6", ["0.6"])],
     ),
     "a number, and more below and above it than it leaves": (
-        _branches("level", "x < 3 ~ 0.4", "x > 3 ~ 0.4", "x == 3 ~ 0.4"),
+        branches("level", "x < 3 ~ 0.4", "x > 3 ~ 0.4", "x == 3 ~ 0.4"),
         [("W0504", "0.4", "0.2", ["0.4", "0.4"])],
     ),
     "more above a number than it and what is below it leave": (
-        _branches("level", "x == 3 ~ 0.4", "x < 3 ~ 0.4", "x > 3 ~ 0.4"),
+        branches("level", "x == 3 ~ 0.4", "x < 3 ~ 0.4", "x > 3 ~ 0.4"),
         [("W0504", "0.4", "0.2", ["0.4", "0.4"])],
     ),
     "more below a number than it and what is above it leave": (
-        _branches("level", "x == 3 ~ 0.4", "x > 3 ~ 0.4", "x < 3 ~ 0.4"),
+        branches("level", "x == 3 ~ 0.4", "x > 3 ~ 0.4", "x < 3 ~ 0.4"),
         [("W0504", "0.4", "0.2", ["0.4", "0.4"])],
     ),
     "numbers of a chain and a statement": (
-        _branches("level", "x == 3 ~ 0.4 { y = w(q) } elif x == 4 ~ 0.4", "x > 4 ~ 0.5"),
+        branches("level", "x == 3 ~ 0.4 { y = w(q) } elif x == 4 ~ 0.4", "x > 4 ~ 0.5"),
         [("W0504", "0.5", "0.2", ["0.4", "0.4"])],
     ),
     "a bound of a chain behind a number": (
-        _branches("level", "x == 3 ~ 0.2 { y = w(q) } elif x < 5 ~ 0.3", "x <= 5 ~ 0.4"),
+        branches("level", "x == 3 ~ 0.2 { y = w(q) } elif x < 5 ~ 0.3", "x <= 5 ~ 0.4"),
         [("W0504", "0.4", "0.5", ["0.2", "0.3"])],
     ),
     "a bound of a chain behind another one and a number": (
-        _branches("level", "x > 5 ~ 0.2 { y = w(q) } elif x == 4 ~ 0.3 { y = w(q) } elif x > 3 ~ 0.1", "x > 3 ~ 0.5"),
+        branches("level", "x > 5 ~ 0.2 { y = w(q) } elif x == 4 ~ 0.3 { y = w(q) } elif x > 3 ~ 0.1", "x > 3 ~ 0.5"),
         [("W0501", "0.5", "", ["0.2", "0.3", "0.1"])],
     ),
     "a number behind a bound of a chain, and behind all others": (
-        _branches("level", "x > 5 ~ 0.2 { y = w(q) } elif x == 4 ~ 0.3", "x != 4 ~ 0.5"),
+        branches("level", "x > 5 ~ 0.2 { y = w(q) } elif x == 4 ~ 0.3", "x != 4 ~ 0.5"),
         [("W0501", "0.5", "", ["0.2", "0.3"])],
     ),
     "no items and some": (
-        _branches("grades", "count(x) == 0 ~ 0.1", "count(x) > 0 ~ 0.8"),
+        branches("grades", "count(x) == 0 ~ 0.1", "count(x) > 0 ~ 0.8"),
         [("W0501", "0.8", "", ["0.1"])],
     ),
     "two items, and no more than two": (
-        _branches("grades", "count(x) < 2 ~ 0.3", "count(x) == 2 ~ 0.2", "count(x) >= 3 ~ 0.4"),
+        branches("grades", "count(x) < 2 ~ 0.3", "count(x) == 2 ~ 0.2", "count(x) >= 3 ~ 0.4"),
         [("W0504", "0.4", "0.5", ["0.3", "0.2"])],
     ),
     "the number of `until` behind its loop": (
@@ -253,19 +249,19 @@ DISPUTED = {
         [("W0504", "0.5", "0.125", ["0.5"])],
     ),
     "two numbers, the other way round": (
-        _branches("level", "x < level(w(q)) ~ 0.2", "level(w(q)) > x ~ 0.3"),
+        branches("level", "x < level(w(q)) ~ 0.2", "level(w(q)) > x ~ 0.3"),
         [("W0501", "0.3", "", ["0.2"])],
     ),
     "two numbers, of which one is less, or both are equal": (
-        _branches("level", "x < level(w(q)) ~ 0.2", "level(w(q)) == x ~ 0.3", "level(w(q)) <= x ~ 0.4"),
+        branches("level", "x < level(w(q)) ~ 0.2", "level(w(q)) == x ~ 0.3", "level(w(q)) <= x ~ 0.4"),
         [("W0501", "0.4", "", ["0.2", "0.3"])],
     ),
     "two numbers that are equal more often than neither is less": (
-        _branches("level", "x < level(w(q)) ~ 0.6", "level(w(q)) < x ~ 0.3", "level(w(q)) == x ~ 0.2"),
+        branches("level", "x < level(w(q)) ~ 0.6", "level(w(q)) < x ~ 0.3", "level(w(q)) == x ~ 0.2"),
         [("W0504", "0.2", "0.1", ["0.6", "0.3"])],
     ),
     "two labels, or others": (
-        _branches("verdict", "x == verdict(w(q)) ~ 0.2", "verdict(w(q)) != x ~ 0.7"),
+        branches("verdict", "x == verdict(w(q)) ~ 0.2", "verdict(w(q)) != x ~ 0.7"),
         [("W0501", "0.7", "", ["0.2"])],
     ),
     "labels behind a loop": (
@@ -275,19 +271,19 @@ DISPUTED = {
 }
 
 AGREED = {
-    "labels that sum to 1": _branches("verdict", 'x == "a" ~ 0.2', 'x == "b" ~ 0.3', 'x == "c" ~ 0.5'),
-    "bounds one below the other": _branches("level", "x < 5 ~ 0.5", "x < 8 ~ 0.6", "x >= 8 ~ 0.4"),
-    "less than a number, and no more": _branches("level", "x < 5 ~ 0.5", "x <= 5 ~ 0.7", "x == 5 ~ 0.2"),
-    "numbers that sum to 1": _branches("level", "x == 1 ~ 0.5", "x == 2 ~ 0.5", "x < 1.5 ~ 0.5"),
-    "a number twice in a chain": _branches("level", "x == 1 ~ 0.2 { y = w(q) } elif x == 1 ~ 0.1", "x == 2 ~ 0.8"),
-    "a number above those that its chain leaves": _branches(
+    "labels that sum to 1": branches("verdict", 'x == "a" ~ 0.2', 'x == "b" ~ 0.3', 'x == "c" ~ 0.5'),
+    "bounds one below the other": branches("level", "x < 5 ~ 0.5", "x < 8 ~ 0.6", "x >= 8 ~ 0.4"),
+    "less than a number, and no more": branches("level", "x < 5 ~ 0.5", "x <= 5 ~ 0.7", "x == 5 ~ 0.2"),
+    "numbers that sum to 1": branches("level", "x == 1 ~ 0.5", "x == 2 ~ 0.5", "x < 1.5 ~ 0.5"),
+    "a number twice in a chain": branches("level", "x == 1 ~ 0.2 { y = w(q) } elif x == 1 ~ 0.1", "x == 2 ~ 0.8"),
+    "a number above those that its chain leaves": branches(
         "level", "x > 5 ~ 0.2 { y = w(q) } elif x == 6 ~ 0.3", "x == 6 ~ 0.1"
     ),
-    "a bound behind a number of which its chain says nothing": _branches(
+    "a bound behind a number of which its chain says nothing": branches(
         "level", "x == 1 { y = w(q) } elif x < 3 ~ 0.3", "x < 3 ~ 0.9"
     ),
-    "items, of which there is no part": _branches("grades", "count(x) < 2 ~ 0.3", "count(x) <= 1 ~ 0.3"),
-    "two numbers, and two others": _branches("level", "x < level(w(q)) ~ 0.2", "x > level(w(w(q))) ~ 0.9"),
+    "items, of which there is no part": branches("grades", "count(x) < 2 ~ 0.3", "count(x) <= 1 ~ 0.3"),
+    "two numbers, and two others": branches("level", "x < level(w(q)) ~ 0.2", "x > level(w(w(q))) ~ 0.9"),
     "labels behind returns": """x = verdict(q)
     if x == "a" ~ 0.7 { return q }
     if x == "b" ~ 0.6 { return w(q) }
@@ -397,8 +393,8 @@ AGREED = {
     if good(merge(each g in x where g.n > 3 ~ 0.3: g.t)) ~ 0.3 { y = w(y) }
     if good(q) and good(merge(each g in x where g.n > 3 ~ 0.5: g.t)) { y = w(y) }
     return y""",
-    "labels of two digits": _branches("verdict", 'x == "a" ~ 0.33', 'x == "b" ~ 0.33', 'x == "c" ~ 0.33'),
-    "bounds of two digits": _branches("level", "x < 5 ~ 0.34", "x < 8 ~ 0.33"),
+    "labels of two digits": branches("verdict", 'x == "a" ~ 0.33', 'x == "b" ~ 0.33', 'x == "c" ~ 0.33'),
+    "bounds of two digits": branches("level", "x < 5 ~ 0.34", "x < 8 ~ 0.33"),
     "a share of two digits behind a loop": _loop("good", "x ~ 0.3", "x ~ 0.66"),
     "a label beside that of `until`, of two digits": _loop("verdict", 'x == "a" ~ 0.3', 'x == "b" ~ 0.35'),
     "rounds that are all alike": """x = verdict(q)
@@ -409,7 +405,7 @@ AGREED = {
     y = x
     if x == "a" ~ 0.4 { t = w(t) }
     return t""",
-    "bounds of a chain whose first says nothing": _branches(
+    "bounds of a chain whose first says nothing": branches(
         "level", "x < 3 { y = w(q) } elif x < 5 ~ 0.3", "x < 4 ~ 0.6"
     ),
     "a label behind a test of another value": """x = verdict(q)
@@ -417,7 +413,7 @@ AGREED = {
     if good(q) ~ 0.5 { y = w(q) } elif x == "a" ~ 0.4 { y = w(y) }
     if x == "b" ~ 0.7 { y = w(y) }
     return y""",
-    "not a label behind another": _branches(
+    "not a label behind another": branches(
         "verdict", 'x == "a" ~ 0.2 { y = w(q) } elif x != "b" ~ 0.3', 'x == "b" ~ 0.5'
     ),
     "two calls": """x = verdict(q)
@@ -481,59 +477,6 @@ def test_shares_of_a_pipeline_that_is_called_for_several_values_are_left_alone(
 @pytest.mark.parametrize("case", AGREED)
 def test_shares_that_may_hold_together_are_left_alone(case: str, tmp_path: Path) -> None:
     assert _found(AGREED[case], tmp_path) == []
-
-
-def _returns(number: int) -> str:
-    """Bounds, each of those that returns have left."""
-    tests = (f"if x < {at} ~ {1 / (number + 1 - at):.8f} {{ return w(q) }}" for at in range(number))
-    return "x = level(q)\n    " + "\n    ".join([*tests, "return q"])
-
-
-def _statements(number: int) -> str:
-    """Labels, bounds and truths of three values, all of the same requests."""
-    tests = [
-        test
-        for at in range(number)
-        for test in ('v == "a" ~ 0.3', f"x < {at} ~ {(at + 1) / (number + 1):.8f}", "g ~ 0.2")
-    ]
-    return _branches("level", *tests).replace("y = q", "y = q\n    v = verdict(q)\n    g = good(q)", 1)
-
-
-def _chain(number: int) -> str:
-    """Bounds of one branch, and one behind it."""
-    tests = " elif ".join(f"x < {at} ~ {0.5 / number:.8f} {{ y = w(y) }}" for at in range(number))
-    return f"x = level(q)\n    y = q\n    if {tests}\n    if x < {number} ~ 0.1 {{ y = w(y) }}\n    return y"
-
-
-def _lines(body: str, path: Path) -> int:
-    """How many lines of what compares shares a check of a pipeline takes."""
-    path.write_text(VALUES.replace("BODY", body), encoding="utf-8")
-    lines = 0
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal lines
-        if frame.f_code.co_filename != disputed.__file__:
-            return None
-        lines += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        assert check_files([path]).application is not None
-    finally:
-        sys.settrace(before)
-    return lines
-
-
-@pytest.mark.parametrize("made", [_returns, _statements, _chain])
-def test_the_work_of_comparing_shares_grows_as_their_number(made: Any, tmp_path: Path) -> None:
-    few, many = (_lines(made(number), tmp_path / "p.rag") for number in (20, 80))
-    assert many <= 4.4 * few
-
-
-def test_nothing_is_read_for_shares_of_which_no_two_are_of_the_same_requests(tmp_path: Path) -> None:
-    assert _lines(_returns(20), tmp_path / "p.rag") == 0
 
 
 @pytest.mark.parametrize(
