@@ -18,7 +18,7 @@ from harmonia_compiler.ingest.run import Wanted
 from harmonia_compiler.kinds.kind import value_of
 from harmonia_compiler.kinds.milvus import SETTINGS
 from harmonia_compiler.runtime import weights
-from harmonia_compiler.runtime.actuators.actuator import found_actuator
+from harmonia_compiler.runtime.actuators.actuator import is_starting
 from harmonia_compiler.runtime.bundle import read_contents, read_service
 from harmonia_compiler.runtime.owning import check_readable
 
@@ -131,7 +131,7 @@ def _replicas(bundle: Path, running: Endpoints, component: Component, service: S
 
 def _not_running(bundle: Path, message: str) -> Rejected:
     named = shell_word(bundle)
-    if found_actuator(bundle).status(bundle).phase == "starting":
+    if is_starting(bundle):
         step = f"ingest again once it is; `harmoniac status {named}` tells what it waits for"
         return _rejected("E1007", f"{message}: the service is still starting", step)
     return _rejected("E1007", message, f"`harmoniac up {named}` starts it, `harmoniac status {named}` shows what runs")

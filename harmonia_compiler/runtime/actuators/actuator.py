@@ -210,6 +210,11 @@ def found_actuator(bundle: Path) -> Actuator:
     return actuator
 
 
+def is_starting(bundle: Path) -> bool:
+    """Whether the service of a bundle is on its way up; raises `Rejected` as `found_actuator` does."""
+    return found_actuator(bundle).status(bundle).phase == "starting"
+
+
 def actuator_for(target: str) -> Actuator | None:
     """The actuator of a target by its name; None where bundles of that target are not started by harmoniac."""
     name = f"{__package__}.{target}"

@@ -21,7 +21,7 @@ from harmonia_compiler.contract.types import ListOf, Message, Value, show
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.shell import shell_word
-from harmonia_compiler.runtime.actuators.actuator import found_actuator
+from harmonia_compiler.runtime.actuators.actuator import is_starting
 from harmonia_compiler.runtime.bundle import CONTENTS
 from harmonia_compiler.runtime.owning import check_readable
 
@@ -137,7 +137,7 @@ def _reject_absent(path: Path, service: str) -> Never:
         out = named if is_free else "DIR"
         make = f"harmoniac compile FILE --inventory INV --target local --out {out}"
         _reject("E1101", f"there is no bundle in `{service}`", f"make one with `{make}`, {elsewhere}")
-    if found_actuator(path).status(path).phase == "starting":
+    if is_starting(path):
         step = f"ask again once it is ready; `harmoniac status {named}` tells what it waits for"
         _reject("E1101", f"the service in `{service}` is still starting", step)
     _reject("E1101", f"no service runs from `{service}`", f"start it with `harmoniac up {named}`, {elsewhere}")
