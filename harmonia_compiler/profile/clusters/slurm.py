@@ -41,20 +41,20 @@ def _node(fields: dict[str, str]) -> Node:
     if "NodeName" not in fields:
         raise ValueError("a line names no node")
     # Cores and memory that are set aside for Slurm itself are not given to jobs.
-    cpus = _number(fields, "CPUEfctv") or _number(fields, "CPUTot")
-    mebibytes = _number(fields, "RealMemory") - _number(fields, "MemSpecLimit")
+    cpus, total, memory, kept = (
+        _number(key, fields.get(key, "")) for key in ("CPUEfctv", "CPUTot", "RealMemory", "MemSpecLimit")
+    )
     state = fields.get("State", "")
     flags = set(re.findall(r"[A-Z_]+", state))
     absent = f"it is {state}" if flags & _ABSENT or _SILENT in state else ""
-    return Node(fields["NodeName"], cpus, mebibytes / 1024, tuple(_gpus(fields.get("Gres", ""))), absent)
+    return Node(fields["NodeName"], cpus or total, (memory - kept) / 1024, tuple(_gpus(fields.get("Gres", ""))), absent)
 
 
-def _number(fields: dict[str, str], key: str) -> int:
+def _number(key: str, written: str) -> int:
     """What a field counts, 0 where it is left out; raises ValueError where it is no number."""
-    written = fields.get(key) or "0"
-    if not _WHOLE.fullmatch(written):
+    if written and not _WHOLE.fullmatch(written):
         raise ValueError(f"`{key}` of a node is `{written[:40]}`, which is no number")
-    return int(written)
+    return int(written or 0)
 
 
 def _gpus(gres: str) -> list[tuple[str, int]]:
@@ -63,7 +63,7 @@ def _gpus(gres: str) -> list[tuple[str, int]]:
     for one in re.sub(r"\([^)]*\)", "", gres).split(","):
         parts = one.split(":")
         if parts[0] == "gpu" and len(parts) > 1:
-            found.append((parts[1] if len(parts) > 2 else "gpu", _number({"Gres": parts[-1]}, "Gres")))
+            found.append((parts[1] if len(parts) > 2 else "gpu", _number("Gres", parts[-1])))
     return found
 
 
