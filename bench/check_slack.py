@@ -1,7 +1,7 @@
 """What admission, shedding and slack order are worth: the same plan and the same requests, with and without.
 
     python -m bench.check_slack [--seconds N] [--loads L...] [--pipeline NAME] [--promise S] [--trace FILE]... [--parts]
-        [--limits N...] [--rehearse L...] [--seed N]
+        [--limits N...] [--feasible RPS S] [--rehearse L...] [--seed N]
 
 Four A100 and four L40S, in virtual time. A request is violated where it is not answered within its promise: late,
 refused, given up or failed. Rules, the same with and without:
@@ -17,6 +17,8 @@ refused, given up or failed. Rules, the same with and without:
   same, but that a request ends with its promise.
 - *Must fail* is the part of these very arrivals that nobody could answer who completes as many as the capacity a
   second, each at most a promise after it came: what 1 - 1/L is for an even stream, and more for bursts.
+- With `--feasible RPS S`, also the part that must fail where no more than RPS a second can be in time, each of which
+  may wait for S seconds.
 - Of a trace the times count, sped up to each load.
 - `--seed` draws other Poisson arrivals and other answers: seeds differ by about a point of what is violated.
 - With `--limits`, also with so many requests under way at most, all the time, instead of a number that is learned:
@@ -111,6 +113,7 @@ def main() -> int:
     parser.add_argument("--trace", type=Path, action="append", default=[], help="a recording, beside Poisson arrivals")
     parser.add_argument("--parts", action="store_true", help="also each part alone")
     parser.add_argument("--limits", type=int, nargs="*", default=[], help="also with so many under way at most")
+    parser.add_argument("--feasible", type=float, nargs=2, metavar=("RPS", "S"), help="what else must fail")
     parser.add_argument("--rehearse", type=float, nargs="*", default=[], help="loads to rehearse as well")
     parser.add_argument("--seed", type=int, default=1, help="of Poisson arrivals and of what each request asks")
     given = parser.parse_args()
@@ -120,6 +123,13 @@ def main() -> int:
     kept = decisions()
     ways = {"Poisson": by_chance, **{path.name: _recorded(path) for path in given.trace}}
     for name, arriving in ways.items():
+        if given.feasible:
+            rate_rps, wait_s = given.feasible
+            for load in given.loads:
+                failing = must_fail(arriving(load * bench.capacity_rps, given.seconds), rate_rps, wait_s)
+                print(
+                    f"{name}: at {load:g}, {failing:.2%} must fail if {rate_rps:g}/s is all, each within {wait_s:g} s"
+                )
         kept &= measure(name, bench, arriving, given.loads, given.seconds, SOME if given.parts else {}, given.limits)
     for load in given.rehearse:
         rehearsed(bench, load, given.seconds, by_chance)
@@ -184,7 +194,7 @@ def measure(
         for limit in limits:
             with _at_most(limit):
                 _told(load, f"at most {limit}", _simulated(bench.scenario, arrivals, ALL), bench)
-        print(f"{load:5g} {'must fail':16} {must_fail(arrivals, bench):9.2%}")
+        print(f"{load:5g} {'must fail':16} {must_fail(arrivals, bench.capacity_rps, bench.promise_s):9.2%}")
         found[load] = cells["nothing"], cells["everything"]
     return all([*judged(found)])
 
@@ -200,13 +210,13 @@ def _told(load: float, label: str, report: Report, bench: Bench) -> Cell:
     return cell
 
 
-def must_fail(arrivals: Sequence[Arrival], bench: Bench) -> float:
-    """The part that cannot be completed in time by who completes one after the other at the capacity.
+def must_fail(arrivals: Sequence[Arrival], rate_rps: float, within_s: float) -> float:
+    """The part that cannot be completed within a time by who completes one after the other at a rate.
 
     All are promised the same and take as long, so whoever takes them as they come and leaves out who would be late
     serves the most.
     """
-    takes_ms, within_ms = 1000.0 / bench.capacity_rps, 1000.0 * bench.promise_s
+    takes_ms, within_ms = 1000.0 / rate_rps, 1000.0 * within_s
     window = _window(arrivals)
     free_ms, failed, came = 0.0, 0, 0
     for one in arrivals:
