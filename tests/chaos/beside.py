@@ -22,7 +22,8 @@ from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.emulate.servers.faults import Fault
 from harmonia_compiler.emulate.servers.host import Host
 from tests.chaos.service import WALKS_RPS, cloned, emulated
-from tests.gateway.processes import command, free_port
+from tests.gateway.processes import command
+from tests.ports import free_port
 
 RPS = 3 * WALKS_RPS
 _SCRAPE_S = 0.25

@@ -16,7 +16,8 @@ from harmonia_compiler.runtime.gateway.http_pool import KEEP_ALIVE_S
 from tests.chaos.beside import Beside, Start, loaded, started
 from tests.chaos.service import WALKS_RPS, Chaos, chaos, quantile
 from tests.gateway.fakes import ENGINES, FakeEngine
-from tests.gateway.processes import SAY, free_port, write_bundle
+from tests.gateway.processes import SAY, write_bundle
+from tests.ports import free_port
 
 GONE_S, LOOK_S = 0.5, 0.01
 #: By so many bytes a gateway may grow while a thousand clients leave: what its allocator does not give back.

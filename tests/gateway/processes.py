@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from harmonia_compiler.contract.component import Component, Engine, Port
 from harmonia_compiler.contract.program import Call, Parameter, ProgramParameter
 from harmonia_compiler.contract.types import Number
 from tests.gateway.fakes import TEXT, program
+from tests.ports import free_port
 
 SAY = program("say", (Parameter("question"), Call("say", ("question",), (0,))))
 OTHER = program(
@@ -104,12 +104,6 @@ def write_bundle(
 def command(bundle: Path, port: int) -> list[str]:
     files = ["--service", str(bundle / "service.json"), "--endpoints", str(bundle / "run" / "endpoints.json")]
     return [sys.executable, "-m", "harmonia_compiler.runtime.gateway", *files, "--port", str(port)]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

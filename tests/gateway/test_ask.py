@@ -21,7 +21,8 @@ from harmonia_compiler.runtime.actuators.supervision.pids import identify
 from harmonia_compiler.runtime.actuators.supervision.rundir import STATE, RunDirectory, State
 from harmonia_compiler.runtime.gateway.client import GatewayClient, find_gateway
 from tests.gateway.fakes import ENGINES, TEXT, program
-from tests.gateway.processes import OTHER, SAY, Running, free_port, model_server, started, write_bundle
+from tests.gateway.processes import OTHER, SAY, Running, model_server, started, write_bundle
+from tests.ports import free_port
 
 #: Of a bundle that holds nothing else.
 LISTING = encode_document(Contents("local", ()))

@@ -20,8 +20,8 @@ from harmonia_compiler.runtime.gateway.milvus_transport import MilvusTransport
 from harmonia_compiler.runtime.gateway.transport import Refused, Unreachable
 from harmonia_compiler.runtime.milvus import Milvus, load, read_record
 from tests.gateway.fakes import FakeEngine, serving
-from tests.gateway.processes import free_port
 from tests.gateway.test_endpoints import RAG
+from tests.ports import free_port
 
 pytestmark = pytest.mark.engines
 

@@ -15,7 +15,8 @@ import pytest
 from harmonia_compiler.contract.bundle import Endpoints
 from harmonia_compiler.contract.component import Engine, Env, Secret
 from tests.gateway.fakes import ENGINES
-from tests.gateway.processes import OUTSIDE, SAY, Handler, Running, command, free_port, started, write_bundle
+from tests.gateway.processes import OUTSIDE, SAY, Handler, Running, command, started, write_bundle
+from tests.ports import free_port
 
 
 def test_drains_what_runs_when_it_is_told_to_stop(running: Running) -> None:

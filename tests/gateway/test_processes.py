@@ -30,7 +30,8 @@ from harmonia_compiler.runtime.gateway.__main__ import PROCESSES
 from harmonia_compiler.runtime.gateway.part import Part
 from harmonia_compiler.runtime.gateway.sums import sum_metrics, sum_readings
 from tests.gateway.fakes import ENGINES
-from tests.gateway.processes import SAY, Running, command, free_port, started, write_bundle
+from tests.gateway.processes import SAY, Running, command, started, write_bundle
+from tests.ports import free_port
 
 COUNT = 2
 

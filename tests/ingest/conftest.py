@@ -13,6 +13,7 @@ import pytest
 from harmonia_compiler.ingest.store import Store
 from harmonia_compiler.runtime.milvus import Milvus, StoreFailed
 from tests.ingest.fakes import EmbedderServer, MemoryStore
+from tests.ports import free_port
 
 
 class MilvusServer:
@@ -20,9 +21,7 @@ class MilvusServer:
 
     def __init__(self, data: Path) -> None:
         self.data = data
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:

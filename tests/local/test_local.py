@@ -26,6 +26,7 @@ from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status
 from harmonia_compiler.runtime.actuators.local import ACTUATOR
 from harmonia_compiler.runtime.actuators.supervision.pids import Ident, identify, is_alive
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory, State
+from tests.ports import free_port
 
 from .conftest import Hand, answers, launch, until
 
@@ -353,9 +354,7 @@ def test_an_engine_is_warmed_up_before_it_counts_as_ready(hand: Hand) -> None:
 
 
 def test_the_gateway_takes_the_port_that_it_is_given(hand: Hand) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     hand.write(one=launch())
     hand.up(port=port)
     assert hand.process("gateway").port == port

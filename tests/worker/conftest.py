@@ -14,6 +14,8 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 
+from tests.ports import free_port
+
 Running = Callable[[Starlette], AbstractAsyncContextManager[str]]
 
 
@@ -37,13 +39,6 @@ def running() -> Running:
             listening.close()
 
     return run
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

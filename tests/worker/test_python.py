@@ -20,7 +20,8 @@ from harmonia_compiler.contract.component import Component, Engine, Port
 from harmonia_compiler.contract.types import ListOf, Passage, Text
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.runtime.heads import HEAD_LIMIT
-from tests.worker.conftest import free_port, worker
+from tests.ports import free_port
+from tests.worker.conftest import worker
 
 SHOP = '''
 """Functions of a user."""
