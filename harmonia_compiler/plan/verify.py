@@ -1,8 +1,11 @@
 """Checks a plan against its problem without a solver and without trusting how it was made.
 
 Every constraint of the model is re-checked on the document itself, and the predicted figures are worked out
-again (`plan/recount.py`): what makes plans and predictions is not called here, so that a mistake there does
-not pass for right. Problem, profiles and their constants are shared.
+again (`plan/recount.py`), as is what models hold (`plan/recount_memory.py`): what makes plans and predictions is not
+called here, so that a mistake there does not pass for right. Problem, profiles and their constants are shared.
+
+What a plan takes over as it is, the problem does not know: settings, prompts and sizes of components, digests of
+sources, and what to know of those. Nor can the distance to the best be worked out without a solver.
 """
 
 from collections.abc import Iterator
@@ -14,6 +17,7 @@ from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.plan.memory import model_setting, room_gib
 from harmonia_compiler.plan.problem import Need, Problem, devices_by_type, room
 from harmonia_compiler.plan.recount import ROUNDING, miscounted, near
+from harmonia_compiler.plan.recount_memory import memory_miscounted
 
 
 def faults(plan: Plan, problem: Problem) -> list[str]:
@@ -23,7 +27,7 @@ def faults(plan: Plan, problem: Problem) -> list[str]:
     if not found:
         found = [*_hosts(plan, problem), *_devices(plan, problem), *_memory(plan)]
     if not found:
-        found = [*miscounted(plan, problem)]
+        found = [*miscounted(plan, problem), *memory_miscounted(plan)]
     return found
 
 

@@ -1,18 +1,32 @@
 """What a plan says of the memory of its replicas, and what checks it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace as changed
 
 from harmonia_compiler.check.files import check_files
+from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
-from harmonia_compiler.contract.plan import MemoryUse, Plan, decode_plan, encode_plan
+from harmonia_compiler.contract.plan import (
+    FORMAT_VERSION,
+    Configuration,
+    MemoryUse,
+    Plan,
+    Replica,
+    Solver,
+    decode_plan,
+    encode_plan,
+)
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.plan.build import build_problem
+from harmonia_compiler.plan.memory import memory_uses
 from harmonia_compiler.plan.planner import make_plan
+from harmonia_compiler.plan.recount_memory import memory_miscounted
 from harmonia_compiler.plan.verify import faults
+from harmonia_compiler.profile.assumptions import WEIGHT_BYTES
 from harmonia_compiler.profile.best import BestProfiles
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
@@ -70,3 +84,36 @@ def test_no_configuration_is_left_out_and_none_is_invented() -> None:
         assert faults(changed(plan, memory=memory), problem) == [
             "the memory is not that of the configurations of models in use"
         ]
+
+
+PLACES = {
+    "cores": Configuration(4.0, 24.0),
+    "a batch on cores": Configuration(8.0, 48.0, batch=64),
+    "little memory": Configuration(2.0, 4.0, batch=16),
+    "cores without bf16": Configuration(8.0, 48.0, batch=4, bf16=False),
+    "a GPU": Configuration(1.0, 4.0, "l4", 1.0, 24.0, 1, 64),
+    "two GPUs": Configuration(1.0, 4.0, "h100_sxm", 2.0, 80.0, 2, 256),
+    "half a GPU": Configuration(1.0, 4.0, "l40s", 0.5, 24.0, 1, 16),
+}
+EMPTY = Plan(FORMAT_VERSION, "throughput", (), {}, {}, (), {}, (), Solver("optimal", 0.0), {})
+MODELS = {"llm": "SmolLM2-135M-Instruct", "embedder": "all-MiniLM-L6-v2", "reranker": "all-MiniLM-L6-v2"}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", MODELS)
+def test_what_is_held_is_counted_alike_from_both_ends(kind: str, place: str) -> None:
+    """A verifier that counted otherwise would refuse plans that are right."""
+    config = PLACES[place]
+    given: tuple[dict[str, Any], ...] = ({}, {"max_model_len": 512}, {"server": "vllm"})
+    for settings in (*given, *({"precision": one} for one in (*WEIGHT_BYTES, "int8"))):
+        engine = Engine("one", kind, {"model": MODELS[kind], **settings})
+        replica = Replica("one-0", "one", "host", (), config.cores, config.memory_gib, config, ())
+        plan = changed(EMPTY, engines={"one": engine}, replicas=(replica,))
+        memory = memory_uses(plan.engines, plan.replicas)
+        assert len(memory) == 1
+        assert [*memory_miscounted(changed(plan, memory=memory))] == []
+        for figure in ("weights_gib", "cache_gib", "cache_tokens", "rest_gib"):
+            said = getattr(memory[0], figure)
+            other = changed(memory[0], **{figure: said * 1.001 or 0.1})
+            (fault,) = memory_miscounted(changed(plan, memory=(other,)))
+            assert fault.endswith(f"not {said * 1.001 or 0.1:.6g}")
