@@ -23,12 +23,19 @@ class Site(msgspec.Struct, frozen=True):
     source: Source
     document: Document
 
-    def check_tables(self, targets: Collection[str]) -> None:
-        """Raise `Rejected` for what stands at its top and is no target, such as the hosts of an inventory."""
+    def check_tables(self, described: Collection[str], targets: Collection[str]) -> None:
+        """Raise `Rejected` for what stands at its top and is none of the `described` targets, as an inventory's hosts.
+
+        The other targets ask nothing about the place where they are started.
+        """
         findings = Findings()
-        for key in [key for key in self.document.values if key not in targets]:
-            step = suggestion(key, targets, f"a site profile has a table for each target, of {listed(targets)}")
-            findings.add("E0931", f"`{key[:64]}` is no target", self.place(key), help=step)
+        for key in [key for key in self.document.values if key not in described]:
+            if key in targets:
+                message, step = f"target `{key}` has no table in a site profile", "leave it out"
+            else:
+                message = f"`{key[:64]}` is no target that a site profile has a table for"
+                step = suggestion(key, described, f"there are tables for {listed(described)}")
+            findings.add("E0931", message, self.place(key), help=step)
         if findings.failed:
             raise Rejected(findings.items)
 

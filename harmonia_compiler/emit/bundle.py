@@ -15,7 +15,7 @@ from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.emit.code import CODE, source_folders, user_code
 from harmonia_compiler.emit.emission import Emission, make_emission
 from harmonia_compiler.emit.folder import write_files
-from harmonia_compiler.emit.manifest import Manifest, read_manifest, target_names, targets_folder
+from harmonia_compiler.emit.manifest import Manifest, described_targets, read_manifest, target_names, targets_folder
 from harmonia_compiler.emit.targets import target_module
 from harmonia_compiler.emit.templates import render_all
 from harmonia_compiler.flow.graph import Application
@@ -30,7 +30,7 @@ def check_target(target: str, site: Site | None) -> None:
     """Raise `Rejected` for what is wrong with a target and its site profile whatever the plan, before there is one."""
     read_manifest(target)
     if site is not None:
-        site.check_tables(target_names())
+        site.check_tables(described_targets(), target_names())
     target_module(target).check_site(site)
 
 

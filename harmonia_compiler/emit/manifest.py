@@ -13,9 +13,14 @@ MANIFEST = "manifest.toml"
 
 
 class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a target can do. `multi_host`: run the replicas of one plan on several hosts."""
+    """What a target can do.
+
+    `multi_host`: run the replicas of one plan on several hosts. `site_profile`: be told of the place where it is
+    started, by a table of its own in a site profile.
+    """
 
     multi_host: bool
+    site_profile: bool
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,6 +40,11 @@ def targets_folder() -> Path:
 def target_names() -> list[str]:
     """Every target that has a manifest, in alphabetical order."""
     return sorted(found.parent.name for found in targets_folder().glob(f"*/{MANIFEST}"))
+
+
+def described_targets() -> list[str]:
+    """Those that have a table in a site profile."""
+    return [name for name in target_names() if read_manifest(name).capabilities.site_profile]
 
 
 def read_manifest(target: str) -> Manifest:

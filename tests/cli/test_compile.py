@@ -59,6 +59,19 @@ def test_all_that_is_no_target_of_a_site_profile_is_said_with_what_is_near(
     said = capsys.readouterr().err
     assert said.index("`partition` is no target") < said.index("`slrum` is no target")
     assert "did you mean `slurm`?" in said
+    assert "there are tables for `compose`, `slurm`" in said
+
+
+@pytest.mark.parametrize("target", ["local", "slurm"])
+def test_a_target_that_asks_nothing_about_the_place_has_no_table(
+    target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And is not offered as one that has."""
+    (tmp_path / "place.toml").write_text("[locla]\n[local]\n")
+    assert compiled(tmp_path, "--target", target, "--site", str(tmp_path / "place.toml")) == 1
+    said = capsys.readouterr().err
+    assert "target `local` has no table in a site profile" in said
+    assert "did you mean" not in said
 
 
 def test_a_site_profile_that_says_nothing_of_the_target_is_not_passed_over_in_silence(
