@@ -30,7 +30,7 @@ from harmonia_compiler.runtime.actuators.actuator import actuator_for
     "--out",
     default="bundle",
     show_default=True,
-    type=GivenPath("name a new folder, or one that holds a bundle"),
+    type=GivenPath("name a new folder, or one that holds a bundle", written=True),
     help="The folder to write it to.",
 )
 @click.option("--site", type=IN_FILE, help="What the target must know of the place where it is started, as TOML.")

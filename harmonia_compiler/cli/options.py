@@ -17,19 +17,26 @@ class GivenPath(click.Path):
     """A path. Whether there is something, and who may read it, is for whoever opens it to say, with a next step.
 
     By itself click would refuse what may not be read as wrong usage. An empty path, most often an unset variable of a
-    script, would be the current folder to whoever opens it.
+    script, would be the current folder to whoever opens it. What is to be `written` is not called `-`: who gives that
+    means stdout, where a command prints what it has to say.
     """
 
-    def __init__(self, instead: str = "for the current folder, give `.`", *, dir_okay: bool = True) -> None:
+    def __init__(
+        self, instead: str = "for the current folder, give `.`", *, dir_okay: bool = True, written: bool = False
+    ) -> None:
         """`instead` is what to give in place of an empty path."""
         super().__init__(path_type=Path, readable=False, dir_okay=dir_okay)
         self.instead = instead
+        self.written = written
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path; raises Rejected where it is empty."""
+        """The path; raises Rejected where it is empty, or `-` for what is written."""
+        where = "" if param is None else f" for {param.get_error_hint(ctx)}".replace("'", "`")
         if not os.fspath(value):
-            where = "" if param is None else f" for {param.get_error_hint(ctx)}".replace("'", "`")
             raise Rejected([Diagnostic("E1133", f"an empty path was given{where}", help=self.instead)])
+        if self.written and os.fspath(value) == "-":
+            message = f"`-` was given{where}, which is written beside what goes to stdout"
+            raise Rejected([Diagnostic("E1133", message, help=f"{self.instead}; `./-` is one of that name")])
         return super().convert(value, param, ctx)
 
 
@@ -37,7 +44,7 @@ class OutFile(GivenPath):
     """A file to write. That it is no folder is known before the work."""
 
     def __init__(self) -> None:
-        super().__init__("name the file to write", dir_okay=False)
+        super().__init__("name the file to write", dir_okay=False, written=True)
 
 
 PATH = GivenPath()

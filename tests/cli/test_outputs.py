@@ -11,7 +11,7 @@ import click
 import pytest
 
 from harmonia_compiler.cli.main import harmoniac, run
-from harmonia_compiler.cli.options import OutFile
+from harmonia_compiler.cli.options import GivenPath, OutFile
 from harmonia_compiler.cli.outputs import refuse_overwriting, write_output
 from harmonia_compiler.cli.plan import command as plan
 from harmonia_compiler.diagnostics.diagnostic import Rejected
@@ -141,6 +141,44 @@ def test_every_command_that_writes_a_file_is_among_these() -> None:
     }
     # An export takes the place of an earlier export alone.
     assert writing - {"ingest"} == {line.split()[0] for line in OVER.values()}
+
+
+def outputs() -> list[tuple[str, str]]:
+    """Every option that names a file or folder to write, with its command."""
+    context = click.Context(harmoniac)
+    commands = {name: harmoniac.get_command(context, name) for name in harmoniac.list_commands(context)}
+    return [
+        (name, parameter.opts[0])
+        for name, command in commands.items()
+        for parameter in (command.params if command is not None else ())
+        if isinstance(parameter.type, GivenPath) and parameter.type.written
+    ]
+
+
+@pytest.mark.parametrize(("name", "option"), outputs())
+def test_no_file_is_called_as_stdout_is(
+    name: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run([name, option, "-"]) == 1
+    said = capsys.readouterr().err
+    assert f"error[E1133]: `-` was given for `{option}`" in said
+    assert "`./-` is one of that name" in said
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_every_option_that_writes_is_among_those() -> None:
+    """By their names: whoever adds one says that it is written."""
+    context = click.Context(harmoniac)
+    named = {
+        (name, option)
+        for name in harmoniac.list_commands(context)
+        if (command := harmoniac.get_command(context, name)) is not None
+        for parameter in command.params
+        for option in parameter.opts
+        if option in ("--out", "--output", "--html", "--svg", "--export")
+    }
+    assert named == {*outputs()}
 
 
 def test_a_pipe_that_nobody_reads_is_not_waited_for(tmp_path: Path) -> None:
