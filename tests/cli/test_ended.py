@@ -106,6 +106,25 @@ def test_what_up_was_starting_is_stopped_with_it(hand: Hand, told: list[signal.S
     hand.assert_nothing_left()
 
 
+@pytest.mark.parametrize("waiting", [1, 2])
+def test_an_up_whose_service_another_command_stops_says_so(hand: Hand, waiting: int) -> None:
+    """Also to who waits for what somebody else started."""
+    hand.write(one=launch("--slow-s", "60"))
+    ups = [started_up(hand) for _ in range(waiting)]
+    for up in ups:
+        # The second one waits by now, and starts nothing of its own.
+        assert up.stderr is not None
+        assert up.stderr.readline().startswith("up: one ")
+    assert hand.down()
+    for up in ups:
+        out, err = up.communicate(timeout=60)
+        assert (up.returncode, out) == (1, "")
+        assert f"error[E0927]: `{hand.path}` was stopped before it was ready" in err
+        assert f"`harmoniac up {hand.path}` starts it again" in err
+        assert "E0909" not in err
+    hand.assert_nothing_left()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_replacement_that_is_under_way_is_withdrawn(hand: Hand, number: signal.Signals) -> None:

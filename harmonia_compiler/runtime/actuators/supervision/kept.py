@@ -6,6 +6,7 @@ Everything here runs in the command that a person typed. The keeper lives on; th
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -20,9 +21,15 @@ from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status, Wat
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
 from harmonia_compiler.runtime.actuators.supervision.beside import last_words
 from harmonia_compiler.runtime.actuators.supervision.culprit import culprit, state_by
-from harmonia_compiler.runtime.actuators.supervision.ending import HELD_BY_ANOTHER
+from harmonia_compiler.runtime.actuators.supervision.ending import HELD_BY_ANOTHER, STOPPED
 from harmonia_compiler.runtime.actuators.supervision.keeper import keeper_of, keepers_of
-from harmonia_compiler.runtime.actuators.supervision.refusing import SHOWN_LINES, check_asked, not_started, unusable
+from harmonia_compiler.runtime.actuators.supervision.refusing import (
+    SHOWN_LINES,
+    check_asked,
+    not_started,
+    stopped_meanwhile,
+    unusable,
+)
 from harmonia_compiler.runtime.actuators.supervision.tailing import lines_of, tail
 from harmonia_compiler.runtime.bundle import SUPERVISOR
 
@@ -177,6 +184,16 @@ def _is_ours(keeper: "subprocess.Popen[bytes] | None") -> bool:
     return keeper is not None and keeper.poll() != HELD_BY_ANOTHER
 
 
+def _was_stopped(last: Status | None, run: rundir.RunDirectory, ours: "subprocess.Popen[bytes] | None") -> bool:
+    """Whether the keeper that has ended was told to, after it had said how things stood; `ours` is our child."""
+    if (last is not None and last.failure is not None) or not run.path.is_dir():
+        return False
+    if ours is not None:
+        # Until it hears signals it ends by them.
+        return ours.poll() in (STOPPED, -signal.SIGTERM)
+    return not run.has_state() or (last is not None and last.phase == "stopping")
+
+
 def _await_ready(
     bundle: Path,
     run: rundir.RunDirectory,
@@ -184,7 +201,10 @@ def _await_ready(
     watch: Watch,
     spawned: "subprocess.Popen[bytes] | None",
 ) -> None:
-    """Return once the service is up, by this command's keeper or another's; raises `NotStarted`."""
+    """Return once the service is up, by this command's keeper or another's.
+
+    Raises `NotStarted`, and `Rejected` where somebody stopped it meanwhile.
+    """
     until = time.monotonic() + timeout_s
     me = None if spawned is None else pids.identify(spawned.pid)
     last: Status | None = None
@@ -196,6 +216,8 @@ def _await_ready(
         last = last if state is None else state.status
         if last is not None:
             watch(last)
+        if ended and _was_stopped(last, run, ours):
+            raise stopped_meanwhile(bundle)
         if ended or time.monotonic() > until:
             process, why = culprit(last, "" if ended else f"after {timeout_s:g} s in all")
             said = tail(run.log_of(process), SHOWN_LINES)

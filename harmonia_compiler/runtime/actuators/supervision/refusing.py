@@ -52,6 +52,13 @@ def not_started(bundle: Path, process: str, why: str, said: list[str], *, goes_o
     return given_up(process, why, step, said)
 
 
+def stopped_meanwhile(bundle: Path) -> Rejected:
+    """A start that came to nothing since somebody else stopped the service, of which nothing is left to stop."""
+    message = f"`{bundle}` was stopped before it was ready, as another `down` does"
+    step = f"where it is wanted, `harmoniac up {shell_word(bundle)}` starts it again"
+    return Rejected([Diagnostic("E0927", message, help=step)])
+
+
 def not_replaced(bundle: Path, process: str, why: str, said: list[str]) -> NotStarted:
     """A replacement was given up for a process that `said` this."""
     named = shell_word(bundle)
