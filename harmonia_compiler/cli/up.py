@@ -117,15 +117,13 @@ def _tell(actuator: Actuator, bundle: Path, took_s: float, *, started: bool, ree
     status = actuator.status(bundle)
     if started:
         click.echo(f"ready after {took_s:.1f} s: {_where(status)}")
-        absent = frozenset(collection for process in status.processes for collection in process.absent)
     else:
         click.echo(f"already running: {_where(status)}")
-        # The state knows how things stood when a process started; documents may have come since.
-        absent = actuator.absent(bundle)
     for note in status.notes:
         click.echo(note)
     if status.url:
-        _print_next(bundle, absent, reembed=reembed)
+        # The state knows how things stood when a process started; documents may have come since, also while others did.
+        _print_next(bundle, actuator.absent(bundle), reembed=reembed)
 
 
 def _where(status: Status) -> str:

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from harmonia_compiler.cli.main import run
-from harmonia_compiler.cli.up import _print_next
+from harmonia_compiler.cli.up import _print_next, _tell
+from harmonia_compiler.runtime.actuators.actuator import ProcessStatus, Status
+from harmonia_compiler.runtime.actuators.local import Local
 
 from .one_host import on_one_host
 
@@ -35,3 +37,27 @@ def test_every_empty_collection_is_named(
     ingest = "harmoniac ingest PATH... --component"
     steps = [f"`{name}` has nothing to search yet; next: {ingest} {name} --service {out}" for name in named]
     assert capsys.readouterr().out.splitlines() == (steps or [f'next: harmoniac ask "..." --service {out}'])
+
+
+class Filled(Local):
+    """A service whose store had nothing when it started, and was filled while other processes still started."""
+
+    def status(self, bundle: Path) -> Status:
+        store = ProcessStatus("milvus-0", "milvus", "ready", 0.0, absent=("docs", "news"))
+        return Status("running", (store,), url="http://127.0.0.1:1")
+
+    def absent(self, bundle: Path) -> frozenset[str]:
+        return frozenset({"news"})
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_what_was_ingested_during_the_start_is_there(
+    *, started: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "bundle"
+    assert run(["compile", *on_one_host(tmp_path, SOURCE), "--out", str(out)]) == 0
+    capsys.readouterr()
+    _tell(Filled(), out, 1.0, started=started, reembed=False)
+    said = capsys.readouterr().out
+    assert "`news` has nothing to search yet" in said
+    assert "`docs`" not in said
