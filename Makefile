@@ -63,6 +63,13 @@ command -v $(CHECKER) > /dev/null || { printf '  missing  python   there is no %
   'install Python 3.11 or newer and run `make PYTHON=python3.11 ...`'; exit 1; }; $(CHECKER) tools/preflight.py
 endef
 
+# What lies there and bears no stamp of ours is somebody's own.
+define ours
+if test -n "$$(ls -A $(VENV) 2> /dev/null)" && ! test -d $(STAMPS); then printf '  in the way  %s\n              -> %s\n' \
+  '$(VENV) was not made by `make setup`, which would replace all that is in it' \
+  'move it away, as with `mv $(VENV) $(VENV).own`, or remove it; then run this again'; exit 1; fi
+endef
+
 .PHONY: help
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,9 +77,11 @@ help: ## what can be made
 .PHONY: setup
 setup: $(STAMPS)/project ## build .venv from the version locks; nothing to do when it is up to date
 
+# The folder of the stamps stays and comes first: what was interrupted is known as ours.
 $(STAMPS)/venv:
+	@$(ours)
 	@$(if $(CHECKED),,$(preflight))
-	$(call step,virtual environment in $(VENV),$(PYTHON) -m venv --clear $(VENV))
+	$(call step,virtual environment in $(VENV),mkdir -p $(STAMPS) && find $(VENV)/ -mindepth 1 ! -path $(STAMPS) -delete && $(PYTHON) -m venv $(VENV))
 
 # Torch goes first and alone: a build that lies on this machine is taken, and nothing later picks another.
 $(STAMPS)/torch: requirements/torch.txt requirements/lock.txt $(STAMPS)/venv
@@ -172,5 +181,6 @@ lock: setup ## write requirements/ anew from what .venv holds
 
 .PHONY: clean
 clean: ## remove the environment, the caches and what the demo built
+	@$(ours)
 	rm -rf $(VENV) .demo dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -269,10 +269,52 @@ def test_an_environment_whose_python_has_gone_is_built_anew(tmp_path: Path) -> N
         asked = ["make", "--dry-run", ".venv/stamps/venv", "CHECKED=yes", f"PYTHON={tmp_path}/python"]
         return subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
 
-    assert "python -m venv --clear .venv" in steps()
+    assert "python -m venv .venv" in steps()
     # Another Python stands there now, which sees no package of the environment's.
     write(tmp_path, {"gone": '#!/bin/sh\ntest "$1$2" = "-cimport pip" && exit 1\nexit 0\n'})
     (tmp_path / "gone").chmod(0o755)
-    assert "python -m venv --clear .venv" in steps()
+    assert "python -m venv .venv" in steps()
     shutil.copy(tmp_path / "python", tmp_path / "gone")
     assert "-m venv" not in steps()
+
+
+#: Makes an environment as far as anybody here looks into it, and cannot install anything.
+MAKES = '#!/bin/sh\ntest "$1$2" = "-mvenv" || exit 1\nmkdir -p "$3/bin"\ntouch "$3/made"\n'
+
+
+def setup(folder: Path, target: str = ".venv/stamps/venv") -> tuple[int, str]:
+    asked = ["make", target, "CHECKED=yes", f"PYTHON={folder}/python"]
+    done = subprocess.run(asked, cwd=folder, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not on this machine")
+@pytest.mark.parametrize("target", ["setup", "clean"])
+def test_an_environment_of_somebody_s_own_is_not_replaced(tmp_path: Path, target: str) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
+    write(tmp_path, {".venv/lib/mine.py": "", ".venv/bin/python": CHECKED_BY, "python": MAKES})
+    (tmp_path / "python").chmod(0o755)
+    code, said = setup(tmp_path, target)
+    assert code == 2
+    assert ".venv was not made by `make setup`" in said
+    assert "-> move it away, as with `mv .venv .venv.own`" in said
+    assert (tmp_path / ".venv/lib/mine.py").exists()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not on this machine")
+@pytest.mark.parametrize("there", [[], [".venv/"], [".venv/stamps/", ".venv/lib/old.py"], [".venv/stamps/venv"]])
+def test_an_environment_of_ours_is_built_anew(tmp_path: Path, there: list[str]) -> None:
+    """Also one whose making was interrupted before it bore a stamp, and an empty folder."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    write(tmp_path, {"python": MAKES, **{name: "" for name in there if not name.endswith("/")}})
+    for name in there:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith("/"):
+            (tmp_path / name).mkdir(exist_ok=True)
+    (tmp_path / "python").chmod(0o755)
+    code, said = setup(tmp_path)
+    assert code == 0, said
+    assert {path.name for path in (tmp_path / ".venv").iterdir()} == {"bin", "made", "stamps"}
+    assert (tmp_path / ".venv/stamps/venv").exists()
