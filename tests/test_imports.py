@@ -4,6 +4,8 @@ ruff finds import statements inside functions; a call of `import_module` it take
 """
 
 import ast
+import re
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -57,3 +59,14 @@ def test_no_import_stands_in_a_function_and_none_is_excused() -> None:
     for name, tree in parsed():
         inside = [node for one in ast.walk(tree) if isinstance(one, functions) for node in ast.walk(one)]
         assert not any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in inside), name
+
+
+def test_the_layers_are_those_that_architecture_shows() -> None:
+    """Line by line, with those that share one."""
+    root = PACKAGE.parent
+    contracts = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["id"] == "layers"]
+    text = (root / "ARCHITECTURE.md").read_text("utf-8")
+    table = text.partition("| layer | for |")[2].partition("\n\n")[0]
+    shown = [re.findall(r"`([a-z]+)`", row.split("|")[1]) for row in table.splitlines()[2:]]
+    assert shown == [layer.split(" | ") for layer in layers]
