@@ -8,7 +8,7 @@ A value that may come from several places is as the mean of those. Of what a tes
 kept: in the row of all it comes behind that test's answer.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import NamedTuple
 
@@ -123,10 +123,11 @@ class Shares:
     def say(self, said: Iterable[tuple[Sequence[Part], Saying]]) -> None:
         """Take what the source says, each of a value that may be some parts, in its order.
 
-        What is said of one part alone goes first, and what rests on fewer other tests. What is said of several leaves
-        to those of which nothing is known what the others do not make up.
+        What is said of one part alone goes first, and what rests on fewer other tests; but each behind what says
+        something of those tests. What is said of several leaves to those of which nothing is known what the others do
+        not make up.
         """
-        for parts, (test, share, before) in sorted(said, key=_order):
+        for parts, (test, share, before) in _in_turn(sorted(said, key=_order)):
             known = self._known(parts, test, before)
             rest = sum(part.weight for part, own in zip(parts, known, strict=True) if own is None)
             due = share * sum(part.weight for part in parts)
@@ -193,3 +194,26 @@ def _order(said: tuple[Sequence[Part], Saying]) -> tuple[bool, int]:
     """What is said of one part before what is said of several, and what rests on fewer tests before that of more."""
     parts, saying = said
     return len(parts) > 1, max((len(part.kept) for part in parts), default=0) + len(questions_of(saying.before))
+
+
+def _in_turn(said: Sequence[tuple[Sequence[Part], Saying]]) -> Iterator[tuple[Sequence[Part], Saying]]:
+    """The same, but each behind what first says something of each test that it rests on.
+
+    Else a guess would stand for that test. Where some rest on each other, the first one goes last.
+    """
+    first: dict[tuple[Row, Test], int] = {}
+    for number, (parts, saying) in enumerate(said):
+        for part in parts:
+            first.setdefault((part.row, saying.test), number)
+    seen: set[int] = set()
+    for last in range(len(said)):
+        agenda = [last]
+        while agenda:
+            number = agenda.pop()
+            if number < 0:
+                yield said[~number]
+            elif number not in seen:
+                seen.add(number)
+                parts, saying = said[number]
+                rests_on = {(part.row, each.test) for part in parts for each in questions_of(saying.before)}
+                agenda += [~number, *sorted((first[each] for each in rests_on if each in first), reverse=True)]

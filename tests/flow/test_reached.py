@@ -94,6 +94,13 @@ REACHED = {
         return y""",
         (0.5, 0.1, 0.05, 0.095),
     ),
+    "behind a return, before what says of its test how often that holds": (
+        """if n == 1 ~ 0.1 { y = w1(y) }
+        elif n < 3 ~ 0.3 { if n < 2 ~ 0.3333333333333333 { y = w2(y) } else { return w3(y) } }
+        if n < 2 ~ 0.25 { if n < 1 ~ 0.5 { y = w4(y) } }
+        return y""",
+        (0.1, 0.1, 0.2, 0.1),
+    ),
     "by a named test, of those in an arm": (
         """c = n < 3
         if n < 5 ~ 0.5 { if c ~ 0.4 { y = w1(y) } }

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harmonia_compiler.flow.asked import Asked, Below
+from harmonia_compiler.flow.asked import Asked, Below, exactly
 from harmonia_compiler.flow.outcomes import FALSE, Outcomes
 from harmonia_compiler.flow.reached import Fact
 from harmonia_compiler.flow.said import Saying
@@ -13,6 +13,10 @@ ONE, OTHER = Row("one", ("v",)), Row("other", ("v",))
 
 def _shares() -> Shares:
     return Shares(lambda _: ("a", "b", "c"), 1_000)
+
+
+def _numbers() -> Shares:
+    return Shares(lambda _: None, 1_000)
 
 
 def test_what_is_said_first_holds_and_a_guess_yields_to_it() -> None:
@@ -37,6 +41,30 @@ def test_a_share_among_those_that_were_kept_counts_behind_the_test_that_kept_the
     assert shares.of([kept], "a", 0.5) == pytest.approx(0.4)
     assert shares.of([Part(ONE)], "a", 0.5) == pytest.approx(0.2)
     assert shares.of([kept], "c", 0.5) == 0.0
+
+
+def test_what_is_said_of_a_test_goes_before_what_rests_on_it_however_many_others_it_rests_on() -> None:
+    one, two, three = Below(1.0), Below(2.0), Below(3.0)
+    shares, is_below = _numbers(), Fact(Asked(0, test=two), holds=True, share=0.9)
+    among = (Fact(Asked(0, test=three), holds=True, share=0.9), Fact(Asked(0, test=one), holds=False, share=0.9))
+    of = [Part(ONE)]
+    shares.say(
+        [
+            (of, Saying(exactly(0.0), 0.75, (is_below,))),
+            (of, Saying(three, 0.8)),
+            (of, Saying(one, 0.5)),
+            (of, Saying(two, 1 / 3, among)),
+        ]
+    )
+    assert [shares.of(of, test, 0.5) for test in (one, two, three)] == pytest.approx([0.5, 0.6, 0.8])
+    assert shares.of(of, exactly(0.0), 0.5) == pytest.approx(0.45)
+
+
+def test_what_rests_on_each_other_is_heard_all_the_same() -> None:
+    one, two = (Fact(Asked(0, test=Below(bound)), holds=True, share=0.5) for bound in (1.0, 2.0))
+    shares, of = _numbers(), [Part(ONE)]
+    shares.say([(of, Saying(Below(2.0), 1.0, (one,))), (of, Saying(Below(1.0), 0.4, (two,)))])
+    assert {Below(1.0), Below(2.0)} <= {*shares.known(of)}
 
 
 def test_nothing_is_known_of_a_value_that_nothing_is_said_of_or_that_never_is() -> None:
