@@ -62,22 +62,30 @@ class Ways:
 
     def to(self, position: int, fact: Callable[[int], Fact | None]) -> tuple[Step, ...]:
         """What is so wherever a node is demanded, by the `fact` that an arm tells, if it does. Raises TooFarError."""
-        return possible(self._between(3 * position, -1, fact, 0)) or ()
+        return possible(self._between(3 * position, -1, fact, {}, 0)) or ()
 
-    def _between(self, number: int, end: int, fact: Callable[[int], Fact | None], depth: int) -> tuple[Step, ...]:
-        """What is so on the ways from a node or arm, which all others lead through, to one behind it."""
+    def _between(
+        self, number: int, end: int, fact: Callable[[int], Fact | None], known: dict[int, list[Step]], depth: int
+    ) -> tuple[Step, ...]:
+        """What is so on the ways from a node or arm, which all others lead through, to one behind it.
+
+        What each tells up to the nearest one behind it is `known` once it was found.
+        """
         found: list[Step] = []
         while number != end:
             self._left -= 1
             if self._left < 0:
                 raise TooFarError
             outer = self._above[number]
-            if number % 3:
-                told = fact(number)
-                found += [] if told is None else [told]
-            elif (readers := self._readers[number // 3]) != [outer] and depth < _DEEPEST:
-                ways = (self._between(reader, outer, fact, depth + 1) for reader in readers)
-                found += reversed(merged(ways))
+            if number not in known:
+                told: list[Step] = []
+                if number % 3:
+                    told += [] if (one := fact(number)) is None else [one]
+                elif (readers := self._readers[number // 3]) != [outer] and depth < _DEEPEST:
+                    ways = (self._between(reader, outer, fact, known, depth + 1) for reader in readers)
+                    told += reversed(merged(ways))
+                known[number] = told
+            found += known[number]
             number = outer
         return tuple(reversed(found))
 

@@ -25,10 +25,12 @@ pipeline p(q: text ~ 20 tokens) -> text {
     is_so = ok(q)
     n = level(q)
 """
+RETURNING = "a return among two arms on which it goes on, again and again"
 SHAPES = {
     "a name bound anew on each test of its own": "if ok(q) ~ 0.3 {{ x = a(x) }}",
     "one value tested again and again": "if is_so ~ 0.3 {{ x = a(x) }}",
     "a return in an arm, again and again": "if is_so ~ 0.3 {{ if ok(q) ~ 0.1 {{ return a(x) }} }}",
+    RETURNING: "if is_so ~ 0.3 {{ if ok(q) ~ 0.4 {{ return a(x) }} elif ok(q) ~ 0.2 {{ x = a(x) }} else {{ x = q }} }}",
     "more and more bounds of one value": "if n < {each} ~ {share:.6f} {{ x = a(x) }}",
 }
 FEW = 60
@@ -58,6 +60,21 @@ def test_work_grows_with_the_branches(shape: str, tmp_path: Path, monkeypatch: p
     flows = [expand(read(shape, many).flows[0]) for many in (5, FEW, 2 * FEW, 4 * FEW)]
     _, few, some, many = (executed(partial(work, each)) for each in flows)
     assert many - some < MOST_GROWTH * (some - few)
+
+
+def test_what_is_so_on_ways_is_found_once_for_all_that_they_lead_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ways branch at each of these, inside of those before: looked through one by one, they double with each."""
+    monkeypatch.chdir(tmp_path)
+
+    def work(expanded: Expanded) -> None:
+        questions = Questions(expanded)
+        Said(expanded.flow.nodes, expanded.flow.result, questions.plain, questions.one_of_rounds)
+
+    flows = [expand(read(RETURNING, many).flows[0]) for many in (3, 4, 8)]
+    _, few, many = (executed(partial(work, each)) for each in flows)
+    assert many < 8 * few
 
 
 @given(st.lists(st.integers(0, 2**70), min_size=1, max_size=40), st.lists(st.integers(0), max_size=8))
