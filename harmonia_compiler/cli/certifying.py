@@ -2,6 +2,7 @@
 
 import click
 
+from harmonia_compiler.cli.plan_tables import carries
 from harmonia_compiler.cli.planning import Make
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.duration import shown_ms
@@ -10,7 +11,6 @@ from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.emulate.certify import ENOUGH_REQUESTS, Reached, Tried, certify
 from harmonia_compiler.flow.graph import Application
-from harmonia_compiler.plan.figures import down, plain
 from harmonia_compiler.plan.infeasible import Infeasible, Limit
 
 simulate_option = click.option(
@@ -51,7 +51,8 @@ def _said(one: Tried) -> str:
 
 def _rate(one: Tried, rps: float) -> str:
     """A rate of all requests, in the digits that a plan's table shows."""
-    return f"{plain(down(rps))} rps{' in all' if len(one.plan.pipelines) > 1 else ''}"
+    load = sum(share.load_rps for share in one.plan.pipelines)
+    return f"{carries(load, rps)} rps{' in all' if len(one.plan.pipelines) > 1 else ''}"
 
 
 def _limit(last: Tried, missed: Reached) -> Limit:

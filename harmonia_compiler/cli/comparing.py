@@ -5,9 +5,9 @@ from collections.abc import Callable
 from rich.box import SIMPLE
 from rich.table import Table
 
+from harmonia_compiler.cli.plan_tables import carries
 from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.contract.plan import Predicted
-from harmonia_compiler.plan.figures import down, plain
 from harmonia_compiler.plan.running import Changes, Stale
 
 
@@ -49,7 +49,6 @@ def _pipelines(changes: Changes) -> Table:
     columns = ("pipeline", "carries", "latency p95", "first token p95", "cost per hour", "bottleneck")
     table = Table(*columns, title="What changes of what to expect", box=SIMPLE)
     shown: tuple[Callable[[Predicted], str], ...] = (
-        lambda of: f"{plain(down(of.throughput_rps))} rps",
         lambda of: shown_ms(of.latency_ms),
         lambda of: shown_ms(of.ttft_ms),
         lambda of: f"{of.cost_per_hour:g}",
@@ -57,7 +56,14 @@ def _pipelines(changes: Changes) -> Table:
     )
     for name, before, after in changes.pipelines:
         if before != after:
-            table.add_row(name, *(_pair(*(show(of) if of else "nothing" for of in (before, after))) for show in shown))
+            both = before, after
+            rates = [
+                # An edited plan may predict what it is not for.
+                f"{carries(loads.get(name, 0.0), of.throughput_rps)} rps" if of else "nothing"
+                for of, loads in zip(both, changes.loads_rps, strict=True)
+            ]
+            others = (_pair(*(show(of) if of else "nothing" for of in both)) for show in shown)
+            table.add_row(name, _pair(*rates), *others)
     return table
 
 

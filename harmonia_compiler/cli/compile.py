@@ -8,7 +8,7 @@ from harmonia_compiler.check.sources import project_root
 from harmonia_compiler.cli.certifying import simulate_option, simulated
 from harmonia_compiler.cli.options import IN_FILE, GivenPath, files_argument, settings_option
 from harmonia_compiler.cli.output import print_diagnostics
-from harmonia_compiler.cli.plan_tables import uncarried
+from harmonia_compiler.cli.plan_tables import carries, uncarried
 from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
 from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.contract.plan import Plan
@@ -17,7 +17,7 @@ from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.render import visible
 from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.emit.bundle import check_target, write_bundle
-from harmonia_compiler.plan.figures import MOST_DIGITS, down, plain, up
+from harmonia_compiler.plan.figures import MOST_DIGITS, plain, up
 from harmonia_compiler.plan.problem import Aim
 from harmonia_compiler.runtime.actuators.actuator import actuator_for
 
@@ -92,7 +92,7 @@ def _print(plan: Plan, target: str, out: Path) -> None:
     for share in plan.pipelines:
         expected = plan.predicted[share.name]
         click.echo(
-            f"  {share.name}: carries {plain(down(expected.throughput_rps))} rps, "
+            f"  {share.name}: carries {carries(share.load_rps, expected.throughput_rps)} rps, "
             f"{plain(up(share.load_rps, MOST_DIGITS))} asked for, p95 {shown_ms(expected.latency_ms)}"
         )
     for line in uncarried(plan):

@@ -11,6 +11,12 @@ from harmonia_compiler.plan.optimise import CARRIED
 from harmonia_compiler.profile.sources import CPU_ROOFLINE, ROOFLINE
 
 
+def carries(load_rps: float, carried_rps: float) -> str:
+    """What is carried, in few digits and rounded down; of a load that is held, to no less than is said of the load."""
+    held = up(load_rps, MOST_DIGITS) if carried_rps >= load_rps * (1 - CARRIED) else 0.0
+    return plain(max(down(carried_rps), held))
+
+
 def tables_of(plan: Plan) -> list[Table]:
     """All of them, in the order in which they are read."""
     return [_placement(plan), _expectation(plan), _engines(plan), _memory(plan)]
@@ -46,7 +52,7 @@ def _expectation(plan: Plan) -> Table:
         table.add_row(
             share.name,
             f"{plain(up(share.load_rps, MOST_DIGITS))} rps",
-            f"{plain(down(expected.throughput_rps))} rps",
+            f"{carries(share.load_rps, expected.throughput_rps)} rps",
             shown_ms(expected.latency_ms),
             shown_ms(expected.ttft_ms),
             _cost(expected),

@@ -7,8 +7,8 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.table import Table
 
+from harmonia_compiler.cli.plan_tables import carries
 from harmonia_compiler.plan.explain import Alternative, Explanation, Limit
-from harmonia_compiler.plan.figures import down, plain
 
 #: How many of what limits the rate are shown, and of the hosts of each.
 _MOST = 8
@@ -43,7 +43,7 @@ def _alternatives(explanation: Explanation, loads_rps: Mapping[str, float]) -> T
 def _came_of(one: Alternative, loads_rps: Mapping[str, float]) -> tuple[str, str]:
     if one.rate is None or one.cost_per_hour is None:
         return f"nothing: {one.why}", "-"
-    carried = [f"{plain(down(load * one.rate))} rps of {name}" for name, load in loads_rps.items()]
+    carried = [f"{carries(load, load * one.rate)} rps of {name}" for name, load in loads_rps.items()]
     return ", ".join(carried), f"{one.cost_per_hour:g}" if one.cost_per_hour else "-"
 
 

@@ -1,7 +1,7 @@
 """A plan that runs already: which of its replicas may stay as they are, and what another plan changes of it."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harmonia_compiler.contract.inventory import Inventory
@@ -54,7 +54,8 @@ class Change:
 class Changes:
     """What becomes of a plan: its replicas, and what was and is expected of its pipelines, None where there is none.
 
-    `sources` are the files that differ or are in one of the plans alone.
+    `loads_rps` are those that either plan is for, by pipeline. `sources` are the files that differ or are in one of the
+    plans alone.
     """
 
     replicas: tuple[Change, ...]
@@ -62,6 +63,7 @@ class Changes:
     started: int
     stopped: int
     pipelines: tuple[tuple[str, Predicted | None, Predicted | None], ...]
+    loads_rps: tuple[Mapping[str, float], Mapping[str, float]]
     sources: tuple[str, ...]
 
 
@@ -77,8 +79,13 @@ def changes(before: Plan, after: Plan) -> Changes:
         started=len(after.replicas) - stay,
         stopped=len(before.replicas) - stay,
         pipelines=tuple((name, before.predicted.get(name), after.predicted.get(name)) for name in names),
+        loads_rps=(_loads_rps(before), _loads_rps(after)),
         sources=tuple(name for name in sources if before.sources.get(name) != after.sources.get(name)),
     )
+
+
+def _loads_rps(plan: Plan) -> dict[str, float]:
+    return {share.name: share.load_rps for share in plan.pipelines}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from harmonia_compiler.cli.comparing import change_remarks, change_tables
 from harmonia_compiler.cli.fronting import frontier_document, frontier_picture, frontier_table
 from harmonia_compiler.cli.plan_graph import STYLE, drawn
 from harmonia_compiler.cli.plan_page import plan_page
-from harmonia_compiler.cli.plan_tables import remarks, tables_of
+from harmonia_compiler.cli.plan_tables import carries, remarks, tables_of
 from harmonia_compiler.cli.reasoning import explanation_document, explanation_remarks, explanation_tables
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
@@ -262,6 +262,31 @@ def test_remarks_of_a_plan_that_rests_on_much() -> None:
     assert explanation_remarks(without) == [
         "Nothing limits the rate alone: several limits would have to give way at once."
     ]
+
+
+@pytest.mark.parametrize(
+    ("load", "carried", "said"),
+    [
+        (10.0, 9.9999, "10"),
+        (10.0, 9.99991, "10"),
+        (10.0, 9.9998, "9.99"),
+        (10.02, 10.0242, "10.02"),
+        (10.02, 10.0, "10"),
+        (1 / 3, 0.333333, "0.333334"),
+        (10.0, 12.3456, "12.3"),
+        (0.0, 9.9999, "9.99"),
+    ],
+)
+def test_a_load_that_is_held_is_not_rounded_below_what_was_asked(
+    load: float, carried: float, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Within what the planner takes for holding it; what falls short is rounded down."""
+    assert carries(load, carried) == said
+    shares = tuple(msgspec.structs.replace(one, load_rps=load or 1e-6) for one in PLAN.pipelines)
+    expected = {name: msgspec.structs.replace(one, throughput_rps=carried) for name, one in PLAN.predicted.items()}
+    plan = msgspec.structs.replace(PLAN, pipelines=shares, predicted=expected)
+    assert f" {said} rps " in printed(capsys, tables_of(plan), [])
+    assert f"→ {said} rps " in printed(capsys, change_tables(changes(PLAN, plan)), [])
 
 
 def test_a_table_without_rows_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
