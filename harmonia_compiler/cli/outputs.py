@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import select
 import stat
 import sys
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,9 @@ import click
 from harmonia_compiler.cli.options import GivenPath, OutFile
 from harmonia_compiler.contract.regular import real
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+
+#: Links that lead to a descriptor: there is one of `/dev/stdout`, and a user may have one to that.
+_MOST_LINKS = 8
 
 
 def refuse_overwriting(read: Iterable[Path] = ()) -> None:
@@ -46,15 +50,21 @@ def write_output(path: Path, content: bytes) -> None:
     """Write a file that the command was told to write. Raises `Rejected` or `OSError`, either with the path.
 
     A pipe is written to where somebody reads it, and not waited for. What stdout or stderr goes to is written to as
-    what is printed is, and so after what was: opened anew, as `/dev/stdout` is, either would overwrite the other.
+    what is printed is, and so after what was: opened anew, either would overwrite the other. So is what another
+    descriptor of ours goes to, as with `/dev/fd/3`: whoever opened it may append to it, or let nobody write.
     """
-    printed = _printed_to(path)
-    with open(path if printed is None else printed, "wb", opener=_without_waiting, buffering=0) as file:
-        os.set_blocking(file.fileno(), True)
+    held = _held(path)
+    with open(path if held is None else held, "wb", opener=_without_waiting, buffering=0) as file:
+        if held is None:
+            os.set_blocking(file.fileno(), True)
         left = memoryview(content)
         try:
             while left:
-                left = left[file.write(left) :]
+                written: int | None = file.write(left)
+                if written is None:
+                    # Who shares the pipe made it one that does not wait.
+                    select.select([], [file], [])
+                left = left[written or 0 :]
         except OSError as problem:
             message = f"`{path}` cannot be written: {problem.strerror}"
             raise Rejected([Diagnostic("E1131", message, help="make room there, or name another file")]) from None
@@ -89,15 +99,29 @@ def _is_same(path: Path, other: Path) -> bool:
         return real(path) == real(other)
 
 
-def _printed_to(path: Path) -> int | None:
-    """A descriptor of its own for the file that stdout or stderr goes to, where the path leads there."""
+def _held(path: Path) -> int | None:
+    """A descriptor of its own for what is open already: where the path names one, or leads to what is printed to."""
+    named = _descriptor(path)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
             number = stream.fileno()
             found = os.fstat(number)
-            if stat.S_ISREG(found.st_mode) and os.path.samestat(found, path.stat()):
+            if number == named or (stat.S_ISREG(found.st_mode) and os.path.samestat(found, path.stat())):
                 stream.flush()
                 return os.dup(number)
+    return None if named is None else os.dup(named)
+
+
+def _descriptor(path: Path) -> int | None:
+    """The number of the open descriptor that a path names, as `/dev/fd/3` and `/dev/stdout` do."""
+    folders = [os.path.realpath(folder) for folder in ("/proc/self/fd", "/dev/fd")]
+    # A descriptor looks like a link to what it goes to, which is not to be followed.
+    for _ in range(_MOST_LINKS):
+        if os.path.realpath(path.parent) in folders and path.name.isdecimal():
+            return int(path.name) if path.exists() else None
+        if not path.is_symlink():
+            return None
+        path = path.parent / path.readlink()
     return None
 
 

@@ -2,6 +2,7 @@
 
 import os
 import select
+import socket
 import subprocess
 import sys
 import threading
@@ -123,6 +124,54 @@ def test_what_is_printed_and_what_is_written_stand_one_after_the_other(project: 
     assert "p95" in tables
     assert (plan_text in Path("said").read_text()) == ("stderr" in line)
     assert "planned in" in Path("said").read_text()
+
+
+@pytest.mark.parametrize("how", ["9>there", "9>>there", "9>&1 | cat >there", "9>/dev/null", "9</dev/null"])
+@pytest.mark.parametrize("option", ["--out", "--html"])
+def test_a_descriptor_that_the_shell_opened_is_written_to_as_it_was_opened(
+    project: dict[str, bytes], how: str, option: str
+) -> None:
+    Path("there").write_text("before\n")
+    line = f"set -o pipefail; {{ {HARMONIAC} {PLAN} {option} /dev/fd/9 > printed; }} {how}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    there = Path("there").read_bytes()
+    assert done.returncode == (1 if "<" in how else 0), done.stderr
+    assert ("error[E1131]: `/dev/fd/9`" in done.stderr) == ("<" in how)
+    if "there" not in how:
+        assert there == b"before\n"
+    else:
+        assert there.startswith(b"before\n") == (">>" in how)
+        written = there.removeprefix(b"before\n")
+        assert written == project["old.json"] if option == "--out" else written.endswith(b"</html>\n")
+
+
+def test_a_socket_takes_what_is_written(tmp_path: Path) -> None:
+    """It cannot be opened by its name; and what does not wait, is waited for."""
+    reader, writer = socket.socketpair()
+    taken: list[bytes] = []
+
+    def read() -> None:
+        while piece := reader.recv(1 << 16):
+            taken.append(piece)
+
+    reading = threading.Thread(target=read, daemon=True)
+    reading.start()
+    writer.setblocking(False)  # noqa: FBT003
+    (tmp_path / "link").symlink_to(f"/dev/fd/{writer.fileno()}")
+    write_output(tmp_path / "link", bytes(1 << 20))
+    assert not os.get_blocking(writer.fileno())
+    writer.close()
+    reading.join()
+    reader.close()
+    assert sum(map(len, taken)) == 1 << 20
+
+
+def test_a_descriptor_that_is_not_open_is_a_diagnostic(
+    project: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*PLAN.split(), "--out", "/dev/fd/987"]) == 1
+    assert "error[E1133]: `/dev/fd/987` cannot be used" in capsys.readouterr().err
+    assert contents() == project
 
 
 def test_an_earlier_output_is_overwritten(project: dict[str, bytes]) -> None:
