@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.runtime.actuators.actuator import Status, Watch
-from harmonia_compiler.runtime.actuators.supervision import pids, rundir
+from harmonia_compiler.runtime.actuators.supervision import pids, rundir, scratch
 from harmonia_compiler.runtime.actuators.supervision.command import basics
 from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S, ORPHAN_GRACE_S
 from harmonia_compiler.runtime.actuators.supervision.installing import INSTALLING, complete
@@ -51,9 +51,10 @@ class Local(Kept):
         return models_of(read_local_processes(bundle).replicas)
 
     def end_left(self, bundle: Path, run: rundir.RunDirectory, *, known: bool) -> bool:  # noqa: ARG002 - marked ones
-        """See `Kept.end_left`: processes that bear the bundle's mark."""
+        """See `Kept.end_left`: processes that bear the bundle's mark, and what they wrote for themselves."""
         orphans = left_behind(bundle, run)
         pids.end(orphans, ORPHAN_GRACE_S)
+        scratch.remove_left(bundle, os.environ)
         complete(bundle, run.path)
         return bool(orphans)
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import shutil
 import signal
 import time
 from asyncio.subprocess import DEVNULL, Process
@@ -18,7 +19,7 @@ import msgspec
 
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.actuators.actuator import ProcessPhase, ProcessStatus
-from harmonia_compiler.runtime.actuators.supervision import placing
+from harmonia_compiler.runtime.actuators.supervision import placing, scratch
 from harmonia_compiler.runtime.actuators.supervision.command import (
     Folders,
     basics,
@@ -71,6 +72,7 @@ class Managed:
         self.was_ready = asyncio.Event()
         self._process: Process | None = None
         self._ident: Ident | None = None
+        self._scratch: Path | None = None
 
     async def run(self) -> None:
         """Keep the process up until cancelled; raises `StartFailed` where it does not come up the first time."""
@@ -214,9 +216,13 @@ class Managed:
         launch = self.spec.launch
         folders.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         log = self._shared.logs.open(self.name)
+        outer = self._shared.outer
+        self._scratch = await asyncio.to_thread(scratch.made_for, folders.bundle, outer)
+        if self._scratch is not None:
+            outer = {**outer, "TMPDIR": str(self._scratch)}
         return await asyncio.create_subprocess_exec(
             *supervised(command_line(launch, folders, port), self.spec.cpus),
-            env=environment_of(launch, folders, self.spec.devices, self._shared.outer),
+            env=environment_of(launch, folders, self.spec.devices, outer),
             cwd=folders.bundle,
             stdin=DEVNULL,
             stdout=log,
@@ -233,7 +239,9 @@ class Managed:
             await reap(self._process.pid, ORPHAN_GRACE_S)
             code = self._process.returncode
             self._show(self.status.phase, last_exit=describe_exit(code or 0), pid=None, birth=None)
-        self._process = self._ident = None
+        if self._scratch is not None:
+            await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
+        self._process = self._ident = self._scratch = None
 
     def _choose_port(self) -> int:
         """The port of the last life where it is still free: what clients know stays true. 0 where it needs none."""
