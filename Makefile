@@ -131,6 +131,10 @@ test: setup ## every test that needs no cluster, real engines included; ARGS='-k
 slow: setup ## what `make test` leaves out since it takes long; CI runs both
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'slow and not slurm and not docker' $(ARGS)
 
+.PHONY: launch
+launch: setup ## the tests on a real Slurm and in real containers, of what this machine has; CI installs what it can
+	@$(BIN)/python -m pytest -m 'slurm or docker' tests/slurm tests/compose $(ARGS)
+
 .PHONY: fuzz
 fuzz: setup ## the properties over fresh random examples, which `make test` takes the same each time
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m hypothesis --hypothesis-profile fresh $(ARGS)
