@@ -5,6 +5,7 @@ each comes with those, and by those of other values, its context: these leave it
 said elsewhere (`contexts.py`).
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from harmonia_compiler.flow.dominators import THEN, dominators
 from harmonia_compiler.flow.expand import Item
 from harmonia_compiler.flow.graph import EVEN, MOST_THROUGH, Node, Written
 from harmonia_compiler.flow.reached import Either, Fact, Step, TooFarError, Ways, among, questions_of
+from harmonia_compiler.flow.turns import in_turn
 
 #: In so many steps at most the ways are looked through to all places where something is said of a value.
 _MOST_STEPS = 300_000
@@ -87,7 +89,7 @@ class Said:
         ways = Ways(nodes, self._dominators(), result, _MOST_STEPS)
         unknown: list[int] = []
         at_home = {node.written.at for node in nodes if node.written is not None and _is_at_home(node)}
-        for position in sorted(range(len(nodes)), key=self._place):
+        for position in self._in_turn():
             node = nodes[position]
             if not isinstance(node.operation, Select) or node.share is None or node.guessed:
                 continue
@@ -114,6 +116,36 @@ class Said:
             else:
                 self._hear(position, reached, is_all=is_all)
         self._hear_by_arms(unknown)
+
+    def _in_turn(self) -> Iterator[int]:
+        """The nodes as they stand in the source, but each share behind what says which requests reach it.
+
+        A pipeline may stand before the one that calls it.
+        """
+        places = sorted(range(len(self._nodes)), key=self._place)
+        # Of each source where shares stand, and whose they are.
+        starts: dict[str, list[int]] = {}
+        said: dict[str, list[int]] = {}
+        for position in places:
+            if (written := self._nodes[position].written) is not None:
+                starts.setdefault(written.at.source.name, []).append(written.at.start)
+                said.setdefault(written.at.source.name, []).append(position)
+        opened: set[Span] = set()
+
+        def rests_on(position: int) -> list[int]:
+            written, found = self._nodes[position].written, list[int]()
+            if written is None:
+                return found
+            # What stands around a share, or before it in its pipeline, goes before it as it is.
+            for branch in written.through:
+                if branch not in opened and not _is_in(written.at, branch):
+                    opened.add(branch)
+                    within = starts.get(branch.source.name, [])
+                    first, last = bisect_left(within, branch.start), bisect_left(within, branch.end)
+                    found += said.get(branch.source.name, [])[first:last]
+            return found
+
+        return in_turn(places, rests_on)
 
     def _place(self, position: int) -> int:
         """Where a share stands in its source, or else its choice among the nodes."""

@@ -17,6 +17,7 @@ from harmonia_compiler.flow.graph import EVEN
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Mark, Outcomes
 from harmonia_compiler.flow.reached import Fact, Step, questions_of
 from harmonia_compiler.flow.said import Saying
+from harmonia_compiler.flow.turns import in_turn
 from harmonia_compiler.flow.values import Known, Value
 
 #: Shares are reckoned with rounding.
@@ -199,21 +200,17 @@ def _order(said: tuple[Sequence[Part], Saying]) -> tuple[bool, int]:
 def _in_turn(said: Sequence[tuple[Sequence[Part], Saying]]) -> Iterator[tuple[Sequence[Part], Saying]]:
     """The same, but each behind what first says something of each test that it rests on.
 
-    Else a guess would stand for that test. Where some rest on each other, the first one goes last.
+    Else a guess would stand for that test.
     """
     first: dict[tuple[Row, Test], int] = {}
     for number, (parts, saying) in enumerate(said):
         for part in parts:
             first.setdefault((part.row, saying.test), number)
-    seen: set[int] = set()
-    for last in range(len(said)):
-        agenda = [last]
-        while agenda:
-            number = agenda.pop()
-            if number < 0:
-                yield said[~number]
-            elif number not in seen:
-                seen.add(number)
-                parts, saying = said[number]
-                rests_on = {(part.row, each.test) for part in parts for each in questions_of(saying.before)}
-                agenda += [~number, *sorted((first[each] for each in rests_on if each in first), reverse=True)]
+
+    def rests_on(number: int) -> list[int]:
+        parts, saying = said[number]
+        asked = {(part.row, each.test) for part in parts for each in questions_of(saying.before)}
+        asked |= {(part.row, test) for part in parts for test, _ in part.kept}
+        return sorted(first[each] for each in asked if each in first)
+
+    return (said[number] for number in in_turn(range(len(said)), rests_on))

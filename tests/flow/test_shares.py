@@ -60,6 +60,18 @@ def test_what_is_said_of_a_test_goes_before_what_rests_on_it_however_many_others
     assert shares.of(of, exactly(0.0), 0.5) == pytest.approx(0.45)
 
 
+def test_what_is_said_of_what_was_kept_goes_behind_what_is_said_of_the_test_that_kept_it() -> None:
+    shares, is_no_b = _shares(), Fact(Asked(0, test="b"), holds=False, share=0.5)
+    shares.say(
+        [
+            ([Part(ONE, (("c", False),))], Saying("a", 0.4)),
+            ([Part(ONE)], Saying("c", 0.5, (is_no_b,))),
+            ([Part(ONE)], Saying("b", 0.5)),
+        ]
+    )
+    assert shares.of([Part(ONE)], "c", 0.5) == pytest.approx(0.25)
+
+
 def test_what_rests_on_each_other_is_heard_all_the_same() -> None:
     one, two = (Fact(Asked(0, test=Below(bound)), holds=True, share=0.5) for bound in (1.0, 2.0))
     shares, of = _numbers(), [Part(ONE)]

@@ -1,7 +1,8 @@
 """Random programs whose shares follow from how likely answers are: what is planned is what follows for each call.
 
-A world is what all values are; what the calls answer is independent of each other. Every branch says its share, which
-is worked out from the worlds that reach it: so shares never contradict each other, whatever is asked where.
+A world is what all values are; what the calls answer is independent of each other. Every branch, `where` and `until`
+says its share, which is worked out from the worlds that reach it: so shares never contradict each other, whatever is
+asked where, in whichever pipeline that is called.
 """
 
 import operator
@@ -18,20 +19,30 @@ from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.flow.passes.registry import PASSES, optimise
 
 HEAD = """component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
-component good(q: text) -> bool = small("Good? {q}")
-component sort(q: text) -> "a" | "b" | "c" = small("Sort {q}")
-component level(q: text) -> number = small("Level {q}")
-component other(q: text) -> number = small("Other {q}")
-component graded(q: text) -> (n: number, t: text) = small("Grade {q}")
+component pieces(q: text) -> [text ~ 3 tokens] ~ 3 = small("Pieces of {q}")
+component joined(q: text, all: [text]) -> text = small("Join {q} {all}")
 """
+ITEMS = 3
 NUMBERS = (-1, 0, 1.5, 3, 4)
-#: The names of values, how each is bound, and what it may be: of `a` and `b` it is what `a` is more than `b`.
-VALUES: Mapping[str, tuple[str, Sequence[object]]] = {
-    "t": ("t = good(q)", (True, False)),
-    "l": ("l = sort(q)", "abc"),
-    "n": ("n = level(q)", NUMBERS),
-    "r.n": ("r = graded(q)", NUMBERS),
-    "a - b": ("a = level(q)\n    b = other(q)", (-1, 0, 1)),
+
+
+class Kind(NamedTuple):
+    """What a value may be, the types of what brings it, how a test names it, and what numbers it is compared with."""
+
+    values: Sequence[object]
+    types: Sequence[str]
+    shown: str
+    bounds: Sequence[float] = ()
+
+
+#: Of a difference it is what the first of two numbers is more than the second one.
+KINDS: Mapping[str, Kind] = {
+    "truth": Kind((True, False), ["bool"], "{0}"),
+    "label": Kind("abc", ['"a" | "b" | "c"'], "{0}"),
+    "number": Kind(NUMBERS, ["number"], "{0}", (*NUMBERS, 2)),
+    "field": Kind(NUMBERS, ["(n: number, t: text)"], "{0}.n", (*NUMBERS, 2)),
+    "difference": Kind((-1, 0, 1), ["number", "number"], "{0}"),
+    "count": Kind((0, 1, 2, 3), ["[text ~ 3 tokens] ~ 3"], "count({0})", (-1, 0, 0.5, 1, 1.5, 2, 2.5, 3)),
 }
 _COMPARED: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
@@ -53,71 +64,207 @@ class World(NamedTuple):
     likely: float
 
 
-class Program:
-    """One random program. `calls` says of each component how often it is called."""
+class Of(NamedTuple):
+    """A value: its name, and of what kind it is."""
 
-    def __init__(self, seed: int) -> None:
+    name: str
+    kind: str
+
+    @property
+    def names(self) -> list[str]:
+        """The names that bring it."""
+        return [self.name, f"{self.name}_more"][: len(KINDS[self.kind].types)]
+
+    @property
+    def ports(self) -> list[str]:
+        """The ports of a pipeline that is handed it."""
+        return [f"{name}: {of}" for name, of in zip(self.names, KINDS[self.kind].types, strict=True)]
+
+    def bound(self, indent: str, to: str) -> list[str]:
+        """Statements that bind it, by what is given to its calls."""
+        return [f"{indent}{name} = of_{name}({to})" for name in self.names]
+
+
+class Program:
+    """One random program. `calls` says of each component how often it is called.
+
+    Where calls that are equal are not one, `asks_again` is false: it then asks nothing of an item in two places.
+    """
+
+    def __init__(self, seed: int, *, asks_again: bool = True) -> None:
         self.draw = Random(seed)
-        self.names = self.draw.sample([*VALUES], self.draw.randint(1, 3))
-        weights = [{value: self.draw.choice([1, 1, 2, 5, 9]) for value in VALUES[name][1]} for name in self.names]
-        worlds = [World({}, 1.0)]
-        for name, of in zip(self.names, weights, strict=True):
-            worlds = [
-                World({**world.values, name: value}, world.likely * weight / sum(of.values()))
-                for world, (value, weight) in product(worlds, of.items())
-            ]
+        self.asks_again = asks_again
         self.returning = self.draw.choice([0.0, 0.2, 0.4])
         self.calls: dict[str, float] = {}
+        self.components: list[str] = []
+        self.pipelines: list[str] = []
         self.lines: list[str] = []
-        on = self.block(worlds, self.draw.randint(1, 3), "    ")
-        if on:
-            self.call(on, "    return")
+        #: What may be asked about.
+        self.values: list[Of] = []
+        self.is_in_loop = False
+        #: The name of what the next call is given, and how many there were.
+        self.at, self.bound = "y", 0
+        worlds, bound = [World({}, 1.0)], list[str]()
+        for kind in self.draw.sample([*KINDS], self.draw.randint(1, 3)):
+            value, worlds = self.new(kind, worlds)
+            self.values.append(value)
+            bound += value.bound("    ", "q")
+        self.lines = ["    load 1 rps", *bound]
+        self.body(worlds, self.draw.randint(1, 3), "p", "~ 10 tokens", [])
 
     @property
     def text(self) -> str:
         """The program."""
-        components = (f'component {name}(q: text) -> text = small("{name} {{q}}")' for name in self.calls)
-        bound = "\n    ".join(VALUES[name][0] for name in self.names)
-        head = f"pipeline p(q: text ~ 10 tokens) -> text {{\n    load 1 rps\n    {bound}\n    y = q"
-        return "\n".join([HEAD, *components, head, *self.lines, "}\n"])
+        return "\n".join([HEAD, *self.components, *self.pipelines, ""])
 
-    def call(self, worlds: Sequence[World], to: str) -> None:
+    def new(self, kind: str, worlds: Sequence[World]) -> tuple[Of, list[World]]:
+        """A value that nothing else tells, and these worlds by what it is."""
+        of = Of(f"{kind[0]}{len(self.components)}", kind)
+        self.components += [
+            f'component of_{name}(q: text) -> {each} = small("{name} {{q}}")'
+            for name, each in zip(of.names, KINDS[kind].types, strict=True)
+        ]
+        weights = {value: self.draw.choice([1, 1, 2, 5, 9]) for value in KINDS[kind].values}
+        total = sum(weights.values())
+        return of, [
+            World({**world.values, of.name: value}, world.likely * weight / total)
+            for world, (value, weight) in product(worlds, weights.items())
+        ]
+
+    def body(self, worlds: Sequence[World], depth: int, name: str, size: str, ports: Sequence[str]) -> None:
+        """The pipeline of this name, whose first lines stand; what it returns is what it calls last."""
+        self.lines.append("    y = q")
+        outer, self.at = self.at, "y"
+        on = self.block(worlds, depth, "    ")
+        if on:
+            self.answer(on, "    ")
+        self.at = outer
+        head = f"pipeline {name}({', '.join([f'q: text {size}', *ports])}) -> text {{"
+        self.pipelines.append("\n".join([head, *self.lines, "}"]))
+
+    def bind(self, indent: str, value: str) -> None:
+        """Go on with this value. A block binds each name once."""
+        self.bound += 1
+        self.at = f"y{self.bound}"
+        self.lines.append(f"{indent}{self.at} = {value}")
+
+    def call(self, worlds: Sequence[World], indent: str) -> None:
         """Call what nothing else calls."""
+        self.bind(indent, f"{self.component(worlds)}({self.at})")
+
+    def answer(self, worlds: Sequence[World], indent: str) -> None:
+        """Return what nothing else calls."""
+        self.lines.append(f"{indent}return {self.component(worlds)}({self.at})")
+
+    def leave(self, outer: str, indent: str) -> None:
+        """Behind a block the name from before it stands for what the block has made of it."""
+        if self.at != outer:
+            self.lines.append(f"{indent}{outer} = {self.at}")
+        self.at = outer
+
+    def component(self, worlds: Sequence[World]) -> str:
+        """What nothing else calls but what stands in these worlds."""
         name = f"w{len(self.calls)}"
         self.calls[name] = _likely(worlds)
-        self.lines.append(f"{to} {name}(y)")
+        self.components.append(f'component {name}(q: text) -> text = small("{name} {{q}}")')
+        return name
 
     def block(self, worlds: Sequence[World], depth: int, indent: str) -> Sequence[World]:
         """Statements that these worlds reach; gives those that go on behind."""
-        for _ in range(self.draw.randint(1, 2)):
-            if depth and worlds and self.draw.random() < 0.8:
+        for _ in range(self.draw.randint(1, 3)):
+            if not depth or not worlds or (what := self.draw.random()) > 0.85:
+                continue
+            if what < 0.6:
                 worlds = self.branch(worlds, depth, indent)
+            elif what < 0.68:
+                name, ports = self.called(worlds, depth - 1, "~ 10 tokens")
+                self.bind(indent, f"{name}({', '.join([self.at, *ports])})")
+            elif what < 0.76 or self.is_in_loop:
+                self.each(worlds, depth, indent)
+            else:
+                worlds = self.loop(worlds, depth, indent)
         return worlds
+
+    def called(self, worlds: Sequence[World], depth: int, size: str, item: Of | None = None) -> tuple[str, list[str]]:
+        """A pipeline that is called once, by some of the values and one of its own or of an item; and what it takes."""
+        outer = self.lines, self.values, self.is_in_loop
+        handed = self.draw.sample(self.values, self.draw.randint(0, len(self.values)))
+        inner, worlds = (item, worlds) if item is not None else self.new(self.draw.choice([*KINDS]), worlds)
+        self.lines, self.values, self.is_in_loop = inner.bound("    ", "q"), [*handed, inner], False
+        name = f"sub{len(self.components)}"
+        self.body(worlds, depth, name, size, [port for value in handed for port in value.ports])
+        self.lines, self.values, self.is_in_loop = outer
+        return name, [each for value in handed for each in value.names]
+
+    def each(self, worlds: Sequence[World], depth: int, indent: str) -> None:
+        """Work on items, of which a test may keep some. What each is differs from item to item."""
+        item, inner = self.new(self.draw.choice(["truth", "label", "number"]), worlds)
+        inner = [World(world.values, ITEMS * world.likely) for world in inner]
+        text, holds = self.test(item, f"of_{item.name}(z)")
+        kept, where = [world for world in inner if holds(world.values[item.name])], ""
+        is_kept = 0 < len(kept) < len(inner) and self.draw.random() < 0.7
+        if is_kept:
+            where, inner = f" where {text} ~ {_likely(kept) / _likely(inner)!r}", kept
+        if self.draw.random() < 0.4:
+            work = f"{self.component(inner)}(z)"
+        else:
+            name, ports = self.called(inner, depth - 1, "~ 3 tokens", item if self.asks_again or not is_kept else None)
+            work = f"{name}({', '.join(['z', *ports])})"
+        self.bind(indent, f"joined({self.at}, each z in pieces({self.at}){where}: {work})")
+
+    def loop(self, worlds: Sequence[World], depth: int, indent: str) -> Sequence[World]:
+        """Rounds until a test of a value holds that each draws anew: so each round is of the same worlds, but fewer."""
+        rounds = self.draw.randint(2, 3)
+        value, first = self.new(self.draw.choice(["truth", "label", "number", "difference"]), worlds)
+        text, holds = self.test(value)
+        last = [world for world in first if holds(world.values[value.name])]
+        if not 0 < len(last) < len(first):
+            return worlds
+        share = _likely(last) / _likely(first)
+        outer, self.is_in_loop, at = self.values, True, self.at
+        self.values = [*outer, value]
+        all_rounds = sum((1.0 - share) ** each for each in range(rounds))
+        self.lines.append(f"{indent}repeat up to {rounds} {{")
+        self.call([World(values, all_rounds * likely) for values, likely in worlds], f"{indent}    ")
+        self.lines += value.bound(f"{indent}    ", self.at)
+        self.block([World(values, all_rounds * likely) for values, likely in first], depth - 1, f"{indent}    ")
+        self.leave(at, f"{indent}    ")
+        self.lines.append(f"{indent}}} until {text} ~ {share!r}")
+        self.is_in_loop, at_end = False, (1.0 - share) ** (rounds - 1)
+        return [
+            World(world.values, (all_rounds if holds(world.values[value.name]) else at_end) * world.likely)
+            for world in first
+        ]
 
     def arm(self, worlds: Sequence[World], depth: int, indent: str) -> Sequence[World]:
         """The block of an arm, which calls something before or behind its branches."""
-        if self.draw.random() < self.returning:
-            self.call(worlds, f"{indent}return")
+        if not self.is_in_loop and self.draw.random() < self.returning:
+            self.answer(worlds, indent)
             return ()
+        values, at = self.values, self.at
         is_before = self.draw.random() < 0.5
         if is_before:
-            self.call(worlds, f"{indent}y =")
+            self.call(worlds, indent)
         worlds = self.block(worlds, depth - 1, indent)
         if worlds and not is_before:
-            self.call(worlds, f"{indent}y =")
+            self.call(worlds, indent)
+        if worlds:
+            self.leave(at, indent)
+        self.values, self.at = values, at
         return worlds
 
     def branch(self, worlds: Sequence[World], depth: int, indent: str) -> Sequence[World]:
         """A chain of tests of which each may hold or not."""
         left, on, begins = worlds, list[World](), "if"
         for _ in range(self.draw.randint(1, 3)):
-            text, name, holds = self.test()
-            taken = [world for world in left if holds(world.values[name])]
+            value = self.draw.choice(self.values)
+            text, holds = self.test(value)
+            taken = [world for world in left if holds(world.values[value.name])]
             if not 0 < len(taken) < len(left):
                 continue
             self.lines.append(f"{indent}{begins} {text} ~ {_likely(taken) / _likely(worlds)!r} {{")
             on += self.arm(taken, depth, f"{indent}    ")
-            left, begins = [world for world in left if not holds(world.values[name])], "} elif"
+            left, begins = [world for world in left if not holds(world.values[value.name])], "} elif"
         if begins == "if":
             return worlds
         if self.draw.random() < 0.4:
@@ -126,24 +273,25 @@ class Program:
         self.lines.append(f"{indent}}}")
         return [*on, *left]
 
-    def test(self) -> tuple[str, str, Holds]:
-        """A test in some words, the name of what it asks about, and when it holds."""
-        name = self.draw.choice(self.names)
-        if name == "t":
-            text = self.draw.choice(["t", "not t", "t == true", "t != true"])
-            return text, name, operator.truth if text in ("t", "t == true") else operator.not_
-        compared = self.draw.choice(["==", "!="] if name == "l" else [*_COMPARED])
-        bound: object = 0 if name == "a - b" else self.draw.choice([*VALUES[name][1], *((2,) if name != "l" else ())])
-        left, right = ("a", "b") if name == "a - b" else (name, f'"{bound}"' if name == "l" else str(bound))
+    def test(self, value: Of, shown: str | None = None) -> tuple[str, Holds]:
+        """A test of a value, which is `shown` so, in some words; and when it holds."""
+        kind = KINDS[value.kind]
+        name = shown or kind.shown.format(value.name)
+        if value.kind == "truth":
+            words, is_it = self.draw.choice([("{}", 1), ("not {}", 0), ("{} == true", 1), ("{} != true", 0)])
+            return words.format(name), operator.truth if is_it else operator.not_
+        compared = self.draw.choice(["==", "!="] if value.kind == "label" else [*_COMPARED])
+        bound: object = 0 if value.kind == "difference" else self.draw.choice(kind.bounds or kind.values)
+        other = value.names[1] if value.kind == "difference" else f'"{bound}"' if value.kind == "label" else str(bound)
         turn = self.draw.random() < 0.4
-        text = f"{right} {_TURNED[compared]} {left}" if turn else f"{left} {compared} {right}"
+        text = f"{other} {_TURNED[compared]} {name}" if turn else f"{name} {compared} {other}"
 
         def holds(value: object) -> bool:
             return _COMPARED[compared](value, bound)
 
         if self.draw.random() < 0.15:
-            return f"not ({text})", name, lambda value: not holds(value)
-        return text, name, holds
+            return f"not ({text})", lambda value: not holds(value)
+        return text, holds
 
 
 def _likely(worlds: Sequence[World]) -> float:
@@ -152,13 +300,14 @@ def _likely(worlds: Sequence[World]) -> float:
 
 def agrees(seed: int, folder: Path, without: Sequence[str] = ()) -> None:
     """Of a random program, each call is planned as often as it is made, and no warning doubts its shares."""
-    program, path = Program(seed), folder / "p.rag"
+    program = Program(seed, asks_again="common_subexpressions" not in without)
+    path = folder / "p.rag"
     path.write_text(program.text)
     checked = check_files([path])
     assert checked.application is not None, checked.found
     assert not [one for one in checked.found if one.code in ("W0501", "W0504")], f"seed {seed}\n{program.text}"
     application = optimise(checked.application, without=tuple(without))
-    found = demand(application, application.flows[0])
+    found = demand(application, next(flow for flow in application.flows if flow.load is not None))
     visits = {name: found.visits.get(name, 0.0) for name in program.calls}
     assert not found.exact or visits == pytest.approx(program.calls, abs=1e-6), f"seed {seed}\n{program.text}"
 
