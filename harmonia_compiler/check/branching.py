@@ -83,7 +83,9 @@ class _Branch:
         if condition is not None:
             always = "keep what stands in its block, without the test" if number == 0 else "write `else`"
             never = "delete it with its block"
-            warn_of_foregone(arm.test, self.reader.findings, always=always, never=never)
+            warn_of_foregone(
+                arm.test, self.nodes.all, condition.position, self.reader.findings, always=always, never=never
+            )
         said = None if arm.share is None else arm.share.value
         written = None
         if arm.share is not None and said is not None:

@@ -1,17 +1,28 @@
-"""Tests whose outcome stands in the source: those of literals alone, and of a name with itself.
+"""Tests whose outcome stands in the source: those of literals alone, of a name with itself, and of what no count is.
 
 Such a test is no mistake of the program, so that it is read like any other and a warning. One of a name that is bound
 to a literal is left alone: that is a switch, which somebody means to turn. Which labels are left is told elsewhere.
 """
 
+from collections.abc import Sequence
+
 from harmonia_compiler.contract.comparison import COMPARISONS
 from harmonia_compiler.diagnostics.diagnostic import Findings
+from harmonia_compiler.flow.asked import Asked, settled
+from harmonia_compiler.flow.graph import Node
 from harmonia_compiler.syntax import tree
 
 
-def warn_of_foregone(test: tree.Expression, findings: Findings, *, always: str, never: str) -> None:
-    """Say so where a test, whose types are right, has the same outcome whatever is asked; the rest is what to do."""
+def warn_of_foregone(
+    test: tree.Expression, nodes: Sequence[Node], condition: int, findings: Findings, *, always: str, never: str
+) -> None:
+    """Say so where a test, whose types are right, has the same outcome whatever is asked; the rest is what to do.
+
+    The test is the `condition` among the nodes.
+    """
     holds = outcome(test)
+    if holds is None and _is_of_call(test):
+        holds = settled(nodes, Asked(condition))
     if holds is not None:
         message = "this test always holds" if holds else "this test never holds"
         findings.add("W0405", message, test.span, help=always if holds else never)
@@ -34,6 +45,16 @@ def outcome(test: tree.Expression) -> bool | None:
         case tree.Comparison():
             return _compared(test)
     return None
+
+
+def _is_of_call(test: tree.Expression) -> bool:
+    """Whether a test compares what a call gives with a number that stands there."""
+    match test:
+        case tree.Group(value=inner) | tree.Negation(operand=inner):
+            return _is_of_call(inner)
+        case tree.Comparison():
+            return {type(tree.bare(side)) for side in (test.left, test.right)} == {tree.Call, tree.Amount}
+    return False
 
 
 def _decided(operands: tuple[tree.Expression, ...], *, by: bool) -> bool | None:

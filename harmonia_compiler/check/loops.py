@@ -132,7 +132,9 @@ class _Loop:
                     report_never(values, self.statement.until, scope=inner)
                 elif value is not None:
                     always, never = "delete `repeat` and `until`: there is one round", "delete `until`"
-                    warn_of_foregone(self.statement.until, self.findings, always=always, never=never)
+                    warn_of_foregone(
+                        self.statement.until, nodes.all, value.position, self.findings, always=always, never=never
+                    )
                 reader.whole = reader.whole and value is not None
         finally:
             values.nodes = self.outside

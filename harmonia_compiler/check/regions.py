@@ -124,7 +124,7 @@ def _item(values: "Values", given: tree.Each, scope: Scope, nodes: Nodes, share:
         return None
     if condition is not None:
         always, never = "delete `where` and the test", "write `[]`: no item stays"
-        warn_of_foregone(given.where, values.findings, always=always, never=never)
+        warn_of_foregone(given.where, nodes.all, condition.position, values.findings, always=always, never=never)
     nodes.among = given.where.span
     nodes.through = nodes.behind(given.span)
     value = values.value(given.value, Scope(scope, narrowed=dict(holds)))
