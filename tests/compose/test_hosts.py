@@ -91,7 +91,9 @@ def write(folder: Path, hosts: Sequence[str], site: str = "", takes_ms: float = 
     plan = msgspec.structs.replace(
         made.plan,
         pipelines=(PipelineShare("look", 1.0, {"see": 1.0}),),
-        replicas=tuple(Replica(f"see-{host}", engine, host, (), 0.5, 0.5, config, ("see",)) for host in hosts),
+        replicas=tuple(
+            Replica(f"see-{at}", engine, host, (), 0.5, 0.5, config, ("see",)) for at, host in enumerate(hosts)
+        ),
         profiles=(ProfileUse(engine, config.describe(), "a test", 4000.0 / takes_ms, takes_ms),),
         predicted={"look": Predicted(50.0, 100.0, 100.0, 0.0, engine)},
     )
@@ -153,7 +155,7 @@ def address(folders: Mapping[str, Path]) -> str:
 
 
 def container(host: str) -> str:
-    return docker("ps", "--quiet", "--filter", f"label=com.docker.compose.service=see-{host}")
+    return docker("ps", "--quiet", "--filter", f"label=com.docker.compose.service=see-{HOSTS.index(host)}")
 
 
 @dataclass
@@ -260,7 +262,7 @@ def test_a_killed_container_comes_back_and_it_is_said_how_it_ended(tmp_path: Pat
     bundle = write(tmp_path, ["here"])
 
     def replica() -> ProcessStatus:
-        return next(one for one in ACTUATOR.status(bundle).processes if one.name == "see-here")
+        return next(one for one in ACTUATOR.status(bundle).processes if one.name == "see-0")
 
     try:
         assert ACTUATOR.start(bundle, port=None, reembed=False, timeout_s=120, watch=lambda _: None)
