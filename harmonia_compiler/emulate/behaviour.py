@@ -211,7 +211,7 @@ class Behaviour:
                         "source": text_of(f"rehearsal/{request}.{number}", _SOURCE_LENGTH / CHARACTERS_PER_TOKEN),
                         "score": number_of(outcome.item.score, uniform(f"[{number}]")),
                     }
-                    for number in range(drawn_items(outcome.items, uniform))
+                    for number in range(drawn_items(outcome, uniform))
                 ]
         return draw(outcome, uniform, lambda at, tokens: text_of(f"{name}.{request}.{place}{at}", tokens))
 

@@ -6,13 +6,13 @@ rehearsal and a simulation take each branch as often as the plan was made for.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from itertools import count, pairwise
 from math import inf, nextafter
 from types import MappingProxyType
 
 import msgspec
 
-from harmonia_compiler.contract.component import Component
+from harmonia_compiler.contract.component import Component, Port
 from harmonia_compiler.contract.program import Call, Parameter
 from harmonia_compiler.contract.types import (
     Bool,
@@ -26,11 +26,11 @@ from harmonia_compiler.contract.types import (
     Value,
     Vector,
 )
-from harmonia_compiler.flow.asked import ITEM, Below, Exactly, Test
+from harmonia_compiler.flow.asked import COUNT, ITEM, Below, Exactly, Test
 from harmonia_compiler.flow.demand import Demand
 from harmonia_compiler.flow.graph import EVEN, Application, Flow
 from harmonia_compiler.flow.lower import sites
-from harmonia_compiler.kinds.extents import typed_extent
+from harmonia_compiler.kinds.extents import USUAL_ITEMS, typed_extent
 from harmonia_compiler.kinds.kind import Kind, value_of
 from harmonia_compiler.workload.draws import Uniform
 
@@ -82,10 +82,15 @@ class VectorOutcome(msgspec.Struct, frozen=True, tag="vector"):
 
 
 class ListOutcome(msgspec.Struct, frozen=True, tag="list"):
-    """`items` of an outcome on average; always so many where the number is whole."""
+    """`items` of an outcome on average; always so many where the number is whole.
+
+    Where tests ask how many there are, they are so many as `counts` has it, and within its bounds as near to `items` as
+    may be.
+    """
 
     items: float
     item: "Outcome"
+    counts: NumberOutcome = NumberOutcome()
 
 
 class RecordOutcome(msgspec.Struct, frozen=True, tag="record"):
@@ -107,7 +112,7 @@ Outcome = (
 )
 
 #: What is said of one value: how often it is true, which text or number, or below a bound, by the names of the fields
-#: of the result that lead to it, and `ITEM` for the items of a list.
+#: of the result that lead to it, `ITEM` for the items of a list, and `COUNT` for how many those are.
 Said = Mapping[tuple[tuple[str, ...], Test], float]
 
 
@@ -160,7 +165,7 @@ def expected_arguments(flow: Flow, demand: Demand) -> dict[str, Outcome]:
             if isinstance(operation := nodes[at].operation, Parameter) and operation.name == port.name
         ]
         if said:
-            found[port.name] = outcome_of_type(port.type, port.size, _mean([(1.0, each) for each in said]))
+            found[port.name] = expected_argument(port, _mean([(1.0, each) for each in said]))
     return found
 
 
@@ -185,16 +190,29 @@ def draw(outcome: Outcome, uniform: Uniform, text: Callable[[str, float], str], 
             return {"role": "user", "text": text(at, tokens)}
         case VectorOutcome():
             return [uniform(at)]
-        case ListOutcome(items, item):
-            return [draw(item, uniform, text, f"{at}[{number}]") for number in range(drawn_items(items, uniform, at))]
+        case ListOutcome(_, item):
+            many = drawn_items(outcome, uniform, at)
+            drawn = [draw(item, uniform, text, f"{at}[{number}]") for number in range(many)]
+            return _in_turns(drawn) if isinstance(item, TurnOutcome) else drawn
         case RecordOutcome(fields):
             return {name: draw(field, uniform, text, f"{at}.{name}") for name, field in fields.items()}
 
 
-def drawn_items(items: float, uniform: Uniform, at: str = "") -> int:
-    """So many items on average: always as many where the number is whole."""
-    whole, rest = divmod(items, 1.0)
-    return int(whole) + (rest > 0.0 and uniform(f"{at}*") < rest)
+def drawn_items(outcome: ListOutcome, uniform: Uniform, at: str = "") -> int:
+    """How many items a list of this outcome has."""
+    whole, rest = divmod(outcome.items, 1.0)
+    usual = int(whole) + (rest > 0.0 and uniform(f"{at}*") < rest)
+    if not outcome.counts.bounds:
+        return usual
+    # A test of a number of items has whole bounds (`flow/asked.py`).
+    low, high = between(outcome.counts, uniform(f"{at} count"))
+    return int(max(low, min(usual, high - 1.0)))
+
+
+def _in_turns(messages: list[Value]) -> list[Value]:
+    """The messages of a conversation before the one that asks: the last of them answers."""
+    roles = ("assistant", "user")
+    return [{**one, "role": roles[left % 2]} for left, one in zip(count(len(messages) - 1, -1), messages, strict=False)]
 
 
 def _chosen(shares: dict[str, float], uniform: float) -> str:
@@ -204,6 +222,16 @@ def _chosen(shares: dict[str, float], uniform: float) -> str:
             return label
     # Shares are rounded: what is left over belongs to the last one that may come at all.
     return next(label for label in reversed(shares) if shares[label] > 0.0)
+
+
+def between(outcome: NumberOutcome, uniform: float) -> tuple[float, float]:
+    """The two bounds that a number lies between: no less than the first, and less than the second."""
+    low = -inf
+    for bound, below in zip(outcome.bounds, outcome.below, strict=True):
+        if uniform < below:
+            return low, bound
+        low = bound
+    return low, inf
 
 
 def number_of(outcome: NumberOutcome, uniform: float) -> float:
@@ -244,10 +272,7 @@ def _outcome(component: Component, kinds: Mapping[str, Kind], said: Said) -> Out
     kind = kinds[component.kind]
     extent = kind.result_extent(component)
     most = most_tokens(component, kind)
-    if isinstance(component.result, ListOf) and component.result.item is not None:
-        tokens = extent.tokens / extent.items if extent.items else 0.0
-        return ListOutcome(extent.items, _typed(component.result.item, tokens, most, said, (ITEM,)))
-    return _typed(component.result, extent.tokens, most, said)
+    return _typed(component.result, extent.tokens, most, said, items=extent.items)
 
 
 def most_tokens(component: Component, kind: Kind) -> float | None:
@@ -255,12 +280,21 @@ def most_tokens(component: Component, kind: Kind) -> float | None:
     return float(value_of("max_tokens", component.settings, kind.settings)) if kind.has_prompt else None
 
 
-def outcome_of_type(of: Type, size: float | None = None, said: Said = NOTHING_SAID) -> Outcome:
-    """The outcome of a value of a type of which maybe is known how large it is, and how often tests of it hold."""
-    return _typed(of, typed_extent(of, size).tokens, None, said)
+def expected_argument(port: Port, said: Said = NOTHING_SAID) -> Outcome:
+    """The outcome of a port: as large as it is declared, or as its type is expected to be, and how often tests hold."""
+    extent = typed_extent(port.type, port.size, port.item_size)
+    return _typed(port.type, extent.tokens, None, said, items=extent.items)
 
 
-def _typed(of: Type, tokens: float, most: float | None, said: Said, path: tuple[str, ...] = ()) -> Outcome:
+def _typed(
+    of: Type,
+    tokens: float,
+    most: float | None,
+    said: Said,
+    path: tuple[str, ...] = (),
+    items: float = USUAL_ITEMS,
+) -> Outcome:
+    """The outcome of a value of so many tokens in all; of a list, in so many items."""
     match of:
         case Labels(labels):
             return LabelOutcome(_shares(labels, {label: said.get((path, label)) for label in labels}))
@@ -275,10 +309,9 @@ def _typed(of: Type, tokens: float, most: float | None, said: Said, path: tuple[
         case Vector():
             return VectorOutcome()
         case ListOf(item):
-            extent = typed_extent(of)
-            each = extent.tokens / extent.items
+            each = tokens / items if items else 0.0
             one = TextOutcome(0.0, most) if item is None else _typed(item, each, most, said, (*path, ITEM))
-            return ListOutcome(extent.items, one)
+            return ListOutcome(items, one, _number_outcome(said, (*path, COUNT)))
         case Record(fields):
             sizes = {one.name: typed_extent(one.type).tokens for one in fields}
             scale = tokens / total if (total := sum(sizes.values())) else 0.0

@@ -14,10 +14,10 @@ from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.contract.objective import Objective, bound_ms
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.contract.program import Call, Program
-from harmonia_compiler.contract.types import Labels, ListOf, Message, Text, Type, Value
+from harmonia_compiler.contract.types import Labels, Text, Value
 from harmonia_compiler.emit.emission import make_service
 from harmonia_compiler.emulate.behaviour import Behaviour, text_of
-from harmonia_compiler.emulate.outcomes import Outcome, draw, expected_arguments, expected_outcomes, outcome_of_type
+from harmonia_compiler.emulate.outcomes import Outcome, draw, expected_argument, expected_arguments, expected_outcomes
 from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.passes.dead_code import without_unread
@@ -124,24 +124,22 @@ class Scenario:
                 found[parameter.name] = named
             elif parameter.name in tested:
                 found[parameter.name] = self._drawn(parameter.name, tested[parameter.name], number)
-            elif parameter.default is not msgspec.UNSET:
+            elif parameter.default is not msgspec.UNSET and ports[parameter.name].size is None:
                 found[parameter.name] = parameter.default
-            elif parameter.type == ListOf(Message()):
-                found[parameter.name] = []
             else:
-                is_question = first_text and isinstance(parameter.type, Text)
+                is_required = parameter.default is msgspec.UNSET
+                is_question = first_text and is_required and isinstance(parameter.type, Text)
                 first_text = first_text and not is_question
                 said = float(arrival.question_tokens) if is_question and arrival.question_tokens else None
-                found[parameter.name] = self._argument(ports[parameter.name], parameter.type, said, number)
+                found[parameter.name] = self._argument(ports[parameter.name], said, number)
         return found
 
-    def _argument(self, port: Port, of: Type, said: float | None, number: int) -> Value:
-        tokens = said or port.size or QUESTION_TOKENS
-        if isinstance(of, Text):
-            return text_of(f"{port.name}.{number}", tokens)
-        if isinstance(of, Labels):
-            return of.labels[0]
-        return self._drawn(port.name, outcome_of_type(of, port.size), number)
+    def _argument(self, port: Port, said: float | None, number: int) -> Value:
+        if isinstance(port.type, Text):
+            return text_of(f"{port.name}.{number}", said or port.size or QUESTION_TOKENS)
+        if isinstance(port.type, Labels):
+            return port.type.labels[0]
+        return self._drawn(port.name, expected_argument(port), number)
 
     def _drawn(self, port: str, outcome: Outcome, number: int) -> Value:
         uniform = self.draws.of(number, f"({port})")

@@ -68,8 +68,8 @@ _OF_DIFFERENCE: dict[str, tuple[Test, bool]] = {
     ">": (Below(0.0, or_equal=True), True),
 }
 
-#: In a path, the items of a list.
-ITEM = "[]"
+#: In a path, the items of a list, and how many those are.
+ITEM, COUNT = "[]", "#"
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -122,7 +122,7 @@ def settled(nodes: Sequence[Node], asked: Asked) -> bool | None:
     operation, test = nodes[asked.position].operation, asked.test
     if isinstance(operation, Constant):
         holds = _holds(test, operation.value, asked.fields)
-    elif isinstance(test, Below) and _is_count(operation) and not test.has(0.0):
+    elif isinstance(test, Below) and is_count(operation) and not test.has(0.0):
         holds = False
     else:
         return None
@@ -171,7 +171,7 @@ def _step(nodes: Sequence[Node], asked: Asked) -> tuple[Asked, bool] | None:
             return replace(asked, position=record, fields=(name, *fields)), False
         case MakeRecord(names, values) if fields:
             return replace(asked, position=values[names.index(fields[0])], fields=fields[1:]), False
-    if _is_count(operation) and (test := _of_count(asked.test)) != asked.test:
+    if is_count(operation) and (test := _of_count(asked.test)) != asked.test:
         return replace(asked, test=test), False
     return _unwrapped(nodes, asked.position) if asked == Asked(asked.position) else None
 
@@ -211,7 +211,7 @@ def _compared(nodes: Sequence[Node], operator: str, one: int, other: int) -> tup
     return Asked(one, (), Below(float(value), operator in ("<=", ">"))), operator[0] == ">"
 
 
-def _is_count(operation: Operation) -> bool:
+def is_count(operation: Operation) -> bool:
     """Whether a value is a whole number, and no less than 0."""
     return isinstance(operation, Apply) and operation.function in functions() and functions()[operation.function].counts
 

@@ -23,7 +23,7 @@ from harmonia_compiler.contract.program import (
     Whole,
 )
 from harmonia_compiler.contract.types import ListOf, Passage
-from harmonia_compiler.flow.asked import ITEM, Asked, Test, implied
+from harmonia_compiler.flow.asked import COUNT, ITEM, Asked, Test, implied, is_count
 from harmonia_compiler.flow.expand import Gather, Item
 from harmonia_compiler.flow.graph import EVEN, Node
 from harmonia_compiler.functions.registry import functions
@@ -172,5 +172,7 @@ def _of_made(nodes: Sequence[Node], operation: object, here: Origin) -> list[Ori
             # The items of lists of lists, or those of a list.
             of = nodes[here.position].type
             return [Origin(at, path if nodes[at].type == of else (ITEM, *path)) for at in given]
+        case Apply(_, (listed,)) if is_count(operation) and isinstance(nodes[listed].operation, Parameter):
+            return [Origin(listed, (COUNT,))]
         case _:
             return []

@@ -51,6 +51,21 @@ def test_a_plan_that_keeps_its_promises_is_made_once(tmp_path: Path) -> None:
     assert {replica.host for replica in only.plan.replicas} == {"slow"}
 
 
+def test_promises_are_not_loosened_for_lists_that_are_shorter_simulated_than_planned(tmp_path: Path) -> None:
+    """It would be confirmed at four short texts, and the same plan on the same host with 4.5 s reckoned."""
+    source, path = written(tmp_path, 2000, SLOW)
+    said = source.read_text().replace("question: text) ->", "notes: [text], question: text) ->")
+    said = said.replace("Answer: {question}", "{notes} Answer: {question}").replace("(question)", "(notes, question)")
+    said = said.replace("(question: text ~ 30", "(notes: [text ~ 200 tokens] ~ 40, question: text ~ 30")
+    said = said.replace("B-Instruct", 'B-Instruct", max_model_len: 16384', 1).replace('16384"', "16384", 1)
+    source.write_text(said.replace("~ 100 tokens", "~ 20 tokens").replace("3 rps", "0.5 rps"))
+    application, hosts = check_files([source], {}).application, load_inventory(path)
+    assert application is not None
+    (only,) = certify(partial(plan_for, application, hosts, "cost"), hosts, load_cards())
+    assert (only.margin, only.missed) == (1.0, ())
+    assert only.plan.predicted["ask"].latency_ms < 2000
+
+
 @pytest.mark.slow
 def test_where_answers_vary_less_than_the_planner_thinks_a_cheaper_plan_is_confirmed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
