@@ -15,8 +15,11 @@ from harmonia_compiler.contract.inventory import load_inventory
 from harmonia_compiler.emulate import behaviour
 from harmonia_compiler.emulate import certify as certify_module
 from harmonia_compiler.emulate.certify import ENOUGH_REQUESTS, MOST_TAKEN, Tried, attempt, certify
+from harmonia_compiler.emulate.simulate.run import Simulated
 from harmonia_compiler.plan.infeasible import Infeasible
+from harmonia_compiler.report.observation import Outcome
 from harmonia_compiler.runtime.bundle import read_plan_of
+from tests.report.made import seen, small_report
 
 SOURCE = """
 component model = llm("meta-llama/Llama-3.2-3B-Instruct")
@@ -212,6 +215,20 @@ def test_the_deadline_of_a_class_is_a_promise(
     said = capsys.readouterr().err
     assert ("every promise is kept, `ask/urgent` reaches" in said) == (code == 0)
     assert ("`ask/urgent` promises a p95 latency of 400 ms" in said) == (code == 3)
+
+
+def test_a_promise_that_the_unanswered_break_is_taken_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However fast all that were answered are: so the next plan is more careful."""
+    outcomes = [Outcome.OK] * 9 + [Outcome.FAILED]
+
+    def simulated(*_: object, **__: object) -> Simulated:
+        observed = tuple(seen(200_000.0, 10.0, outcomes[number % 10], pipeline="ask") for number in range(2000))
+        return Simulated(small_report(), observed, 0, 0.0)
+
+    monkeypatch.setattr(certify_module, "simulate", simulated)
+    first, *_ = certified(tmp_path, 3000, SLOW)
+    assert [(one.met, one.found_ms, one.taken) for one in first.reached] == [(False, 3000.0, 1.0)]
+    assert first.missed == first.reached
 
 
 def test_a_low_load_is_simulated_until_enough_requests_came(tmp_path: Path) -> None:

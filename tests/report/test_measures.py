@@ -71,6 +71,24 @@ def test_rates_are_of_what_happens_in_the_window() -> None:
     assert (found.latency.count, found.latency.max) == (3, 200.0)
 
 
+def test_goodput_is_of_answers_that_end_in_the_window() -> None:
+    observed = [
+        seen(900.0, 200.0, deadline_ms=300.0),
+        seen(1500.0, 100.0, deadline_ms=300.0),
+        seen(2800.0, 250.0, deadline_ms=300.0),
+        seen(2900.0, 250.0, deadline_ms=300.0),
+    ]
+    found = figures(observed[1:], WINDOW)
+    assert (found.requests, found.attainment, found.goodput_rps) == (3, 1.0, 0.5)
+    assert figures(observed[:2], WINDOW).goodput_rps == 1.0
+
+
+def test_an_answer_without_a_first_text_keeps_no_promise_about_it() -> None:
+    observed = [seen(1500.0, 10.0, first_ms=1505.0), seen(1600.0, 10.0)]
+    (kept,) = figures(observed, WINDOW, parse_objectives("p50 ttft <= 8 ms")).kept
+    assert (kept.share, kept.met) == (0.5, True)
+
+
 def test_every_way_to_end_is_counted_and_only_answers_are_good() -> None:
     outcomes = [Outcome.OK, Outcome.REFUSED, Outcome.REFUSED, Outcome.FAILED, Outcome.LATE, Outcome.CANCELLED]
     observed = [seen(1500.0, 10.0, outcome, reason="" if outcome is Outcome.OK else "x") for outcome in outcomes]

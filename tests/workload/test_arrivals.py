@@ -91,6 +91,15 @@ def test_multiplying_by_a_fraction_goes_by_chance(factor: float) -> None:
     assert [*multiplied(whole, factor, 1)] == found
 
 
+def test_copies_come_after_a_gap_as_the_trace_has_between_requests() -> None:
+    found = multiplied(recorded(*range(0, 2_000_000, 1000)), 3.0, 1)
+    first = {one.session: one.at_ms for one in found if one.session is not None and "+" not in one.session}
+    later = [one.at_ms - first[one.session.split("+")[0]] for one in found if one.session and "+" in one.session]
+    assert len(later) == 4000
+    assert min(later) > 0.0
+    assert fmean(later) == pytest.approx(1000.0, rel=0.06)
+
+
 def test_multiplying_leaves_rush_hours_where_they_are() -> None:
     quiet, busy = recorded(*range(0, 100_000, 1000)), recorded(*range(100_000, 110_000, 10))
     found = multiplied(quiet + busy, 4.0, 1)

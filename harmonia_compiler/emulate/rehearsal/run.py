@@ -75,7 +75,7 @@ class Rehearsed:
 
 
 @dataclass(slots=True)
-class _Watched:
+class Watched:
     """What was seen of the machine within the window, which took so long by its clock.
 
     Requests began at the second `epoch_s` of the epoch. `cut` are the recorded answers of the whole run that were cut,
@@ -120,7 +120,7 @@ def rehearse(
     ):
         observed, watched = uvloop.run(_send(processes, scenario, coming, window, factor), loop_factory=loop_of(factor))
         done, why = processes.front.told(watched.epoch_s)
-    report = _report(scenario, observed, watched, window, settings, factor)
+    report = report_of(scenario, observed, watched, window, settings, factor)
     notes = (*report.notes, *said_of_cut(watched.cut, len(lengths)), *([why] if why else ()))
     report = msgspec.structs.replace(report, decisions=done, notes=notes)
     if start_s:
@@ -145,9 +145,9 @@ def _loaded(start_s: Mapping[str, float], ready_s: float) -> str:
 
 async def _send(
     processes: Running, scenario: Scenario, coming: Sequence[Coming], window: Window, factor: float
-) -> tuple[list[Observation], _Watched]:
+) -> tuple[list[Observation], Watched]:
     """Send all by the time that is rehearsed, which is that of the event loop."""
-    watched = _Watched()
+    watched = Watched()
     # Whoever answers may keep connections by a clock that is not stretched.
     async with session({}, KEEP_ALIVE_S / factor) as client:
         async with client.post(f"{processes.control}/begin") as begun:
@@ -179,7 +179,7 @@ def _meant(gateway: str, scenario: Scenario, coming: Iterable[Coming]) -> Iterat
         )
 
 
-async def _watch(processes: Running, window: Window, sender: Sender, watched: _Watched) -> None:
+async def _watch(processes: Running, window: Window, sender: Sender, watched: Watched) -> None:
     """Look at the machine and the replicas at the beginning of the window and at its end."""
     await asyncio.sleep(max(0.0, (window.from_ms - sender.now_ms) / 1000.0))
     async with sender.client.post(f"{processes.control}/reset"):
@@ -215,14 +215,15 @@ def advice(own: float, busy: float, factor: float) -> str:
     return f"Repeat it with `--factor {factor * max(1.0, busy / MOST_BUSY):.2g}`."
 
 
-def _report(
+def report_of(
     scenario: Scenario,
     observed: Sequence[Observation],
-    watched: _Watched,
+    watched: Watched,
     window: Window,
     settings: Mapping[str, str],
     factor: float,
 ) -> Report:
+    """The report of what was observed, and of what was seen of the machine meanwhile."""
     assert watched.tally is not None
     names = ", ".join(sorted(flow.name for flow in scenario.application.flows))
     report = measured("rehearsal", names, observed, window, scenario.objectives, settings)

@@ -116,6 +116,15 @@ def test_the_lowest_priority_value_is_admitted_first_and_the_highest_yields() ->
     assert (lesser.preemptions > 0, greater.preemptions) == (True, 0)
 
 
+def test_of_one_priority_who_came_last_yields() -> None:
+    scheduler = Scheduler(replace(SMALL, by_priority=True, kv_blocks=6, prefix_caching=False))
+    first, last = Sequence(8, 12, priority=1, arrived_ms=3.0), Sequence(8, 12, priority=1, arrived_ms=5.0)
+    for call in (first, last):
+        scheduler.add(call)
+    run(scheduler)
+    assert (first.preemptions, last.preemptions > 0) == (0, True)
+
+
 def test_where_the_first_of_the_batch_yields_the_others_go_on() -> None:
     """It needs a seventh block, and is the one that must give its blocks back; nobody else comes to wake the others."""
     scheduler = Scheduler(replace(SMALL, by_priority=True, kv_blocks=6, prefix_caching=False))

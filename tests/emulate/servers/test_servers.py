@@ -197,6 +197,9 @@ async def test_metrics_count(planned: Scenario) -> None:
     assert ended == {"stop": 2, "length": 1, "abort": 1, "error": 0}
     assert values["vllm:prompt_tokens_total"] > 200
     assert values["vllm:prefix_cache_hits_total"] > 0
+    # The same prompt twice, and of others what they begin with alike: no prompt in full.
+    assert values["vllm:prompt_tokens_cached_total"] == values["vllm:prefix_cache_hits_total"]
+    assert values["vllm:prompt_tokens_cached_total"] < values["vllm:prompt_tokens_total"] / 2
     assert values["vllm:time_to_first_token_seconds_count"] == 4
     assert values["vllm:e2e_request_latency_seconds_count"] == 4
     tokens = values["vllm:generation_tokens_total"]

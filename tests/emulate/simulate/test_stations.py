@@ -41,6 +41,15 @@ def test_what_is_called_off_does_not_happen() -> None:
     assert (seen, loop.happened) == ([], 0)
 
 
+def test_a_station_of_several_servers_is_as_busy_as_they_are_on_average() -> None:
+    loop = Loop()
+    queue = station(loop, servers=4)
+    for job in (Job(10.0), Job(30.0)):
+        queue.submit(job)
+    loop.run()
+    assert queue.busy_ms == 10.0
+
+
 def test_a_server_takes_all_that_wait_up_to_its_batch() -> None:
     loop = Loop()
     queue = station(loop, batch=3)
