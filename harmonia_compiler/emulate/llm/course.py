@@ -118,6 +118,13 @@ class Course:
         if batch is None:
             self._run = None
             return
+        if batch.load.begun:
+            # Who was admitted by this step stands last.
+            for sequence in reversed(batch.tokens):
+                if sequence.began_ms is None:
+                    sequence.began_ms = at_ms
+                elif not sequence.preemptions:
+                    break
         more = self.scheduler.repeats(batch) if self.leaps else 0
         first = self.model.step_ms(batch.load)
         ends = at_ms + run_ms(self.model, batch.load, 1 + more, first)

@@ -37,6 +37,7 @@ class Engine:
         self.scheduler = Scheduler(limits)
         self._course = Course(self.scheduler, model)
         self._late = late
+        self._watch: Callable[[Step], None] | None = None
         self._heard: dict[Sequence, Hear] = {}
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -50,6 +51,10 @@ class Engine:
     def in_progress(self) -> int:
         """Calls that are not answered in full yet."""
         return len(self._heard)
+
+    def watch(self, told: Callable[[Step], None]) -> None:
+        """Tell somebody of each step that has ended."""
+        self._watch = told
 
     def submit(self, sequence: Sequence, hear: Hear) -> None:
         """Begin a call. `hear` may submit and cancel itself.
@@ -148,6 +153,8 @@ class Engine:
             for step in self._course.advance(due):
                 if self._late is not None:
                     self._late(now_ms - step.ended_ms)
+                if self._watch is not None:
+                    self._watch(step)
                 self._tell(step)
 
     def _tell(self, step: Step) -> None:

@@ -17,7 +17,8 @@ class Sequence(msgspec.Struct, eq=False):
     as many keys as full blocks that another sequence may ask for, of prompt and answer. What follows
     is the scheduler's: tokens whose keys and values are `computed`, answer tokens that are `scheduled` and
     `delivered`, the `blocks` held, of which the first are `named`, how many tokens have `filled` them, with how many
-    of them the next block gets a name (`names_at`), and what the prefix cache gave.
+    of them the next block gets a name (`names_at`), and what the prefix cache gave. `began_ms` is when the first step
+    began that works on it, by whoever has a clock.
     """
 
     prompt: int
@@ -25,6 +26,7 @@ class Sequence(msgspec.Struct, eq=False):
     keys: tuple[Hashable, ...] = ()
     priority: int = 0
     arrived_ms: float = 0.0
+    began_ms: float | None = None
     number: int = 0
     computed: int = 0
     scheduled: int = 0

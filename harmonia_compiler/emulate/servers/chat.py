@@ -39,7 +39,8 @@ class Chat:
     metrics: Metrics = field(init=False)
 
     def __post_init__(self) -> None:
-        self.metrics = Metrics(self.model)
+        self.metrics = Metrics(self.model, self.engine.scheduler.limits)
+        self.engine.watch(self.metrics.stepped)
 
     @property
     def busy_ms(self) -> float:

@@ -1,7 +1,7 @@
 """What an emulated vLLM exports, by the names and labels of vLLM 0.32, for dashboards and whoever scales by them.
 
-All that an emulated engine can say truthfully: counts of requests and tokens, and times as a client sees them. Queueing
-and prefill apart from each other, and what belongs to LoRA, images and stages of other engines, are not there.
+All that an emulated engine can say truthfully: counts of requests and tokens, times as a client sees them, and when the
+first step began that worked on a request. What belongs to LoRA, images and stages of other engines is not there.
 """
 
 import asyncio
@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from harmonia_compiler.emulate.llm.course import Step
 from harmonia_compiler.emulate.llm.scheduler import Scheduler
 from harmonia_compiler.emulate.llm.sequence import Sequence
+from harmonia_compiler.profile.limits import Limits
 
 _LABELS = ("model_name", "engine")
 #: The only engine of a process of vLLM that is not data-parallel.
@@ -42,14 +44,18 @@ _HISTOGRAMS: Mapping[str, tuple[str, tuple[float, ...]]] = {
     "inter_token_latency_seconds": ("Time from one token to the next.", _SECONDS),
     "request_time_per_output_token_seconds": ("Time per output token of a request.", _SECONDS),
     "e2e_request_latency_seconds": ("Latency of a request.", _SECONDS),
+    "request_queue_time_seconds": ("Time that a request waits for its first step to begin.", _SECONDS),
+    "request_prefill_time_seconds": ("Time from then to a request's first token.", _SECONDS),
+    "request_inference_time_seconds": ("Time from then to a request's last token.", _SECONDS),
     "request_decode_time_seconds": ("Time from a request's first token to its last.", _SECONDS),
+    "iteration_tokens_total": ("Prompts computed and tokens generated in a step.", _TOKENS),
 }
 
 
 class Metrics:
     """The series of one model's replica, by their names without the prefix."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, limits: Limits) -> None:
         self.registry = CollectorRegistry()
         registry = self.registry
         self._gauges = {
@@ -75,6 +81,14 @@ class Metrics:
             reason: ended.labels(model, _ENGINE, reason)
             for reason in ("stop", "length", "abort", "error", "repetition")
         }
+        cache = {
+            "block_size": limits.block_size,
+            "num_gpu_blocks": limits.kv_blocks,
+            "enable_prefix_caching": limits.prefix_caching,
+            "engine": _ENGINE,
+        }
+        said = "Information of the LLMEngine CacheConfig"
+        Gauge("vllm:cache_config_info", said, [*cache], registry=registry).labels(*map(str, cache.values())).set(1)
         self._before = dict.fromkeys(("num_preemptions", "prefix_cache_queries", "prefix_cache_hits"), 0)
 
     def called(self, prompt: int, most: int | None, sequence: Sequence) -> "Account":
@@ -94,6 +108,11 @@ class Metrics:
     def generated(self) -> None:
         """One more token."""
         self._counters["generation_tokens"].inc()
+
+    def stepped(self, step: Step) -> None:
+        """A step has ended. As vLLM counts them, a prompt's tokens are all in the step that gives its first one."""
+        prompts = sum(sequence.prompt - sequence.cached for sequence in step.batch.begun)
+        self.observe("iteration_tokens_total", prompts + len(step.batch.given))
 
     def ended(self, reason: str, sequence: Sequence) -> None:
         """A request has ended, in vLLM's words for how."""
@@ -147,7 +166,12 @@ class Account:
         self.metrics.observe("e2e_request_latency_seconds", _now() - self._began)
         self.metrics.observe("request_generation_tokens", self._tokens)
         self.metrics.observe("request_num_preemptions", self.sequence.preemptions)
+        if (began_ms := self.sequence.began_ms) is not None:
+            self.metrics.observe("request_queue_time_seconds", (began_ms - self.sequence.arrived_ms) / 1000.0)
         if self._first is not None:
+            assert began_ms is not None
+            self.metrics.observe("request_prefill_time_seconds", self._first - began_ms / 1000.0)
+            self.metrics.observe("request_inference_time_seconds", self._last - began_ms / 1000.0)
             self.metrics.observe("request_decode_time_seconds", self._last - self._first)
             if self._tokens > 1:
                 each = (self._last - self._first) / (self._tokens - 1)

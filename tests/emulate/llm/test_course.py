@@ -56,6 +56,7 @@ def test_who_comes_while_a_step_is_on_joins_the_next_one() -> None:
     course.submit(second, 21.0)
     ends = {step.ended_ms: [*step.batch.tokens] for step in through(course)}
     assert ends == {25.0: [first], 37.0: [first], 53.0: [first, second]}
+    assert [(call.arrived_ms, call.began_ms) for call in (first, second)] == [(5.0, 5.0), (26.0, 37.0)]
 
 
 def test_decided_on_ahead_who_comes_joins_the_one_after() -> None:

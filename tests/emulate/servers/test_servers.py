@@ -17,6 +17,7 @@ from openai.types.chat import ChatCompletionMessageParam
 from prometheus_client.parser import text_string_to_metric_families
 
 from harmonia_compiler.contract.bundle import Endpoint
+from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.collection import CollectionRecord
 from harmonia_compiler.contract.launch import CALL_HEADER, REQUEST_HEADER
 from harmonia_compiler.contract.readings import Readings
@@ -25,6 +26,9 @@ from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.emulate.servers.metrics import Metrics
 from harmonia_compiler.policy.control.decide import begun, decide
 from harmonia_compiler.policy.control.planned import planned as planned_figures
+from harmonia_compiler.profile.limits import Limits
+from harmonia_compiler.profile.serving import Stepping
+from harmonia_compiler.profile.serving import serving as serving_of
 from harmonia_compiler.runtime.gateway import caches
 from tests.emulate.planned import planned_for
 from tests.emulate.servers.emulated import MODEL, SOURCE, called, client, emulated
@@ -202,6 +206,17 @@ async def test_metrics_count(planned: Scenario) -> None:
     assert values["vllm:prompt_tokens_cached_total"] < values["vllm:prompt_tokens_total"] / 2
     assert values["vllm:time_to_first_token_seconds_count"] == 4
     assert values["vllm:e2e_request_latency_seconds_count"] == 4
+    for phase in ("queue", "prefill", "inference", "decode"):
+        assert values[f"vllm:request_{phase}_time_seconds_count"] == 4
+    queue, prefill, inference, decode = (
+        values[f"vllm:request_{phase}_time_seconds_sum"] for phase in ("queue", "prefill", "inference", "decode")
+    )
+    assert 0.0 <= queue <= queue + prefill <= values["vllm:time_to_first_token_seconds_sum"]
+    assert prefill + decode == pytest.approx(inference)
+    assert values["vllm:cache_config_info"] == 1
+    # A step of a request that was left may have given a token that nobody has taken.
+    computed = values["vllm:prompt_tokens_total"] - values["vllm:prompt_tokens_cached_total"]
+    assert 0 <= values["vllm:iteration_tokens_total_sum"] - computed - values["vllm:generation_tokens_total"] <= 2
     tokens = values["vllm:generation_tokens_total"]
     assert values["vllm:request_generation_tokens_sum"] == tokens > 30
     assert values["vllm:inter_token_latency_seconds_count"] == tokens - 4
@@ -237,14 +252,22 @@ async def test_a_gateway_reads_how_the_prefix_cache_serves_and_its_controller_sa
     assert (said.about, said.why.partition(" %")[0]) == (at["model"].engine, f"{100 * rate:.0f}")
 
 
-def test_metrics_have_vllm_s_names_and_labels() -> None:
+def limits_of(planned: Scenario) -> Limits:
+    """Those of the model's replicas."""
+    replica = next(one for one in planned.plan.replicas if one.engine == "model")
+    found = serving_of(planned.service.engines["model"], replica.config, load_cards())
+    assert isinstance(found, Stepping)
+    return found.limits
+
+
+def test_metrics_have_vllm_s_names_and_labels(planned: Scenario) -> None:
     """By the source of the vLLM that is installed: importing it takes ten seconds."""
     place = find_spec("vllm")
     if place is None or place.origin is None:
         pytest.skip("vLLM has no build for this machine")
     source = Path(place.origin).with_name("v1").joinpath("metrics", "loggers.py").read_text()
-    theirs = set(re.findall(r'name="(vllm:[a-z_0-9]+)"', source))
-    ours = {metric.name for metric in Metrics("m").registry.collect()}
+    theirs = set(re.findall(r'name ?= ?"(vllm:[a-z_0-9]+)"', source))
+    ours = {metric.name for metric in Metrics("m", limits_of(planned)).registry.collect()}
     assert len(ours) > 20
     assert ours <= theirs
     assert 'labelnames = ["model_name", "engine"]' in source
