@@ -182,7 +182,7 @@ class Host:
                     behaviour,
                     condition,
                     self.rehearsal.service.collections,
-                    {str(one.settings["collection"]): one for one in components.values()},
+                    components,
                     {name: _work(one) for name, one in components.items()},
                 )
                 emulated = _Emulated(engine.id, counter, condition, StoreListener(store))

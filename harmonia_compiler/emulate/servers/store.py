@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 import msgspec
@@ -10,8 +11,9 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc, schema_pb
 
 from harmonia_compiler.contract.collection import CollectionRecord
 from harmonia_compiler.contract.component import Component
+from harmonia_compiler.contract.launch import CALL_HEADER, REQUEST_HEADER
 from harmonia_compiler.emulate.behaviour import Behaviour
-from harmonia_compiler.emulate.servers.replica import Condition
+from harmonia_compiler.emulate.servers.replica import Condition, called
 from harmonia_compiler.emulate.servers.stations import Counter
 from harmonia_compiler.kinds.kind import Work
 from harmonia_compiler.kinds.milvus import SOURCE_FIELD, TEXT_FIELD
@@ -25,7 +27,11 @@ _NO_COLLECTION = 100
 
 @dataclass(slots=True)
 class Store:
-    """The collections of a service, all of them served, and what a search of each takes."""
+    """The collections of a service, all of them served, and what a search by each component takes.
+
+    A search says for which request and which call it is, and finds what that finds in a simulation. One that does not
+    is one of its own.
+    """
 
     counter: Counter
     behaviour: Behaviour
@@ -39,19 +45,29 @@ class Store:
         """Answer this server's calls."""
         milvus_pb2_grpc.add_MilvusServiceServicer_to_server(_servicer(self), server)
 
-    async def search(self, collection: str, limit: int, queries: int) -> list[list[dict[str, Any]]]:
+    async def search(self, collection: str, limit: int, queries: int, named: str = "") -> list[list[dict[str, Any]]]:
         """Passages for each query, best first."""
         self._searches += 1
-        component = self.components[collection]
-        key = f"{collection}.{self._searches}"
-        uniform = self.behaviour.draws.of(key, component.name)
+        request, _, call = unquote(named).rpartition(" ")
+        whose = called({REQUEST_HEADER: request, CALL_HEADER: call})
+        searching = (one for one in self.components.values() if one.settings["collection"] == collection)
+        component = self.components.get(whose.component) or next(searching)
+        key = whose.request or f"{collection}.{self._searches}"
+        uniform = self.behaviour.draws.of(key, component.name, whose.place)
         work = self.works[component.name]
         await self.counter.visit(_times(work, queries), uniform)
         await self.condition.moving()
         self.condition.answered += 1
         component = msgspec.structs.replace(component, settings={**component.settings, "top_k": limit}, size=None)
-        found = [self.behaviour.value(component, {}, key, str(query)) for query in range(queries)]
+        places = [whose.place] if queries == 1 else [_of_item(whose.place, number + 1) for number in range(queries)]
+        found = [self.behaviour.value(component, {}, key, place) for place in places]
         return [sorted(one, key=lambda passage: -passage["score"]) for one in found]
+
+
+def _of_item(place: str, number: int) -> str:
+    """Where the call for one item of a list stands, of a call for all of them."""
+    path, sign, site = place.partition("#")
+    return f"{path}/{number}{sign}{site}" if path else f"{number}{sign}{site}"
 
 
 def _times(work: Work, times: int) -> Work:
@@ -93,12 +109,12 @@ def _servicer(store: Store) -> Any:
 
         async def Search(self, request: Any, context: Any) -> Any:  # noqa: N802
             await _refuse(store.condition, context)
-            return await _found(store, request.collection_name, _limit(request.search_params), request.nq)
+            return await _found(store, request.collection_name, _limit(request.search_params), request.nq, context)
 
         async def HybridSearch(self, request: Any, context: Any) -> Any:  # noqa: N802
             await _refuse(store.condition, context)
             queries = request.requests[0].nq
-            return await _found(store, request.collection_name, _limit(request.rank_params), queries)
+            return await _found(store, request.collection_name, _limit(request.rank_params), queries, context)
 
     return Servicer()
 
@@ -122,8 +138,9 @@ def _limit(parameters: Sequence[Any]) -> int:
     return int(named.get("topk") or named.get("limit") or 10)
 
 
-async def _found(store: Store, collection: str, limit: int, queries: int) -> Any:
-    rows = await store.search(collection, limit, queries)
+async def _found(store: Store, collection: str, limit: int, queries: int, context: Any) -> Any:
+    named = dict(context.invocation_metadata()).get("client-request-id", "")
+    rows = await store.search(collection, limit, queries, named)
     flat = [row for some in rows for row in some]
     texts, sources = ([row[name] for row in flat] for name in ("text", "source"))
     results = schema_pb2.SearchResultData(

@@ -7,6 +7,7 @@ call is sent once, and a server that cannot be reached is reported within millis
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import msgspec
@@ -14,7 +15,7 @@ from pymilvus import AnnSearchRequest, AsyncMilvusClient, RRFRanker
 from pymilvus.exceptions import MilvusException
 
 from harmonia_compiler.contract.bundle import Endpoint
-from harmonia_compiler.contract.launch import Wire
+from harmonia_compiler.contract.launch import CALL_HEADER, REQUEST_HEADER, Wire
 from harmonia_compiler.functions.fuse import DAMPING
 from harmonia_compiler.kinds.milvus import (
     SOURCE_FIELD,
@@ -41,6 +42,8 @@ _NOT_LOADED = 101
 
 __all__ = ["TRANSPORT", "MilvusTransport", "read_record"]
 
+#: What an id that is told to Milvus may have beside letters, digits and `_.-~`.
+_IN_IDS = " /#;:"
 _OUTPUT = [TEXT_FIELD, SOURCE_FIELD]
 
 
@@ -56,7 +59,8 @@ class MilvusTransport:
         search = msgspec.json.decode(wire.body, type=Search)
         client = await self._client(endpoint)
         try:
-            found = await (_by_words_too(client, search) if search.texts else _by_vector(client, search))
+            named = _request_id(wire)
+            found = await (_by_words_too(client, search, named) if search.texts else _by_vector(client, search, named))
         except (MilvusException, grpc.RpcError) as problem:
             raise _failure(problem, search.collection) from problem
         return msgspec.json.encode(SearchReply([[_hit(row) for row in rows] for rows in found]))
@@ -101,7 +105,14 @@ class MilvusTransport:
 TRANSPORT = MilvusTransport
 
 
-async def _by_vector(client: AsyncMilvusClient, search: Search) -> list[list[dict[str, Any]]]:
+def _request_id(wire: Wire) -> str:
+    """What Milvus writes into its log of a search: for which request it is, and for which call of it."""
+    said = dict(wire.headers)
+    # gRPC sends nothing else than printable ASCII.
+    return quote(" ".join(said.get(name, "") for name in (REQUEST_HEADER, CALL_HEADER)).strip(), safe=_IN_IDS)
+
+
+async def _by_vector(client: AsyncMilvusClient, search: Search, named: str) -> list[list[dict[str, Any]]]:
     """The rows nearest to each vector."""
     found: list[list[dict[str, Any]]] = await client.search(
         search.collection,
@@ -111,12 +122,13 @@ async def _by_vector(client: AsyncMilvusClient, search: Search) -> list[list[dic
         filter=search.filter,
         output_fields=_OUTPUT,
         search_params={"metric_type": search.metric, "params": search.parameters},
+        client_request_id=named,
         retry_times=0,
     )
     return found
 
 
-async def _by_words_too(client: AsyncMilvusClient, search: Search) -> list[list[dict[str, Any]]]:
+async def _by_words_too(client: AsyncMilvusClient, search: Search, named: str) -> list[list[dict[str, Any]]]:
     """The rows that vectors and words find, each ranking as long as the result; Milvus fuses them."""
     near = {"metric_type": search.metric, "params": search.parameters}
     rankings = [
@@ -124,7 +136,13 @@ async def _by_words_too(client: AsyncMilvusClient, search: Search) -> list[list[
         AnnSearchRequest(search.texts, WORDS_FIELD, {"metric_type": WORDS_METRIC}, search.limit, search.filter),
     ]
     found: list[list[dict[str, Any]]] = await client.hybrid_search(
-        search.collection, rankings, RRFRanker(DAMPING), limit=search.limit, output_fields=_OUTPUT, retry_times=0
+        search.collection,
+        rankings,
+        RRFRanker(DAMPING),
+        limit=search.limit,
+        output_fields=_OUTPUT,
+        client_request_id=named,
+        retry_times=0,
     )
     return found
 

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -303,6 +304,19 @@ async def test_every_kind_of_replica_answers_its_calls(planned: Scenario) -> Non
         assert len(walked) == 3
         found = await called(planned, at["web"], "web", "1", query="q")
         assert len(found) == 2
+
+
+async def test_a_search_finds_what_it_finds_in_a_simulation_in_whatever_order_searches_come(planned: Scenario) -> None:
+    component = planned.service.programs["ask"].components["search"]
+    async with emulated(planned) as (_, at):
+        vector = [1.0] + [0.0] * 383
+        for request in ("7", "8", "7", "é"):
+            found = await called(planned, at["search"], "search", request, query=vector)
+            simulated = planned.behaviour.value(component, {"query": vector}, request, "")
+            key = itemgetter("source")
+            assert sorted(found, key=key) == sorted(
+                ({**one, "score": pytest.approx(one["score"])} for one in simulated), key=key
+            )
 
 
 async def posted(endpoint: Endpoint, path: str, ask: object) -> tuple[int, Any]:
