@@ -22,8 +22,8 @@ from harmonia_compiler.emulate.simulate.run import simulate
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.plan.promises import named, promises
 from harmonia_compiler.report.document import Report
-from harmonia_compiler.report.measures import Distribution, Window, figures
-from harmonia_compiler.report.observation import Observation
+from harmonia_compiler.report.measures import Distribution, Window, figures, within
+from harmonia_compiler.report.observation import Observation, Outcome
 from harmonia_compiler.workload.arrivals import poisson, until
 
 #: How many plans are tried.
@@ -238,18 +238,28 @@ def _reached(application: Application, observed: Sequence[Observation], window: 
     for flow in application.flows:
         for objective, of_class in promises(flow):
             of_pipeline = (one for one in observed if one.pipeline == flow.name)
-            found = figures((one for one in of_pipeline if of_class in (None, one.request_class)), window, (objective,))
+            own = [one for one in of_pipeline if of_class in (None, one.request_class)]
+            found = figures(own, window, (objective,))
             times = found.latency if objective.metric == "latency" else found.ttft
             (kept,) = found.kept
             yield Reached(
                 flow.name,
                 objective,
                 0.0 if times is None else _quantile(times, objective, met=kept.met),
-                0.0 if times is None else times.p95_within or 0.0,
+                0.0 if times is None else _within(own, window, objective, times.p95_within or 0.0),
                 kept.met,
                 found.requests,
                 of_class,
             )
+
+
+def _within(observed: Sequence[Observation], window: Window, objective: Objective, otherwise: float) -> float:
+    """Half the width of the promised quantile's own interval, or something else where too few lie beyond it to say."""
+    came = sorted((one for one in observed if window.holds(one.arrived_ms)), key=lambda one: one.arrived_ms)
+    answered = (one for one in came if one.outcome is Outcome.OK)
+    times = (one.latency_ms if objective.metric == "latency" else one.ttft_ms for one in answered)
+    found = within([ms for ms in times if ms is not None], objective.quantile)
+    return otherwise if found is None else found
 
 
 def _quantile(times: Distribution, objective: Objective, *, met: bool) -> float:

@@ -231,6 +231,26 @@ def test_a_promise_that_the_unanswered_break_is_taken_in_full(tmp_path: Path, mo
     assert first.missed == first.reached
 
 
+@pytest.mark.parametrize(("quantile", "is_even"), [("p50", True), ("p90", True), ("p95", False)])
+def test_how_sure_a_quantile_is_goes_by_how_it_varies_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quantile: str, *, is_even: bool
+) -> None:
+    """Nine of ten take 10 ms, and the tenth ever longer."""
+
+    def simulated(*_: object, **__: object) -> Simulated:
+        times = (10.0 if number % 10 else 20.0 + number / 10 for number in range(2000))
+        observed = tuple(seen(200_000.0 + at, took_ms, pipeline="ask") for at, took_ms in enumerate(times))
+        return Simulated(small_report(), observed, 0, 0.0)
+
+    monkeypatch.setattr(certify_module, "simulate", simulated)
+    source, path = written(tmp_path, 3000, SLOW)
+    source.write_text(source.read_text().replace("p95", quantile))
+    application, hosts = check_files([source], {}).application, load_inventory(path)
+    assert application is not None
+    (reached,) = certify(partial(plan_for, application, hosts, "cost"), hosts, load_cards())[0].reached
+    assert (reached.within_ms < 5.0) == is_even
+
+
 def test_a_low_load_is_simulated_until_enough_requests_came(tmp_path: Path) -> None:
     source, path = written(tmp_path, 3000, SLOW + FAST)
     source.write_text(source.read_text().replace("load 3 rps", "load 0.005 rps"))
