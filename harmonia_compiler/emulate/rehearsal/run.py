@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from time import perf_counter, time
 
 import msgspec
@@ -107,10 +108,11 @@ def rehearse(
     start_s = loading(scenario, wishes.start_s)
     came = [*arrivals]
     rate = mean_rate_rps(came) or 1.0
-    factor = wishes.factor or factor_for(scenario, rate, psutil.cpu_count() or 1)
-    tell(factor)
     coming = [*scenario.coming(came)]
     lengths = {str(one.number): one.answer_tokens for one in coming if one.answer_tokens is not None}
+    recorded = fmean(lengths.values()) if lengths else None
+    factor = wishes.factor or factor_for(scenario, rate, psutil.cpu_count() or 1, recorded)
+    tell(factor)
     document = rehearsal_of(scenario, factor, start_s, faults, lengths)
     raise_open_files()
     front = wishes.front or ours(scenario.plan, wishes.parts)

@@ -1,6 +1,9 @@
 """By which factor all times are stretched, where this machine would otherwise be what is measured."""
 
+from harmonia_compiler.contract.component import Component
+from harmonia_compiler.emulate.outcomes import most_tokens
 from harmonia_compiler.emulate.scenario import Scenario
+from harmonia_compiler.kinds.kind import Kind
 from harmonia_compiler.kinds.registry import kinds
 
 #: Processor time of this machine that a call is taken to need, and a streamed piece of an answer: emulated engine,
@@ -12,21 +15,31 @@ PIECE_MS = 0.35
 MOST_BUSY, MOST_CORES = 0.5, 2.5
 
 
-def factor_for(scenario: Scenario, rate_rps: float, cores: float) -> float:
-    """By how much to stretch, so that the calls of so many requests a second leave this machine some room."""
+def factor_for(scenario: Scenario, rate_rps: float, cores: float, answer_tokens: float | None = None) -> float:
+    """By how much to stretch, so that the calls of so many requests a second leave this machine some room.
+
+    Answers have so many tokens in the mean, as far as they may; where nobody has recorded that, as many as is expected.
+    """
     loads = {one.name: one.load_rps for one in scenario.plan.pipelines}
     whole = sum(loads.values())
     each_ms = 0.0
     for pipeline in scenario.plan.pipelines:
         part = loads[pipeline.name] / whole if whole else 1.0 / len(loads)
-        each_ms += part * (CALL_MS * sum(pipeline.visits.values()) + PIECE_MS * _pieces(scenario, pipeline.name))
+        each_ms += part * (
+            CALL_MS * sum(pipeline.visits.values()) + PIECE_MS * _pieces(scenario, pipeline.name, answer_tokens)
+        )
     return max(1.0, rate_rps * each_ms / 1000.0 / (min(cores, MOST_CORES) * MOST_BUSY))
 
 
-def _pieces(scenario: Scenario, pipeline: str) -> float:
+def _pieces(scenario: Scenario, pipeline: str, answer_tokens: float | None) -> float:
     """How many pieces of text a request of a pipeline is expected to be sent."""
     program = scenario.service.programs[pipeline]
     if not program.streams:
         return 0.0
     answers = [program.components[name] for name in scenario.behaviour.answers if name in program.components]
-    return max((kinds()[one.kind].result_extent(one).tokens for one in answers), default=0.0)
+    return max((_answer_tokens(one, kinds()[one.kind], answer_tokens) for one in answers), default=0.0)
+
+
+def _answer_tokens(component: Component, kind: Kind, recorded: float | None) -> float:
+    most = most_tokens(component, kind)
+    return kind.result_extent(component).tokens if recorded is None or most is None else min(recorded, most)

@@ -6,6 +6,7 @@ import pytest
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.emulate.rehearsal import processes
+from harmonia_compiler.emulate.rehearsal import run as of_run
 from harmonia_compiler.emulate.rehearsal.run import Wishes, advice, rehearse
 from harmonia_compiler.emulate.rehearsal.stretch import factor_for
 from harmonia_compiler.emulate.scenario import Scenario
@@ -106,6 +107,31 @@ def test_more_requests_than_this_machine_carries_are_stretched_in_proportion(pla
     assert factor_for(planned, 0.01, 2) == 1.0
     assert factor_for(planned, 2e4, 2) == pytest.approx(2 * factor_for(planned, 1e4, 2))
     assert factor_for(planned, 1e4, 2) == pytest.approx(factor_for(planned, 1e4, 1) / 2)
+
+
+def test_longer_answers_that_are_recorded_are_more_pieces_for_this_machine(planned: Scenario) -> None:
+    expected = factor_for(planned, 1e4, 2)
+    assert factor_for(planned, 1e4, 2, 25.0) == expected
+    assert factor_for(planned, 1e4, 2, 12.0) < expected < factor_for(planned, 1e4, 2, 45.0)
+    # `answer` may have 50 tokens.
+    assert factor_for(planned, 1e4, 2, 9000.0) == factor_for(planned, 1e4, 2, 50.0)
+
+
+def test_a_rehearsal_is_stretched_by_the_answers_of_its_trace(
+    planned: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Asked(Exception):
+        """Stands for the whole rehearsal."""
+
+    def asked(*given: object) -> float:
+        raise Asked(*given[3:])
+
+    monkeypatch.setattr(of_run, "factor_for", asked)
+    for tokens, mean in (((10, 40, None), 25.0), ((None, None), None)):
+        came = [Arrival(500.0 * at, answer_tokens=each) for at, each in enumerate(tokens)]
+        with pytest.raises(Asked) as raised:
+            rehearse(planned, came, WINDOW, {}, Wishes(), lambda _: None)
+        assert raised.value.args == (mean,)
 
 
 def test_more_cores_than_its_processes_use_are_of_no_help(planned: Scenario) -> None:
