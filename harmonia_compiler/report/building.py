@@ -1,9 +1,11 @@
 """Makes the report of a run from what was observed of its requests."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import TypeVar
 
+from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.contract.objective import Objective
 from harmonia_compiler.report.document import CURVE_PARTS, Group, Kind, Report, Stage, Tick
 from harmonia_compiler.report.measures import Window, distribution, figures, percentile
@@ -44,7 +46,7 @@ def measured(
         tick_ms=tick_ms,
         ticks=_ticks(observed, window, tick_ms),
         stages=_stages(observed, window),
-        notes=_doubts(groups),
+        notes=_doubts(groups, Counter(one.pipeline for one in observed if one.arrived_ms < window.from_ms), window),
     )
 
 
@@ -114,8 +116,8 @@ def _stages(observed: Iterable[Observation], window: Window) -> tuple[Stage, ...
     return tuple(found)
 
 
-def _doubts(groups: Sequence[Group]) -> tuple[str, ...]:
-    """Where figures do not say what they seem to say."""
+def _doubts(groups: Sequence[Group], before: Mapping[str, int], window: Window) -> tuple[str, ...]:
+    """Where figures do not say what they seem to say; `before` counts those of the warm-up, by pipeline."""
     notes = []
     for group in groups:
         if group.request_class is not None:
@@ -134,6 +136,11 @@ def _doubts(groups: Sequence[Group]) -> tuple[str, ...]:
             )
         if 0 < group.figures.requests < 100:
             notes.append(f"{group.pipeline}: {group.figures.requests} requests are too few for high percentiles.")
+        if group.figures.requests < 100 and (more := before.get(group.pipeline)):
+            notes.append(
+                f"{group.pipeline}: {more} more came within the warm-up of {shown_ms(window.from_ms)} and do not count; "
+                "with `--warmup 0s` they do."
+            )
     return tuple(notes)
 
 

@@ -61,6 +61,14 @@ def test_figures_that_mislead_say_so() -> None:
     ]
 
 
+@pytest.mark.parametrize(("more", "said"), [(1, True), (150, False)])
+def test_few_requests_that_a_warm_up_makes_fewer_are_said(more: int, *, said: bool) -> None:
+    observed = [seen(0.0, 1.0), *(seen(600.0 + number, 1.0) for number in range(more))]
+    notes = measured("simulation", "x", observed, Window(100.0, 1000.0), {}, {}).notes
+    note = "p: 1 more came within the warm-up of 100 ms and do not count; with `--warmup 0s` they do."
+    assert (note in notes) == said
+
+
 def test_an_empty_run_is_a_report() -> None:
     report = measured("simulation", "x", [], Window(0.0, 1000.0), {}, {})
     assert "Figures are of 1 s" in as_text(report)
