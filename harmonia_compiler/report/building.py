@@ -137,10 +137,8 @@ def _doubts(groups: Sequence[Group], before: Mapping[str, int], window: Window) 
         if 0 < group.figures.requests < 100:
             notes.append(f"{group.pipeline}: {group.figures.requests} requests are too few for high percentiles.")
         if group.figures.requests < 100 and (more := before.get(group.pipeline)):
-            notes.append(
-                f"{group.pipeline}: {more} more came within the warm-up of {shown_ms(window.from_ms)} and do not count; "
-                "with `--warmup 0s` they do."
-            )
+            lasted = f"{group.pipeline}: {more} more came within the warm-up of {shown_ms(window.from_ms)}"
+            notes.append(f"{lasted} and do not count; with `--warmup 0s` they do.")
     return tuple(notes)
 
 
