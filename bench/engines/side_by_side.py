@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from msgspec.structs import replace
+
 from harmonia_compiler.emulate.llm.course import Course
 from harmonia_compiler.emulate.llm.scheduler import Scheduler
 from harmonia_compiler.emulate.llm.sequence import Sequence as Call
@@ -24,20 +26,14 @@ from harmonia_compiler.profile.limits import Limits
 from harmonia_compiler.profile.measured import Observation
 from harmonia_compiler.profile.record import MeasuredProfile, profile_of
 from harmonia_compiler.profile.sweep import observe, sweep_for
+from harmonia_compiler.workload.arrivals import poisson
+from harmonia_compiler.workload.request import Arrival
 
 LOADS = (0.33, 0.6, 0.9)
 ALLOWED = 0.10
 HEADER = f"{'load':>5} {'figure':16} {'real':>9} {'apart':>9} {'emulated':>9} {'off by':>8} {'allowed':>8}"
 _CALLS_FOR_RATE = 40
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """A call: when, with how long a prompt, for how many tokens."""
-
-    at_s: float
-    prompt: int
-    answer: int
+_SEED = 5
 
 
 @dataclass(frozen=True)
@@ -119,18 +115,17 @@ def arrivals(profile: MeasuredProfile, load: float, least: int, seconds: float =
     So many at least, and as many as come in so long.
     """
     rate = load * _most_calls_per_s(profile)
-    rng = random.Random(5)
-    at, found = 0.0, []
-    for _ in range(max(least, round(rate * seconds))):
-        prompt, answer = _size(rng)
-        at += rng.expovariate(rate)
-        found.append(Arrival(at, prompt, answer))
-    return found
+    rng = random.Random(_SEED)
+    sizes = (_size(rng) for _ in range(max(least, round(rate * seconds))))
+    return [
+        replace(one, prompt_tokens=prompt, answer_tokens=answer)
+        for (prompt, answer), one in zip(sizes, poisson(rate, _SEED), strict=False)
+    ]
 
 
 def _most_calls_per_s(profile: MeasuredProfile) -> float:
     """How many calls the engine carries by the profile, where it always has as many as it takes at once."""
-    rng = random.Random(5)
+    rng = random.Random(_SEED)
     count = max(_CALLS_FOR_RATE, 8 * profile.limits.sequences)
     course = Course(Scheduler(profile.limits), profile.steps, leaps=True)
     for _ in range(count):
@@ -157,8 +152,10 @@ async def _play(asker: Asker, calls: Sequence[Arrival]) -> Figures:
     began = time.perf_counter()
 
     async def one(call: Arrival) -> Heard:
-        await asyncio.sleep(began + call.at_s - time.perf_counter())
-        return await asker.ask(call.prompt, call.answer)
+        assert call.prompt_tokens is not None
+        assert call.answer_tokens is not None
+        await asyncio.sleep(began + call.at_ms / 1000.0 - time.perf_counter())
+        return await asker.ask(call.prompt_tokens, call.answer_tokens)
 
     heard = await asyncio.gather(*map(one, calls))
     span_ms = max(each.came_ms[-1] for each in heard) - min(each.sent_ms for each in heard)
