@@ -429,20 +429,6 @@ def test_the_state_of_an_earlier_supervisor_with_the_same_number_is_not_taken_fo
         os.close(lock)
 
 
-def test_a_bundle_that_another_command_is_starting_is_not_stopped(hand: Hand) -> None:
-    hand.write(one=launch())
-    run = RunDirectory(hand.path)
-    run.prepare()
-    lock = run.lock()
-    assert lock is not None
-    try:
-        with pytest.raises(Rejected, match="E0911: another command is starting"):
-            hand.down()
-    finally:
-        os.close(lock)
-    hand.down()
-
-
 def test_a_supervisor_is_told_from_a_process_with_its_number(hand: Hand) -> None:
     hand.write(one=launch())
     hand.up()

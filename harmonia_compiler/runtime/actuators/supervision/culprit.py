@@ -8,11 +8,12 @@ from harmonia_compiler.runtime.bundle import SUPERVISOR
 
 
 def state_by(supervisor: pids.Ident | None, run: rundir.RunDirectory) -> rundir.State | None:
-    """What this supervisor says; None while the state is still that of an earlier one."""
-    with contextlib.suppress(rundir.Damaged):
-        state = run.read_state()
-        if state is not None and state.supervisor == supervisor:
-            return state
+    """What this supervisor says, or said last; None while the state is still that of an earlier one."""
+    for read in (run.read_state, run.read_last_state):
+        with contextlib.suppress(rundir.Damaged):
+            state = read()
+            if state is not None and state.supervisor == supervisor:
+                return state
     return None
 
 

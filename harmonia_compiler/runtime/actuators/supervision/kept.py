@@ -127,7 +127,8 @@ class Kept(ABC):
         pids.end(keepers, self.grace_s)
         lock = run.lock()
         if lock is None:
-            message = f"another command is starting `{bundle.name}` right now"
+            does = "starting" if run.is_signed() else "stopping"
+            message = f"another command is {does} `{bundle.name}` right now"
             raise Rejected([Diagnostic("E0911", message, help="wait for it to end, then ask again")])
         try:
             # Whom it named has ended: nobody may take the name for that of who holds it now.
@@ -158,8 +159,8 @@ class Kept(ABC):
 
 
 def is_kept(bundle: Path, run: rundir.RunDirectory) -> bool:
-    """Whether a live keeper looks after the bundle, or somebody holds its lock and has not said who it is."""
-    return keeper_of(bundle, run) is not None or run.is_held()
+    """Whether a live keeper looks after the bundle; who cleans up after one is waited for by the next."""
+    return keeper_of(bundle, run) is not None
 
 
 def _prepared(bundle: Path) -> rundir.RunDirectory:
@@ -185,13 +186,14 @@ def _is_ours(keeper: "subprocess.Popen[bytes] | None") -> bool:
 
 
 def _was_stopped(last: Status | None, run: rundir.RunDirectory, ours: "subprocess.Popen[bytes] | None") -> bool:
-    """Whether the keeper that has ended was told to, after it had said how things stood; `ours` is our child."""
-    if (last is not None and last.failure is not None) or not run.path.is_dir():
+    """Whether the keeper that has ended was told to; `last` is what it said last, and `ours` our child."""
+    if not run.path.is_dir():
+        # It ended by itself, for that.
         return False
     if ours is not None:
         # Until it hears signals it ends by them.
         return ours.poll() in (STOPPED, -signal.SIGTERM)
-    return not run.has_state() or (last is not None and last.phase == "stopping")
+    return not run.has_state() if last is None else last.phase == "stopping"
 
 
 def _await_ready(
@@ -207,11 +209,17 @@ def _await_ready(
     """
     until = time.monotonic() + timeout_s
     me = None if spawned is None else pids.identify(spawned.pid)
+    keeper = me
     last: Status | None = None
     while last is None or last.phase != "running":
         ours = spawned if _is_ours(spawned) else None
-        keeper = keeper_of(bundle.resolve(), run) if ours is None else me
-        ended = not is_kept(bundle.resolve(), run) if ours is None else ours.poll() is not None
+        if ours is not None:
+            ended = ours.poll() is not None
+        else:
+            other = keeper_of(bundle.resolve(), run)
+            ended = other is None and not run.is_held()
+            # Also of one that has ended is read what it said last.
+            keeper = other or keeper
         state = state_by(keeper, run)
         last = last if state is None else state.status
         if last is not None:

@@ -12,6 +12,7 @@
     installing.json  as long as a generation's files are being put into the bundle's folder
     requests.ledger  the gateway's counts of requests, which outlive it
     logs/NAME.log    what each process wrote since the last start
+    logs/state.last.json  how the last service stood at its end, for whoever waited for it beside the one who started it
 
 All of it is readable by its owner alone. A file is replaced as a whole, so that no reader meets half of one.
 """
@@ -39,9 +40,11 @@ from harmonia_compiler.runtime.controller import measured
 from harmonia_compiler.runtime.gateway.ledger import LEDGER
 
 LOCK, STATE, ENDPOINTS, ADDRESS = "lock", "state.json", "endpoints.json", "gateway.json"
+#: Among the logs, which outlive a service.
+LAST_STATE = "state.last.json"
 
-#: How long the lock of a process that was killed may still be held, in seconds.
-_DYING_S = 3.0
+#: How long a lock is waited for that somebody is about to let go: who was killed, or who cleans up. In seconds.
+_PASSING_S = 30.0
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -109,13 +112,20 @@ class RunDirectory:
 
     def read_state(self) -> State | None:
         """The last state; None where there is none that was written to this folder. Raises `Damaged`."""
+        return self._state_in(self.path / STATE)
+
+    def read_last_state(self) -> State | None:
+        """The same of a service that was cleaned up after."""
+        return self._state_in(self.logs / LAST_STATE)
+
+    def _state_in(self, file: Path) -> State | None:
         try:
-            state = decode_document(read_regular(self.path / STATE, MOST_DOCUMENT_BYTES), State)
+            state = decode_document(read_regular(file, MOST_DOCUMENT_BYTES), State)
             here = self.identity
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as problem:
-            raise Damaged(f"{self.path / STATE} cannot be read ({problem})") from problem
+            raise Damaged(f"{file} cannot be read ({problem})") from problem
         return state if state.folder == here else None
 
     def last_supervisor(self) -> Ident | None:
@@ -126,11 +136,19 @@ class RunDirectory:
         return None
 
     def lock(self) -> int | None:
-        """Take the lock and give its descriptor, kept open as long as it is held; None where somebody has it."""
-        until = time.monotonic() + _DYING_S
-        while (descriptor := self.try_lock()) is None and not self.is_held() and time.monotonic() < until:
+        """Take the lock and give its descriptor, kept open as long as it is held; None where a supervisor has it.
+
+        Who has it without being named in it cleans up, or is about to sign, and is waited for.
+        """
+        until = time.monotonic() + _PASSING_S
+        while (descriptor := self.try_lock()) is None and not self.is_signed() and time.monotonic() < until:
             time.sleep(0.02)
         return descriptor
+
+    def is_signed(self) -> bool:
+        """Whether the lock names somebody who lives."""
+        holder = self.holder()
+        return holder is not None and is_alive(holder)
 
     def try_lock(self) -> int | None:
         """The same at once, also where whoever has it is about to be gone."""
@@ -192,9 +210,12 @@ class RunDirectory:
     def clear_state(self) -> None:
         """Remove what an earlier supervisor said about its service; the caller holds the lock.
 
-        What the service measured is put aside.
+        What the service measured is put aside, and how it stood.
         """
         measured.keep(self.path, self.path)
+        if (self.path / STATE).is_file():
+            with contextlib.suppress(OSError):
+                (self.path / STATE).replace(self.logs / LAST_STATE)
         for name in (STATE, ENDPOINTS, ADDRESS, DECISION, SAID, REMEMBERED, WANTED, GENERATIONS):
             move_folder_away(self.path / name)
             (self.path / name).unlink(missing_ok=True)
