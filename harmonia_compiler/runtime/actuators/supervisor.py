@@ -29,7 +29,7 @@ from harmonia_compiler.contract.generations import folder_of
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime import bundle as bundles
 from harmonia_compiler.runtime.actuators.actuator import Failure, Phase, Status
-from harmonia_compiler.runtime.actuators.supervision import pids, rundir
+from harmonia_compiler.runtime.actuators.supervision import pids, rundir, scratch
 from harmonia_compiler.runtime.actuators.supervision.beside import controller_of, keep_beside
 from harmonia_compiler.runtime.actuators.supervision.ending import (
     FAILED,
@@ -110,6 +110,11 @@ class Supervisor:
             return HELD_BY_ANOTHER
         return STOPPED if self._failure is None else FAILED
 
+    def _everyone(self) -> list[Managed]:
+        """All processes: those that the service is made of, of other generations, and beside it."""
+        mine = (*self._rollouts.base.members.values(), self._gateway)
+        return [*mine, *self._rollouts.others, *self._beside]
+
     def _tasks(self) -> list[asyncio.Task[None]]:
         """What keeps up the processes that the service is made of."""
         mine = (*self._rollouts.base.members.values(), self._gateway)
@@ -169,6 +174,8 @@ class Supervisor:
                 stop.set()
                 return
             try:
+                for one in self._everyone():
+                    one.keep()
                 self._holding.keep()
                 self._write()
             except OSError as problem:
@@ -285,6 +292,7 @@ def supervise(bundle: Path, asked: rundir.Asked) -> int:
     run.sign(lock, me)
     pids.adopt_orphans()
     pids.end(left_behind(bundle, run), ORPHAN_GRACE_S)
+    scratch.remove_left(bundle, os.environ)
     complete(bundle, run.path)
     history = begun(bundle, run)
     run.clear_state()

@@ -18,7 +18,7 @@ import msgspec
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status, Watch
-from harmonia_compiler.runtime.actuators.supervision import pids, rundir
+from harmonia_compiler.runtime.actuators.supervision import pids, rundir, scratch
 from harmonia_compiler.runtime.actuators.supervision.beside import last_words
 from harmonia_compiler.runtime.actuators.supervision.culprit import culprit, state_by
 from harmonia_compiler.runtime.actuators.supervision.ending import HELD_BY_ANOTHER, STOPPED
@@ -151,7 +151,8 @@ class Kept(ABC):
                 stdout=log,
                 stderr=log,
                 cwd=bundle,
-                env={**os.environ, pids.SUPERVISES: str(bundle)},
+                # It runs in another folder than this command, and so do its processes.
+                env={**os.environ, "TMPDIR": str(scratch.parent(os.environ)), pids.SUPERVISES: str(bundle)},
                 start_new_session=True,
             )
         _spawned.append(keeper)

@@ -101,6 +101,12 @@ class Managed:
         """Take no further calls: whoever reads the endpoints does not find it any more."""
         self._show("stopping", waiting_for="the calls that it works on")
 
+    def keep(self) -> None:
+        """Make its folder for the time of its life anew where somebody cleaned it away, as systems do with old ones."""
+        if self._scratch is not None:
+            with contextlib.suppress(OSError):
+                self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+
     async def stop(self, grace_s: float) -> None:
         """SIGTERM, the grace, SIGKILL; whatever it had started itself goes with it."""
         if self.task is not None:

@@ -16,10 +16,15 @@ from pathlib import Path
 _MOST_PATH, _NAME = 107, 37
 
 
+def parent(outer: Mapping[str, str]) -> Path:
+    """Where such folders lie, for whoever is given this environment; from any folder the same."""
+    return Path(outer.get("TMPDIR") or tempfile.gettempdir()).absolute()
+
+
 def made_for(bundle: Path, outer: Mapping[str, str]) -> Path | None:
     """A new folder for a process of a bundle; None where it would be too deep for sockets, or none can be made."""
     try:
-        made = Path(tempfile.mkdtemp(prefix=_begins(bundle), dir=outer.get("TMPDIR") or None))
+        made = Path(tempfile.mkdtemp(prefix=_begins(bundle), dir=parent(outer)))
     except OSError:
         return None
     if len(os.fsencode(made)) + _NAME <= _MOST_PATH:
@@ -30,7 +35,7 @@ def made_for(bundle: Path, outer: Mapping[str, str]) -> Path | None:
 
 def remove_left(bundle: Path, outer: Mapping[str, str]) -> None:
     """Remove the folders of a bundle whose keeper was killed; nobody keeps it now."""
-    for left in Path(outer.get("TMPDIR") or tempfile.gettempdir()).glob(f"{_begins(bundle)}*"):
+    for left in parent(outer).glob(f"{_begins(bundle)}*"):
         # Who else may write there cannot have us remove anything: a link is not followed.
         shutil.rmtree(left, ignore_errors=True)
 
