@@ -11,7 +11,7 @@ from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.unreached import report_unreached
 from harmonia_compiler.contract.program import Compare, Not
-from harmonia_compiler.contract.types import Bool, Labels, Text, Type, quoted
+from harmonia_compiler.contract.types import Bool, Labels, ListOf, Message, Number, Passage, Record, Text, Type, quoted
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.syntax import tree
 
@@ -45,6 +45,12 @@ def read_condition(values: "Values", given: tree.Expression, scope: Scope, share
         report_free_text(given, values.context)
     else:
         help = "compare it with something"
+        if isinstance(value.type, Number):
+            help = f"compare it with a number: `{values.source(given)} > 0`"
+        elif isinstance(value.type, ListOf):
+            help = f"compare how many it holds: `count({values.source(given)}) > 0`"
+        elif isinstance(value.type, Message | Passage | Record):
+            help = "compare one of its fields that is a label, a number or a bool"
         values.findings.add("E0306", f"a condition is a bool, and this is `{shown(value.type)}`", given.span, help=help)
     return None
 

@@ -23,6 +23,15 @@ HELPS = {
         'k = kind(q)\nif k == "none" {\nif k == "many" { return q }\n}\nreturn q',
         "the tests before have taken it: delete this one, or compare with another label",
     ),
+    "a list as a test": ("x = search(q)\nif x { return q }\nreturn q", "compare how many it holds: `count(x) > 0`"),
+    "a number as a test": (
+        "if count(search(q)) { return q }\nreturn q",
+        "compare it with a number: `count(search(q)) > 0`",
+    ),
+    "a passage as a test": (
+        "if not p { return q }\nreturn q",
+        "compare one of its fields that is a label, a number or a bool",
+    ),
     "a label with a slip": ('if kind(q) == "mani" { return q }\nreturn q', 'did you mean "many"?'),
     "a share that is no percentage": ("if ok(q) ~ 1.1 { return q }\nreturn q", "write a number such as `~ 0.3`"),
     "a share in percent": ("if ok(q) ~ 30 { return q }\nreturn q", "write `~ 0.3`"),
