@@ -119,7 +119,7 @@ def _run(target: Target, tree: Tree, service: Path, options: Options) -> Report:
     try:
         with (
             _store(service, collection, target.uri) as store,
-            Embedder(target.engine, target.embedders) as embed,
+            Embedder(target.engine, target.embedders, _see(service)) as embed,
             _progress(collection) as on_progress,
         ):
             return ingest(store, embed, target.wanted, tree, options, on_progress, unswitched.append)
@@ -132,6 +132,10 @@ def _run(target: Target, tree: Tree, service: Path, options: Options) -> Report:
         raise
 
 
+def _see(service: Path) -> str:
+    return f"`harmoniac status {shell_word(service)}` shows whether it runs"
+
+
 @contextmanager
 def _store(service: Path, collection: str, uri: str, move: Move | None = None) -> Iterator[Milvus]:
     """The store, while nothing else of this bundle changes the collection; says what it fails with."""
@@ -141,7 +145,7 @@ def _store(service: Path, collection: str, uri: str, move: Move | None = None) -
         with locked(service / "run", collection), closing(Milvus(uri, token=token)) as store:
             yield store
     except StoreFailed as failure:
-        see = f"`harmoniac status {shell_word(service)}` shows whether it runs"
+        see = _see(service)
         if not is_own:
             see = f"see that it listens there, and that {ASKED_BY_MILVUS} holds what it asks for, if it does"
         help_text = f"{see}; running this again repairs what is half done"

@@ -6,6 +6,7 @@ import msgspec
 
 from harmonia_compiler.contract.decision import KEPT, REMEMBERED, fingerprint
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.plan.corrected import Measured, measured_by
 from harmonia_compiler.policy.control.learning import visits_of
 from harmonia_compiler.policy.control.state import State
@@ -22,7 +23,7 @@ def measured_in(bundle: Path) -> Measured:
     """
     check_readable(bundle)
     plan, service = read_plan_of(bundle), read_service(bundle)
-    step = "start the bundle with `harmoniac up`, send it requests, and plan again"
+    step = f"start the bundle with `harmoniac up {shell_word(bundle)}`, send it requests, and plan again"
     run = bundle / "run"
     own = [run / REMEMBERED, run / INSIDE / REMEMBERED, run / KEPT]
     there = [file for file in own if file.exists()] or own[:1]

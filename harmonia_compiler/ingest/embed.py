@@ -29,10 +29,11 @@ class EmbedderFailed(Exception):
 class Embedder:
     """Sends batches to all replicas at once; a replica that is restarting is waited for, some seconds long."""
 
-    def __init__(self, engine: Engine, endpoints: Sequence[Endpoint], *, pause_s: float = 1.0) -> None:
+    def __init__(self, engine: Engine, endpoints: Sequence[Endpoint], see: str, *, pause_s: float = 1.0) -> None:
+        """`see` is where a user sees more where none of them answers."""
         self._engine = engine
         self._endpoints = endpoints
-        self._pause_s = pause_s
+        self._see, self._pause_s = see, pause_s
         self._pool = ThreadPoolExecutor(_REQUESTS_PER_REPLICA * len(endpoints), thread_name_prefix="embed")
 
     def __enter__(self) -> Self:
@@ -49,7 +50,7 @@ class Embedder:
         try:
             parts = list(self._pool.map(self._embed, range(len(batches)), batches))
         except EmbedderFailed as failure:
-            advice = "`harmoniac status` shows whether it runs; what was written so far is kept"
+            advice = f"{self._see}; what was written so far is kept"
             message = f"the embedder `{self._engine.settings['model']}` failed: {failure}"
             raise Rejected([Diagnostic("E1009", message, help=advice)]) from failure
         return [vector for part in parts for vector in part]

@@ -42,12 +42,14 @@ def export_collection(store: Store, collection: str, path: Path, on_moved: OnMov
     serving = store.serving(collection)
     if serving is None:
         message = f"there is no collection `{collection}`: nothing was ingested into it so far"
-        raise Rejected([Diagnostic("E1019", message, help="ingest documents first: `harmoniac ingest PATH...`")])
+        raise Rejected(
+            [Diagnostic("E1019", message, help="ingest documents first: `harmoniac ingest PATH... --service DIR`")]
+        )
     check_is_ours(serving, collection)
     record = store.record(serving)
     if record is None or serving not in physical_names(collection, record):
         message = f"an earlier version made `{collection}`, which did not keep where documents come from"
-        advice = "build it anew, then export it: `harmoniac ingest PATH... --reembed`"
+        advice = "build it anew, then export it: `harmoniac ingest PATH... --service DIR --reembed`"
         raise Rejected([Diagnostic("E1019", message, help=advice)])
     try:
         if path.exists() and not archive.is_export(path):

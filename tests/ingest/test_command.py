@@ -272,6 +272,7 @@ def test_a_rebuild_says_what_was_left_out_and_what_was_not_switched(
     assert run(command) == 1
     err = capsys.readouterr().err
     assert "error[E1009]" in err
+    assert "`harmoniac status bundle` shows whether it runs" in err
     assert "warning[W1005]: `handbook` was not switched" in err
     assert read_record(milvus_server.uri, "handbook") == old
     assert run(command) == 1

@@ -13,7 +13,9 @@ TEXTS = [f"text {number}" for number in range(100)]
 
 def client(*ports: int) -> Embedder:
     engine = Engine("e", "embedder", {"model": "hashes"})
-    return Embedder(engine, [Endpoint(f"e/{port}", "e", "127.0.0.1", port) for port in ports], pause_s=0.01)
+    return Embedder(
+        engine, [Endpoint(f"e/{port}", "e", "127.0.0.1", port) for port in ports], "look there", pause_s=0.01
+    )
 
 
 def test_vectors_come_in_the_order_of_the_texts(embedder: EmbedderServer) -> None:
@@ -42,5 +44,6 @@ def test_a_refusal_is_not_repeated(embedder: EmbedderServer) -> None:
 
 
 def test_no_replica_answers() -> None:
-    with client(1) as vectors_of, pytest.raises(Rejected, match=r"E1009: .*127\.0\.0\.1:1 does not answer"):
+    with client(1) as vectors_of, pytest.raises(Rejected, match=r"E1009: .*127\.0\.0\.1:1 does not answer") as refused:
         vectors_of(TEXTS[:3])
+    assert refused.value.found[0].help == "look there; what was written so far is kept"

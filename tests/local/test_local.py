@@ -286,11 +286,15 @@ def test_a_damaged_state_is_said_and_mended(hand: Hand) -> None:
     state = hand.path / "run" / "state.json"
     state.write_text('{"half')
     assert "cannot be read" in "".join(hand.status().notes)
+    assert f"; `harmoniac down {hand.path}` cleans up" in "".join(hand.status().notes)
     until(lambda: hand.status().ready)
     state.write_text("[]")
     _kill_supervisor(hand)
     assert hand.status().phase == "down"
     assert hand.up() is True
+    _kill_supervisor(hand)
+    left = f"its supervisor ended without stopping it; `harmoniac down {hand.path}` cleans up"
+    assert hand.status().notes == (left,)
     hand.down()
     hand.assert_nothing_left()
 

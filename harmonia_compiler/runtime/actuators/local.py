@@ -35,7 +35,7 @@ class Local(Kept):
     keeper = "harmonia_compiler.runtime.actuators.supervisor"
     #: The gateway's grace, the replicas', and some.
     grace_s = 3 * GRACE_S
-    left = "its supervisor ended without stopping it; `harmoniac down` cleans up"
+    left = "its supervisor ended without stopping it; `harmoniac down DIR` cleans up"
 
     def preflight(self, bundle: Path, *, port: int | None) -> list[Diagnostic]:
         """See `Actuator.preflight`."""

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status, Watch
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir, scratch
 from harmonia_compiler.runtime.actuators.supervision.beside import last_words
@@ -44,7 +45,7 @@ _spawned: list["subprocess.Popen[bytes]"] = []
 class Kept(ABC):
     """What actuators have in common whose keeper is the module `keeper`, and has `grace_s` to stop everything.
 
-    `left` says in a sentence what is so where the keeper ended without stopping its service.
+    `left` says in a sentence what is so where the keeper ended without stopping its service, which stands in `DIR`.
     """
 
     keeper: str
@@ -85,14 +86,14 @@ class Kept(ABC):
 
     def status(self, bundle: Path) -> Status:
         """See `Actuator.status`."""
-        bundle = bundle.resolve()
+        named, bundle = shell_word(bundle), bundle.resolve()
         run = rundir.RunDirectory(bundle)
         keeper = keeper_of(bundle, run)
         kept = keeper is not None or run.is_held()
         try:
             state = run.read_state()
         except rundir.Damaged as damaged:
-            return Status("starting" if kept else "down", notes=(f"{damaged}; `harmoniac down` cleans up",))
+            return Status("starting" if kept else "down", notes=(f"{damaged}; `harmoniac down {named}` cleans up",))
         if state is None:
             return Status("starting") if kept else Status("down")
         if kept:
@@ -102,7 +103,7 @@ class Kept(ABC):
             )
         if state.status.phase == "failed":
             return Status("down", failure=state.status.failure, notes=("the last start failed",))
-        return Status("down", notes=(self.left,))
+        return Status("down", notes=(self.left.replace("DIR", named),))
 
     def stop(self, bundle: Path) -> bool:
         """See `Actuator.stop`."""
