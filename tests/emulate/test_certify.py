@@ -54,19 +54,29 @@ def test_a_plan_that_keeps_its_promises_is_made_once(tmp_path: Path) -> None:
     assert {replica.host for replica in only.plan.replicas} == {"slow"}
 
 
+LISTED = """
+component model = llm("meta-llama/Llama-3.2-3B-Instruct", max_model_len: 16384)
+component answer(notes: [text], question: text) -> text ~ 20 tokens = model(
+    "{notes} Answer: {question}", max_tokens: 100)
+pipeline ask(notes: [text ~ 200 tokens] ~ 40, question: text ~ 30 tokens) -> text {
+    slo p95 latency <= 1150 ms
+    load 0.5 rps
+    return stream answer(notes, question)
+}
+"""
+
+
 def test_promises_are_not_loosened_for_lists_that_are_shorter_simulated_than_planned(tmp_path: Path) -> None:
-    """It would be confirmed at four short texts, and the same plan on the same host with 4.5 s reckoned."""
-    source, path = written(tmp_path, 2000, SLOW)
-    said = source.read_text().replace("question: text) ->", "notes: [text], question: text) ->")
-    said = said.replace("Answer: {question}", "{notes} Answer: {question}").replace("(question)", "(notes, question)")
-    said = said.replace("(question: text ~ 30", "(notes: [text ~ 200 tokens] ~ 40, question: text ~ 30")
-    said = said.replace("B-Instruct", 'B-Instruct", max_model_len: 16384', 1).replace('16384"', "16384", 1)
-    source.write_text(said.replace("~ 100 tokens", "~ 20 tokens").replace("3 rps", "0.5 rps"))
+    """With four short texts the slow host would be fast enough; with those that are declared it reckons 1.4 s."""
+    source, path = written(tmp_path, 1150, SLOW + FAST)
+    source.write_text(LISTED)
     application, hosts = check_files([source], {}).application, load_inventory(path)
     assert application is not None
-    (only,) = certify(partial(plan_for, application, hosts, "cost"), hosts, load_cards())
-    assert (only.margin, only.missed) == (1.0, ())
-    assert only.plan.predicted["ask"].latency_ms < 2000
+    looser, settled = certify(partial(plan_for, application, hosts, "cost"), hosts, load_cards())
+    assert {replica.host for replica in looser.plan.replicas} == {"slow"}
+    assert looser.missed == looser.reached
+    assert (settled.margin, settled.missed) == (1.0, ())
+    assert {replica.host for replica in settled.plan.replicas} == {"fast"}
 
 
 @pytest.mark.slow
