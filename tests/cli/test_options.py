@@ -99,6 +99,15 @@ def test_who_has_no_inventory_is_told_how_to_come_by_one(capsys: pytest.CaptureF
     assert "harmoniac inventory detect > here.toml" in said
 
 
+def test_what_is_read_may_be_called_as_stdout_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("-").write_text("")
+    assert run(["check", "-"]) == 0
+    assert "error" not in capsys.readouterr().err
+
+
 FOLDERS = (
     *("up", "status", "status --format=json", "down", "logs", "rollback", "up bundle --over", "ingest docs --service"),
     *("ask why? --service", "bench --rate=99 --for=1s", "models add", "plan a.rag --inventory b.toml --readings"),

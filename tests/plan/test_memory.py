@@ -21,6 +21,7 @@ from harmonia_compiler.contract.plan import (
 )
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.passes.registry import optimise
+from harmonia_compiler.kinds.vllm import CPU_RUNTIME_GIB
 from harmonia_compiler.plan.build import build_problem
 from harmonia_compiler.plan.memory import memory_uses
 from harmonia_compiler.plan.planner import make_plan
@@ -72,6 +73,8 @@ def test_what_does_not_fit_is_a_fault() -> None:
     found = faults(corrupted(plan, "small", cache_gib=-1.0), problem)
     assert len(found) == len(small)
     assert all(" holds " in fault for fault in found)
+    twice = changed(plan, memory=plan.memory * 2)
+    assert faults(twice, problem) == ["the memory is not that of the configurations of models in use"]
 
 
 @pytest.mark.slow
@@ -90,6 +93,8 @@ PLACES = {
     "cores": Configuration(4.0, 24.0),
     "a batch on cores": Configuration(8.0, 48.0, batch=64),
     "little memory": Configuration(2.0, 4.0, batch=16),
+    # Room for one more GiB of cache beside weights of two bytes than beside those of four.
+    "memory for weights of two bytes": Configuration(2.0, CPU_RUNTIME_GIB + 2.4, batch=16),
     "cores without bf16": Configuration(8.0, 48.0, batch=4, bf16=False),
     "a GPU": Configuration(1.0, 4.0, "l4", 1.0, 24.0, 1, 64),
     "two GPUs": Configuration(1.0, 4.0, "h100_sxm", 2.0, 80.0, 2, 256),
