@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from harmonia_compiler.cli.options import GivenPath, OutFile
-from harmonia_compiler.contract.regular import real
+from harmonia_compiler.contract.regular import real, write_whole
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 
 #: Links that lead to a descriptor: there is one of `/dev/stdout`, and a user may have one to that.
@@ -51,9 +51,17 @@ def write_output(path: Path, content: bytes) -> None:
 
     A pipe is written to where somebody reads it, and not waited for. What stdout or stderr goes to is written to as
     what is printed is, and so after what was: opened anew, either would overwrite the other. So is what another
-    descriptor of ours goes to, as with `/dev/fd/3`: whoever opened it may append to it, or let nobody write.
+    descriptor of ours goes to, as with `/dev/fd/3`: whoever opened it may append to it, or let nobody write. A file
+    that is there is replaced as a whole, so that it stays as it was where there is no room.
     """
     held = _held(path)
+    if held is None and _is_replaceable(path):
+        place = real(path)
+        try:
+            write_whole(place, content, stat.S_IMODE(place.stat().st_mode))
+        except OSError as problem:
+            raise _unwritable(path, problem) from None
+        return
     with open(path if held is None else held, "wb", opener=_without_waiting, buffering=0) as file:
         if held is None:
             os.set_blocking(file.fileno(), True)
@@ -66,8 +74,27 @@ def write_output(path: Path, content: bytes) -> None:
                     select.select([], [file], [])
                 left = left[written or 0 :]
         except OSError as problem:
-            message = f"`{path}` cannot be written: {problem.strerror}"
-            raise Rejected([Diagnostic("E1131", message, help="make room there, or name another file")]) from None
+            raise _unwritable(path, problem) from None
+
+
+def _unwritable(path: Path, problem: OSError) -> Rejected:
+    steps = {
+        errno.EPIPE: "see that whoever reads it reads to its end, or name a file",
+        errno.EBADF: "open it for writing, or name a file",
+    }
+    step = steps.get(problem.errno or 0, "make room there, or name another file")
+    return Rejected([Diagnostic("E1131", f"`{path}` cannot be written: {problem.strerror}", help=step)])
+
+
+def _is_replaceable(path: Path) -> bool:
+    """Whether another file may take its place: nobody else's, of no other name, in a folder that takes it."""
+    place = real(path)
+    try:
+        found = place.stat()
+    except OSError:
+        return False
+    is_own = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink == 1
+    return is_own and os.access(place, os.W_OK) and os.access(place.parent, os.W_OK | os.X_OK)
 
 
 def is_no_file(path: Path) -> bool:
@@ -102,6 +129,9 @@ def _is_same(path: Path, other: Path) -> bool:
 def _held(path: Path) -> int | None:
     """A descriptor of its own for what is open already: where the path names one, or leads to what is printed to."""
     named = _descriptor(path)
+    if (named, None) in ((1, sys.__stdout__), (2, sys.__stderr__)):
+        # What has its number since goes nowhere.
+        raise _unwritable(path, OSError(errno.EBADF, os.strerror(errno.EBADF)))
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
             number = stream.fileno()

@@ -174,6 +174,83 @@ def test_a_descriptor_that_is_not_open_is_a_diagnostic(
     assert contents() == project
 
 
+def limited(path: Path, most: int) -> "subprocess.CompletedProcess[str]":
+    """Write a plan of more bytes than a file may have here."""
+    program = (
+        "import resource, signal, sys; from pathlib import Path\n"
+        "from harmonia_compiler.cli.outputs import write_output\n"
+        "from harmonia_compiler.diagnostics.diagnostic import Rejected\n"
+        f"signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most}))\n"
+        "try:\n    write_output(Path(sys.argv[1]), bytes(4096))\nexcept Rejected as rejected:\n    print(rejected)"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=True)
+
+
+def test_an_earlier_output_stays_where_there_is_no_room(tmp_path: Path) -> None:
+    old = tmp_path / "old.json"
+    old.write_text("an earlier one")
+    assert f"E1131: `{old}` cannot be written: File too large" in limited(old, 1024).stdout
+    assert [*tmp_path.iterdir()] == [old]
+    assert old.read_text() == "an earlier one"
+    assert limited(old, 8192).stdout == ""
+    assert old.read_bytes() == bytes(4096)
+
+
+def test_what_takes_the_place_of_an_earlier_output_is_as_that_was(tmp_path: Path) -> None:
+    """Its mode, its names, and the link that leads to it."""
+    old, link, other = tmp_path / "old.json", tmp_path / "link", tmp_path / "other"
+    old.write_text("an earlier one")
+    old.chmod(0o640)
+    link.symlink_to(old)
+    write_output(link, b"a plan")
+    assert link.is_symlink()
+    assert (old.read_text(), old.stat().st_mode & 0o777) == ("a plan", 0o640)
+    other.hardlink_to(old)
+    write_output(old, b"another")
+    assert other.read_text() == "another"
+    assert {*tmp_path.iterdir()} == {old, link, other}
+
+
+def opened(path: str, flags: int) -> int:
+    """A descriptor of a file, or of a pipe that nobody reads any more."""
+    if path:
+        return os.open(path, flags)
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+@pytest.mark.parametrize(
+    ("path", "flags", "why", "step"),
+    [
+        ("/dev/null", os.O_RDONLY, "Bad file descriptor", "open it for writing, or name a file"),
+        ("", 0, "Broken pipe", "see that whoever reads it reads to its end, or name a file"),
+        ("/dev/full", os.O_WRONLY, "No space left on device", "make room there, or name another file"),
+    ],
+)
+def test_the_next_step_is_one_for_what_went_wrong(path: str, flags: int, why: str, step: str) -> None:
+    descriptor = opened(path, flags)
+    try:
+        with pytest.raises(Rejected) as rejected:
+            write_output(Path(f"/dev/fd/{descriptor}"), b"a plan")
+    finally:
+        os.close(descriptor)
+    (found,) = rejected.value.found
+    assert (found.code, found.help) == ("E1131", step)
+    assert found.message == f"`/dev/fd/{descriptor}` cannot be written: {why}"
+
+
+@pytest.mark.parametrize(("name", "closed"), [("stdout", ">&-"), ("stderr", "2>&-")])
+def test_what_is_printed_to_and_was_closed_takes_no_file(project: dict[str, bytes], name: str, closed: str) -> None:
+    line = f"{HARMONIAC} {PLAN} --out /dev/{name} {closed}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    said = f"error[E1131]: `/dev/{name}` cannot be written: Bad file descriptor"
+    assert said in done.stderr or name == "stderr"
+    assert contents() == project
+
+
 def test_an_earlier_output_is_overwritten(project: dict[str, bytes]) -> None:
     Path("old.json").write_text("an earlier one")
     assert run(f"{PLAN} --out old.json".split()) == 0
