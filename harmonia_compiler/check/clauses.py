@@ -141,7 +141,9 @@ def _rate(node: tree.Rate, findings: Findings) -> Load | None:
         )
         return None
     if peak < rate and node.peak is not None:
-        help = "the peak is the highest rate that you expect for a while"
+        help = (
+            f"the peak is the highest rate that you expect for a while: write one of {plain(rate)} rps or more, or none"
+        )
         findings.add(
             "E0510", f"the peak {plain(peak)} rps is below the load {plain(rate)} rps", node.peak.span, help=help
         )

@@ -85,6 +85,10 @@ def read_source(path: Path, name: str, root: Path, findings: Findings, at: Span 
             return None
         data = real.read_bytes()
     except FileNotFoundError:
+        if path.exists():
+            # A pipe that the shell opened lies nowhere.
+            findings.add("E0114", f"`{name}` is not a regular file", at, help="name a file")
+            return None
         findings.add(
             "E0114",
             f"there is no file `{name}`",

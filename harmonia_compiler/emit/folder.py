@@ -64,7 +64,9 @@ def _listed(folder: Path) -> tuple[str, ...]:
 
 def _checked(out: Path) -> tuple[str, ...]:
     """The files that an earlier compilation put there; none where the folder is empty or absent."""
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
+    if out.is_symlink():
+        raise _refused(f"`{out}` is a link", "name the folder itself, new or one that holds a bundle, with --out")
+    if out.exists() and not out.is_dir():
         raise _refused(f"`{out}` is no folder", "name a new folder, or one that holds a bundle, with --out")
     listing = out / CONTENTS
     if listing.is_file():

@@ -32,6 +32,10 @@ HELPS = {
         "if not p { return q }\nreturn q",
         "compare one of its fields that is a label, a number or a bool",
     ),
+    "a peak below the load": (
+        "load 20 rps peak 10 rps\nreturn q",
+        "the peak is the highest rate that you expect for a while: write one of 20 rps or more, or none",
+    ),
     "a label with a slip": ('if kind(q) == "mani" { return q }\nreturn q', 'did you mean "many"?'),
     "a share that is no percentage": ("if ok(q) ~ 1.1 { return q }\nreturn q", "write a number such as `~ 0.3`"),
     "a share in percent": ("if ok(q) ~ 30 { return q }\nreturn q", "write `~ 0.3`"),

@@ -1,6 +1,7 @@
 """`harmoniac check` and `explain`, and how the command ends."""
 
 import json
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -102,6 +103,16 @@ def test_the_commands_are_the_modules_that_define_one() -> None:
 def test_a_missing_file_is_a_finding(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", "nothing.rag"]) == DIAGNOSTICS
     assert "error[E0114]: there is no file `nothing.rag`" in capsys.readouterr().err
+
+
+def test_what_the_shell_opened_is_no_file(capsys: pytest.CaptureFixture[str]) -> None:
+    reader, writer = os.pipe()
+    try:
+        assert run(["check", f"/dev/fd/{reader}"]) == DIAGNOSTICS
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert f"error[E0114]: `/dev/fd/{reader}` is not a regular file" in capsys.readouterr().err
 
 
 def test_explain(capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,6 +38,14 @@ def test_a_link_that_leads_nowhere_is_no_place_for_a_bundle(quickstart: Planned,
     assert refused(quickstart, tmp_path / "link/bundle") == f"`{tmp_path}/link` cannot be written"
 
 
+def test_a_link_to_a_folder_is_said_to_be_one(quickstart: Planned, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    (tmp_path / "file").write_text("")
+    assert refused(quickstart, tmp_path / "link") == f"`{tmp_path}/link` is a link"
+    assert refused(quickstart, tmp_path / "file") == f"`{tmp_path}/file` is no folder"
+
+
 def files_in(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
