@@ -20,6 +20,7 @@ from harmonia_compiler.runtime.actuators.actuator import Status
 from harmonia_compiler.runtime.actuators.supervision.pids import identify
 from harmonia_compiler.runtime.actuators.supervision.rundir import STATE, RunDirectory, State
 from harmonia_compiler.runtime.gateway.client import GatewayClient, find_gateway
+from harmonia_compiler.runtime.gateway.transport import INGEST_MAKES_IT
 from tests.gateway.fakes import ENGINES, TEXT, program
 from tests.gateway.processes import OTHER, SAY, Running, model_server, started, write_bundle
 from tests.ports import free_port
@@ -287,6 +288,7 @@ def test_what_streams_something_else_is_no_gateway(event: bytes) -> None:
     ("status", "code", "finding", "step"),
     [
         (500, "component_error", "E1105", "`harmoniac logs 'my bundle'` shows what its replicas wrote"),
+        (502, "component_error", "E1105", "then ask again: `harmoniac ingest PATH... --service 'my bundle'`"),
         (503, "component_busy", "E1105", "ask again in a moment; `harmoniac status 'my bundle'` tells what runs"),
         (400, "component_refused", "E1105", "ask something shorter or simpler"),
         (500, "internal", "E1105", "`harmoniac logs 'my bundle' gateway` may tell more"),
@@ -297,7 +299,8 @@ def test_what_streams_something_else_is_no_gateway(event: bytes) -> None:
 def test_a_failed_answer_leads_to_where_more_is_known(
     status: int, code: str, finding: str, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    body = json.dumps({"error": {"message": f"its engine answered {status}", "code": code}}).encode()
+    said = f"its engine answered {status}{f': no collection; {INGEST_MAKES_IT}' if status == 502 else ''}"
+    body = json.dumps({"error": {"message": said, "code": code}}).encode()
 
     class Failing(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

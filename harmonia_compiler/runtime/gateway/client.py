@@ -23,6 +23,7 @@ from harmonia_compiler.diagnostics.near import listed, suggestion
 from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.runtime.actuators.actuator import is_starting
 from harmonia_compiler.runtime.bundle import CONTENTS
+from harmonia_compiler.runtime.gateway.transport import INGEST_MAKES_IT
 from harmonia_compiler.runtime.owning import check_readable
 
 #: How long a gateway may be silent, in seconds; its own limits are what ends a request.
@@ -220,9 +221,12 @@ class GatewayClient:
         error = document.get("error")
         error = error if isinstance(error, dict) else {}
         what = str(error.get("code"))
-        help_ = _NEXT_STEPS.get(what, "`harmoniac logs DIR gateway` may tell more").replace(" DIR", f" {self.folder}")
+        said = str(error.get("message", "no reason was given"))
+        help_ = _NEXT_STEPS.get(what, "`harmoniac logs DIR gateway` may tell more")
+        if INGEST_MAKES_IT in said:
+            help_ = "ingest documents, then ask again: `harmoniac ingest PATH... --service DIR`"
         code = "E1106" if what == "deadline_exceeded" else "E1105"
-        _reject(code, f"the request failed: {error.get('message', 'no reason was given')}", help_)
+        _reject(code, f"the request failed: {said}", help_.replace(" DIR", f" {self.folder}"))
 
     def _reject_other(self) -> Never:
         _reject("E1102", f"what answers at {self.url} is no gateway of harmonia", self.advice)

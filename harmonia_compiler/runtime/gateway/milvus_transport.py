@@ -27,7 +27,7 @@ from harmonia_compiler.kinds.milvus import (
     Search,
     SearchReply,
 )
-from harmonia_compiler.runtime.gateway.transport import Refused, Unreachable
+from harmonia_compiler.runtime.gateway.transport import INGEST_MAKES_IT, Refused, Unreachable
 from harmonia_compiler.runtime.milvus import read_record
 from harmonia_compiler.runtime.milvus_client import GRPC_OPTIONS
 from harmonia_compiler.runtime.stretched import by_clock
@@ -173,7 +173,7 @@ def _failure(problem: Exception, collection: str) -> Unreachable | Refused:
     if code in {_UNAVAILABLE, grpc.StatusCode.UNAVAILABLE}:
         return Unreachable("it cannot be reached")
     if code == _NO_COLLECTION:
-        return Refused(404, f"there is no collection `{collection}`; `harmoniac ingest` makes it")
+        return Refused(404, f"there is no collection `{collection}`; {INGEST_MAKES_IT}")
     if code == _NOT_LOADED:
         return Refused(503, f"the collection `{collection}` is not loaded yet")
     said = str(getattr(problem, "message", "") or "no reason given").rsplit("message=", 1)[-1]

@@ -15,6 +15,10 @@ class Broken(Exception):
     """The answer began and did not come to its end."""
 
 
+#: What is said of a collection that is not there yet: whoever reads it may know where to ingest.
+INGEST_MAKES_IT = "`harmoniac ingest` makes it"
+
+
 class Refused(Exception):
     """The replica answered with an error; `status` is HTTP's, or its nearest equal."""
 
