@@ -126,6 +126,19 @@ def test_what_is_printed_and_what_is_written_stand_one_after_the_other(project: 
     assert "planned in" in Path("said").read_text()
 
 
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1"])
+@pytest.mark.parametrize("how", ["> there", "| cat > there"])
+def test_what_was_printed_before_stands_before(tmp_path: Path, name: str, how: str) -> None:
+    program = (
+        "import sys; from pathlib import Path; from harmonia_compiler.cli.outputs import write_output\n"
+        "print('before'); write_output(Path(sys.argv[1]), b'written\\n'); print('after')"
+    )
+    command = ["bash", "-c", f'"$@" {how}', "bash", sys.executable, "-c", program, name]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    subprocess.run(command, cwd=tmp_path, env=buffered, check=True)
+    assert (tmp_path / "there").read_text() == "before\nwritten\nafter\n"
+
+
 @pytest.mark.parametrize("how", ["9>there", "9>>there", "9>&1 | cat >there", "9>/dev/null", "9</dev/null"])
 @pytest.mark.parametrize("option", ["--out", "--html"])
 def test_a_descriptor_that_the_shell_opened_is_written_to_as_it_was_opened(
