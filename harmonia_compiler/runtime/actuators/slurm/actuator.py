@@ -15,6 +15,7 @@ import msgspec
 
 from harmonia_compiler.contract.slurm import SCRIPT, SlurmFurther
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, ProcessStatus, Status, Watch
 from harmonia_compiler.runtime.actuators.slurm.commands import (
     Queued,
@@ -80,7 +81,7 @@ class Slurm:
 
     def status(self, bundle: Path) -> Status:
         """See `Actuator.status`."""
-        bundle = bundle.resolve()
+        named, bundle = shell_word(bundle), bundle.resolve()
         folder = SharedFolder(bundle)
         run = folder.run()
         if run is None:
@@ -92,7 +93,7 @@ class Slurm:
         owner = folder.owner()
         serving = next((one for one in jobs if owner is not None and one.job == owner.job), jobs[0] if jobs else None)
         if serving is None:
-            return _ended(folder)
+            return _ended(folder, named)
         others = tuple(_about(one) for one in jobs if one is not serving)
         state = folder.state(serving.job)
         if serving.is_pending or state is None:
@@ -217,13 +218,13 @@ def _check_asked(bundle: Path, asked: Asked, run: Run | None) -> None:
         check_asked(bundle, asked, run.asked, run.asked.port)
 
 
-def _ended(folder: SharedFolder) -> Status:
-    """Of a service none of whose jobs is there any more: why, where the last one said so."""
+def _ended(folder: SharedFolder, named: str) -> Status:
+    """Of a service none of whose jobs is there any more: why, where the last one said so; `named` is its bundle."""
     states = [state for path in folder.path.glob("*/state.json") if (state := folder.state(path.parent.name))]
     for state in states:
         if state.status.failure is not None:
             return Status("down", failure=state.status.failure, notes=("the last start failed",))
-    return Status("down", notes=("its job ended; `harmoniac down` cleans up",))
+    return Status("down", notes=(f"its job ended; `harmoniac down {named}` cleans up",))
 
 
 def _about(job: Queued) -> str:
