@@ -17,11 +17,12 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import Call, Select, inputs
+from harmonia_compiler.flow.arms import OfArm, is_unheard
 from harmonia_compiler.flow.asked import Asked, Test, settled
 from harmonia_compiler.flow.contexts import Context, of_classes, told
 from harmonia_compiler.flow.expand import Expanded, Item, scopes_around
 from harmonia_compiler.flow.graph import EVEN
-from harmonia_compiler.flow.outcomes import FALSE, TRUE, Mark, Outcomes
+from harmonia_compiler.flow.outcomes import FALSE, TRUE, Mark, Outcomes, TooManyError
 from harmonia_compiler.flow.questions import Place, Questions, place_of
 from harmonia_compiler.flow.reached import Fact, Step
 from harmonia_compiler.flow.said import Said
@@ -86,7 +87,7 @@ class Conditions:
         self._left_out = 0
         self._tries = _MOST_TRIES_IN_ALL
         self._has_begun = False
-        self._said = Said(self._nodes, expanded.flow.result, questions.plain, questions.one_of_rounds)
+        self._said = Said(self._nodes, expanded.flow.result, questions.plain, questions.one_of_rounds, questions.places)
         self._shares = Shares(questions.labels_of, limit)
         # The values of which something else is said in some contexts.
         said = [*of_classes(expanded.flow, questions), *self._said.of_values]
@@ -149,8 +150,8 @@ class Conditions:
 
         It forgets the functions that were found before: what is common to conditions of different values is not seen.
         """
-        outcomes = self._outcomes = Outcomes(self._limit)
-        self._values, self._made = {}, {}
+        self._forget()
+        outcomes = self._outcomes
         rows = self._questions.rows(Asked(condition))
         nearest = [*islice(self._said.around(position), _NEAREST)]
         related = (fact for fact in reversed(nearest) if not rows.isdisjoint(self._questions.rows(fact.asked)))
@@ -158,6 +159,41 @@ class Conditions:
         word = self._word(position)
         is_true, likely = self._function(Asked(condition), word, guard, 0), outcomes.probability(guard)
         return outcomes.probability(outcomes.both(guard, is_true)) / likely if likely else word.share
+
+    def _forget(self) -> None:
+        """Know no more of functions than at first."""
+        self._outcomes = Outcomes(self._limit)
+        self._values, self._made = {}, {}
+
+    def arms(self, *, are_alone: bool = False) -> dict[int, OfArm]:
+        """For choices of arms behind silent ones, how often those take them that the tests before have left.
+
+        By what all else says of these tests; for each one by itself where all `are_alone`.
+        """
+        found: dict[int, OfArm] = {}
+        unheard = {
+            node.written.at: self._questions.rows(Asked(node.operation.condition))
+            for node in self._nodes
+            if is_unheard(node) and node.written is not None and isinstance(node.operation, Select)
+        }
+        for position, reached in self._said.arms.items():
+            node = self._nodes[position]
+            before = [step for step in reached if isinstance(step, Fact) and step.branch == node.span]
+            if node.arm is None or len(before) != node.arm.number:
+                continue
+            if are_alone:
+                self._forget()
+            try:
+                branch = self._where((step for step in reached if step not in before), TRUE)
+                left = self._where(before, branch)
+            except TooManyError:
+                continue
+            if likely := self._outcomes.probability(branch):
+                rows = {row for fact in before for row in self._questions.rows(fact.asked)}
+                own = None if node.written is None else node.written.at
+                is_open = any(at != own and not rows.isdisjoint(others) for at, others in unheard.items())
+                found[position] = OfArm(node.arm.share(self._outcomes.probability(left) / likely), is_open)
+        return found
 
     def likely(self) -> dict[Place, Mapping[Test, float]]:
         """How often tests hold of what calls give and requests bring, by the part that tests so far asked about."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from harmonia_compiler.contract.program import Call, Select, inputs
-from harmonia_compiler.flow.arms import with_arms
+from harmonia_compiler.flow.arms import OfArm, with_arms, without_arms
 from harmonia_compiler.flow.asked import Test
 from harmonia_compiler.flow.conditions import Conditions
 from harmonia_compiler.flow.expand import Expanded, scopes_around
@@ -34,8 +34,9 @@ _LIMIT_ALONE = 2_000
 MOST_PATHS = 16
 MOST_TOLD_APART = 5_000
 
-#: How often the shares of arms are reckoned anew, each time by how often the tests before them hold.
-_MOST_TURNS = 4
+#: How often the shares of arms are reckoned anew, each time by how often the tests before them hold; in the second half
+#: of those turns all are heard.
+_MOST_TURNS = 8
 
 
 class Path(NamedTuple):
@@ -59,7 +60,8 @@ class Guards(msgspec.Struct, frozen=True):
     Where not `exact`, the flow branches beyond the bound and the figures are estimates: each branch counts as an
     outcome of its own but for those around it that ask about the same values, and demands from several places as if
     they never coincided.
-    `likely` is how often each test holds of what calls give and requests bring (`Conditions.likely`).
+    `likely` is how often each test holds of what calls give and requests bring (`Conditions.likely`), `arms` what takes
+    an arm behind silent ones (`Conditions.arms`).
     """
 
     demanded: tuple[float, ...]
@@ -67,6 +69,7 @@ class Guards(msgspec.Struct, frozen=True):
     paths: tuple[Path, ...]
     exact: bool
     likely: Mapping[Place, Mapping[Test, float]] = msgspec.field(default_factory=dict)
+    arms: Mapping[int, OfArm] = msgspec.field(default_factory=dict)
 
 
 def guards(
@@ -81,13 +84,14 @@ def guards(
     `items[s]` is how many items scope s is expected to have. Paths say of the choices to be `told_apart`, all outside
     of any scope, which of their values they take. `questions` are those of the flow, where they are known already.
     """
-    found = _guards(expanded, questions or Questions(expanded), items, limit, told_apart)
-    for _ in range(_MOST_TURNS):
-        settled = with_arms(expanded, found.taken)
-        if settled is expanded:
+    questions, heard = questions or Questions(expanded), without_arms(expanded)
+    found = _guards(heard, questions, items, limit, told_apart)
+    for turn in range(_MOST_TURNS):
+        settled = with_arms(heard, found.arms, all_of_them=2 * turn >= _MOST_TURNS)
+        if settled is heard:
             break
-        expanded = settled
-        found = _guards(expanded, Questions(expanded), items, limit, told_apart)
+        heard = settled
+        found = _guards(heard, questions, items, limit, told_apart)
     return found
 
 
@@ -146,7 +150,8 @@ class _Exact:
             likely = outcomes.probability(guard)
             taken[position] = outcomes.probability(with_then) / likely if likely else 0.0
         demanded = tuple(outcomes.probability(guard) for guard in wanted)
-        return Guards(demanded, taken, self._paths(demanded, fallen), exact=True, likely=self._conditions.likely())
+        paths, conditions = self._paths(demanded, fallen), self._conditions
+        return Guards(demanded, taken, paths, exact=True, likely=conditions.likely(), arms=conditions.arms())
 
     def _paths(self, demanded: Sequence[float], fallen: Mapping[int, int]) -> tuple[Path, ...]:
         outcomes = self._outcomes
@@ -260,6 +265,7 @@ def _estimate(expanded: Expanded, questions: Questions, items: Sequence[float]) 
         _nested({at: min(1.0, one) for at, one in zip(sent, any_of, strict=True)}),
         exact=False,
         likely={} if conditions is None else conditions.likely(),
+        arms={} if conditions is None else conditions.arms(are_alone=True),
     )
 
 

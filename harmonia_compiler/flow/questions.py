@@ -37,6 +37,7 @@ class Questions:
         self._ways: dict[Place, list[Way]] = {}
         self._parts: dict[Place, list[Part]] = {}
         self._first: dict[Hashable, int] = {}
+        self._places: dict[Asked, list[Place]] = {}
         self._rows: dict[Asked, frozenset[Row]] = {}
 
     def plain(self, asked: Asked) -> tuple[Asked, bool]:
@@ -83,7 +84,10 @@ class Questions:
 
     def places(self, asked: Asked) -> list[Place]:
         """The values that a question is about, with all that it is made of."""
-        return [place_of(one) for one, parts in self.made_of(asked).items() if not parts]
+        asked, _ = self.plain(asked)
+        if asked not in self._places:
+            self._places[asked] = [place_of(one) for one, parts in self.made_of(asked).items() if not parts]
+        return self._places[asked]
 
     def rows(self, asked: Asked) -> frozenset[Row]:
         """The rows of the table that a question is about, with all that it is made of."""

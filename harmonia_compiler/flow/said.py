@@ -6,7 +6,7 @@ said elsewhere (`contexts.py`).
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -61,7 +61,7 @@ class Said:
     """What a flow says of values and, in `of_made`, of conditions that are made of others.
 
     `plain` gives a question in the wording that all have that are alike, and whether that is the negation; `same` what
-    a condition has in common with its copies in other rounds of a loop.
+    a condition has in common with its copies in other rounds of a loop, `values_of` which values it is about.
     """
 
     def __init__(
@@ -70,10 +70,12 @@ class Said:
         result: int,
         plain: Callable[[Asked], tuple[Asked, bool]],
         same: Callable[[Asked], Hashable],
+        values_of: Callable[[Asked], Collection[tuple[int, tuple[str, ...]]]],
     ) -> None:
         self._nodes = nodes
         self._result = result
         self._plain = plain
+        self._values_of = values_of
         self._above: Sequence[int] = ()
         # For each node and each arm, numbered as in `dominators`, the nearest arm around it; -1 where there is none.
         self._arms: list[int] = []
@@ -86,15 +88,21 @@ class Said:
         #: order of the source, with what is so of those requests; and those that rest on such.
         self.together: list[tuple[int, tuple[Step, ...]]] = []
         self._of_together: set[Asked] = set()
+        #: What is so of the requests that reach choices of arms behind silent ones.
+        self.arms: dict[int, tuple[Step, ...]] = {}
         ways = Ways(nodes, self._dominators(), result, _MOST_STEPS)
         unknown: list[int] = []
         at_home = {node.written.at for node in nodes if node.written is not None and _is_at_home(node)}
         for position in self._in_turn():
             node = nodes[position]
-            if not isinstance(node.operation, Select) or node.share is None or node.guessed:
+            if not isinstance(node.operation, Select) or node.share is None:
                 continue
             if node.written is not None and node.written.at in at_home and not _is_at_home(node):
                 # What is said of a named test is of those where it is said.
+                continue
+            if node.arm is not None:
+                self.arms[position] = self._told_of(position, ways)
+            if node.guessed:
                 continue
             asked, share = self._asks(position).asked, self._asks(position).share
             operation = nodes[asked.position].operation
@@ -163,7 +171,9 @@ class Said:
         is_all = is_all and not isinstance(self._nodes[choice.asked.position].operation, Item)
         several = [step for step in reached if isinstance(step, Either)]
         context = tuple(step for step in reached if isinstance(step, Fact) and not is_own(step.asked)) if is_all else ()
+        value = choice.asked.position, choice.asked.fields
         is_told = is_all and not all(map(is_own, questions_of(several)))
+        is_told |= is_all and any(value in self._values_of(fact.asked) for fact in context)
         if is_told or not self._of_together.isdisjoint(questions_of(reached)):
             self.together.append((select, reached))
             self._of_together.add(choice.asked)
@@ -199,6 +209,14 @@ class Said:
 
         found = ways.to(select, fact)
         return found, seen.issuperset(written.through)
+
+    def _told_of(self, select: int, ways: Ways) -> tuple[Step, ...]:
+        """What is so of the requests that reach a choice, by the arms around it where its branches do not tell."""
+        try:
+            reached, is_all = self._reached(select, ways)
+        except TooFarError:
+            is_all = False
+        return reached if is_all else self._nearest(select)
 
     def _leads(self, other: int, select: int, written: Written) -> Span | None:
         """Which of the branches before a choice says by another one which requests reach it, if one does."""
@@ -266,12 +284,17 @@ class Said:
         return self._asks(other).condition < self._asks(select).condition
 
     def _nearest(self, select: int) -> tuple[Step, ...]:
-        """The answers of earlier tests among the nearest arms around a choice."""
+        """The answers of earlier tests among the nearest arms around a choice, and of those of its branch."""
         arms, arm = list[int](), self._nearest_arms()[3 * select]
         while arm >= 0 and len(arms) < MOST_THROUGH:
             arms.append(arm)
             arm = self._arms[arm]
-        return tuple(self._fact(arm) for arm in reversed(arms) if self._is_earlier(arm // 3, select))
+        branch, nodes = self._nodes[select].span, self._nodes
+        return tuple(
+            self._fact(arm)
+            for arm in reversed(arms)
+            if self._is_earlier(arm // 3, select) or (branch is not None and nodes[arm // 3].span == branch)
+        )
 
     def around(self, select: int) -> Iterator[Fact]:
         """What has one answer whenever a choice is reached; the innermost first."""

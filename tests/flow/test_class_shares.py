@@ -63,6 +63,12 @@ FOLLOWING: dict[str, tuple[str, float, float, float]] = {
         0.3,
         0.3,
     ),
+    "behind a test of something else and before an arm of which something is said": (
+        'if good(q) ~ 0.2 { return w(q) } elif c == "b" { return v(q) } elif c == "i" ~ 0.48 { return z(q) }\nreturn q',
+        0.2,
+        0.24,
+        0.48,
+    ),
     "the same in an arm": (
         'if c == "i" { return q }\nif c == "b" { return v(q) } elif good(q) ~ 0.2 { return w(q) }\nreturn z(q)',
         0.08,

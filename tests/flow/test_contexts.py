@@ -120,6 +120,73 @@ KEPT: dict[str, tuple[str, float, float]] = {
         0.18,
         0.08,
     ),
+    "behind a silent arm, within another test": (
+        """g = good(q)
+    x = verdict(q)
+    y = q
+    if x == "a" ~ 0.25 { y = w(y) } elif x == "b" ~ 0.5 { y = w(y) }
+    if g ~ 0.5 { y = w(y) }
+    if g {
+        if x == "b" { y = v(y) } elif x == "c" ~ 0.25 { y = w(y) }
+    }
+    return y""",
+        0.75 + 0.5 + 0.125,
+        0.25,
+    ),
+    "behind silent arms of which one rests on the other": (
+        """g = good(q)
+    x = verdict(q)
+    y = q
+    if x == "a" ~ 0.25 { y = w(y) } elif x == "b" ~ 0.5 { y = w(y) }
+    if g ~ 0.2 { y = w(y) }
+    if not g { y = w(y) } elif x == "c" { y = v(y) } elif g ~ 0.15 { y = w(y) }
+    return y""",
+        0.75 + 0.2 + 0.8 + 0.15,
+        0.05,
+    ),
+    "behind a silent arm of which a later branch tells": (
+        """g = good(q)
+    x = verdict(q)
+    y = q
+    if g ~ 0.25 { y = w(y) } elif x == "a" { y = v(y) } elif x == "b" ~ 0.3 { y = w(y) }
+    if x == "a" ~ 0.5 { y = w(y) } elif x == "b" ~ 0.4 { y = w(y) }
+    return y""",
+        0.25 + 0.3 + 0.9,
+        0.375,
+    ),
+    "behind a silent arm, in a branch whose last arm returns": (
+        """g = good(q)
+    x = verdict(q)
+    y = q
+    if x == "a" ~ 0.25 { y = w(y) } elif x == "b" ~ 0.5 { y = w(y) }
+    if g ~ 0.5 { y = w(y) }
+    if not g { y = w(y) } elif x == "c" ~ 0.125 { y = v(y) } elif g and x != "a" { return w(q) }
+    return y""",
+        0.25 + 0.25 + 0.25 + 0.5 + 0.25,
+        0.125,
+    ),
+    "behind the return of a test that is made of the same value": (
+        """g = good(q)
+    x = verdict(q)
+    y = q
+    if x == "a" ~ 0.25 { y = w(y) } elif x == "b" ~ 0.5 { y = v(y) }
+    if g and x != "c" ~ 0.375 { return y }
+    if x == "c" ~ 0.4 { y = w(y) }
+    return y""",
+        0.25 + 0.25,
+        0.5,
+    ),
+    "behind a test that is made of the same value, with a name": (
+        """g = good(q)
+    x = verdict(q)
+    y = q
+    both = g and x != "c"
+    if x == "a" ~ 0.25 { y = w(y) } elif x == "b" ~ 0.5 { y = v(y) }
+    if both ~ 0.375 { y = w(y) } elif x == "c" ~ 0.25 { y = w(y) }
+    return y""",
+        0.25 + 0.375 + 0.25,
+        0.5,
+    ),
     "in the rounds of a loop": (
         """t = q
     repeat up to 2 {

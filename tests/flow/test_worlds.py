@@ -2,7 +2,8 @@
 
 A world is what all values are; what the calls answer is independent of each other. Every branch, `where` and `until`
 says its share, which is worked out from the worlds that reach it: so shares never contradict each other, whatever is
-asked where, in whichever pipeline that is called.
+asked where, in whichever pipeline that is called. Where all requests pass it may be said how often tests hold; these
+and those of classes, of which the loads tell, stand elsewhere without a share, or combined by `and` and `or`.
 """
 
 import operator
@@ -22,6 +23,8 @@ HEAD = """component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
 component pieces(q: text) -> [text ~ 3 tokens] ~ 3 = small("Pieces of {q}")
 component joined(q: text, all: [text]) -> text = small("Join {q} {all}")
 """
+#: Expected requests per second.
+CLASSES = {"fast": 4, "bulk": 1, "odd": 5}
 ITEMS = 3
 NUMBERS = (-1, 0, 1.5, 3, 4)
 
@@ -42,8 +45,11 @@ KINDS: Mapping[str, Kind] = {
     "number": Kind(NUMBERS, ["number"], "{0}", (*NUMBERS, 2)),
     "field": Kind(NUMBERS, ["(n: number, t: text)"], "{0}.n", (*NUMBERS, 2)),
     "difference": Kind((-1, 0, 1), ["number", "number"], "{0}"),
+    "class": Kind(tuple(CLASSES), ["class"], "{0}"),
     "count": Kind((0, 1, 2, 3), ["[text ~ 3 tokens] ~ 3"], "count({0})", (-1, 0, 0.5, 1, 1.5, 2, 2.5, 3)),
 }
+#: The kinds of what calls bring.
+_BROUGHT = [kind for kind in KINDS if kind != "class"]
 _COMPARED: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -54,13 +60,14 @@ _COMPARED: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 _TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
-Holds = Callable[[object], bool]
+Values = Mapping[str, object]
+Holds = Callable[[Values], bool]
 
 
 class World(NamedTuple):
     """What all values are, and how likely that is."""
 
-    values: Mapping[str, object]
+    values: Values
     likely: float
 
 
@@ -102,20 +109,31 @@ class Program:
         #: What may be asked about.
         self.values: list[Of] = []
         self.is_in_loop = False
+        #: Of which values it may be said how often tests hold where all requests pass; and what is to be said there.
+        self.of_all: list[Of] = []
+        self.to_say: dict[str, Holds] = {}
         #: The name of what the next call is given, and how many there were.
         self.at, self.bound = "y", 0
         worlds, bound = [World({}, 1.0)], list[str]()
+        ports, load = list[str](), "1 rps"
         for kind in self.draw.sample([*KINDS], self.draw.randint(1, 3)):
-            value, worlds = self.new(kind, worlds)
+            if kind == "class":
+                value = Of("urgency", kind)
+                worlds, ports = _by_value(worlds, value, CLASSES), value.ports
+                load = ", ".join(f"{name} {rate} rps" for name, rate in CLASSES.items())
+            else:
+                value, worlds = self.new(kind, worlds)
+                bound += value.bound("    ", "q")
             self.values.append(value)
-            bound += value.bound("    ", "q")
-        self.lines = ["    load 1 rps", *bound]
-        self.body(worlds, self.draw.randint(1, 3), "p", "~ 10 tokens", [])
+        self.of_all = [*self.values]
+        self.lines = [f"    load {load}", *bound]
+        self.body(worlds, self.draw.randint(1, 3), "p", "~ 10 tokens", ports)
 
     @property
     def text(self) -> str:
         """The program."""
-        return "\n".join([HEAD, *self.components, *self.pipelines, ""])
+        classes = [f"class {name}()" for name in CLASSES]
+        return "\n".join([HEAD, *classes, *self.components, *self.pipelines, ""])
 
     def new(self, kind: str, worlds: Sequence[World]) -> tuple[Of, list[World]]:
         """A value that nothing else tells, and these worlds by what it is."""
@@ -124,20 +142,24 @@ class Program:
             f'component of_{name}(q: text) -> {each} = small("{name} {{q}}")'
             for name, each in zip(of.names, KINDS[kind].types, strict=True)
         ]
-        weights = {value: self.draw.choice([1, 1, 2, 5, 9]) for value in KINDS[kind].values}
-        total = sum(weights.values())
-        return of, [
-            World({**world.values, of.name: value}, world.likely * weight / total)
-            for world, (value, weight) in product(worlds, weights.items())
-        ]
+        return of, _by_value(worlds, of, {value: self.draw.choice([1, 1, 2, 5, 9]) for value in KINDS[kind].values})
 
     def body(self, worlds: Sequence[World], depth: int, name: str, size: str, ports: Sequence[str]) -> None:
         """The pipeline of this name, whose first lines stand; what it returns is what it calls last."""
-        self.lines.append("    y = q")
+        first = len(self.lines)
         outer, self.at = self.at, "y"
         on = self.block(worlds, depth, "    ")
+        is_main = name == "p"
+        if is_main and _likely(on) == pytest.approx(1.0):
+            later = {text: self.to_say.pop(text) for text in [*self.to_say] if self.draw.random() < 0.5}
+            self.say_of_all(worlds, later)
         if on:
             self.answer(on, "    ")
+        body, self.lines = self.lines[first:], self.lines[:first]
+        self.at = "q"
+        if is_main:
+            self.say_of_all(worlds, self.to_say)
+        self.lines += [f"    y = {self.at}", *body]
         self.at = outer
         head = f"pipeline {name}({', '.join([f'q: text {size}', *ports])}) -> text {{"
         self.pipelines.append("\n".join([head, *self.lines, "}"]))
@@ -151,6 +173,17 @@ class Program:
     def call(self, worlds: Sequence[World], indent: str) -> None:
         """Call what nothing else calls."""
         self.bind(indent, f"{self.component(worlds)}({self.at})")
+
+    def say_of_all(self, worlds: Sequence[World], tests: Mapping[str, Holds]) -> None:
+        """Branch on tests where all requests pass."""
+        for text, holds in tests.items():
+            taken = [world for world in worlds if holds(world.values)]
+            self.bind("    ", self.at)
+            outer = self.at
+            self.lines.append(f"    if {text} ~ {_likely(taken)!r} {{")
+            self.call(taken, "        ")
+            self.leave(outer, "        ")
+            self.lines.append("    }")
 
     def answer(self, worlds: Sequence[World], indent: str) -> None:
         """Return what nothing else calls."""
@@ -189,7 +222,7 @@ class Program:
         """A pipeline that is called once, by some of the values and one of its own or of an item; and what it takes."""
         outer = self.lines, self.values, self.is_in_loop
         handed = self.draw.sample(self.values, self.draw.randint(0, len(self.values)))
-        inner, worlds = (item, worlds) if item is not None else self.new(self.draw.choice([*KINDS]), worlds)
+        inner, worlds = (item, worlds) if item is not None else self.new(self.draw.choice(_BROUGHT), worlds)
         self.lines, self.values, self.is_in_loop = inner.bound("    ", "q"), [*handed, inner], False
         name = f"sub{len(self.components)}"
         self.body(worlds, depth, name, size, [port for value in handed for port in value.ports])
@@ -201,7 +234,7 @@ class Program:
         item, inner = self.new(self.draw.choice(["truth", "label", "number"]), worlds)
         inner = [World(world.values, ITEMS * world.likely) for world in inner]
         text, holds = self.test(item, f"of_{item.name}(z)")
-        kept, where = [world for world in inner if holds(world.values[item.name])], ""
+        kept, where = [world for world in inner if holds(world.values)], ""
         is_kept = 0 < len(kept) < len(inner) and self.draw.random() < 0.7
         if is_kept:
             where, inner = f" where {text} ~ {_likely(kept) / _likely(inner)!r}", kept
@@ -217,7 +250,7 @@ class Program:
         rounds = self.draw.randint(2, 3)
         value, first = self.new(self.draw.choice(["truth", "label", "number", "difference"]), worlds)
         text, holds = self.test(value)
-        last = [world for world in first if holds(world.values[value.name])]
+        last = [world for world in first if holds(world.values)]
         if not 0 < len(last) < len(first):
             return worlds
         share = _likely(last) / _likely(first)
@@ -231,10 +264,7 @@ class Program:
         self.leave(at, f"{indent}    ")
         self.lines.append(f"{indent}}} until {text} ~ {share!r}")
         self.is_in_loop, at_end = False, (1.0 - share) ** (rounds - 1)
-        return [
-            World(world.values, (all_rounds if holds(world.values[value.name]) else at_end) * world.likely)
-            for world in first
-        ]
+        return [World(world.values, (all_rounds if holds(world.values) else at_end) * world.likely) for world in first]
 
     def arm(self, worlds: Sequence[World], depth: int, indent: str) -> Sequence[World]:
         """The block of an arm, which calls something before or behind its branches."""
@@ -257,14 +287,21 @@ class Program:
         """A chain of tests of which each may hold or not."""
         left, on, begins = worlds, list[World](), "if"
         for _ in range(self.draw.randint(1, 3)):
-            value = self.draw.choice(self.values)
-            text, holds = self.test(value)
-            taken = [world for world in left if holds(world.values[value.name])]
+            text, holds, told = self.asked(left)
+            taken = [world for world in left if holds(world.values)]
             if not 0 < len(taken) < len(left):
                 continue
-            self.lines.append(f"{indent}{begins} {text} ~ {_likely(taken) / _likely(worlds)!r} {{")
+            said = f" ~ {_likely(taken) / _likely(worlds)!r}"
+            if told is not None:
+                self.to_say |= told
+                said = self.draw.choice([said, ""])
+            if begins == "if" and self.draw.random() < 0.1:
+                self.bound += 1
+                self.lines.append(f"{indent}is{self.bound} = {text}")
+                text = f"is{self.bound}"
+            self.lines.append(f"{indent}{begins} {text}{said} {{")
             on += self.arm(taken, depth, f"{indent}    ")
-            left, begins = [world for world in left if not holds(world.values[value.name])], "} elif"
+            left, begins = [world for world in left if not holds(world.values)], "} elif"
         if begins == "if":
             return worlds
         if self.draw.random() < 0.4:
@@ -273,25 +310,58 @@ class Program:
         self.lines.append(f"{indent}}}")
         return [*on, *left]
 
+    def asked(self, worlds: Sequence[World]) -> tuple[str, Holds, dict[str, Holds] | None]:
+        """What an arm asks and when it holds; where that is said elsewhere, by which tests."""
+        of_all = [value for value in self.values if value in self.of_all]
+        if not of_all or self.draw.random() < 0.6:
+            return *self.test(self.draw.choice(self.values)), None
+        one, text, holds = self.of_one(self.draw.choice(of_all))
+        if self.draw.random() < 0.6:
+            return text, holds, one
+        other, more, also = self.of_one(self.draw.choice(of_all))
+        is_both = self.draw.random() < 0.5
+        # What is known of a label by now may be no longer asked.
+        asked = [world for world in worlds if holds(world.values) == is_both]
+        if not 0 < len(asked) < len(worlds) or len({bool(also(world.values)) for world in asked}) < 2:
+            return text, holds, one
+        if is_both:
+            return f"{text} and {more}", lambda values: holds(values) and also(values), one | other
+        return f"{text} or {more}", lambda values: holds(values) or also(values), one | other
+
+    def of_one(self, value: Of) -> tuple[dict[str, Holds], str, Holds]:
+        """A test of a value, and what is to be said of it where all requests pass: of classes the loads say it."""
+        text, holds = self.test(value)
+        return {} if value.kind == "class" else {text: holds}, text, holds
+
     def test(self, value: Of, shown: str | None = None) -> tuple[str, Holds]:
         """A test of a value, which is `shown` so, in some words; and when it holds."""
         kind = KINDS[value.kind]
         name = shown or kind.shown.format(value.name)
         if value.kind == "truth":
             words, is_it = self.draw.choice([("{}", 1), ("not {}", 0), ("{} == true", 1), ("{} != true", 0)])
-            return words.format(name), operator.truth if is_it else operator.not_
-        compared = self.draw.choice(["==", "!="] if value.kind == "label" else [*_COMPARED])
+            return words.format(name), lambda values: bool(values[value.name]) == bool(is_it)
+        is_label = value.kind in ("label", "class")
+        compared = self.draw.choice(["==", "!="] if is_label else [*_COMPARED])
         bound: object = 0 if value.kind == "difference" else self.draw.choice(kind.bounds or kind.values)
-        other = value.names[1] if value.kind == "difference" else f'"{bound}"' if value.kind == "label" else str(bound)
+        other = value.names[1] if value.kind == "difference" else f'"{bound}"' if is_label else str(bound)
         turn = self.draw.random() < 0.4
         text = f"{other} {_TURNED[compared]} {name}" if turn else f"{name} {compared} {other}"
 
-        def holds(value: object) -> bool:
-            return _COMPARED[compared](value, bound)
+        def holds(values: Values) -> bool:
+            return _COMPARED[compared](values[value.name], bound)
 
         if self.draw.random() < 0.15:
-            return f"not ({text})", lambda value: not holds(value)
+            return f"not ({text})", lambda values: not holds(values)
         return text, holds
+
+
+def _by_value(worlds: Sequence[World], of: Of, weights: Mapping[Any, float]) -> list[World]:
+    """These worlds by what a value is that nothing else tells."""
+    total = sum(weights.values())
+    return [
+        World({**world.values, of.name: value}, world.likely * weight / total)
+        for world, (value, weight) in product(worlds, weights.items())
+    ]
 
 
 def _likely(worlds: Sequence[World]) -> float:
