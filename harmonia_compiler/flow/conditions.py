@@ -176,7 +176,7 @@ class Conditions:
             for node in self._nodes
             if is_unheard(node) and node.written is not None and isinstance(node.operation, Select)
         }
-        for position, reached in self._said.arms.items():
+        for position, (around, reached) in self._said.arms.items():
             node = self._nodes[position]
             before = [step for step in reached if isinstance(step, Fact) and step.branch == node.span]
             if node.arm is None or len(before) != node.arm.number:
@@ -184,15 +184,15 @@ class Conditions:
             if are_alone:
                 self._forget()
             try:
-                branch = self._where((step for step in reached if step not in before), TRUE)
-                left = self._where(before, branch)
+                branch = self._outcomes.probability(self._where(around, TRUE))
+                left = self._outcomes.probability(self._where(reached, TRUE))
             except TooManyError:
                 continue
-            if likely := self._outcomes.probability(branch):
+            if branch:
                 rows = {row for fact in before for row in self._questions.rows(fact.asked)}
                 own = None if node.written is None else node.written.at
                 is_open = any(at != own and not rows.isdisjoint(others) for at, others in unheard.items())
-                found[position] = OfArm(node.arm.share(self._outcomes.probability(left) / likely), is_open)
+                found[position] = OfArm(node.arm.share(left / branch), is_open)
         return found
 
     def likely(self) -> dict[Place, Mapping[Test, float]]:

@@ -88,8 +88,8 @@ class Said:
         #: order of the source, with what is so of those requests; and those that rest on such.
         self.together: list[tuple[int, tuple[Step, ...]]] = []
         self._of_together: set[Asked] = set()
-        #: What is so of the requests that reach choices of arms behind silent ones.
-        self.arms: dict[int, tuple[Step, ...]] = {}
+        #: What is so of the requests that reach the branches of arms behind silent ones, and these arms.
+        self.arms: dict[int, tuple[tuple[Step, ...], tuple[Step, ...]]] = {}
         ways = Ways(nodes, self._dominators(), result, _MOST_STEPS)
         unknown: list[int] = []
         at_home = {node.written.at for node in nodes if node.written is not None and _is_at_home(node)}
@@ -101,7 +101,7 @@ class Said:
                 # What is said of a named test is of those where it is said.
                 continue
             if node.arm is not None:
-                self.arms[position] = self._told_of(position, ways)
+                self.arms[position] = self._of_arm(position, ways)
             if node.guessed:
                 continue
             asked, share = self._asks(position).asked, self._asks(position).share
@@ -188,10 +188,10 @@ class Said:
                 )
             )
 
-    def _reached(self, select: int, ways: Ways) -> tuple[tuple[Step, ...], bool]:
+    def _reached(self, select: int, ways: Ways, but: Span | None = None) -> tuple[tuple[Step, ...], bool]:
         """What is so of the requests that reach a choice, by the branches that say which ones do; whether that is all.
 
-        Raises TooFarError where those are not told, too.
+        What one branch says may be left out. Raises TooFarError where those are not told, too.
         """
         written = self._nodes[select].written
         if written is None or len(written.through) > MOST_THROUGH:
@@ -205,18 +205,26 @@ class Said:
             if by is None:
                 return None
             seen.add(by)
-            return self._fact(arm)
+            return self._fact(arm) if by != but else None
 
         found = ways.to(select, fact)
         return found, seen.issuperset(written.through)
 
-    def _told_of(self, select: int, ways: Ways) -> tuple[Step, ...]:
-        """What is so of the requests that reach a choice, by the arms around it where its branches do not tell."""
+    def _of_arm(self, select: int, ways: Ways) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+        """What is so of the requests that reach the branch of a choice, and it; by the arms around if no more is told.
+
+        The tests of the branch may say on which way a request has reached it.
+        """
+        branch = self._nodes[select].span
         try:
             reached, is_all = self._reached(select, ways)
+            around, _ = self._reached(select, ways, but=branch)
         except TooFarError:
             is_all = False
-        return reached if is_all else self._nearest(select)
+        if not is_all:
+            reached = self._nearest(select)
+            around = tuple(step for step in reached if not isinstance(step, Fact) or step.branch != branch)
+        return around, reached
 
     def _leads(self, other: int, select: int, written: Written) -> Span | None:
         """Which of the branches before a choice says by another one which requests reach it, if one does."""

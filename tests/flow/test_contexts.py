@@ -165,6 +165,16 @@ KEPT: dict[str, tuple[str, float, float]] = {
         0.25 + 0.25 + 0.25 + 0.5 + 0.25,
         0.125,
     ),
+    "behind a silent arm that tells on which way requests have come": (
+        """g = good(q)
+    x = verdict(q)
+    y = q
+    if g ~ 0.5 { y = w(y) } elif x == "a" ~ 0.25 { return y }
+    if x != "a" { y = w(y) } elif bad(q) ~ 0.1 { y = v(y) }
+    return y""",
+        0.5 + 0.5,
+        0.075,
+    ),
     "behind the return of a test that is made of the same value": (
         """g = good(q)
     x = verdict(q)
