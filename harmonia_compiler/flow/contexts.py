@@ -4,14 +4,14 @@ The table holds one share of each test of a value. Where the source says several
 tell apart, the value is drawn anew for each of these contexts: each has rows of the table of its own.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from harmonia_compiler.contract.program import Parameter
 from harmonia_compiler.flow.asked import Asked, Test
 from harmonia_compiler.flow.graph import Flow
 from harmonia_compiler.flow.questions import Place, Questions, place_of
-from harmonia_compiler.flow.reached import Fact
+from harmonia_compiler.flow.reached import Fact, Step, questions_of
 from harmonia_compiler.flow.said import OfValue, Saying
 from harmonia_compiler.flow.shares import Part, Row, Shares
 
@@ -20,7 +20,7 @@ class Context(NamedTuple):
     """Requests that the answers to some questions tell apart, the outermost first. `key` is one for all rounds."""
 
     key: Hashable
-    around: tuple[Fact, ...]
+    around: tuple[Step, ...]
 
 
 class InContexts(NamedTuple):
@@ -77,7 +77,7 @@ def _parts(
     own = found.get(place_of(one.asked))
     if own is None:
         return parts
-    key = _key(one, questions)
+    key = _key(one.context, questions)
     return [own.part(next((context for context in own.contexts if context.key == key), None))]
 
 
@@ -104,9 +104,9 @@ def _of_places(
     rows = {place: questions.parts_of(place)[0].row for place in by_place}
     for place in sorted((place for place, row in rows.items() if row in missed), key=lambda place: missed[rows[place]]):
         row, own = rows[place], by_place[place]
-        contexts = {_key(one, questions): one.context for one in own}
+        contexts = {_key(one.context, questions): one.context for one in own}
         contexts.pop(frozenset(), None)
-        reads = {of for context in contexts.values() for each in context for of in questions.rows(each.asked)}
+        reads = {of for context in contexts.values() for each in questions_of(context) for of in questions.rows(each)}
         if not contexts or row in _closed(reads, needed):
             continue
         needed.setdefault(row, set()).update(reads)
@@ -115,8 +115,14 @@ def _of_places(
     return found
 
 
-def _key(one: OfValue, questions: Questions) -> Hashable:
-    return frozenset((questions.one_of_rounds(each.asked), each.holds) for each in one.context)
+def _key(steps: Iterable[Step], questions: Questions) -> Hashable:
+    """What is so on some steps, which is one for all rounds of a loop."""
+    return frozenset(
+        (questions.one_of_rounds(step.asked), step.holds)
+        if isinstance(step, Fact)
+        else frozenset(_key(way, questions) for way in step.ways)
+        for step in steps
+    )
 
 
 def _closed(rows: set[Row], needed: Mapping[Row, set[Row]]) -> set[Row]:

@@ -17,7 +17,7 @@ from harmonia_compiler.flow.asked import Asked, Test
 from harmonia_compiler.flow.dominators import THEN, dominators
 from harmonia_compiler.flow.expand import Item
 from harmonia_compiler.flow.graph import EVEN, MOST_THROUGH, Node, Written
-from harmonia_compiler.flow.reached import Either, Fact, Step, TooFarError, Ways, among, questions_of
+from harmonia_compiler.flow.reached import Fact, Step, TooFarError, Ways, among, questions_of
 from harmonia_compiler.flow.turns import in_turn
 
 #: In so many steps at most the ways are looked through to all places where something is said of a value.
@@ -41,7 +41,7 @@ class OfValue(NamedTuple):
     asked: Asked
     saying: Saying
     at: Span | None
-    context: tuple[Fact, ...]
+    context: tuple[Step, ...]
 
 
 class _Choice(NamedTuple):
@@ -169,11 +169,12 @@ class Said:
 
         # What items are is drawn for each by itself, whatever is so of their request.
         is_all = is_all and not isinstance(self._nodes[choice.asked.position].operation, Item)
-        several = [step for step in reached if isinstance(step, Either)]
-        context = tuple(step for step in reached if isinstance(step, Fact) and not is_own(step.asked)) if is_all else ()
-        value = choice.asked.position, choice.asked.fields
-        is_told = is_all and not all(map(is_own, questions_of(several)))
-        is_told |= is_all and any(value in self._values_of(fact.asked) for fact in context)
+        value, context, is_told = (choice.asked.position, choice.asked.fields), list[Step](), False
+        for step in reached if is_all else ():
+            asked = questions_of([step])
+            if not any(map(is_own, asked)):
+                context.append(step)
+            is_told |= any(value in self._values_of(each) for each in asked) and not all(map(is_own, asked))
         if is_told or not self._of_together.isdisjoint(questions_of(reached)):
             self.together.append((select, reached))
             self._of_together.add(choice.asked)
@@ -184,7 +185,7 @@ class Said:
                     choice.asked,
                     Saying(choice.asked.test, choice.share, among(reached, lambda fact: is_own(fact.asked))),
                     at,
-                    context,
+                    tuple(context),
                 )
             )
 

@@ -120,6 +120,17 @@ KEPT: dict[str, tuple[str, float, float]] = {
         0.18,
         0.08,
     ),
+    "behind a return of those of whom two tests hold": (
+        """g = good(q)
+    x = verdict(q)
+    y = q
+    if g ~ 0.25 { y = w(y) }
+    if x == "a" ~ 0.4 { if bad(q) ~ 0.25 { return y } }
+    if g ~ 0.2 { y = v(y) }
+    return y""",
+        0.25,
+        0.18,
+    ),
     "behind a silent arm, within another test": (
         """g = good(q)
     x = verdict(q)
@@ -143,6 +154,18 @@ KEPT: dict[str, tuple[str, float, float]] = {
     return y""",
         0.75 + 0.2 + 0.8 + 0.15,
         0.05,
+    ),
+    "behind a silent arm and another one that rests on it": (
+        """g = good(q)
+    x = level(q)
+    y = q
+    if x > 0 ~ 0.6 { y = w(y) }
+    if x <= -1 ~ 0.3 { y = w(y) }
+    if x > 0 { y = w(y) } elif g ~ 0.36 { y = v(y) } elif x <= -1 ~ 0.03 { y = w(y) }
+    if g { y = v(y) }
+    return y""",
+        0.6 + 0.3 + 0.6 + 0.03,
+        0.36 + 0.9,
     ),
     "behind a silent arm of which a later branch tells": (
         """g = good(q)
