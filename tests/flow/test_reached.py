@@ -1,13 +1,16 @@
 """A share is of the requests that reach its branch in the source, whatever equal tests stand elsewhere."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harmonia_compiler.check.files import check_files
+from harmonia_compiler.flow.asked import Asked
 from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.flow.passes.registry import optimise
+from harmonia_compiler.flow.reached import Either, Fact, possible
 
 HEAD = """
 component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
@@ -175,3 +178,12 @@ def test_what_is_said_where_items_are_called_for_is_of_those_that_were_kept(tmp_
     }}
     """
     assert _visits(text, tmp_path)["w1"] == pytest.approx(3 * 0.6 / 3)
+
+
+def test_what_else_is_so_rules_out_ways() -> None:
+    """Of `not a and b` or `c`, where a is so besides, c is left."""
+    a, b, c = (Fact(Asked(number), holds=True, share=0.5) for number in range(3))
+    not_a = replace(a, holds=False)
+    assert possible([a, Either(((not_a, b), (c,)))]) == (a, c)
+    assert possible([Either(((not_a, b), (c,))), a]) == (c, a)
+    assert possible([a, Either(((not_a, b), (not_a, c)))]) is None

@@ -116,6 +116,20 @@ SAID = {
         0.2,
         0.4,
     ),
+    "an equal branch of which it is said that stands behind the first": (
+        """x = level(q)
+    y = q
+    z = q
+    u = q
+    if x < 3 ~ 0.9 { u = merge([q]) }
+    if x < 2 { y = w(q) }
+    if x < 2 ~ 0.5 { z = w(q) }
+    t = u
+    if x < 3 { if x < 2 { t = v(u) } }
+    return merge([y, z, t])""",
+        0.5,
+        0.5,
+    ),
     "a chain in a loop": (
         """t = q
     repeat up to 2 {
