@@ -6,7 +6,7 @@ said elsewhere (`contexts.py`).
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -80,6 +80,8 @@ class Said:
         # For each node and each arm, numbered as in `dominators`, the nearest arm around it; -1 where there is none.
         self._arms: list[int] = []
         self._choices: dict[int, _Choice] = {}
+        # For each branch and condition its turn, once it is asked for.
+        self._turns: dict[tuple[Span | None, int], int] = {}
         #: What is said of tests of values, in the order of the source.
         self.of_values: list[OfValue] = []
         #: How often conditions hold that are made of others, by what `same` gives of them.
@@ -245,13 +247,35 @@ class Said:
 
     def _is_arm_before(self, other: int, select: int, written: Written) -> bool:
         """Whether a choice is of an earlier arm of the branch of another one: a return behind both may ask either."""
-        node, asks = self._nodes[other], self._asks(other).condition
+        node = self._nodes[other]
         if node.written is not None and _is_at_home(node):
             return node.written.behind < written.behind
-        place = self._nodes[asks].span
-        if place is not None and node.span is not None and _is_in(place, node.span):
-            return place.start < written.at.start
-        return asks < self._asks(select).condition
+        if not self._turns:
+            self._turns = self._in_their_branches()
+        first, second = (self._turns[node.span, self._asks(each).condition] for each in (other, select))
+        return first < second
+
+    def _in_their_branches(self) -> dict[tuple[Span | None, int], int]:
+        """Where conditions stand among those of their branch: each behind those where none of which it is asked.
+
+        What a condition does not say by its own place, as one that equals another one elsewhere, its choices do.
+        """
+        places: dict[Span, dict[int, tuple[int, int]]] = {}
+        before: dict[Span, dict[int, dict[int, None]]] = {}
+        for node in self._nodes:
+            if node.span is None or not isinstance(node.operation, Select):
+                continue
+            condition, otherwise = node.operation.condition, self._nodes[node.operation.otherwise]
+            place = self._nodes[condition].span
+            start = place.start if place is not None and _is_in(place, node.span) else node.span.start
+            places.setdefault(node.span, {})[condition] = start, condition
+            if isinstance(otherwise.operation, Select) and otherwise.span == node.span:
+                before.setdefault(node.span, {}).setdefault(otherwise.operation.condition, {})[condition] = None
+        return {
+            (branch, condition): turn
+            for branch, starts in places.items()
+            for turn, condition in enumerate(_behind(starts, before.get(branch, {})))
+        }
 
     def _fact(self, arm: int) -> Fact:
         """What an arm says."""
@@ -339,6 +363,11 @@ class Said:
                 node.operation.condition, asked, replace(asked, test=None), is_negated, share
             )
         return self._choices[select]
+
+
+def _behind(places: Mapping[int, tuple[int, int]], before: Mapping[int, Iterable[int]]) -> Iterator[int]:
+    """Conditions by their places, but each behind those before it."""
+    return in_turn(sorted(places, key=places.__getitem__), lambda condition: before.get(condition, ()))
 
 
 def _is_in(place: Span, around: Span) -> bool:

@@ -167,6 +167,20 @@ KEPT: dict[str, tuple[str, float, float]] = {
         0.6 + 0.3 + 0.6 + 0.03,
         0.36 + 0.9,
     ),
+    "behind a silent arm that asks what stood before, and what is older than that": (
+        """g = good(q)
+    x = level(q)
+    y = q
+    if g ~ 0.5 { y = w(y) }
+    if x < 2 ~ 0.6 { y = w(y) }
+    if x == 4 ~ 0.2 { y = w(y) } elif x < 2 {
+        if g { return v(y) }
+        y = w(y)
+    } elif g ~ 0.1 { y = v(y) }
+    return y""",
+        0.5 + 0.6 + 0.2 + 0.3,
+        0.3 + 0.1,
+    ),
     "behind a silent arm of which a later branch tells": (
         """g = good(q)
     x = verdict(q)
@@ -318,7 +332,9 @@ class _Drawn:
         #: How often the call in each arm is made.
         self.said: dict[str, float] = {}
         behind: _When = _everyone
-        statements = ["tree", "n", "x"] if self.draw.random() < 0.5 else ["n", "x", "return", "x", "n"]
+        statements = self.draw.choice(
+            [["tree", "n", "x"], ["n", "x", "return", "x", "n"], ["n", "inner", "n"], ["x", "n", "inner", "n"]]
+        )
         for each in statements:
             match each:
                 case "tree":
@@ -327,6 +343,13 @@ class _Drawn:
                     test = self.draw.choice([*TESTS["g"]])
                     self.lines.append(f"if {test} ~ {self.share(TESTS['g'][test], behind):.12f} {{ return y }}")
                     behind = _but(TESTS["g"][test], behind)
+                case "inner":
+                    test, other = (self.draw.choice([*TESTS[name]]) for name in "gx")
+                    first = _both(TESTS["g"][test], behind)
+                    share = self.share(TESTS["x"][other], first)
+                    self.lines.append(f"if {test} ~ {self.share(TESTS['g'][test], behind):.12f} {{")
+                    self.lines.append(f"if {other} ~ {share:.12f} {{ return y }} }}")
+                    behind = _but(_both(TESTS["x"][other], first), behind)
                 case _:
                     self.branch(each, behind, [])
 
@@ -354,7 +377,7 @@ class _Drawn:
             self.lines[-1:] = ["}"] if self.lines[-1] == "} else {" else [self.lines[-1], "}"]
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(40))
 def test_each_arm_is_taken_as_often_as_answers_that_go_together_say(seed: int, tmp_path: Path) -> None:
     drawn = _Drawn(seed)
     visits = _demand("".join(drawn.components), "\n    ".join([*drawn.lines, "return y"]), tmp_path).visits
