@@ -11,12 +11,25 @@ from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.unreached import report_unreached
 from harmonia_compiler.contract.program import Compare, Not
-from harmonia_compiler.contract.types import Bool, Labels, ListOf, Message, Number, Passage, Record, Text, Type, quoted
+from harmonia_compiler.contract.types import (
+    Bool,
+    Labels,
+    ListOf,
+    Number,
+    Text,
+    Type,
+    field_names,
+    field_type,
+    quoted,
+)
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.syntax import tree
 
 if TYPE_CHECKING:
     from harmonia_compiler.check.values import Values
+
+#: What a branch may depend on where a value holds nothing that can be compared.
+_NO_TEST = "let a component answer a bool or a label about it, and test that"
 
 
 def read_condition(values: "Values", given: tree.Expression, scope: Scope, share: float) -> Value | None:
@@ -38,19 +51,12 @@ def read_condition(values: "Values", given: tree.Expression, scope: Scope, share
     if value is None or isinstance(value.type, Bool):
         return value
     if isinstance(value.type, Labels):
-        label = value.type.labels[0] if value.type.labels else ""
-        help = f"compare it: `{values.source(given)} == {quoted(label)}`"
+        help = _test_of(value.type, values.source(given))
         values.findings.add("E0306", "a condition is a bool, and this is a label", given.span, help=help)
     elif isinstance(value.type, Text):
         report_free_text(given, values.context)
     else:
-        help = "compare it with something"
-        if isinstance(value.type, Number):
-            help = f"compare it with a number: `{values.source(given)} > 0`"
-        elif isinstance(value.type, ListOf):
-            help = f"compare how many it holds: `count({values.source(given)}) > 0`"
-        elif isinstance(value.type, Message | Passage | Record):
-            help = "compare one of its fields that is a label, a number or a bool"
+        help = _test_of(value.type, values.source(given))
         values.findings.add("E0306", f"a condition is a bool, and this is `{shown(value.type)}`", given.span, help=help)
     return None
 
@@ -98,3 +104,21 @@ def _comparison(values: "Values", given: tree.Comparison, scope: Scope) -> Value
         values.refused_test = True
     operator: Any = given.operator
     return Value(values.nodes.add(Compare(operator, left.position, right.position), Bool(), given.span), Bool())
+
+
+def _test_of(of: Type, given: str) -> str:
+    """How to test a value of a type that is no bool, as it was `given`."""
+    match of:
+        case Number():
+            return f"compare it with a number: `{given} > 0`"
+        case Labels((label, *_)):
+            return f"compare it: `{given} == {quoted(label)}`"
+        case ListOf():
+            return f"compare how many it holds: `count({given}) > 0`"
+    for name in field_names(of):
+        field = field_type(of, name)
+        if isinstance(field, Bool):
+            return f"test one of its fields: `{given}.{name}`"
+        if isinstance(field, Number | Labels):
+            return _test_of(field, f"{given}.{name}").replace("compare it", "compare one of its fields")
+    return _NO_TEST

@@ -155,6 +155,10 @@ def run(arguments: list[str]) -> int:
         asked.show()
         return USAGE
     except (click.exceptions.Abort, KeyboardInterrupt) as interrupt:
+        # click takes an end of a file for that of a conversation. Nothing here asks for words.
+        if isinstance(interrupt.__cause__, EOFError):
+            print_bug(interrupt.__cause__)
+            return BUG
         return code_of(interrupt)
     except click.ClickException as problem:
         problem.show()

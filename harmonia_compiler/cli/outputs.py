@@ -52,16 +52,13 @@ def write_output(path: Path, content: bytes) -> None:
     A pipe is written to where somebody reads it, and not waited for. What stdout or stderr goes to is written to as
     what is printed is, and so after what was: opened anew, either would overwrite the other. So is what another
     descriptor of ours goes to, as with `/dev/fd/3`: whoever opened it may append to it, or let nobody write. A file
-    that is there is replaced as a whole, so that it stays as it was where there is no room.
+    that is there is replaced as a whole, so that it stays as it was where there is no room, and of a new one nothing
+    is left then.
     """
     held = _held(path)
-    if held is None and _is_replaceable(path):
-        place = real(path)
-        try:
-            write_whole(place, content, stat.S_IMODE(place.stat().st_mode))
-        except OSError as problem:
-            raise _unwritable(path, problem) from None
+    if held is None and _is_replaceable(path) and _is_replaced(path, content):
         return
+    is_new = not os.path.lexists(path)
     with open(path if held is None else held, "wb", opener=_without_waiting, buffering=0) as file:
         if held is None:
             os.set_blocking(file.fileno(), True)
@@ -74,7 +71,21 @@ def write_output(path: Path, content: bytes) -> None:
                     select.select([], [file], [])
                 left = left[written or 0 :]
         except OSError as problem:
+            if is_new:
+                path.unlink(missing_ok=True)
             raise _unwritable(path, problem) from None
+
+
+def _is_replaced(path: Path, content: bytes) -> bool:
+    """Put a file in the place of one; whether that could be done, as it cannot where another disk begins there."""
+    place = real(path)
+    try:
+        write_whole(place, content, stat.S_IMODE(place.stat().st_mode))
+    except OSError as problem:
+        if problem.errno == errno.EBUSY:
+            return False
+        raise _unwritable(path, problem) from None
+    return True
 
 
 def _unwritable(path: Path, problem: OSError) -> Rejected:
@@ -87,14 +98,28 @@ def _unwritable(path: Path, problem: OSError) -> Rejected:
 
 
 def _is_replaceable(path: Path) -> bool:
-    """Whether another file may take its place: nobody else's, of no other name, in a folder that takes it."""
+    """Whether another file may take its place: nobody else's, of no other name or group, in a folder that takes it.
+
+    Nor one that has attributes, as a list of who may read it is, which another one would not have.
+    """
     place = real(path)
     try:
-        found = place.stat()
+        found, folder = place.stat(), place.parent.stat()
     except OSError:
         return False
-    is_own = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink == 1
-    return is_own and os.access(place, os.W_OK) and os.access(place.parent, os.W_OK | os.X_OK)
+    group = folder.st_gid if folder.st_mode & stat.S_ISGID else os.getegid()
+    is_own = stat.S_ISREG(found.st_mode) and (found.st_uid, found.st_gid) == (os.geteuid(), group)
+    is_alone = found.st_nlink == 1 and not _has_attributes(place)
+    return is_own and is_alone and os.access(place, os.W_OK) and os.access(place.parent, os.W_OK | os.X_OK)
+
+
+def _has_attributes(place: Path) -> bool:
+    """Whether somebody gave a file attributes. What the system gives each by itself, another one is given too."""
+    if sys.platform != "linux":
+        return False
+    with contextlib.suppress(OSError):
+        return any(name.startswith(("user.", "system.posix_acl_")) for name in os.listxattr(place))
+    return False
 
 
 def is_no_file(path: Path) -> bool:

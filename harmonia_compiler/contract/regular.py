@@ -65,7 +65,8 @@ def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
 def writing_whole(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
     """The same for what is written piece by piece: the file takes its place when the block ends, unless it raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")
+    # Of a name as long as may be, a part that leaves room also where each letter takes four bytes.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:48]}.")
     beside = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -12,6 +12,9 @@ component ok(q: text) -> bool = python("m:ok")
 component kind(q: text) -> "none" | "one" | "many" = python("m:kind")
 component answer(question: text, passages: [passage]) -> text = python("m:answer")
 component search(q: text) -> [passage] = python("m:search")
+component texts(q: text) -> (a: text, b: [text]) = python("m:texts")
+component grade(q: text) -> (a: text, fine: bool) = python("m:grade")
+component sort(q: text) -> (a: text, kind: "a" | "b") = python("m:sort")
 """
 
 HELPS = {
@@ -30,7 +33,24 @@ HELPS = {
     ),
     "a passage as a test": (
         "if not p { return q }\nreturn q",
-        "compare one of its fields that is a label, a number or a bool",
+        "compare one of its fields with a number: `p.score > 0`",
+    ),
+    "a message as a test": (
+        "if m { return q }\nreturn q",
+        "let a component answer a bool or a label about it, and test that",
+    ),
+    "a record of texts as a test": (
+        "if texts(q) { return q }\nreturn q",
+        "let a component answer a bool or a label about it, and test that",
+    ),
+    "a record with a bool as a test": ("x = grade(q)\nif x { return q }\nreturn q", "test one of its fields: `x.fine`"),
+    "a record with a label as a test": (
+        "x = sort(q)\nif x { return q }\nreturn q",
+        'compare one of its fields: `x.kind == "a"`',
+    ),
+    "a vector as a test": (
+        "if v { return q }\nreturn q",
+        "let a component answer a bool or a label about it, and test that",
     ),
     "a peak below the load": (
         "load 20 rps peak 10 rps\nreturn q",
@@ -58,7 +78,7 @@ HELPS = {
 def test_a_finding_offers(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     body, help = HELPS[what]
-    Path("a.rag").write_text(HEAD + f"pipeline p(q: text, m: message, p: passage) -> text {{\n{body}\n}}\n")
+    Path("a.rag").write_text(HEAD + f"pipeline p(q: text, m: message, p: passage, v: vector) -> text {{\n{body}\n}}\n")
     found = [item for item in check_files([Path("a.rag")]).found if item.code not in ("W0202", "W0203")]
     assert found[0].help == help
 

@@ -1,5 +1,6 @@
 """What commands write: never over what they read, and to whatever is there as far as it takes it."""
 
+import errno
 import os
 import select
 import socket
@@ -208,6 +209,53 @@ def test_an_earlier_output_stays_where_there_is_no_room(tmp_path: Path) -> None:
     assert old.read_text() == "an earlier one"
     assert limited(old, 8192).stdout == ""
     assert old.read_bytes() == bytes(4096)
+
+
+def test_of_a_new_output_nothing_is_left_where_there_is_no_room(tmp_path: Path) -> None:
+    new = tmp_path / "new.json"
+    assert "File too large" in limited(new, 1024).stdout
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_an_earlier_output_may_have_the_longest_of_names(tmp_path: Path) -> None:
+    for old in (tmp_path / ("\N{CLINKING BEER MUGS}" * 63), tmp_path / ("h" * 255)):
+        old.write_text("an earlier one")
+        write_output(old, b"a plan")
+        assert old.read_text() == "a plan"
+
+
+def test_what_cannot_be_replaced_is_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a file that is mounted into a container by itself."""
+
+    def busy(place: Path, content: bytes, mode: int) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(place))
+
+    monkeypatch.setattr("harmonia_compiler.cli.outputs.write_whole", busy)
+    old = tmp_path / "old.json"
+    old.write_text("an earlier one")
+    write_output(old, b"a plan")
+    assert old.read_text() == "a plan"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="attributes are Linux's here")
+def test_attributes_of_an_earlier_output_stay(tmp_path: Path) -> None:
+    old = tmp_path / "old.json"
+    old.write_text("an earlier one")
+    try:
+        os.setxattr(old, "user.origin", b"ours")
+    except OSError as problem:
+        pytest.skip(f"no attributes here: {problem.strerror}")
+    write_output(old, b"a plan")
+    assert (old.read_text(), os.getxattr(old, "user.origin")) == ("a plan", b"ours")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="who is not root may give a file to no other group")
+def test_the_group_of_an_earlier_output_stays(tmp_path: Path) -> None:
+    old = tmp_path / "old.json"
+    old.write_text("an earlier one")
+    os.chown(old, -1, 12_345)
+    write_output(old, b"a plan")
+    assert (old.read_text(), old.stat().st_gid) == ("a plan", 12_345)
 
 
 def test_what_takes_the_place_of_an_earlier_output_is_as_that_was(tmp_path: Path) -> None:

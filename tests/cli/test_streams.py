@@ -9,7 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
+
+from harmonia_compiler.cli import main
+from harmonia_compiler.cli.exits import BUG
 
 HARMONIAC = Path(sys.executable).parent / "harmoniac"
 ROOT = Path(__file__).parents[2]
@@ -109,3 +113,16 @@ def test_a_failure_is_a_document_too(line: str) -> None:
     )
     assert done.returncode == 1
     assert json.loads(done.stdout)["findings"][0]["severity"] == "error"
+
+
+def test_an_end_of_a_file_within_is_a_bug_and_no_interrupt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """click takes it for the end of a conversation, of which there is none."""
+
+    def cut(context: click.Context) -> None:
+        raise EOFError("a module that is cut short")
+
+    monkeypatch.setattr(main.harmoniac, "invoke", cut)
+    assert main.run(["check", "x.rag"]) == BUG
+    assert "EOFError: a module that is cut short" in capsys.readouterr().err
