@@ -115,7 +115,11 @@ def possible(steps: Iterable[Step], known: frozenset[Step] = frozenset()) -> tup
 
 def merged(ways: Iterable[tuple[Step, ...]]) -> tuple[Step, ...]:
     """What is so on one of some ways, in few words: what has either answer on ways that are else alike says nothing."""
-    left = dict.fromkeys(ways)
+    first: dict[frozenset[Step], tuple[Step, ...]] = {}
+    for way in ways:
+        # In whatever order the same is so.
+        first.setdefault(frozenset(way), way)
+    left = dict.fromkeys(first.values())
     while True:
         left = {way: None for way in left if not any(way[:length] in left for length in range(len(way)))}
         alike = next((way for way in left if way and (*way[:-1], _opposite(way[-1])) in left), None)

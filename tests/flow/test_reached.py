@@ -10,7 +10,7 @@ from harmonia_compiler.check.files import check_files
 from harmonia_compiler.flow.asked import Asked
 from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.flow.passes.registry import optimise
-from harmonia_compiler.flow.reached import Either, Fact, possible
+from harmonia_compiler.flow.reached import Either, Fact, merged, possible
 
 HEAD = """
 component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
@@ -187,3 +187,9 @@ def test_what_else_is_so_rules_out_ways() -> None:
     assert possible([a, Either(((not_a, b), (c,)))]) == (a, c)
     assert possible([Either(((not_a, b), (c,))), a]) == (c, a)
     assert possible([a, Either(((not_a, b), (not_a, c)))]) is None
+
+
+def test_ways_on_which_the_same_is_so_are_one_in_whatever_order() -> None:
+    a, b, c = (Fact(Asked(number), holds=True, share=0.5) for number in range(3))
+    assert merged([(a, b), (b, a)]) == (a, b)
+    assert merged([(a, b), (c,), (b, a)]) == (Either(((c,), (a, b))),)
