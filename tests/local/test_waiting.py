@@ -13,6 +13,7 @@ from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status
 from harmonia_compiler.runtime.actuators.local import ACTUATOR
 from harmonia_compiler.runtime.actuators.supervision import rundir
+from harmonia_compiler.runtime.actuators.supervision.culprit import state_by
 from harmonia_compiler.runtime.actuators.supervision.pids import identify
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 
@@ -125,3 +126,18 @@ def test_a_folder_that_is_taken_away_is_not_said_to_be_a_stop(hand: Hand) -> Non
         until(lambda: any(process.pid for process in hand.status().processes))
         (hand.path / "run").rename(hand.path / "away")
         assert "`supervisor` did not become ready: it ended" in str(first.result())
+
+
+def test_how_an_earlier_service_ended_is_nothing_of_a_later_ones(hand: Hand) -> None:
+    hand.write(one=launch())
+    hand.up()
+    run = RunDirectory(hand.path)
+    first = run.holder()
+    assert first is not None
+    hand.down()
+    ended = state_by(first, run)
+    assert ended is not None
+    assert ended.supervisor == first
+    later = identify(os.getpid())
+    assert later not in (None, first)
+    assert state_by(later, run) is None
