@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import Constant, Select
 from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.flow.arms import is_unheard
 from harmonia_compiler.flow.asked import Asked, Test
 from harmonia_compiler.flow.dominators import THEN, dominators
 from harmonia_compiler.flow.expand import Item
@@ -92,6 +93,7 @@ class Said:
         self._of_together: set[Asked] = set()
         #: What is so of the requests that reach the branches of arms behind silent ones, and these arms.
         self.arms: dict[int, tuple[tuple[Step, ...], tuple[Step, ...]]] = {}
+        self._unheard = {self._asks(at).asked for at, node in enumerate(nodes) if is_unheard(node)}
         ways = Ways(nodes, self._dominators(), result, _MOST_STEPS)
         unknown: list[int] = []
         at_home = {node.written.at for node in nodes if node.written is not None and _is_at_home(node)}
@@ -169,6 +171,9 @@ class Said:
         def is_own(asked: Asked) -> bool:
             return replace(asked, test=None) == choice.value
 
+        if any(is_own(asked) and asked in self._unheard for asked in questions_of(reached)):
+            # Its share is of those for whom a guess holds, until that arm is heard.
+            return
         # What items are is drawn for each by itself, whatever is so of their request.
         is_all = is_all and not isinstance(self._nodes[choice.asked.position].operation, Item)
         value, context, is_told = (choice.asked.position, choice.asked.fields), list[Step](), False

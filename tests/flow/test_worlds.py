@@ -388,6 +388,12 @@ def test_calls_are_planned_as_often_as_they_are_made(some: int, tmp_path: Path) 
         agrees(seed, tmp_path)
 
 
+@pytest.mark.parametrize("seed", [2_006, 2_536, 4_992])
+def test_so_they_are_where_arms_stand_behind_silent_ones(seed: int, tmp_path: Path) -> None:
+    """Where ways differ in order alone, a test stands before its branch, and one in an arm rests on that arm's."""
+    agrees(seed, tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("without", [None, *(one.name for one in PASSES)])
 def test_so_they_are_whichever_pass_is_left_out(without: str | None, tmp_path: Path) -> None:
