@@ -50,13 +50,16 @@ def read_condition(values: "Values", given: tree.Expression, scope: Scope, share
     value = values.value(given, scope)
     if value is None or isinstance(value.type, Bool):
         return value
+    written = values.source(given)
+    if isinstance(given, tree.Guarded):
+        written = f"({written})"
     if isinstance(value.type, Labels):
-        help = _test_of(value.type, values.source(given))
+        help = _test_of(value.type, written)
         values.findings.add("E0306", "a condition is a bool, and this is a label", given.span, help=help)
     elif isinstance(value.type, Text):
         report_free_text(given, values.context)
     else:
-        help = _test_of(value.type, values.source(given))
+        help = _test_of(value.type, written)
         values.findings.add("E0306", f"a condition is a bool, and this is `{shown(value.type)}`", given.span, help=help)
     return None
 
@@ -106,13 +109,13 @@ def _comparison(values: "Values", given: tree.Comparison, scope: Scope) -> Value
     return Value(values.nodes.add(Compare(operator, left.position, right.position), Bool(), given.span), Bool())
 
 
-def _test_of(of: Type, given: str) -> str:
-    """How to test a value of a type that is no bool, as it was `given`."""
+def _test_of(of: Type, given: str, what: str = "it") -> str:
+    """How to test a value of a type that is no bool, as it was `given`; `what` says what of it is tested."""
     match of:
         case Number():
-            return f"compare it with a number: `{given} > 0`"
+            return f"compare {what} with a number: `{given} > 0`"
         case Labels((label, *_)):
-            return f"compare it: `{given} == {quoted(label)}`"
+            return f"compare {what}: `{given} == {quoted(label)}`"
         case ListOf():
             return f"compare how many it holds: `count({given}) > 0`"
     for name in field_names(of):
@@ -120,5 +123,5 @@ def _test_of(of: Type, given: str) -> str:
         if isinstance(field, Bool):
             return f"test one of its fields: `{given}.{name}`"
         if isinstance(field, Number | Labels):
-            return _test_of(field, f"{given}.{name}").replace("compare it", "compare one of its fields")
+            return _test_of(field, f"{given}.{name}", "one of its fields")
     return _NO_TEST

@@ -58,7 +58,7 @@ def write_output(path: Path, content: bytes) -> None:
     held = _held(path)
     if held is None and _is_replaceable(path) and _is_replaced(path, content):
         return
-    is_new = not os.path.lexists(path)
+    is_new = not path.exists()
     with open(path if held is None else held, "wb", opener=_without_waiting, buffering=0) as file:
         if held is None:
             os.set_blocking(file.fileno(), True)
@@ -72,7 +72,7 @@ def write_output(path: Path, content: bytes) -> None:
                 left = left[written or 0 :]
         except OSError as problem:
             if is_new:
-                path.unlink(missing_ok=True)
+                real(path).unlink(missing_ok=True)
             raise _unwritable(path, problem) from None
 
 
@@ -114,11 +114,15 @@ def _is_replaceable(path: Path) -> bool:
 
 
 def _has_attributes(place: Path) -> bool:
-    """Whether somebody gave a file attributes. What the system gives each by itself, another one is given too."""
+    """Whether somebody gave a file attributes, or its folder such as a new file there is given.
+
+    What the system gives each by itself, another one is given too.
+    """
     if sys.platform != "linux":
         return False
     with contextlib.suppress(OSError):
-        return any(name.startswith(("user.", "system.posix_acl_")) for name in os.listxattr(place))
+        own = any(name.startswith(("user.", "system.posix_acl_")) for name in os.listxattr(place))
+        return own or "system.posix_acl_default" in os.listxattr(place.parent)
     return False
 
 

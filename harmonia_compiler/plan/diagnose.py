@@ -98,8 +98,7 @@ def _alone(need: Need, problem: Problem) -> Iterator[Diagnostic]:
     for short in need.shortfalls:
         has = f"a device or host of the inventory has {plain(down(short.has))} at most"
         message = f"`{need.engine}` needs {plain(up(short.needs))} {short.resource} and {has}"
-        smaller = "a smaller `tensor_parallel`" if short.resource.startswith("GPUs") else "a smaller model"
-        yield Diagnostic("E0720", message, help=f"add a larger device or host, or choose {smaller}")
+        yield Diagnostic("E0720", message, help=f"add a larger device or host, or choose {short.smaller}")
     if not need.shortfalls:
         where = f'`on: "{need.on}"`' if need.on else "this inventory"
         message = f"`{need.engine}` has no configuration that its kind and settings allow with {where}"

@@ -24,9 +24,9 @@ def offer(asked: Asked, kind: Kind, inventory: Inventory) -> Offer:
     largest = max((host.memory_gib for host in inventory.hosts), default=0.0)
     most = max((host.cpus for host in inventory.hosts), default=0)
     if exactly is not None and exactly > most:
-        return Offer((), (Shortfall("cores", float(exactly), float(most)),))
+        return Offer((), (Shortfall("cores", float(exactly), float(most), "fewer `cores`"),))
     if memory > largest:
-        return Offer((), (Shortfall("GiB of memory", memory, largest),))
+        return Offer((), (Shortfall("GiB of memory", memory, largest, "less `memory`"),))
     options = []
     for part in cpu_parts(inventory, None if exactly is None else float(exactly)):
         threads = max(1, int(part.cores))

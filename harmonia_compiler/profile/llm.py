@@ -105,7 +105,9 @@ def _on_gpus(model: _Model, inventory: Inventory) -> tuple[list[Option], Shortfa
         return [], Shortfall("GiB of memory on each GPU", needs, largest)
     most = max(map(partial(most_gpus, inventory), GPU_TYPES))
     if model.fixed_degree is not None and model.fixed_degree > most:
-        return [], Shortfall("GPUs of one type on one host", float(model.fixed_degree), float(most))
+        return [], Shortfall(
+            "GPUs of one type on one host", float(model.fixed_degree), float(most), "a smaller `tensor_parallel`"
+        )
     return [], None
 
 

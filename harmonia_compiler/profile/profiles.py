@@ -38,11 +38,15 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """Why an engine cannot run on a device: what it needs of a resource, and what there is."""
+    """Why an engine cannot run on a device: what it needs of a resource, and what there is.
+
+    `smaller` is what its source may choose in order to need less of it.
+    """
 
     resource: str
     needs: float
     has: float
+    smaller: str = "a smaller model"
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,14 @@ HELPS = {
         "x = sort(q)\nif x { return q }\nreturn q",
         'compare one of its fields: `x.kind == "a"`',
     ),
+    "a label that may come late as a test": (
+        "if not (kind(q) within 1 s) { return q }\nreturn q",
+        'compare it: `(kind(q) within 1 s) == "none"`',
+    ),
+    "a field of what is asked as a test": (
+        'x = grade("compare it")\nif sort("compare it") { return q }\nreturn q',
+        'compare one of its fields: `sort("compare it").kind == "a"`',
+    ),
     "a vector as a test": (
         "if v { return q }\nreturn q",
         "let a component answer a bool or a label about it, and test that",

@@ -76,6 +76,7 @@ def test_hosts_with_the_label_that_are_too_small(tmp_path: Path) -> None:
     (found,) = caught.value.found
     assert found.code == "E0720"
     assert found.message == "`first` needs 4 cores and a device or host of the inventory has 1 at most"
+    assert found.help == "add a larger device or host, or choose fewer `cores`"
 
 
 @pytest.mark.parametrize("label", ["zone", "zone=", "=b", "zone=a,b", "zone = b"])
