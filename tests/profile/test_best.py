@@ -186,9 +186,9 @@ def test_a_store_is_no_faster_on_more_cores_than_it_uses() -> None:
 
 def test_a_group_that_no_host_has_says_how_many_devices_it_needs() -> None:
     offered = offer(replace_settings(SMALL, tensor_parallel=8), grade=GRADE)
-    assert offered.shortfalls == (Shortfall("GPUs of one type on one host", 8.0, 4.0),)
+    assert offered.shortfalls == (Shortfall("GPUs of one type on one host", 8.0, 4.0, "a smaller `tensor_parallel`"),)
     assert offer(replace_settings(SMALL, tensor_parallel=2), CPU, grade=GRADE).shortfalls == (
-        Shortfall("GPUs of one type on one host", 2.0, 0.0),
+        Shortfall("GPUs of one type on one host", 2.0, 0.0, "a smaller `tensor_parallel`"),
     )
 
 
