@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Event, Timer
 
 import pytest
@@ -81,7 +83,9 @@ class Waiting:
         assert self.looks_again.wait(30)
 
 
-def test_who_waits_is_told_why_a_start_failed_also_once_it_is_cleaned_up(hand: Hand) -> None:
+@contextmanager
+def started_and_waited_for(hand: Hand) -> Iterator[tuple[Waiting, Future[NotStarted], Future[bool]]]:
+    """Somebody who starts a service that is slow to, and fails; and another one, who has seen its first state."""
     hand.write(one=launch("--slow-s", "60"))
     waiting = Waiting(hand)
     with ThreadPoolExecutor() as people:
@@ -89,6 +93,11 @@ def test_who_waits_is_told_why_a_start_failed_also_once_it_is_cleaned_up(hand: H
         until(lambda: any(process.pid for process in hand.status().processes))
         second = people.submit(waiting.up)
         assert waiting.has_seen.wait(30)
+        yield waiting, first, second
+
+
+def test_who_waits_is_told_why_a_start_failed_also_once_it_is_cleaned_up(hand: Hand) -> None:
+    with started_and_waited_for(hand) as (waiting, first, second):
         pid = hand.process("one").pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
@@ -103,13 +112,7 @@ def test_who_waits_is_told_why_a_start_failed_also_once_it_is_cleaned_up(hand: H
 
 
 def test_who_waits_for_a_supervisor_that_is_killed_is_not_told_of_a_stop(hand: Hand) -> None:
-    hand.write(one=launch("--slow-s", "60"))
-    waiting = Waiting(hand)
-    with ThreadPoolExecutor() as people:
-        first = people.submit(hand.fails)
-        until(lambda: any(process.pid for process in hand.status().processes))
-        second = people.submit(waiting.up)
-        assert waiting.has_seen.wait(30)
+    with started_and_waited_for(hand) as (waiting, first, second):
         supervisor = RunDirectory(hand.path).holder()
         assert supervisor is not None
         os.kill(supervisor.pid, signal.SIGKILL)
