@@ -33,6 +33,10 @@ Word = _Argument | Fill
 REQUEST_HEADER = "x-request-id"
 CALL_HEADER = "x-harmonia-call"
 
+#: How long an idle connection to a replica is kept; shorter than uvicorn's own 5 s, so that nobody writes into one that
+#: it has just closed.
+KEEP_ALIVE_S = 4.0
+
 
 class Wire(msgspec.Struct, frozen=True):
     """One request to a replica, as bytes: what a kind's `encode` gives and a transport carries."""

@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 
 from harmonia_compiler.contract.document import decode_document
+from harmonia_compiler.contract.launch import KEEP_ALIVE_S
 from harmonia_compiler.contract.sse import DONE, EventParser, Oversized
 
 _WORDS = ("river", "stone", "garden", "window", "paper", "winter", "market", "button", "silver", "copper", "forest")
@@ -121,7 +122,7 @@ def _decoded(data: bytes) -> dict[str, Any]:
 @asynccontextmanager
 async def asking(url: str, model: str, seed: int = 1) -> AsyncIterator[Asker]:
     """An asker that has learned what its prompts are made of; another seed gives other prompts."""
-    connector = aiohttp.TCPConnector(limit=0)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=600)) as session:
         asker = Asker(session, url, model, seed)
         await asker.learn()

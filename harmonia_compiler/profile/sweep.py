@@ -111,9 +111,23 @@ async def _among(what: str, asker: Asker, streams: int, prompt: int, limits: Lim
     begun = [asyncio.Event() for _ in range(streams)]
     answer = min(4 * _STEPS + 2 * streams, limits.context // 2)
     answers = [asyncio.create_task(asker.ask(32, answer, each)) for each in begun]
-    await asyncio.gather(*(each.wait() for each in begun))
-    newcomer = await asker.ask(prompt, 1)
-    return among(what, newcomer, await asyncio.gather(*answers))
+    try:
+        await asyncio.gather(*map(_until_begun, begun, answers))
+        newcomer = await asker.ask(prompt, 1)
+        return among(what, newcomer, await asyncio.gather(*answers))
+    finally:
+        # Of no consequence for those that are done.
+        for each in answers:
+            each.cancel()
+
+
+async def _until_begun(begun: asyncio.Event, answer: asyncio.Task[Heard]) -> None:
+    """Wait for the first token of an answer. Raises what its call does, where none comes."""
+    waiting = asyncio.create_task(begun.wait())
+    await asyncio.wait([waiting, answer], return_when=asyncio.FIRST_COMPLETED)
+    if not begun.is_set():
+        waiting.cancel()
+        await answer
 
 
 def among(what: str, newcomer: Heard, heard: Sequence[Heard]) -> Observation | None:

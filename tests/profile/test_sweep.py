@@ -1,11 +1,12 @@
 """Sweeping over an engine whose steps are known: loads must be noted as they were; `bench/` compares the times."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from harmonia_compiler.profile.asking import Heard, NotAsked, asking
+from harmonia_compiler.profile.asking import Asker, Heard, NotAsked, asking
 from harmonia_compiler.profile.facts import facts
 from harmonia_compiler.profile.limits import Limits
 from harmonia_compiler.profile.measured import Observation
@@ -64,7 +65,6 @@ async def test_what_was_asked_is_what_is_noted(served: Served) -> None:
     told: list[str] = []
     async with served() as url, asking(url, MODEL) as asker:
         # On a busy machine the four answers may miss each other, but not each time.
-        # On a busy machine the four answers may miss each other, but not each time.
         sweep = Sweep(prompts=(35, 301), streams=(1, 4), contexts=(41,), repeats=8)
         seen = {each.what: each for each in await observe(asker, LIMITS, sweep, told.append)}
     short, long, _, four, *_ = told
@@ -85,6 +85,28 @@ async def test_a_prompt_among_answers_is_one_step(served: Served) -> None:
         [_, among] = await observe(asker, LIMITS, sweep, lambda _: None)
     [load] = among.loads
     assert (load.prefill_tokens, load.decodes, load.begun) == (101, 3, 1), "one of the four places is the prompt's"
+
+
+class Losing(Asker):
+    """Asks an engine that loses the second of several answers before its first token."""
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    async def ask(self, prompt: int, answer: int, begun: asyncio.Event | None = None) -> Heard:
+        if begun is not None:
+            self._asked += 1
+            if self._asked == 2:
+                raise NotAsked("it lost the call")
+            begun.set()
+        return Heard(0.0, (1.0, 2.0), prompt)
+
+
+async def test_an_answer_that_never_begins_ends_the_measurement() -> None:
+    sweep = Sweep(prompts=(101,), streams=(4,), contexts=())
+    async with asyncio.timeout(10.0):
+        with pytest.raises(NotAsked, match="lost the call"):
+            await observe(Losing(), LIMITS, sweep, lambda _: None)
 
 
 AFTERWARDS = tuple(50.0 + 5 * step for step in range(12))

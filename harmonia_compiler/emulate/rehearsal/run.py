@@ -14,7 +14,7 @@ import psutil
 import uvloop
 
 from harmonia_compiler.contract.duration import shown_ms
-from harmonia_compiler.contract.launch import REQUEST_HEADER
+from harmonia_compiler.contract.launch import KEEP_ALIVE_S, REQUEST_HEADER
 from harmonia_compiler.emulate.behaviour import said_of_cut
 from harmonia_compiler.emulate.rehearsal.front import Front, ours
 from harmonia_compiler.emulate.rehearsal.mishaps import injected, loading
@@ -30,7 +30,6 @@ from harmonia_compiler.report.document import Injected, Machine, Report
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.report.observation import Observation, Outcome
 from harmonia_compiler.runtime.descriptors import raise_open_files
-from harmonia_compiler.runtime.gateway.http_pool import KEEP_ALIVE_S
 from harmonia_compiler.runtime.load.exchange import Asking
 from harmonia_compiler.runtime.load.machine import busy_since, machine_seconds, process_seconds
 from harmonia_compiler.runtime.load.routes import NativeRoute

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from harmonia_compiler.contract.launch import Wire
+from harmonia_compiler.contract.launch import KEEP_ALIVE_S, Wire
 from harmonia_compiler.runtime.gateway.http_connection import CLOSED
-from harmonia_compiler.runtime.gateway.http_pool import CONNECT_TIMEOUT_S, KEEP_ALIVE_S
+from harmonia_compiler.runtime.gateway.http_pool import CONNECT_TIMEOUT_S
 from harmonia_compiler.runtime.gateway.transport import Broken, Unreachable
 
 

@@ -4,13 +4,11 @@ import asyncio
 import os
 
 from harmonia_compiler.contract.bundle import Endpoint
-from harmonia_compiler.contract.launch import Wire
+from harmonia_compiler.contract.launch import KEEP_ALIVE_S, Wire
 from harmonia_compiler.runtime.gateway.http_connection import Connection
 from harmonia_compiler.runtime.gateway.transport import Unreachable
 
 CONNECT_TIMEOUT_S = 3.0
-#: How long an idle connection is kept; shorter than uvicorn's own 5 s, so that we never write into one it just closed.
-KEEP_ALIVE_S = 4.0
 
 
 class Pool:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
+from harmonia_compiler.contract.launch import KEEP_ALIVE_S
 from harmonia_compiler.report.observation import Observation, Outcome
-from harmonia_compiler.runtime.gateway.http_pool import KEEP_ALIVE_S
 from harmonia_compiler.runtime.load.exchange import Asking, Seen, ask
 from harmonia_compiler.runtime.load.routes import Route
 
