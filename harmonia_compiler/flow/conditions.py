@@ -2,14 +2,15 @@
 
 One outcome stands for one condition wherever it is tested: the same node, an equal comparison, its negation; the labels
 of one value exclude each other, so do the numbers that it may be, and its bounds follow each other. Different
-conditions are independent, but where the source says otherwise (`contexts.py`). What is asked of one value holds
+conditions are independent, but where the source says otherwise (`apart.py`). What is asked of one value holds
 equally often, in whichever round of a loop or `each` it is asked (`shares.py`), and what has kept items in their list
 is known of them. A condition that is made of others (`a and b`, whether a loop has been left early, a name that was
 bound on two paths) is the function of theirs that it is. Where somebody has said how often it holds, those of which
 nothing is known hold so often that it does; what stands first is found first.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import reduce
 from itertools import islice
 from typing import NamedTuple
@@ -17,15 +18,15 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import Call, Select, inputs
+from harmonia_compiler.flow.apart import KnownApart, Pending, Told, apart, next_turn, of_classes
 from harmonia_compiler.flow.arms import OfArm, is_unheard
 from harmonia_compiler.flow.asked import Asked, Test, settled
-from harmonia_compiler.flow.contexts import Context, of_classes, told
 from harmonia_compiler.flow.expand import Expanded, Item, scopes_around
 from harmonia_compiler.flow.graph import EVEN
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Mark, Outcomes, TooManyError
 from harmonia_compiler.flow.questions import Place, Questions, place_of
-from harmonia_compiler.flow.reached import Fact, Step
-from harmonia_compiler.flow.said import Said
+from harmonia_compiler.flow.reached import Fact, Step, questions_of
+from harmonia_compiler.flow.said import Said, Statement
 from harmonia_compiler.flow.shares import KnownOfRow, Part, Row, Shares
 from harmonia_compiler.flow.values import Known, Value, left
 
@@ -34,8 +35,13 @@ _DEEPEST = 40
 
 #: Shares are reckoned with rounding; what leaves one is searched for in so many steps.
 _CLOSE = 1e-9
+#: A share that is not met by so much is not met.
+_APART = 1e-7
 _MOST_TRIES = 40
 _MOST_TRIES_IN_ALL = 1_000
+
+#: How often what is said is taken anew, with more values that are told apart.
+_MOST_TURNS = 3
 
 #: How many choices around one are looked at where their functions would be too large together.
 _NEAREST = 32
@@ -52,15 +58,12 @@ class _Word(NamedTuple):
     is_spread: bool = False
 
 
-#: A value, in a context or in none.
-_Key = tuple[Place, Context | None]
-
-
 class _Mark(NamedTuple):
     """A state of what is known, to come back to."""
 
     outcomes: Mark
-    values: Mapping[_Key, Known | None]
+    values: Mapping[Place, Known | None]
+    apart: Mapping[Place, KnownApart]
     rows: Mapping[Row, KnownOfRow | None]
     made: int
     left_out: int
@@ -80,18 +83,35 @@ class Conditions:
         self._questions = questions
         self._varying = _varying(expanded)
         self._limit = limit
-        self._values: dict[_Key, Value] = {}
+        # The values that were asked about.
         self._asked: set[Place] = set()
+        # While it is found what is said of values that are told apart, what their tests are where nothing is by now.
+        self._otherwise: int | None = None
+        self._has_begun = False
+        self._said = Said(self._nodes, expanded.flow.result, questions.plain, questions.one_of_rounds, questions.places)
+        self._statements = [*_once([*of_classes(expanded.flow, questions), *self._said.all])]
+        self._know_nothing()
+        # Those that are told apart.
+        self._apart = self._apart_if(
+            lambda one: (
+                not one.is_mixed and not self._shares.holds(questions.parts_of(place_of(one.asked))[0], one.saying)
+            )
+        )
+
+    def _apart_if(self, is_missed: Callable[[Statement], bool]) -> set[Place]:
+        return apart(self._statements, self._questions, is_missed)
+
+    def _know_nothing(self) -> None:
+        """Begin with nothing but the table of what is said."""
+        self._values: dict[Place, Value] = {}
+        self._told: dict[Place, Told] = {}
         self._made: dict[Asked, int] = {}
         # How many arms have been left out so far that no request takes where their condition was asked.
         self._left_out = 0
         self._tries = _MOST_TRIES_IN_ALL
-        self._has_begun = False
-        self._said = Said(self._nodes, expanded.flow.result, questions.plain, questions.one_of_rounds, questions.places)
-        self._shares = Shares(questions.labels_of, limit)
-        # The values of which something else is said in some contexts.
-        said = [*of_classes(expanded.flow, questions), *self._said.of_values]
-        self._in_contexts = told(said, questions, self._shares)
+        self._shares = Shares(self._questions.labels_of, self._limit)
+        of_values = [one for one in self._statements if not one.is_made and not one.is_mixed]
+        self._shares.say([(self._questions.parts_of(place_of(one.asked)), one.saying) for one in of_values])
 
     def function(self, position: int, condition: int, guard: int) -> int:
         """When the condition of the choice at a position is true, where the guard is."""
@@ -101,14 +121,87 @@ class Conditions:
         return self._function(Asked(condition), self._word(position), guard, 0)
 
     def _begin(self) -> None:
-        """Find what is said to hold and made of others, from what stands first on.
+        """Take what is said, one share of each test for all requests; where that is not so, tell the value apart."""
+        mark = self._outcomes.mark()
+        for _ in range(_MOST_TURNS):
+            self._say()
+            before = self._outcomes.count
+            missed = self._apart_if(self._is_missed) - self._apart
+            if not missed and self._outcomes.count == before:
+                return
+            # What was asked only now is asked in its turn.
+            self._outcomes.back(mark)
+            self._know_nothing()
+            if not missed:
+                break
+            self._apart |= missed
+        self._say()
 
-        So each finds known what those before it are about, and what they leave open is what it is about itself.
-        """
-        for position, reached in self._said.together:
-            operation = self._nodes[position].operation
-            assert isinstance(operation, Select)
-            self._function(Asked(operation.condition), self._word(position), self._where(reached, TRUE), 0)
+    def _is_missed(self, one: Statement) -> bool:
+        """Whether a share is not of the requests that it is said of."""
+        likely, reached = self._outcomes.probability, self._where(one.reached, TRUE)
+        held = self._outcomes.both(reached, self._simple(one.asked, one.saying.share, reached))
+        return abs(likely(held) - one.saying.share * likely(reached)) > _APART
+
+    def _say(self) -> None:
+        """Take what is said of values that are told apart and of conditions that are made, each in its turn."""
+        pending = [one for one in self._statements if one.is_made or one.is_mixed or self._is_apart(one)]
+        needs = {one: self._leaves(one.reached) for one in pending}
+        reached: dict[Statement, int] = {}
+        while any(map(self._is_apart, pending)):
+            for one in pending:
+                if one not in reached and (found := self._determined(one.reached, needs[one])) is not None:
+                    reached[one] = found
+            one = pending.pop(next_turn([self._pending(one, needs[one], reached.get(one)) for one in pending]))
+            self._take(one, reached[one] if one in reached else self._where(one.reached, TRUE))
+        for one in pending:
+            self._take(one, reached[one] if one in reached else self._where(one.reached, TRUE))
+
+    def _take(self, one: Statement, reached: int) -> None:
+        """Take what is said of those requests."""
+        if self._is_apart(one):
+            self._told_of(place_of(one.asked)).say(one.saying.test, one.saying.share, reached)
+            return
+        assert one.select is not None
+        operation = self._nodes[one.select].operation
+        assert isinstance(operation, Select)
+        self._function(Asked(operation.condition), self._word(one.select), reached, 0)
+
+    def _is_apart(self, one: Statement) -> bool:
+        return place_of(one.asked) in self._apart
+
+    def _pending(self, one: Statement, needs: AbstractSet[Asked], reached: int | None) -> Pending:
+        place, is_apart = place_of(one.asked), self._is_apart(one)
+        likely = None if reached is None else self._outcomes.probability(reached)
+        is_new = is_apart and not self._told_of(place).is_said(one.asked.test)
+        places = {place} if is_apart else {*self._questions.places(one.asked)}
+        return Pending(one.asked, places, needs, is_apart, likely, is_new)
+
+    def _determined(self, steps: Sequence[Step], leaves: AbstractSet[Asked]) -> int | None:
+        """When all of that is so; None while what is said by now leaves that open, by these questions at least."""
+        if not all(self._told_of(place_of(one)).is_said(one.test) for one in leaves):
+            return None
+        for one, made_of in self._parts(steps):
+            if made_of and one not in self._made and self._questions.one_of_rounds(one) in self._said.of_made:
+                return None
+        if not leaves:
+            return self._where(steps, TRUE)
+        before, found = len(self._made), set[int]()
+        for self._otherwise in (FALSE, TRUE):
+            found.add(self._where(steps, TRUE))
+            while len(self._made) > before:
+                self._made.popitem()
+        self._otherwise = None
+        return found.pop() if len(found) == 1 else None
+
+    def _parts(self, steps: Iterable[Step]) -> Iterator[tuple[Asked, tuple[Asked, ...]]]:
+        """All questions that those are made of, each with those that it is made of itself."""
+        return (each for asked in questions_of(steps) for each in self._questions.made_of(asked).items())
+
+    def _leaves(self, steps: Iterable[Step]) -> set[Asked]:
+        """The questions among them about values that are told apart."""
+        values = (one for one, made_of in self._parts(steps) if not made_of and place_of(one) in self._apart)
+        return {one for one in values if settled(self._nodes, one) is None}
 
     def _where(self, steps: Iterable[Step], guard: int) -> int:
         """When all of that is so, of each `Either` one of the ways."""
@@ -123,23 +216,21 @@ class Conditions:
 
     def _mark(self, asked: Asked) -> _Mark:
         """What is known of all that a condition is made of, for `_back`."""
-        known: dict[_Key, Known | None] = {}
-        rows = {*self._questions.rows(asked)}
-        for place in self._questions.places(asked):
-            contexts = self._contexts(place)
-            rows |= {self._in_contexts[place].part(context).row for context in contexts if context is not None}
-            for key in ((place, context) for context in contexts):
-                known[key] = self._values[key].mark() if key in self._values else None
-        return _Mark(self._outcomes.mark(), known, self._shares.mark(rows), len(self._made), self._left_out)
+        places, rows = self._questions.places(asked), self._questions.rows(asked)
+        known = {place: self._values[place].mark() if place in self._values else None for place in places}
+        told = {place: self._told_of(place).mark() for place in places if place in self._apart}
+        return _Mark(self._outcomes.mark(), known, told, self._shares.mark(rows), len(self._made), self._left_out)
 
     def _back(self, mark: _Mark) -> None:
         """Know no more of it than at a mark."""
         self._outcomes.back(mark.outcomes)
-        for key, before in mark.values.items():
+        for place, before in mark.values.items():
             if before is not None:
-                self._values[key].back(before)
+                self._values[place].back(before)
             else:
-                self._values.pop(key, None)
+                self._values.pop(place, None)
+        for place, known in mark.apart.items():
+            self._told[place].back(known)
         self._shares.back(mark.rows)
         while len(self._made) > mark.made:
             self._made.popitem()
@@ -161,9 +252,9 @@ class Conditions:
         return outcomes.probability(outcomes.both(guard, is_true)) / likely if likely else word.share
 
     def _forget(self) -> None:
-        """Know no more of functions than at first."""
+        """Know no more of functions than at first, and tell no values apart."""
         self._outcomes = Outcomes(self._limit)
-        self._values, self._made = {}, {}
+        self._values, self._made, self._apart = {}, {}, set()
 
     def arms(self, *, are_alone: bool = False) -> dict[int, OfArm]:
         """For choices of arms behind silent ones, how often those take them that the tests before have left.
@@ -201,12 +292,11 @@ class Conditions:
         return {Place(*origin): self._drawn(self._questions.row(way)) for origin, way in drawn.items()}
 
     def _drawn(self, row: Row) -> Mapping[Test, float]:
-        """How often each test of a row holds, over all contexts."""
+        """How often each test of a row holds, over all requests."""
         found = dict(self._shares.shares(Part(row)))
-        for place, own in self._in_contexts.items():
-            if own.row == row:
-                made = {test: self._made.get(Asked(*place, test)) for test in (*own.tests, *found)}
-                found |= {test: self._outcomes.probability(one) for test, one in made.items() if one is not None}
+        for place, told in self._told.items():
+            if self._questions.parts_of(place)[0].row == row:
+                found |= told.shares
         return found
 
     def _word(self, select: int) -> _Word:
@@ -314,9 +404,10 @@ class Conditions:
         if known is not None:
             return TRUE if known else FALSE
         place, test = place_of(asked), asked.test
-        if place in self._in_contexts:
-            return self._over_contexts(asked, share)
-        return self._tested(self._value((place, None)), self._questions.parts_of(place), test, share, guard)
+        if place not in self._apart:
+            return self._tested(self._value(place), self._questions.parts_of(place), test, share, guard)
+        told = self._told_of(place)
+        return told.of(test, share, guard) if self._otherwise is None else told.so_far(test, self._otherwise)
 
     def _tested(self, value: Value, parts: Sequence[Part], test: Test, share: float, guard: int) -> int:
         if value.knows(test):
@@ -331,69 +422,40 @@ class Conditions:
             self._shares.hear(parts, test, self._outcomes.probability(found))
         return found
 
-    def _over_contexts(self, asked: Asked, share: float) -> int:
-        """Of a value of which something else is said in some contexts, what holds over all of them."""
-        told = [replace(asked, test=test) for test in self._in_contexts[place_of(asked)].tests]
-        # What nothing is said of takes what those leave of which something is.
-        for tests in (told, [asked]):
-            if asked not in self._made:
-                self._made.update(self._by_contexts(tests, share))
-        return self._made[asked]
-
-    def _by_contexts(self, tests: Sequence[Asked], share: float) -> dict[Asked, int]:
-        """When some tests of one value hold: in each context as is said there, the narrowest first.
-
-        What is said of more requests leaves to those of which nothing is said more closely what makes it up.
-        """
-        place, outcomes = place_of(tests[0]), self._outcomes
-        own, left_over = self._in_contexts[place], TRUE
-        reached = [(context, self._reached(context)) for context in self._contexts(place)]
-        reached.sort(key=lambda one: outcomes.probability(one[1]))
-        parts: list[tuple[Value, int]] = []
-        for context, where in reached:
-            parts.append((self._value((place, context)), outcomes.both(where, left_over)))
-            left_over = outcomes.choose(where, FALSE, left_over)
-        found, open_for = dict.fromkeys(tests, FALSE), dict.fromkeys(tests, TRUE)
-        for context, where in reached:
-            said = {asked: self._shares.of([own.part(context)], asked.test, share) for asked in tests}
-            # What nothing is said of comes behind all else, wherever it is asked.
-            for asked, of_all in sorted(said.items(), key=lambda one: one[1] is None):
-                for value, part in parts if of_all is not None or context is None else ():
-                    rest = outcomes.both(where, open_for[asked])
-                    if outcomes.both(part, rest) == FALSE:
-                        continue
-                    due = share
-                    if of_all is not None:
-                        due = left(outcomes, of_all, where, outcomes.both(where, found[asked]), rest)
-                    found[asked] = outcomes.choose(part, value.test(asked.test, due, TRUE), found[asked])
-                    open_for[asked] = outcomes.choose(part, FALSE, open_for[asked])
-        return found
-
-    def _contexts(self, place: Place) -> tuple[Context | None, ...]:
-        """The contexts in which a value is told apart, and last what is in none."""
-        own = self._in_contexts.get(place)
-        return (None,) if own is None else (*own.contexts, None)
-
-    def _reached(self, context: Context | None) -> int:
-        """When a request is in a context."""
-        return TRUE if context is None else self._where(context.around, TRUE)
-
-    def _value(self, key: _Key) -> Value:
-        """What is known of a value: of an item of a list first the answers of the tests that have kept it there."""
-        place, _ = key
+    def _told_of(self, place: Place) -> Told:
+        """What is known of a value that is told apart."""
         self._asked.add(place)
-        if key not in self._values:
-            labels = self._questions.labels(place)
-            value = self._values[key] = Value(self._outcomes, labels, lambda share: self._outcome(share, place))
+        if place not in self._told:
+            self._told[place] = Told(self._outcomes, lambda: self._new_value(place))
+        return self._told[place]
+
+    def _value(self, place: Place) -> Value:
+        """What is known of a value: of an item of a list first the answers of the tests that have kept it there."""
+        self._asked.add(place)
+        if place not in self._values:
+            value = self._values[place] = self._new_value(place)
             kept = [way.kept for way in self._questions.ways_of(place)]
             for _, _, test, holds in sorted(set(kept[0]).intersection(*kept), key=repr) if kept else ():
                 value.learn(test, holds=holds)
-        return self._values[key]
+        return self._values[place]
+
+    def _new_value(self, place: Place) -> Value:
+        return Value(self._outcomes, self._questions.labels(place), lambda share: self._outcome(share, place))
 
     def _outcome(self, share: float, place: Place) -> int:
         """A new outcome, which differs from item to item as the value that it is about does."""
         self.scopes[self._outcomes.count] = self._varying[place.position]
         return self._outcomes.outcome(share)
+
+
+def _once(said: Iterable[Statement]) -> Iterator[Statement]:
+    """What is said of values once for each place of the source and each value, of conditions by each choice."""
+    seen: set[Hashable] = set()
+    for one in said:
+        key = one.select if one.is_made else (one.at, one.asked)
+        if key not in seen:
+            seen.add(key)
+            yield one
 
 
 def _root(missed: Callable[[float], float]) -> float:

@@ -1,8 +1,8 @@
 """What the source says of how often tests hold, by the value that they ask about.
 
 A share is of those that reach its branch. What reaches it may have been told by tests of the same value before, so that
-each comes with those, and by those of other values, its context: these leave its share as it is, unless another one is
-said elsewhere (`contexts.py`).
+each comes with those, and by those of other values: these leave its share as it is, unless another one is said
+elsewhere (`apart.py`).
 """
 
 from bisect import bisect_left
@@ -33,16 +33,21 @@ class Saying(NamedTuple):
     before: tuple[Step, ...] = ()
 
 
-class OfValue(NamedTuple):
-    """What a branch says `at` a place of a value.
+class Statement(NamedTuple):
+    """What a branch says `at` a place of those requests of which all that is `reached` is so, the outermost first.
 
-    The `context` are the questions about other values that say which requests reach the branch, the outermost first.
+    It is of a test of a value or, where it `is_made`, of a condition that is made of others: that of the choice at
+    `select`. What it says of the value alone is the `saying`. Where it `is_mixed`, that is not all, since tests of the
+    value and of others tell its requests together.
     """
 
     asked: Asked
     saying: Saying
     at: Span | None
-    context: tuple[Step, ...]
+    reached: tuple[Step, ...]
+    select: int | None = None
+    is_made: bool = False
+    is_mixed: bool = False
 
 
 class _Choice(NamedTuple):
@@ -83,14 +88,10 @@ class Said:
         self._choices: dict[int, _Choice] = {}
         # For each branch and condition its turn, once it is asked for.
         self._turns: dict[tuple[Span | None, int], int] = {}
-        #: What is said of tests of values, in the order of the source.
-        self.of_values: list[OfValue] = []
+        #: What is said, in the order of the source.
+        self.all: list[Statement] = []
         #: How often conditions hold that are made of others, by what `same` gives of them.
         self.of_made: dict[Hashable, float] = {}
-        #: The choices that say so, and those whose requests tests of their value and of others tell together, in the
-        #: order of the source, with what is so of those requests; and those that rest on such.
-        self.together: list[tuple[int, tuple[Step, ...]]] = []
-        self._of_together: set[Asked] = set()
         #: What is so of the requests that reach the branches of arms behind silent ones, and these arms.
         self.arms: dict[int, tuple[tuple[Step, ...], tuple[Step, ...]]] = {}
         self._unheard = {self._asks(at).asked for at, node in enumerate(nodes) if is_unheard(node)}
@@ -118,13 +119,13 @@ class Said:
             try:
                 reached, is_all = self._reached(position, ways)
             except TooFarError:
-                if is_made:
-                    self.together.append((position, self._nearest(position)))
-                else:
+                if not is_made:
                     unknown.append(position)
-                continue
+                    continue
+                reached, is_all = self._nearest(position), False
             if is_made:
-                self.together.append((position, reached))
+                saying = Saying(asked.test, share)
+                self.all.append(Statement(asked, saying, self._at(position), reached, position, is_made=True))
             else:
                 self._hear(position, reached, is_all=is_all)
         self._hear_by_arms(unknown)
@@ -166,7 +167,7 @@ class Said:
 
     def _hear(self, select: int, reached: tuple[Step, ...], *, is_all: bool) -> None:
         """Take what is said of a value, of the requests of which that is so which reach a choice."""
-        choice, written = self._asks(select), self._nodes[select].written
+        choice = self._asks(select)
 
         def is_own(asked: Asked) -> bool:
             return replace(asked, test=None) == choice.value
@@ -174,27 +175,21 @@ class Said:
         if any(is_own(asked) and asked in self._unheard for asked in questions_of(reached)):
             # Its share is of those for whom a guess holds, until that arm is heard.
             return
+        before, value = among(reached, lambda fact: is_own(fact.asked)), (choice.asked.position, choice.asked.fields)
         # What items are is drawn for each by itself, whatever is so of their request.
         is_all = is_all and not isinstance(self._nodes[choice.asked.position].operation, Item)
-        value, context, is_told = (choice.asked.position, choice.asked.fields), list[Step](), False
+        is_mixed = False
         for step in reached if is_all else ():
             asked = questions_of([step])
-            if not any(map(is_own, asked)):
-                context.append(step)
-            is_told |= any(value in self._values_of(each) for each in asked) and not all(map(is_own, asked))
-        if is_told or not self._of_together.isdisjoint(questions_of(reached)):
-            self.together.append((select, reached))
-            self._of_together.add(choice.asked)
-        else:
-            at = None if written is None else written.at
-            self.of_values.append(
-                OfValue(
-                    choice.asked,
-                    Saying(choice.asked.test, choice.share, among(reached, lambda fact: is_own(fact.asked))),
-                    at,
-                    tuple(context),
-                )
-            )
+            is_mixed |= any(value in self._values_of(each) for each in asked) and not all(map(is_own, asked))
+        saying = Saying(choice.asked.test, choice.share, before)
+        told = reached if is_all else before
+        self.all.append(Statement(choice.asked, saying, self._at(select), told, select, is_mixed=is_mixed))
+
+    def _at(self, select: int) -> Span | None:
+        """Where the share of a choice stands."""
+        written = self._nodes[select].written
+        return None if written is None else written.at
 
     def _reached(self, select: int, ways: Ways, but: Span | None = None) -> tuple[tuple[Step, ...], bool]:
         """What is so of the requests that reach a choice, by the branches that say which ones do; whether that is all.
@@ -289,7 +284,7 @@ class Said:
         return Fact(choice.asked, holds, choice.share, self._nodes[arm // 3].span)
 
     def _hear_by_arms(self, written: Sequence[int]) -> None:
-        """Take what is said where it is not told which requests it is of: by the arms around each, in no context.
+        """Take what is said where it is not told which requests it is of: by the arms around each, whatever else is so.
 
         The earlier tests of the same value count that have one answer whenever a choice is reached. What comes later in
         the source may stand around it, too: of what a name is bound to twice the last one counts. On one walk inwards:

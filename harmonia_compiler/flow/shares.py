@@ -25,11 +25,10 @@ _CLOSE = 1e-9
 
 
 class Row(NamedTuple):
-    """A part of what a node gives, which is one for all rounds of a loop; by the `context` in which it is asked."""
+    """A part of what a node gives, which is one for all rounds of a loop."""
 
     node: Hashable
     path: tuple[str, ...]
-    context: Hashable = None
 
 
 #: Tests with the answers that they have had, the first one first.

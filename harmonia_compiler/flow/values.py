@@ -30,6 +30,7 @@ class Value:
     def __init__(self, outcomes: Outcomes, labels: Collection[str] | None, new: Callable[[float], int]) -> None:
         self._outcomes = outcomes
         self._new = new
+        self._labels = labels
         self._tests: dict[Test, int] = {}
         # The bounds among them, and the numbers, from the smallest on.
         self._bounds: list[Below] = []
@@ -61,6 +62,16 @@ class Value:
         self._bounds = sorted(each for each in tests if isinstance(each, Below))
         self._numbers = sorted(each for each in tests if isinstance(each, Exactly))
 
+    def only(self, tests: Collection[Test]) -> "Value":
+        """The value as far as some of the tests tell it that it was put to."""
+        found = Value(self._outcomes, self._labels, self._new)
+        for test, holds in self._tests.items():
+            if test in tests:
+                found._keep(test, holds)
+                if found._unseen is not None and isinstance(test, str):
+                    found._unseen.discard(test)
+        return found
+
     def learn(self, test: Test, *, holds: bool) -> None:
         """A test has this answer."""
         self._keep(test, TRUE if holds else FALSE)
@@ -76,20 +87,43 @@ class Value:
         No more than what the guard lets through need be right; where what is known says when the test holds there,
         nothing is learnt of it.
         """
+        outcomes, (held, room) = self._outcomes, self.leaves(test)
+        within = outcomes.both(guard, room)
+        if within == FALSE:
+            return held
+        is_it = self._new(left(outcomes, share, guard, outcomes.both(guard, held), within))
+        found = self._keep(test, outcomes.either(held, outcomes.both(is_it, room)))
+        if self._unseen is not None and isinstance(test, str):
+            self._unseen.discard(test)
+        return found
+
+    def leaves(self, test: Test) -> tuple[int, int]:
+        """When a test holds by what is known, and when else it may: never where that says all."""
+        if (known := self._known(test)) is not None:
+            return known, FALSE
+        match test:
+            case None:
+                return FALSE, TRUE
+            case str():
+                return FALSE, self._none
+            case Exactly():
+                return FALSE, self._outcomes.both(self._between(*self._around(test)), self._none)
+            case Below():
+                return self._below(test)
+
+    def _known(self, test: Test) -> int | None:
+        """When a test holds, where what is known says so."""
         if test in self._tests:
             return self._tests[test]
         if (follows := self._follows(test)) is not None:
             return self._keep(test, follows)
-        match test:
-            case None:
-                return self._keep(test, self._new(share))
-            case str():
-                return self._text(test, share, guard)
-            case Below():
-                return self._bound(test, share, guard)
-            case Exactly():
-                low, high = self._around(test)
-                return self._one(test, share, guard, self._between(low, high))
+        if isinstance(test, str) and self._unseen is not None:
+            if test not in self._unseen:
+                return FALSE
+            if self._unseen == {test}:
+                self._unseen = set()
+                return self._keep(test, self._none)
+        return None
 
     def _keep(self, test: Test, holds: int) -> int:
         """Know when a test holds."""
@@ -130,42 +164,15 @@ class Value:
         below = FALSE if low is None else self._tests[low]
         return self._outcomes.choose(below, FALSE, TRUE if high is None else self._tests[high])
 
-    def _bound(self, bound: Below, share: float, guard: int) -> int:
-        """It is below a bound as soon as it is below a smaller one, or a smaller number."""
+    def _below(self, bound: Below) -> tuple[int, int]:
+        """It is below a bound as soon as it is below a smaller one, or a smaller number; and when else it may be."""
         outcomes = self._outcomes
         low, high = self._around(bound)
         held = FALSE if low is None else self._tests[low]
         first = 0 if low is None else bisect_left(self._numbers, low, key=_low)
         for number in self._numbers[first : bisect_left(self._numbers, bound, key=_low)]:
             held = outcomes.either(held, self._tests[number])
-        room = outcomes.both(self._between(low, high), self._none)
-        within = outcomes.both(guard, room)
-        if within == FALSE:
-            return held
-        is_it = self._new(left(outcomes, share, guard, outcomes.both(guard, held), within))
-        return self._keep(bound, outcomes.either(held, outcomes.both(is_it, room)))
-
-    def _text(self, text: str, share: float, guard: int) -> int:
-        """Its share is that of the guard, taken from what other texts left."""
-        if self._unseen is not None and text not in self._unseen:
-            return FALSE
-        if self._unseen == {text}:
-            self._unseen = set()
-            return self._keep(text, self._none)
-        found = self._one(text, share, guard, TRUE)
-        if self._unseen is not None and text in self._tests:
-            self._unseen.discard(text)
-        return found
-
-    def _one(self, test: str | Exactly, share: float, guard: int, room: int) -> int:
-        """It is one text or number alone, where it is none of the others: its share is that of the guard."""
-        outcomes = self._outcomes
-        room = outcomes.both(room, self._none)
-        within = outcomes.both(guard, room)
-        if within == FALSE:
-            return FALSE
-        is_it = self._new(left(outcomes, share, guard, FALSE, within))
-        return self._keep(test, outcomes.both(is_it, room))
+        return held, outcomes.both(self._between(low, high), self._none)
 
 
 def _low(number: Exactly) -> Below:
