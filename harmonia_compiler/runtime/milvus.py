@@ -75,9 +75,15 @@ class Milvus:
     def serving(self, collection: str) -> str | None:
         """What searches of the collection read: behind its alias, or somebody's collection of that name."""
         with _reported():
-            if collection in self._client.list_aliases()["aliases"]:
-                return str(self._client.describe_alias(collection)["collection_name"])
-            return collection if self._client.has_collection(collection) else None
+            return self._pointed_at(collection) or (collection if self._client.has_collection(collection) else None)
+
+    def _pointed_at(self, collection: str) -> str | None:
+        """Which of what was built for the collection stands behind its alias; None where there is no such alias.
+
+        Each is asked for its own: of all aliases that there are, milvus-lite gives a list, and a server may give none.
+        """
+        built = self.physicals(collection)
+        return next((name for name in built if collection in self._client.list_aliases(name)["aliases"]), None)
 
     def physicals(self, collection: str) -> list[str]:
         """Everything built for the collection, serving or not, in order of the names."""
@@ -94,7 +100,7 @@ class Milvus:
             return None
 
     def create(self, physical: str, record: CollectionRecord) -> None:
-        """An empty collection with its record, not yet served under any alias."""
+        """An empty collection with its record, not yet served under any alias; none where the store cannot have it."""
         schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("id", DataType.VARCHAR, max_length=64, is_primary=True)
         schema.add_field(VECTOR_FIELD, DataType.FLOAT_VECTOR, dim=record.dimension)
@@ -114,6 +120,10 @@ class Milvus:
         properties = {RECORD_PROPERTY: msgspec.json.encode(record).decode()}
         with _reported():
             self._client.create_collection(physical, schema=schema, properties=properties)
+            if record.hybrid and not self._client.describe_collection(physical)["functions"]:
+                # An older one passes over what it does not know, and fails at the first index.
+                self._client.drop_collection(physical)
+                raise StoreFailed("it finds no passages by their words, as a hybrid search does; Milvus 2.5 can")
 
     def load(self, physical: str, index: str | None = None) -> None:
         """Make the collection searchable; an `index` is built first, unless it is there already.
@@ -189,10 +199,10 @@ class Milvus:
     def point(self, collection: str, physical: str) -> None:
         """Let searches of the collection read this one, in one step."""
         with _reported():
-            if collection in self._client.list_aliases()["aliases"]:
-                self._client.alter_alias(physical, collection)
-            else:
+            if self._pointed_at(collection) is None:
                 self._client.create_alias(physical, collection)
+            else:
+                self._client.alter_alias(physical, collection)
 
     def drop(self, physical: str) -> None:
         """Remove a collection that nothing points at; milvus-lite would drop its aliases with it."""

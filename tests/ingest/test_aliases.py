@@ -1,0 +1,66 @@
+"""Whichever way a store tells of its aliases, what serves a collection is found, and replaced in one step."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from pymilvus import MilvusClient
+
+from harmonia_compiler.contract.collection import physical_name
+from harmonia_compiler.ingest.discover import discover
+from harmonia_compiler.ingest.run import Wanted, ingest
+from harmonia_compiler.ingest.scope import Options
+from harmonia_compiler.runtime import milvus
+from harmonia_compiler.runtime.milvus import Milvus, StoreFailed
+from tests.ingest.conftest import MilvusServer
+from tests.ingest.fakes import RECORD, embed
+
+pytestmark = pytest.mark.engines
+
+
+class AsMilvus23(MilvusClient):  # type: ignore[misc]
+    """Answers as a server of Milvus 2.3 does: where no collection is named, it has no aliases, and it knows no BM25."""
+
+    def list_aliases(self, collection_name: str = "", **more: Any) -> Any:
+        return super().list_aliases(collection_name, **more) if collection_name else {"aliases": []}
+
+    def describe_alias(self, alias: str, **more: Any) -> Any:
+        raise AssertionError(alias, more)
+
+    def describe_collection(self, collection_name: str, **more: Any) -> Any:
+        return {**super().describe_collection(collection_name, **more), "functions": []}
+
+
+@pytest.fixture(params=[MilvusClient, AsMilvus23], ids=["milvus-lite", "as Milvus 2.3"])
+def store(request: pytest.FixtureRequest, milvus_server: MilvusServer, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(milvus, "MilvusClient", request.param)
+    with closing(Milvus(milvus_server.uri)) as found:
+        for physical in found.physicals("handbook"):
+            found.drop(physical)
+        yield found
+
+
+def test_what_serves_is_known_again_and_replaced(store: Milvus, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/one.md").write_text("one")
+    tree = discover([tmp_path / "docs"], tmp_path)
+    other = msgspec.structs.replace(RECORD, revision="2")
+    assert store.serving("handbook") is None
+    for record, added in ((RECORD, 1), (RECORD, 0), (other, 1), (other, 0), (RECORD, 1)):
+        report = ingest(store, embed, Wanted("handbook", record), tree, Options(reembed=True))
+        assert report.added == added
+        assert store.serving("handbook") == physical_name("handbook", record)
+        assert store.physicals("handbook") == [physical_name("handbook", record)]
+
+
+def test_a_hybrid_collection_that_the_store_cannot_have_is_refused_and_not_left_half_made(store: Milvus) -> None:
+    hybrid = msgspec.structs.replace(RECORD, hybrid=True)
+    if isinstance(store._client, AsMilvus23):
+        with pytest.raises(StoreFailed, match=r"Milvus 2\.5 can"):
+            store.create("handbook__01234567", hybrid)
+        assert store.physicals("handbook") == []
+    else:
+        store.create("handbook__01234567", hybrid)
+        assert store.physicals("handbook") == ["handbook__01234567"]
