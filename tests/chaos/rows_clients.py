@@ -11,8 +11,8 @@ import aiohttp
 import msgspec
 import pytest
 
-from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.contract.launch import KEEP_ALIVE_S
+from harmonia_compiler.emulate.scenario import Scenario
 from tests.chaos.beside import Beside, Start, loaded, started
 from tests.chaos.service import WALKS_RPS, Chaos, chaos, quantile
 from tests.gateway.fakes import ENGINES, FakeEngine
