@@ -75,15 +75,9 @@ class Milvus:
     def serving(self, collection: str) -> str | None:
         """What searches of the collection read: behind its alias, or somebody's collection of that name."""
         with _reported():
-            return self._pointed_at(collection) or (collection if self._client.has_collection(collection) else None)
-
-    def _pointed_at(self, collection: str) -> str | None:
-        """Which of what was built for the collection stands behind its alias; None where there is no such alias.
-
-        Each is asked for its own: of all aliases that there are, milvus-lite gives a list, and a server may give none.
-        """
-        built = self.physicals(collection)
-        return next((name for name in built if collection in self._client.list_aliases(name)["aliases"]), None)
+            if collection in self._client.list_aliases()["aliases"]:
+                return str(self._client.describe_alias(collection)["collection_name"])
+            return collection if self._client.has_collection(collection) else None
 
     def physicals(self, collection: str) -> list[str]:
         """Everything built for the collection, serving or not, in order of the names."""
@@ -199,10 +193,12 @@ class Milvus:
     def point(self, collection: str, physical: str) -> None:
         """Let searches of the collection read this one, in one step."""
         with _reported():
-            if self._pointed_at(collection) is None:
-                self._client.create_alias(physical, collection)
-            else:
+            try:
                 self._client.alter_alias(physical, collection)
+            except MilvusException:
+                # That there is none, no list tells: where somebody drops what an alias points at, a server lists the
+                # alias no more and keeps it, and only milvus-lite drops it as well.
+                self._client.create_alias(physical, collection)
 
     def drop(self, physical: str) -> None:
         """Remove a collection that nothing points at; milvus-lite would drop its aliases with it."""

@@ -1,4 +1,4 @@
-"""Whichever way a store tells of its aliases, what serves a collection is found, and replaced in one step."""
+"""What a server of Milvus does otherwise than milvus-lite: aliases that outlive their collections, and no BM25."""
 
 from contextlib import closing
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from pymilvus import MilvusClient
+from pymilvus.exceptions import MilvusException
 
 from harmonia_compiler.contract.collection import physical_name
 from harmonia_compiler.ingest.discover import discover
@@ -21,16 +22,29 @@ pytestmark = pytest.mark.engines
 
 
 class AsMilvus23(MilvusClient):  # type: ignore[misc]
-    """Answers as a server of Milvus 2.3 does: where no collection is named, it has no aliases, and it knows no BM25."""
+    """Answers as Milvus 2.3 does: the alias of what was dropped is not listed and yet there, and there is no BM25."""
 
-    def list_aliases(self, collection_name: str = "", **more: Any) -> Any:
-        return super().list_aliases(collection_name, **more) if collection_name else {"aliases": []}
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self.left: set[str] = set()
 
-    def describe_alias(self, alias: str, **more: Any) -> Any:
-        raise AssertionError(alias, more)
+    def drop_collection(self, collection_name: str, *given: Any, **more: Any) -> Any:
+        self.left |= {*self.list_aliases(collection_name)["aliases"]}
+        return super().drop_collection(collection_name, *given, **more)
 
-    def describe_collection(self, collection_name: str, **more: Any) -> Any:
-        return {**super().describe_collection(collection_name, **more), "functions": []}
+    def create_alias(self, collection_name: str, alias: str, *given: Any, **more: Any) -> Any:
+        if alias in self.left:
+            raise MilvusException(1602, "alias already exist")
+        return super().create_alias(collection_name, alias, *given, **more)
+
+    def alter_alias(self, collection_name: str, alias: str, *given: Any, **more: Any) -> Any:
+        if alias in self.left:
+            self.left.remove(alias)
+            return super().create_alias(collection_name, alias, *given, **more)
+        return super().alter_alias(collection_name, alias, *given, **more)
+
+    def describe_collection(self, collection_name: str, *given: Any, **more: Any) -> Any:
+        return {**super().describe_collection(collection_name, *given, **more), "functions": []}
 
 
 @pytest.fixture(params=[MilvusClient, AsMilvus23], ids=["milvus-lite", "as Milvus 2.3"])
@@ -53,6 +67,17 @@ def test_what_serves_is_known_again_and_replaced(store: Milvus, tmp_path: Path) 
         assert report.added == added
         assert store.serving("handbook") == physical_name("handbook", record)
         assert store.physicals("handbook") == [physical_name("handbook", record)]
+
+
+def test_what_somebody_dropped_can_be_ingested_again(store: Milvus, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/one.md").write_text("one")
+    tree, wanted = discover([tmp_path / "docs"], tmp_path), Wanted("handbook", RECORD)
+    ingest(store, embed, wanted, tree)
+    store.drop(physical_name("handbook", RECORD))
+    assert store.serving("handbook") is None
+    assert ingest(store, embed, wanted, tree).added == 1
+    assert store.serving("handbook") == physical_name("handbook", RECORD)
 
 
 def test_a_hybrid_collection_that_the_store_cannot_have_is_refused_and_not_left_half_made(store: Milvus) -> None:

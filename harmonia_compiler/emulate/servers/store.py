@@ -88,9 +88,11 @@ def _servicer(store: Store) -> Any:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the store is not well")
             return milvus_pb2.GetVersionResponse(status=ok, version=_VERSION)
 
-        async def ShowCollections(self, _request: Any, _context: Any) -> Any:  # noqa: N802
-            # Behind no aliases: each is searched under its own name.
-            return milvus_pb2.ShowCollectionsResponse(status=ok, collection_names=sorted(store.records))
+        async def ListAliases(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+            return milvus_pb2.ListAliasesResponse(status=ok, aliases=sorted(store.records))
+
+        async def DescribeAlias(self, request: Any, _context: Any) -> Any:  # noqa: N802
+            return milvus_pb2.DescribeAliasResponse(status=ok, alias=request.alias, collection=request.alias)
 
         async def DescribeCollection(self, request: Any, _context: Any) -> Any:  # noqa: N802
             known = store.records.get(request.collection_name)
