@@ -30,6 +30,8 @@ _IMAGE = (
 ImageName = Annotated[str, Meta(pattern=rf"\A{_IMAGE}\Z", max_length=255)]
 #: The same, or nothing where the one that goes with this release is meant.
 OtherImage = Annotated[str, Meta(pattern=rf"\A({_IMAGE})?\Z", max_length=255)]
+#: The same, and never one whose tag says that it changes.
+PinnedImage = Annotated[str, Meta(pattern=rf"\A((?!.*:latest\Z){_IMAGE})?\Z", max_length=255)]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 VariableName = Annotated[str, Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]{0,127}\Z")]
 
@@ -39,6 +41,7 @@ class ComposeSite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     With the network `host` every process listens on 127.0.0.1 of the host itself, for hosts whose engine has no bridge.
     Ports are counted up from `first_port`, which is the gateway's. Empty images are the ones that go with this release.
+    Without a `milvus_image` the vector store is milvus-lite's server in the worker's image.
     `scale_out` more replicas an engine may come on top of the plan's. Without `cpuset` cores are a limit and no place.
     """
 
@@ -46,6 +49,7 @@ class ComposeSite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     first_port: Annotated[int, Meta(ge=1024, le=60_000)] = 18_100
     worker_image: OtherImage = ""
     vllm_image: OtherImage = ""
+    milvus_image: PinnedImage = ""
     scale_out: ScaleOut = 0
     cpuset: bool = True
 

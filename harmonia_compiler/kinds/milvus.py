@@ -72,6 +72,18 @@ _SOME_LISTS = 32
 WIDEST_EF = 32_768
 METRICS = ("COSINE", "IP", "L2")
 
+#: How an image of Milvus's own starts all of it as one process, the variable that tells it its port, and where it keeps
+#: everything, also what later releases come to keep.
+_STANDALONE, STANDALONE_PORT, STANDALONE_DATA = ("milvus", "run", "standalone"), "PROXY_PORT", "/var/lib/milvus"
+#: How its etcd runs, as Milvus's own scripts have it: what was overwritten is dropped, or it would be full some day.
+STANDALONE_ETCD: dict[str, str | int] = {
+    "listen-client-urls": "http://127.0.0.1:2379",
+    "advertise-client-urls": "http://127.0.0.1:2379",
+    "quota-backend-bytes": 4 * 2**30,
+    "auto-compaction-mode": "revision",
+    "auto-compaction-retention": "1000",
+}
+
 #: The fields of a passage that a filter may compare; the others are for whoever writes the collection.
 FILTERED_FIELDS = (SOURCE_FIELD, TEXT_FIELD)
 
@@ -231,6 +243,30 @@ def launch(engine: Engine, card: Card | None, configuration: Configuration) -> L
         extra="milvus",
         module="milvus_lite",
     )
+
+
+def standalone(launch: Launch, etcd: str) -> Launch:
+    """Milvus itself in place of milvus-lite's server; `etcd` is the file that holds `STANDALONE_ETCD` as YAML.
+
+    Its parts, etcd among them, run as one process, which learns everything from its environment, its port too
+    (`STANDALONE_PORT`). It listens on all addresses, whatever it is told.
+    """
+    told = {
+        "DEPLOY_MODE": "STANDALONE",
+        "ETCD_USE_EMBED": "true",
+        "ETCD_CONFIG_PATH": etcd,
+        "ETCD_DATA_DIR": f"{STANDALONE_DATA}/etcd",
+        "COMMON_STORAGETYPE": "local",
+        "LOCALSTORAGE_PATH": f"{STANDALONE_DATA}/data",
+        "MQ_TYPE": "rocksmq",
+        "ROCKSMQ_PATH": f"{STANDALONE_DATA}/rdb_data",
+    }
+    return Launch(_STANDALONE, launch.probe, {**launch.environment, **told})
+
+
+def is_standalone(launch: Launch) -> bool:
+    """Whether this is what `standalone` gives: it runs in an image that has nothing of ours, nor a Python."""
+    return launch.command == _STANDALONE
 
 
 def encode(engine: Engine, component: Component, inputs: Mapping[str, Value], *, stream: bool) -> Wire:

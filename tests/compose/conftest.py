@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.emit.conftest import late, quickstart  # noqa: F401 - fixtures of these tests too
+from tests.ingest.conftest import milvus_server  # noqa: F401 - likewise
 
 WEIGHTS = {f"HARMONIA_WEIGHTS_{number}": f"/models/{number}" for number in range(1, 9)}
 

@@ -15,6 +15,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,11 +47,15 @@ def why_no_engine() -> str:
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     if why := why_no_engine():
         pytest.skip(why)
-    folder = tmp_path_factory.mktemp("compose")
+    with started(tmp_path_factory.mktemp("compose"), f'network = "{request.param}"\nscale_out = 1\n') as service:
+        yield service
+
+
+@contextmanager
+def started(folder: Path, more: str) -> Iterator[RunningService]:
+    """The quickstart, filled, with more in its site profile than the image and the ports."""
     bundle, site, inventory = folder / "bundle", folder / "site.toml", folder / "inventory.toml"
-    site.write_text(
-        f'[compose]\nnetwork = "{request.param}"\nfirst_port = 23100\nworker_image = "{IMAGE}"\nscale_out = 1\n'
-    )
+    site.write_text(f'[compose]\nfirst_port = 23100\nworker_image = "{IMAGE}"\n{more}')
     inventory.write_text(harmoniac("inventory", "detect").stdout)
     given = ("--inventory", str(inventory), "--site", str(site), "--target", "compose", "--out", str(bundle))
     harmoniac("compile", "samples/quickstart.rag", *given)

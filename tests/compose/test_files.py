@@ -299,6 +299,7 @@ def test_a_site_says_what_it_says() -> None:
         {"environment": {}},
         {"ports": ["18102:18102"]},
         {"network_mode": "host"},
+        {"group_add": ["0"]},
         {"volumes": [{"type": "bind", "source": "/var/run/docker.sock", "target": "/s"}]},
         {"volumes": [{"type": "bind", "source": "./../..", "target": "/s"}]},
     ],

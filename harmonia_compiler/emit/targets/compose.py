@@ -13,7 +13,7 @@ from harmonia_compiler.contract.compose import OVERLAY, SERVICES, ComposeReplica
 from harmonia_compiler.contract.document import encode_document
 from harmonia_compiler.contract.further import further_names
 from harmonia_compiler.contract.launch import Fill, Launch, Probe
-from harmonia_compiler.contract.plan import Replica
+from harmonia_compiler.contract.plan import Plan, Replica
 from harmonia_compiler.contract.requirements import LOCK
 from harmonia_compiler.contract.site import Site
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
@@ -25,6 +25,7 @@ from harmonia_compiler.emit.targets.compose_places import cpu_sets, predecessors
 from harmonia_compiler.emit.targets.compose_site import check_hosts, compose_site
 from harmonia_compiler.emit.targets.compose_text import rendered
 from harmonia_compiler.emit.targets.hosts import by_host
+from harmonia_compiler.kinds.milvus import STANDALONE_ETCD, is_standalone
 from harmonia_compiler.kinds.registry import kinds
 
 ENDPOINTS = "compose/endpoints.json"
@@ -37,6 +38,9 @@ VLLM = "0.32.0"
 _TORCH = "2.13.0"
 #: Which builds of torch there are for what runs on no GPU, and on one.
 _TORCH_FOR = {False: "cpu", True: "cu130"}
+
+#: The folder of what Milvus itself keeps, which is not what milvus-lite does.
+_STANDALONE_DATA = "milvus-standalone"
 
 _CONTROLLER = Launch((Fill("python"), "-m", "harmonia_compiler.runtime.controller", services.BUNDLE), Probe("none"))
 
@@ -52,11 +56,13 @@ def files(emission: Emission) -> dict[str, bytes]:
     made = _services(emission, site)
     check_hosts(site, [*made.files], emission.site)
     several = {OVERLAY: yaml_text.dump(_overlay())} if len(made.files) > 1 else {}
+    etcd = {services.ETCD: yaml_text.dump(STANDALONE_ETCD)} if site.milvus_image else {}
     return {
         SERVICES: encode_document(made),
         ENDPOINTS: encode_document(_endpoints(made)),
         **{name: yaml_text.dump(rendered(_document(emission, made, host))) for host, name in made.files.items()},
         **several,
+        **etcd,
         **({f"{_WHEELS}/{LOCK}": emission.requires} if emission.requires else {}),
     }
 
@@ -74,13 +80,13 @@ def warnings(emission: Emission) -> list[Diagnostic]:  # noqa: ARG001 - there is
 
 
 def _services(emission: Emission, site: ComposeSite) -> ComposeServices:
-    replicas = emission.replicas
+    replicas = _started(emission, site)
     models = sorted({one.launch.model for one in replicas if one.launch.model})
     variables = {model: f"HARMONIA_WEIGHTS_{number}" for number, model in enumerate(models, 1)}
     planned = [(one, False) for one in replicas]
     further = [(one, True) for one in _further(emission, site)]
     workers = _workers(emission, site)
-    vllm = site.vllm_image or f"vllm/vllm-openai:v{VLLM}"
+    others = {True: site.milvus_image, False: site.vllm_image or f"vllm/vllm-openai:v{VLLM}"}
     made = [
         ComposeReplica(
             one.replica,
@@ -88,9 +94,9 @@ def _services(emission: Emission, site: ComposeSite) -> ComposeServices:
             one.host,
             services.LOOPBACK if site.network == "host" else f"replica-{number}",
             site.first_port + number,
-            vllm if services.is_in_vllms_image(one) else workers[bool(one.devices)].name,
+            workers[bool(one.devices)].name if services.is_in_our_image(one) else others[is_standalone(one.launch)],
             variables.get(one.launch.model or ""),
-            emission.plan.engines[one.engine].kind if Fill("data") in one.launch.command else None,
+            _data_of(one, emission.plan),
             is_further,
         )
         for number, (one, is_further) in enumerate([*planned, *further], 1)
@@ -104,6 +110,23 @@ def _services(emission: Emission, site: ComposeSite) -> ComposeServices:
         workers[False].name,
         {name: model for model, name in variables.items()},
     )
+
+
+def _started(emission: Emission, site: ComposeSite) -> tuple[ReplicaLaunch, ...]:
+    """What each replica of the plan runs here: of a store, Milvus itself where the site has an image of it."""
+    if not site.milvus_image:
+        return emission.replicas
+    return tuple(
+        services.milvus_itself(one) if emission.plan.engines[one.engine].kind == "milvus" else one
+        for one in emission.replicas
+    )
+
+
+def _data_of(one: ReplicaLaunch, plan: Plan) -> str | None:
+    """The folder below the bundle's own for what a replica keeps; None where it keeps nothing."""
+    if is_standalone(one.launch):
+        return _STANDALONE_DATA
+    return plan.engines[one.engine].kind if Fill("data") in one.launch.command else None
 
 
 def _further(emission: Emission, site: ComposeSite) -> list[ReplicaLaunch]:
@@ -137,7 +160,7 @@ def _workers(emission: Emission, site: ComposeSite) -> dict[bool, _Worker]:
     Named by what they are built from, so that bundles share one exactly where it holds what each of them needs. Where
     the site names an image, that is the one for both.
     """
-    inside = [one for one in emission.replicas if not services.is_in_vllms_image(one)]
+    inside = [one for one in _started(emission, site) if services.is_in_our_image(one)]
     if site.worker_image:
         both = _Worker(site.worker_image, _arguments(inside, on_gpu=any(one.devices for one in inside)))
         return {False: both, True: both}

@@ -10,13 +10,14 @@ from harmonia_compiler.contract.plan import Plan, Replica
 from harmonia_compiler.emit import yaml_text
 from harmonia_compiler.emit.targets.compose_places import memory_limit
 from harmonia_compiler.emit.targets.compose_text import replaced
+from harmonia_compiler.kinds.milvus import STANDALONE_PORT, is_standalone
 
 #: All that may stand in a service; anything else would be a text that has become a key.
 _KEYS = {
     *("image", "build", "entrypoint", "command", "environment", "working_dir", "user", "init", "read_only", "tmpfs"),
     *("cap_drop", "security_opt", "pids_limit", "restart", "logging", "secrets", "healthcheck", "cpuset", "cpus"),
     *("mem_limit", "shm_size", "network_mode", "ports", "networks", "volumes", "depends_on", "deploy", "profiles"),
-    "stop_grace_period",
+    *("stop_grace_period", "group_add"),
 }
 #: What every container must say of itself, whatever it runs.
 _HARDENED: dict[str, Any] = {
@@ -78,10 +79,13 @@ def _differing(
     command = [replaced(word) for word in service["command"]]
     words = [word for word in launch.launch.command if not isinstance(word, Fill)]
     literal = iter(command)
-    if not all(word in literal for word in words) or str(given.port) not in command:
-        yield "its command is another one"
     environment = {name: replaced(value) for name, value in service["environment"].items()}
+    ports = [environment.get(STANDALONE_PORT)] if is_standalone(launch.launch) else command
+    if not all(word in literal for word in words) or str(given.port) not in ports:
+        yield "its command is another one"
     if any(environment.get(name) != value for name, value in launch.launch.environment.items()):
         yield "its environment is another one"
+    if "group_add" in service and not is_standalone(launch.launch):
+        yield "it is in further groups"
     if service["image"] != given.image:
         yield f"its image is {service['image']}"

@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from harmonia_compiler.contract.bundle import ReplicaLaunch
 from harmonia_compiler.contract.card import is_added
 from harmonia_compiler.contract.compose import ComposeReplica, ComposeSite
@@ -16,6 +18,7 @@ from harmonia_compiler.contract.launch import Fill, Launch, Probe
 from harmonia_compiler.contract.plan import Replica
 from harmonia_compiler.emit.targets.compose_places import memory_limit
 from harmonia_compiler.emit.targets.compose_text import Variable
+from harmonia_compiler.kinds.milvus import STANDALONE_DATA, STANDALONE_PORT, is_standalone, standalone
 
 LOOPBACK = "127.0.0.1"
 
@@ -42,6 +45,14 @@ _FRONT_MIB = {GATEWAY: 1024, CONTROLLER: 768}
 _ASK_EVERY_S, _ANSWER_S, _RETRIES = 5, 10, 6
 _PIDS = 4096
 
+#: How the etcd within Milvus itself runs: in the bundle, and in the container.
+ETCD, _ETCD_INSIDE = "compose/etcd.yaml", f"{BUNDLE}/etcd.yaml"
+#: Where Milvus itself says that it is well, and the folder for its process number.
+_MILVUS_WELL, _MILVUS_RUN = "http://127.0.0.1:9091/healthz", "/run/milvus"
+#: Who may run what is in its images: root's group in most releases, and in the latest its own. What lies in a container
+#: of ours is nobody else's.
+_MILVUS_GROUPS = ("0", "999")
+
 _WEIGHTS_MISSING = "harmoniac up sets it to the folder of a model that compose/services.json names"
 
 
@@ -66,13 +77,18 @@ def replica_service(
     }
     service = _container(given.image, [*_secrets_first(own), *_looked_at_first(launch), *_filled(own, slots)], own)
     service["healthcheck"] = healthcheck(own.probe, str(given.port))
+    if is_standalone(own):
+        service = _of_milvus_image(service, str(given.port))
     service["cpuset" if cpus and site.cpuset else "cpus"] = (
         cpus if cpus and site.cpuset else max(0.01, round(launch.cores, 2))
     )
     service["mem_limit"] = memory_limit(planned)
     service["shm_size"] = _shared_memory(planned)
     service |= _listening(given.port, str(given.port), site, given.address)
-    mounts = [_mount(f"./data/{given.data}", DATA)] if given.data else []
+    mounts = []
+    if given.data:
+        mounts.append(_mount(f"./data/{given.data}", STANDALONE_DATA if is_standalone(own) else DATA))
+    mounts += [_mount(f"./{ETCD}", _ETCD_INSIDE, read_only=True)] if is_standalone(own) else []
     mounts += [_mount("./code", f"{BUNDLE}/code", read_only=True)] if "code" in _slots(own) else []
     if given.weights:
         weights = Variable(given.weights, missing=_WEIGHTS_MISSING)
@@ -191,6 +207,23 @@ def _container(image: str, command: Sequence[Any], launch: Launch) -> dict[str, 
     return service | ({"secrets": names} if (names := secret_names(launch)) else {})
 
 
+def milvus_itself(one: ReplicaLaunch) -> ReplicaLaunch:
+    """The replica of a store that runs Milvus itself."""
+    return msgspec.structs.replace(one, launch=standalone(one.launch, _ETCD_INSIDE))
+
+
+def _of_milvus_image(service: Mapping[str, Any], port: str) -> dict[str, Any]:
+    """The same as Milvus's own image has it: no Python to check with, and what it reads lies where the image starts."""
+    asks = ["CMD", "curl", "--silent", "--show-error", "--fail", "--output", "/dev/null", _MILVUS_WELL]
+    return {
+        **{key: value for key, value in service.items() if key != "working_dir"},
+        "environment": {**service["environment"], STANDALONE_PORT: port},
+        "healthcheck": {**service["healthcheck"], "test": asks},
+        "tmpfs": [*service["tmpfs"], f"{_MILVUS_RUN}:mode=1777,size=1m"],
+        "group_add": [*_MILVUS_GROUPS],
+    }
+
+
 def _secrets_first(launch: Launch) -> list[str]:
     """Who reads secrets from files before it becomes the process that wants them in its environment."""
     if not launch.late:
@@ -204,10 +237,15 @@ def is_in_vllms_image(one: ReplicaLaunch) -> bool:
     return one.launch.module == "vllm" and bool(one.devices)
 
 
+def is_in_our_image(one: ReplicaLaunch) -> bool:
+    """Whether a replica runs in an image that is built for bundles."""
+    return not is_in_vllms_image(one) and not is_standalone(one.launch)
+
+
 def _looked_at_first(one: ReplicaLaunch) -> list[str]:
     """Who looks at a folder that a user added before each start of a container, which starts again by itself."""
     revision = (one.launch.model or "").partition("@")[2]
-    if not is_added(revision) or is_in_vllms_image(one):
+    if not is_added(revision) or not is_in_our_image(one):
         return []
     return ["python3", "-m", "harmonia_compiler.runtime.model_contents", WEIGHTS, revision]
 

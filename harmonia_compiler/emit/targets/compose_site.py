@@ -15,6 +15,8 @@ _WORDS = {
     "first_port": "a whole number from 1024 to 60000",
     "worker_image": _IMAGE,
     "vllm_image": _IMAGE,
+    "milvus_image": 'an image such as "registry.example/milvus:v2.6.5", in lower case, with a digest or a tag that is '
+    "not `latest`",
     "scale_out": f"a whole number from 0 to {MOST_SCALE_OUT}",
     "cpuset": "`true` or `false`",
 }
@@ -35,7 +37,11 @@ def compose_site(site: Site | None) -> ComposeSite:
     if site is None:
         return ComposeSite()
     findings = Findings()
-    values = site.values("compose", "docker-compose", ComposeSite, _WORDS, findings)
+    found = ComposeSite(**site.values("compose", "docker-compose", ComposeSite, _WORDS, findings))
+    if found.network == "host" and found.milvus_image:
+        message = "`milvus_image` needs a network of its own: Milvus listens on all addresses, whatever it is told"
+        step = 'say `network = "bridge"`, or leave it out: without it the store is milvus-lite, on 127.0.0.1 alone'
+        findings.add("E0932", message, site.place("compose", "milvus_image"), help=step)
     if findings.failed:
         raise Rejected(findings.items)
-    return ComposeSite(**values)
+    return found

@@ -27,6 +27,7 @@ from harmonia_compiler.contract.launch import Probe
 from harmonia_compiler.contract.readings import TOKEN
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.kinds.milvus import is_standalone
 from harmonia_compiler.runtime import bundle as bundles
 from harmonia_compiler.runtime.actuators.actuator import Failure, Phase, Status
 from harmonia_compiler.runtime.actuators.compose import preparing
@@ -236,10 +237,13 @@ class Keeper:
         launches = documents.launches
         found = []
         for one in documents.here:
-            probe = launches[one.replica].launch.probe
+            launch = launches[one.replica].launch
+            probe, ours = launch.probe, not is_standalone(launch)
             stored = probe.transport == "milvus"
             expected = expected_of(documents.service, one.engine, may_differ=reembed) if stored else []
-            found.append(Watched(one.replica, one.engine, probe, one.port, tuple(expected), self._docker, self._run))
+            found.append(
+                Watched(one.replica, one.engine, probe, one.port, tuple(expected), self._docker, self._run, ours)
+            )
         if not documents.is_front:
             return found
         probe = documents.services.gateway.probe

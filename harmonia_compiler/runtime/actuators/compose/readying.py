@@ -1,12 +1,16 @@
 """What lies between a container that answers and one that serves: first calls, and collections checked and loaded."""
 
+import asyncio
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
 from harmonia_compiler.contract.launch import Probe, Wire
 from harmonia_compiler.runtime.actuators.compose.docker import Docker, DockerFailed
-from harmonia_compiler.runtime.actuators.supervision.store import Expected, Opened
+from harmonia_compiler.runtime.actuators.supervision.command import basics
+from harmonia_compiler.runtime.actuators.supervision.store import Expected, Opened, open_on
 
 #: How long the first calls may take, and opening collections, in seconds.
 _WARM_UP_S, _OPENING_S = 300.0, 300.0
@@ -42,6 +46,19 @@ def opened(docker: Docker, container: str, port: int, expected: Sequence[Expecte
             docker.execute(container, command, msgspec.json.encode(expected), _OPENING_S), type=Opened
         )
     except (DockerFailed, msgspec.MsgspecError) as problem:
+        return Opened((f"its collections could not be checked: {problem}",))
+
+
+def opened_from_here(port: int, expected: Sequence[Expected], log: Path) -> Opened:
+    """The same for a store in whose image there is nothing of ours: over its port on 127.0.0.1 of this host."""
+    if not expected:
+        return Opened()
+    opening = asyncio.wait_for(open_on(port, expected, basics(os.environ), log), _OPENING_S)
+    try:
+        return asyncio.run(opening)
+    except TimeoutError:
+        return Opened((f"its collections were not checked within {_OPENING_S:g} s",))
+    except OSError as problem:
         return Opened((f"its collections could not be checked: {problem}",))
 
 

@@ -12,14 +12,17 @@ from harmonia_compiler.contract.launch import Probe
 from harmonia_compiler.runtime.actuators.actuator import ProcessStatus
 from harmonia_compiler.runtime.actuators.compose.containers import Life, failed, phase_of, waits_for
 from harmonia_compiler.runtime.actuators.compose.docker import Docker, DockerFailed
-from harmonia_compiler.runtime.actuators.compose.readying import opened, warm_up
+from harmonia_compiler.runtime.actuators.compose.readying import opened, opened_from_here, warm_up
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 from harmonia_compiler.runtime.actuators.supervision.store import Expected
 
 
 @dataclass
 class Watched:
-    """A service of the compose file, as it is seen from look to look. `engine` is empty for what is no replica."""
+    """A service of the compose file, as it is seen from look to look.
+
+    `engine` is empty for what is no replica. `is_ours` is whether its image has what opens the collections of a store.
+    """
 
     name: str
     engine: str
@@ -28,6 +31,7 @@ class Watched:
     expected: tuple[Expected, ...]
     docker: Docker
     run: RunDirectory
+    is_ours: bool = True
     life: Life | None = None
     was_ready: bool = False
     leaving: bool = False
@@ -97,7 +101,10 @@ class Watched:
         except DockerFailed as problem:
             # It was only to be quicker; one that does not work at all, the check finds.
             self._problem = f"its first answers: {problem}" if not self.was_ready else ""
-        found = opened(self.docker, life.container, self.port, self.expected)
+        if self.is_ours:
+            found = opened(self.docker, life.container, self.port, self.expected)
+        else:
+            found = opened_from_here(self.port, self.expected, self.run.log_of(self.name))
         if found.problems:
             self._problem = "; ".join(found.problems)
         self._absent = found.absent
@@ -108,8 +115,11 @@ class Watched:
         if self._followed == life.key:
             return
         self.close()
-        mode = "wb" if self._followed is None and not self.was_ready else "ab"
-        with self.run.log_of(self.name).open(mode) as log:
+        path = self.run.log_of(self.name)
+        if self._followed is None and not self.was_ready:
+            path.write_bytes(b"")
+        # What opens its collections from here writes into it as well.
+        with path.open("ab") as log:
             self._follower = self.docker.follow(life.container, life.started, log)
         self._followed = life.key
 
