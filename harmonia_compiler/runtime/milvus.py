@@ -113,7 +113,9 @@ class Milvus:
             schema.add_function(words)
         properties = {RECORD_PROPERTY: msgspec.json.encode(record).decode()}
         with _reported():
-            self._client.create_collection(physical, schema=schema, properties=properties)
+            # An iterator of pymilvus reads as its collection says, whatever it is told: without this, on a server, what
+            # there was five seconds ago, so that an export would lack what was just ingested.
+            self._client.create_collection(physical, schema=schema, properties=properties, consistency_level="Strong")
             if record.hybrid and not self._client.describe_collection(physical)["functions"]:
                 # An older one passes over what it does not know, and fails at the first index.
                 self._client.drop_collection(physical)
@@ -165,11 +167,9 @@ class Milvus:
             yield Row(chunk, row[TEXT_FIELD], list(row[VECTOR_FIELD]))
 
     def _scanned(self, physical: str, fields: list[str], rows_at_once: int) -> Iterator[dict[str, Any]]:
-        """The fields of every row; Milvus gives pages in order of the ids."""
+        """The fields of every row, also of one just written; Milvus gives pages in order of the ids."""
         with _reported():
-            pages = self._client.query_iterator(
-                physical, batch_size=rows_at_once, output_fields=fields, consistency_level="Strong"
-            )
+            pages = self._client.query_iterator(physical, batch_size=rows_at_once, output_fields=fields)
             with closing(pages):
                 while page := pages.next():
                     yield from page

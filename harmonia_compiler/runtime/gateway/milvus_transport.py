@@ -45,6 +45,8 @@ __all__ = ["TRANSPORT", "MilvusTransport", "read_record"]
 #: What an id that is told to Milvus may have beside letters, digits and `_.-~`.
 _IN_IDS = " /#;:"
 _OUTPUT = [TEXT_FIELD, SOURCE_FIELD]
+#: A search may miss what was written in the last seconds. A server would keep one that may not waiting for its clock.
+_RECENT = "Bounded"
 
 
 class MilvusTransport:
@@ -124,6 +126,7 @@ async def _by_vector(client: AsyncMilvusClient, search: Search, named: str) -> l
         search_params={"metric_type": search.metric, "params": search.parameters},
         client_request_id=named,
         retry_times=0,
+        consistency_level=_RECENT,
     )
     return found
 
@@ -143,6 +146,7 @@ async def _by_words_too(client: AsyncMilvusClient, search: Search, named: str) -
         output_fields=_OUTPUT,
         client_request_id=named,
         retry_times=0,
+        consistency_level=_RECENT,
     )
     return found
 

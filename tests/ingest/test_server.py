@@ -1,4 +1,4 @@
-"""What a server of Milvus does otherwise than milvus-lite: aliases that outlive their collections, and no BM25."""
+"""What a server of Milvus does otherwise than milvus-lite: aliases outlive collections, iterators lag, and no BM25."""
 
 from contextlib import closing
 from pathlib import Path
@@ -27,6 +27,17 @@ class AsMilvus23(MilvusClient):  # type: ignore[misc]
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)
         self.left: set[str] = set()
+        self.strong: set[str] = set()
+
+    def create_collection(self, collection_name: str, *given: Any, consistency_level: str = "", **more: Any) -> Any:
+        if consistency_level == "Strong":
+            self.strong.add(collection_name)
+        return super().create_collection(collection_name, *given, **more)
+
+    def query_iterator(self, collection_name: str, *given: Any, **more: Any) -> Any:
+        """Some seconds ago there was nothing."""
+        behind = {} if collection_name in self.strong else {"filter": 'id == ""'}
+        return super().query_iterator(collection_name, *given, **{**more, **behind})
 
     def drop_collection(self, collection_name: str, *given: Any, **more: Any) -> Any:
         self.left |= {*self.list_aliases(collection_name)["aliases"]}
@@ -89,3 +100,10 @@ def test_a_hybrid_collection_that_the_store_cannot_have_is_refused_and_not_left_
     else:
         store.create("handbook__01234567", hybrid)
         assert store.physicals("handbook") == ["handbook__01234567"]
+
+
+def test_what_was_just_written_is_read(store: Milvus, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/one.md").write_text("one")
+    ingest(store, embed, Wanted("handbook", RECORD), discover([tmp_path / "docs"], tmp_path))
+    assert [row.chunk.source for row in store.rows(physical_name("handbook", RECORD))] == ["docs/one.md"]
