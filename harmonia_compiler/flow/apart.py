@@ -58,9 +58,11 @@ def apart(said: Sequence[Statement], questions: Questions, is_missed: Callable[[
             rows[place] = parts[0].row
     of_rows = [(rows[place], place, one) for place, one in of_values if place in rows]
     told = {row for row, place, one in of_rows if any(place_of(asked) != place for asked in questions_of(one.reached))}
-    missed = {row for row, _, one in of_rows if row in told and is_missed(one)}
+    missed = {row for row, _, one in of_rows if row in told and one.is_told and is_missed(one)}
     found = {place for place, row in rows.items() if row in missed}
-    return found if sum(place in found for place, _ in of_values) <= _MOST else set()
+    # What is written, and not how often a loop asks it.
+    written = {one.at for place, one in of_values if place in found}
+    return found if len(written) <= _MOST else set()
 
 
 class Pending(NamedTuple):
@@ -153,9 +155,10 @@ class Told:
         """When a test holds by what is said by now, and `otherwise`."""
         return self._outcomes.choose(self._said.get(test, FALSE), self._found.get(test, FALSE), otherwise)
 
-    def is_said(self, test: Test) -> bool:
-        """Whether something is said of a test, of whatever requests."""
-        return self._said.get(test, FALSE) != FALSE
+    def is_said(self, test: Test, of: int | None = None) -> bool:
+        """Whether something is said of a test, of whatever requests or of all of those."""
+        said = self._said.get(test, FALSE)
+        return said != FALSE if of is None else self._outcomes.choose(said, FALSE, of) == FALSE
 
     def of(self, test: Test, share: float, guard: int) -> int:
         """When a test holds: where nothing is said, as elsewhere or, if it is a new one, in a share of those."""
@@ -224,7 +227,7 @@ class Told:
         return found
 
     def _fit(self, value: Value, part: int) -> Value:
-        """The value for a part of those among which it is drawn: another one where it is known by others alone."""
+        """The value for a part of those among which it is drawn: another one if its tests are known by others alone."""
         said = self._said_of(value, part)
         if len(said) == len([*value]):
             return value

@@ -15,6 +15,7 @@ from functools import reduce
 from itertools import islice
 from typing import NamedTuple
 
+import networkx as nx
 from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import Call, Select, inputs
@@ -41,7 +42,7 @@ _MOST_TRIES = 40
 _MOST_TRIES_IN_ALL = 1_000
 
 #: How often what is said is taken anew, with more values that are told apart.
-_MOST_TURNS = 3
+_MOST_TURNS = 2
 
 #: How many choices around one are looked at where their functions would be too large together.
 _NEAREST = 32
@@ -87,11 +88,12 @@ class Conditions:
         self._asked: set[Place] = set()
         # While it is found what is said of values that are told apart, what their tests are where nothing is by now.
         self._otherwise: int | None = None
+        self._is_saying = False
         self._has_begun = False
         self._said = Said(self._nodes, expanded.flow.result, questions.plain, questions.one_of_rounds, questions.places)
         self._statements = [*_once([*of_classes(expanded.flow, questions), *self._said.all])]
         self._know_nothing()
-        # Those that are told apart.
+        # Those that are told apart: at first where the table shows it, which is cheaper than to find all functions.
         self._apart = self._apart_if(
             lambda one: (
                 not one.is_mixed and not self._shares.holds(questions.parts_of(place_of(one.asked))[0], one.saying)
@@ -129,7 +131,7 @@ class Conditions:
             missed = self._apart_if(self._is_missed) - self._apart
             if not missed and self._outcomes.count == before:
                 return
-            # What was asked only now is asked in its turn.
+            # Whether they hold may have asked more than the flow does, in another order: all is taken anew.
             self._outcomes.back(mark)
             self._know_nothing()
             if not missed:
@@ -145,22 +147,76 @@ class Conditions:
 
     def _say(self) -> None:
         """Take what is said of values that are told apart and of conditions that are made, each in its turn."""
-        pending = [one for one in self._statements if one.is_made or one.is_mixed or self._is_apart(one)]
+        self._is_saying = True
+        if self._apart:
+            # Of whom nothing is told, that is so of those who ask.
+            told = [one for one in self._statements if one.is_told or not self._is_apart(one)]
+            for group in self._groups(told):
+                self._say_together(group)
+        else:
+            for one in self._statements:
+                if one.is_made or one.is_mixed:
+                    self._take(one, self._where(one.reached, TRUE))
+        self._is_saying = False
+
+    def _groups(self, pending: Sequence[Statement]) -> Iterator[list[Statement]]:
+        """Those that wait for each other together, and each behind what it waits for, in the order of their nodes.
+
+        What is drawn in one round of a loop is so next to what else is: functions of both would else be large.
+        """
+        waits: nx.DiGraph[Hashable] = nx.DiGraph()
+        said: dict[Hashable, list[Statement]] = {}
+        for one in pending:
+            said.setdefault(self._subject(one), []).append(one)
+        made: dict[Asked, list[Statement]] = {}
+        for one in pending:
+            if one.is_made:
+                made.setdefault(one.asked, []).append(one)
+        for subject, statements in said.items():
+            waits.add_node(subject)
+            for one in statements:
+                if not (one.is_made or one.is_mixed or self._is_apart(one)):
+                    continue
+                needed = {place_of(each) for each in self._leaves(one.reached)}
+                if not self._is_apart(one):
+                    needed |= self._apart.intersection(self._questions.places(one.asked))
+                waits.add_edges_from((place, subject) for place in needed if place in said)
+                parts = (each for each, made_of in self._parts(one.reached) if made_of)
+                waits.add_edges_from((self._subject(each), subject) for part in parts for each in made.get(part, ()))
+        groups = nx.condensation(waits)
+        members = groups.nodes.data("members")
+
+        def place(group: int) -> int:
+            return min(one.asked.position for subject in members[group] for one in said[subject])
+
+        order = {one: number for number, one in enumerate(pending)}
+        for group in nx.lexicographical_topological_sort(groups, key=place):
+            together = (one for subject in members[group] for one in said[subject])
+            yield sorted(together, key=order.__getitem__)
+
+    def _subject(self, one: Statement) -> Hashable:
+        """What the turn of a statement goes by: the value that is told apart, or the statement alone."""
+        return place_of(one.asked) if self._is_apart(one) else one
+
+    def _say_together(self, pending: list[Statement]) -> None:
+        """Take what is said, each once it is known which requests it is of, as far as that can be."""
         needs = {one: self._leaves(one.reached) for one in pending}
         reached: dict[Statement, int] = {}
-        while any(map(self._is_apart, pending)):
+        while pending:
             for one in pending:
                 if one not in reached and (found := self._determined(one.reached, needs[one])) is not None:
                     reached[one] = found
             one = pending.pop(next_turn([self._pending(one, needs[one], reached.get(one)) for one in pending]))
-            self._take(one, reached[one] if one in reached else self._where(one.reached, TRUE))
-        for one in pending:
             self._take(one, reached[one] if one in reached else self._where(one.reached, TRUE))
 
     def _take(self, one: Statement, reached: int) -> None:
         """Take what is said of those requests."""
         if self._is_apart(one):
             self._told_of(place_of(one.asked)).say(one.saying.test, one.saying.share, reached)
+            return
+        if not one.is_made and not one.is_mixed:
+            # The table says it.
+            self._simple(one.asked, one.saying.share, TRUE)
             return
         assert one.select is not None
         operation = self._nodes[one.select].operation
@@ -187,7 +243,8 @@ class Conditions:
         if not leaves:
             return self._where(steps, TRUE)
         before, found = len(self._made), set[int]()
-        for self._otherwise in (FALSE, TRUE):
+        for otherwise in (FALSE, TRUE):
+            self._otherwise = otherwise
             found.add(self._where(steps, TRUE))
             while len(self._made) > before:
                 self._made.popitem()
@@ -407,7 +464,15 @@ class Conditions:
         if place not in self._apart:
             return self._tested(self._value(place), self._questions.parts_of(place), test, share, guard)
         told = self._told_of(place)
-        return told.of(test, share, guard) if self._otherwise is None else told.so_far(test, self._otherwise)
+        if self._otherwise is not None:
+            return told.so_far(test, self._otherwise)
+        if not self._is_saying:
+            return told.of(test, share, guard)
+        # Of other requests more may be said.
+        told.say(test, share, guard)
+        if not told.is_said(test, TRUE):
+            self._left_out += 1
+        return told.so_far(test, FALSE)
 
     def _tested(self, value: Value, parts: Sequence[Part], test: Test, share: float, guard: int) -> int:
         if value.knows(test):

@@ -15,10 +15,11 @@ from harmonia_compiler.contract.program import Constant, Select
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.arms import is_unheard
 from harmonia_compiler.flow.asked import Asked, Test
-from harmonia_compiler.flow.dominators import THEN, dominators
+from harmonia_compiler.flow.dominators import OTHERWISE, THEN, dominators
 from harmonia_compiler.flow.expand import Item
 from harmonia_compiler.flow.graph import EVEN, MOST_THROUGH, Node, Written
 from harmonia_compiler.flow.reached import Fact, Step, TooFarError, Ways, among, questions_of
+from harmonia_compiler.flow.returned import Returned
 from harmonia_compiler.flow.turns import in_turn
 
 #: In so many steps at most the ways are looked through to all places where something is said of a value.
@@ -38,7 +39,7 @@ class Statement(NamedTuple):
 
     It is of a test of a value or, where it `is_made`, of a condition that is made of others: that of the choice at
     `select`. What it says of the value alone is the `saying`. Where it `is_mixed`, that is not all, since tests of the
-    value and of others tell its requests together.
+    value and of others tell its requests together; and where it is not `is_told`, more is so of them than is known.
     """
 
     asked: Asked
@@ -48,6 +49,7 @@ class Statement(NamedTuple):
     select: int | None = None
     is_made: bool = False
     is_mixed: bool = False
+    is_told: bool = True
 
 
 class _Choice(NamedTuple):
@@ -88,6 +90,7 @@ class Said:
         self._choices: dict[int, _Choice] = {}
         # For each branch and condition its turn, once it is asked for.
         self._turns: dict[tuple[Span | None, int], int] = {}
+        self._returned = Returned(nodes)
         #: What is said, in the order of the source.
         self.all: list[Statement] = []
         #: How often conditions hold that are made of others, by what `same` gives of them.
@@ -98,9 +101,14 @@ class Said:
         ways = Ways(nodes, self._dominators(), result, _MOST_STEPS)
         unknown: list[int] = []
         at_home = {node.written.at for node in nodes if node.written is not None and _is_at_home(node)}
+        # What is written, if anything that is needed takes it.
+        taken = {node.written for at, node in enumerate(nodes) if node.written is not None and self._is_needed(at)}
         for position in self._in_turn():
             node = nodes[position]
             if not isinstance(node.operation, Select) or node.share is None:
+                continue
+            if node.written in taken and not self._is_needed(position):
+                # As in the last round of a loop, of what only a next one would need: it says nothing of whom it is of.
                 continue
             if node.written is not None and node.written.at in at_home and not _is_at_home(node):
                 # What is said of a named test is of those where it is said.
@@ -129,6 +137,10 @@ class Said:
             else:
                 self._hear(position, reached, is_all=is_all)
         self._hear_by_arms(unknown)
+
+    def _is_needed(self, position: int) -> bool:
+        """Whether anything on the way to the result reads a node."""
+        return position == self._result or self._dominators()[3 * position] >= 0
 
     def _in_turn(self) -> Iterator[int]:
         """The nodes as they stand in the source, but each share behind what says which requests reach it.
@@ -177,14 +189,16 @@ class Said:
             return
         before, value = among(reached, lambda fact: is_own(fact.asked)), (choice.asked.position, choice.asked.fields)
         # What items are is drawn for each by itself, whatever is so of their request.
-        is_all = is_all and not isinstance(self._nodes[choice.asked.position].operation, Item)
+        is_told, is_all = is_all, is_all and not isinstance(self._nodes[choice.asked.position].operation, Item)
         is_mixed = False
         for step in reached if is_all else ():
             asked = questions_of([step])
             is_mixed |= any(value in self._values_of(each) for each in asked) and not all(map(is_own, asked))
         saying = Saying(choice.asked.test, choice.share, before)
         told = reached if is_all else before
-        self.all.append(Statement(choice.asked, saying, self._at(select), told, select, is_mixed=is_mixed))
+        self.all.append(
+            Statement(choice.asked, saying, self._at(select), told, select, is_mixed=is_mixed, is_told=is_told)
+        )
 
     def _at(self, select: int) -> Span | None:
         """Where the share of a choice stands."""
@@ -211,7 +225,21 @@ class Said:
             return self._fact(arm) if by != but else None
 
         found = ways.to(select, fact)
+        for branch in written.through:
+            if branch not in seen and (told := self._in_round(branch, select)):
+                seen.add(branch)
+                found += told if branch != but else ()
         return found, seen.issuperset(written.through)
+
+    def _in_round(self, branch: Span, select: int) -> tuple[Step, ...]:
+        """What a branch says of the requests that reach a choice in a round of a loop that may return."""
+        if branch == self._nodes[select].span:
+            return tuple(self._fact(3 * each + OTHERWISE) for each in self._returned.tests_before(select))
+        flag = self._returned.flag(branch, select)
+        if flag is None:
+            return ()
+        asked, is_negated = self._plain(Asked(flag))
+        return (Fact(asked, is_negated, EVEN, branch),)
 
     def _of_arm(self, select: int, ways: Ways) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
         """What is so of the requests that reach the branch of a choice, and it; by the arms around if no more is told.

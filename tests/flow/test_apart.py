@@ -282,6 +282,36 @@ KEPT: dict[str, tuple[str, float, float]] = {
         0.25 + 0.375 + 0.25,
         0.5,
     ),
+    "in eight rounds, which end by the same value": (
+        """t = q
+    repeat up to 8 {
+        g = good(t)
+        x = verdict(t)
+        if g ~ 0.5 {
+            if x == "a" ~ 0.9 { t = w(t) }
+        } else {
+            if x == "a" ~ 0.4 { t = v(t) }
+        }
+    } until x == "c" ~ 0.1
+    return t""",
+        0.45 * sum(0.9**each for each in range(8)),
+        0.2 * sum(0.9**each for each in range(8)),
+    ),
+    "in more rounds than shares may differ": (
+        """t = q
+    repeat up to 51 {
+        g = good(t)
+        x = verdict(t)
+        if g ~ 0.5 {
+            if x == "a" ~ 0.9 { t = w(t) }
+        } else {
+            if x == "a" ~ 0.4 { t = v(t) }
+        }
+    } until bad(t) ~ 0.02
+    return t""",
+        0.45 * sum(0.98**each for each in range(51)),
+        0.2 * sum(0.98**each for each in range(51)),
+    ),
     "in the rounds of a loop": (
         """t = q
     repeat up to 2 {

@@ -104,6 +104,44 @@ REACHED = {
         return y""",
         (0.1, 0.1, 0.2, 0.1),
     ),
+    "in a round, behind an arm of its branch that returns": (
+        """repeat up to 2 {
+            v = sort(y)
+            if v == "a" ~ 0.5 { return w1(y) } elif v == "b" ~ 0.3 { y = w2(y) } elif v == "c" ~ 0.2 { y = w3(y) }
+        } until good(y) ~ 0.5
+        return w4(y)""",
+        (0.625, 0.375, 0.25, 0.375),
+    ),
+    "in a round, behind a branch in which some return": (
+        """repeat up to 2 {
+            v = sort(y)
+            if good(y) ~ 0.5 { if v == "a" ~ 0.5 { return w1(y) } }
+            if v == "b" ~ 0.3 { y = w2(y) } elif v == "a" ~ 0.2 { y = w3(y) }
+        } until level(y) < 1 ~ 0.5
+        return w4(y)""",
+        (0.34375, 0.309375, 0.20625, 0.65625),
+    ),
+    "in a round, behind a truth that is bound and no return": (
+        """repeat up to 2 {
+            v = sort(y)
+            b = false
+            if v == "a" ~ 0.5 { b = true }
+            if good(y) ~ 0.5 { if v == "a" ~ 0.5 { return w1(y) } }
+            if v == "a" ~ 0.3333333333333333 { y = w2(y) }
+            if b { y = w3(y) }
+        } until level(y) < 1 ~ 0.5
+        return w4(y)""",
+        (0.34375, 0.34375, 0.34375, 0.65625),
+    ),
+    "in rounds whose last one does what only a next one would need": (
+        """repeat up to 2 {
+            f = w1(y)
+            v = sort(f)
+            if v == "a" ~ 0.5 { y = w2(y) } elif v == "b" ~ 0.2 { y = w3(y) }
+        } until good(f) ~ 0.5
+        return w4(f)""",
+        (1.5, 0.25, 0.1, 1.0),
+    ),
     "by a named test, of those in an arm": (
         """c = n < 3
         if n < 5 ~ 0.5 { if c ~ 0.4 { y = w1(y) } }
