@@ -50,7 +50,7 @@ class Call(msgspec.Struct, frozen=True, tag="call", omit_defaults=True):
 
     Two are filled in when a flow is lowered. `may_answer` says that the value may be the answer or, of an
     answer that is a record, its first text: what a request wishes for its answer reaches the call. `site`
-    numbers the calls of one component, from 0 in the order in which they stand.
+    numbers the calls of one component through all pipelines, from 0 in the order in which they stand.
     """
 
     component: str

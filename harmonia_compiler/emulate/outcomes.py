@@ -125,15 +125,15 @@ def expected_outcomes(
 ) -> dict[str, Outcome]:
     """The outcome of each component that flows call, of which all is read, by its name: that of its first call.
 
-    Further calls of which a flow says something else have one of their own, by `named`. Where pipelines say different
-    things of calls with one number, or the rounds of a loop do, it is the mean over those.
+    Further calls of which a flow says something else have one of their own, by `named`. Where the rounds of a loop say
+    different things of a call, it is the mean over those.
     """
     # Nothing is expected of what no request should reach, and a fault may lead there all the same.
     nodes = (node for flow in application.flows for body in flow.bodies for node in body.nodes)
     called = {node.operation.component for node in nodes if isinstance(node.operation, Call)}
     said: dict[str, dict[int, list[tuple[float, Said]]]] = {name: {} for name in called}
     for flow, demand in demands:
-        by_node, numbers = _said_of_nodes(demand), sites(flow)
+        by_node, numbers = _said_of_nodes(demand), sites(flow, application)
         for call in demand.calls:
             body, at = demand.expanded.origins[call.position]
             own = said[call.component].setdefault(numbers[body][at], [])

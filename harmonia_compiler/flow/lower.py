@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import takewhile
 
 import msgspec
 
@@ -26,7 +27,7 @@ def lower(flow: Flow, application: Application) -> Program:
     kept = with_awaits(without_unread(flow))
     nodes = [node for body in kept.bodies for node in body.nodes]
     called = sorted({node.operation.component for node in nodes if isinstance(node.operation, Call)})
-    parts = zip(kept.bodies, answers_of(kept), sites(kept), strict=True)
+    parts = zip(kept.bodies, answers_of(kept), sites(kept, application), strict=True)
     *blocks, operations = (_operations(*each) for each in parts)
     return Program(
         pipeline=flow.name,
@@ -44,9 +45,18 @@ def lower(flow: Flow, application: Application) -> Program:
     )
 
 
-def sites(flow: Flow) -> tuple[dict[int, int], ...]:
-    """For each body of a flow of which all is read, by the position of a call, which of its component's it is."""
-    counted = Counter[str]()
+def sites(flow: Flow, application: Application) -> tuple[dict[int, int], ...]:
+    """For each body of a flow of which all is read, by the position of a call, which of its component's it is.
+
+    They are counted through the flows of the application: those of the flow come after those of the ones before it.
+    """
+    counted = Counter(
+        node.operation.component
+        for before in takewhile(lambda one: one.name != flow.name, application.flows)
+        for body in before.bodies
+        for node in body.nodes
+        if isinstance(node.operation, Call)
+    )
     found: list[dict[int, int]] = []
     for body in flow.bodies:
         own: dict[int, int] = {}

@@ -9,6 +9,7 @@ import pytest
 from harmonia_compiler.emulate.outcomes import LabelOutcome, ListOutcome, NumberOutcome, RecordOutcome, TruthOutcome
 from harmonia_compiler.emulate.scenario import Coming, Scenario
 from harmonia_compiler.flow.demand import demand
+from harmonia_compiler.flow.graph import Flow
 from harmonia_compiler.policy.events import Answer, Finished, Send, Started, items_of, show_place, site_of
 from harmonia_compiler.policy.frames import State
 from harmonia_compiler.policy.stepper import advance
@@ -220,7 +221,7 @@ def source_of(ports: str, body: str) -> str:
 
 def calls_of(planned: Scenario, coming: Coming) -> Counter[str]:
     """How often one request calls each component."""
-    program, state, made = planned.service.programs["ask"], State(), Counter[str]()
+    program, state, made = planned.service.programs[coming.pipeline], State(), Counter[str]()
     pending = advance(program, state, Started(coming.arguments))
     while pending:
         match pending.pop(0):
@@ -234,20 +235,44 @@ def calls_of(planned: Scenario, coming: Coming) -> Counter[str]:
     return made
 
 
+def off(planned: Scenario, flow: Flow) -> list[tuple[str, float, float]]:
+    """The components that a pipeline's requests call more or less often than planned: what came, what was planned."""
+    expected = demand(planned.application, flow).visits
+    came = planned.coming(Arrival(float(at)) for at in range(REQUESTS))
+    found = [calls_of(planned, one) for one in came if one.pipeline == flow.name]
+    wrong, requests = [], len(found)
+    for component in {*expected}.union(*found):
+        visits, counts = expected.get(component, 0.0), [each[component] for each in found]
+        mean = sum(counts) / requests
+        spread = max(sum((count - mean) ** 2 for count in counts) / requests, visits * (1.0 - visits))
+        if abs(mean - visits) > ERRORS * sqrt(spread / requests) + FEW / requests:
+            wrong.append((component, mean, visits))
+    return wrong
+
+
 @pytest.mark.parametrize(("ports", "body"), BODIES.values(), ids=BODIES)
 def test_as_often_as_is_planned(tmp_path: Path, ports: str, body: str) -> None:
     planned = planned_for(tmp_path, source_of(ports, body))
     (flow,) = planned.application.flows
-    expected = demand(planned.application, flow).visits
-    found = [calls_of(planned, one) for one in planned.coming(Arrival(float(at)) for at in range(REQUESTS))]
-    wrong = []
-    for component in {*expected}.union(*found):
-        visits, counts = expected.get(component, 0.0), [each[component] for each in found]
-        mean = sum(counts) / REQUESTS
-        spread = max(sum((count - mean) ** 2 for count in counts) / REQUESTS, visits * (1.0 - visits))
-        if abs(mean - visits) > ERRORS * sqrt(spread / REQUESTS) + FEW / REQUESTS:
-            wrong.append((component, mean, visits))
-    assert wrong == []
+    assert off(planned, flow) == []
+
+
+def test_pipelines_that_say_different_things_of_a_component_have_each_its_own(tmp_path: Path) -> None:
+    pipelines = """
+pipeline desk(q: text ~ 10 tokens) -> text {
+    load 3 rps
+    if good(q) ~ 0.9 { return answer(q) }
+    return other(q)
+}
+pipeline web(q: text ~ 10 tokens) -> text {
+    load 1 rps
+    if good(q) ~ 0.1 { return answer(q) }
+    if good(redo(q)) ~ 0.6 { return other(q) }
+    return q
+}
+"""
+    planned = planned_for(tmp_path, HEAD + pipelines)
+    assert [off(planned, flow) for flow in planned.application.flows] == [[], []]
 
 
 def test_in_two_lists_of_one_value_any_item_brings_what_is_outside(tmp_path: Path) -> None:
