@@ -299,13 +299,18 @@ def decode(component: Component, body: bytes, inputs: Mapping[str, Value] = NOTH
 
 def decode_many(component: Component, body: bytes, inputs: Sequence[Mapping[str, Value]]) -> list[Reply]:
     """The passages of each query."""
-    is_distance = value_of("metric", component.settings, SETTINGS) == "L2" and not component.settings.get("hybrid")
-    sign = -1.0 if is_distance else 1.0
+    sign = sign_of(component)
     found = read(body, SearchReply, "a search result").hits
     if len(found) != len(inputs):
         raise MalformedReply(f"{len(found)} search results came back for {len(inputs)} queries")
     every = [[{"text": hit.text, "source": hit.source, "score": sign * hit.score} for hit in hits] for hits in found]
     return [Reply(checked(passages, ListOf(Passage()), "the search result")) for passages in every]
+
+
+def sign_of(component: Component) -> float:
+    """By what a figure of how near a passage is becomes its score: that of a distance is its negative."""
+    is_distance = value_of("metric", component.settings, SETTINGS) == "L2" and not component.settings.get("hybrid")
+    return -1.0 if is_distance else 1.0
 
 
 KIND = Kind(

@@ -16,7 +16,7 @@ from harmonia_compiler.emulate.behaviour import Behaviour
 from harmonia_compiler.emulate.servers.replica import Condition, called
 from harmonia_compiler.emulate.servers.stations import Counter
 from harmonia_compiler.kinds.kind import Work
-from harmonia_compiler.kinds.milvus import SOURCE_FIELD, TEXT_FIELD
+from harmonia_compiler.kinds.milvus import SOURCE_FIELD, TEXT_FIELD, sign_of
 from harmonia_compiler.runtime.milvus import RECORD_PROPERTY
 
 #: Milvus's version that is told to clients.
@@ -46,7 +46,10 @@ class Store:
         milvus_pb2_grpc.add_MilvusServiceServicer_to_server(_servicer(self), server)
 
     async def search(self, collection: str, limit: int, queries: int, named: str = "") -> list[list[dict[str, Any]]]:
-        """Passages for each query, best first."""
+        """Passages for each query, with Milvus's figures of how near they are, in the order that a simulation has.
+
+        Scores do not fall in it, since tests of the first few are to hold as often as those of all.
+        """
         self._searches += 1
         request, _, call = unquote(named).rpartition(" ")
         whose = called({REQUEST_HEADER: request, CALL_HEADER: call})
@@ -61,7 +64,8 @@ class Store:
         component = msgspec.structs.replace(component, settings={**component.settings, "top_k": limit}, size=None)
         places = [whose.place] if queries == 1 else [_of_item(whose.place, number + 1) for number in range(queries)]
         found = [self.behaviour.value(component, {}, key, place) for place in places]
-        return [sorted(one, key=lambda passage: -passage["score"]) for one in found]
+        sign = sign_of(component)
+        return [[{**passage, "score": sign * passage["score"]} for passage in one] for one in found]
 
 
 def _of_item(place: str, number: int) -> str:
