@@ -7,6 +7,7 @@ order their events come in. Numbers are hashed from the seed and the key; there 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import count
 from statistics import NormalDist
@@ -16,6 +17,8 @@ Uniform = Callable[[str], float]
 
 _SCALE = 2.0**-53
 _NORMAL = NormalDist()
+#: A number is sought by so many halvings of where it may be.
+_HALVINGS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,5 +73,32 @@ def gamma(uniform: Uniform, shape: float) -> float:
 
 
 def length(uniform: float, mean: float, cv: float, most: float) -> int:
-    """A number of tokens, lognormal around a mean; at least 1 and, as an engine cuts it off there, at most `most`."""
-    return max(1, round(min(lognormal(uniform, mean, cv), most)))
+    """A number of tokens, lognormal; at least 1 and, as an engine cuts it off there, at most `most`.
+
+    With those that are cut the mean is what it is said to be: the others are longer by as much as those are shorter.
+    """
+    return max(1, round(min(lognormal(uniform, _uncut(mean, cv, most), cv), most)))
+
+
+@lru_cache(1024)
+def _uncut(mean: float, cv: float, most: float) -> float:
+    """The mean of the lognormal distribution whose values have that mean once they are cut at `most`."""
+    if mean >= most:
+        return math.inf
+    if mean <= 0.0 or cv <= 0.0 or math.isinf(most):
+        return mean
+    # Of the mean's logarithm. Far enough above, all values are cut.
+    low = high = math.log(mean)
+    while _cut(math.exp(high), cv, most) < mean:
+        high += 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if _cut(math.exp(middle), cv, most) < mean else (low, middle)
+    return math.exp(high)
+
+
+def _cut(mean: float, cv: float, most: float) -> float:
+    """The mean of the values of a lognormal distribution that are cut at `most`."""
+    spread = math.sqrt(math.log1p(cv * cv))
+    bound = math.log(most / mean) / spread
+    return mean * _NORMAL.cdf(bound - spread / 2.0) + most * _NORMAL.cdf(-bound - spread / 2.0)

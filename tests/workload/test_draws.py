@@ -66,6 +66,20 @@ def test_a_length_is_whole_and_within_its_limits() -> None:
     assert length(0.0, 0.2, 0.5, 64.0) == 1
 
 
+@pytest.mark.parametrize("cv", [0.0, 0.2, 0.5, 1.2])
+@pytest.mark.parametrize("mean", [40, 60, 63])
+@pytest.mark.parametrize("most", [64, 80, 1000, math.inf])
+def test_lengths_have_the_mean_that_is_asked_for_however_many_are_cut(mean: float, cv: float, most: float) -> None:
+    found = [length((at + 0.5) / 2_000, mean, cv, most) for at in range(2_000)]
+    assert fmean(found) == pytest.approx(mean, rel=0.005)
+    assert max(found) <= most
+
+
+@pytest.mark.parametrize(("mean", "most"), [(64, 64), (80, 64)])
+def test_lengths_of_the_most_that_there_may_be_are_all_so(mean: float, most: float) -> None:
+    assert {length(at / 100, mean, 0.5, most) for at in range(100)} == {most}
+
+
 @pytest.mark.parametrize("shape", [0.1, 0.5, 1.0, 4.0, 25.0])
 def test_a_gamma_has_its_shape_as_its_mean_and_its_variance(shape: float) -> None:
     draws = Draws(5)
