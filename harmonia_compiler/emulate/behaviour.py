@@ -8,12 +8,13 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any, Protocol
 
 import msgspec
 
 from harmonia_compiler.contract.component import Component, Insert
-from harmonia_compiler.contract.types import ListOf, Passage, Text, Value
+from harmonia_compiler.contract.types import ListOf, Message, Passage, Record, Text, Type, Value
 from harmonia_compiler.emulate.outcomes import (
     ListOutcome,
     Outcome,
@@ -25,7 +26,7 @@ from harmonia_compiler.emulate.outcomes import (
     named,
     number_of,
 )
-from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN
+from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN, is_fixed, text_tokens, typed_extent
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
 from harmonia_compiler.policy.events import Path, show_place, site_of
 from harmonia_compiler.workload.draws import Draws, Uniform, length
@@ -40,10 +41,10 @@ LENGTH_CV = 0.5
 PREFIX_BLOCK = 16
 #: Of a component, work is remembered for so many extents of what calls are given and give, in so many settings.
 MOST_EXTENTS, MOST_SETTINGS = 4096, 16
+#: What a list of is one piece of a prompt; a bool is an int.
+_NUMBERS = (int, float)
 #: What a call asks of hardware, part by part.
 _WORK = tuple(Work.__annotations__)
-#: The items of a list that are no text; a bool is an int.
-_NUMBERS = (int, float)
 
 
 class Size(msgspec.Struct, frozen=True):
@@ -57,6 +58,7 @@ class Size(msgspec.Struct, frozen=True):
 class _Component:
     """What is the same in all calls of a component with the same settings: `component` has these, `declared` its own.
 
+    `types` are those of its ports, and `ranks` says that it gives some of the passages that it is given, as they are.
     `works` is the work of calls by the extents of what they are given and give, which repeat.
     """
 
@@ -64,22 +66,28 @@ class _Component:
     component: Component
     kind: Kind
     outcome: Outcome
-    gives_passages: bool
-    is_text: bool
+    types: Mapping[str, Type]
+    ranks: bool
     works: dict[tuple[Any, ...], Work] = field(default_factory=dict)
 
     def work(self, inputs: Mapping[str, Value], value: Value) -> Work:
         """What a call asks of hardware that is given these and gives that."""
-        given = {name: _extent_of(each) for name, each in inputs.items()}
-        key = (*given.items(), _extent_of(value) if self.is_text else None)
+        given = {name: _extent_of(each, self.types[name]) for name, each in inputs.items()}
+        is_text = isinstance(self.component.result, Text)
+        key = (*given.items(), len(value) if is_text else None)
         found = self.works.get(key)
         if found is None:
             if len(self.works) >= MOST_EXTENTS:
                 self.works.clear()
             extents = {name: Extent(*each) for name, each in given.items()}
-            result = extent_of(value) if self.is_text else self.kind.result_extent(self.component, extents)
+            result = Extent(text_tokens(value)) if is_text else self.kind.result_extent(self.component, extents)
             found = self.works[key] = self.kind.work(self.component, extents, result)
         return found
+
+    def passages(self, inputs: Mapping[str, Value]) -> list[Value]:
+        """Those that it is given, of all ports together."""
+        given = [inputs.get(name) for name in _ports_of_passages(self.component)]
+        return [one for some in given if isinstance(some, list) for one in some if _is_passage(one)]
 
 
 class Ask(Protocol):
@@ -169,7 +177,7 @@ class Behaviour:
         return values, Size(_together(works))
 
     def value(self, component: Component, inputs: Mapping[str, Value], request: int | str, place: str) -> Value:
-        """What a call answers. Of inputs only passages count, of which a reranker gives some."""
+        """What a call answers. Of inputs only passages count, which it may hand on."""
         return self._value(self._known(component, component.settings, site_of(place)), inputs, request, place)
 
     def _known(self, declared: Component, settings: Mapping[str, Any], site: int) -> _Component:
@@ -184,15 +192,16 @@ class Behaviour:
                 return one
         component = msgspec.structs.replace(declared, settings=settings)
         kind, outcome = self.kinds[component.kind], self.outcomes[name]
-        gives_passages = component.result == ListOf(Passage())
-        if gives_passages and isinstance(outcome, ListOutcome):
+        if component.result == ListOf(Passage()) and isinstance(outcome, ListOutcome):
             outcome = ListOutcome(kind.result_extent(component).items, outcome.item)
         elif isinstance(outcome, TextOutcome):
             # A call may be allowed less than its component, and nobody is said more than is allowed.
-            outcome = TextOutcome(outcome.tokens, most_tokens(component, kind) or outcome.most or math.inf)
+            tokens = kind.result_extent(component).tokens if settings != declared.settings else outcome.tokens
+            outcome = TextOutcome(tokens, most_tokens(component, kind) or outcome.most or math.inf)
         if len(known) >= MOST_SETTINGS:
             known.clear()
-        known.append(_Component(declared, component, kind, outcome, gives_passages, isinstance(component.result, Text)))
+        types = {port.name: port.type for port in component.ports}
+        known.append(_Component(declared, component, kind, outcome, types, _ranks(component, kind)))
         return known[-1]
 
     def _value(self, known: _Component, inputs: Mapping[str, Value], request: int | str, place: str) -> Value:
@@ -200,19 +209,19 @@ class Behaviour:
         uniform = self.draws.of(request, name, place)
         if isinstance(outcome, TextOutcome):
             return text_of(f"{name}.{request}.{place}", self._text_tokens(name, outcome, request, uniform))
-        if known.gives_passages and isinstance(outcome, ListOutcome):
-            given = [value for value in inputs.values() if _is_passages(value)]
-            if given:
-                return _ranked([passage for some in given for passage in some], int(outcome.items), uniform)
-            if isinstance(outcome.item, PassageOutcome):
-                return [
-                    {
-                        "text": text_of(f"{name}.{request}.{place}[{number}]", outcome.item.tokens),
-                        "source": text_of(f"rehearsal/{request}.{number}", _SOURCE_LENGTH / CHARACTERS_PER_TOKEN),
-                        "score": number_of(outcome.item.score, uniform(f"[{number}]")),
-                    }
-                    for number in range(drawn_items(outcome, uniform))
-                ]
+        if isinstance(outcome, ListOutcome) and isinstance(outcome.item, PassageOutcome):
+            given = sorted(known.passages(inputs), key=lambda passage: uniform(str(passage["source"])))
+            if known.ranks:
+                return given[: int(outcome.items)]
+            made = [
+                {
+                    "text": text_of(f"{name}.{request}.{place}[{number}]", outcome.item.tokens),
+                    "source": text_of(f"rehearsal/{request}.{number}", _SOURCE_LENGTH / CHARACTERS_PER_TOKEN),
+                    "score": number_of(outcome.item.score, uniform(f"[{number}]")),
+                }
+                for number in range(drawn_items(outcome, uniform))
+            ]
+            return _made_of(given, made) if given else made
         return draw(outcome, uniform, lambda at, tokens: text_of(f"{name}.{request}.{place}{at}", tokens))
 
     def _text_tokens(self, name: str, outcome: TextOutcome, request: int | str, uniform: Uniform) -> float:
@@ -235,31 +244,33 @@ def said_of_cut(cut: Mapping[str, int], recorded: int) -> tuple[str, ...]:
     return (f"Of {recorded:,} answers of the trace, {longer}.",)
 
 
-def extent_of(value: Value) -> Extent:
-    """How large a value is."""
-    return Extent(*_extent_of(value))
+def extent_of(value: Value, of: Type) -> Extent:
+    """How large a value of a type is."""
+    return Extent(*_extent_of(value, of))
 
 
-def _extent_of(value: Value) -> tuple[float, float]:
+def _extent_of(value: Value, of: Type) -> tuple[float, float]:
     """Its tokens, and its items."""
-    return _tokens_of(value), float(len(value)) if isinstance(value, list) else 1.0
+    return _tokens_of(value, of), float(len(value)) if isinstance(of, ListOf) else 1.0
 
 
-def _tokens_of(value: Value) -> float:
-    return _characters_of(value) / CHARACTERS_PER_TOKEN
-
-
-def _characters_of(value: Value) -> float:
-    """Those of its texts; a number or a truth value is a token of its own."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict):
-        text = value.get("text")
-        return len(text) if isinstance(text, str) else sum(map(_characters_of, value.values()))
-    if isinstance(value, list):
-        # The numbers of a vector are no tokens.
-        return sum([_characters_of(item) for item in value if not isinstance(item, _NUMBERS)])
-    return CHARACTERS_PER_TOKEN
+def _tokens_of(value: Value, of: Type) -> float:
+    """Those of its texts; what is about as large in all values of its type has as many as are planned for it."""
+    match of:
+        case Text():
+            return text_tokens(value)
+        case Passage() | Message():
+            return text_tokens(value["text"])
+        case _ if is_fixed(of):
+            return typed_extent(of).tokens
+        case ListOf(item) if item is not None and value:
+            if is_fixed(item):
+                return len(value) * typed_extent(item).tokens
+            return sum([_tokens_of(one, item) for one in value])
+        case Record(fields):
+            return sum([_tokens_of(value[one.name], one.type) for one in fields])
+        case _:
+            return 0.0
 
 
 def prefix_of(component: Component, inputs: Mapping[str, Value], block: int) -> tuple[int, ...]:
@@ -298,7 +309,7 @@ def block_names(pieces: Iterable[str], block: int, before: int = 0) -> tuple[int
 def _pieces(value: Value, pieces: list[str]) -> None:
     if isinstance(value, str):
         pieces.append(value)
-    elif isinstance(value, list):
+    elif isinstance(value, list) and not (value and isinstance(value[0], _NUMBERS)):
         for item in value:
             _pieces(item, pieces)
     elif isinstance(value, dict):
@@ -316,10 +327,31 @@ def _together(works: Sequence[Work]) -> Work:
     return Work(**{name: math.fsum(getattr(work, name) for work in works) for name in _WORK})
 
 
-def _is_passages(value: Value) -> bool:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and "source" in value[0]
+def _is_passage(value: Value) -> bool:
+    """Whether it is one: whoever calls an emulated engine may say anything."""
+    return isinstance(value, dict) and "score" in value and "source" in value and isinstance(value.get("text"), str)
 
 
-def _ranked(passages: list[Value], count: int, uniform: Uniform) -> list[Value]:
-    """The first so many in an order that nobody can foresee."""
-    return sorted(passages, key=lambda passage: uniform(str(passage["source"])))[:count]
+def _made_of(given: Sequence[Value], made: Sequence[Value]) -> list[Value]:
+    """Passages as large as those that are made, each of a given one: with its score, from the same source.
+
+    A given one that is as long stays as it is. Tests of scores are met where the given ones come from
+    (`flow/origins.py`).
+    """
+    found: list[Value] = []
+    for number, (one, like) in enumerate(zip(made, cycle(given), strict=False)):
+        if number >= len(given):
+            found.append({**like, "text": one["text"], "source": f"{like['source']}#{number}"})
+        else:
+            found.append(like if len(like["text"]) == len(one["text"]) else {**like, "text": one["text"]})
+    return found
+
+
+def _ports_of_passages(component: Component) -> list[str]:
+    return [port.name for port in component.ports if port.type == ListOf(Passage())]
+
+
+def _ranks(component: Component, kind: Kind) -> bool:
+    """Whether a component hands on passages as they are: how large they are depends on those that it is given."""
+    given = {name: Extent(1.0) for name in _ports_of_passages(component)}
+    return bool(given) and kind.result_extent(component, given) != kind.result_extent(component)

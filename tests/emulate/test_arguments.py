@@ -56,6 +56,13 @@ PORTS = [
     ("[message]", "[message ~ 40 tokens] ~ 12", 12, 480.0),
     ("[message]", "[message]", 4, 800.0),
     ("[passage]", "[passage ~ 100 tokens] ~ 20", 20, 2_000.0),
+    ("[number]", "[number] ~ 500", 500, 2_000.0),
+    ("[bool]", "[bool] ~ 500", 500, 1_000.0),
+    ('["a" | "several"]', '["a" | "several"] ~ 100', 100, 275.0),
+    ("[[number]]", "[[number]] ~ 10", 10, 160.0),
+    ("number", "number", 1, 4.0),
+    ("bool", "bool", 1, 2.0),
+    ("(n: number, b: bool)", "(n: number, b: bool)", 1, 14.5),
     ("text", "text ~ 700 tokens", 1, 700.0),
     ("text", 'text ~ 700 tokens = "none"', 1, 700.0),
 ]
@@ -67,7 +74,7 @@ def test_a_port_is_brought_as_large_as_it_is_declared_and_planned(
 ) -> None:
     planned = of_port(tmp_path, port, size)
     (coming,) = requests(planned, 1)
-    extent = extent_of(coming.arguments["given"])
+    extent = extent_of(coming.arguments["given"], planned.application.flows[0].ports[0].type)
     assert extent.items == items
     assert extent.tokens == pytest.approx(tokens)
     seen = simulate(planned, [Arrival(0.0)], Window(0.0, 1.0), load_cards(), {}).observed
