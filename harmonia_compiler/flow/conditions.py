@@ -22,6 +22,7 @@ from harmonia_compiler.contract.program import Call, Select, inputs
 from harmonia_compiler.flow.apart import KnownApart, Pending, Told, apart, next_turn, of_classes
 from harmonia_compiler.flow.arms import OfArm, is_unheard
 from harmonia_compiler.flow.asked import Asked, Test, settled
+from harmonia_compiler.flow.balance import Equation, balance
 from harmonia_compiler.flow.expand import Expanded, Item, scopes_around
 from harmonia_compiler.flow.graph import EVEN
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Mark, Outcomes, TooManyError
@@ -43,6 +44,9 @@ _MOST_TRIES_IN_ALL = 1_000
 
 #: How often what is said is taken anew, with more values that are told apart.
 _MOST_TURNS = 2
+
+#: Of more statements those are left that are missed.
+_MOST_BALANCED = 60
 
 #: How many choices around one are looked at where their functions would be too large together.
 _NEAREST = 32
@@ -89,6 +93,10 @@ class Conditions:
         # While it is found what is said of values that are told apart, what their tests are where nothing is by now.
         self._otherwise: int | None = None
         self._is_saying = False
+        # Of which value each outcome is.
+        self._places: dict[int, Place] = {}
+        # Whether outcomes have other shares than the table.
+        self._is_balanced = False
         self._has_begun = False
         self._said = Said(self._nodes, expanded.flow.result, questions.plain, questions.one_of_rounds, questions.places)
         self._statements = [*_once([*of_classes(expanded.flow, questions), *self._said.all])]
@@ -130,20 +138,52 @@ class Conditions:
             before = self._outcomes.count
             missed = self._apart_if(self._is_missed) - self._apart
             if not missed and self._outcomes.count == before:
-                return
+                break
             # Whether they hold may have asked more than the flow does, in another order: all is taken anew.
             self._outcomes.back(mark)
             self._know_nothing()
             if not missed:
+                self._say()
                 break
             self._apart |= missed
-        self._say()
+        else:
+            self._say()
+        self._balance()
+
+    def _balance(self) -> None:
+        """Give outcomes shares by which all holds that is said, if they can; else it stays as it was taken.
+
+        Those of values alone which are drawn once for a request: by other shares they would be drawn in one round of a
+        loop and not in the next, or for one item.
+        """
+        places: dict[Row, set[Place]] = {}
+        for place in self._asked:
+            for part in self._questions.parts_of(place):
+                places.setdefault(part.row, set()).add(place)
+        alone = {
+            place
+            for place in self._asked
+            if not self._varying[place.position]
+            and [places[part.row] for part in self._questions.parts_of(place)] == [{place}]
+        }
+        told = [one for one in self._statements if one.is_told and (one.is_made or place_of(one.asked) in alone)]
+        if len(told) > _MOST_BALANCED:
+            return
+        free = {level for level, place in self._places.items() if place in alone}
+        self._is_balanced = balance(self._outcomes, [*map(self._equation, told)], free)
+
+    def _equation(self, one: Statement) -> Equation:
+        reached = self._where(one.reached, TRUE)
+        if one.is_made:
+            held = self._function(one.asked, _Word(one.saying.share, is_guess=False), reached, 0)
+        else:
+            held = self._simple(one.asked, one.saying.share, reached)
+        return Equation(reached, self._outcomes.both(reached, held), one.saying.share)
 
     def _is_missed(self, one: Statement) -> bool:
         """Whether a share is not of the requests that it is said of."""
-        likely, reached = self._outcomes.probability, self._where(one.reached, TRUE)
-        held = self._outcomes.both(reached, self._simple(one.asked, one.saying.share, reached))
-        return abs(likely(held) - one.saying.share * likely(reached)) > _APART
+        likely, (reached, held, share) = self._outcomes.probability, self._equation(one)
+        return abs(likely(held) - share * likely(reached)) > _APART
 
     def _say(self) -> None:
         """Take what is said of values that are told apart and of conditions that are made, each in its turn."""
@@ -351,6 +391,9 @@ class Conditions:
     def _drawn(self, row: Row) -> Mapping[Test, float]:
         """How often each test of a row holds, over all requests."""
         found = dict(self._shares.shares(Part(row)))
+        for place, value in self._values.items() if self._is_balanced else ():
+            if self._questions.parts_of(place) == [Part(row)]:
+                found |= {test: self._outcomes.probability(holds) for test, holds in value}
         for place, told in self._told.items():
             if self._questions.parts_of(place)[0].row == row:
                 found |= told.shares
@@ -510,6 +553,7 @@ class Conditions:
     def _outcome(self, share: float, place: Place) -> int:
         """A new outcome, which differs from item to item as the value that it is about does."""
         self.scopes[self._outcomes.count] = self._varying[place.position]
+        self._places[self._outcomes.count] = place
         return self._outcomes.outcome(share)
 
 

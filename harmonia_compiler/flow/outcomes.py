@@ -126,6 +126,32 @@ class Outcomes:
             found = sides
         return found
 
+    @property
+    def shares(self) -> list[float]:
+        """With which probability each outcome is true."""
+        return [*self._shares]
+
+    def give(self, shares: Sequence[float]) -> None:
+        """Give all outcomes other probabilities."""
+        self._shares = [*shares]
+        for node in range(2, len(self._level)):
+            share = shares[self._level[node]]
+            high, low = self._probability[self._high[node]], self._probability[self._low[node]]
+            self._probability[node] = share * high + (1.0 - share) * low
+
+    def slopes(self, function: int) -> dict[int, float]:
+        """By how much the function's probability grows with that of each outcome, by its level."""
+        found: dict[int, float] = {}
+        reached = {function: 1.0}
+        for node in sorted(self._below(function), reverse=True):
+            likely, level = reached[node], self._level[node]
+            low, high = self._low[node], self._high[node]
+            slope = self._probability[high] - self._probability[low]
+            found[level] = found.get(level, 0.0) + likely * slope
+            reached[high] = reached.get(high, 0.0) + likely * self._shares[level]
+            reached[low] = reached.get(low, 0.0) + likely * (1.0 - self._shares[level])
+        return found
+
     def _below(self, function: int) -> set[int]:
         """The nodes of a function, but for FALSE and TRUE."""
         seen = {function} - {FALSE, TRUE}

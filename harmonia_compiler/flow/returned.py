@@ -27,8 +27,9 @@ class Returned:
                 continue
             if (start := self._start(position)) is not None:
                 self._tests.setdefault(node.span, {}).setdefault(start, []).append(position)
-            if self._is_flag(position, node.span):
-                self._flags.setdefault(node.span, []).append(position)
+            # A loop has been left where a branch in it has returned: what else ends it stands in the other arm.
+            if nodes[node.operation.then].operation == Constant(value=True):
+                self._add(node.operation.condition, node.span)
 
     def tests_before(self, select: int) -> Iterator[int]:
         """For each arm before that of a choice, in its branch, a choice that asks its test, of the same copy."""
@@ -57,14 +58,16 @@ class Returned:
         is_inside = place is not None and branch is not None and _is_around(branch, place)
         return place.start if place is not None and is_inside else None
 
-    def _is_flag(self, position: int, branch: Span) -> bool:
-        """Whether a node says that a branch has returned: its truths stand for the loop around it, and not in it."""
+    def _add(self, position: int, around: Span) -> None:
+        """Take a node for one that is true where a branch has returned, and what it is made of for branches in that."""
         node = self._nodes[position]
-        if isinstance(node.operation, Constant):
-            return isinstance(node.type, Bool) and node.span is not None and _is_around(node.span, branch)
-        if not isinstance(node.operation, Select) or node.span is None or not _is_around(branch, node.span):
-            return False
-        return self._is_flag(node.operation.then, branch) and self._is_flag(node.operation.otherwise, branch)
+        is_inside = node.span is not None and node.span != around and _is_around(around, node.span)
+        if node.span is None or not is_inside or not isinstance(node.operation, Select):
+            return
+        if isinstance(node.type, Bool) and position not in self._flags.setdefault(node.span, []):
+            self._flags[node.span].append(position)
+            self._add(node.operation.then, node.span)
+            self._add(node.operation.otherwise, node.span)
 
 
 def _is_around(span: Span, place: Span) -> bool:

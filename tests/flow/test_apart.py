@@ -136,6 +136,35 @@ KEPT: dict[str, tuple[str, float, float]] = {
         0.25,
         0.18,
     ),
+    "behind an arm that combines the value with another one": (
+        """g = good(q)
+    h = bad(q)
+    y = q
+    if g and h ~ 0.3 { y = w(y) } elif g ~ 0.1 { y = v(y) }
+    return y""",
+        0.3,
+        0.1,
+    ),
+    "behind the return of an arm of one value, where another one combines it": (
+        """g = good(q)
+    x = verdict(q)
+    y = q
+    if x == "a" and g ~ 0.2 { y = w(y) } elif x == "a" ~ 0.1 { return v(y) }
+    if g ~ 0.5 { y = w(y) }
+    return y""",
+        0.2 + 0.45,
+        0.1,
+    ),
+    "where either value is told by the other": (
+        """g = good(q)
+    h = bad(q)
+    y = q
+    if g ~ 0.5 { if h ~ 0.9 { y = v(y) } }
+    if h ~ 0.6 { if g ~ 0.75 { y = w(y) } }
+    return y""",
+        0.45,
+        0.45,
+    ),
     "behind a silent arm, within another test": (
         """g = good(q)
     x = verdict(q)

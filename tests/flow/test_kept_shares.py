@@ -222,6 +222,7 @@ def test_shares_that_many_others_leave_open_are_searched_for_so_often_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conditions, "_MOST_TRIES_IN_ALL", 0)
+    monkeypatch.setattr(conditions, "_MOST_BALANCED", 0)
     body, _ = KEPT["a truth that is found anew"]
     assert _visits(HEAD, body, tmp_path)["w"] == pytest.approx(0.96)
 

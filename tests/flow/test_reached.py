@@ -121,6 +121,26 @@ REACHED = {
         return w4(y)""",
         (0.34375, 0.309375, 0.20625, 0.65625),
     ),
+    "in a round, behind the return of two tests together": (
+        """repeat up to 3 {
+            v = sort(y)
+            if v == "a" and level(y) > 3 ~ 0.3 { return w1(y) }
+            if v == "b" ~ 0.5 { y = w2(y) } else { y = w3(y) }
+        }
+        return w4(y)""",
+        (0.657, 0.7665, 0.7665, 0.343),
+    ),
+    "in a round, behind an arm that returns beside one that binds a truth": (
+        """repeat up to 2 {
+            v = sort(y)
+            b = false
+            if v == "a" ~ 0.5 { return w1(y) } elif v == "b" ~ 0.3 { b = true }
+            if v == "c" ~ 0.4 { y = w2(y) }
+            if b { y = w3(y) }
+        } until level(y) < 1 ~ 0.5
+        return w4(y)""",
+        (0.625, 0.25, 0.375, 0.375),
+    ),
     "in a round, behind a truth that is bound and no return": (
         """repeat up to 2 {
             v = sort(y)
