@@ -12,11 +12,13 @@ from harmonia_compiler.cli.main import run
 from harmonia_compiler.cli.planning import plan_for
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.inventory import load_inventory
+from harmonia_compiler.contract.objective import Objective
 from harmonia_compiler.emulate import behaviour
 from harmonia_compiler.emulate import certify as certify_module
-from harmonia_compiler.emulate.certify import ENOUGH_REQUESTS, MOST_TAKEN, Tried, attempt, certify
+from harmonia_compiler.emulate.certify import ENOUGH_REQUESTS, MOST_TAKEN, Reached, Tried, attempt, certify
 from harmonia_compiler.emulate.simulate.run import Simulated
 from harmonia_compiler.plan.infeasible import Infeasible
+from harmonia_compiler.report.measures import Window
 from harmonia_compiler.report.observation import Outcome
 from harmonia_compiler.runtime.bundle import read_plan_of
 from tests.report.made import seen, small_report
@@ -281,3 +283,94 @@ def test_what_too_few_requests_came_for_is_neither_kept_nor_missed(
     said = capsys.readouterr().err
     assert "every promise is kept" not in said
     assert re.search(r"p95 latency <= 3 s of `ask` is not judged by \d+ requests, of 1,000 that it takes", said)
+
+
+def test_how_sure_a_promise_of_first_pieces_is_goes_by_when_those_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each comes after 10 ms, and ever longer answers follow."""
+
+    def simulated(*_: object, **__: object) -> Simulated:
+        starts = ((200_000.0 + at, 20.0 + at % 997) for at in range(2000))
+        observed = tuple(seen(at_ms, took, first_ms=at_ms + 10.0, pipeline="ask") for at_ms, took in starts)
+        return Simulated(small_report(), observed, 0, 0.0)
+
+    monkeypatch.setattr(certify_module, "simulate", simulated)
+    source, path = written(tmp_path, 3000, SLOW)
+    source.write_text(source.read_text().replace("p95 latency", "p90 ttft"))
+    application, hosts = check_files([source], {}).application, load_inventory(path)
+    assert application is not None
+    (reached,) = certify(partial(plan_for, application, hosts, "cost"), hosts, load_cards())[0].reached
+    assert (reached.found_ms, reached.within_ms) == pytest.approx((10.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("found_ms", "within_ms", "met", "is_sure"),
+    [
+        (949.0, 10.0, True, True),
+        (951.0, 10.0, True, False),
+        (900.0, 100.0, True, True),
+        (900.0, 101.0, True, False),
+        (900.0, 10.0, False, False),
+    ],
+)
+def test_a_promise_is_surely_kept_with_something_to_spare_and_with_what_chance_may_add(
+    found_ms: float, within_ms: float, *, met: bool, is_sure: bool
+) -> None:
+    promised = Objective("latency", 0.95, 1000.0)
+    assert Reached("ask", promised, found_ms, within_ms, met, ENOUGH_REQUESTS).is_sure == is_sure
+
+
+def simulated_ms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> float:
+    """For how long requests come that a plan is simulated for."""
+    windows: list[Window] = []
+
+    def simulated(_: object, __: object, window: Window, *___: object, **____: object) -> Simulated:
+        windows.append(window)
+        return Simulated(small_report(), (), 0, 0.0)
+
+    monkeypatch.setattr(certify_module, "simulate", simulated)
+    path, inventory = written(tmp_path, 3000, SLOW)
+    path.write_text(source)
+    application, hosts = check_files([path], {}).application, load_inventory(inventory)
+    assert application is not None
+    plan_of = partial(plan_for, application, hosts, "cost")
+    attempt(*plan_of(1.0), 1.0, hosts, load_cards(), 1)
+    (window,) = windows
+    return window.to_ms
+
+
+RARE = """
+class urgent()
+class batch(deadline: 60 s)
+component model = llm("meta-llama/Llama-3.2-3B-Instruct")
+component answer(question: text) -> text ~ 100 tokens = model("Answer: {question}", max_tokens: 1000)
+pipeline often(question: text ~ 30 tokens) -> text {
+    slo p95 latency <= 30 s
+    load 1.8 rps
+    return answer(question)
+}
+pipeline rarely(question: text ~ 30 tokens, who: class) -> text {PROMISE
+    load LOAD
+    return answer(question)
+}
+"""
+#: As many requests as are wanted of the rarest promise, those of the warm-up beside them, in s.
+WANTED = certify_module.REQUESTS / (1.0 - certify_module.WARMUP)
+
+
+@pytest.mark.parametrize(
+    ("promise", "load", "rarest_rps"),
+    [
+        # Promised are all of `often`, those of `rarely` or those of its class.
+        ("\n    slo p95 latency <= 30 s", "0.2 rps", 0.2),
+        ("", "urgent 0.1 rps, batch 0.1 rps", 0.1),
+        # Where nobody says of which class requests are, none is of the second one.
+        ("", "0.2 rps", 1.8),
+    ],
+)
+def test_a_plan_is_simulated_until_enough_came_of_the_rarest_promise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, promise: str, load: str, rarest_rps: float
+) -> None:
+    source = RARE.replace("PROMISE", promise).replace("LOAD", load)
+    assert simulated_ms(tmp_path, monkeypatch, source) == pytest.approx(1000.0 * WANTED / rarest_rps)

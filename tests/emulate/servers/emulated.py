@@ -68,7 +68,9 @@ def client(endpoint: Endpoint) -> AsyncOpenAI:
     return AsyncOpenAI(base_url=f"http://127.0.0.1:{endpoint.port}/v1", api_key="unused", max_retries=0)
 
 
-async def called(planned: Scenario, endpoint: Endpoint, component: str, request: str, **inputs: Value) -> Value:
+async def called(
+    planned: Scenario, endpoint: Endpoint, component: str, request: str, place: str = "", **inputs: Value
+) -> Value:
     """The value that a component's call gives, by the kind's own bytes and the gateway's own transports."""
     made = next(
         program.components[component]
@@ -81,7 +83,7 @@ async def called(planned: Scenario, endpoint: Endpoint, component: str, request:
         engine = msgspec.structs.replace(engine, settings={"url": f"http://127.0.0.1:{endpoint.port}/"})
     wire = kind.encode(engine, made, inputs, stream=False)
     wire = msgspec.structs.replace(
-        wire, headers=(*wire.headers, (REQUEST_HEADER, request), (CALL_HEADER, f"{component};"))
+        wire, headers=(*wire.headers, (REQUEST_HEADER, request), (CALL_HEADER, f"{component};{place}"))
     )
     transport = MilvusTransport() if kind.transport == "milvus" else HttpTransport()
     try:

@@ -24,13 +24,16 @@ from harmonia_compiler.contract.readings import Readings
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.emulate.servers.metrics import Metrics
+from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.policy.control.decide import begun, decide
 from harmonia_compiler.policy.control.planned import planned as planned_figures
+from harmonia_compiler.policy.events import Path as Place
 from harmonia_compiler.profile.limits import Limits
 from harmonia_compiler.profile.serving import Stepping
 from harmonia_compiler.profile.serving import serving as serving_of
 from harmonia_compiler.runtime.gateway import caches
-from tests.emulate.planned import planned_for
+from harmonia_compiler.runtime.gateway.milvus_transport import MilvusTransport
+from tests.emulate.planned import Asked, planned_for
 from tests.emulate.servers.emulated import MODEL, SOURCE, called, client, emulated
 from tests.gateway.fakes import serving
 from tests.policy.control.virtual import by_speed
@@ -312,6 +315,34 @@ async def test_a_search_finds_what_it_finds_in_a_simulation_in_whatever_order_se
             found = await called(planned, at["search"], "search", request, query=vector)
             simulated = planned.behaviour.value(component, {"query": vector}, request, "")
             assert found == [{**one, "score": pytest.approx(one["score"])} for one in simulated]
+
+
+async def test_a_search_for_several_texts_finds_for_each_what_it_finds_in_a_simulation_and_takes_as_many_times_as_long(
+    planned: Scenario,
+) -> None:
+    component, vector = planned.service.programs["ask"].components["search"], [1.0] + [0.0] * 383
+    kind, engine = kinds()["milvus"], planned.service.engines["search"]
+    assert kind.encode_many is not None
+    assert kind.decode_many is not None
+    items: list[dict[str, Value]] = [{"query": vector}] * 3
+    wire = kind.encode_many(engine, component, items)
+    named = (REQUEST_HEADER, "7"), (CALL_HEADER, "search;2#5")
+    wire = msgspec.structs.replace(wire, headers=(*wire.headers, *named))
+    transport = MilvusTransport()
+    async with emulated(planned) as (replicas, at):
+        try:
+            replies = kind.decode_many(component, await transport.send(at["search"], wire), items)
+        finally:
+            await transport.close()
+        of_three = replicas.tally().replicas[at["search"].replica].busy_ms
+        await called(planned, at["search"], "search", "7", "2#5", query=vector)
+        of_one = replicas.tally().replicas[at["search"].replica].busy_ms - of_three
+    path: Place = (("round", 2),)
+    simulated, _ = planned.behaviour.answer(Asked(component, component.settings, items, True, 7, path, 5))  # noqa: FBT003
+    assert [one.value for one in replies] == [
+        [{**one, "score": pytest.approx(one["score"])} for one in some] for some in simulated
+    ]
+    assert of_three == pytest.approx(3.0 * of_one)
 
 
 SCORED = """

@@ -201,6 +201,19 @@ def test_a_burst_beyond_what_may_wait_is_refused(simulated: Simulated) -> None:
     assert counts == {Outcome.OK: 65, Outcome.REFUSED: 35}
 
 
+def test_a_call_takes_what_its_replica_works_on_it_and_the_wait_is_told_apart(simulated: Simulated) -> None:
+    simulation = simulated(
+        'component f(question: text) -> text = python("code:f", takes: 1 s, cores: 1, max_replicas: 1)\n'
+        "pipeline ask(question: text) -> text {\n    load 0.1 rps\n    return f(question)\n}\n"
+    )
+    requests = run(simulation, (Coming(number, 0.0, "ask", {"question": "?"}) for number in range(10)))
+    stages = sorted((one.stages[0] for one in requests), key=lambda stage: stage.queue_ms)
+    worked_ms = [stage.service_ms for stage in stages]
+    # One after the other: each waits for those before it.
+    assert [stage.queue_ms for stage in stages] == pytest.approx([sum(worked_ms[:at]) for at in range(10)])
+    assert sum(worked_ms) == pytest.approx(max(one.ended_ms or 0.0 for one in requests))
+
+
 @pytest.mark.parametrize("each", ["f(word)", "g(f(word))"])
 def test_a_long_list_at_one_replica_is_answered_and_a_burst_of_them_is_not(simulated: Simulated, each: str) -> None:
     source = f"""

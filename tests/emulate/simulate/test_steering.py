@@ -1,16 +1,19 @@
 """The controller in virtual time: what it changes, when, and what comes of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harmonia_compiler.check.files import check_files
-from harmonia_compiler.contract.bundle import ReplicaShare
+from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
 from harmonia_compiler.contract.card import load_cards
+from harmonia_compiler.contract.decision import Decision
 from harmonia_compiler.contract.inventory import Host, Inventory
 from harmonia_compiler.contract.plan import Replica as Placed
 from harmonia_compiler.emulate.scenario import Scenario, scenario
+from harmonia_compiler.emulate.simulate import steering
 from harmonia_compiler.emulate.simulate.loop import Loop
 from harmonia_compiler.emulate.simulate.room import further
 from harmonia_compiler.emulate.simulate.run import Simulated, simulate
@@ -20,6 +23,7 @@ from harmonia_compiler.emulate.simulate.stations import Replica, Station
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.plan.planner import make_plan
 from harmonia_compiler.policy.control.counts import COLD_S
+from harmonia_compiler.policy.control.state import State
 from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.runtime.controller.controller import EVERY_S
@@ -150,3 +154,27 @@ def test_replicas_of_which_nothing_was_decided_keep_what_the_plan_gives_them(
     done = run(made, 40.0, 60.0)
     assert done.report.decisions
     assert {*followed} == {made.service.shares[replica.id].batch}
+
+
+def test_replicas_that_are_no_longer_wanted_when_they_are_ready_take_no_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = planned(tmp_path, 5.0)
+    engine = made.plan.replicas[0].engine
+    wanted = iter([1, 4, 2])
+    counts: list[int] = []
+    usual = Service.set_replicas
+
+    def decided(_: object, state: State, *__: object) -> tuple[State, Decision]:
+        state = replace(state, epoch=state.epoch + 1)
+        return state, Decision(state.epoch, "", replicas={engine: next(wanted, 2)})
+
+    def set_replicas(self: Service, name: str, endpoints: Sequence[Endpoint]) -> None:
+        counts.append(len(endpoints))
+        usual(self, name, endpoints)
+
+    monkeypatch.setattr(steering, "decide", decided)
+    monkeypatch.setattr(Service, "set_replicas", set_replicas)
+    run(made, 2.0, 3.0 * COLD_S)
+    # Of the three that were to come one is still wanted; before that, one less is no less than works.
+    assert counts == [1, 2]
