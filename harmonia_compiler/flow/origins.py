@@ -30,7 +30,10 @@ from harmonia_compiler.functions.registry import functions
 
 
 class Origin(NamedTuple):
-    """A part of the value of a call, or of a port, by its node: names of fields, and `ITEM` for those of a list."""
+    """A part of the value of a call, or of a port, by its node: names of fields, and `ITEM` for those of a list.
+
+    `COUNT` at the end is how many items the list has.
+    """
 
     position: int
     path: tuple[str, ...]
@@ -81,7 +84,7 @@ def ways(nodes: Sequence[Node], position: int, fields: tuple[str, ...]) -> Itera
         if before is None:
             yield Way(here, kept, passed, weight=weight)
             continue
-        if not before and not _is_empty(nodes[here.position].operation):
+        if not before and not (_is_empty(nodes[here.position].operation) and here.path[:1] == (ITEM,)):
             yield Way(here, kept, passed, is_drawn=False, weight=weight)
         passed += _kept(nodes, here)
         if len(seen) > _MOST_STEPS:
@@ -129,8 +132,9 @@ def _before(nodes: Sequence[Node], here: Origin) -> list[Origin] | None:
             return _of_call(nodes, operation, here)
         case Item(_, (listed,)):
             return [Origin(listed, (ITEM, *path))]
-        case Gather(_, (_, one, *_)):
-            return [Origin(one, path[1:])] if path[:1] == (ITEM,) else []
+        case Gather(_, (listed, one, *_)):
+            of_list = [Origin(listed, path)] if path == (COUNT,) else []
+            return [Origin(one, path[1:])] if path[:1] == (ITEM,) else of_list
         case Select(_, then, otherwise):
             return [Origin(then, path), Origin(otherwise, path)]
         case After(_, then) | Whole(then):
@@ -144,7 +148,8 @@ def _before(nodes: Sequence[Node], here: Origin) -> list[Origin] | None:
 def _of_call(nodes: Sequence[Node], call: Call, here: Origin) -> list[Origin] | None:
     """What is given passages hands on some of them."""
     path = here.path
-    if call.over and path[:1] != (ITEM,):
+    # How many items a list has that no request brings, is as it is declared.
+    if path[-1:] == (COUNT,) or (call.over and path[:1] != (ITEM,)):
         return []
     taken = path[1:] if call.over else path
     of = nodes[here.position].type
@@ -166,13 +171,13 @@ def _of_made(nodes: Sequence[Node], operation: object, here: Origin) -> list[Ori
             return [Origin(values[names.index(path[0])], path[1:])]
         case MakeList(items) if path[:1] == (ITEM,):
             return [Origin(at, path[1:]) for at in items]
-        case Concat(left, right):
+        case Concat(left, right) if path != (COUNT,):
             return [Origin(left, path), Origin(right, path)]
         case Apply(name, given) if name in functions() and functions()[name].keeps_items and path[:1] == (ITEM,):
             # The items of lists of lists, or those of a list.
             of = nodes[here.position].type
             return [Origin(at, path if nodes[at].type == of else (ITEM, *path)) for at in given]
-        case Apply(_, (listed,)) if is_count(operation) and isinstance(nodes[listed].operation, Parameter):
+        case Apply(_, (listed,)) if is_count(operation):
             return [Origin(listed, (COUNT,))]
         case _:
             return []

@@ -207,6 +207,29 @@ BODIES = {
         'way: "a" | "b" | "c"',
         'if way == "b" ~ 0.2 { return other(q) }\n    return answer(q)',
     ),
+    "how many a list has within what is brought": (
+        "team: (title: text, who: (names: [text]))",
+        "if count(team.who.names) > 0 ~ 0.2 { return merge(team.who.names) }\n    return answer(q)",
+    ),
+    "how many each list has of those that are brought": (
+        "teams: [[text]]",
+        "return merge(each t in teams where count(t) > 2 ~ 0.2: merge(t))",
+    ),
+    "how many a list has within each of those that are brought": (
+        "teams: [(title: text, names: [text])] ~ 5",
+        "return merge(each t in take(teams, 3) where count(t.names) > 2 ~ 0.2: greet(t.title))",
+    ),
+    "how many a list has that either port brings": (
+        "some: [text] ~ 6, others: [text] ~ 3",
+        """made = some
+    if good(q) ~ 0.5 { made = others }
+    if count(made) > 0 ~ 0.2 { return merge(made) }
+    return answer(q)""",
+    ),
+    "how many were made of a list that is brought": (
+        "some: [text] ~ 6",
+        "if count(each s in some: (name: s)) > 0 ~ 0.2 { return merge(some) }\n    return answer(q)",
+    ),
     "a list that is brought": (
         "found: [(name: text, age: number)]",
         "return merge(each p in found where p.age >= 18 ~ 0.4: greet(p.name))",
