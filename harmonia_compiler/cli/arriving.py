@@ -1,7 +1,6 @@
 """Which requests come in, and when: the options of every command that is driven by a workload."""
 
 import math
-import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import click
 
 from harmonia_compiler.cli.options import IN_FILE, NumberRange
 from harmonia_compiler.cli.output import print_diagnostics
-from harmonia_compiler.contract.duration import UNITS_MS, duration_ms, shown_ms
+from harmonia_compiler.contract.duration import duration_ms, shown_ms
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.workload.arrivals import (
     bursty,
@@ -33,8 +32,6 @@ from harmonia_compiler.workload.traces.registry import format_names
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-#: No time at all, with a unit of durations or without.
-_NO_TIME = re.compile(rf"\s*0+(\.0*)?\s*({'|'.join(UNITS_MS)})?\s*")
 #: How long requests are generated where nobody says.
 _DEFAULT_FOR_MS = 60_000.0
 #: What becomes of each request is kept, and of more of them no memory holds it. A run of more than a year has no end
@@ -87,10 +84,8 @@ def duration_option(
 def _duration(
     context: click.Context, parameter: click.Parameter, given: str | None, *, zero: bool = False
 ) -> float | None:
-    if zero and given is not None and _NO_TIME.fullmatch(given):
-        return 0.0
     try:
-        return None if given is None else duration_ms(given)
+        return None if given is None else duration_ms(given, zero=zero)
     except ValueError as problem:
         raise click.BadParameter(str(problem), context, parameter) from None
 

@@ -57,7 +57,8 @@ def command(
     done = simulate(tried.scenario, coming.arrivals, tried.window, load_cards(), said, parts=parts)
     if not any(group.figures.requests for group in done.report.groups):
         message = f"no request came in the {shown_ms(1000.0 * tried.window.seconds)} that count"
-        raise Rejected([Diagnostic("E1307", message, help="let them come for longer with --for, or shorten --warmup")])
+        help_ = "let them come for longer with --for, or let all of them count with --warmup 0s"
+        raise Rejected([Diagnostic("E1307", message, help=help_)])
     print_report(done.report, form, html)
     rate = done.events / done.cpu_s if done.cpu_s else 0.0
     click.echo(f"simulated {done.events:,} events in {done.cpu_s:.2f} s: {rate:,.0f} a second", err=True)

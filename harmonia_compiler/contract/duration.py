@@ -6,11 +6,18 @@ import re
 #: How many milliseconds each unit has; `m` is what hands type for minutes in a shell.
 UNITS_MS = {"ms": 1.0, "s": 1000.0, "m": 60_000.0, "min": 60_000.0, "h": 3_600_000.0, "d": 86_400_000.0}
 
+#: No time at all, with a unit or without.
+_NO_TIME = re.compile(rf"\s*0+(\.0*)?\s*({'|'.join(UNITS_MS)})?\s*")
 _WRITTEN = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]+)\s*")
 
 
-def duration_ms(written: str) -> float:
-    """The milliseconds of a duration above 0. Raises ValueError with a sentence for people."""
+def duration_ms(written: str, *, zero: bool = False) -> float:
+    """The milliseconds of a duration above 0, or of none (`0`, `0s`) where `zero` may be said.
+
+    Raises ValueError with a sentence for people.
+    """
+    if zero and _NO_TIME.fullmatch(written):
+        return 0.0
     found = _WRITTEN.fullmatch(written)
     if found is None or found[2] not in UNITS_MS:
         raise ValueError(f"{written!r} is no duration; write it like 90s, 2m or 800ms")

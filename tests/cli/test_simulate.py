@@ -177,6 +177,18 @@ def test_more_than_a_run_holds_is_a_finding_and_no_wait(
     assert "help: " in err
 
 
+def test_a_trace_of_one_request_is_simulated_without_the_warm_up_that_it_comes_in(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = tmp_path / "mooncake.jsonl"
+    trace.write_text('{"timestamp": 0, "input_length": 9, "output_length": 9}\n')
+    status, _, err = simulated(capsys, *files, "--trace", str(trace))
+    assert (status, "error[E1307]" in err) == (1, True)
+    assert "--warmup 0s" in err
+    status, out, _ = simulated(capsys, *files, "--trace", str(trace), "--warmup", "0s", "--format", "json")
+    assert (status, json.loads(out)["groups"][0]["figures"]["requests"]) == (0, 1)
+
+
 def test_requests_that_come_hardly_apart_come_at_once(
     files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,8 +31,8 @@ def parse_fault(written: str) -> Fault:
     way = next((one for one in WAYS if one == found["way"]), None)
     if way is None:
         raise ValueError(suggestion(found["way"], WAYS, f"a replica can be made {', '.join(WAYS)}, not {found['way']}"))
-    from_s = _seconds(found["at"]) or 0.0
-    lasts_s = _seconds(found["lasts"])
+    from_s = 0.0 if found["at"] is None else duration_ms(found["at"], zero=True) / 1000.0
+    lasts_s = None if found["lasts"] is None else duration_ms(found["lasts"]) / 1000.0
     fault = Fault(found["name"], way, from_s, None if lasts_s is None else from_s + lasts_s)
     if found["amount"] is None:
         return fault
@@ -54,10 +54,6 @@ def parse_delay(written: str) -> tuple[str, float]:
     if sign and _NAME.fullmatch(name) is None:
         raise ValueError(f"{written!r} has no name before `=`; write it like 20s or answer=20s")
     return name, duration_ms(lasts) / 1000.0
-
-
-def _seconds(written: str | None) -> float | None:
-    return None if written is None else duration_ms(written) / 1000.0
 
 
 def injected(scenario: Scenario, faults: Iterable[Fault], end_ms: float) -> tuple[Fault, ...]:

@@ -16,6 +16,7 @@ from harmonia_compiler.emulate.servers.faults import Fault
         (" model-1  fail 20% for 2 min ", Fault("model-1", "fail", 0.0, 120.0, share=0.2)),
         ("search die at 500ms", Fault("search", "die", 0.5)),
         ("search hang", Fault("search", "hang")),
+        ("search fail 50% at 0s for 30s", Fault("search", "fail", 0.0, 30.0, share=0.5)),
         ("at lie at 1s for 1s", Fault("at", "lie", 1.0, 2.0)),
     ],
 )
