@@ -209,6 +209,20 @@ def drawn_items(outcome: ListOutcome, uniform: Uniform, at: str = "") -> int:
     return int(max(low, min(usual, high - 1.0)))
 
 
+def most_parts(outcome: Outcome) -> float:
+    """How many tokens and items there may be in a value of this outcome, whose texts are about as long as expected."""
+    match outcome:
+        case TextOutcome(tokens) | PassageOutcome(tokens) | TurnOutcome(tokens):
+            return max(1.0, tokens)
+        case ListOutcome(items, item, counts):
+            asked = [low for low, below in zip(counts.bounds, counts.below, strict=True) if below < 1.0]
+            return max(items, *asked, 0.0) * most_parts(item)
+        case RecordOutcome(fields):
+            return sum(map(most_parts, fields.values()))
+        case _:
+            return 1.0
+
+
 def _in_turns(messages: list[Value]) -> list[Value]:
     """The messages of a conversation before the one that asks: the last of them answers."""
     roles = ("assistant", "user")

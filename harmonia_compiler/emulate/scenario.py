@@ -15,9 +15,17 @@ from harmonia_compiler.contract.objective import Objective, bound_ms
 from harmonia_compiler.contract.plan import Plan
 from harmonia_compiler.contract.program import Call, Program
 from harmonia_compiler.contract.types import Labels, Text, Value
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.emit.emission import make_service
 from harmonia_compiler.emulate.behaviour import Behaviour, text_of
-from harmonia_compiler.emulate.outcomes import Outcome, draw, expected_argument, expected_arguments, expected_outcomes
+from harmonia_compiler.emulate.outcomes import (
+    Outcome,
+    draw,
+    expected_argument,
+    expected_arguments,
+    expected_outcomes,
+    most_parts,
+)
 from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.passes.dead_code import without_unread
@@ -27,6 +35,8 @@ from harmonia_compiler.workload.request import Arrival
 
 #: How long a question is where nobody says.
 QUESTION_TOKENS = 20.0
+#: No value is drawn of more tokens and items together: no model's context holds them (`kinds/llm.py`).
+MOST_PARTS = 2**20
 #: Draws are keyed by components' names, which have no brackets.
 _CHOICE = "(request)"
 
@@ -147,7 +157,7 @@ class Scenario:
 
 
 def scenario(application: Application, inventory: Inventory, plan: Plan, seed: int) -> Scenario:
-    """The scenario of an optimised application's plan. Raises Rejected as compiling does."""
+    """The scenario of an optimised application's plan. Raises Rejected as compiling does, or for huge values."""
     read = [without_unread(flow) for flow in application.flows]
     demands = [(flow, demand(application, flow)) for flow in read]
     service = make_service(plan, application)
@@ -161,7 +171,19 @@ def scenario(application: Application, inventory: Inventory, plan: Plan, seed: i
     outcomes = expected_outcomes(application, demands, kinds())
     behaviour = Behaviour(outcomes, kinds(), Draws(seed), answers)
     arguments = {flow.name: expected_arguments(flow, asked) for flow, asked in demands}
+    values = {f"what `{name}` answers": outcome for name, outcome in outcomes.items()}
+    for flow in read:
+        for port in flow.ports:
+            values[f"`{port.name}` of `{flow.name}`"] = arguments[flow.name].get(port.name) or expected_argument(port)
+    found = [_too_large(name, parts) for name, one in values.items() if (parts := most_parts(one)) > MOST_PARTS]
+    if found:
+        raise Rejected(found)
     return Scenario(application, inventory, plan, service, behaviour, arguments)
+
+
+def _too_large(name: str, parts: float) -> Diagnostic:
+    message = f"{name} has up to {parts:,.0f} tokens and items, of which no more than {MOST_PARTS:,} are drawn"
+    return Diagnostic("E1343", message, help="expect less of it: by its `~`, or where `count` asks how many it has")
 
 
 def _drawn(shares: Mapping[str, float], uniform: float) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.types import Value
+from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.emulate.behaviour import extent_of
 from harmonia_compiler.emulate.rehearsal.run import Wishes, rehearse
 from harmonia_compiler.emulate.scenario import Coming, Scenario
@@ -144,3 +145,38 @@ def test_a_rehearsal_is_brought_what_a_simulation_is(tmp_path: Path) -> None:
         assert each.tokens_in_per_s is not None
         # Who ends within the window is not just who arrives in it.
         assert each.tokens_in_per_s / each.throughput_rps == pytest.approx(planned_for_each, rel=0.1)
+
+
+def of_rows(folder: Path, port: str, test: str) -> Scenario:
+    """Nothing that is brought stands in a prompt, which would have to fit a model's context."""
+    source = f"""
+component rows({port.partition(" ~")[0]}) -> text ~ 4 tokens = python("rows:rows")
+component say(question: text) -> text ~ 4 tokens = small("{{question}}")
+pipeline chat({port}, question: text ~ 15 tokens) -> text {{
+    {test}
+    return say(rows(given))
+}}
+"""
+    return planned_for(folder, HEAD + source)
+
+
+@pytest.mark.parametrize(
+    ("port", "test"),
+    [
+        ("given: [number] ~ 100000000", ""),
+        ("given: text ~ 100000000 tokens", ""),
+        ("given: [text] ~ 3", "if count(given) > 100000000 ~ 0.3 { return say(question) }"),
+    ],
+)
+def test_what_is_larger_than_can_be_drawn_is_refused(tmp_path: Path, port: str, test: str) -> None:
+    with pytest.raises(Rejected) as rejected:
+        of_rows(tmp_path, port, test)
+    (found,) = rejected.value.found
+    assert found.code == "E1343"
+    assert "`given` of `chat` has up to" in found.message
+
+
+def test_a_number_of_items_that_never_comes_is_asked_for_all_the_same(tmp_path: Path) -> None:
+    test = "if count(given) > 100000000 ~ 0.0 { return say(question) }"
+    (coming,) = requests(of_rows(tmp_path, "given: [text] ~ 3", test), 1)
+    assert len(coming.arguments["given"]) == 3
