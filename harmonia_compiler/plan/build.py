@@ -17,7 +17,7 @@ from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.lateness import Takes
 from harmonia_compiler.kinds.kind import REVISION, Kind, Work
 from harmonia_compiler.kinds.registry import kinds
-from harmonia_compiler.plan.limits import too_long
+from harmonia_compiler.plan.limits import too_long, too_many
 from harmonia_compiler.plan.problem import Aim, Need, Path, Pipeline, Problem, Promise, Step, admits
 from harmonia_compiler.plan.promises import promises
 from harmonia_compiler.plan.queueing import LATENCY_CV, together_ms, together_spread
@@ -62,7 +62,7 @@ def build_problem(
     _check_loads(application, aim)
     called = _called(application)
     demands = {flow.name: demand(application, flow) for flow in application.flows}
-    if found := [*too_long(application, called, demands)]:
+    if found := [*too_long(application, called, demands), *too_many(demands)]:
         raise Rejected(found)
     flows = sorted(application.flows, key=lambda flow: flow.name)
     pipelines = tuple(_pipeline(flow, demands[flow.name], margin) for flow in flows)

@@ -1,11 +1,11 @@
-"""What no inventory mends, once it is known how much is sent: models too short for what is asked of them."""
+"""What no inventory mends, once it is known how much is sent: too much for models, or for what is done item by item."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from harmonia_compiler.contract.card import load_cards
-from harmonia_compiler.contract.program import Call
+from harmonia_compiler.contract.program import MOST_ITEMS, Call
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.demand import CallDemand, Demand
@@ -47,6 +47,27 @@ def too_long(application: Application, calls: Called, demands: Mapping[str, Dema
             help_ = "pass fewer or shorter passages, lower `max_tokens`"
             help_ += ", or raise `max_model_len`" if most < card.context else ", or choose a model of longer context"
             yield Diagnostic("E0713", message, longest.place or application.place(name, "prompt"), help=help_)
+
+
+def too_many(demands: Mapping[str, Demand]) -> Iterator[Diagnostic]:
+    """Lists that, as long as expected, have more items than are taken one by one."""
+    found: dict[Span | None, float] = {}
+    for demand in demands.values():
+        nodes = demand.expanded.flow.nodes
+        taken = [(scope.gather, scope.list) for scope in demand.expanded.items[1:]]
+        for at, node in enumerate(nodes):
+            if isinstance(node.operation, Call):
+                ports = zip(node.operation.ports, node.operation.inputs, strict=True)
+                taken += [(at, source) for port, source in ports if port in node.operation.over]
+        for at, source in taken:
+            items = demand.extents[source].items
+            if items > MOST_ITEMS and demand.probabilities[at] > 0.0:
+                found[nodes[at].span] = max(items, found.get(nodes[at].span, 0.0))
+    for span, items in found.items():
+        message = (
+            f"a list of {math.ceil(items):,} items is expected here, and {MOST_ITEMS} are taken one by one at most"
+        )
+        yield Diagnostic("E0715", message, span, help="`take` the first of them, or pass the whole list to one call")
 
 
 class _Sent(NamedTuple):

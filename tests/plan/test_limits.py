@@ -50,6 +50,44 @@ def test_a_prompt_that_leaves_no_room_for_its_answer_is_refused(tmp_path: Path) 
     assert answer.code == "E0713"
 
 
+LISTED = """
+component small = llm("SmolLM2-135M-Instruct", max_model_len: 2048)
+component ok(name: text) -> bool = small("{name}?", max_tokens: 4)
+component greet(name: text) -> text ~ 8 tokens = small("Greet {name}", max_tokens: 40)
+component upper(name: text) -> text ~ 8 tokens = python("code:upper", takes: 1 ms)
+pipeline ask(names: [text ~ 4 tokens] ~ ITEMS) -> [text] {
+    return EACH
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("items", "each", "expected"),
+    [
+        (257, "each name in names: greet(name)", "257"),
+        (1500, "each name in names: upper(name)", "1,500"),
+        (1500, "each name in names where ok(name) ~ 0.1: name", "1,500"),
+        (140, "each name in names + names: greet(name)", "280"),
+    ],
+)
+def test_a_list_of_more_items_than_are_taken_one_by_one_is_refused(
+    tmp_path: Path, items: int, each: str, expected: str
+) -> None:
+    ((code, message, mark),) = refused(tmp_path, LISTED.replace("ITEMS", str(items)).replace("EACH", each))
+    assert (code, mark.startswith("each name in names")) == ("E0715", True)
+    assert f"a list of {expected} items is expected here" in message
+
+
+@pytest.mark.parametrize(
+    ("items", "each"), [(256, "each name in names: greet(name)"), (1500, "each name in take(names, 200): greet(name)")]
+)
+def test_a_list_of_as_many_items_as_are_taken_one_by_one_is_planned(tmp_path: Path, items: int, each: str) -> None:
+    (path := tmp_path / "ask.rag").write_text(LISTED.replace("ITEMS", str(items)).replace("EACH", each))
+    checked = check_files([path])
+    assert checked.application is not None, checked.found
+    assert make_plan(optimise(checked.application), LAPTOP).replicas
+
+
 TWICE = """
 component small = llm("SmolLM2-135M-Instruct", max_model_len: 1024)
 component answer(question: text) -> text ~ 40 tokens = small("{question}", max_tokens: 128)
