@@ -8,6 +8,7 @@ rehearsal and a simulation take each branch as often as the plan was made for.
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count, pairwise
 from math import inf, nextafter
+from random import Random
 from types import MappingProxyType
 
 import msgspec
@@ -192,6 +193,10 @@ def draw(outcome: Outcome, uniform: Uniform, text: Callable[[str, float], str], 
             return [uniform(at)]
         case ListOutcome(_, item):
             many = drawn_items(outcome, uniform, at)
+            if item == NumberOutcome():
+                # Of numbers that nothing tests there may be thousands, each of which takes long to hash.
+                numbers = Random(uniform(f"{at}[]"))  # noqa: S311 (numbers of a rehearsal, and no secrets)
+                return [numbers.random() for _ in range(many)]
             drawn = [draw(item, uniform, text, f"{at}[{number}]") for number in range(many)]
             return _in_turns(drawn) if isinstance(item, TurnOutcome) else drawn
         case RecordOutcome(fields):

@@ -180,3 +180,13 @@ def test_a_number_of_items_that_never_comes_is_asked_for_all_the_same(tmp_path: 
     test = "if count(given) > 100000000 ~ 0.0 { return say(question) }"
     (coming,) = requests(of_rows(tmp_path, "given: [text] ~ 3", test), 1)
     assert len(coming.arguments["given"]) == 3
+
+
+def test_numbers_that_nothing_asks_about_are_others_in_each_request_and_the_same_in_its_repetition(
+    tmp_path: Path,
+) -> None:
+    planned = of_port(tmp_path, "[number]", "[number] ~ 500")
+    first, again = ([one.arguments["given"] for one in requests(planned, 3)] for _ in range(2))
+    assert first == again
+    assert len({number for numbers in first for number in numbers}) == 1_500
+    assert all(0.0 <= number < 1.0 for numbers in first for number in numbers)
