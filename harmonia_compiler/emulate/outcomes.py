@@ -117,6 +117,9 @@ Outcome = (
 Said = Mapping[tuple[tuple[str, ...], Test], float]
 
 
+#: With so many digits, and on a line of its own, a number is as many tokens of a prompt as are planned for it.
+_DIGITS = 13
+
 #: Of a value that nothing tests.
 NOTHING_SAID: Said = MappingProxyType({})
 
@@ -196,7 +199,7 @@ def draw(outcome: Outcome, uniform: Uniform, text: Callable[[str, float], str], 
             if item == NumberOutcome():
                 # Of numbers that nothing tests there may be thousands, each of which takes long to hash.
                 numbers = Random(uniform(f"{at}[]"))  # noqa: S311 (numbers of a rehearsal, and no secrets)
-                return [numbers.random() for _ in range(many)]
+                return [round(numbers.random(), _DIGITS) for _ in range(many)]
             drawn = [draw(item, uniform, text, f"{at}[{number}]") for number in range(many)]
             return _in_turns(drawn) if isinstance(item, TurnOutcome) else drawn
         case RecordOutcome(fields):

@@ -12,6 +12,8 @@ from harmonia_compiler.emulate.rehearsal.run import Wishes, rehearse
 from harmonia_compiler.emulate.scenario import Coming, Scenario
 from harmonia_compiler.emulate.simulate.run import simulate
 from harmonia_compiler.flow.demand import demand
+from harmonia_compiler.kinds.extents import text_tokens
+from harmonia_compiler.kinds.openai import show_value
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.report.observation import Outcome
 from harmonia_compiler.workload.arrivals import constant, until
@@ -190,3 +192,10 @@ def test_numbers_that_nothing_asks_about_are_others_in_each_request_and_the_same
     assert first == again
     assert len({number for numbers in first for number in numbers}) == 1_500
     assert all(0.0 <= number < 1.0 for numbers in first for number in numbers)
+
+
+def test_a_prompt_of_numbers_is_as_long_in_a_rehearsal_as_in_a_plan(tmp_path: Path) -> None:
+    planned = of_port(tmp_path, "[number]", "[number] ~ 500")
+    (coming,) = requests(planned, 1)
+    shown = show_value(coming.arguments["given"], planned.application.flows[0].ports[0].type)
+    assert text_tokens(shown) == pytest.approx(2_000, rel=0.02)
