@@ -19,6 +19,8 @@ from tests.emit.sweep import shellcheck
 
 ANY = '[slurm]\nnodes = "any"\nsubmit_from_nodes = true\nscale_out = 2\nwall_time = "02:00:00"\n'
 
+MODULES = '[slurm]\nmodules = ["python/3.11", "cuda"]\n'
+
 
 def placed(made: Planned, *places: tuple[str, tuple[int, ...], float]) -> Planned:
     """The same with its replicas on these hosts, GPUs and cores, as far as they go, and again from the first."""
@@ -158,6 +160,49 @@ def test_every_script_is_one_that_bash_and_shellcheck_take(quickstart: Planned, 
             scripts[-1].write_bytes(content)
             subprocess.run(["bash", "-n", scripts[-1]], check=True)
     shellcheck(scripts)
+
+
+#: As sites have it: it takes variables that are not set, runs what fails, and is there for some modules only.
+INIT = """\
+echo "$NOT_SET" >/dev/null
+false
+module() { echo "$NOT_SET$MODULEPATH: $*"; [ "$2" != none ]; }
+"""
+
+
+def started_by_slurm(script: bytes, folder: Path, **outer: str) -> "subprocess.CompletedProcess[str]":
+    """Run a script with what it exports of an environment alone, and `python3` that says that it runs."""
+    (folder / "bin").mkdir(exist_ok=True)
+    (folder / "bin/python3").write_text("#!/bin/sh\necho started\n")
+    (folder / "bin/python3").chmod(0o755)
+    there = {"PATH": f"{folder}/bin:/usr/bin:/bin", "BASH_ENV": f"{folder}/none", "KEY": "secret", **outer}
+    exported = options_of(script)[0]["export"].split(",")
+    seen = {name: value for name, value in there.items() if name in exported}
+    (folder / "job").write_bytes(script)
+    return subprocess.run(["/bin/bash", "job"], env=seen, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_modules_are_loaded_though_the_shell_of_a_job_has_no_module(quickstart: Planned, tmp_path: Path) -> None:
+    (tmp_path / "init").mkdir()
+    (tmp_path / "init/bash").write_text(INIT)
+    where = {"MODULESHOME": str(tmp_path), "MODULEPATH": "/site/modules"}
+    done = started_by_slurm(emitted(quickstart, MODULES)[SCRIPT], tmp_path, **where)
+    assert done.stdout.splitlines() == ["/site/modules: load python/3.11", "/site/modules: load cuda", "started"]
+    assert done.returncode == 0, done.stderr
+    # Nothing starts without one of them.
+    done = started_by_slurm(emitted(quickstart, MODULES.replace("cuda", "none"))[SCRIPT], tmp_path, **where)
+    assert (done.returncode, "started" in done.stdout) == (1, False)
+
+
+@pytest.mark.skipif(
+    any(Path("/etc/profile.d").glob("*mod*.sh")) or any(Path("/usr/share").glob("*mod*/**/init/bash")),
+    reason="this machine has modules",
+)
+def test_a_node_without_modules_says_so(quickstart: Planned, tmp_path: Path) -> None:
+    done = started_by_slurm(emitted(quickstart, MODULES)[SCRIPT], tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("no `module` is set up on this node")
+    assert "MODULESHOME" not in options_of(emitted(quickstart)[SCRIPT])[0]["export"]
 
 
 @pytest.mark.parametrize("hosts", [("laptop",), ("a", "b"), ("n1", "n2", "n3", "n4")])

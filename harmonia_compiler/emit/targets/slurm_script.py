@@ -18,6 +18,9 @@ _EXPORTED = (
     "XDG_CACHE_HOME", "XDG_DATA_HOME", "HARMONIA_HOME", "HF_HOME", "HF_HUB_CACHE",
 )  # fmt: skip
 
+#: And where it loads modules: where they lie, and what defines `module`.
+_EXPORTED_FOR_MODULES = ("MODULESHOME", "MODULEPATH", "LMOD_PKG")
+
 
 def script(
     components: Sequence[SlurmComponent], site: SlurmSite, program: str, purpose: str, *, by_name: bool, exclusive: bool
@@ -42,7 +45,7 @@ def script(
             program=program,
             purpose=_Plain(purpose),
             job_name="harmonia",
-            exported=",".join(_EXPORTED),
+            exported=",".join([*_EXPORTED, *(_EXPORTED_FOR_MODULES if site.modules else ())]),
             by_name=by_name,
             exclusive=exclusive,
             options=options,
