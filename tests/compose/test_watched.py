@@ -1,15 +1,18 @@
-"""How long a container took until it was ready, as the controller is told."""
+"""How a container becomes ready, and how long it took, as the controller is told."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harmonia_compiler.contract.launch import Probe
+from harmonia_compiler.runtime.actuators.compose import watched as module
 from harmonia_compiler.runtime.actuators.compose.containers import life_of
 from harmonia_compiler.runtime.actuators.compose.docker import Docker
 from harmonia_compiler.runtime.actuators.compose.watched import Watched
 from harmonia_compiler.runtime.actuators.supervision import rundir
+from harmonia_compiler.runtime.actuators.supervision.store import Opened
 from tests.compose.test_keeping import inspected, with_docker
 
 STARTING, WELL = inspected("running", "starting"), inspected("running", "healthy")
@@ -56,4 +59,61 @@ def test_who_was_ready_before_says_nothing_of_that(watched: Watched) -> None:
     watched.look(life_of(WELL))
     assert watched.is_ready
     assert took_s(watched) is None
+    watched.close()
+
+
+class Opening:
+    """In place of what opens the collections of a store: it fails for so many times."""
+
+    def __init__(self, fails: int) -> None:
+        self.fails, self.tries = fails, 0
+
+    def __call__(self, *_: object) -> Opened:
+        self.tries += 1
+        return Opened(("deadline exceeded",)) if self.tries <= self.fails else Opened()
+
+
+@pytest.mark.parametrize("how", ["opened", "opened_from_here"])
+def test_a_store_that_starts_again_is_opened_until_that_works(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    opening = Opening(fails=2)
+    monkeypatch.setattr(module, how, opening)
+    monkeypatch.setattr(module, "_AGAIN_AFTER_S", 0.0)
+    watched.is_ours = how == "opened"
+    first = life_of(WELL)
+    watched.adopt(first)
+    watched.look(first)
+    again = replace(first, started="2026-01-01T00:00:09Z")
+    waiting, ends = set[str](), time.monotonic() + 30.0
+    while not waiting or not watched.is_ready:
+        watched.look(again)
+        waiting.add(watched.status.waiting_for)
+        assert time.monotonic() < ends, watched.status
+        time.sleep(0.01)
+    assert opening.tries == 3
+    assert any("deadline exceeded" in why for why in waiting)
+    assert caplog.messages == ["one is not ready, and is tried again in 0 s: deadline exceeded"] * 2
+    watched.close()
+
+
+def test_a_failed_opening_is_not_tried_again_at_once_nor_at_the_first_start(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = Opening(fails=1)
+    monkeypatch.setattr(module, "opened", opening)
+    life, ends = life_of(WELL), time.monotonic() + 30.0
+    while watched._failed_at is None:
+        watched.look(life)
+        assert time.monotonic() < ends, watched.status
+        time.sleep(0.01)
+    assert watched.failure() == "deadline exceeded"
+    monkeypatch.setattr(module, "_AGAIN_AFTER_S", 0.0)
+    assert not watched._is_due()
+    watched.was_ready = True
+    assert watched._is_due()
+    monkeypatch.setattr(module, "_AGAIN_AFTER_S", 3600.0)
+    for _ in range(5):
+        watched.look(life)
+    assert (opening.tries, watched.failure(), watched.is_ready) == (1, None, False)
     watched.close()

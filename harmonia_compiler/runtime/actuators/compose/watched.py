@@ -1,6 +1,7 @@
 """One container of a service over all its lives: its log, what readies it, how it stands."""
 
 import contextlib
+import logging
 import subprocess
 import threading
 import time
@@ -15,6 +16,11 @@ from harmonia_compiler.runtime.actuators.compose.docker import Docker, DockerFai
 from harmonia_compiler.runtime.actuators.compose.readying import opened, opened_from_here, warm_up
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 from harmonia_compiler.runtime.actuators.supervision.store import Expected
+
+LOG = logging.getLogger(__name__)
+
+#: How long after a failed try one that served before is readied again, in seconds.
+_AGAIN_AFTER_S = 5.0
 
 
 @dataclass
@@ -40,6 +46,7 @@ class Watched:
     _preparing: tuple[str, str] | None = None
     _began: float = 0.0
     _problem: str = ""
+    _failed_at: float | None = None
     _absent: tuple[str, ...] = ()
     _ended: Life | None = None
     _followed: tuple[str, str] | None = None
@@ -56,8 +63,10 @@ class Watched:
             self._began = time.monotonic()
         if life is not None and life.state == "running":
             self._follow(life)
-            if life.is_well and life.key not in (self._prepared, self._preparing):
-                self._preparing, self._problem = life.key, ""
+            if life.is_well and life.key != self._prepared and (life.key != self._preparing or self._is_due()):
+                if life.key != self._preparing:
+                    self._problem = ""
+                self._preparing, self._failed_at = life.key, None
                 threading.Thread(target=self._prepare, args=(life,), name=f"readying {self.name}", daemon=True).start()
         self._show()
 
@@ -95,21 +104,32 @@ class Watched:
             return life
         return replace(life, exit_code=last.exit_code, out_of_memory=last.out_of_memory)
 
+    def _is_due(self) -> bool:
+        """Whether readying failed and is to be tried again; at the first start, its failure is the service's."""
+        failed_at = self._failed_at
+        return self.was_ready and failed_at is not None and time.monotonic() - failed_at >= _AGAIN_AFTER_S
+
     def _prepare(self, life: Life) -> None:
+        problem = ""
         try:
             warm_up(self.docker, life.container, self.probe, self.port)
-        except DockerFailed as problem:
+        except DockerFailed as failure:
             # It was only to be quicker; one that does not work at all, the check finds.
-            self._problem = f"its first answers: {problem}" if not self.was_ready else ""
+            problem = f"its first answers: {failure}" if not self.was_ready else ""
         if self.is_ours:
             found = opened(self.docker, life.container, self.port, self.expected)
         else:
             found = opened_from_here(self.port, self.expected, self.run.log_of(self.name))
-        if found.problems:
-            self._problem = "; ".join(found.problems)
-        self._absent = found.absent
-        if not self._problem:
+        problem = "; ".join(found.problems) or problem
+        if self.life is not None and self.life.key != life.key:
+            return  # Its next life is readied by another.
+        self._absent, self._problem = found.absent, problem
+        if not problem:
             self._prepared = life.key
+            return
+        if self.was_ready:
+            LOG.warning("%s is not ready, and is tried again in %g s: %s", self.name, _AGAIN_AFTER_S, problem)
+        self._failed_at = time.monotonic()
 
     def _follow(self, life: Life) -> None:
         if self._followed == life.key:
