@@ -26,8 +26,9 @@ from harmonia_compiler.runtime.actuators.compose.reading import host_among, read
 from harmonia_compiler.runtime.actuators.compose.watched import Watched
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
 from harmonia_compiler.runtime.bundle import read_service
-from tests.compose.test_files import site, written
+from tests.compose.test_files import services_in, site, written
 from tests.emit.conftest import Planned
+from tests.emit.sweep import planned_for
 
 FAKE_DOCKER = """#!/bin/sh
 case "$1" in
@@ -393,6 +394,31 @@ def test_weights_that_root_alone_reads_are_there_for_the_containers_user(
     preparing.weights_of("small")
     assert stat.S_IMODE(weights.stat().st_mode) == 0o644
     assert stat.S_IMODE(weights.parent.stat().st_mode) == 0o755
+
+
+def test_documents_that_root_alone_reads_are_there_for_the_containers_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, before = tmp_path / "bundle", os.umask(0o077)
+    try:
+        files = written(planned_for("corrective", "laptop"), bundle, '[compose]\nmilvus_image = "milvus:v2.6.5"\n')
+        secret = bundle / "run" / preparing.SECRETS / "KEY"
+        secret.parent.mkdir(parents=True)
+        secret.write_text("secret")
+    finally:
+        os.umask(before)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda *_, **__: None)
+    preparing.prepare_folders(bundle, read_compose_bundle(bundle))
+    mounts = [mount for service in services_in(files).values() for mount in service["volumes"]]
+    sources = {mount["source"] for mount in mounts if mount.get("read_only")}
+    mounted = [bundle / source for source in sources if source.startswith("./")]
+    assert len(mounted) == 6
+    for path in (inner for one in mounted for inner in (one, *one.rglob("*"))):
+        needed = 0o055 if path.is_dir() else 0o044
+        assert stat.S_IMODE(path.stat().st_mode) & needed == needed, path
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (secret, bundle / "compose.yaml")} == {0o600}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (secret.parent, bundle / "run")} == {0o700}
 
 
 def test_containers_never_run_as_root() -> None:

@@ -6,16 +6,21 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from harmonia_compiler.contract.compose import SERVICES
 from harmonia_compiler.contract.readings import TOKEN
 from harmonia_compiler.contract.regular import real, write_whole
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.actuators.compose.docker import VARIABLES
 from harmonia_compiler.runtime.actuators.compose.reading import ComposeBundle
+from harmonia_compiler.runtime.bundle import CONTENTS, PLAN, SERVICE
 from harmonia_compiler.runtime.controller import measured
 from harmonia_compiler.runtime.weights import locate
 
 #: Below `run/`: what the gateway and the controller see as their `run`, the controller's socket, and secrets.
 INSIDE, CONTROL, SECRETS = "service", "control", "secrets"
+
+#: What else of a bundle is mounted, read only: nothing of it is secret.
+_DOCUMENTS = (CONTENTS, PLAN, SERVICE, SERVICES, "compose/etcd.yaml", "code")
 
 #: Who the processes are where root starts them: somebody who owns nothing else.
 NOBODY = 10_001
@@ -27,7 +32,10 @@ def owner() -> tuple[int, int]:
 
 
 def prepare_folders(bundle: Path, documents: ComposeBundle) -> None:
-    """Make the folders that are mounted, for the containers' user alone; raises OSError."""
+    """Make the folders that are mounted, for the containers' user alone, and let it read the documents.
+
+    Raises OSError.
+    """
     kept = {one.data for one in documents.here if one.data}
     for name in (
         f"run/{INSIDE}",
@@ -42,6 +50,9 @@ def prepare_folders(bundle: Path, documents: ComposeBundle) -> None:
         # What another target, or root, wrote there must be writable again.
         for path in (bundle / "data" / one).rglob("*"):
             _give(path)
+    for name in _DOCUMENTS:
+        if (bundle / name).exists():
+            _let_read(bundle / name)
 
 
 def write_secrets(bundle: Path, documents: ComposeBundle, outer: Mapping[str, str]) -> None:
