@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tests.compose.conftest import compose_config
 from tests.compose.test_files import services_in, site, written
 from tests.compose.test_hostile import HOSTILE
 from tests.compose.test_keeping import inspected, with_docker
-from tests.emit.conftest import Planned
+from tests.emit.conftest import ROOT, Planned
 from tests.ingest.conftest import MilvusServer
 
 IMAGE = "registry.example/milvus:v2.6.5"
@@ -135,6 +136,12 @@ def test_an_image_that_is_none_or_may_change_is_refused(image: str) -> None:
 )
 def test_an_image_that_stays_what_it_is_is_taken(image: str) -> None:
     assert compose_site(site(f'[compose]\nmilvus_image = "{image}"\n')).milvus_image == image
+
+
+def test_the_site_profile_of_the_documentation_is_taken_as_it_stands() -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/compose.md").read_text("utf-8"), re.DOTALL)
+    found = compose_site(site(example))
+    assert (found.network, found.milvus_image, found.scale_out) == ("bridge", IMAGE, 2)
 
 
 @pytest.mark.parametrize("name", ["PROXY_PORT", "ETCD_DATA_DIR"])
