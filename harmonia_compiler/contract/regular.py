@@ -71,8 +71,8 @@ def writing_whole(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
-        if mode is not None:
-            beside.chmod(mode)
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
         beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)

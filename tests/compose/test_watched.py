@@ -1,5 +1,8 @@
 """How a container becomes ready, and how long it took, as the controller is told."""
 
+import asyncio
+import os
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +15,7 @@ from harmonia_compiler.runtime.actuators.compose.containers import life_of
 from harmonia_compiler.runtime.actuators.compose.docker import Docker
 from harmonia_compiler.runtime.actuators.compose.watched import Watched
 from harmonia_compiler.runtime.actuators.supervision import rundir
-from harmonia_compiler.runtime.actuators.supervision.store import Opened
+from harmonia_compiler.runtime.actuators.supervision.store import Opened, open_on
 from tests.compose.test_keeping import inspected, with_docker
 
 STARTING, WELL = inspected("running", "starting"), inspected("running", "healthy")
@@ -60,6 +63,25 @@ def test_who_was_ready_before_says_nothing_of_that(watched: Watched) -> None:
     assert watched.is_ready
     assert took_s(watched) is None
     watched.close()
+
+
+def test_nothing_is_left_of_an_opening_that_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho $$ > "${0%/*}/new" && mv "${0%/*}/new" "${0%/*}/pid"\nexec sleep 60\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+    async def given_up() -> None:
+        opening = asyncio.create_task(open_on(80, (), {"PATH": "/usr/bin:/bin"}, tmp_path / "log"))
+        while not (tmp_path / "pid").exists():
+            await asyncio.sleep(0.01)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((tmp_path / "pid").read_text()), 0)
+
+    asyncio.run(given_up())
 
 
 class Opening:

@@ -2,11 +2,12 @@
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
-from harmonia_compiler.contract.regular import read_regular, read_text
+from harmonia_compiler.contract.regular import read_regular, read_text, write_whole, writing_whole
 
 
 def test_a_file_of_the_largest_size_is_read_and_one_byte_more_is_not(tmp_path: Path) -> None:
@@ -49,3 +50,15 @@ def test_a_text_is_utf_8_with_or_without_a_mark(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="it is not UTF-8 text") as refused:
         read_text(path)
     assert refused.value.errno == errno.EILSEQ
+
+
+def test_a_file_that_is_written_has_its_mode_and_nothing_that_takes_its_place_has(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.touch(mode=0o600)
+    write_whole(tmp_path / "file", b"text", 0o640)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+    with writing_whole(tmp_path / "file", 0o644):
+        (beside,) = tmp_path.glob(".file.*")
+        beside.unlink()
+        beside.symlink_to(other)
+    assert stat.S_IMODE(other.stat().st_mode) == 0o600

@@ -60,6 +60,8 @@ async def open_on(port: int, expected: Sequence[Expected], environment: Mapping[
         said, _ = await process.communicate(msgspec.json.encode(expected))
     except asyncio.CancelledError:
         process.kill()
+        # It is seen to end, since this loop may end next.
+        await process.wait()
         raise
     try:
         return msgspec.json.decode(said, type=Opened)
