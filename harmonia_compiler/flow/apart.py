@@ -163,10 +163,11 @@ class Told:
     def of(self, test: Test, share: float, guard: int) -> int:
         """When a test holds: where nothing is said, as elsewhere or, if it is a new one, in a share of those."""
         outcomes = self._outcomes
+        likely = outcomes.probability(self._said.get(test, FALSE))
         if not self.is_said(test):
             self.say(test, share, guard)
-        else:
-            share = outcomes.probability(self._found[test]) / outcomes.probability(self._said[test])
+        elif likely:
+            share = outcomes.probability(self._found[test]) / likely
         self._keep(test, self._as_elsewhere(test, outcomes.negate(self._said.get(test, FALSE))))
         self.say(test, share, TRUE)
         return self._found[test]

@@ -45,11 +45,18 @@ _MOST_TRIES_IN_ALL = 1_000
 #: How often what is said is taken anew, with more values that are told apart.
 _MOST_TURNS = 2
 
+#: So large the functions of values may become that are told apart; beyond, fewer are.
+_MOST_NODES = 10_000
+
 #: Of more statements those are left that are missed.
 _MOST_BALANCED = 60
 
 #: How many choices around one are looked at where their functions would be too large together.
 _NEAREST = 32
+
+
+class _TooLargeError(Exception):
+    """Functions of values that are told apart have become larger than is worth it."""
 
 
 class _Word(NamedTuple):
@@ -132,23 +139,38 @@ class Conditions:
 
     def _begin(self) -> None:
         """Take what is said, one share of each test for all requests; where that is not so, tell the value apart."""
-        mark = self._outcomes.mark()
+        mark, worked = self._outcomes.mark(), set[Place]()
         for _ in range(_MOST_TURNS):
-            self._say()
+            try:
+                self._say()
+            except _TooLargeError:
+                self._anew(mark, worked)
+                break
             before = self._outcomes.count
             missed = self._apart_if(self._is_missed) - self._apart
-            if not missed and self._outcomes.count == before:
+            if not missed:
+                # Whether they hold may have asked more than the flow does, in another order: all is taken anew.
+                if self._outcomes.count > before:
+                    self._anew(mark, self._apart)
                 break
-            # Whether they hold may have asked more than the flow does, in another order: all is taken anew.
+            worked = self._apart
             self._outcomes.back(mark)
             self._know_nothing()
-            if not missed:
-                self._say()
-                break
-            self._apart |= missed
+            self._apart = worked | missed
         else:
-            self._say()
+            try:
+                self._say()
+            except _TooLargeError:
+                self._anew(mark, worked)
         self._balance()
+
+    def _anew(self, mark: Mark, apart: set[Place]) -> None:
+        """Take what is said from the beginning, with these values told apart."""
+        self._outcomes.back(mark)
+        self._know_nothing()
+        self._apart = apart
+        self._is_saying = False
+        self._say()
 
     def _balance(self) -> None:
         """Give outcomes shares by which all holds that is said, if they can; else it stays as it was taken.
@@ -248,6 +270,8 @@ class Conditions:
                     reached[one] = found
             one = pending.pop(next_turn([self._pending(one, needs[one], reached.get(one)) for one in pending]))
             self._take(one, reached[one] if one in reached else self._where(one.reached, TRUE))
+            if self._outcomes.size > _MOST_NODES:
+                raise _TooLargeError
 
     def _take(self, one: Statement, reached: int) -> None:
         """Take what is said of those requests."""

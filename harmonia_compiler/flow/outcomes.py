@@ -179,6 +179,11 @@ class Outcomes:
                 found.popitem()
 
     @property
+    def size(self) -> int:
+        """How many nodes the functions have together."""
+        return len(self._level)
+
+    @property
     def count(self) -> int:
         """How many outcomes there are: the level of the next one."""
         return len(self._shares)

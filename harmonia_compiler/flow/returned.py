@@ -10,7 +10,11 @@ from collections.abc import Iterator, Sequence
 from harmonia_compiler.contract.program import Constant, Select
 from harmonia_compiler.contract.types import Bool
 from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.flow.dominators import OTHERWISE, THEN
 from harmonia_compiler.flow.graph import Node
+
+#: Of more ways past a branch nothing is said.
+_MOST_WAYS = 32
 
 
 class Returned:
@@ -38,10 +42,27 @@ class Returned:
             tests = self._tests[branch]
             yield from (self._nearest(tests[start], select) for start in sorted(tests) if start < own)
 
-    def flag(self, branch: Span, select: int) -> int | None:
-        """What is true where a branch before a choice has returned, of the same copy; None where none is there."""
+    def has(self, branch: Span) -> bool:
+        """Whether a branch is one of a loop that may return in it."""
+        return branch in self._flags
+
+    def ways_past(self, branch: Span, select: int) -> list[list[int]]:
+        """By which arms of its copy a branch before a choice has not returned; none where the branch says nothing.
+
+        Arms are numbered as in `dominators`. Where it has not, what it gives is for the branches behind it to say.
+        """
         flags = [each for each in self._flags.get(branch, ()) if self._condition(each) < select]
-        return self._nearest(flags, select) if flags else None
+        found: list[list[int]] = []
+        pending: list[tuple[int, list[int]]] = [(self._nearest(flags, select), [])] if flags else []
+        while pending and len(found) <= _MOST_WAYS:
+            position, arms = pending.pop()
+            node = self._nodes[position]
+            if isinstance(node.operation, Select) and node.span is not None and _is_around(branch, node.span):
+                pending.append((node.operation.otherwise, [*arms, 3 * position + OTHERWISE]))
+                pending.append((node.operation.then, [*arms, 3 * position + THEN]))
+            elif node.operation != Constant(value=True):
+                found.append(arms)
+        return found if len(found) <= _MOST_WAYS else []
 
     def _nearest(self, choices: Sequence[int], select: int) -> int:
         """Of copies the last one whose condition stands before a choice."""
@@ -64,8 +85,8 @@ class Returned:
         is_inside = node.span is not None and node.span != around and _is_around(around, node.span)
         if node.span is None or not is_inside or not isinstance(node.operation, Select):
             return
-        if isinstance(node.type, Bool) and position not in self._flags.setdefault(node.span, []):
-            self._flags[node.span].append(position)
+        if isinstance(node.type, Bool) and position not in self._flags.get(node.span, ()):
+            self._flags.setdefault(node.span, []).append(position)
             self._add(node.operation.then, node.span)
             self._add(node.operation.otherwise, node.span)
 

@@ -18,7 +18,7 @@ from harmonia_compiler.flow.asked import Asked, Test
 from harmonia_compiler.flow.dominators import OTHERWISE, THEN, dominators
 from harmonia_compiler.flow.expand import Item
 from harmonia_compiler.flow.graph import EVEN, MOST_THROUGH, Node, Written
-from harmonia_compiler.flow.reached import Fact, Step, TooFarError, Ways, among, questions_of
+from harmonia_compiler.flow.reached import Fact, Step, TooFarError, Ways, among, merged, questions_of
 from harmonia_compiler.flow.returned import Returned
 from harmonia_compiler.flow.turns import in_turn
 
@@ -226,20 +226,19 @@ class Said:
 
         found = ways.to(select, fact)
         for branch in written.through:
-            if branch not in seen and (told := self._in_round(branch, select)):
+            # What ways tell may be lost among those that ask whether the round has returned.
+            if (branch not in seen or self._returned.has(branch)) and (told := self._in_round(branch, select, written)):
                 seen.add(branch)
                 found += told if branch != but else ()
         return found, seen.issuperset(written.through)
 
-    def _in_round(self, branch: Span, select: int) -> tuple[Step, ...]:
+    def _in_round(self, branch: Span, select: int, written: Written) -> tuple[Step, ...]:
         """What a branch says of the requests that reach a choice in a round of a loop that may return."""
         if branch == self._nodes[select].span:
             return tuple(self._fact(3 * each + OTHERWISE) for each in self._returned.tests_before(select))
-        flag = self._returned.flag(branch, select)
-        if flag is None:
+        if _is_in(written.at, branch):
             return ()
-        asked, is_negated = self._plain(Asked(flag))
-        return (Fact(asked, is_negated, EVEN, branch),)
+        return merged(tuple(map(self._fact, way)) for way in self._returned.ways_past(branch, select))
 
     def _of_arm(self, select: int, ways: Ways) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
         """What is so of the requests that reach the branch of a choice, and it; by the arms around if no more is told.

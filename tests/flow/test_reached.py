@@ -141,6 +141,27 @@ REACHED = {
         return w4(y)""",
         (0.625, 0.25, 0.375, 0.375),
     ),
+    "in a round, between two branches that return": (
+        """repeat up to 3 {
+            v = sort(y)
+            if v == "a" ~ 0.5 { return w1(y) }
+            z = y
+            if v == "b" ~ 0.5 { z = w2(y) }
+            if good(z) ~ 0.6 { return w4(z) }
+            y = w3(z)
+        }
+        return y""",
+        (0.62, 0.31, 0.248, 0.372),
+    ),
+    "behind arms that nobody reaches": (
+        """if t ~ 0 {
+            if n > 4 ~ 0.3 { return w1(y) }
+            if n > 2 ~ 0.5 { return w2(y) }
+        }
+        if n > 2 ~ 0.5 { return w3(y) }
+        return w4(y)""",
+        (0.0, 0.0, 0.5, 0.5),
+    ),
     "in a round, behind a truth that is bound and no return": (
         """repeat up to 2 {
             v = sort(y)
