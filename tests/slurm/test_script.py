@@ -166,7 +166,7 @@ def test_every_script_is_one_that_bash_and_shellcheck_take(quickstart: Planned, 
 INIT = """\
 echo "$NOT_SET" >/dev/null
 false
-module() { echo "$NOT_SET$MODULEPATH: $*"; [ "$2" != none ]; }
+module() { echo "$NOT_SET$MODULEPATH: $*"; PATH="$MODULESHOME/$2:$PATH"; [ "$2" != none ]; }
 """
 
 
@@ -185,6 +185,9 @@ def started_by_slurm(script: bytes, folder: Path, **outer: str) -> "subprocess.C
 def test_modules_are_loaded_though_the_shell_of_a_job_has_no_module(quickstart: Planned, tmp_path: Path) -> None:
     (tmp_path / "init").mkdir()
     (tmp_path / "init/bash").write_text(INIT)
+    # What a module brings comes after the environment that `up` runs in.
+    (tmp_path / "cuda").mkdir()
+    (tmp_path / "cuda/python3").symlink_to("/bin/false")
     where = {"MODULESHOME": str(tmp_path), "MODULEPATH": "/site/modules"}
     done = started_by_slurm(emitted(quickstart, MODULES)[SCRIPT], tmp_path, **where)
     assert done.stdout.splitlines() == ["/site/modules: load python/3.11", "/site/modules: load cuda", "started"]
