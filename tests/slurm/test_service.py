@@ -47,6 +47,20 @@ def test_each_replica_has_the_gpus_that_the_plan_names_on_the_node_that_it_names
     assert not cluster.call("squeue", "--noheader")
 
 
+def test_modules_of_the_site_profile_are_loaded_before_it_starts(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "init").mkdir()
+    (tmp_path / "init/bash").write_text('module() { echo "$@ of $MODULEPATH" >>"$MODULESHOME/loaded"; }\n')
+    monkeypatch.setenv("MODULESHOME", str(tmp_path))
+    monkeypatch.setenv("MODULEPATH", "/site/modules")
+    bundle = write(tmp_path, [("plain1", (), "", 0.5)], '[slurm]\nmodules = ["python/3.11", "cuda"]\n')
+    with up(bundle):
+        assert ask(bundle).startswith("plain1 ")
+    loaded = (tmp_path / "loaded").read_text().splitlines()
+    assert loaded == ["load python/3.11 of /site/modules", "load cuda of /site/modules"]
+
+
 def test_a_start_that_fails_says_which_probe_and_leaves_nothing(cluster: Cluster, tmp_path: Path) -> None:
     bundle = write(tmp_path, MIXED, code="def seen(question):\n    pass\n\nraise RuntimeError('no such table')\n")
     with pytest.raises(NotStarted) as failed:
