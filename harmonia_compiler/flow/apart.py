@@ -4,10 +4,12 @@ The table holds one share of each test of a value. A value for which that is not
 for each group of requests of which something else is said.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import reduce
 from typing import NamedTuple
+
+import networkx as nx
 
 from harmonia_compiler.contract.program import Parameter
 from harmonia_compiler.flow.asked import Asked, Test
@@ -63,6 +65,34 @@ def apart(said: Sequence[Statement], questions: Questions, is_missed: Callable[[
     # What is written, and not how often a loop asks it.
     written = {one.at for place, one in of_values if place in found}
     return found if len(written) <= _MOST else set()
+
+
+def in_groups(
+    said: Sequence[Statement],
+    subject: Callable[[Statement], Hashable],
+    waits_for: Callable[[Statement], Iterable[Hashable]],
+) -> Iterator[list[Statement]]:
+    """What is said of subjects that wait for each other together, and each behind what it waits for.
+
+    Else in the order of their nodes: what is drawn in one round of a loop is so next to what else is, since functions
+    of both would else be large. Subjects that nothing is said of are not waited for.
+    """
+    of: dict[Hashable, list[Statement]] = {}
+    for one in said:
+        of.setdefault(subject(one), []).append(one)
+    waits: nx.DiGraph[Hashable] = nx.DiGraph()
+    waits.add_nodes_from(of)
+    for one in said:
+        waits.add_edges_from((other, subject(one)) for other in waits_for(one) if other in of)
+    groups = nx.condensation(waits)
+    members = groups.nodes.data("members")
+
+    def place(group: int) -> int:
+        return min(one.asked.position for each in members[group] for one in of[each])
+
+    order = {one: number for number, one in enumerate(said)}
+    for group in nx.lexicographical_topological_sort(groups, key=place):
+        yield sorted((one for each in members[group] for one in of[each]), key=order.__getitem__)
 
 
 class Pending(NamedTuple):
@@ -124,7 +154,6 @@ class Told:
 
     def __init__(self, outcomes: Outcomes, new: Callable[[], Value]) -> None:
         self._outcomes = outcomes
-        self._new = new
         self._found: dict[Test, int] = {}
         # Of which requests something is said of each test.
         self._said: dict[Test, int] = {}

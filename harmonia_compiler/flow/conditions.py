@@ -15,11 +15,10 @@ from functools import reduce
 from itertools import islice
 from typing import NamedTuple
 
-import networkx as nx
 from msgspec.structs import replace
 
 from harmonia_compiler.contract.program import Call, Select, inputs
-from harmonia_compiler.flow.apart import KnownApart, Pending, Told, apart, next_turn, of_classes
+from harmonia_compiler.flow.apart import KnownApart, Pending, Told, apart, in_groups, next_turn, of_classes
 from harmonia_compiler.flow.arms import OfArm, is_unheard
 from harmonia_compiler.flow.asked import Asked, Test, settled
 from harmonia_compiler.flow.balance import Equation, balance
@@ -169,7 +168,6 @@ class Conditions:
         self._outcomes.back(mark)
         self._know_nothing()
         self._apart = apart
-        self._is_saying = False
         self._say()
 
     def _balance(self) -> None:
@@ -196,11 +194,11 @@ class Conditions:
 
     def _equation(self, one: Statement) -> Equation:
         reached = self._where(one.reached, TRUE)
-        if one.is_made:
-            held = self._function(one.asked, _Word(one.saying.share, is_guess=False), reached, 0)
-        else:
-            held = self._simple(one.asked, one.saying.share, reached)
-        return Equation(reached, self._outcomes.both(reached, held), one.saying.share)
+        return Equation(reached, self._outcomes.both(reached, self._held(one, reached)), one.saying.share)
+
+    def _held(self, one: Statement, reached: int) -> int:
+        """When that holds which is said of those requests."""
+        return self._function(one.asked, _Word(one.saying.share, is_guess=False), reached, 0)
 
     def _is_missed(self, one: Statement) -> bool:
         """Whether a share is not of the requests that it is said of."""
@@ -210,51 +208,36 @@ class Conditions:
     def _say(self) -> None:
         """Take what is said of values that are told apart and of conditions that are made, each in its turn."""
         self._is_saying = True
-        if self._apart:
-            # Of whom nothing is told, that is so of those who ask.
-            told = [one for one in self._statements if one.is_told or not self._is_apart(one)]
-            for group in self._groups(told):
-                self._say_together(group)
-        else:
-            for one in self._statements:
-                if one.is_made or one.is_mixed:
-                    self._take(one, self._where(one.reached, TRUE))
-        self._is_saying = False
+        try:
+            if self._apart:
+                # Of whom nothing is told, that is so of those who ask.
+                told = [one for one in self._statements if one.is_told or not self._is_apart(one)]
+                for group in in_groups(told, self._subject, self._waits_for(told)):
+                    self._say_together(group)
+            else:
+                for one in self._statements:
+                    if one.is_made or one.is_mixed:
+                        self._take(one, self._where(one.reached, TRUE))
+        finally:
+            self._is_saying = False
 
-    def _groups(self, pending: Sequence[Statement]) -> Iterator[list[Statement]]:
-        """Those that wait for each other together, and each behind what it waits for, in the order of their nodes.
-
-        What is drawn in one round of a loop is so next to what else is: functions of both would else be large.
-        """
-        waits: nx.DiGraph[Hashable] = nx.DiGraph()
-        said: dict[Hashable, list[Statement]] = {}
-        for one in pending:
-            said.setdefault(self._subject(one), []).append(one)
+    def _waits_for(self, said: Sequence[Statement]) -> Callable[[Statement], Iterator[Hashable]]:
+        """What has to be said before a statement: all of the values and conditions that tell its requests."""
         made: dict[Asked, list[Statement]] = {}
-        for one in pending:
+        for one in said:
             if one.is_made:
                 made.setdefault(one.asked, []).append(one)
-        for subject, statements in said.items():
-            waits.add_node(subject)
-            for one in statements:
-                if not (one.is_made or one.is_mixed or self._is_apart(one)):
-                    continue
-                needed = {place_of(each) for each in self._leaves(one.reached)}
-                if not self._is_apart(one):
-                    needed |= self._apart.intersection(self._questions.places(one.asked))
-                waits.add_edges_from((place, subject) for place in needed if place in said)
-                parts = (each for each, made_of in self._parts(one.reached) if made_of)
-                waits.add_edges_from((self._subject(each), subject) for part in parts for each in made.get(part, ()))
-        groups = nx.condensation(waits)
-        members = groups.nodes.data("members")
 
-        def place(group: int) -> int:
-            return min(one.asked.position for subject in members[group] for one in said[subject])
+        def subjects(one: Statement) -> Iterator[Hashable]:
+            if not (one.is_made or one.is_mixed or self._is_apart(one)):
+                return
+            yield from map(place_of, self._leaves(one.reached))
+            if not self._is_apart(one):
+                yield from self._apart.intersection(self._questions.places(one.asked))
+            for part, made_of in self._parts(one.reached):
+                yield from made.get(part, ()) if made_of else ()
 
-        order = {one: number for number, one in enumerate(pending)}
-        for group in nx.lexicographical_topological_sort(groups, key=place):
-            together = (one for subject in members[group] for one in said[subject])
-            yield sorted(together, key=order.__getitem__)
+        return subjects
 
     def _subject(self, one: Statement) -> Hashable:
         """What the turn of a statement goes by: the value that is told apart, or the statement alone."""
@@ -277,15 +260,8 @@ class Conditions:
         """Take what is said of those requests."""
         if self._is_apart(one):
             self._told_of(place_of(one.asked)).say(one.saying.test, one.saying.share, reached)
-            return
-        if not one.is_made and not one.is_mixed:
-            # The table says it.
-            self._simple(one.asked, one.saying.share, TRUE)
-            return
-        assert one.select is not None
-        operation = self._nodes[one.select].operation
-        assert isinstance(operation, Select)
-        self._function(Asked(operation.condition), self._word(one.select), reached, 0)
+        else:
+            self._held(one, reached)
 
     def _is_apart(self, one: Statement) -> bool:
         return place_of(one.asked) in self._apart
