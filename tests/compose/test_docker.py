@@ -35,12 +35,16 @@ PATIENCE_S = 240
 
 
 def why_no_engine() -> str:
-    if why := why_no_compose():
-        return why
-    if not IMAGE:
-        return "HARMONIA_WORKER_IMAGE names no image of the worker"
-    found = subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, check=False, timeout=60)
-    return "" if found.returncode == 0 else f"there is no engine of Docker's here that has the image {IMAGE}"
+    return why_no_compose() or why_no_image("HARMONIA_WORKER_IMAGE", "the worker")
+
+
+def why_no_image(variable: str, of: str) -> str:
+    """Why Docker's engine has not the image that a variable names; empty where it has."""
+    image = os.environ.get(variable, "")
+    if not image:
+        return f"{variable} names no image of {of}"
+    found = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False, timeout=60)
+    return "" if found.returncode == 0 else f"there is no engine of Docker's here that has the image {image}"
 
 
 @pytest.fixture(scope="module", params=["host", "bridge"])

@@ -8,14 +8,13 @@
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 from openai import OpenAIError
 
 from harmonia_compiler.runtime.actuators.compose.docker import Docker
-from tests.compose.test_docker import ask, process, started, until, why_no_engine
+from tests.compose.test_docker import ask, process, started, until, why_no_engine, why_no_image
 from tests.engines.conftest import RunningService, harmoniac
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
@@ -24,18 +23,9 @@ IMAGE = os.environ.get("HARMONIA_MILVUS_IMAGE", "")
 STORE = "search-0"
 
 
-def why_no_milvus() -> str:
-    if why := why_no_engine():
-        return why
-    if not IMAGE:
-        return "HARMONIA_MILVUS_IMAGE names no image of Milvus itself"
-    found = subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, check=False, timeout=60)
-    return "" if found.returncode == 0 else f"Docker's engine here has no image {IMAGE}"
-
-
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    if why := why_no_milvus():
+    if why := why_no_engine() or why_no_image("HARMONIA_MILVUS_IMAGE", "Milvus itself"):
         pytest.skip(why)
     with started(tmp_path_factory.mktemp("standalone"), f'milvus_image = "{IMAGE}"\n') as service:
         yield service
