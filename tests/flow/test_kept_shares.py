@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harmonia_compiler.check.files import check_files
-from harmonia_compiler.flow import conditions
+from harmonia_compiler.flow import conditions, functions
 from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.flow.outcomes import Outcomes
 from harmonia_compiler.flow.passes.registry import optimise
@@ -221,7 +221,7 @@ def test_a_share_is_kept_whatever_is_known_of_what_it_asks(case: str, tmp_path: 
 def test_shares_that_many_others_leave_open_are_searched_for_so_often_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conditions, "_MOST_TRIES_IN_ALL", 0)
+    monkeypatch.setattr(functions, "_MOST_TRIES_IN_ALL", 0)
     monkeypatch.setattr(conditions, "_MOST_BALANCED", 0)
     body, _ = KEPT["a truth that is found anew"]
     assert _visits(HEAD, body, tmp_path)["w"] == pytest.approx(0.96)

@@ -1,0 +1,364 @@
+"""Functions of outcomes: when a condition is true, by what is said of it and of the values that it is made of.
+
+One outcome stands for one condition wherever it is tested. What is asked of one value holds as often as the table says,
+`Shares`, or as is known of the part of the requests where it is told apart, `Told`. A condition that is made of others
+(`a and b`, whether a loop has been left early, a name that was bound on two paths) is the function of theirs that it
+is; where somebody has said how often it holds, those of which nothing is known hold so often that it does.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from functools import reduce
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from harmonia_compiler.contract.program import Call, Select, inputs
+from harmonia_compiler.flow.apart import KnownApart, Told
+from harmonia_compiler.flow.asked import Asked, Test, settled
+from harmonia_compiler.flow.expand import Expanded, Item, scopes_around
+from harmonia_compiler.flow.graph import EVEN
+from harmonia_compiler.flow.outcomes import FALSE, TRUE, Mark, Outcomes
+from harmonia_compiler.flow.questions import Place, Questions, place_of
+from harmonia_compiler.flow.reached import Fact, Step, questions_of
+from harmonia_compiler.flow.said import Statement
+from harmonia_compiler.flow.shares import KnownOfRow, Part, Row, Shares
+from harmonia_compiler.flow.values import Known, Value, left
+
+#: How deep conditions are looked into that are made of others.
+_DEEPEST = 40
+
+#: Shares are reckoned with rounding; what leaves one is searched for in so many steps.
+_CLOSE = 1e-9
+_MOST_TRIES = 40
+_MOST_TRIES_IN_ALL = 1_000
+
+
+class Word(NamedTuple):
+    """How often a condition is to hold, or is guessed to where nobody has said it.
+
+    Where it `is_spread`, all that it is made of and nobody has said anything of holds so often, each where it is asked.
+    """
+
+    share: float
+    is_guess: bool
+    is_spread: bool = False
+
+
+class _Mark(NamedTuple):
+    """A state of what is known, to come back to."""
+
+    outcomes: Mark
+    values: Mapping[Place, Known | None]
+    apart: Mapping[Place, KnownApart]
+    rows: Mapping[Row, KnownOfRow | None]
+    made: int
+    left_out: int
+
+
+class Functions:
+    """What is known of the conditions of a flow, and their functions.
+
+    `of_made` says how often conditions hold that are made of others, by what `Questions.one_of_rounds` gives of them;
+    `limit` is how large a function may become.
+    """
+
+    def __init__(
+        self,
+        expanded: Expanded,
+        questions: Questions,
+        outcomes: Outcomes,
+        of_made: Mapping[Hashable, float],
+        limit: int,
+    ) -> None:
+        self.outcomes = outcomes
+        #: Of each outcome the innermost scope from whose one item to the next it may differ, and of which value it is.
+        self.scopes: dict[int, int] = {}
+        self.places: dict[int, Place] = {}
+        #: The values that were asked about.
+        self.asked: set[Place] = set()
+        #: For each node the innermost scope whose items it differs by.
+        self.varying = _varying(expanded)
+        self._nodes = expanded.flow.nodes
+        self._questions = questions
+        self._of_made = of_made
+        self._limit = limit
+        # While it is found what is said of values that are told apart, what their tests are where nothing is by now.
+        self._otherwise: int | None = None
+        self._is_saying = False
+        self.begin(())
+
+    def begin(self, said: Iterable[Statement], apart: Iterable[Place] = ()) -> None:
+        """Know nothing but the table of what is said of values alone, and tell some values apart."""
+        #: The values that are told apart.
+        self.apart = frozenset(apart)
+        #: What is known of values, and of those that are told apart.
+        self.values: dict[Place, Value] = {}
+        self.told: dict[Place, Told] = {}
+        self._made: dict[Asked, int] = {}
+        # How many arms have been left out so far that no request takes where their condition was asked.
+        self._left_out = 0
+        self._tries = _MOST_TRIES_IN_ALL
+        self.shares = Shares(self._questions.labels_of, self._limit)
+        of_values = [one for one in said if not one.is_made and not one.is_mixed]
+        self.shares.say([(self._questions.parts_of(place_of(one.asked)), one.saying) for one in of_values])
+
+    def forget(self) -> None:
+        """Know no more of functions than at first, and tell no values apart."""
+        self.outcomes = Outcomes(self._limit)
+        self.values, self._made, self.apart = {}, {}, frozenset()
+
+    @contextmanager
+    def saying(self) -> Iterator[None]:
+        """What is asked meanwhile is asked to find what is said: of other requests more may be said yet."""
+        self._is_saying = True
+        try:
+            yield
+        finally:
+            self._is_saying = False
+
+    def where(self, steps: Iterable[Step], guard: int) -> int:
+        """When all of that is so, of each `Either` one of the ways."""
+        for step in steps:
+            if isinstance(step, Fact):
+                is_true = self.found(step.asked, Word(step.share, is_guess=True), guard)
+                guard = self.outcomes.both(guard, is_true if step.holds else self.outcomes.negate(is_true))
+            else:
+                ways = [self.where(way, guard) for way in step.ways]
+                guard = reduce(self.outcomes.either, ways, FALSE)
+        return guard
+
+    def parts(self, steps: Iterable[Step]) -> Iterator[tuple[Asked, tuple[Asked, ...]]]:
+        """All questions that those are made of, each with those that it is made of itself."""
+        return (each for asked in questions_of(steps) for each in self._questions.made_of(asked).items())
+
+    def leaves(self, steps: Iterable[Step]) -> set[Asked]:
+        """The questions among them about values that are told apart."""
+        values = (one for one, made_of in self.parts(steps) if not made_of and place_of(one) in self.apart)
+        return {one for one in values if settled(self._nodes, one) is None}
+
+    def determined(self, steps: Sequence[Step], leaves: AbstractSet[Asked]) -> int | None:
+        """When all of that is so; None while what is said by now leaves that open, by these questions at least."""
+        if not all(self.told_of(place_of(one)).is_said(one.test) for one in leaves):
+            return None
+        for one, made_of in self.parts(steps):
+            if made_of and one not in self._made and self._questions.one_of_rounds(one) in self._of_made:
+                return None
+        if not leaves:
+            return self.where(steps, TRUE)
+        before, found = len(self._made), set[int]()
+        for otherwise in (FALSE, TRUE):
+            self._otherwise = otherwise
+            found.add(self.where(steps, TRUE))
+            while len(self._made) > before:
+                self._made.popitem()
+        self._otherwise = None
+        return found.pop() if len(found) == 1 else None
+
+    def found(self, asked: Asked, word: Word, guard: int, depth: int = 0) -> int:
+        """The function, of which no more than what the guard lets through need be right.
+
+        A condition that is made of others and said to hold in a share of the guard does so, if it can: where what is
+        known of some of the others leaves another share than is taken for the rest, that one is searched for which
+        leaves this. With it the condition holds the more often, the greater it is.
+        """
+        whole, flipped = self._questions.plain(asked)
+        if whole in self._made or not isinstance(self._nodes[whole.position].operation, Select):
+            return self._composed(asked, word, guard, depth)
+        said = self._of_made.get(self._questions.one_of_rounds(whole))
+        if said is not None:
+            word = Word(1.0 - said if flipped else said, is_guess=False)
+        outcomes, likely = self.outcomes, self.outcomes.probability(guard)
+        if word.is_guess or not likely or not self._tries:
+            return self._composed(asked, word, guard, depth)
+        before = self._mark(asked)
+
+        def missed(word: Word) -> float:
+            found = self._composed(asked, word, guard, depth)
+            return outcomes.probability(outcomes.both(guard, found)) / likely - share
+
+        def tried(each: float) -> float:
+            self._tries = max(0, self._tries - 1)
+            self._back(before)
+            return missed(Word(each, is_guess=True, is_spread=True))
+
+        share = word.share
+        first = missed(word)
+        if abs(first) > _CLOSE:
+            best = _root(tried)
+            if abs(tried(best)) < abs(first):
+                word = Word(best, is_guess=True, is_spread=True)
+            else:
+                self._back(before)
+        return self._composed(asked, word, guard, depth)
+
+    def _mark(self, asked: Asked) -> _Mark:
+        """What is known of all that a condition is made of, for `_back`."""
+        places, rows = self._questions.places(asked), self._questions.rows(asked)
+        known = {place: self.values[place].mark() if place in self.values else None for place in places}
+        told = {place: self.told_of(place).mark() for place in places if place in self.apart}
+        return _Mark(self.outcomes.mark(), known, told, self.shares.mark(rows), len(self._made), self._left_out)
+
+    def _back(self, mark: _Mark) -> None:
+        """Know no more of it than at a mark."""
+        self.outcomes.back(mark.outcomes)
+        for place, before in mark.values.items():
+            if before is not None:
+                self.values[place].back(before)
+            else:
+                self.values.pop(place, None)
+        for place, known in mark.apart.items():
+            self.told[place].back(known)
+        self.shares.back(mark.rows)
+        while len(self._made) > mark.made:
+            self._made.popitem()
+        self._left_out = mark.left_out
+
+    def _composed(self, asked: Asked, word: Word, guard: int, depth: int) -> int:
+        """The function, by what is said of the condition, or guessed of what it is made of.
+
+        Iterative along one arm of each choice that it is made of, since those may be many; what lies deeper in other
+        places than `_DEEPEST` is an outcome of its own. A guess is one of each value that a name may be bound to; what
+        is said is of all of them together.
+        """
+        outcomes, before = self.outcomes, self._left_out
+        whole, flipped = self._questions.plain(asked)
+        share, is_guess, is_spread = word
+        asked, share, is_negated = whole, 1.0 - share if flipped else share, False
+        # For each choice when it is true, what one of its arms is, and whether that is the first one.
+        passed: list[tuple[int, int, bool]] = []
+        while asked not in self._made and depth < _DEEPEST:
+            select = self._nodes[asked.position].operation
+            if not isinstance(select, Select):
+                break
+            then, otherwise = replace(asked, position=select.then), replace(asked, position=select.otherwise)
+            of_test = self.word(asked.position)
+            if is_spread and of_test.is_guess and (grows := self._grows(then, otherwise)) is not None:
+                of_test = Word(share if grows else 1.0 - share, is_guess=True, is_spread=True)
+            is_true = self.found(Asked(select.condition), of_test, guard, depth + 1)
+            with_then, without = outcomes.both(guard, is_true), outcomes.choose(is_true, FALSE, guard)
+            if FALSE in (with_then, without):
+                self._left_out += 1
+                passed.append((is_true, FALSE, with_then == FALSE))
+                following = otherwise if with_then == FALSE else then
+            elif (known := settled(self._nodes, otherwise)) is not None:
+                passed.append((is_true, TRUE if known != is_negated else FALSE, False))
+                if not is_spread:
+                    share = left(outcomes, share, guard, without if known else FALSE, with_then)
+                following, guard = then, with_then
+            else:
+                held = self.found(then, Word(share, is_guess, is_spread), with_then, depth + 1)
+                passed.append((is_true, outcomes.negate(held) if is_negated else held, True))
+                if is_spread:
+                    pass
+                elif not is_guess or settled(self._nodes, then) is not None:
+                    share = left(outcomes, share, guard, outcomes.both(with_then, held), without)
+                following, guard = otherwise, without
+            asked, flips = self._questions.plain(following)
+            share, is_negated = (1.0 - share if flips else share), is_negated ^ flips
+        found = self._simple(asked, share, guard)
+        found = outcomes.negate(found) if is_negated else found
+        for is_true, arm, is_first in reversed(passed):
+            found = outcomes.choose(is_true, arm, found) if is_first else outcomes.choose(is_true, found, arm)
+        if passed and self._left_out == before:
+            self._made[whole] = found
+        return outcomes.negate(found) if flipped else found
+
+    def _grows(self, then: Asked, otherwise: Asked) -> bool | None:
+        """Whether a choice holds the more often, the more often its test does; None where neither arm is settled."""
+        if (known := settled(self._nodes, otherwise)) is not None:
+            return not known
+        return settled(self._nodes, then)
+
+    def _simple(self, asked: Asked, share: float, guard: int) -> int:
+        """What is not made of others: as the table says and, where that says nothing, the share of the guard."""
+        if asked in self._made:
+            return self._made[asked]
+        known = settled(self._nodes, asked)
+        if known is not None:
+            return TRUE if known else FALSE
+        place, test = place_of(asked), asked.test
+        if place not in self.apart:
+            return self._tested(self._value(place), self._questions.parts_of(place), test, share, guard)
+        told = self.told_of(place)
+        if self._otherwise is not None:
+            return told.so_far(test, self._otherwise)
+        if not self._is_saying:
+            return told.of(test, share, guard)
+        # Of other requests more may be said.
+        told.say(test, share, guard)
+        if not told.is_said(test, TRUE):
+            self._left_out += 1
+        return told.so_far(test, FALSE)
+
+    def _tested(self, value: Value, parts: Sequence[Part], test: Test, share: float, guard: int) -> int:
+        if value.knows(test):
+            return value.test(test, share, guard)
+        if (of_all := self.shares.of(parts, test, share)) is not None:
+            return value.test(test, of_all, TRUE)
+        for other in self.shares.known(parts):
+            if not value.knows(other) and (of_all := self.shares.of(parts, other, EVEN)) is not None:
+                value.test(other, of_all, TRUE)
+        found = value.test(test, share, guard)
+        if value.knows(test):
+            self.shares.hear(parts, test, self.outcomes.probability(found))
+        return found
+
+    def told_of(self, place: Place) -> Told:
+        """What is known of a value that is told apart."""
+        self.asked.add(place)
+        if place not in self.told:
+            self.told[place] = Told(self.outcomes, lambda: self._new_value(place))
+        return self.told[place]
+
+    def _value(self, place: Place) -> Value:
+        """What is known of a value: of an item of a list first the answers of the tests that have kept it there."""
+        self.asked.add(place)
+        if place not in self.values:
+            value = self.values[place] = self._new_value(place)
+            kept = [way.kept for way in self._questions.ways_of(place)]
+            for _, _, test, holds in sorted(set(kept[0]).intersection(*kept), key=repr) if kept else ():
+                value.learn(test, holds=holds)
+        return self.values[place]
+
+    def _new_value(self, place: Place) -> Value:
+        return Value(self.outcomes, self._questions.labels(place), lambda share: self._outcome(share, place))
+
+    def _outcome(self, share: float, place: Place) -> int:
+        """A new outcome, which differs from item to item as the value that it is about does."""
+        self.scopes[self.outcomes.count] = self.varying[place.position]
+        self.places[self.outcomes.count] = place
+        return self.outcomes.outcome(share)
+
+    def word(self, select: int) -> Word:
+        """How often the condition of a choice is to hold, by the choice itself."""
+        node = self._nodes[select]
+        return Word(EVEN if node.share is None else node.share, node.share is None or node.guessed)
+
+
+def _root(missed: Callable[[float], float]) -> float:
+    """The share that misses by nothing, of those from 0 to 1: what it misses by grows with it. Else the nearest one."""
+    low, high = 0.0, 1.0
+    below, above = missed(low), missed(high)
+    if below >= 0.0 or above <= 0.0:
+        return low if below >= 0.0 else high
+    for turn in range(_MOST_TRIES):
+        # By a straight line, and in halves where that is slow.
+        share = low - below * (high - low) / (above - below) if turn % 3 < 2 else (low + high) / 2.0
+        if abs(by := missed(share)) <= _CLOSE:
+            return share
+        low, below, high, above = (share, by, high, above) if by < 0.0 else (low, below, share, by)
+    return low if -below <= above else high
+
+
+def _varying(expanded: Expanded) -> list[int]:
+    """For each node the innermost scope whose items it differs by: its own for a call, else that of what it reads."""
+    found: list[int] = []
+    for node, scope in zip(expanded.flow.nodes, expanded.scopes, strict=True):
+        if isinstance(node.operation, Call | Item):
+            found.append(scope)
+        else:
+            around = {found[at] for at in inputs(node.operation)}
+            found.append(next((each for each in scopes_around(expanded, scope) if each in around), 0))
+    return found
