@@ -7,12 +7,13 @@ from harmonia_compiler.check.branches import Expected, Path, chain, merge, share
 from harmonia_compiler.check.classes import class_shares
 from harmonia_compiler.check.foregone import warn_of_foregone
 from harmonia_compiler.check.narrowing import Narrowed, is_impossible
+from harmonia_compiler.check.nodes import past
 from harmonia_compiler.check.rounds import Reader
 from harmonia_compiler.check.scope import Scope
 from harmonia_compiler.check.unreached import pass_over, report_never, report_unreached
 from harmonia_compiler.contract.types import Bool
 from harmonia_compiler.diagnostics.source import Span
-from harmonia_compiler.flow.graph import Written
+from harmonia_compiler.flow.graph import Passed, Written
 from harmonia_compiler.syntax import tree
 
 
@@ -36,7 +37,6 @@ class _Branch:
         self.whole = True
         self.among = reader.values.nodes.among
         self.through = reader.values.nodes.through
-        self.inside = reader.values.nodes.behind(statement.span)
 
     def read(self) -> tuple[Choice | None, bool]:
         statement, reader = self.statement, self.reader
@@ -75,7 +75,7 @@ class _Branch:
         """Read a test and, where it may hold, its block."""
         arm, share = self.statement.arms[number], expected.share
         self.nodes.among = self.among if number == 0 else arm.test.span
-        self.nodes.through = self.through if number == 0 else self.inside
+        self.nodes.through = self.through if number == 0 else self.through_to(arm.test.span)
         condition = self.values.truth(arm.test, Scope(self.scope, narrowed=dict(asked)), share)
         if is_impossible(inside):
             report_never(self.values, arm.test, *arm.body, scope=self.scope)
@@ -93,7 +93,7 @@ class _Branch:
         if condition is not None and (written is not None or expected.arm is not None):
             self.nodes.say(condition.position, self.statement.span, share, written, expected.arm)
         self.nodes.among = Span(arm.test.span.source, arm.test.span.end, arm.span.end)
-        self.nodes.through = self.inside
+        self.nodes.through = self.through_to(arm.test.span, taken=True)
         before = self.nodes.effect
         inner = Scope(self.scope, narrowed=dict(inside))
         answer, goes_on = self.reader.block(arm.body, inner)
@@ -104,6 +104,10 @@ class _Branch:
             if condition is not None and self.nodes.effect is not None:
                 self.effects.append((condition.position, share, self.nodes.effect))
         self.nodes.effect = before
+
+    def through_to(self, part: Span, *, taken: bool = False) -> tuple[Passed, ...]:
+        """The branches that say which requests reach a test of this one or, where it is taken, its block."""
+        return past(self.through, Passed(self.statement.span, part, taken))
 
     def otherwise(self, left: Narrowed, *, covers_all: bool) -> Answer:
         """The answer where no test holds; where a path goes on from there, it is the last one."""
@@ -120,8 +124,9 @@ class _Branch:
             self.reader.findings.add("E0403", "nothing reaches this `else`", self.statement.else_span, help=help)
             pass_over(self.values, *body, scope=self.scope)
             return None
+        assert self.statement.else_span is not None
         self.nodes.among = self.statement.else_span
-        self.nodes.through = self.inside
+        self.nodes.through = self.through_to(self.statement.else_span)
         answer, goes_on = self.reader.block(body, inner)
         if goes_on:
             self.paths.append(Path(None, 0.0, inner))

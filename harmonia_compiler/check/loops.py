@@ -7,6 +7,8 @@ the block have said where it ends is known after the loop, since there was a rou
 test behind `until` did not hold.
 """
 
+from msgspec.structs import replace
+
 from harmonia_compiler.check.answers import Choice, Taken, answered, chance, first_answer, settle
 from harmonia_compiler.check.branches import share_of
 from harmonia_compiler.check.foregone import warn_of_foregone
@@ -17,7 +19,7 @@ from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.streaming import report_unstreamed
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.unreached import report_never
-from harmonia_compiler.contract.program import Argument, Output, Repeat
+from harmonia_compiler.contract.program import Argument, Output, Repeat, Select
 from harmonia_compiler.contract.types import Bool, Labels, Type, join
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.flow.graph import EVEN, Written
@@ -211,6 +213,9 @@ class _Loop:
             if name not in found.arguments and (value := found.left(name)) is not None
         }
         results += [value.position for value in fresh.values()]
+        said, written = self.statement.share, None
+        if said is not None and said.value is not None:
+            written = Written(said.span, self.share, nodes.among, around=self.outside.among, through=nodes.through)
         returns = 0.0
         stop = found.stop
         if stop is None:
@@ -223,6 +228,12 @@ class _Loop:
                 returned = answered(nodes, found.answer, span)
                 results.append(returned)
                 yes = nodes.constant(value=True, of=Bool(), span=span)
+                if written is not None:
+                    # It is of those that have not returned, and not how often a round is the last one.
+                    no = nodes.constant(value=False, of=Bool(), span=span)
+                    of_test = replace(written, around=None)
+                    stop = nodes.add(Select(stop, yes, no), Bool(), span, self.share, written=of_test)
+                    written = None
                 stop = nodes.select(returned, yes, stop, Bool(), returns, span)
         block, captured = nodes.close((stop, *results))
         starts = [carried.start for carried in self.carried]
@@ -231,12 +242,7 @@ class _Loop:
             starts.append(self.outside.effect)
         last = 1.0 - (1.0 - returns) * (1.0 - self.share)
         loop = Repeat(block, (*starts, *captured), len(starts), self.limit)
-        said = self.statement.share
-        # Where rounds may return, what is said of the test is not how often a round is the last.
-        written = None
-        if said is not None and said.value is not None and not returns:
-            written = Written(said.span, self.share, nodes.among, around=self.outside.among, through=nodes.through)
-        position = self.outside.add(loop, Bool(), span, last, guessed=said is None, written=written)
+        position = self.outside.add(loop, Bool(), span, last, guessed=written is None, written=written)
         self._bind(found, fresh, position)
         if self.grown.has_effect:
             self.outside.effect = self._output(position, len(self.carried), Bool())

@@ -25,7 +25,7 @@ from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.answers import Place, Source, sources
 from harmonia_compiler.flow.bodies import in_pieces
-from harmonia_compiler.flow.graph import MOST_THROUGH, Arm, Body, Flow, Node, Written
+from harmonia_compiler.flow.graph import MOST_THROUGH, Arm, Body, Flow, Node, Passed, Written
 
 #: Pipelines that call pipelines are inlined and may double at every step.
 MOST_NODES = 10_000
@@ -79,7 +79,7 @@ class Nodes:
         self.shares: dict[int, tuple[float, Written]] = {}
         self.arms: dict[tuple[int, Span | None], tuple[float, Written | None, Arm | None]] = {}
         self.among: Span | None = None if parent is None else parent.among
-        self.through: tuple[Span, ...] = () if parent is None else parent.through
+        self.through: tuple[Passed, ...] = () if parent is None else parent.through
         self.effect: int | None = None
         self.start: int | None = None
         self._constants: dict[int, int] = {}
@@ -155,13 +155,6 @@ class Nodes:
         self.shared.kept = mark.kept
 
     # --- shares ------------------------------------------------------------------------------------------------
-
-    def behind(self, branch: Span) -> tuple[Span, ...]:
-        """The branches that say which requests reach a place in an arm of one, or behind one that returns.
-
-        One more than is told says that there are too many.
-        """
-        return (*self.through, branch)[: MOST_THROUGH + 1]
 
     def say(self, condition: int, branch: Span, share: float, written: Written | None, arm: Arm | None = None) -> None:
         """Note how often a condition holds in a branch, by what is `written` there, or behind a silent test before."""
@@ -256,7 +249,7 @@ class Nodes:
         """A share of a pipeline where that is called: of the requests that reach the call."""
         if written is None or not self.through:
             return written
-        return replace(written, through=(*self.through, *written.through)[: MOST_THROUGH + 1])
+        return replace(written, through=past(self.through, *written.through))
 
     def makes_calls(self) -> bool:
         """Whether any call is made here or in a block that is run from here."""
@@ -285,6 +278,14 @@ class Nodes:
         if self.parent is None or index < self.given:
             return ()
         return [(self.parent._place(), [*self.captured][index - self.given])]  # noqa: SLF001
+
+
+def past(through: Sequence[Passed], *further: Passed) -> tuple[Passed, ...]:
+    """The branches that say which requests reach a place, for one that further ones say that of.
+
+    One more than is told says that there are too many.
+    """
+    return (*through, *further)[: MOST_THROUGH + 1]
 
 
 def _in_place(operation: Operation, offset: int) -> Operation:

@@ -10,7 +10,7 @@ from harmonia_compiler.check.classes import class_port
 from harmonia_compiler.check.clauses import Clauses, read_clauses
 from harmonia_compiler.check.components import Components
 from harmonia_compiler.check.loops import read_loop
-from harmonia_compiler.check.nodes import MOST_NODES, Nodes, TooLarge
+from harmonia_compiler.check.nodes import MOST_NODES, Nodes, TooLarge, past
 from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.program import Context, Declared
 from harmonia_compiler.check.regions import limit_of
@@ -26,7 +26,7 @@ from harmonia_compiler.contract.types import Record, Type, fits
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.diagnostics.source import Span
-from harmonia_compiler.flow.graph import Flow
+from harmonia_compiler.flow.graph import Flow, Passed
 from harmonia_compiler.syntax import tree
 
 
@@ -238,7 +238,7 @@ class _Pipeline:
             if choices and choices[-1] is not behind:
                 # Those that go on are others.
                 behind, self.nodes.among = choices[-1], statement.span
-                self.nodes.through = self.nodes.behind(statement.span)
+                self.nodes.through = past(self.nodes.through, Passed(statement.span))
         return (Steps(tuple(choices), last) if choices else last), goes_on
 
     def bind(self, statement: tree.Bind, scope: Scope) -> None:

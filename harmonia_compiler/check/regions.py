@@ -9,7 +9,7 @@ from harmonia_compiler.check.amounts import DURATION, amount
 from harmonia_compiler.check.branches import share_of
 from harmonia_compiler.check.foregone import warn_of_foregone
 from harmonia_compiler.check.narrowing import is_impossible, narrow
-from harmonia_compiler.check.nodes import Nodes
+from harmonia_compiler.check.nodes import Nodes, past
 from harmonia_compiler.check.scope import Binding, Scope, Value, Variable
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.unreached import pass_over, report_never
@@ -26,7 +26,7 @@ from harmonia_compiler.contract.program import (
 from harmonia_compiler.contract.types import ListOf, join
 from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.diagnostics.numbers import plain
-from harmonia_compiler.flow.graph import EVEN, Written
+from harmonia_compiler.flow.graph import EVEN, Passed, Written
 from harmonia_compiler.syntax import tree
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _item(values: "Values", given: tree.Each, scope: Scope, nodes: Nodes, share:
         always, never = "delete `where` and the test", "write `[]`: no item stays"
         warn_of_foregone(given.where, nodes.all, condition.position, values.findings, always=always, never=never)
     nodes.among = given.where.span
-    nodes.through = nodes.behind(given.span)
+    nodes.through = past(nodes.through, Passed(given.span, given.where.span, taken=True))
     value = values.value(given.value, Scope(scope, narrowed=dict(holds)))
     if condition is None or value is None:
         return None

@@ -43,6 +43,18 @@ class Arm(msgspec.Struct, frozen=True):
 MOST_THROUGH = 32
 
 
+class Passed(msgspec.Struct, frozen=True):
+    """A branch that says which requests reach a place: those that it sends `to` one of its tests, or to its `else`.
+
+    Of those that reach a test, those for which it holds where it is `taken`. Where no part is named the place stands
+    behind the branch, and is reached by those that have not returned in it.
+    """
+
+    branch: Span
+    to: Span | None = None
+    taken: bool = False
+
+
 class Written(msgspec.Struct, frozen=True):
     """A share as the user wrote it `at` a place: of a branch, of an `until`, or of what an `each` keeps.
 
@@ -58,7 +70,7 @@ class Written(msgspec.Struct, frozen=True):
     among: Span | None
     behind: int = 0
     around: Span | None = None
-    through: tuple[Span, ...] = ()
+    through: tuple[Passed, ...] = ()
 
 
 class Node(msgspec.Struct, frozen=True):

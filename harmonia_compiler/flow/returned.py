@@ -5,13 +5,13 @@ its branch that stand before the place do, and each branch before it that may re
 for each copy of the round.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from harmonia_compiler.contract.program import Constant, Select
 from harmonia_compiler.contract.types import Bool
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.dominators import OTHERWISE, THEN
-from harmonia_compiler.flow.graph import Node
+from harmonia_compiler.flow.graph import Node, Passed
 
 #: Of more ways past a branch nothing is said.
 _MOST_WAYS = 32
@@ -35,12 +35,20 @@ class Returned:
             if nodes[node.operation.then].operation == Constant(value=True):
                 self._add(node.operation.condition, node.span)
 
-    def tests_before(self, select: int) -> Iterator[int]:
-        """For each arm before that of a choice, in its branch, a choice that asks its test, of the same copy."""
-        branch, own = self._nodes[select].span, self._start(select)
-        if branch is not None and own is not None:
-            tests = self._tests[branch]
-            yield from (self._nearest(tests[start], select) for start in sorted(tests) if start < own)
+    def arms_to(self, passed: Passed, select: int) -> list[int]:
+        """The arms of its copy that a branch around a choice has sent its requests by; none where they are not found.
+
+        Arms are numbered as in `dominators`.
+        """
+        if passed.to is None:
+            return []
+        tests = self._tests.get(passed.branch, {})
+        failed = [start for start in sorted(tests) if start < passed.to.start]
+        arms = [3 * self._nearest(tests[start], select) + OTHERWISE for start in failed]
+        if not passed.taken:
+            return arms
+        held = [start for start in tests if passed.to.start <= start < passed.to.end]
+        return [*arms, 3 * self._nearest(tests[held[0]], select) + THEN] if held else []
 
     def has(self, branch: Span) -> bool:
         """Whether a branch is one of a loop that may return in it."""
@@ -49,7 +57,7 @@ class Returned:
     def ways_past(self, branch: Span, select: int) -> list[list[int]]:
         """By which arms of its copy a branch before a choice has not returned; none where the branch says nothing.
 
-        Arms are numbered as in `dominators`. Where it has not, what it gives is for the branches behind it to say.
+        Where it has not, what it gives is for the branches behind it to say.
         """
         flags = [each for each in self._flags.get(branch, ()) if self._condition(each) < select]
         found: list[list[int]] = []

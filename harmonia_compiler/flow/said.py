@@ -15,9 +15,9 @@ from harmonia_compiler.contract.program import Constant, Select
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.arms import is_unheard
 from harmonia_compiler.flow.asked import Asked, Test
-from harmonia_compiler.flow.dominators import OTHERWISE, THEN, dominators
+from harmonia_compiler.flow.dominators import THEN, dominators
 from harmonia_compiler.flow.expand import Item
-from harmonia_compiler.flow.graph import EVEN, MOST_THROUGH, Node, Written
+from harmonia_compiler.flow.graph import EVEN, MOST_THROUGH, Node, Passed, Written
 from harmonia_compiler.flow.reached import Fact, Step, TooFarError, Ways, among, merged, questions_of
 from harmonia_compiler.flow.returned import Returned
 from harmonia_compiler.flow.turns import in_turn
@@ -162,7 +162,7 @@ class Said:
             if written is None:
                 return found
             # What stands around a share, or before it in its pipeline, goes before it as it is.
-            for branch in written.through:
+            for branch in (each.branch for each in written.through):
                 if branch not in opened and not _is_in(written.at, branch):
                     opened.add(branch)
                     within = starts.get(branch.source.name, [])
@@ -216,29 +216,29 @@ class Said:
         if not written.through:
             return (), True
         seen: set[Span] = set()
+        branches = [each.branch for each in written.through]
 
         def fact(arm: int) -> Fact | None:
-            by = self._leads(arm // 3, select, written)
+            by = self._leads(arm // 3, select, written, branches)
             if by is None:
                 return None
             seen.add(by)
             return self._fact(arm) if by != but else None
 
         found = ways.to(select, fact)
-        for branch in written.through:
+        for passed in written.through:
             # What ways tell may be lost among those that ask whether the round has returned.
-            if (branch not in seen or self._returned.has(branch)) and (told := self._in_round(branch, select, written)):
-                seen.add(branch)
-                found += told if branch != but else ()
-        return found, seen.issuperset(written.through)
+            is_open = passed.branch not in seen or self._returned.has(passed.branch)
+            if is_open and (told := self._in_round(passed, select)):
+                seen.add(passed.branch)
+                found += told if passed.branch != but else ()
+        return found, seen.issuperset(branches)
 
-    def _in_round(self, branch: Span, select: int, written: Written) -> tuple[Step, ...]:
+    def _in_round(self, passed: Passed, select: int) -> tuple[Step, ...]:
         """What a branch says of the requests that reach a choice in a round of a loop that may return."""
-        if branch == self._nodes[select].span:
-            return tuple(self._fact(3 * each + OTHERWISE) for each in self._returned.tests_before(select))
-        if _is_in(written.at, branch):
-            return ()
-        return merged(tuple(map(self._fact, way)) for way in self._returned.ways_past(branch, select))
+        if passed.to is not None:
+            return tuple(map(self._fact, self._returned.arms_to(passed, select)))
+        return merged(tuple(map(self._fact, way)) for way in self._returned.ways_past(passed.branch, select))
 
     def _of_arm(self, select: int, ways: Ways) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
         """What is so of the requests that reach the branch of a choice, and it; by the arms around if no more is told.
@@ -256,19 +256,19 @@ class Said:
             around = tuple(step for step in reached if not isinstance(step, Fact) or step.branch != branch)
         return around, reached
 
-    def _leads(self, other: int, select: int, written: Written) -> Span | None:
+    def _leads(self, other: int, select: int, written: Written, branches: Sequence[Span]) -> Span | None:
         """Which of the branches before a choice says by another one which requests reach it, if one does."""
         branch = self._nodes[other].span
         if branch is None or self._asks(other).condition >= select:
             return None
         if branch == self._nodes[select].span and not self._is_arm_before(other, select, written):
             return None
-        if branch in written.through:
+        if branch in branches:
             return branch
         # Inside of one that returns. Places of two pipelines are not compared: a call leads from one to the other.
         is_before = branch.start < written.at.start
         return next(
-            (each for each in written.through if _is_in(branch, each) and (is_before or not _is_in(written.at, each))),
+            (each for each in branches if _is_in(branch, each) and (is_before or not _is_in(written.at, each))),
             None,
         )
 

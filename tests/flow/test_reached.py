@@ -183,6 +183,47 @@ REACHED = {
         return w4(f)""",
         (1.5, 0.25, 0.1, 1.0),
     ),
+    "in a round, in an arm beside that which goes round again": (
+        """repeat up to 3 {
+            v = sort(y)
+            if v == "a" ~ 0.4 { y = w1(y) } else {
+                if v == "b" ~ 0.25 { y = w2(y) }
+                return w3(y)
+            }
+        }
+        return w4(y)""",
+        (0.624, 0.234, 0.936, 0.064),
+    ),
+    "in a round, in arms of an arm that returns": (
+        """repeat up to 2 {
+            v = sort(y)
+            m = level(y)
+            if v == "a" ~ 0.4 { y = w1(y) } elif v == "b" ~ 0.5 {
+                if m < 3 ~ 0.5 { if m < 1 ~ 0.2 { y = w2(y) } } else { if m > 5 ~ 0.4 { y = w3(y) } }
+                return w4(y)
+            }
+        }
+        return y""",
+        (0.6, 0.075, 0.15, 0.75),
+    ),
+    "at the end of a round that may return, by a test of which something is said elsewhere": (
+        """if t ~ 0.02 { y = w1(y) }
+        repeat up to 3 {
+            y = w2(y)
+            if t { return w3(y) }
+        } until good(y) ~ 0.5
+        return w4(y)""",
+        (0.02, 1.735, 0.02, 0.98),
+    ),
+    "at the end of a round, by the value that says whether it returns": (
+        """repeat up to 3 {
+            v = sort(y)
+            if v == "a" ~ 0.4 { return w1(y) }
+            y = w2(y)
+        } until v == "b" ~ 0.25
+        return w4(y)""",
+        (0.661, 0.9915, 0.0, 0.339),
+    ),
     "by a named test, of those in an arm": (
         """c = n < 3
         if n < 5 ~ 0.5 { if c ~ 0.4 { y = w1(y) } }
@@ -242,6 +283,26 @@ def test_what_a_called_pipeline_says_is_of_those_that_no_return_before_took(firs
     """
     visits = _visits(HEAD + (inner + outer if first == "inner" else outer + inner), tmp_path)
     assert (visits["w1"], visits["w2"]) == pytest.approx((0.08, 0.2))
+
+
+def test_what_a_pipeline_says_that_is_called_in_a_round_is_of_those_that_reach_the_call(tmp_path: Path) -> None:
+    text = f"""{HEAD}
+    pipeline inner(q: text ~ 10 tokens, n: number) -> text {{
+        if n < 2 ~ 0.8 {{ return w1(q) }}
+        return w2(q)
+    }}
+    pipeline outer(q: text ~ 10 tokens) -> text {{
+        load 1 rps
+        y = q
+        repeat up to 2 {{
+            n = level(y)
+            if n < 3 ~ 0.25 {{ y = inner(y, n) }} elif sort(y) == "a" ~ 0.5 {{ return w3(y) }}
+        }}
+        return w4(y)
+    }}
+    """
+    visits = _visits(text, tmp_path)
+    assert [visits[f"w{number}"] for number in range(1, 5)] == pytest.approx((0.3, 0.075, 0.75, 0.25))
 
 
 def test_what_is_said_where_items_are_called_for_is_of_those_that_were_kept(tmp_path: Path) -> None:
