@@ -36,9 +36,8 @@ from harmonia_compiler.runtime.model_folder import add_to_store, read_model_fold
 from harmonia_compiler.runtime.weights import wanted
 
 BATCH = 16
-#: How often a sweep asks each thing; every round has a sweep. A step of the tiny model takes milliseconds, of which
-#: the machine's own doings are a good part: more of them tell.
-REPEATS = {"tiny": 3, "smollm2": 1}
+#: How often a sweep asks each thing at least; every round has a sweep.
+REPEATS = 1
 #: For so long calls come in during a run, at least.
 RUN_S = 20.0
 CONTEXT = 2048
@@ -52,7 +51,7 @@ async def real(engine: Engine) -> AsyncIterator[str]:
         yield url
 
 
-async def compare(engine: Engine, repeats: int, requests: int, rounds: int) -> bool:
+async def compare(engine: Engine, requests: int, rounds: int) -> bool:
     """Print the figures of one model; whether all are as near as they should be."""
     works = serving(engine, configuration_here(engine, BATCH), load_cards())
     assert isinstance(works, Stepping)
@@ -61,7 +60,7 @@ async def compare(engine: Engine, repeats: int, requests: int, rounds: int) -> b
     runs: dict[float, list[Figures]] = {load: [] for load in LOADS}
     async with real(engine) as url:
         for seeds in range(100, 100 + 10 * rounds, 10):
-            sweeps.append(await measure(url, model, works.limits, repeats))
+            sweeps.append(await measure(url, model, works.limits, REPEATS))
             calls = {load: arrivals(sweeps[0].profile, load, requests, RUN_S) for load in LOADS}
             for seed, load in enumerate(LOADS, seeds):
                 runs[load].append(await once(url, model, calls[load], seed))
@@ -110,7 +109,7 @@ def main() -> int:
                 stack.enter_context(added(name, Path(folder)))
             model = {"tiny": name, "smollm2": "SmolLM2-135M-Instruct"}[name]
             engine = Engine("model", "llm", {"model": model, "max_model_len": CONTEXT})
-            fine &= asyncio.run(compare(engine, REPEATS[name], options.requests, max(2, options.rounds)))
+            fine &= asyncio.run(compare(engine, options.requests, max(2, options.rounds)))
     return 0 if fine else 1
 
 

@@ -49,7 +49,9 @@ _UNBOUNDED = 2**30
     type=click.IntRange(min=16),
     help="The most tokens of a step (`--max-num-batched-tokens`) of the engine at the URL.",
 )
-@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="How often each is asked.")
+@click.option(
+    "--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="How often each is asked, at least."
+)
 @click.option("--out", type=OUT_FILE, help="Write the profile to this file.")
 @click.option(
     "--keep/--no-keep",

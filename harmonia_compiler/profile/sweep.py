@@ -8,9 +8,12 @@ nothing else to do meanwhile.
 
 import asyncio
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from time import perf_counter
+from typing import TypeVar
 
 from harmonia_compiler.profile.asking import Asker, Heard
 from harmonia_compiler.profile.limits import Limits
@@ -25,16 +28,26 @@ _CONTEXTS = (32, 1200)
 _STEPS = 24
 #: How many tokens each answer must get after a newcomer's for their pace without it to be known.
 _AFTER = 8
+#: For so long at least each thing is asked, but so often at most.
+_LEAST_S = 1.0
+_MOST_REPEATS = 50
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What is asked: prompts of these lengths, so many answers side by side at these contexts, each so often."""
+    """What is asked: prompts of these lengths, and so many answers side by side at these contexts.
+
+    Each of it so often, and for so many seconds at least: what takes a moment is over before the machine's own doings
+    have evened out.
+    """
 
     prompts: tuple[int, ...]
     streams: tuple[int, ...]
     contexts: tuple[int, ...]
     repeats: int = 5
+    seconds: float = 0.0
 
 
 def sweep_for(limits: Limits, repeats: int = 5) -> Sweep:
@@ -43,7 +56,7 @@ def sweep_for(limits: Limits, repeats: int = 5) -> Sweep:
     prompts = [*(each for each in _PROMPTS if each < longest), longest]
     streams = [*(each for each in _STREAMS if each < limits.sequences), limits.sequences]
     contexts = sorted({min(context, longest // 2) for context in _CONTEXTS})
-    return Sweep(tuple(prompts), tuple(streams), tuple(contexts), repeats)
+    return Sweep(tuple(prompts), tuple(streams), tuple(contexts), repeats, _LEAST_S)
 
 
 async def observe(asker: Asker, limits: Limits, sweep: Sweep, tell: Callable[[str], None]) -> list[Observation]:
@@ -51,24 +64,32 @@ async def observe(asker: Asker, limits: Limits, sweep: Sweep, tell: Callable[[st
     found: list[Observation] = []
     for prompt in sweep.prompts:
         tell(what := f"a prompt of {prompt} tokens alone")
-        heard = [await asker.ask(prompt, 1) for _ in range(sweep.repeats)]
+        heard = await _asked(partial(asker.ask, prompt, 1), sweep.repeats, sweep.seconds)
         found.append(_alone(what, heard, limits))
     for context in sweep.contexts:
         for streams in sweep.streams:
             if streams * -(-(context + 4 * _STEPS) // limits.block_size) > limits.kv_blocks:
                 continue
             tell(what := f"{streams} answers side by side, from prompts of {context} tokens")
-            times = max(1, sweep.repeats // 2)
-            asked = [await _side_by_side(what, asker, limits, streams, context) for _ in range(times)]
+            ask = partial(_side_by_side, what, asker, limits, streams, context)
+            asked = await _asked(ask, max(1, sweep.repeats // 2), sweep.seconds)
             if rounds := [each for each in asked if each is not None]:
                 found.append(_median(rounds))
     # The prompt needs a place beside the answers.
     for streams in sorted({min(most, limits.sequences - 1) for most in (4, 16)} - {0}):
         for prompt in (each for each in sweep.prompts if 64 <= each <= min(limits.step_tokens - streams, 2048)):
             tell(what := f"a prompt of {prompt} tokens among {streams} answers")
-            asked = [await _among(what, asker, streams, prompt, limits) for _ in range(sweep.repeats)]
+            asked = await _asked(partial(_among, what, asker, streams, prompt, limits), sweep.repeats, sweep.seconds)
             if rounds := [each for each in asked if each is not None]:
                 found.append(_median(rounds))
+    return found
+
+
+async def _asked(ask: Callable[[], Awaitable[_T]], repeats: int, seconds: float) -> list[_T]:
+    """What came of asking so often, and for so long."""
+    began, found = perf_counter(), list[_T]()
+    while len(found) < repeats or (perf_counter() - began < seconds and len(found) < _MOST_REPEATS):
+        found.append(await ask())
     return found
 
 

@@ -109,6 +109,25 @@ async def test_an_answer_that_never_begins_ends_the_measurement() -> None:
             await observe(Losing(), LIMITS, sweep, lambda _: None)
 
 
+class Counting(Asker):
+    """Answers at once."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    async def ask(self, prompt: int, answer: int, begun: asyncio.Event | None = None) -> Heard:
+        self.asked.append(prompt)
+        return Heard(0.0, (1.0, 2.0), prompt)
+
+
+@pytest.mark.parametrize(("seconds", "times"), [(0.0, 3), (60.0, 50)])
+async def test_what_takes_a_moment_is_asked_more_often(seconds: float, times: int) -> None:
+    asker = Counting()
+    sweep = Sweep(prompts=(35,), streams=(), contexts=(), repeats=3, seconds=seconds)
+    await observe(asker, Limits(kv_blocks=400, step_tokens=256, sequences=1, context=600), sweep, lambda _: None)
+    assert asker.asked == [35] * times
+
+
 AFTERWARDS = tuple(50.0 + 5 * step for step in range(12))
 
 
