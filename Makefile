@@ -17,7 +17,7 @@ GUIDELLM := $(VENV)/guidellm
 PEERS := $(VENV)/peers
 HAYSTACK := $(VENV)/haystack
 # What fits in a quarter of an hour, ten minutes by the record: one low rate, and set-ups that need no search.
-SHORT := --rates 6 --factor 2 --seconds 30 --systems harmonia ray-auto langgraph-even
+SHORT := --rates 6 --factor 3 --seconds 30 --systems harmonia ray-auto langgraph-even
 # Set where the machine has been checked already.
 CHECKED :=
 # Images of containers often set it, where a Python that starts once gains from it. Here hundreds start, and each would

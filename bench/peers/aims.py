@@ -34,7 +34,8 @@ class Aim:
 class Pair:
     """Ours and the best of the others on one pipeline and inventory.
 
-    `open` are others that may carry more than was measured of them: nothing is shown beyond by cells that count.
+    `open` are others that may carry more than was measured of them: nothing is shown beyond by cells that count. Where
+    there are none the best one's highest rate is what it carries.
     """
 
     ours: Measured
@@ -90,16 +91,19 @@ def _ratio(main: Sequence[Pair]) -> Aim:
         return Aim(wanted)
     found = geometric_mean(one.ratio for one in main)
     each = ", ".join(f"{one.ours.pipeline} {one.ratio:.2f}" for one in main)
-    unknown = sorted({f"{name} on {one.ours.pipeline}" for one in main for name in one.open})
+    theirs = [f"{name} on {one.ours.pipeline}" for one in main for name in one.open]
+    ours = [f"{one.ours.system} on {one.ours.pipeline}" for one in main if not one.ours.is_bounded]
     said = f"{found:.2f} ({each})"
-    if unknown:
-        said += f"; at most that, since no more than was measured is known of {', '.join(unknown)}"
-    return Aim(wanted, said, None if unknown and found >= RATIO else found >= RATIO)
+    if theirs or ours:
+        bound = "at least" if not theirs else "at most" if not ours else "more or less than"
+        said += f"; {bound} that, since no more than was measured is known of {', '.join(sorted({*theirs, *ours}))}"
+    is_open = theirs if found >= RATIO else ours
+    return Aim(wanted, said, None if is_open else found >= RATIO)
 
 
 def _fewer(main: Sequence[Pair]) -> Aim:
     wanted = f"{FEWER:.1%} fewer violations at the best peer's capacity, over the pipelines"
-    there = [both for one in main if (both := one.at(1.0))]
+    there = [both for one in main if not one.open and (both := one.at(1.0))]
     theirs = sum(mean(other, "violated") for _, other in there)
     if not theirs:
         return Aim(wanted, "nothing violated there" if there else "not measured")
@@ -109,7 +113,7 @@ def _fewer(main: Sequence[Pair]) -> Aim:
 
 def _gain(main: Sequence[Pair], load: float) -> Aim:
     wanted = f"more answered in time at {load:g} times that capacity, on every pipeline"
-    there = [(one.ours.pipeline, both) for one in main if (both := one.at(load))]
+    there = [(one.ours.pipeline, both) for one in main if not one.open and (both := one.at(load))]
     if not there:
         return Aim(wanted)
     rates = [(name, mean(mine, "goodput_rps"), mean(other, "goodput_rps")) for name, (mine, other) in there]
@@ -141,7 +145,7 @@ def _others(measured: Sequence[Measured], costs: Sequence[Row]) -> Iterator[Aim]
         ),
         None,
     )
-    loads = [load for load in (*BEYOND, 1.0) if found is not None and found.at(load)]
+    loads = [load for load in (*BEYOND, 1.0) if found is not None and not found.open and found.at(load)]
     both = found.at(loads[0]) if found is not None and loads else None
     if both is None:
         yield Aim(wanted)

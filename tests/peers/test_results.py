@@ -92,6 +92,7 @@ def test_the_document_has_each_system_the_ratio_and_the_void_cells(folder: Path)
     assert "| ray-best | 40.0/s | 2.00 | 50.0% | 1.0% | 98.0% |" in said
     assert "![crag-eight.svg](results/crag-eight.svg)" in said
     assert (folder / "results" / "crag-eight.svg").read_text().count("<polyline") == 2
+    said = keep(folder, cell("harmonia", 50.0, 0.2))
     assert "over the pipelines | 2.00 (crag 2.00); at most that, since no more" in said
     assert "is known of langgraph-best on crag | missed |" in said
 
@@ -221,8 +222,23 @@ def test_aims_are_judged_at_the_loads_of_the_best_peer(folder: Path) -> None:
 
 
 def test_a_ratio_is_not_taken_for_shown_where_another_system_may_carry_more(folder: Path) -> None:
-    said = keep(folder, cell("harmonia", 40.0, 0.01), cell("ray-best", 10.0, 0.0))
+    said = keep(folder, cell("harmonia", 40.0, 0.01), cell("harmonia", 50.0, 0.5), cell("ray-best", 10.0, 0.0))
     assert "4.00 (crag 4.00); at most that, since no more than was measured is known of ray-best on crag |  |" in said
+
+
+def test_a_ratio_is_not_taken_for_missed_where_ours_may_carry_more(folder: Path) -> None:
+    said = keep(folder, cell("harmonia", 10.0, 0.01), cell("ray-best", 10.0, 0.0), cell("ray-best", 15.0, 0.5))
+    assert "1.00 (crag 1.00); at least that, since no more than was measured is known of harmonia on crag |  |" in said
+    said = keep(folder, cell("harmonia", 15.0, 0.9))
+    assert "1.00 (crag 1.00) | missed |" in said
+
+
+def test_of_one_rate_that_all_keep_nothing_follows(folder: Path) -> None:
+    said = keep(folder, cell("harmonia", 6.0, 0.0), cell("ray-auto", 6.0, 0.03))
+    assert "1.00 (crag 1.00); more or less than that, since" in said
+    assert "is known of harmonia on crag, ray-auto on crag |  |" in said
+    # What it carries is not known.
+    assert "fewer violations at the best peer's capacity, over the pipelines | not measured |  |" in said
 
 
 def test_the_papers_comparison_is_with_langgraph_on_its_own_hardware(folder: Path) -> None:
