@@ -28,10 +28,8 @@ _IMAGE = (
 )
 #: An image with a tag, a digest or both: with none it is whichever was built last. One word, and never an option.
 ImageName = Annotated[str, Meta(pattern=rf"\A{_IMAGE}\Z", max_length=255)]
-#: The same, or nothing where the one that goes with this release is meant.
-OtherImage = Annotated[str, Meta(pattern=rf"\A({_IMAGE})?\Z", max_length=255)]
-#: The same, and never one whose tag says that it changes.
-PinnedImage = Annotated[str, Meta(pattern=rf"\A((?!.*:latest\Z){_IMAGE})?\Z", max_length=255)]
+#: The same and never one whose tag says that it changes, or nothing where the one that goes with this release is meant.
+OtherImage = Annotated[str, Meta(pattern=rf"\A((?!.*:latest\Z){_IMAGE})?\Z", max_length=255)]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 VariableName = Annotated[str, Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]{0,127}\Z")]
 
@@ -49,7 +47,7 @@ class ComposeSite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     first_port: Annotated[int, Meta(ge=1024, le=60_000)] = 18_100
     worker_image: OtherImage = ""
     vllm_image: OtherImage = ""
-    milvus_image: PinnedImage = ""
+    milvus_image: OtherImage = ""
     scale_out: ScaleOut = 0
     cpuset: bool = True
 

@@ -264,6 +264,8 @@ def test_the_gateway_alone_takes_what_its_start_says_of_it(
         ('[compose]\nworker_image = "--privileged"\n', "E0932", "`worker_image` cannot be"),
         ('[compose]\nworker_image = "${HOME}"\n', "E0932", "`worker_image` cannot be"),
         ('[compose]\nworker_image = "harmonia"\n', "E0932", "`worker_image` cannot be"),
+        ('[compose]\nworker_image = "harmonia:latest"\n', "E0932", "`worker_image` cannot be"),
+        ('[compose]\nvllm_image = "vllm/vllm-openai:latest"\n', "E0932", "`vllm_image` cannot be"),
         ('[compose]\nvllm_image = "registry.example:5000/vllm"\n', "E0932", "`vllm_image` cannot be"),
         ("[compose]\nfirst_port = 80\n", "E0932", "`first_port` cannot be 80"),
         ("[compose]\nscale_out = -1\n", "E0932", "`scale_out` cannot be -1"),

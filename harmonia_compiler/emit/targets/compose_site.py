@@ -7,7 +7,7 @@ from harmonia_compiler.contract.further import MOST_SCALE_OUT
 from harmonia_compiler.contract.site import Site
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejected
 
-_IMAGE = 'an image such as "registry.example/harmonia:1.2", in lower case, with a tag or a digest'
+_IMAGE = 'an image such as "registry.example/harmonia:1.2", in lower case, with a digest or a tag that is not `latest`'
 
 #: By key, how its value is written.
 _WORDS = {
@@ -15,8 +15,7 @@ _WORDS = {
     "first_port": "a whole number from 1024 to 60000",
     "worker_image": _IMAGE,
     "vllm_image": _IMAGE,
-    "milvus_image": 'an image such as "registry.example/milvus:v2.6.5", in lower case, with a digest or a tag that is '
-    "not `latest`",
+    "milvus_image": _IMAGE,
     "scale_out": f"a whole number from 0 to {MOST_SCALE_OUT}",
     "cpuset": "`true` or `false`",
 }
