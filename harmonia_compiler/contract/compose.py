@@ -30,7 +30,8 @@ _IMAGE = (
 ImageName = Annotated[str, Meta(pattern=rf"\A{_IMAGE}\Z", max_length=255)]
 #: The same and never one whose tag says that it changes, or nothing where the one that goes with this release is meant.
 OtherImage = Annotated[str, Meta(pattern=rf"\A((?!.*:latest\Z){_IMAGE})?\Z", max_length=255)]
-Port = Annotated[int, Meta(ge=1, le=65_535)]
+MOST_PORT = 65_535
+Port = Annotated[int, Meta(ge=1, le=MOST_PORT)]
 VariableName = Annotated[str, Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]{0,127}\Z")]
 
 

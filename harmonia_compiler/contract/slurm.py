@@ -20,11 +20,15 @@ JOB, SCRIPT = "slurm/job.json", "slurm/job.sbatch"
 
 #: What a site calls its partitions, accounts and the like; never more than a word of a script, never an option.
 SiteName = Annotated[str, Meta(pattern=r"\A([A-Za-z0-9_][A-Za-z0-9._-]{0,63})?\Z")]
+#: The same, and never nothing.
+GpuName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,63}\Z")]
 #: A module of the site, as `module load` takes it.
 ModuleName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9._+/-]{0,127}\Z")]
 #: An absolute path of plain names; none of them begins with a dot.
 SitePath = Annotated[str, Meta(pattern=r"\A((/[A-Za-z0-9_+@-][A-Za-z0-9._+@-]*)+)?\Z", max_length=512)]
 Seconds = Annotated[int, Meta(ge=0, le=31_536_000)]
+#: So long before a job's end at most Slurm sends it a signal.
+MOST_NOTICE_S = 65_535
 Mebibytes = Annotated[int, Meta(ge=1, le=2**31)]
 Cpus = Annotated[int, Meta(ge=1, le=4096)]
 
@@ -44,7 +48,7 @@ class SlurmSite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     qos: SiteName = ""
     constraint: SiteName = ""
     gres: Literal["typed", "untyped", "none"] = "typed"
-    gpu_types: dict[SiteName, SiteName] = {}
+    gpu_types: dict[GpuName, GpuName] = {}
     modules: tuple[ModuleName, ...] = ()
     venv: SitePath = ""
     image: SitePath = ""

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import yaml
 
-from harmonia_compiler.contract.compose import COMPOSE, OVERLAY, ComposeServices, ComposeSite
+from harmonia_compiler.contract.compose import COMPOSE, OVERLAY, ComposeReplica, ComposeServices, ComposeSite
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.site import Site, parse_site
 from harmonia_compiler.diagnostics.diagnostic import Rejected
@@ -16,7 +16,7 @@ from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.emit import yaml_text
 from harmonia_compiler.emit.emission import make_emission
 from harmonia_compiler.emit.targets import compose
-from harmonia_compiler.emit.targets.compose_site import compose_site
+from harmonia_compiler.emit.targets.compose_site import check_ports, compose_site
 from tests.compose.conftest import WEIGHTS, compose_config
 from tests.emit.conftest import ROOT, Planned
 from tests.emit.sweep import INVENTORIES, SAMPLES, planned_for
@@ -279,6 +279,22 @@ def test_a_site_that_is_wrong_is_refused_at_its_line(text: str, code: str, said:
     assert found.message.startswith(said)
     assert found.span is not None
     assert found.span.source.text[found.span.start : found.span.end].startswith(text.splitlines()[1][:5])
+
+
+def test_ports_are_counted_up_as_far_as_there_are_any() -> None:
+    profile = site("[compose]\nfirst_port = 60000\n")
+    found = compose_site(profile)
+
+    def last(port: int) -> list[ComposeReplica]:
+        return [ComposeReplica("one-0", "one", "here", "replica-1", port, "image:1")]
+
+    check_ports(found, last(65_535), profile)
+    with pytest.raises(Rejected) as rejected:
+        check_ports(found, last(65_536), profile)
+    (wrong,) = rejected.value.found
+    assert wrong.code == "E0932"
+    assert wrong.span is not None
+    assert "first_port" in wrong.span.source.text[wrong.span.start : wrong.span.end]
 
 
 def test_a_site_says_what_it_says() -> None:

@@ -144,6 +144,17 @@ def test_the_site_profile_of_the_documentation_is_taken_as_it_stands() -> None:
     assert (found.network, found.milvus_image, found.scale_out) == ("bridge", IMAGE, 2)
 
 
+def test_it_is_not_told_to_listen_where_it_listens_for_something_else(quickstart: Planned, tmp_path: Path) -> None:
+    made = made_of(written(quickstart, tmp_path / "usual", SITE))
+    (number,) = (one.port - made.site.first_port for one in made.services if one.replica == STORE)
+    with pytest.raises(Rejected) as rejected:
+        written(quickstart, tmp_path / "bundle", f"{SITE}first_port = {9091 - number}\n")
+    (found,) = rejected.value.found
+    assert (found.code, "9091" in found.message) == ("E0932", True)
+    # In its own container milvus-lite has the port for itself.
+    written(quickstart, tmp_path / "lite", f"[compose]\nfirst_port = {9091 - number}\n")
+
+
 @pytest.mark.parametrize("name", ["PROXY_PORT", "ETCD_DATA_DIR"])
 def test_a_file_that_tells_it_something_else_is_noticed(quickstart: Planned, name: str) -> None:
     emission = make_emission(quickstart.plan, quickstart.application, quickstart.root, site(SITE))

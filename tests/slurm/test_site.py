@@ -86,6 +86,8 @@ def test_without_a_profile_everything_is_as_usual() -> None:
         'constraint = "${HOME}"',
         'gpu_types = {h100_sxm = "a b"}',
         'gpu_types = {"h 100" = "a"}',
+        'gpu_types = {h100_sxm = ""}',
+        'gpu_types = {"" = "a"}',
         'modules = ["python; reboot"]',
         'modules = ["-f"]',
         'modules = "python"',
@@ -135,6 +137,22 @@ def test_further_jobs_are_refused_where_nodes_may_not_submit(lines: str, key: st
 @pytest.mark.parametrize("lines", ['wall_time = "00:01:00"', 'submit_from_nodes = true\nhandover = "00:10:00"'])
 def test_a_service_must_have_time_between_its_start_and_its_end(lines: str) -> None:
     assert [found[0] for found in refused(f"[slurm]\n{lines}\n")] == ["E0932"]
+
+
+def test_a_job_is_told_of_its_end_no_earlier_than_slurm_can() -> None:
+    def text(drain: str) -> str:
+        return f'[slurm]\nwall_time = "7-00:00:00"\ndrain = "{drain}"\n'
+
+    assert slurm_site(parse_site(Source("site.toml", text("18:12:15")))).drain_s == 65_535
+    assert [found[:2] for found in refused(text("18:12:16"))] == [("E0932", 3)]
+
+
+def test_a_gpu_type_that_no_inventory_has_is_refused_with_the_one_that_was_meant() -> None:
+    with pytest.raises(Rejected) as rejected:
+        slurm_site(parse_site(Source("site.toml", '[slurm]\ngpu_types = {a100_sxn = "a100"}\n')))
+    (found,) = rejected.value.found
+    assert found.code == "E0931"
+    assert "`a100_sxm`" in found.help
 
 
 def described(made: Planned, text: str, tmp_path: Path) -> list[tuple[str, int]]:

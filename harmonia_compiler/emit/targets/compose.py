@@ -22,7 +22,7 @@ from harmonia_compiler.emit.emission import Emission
 from harmonia_compiler.emit.targets import compose_services as services
 from harmonia_compiler.emit.targets.compose_faults import misplaced
 from harmonia_compiler.emit.targets.compose_places import cpu_sets, predecessors
-from harmonia_compiler.emit.targets.compose_site import check_hosts, compose_site
+from harmonia_compiler.emit.targets.compose_site import check_hosts, check_ports, compose_site
 from harmonia_compiler.emit.targets.compose_text import rendered
 from harmonia_compiler.emit.targets.hosts import by_host
 from harmonia_compiler.kinds.milvus import STANDALONE_ETCD, is_standalone
@@ -55,6 +55,7 @@ def files(emission: Emission) -> dict[str, bytes]:
     site = compose_site(emission.site)
     made = _services(emission, site)
     check_hosts(site, [*made.files], emission.site)
+    check_ports(site, made.services, emission.site)
     several = {OVERLAY: yaml_text.dump(_overlay())} if len(made.files) > 1 else {}
     etcd = {services.ETCD: yaml_text.dump(STANDALONE_ETCD)} if site.milvus_image else {}
     return {

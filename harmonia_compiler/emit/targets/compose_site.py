@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
-from harmonia_compiler.contract.compose import ComposeSite
+from harmonia_compiler.contract.compose import MOST_PORT, ComposeReplica, ComposeSite
 from harmonia_compiler.contract.further import MOST_SCALE_OUT
 from harmonia_compiler.contract.site import Site
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejected
 
 _IMAGE = 'an image such as "registry.example/harmonia:1.2", in lower case, with a digest or a tag that is not `latest`'
+
+#: Where Milvus listens besides: its health, its etcd, and its parts among each other.
+_OF_MILVUS = {2379, 2380, 9091, 13_333, 19_529, 19_531, 21_121, 21_123, 21_124, 22_222, 53_100}
 
 #: By key, how its value is written.
 _WORDS = {
@@ -29,6 +32,23 @@ def check_hosts(found: ComposeSite, hosts: Sequence[str], site: Site | None) -> 
         )
         step = 'say "bridge", which a network that spans the hosts takes the place of, or plan with one host'
         raise Rejected([Diagnostic("E0932", message, site.place("compose", "network"), help=step)])
+
+
+def check_ports(found: ComposeSite, services: Sequence[ComposeReplica], site: Site | None) -> None:
+    """Raise `Rejected` where a replica's port is none, or one that Milvus takes for itself beside it."""
+    if site is None:
+        return
+    findings, where = Findings(), site.place("compose", "first_port")
+    if services and services[-1].port > MOST_PORT:
+        message = f"`first_port` is {found.first_port}, and {len(services)} more ports are counted up from it"
+        step = f"say {MOST_PORT - len(services)} at most, or less of `scale_out`"
+        findings.add("E0932", message, where, help=step)
+    for one in services:
+        if found.milvus_image and one.image == found.milvus_image and one.port in _OF_MILVUS:
+            message = f"`{one.replica}` would listen on {one.port}, which Milvus takes for something else"
+            findings.add("E0932", message, where, help="say another `first_port`, such as 18100")
+    if findings.failed:
+        raise Rejected(findings.items)
 
 
 def compose_site(site: Site | None) -> ComposeSite:

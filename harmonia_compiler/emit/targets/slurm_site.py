@@ -4,11 +4,13 @@ import re
 from collections.abc import Iterable
 
 from harmonia_compiler.contract.further import MOST_SCALE_OUT
+from harmonia_compiler.contract.gpu import GPU_TYPES
 from harmonia_compiler.contract.plan import Replica
 from harmonia_compiler.contract.site import Site
-from harmonia_compiler.contract.slurm import SlurmSite
+from harmonia_compiler.contract.slurm import MOST_NOTICE_S, SlurmSite
 from harmonia_compiler.contract.toml_document import shown
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejected
+from harmonia_compiler.diagnostics.near import listed, suggestion
 
 #: How a time is written, as Slurm writes it; in a profile its key has no `_s`.
 _TIME = re.compile(r"(?:(\d{1,3})-)?(\d{1,3}):([0-5]\d):([0-5]\d)")
@@ -84,6 +86,13 @@ def _check_together(found: SlurmSite, site: Site, findings: Findings) -> None:
                 message = f"`{key}` needs nodes that may submit jobs, and here `submit_from_nodes` is false: {why}"
                 step = f"leave `{key}` out, or set `submit_from_nodes = true` where `sbatch` works on a node"
                 findings.add("E0933", message, site.place("slurm", key), help=step)
+    if found.wall_time_s and found.drain_s > MOST_NOTICE_S:
+        message = f"`drain` is {found.drain_s} s, and Slurm tells a job of its end {MOST_NOTICE_S} s before at most"
+        findings.add("E0932", message, site.place("slurm", "drain"), help="say 18:12:15 or less")
+    for name in sorted(found.gpu_types.keys() - GPU_TYPES.keys()):
+        message = f"`gpu_types` names `{name}`, which no inventory has"
+        step = suggestion(name, sorted(GPU_TYPES), f"there are {listed(sorted(GPU_TYPES))}")
+        findings.add("E0931", message, site.place("slurm", "gpu_types"), help=step)
     ends = found.drain_s + found.handover_s
     if found.wall_time_s and ends >= found.wall_time_s:
         message = f"`drain` and `handover` take {ends} s together, and `wall_time` is {found.wall_time_s} s"
