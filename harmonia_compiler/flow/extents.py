@@ -22,7 +22,7 @@ from harmonia_compiler.contract.program import (
     Select,
     Whole,
 )
-from harmonia_compiler.contract.types import ListOf, Type, Value, field_names, field_type
+from harmonia_compiler.contract.types import ListOf, Message, Passage, Text, Type, Value, field_names, field_type
 from harmonia_compiler.flow.expand import Chance, Gather, Item
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.functions.registry import functions
@@ -30,6 +30,9 @@ from harmonia_compiler.kinds.extents import text_tokens, typed_extent
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
 
 _QUANTITIES = Work.__struct_fields__
+
+#: A source such as "guides/setting-up.md", a score, a role.
+_BESIDE_TEXT = 5.0
 
 
 def extents(
@@ -173,14 +176,19 @@ def _constant(value: Value) -> Extent:
 
 
 def _field(flow: Flow, record: int, name: str, found: Sequence[Extent]) -> Extent:
-    """A part of a record: its own extent where the record is made here, else its usual part of the whole."""
-    node = flow.nodes[record]
+    """A part of a record: its own extent where the record is made here, else its usual part of the whole.
+
+    What is said of a passage or a message is said of its text.
+    """
+    node, whole = flow.nodes[record], found[record]
     if isinstance(node.operation, MakeRecord):
         return found[node.operation.inputs[node.operation.names.index(name)]]
+    if isinstance(node.type, Passage | Message):
+        return Extent(whole.tokens, guessed=whole.guessed) if name == "text" else typed_extent(Text(), _BESIDE_TEXT)
     usual = {each: typed_extent(of) for each in field_names(node.type) if (of := field_type(node.type, each))}
     total = sum(extent.tokens for extent in usual.values())
     part = usual[name]
-    return Extent(found[record].tokens * part.tokens / total if total else 0.0, part.items, guessed=True)
+    return Extent(whole.tokens * part.tokens / total if total else 0.0, part.items, guessed=True)
 
 
 def _tokens(value: Value) -> float:

@@ -403,3 +403,20 @@ def test_what_a_round_tests_before_it_is_the_last_one_does_not_stream() -> None:
     found = _demand(body)
     # The last round's test is asked of nobody.
     assert [call.streams for call in found.calls if call.component == "recall"] == [False, True]
+
+
+def test_what_is_said_of_a_passage_or_a_message_is_said_of_its_text() -> None:
+    found = _demand(
+        """
+        %0 = parameter said : message
+        %1 = parameter found : passage
+        %2 = field %0.text : text
+        %3 = field %0.role : text
+        %4 = field %1.text : text
+        %5 = field %1.source : text
+        return %2
+        """,
+        ports="said: message ~ 90, found: passage ~ 300",
+    )
+    assert (found.extents[2], found.extents[4]) == (Extent(90.0), Extent(300.0))
+    assert max(found.extents[3].tokens, found.extents[5].tokens) < 10.0
