@@ -16,7 +16,7 @@ from harmonia_compiler.cli.arriving import Asked, Workload, duration_option, wor
 from harmonia_compiler.cli.exits import INTERRUPTED
 from harmonia_compiler.cli.options import IN_FILE, format_option, inputs_option
 from harmonia_compiler.cli.outputs import refuse_overwriting
-from harmonia_compiler.cli.reporting import html_option, print_report, warmup_option, window_of
+from harmonia_compiler.cli.reporting import counted, html_option, print_report, warmup_option
 from harmonia_compiler.contract.duration import shown_ms
 from harmonia_compiler.contract.objective import Objective, bound_ms, parse_objectives
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
@@ -89,8 +89,7 @@ def command(
     meant to be sent. Ctrl-C ends the run, and what was seen until then is reported.
     """
     refuse_overwriting()
-    coming = workload(asked)
-    window = window_of(coming.end_ms, warmup_ms)
+    coming, window = counted(workload(asked), warmup_ms)
     texts = None if questions is None else _read_questions(questions)
     headers = {} if api_key_env is None else {"authorization": f"Bearer {_key(api_key_env)}"}
     base = find_gateway(url).url

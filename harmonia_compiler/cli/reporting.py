@@ -2,18 +2,22 @@
 
 import dataclasses
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from harmonia_compiler.cli.arriving import Asked, duration_option
+from harmonia_compiler.cli.arriving import Asked, Workload, duration_option
 from harmonia_compiler.cli.options import OUT_FILE
 from harmonia_compiler.cli.outputs import is_no_file, write_output
+from harmonia_compiler.contract.duration import shown_ms
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.report.document import Report, encode_report
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.report.page import as_page
 from harmonia_compiler.report.text import as_text
+from harmonia_compiler.workload.request import Arrival
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -56,6 +60,19 @@ def window_of(end_ms: float, warmup_ms: float | None) -> Window:
     if before >= end_ms:
         raise click.UsageError("--warmup is as long as the whole run: shorten it, or let requests come --for longer")
     return Window(before, end_ms)
+
+
+def counted(coming: Workload, warmup_ms: float | None) -> tuple[Workload, Window]:
+    """The requests that come, and which part of the run counts. Raises Rejected where none comes in that."""
+    window = window_of(coming.end_ms, warmup_ms)
+    taken: list[Arrival] = []
+    for one in coming.arrivals:
+        taken.append(one)
+        if window.holds(one.at_ms):
+            return dataclasses.replace(coming, arrivals=chain(taken, coming.arrivals)), window
+    message = f"no request comes in the {shown_ms(1000.0 * window.seconds)} that count"
+    help_ = "let them come for longer with --for, or let all of them count with --warmup 0s"
+    raise Rejected([Diagnostic("E1307", message, help=help_)])
 
 
 def print_report(report: Report, form: str, html: Path | None) -> None:

@@ -12,8 +12,6 @@ from harmonia_compiler.cli.reporting import html_option, print_report, warmup_op
 from harmonia_compiler.cli.trying import trial
 from harmonia_compiler.cli.without import said_without, without_option
 from harmonia_compiler.contract.card import load_cards
-from harmonia_compiler.contract.duration import shown_ms
-from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.emulate.simulate.run import simulate
 from harmonia_compiler.plan.problem import Aim
 from harmonia_compiler.policy.parts import Parts
@@ -55,10 +53,6 @@ def command(
     coming = tried.coming
     said = {**coming.said, **said_without(parts)}
     done = simulate(tried.scenario, coming.arrivals, tried.window, load_cards(), said, parts=parts)
-    if not any(group.figures.requests for group in done.report.groups):
-        message = f"no request came in the {shown_ms(1000.0 * tried.window.seconds)} that count"
-        help_ = "let them come for longer with --for, or let all of them count with --warmup 0s"
-        raise Rejected([Diagnostic("E1307", message, help=help_)])
     print_report(done.report, form, html)
     rate = done.events / done.cpu_s if done.cpu_s else 0.0
     click.echo(f"simulated {done.events:,} events in {done.cpu_s:.2f} s: {rate:,.0f} a second", err=True)

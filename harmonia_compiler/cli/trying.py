@@ -8,7 +8,7 @@ import click
 
 from harmonia_compiler.cli.arriving import Asked, Workload, workload
 from harmonia_compiler.cli.planning import planned
-from harmonia_compiler.cli.reporting import at_rate, window_of
+from harmonia_compiler.cli.reporting import at_rate, counted
 from harmonia_compiler.contract.inventory import load_inventory
 from harmonia_compiler.diagnostics.near import suggestion
 from harmonia_compiler.emulate.scenario import Scenario, scenario
@@ -36,12 +36,14 @@ def trial(
     *,
     form: str,
 ) -> Trial:
-    """Plan, and settle what comes: at the declared loads, unless options say otherwise. Exits as `planned` does."""
+    """Plan, and settle what comes: at the declared loads, unless options say otherwise. Exits as `planned` does.
+
+    Raises Rejected where no request comes in the part of the run that counts.
+    """
     application, plan = planned(files, settings, inventory, objective, form=form)
     _known_classes(asked, application)
     tried = scenario(application, load_inventory(inventory), plan, asked.seed)
-    coming = workload(at_rate(asked, tried.load_rps))
-    return Trial(tried, coming, window_of(coming.end_ms, warmup_ms))
+    return Trial(tried, *counted(workload(at_rate(asked, tried.load_rps)), warmup_ms))
 
 
 def _known_classes(asked: Asked, application: Application) -> None:
