@@ -56,12 +56,15 @@ WRITTEN_PATH = click.Path(readable=False)
 
 
 class NumberRange(click.FloatRange):
-    """A number within bounds. NaN is none: it is neither below nor above any, and click would take it."""
+    """A number within bounds.
+
+    NaN is none: it is neither below nor above any, and click would take it; nor are the digits of another script.
+    """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number, if it is one within them."""
         number = float(super().convert(value, param, ctx))
-        if math.isnan(number):
+        if math.isnan(number) or not str(value).isascii():
             self.fail(f"{value!r} is not a number", param, ctx)
         return number
 

@@ -25,7 +25,7 @@ _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 def _seconds(context: click.Context, parameter: click.Parameter, written: str) -> float:
     """`90`, `90s`, `10m`, `1h` in seconds."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?", written)
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|min|h)?", written)
     if match is None:
         raise click.BadParameter(f"{written!r} is no duration; write 90s, 10m or 1h", context, parameter)
     return float(match[1]) * _UNITS[match[2] or ""]

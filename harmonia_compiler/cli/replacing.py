@@ -27,7 +27,7 @@ def share_of(context: click.Context, parameter: click.Parameter, written: str | 
     """`5%` as 0.05."""
     if written is None:
         return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", written)
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*%", written)
     if match is None or not 0.0 < float(match[1]) < 100.0:
         raise click.BadParameter(f"{written!r} is no part of the requests; write 5%", context, parameter)
     return float(match[1]) / 100.0

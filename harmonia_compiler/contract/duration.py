@@ -8,7 +8,8 @@ UNITS_MS = {"ms": 1.0, "s": 1000.0, "m": 60_000.0, "min": 60_000.0, "h": 3_600_0
 
 #: No time at all, with a unit or without.
 _NO_TIME = re.compile(rf"\s*0+(\.0*)?\s*({'|'.join(UNITS_MS)})?\s*")
-_WRITTEN = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]+)\s*")
+#: Not `\d`, which is the digits of every script.
+_WRITTEN = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([a-z]+)\s*")
 
 
 def duration_ms(written: str, *, zero: bool = False) -> float:

@@ -13,7 +13,7 @@ Metric = Literal["latency", "ttft"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
 # As the language writes quantiles (`p95`, `p999`), and as people write a part of a hundredth: `p99.9`.
-_WRITTEN = re.compile(rf"\s*p(99\d+|\d{{1,2}}(?:\.\d+)?)\s+({'|'.join(METRICS)})\s*(?:<=|<)\s*(.+)")
+_WRITTEN = re.compile(rf"\s*p(99[0-9]+|[0-9]{{1,2}}(?:\.[0-9]+)?)\s+({'|'.join(METRICS)})\s*(?:<=|<)\s*(.+)")
 
 
 class Objective(msgspec.Struct, frozen=True):

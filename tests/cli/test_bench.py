@@ -228,6 +228,8 @@ def test_a_trace_is_cut_and_multiplied(
     trace.write_text(MOONCAKE.partition("\n")[0], encoding="utf-8")
     assert run(["bench", url, "--model", "fine", "--trace", str(trace), "--rate", "3"]) == DIAGNOSTICS
     assert "E1307" in capsys.readouterr().err
+    assert run(["bench", url, "--model", "fine", "--trace", str(trace)]) == DIAGNOSTICS
+    assert "--warmup 0s" in capsys.readouterr().err, "all that comes is warm-up"
 
 
 def test_a_broken_trace_is_told_by_its_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -296,6 +298,7 @@ def test_nobody_there(address: str, capsys: pytest.CaptureFixture[str]) -> None:
         ["--rate", "5", "--class", "a=0"],
         ["--rate", "5", "--class", "a", "--class", "a"],
         ["--rate", "5", "--slo", "fast"],
+        ["--rate", "5", "--slo", "p\u0669\u0665 latency <= 1 s"],
         ["--rate", "5", "--api-key-env", "NO_SUCH_VARIABLE"],
     ],
     ids=" ".join,

@@ -69,6 +69,8 @@ def test_a_report_says_what_went_wrong_on_purpose_and_what_came_of_it(
         (["--fault", "answer burn"], "slow, hang, fail, die, lie"),
         (["--fault", "answer"], "write it like"),
         (["--start-delay", "soon"], "write it like"),
+        (["--for", "\u0665s"], "write it like"),
+        (["--rate", "\u0665"], "is not a number"),
     ],
 )
 def test_what_is_no_fault_or_delay_is_a_usage_mistake(
@@ -88,6 +90,18 @@ def test_what_meets_nothing_in_the_plan_is_a_finding_before_anything_starts(
     code, out, err = rehearsed(capsys, *files, *asked)
     assert (code, out) == (1, "")
     assert "E1342" in err
+    assert "rehearsing" not in err
+
+
+def test_a_trace_of_one_request_is_not_rehearsed_for_a_report_of_none(
+    files: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    trace = tmp_path / "mooncake.jsonl"
+    trace.write_text('{"timestamp": 0, "input_length": 9, "output_length": 9}\n')
+    code, out, err = rehearsed(capsys, *files, "--trace", str(trace))
+    assert (code, out) == (1, "")
+    assert "error[E1307]: no request comes in the 900 ms that count" in err
+    assert "--warmup 0s" in err
     assert "rehearsing" not in err
 
 

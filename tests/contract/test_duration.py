@@ -14,7 +14,7 @@ def test_a_number_and_a_unit(written: str, ms: float) -> None:
     assert duration_ms(written) == ms
 
 
-@pytest.mark.parametrize("written", ["", "5", "s", "-1s", "0s", "1e3 s", "2 minutes", "2M", "9" * 400 + "s"])
+@pytest.mark.parametrize("written", ["", "5", "s", "-1s", "0s", "1e3 s", "2 minutes", "2M", "\u0665s", "9" * 400 + "s"])
 def test_anything_else_is_told_how_it_is_written(written: str) -> None:
     with pytest.raises(ValueError, match=r"write it like|above 0"):
         duration_ms(written)

@@ -16,7 +16,7 @@ from harmonia_compiler.emulate.servers.faults import WAYS, Fault
 from harmonia_compiler.kinds.registry import kinds
 
 _WRITTEN = re.compile(
-    r"\s*(?P<name>[\w-]+)\s+(?P<way>[a-z]+)(?:\s+(?P<amount>\d+(?:\.\d+)?\s*[x%]))?"
+    r"\s*(?P<name>[\w-]+)\s+(?P<way>[a-z]+)(?:\s+(?P<amount>[0-9]+(?:\.[0-9]+)?\s*[x%]))?"
     r"(?:\s+at\s+(?P<at>\S.*?))?(?:\s+for\s+(?P<lasts>\S.*?))?\s*"
 )
 _NAME = re.compile(r"[\w-]+")

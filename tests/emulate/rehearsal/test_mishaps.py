@@ -32,6 +32,8 @@ def test_a_fault_is_read_as_it_is_written(written: str, fault: Fault) -> None:
         ("answer", "is no fault; write it like"),
         ("answer slow 3x at 30s for", "is no duration; write it like"),
         ("answer slow -3x", "is no fault; write it like"),
+        ("answer fail \u0665\u0660%", "is no fault; write it like"),
+        ("answer hang at \u0665s", "is no duration; write it like"),
         ("answer slo", "did you mean `slow`"),
         ("answer burn", "can be made slow, hang, fail, die, lie"),
         ("answer slow 3x at noon", "is no duration"),
