@@ -3,7 +3,7 @@
 Simulation and rehearsal are given the same scenario, so that both see the same requests.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -13,9 +13,10 @@ from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.contract.objective import Objective, bound_ms
 from harmonia_compiler.contract.plan import Plan
-from harmonia_compiler.contract.program import Call, Program
+from harmonia_compiler.contract.program import Call, Parameter, Program
 from harmonia_compiler.contract.types import Labels, Text, Value
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.emit.emission import make_service
 from harmonia_compiler.emulate.behaviour import Behaviour, text_of
 from harmonia_compiler.emulate.outcomes import (
@@ -171,19 +172,34 @@ def scenario(application: Application, inventory: Inventory, plan: Plan, seed: i
     outcomes = expected_outcomes(application, demands, kinds())
     behaviour = Behaviour(outcomes, kinds(), Draws(seed), answers)
     arguments = {flow.name: expected_arguments(flow, asked) for flow, asked in demands}
-    values = {f"what `{name}` answers": outcome for name, outcome in outcomes.items()}
-    for flow in read:
-        for port in flow.ports:
-            values[f"`{port.name}` of `{flow.name}`"] = arguments[flow.name].get(port.name) or expected_argument(port)
-    found = [_too_large(name, parts) for name, one in values.items() if (parts := most_parts(one)) > MOST_PARTS]
+    found = [*_too_large_values(read, outcomes, arguments)]
     if found:
         raise Rejected(found)
     return Scenario(application, inventory, plan, service, behaviour, arguments)
 
 
-def _too_large(name: str, parts: float) -> Diagnostic:
-    message = f"{name} has up to {parts:,.0f} tokens and items, of which no more than {MOST_PARTS:,} are drawn"
-    return Diagnostic("E1343", message, help="expect less of it: by its `~`, or where `count` asks how many it has")
+def _too_large_values(
+    flows: Sequence[Flow], outcomes: Mapping[str, Outcome], arguments: Mapping[str, Mapping[str, Outcome]]
+) -> Iterator[Diagnostic]:
+    """A finding for each component whose answers cannot be drawn, where it is called first, and for each such port."""
+    nodes = [node for flow in flows for body in flow.bodies for node in body.nodes]
+    calls = [(node.operation.component, node.span) for node in nodes if isinstance(node.operation, Call)]
+    for name, place in dict(reversed(calls)).items():
+        # Further calls have outcomes of their own that are as large: no test says how much a component answers.
+        yield from _too_large(f"what `{name}` answers", outcomes[name], place)
+    for flow in flows:
+        places = {node.operation.name: node.span for node in flow.nodes if isinstance(node.operation, Parameter)}
+        for port in flow.ports:
+            outcome = arguments[flow.name].get(port.name) or expected_argument(port)
+            yield from _too_large(f"`{port.name}` of `{flow.name}`", outcome, places.get(port.name, flow.span))
+
+
+def _too_large(name: str, outcome: Outcome, place: Span | None) -> Iterator[Diagnostic]:
+    parts = most_parts(outcome)
+    if parts > MOST_PARTS:
+        message = f"{name} has up to {parts:,.0f} tokens and items, of which no more than {MOST_PARTS:,} are drawn"
+        help_ = "expect less of it: by its `~`, or where `count` asks how many it has"
+        yield Diagnostic("E1343", message, place, help=help_)
 
 
 def _drawn(shares: Mapping[str, float], uniform: float) -> str:

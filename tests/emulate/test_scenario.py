@@ -1,9 +1,10 @@
-"""The requests of a scenario: what they are promised."""
+"""The requests of a scenario: what they are promised, and what cannot be drawn for them."""
 
 from pathlib import Path
 
 import pytest
 
+from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.workload.request import Arrival
 from tests.emulate.planned import planned_for
 
@@ -28,3 +29,57 @@ def test_the_deadline_of_a_class_holds_in_the_place_of_what_its_pipeline_promise
 ) -> None:
     (coming,) = planned_for(tmp_path, SOURCE).coming([Arrival(0.0, request_class=name)])
     assert (coming.request_class, coming.deadline_ms, coming.ttft_deadline_ms) == (name, deadline_ms, 2_000.0)
+
+
+LARGE = """
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
+component rows(q: text) -> ANSWER = python("code:rows")
+component few(first: TYPE, then: TYPE, brought: TYPE) -> text ~ 8 tokens = python("code:few")
+component say(q: text) -> text ~ 8 tokens = small("{q}")
+pipeline ask(q: text ~ 10 tokens, brought: BROUGHT, unread: UNREAD) -> text {
+    return say(few(rows(q), rows(say(q)), brought))
+}
+"""
+
+
+def large(folder: Path, of: str, **sizes: int) -> list[str]:
+    """What is too large to be drawn, with its place, where some of the answer and the ports have so many items."""
+    source = LARGE.replace("TYPE", of)
+    for name in ("answer", "brought", "unread"):
+        source = source.replace(name.upper(), f"{of} ~ {sizes.get(name, 100)}")
+    try:
+        planned_for(folder, source)
+    except Rejected as rejected:
+        return [
+            f"{one.code}: {one.message.partition(' tokens')[0]} at "
+            f"{one.span.source.text[one.span.start : one.span.end] if one.span else None}"
+            for one in rejected.found
+        ]
+    return []
+
+
+#: A list that may be drawn, one that may not, and how much there is in it: the most is 1,048,576.
+TOO_LARGE = [
+    ("[number]", 1_000_000, 1_100_000, "1,100,000"),
+    ("[(least: number, most: number)]", 500_000, 600_000, "1,200,000"),
+    ("[[number]]", 200_000, 500_000, "2,000,000"),
+]
+
+
+@pytest.mark.parametrize(("of", "fits", "items", "parts"), TOO_LARGE)
+def test_what_a_component_answers_is_refused_where_it_is_called_if_it_cannot_be_drawn(
+    tmp_path: Path, of: str, fits: int, items: int, parts: str
+) -> None:
+    assert large(tmp_path, of, answer=fits) == []
+    assert large(tmp_path, of, answer=items) == [f"E1343: what `rows` answers has up to {parts} at rows(q)"]
+
+
+@pytest.mark.parametrize(("of", "fits", "items", "parts"), TOO_LARGE)
+def test_what_is_brought_is_refused_at_its_port_if_it_cannot_be_drawn(
+    tmp_path: Path, of: str, fits: int, items: int, parts: str
+) -> None:
+    assert large(tmp_path, of, brought=fits, unread=fits) == []
+    assert large(tmp_path, of, brought=items, unread=items) == [
+        f"E1343: `unread` of `ask` has up to {parts} at ask",
+        f"E1343: `brought` of `ask` has up to {parts} at brought: {of} ~ {items}",
+    ]
