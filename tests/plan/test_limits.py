@@ -7,6 +7,7 @@ import pytest
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.contract.inventory import Host, Inventory
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.passes.registry import optimise
 from harmonia_compiler.plan.planner import make_plan
 
@@ -82,10 +83,31 @@ def test_a_list_of_more_items_than_are_taken_one_by_one_is_refused(
     ("items", "each"), [(256, "each name in names: greet(name)"), (1500, "each name in take(names, 200): greet(name)")]
 )
 def test_a_list_of_as_many_items_as_are_taken_one_by_one_is_planned(tmp_path: Path, items: int, each: str) -> None:
-    (path := tmp_path / "ask.rag").write_text(LISTED.replace("ITEMS", str(items)).replace("EACH", each))
-    checked = check_files([path])
-    assert checked.application is not None, checked.found
-    assert make_plan(optimise(checked.application), LAPTOP).replicas
+    planned(tmp_path, LISTED.replace("ITEMS", str(items)).replace("EACH", each))
+
+
+SEARCHED = """
+component minilm = embedder("all-MiniLM-L6-v2")
+component handbook = milvus("handbook", embedder: minilm, top_k: 4)
+pipeline ask(names: [text ~ 4 tokens] ~ ITEMS) -> [passage] {
+    return flatten(each name in names: handbook(name))
+}
+"""
+
+
+def test_items_that_one_call_is_for_are_as_many_at_most(tmp_path: Path) -> None:
+    """A store is asked for all of them together, which leaves no `each`."""
+    assert not planned(tmp_path, SEARCHED.replace("ITEMS", "256")).flows[0].blocks
+    ((code, message, mark),) = refused(tmp_path, SEARCHED.replace("ITEMS", "300"))
+    assert (code, mark) == ("E0715", "handbook(name)")
+    assert "a list of 300 items is expected here" in message
+
+
+def test_a_list_that_no_request_takes_one_by_one_may_be_as_long_as_it_likes(tmp_path: Path) -> None:
+    seldom = 'if ok("Ada") ~ SHARE { return each name in names: greet(name) }\n    return names'
+    source = LISTED.replace("ITEMS", "1500").replace("return EACH", seldom)
+    planned(tmp_path, source.replace("SHARE", "0"))
+    assert [code for code, _, _ in refused(tmp_path, source.replace("SHARE", "0.01"))] == ["E0715"]
 
 
 TWICE = """
@@ -137,6 +159,16 @@ def test_what_a_call_says_anew_is_what_must_have_room(tmp_path: Path) -> None:
     assert one[0] == "E0713"
     assert "is expected to send 36 tokens and may answer with 1020" in one[1]
     assert one[2] == "answer(question, max_tokens: 1020)"
+
+
+def planned(folder: Path, text: str) -> Application:
+    """The optimised application of a source that can be planned."""
+    (path := folder / "ask.rag").write_text(text)
+    checked = check_files([path])
+    assert checked.application is not None, checked.found
+    application = optimise(checked.application)
+    assert make_plan(application, LAPTOP).replicas
+    return application
 
 
 def refused(folder: Path, text: str) -> list[tuple[str, str, str]]:
