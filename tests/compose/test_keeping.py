@@ -4,18 +4,23 @@ import json
 import os
 import socket
 import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from harmonia_compiler.contract.bundle import Endpoints
+from harmonia_compiler.contract.bundle import Endpoint, Endpoints
 from harmonia_compiler.contract.decision import DECISION, KEPT, Decision, fingerprint
 from harmonia_compiler.contract.launch import Probe
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime import secret_files
-from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status, actuator_for
+from harmonia_compiler.runtime.actuators.actuator import NotStarted, Phase, Status, actuator_for
+from harmonia_compiler.runtime.actuators.compose import keeper as keeping
 from harmonia_compiler.runtime.actuators.compose import preparing
 from harmonia_compiler.runtime.actuators.compose.asking import SOCKET, Answer, Listening, Wish, ask, refusal
 from harmonia_compiler.runtime.actuators.compose.containers import Life, failed, life_of, phase_of, waits_for
@@ -115,7 +120,7 @@ def test_each_host_has_a_keeper_of_its_part_and_the_first_knows_where_the_others
         there = [one.name for one in keeper._status().processes]
         assert there == [*own, *(["gateway"] if host == "a" else [])]
         preparing.prepare_folders(bundle, keeper._documents)
-        keeper._write()
+        keeper._write_places()
         served = msgspec.json.decode((run.path / "service/endpoints.json").read_bytes(), type=Endpoints).replicas
         assert [one.replica for one in served] == [one for other in mine if other != host for one in mine[other]]
         assert {one.host for one in served} <= {f"replica-{number}" for number in range(1, 9)}
@@ -124,6 +129,120 @@ def test_each_host_has_a_keeper_of_its_part_and_the_first_knows_where_the_others
         )
         files = ["--file", str(bundle / f"compose.{host}.yaml"), "--file", str(bundle / "compose.overlay.yaml")]
         assert keeper._docker._compose()[-4:] == files
+
+
+#: Docker whose containers are in the file beside it. It notes the endpoints that there are whenever it is asked about
+#: them, and opens the collections of a store once it may.
+HOLDING = """#!/bin/sh
+own="$(dirname "$0")"
+case "$1" in
+  ps) echo any ;;
+  inspect) cat run/service/endpoints.json >> "$own/seen"; echo >> "$own/seen"; cat "$own/containers" ;;
+  exec)
+    case "$*" in *opening*)
+      echo "$3" >> "$own/opened"
+      while [ ! -e "$own/go" ]; do sleep 0.02; done ;;
+    esac
+    echo "{}" ;;
+esac
+"""
+
+
+class Taken:
+    """A service whose keeper was killed, which another one takes over until it is told to end."""
+
+    def __init__(self, bundle: Path, host: str, bin_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(keeping, "_LOOK_EVERY_S", 0.02)
+        monkeypatch.setenv("PATH", f"{with_docker(bin_, HOLDING)['PATH']}:{os.environ['PATH']}")
+        self.keeper, self.run = part(bundle, host, monkeypatch)
+        (bin_ / "seen").touch()
+        self.bin, self.names = bin_, [one.replica for one in self.keeper._documents.here]
+        self.lives = {name: inspected("running", "healthy") for name in [*self.names, *self.keeper._front]}
+        (self.run.path / "service").mkdir()
+        there = [*self.keeper._documents.here, *self.keeper._documents.elsewhere]
+        endpoints = Endpoints(tuple(Endpoint(one.replica, one.engine, one.address, one.port) for one in there), 3)
+        (self.run.path / "service/endpoints.json").write_bytes(msgspec.json.encode(endpoints))
+
+    def say_last(self, phase: Phase, asked: rundir.Asked) -> None:
+        """What the keeper that was killed said last."""
+        state = rundir.State(pids.Ident(1, 1), Status(phase), asked, self.run.identity)
+        self.run.write(rundir.STATE, msgspec.json.encode(state))
+
+    def say_lives(self) -> None:
+        found = [
+            {**life, "Id": name, "Config": {"Labels": {"com.docker.compose.service": name}}}
+            for name, life in self.lives.items()
+        ]
+        (self.bin / "new").write_text(json.dumps(found))
+        (self.bin / "new").rename(self.bin / "containers")
+
+    def opened(self) -> list[str]:
+        """The containers in which collections were opened."""
+        said = self.bin / "opened"
+        return said.read_text().split() if said.exists() else []
+
+    def called(self) -> list[set[str]]:
+        """Who was called, from look to look."""
+        seen = (self.bin / "seen").read_text().splitlines()
+        return [{one["replica"] for one in json.loads(line)["replicas"]} for line in seen if line.endswith("}")]
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        self.say_lives()
+        told = threading.Event()
+        thread = threading.Thread(target=self.keeper.serve, args=(told,))
+        thread.start()
+        try:
+            yield
+        finally:
+            (self.bin / "go").touch()
+            told.set()
+            thread.join()
+
+    def until(self, seen: Callable[[], bool]) -> None:
+        ends = time.monotonic() + 30.0
+        while not seen():
+            assert time.monotonic() < ends, self.keeper._status()
+            assert self.keeper._failure is None
+            time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "host", "stores"), [("a", "a", ["search-0"]), ("ab", "a", []), ("ab", "b", ["search-0"])]
+)
+def test_a_store_that_may_have_started_again_unseen_is_opened_and_all_are_called_meanwhile(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hosts: str, host: str, stores: list[str]
+) -> None:
+    written(quickstart.on_hosts(*hosts), tmp_path / "bundle")
+    taken = Taken(tmp_path / "bundle", host, tmp_path / "bin", monkeypatch)
+    with taken.kept():
+        taken.until(lambda: taken.opened() == stores and len(taken.called()) > 3)
+        looks = len(taken.called())
+        taken.until(lambda: len(taken.called()) > looks + 3)
+        assert taken.keeper._status().ready == (not stores)
+        (taken.bin / "go").touch()
+        taken.until(lambda: taken.keeper._status().ready)
+    assert all(called >= {*taken.names} for called in taken.called())
+    assert taken.opened() == stores
+
+
+def test_a_service_is_not_given_up_for_what_starts_again_while_it_is_taken_over(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(quickstart, tmp_path / "bundle")
+    taken = Taken(tmp_path / "bundle", "", tmp_path / "bin", monkeypatch)
+    taken.say_last("running", rundir.Asked(reembed=True))
+    taken.keeper = Keeper(tmp_path / "bundle", taken.run, rundir.Asked(), taken.keeper._me)
+    assert all(one.may_differ for one in taken.keeper._watched["search-0"].expected)
+    taken.lives["search-0"] = {**inspected("running", "starting"), "RestartCount": 1}
+    (taken.bin / "go").touch()
+    with taken.kept():
+        taken.until(lambda: taken.keeper._watched["minilm-0"].is_ready)
+        assert not taken.keeper._watched["search-0"].is_called
+        taken.lives["search-0"] = {**inspected("running", "healthy"), "RestartCount": 1}
+        taken.say_lives()
+        taken.until(lambda: taken.keeper._status().ready)
+    assert taken.opened() == ["search-0"]
 
 
 def test_the_controller_may_change_the_number_of_what_is_on_its_own_host_alone(

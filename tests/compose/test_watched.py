@@ -2,10 +2,14 @@
 
 import asyncio
 import os
+import queue
 import sys
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,9 +63,24 @@ def test_who_was_seen_to_start_says_how_long_that_took(watched: Watched) -> None
 
 def test_who_was_ready_before_says_nothing_of_that(watched: Watched) -> None:
     watched.adopt(life_of(WELL))
-    watched.look(life_of(WELL))
-    assert watched.is_ready
+    until_ready(watched)
     assert took_s(watched) is None
+    watched.close()
+
+
+@pytest.mark.parametrize("adopts", [False, True])
+def test_the_log_of_an_earlier_service_goes_and_that_of_what_is_adopted_goes_on(
+    watched: Watched, *, adopts: bool
+) -> None:
+    log = watched.run.log_of(watched.name)
+    log.write_text("earlier\n")
+    if adopts:
+        watched.adopt(life_of(STARTING))
+    watched.look(life_of(STARTING))
+    assert ("earlier" in log.read_text()) == adopts
+    log.write_text("of the first life\n")
+    watched.look(replace(life_of(STARTING), started="2026-01-01T00:00:09Z"))
+    assert "of the first life" in log.read_text()
     watched.close()
 
 
@@ -95,6 +114,83 @@ class Opening:
         return Opened(("deadline exceeded",)) if self.tries <= self.fails else Opened()
 
 
+class Held:
+    """In place of the same: each is held until it is let go, and gives what it is let go with."""
+
+    def __init__(self) -> None:
+        self.begun: list[queue.Queue[Opened]] = []
+
+    def __call__(self, *_: object) -> Opened:
+        ends: queue.Queue[Opened] = queue.Queue()
+        self.begun.append(ends)
+        return ends.get(timeout=30.0)
+
+
+def until(seen: Callable[[], bool], look: Callable[[], None]) -> None:
+    ends = time.monotonic() + 30.0
+    while not seen():
+        assert time.monotonic() < ends
+        look()
+        time.sleep(0.01)
+
+
+def test_what_is_found_out_about_a_life_that_is_over_counts_for_nothing(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening, first = Held(), life_of(WELL)
+    monkeypatch.setattr(module, "opened", opening)
+    second = replace(first, started="2026-01-01T00:00:09Z")
+    until(lambda: len(opening.begun) == 1, lambda: watched.look(first))
+    until(lambda: len(opening.begun) == 2, lambda: watched.look(second))
+    opening.begun[1].put(Opened(absent=("docs",)))
+    until(lambda: watched.is_ready, lambda: watched.look(second))
+    opening.begun[0].put(Opened(("deadline exceeded",), ("old",)))
+    readying = [one for one in threading.enumerate() if one.name == "readying one"]
+    until(lambda: not any(one.is_alive() for one in readying), lambda: None)
+    watched.look(second)
+    assert (watched.is_ready, watched.status.absent) == (True, ("docs",))
+    assert len(opening.begun) == 2
+    watched.close()
+
+
+def test_what_is_adopted_is_readied_anew_and_called_meanwhile_unless_that_fails(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody saw whether it has started again, so that a store's collections may lie unloaded."""
+    opening, life = Held(), life_of(WELL)
+    monkeypatch.setattr(module, "opened", opening)
+    monkeypatch.setattr(module, "_AGAIN_AFTER_S", 0.0)
+    watched.adopt(life)
+    until(lambda: len(opening.begun) == 1, lambda: watched.look(life))
+    assert (watched.status.phase, watched.is_called) == ("starting", True)
+    watched.leaving = True
+    assert not watched.is_called
+    watched.leaving = False
+    opening.begun[0].put(Opened(("deadline exceeded",)))
+    until(lambda: not watched.is_called, lambda: watched.look(life))
+    assert watched.failure() is None
+    until(lambda: len(opening.begun) == 2, lambda: watched.look(life))
+    assert not watched.is_called
+    opening.begun[1].put(Opened(absent=("docs",)))
+    until(lambda: watched.is_ready, lambda: watched.look(life))
+    assert (watched.is_called, watched.status.absent) == (True, ("docs",))
+    watched.close()
+
+
+@pytest.mark.parametrize(("before", "started"), [(STARTING, life_of(WELL).started), (WELL, "2026-01-01T00:00:09Z")])
+def test_what_was_not_well_or_starts_again_is_not_called_before_it_is_ready(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, before: dict[str, Any], started: str
+) -> None:
+    opening, life = Held(), replace(life_of(WELL), started=started)
+    monkeypatch.setattr(module, "opened", opening)
+    watched.adopt(life_of(before))
+    until(lambda: len(opening.begun) == 1, lambda: watched.look(life))
+    assert not watched.is_called
+    opening.begun[0].put(Opened())
+    until(lambda: watched.is_ready and watched.is_called, lambda: watched.look(life))
+    watched.close()
+
+
 @pytest.mark.parametrize("how", ["opened", "opened_from_here"])
 def test_a_store_that_starts_again_is_opened_until_that_works(
     watched: Watched, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
@@ -104,8 +200,7 @@ def test_a_store_that_starts_again_is_opened_until_that_works(
     monkeypatch.setattr(module, "_AGAIN_AFTER_S", 0.0)
     watched.is_ours = how == "opened"
     first = life_of(WELL)
-    watched.adopt(first)
-    watched.look(first)
+    watched.was_ready = True
     again = replace(first, started="2026-01-01T00:00:09Z")
     waiting, ends = set[str](), time.monotonic() + 30.0
     while not waiting or not watched.is_ready:

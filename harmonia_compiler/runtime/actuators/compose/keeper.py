@@ -57,6 +57,10 @@ class Keeper:
     """One service from start to stop."""
 
     def __init__(self, bundle: Path, run: rundir.RunDirectory, asked: rundir.Asked, me: pids.Ident) -> None:
+        #: What an earlier keeper said last of a service that was up, and that is taken over as it was started.
+        self._before = _last_up(run)
+        if self._before is not None and self._before.asked.reembed:
+            asked = msgspec.structs.replace(asked, reembed=True)
         self._bundle, self._run, self._asked, self._me = bundle, run, asked, me
         self._documents = read_compose_bundle(bundle, os.environ)
         self._docker = Docker(bundle, dict(os.environ), self._documents.files)
@@ -108,8 +112,9 @@ class Keeper:
         if running:
             served = {one.replica for one in self._endpoints.replicas} | {bundles.GATEWAY, bundles.CONTROLLER}
             for name, life in running.items():
-                if name in served and name in self._watched and life.is_well:
-                    LOG.info("%s runs already", name)
+                # Of a service that was up everything has served, and what starts again just now will do so.
+                if name in self._watched and (self._before is not None or (name in served and life.is_well)):
+                    LOG.info("%s is there already", name)
                     self._watched[name].adopt(life)
             with contextlib.suppress(OSError, msgspec.MsgspecError):
                 found = read_regular(self._run.path / rundir.ADDRESS, MOST_DOCUMENT_BYTES)
@@ -136,6 +141,7 @@ class Keeper:
                 self._see_to(one, life, wanted=name in wanted)
         if self._phase == "starting":
             self._see_how_it_starts(wanted - {bundles.CONTROLLER})
+        self._write_places()
         self._write()
 
     def _see_how_it_starts(self, wanted: set[str]) -> None:
@@ -194,9 +200,17 @@ class Keeper:
         return {name: life_of(found) for name, found in self._docker.containers().items()}
 
     def _write(self) -> None:
-        """Say how things stand: to whoever asks on this host, and to the gateway, which sees a folder of its own."""
+        """Say how things stand."""
+        state = rundir.State(self._me, self._status(), self._asked, self._run.identity)
+        try:
+            self._run.write(rundir.STATE, msgspec.json.encode(state))
+        except OSError as problem:
+            LOG.warning("the state cannot be written: %s", problem)
+
+    def _write_places(self) -> None:
+        """Say where everything is: to whoever asks on this host, and to the gateway, which sees a folder of its own."""
         took = {name: one.status.started_in_s for name, one in self._watched.items()}
-        serving = [one for one in self._documents.here if self._watched[one.replica].is_ready]
+        serving = [one for one in self._documents.here if self._watched[one.replica].is_called]
         # Of replicas on other hosts the gateway itself finds out whether they answer.
         reached = [*serving, *self._documents.elsewhere]
         there = tuple(
@@ -204,19 +218,16 @@ class Keeper:
         )
         here = tuple(Endpoint(one.replica, one.engine, LOOPBACK, one.port, took[one.replica]) for one in serving)
         inside = self._run.path / preparing.INSIDE
-        state = rundir.State(self._me, self._status(), self._asked, self._run.identity)
         try:
-            if inside.is_dir() and self._phase in ("starting", "running"):
-                if there != self._endpoints.replicas:
-                    self._endpoints = Endpoints(there, self._endpoints.epoch + 1)
-                    preparing.hand_over(inside, rundir.ENDPOINTS, msgspec.json.encode(self._endpoints))
-                self._run.write(rundir.ENDPOINTS, msgspec.json.encode(Endpoints(here, self._endpoints.epoch)))
-                if self._front and self._watched[bundles.GATEWAY].is_ready:
-                    self._run.write(rundir.ADDRESS, msgspec.json.encode(self._address))
-                    preparing.hand_over(inside, rundir.ADDRESS, msgspec.json.encode(self._address_inside()))
-            self._run.write(rundir.STATE, msgspec.json.encode(state))
+            if there != self._endpoints.replicas:
+                self._endpoints = Endpoints(there, self._endpoints.epoch + 1)
+                preparing.hand_over(inside, rundir.ENDPOINTS, msgspec.json.encode(self._endpoints))
+            self._run.write(rundir.ENDPOINTS, msgspec.json.encode(Endpoints(here, self._endpoints.epoch)))
+            if self._front and self._watched[bundles.GATEWAY].is_ready:
+                self._run.write(rundir.ADDRESS, msgspec.json.encode(self._address))
+                preparing.hand_over(inside, rundir.ADDRESS, msgspec.json.encode(self._address_inside()))
         except OSError as problem:
-            LOG.warning("the state cannot be written: %s", problem)
+            LOG.warning("where everything is cannot be written: %s", problem)
 
     def _address_inside(self) -> Address:
         site = self._documents.services.site
@@ -250,6 +261,14 @@ class Keeper:
         gateway = Watched(bundles.GATEWAY, "", probe, documents.services.site.first_port, (), self._docker, self._run)
         controller = Watched(bundles.CONTROLLER, "", Probe("none"), 0, (), self._docker, self._run)
         return [*found, gateway, controller]
+
+
+def _last_up(run: rundir.RunDirectory) -> rundir.State | None:
+    """What was said last of the service, where all of it was up."""
+    with contextlib.suppress(rundir.Damaged):
+        state = run.read_state()
+        return state if state is not None and state.status.phase == "running" else None
+    return None
 
 
 def _token_of(inside: Path) -> bytes:

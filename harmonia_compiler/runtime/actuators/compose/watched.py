@@ -42,6 +42,7 @@ class Watched:
     was_ready: bool = False
     leaving: bool = False
     status: ProcessStatus = field(init=False)
+    _adopted: tuple[str, str] | None = None
     _prepared: tuple[str, str] | None = None
     _preparing: tuple[str, str] | None = None
     _began: float = 0.0
@@ -71,13 +72,25 @@ class Watched:
         self._show()
 
     def adopt(self, life: Life) -> None:
-        """What ran when this process began serves already: others reach it, and it is not readied anew."""
-        self._prepared, self.was_ready = life.key, True
+        """What has served before this process began goes on to be called if it is well, while it is readied anew.
+
+        It may have started again while nobody looked, and to ready what was ready changes nothing.
+        """
+        self._adopted, self.was_ready = life.key if life.is_well else None, True
 
     @property
     def is_ready(self) -> bool:
-        """Whether calls may be given to it."""
+        """Whether it is well, and was readied since it started or was adopted."""
         return self.status.phase == "ready"
+
+    @property
+    def is_called(self) -> bool:
+        """Whether calls may be given to it."""
+        return self.is_ready or (self._is_adopted and not self._problem and not self.leaving)
+
+    @property
+    def _is_adopted(self) -> bool:
+        return self.life is not None and self.life.is_well and self.life.key == self._adopted
 
     def failure(self) -> str | None:
         """Why it will never be ready; None where it was, or still may be."""
@@ -146,7 +159,8 @@ class Watched:
     def _show(self) -> None:
         life = self.life
         prepared = life is not None and life.key == self._prepared
-        phase = "stopping" if self.leaving else phase_of(life, was_ready=self.was_ready, prepared=prepared)
+        seen_ready = self.was_ready and not self._is_adopted
+        phase = "stopping" if self.leaving else phase_of(life, was_ready=seen_ready, prepared=prepared)
         preparing = self._problem or (
             "its collections to be checked and loaded" if self.expected else "its first answers, which warm it up"
         )
@@ -156,7 +170,8 @@ class Watched:
         since = self.status.since if phase == self.status.phase else time.time()
         self.was_ready |= phase == "ready"
         took = self.status.started_in_s
-        if phase == "ready" and self.status.phase != "ready" and life is not None and life.key == self._preparing:
+        is_new = life is not None and life.key == self._preparing and not self._is_adopted
+        if phase == "ready" and self.status.phase != "ready" and is_new:
             took = time.monotonic() - self._began
         self.status = msgspec.structs.replace(
             self.status,
