@@ -367,6 +367,8 @@ def test_the_gateway_takes_the_port_that_it_is_given(hand: Hand) -> None:
 def test_a_run_folder_that_cannot_be_written_is_one_finding(hand: Hand) -> None:
     hand.write(one=launch())
     (hand.path / "run").write_text("in the way")
+    # No service is there, which `status` and `down` say alike.
+    assert (hand.status(), hand.down()) == (Status("down"), False)
     with pytest.raises(Rejected) as rejected:
         hand.up()
     assert rejected.value.found[0].code == "E0910"

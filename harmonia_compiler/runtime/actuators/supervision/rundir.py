@@ -122,7 +122,8 @@ class RunDirectory:
         try:
             state = decode_document(read_regular(file, MOST_DOCUMENT_BYTES), State)
             here = self.identity
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
+            # A file in the place of `run` is nobody's state either, and `down` leaves it alone.
             return None
         except (OSError, msgspec.MsgspecError) as problem:
             raise Damaged(f"{file} cannot be read ({problem})") from problem
