@@ -35,6 +35,7 @@ class _Branch:
         self.taken: list[Taken] = []
         self.effects: list[tuple[int, float, int]] = []
         self.whole = True
+        self.tests = 0
         self.among = reader.values.nodes.among
         self.through = reader.values.nodes.through
 
@@ -75,7 +76,7 @@ class _Branch:
         """Read a test and, where it may hold, its block."""
         arm, share = self.statement.arms[number], expected.share
         self.nodes.among = self.among if number == 0 else arm.test.span
-        self.nodes.through = self.through if number == 0 else self.through_to(arm.test.span)
+        self.nodes.through = self.through if number == 0 else self.through_to()
         condition = self.values.truth(arm.test, Scope(self.scope, narrowed=dict(asked)), share)
         if is_impossible(inside):
             report_never(self.values, arm.test, *arm.body, scope=self.scope)
@@ -93,7 +94,10 @@ class _Branch:
         if condition is not None and (written is not None or expected.arm is not None):
             self.nodes.say(condition.position, self.statement.span, share, written, expected.arm)
         self.nodes.among = Span(arm.test.span.source, arm.test.span.end, arm.span.end)
-        self.nodes.through = self.through_to(arm.test.span, taken=True)
+        self.nodes.through = self.through_to(taken=True)
+        if condition is not None:
+            self.nodes.numbers.setdefault((condition.position, self.statement.span), self.tests)
+            self.tests += 1
         before = self.nodes.effect
         inner = Scope(self.scope, narrowed=dict(inside))
         answer, goes_on = self.reader.block(arm.body, inner)
@@ -105,9 +109,9 @@ class _Branch:
                 self.effects.append((condition.position, share, self.nodes.effect))
         self.nodes.effect = before
 
-    def through_to(self, part: Span, *, taken: bool = False) -> tuple[Passed, ...]:
-        """The branches that say which requests reach a test of this one or, where it is taken, its block."""
-        return past(self.through, Passed(self.statement.span, part, taken))
+    def through_to(self, *, taken: bool = False) -> tuple[Passed, ...]:
+        """The branches that say which requests reach the next test or, where that is taken, its block."""
+        return past(self.through, Passed(self.statement.span, self.tests, taken))
 
     def otherwise(self, left: Narrowed, *, covers_all: bool) -> Answer:
         """The answer where no test holds; where a path goes on from there, it is the last one."""
@@ -124,9 +128,8 @@ class _Branch:
             self.reader.findings.add("E0403", "nothing reaches this `else`", self.statement.else_span, help=help)
             pass_over(self.values, *body, scope=self.scope)
             return None
-        assert self.statement.else_span is not None
         self.nodes.among = self.statement.else_span
-        self.nodes.through = self.through_to(self.statement.else_span)
+        self.nodes.through = self.through_to()
         answer, goes_on = self.reader.block(body, inner)
         if goes_on:
             self.paths.append(Path(None, 0.0, inner))

@@ -63,9 +63,10 @@ class Nodes:
     that its further ones stand for, with the nodes that they are here. `carried` says which nodes what a loop
     hands in may be, once its block is read. `shares` holds, by condition, how often it holds, and what the user said
     first; its selects carry it where they say nothing themselves. `arms` holds the like of branches, by condition and
-    place, for these alone. `among` is where the requests were counted last that what is said now is of: behind a return
-    of some of them, or in an arm, they are others. `effect` is what the next call that is not pure has to wait for; in
-    the main part of a pipeline with such calls it is `start` at first, which stands for what whoever calls the pipeline
+    place, for these alone, and `numbers` which test of the branch a condition is. `among` is where the requests were
+    counted last that what is said now is of: behind a return of some of them, or in an arm, they are others. `effect`
+    is what the next call that is not pure has to wait for; in the main part of a pipeline with such calls it is `start`
+    at first, which stands for what whoever calls the pipeline
     has called before. There is one wherever a call may turn out not to be pure.
     """
 
@@ -78,6 +79,7 @@ class Nodes:
         self.carried: dict[int, list[tuple[Nodes, int]]] = {}
         self.shares: dict[int, tuple[float, Written]] = {}
         self.arms: dict[tuple[int, Span | None], tuple[float, Written | None, Arm | None]] = {}
+        self.numbers: dict[tuple[int, Span | None], int] = {}
         self.among: Span | None = None if parent is None else parent.among
         self.through: tuple[Passed, ...] = () if parent is None else parent.through
         self.effect: int | None = None
@@ -97,13 +99,14 @@ class Nodes:
         guessed: bool = False,
         written: Written | None = None,
         arm: Arm | None = None,
+        number: int | None = None,
     ) -> int:
         """Append a node and give its position. Raises TooLarge."""
         self.shared.kept += 1
         self.shared.built += 1
         if self.shared.kept > MOST_NODES or self.shared.built > _MOST_BUILT:
             raise TooLarge
-        self.all.append(Node(operation, of, span, share, guessed, written, arm))
+        self.all.append(Node(operation, of, span, share, guessed, written, arm, number))
         return len(self.all) - 1
 
     def constant(self, value: Value, of: Type, span: Span | None) -> int:
@@ -167,12 +170,14 @@ class Nodes:
         if then == otherwise:
             return then
         operation, known = Select(condition, then, otherwise), self.shares.get(condition)
+        number = self.numbers.get((condition, span))
         if (condition, span) in self.arms:
             share, written, arm = self.arms[condition, span]
-            return self.add(operation, of, span, share, guessed=written is None, written=written, arm=arm)
+            guessed = written is None
+            return self.add(operation, of, span, share, guessed=guessed, written=written, arm=arm, number=number)
         if known is None:
-            return self.add(operation, of, span, share, guessed=True)
-        return self.add(operation, of, span, known[0], written=known[1])
+            return self.add(operation, of, span, share, guessed=True, number=number)
+        return self.add(operation, of, span, known[0], written=known[1], number=number)
 
     # --- effects -----------------------------------------------------------------------------------------------
 
@@ -238,7 +243,14 @@ class Nodes:
                 copied = with_inputs(_in_place(operation, offset), moved.__getitem__)
                 written = self._called(node.written)
                 moved[position] = self.add(
-                    copied, node.type, node.span, node.share, guessed=node.guessed, written=written, arm=node.arm
+                    copied,
+                    node.type,
+                    node.span,
+                    node.share,
+                    guessed=node.guessed,
+                    written=written,
+                    arm=node.arm,
+                    number=node.number,
                 )
         if has_effect:
             self.shared.has_effects = True

@@ -117,6 +117,8 @@ def _item(values: "Values", given: tree.Each, scope: Scope, nodes: Nodes, share:
     if condition is not None and given.share is not None and given.share.value is not None:
         written = Written(given.share.span, given.share.value, nodes.among, through=nodes.through)
         nodes.say(condition.position, given.span, share, written)
+    if condition is not None:
+        nodes.numbers[condition.position, given.span] = 0
     tested = nodes.effect
     holds, _ = narrow(given.where, scope)
     if is_impossible(holds):
@@ -126,7 +128,7 @@ def _item(values: "Values", given: tree.Each, scope: Scope, nodes: Nodes, share:
         always, never = "delete `where` and the test", "write `[]`: no item stays"
         warn_of_foregone(given.where, nodes.all, condition.position, values.findings, always=always, never=never)
     nodes.among = given.where.span
-    nodes.through = past(nodes.through, Passed(given.span, given.where.span, taken=True))
+    nodes.through = past(nodes.through, Passed(given.span, 0, taken=True))
     value = values.value(given.value, Scope(scope, narrowed=dict(holds)))
     if condition is None or value is None:
         return None

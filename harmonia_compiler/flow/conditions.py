@@ -57,7 +57,7 @@ class Conditions:
         # Whether outcomes have other shares than the table.
         self._is_balanced = False
         self._has_begun = False
-        self._said = Said(self._nodes, expanded.flow.result, questions.plain, questions.one_of_rounds, questions.places)
+        self._said = Said(expanded, questions.plain, questions.one_of_rounds, questions.places)
         self._statements = [*_once([*of_classes(expanded.flow, questions), *self._said.all])]
         self._functions = Functions(expanded, questions, outcomes, self._said.of_made, limit)
         # At first where the table shows it, which is cheaper than to find all functions.
@@ -108,7 +108,7 @@ class Conditions:
                 self._say()
             except _TooLargeError:
                 self._anew(mark, worked)
-        self._balance()
+        self._balance(mark)
 
     def _anew(self, mark: Mark, apart: frozenset[Place]) -> None:
         """Take what is said from the beginning, with these values told apart."""
@@ -116,27 +116,40 @@ class Conditions:
         self._functions.begin(self._statements, apart)
         self._say()
 
-    def _balance(self) -> None:
+    def _balance(self, mark: Mark) -> None:
         """Give outcomes shares by which all holds that is said, if they can; else it stays as it was taken.
 
         Those of values alone which are drawn once for a request: by other shares they would be drawn in one round of a
         loop and not in the next, or for one item.
         """
+        told = [one for one in self._statements if one.is_told]
+        if len(told) > _MOST_BALANCED:
+            return
+        before, is_found = self._functions.outcomes.count, True
+        try:
+            equations = [(one, self._equation(one)) for one in told]
+            alone = self._alone()
+            free = {level for level, place in self._functions.places.items() if place in alone}
+            of_these = [each for one, each in equations if one.is_made or place_of(one.asked) in alone]
+            self._is_balanced = balance(self._functions.outcomes, of_these, free)
+        except TooManyError:
+            is_found = False
+        # To see whether all holds may have asked more than the flow does, in another order.
+        if not is_found or (not self._is_balanced and self._functions.outcomes.count > before):
+            self._anew(mark, self._functions.apart)
+
+    def _alone(self) -> set[Place]:
+        """The values that were asked about and are drawn once for a request, each by itself."""
         places: dict[Row, set[Place]] = {}
         for place in self._functions.asked:
             for part in self._questions.parts_of(place):
                 places.setdefault(part.row, set()).add(place)
-        alone = {
+        return {
             place
             for place in self._functions.asked
             if not self._functions.varying[place.position]
             and [places[part.row] for part in self._questions.parts_of(place)] == [{place}]
         }
-        told = [one for one in self._statements if one.is_told and (one.is_made or place_of(one.asked) in alone)]
-        if len(told) > _MOST_BALANCED:
-            return
-        free = {level for level, place in self._functions.places.items() if place in alone}
-        self._is_balanced = balance(self._functions.outcomes, [*map(self._equation, told)], free)
 
     def _equation(self, one: Statement) -> Equation:
         reached = self._functions.where(one.reached, TRUE)

@@ -84,7 +84,8 @@ class Expanded(msgspec.Struct, frozen=True):
     `origins[i]` is the body and the position of the node that node i is a copy of. `rounds[i]` is how
     often it is expected to run, one time after the other, for each that it is reached. `scopes[i]` is
     the innermost scope that it is in: a position in `items`, 0 being none. `limited` is what has a time,
-    what is inside of another before that.
+    what is inside of another before that. `copies[i]` is in which copy of a body node i is, and `around` says of each
+    copy which one it is inside of; -1 of the first.
     """
 
     flow: Flow
@@ -92,6 +93,8 @@ class Expanded(msgspec.Struct, frozen=True):
     rounds: tuple[float, ...]
     scopes: tuple[int, ...]
     items: tuple[Scope, ...]
+    copies: tuple[int, ...]
+    around: tuple[int, ...]
     limited: tuple[Limited, ...] = ()
 
 
@@ -143,12 +146,16 @@ def _size(flow: Flow, apart: int) -> float:
 
 
 class _Frame(msgspec.Struct, frozen=True):
-    """One copy of a body: what its arguments are, how often it runs in a row, and among which items."""
+    """One copy of a body: what its arguments are, how often it runs in a row, and among which items.
+
+    Before it is begun `copy` is the one around it.
+    """
 
     body: int
     arguments: tuple[int, ...]
     rounds: float
     scope: int
+    copy: int
 
 
 #: Expands a frame's body and is sent back the places of the results of the frames that it asks for.
@@ -164,12 +171,14 @@ class _Expansion:
         self._origins: list[tuple[int, int]] = []
         self._rounds: list[float] = []
         self._scopes: list[int] = []
+        self._copies: list[int] = []
+        self._around: list[int] = []
         self._items: list[Scope] = [Scope(0, -1, -1)]
         self._limited: list[Limited] = []
 
     def run(self) -> Expanded:
         """Bodies within bodies, without recursion, since they may be nested deeply."""
-        stack = [self._body(_Frame(len(self._flow.blocks), (), 1.0, 0))]
+        stack = [self._body(_Frame(len(self._flow.blocks), (), 1.0, 0, -1))]
         results: tuple[int, ...] | None = None
         while stack:
             try:
@@ -187,6 +196,8 @@ class _Expansion:
             tuple(self._rounds),
             tuple(self._scopes),
             tuple(self._items),
+            tuple(self._copies),
+            tuple(self._around),
             tuple(self._limited),
         )
 
@@ -195,9 +206,12 @@ class _Expansion:
         self._origins.append((frame.body, position))
         self._rounds.append(frame.rounds)
         self._scopes.append(frame.scope)
+        self._copies.append(frame.copy)
         return len(self._nodes) - 1
 
     def _body(self, frame: _Frame) -> _Steps:
+        self._around.append(frame.copy)
+        frame = replace(frame, copy=len(self._around) - 1)
         body = self._bodies[frame.body]
         places: list[int] = []
         loops: dict[int, _Loop] = {}

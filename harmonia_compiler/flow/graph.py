@@ -44,14 +44,14 @@ MOST_THROUGH = 32
 
 
 class Passed(msgspec.Struct, frozen=True):
-    """A branch that says which requests reach a place: those that it sends `to` one of its tests, or to its `else`.
+    """A branch that says which requests reach a place: those for which none of its first `failed` tests holds.
 
-    Of those that reach a test, those for which it holds where it is `taken`. Where no part is named the place stands
-    behind the branch, and is reached by those that have not returned in it.
+    And for which the one behind those does, where it is `taken`. With no number the place stands behind the branch, and
+    is reached by those that have not returned in it.
     """
 
     branch: Span
-    to: Span | None = None
+    failed: int | None = None
     taken: bool = False
 
 
@@ -80,7 +80,8 @@ class Node(msgspec.Struct, frozen=True):
     `then`. On a `Repeat` it is how often a round is the
     last one, where the user said so. Where `guessed`, nobody said that share: it goes behind what is
     said elsewhere of the same test; `written` is what somebody said. Where an `arm` is given, the share is what
-    it comes to by what is guessed of the tests before. `span` is where the user wrote the operation.
+    it comes to by what is guessed of the tests before. `span` is where the user wrote the operation, and `number` which
+    test of the branch that is a `Select` of it asks, those before it counted.
     """
 
     operation: Operation
@@ -90,6 +91,7 @@ class Node(msgspec.Struct, frozen=True):
     guessed: bool = False
     written: Written | None = None
     arm: Arm | None = None
+    number: int | None = None
 
 
 class Body(msgspec.Struct, frozen=True):

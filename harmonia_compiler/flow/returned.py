@@ -11,7 +11,8 @@ from harmonia_compiler.contract.program import Constant, Select
 from harmonia_compiler.contract.types import Bool
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.dominators import OTHERWISE, THEN
-from harmonia_compiler.flow.graph import Node, Passed
+from harmonia_compiler.flow.expand import Expanded
+from harmonia_compiler.flow.graph import Passed
 
 #: Of more ways past a branch nothing is said.
 _MOST_WAYS = 32
@@ -20,35 +21,35 @@ _MOST_WAYS = 32
 class Returned:
     """The choices of a flow by the branches that they are of."""
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
-        self._nodes = nodes
-        # By branch, and where in it their condition stands.
+    def __init__(self, expanded: Expanded) -> None:
+        self._nodes = expanded.flow.nodes
+        self._copies = expanded.copies
+        self._around = expanded.around
+        # By branch and which of its tests they ask.
         self._tests: dict[Span, dict[int, list[int]]] = {}
         #: By branch, those that are true where it has returned.
         self._flags: dict[Span, list[int]] = {}
-        for position, node in enumerate(nodes):
+        for position, node in enumerate(self._nodes):
             if node.span is None or not isinstance(node.operation, Select):
                 continue
-            if (start := self._start(position)) is not None:
-                self._tests.setdefault(node.span, {}).setdefault(start, []).append(position)
+            if node.number is not None:
+                self._tests.setdefault(node.span, {}).setdefault(node.number, []).append(position)
             # A loop has been left where a branch in it has returned: what else ends it stands in the other arm.
-            if nodes[node.operation.then].operation == Constant(value=True):
+            if self._nodes[node.operation.then].operation == Constant(value=True):
                 self._add(node.operation.condition, node.span)
 
     def arms_to(self, passed: Passed, select: int) -> list[int]:
-        """The arms of its copy that a branch around a choice has sent its requests by; none where they are not found.
+        """The arms of its copy that a branch around a choice has sent its requests by; none where one is not found.
 
         Arms are numbered as in `dominators`.
         """
-        if passed.to is None:
-            return []
         tests = self._tests.get(passed.branch, {})
-        failed = [start for start in sorted(tests) if start < passed.to.start]
-        arms = [3 * self._nearest(tests[start], select) + OTHERWISE for start in failed]
-        if not passed.taken:
-            return arms
-        held = [start for start in tests if passed.to.start <= start < passed.to.end]
-        return [*arms, 3 * self._nearest(tests[held[0]], select) + THEN] if held else []
+        arms: list[int] = []
+        for number in range((passed.failed or 0) + passed.taken):
+            if (found := self._of_copy(tests.get(number, ()), select)) is None:
+                return []
+            arms.append(3 * found + (OTHERWISE if number != passed.failed else THEN))
+        return arms
 
     def has(self, branch: Span) -> bool:
         """Whether a branch is one of a loop that may return in it."""
@@ -59,9 +60,9 @@ class Returned:
 
         Where it has not, what it gives is for the branches behind it to say.
         """
-        flags = [each for each in self._flags.get(branch, ()) if self._condition(each) < select]
+        flag = self._of_copy(self._flags.get(branch, ()), select)
         found: list[list[int]] = []
-        pending: list[tuple[int, list[int]]] = [(self._nearest(flags, select), [])] if flags else []
+        pending: list[tuple[int, list[int]]] = [] if flag is None else [(flag, [])]
         while pending and len(found) <= _MOST_WAYS:
             position, arms = pending.pop()
             node = self._nodes[position]
@@ -72,20 +73,13 @@ class Returned:
                 found.append(arms)
         return found if len(found) <= _MOST_WAYS else []
 
-    def _nearest(self, choices: Sequence[int], select: int) -> int:
-        """Of copies the last one whose condition stands before a choice."""
-        return max(choices, key=lambda each: (self._condition(each) < select, self._condition(each)))
-
-    def _condition(self, select: int) -> int:
-        operation = self._nodes[select].operation
-        assert isinstance(operation, Select)
-        return operation.condition
-
-    def _start(self, select: int) -> int | None:
-        """Where the condition of a choice stands, if that is in its branch."""
-        branch, place = self._nodes[select].span, self._nodes[self._condition(select)].span
-        is_inside = place is not None and branch is not None and _is_around(branch, place)
-        return place.start if place is not None and is_inside else None
+    def _of_copy(self, choices: Sequence[int], select: int) -> int | None:
+        """The one of the copy of its body in which a choice is, or of one around that; None where there is none."""
+        of = {self._copies[each]: each for each in choices}
+        copy = self._copies[select]
+        while copy >= 0 and copy not in of:
+            copy = self._around[copy]
+        return of.get(copy)
 
     def _add(self, position: int, around: Span) -> None:
         """Take a node for one that is true where a branch has returned, and what it is made of for branches in that."""

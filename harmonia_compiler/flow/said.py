@@ -6,7 +6,7 @@ elsewhere (`apart.py`).
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -16,7 +16,7 @@ from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.arms import is_unheard
 from harmonia_compiler.flow.asked import Asked, Test
 from harmonia_compiler.flow.dominators import THEN, dominators
-from harmonia_compiler.flow.expand import Item
+from harmonia_compiler.flow.expand import Expanded, Item
 from harmonia_compiler.flow.graph import EVEN, MOST_THROUGH, Node, Passed, Written
 from harmonia_compiler.flow.reached import Fact, Step, TooFarError, Ways, among, merged, questions_of
 from harmonia_compiler.flow.returned import Returned
@@ -74,12 +74,12 @@ class Said:
 
     def __init__(
         self,
-        nodes: Sequence[Node],
-        result: int,
+        expanded: Expanded,
         plain: Callable[[Asked], tuple[Asked, bool]],
         same: Callable[[Asked], Hashable],
         values_of: Callable[[Asked], Collection[tuple[int, tuple[str, ...]]]],
     ) -> None:
+        nodes, result = expanded.flow.nodes, expanded.flow.result
         self._nodes = nodes
         self._result = result
         self._plain = plain
@@ -88,9 +88,7 @@ class Said:
         # For each node and each arm, numbered as in `dominators`, the nearest arm around it; -1 where there is none.
         self._arms: list[int] = []
         self._choices: dict[int, _Choice] = {}
-        # For each branch and condition its turn, once it is asked for.
-        self._turns: dict[tuple[Span | None, int], int] = {}
-        self._returned = Returned(nodes)
+        self._returned = Returned(expanded)
         #: What is said, in the order of the source.
         self.all: list[Statement] = []
         #: How often conditions hold that are made of others, by what `same` gives of them.
@@ -231,12 +229,12 @@ class Said:
             is_open = passed.branch not in seen or self._returned.has(passed.branch)
             if is_open and (told := self._in_round(passed, select)):
                 seen.add(passed.branch)
-                found += told if passed.branch != but else ()
+                found += tuple(step for step in told if step not in found) if passed.branch != but else ()
         return found, seen.issuperset(branches)
 
     def _in_round(self, passed: Passed, select: int) -> tuple[Step, ...]:
         """What a branch says of the requests that reach a choice in a round of a loop that may return."""
-        if passed.to is not None:
+        if passed.failed is not None:
             return tuple(map(self._fact, self._returned.arms_to(passed, select)))
         return merged(tuple(map(self._fact, way)) for way in self._returned.ways_past(passed.branch, select))
 
@@ -261,7 +259,7 @@ class Said:
         branch = self._nodes[other].span
         if branch is None or self._asks(other).condition >= select:
             return None
-        if branch == self._nodes[select].span and not self._is_arm_before(other, select, written):
+        if branch == self._nodes[select].span and not self._is_arm_before(other, select):
             return None
         if branch in branches:
             return branch
@@ -272,37 +270,10 @@ class Said:
             None,
         )
 
-    def _is_arm_before(self, other: int, select: int, written: Written) -> bool:
+    def _is_arm_before(self, other: int, select: int) -> bool:
         """Whether a choice is of an earlier arm of the branch of another one: a return behind both may ask either."""
-        node = self._nodes[other]
-        if node.written is not None and _is_at_home(node):
-            return node.written.behind < written.behind
-        if not self._turns:
-            self._turns = self._in_their_branches()
-        first, second = (self._turns[node.span, self._asks(each).condition] for each in (other, select))
-        return first < second
-
-    def _in_their_branches(self) -> dict[tuple[Span | None, int], int]:
-        """Where conditions stand among those of their branch: each behind those where none of which it is asked.
-
-        What a condition does not say by its own place, as one that equals another one elsewhere, its choices do.
-        """
-        places: dict[Span, dict[int, tuple[int, int]]] = {}
-        before: dict[Span, dict[int, dict[int, None]]] = {}
-        for node in self._nodes:
-            if node.span is None or not isinstance(node.operation, Select):
-                continue
-            condition, otherwise = node.operation.condition, self._nodes[node.operation.otherwise]
-            place = self._nodes[condition].span
-            start = place.start if place is not None and _is_in(place, node.span) else node.span.start
-            places.setdefault(node.span, {})[condition] = start, condition
-            if isinstance(otherwise.operation, Select) and otherwise.span == node.span:
-                before.setdefault(node.span, {}).setdefault(otherwise.operation.condition, {})[condition] = None
-        return {
-            (branch, condition): turn
-            for branch, starts in places.items()
-            for turn, condition in enumerate(_behind(starts, before.get(branch, {})))
-        }
+        first, second = self._nodes[other].number, self._nodes[select].number
+        return first is not None and second is not None and first < second
 
     def _fact(self, arm: int) -> Fact:
         """What an arm says."""
@@ -390,11 +361,6 @@ class Said:
                 node.operation.condition, asked, replace(asked, test=None), is_negated, share
             )
         return self._choices[select]
-
-
-def _behind(places: Mapping[int, tuple[int, int]], before: Mapping[int, Iterable[int]]) -> Iterator[int]:
-    """Conditions by their places, but each behind those before it."""
-    return in_turn(sorted(places, key=places.__getitem__), lambda condition: before.get(condition, ()))
 
 
 def _is_in(place: Span, around: Span) -> bool:

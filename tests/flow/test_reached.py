@@ -224,6 +224,60 @@ REACHED = {
         return w4(y)""",
         (0.661, 0.9915, 0.0, 0.339),
     ),
+    "in a round, by a test that another branch of it has asked": (
+        """repeat up to 2 {
+            v = sort(y)
+            z = y
+            if v == "a" ~ 0.4 { z = w1(y) }
+            if v == "a" ~ 0.4 { return w2(z) } elif v == "b" ~ 0.3 { z = w3(y) }
+            y = z
+        }
+        return w4(y)""",
+        (0.64, 0.64, 0.48, 0.36),
+    ),
+    "in a round, behind a silent test of what is asked before the loop": (
+        """if l == "a" ~ 0.7 { y = w1(y) } elif l == "b" ~ 0.1 { y = w1(y) }
+        repeat up to 2 {
+            v = good(y)
+            z = y
+            if l == "c" { z = w2(y) } elif v ~ 0.4 { return w3(y) }
+            y = z
+        }
+        return w4(y)""",
+        (0.8, 0.4, 0.6, 0.4),
+    ),
+    "in a round, by what is the same in all rounds": (
+        """repeat up to 3 {
+            v = good(y)
+            z = y
+            if t ~ 0.5 { z = w1(y) } elif v ~ 0.25 { return w2(y) }
+            y = z
+        } until v ~ 0.3333333333333333
+        return w3(y)""",
+        (0.875, 0.4375, 0.5625, 0.0),
+    ),
+    "in a round, behind two arms of its branch that return": (
+        """repeat up to 2 {
+            v = sort(y)
+            z = y
+            if v == "a" ~ 0.2 { return w1(z) } elif v == "b" ~ 0.2 { return w2(z) } elif v == "c" ~ 0.6 { z = w3(z) }
+            y = z
+        }
+        return w4(y)""",
+        (0.32, 0.32, 0.96, 0.36),
+    ),
+    "behind a silent arm of its branch that returns": (
+        """if l == "b" ~ 0.5 { y = w1(y) }
+        if l == "b" { return w2(y) } elif l == "a" ~ 0.25 { y = w3(y) } elif t ~ 0.125 { y = w4(y) }
+        return y""",
+        (0.5, 0.5, 0.25, 0.125),
+    ),
+    "of fewer, before one of all that says how many there are": (
+        """if l == "c" { y = w3(y) } else { if l == "b" ~ 0.6666666667 { y = w4(y) } }
+        if l == "a" ~ 0.25 { y = w1(y) } elif l == "b" ~ 0.5 { y = w2(y) }
+        return y""",
+        (0.25, 0.5, 0.25, 0.5),
+    ),
     "by a named test, of those in an arm": (
         """c = n < 3
         if n < 5 ~ 0.5 { if c ~ 0.4 { y = w1(y) } }

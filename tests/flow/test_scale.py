@@ -54,7 +54,7 @@ def test_work_grows_with_the_branches(shape: str, tmp_path: Path, monkeypatch: p
     def work(expanded: Expanded) -> None:
         questions = Questions(expanded)
         call_graph(expanded.flow)
-        Said(expanded.flow.nodes, expanded.flow.result, questions.plain, questions.one_of_rounds, questions.places)
+        Said(expanded, questions.plain, questions.one_of_rounds, questions.places)
 
     # What is loaded once is loaded by the first one.
     flows = [expand(read(shape, many).flows[0]) for many in (5, FEW, 2 * FEW, 4 * FEW)]
@@ -70,7 +70,7 @@ def test_what_is_so_on_ways_is_found_once_for_all_that_they_lead_through(
 
     def work(expanded: Expanded) -> None:
         questions = Questions(expanded)
-        Said(expanded.flow.nodes, expanded.flow.result, questions.plain, questions.one_of_rounds, questions.places)
+        Said(expanded, questions.plain, questions.one_of_rounds, questions.places)
 
     flows = [expand(read(RETURNING, many).flows[0]) for many in (3, 4, 8)]
     _, few, many = (executed(partial(work, each)) for each in flows)
