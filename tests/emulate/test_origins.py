@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from harmonia_compiler.contract.program import Constant, Parameter, Select
 from harmonia_compiler.emulate.outcomes import LabelOutcome, ListOutcome, NumberOutcome, RecordOutcome, TruthOutcome
 from harmonia_compiler.emulate.scenario import Coming, Scenario
+from harmonia_compiler.flow.asked import COUNT, ITEM
 from harmonia_compiler.flow.demand import demand
+from harmonia_compiler.flow.expand import expand
 from harmonia_compiler.flow.graph import Flow
+from harmonia_compiler.flow.origins import ways
 from harmonia_compiler.policy.events import Answer, Finished, Send, Started, items_of, show_place, site_of
 from harmonia_compiler.policy.frames import State
 from harmonia_compiler.policy.stepper import advance
@@ -314,6 +318,41 @@ def test_what_is_tested_is_drawn_so_and_nothing_else_is(tmp_path: Path) -> None:
     assert people.item.fields["age"] == NumberOutcome((18.0,), (0.6,))
     assert people.item.fields["sort"] == LabelOutcome({"full": 0.5, "part": 0.5})
     assert people.item.fields["fine"] == TruthOutcome(0.5)
+
+
+@pytest.mark.parametrize(
+    "test", ["count(names(q)) > 100 ~ 0.3", "count(some + names(q)) > 3 ~ 0.3", "count(some + [q]) > 3 ~ 0.3"]
+)
+def test_a_list_that_no_request_brings_alone_has_as_many_items_as_are_declared(tmp_path: Path, test: str) -> None:
+    """How many calls answer with, and how many lists have that are joined, is not drawn for what a test asks."""
+    body = f"if {test} {{ return merge(names(q) + some) }}\n    return answer(q)"
+    planned = planned_for(tmp_path, source_of("some: [text] ~ 6", body))
+    names = planned.behaviour.outcomes["names"]
+    assert isinstance(names, ListOutcome)
+    assert names.counts == NumberOutcome()
+    assert planned.arguments["ask"] == {}
+
+
+def test_an_empty_list_has_a_number_of_items_and_none_that_come_from_it(tmp_path: Path) -> None:
+    pipelines = """
+pipeline either(q: text ~ 10 tokens, some: [text] ~ 6, rest: [text] = []) -> text {
+    made = some
+    if good(q) ~ 0.25 { made = rest }
+    if count(made) > 2 ~ 0.3 { return merge(each m in made: greet(m)) }
+    return answer(q)
+}
+pipeline ask(q: text ~ 10 tokens, some: [text] ~ 6) -> text { return either(q, some: some) }
+"""
+    (flow,) = [flow for flow in planned_for(tmp_path, HEAD + pipelines).application.flows if flow.name == "ask"]
+    nodes = expand(flow).flow.nodes
+    (made,) = [at for at, node in enumerate(nodes) if isinstance(node.operation, Select) and node.share == 0.25]
+    found = {
+        part: [(nodes[way.origin.position].operation, way.is_drawn, way.weight) for way in ways(nodes, made, (part,))]
+        for part in (COUNT, ITEM)
+    }
+    some, rest = (Parameter("some"), True, 0.75), (Constant([]), False, 0.25)
+    assert sorted(found[COUNT], key=str) == sorted([some, rest], key=str)
+    assert found[ITEM] == [some]
 
 
 def test_each_call_of_a_component_has_shares_of_its_own(tmp_path: Path) -> None:
