@@ -97,7 +97,7 @@ def _shares(
     for written in given:
         name, _, share = written.partition("=")
         try:
-            part = float(share or 1)
+            part = float(share or 1) if share.isascii() else 0.0
         except ValueError:
             part = 0.0
         if not name or not 0.0 < part < math.inf:

@@ -296,6 +296,7 @@ def test_nobody_there(address: str, capsys: pytest.CaptureFixture[str]) -> None:
         ["--trace", "x", "--bursty", "2"],
         ["--trace", "x", "--rate", "2", "--compress", "2"],
         ["--rate", "5", "--class", "a=0"],
+        ["--rate", "5", "--class", "a=\u0665"],
         ["--rate", "5", "--class", "a", "--class", "a"],
         ["--rate", "5", "--slo", "fast"],
         ["--rate", "5", "--slo", "p\u0669\u0665 latency <= 1 s"],

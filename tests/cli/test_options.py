@@ -50,7 +50,7 @@ def test_what_is_no_number_is_wrong_usage() -> None:
     ]
     assert numbers
     for number in numbers:
-        for given in ("nan", "-nan", "inf", "-inf", "1e999"):
+        for given in ("nan", "-nan", "inf", "-inf", "1e999", "\u0662"):
             with pytest.raises(click.BadParameter):
                 number(given)
 

@@ -61,3 +61,11 @@ def test_what_was_ingested_during_the_start_is_there(
     said = capsys.readouterr().out
     assert "`news` has nothing to search yet" in said
     assert "`docs`" not in said
+
+
+@pytest.mark.parametrize("options", [["--timeout", "\u0665s"], ["--over", "old", "--canary", "\u0665%"]])
+def test_digits_of_other_scripts_make_no_duration_and_no_share(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["up", "bundle", *options]) == 2
+    assert "write" in capsys.readouterr().err
