@@ -185,8 +185,6 @@ class Conditions:
                 made.setdefault(one.asked, []).append(one)
 
         def subjects(one: Statement) -> Iterator[Hashable]:
-            if not (one.is_made or one.is_mixed or self._is_apart(one)):
-                return
             yield from map(place_of, self._functions.leaves(one.reached))
             if not self._is_apart(one):
                 yield from self._functions.apart.intersection(self._questions.places(one.asked))

@@ -278,6 +278,17 @@ REACHED = {
         return y""",
         (0.25, 0.5, 0.25, 0.5),
     ),
+    "at the end of a round that may return by values from before the loop": (
+        """repeat up to 2 {
+            v = good(y)
+            z = y
+            if not v ~ 0.5 { z = w1(z) }
+            if v { z = w2(z) } elif t ~ 0.25 { z = w3(z) } elif l == "a" ~ 0.125 { return w4(z) }
+            y = z
+        } until not v ~ 0.42857142857142855
+        return y""",
+        (0.75, 0.75, 0.375, 0.1875),
+    ),
     "by a named test, of those in an arm": (
         """c = n < 3
         if n < 5 ~ 0.5 { if c ~ 0.4 { y = w1(y) } }
