@@ -8,11 +8,10 @@ import msgspec
 from msgspec.structs import replace
 
 from harmonia_compiler.check.program import MOST_SUGGESTED
-from harmonia_compiler.check.types import MOST_PARTS, Shape, shown
+from harmonia_compiler.check.types import MOST_PARTS, Shape, record_of, shown
 from harmonia_compiler.contract.component import Port
 from harmonia_compiler.contract.types import (
     Bool,
-    Field,
     Labels,
     ListOf,
     Message,
@@ -76,7 +75,7 @@ class Signature(msgspec.Struct, frozen=True):
     def ports(self) -> tuple[Port, ...] | None:
         """The parameters as ports; None where one has no type of the language."""
         ports = [
-            Port(each.name, each.shape.type, each.shape.size, each.default, each.shape.item_size)
+            Port(each.name, each.shape.type, each.shape.size, each.default, each.shape.item_size, each.shape.inner)
             for each in self.parameters
             if each.shape is not None
         ]
@@ -264,7 +263,7 @@ class Annotations:
         match of:
             case "list" | "List":
                 item = self._shape(inner, depth + 1)
-                return item and Shape(ListOf(item.type), None, item.tokens, item.parts + 1)
+                return item and item.listed()
             case "Literal":
                 labels = [
                     part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)
@@ -277,7 +276,7 @@ class Annotations:
                     return None
                 sizes = [self._size(part, shape.type) for part in parts[1:]]
                 size = next((found for found in sizes if found is not None), None)
-                return Shape(shape.type, size, shape.item_size, shape.parts)
+                return shape.of_size(size)
             case _:
                 return None
 
@@ -320,7 +319,7 @@ class Annotations:
         parts = 1 + sum(shape.parts for shape in whole.values())
         if not whole or whole.keys() != (fields or {}).keys() or parts > MOST_PARTS:
             return None
-        return Shape(Record(tuple(Field(name, shape.type) for name, shape in whole.items())), parts=parts)
+        return record_of(whole)
 
     def _fields(self, of: ast.ClassDef, depth: int) -> dict[str, Shape | None] | None:
         """The fields of a record, those that it inherits first; None where a class is no record of this module."""

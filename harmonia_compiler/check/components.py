@@ -266,7 +266,9 @@ class Components:
             if shape is None:
                 whole = False
             else:
-                ports[name] = Port(name, shape.type, shape.size, self._default(node, shape), shape.item_size)
+                ports[name] = Port(
+                    name, shape.type, shape.size, self._default(node, shape), shape.item_size, shape.inner
+                )
         return tuple(ports.values()) if whole else None, self.types.sized(result, declared.unit)
 
     def _default(self, node: tree.Port, shape: Shape) -> Any:

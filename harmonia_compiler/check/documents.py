@@ -23,6 +23,7 @@ def document(made: Made, engine: str) -> Component:
         prompts.get("prompt"),
         prompts.get("system"),
         made.settings,
+        made.result.inner,
     )
 
 

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from harmonia_compiler.check.components import Components
 from harmonia_compiler.check.made import Made
 from harmonia_compiler.check.program import Context, Declared
+from harmonia_compiler.contract.component import UNSAID, Sizes
 from harmonia_compiler.contract.types import ListOf, Message, Passage, Record, Text, Type, show
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.guesses import Results, Unsaid, unsaid
-from harmonia_compiler.kinds.extents import is_fixed
+from harmonia_compiler.kinds.extents import is_fixed, typed_extent
 from harmonia_compiler.syntax import tree
 
 #: How many tokens an example says of a question, and of an answer.
@@ -31,7 +32,7 @@ def warn_of_guesses(context: Context, components: Components, application: Appli
         found = unsaid(flow, told, prompts_alone=True)
         for port, node in zip(flow.ports, pipelines[flow.name].ports, strict=True):
             if Unsaid(port.name, is_port=True) in found:
-                message = _message(f"`{port.name}`", "has", port.type, port.size)
+                message = _message(f"`{port.name}`", "has", port.type, port.sizes)
                 help = f"{_example(port.type, _QUESTION)}; a plan rests on it"
                 context.findings.add("W0502", message, node.sized.span, help=help)
         named |= {_declares(made): made for made in _made(found, components)}
@@ -61,7 +62,7 @@ def _warn_of_results(context: Context, declared: Declared, made: Made) -> None:
     node, result = declared.node, made.result
     assert isinstance(node, tree.Component)
     assert result is not None
-    message = _message("its answers" if made.kind.has_prompt else "its results", "have", result.type, result.size)
+    message = _message("its answers" if made.kind.has_prompt else "its results", "have", result.type, result.sizes)
     if node.result is not None:
         limit = ", or give `max_tokens`" if made.kind.has_prompt and isinstance(result.type, Text) else ""
         help = f"{_example(result.type, _ANSWER)}{limit}; a plan rests on it"
@@ -71,13 +72,21 @@ def _warn_of_results(context: Context, declared: Declared, made: Made) -> None:
         context.findings.add("W0502", message, node.name.span, help=help)
 
 
-def _message(whose: str, has: str, of: Type, size: float | None) -> str:
-    if not isinstance(of, ListOf):
-        what = f"tokens {whose} {has}"
-    elif size is None:
-        what = f"items {whose} {has}"
-    else:
-        what = f"tokens the items of {whose} have"
+def _message(whose: str, has: str, of: Type, sizes: Sizes) -> str:
+    """The sentence; where something is said of a list or a record, it names what inside of it nobody has said."""
+    match of:
+        case ListOf(item) if item is not None and sizes.size is not None and not is_fixed(item):
+            return _message(f"the items of {whose}", "have", item, sizes.item or UNSAID)
+        case ListOf():
+            return _sentence(f"items {whose} {has}")
+        case Record(fields) if sizes.parts:
+            guessed = (each for each in fields if typed_extent(each.type, sizes.parts.get(each.name, UNSAID)).guessed)
+            if part := next(guessed, None):
+                return _message(f"`{part.name}` of {whose}", "has", part.type, sizes.parts.get(part.name, UNSAID))
+    return _sentence(f"tokens {whose} {has}")
+
+
+def _sentence(what: str) -> str:
     return f"nobody says how many {what}, so it is guessed"
 
 

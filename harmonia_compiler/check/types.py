@@ -1,13 +1,15 @@
 """Types as written to types as contracts know them, with the sizes that the user expects."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 
 import msgspec
+from msgspec.structs import replace
 
 from harmonia_compiler.check.amounts import ITEMS, TOKENS, amount
 from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.program import Context, Declared, Unit, not_a
+from harmonia_compiler.contract.component import UNSAID, Sizes
 from harmonia_compiler.contract.types import (
     NAMED,
     Field,
@@ -33,20 +35,48 @@ _DEEPEST = 32
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """A type with the expected tokens or items of its values (`size`), and tokens of one item of a list."""
+    """A type with the expected sizes of its values, and of how many types it is made, and how deeply."""
 
     type: Type
-    size: float | None = None
-    item_size: float | None = None
+    sizes: Sizes = UNSAID
     parts: int = 1
     depth: int = 1
 
     @property
-    def tokens(self) -> float | None:
-        """The expected tokens of a value; of a list, where it is said how many items it has and how long they are."""
-        if self.size is None or not isinstance(self.type, ListOf):
-            return self.size
-        return None if self.item_size is None else self.size * self.item_size
+    def size(self) -> float | None:
+        """The expected tokens or items of a value."""
+        return self.sizes.size
+
+    @property
+    def item_size(self) -> float | None:
+        """The expected tokens of one item of a list of texts."""
+        is_of_lists = isinstance(self.type, ListOf) and isinstance(self.type.item, ListOf)
+        return None if self.sizes.item is None or is_of_lists else self.sizes.item.size
+
+    @property
+    def inner(self) -> Sizes | None:
+        """What `size` and `item_size` do not say."""
+        inner = Sizes(item=self.sizes.item if self.item_size is None else None, parts=self.sizes.parts)
+        return None if inner == UNSAID else inner
+
+    def of_size(self, size: float | None) -> "Shape":
+        """The same type, of which this size is expected."""
+        return replace(self, sizes=replace(self.sizes, size=size))
+
+    def listed(self) -> "Shape":
+        """A list of it."""
+        item = None if self.sizes == UNSAID else self.sizes
+        return Shape(ListOf(self.type), Sizes(item=item), self.parts + 1, self.depth + 1)
+
+
+def record_of(fields: Mapping[str, Shape]) -> Shape:
+    """A record of these parts."""
+    return Shape(
+        Record(tuple(Field(name, shape.type) for name, shape in fields.items())),
+        Sizes(parts={name: shape.sizes for name, shape in fields.items() if shape.sizes != UNSAID}),
+        1 + sum(shape.parts for shape in fields.values()),
+        1 + max(shape.depth for shape in fields.values()),
+    )
 
 
 def shown(of: Type) -> str:
@@ -101,7 +131,7 @@ class Types:
                 "E0505", f"{what} is above 0", node.size.span, help="write the size that you expect"
             )
             size = None
-        return Shape(shape.type, size, shape.item_size, shape.parts, shape.depth)
+        return shape.of_size(size)
 
     def resolve(self, node: tree.TypeTree, unit: Unit) -> Shape | None:
         """A type without a size of its own; its parts may have theirs."""
@@ -113,7 +143,7 @@ class Types:
                 shape = self._labels(labels)
             case tree.ListType(item=item):
                 inner = self.sized(item, unit)
-                shape = inner and Shape(ListOf(inner.type), None, inner.tokens, inner.parts + 1, inner.depth + 1)
+                shape = inner and inner.listed()
             case tree.RecordType(ports=ports):
                 shape = self._record(node.span, ports, unit)
             case tree.ClassType():
@@ -186,13 +216,4 @@ class Types:
             self.context.findings.add("E0101", "a record needs a field", span, help="write `(name: type)`")
             return None
         shapes = {name: shape for name, shape in fields.items() if shape is not None}
-        if len(shapes) < len(fields):
-            return None
-        sizes = [shape.tokens for shape in shapes.values() if shape.tokens is not None]
-        return Shape(
-            Record(tuple(Field(name, shape.type) for name, shape in shapes.items())),
-            sum(sizes) if sizes else None,
-            None,
-            1 + sum(shape.parts for shape in shapes.values()),
-            1 + max(shape.depth for shape in shapes.values()),
-        )
+        return record_of(shapes) if len(shapes) == len(fields) else None

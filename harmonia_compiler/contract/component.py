@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from harmonia_compiler.contract.types import Type
+from harmonia_compiler.contract.types import ListOf, Type
 
 
 class Late(msgspec.Struct, frozen=True, tag_field="late"):
@@ -21,11 +21,33 @@ class Secret(Late, frozen=True, tag="secret"):
     """`secret("NAME")`: as `env`, and never written to a plan, a log or a metric."""
 
 
+class Sizes(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the user expects of a value: `size` tokens (text) or items (a list), and the same of what is inside.
+
+    `item` is said of one item of a list, `parts` of the parts of a record by name; of others nothing is said.
+    """
+
+    size: float | None = None
+    item: "Sizes | None" = None
+    parts: dict[str, "Sizes"] = {}
+
+
+#: Where nobody said anything.
+UNSAID = Sizes()
+
+
+def _sizes(of: Type, size: float | None, item_size: float | None, inner: Sizes | None) -> Sizes:
+    """What is said of a value of a type. An `item_size` of lists is from a document that says no more of them."""
+    inner = inner or UNSAID
+    is_of_texts = item_size is not None and isinstance(of, ListOf) and not isinstance(of.item, ListOf)
+    return Sizes(size, Sizes(item_size) if is_of_texts else inner.item, inner.parts)
+
+
 class Port(msgspec.Struct, frozen=True, omit_defaults=True):
     """An input of a component or a pipeline.
 
     `size` is the expected number of tokens (text) or items (a list), where the user said it, `item_size` that of
-    the tokens of one item.
+    the tokens of one item. `inner` has what is said of parts of records, and of lists in lists.
     """
 
     name: str
@@ -33,6 +55,12 @@ class Port(msgspec.Struct, frozen=True, omit_defaults=True):
     size: float | None = None
     default: Any = msgspec.UNSET
     item_size: float | None = None
+    inner: Sizes | None = None
+
+    @property
+    def sizes(self) -> Sizes:
+        """All that is said of the size of its values."""
+        return _sizes(self.type, self.size, self.item_size, self.inner)
 
 
 class Insert(msgspec.Struct, frozen=True):
@@ -63,7 +91,8 @@ class Component(msgspec.Struct, frozen=True, omit_defaults=True):
     `settings` are the kind's settings of scope `call`, in milliseconds, bytes and plain numbers.
     `prompt` and `system` are the parsed templates; texts and inserted ports in order.
     `size` is the expected tokens (text) or items (a list) of a result, `item_size` the expected
-    tokens of one item, both only where the user said so.
+    tokens of one item, both only where the user said so; `inner` has what is said of parts of records,
+    and of lists in lists.
     """
 
     name: str
@@ -76,3 +105,9 @@ class Component(msgspec.Struct, frozen=True, omit_defaults=True):
     prompt: Prompt | None = None
     system: Prompt | None = None
     settings: dict[str, Any] = {}
+    inner: Sizes | None = None
+
+    @property
+    def sizes(self) -> Sizes:
+        """All that is said of the size of its results."""
+        return _sizes(self.result, self.size, self.item_size, self.inner)

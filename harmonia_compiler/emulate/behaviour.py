@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from harmonia_compiler.contract.component import Component, Insert
-from harmonia_compiler.contract.types import ListOf, Message, Passage, Record, Text, Type, Value
+from harmonia_compiler.contract.types import ListOf, Passage, Text, Type, Value
 from harmonia_compiler.emulate.outcomes import (
     ListOutcome,
     Outcome,
@@ -26,7 +26,7 @@ from harmonia_compiler.emulate.outcomes import (
     named,
     number_of,
 )
-from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN, is_fixed, text_tokens, typed_extent
+from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN, text_tokens, value_tokens
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
 from harmonia_compiler.policy.events import Path, show_place, site_of
 from harmonia_compiler.workload.draws import Draws, Uniform, length
@@ -251,26 +251,7 @@ def extent_of(value: Value, of: Type) -> Extent:
 
 def _extent_of(value: Value, of: Type) -> tuple[float, float]:
     """Its tokens, and its items."""
-    return _tokens_of(value, of), float(len(value)) if isinstance(of, ListOf) else 1.0
-
-
-def _tokens_of(value: Value, of: Type) -> float:
-    """Those of its texts; what is about as large in all values of its type has as many as are planned for it."""
-    match of:
-        case Text():
-            return text_tokens(value)
-        case Passage() | Message():
-            return text_tokens(value["text"])
-        case _ if is_fixed(of):
-            return typed_extent(of).tokens
-        case ListOf(item) if item is not None and value:
-            if is_fixed(item):
-                return len(value) * typed_extent(item).tokens
-            return sum([_tokens_of(one, item) for one in value])
-        case Record(fields):
-            return sum([_tokens_of(value[one.name], one.type) for one in fields])
-        case _:
-            return 0.0
+    return value_tokens(value, of), float(len(value)) if isinstance(of, ListOf) else 1.0
 
 
 def prefix_of(component: Component, inputs: Mapping[str, Value], block: int) -> tuple[int, ...]:

@@ -31,8 +31,8 @@ from harmonia_compiler.flow.asked import COUNT, ITEM, Below, Exactly, Test
 from harmonia_compiler.flow.demand import Demand
 from harmonia_compiler.flow.graph import EVEN, Application, Flow
 from harmonia_compiler.flow.lower import sites
-from harmonia_compiler.kinds.extents import USUAL_ITEMS, typed_extent
-from harmonia_compiler.kinds.kind import Kind, value_of
+from harmonia_compiler.kinds.extents import item_of, part_of, typed_extent
+from harmonia_compiler.kinds.kind import Extent, Kind, value_of
 from harmonia_compiler.workload.draws import Uniform
 
 
@@ -117,7 +117,7 @@ Outcome = (
 Said = Mapping[tuple[tuple[str, ...], Test], float]
 
 
-#: With so many digits, and on a line of its own, a number is as many tokens of a prompt as are planned for it.
+#: With so many digits, and a space or a line's end behind it, a number is as many tokens of a prompt as are planned.
 _DIGITS = 13
 
 #: Of a value that nothing tests.
@@ -260,7 +260,7 @@ def number_of(outcome: NumberOutcome, uniform: float) -> float:
     """Uniform between bounds, and below the upper one; beyond the outer ones, within 1 of them."""
     bounds, below = outcome.bounds, outcome.below
     if not bounds:
-        return uniform
+        return round(uniform, _DIGITS)
     edges = [(0.0, min(0.0, bounds[0] - 1.0) if bounds else 0.0)]
     edges += zip(below, bounds, strict=True)
     edges.append((1.0, max(1.0, bounds[-1] + 1.0) if bounds else 1.0))
@@ -294,7 +294,7 @@ def _outcome(component: Component, kinds: Mapping[str, Kind], said: Said) -> Out
     kind = kinds[component.kind]
     extent = kind.result_extent(component)
     most = most_tokens(component, kind)
-    return _typed(component.result, extent.tokens, most, said, items=extent.items)
+    return _typed(component.result, extent, most, said)
 
 
 def most_tokens(component: Component, kind: Kind) -> float | None:
@@ -304,19 +304,12 @@ def most_tokens(component: Component, kind: Kind) -> float | None:
 
 def expected_argument(port: Port, said: Said = NOTHING_SAID) -> Outcome:
     """The outcome of a port: as large as it is declared, or as its type is expected to be, and how often tests hold."""
-    extent = typed_extent(port.type, port.size, port.item_size)
-    return _typed(port.type, extent.tokens, None, said, items=extent.items)
+    return _typed(port.type, typed_extent(port.type, port.sizes), None, said)
 
 
-def _typed(
-    of: Type,
-    tokens: float,
-    most: float | None,
-    said: Said,
-    path: tuple[str, ...] = (),
-    items: float = USUAL_ITEMS,
-) -> Outcome:
-    """The outcome of a value of so many tokens in all; of a list, in so many items."""
+def _typed(of: Type, extent: Extent, most: float | None, said: Said, path: tuple[str, ...] = ()) -> Outcome:
+    """The outcome of a value that is so large."""
+    tokens = extent.tokens
     match of:
         case Labels(labels):
             return LabelOutcome(_shares(labels, {label: said.get((path, label)) for label in labels}))
@@ -331,14 +324,13 @@ def _typed(
         case Vector():
             return VectorOutcome()
         case ListOf(item):
-            each = tokens / items if items else 0.0
+            each = item_of(extent, of)
             one = TextOutcome(0.0, most) if item is None else _typed(item, each, most, said, (*path, ITEM))
-            return ListOutcome(items, one, _number_outcome(said, (*path, COUNT)))
+            return ListOutcome(extent.items, one, _number_outcome(said, (*path, COUNT)))
         case Record(fields):
-            sizes = {one.name: typed_extent(one.type).tokens for one in fields}
-            scale = tokens / total if (total := sum(sizes.values())) else 0.0
+            parts = {one.name: part_of(extent, of, one.name) for one in fields}
             return RecordOutcome(
-                {one.name: _typed(one.type, sizes[one.name] * scale, most, said, (*path, one.name)) for one in fields}
+                {one.name: _typed(one.type, parts[one.name], most, said, (*path, one.name)) for one in fields}
             )
         case _:
             return TextOutcome(tokens if most is None else min(tokens, most), most)

@@ -135,7 +135,7 @@ class Scenario:
                 found[parameter.name] = named
             elif parameter.name in tested:
                 found[parameter.name] = self._drawn(parameter.name, tested[parameter.name], number)
-            elif parameter.default is not msgspec.UNSET and ports[parameter.name].size is None:
+            elif parameter.default is not msgspec.UNSET and not _is_sized(ports[parameter.name]):
                 found[parameter.name] = parameter.default
             else:
                 is_required = parameter.default is msgspec.UNSET
@@ -200,6 +200,11 @@ def _too_large(name: str, outcome: Outcome, place: Span | None) -> Iterator[Diag
         message = f"{name} has up to {parts:,.0f} tokens and items, of which no more than {MOST_PARTS:,} are drawn"
         help_ = "expect less of it: by its `~`, or where `count` asks how many it has"
         yield Diagnostic("E1343", message, place, help=help_)
+
+
+def _is_sized(port: Port) -> bool:
+    """Whether it is said how large its values are, or parts of them."""
+    return port.size is not None or bool(port.sizes.parts)
 
 
 def _drawn(shares: Mapping[str, float], uniform: float) -> str:

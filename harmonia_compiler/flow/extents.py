@@ -22,36 +22,43 @@ from harmonia_compiler.contract.program import (
     Select,
     Whole,
 )
-from harmonia_compiler.contract.types import ListOf, Message, Passage, Text, Type, Value, field_names, field_type
+from harmonia_compiler.contract.types import Bool, Number, Type, Value
 from harmonia_compiler.flow.expand import Chance, Gather, Item
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.functions.registry import functions
-from harmonia_compiler.kinds.extents import text_tokens, typed_extent
+from harmonia_compiler.kinds.extents import (
+    has_insides,
+    item_of,
+    item_type,
+    list_extent,
+    part_of,
+    part_types,
+    record_extent,
+    text_tokens,
+    typed_extent,
+)
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
 
 _QUANTITIES = Work.__struct_fields__
-
-#: A source such as "guides/setting-up.md", a score, a role.
-_BESIDE_TEXT = 5.0
 
 
 def extents(
     flow: Flow, application: Application, kinds: Mapping[str, Kind], taken: Mapping[int, float]
 ) -> tuple[Extent, ...]:
     """The expected extent of each node; `taken[i]` is how often a `Select` that is demanded takes `then`."""
-    sizes = {port.name: (port.size, port.item_size) for port in flow.ports}
+    sizes = {port.name: port.sizes for port in flow.ports}
     found: list[Extent] = []
     for position, node in enumerate(flow.nodes):
         match node.operation:
             case Parameter(name):
-                found.append(typed_extent(node.type, *sizes[name]))
+                found.append(typed_extent(node.type, sizes[name]))
             case Call() as call:
                 component = called(call, application)
                 one = kinds[component.kind].result_extent(component, given(call, flow, found))
-                found.append(_of_each(one, node.type, batch(call, found)) if call.over else one)
+                found.append(list_extent(node.type, one, batch(call, found)) if call.over else one)
             case Select(_, then, otherwise):
                 share = taken.get(position, node.share or 0.0)
-                found.append(_mixture(found[then], found[otherwise], share))
+                found.append(_mean(((share, found[then]), (1.0 - share, found[otherwise]))))
             case operation:
                 found.append(_extent(operation, flow, node.type, found))
     return tuple(found)
@@ -64,7 +71,7 @@ def work(
     component = called(call, application)
     items = batch(call, found)
     node = flow.nodes[at]
-    result = _item(found[at], node.type) if call.over else found[at]
+    result = item_of(found[at], node.type) if call.over else found[at]
     one = kinds[component.kind].work(component, given(call, flow, found), result)
     return Work(**{name: items * getattr(one, name) for name in _QUANTITIES}) if call.over else one
 
@@ -84,7 +91,7 @@ def called(call: Call, application: Application) -> Component:
 def given(call: Call, flow: Flow, found: Sequence[Extent]) -> dict[str, Extent]:
     """The extents at the call's ports, those of one item where it is given many."""
     return {
-        port: _item(found[at], flow.nodes[at].type) if port in call.over else found[at]
+        port: item_of(found[at], flow.nodes[at].type) if port in call.over else found[at]
         for port, at in zip(call.ports, call.inputs, strict=True)
     }
 
@@ -92,13 +99,17 @@ def given(call: Call, flow: Flow, found: Sequence[Extent]) -> dict[str, Extent]:
 def _extent(operation: Operation, flow: Flow, of: Type, found: Sequence[Extent]) -> Extent:
     match operation:
         case Constant(value):
-            return _constant(value)
+            return _constant(value, of)
         case GetField(record, name):
-            return _field(flow, record, name, found)
+            return part_of(found[record], flow.nodes[record].type, name)
         case MakeList(items):
-            return _sum([found[at] for at in items], float(len(items)), _nested(of, [found[at].items for at in items]))
-        case MakeRecord(_, parts):
-            return _sum([found[at] for at in parts], 1.0)
+            return _listed([found[at] for at in items], of)
+        case MakeRecord(names, parts):
+            places = dict(zip(names, parts, strict=True))
+            return record_extent(
+                {name: found[at] for name, at in places.items()},
+                {name: flow.nodes[at].type for name, at in places.items()},
+            )
         case Concat(left, right):
             return _joined(found[left], found[right])
         case After(_, then) | Whole(then):
@@ -112,92 +123,66 @@ def _extent(operation: Operation, flow: Flow, of: Type, found: Sequence[Extent])
 def _applied(operation: Apply, flow: Flow, of: Type, found: Sequence[Extent]) -> Extent:
     match operation:
         case Item(_, (listed,)):
-            return _item(found[listed], flow.nodes[listed].type)
+            return item_of(found[listed], flow.nodes[listed].type)
         case Gather(_, (listed, one, *_)):
-            return _of_each(found[one], of, found[listed].items)
+            return list_extent(of, found[one], found[listed].items)
         case Chance():
             return typed_extent(of)
         case Apply(function, positions, settings):
             return functions()[function].extent([found[at] for at in positions], settings)
 
 
-def _item(whole: Extent, of: Type) -> Extent:
-    """One item of a list."""
-    tokens = whole.tokens / whole.items if whole.items else 0.0
-    if isinstance(of, ListOf) and isinstance(of.item, ListOf):
-        usual = typed_extent(of.item)
-        return Extent(tokens, usual.items if whole.nested is None else whole.nested, whole.guessed)
-    return Extent(tokens, 1.0, whole.guessed)
+def _constant(value: Value, of: Type) -> Extent:
+    match value:
+        case str():
+            return Extent(text_tokens(value))
+        case bool():
+            return typed_extent(Bool())
+        case list():
+            return _listed([_constant(item, item_type(of)) for item in value], of)
+        case dict():
+            types = part_types(of)
+            return record_extent({name: _constant(part, types[name]) for name, part in value.items()}, types)
+        case _:
+            return typed_extent(Number())
 
 
-def _of_each(one: Extent, of: Type, items: float) -> Extent:
-    """A list of so many of what one item gave."""
-    return Extent(items * one.tokens, items, one.guessed, _nested(of, [one.items]))
+def _sum(parts: Sequence[Extent], items: float, item: Extent | None = None) -> Extent:
+    return Extent(sum(part.tokens for part in parts), items, any(part.guessed for part in parts), item)
 
 
-def _nested(of: Type, items: Sequence[float]) -> float | None:
-    """How many items each item of a list of lists has."""
-    is_nested = isinstance(of, ListOf) and isinstance(of.item, ListOf)
-    return sum(items) / len(items) if is_nested and items else None
-
-
-def _sum(parts: Sequence[Extent], items: float, nested: float | None = None) -> Extent:
-    return Extent(sum(part.tokens for part in parts), items, any(part.guessed for part in parts), nested)
+def _listed(items: Sequence[Extent], of: Type) -> Extent:
+    """A list of these."""
+    item = _known_mean([(1.0, item) for item in items]) if has_insides(of) else None
+    return _sum(items, float(len(items)), item)
 
 
 def _joined(left: Extent, right: Extent) -> Extent:
-    items = left.items + right.items
-    return _sum([left, right], items, _weighed(left, right, left.items / items if items else 0.0))
+    item = _known_mean([(left.items, left.item), (right.items, right.item)])
+    return _sum([left, right], left.items + right.items, item)
 
 
-def _mixture(then: Extent, otherwise: Extent, share: float) -> Extent:
-    items = share * then.items + (1.0 - share) * otherwise.items
+def _known_mean(weighed: Sequence[tuple[float, Extent | None]]) -> Extent | None:
+    """The mean of these; None where nobody knows one that has a weight, or none has any."""
+    known = [(weight, extent) for weight, extent in weighed if extent is not None and weight > 0.0]
+    return _mean(known) if known and len(known) == sum(weight > 0.0 for weight, _ in weighed) else None
+
+
+def _mean(weighed: Sequence[tuple[float, Extent]]) -> Extent:
+    """The mean extent, each with its weight; those without weight only count as guesses."""
+    whole = sum(weight for weight, _ in weighed)
+    shares = [(weight / whole, extent) for weight, extent in weighed]
     return Extent(
-        share * then.tokens + (1.0 - share) * otherwise.tokens,
-        items,
-        then.guessed or otherwise.guessed,
-        _weighed(then, otherwise, share * then.items / items if items else 0.0),
+        sum(share * each.tokens for share, each in shares),
+        sum(share * each.items for share, each in shares),
+        any(each.guessed for _, each in shares),
+        _known_mean([(share * each.items, each.item) for share, each in shares]),
+        _mean_parts([(share, each.parts) for share, each in shares if share > 0.0]),
     )
 
 
-def _weighed(one: Extent, other: Extent, share: float) -> float | None:
-    """The mean `nested` of lists, of whose items this share are of the first; empty ones say nothing."""
-    if one.nested is None or other.nested is None:
-        return other.nested if one.nested is None and not one.items else one.nested if not other.items else None
-    return share * one.nested + (1.0 - share) * other.nested
-
-
-def _constant(value: Value) -> Extent:
-    if not isinstance(value, list):
-        return Extent(_tokens(value))
-    is_nested = bool(value) and all(isinstance(item, list) for item in value)
-    nested = sum(len(item) for item in value) / len(value) if is_nested else None
-    return Extent(_tokens(value), float(len(value)), nested=nested)
-
-
-def _field(flow: Flow, record: int, name: str, found: Sequence[Extent]) -> Extent:
-    """A part of a record: its own extent where the record is made here, else its usual part of the whole.
-
-    What is said of a passage or a message is said of its text.
-    """
-    node, whole = flow.nodes[record], found[record]
-    if isinstance(node.operation, MakeRecord):
-        return found[node.operation.inputs[node.operation.names.index(name)]]
-    if isinstance(node.type, Passage | Message):
-        return Extent(whole.tokens, guessed=whole.guessed) if name == "text" else typed_extent(Text(), _BESIDE_TEXT)
-    usual = {each: typed_extent(of) for each in field_names(node.type) if (of := field_type(node.type, each))}
-    total = sum(extent.tokens for extent in usual.values())
-    part = usual[name]
-    return Extent(whole.tokens * part.tokens / total if total else 0.0, part.items, guessed=True)
-
-
-def _tokens(value: Value) -> float:
-    match value:
-        case str():
-            return text_tokens(value)
-        case list():
-            return sum(_tokens(item) for item in value)
-        case dict():
-            return sum(_tokens(part) for part in value.values())
-        case _:
-            return 1.0
+def _mean_parts(weighed: Sequence[tuple[float, Mapping[str, Extent] | None]]) -> Mapping[str, Extent] | None:
+    known = [(share, parts) for share, parts in weighed if parts is not None]
+    if not known or len(known) < len(weighed):
+        return None
+    return {name: _mean([(share, parts[name]) for share, parts in known]) for name in known[0][1]}

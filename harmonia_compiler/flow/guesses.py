@@ -24,11 +24,11 @@ from harmonia_compiler.contract.program import (
     Repeat,
     inputs,
 )
-from harmonia_compiler.contract.types import ListOf, Type
+from harmonia_compiler.contract.types import Type
 from harmonia_compiler.flow.bits import bits
 from harmonia_compiler.flow.extents import called
 from harmonia_compiler.flow.graph import Application, Body, Flow
-from harmonia_compiler.kinds.extents import is_fixed, typed_extent
+from harmonia_compiler.kinds.extents import is_fixed, item_type, typed_extent
 from harmonia_compiler.kinds.kind import Extent, Kind
 
 
@@ -150,13 +150,13 @@ class _Reading(msgspec.Struct):
 
     def parameter(self, name: str) -> _Behind:
         port = next(port for port in self.flow.ports if port.name == name)
-        is_guessed = typed_extent(port.type, port.size, port.item_size).guessed
+        is_guessed = typed_extent(port.type, port.sizes).guessed
         return self.said_nothing(Unsaid(name, is_port=True)) if is_guessed else _NOTHING
 
     def result(self, call: Call, body: Body, found: Sequence[_Behind]) -> _Behind:
         """What stands behind a call's result: the component, or what it is given, where its size follows from that."""
         types = tuple(
-            _item(body.nodes[at].type) if port in call.over else body.nodes[at].type
+            item_type(body.nodes[at].type) if port in call.over else body.nodes[at].type
             for port, at in zip(call.ports, call.inputs, strict=True)
         )
         items = _all(found[at] for port, at in zip(call.ports, call.inputs, strict=True) if port in call.over)
@@ -191,10 +191,6 @@ def _used(body: Body) -> set[int]:
         if at in found:
             found.update(inputs(body.nodes[at].operation))
     return found
-
-
-def _item(of: Type) -> Type:
-    return of.item if isinstance(of, ListOf) and of.item is not None else of
 
 
 def _all(several: Iterable[_Behind]) -> _Behind:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from harmonia_compiler.contract.component import Port
+from harmonia_compiler.contract.component import UNSAID, Port, Sizes
 from harmonia_compiler.contract.program import (
     After,
     Apply,
@@ -34,7 +34,7 @@ from harmonia_compiler.contract.program import (
     block_of,
     inputs,
 )
-from harmonia_compiler.contract.types import show
+from harmonia_compiler.contract.types import ListOf, Record, Type, show
 from harmonia_compiler.flow.graph import Flow, Load, Node
 
 
@@ -175,10 +175,20 @@ def _show_load(load: Load) -> str:
 
 
 def _show_port(port: Port) -> str:
-    size = "" if port.size is None else f" ~ {port.size:g}"
-    of = show(port.type) if port.item_size is None else f"{show(port.type)[:-1]} ~ {port.item_size:g}]"
     default = "" if port.default is msgspec.UNSET else f" = {_json(port.default)}"
-    return f"{port.name}: {of}{size}{default}"
+    return f"{port.name}: {_show_sized(port.type, port.sizes)}{default}"
+
+
+def _show_sized(of: Type, sizes: Sizes) -> str:
+    match of:
+        case ListOf(item) if item is not None:
+            shown = f"[{_show_sized(item, sizes.item or UNSAID)}]"
+        case Record(fields):
+            parts = (f"{each.name}: {_show_sized(each.type, sizes.parts.get(each.name, UNSAID))}" for each in fields)
+            shown = f"({', '.join(parts)})"
+        case _:
+            shown = show(of)
+    return shown if sizes.size is None else f"{shown} ~ {sizes.size:g}"
 
 
 def _json(value: object) -> str:

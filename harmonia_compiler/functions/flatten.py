@@ -32,9 +32,9 @@ def extent(extents: Sequence[Extent], settings: Mapping[str, int]) -> Extent:
 
 def flat(lists: Extent, usual: float) -> Extent:
     """The extent of the items of lists: `usual` items for each list where nobody knows how long they are."""
-    if lists.nested is None:
+    if lists.item is None:
         return Extent(lists.tokens, lists.items * usual, guessed=True)
-    return Extent(lists.tokens, lists.items * lists.nested, lists.guessed)
+    return Extent(lists.tokens, lists.items * lists.item.items, lists.guessed, lists.item.item)
 
 
 FUNCTION = Function(

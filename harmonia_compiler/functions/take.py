@@ -24,7 +24,7 @@ def extent(extents: Sequence[Extent], settings: Mapping[str, int]) -> Extent:
     whole = extents[0]
     kept = min(whole.items, float(_COUNT.of(settings)))
     tokens = whole.tokens * kept / whole.items if whole.items else 0.0
-    return Extent(tokens, kept, whole.guessed, whole.nested)
+    return Extent(tokens, kept, whole.guessed, whole.item)
 
 
 FUNCTION = Function(

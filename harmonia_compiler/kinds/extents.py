@@ -1,7 +1,24 @@
 """How large results are expected to be, where a declaration or its type tells."""
 
-from harmonia_compiler.contract.component import Component
-from harmonia_compiler.contract.types import Bool, Labels, ListOf, Message, Number, Passage, Record, Type, Vector
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from harmonia_compiler.contract.component import UNSAID, Component, Sizes
+from harmonia_compiler.contract.types import (
+    BUILT_IN_FIELDS,
+    Bool,
+    Labels,
+    ListOf,
+    Message,
+    Number,
+    Passage,
+    Record,
+    Text,
+    Type,
+    Value,
+    Vector,
+)
 from harmonia_compiler.kinds.kind import Extent
 
 #: Characters of English text that make a token, on average, in the vocabularies of current models.
@@ -11,6 +28,11 @@ CHARACTERS_PER_TOKEN = 4.0
 USUAL_ITEMS = 4.0
 _USUAL_TOKENS = 60.0
 _USUAL_PASSAGE_TOKENS = 200.0
+#: A source such as "guides/setting-up.md", a score, a role.
+_BESIDE_TEXT = 5.0
+
+#: Where it makes no difference how large a value is.
+_ANY = Extent(0.0)
 
 
 def text_tokens(text: str) -> float:
@@ -18,23 +40,116 @@ def text_tokens(text: str) -> float:
     return len(text) / CHARACTERS_PER_TOKEN
 
 
+_QUOTES, _COMMA = text_tokens('""'), text_tokens(", ")
+
+
 def declared_extent(component: Component) -> Extent:
     """The extent that a declaration says; guessed from the result's type where it says nothing."""
-    return typed_extent(component.result, component.size, component.item_size)
+    return typed_extent(component.result, component.sizes)
 
 
-def typed_extent(of: Type, size: float | None = None, item_size: float | None = None) -> Extent:
-    """The extent of a value of a type: `size` tokens or items of `item_size` tokens, as far as they are said."""
+def typed_extent(of: Type, sizes: Sizes = UNSAID) -> Extent:
+    """The extent of a value of a type, of these sizes as far as they are said.
+
+    Of a list the tokens are those of its items; of a record they are those of the JSON that it is in a prompt, as
+    `openai.show_value` writes it.
+    """
     match of:
         case ListOf(item):
-            items = size or USUAL_ITEMS
-            known = size is not None and (item_size is not None or item is None or is_fixed(item))
-            each = item_size or (_tokens_of(item) if item is not None else 0.0)
-            return Extent(items * each, items, guessed=not known)
-        case _ if size is not None:
-            return Extent(size)
+            one = Extent(0.0) if item is None else typed_extent(item, sizes.item or UNSAID)
+            whole = list_extent(of, one, sizes.size or USUAL_ITEMS)
+            return replace(whole, guessed=True) if sizes.size is None else whole
+        case Record(fields):
+            parts = {each.name: typed_extent(each.type, sizes.parts.get(each.name, UNSAID)) for each in fields}
+            whole = record_extent(parts, part_types(of))
+            # Documents from before `inner` say it of the whole.
+            return whole if sizes.size is None else replace(resized(whole, sizes.size), guessed=False)
+        case _ if sizes.size is not None:
+            return Extent(sizes.size)
         case _:
             return Extent(_tokens_of(of), guessed=not is_fixed(of))
+
+
+def list_extent(of: Type, one: Extent, items: float) -> Extent:
+    """A list of so many items that are as large as one."""
+    return Extent(items * one.tokens, items, one.guessed, one if has_insides(of) else None)
+
+
+def record_extent(parts: Mapping[str, Extent], types: Mapping[str, Type]) -> Extent:
+    """A record of parts of these types, in JSON."""
+    tokens = sum(part.tokens + _key(name) + _marks(types[name], part) for name, part in parts.items())
+    return Extent(tokens, 1.0, any(part.guessed for part in parts.values()), parts=parts)
+
+
+def item_of(whole: Extent, of: Type) -> Extent:
+    """One item of a list; as usual inside, where nobody knows."""
+    if whole.item is not None:
+        return whole.item
+    tokens = whole.tokens / whole.items if whole.items else 0.0
+    if isinstance(of, ListOf) and of.item is not None and has_insides(of):
+        return replace(resized(typed_extent(of.item), tokens), guessed=whole.guessed)
+    return Extent(tokens, 1.0, whole.guessed)
+
+
+def part_of(whole: Extent, of: Type, name: str) -> Extent:
+    """A part of a record, or its usual share where nobody knows.
+
+    What is said of a passage or a message is said of its text.
+    """
+    if whole.parts is not None:
+        return whole.parts[name]
+    if isinstance(of, Passage | Message):
+        return Extent(whole.tokens, guessed=whole.guessed) if name == "text" else Extent(_BESIDE_TEXT)
+    parts = resized(typed_extent(of), whole.tokens).parts
+    assert parts is not None
+    return replace(parts[name], guessed=True)
+
+
+def resized(extent: Extent, tokens: float) -> Extent:
+    """The same number of items, of so many tokens in all; what is inside keeps its share."""
+    if tokens == extent.tokens:
+        return extent
+    share = tokens / extent.tokens if extent.tokens else 0.0
+    item = None if extent.item is None else resized(extent.item, share * extent.item.tokens)
+    parts = extent.parts and {name: resized(part, share * part.tokens) for name, part in extent.parts.items()}
+    return Extent(tokens, extent.items, extent.guessed, item, parts)
+
+
+def value_tokens(value: Value, of: Type, *, in_json: bool = False) -> float:
+    """How many tokens a value is, as `typed_extent` counts them: of a number, a bool or a label what is usual."""
+    match of:
+        case Text():
+            tokens = text_tokens(value)
+        case Passage() | Message():
+            tokens = text_tokens(value["text"])
+        case _ if is_fixed(of):
+            tokens = typed_extent(of).tokens
+        case ListOf(item) if item is not None and value:
+            if is_fixed(item):
+                each = value_tokens(value[0], item, in_json=in_json)
+                return len(value) * (each + _COMMA if in_json else each)
+            tokens = sum([value_tokens(one, item, in_json=in_json) for one in value])
+            return tokens + len(value) * _COMMA if in_json else tokens
+        case Record(fields):
+            return sum([_key(one.name) + value_tokens(value[one.name], one.type, in_json=True) for one in fields])
+        case _:
+            return 0.0
+    return tokens + _marks(of, _ANY) if in_json else tokens
+
+
+def has_insides(of: Type) -> bool:
+    """Whether it is a list of which each item has items or parts."""
+    return isinstance(of, ListOf) and isinstance(of.item, ListOf | Record)
+
+
+def item_type(of: Type) -> Type:
+    """The type of a list's items."""
+    return of.item if isinstance(of, ListOf) and of.item is not None else of
+
+
+def part_types(of: Type) -> dict[str, Type]:
+    """The types of the parts of a record."""
+    return {each.name: each.type for each in of.fields} if isinstance(of, Record) else {}
 
 
 def is_fixed(of: Type) -> bool:
@@ -57,9 +172,32 @@ def _tokens_of(result: Type) -> float:
             return 0.0
         case Passage() | Message():
             return _USUAL_PASSAGE_TOKENS
-        case Record(fields):
-            return sum(_tokens_of(field.type) + text_tokens(field.name) + 4.0 for field in fields)
-        case ListOf(item):
-            return USUAL_ITEMS * (_tokens_of(item) if item is not None else 0.0)
         case _:
             return _USUAL_TOKENS
+
+
+def _key(name: str) -> float:
+    """What JSON writes around a value by this name; the braces are as long as the comma that the last one lacks."""
+    return text_tokens(f'"{name}": , ')
+
+
+def _marks(of: Type, extent: Extent) -> float:
+    """What a value within JSON is longer than outside of it."""
+    match of:
+        case Text() | Labels():
+            return _QUOTES
+        case Passage() | Message():
+            return _BESIDE_IN_JSON[type(of)]
+        case ListOf(item) if item is not None:
+            return extent.items * (_COMMA + _marks(item, item_of(extent, of)))
+        case _:
+            return 0.0
+
+
+#: What stands beside the text of a passage and of a message in JSON.
+_BESIDE_IN_JSON = {
+    of: sum(
+        _key(name) + _marks(each, _ANY) + (0.0 if name == "text" else _BESIDE_TEXT) for name, each in fields.items()
+    )
+    for of, fields in BUILT_IN_FIELDS.items()
+}

@@ -78,13 +78,15 @@ class Signature(msgspec.Struct, frozen=True):
 class Extent(msgspec.Struct, frozen=True):
     """How large a value is expected to be: `tokens` in all, in `items` (1 where it is no list).
 
-    `nested` is how many items each of the items has, where they are lists and it is known.
+    `item` is how large one item of a list of lists or of records is, `parts` how large those of a record are, where it
+    is known: without, what is inside has its usual share of the tokens.
     """
 
     tokens: float
     items: float = 1.0
     guessed: bool = False
-    nested: float | None = None
+    item: "Extent | None" = None
+    parts: Mapping[str, "Extent"] | None = None
 
 
 class Work(msgspec.Struct, frozen=True):

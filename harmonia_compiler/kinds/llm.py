@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from harmonia_compiler.contract.card import Card
 from harmonia_compiler.contract.component import Component, Engine, Insert, Prompt
@@ -17,7 +18,7 @@ from harmonia_compiler.contract.launch import Launch, Reply, Wire, Word
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import ListOf, Passage, Text, Value
 from harmonia_compiler.kinds import vllm
-from harmonia_compiler.kinds.extents import declared_extent, text_tokens
+from harmonia_compiler.kinds.extents import declared_extent, resized, text_tokens
 from harmonia_compiler.kinds.kind import NOTHING, REVISION, Extent, Fault, Kind, Setting, Work, value_of
 from harmonia_compiler.kinds.launching import model_words, weights_name, worker
 from harmonia_compiler.kinds.openai import (
@@ -153,7 +154,7 @@ def result_extent(component: Component, inputs: Mapping[str, Extent] = NOTHING) 
     extent = declared_extent(component)
     # Whoever limits the tokens has said about how many there are, but not in how many items.
     is_told = is_limited and (component.size is not None or not isinstance(component.result, ListOf))
-    return Extent(min(extent.tokens, limit), extent.items, extent.guessed and not is_told)
+    return replace(resized(extent, min(extent.tokens, limit)), guessed=extent.guessed and not is_told)
 
 
 def launch(engine: Engine, card: Card | None, configuration: Configuration) -> Launch:

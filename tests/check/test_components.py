@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from harmonia_compiler.check.files import Checked, check_files
-from harmonia_compiler.contract.component import Env, Insert, Secret
+from harmonia_compiler.contract.component import Component, Env, Insert, Secret, Sizes
 from harmonia_compiler.contract.types import Labels, ListOf, Message, Text
 from harmonia_compiler.flow.graph import Application
 
@@ -169,7 +169,21 @@ def test_types_by_name() -> None:
         'component f(q: text) -> pair = python("m:f")\n'
         "pipeline p(q: text) -> text { return f(q).left }"
     )
-    assert app.components["f"].size == 10, "two texts of 5 tokens"
+    assert app.components["f"].sizes == Sizes(parts={"right": Sizes(2, Sizes(5))})
+
+
+def test_a_size_is_known_wherever_it_is_said() -> None:
+    app = application(
+        "type person = (name: text ~ 5 tokens, age: number, notes: [[text ~ 9 tokens] ~ 2] ~ 3)\n"
+        'component f(people: [person] ~ 7, some: [text ~ 4 tokens]) -> [[text ~ 5 tokens] ~ 12] ~ 3 = python("m:f")\n'
+        "pipeline p(people: [person], some: [text]) -> [[text]] { return f(people, some) }"
+    )
+    person = Sizes(parts={"name": Sizes(5), "notes": Sizes(3, Sizes(2, Sizes(9)))})
+    component = app.components["f"]
+    assert [port.sizes for port in component.ports] == [Sizes(7, person), Sizes(item=Sizes(4))]
+    assert component.sizes == Sizes(3, Sizes(12, Sizes(5)))
+    assert app.flows[0].ports[0].sizes == Sizes(item=person)
+    assert msgspec.json.decode(msgspec.json.encode(component), type=Component) == component
 
 
 def test_a_file_of_components_alone_is_fine() -> None:

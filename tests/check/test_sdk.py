@@ -10,7 +10,7 @@ import pytest
 
 from harmonia_compiler import sdk
 from harmonia_compiler.check.files import Checked, check_files
-from harmonia_compiler.contract.component import Component
+from harmonia_compiler.contract.component import Component, Sizes
 from harmonia_compiler.contract.types import show
 
 SOURCE = """
@@ -218,6 +218,16 @@ def test_a_size_is_read_however_python_lets_it_be_said(
 ) -> None:
     made = read(f"{SIZES}def f(q: str) -> {annotation}: ...\n", "f(t)", result)
     assert (made.size, made.item_size) == (size, item_size)
+
+
+def test_sizes_of_fields_and_of_lists_in_lists_are_read() -> None:
+    source = (
+        f"{SIZES}from typing import TypedDict\nclass Person(TypedDict):\n    name: Annotated[str, tokens(5)]\n"
+        "    rows: Annotated[list[Annotated[list[str], items(2)]], items(3)]\n    age: int\n"
+        "def f(q: str) -> Annotated[list[Person], items(4)]: ...\n"
+    )
+    made = read(source, "f(t)", "[(name: text, rows: [[text]], age: number)]")
+    assert made.sizes == Sizes(4, Sizes(parts={"name": Sizes(5), "rows": Sizes(3, Sizes(2))}))
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,12 @@ PORTS = [
     ("[[number]]", "[[number]] ~ 10", 10, 160.0),
     ("number", "number", 1, 4.0),
     ("bool", "bool", 1, 2.0),
-    ("(n: number, b: bool)", "(n: number, b: bool)", 1, 14.5),
+    # Of a record the names count, and the marks of JSON: `"n": 0.…, "b": true` and two braces.
+    ("(n: number, b: bool)", "(n: number, b: bool)", 1, 6.0 + 2 * 7 / 4),
+    ("(a: text, n: number)", "(a: text ~ 40 tokens, n: number)", 1, 44.0 + (9 + 7) / 4),
+    ("[(a: text)]", "[(a: text ~ 40 tokens)] ~ 10", 10, 10 * (40.0 + 9 / 4)),
+    ("(a: [text])", "(a: [text ~ 40 tokens] ~ 10)", 1, 10 * (40.0 + 4 / 4) + 7 / 4),
+    ("[[text]]", "[[text ~ 5 tokens] ~ 12] ~ 3", 3, 180.0),
     ("text", "text ~ 700 tokens", 1, 700.0),
     ("text", 'text ~ 700 tokens = "none"', 1, 700.0),
 ]

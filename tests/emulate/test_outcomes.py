@@ -5,9 +5,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harmonia_compiler.contract.component import Port
+from harmonia_compiler.contract.component import Port, Sizes
 from harmonia_compiler.contract.types import Field, Number, Record, Text
 from harmonia_compiler.emulate.outcomes import (
+    NumberOutcome,
     RecordOutcome,
     TextOutcome,
     TruthOutcome,
@@ -15,6 +16,7 @@ from harmonia_compiler.emulate.outcomes import (
     expected_outcomes,
 )
 from harmonia_compiler.flow.demand import demand
+from harmonia_compiler.kinds.extents import typed_extent
 from harmonia_compiler.kinds.registry import kinds
 from tests.emulate.planned import planned_for
 
@@ -29,17 +31,27 @@ pipeline ask(q: text ~ 10 tokens) -> text {
 """
 
 
-@pytest.mark.parametrize("tokens", [40.0, 400.0])
-def test_the_fields_of_a_record_are_together_as_large_as_it_is_declared(tokens: float) -> None:
-    port = Port(
-        "given", Record((Field("thought", Text()), Field("sure", Number()), Field("text", Text()))), size=tokens
+RECORD = Record((Field("thought", Text()), Field("sure", Number()), Field("text", Text())))
+
+
+def test_each_field_of_a_record_is_as_large_as_it_is_declared() -> None:
+    port = Port("given", RECORD, inner=Sizes(parts={"thought": Sizes(40.0), "text": Sizes(7.0)}))
+    assert expected_argument(port) == RecordOutcome(
+        {"thought": TextOutcome(40.0), "sure": NumberOutcome(), "text": TextOutcome(7.0)}
     )
+
+
+@pytest.mark.parametrize("tokens", [40.0, 400.0])
+def test_a_document_may_say_the_size_of_a_record_as_a_whole(tokens: float) -> None:
+    """As those did that knew no sizes of parts."""
+    port = Port("given", RECORD, size=tokens)
+    extent = typed_extent(port.type, port.sizes)
+    assert (extent.tokens, extent.guessed) == (tokens, False)
     outcome = expected_argument(port)
     assert isinstance(outcome, RecordOutcome)
-    thought, text = outcome.fields["thought"], outcome.fields["text"]
-    assert isinstance(thought, TextOutcome)
-    # A number is taken for four tokens where a text is for 60, of which nobody says how long it is.
-    assert thought == text == TextOutcome(pytest.approx(tokens * 60.0 / 124.0))  # type: ignore[arg-type]
+    usual = typed_extent(RECORD).tokens
+    expected = TextOutcome(pytest.approx(tokens * 60.0 / usual))  # type: ignore[arg-type]
+    assert outcome.fields["thought"] == outcome.fields["text"] == expected
 
 
 def test_rounds_of_which_different_things_are_said_count_as_often_as_requests_reach_them(tmp_path: Path) -> None:

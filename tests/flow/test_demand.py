@@ -294,9 +294,40 @@ def test_extents_follow_values_through_the_flow() -> None:
     assert found.extents[1] == Extent(300.0, 3.0)
     assert found.extents[3] == Extent(900.0, 7.0)
     assert found.extents[5] == Extent(600.0, 5.0)
-    assert found.extents[7] == Extent(604.0, 1.0)
+    # In JSON each of five passages has a source, a score and three names, and each part of the record a name.
+    assert found.extents[7].tokens == pytest.approx(604.0 + 5 * (19.25 + 0.5) + (11 + 11 + 2) / 4)
+    assert found.extents[7].parts == {"draft": Extent(4.0), "found": found.extents[5]}
     assert found.extents[8] == Extent(600.0, 5.0)
     assert (found.work["answer"].prompt_tokens, found.work["answer"].output_tokens) == (604.0, 180.0)
+
+
+def test_parts_and_items_of_items_are_known_where_branches_and_lists_meet() -> None:
+    found = _demand(
+        """
+        %0 = parameter question : text
+        %1 = call sure(question: %0) : bool
+        %2 = constant "four tokens here" : text
+        %3 = record(a: %2, b: %0) : (a: text, b: text)
+        %4 = record(a: %0, b: %2) : (a: text, b: text)
+        %5 = select %1 then %3 else %4 ~ 0.25 : (a: text, b: text)
+        %6 = field %5.a : text
+        %7 = list(%3) : [(a: text, b: text)]
+        %8 = list(%4, %4, %4) : [(a: text, b: text)]
+        %9 = concat %7 + %8 : [(a: text, b: text)]
+        %10 = constant [["four tokens here"], ["four tokens here", "four tokens here", "four tokens here"]] : [[text]]
+        %11 = apply flatten(%10) : [text]
+        %12 = call answer(question: %6, passages: %9) : text
+        return %12
+        """
+    )
+    question = found.extents[0].tokens
+    assert found.extents[6].tokens == pytest.approx(0.25 * 4.0 + 0.75 * question)
+    item = found.extents[9].item
+    assert item is not None
+    assert item.parts is not None
+    assert item.parts["a"].tokens == pytest.approx(0.25 * 4.0 + 0.75 * question)
+    assert 4 * item.tokens == pytest.approx(found.extents[9].tokens)
+    assert found.extents[11] == Extent(16.0, 4.0)
 
 
 def test_work_is_the_mean_over_a_component_s_calls() -> None:

@@ -133,18 +133,18 @@ def test_the_order_of_the_lists_does_not_change_a_fused_score(lists: list[Any], 
 
 def test_extents() -> None:
     extent = {name: function.extent for name, function in functions().items()}
-    lists = Extent(3200.0, 4.0, nested=8.0)
+    lists = Extent(3200.0, 4.0, item=Extent(800.0, 8.0))
     assert extent["fuse"]([lists], {"top_k": 6}) == Extent(600.0, 6.0)
     assert extent["fuse"]([lists], {"top_k": 100}) == Extent(3200.0, 32.0)
     assert extent["flatten"]([lists], NOTHING) == Extent(3200.0, 32.0)
     assert extent["flatten"]([Extent(3200.0, 4.0)], NOTHING) == Extent(3200.0, 4.0 * USUAL_ITEMS, guessed=True)
     assert extent["take"]([Extent(800.0, 8.0, guessed=True)], {"count": 2}) == Extent(200.0, 2.0, guessed=True)
     assert extent["take"]([Extent(0.0, 0.0)], {"count": 2}) == Extent(0.0, 0.0)
-    assert extent["fuse"]([Extent(0.0, 0.0, nested=0.0)], NOTHING) == Extent(0.0, 0.0)
+    assert extent["fuse"]([Extent(0.0, 0.0, item=Extent(0.0, 0.0))], NOTHING) == Extent(0.0, 0.0)
     assert extent["count"]([lists], NOTHING).items == 1.0
 
 
 def test_a_part_of_nested_lists_knows_how_they_are_nested() -> None:
-    whole = Extent(120.0, 4.0, nested=6.0)
+    whole = Extent(120.0, 4.0, item=Extent(30.0, 6.0))
     taken = functions()["take"].extent((whole,), {"count": 2})
-    assert (taken.items, taken.tokens, taken.nested) == (2.0, 60.0, 6.0)
+    assert taken == Extent(60.0, 2.0, item=Extent(30.0, 6.0))

@@ -1,0 +1,83 @@
+"""Sizes that are declared inside of records and lists: plan, simulation and what a rehearsal sends agree on them."""
+
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from harmonia_compiler.contract.card import load_cards
+from harmonia_compiler.emulate.simulate.run import simulate
+from harmonia_compiler.flow.demand import demand
+from harmonia_compiler.kinds.extents import text_tokens, typed_extent
+from harmonia_compiler.kinds.openai import show_value
+from harmonia_compiler.report.measures import Window
+from harmonia_compiler.workload.arrivals import constant, until
+from harmonia_compiler.workload.request import Arrival
+from tests.emulate.planned import planned_for
+
+#: `TYPE` is a type with sizes, of what requests bring and of what a function gives; without them it is what is taken.
+SOURCE = """
+component small = llm("meta-llama/Llama-3.2-3B-Instruct", max_model_len: 32768)
+component made(q: text) -> TYPE = python("m:made", takes: 1 ms)
+component read(it: text) -> text ~ 5 tokens = small("{it}", max_tokens: 10)
+component merge(found: [text]) -> text ~ 10 tokens = small("{found}", max_tokens: 30)
+pipeline ask(q: text ~ 10 tokens, given: TYPE) -> text {
+    load 1 rps
+    value = VALUE
+    return merge(READ)
+}
+"""
+#: A type, what reads it, how often `read` is called for it, and with how many tokens in all.
+READERS = [
+    ("[(name: text ~ 5 tokens, bio: text ~ 2000 tokens)] ~ 4", "each x in value: read(x.bio)", 4, 8_000.0),
+    ("[(name: text ~ 5 tokens, bio: text ~ 2000 tokens)] ~ 4", "each x in value: read(x.name)", 4, 20.0),
+    ("[(name: text ~ 5 tokens, bio: text ~ 2000 tokens)] ~ 4", "each x in take(value, 2): read(x.bio)", 2, 4_000.0),
+    ("(names: [text ~ 5 tokens] ~ 2, bios: [text ~ 50 tokens] ~ 20)", "each x in value.bios: read(x)", 20, 1_000.0),
+    ("(names: [text ~ 5 tokens] ~ 2, bios: [text ~ 50 tokens] ~ 20)", "each x in value.names: read(x)", 2, 10.0),
+    ("(of: (name: text ~ 5 tokens, bio: text ~ 300 tokens), age: number)", "[read(value.of.bio)]", 1, 300.0),
+    ("[[text ~ 5 tokens] ~ 12] ~ 3", "each x in flatten(value): read(x)", 36, 180.0),
+    ("[[(t: text ~ 7 tokens, n: number)] ~ 6] ~ 3", "each x in flatten(value): read(x.t)", 18, 126.0),
+    ("[[(t: text ~ 7 tokens, n: number)] ~ 6] ~ 3", "each x in flatten(value + value): read(x.t)", 36, 252.0),
+]
+
+
+@pytest.mark.parametrize("value", ["given", "made(q)"])
+@pytest.mark.parametrize(("of", "reader", "calls", "tokens"), READERS, ids=[f"{of} {by}" for of, by, *_ in READERS])
+def test_parts_are_as_many_and_as_large_as_declared(
+    tmp_path: Path, value: str, of: str, reader: str, calls: int, tokens: float
+) -> None:
+    source = SOURCE.replace("TYPE", of).replace("VALUE", value).replace("READ", reader)
+    planned = planned_for(tmp_path, source)
+    found = demand(planned.application, planned.application.flows[0])
+    assert found.visits["read"] == pytest.approx(calls)
+    # The chat's own template is 16 tokens, and an answer 5.
+    assert found.visits["read"] * found.work["read"].prompt_tokens == pytest.approx(16 * calls + tokens)
+    assert found.work["merge"].prompt_tokens == pytest.approx(16 + 5 * calls)
+    simulated = simulate(planned, [*until(constant(1.0), 60_000.0)], Window(0.0, 60_000.0), load_cards(), {})
+    (stage,) = (stage for stage in simulated.report.stages if stage.component == "read")
+    assert stage.calls_per_request == pytest.approx(calls)
+    read = fmean(one.tokens_in or 0 for one in simulated.observed)
+    # Each prompt is of whole tokens, and answers vary by half.
+    assert read == pytest.approx(16 * calls + tokens + 16 + 5 * calls, rel=0.03, abs=calls)
+
+
+SHOWN = [
+    "(a: text ~ 50 tokens, n: number)",
+    "[(a: text ~ 5 tokens, n: number)] ~ 200",
+    "(names: [text ~ 5 tokens] ~ 2, bios: [text ~ 50 tokens] ~ 20)",
+    "(found: [passage ~ 100 tokens] ~ 5, turns: [message ~ 40 tokens] ~ 3, of: (n: number, rows: [(a: number)] ~ 4))",
+]
+
+
+@pytest.mark.parametrize("of", SHOWN)
+def test_a_record_is_planned_as_long_as_it_stands_in_a_prompt(tmp_path: Path, of: str) -> None:
+    """A line's end is 0.25 tokens, by which the items of lists differ, and so do digits of numbers."""
+    # A size behind the whole type is none of an alias.
+    alias = of.rpartition(" ~")[0] if of.startswith("[") else of
+    shows = f'type whole = {alias}\ncomponent shown(it: whole) -> text ~ 5 tokens = small("{{it}}", max_tokens: 10)\n'
+    source = SOURCE.replace("TYPE", of).replace("VALUE", "given").replace("READ", "[shown(value)]")
+    planned = planned_for(tmp_path, shows + source)
+    (coming,) = planned.coming([Arrival(0.0)])
+    port = next(port for port in planned.application.flows[0].ports if port.name == "given")
+    shown = show_value(coming.arguments["given"], port.type)
+    assert text_tokens(shown) == pytest.approx(typed_extent(port.type, port.sizes).tokens, rel=0.03)
