@@ -1,7 +1,9 @@
 from hypothesis import given
 
-from harmonia_compiler.contract.program import Call
-from harmonia_compiler.flow.graph import Flow
+from harmonia_compiler.contract.component import Port, Sizes
+from harmonia_compiler.contract.program import Call, Constant
+from harmonia_compiler.contract.types import Field, ListOf, Record, Text
+from harmonia_compiler.flow.graph import Flow, Node
 from harmonia_compiler.flow.text import show_flow, show_operation
 from tests.examples import examples
 from tests.flow.library import read_flow
@@ -76,3 +78,16 @@ def test_the_order_of_settings_does_not_show() -> None:
     one = Call("web", ("query",), (0,), {"b": 1, "a": 2})
     other = Call("web", ("query",), (0,), {"a": 2, "b": 1})
     assert show_operation(one) == show_operation(other) == 'call web(query: %0) {"a":2,"b":1}'
+
+
+def test_sizes_are_shown_wherever_they_are_said() -> None:
+    person = Record((Field("name", Text()), Field("rows", ListOf(ListOf(Text())))))
+    inner = Sizes(item=Sizes(parts={"name": Sizes(5.0), "rows": Sizes(3.0, Sizes(2.0, Sizes(9.0)))}))
+    ports = (
+        Port("people", ListOf(person), 4.0, inner=inner),
+        Port("notes", ListOf(Text()), item_size=7.0),
+        Port("lists", ListOf(ListOf(Text()))),
+    )
+    flow = Flow("p", ports, Text(), (Node(Constant("a"), Text()),), 0)
+    shown = "people: [(name: text ~ 5, rows: [[text ~ 9] ~ 2] ~ 3)] ~ 4, notes: [text ~ 7], lists: [[text]]"
+    assert show_flow(flow).startswith(f"pipeline p({shown}) -> text\n")
