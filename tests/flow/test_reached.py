@@ -289,6 +289,42 @@ REACHED = {
         return y""",
         (0.75, 0.75, 0.375, 0.1875),
     ),
+    "in a round, in the arm for the last label": (
+        """repeat up to 2 {
+            m = level(y)
+            v = sort(y)
+            if m < 8 ~ 0.4 { y = w4(y) }
+            if v != "c" ~ 0.5 { return w1(y) } elif v == "c" { if m < 8 ~ 0.8 { y = w3(y) } }
+        }
+        return y""",
+        (0.75, 0.0, 0.6, 0.6),
+    ),
+    "in a round, in the one arm of its branch that goes on": (
+        """repeat up to 2 {
+            m = level(y)
+            v = sort(y)
+            if m < 8 ~ 0.4 { y = w4(y) }
+            if v == "a" ~ 0.2 { return w1(y) }
+            elif v == "b" ~ 0.5 { if m < 8 ~ 0.8 { y = w3(y) } } else { return w2(y) }
+        }
+        return y""",
+        (0.3, 0.45, 0.6, 0.6),
+    ),
+    "in a loop in a loop, by a value of the outer one's round": (
+        """repeat up to 2 {
+            v = level(y)
+            z = y
+            if v < 1 ~ 0.2 { return w1(y) } elif v < 2 ~ 0.2 { z = w2(z) }
+            repeat up to 2 {
+                u = sort(z)
+                if u == "a" ~ 0.5 { return z } elif u == "b" ~ 0.25 { z = w3(z) }
+                if v < 2 ~ 0.25 { z = w4(z) }
+            }
+            y = z
+        }
+        return y""",
+        (0.24, 0.24, 0.36, 0.18),
+    ),
     "by a named test, of those in an arm": (
         """c = n < 3
         if n < 5 ~ 0.5 { if c ~ 0.4 { y = w1(y) } }
