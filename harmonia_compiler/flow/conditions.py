@@ -59,10 +59,9 @@ class Conditions:
         self._has_begun = False
         self._said = Said(expanded, questions.plain, questions.one_of_rounds, questions.places)
         self._statements = [*_once([*of_classes(expanded.flow, questions), *self._said.all])]
-        self._functions = Functions(expanded, questions, outcomes, self._said.of_made, limit)
+        self._functions = Functions(expanded, questions, outcomes, self._statements, self._said.of_made, limit)
         # At first where the table shows it, which is cheaper than to find all functions.
-        self._functions.begin(self._statements)
-        self._functions.begin(self._statements, self._apart_if(self._is_missed_by_table))
+        self._functions.apart = frozenset(self._apart_if(self._is_missed_by_table))
 
     @property
     def scopes(self) -> Mapping[int, int]:

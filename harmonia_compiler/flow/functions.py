@@ -60,8 +60,8 @@ class _Mark(NamedTuple):
 class Functions:
     """What is known of the conditions of a flow, and their functions.
 
-    `of_made` says how often conditions hold that are made of others, by what `Questions.one_of_rounds` gives of them;
-    `limit` is how large a function may become.
+    `said` is what the table is made of. `of_made` says how often conditions hold that are made of others, by what
+    `Questions.one_of_rounds` gives of them; `limit` is how large a function may become.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Functions:
         expanded: Expanded,
         questions: Questions,
         outcomes: Outcomes,
+        said: Sequence[Statement],
         of_made: Mapping[Hashable, float],
         limit: int,
     ) -> None:
@@ -87,7 +88,7 @@ class Functions:
         # While it is found what is said of values that are told apart, what their tests are where nothing is by now.
         self._otherwise: int | None = None
         self._is_saying = False
-        self.begin(())
+        self.begin(said)
 
     def begin(self, said: Iterable[Statement], apart: Iterable[Place] = ()) -> None:
         """Know nothing but the table of what is said of values alone, and tell some values apart."""
