@@ -81,16 +81,25 @@ class Returned:
             copy = self._around[copy]
         return of.get(copy)
 
-    def _add(self, position: int, around: Span) -> None:
-        """Take a node for one that is true where a branch has returned, and what it is made of for branches in that."""
-        node = self._nodes[position]
-        is_inside = node.span is not None and node.span != around and _is_around(around, node.span)
-        if node.span is None or not is_inside or not isinstance(node.operation, Select):
-            return
-        if isinstance(node.type, Bool) and position not in self._flags.get(node.span, ()):
-            self._flags.setdefault(node.span, []).append(position)
-            self._add(node.operation.then, node.span)
-            self._add(node.operation.otherwise, node.span)
+    def _add(self, position: int, loop: Span) -> None:
+        """Take a node for one that is true where a branch of a loop has returned, and what that is made of likewise.
+
+        It is made of branches inside of it, and of those behind it, which are reached where it has not.
+        """
+        pending, known = [(position, loop)], set[int]()
+        while pending:
+            position, outer = pending.pop()
+            node = self._nodes[position]
+            if position in known or node.span is None or not _is_around(loop, node.span) or node.span == loop:
+                continue
+            known.add(position)
+            if not isinstance(node.operation, Select) or not isinstance(node.type, Bool):
+                continue
+            of_branch = self._flags.setdefault(node.span, [])
+            # Of a branch the first of its tests stands for all.
+            if node.span != outer and position not in of_branch:
+                of_branch.append(position)
+            pending += [(node.operation.otherwise, node.span), (node.operation.then, node.span)]
 
 
 def _is_around(span: Span, place: Span) -> bool:

@@ -266,6 +266,18 @@ REACHED = {
         return w4(y)""",
         (0.32, 0.32, 0.96, 0.36),
     ),
+    "of a round, behind two branches of it that return": (
+        """repeat up to 2 {
+            v = sort(y)
+            z = y
+            if v == "a" ~ 0.6 { z = w1(y) } elif v == "b" ~ 0.3 { z = w2(y) }
+            if t ~ 0.2 { z = w1(z) } elif v == "b" { return w3(z) }
+            if v == "b" { return w4(z) }
+            y = z
+        } until v == "c" ~ 0.14285714285714285
+        return w4(y)""",
+        (1.28, 0.48, 0.384, 0.616),
+    ),
     "behind a silent arm of its branch that returns": (
         """if l == "b" ~ 0.5 { y = w1(y) }
         if l == "b" { return w2(y) } elif l == "a" ~ 0.25 { y = w3(y) } elif t ~ 0.125 { y = w4(y) }
