@@ -10,12 +10,23 @@ from typing import NamedTuple
 
 from harmonia_compiler.flow.outcomes import Outcomes
 
-#: So near a statement holds, and by so much less each step misses what is said than the one before.
+#: So near a statement holds.
 _CLOSE = 1e-9
-_LEAST_GAIN = 0.5
-_MOST_STEPS = 12
-#: A step is tried whole, in halves and in quarters.
-_SIZES = (1.0, 0.5, 0.25)
+
+#: Each step misses what is said by so much less than the one before; it is tried whole, in halves, in quarters.
+_LEAST_GAIN = 0.98
+_MOST_STEPS = 30
+_SIZES = (1.0, 0.5, 0.25, 0.125, 0.0625)
+
+#: How far shares are moved to begin elsewhere, in so many tries for a few statements and in fewer for more.
+_MOVED = (0.1, 0.1, 0.3, 0.3, 0.5, 0.5, 0.5, 0.5)
+_MOST_TRIED = 120
+#: No share begins nearer than this to where it would be sure, and so stay.
+_LEAST = 0.05
+#: What a step leaves of the way to where a share would be sure.
+_LEFT = 0.1
+#: Its multiples lie evenly between whole numbers.
+_GOLDEN = 0.6180339887498949
 
 #: What is added to the diagonal, as a part of its largest element.
 _RIDGE = 1e-10
@@ -35,25 +46,52 @@ def balance(outcomes: Outcomes, equations: Sequence[Equation], free: Collection[
     Gives whether they hold; where no shares are found, all stays as it is.
     """
     before = outcomes.shares
+    # Where each is sure by now, statements rest on outcomes all the same.
+    open_ = [min(1.0 - _LEAST, max(_LEAST, share)) if level in free else share for level, share in enumerate(before)]
+    if _search(outcomes, _resting(outcomes, equations, free), free):
+        return True
+    outcomes.give(open_)
+    equations = _resting(outcomes, equations, free)
+    for turn, by in enumerate(_MOVED[: 1 + _MOST_TRIED // max(1, len(equations))]):
+        outcomes.give([_moved(share, by, level, turn) if level in free else share for level, share in enumerate(open_)])
+        if _search(outcomes, equations, free):
+            return True
+    outcomes.give(before)
+    return False
+
+
+def _resting(outcomes: Outcomes, equations: Sequence[Equation], free: Collection[int]) -> list[Equation]:
+    """Those that rest on what may move."""
     weights = _weights(outcomes, free)
-    equations = [one for one in equations if any(weights[level] for level in _slope(outcomes, one))]
+    return [one for one in equations if any(weights[level] for level in _slope(outcomes, one))]
+
+
+def _moved(share: float, by: float, level: int, turn: int) -> float:
+    """Another share to begin with: at places that are alike, and where one outcome is as the other, no step leads on."""
+    return min(1.0 - _LEAST, max(_LEAST, share + by * (2.0 * (_GOLDEN * (level + 1) * (turn + 1) % 1.0) - 1.0)))
+
+
+def _search(outcomes: Outcomes, equations: Sequence[Equation], free: Collection[int]) -> bool:
+    """Give shares by which all equations hold, from those that outcomes have. Gives whether they do."""
     off = _off(outcomes, equations)
     for _ in range(_MOST_STEPS):
         if max(map(abs, off), default=0.0) <= _CLOSE:
-            break
+            return True
         found, step = outcomes.shares, _step(outcomes, equations, off, free)
         for size in _SIZES:
-            outcomes.give([min(1.0, max(0.0, share + size * each)) for share, each in zip(found, step, strict=True)])
+            outcomes.give([_stepped(share, size * each) for share, each in zip(found, step, strict=True)])
             now = _off(outcomes, equations)
             if _norm(now) <= _LEAST_GAIN * _norm(off):
                 break
         else:
-            break
+            return False
         off = now
-    if max(map(abs, off), default=0.0) <= _CLOSE:
-        return True
-    outcomes.give(before)
-    return False
+    return max(map(abs, off), default=0.0) <= _CLOSE
+
+
+def _stepped(share: float, by: float) -> float:
+    """A share after a step: where that leads beyond what is sure, the most of the way there, whence it may come back."""
+    return max(_LEFT * share, min(1.0 - _LEFT * (1.0 - share), share + by))
 
 
 def _norm(off: Sequence[float]) -> float:

@@ -75,3 +75,33 @@ def test_slopes_are_by_how_much_a_probability_grows() -> None:
         outcomes.give([share + 0.01 if each == level else other for each, other in enumerate(outcomes.shares)])
         assert outcomes.probability(function) - before == pytest.approx(0.01 * slopes[level])
         outcomes.give([0.2, 0.5, 0.9])
+
+
+def test_what_begins_where_it_is_sure_moves_if_nothing_else_holds() -> None:
+    outcomes = Outcomes(100)
+    label, rest, other = outcomes.outcome(1.0), outcomes.outcome(0.0), outcomes.outcome(0.5)
+    second = outcomes.both(outcomes.negate(label), rest)
+    equations = [Equation(TRUE, outcomes.both(each, other), 0.25) for each in (label, second)]
+    assert balance(outcomes, equations, ALL)
+    assert [outcomes.probability(one.held) for one in equations] == pytest.approx([0.25, 0.25])
+
+
+def test_where_one_is_as_the_other_they_come_apart() -> None:
+    outcomes, one, other = _two()
+    equations = [Equation(TRUE, outcomes.both(one, other), 0.3), Equation(TRUE, outcomes.either(one, other), 0.95)]
+    assert balance(outcomes, equations, ALL)
+    assert [outcomes.probability(each.held) for each in equations] == pytest.approx([0.3, 0.95])
+
+
+def test_a_step_too_far_leads_back() -> None:
+    outcomes = Outcomes(100)
+    one, other, third = (outcomes.outcome(share) for share in (0.3, 0.3, 0.4))
+    both = outcomes.both(one, other)
+    left = outcomes.negate(both)
+    second = outcomes.both(left, outcomes.negate(third))
+    left = outcomes.both(left, third)
+    alone = outcomes.both(left, outcomes.both(one, outcomes.negate(other)))
+    assert balance(
+        outcomes, [Equation(TRUE, both, 0.09), Equation(TRUE, second, 0.546), Equation(TRUE, alone, 0.324)], ALL
+    )
+    assert outcomes.shares == pytest.approx([0.9, 0.1, 0.4])
