@@ -23,6 +23,7 @@ from harmonia_compiler.runtime.actuators.compose import keeper as keeping
 from harmonia_compiler.runtime.actuators.compose import preparing
 from harmonia_compiler.runtime.actuators.compose.asking import SOCKET, Answer, Listening, Wish, ask, refusal
 from harmonia_compiler.runtime.actuators.compose.containers import Life, failed, life_of, phase_of, waits_for
+from harmonia_compiler.runtime.actuators.compose.counts import WISH
 from harmonia_compiler.runtime.actuators.compose.docker import Docker
 from harmonia_compiler.runtime.actuators.compose.keeper import Keeper
 from harmonia_compiler.runtime.actuators.compose.preflight import preflight
@@ -129,13 +130,14 @@ def test_each_host_has_a_keeper_of_its_part_and_the_first_knows_where_the_others
         assert keeper._docker._compose()[-4:] == files
 
 
-#: Docker whose containers are in the file beside it. It notes the endpoints that there are whenever it is asked about
-#: them, and opens the collections of a store once it may.
+#: Docker whose containers are in the file beside it. It notes what it is to start, and the endpoints that there are
+#: whenever it is asked about containers, and opens the collections of a store once it may.
 HOLDING = """#!/bin/sh
 own="$(dirname "$0")"
 case "$1" in
   ps) echo any ;;
   inspect) cat run/service/endpoints.json >> "$own/seen"; echo >> "$own/seen"; cat "$own/containers" ;;
+  compose) case "$*" in *" up "*) echo "$*" >> "$own/started" ;; esac ;;
   exec)
     case "$*" in *opening*)
       echo "$3" >> "$own/opened"
@@ -178,6 +180,11 @@ class Taken:
         """The containers in which collections were opened."""
         said = self.bin / "opened"
         return said.read_text().split() if said.exists() else []
+
+    def started(self, name: str) -> bool:
+        """Whether it was told to start one service."""
+        said = self.bin / "started"
+        return said.exists() and any(line.split()[-1] == name for line in said.read_text().splitlines())
 
     def called(self) -> list[set[str]]:
         """Who was called, from look to look."""
@@ -241,6 +248,27 @@ def test_a_service_is_not_given_up_for_what_starts_again_while_it_is_taken_over(
         taken.say_lives()
         taken.until(lambda: taken.keeper._status().ready)
     assert taken.opened() == ["search-0"]
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_replica_that_the_controller_added_is_started_once_the_service_is_taken_over(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    written(quickstart, tmp_path / "bundle", "[compose]\nscale_out = 1\n")
+    taken = Taken(tmp_path / "bundle", "", tmp_path / "bin", monkeypatch)
+    taken.say_last("running", rundir.Asked())
+    wish = Wish(fingerprint(read_service(tmp_path / "bundle")), 1, {"minilm": 2})
+    # Its container is gone, or was never there.
+    del taken.lives["minilm-more-0"]
+    if when == "before":
+        taken.run.write(WISH, msgspec.json.encode(wish))
+        taken.keeper = Keeper(tmp_path / "bundle", taken.run, rundir.Asked(), taken.keeper._me)
+    with taken.kept():
+        taken.until(lambda: taken.opened() == ["search-0"])
+        if when == "meanwhile":
+            assert ask(taken.run.path / preparing.CONTROL, wish).accepted
+        (taken.bin / "go").touch()
+        taken.until(lambda: taken.keeper._status().ready and taken.started("minilm-more-0"))
 
 
 def test_the_controller_may_change_the_number_of_what_is_on_its_own_host_alone(

@@ -140,7 +140,9 @@ class Keeper:
             if self._phase != "starting":
                 self._see_to(one, life, wanted=name in wanted)
         if self._phase == "starting":
-            self._see_how_it_starts(wanted - {bundles.CONTROLLER})
+            # Those that the controller adds are started once the rest is up, like any that it adds later.
+            further = {one.replica for one in self._documents.here if one.further}
+            self._see_how_it_starts(wanted - further - {bundles.CONTROLLER})
         self._write_places()
         self._write()
 
