@@ -442,6 +442,25 @@ def test_a_wish_bears_the_epoch_of_the_last_decision(
     assert [(wish.epoch, wish.replicas) for wish in heard] == [(7, {"minilm": 2})]
 
 
+def test_what_was_wished_of_a_service_whose_keeper_was_killed_ends_with_it(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "bundle"
+    written(quickstart, bundle, "[compose]\nscale_out = 1\n")
+    taken = Taken(bundle, "", tmp_path / "bin", monkeypatch)
+    taken.say_last("running", rundir.Asked())
+    taken.say_lives()
+    wish = Wish(fingerprint(read_service(bundle)), 37, {"minilm": 2})
+    assert taken.keeper._counts.answer(wish).accepted
+    assert "minilm-more-0" in Keeper(bundle, taken.run, rundir.Asked(), taken.keeper._me)._counts.wanted()
+    actuator = actuator_for("compose")
+    assert actuator is not None
+    assert actuator.stop(bundle)
+    next_one, _ = part(bundle, "", monkeypatch)
+    assert "minilm-more-0" not in next_one._counts.wanted()
+    assert next_one._counts.answer(msgspec.structs.replace(wish, epoch=1)).accepted
+
+
 def inspected(status: str, health: str = "", **more: Any) -> dict[str, Any]:
     log = [{"ExitCode": 1, "Output": "Traceback\nConnectionRefusedError: refused\n"}]
     state = {"Status": status, "StartedAt": "2026-01-01T00:00:00.5Z", "Pid": 7, **more}

@@ -33,7 +33,7 @@ from harmonia_compiler.runtime.actuators.actuator import Failure, Phase, Status
 from harmonia_compiler.runtime.actuators.compose import preparing
 from harmonia_compiler.runtime.actuators.compose.asking import Listening
 from harmonia_compiler.runtime.actuators.compose.containers import Life, life_of
-from harmonia_compiler.runtime.actuators.compose.counts import WISH, Counts
+from harmonia_compiler.runtime.actuators.compose.counts import Counts
 from harmonia_compiler.runtime.actuators.compose.docker import Docker, DockerFailed
 from harmonia_compiler.runtime.actuators.compose.reading import ComposeBundle, read_compose_bundle
 from harmonia_compiler.runtime.actuators.compose.watched import Watched
@@ -291,7 +291,6 @@ def keep(bundle: Path, asked: rundir.Asked) -> int:
     assert me is not None
     run.sign(lock, me)
     code = Keeper(bundle, run, asked, me).serve(Told())
-    (run.path / WISH).unlink(missing_ok=True)
     if code == STOPPED:
         run.clear()
     return code

@@ -10,6 +10,7 @@ from harmonia_compiler.contract.compose import SERVICES
 from harmonia_compiler.contract.readings import TOKEN
 from harmonia_compiler.contract.regular import real, write_whole
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
+from harmonia_compiler.runtime.actuators.compose.counts import WISH
 from harmonia_compiler.runtime.actuators.compose.docker import VARIABLES
 from harmonia_compiler.runtime.actuators.compose.reading import ComposeBundle
 from harmonia_compiler.runtime.bundle import CONTENTS, PLAN, SERVICE
@@ -98,11 +99,14 @@ def _let_read(folder: Path) -> None:
 
 
 def remove(bundle: Path) -> None:
-    """Leave nothing behind of what was made for the containers but data and what was measured; secrets first."""
+    """Leave nothing behind of what was made for the containers but data and what was measured; secrets first.
+
+    A wish of the service that ended is none of the next one's, whose controller begins with its first epoch.
+    """
     measured.keep(bundle / "run" / INSIDE, bundle / "run")
     for name in (SECRETS, CONTROL, INSIDE):
         shutil.rmtree(bundle / "run" / name, ignore_errors=True)
-    for name in (VARIABLES, TOKEN):
+    for name in (VARIABLES, TOKEN, WISH):
         (bundle / "run" / name).unlink(missing_ok=True)
 
 
