@@ -67,7 +67,7 @@ def _resting(outcomes: Outcomes, equations: Sequence[Equation], free: Collection
 
 
 def _moved(share: float, by: float, level: int, turn: int) -> float:
-    """Another share to begin with: at places that are alike, and where one outcome is as the other, no step leads on."""
+    """Another share to begin with: where one outcome is as the other, no step leads on."""
     return min(1.0 - _LEAST, max(_LEAST, share + by * (2.0 * (_GOLDEN * (level + 1) * (turn + 1) % 1.0) - 1.0)))
 
 
@@ -90,7 +90,7 @@ def _search(outcomes: Outcomes, equations: Sequence[Equation], free: Collection[
 
 
 def _stepped(share: float, by: float) -> float:
-    """A share after a step: where that leads beyond what is sure, the most of the way there, whence it may come back."""
+    """A share after a step: where that leads beyond what is sure, most of the way there, whence it may come back."""
     return max(_LEFT * share, min(1.0 - _LEFT * (1.0 - share), share + by))
 
 
