@@ -3,6 +3,7 @@
 import asyncio
 import os
 import queue
+import subprocess
 import sys
 import threading
 import time
@@ -18,7 +19,7 @@ from harmonia_compiler.runtime.actuators.compose import watched as module
 from harmonia_compiler.runtime.actuators.compose.containers import life_of
 from harmonia_compiler.runtime.actuators.compose.docker import Docker
 from harmonia_compiler.runtime.actuators.compose.watched import Watched
-from harmonia_compiler.runtime.actuators.supervision import rundir
+from harmonia_compiler.runtime.actuators.supervision import pids, rundir
 from harmonia_compiler.runtime.actuators.supervision.store import Opened, open_on
 from tests.compose.test_keeping import inspected, with_docker
 
@@ -82,6 +83,52 @@ def test_the_log_of_an_earlier_service_goes_and_that_of_what_is_adopted_goes_on(
     watched.look(replace(life_of(STARTING), started="2026-01-01T00:00:09Z"))
     assert "of the first life" in log.read_text()
     watched.close()
+
+
+def test_the_log_of_what_is_adopted_has_each_line_once(tmp_path: Path) -> None:
+    run = rundir.RunDirectory(tmp_path)
+    run.prepare()
+    docker = Docker(tmp_path, with_docker(tmp_path / "bin", '#!/bin/sh\necho "$@" >> "$(dirname "$0")/asked"\n'))
+    for name, adopts, there in (("new", False, "x"), ("none", True, None), ("empty", True, ""), ("taken", True, "x")):
+        one, log = Watched(name, "e", Probe("http", "/health"), 80, (), docker, run), run.log_of(name)
+        if there is not None:
+            log.write_text(there)
+            os.utime(log, (1_800_000_000.5, 1_800_000_000.5))
+        if adopts:
+            one.adopt(life_of(STARTING))
+        for started in (life_of(STARTING).started, "2026-01-01T00:00:09Z"):
+            one.look(replace(life_of(STARTING), started=started))
+            assert one._follower is not None
+            one._follower.wait()
+    asked = [line.split()[3] for line in (tmp_path / "bin/asked").read_text().splitlines()]
+    assert asked[1::2] == ["2026-01-01T00:00:09Z"] * 4
+    assert asked[::2] == [life_of(STARTING).started] * 3 + ["1800000000.510000000"]
+
+
+def test_whoever_follows_a_log_ends_with_the_keeper(tmp_path: Path) -> None:
+    said = 'echo $$ > "${0%/*}/new" && mv "${0%/*}/new" "${0%/*}/pid"'
+    path = with_docker(tmp_path / "bin", f"#!/bin/sh\n{said}\nexec sleep 600\n")["PATH"]
+    follows = (
+        "import sys, time; from pathlib import Path\n"
+        "from harmonia_compiler.runtime.actuators.compose.docker import Docker\n"
+        "docker = Docker(Path(sys.argv[1]), {'PATH': sys.argv[2]})\n"
+        "with open(sys.argv[1] + '/log', 'ab') as log: docker.follow('c1', '0', log)\n"
+        "time.sleep(600)\n"
+    )
+    keeper = subprocess.Popen([sys.executable, "-c", follows, str(tmp_path), path])
+    try:
+        until((tmp_path / "bin/pid").exists, lambda: None)
+        follower = pids.identify(int((tmp_path / "bin/pid").read_text()))
+        assert follower is not None
+        keeper.kill()
+        keeper.wait()
+        try:
+            until(lambda: not pids.is_alive(follower), lambda: None)
+        finally:
+            pids.kill([follower])
+    finally:
+        keeper.kill()
+        keeper.wait()
 
 
 def test_nothing_is_left_of_an_opening_that_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

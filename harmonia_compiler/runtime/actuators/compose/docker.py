@@ -11,7 +11,7 @@ from typing import IO, Any
 import msgspec
 
 from harmonia_compiler.contract.compose import COMPOSE
-from harmonia_compiler.runtime.actuators.supervision.command import basics
+from harmonia_compiler.runtime.actuators.supervision.command import basics, supervised
 
 #: How long a question to the engine may take, and an order, in seconds.
 QUESTION_S, ORDER_S = 30.0, 120.0
@@ -107,9 +107,12 @@ class Docker:
         self._said([*everything, "--timeout", f"{grace_s:.0f}"], ORDER_S)
 
     def follow(self, container: str, since: str, log: IO[bytes]) -> "subprocess.Popen[bytes]":
-        """Write what a container says into a log, until it ends."""
+        """Write what a container says into a log, until it ends or this process does.
+
+        `since` is a time as the engine writes it, or in seconds of the epoch.
+        """
         return subprocess.Popen(
-            [*_DOCKER, "logs", "--follow", "--since", since, container],
+            supervised([*_DOCKER, "logs", "--follow", "--since", since, container], ()),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

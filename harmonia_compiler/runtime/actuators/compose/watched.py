@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import msgspec
 
@@ -21,6 +22,8 @@ LOG = logging.getLogger(__name__)
 
 #: How long after a failed try one that served before is readied again, in seconds.
 _AGAIN_AFTER_S = 5.0
+#: A file's times may lie so much before what they are of, in nanoseconds.
+_TICK_NS = 10_000_000
 
 
 @dataclass
@@ -148,12 +151,14 @@ class Watched:
         if self._followed == life.key:
             return
         self.close()
-        path = self.run.log_of(self.name)
+        path, since = self.run.log_of(self.name), life.started
         if self._followed is None and not self.was_ready:
             path.write_bytes(b"")
+        elif self._followed is None:
+            since = _written_until(path) or since
         # What opens its collections from here writes into it as well.
         with path.open("ab") as log:
-            self._follower = self.docker.follow(life.container, life.started, log)
+            self._follower = self.docker.follow(life.container, since, log)
         self._followed = life.key
 
     def _show(self) -> None:
@@ -184,3 +189,15 @@ class Watched:
             absent=self._absent,
             started_in_s=took,
         )
+
+
+def _written_until(log: Path) -> str:
+    """Up to when a log has what its container said, in seconds of the epoch; empty where it has nothing.
+
+    Whoever followed it ended with the keeper that was killed, so that it was written to when something was said last.
+    """
+    try:
+        found = log.stat()
+    except FileNotFoundError:
+        return ""
+    return "{}.{:09}".format(*divmod(found.st_mtime_ns + _TICK_NS, 10**9)) if found.st_size else ""
