@@ -22,9 +22,9 @@ from harmonia_compiler.emulate.outcomes import (
     TextOutcome,
     draw,
     drawn_items,
-    most_tokens,
     named,
     number_of,
+    sized,
 )
 from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN, text_tokens, value_tokens
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
@@ -176,9 +176,20 @@ class Behaviour:
             works.append(known.work(inputs, value))
         return values, Size(_together(works))
 
-    def value(self, component: Component, inputs: Mapping[str, Value], request: int | str, place: str) -> Value:
-        """What a call answers. Of inputs only passages count, which it may hand on."""
-        return self._value(self._known(component, component.settings, site_of(place)), inputs, request, place)
+    def value(
+        self,
+        component: Component,
+        inputs: Mapping[str, Value],
+        request: int | str,
+        place: str,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Value:
+        """What a call answers, with the component's own settings where none are given.
+
+        Of inputs only passages count, which it may hand on.
+        """
+        known = self._known(component, component.settings if settings is None else settings, site_of(place))
+        return self._value(known, inputs, request, place)
 
     def _known(self, declared: Component, settings: Mapping[str, Any], site: int) -> _Component:
         name = declared.name
@@ -191,13 +202,9 @@ class Behaviour:
             if one.declared is declared and (of is settings or of == settings):
                 return one
         component = msgspec.structs.replace(declared, settings=settings)
-        kind, outcome = self.kinds[component.kind], self.outcomes[name]
-        if component.result == ListOf(Passage()) and isinstance(outcome, ListOutcome):
-            outcome = ListOutcome(kind.result_extent(component).items, outcome.item)
-        elif isinstance(outcome, TextOutcome):
-            # A call may be allowed less than its component, and nobody is said more than is allowed.
-            tokens = kind.result_extent(component).tokens if settings != declared.settings else outcome.tokens
-            outcome = TextOutcome(tokens, most_tokens(component, kind) or outcome.most or math.inf)
+        kind = self.kinds[component.kind]
+        # A call may be allowed less than its component, or more.
+        outcome = sized(self.outcomes[name], component, kind)
         if len(known) >= MOST_SETTINGS:
             known.clear()
         types = {port.name: port.type for port in component.ports}
@@ -225,14 +232,14 @@ class Behaviour:
         return draw(outcome, uniform, lambda at, tokens: text_of(f"{name}.{request}.{place}{at}", tokens))
 
     def _text_tokens(self, name: str, outcome: TextOutcome, request: int | str, uniform: Uniform) -> float:
-        assert outcome.most is not None
+        most = math.inf if outcome.most is None else outcome.most
         recorded = self.lengths.get(str(request)) if name in self.answers else None
         if recorded is None:
-            return length(uniform("length"), outcome.tokens, LENGTH_CV, outcome.most)
-        if recorded > outcome.most:
+            return length(uniform("length"), outcome.tokens, LENGTH_CV, most)
+        if recorded > most:
             self.cut[str(request)] = name
         # An answer of no tokens cannot be given: a model's last word is one.
-        return max(1, min(recorded, outcome.most))
+        return max(1, min(recorded, most))
 
 
 def said_of_cut(cut: Mapping[str, int], recorded: int) -> tuple[str, ...]:

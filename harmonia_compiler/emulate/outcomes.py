@@ -31,7 +31,7 @@ from harmonia_compiler.flow.asked import COUNT, ITEM, Below, Exactly, Test
 from harmonia_compiler.flow.demand import Demand
 from harmonia_compiler.flow.graph import EVEN, Application, Flow
 from harmonia_compiler.flow.lower import sites
-from harmonia_compiler.kinds.extents import item_of, part_of, typed_extent
+from harmonia_compiler.kinds.extents import item_of, item_type, part_of, part_types, typed_extent
 from harmonia_compiler.kinds.kind import Extent, Kind, value_of
 from harmonia_compiler.workload.draws import Uniform
 
@@ -291,10 +291,12 @@ def _mean(given: list[tuple[float, Said]]) -> Said:
 
 
 def _outcome(component: Component, kinds: Mapping[str, Kind], said: Said) -> Outcome:
-    kind = kinds[component.kind]
-    extent = kind.result_extent(component)
-    most = most_tokens(component, kind)
-    return _typed(component.result, extent, most, said)
+    return sized(_typed(component.result, said), component, kinds[component.kind])
+
+
+def sized(outcome: Outcome, component: Component, kind: Kind) -> Outcome:
+    """The outcome of a call of a component, as large as the plan takes its result to be by these settings."""
+    return _sized(outcome, component.result, kind.result_extent(component), most_tokens(component, kind))
 
 
 def most_tokens(component: Component, kind: Kind) -> float | None:
@@ -304,12 +306,11 @@ def most_tokens(component: Component, kind: Kind) -> float | None:
 
 def expected_argument(port: Port, said: Said = NOTHING_SAID) -> Outcome:
     """The outcome of a port: as large as it is declared, or as its type is expected to be, and how often tests hold."""
-    return _typed(port.type, typed_extent(port.type, port.sizes), None, said)
+    return _sized(_typed(port.type, said), port.type, typed_extent(port.type, port.sizes), None)
 
 
-def _typed(of: Type, extent: Extent, most: float | None, said: Said, path: tuple[str, ...] = ()) -> Outcome:
-    """The outcome of a value that is so large."""
-    tokens = extent.tokens
+def _typed(of: Type, said: Said, path: tuple[str, ...] = ()) -> Outcome:
+    """The outcome of a value of a type, of no size yet."""
     match of:
         case Labels(labels):
             return LabelOutcome(_shares(labels, {label: said.get((path, label)) for label in labels}))
@@ -318,22 +319,36 @@ def _typed(of: Type, extent: Extent, most: float | None, said: Said, path: tuple
         case Number():
             return _number_outcome(said, path)
         case Passage():
-            return PassageOutcome(tokens, _number_outcome(said, (*path, "score")))
+            return PassageOutcome(0.0, _number_outcome(said, (*path, "score")))
         case Message():
-            return TurnOutcome(tokens)
+            return TurnOutcome(0.0)
         case Vector():
             return VectorOutcome()
         case ListOf(item):
-            each = item_of(extent, of)
-            one = TextOutcome(0.0, most) if item is None else _typed(item, each, most, said, (*path, ITEM))
-            return ListOutcome(extent.items, one, _number_outcome(said, (*path, COUNT)))
+            one = TextOutcome(0.0) if item is None else _typed(item, said, (*path, ITEM))
+            return ListOutcome(0.0, one, _number_outcome(said, (*path, COUNT)))
         case Record(fields):
-            parts = {one.name: part_of(extent, of, one.name) for one in fields}
-            return RecordOutcome(
-                {one.name: _typed(one.type, parts[one.name], most, said, (*path, one.name)) for one in fields}
-            )
+            return RecordOutcome({one.name: _typed(one.type, said, (*path, one.name)) for one in fields})
         case _:
+            return TextOutcome(0.0)
+
+
+def _sized(outcome: Outcome, of: Type, extent: Extent, most: float | None) -> Outcome:
+    """The outcome of values of a type that are so large, in texts of no more than so many tokens each."""
+    tokens = extent.tokens
+    match outcome:
+        case TextOutcome():
             return TextOutcome(tokens if most is None else min(tokens, most), most)
+        case PassageOutcome() | TurnOutcome():
+            return msgspec.structs.replace(outcome, tokens=tokens)
+        case ListOutcome(_, item, counts):
+            return ListOutcome(extent.items, _sized(item, item_type(of), item_of(extent, of), most), counts)
+        case RecordOutcome(fields):
+            types = part_types(of)
+            parts = {name: (each, types[name], part_of(extent, of, name)) for name, each in fields.items()}
+            return RecordOutcome({name: _sized(*part, most) for name, part in parts.items()})
+        case _:
+            return outcome
 
 
 def _number_outcome(said: Said, path: tuple[str, ...]) -> NumberOutcome:

@@ -6,14 +6,18 @@ from statistics import fmean
 import pytest
 
 from harmonia_compiler.contract.card import load_cards
+from harmonia_compiler.contract.program import Call
+from harmonia_compiler.contract.types import Value
+from harmonia_compiler.emulate.servers.replica import Called
+from harmonia_compiler.emulate.servers.speech import Ask, Speech
 from harmonia_compiler.emulate.simulate.run import simulate
 from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.kinds.extents import text_tokens, typed_extent
-from harmonia_compiler.kinds.openai import show_value
+from harmonia_compiler.kinds.openai import show_value, spoken
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.workload.arrivals import constant, until
 from harmonia_compiler.workload.request import Arrival
-from tests.emulate.planned import planned_for
+from tests.emulate.planned import Asked, planned_for
 
 #: `TYPE` is a type with sizes, of what requests bring and of what a function gives; without them it is what is taken.
 SOURCE = """
@@ -81,3 +85,54 @@ def test_a_record_is_planned_as_long_as_it_stands_in_a_prompt(tmp_path: Path, of
     port = next(port for port in planned.application.flows[0].ports if port.name == "given")
     shown = show_value(coming.arguments["given"], port.type)
     assert text_tokens(shown) == pytest.approx(typed_extent(port.type, port.sizes).tokens, rel=0.03)
+
+
+ANEW = """
+component small = llm("meta-llama/Llama-3.2-3B-Instruct", max_model_len: 32768)
+component make(q: text) -> TYPE = small("{q}", max_tokens: 200)
+component read(it: text) -> text ~ 5 tokens = small("{it}", max_tokens: 10)
+component merge(found: [text]) -> text ~ 10 tokens = small("{found}", max_tokens: 30)
+pipeline ask(q: text ~ 10 tokens) -> text {
+    load 1 rps
+    value = make(q, max_tokens: LIMIT)
+    return merge(READ)
+}
+"""
+
+
+def tokens_read(value: Value) -> float:
+    """Those of the texts that are read of a value: of records, those by the name `bio`."""
+    if isinstance(value, list):
+        return sum(map(tokens_read, value))
+    return text_tokens(value["bio"] if isinstance(value, dict) else value)
+
+
+@pytest.mark.parametrize("limit", [40, 200, 4000])
+@pytest.mark.parametrize(
+    ("of", "reader"),
+    [
+        ("(name: text ~ 12 tokens, bio: text ~ 400 tokens)", "[read(value.bio)]"),
+        ("[(name: text ~ 12 tokens, bio: text ~ 100 tokens)] ~ 4", "each x in value: read(x.bio)"),
+        ("[text ~ 100 tokens] ~ 4", "each x in value: read(x)"),
+        ("[[text ~ 25 tokens] ~ 4] ~ 4", "each x in flatten(value): read(x)"),
+    ],
+)
+def test_what_a_call_gives_that_says_its_limit_anew_is_as_large_as_planned(
+    tmp_path: Path, of: str, reader: str, limit: int
+) -> None:
+    planned = planned_for(tmp_path, ANEW.replace("TYPE", of).replace("READ", reader).replace("LIMIT", str(limit)))
+    found = demand(planned.application, planned.application.flows[0])
+    answered = found.work["make"].output_tokens
+    assert answered == pytest.approx(min(limit, 400), rel=0.2)
+    program = planned.service.programs["ask"]
+    (call,) = (one for one in program.operations if isinstance(one, Call) and one.component == "make")
+    component = program.components["make"]
+    asked = Asked(component, {**component.settings, **call.settings}, [{"q": "who?"}], many=False, request=7)
+    value, size = planned.behaviour.answer(asked)
+    assert size.work.output_tokens == pytest.approx(answered)
+    # What is read of it are its texts.
+    read = found.visits["read"] * (found.work["read"].prompt_tokens - 16)
+    assert tokens_read(value) == pytest.approx(read, rel=0.05)
+    speech = Speech(planned.behaviour, planned.application.components)
+    said = speech.answer(Called("7", "make", ""), Ask([], max_tokens=limit), b"", room=10_000)
+    assert (said.text, said.tokens) == (spoken(value, component.result), round(answered))

@@ -53,10 +53,12 @@ class Speech:
         component = self.components.get(whose.component)
         if component is None:
             return self._unknown(whose, most, choices, body)
-        value = self.behaviour.value(component, {}, whose.request, whose.place)
+        # A call may say its limit anew, by which its answer is as long as planned.
+        settings = component.settings if most is None else {**component.settings, "max_tokens": most}
+        value = self.behaviour.value(component, {}, whose.request, whose.place, settings)
         if isinstance(component.result, Text):
             return _cut(str(value), most)
-        extent = kinds()[component.kind].result_extent(component)
+        extent = kinds()[component.kind].result_extent(msgspec.structs.replace(component, settings=settings))
         tokens = max(1, round(extent.tokens))
         return Said(spoken(value, component.result), tokens if most is None else min(tokens, most))
 

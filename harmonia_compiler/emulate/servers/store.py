@@ -61,9 +61,9 @@ class Store:
         await self.counter.visit(_times(work, queries), uniform)
         await self.condition.moving()
         self.condition.answered += 1
-        component = msgspec.structs.replace(component, settings={**component.settings, "top_k": limit}, size=None)
+        settings = {**component.settings, "top_k": limit}
         places = [whose.place] if queries == 1 else [_of_item(whose.place, number + 1) for number in range(queries)]
-        found = [self.behaviour.value(component, {}, key, place) for place in places]
+        found = [self.behaviour.value(component, {}, key, place, settings) for place in places]
         sign = sign_of(component)
         return [[{**passage, "score": sign * passage["score"]} for passage in one] for one in found]
 
