@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from harmonia_compiler.contract.bundle import Service
-from harmonia_compiler.contract.component import Port
+from harmonia_compiler.contract.component import Port, Sizes
 from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.contract.objective import Objective, bound_ms
 from harmonia_compiler.contract.plan import Plan
@@ -135,7 +135,7 @@ class Scenario:
                 found[parameter.name] = named
             elif parameter.name in tested:
                 found[parameter.name] = self._drawn(parameter.name, tested[parameter.name], number)
-            elif parameter.default is not msgspec.UNSET and not _is_sized(ports[parameter.name]):
+            elif parameter.default is not msgspec.UNSET and not _says_any(ports[parameter.name].sizes):
                 found[parameter.name] = parameter.default
             else:
                 is_required = parameter.default is msgspec.UNSET
@@ -202,9 +202,10 @@ def _too_large(name: str, outcome: Outcome, place: Span | None) -> Iterator[Diag
         yield Diagnostic("E1343", message, place, help=help_)
 
 
-def _is_sized(port: Port) -> bool:
-    """Whether it is said how large its values are, or parts of them."""
-    return port.size is not None or bool(port.sizes.parts)
+def _says_any(sizes: Sizes) -> bool:
+    """Whether it is said how large values are, or anything inside of them."""
+    inside = [*sizes.parts.values(), *([] if sizes.item is None else [sizes.item])]
+    return sizes.size is not None or any(map(_says_any, inside))
 
 
 def _drawn(shares: Mapping[str, float], uniform: float) -> str:

@@ -56,6 +56,10 @@ PORTS = [
     ("[text]", "[text ~ 200 tokens] ~ 40", 40, 8_000.0),
     ("[text]", "[text ~ 200 tokens] ~ 40 = []", 40, 8_000.0),
     ("[text]", "[text] ~ 3", 3, 180.0),
+    ("[message]", "[message ~ 1000 tokens] = []", 4, 4_000.0),
+    ("[(a: text)]", "[(a: text ~ 40 tokens)] = []", 4, 4 * (40.0 + 9 / 4)),
+    ("[[text]]", '[[text ~ 5 tokens]] = [["one two"], ["three"]]', 4, 4 * 4 * 5.0),
+    ("(a: (b: [text]))", '(a: (b: [text] ~ 8)) = (a: (b: ["one"]))', 1, 8 * (60.0 + 4 / 4) + 2 * 7 / 4),
     ("[message]", "[message ~ 40 tokens] ~ 12", 12, 480.0),
     ("[message]", "[message]", 4, 800.0),
     ("[passage]", "[passage ~ 100 tokens] ~ 20", 20, 2_000.0),
@@ -90,9 +94,20 @@ def test_a_port_is_brought_as_large_as_it_is_declared_and_planned(
     assert [one.tokens_in for one in seen] == [pytest.approx(call.work.prompt_tokens, abs=2.0)]
 
 
-def test_where_no_size_is_said_a_default_is_what_is_brought(tmp_path: Path) -> None:
-    (coming,) = requests(of_port(tmp_path, "[text]", "[text] = []"), 1)
-    assert coming.arguments["given"] == []
+@pytest.mark.parametrize(
+    ("port", "default", "brought"),
+    [
+        ("[text]", "[]", []),
+        ("[(a: text, n: number)]", "[]", []),
+        ("[[text]]", '[["one two"]]', [["one two"]]),
+        ("(a: text, n: number)", '(a: "x", n: 3)', {"a": "x", "n": 3}),
+    ],
+)
+def test_where_no_size_is_said_a_default_is_what_is_brought(
+    tmp_path: Path, port: str, default: str, brought: Value
+) -> None:
+    (coming,) = requests(of_port(tmp_path, port, f"{port} = {default}"), 1)
+    assert coming.arguments["given"] == brought
 
 
 def test_a_fraction_of_an_item_comes_as_often(tmp_path: Path) -> None:
