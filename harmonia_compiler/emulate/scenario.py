@@ -26,8 +26,10 @@ from harmonia_compiler.emulate.outcomes import (
     expected_arguments,
     expected_outcomes,
     most_parts,
+    sized,
 )
 from harmonia_compiler.flow.demand import demand
+from harmonia_compiler.flow.extents import called
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.passes.dead_code import without_unread
 from harmonia_compiler.kinds.registry import kinds
@@ -172,34 +174,44 @@ def scenario(application: Application, inventory: Inventory, plan: Plan, seed: i
     outcomes = expected_outcomes(application, demands, kinds())
     behaviour = Behaviour(outcomes, kinds(), Draws(seed), answers)
     arguments = {flow.name: expected_arguments(flow, asked) for flow, asked in demands}
-    found = [*_too_large_values(read, outcomes, arguments)]
+    found = [*_too_large_values(application, read, outcomes, arguments)]
     if found:
         raise Rejected(found)
     return Scenario(application, inventory, plan, service, behaviour, arguments)
 
 
 def _too_large_values(
-    flows: Sequence[Flow], outcomes: Mapping[str, Outcome], arguments: Mapping[str, Mapping[str, Outcome]]
+    application: Application,
+    flows: Sequence[Flow],
+    outcomes: Mapping[str, Outcome],
+    arguments: Mapping[str, Mapping[str, Outcome]],
 ) -> Iterator[Diagnostic]:
-    """A finding for each component whose answers cannot be drawn, where it is called first, and for each such port."""
+    """A finding for each component whose answers cannot be drawn, at the first call of such, and for each such port."""
     nodes = [node for flow in flows for body in flow.bodies for node in body.nodes]
-    calls = [(node.operation.component, node.span) for node in nodes if isinstance(node.operation, Call)]
-    for name, place in dict(reversed(calls)).items():
-        # Further calls have outcomes of their own that are as large: no test says how much a component answers.
-        yield from _too_large(f"what `{name}` answers", outcomes[name], place)
+    calls = [(node.operation, node.span) for node in nodes if isinstance(node.operation, Call)]
+    found: dict[str, Diagnostic] = {}
+    for call, place in calls:
+        component = called(call, application)
+        # Further calls may have outcomes of their own: no test says how much a component answers.
+        outcome = sized(outcomes[component.name], component, kinds()[component.kind])
+        if finding := _too_large(f"what `{component.name}` answers", outcome, place):
+            found.setdefault(component.name, finding)
+    yield from found.values()
     for flow in flows:
         places = {node.operation.name: node.span for node in flow.nodes if isinstance(node.operation, Parameter)}
         for port in flow.ports:
             outcome = arguments[flow.name].get(port.name) or expected_argument(port)
-            yield from _too_large(f"`{port.name}` of `{flow.name}`", outcome, places.get(port.name, flow.span))
+            if finding := _too_large(f"`{port.name}` of `{flow.name}`", outcome, places.get(port.name, flow.span)):
+                yield finding
 
 
-def _too_large(name: str, outcome: Outcome, place: Span | None) -> Iterator[Diagnostic]:
+def _too_large(name: str, outcome: Outcome, place: Span | None) -> Diagnostic | None:
     parts = most_parts(outcome)
-    if parts > MOST_PARTS:
-        message = f"{name} has up to {parts:,.0f} tokens and items, of which no more than {MOST_PARTS:,} are drawn"
-        help_ = "expect less of it: by its `~`, or where `count` asks how many it has"
-        yield Diagnostic("E1343", message, place, help=help_)
+    if parts <= MOST_PARTS:
+        return None
+    message = f"{name} has up to {parts:,.0f} tokens and items, of which no more than {MOST_PARTS:,} are drawn"
+    help_ = "expect less of it: by its `~`, or where `count` asks how many it has"
+    return Diagnostic("E1343", message, place, help=help_)
 
 
 def _says_any(sizes: Sizes) -> bool:

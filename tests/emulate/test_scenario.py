@@ -83,3 +83,23 @@ def test_what_is_brought_is_refused_at_its_port_if_it_cannot_be_drawn(
         f"E1343: `unread` of `ask` has up to {parts} at ask",
         f"E1343: `brought` of `ask` has up to {parts} at brought: {of} ~ {items}",
     ]
+
+
+SEARCH = """
+component minilm = embedder("all-MiniLM-L6-v2")
+component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
+component search = milvus("docs", embedder: minilm, top_k: 4, chunk_tokens: 2000)
+component few(found: [passage]) -> text ~ 8 tokens = python("code:few")
+component say(q: text) -> text ~ 8 tokens = small("{q}")
+pipeline ask(q: text ~ 10 tokens) -> text { return say(few(search(say(few(search(q))), top_k: 1000))) }
+"""
+
+
+def test_what_a_call_answers_is_refused_by_what_it_says_anew(tmp_path: Path) -> None:
+    assert planned_for(tmp_path, SEARCH.replace("1000", "40"))
+    with pytest.raises(Rejected) as rejected:
+        planned_for(tmp_path, SEARCH)
+    (found,) = rejected.value.found
+    assert (found.code, found.message.partition(" tokens")[0]) == ("E1343", "what `search` answers has up to 1,600,000")
+    assert found.span is not None
+    assert found.span.source.text[found.span.start : found.span.end].endswith("top_k: 1000)")
