@@ -1,6 +1,8 @@
 """Compose files of every sample for three inventories: Compose takes them, and reads what the plan says."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,30 @@ def test_compose_reads_what_the_plan_says(docker_compose: None, sample: str, inv
         ids = [device for entry in reserved.get("devices", ()) for device in entry["device_ids"]]
         assert ids == [str(device) for device in one.devices]
         assert int(service["mem_limit"]) >= one.memory_gib * 2**30 - 2**20
+
+
+@pytest.mark.parametrize("hosts", ["a", "ab"])
+def test_the_commands_that_a_bundle_tells_of_work_before_it_is_started(
+    docker_compose: None, quickstart: Planned, tmp_path: Path, hosts: str
+) -> None:
+    """As far as Docker is needed: Compose reads all of a file before it asks for an engine."""
+    files = written(quickstart.on_hosts(*hosts), tmp_path / "bundle", "[compose]\nscale_out = 1\n")
+    told = [line.split() for line in files["README.md"].splitlines() if line.startswith("    docker compose ")]
+    assert told
+    outer = {name: value for name, value in os.environ.items() if not name.startswith("HARMONIA")}
+    for words in told:
+        for host in hosts:
+            command = [word.replace("HOST", host) for word in words]
+            done = subprocess.run(
+                command,
+                cwd=tmp_path / "bundle",
+                env={**outer, "DOCKER_HOST": f"unix://{tmp_path}/none"},
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+            )
+            assert "connect to the docker" in done.stderr.lower(), done.stderr
 
 
 def test_it_is_the_same_bytes_each_time(quickstart: Planned, tmp_path: Path) -> None:

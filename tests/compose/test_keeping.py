@@ -31,7 +31,7 @@ from harmonia_compiler.runtime.actuators.compose.reading import host_among, read
 from harmonia_compiler.runtime.actuators.compose.watched import Watched
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
 from harmonia_compiler.runtime.bundle import read_service
-from tests.compose.test_files import site, written
+from tests.compose.test_files import on_gpus, site, written
 from tests.emit.conftest import Planned
 
 FAKE_DOCKER = """#!/bin/sh
@@ -62,13 +62,27 @@ def test_preflight_says_that_docker_is_not_there(
     assert "E0922" in found_by_preflight(tmp_path / "bundle", with_docker(tmp_path / "bin", None), monkeypatch)
 
 
-def test_preflight_says_which_images_come_first(
-    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("", {"docker compose -f compose.yaml build", "docker pull vllm/vllm-openai:v"}),
+        (
+            '[compose]\nworker_image = "ours:1"\nvllm_image = "its:2"\nmilvus_image = "milvus:3"\n',
+            {"docker pull ours:1", "docker pull its:2", "docker pull milvus:3"},
+        ),
+    ],
+)
+def test_preflight_says_which_images_come_first_and_how_they_come_before(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, steps: set[str]
 ) -> None:
-    written(quickstart, tmp_path / "bundle")
-    found = found_by_preflight(tmp_path / "bundle", with_docker(tmp_path / "bin", FAKE_DOCKER), monkeypatch)
-    assert "W0920" in found
-    assert "E0922" not in found
+    written(on_gpus(quickstart, (0,)), tmp_path / "bundle", text)
+    outer = with_docker(tmp_path / "bin", FAKE_DOCKER)
+    monkeypatch.setenv("PATH", outer["PATH"])
+    found = preflight(tmp_path / "bundle", None, outer)
+    assert "E0922" not in {one.code for one in found}
+    said = [one.help.split("`")[1] for one in found if one.code == "W0920"]
+    assert {one.rstrip("0123456789.") if "vllm-openai" in one else one for one in said} == steps
+    assert len(said) == len(steps)
 
 
 def test_preflight_asks_which_of_the_plans_hosts_this_is(quickstart: Planned, tmp_path: Path) -> None:

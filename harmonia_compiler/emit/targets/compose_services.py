@@ -53,8 +53,6 @@ _MILVUS_WELL, _MILVUS_RUN = "http://127.0.0.1:9091/healthz", "/run/milvus"
 #: of ours is nobody else's.
 _MILVUS_GROUPS = ("0", "999")
 
-_WEIGHTS_MISSING = "harmoniac up sets it to the folder of a model that compose/services.json names"
-
 
 def replica_service(
     launch: ReplicaLaunch,
@@ -91,7 +89,8 @@ def replica_service(
     mounts += [_mount(f"./{ETCD}", _ETCD_INSIDE, read_only=True)] if is_standalone(own) else []
     mounts += [_mount("./code", f"{BUNDLE}/code", read_only=True)] if "code" in _slots(own) else []
     if given.weights:
-        weights = Variable(given.weights, missing=_WEIGHTS_MISSING)
+        # `harmoniac up` sets it to the model's folder; whoever starts the file otherwise is told what is not there.
+        weights = Variable(given.weights, f"./{given.weights}-is-not-set")
         mounts.append(_mount(weights, WEIGHTS, read_only=True))
     service |= {"volumes": mounts} if mounts else {}
     if after:

@@ -16,17 +16,18 @@ _REPLACED = re.compile(r"\$(?:(?P<sign>\$)|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A value that the start gives, with what stands for it where nothing does, or what is said then."""
+    """A value that the start gives, with what stands for it where nothing does.
+
+    None is one that Compose would miss: it looks at all of a file whatever it is asked for, as when it builds an image.
+    """
 
     name: str
     default: str = ""
-    missing: str = ""
     prefix: str = ""
     suffix: str = ""
 
     def __str__(self) -> str:
-        more = f":?{self.missing}" if self.missing else f":-{self.default}"
-        return f"{self.prefix}${{{self.name}{more}}}{self.suffix}"
+        return f"{self.prefix}${{{self.name}:-{self.default}}}{self.suffix}"
 
 
 def rendered(value: Any) -> Any:

@@ -7,6 +7,7 @@ import msgspec
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed
+from harmonia_compiler.emit.targets.compose_services import is_in_our_image
 from harmonia_compiler.runtime.actuators.compose.docker import Docker, DockerFailed
 from harmonia_compiler.runtime.actuators.compose.reading import HOST, ComposeBundle, read_compose_bundle
 from harmonia_compiler.runtime.actuators.supervision.preflight import (
@@ -59,18 +60,22 @@ def _weights(documents: ComposeBundle) -> list[Diagnostic]:
 
 def _images(documents: ComposeBundle, docker: Docker) -> list[Diagnostic]:
     """Images that have to come from somewhere first, which takes its time."""
-    names = dict.fromkeys(one.image for one in documents.here)
-    names |= {documents.services.gateway_image: None} if documents.is_front else {}
+    built = {documents.services.gateway_image: True} if documents.is_front else {}
+    launches = documents.launches
+    built |= {one.image: is_in_our_image(launches[one.replica]) for one in documents.here}
     files = " ".join(f"-f {name}" for name in documents.files)
-    return [
-        Diagnostic(
-            "W0920",
-            f"the image `{name}` is not here: it is built or pulled first, which takes minutes",
-            help=f"`docker compose {files} build` and `pull` show how far that is",
+    found = []
+    for name, ours in built.items():
+        if docker.has_image(name):
+            continue
+        # One that the site names is there to be pulled, and built where it is not.
+        is_built = ours and not documents.services.site.worker_image
+        message = (
+            f"the image `{name}` is not here: it is {'built' if is_built else 'pulled'} first, which takes minutes"
         )
-        for name in names
-        if not docker.has_image(name)
-    ]
+        step = f"`docker compose {files} build` in the bundle" if is_built else f"`docker pull {name}`"
+        found.append(Diagnostic("W0920", message, help=f"{step} does it beforehand, and shows how far it is"))
+    return found
 
 
 def _taken(port: int, step: str = "say another `first_port` in the site profile given with --site") -> Diagnostic:
