@@ -27,6 +27,7 @@ from harmonia_compiler.flow.expand import Chance, Gather, Item
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.functions.registry import functions
 from harmonia_compiler.kinds.extents import (
+    bounded,
     has_insides,
     item_of,
     item_type,
@@ -148,7 +149,8 @@ def _constant(value: Value, of: Type) -> Extent:
 
 
 def _sum(parts: Sequence[Extent], items: float, item: Extent | None = None) -> Extent:
-    return Extent(sum(part.tokens for part in parts), items, any(part.guessed for part in parts), item)
+    tokens = sum(part.tokens for part in parts)
+    return Extent(bounded(tokens), bounded(items), any(part.guessed for part in parts), item)
 
 
 def _listed(items: Sequence[Extent], of: Type) -> Extent:

@@ -5,7 +5,7 @@ from itertools import chain
 
 from harmonia_compiler.contract.types import ListOf, Type, Value
 from harmonia_compiler.functions.function import Function, Taken
-from harmonia_compiler.kinds.extents import USUAL_ITEMS
+from harmonia_compiler.kinds.extents import USUAL_ITEMS, bounded
 from harmonia_compiler.kinds.kind import Extent
 
 
@@ -33,8 +33,8 @@ def extent(extents: Sequence[Extent], settings: Mapping[str, int]) -> Extent:
 def flat(lists: Extent, usual: float) -> Extent:
     """The extent of the items of lists: `usual` items for each list where nobody knows how long they are."""
     if lists.item is None:
-        return Extent(lists.tokens, lists.items * usual, guessed=True)
-    return Extent(lists.tokens, lists.items * lists.item.items, lists.guessed, lists.item.item)
+        return Extent(lists.tokens, bounded(lists.items * usual), guessed=True)
+    return Extent(lists.tokens, bounded(lists.items * lists.item.items), lists.guessed, lists.item.item)
 
 
 FUNCTION = Function(

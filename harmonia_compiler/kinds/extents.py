@@ -31,6 +31,9 @@ _USUAL_PASSAGE_TOKENS = 200.0
 #: A source such as "guides/setting-up.md", a score, a role.
 _BESIDE_TEXT = 5.0
 
+#: No value is taken to be larger, in tokens or items: the product of two such, and a sum of many, are numbers yet.
+_MOST = 1e150
+
 #: Where it makes no difference how large a value is.
 _ANY = Extent(0.0)
 
@@ -72,7 +75,12 @@ def typed_extent(of: Type, sizes: Sizes = UNSAID) -> Extent:
 
 def list_extent(of: Type, one: Extent, items: float) -> Extent:
     """A list of so many items that are as large as one."""
-    return Extent(items * one.tokens, items, one.guessed, one if has_insides(of) else None)
+    return Extent(bounded(items * one.tokens), bounded(items), one.guessed, one if has_insides(of) else None)
+
+
+def bounded(amount: float) -> float:
+    """So many tokens or items; of lists in lists in lists there may be more than a number holds."""
+    return min(amount, _MOST)
 
 
 def record_extent(parts: Mapping[str, Extent], types: Mapping[str, Type]) -> Extent:

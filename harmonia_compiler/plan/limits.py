@@ -18,6 +18,9 @@ from harmonia_compiler.kinds.registry import kinds
 #: The components that are called, by engine.
 Called = Mapping[str, Sequence[str]]
 
+#: Larger numbers are shown rounded.
+_MOST_SHOWN = 10**15
+
 
 def too_long(application: Application, calls: Called, demands: Mapping[str, Demand]) -> Iterator[Diagnostic]:
     """Prompts that, as long as expected and with the answer that is allowed, exceed what their model holds."""
@@ -41,7 +44,7 @@ def too_long(application: Application, calls: Called, demands: Mapping[str, Dema
             if longest is None or longest.prompt + longest.answer <= most:
                 continue
             message = (
-                f"`{name}` is expected to send {longest.prompt} tokens and may answer with {longest.answer}, "
+                f"`{name}` is expected to send {_shown(longest.prompt)} tokens and may answer with {longest.answer}, "
                 f"and `{engine.settings['model']}` holds {most} together"
             )
             help_ = "pass fewer or shorter passages, lower `max_tokens`"
@@ -65,9 +68,15 @@ def too_many(demands: Mapping[str, Demand]) -> Iterator[Diagnostic]:
                 found[nodes[at].span] = max(items, found.get(nodes[at].span, 0.0))
     for span, items in found.items():
         message = (
-            f"a list of {math.ceil(items):,} items is expected here, and {MOST_ITEMS} are taken one by one at most"
+            f"a list of {_shown(math.ceil(items), separator=',')} items is expected here, "
+            f"and {MOST_ITEMS} are taken one by one at most"
         )
         yield Diagnostic("E0715", message, span, help="`take` the first of them, or pass the whole list to one call")
+
+
+def _shown(number: int, separator: str = "") -> str:
+    """A number of tokens or items; in full only while somebody may have counted them."""
+    return f"{number:.2g}" if number > _MOST_SHOWN else f"{number:{separator}}"
 
 
 class _Sent(NamedTuple):

@@ -110,6 +110,34 @@ def test_a_list_that_no_request_takes_one_by_one_may_be_as_long_as_it_likes(tmp_
     assert [code for code, _, _ in refused(tmp_path, source.replace("SHARE", "0.01"))] == ["E0715"]
 
 
+#: Twenty lists in each other, each of so many items that all of them are more than the largest number of a machine.
+MANY = 2**53
+NESTED = f"""
+component small = llm("SmolLM2-135M-Instruct", max_model_len: 2048)
+component made(q: text) -> {"[" * 20}text ~ 5 tokens{f"] ~ {MANY}" * 20} = python("code:made", takes: 1 ms)
+component show(it: SHOWN) -> text ~ 5 tokens = small("{{it}}", max_tokens: 20)
+pipeline ask(q: text ~ 10 tokens) -> text {{ return show(READ) }}
+"""
+FLAT = f"{'flatten(' * 19}made(q){')' * 19}"
+
+
+@pytest.mark.parametrize(
+    ("shown", "read", "expected"),
+    [
+        ("[" * 20 + "text" + "]" * 20, "made(q)", [("E0713", "is expected to send 1e+150 tokens")]),
+        ("[text]", f"{FLAT} + {FLAT}", [("E0713", "is expected to send 1e+150 tokens")]),
+        ("[text]", f"take(each x in {FLAT}: x, 3)", [("E0715", "a list of 1e+150 items is expected")]),
+    ],
+)
+def test_more_than_a_number_holds_is_refused_as_other_lengths_are(
+    tmp_path: Path, shown: str, read: str, expected: list[tuple[str, str]]
+) -> None:
+    found = refused(tmp_path, NESTED.replace("SHOWN", shown).replace("READ", read))
+    assert [code for code, _, _ in found] == [code for code, _ in expected]
+    for (_, message, _), (_, words) in zip(found, expected, strict=True):
+        assert words in message
+
+
 TWICE = """
 component small = llm("SmolLM2-135M-Instruct", max_model_len: 1024)
 component answer(question: text) -> text ~ 40 tokens = small("{question}", max_tokens: 128)
