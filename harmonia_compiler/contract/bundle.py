@@ -94,8 +94,12 @@ class LocalProcesses(msgspec.Struct, frozen=True):
 
 
 class Contents(msgspec.Struct, frozen=True):
-    """`bundle.json`: what makes a folder a bundle. `files` are the emitted ones, relative to it."""
+    """`bundle.json`: what makes a folder a bundle. `files` are the emitted ones, relative to it.
+
+    `being_written` stands there while they take the places of others, whose names `files` has as well.
+    """
 
     target: str
     files: tuple[str, ...]
     format_version: int = FORMAT_VERSION
+    being_written: bool | msgspec.UnsetType = msgspec.UNSET

@@ -1,9 +1,12 @@
 """Puts files into a bundle's folder: all of them or, where something fails before the end, none."""
 
+import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -15,34 +18,37 @@ from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 
 CONTENTS = "bundle.json"
 
+#: In the folder in which a bundle's files are first: what its writer locks, and the listing until all are in place.
+_LOCK, _BEGUN = ".lock", ".begun"
+
 
 def write_files(out: Path, files: Mapping[str, bytes], target: str) -> None:
     """Make `out` a bundle of exactly these files, beside what a service keeps there (`run`, `data`).
 
     Everything is first written into a folder beside it, so that a full disk leaves an older bundle as it
-    was; then each file takes the place of its forerunner. Raises `Rejected` where `out` is something
-    else than a bundle, holds somebody else's file where one has its place, or cannot be written.
+    was; then each file takes the place of its forerunner. As long as it does, the listing says so: where that is
+    cut off nobody takes the folder for a whole bundle, and the next call completes it. Raises `Rejected` where `out`
+    is something else than a bundle, holds somebody else's file where one has its place, or cannot be written.
     """
     before = _checked(out)
     names = tuple(sorted(files))
     listing = encode_document(Contents(target, names))
+    begun = encode_document(Contents(target, tuple(sorted({*before, *names})), being_written=True))
     try:
         _check_own(out, files, before)
         _check_room_for(out, (*names, CONTENTS), set(before) - set(names))
         out.parent.mkdir(parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-        try:
-            for name, content in {**files, CONTENTS: listing}.items():
+        with _staged(out) as staged:
+            for name, content in {**files, CONTENTS: listing, _BEGUN: begun}.items():
                 (staged / name).parent.mkdir(parents=True, exist_ok=True)
                 (staged / name).write_bytes(content)
             out.mkdir(exist_ok=True)
-            # The listing goes last: a folder that has one is whole.
-            for name in (*names, CONTENTS):
+            (staged / _BEGUN).replace(out / CONTENTS)
+            for name in names:
                 _parent_within(out, name).mkdir(parents=True, exist_ok=True)
                 (staged / name).replace(out / name)
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
-        _remove(out, set(before) - set(names))
+            _remove(out, set(before) - set(names))
+            (staged / CONTENTS).replace(out / CONTENTS)
     except OSError as problem:
         raise _refused(f"`{out}` cannot be written: {problem.strerror}", "name another folder with --out") from problem
 
@@ -52,6 +58,34 @@ def is_bundle(folder: Path) -> bool:
     try:
         _listed(folder)
     except (OSError, msgspec.MsgspecError):
+        return False
+    return True
+
+
+@contextmanager
+def _staged(out: Path) -> Iterator[Path]:
+    """A new folder beside `out` for as long as the block runs, and none that somebody left who was killed in it."""
+    begins = f".{out.name[:48]}.harmoniac-"
+    for left in [path for path in out.parent.iterdir() if path.name.startswith(begins)]:
+        if _is_left(left / _LOCK):
+            shutil.rmtree(left, ignore_errors=True)
+    staged = Path(tempfile.mkdtemp(prefix=begins, dir=out.parent))
+    try:
+        with (staged / _LOCK).open("wb") as lock:
+            # Where a file system has no locks, what is left stays.
+            with contextlib.suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield staged
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _is_left(lock: Path) -> bool:
+    """Whether the file is there and whoever locked it is gone."""
+    try:
+        with lock.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
         return False
     return True
 

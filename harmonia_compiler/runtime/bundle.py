@@ -108,7 +108,13 @@ def _unsearchable(name: str, search: Component, known: Container[str]) -> Iterat
 
 
 def check_same(bundle: Path, plan: Plan, service: Service, started: Iterable[ReplicaLaunch], name: str) -> None:
-    """Raise `Rejected` where plan, service and the replicas that the document `name` starts do not say the same."""
+    """Raise `Rejected` where plan, service and the replicas that the document `name` starts do not say the same.
+
+    Also where they may do so and other files not, since some are of a compilation that was cut off.
+    """
+    if read_contents(bundle).being_written is True:
+        step = "compile the bundle again; `run/` and `data/` in it are kept"
+        raise Rejected([Diagnostic("E0905", f"`{bundle}` is no whole bundle: a compilation was cut off", help=step)])
     for differing, wrong in _differences(plan, service, started, name):
         raise unusable(bundle, differing, wrong)
 

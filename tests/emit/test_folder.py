@@ -1,11 +1,17 @@
 """A bundle's folder: where one file has no place, none is written."""
 
+import fcntl
+import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.emit.folder import write_files
+from harmonia_compiler.runtime.bundle import read_local_bundle
 
 from .conftest import Planned, planned
 
@@ -100,3 +106,64 @@ def test_what_a_compilation_that_was_cut_off_put_there_is_in_nobodys_way(tmp_pat
     (out / "two").write_bytes(b"2")
     write_files(out, {"one": b"1", "two": b"2"}, "local")
     assert files_in(out) | {"bundle.json": ""} == {"bundle.json": "", "one": "1", "two": "2"}
+
+
+#: Writes a bundle's files and is killed as soon as it has written or moved one to such a path.
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+from harmonia_compiler.emit.folder import write_files
+
+given = json.load(sys.stdin)
+
+def dying(does, ends):
+    def done(path, other):
+        found = does(path, other)
+        if str(path if ends else other).endswith(given["at"]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+    return done
+
+if given["does"] == "writes":
+    Path.write_bytes = dying(Path.write_bytes, True)
+else:
+    Path.replace = dying(Path.replace, False)
+write_files(Path(given["out"]), {name: text.encode() for name, text in given["files"].items()}, "local")
+"""
+
+
+@pytest.mark.parametrize("does", ["writes", "moves"])
+@pytest.mark.parametrize("at", ["/README.md", "/bundle.json", "/local/processes.json", "/service.json"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_compilation_that_is_killed_leaves_the_old_bundle_or_one_that_is_not_whole_and_the_next_completes_it(
+    quickstart: Planned, project: Path, tmp_path: Path, *, does: str, at: str, is_first: bool
+) -> None:
+    out, other = tmp_path / "bundles/one", planned(project / "app.rag", root=project)
+    before = {} if is_first else other.write(out)
+    files = {name: text for name, text in quickstart.write(tmp_path / "new").items() if name != "bundle.json"}
+    given = json.dumps({"out": str(out), "files": files, "at": at, "does": does})
+    done = subprocess.run([sys.executable, "-c", KILLED], input=given, text=True, check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert len([*out.parent.glob(".one.*")]) == 1
+    if does == "writes":
+        assert (files_in(out) if out.exists() else {}) == before
+    else:
+        with pytest.raises(Rejected, match="E0905"):
+            read_local_bundle(out)
+        (out / "mine").write_text("mine")
+    quickstart.write(out)
+    assert files_in(out) == files_in(tmp_path / "new") | ({"mine": "mine"} if does == "moves" else {})
+    read_local_bundle(out)
+    assert [*out.parent.iterdir()] == [out]
+
+
+def test_what_another_writes_beside_a_bundle_stays(quickstart: Planned, tmp_path: Path) -> None:
+    theirs = [tmp_path / ".one.harmoniac-new", tmp_path / ".one.harmoniac-x", tmp_path / ".one.old"]
+    for folder in theirs:
+        folder.mkdir()
+    with (theirs[1] / ".lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        quickstart.write(tmp_path / "one")
+        assert all(folder.exists() for folder in theirs)
+    quickstart.write(tmp_path / "one")
+    assert [folder.exists() for folder in theirs] == [True, False, True]
