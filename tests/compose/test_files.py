@@ -308,19 +308,35 @@ def test_a_site_that_is_wrong_is_refused_at_its_line(text: str, code: str, said:
 
 
 def test_ports_are_counted_up_as_far_as_there_are_any() -> None:
-    profile = site("[compose]\nfirst_port = 60000\n")
-    found = compose_site(profile)
+    def counted_up(first_port: int) -> None:
+        """For two replicas."""
+        profile = site(f"[compose]\nfirst_port = {first_port}\n")
+        ports = (first_port + 1, first_port + 2)
+        check_ports(ComposeSite(first_port=first_port), [replica_on(port) for port in ports], profile)
 
-    def last(port: int) -> list[ComposeReplica]:
-        return [ComposeReplica("one-0", "one", "here", "replica-1", port, "image:1")]
-
-    check_ports(found, last(65_535), profile)
+    counted_up(65_533)
     with pytest.raises(Rejected) as rejected:
-        check_ports(found, last(65_536), profile)
+        counted_up(65_534)
     (wrong,) = rejected.value.found
     assert wrong.code == "E0932"
     assert wrong.span is not None
     assert "first_port" in wrong.span.source.text[wrong.span.start : wrong.span.end]
+    assert "say 65533 at most" in wrong.help
+
+
+@pytest.mark.parametrize("port", [2379, 2380, 9091, 13_333, 19_529, 19_531, 21_121, 21_123, 21_124, 22_222, 53_100])
+def test_milvus_itself_is_given_no_port_that_it_takes_and_others_are(port: int) -> None:
+    profile = site("[compose]\n")
+    found = ComposeSite(milvus_image="milvus:1")
+    with pytest.raises(Rejected) as rejected:
+        check_ports(found, [replica_on(port, "milvus:1")], profile)
+    assert [f"on {port}, which Milvus takes" in one.message for one in rejected.value.found] == [True]
+    check_ports(found, [replica_on(port), replica_on(19_530, "milvus:1")], profile)
+    check_ports(ComposeSite(), [replica_on(port, "milvus:1")], profile)
+
+
+def replica_on(port: int, image: str = "image:1") -> ComposeReplica:
+    return ComposeReplica("one-0", "one", "here", "replica-1", port, image)
 
 
 def test_a_site_says_what_it_says() -> None:

@@ -144,6 +144,9 @@ def test_a_job_is_told_of_its_end_no_earlier_than_slurm_can() -> None:
         return f'[slurm]\nwall_time = "7-00:00:00"\ndrain = "{drain}"\n'
 
     assert slurm_site(parse_site(Source("site.toml", text("18:12:15")))).drain_s == 65_535
+    # A job that may run for ever is told of no end.
+    endless = text("18:12:16").replace('wall_time = "7-00:00:00"\n', "")
+    assert slurm_site(parse_site(Source("site.toml", endless))).drain_s == 65_536
     assert [found[:2] for found in refused(text("18:12:16"))] == [("E0932", 3)]
 
 
