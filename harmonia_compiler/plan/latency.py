@@ -12,6 +12,10 @@ from harmonia_compiler.plan.variables import Model
 from harmonia_compiler.plan.weights import Weights, weights
 from harmonia_compiler.profile.queueing import LEVELS
 
+#: A promise is held to no more than this many times what the calls of a path take one after the other where each is
+#: slowest: more bounds nothing, and as a coefficient would drown what the solver is to tell apart (`solve.TOLERANCE`).
+LOOSEST = 2.0
+
 #: An expression over columns, and a constant beside it.
 _Sum = tuple[Mapping[int, float], float]
 
@@ -94,16 +98,38 @@ def time(model: Model, *, late: bool) -> None:
     Lateness is in seconds and no factor: a promise of next to nothing, as a factor's coefficient, would be taken
     for none.
     """
+    slowest = _slowest(model)
     for pipeline, promise in promises_of(model.problem):
         beyond: dict[int, float] = {}
         if late:
             model.late.append(model.program.column())
             beyond = {model.late[-1]: -1.0}
-        bound = _always(model, bound_s(promise))
         for path in weights(pipeline, promise.metric, promise.quantile):
+            loosest = LOOSEST * _longest(model, pipeline.steps, path, slowest)
+            bound = _always(model, min(bound_s(promise), loosest))
             for ended in _lasting(model, pipeline.steps, path):
                 terms, constant = _plus(ended, bound, -1.0)
                 model.program.row({**terms, **beyond}, high=-constant)
+
+
+def _slowest(model: Model) -> dict[int, float]:
+    """What the columns of the times come to at most: each figure on the busiest and slowest of the choices."""
+    found = {} if model.rate is None else {model.rate: 1.0}
+    for figure, column in model.mean.items():
+        e = next(e for e, need in enumerate(model.problem.needs) if figure.component in need.components)
+        most = max(max(seconds(figure, choice.option)) for choice in model.choices[e])
+        found |= {column: most, model.deviating[figure]: most}
+    return found
+
+
+def _longest(model: Model, steps: Sequence[Step], path: Weights, slowest: Mapping[int, float]) -> float:
+    """What no chain of calls of a path exceeds, in seconds: all of them one after the other."""
+    whole = [(_took(model, path, steps, s, "latency"), step.rounds) for s, step in enumerate(steps)]
+    first = [(_took(model, path, steps, s, "ttft"), 1.0) for s in path.first]
+    return sum(
+        rounds * (constant + sum(amount * slowest[column] for column, amount in terms.items()))
+        for (terms, constant), rounds in whole + first
+    )
 
 
 def _lasting(model: Model, steps: Sequence[Step], path: Weights) -> list[_Sum]:

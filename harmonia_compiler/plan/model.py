@@ -34,7 +34,8 @@ the same names.
                  deviating[i] >= mean[i];  deviating[i] >= call[c,0,i] chosen[e,c]
     time         time[p,s] >= time[p,s'] + rounds[s] (mean[i(s)] + (weight[q,p,s] - 1) deviating[i(s)])
                  every path p, every step s after s'; where the weight is below 1, weight[q,p,s] mean[i(s)]
-                 time[p,end] <= bound                       every latency promise, of quantile q (plan/weights.py)
+                 time[p,end] <= bound                       every latency promise, of quantile q (plan/weights.py);
+                                                            no more than LOOSEST times what the path can last at all
     stay         kept[e,c,g] <= n[e,c,g];  kept[e,c,g] <= replicas that run there           where a plan runs already
     order        replicas on h >= replicas on the next host like it          where such hosts are counted one by one
 

@@ -4,9 +4,10 @@ import pytest
 from msgspec.structs import replace
 
 from harmonia_compiler.contract.inventory import Host, Inventory
+from harmonia_compiler.contract.objective import Objective
 from harmonia_compiler.contract.program import RequestClass
 from harmonia_compiler.flow.graph import Application, Load
-from harmonia_compiler.plan.build import build_problem
+from harmonia_compiler.plan.build import GIVE_UP, build_problem
 from harmonia_compiler.plan.infeasible import Infeasible
 from harmonia_compiler.plan.planner import make_plan
 from harmonia_compiler.plan.problem import Promise
@@ -14,6 +15,7 @@ from harmonia_compiler.plan.promises import promises
 from harmonia_compiler.profile.best import BestProfiles
 from tests.plan.applications import quickstart
 
+LAPTOP = Inventory((Host("laptop", 2, 24.0),))
 SERVER = Inventory((Host("server", 16, 128.0, (), 4.0),))
 
 
@@ -43,6 +45,21 @@ def test_a_plan_keeps_it() -> None:
     kept = make_plan(classed(RequestClass("urgent", bound)), SERVER).predicted["quickstart"]
     assert kept.latency_ms <= bound * (1 + 1e-4)
     assert kept.throughput_rps < free.throughput_rps
+
+
+@pytest.mark.parametrize("hours", [1e4, 1e6, 1e11, 1e13])
+def test_one_that_anything_keeps_bounds_nothing(hours: float) -> None:
+    """Of a class, of a pipeline, of first pieces: HiGHS takes no bounds of so many seconds beside what calls take."""
+    bound_ms = hours * 3.6e6
+    application = classed(RequestClass("nightly", bound_ms))
+    (flow,) = application.flows
+    slo = (Objective("latency", 0.95, bound_ms), Objective("ttft", 0.95, bound_ms))
+    for objectives in ((), slo[:1], slo):
+        promising = replace(application, flows=(replace(flow, objectives=objectives),))
+        for objective in ("throughput", "cost"):
+            carries = make_plan(promising, LAPTOP, objective=objective).predicted["quickstart"].throughput_rps
+            free = make_plan(classed(), LAPTOP, objective=objective).predicted["quickstart"].throughput_rps
+            assert carries == pytest.approx(free, rel=GIVE_UP) if objective == "throughput" else carries >= 0.02
 
 
 def test_one_that_nothing_keeps_is_named_with_its_class() -> None:

@@ -78,6 +78,24 @@ def test_a_tighter_limit_never_raises_the_rate(problem: Problem, times: float, c
         assert found.rate <= loose.rate * (1 + 1e-6)
 
 
+@examples(200)
+@given(problems(), st.sampled_from([3.6e7, 1e12, 1e17]))
+def test_however_loose_a_promise_is_it_is_kept_by_the_same_plan(problem: Problem, loose_s: float) -> None:
+    """As a coefficient, a bound of many hours would drown all that calls take."""
+    one, other = (
+        replace(
+            problem,
+            pipelines=tuple(
+                replace(each, promises=tuple(replace(kept, bound_ms=bound_s * 1e3) for kept in each.promises))
+                for each in problem.pipelines
+            ),
+        )
+        for bound_s in (1e4, loose_s)
+    )
+    loose, looser = optimise(one), optimise(other)
+    assert (loose and (loose.counts, loose.rate)) == (looser and (looser.counts, looser.rate))
+
+
 @examples(30)
 @given(problems())
 def test_a_host_more_never_raises_the_price(problem: Problem) -> None:
