@@ -200,10 +200,14 @@ class Taken:
         said = self.bin / "started"
         return said.exists() and any(line.split()[-1] == name for line in said.read_text().splitlines())
 
+    def said(self) -> list[dict[str, Any]]:
+        """What the gateway was told of who is called, from look to look."""
+        seen = (self.bin / "seen").read_text().splitlines()
+        return [json.loads(line) for line in seen if line.endswith("}")]
+
     def called(self) -> list[set[str]]:
         """Who was called, from look to look."""
-        seen = (self.bin / "seen").read_text().splitlines()
-        return [{one["replica"] for one in json.loads(line)["replicas"]} for line in seen if line.endswith("}")]
+        return [{one["replica"] for one in said["replicas"]} for said in self.said()]
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -242,7 +246,23 @@ def test_a_store_that_may_have_started_again_unseen_is_opened_and_all_are_called
         (taken.bin / "go").touch()
         taken.until(lambda: taken.keeper._status().ready)
     assert all(called >= {*taken.names} for called in taken.called())
+    # What does not change is not said anew.
+    assert {said["epoch"] for said in taken.said()} == {3}
     assert taken.opened() == stores
+
+
+@pytest.mark.parametrize("phase", ["starting", "running", "stopping"])
+@pytest.mark.parametrize("reembeds", [False, True])
+def test_a_service_that_was_up_is_taken_over_as_it_was_started_and_no_other(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, phase: Phase, reembeds: bool
+) -> None:
+    written(quickstart, tmp_path / "bundle")
+    taken = Taken(tmp_path / "bundle", "", tmp_path / "bin", monkeypatch)
+    taken.say_last(phase, rundir.Asked(reembed=reembeds))
+    for asks in (False, True):
+        keeper = Keeper(tmp_path / "bundle", taken.run, rundir.Asked(reembed=asks), taken.keeper._me)
+        differ = {one.may_differ for one in keeper._watched["search-0"].expected}
+        assert differ == {asks or (phase == "running" and reembeds)}
 
 
 def test_a_service_is_not_given_up_for_what_starts_again_while_it_is_taken_over(

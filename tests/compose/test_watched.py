@@ -210,6 +210,10 @@ def test_what_is_adopted_is_readied_anew_and_called_meanwhile_unless_that_fails(
     watched.adopt(life)
     until(lambda: len(opening.begun) == 1, lambda: watched.look(life))
     assert (watched.status.phase, watched.is_called) == ("starting", True)
+    watched.look(life_of(inspected("running", "unhealthy")))
+    assert not watched.is_called
+    watched.look(life)
+    assert watched.is_called
     watched.leaving = True
     assert not watched.is_called
     watched.leaving = False
