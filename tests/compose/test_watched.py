@@ -210,10 +210,11 @@ def test_what_is_adopted_is_readied_anew_and_called_meanwhile_unless_that_fails(
     watched.adopt(life)
     until(lambda: len(opening.begun) == 1, lambda: watched.look(life))
     assert (watched.status.phase, watched.is_called) == ("starting", True)
-    watched.look(life_of(inspected("running", "unhealthy")))
-    assert not watched.is_called
-    watched.look(life)
-    assert watched.is_called
+    called = list[bool]()
+    for seen in (life_of(inspected("running", "unhealthy")), life):
+        watched.look(seen)
+        called.append(watched.is_called)
+    assert called == [False, True]
     watched.leaving = True
     assert not watched.is_called
     watched.leaving = False
