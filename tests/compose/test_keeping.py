@@ -149,9 +149,13 @@ def test_each_host_has_a_keeper_of_its_part_and_the_first_knows_where_the_others
 HOLDING = """#!/bin/sh
 own="$(dirname "$0")"
 case "$1" in
-  ps) echo any ;;
+  ps) rm "$own/no_ps" 2>/dev/null && exit 1; echo any ;;
   inspect) cat run/service/endpoints.json >> "$own/seen"; echo >> "$own/seen"; cat "$own/containers" ;;
-  compose) case "$*" in *" up "*) echo "$*" >> "$own/started" ;; esac ;;
+  compose)
+    case "$*" in *" up "*)
+      rm "$own/no_up" 2>/dev/null && exit 1
+      echo "$*" >> "$own/started" ;;
+    esac ;;
   exec)
     case "$*" in *opening*)
       echo "$3" >> "$own/opened"
@@ -284,6 +288,21 @@ def test_a_service_is_not_given_up_for_what_starts_again_while_it_is_taken_over(
     assert taken.opened() == ["search-0"]
 
 
+@pytest.mark.parametrize("fails", ["no_ps", "no_up"])
+def test_a_service_is_not_given_up_where_docker_fails_once_while_it_is_taken_over(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    written(quickstart, tmp_path / "bundle")
+    taken = Taken(tmp_path / "bundle", "", tmp_path / "bin", monkeypatch)
+    taken.say_last("running", rundir.Asked())
+    taken.keeper = Keeper(tmp_path / "bundle", taken.run, rundir.Asked(), taken.keeper._me)
+    for name in (fails, "go"):
+        (taken.bin / name).touch()
+    with taken.kept():
+        taken.until(lambda: taken.keeper._status().ready)
+    assert not (taken.bin / fails).exists()
+
+
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
 def test_a_replica_that_the_controller_added_is_started_once_the_service_is_taken_over(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
@@ -296,7 +315,7 @@ def test_a_replica_that_the_controller_added_is_started_once_the_service_is_take
     del taken.lives["minilm-more-0"]
     if when == "before":
         taken.run.write(WISH, msgspec.json.encode(wish))
-        taken.keeper = Keeper(tmp_path / "bundle", taken.run, rundir.Asked(), taken.keeper._me)
+    taken.keeper = Keeper(tmp_path / "bundle", taken.run, rundir.Asked(), taken.keeper._me)
     with taken.kept():
         taken.until(lambda: taken.opened() == ["search-0"])
         if when == "meanwhile":

@@ -81,7 +81,7 @@ class Keeper:
         listening = None
         try:
             self._write()
-            self._prepare()
+            self._prepare(self._there(stop))
             listening = Listening(self._run.path / preparing.CONTROL, preparing.owner()[0], self._counts.answer)
             self._starting = self._docker.up((), sys.stdout.buffer)
             while not stop.is_set() and self._failure is None:
@@ -97,14 +97,21 @@ class Keeper:
             self._stop()
         return STOPPED if self._failure is None else FAILED
 
-    def _prepare(self) -> None:
-        """Put in place what the containers find on this host, and see which of them run already."""
+    def _there(self, stop: Told) -> dict[str, Life]:
+        """Which containers there are already. Of a service that was up Docker is asked until it answers."""
+        while True:
+            try:
+                return self._lives()
+            except DockerFailed as problem:
+                if self._before is None or stop.is_set():
+                    raise OSError(str(problem)) from problem
+                LOG.warning("docker does not answer: %s", problem)
+            stop.wait(_LOOK_EVERY_S)
+
+    def _prepare(self, running: dict[str, Life]) -> None:
+        """Put in place what the containers find on this host, and take over those that run already."""
         preparing.prepare_folders(self._bundle, self._documents)
         preparing.write_secrets(self._bundle, self._documents, os.environ)
-        try:
-            running = self._lives()
-        except DockerFailed as problem:
-            raise OSError(str(problem)) from problem
         inside = self._run.path / preparing.INSIDE
         with contextlib.suppress(OSError, msgspec.MsgspecError):
             self._endpoints = decode_document(read_regular(inside / rundir.ENDPOINTS, MOST_DOCUMENT_BYTES), Endpoints)
@@ -153,7 +160,10 @@ class Keeper:
                 LOG.warning("%s: %s", name, why)
                 return
         code = None if self._starting is None else self._starting.poll()
-        if code:
+        if code and self._before is not None:
+            LOG.warning("`docker compose up` exits %s, and is tried again", code)
+            self._starting = self._docker.up((), sys.stdout.buffer)
+        elif code:
             self._failure = Failure(bundles.SUPERVISOR, f"`docker compose up` exits {code}")
         elif code == 0 and all(self._watched[name].is_ready for name in wanted):
             self._phase = "running"
