@@ -9,6 +9,8 @@ ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 LARGEST = 2**53
 
 _ESCAPE = re.compile(r"\\(.)")
+#: A newline with the carriage returns before it: were one left of several, it would go when the text is read again.
+_NEWLINE = re.compile(r"(?<!\r)\r*\n")
 
 
 def short_text(raw: str) -> tuple[str, list[int]]:
@@ -34,7 +36,7 @@ def long_text(raw: str) -> str:
 
     The first line counts for the indentation only where it is not on the line of the quotes.
     """
-    lines = raw[3:-3].replace("\r\n", "\n").split("\n")
+    lines = _NEWLINE.split(raw[3:-3])
     first, rest = lines[0], lines[1:]
     common = _common_indent(rest)
     rest = [line[common:] if line.strip() else "" for line in rest]
@@ -46,7 +48,7 @@ def long_text(raw: str) -> str:
 def reindented(raw: str, indent: int) -> str:
     """Three quotes with their lines indented anew, or as they were where that would change their meaning."""
     pad = " " * indent
-    whole = raw.replace("\r\n", "\n")
+    whole = _NEWLINE.sub("\n", raw)
     first, *rest = whole[3:-3].split("\n")
     common = _common_indent(rest)
     lines = [pad + line[common:] if line.strip() else "" for line in rest]

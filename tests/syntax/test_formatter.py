@@ -146,6 +146,26 @@ def test_carriage_returns_go() -> None:
     assert sound(text) == 'component a = b(\n    # c\n    """\n    x\n    """,\n)\n\n# end\n'
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("x\r\ny", "x\ny"),
+        ("x\r\r\ny", "x\ny"),
+        ("\r\r\n  x\r\r\r\n  y\r\r\n", "x\ny"),
+        ("x\ry", "x\ry"),
+        ("x\n  y\r", "x\ny\r"),
+        ("\r", "\r"),
+        ("x\n\r\ny", "x\n\ny"),
+    ],
+)
+def test_carriage_returns_belong_to_the_newline_that_they_stand_before(text: str, value: str) -> None:
+    """However many: else the one that is left would go with the newline when the text is read again."""
+    outcome = sound(f'component a = b(system: """{text}""")\n')
+    (declared,) = whole(outcome).declarations
+    assert isinstance(declared, tree.Component)
+    assert plain(declared.settings[0].value) == ("Text", value)
+
+
 def test_what_nests_as_deep_as_may_be_is_formatted() -> None:
     nested = "[" * 60 + "q" + "]" * 60
     sound(f"pipeline p(q: text) -> text {{ return {'each a in b: ' * 150}q }}\n")

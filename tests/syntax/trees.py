@@ -70,7 +70,10 @@ short_texts = (
     .map(lambda value: value.replace("\n", ""))
     .map(_short)
 )
-lines = st.one_of(st.sampled_from(["", "  ", "    a", "\tb", "        {c}", "# d"]), st.text(signs, max_size=40))
+lines = st.one_of(
+    st.sampled_from(["", "  ", "    a", "\tb", "        {c}", "# d", "\r", "  \r\r", "e\r", "  f\r\r", "\rg\rh"]),
+    st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=40),
+)
 long_texts = st.lists(lines.map(lambda line: line.replace('"', "'")), min_size=1, max_size=4).map(_long)
 texts = st.one_of(short_texts, long_texts)
 numbers = st.sampled_from(["0", "1", "-1", "0.5", "40", "1e3", "2.50"])
