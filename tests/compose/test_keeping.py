@@ -85,6 +85,19 @@ def test_preflight_says_which_images_come_first_and_how_they_come_before(
     assert len(said) == len(steps)
 
 
+@pytest.mark.parametrize(("number", "replica"), [(1, "minilm-0"), (5, "minilm-more-0"), (0, "")])
+def test_preflight_gives_the_gateway_no_port_of_a_replica(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, replica: str
+) -> None:
+    first = 20_000
+    written(quickstart, tmp_path / "bundle", f"[compose]\nscale_out = 1\nfirst_port = {first}\n")
+    monkeypatch.setattr("harmonia_compiler.runtime.actuators.compose.preflight.is_free", lambda _: True)
+    outer = with_docker(tmp_path / "bin", FAKE_DOCKER)
+    monkeypatch.setenv("PATH", outer["PATH"])
+    found = [one.message for one in preflight(tmp_path / "bundle", first + number, outer) if one.code == "E0908"]
+    assert found == ([f"port {first + number} is that of `{replica}`"] if replica else [])
+
+
 def test_preflight_asks_which_of_the_plans_hosts_this_is(quickstart: Planned, tmp_path: Path) -> None:
     written(quickstart.on_hosts("a", "b"), tmp_path / "bundle")
     for outer in ({}, {"HARMONIA_HOST": "c"}, {"HARMONIA_HOST": ""}):

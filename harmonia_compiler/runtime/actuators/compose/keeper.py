@@ -130,7 +130,7 @@ class Keeper:
         preparing.hand_over(inside, TOKEN, token)
         self._run.write(TOKEN, token)
         if self._front:
-            self._address = Address(LOOPBACK, port or free_port(()))
+            self._address = Address(LOOPBACK, port or free_port([one.port for one in self._documents.here]))
         preparing.write_variables(self._bundle, self._documents, self._address.port)
 
     def _look(self) -> None:

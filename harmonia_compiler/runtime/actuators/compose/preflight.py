@@ -40,9 +40,13 @@ def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[
     if not running:
         ports = [one.port for one in documents.here if not one.further]
         found += [_taken(one) for one in ports if not is_free(one)]
-        found += (
-            [_taken(port, "name another with --port, or none to have one found")] if port and not is_free(port) else []
-        )
+        step = "name another with --port, or none to have one found"
+        # Also that of one which the controller may add.
+        theirs = {one.port: one.replica for one in documents.here}
+        if port in theirs:
+            found.append(Diagnostic("E0908", f"port {port} is that of `{theirs[port]}`", help=step))
+        elif port and not is_free(port):
+            found.append(_taken(port, step))
     mine = tuple(one for one in documents.plan.replicas if one.host == documents.host)
     return [*found, *exceeded_here(msgspec.structs.replace(documents.plan, replicas=mine))]
 
