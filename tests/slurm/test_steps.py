@@ -143,6 +143,12 @@ def test_preflight_says_that_slurm_is_not_here_or_refuses(tmp_path: Path, monkey
     bundle = write(tmp_path, MIXED)
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     assert [found.code for found in ACTUATOR.preflight(bundle, port=None)] == ["E0935"]
+    # The commands of a machine that is no part of a cluster.
+    alone = "echo 'sbatch: fatal: Could not establish a configuration source' >&2; exit 1"
+    fake(tmp_path, monkeypatch, **dict.fromkeys(("sbatch", "squeue", "scancel", "scontrol"), alone))
+    (found,) = ACTUATOR.preflight(bundle, port=None)
+    assert (found.code, "login node" in found.help) == ("E0935", True)
+    assert found.message == "Slurm cannot be asked: Could not establish a configuration source"
     silent = dict.fromkeys(("squeue", "scancel", "scontrol"), "true")
     said = "echo 'sbatch: error: invalid partition specified: x' >&2; exit 1"
     fake(tmp_path, monkeypatch, sbatch=said, **silent)

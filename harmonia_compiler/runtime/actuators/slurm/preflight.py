@@ -11,7 +11,7 @@ from pathlib import Path
 from harmonia_compiler.contract.bundle import ReplicaLaunch
 from harmonia_compiler.contract.slurm import SCRIPT
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected, in_order
-from harmonia_compiler.runtime.actuators.slurm.commands import SlurmFailed, test_only
+from harmonia_compiler.runtime.actuators.slurm.commands import SlurmFailed, queue, test_only
 from harmonia_compiler.runtime.actuators.slurm.keeping import read_job
 from harmonia_compiler.runtime.actuators.supervision.preflight import (
     check_weights,
@@ -30,11 +30,21 @@ def preflight(bundle: Path, outer: Mapping[str, str]) -> list[Diagnostic]:
     found = moving_embedders(documents.service.engines, documents.processes.replicas)
     found += [*missing_variables(documents.processes.launches, outer), *wrong_variables(documents.service, outer)]
     found += _weights(documents.processes.replicas)
-    if lacking := [name for name in _COMMANDS if shutil.which(name) is None]:
-        message = f"Slurm's commands are not here: there is no {', '.join(f'`{name}`' for name in lacking)}"
-        found.append(Diagnostic("E0935", message, help="run this on a login node of the cluster"))
+    if why := _unheard():
+        found.append(Diagnostic("E0935", why, help="run this on a login node of the cluster"))
         return in_order(found)
     return in_order([*found, *refused(bundle)])
+
+
+def _unheard() -> str:
+    """Why Slurm cannot be asked anything from here; empty where it can."""
+    if lacking := [name for name in _COMMANDS if shutil.which(name) is None]:
+        return f"Slurm's commands are not here: there is no {', '.join(f'`{name}`' for name in lacking)}"
+    try:
+        queue("")
+    except SlurmFailed as failed:
+        return f"Slurm cannot be asked: {failed}"
+    return ""
 
 
 def _weights(replicas: Iterable[ReplicaLaunch]) -> list[Diagnostic]:
