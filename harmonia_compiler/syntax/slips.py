@@ -261,6 +261,10 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     (lambda s: s.ends and s.behind in ("EQUAL", "RETURN", "STREAM"), "put the value on this line"),
     (lambda s: s.ends and "LBRACE" in s.accepted, "put `{` at the end of this line"),
     (lambda s: s.kind == "NUMBER" and s.accepted >= {"LBRACE", "TILDE"}, "an expected share stands behind `~`"),
+    (
+        lambda s: s.kind in ("AND", "OR") and s.behind == "NUMBER" and s.earlier == "TILDE",
+        "an expected share stands behind the whole test: `a and b ~ 0.3`",
+    ),
     (lambda s: s.kind == "NUMBER" and "AT_MOST" in s.accepted and not s.follows_value, "put `<=` before the bound"),
     (
         lambda s: s.kind == "LSQB" and s.behind == "NAME" and s.follows_value,
