@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import cycle
+from itertools import chain, cycle
 from typing import Any, Protocol
 
 import msgspec
@@ -26,13 +26,11 @@ from harmonia_compiler.emulate.outcomes import (
     number_of,
     sized,
 )
-from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN, text_tokens, value_tokens
+from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN, SOURCE_TOKENS, text_tokens, value_tokens
 from harmonia_compiler.kinds.kind import Extent, Kind, Work
 from harmonia_compiler.policy.events import Path, show_place, site_of
 from harmonia_compiler.workload.draws import Draws, Uniform, length
 
-#: What stands around a passage in a prompt, its source included, is taken to be this long (`kinds/llm.py`).
-_SOURCE_LENGTH = 32
 _FILLER = "lorem ipsum dolor sit amet consetetur sadipscing elitr sed diam nonumy " * 64
 #: The spread of the length of free answers: coefficient of variation. Recorded conversations are wider,
 #: but mix many tasks; answers to one prompt are more alike.
@@ -223,7 +221,7 @@ class Behaviour:
             made = [
                 {
                     "text": text_of(f"{name}.{request}.{place}[{number}]", outcome.item.tokens),
-                    "source": text_of(f"rehearsal/{request}.{number}", _SOURCE_LENGTH / CHARACTERS_PER_TOKEN),
+                    "source": text_of(f"rehearsal/{request}.{number}", SOURCE_TOKENS),
                     "score": number_of(outcome.item.score, uniform(f"[{number}]")),
                 }
                 for number in range(drawn_items(outcome, uniform))
@@ -256,9 +254,18 @@ def extent_of(value: Value, of: Type) -> Extent:
     return Extent(*_extent_of(value, of))
 
 
-def _extent_of(value: Value, of: Type) -> tuple[float, float]:
-    """Its tokens, and its items."""
-    return value_tokens(value, of), float(len(value)) if isinstance(of, ListOf) else 1.0
+def _extent_of(value: Value, of: Type) -> tuple[Any, ...]:
+    """Its fields: its tokens and its items and, of lists in a list, one of those in the mean."""
+    tokens = value_tokens(value, of)
+    match of:
+        case ListOf(ListOf() as item) if value:
+            items, all_of_them = float(len(value)), extent_of([*chain.from_iterable(value)], item)
+            one = msgspec.structs.replace(all_of_them, tokens=tokens / items, items=all_of_them.items / items)
+            return tokens, items, False, one
+        case ListOf():
+            return tokens, float(len(value))
+        case _:
+            return tokens, 1.0
 
 
 def prefix_of(component: Component, inputs: Mapping[str, Value], block: int) -> tuple[int, ...]:

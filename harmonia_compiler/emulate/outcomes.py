@@ -187,7 +187,8 @@ def draw(outcome: Outcome, uniform: Uniform, text: Callable[[str, float], str], 
         case PassageOutcome(tokens, score):
             return {
                 "text": text(at, tokens),
-                "source": f"rehearsal/{uniform(f'{at}#'):.9f}.md",
+                # As many characters as SOURCE_TOKENS are.
+                "source": f"rehearsal/{uniform(f'{at}#'):.17f}.md",
                 "score": number_of(score, uniform(at)),
             }
         case TurnOutcome(tokens):

@@ -28,8 +28,8 @@ CHARACTERS_PER_TOKEN = 4.0
 USUAL_ITEMS = 4.0
 _USUAL_TOKENS = 60.0
 _USUAL_PASSAGE_TOKENS = 200.0
-#: A source such as "guides/setting-up.md", a score, a role.
-_BESIDE_TEXT = 5.0
+#: A source such as "guides/setting-up.md#prerequisites".
+SOURCE_TOKENS = 8.0
 
 #: No value is taken to be larger, in tokens or items: the product of two such, and a sum of many, are numbers yet.
 _MOST = 1e150
@@ -44,6 +44,8 @@ def text_tokens(text: str) -> float:
 
 
 _QUOTES, _COMMA = text_tokens('""'), text_tokens(", ")
+#: What is beside the text of a passage and of a message; of roles, one is as frequent as the other.
+_BESIDE_TEXT = {"source": SOURCE_TOKENS, "score": 4.0, "role": (text_tokens("user") + text_tokens("assistant")) / 2.0}
 
 
 def declared_extent(component: Component) -> Extent:
@@ -107,7 +109,7 @@ def part_of(whole: Extent, of: Type, name: str) -> Extent:
     if whole.parts is not None:
         return whole.parts[name]
     if isinstance(of, Passage | Message):
-        return Extent(whole.tokens, guessed=whole.guessed) if name == "text" else Extent(_BESIDE_TEXT)
+        return Extent(whole.tokens, guessed=whole.guessed) if name == "text" else Extent(_BESIDE_TEXT[name])
     parts = resized(typed_extent(of), whole.tokens).parts
     assert parts is not None
     return replace(parts[name], guessed=True)
@@ -204,8 +206,6 @@ def _marks(of: Type, extent: Extent) -> float:
 
 #: What stands beside the text of a passage and of a message in JSON.
 _BESIDE_IN_JSON = {
-    of: sum(
-        _key(name) + _marks(each, _ANY) + (0.0 if name == "text" else _BESIDE_TEXT) for name, each in fields.items()
-    )
+    of: sum(_key(name) + _marks(each, _ANY) + _BESIDE_TEXT.get(name, 0.0) for name, each in fields.items())
     for of, fields in BUILT_IN_FIELDS.items()
 }

@@ -13,7 +13,7 @@ from harmonia_compiler.emulate.servers.speech import Ask, Speech
 from harmonia_compiler.emulate.simulate.run import simulate
 from harmonia_compiler.flow.demand import demand
 from harmonia_compiler.kinds.extents import text_tokens, typed_extent
-from harmonia_compiler.kinds.openai import show_value, spoken
+from harmonia_compiler.kinds.openai import messages, show_value, spoken
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.workload.arrivals import constant, until
 from harmonia_compiler.workload.request import Arrival
@@ -136,3 +136,40 @@ def test_what_a_call_gives_that_says_its_limit_anew_is_as_large_as_planned(
     speech = Speech(planned.behaviour, planned.application.components)
     said = speech.answer(Called("7", "make", ""), Ask([], max_tokens=limit), b"", room=10_000)
     assert (said.text, said.tokens) == (spoken(value, component.result), round(answered))
+
+
+LABELLED = """
+component small = llm("meta-llama/Llama-3.2-3B-Instruct", max_model_len: 32768)
+component show(it: SHOWN) -> text ~ 5 tokens = small("Passages: {it}", max_tokens: 10)
+component merge(found: [text]) -> text ~ 10 tokens = small("{found}", max_tokens: 30)
+pipeline ask(given: GIVEN) -> text {
+    load 1 rps
+    return merge(READ)
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("shown", "given", "read"),
+    [
+        ("passage", "[passage ~ 40 tokens] ~ 5", "each one in given: show(one)"),
+        ("[passage]", "[passage ~ 40 tokens] ~ 5", "[show(given)]"),
+        ("[[passage]]", "[[passage ~ 40 tokens] ~ 3] ~ 2", "[show(given)]"),
+        ("[[[passage]]]", "[[[passage ~ 40 tokens] ~ 3] ~ 2] ~ 2", "[show(given)]"),
+    ],
+)
+def test_passages_in_a_prompt_are_planned_and_simulated_with_their_sources_and_numbers(
+    tmp_path: Path, shown: str, given: str, read: str
+) -> None:
+    planned = planned_for(tmp_path, LABELLED.replace("SHOWN", shown).replace("GIVEN", given).replace("READ", read))
+    found = demand(planned.application, planned.application.flows[0])
+    (coming,) = planned.coming([Arrival(0.0)])
+    value = coming.arguments["given"]
+    component = planned.service.programs["ask"].components["show"]
+    inputs: dict[str, Value] = {"it": value[0] if shown == "passage" else value}
+    text = "".join(turn["content"] for turn in messages(component, inputs))
+    asked = Asked(component, component.settings, [inputs], many=False, request=7)
+    _, size = planned.behaviour.answer(asked)
+    assert size.work.prompt_tokens == pytest.approx(found.work["show"].prompt_tokens)
+    # Behind the last of several no line ends.
+    assert found.work["show"].prompt_tokens == pytest.approx(16 + text_tokens(text), abs=0.5)

@@ -295,7 +295,7 @@ def test_extents_follow_values_through_the_flow() -> None:
     assert found.extents[3] == Extent(900.0, 7.0)
     assert found.extents[5] == Extent(600.0, 5.0)
     # In JSON each of five passages has a source, a score and three names, and each part of the record a name.
-    assert found.extents[7].tokens == pytest.approx(604.0 + 5 * (19.25 + 0.5) + (11 + 11 + 2) / 4)
+    assert found.extents[7].tokens == pytest.approx(604.0 + 5 * (21.25 + 0.5) + (11 + 11 + 2) / 4)
     assert found.extents[7].parts == {"draft": Extent(4.0), "found": found.extents[5]}
     assert found.extents[8] == Extent(600.0, 5.0)
     assert (found.work["answer"].prompt_tokens, found.work["answer"].output_tokens) == (604.0, 180.0)

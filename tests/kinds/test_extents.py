@@ -5,8 +5,8 @@ import json
 import pytest
 
 from harmonia_compiler.contract.component import Sizes
-from harmonia_compiler.contract.types import Field, Labels, ListOf, Number, Record, Text, Type, Value
-from harmonia_compiler.kinds.extents import item_of, part_of, resized, typed_extent, value_tokens
+from harmonia_compiler.contract.types import Field, Labels, ListOf, Message, Number, Passage, Record, Text, Type, Value
+from harmonia_compiler.kinds.extents import SOURCE_TOKENS, item_of, part_of, resized, typed_extent, value_tokens
 from harmonia_compiler.kinds.kind import Extent
 
 PERSON = Record((Field("name", Text()), Field("born", Number())))
@@ -60,3 +60,12 @@ def test_a_part_of_which_nobody_knows_is_guessed_whatever_is_known_of_the_whole(
         part = part_of(Extent(usual.tokens / 2), PERSON, name)
         assert part.guessed
         assert part.tokens == pytest.approx(usual.parts[name].tokens / 2)
+
+
+def test_what_is_beside_the_text_of_a_message_or_a_passage_is_as_long_as_it_usually_is() -> None:
+    """Roles are words, one as frequent as the other; a source is a file's name and a place in it."""
+    message, passage = Extent(90.0), Extent(200.0)
+    assert part_of(message, Message(), "text") == message
+    assert part_of(message, Message(), "role").tokens == (len("user") + len("assistant")) / 4 / 2
+    assert part_of(passage, Passage(), "source").tokens == SOURCE_TOKENS
+    assert part_of(passage, Passage(), "score") == typed_extent(Number())
