@@ -306,6 +306,25 @@ def test_each_pass_finds_what_it_needs() -> None:
     assert "batch_each" not in [each.name for each in selected({"hoist_invariants"})]
 
 
+def test_calls_that_must_not_be_merged_are_made_for_each_item_by_itself() -> None:
+    """An engine that is asked for many at once is called once, and not once an item."""
+    (batch_each,) = [each for each in PASSES if each.name == "batch_each"]
+    text = """
+        pipeline p(question: text) -> [vector]
+          block 0(1 argument)
+            %0 = argument 0 : text
+            %1 = call embed(text: %0){settings} : vector
+            results %1
+          %0 = parameter question : text
+          %1 = list(%0, %0) : [text]
+          %2 = each block 0(%1) : [vector]
+          return %2
+        """
+    for settings, alone in (("", False), (' {"pure":true}', False), (' {"pure":false}', True)):
+        flow = read_flow(text.replace("{settings}", settings))
+        assert (_rewrite(batch_each, flow) == flow) == alone
+
+
 def test_leaving_a_pass_out_leaves_out_what_needs_its_gift() -> None:
     names = [each.name for each in PASSES]
     assert [each.name for each in selected({"expand_retrieval"})] == ["dead_code"]
