@@ -21,7 +21,7 @@ from harmonia_compiler.flow.expand import Expanded
 from harmonia_compiler.flow.functions import Functions, Word
 from harmonia_compiler.flow.outcomes import TRUE, Mark, Outcomes, TooManyError
 from harmonia_compiler.flow.questions import Place, Questions, place_of
-from harmonia_compiler.flow.reached import Fact
+from harmonia_compiler.flow.reached import Fact, questions_of
 from harmonia_compiler.flow.said import Said, Statement
 from harmonia_compiler.flow.shares import Part, Row
 
@@ -57,6 +57,8 @@ class Conditions:
         # Whether outcomes have other shares than the table.
         self._is_balanced = False
         self._has_begun = False
+        # How often tests of values hold that are drawn again and again, where that was found of all that is said.
+        self._found: Mapping[Row, Mapping[Test, float]] = {}
         self._said = Said(expanded, questions.plain, questions.one_of_rounds, questions.places)
         self._statements = [*_once([*of_classes(expanded.flow, questions), *self._said.all])]
         self._functions = Functions(expanded, questions, outcomes, self._statements, self._said.of_made, limit)
@@ -112,18 +114,98 @@ class Conditions:
     def _anew(self, mark: Mark, apart: frozenset[Place]) -> None:
         """Take what is said from the beginning, with these values told apart."""
         self._functions.outcomes.back(mark)
-        self._functions.begin(self._statements, apart)
+        self._functions.begin(self._statements, apart, self._found)
         self._say()
 
     def _balance(self, mark: Mark) -> None:
-        """Give outcomes shares by which all holds that is said, if they can; else it stays as it was taken.
-
-        Those of values alone which are drawn once for a request: by other shares they would be drawn in one round of a
-        loop and not in the next, or for one item.
-        """
+        """Give values shares by which all holds that is said, if they can; else it stays as it was taken."""
         told = [one for one in self._statements if one.is_told]
-        if len(told) > _MOST_BALANCED:
+        if len(told) <= _MOST_BALANCED:
+            self._balance_rows(mark, told)
+            self._balance_outcomes(mark, told)
+
+    def _balance_rows(self, mark: Mark, told: Sequence[Statement]) -> None:
+        """Of values that are drawn more than once, in rounds or for items, find what the table is to say of them all.
+
+        What is said of the first of their places is solved together; in the others it holds by the same shares, or no
+        more of it does than before.
+        """
+        before, worked = self._functions.outcomes.count, self._functions.apart
+        missed = self._all_missed(told)
+        first = self._first_places(self._related(missed, told))
+        if not first:
+            # To see whether all holds may have asked more than the flow does, in another order.
+            if self._functions.outcomes.count > before:
+                self._anew(mark, worked)
             return
+        apart = frozenset(
+            place for place in worked if not any(part.row in first for part in self._questions.parts_of(place))
+        )
+        try:
+            self._anew(mark, apart)
+            self._found = self._solved(told, first)
+            if self._found:
+                self._anew(mark, apart)
+            is_better = bool(self._found) and len(self._all_missed(told)) < len(missed)
+        except (TooManyError, _TooLargeError):
+            is_better = False
+        if not is_better:
+            self._found = {}
+        self._anew(mark, apart if is_better else worked)
+
+    def _all_missed(self, told: Sequence[Statement]) -> list[Statement]:
+        """What is said and not so, as far as that can be seen."""
+        try:
+            return [one for one in told if self._is_missed(one)]
+        except TooManyError:
+            return []
+
+    def _related(self, missed: Sequence[Statement], told: Sequence[Statement]) -> set[Row]:
+        """What the table has of all values on which it rests whether some statements hold, by way of others too."""
+        found: set[Row] = set()
+        of_each = [self._rows(one) for one in told] if missed else []
+        more = {row for one in missed for row in self._rows(one)}
+        while more:
+            found |= more
+            more = {row for rows in of_each if not rows.isdisjoint(found) for row in rows} - found
+        return found
+
+    def _rows(self, one: Statement) -> set[Row]:
+        """What the table has of the values that a statement and the requests that it is of rest on."""
+        return {row for asked in (one.asked, *questions_of(one.reached)) for row in self._questions.rows(asked)}
+
+    def _first_places(self, rows: AbstractSet[Row]) -> dict[Row, Place]:
+        """Those of the rows that are drawn more than once, each by its value alone; of each the first place."""
+        found: dict[Row, list[Place]] = {}
+        for place in sorted(self._functions.asked):
+            for part in self._questions.parts_of(place):
+                found.setdefault(part.row, []).append(place)
+        return {
+            row: places[0]
+            for row, places in found.items()
+            if row in rows
+            and all(self._questions.parts_of(place) == [Part(row)] for place in places)
+            and (len(places) > 1 or self._functions.varying[places[0].position])
+        }
+
+    def _solved(self, told: Sequence[Statement], first: Mapping[Row, Place]) -> Mapping[Row, Mapping[Test, float]]:
+        """How often tests of those rows hold, so that all holds that is said at their first places; nothing if none."""
+        equations = [self._equation(one) for one in told]
+        row_of = {place: row for row, place in first.items()}
+        free = {level for level, place in self._functions.places.items() if place in row_of}
+        if not balance(self._functions.outcomes, equations, free):
+            return {}
+        return {
+            row: {test: self._functions.outcomes.probability(holds) for test, holds in self._functions.values[place]}
+            for place, row in row_of.items()
+            if place in self._functions.values
+        }
+
+    def _balance_outcomes(self, mark: Mark, told: Sequence[Statement]) -> None:
+        """Give outcomes of values alone that are drawn once for a request shares by which all holds that is said.
+
+        By other shares others would be drawn in one round of a loop and not in the next, or for one item.
+        """
         before, is_found = self._functions.outcomes.count, True
         try:
             equations = [(one, self._equation(one)) for one in told]

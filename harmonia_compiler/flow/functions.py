@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from functools import reduce
+from types import MappingProxyType
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -90,8 +91,16 @@ class Functions:
         self._is_saying = False
         self.begin(said)
 
-    def begin(self, said: Iterable[Statement], apart: Iterable[Place] = ()) -> None:
-        """Know nothing but the table of what is said of values alone, and tell some values apart."""
+    def begin(
+        self,
+        said: Iterable[Statement],
+        apart: Iterable[Place] = (),
+        found: Mapping[Row, Mapping[Test, float]] = MappingProxyType({}),
+    ) -> None:
+        """Know nothing but the table of what is said of values alone, and tell some values apart.
+
+        Before what is said stands what is `found` of some rows already, by all that is.
+        """
         #: The values that are told apart.
         self.apart = frozenset(apart)
         #: What is known of values, and of those that are told apart.
@@ -103,6 +112,9 @@ class Functions:
         self._tries = _MOST_TRIES_IN_ALL
         self.shares = Shares(self._questions.labels_of, self._limit)
         of_values = [one for one in said if not one.is_made and not one.is_mixed]
+        for row, shares in found.items():
+            for test, share in shares.items():
+                self.shares.hear([Part(row)], test, share)
         self.shares.say([(self._questions.parts_of(place_of(one.asked)), one.saying) for one in of_values])
 
     def forget(self) -> None:
