@@ -108,7 +108,8 @@ class SettingReader:
             help = suggestion(value, accepts, f"it takes {listed(accepts)}")
             self.findings.add("E0615", f"`{setting.name}` cannot be {_short(value)}", span, help=help)
             return None
-        if setting.pattern and not re.fullmatch(setting.pattern, value):
+        is_missing = setting.required and not value
+        if is_missing or (setting.pattern and not re.fullmatch(setting.pattern, value)):
             help = f"write {setting.form}" if setting.form else f"`{setting.name}`: {setting.doc}"
             self.findings.add("E0615", f"`{setting.name}` cannot be {_short(value)}", span, help=help)
             return None

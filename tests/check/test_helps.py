@@ -153,6 +153,7 @@ SETTINGS = {
     'python("tidy")': "write `module:name`",
     'http("ftp://host")': "write `http://HOST` or `https://HOST`, with a port from 1 to 65535 and a path if need be, "
     "without blanks",
+    'llm("")': "`model`: the language model, by the name of its card",
     'llm("SmolLM2-135M-Instruct", stop: "")': "write a text that is not empty",
     'llm("SmolLM2-135M-Instruct", hosts: "a")': "write `name=value`, each of at most 64 letters from a to z, digits, "
     "`.`, `_` and `-`",
@@ -166,6 +167,15 @@ def test_a_finding_says_what_a_setting_may_hold(made: str, tmp_path: Path, monke
     Path("a.rag").write_text(f'component e = embedder("all-MiniLM-L6-v2")\ncomponent c{ports} = {made}\n')
     found = [item for item in check_files([Path("a.rag")]).found if item.code == "E0615"]
     assert [item.help for item in found] == [SETTINGS[made]]
+
+
+def test_a_setting_that_is_needed_is_given_as_more_than_nothing(tmp_path: Path) -> None:
+    """Also on the command line, where a variable of the shell may be unset."""
+    path = tmp_path / "a.rag"
+    path.write_text('component c(q: text) -> text = llm(setting("model"), prompt: "{q}")\n')
+    assert [item.code for item in check_files([path], {"model": "any"}).found] == []
+    (found,) = [item for item in check_files([path], {"model": ""}).found if item.is_error]
+    assert (found.code, found.message) == ("E0615", '`model` cannot be ""')
 
 
 @pytest.mark.parametrize(
