@@ -105,12 +105,16 @@ def context_length(engine: Engine, card: Card | None) -> int:
 
 
 def faults(settings: Mapping[str, Any]) -> Iterator[Fault]:
-    """An answer that may be as long as the whole context: with its prompt it never can."""
+    """An answer as long as the whole context, which with its prompt it never can be; several GPUs on none."""
     answer, context = settings["max_tokens"], settings["max_model_len"] or DEFAULT_CONTEXT
     if answer >= context:
         message = f"`max_tokens` {answer} leaves no room for a prompt in `max_model_len` {context}"
         help = f"give a `max_tokens` below {context}, or a larger `max_model_len`"
         yield Fault(("max_tokens", "max_model_len"), message, help)
+    degree = settings["tensor_parallel"] or 1
+    if settings["on"] == "cpu" and degree > 1:
+        message = f"`tensor_parallel` is {degree}, which are GPUs, but `on` is `cpu`"
+        yield Fault(("tensor_parallel", "on"), message, "delete one of the two")
 
 
 def kv_cache_gib(engine: Engine, card: Card | None, configuration: Configuration) -> int:
