@@ -142,10 +142,46 @@ def test_more_replicas_than_the_bundle_has_room_for_are_refused(running: Running
 
 
 def test_a_keeper_that_is_killed_is_followed_by_another(running: RunningService) -> None:
-    pid = json.loads((running.bundle / "run/lock").read_text())["pid"]
-    before = {name: one["Id"] for name, one in Docker(running.bundle, os.environ).containers().items()}
-    os.kill(pid, signal.SIGKILL)
+    before = ids(running)
+    kill_keeper(running)
     harmoniac("up", str(running.bundle))
-    after = {name: one["Id"] for name, one in Docker(running.bundle, os.environ).containers().items()}
-    assert after == before
+    assert ids(running) == before
     assert ask(running).strip()
+
+    def said_once() -> bool:
+        """Whether the log of a container that was not killed has each line that it wrote, and no line twice."""
+        told = subprocess.run(["docker", "logs", before["rerank-0"]], capture_output=True, check=True, timeout=60)
+        log = (running.bundle / "run/logs/rerank-0.log").read_bytes()
+        return sorted(log.splitlines()) == sorted((told.stdout + told.stderr).splitlines())
+
+    until(said_once, running)
+
+
+def test_a_keeper_that_takes_over_may_be_asked_for_a_replica_meanwhile(running: RunningService) -> None:
+    actuator = actuator_for("compose")
+    assert actuator is not None
+    before = ids(running)
+    kill_keeper(running)
+
+    def asked() -> bool:
+        try:
+            actuator.scale(running.bundle, {"minilm": 2})
+        except OSError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(1) as pool:
+        taking_over = pool.submit(harmoniac, "up", str(running.bundle))
+        until(asked, running)
+        taking_over.result()
+    assert ids(running).items() >= {name: one for name, one in before.items() if "-more-" not in name}.items()
+    assert ask(running).strip()
+
+
+def kill_keeper(service: RunningService) -> None:
+    os.kill(json.loads((service.bundle / "run/lock").read_text())["pid"], signal.SIGKILL)
+
+
+def ids(service: RunningService) -> dict[str, str]:
+    """The containers that there are, by their services."""
+    return {name: one["Id"] for name, one in Docker(service.bundle, os.environ).containers().items()}
