@@ -72,8 +72,10 @@ def component(function: Function) -> Function:
         hints = get_type_hints(function, include_extras=True)
     except NameError as problem:
         raise TypeError(f"{where}: {problem}, which an annotation names") from problem
-    names = [each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
-    for name in (*names, "return"):
+    for each in parameters:
+        if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
+            raise TypeError(f"{where}: `{str(each).partition(':')[0]}` takes any number of values, and is no port")
+    for name in (*(each.name for each in parameters), "return"):
         if name not in hints:
             raise TypeError(f"{where}: `{name}` has no annotation")
         if not _is_of_the_language(hints[name], ()):

@@ -1,6 +1,7 @@
 """What annotations mean to the decorator, when the user's module is imported, and to checking, which only parses it."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict
@@ -436,6 +437,18 @@ def test_what_no_type_fits_is_a_type_error() -> None:
     ]
     for function in functions:
         with pytest.raises(TypeError, match=function.__name__):
+            sdk.component(function)
+
+
+def test_what_takes_any_number_of_values_is_one_too() -> None:
+    def several(*q: str) -> str:
+        return str(q)
+
+    def named(q: str, **more: str) -> str:
+        return f"{q}{more}"
+
+    for function, name in ((several, "*q"), (named, "**more")):
+        with pytest.raises(TypeError, match=rf"{function.__name__}: `{re.escape(name)}` takes any number of values"):
             sdk.component(function)
 
 
