@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar, cast
 
 import click
 
-from harmonia_compiler.cli.options import IN_FILE, NumberRange
+from harmonia_compiler.cli.options import IN_FILE, NumberRange, WholeRange
 from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.contract.duration import duration_ms, shown_ms
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
@@ -131,9 +131,7 @@ def workload_options(command: Command) -> Command:
         duration_option("--from", "start_ms", help="Begin so far into a trace."),
         duration_option("--for", "for_ms", help="How long to send: 60s, or the whole trace."),
         click.option("--class", "classes", metavar="NAME=SHARE", multiple=True, callback=_shares, help=_CLASS_HELP),
-        click.option(
-            "--seed", type=click.IntRange(0), default=1, show_default=True, help="Another seed, other chances."
-        ),
+        click.option("--seed", type=WholeRange(0), default=1, show_default=True, help="Another seed, other chances."),
     )
     decorated = with_asked
     for option in reversed(options):

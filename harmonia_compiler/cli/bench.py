@@ -14,7 +14,7 @@ import uvloop
 
 from harmonia_compiler.cli.arriving import Asked, Workload, duration_option, workload, workload_options
 from harmonia_compiler.cli.exits import INTERRUPTED
-from harmonia_compiler.cli.options import IN_FILE, format_option, inputs_option
+from harmonia_compiler.cli.options import IN_FILE, WholeRange, format_option, inputs_option
 from harmonia_compiler.cli.outputs import refuse_overwriting
 from harmonia_compiler.cli.reporting import counted, html_option, print_report, warmup_option
 from harmonia_compiler.contract.duration import shown_ms
@@ -52,8 +52,8 @@ def _objectives(context: click.Context, parameter: click.Parameter, given: str |
 @click.option("--model", "--pipeline", "model", help="Which one; needed where the service has several.")
 @workload_options
 @click.option("--questions", type=IN_FILE, help="A file of questions, one a line, asked in turn.")
-@click.option("--question-tokens", type=click.IntRange(1, 10**6), help="How long made-up questions are.")
-@click.option("--max-tokens", type=click.IntRange(1), help="The most tokens of an answer; a trace has its own.")
+@click.option("--question-tokens", type=WholeRange(1, 10**6), help="How long made-up questions are.")
+@click.option("--max-tokens", type=WholeRange(1), help="The most tokens of an answer; a trace has its own.")
 @inputs_option
 @click.option("--slo", metavar="OBJECTIVES", callback=_objectives, help=_SLO_HELP)
 @warmup_option

@@ -11,7 +11,7 @@ import msgspec
 
 from harmonia_compiler.cli.emulated import delays_option, factor_option, faults_option
 from harmonia_compiler.cli.exits import UNREAD
-from harmonia_compiler.cli.options import files_argument, format_option, settings_option
+from harmonia_compiler.cli.options import WholeRange, files_argument, format_option, settings_option
 from harmonia_compiler.cli.planning import inventory_option, objective_option, planned
 from harmonia_compiler.cli.stopping import stopped_as_by_hand
 from harmonia_compiler.cli.streams import is_unread
@@ -32,7 +32,9 @@ from harmonia_compiler.runtime.descriptors import raise_open_files
 @factor_option
 @faults_option
 @delays_option
-@click.option("--seed", type=int, default=1, show_default=True, help="Another one, and calls answer otherwise.")
+@click.option(
+    "--seed", type=WholeRange(0), default=1, show_default=True, help="Another one, and calls answer otherwise."
+)
 @format_option
 @settings_option
 @click.pass_context

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from harmonia_compiler.cli.exits import UNREAD
-from harmonia_compiler.cli.options import PATH
+from harmonia_compiler.cli.options import PATH, WholeRange
 from harmonia_compiler.cli.streams import is_unread
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import nearest
@@ -15,7 +15,7 @@ from harmonia_compiler.runtime.actuators.actuator import found_actuator
 @click.command()
 @click.argument("bundle", metavar="DIR", type=PATH)
 @click.argument("name", required=False)
-@click.option("--lines", default=20, show_default=True, type=click.IntRange(0), help="How many of the last lines.")
+@click.option("--lines", default=20, show_default=True, type=WholeRange(0), help="How many of the last lines.")
 @click.option("--follow", is_flag=True, help="Go on with what is written from now on, until Ctrl-C.")
 @click.pass_context
 def command(context: click.Context, bundle: Path, name: str | None, lines: int, *, follow: bool) -> None:

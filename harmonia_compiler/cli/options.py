@@ -69,6 +69,16 @@ class NumberRange(click.FloatRange):
         return number
 
 
+class WholeRange(click.IntRange):
+    """A whole number within bounds, in digits of ASCII: click takes those of any script."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number, if it is one within them."""
+        if not str(value).isascii():
+            self.fail(f"{value!r} is not a whole number", param, ctx)
+        return int(super().convert(value, param, ctx))
+
+
 class InventoryPath(GivenPath):
     """The inventory to plan for; who has none is told how to come by one."""
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.cli.one_engine import configuration_here, running
-from harmonia_compiler.cli.options import IN_FILE, OUT_FILE, format_option, settings_option
+from harmonia_compiler.cli.options import IN_FILE, OUT_FILE, WholeRange, format_option, settings_option
 from harmonia_compiler.cli.outputs import refuse_overwriting, write_output
 from harmonia_compiler.contract.card import load_cards
 from harmonia_compiler.contract.component import Engine
@@ -43,14 +43,14 @@ _UNBOUNDED = 2**30
 @click.option("--component", help="The component of FILE whose engine is started here and measured.")
 @click.option("--url", help="A running OpenAI-compatible engine to measure instead of starting one.")
 @click.option("--model", help="The model's name at that URL.")
-@click.option("--batch", type=click.IntRange(min=1), help="The most calls at once (`--max-num-seqs`).")
+@click.option("--batch", type=WholeRange(min=1), help="The most calls at once (`--max-num-seqs`).")
 @click.option(
     "--step-tokens",
-    type=click.IntRange(min=16),
+    type=WholeRange(min=16),
     help="The most tokens of a step (`--max-num-batched-tokens`) of the engine at the URL.",
 )
 @click.option(
-    "--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="How often each is asked, at least."
+    "--repeats", type=WholeRange(min=1), default=5, show_default=True, help="How often each is asked, at least."
 )
 @click.option("--out", type=OUT_FILE, help="Write the profile to this file.")
 @click.option(

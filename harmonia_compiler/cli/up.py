@@ -9,7 +9,7 @@ import click
 
 from harmonia_compiler.cli.exits import DIAGNOSTICS
 from harmonia_compiler.cli.fetching import fetched
-from harmonia_compiler.cli.options import PATH
+from harmonia_compiler.cli.options import PATH, WholeRange
 from harmonia_compiler.cli.output import print_diagnostics
 from harmonia_compiler.cli.progress import Lines, progress, timeout_option
 from harmonia_compiler.cli.replacing import print_log, replaced, replacing, share_of
@@ -22,7 +22,7 @@ from harmonia_compiler.runtime.bundle import read_service
 @click.command()
 @click.argument("bundle", metavar="DIR", default="bundle", type=PATH)
 @timeout_option
-@click.option("--port", type=click.IntRange(1, 65535), help="The gateway's port; a free one where it is not said.")
+@click.option("--port", type=WholeRange(1, 65535), help="The gateway's port; a free one where it is not said.")
 @click.option("--reembed", is_flag=True, help="Start although a collection was built otherwise, to build it anew.")
 @click.option("--fetch", is_flag=True, help="Download the weights that are not here from the hub first (HF_TOKEN).")
 @click.option("--foreground", is_flag=True, help="Stay until Ctrl-C, then stop the service.")

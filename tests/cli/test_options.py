@@ -55,6 +55,21 @@ def test_what_is_no_number_is_wrong_usage() -> None:
                 number(given)
 
 
+def test_what_is_no_whole_number_is_wrong_usage() -> None:
+    numbers = [
+        parameter.type
+        for _, command in commands(harmoniac, "harmoniac")
+        for parameter in command.params
+        if isinstance(parameter.type, click.types.IntParamType)
+    ]
+    assert numbers
+    for number in numbers:
+        assert number("100") == 100
+        for given in ("1.5", "nan", "1e3", "\u0661\u0660\u0660"):
+            with pytest.raises(click.BadParameter):
+                number(given)
+
+
 @pytest.mark.skipif(bool(UNPRIVILEGED) and shutil.which("setpriv") is None, reason="root reads everything")
 @pytest.mark.parametrize(
     ("line", "code"),
