@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from harmonia_compiler.contract.bundle import Service
-from harmonia_compiler.contract.component import Port, Sizes
+from harmonia_compiler.contract.component import UNSAID, Port
 from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.contract.objective import Objective, bound_ms
 from harmonia_compiler.contract.plan import Plan
@@ -137,7 +137,7 @@ class Scenario:
                 found[parameter.name] = named
             elif parameter.name in tested:
                 found[parameter.name] = self._drawn(parameter.name, tested[parameter.name], number)
-            elif parameter.default is not msgspec.UNSET and not _says_any(ports[parameter.name].sizes):
+            elif parameter.default is not msgspec.UNSET and ports[parameter.name].sizes == UNSAID:
                 found[parameter.name] = parameter.default
             else:
                 is_required = parameter.default is msgspec.UNSET
@@ -212,12 +212,6 @@ def _too_large(name: str, outcome: Outcome, place: Span | None) -> Diagnostic | 
     message = f"{name} has up to {parts:,.0f} tokens and items, of which no more than {MOST_PARTS:,} are drawn"
     help_ = "expect less of it: by its `~`, or where `count` asks how many it has"
     return Diagnostic("E1343", message, place, help=help_)
-
-
-def _says_any(sizes: Sizes) -> bool:
-    """Whether it is said how large values are, or anything inside of them."""
-    inside = [*sizes.parts.values(), *([] if sizes.item is None else [sizes.item])]
-    return sizes.size is not None or any(map(_says_any, inside))
 
 
 def _drawn(shares: Mapping[str, float], uniform: float) -> str:
