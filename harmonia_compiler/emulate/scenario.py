@@ -164,13 +164,7 @@ def scenario(application: Application, inventory: Inventory, plan: Plan, seed: i
     read = [without_unread(flow) for flow in application.flows]
     demands = [(flow, demand(application, flow)) for flow in read]
     service = make_service(plan, application)
-    answers = frozenset(
-        operation.component
-        for program in service.programs.values()
-        for operations in (program.operations, *(block.operations for block in program.blocks))
-        for operation in operations
-        if isinstance(operation, Call) and operation.may_answer
-    )
+    answers = frozenset(call.component for program in service.programs.values() for call in answering(program))
     outcomes = expected_outcomes(application, demands, kinds())
     behaviour = Behaviour(outcomes, kinds(), Draws(seed), answers)
     arguments = {flow.name: expected_arguments(flow, asked) for flow, asked in demands}
@@ -178,6 +172,13 @@ def scenario(application: Application, inventory: Inventory, plan: Plan, seed: i
     if found:
         raise Rejected(found)
     return Scenario(application, inventory, plan, service, behaviour, arguments)
+
+
+def answering(program: Program) -> list[Call]:
+    """The calls that may give requests their answers."""
+    bodies = (program.operations, *(block.operations for block in program.blocks))
+    calls = (operation for operations in bodies for operation in operations if isinstance(operation, Call))
+    return [call for call in calls if call.may_answer]
 
 
 def _too_large_values(

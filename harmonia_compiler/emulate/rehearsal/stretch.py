@@ -2,7 +2,8 @@
 
 from harmonia_compiler.contract.component import Component
 from harmonia_compiler.emulate.outcomes import most_tokens
-from harmonia_compiler.emulate.scenario import Scenario
+from harmonia_compiler.emulate.scenario import Scenario, answering
+from harmonia_compiler.flow.extents import called
 from harmonia_compiler.kinds.kind import Kind
 from harmonia_compiler.kinds.registry import kinds
 
@@ -36,7 +37,7 @@ def _pieces(scenario: Scenario, pipeline: str, answer_tokens: float | None) -> f
     program = scenario.service.programs[pipeline]
     if not program.streams:
         return 0.0
-    answers = [program.components[name] for name in scenario.behaviour.answers if name in program.components]
+    answers = [called(call, scenario.application) for call in answering(program)]
     return max((_answer_tokens(one, kinds()[one.kind], answer_tokens) for one in answers), default=0.0)
 
 

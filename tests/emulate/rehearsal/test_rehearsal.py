@@ -1,5 +1,7 @@
 """A rehearsal with its processes: the same requests as a simulation sees, stretched times, nothing left behind."""
 
+from pathlib import Path
+
 import psutil
 import pytest
 
@@ -18,6 +20,7 @@ from harmonia_compiler.report.measures import Window
 from harmonia_compiler.report.observation import Outcome
 from harmonia_compiler.workload.arrivals import constant, until
 from harmonia_compiler.workload.request import Arrival
+from tests.emulate.planned import planned_for
 
 WINDOW = Window(500.0, 3000.0)
 
@@ -115,6 +118,25 @@ def test_longer_answers_that_are_recorded_are_more_pieces_for_this_machine(plann
     assert factor_for(planned, 1e4, 2, 12.0) < expected < factor_for(planned, 1e4, 2, 45.0)
     # `answer` may have 50 tokens.
     assert factor_for(planned, 1e4, 2, 9000.0) == factor_for(planned, 1e4, 2, 50.0)
+
+
+ANEW = """
+component small = llm("meta-llama/Llama-3.2-3B-Instruct")
+component answer(q: text) -> text = small("{q}", max_tokens: DECLARED)
+pipeline ask(q: text ~ 10 tokens) -> text {
+    load 1 rps
+    return stream answer(qCALLED)
+}
+"""
+
+
+@pytest.mark.parametrize("recorded", [None, 9000.0])
+def test_an_answer_is_as_many_pieces_as_its_call_allows(tmp_path: Path, recorded: float | None) -> None:
+    anew, plain = (
+        factor_for(planned_for(tmp_path, ANEW.replace("DECLARED", said).replace("CALLED", called)), 1e4, 2, recorded)
+        for said, called in (("50", ", max_tokens: 800"), ("800", ""))
+    )
+    assert anew == pytest.approx(plain)
 
 
 def test_a_rehearsal_is_stretched_by_the_answers_of_its_trace(
