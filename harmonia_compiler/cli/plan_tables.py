@@ -125,6 +125,11 @@ def remarks(plan: Plan) -> list[str]:
     if plan.estimated:
         pipelines = ", ".join(plan.estimated)
         said.append(f"Visits are estimated for: {pipelines}. There are too many branches for exact probabilities.")
+    for one in plan.missed:
+        said.append(
+            f"{one.source}:{one.line} says ~ {one.said:.3g}, and what else is said leaves {one.found:.3g}. Where "
+            "values go together, test one inside of the other's branches."
+        )
     if plan.solver.status != "optimal":
         within = plain(up(plan.solver.gap * 100.0))
         said.append(f"The search ended at its node limit; the plan is within {within} % of the best.")

@@ -154,12 +154,22 @@ class PipelineShare(msgspec.Struct, frozen=True):
     visits: dict[str, Visits]
 
 
+class MissedShare(msgspec.Struct, frozen=True):
+    """A share that is `said` on a line of a source and that comes to the one that is `found`."""
+
+    source: str
+    line: Annotated[int, Meta(ge=1)]
+    said: _Part
+    found: _Part
+
+
 class Plan(msgspec.Struct, frozen=True):
     """The document. Maps are in the order of their keys.
 
     `utilisation` is the part of the time that each engine's replicas are busy at the predicted rates;
     `guessed` are the components and ports (`pipeline.port`) of whose sizes (tokens, items) nobody said anything;
-    `estimated` are the pipelines with too many branches for exact probabilities; `late` says of components how
+    `estimated` are the pipelines with too many branches for exact probabilities; `missed` are shares that are said and
+    that the visits do not keep to, since what else is said leaves others; `late` says of components how
     often what their calls belong to takes longer than its `within`, where that is often; `memory` is of the
     engines of models.
     """
@@ -177,6 +187,7 @@ class Plan(msgspec.Struct, frozen=True):
     utilisation: dict[str, _Part] = {}
     guessed: tuple[str, ...] = ()
     estimated: tuple[str, ...] = ()
+    missed: tuple[MissedShare, ...] = ()
     late: dict[str, _Part] = {}
     memory: tuple[MemoryUse, ...] = ()
 

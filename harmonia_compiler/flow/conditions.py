@@ -11,15 +11,18 @@ functions are found (`functions.py`), those first that stand first.
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
+from typing import NamedTuple
 
 from harmonia_compiler.contract.program import Select
+from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.flow.apart import Pending, apart, in_groups, next_turn, of_classes
 from harmonia_compiler.flow.arms import OfArm, is_unheard
 from harmonia_compiler.flow.asked import Asked, Test
 from harmonia_compiler.flow.balance import Equation, balance
 from harmonia_compiler.flow.expand import Expanded
 from harmonia_compiler.flow.functions import Functions, Word
-from harmonia_compiler.flow.outcomes import TRUE, Mark, Outcomes, TooManyError
+from harmonia_compiler.flow.graph import Written
+from harmonia_compiler.flow.outcomes import FALSE, TRUE, Mark, Outcomes, TooManyError
 from harmonia_compiler.flow.questions import Place, Questions, place_of
 from harmonia_compiler.flow.reached import Fact, questions_of
 from harmonia_compiler.flow.said import Said, Statement
@@ -27,6 +30,9 @@ from harmonia_compiler.flow.shares import Part, Row
 
 #: A share that is not met by so much is not met.
 _APART = 1e-7
+
+#: A share that is missed by more is worth to be told.
+_MATTERS = 0.005
 
 #: How often what is said is taken anew, with more values that are told apart.
 _MOST_TURNS = 2
@@ -39,6 +45,14 @@ _MOST_BALANCED = 60
 
 #: How many choices around one are looked at where their functions would be too large together.
 _NEAREST = 32
+
+
+class Missed(NamedTuple):
+    """A share that is `said` at a place and that comes to another one, by what else is said."""
+
+    at: Span
+    said: float
+    found: float
 
 
 class _TooLargeError(Exception):
@@ -352,6 +366,32 @@ class Conditions:
                 is_open = any(at != own and not rows.isdisjoint(others) for at, others in unheard.items())
                 found[position] = OfArm(node.arm.share(left / branch), is_open)
         return found
+
+    def missed(self) -> tuple[Missed, ...]:
+        """The shares that are missed, in the order of the source; of more than 60 that are said it is not looked for.
+
+        Both are of the requests that reach the branch, as they are written.
+        """
+        told = [one for one in self._statements if one.is_told]
+        # By place what is written, and of how many requests, how many are to be taken and how many are.
+        of_each: dict[Written, list[tuple[float, float, float]]] = {}
+        try:
+            for one in told if len(told) <= _MOST_BALANCED else ():
+                node = None if one.select is None else self._nodes[one.select]
+                if node is not None and node.written is not None and isinstance(node.operation, Select):
+                    reached, held, share = self._equation(one)
+                    if self._questions.plain(Asked(node.operation.condition))[1]:
+                        held, share = self._functions.outcomes.choose(held, FALSE, reached), 1.0 - share
+                    all_, taken = map(self._functions.outcomes.probability, (reached, held))
+                    of_each.setdefault(node.written, []).append((all_, share * all_, taken))
+        except TooManyError:
+            return ()
+        found = list[Missed]()
+        for written, parts in of_each.items():
+            all_, due, taken = map(sum, zip(*parts, strict=True))
+            if abs(taken - due) > _MATTERS * all_:
+                found.append(Missed(written.at, written.share, written.share * taken / due if due else taken / all_))
+        return tuple(sorted(found, key=lambda one: (one.at.source.name, one.at.start)))
 
     def likely(self) -> dict[Place, Mapping[Test, float]]:
         """How often tests hold of what calls give and requests bring, by the part that tests so far asked about."""

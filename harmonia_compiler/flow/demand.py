@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from harmonia_compiler.contract.program import MOST_ITEMS, Call
 from harmonia_compiler.flow.asked import Test
 from harmonia_compiler.flow.calls import bridged, call_graph
+from harmonia_compiler.flow.conditions import Missed
 from harmonia_compiler.flow.expand import Expanded, expand, scopes_around
 from harmonia_compiler.flow.extents import extents, work
 from harmonia_compiler.flow.graph import Application, Flow
@@ -64,6 +65,7 @@ class Demand(msgspec.Struct, frozen=True):
     `guessed` names the ports and components whose size nobody said, and on which the work of some call rests.
     `ways` are the calls that requests send together, with how likely each is and what becomes of those that have a
     time. Where not `exact`, the flow branches beyond the bound of `guards.py`, and probabilities are estimates.
+    `missed` are shares that are said and come to others.
     """
 
     pipeline: str
@@ -80,6 +82,7 @@ class Demand(msgspec.Struct, frozen=True):
     late: Mapping[str, float] = msgspec.field(default_factory=dict)
     likely: Mapping[Place, Mapping[Test, float]] = msgspec.field(default_factory=dict)
     taken: Mapping[int, float] = msgspec.field(default_factory=dict)
+    missed: tuple[Missed, ...] = ()
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -177,6 +180,7 @@ def demand(
         late,
         likely.likely,
         likely.taken,
+        likely.missed,
     )
     sent = _calls(found, application, kinds, in_pieces)
     calls = _ordered(bridged(graph, sorted({*graph} - {*sent})), sent)

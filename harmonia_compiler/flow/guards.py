@@ -18,7 +18,7 @@ import msgspec
 from harmonia_compiler.contract.program import Call, Select, inputs
 from harmonia_compiler.flow.arms import OfArm, with_arms, without_arms
 from harmonia_compiler.flow.asked import Test
-from harmonia_compiler.flow.conditions import Conditions
+from harmonia_compiler.flow.conditions import Conditions, Missed
 from harmonia_compiler.flow.expand import Expanded, scopes_around
 from harmonia_compiler.flow.graph import EVEN, Node
 from harmonia_compiler.flow.outcomes import FALSE, TRUE, Outcomes, TooManyError
@@ -61,7 +61,7 @@ class Guards(msgspec.Struct, frozen=True):
     outcome of its own but for those around it that ask about the same values, and demands from several places as if
     they never coincided.
     `likely` is how often each test holds of what calls give and requests bring (`Conditions.likely`), `arms` what takes
-    an arm behind silent ones (`Conditions.arms`).
+    an arm behind silent ones (`Conditions.arms`), `missed` the shares that are not met (`Conditions.missed`).
     """
 
     demanded: tuple[float, ...]
@@ -70,6 +70,7 @@ class Guards(msgspec.Struct, frozen=True):
     exact: bool
     likely: Mapping[Place, Mapping[Test, float]] = msgspec.field(default_factory=dict)
     arms: Mapping[int, OfArm] = msgspec.field(default_factory=dict)
+    missed: tuple[Missed, ...] = ()
 
 
 def guards(
@@ -151,7 +152,8 @@ class _Exact:
             taken[position] = outcomes.probability(with_then) / likely if likely else 0.0
         demanded = tuple(outcomes.probability(guard) for guard in wanted)
         paths, conditions = self._paths(demanded, fallen), self._conditions
-        return Guards(demanded, taken, paths, exact=True, likely=conditions.likely(), arms=conditions.arms())
+        told, arms, missed = conditions.likely(), conditions.arms(), conditions.missed()
+        return Guards(demanded, taken, paths, exact=True, likely=told, arms=arms, missed=missed)
 
     def _paths(self, demanded: Sequence[float], fallen: Mapping[int, int]) -> tuple[Path, ...]:
         outcomes = self._outcomes

@@ -12,6 +12,7 @@ from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.contract.objective import Objective
 from harmonia_compiler.contract.program import Call
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Rejected
+from harmonia_compiler.flow.conditions import Missed
 from harmonia_compiler.flow.demand import Demand, demand
 from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.lateness import Takes
@@ -37,14 +38,16 @@ OFTEN = 0.1
 class Demanded:
     """The problem, the components whose sizes were guessed, and the pipelines whose visits are estimates.
 
-    `late` is how often what the calls of a component belong to takes longer than its `within`, where that is often,
-    as it follows from what calls take.
+    `missed` are the shares that are said and that the visits do not keep to, in the order of the sources. `late` is how
+    often what the calls of a component belong to takes longer than its `within`, where that is often, as it follows
+    from what calls take.
     """
 
     problem: Problem
     guessed: tuple[str, ...]
     estimated: tuple[str, ...] = ()
     late: Mapping[str, float] = field(default_factory=dict)
+    missed: tuple[Missed, ...] = ()
     takes: Takes = field(default_factory=lambda: Takes({}, LATENCY_CV))
 
 
@@ -85,8 +88,15 @@ def build_problem(
         tuple(sorted({name for each in demands.values() for name in each.guessed})),
         tuple(sorted(each.pipeline for each in demands.values() if not each.exact)),
         _often_late(demands.values()),
+        _missed(demands.values()),
         takes,
     )
+
+
+def _missed(demands: Iterable[Demand]) -> tuple[Missed, ...]:
+    """Each place once: what a pipeline says counts in all that call it."""
+    found = {one.at: one for each in demands for one in each.missed}
+    return tuple(sorted(found.values(), key=lambda one: (one.at.source.name, one.at.start)))
 
 
 def _takes(needs: Sequence[Need], usual: Mapping[str, tuple[float, float]]) -> Takes:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from harmonia_compiler.contract.inventory import Host, Inventory
-from harmonia_compiler.contract.plan import FORMAT_VERSION, PipelineShare, Plan, Replica, Solver
+from harmonia_compiler.contract.plan import FORMAT_VERSION, MissedShare, PipelineShare, Plan, Replica, Solver
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.lateness import Takes
@@ -141,18 +141,29 @@ def write_down(
         utilisation={engine: rounded(part) for engine, part in sorted(busy.items())},
         guessed=demanded.guessed,
         estimated=demanded.estimated,
+        missed=tuple(
+            MissedShare(
+                _name(one.at.source), one.at.source.position(one.at.start)[0], rounded(one.said), rounded(one.found)
+            )
+            for one in demanded.missed
+        ),
         late={component: rounded(share) for component, share in demanded.late.items()},
         memory=memory_uses(application.engines, replicas),
     )
 
 
 def _digests(sources: Sequence[Source]) -> dict[str, str]:
-    """The hashes by which a plan knows its sources; those named by an absolute path go by their last part."""
+    """The hashes by which a plan knows its sources."""
     found: dict[str, str] = {}
     for source in sources:
-        path = PurePath(source.name)
-        name = path.name if path.is_absolute() else source.name
+        name = _name(source)
         while name in found:
             name += "+"
         found[name] = "sha256:" + hashlib.sha256(source.text.encode()).hexdigest()
     return dict(sorted(found.items()))
+
+
+def _name(source: Source) -> str:
+    """What a plan calls a source: one that is named by an absolute path goes by its last part."""
+    path = PurePath(source.name)
+    return path.name if path.is_absolute() else source.name

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from harmonia_compiler.check.files import check_files
-from harmonia_compiler.flow.demand import demand
+from harmonia_compiler.flow.demand import Demand, demand
 from harmonia_compiler.flow.passes.registry import optimise
 
 HEAD = """component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
@@ -96,14 +96,14 @@ def _chain(seed: int) -> tuple[str, list[float]] | None:
     return "\n".join([VALUES, *lines, "}"]), shares
 
 
-def _visits(body: str, folder: Path, item: str = "") -> Mapping[str, float]:
+def _demand(body: str, folder: Path, item: str = "") -> Demand:
     text = f"{HEAD}pipeline p(q: text ~ 8 tokens) -> text {{\nload 1 rps\n{body}\n}}\n"
     path = folder / "p.rag"
     path.write_text(text + (f"pipeline item(y: text) -> text {{\n{item}\nreturn z\n}}\n" if item else ""))
     checked = check_files([path])
     assert checked.application is not None, checked.found
     application = optimise(checked.application)
-    return demand(application, next(flow for flow in application.flows if flow.load is not None)).visits
+    return demand(application, next(flow for flow in application.flows if flow.load is not None))
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -113,9 +113,10 @@ def test_what_is_said_of_combined_tests_holds(place: str, tmp_path: Path) -> Non
         if (chain := _chain(seed)) is None:
             continue
         body, shares = chain
-        visits = _visits(around.format(body), tmp_path, body if place == "for each item" else "")
-        found = [visits.get(f"w{number}", 0.0) / times for number in range(1, len(shares) + 1)]
+        asked = _demand(around.format(body), tmp_path, body if place == "for each item" else "")
+        found = [asked.visits.get(f"w{number}", 0.0) / times for number in range(1, len(shares) + 1)]
         assert found == pytest.approx(shares, abs=1e-5), f"seed {seed}\n{body}"
+        assert not asked.missed
 
 
 def test_a_round_that_returns_takes_its_arms_as_often_as_is_said(tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ def test_a_round_that_returns_takes_its_arms_as_often_as_is_said(tmp_path: Path)
         if g and k ~ 0.3 { return w2(y) } elif g ~ 0.05 { y = w3(y) } else { y = w4(y) }
     }
     return y"""
-    visits, rounds = _visits(body, tmp_path), 1.0 + 0.7 + 0.7**2
+    visits, rounds = _demand(body, tmp_path).visits, 1.0 + 0.7 + 0.7**2
     assert [visits[f"w{number}"] for number in range(1, 5)] == pytest.approx(
         [rounds, 0.3 * rounds, 0.05 * rounds, 0.65 * rounds]
     )
@@ -143,7 +144,7 @@ def test_rounds_end_as_often_as_is_said_behind_a_combined_test(tmp_path: Path) -
         if g or k ~ 0.8 { y = w2(x) } else { return w3(x) }
     } until g ~ 0.4
     return w4(y)"""
-    visits = _visits(body, tmp_path)
+    visits = _demand(body, tmp_path).visits
     assert [visits[f"w{number}"] for number in range(1, 5)] == pytest.approx([1.48, 1.184, 0.296, 0.704])
 
 
@@ -158,16 +159,34 @@ def test_what_stands_behind_rounds_holds_with_what_is_said_in_them(tmp_path: Pat
     z = y
     if g and k ~ 0.34285714285714286 { z = end(y) }
     return z"""
-    visits, rounds = _visits(body, tmp_path), 1.0 + 1.0 / 7.0
+    visits, rounds = _demand(body, tmp_path).visits, 1.0 + 1.0 / 7.0
     assert [visits[name] for name in ("w1", "w2", "w3", "w4", "end")] == pytest.approx(
         [rounds, 0.3 * rounds, 0.05 * rounds, 0.65 * rounds, 0.35 * 48.0 / 49.0]
     )
 
 
-def test_what_no_independent_values_leave_is_missed_and_nothing_else_changes(tmp_path: Path) -> None:
-    """What is said first holds; the next arm is planned by what is left."""
-    around, times = PLACES["in each round"]
-    chain = f"{VALUES}if g and k ~ 0.4 {{\nz = w1(y)\n}} elif g or k ~ 0.2 {{\nz = w2(y)\n}}"
-    visits = _visits(around.format(chain), tmp_path)
-    assert visits["w1"] == pytest.approx(0.4 * times)
-    assert visits["w2"] > 0.2 * times
+@pytest.mark.parametrize("place", PLACES)
+def test_what_no_independent_values_leave_is_told(place: str, tmp_path: Path) -> None:
+    """What is said first holds; the next arm is planned by what is left, and that is told as it is written."""
+    around, times = PLACES[place]
+    chain = f"{VALUES}if g and k ~ 0.4 {{\nz = w1(y)\n}} elif not g and not k ~ 0.3 {{\nz = w2(y)\n}}"
+    asked = _demand(around.format(chain), tmp_path, chain if place == "for each item" else "")
+    assert asked.visits["w1"] == pytest.approx(0.4 * times)
+    (missed,) = asked.missed
+    assert missed.at.source.text[missed.at.start : missed.at.end].strip("~ ") == "0.3"
+    assert missed.said == 0.3
+    assert missed.found == pytest.approx(asked.visits["w2"] / times)
+    assert missed.found < 0.2
+
+
+def test_what_is_missed_is_told_in_the_order_of_the_source_and_not_negated(tmp_path: Path) -> None:
+    body = """g = good(q)
+    y = q
+    if not g ~ 0.8 { y = w1(y) }
+    if g ~ 0.6 { y = w2(y) }
+    if not g ~ 0.3 { y = w3(y) }
+    return y"""
+    assert [(one.said, one.found) for one in _demand(body, tmp_path).missed] == [
+        (0.6, pytest.approx(0.2)),
+        (0.3, pytest.approx(0.8)),
+    ]

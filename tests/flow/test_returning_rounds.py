@@ -516,6 +516,7 @@ def agrees(seed: int, style: Style, folder: Path) -> bool:
     application = optimise(checked.application)
     found = demand(application, next(flow for flow in application.flows if flow.load is not None))
     visits = {name: found.visits.get(name, 0.0) for name in program.visits}
+    assert not found.missed, f"seed {seed}\n{text}"
     assert found.exact, f"seed {seed}\n{text}"
     assert visits == pytest.approx(program.visits, abs=1e-6), f"seed {seed}\n{text}"
     return True

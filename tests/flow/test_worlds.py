@@ -390,6 +390,7 @@ def agrees(seed: int, folder: Path, without: Sequence[str] = (), *, related: boo
     found = demand(application, next(flow for flow in application.flows if flow.load is not None))
     visits = {name: found.visits.get(name, 0.0) for name in program.calls}
     assert found.exact
+    assert not found.missed, f"seed {seed}\n{program.text}"
     assert visits == pytest.approx(program.calls, abs=1e-6), f"seed {seed}\n{program.text}"
 
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from harmonia_compiler.check.files import check_files
 from harmonia_compiler.contract.card import Cards
 from harmonia_compiler.contract.component import Secret
 from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
@@ -102,6 +103,37 @@ def test_a_plan_says_which_visits_are_estimates(monkeypatch: pytest.MonkeyPatch)
     assert make_plan(corrective(), SERVER, objective="cost").estimated == ()
     monkeypatch.setattr(demand, "guards", partial(guards, limit=1))
     assert make_plan(corrective(), SERVER, objective="cost").estimated == ("corrective",)
+
+
+def test_a_plan_says_which_shares_it_does_not_keep_to(tmp_path: Path) -> None:
+    """Each once, with its line, wherever the files lie and however many call the pipeline."""
+    path = tmp_path / "ask.rag"
+    path.write_text(
+        """component small = llm("SmolLM2-135M-Instruct", max_tokens: 8)
+component good(q: text ~ 8 tokens) -> bool = small("Good? {q}")
+component fine(q: text ~ 8 tokens) -> bool = small("Fine? {q}")
+component answer(q: text ~ 8 tokens) -> text ~ 8 tokens = small("{q}")
+pipeline one(q: text ~ 8 tokens) -> text {
+    g = good(q)
+    f = fine(q)
+    if g and f ~ 0.4 { return answer(q) } elif not g and not f ~ 0.3 { return q }
+    return answer(q)
+}
+pipeline two(q: text ~ 8 tokens) -> text {
+    load 0.01 rps
+    return one(q)
+}
+pipeline three(q: text ~ 8 tokens) -> text {
+    load 0.01 rps
+    return one(q)
+}
+"""
+    )
+    application = check_files([path]).application
+    assert application is not None
+    (missed,) = make_plan(application, SERVER).missed
+    assert (missed.source, missed.line, missed.said) == ("ask.rag", 8, 0.3)
+    assert missed.found == pytest.approx(0.13509, abs=1e-5)
 
 
 def test_every_call_of_the_flow_is_a_step_that_waits_for_its_inputs() -> None:

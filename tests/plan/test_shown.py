@@ -23,6 +23,7 @@ from harmonia_compiler.contract.plan import (
     FORMAT_VERSION,
     Configuration,
     MemoryUse,
+    MissedShare,
     PipelineShare,
     Plan,
     Predicted,
@@ -98,6 +99,7 @@ PLAN = Plan(
     utilisation={"small": 0.796, "search": 0.004, "rank": 1.0},
     guessed=("mail.q", "write"),
     estimated=("mail",),
+    missed=(MissedShare("app.rag", 12, 0.3, 0.13509),),
     late={"write": 0.0701},
     memory=(
         MemoryUse("small", WHOLE.describe(), 1234.4, 52.34, 1_234_567.8, 6.789),
@@ -248,6 +250,7 @@ def test_remarks_of_a_plan_that_rests_on_much() -> None:
         solver=Solver("optimal", 0.0),
         guessed=(),
         estimated=(),
+        missed=(),
         late={},
     )
     assert remarks(plan) == [
