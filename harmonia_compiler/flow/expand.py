@@ -85,7 +85,8 @@ class Expanded(msgspec.Struct, frozen=True):
     often it is expected to run, one time after the other, for each that it is reached. `scopes[i]` is
     the innermost scope that it is in: a position in `items`, 0 being none. `limited` is what has a time,
     what is inside of another before that. `copies[i]` is in which copy of a body node i is, and `around` says of each
-    copy which one it is inside of; -1 of the first.
+    copy which one it is inside of, -1 of the first; `tests` are, for a copy that is a round of a loop, the nodes that
+    ask in each round before it whether that was the last.
     """
 
     flow: Flow
@@ -95,6 +96,7 @@ class Expanded(msgspec.Struct, frozen=True):
     items: tuple[Scope, ...]
     copies: tuple[int, ...]
     around: tuple[int, ...]
+    tests: tuple[tuple[int, ...], ...]
     limited: tuple[Limited, ...] = ()
 
 
@@ -148,7 +150,7 @@ def _size(flow: Flow, apart: int) -> float:
 class _Frame(msgspec.Struct, frozen=True):
     """One copy of a body: what its arguments are, how often it runs in a row, and among which items.
 
-    Before it is begun `copy` is the one around it.
+    Before it is begun `copy` is the one around it. `tests` ask in the rounds before it whether those are the last.
     """
 
     body: int
@@ -156,6 +158,7 @@ class _Frame(msgspec.Struct, frozen=True):
     rounds: float
     scope: int
     copy: int
+    tests: tuple[int, ...] = ()
 
 
 #: Expands a frame's body and is sent back the places of the results of the frames that it asks for.
@@ -173,6 +176,7 @@ class _Expansion:
         self._scopes: list[int] = []
         self._copies: list[int] = []
         self._around: list[int] = []
+        self._tests: list[tuple[int, ...]] = []
         self._items: list[Scope] = [Scope(0, -1, -1)]
         self._limited: list[Limited] = []
 
@@ -198,6 +202,7 @@ class _Expansion:
             tuple(self._items),
             tuple(self._copies),
             tuple(self._around),
+            tuple(self._tests),
             tuple(self._limited),
         )
 
@@ -211,7 +216,8 @@ class _Expansion:
 
     def _body(self, frame: _Frame) -> _Steps:
         self._around.append(frame.copy)
-        frame = replace(frame, copy=len(self._around) - 1)
+        self._tests.append(frame.tests)
+        frame = replace(frame, copy=len(self._around) - 1, tests=())
         body = self._bodies[frame.body]
         places: list[int] = []
         loops: dict[int, _Loop] = {}
@@ -239,10 +245,11 @@ class _Expansion:
     ) -> "Generator[_Frame, tuple[int, ...], _Loop]":
         last = last_share(self._flow, node)
         unrolled = _told_apart(last, loop.limit, self._apart)
-        given, rounds = loop.inputs, []
+        given, rounds = loop.inputs, list[tuple[int, ...]]()
         for number in range(unrolled + (unrolled < loop.limit and last < 1.0)):
             times = likely_rounds(last, loop.limit - unrolled) if number == unrolled else 1.0
             inside = replace(frame, body=loop.block, arguments=given, rounds=frame.rounds * times)
+            inside = replace(inside, tests=tuple(each[0] for each in rounds))
             results = yield inside
             if times > 1.0:
                 results = self._all_read(results, loop, position, inside)

@@ -89,6 +89,8 @@ class Said:
         self._arms: list[int] = []
         self._choices: dict[int, _Choice] = {}
         self._returned = Returned(expanded)
+        self._copies, self._copies_around = expanded.copies, expanded.around
+        self._tests = expanded.tests
         #: What is said, in the order of the source.
         self.all: list[Statement] = []
         #: How often conditions hold that are made of others, by what `same` gives of them.
@@ -182,6 +184,8 @@ class Said:
         def is_own(asked: Asked) -> bool:
             return replace(asked, test=None) == choice.value
 
+        carried = [fact for fact in self._gone_on(select) if is_own(fact.asked) and fact not in reached]
+        reached = (*carried, *reached)
         if any(is_own(asked) and asked in self._unheard for asked in questions_of(reached)):
             # Its share is of those for whom a guess holds, until that arm is heard.
             return
@@ -197,6 +201,15 @@ class Said:
         self.all.append(
             Statement(choice.asked, saying, self._at(select), told, select, is_mixed=is_mixed, is_told=is_told)
         )
+
+    def _gone_on(self, select: int) -> Iterator[Fact]:
+        """What was not so at the ends of the rounds before a choice: else there was no next one."""
+        copy = self._copies[select]
+        while copy >= 0:
+            for test in self._tests[copy]:
+                asked, is_negated = self._plain(Asked(test))
+                yield Fact(asked, holds=is_negated, share=EVEN)
+            copy = self._copies_around[copy]
 
     def _at(self, select: int) -> Span | None:
         """Where the share of a choice stands."""

@@ -278,6 +278,32 @@ REACHED = {
         return w4(y)""",
         (1.28, 0.48, 0.384, 0.616),
     ),
+    "in the next round, of what has not ended the one before": (
+        """v = sort(y)
+        repeat up to 2 {
+            z = y
+            if v == "c" ~ 0.5 { z = w1(y) }
+            x = w2(z)
+            v = sort(x)
+            y = x
+        } until v == "a" ~ 0.4
+        return w3(y)""",
+        (0.8, 1.6, 1.0, 0.0),
+    ),
+    "in a round, behind a return in the same arm": (
+        """repeat up to 2 {
+            m = level(y)
+            z = y
+            if m < 8 ~ 0.4 { z = w2(y) }
+            if sort(y) != "c" ~ 0.5 {
+                if good(y) ~ 0.5 { return w1(z) }
+                if m < 8 ~ 0.8 { z = w3(z) }
+            }
+            y = z
+        }
+        return w4(y)""",
+        (0.4375, 0.7, 0.35, 0.5625),
+    ),
     "behind a silent arm of its branch that returns": (
         """if l == "b" ~ 0.5 { y = w1(y) }
         if l == "b" { return w2(y) } elif l == "a" ~ 0.25 { y = w3(y) } elif t ~ 0.125 { y = w4(y) }
