@@ -17,9 +17,12 @@ from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.render import visible
 from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.emit.bundle import check_target, write_bundle
+from harmonia_compiler.emit.folder import is_bundle
 from harmonia_compiler.plan.figures import MOST_DIGITS, plain, up
 from harmonia_compiler.plan.problem import Aim
-from harmonia_compiler.runtime.actuators.actuator import actuator_for
+from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, actuator_for
+from harmonia_compiler.runtime.bundle import read_contents
+from harmonia_compiler.runtime.owning import check_readable
 
 
 @click.command()
@@ -58,7 +61,7 @@ def command(
     """
     described = None if site is None else load_site(site)
     check_target(target, described)
-    _refuse_running(out, target)
+    _refuse_running(out)
     application, plan = planned(files, settings, inventory, objective, decide=simulated if is_simulated else None)
     warnings = write_bundle(plan, application, target=target, out=out, root=project_root(files), site=described)
     print_diagnostics(warnings)
@@ -76,13 +79,23 @@ def _validate(out: Path, target: str) -> None:
     print_diagnostics(found)
 
 
-def _refuse_running(out: Path, target: str) -> None:
-    """A running service restarts its processes from these files: they must not change under it."""
-    actuator = actuator_for(target)
-    if actuator is not None and out.is_dir() and actuator.status(out).phase != "down":
-        message = f"the service in `{out}` is running"
-        step = f"stop it with `harmoniac down {shell_word(out)}`, or name another folder with --out"
-        raise Rejected([Diagnostic("E0914", message, help=step)])
+def _refuse_running(out: Path) -> None:
+    """A running service restarts its processes from these files: they must not change under it.
+
+    Nor may they where something of a service may be left, which the actuator of its own target alone finds and ends,
+    whatever target comes next.
+    """
+    if not is_bundle(out):
+        return
+    check_readable(out)
+    actuator = actuator_for(read_contents(out).target)
+    status = NOTHING_LEFT if actuator is None else actuator.status(out)
+    if status == NOTHING_LEFT:
+        return
+    is_down = status.phase == "down"
+    message = f"something may be left of the service in `{out}`" if is_down else f"the service in `{out}` is running"
+    step = f"end it with `harmoniac down {shell_word(out)}`, or name another folder with --out"
+    raise Rejected([Diagnostic("E0914", message, help=step)])
 
 
 def _print(plan: Plan, target: str, out: Path) -> None:

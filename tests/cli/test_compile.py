@@ -1,12 +1,20 @@
 """`harmoniac compile`: what it refuses before it plans, and what it says of the plan that it writes."""
 
+import os
+import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harmonia_compiler.cli.main import run
 from harmonia_compiler.diagnostics.shell import shell_word
+from harmonia_compiler.runtime.actuators.actuator import Phase, Status, actuator_for
+from harmonia_compiler.runtime.actuators.slurm.folder import SharedFolder
+from harmonia_compiler.runtime.actuators.supervision import pids, rundir
+from harmonia_compiler.runtime.bundle import read_contents
 
 from .one_host import on_one_host
 
@@ -83,6 +91,68 @@ def test_a_site_profile_that_says_nothing_of_the_target_is_not_passed_over_in_si
     assert "warning[W0940]" in capsys.readouterr().err
     assert compiled(tmp_path, *given[2:]) == 0
     assert "W0940" not in capsys.readouterr().err
+
+
+TARGETS = ["local", "compose", "slurm"]
+
+
+def over(before: str, after: str, folder: Path, out: Path, *, leaves: Callable[[rundir.RunDirectory], object]) -> int:
+    """What comes of a compilation for another target over a bundle of which something is left."""
+    place = folder / "place.toml"
+    place.write_text("[compose]\n[slurm]\n")
+    given = {"local": [], "compose": ["--site", str(place)], "slurm": ["--site", str(place)]}
+    assert compiled(folder, "--target", before, "--out", str(out), *given[before]) == 0
+    run_ = rundir.RunDirectory(out)
+    run_.prepare()
+    leaves(run_)
+    return compiled(folder, "--target", after, "--out", str(out), *given[after])
+
+
+@pytest.mark.parametrize("after", TARGETS)
+@pytest.mark.parametrize("before", ["local", "compose"])
+@pytest.mark.parametrize("phase", ["starting", "running", "stopping", "failed", None])
+def test_a_service_that_may_have_left_something_is_not_compiled_over_for_any_target(
+    before: str, after: str, phase: Phase | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Only the actuator of the folder's own target knows of it and ends it."""
+    out = tmp_path / "a bundle"
+
+    def leaves(run_: rundir.RunDirectory) -> None:
+        if phase is None:
+            locked.append(run_.lock())
+        else:
+            state = rundir.State(pids.Ident(1, 1), Status(phase), folder=run_.identity)
+            run_.write(rundir.STATE, msgspec.json.encode(state))
+
+    locked: list[int | None] = []
+    assert over(before, after, tmp_path, out, leaves=leaves) == 1
+    said = capsys.readouterr().err
+    assert "error[E0914]" in said
+    assert f"`harmoniac down '{out}'`" in said
+    assert ("is running" in said) == (phase is None)
+    assert read_contents(out).target == before
+    for lock in locked:
+        assert lock is not None
+        os.close(lock)
+    # Neither Docker nor Slurm is here, and nothing is to be ended.
+    monkeypatch.setenv("PATH", str(tmp_path))
+    actuator = actuator_for(before)
+    assert actuator is not None
+    assert actuator.stop(out)
+    assert compiled(tmp_path, "--out", str(out)) == 0
+
+
+def test_jobs_that_slurm_does_not_tell_of_are_not_compiled_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    out = tmp_path / "out"
+    for after in TARGETS:
+        shutil.rmtree(out, ignore_errors=True)
+        begun = over("slurm", after, tmp_path, out, leaves=lambda _: SharedFolder(out).begin(rundir.Asked(), {}))
+        assert begun == 1
+        assert "error[E0914]: something may be left" in capsys.readouterr().err
 
 
 def test_what_is_carried_is_said_as_plan_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,6 +103,10 @@ class Status(msgspec.Struct, frozen=True):
         return self.phase == "running" and all(process.phase == "ready" for process in self.processes)
 
 
+#: Of a service of which nothing runs, and that `stop` has nothing to do for.
+NOTHING_LEFT = Status("down")
+
+
 class NotStarted(Rejected):
     """A start that was given up: what failed, and the last lines that it wrote."""
 
@@ -138,7 +142,10 @@ class Actuator(Protocol):
         ...
 
     def status(self, bundle: Path) -> Status:
-        """The service as it stands; never raises because of a damaged state."""
+        """The service as it stands, with a note where it is down and something may be left that `stop` sees to.
+
+        Never raises because of a damaged state.
+        """
         ...
 
     def room(self, bundle: Path) -> Mapping[str, Sequence[str]]:
