@@ -6,7 +6,7 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,33 @@ def test_preflight_gives_the_gateway_no_port_of_a_replica(
     assert found == ([f"port {first + number} is that of `{replica}`"] if replica else [])
 
 
+@pytest.mark.parametrize("network", ["bridge", "host"])
+@pytest.mark.parametrize("own", ["24200", "24201"])
+@pytest.mark.parametrize("state", ["running", "exited", ""])
+def test_a_gateway_that_is_taken_over_may_keep_its_own_port_and_have_no_other_that_is_in_use(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str, own: str, state: str
+) -> None:
+    written(quickstart, tmp_path / "bundle", f'[compose]\nfirst_port = 24100\nnetwork = "{network}"\n')
+    monkeypatch.setattr("harmonia_compiler.runtime.actuators.compose.preflight.is_free", lambda port: port == 24202)
+    outer = with_docker(tmp_path / "bin", HOLDING)
+    monkeypatch.setenv("PATH", f"{outer['PATH']}:{os.environ['PATH']}")
+    bound = {"24100/tcp": [{"HostIp": "127.0.0.1", "HostPort": own}], "1/tcp": None}
+    said: dict[str, Any] = {"Config": {"Cmd": ["serve", "--port", own if network == "host" else "24100"]}}
+    said |= {"HostConfig": {"PortBindings": bound if network == "bridge" else {}}}
+    there = {"minilm-0": inspected("running", "healthy")}
+    if state:
+        there["gateway"] = {**inspected(state), **said}
+    say_lives(tmp_path / "bin", there)
+    found = {
+        port: [one.message for one in preflight(tmp_path / "bundle", port, outer) if one.code == "E0908"]
+        for port in (None, 24100, 24101, 24200, 24202)
+    }
+    is_own = own == "24200" and state == "running"
+    assert found.pop(24200) == ([] if is_own else ["port 24200 is in use"])
+    taken, of_a_replica = ["port 24100 is in use"], ["port 24101 is that of `minilm-0`"]
+    assert found == {None: [], 24100: taken, 24101: of_a_replica, 24202: []}
+
+
 def test_preflight_asks_which_of_the_plans_hosts_this_is(quickstart: Planned, tmp_path: Path) -> None:
     written(quickstart.on_hosts("a", "b"), tmp_path / "bundle")
     for outer in ({}, {"HARMONIA_HOST": "c"}, {"HARMONIA_HOST": ""}):
@@ -179,6 +206,16 @@ esac
 """
 
 
+def say_lives(bin_: Path, lives: Mapping[str, Mapping[str, Any]]) -> None:
+    """Have that Docker say of each service's container what it says of one."""
+    found = [
+        {**life, "Id": name, "Config": {**life.get("Config", {}), "Labels": {"com.docker.compose.service": name}}}
+        for name, life in lives.items()
+    ]
+    (bin_ / "new").write_text(json.dumps(found))
+    (bin_ / "new").rename(bin_ / "containers")
+
+
 class Taken:
     """A service whose keeper was killed, which another one takes over until it is told to end."""
 
@@ -200,12 +237,7 @@ class Taken:
         self.run.write(rundir.STATE, msgspec.json.encode(state))
 
     def say_lives(self) -> None:
-        found = [
-            {**life, "Id": name, "Config": {"Labels": {"com.docker.compose.service": name}}}
-            for name, life in self.lives.items()
-        ]
-        (self.bin / "new").write_text(json.dumps(found))
-        (self.bin / "new").rename(self.bin / "containers")
+        say_lives(self.bin, self.lives)
 
     def opened(self) -> list[str]:
         """The containers in which collections were opened."""

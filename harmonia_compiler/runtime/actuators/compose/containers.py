@@ -74,6 +74,15 @@ def life_of(inspected: Mapping[str, Any]) -> Life:
     )
 
 
+def listens_on(inspected: Mapping[str, Any], port: int) -> bool:
+    """Whether a container that runs has this port of its host: published or, where none is, a word of its command."""
+    if (inspected.get("State") or {}).get("Status") != "running":
+        return False
+    published = ((inspected.get("HostConfig") or {}).get("PortBindings") or {}).values()
+    ports = [one.get("HostPort") for bindings in published for one in bindings or ()]
+    return str(port) in (ports or (inspected.get("Config") or {}).get("Cmd") or ())
+
+
 def phase_of(life: Life | None, *, was_ready: bool, prepared: bool) -> ProcessPhase:
     """What the container is doing, in the words of all targets."""
     if life is None or life.state == "created":

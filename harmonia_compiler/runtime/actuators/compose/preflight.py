@@ -8,6 +8,7 @@ import msgspec
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.emit.targets.compose_services import is_in_our_image
+from harmonia_compiler.runtime.actuators.compose.containers import listens_on
 from harmonia_compiler.runtime.actuators.compose.docker import Docker, DockerFailed
 from harmonia_compiler.runtime.actuators.compose.reading import HOST, ComposeBundle, read_compose_bundle
 from harmonia_compiler.runtime.actuators.supervision.preflight import (
@@ -17,6 +18,7 @@ from harmonia_compiler.runtime.actuators.supervision.preflight import (
     moving_embedders,
 )
 from harmonia_compiler.runtime.actuators.supervision.probes import is_free
+from harmonia_compiler.runtime.bundle import GATEWAY
 
 
 def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[Diagnostic]:
@@ -32,7 +34,7 @@ def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[
     docker = Docker(bundle, outer, documents.files)
     try:
         docker.version()
-        running = bool(docker.containers())
+        running = docker.containers()
     except DockerFailed as problem:
         step = "install Docker with its compose plugin, and start its engine; DOCKER_HOST says where another one is"
         return [*found, Diagnostic("E0922", f"Docker cannot be used here: {problem}", help=step)]
@@ -40,15 +42,21 @@ def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[
     if not running:
         ports = [one.port for one in documents.here if not one.further]
         found += [_taken(one) for one in ports if not is_free(one)]
-        step = "name another with --port, or none to have one found"
-        # Also that of one which the controller may add.
-        theirs = {one.port: one.replica for one in documents.here}
-        if port in theirs:
-            found.append(Diagnostic("E0908", f"port {port} is that of `{theirs[port]}`", help=step))
-        elif port and not is_free(port):
-            found.append(_taken(port, step))
+    if port is not None:
+        # Where a service is taken over that runs, its own gateway may have it already.
+        found += _unfit(port, documents, is_its_own=listens_on(running.get(GATEWAY, {}), port))
     mine = tuple(one for one in documents.plan.replicas if one.host == documents.host)
     return [*found, *exceeded_here(msgspec.structs.replace(documents.plan, replicas=mine))]
+
+
+def _unfit(port: int, documents: ComposeBundle, *, is_its_own: bool) -> list[Diagnostic]:
+    """Why the gateway cannot have the port that is asked for."""
+    step = "name another with --port, or none to have one found"
+    # Also that of one which the controller may add.
+    theirs = {one.port: one.replica for one in documents.here}
+    if port in theirs:
+        return [Diagnostic("E0908", f"port {port} is that of `{theirs[port]}`", help=step)]
+    return [] if is_its_own or is_free(port) else [_taken(port, step)]
 
 
 def _weights(documents: ComposeBundle) -> list[Diagnostic]:
