@@ -47,6 +47,11 @@ _QUOTES, _COMMA = text_tokens('""'), text_tokens(", ")
 #: What is beside the text of a passage and of a message; of roles, one is as frequent as the other.
 _BESIDE_TEXT = {"source": SOURCE_TOKENS, "score": 4.0, "role": (text_tokens("user") + text_tokens("assistant")) / 2.0}
 
+#: What a prompt has beside the text of a message and of a passage, and for an item of a list.
+_ROLE = _BESIDE_TEXT["role"] + text_tokens(": ")
+_SOURCE = SOURCE_TOKENS + text_tokens(" ()")
+_NUMBERING, _LINE_END = text_tokens("[1] "), text_tokens("\n")
+
 
 def declared_extent(component: Component) -> Extent:
     """The extent that a declaration says; guessed from the result's type where it says nothing."""
@@ -145,6 +150,31 @@ def value_tokens(value: Value, of: Type, *, in_json: bool = False) -> float:
         case _:
             return 0.0
     return tokens + _marks(of, _ANY) if in_json else tokens
+
+
+def shown_tokens(of: Type, extent: Extent) -> float:
+    """How many tokens a value of a type is in a prompt, as `openai.show_value` writes it there."""
+    tokens = _lines_of(of, extent)
+    # Behind the last of a list's lines none ends.
+    return tokens - min(1.0, extent.items) * _LINE_END if isinstance(of, ListOf) else tokens
+
+
+def _lines_of(of: Type, extent: Extent) -> float:
+    """So many, with the end of each line of a list; of a list in a list its own items are the lines."""
+    match of:
+        case Message():
+            return extent.tokens + _ROLE
+        case Passage():
+            return extent.tokens + _SOURCE
+        case ListOf(item) if item is not None:
+            each = _lines_of(item, item_of(extent, of))
+            if not isinstance(item, ListOf):
+                each += _LINE_END
+            if isinstance(item, Passage):
+                each += _NUMBERING
+            return bounded(extent.items * each)
+        case _:
+            return extent.tokens
 
 
 def has_insides(of: Type) -> bool:

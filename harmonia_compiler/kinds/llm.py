@@ -16,17 +16,18 @@ from harmonia_compiler.contract.card import Card
 from harmonia_compiler.contract.component import Component, Engine, Insert, Prompt
 from harmonia_compiler.contract.launch import Launch, Reply, Wire, Word
 from harmonia_compiler.contract.plan import Configuration
-from harmonia_compiler.contract.types import ListOf, Passage, Text, Type, Value
+from harmonia_compiler.contract.types import ListOf, Text, Value
 from harmonia_compiler.kinds import vllm
-from harmonia_compiler.kinds.extents import SOURCE_TOKENS, declared_extent, item_of, resized, text_tokens
+from harmonia_compiler.kinds.extents import declared_extent, resized, shown_tokens, text_tokens
 from harmonia_compiler.kinds.kind import NOTHING, REVISION, Extent, Fault, Kind, Setting, Work, value_of
 from harmonia_compiler.kinds.launching import model_words, weights_name, worker
 from harmonia_compiler.kinds.openai import (
+    BETWEEN_LOOSE,
     CHAT,
     constraint,
     decode_chat,
     decode_chat_piece,
-    inserted_ports,
+    loose_ports,
     messages,
     post,
 )
@@ -92,9 +93,6 @@ PRIORITY = "priority"
 DEFAULT_CONTEXT = 8192
 #: What a chat template adds to a conversation, in tokens.
 TEMPLATE_TOKENS = 16.0
-#: What a prompt has beside the text of a passage, and of one in a list, which is numbered and on a line of its own.
-_PASSAGE_LABEL_TOKENS = SOURCE_TOKENS + text_tokens(" ()")
-_LISTED_LABEL_TOKENS = _PASSAGE_LABEL_TOKENS + text_tokens("[1] \n")
 
 
 def context_length(engine: Engine, card: Card | None) -> int:
@@ -132,11 +130,12 @@ def kv_cache_gib(engine: Engine, card: Card | None, configuration: Configuration
 def work(component: Component, inputs: Mapping[str, Extent], result: Extent) -> Work:
     """The tokens of the prompt as it will be rendered, and of the answer."""
     prompts = [prompt for prompt in (component.system, component.prompt) if prompt is not None]
-    inserted = inserted_ports(component)
-    tokens = TEMPLATE_TOKENS + sum(_prompt_tokens(component, prompt, inputs) for prompt in prompts)
-    loose = [port for port in component.ports if port.name not in inserted and port.name in inputs]
-    tokens += sum(_shown_tokens(port.type, inputs[port.name]) for port in loose)
-    return Work(prompt_tokens=tokens, output_tokens=result.tokens)
+    tokens = sum(_prompt_tokens(component, prompt, inputs) for prompt in prompts)
+    turns, loose = loose_ports(component)
+    before = [inputs[port.name] for port in turns if port.name in inputs]
+    asked = [shown_tokens(port.type, inputs[port.name]) for port in loose if port.name in inputs]
+    tokens += sum(turn.tokens for turn in before) + sum(asked) + text_tokens(BETWEEN_LOOSE) * max(0, len(asked) - 1)
+    return Work(prompt_tokens=TEMPLATE_TOKENS + tokens, output_tokens=result.tokens)
 
 
 def _prompt_tokens(component: Component, prompt: Prompt, inputs: Mapping[str, Extent]) -> float:
@@ -146,25 +145,8 @@ def _prompt_tokens(component: Component, prompt: Prompt, inputs: Mapping[str, Ex
         if not isinstance(part, Insert):
             tokens += text_tokens(part)
         elif extent := inputs.get(part.port):
-            tokens += _shown_tokens(types[part.port], extent)
+            tokens += shown_tokens(types[part.port], extent)
     return tokens
-
-
-def _shown_tokens(of: Type, extent: Extent) -> float:
-    """How long a value of a type is in a prompt: passages are labelled there, as `openai.show_value` does."""
-    return extent.tokens + _label_tokens(of, extent)
-
-
-def _label_tokens(of: Type, extent: Extent) -> float:
-    match of:
-        case Passage():
-            return _PASSAGE_LABEL_TOKENS
-        case ListOf(Passage()):
-            return extent.items * _LISTED_LABEL_TOKENS
-        case ListOf(ListOf() as item):
-            return extent.items * _label_tokens(item, item_of(extent, of))
-        case _:
-            return 0.0
 
 
 def result_extent(component: Component, inputs: Mapping[str, Extent] = NOTHING) -> Extent:

@@ -42,6 +42,8 @@ _JSON = (("content-type", "application/json"),)
 _ROLES = frozenset({"user", "assistant", "system"})
 #: What a model says for a truth value: words that fit a question better than `true` and `false`.
 _TRUTH = {"yes": True, "no": False}
+#: What stands between the values of ports where there is no prompt.
+BETWEEN_LOOSE = "\n\n"
 #: Numbers are bounded in length, so that a model cannot go on writing digits.
 _NUMBER_PATTERN = r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,9})?"
 
@@ -87,31 +89,26 @@ def messages(component: Component, inputs: Mapping[str, Value]) -> list[dict[str
     A `[message]` port that stands in no prompt becomes turns between the two. Without a prompt the
     other ports' values, a blank line apart, are the last message.
     """
-    inserted = inserted_ports(component)
-    turns: list[dict[str, str]] = []
-    loose: list[str] = []
-    for port in component.ports:
-        if port.name in inserted:
-            continue
-        if port.type == ListOf(Message()):
-            turns += [_turn(message) for message in inputs[port.name]]
-        elif component.prompt is None:
-            loose.append(show_value(inputs[port.name], port.type))
+    turns, loose = loose_ports(component)
     conversation = []
     if component.system is not None:
         conversation.append({"role": "system", "content": render(component.system, component.ports, inputs)})
-    conversation += turns
+    conversation += [_turn(message) for port in turns for message in inputs[port.name]]
     if component.prompt is not None:
         conversation.append({"role": "user", "content": render(component.prompt, component.ports, inputs)})
     elif loose:
-        conversation.append({"role": "user", "content": "\n\n".join(loose)})
+        shown = [show_value(inputs[port.name], port.type) for port in loose]
+        conversation.append({"role": "user", "content": BETWEEN_LOOSE.join(shown)})
     return conversation
 
 
-def inserted_ports(component: Component) -> set[str]:
-    """The ports that stand in the prompt or the system prompt."""
+def loose_ports(component: Component) -> tuple[list[Port], list[Port]]:
+    """The ports that stand in no prompt: those whose messages are turns, and those that are the last message."""
     prompts = (component.system or (), component.prompt or ())
-    return {part.port for prompt in prompts for part in prompt if isinstance(part, Insert)}
+    inserted = {part.port for prompt in prompts for part in prompt if isinstance(part, Insert)}
+    rest = [port for port in component.ports if port.name not in inserted]
+    turns = [port for port in rest if port.type == ListOf(Message())]
+    return turns, [port for port in rest if port not in turns] if component.prompt is None else []
 
 
 def _turn(message: Value) -> dict[str, str]:

@@ -56,13 +56,15 @@ def test_parts_are_as_many_and_as_large_as_declared(
     assert found.visits["read"] == pytest.approx(calls)
     # The chat's own template is 16 tokens, and an answer 5.
     assert found.visits["read"] * found.work["read"].prompt_tokens == pytest.approx(16 * calls + tokens)
-    assert found.work["merge"].prompt_tokens == pytest.approx(16 + 5 * calls)
+    # Answers stand each on a line of its own.
+    merged = 16 + 5 * calls + (calls - 1) / 4
+    assert found.work["merge"].prompt_tokens == pytest.approx(merged)
     simulated = simulate(planned, [*until(constant(1.0), 60_000.0)], Window(0.0, 60_000.0), load_cards(), {})
     (stage,) = (stage for stage in simulated.report.stages if stage.component == "read")
     assert stage.calls_per_request == pytest.approx(calls)
     read = fmean(one.tokens_in or 0 for one in simulated.observed)
     # Each prompt is of whole tokens, and answers vary by half.
-    assert read == pytest.approx(16 * calls + tokens + 16 + 5 * calls, rel=0.03, abs=calls)
+    assert read == pytest.approx(16 * calls + tokens + merged, rel=0.03, abs=calls)
 
 
 SHOWN = [
@@ -140,7 +142,7 @@ def test_what_a_call_gives_that_says_its_limit_anew_is_as_large_as_planned(
 
 LABELLED = """
 component small = llm("meta-llama/Llama-3.2-3B-Instruct", max_model_len: 32768)
-component show(it: SHOWN) -> text ~ 5 tokens = small("Passages: {it}", max_tokens: 10)
+component show(it: SHOWN) -> text ~ 5 tokens = small("What there is: {it}", max_tokens: 10)
 component merge(found: [text]) -> text ~ 10 tokens = small("{found}", max_tokens: 30)
 pipeline ask(given: GIVEN) -> text {
     load 1 rps
@@ -156,9 +158,15 @@ pipeline ask(given: GIVEN) -> text {
         ("[passage]", "[passage ~ 40 tokens] ~ 5", "[show(given)]"),
         ("[[passage]]", "[[passage ~ 40 tokens] ~ 3] ~ 2", "[show(given)]"),
         ("[[[passage]]]", "[[[passage ~ 40 tokens] ~ 3] ~ 2] ~ 2", "[show(given)]"),
+        ("message", "[message ~ 5 tokens] ~ 2", "each one in given: show(one)"),
+        ("[message]", "[message ~ 5 tokens] ~ 40", "[show(given)]"),
+        ("[[message]]", "[[message ~ 5 tokens] ~ 6] ~ 8", "[show(given)]"),
+        ("[text]", "[text ~ 3 tokens] ~ 40", "[show(given)]"),
+        ("[text]", "[text ~ 3 tokens] ~ 1", "[show(given)]"),
+        ("[[text]]", "[[text ~ 3 tokens] ~ 5] ~ 8", "[show(given)]"),
     ],
 )
-def test_passages_in_a_prompt_are_planned_and_simulated_with_their_sources_and_numbers(
+def test_values_in_a_prompt_are_planned_and_simulated_as_long_as_they_are_written_there(
     tmp_path: Path, shown: str, given: str, read: str
 ) -> None:
     planned = planned_for(tmp_path, LABELLED.replace("SHOWN", shown).replace("GIVEN", given).replace("READ", read))
@@ -166,10 +174,11 @@ def test_passages_in_a_prompt_are_planned_and_simulated_with_their_sources_and_n
     (coming,) = planned.coming([Arrival(0.0)])
     value = coming.arguments["given"]
     component = planned.service.programs["ask"].components["show"]
-    inputs: dict[str, Value] = {"it": value[0] if shown == "passage" else value}
+    inputs: dict[str, Value] = {"it": value if shown.startswith("[") else value[0]}
     text = "".join(turn["content"] for turn in messages(component, inputs))
     asked = Asked(component, component.settings, [inputs], many=False, request=7)
     _, size = planned.behaviour.answer(asked)
     assert size.work.prompt_tokens == pytest.approx(found.work["show"].prompt_tokens)
-    # Behind the last of several no line ends.
-    assert found.work["show"].prompt_tokens == pytest.approx(16 + text_tokens(text), abs=0.5)
+    # Of roles, one is as frequent as the other: the turn that is first asks, and is shorter by half a token.
+    apart = 0.7 if shown == "message" else 0.01
+    assert found.work["show"].prompt_tokens == pytest.approx(16 + text_tokens(text), abs=apart)

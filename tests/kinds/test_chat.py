@@ -250,7 +250,17 @@ def test_a_broken_event_is_refused(event: bytes) -> None:
 def test_the_work_of_a_call_is_the_prompt_as_it_is_rendered() -> None:
     asked = component(QUESTION, PASSAGES, prompt=(Insert("passages"), "x" * 40, Insert("question")))
     inputs = {"question": Extent(15), "passages": Extent(1000, 5)}
-    assert LLM.work(asked, inputs, Extent(60)) == Work(prompt_tokens=16 + 1000 + 5 * 10 + 10 + 15, output_tokens=60)
+    # Between five passages four lines end.
+    passages = 1000 + 5 * 9.75 + 4 * 0.25
+    assert LLM.work(asked, inputs, Extent(60)) == Work(prompt_tokens=16 + passages + 10 + 15, output_tokens=60)
+
+
+def test_values_that_stand_in_no_prompt_are_a_blank_line_apart() -> None:
+    asked = component(QUESTION, Port("other", Text()), HISTORY)
+    inputs: dict[str, Value] = {"question": "x" * 60, "other": "x" * 30, "history": []}
+    content = "".join(turn["content"] for turn in sent(asked, inputs)["messages"])
+    extents = {"question": Extent(15), "other": Extent(7.5), "history": Extent(0, 0)}
+    assert LLM.work(asked, extents, Extent(60)).prompt_tokens == 16 + len(content) / 4 == 16 + 15 + 0.5 + 7.5
 
 
 def test_turns_count_as_well() -> None:
