@@ -231,9 +231,9 @@ class Taken:
         endpoints = Endpoints(tuple(Endpoint(one.replica, one.engine, one.address, one.port) for one in there), 3)
         (self.run.path / "service/endpoints.json").write_bytes(msgspec.json.encode(endpoints))
 
-    def say_last(self, phase: Phase, asked: rundir.Asked) -> None:
+    def say_last(self, phase: Phase, asked: rundir.Asked, *, was_up: bool = False) -> None:
         """What the keeper that was killed said last."""
-        state = rundir.State(pids.Ident(1, 1), Status(phase), asked, self.run.identity)
+        state = rundir.State(pids.Ident(1, 1), Status(phase), asked, self.run.identity, was_up)
         self.run.write(rundir.STATE, msgspec.json.encode(state))
 
     def say_lives(self) -> None:
@@ -300,18 +300,55 @@ def test_a_store_that_may_have_started_again_unseen_is_opened_and_all_are_called
     assert taken.opened() == stores
 
 
-@pytest.mark.parametrize("phase", ["starting", "running", "stopping"])
+@pytest.mark.parametrize(
+    ("phase", "was_up", "is_up"),
+    [
+        ("starting", False, False),
+        ("starting", True, True),
+        ("running", False, True),
+        ("stopping", False, False),
+        ("stopping", True, False),
+        ("failed", True, False),
+    ],
+)
 @pytest.mark.parametrize("reembeds", [False, True])
 def test_a_service_that_was_up_is_taken_over_as_it_was_started_and_no_other(
-    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, phase: Phase, reembeds: bool
+    quickstart: Planned,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    phase: Phase,
+    was_up: bool,
+    is_up: bool,
+    reembeds: bool,
 ) -> None:
     written(quickstart, tmp_path / "bundle")
     taken = Taken(tmp_path / "bundle", "", tmp_path / "bin", monkeypatch)
-    taken.say_last(phase, rundir.Asked(reembed=reembeds))
+    taken.say_last(phase, rundir.Asked(reembed=reembeds), was_up=was_up)
     for asks in (False, True):
         keeper = Keeper(tmp_path / "bundle", taken.run, rundir.Asked(reembed=asks), taken.keeper._me)
         differ = {one.may_differ for one in keeper._watched["search-0"].expected}
-        assert differ == {asks or (phase == "running" and reembeds)}
+        assert differ == {asks or (is_up and reembeds)}
+
+
+def test_a_service_that_was_up_is_so_too_for_whoever_takes_it_over_from_one_that_was_killed_meanwhile(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(quickstart, tmp_path / "bundle")
+    taken = Taken(tmp_path / "bundle", "", tmp_path / "bin", monkeypatch)
+    taken.say_last("running", rundir.Asked(reembed=True))
+    for _ in range(3):
+        taken.keeper = Keeper(tmp_path / "bundle", taken.run, rundir.Asked(), taken.keeper._me)
+        taken.keeper._write()
+    state = taken.run.read_state()
+    assert state is not None
+    assert (state.status.phase, state.asked.reembed) == ("starting", True)
+    taken.keeper = Keeper(tmp_path / "bundle", taken.run, rundir.Asked(), taken.keeper._me)
+    for name in ("no_up", "go"):
+        (taken.bin / name).touch()
+    with taken.kept():
+        taken.until(lambda: taken.keeper._status().ready)
+    assert not (taken.bin / "no_up").exists()
 
 
 def test_a_service_is_not_given_up_for_what_starts_again_while_it_is_taken_over(

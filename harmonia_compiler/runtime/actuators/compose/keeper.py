@@ -213,7 +213,8 @@ class Keeper:
 
     def _write(self) -> None:
         """Say how things stand."""
-        state = rundir.State(self._me, self._status(), self._asked, self._run.identity)
+        was_up = self._before is not None
+        state = rundir.State(self._me, self._status(), self._asked, self._run.identity, was_up)
         try:
             self._run.write(rundir.STATE, msgspec.json.encode(state))
         except OSError as problem:
@@ -276,11 +277,14 @@ class Keeper:
 
 
 def _last_up(run: rundir.RunDirectory) -> rundir.State | None:
-    """What was said last of the service, where all of it was up."""
+    """What was said last of the service, where all of it was up, also if another was about to take it over since."""
+    state = None
     with contextlib.suppress(rundir.Damaged):
         state = run.read_state()
-        return state if state is not None and state.status.phase == "running" else None
-    return None
+    if state is None:
+        return None
+    phase = state.status.phase
+    return state if phase == "running" or (phase == "starting" and state.was_up) else None
 
 
 def _token_of(inside: Path) -> bytes:

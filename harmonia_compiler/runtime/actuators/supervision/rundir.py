@@ -57,13 +57,15 @@ class Asked(msgspec.Struct, frozen=True):
 class State(msgspec.Struct, frozen=True):
     """`state.json`: the service, who looks after it, what it was started with, and the folder that it was written to.
 
-    A folder that is copied while its service runs must not be taken for that of the service.
+    A folder that is copied while its service runs must not be taken for that of the service. `was_up` is whether all of
+    it was up already when whoever says so took it over.
     """
 
     supervisor: Ident
     status: Status
     asked: Asked = Asked()
     folder: str = ""
+    was_up: bool = False
 
 
 class Damaged(Exception):
