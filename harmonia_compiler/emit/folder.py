@@ -65,11 +65,13 @@ def is_bundle(folder: Path) -> bool:
 @contextmanager
 def _staged(out: Path) -> Iterator[Path]:
     """A new folder beside `out` for as long as the block runs, and none that somebody left who was killed in it."""
-    begins = f".{out.name[:48]}.harmoniac-"
-    for left in [path for path in out.parent.iterdir() if path.name.startswith(begins)]:
+    # Beside it also where it is named as `.`: of what is left within a folder nobody could tell whose it is.
+    place = real(out)
+    begins = f".{place.name[:48]}.harmoniac-"
+    for left in [path for path in place.parent.iterdir() if path.name.startswith(begins)]:
         if _is_left(left / _LOCK):
             shutil.rmtree(left, ignore_errors=True)
-    staged = Path(tempfile.mkdtemp(prefix=begins, dir=out.parent))
+    staged = Path(tempfile.mkdtemp(prefix=begins, dir=place.parent))
     try:
         with (staged / _LOCK).open("wb") as lock:
             # Where a file system has no locks, what is left stays.

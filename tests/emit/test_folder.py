@@ -157,6 +157,27 @@ def test_a_compilation_that_is_killed_leaves_the_old_bundle_or_one_that_is_not_w
     assert [*out.parent.iterdir()] == [out]
 
 
+@pytest.mark.parametrize(("inside", "named"), [("", "."), ("", "../link/one"), ("run", "..")])
+@pytest.mark.parametrize("at", ["/README.md", "/.begun", "/bundle.json"])
+def test_a_compilation_that_is_killed_is_completed_by_the_next_also_where_it_is_run_in_the_bundles_folder(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str, named: str, at: str
+) -> None:
+    out = tmp_path / "bundles/one"
+    if inside:
+        quickstart.write(out)
+    (out / inside).mkdir(parents=True)
+    (out.parent / "link").symlink_to(".")
+    files = {name: text for name, text in quickstart.write(tmp_path / "new").items() if name != "bundle.json"}
+    given = json.dumps({"out": named, "files": files, "at": at, "does": "writes"})
+    monkeypatch.chdir(out / inside)
+    done = subprocess.run([sys.executable, "-c", KILLED], input=given, text=True, check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert [*out.parent.glob(".one.*")]
+    quickstart.write(Path(named))
+    assert files_in(out) == files_in(tmp_path / "new")
+    assert {path.name for path in out.parent.iterdir()} == {"link", "one"}
+
+
 def test_what_another_writes_beside_a_bundle_stays(quickstart: Planned, tmp_path: Path) -> None:
     theirs = [tmp_path / ".one.harmoniac-new", tmp_path / ".one.harmoniac-x", tmp_path / ".one.old"]
     for folder in theirs:
