@@ -93,7 +93,7 @@ def test_the_log_of_what_is_adopted_has_each_line_once(tmp_path: Path) -> None:
         one, log = Watched(name, "e", Probe("http", "/health"), 80, (), docker, run), run.log_of(name)
         if there is not None:
             log.write_text(there)
-            os.utime(log, (1_800_000_000.5, 1_800_000_000.5))
+            os.utime(log, (1_700_000_000.5, 1_700_000_000.5))
         if adopts:
             one.adopt(life_of(STARTING))
         for started in (life_of(STARTING).started, "2026-01-01T00:00:09Z"):
@@ -102,7 +102,15 @@ def test_the_log_of_what_is_adopted_has_each_line_once(tmp_path: Path) -> None:
             one._follower.wait()
     asked = [line.split()[3] for line in (tmp_path / "bin/asked").read_text().splitlines()]
     assert asked[1::2] == ["2026-01-01T00:00:09Z"] * 4
-    assert asked[::2] == [life_of(STARTING).started] * 3 + ["1800000000.510000000"]
+    assert asked[::2] == [life_of(STARTING).started] * 3 + ["1700000000.510000000"]
+
+
+def test_a_log_that_was_written_later_than_now_keeps_nothing_back(watched: Watched) -> None:
+    log = watched.run.log_of(watched.name)
+    log.write_text("of another clock\n")
+    began, later = time.time(), time.time() + 86_400.0
+    os.utime(log, (later, later))
+    assert began <= float(module._written_until(log)) < later
 
 
 def test_whoever_follows_a_log_ends_with_the_keeper(tmp_path: Path) -> None:

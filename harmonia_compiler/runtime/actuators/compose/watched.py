@@ -200,4 +200,6 @@ def _written_until(log: Path) -> str:
         found = log.stat()
     except FileNotFoundError:
         return ""
-    return "{}.{:09}".format(*divmod(found.st_mtime_ns + _TICK_NS, 10**9)) if found.st_size else ""
+    # Nor may a clock that was set back, or a folder that was copied, keep from it what is said from now on.
+    until = min(found.st_mtime_ns + _TICK_NS, time.time_ns())
+    return "{}.{:09}".format(*divmod(until, 10**9)) if found.st_size else ""
