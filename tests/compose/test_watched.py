@@ -105,6 +105,29 @@ def test_the_log_of_what_is_adopted_has_each_line_once(tmp_path: Path) -> None:
     assert asked[::2] == [life_of(STARTING).started] * 3 + ["1700000000.510000000"]
 
 
+def test_a_log_is_followed_on_where_who_did_so_ended_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = rundir.RunDirectory(tmp_path)
+    run.prepare()
+    script = '#!/bin/sh\necho "$4" >> "$(dirname "$0")/asked"\necho said\n'
+    docker = Docker(tmp_path, with_docker(tmp_path / "bin", script))
+    one, life = Watched("one", "e", Probe("http", "/health"), 80, (), docker, run), life_of(STARTING)
+
+    def asked() -> list[str]:
+        one.look(life)
+        assert one._follower is not None
+        one._follower.wait()
+        os.utime(run.log_of("one"), (1_700_000_000.5, 1_700_000_000.5))
+        one.look(life)
+        return (tmp_path / "bin/asked").read_text().split()
+
+    # Not at once: its life may be over, and Docker tells of that a moment later.
+    assert asked() == asked() == [life.started]
+    monkeypatch.setattr(module, "_AGAIN_AFTER_S", 0.0)
+    assert asked()[:2] == [life.started, "1700000000.510000000"]
+    assert run.log_of("one").read_text().startswith("said\nsaid\n")
+    one.close()
+
+
 def test_a_log_that_was_written_later_than_now_keeps_nothing_back(watched: Watched) -> None:
     log = watched.run.log_of(watched.name)
     log.write_text("of another clock\n")

@@ -20,7 +20,7 @@ from harmonia_compiler.runtime.actuators.supervision.store import Expected
 
 LOG = logging.getLogger(__name__)
 
-#: How long after a failed try one that served before is readied again, in seconds.
+#: How long after a failed try one that served before is readied again, and its log followed, in seconds.
 _AGAIN_AFTER_S = 5.0
 #: A file's times may lie so much before what they are of, in nanoseconds.
 _TICK_NS = 10_000_000
@@ -55,6 +55,7 @@ class Watched:
     _ended: Life | None = None
     _followed: tuple[str, str] | None = None
     _follower: "subprocess.Popen[bytes] | None" = None
+    _cut_off_at: float | None = None
 
     def __post_init__(self) -> None:
         self.status = ProcessStatus(self.name, self.engine, "waiting", time.time(), port=self.port or None)
@@ -148,18 +149,27 @@ class Watched:
         self._failed_at = time.monotonic()
 
     def _follow(self, life: Life) -> None:
-        if self._followed == life.key:
+        again = self._followed == life.key
+        if again and not self._is_cut_off():
             return
         self.close()
         path, since = self.run.log_of(self.name), life.started
         if self._followed is None and not self.was_ready:
             path.write_bytes(b"")
-        elif self._followed is None:
+        elif again or self._followed is None:
             since = _written_until(path) or since
         # What opens its collections from here writes into it as well.
         with path.open("ab") as log:
             self._follower = self.docker.follow(life.container, since, log)
-        self._followed = life.key
+        self._followed, self._cut_off_at = life.key, None
+
+    def _is_cut_off(self) -> bool:
+        """Whether who follows its log has ended for so long that its life is not over as well, or about to be."""
+        if self._follower is None or self._follower.poll() is None:
+            return False
+        if self._cut_off_at is None:
+            self._cut_off_at = time.monotonic()
+        return time.monotonic() - self._cut_off_at >= _AGAIN_AFTER_S
 
     def _show(self) -> None:
         life = self.life
