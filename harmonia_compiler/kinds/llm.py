@@ -91,8 +91,8 @@ IGNORE_EOS = "ignore_eos"
 PRIORITY = "priority"
 #: The context that a replica is given where the user said nothing: a full one would take most of the memory.
 DEFAULT_CONTEXT = 8192
-#: What a chat template adds to a conversation, in tokens.
-TEMPLATE_TOKENS = 16.0
+#: What a chat template adds to a system prompt and a turn, and to each further turn, in tokens: marks and a role.
+TEMPLATE_TOKENS, TURN_TOKENS = 16.0, 5.0
 
 
 def context_length(engine: Engine, card: Card | None) -> int:
@@ -135,7 +135,14 @@ def work(component: Component, inputs: Mapping[str, Extent], result: Extent) -> 
     before = [inputs[port.name] for port in turns if port.name in inputs]
     asked = [shown_tokens(port.type, inputs[port.name]) for port in loose if port.name in inputs]
     tokens += sum(turn.tokens for turn in before) + sum(asked) + text_tokens(BETWEEN_LOOSE) * max(0, len(asked) - 1)
-    return Work(prompt_tokens=TEMPLATE_TOKENS + tokens, output_tokens=result.tokens)
+    last = 1.0 if component.prompt is not None or asked else 0.0
+    tokens += template_tokens(sum(turn.items for turn in before) + last)
+    return Work(prompt_tokens=tokens, output_tokens=result.tokens)
+
+
+def template_tokens(turns: float) -> float:
+    """What a chat template adds to a conversation of so many turns, with or without a system prompt."""
+    return TEMPLATE_TOKENS + max(0.0, turns - 1.0) * TURN_TOKENS
 
 
 def _prompt_tokens(component: Component, prompt: Prompt, inputs: Mapping[str, Extent]) -> float:

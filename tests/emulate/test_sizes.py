@@ -3,6 +3,7 @@
 from pathlib import Path
 from statistics import fmean
 
+import msgspec
 import pytest
 
 from harmonia_compiler.contract.card import load_cards
@@ -182,3 +183,27 @@ def test_values_in_a_prompt_are_planned_and_simulated_as_long_as_they_are_writte
     # Of roles, one is as frequent as the other: the turn that is first asks, and is shorter by half a token.
     apart = 0.7 if shown == "message" else 0.01
     assert found.work["show"].prompt_tokens == pytest.approx(16 + text_tokens(text), abs=apart)
+
+
+CHATTED = """
+component small = llm("meta-llama/Llama-3.2-3B-Instruct", max_model_len: 32768)
+component talk(before: [message], q: text) -> text ~ 5 tokens = small("{q}", SYSTEM max_tokens: 10)
+pipeline ask(q: text ~ 10 tokens, before: [message ~ 6 tokens] ~ 20) -> text {
+    load 1 rps
+    return talk(before, q)
+}
+"""
+
+
+@pytest.mark.parametrize("system", ["", 'system: "Be brief, please.",'])
+def test_the_turns_of_a_conversation_are_planned_simulated_and_emulated_alike(tmp_path: Path, system: str) -> None:
+    planned = planned_for(tmp_path, CHATTED.replace("SYSTEM", system))
+    found = demand(planned.application, planned.application.flows[0])
+    (coming,) = planned.coming([Arrival(0.0)])
+    component = planned.service.programs["ask"].components["talk"]
+    inputs: dict[str, Value] = {**coming.arguments}
+    _, size = planned.behaviour.answer(Asked(component, component.settings, [inputs], many=False, request=7))
+    assert size.work.prompt_tokens == pytest.approx(found.work["talk"].prompt_tokens)
+    ask = msgspec.convert({"messages": messages(component, inputs)}, Ask)
+    assert len(ask.messages) == 21 + bool(system)
+    assert found.work["talk"].prompt_tokens == pytest.approx(ask.prompt, abs=0.5)

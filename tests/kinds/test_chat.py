@@ -266,7 +266,13 @@ def test_values_that_stand_in_no_prompt_are_a_blank_line_apart() -> None:
 def test_turns_count_as_well() -> None:
     asked = component(HISTORY, QUESTION, prompt=(Insert("question"),))
     inputs = {"question": Extent(15), "history": Extent(100, 4)}
-    assert LLM.work(asked, inputs, Extent(60)).prompt_tokens == 16 + 15 + 100
+    # Each turn before the one that asks has its marks and its role in the template.
+    assert LLM.work(asked, inputs, Extent(60)).prompt_tokens == 16 + 15 + 100 + 4 * 5
+
+
+def test_without_a_prompt_the_last_turn_asks() -> None:
+    inputs = {"history": Extent(100, 4)}
+    assert LLM.work(component(HISTORY), inputs, Extent(60)).prompt_tokens == 16 + 100 + 3 * 5
 
 
 @pytest.mark.parametrize(

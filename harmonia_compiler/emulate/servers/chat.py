@@ -17,7 +17,6 @@ from harmonia_compiler.emulate.servers.metrics import Account, Metrics
 from harmonia_compiler.emulate.servers.replica import called, problem
 from harmonia_compiler.emulate.servers.speech import Ask, Said, Speech, usage
 from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN
-from harmonia_compiler.kinds.llm import TEMPLATE_TOKENS
 
 
 async def _always() -> None:
@@ -65,7 +64,7 @@ class Chat:
         if not ask.messages:
             return problem(400, "messages must have at least one turn.")
         text = "\n".join(turn.text for turn in ask.messages)
-        prompt = round(TEMPLATE_TOKENS + len(text) / CHARACTERS_PER_TOKEN)
+        prompt = ask.prompt
         context = self.engine.scheduler.limits.context
         # Before a word is said: the text of as many tokens as somebody asks for may fill the memory.
         if not self.engine.scheduler.fits(prompt) or prompt + (ask.most or 0) > context:

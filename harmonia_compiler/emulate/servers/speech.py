@@ -12,7 +12,8 @@ from harmonia_compiler.contract.component import Component
 from harmonia_compiler.contract.types import Text
 from harmonia_compiler.emulate.behaviour import Behaviour, text_of
 from harmonia_compiler.emulate.servers.replica import Called
-from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN
+from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN, text_tokens
+from harmonia_compiler.kinds.llm import template_tokens
 from harmonia_compiler.kinds.openai import spoken
 from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.runtime.worker.chat_ask import ChatMessage, StreamOptions
@@ -98,6 +99,12 @@ class Ask(msgspec.Struct):
     stream_options: StreamOptions | None = None
     structured_outputs: Structured | None = None
     priority: int = 0
+
+    @property
+    def prompt(self) -> int:
+        """How many tokens its turns are, in the model's template; at least one turn."""
+        turns = len(self.messages) - (self.messages[0].role == "system")
+        return round(template_tokens(turns) + sum(text_tokens(turn.text) for turn in self.messages))
 
     @property
     def most(self) -> int | None:
