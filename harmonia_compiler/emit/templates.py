@@ -27,7 +27,9 @@ def _render(folder: Path, path: PurePath, emission: Emission) -> bytes:
         lstrip_blocks=True,
     )
     template = environment.get_template(path.as_posix())
-    return template.render(plan=emission.plan, service=emission.service, replicas=emission.replicas).encode()
+    site = {} if emission.site is None else emission.site.document.values
+    made = template.render(plan=emission.plan, service=emission.service, replicas=emission.replicas, site=site)
+    return made.encode()
 
 
 def markdown(value: object) -> object:

@@ -50,6 +50,18 @@ def on_gpus(made: Planned, *devices: tuple[int, ...]) -> Planned:
     return Planned(made.application, plan, made.root)
 
 
+@pytest.mark.parametrize("hosts", ["a", "ab"])
+def test_readme_says_how_the_workers_image_comes_beforehand(quickstart: Planned, tmp_path: Path, hosts: str) -> None:
+    def told(text: str) -> list[str]:
+        files = written(quickstart.on_hosts(*hosts), tmp_path / "bundle", text)
+        lines = (line.strip() for line in files["README.md"].splitlines())
+        return [line for line in lines if line.startswith(("docker compose", "docker pull"))]
+
+    build = "docker compose build" if hosts == "a" else "docker compose -f compose.HOST.yaml build"
+    assert told("") == told('[compose]\nvllm_image = "its:2"\n') == [build]
+    assert told('[compose]\nworker_image = "registry.example/ours:1"\n') == ["docker pull registry.example/ours:1"]
+
+
 @pytest.mark.docker
 @pytest.mark.parametrize("inventory", INVENTORIES)
 @pytest.mark.parametrize("sample", SAMPLES)
