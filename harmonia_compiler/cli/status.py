@@ -17,6 +17,7 @@ from harmonia_compiler.cli.options import PATH, format_option
 from harmonia_compiler.cli.output import print_json
 from harmonia_compiler.cli.replacing import told
 from harmonia_compiler.runtime.actuators.actuator import ProcessStatus, Status, found_actuator
+from harmonia_compiler.runtime.bundle import is_cut_off
 
 FORMAT_VERSION = 1
 
@@ -29,6 +30,9 @@ def command(context: click.Context, bundle: Path, form: str) -> None:
     """Show every process of the bundle in DIR. Exits 0 when all are ready, else 1."""
     actuator = found_actuator(bundle)
     status = _as_now(actuator.status(bundle), lambda: actuator.absent(bundle))
+    if is_cut_off(bundle):
+        note = "its last compilation was cut off, so that it cannot be started: compile it again"
+        status = msgspec.structs.replace(status, notes=(*status.notes, note))
     if form == "json":
         print_json({"format_version": FORMAT_VERSION, "ready": status.ready, **msgspec.to_builtins(status)})
     else:

@@ -77,10 +77,25 @@ def read_document(bundle: Path, name: str, of: type[_Document]) -> _Document:
 def _read(bundle: Path, name: str, decode: Callable[[bytes], _Document]) -> _Document:
     try:
         return decode(read_regular(bundle / name, MOST_DOCUMENT_BYTES))
-    except OSError as problem:
-        raise unusable(bundle, name, problem.strerror or "it cannot be read") from problem
-    except msgspec.MsgspecError as problem:
-        raise unusable(bundle, name, str(problem)) from problem
+    except (OSError, msgspec.MsgspecError) as problem:
+        # What a compilation that was cut off has not written yet is not there, or is of another bundle.
+        if name != CONTENTS and is_cut_off(bundle):
+            raise _not_whole(bundle) from problem
+        why = (problem.strerror or "it cannot be read") if isinstance(problem, OSError) else str(problem)
+        raise unusable(bundle, name, why) from problem
+
+
+def is_cut_off(bundle: Path) -> bool:
+    """Whether a compilation began to put a bundle there and did not end; not, where none says so."""
+    try:
+        return read_contents(bundle).being_written is True
+    except Rejected:
+        return False
+
+
+def _not_whole(bundle: Path) -> Rejected:
+    step = "compile the bundle again; `run/` and `data/` in it are kept"
+    return Rejected([Diagnostic("E0905", f"`{bundle}` is no whole bundle: a compilation was cut off", help=step)])
 
 
 def _misfits(service: Service) -> Iterator[str]:
@@ -113,8 +128,7 @@ def check_same(bundle: Path, plan: Plan, service: Service, started: Iterable[Rep
     Also where they may do so and other files not, since some are of a compilation that was cut off.
     """
     if read_contents(bundle).being_written is True:
-        step = "compile the bundle again; `run/` and `data/` in it are kept"
-        raise Rejected([Diagnostic("E0905", f"`{bundle}` is no whole bundle: a compilation was cut off", help=step)])
+        raise _not_whole(bundle)
     for differing, wrong in _differences(plan, service, started, name):
         raise unusable(bundle, differing, wrong)
 

@@ -155,6 +155,29 @@ def test_jobs_that_slurm_does_not_tell_of_are_not_compiled_over(
         assert "error[E0914]: something may be left" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("lacks", ["", "plan.json", "service.json", "local/processes.json compose/services.json"])
+def test_a_bundle_whose_compilation_was_cut_off_is_said_to_be_none_whatever_it_lacks(
+    target: str, lacks: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "place.toml").write_text("[compose]\n[slurm]\n")
+    site = [] if target == "local" else ["--site", str(tmp_path / "place.toml")]
+    assert compiled(tmp_path, "--target", target, "--out", str(out), *site) == 0
+    for name in lacks.split():
+        (out / name).unlink(missing_ok=True)
+    listing = msgspec.json.decode((out / "bundle.json").read_bytes())
+    assert run(["status", str(out)]) == 1
+    assert "cut off" not in capsys.readouterr().out
+    (out / "bundle.json").write_bytes(msgspec.json.encode({**listing, "being_written": True}))
+    assert run(["status", str(out)]) == 1
+    said = "its last compilation was cut off, so that it cannot be started: compile it again"
+    assert capsys.readouterr().out.splitlines() == ["down", said]
+    assert run(["up", str(out)]) == 1
+    assert f"error[E0905]: `{out}` is no whole bundle: a compilation was cut off" in capsys.readouterr().err
+    assert compiled(tmp_path, "--target", target, "--out", str(out), *site) == 0
+
+
 def test_what_is_carried_is_said_as_plan_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compiled(tmp_path, "--out", str(tmp_path / "out"), load="100000") == 0
     out = capsys.readouterr().out
