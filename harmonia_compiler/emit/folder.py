@@ -1,4 +1,4 @@
-"""Puts files into a bundle's folder: all of them or, where something fails before the end, none."""
+"""Puts files into a bundle's folder: all of them, or none where something fails before the first takes its place."""
 
 import contextlib
 import fcntl
@@ -27,13 +27,15 @@ def write_files(out: Path, files: Mapping[str, bytes], target: str) -> None:
 
     Everything is first written into a folder beside it, so that a full disk leaves an older bundle as it
     was; then each file takes the place of its forerunner. As long as it does, the listing says so: where that is
-    cut off nobody takes the folder for a whole bundle, and the next call completes it. Raises `Rejected` where `out`
-    is something else than a bundle, holds somebody else's file where one has its place, or cannot be written.
+    cut off, or fails, nobody takes the folder for a whole bundle, and the next call completes it. Raises `Rejected`
+    where `out` is something else than a bundle, holds somebody else's file where one has its place, or cannot be
+    written.
     """
     before = _checked(out)
     names = tuple(sorted(files))
     listing = encode_document(Contents(target, names))
     begun = encode_document(Contents(target, tuple(sorted({*before, *names})), being_written=True))
+    is_begun = False
     try:
         _check_own(out, files, before)
         _check_room_for(out, (*names, CONTENTS), set(before) - set(names))
@@ -44,12 +46,16 @@ def write_files(out: Path, files: Mapping[str, bytes], target: str) -> None:
                 (staged / name).write_bytes(content)
             out.mkdir(exist_ok=True)
             (staged / _BEGUN).replace(out / CONTENTS)
+            is_begun = True
             for name in names:
                 _parent_within(out, name).mkdir(parents=True, exist_ok=True)
                 (staged / name).replace(out / name)
             _remove(out, set(before) - set(names))
             (staged / CONTENTS).replace(out / CONTENTS)
     except OSError as problem:
+        if is_begun:
+            message = f"`{out}` is no whole bundle, since the rest cannot be written: {problem.strerror}"
+            raise _refused(message, "see to that and compile it again, or name another folder with --out") from problem
         raise _refused(f"`{out}` cannot be written: {problem.strerror}", "name another folder with --out") from problem
 
 

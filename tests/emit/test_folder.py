@@ -1,5 +1,6 @@
 """A bundle's folder: where one file has no place, none is written."""
 
+import errno
 import fcntl
 import json
 import signal
@@ -11,7 +12,7 @@ import pytest
 
 from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.emit.folder import write_files
-from harmonia_compiler.runtime.bundle import read_local_bundle
+from harmonia_compiler.runtime.bundle import is_cut_off, read_local_bundle
 
 from .conftest import Planned, planned
 
@@ -176,6 +177,52 @@ def test_a_compilation_that_is_killed_is_completed_by_the_next_also_where_it_is_
     quickstart.write(Path(named))
     assert files_in(out) == files_in(tmp_path / "new")
     assert {path.name for path in out.parent.iterdir()} == {"link", "one"}
+
+
+@pytest.mark.parametrize(("does", "at"), [("replace", "two"), ("unlink", "old")])
+def test_what_fails_as_files_take_their_places_leaves_no_whole_bundle_and_the_next_one_leaves_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, at: str
+) -> None:
+    out = tmp_path / "bundle"
+    write_files(out, {"one": b"1", "old": b"0"}, "local")
+
+    def fails(path: Path, *others: Path, **options: bool) -> None:
+        if at in (path.name, *(other.name for other in others)):
+            if does == "replace":
+                path.rename(*others)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        works(path, *others, **options)
+
+    works = getattr(Path, does)
+    with monkeypatch.context() as full:
+        full.setattr(Path, does, fails)
+        with pytest.raises(Rejected) as rejected:
+            write_files(out, {"one": b"2", "two": b"2"}, "local")
+    (found,) = rejected.value.found
+    said = f"`{out}` is no whole bundle, since the rest cannot be written: No space left on device"
+    assert (found.code, found.message) == ("E0901", said)
+    assert "compile it again" in found.help
+    assert is_cut_off(out)
+    write_files(out, {"one": b"3"}, "local")
+    assert files_in(out) | {"bundle.json": ""} == {"bundle.json": "", "one": "3"}
+    assert [*tmp_path.iterdir()] == [out]
+
+
+def test_two_that_write_one_bundle_at_once_leave_each_other_their_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A file name may have 255 bytes.
+    out, writes = tmp_path / ("n" * 250), Path.write_bytes
+
+    def meanwhile(path: Path, content: bytes) -> int:
+        monkeypatch.setattr(Path, "write_bytes", writes)
+        write_files(out, {"one": b"1"}, "local")
+        return writes(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", meanwhile)
+    write_files(out, {"one": b"1", "two": b"2"}, "local")
+    assert files_in(out) | {"bundle.json": ""} == {"bundle.json": "", "one": "1", "two": "2"}
+    assert [*tmp_path.iterdir()] == [out]
 
 
 def test_what_another_writes_beside_a_bundle_stays(quickstart: Planned, tmp_path: Path) -> None:
