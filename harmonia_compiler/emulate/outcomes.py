@@ -117,8 +117,8 @@ Outcome = (
 Said = Mapping[tuple[tuple[str, ...], Test], float]
 
 
-#: With so many digits, and a space or a line's end behind it, a number is as many tokens of a prompt as are planned.
-_DIGITS = 13
+#: With so many digits a number is as many tokens of a prompt as are planned.
+_DIGITS = 14
 
 #: Of a value that nothing tests.
 NOTHING_SAID: Said = MappingProxyType({})

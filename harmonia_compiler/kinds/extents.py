@@ -1,6 +1,6 @@
 """How large results are expected to be, where a declaration or its type tells."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -166,6 +166,10 @@ def _lines_of(of: Type, extent: Extent) -> float:
             return extent.tokens + _ROLE
         case Passage():
             return extent.tokens + _SOURCE
+        case Labels(labels):
+            return _mean_tokens(labels)
+        case Bool():
+            return _mean_tokens(("true", "false"))
         case ListOf(item) if item is not None:
             each = _lines_of(item, item_of(extent, of))
             if not isinstance(item, ListOf):
@@ -175,6 +179,11 @@ def _lines_of(of: Type, extent: Extent) -> float:
             return bounded(extent.items * each)
         case _:
             return extent.tokens
+
+
+def _mean_tokens(words: Sequence[str]) -> float:
+    """One is as frequent as the other. An answer has one token more, by which it ends."""
+    return sum(map(text_tokens, words)) / len(words)
 
 
 def has_insides(of: Type) -> bool:

@@ -165,6 +165,11 @@ pipeline ask(given: GIVEN) -> text {
         ("[text]", "[text ~ 3 tokens] ~ 40", "[show(given)]"),
         ("[text]", "[text ~ 3 tokens] ~ 1", "[show(given)]"),
         ("[[text]]", "[[text ~ 3 tokens] ~ 5] ~ 8", "[show(given)]"),
+        ("[bool]", "[bool] ~ 100", "[show(given)]"),
+        ("number", "[number] ~ 1", "each one in given: show(one)"),
+        ("[[number]]", "[[number] ~ 5] ~ 8", "[show(given)]"),
+        ('["yes" | "but"]', '["yes" | "but"] ~ 40', "[show(given)]"),
+        ('"a" | "longer"', '["a" | "longer"] ~ 1', "each one in given: show(one)"),
     ],
 )
 def test_values_in_a_prompt_are_planned_and_simulated_as_long_as_they_are_written_there(
@@ -180,8 +185,8 @@ def test_values_in_a_prompt_are_planned_and_simulated_as_long_as_they_are_writte
     asked = Asked(component, component.settings, [inputs], many=False, request=7)
     _, size = planned.behaviour.answer(asked)
     assert size.work.prompt_tokens == pytest.approx(found.work["show"].prompt_tokens)
-    # Of roles, one is as frequent as the other: the turn that is first asks, and is shorter by half a token.
-    apart = 0.7 if shown == "message" else 0.01
+    # Of roles, bools and labels one is as frequent as the other; some numbers end early.
+    apart = {"message": 0.7, "[bool]": 1.5, "number": 0.25, "[[number]]": 2.0, '"a" | "longer"': 0.7}.get(shown, 0.01)
     assert found.work["show"].prompt_tokens == pytest.approx(16 + text_tokens(text), abs=apart)
 
 
