@@ -85,6 +85,23 @@ def test_preflight_says_which_images_come_first_and_how_they_come_before(
     assert len(said) == len(steps)
 
 
+def test_preflight_asks_for_no_image_that_only_another_host_needs(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway's, where nothing else of this host runs in it."""
+    replicas = tuple(
+        msgspec.structs.replace(one, host="b" if quickstart.plan.engines[one.engine].kind == "milvus" else "a")
+        for one in quickstart.plan.replicas
+    )
+    made = Planned(quickstart.application, msgspec.structs.replace(quickstart.plan, replicas=replicas), quickstart.root)
+    written(made, tmp_path / "bundle", '[compose]\nworker_image = "ours:1"\nmilvus_image = "milvus:3"\n')
+    outer = with_docker(tmp_path / "bin", FAKE_DOCKER)
+    monkeypatch.setenv("PATH", outer["PATH"])
+    found = {host: preflight(tmp_path / "bundle", None, {**outer, "HARMONIA_HOST": host}) for host in ("a", "b")}
+    images = {host: [one.message.split("`")[1] for one in said if one.code == "W0920"] for host, said in found.items()}
+    assert images == {"a": ["ours:1"], "b": ["milvus:3"]}
+
+
 @pytest.mark.parametrize(("number", "replica"), [(1, "minilm-0"), (5, "minilm-more-0"), (0, "")])
 def test_preflight_gives_the_gateway_no_port_of_a_replica(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, replica: str
@@ -189,7 +206,7 @@ def test_each_host_has_a_keeper_of_its_part_and_the_first_knows_where_the_others
 HOLDING = """#!/bin/sh
 own="$(dirname "$0")"
 case "$1" in
-  ps) rm "$own/no_ps" 2>/dev/null && exit 1; echo any ;;
+  ps) [ -e "$own/away" ] && exit 1; rm "$own/no_ps" 2>/dev/null && exit 1; echo any ;;
   inspect) cat run/service/endpoints.json >> "$own/seen"; echo >> "$own/seen"; cat "$own/containers" ;;
   compose)
     case "$*" in *" up "*)
@@ -383,6 +400,46 @@ def test_a_service_is_not_given_up_where_docker_fails_once_while_it_is_taken_ove
     with taken.kept():
         taken.until(lambda: taken.keeper._status().ready)
     assert not (taken.bin / fails).exists()
+
+
+@pytest.mark.parametrize("phase", ["running", "starting"])
+def test_docker_is_waited_for_by_whoever_takes_over_what_was_up_until_that_is_told_to_end(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, phase: Phase
+) -> None:
+    written(quickstart, tmp_path / "bundle")
+    taken = Taken(tmp_path / "bundle", "", tmp_path / "bin", monkeypatch)
+    taken.say_last(phase, rundir.Asked())
+    taken.keeper = Keeper(tmp_path / "bundle", taken.run, rundir.Asked(), taken.keeper._me)
+    (taken.bin / "away").touch()
+    told = threading.Event()
+    thread = threading.Thread(target=taken.keeper.serve, args=(told,))
+    thread.start()
+    try:
+        if phase == "running":
+            # Twice, so that it has not given up after the first.
+            taken.until(lambda: sum("docker does not answer" in said for said in caplog.messages) > 1)
+            assert thread.is_alive()
+            told.set()
+        thread.join(30.0)
+        assert not thread.is_alive()
+    finally:
+        told.set()
+        (taken.bin / "away").unlink()
+        thread.join()
+    assert taken.keeper._failure is not None
+
+
+def test_a_gateway_that_is_given_a_free_port_has_none_of_a_replica(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(quickstart, tmp_path / "bundle", "[compose]\nscale_out = 1\nfirst_port = 24100\n")
+    monkeypatch.setattr(
+        keeping, "free_port", lambda taken: next(port for port in range(24101, 25000) if port not in taken)
+    )
+    keeper, run = part(tmp_path / "bundle", "", monkeypatch)
+    keeper._prepare({})
+    assert keeper._address.port == 24101 + len(keeper._documents.here) > 24105
+    assert f"HARMONIA_PORT='{keeper._address.port}'" in (run.path / "compose.env").read_text()
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
