@@ -339,7 +339,7 @@ def _sized(outcome: Outcome, of: Type, extent: Extent, most: float | None) -> Ou
     tokens = extent.tokens
     match outcome:
         case TextOutcome():
-            return TextOutcome(tokens if most is None else min(tokens, most), most)
+            return TextOutcome(tokens, most)
         case PassageOutcome() | TurnOutcome():
             return msgspec.structs.replace(outcome, tokens=tokens)
         case ListOutcome(_, item, counts):

@@ -141,6 +141,19 @@ def test_what_a_call_gives_that_says_its_limit_anew_is_as_large_as_planned(
     assert (said.text, said.tokens) == (spoken(value, component.result), round(answered))
 
 
+def test_texts_of_a_list_that_is_often_empty_are_as_large_as_planned(tmp_path: Path) -> None:
+    """The limit is one of the whole answer, which is shorter in the mean than a text of it."""
+    source = ANEW.replace("TYPE", "[text ~ 100 tokens] ~ 0.5").replace("LIMIT", "60")
+    planned = planned_for(tmp_path, source.replace("READ", "each x in value: read(x)"))
+    found = demand(planned.application, planned.application.flows[0])
+    component = planned.service.programs["ask"].components["make"]
+    settings = {**component.settings, "max_tokens": 60}
+    asked = [Asked(component, settings, [{"q": "who?"}], many=False, request=request) for request in range(40)]
+    texts = [text for one in asked for text in planned.behaviour.answer(one)[0]]
+    assert found.visits["read"] == pytest.approx(0.5)
+    assert {text_tokens(text) for text in texts} == {found.work["read"].prompt_tokens - 16} == {100.0}
+
+
 LABELLED = """
 component small = llm("meta-llama/Llama-3.2-3B-Instruct", max_model_len: 32768)
 component show(it: SHOWN) -> text ~ 5 tokens = small("What there is: {it}", max_tokens: 10)
@@ -188,6 +201,18 @@ def test_values_in_a_prompt_are_planned_and_simulated_as_long_as_they_are_writte
     # Of roles, bools and labels one is as frequent as the other; some numbers end early.
     apart = {"message": 0.7, "[bool]": 1.5, "number": 0.25, "[[number]]": 2.0, '"a" | "longer"': 0.7}.get(shown, 0.01)
     assert found.work["show"].prompt_tokens == pytest.approx(16 + text_tokens(text), abs=apart)
+
+
+def test_passages_that_a_component_makes_are_as_long_in_a_prompt_as_planned(tmp_path: Path) -> None:
+    look = 'component look(q: text) -> [passage ~ 40 tokens] ~ 5 = python("m:look", takes: 1 ms)\n'
+    source = LABELLED.replace("SHOWN", "[passage]").replace("GIVEN", "text ~ 10 tokens")
+    planned = planned_for(tmp_path, look + source.replace("READ", "[show(look(given))]"))
+    found = demand(planned.application, planned.application.flows[0])
+    components = planned.service.programs["ask"].components
+    asked = Asked(components["look"], components["look"].settings, [{"q": "who?"}], many=False, request=7)
+    value, _ = planned.behaviour.answer(asked)
+    text = "".join(turn["content"] for turn in messages(components["show"], {"it": value}))
+    assert found.work["show"].prompt_tokens == pytest.approx(16 + text_tokens(text), abs=0.01)
 
 
 CHATTED = """
