@@ -256,11 +256,11 @@ def test_the_work_of_a_call_is_the_prompt_as_it_is_rendered() -> None:
 
 
 def test_values_that_stand_in_no_prompt_are_a_blank_line_apart() -> None:
-    asked = component(QUESTION, Port("other", Text()), HISTORY)
-    inputs: dict[str, Value] = {"question": "x" * 60, "other": "x" * 30, "history": []}
+    asked = component(QUESTION, Port("other", ListOf(Text())), HISTORY)
+    inputs: dict[str, Value] = {"question": "x" * 60, "other": ["x" * 20, "x" * 10], "history": []}
     content = "".join(turn["content"] for turn in sent(asked, inputs)["messages"])
-    extents = {"question": Extent(15), "other": Extent(7.5), "history": Extent(0, 0)}
-    assert LLM.work(asked, extents, Extent(60)).prompt_tokens == 16 + len(content) / 4 == 16 + 15 + 0.5 + 7.5
+    extents = {"question": Extent(15), "other": Extent(7.5, 2), "history": Extent(0, 0)}
+    assert LLM.work(asked, extents, Extent(60)).prompt_tokens == 16 + len(content) / 4 == 16 + 15 + 0.5 + 7.5 + 0.25
 
 
 def test_turns_count_as_well() -> None:

@@ -317,6 +317,28 @@ async def test_a_search_finds_what_it_finds_in_a_simulation_in_whatever_order_se
             assert found == [{**one, "score": pytest.approx(one["score"])} for one in simulated]
 
 
+@pytest.mark.parametrize("top_k", [1, 9])
+async def test_a_search_that_says_anew_how_many_it_wants_finds_as_many_as_in_a_simulation(
+    planned: Scenario, top_k: int
+) -> None:
+    component = planned.service.programs["ask"].components["search"]
+    settings, vector = {**component.settings, "top_k": top_k}, [1.0] + [0.0] * 383
+    anew, engine = msgspec.structs.replace(component, settings=settings), planned.service.engines["search"]
+    wire = kinds()["milvus"].encode(engine, anew, {"query": vector}, stream=False)
+    named = (REQUEST_HEADER, "7"), (CALL_HEADER, "search;")
+    wire = msgspec.structs.replace(wire, headers=(*wire.headers, *named))
+    transport = MilvusTransport()
+    async with emulated(planned) as (_, at):
+        try:
+            reply = await transport.send(at["search"], wire)
+        finally:
+            await transport.close()
+    found = kinds()["milvus"].decode(anew, reply, {"query": vector}).value
+    simulated, _ = planned.behaviour.answer(Asked(component, settings, [{"query": vector}], many=False, request=7))
+    assert len(simulated) == top_k
+    assert found == [{**one, "score": pytest.approx(one["score"])} for one in simulated]
+
+
 async def test_a_search_for_several_texts_finds_for_each_what_it_finds_in_a_simulation_and_takes_as_many_times_as_long(
     planned: Scenario,
 ) -> None:
