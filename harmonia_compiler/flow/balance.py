@@ -18,6 +18,9 @@ _LEAST_GAIN = 0.98
 _MOST_STEPS = 30
 _SIZES = (1.0, 0.5, 0.25, 0.125, 0.0625)
 
+#: More equations are not solved.
+_MOST_EQUATIONS = 100
+
 #: How far shares are moved to begin elsewhere, in so many tries for a few statements and in fewer for more.
 _MOVED = (0.1, 0.1, 0.3, 0.3, 0.5, 0.5, 0.5, 0.5)
 _MOST_TRIED = 120
@@ -48,7 +51,10 @@ def balance(outcomes: Outcomes, equations: Sequence[Equation], free: Collection[
     before = outcomes.shares
     # Where each is sure by now, statements rest on outcomes all the same.
     open_ = [min(1.0 - _LEAST, max(_LEAST, share)) if level in free else share for level, share in enumerate(before)]
-    if _search(outcomes, _resting(outcomes, equations, free), free):
+    resting = _resting(outcomes, equations, free)
+    if len(resting) > _MOST_EQUATIONS:
+        return False
+    if _search(outcomes, resting, free):
         return True
     outcomes.give(open_)
     equations = _resting(outcomes, equations, free)
@@ -99,7 +105,12 @@ def _norm(off: Sequence[float]) -> float:
 
 
 def _off(outcomes: Outcomes, equations: Sequence[Equation]) -> list[float]:
-    return [outcomes.probability(one.held) - one.share * outcomes.probability(one.reached) for one in equations]
+    """By how much each share is missed. What nobody reaches is missed by all: else nobody would come to reach it."""
+    reached = [outcomes.probability(one.reached) for one in equations]
+    return [
+        outcomes.probability(one.held) / likely - one.share if likely else 1.0
+        for one, likely in zip(equations, reached, strict=True)
+    ]
 
 
 def _step(
@@ -130,10 +141,11 @@ def _weights(outcomes: Outcomes, free: Collection[int]) -> list[float]:
 
 def _slope(outcomes: Outcomes, one: Equation) -> dict[int, float]:
     """By how much an equation is off for each outcome's share."""
-    found = outcomes.slopes(one.held)
+    found, reached = outcomes.slopes(one.held), outcomes.probability(one.reached)
+    share = outcomes.probability(one.held) / reached if reached else one.share
     for level, slope in outcomes.slopes(one.reached).items():
-        found[level] = found.get(level, 0.0) - one.share * slope
-    return found
+        found[level] = found.get(level, 0.0) - share * slope
+    return {level: slope / (reached or 1.0) for level, slope in found.items()}
 
 
 def _solved(lines: list[list[float]], wanted: list[float]) -> list[float]:

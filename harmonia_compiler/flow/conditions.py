@@ -103,6 +103,12 @@ class Conditions:
                     self._taken.anew(mark, self._functions.apart)
                 break
             worked = self._functions.apart
+            if not worked:
+                # What independent values leave needs none of them told apart.
+                together = Together(self._taken, self._functions, self._questions, mark)
+                self._is_balanced = together.find()
+                if not together.missed():
+                    return
             self._functions.outcomes.back(mark)
             self._functions.begin(self._statements, worked | missed)
         else:
@@ -158,7 +164,7 @@ class Conditions:
         return found
 
     def missed(self) -> tuple[Missed, ...]:
-        """The shares that are missed, in the order of the source; of more than 60 that are said it is not looked for.
+        """The shares that are missed, in the order of the source; of more than 60 that are written nothing is known.
 
         Both are of the requests that reach the branch, as they are written.
         """
@@ -166,7 +172,7 @@ class Conditions:
         # By place what is written, and of how many requests, how many are to be taken and how many are.
         of_each: dict[Written, list[tuple[float, float, float]]] = {}
         try:
-            for one in told if len(told) <= MOST_BALANCED else ():
+            for one in told if len({one.at for one in told}) <= MOST_BALANCED else ():
                 node = None if one.select is None else self._nodes[one.select]
                 if node is not None and node.written is not None and isinstance(node.operation, Select):
                     reached, held, share = self._taken.equation(one)

@@ -86,7 +86,7 @@ class Expanded(msgspec.Struct, frozen=True):
     the innermost scope that it is in: a position in `items`, 0 being none. `limited` is what has a time,
     what is inside of another before that. `copies[i]` is in which copy of a body node i is, and `around` says of each
     copy which one it is inside of, -1 of the first; `tests` are, for a copy that is a round of a loop, the nodes that
-    ask in each round before it whether that was the last.
+    ask in each round before it whether that was the last. `unasked` would ask it in rounds that are the last anyway.
     """
 
     flow: Flow
@@ -97,6 +97,7 @@ class Expanded(msgspec.Struct, frozen=True):
     copies: tuple[int, ...]
     around: tuple[int, ...]
     tests: tuple[tuple[int, ...], ...]
+    unasked: tuple[int, ...] = ()
     limited: tuple[Limited, ...] = ()
 
 
@@ -177,6 +178,7 @@ class _Expansion:
         self._copies: list[int] = []
         self._around: list[int] = []
         self._tests: list[tuple[int, ...]] = []
+        self._unasked: list[int] = []
         self._items: list[Scope] = [Scope(0, -1, -1)]
         self._limited: list[Limited] = []
 
@@ -203,6 +205,7 @@ class _Expansion:
             tuple(self._copies),
             tuple(self._around),
             tuple(self._tests),
+            tuple(self._unasked),
             tuple(self._limited),
         )
 
@@ -255,6 +258,8 @@ class _Expansion:
                 results = self._all_read(results, loop, position, inside)
             rounds.append(results)
             given = (*results[1 : 1 + loop.carried], *given[loop.carried :])
+        if len(rounds) == loop.limit:
+            self._unasked.append(rounds[-1][0])
         return _Loop(tuple(rounds), last, node.guessed or node.share is None, node.written)
 
     def _all_read(self, results: tuple[int, ...], loop: Repeat, position: int, frame: _Frame) -> tuple[int, ...]:

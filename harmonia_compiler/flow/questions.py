@@ -4,6 +4,7 @@ Conditions that ask the same are one question, in one wording; of a value is fou
 requests bring it may be.
 """
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
@@ -34,6 +35,7 @@ class Questions:
         self._wordings = Wordings(self._nodes, _among(expanded))
         self._own = _own_bounds(self._nodes, self._wordings)
         self._same = _same(expanded)
+        self._times = Counter(self._same)
         self._ways: dict[Place, list[Way]] = {}
         self._parts: dict[Place, list[Part]] = {}
         self._first: dict[Hashable, int] = {}
@@ -50,6 +52,10 @@ class Questions:
     def one_of_rounds(self, asked: Asked) -> Hashable:
         """A question, which is one for all rounds of a loop."""
         return self._same[asked.position], asked.fields, asked.test
+
+    def is_in_rounds(self, place: Place) -> bool:
+        """Whether a value is made in more than one round of a loop."""
+        return self._times[self._same[place.position]] > 1
 
     def ways_of(self, place: Place) -> list[Way]:
         """Where a value comes from."""

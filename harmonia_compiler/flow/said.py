@@ -103,12 +103,12 @@ class Said:
         at_home = {node.written.at for node in nodes if node.written is not None and _is_at_home(node)}
         # What is written, if anything that is needed takes it.
         taken = {node.written for at, node in enumerate(nodes) if node.written is not None and self._is_needed(at)}
+        unasked = {at for test in expanded.unasked for at in self._of_test(test)}
         for position in self._in_turn():
             node = nodes[position]
-            if not isinstance(node.operation, Select) or node.share is None:
-                continue
-            if node.written in taken and not self._is_needed(position):
-                # As in the last round of a loop, of what only a next one would need: it says nothing of whom it is of.
+            # In the last round of a loop, of what only a next one would need, it says nothing of whom it is of.
+            is_in_vain = node.written in taken and (position in unasked or not self._is_needed(position))
+            if not isinstance(node.operation, Select) or node.share is None or is_in_vain:
                 continue
             if node.written is not None and node.written.at in at_home and not _is_at_home(node):
                 # What is said of a named test is of those where it is said.
@@ -137,6 +137,14 @@ class Said:
             else:
                 self._hear(position, reached, is_all=is_all)
         self._hear_by_arms(unknown)
+
+    def _of_test(self, test: int) -> set[int]:
+        """The node that says whether a round is the last and, where rounds may return, that of its `until` alone."""
+        node = self._nodes[test]
+        is_of_returned = isinstance(node.operation, Select) and self._nodes[node.operation.then].operation == Constant(
+            value=True
+        )
+        return {test, node.operation.otherwise} if is_of_returned and isinstance(node.operation, Select) else {test}
 
     def _is_needed(self, position: int) -> bool:
         """Whether anything on the way to the result reads a node."""

@@ -16,7 +16,7 @@ from harmonia_compiler.flow.said import Statement
 from harmonia_compiler.flow.shares import Part, Row
 from harmonia_compiler.flow.taken import Taken, TooLargeError
 
-#: Of more statements those are left that are missed.
+#: Of more shares that are written those are left that are missed.
 MOST_BALANCED = 60
 
 
@@ -36,27 +36,34 @@ class Together:
 
         Gives whether outcomes have other shares than the table.
         """
-        if len(self._taken.told) > MOST_BALANCED:
+        if len({one.at for one in self._taken.told}) > MOST_BALANCED:
             return False
-        self._find_rows()
-        return self._find_outcomes()
+        if missed := self.missed():
+            self._find_rows(missed)
+        return bool(missed and self.missed()) and self._find_outcomes()
 
-    def _find_rows(self) -> None:
+    def missed(self) -> list[Statement]:
+        """What is told and not so; nothing where that cannot be seen."""
+        before = self._functions.outcomes.count
+        try:
+            found = self._taken.missed()
+        except TooManyError:
+            self._anew(self._functions.apart)
+            return []
+        # To see whether all holds may have asked more than the flow does, in another order.
+        if self._functions.outcomes.count > before:
+            self._anew(self._functions.apart)
+        return found
+
+    def _find_rows(self, missed: Sequence[Statement]) -> None:
         """Of values that are drawn more than once, in rounds or for items, find what the table is to say of them all.
 
         What is said of the first of their places is solved together; in the others it holds by the same shares, or no
         more of it does than before.
         """
-        before, worked = self._functions.outcomes.count, self._functions.apart
-        try:
-            missed = self._taken.missed()
-        except TooManyError:
-            missed = []
+        worked = self._functions.apart
         first = self._first_places(self._related(missed))
         if not first:
-            # To see whether all holds may have asked more than the flow does, in another order.
-            if self._functions.outcomes.count > before:
-                self._anew(worked)
             return
         apart = frozenset(
             place for place in worked if not any(part.row in first for part in self._questions.parts_of(place))
@@ -79,7 +86,7 @@ class Together:
     def _related(self, missed: Sequence[Statement]) -> set[Row]:
         """What the table has of all values on which it rests whether some statements hold, by way of others too."""
         found: set[Row] = set()
-        of_each = [self._rows(one) for one in self._taken.told] if missed else []
+        of_each = [self._rows(one) for one in self._taken.told]
         more = {row for one in missed for row in self._rows(one)}
         while more:
             found |= more
@@ -91,25 +98,35 @@ class Together:
         return {row for asked in (one.asked, *questions_of(one.reached)) for row in self._questions.rows(asked)}
 
     def _first_places(self, rows: set[Row]) -> dict[Row, Place]:
-        """Those of the rows that are drawn more than once, each by its value alone; of each the first place."""
+        """Of each row, if any is drawn more than once, the first place; each value is to be of one row alone."""
         found: dict[Row, list[Place]] = {}
         for place in sorted(self._functions.asked):
             for part in self._questions.parts_of(place):
                 found.setdefault(part.row, []).append(place)
-        return {
+        first = {
             row: places[0]
             for row, places in found.items()
-            if row in rows
-            and all(self._questions.parts_of(place) == [Part(row)] for place in places)
-            and (len(places) > 1 or self._functions.varying[places[0].position])
+            if row in rows and all(self._questions.parts_of(place) == [Part(row)] for place in places)
         }
+        return first if any(map(self._is_repeated, first.values())) else {}
+
+    def _is_repeated(self, place: Place) -> bool:
+        """Whether a request has more than one value of a place: for items, or in rounds that need not be asked yet."""
+        return bool(self._functions.varying[place.position]) or self._questions.is_in_rounds(place)
 
     def _solved(self, first: Mapping[Row, Place]) -> Mapping[Row, Mapping[Test, float]]:
         """How often tests of those rows hold, so that all holds that is said at their first places; nothing if none."""
         equations = [self._taken.equation(one) for one in self._taken.told]
         row_of = {place: row for row, place in first.items()}
-        free = {level for level, place in self._functions.places.items() if place in row_of}
-        if not balance(self._functions.outcomes, equations, free):
+        free, later = set[int](), set[int]()
+        for level, place in self._functions.places.items():
+            if place in row_of:
+                free.add(level)
+            elif any(part.row in first for part in self._questions.parts_of(place)):
+                later.add(level)
+        slopes = self._functions.outcomes.slopes
+        of_first = [each for each in equations if later.isdisjoint({*slopes(each.held), *slopes(each.reached)})]
+        if not balance(self._functions.outcomes, of_first, free):
             return {}
         return {
             row: {test: self._functions.outcomes.probability(holds) for test, holds in self._functions.values[place]}
@@ -126,12 +143,14 @@ class Together:
         try:
             equations = [(one, self._taken.equation(one)) for one in self._taken.told]
             alone = self._alone()
-            free = {level for level, place in self._functions.places.items() if place in alone}
+            # What nothing is said of, as whether an attempt succeeds, stays as it is.
+            rows = {row for one in self._taken.told for row in self._rows(one)}
+            said = {place for place in alone if any(part.row in rows for part in self._questions.parts_of(place))}
+            free = {level for level, place in self._functions.places.items() if place in said}
             of_these = [each for one, each in equations if one.is_made or place_of(one.asked) in alone]
             is_balanced = balance(self._functions.outcomes, of_these, free)
         except TooManyError:
             is_found = False
-        # To see whether all holds may have asked more than the flow does, in another order.
         if not is_found or (not is_balanced and self._functions.outcomes.count > before):
             self._anew(self._functions.apart)
         return is_balanced
@@ -145,6 +164,6 @@ class Together:
         return {
             place
             for place in self._functions.asked
-            if not self._functions.varying[place.position]
+            if not self._is_repeated(place)
             and [places[part.row] for part in self._questions.parts_of(place)] == [{place}]
         }

@@ -86,6 +86,19 @@ def test_what_begins_where_it_is_sure_moves_if_nothing_else_holds() -> None:
     assert [outcomes.probability(one.held) for one in equations] == pytest.approx([0.25, 0.25])
 
 
+def test_nobody_is_kept_from_what_is_said() -> None:
+    """Who never comes there is missed by nothing; yet the share is of somebody."""
+    outcomes, one, other = _two()
+    gate = outcomes.outcome(0.5)
+    reached = outcomes.negate(gate)
+    equations = [
+        Equation(reached, outcomes.both(reached, outcomes.either(one, other)), 0.91),
+        Equation(reached, outcomes.both(reached, outcomes.both(one, outcomes.negate(other))), 0.81),
+    ]
+    assert balance(outcomes, equations, ALL)
+    assert outcomes.shares == pytest.approx([0.9, 0.1, 0.5])
+
+
 def test_where_one_is_as_the_other_they_come_apart() -> None:
     outcomes, one, other = _two()
     equations = [Equation(TRUE, outcomes.both(one, other), 0.3), Equation(TRUE, outcomes.either(one, other), 0.95)]

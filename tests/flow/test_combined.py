@@ -166,6 +166,99 @@ def test_what_stands_behind_rounds_holds_with_what_is_said_in_them(tmp_path: Pat
 
 
 @pytest.mark.parametrize("place", PLACES)
+def test_a_test_that_says_nothing_stays_as_it_is_before_those_that_do(place: str, tmp_path: Path) -> None:
+    around, times = PLACES[place]
+    chain = f"""{VALUES}if o {{
+        z = end(y)
+    }} else {{
+        x = y
+        if g or k ~ 0.91 {{ x = w1(y) }}
+        z = x
+        if g and not k ~ 0.81 {{ z = w2(x) }}
+    }}"""
+    asked = _demand(around.format(chain), tmp_path, chain if place == "for each item" else "")
+    assert asked.visits["w1"] / times == pytest.approx(0.5 * 0.91)
+    assert asked.visits["w2"] / times == pytest.approx(0.5 * 0.81)
+    assert not asked.missed
+
+
+def test_what_falls_back_does_so_as_before(tmp_path: Path) -> None:
+    """Where shares are found from other ones than at first, what nothing is said of stays."""
+    body = """x = w1(q) within 900 s else w2(q)
+    g = good(x)
+    k = kind(x)
+    if g and k ~ 0.3 { return w3(x) } elif g or k ~ 0.65 { return w4(x) }
+    return x"""
+    visits = _demand(body, tmp_path).visits
+    assert [visits[f"w{number}"] for number in range(1, 5)] == pytest.approx([1.0, 0.01, 0.3, 0.65])
+
+
+def test_values_of_a_request_and_of_a_round_are_found_together(tmp_path: Path) -> None:
+    body = """v = odd(q)
+    y = q
+    repeat up to 3 {
+        x = w1(y)
+        g = good(x)
+        z = x
+        if g or v ~ 0.75 { z = w2(x) }
+        u = z
+        if g and not v ~ 0.5 { u = w3(z) }
+        y = u
+    }
+    if v { return w4(y) }
+    return y"""
+    asked = _demand(body, tmp_path)
+    assert [asked.visits[f"w{number}"] for number in range(1, 5)] == pytest.approx([3.0, 2.25, 1.5, 0.25])
+    assert not asked.missed
+
+
+def test_many_rounds_say_no_more_than_is_written(tmp_path: Path) -> None:
+    body = """y = q
+    repeat up to 40 {
+        g = good(y)
+        k = kind(y)
+        if g and k ~ 0.3 { y = w1(y) } elif g ~ 0.1 { y = w2(y) } else { y = w3(y) }
+    }
+    return y"""
+    visits = _demand(body, tmp_path).visits
+    assert [visits[f"w{number}"] for number in range(1, 4)] == pytest.approx([12.0, 4.0, 24.0])
+
+
+def test_an_until_says_nothing_of_the_last_round(tmp_path: Path) -> None:
+    """Nobody asks it there, and what else asks the same need not be asked by those of whom it is said."""
+    body = """v = odd(q)
+    x = q
+    if v ~ 0.5 { x = w1(q) }
+    repeat up to 2 {
+        g = good(x)
+        z = x
+        if not g ~ 0.6666666666666666 { z = w2(x) }
+        u = z
+        if v { u = w3(z) } elif g { return w4(z) }
+        x = u
+    } until g ~ 0.2
+    return x"""
+    asked = _demand(body, tmp_path)
+    rounds = 1.0 + 0.5 * 2.0 / 3.0 * 2.0
+    assert asked.visits["w2"] == pytest.approx(rounds * 2.0 / 3.0)
+    assert not asked.missed
+
+
+def test_rounds_end_as_often_as_is_said_where_others_return_in_an_arm(tmp_path: Path) -> None:
+    """Of those that go on some cannot have returned: in each round a third is good, also in the last one."""
+    body = """o = odd(q)
+    x = q
+    if o ~ 0.5 { x = w1(q) }
+    repeat up to 2 {
+        g = good(x)
+        if o { x = w2(x) } elif g { return w3(x) }
+    } until g ~ 0.2
+    return x"""
+    visits = _demand(body, tmp_path).visits
+    assert [visits[f"w{number}"] for number in range(1, 4)] == pytest.approx([0.5, 5 / 6, 5 / 18])
+
+
+@pytest.mark.parametrize("place", PLACES)
 def test_what_no_independent_values_leave_is_told(place: str, tmp_path: Path) -> None:
     """What is said first holds; the next arm is planned by what is left, and that is told as it is written."""
     around, times = PLACES[place]
