@@ -18,7 +18,7 @@ from harmonia_compiler.contract.bundle import Endpoint, Endpoints
 from harmonia_compiler.contract.decision import DECISION, KEPT, Decision, fingerprint
 from harmonia_compiler.contract.launch import Probe
 from harmonia_compiler.diagnostics.diagnostic import Rejected
-from harmonia_compiler.runtime.actuators.actuator import NotStarted, Phase, Status, actuator_for
+from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, NotStarted, Phase, Status, actuator_for
 from harmonia_compiler.runtime.actuators.compose import keeper as keeping
 from harmonia_compiler.runtime.actuators.compose import preparing
 from harmonia_compiler.runtime.actuators.compose.asking import SOCKET, Answer, Listening, Wish, ask, refusal
@@ -212,6 +212,7 @@ case "$1" in
     case "$*" in *" up "*)
       rm "$own/no_up" 2>/dev/null && exit 1
       echo "$*" >> "$own/started" ;;
+    *" down "*) [ ! -e "$own/no_down" ] || exit 1 ;;
     esac ;;
   exec)
     case "$*" in *opening*)
@@ -427,6 +428,28 @@ def test_docker_is_waited_for_by_whoever_takes_over_what_was_up_until_that_is_to
         (taken.bin / "away").unlink()
         thread.join()
     assert taken.keeper._failure is not None
+
+
+def test_containers_that_docker_does_not_remove_are_known_to_whoever_asks_until_it_does(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "bundle"
+    written(quickstart, bundle)
+    taken, actuator = Taken(bundle, "", tmp_path / "bin", monkeypatch), actuator_for("compose")
+    assert actuator is not None
+    taken.say_lives()
+    for name in ("go", "no_down"):
+        (taken.bin / name).touch()
+    assert actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None)
+    for _ in range(2):
+        with pytest.raises(Rejected, match="E0922"):
+            actuator.stop(bundle)
+        status = actuator.status(bundle)
+        assert (status.phase, len(status.notes)) == ("down", 1)
+    (taken.bin / "no_down").unlink()
+    assert actuator.stop(bundle)
+    assert actuator.status(bundle) == NOTHING_LEFT
+    assert not actuator.stop(bundle)
 
 
 def test_a_gateway_that_is_given_a_free_port_has_none_of_a_replica(

@@ -72,6 +72,8 @@ class Keeper:
         self._away: dict[str, int] = {}
         self._tries: dict[str, int] = {}
         self._starting: subprocess.Popen[bytes] | None = None
+        #: Whether the containers stayed at the end, since Docker did not remove them.
+        self.leaves_some = False
         #: What this host has beside its replicas, in the order in which it starts.
         self._front = (bundles.GATEWAY, bundles.CONTROLLER) if self._documents.is_front else ()
         self._watched = {one.name: one for one in self._everyone(self._documents, reembed=asked.reembed)}
@@ -201,6 +203,7 @@ class Keeper:
             self._docker.down(GRACE_S)
         except DockerFailed as problem:
             LOG.warning("the containers could not be removed: %s", problem)
+            self.leaves_some = True
         for one in self._watched.values():
             one.close()
         preparing.remove(self._bundle)
@@ -304,8 +307,9 @@ def keep(bundle: Path, asked: rundir.Asked) -> int:
     me = pids.identify(os.getpid())
     assert me is not None
     run.sign(lock, me)
-    code = Keeper(bundle, run, asked, me).serve(Told())
-    if code == STOPPED:
+    keeper = Keeper(bundle, run, asked, me)
+    code = keeper.serve(Told())
+    if code == STOPPED and not keeper.leaves_some:
         run.clear()
     return code
 
