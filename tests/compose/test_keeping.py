@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from harmonia_compiler.contract.bundle import Endpoint, Endpoints
+from harmonia_compiler.contract.bundle import Address, Endpoint, Endpoints
 from harmonia_compiler.contract.decision import DECISION, KEPT, Decision, fingerprint
 from harmonia_compiler.contract.launch import Probe
 from harmonia_compiler.diagnostics.diagnostic import Rejected
@@ -463,6 +463,22 @@ def test_a_gateway_that_is_given_a_free_port_has_none_of_a_replica(
     keeper._prepare({})
     assert keeper._address.port == 24101 + len(keeper._documents.here) > 24105
     assert f"HARMONIA_PORT='{keeper._address.port}'" in (run.path / "compose.env").read_text()
+
+
+@pytest.mark.parametrize("state", ["running", "exited", ""])
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_a_gateway_keeps_its_port_where_it_is_taken_over_unless_it_is_gone_and_another_has_it(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, state: str, is_taken: bool
+) -> None:
+    written(quickstart, tmp_path / "bundle")
+    taken = Taken(tmp_path / "bundle", "", tmp_path / "bin", monkeypatch)
+    taken.run.write(rundir.ADDRESS, msgspec.json.encode(Address("127.0.0.1", 24300)))
+    monkeypatch.setattr(keeping, "is_free", lambda _: not is_taken)
+    monkeypatch.setattr(keeping, "free_port", lambda _: 24400)
+    del taken.lives["gateway"]
+    taken.lives |= {"gateway": inspected(state)} if state else {}
+    taken.keeper._prepare({name: life_of(life) for name, life in taken.lives.items()})
+    assert taken.keeper._address.port == (24400 if state != "running" and is_taken else 24300)
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])

@@ -41,7 +41,7 @@ from harmonia_compiler.runtime.actuators.supervision import pids, rundir
 from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, GRACE_S, HELD_BY_ANOTHER, STOPPED
 from harmonia_compiler.runtime.actuators.supervision.entering import enter
 from harmonia_compiler.runtime.actuators.supervision.placing import delay_s
-from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK, free_port
+from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK, free_port, is_free
 from harmonia_compiler.runtime.actuators.supervision.store import expected_of
 from harmonia_compiler.runtime.told import Told
 
@@ -127,7 +127,11 @@ class Keeper:
                     self._watched[name].adopt(life)
             with contextlib.suppress(OSError, msgspec.MsgspecError):
                 found = read_regular(self._run.path / rundir.ADDRESS, MOST_DOCUMENT_BYTES)
-                port = port or decode_document(found, Address).port
+                had = decode_document(found, Address).port
+                gateway = running.get(bundles.GATEWAY)
+                # Where its container is gone or has ended, somebody else may have it by now.
+                is_there = gateway is not None and not gateway.has_ended
+                port = port or (had if is_there or is_free(had) else None)
         token = _token_of(inside)
         preparing.hand_over(inside, TOKEN, token)
         self._run.write(TOKEN, token)
