@@ -63,6 +63,8 @@ def command(
     check_target(target, described)
     _refuse_running(out)
     application, plan = planned(files, settings, inventory, objective, decide=simulated if is_simulated else None)
+    # Planning takes its time, in which somebody may have started it.
+    _refuse_running(out)
     warnings = write_bundle(plan, application, target=target, out=out, root=project_root(files), site=described)
     print_diagnostics(warnings)
     _print(plan, target, out)

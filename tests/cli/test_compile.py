@@ -5,10 +5,12 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from harmonia_compiler.cli import planning
 from harmonia_compiler.cli.main import run
 from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.runtime.actuators.actuator import Phase, Status, actuator_for
@@ -141,6 +143,26 @@ def test_a_service_that_may_have_left_something_is_not_compiled_over_for_any_tar
     assert actuator is not None
     assert actuator.stop(out)
     assert compiled(tmp_path, "--out", str(out)) == 0
+
+
+def test_a_service_that_was_started_while_it_was_planned_is_not_compiled_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, plans = tmp_path / "out", planning.planned
+    assert compiled(tmp_path, "--out", str(out)) == 0
+    (out / "README.md").write_text("as it was")
+
+    def planned(*words: Any, **options: Any) -> Any:
+        run_ = rundir.RunDirectory(out)
+        run_.prepare()
+        state = rundir.State(pids.Ident(1, 1), Status("running"), folder=run_.identity)
+        run_.write(rundir.STATE, msgspec.json.encode(state))
+        return plans(*words, **options)
+
+    monkeypatch.setattr("harmonia_compiler.cli.compile.planned", planned)
+    assert compiled(tmp_path, "--out", str(out)) == 1
+    assert "error[E0914]" in capsys.readouterr().err
+    assert (out / "README.md").read_text() == "as it was"
 
 
 def test_jobs_that_slurm_does_not_tell_of_are_not_compiled_over(
