@@ -62,7 +62,7 @@ class Together:
         more of it does than before.
         """
         worked = self._functions.apart
-        first = self._first_places(self._related(missed))
+        first = self._first_places(self._related(missed) & self._said_rows())
         if not first:
             return
         apart = frozenset(
@@ -92,6 +92,10 @@ class Together:
             found |= more
             more = {row for rows in of_each if not rows.isdisjoint(found) for row in rows} - found
         return found
+
+    def _said_rows(self) -> set[Row]:
+        """What the table has of values of which something is told. Others stay as they are: else none might come by."""
+        return {row for one in self._taken.told for row in self._questions.rows(one.asked)}
 
     def _rows(self, one: Statement) -> set[Row]:
         """What the table has of the values that a statement and the requests that it is of rest on."""
@@ -143,8 +147,7 @@ class Together:
         try:
             equations = [(one, self._taken.equation(one)) for one in self._taken.told]
             alone = self._alone()
-            # What nothing is said of, as whether an attempt succeeds, stays as it is.
-            rows = {row for one in self._taken.told for row in self._rows(one)}
+            rows = self._said_rows()
             said = {place for place in alone if any(part.row in rows for part in self._questions.parts_of(place))}
             free = {level for level, place in self._functions.places.items() if place in said}
             of_these = [each for one, each in equations if one.is_made or place_of(one.asked) in alone]

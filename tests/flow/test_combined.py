@@ -182,15 +182,28 @@ def test_a_test_that_says_nothing_stays_as_it_is_before_those_that_do(place: str
     assert not asked.missed
 
 
-def test_what_falls_back_does_so_as_before(tmp_path: Path) -> None:
-    """Where shares are found from other ones than at first, what nothing is said of stays."""
+def test_what_nothing_is_said_of_stays_as_it_is(tmp_path: Path) -> None:
+    """Where shares are found from other ones than at first: whether an attempt succeeds, and what is guessed."""
     body = """x = w1(q) within 900 s else w2(q)
     g = good(x)
-    k = kind(x)
-    if g and k ~ 0.3 { return w3(x) } elif g or k ~ 0.65 { return w4(x) }
-    return x"""
+    if g { return w3(x) }
+    s = sort(x)
+    is_b = s == "b"
+    y = x
+    if s == "c" ~ 0.25 {
+        y = w4(y)
+        s = sort(y)
+    }
+    z = y
+    if s == "a" ~ 0.7386363636363636 {
+        z = end(y)
+    } elif s == "b" ~ 0.14772727272727273 {
+        if is_b ~ 0.8461538461538461 { return y }
+    }
+    return z"""
     visits = _demand(body, tmp_path).visits
-    assert [visits[f"w{number}"] for number in range(1, 5)] == pytest.approx([1.0, 0.01, 0.3, 0.65])
+    assert [visits[f"w{number}"] for number in range(1, 5)] == pytest.approx([1.0, 0.01, 0.5, 0.125])
+    assert visits["end"] == pytest.approx(0.5 * 0.7386363636363636)
 
 
 def test_values_of_a_request_and_of_a_round_are_found_together(tmp_path: Path) -> None:
