@@ -140,11 +140,10 @@ class Said:
 
     def _of_test(self, test: int) -> set[int]:
         """The node that says whether a round is the last and, where rounds may return, that of its `until` alone."""
-        node = self._nodes[test]
-        is_of_returned = isinstance(node.operation, Select) and self._nodes[node.operation.then].operation == Constant(
-            value=True
-        )
-        return {test, node.operation.otherwise} if is_of_returned and isinstance(node.operation, Select) else {test}
+        operation = self._nodes[test].operation
+        if isinstance(operation, Select) and self._nodes[operation.then].operation == Constant(value=True):
+            return {test, operation.otherwise}
+        return {test}
 
     def _is_needed(self, position: int) -> bool:
         """Whether anything on the way to the result reads a node."""

@@ -143,7 +143,6 @@ class Together:
 
         By other shares others would be drawn in one round of a loop and not in the next, or for one item.
         """
-        before, is_balanced, is_found = self._functions.outcomes.count, False, True
         try:
             equations = [(one, self._taken.equation(one)) for one in self._taken.told]
             alone = self._alone()
@@ -151,12 +150,13 @@ class Together:
             said = {place for place in alone if any(part.row in rows for part in self._questions.parts_of(place))}
             free = {level for level, place in self._functions.places.items() if place in said}
             of_these = [each for one, each in equations if one.is_made or place_of(one.asked) in alone]
-            is_balanced = balance(self._functions.outcomes, of_these, free)
+            if balance(self._functions.outcomes, of_these, free):
+                return True
         except TooManyError:
-            is_found = False
-        if not is_found or (not is_balanced and self._functions.outcomes.count > before):
-            self._anew(self._functions.apart)
-        return is_balanced
+            pass
+        # To see what is missed may have asked more than the flow does, in another order.
+        self._anew(self._functions.apart)
+        return False
 
     def _alone(self) -> set[Place]:
         """The values that were asked about and are drawn once for a request, each by itself."""
