@@ -406,8 +406,8 @@ def test_so_they_are_where_arms_stand_behind_silent_ones(seed: int, tmp_path: Pa
     agrees(seed, tmp_path)
 
 
-#: Programs of which values are each told by the other: some shares are missed.
-BY_EACH_OTHER = {65, 72, 87, 90, 93, 98, 110, 186, 189, 198}
+#: Programs of which values are each told by the other: some shares are missed, or in one round and not over all.
+BY_EACH_OTHER = {65, 72, 87, 90, 93, 98, 110, 166, 186, 198}
 
 
 @pytest.mark.parametrize("some", [range(40), pytest.param(range(40, 200), marks=pytest.mark.slow)], ids=["few", "many"])
