@@ -5,6 +5,7 @@ that enough requests keep to is sought among the distributions of the paths.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import NormalDist
@@ -122,7 +123,8 @@ def _spread(replicas: Sequence[tuple[float, Sequence[float]]], rate: float) -> _
     """The least that calls take in the mean over replicas, and that or what they take on the slowest idle one.
 
     By duality: no price of a call in progress says more of what calls at this rate have in progress altogether than
-    that, and one of those at which a replica would be busy for another part of the time says just that.
+    that, and one of those at which a replica would be busy for another part of the time says just that. Replicas that
+    are alike are asked once.
     """
     least = min(min(times) for _, times in replicas)
     slowest = max(times[0] for _, times in replicas)
@@ -130,18 +132,16 @@ def _spread(replicas: Sequence[tuple[float, Sequence[float]]], rate: float) -> _
     if rate <= 0.0 or math.isinf(most):
         return least, max(least, slowest)
     points = [
-        [(0.0, 0.0), *((level, level * ms) for level, ms in zip(LEVELS, times, strict=True))] for _, times in replicas
+        (many * full, [(0.0, 0.0), *((level, level * ms) for level, ms in zip(LEVELS, times, strict=True))])
+        for (full, times), many in Counter((full, tuple(times)) for full, times in replicas).items()
     ]
     prices = {
-        (above - below) / (more - less) for own in points for (less, below), (more, above) in combinations(own, 2)
+        (above - below) / (more - less) for _, own in points for (less, below), (more, above) in combinations(own, 2)
     }
     carried = min(rate, most)
 
     def says(price: float) -> float:
-        rest = (
-            full * max(price * busy - spent for busy, spent in own)
-            for (full, _), own in zip(replicas, points, strict=True)
-        )
+        rest = (full * max(price * busy - spent for busy, spent in own) for full, own in points)
         return price * carried - math.fsum(rest)
 
     mean = max(map(says, prices)) / carried
