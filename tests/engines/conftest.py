@@ -5,6 +5,7 @@ It is made with the commands that a user types, so that every test here also pro
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -23,6 +24,8 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 #: How long a test may take that starts the engines as well, in seconds.
 START_S = 900
+#: Room for one replica of the language model: each further one keeps a core busy for half a minute while it starts.
+MEMORY_GIB = 10
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs", "grammar")
 
 
@@ -71,7 +74,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
     """All samples and `lookup.rag` compiled together for this machine, started, filled with our own documentation."""
     folder = tmp_path_factory.mktemp("engines")
     bundle, inventory = folder / "bundle", folder / "inventory.toml"
-    inventory.write_text(harmoniac("inventory", "detect").stdout)
+    detected = harmoniac("inventory", "detect").stdout
+    bounded, hosts = re.subn(r"^memory_gib = .*$", f"memory_gib = {MEMORY_GIB}", detected, flags=re.MULTILINE)
+    assert hosts == 1
+    inventory.write_text(bounded)
     paths = [*sorted((ROOT / "samples").glob("*.rag")), Path(__file__).parent / "lookup.rag"]
     sources = [str(path.relative_to(ROOT)) for path in paths]
     harmoniac("compile", *sources, "--inventory", str(inventory), "--target", "local", "--out", str(bundle))
