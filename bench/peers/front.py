@@ -17,7 +17,7 @@ from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.emulate.servers.listeners import HOST
 from harmonia_compiler.kinds.kind import value_of
 from harmonia_compiler.kinds.registry import kinds
-from harmonia_compiler.runtime.actuators.supervision.probes import free_port
+from harmonia_compiler.runtime.actuators.supervision.ports import free_port
 
 PROGRAMS = Path(__file__).parent / "programs"
 #: How long a system may take to be ready beside what a rehearsal allows, and how long it waits for an engine, in

@@ -29,7 +29,7 @@ from bench.peers.judging import OURS, alternated
 from bench.peers.record import Cost
 from harmonia_compiler.emulate.rehearsal.child import Child, command, wait_for
 from harmonia_compiler.emulate.rehearsal.front import is_ready
-from harmonia_compiler.runtime.actuators.supervision.probes import free_port
+from harmonia_compiler.runtime.actuators.supervision.ports import free_port
 
 #: Models of both, by the number of hops.
 MODELS = {1: "one", 3: "chain"}

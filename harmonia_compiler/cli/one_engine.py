@@ -21,7 +21,8 @@ from harmonia_compiler.profile.profiles import Asked
 from harmonia_compiler.runtime.actuators.supervision import command as commands
 from harmonia_compiler.runtime.actuators.supervision import pids
 from harmonia_compiler.runtime.actuators.supervision.ending import GRACE_S
-from harmonia_compiler.runtime.actuators.supervision.probes import ask, describe, free_port, warm_up
+from harmonia_compiler.runtime.actuators.supervision.ports import free_port
+from harmonia_compiler.runtime.actuators.supervision.probes import ask, describe, warm_up
 from harmonia_compiler.runtime.actuators.supervision.tailing import tail
 from harmonia_compiler.runtime.weights import locate
 

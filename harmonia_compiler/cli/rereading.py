@@ -4,13 +4,12 @@ from pathlib import Path
 
 import msgspec
 
-from harmonia_compiler.contract.decision import KEPT, REMEMBERED, fingerprint
+from harmonia_compiler.contract.decision import INSIDE, KEPT, REMEMBERED, fingerprint
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.plan.corrected import Measured, measured_by
 from harmonia_compiler.policy.control.learning import visits_of
 from harmonia_compiler.policy.control.state import State
-from harmonia_compiler.runtime.actuators.compose.preparing import INSIDE
 from harmonia_compiler.runtime.bundle import read_plan_of, read_service
 from harmonia_compiler.runtime.controller.measured import read_state, says_something, strangers
 from harmonia_compiler.runtime.owning import check_readable

@@ -20,6 +20,8 @@ FORMAT_VERSION = 1
 DECISION, SAID, REMEMBERED = "decision.json", "controller.json", "controller-state.json"
 #: What the last service that was called measured, once it has ended.
 KEPT = "controller-state.last.json"
+#: Below `run/` of a service in containers: what the gateway and the controller see as their `run`.
+INSIDE = "service"
 #: And the one below `run/` that a target's actuator writes, for whoever starts and stops replicas.
 WANTED = "wanted.json"
 

@@ -115,7 +115,9 @@ def refused(*_, **__):
 
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refused
 from harmonia_compiler.cli.main import run
-sys.exit(run(["plan", {QUICKSTART!r}, "--inventory", {LAPTOP!r}]))
+ended = run(["plan", {QUICKSTART!r}, "--inventory", {LAPTOP!r}])
+assert not {{"aiohttp", "grpc"}} & {{*sys.modules}}, "it loaded a client, which takes a quarter of its start"
+sys.exit(ended)
 """
     environment = {"HARMONIA_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)

@@ -8,7 +8,7 @@ import pytest
 
 from harmonia_compiler.cli.exits import DIAGNOSTICS, FINE
 from harmonia_compiler.cli.main import run
-from harmonia_compiler.contract.decision import REMEMBERED, fingerprint
+from harmonia_compiler.contract.decision import INSIDE, REMEMBERED, fingerprint
 from harmonia_compiler.contract.plan import Plan, read_plan
 from harmonia_compiler.plan.corrected import Measured, corrected, measured_by
 from harmonia_compiler.plan.optimise import optimise
@@ -17,7 +17,6 @@ from harmonia_compiler.policy.control.learning import visits_of
 from harmonia_compiler.policy.control.ratio import Ratio
 from harmonia_compiler.policy.control.state import State
 from harmonia_compiler.runtime.actuators.compose import preparing
-from harmonia_compiler.runtime.actuators.compose.preparing import INSIDE
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 from harmonia_compiler.runtime.bundle import read_plan_of, read_service
 from tests.plan.problems import chain, machine, need, on_cores

@@ -18,7 +18,7 @@ from harmonia_compiler.emulate.rehearsal.controlled import decided, idle, write_
 from harmonia_compiler.emulate.servers.listeners import HOST
 from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.report.document import Decision
-from harmonia_compiler.runtime.actuators.supervision.probes import free_port
+from harmonia_compiler.runtime.actuators.supervision.ports import free_port
 from harmonia_compiler.runtime.bundle import SERVICE
 
 GATEWAY, CONTROLLER = "harmonia_compiler.runtime.gateway", "harmonia_compiler.runtime.controller"

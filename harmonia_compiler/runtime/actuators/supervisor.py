@@ -44,7 +44,7 @@ from harmonia_compiler.runtime.actuators.supervision.holding import Holding
 from harmonia_compiler.runtime.actuators.supervision.installing import complete
 from harmonia_compiler.runtime.actuators.supervision.managed import Managed, StartFailed
 from harmonia_compiler.runtime.actuators.supervision.orphans import left_behind
-from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK
+from harmonia_compiler.runtime.actuators.supervision.ports import LOOPBACK
 from harmonia_compiler.runtime.actuators.supervision.rollout import Rollouts
 from harmonia_compiler.runtime.actuators.supervision.scaling import want, wanted_in
 from harmonia_compiler.runtime.actuators.supervision.snapshot import files_of, keep, numbers

@@ -14,7 +14,7 @@ from harmonia_compiler.emulate.scenario import Scenario
 from harmonia_compiler.report.document import Decision
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.report.observation import Outcome
-from harmonia_compiler.runtime.actuators.supervision.probes import free_port
+from harmonia_compiler.runtime.actuators.supervision.ports import free_port
 from harmonia_compiler.workload.arrivals import constant, until
 
 WINDOW = Window(0.0, 2000.0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from harmonia_compiler.contract.compose import COMPOSE
-from harmonia_compiler.contract.decision import DECISION, Decision, fingerprint
+from harmonia_compiler.contract.decision import DECISION, INSIDE, Decision, fingerprint
 from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected, in_order
@@ -44,7 +44,7 @@ class Compose(Kept):
 
     def said_in(self, run: rundir.RunDirectory) -> Path:
         """See `Kept.said_in`: what its container sees as the run's folder."""
-        return run.path / preparing.INSIDE
+        return run.path / INSIDE
 
     def end_left(self, bundle: Path, run: rundir.RunDirectory, *, known: bool) -> bool:  # noqa: ARG002 - by Docker
         """See `Kept.end_left`: containers, and what was made for them."""
@@ -66,7 +66,7 @@ class Compose(Kept):
         # in the folder of the run.
         socket, service = bundle / "control", bundle / "run"
         if not (socket / SOCKET).exists():
-            socket, service = bundle / "run" / preparing.CONTROL, bundle / "run" / preparing.INSIDE
+            socket, service = bundle / "run" / preparing.CONTROL, bundle / "run" / INSIDE
         epoch = 0
         with contextlib.suppress(OSError, msgspec.MsgspecError):
             epoch = decode_document(read_regular(service / DECISION, MOST_DOCUMENT_BYTES), Decision).epoch

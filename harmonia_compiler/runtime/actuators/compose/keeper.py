@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 from harmonia_compiler.contract.bundle import Address, Endpoint, Endpoints
+from harmonia_compiler.contract.decision import INSIDE
 from harmonia_compiler.contract.document import decode_document
 from harmonia_compiler.contract.launch import Probe
 from harmonia_compiler.contract.readings import TOKEN
@@ -41,7 +42,7 @@ from harmonia_compiler.runtime.actuators.supervision import pids, rundir
 from harmonia_compiler.runtime.actuators.supervision.ending import FAILED, GRACE_S, HELD_BY_ANOTHER, STOPPED
 from harmonia_compiler.runtime.actuators.supervision.entering import enter
 from harmonia_compiler.runtime.actuators.supervision.placing import delay_s
-from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK, free_port, is_free
+from harmonia_compiler.runtime.actuators.supervision.ports import LOOPBACK, free_port, is_free
 from harmonia_compiler.runtime.actuators.supervision.store import expected_of
 from harmonia_compiler.runtime.told import Told
 
@@ -114,7 +115,7 @@ class Keeper:
         """Put in place what the containers find on this host, and take over those that run already."""
         preparing.prepare_folders(self._bundle, self._documents)
         preparing.write_secrets(self._bundle, self._documents, os.environ)
-        inside = self._run.path / preparing.INSIDE
+        inside = self._run.path / INSIDE
         with contextlib.suppress(OSError, msgspec.MsgspecError):
             self._endpoints = decode_document(read_regular(inside / rundir.ENDPOINTS, MOST_DOCUMENT_BYTES), Endpoints)
         port = self._asked.port
@@ -237,7 +238,7 @@ class Keeper:
             Endpoint(one.replica, one.engine, one.address, one.port, took.get(one.replica)) for one in reached
         )
         here = tuple(Endpoint(one.replica, one.engine, LOOPBACK, one.port, took[one.replica]) for one in serving)
-        inside = self._run.path / preparing.INSIDE
+        inside = self._run.path / INSIDE
         try:
             if there != self._endpoints.replicas:
                 self._endpoints = Endpoints(there, self._endpoints.epoch + 1)

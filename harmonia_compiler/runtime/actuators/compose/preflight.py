@@ -11,13 +11,13 @@ from harmonia_compiler.emit.targets.compose_services import is_in_our_image
 from harmonia_compiler.runtime.actuators.compose.containers import listens_on
 from harmonia_compiler.runtime.actuators.compose.docker import Docker, DockerFailed
 from harmonia_compiler.runtime.actuators.compose.reading import HOST, ComposeBundle, read_compose_bundle
+from harmonia_compiler.runtime.actuators.supervision.ports import is_free
 from harmonia_compiler.runtime.actuators.supervision.preflight import (
     check_weights,
     exceeded_here,
     missing_variables,
     moving_embedders,
 )
-from harmonia_compiler.runtime.actuators.supervision.probes import is_free
 from harmonia_compiler.runtime.bundle import GATEWAY
 
 

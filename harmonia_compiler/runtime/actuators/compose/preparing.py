@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harmonia_compiler.contract.compose import SERVICES
+from harmonia_compiler.contract.decision import INSIDE
 from harmonia_compiler.contract.readings import TOKEN
 from harmonia_compiler.contract.regular import real, write_whole
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
@@ -17,8 +18,8 @@ from harmonia_compiler.runtime.bundle import CONTENTS, PLAN, SERVICE
 from harmonia_compiler.runtime.controller import measured
 from harmonia_compiler.runtime.weights import locate
 
-#: Below `run/`: what the gateway and the controller see as their `run`, the controller's socket, and secrets.
-INSIDE, CONTROL, SECRETS = "service", "control", "secrets"
+#: Below `run/`: the controller's socket, and secrets.
+CONTROL, SECRETS = "control", "secrets"
 
 #: What else of a bundle is mounted, read only: nothing of it is secret.
 _DOCUMENTS = (CONTENTS, PLAN, SERVICE, SERVICES, "compose/etcd.yaml", "code")

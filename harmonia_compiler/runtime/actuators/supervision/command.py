@@ -10,7 +10,7 @@ from pathlib import Path
 from harmonia_compiler.contract.launch import Fill, Launch, chosen
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.runtime.actuators.supervision.pids import MARK
-from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK
+from harmonia_compiler.runtime.actuators.supervision.ports import LOOPBACK
 
 #: What a process sees of the environment in which the service was started, beside what it declares.
 PASSED_ON = (

@@ -21,7 +21,7 @@ from harmonia_compiler.runtime.actuators.supervision import placing
 from harmonia_compiler.runtime.actuators.supervision.command import launch_here
 from harmonia_compiler.runtime.actuators.supervision.fitting import Need
 from harmonia_compiler.runtime.actuators.supervision.managed import Managed
-from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK
+from harmonia_compiler.runtime.actuators.supervision.ports import LOOPBACK
 from harmonia_compiler.runtime.actuators.supervision.room import further_here
 from harmonia_compiler.runtime.actuators.supervision.snapshot import CODE, digest_of_code, files_of
 from harmonia_compiler.runtime.actuators.supervision.spec import Spec

@@ -30,13 +30,8 @@ from harmonia_compiler.runtime.actuators.supervision.command import (
 from harmonia_compiler.runtime.actuators.supervision.ending import ORPHAN_GRACE_S, describe_exit
 from harmonia_compiler.runtime.actuators.supervision.helpers import Helpers
 from harmonia_compiler.runtime.actuators.supervision.pids import Ident, identify, kill, reap, session_of
-from harmonia_compiler.runtime.actuators.supervision.probes import (
-    ask,
-    describe,
-    free_port,
-    is_free,
-    warm_up,
-)
+from harmonia_compiler.runtime.actuators.supervision.ports import free_port, is_free
+from harmonia_compiler.runtime.actuators.supervision.probes import ask, describe, warm_up
 from harmonia_compiler.runtime.actuators.supervision.spec import Shared, Spec
 from harmonia_compiler.runtime.actuators.supervision.store import Opened, open_on
 from harmonia_compiler.runtime.actuators.supervision.tailing import tail

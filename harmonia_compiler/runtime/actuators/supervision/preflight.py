@@ -14,7 +14,7 @@ from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.profile.detect import usable_cpus, usable_memory_gib
 from harmonia_compiler.runtime import bundle as bundles
 from harmonia_compiler.runtime.actuators.supervision.command import launch_here
-from harmonia_compiler.runtime.actuators.supervision.probes import is_free
+from harmonia_compiler.runtime.actuators.supervision.ports import is_free
 from harmonia_compiler.runtime.gateway.late import UnusableVariables, resolve_late
 from harmonia_compiler.runtime.weights import check_store, find, locate, wanted
 

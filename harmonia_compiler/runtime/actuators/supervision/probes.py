@@ -1,22 +1,19 @@
-"""Asking a process whether it is ready, and finding a port for it."""
+"""Asking a process whether it is ready."""
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import Container
 
 import aiohttp
 import grpc
 
 from harmonia_compiler.contract.launch import Probe
+from harmonia_compiler.runtime.actuators.supervision.ports import LOOPBACK
 
 #: How long one question may take, in seconds.
 QUESTION_S = 2.0
 
 #: How long a call may take that only warms an engine up, in seconds.
 WARM_UP_S = 120.0
-
-LOOPBACK = "127.0.0.1"
 
 _MILVUS_VERSION = "/milvus.proto.milvus.MilvusService/GetVersion"
 
@@ -61,28 +58,6 @@ async def _ask_milvus(port: int) -> str | None:
         except grpc.aio.AioRpcError as problem:
             return "connection refused" if problem.code() == grpc.StatusCode.UNAVAILABLE else str(problem.details())
     return None
-
-
-def is_free(port: int) -> bool:
-    """Whether nobody listens on a loopback port."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port(taken: Container[int]) -> int:
-    """A loopback port on which nobody listens and that is not `taken`; raises OSError where there is none."""
-    for _ in range(64):
-        with socket.socket() as probe:
-            probe.bind((LOOPBACK, 0))
-            port: int = probe.getsockname()[1]
-        if port not in taken:
-            return port
-    raise OSError("no free port on 127.0.0.1")
 
 
 async def warm_up(probe: Probe, port: int) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from harmonia_compiler.contract.bundle import Service
 from harmonia_compiler.contract.collection import CollectionRecord
-from harmonia_compiler.runtime.actuators.supervision.probes import LOOPBACK
+from harmonia_compiler.runtime.actuators.supervision.ports import LOOPBACK
 
 #: What is said of a collection that was built otherwise; whoever started its store knows what to do about it.
 UNFIT = "cannot serve this plan"
