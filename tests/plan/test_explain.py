@@ -16,7 +16,7 @@ from harmonia_compiler.profile.queueing import HEADROOM
 from tests.plan.problems import chain, machine, need, on_cores, on_gpu
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
-PLAN = ["plan", str(SAMPLES / "quickstart.rag"), "--inventory", str(SAMPLES / "inventories" / "paper.toml")]
+INVENTORY = '[[hosts]]\nname = "box"\ncpus = 8\nmemory_gib = 128\ngpus = [{type = "a100_sxm", count = 2}]\n'
 
 SEARCH = need("search", on_cores("search", 10.0), maximum=1)
 WRITE = need("write", on_gpu("write", 100.0))
@@ -81,30 +81,40 @@ def test_a_device_that_will_not_do_says_why() -> None:
     assert cpu.why.startswith("`p` promises a p95 latency of 400 ms")
 
 
-def test_the_command_shows_both(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([*PLAN, "--explain", "answer"]) == FINE
+@pytest.fixture
+def plan(tmp_path: Path) -> list[str]:
+    """The words of a command that plans a sample."""
+    inventory = tmp_path / "box.toml"
+    inventory.write_text(INVENTORY)
+    return ["plan", str(SAMPLES / "quickstart.rag"), "--inventory", str(inventory)]
+
+
+def test_the_command_shows_both(plan: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*plan, "--explain", "answer"]) == FINE
     out = " ".join(capsys.readouterr().out.split())
     assert "If small ran on one device alone" in out
     assert "a100_sxm" in out
     assert "cpu" in out
     assert "What limits the rate" in out
-    assert run([*PLAN, "--objective", "cost", "--explain", "answer", "--format", "json"]) == FINE
+    assert run([*plan, "--objective", "cost", "--explain", "answer", "--format", "json"]) == FINE
     document = json.loads(capsys.readouterr().out)["explanation"]
     assert document["engine"] == "small"
     assert [one["device"] for one in document["alternatives"]] == ["a100_sxm", "cpu"]
 
 
-def test_what_is_not_in_the_plan_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([*PLAN, "--explain", "anwser"]) == USAGE
+def test_what_is_not_in_the_plan_is_a_mistake(
+    plan: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*plan, "--explain", "anwser"]) == USAGE
     assert "did you mean answer?" in capsys.readouterr().err
-    assert run([*PLAN, "--explain", "answer", "--diff", "x.json"]) == USAGE
-    assert run([*PLAN, "--explain", "answer", "--simulate"]) == USAGE
+    assert run([*plan, "--explain", "answer", "--diff", "x.json"]) == USAGE
+    assert run([*plan, "--explain", "answer", "--simulate"]) == USAGE
     source = tmp_path / "app.rag"
     source.write_text(
         'component web(q: text) -> text = http("https://example.org/q")\n'
         "pipeline p(q: text ~ 9 tokens) -> text { return web(q) }\n"
     )
-    assert run(["plan", str(source), *PLAN[2:], "--explain", "web"]) == USAGE
+    assert run(["plan", str(source), *plan[2:], "--explain", "web"]) == USAGE
     assert "takes no hardware" in capsys.readouterr().err
-    assert run(["plan", str(source), *PLAN[2:], "--explain", "answer"]) == USAGE
+    assert run(["plan", str(source), *plan[2:], "--explain", "answer"]) == USAGE
     assert "there are `web`" in capsys.readouterr().err
