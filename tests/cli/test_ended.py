@@ -87,7 +87,7 @@ def seen(hand: Hand) -> Status:
         [signal.SIGINT],
         # A terminal that closes says so to the shell's jobs and to whoever is in front.
         [signal.SIGHUP, signal.SIGHUP, signal.SIGTERM],
-        [signal.SIGTERM, signal.SIGTERM, signal.SIGHUP],
+        pytest.param([signal.SIGTERM, signal.SIGTERM, signal.SIGHUP], marks=pytest.mark.slow),
         # As CI services end a job.
         [signal.SIGINT, signal.SIGTERM],
     ],
@@ -179,7 +179,7 @@ def test_what_up_was_starting_is_stopped_where_its_terminal_closes(hand: Hand) -
     hand.assert_nothing_left()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGHUP])
 def test_a_service_in_the_foreground_is_stopped_also_where_nobody_reads(hand: Hand, number: signal.Signals) -> None:
     hand.write(one=launch())
     reader, writer = os.pipe()

@@ -21,6 +21,7 @@ from harmonia_compiler.diagnostics.diagnostic import Rejected
 from .one_host import INVENTORY
 
 HARMONIAC = Path(sys.executable).parent / "harmoniac"
+SLOW = pytest.mark.slow
 OWN = """import say from "parts.rag"
 component small = llm("SmolLM2-135M-Instruct")
 component answer(question: text) -> text = small(file("prompt.txt"))
@@ -140,8 +141,15 @@ def test_what_was_printed_before_stands_before(tmp_path: Path, name: str, how: s
     assert (tmp_path / "there").read_text() == "before\nwritten\nafter\n"
 
 
-@pytest.mark.parametrize("how", ["9>there", "9>>there", "9>&1 | cat >there", "9>/dev/null", "9</dev/null"])
-@pytest.mark.parametrize("option", ["--out", "--html"])
+@pytest.mark.parametrize(
+    ("option", "how"),
+    [
+        *(("--out", how) for how in ("9>there", "9>>there", "9>&1 | cat >there", "9>/dev/null", "9</dev/null")),
+        *(("--html", how) for how in ("9>>there", "9</dev/null")),
+        # What is written is given to the same function.
+        *(pytest.param("--html", how, marks=SLOW) for how in ("9>there", "9>&1 | cat >there", "9>/dev/null")),
+    ],
+)
 def test_a_descriptor_that_the_shell_opened_is_written_to_as_it_was_opened(
     project: dict[str, bytes], how: str, option: str
 ) -> None:

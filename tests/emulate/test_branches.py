@@ -222,6 +222,14 @@ BODIES = {
     return answer(draft)""",
 }
 
+#: Bodies of which those that are left ask much the same, and that take long.
+SELDOM = {
+    "two early returns in a loop that call different components",
+    "one label in a loop, and another one after it",
+    "one number in rounds, and after them",
+}
+EVERY = [pytest.param(body, id=name, marks=[pytest.mark.slow] * (name in SELDOM)) for name, body in BODIES.items()]
+
 
 def calls_of(planned: Scenario, request: int) -> Counter[str]:
     """How often one request calls each component."""
@@ -270,7 +278,7 @@ def off(folder: Path, source: str, requests: int) -> list[tuple[str, float, floa
     return wrong
 
 
-@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize("body", EVERY)
 def test_as_often_as_the_source_says(tmp_path: Path, body: str) -> None:
     assert off(tmp_path, f"{HEAD}pipeline ask(q: text ~ 10 tokens) -> text {{{body}\n}}\n", REQUESTS) == []
 
@@ -290,7 +298,7 @@ def test_as_often_as_is_planned_whatever_is_asked(
     assert off(folder, source, 600) == [], source
 
 
-@pytest.mark.parametrize("seed", [3, 4, 8, 12, 47970])
+@pytest.mark.parametrize("seed", [3, 4, 8, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (12, 47970))])
 def test_values_that_are_asked_about_again_and_again(tmp_path: Path, seed: int) -> None:
     """Some that a guess once held of in the place of what is said: in rounds of loops, in lists made of lists."""
     assert off(tmp_path, random_values(seed), 600) == []

@@ -241,6 +241,20 @@ BODIES = {
 }
 
 
+#: Bodies of which those that are left ask much the same, and that take long.
+SELDOM = {
+    "one list twice",
+    "a share that is said of one list, in a longer one",
+    "a share that is said of one list, in what is made of it",
+    "a share that is said of one list, in what another test keeps of it",
+    "a bound below what was kept",
+    "two labels of a list in two lists",
+    "labels of what was kept of fields",
+    "another field of what was kept",
+}
+EVERY = [pytest.param(*made, id=name, marks=[pytest.mark.slow] * (name in SELDOM)) for name, made in BODIES.items()]
+
+
 def source_of(ports: str, body: str) -> str:
     more = f", {ports}" if ports else ""
     return f"{HEAD}pipeline ask(q: text ~ 10 tokens{more}) -> text {{\n    {body}\n}}\n"
@@ -277,7 +291,7 @@ def off(planned: Scenario, flow: Flow) -> list[tuple[str, float, float]]:
     return wrong
 
 
-@pytest.mark.parametrize(("ports", "body"), BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize(("ports", "body"), EVERY)
 def test_as_often_as_is_planned(tmp_path: Path, ports: str, body: str) -> None:
     planned = planned_for(tmp_path, source_of(ports, body))
     (flow,) = planned.application.flows
