@@ -27,31 +27,31 @@ def write_files(out: Path, files: Mapping[str, bytes], target: str) -> None:
 
     Everything is first written into a folder beside it, so that a full disk leaves an older bundle as it
     was; then each file takes the place of its forerunner. As long as it does, the listing says so: where that is
-    cut off, or fails, nobody takes the folder for a whole bundle, and the next call completes it. Raises `Rejected`
-    where `out` is something else than a bundle, holds somebody else's file where one has its place, or cannot be
-    written.
+    cut off, or fails, nobody takes the folder for a whole bundle, and the next call completes it. Calls for one folder
+    wait for each other. Raises `Rejected` where `out` is something else than a bundle, holds somebody else's file where
+    one has its place, or cannot be written.
     """
-    before = _checked(out)
-    names = tuple(sorted(files))
-    listing = encode_document(Contents(target, names))
-    begun = encode_document(Contents(target, tuple(sorted({*before, *names})), being_written=True))
+    _check_place(out)
     is_begun = False
     try:
-        _check_own(out, files, before)
-        _check_room_for(out, (*names, CONTENTS), set(before) - set(names))
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with _staged(out) as staged:
-            for name, content in {**files, CONTENTS: listing, _BEGUN: begun}.items():
-                (staged / name).parent.mkdir(parents=True, exist_ok=True)
-                (staged / name).write_bytes(content)
-            out.mkdir(exist_ok=True)
-            (staged / _BEGUN).replace(out / CONTENTS)
-            is_begun = True
-            for name in names:
-                _parent_within(out, name).mkdir(parents=True, exist_ok=True)
-                (staged / name).replace(out / name)
-            _remove(out, set(before) - set(names))
-            (staged / CONTENTS).replace(out / CONTENTS)
+        with _held(out):
+            before = _checked(out)
+            names = tuple(sorted(files))
+            listing = encode_document(Contents(target, names))
+            begun = encode_document(Contents(target, tuple(sorted({*before, *names})), being_written=True))
+            _check_own(out, files, before)
+            _check_room_for(out, (*names, CONTENTS), set(before) - set(names))
+            with _staged(out) as staged:
+                for name, content in {**files, CONTENTS: listing, _BEGUN: begun}.items():
+                    (staged / name).parent.mkdir(parents=True, exist_ok=True)
+                    (staged / name).write_bytes(content)
+                (staged / _BEGUN).replace(out / CONTENTS)
+                is_begun = True
+                for name in names:
+                    _parent_within(out, name).mkdir(parents=True, exist_ok=True)
+                    (staged / name).replace(out / name)
+                _remove(out, set(before) - set(names))
+                (staged / CONTENTS).replace(out / CONTENTS)
     except OSError as problem:
         if is_begun:
             message = f"`{out}` is no whole bundle, since the rest cannot be written: {problem.strerror}"
@@ -66,6 +66,29 @@ def is_bundle(folder: Path) -> bool:
     except (OSError, msgspec.MsgspecError):
         return False
     return True
+
+
+@contextmanager
+def _held(out: Path) -> Iterator[None]:
+    """The folder, made where it is absent, for nobody else to write as long as the block runs.
+
+    Where nothing comes of it, what was made is removed.
+    """
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    out.mkdir(parents=True, exist_ok=True)
+    folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # Where a file system has no locks, nothing keeps others off.
+        with contextlib.suppress(OSError):
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for each in made:
+                each.rmdir()
+        raise
+    finally:
+        os.close(folder)
 
 
 @contextmanager
@@ -104,12 +127,24 @@ def _listed(folder: Path) -> tuple[str, ...]:
     return decode_versioned(listing, Contents, 1, FORMAT_VERSION).files
 
 
-def _checked(out: Path) -> tuple[str, ...]:
-    """The files that an earlier compilation put there; none where the folder is empty or absent."""
+def _check_place(out: Path) -> None:
+    """Raise `Rejected` where there is no folder and none can be made."""
     if out.is_symlink():
         raise _refused(f"`{out}` is a link", "name the folder itself, new or one that holds a bundle, with --out")
     if out.exists() and not out.is_dir():
         raise _refused(f"`{out}` is no folder", "name a new folder, or one that holds a bundle, with --out")
+    _check_writable(out)
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise `Rejected` where nothing can be made in a folder, or in the nearest one above it that there is."""
+    nearest = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise _refused(f"`{nearest}` cannot be written", "name another folder with --out")
+
+
+def _checked(out: Path) -> tuple[str, ...]:
+    """The files that an earlier compilation put there; none where the folder is empty."""
     listing = out / CONTENTS
     if listing.is_file():
         # What cannot be read may be the user's own: many a tool calls something of its own a bundle.
@@ -119,7 +154,7 @@ def _checked(out: Path) -> tuple[str, ...]:
             why = problem.strerror if isinstance(problem, OSError) else problem
             step = "name a new folder with --out; if this was a bundle, move its `run/` and `data/` there"
             raise _refused(f"`{listing}` does not say what a bundle holds: {why}", step) from None
-    if out.is_dir() and any(out.iterdir()):
+    if any(out.iterdir()):
         raise _refused(f"`{out}` holds other files and is no bundle", "name a new or empty folder with --out")
     return ()
 
@@ -138,9 +173,7 @@ def _check_room_for(out: Path, names: Iterable[str], gone: Iterable[str]) -> Non
         parent = _parent_within(out, name)
         if (out / name).is_dir():
             raise _refused(f"`{out / name}` is a folder", "move it away, or name another folder with --out")
-        nearest = next(folder for folder in (parent, *parent.parents) if os.path.lexists(folder))
-        if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-            raise _refused(f"`{nearest}` cannot be written", "name another folder with --out")
+        _check_writable(parent)
     for name in gone:
         _parent_within(out, name)
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -208,21 +209,37 @@ def test_what_fails_as_files_take_their_places_leaves_no_whole_bundle_and_the_ne
     assert [*tmp_path.iterdir()] == [out]
 
 
-def test_two_that_write_one_bundle_at_once_leave_each_other_their_files(
+def test_of_two_that_write_one_bundle_at_once_one_waits_for_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A file name may have 255 bytes.
-    out, writes = tmp_path / ("n" * 250), Path.write_bytes
+    out, replaces = tmp_path / ("n" * 250), Path.replace
+    other = Thread(target=write_files, args=(out, {"one": b"2", "two": b"2"}, "compose"))
 
-    def meanwhile(path: Path, content: bytes) -> int:
-        monkeypatch.setattr(Path, "write_bytes", writes)
-        write_files(out, {"one": b"1"}, "local")
-        return writes(path, content)
+    def meanwhile(path: Path, to: Path) -> Path:
+        if to == out / "two" and not other.ident:
+            other.start()
+            other.join(0.3)
+            assert other.is_alive()
+        return replaces(path, to)
 
-    monkeypatch.setattr(Path, "write_bytes", meanwhile)
-    write_files(out, {"one": b"1", "two": b"2"}, "local")
-    assert files_in(out) | {"bundle.json": ""} == {"bundle.json": "", "one": "1", "two": "2"}
+    monkeypatch.setattr(Path, "replace", meanwhile)
+    write_files(out, {"one": b"1", "three": b"1", "two": b"1"}, "local")
+    other.join()
+    assert files_in(out) == {"bundle.json": (out / "bundle.json").read_text(), "one": "2", "two": "2"}
+    assert json.loads((out / "bundle.json").read_text())["target"] == "compose"
+    assert not is_cut_off(out)
     assert [*tmp_path.iterdir()] == [out]
+
+
+def test_where_nothing_can_be_written_no_folder_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(Rejected, match="No space left"):
+        write_files(tmp_path / "new" / "bundle", {"one": b"1"}, "local")
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_what_another_writes_beside_a_bundle_stays(quickstart: Planned, tmp_path: Path) -> None:
