@@ -106,10 +106,11 @@ def _demand(body: str, folder: Path, item: str = "") -> Demand:
     return demand(application, next(flow for flow in application.flows if flow.load is not None))
 
 
+@pytest.mark.parametrize("seeds", [range(50), pytest.param(range(50, 150), marks=pytest.mark.slow)], ids=str)
 @pytest.mark.parametrize("place", PLACES)
-def test_what_is_said_of_combined_tests_holds(place: str, tmp_path: Path) -> None:
+def test_what_is_said_of_combined_tests_holds(place: str, seeds: range, tmp_path: Path) -> None:
     around, times = PLACES[place]
-    for seed in range(150):
+    for seed in seeds:
         if (chain := _chain(seed)) is None:
             continue
         body, shares = chain

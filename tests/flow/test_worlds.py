@@ -394,7 +394,7 @@ def agrees(seed: int, folder: Path, without: Sequence[str] = (), *, related: boo
     assert visits == pytest.approx(program.calls, abs=1e-6), f"seed {seed}\n{program.text}"
 
 
-@pytest.mark.parametrize("some", range(4))
+@pytest.mark.parametrize("some", [0, 1, *(pytest.param(some, marks=pytest.mark.slow) for some in (2, 3))])
 def test_calls_are_planned_as_often_as_they_are_made(some: int, tmp_path: Path) -> None:
     for seed in range(50 * some, 50 * some + 50):
         agrees(seed, tmp_path)
