@@ -7,7 +7,7 @@ import re
 UNITS_MS = {"ms": 1.0, "s": 1000.0, "m": 60_000.0, "min": 60_000.0, "h": 3_600_000.0, "d": 86_400_000.0}
 
 #: No time at all, with a unit or without.
-_NO_TIME = re.compile(rf"\s*0+(\.0*)?\s*({'|'.join(UNITS_MS)})?\s*")
+_NO_TIME = re.compile(rf"\s*0+(\.0*)?\s*(?:({'|'.join(UNITS_MS)})\s*)?")
 #: Not `\d`, which is the digits of every script.
 _WRITTEN = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([a-z]+)\s*")
 

@@ -13,7 +13,7 @@ Metric = Literal["latency", "ttft"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
 # As the language writes quantiles (`p95`, `p999`), and as people write a part of a hundredth: `p99.9`.
-_WRITTEN = re.compile(rf"\s*p(99[0-9]+|[0-9]{{1,2}}(?:\.[0-9]+)?)\s+({'|'.join(METRICS)})\s*(?:<=|<)\s*(.+)")
+_WRITTEN = re.compile(rf"\s*p(99[0-9]+|[0-9]{{1,2}}(?:\.[0-9]+)?)\s+({'|'.join(METRICS)})\s*(?:<=|<)(?s:(.+))")
 
 
 class Objective(msgspec.Struct, frozen=True):
@@ -36,7 +36,7 @@ def parse_objectives(written: str) -> tuple[Objective, ...]:
         if match is None or float(match[1]) == 0.0:
             raise ValueError(f"{part.strip()!r} is no objective; write it like 'p95 latency <= 4 s'")
         metric = next(one for one in METRICS if one == match[2])
-        found.append(Objective(metric, _quantile(match[1]), duration_ms(match[3])))
+        found.append(Objective(metric, _quantile(match[1]), duration_ms(match[3].strip())))
     return tuple(found)
 
 

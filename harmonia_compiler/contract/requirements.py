@@ -19,7 +19,7 @@ from harmonia_compiler.contract.regular import read_text
 LOCK = "requires.txt"
 
 _PIN = re.compile(
-    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?P<extras>\[[A-Za-z0-9,._ -]*\])?\s*"
+    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:(?P<extras>\[[A-Za-z0-9,._ -]*\])\s*)?"
     r"==\s*(?P<version>[A-Za-z0-9][A-Za-z0-9.!+_-]*)"
     r"(?:\s*;\s*(?P<marker>[A-Za-z0-9_ .<>=!\"'()-]*?))?"
     r"(?P<hashes>(?:\s+--hash=sha(?:256|384|512):[0-9a-f]{64,128})*)\s*"

@@ -61,6 +61,7 @@ def slip_in(written: str, fields: Sequence[str]) -> Slip | None:
 
 
 def _tokens(written: str, fields: Sequence[str]) -> list[_Token]:
+    """Those up to the first that no filter has."""
     found = []
     for match in _TOKEN.finditer(written):
         text, start = match[0], match.start()
@@ -73,8 +74,12 @@ def _tokens(written: str, fields: Sequence[str]) -> list[_Token]:
                 found.append(_Token(text.lower(), text, start))
             case "word" if text in fields:
                 found.append(_Token("field", text, start))
-            case "word" | "other":
-                found.append(_Token(str(match.lastgroup), text, start))
+            case "word":
+                found.append(_Token("word", text, start))
+            case "other":
+                found.append(_Token("other", text, start))
+                # It is refused. Behind a quote that nothing closes, each further one would be followed to the end.
+                break
     return found
 
 

@@ -12,7 +12,8 @@ from harmonia_compiler.contract.component import Prompt, PromptPart
 #: it, so that no file and no request can give it.
 PROMPT_ORDER = "prompt_order"
 
-_BLANK = re.compile(r"((?:[ \t]*\n){2,})")
+#: Spaces are looked through from the first of them alone, however many there are.
+_BLANK = re.compile(r"((?<![ \t])(?:[ \t]*\n){2,})")
 
 
 def paragraphs(prompt: Prompt) -> tuple[Prompt, ...]:

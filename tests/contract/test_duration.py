@@ -4,6 +4,7 @@ import pytest
 
 from harmonia_compiler.check.amounts import DURATION
 from harmonia_compiler.contract.duration import UNITS_MS, duration_ms, shown_ms
+from harmonia_compiler.contract.objective import parse_objectives
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,15 @@ def test_a_number_and_a_unit(written: str, ms: float) -> None:
 def test_anything_else_is_told_how_it_is_written(written: str) -> None:
     with pytest.raises(ValueError, match=r"write it like|above 0"):
         duration_ms(written)
+
+
+def test_very_many_spaces_are_refused_at_once() -> None:
+    """To try each way in which they could be parted would take minutes."""
+    for written in ("0" + " " * 200_000 + "x", "1" + " " * 200_000 + "x"):
+        with pytest.raises(ValueError, match="write it like"):
+            duration_ms(written, zero=True)
+    with pytest.raises(ValueError, match="write it like"):
+        parse_objectives("p95 latency <=" + " " * 200_000 + "\n")
 
 
 def test_the_units_of_the_language_mean_the_same_here() -> None:

@@ -301,6 +301,8 @@ def test_an_expression_over_the_fields_of_passages_is_a_filter(text: str) -> Non
         ("  ", 2, "expected a comparison, found its end"),
         ("not " * 5_000, 260, "expected less nesting, found `not`"),
         ("(" * 5_000, 65, "expected less nesting, found `(`"),
+        # To look for each quote's partner would take minutes.
+        ("source == '" + "\\'" * 200_000, 10, "expected a text, found `'`"),
     ],
 )
 def test_what_is_wrong_with_a_filter_is_said_at_its_place(text: str, at: int, message: str) -> None:

@@ -26,6 +26,11 @@ def test_a_blank_line_of_the_template_parts_them() -> None:
     )
 
 
+def test_very_many_spaces_are_looked_through_once() -> None:
+    spaces = " " * 1_000_000
+    assert paragraphs((f"a\n{spaces}b\n{spaces}\nc",)) == ((f"a\n{spaces}b",), ("c",))
+
+
 def test_blank_lines_stay_where_they_are() -> None:
     assert in_order(THREE, (2, 1, 0)) == (
         *("Be brief.\nSay where from.\n\n", Insert("passages"), "\n \nQuestion: "),

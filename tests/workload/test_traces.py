@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -102,6 +103,16 @@ def test_ragpulse() -> None:
         Arrival(0.0, prompt_tokens=900, answer_tokens=20, prefix=(1, 2, 3, 4, 5), session="a"),
         Arrival(2000.0, prompt_tokens=500, answer_tokens=30, prefix=(1, 6, 8), session="b"),
     )
+
+
+def test_a_time_of_very_many_digits_is_read_or_refused_at_once() -> None:
+    """To try each way in which digits could be a number would take minutes."""
+    line = RAGPULSE.splitlines()[0]
+    time = re.search('"timestamp": ("[^"]*")', line)
+    assert time is not None
+    for digits, code in (("1" * 200_000 + "x", "E1304"), ("1" * 200_000, "E1305"), (f"1.{'0' * 200_000}e", "E1304")):
+        ((found, number, _, marked),) = rejected(line.replace(time[1], f'"{digits}"'))
+        assert (found, number, marked) == (code, 1, f'"{digits}"')
 
 
 def test_requests_out_of_order_are_put_in_order_with_a_warning() -> None:

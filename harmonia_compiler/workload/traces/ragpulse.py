@@ -17,8 +17,8 @@ from harmonia_compiler.workload.traces.format import Format
 from harmonia_compiler.workload.traces.lines import Line, Lines
 
 _S = 1000.0
-#: Python takes more for a number: `1_0`, and the digits of every script.
-_NUMBER = re.compile(r"\s*(?:[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)\s*")
+#: Python takes more for a number: `1_0`, and the digits of every script. Digits can be matched in one way alone.
+_NUMBER = re.compile(r"\s*[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?\s*")
 
 
 class _Parts(msgspec.Struct):
