@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,9 +14,10 @@ import msgspec
 import pytest
 
 from harmonia_compiler.contract.bundle import Address, Endpoint, Endpoints
-from harmonia_compiler.contract.decision import fingerprint
+from harmonia_compiler.contract.decision import INSIDE, fingerprint
+from harmonia_compiler.contract.readings import TOKEN
 from harmonia_compiler.diagnostics.diagnostic import Rejected
-from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, Phase, Status, actuator_for
+from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, NotStarted, Phase, Status, actuator_for
 from harmonia_compiler.runtime.actuators.compose import keeper as keeping
 from harmonia_compiler.runtime.actuators.compose import preparing
 from harmonia_compiler.runtime.actuators.compose.asking import Wish, ask
@@ -29,14 +31,15 @@ from tests.compose.test_files import written
 from tests.compose.test_keeping import inspected, part, with_docker
 from tests.emit.conftest import Planned
 
-#: Docker whose containers are in the file beside it. It notes what it is to start, and the endpoints that there are
-#: whenever it is asked about containers, and opens the collections of a store once it may.
+#: Docker whose containers are in the file beside it. It notes what it is to start and to end, and the endpoints that
+#: there are whenever it is asked about containers, and opens the collections of a store once it may.
 HOLDING = """#!/bin/sh
 own="$(dirname "$0")"
 case "$1" in
   ps) [ -e "$own/away" ] && exit 1; rm "$own/no_ps" 2>/dev/null && exit 1; echo any ;;
   inspect) cat run/service/endpoints.json >> "$own/seen"; echo >> "$own/seen"; cat "$own/containers" ;;
   compose)
+    case "$*" in *" down "*|*" stop "*|*" rm "*) echo "$*" >> "$own/ended" ;; esac
     case "$*" in *" up "*)
       rm "$own/no_up" 2>/dev/null && exit 1
       echo "$*" >> "$own/started" ;;
@@ -154,7 +157,8 @@ def test_a_store_that_may_have_started_again_unseen_is_opened_and_all_are_called
         ("running", False, True),
         ("stopping", False, False),
         ("stopping", True, False),
-        ("failed", True, False),
+        ("failed", False, False),
+        ("failed", True, True),
     ],
 )
 @pytest.mark.parametrize("reembeds", [False, True])
@@ -258,6 +262,104 @@ def test_docker_is_waited_for_by_whoever_takes_over_what_was_up_until_that_is_to
     assert taken.keeper._failure is not None
 
 
+def kill_keeper(run: rundir.RunDirectory) -> None:
+    holder = run.holder()
+    assert holder is not None
+    os.kill(holder.pid, signal.SIGKILL)
+    while run.is_held():
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("how", ["late", "interrupted", "refused"])
+def test_a_takeover_that_comes_to_nothing_leaves_the_service_as_it_was(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    bundle = tmp_path / "bundle"
+    written(quickstart, bundle)
+    taken, actuator = Taken(bundle, "", tmp_path / "bin", monkeypatch), actuator_for("compose")
+    assert actuator is not None
+    taken.say_lives()
+    go, secrets = taken.bin / "go", taken.run.path / preparing.SECRETS
+    go.touch()
+    assert actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None)
+    served = (taken.run.path / "service/endpoints.json").read_bytes()
+    kill_keeper(taken.run)
+    go.unlink()
+    if how == "refused":
+        secrets.rmdir()
+        secrets.touch()
+
+    def watch(status: Status) -> None:
+        if how == "interrupted" and any(one.name == "search-0" for one in status.processes):
+            raise KeyboardInterrupt
+
+    with pytest.raises(NotStarted if how != "interrupted" else KeyboardInterrupt) as raised:
+        actuator.start(bundle, port=None, reembed=False, timeout_s=2.0 if how == "late" else 60.0, watch=watch)
+    status = actuator.status(bundle)
+    if how == "refused":
+        assert (status.phase, len(status.notes)) == ("down", 2)
+        assert status.notes[1].endswith(f"`harmoniac up {bundle}` takes them over")
+        secrets.unlink()
+    else:
+        assert (status.phase, status.notes) == ("starting", ("it goes on as it was while it is taken over",))
+    if isinstance(raised.value, NotStarted):
+        (found,) = raised.value.found
+        after = f"nobody looks after it: `harmoniac up {bundle}`" if how == "refused" else "so does its takeover"
+        assert f"the service goes on as it was, and {after}" in found.help
+    # Whoever comes next takes it over, or waits for who is about to.
+    go.touch()
+    assert not actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None)
+    assert actuator.status(bundle).phase == "running"
+    assert (taken.run.path / "service/endpoints.json").read_bytes() == served
+    assert not (taken.bin / "ended").exists()
+    assert actuator.stop(bundle)
+    assert " down " in (taken.bin / "ended").read_text()
+    assert actuator.status(bundle) == NOTHING_LEFT
+
+
+def test_a_service_is_not_given_up_for_what_was_gone_when_it_was_taken_over_and_ends_again(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(quickstart, tmp_path / "bundle")
+    taken = Taken(tmp_path / "bundle", "", tmp_path / "bin", monkeypatch)
+    taken.say_last("running", rundir.Asked())
+    taken.keeper = Keeper(tmp_path / "bundle", taken.run, rundir.Asked(), taken.keeper._me)
+    del taken.lives["minilm-0"]
+    (taken.bin / "go").touch()
+    with taken.kept():
+        taken.until(lambda: taken.keeper._watched["search-0"].is_ready)
+        taken.lives["minilm-0"] = {**inspected("restarting"), "RestartCount": 1}
+        taken.say_lives()
+        taken.until(lambda: "its next start, after" in taken.keeper._watched["minilm-0"].status.waiting_for)
+        looks = len(taken.called())
+        taken.until(lambda: len(taken.called()) > looks + 3)
+        taken.lives["minilm-0"] = inspected("running", "healthy")
+        taken.say_lives()
+        taken.until(lambda: taken.keeper._status().ready)
+
+
+def test_what_nothing_is_there_of_is_started_and_not_taken_over(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(quickstart, tmp_path / "bundle")
+    taken = Taken(tmp_path / "bundle", "", tmp_path / "bin", monkeypatch)
+    taken.say_last("running", rundir.Asked())
+    taken.keeper = Keeper(tmp_path / "bundle", taken.run, rundir.Asked(), taken.keeper._me)
+    (taken.bin / "containers").write_text("[]")
+    (taken.bin / "no_up").touch()
+    told = threading.Event()
+    thread = threading.Thread(target=taken.keeper.serve, args=(told,))
+    thread.start()
+    try:
+        thread.join(30.0)
+        assert not thread.is_alive()
+    finally:
+        told.set()
+        thread.join()
+    assert taken.keeper._failure is not None
+    assert " down " in (taken.bin / "ended").read_text()
+
+
 def test_containers_that_docker_does_not_remove_are_known_to_whoever_asks_until_it_does(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,11 +371,18 @@ def test_containers_that_docker_does_not_remove_are_known_to_whoever_asks_until_
     for name in ("go", "no_down"):
         (taken.bin / name).touch()
     assert actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None)
+    inside = taken.run.path / INSIDE
+    seen = inside.stat().st_ino, (inside / TOKEN).read_bytes()
     for _ in range(2):
         with pytest.raises(Rejected, match="E0922"):
             actuator.stop(bundle)
         status = actuator.status(bundle)
         assert (status.phase, len(status.notes)) == ("down", 1)
+    # They are taken over with the folders that they see, which are not made anew beside them.
+    assert actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None)
+    assert (inside.stat().st_ino, (inside / TOKEN).read_bytes()) == seen
+    with pytest.raises(Rejected, match="E0922"):
+        actuator.stop(bundle)
     (taken.bin / "no_down").unlink()
     assert actuator.stop(bundle)
     assert actuator.status(bundle) == NOTHING_LEFT

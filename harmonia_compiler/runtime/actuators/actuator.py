@@ -137,7 +137,8 @@ class Actuator(Protocol):
         service starts without it, so that it can be built anew.
         `watch` is told several times a second how things stand. What this call started it stops
         again when it is interrupted. Raises `NotStarted` when a process does
-        not come up within the time, with everything that this call started stopped again.
+        not come up within the time, with everything that this call started stopped again. A service that was up and
+        has lost its keeper already ran, where a target can take it over: it goes on as it was.
         """
         ...
 

@@ -30,6 +30,7 @@ class Compose(Kept):
     keeper = "harmonia_compiler.runtime.actuators.compose.keeper"
     #: A container has its grace, and Docker takes its time.
     grace_s = 6 * GRACE_S
+    takes_over = True
     left = "its keeper ended and left the containers as they were; `harmoniac up DIR` takes them over"
 
     def preflight(self, bundle: Path, *, port: int | None) -> list[Diagnostic]:

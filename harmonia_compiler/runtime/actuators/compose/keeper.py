@@ -8,7 +8,7 @@ SIGTERM ends the service. Where the keeper is killed, the containers go on, and 
 Of a plan over several hosts it has one host's part, and a keeper on each of the others has theirs.
 
 A replica that does not come up at the first start ends the start: everything is stopped again, and the state says which
-one it was and why.
+one it was and why. What was up and is taken over is never stopped for that.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ from harmonia_compiler.runtime.actuators.compose import preparing
 from harmonia_compiler.runtime.actuators.compose.asking import Listening
 from harmonia_compiler.runtime.actuators.compose.containers import Life, life_of
 from harmonia_compiler.runtime.actuators.compose.counts import Counts
-from harmonia_compiler.runtime.actuators.compose.docker import Docker, DockerFailed
+from harmonia_compiler.runtime.actuators.compose.docker import ORDER_S, Docker, DockerFailed
 from harmonia_compiler.runtime.actuators.compose.reading import ComposeBundle, read_compose_bundle
 from harmonia_compiler.runtime.actuators.compose.watched import Watched
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
@@ -75,6 +75,7 @@ class Keeper:
         self._starting: subprocess.Popen[bytes] | None = None
         #: Whether the containers stayed at the end, since Docker did not remove them.
         self.leaves_some = False
+        self._further = {one.replica for one in self._documents.here if one.further}
         #: What this host has beside its replicas, in the order in which it starts.
         self._front = (bundles.GATEWAY, bundles.CONTROLLER) if self._documents.is_front else ()
         self._watched = {one.name: one for one in self._everyone(self._documents, reembed=asked.reembed)}
@@ -97,7 +98,10 @@ class Keeper:
         finally:
             if listening is not None:
                 listening.close()
-            self._stop()
+            if self._before is not None and not stop.is_set():
+                self._leave()
+            else:
+                self._stop()
         return STOPPED if self._failure is None else FAILED
 
     def _there(self, stop: Told) -> dict[str, Life]:
@@ -119,13 +123,11 @@ class Keeper:
         with contextlib.suppress(OSError, msgspec.MsgspecError):
             self._endpoints = decode_document(read_regular(inside / rundir.ENDPOINTS, MOST_DOCUMENT_BYTES), Endpoints)
         port = self._asked.port
-        if running:
-            served = {one.replica for one in self._endpoints.replicas} | {bundles.GATEWAY, bundles.CONTROLLER}
-            for name, life in running.items():
-                # Of a service that was up everything has served, and what starts again just now will do so.
-                if name in self._watched and (self._before is not None or (name in served and life.is_well)):
-                    LOG.info("%s is there already", name)
-                    self._watched[name].adopt(life)
+        if not running:
+            # Of a service of which nothing is there, nothing is taken over.
+            self._before = None
+        else:
+            self._adopt(running)
             with contextlib.suppress(OSError, msgspec.MsgspecError):
                 found = read_regular(self._run.path / rundir.ADDRESS, MOST_DOCUMENT_BYTES)
                 had = decode_document(found, Address).port
@@ -139,6 +141,17 @@ class Keeper:
         if self._front:
             self._address = Address(LOOPBACK, port or free_port([one.port for one in self._documents.here]))
         preparing.write_variables(self._bundle, self._documents, self._address.port)
+
+    def _adopt(self, running: dict[str, Life]) -> None:
+        """Take over what has served: of a service that was up all, also what starts again, or is gone, just now."""
+        served = {one.replica for one in self._endpoints.replicas} | {bundles.GATEWAY, bundles.CONTROLLER}
+        for name, one in self._watched.items():
+            life = running.get(name)
+            if life is not None and (self._before is not None or (name in served and life.is_well)):
+                LOG.info("%s is there already", name)
+                one.adopt(life)
+            elif life is None and self._before is not None and name not in self._further:
+                one.adopt(None)
 
     def _look(self) -> None:
         try:
@@ -155,8 +168,7 @@ class Keeper:
                 self._see_to(one, life, wanted=name in wanted)
         if self._phase == "starting":
             # Those that the controller adds are started once the rest is up, like any that it adds later.
-            further = {one.replica for one in self._documents.here if one.further}
-            self._see_how_it_starts(wanted - further - {bundles.CONTROLLER})
+            self._see_how_it_starts(wanted - self._further - {bundles.CONTROLLER})
         self._write_places()
         self._write()
 
@@ -193,8 +205,20 @@ class Keeper:
             self._away[one.name], self._tries[one.name] = 0, tries + 1
             self._docker.up([one.name], sys.stdout.buffer).wait()
 
+    def _leave(self) -> None:
+        """End alone: the containers of a service that was up go on as they are, and another may take them over."""
+        # What it is about to put in the place of a container shall be there.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if self._starting is not None:
+                self._starting.wait(ORDER_S)
+        for one in self._watched.values():
+            one.close()
+        self._phase = "failed"
+        self._write()
+
     def _stop(self) -> None:
         """The gateway first, so that no request loses its engines, then everything."""
+        self._before = None
         if self._failure is None:
             self._phase = "stopping"
             self._write()
@@ -211,7 +235,8 @@ class Keeper:
             self.leaves_some = True
         for one in self._watched.values():
             one.close()
-        preparing.remove(self._bundle)
+        if not self.leaves_some:
+            preparing.remove(self._bundle)
         if self._failure is not None:
             self._phase = "failed"
             self._write()
@@ -263,7 +288,9 @@ class Keeper:
         served = tuple(one for one in replicas if one.name in joined)
         others = tuple(one for one in replicas if one.name not in joined and one.phase != "waiting")
         url = f"http://{self._address.host}:{self._address.port}" if self._address.port else ""
-        return Status(self._phase, (*served, *front[:1]), self._failure, url, beside=(*others, *front[1:]))
+        taken = self._before is not None and self._phase == "starting"
+        notes = ("it goes on as it was while it is taken over",) if taken else ()
+        return Status(self._phase, (*served, *front[:1]), self._failure, url, notes=notes, beside=(*others, *front[1:]))
 
     def _everyone(self, documents: ComposeBundle, *, reembed: bool) -> list[Watched]:
         launches = documents.launches
@@ -285,14 +312,11 @@ class Keeper:
 
 
 def _last_up(run: rundir.RunDirectory) -> rundir.State | None:
-    """What was said last of the service, where all of it was up, also if another was about to take it over since."""
+    """What was said last of the service, where all of it was up."""
     state = None
     with contextlib.suppress(rundir.Damaged):
         state = run.read_state()
-    if state is None:
-        return None
-    phase = state.status.phase
-    return state if phase == "running" or (phase == "starting" and state.was_up) else None
+    return state if state is not None and state.is_up else None
 
 
 def _token_of(inside: Path) -> bytes:

@@ -75,12 +75,12 @@ class Watched:
                 threading.Thread(target=self._prepare, args=(life,), name=f"readying {self.name}", daemon=True).start()
         self._show()
 
-    def adopt(self, life: Life) -> None:
+    def adopt(self, life: Life | None) -> None:
         """What has served before this process began goes on to be called if it is well, while it is readied anew.
 
         It may have started again while nobody looked, and to ready what was ready changes nothing.
         """
-        self._adopted, self.was_ready = life.key if life.is_well else None, True
+        self._adopted, self.was_ready = life.key if life is not None and life.is_well else None, True
 
     @property
     def is_ready(self) -> bool:

@@ -28,6 +28,7 @@ from harmonia_compiler.runtime.actuators.supervision.refusing import (
     SHOWN_LINES,
     check_asked,
     not_started,
+    not_taken_over,
     stopped_meanwhile,
     unusable,
 )
@@ -42,15 +43,45 @@ _LOOK_EVERY_S = 0.1
 _spawned: list["subprocess.Popen[bytes]"] = []
 
 
+class _Waited:
+    """The service that a command waits for: `was_up` is whether it was when the command began.
+
+    `spawned` is the keeper that the command started, and `keeper` whoever looks after the service, or did last.
+    """
+
+    spawned: "subprocess.Popen[bytes] | None" = None
+    keeper: pids.Ident | None = None
+
+    def __init__(self, bundle: Path, run: rundir.RunDirectory, *, was_up: bool) -> None:
+        self.bundle, self.run, self._was_up = bundle, run, was_up
+
+    def begin(self, spawned: "subprocess.Popen[bytes]") -> None:
+        """Wait for the keeper that this command has started."""
+        self.spawned, self.keeper = spawned, pids.identify(spawned.pid)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the keeper that this command started is the one that looks after the bundle."""
+        return self.spawned is not None and self.spawned.poll() != HELD_BY_ANOTHER
+
+    @property
+    def is_taken_over(self) -> bool:
+        """Whether it goes on where its start fails, since it was up before: its keeper says, where it got that far."""
+        state = state_by(self.keeper, self.run)
+        return self._was_up if state is None else state.was_up
+
+
 class Kept(ABC):
     """What actuators have in common whose keeper is the module `keeper`, and has `grace_s` to stop everything.
 
     `left` says in a sentence what is so where the keeper ended without stopping its service, which stands in `DIR`.
+    `takes_over` is whether a keeper goes on with what a killed one left running: no start that fails stops that.
     """
 
     keeper: str
     grace_s: float
     left: str
+    takes_over = False
 
     @abstractmethod
     def end_left(self, bundle: Path, run: rundir.RunDirectory, *, known: bool) -> bool:
@@ -66,23 +97,22 @@ class Kept(ABC):
     def start(self, bundle: Path, *, port: int | None, reembed: bool, timeout_s: float, watch: Watch) -> bool:
         """See `Actuator.start`."""
         run, asked = _prepared(bundle.resolve()), rundir.Asked(port, reembed)
-        keeper = None
+        waited = _Waited(bundle, run, was_up=self.takes_over and _is_up(run))
         try:
             if is_kept(bundle.resolve(), run):
                 _check_asked(bundle, run, asked)
             else:
-                keeper = self._spawn(bundle.resolve(), run, asked)
-            _await_ready(bundle, run, timeout_s, watch, keeper)
+                waited.begin(self._spawn(bundle.resolve(), run, asked))
+            _await_ready(waited, timeout_s, watch)
         except (NotStarted, KeyboardInterrupt):
-            if _is_ours(keeper):
+            if waited.is_ours and not waited.is_taken_over:
                 # Where somebody else stops it at this moment there is nothing left to do, and nothing to say of it.
                 with contextlib.suppress(Rejected):
                     self.stop(bundle)
             raise
-        if _is_ours(keeper):
-            return True
-        _check_asked(bundle, run, asked)
-        return False
+        if not waited.is_ours:
+            _check_asked(bundle, run, asked)
+        return waited.is_ours and not waited.is_taken_over
 
     def status(self, bundle: Path) -> Status:
         """See `Actuator.status`."""
@@ -101,9 +131,11 @@ class Kept(ABC):
             return (
                 msgspec.structs.replace(state.status, said=said) if state.supervisor == keeper else Status("starting")
             )
+        left = self.left.replace("DIR", named)
         if state.status.phase == "failed":
-            return Status("down", failure=state.status.failure, notes=("the last start failed",))
-        return Status("down", notes=(self.left.replace("DIR", named),))
+            notes = ("the last start failed", *([left] if state.is_up else []))
+            return Status("down", failure=state.status.failure, notes=notes)
+        return Status("down", notes=(left,))
 
     def stop(self, bundle: Path) -> bool:
         """See `Actuator.stop`."""
@@ -174,17 +206,20 @@ def _prepared(bundle: Path) -> rundir.RunDirectory:
     return run
 
 
+def _is_up(run: rundir.RunDirectory) -> bool:
+    """Whether what was said last of a service is that it is up."""
+    with contextlib.suppress(rundir.Damaged):
+        state = run.read_state()
+        return state is not None and state.is_up
+    return False
+
+
 def _check_asked(bundle: Path, run: rundir.RunDirectory, asked: rundir.Asked) -> None:
     """Raise `Rejected` where a service that runs, or is starting, was started with other options than these."""
     state = state_by(keeper_of(bundle.resolve(), run), run)
     if state is not None:
         listens = state.status.url.rpartition(":")[2]
         check_asked(bundle, asked, state.asked, int(listens) if listens else state.asked.port)
-
-
-def _is_ours(keeper: "subprocess.Popen[bytes] | None") -> bool:
-    """Whether the keeper that this command started is the one that looks after the bundle."""
-    return keeper is not None and keeper.poll() != HELD_BY_ANOTHER
 
 
 def _was_stopped(last: Status | None, run: rundir.RunDirectory, ours: "subprocess.Popen[bytes] | None") -> bool:
@@ -198,31 +233,24 @@ def _was_stopped(last: Status | None, run: rundir.RunDirectory, ours: "subproces
     return not run.has_state() if last is None else last.phase == "stopping"
 
 
-def _await_ready(
-    bundle: Path,
-    run: rundir.RunDirectory,
-    timeout_s: float,
-    watch: Watch,
-    spawned: "subprocess.Popen[bytes] | None",
-) -> None:
+def _await_ready(waited: _Waited, timeout_s: float, watch: Watch) -> None:
     """Return once the service is up, by this command's keeper or another's.
 
     Raises `NotStarted`, and `Rejected` where somebody stopped it meanwhile.
     """
+    bundle, run = waited.bundle, waited.run
     until = time.monotonic() + timeout_s
-    me = None if spawned is None else pids.identify(spawned.pid)
-    keeper = me
     last: Status | None = None
     while last is None or last.phase != "running":
-        ours = spawned if _is_ours(spawned) else None
+        ours = waited.spawned if waited.is_ours else None
         if ours is not None:
             ended = ours.poll() is not None
         else:
             other = keeper_of(bundle.resolve(), run)
             ended = other is None and not run.is_held()
             # Also of one that has ended is read what it said last.
-            keeper = other or keeper
-        state = state_by(keeper, run)
+            waited.keeper = other or waited.keeper
+        state = state_by(waited.keeper, run)
         last = last if state is None else state.status
         if last is not None:
             watch(last)
@@ -231,5 +259,7 @@ def _await_ready(
         if ended or time.monotonic() > until:
             process, why = culprit(last, "" if ended else f"after {timeout_s:g} s in all")
             said = tail(run.log_of(process), SHOWN_LINES)
+            if waited.is_taken_over:
+                raise not_taken_over(bundle, process, why, said, goes_on=not ended)
             raise not_started(bundle, process, why, said, goes_on=not ended and ours is None)
         time.sleep(_LOOK_EVERY_S)

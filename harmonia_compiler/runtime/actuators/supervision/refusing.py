@@ -44,11 +44,21 @@ def check_asked(bundle: Path, asked: Asked, given: Asked, port: int | None) -> N
 def not_started(bundle: Path, process: str, why: str, said: list[str], *, goes_on: bool = False) -> NotStarted:
     """A start was given up for a process that `said` this; where it `goes_on`, it is another command's."""
     named = shell_word(bundle)
-    step = f"read all that it wrote with `harmoniac logs {named} {process}`; what was started is stopped again"
+    step = f"{_read_all(named, process)}; what was started is stopped again"
     if UNFIT in why:
         step = f"`harmoniac up {named} --reembed` starts without it, so that it can be built anew"
     if goes_on:
         step = f"another `up` started it, and that start goes on: `harmoniac status {named}` shows how far it is"
+    return given_up(process, why, step, said)
+
+
+def not_taken_over(bundle: Path, process: str, why: str, said: list[str], *, goes_on: bool) -> NotStarted:
+    """A service that was up was not taken over for a process that `said` this; it may be yet where that `goes_on`."""
+    named = shell_word(bundle)
+    after = f"nobody looks after it: `harmoniac up {named}` takes it over"
+    if goes_on:
+        after = f"so does its takeover: `harmoniac status {named}` shows how far it is"
+    step = f"the service goes on as it was, and {after}, `harmoniac down {named}` ends it; {_read_all(named, process)}"
     return given_up(process, why, step, said)
 
 
@@ -62,7 +72,7 @@ def stopped_meanwhile(bundle: Path) -> Rejected:
 def not_replaced(bundle: Path, process: str, why: str, said: list[str]) -> NotStarted:
     """A replacement was given up for a process that `said` this."""
     named = shell_word(bundle)
-    step = f"read all that it wrote with `harmoniac logs {named} {process}`"
+    step = _read_all(named, process)
     if UNFIT in why:
         # With both embedders in service, neither could search the other's collection.
         step = (
@@ -75,3 +85,7 @@ def not_replaced(bundle: Path, process: str, why: str, said: list[str]) -> NotSt
 def given_up(process: str, why: str, step: str, said: list[str]) -> NotStarted:
     """A process did not become ready, and what to do next."""
     return NotStarted(Diagnostic("E0909", f"`{process}` did not become ready: {why}", help=step), process, said)
+
+
+def _read_all(named: str, process: str) -> str:
+    return f"read all that it wrote with `harmoniac logs {named} {process}`"

@@ -58,7 +58,7 @@ class State(msgspec.Struct, frozen=True):
     """`state.json`: the service, who looks after it, what it was started with, and the folder that it was written to.
 
     A folder that is copied while its service runs must not be taken for that of the service. `was_up` is whether all of
-    it was up already when whoever says so took it over.
+    it was up already when whoever says so took it over, and has not begun to stop it since.
     """
 
     supervisor: Ident
@@ -66,6 +66,12 @@ class State(msgspec.Struct, frozen=True):
     asked: Asked = Asked()
     folder: str = ""
     was_up: bool = False
+
+    @property
+    def is_up(self) -> bool:
+        """Whether all of it was up, also if another was about to take it over since, or could not."""
+        phase = self.status.phase
+        return phase == "running" or (phase in ("starting", "failed") and self.was_up)
 
 
 class Damaged(Exception):
