@@ -15,7 +15,14 @@ from harmonia_compiler.cli.progress import Lines, progress, timeout_option
 from harmonia_compiler.cli.replacing import print_log, replaced, replacing, share_of
 from harmonia_compiler.cli.stopping import stopped_as_by_hand
 from harmonia_compiler.diagnostics.shell import shell_word
-from harmonia_compiler.runtime.actuators.actuator import Actuator, NotStarted, Status, Watch, found_actuator
+from harmonia_compiler.runtime.actuators.actuator import (
+    NOTHING_LEFT,
+    Actuator,
+    NotStarted,
+    Status,
+    Watch,
+    found_actuator,
+)
 from harmonia_compiler.runtime.bundle import read_service
 
 
@@ -106,10 +113,15 @@ def _start(
 
 def _left(actuator: Actuator, bundle: Path) -> str:
     """What is left of a start that was interrupted."""
-    if actuator.status(bundle).phase == "down":
+    status = actuator.status(bundle)
+    if status == NOTHING_LEFT:
         return "interrupted: what had been started is stopped again"
-    see = f"`harmoniac status {shell_word(bundle)}` says how it is"
-    return f"interrupted; somebody else started the service too, and {see}"
+    # Somebody else's, one that is taken over, or what a second Ctrl-C left: who looks after it knows.
+    named, why = shell_word(bundle), "".join(f" ({note})" for note in status.notes)
+    return (
+        f"interrupted, and not all is stopped{why}: `harmoniac status {named}` says how it is, "
+        f"`harmoniac down {named}` ends it"
+    )
 
 
 def _tell(actuator: Actuator, bundle: Path, took_s: float, *, started: bool, reembed: bool) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from harmonia_compiler.cli.main import run
-from harmonia_compiler.cli.up import _print_next, _tell
-from harmonia_compiler.runtime.actuators.actuator import ProcessStatus, Status
+from harmonia_compiler.cli.up import _left, _print_next, _tell
+from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, ProcessStatus, Status
 from harmonia_compiler.runtime.actuators.local import Local
 
 from .one_host import on_one_host
@@ -61,6 +61,29 @@ def test_what_was_ingested_during_the_start_is_there(
     said = capsys.readouterr().out
     assert "`news` has nothing to search yet" in said
     assert "`docs`" not in said
+
+
+class Left(Local):
+    """What is as it is after a start was interrupted."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+
+    def status(self, bundle: Path) -> Status:
+        return self._status
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (NOTHING_LEFT, "interrupted: what had been started is stopped again"),
+        (Status("stopping"), "interrupted, and not all is stopped: `harmoniac status some` says how it is, "),
+        (Status("starting"), "interrupted, and not all is stopped: `harmoniac status some` says how it is, "),
+        (Status("down", notes=("its keeper ended",)), "interrupted, and not all is stopped (its keeper ended): "),
+    ],
+)
+def test_an_interrupted_start_says_what_is_left(status: Status, said: str) -> None:
+    assert _left(Left(status), Path("some")).startswith(said)
 
 
 @pytest.mark.parametrize("options", [["--timeout", "\u0665s"], ["--over", "old", "--canary", "\u0665%"]])
