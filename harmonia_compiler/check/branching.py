@@ -7,7 +7,7 @@ from harmonia_compiler.check.branches import Expected, Path, chain, merge, share
 from harmonia_compiler.check.classes import class_shares
 from harmonia_compiler.check.foregone import warn_of_foregone
 from harmonia_compiler.check.narrowing import Narrowed, is_impossible
-from harmonia_compiler.check.nodes import past
+from harmonia_compiler.check.nodes import MOST_NODES, TooLarge, past
 from harmonia_compiler.check.rounds import Reader
 from harmonia_compiler.check.scope import Scope
 from harmonia_compiler.check.unreached import pass_over, report_never, report_unreached
@@ -41,6 +41,9 @@ class _Branch:
 
     def read(self) -> tuple[Choice | None, bool]:
         statement, reader = self.statement, self.reader
+        # Of each arm a test and a choice, before it is found what all tests leave of all labels.
+        if 2 * len(statement.arms) > MOST_NODES:
+            raise TooLarge
         tests = chain(statement, self.scope)
         covers_all = tests.is_exhausted and statement.otherwise is None
         known = class_shares(

@@ -9,6 +9,7 @@ from harmonia_compiler.check.applying import apply_function
 from harmonia_compiler.check.calls import match_arguments, warn_of_swapped
 from harmonia_compiler.check.faults import report_faults
 from harmonia_compiler.check.made import Made
+from harmonia_compiler.check.nodes import MOST_COPIED
 from harmonia_compiler.check.program import Declared
 from harmonia_compiler.check.scope import Scope, Value
 from harmonia_compiler.check.settings import SettingReader
@@ -165,10 +166,21 @@ def _wrong_argument(values: "Values", call: tree.Call, port: Port, argument: tre
 
 def _call_pipeline(values: "Values", call: tree.Call, declared: Declared, flow: Flow, scope: Scope) -> Value | None:
     given = _arguments(values, call, flow.ports, {}, scope)
-    if given is None:
+    if given is None or _is_too_much(values, call, flow):
         return None
     position = values.nodes.inline(flow, given[0], has_effect=declared in values.impure)
     return Value(position, flow.result_type)
+
+
+def _is_too_much(values: "Values", call: tree.Call, flow: Flow) -> bool:
+    """Whether pipelines have been called that are too large in all, which is reported once."""
+    context, before = values.context, values.context.copied
+    context.copied += sum(len(body.nodes) for body in flow.bodies)
+    if before <= MOST_COPIED < context.copied:
+        help = "a pipeline that is called stands there with all that it calls itself; call fewer, or let fewer call it"
+        message = f"with this call, pipelines that are called come to more than {MOST_COPIED:,} operations in all"
+        values.findings.add("E0406", message, call.name.span, help=help)
+    return context.copied > MOST_COPIED
 
 
 def _call_component(

@@ -49,9 +49,8 @@ def _compared(test: tree.Comparison, scope: Scope) -> tuple[Narrowed, Narrowed]:
             labels, name = binding.value.type.labels, one.name.text
             if other.value not in labels:
                 return {name: Labels((other.value,))}, {}
-            holds = Labels(tuple(label for label in labels if label == other.value))
-            fails = Labels(tuple(label for label in labels if label != other.value))
-            return {name: holds}, {name: fails}
+            at = labels.index(other.value)
+            return {name: Labels((other.value,))}, {name: Labels(labels[:at] + labels[at + 1 :])}
     return {}, {}
 
 

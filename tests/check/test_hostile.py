@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harmonia_compiler.check import program
+from harmonia_compiler.check import branching, calling, program
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.check.nodes import MOST_NODES
 from harmonia_compiler.contract.program import MOST_ITEMS
@@ -112,6 +112,34 @@ def test_pipelines_that_double_are_refused_where_they_get_too_large() -> None:
         f"pipeline p{at}(q: text) -> text {{ return p{at - 1}(p{at - 1}(note(q))) }}\n" for at in range(1, 40)
     )
     assert codes(f"{HEAD}pipeline p0(q: text) -> text {{ return f(q) }}\n{doubling}") == {"E0406"}
+
+
+def test_pipelines_that_call_one_another_are_bounded_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is small, and all that it calls stands in it anew: of many in a row this grows with their square."""
+    many = 20
+    # A port, its own call, and one of each before it.
+    monkeypatch.setattr(calling, "MOST_COPIED", sum(at + 2 for at in range(many)))
+
+    def found(*calls: tuple[int, int]) -> list[str]:
+        made = (f"pipeline p{at}(q: text ~ 9 tokens) -> text {{ return f(p{of}(q)) }}\n" for at, of in calls)
+        last = "pipeline p0(q: text ~ 9 tokens) -> text { return f(q) }\n"
+        Path("a.rag").write_text(f"{HEAD}{last}{''.join(made)}", encoding="utf-8")
+        return [one.message for one in check_files([Path("a.rag")]).found]
+
+    chain = [(at, at - 1) for at in range(1, many + 1)]
+    said = "with this call, pipelines that are called come to more than 230 operations in all"
+    assert found(*chain) == []
+    assert found(*chain, (many + 1, 0), (many + 2, many + 1), (many + 3, many)) == [said]
+
+
+def test_of_very_many_arms_it_is_not_asked_what_each_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of as many labels each would keep all the others."""
+    monkeypatch.setattr(branching, "chain", None)
+    many = range(MOST_NODES // 2 + 1)
+    labels = " | ".join(f'"k{at}"' for at in many)
+    arms = "\nelif ".join(f'k == "k{at}" {{ return f("{at}") }}' for at in many)
+    kind = f'component of(q: text) -> {labels} = small("{{q}}")\n'
+    assert "E0406" in codes(kind + pipeline(f"k = of(q)\nif {arms}\nreturn q"))
 
 
 @pytest.mark.parametrize("begun", ["sk-", "hf_", "glpat-", "://", "://:"])
