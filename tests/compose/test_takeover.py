@@ -201,6 +201,35 @@ def test_a_service_that_was_up_is_so_too_for_whoever_takes_it_over_from_one_that
     assert not (taken.bin / "no_up").exists()
 
 
+def test_what_the_gateway_was_told_by_a_variable_stays_so_until_another_shell_says_otherwise(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, name = tmp_path / "bundle", "HARMONIA_ALLOWED_HOSTS"
+    written(quickstart, bundle)
+    monkeypatch.setenv("HARMONIA_GATEWAY_PROCESSES", "2")
+    for said, told in (
+        ("rag.example", "rag.example"),
+        (None, "rag.example"),
+        (None, "rag.example"),
+        ("", ""),
+        (None, ""),
+    ):
+        if said is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, said)
+        keeper, run = part(bundle, "", monkeypatch)
+        assert {**keeper._docker._environment}.items() >= {name: told, "HARMONIA_GATEWAY_PROCESSES": "2"}.items()
+        keeper._phase = "running"
+        keeper._write()
+        monkeypatch.delenv("HARMONIA_GATEWAY_PROCESSES", raising=False)
+    # Of a service that was stopped nothing is kept.
+    keeper._stop()
+    run.clear()
+    keeper, _ = part(bundle, "", monkeypatch)
+    assert name not in keeper._docker._environment
+
+
 def test_a_service_is_not_given_up_for_what_starts_again_while_it_is_taken_over(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

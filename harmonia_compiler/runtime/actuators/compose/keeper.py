@@ -28,6 +28,7 @@ from harmonia_compiler.contract.launch import Probe
 from harmonia_compiler.contract.readings import TOKEN
 from harmonia_compiler.contract.regular import MOST_DOCUMENT_BYTES, read_regular
 from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.emit.targets.compose_services import FOR_GATEWAY
 from harmonia_compiler.kinds.milvus import is_standalone
 from harmonia_compiler.runtime import bundle as bundles
 from harmonia_compiler.runtime.actuators.actuator import Failure, Phase, Status
@@ -60,11 +61,14 @@ class Keeper:
     def __init__(self, bundle: Path, run: rundir.RunDirectory, asked: rundir.Asked, me: pids.Ident) -> None:
         #: What an earlier keeper said last of a service that was up, and that is taken over as it was started.
         self._before = _last_up(run)
-        if self._before is not None and self._before.asked.reembed:
-            asked = msgspec.structs.replace(asked, reembed=True)
+        outer = dict(os.environ)
+        if self._before is not None:
+            asked = msgspec.structs.replace(asked, reembed=asked.reembed or self._before.asked.reembed)
+            outer = {**self._before.given, **outer}
+        self._given = {one.name: outer[one.name] for one in FOR_GATEWAY if one.name in outer}
         self._bundle, self._run, self._asked, self._me = bundle, run, asked, me
         self._documents = read_compose_bundle(bundle, os.environ)
-        self._docker = Docker(bundle, dict(os.environ), self._documents.files)
+        self._docker = Docker(bundle, outer, self._documents.files)
         self._counts = Counts(self._documents, run, self._docker)
         self._phase: Phase = "starting"
         self._failure: Failure | None = None
@@ -247,7 +251,7 @@ class Keeper:
     def _write(self) -> None:
         """Say how things stand."""
         was_up = self._before is not None
-        state = rundir.State(self._me, self._status(), self._asked, self._run.identity, was_up)
+        state = rundir.State(self._me, self._status(), self._asked, self._run.identity, was_up, self._given)
         try:
             self._run.write(rundir.STATE, msgspec.json.encode(state))
         except OSError as problem:

@@ -58,7 +58,8 @@ class State(msgspec.Struct, frozen=True):
     """`state.json`: the service, who looks after it, what it was started with, and the folder that it was written to.
 
     A folder that is copied while its service runs must not be taken for that of the service. `was_up` is whether all of
-    it was up already when whoever says so took it over, and has not begun to stop it since.
+    it was up already when whoever says so took it over, and has not begun to stop it since. `given` are variables of
+    whoever started it that its processes were given.
     """
 
     supervisor: Ident
@@ -66,6 +67,7 @@ class State(msgspec.Struct, frozen=True):
     asked: Asked = Asked()
     folder: str = ""
     was_up: bool = False
+    given: dict[str, str] = {}
 
     @property
     def is_up(self) -> bool:
