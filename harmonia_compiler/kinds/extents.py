@@ -130,6 +130,35 @@ def resized(extent: Extent, tokens: float) -> Extent:
     return Extent(tokens, extent.items, extent.guessed, item, parts)
 
 
+def limited(extent: Extent, of: Type, most: float) -> Extent:
+    """The same items and parts, in texts so much shorter that all together has no more than so many tokens.
+
+    What is no text, and what JSON writes around values, stays as long as it is: where that alone is more, texts are
+    empty, and the whole has more.
+    """
+    if extent.tokens <= most:
+        return extent
+    bare = _with_texts(extent, of, 0.0)
+    in_texts = extent.tokens - bare.tokens
+    return _with_texts(extent, of, max(0.0, most - bare.tokens) / in_texts) if in_texts else extent
+
+
+def _with_texts(extent: Extent, of: Type, share: float) -> Extent:
+    """With texts that are so large a share of what they are."""
+    match of:
+        case Text() | Passage() | Message():
+            return replace(extent, tokens=share * extent.tokens)
+        case ListOf(item) if item is not None:
+            one = _with_texts(item_of(extent, of), item, share)
+            return replace(list_extent(of, one, extent.items), guessed=extent.guessed)
+        case Record():
+            types = part_types(of)
+            parts = {name: _with_texts(part_of(extent, of, name), each, share) for name, each in types.items()}
+            return replace(record_extent(parts, types), guessed=extent.guessed)
+        case _:
+            return extent
+
+
 def value_tokens(value: Value, of: Type, *, in_json: bool = False) -> float:
     """How many tokens a value is, as `typed_extent` counts them: of a number, a bool or a label what is usual."""
     match of:

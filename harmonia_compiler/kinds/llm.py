@@ -18,7 +18,7 @@ from harmonia_compiler.contract.launch import Launch, Reply, Wire, Word
 from harmonia_compiler.contract.plan import Configuration
 from harmonia_compiler.contract.types import ListOf, Text, Value
 from harmonia_compiler.kinds import vllm
-from harmonia_compiler.kinds.extents import declared_extent, resized, shown_tokens, text_tokens
+from harmonia_compiler.kinds.extents import declared_extent, limited, shown_tokens, text_tokens
 from harmonia_compiler.kinds.kind import NOTHING, REVISION, Extent, Fault, Kind, Setting, Work, value_of
 from harmonia_compiler.kinds.launching import model_words, weights_name, worker
 from harmonia_compiler.kinds.openai import (
@@ -137,7 +137,7 @@ def work(component: Component, inputs: Mapping[str, Extent], result: Extent) -> 
     tokens += sum(turn.tokens for turn in before) + sum(asked) + text_tokens(BETWEEN_LOOSE) * max(0, len(asked) - 1)
     last = 1.0 if component.prompt is not None or asked else 0.0
     tokens += template_tokens(sum(turn.items for turn in before) + last)
-    return Work(prompt_tokens=tokens, output_tokens=result.tokens)
+    return Work(prompt_tokens=tokens, output_tokens=answer_tokens(component, result))
 
 
 def template_tokens(turns: float) -> float:
@@ -165,7 +165,12 @@ def result_extent(component: Component, inputs: Mapping[str, Extent] = NOTHING) 
     extent = declared_extent(component)
     # Whoever limits the tokens has said about how many there are, but not in how many items.
     is_told = is_limited and (component.size is not None or not isinstance(component.result, ListOf))
-    return replace(resized(extent, min(extent.tokens, limit)), guessed=extent.guessed and not is_told)
+    return replace(limited(extent, component.result, limit), guessed=extent.guessed and not is_told)
+
+
+def answer_tokens(component: Component, result: Extent) -> float:
+    """How many tokens an engine writes for a result: no more than it may, which JSON alone can be longer than."""
+    return min(result.tokens, float(value_of("max_tokens", component.settings, SETTINGS)))
 
 
 def launch(engine: Engine, card: Card | None, configuration: Configuration) -> Launch:

@@ -141,6 +141,48 @@ def test_what_a_call_gives_that_says_its_limit_anew_is_as_large_as_planned(
     assert (said.text, said.tokens) == (spoken(value, component.result), round(answered))
 
 
+CUT = """
+type inner = (a: text ~ 8 tokens, numbers: [number] ~ 3)
+type row = (name: text ~ 15 tokens, tags: [text ~ 6 tokens] ~ 4)
+type whole = (one: inner, two: [inner] ~ 2, turns: [message ~ 9 tokens] ~ 2, of: passage ~ 20 tokens, is: bool)
+type judged = (why: text ~ 60 tokens, score: number, verdict: "good" | "evil")
+component small = llm("meta-llama/Llama-3.2-3B-Instruct", max_model_len: 32768)
+component make(q: text) -> TYPE = small("{q}", max_tokens: DECLARED)
+component show(it: TYPE) -> text ~ 5 tokens = small("{it}", max_tokens: 10)
+pipeline ask(q: text ~ 10 tokens) -> text {
+    load 1 rps
+    return show(make(qANEW))
+}
+"""
+
+
+@pytest.mark.parametrize("anew", [False, True], ids=["declared", "anew"])
+@pytest.mark.parametrize("limit", [5, 30, 60, 4000])
+@pytest.mark.parametrize("of", ["judged", "row", "whole", "[inner]", "[row]", "[number]", "[message]"])
+def test_what_is_cut_is_planned_and_simulated_as_long_as_it_stands_in_a_prompt(
+    tmp_path: Path, of: str, limit: int, *, anew: bool
+) -> None:
+    """Texts are shorter by the limit, and neither numbers nor what JSON writes around them."""
+    source = CUT.replace("TYPE", of).replace("DECLARED", str(4000 if anew else limit))
+    planned = planned_for(tmp_path, source.replace("ANEW", f", max_tokens: {limit}" if anew else ""))
+    found = demand(planned.application, planned.application.flows[0])
+    components = planned.service.programs["ask"].components
+    settings = {**components["make"].settings, "max_tokens": limit}
+    value, made = planned.behaviour.answer(Asked(components["make"], settings, [{"q": "who?"}], many=False, request=7))
+    assert made.work.output_tokens <= limit
+    assert made.work.output_tokens == pytest.approx(found.work["make"].output_tokens)
+    inputs: dict[str, Value] = {"it": value}
+    _, shown = planned.behaviour.answer(Asked(components["show"], {}, [inputs], many=False, request=7))
+    # No text has less than a character, and there are 20 in the largest.
+    assert shown.work.prompt_tokens == pytest.approx(found.work["show"].prompt_tokens, abs=5.0, rel=0.01)
+    sent = msgspec.convert({"messages": messages(components["show"], inputs)}, Ask)
+    assert sent.prompt == pytest.approx(shown.work.prompt_tokens, abs=4.0, rel=0.01)
+    said = Speech(planned.behaviour, planned.application.components).answer(
+        Called("7", "make", ""), Ask([], max_tokens=limit), b"", room=10_000
+    )
+    assert (said.text, said.tokens) == (spoken(value, components["make"].result), round(made.work.output_tokens))
+
+
 def test_texts_of_a_list_that_is_often_empty_are_as_large_as_planned(tmp_path: Path) -> None:
     """The limit is one of the whole answer, which is shorter in the mean than a text of it."""
     source = ANEW.replace("TYPE", "[text ~ 100 tokens] ~ 0.5").replace("LIMIT", "60")

@@ -59,9 +59,9 @@ class Speech:
         value = self.behaviour.value(component, {}, whose.request, whose.place, settings)
         if isinstance(component.result, Text):
             return _cut(str(value), most)
-        extent = kinds()[component.kind].result_extent(msgspec.structs.replace(component, settings=settings))
-        tokens = max(1, round(extent.tokens))
-        return Said(spoken(value, component.result), tokens if most is None else min(tokens, most))
+        asked, kind = msgspec.structs.replace(component, settings=settings), kinds()[component.kind]
+        tokens = kind.work(asked, {}, kind.result_extent(asked)).output_tokens
+        return Said(spoken(value, component.result), max(1, round(tokens)))
 
     def _unknown(self, whose: Called, most: int | None, choices: list[str] | None, body: bytes) -> Said:
         key = whose.request or hashlib.blake2b(body, digest_size=8).hexdigest()
