@@ -25,6 +25,8 @@ KEYWORDS = frozenset(word.upper() for word in words.KEYWORDS)
 _OTHERWISE_QUOTED = re.compile(
     r"""'([^'"\\\n]*)'|[“„]([^“”"\\\n]*)[“”]|[\u2018\u201a]([^\u2018\u2019"\\\n]*)[\u2018\u2019]"""
 )
+#: A comment as other languages have it, to the end of its line.
+_OTHER_COMMENT = re.compile(r"//[^\r\n]*")
 _DECLARATION_LINE = re.compile(r"^(?:component|pipeline|import|type|class)[ \t]+[a-z]", re.MULTILINE)
 _ADVICE = {
     **dict.fromkeys("'“”„\u2018\u2019\u201a", 'a text stands in double quotes: `"…"`'),
@@ -91,6 +93,8 @@ class Lexer:
                 if start != broken_to:
                     self._report_character(start, end)
                 broken_to = end
+                if comment := _OTHER_COMMENT.match(self.source.text, start):
+                    skip_to = comment.end()
                 if found := _OTHERWISE_QUOTED.match(self.source.text, start):
                     skip_to = found.end()
                     text = f'"{found[found.lastindex or 1]}"'
