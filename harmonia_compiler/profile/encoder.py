@@ -3,14 +3,20 @@
 NVIDIA's tables do not say it better. They are of the kernels by which vLLM runs models that write: attention looks
 back only, and the shapes that were measured are those of models of billions of parameters. Encoders look both ways, are
 much narrower, and run in torch here, where launching their small kernels counts as well.
+
+What is longer than a model's window is cut there, by our worker as by vLLM, and takes no time.
 """
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harmonia_compiler.contract.card import Card
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.inventory import Inventory
 from harmonia_compiler.contract.plan import Configuration
+from harmonia_compiler.kinds.kind import Work
+from harmonia_compiler.kinds.registry import kinds
 from harmonia_compiler.profile.assumptions import (
     ENCODER_BATCHES,
     ENCODER_CALL_MS,
@@ -30,16 +36,21 @@ from harmonia_compiler.profile.sources import CPU_ROOFLINE, ROOFLINE
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """The time of a pass, by roofline: every token once through the layers, every weight read once."""
+    """The time of a pass, by roofline: every token once through the layers, every weight read once.
+
+    Of a sequence no more than `window` tokens are read.
+    """
 
     token_flops: float
     weight_bytes: float
     flops_per_ms: float
     bytes_per_ms: float
     call_ms: float
+    window: float
 
-    def ms(self, tokens: float) -> float:
-        """The time of one pass over so many tokens, in ms."""
+    def ms(self, calls: Iterable[Work]) -> float:
+        """The time of one pass over all sequences of these calls, in ms; those of one are taken to be equally long."""
+        tokens = sum(min(call.encoded_tokens, self.window * call.encoded_items) for call in calls)
         return self.call_ms + max(tokens * self.token_flops / self.flops_per_ms, self.weight_bytes / self.bytes_per_ms)
 
 
@@ -56,7 +67,17 @@ def passes(engine: Engine, card: Card, part: GpuPart | CpuPart) -> Passes:
         flops_per_ms=part.flops_per_ms * (ENCODER_EFFICIENCY if on_gpu else 1.0),
         bytes_per_ms=part.bytes_per_ms,
         call_ms=ENCODER_CALL_MS if isinstance(part, GpuPart) else ENCODER_CALL_MS / min(1.0, part.cores),
+        window=_window(engine, card),
     )
+
+
+def _window(engine: Engine, card: Card) -> float:
+    """The most tokens of a sequence; of a query and a passage together where it scores pairs of them.
+
+    An embedding model that reranks reads each sentence of a passage as a sequence of its own, so that none is cut.
+    """
+    is_by_sentence = card.role == "embedder" and "reranker" in kinds()[engine.kind].roles
+    return math.inf if is_by_sentence else float(card.context)
 
 
 def offer(asked: Asked, card: Card, inventory: Inventory) -> Offer:
@@ -86,7 +107,7 @@ def offer(asked: Asked, card: Card, inventory: Inventory) -> Offer:
 
 def _option(asked: Asked, configuration: Configuration, model: Passes, provenance: str) -> Option:
     """A pass of as many calls as the configuration takes together."""
-    whole = {name: model.ms(configuration.batch * work.encoded_tokens) for name, work in asked.work.items()}
+    whole = {name: model.ms([work] * configuration.batch) for name, work in asked.work.items()}
     latency = {name: with_wait_ms(one, 1) for name, one in whole.items()}
     busy = {name: one / configuration.batch for name, one in whole.items()}
     return Option(configuration, busy, latency, latency, provenance)

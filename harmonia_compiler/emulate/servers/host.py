@@ -166,10 +166,10 @@ class Host:
         elif isinstance(found, Passing):
 
             def passes(visits: Sequence[Visit], found: Passing = found) -> float:
-                return found.passes.ms(sum(visit.work.encoded_tokens for visit in visits))
+                return found.passes.ms(visit.work for visit in visits)
 
             counter = Counter(loop, passes, condition, batch=found.batch)
-            encoder = Encoder(str(engine.settings["model"]), counter, behaviour, found.dimension)
+            encoder = Encoder(str(engine.settings["model"]), counter, behaviour, found.dimension, found.passes.window)
             calls = {("POST", EMBEDDINGS): encoder.embed, ("POST", RERANK): encoder.rerank}
             emulated = _Emulated(
                 engine.id, counter, condition, as_worker(condition, calls, str(engine.settings["model"]))

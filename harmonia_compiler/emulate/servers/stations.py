@@ -14,7 +14,7 @@ from harmonia_compiler.emulate.behaviour import Behaviour
 from harmonia_compiler.emulate.servers.clock import RealLoop
 from harmonia_compiler.emulate.servers.replica import Called, Condition, called, problem
 from harmonia_compiler.emulate.simulate.stations import Station
-from harmonia_compiler.kinds.extents import CHARACTERS_PER_TOKEN
+from harmonia_compiler.kinds.extents import text_tokens
 from harmonia_compiler.kinds.kind import Work
 from harmonia_compiler.runtime.worker.encoder_routes import EmbeddingAsk, RerankAsk
 from harmonia_compiler.runtime.worker.server import Refusal, read_body
@@ -70,18 +70,20 @@ class _Call(msgspec.Struct):
     inputs: dict[str, Any]
 
 
-def _tokens(texts: Sequence[str]) -> float:
-    return sum(map(len, texts)) / CHARACTERS_PER_TOKEN
+def _tokens(sequences: Sequence[Sequence[str]], window: float) -> float:
+    """Those of sequences of one text or two, each cut at the model's window."""
+    return sum(min(sum(map(text_tokens, texts)), window) for texts in sequences)
 
 
 @dataclass(slots=True)
 class Encoder:
-    """An embedder or a reranker, as our torch worker answers."""
+    """An embedder or a reranker, as our torch worker answers; of a sequence it reads `window` tokens."""
 
     model: str
     counter: Counter
     behaviour: Behaviour
     dimension: int
+    window: float
 
     async def embed(self, request: web.Request) -> web.StreamResponse:
         """`POST /v1/embeddings`."""
@@ -94,7 +96,7 @@ class Encoder:
     async def _embeddings(self, whose: Called, body: bytes) -> dict[str, Any]:
         ask = read_body(body, EmbeddingAsk)
         texts = ask.texts(self.model, self.dimension)
-        tokens = _tokens(texts)
+        tokens = _tokens([(text,) for text in texts], self.window)
         await self.counter.visit(Work(encoded_tokens=tokens, encoded_items=len(texts)), _uniform(self.behaviour, whose))
         # One vector is as good as another: what a search finds is drawn, too.
         vector = [1.0] + [0.0] * (self.dimension - 1)
@@ -104,7 +106,7 @@ class Encoder:
         ask = read_body(body, RerankAsk)
         documents = ask.texts(self.model)
         uniform = _uniform(self.behaviour, whose)
-        tokens = _tokens([text for document in documents for text in (ask.query, document)])
+        tokens = _tokens([(ask.query, document) for document in documents], self.window)
         await self.counter.visit(Work(encoded_tokens=tokens, encoded_items=len(documents)), uniform)
         return ask.answer(self.model, documents, [uniform(str(at)) for at in range(len(documents))], round(tokens))
 

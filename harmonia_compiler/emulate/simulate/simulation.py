@@ -145,7 +145,7 @@ class Simulation:
         if isinstance(found, Passing):
 
             def pass_ms(jobs: "Iterable[Job]") -> float:
-                return found.passes.ms(sum(job.size.work.encoded_tokens for job in jobs))
+                return found.passes.ms(job.size.work for job in jobs)
 
             return Station(loop, pass_ms, service.finished, batch=found.batch)
         return Station(loop, partial(self._core_ms, speed=found.speed), service.finished, servers=found.threads)

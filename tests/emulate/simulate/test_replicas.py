@@ -12,6 +12,7 @@ from harmonia_compiler.emulate.simulate.request import Request
 from harmonia_compiler.emulate.simulate.run import engine_uses, simulate
 from harmonia_compiler.emulate.simulate.simulation import Simulation
 from harmonia_compiler.emulate.simulate.steering import Further
+from harmonia_compiler.kinds.kind import Work
 from harmonia_compiler.profile.serving import Passing, Threads, serving
 from harmonia_compiler.report.measures import Window
 from harmonia_compiler.workload.request import Arrival
@@ -51,25 +52,26 @@ def test_engines_are_as_busy_as_their_replicas_are_on_average(tmp_path: Path) ->
 
 def test_a_pass_of_an_encoder_takes_as_long_as_all_that_is_in_it(simulated: Simulated) -> None:
     simulation = simulated("""
-component minilm = embedder("all-MiniLM-L6-v2", max_replicas: 1)
-component search = milvus("docs", embedder: minilm, top_k: 2)
+component base = embedder("BAAI/bge-base-en-v1.5", max_replicas: 1)
+component search = milvus("docs", embedder: base, top_k: 2)
 pipeline ask(question: text ~ 200 tokens) -> [passage] {
     load 50 rps
     return search(question)
 }
 """)
-    replica = next(one for one in simulation.scenario.plan.replicas if one.engine == "minilm")
-    found = serving(simulation.scenario.service.engines["minilm"], replica.config, simulation.cards)
+    replica = next(one for one in simulation.scenario.plan.replicas if one.engine == "base")
+    found = serving(simulation.scenario.service.engines["base"], replica.config, simulation.cards)
     assert isinstance(found, Passing)
     assert found.batch > 2
     # Two that come while the first is worked on go together. They are so long that a pass takes longer for both.
-    texts = [{"question": text_of("q", tokens)} for tokens in (4000.0, 3000.0, 5000.0)]
+    texts = [{"question": text_of("q", tokens)} for tokens in (400.0, 300.0, 500.0)]
     coming = [Coming(at, 1.0 if at else 0.0, "ask", given) for at, given in enumerate(texts)]
     requests = run(simulation, coming)
     first, *others = (requests[at].stages[0] for at in range(3))
-    assert found.passes.ms(8000.0) > found.passes.ms(5000.0) + 1.0
-    assert first.service_ms == pytest.approx(found.passes.ms(4000.0))
-    together = first.service_ms - 1.0 + found.passes.ms(8000.0)
+    one, two, three = (Work(encoded_tokens=tokens, encoded_items=1.0) for tokens in (400.0, 300.0, 500.0))
+    assert found.passes.ms([two, three]) > found.passes.ms([three]) + 0.5
+    assert first.service_ms == pytest.approx(found.passes.ms([one]))
+    together = first.service_ms - 1.0 + found.passes.ms([two, three])
     assert [one.service_ms for one in others] == pytest.approx([together, together])
 
 
