@@ -45,6 +45,7 @@ case "$1" in
       echo "$*" >> "$own/started" ;;
     *" down "*) [ ! -e "$own/no_down" ] || exit 1 ;;
     esac ;;
+  info) cat "$own/engine" 2>/dev/null ;;
   exec)
     case "$*" in *opening*)
       echo "$3" >> "$own/opened"
@@ -418,6 +419,55 @@ def test_containers_that_docker_does_not_remove_are_known_to_whoever_asks_until_
     assert not actuator.stop(bundle)
 
 
+def test_docker_is_not_asked_again_by_whoever_tells_a_keeper_to_end_that_ends_well(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "bundle"
+    written(quickstart, bundle)
+    taken, actuator = Taken(bundle, "", tmp_path / "bin", monkeypatch), actuator_for("compose")
+    assert actuator is not None
+    taken.say_lives()
+    (taken.bin / "go").touch()
+    assert actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None)
+    # In a shell where no engine answers, as without its DOCKER_HOST.
+    monkeypatch.setenv("PATH", with_docker(tmp_path / "none", "#!/bin/sh\nexit 1\n")["PATH"])
+    assert actuator.stop(bundle)
+    assert actuator.status(bundle) == NOTHING_LEFT
+
+
+@pytest.mark.parametrize("other", ["another engine", "no docker", ""])
+def test_containers_of_a_killed_keeper_are_looked_for_in_no_other_engine(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    bundle = tmp_path / "bundle"
+    written(quickstart, bundle)
+    taken, actuator = Taken(bundle, "", tmp_path / "bin", monkeypatch), actuator_for("compose")
+    assert actuator is not None
+    taken.say_lives()
+    (taken.bin / "go").touch()
+    (taken.bin / "engine").write_text("one\n")
+    assert actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None)
+    kill_keeper(taken.run)
+    before = os.environ["PATH"]
+    if other == "no docker":
+        monkeypatch.setenv("PATH", with_docker(tmp_path / "none", None)["PATH"])
+    (taken.bin / "engine").write_text("other" if other == "another engine" else other)
+    if other:
+        for _ in range(2):
+            with pytest.raises(Rejected) as rejected:
+                actuator.stop(bundle)
+            assert [one.code for one in rejected.value.found] == ["E0922"]
+            assert actuator.status(bundle).notes
+        found = preflight(bundle, None, dict(os.environ))
+        assert [("another engine" in one.message) for one in found if one.code == "E0922"] == [other != "no docker"]
+        assert not (taken.bin / "ended").exists()
+    monkeypatch.setenv("PATH", before)
+    (taken.bin / "engine").write_text("one" if other else "")
+    assert actuator.stop(bundle)
+    assert " down " in (taken.bin / "ended").read_text()
+    assert actuator.status(bundle) == NOTHING_LEFT
+
+
 def test_a_gateway_that_is_given_a_free_port_has_none_of_a_replica(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -512,3 +562,16 @@ def test_what_was_wished_of_a_service_whose_keeper_was_killed_ends_with_it(
     next_one, _ = part(bundle, "", monkeypatch)
     assert "minilm-more-0" not in next_one._counts.wanted()
     assert next_one._counts.answer(msgspec.structs.replace(wish, epoch=1)).accepted
+
+
+def test_what_was_wished_of_another_plan_is_no_wish_of_this_one(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "bundle"
+    written(quickstart, bundle, "[compose]\nscale_out = 1\n")
+    _, run = part(bundle, "", monkeypatch)
+    run.write(WISH, msgspec.json.encode(Wish("another", 37, {"minilm": 2})))
+    counts = part(bundle, "", monkeypatch)[0]._counts
+    assert "minilm-more-0" not in counts.wanted()
+    assert counts.answer(Wish(fingerprint(read_service(bundle)), 1, {"minilm": 2})).accepted
+    assert "minilm-more-0" in counts.wanted()

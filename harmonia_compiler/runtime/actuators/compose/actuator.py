@@ -16,6 +16,7 @@ from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected, in_or
 from harmonia_compiler.runtime.actuators.compose import preparing
 from harmonia_compiler.runtime.actuators.compose.asking import SOCKET, Wish, ask
 from harmonia_compiler.runtime.actuators.compose.docker import Docker, DockerFailed
+from harmonia_compiler.runtime.actuators.compose.engine import elsewhere, last_engine
 from harmonia_compiler.runtime.actuators.compose.preflight import preflight
 from harmonia_compiler.runtime.actuators.compose.reading import read_compose_bundle
 from harmonia_compiler.runtime.actuators.supervision import rundir
@@ -47,9 +48,9 @@ class Compose(Kept):
         """See `Kept.said_in`: what its container sees as the run's folder."""
         return run.path / INSIDE
 
-    def end_left(self, bundle: Path, run: rundir.RunDirectory, *, known: bool) -> bool:  # noqa: ARG002 - by Docker
+    def end_left(self, bundle: Path, run: rundir.RunDirectory, *, known: bool) -> bool:
         """See `Kept.end_left`: containers, and what was made for them."""
-        left = _remove_left(bundle) if known else False
+        left = _remove_left(bundle, run) if known else False
         preparing.remove(bundle)
         return left
 
@@ -88,14 +89,17 @@ class Compose(Kept):
         return [*there, SUPERVISOR]
 
 
-def _remove_left(bundle: Path) -> bool:
+def _remove_left(bundle: Path, run: rundir.RunDirectory) -> bool:
     """Remove the containers that a keeper left behind; raises `Rejected` where Docker does not."""
-    if shutil.which("docker") is None:
+    if shutil.which("docker") is None and not last_engine(run):
         return False
     # Of a plan over several hosts nobody may know any more which part this was, and there is no network to be removed.
     docker = Docker(bundle, os.environ, [COMPOSE] if (bundle / COMPOSE).is_file() else [])
     try:
-        if not docker.containers():
+        containers = docker.containers()
+        if found := elsewhere(run, docker):
+            raise Rejected(found)
+        if not containers:
             return False
         docker.down(GRACE_S)
     except DockerFailed as problem:

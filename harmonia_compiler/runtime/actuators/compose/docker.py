@@ -60,6 +60,13 @@ class Docker:
         self._said([*_DOCKER, "compose", "version", "--short"], QUESTION_S)
         return self._said([*_DOCKER, "version", "--format", "{{.Server.Version}}"], QUESTION_S).decode().strip()
 
+    def engine(self) -> str:
+        """What tells the engine from any other; empty where it does not say."""
+        try:
+            return self._said([*_DOCKER, "info", "--format", "{{.ID}}"], QUESTION_S).decode().strip()
+        except DockerFailed:
+            return ""
+
     def has_image(self, name: str) -> bool:
         """Whether an image is on this host."""
         try:

@@ -70,6 +70,7 @@ class Keeper:
         self._documents = read_compose_bundle(bundle, os.environ)
         self._docker = Docker(bundle, outer, self._documents.files)
         self._counts = Counts(self._documents, run, self._docker)
+        self._engine = "" if self._before is None else self._before.engine
         self._phase: Phase = "starting"
         self._failure: Failure | None = None
         self._address = Address(LOOPBACK, 0)
@@ -112,11 +113,13 @@ class Keeper:
         """Which containers there are already. Of a service that was up Docker is asked until it answers."""
         while True:
             try:
-                return self._lives()
+                lives, self._engine = self._lives(), self._docker.engine()
             except DockerFailed as problem:
                 if self._before is None or stop.is_set():
                     raise OSError(str(problem)) from problem
                 LOG.warning("docker does not answer: %s", problem)
+            else:
+                return lives
             stop.wait(_LOOK_EVERY_S)
 
     def _prepare(self, running: dict[str, Life]) -> None:
@@ -240,6 +243,7 @@ class Keeper:
         for one in self._watched.values():
             one.close()
         if not self.leaves_some:
+            self._engine = ""
             preparing.remove(self._bundle)
         if self._failure is not None:
             self._phase = "failed"
@@ -250,8 +254,8 @@ class Keeper:
 
     def _write(self) -> None:
         """Say how things stand."""
-        was_up = self._before is not None
-        state = rundir.State(self._me, self._status(), self._asked, self._run.identity, was_up, self._given)
+        was_up, here = self._before is not None, self._run.identity
+        state = rundir.State(self._me, self._status(), self._asked, here, was_up, self._given, self._engine)
         try:
             self._run.write(rundir.STATE, msgspec.json.encode(state))
         except OSError as problem:

@@ -10,6 +10,7 @@ from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.emit.targets.compose_services import is_in_our_image
 from harmonia_compiler.runtime.actuators.compose.containers import listens_on
 from harmonia_compiler.runtime.actuators.compose.docker import Docker, DockerFailed
+from harmonia_compiler.runtime.actuators.compose.engine import elsewhere
 from harmonia_compiler.runtime.actuators.compose.reading import HOST, ComposeBundle, read_compose_bundle
 from harmonia_compiler.runtime.actuators.supervision.ports import is_free
 from harmonia_compiler.runtime.actuators.supervision.preflight import (
@@ -18,6 +19,7 @@ from harmonia_compiler.runtime.actuators.supervision.preflight import (
     missing_variables,
     moving_embedders,
 )
+from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 from harmonia_compiler.runtime.bundle import GATEWAY
 
 
@@ -38,6 +40,8 @@ def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[
     except DockerFailed as problem:
         step = "install Docker with its compose plugin, and start its engine; DOCKER_HOST says where another one is"
         return [*found, Diagnostic("E0922", f"Docker cannot be used here: {problem}", help=step)]
+    if away := elsewhere(RunDirectory(bundle), docker):
+        return [*found, *away]
     found += _images(documents, docker)
     if not running:
         ports = [one.port for one in documents.here if not one.further]

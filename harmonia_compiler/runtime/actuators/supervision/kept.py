@@ -87,7 +87,8 @@ class Kept(ABC):
     def end_left(self, bundle: Path, run: rundir.RunDirectory, *, known: bool) -> bool:
         """End what a keeper left behind, and remove what it made beside its own files; whether there was anything.
 
-        `known` says that there was a service. Raises `Rejected` where it does not end.
+        `known` says that there was a service of which no keeper said that it is stopped. Raises `Rejected` where it
+        does not end.
         """
 
     def said_in(self, run: rundir.RunDirectory) -> Path:
@@ -158,6 +159,8 @@ class Kept(ABC):
         known = run.has_state() or bool(keepers)
         # Told to end, a keeper first stops its service; that somebody removed its lock changes nothing.
         pids.end(keepers, self.grace_s)
+        # One that did so well has forgotten it.
+        is_left = run.has_state()
         lock = run.lock()
         if lock is None:
             does = "starting" if run.is_signed() else "stopping"
@@ -166,7 +169,7 @@ class Kept(ABC):
         try:
             # Whom it named has ended: nobody may take the name for that of who holds it now.
             os.ftruncate(lock, 0)
-            left = self.end_left(bundle, run, known=known)
+            left = self.end_left(bundle, run, known=is_left)
             run.clear()
         finally:
             os.close(lock)

@@ -59,7 +59,7 @@ class State(msgspec.Struct, frozen=True):
 
     A folder that is copied while its service runs must not be taken for that of the service. `was_up` is whether all of
     it was up already when whoever says so took it over, and has not begun to stop it since. `given` are variables of
-    whoever started it that its processes were given.
+    whoever started it that its processes were given, and `engine` is which of several its containers may be in.
     """
 
     supervisor: Ident
@@ -68,6 +68,7 @@ class State(msgspec.Struct, frozen=True):
     folder: str = ""
     was_up: bool = False
     given: dict[str, str] = {}
+    engine: str = ""
 
     @property
     def is_up(self) -> bool:
