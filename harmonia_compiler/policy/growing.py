@@ -53,6 +53,10 @@ class Coming:
         """How many would be at work now."""
         return self._value * math.exp((self._since_s - now) / self._stay_s)
 
+    def per_second(self, now: float) -> float:
+        """How many came a second lately."""
+        return self.at(now) / self._stay_s
+
 
 @dataclass(slots=True)
 class Growing:

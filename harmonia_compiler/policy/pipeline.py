@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from harmonia_compiler.contract.program import Program, RequestClass
+from harmonia_compiler.policy.door import Door
 from harmonia_compiler.policy.limit import Limit
 from harmonia_compiler.policy.lookahead import Lookahead
+from harmonia_compiler.policy.places import Places
 from harmonia_compiler.policy.quantile import Mean
 
 #: A request that nobody promised a time stands in the queue as one that was promised this, in seconds.
@@ -55,13 +57,14 @@ class Group:
     """Requests of one pipeline with one promise. The least `urgency` goes first; `pending` are calls by engine.
 
     Those are calls that have no replica yet: that wait, or are expected to come. Of the requests that are `under_way`,
-    some wait for a replica, and the others are `at_work`.
+    some wait for a replica, and the others are `at_work`. Those at the `door` are neither.
     """
 
     promise: Promise
     urgency: float
     under_way: int = 0
     at_work: int = 0
+    door: Door = field(default_factory=Door)
     pending: dict[str, float] = field(default_factory=dict)
 
     def count(self, engine: str, calls: float) -> None:
@@ -85,6 +88,7 @@ class Pipeline:
     certain: Mapping[str, str]
     wide: Mean = field(default_factory=Mean)
     limit: Limit = field(default_factory=Limit)
+    places: Places = field(default_factory=Places)
     groups: dict[Promise, Group] = field(default_factory=dict)
 
     def group(self, promise: Promise) -> Group:
@@ -98,6 +102,10 @@ class Pipeline:
     def pending(self, engine: str, urgency: float) -> float:
         """How many calls of an engine those have that are at least so urgent and that have no replica yet."""
         return sum(each.pending.get(engine, 0.0) for each in self.groups.values() if each.urgency <= urgency)
+
+    def at_door(self, urgency: float = math.inf) -> int:
+        """How many requests wait at the door that are at least so urgent."""
+        return sum(len(each.door) for each in self.groups.values() if each.urgency <= urgency)
 
     def at_once(self, urgency: float) -> float:
         """How many calls those have on their way at once that are at least so urgent; unbounded as long as unknown."""

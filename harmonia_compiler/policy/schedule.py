@@ -7,7 +7,8 @@ the first piece, it is the lesser of the two. Three parts, each of which can be 
   (`WORTH`), or where as many are worked on as can be in time together (`limit.py`). Its wait is that at the engine that
   keeps it longest: of each on its way, what is pending there before it, whoever has yet to come included, less the time
   that it works before it is there. What a request would miss also without a wait is no reason to refuse it: nobody else
-  would be helped, and what was learned wrongly would keep everybody out for good.
+  would be helped, and what was learned wrongly would keep everybody out for good. Where as many are worked on as may
+  be, it may wait at the door until one ends (`door.py`).
 - *shedding*: a call whose turn has come, and whose request is late in any case, is handed back.
 - *slack*: the least slack goes first, divided by the weight of the request's class. Since arrival counts as well, who
   waits comes nearer to its turn with time.
@@ -16,19 +17,22 @@ Owned by one driver, the gateway or the simulator, who tells the time and what h
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harmonia_compiler.contract.bundle import ExpectedCalls
 from harmonia_compiler.contract.program import Program
 from harmonia_compiler.policy.certain import certain_calls
+from harmonia_compiler.policy.door import MOST_AT_DOOR, Knock, patience_s
 from harmonia_compiler.policy.events import Send
 from harmonia_compiler.policy.journey import MOST_REMEMBERED, Journey, Leg
 from harmonia_compiler.policy.line import RETRY_AFTER_MAX_S, Line
 from harmonia_compiler.policy.lookahead import START, Ahead, Lookahead, point_of
 from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.policy.pipeline import UNPROMISED_S, Group, Pipeline, Promise
+from harmonia_compiler.policy.places import EMPTY, LEAST_WORTH
+from harmonia_compiler.policy.quantile import Quantiles
 from harmonia_compiler.policy.waiting import Standing
 
 #: A request is let in where waiting leaves so large a part of the chance that it would have without.
@@ -48,6 +52,10 @@ class Hopeless(Exception):
         self.retry_after_s = min(RETRY_AFTER_MAX_S, max(1, math.ceil(after_s)))
 
 
+class Crowded(Hopeless):
+    """As many are worked on as can be in time: who has time left may wait at the door (`Schedule.knock`)."""
+
+
 class Stopped(Exception):
     """A component that the request calls in any case has no replica."""
 
@@ -62,6 +70,7 @@ class Schedule:
 
     `expected` are the calls that the plan reckons with, by pipeline and component; `let_in` is how many requests were.
     `beside` are those of all generations of the service, this one among them: they may route to the same replicas.
+    `at_door` is how many requests wait at the door.
     """
 
     lines: Mapping[str, Line[Any]]
@@ -70,6 +79,7 @@ class Schedule:
     pipelines: dict[str, Pipeline] = field(default_factory=dict)
     let_in: int = 0
     beside: Sequence["Schedule"] = ()
+    at_door: int = 0
 
     def pipeline(self, program: Program) -> Pipeline:
         """What is known of a Program. One of the same name that takes its place starts with nothing."""
@@ -87,7 +97,7 @@ class Schedule:
         return found
 
     def arrive(self, program: Program, promise: Promise, now: float) -> Journey:
-        """Let a request in. Raises Stopped or Hopeless."""
+        """Let a request in. Raises Stopped, Hopeless, or Crowded where it may `knock`."""
         pipeline = self.pipeline(program)
         for component, engine in pipeline.certain.items():
             if not self.lines[engine].replicas:
@@ -98,14 +108,40 @@ class Schedule:
             pipeline.limit.came(now, promise.within_s)
             if self.parts.admission:
                 self._refuse_late(pipeline, group, start)
-        self.let_in += 1
-        met = pipeline.limit.crowd(now, pipeline.at_work() + 1)
-        journey = Journey(pipeline, group, now, met, self.let_in)
-        group.under_way += 1
-        group.at_work += 1
-        journey.passed.append((start, 0.0, ""))
-        journey.expect({engine: mean.value for engine, mean in start.calls.items()})
-        return journey
+        return self._begin(pipeline, group, now, now)
+
+    def knock(
+        self,
+        program: Program,
+        promise: Promise,
+        now: float,
+        let_in: Callable[[Journey], object],
+        refused: Callable[[], object],
+    ) -> Knock:
+        """Let a request wait at the door that met a crowd just now; one of both is called, at once or later.
+
+        Not called any more once it has left. Raises Hopeless where it can expect no place in time.
+        """
+        pipeline = self.pipeline(program)
+        group, start = pipeline.group(promise), pipeline.lookahead.at(START)
+        patience = self._patience_s(pipeline, group) - self._delay_s(group, start)
+        most = min(MOST_AT_DOOR, int(pipeline.places.coming(now, patience)))
+        ahead = pipeline.at_door(group.urgency) - len(group.door)
+        if ahead >= most:
+            raise Hopeless("more wait for a place among those that are worked on than will get one in time")
+        until_s = now + patience_s(_bounds(group.promise, start), LEAST_WORTH)
+        knock = Knock(group.door, now, until_s, let_in, refused)
+        group.door[knock] = None
+        self.at_door += 1
+        while ahead + len(group.door) > most:
+            self.at_door -= 1
+            group.door.popitem(last=False)[0].refused()
+        return knock
+
+    def leave(self, knock: Knock) -> None:
+        """A request waits no more at the door, if it did."""
+        if knock.door.pop(knock, knock) is None:
+            self.at_door -= 1
 
     def ask(self, journey: Journey, send: Send, now: float) -> Leg:
         """A request is about to make a call, which waits until a replica takes it."""
@@ -144,6 +180,8 @@ class Schedule:
         leg.journey.tick(now, working=1)
         leg.journey.group.count(leg.engine, -1.0)
         leg.works, leg.began_s = True, now
+        if self.at_door:
+            self._open(now)
 
     def waits(self, leg: Leg, now: float) -> None:
         """A call that a replica had taken waits for another one."""
@@ -162,6 +200,8 @@ class Schedule:
             self.lines[leg.engine].held_s.add(now - leg.began_s)
         else:
             leg.journey.group.count(leg.engine, -1.0)
+        if self.at_door:
+            self._open(now)
 
     def first(self, journey: Journey, now: float) -> None:
         """The first piece of a request's answer leaves."""
@@ -183,18 +223,59 @@ class Schedule:
         elif ending == "late":
             _learn_at_least(journey)
         if ending != "broken" and group.promise.is_any:
-            part = _part(journey, now) if ending == "answered" else 1.0
-            pipeline.limit.ended(journey.met, left, part, min(part, _worked_part(journey)))
+            part = journey.part(now) if ending == "answered" else 1.0
+            pipeline.limit.ended(journey.met, left, part, min(part, journey.worked_part))
+        if group.promise.within_s is not None:
+            empty = not self.at_door and pipeline.at_work() < EMPTY * pipeline.limit.most
+            pipeline.places.freed(now, group.promise.within_s, empty=empty)
+        if self.at_door:
+            self._open(now)
+
+    def _begin(self, pipeline: Pipeline, group: Group, came: float, now: float) -> Journey:
+        """Let a request in now that came then."""
+        start = pipeline.lookahead.at(START)
+        self.let_in += 1
+        met = pipeline.limit.crowd(now, pipeline.at_work() + 1)
+        journey = Journey(pipeline, group, came, met, self.let_in, since_s=now)
+        group.under_way += 1
+        group.at_work += 1
+        journey.passed.append((start, 0.0, ""))
+        journey.expect({engine: mean.value for engine, mean in start.calls.items()})
+        return journey
+
+    def _open(self, now: float) -> None:
+        """Let in from the door who finds a place, and refuse those who have waited too long."""
+        for pipeline in self.pipelines.values():
+            for group in sorted(pipeline.groups.values(), key=lambda each: each.urgency):
+                door = group.door
+                if not door:
+                    continue
+                for late in door.late(now, self._patience_s(pipeline, group)):
+                    self.at_door -= 1
+                    late.refused()
+                start = pipeline.lookahead.at(START)
+                # Not all at once either: in front of an engine they would wait as well, and be at work for nobody.
+                while door and self._has_place(pipeline, group) and self._delay_s(group, start) <= 0.0:
+                    self.at_door -= 1
+                    knock = door.popitem()[0]
+                    knock.let_in(self._begin(pipeline, group, knock.came_s, now))
+
+    def _has_place(self, pipeline: Pipeline, group: Group) -> bool:
+        return pipeline.at_work(group.urgency) < pipeline.limit.most
+
+    def _patience_s(self, pipeline: Pipeline, group: Group) -> float:
+        """How long one of a group may wait at the door."""
+        return patience_s(_bounds(group.promise, pipeline.lookahead.at(START)), pipeline.places.worth)
 
     def _refuse_late(self, pipeline: Pipeline, group: Group, start: Ahead) -> None:
         promise = group.promise
-        at_work = pipeline.at_work(group.urgency)
-        if at_work >= pipeline.limit.most:
-            raise Hopeless(f"{at_work} requests are being worked on, and with more of them most would be late")
+        if not self._has_place(pipeline, group):
+            at_work = pipeline.at_work(group.urgency)
+            raise Crowded(f"{at_work} requests are being worked on, and with more of them most would be late")
         delay_s = self._delay_s(group, start)
         if delay_s <= 0.0:
             return
-        for bound_s, ahead in ((promise.deadline_s, start.whole), (promise.first_s, start.first)):
+        for bound_s, ahead in _bounds(promise, start):
             if bound_s is not None and ahead.below(bound_s - delay_s) < WORTH * ahead.below(bound_s):
                 after_s = delay_s - max(0.0, bound_s - ahead.at(WORTH))
                 raise Hopeless(f"it would wait for about {delay_s:.1f} s, and its answer would be late", after_s)
@@ -236,28 +317,9 @@ class Schedule:
                     yield from ((pipeline, name, common / theirs.slots) for pipeline in other.pipelines.values())
 
 
-def _part(journey: Journey, now: float) -> float:
-    """Which part of what it was promised a request took that was answered now: below 1 where it kept all."""
-    promise = journey.group.promise
-    first_s = now if journey.first_at_s is None else journey.first_at_s
-    parts = (
-        (at_s - journey.arrived_s) / bound_s
-        for at_s, bound_s in ((now, promise.deadline_s), (first_s, promise.first_s))
-        if bound_s is not None
-    )
-    return max(parts, default=0.0)
-
-
-def _worked_part(journey: Journey) -> float:
-    """Which part of what it was promised a request worked."""
-    promise, worked_s = journey.group.promise, journey.worked_s
-    first_s = worked_s if journey.first_worked_s is None else journey.first_worked_s
-    parts = (
-        of_it_s / bound_s
-        for of_it_s, bound_s in ((worked_s, promise.deadline_s), (first_s, promise.first_s))
-        if bound_s is not None
-    )
-    return max(parts, default=0.0)
+def _bounds(promise: Promise, ahead: Ahead) -> tuple[tuple[float | None, Quantiles], ...]:
+    """What is promised, in seconds, with how long requests work until then."""
+    return (promise.deadline_s, ahead.whole), (promise.first_s, ahead.first)
 
 
 def _learn(journey: Journey) -> None:

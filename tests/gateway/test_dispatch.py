@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from starlette.types import Scope
 
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaShare, Service
 from harmonia_compiler.contract.program import Call, Parameter
@@ -180,10 +181,11 @@ async def test_a_request_is_told_of_what_waits_in_another_generation_as_long_as_
         gateway.schedule.lines["llm"].held_s.add(1.0)
     assert old.schedule.lines["llm"].ask(clock()) is not None
     # One is at the replica, and one waits that will make twenty more calls.
-    journey = old.arrive(saying, None, streams=False)
+    scope: Scope = {"extensions": {}}
+    journey = await old.arrive(saying, None, scope, streams=False)
     old.schedule.puts_off(journey, "say", 20)
     with pytest.raises(Problem, match="it would wait for about"):
-        new.arrive(saying, None, streams=False)
+        await new.arrive(saying, None, scope, streams=False)
     old.leave()
-    new.arrive(saying, None, streams=False)
+    await new.arrive(saying, None, scope, streams=False)
     await new.close()

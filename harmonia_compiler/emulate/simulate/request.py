@@ -12,6 +12,7 @@ from harmonia_compiler.contract.program import Program
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.emulate.simulate.loop import Happening
 from harmonia_compiler.emulate.simulate.service import Job, Service
+from harmonia_compiler.policy.door import Knock
 from harmonia_compiler.policy.events import (
     Answer,
     Begun,
@@ -30,7 +31,7 @@ from harmonia_compiler.policy.events import (
 from harmonia_compiler.policy.frames import State
 from harmonia_compiler.policy.journey import Journey
 from harmonia_compiler.policy.pipeline import Promise
-from harmonia_compiler.policy.schedule import Ending, Hopeless, Stopped
+from harmonia_compiler.policy.schedule import Crowded, Ending, Hopeless, Stopped
 from harmonia_compiler.policy.stepper import advance
 from harmonia_compiler.report.observation import Outcome, StageTime
 
@@ -73,16 +74,42 @@ class Request(msgspec.Struct, eq=False):
         self.arrived_ms = loop.now_ms
         watch = self.service.watch
         watch.arrived(self.program.pipeline, self.request_class)
+        schedule, now = self.service.schedule, self.service.now
+
+        def let_in(journey: Journey) -> None:
+            self._journey = journey
+            # Later in this instant: whoever gave its place back is told of nobody else meanwhile.
+            loop.after(0.0, lambda: self._begin(arguments))
+
         try:
-            self._journey = self.service.schedule.arrive(self.program, self.promise, self.service.now)
+            try:
+                self._journey = schedule.arrive(self.program, self.promise, now)
+            except Crowded:
+                knock = schedule.knock(self.program, self.promise, now, let_in, lambda: loop.after(0.0, self._refuse))
+                loop.at(knock.until_s * 1000.0, partial(self._tire, knock))
+                return
         except (Hopeless, Stopped) as refused:
-            self.reason = type(refused).__name__.lower()
-            self._end(Outcome.REFUSED)
+            self._refuse(type(refused).__name__.lower())
             return
-        watch.let_in(self.program.pipeline, self.request_class)
+        self._begin(arguments)
+
+    def _begin(self, arguments: Mapping[str, Value]) -> None:
+        """It is let in now."""
+        loop = self.service.loop
+        self.service.watch.let_in(self.program.pipeline, self.request_class)
         if self.deadline_ms is not None:
-            self._deadline = loop.after(self.deadline_ms, lambda: self._end(Outcome.LATE))
+            self._deadline = loop.at(self.arrived_ms + self.deadline_ms, lambda: self._end(Outcome.LATE))
         self._take(Started(arguments))
+
+    def _refuse(self, reason: str = "hopeless") -> None:
+        self.reason = reason
+        self._end(Outcome.REFUSED)
+
+    def _tire(self, knock: Knock) -> None:
+        """It has waited at the door as long as it may, if it still does."""
+        if self._journey is None and self.outcome is None:
+            self.service.schedule.leave(knock)
+            self._refuse()
 
     def _take(self, event: Event) -> None:
         if self.outcome is not None:

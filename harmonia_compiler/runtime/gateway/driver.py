@@ -107,11 +107,13 @@ class Execution:
 
     async def run(self) -> Served:
         """The answer. Raises Problem where there is none, or what `interrupt` was given."""
-        started = self._started = self.caller.clock()
+        # Its times, as its promise, count from when it came: it may have waited at the door.
+        self._started = self.journey.arrived_s
         deadline = None
         deadline_s = self.journey.group.promise.deadline_s
         if deadline_s is not None:
-            deadline = self._loop.call_later(deadline_s, self._expire, deadline_s * 1000)
+            left_s = self._started + deadline_s - self.caller.clock()
+            deadline = self._loop.call_later(left_s, self._expire, deadline_s * 1000)
         ending: Ending = "broken"
         try:
             self._take(Started(self.arguments))
@@ -129,10 +131,10 @@ class Execution:
                 timer.cancel()
             await self._stop_calls()
             self.caller.schedule.end(self.journey, self.caller.clock(), ending)
-        total_ms = (self.caller.clock() - started) * 1000
+        total_ms = (self.caller.clock() - self._started) * 1000
         ttft_ms = total_ms if self.emit is not None and self.program.streams else None
         if self._first_at is not None:
-            ttft_ms = (self._first_at - started) * 1000
+            ttft_ms = (self._first_at - self._started) * 1000
         return Served(
             value=value,
             passages=passages_used(self.program, given_to_answer(self.program, self._state), value),

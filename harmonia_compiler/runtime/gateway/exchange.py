@@ -176,7 +176,7 @@ async def _execute(gateway: Gateway, scope: Scope, reply: Reply, asked: Understo
         await reply.events(b"".join(pieces))
 
     handed = emit if asked.stream else None
-    journey = gateway.arrive(asked.program, asked.request_class, streams=asked.stream)
+    journey = await gateway.arrive(asked.program, asked.request_class, scope, streams=asked.stream)
     execution = Execution(gateway.caller, asked.program, asked.arguments, asked.options, journey, handed, id_)
     with told_when_gone(scope, lambda: execution.interrupt(ClientGone())):
         with gateway.running(execution):

@@ -4,15 +4,19 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
 
+from starlette.types import Scope
+
 from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaShare, Service
 from harmonia_compiler.contract.program import Program, RequestClass
 from harmonia_compiler.kinds.kind import Kind, PrefixCache
 from harmonia_compiler.policy.journey import Journey
 from harmonia_compiler.policy.line import EXTERNAL_CONCURRENCY
 from harmonia_compiler.policy.parts import ALL, Parts
-from harmonia_compiler.policy.pipeline import promise_of
-from harmonia_compiler.policy.schedule import Hopeless, Schedule, Stopped
+from harmonia_compiler.policy.pipeline import Promise, promise_of
+from harmonia_compiler.policy.schedule import Crowded, Hopeless, Schedule, Stopped
 from harmonia_compiler.runtime.among import Among
+from harmonia_compiler.runtime.gateway.at_door import AtDoor
+from harmonia_compiler.runtime.gateway.body import ClientGone
 from harmonia_compiler.runtime.gateway.caches import Caches
 from harmonia_compiler.runtime.gateway.caller import Caller
 from harmonia_compiler.runtime.gateway.collections import Collections, ReadRecord
@@ -25,6 +29,7 @@ from harmonia_compiler.runtime.gateway.problem import OVERLOADED, UNAVAILABLE, P
 from harmonia_compiler.runtime.gateway.stage import Stage
 from harmonia_compiler.runtime.gateway.transport import Transport
 from harmonia_compiler.runtime.gateway.watch import Watch
+from harmonia_compiler.runtime.heads import told_when_gone
 
 #: How many calls a replica takes at once, where the plan says nothing.
 DEFAULT_CONCURRENCY = 16
@@ -84,7 +89,7 @@ class Gateway:
             self.watch,
         )
         self.caches = Caches(self._told_of(part), self.dispatcher.endpoints)
-        self._executions: set[Execution] = set()
+        self._executions: set[Execution | AtDoor] = set()
 
     def leave(self) -> None:
         """Nobody is served here any more."""
@@ -113,13 +118,18 @@ class Gateway:
         self.collections.forget()
         self.dispatcher.set_endpoints([*endpoints.replicas, *self._external])
 
-    def arrive(self, program: Program, request_class: RequestClass | None, *, streams: bool) -> Journey:
-        """Let a request in. Raises Problem where a component that it needs is gone, or it would be late."""
+    async def arrive(
+        self, program: Program, request_class: RequestClass | None, scope: Scope, *, streams: bool
+    ) -> Journey:
+        """Let a request in, at once or when it has waited at the door.
+
+        Raises Problem where a component that it needs is gone, or it would be late, and ClientGone.
+        """
         promise = promise_of(program, request_class, streams=streams)
         named = "" if request_class is None else request_class.name
         self.watch.arrived(program.pipeline, named)
         try:
-            journey = self.schedule.arrive(program, promise, self.clock())
+            journey = await self._let_in(program, promise, scope)
         except Stopped as problem:
             raise no_replica(problem.component, problem.engine) from problem
         except Hopeless as problem:
@@ -134,6 +144,14 @@ class Gateway:
         self.watch.let_in(program.pipeline, named)
         return journey
 
+    async def _let_in(self, program: Program, promise: Promise, scope: Scope) -> Journey:
+        try:
+            return self.schedule.arrive(program, promise, self.clock())
+        except Crowded:
+            waiting = AtDoor(self.schedule, self.clock)
+            with told_when_gone(scope, lambda: waiting.interrupt(ClientGone())), self.running(waiting):
+                return await waiting.let_in(program, promise)
+
     def answered(self, program: Program, request_class: RequestClass | None, stages: Iterable[Stage]) -> None:
         """Count a request that has its answer, with the calls that were made for it."""
         named = "" if request_class is None else request_class.name
@@ -141,10 +159,10 @@ class Gateway:
 
     @property
     def under_way(self) -> int:
-        """How many requests it executes."""
+        """How many requests it executes, or has at the door."""
         return len(self._executions)
 
-    def running(self, execution: Execution) -> Among[Execution]:
+    def running(self, execution: Execution | AtDoor) -> Among[Execution | AtDoor]:
         """Know of an execution while it runs."""
         return Among(self._executions, execution)
 

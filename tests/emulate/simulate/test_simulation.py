@@ -3,7 +3,7 @@
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -11,6 +11,7 @@ from statistics import fmean
 import msgspec
 import pytest
 
+from harmonia_compiler.contract.program import Program
 from harmonia_compiler.contract.types import Value
 from harmonia_compiler.emulate.behaviour import Ask, Behaviour, Size, text_of
 from harmonia_compiler.emulate.llm.scheduler import Scheduler
@@ -21,7 +22,10 @@ from harmonia_compiler.emulate.simulate.simulation import Simulation
 from harmonia_compiler.emulate.simulate.worked import Worked
 from harmonia_compiler.emulate.times import CORE_CV
 from harmonia_compiler.policy import line
+from harmonia_compiler.policy.door import Knock
 from harmonia_compiler.policy.journey import Journey
+from harmonia_compiler.policy.limit import Limit
+from harmonia_compiler.policy.pipeline import Promise
 from harmonia_compiler.policy.schedule import Ending, Schedule
 from harmonia_compiler.profile.serving import Stepping, serving
 from harmonia_compiler.profile.steps import StepLoad, run_ms
@@ -362,3 +366,40 @@ def test_a_call_that_its_own_time_ends_in_mid_answer_was_late_for_the_schedule(
     assert len(cut) > 5
     assert {one.outcome for one in cut} == {Outcome.FAILED}
     assert told.count("late") == len(cut)
+
+
+def test_requests_wait_at_the_door_for_a_place_as_in_the_gateway(
+    simulated: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Schedule] = []
+    waited: list[Journey] = []
+
+    class Kept(Schedule):
+        def knock(
+            self,
+            program: Program,
+            promise: Promise,
+            now: float,
+            let_in: Callable[[Journey], object],
+            refused: Callable[[], object],
+        ) -> Knock:
+            def kept(journey: Journey) -> None:
+                waited.append(journey)
+                let_in(journey)
+
+            made.append(self)
+            return super().knock(program, promise, now, kept, refused)
+
+    monkeypatch.setattr(of_simulation, "Schedule", Kept)
+    monkeypatch.setattr(Limit, "ended", lambda limit, *_: setattr(limit, "most", 4.0))
+    requests = run(simulated(within(8000)), poisson(40.0, 800, "ask"))
+    assert len({one.number for one in requests}) == len(requests) == 800
+    assert len(waited) > 50
+    assert all(journey.since_s > journey.arrived_s for journey in waited)
+    # Its promise counts from when it came.
+    assert all(one.ended_ms is not None and one.ended_ms - one.arrived_ms <= 8000.0 for one in requests)
+    refused = [one for one in requests if one.outcome is Outcome.REFUSED]
+    assert refused
+    assert {one.reason for one in refused} == {"hopeless"}
+    schedule, pipeline = made[0], made[0].pipelines["ask"]
+    assert (schedule.at_door, pipeline.under_way(), pipeline.at_work()) == (0, 0, 0)

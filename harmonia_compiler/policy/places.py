@@ -1,0 +1,41 @@
+"""How places among those that are worked on come free, and how sparing one is to be with them.
+
+Where all of them are taken for long, whoever is let in after a wait takes the place of somebody who will just have
+come, has more time left, and is in time more likely. Where bursts are followed by times in which places stay empty,
+who waited for one costs nobody anything. So a place is given to who has at least such a part of its chance left as
+places were lately of use to those who had just come.
+"""
+
+from dataclasses import dataclass, field
+
+from harmonia_compiler.policy.growing import Coming
+from harmonia_compiler.policy.quantile import Mean
+
+#: With so small a part of its chance nobody is let in, however many places stay empty.
+LEAST_WORTH = 0.3
+#: Places stay empty while fewer than this part of those that may be are worked on, and nobody waits at the door.
+EMPTY = 0.9
+#: Over how many of the newest places that came free this is told: some bursts and what came between them.
+RECENT = 1000.0
+
+
+@dataclass(slots=True)
+class Places:
+    """Of one pipeline. Times are in seconds, by the driver's clock."""
+
+    _freed: Coming = field(default_factory=Coming)
+    _empty: Mean = field(default_factory=lambda: Mean(memory=RECENT))
+
+    def freed(self, now: float, within_s: float, *, empty: bool) -> None:
+        """A request that was promised an answer within so many seconds has ended; whether places stay empty now."""
+        self._freed.came(now, within_s)
+        self._empty.add(float(empty))
+
+    def coming(self, now: float, seconds: float) -> float:
+        """How many more come free within so many seconds."""
+        return max(0.0, seconds) * self._freed.per_second(now)
+
+    @property
+    def worth(self) -> float:
+        """The part of its chance to be in time that who is let in has to have left."""
+        return max(LEAST_WORTH, 1.0 - self._empty.value)

@@ -1,0 +1,190 @@
+"""Who waits at the door for a place among those that are worked on, and who gets one; in told time."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from harmonia_compiler.policy import schedule as of_schedule
+from harmonia_compiler.policy.door import Knock
+from harmonia_compiler.policy.journey import Journey
+from harmonia_compiler.policy.limit import Limit
+from harmonia_compiler.policy.pipeline import Pipeline, Promise
+from harmonia_compiler.policy.places import LEAST_WORTH, Places
+from harmonia_compiler.policy.schedule import Crowded, Hopeless, Schedule
+from tests.policy.test_schedule import PROGRAM, SAY, busy, made
+
+PROMISE = Promise(10.0)
+
+
+class Fixed(Limit):
+    """A limit that stays as it is, and keeps what it is told."""
+
+    told: list[tuple[float, float]]
+
+    def ended(self, met: object, left: object, part: float, worked: float) -> None:
+        self.told.append((part, worked))
+
+
+@dataclass
+class Full:
+    """A service in which two are worked on, and may be; a second's work each, and twenty places come free a second."""
+
+    schedule: Schedule = field(default_factory=lambda: made(places=100))
+    at_work: list[Journey] = field(default_factory=list)
+    let_in: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    journeys: dict[str, Journey] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.limit = Fixed(most=2.0)
+        self.limit.told = []
+        self.pipeline.limit = self.limit
+        for at in range(2000):
+            self.pipeline.places.freed(at / 20.0 - 100.0, 10.0, empty=True)
+        self.at_work = [self.schedule.arrive(PROGRAM, PROMISE, 0.0) for _ in range(2)]
+
+    @property
+    def pipeline(self) -> Pipeline:
+        return self.schedule.pipeline(PROGRAM)
+
+    def knock(self, name: str, at: float, promise: Promise = PROMISE) -> Knock:
+        with pytest.raises(Crowded):
+            self.schedule.arrive(PROGRAM, promise, at)
+
+        def let_in(journey: Journey) -> None:
+            self.let_in.append(name)
+            self.journeys[name] = journey
+
+        return self.schedule.knock(PROGRAM, promise, at, let_in, lambda: self.refused.append(name))
+
+    def one_ends(self, at: float) -> None:
+        self.schedule.end(self.at_work.pop(), at, "broken")
+
+
+def test_who_finds_no_place_is_let_in_as_one_comes_free_and_counts_only_from_then_on() -> None:
+    full = Full()
+    full.knock("a", 1.0)
+    assert (full.schedule.at_door, full.pipeline.at_work(), full.pipeline.under_way()) == (1, 2, 2)
+    full.one_ends(3.0)
+    assert (full.let_in, full.refused) == (["a"], [])
+    assert (full.schedule.at_door, full.pipeline.at_work(), full.pipeline.under_way()) == (0, 2, 2)
+    journey = full.journeys["a"]
+    leg = full.schedule.ask(journey, SAY, 3.0)
+    # Its promise counts from when it came, its work from when it was let in.
+    assert full.schedule.standing(leg).hopeless_at == pytest.approx(11.0 - 0.9, rel=0.01)
+    full.schedule.works(leg, 3.0)
+    full.schedule.ends(leg, 4.0)
+    full.schedule.end(journey, 4.0, "answered")
+    assert journey.worked_s == pytest.approx(1.0)
+    ((part, worked),) = full.limit.told
+    assert part == pytest.approx(0.3)
+    assert worked == pytest.approx(0.1)
+
+
+def test_who_came_last_has_the_most_time_left_and_goes_first() -> None:
+    full = Full()
+    for at, name in enumerate("abc"):
+        full.knock(name, 0.1 * at)
+    full.one_ends(1.0)
+    full.one_ends(1.1)
+    assert full.let_in == ["c", "b"]
+    assert full.schedule.at_door == 1
+
+
+def test_a_class_of_greater_weight_goes_first_and_no_more_of_others_wait_than_get_a_place_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(of_schedule, "MOST_AT_DOOR", 2)
+    full = Full()
+    heavy = Promise(10.0, weight=4.0)
+    # Of those at least as urgent nobody is worked on, so that two are let in before these wait.
+    for _ in range(2):
+        full.schedule.arrive(PROGRAM, heavy, 0.0)
+    full.knock("heavy", 0.1, heavy)
+    full.knock("light", 0.2)
+    full.knock("lighter", 0.3)
+    assert full.refused == ["light"]
+    full.knock("heavier", 0.4, heavy)
+    with pytest.raises(Hopeless, match="more wait for a place"):
+        full.knock("light again", 0.5)
+    full.pipeline.limit.most = 5.0
+    full.one_ends(1.0)
+    assert full.let_in == ["heavier", "heavy"]
+    full.one_ends(1.1)
+    assert full.let_in == ["heavier", "heavy", "lighter"]
+
+
+def test_who_has_waited_too_long_is_refused_and_nobody_waits_longer() -> None:
+    full = Full()
+    early, late = full.knock("a", 0.0), full.knock("b", 5.0)
+    # A second's work has to fit into what is left of ten.
+    assert early.until_s == pytest.approx(9.0, abs=0.15)
+    assert late.until_s == pytest.approx(14.0, abs=0.15)
+    full.one_ends(9.5)
+    assert (full.let_in, full.refused) == (["b"], ["a"])
+    assert full.schedule.at_door == 0
+
+
+def test_no_more_wait_than_get_a_place_in_time_and_who_came_first_gives_way() -> None:
+    full = Full()
+    for at in range(300):
+        full.knock(str(at), 0.0)
+    # Nine seconds, at twenty a second.
+    assert full.schedule.at_door == pytest.approx(180, rel=0.05)
+    assert full.refused == [str(at) for at in range(300 - full.schedule.at_door)]
+
+
+def test_nobody_waits_where_no_place_comes_free_or_where_no_time_is_left() -> None:
+    full = Full()
+    full.pipeline.places = Places()
+    full.pipeline.places.freed(0.0, 10.0, empty=True)
+    with pytest.raises(Hopeless, match="than will get one in time"):
+        full.knock("a", 60.0)
+    full = Full()
+    with pytest.raises(Hopeless, match="than will get one in time"):
+        full.knock("a", 0.0, Promise(1.0, weight=0.05))
+    assert full.schedule.at_door == 0
+
+
+def test_who_leaves_is_told_nothing_and_leaves_its_place_to_the_next() -> None:
+    full = Full()
+    first, second = full.knock("a", 0.0), full.knock("b", 0.1)
+    for _ in range(2):
+        full.schedule.leave(second)
+    assert full.schedule.at_door == 1
+    full.one_ends(1.0)
+    assert (full.let_in, full.refused) == (["a"], [])
+    full.schedule.leave(first)
+    assert full.schedule.at_door == 0
+
+
+def test_nobody_is_let_in_to_wait_in_front_of_an_engine_instead() -> None:
+    full = Full(schedule=made(places=1))
+    journey = full.at_work[0]
+    busy(full.schedule, "say", 0.0)
+    legs = [full.schedule.ask(journey, SAY, 0.0) for _ in range(3)]
+    full.pipeline.limit.most = 1.0
+    for waiting in range(60):
+        full.schedule.lines["say"].held_s.add(float(waiting > 0))
+    full.schedule.works(legs[0], 0.0)
+    full.knock("a", 0.0)
+    full.limit.most = 3.0
+    full.one_ends(0.5)
+    assert full.let_in == []
+    # As soon as nobody waits there any more.
+    for leg in legs:
+        full.schedule.ends(leg, 0.6)
+    (endpoint,) = (load.endpoint for load in full.schedule.lines["say"].replicas.values())
+    full.schedule.lines["say"].release(endpoint)
+    full.one_ends(0.7)
+    assert full.let_in == ["a"]
+
+
+@pytest.mark.parametrize(("needed", "worth"), [(1.0, 1.0), (0.75, 0.75), (0.0, LEAST_WORTH)])
+def test_a_place_goes_to_who_has_as_much_of_its_chance_left_as_others_need_places(needed: float, worth: float) -> None:
+    places = Places()
+    for at in range(4000):
+        places.freed(0.1 * at, 6.0, empty=at % 4 >= 4 * needed)
+    assert places.worth == pytest.approx(worth, abs=0.01)
+    assert places.coming(400.0, 3.0) == pytest.approx(30.0, rel=0.05)
+    assert places.coming(400.0, -1.0) == 0.0
