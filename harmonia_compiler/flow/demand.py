@@ -205,12 +205,13 @@ def _likely(
     """How likely each node is demanded, how much its value is, and how many items each scope has."""
     questions = Questions(expanded)
     likely = guards(expanded, [USUAL_ITEMS] * len(expanded.items), told_apart=told_apart, questions=questions)
-    sizes = extents(expanded.flow, application, kinds, likely.taken)
+    tested = {position for position, _ in likely.likely}
+    sizes = extents(expanded.flow, application, kinds, likely.taken, tested)
     items = _items(expanded, sizes)
     if len(items) > 1:
         # How many items there are decides how likely one of them takes a branch.
         likely = guards(expanded, items, told_apart=told_apart, questions=questions)
-        sizes = extents(expanded.flow, application, kinds, likely.taken)
+        sizes = extents(expanded.flow, application, kinds, likely.taken, tested)
         items = _items(expanded, sizes)
     return likely, sizes, items
 

@@ -3,11 +3,11 @@
 Flows have no blocks here (`expand.py`); the extent of a value inside an `Each` is that of one item's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from harmonia_compiler.contract.component import Component
+from harmonia_compiler.contract.component import UNSAID, Component, Port
 from harmonia_compiler.contract.program import (
     After,
     Apply,
@@ -29,6 +29,7 @@ from harmonia_compiler.functions.registry import functions
 from harmonia_compiler.kinds.extents import (
     bounded,
     has_insides,
+    is_fixed,
     item_of,
     item_type,
     list_extent,
@@ -44,15 +45,22 @@ _QUANTITIES = Work.__struct_fields__
 
 
 def extents(
-    flow: Flow, application: Application, kinds: Mapping[str, Kind], taken: Mapping[int, float]
+    flow: Flow,
+    application: Application,
+    kinds: Mapping[str, Kind],
+    taken: Mapping[int, float],
+    tested: Collection[int] = (),
 ) -> tuple[Extent, ...]:
-    """The expected extent of each node; `taken[i]` is how often a `Select` that is demanded takes `then`."""
-    sizes = {port.name: port.sizes for port in flow.ports}
+    """The expected extent of each node; `taken[i]` is how often a `Select` that is demanded takes `then`.
+
+    Of the nodes that are `tested` something else is asked than how large they are.
+    """
+    ports = {port.name: port for port in flow.ports}
     found: list[Extent] = []
     for position, node in enumerate(flow.nodes):
         match node.operation:
             case Parameter(name):
-                found.append(typed_extent(node.type, sizes[name]))
+                found.append(_brought(ports[name], is_tested=position in tested))
             case Call() as call:
                 component = called(call, application)
                 one = kinds[component.kind].result_extent(component, given(call, flow, found))
@@ -95,6 +103,13 @@ def given(call: Call, flow: Flow, found: Sequence[Extent]) -> dict[str, Extent]:
         port: item_of(found[at], flow.nodes[at].type) if port in call.over else found[at]
         for port, at in zip(call.ports, call.inputs, strict=True)
     }
+
+
+def _brought(port: Port, *, is_tested: bool) -> Extent:
+    """What requests bring for a port: its default where nothing is said of it, as `emulate/scenario.py` has it."""
+    if port.default is msgspec.UNSET or port.sizes != UNSAID or is_tested or is_fixed(port.type):
+        return typed_extent(port.type, port.sizes)
+    return msgspec.structs.replace(_constant(port.default, port.type), guessed=True)
 
 
 def _extent(operation: Operation, flow: Flow, of: Type, found: Sequence[Extent]) -> Extent:

@@ -279,3 +279,44 @@ def test_the_turns_of_a_conversation_are_planned_simulated_and_emulated_alike(tm
     ask = msgspec.convert({"messages": messages(component, inputs)}, Ask)
     assert len(ask.messages) == 21 + bool(system)
     assert found.work["talk"].prompt_tokens == pytest.approx(ask.prompt, abs=0.5)
+
+
+DEFAULTED = """
+component small = llm("meta-llama/Llama-3.2-3B-Instruct", max_model_len: 32768)
+component show(it: TYPE) -> text ~ 5 tokens = small("{it}", max_tokens: 10)
+component clear(it: text) -> bool = small("{it}")
+component read(it: text) -> text ~ 5 tokens = small("{it}", max_tokens: 10)
+pipeline ask(q: text ~ 10 tokens, given: PORT) -> text {
+    load 1 rps
+    if TEST { return show(given) }
+    return read(q)
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("of", "port", "test", "tokens"),
+    [
+        ("text", 'text = "short, please"', "clear(q) ~ 0.9", 3.25),
+        ("text", 'text ~ 40 tokens = "short, please"', "clear(q) ~ 0.9", 40.0),
+        ("[text]", '[text] = ["a", "much longer"]', "clear(q) ~ 0.9", 3.25),
+        ("[text]", '[text] ~ 7 = ["a", "much longer"]', "clear(q) ~ 0.9", 7 * 60.25 - 0.25),
+        ("[[text]]", '[[text]] = [["a", "much longer"], ["b"]]', "clear(q) ~ 0.9", 3.75),
+        ("[passage]", "[passage] = []", "clear(q) ~ 0.9", 0.0),
+        ("[message]", "[message ~ 30 tokens] = []", "clear(q) ~ 0.9", 4 * (30 + 2 + 0.25) - 0.25),
+        ("[text]", "[text] = []", "count(given) > 0 ~ 0.5", 4 * 60.25 - 0.25),
+    ],
+)
+def test_a_port_that_nobody_sized_is_planned_as_large_as_the_default_that_requests_bring(
+    tmp_path: Path, of: str, port: str, test: str, tokens: float
+) -> None:
+    """Where it is tested, they bring what is usual, for the test to hold as often as is said."""
+    source = DEFAULTED.replace("TYPE", of).replace("PORT", port).replace("TEST", test)
+    planned = planned_for(tmp_path, source)
+    found = demand(planned.application, planned.application.flows[0])
+    assert found.work["show"].prompt_tokens == pytest.approx(16 + tokens, abs=0.6)
+    simulated = simulate(planned, [*until(constant(1.0), 60_000.0)], Window(0.0, 60_000.0), load_cards(), {})
+    shown = [one for one in simulated.observed if "show" in {stage.component for stage in one.stages}]
+    others = 26.0 if "clear" in test else 0.0
+    read = fmean(one.tokens_in or 0 for one in shown) - others
+    assert read == pytest.approx(found.work["show"].prompt_tokens, abs=0.6)
