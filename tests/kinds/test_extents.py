@@ -6,8 +6,19 @@ import pytest
 
 from harmonia_compiler.contract.component import Sizes
 from harmonia_compiler.contract.types import Field, Labels, ListOf, Message, Number, Passage, Record, Text, Type, Value
-from harmonia_compiler.kinds.extents import SOURCE_TOKENS, item_of, part_of, resized, typed_extent, value_tokens
+from harmonia_compiler.kinds.extents import (
+    SOURCE_TOKENS,
+    item_of,
+    list_extent,
+    part_of,
+    resized,
+    shown_tokens,
+    text_tokens,
+    typed_extent,
+    value_tokens,
+)
 from harmonia_compiler.kinds.kind import Extent
+from harmonia_compiler.kinds.openai import show_value
 
 PERSON = Record((Field("name", Text()), Field("born", Number())))
 
@@ -39,6 +50,22 @@ def test_what_is_inside_of_a_value_of_another_size_keeps_its_share() -> None:
     people = typed_extent(ListOf(PERSON), Sizes(2.0, Sizes(parts={"name": Sizes(20.0)})))
     name = part_of(item_of(resized(people, people.tokens / 2), ListOf(PERSON)), PERSON, "name")
     assert name.tokens == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(
+    ("of", "item"),
+    [(Text(), "x" * 20), (Message(), {"role": "user", "text": "x" * 20}), (ListOf(Text()), ["x" * 20] * 3)],
+)
+@pytest.mark.parametrize("items", [0.0, 0.25, 1.0, 2.5])
+def test_a_list_that_may_be_empty_is_as_long_in_a_prompt_as_in_the_mean(of: Type, item: Value, items: float) -> None:
+    """No line ends behind the last one, of which an empty list has none."""
+    one = typed_extent(of, Sizes(3.0, Sizes(5.0)) if isinstance(of, ListOf) else Sizes(5.0))
+    extent = list_extent(ListOf(of), one, items)
+    fewer, rest = divmod(items, 1.0)
+    less, more = (text_tokens(show_value([item] * int(many), ListOf(of))) for many in (fewer, fewer + 1.0))
+    # Of roles, one is as frequent as the other.
+    roles = items * (text_tokens("assistant") - text_tokens("user")) / 2.0 if of == Message() else 0.0
+    assert shown_tokens(ListOf(of), extent) == pytest.approx((1.0 - rest) * less + rest * more + roles)
 
 
 @pytest.mark.parametrize("guessed", [False, True])
