@@ -40,9 +40,9 @@ _QUESTION_TOKENS = 32
 _MOST_QUESTIONS_BYTES = 64 << 20
 
 
-def _objectives(context: click.Context, parameter: click.Parameter, given: str | None) -> tuple[Objective, ...]:
+def _objectives(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[Objective, ...]:
     try:
-        return () if given is None else parse_objectives(given)
+        return tuple(objective for some in given for objective in parse_objectives(some))
     except ValueError as problem:
         raise click.BadParameter(str(problem), context, parameter) from None
 
@@ -55,7 +55,7 @@ def _objectives(context: click.Context, parameter: click.Parameter, given: str |
 @click.option("--question-tokens", type=WholeRange(1, 10**6), help="How long made-up questions are.")
 @click.option("--max-tokens", type=WholeRange(1), help="The most tokens of an answer; a trace has its own.")
 @inputs_option
-@click.option("--slo", metavar="OBJECTIVES", callback=_objectives, help=_SLO_HELP)
+@click.option("--slo", metavar="OBJECTIVES", multiple=True, callback=_objectives, help=_SLO_HELP)
 @warmup_option
 @duration_option("--timeout", "timeout_ms", default="120s", help="Give up waiting for an answer.")
 @click.option("--native", is_flag=True, help="By the gateway's own route, which tells the time of each stage.")
