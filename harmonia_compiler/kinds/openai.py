@@ -102,6 +102,14 @@ def messages(component: Component, inputs: Mapping[str, Value]) -> list[dict[str
     return conversation
 
 
+def has_turns(component: Component, inputs: Mapping[str, Value]) -> bool:
+    """Whether the conversation of a call has any: engines refuse one that is empty."""
+    if component.system is not None or component.prompt is not None:
+        return True
+    turns, loose = loose_ports(component)
+    return bool(loose) or any(inputs[port.name] for port in turns)
+
+
 def loose_ports(component: Component) -> tuple[list[Port], list[Port]]:
     """The ports that stand in no prompt: those whose messages are turns, and those that are the last message."""
     prompts = (component.system or (), component.prompt or ())

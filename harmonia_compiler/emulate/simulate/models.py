@@ -12,6 +12,7 @@ from harmonia_compiler.emulate.simulate.loop import Happening, Loop
 from harmonia_compiler.emulate.simulate.service import Job
 from harmonia_compiler.kinds.kind import value_of
 from harmonia_compiler.kinds.llm import SETTINGS
+from harmonia_compiler.kinds.openai import has_turns
 from harmonia_compiler.profile.serving import Stepping
 
 
@@ -39,6 +40,9 @@ class Model:
 
     def submit(self, job: Job, after_ms: float = 0.0) -> None:
         """Take a job in that arrives after so long."""
+        if not all(has_turns(job.component, inputs) for inputs in job.items):
+            self.loop.after(after_ms, partial(self.failed, job, "a conversation has at least one turn"))
+            return
         work = job.size.work
         prompt, context = max(1, round(work.prompt_tokens)), self.stepping.limits.context
         most = int(value_of("max_tokens", job.settings, SETTINGS))

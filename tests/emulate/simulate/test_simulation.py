@@ -21,6 +21,7 @@ from harmonia_compiler.emulate.simulate.request import Request
 from harmonia_compiler.emulate.simulate.simulation import Simulation
 from harmonia_compiler.emulate.simulate.worked import Worked
 from harmonia_compiler.emulate.times import CORE_CV
+from harmonia_compiler.kinds.openai import has_turns, messages
 from harmonia_compiler.policy import line
 from harmonia_compiler.policy.door import Knock
 from harmonia_compiler.policy.journey import Journey
@@ -306,6 +307,27 @@ def test_a_call_whose_prompt_and_answer_may_not_fit_is_refused_as_by_an_engine(s
     refused, answered = run(simulation, iter(coming))
     assert (refused.outcome, answered.outcome) == (Outcome.FAILED, Outcome.OK)
     assert "leaves no room for an answer of 300 in 360" in refused.reason
+
+
+@pytest.mark.parametrize("system", ["", 'system: "Be brief.", '])
+def test_a_conversation_without_a_turn_is_refused_as_by_an_engine(simulated: Simulated, system: str) -> None:
+    simulation = simulated(f"""
+component small = llm("meta-llama/Llama-3.2-3B-Instruct")
+component talk(before: [message]) -> text ~ 5 tokens = small({system}max_tokens: 10)
+pipeline ask(before: [message ~ 20 tokens] ~ 1) -> text {{
+    load 1 rps
+    return talk(before)
+}}
+""")
+    said: list[list[Value]] = [[], [{"role": "user", "text": "And now?"}]]
+    coming = [Coming(at, 10_000.0 * at, "ask", {"before": turns}) for at, turns in enumerate(said)]
+    empty, answered = run(simulation, iter(coming))
+    assert answered.outcome == Outcome.OK
+    assert empty.outcome == (Outcome.OK if system else Outcome.FAILED)
+    assert system or "at least one turn" in empty.reason
+    component = simulation.scenario.service.programs["ask"].components["talk"]
+    given: list[dict[str, Value]] = [{"before": turns} for turns in said]
+    assert [has_turns(component, one) for one in given] == [bool(messages(component, one)) for one in given]
 
 
 @pytest.mark.parametrize("caught", [True, False])
