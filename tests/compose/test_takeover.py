@@ -347,6 +347,27 @@ def test_a_takeover_that_comes_to_nothing_leaves_the_service_as_it_was(
     assert actuator.status(bundle) == NOTHING_LEFT
 
 
+@pytest.mark.parametrize(("phase", "goes_on"), [("running", True), ("stopping", False)])
+def test_a_service_that_was_up_is_said_to_go_on_before_who_takes_it_over_has_said_anything(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: Phase, *, goes_on: bool
+) -> None:
+    written(quickstart, tmp_path / "bundle")
+    taken, actuator = Taken(tmp_path / "bundle", "", tmp_path / "bin", monkeypatch), actuator_for("compose")
+    assert actuator is not None
+    taken.say_last(phase, rundir.Asked())
+    lock, me = taken.run.lock(), pids.identify(os.getpid())
+    assert lock is not None
+    assert me is not None
+    try:
+        # Who holds it without a name cleans up.
+        assert actuator.status(tmp_path / "bundle") == Status("starting")
+        taken.run.sign(lock, me)
+        notes = ("it goes on as it was while it is taken over",) if goes_on else ()
+        assert actuator.status(tmp_path / "bundle") == Status("starting", notes=notes)
+    finally:
+        os.close(lock)
+
+
 def test_a_service_is_not_given_up_for_what_was_gone_when_it_was_taken_over_and_ends_again(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

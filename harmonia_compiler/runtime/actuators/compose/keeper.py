@@ -296,9 +296,7 @@ class Keeper:
         served = tuple(one for one in replicas if one.name in joined)
         others = tuple(one for one in replicas if one.name not in joined and one.phase != "waiting")
         url = f"http://{self._address.host}:{self._address.port}" if self._address.port else ""
-        taken = self._before is not None and self._phase == "starting"
-        notes = ("it goes on as it was while it is taken over",) if taken else ()
-        return Status(self._phase, (*served, *front[:1]), self._failure, url, notes=notes, beside=(*others, *front[1:]))
+        return Status(self._phase, (*served, *front[:1]), self._failure, url, beside=(*others, *front[1:]))
 
     def _everyone(self, documents: ComposeBundle, *, reembed: bool) -> list[Watched]:
         launches = documents.launches

@@ -38,6 +38,8 @@ from harmonia_compiler.runtime.bundle import SUPERVISOR
 #: How often files are looked at, in seconds.
 _LOOK_EVERY_S = 0.1
 
+_TAKEN = "it goes on as it was while it is taken over"
+
 # Keepers outlive the command that starts them, and whoever started them in it: one of them that nothing holds any more
 # is warned of. Within the command they are to be waited for once they end.
 _spawned: list["subprocess.Popen[bytes]"] = []
@@ -128,10 +130,11 @@ class Kept(ABC):
         if state is None:
             return Status("starting") if kept else Status("down")
         if kept:
-            said = last_words(self.said_in(run))
-            return (
-                msgspec.structs.replace(state.status, said=said) if state.supervisor == keeper else Status("starting")
-            )
+            status = state.status if state.supervisor == keeper else Status("starting")
+            is_taken = self.takes_over and keeper is not None and state.is_up and status.phase == "starting"
+            notes = (*status.notes, *([_TAKEN] if is_taken else []))
+            said = last_words(self.said_in(run)) if state.supervisor == keeper else None
+            return msgspec.structs.replace(status, notes=notes, said=said)
         left = self.left.replace("DIR", named)
         if state.status.phase == "failed":
             notes = ("the last start failed", *([left] if state.is_up else []))
