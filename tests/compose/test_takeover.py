@@ -41,6 +41,7 @@ case "$1" in
   compose)
     case "$*" in *" down "*|*" stop "*|*" rm "*) echo "$*" >> "$own/ended" ;; esac
     case "$*" in *" up "*)
+      [ -e "$own/never_up" ] && echo >> "$own/tried" && exit 1
       rm "$own/no_up" 2>/dev/null && exit 1
       echo "$*" >> "$own/started" ;;
     *" down "*) [ ! -e "$own/no_down" ] || exit 1 ;;
@@ -263,6 +264,24 @@ def test_a_service_is_not_given_up_where_docker_fails_once_while_it_is_taken_ove
     with taken.kept():
         taken.until(lambda: taken.keeper._status().ready)
     assert not (taken.bin / fails).exists()
+
+
+def test_docker_is_told_ever_less_often_to_start_what_it_does_not(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(quickstart, tmp_path / "bundle")
+    taken = Taken(tmp_path / "bundle", "", tmp_path / "bin", monkeypatch)
+    taken.say_last("running", rundir.Asked())
+    taken.keeper = Keeper(tmp_path / "bundle", taken.run, rundir.Asked(), taken.keeper._me)
+    monkeypatch.setattr(keeping, "delay_s", lambda failures: 0.0 if failures < 3 else 3600.0)
+    tried = taken.bin / "tried"
+    for name in ("never_up", "go"):
+        (taken.bin / name).touch()
+    with taken.kept():
+        taken.until(lambda: tried.exists() and len(tried.read_text()) == 3)
+        looks = len(taken.called())
+        taken.until(lambda: len(taken.called()) > looks + 5)
+    assert len(tried.read_text()) == 3
 
 
 @pytest.mark.parametrize("phase", ["running", "starting"])

@@ -17,6 +17,7 @@ import os
 import secrets
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -78,6 +79,8 @@ class Keeper:
         self._away: dict[str, int] = {}
         self._tries: dict[str, int] = {}
         self._starting: subprocess.Popen[bytes] | None = None
+        self._failures = 0
+        self._again_at: float | None = None
         #: Whether the containers stayed at the end, since Docker did not remove them.
         self.leaves_some = False
         self._further = {one.replica for one in self._documents.here if one.further}
@@ -187,12 +190,22 @@ class Keeper:
                 return
         code = None if self._starting is None else self._starting.poll()
         if code and self._before is not None:
-            LOG.warning("`docker compose up` exits %s, and is tried again", code)
-            self._starting = self._docker.up((), sys.stdout.buffer)
+            self._start_again(code)
         elif code:
             self._failure = Failure(bundles.SUPERVISOR, f"`docker compose up` exits {code}")
         elif code == 0 and all(self._watched[name].is_ready for name in wanted):
             self._phase = "running"
+
+    def _start_again(self, code: int) -> None:
+        """Have Docker start what does not run, which exited with this code: soon at first, then ever later."""
+        if self._again_at is None:
+            self._failures += 1
+            takes = delay_s(self._failures)
+            self._again_at = time.monotonic() + takes
+            LOG.warning("`docker compose up` exits %s, and is tried again in %g s", code, takes)
+        elif time.monotonic() >= self._again_at:
+            self._again_at = None
+            self._starting = self._docker.up((), sys.stdout.buffer)
 
     def _see_to(self, one: Watched, life: Life | None, *, wanted: bool) -> None:
         """Start what should run and does not; let go what runs and should not."""
