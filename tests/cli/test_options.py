@@ -85,7 +85,7 @@ def test_what_is_no_whole_number_is_wrong_usage() -> None:
         ("ingest docs --component search --service closed", "E0925"),
         ("ingest closed --component search --service closed", "E0925"),
         ("models add closed", "E1133"),
-        ("compile fine.rag --inventory laptop.toml --out closed", "E1133"),
+        ("compile fine.rag --inventory laptop.toml --out closed", "E0901"),
     ],
 )
 def test_what_may_not_be_read_is_a_diagnostic(line: str, code: str, tmp_path: Path) -> None:
