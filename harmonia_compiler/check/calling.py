@@ -27,6 +27,13 @@ from harmonia_compiler.syntax import tree
 if TYPE_CHECKING:
     from harmonia_compiler.check.values import Values
 
+#: What calls bring with them beyond what is written, however short they are, and how there would be less of it.
+_CALLED, _LEFT_OUT = "pipelines that are called", "the ports that calls leave out"
+_FEWER = {
+    _CALLED: "a pipeline that is called stands there with all that it calls itself; call fewer, or let fewer call it",
+    _LEFT_OUT: "each stands there as its default; make components with fewer ports, or call them less often",
+}
+
 
 def read_call(values: "Values", call: tree.Call, scope: Scope) -> Value | None:
     """What a call of a component, a pipeline or a function gives."""
@@ -80,6 +87,9 @@ def _arguments(
     values: "Values", call: tree.Call, ports: tuple[Port, ...], settings: Mapping[str, Setting], scope: Scope
 ) -> tuple[dict[str, int], dict[str, tree.Argument]] | None:
     """Positions by port, defaults filled in, and the settings that the call gives."""
+    if _is_too_much(values, call, _LEFT_OUT, max(0, len(ports) - len(call.arguments))):
+        _visit(values, call.arguments, scope)
+        return None
     matched = match_arguments(call, ports, settings, values.context)
     positions: dict[str, int] = {}
     wrong: list[_Given] = []
@@ -131,6 +141,11 @@ class _Given(msgspec.Struct, frozen=True):
 def _report_wrong(values: "Values", call: tree.Call, wrong: Sequence[_Given]) -> None:
     """Report arguments of wrong types; two that fit if they are swapped are one mistake."""
     left = list(wrong)
+    if values.findings.is_full:
+        # What each was swapped with takes a look at all others.
+        for one in left:
+            values.findings.add("E0301", "", one.argument.value.span)
+        return
     while left:
         one = left.pop(0)
         other = next((o for o in left if fits(one.value.type, o.port.type) and fits(o.value.type, one.port.type)), None)
@@ -166,21 +181,21 @@ def _wrong_argument(values: "Values", call: tree.Call, port: Port, argument: tre
 
 def _call_pipeline(values: "Values", call: tree.Call, declared: Declared, flow: Flow, scope: Scope) -> Value | None:
     given = _arguments(values, call, flow.ports, {}, scope)
-    if given is None or _is_too_much(values, call, flow):
+    if given is None or _is_too_much(values, call, _CALLED, sum(len(body.nodes) for body in flow.bodies)):
         return None
     position = values.nodes.inline(flow, given[0], has_effect=declared in values.impure)
     return Value(position, flow.result_type)
 
 
-def _is_too_much(values: "Values", call: tree.Call, flow: Flow) -> bool:
-    """Whether pipelines have been called that are too large in all, which is reported once."""
-    context, before = values.context, values.context.copied
-    context.copied += sum(len(body.nodes) for body in flow.bodies)
-    if before <= MOST_COPIED < context.copied:
-        help = "a pipeline that is called stands there with all that it calls itself; call fewer, or let fewer call it"
-        message = f"with this call, pipelines that are called come to more than {MOST_COPIED:,} operations in all"
-        values.findings.add("E0406", message, call.name.span, help=help)
-    return context.copied > MOST_COPIED
+def _is_too_much(values: "Values", call: tree.Call, brought: str, more: int) -> bool:
+    """Whether calls have brought too much with them in all, `more` of it now, which is reported once."""
+    counted = values.context.brought
+    before = counted[brought]
+    counted[brought] += more
+    if before <= MOST_COPIED < counted[brought]:
+        message = f"with this call, {brought} come to more than {MOST_COPIED:,} operations in all"
+        values.findings.add("E0406", message, call.name.span, help=_FEWER[brought])
+    return counted[brought] > MOST_COPIED
 
 
 def _call_component(

@@ -1,6 +1,8 @@
 """Calls of components and pipelines: which argument goes to which port, and what else is given."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import chain
 
 import msgspec
 
@@ -31,6 +33,9 @@ def match_arguments(
     matched, findings = Matched(), context.findings
     known = {port.name for port in ports}
     name = call.name.text
+    # Of each argument that fits nowhere the same is said.
+    taken = cache(lambda: _taken(ports))
+    taken_by_name = cache(lambda: _taken(ports, settings))
     named: tree.Argument | None = None
     for position, argument in enumerate(call.arguments):
         if argument.name is not None:
@@ -40,7 +45,12 @@ def match_arguments(
             elif argument.name.text in settings:
                 _give(argument, argument.name.text, matched.settings, findings)
             else:
-                _report_unknown(argument, argument.name, matched, call, ports, settings, context)
+                near = context.nearest(argument.name.text, chain(known, settings))
+                help = f"did you mean `{near}`?" if near else f"it takes {taken_by_name()}"
+                message = f"`{name}` has no port or setting `{argument.name.text}`"
+                findings.add("E0216", message, argument.name.span, help=help)
+                matched.whole = matched.whole and near is None
+                matched.elsewhere.append(argument)
         elif named is not None:
             notes = (Note(named.span, "this one has a name"),)
             help = "put arguments without a name first, or give this one its name"
@@ -52,7 +62,7 @@ def match_arguments(
         elif position < len(ports):
             matched.ports[ports[position].name] = argument
         else:
-            help = f"it takes {_taken(ports)}"
+            help = f"it takes {taken()}"
             findings.add("E0303", f"`{name}` takes no {_ordinal(position + 1)} argument", argument.span, help=help)
             matched.elsewhere.append(argument)
     if any(isinstance(argument.value, tree.Broken) for argument in call.arguments):
@@ -62,7 +72,7 @@ def match_arguments(
     if missing and matched.whole:
         matched.whole = False
         what = listed(port.name for port in missing)
-        help = f"it takes {_taken(ports)}"
+        help = f"it takes {taken()}"
         findings.add("E0302", f"`{name}` is called without {what}", call.span, help=help)
     return matched
 
@@ -73,22 +83,6 @@ def _give(argument: tree.Argument, name: str, into: dict[str, tree.Argument], fi
         findings.add("E0304", f"`{name}` is given twice", argument.span, help="delete one of the two", notes=notes)
         return
     into[name] = argument
-
-
-def _report_unknown(
-    argument: tree.Argument,
-    name: tree.Name,
-    matched: Matched,
-    call: tree.Call,
-    ports: Sequence[Port],
-    settings: Mapping[str, Setting],
-    context: Context,
-) -> None:
-    near = context.nearest(name.text, [*(port.name for port in ports), *settings])
-    help = f"did you mean `{near}`?" if near else f"it takes {_taken(ports, settings)}"
-    context.findings.add("E0216", f"`{call.name.text}` has no port or setting `{name.text}`", name.span, help=help)
-    matched.whole = matched.whole and near is None
-    matched.elsewhere.append(argument)
 
 
 def warn_of_swapped(call: tree.Call, ports: Sequence[Port], matched: Matched, findings: Findings) -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from harmonia_compiler.check.annotations import Signature, compare
 from harmonia_compiler.check.constants import constant
-from harmonia_compiler.check.made import OWN_REPLICAS, Made
+from harmonia_compiler.check.made import MOST_PORTS, OWN_REPLICAS, Made
 from harmonia_compiler.check.modules import Modules, Untold
 from harmonia_compiler.check.order import dependency_order
 from harmonia_compiler.check.program import Context, Declared, not_a
@@ -252,7 +252,11 @@ class Components:
         """Declared ports and result; None for what cannot be read, which is reported."""
         ports: dict[str, Port] = {}
         places: dict[str, Span] = {}
-        whole = True
+        whole = len(nodes) <= MOST_PORTS
+        if not whole:
+            message = f"`{declared.name}` has more than {MOST_PORTS} ports"
+            help = "let one port take several of them as a record: `(name: type, …)`"
+            self.findings.add("E0327", message, declared.node.name.span, help=help)
         for node in nodes:
             name = node.name.text
             if name in places:

@@ -11,6 +11,8 @@ from harmonia_compiler.contract.component import Port
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.kinds.kind import Kind
 
+#: A call holds all ports of what it calls; more of them nobody means.
+MOST_PORTS = 100
 #: The setting by which a component, whatever it is made from, says whether its replicas serve others, too.
 OWN_REPLICAS = "share"
 

@@ -6,11 +6,14 @@ They are parsed, never imported.
 import ast
 import sys
 import warnings
+from collections.abc import Iterator
 from enum import Enum
+from functools import cache
 from os.path import relpath
 from pathlib import Path
 
 from harmonia_compiler.check.annotations import Annotations, Signature
+from harmonia_compiler.check.made import MOST_PORTS
 from harmonia_compiler.check.program import Context, Unit
 from harmonia_compiler.check.sources import beside, read_source
 from harmonia_compiler.contract.regular import real
@@ -47,17 +50,26 @@ class Modules:
         if isinstance(found, Untold):
             return found
         if name in found.functions:
-            node = found.functions[name]
-            if _yields(node):
-                notes = (Note(found.source.span_of_line(node.lineno), "defined here"),)
-                message = f"`{name}` gives its values one by one, by `yield`, and a component gives one value"
-                self.context.findings.add("E0623", message, at, help="let it return the whole value", notes=notes)
-            return found.annotations.signature(node)
+            return self._defined(name, found, at)
         if found.may_have(name):
             return Untold.NO_SOURCE
         help = self.context.suggestion(name, found.functions, f"define it there: `def {name}(…)`")
         self.context.findings.add("E0621", f"`{found.source.name}` has no function `{name}`", at, help=help)
         return Untold.REPORTED
+
+    def _defined(self, name: str, module: "_Module", at: Span) -> Signature | Untold:
+        """What is said of a function that the module defines."""
+        notes = (Note(module.source.span_of_line(module.functions[name].lineno), "defined here"),)
+        if module.yields(name):
+            message = f"`{name}` gives its values one by one, by `yield`, and a component gives one value"
+            self.context.findings.add("E0623", message, at, help="let it return the whole value", notes=notes)
+        signature = module.signature(name)
+        if len(signature.parameters) > MOST_PORTS:
+            message = f"`{name}` has more than {MOST_PORTS} parameters, of which a component would have its ports"
+            help = "let one of them take several as a record, such as a `TypedDict`"
+            self.context.findings.add("E0327", message, at, help=help, notes=notes)
+            return Untold.REPORTED
+        return signature
 
     def report_absent(self, function: str, unit: Unit, at: Span, component: str) -> bool:
         """Report the module of a component that is called without ports, if it is not here to give it some."""
@@ -122,22 +134,28 @@ class _Module:
         self.annotations = Annotations(source, parsed, findings)
         defined = (node for node in parsed.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
         self.functions = {node.name: node for node in defined}
+        self._others = {*_given_otherwise(parsed)}
+        # Any number of components may be made of one function.
+        self.yields = cache(lambda name: _yields(self.functions[name]))
+        self.signature = cache(lambda name: self.annotations.signature(self.functions[name]))
 
     def may_have(self, name: str) -> bool:
         """Whether it may get the name otherwise than by a `def`: by an import, an assignment, or on a condition."""
-        for node in self.parsed.body:
-            match node:
-                case ast.ImportFrom(names=names) | ast.Import(names=names):
-                    if any((alias.asname or alias.name) in (name, "*") for alias in names):
-                        return True
-                case ast.Assign(targets=targets):
-                    if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-                        return True
-                case ast.AnnAssign(target=ast.Name(id=target)) if target == name:
-                    return True
-                case ast.If() | ast.Try() | ast.With():
-                    return True
-        return False
+        return name in self._others or "*" in self._others
+
+
+def _given_otherwise(parsed: ast.Module) -> Iterator[str]:
+    """The names that a module gets otherwise than by a `def`; `*` where these may be any."""
+    for node in parsed.body:
+        match node:
+            case ast.ImportFrom(names=names) | ast.Import(names=names):
+                yield from (alias.asname or alias.name for alias in names)
+            case ast.Assign(targets=targets):
+                yield from (target.id for target in targets if isinstance(target, ast.Name))
+            case ast.AnnAssign(target=ast.Name(id=target)):
+                yield target
+            case ast.If() | ast.Try() | ast.With():
+                yield "*"
 
 
 def _yields(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:

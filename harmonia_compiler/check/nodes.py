@@ -29,7 +29,8 @@ from harmonia_compiler.flow.graph import MOST_THROUGH, Arm, Body, Flow, Node, Pa
 
 #: Pipelines that call pipelines are inlined and may double at every step.
 MOST_NODES = 10_000
-#: Operations of pipelines that are called, wherever these are called, in all pipelines together.
+#: Operations of pipelines that are called, wherever these are called, in all pipelines together, and so the defaults
+#: of ports that calls leave out.
 MOST_COPIED = 100_000
 #: Bodies of loops are built again where the types of their names grow from round to round.
 _MOST_BUILT = 5 * MOST_NODES

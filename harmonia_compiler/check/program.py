@@ -109,8 +109,8 @@ class Unit(msgspec.Struct, eq=False):
 class Context(msgspec.Struct):
     """What every part of the checking works with.
 
-    `given` are values of `--set`, `read` the files that could be read, and `length` is that of all sources. Pipelines
-    that are called stand at `copied` operations by now.
+    `given` are values of `--set`, `read` the files that could be read, and `length` is that of all sources. What calls
+    have `brought` with them by now is counted in operations, by what it is.
     """
 
     findings: Findings
@@ -121,7 +121,7 @@ class Context(msgspec.Struct):
     taken: set[str] = msgspec.field(default_factory=set)
     read: list[Path] = msgspec.field(default_factory=list)
     length: int = 0
-    copied: int = 0
+    brought: Counter[str] = msgspec.field(default_factory=Counter)
     _looked_for: Counter[str] = msgspec.field(default_factory=Counter)
 
     def nearest(self, name: str, known: Iterable[str]) -> str | None:

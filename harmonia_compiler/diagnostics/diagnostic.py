@@ -137,6 +137,11 @@ class Findings(msgspec.Struct):
         return is_kept
 
     @property
+    def is_full(self) -> bool:
+        """Whether further errors are counted alone: nobody reads their messages."""
+        return self.most is not None and self._kept.get(True, 0) >= self.most
+
+    @property
     def left_out(self) -> int:
         """How many findings are not kept."""
         return sum(self.beyond.values())

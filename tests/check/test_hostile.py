@@ -7,10 +7,12 @@ import pytest
 
 from harmonia_compiler.check import branching, calling, program
 from harmonia_compiler.check.files import check_files
+from harmonia_compiler.check.made import MOST_PORTS
 from harmonia_compiler.check.nodes import MOST_NODES
 from harmonia_compiler.contract.program import MOST_ITEMS
 from harmonia_compiler.diagnostics.diagnostic import MOST_OF_A_SORT
 from harmonia_compiler.diagnostics.near import nearest
+from tests.executed import executed
 
 HEAD = """
 component small = llm("SmolLM2-135M-Instruct")
@@ -157,10 +159,91 @@ def test_of_very_many_wrong_names_in_one_call_a_few_are_compared(monkeypatch: py
         return nearest(name, known)
 
     monkeypatch.setattr(program, "nearest", counted)
-    ports, wrong = (", ".join(f"{name}{at}: {of}" for at in range(300)) for name, of in (("p", "text"), ("q", "q")))
+    ports, wrong = (", ".join(f"{name}{at}: {of}" for at in range(100)) for name, of in (("p", "text"), ("q", "q")))
     many = f'component many({ports}) -> text ~ 9 tokens = python("m:many")\n'
     assert "E0216" in codes(HEAD + many + f"pipeline p(q: text ~ 9 tokens) -> text {{ return many({wrong}) }}")
     assert 0 < len(compared) <= program.MOST_SUGGESTED
+
+
+def with_ports(many: int, default: str = "") -> str:
+    """A component with so many ports."""
+    ports = ", ".join(f"p{at}: text{default}" for at in range(many))
+    prompt = "".join(f"{{p{at}}}" for at in range(many))
+    return f'{HEAD}component wide({ports}) -> text ~ 9 tokens = small("{prompt}")\n'
+
+
+def test_one_port_too_many_is_one_mistake() -> None:
+    def found(ports: int) -> list[str]:
+        wide = with_ports(ports) + "".join(
+            f"pipeline p{at}({given}) -> text {{ return {call} }}\n"
+            for at, (given, call) in enumerate((("q: text", "wide(q, of: q)"), ("a: bool", "wide(a, p1: a)")))
+        )
+        Path("a.rag").write_text(wide, encoding="utf-8")
+        return [one.message for one in check_files([Path("a.rag")]).found]
+
+    assert found(MOST_PORTS + 1) == ["`wide` has more than 100 ports"]
+    assert "`wide` has more than 100 ports" not in found(MOST_PORTS)
+
+
+@pytest.mark.parametrize("declared", ["", "(p0: text) -> text"])
+def test_one_parameter_too_many_is_one_mistake(declared: str) -> None:
+    def found(parameters: int) -> list[str]:
+        given = ", ".join(f'p{at}: str = "a"' for at in range(parameters))
+        Path("wide.py").write_text(f"def f({given}) -> str: ...\n", encoding="utf-8")
+        made = f'component f{declared} = python("wide:f")\ncomponent g = python("wide:f")\n'
+        text = f"{made}pipeline p(q: text) -> text {{ return f(g(q)) }}\n"
+        Path("a.rag").write_text(text, encoding="utf-8")
+        return [one.message for one in check_files([Path("a.rag")]).found if one.is_error]
+
+    assert found(MOST_PORTS) == []
+    said = "`f` has more than 100 parameters, of which a component would have its ports"
+    assert found(MOST_PORTS + 1) == [said, said]
+
+
+#: Calls of what has so many ports, with so many arguments in all, of which none is right.
+WRONG = {
+    "of wrong types": lambda ports, many: [", ".join(["[q]"] * ports)] * (many // ports),
+    "with unknown names": lambda ports, many: [", ".join(f"q{at}: q" for at in range(many))],
+    "too many": lambda ports, many: [", ".join(["q"] * (many + ports))],
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_argument_is_as_much_work_whatever_the_ports(what: str) -> None:
+    def work(ports: int, many: int) -> int:
+        calls = ", ".join(f"wide({given})" for given in WRONG[what](ports, many))
+        text = f"{with_ports(ports)}pipeline p(q: text ~ 9 tokens) -> [text] {{ return [{calls}] }}"
+        Path("a.rag").write_text(text, encoding="utf-8")
+        return executed(lambda: check_files([Path("a.rag")]), but="/syntax/")
+
+    few, many = (work(ports, 2_000) - work(ports, 1_000) for ports in (10, MOST_PORTS))
+    assert many < 1.2 * few
+
+
+@pytest.mark.parametrize("named", ["f", "g"])
+def test_a_module_is_looked_through_once_however_many_components_are_made_from_it(named: str) -> None:
+    def work(length: int, many: int) -> int:
+        body, after = "    print(q)\n" * length, "a = 1\n" * length
+        Path("long.py").write_text(f"def f(q: str) -> str:\n{body}\n{after}g = f\n", encoding="utf-8")
+        made = "".join(f'component f{at}(q: text) -> text = python("long:{named}")\n' for at in range(many))
+        Path("a.rag").write_text(made, encoding="utf-8")
+        return executed(lambda: check_files([Path("a.rag")]), but="/syntax/")
+
+    few, many = (work(length, 20) - work(length, 10) for length in (10, 100))
+    assert many < 1.2 * few
+
+
+@pytest.mark.parametrize("default", ["", ' = "a"'])
+def test_ports_that_calls_leave_out_are_bounded_all_together(default: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calling, "MOST_COPIED", 4 * 49)
+
+    def found(calls: int) -> list[str]:
+        made = (f"pipeline p{at}(q: text ~ 9 tokens) -> text {{ return wide(q) }}\n" for at in range(calls))
+        Path("a.rag").write_text(with_ports(50, default) + "".join(made), encoding="utf-8")
+        return [one.message for one in check_files([Path("a.rag")]).found if one.code != "E0302"]
+
+    assert found(4) == []
+    assert found(8) == ["with this call, the ports that calls leave out come to more than 196 operations in all"]
 
 
 @pytest.mark.parametrize("many", [300, 20_000])
