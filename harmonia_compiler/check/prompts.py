@@ -1,12 +1,14 @@
 """Prompts: texts in which `{name}` stands for a port, and nothing else has a meaning."""
 
 import re
+from itertools import groupby
 
 import msgspec
 
 from harmonia_compiler.contract.component import Insert, Prompt
 from harmonia_compiler.diagnostics.diagnostic import Findings
 from harmonia_compiler.diagnostics.source import Span
+from harmonia_compiler.syntax.literals import places
 
 #: `{{name}}` is a literal `{name}`; `{name}` inserts; anything dotted, indexed or called is an attempt at code.
 _PLACE = re.compile(
@@ -29,13 +31,12 @@ def template(value: str, raw: str, span: Span, findings: Findings) -> Template:
     inserts: list[tuple[str, Span]] = []
     mentioned: set[str] = set()
     done = written = 0
+    # What holds escapes is written otherwise than it reads; of a long text, only around its lines.
+    begins = None if raw.startswith('"""') or value in (raw, raw[1:-1]) else places(raw)
     for found in _PLACE.finditer(value):
-        place = raw.find(found[0], written)
-        # What holds an escape is written otherwise than it reads.
-        at = span
-        if place >= 0:
-            written = place + len(found[0])
-            at = Span(span.source, span.start + place, span.start + written)
+        place = raw.find(found[0], written) if begins is None else begins[found.start()]
+        written = place + len(found[0]) if begins is None else begins[found.end()]
+        at = Span(span.source, span.start + place, span.start + written)
         before = value[done : found.start()]
         if found["port"]:
             parts += [before, Insert(found["port"])]
@@ -55,9 +56,10 @@ def template(value: str, raw: str, span: Span, findings: Findings) -> Template:
 def _merged(parts: list[str | Insert]) -> Prompt:
     """Neighbouring texts as one, without empty ones."""
     merged: list[str | Insert] = []
-    for part in parts:
-        if isinstance(part, str) and merged and isinstance(merged[-1], str):
-            merged[-1] += part
-        elif part:
-            merged.append(part)
+    for is_text, group in groupby(parts, lambda part: isinstance(part, str)):
+        same = [*group]
+        if not is_text:
+            merged += same
+        elif text := "".join(map(str, same)):
+            merged.append(text)
     return tuple(merged)

@@ -5,6 +5,7 @@ Neither shows a key or a password, whoever wrote it where: findings end up in lo
 
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
@@ -126,7 +127,7 @@ def _frame(arrow: str, span: Span, labels: list[_Label], width: int, shade: str,
 
 def _marked(source: Source, number: int, labels: list[_Label], width: int, shade: str, paint: _Painter) -> list[str]:
     """One line of a source and, below it, a line for each mark."""
-    line = Masked(source.line(number))
+    line = _line(source.line(number))
     text = line.text
     first = 0
     if len(text) > _WIDEST:
@@ -147,6 +148,12 @@ def _marked(source: Source, number: int, labels: list[_Label], width: int, shade
             f"{' ' * width} {bar} {space}{paint(marks + said, shade if label.is_primary else _BLUE, bold=True)}"
         )
     return lines
+
+
+@lru_cache(maxsize=1)
+def _line(text: str) -> Masked:
+    """A line as it is shown: a long one that has a hundred findings is looked through once."""
+    return Masked(text)
 
 
 def _said(text: str) -> str:

@@ -9,6 +9,7 @@ ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 LARGEST = 2**53
 
 _ESCAPE = re.compile(r"\\(.)")
+_CHARACTER = re.compile(r'\\[nt"\\]|.')
 #: A newline with the carriage returns before it: were one left of several, it would go when the text is read again.
 _NEWLINE = re.compile(r"(?<!\r)\r*\n")
 
@@ -26,9 +27,13 @@ def place(raw: str, value: str, start: int, end: int) -> tuple[int, int]:
     if raw.startswith('"""'):
         at = raw.find(value)
         return (at + start, at + end) if at > 0 else (0, len(raw))
-    begins = [found.start() + 1 for found in re.finditer(r"\\.|.", raw[1:-1])]
-    places = [*begins, len(raw) - 1, len(raw)]
-    return places[start], places[min(end, len(places) - 1)]
+    begins = places(raw)
+    return begins[start], begins[min(end, len(begins) - 1)]
+
+
+def places(raw: str) -> list[int]:
+    """Where each character of the meaning of `"…"` begins in what was written; then its last quote, and its end."""
+    return [*(found.start() + 1 for found in _CHARACTER.finditer(raw[1:-1])), len(raw) - 1, len(raw)]
 
 
 def long_text(raw: str) -> str:

@@ -290,6 +290,25 @@ def test_an_address_is_no_file_and_stands_in_the_message_as_it_was_written(text:
     assert (found.code, found.message) == ("E0114", "`http://x.org/b.rag` is no file, and nothing is fetched")
 
 
+@pytest.mark.parametrize("place", [r"{q[\t]}", r"\\{q[\\]}"])
+def test_places_in_a_prompt_are_found_in_one_reading(place: str) -> None:
+    """Where each one reads the rest of what is written, this takes longer than a test may."""
+    text = 'component small = llm("m")\ncomponent g(q: text) -> text = small("PLACES {q}")\n'
+    assert codes(text.replace("PLACES", place * 100_000)) == {"E0611"}
+
+
+@pytest.mark.parametrize(
+    "written", [r'"{q[\t]}"', r'"\t{q[\\]}"', '"""\n  {q}\n  \t{q[a]}"""', r'"\t\\n{q.a}"', r'"\"{{q}} {q} {q.a} {q}"']
+)
+def test_a_place_in_a_prompt_is_told_where_it_is_written(written: str) -> None:
+    Path("a.rag").write_text(f'component small = llm("m")\ncomponent g(q: text) -> text = small({written})\n')
+    found = next(one for one in check_files([Path("a.rag")]).found if one.code == "E0611")
+    assert found.span is not None
+    text = found.span.source.text
+    assert found.span.start == max(text.find("{q["), text.find("{q."))
+    assert found.span.end == text.index("}", found.span.start) + 1
+
+
 @pytest.mark.parametrize(
     ("written", "column"),
     [('"source == \\"a\\" source"', 65), ('"""source source"""', 58), ('setting("x", "source source")', 69)],

@@ -1,6 +1,10 @@
 """Code frames, as they are printed."""
 
+import pytest
+
+from harmonia_compiler.diagnostics import render as render_module
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Note
+from harmonia_compiler.diagnostics.keys import Masked
 from harmonia_compiler.diagnostics.render import as_object, count, render
 from harmonia_compiler.diagnostics.source import Source, Span
 
@@ -77,6 +81,22 @@ def test_a_long_line_is_cut_around_what_is_marked() -> None:
     frame = render(Diagnostic("E0101", "here", span("HERE", long))).split("\n")
     assert max(map(len, frame)) < 160
     assert frame[3].index("HERE") == frame[4].index("^^^^")
+
+
+def test_a_line_of_many_findings_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time takes as long as the line is, which may be all of a file."""
+    looked: list[str] = []
+
+    class Counted(Masked):
+        def __init__(self, text: str) -> None:
+            looked.append(text)
+            super().__init__(text)
+
+    monkeypatch.setattr(render_module, "Masked", Counted)
+    source = Source("a.rag", "a first line\n" + "many " * 50)
+    for at in range(50):
+        render(Diagnostic("E0101", "wrong", Span(source, 13 + 5 * at, 17 + 5 * at)))
+    assert looked == [source.line(2)]
 
 
 def test_control_characters_never_reach_the_terminal() -> None:
