@@ -42,6 +42,11 @@ class Door(OrderedDict[Knock, None]):
         """Who has waited longest."""
         return next(iter(self))
 
+    @property
+    def newest(self) -> Knock:
+        """Who came last."""
+        return next(reversed(self))
+
     def late(self, now: float, patience_s: float) -> Iterator[Knock]:
         """Take those away who have waited longer than that."""
         while self and now - self.oldest.came_s > patience_s:

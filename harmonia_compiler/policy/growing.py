@@ -12,7 +12,9 @@ long as little was compared, requests are taken to grow as they usually do in en
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from harmonia_compiler.policy.quantile import Mean
 
 #: What is compared with comes before: the mean of so many times as many requests as are at work, within these.
 GENERATIONS, LEAST_BEFORE, MOST_BEFORE = 2.0, 50.0, 1000.0
@@ -38,24 +40,28 @@ class Crowd:
 
 @dataclass(slots=True)
 class Coming:
-    """How many requests would be at work by what came alone. Times are in seconds, by the driver's clock."""
+    """How many requests would be at work by what came alone. Times are in seconds, by the driver's clock.
+
+    All of them are taken to stay as long as they do in the mean, whatever each was promised.
+    """
 
     _value: float = 0.0
     _since_s: float = 0.0
-    _stay_s: float = 1.0
+    _stay_s: Mean = field(default_factory=Mean)
 
     def came(self, now: float, within_s: float) -> None:
         """One more came, to be answered within so many seconds, whether it was let in or not."""
         self._value = self.at(now) + 1.0
-        self._since_s, self._stay_s = now, within_s / 2.0
+        self._since_s = now
+        self._stay_s.add(within_s / 2.0)
 
     def at(self, now: float) -> float:
         """How many would be at work now."""
-        return self._value * math.exp((self._since_s - now) / self._stay_s)
+        return self._value * math.exp((self._since_s - now) / self._stay_s.value) if self._value else 0.0
 
     def per_second(self, now: float) -> float:
         """How many came a second lately."""
-        return self.at(now) / self._stay_s
+        return self.at(now) / self._stay_s.value if self._value else 0.0
 
 
 @dataclass(slots=True)

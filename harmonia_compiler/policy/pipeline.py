@@ -56,8 +56,9 @@ def promise_of(program: Program, request_class: RequestClass | None, *, streams:
 class Group:
     """Requests of one pipeline with one promise. The least `urgency` goes first; `pending` are calls by engine.
 
-    Those are calls that have no replica yet: that wait, or are expected to come. Of the requests that are `under_way`,
-    some wait for a replica, and the others are `at_work`. Those at the `door` are neither.
+    Those are calls that have no replica yet: that wait, or are expected to come; those that have one are `held`. Of
+    the requests that are `under_way`, some wait for a replica, and the others are `at_work`. Those at the `door` are
+    neither.
     """
 
     promise: Promise
@@ -66,10 +67,15 @@ class Group:
     at_work: int = 0
     door: Door = field(default_factory=Door)
     pending: dict[str, float] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)
 
     def count(self, engine: str, calls: float) -> None:
         """So many calls more, or fewer."""
         self.pending[engine] = max(0.0, self.pending.get(engine, 0.0) + calls)
+
+    def holds(self, engine: str, calls: int) -> None:
+        """Replicas have so many calls more, or fewer."""
+        self.held[engine] = self.held.get(engine, 0) + calls
 
     def expect(self, before: Mapping[str, float], after: Mapping[str, float]) -> None:
         """Some calls of engines are expected in the place of others. As `count`, without a call for each engine."""
@@ -99,9 +105,24 @@ class Pipeline:
             found = self.groups[promise] = Group(promise, urgency)
         return found
 
-    def pending(self, engine: str, urgency: float) -> float:
-        """How many calls of an engine those have that are at least so urgent and that have no replica yet."""
-        return sum(each.pending.get(engine, 0.0) for each in self.groups.values() if each.urgency <= urgency)
+    def pending(self, engine: str, urgency: float, *, promised: bool = False) -> float:
+        """How many calls of an engine those have that are at least so urgent and that have no replica yet.
+
+        Or only those of them that were `promised` something.
+        """
+        return sum(
+            each.pending.get(engine, 0.0)
+            for each in self.groups.values()
+            if each.urgency <= urgency and (each.promise.is_any or not promised)
+        )
+
+    def held(self, engine: str) -> int:
+        """How many calls replicas of an engine have of those that were promised something."""
+        return sum(each.held.get(engine, 0) for each in self.groups.values() if each.promise.is_any)
+
+    def waiting(self) -> list[Group]:
+        """Those of whom somebody waits at the door, the most urgent first."""
+        return sorted((each for each in self.groups.values() if each.door), key=lambda each: each.urgency)
 
     def at_door(self, urgency: float = math.inf) -> int:
         """How many requests wait at the door that are at least so urgent."""

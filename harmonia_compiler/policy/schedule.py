@@ -178,15 +178,18 @@ class Schedule:
     def works(self, leg: Leg, now: float) -> None:
         """A replica has taken a call."""
         leg.journey.tick(now, working=1)
-        leg.journey.group.count(leg.engine, -1.0)
+        group = leg.journey.group
+        group.count(leg.engine, -1.0)
+        group.holds(leg.engine, 1)
         leg.works, leg.began_s = True, now
-        if self.at_door:
-            self._open(now)
+        self._open_doors(now)
 
     def waits(self, leg: Leg, now: float) -> None:
         """A call that a replica had taken waits for another one."""
         leg.journey.tick(now, working=-1)
-        leg.journey.group.count(leg.engine, 1.0)
+        group = leg.journey.group
+        group.count(leg.engine, 1.0)
+        group.holds(leg.engine, -1)
         leg.works = False
 
     def ends(self, leg: Leg, now: float) -> None:
@@ -198,10 +201,10 @@ class Schedule:
         if leg.works:
             # Also of calls that nobody awaited any more: those were the long ones, and had their place as well.
             self.lines[leg.engine].held_s.add(now - leg.began_s)
+            leg.journey.group.holds(leg.engine, -1)
         else:
             leg.journey.group.count(leg.engine, -1.0)
-        if self.at_door:
-            self._open(now)
+        self._open_doors(now)
 
     def first(self, journey: Journey, now: float) -> None:
         """The first piece of a request's answer leaves."""
@@ -228,8 +231,25 @@ class Schedule:
         if group.promise.within_s is not None:
             empty = not self.at_door and pipeline.at_work() < EMPTY * pipeline.limit.most
             pipeline.places.freed(now, group.promise.within_s, empty=empty)
-        if self.at_door:
-            self._open(now)
+        self._open_doors(now)
+
+    def open(self, now: float) -> None:
+        """Let in from the door who finds a place, and refuse those who have waited too long."""
+        for pipeline in self.pipelines.values():
+            start = pipeline.lookahead.at(START)
+            for group in pipeline.waiting():
+                door = group.door
+                for late in door.late(now, self._patience_s(pipeline, group)):
+                    self.at_door -= 1
+                    late.refused()
+                while (
+                    door
+                    and self._has_room(pipeline, group, start)
+                    and self._too_long(group, start, now - door.newest.came_s) is None
+                ):
+                    self.at_door -= 1
+                    knock = door.popitem()[0]
+                    knock.let_in(self._begin(pipeline, group, knock.came_s, now))
 
     def _begin(self, pipeline: Pipeline, group: Group, came: float, now: float) -> Journey:
         """Let a request in now that came then."""
@@ -243,52 +263,67 @@ class Schedule:
         journey.expect({engine: mean.value for engine, mean in start.calls.items()})
         return journey
 
-    def _open(self, now: float) -> None:
-        """Let in from the door who finds a place, and refuse those who have waited too long."""
-        for pipeline in self.pipelines.values():
-            for group in sorted(pipeline.groups.values(), key=lambda each: each.urgency):
-                door = group.door
-                if not door:
-                    continue
-                for late in door.late(now, self._patience_s(pipeline, group)):
-                    self.at_door -= 1
-                    late.refused()
-                start = pipeline.lookahead.at(START)
-                # Not all at once either: in front of an engine they would wait as well, and be at work for nobody.
-                while door and self._has_place(pipeline, group) and self._delay_s(group, start) <= 0.0:
-                    self.at_door -= 1
-                    knock = door.popitem()[0]
-                    knock.let_in(self._begin(pipeline, group, knock.came_s, now))
+    def _open_doors(self, now: float) -> None:
+        """Something has ended or changed, which others at the door may have waited for, of whatever generation."""
+        for each in self.beside or (self,):
+            if each.at_door:
+                each.open(now)
 
     def _has_place(self, pipeline: Pipeline, group: Group) -> bool:
         return pipeline.at_work(group.urgency) < pipeline.limit.most
+
+    def _has_room(self, pipeline: Pipeline, group: Group, start: Ahead) -> bool:
+        """Whether one of those at the door has a place, and would not only wait for others of its own pipeline.
+
+        In front of an engine they would wait as well, and be at work for nobody. For whom the limit does not hold there
+        is always somebody to wait for: that counts as it does for who comes.
+        """
+        return self._has_place(pipeline, group) and self._delay_s(group, start, pipeline) <= 0.0
 
     def _patience_s(self, pipeline: Pipeline, group: Group) -> float:
         """How long one of a group may wait at the door."""
         return patience_s(_bounds(group.promise, pipeline.lookahead.at(START)), pipeline.places.worth)
 
     def _refuse_late(self, pipeline: Pipeline, group: Group, start: Ahead) -> None:
-        promise = group.promise
         if not self._has_place(pipeline, group):
             at_work = pipeline.at_work(group.urgency)
             raise Crowded(f"{at_work} requests are being worked on, and with more of them most would be late")
+        too_long = self._too_long(group, start)
+        if too_long is not None:
+            delay_s, after_s = too_long
+            raise Hopeless(f"it would wait for about {delay_s:.1f} s, and its answer would be late", after_s)
+        # Who comes passes nobody who waits and could be let in as well.
+        if self.at_door and pipeline.at_door(group.urgency) and not self._has_room(pipeline, group, start):
+            raise Crowded("others have waited longer for a place among those that are worked on")
+
+    def _too_long(self, group: Group, start: Ahead, waited_s: float = 0.0) -> tuple[float, float] | None:
+        """How long one that has waited for so long would wait in front of engines, where that is too long.
+
+        With it, after how many seconds it would not be.
+        """
         delay_s = self._delay_s(group, start)
         if delay_s <= 0.0:
-            return
-        for bound_s, ahead in _bounds(promise, start):
-            if bound_s is not None and ahead.below(bound_s - delay_s) < WORTH * ahead.below(bound_s):
-                after_s = delay_s - max(0.0, bound_s - ahead.at(WORTH))
-                raise Hopeless(f"it would wait for about {delay_s:.1f} s, and its answer would be late", after_s)
+            return None
+        for bound_s, ahead in _bounds(group.promise, start):
+            if bound_s is None:
+                continue
+            left_s = bound_s - waited_s
+            if ahead.below(left_s - delay_s) < WORTH * ahead.below(left_s):
+                return delay_s, delay_s - max(0.0, left_s - ahead.at(WORTH))
+        return None
 
-    def _delay_s(self, group: Group, start: Ahead) -> float:
-        """How long a request of this group that came now would wait, all engines on its way together."""
+    def _delay_s(self, group: Group, start: Ahead, own: Pipeline | None = None) -> float:
+        """How long a request of this group that came now would wait, all engines on its way together.
+
+        Where its `own` pipeline is given, how long if those were alone that it has let in by their promise.
+        """
         longest = 0.0
         for engine, mean in start.calls.items():
             line = self.lines[engine]
-            occupied = line.occupied
+            occupied = line.occupied if own is None else own.held(engine)
             before, at_once = float(occupied), 0.0
-            for pipeline, each, part in self._routing_to(line, engine):
-                pending = part * pipeline.pending(each, group.urgency)
+            for pipeline, each, part in self._routing_to(line, engine) if own is None else ((own, engine, 1.0),):
+                pending = part * pipeline.pending(each, group.urgency, promised=own is not None)
                 if pending > 0.0:
                     before += pending
                     at_once += part * pipeline.at_once(group.urgency)

@@ -180,6 +180,72 @@ def test_nobody_is_let_in_to_wait_in_front_of_an_engine_instead() -> None:
     assert full.let_in == ["a"]
 
 
+def beside(full: Full) -> Schedule:
+    """Another generation of the service, which has the same replicas, of one place each that takes a second."""
+    other = made(places=1)
+    full.schedule.beside = other.beside = [full.schedule, other]
+    for engine, line in full.schedule.lines.items():
+        (load,), (theirs,) = line.replicas.values(), other.lines[engine].replicas.values()
+        theirs.places = load.places
+        for _ in range(60):
+            line.held_s.add(1.0)
+    return other
+
+
+def test_who_waits_for_another_generation_is_let_in_when_that_has_ended() -> None:
+    full = Full(schedule=made(places=1))
+    other = beside(full)
+    full.limit.most = 0.0
+    full.knock("a", 0.0, Promise(1.3))
+    journey = other.arrive(PROGRAM, Promise(), 0.0)
+    leg, taken = other.ask(journey, SAY, 0.0), other.lines["say"].ask(0.0)
+    assert taken is not None
+    other.works(leg, 0.0)
+    full.limit.most = 2.0
+    for _ in range(2):
+        full.one_ends(0.1)
+    # It would be late for what the other generation has, and of its own nobody is left to end.
+    assert (full.let_in, full.pipeline.under_way()) == ([], 0)
+    other.lines["say"].release(taken)
+    other.ends(leg, 0.1)
+    assert full.let_in == ["a"]
+
+
+@pytest.mark.parametrize("urgency", [1.0, 4.0])
+def test_who_waits_is_let_in_where_who_comes_is_though_others_keep_the_engines_busy(urgency: float) -> None:
+    full = Full(schedule=made(places=2))
+    unlimited = full.schedule.arrive(PROGRAM, Promise(), 0.0)
+    for _ in range(2):
+        leg = full.schedule.ask(unlimited, SAY, 0.0)
+        assert full.schedule.lines["say"].ask(0.0) is not None
+        full.schedule.works(leg, 0.0)
+    full.limit.most = 0.0
+    full.knock("a", 0.1, Promise(10.0, weight=urgency))
+    full.limit.most = 2.0
+    full.one_ends(0.2)
+    assert full.let_in == ["a"]
+
+
+def test_nobody_who_comes_passes_who_waits_and_could_be_let_in_as_well() -> None:
+    full = Full(schedule=made(places=1))
+    journey = full.at_work[0]
+    leg = full.schedule.ask(journey, SAY, 0.0)
+    busy(full.schedule, "say", 0.0)
+    full.schedule.works(leg, 0.0)
+    heavy = Promise(10.0, weight=4.0)
+    full.limit.most = 0.0
+    full.knock("heavy", 0.1, heavy)
+    full.limit.most = 3.0
+    full.one_ends(0.2)
+    # There is a place, and time to wait in front of the engine: both wait for it, and the more urgent one goes first.
+    full.knock("light", 0.3)
+    assert (full.let_in, full.schedule.at_door) == ([], 2)
+    (endpoint,) = (load.endpoint for load in full.schedule.lines["say"].replicas.values())
+    full.schedule.lines["say"].release(endpoint)
+    full.schedule.ends(leg, 0.4)
+    assert full.let_in == ["heavy"]
+
+
 @pytest.mark.parametrize(("needed", "worth"), [(1.0, 1.0), (0.75, 0.75), (0.0, LEAST_WORTH)])
 def test_a_place_goes_to_who_has_as_much_of_its_chance_left_as_others_need_places(needed: float, worth: float) -> None:
     places = Places()
@@ -188,3 +254,14 @@ def test_a_place_goes_to_who_has_as_much_of_its_chance_left_as_others_need_place
     assert places.worth == pytest.approx(worth, abs=0.01)
     assert places.coming(400.0, 3.0) == pytest.approx(30.0, rel=0.05)
     assert places.coming(400.0, -1.0) == 0.0
+
+
+@pytest.mark.parametrize(("long_s", "short_s", "every"), [(60.0, 1.0, 20), (60.0, 2.0, 2), (6.0, 30.0, 3)])
+def test_how_many_places_come_free_does_not_depend_on_what_the_last_one_was_promised(
+    long_s: float, short_s: float, every: int
+) -> None:
+    places = Places()
+    for at in range(8000):
+        places.freed(at / 20.0, short_s if at % every == 0 else long_s, empty=True)
+        if at > 4000:
+            assert places.coming(at / 20.0, 10.0) == pytest.approx(200.0, rel=0.1)
