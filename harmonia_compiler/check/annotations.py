@@ -93,8 +93,10 @@ def compare(
     """Report where declared ports and annotations contradict each other; what is not annotated contradicts nothing."""
     places = {port.name.text: port.name.span for port in node.ports or ()}
     theirs = {each.name: each for each in annotated.parameters}
-    misnamed = {} if annotated.open else _misnamed([name for name in places if name not in theirs], places, theirs)
-    looked = 0
+    # Looking for what was meant takes time, and is not worth it after very many findings.
+    looked = len(findings.items)
+    is_told = looked < MOST_SUGGESTED and not annotated.open
+    misnamed = _misnamed([name for name in places if name not in theirs], places, theirs) if is_told else {}
     for port in ports:
         found = theirs.get(port.name)
         if found is None:

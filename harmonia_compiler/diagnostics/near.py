@@ -3,8 +3,11 @@
 from collections.abc import Collection, Iterable
 from itertools import islice
 
-#: Comparing with more names than this costs more time than a suggestion is worth.
-_MOST_COMPARED = 2000
+#: Comparing with names of more letters than this in all costs more time than a suggestion is worth; beginning with a
+#: name takes as long as some letters.
+_MOST_LETTERS, _EACH = 40_000, 10
+#: What is longer is no name.
+_LONGEST = 100
 #: Fewer letters begin too many names.
 _SHORTEST_BEGINNING = 3
 
@@ -25,7 +28,11 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     allowed = max(1, len(name) // 3)
     best: str | None = None
     near = [other for other in others if abs(len(other) - len(name)) <= allowed]
-    for candidate in sorted(near)[:_MOST_COMPARED]:
+    left = _MOST_LETTERS
+    for candidate in sorted(near) if len(name) <= _LONGEST else ():
+        left -= len(candidate) + _EACH
+        if left < 0:
+            break
         slips = _slips(meant, candidate.lower(), allowed)
         if slips <= allowed and slips < max(len(name), len(candidate)):
             # From here on, fewer slips alone are nearer.
@@ -51,7 +58,11 @@ def listed(names: Iterable[str], most: int = 8) -> str:
 
 
 def _slips(one: str, other: str, most: int) -> int:
-    """Letters inserted, left out, changed, or swapped with a neighbour; more than `most` are not counted out."""
+    """Letters inserted, left out, changed, or swapped with a neighbour; more than `most` are not counted out.
+
+    A column of the matrix of all beginnings is a number with a bit for each letter of `one` (Hyyrö 2003): `more` and
+    `less` are where it goes up and down from one row to the next, `same` where a diagonal stays as it is.
+    """
     start, ends = 0, min(len(one), len(other))
     while start < ends and one[start] == other[start]:
         start += 1
@@ -62,15 +73,21 @@ def _slips(one: str, other: str, most: int) -> int:
     one, other = one[start : len(one) - end], other[start : len(other) - end]
     if not one or not other:
         return len(one) or len(other)
-    before: list[int] = []
-    row = list(range(len(other) + 1))
-    for i, letter in enumerate(one, 1):
-        previous, before, row = before, row, [i] + [0] * len(other)
-        for j, wanted in enumerate(other, 1):
-            row[j] = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != wanted))
-            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == wanted:
-                row[j] = min(row[j], previous[j - 2] + 1)
-        # What follows builds on these two rows, on the earlier one by a swap alone.
-        if min(row) > most <= min(before):
+    places: dict[str, int] = {}
+    for at, letter in enumerate(one):
+        places[letter] = places.get(letter, 0) | 1 << at
+    slips, last = len(one), 1 << len(one) - 1
+    every = 2 * last - 1
+    more, less, same, before = every, 0, 0, 0
+    for left, letter in zip(range(len(other) - 1, -1, -1), other, strict=True):
+        here = places.get(letter, 0)
+        swapped = ((~same & here) << 1) & before
+        same = (((here & more) + more) ^ more) | here | less | swapped
+        up, down = less | (every & ~(same | more)), same & more
+        slips += (up & last > 0) - (down & last > 0)
+        # Each letter that is left makes it one less at best.
+        if slips - left > most:
             return most + 1
-    return row[-1]
+        up, down = up << 1 | 1, down << 1
+        more, less, before = down | (every & ~(same | up)), up & same, here
+    return slips

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harmonia_compiler.check import branching, calling, program
+from harmonia_compiler.check import annotations, branching, calling, program
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.check.made import MOST_PORTS
 from harmonia_compiler.check.nodes import MOST_NODES
@@ -134,6 +134,23 @@ def test_pipelines_that_call_one_another_are_bounded_all_together(monkeypatch: p
     assert found(*chain, (many + 1, 0), (many + 2, many + 1), (many + 3, many)) == [said]
 
 
+def test_what_a_called_pipeline_runs_in_blocks_counts_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = 20
+    monkeypatch.setattr(calling, "MOST_COPIED", many)
+    of = f"{HEAD}pipeline p0(q: text) -> [text] {{ return each x in [q]: {'f(' * many}x{')' * many} }}\n"
+    assert "E0406" in codes(f"{of}pipeline p(q: text) -> [text] {{ return p0(q) }}")
+
+
+def test_a_branch_may_have_as_many_arms_as_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(branching, "MOST_NODES", 6)
+
+    def found(arms: int) -> set[str]:
+        return codes(pipeline("\nel".join(["if ok(q) { return f(q) }"] * arms) + "\nreturn q"))
+
+    assert "E0406" not in found(3)
+    assert "E0406" in found(4)
+
+
 def test_of_very_many_arms_it_is_not_asked_what_each_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of as many labels each would keep all the others."""
     monkeypatch.setattr(branching, "chain", None)
@@ -163,6 +180,22 @@ def test_of_very_many_wrong_names_in_one_call_a_few_are_compared(monkeypatch: py
     many = f'component many({ports}) -> text ~ 9 tokens = python("m:many")\n'
     assert "E0216" in codes(HEAD + many + f"pipeline p(q: text ~ 9 tokens) -> text {{ return many({wrong}) }}")
     assert 0 < len(compared) <= program.MOST_SUGGESTED
+
+
+def test_of_very_many_wrong_ports_of_a_function_a_few_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Components may have many wrong ports in all, however few each has."""
+    compared: list[str] = []
+
+    def counted(name: str, known: Iterable[str]) -> str | None:
+        compared.append(name)
+        return nearest(name, known)
+
+    monkeypatch.setattr(annotations, "nearest", counted)
+    Path("m.py").write_text("def f(other: str, another: str) -> str: ...\n", encoding="utf-8")
+    ports = ", ".join(f"p{at}: text" for at in range(20))
+    assert codes("".join(f'component f{at}({ports}) -> text = python("m:f")\n' for at in range(100))) == {"E0326"}
+    # Once for the name alone, and once among those that no port has.
+    assert 0 < len(compared) <= 2 * (program.MOST_SUGGESTED + 20)
 
 
 def with_ports(many: int, default: str = "") -> str:
