@@ -11,6 +11,7 @@ from tests.flow.library import application, read_flow
 FLOW = """
     pipeline p(question: text, depth: number = 2) -> text
       slo p50 latency <= 500 ms
+      slo p90 latency <= 2000 ms
       slo p99 latency <= 4000 ms
       slo p95 ttft <= 800 ms
       %0 = parameter question : text
