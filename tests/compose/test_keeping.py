@@ -96,6 +96,23 @@ def test_preflight_asks_for_no_image_that_only_another_host_needs(
     assert images == {"a": ["ours:1"], "b": ["milvus:3"]}
 
 
+@pytest.mark.parametrize("name", ["HARMONIA_ALLOWED_HOSTS", "ANSWERS_KEY"])
+def test_preflight_refuses_a_variable_that_no_document_could_hold(
+    late: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    written(late, tmp_path / "bundle")
+    outer = {**with_docker(tmp_path / "bin", FAKE_DOCKER), "ANSWERS_URL": "http://127.0.0.1:1", "ANSWERS_KEY": "ä"}
+    monkeypatch.setenv("PATH", outer["PATH"])
+    found = preflight(tmp_path / "bundle", None, {**outer, name: os.fsdecode(b"a\xff")})
+    assert [one.message for one in found if one.is_error] == [f"the environment variable `{name}` is not UTF-8"]
+    assert not [one for one in preflight(tmp_path / "bundle", None, outer) if one.is_error]
+
+
+def test_what_docker_says_of_itself_need_be_no_text(tmp_path: Path) -> None:
+    docker = Docker(tmp_path, with_docker(tmp_path / "bin", "#!/bin/sh\nprintf '\\377'\n"))
+    assert docker.engine() == docker.version() == "\ufffd"
+
+
 @pytest.mark.parametrize(("number", "replica"), [(1, "minilm-0"), (5, "minilm-more-0"), (0, "")])
 def test_preflight_gives_the_gateway_no_port_of_a_replica(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, replica: str

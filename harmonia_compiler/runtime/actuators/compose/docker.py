@@ -58,12 +58,14 @@ class Docker:
     def version(self) -> str:
         """The engine's version; raises `DockerFailed` where the engine or the compose plugin is not there."""
         self._said([*_DOCKER, "compose", "version", "--short"], QUESTION_S)
-        return self._said([*_DOCKER, "version", "--format", "{{.Server.Version}}"], QUESTION_S).decode().strip()
+        said = self._said([*_DOCKER, "version", "--format", "{{.Server.Version}}"], QUESTION_S)
+        return said.decode(errors="replace").strip()
 
     def engine(self) -> str:
         """What tells the engine from any other; empty where it does not say."""
         try:
-            return self._said([*_DOCKER, "info", "--format", "{{.ID}}"], QUESTION_S).decode().strip()
+            said = self._said([*_DOCKER, "info", "--format", "{{.ID}}"], QUESTION_S)
+            return said.decode(errors="replace").strip()
         except DockerFailed:
             return ""
 
@@ -148,7 +150,7 @@ class Docker:
 
     def _ids(self) -> list[str]:
         listing = [*_DOCKER, "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={_PROJECT}={self.project}"]
-        return self._said(listing, QUESTION_S).decode().split()
+        return self._said(listing, QUESTION_S).decode(errors="replace").split()
 
     def _compose(self) -> list[str]:
         variables = self._bundle / "run" / VARIABLES

@@ -7,7 +7,7 @@ import msgspec
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed
-from harmonia_compiler.emit.targets.compose_services import is_in_our_image
+from harmonia_compiler.emit.targets.compose_services import FOR_GATEWAY, is_in_our_image
 from harmonia_compiler.runtime.actuators.compose.containers import listens_on
 from harmonia_compiler.runtime.actuators.compose.docker import Docker, DockerFailed
 from harmonia_compiler.runtime.actuators.compose.engine import elsewhere
@@ -32,7 +32,7 @@ def preflight(bundle: Path, port: int | None, outer: Mapping[str, str]) -> list[
         step = f"say which part is started here: `{HOST}={hosts[0]} harmoniac up DIR`"
         return [Diagnostic("E0921", message, help=step)]
     found = moving_embedders(documents.service.engines, documents.services.replicas)
-    found += [*missing_variables(documents.launches_here, outer), *_weights(documents)]
+    found += [*missing_variables(documents.launches_here, outer), *_not_text(documents, outer), *_weights(documents)]
     docker = Docker(bundle, outer, documents.files)
     try:
         docker.version()
@@ -61,6 +61,29 @@ def _unfit(port: int, documents: ComposeBundle, *, is_its_own: bool) -> list[Dia
     if port in theirs:
         return [Diagnostic("E0908", f"port {port} is that of `{theirs[port]}`", help=step)]
     return [] if is_its_own or is_free(port) else [_taken(port, step)]
+
+
+def _not_text(documents: ComposeBundle, outer: Mapping[str, str]) -> list[Diagnostic]:
+    """Variables that processes are given and whose bytes are no text: no document of the run could hold them."""
+    names = {one.name for one in FOR_GATEWAY}
+    names |= {name for launch in documents.launches_here for name in launch.late.values()}
+    return [
+        Diagnostic(
+            "E0916",
+            f"the environment variable `{name}` is not UTF-8",
+            help=f"set it to text for this command: `{name}=… harmoniac up DIR`",
+        )
+        for name in sorted(names)
+        if not _is_utf8(outer.get(name, ""))
+    ]
+
+
+def _is_utf8(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _weights(documents: ComposeBundle) -> list[Diagnostic]:
