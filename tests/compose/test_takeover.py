@@ -284,6 +284,31 @@ def test_docker_is_told_ever_less_often_to_start_what_it_does_not(
     assert len(tried.read_text()) == 3
 
 
+@pytest.mark.parametrize("state", ["exited", ""])
+def test_what_is_stopped_or_removed_while_a_service_is_taken_over_is_started_again(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    written(quickstart, tmp_path / "bundle")
+    taken = Taken(tmp_path / "bundle", "", tmp_path / "bin", monkeypatch)
+    taken.say_last("running", rundir.Asked())
+    taken.keeper = Keeper(tmp_path / "bundle", taken.run, rundir.Asked(), taken.keeper._me)
+    with taken.kept():
+        # All was there, and one is still readied.
+        taken.until(lambda: taken.opened() == ["search-0"] and taken.keeper._has_started)
+        looks = len(taken.called())
+        taken.until(lambda: len(taken.called()) > looks + 5)
+        assert not any(taken.started(name) for name in taken.lives)
+        before = taken.lives.pop("minilm-0")
+        taken.lives |= {"minilm-0": inspected(state)} if state else {}
+        taken.say_lives()
+        taken.until(lambda: taken.started("minilm-0"))
+        assert taken.keeper._phase == "starting"
+        taken.lives["minilm-0"] = before
+        taken.say_lives()
+        (taken.bin / "go").touch()
+        taken.until(lambda: taken.keeper._status().ready)
+
+
 @pytest.mark.parametrize("phase", ["running", "starting"])
 def test_docker_is_waited_for_by_whoever_takes_over_what_was_up_until_that_is_told_to_end(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, phase: Phase

@@ -164,6 +164,8 @@ class Keeper:
                 one.adopt(None)
 
     def _look(self) -> None:
+        # Before it is asked what there is: what is started at this moment is not gone.
+        sees_to_all = self._phase != "starting" or (self._before is not None and self._has_started)
         try:
             lives = self._lives()
         except DockerFailed as problem:
@@ -174,13 +176,18 @@ class Keeper:
             life = lives.get(name)
             if name in wanted or life is not None:
                 one.look(life)
-            if self._phase != "starting":
+            if sees_to_all:
                 self._see_to(one, life, wanted=name in wanted)
         if self._phase == "starting":
-            # Those that the controller adds are started once the rest is up, like any that it adds later.
+            # Those that the controller adds are started once the rest is up, or was when it was taken over.
             self._see_how_it_starts(wanted - self._further - {bundles.CONTROLLER})
         self._write_places()
         self._write()
+
+    @property
+    def _has_started(self) -> bool:
+        """Whether Docker has started, at the beginning, all that did not run."""
+        return self._starting is not None and self._starting.poll() == 0
 
     def _see_how_it_starts(self, wanted: set[str]) -> None:
         for name in sorted(wanted):
