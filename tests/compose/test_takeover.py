@@ -26,6 +26,7 @@ from harmonia_compiler.runtime.actuators.compose.counts import WISH
 from harmonia_compiler.runtime.actuators.compose.keeper import Keeper
 from harmonia_compiler.runtime.actuators.compose.preflight import preflight
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
+from harmonia_compiler.runtime.actuators.supervision.refusing import given_up
 from harmonia_compiler.runtime.bundle import read_service
 from tests.compose.test_files import written
 from tests.compose.test_keeping import inspected, part, with_docker
@@ -333,7 +334,8 @@ def test_docker_is_waited_for_by_whoever_takes_over_what_was_up_until_that_is_to
         told.set()
         (taken.bin / "away").unlink()
         thread.join()
-    assert taken.keeper._failure is not None
+    # To be told to end is no failure.
+    assert (taken.keeper._failure is None) == (phase == "running")
 
 
 def kill_keeper(run: rundir.RunDirectory) -> None:
@@ -482,6 +484,60 @@ def test_containers_that_docker_does_not_remove_are_known_to_whoever_asks_until_
     assert actuator.stop(bundle)
     assert actuator.status(bundle) == NOTHING_LEFT
     assert not actuator.stop(bundle)
+
+
+@pytest.mark.parametrize("how", ["late", "no_up"])
+def test_a_start_that_fails_says_what_docker_does_not_remove_and_how_to_go_on(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    bundle = tmp_path / "bundle"
+    written(quickstart, bundle)
+    taken, actuator = Taken(bundle, "", tmp_path / "bin", monkeypatch), actuator_for("compose")
+    assert actuator is not None
+    taken.say_lives()
+    for name in ("no_down", how):
+        (taken.bin / name).touch()
+
+    def watch(_: Status) -> None:
+        if how == "late" and taken.opened():
+            raise given_up("search-0", "it is late", "", [])
+
+    with pytest.raises(NotStarted) as raised:
+        actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=watch)
+    (found,) = raised.value.found
+    assert "not all that was started is stopped again" in found.help
+    assert f"`harmoniac down {bundle}` tries again" in found.help
+    status = actuator.status(bundle)
+    assert (status.phase, status.failure is None) == ("down", how == "late")
+    assert status.notes[-1].endswith(f"`harmoniac up {bundle}` takes them over")
+    (taken.bin / "no_down").unlink()
+    assert actuator.stop(bundle)
+    assert actuator.status(bundle) == NOTHING_LEFT
+
+
+def test_a_takeover_that_waits_for_docker_and_is_told_to_end_has_not_failed(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "bundle"
+    written(quickstart, bundle)
+    taken, actuator = Taken(bundle, "", tmp_path / "bin", monkeypatch), actuator_for("compose")
+    assert actuator is not None
+    taken.say_last("running", rundir.Asked())
+    taken.say_lives()
+    for name in ("away", "no_down"):
+        (taken.bin / name).touch()
+    with pytest.raises(NotStarted):
+        actuator.start(bundle, port=None, reembed=False, timeout_s=2.0, watch=lambda _: None)
+    assert actuator.status(bundle).phase == "starting"
+    with pytest.raises(Rejected, match="E0922"):
+        actuator.stop(bundle)
+    status = actuator.status(bundle)
+    assert (status.phase, status.failure, len(status.notes)) == ("down", None, 1)
+    assert status.notes[0].endswith(f"`harmoniac up {bundle}` takes them over")
+    for name in ("away", "no_down"):
+        (taken.bin / name).unlink()
+    assert actuator.stop(bundle)
+    assert actuator.status(bundle) == NOTHING_LEFT
 
 
 def test_docker_is_not_asked_again_by_whoever_tells_a_keeper_to_end_that_ends_well(

@@ -93,9 +93,10 @@ class Keeper:
         listening = None
         try:
             self._write()
-            self._prepare(self._there(stop))
-            listening = Listening(self._run.path / preparing.CONTROL, preparing.owner()[0], self._counts.answer)
-            self._starting = self._docker.up((), sys.stdout.buffer)
+            if (running := self._there(stop)) is not None:
+                self._prepare(running)
+                listening = Listening(self._run.path / preparing.CONTROL, preparing.owner()[0], self._counts.answer)
+                self._starting = self._docker.up((), sys.stdout.buffer)
             while not stop.is_set() and self._failure is None:
                 self._look()
                 stop.wait(_LOOK_EVERY_S)
@@ -112,13 +113,18 @@ class Keeper:
                 self._stop()
         return STOPPED if self._failure is None else FAILED
 
-    def _there(self, stop: Told) -> dict[str, Life]:
-        """Which containers there are already. Of a service that was up Docker is asked until it answers."""
+    def _there(self, stop: Told) -> dict[str, Life] | None:
+        """Which containers there are already; None where it is told to end before Docker says so.
+
+        Of a service that was up Docker is asked until it answers. Raises OSError where it does not of another.
+        """
         while True:
             try:
                 lives, self._engine = self._lives(), self._docker.engine()
             except DockerFailed as problem:
-                if self._before is None or stop.is_set():
+                if stop.is_set():
+                    return None
+                if self._before is None:
                     raise OSError(str(problem)) from problem
                 LOG.warning("docker does not answer: %s", problem)
             else:
@@ -267,6 +273,7 @@ class Keeper:
             preparing.remove(self._bundle)
         if self._failure is not None:
             self._phase = "failed"
+        if self._failure is not None or self.leaves_some:
             self._write()
 
     def _lives(self) -> dict[str, Life]:
@@ -274,8 +281,8 @@ class Keeper:
 
     def _write(self) -> None:
         """Say how things stand."""
-        was_up, here = self._before is not None, self._run.identity
-        state = rundir.State(self._me, self._status(), self._asked, here, was_up, self._given, self._engine)
+        was_up, here, left = self._before is not None, self._run.identity, self.leaves_some
+        state = rundir.State(self._me, self._status(), self._asked, here, was_up, self._given, self._engine, left)
         try:
             self._run.write(rundir.STATE, msgspec.json.encode(state))
         except OSError as problem:

@@ -18,7 +18,7 @@ import msgspec
 
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.shell import shell_word
-from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status, Watch
+from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, NotStarted, Status, Watch
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir, scratch
 from harmonia_compiler.runtime.actuators.supervision.beside import last_words
 from harmonia_compiler.runtime.actuators.supervision.culprit import culprit, state_by
@@ -28,6 +28,7 @@ from harmonia_compiler.runtime.actuators.supervision.refusing import (
     SHOWN_LINES,
     check_asked,
     not_started,
+    not_stopped,
     not_taken_over,
     stopped_meanwhile,
     unusable,
@@ -107,11 +108,14 @@ class Kept(ABC):
             else:
                 waited.begin(self._spawn(bundle.resolve(), run, asked))
             _await_ready(waited, timeout_s, watch)
-        except (NotStarted, KeyboardInterrupt):
+        except (NotStarted, KeyboardInterrupt) as problem:
             if waited.is_ours and not waited.is_taken_over:
-                # Where somebody else stops it at this moment there is nothing left to do, and nothing to say of it.
-                with contextlib.suppress(Rejected):
+                try:
                     self.stop(bundle)
+                except Rejected as refused:
+                    # Where somebody else stops it at this moment there is nothing left to do, and nothing to say of it.
+                    if isinstance(problem, NotStarted) and self._may_be_left(bundle):
+                        raise not_stopped(bundle, problem, refused) from problem
             raise
         if not waited.is_ours:
             _check_asked(bundle, run, asked)
@@ -137,7 +141,7 @@ class Kept(ABC):
             return msgspec.structs.replace(status, notes=notes, said=said)
         left = self.left.replace("DIR", named)
         if state.status.phase == "failed":
-            notes = ("the last start failed", *([left] if state.is_up else []))
+            notes = ("the last start failed", *([left] if state.is_up or state.leaves_some else []))
             return Status("down", failure=state.status.failure, notes=notes)
         return Status("down", notes=(left,))
 
@@ -156,6 +160,11 @@ class Kept(ABC):
         """See `Actuator.log`."""
         run = rundir.RunDirectory(bundle)
         return lines_of({name: run.log_of(name) for name in names}, lines=lines, follow=follow)
+
+    def _may_be_left(self, bundle: Path) -> bool:
+        """Whether something of a service may be left that nobody looks after any more."""
+        status = self.status(bundle)
+        return status.phase == "down" and status != NOTHING_LEFT
 
     def _stop(self, bundle: Path, run: rundir.RunDirectory) -> bool:
         keepers = keepers_of(bundle, run)

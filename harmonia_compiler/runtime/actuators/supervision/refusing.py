@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import msgspec
+
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.shell import shell_word
 from harmonia_compiler.runtime.actuators.actuator import NotStarted
@@ -50,6 +52,17 @@ def not_started(bundle: Path, process: str, why: str, said: list[str], *, goes_o
     if goes_on:
         step = f"another `up` started it, and that start goes on: `harmoniac status {named}` shows how far it is"
     return given_up(process, why, step, said)
+
+
+def not_stopped(bundle: Path, failed: NotStarted, refused: Rejected) -> NotStarted:
+    """The same of a start that failed, where stopping again what had been started was `refused`."""
+    (found,), named = failed.found, shell_word(bundle)
+    why = "; ".join(one.message for one in refused.found)
+    step = (
+        f"not all that was started is stopped again, since {why}: `harmoniac down {named}` tries again, "
+        f"`harmoniac status {named}` says how it is; {_read_all(named, failed.process)}"
+    )
+    return NotStarted(msgspec.structs.replace(found, help=step), failed.process, failed.said)
 
 
 def not_taken_over(bundle: Path, process: str, why: str, said: list[str], *, goes_on: bool) -> NotStarted:
