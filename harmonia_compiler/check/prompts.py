@@ -18,10 +18,14 @@ _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Template(msgspec.Struct, frozen=True):
-    """A prompt with the place of each insertion. `mentioned` are the names inside of what is no insertion."""
+    """A prompt with the place of each insertion, and the names in these.
+
+    `mentioned` are the names inside of what is no insertion.
+    """
 
     parts: Prompt
     inserts: tuple[tuple[str, Span], ...]
+    inserted: frozenset[str]
     mentioned: frozenset[str]
 
 
@@ -50,7 +54,7 @@ def template(value: str, raw: str, span: Span, findings: Findings) -> Template:
             mentioned.update(_WORD.findall(found[0]))
         done = found.end()
     parts.append(value[done:])
-    return Template(_merged(parts), tuple(inserts), frozenset(mentioned))
+    return Template(_merged(parts), tuple(inserts), frozenset(name for name, _ in inserts), frozenset(mentioned))
 
 
 def _merged(parts: list[str | Insert]) -> Prompt:

@@ -24,9 +24,11 @@ def check_prompts(made: Made, node: tree.Component, context: Context) -> None:
     ports = {port.name: port for port in made.ports}
     inserted: set[str] = set()
     for template in made.prompts.values():
-        inserted |= template.mentioned
+        inserted |= template.mentioned | template.inserted
+        # Any number of components may be made from one that has a long prompt.
+        if template.inserted <= ports.keys() or context.findings.is_full:
+            continue
         for name, span in template.inserts:
-            inserted.add(name)
             if name not in ports:
                 near = context.nearest(name, ports)
                 inserted.add(near or name)

@@ -249,6 +249,7 @@ def test_a_wrong_argument_is_as_much_work_whatever_the_ports(what: str) -> None:
         Path("a.rag").write_text(text, encoding="utf-8")
         return executed(lambda: check_files([Path("a.rag")]), but="/syntax/")
 
+    work(10, 100)
     few, many = (work(ports, 2_000) - work(ports, 1_000) for ports in (10, MOST_PORTS))
     assert many < 1.2 * few
 
@@ -262,6 +263,7 @@ def test_a_module_is_looked_through_once_however_many_components_are_made_from_i
         Path("a.rag").write_text(made, encoding="utf-8")
         return executed(lambda: check_files([Path("a.rag")]), but="/syntax/")
 
+    work(1, 1)
     few, many = (work(length, 20) - work(length, 10) for length in (10, 100))
     assert many < 1.2 * few
 
@@ -328,6 +330,19 @@ def test_places_in_a_prompt_are_found_in_one_reading(place: str) -> None:
     """Where each one reads the rest of what is written, this takes longer than a test may."""
     text = 'component small = llm("m")\ncomponent g(q: text) -> text = small("PLACES {q}")\n'
     assert codes(text.replace("PLACES", place * 100_000)) == {"E0611"}
+
+
+@pytest.mark.parametrize("name", ["q", "r"])
+def test_a_long_prompt_is_looked_through_once_however_many_components_have_it(name: str) -> None:
+    def work(inserts: int, many: int) -> int:
+        base = f'component g(q: text) -> text = small("{{q}}{f"{{{name}}}" * inserts}")\n'
+        made = "".join(f"component g{at}(q: text) -> text = g()\n" for at in range(many))
+        Path("a.rag").write_text(f'component small = llm("m")\n{base}{made}', encoding="utf-8")
+        return executed(lambda: check_files([Path("a.rag")]), but="/syntax/")
+
+    work(1, 1)
+    few, many = (work(inserts, 20) - work(inserts, 10) for inserts in (200, 2_000))
+    assert many < 1.2 * few
 
 
 @pytest.mark.parametrize(
