@@ -46,6 +46,7 @@ def _any(of: tuple[str, ...]) -> str:
 
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_COLON = r"(?:\s|#[^\n]*\n)*:"
 _PORT = Rule(r"\{\{[a-z_][a-z0-9_]*\}\}|\{[a-z_][a-z0-9_]*\}", ("port",))
 
 #: What each role is for Pygments and for TextMate.
@@ -80,9 +81,9 @@ RULES: tuple[Rule | Enclosed, ...] = (
     Enclosed('"""', '"""', "long text", (_PORT,)),
     Enclosed('"', '"|(?=\\n)', "text", (Rule(r'\\[nt"\\]', ("escape",)), Rule(r"\\.", ("no escape",)), _PORT)),
     Rule(rf"(\.)(\s*)({_NAME})", ("sign", "space", "field")),
-    Rule(rf"([(,])(\s*)({_NAME})(?=\s*:)", ("sign", "space", "named")),
+    Rule(rf"([(,])(\s*)({_NAME})(?={_COLON})", ("sign", "space", "named")),
     # Editors read line by line, and a comment may stand between; no statement begins with a name and a colon.
-    Rule(rf"^([ \t]*)({_NAME})(?=\s*:)", ("space", "named")),
+    Rule(rf"^([ \t]*)({_NAME})(?={_COLON})", ("space", "named")),
     Rule(
         rf"\b({_any(('type', 'class', 'component', 'pipeline'))})([ \t]+)({_NAME})", ("declaring", "space", "declared")
     ),

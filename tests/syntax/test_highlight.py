@@ -58,6 +58,17 @@ pipeline p(q: text) -> text {
 '''
 
 
+#: The same, with a comment between the name and what makes it one, which an editor does not see.
+NAMED_FROM_AFAR = """
+component a(
+    from  # what it is given
+    # and nobody knows: why
+    : text, in # c
+    : text, q: text) -> (until: text, if: bool) = python("m:f")
+pipeline p(q: text) -> text { return a(from: q, in: q, q).until }
+"""
+
+
 def scopes(text: str) -> dict[int, str]:
     """What an editor makes of the word at each place: the patterns of the grammar, line by line, the leftmost first."""
     found: dict[int, str] = {}
@@ -97,7 +108,7 @@ def test_the_names_are_those_of_the_checker() -> None:
     assert set(words.UNITS) == UNITS
 
 
-@pytest.mark.parametrize("text", [*EXAMPLES, *SAMPLES, NAMED_LIKE_KEYWORDS], ids=shortened)
+@pytest.mark.parametrize("text", [*EXAMPLES, *SAMPLES, NAMED_LIKE_KEYWORDS, NAMED_FROM_AFAR], ids=shortened)
 def test_keywords_are_those_that_the_reader_sees(text: str) -> None:
     tokens = read_tokens(Source("a.rag", text), Findings())
     assert tokens is not None
