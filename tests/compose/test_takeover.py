@@ -83,9 +83,9 @@ class Taken:
         endpoints = Endpoints(tuple(Endpoint(one.replica, one.engine, one.address, one.port) for one in there), 3)
         (self.run.path / "service/endpoints.json").write_bytes(msgspec.json.encode(endpoints))
 
-    def say_last(self, phase: Phase, asked: rundir.Asked, *, was_up: bool = False) -> None:
+    def say_last(self, phase: Phase, asked: rundir.Asked, *, was_up: bool = False, engine: str = "") -> None:
         """What the keeper that was killed said last."""
-        state = rundir.State(pids.Ident(1, 1), Status(phase), asked, self.run.identity, was_up)
+        state = rundir.State(pids.Ident(1, 1), Status(phase), asked, self.run.identity, was_up, engine=engine)
         self.run.write(rundir.STATE, msgspec.json.encode(state))
 
     def say_lives(self) -> None:
@@ -554,6 +554,32 @@ def test_docker_is_not_asked_again_by_whoever_tells_a_keeper_to_end_that_ends_we
     monkeypatch.setenv("PATH", with_docker(tmp_path / "none", "#!/bin/sh\nexit 1\n")["PATH"])
     assert actuator.stop(bundle)
     assert actuator.status(bundle) == NOTHING_LEFT
+
+
+@pytest.mark.parametrize("phase", ["running", "starting"])
+@pytest.mark.parametrize("known", ["one", ""])
+def test_the_engine_that_is_known_is_not_forgotten_where_it_does_not_say_and_any_other_is_asked_again(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: Phase, known: str
+) -> None:
+    written(quickstart, tmp_path / "bundle")
+    taken = Taken(tmp_path / "bundle", "", tmp_path / "bin", monkeypatch)
+    taken.say_last(phase, rundir.Asked(), engine=known)
+    taken.keeper = Keeper(tmp_path / "bundle", taken.run, rundir.Asked(), taken.keeper._me)
+    monkeypatch.setattr(keeping, "delay_s", lambda _: 0.0)
+
+    def said() -> str:
+        state = taken.run.read_state()
+        assert state is not None
+        return state.engine
+
+    (taken.bin / "go").touch()
+    with taken.kept():
+        taken.until(lambda: taken.keeper._status().ready)
+        looks = len(taken.called())
+        taken.until(lambda: len(taken.called()) > looks + 3)
+        assert said() == known
+        (taken.bin / "engine").write_text("one\n")
+        taken.until(lambda: said() == "one")
 
 
 @pytest.mark.parametrize("other", ["another engine", "no docker", ""])

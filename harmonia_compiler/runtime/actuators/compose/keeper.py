@@ -38,6 +38,7 @@ from harmonia_compiler.runtime.actuators.compose.asking import Listening
 from harmonia_compiler.runtime.actuators.compose.containers import Life, life_of
 from harmonia_compiler.runtime.actuators.compose.counts import Counts
 from harmonia_compiler.runtime.actuators.compose.docker import ORDER_S, Docker, DockerFailed
+from harmonia_compiler.runtime.actuators.compose.engine import last_engine
 from harmonia_compiler.runtime.actuators.compose.reading import ComposeBundle, read_compose_bundle
 from harmonia_compiler.runtime.actuators.compose.watched import Watched
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
@@ -71,7 +72,8 @@ class Keeper:
         self._documents = read_compose_bundle(bundle, os.environ)
         self._docker = Docker(bundle, outer, self._documents.files)
         self._counts = Counts(self._documents, run, self._docker)
-        self._engine = "" if self._before is None else self._before.engine
+        self._engine = last_engine(run)
+        self._asked_for, self._ask_at = 0, 0.0
         self._phase: Phase = "starting"
         self._failure: Failure | None = None
         self._address = Address(LOOPBACK, 0)
@@ -120,7 +122,9 @@ class Keeper:
         """
         while True:
             try:
-                lives, self._engine = self._lives(), self._docker.engine()
+                lives = self._lives()
+                # Where it does not say, it is the one of which it is known.
+                self._engine = self._docker.engine() or self._engine
             except DockerFailed as problem:
                 if stop.is_set():
                     return None
@@ -177,6 +181,7 @@ class Keeper:
         except DockerFailed as problem:
             LOG.warning("docker does not answer: %s", problem)
             return
+        self._ask_engine()
         wanted = {*self._counts.wanted(), *self._front}
         for name, one in self._watched.items():
             life = lives.get(name)
@@ -189,6 +194,13 @@ class Keeper:
             self._see_how_it_starts(wanted - self._further - {bundles.CONTROLLER})
         self._write_places()
         self._write()
+
+    def _ask_engine(self) -> None:
+        """Ask in which engine the containers are as long as it does not say: soon at first, then ever later."""
+        if not self._engine and time.monotonic() >= self._ask_at:
+            self._asked_for += 1
+            self._engine = self._docker.engine()
+            self._ask_at = time.monotonic() + delay_s(self._asked_for)
 
     @property
     def _has_started(self) -> bool:
