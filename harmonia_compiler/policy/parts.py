@@ -29,7 +29,7 @@ class Parts:
 
 #: What each does, by its name.
 PARTS = {
-    "admission": "refuse a request as it comes where it would be answered too late",
+    "admission": "refuse a request that would be answered too late, as it comes or after it has waited at the door",
     "shedding": "give a call up when its turn comes where its request is late in any case",
     "slack": "let the call with the least slack go first",
     "routing": "give a call to the replica that should be done soonest, and not to each in turn",

@@ -8,8 +8,8 @@ from harmonia_compiler.contract.program import Program, RequestClass
 from harmonia_compiler.policy.door import Door
 from harmonia_compiler.policy.limit import Limit
 from harmonia_compiler.policy.lookahead import Lookahead
-from harmonia_compiler.policy.places import Places
 from harmonia_compiler.policy.quantile import Mean
+from harmonia_compiler.policy.vacancies import Vacancies
 
 #: A request that nobody promised a time stands in the queue as one that was promised this, in seconds.
 UNPROMISED_S = 60.0
@@ -94,7 +94,7 @@ class Pipeline:
     certain: Mapping[str, str]
     wide: Mean = field(default_factory=Mean)
     limit: Limit = field(default_factory=Limit)
-    places: Places = field(default_factory=Places)
+    vacancies: Vacancies = field(default_factory=Vacancies)
     groups: dict[Promise, Group] = field(default_factory=dict)
 
     def group(self, promise: Promise) -> Group:

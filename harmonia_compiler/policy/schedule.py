@@ -17,7 +17,7 @@ Owned by one driver, the gateway or the simulator, who tells the time and what h
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -31,8 +31,8 @@ from harmonia_compiler.policy.line import RETRY_AFTER_MAX_S, Line
 from harmonia_compiler.policy.lookahead import START, Ahead, Lookahead, point_of
 from harmonia_compiler.policy.parts import ALL, Parts
 from harmonia_compiler.policy.pipeline import UNPROMISED_S, Group, Pipeline, Promise
-from harmonia_compiler.policy.places import EMPTY, LEAST_WORTH
 from harmonia_compiler.policy.quantile import Quantiles
+from harmonia_compiler.policy.vacancies import EMPTY, LEAST_WORTH
 from harmonia_compiler.policy.waiting import Standing
 
 #: A request is let in where waiting leaves so large a part of the chance that it would have without.
@@ -49,7 +49,7 @@ class Hopeless(Exception):
 
     def __init__(self, why: str, after_s: float = 0.0) -> None:
         super().__init__(why)
-        self.retry_after_s = min(RETRY_AFTER_MAX_S, max(1, math.ceil(after_s)))
+        self.retry_after_s = max(1, math.ceil(min(RETRY_AFTER_MAX_S, after_s)))
 
 
 class Crowded(Hopeless):
@@ -82,10 +82,15 @@ class Schedule:
     at_door: int = 0
 
     def pipeline(self, program: Program) -> Pipeline:
-        """What is known of a Program. One of the same name that takes its place starts with nothing."""
+        """What is known of a Program. One of the same name that takes its place starts with nothing.
+
+        Whoever waited at the door of the former one is refused: nobody would open it.
+        """
         found = self.pipelines.get(program.pipeline)
         if found is not None and found.lookahead.program is program:
             return found
+        for group in found.waiting() if found is not None else ():
+            self._refuse(group.door.late(0.0, -math.inf))
         certain = certain_calls(program)
         usual = {component: ExpectedCalls(1.0, 0.0) for component in certain}
         expected = {**usual, **self.expected.get(program.pipeline, {})}
@@ -125,10 +130,11 @@ class Schedule:
         pipeline = self.pipeline(program)
         group, start = pipeline.group(promise), pipeline.lookahead.at(START)
         patience = self._patience_s(pipeline, group) - self._delay_s(group, start)
-        most = min(MOST_AT_DOOR, int(pipeline.places.coming(now, patience)))
+        most = min(MOST_AT_DOOR, int(pipeline.vacancies.coming(now, patience)))
         ahead = pipeline.at_door(group.urgency) - len(group.door)
         if ahead >= most:
-            raise Hopeless("more wait for a place among those that are worked on than will get one in time")
+            why = "more wait for a place among those that are worked on than will get one in time"
+            raise Hopeless(why, self.place_after_s(program, promise, now))
         until_s = now + patience_s(_bounds(group.promise, start), LEAST_WORTH)
         knock = Knock(group.door, now, until_s, let_in, refused)
         group.door[knock] = None
@@ -137,6 +143,11 @@ class Schedule:
             self.at_door -= 1
             group.door.popitem(last=False)[0].refused()
         return knock
+
+    def place_after_s(self, program: Program, promise: Promise, now: float) -> float:
+        """Within how many seconds those will have had a place that wait at the door before who comes, and one more."""
+        pipeline = self.pipelines[program.pipeline]
+        return pipeline.vacancies.after_s(now, pipeline.at_door(pipeline.group(promise).urgency) + 1)
 
     def leave(self, knock: Knock) -> None:
         """A request waits no more at the door, if it did."""
@@ -229,27 +240,31 @@ class Schedule:
             part = journey.part(now) if ending == "answered" else 1.0
             pipeline.limit.ended(journey.met, left, part, min(part, journey.worked_part))
         if group.promise.within_s is not None:
-            empty = not self.at_door and pipeline.at_work() < EMPTY * pipeline.limit.most
-            pipeline.places.freed(now, group.promise.within_s, empty=empty)
+            empty = not pipeline.at_door() and pipeline.at_work() < EMPTY * pipeline.limit.most
+            pipeline.vacancies.freed(now, group.promise.within_s, empty=empty)
         self._open_doors(now)
 
     def open(self, now: float) -> None:
         """Let in from the door who finds a place, and refuse those who have waited too long."""
         for pipeline in self.pipelines.values():
-            start = pipeline.lookahead.at(START)
+            start, is_full = pipeline.lookahead.at(START), False
             for group in pipeline.waiting():
-                door = group.door
-                for late in door.late(now, self._patience_s(pipeline, group)):
-                    self.at_door -= 1
-                    late.refused()
+                # Where one finds no room, who is less urgent finds none either.
+                is_full = is_full or not self._has_room(pipeline, group, start)
+                if not is_full or now >= group.door.late_at_s:
+                    self._refuse(group.door.late(now, self._patience_s(pipeline, group)))
                 while (
-                    door
-                    and self._has_room(pipeline, group, start)
-                    and self._too_long(group, start, now - door.newest.came_s) is None
+                    not is_full and group.door and self._too_long(group, start, now - group.door.newest.came_s) is None
                 ):
                     self.at_door -= 1
-                    knock = door.popitem()[0]
+                    knock = group.door.popitem()[0]
                     knock.let_in(self._begin(pipeline, group, knock.came_s, now))
+                    is_full = not self._has_room(pipeline, group, start)
+
+    def _refuse(self, late: Iterable[Knock]) -> None:
+        for knock in late:
+            self.at_door -= 1
+            knock.refused()
 
     def _begin(self, pipeline: Pipeline, group: Group, came: float, now: float) -> Journey:
         """Let a request in now that came then."""
@@ -282,7 +297,7 @@ class Schedule:
 
     def _patience_s(self, pipeline: Pipeline, group: Group) -> float:
         """How long one of a group may wait at the door."""
-        return patience_s(_bounds(group.promise, pipeline.lookahead.at(START)), pipeline.places.worth)
+        return patience_s(_bounds(group.promise, pipeline.lookahead.at(START)), pipeline.vacancies.worth)
 
     def _refuse_late(self, pipeline: Pipeline, group: Group, start: Ahead) -> None:
         if not self._has_place(pipeline, group):

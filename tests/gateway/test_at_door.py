@@ -1,6 +1,7 @@
 """As many are worked on as may be: who comes then waits at the door, without a call, as long as that may help."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,8 @@ from harmonia_compiler.contract.program import Call, Parameter
 from harmonia_compiler.policy import schedule as of_schedule
 from harmonia_compiler.policy.limit import Limit
 from harmonia_compiler.policy.pipeline import Pipeline, Promise
+from harmonia_compiler.policy.schedule import Hopeless, Schedule
+from harmonia_compiler.policy.vacancies import Vacancies
 from harmonia_compiler.runtime.gateway.at_door import AtDoor
 from harmonia_compiler.runtime.gateway.body import ClientGone
 from tests.gateway.fakes import FakeEngine, Served, eventually, program, serving
@@ -34,7 +37,7 @@ def at_most(served: Served, most: int) -> Pipeline:
     pipeline = served.gateway.schedule.pipeline(served.gateway.service.programs["p"])
     pipeline.limit = Fixed(most=float(most))
     for _ in range(1000):
-        pipeline.places.freed(served.gateway.clock(), 30.0, empty=True)
+        pipeline.vacancies.freed(served.gateway.clock(), 30.0, empty=True)
     return pipeline
 
 
@@ -119,12 +122,17 @@ async def test_who_came_first_is_refused_where_too_many_wait_and_told_when_to_co
 async def test_nobody_waits_longer_than_its_time_though_nothing_happens(engine: FakeEngine) -> None:
     engine.hang = True
     async with serving([HURRIED], {"llm": engine.port}) as served:
-        at_most(served, 1)
+        pipeline = at_most(served, 1)
+        # Many places came free until now, and none does any more.
+        pipeline.vacancies = Vacancies()
+        for _ in range(1000):
+            pipeline.vacancies.freed(served.gateway.clock(), 0.16, empty=True)
         # As if one were worked on, whose own end would let it in.
         group = served.gateway.schedule.pipelines["p"].group(Promise(1.0))
         group.at_work += 1
         status, body, headers = await served.client.post(CHAT, ask())
-        assert (status, body["error"]["code"], headers["retry-after"]) == (429, "overloaded", "1")
+        assert (status, body["error"]["code"]) == (429, "overloaded")
+        assert int(headers["retry-after"]) > 1
         assert served.gateway.schedule.at_door == 0
         assert not engine.calls
 
@@ -184,3 +192,73 @@ async def test_with_some_at_the_door_every_request_is_in_one_place_at_every_scra
         assert (counters["accepted"], counters["in_flight"]) == (100, 0)
         assert most_seen > 0
         assert (pipeline.under_way(), served.gateway.schedule.at_door) == (0, 0)
+
+
+async def test_who_waited_at_the_door_has_what_is_left_of_its_time_and_no_more(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knock = Schedule.knock
+
+    def knocked(self: Schedule, program: object, promise: object, now: float, *told: object) -> object:
+        """As if it had come to the door long before."""
+        return knock(self, program, promise, now - 29.5, *told)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Schedule, "knock", knocked)
+    async with serving([SAYING], {"llm": engine.port}) as served:
+        at_most(served, 1)
+        engine.hang = True
+        first = posted(served)
+        await eventually(lambda: engine.in_flight == 1)
+        second = posted(served)
+        await eventually(lambda: served.gateway.schedule.at_door == 1)
+        await left(first)
+        async with asyncio.timeout(20.0):
+            assert await second == (504, "deadline_exceeded")
+
+
+@pytest.mark.parametrize("lets_in", [False, True])
+async def test_who_waited_at_the_door_leaves_neither_a_timer_nor_a_cycle(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, *, lets_in: bool
+) -> None:
+    loop = asyncio.get_running_loop()
+    timers: list[asyncio.TimerHandle] = []
+    later = loop.call_later
+
+    def call_later(delay: float, callback: Callable[..., object], *given: object) -> asyncio.TimerHandle:
+        timer = later(delay, callback, *given)
+        if isinstance(getattr(callback, "__self__", None), AtDoor):
+            timers.append(timer)
+        return timer
+
+    async with serving([SAYING], {"llm": engine.port}) as served:
+        at_most(served, 1)
+        schedule, clock, promise = served.gateway.schedule, served.gateway.clock, Promise(30.0)
+        journey = schedule.arrive(SAYING, promise, clock())
+        (group,) = schedule.pipeline(SAYING).groups.values()
+
+        async def waits() -> None:
+            try:
+                begun = await AtDoor(schedule, clock).let_in(SAYING, promise)
+            except Hopeless:
+                return
+            schedule.end(begun, clock(), "broken")
+
+        monkeypatch.setattr(loop, "call_later", call_later)
+        task = asyncio.ensure_future(waits())
+        await eventually(lambda: schedule.at_door == 1)
+        gc.collect()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            if lets_in:
+                schedule.end(journey, clock(), "broken")
+            else:
+                group.door.oldest.refused()
+            await task
+            del task
+            gc.collect()
+            kept = [each for each in gc.garbage if isinstance(each, AtDoor | Hopeless)]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+        assert kept == []
+        assert [timer.cancelled() for timer in timers] == [True]

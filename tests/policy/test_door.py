@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 
 from harmonia_compiler.policy import schedule as of_schedule
-from harmonia_compiler.policy.door import Knock
+from harmonia_compiler.policy.door import Knock, patience_s
 from harmonia_compiler.policy.journey import Journey
 from harmonia_compiler.policy.limit import Limit
+from harmonia_compiler.policy.lookahead import START
 from harmonia_compiler.policy.pipeline import Pipeline, Promise
-from harmonia_compiler.policy.places import LEAST_WORTH, Places
+from harmonia_compiler.policy.quantile import Quantiles
 from harmonia_compiler.policy.schedule import Crowded, Hopeless, Schedule
+from harmonia_compiler.policy.vacancies import LEAST_WORTH, Vacancies
 from tests.policy.test_schedule import PROGRAM, SAY, busy, made
 
 PROMISE = Promise(10.0)
@@ -40,7 +43,7 @@ class Full:
         self.limit.told = []
         self.pipeline.limit = self.limit
         for at in range(2000):
-            self.pipeline.places.freed(at / 20.0 - 100.0, 10.0, empty=True)
+            self.pipeline.vacancies.freed(at / 20.0 - 100.0, 10.0, empty=True)
         self.at_work = [self.schedule.arrive(PROGRAM, PROMISE, 0.0) for _ in range(2)]
 
     @property
@@ -136,8 +139,8 @@ def test_no_more_wait_than_get_a_place_in_time_and_who_came_first_gives_way() ->
 
 def test_nobody_waits_where_no_place_comes_free_or_where_no_time_is_left() -> None:
     full = Full()
-    full.pipeline.places = Places()
-    full.pipeline.places.freed(0.0, 10.0, empty=True)
+    full.pipeline.vacancies = Vacancies()
+    full.pipeline.vacancies.freed(0.0, 10.0, empty=True)
     with pytest.raises(Hopeless, match="than will get one in time"):
         full.knock("a", 60.0)
     full = Full()
@@ -226,6 +229,36 @@ def test_who_waits_is_let_in_where_who_comes_is_though_others_keep_the_engines_b
     assert full.let_in == ["a"]
 
 
+def test_who_waits_is_let_in_where_others_that_were_promised_nothing_wait_before_it() -> None:
+    full = Full(schedule=made(places=2))
+    full.limit.most = 0.0
+    full.knock("a", 0.0, Promise(100.0))
+    full.limit.most = 9.0
+    unlimited = full.schedule.arrive(PROGRAM, Promise(), 0.0)
+    for _ in range(5):
+        full.schedule.ask(unlimited, SAY, 0.0)
+    for _ in range(2):
+        full.one_ends(0.1)
+    assert full.let_in == ["a"]
+
+
+def test_who_has_waited_is_not_let_in_where_it_has_no_time_left_to_wait_for_others() -> None:
+    full = Full(schedule=made(places=2))
+    other = full.schedule.arrive(PROGRAM, Promise(), 0.0)
+    for _ in range(2):
+        leg = full.schedule.ask(other, SAY, 0.0)
+        assert full.schedule.lines["say"].ask(0.0) is not None
+        full.schedule.works(leg, 0.0)
+    full.limit.most = 0.0
+    full.knock("a", 0.0, Promise(2.0))
+    full.limit.most = 9.0
+    # A second's work fits into what is left, and half a second's wait does not.
+    full.schedule.open(0.8)
+    assert full.let_in == []
+    full.schedule.open(0.3)
+    assert full.let_in == ["a"]
+
+
 def test_nobody_who_comes_passes_who_waits_and_could_be_let_in_as_well() -> None:
     full = Full(schedule=made(places=1))
     journey = full.at_work[0]
@@ -248,20 +281,147 @@ def test_nobody_who_comes_passes_who_waits_and_could_be_let_in_as_well() -> None
 
 @pytest.mark.parametrize(("needed", "worth"), [(1.0, 1.0), (0.75, 0.75), (0.0, LEAST_WORTH)])
 def test_a_place_goes_to_who_has_as_much_of_its_chance_left_as_others_need_places(needed: float, worth: float) -> None:
-    places = Places()
+    vacancies = Vacancies()
     for at in range(4000):
-        places.freed(0.1 * at, 6.0, empty=at % 4 >= 4 * needed)
-    assert places.worth == pytest.approx(worth, abs=0.01)
-    assert places.coming(400.0, 3.0) == pytest.approx(30.0, rel=0.05)
-    assert places.coming(400.0, -1.0) == 0.0
+        vacancies.freed(0.1 * at, 6.0, empty=at % 4 >= 4 * needed)
+    assert vacancies.worth == pytest.approx(worth, abs=0.01)
+    assert vacancies.coming(400.0, 3.0) == pytest.approx(30.0, rel=0.05)
+    assert vacancies.coming(400.0, -1.0) == 0.0
 
 
 @pytest.mark.parametrize(("long_s", "short_s", "every"), [(60.0, 1.0, 20), (60.0, 2.0, 2), (6.0, 30.0, 3)])
 def test_how_many_places_come_free_does_not_depend_on_what_the_last_one_was_promised(
     long_s: float, short_s: float, every: int
 ) -> None:
-    places = Places()
+    vacancies = Vacancies()
     for at in range(8000):
-        places.freed(at / 20.0, short_s if at % every == 0 else long_s, empty=True)
+        vacancies.freed(at / 20.0, short_s if at % every == 0 else long_s, empty=True)
         if at > 4000:
-            assert places.coming(at / 20.0, 10.0) == pytest.approx(200.0, rel=0.1)
+            assert vacancies.coming(at / 20.0, 10.0) == pytest.approx(200.0, rel=0.1)
+
+
+def of(*values: float) -> Quantiles:
+    """As many of each."""
+    found = Quantiles()
+    for _ in range(100):
+        for value in values:
+            found.add(value)
+    return found
+
+
+def test_one_waits_as_long_as_its_own_chance_allows_by_the_stricter_of_its_promises() -> None:
+    half = of(1.0, 100.0)
+    # It has one chance in two, and nine tenths of that until a second before its promise.
+    assert patience_s([(10.0, half)], 0.9) == pytest.approx(9.0, abs=0.15)
+    assert patience_s([(10.0, of(1.0)), (5.0, of(2.0))], 0.9) == pytest.approx(3.0, abs=0.25)
+    assert patience_s([(5.0, of(2.0)), (None, of(9.0)), (10.0, of(1.0))], 0.9) == pytest.approx(3.0, abs=0.25)
+    assert patience_s([(0.5, half)], 0.9) == patience_s([(None, half)], 0.9) == 0.0
+
+
+def test_who_has_no_chance_takes_no_place_at_the_door() -> None:
+    full = Full()
+    full.limit.most = 0.0
+    with pytest.raises(Hopeless, match="than will get one in time"):
+        full.knock("a", 0.0, Promise(0.5))
+
+
+def test_one_may_wait_as_long_as_it_could_ever_be_let_in() -> None:
+    full = Full()
+    ahead = full.pipeline.lookahead.at(START)
+    ahead.whole = of(1.0, 5.0)
+    # With three tenths of a chance; those that take one second are half of all.
+    assert full.knock("a", 0.0).until_s == pytest.approx(9.0, abs=0.15)
+
+
+def test_who_would_wait_in_front_of_an_engine_as_well_may_wait_the_less_at_the_door() -> None:
+    full = Full(schedule=made(places=1))
+    journey = full.schedule.arrive(PROGRAM, Promise(10.0, weight=100.0), 0.0)
+    for _ in range(8):
+        full.schedule.ask(journey, SAY, 0.0)
+    for at in range(700):
+        full.knock(str(at), 0.0, Promise(30.0))
+    # Thirty seconds, less one of work, and less nine of waiting for those eight and the calls of two others.
+    assert full.schedule.at_door == pytest.approx(20 * 20, rel=0.05)
+
+
+@pytest.mark.parametrize(("at_work", "worth"), [(10, 1.0), (8, LEAST_WORTH)])
+def test_places_stay_empty_where_fewer_than_nine_tenths_are_taken(at_work: int, worth: float) -> None:
+    full = Full()
+    full.pipeline.vacancies = Vacancies()
+    full.limit.most = 10.0
+    while full.pipeline.at_work() < at_work:
+        full.at_work.append(full.schedule.arrive(PROGRAM, PROMISE, 0.0))
+    for _ in range(50):
+        full.one_ends(1.0)
+        full.at_work.append(full.schedule.arrive(PROGRAM, PROMISE, 1.0))
+    assert full.pipeline.vacancies.worth == worth
+
+
+@pytest.mark.parametrize(("own", "worth"), [(True, 1.0), (False, LEAST_WORTH)])
+def test_no_place_stays_empty_while_somebody_waits_at_the_door_of_its_own_pipeline(own: bool, worth: float) -> None:  # noqa: FBT001
+    full = Full()
+    full.knock("a", 0.0)
+    program = PROGRAM if own else msgspec.structs.replace(PROGRAM, pipeline="other")
+    if own:
+        journey = full.schedule.arrive(PROGRAM, Promise(5.0, weight=100.0), 0.0)
+        legs = [full.schedule.ask(journey, SAY, 0.0) for _ in range(101)]
+        for leg in legs:
+            full.schedule.works(leg, 0.0)
+    pipeline = full.schedule.pipeline(program)
+    pipeline.limit, pipeline.vacancies = Fixed(most=100.0), Vacancies()
+    pipeline.limit.told = []
+    for _ in range(50):
+        full.schedule.end(full.schedule.arrive(program, Promise(5.0, weight=100.0), 0.1), 0.1, "broken")
+    assert (full.let_in, pipeline.vacancies.worth) == ([], worth)
+
+
+def test_the_door_opens_when_a_replica_takes_a_call_that_seemed_to_wait_until_then() -> None:
+    full = Full(schedule=made(places=2))
+    other = full.schedule.arrive(PROGRAM, Promise(10.0, weight=100.0), 0.0)
+    full.limit.most = 0.0
+    full.knock("a", 0.0, Promise(1.3))
+    full.limit.most = 4.0
+    leg = full.schedule.ask(other, SAY, 0.0)
+    assert full.schedule.lines["say"].ask(0.0) is not None
+    # It has its place, and seems to wait for one as well.
+    full.schedule.open(0.0)
+    assert full.let_in == []
+    full.schedule.works(leg, 0.0)
+    assert full.let_in == ["a"]
+
+
+def test_who_is_refused_is_told_when_those_who_wait_have_had_a_place() -> None:
+    full = Full()
+    for at in range(100):
+        full.knock(str(at), 0.0)
+    # Twenty a second.
+    assert full.schedule.place_after_s(PROGRAM, PROMISE, 0.0) == pytest.approx(5.0, rel=0.1)
+    full.pipeline.vacancies = Vacancies()
+    with pytest.raises(Hopeless) as refused:
+        full.knock("a", 0.0)
+    assert refused.value.retry_after_s == 30
+
+
+def test_who_waits_for_a_program_that_another_replaces_is_refused() -> None:
+    full = Full()
+    full.knock("a", 0.0)
+    new = msgspec.structs.replace(PROGRAM)
+    full.schedule.arrive(new, PROMISE, 0.1)
+    full.schedule.place_after_s(PROGRAM, PROMISE, 0.1)
+    assert full.schedule.pipelines["ask"].lookahead.program is new
+    assert (full.let_in, full.refused, full.schedule.at_door) == ([], ["a"], 0)
+
+
+def test_who_is_late_is_found_though_there_is_no_room_and_the_engines_are_looked_at_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    full = Full()
+    for at in range(5):
+        full.knock(str(at), float(at))
+    full.schedule.open(4.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(of_schedule, "patience_s", None)
+        for _ in range(10):
+            full.schedule.open(8.5)
+    full.schedule.open(10.5)
+    assert (full.let_in, full.refused) == ([], ["0", "1"])

@@ -58,7 +58,7 @@ class Watch:
         counts.last_s = now
 
     def let_in(self, pipeline: str, request_class: str) -> None:
-        """It was not refused at once."""
+        """It was let in, as it came or after it had waited at the door."""
         self._of(pipeline, request_class).let_in += 1
 
     def answered(self, pipeline: str, request_class: str, components: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ who waited for one costs nobody anything. So a place is given to who has at leas
 places were lately of use to those who had just come.
 """
 
+import math
 from dataclasses import dataclass, field
 
 from harmonia_compiler.policy.growing import Coming
@@ -20,8 +21,8 @@ RECENT = 1000.0
 
 
 @dataclass(slots=True)
-class Places:
-    """Of one pipeline. Times are in seconds, by the driver's clock."""
+class Vacancies:
+    """Those of one pipeline. Times are in seconds, by the driver's clock."""
 
     _freed: Coming = field(default_factory=Coming)
     _empty: Mean = field(default_factory=lambda: Mean(memory=RECENT))
@@ -34,6 +35,11 @@ class Places:
     def coming(self, now: float, seconds: float) -> float:
         """How many more come free within so many seconds."""
         return max(0.0, seconds) * self._freed.per_second(now)
+
+    def after_s(self, now: float, places: int) -> float:
+        """Within how many seconds so many more come free; infinite where none does."""
+        per_second = self._freed.per_second(now)
+        return places / per_second if per_second > 0.0 else math.inf
 
     @property
     def worth(self) -> float:
