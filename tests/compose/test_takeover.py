@@ -467,6 +467,7 @@ def test_containers_that_docker_does_not_remove_are_known_to_whoever_asks_until_
     taken.say_lives()
     for name in ("go", "no_down"):
         (taken.bin / name).touch()
+    monkeypatch.setenv("HARMONIA_ALLOWED_HOSTS", "rag.example")
     assert actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None)
     inside = taken.run.path / INSIDE
     seen = inside.stat().st_ino, (inside / TOKEN).read_bytes()
@@ -475,8 +476,12 @@ def test_containers_that_docker_does_not_remove_are_known_to_whoever_asks_until_
             actuator.stop(bundle)
         status = actuator.status(bundle)
         assert (status.phase, len(status.notes)) == ("down", 1)
-    # They are taken over with the folders that they see, which are not made anew beside them.
+    # They are taken over with the folders that they see, which are not made anew beside them, and as they were started.
+    monkeypatch.delenv("HARMONIA_ALLOWED_HOSTS")
     assert actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None)
+    state = taken.run.read_state()
+    assert state is not None
+    assert state.given == {"HARMONIA_ALLOWED_HOSTS": "rag.example"}
     assert (inside.stat().st_ino, (inside / TOKEN).read_bytes()) == seen
     with pytest.raises(Rejected, match="E0922"):
         actuator.stop(bundle)

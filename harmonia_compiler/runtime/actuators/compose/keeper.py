@@ -38,7 +38,6 @@ from harmonia_compiler.runtime.actuators.compose.asking import Listening
 from harmonia_compiler.runtime.actuators.compose.containers import Life, life_of
 from harmonia_compiler.runtime.actuators.compose.counts import Counts
 from harmonia_compiler.runtime.actuators.compose.docker import ORDER_S, Docker, DockerFailed
-from harmonia_compiler.runtime.actuators.compose.engine import last_engine
 from harmonia_compiler.runtime.actuators.compose.reading import ComposeBundle, read_compose_bundle
 from harmonia_compiler.runtime.actuators.compose.watched import Watched
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
@@ -61,18 +60,20 @@ class Keeper:
     """One service from start to stop."""
 
     def __init__(self, bundle: Path, run: rundir.RunDirectory, asked: rundir.Asked, me: pids.Ident) -> None:
+        last = _last_said(run)
         #: What an earlier keeper said last of a service that was up, and that is taken over as it was started.
-        self._before = _last_up(run)
+        self._before = last if last is not None and last.is_up else None
         outer = dict(os.environ)
         if self._before is not None:
             asked = msgspec.structs.replace(asked, reembed=asked.reembed or self._before.asked.reembed)
-            outer = {**self._before.given, **outer}
+        if last is not None and (last.is_up or last.leaves_some):
+            outer = {**last.given, **outer}
         self._given = {one.name: outer[one.name] for one in FOR_GATEWAY if one.name in outer}
         self._bundle, self._run, self._asked, self._me = bundle, run, asked, me
         self._documents = read_compose_bundle(bundle, os.environ)
         self._docker = Docker(bundle, outer, self._documents.files)
         self._counts = Counts(self._documents, run, self._docker)
-        self._engine = last_engine(run)
+        self._engine = "" if last is None else last.engine
         self._asked_for, self._ask_at = 0, 0.0
         self._phase: Phase = "starting"
         self._failure: Failure | None = None
@@ -356,12 +357,11 @@ class Keeper:
         return [*found, gateway, controller]
 
 
-def _last_up(run: rundir.RunDirectory) -> rundir.State | None:
-    """What was said last of the service, where all of it was up."""
-    state = None
+def _last_said(run: rundir.RunDirectory) -> rundir.State | None:
+    """What was said last of a service that nobody has cleaned up after."""
     with contextlib.suppress(rundir.Damaged):
-        state = run.read_state()
-    return state if state is not None and state.is_up else None
+        return run.read_state()
+    return None
 
 
 def _token_of(inside: Path) -> bytes:
