@@ -1,5 +1,6 @@
 """`harmoniac compile`: check, plan, and write the bundle that a target starts."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -63,9 +64,9 @@ def command(
     check_target(target, described)
     _refuse_running(out)
     application, plan = planned(files, settings, inventory, objective, decide=simulated if is_simulated else None)
-    # Planning takes its time, in which somebody may have started it.
-    _refuse_running(out)
-    warnings = write_bundle(plan, application, target=target, out=out, root=project_root(files), site=described)
+    # Planning takes its time, and so may waiting for another who writes it: somebody may have started it meanwhile.
+    refuse, root = partial(_refuse_running, out), project_root(files)
+    warnings = write_bundle(plan, application, target=target, out=out, root=root, site=described, check=refuse)
     print_diagnostics(warnings)
     _print(plan, target, out)
     if validate:

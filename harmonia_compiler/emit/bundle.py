@@ -1,7 +1,7 @@
 """From a plan to a bundle: the folder that holds everything a target needs to start it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -35,12 +35,20 @@ def check_target(target: str, site: Site | None) -> None:
 
 
 def write_bundle(
-    plan: Plan, application: Application, *, target: str, out: Path, root: Path, site: Site | None = None
+    plan: Plan,
+    application: Application,
+    *,
+    target: str,
+    out: Path,
+    root: Path,
+    site: Site | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> list[Diagnostic]:
     """Write the bundle of a plan for a target into the folder `out`, and give what to warn of.
 
     `application` is the one that was planned; `root` the folder that the user's own modules must lie
-    under; `site` what the target is told of the place where the bundle is started. Raises `Rejected`
+    under; `site` what the target is told of the place where the bundle is started. `check` is called
+    before anything in `out` changes, once nobody else may write it. Raises `Rejected`
     where the target cannot hold the plan or use the site, a module is missing, or `out` is not for
     writing; then an earlier bundle in it is as it was.
     """
@@ -53,7 +61,7 @@ def write_bundle(
     code = user_code(emission.replicas, application, source_folders(application, root), root)
     if emission.requires:
         code[f"{CODE}/{LOCK}"] = emission.requires
-    write_files(out, {**files, **code}, target)
+    write_files(out, {**files, **code}, target, check)
     return [*_unused(site, target), *target_module(target).warnings(emission)]
 
 

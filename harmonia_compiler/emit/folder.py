@@ -5,7 +5,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -22,19 +22,21 @@ CONTENTS = "bundle.json"
 _LOCK, _BEGUN = ".lock", ".begun"
 
 
-def write_files(out: Path, files: Mapping[str, bytes], target: str) -> None:
+def write_files(out: Path, files: Mapping[str, bytes], target: str, check: Callable[[], None] = lambda: None) -> None:
     """Make `out` a bundle of exactly these files, beside what a service keeps there (`run`, `data`).
 
     Everything is first written into a folder beside it, so that a full disk leaves an older bundle as it
     was; then each file takes the place of its forerunner. As long as it does, the listing says so: where that is
     cut off, or fails, nobody takes the folder for a whole bundle, and the next call completes it. Calls for one folder
-    wait for each other. Raises `Rejected` where `out` is something else than a bundle, holds somebody else's file where
-    one has its place, or cannot be written.
+    wait for each other, and `check` is called once nobody else may write it. Raises `Rejected` where `out` is something
+    else than a bundle, holds somebody else's file where one has its place, or cannot be written, and what `check`
+    raises.
     """
     _check_place(out)
     is_begun = False
     try:
         with _held(out):
+            check()
             before = _checked(out)
             names = tuple(sorted(files))
             listing = encode_document(Contents(target, names))
@@ -74,13 +76,8 @@ def _held(out: Path) -> Iterator[None]:
 
     Where nothing comes of it, what was made is removed.
     """
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    out.mkdir(parents=True, exist_ok=True)
-    folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+    made, folder = _locked(out)
     try:
-        # Where a file system has no locks, nothing keeps others off.
-        with contextlib.suppress(OSError):
-            fcntl.flock(folder, fcntl.LOCK_EX)
         yield
     except BaseException:
         with contextlib.suppress(OSError):
@@ -89,6 +86,29 @@ def _held(out: Path) -> Iterator[None]:
         raise
     finally:
         os.close(folder)
+
+
+def _locked(out: Path) -> tuple[list[Path], int]:
+    """What of its path was made, and the descriptor by which the folder is locked.
+
+    Whoever was waited for may have removed the folder, which it had made: then it is made anew.
+    """
+    while True:
+        made = [folder for folder in (out, *out.parents) if not folder.exists()]
+        out.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+            is_held = False
+            try:
+                # Where a file system has no locks, nothing keeps others off.
+                with contextlib.suppress(OSError):
+                    fcntl.flock(folder, fcntl.LOCK_EX)
+                is_held = os.path.samestat(os.fstat(folder), out.stat())
+            finally:
+                if not is_held:
+                    os.close(folder)
+            if is_held:
+                return made, folder
 
 
 @contextmanager

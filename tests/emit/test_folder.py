@@ -3,15 +3,16 @@
 import errno
 import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread, current_thread
 
 import pytest
 
-from harmonia_compiler.diagnostics.diagnostic import Rejected
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.emit.folder import write_files
 from harmonia_compiler.runtime.bundle import is_cut_off, read_local_bundle
 
@@ -229,6 +230,52 @@ def test_of_two_that_write_one_bundle_at_once_one_waits_for_the_other(
     assert files_in(out) == {"bundle.json": (out / "bundle.json").read_text(), "one": "2", "two": "2"}
     assert json.loads((out / "bundle.json").read_text())["target"] == "compose"
     assert not is_cut_off(out)
+    assert [*tmp_path.iterdir()] == [out]
+
+
+def test_a_folder_that_whoever_was_waited_for_has_removed_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, writes, locks, waits = tmp_path / "new" / "bundle", Path.write_bytes, fcntl.flock, Event()
+    other = Thread(target=write_files, args=(out, {"one": b"2"}, "local"))
+
+    def full(path: Path, content: bytes) -> int:
+        if current_thread() is other:
+            return writes(path, content)
+        other.start()
+        assert waits.wait(30.0)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def lock(descriptor: int, how: int) -> None:
+        if current_thread() is other:
+            waits.set()
+        locks(descriptor, how)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(fcntl, "flock", lock)
+    with pytest.raises(Rejected, match="No space left"):
+        write_files(out, {"one": b"1"}, "local")
+    other.join()
+    assert files_in(out) == {"bundle.json": (out / "bundle.json").read_text(), "one": "2"}
+    assert [*out.parent.iterdir()] == [out]
+
+
+def test_whether_a_folder_may_be_written_is_seen_once_nobody_else_writes_it(tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    write_files(out, {"one": b"1"}, "local")
+
+    def check() -> None:
+        descriptor = os.open(out, os.O_RDONLY)
+        try:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(descriptor)
+        raise Rejected([Diagnostic("E0914", "it runs")])
+
+    with pytest.raises(Rejected, match="E0914"):
+        write_files(out, {"one": b"2"}, "local", check)
+    assert files_in(out) | {"bundle.json": ""} == {"bundle.json": "", "one": "1"}
     assert [*tmp_path.iterdir()] == [out]
 
 
