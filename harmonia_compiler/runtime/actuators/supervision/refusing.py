@@ -59,7 +59,7 @@ def not_stopped(bundle: Path, failed: NotStarted, refused: Rejected) -> NotStart
     (found,), named = failed.found, shell_word(bundle)
     why = "; ".join(one.message for one in refused.found)
     step = (
-        f"not all that was started is stopped again, since {why}: `harmoniac down {named}` tries again, "
+        f"not all that was started is stopped again ({why}): `harmoniac down {named}` tries again, "
         f"`harmoniac status {named}` says how it is; {_read_all(named, failed.process)}"
     )
     return NotStarted(msgspec.structs.replace(found, help=step), failed.process, failed.said)
