@@ -7,6 +7,8 @@ the block have said where it ends is known after the loop, since there was a rou
 test behind `until` did not hold.
 """
 
+from collections import Counter
+
 from msgspec.structs import replace
 
 from harmonia_compiler.check.answers import Choice, Taken, answered, chance, first_answer, settle
@@ -94,7 +96,9 @@ class _Loop:
     def _here(self) -> Before:
         reader = self.reader
         marks, variables, streamed = (self.outside.mark(), self.findings.mark()), reader.variables, reader.streamed
-        return Before(*marks, len(variables), reader.whole, len(streamed), reader.values.refused_test)
+        values = reader.values
+        brought = Counter(values.context.brought)
+        return Before(*marks, len(variables), reader.whole, len(streamed), values.refused_test, brought)
 
     def _back(self, to: Before) -> None:
         """As if the block had not been read, but for the names that it has used."""
@@ -103,6 +107,7 @@ class _Loop:
         del self.reader.variables[to.variables :]
         self.reader.whole = to.whole
         self.reader.values.refused_test = to.refused_test
+        self.reader.values.context.brought = to.brought
         del self.reader.streamed[to.streamed :]
 
     def _round(self) -> Round:

@@ -1,5 +1,6 @@
 """What is known of a loop while it is read, and of the pipeline around it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -87,6 +88,7 @@ class Before(msgspec.Struct, frozen=True):
     whole: bool
     streamed: int
     refused_test: bool
+    brought: Counter[str]
 
 
 def limit_of(given: tree.Amount, reader: Reader) -> int:

@@ -134,6 +134,47 @@ def test_pipelines_that_call_one_another_are_bounded_all_together(monkeypatch: p
     assert found(*chain, (many + 1, 0), (many + 2, many + 1), (many + 3, many)) == [said]
 
 
+@pytest.mark.parametrize(("brought", "call", "operations"), [("called", "p0", 20), ("left out", "few", 1)])
+def test_a_loop_that_is_read_again_has_called_once(
+    monkeypatch: pytest.MonkeyPatch, brought: str, call: str, operations: int
+) -> None:
+    """Its block is read anew where a type grows from round to round; what was found before is forgotten."""
+    loops = 4
+    pipelines = "".join(
+        f"""pipeline p{at}(q: text ~ 9 tokens) -> text {{
+    x = q
+    k = "a"
+    repeat up to 3 {{
+        x = {call}(of(x, k))
+        k = "b"
+    }}
+    return x
+}}
+"""
+        for at in range(1, loops + 1)
+    )
+    callee = f"pipeline p0(q: text ~ 9 tokens) -> text {{ return {'f(' * 19}q{')' * 19} }}\n"
+    made = 'component few(q: text, r: text = "r") -> text ~ 9 tokens = small("{q}{r}")\n'
+    of = 'component of(q: text, k: "a" | "b") -> text ~ 9 tokens = small("{q}{k}")\n'
+    monkeypatch.setattr(calling, "MOST_COPIED", loops * operations)
+    assert codes(f"{HEAD}{of}{made}{callee}{pipelines}") == set()
+    monkeypatch.setattr(calling, "MOST_COPIED", loops * operations - 1)
+    assert codes(f"{HEAD}{of}{made}{callee}{pipelines}") == {"E0406"}
+
+
+def test_what_is_wrong_in_a_prompt_of_a_file_is_shown_at_its_place() -> None:
+    Path("prompt.txt").write_text('"é {q}"\n日本 {r} {q} {q.a}"', encoding="utf-8")
+    Path("a.rag").write_text(
+        f'{HEAD}component g(q: text) -> text = small(file("prompt.txt"))\n'
+        "pipeline p(q: text ~ 9 tokens) -> text { return g(q) }",
+        encoding="utf-8",
+    )
+    places = {
+        one.span.source.text[one.span.start : one.span.end] for one in check_files([Path("a.rag")]).found if one.span
+    }
+    assert places >= {"{r}", "{q.a}"}
+
+
 def test_what_a_called_pipeline_runs_in_blocks_counts_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     many = 20
     monkeypatch.setattr(calling, "MOST_COPIED", many)
