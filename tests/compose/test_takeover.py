@@ -58,6 +58,14 @@ esac
 """
 
 
+@pytest.fixture(autouse=True)
+def _let_go(tmp_path: Path) -> Iterator[None]:
+    """What still opens a store then does so no longer, whoever has asked for it."""
+    yield
+    if (tmp_path / "bin").is_dir():
+        (tmp_path / "bin" / "go").touch()
+
+
 def say_lives(bin_: Path, lives: Mapping[str, Mapping[str, Any]]) -> None:
     """Have that Docker say of each service's container what it says of one."""
     found = [
