@@ -234,8 +234,14 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     (lambda s: s.kind == "LONG_TEXT" and "TEXT" in s.accepted, 'write it on its line: `"…"`'),
     (lambda s: s.kind == "TILDE" and s.accepted <= {"_NL", "$END"}, "a size stands where the type is used"),
     (lambda s: s.kind == "FROM" and not s.behind, 'write `import name from "file.rag"`'),
-    (lambda s: s.kind == "TEXT" and s.behind == "IMPORT", 'say what of it is used: `import name from "file.rag"`'),
-    (lambda s: s.kind in ("COMMA", "RPAR", "EQUAL") and s.accepted == {"COLON"}, "say its type: `name: text`"),
+    (
+        lambda s: s.kind == "TEXT" and s.declares == "IMPORT" and s.accepted == {"NAME"},
+        'say what of it is used: `import name from "file.rag"`',
+    ),
+    (
+        lambda s: s.kind in ("COMMA", "RPAR", "EQUAL") and s.behind == "NAME" and s.accepted == {"COLON"},
+        "say its type, or in a record its value: `name: …`",
+    ),
     (lambda s: s.kind == "STREAM", "write `return stream value`"),
     (lambda s: s.kind == "EACH", "a value is used by binding it: `name = each …`, or by `return`"),
     (lambda s: not s.behind, "a file holds `import`, `type`, `class`, `component` and `pipeline` declarations"),
