@@ -195,9 +195,13 @@ class _Loop:
             carried.following = None
 
     def _leave_out_guesses(self, found: Round) -> None:
-        """Say nothing of what names may be in later rounds where one is bound to what could not be read."""
+        """Say nothing of what names may be in later rounds where one is bound to what could not be read.
+
+        Unless that is said nowhere else: one of these findings may be why it could not.
+        """
         bound = (found.scope.bindings.get(carried.name) for carried in self.carried)
-        if any(binding is not None and binding.value is None and not binding.why for binding in bound):
+        is_unread = any(binding is not None and binding.value is None and not binding.why for binding in bound)
+        if is_unread and self.findings.failed_but_for(_OF_ROUNDS):
             self.findings.forget(self.begun, _OF_ROUNDS)
 
     # --- what follows ------------------------------------------------------------------------------------------

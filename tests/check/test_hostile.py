@@ -162,6 +162,11 @@ def test_a_loop_that_is_read_again_has_called_once(
     assert codes(f"{HEAD}{of}{made}{callee}{pipelines}") == {"E0406"}
 
 
+@pytest.mark.parametrize("after", ["return x", "return f(q)"])
+def test_why_a_name_cannot_be_read_in_a_loop_is_not_forgotten(after: str) -> None:
+    assert codes(pipeline(f"x = q\nrepeat up to 3 {{ x = each i in q: f(i) }} until ok(q)\n{after}")) >= {"E0323"}
+
+
 def test_what_is_wrong_in_a_prompt_of_a_file_is_shown_at_its_place() -> None:
     Path("prompt.txt").write_text('"é {q}"\n日本 {r} {q} {q.a}"', encoding="utf-8")
     Path("a.rag").write_text(
