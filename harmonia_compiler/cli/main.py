@@ -23,6 +23,7 @@ from harmonia_compiler.cli.exits import BUG, DIAGNOSTICS, FINE, UNREAD, USAGE
 from harmonia_compiler.cli.output import findings_document, print_bug, print_diagnostics, print_json
 from harmonia_compiler.cli.stopping import code_of, heard, unheard
 from harmonia_compiler.cli.streams import go_on_without_readers, lost
+from harmonia_compiler.contract.utf8 import is_utf8
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import nearest
 
@@ -145,7 +146,7 @@ def _unwritable(problem: OSError) -> int:
 
 def run(arguments: list[str]) -> int:
     """Run one command line and give its exit code; a command leaves early by `context.exit(code)`."""
-    if odd := next((given for given in arguments if not _is_text(given)), None):
+    if odd := next((given for given in arguments if not is_utf8(given)), None):
         message = f"{odd!a} is not UTF-8"
         print_diagnostics([Diagnostic("E1132", message, help="rename the file, or write the argument in UTF-8")])
         return DIAGNOSTICS
@@ -180,14 +181,6 @@ def run(arguments: list[str]) -> int:
 def _wants_json(arguments: list[str]) -> bool:
     """Whether the command was asked for JSON: a failure is a document then too, whichever command it is."""
     return "--format=json" in arguments or ("--format", "json") in pairwise(arguments)
-
-
-def _is_text(argument: str) -> bool:
-    try:
-        argument.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _unusable(problem: OSError) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from harmonia_compiler.contract.utf8 import is_utf8
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.emit.targets.compose_services import FOR_GATEWAY, is_in_our_image
@@ -74,16 +75,8 @@ def _not_text(documents: ComposeBundle, outer: Mapping[str, str]) -> list[Diagno
             help=f"set it to text for this command: `{name}=… harmoniac up DIR`",
         )
         for name in sorted(names)
-        if not _is_utf8(outer.get(name, ""))
+        if not is_utf8(outer.get(name, ""))
     ]
-
-
-def _is_utf8(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _weights(documents: ComposeBundle) -> list[Diagnostic]:
