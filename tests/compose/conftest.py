@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,14 @@ from tests.emit.conftest import late, quickstart  # noqa: F401 - fixtures of the
 from tests.ingest.conftest import milvus_server  # noqa: F401 - likewise
 
 WEIGHTS = {f"HARMONIA_WEIGHTS_{number}": f"/models/{number}" for number in range(1, 9)}
+
+
+@pytest.fixture(autouse=True)
+def _let_go(tmp_path: Path) -> Iterator[None]:
+    """What still opens a store at the end of a test does so no longer, whoever has asked for it."""
+    yield
+    if (tmp_path / "bin").is_dir():
+        (tmp_path / "bin" / "go").touch()
 
 
 def why_no_compose() -> str:
