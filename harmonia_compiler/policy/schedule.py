@@ -140,8 +140,7 @@ class Schedule:
         group.door[knock] = None
         self.at_door += 1
         while ahead + len(group.door) > most:
-            self.at_door -= 1
-            group.door.popitem(last=False)[0].refused()
+            self._refuse([group.door.popitem(last=False)[0]])
         return knock
 
     def place_after_s(self, program: Program, promise: Promise, now: float) -> float:
