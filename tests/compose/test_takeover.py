@@ -17,7 +17,7 @@ from harmonia_compiler.contract.bundle import Endpoint, Endpoints
 from harmonia_compiler.contract.decision import INSIDE
 from harmonia_compiler.contract.readings import TOKEN
 from harmonia_compiler.diagnostics.diagnostic import Rejected
-from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, NotStarted, Phase, Status, actuator_for
+from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, Actuator, NotStarted, Phase, Status, actuator_for
 from harmonia_compiler.runtime.actuators.compose import keeper as keeping
 from harmonia_compiler.runtime.actuators.compose import preparing
 from harmonia_compiler.runtime.actuators.compose.keeper import Keeper
@@ -125,6 +125,15 @@ class Taken:
             assert time.monotonic() < ends, self.keeper._status()
             assert self.keeper._failure is None
             time.sleep(0.02)
+
+
+def with_actuator(quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Taken, Actuator]:
+    """A bundle, its containers, and who starts and ends it as commands do."""
+    bundle = tmp_path / "bundle"
+    written(quickstart, bundle)
+    actuator = actuator_for("compose")
+    assert actuator is not None
+    return bundle, Taken(bundle, "", tmp_path / "bin", monkeypatch), actuator
 
 
 @pytest.mark.parametrize(
@@ -346,10 +355,7 @@ def kill_keeper(run: rundir.RunDirectory) -> None:
 def test_a_takeover_that_comes_to_nothing_leaves_the_service_as_it_was(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    bundle = tmp_path / "bundle"
-    written(quickstart, bundle)
-    taken, actuator = Taken(bundle, "", tmp_path / "bin", monkeypatch), actuator_for("compose")
-    assert actuator is not None
+    bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
     taken.say_lives()
     go, secrets = taken.bin / "go", taken.run.path / preparing.SECRETS
     go.touch()
@@ -456,10 +462,7 @@ def test_what_nothing_is_there_of_is_started_and_not_taken_over(
 def test_containers_that_docker_does_not_remove_are_known_to_whoever_asks_until_it_does(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundle = tmp_path / "bundle"
-    written(quickstart, bundle)
-    taken, actuator = Taken(bundle, "", tmp_path / "bin", monkeypatch), actuator_for("compose")
-    assert actuator is not None
+    bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
     taken.say_lives()
     for name in ("go", "no_down"):
         (taken.bin / name).touch()
@@ -491,10 +494,7 @@ def test_containers_that_docker_does_not_remove_are_known_to_whoever_asks_until_
 def test_a_start_that_fails_says_what_docker_does_not_remove_and_how_to_go_on(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    bundle = tmp_path / "bundle"
-    written(quickstart, bundle)
-    taken, actuator = Taken(bundle, "", tmp_path / "bin", monkeypatch), actuator_for("compose")
-    assert actuator is not None
+    bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
     taken.say_lives()
     for name in ("no_down", how):
         (taken.bin / name).touch()
@@ -519,10 +519,7 @@ def test_a_start_that_fails_says_what_docker_does_not_remove_and_how_to_go_on(
 def test_a_takeover_that_waits_for_docker_and_is_told_to_end_has_not_failed(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundle = tmp_path / "bundle"
-    written(quickstart, bundle)
-    taken, actuator = Taken(bundle, "", tmp_path / "bin", monkeypatch), actuator_for("compose")
-    assert actuator is not None
+    bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
     taken.say_last("running", rundir.Asked())
     taken.say_lives()
     for name in ("away", "no_down"):
@@ -549,10 +546,7 @@ def test_a_takeover_that_waits_for_docker_and_is_told_to_end_has_not_failed(
 def test_docker_is_not_asked_again_by_whoever_tells_a_keeper_to_end_that_ends_well(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundle = tmp_path / "bundle"
-    written(quickstart, bundle)
-    taken, actuator = Taken(bundle, "", tmp_path / "bin", monkeypatch), actuator_for("compose")
-    assert actuator is not None
+    bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
     taken.say_lives()
     (taken.bin / "go").touch()
     assert actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None)
@@ -592,10 +586,7 @@ def test_the_engine_that_is_known_is_not_forgotten_where_it_does_not_say_and_any
 def test_containers_of_a_killed_keeper_are_looked_for_in_no_other_engine(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
 ) -> None:
-    bundle = tmp_path / "bundle"
-    written(quickstart, bundle)
-    taken, actuator = Taken(bundle, "", tmp_path / "bin", monkeypatch), actuator_for("compose")
-    assert actuator is not None
+    bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
     taken.say_lives()
     (taken.bin / "go").touch()
     (taken.bin / "engine").write_text("one\n")
