@@ -122,6 +122,12 @@ def remarks(plan: Plan) -> list[str]:
     for component, often in plan.late.items():
         late = plain(up(often * 100.0, 2))
         said.append(f"{late} % of what {component} is called for takes longer than its `within`, and is given up.")
+    for component, text in plan.cut.items():
+        tokens, most = plain(up(text.tokens, 3)), plain(text.window)
+        said.append(
+            f"{component} is given texts of {tokens} tokens, and its model reads the first {most}. Give it shorter "
+            "ones, or choose a model of longer context."
+        )
     if plan.estimated:
         pipelines = ", ".join(plan.estimated)
         said.append(f"Visits are estimated for: {pipelines}. There are too many branches for exact probabilities.")

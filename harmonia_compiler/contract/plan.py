@@ -163,6 +163,13 @@ class MissedShare(msgspec.Struct, frozen=True):
     found: _Part
 
 
+class CutText(msgspec.Struct, frozen=True):
+    """Texts of so many `tokens`, as expected, of which a model reads no more than the first `window`."""
+
+    tokens: _Size
+    window: _Size
+
+
 class Plan(msgspec.Struct, frozen=True):
     """The document. Maps are in the order of their keys.
 
@@ -170,8 +177,8 @@ class Plan(msgspec.Struct, frozen=True):
     `guessed` are the components and ports (`pipeline.port`) of whose sizes (tokens, items) nobody said anything;
     `estimated` are the pipelines with too many branches for exact probabilities; `missed` are shares that are said and
     that the visits do not keep to, since what else is said leaves others; `late` says of components how
-    often what their calls belong to takes longer than its `within`, where that is often; `memory` is of the
-    engines of models.
+    often what their calls belong to takes longer than its `within`, where that is often, and `cut` what they are given
+    that is longer than their model reads; `memory` is of the engines of models.
     """
 
     format_version: int
@@ -189,6 +196,7 @@ class Plan(msgspec.Struct, frozen=True):
     estimated: tuple[str, ...] = ()
     missed: tuple[MissedShare, ...] = ()
     late: dict[str, _Part] = {}
+    cut: dict[str, CutText] = {}
     memory: tuple[MemoryUse, ...] = ()
 
 

@@ -18,7 +18,7 @@ from harmonia_compiler.flow.graph import Application, Flow
 from harmonia_compiler.flow.lateness import Takes
 from harmonia_compiler.kinds.kind import REVISION, Kind, Work
 from harmonia_compiler.kinds.registry import kinds
-from harmonia_compiler.plan.limits import too_long, too_many
+from harmonia_compiler.plan.limits import Cut, cut, too_long, too_many
 from harmonia_compiler.plan.problem import Aim, Need, Path, Pipeline, Problem, Promise, Step, admits
 from harmonia_compiler.plan.promises import promises
 from harmonia_compiler.plan.queueing import LATENCY_CV, together_ms, together_spread
@@ -40,7 +40,7 @@ class Demanded:
 
     `missed` are the shares that are said and that the visits do not keep to, in the order of the sources. `late` is how
     often what the calls of a component belong to takes longer than its `within`, where that is often, as it follows
-    from what calls take.
+    from what calls take, and `cut` what a component's model does not read all of.
     """
 
     problem: Problem
@@ -48,6 +48,7 @@ class Demanded:
     estimated: tuple[str, ...] = ()
     late: Mapping[str, float] = field(default_factory=dict)
     missed: tuple[Missed, ...] = ()
+    cut: Mapping[str, Cut] = field(default_factory=dict)
     takes: Takes = field(default_factory=lambda: Takes({}, LATENCY_CV))
 
 
@@ -89,6 +90,7 @@ def build_problem(
         tuple(sorted(each.pipeline for each in demands.values() if not each.exact)),
         _often_late(demands.values()),
         _missed(demands.values()),
+        cut(application, called, demands),
         takes,
     )
 

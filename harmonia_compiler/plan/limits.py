@@ -1,4 +1,8 @@
-"""What no inventory mends, once it is known how much is sent: too much for models, or for what is done item by item."""
+"""What no inventory mends, once it is known how much is sent: too much for models, or for what is done item by item.
+
+What a language model cannot take is refused. Of a text that is too long for an encoder the rest is not read: that is
+allowed, and told.
+"""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +18,7 @@ from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.kinds.kind import value_of
 from harmonia_compiler.kinds.llm import context_length
 from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.profile.encoder import window
 
 #: The components that are called, by engine.
 Called = Mapping[str, Sequence[str]]
@@ -50,6 +55,32 @@ def too_long(application: Application, calls: Called, demands: Mapping[str, Dema
             help_ = "pass fewer or shorter passages, lower `max_tokens`"
             help_ += ", or raise `max_model_len`" if most < card.context else ", or choose a model of longer context"
             yield Diagnostic("E0713", message, longest.place or application.place(name, "prompt"), help=help_)
+
+
+class Cut(NamedTuple):
+    """The tokens of the longest text that an encoder is expected to be given, and how many it reads of it."""
+
+    tokens: float
+    window: float
+
+
+def cut(application: Application, calls: Called, demands: Mapping[str, Demand]) -> dict[str, Cut]:
+    """The components whose model does not read all that they are expected to be given."""
+    cards = load_cards()
+    found: dict[str, Cut] = {}
+    for engine_id, components in calls.items():
+        engine = application.engines[engine_id]
+        model = kinds()[engine.kind].model_of(engine)
+        card = None if model is None else cards.get(model)
+        if card is None or card.role == "llm":
+            continue
+        most = window(engine, card)
+        for name in components:
+            works = [call.work for one in demands.values() for call in one.calls if call.component == name]
+            longest = max((one.encoded_tokens / one.encoded_items for one in works if one.encoded_items), default=0.0)
+            if longest > most:
+                found[name] = Cut(longest, most)
+    return found
 
 
 def too_many(demands: Mapping[str, Demand]) -> Iterator[Diagnostic]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from harmonia_compiler.contract.inventory import Host, Inventory
-from harmonia_compiler.contract.plan import FORMAT_VERSION, MissedShare, PipelineShare, Plan, Replica, Solver
+from harmonia_compiler.contract.plan import FORMAT_VERSION, CutText, MissedShare, PipelineShare, Plan, Replica, Solver
 from harmonia_compiler.diagnostics.source import Source
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.lateness import Takes
@@ -148,6 +148,7 @@ def write_down(
             for one in demanded.missed
         ),
         late={component: rounded(share) for component, share in demanded.late.items()},
+        cut={name: CutText(rounded(one.tokens), one.window) for name, one in demanded.cut.items()},
         memory=memory_uses(application.engines, replicas),
     )
 

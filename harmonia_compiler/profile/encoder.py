@@ -67,11 +67,11 @@ def passes(engine: Engine, card: Card, part: GpuPart | CpuPart) -> Passes:
         flops_per_ms=part.flops_per_ms * (ENCODER_EFFICIENCY if on_gpu else 1.0),
         bytes_per_ms=part.bytes_per_ms,
         call_ms=ENCODER_CALL_MS if isinstance(part, GpuPart) else ENCODER_CALL_MS / min(1.0, part.cores),
-        window=_window(engine, card),
+        window=window(engine, card),
     )
 
 
-def _window(engine: Engine, card: Card) -> float:
+def window(engine: Engine, card: Card) -> float:
     """The most tokens of a sequence; of a query and a passage together where it scores pairs of them.
 
     An embedding model that reranks reads each sentence of a passage as a sequence of its own, so that none is cut.

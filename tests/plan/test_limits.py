@@ -6,6 +6,7 @@ import pytest
 
 from harmonia_compiler.check.files import check_files
 from harmonia_compiler.contract.inventory import Host, Inventory
+from harmonia_compiler.contract.plan import CutText
 from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Rejected
 from harmonia_compiler.flow.graph import Application
 from harmonia_compiler.flow.passes.registry import optimise
@@ -260,3 +261,34 @@ def test_what_no_request_reaches_is_placed_and_asked_for_nothing(
     plan = make_plan(optimise(checked.application), LAPTOP)
     assert [replica.id for replica in plan.replicas if replica.engine == "small"] == ["small-0"]
     assert plan.utilisation["small"] == 0.0
+
+
+ENCODED = """
+component minilm = embedder("all-MiniLM-L6-v2")
+component handbook = milvus("handbook", embedder: minilm, top_k: 4)
+component pairs = reranker("bge-reranker-base")
+component sentences = reranker("all-MiniLM-L6-v2")
+pipeline ask(question: text ~ QUESTION tokens, given: [passage ~ PASSAGE tokens] ~ 3) -> [passage] {
+    load 0.01 rps
+    return handbook(question) + pairs(question, given) + sentences(question, given)
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("question", "passage", "cut"),
+    [
+        (256, 256, {}),
+        (257, 256, {"minilm": CutText(257, 256), "pairs": CutText(513, 512)}),
+    ],
+)
+def test_what_an_encoder_does_not_read_all_of_is_told(
+    tmp_path: Path, question: int, passage: int, cut: dict[str, CutText]
+) -> None:
+    """A reranker reads the question with each passage; an embedding model that reranks does so sentence by sentence."""
+    (path := tmp_path / "ask.rag").write_text(
+        ENCODED.replace("QUESTION", str(question)).replace("PASSAGE", str(passage))
+    )
+    application = check_files([path]).application
+    assert application is not None
+    assert make_plan(optimise(application), LAPTOP).cut == cut

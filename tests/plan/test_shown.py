@@ -22,6 +22,7 @@ from harmonia_compiler.contract.inventory import Gpu, Host, Inventory
 from harmonia_compiler.contract.plan import (
     FORMAT_VERSION,
     Configuration,
+    CutText,
     MemoryUse,
     MissedShare,
     PipelineShare,
@@ -101,6 +102,7 @@ PLAN = Plan(
     estimated=("mail",),
     missed=(MissedShare("app.rag", 12, 0.3, 0.13509),),
     late={"write": 0.0701},
+    cut={"rank": CutText(611.26, 512.0)},
     memory=(
         MemoryUse("small", WHOLE.describe(), 1234.4, 52.34, 1_234_567.8, 6.789),
         MemoryUse("rank", PART.describe(), 0.0846, 0.0, 0.0, 1.0),
@@ -252,6 +254,7 @@ def test_remarks_of_a_plan_that_rests_on_much() -> None:
         estimated=(),
         missed=(),
         late={},
+        cut={},
     )
     assert remarks(plan) == [
         "Figures by data sheet or for a modest core, which may be far off: rank.",
