@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from harmonia_compiler.contract.program import Program, RequestClass
 from harmonia_compiler.policy.door import Door
 from harmonia_compiler.policy.limit import Limit
-from harmonia_compiler.policy.lookahead import Lookahead
+from harmonia_compiler.policy.lookahead import Ahead, Lookahead
 from harmonia_compiler.policy.quantile import Mean
 from harmonia_compiler.policy.vacancies import Vacancies
 
@@ -131,6 +131,12 @@ class Pipeline:
     def at_once(self, urgency: float) -> float:
         """How many calls those have on their way at once that are at least so urgent; unbounded as long as unknown."""
         return self.under_way(urgency) * self.wide.value if self.wide.count else math.inf
+
+    def part_at(self, start: Ahead, engine: str, held_s: float) -> float:
+        """For which part of the time that a request works each call that it has on its way is one of an engine."""
+        works_s = start.whole.at(0.5) * max(1.0, self.wide.value)
+        called_s = start.calls[engine].value * held_s
+        return min(1.0, called_s / works_s) if called_s and works_s else 1.0
 
     def under_way(self, urgency: float = math.inf) -> int:
         """How many requests are under way that are at least so urgent."""

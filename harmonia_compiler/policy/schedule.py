@@ -329,7 +329,8 @@ class Schedule:
     def _delay_s(self, group: Group, start: Ahead, own: Pipeline | None = None) -> float:
         """How long a request of this group that came now would wait, all engines on its way together.
 
-        Where its `own` pipeline is given, how long if those were alone that it has let in by their promise.
+        Where its `own` pipeline is given, how long if those were alone that it has let in by their promise, each of
+        whom is at an engine for part of its time only: there is room for more of them than the engine has places.
         """
         longest = 0.0
         for engine, mean in start.calls.items():
@@ -344,7 +345,8 @@ class Schedule:
             # Calls that one request makes after the other are not there together: as many requests as there are places
             # do not wait for each other, however many calls are still to come from each.
             at_once = min(before, max(at_once, occupied))
-            wait_s = line.seconds_for((at_once + 1.0 - line.slots) * (before / at_once if at_once else 1.0))
+            places = line.slots if own is None else line.slots / own.part_at(start, engine, line.held_s.value)
+            wait_s = line.seconds_for((at_once + 1.0 - places) * (before / at_once if at_once else 1.0))
             if wait_s > 0.0:
                 after = start.after_s.get(engine)
                 longest = max(longest, min(1.0, mean.value) * (wait_s - (after.value if after is not None else 0.0)))
