@@ -130,7 +130,7 @@ class Schedule:
         pipeline = self.pipeline(program)
         group, start = pipeline.group(promise), pipeline.lookahead.at(START)
         patience = self._patience_s(pipeline, group) - self._delay_s(group, start)
-        most = min(MOST_AT_DOOR, int(pipeline.vacancies.coming(now, patience)))
+        most = min(MOST_AT_DOOR, int(pipeline.vacancies.coming(now, patience, pipeline.at_work(group.urgency))))
         ahead = pipeline.at_door(group.urgency) - len(group.door)
         if ahead >= most:
             why = "more wait for a place among those that are worked on than will get one in time"
@@ -146,7 +146,8 @@ class Schedule:
     def place_after_s(self, program: Program, promise: Promise, now: float) -> float:
         """Within how many seconds those will have had a place that wait at the door before who comes, and one more."""
         pipeline = self.pipelines[program.pipeline]
-        return pipeline.vacancies.after_s(now, pipeline.at_door(pipeline.group(promise).urgency) + 1)
+        urgency = pipeline.group(promise).urgency
+        return pipeline.vacancies.after_s(now, pipeline.at_door(urgency) + 1, pipeline.at_work(urgency))
 
     def leave(self, knock: Knock) -> None:
         """A request waits no more at the door, if it did."""
@@ -240,7 +241,7 @@ class Schedule:
             pipeline.limit.ended(journey.met, left, part, min(part, journey.worked_part))
         if group.promise.within_s is not None:
             empty = not pipeline.at_door() and pipeline.at_work() < EMPTY * pipeline.limit.most
-            pipeline.vacancies.freed(now, group.promise.within_s, empty=empty)
+            pipeline.vacancies.freed(now, group.promise.within_s, journey.worked_s, empty=empty)
         self._open_doors(now)
 
     def open(self, now: float) -> None:
@@ -273,6 +274,8 @@ class Schedule:
         journey = Journey(pipeline, group, came, met, self.let_in, since_s=now)
         group.under_way += 1
         group.at_work += 1
+        if group.promise.is_any:
+            pipeline.vacancies.taken(now)
         journey.passed.append((start, 0.0, ""))
         journey.expect({engine: mean.value for engine, mean in start.calls.items()})
         return journey

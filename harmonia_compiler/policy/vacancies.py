@@ -4,6 +4,9 @@ Where all of them are taken for long, whoever is let in after a wait takes the p
 come, has more time left, and is in time more likely. Where bursts are followed by times in which places stay empty,
 who waited for one costs nobody anything. So a place is given to who has at least such a part of its chance left as
 places were lately of use to those who had just come.
+
+How many come free soon is told by how many did lately, and by those at work: `N` who work for `T` free `N / T` a second.
+After a lull only the latter says anything. So the greater counts.
 """
 
 import math
@@ -26,20 +29,34 @@ class Vacancies:
 
     _freed: Coming = field(default_factory=Coming)
     _empty: Mean = field(default_factory=lambda: Mean(memory=RECENT))
+    _worked_s: Mean = field(default_factory=Mean)
+    #: Since when those at work are the same.
+    _since_s: float = 0.0
 
-    def freed(self, now: float, within_s: float, *, empty: bool) -> None:
-        """A request that was promised an answer within so many seconds has ended; whether places stay empty now."""
+    def taken(self, now: float) -> None:
+        """A request that was promised a time is let in."""
+        self._since_s = now
+
+    def freed(self, now: float, within_s: float, worked_s: float, *, empty: bool) -> None:
+        """One that was promised an answer within so many seconds has ended; whether places stay empty now."""
+        self._since_s = now
         self._freed.came(now, within_s)
+        self._worked_s.add(worked_s)
         self._empty.add(float(empty))
 
-    def coming(self, now: float, seconds: float) -> float:
-        """How many more come free within so many seconds."""
-        return max(0.0, seconds) * self._freed.per_second(now)
+    def coming(self, now: float, seconds: float, at_work: int) -> float:
+        """How many more come free within so many seconds while so many are taken."""
+        return max(0.0, seconds) * self._per_second(now, at_work)
 
-    def after_s(self, now: float, places: int) -> float:
+    def after_s(self, now: float, places: int, at_work: int) -> float:
         """Within how many seconds so many more come free; infinite where none does."""
-        per_second = self._freed.per_second(now)
+        per_second = self._per_second(now, at_work)
         return places / per_second if per_second > 0.0 else math.inf
+
+    def _per_second(self, now: float, at_work: int) -> float:
+        # Those of whom for long none ended take so long at least, whatever others did.
+        each_s = max(self._worked_s.value, now - self._since_s)
+        return max(self._freed.per_second(now), at_work / each_s if each_s > 0.0 else 0.0)
 
     @property
     def worth(self) -> float:

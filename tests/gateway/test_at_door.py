@@ -37,7 +37,7 @@ def at_most(served: Served, most: int) -> Pipeline:
     pipeline = served.gateway.schedule.pipeline(served.gateway.service.programs["p"])
     pipeline.limit = Fixed(most=float(most))
     for _ in range(1000):
-        pipeline.vacancies.freed(served.gateway.clock(), 30.0, empty=True)
+        pipeline.vacancies.freed(served.gateway.clock(), 30.0, 1.0, empty=True)
     return pipeline
 
 
@@ -126,7 +126,7 @@ async def test_nobody_waits_longer_than_its_time_though_nothing_happens(engine: 
         # Many places came free until now, and none does any more.
         pipeline.vacancies = Vacancies()
         for _ in range(1000):
-            pipeline.vacancies.freed(served.gateway.clock(), 0.16, empty=True)
+            pipeline.vacancies.freed(served.gateway.clock(), 0.16, 30.0, empty=True)
         # As if one were worked on, whose own end would let it in.
         group = served.gateway.schedule.pipelines["p"].group(Promise(1.0))
         group.at_work += 1

@@ -45,7 +45,7 @@ class Full:
         self.limit.told = []
         self.pipeline.limit = self.limit
         for at in range(2000):
-            self.pipeline.vacancies.freed(at / 20.0 - 100.0, 10.0, empty=True)
+            self.pipeline.vacancies.freed(at / 20.0 - 100.0, 10.0, 1.0, empty=True)
         self.at_work = [self.schedule.arrive(PROGRAM, PROMISE, 0.0) for _ in range(2)]
 
     @property
@@ -139,10 +139,36 @@ def test_no_more_wait_than_get_a_place_in_time_and_who_came_first_gives_way() ->
     assert full.refused == [str(at) for at in range(300 - full.schedule.at_door)]
 
 
+@pytest.mark.parametrize("lull_s", [5.0, 60.0, 3600.0])
+def test_after_a_lull_as_many_wait_as_those_at_work_will_free_a_place_for(lull_s: float) -> None:
+    full = Full()
+    for _ in range(2):
+        full.one_ends(0.0)
+    full.limit.most = 20.0
+    full.at_work = [full.schedule.arrive(PROGRAM, PROMISE, lull_s) for _ in range(20)]
+    for at in range(30):
+        full.knock(str(at), lull_s)
+    # Twenty who work for a second.
+    assert (full.schedule.at_door, full.refused) == (30, [])
+    assert full.schedule.place_after_s(PROGRAM, PROMISE, lull_s) == pytest.approx(31 / 20, rel=0.05)
+
+
+def test_after_a_lull_nobody_waits_longer_for_those_at_work_who_never_end() -> None:
+    full = Full()
+    for _ in range(2):
+        full.one_ends(0.0)
+    full.at_work = [full.schedule.arrive(PROGRAM, PROMISE, 60.0) for _ in range(2)]
+    full.knock("a", 60.0)
+    # In the time that is left, nine seconds, two come free if they take no longer than that; they took twenty.
+    with pytest.raises(Hopeless, match="than will get one in time") as refused:
+        full.knock("b", 80.0)
+    assert refused.value.retry_after_s == 20
+
+
 def test_nobody_waits_where_no_place_comes_free_or_where_no_time_is_left() -> None:
     full = Full()
     full.pipeline.vacancies = Vacancies()
-    full.pipeline.vacancies.freed(0.0, 10.0, empty=True)
+    full.pipeline.vacancies.freed(0.0, 10.0, 1.0, empty=True)
     with pytest.raises(Hopeless, match="than will get one in time"):
         full.knock("a", 60.0)
     full = Full()
@@ -301,10 +327,10 @@ def test_nobody_who_comes_passes_who_waits_and_could_be_let_in_as_well() -> None
 def test_a_place_goes_to_who_has_as_much_of_its_chance_left_as_others_need_places(needed: float, worth: float) -> None:
     vacancies = Vacancies()
     for at in range(4000):
-        vacancies.freed(0.1 * at, 6.0, empty=at % 4 >= 4 * needed)
+        vacancies.freed(0.1 * at, 6.0, 1.0, empty=at % 4 >= 4 * needed)
     assert vacancies.worth == pytest.approx(worth, abs=0.01)
-    assert vacancies.coming(400.0, 3.0) == pytest.approx(30.0, rel=0.05)
-    assert vacancies.coming(400.0, -1.0) == 0.0
+    assert vacancies.coming(400.0, 3.0, 10) == pytest.approx(30.0, rel=0.05)
+    assert vacancies.coming(400.0, -1.0, 10) == 0.0
 
 
 @pytest.mark.parametrize(("long_s", "short_s", "every"), [(60.0, 1.0, 20), (60.0, 2.0, 2), (6.0, 30.0, 3)])
@@ -313,9 +339,9 @@ def test_how_many_places_come_free_does_not_depend_on_what_the_last_one_was_prom
 ) -> None:
     vacancies = Vacancies()
     for at in range(8000):
-        vacancies.freed(at / 20.0, short_s if at % every == 0 else long_s, empty=True)
+        vacancies.freed(at / 20.0, short_s if at % every == 0 else long_s, 1.0, empty=True)
         if at > 4000:
-            assert vacancies.coming(at / 20.0, 10.0) == pytest.approx(200.0, rel=0.1)
+            assert vacancies.coming(at / 20.0, 10.0, 1) == pytest.approx(200.0, rel=0.1)
 
 
 def of(*values: float) -> Quantiles:
