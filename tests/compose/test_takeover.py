@@ -238,6 +238,37 @@ def test_what_the_gateway_was_told_by_a_variable_stays_so_until_another_shell_sa
     assert name not in keeper._docker._environment
 
 
+@pytest.mark.parametrize(
+    ("phase", "was_up", "leaves_some", "is_left"),
+    [
+        ("starting", False, False, True),
+        ("stopping", False, False, True),
+        ("failed", False, False, False),
+        ("failed", True, False, True),
+        ("failed", False, True, True),
+    ],
+)
+def test_what_the_gateway_was_told_holds_for_all_that_a_keeper_may_have_left(
+    quickstart: Planned,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    phase: Phase,
+    was_up: bool,
+    leaves_some: bool,
+    is_left: bool,
+) -> None:
+    bundle, name = tmp_path / "bundle", "HARMONIA_ALLOWED_HOSTS"
+    written(quickstart, bundle)
+    keeper, run = part(bundle, "", monkeypatch)
+    given, here = {name: "rag.example"}, run.identity
+    state = rundir.State(keeper._me, Status(phase), folder=here, was_up=was_up, given=given, leaves_some=leaves_some)
+    run.write(rundir.STATE, msgspec.json.encode(state))
+    monkeypatch.delenv(name, raising=False)
+    keeper, _ = part(bundle, "", monkeypatch)
+    assert keeper._docker._environment.get(name) == ("rag.example" if is_left else None)
+
+
 def test_a_service_is_not_given_up_for_what_starts_again_while_it_is_taken_over(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,7 +66,7 @@ class Keeper:
         outer = dict(os.environ)
         if self._before is not None:
             asked = msgspec.structs.replace(asked, reembed=asked.reembed or self._before.asked.reembed)
-        if last is not None and (last.is_up or last.leaves_some):
+        if last is not None and last.may_leave:
             outer = {**last.given, **outer}
         self._given = {one.name: outer[one.name] for one in FOR_GATEWAY if one.name in outer}
         self._bundle, self._run, self._asked, self._me = bundle, run, asked, me

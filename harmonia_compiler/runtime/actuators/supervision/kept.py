@@ -141,7 +141,7 @@ class Kept(ABC):
             return msgspec.structs.replace(status, notes=notes, said=said)
         left = self.left.replace("DIR", named)
         if state.status.phase == "failed":
-            notes = ("the last start failed", *([left] if state.is_up or state.leaves_some else []))
+            notes = ("the last start failed", *([left] if state.may_leave else []))
             return Status("down", failure=state.status.failure, notes=notes)
         return Status("down", notes=(left,))
 

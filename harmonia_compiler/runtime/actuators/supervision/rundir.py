@@ -78,6 +78,11 @@ class State(msgspec.Struct, frozen=True):
         phase = self.status.phase
         return phase == "running" or (phase in ("starting", "failed") and self.was_up)
 
+    @property
+    def may_leave(self) -> bool:
+        """Whether any of it may run on where whoever says so is gone: not of a start that failed and was stopped."""
+        return self.status.phase != "failed" or self.was_up or self.leaves_some
+
 
 class Damaged(Exception):
     """A state file that is there and cannot be read."""
