@@ -43,7 +43,7 @@ case "$1" in
       echo "$*" >> "$own/started" ;;
     *" down "*) [ ! -e "$own/no_down" ] || exit 1 ;;
     esac ;;
-  info) cat "$own/engine" 2>/dev/null ;;
+  info) [ ! -e "$own/fields" ] || { echo "$3" | sed -f "$own/fields"; exit; }; cat "$own/engine" 2>/dev/null ;;
   exec)
     case "$*" in *opening*)
       echo "$3" >> "$own/opened"
@@ -640,4 +640,31 @@ def test_containers_of_a_killed_keeper_are_looked_for_in_no_other_engine(
     (taken.bin / "engine").write_text("one" if other else "")
     assert actuator.stop(bundle)
     assert " down " in (taken.bin / "ended").read_text()
+    assert actuator.status(bundle) == NOTHING_LEFT
+
+
+@pytest.mark.parametrize("field", ["ID", "Name", "DockerRootDir"])
+def test_engines_that_differ_in_one_thing_that_they_say_of_themselves_are_two(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    """Those on one host may have the same ID, and those of two hosts the same folder."""
+    bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
+
+    def answers(*others: str) -> None:
+        words = {"ID": "one", "Name": "host", "DockerRootDir": "/var/lib/docker"} | dict.fromkeys(others, "other")
+        script = "".join(f"s|{{{{\\.{name}}}}}|{word}|g\n" for name, word in words.items())
+        (taken.bin / "fields").write_text(script)
+
+    taken.say_lives()
+    (taken.bin / "go").touch()
+    answers()
+    assert actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None)
+    kill_keeper(taken.run)
+    answers(field)
+    with pytest.raises(Rejected, match="E0922"):
+        actuator.stop(bundle)
+    assert [one.code for one in preflight(bundle, None, dict(os.environ)) if one.is_error] == ["E0922"]
+    assert not (taken.bin / "ended").exists()
+    answers()
+    assert actuator.stop(bundle)
     assert actuator.status(bundle) == NOTHING_LEFT

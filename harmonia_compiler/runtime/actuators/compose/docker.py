@@ -62,9 +62,12 @@ class Docker:
         return said.decode(errors="replace").strip()
 
     def engine(self) -> str:
-        """What tells the engine from any other; empty where it does not say."""
+        """What tells the engine from any other; empty where it does not say.
+
+        Its name for itself is not enough: two on one host may read it in the same file, and a copied host has the same.
+        """
         try:
-            said = self._said([*_DOCKER, "info", "--format", "{{.ID}}"], QUESTION_S)
+            said = self._said([*_DOCKER, "info", "--format", "{{.ID}} {{.Name}} {{.DockerRootDir}}"], QUESTION_S)
             return said.decode(errors="replace").strip()
         except DockerFailed:
             return ""
