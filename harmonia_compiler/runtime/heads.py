@@ -6,17 +6,20 @@ The head is the request line and the headers, byte for byte as they come. What c
 its own where it is read; but what arrives there and becomes no body (trailers, extensions of chunks) is held to the
 same size.
 
-A request's handler can be told when its client leaves, without a task that waits for it.
+A request's handler can be told when its client leaves, without a task that waits for it. That a client has left is
+seen by whoever reads from its connection alone, so that is read while a request is worked on, too.
 """
 
 import asyncio
 import sys
+from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, cast
 
 import msgspec
 from starlette.types import Scope
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from harmonia_compiler.runtime.among import Among
@@ -36,6 +39,9 @@ _PIECE = 4 * 2**10
 #: How much of a body.
 _OF_BODY = 4 * _PIECE
 
+#: From so many requests on that wait for the answer of one before them, no more are read from their connection.
+AHEAD = 8
+
 #: Among the extensions of a request's scope, whom to tell when the connection is gone.
 _TOLD = "harmonia.told"
 
@@ -48,6 +54,19 @@ _TOO_LARGE = _error(
     f"the request line and the headers are larger than {HEAD_LIMIT} bytes", "invalid_request_error", "head_too_large"
 )
 _TOO_MANY = _error("as many connections are open as may be", "overloaded_error", "connections_full")
+
+
+class _Flow(FlowControl):
+    """uvicorn's, which has no connection read on while as many requests `wait` there as may."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: deque[Any]) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        """Read on, if no more than may be wait."""
+        if len(self._waiting) < AHEAD:
+            super().resume_reading()
 
 
 class BoundedHeads(WithoutUpgrades):
@@ -74,6 +93,7 @@ class BoundedHeads(WithoutUpgrades):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request, if this is not one connection too many."""
         super().connection_made(cast("asyncio.Transport", Together(transport)))
+        self.flow = _Flow(self.transport, self.pipeline)
         transport.set_write_buffer_limits(high=UNSENT)
         if len(self.connections) > self.most:
             self._end(HTTPStatus.SERVICE_UNAVAILABLE, _TOO_MANY, b"retry-after: 1\r\n")
@@ -108,6 +128,8 @@ class BoundedHeads(WithoutUpgrades):
         self._in_body = True
         self.scope["extensions"] = {_TOLD: self._told}  # type: ignore[dict-item]  # nobody looks into it but we
         super().on_headers_complete()
+        # uvicorn stops at the first request that has to wait.
+        self.flow.resume_reading()
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -119,6 +141,8 @@ class BoundedHeads(WithoutUpgrades):
         self._came = 0
         self._in_body = False
         super().on_message_complete()
+        # uvicorn stops in a body until more of it is asked for, as nobody does of one that is whole.
+        self.flow.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is to be waited for."""

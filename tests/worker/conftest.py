@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 
+from harmonia_compiler.runtime.heads import BoundedHeads
 from tests.ports import free_port
 
 Running = Callable[[Starlette], AbstractAsyncContextManager[str]]
@@ -27,7 +28,7 @@ def running() -> Running:
     async def run(app: Starlette) -> AsyncIterator[str]:
         listening = socket.socket()
         listening.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(app, http=BoundedHeads, ws="none", log_level="warning"))
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         while not server.started:
             await asyncio.sleep(0.005)

@@ -115,10 +115,11 @@ async def test_what_every_worker_tells(running: Running) -> None:
             assert (answer.status, (await answer.json())["error"]["type"]) == (404, "not_found_error")
 
 
-async def test_what_a_client_that_has_gone_asked_for_is_cancelled(running: Running) -> None:
+@pytest.mark.parametrize("spaces", [0, 2**20, MOST_BODY_BYTES - 100])
+async def test_what_a_client_that_has_gone_asked_for_is_cancelled(running: Running, spaces: int) -> None:
     role = Adder()
     async with running(application(role, ready=True)) as url:
-        asking = asyncio.create_task(post(url, b'{"numbers":[0]}'))
+        asking = asyncio.create_task(post(url, b'{"numbers":[0]}' + b" " * spaces))
         await asyncio.wait_for(role.begun.wait(), 10)
         asking.cancel()
         await asyncio.wait_for(role.cancelled.wait(), 10)
