@@ -5,8 +5,8 @@ come, has more time left, and is in time more likely. Where bursts are followed 
 who waited for one costs nobody anything. So a place is given to who has at least such a part of its chance left as
 places were lately of use to those who had just come.
 
-How many come free soon is told by how many did lately, and by those at work: `N` who work for `T` free `N / T` a second.
-After a lull only the latter says anything. So the greater counts.
+How many come free soon is told by how many did lately, and by those at work: `N` who work for `T` free `N / T` a
+second. After a lull only the latter says anything. So the greater counts.
 """
 
 import math
