@@ -112,6 +112,9 @@ class Schedule:
         if promise.within_s is not None:
             pipeline.limit.came(now, promise.within_s)
             if self.parts.admission:
+                if self.at_door:
+                    # Calls that wait and replicas that are new make room as well, and nobody opened the door for that.
+                    self._open(pipeline, now)
                 self._refuse_late(pipeline, group, start)
         return self._begin(pipeline, group, now, now)
 
@@ -247,19 +250,20 @@ class Schedule:
     def open(self, now: float) -> None:
         """Let in from the door who finds a place, and refuse those who have waited too long."""
         for pipeline in self.pipelines.values():
-            start, is_full = pipeline.lookahead.at(START), False
-            for group in pipeline.waiting():
-                # Where one finds no room, who is less urgent finds none either.
-                is_full = is_full or not self._has_room(pipeline, group, start)
-                if not is_full or now >= group.door.late_at_s:
-                    self._refuse(group.door.late(now, self._patience_s(pipeline, group)))
-                while (
-                    not is_full and group.door and self._too_long(group, start, now - group.door.newest.came_s) is None
-                ):
-                    self.at_door -= 1
-                    knock = group.door.popitem()[0]
-                    knock.let_in(self._begin(pipeline, group, knock.came_s, now))
-                    is_full = not self._has_room(pipeline, group, start)
+            self._open(pipeline, now)
+
+    def _open(self, pipeline: Pipeline, now: float) -> None:
+        start, is_full = pipeline.lookahead.at(START), False
+        for group in pipeline.waiting():
+            # Where one finds no room, who is less urgent finds none either.
+            is_full = is_full or not self._has_room(pipeline, group, start)
+            if not is_full or now >= group.door.late_at_s:
+                self._refuse(group.door.late(now, self._patience_s(pipeline, group)))
+            while not is_full and group.door and self._too_long(group, start, now - group.door.newest.came_s) is None:
+                self.at_door -= 1
+                knock = group.door.popitem()[0]
+                knock.let_in(self._begin(pipeline, group, knock.came_s, now))
+                is_full = not self._has_room(pipeline, group, start)
 
     def _refuse(self, late: Iterable[Knock]) -> None:
         for knock in late:

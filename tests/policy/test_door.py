@@ -159,10 +159,10 @@ def test_after_a_lull_nobody_waits_longer_for_those_at_work_who_never_end() -> N
         full.one_ends(0.0)
     full.at_work = [full.schedule.arrive(PROGRAM, PROMISE, 60.0) for _ in range(2)]
     full.knock("a", 60.0)
-    # In the time that is left, nine seconds, two come free if they take no longer than that; they took twenty.
+    # In nine seconds none of two comes free who have worked for twenty.
     with pytest.raises(Hopeless, match="than will get one in time") as refused:
         full.knock("b", 80.0)
-    assert refused.value.retry_after_s == 20
+    assert (full.refused, refused.value.retry_after_s) == (["a"], 10)
 
 
 def test_nobody_waits_where_no_place_comes_free_or_where_no_time_is_left() -> None:
@@ -321,6 +321,29 @@ def test_nobody_who_comes_passes_who_waits_and_could_be_let_in_as_well() -> None
     full.schedule.lines["say"].release(endpoint)
     full.schedule.ends(leg, 0.4)
     assert full.let_in == ["heavy"]
+
+
+def test_who_waits_gets_the_place_of_one_whose_call_waits_before_anybody_who_comes() -> None:
+    full = Full()
+    full.knock("a", 0.1)
+    # It is not worked on until a replica takes its call.
+    full.schedule.ask(full.at_work[0], SAY, 0.2)
+    full.knock("b", 0.3)
+    assert (full.let_in, full.schedule.at_door) == (["a"], 1)
+
+
+def test_who_waits_is_let_in_before_who_comes_once_there_are_more_replicas() -> None:
+    full = Full(schedule=made(places=1))
+    journey = full.at_work[0]
+    full.knock("a", 0.1)
+    legs = [full.schedule.ask(journey, SAY, 0.1) for _ in range(3)]
+    full.limit.most = 3.0
+    for leg in legs:
+        full.schedule.works(leg, 0.1)
+    assert full.let_in == []
+    full.schedule.lines["say"].set_replicas(Endpoint(f"say-{at}", "say", "", 0) for at in range(9))
+    full.knock("b", 0.2)
+    assert (full.let_in, full.schedule.at_door) == (["a"], 1)
 
 
 @pytest.mark.parametrize(("needed", "worth"), [(1.0, 1.0), (0.75, 0.75), (0.0, LEAST_WORTH)])
