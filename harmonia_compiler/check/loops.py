@@ -5,6 +5,10 @@ loop and after each round, so that the block is read again until that no longer 
 what follows, the values of names and an answer from inside of it, are outputs of its last round. What the tests in
 the block have said where it ends is known after the loop, since there was a round; that it goes on says that the
 test behind `until` did not hold.
+
+Where the block binds such a name to what cannot be read, nobody knows what it is in later rounds. Then the block is
+read again as if it could not be read at their beginning either, so that nothing is said that rests on what it is in
+the first round alone.
 """
 
 from collections import Counter
@@ -27,14 +31,15 @@ from harmonia_compiler.diagnostics.diagnostic import Note
 from harmonia_compiler.flow.graph import EVEN, Written
 from harmonia_compiler.syntax import tree
 
-#: Each time that a block is read again, some type has grown: of each name once or twice, and of labels one by one.
+#: Each time that a block is read again, some type has grown, of each name once or twice and of labels one by one, or
+#: some name is known to be what cannot be read.
 _MOST_READINGS = 12
 #: After as many readings, a name whose labels still grow is taken to be any that the block binds it to.
 _PATIENCE = 6
 
 
-#: What is found by the labels and values that names have in the rounds of a loop.
-_OF_ROUNDS = frozenset({"E0308", "E0323", "E0402", "E0404"})
+#: What is found because a name has too few labels or a list no items, which it may have in later rounds.
+_BY_TOO_LITTLE = frozenset({"E0308", "E0328", "E0402", "E0403"})
 
 
 def read_loop(reader: Reader, statement: tree.Repeat, scope: Scope) -> tuple[Choice | int | None, bool]:
@@ -61,21 +66,23 @@ class _Loop:
         self.begun = self.findings.mark()
 
     def read(self) -> tuple[Choice | int | None, bool]:
-        for reading in range(_MOST_READINGS + 2 * len(self.carried)):
+        for reading in range(_MOST_READINGS + 3 * len(self.carried)):
             if reading == _PATIENCE:
                 self._widen()
             before = self._here()
             found = self._round()
             if not self._grows(found):
-                break
+                self._report_growth(found)
+                if not self._forgets(found, before):
+                    break
             self._back(before)
         else:
             found = self._round()
-        self._report_growth(found)
+            self._report_growth(found)
+        self._say_again()
         if self.outside.parent is None:
             report_unstreamed(self.reader.values, self.reader.streamed)
         report_rounds(self.reader, self.statement, found, has_effect=self.grown.has_effect, since=self.begun)
-        self._leave_out_guesses(found)
         return self._after(found)
 
     def _carried(self) -> list[Carried]:
@@ -122,7 +129,8 @@ class _Loop:
             arguments[carried.name] = position
             handed = read[carried.name] = Variable(carried.name, carried.binding.variables[-1].span)
             variables = (*carried.binding.variables, handed)
-            entry.bind(carried.name, Binding(variables, Value(position, carried.type), home=nodes))
+            known = None if carried.name in self.grown.unread else Value(position, carried.type)
+            entry.bind(carried.name, Binding(variables, known, home=nodes))
         if self.grown.has_effect:
             nodes.effect = nodes.add(Argument(len(self.carried)), Bool(), self.statement.span)
         effect = nodes.effect
@@ -179,8 +187,11 @@ class _Loop:
                 carried.type = self.grown.types[carried.name] = joined
 
     def _report_growth(self, found: Round) -> None:
+        """Report names that have one type in a round and another in the next, or on the paths to it."""
         for carried in self.carried:
-            handed = carried.handed
+            handed, binding = carried.handed, found.scope.bindings.get(carried.name)
+            if handed is None and binding is not None and found.read[carried.name].used:
+                self.reader.values.report_unusable(carried.name, binding, binding.variables[-1].span)
             if handed is None or join(carried.type, handed) == carried.type:
                 continue
             variable = found.scope.own.get(carried.name)
@@ -194,15 +205,22 @@ class _Loop:
             found.scope.bind(carried.name, Binding(carried.binding.variables, None))
             carried.following = None
 
-    def _leave_out_guesses(self, found: Round) -> None:
-        """Say nothing of what names may be in later rounds where one is bound to what could not be read.
+    def _forgets(self, found: Round, before: Before) -> bool:
+        """Whether the block has to be read again, since it binds names to what cannot be read; why, is kept."""
+        bound = {carried.name: found.scope.bindings.get(carried.name) for carried in self.carried}
+        unread = {name for name, binding in bound.items() if binding is not None and binding.value is None}
+        if unread <= self.grown.unread:
+            return False
+        self.grown.unread |= unread
+        said = self.findings.items[before.findings.kept :]
+        self.grown.said += [item for item in said if item.code not in _BY_TOO_LITTLE]
+        self.reader.values.has_failed = True
+        return True
 
-        Unless that is said nowhere else: one of these findings may be why it could not.
-        """
-        bound = (found.scope.bindings.get(carried.name) for carried in self.carried)
-        is_unread = any(binding is not None and binding.value is None and not binding.why for binding in bound)
-        if is_unread and self.findings.failed_but_for(_OF_ROUNDS):
-            self.findings.forget(self.begun, _OF_ROUNDS)
+    def _say_again(self) -> None:
+        """Say what was found before it was known which names cannot be read; at one place, what is said now."""
+        said = {(item.code, item.span) for item in self.findings.items[self.begun.kept :]}
+        self.findings.extend(item for item in self.grown.said if (item.code, item.span) not in said)
 
     # --- what follows ------------------------------------------------------------------------------------------
 

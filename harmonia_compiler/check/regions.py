@@ -61,15 +61,16 @@ def read_each(values: "Values", given: tree.Each, scope: Scope) -> Value | None:
         help = "give the item a name of its own"
         values.findings.add("E0204", f"`{name.text}` is bound already", name.span, help=help, notes=notes)
     if items is not None and not (isinstance(items.type, ListOf) and items.type.item is not None):
-        empty = isinstance(items.type, ListOf)
-        message = (
-            "this list is always empty" if empty else f"`each` goes over a list, and this is `{shown(items.type)}`"
-        )
-        help = "give it a list that may have items" if empty else f"make it a list: `[{values.source(given.items)}]`"
-        values.findings.add("E0323", message, given.items.span, help=help)
         pass_over(values, given, scope=scope)
-        # In a loop the list may grow by what is read behind this, so that reading goes on with what is known.
-        return Value(values.nodes.constant([], items.type, given.span), items.type) if empty else None
+        if isinstance(items.type, ListOf):
+            help = "give it a list that may have items"
+            values.findings.add("E0328", "this list is always empty", given.items.span, help=help)
+            # In a loop the list may grow by what is read behind this, so that reading goes on with what is known.
+            return Value(values.nodes.constant([], items.type, given.span), items.type)
+        message = f"`each` goes over a list, and this is `{shown(items.type)}`"
+        help = f"make it a list: `[{values.source(given.items)}]`"
+        values.findings.add("E0323", message, given.items.span, help=help)
+        return None
     listing = tree.bare(given.items)
     if isinstance(listing, tree.ListValue) and len(listing.items) > MOST_ITEMS:
         message = f"`each` goes over at most {MOST_ITEMS} items, and this list has {len(listing.items)}"
@@ -123,7 +124,8 @@ def _item(values: "Values", given: tree.Each, scope: Scope, nodes: Nodes, share:
     holds, _ = narrow(given.where, scope)
     if is_impossible(holds):
         report_never(values, given.where, given.value, scope=scope)
-        return None
+        # In a loop the test may hold by what is read behind this.
+        return Value(nodes.constant([], ListOf(None), given.span), ListOf(None))
     if condition is not None:
         always, never = "delete `where` and the test", "write `[]`: no item stays"
         warn_of_foregone(given.where, nodes.all, condition.position, values.findings, always=always, never=never)

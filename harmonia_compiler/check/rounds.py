@@ -15,15 +15,21 @@ from harmonia_compiler.check.streaming import Streamed
 from harmonia_compiler.check.values import Values
 from harmonia_compiler.contract.program import MOST_ROUNDS
 from harmonia_compiler.contract.types import Type
-from harmonia_compiler.diagnostics.diagnostic import Findings, Found
+from harmonia_compiler.diagnostics.diagnostic import Diagnostic, Findings, Found
 from harmonia_compiler.syntax import tree
 
 
 class Grown(msgspec.Struct):
-    """What is known of a loop once it has been read: a loop around it that is read again does not begin anew."""
+    """What is known of a loop once it has been read: a loop around it that is read again does not begin anew.
+
+    `unread` are the names of which nobody knows what they are in later rounds, and `said` what was found before they
+    were known.
+    """
 
     types: dict[str, Type] = msgspec.field(default_factory=dict)
     has_effect: bool = False
+    unread: set[str] = msgspec.field(default_factory=set)
+    said: list[Diagnostic] = msgspec.field(default_factory=list)
 
 
 class Reader(Protocol):

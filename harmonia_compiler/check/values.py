@@ -9,7 +9,7 @@ from harmonia_compiler.check.conditions import read_condition
 from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.check.program import Context, Declared, Unit
 from harmonia_compiler.check.regions import Limit, read_each, read_guarded
-from harmonia_compiler.check.scope import Scope, Value
+from harmonia_compiler.check.scope import Binding, Scope, Value
 from harmonia_compiler.check.types import shown
 from harmonia_compiler.check.unknown import report_unknown_value
 from harmonia_compiler.contract.program import (
@@ -48,7 +48,8 @@ class Values:
     not `complete`, an unknown name may have been bound in what could not be read. `nodes` are those of the block
     that is being read, `limit` the time that what is being read has at most, `impure` the pipelines that make
     calls that are not pure. `at` is where the pipeline is declared. It is `doubtful` once a test was refused: nobody
-    knows then which labels it would have left, and so which paths there are.
+    knows then which labels it would have left, and so which paths there are. It `has_failed` where something is wrong
+    that may not be among the findings just now.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Values:
         self.at = at
         self.complete = complete
         self.refused_test = False
+        self.has_failed = False
         self.nodes = Nodes(context.findings)
         self.limit: Limit | None = None
 
@@ -134,20 +136,25 @@ class Values:
         binding = scope.find(name.text)
         if binding is None:
             if self.complete:
-                report_unknown_value(name, scope.names(), self.later, self.unit, self.context, self._about(name))
+                report_unknown_value(name, scope.names(), self.later, self.unit, self.context, self._about(name.text))
             return None
         for variable in binding.variables:
             variable.used = True
-        if binding.why and (binding.why.startswith("E0311") or (self.complete and not self.doubtful)):
-            notes = (Note(binding.at, "from here on"),) if binding.at is not None else ()
-            code, _, message = binding.why.partition(" ")
-            help = "bind it on every path" if code == "E0206" else "give it one type on every path"
-            self.findings.add(code, message, name.span, help=help, notes=notes, about=self._about(name))
+        self.report_unusable(name.text, binding, name.span)
         return binding.within(self.nodes)
 
-    def _about(self, name: tree.Name) -> str:
+    def report_unusable(self, name: str, binding: Binding, span: Span) -> None:
+        """Report where a name is used that the paths before do not bind alike."""
+        if binding.why and (binding.why.startswith("E0311") or (self.complete and not self.doubtful)):
+            is_elsewhere = binding.at is not None and binding.at != span
+            notes = (Note(binding.at, "from here on"),) if binding.at is not None and is_elsewhere else ()
+            code, _, message = binding.why.partition(" ")
+            help = "bind it on every path" if code == "E0206" else "give it one type on every path"
+            self.findings.add(code, message, span, help=help, notes=notes, about=self._about(name))
+
+    def _about(self, name: str) -> str:
         """A name of the pipeline, wherever it is used there: what is wrong with it is one mistake."""
-        return f"{self.unit.source.name}:{self.at.start}:{name.text}"
+        return f"{self.unit.source.name}:{self.at.start}:{name}"
 
     def _access(self, value: Value | None, fields: tuple[tree.Name, ...]) -> Value | None:
         for name in fields:
@@ -231,7 +238,7 @@ class Values:
     @property
     def doubtful(self) -> bool:
         """Whether a test was refused, which a finding says: where there is none, nothing may be passed over."""
-        return self.refused_test and self.findings.failed
+        return self.refused_test and (self.has_failed or self.findings.failed)
 
     # --- what calls are like -----------------------------------------------------------------------------------
 

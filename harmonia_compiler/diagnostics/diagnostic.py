@@ -159,10 +159,6 @@ class Findings(msgspec.Struct):
         """Whether any error was found since then."""
         return any(code.startswith("E") and count > mark.seen.get(code, 0) for code, count in self.seen.items())
 
-    def failed_but_for(self, codes: Collection[str]) -> bool:
-        """Whether any error was found that has none of these codes."""
-        return any(code.startswith("E") and count > 0 and code not in codes for code, count in self.seen.items())
-
     def forget(self, mark: Found, codes: Collection[str] | None = None) -> None:
         """Take back what was found since then, or what has one of these codes of it."""
         for code in [*self.seen] if codes is None else codes:
