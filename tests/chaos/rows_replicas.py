@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 import pytest
 
 from harmonia_compiler.emulate.scenario import Scenario
-from harmonia_compiler.emulate.servers.faults import Fault
+from harmonia_compiler.emulate.servers.faults import Fault, Way
 from harmonia_compiler.policy.routing.choice import ReplicaLoad
 from harmonia_compiler.policy.routing.pool import LEAST_PATIENCE_S
 from tests.chaos.service import WALKS_RPS, Asked, chaos, quantile, share
@@ -58,11 +58,14 @@ async def test_the_death_of_the_last_one_is_a_quick_typed_refusal_and_its_return
         assert max(one.at_s for one in refused) < 5.0 + 2.0
 
 
-async def test_a_stage_that_is_down_is_not_sent_more_than_a_fifth_again(scenario: Scenario, seed: int) -> None:
-    faults = [Fault(f"walk-{number}", "fail", 0.0) for number in (1, 2, 3)]
+@pytest.mark.parametrize(("way", "code"), [("fail", "component_error"), ("die", "replica_unreachable")])
+async def test_a_stage_that_is_down_is_not_sent_more_than_a_fifth_again(
+    scenario: Scenario, seed: int, way: Way, code: str
+) -> None:
+    faults = [Fault(f"walk-{number}", way, 0.0) for number in (1, 2, 3)]
     async with chaos(scenario, *faults) as running:
         asked = await running.load("walks", RPS, 5.0, seed)
-        assert set(unanswered(asked)) == {"component_error"}
+        assert set(unanswered(asked)) == {code}
         _, metrics = await running.served.client.get("/metrics")
         again = next(
             float(line.split()[-1]) for line in metrics.splitlines() if line.startswith("harmonia_component_retries_t")

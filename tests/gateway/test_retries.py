@@ -12,6 +12,7 @@ from harmonia_compiler.contract.bundle import Endpoint
 from harmonia_compiler.contract.program import Call, Parameter, Program
 from harmonia_compiler.contract.types import Vector
 from harmonia_compiler.policy.quantile import Mean
+from harmonia_compiler.policy.routing import budget
 from harmonia_compiler.policy.routing.health import TIMES
 from harmonia_compiler.policy.routing.hedge import KEPT, KNOWN_FROM
 from harmonia_compiler.runtime.gateway.second import Second
@@ -98,6 +99,19 @@ async def test_without_a_budget_nothing_is_sent_again(bad: FakeEngine, engine: F
         served.gateway.dispatcher.queues["llm"].budget.left = 0.0
         assert (await served.client.post(CHAT, ask()))[0] == 502
         assert engine.calls == []
+
+
+async def test_a_stage_that_is_gone_is_sent_no_more_than_its_budget_again() -> None:
+    """Also where there is nobody but who is gone."""
+    asked = 60
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        dead = [Endpoint(f"llm-{at}", "llm", *nobody.getsockname()) for at in (1, 2)]
+        async with serving([saying()], dead) as served:
+            for _ in range(asked):
+                assert (await served.client.post(CHAT, ask()))[1]["error"]["code"] == "replica_unreachable"
+            # What was saved up before, once, and a part of what is sent.
+            assert budget.KEPT < await retries(served) <= budget.KEPT + budget.EARNED * asked
 
 
 @pytest.fixture
@@ -277,14 +291,23 @@ async def test_a_second_call_that_is_needed_no_more_when_it_is_about_to_begin_ke
 async def test_second_calls_and_those_that_make_up_for_failures_have_one_budget(
     bad: FakeEngine, engine: FakeEngine
 ) -> None:
-    made, endpoints = embedding(bad, engine)
-    async with serving([made], endpoints) as served:
+    remembering, endpoints = embedding(bad, engine)
+    async with serving([remembering], endpoints) as served:
         await remember(served, 2 * KNOWN_FROM)
         before, bad.pause_s, engine.pause_s = await seconds(served), 0.2, 0.2
-        budget = served.gateway.dispatcher.queues["embedder"].budget
-        budget.left = 0.0
+        queue = served.gateway.dispatcher.queues["embedder"]
+        queue.budget.left = 0.0
         await remember(served, 3)
         assert await seconds(served) == before
+        # Each second call is charged to it, and to their own.
+        for charged, full in ((queue.budget, queue.hedge.budget), (queue.hedge.budget, queue.budget)):
+            charged.left, made = 3.0, 0
+            for _ in range(10):
+                full.left = full.kept
+                if (other := queue.second(endpoints[0])) is not None:
+                    queue.release(other)
+                    made += 1
+            assert made == 3
 
 
 async def test_what_may_not_be_made_again_is_not_made_a_second_time(bad: FakeEngine, engine: FakeEngine) -> None:
