@@ -23,6 +23,7 @@ from harmonia_compiler.runtime.actuators.compose import preparing
 from harmonia_compiler.runtime.actuators.compose.keeper import Keeper
 from harmonia_compiler.runtime.actuators.compose.preflight import preflight
 from harmonia_compiler.runtime.actuators.supervision import pids, rundir
+from harmonia_compiler.runtime.actuators.supervision.kept import Kept
 from harmonia_compiler.runtime.actuators.supervision.refusing import given_up
 from tests.compose.test_files import written
 from tests.compose.test_keeping import inspected, part, with_docker
@@ -40,6 +41,7 @@ case "$1" in
     case "$*" in *" up "*)
       [ -e "$own/never_up" ] && echo >> "$own/tried" && exit 1
       rm "$own/no_up" 2>/dev/null && exit 1
+      rm "$own/long_up" 2>/dev/null && { echo $$ > "$own/draft"; mv "$own/draft" "$own/upping"; exec sleep 600; }
       echo "$*" >> "$own/started" ;;
     *" down "*) [ ! -e "$own/no_down" ] || exit 1 ;;
     esac ;;
@@ -667,4 +669,45 @@ def test_engines_that_differ_in_one_thing_that_they_say_of_themselves_are_two(
     assert not (taken.bin / "ended").exists()
     answers()
     assert actuator.stop(bundle)
+    assert actuator.status(bundle) == NOTHING_LEFT
+
+
+@pytest.mark.parametrize("who", ["the same up", "down", "up", "the keeper"])
+def test_what_a_killed_keeper_told_docker_to_start_is_withdrawn_by_whoever_comes_next(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
+    assert isinstance(actuator, Kept)
+    taken.say_lives()
+    for name in ("go", "long_up"):
+        (taken.bin / name).touch()
+    upping = taken.bin / "upping"
+
+    def watch(_: Status) -> None:
+        if who == "the same up" and upping.exists() and taken.run.is_held():
+            kill_keeper(taken.run)
+
+    def start() -> bool:
+        return actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=watch)
+
+    if who == "the same up":
+        with pytest.raises(NotStarted):
+            start()
+    else:
+        # Whoever told it to start is killed as well.
+        actuator._spawn(bundle.resolve(), taken.run, rundir.Asked())
+        ends = time.monotonic() + 30.0
+        while not upping.exists():
+            assert time.monotonic() < ends
+            time.sleep(0.02)
+        if who != "the keeper":
+            kill_keeper(taken.run)
+            (note,) = actuator.status(bundle).notes
+            assert note.endswith(f"`harmoniac up {bundle}` takes them over")
+        assert start() if who == "up" else actuator.stop(bundle)
+    order = pids.identify(int(upping.read_text()))
+    if order is not None:
+        pids.kill([order])
+    assert order is None
+    assert (" down " in (taken.bin / "ended").read_text()) if who != "up" else actuator.stop(bundle)
     assert actuator.status(bundle) == NOTHING_LEFT

@@ -96,6 +96,7 @@ def _remove_left(bundle: Path, run: rundir.RunDirectory) -> bool:
     # Of a plan over several hosts nobody may know any more which part this was, and there is no network to be removed.
     docker = Docker(bundle, os.environ, [COMPOSE] if (bundle / COMPOSE).is_file() else [])
     try:
+        docker.end_orders()
         containers = docker.containers()
         if found := elsewhere(run, docker):
             raise Rejected(found)

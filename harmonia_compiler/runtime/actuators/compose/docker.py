@@ -11,6 +11,7 @@ from typing import IO, Any
 import msgspec
 
 from harmonia_compiler.contract.compose import COMPOSE
+from harmonia_compiler.runtime.actuators.supervision import pids
 from harmonia_compiler.runtime.actuators.supervision.command import basics, supervised
 
 #: How long a question to the engine may take, and an order, in seconds.
@@ -21,6 +22,11 @@ _DOCKER = ("docker",)
 
 #: Below `run/`: the variables of the compose file.
 VARIABLES = "compose.env"
+
+#: Set to the containers' project in the environment of what is told to start or to end them, and of nothing else.
+_ORDERS = "HARMONIA_ORDERS"
+#: How long an order that nobody waits for any more may take to end, in seconds.
+_ORDER_ENDS_S = 5.0
 
 _PROJECT, _SERVICE = "com.docker.compose.project", "com.docker.compose.service"
 
@@ -54,6 +60,14 @@ class Docker:
             "COMPOSE_PROGRESS": "plain",
         }
         self.project = f"harmonia-{hashlib.sha256(os.fsencode(bundle)).hexdigest()[:10]}"
+        self._ordering = {**self._environment, _ORDERS: self.project}
+
+    def end_orders(self) -> None:
+        """End what was told to start or to end containers, also by one that was killed since: it would go on.
+
+        Only one who alone may start and end them may say so.
+        """
+        pids.end(pids.marked_with(self.project, _ORDERS), _ORDER_ENDS_S)
 
     def version(self) -> str:
         """The engine's version; raises `DockerFailed` where the engine or the compose plugin is not there."""
@@ -100,23 +114,23 @@ class Docker:
             stdout=log,
             stderr=log,
             cwd=self._bundle,
-            env=self._environment,
+            env=self._ordering,
         )
 
     def stop(self, service: str, grace_s: float) -> None:
         """End one service and remove its container; raises `DockerFailed`."""
-        self._said([*self._compose(), "stop", "--timeout", f"{grace_s:.0f}", service], ORDER_S)
-        self._said([*self._compose(), "rm", "--force", service], ORDER_S)
+        self._order([*self._compose(), "stop", "--timeout", f"{grace_s:.0f}", service])
+        self._order([*self._compose(), "rm", "--force", service])
 
     def down(self, grace_s: float) -> None:
         """End and remove everything but data; raises `DockerFailed`."""
         if not self._files:
             if ids := self._ids():
-                self._said([*_DOCKER, "stop", "--time", f"{grace_s:.0f}", *ids], ORDER_S)
-                self._said([*_DOCKER, "rm", "--force", *ids], ORDER_S)
+                self._order([*_DOCKER, "stop", "--time", f"{grace_s:.0f}", *ids])
+                self._order([*_DOCKER, "rm", "--force", *ids])
             return
         everything = [*self._compose(), "--profile", "further", "down", "--remove-orphans"]
-        self._said([*everything, "--timeout", f"{grace_s:.0f}"], ORDER_S)
+        self._order([*everything, "--timeout", f"{grace_s:.0f}"])
 
     def follow(self, container: str, since: str, log: IO[bytes]) -> "subprocess.Popen[bytes]":
         """Write what a container says into a log, until it ends or this process does.
@@ -164,7 +178,16 @@ class Docker:
             *(word for name in self._files for word in ("--file", str(self._bundle / name))),
         ]
 
-    def _said(self, command: Sequence[str], limit_s: float, given: bytes = b"") -> bytes:
+    def _order(self, command: Sequence[str]) -> None:
+        self._said(command, ORDER_S, environment=self._ordering)
+
+    def _said(
+        self,
+        command: Sequence[str],
+        limit_s: float,
+        given: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+    ) -> bytes:
         try:
             done = subprocess.run(
                 command,
@@ -173,7 +196,7 @@ class Docker:
                 check=False,
                 timeout=limit_s,
                 cwd=self._bundle,
-                env=self._environment,
+                env=self._environment if environment is None else environment,
             )
         except FileNotFoundError:
             raise DockerFailed("there is no command `docker`") from None

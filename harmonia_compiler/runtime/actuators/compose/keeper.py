@@ -96,6 +96,7 @@ class Keeper:
         listening = None
         try:
             self._write()
+            self._docker.end_orders()
             if (running := self._there(stop)) is not None:
                 self._prepare(running)
                 listening = Listening(self._run.path / preparing.CONTROL, preparing.owner()[0], self._counts.answer)
@@ -268,8 +269,8 @@ class Keeper:
         if self._failure is None:
             self._phase = "stopping"
             self._write()
-        if self._starting is not None and self._starting.poll() is None:
-            self._starting.terminate()
+        self._docker.end_orders()
+        if self._starting is not None:
             self._starting.wait()
         if self._front:
             with contextlib.suppress(DockerFailed):

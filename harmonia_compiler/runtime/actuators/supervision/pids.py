@@ -68,12 +68,12 @@ def session_of(leader: Ident) -> list[Ident]:
     return [ident for pid in psutil.pids() if _session(pid) == leader.pid and (ident := identify(pid)) is not None]
 
 
-def marked_with(bundle: Path, mark: str = MARK) -> list[Ident]:
-    """The processes of this user that carry this mark of a bundle, without this one."""
+def marked_with(marked: Path | str, mark: str = MARK) -> list[Ident]:
+    """The processes of this user that carry this mark of a bundle, or of what else it says, without this one."""
     found = []
     for pid in psutil.pids():
         with contextlib.suppress(psutil.Error, OSError):
-            if pid != os.getpid() and psutil.Process(pid).environ().get(mark) == str(bundle):
+            if pid != os.getpid() and psutil.Process(pid).environ().get(mark) == str(marked):
                 ident = identify(pid)
                 found += [ident] if ident is not None else []
     return found
