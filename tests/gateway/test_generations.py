@@ -1,5 +1,6 @@
 """Several generations of a service behind one gateway: who gets a new request, and where one that runs goes on."""
 
+import asyncio
 import json
 import shutil
 import urllib.request
@@ -16,7 +17,11 @@ from harmonia_compiler.contract.bundle import Endpoint, Endpoints, ReplicaShare,
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.generations import GENERATIONS, Generations, Serving, folder_of
 from harmonia_compiler.contract.program import Constant, Program
-from tests.gateway.fakes import program
+from harmonia_compiler.kinds.registry import kinds
+from harmonia_compiler.runtime.gateway.generations import GenerationsFile
+from harmonia_compiler.runtime.gateway.http_transport import HttpTransport
+from harmonia_compiler.runtime.gateway.service import Gateway
+from tests.gateway.fakes import RECORD, program
 from tests.gateway.processes import SAY, Running, model_server, started, write_bundle
 from tests.gateway.test_ledger import scraped
 
@@ -111,7 +116,29 @@ def test_new_requests_are_divided_by_share_among_those_that_have_their_pipeline(
             serve(run, 6, (3, 1.0))
             found = awaited(running, lambda found: bool(found["not_followed"]))
             assert "service.json` cannot be used" in found["not_followed"]
-            serve(run, 4, (2, 1.0))
             serve(run, 7, (1, 1.0))
             awaited(running, lambda found: found["followed"] == 7)
             assert {ask(running.url) for _ in range(20)} == {"old"}
+
+
+async def test_a_document_that_is_older_than_what_is_served_is_not_followed(tmp_path: Path) -> None:
+    for number in (1, 2):
+        write_generation(tmp_path, number, 1, SAY)
+    serve(tmp_path, 5, (2, 1.0))
+    transports, clock = {"http": HttpTransport()}, asyncio.get_running_loop().time
+    file = GenerationsFile(tmp_path, lambda service: Gateway(service, kinds(), transports, lambda *_: RECORD, clock))
+    front = file.begin(Service({}, {}, {}, {}), tmp_path / "endpoints.json")
+
+    def served() -> tuple[int, list[int]]:
+        file.look()
+        return front.epoch, [member.number for member in front.members]
+
+    assert served() == (5, [2])
+    serve(tmp_path, 4, (1, 1.0))
+    assert served() == (5, [2])
+    # As old as what is served is a document that was written once more.
+    serve(tmp_path, 5, (1, 0.5), (2, 0.5))
+    assert served() == (5, [1, 2])
+    serve(tmp_path, 6, (1, 1.0))
+    assert served() == (6, [1])
+    await front.close()
