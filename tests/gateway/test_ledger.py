@@ -1,5 +1,6 @@
 """The counts of requests outlive a gateway that is killed; what it cut counts as failed."""
 
+import errno
 import http.client
 import os
 import signal
@@ -67,6 +68,27 @@ def test_a_full_disk_disturbs_nobody(tmp_path: Path) -> None:
     metrics = Metrics(["say"], Ledger(tmp_path / LEDGER))
     metrics.admit("say").end("completed")
     assert held(metrics)["completed"] == 1
+
+
+def test_counts_that_are_given_up_are_none_of_the_next_gateway_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came and ended since is nowhere, and what was under way then may have been answered."""
+    ledger = Ledger(tmp_path / LEDGER)
+    metrics = Metrics(["say"], ledger)
+    metrics.admit("say").end("completed")
+    ticket = metrics.admit("say")
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        metrics.admit("say").end("shed")
+    ticket.end("completed")
+    assert held(metrics) == {"accepted": 3, "completed": 2, "failed": 0, "shed": 1, "cancelled": 0, "in_flight": 0}
+    again = Metrics(["say"], Ledger(tmp_path / LEDGER))
+    assert held(again) == {"accepted": 0, "completed": 0, "failed": 0, "shed": 0, "cancelled": 0, "in_flight": 0}
 
 
 def ask(url: str) -> None:
