@@ -153,12 +153,27 @@ def test_after_a_lull_as_many_wait_as_those_at_work_will_free_a_place_for(lull_s
     assert full.schedule.place_after_s(PROGRAM, PROMISE, lull_s) == pytest.approx(31 / 20, rel=0.05)
 
 
+def test_those_at_work_free_places_as_fast_as_ever_once_one_of_them_has_ended() -> None:
+    full = Full()
+    for _ in range(2):
+        full.one_ends(0.0)
+    full.limit.most = 20.0
+    full.at_work = [full.schedule.arrive(PROGRAM, PROMISE, 60.0) for _ in range(20)]
+    full.limit.most = 19.0
+    full.one_ends(68.0)
+    for at in range(30):
+        full.knock(str(at), 68.0)
+    assert (full.schedule.at_door, full.refused) == (30, [])
+
+
 def test_after_a_lull_nobody_waits_longer_for_those_at_work_who_never_end() -> None:
     full = Full()
     for _ in range(2):
         full.one_ends(0.0)
     full.at_work = [full.schedule.arrive(PROGRAM, PROMISE, 60.0) for _ in range(2)]
     full.knock("a", 60.0)
+    # Those who were promised nothing come and go beside them.
+    full.schedule.end(full.schedule.arrive(PROGRAM, Promise(), 79.0), 79.5, "answered")
     # In nine seconds none of two comes free who have worked for twenty.
     with pytest.raises(Hopeless, match="than will get one in time") as refused:
         full.knock("b", 80.0)
@@ -187,6 +202,23 @@ def test_who_leaves_is_told_nothing_and_leaves_its_place_to_the_next() -> None:
     assert (full.let_in, full.refused) == (["a"], [])
     full.schedule.leave(first)
     assert full.schedule.at_door == 0
+
+
+def test_the_door_opens_though_calls_were_sent_a_second_time() -> None:
+    full = Full(schedule=made(places=1))
+    journey = full.at_work[0]
+    for _ in range(60):
+        leg = full.schedule.ask(journey, SAY, 0.0)
+        full.schedule.works(leg, 0.0)
+        # Its replica was gone, and another one takes it.
+        full.schedule.waits(leg, 0.0)
+        full.schedule.works(leg, 0.0)
+        full.schedule.ends(leg, 0.0)
+    for _ in range(600):
+        full.schedule.lines["say"].held_s.add(0.9)
+    full.knock("a", 0.0)
+    full.one_ends(0.1)
+    assert full.let_in == ["a"]
 
 
 def test_nobody_is_let_in_to_wait_in_front_of_an_engine_instead() -> None:
@@ -409,6 +441,32 @@ def test_who_would_wait_in_front_of_an_engine_as_well_may_wait_the_less_at_the_d
         full.knock(str(at), 0.0, Promise(30.0))
     # Thirty seconds, less one of work, and less nine of waiting for those eight and the calls of two others.
     assert full.schedule.at_door == pytest.approx(20 * 20, rel=0.05)
+
+
+def sparing(full: Full) -> None:
+    """Let all places that come free be of use to others, and half of all requests work for five times as long."""
+    full.pipeline.lookahead.at(START).whole = of(1.0, 5.0)
+    for at in range(4000):
+        full.pipeline.vacancies.freed(at / 20.0 - 200.0, 10.0, 1.0, empty=False)
+    assert full.pipeline.vacancies.worth == pytest.approx(1.0, abs=0.02)
+
+
+def test_one_may_wait_as_long_as_it_could_ever_be_let_in_however_sparing_one_is_with_places_now() -> None:
+    full = Full()
+    sparing(full)
+    assert full.knock("a", 0.0).until_s == pytest.approx(9.0, abs=0.15)
+
+
+def test_who_has_too_little_time_left_gets_no_place_though_it_had_enough_when_it_was_looked_at_last() -> None:
+    full = Full()
+    full.knock("a", 0.0)
+    full.schedule.open(0.0)
+    sparing(full)
+    full.knock("b", 2.0)
+    full.one_ends(6.0)
+    full.one_ends(6.1)
+    # Five seconds' work has to fit into what is left of ten.
+    assert (full.let_in, full.refused) == (["b"], ["a"])
 
 
 @pytest.mark.parametrize(("at_work", "worth"), [(10, 1.0), (8, LEAST_WORTH)])

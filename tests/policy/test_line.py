@@ -62,11 +62,12 @@ def test_a_queue_of_long_lists_is_full_though_each_of_their_calls_is_short() -> 
     assert tried.waits(WAITING_AT_LEAST) == 0
 
 
-def test_no_more_than_so_many_requests_wait_however_soon_they_go() -> None:
-    tried = Tried()
+@pytest.mark.parametrize("slots", [1, 600])
+def test_no_more_than_so_many_requests_wait_however_soon_they_go(slots: int) -> None:
+    tried, most = Tried(slots), max(MOST_SOON, WAITING_PER_SLOT * slots)
     tried.line.held_s.add(0.0001)
-    assert [tried.waits(request) for request in range(MOST_SOON)] == [1] * MOST_SOON
-    assert tried.waits(MOST_SOON) == 0
+    assert [tried.waits(request) for request in range(most)] == [1] * most
+    assert tried.waits(most) == 0
 
 
 def test_there_is_room_again_once_the_last_call_of_a_request_has_gone() -> None:

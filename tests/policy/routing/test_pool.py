@@ -13,7 +13,7 @@ from harmonia_compiler.policy.parts import ALL
 from harmonia_compiler.policy.routing.health import FIRST_OUT_S, FORGIVEN_S, LONGEST_OUT_S
 from harmonia_compiler.policy.routing.pool import LEAST_PATIENCE_S, PROBE_S, SUSPECT_S, UNKNOWN_PATIENCE_S, Pool
 
-A, B, C = (Endpoint(name, "e", "127.0.0.1", port) for port, name in enumerate("abc", start=1))
+A, B, C, D = (Endpoint(name, "e", "127.0.0.1", port) for port, name in enumerate("abcd", start=1))
 USUAL_S = 0.1
 
 
@@ -130,6 +130,22 @@ def test_nobody_is_out_where_all_fail_alike(seed: int) -> None:
         else:
             routed.answered(taken, "c", USUAL_S, USUAL_S, at / 100)
     assert sum(is_in(routed, endpoint, 30.0) for endpoint in (A, B, C)) >= 2
+
+
+@pytest.mark.parametrize(("others_gone", "stays"), [((A,), False), ((A, B), True)])
+def test_who_answers_with_errors_is_left_out_as_long_as_half_of_all_are_in(
+    others_gone: tuple[Endpoint, ...],
+    stays: bool,  # noqa: FBT001
+) -> None:
+    routed = pool(A, B, C, D)
+    for endpoint in (A, B, C, D) * 50:
+        routed.answered(endpoint, "c", USUAL_S, USUAL_S, 0.0)
+    for endpoint in others_gone:
+        gone(routed, endpoint, 0.0)
+    for _ in range(20):
+        routed.failed(C, 0.1, gone=False)
+    assert is_in(routed, C, 0.1) == stays
+    assert is_in(routed, D, 0.1)
 
 
 def test_who_goes_out_again_stays_out_twice_as_long_and_is_tried_with_one_call() -> None:
