@@ -41,6 +41,15 @@ def at_most(served: Served, most: int) -> Pipeline:
     return pipeline
 
 
+async def scraped(served: Served) -> tuple[int, int]:
+    """How many wait at the door by what Prometheus is told, and how many are in flight, both at one time."""
+    _, text = await served.client.get("/metrics")
+    names = ("harmonia_waiting_at_door", "harmonia_requests_in_flight")
+    found = {name: line for line in text.splitlines() for name in names if line.startswith(f'{name}{{pipeline="p"}}')}
+    at_door, in_flight = (int(float(found[name].split()[-1])) for name in names)
+    return at_door, in_flight
+
+
 def posted(served: Served, **more: object) -> "asyncio.Task[tuple[int, object]]":
     async def post() -> tuple[int, object]:
         status, body, headers = await served.client.post(CHAT, ask(**more))
@@ -81,6 +90,7 @@ async def test_who_waits_at_the_door_makes_no_call_and_is_let_in_when_a_place_co
         counters = await served.client.counters("p")
         assert (counters["accepted"], counters["in_flight"]) == (2, 2)
         assert (len(engine.calls), served.gateway.under_way) == (1, 2)
+        assert await scraped(served) == (1, 2)
         await left(first)
         answer = await second
         assert answer.status == 200
@@ -88,6 +98,7 @@ async def test_who_waits_at_the_door_makes_no_call_and_is_let_in_when_a_place_co
         await eventually(lambda: served.gateway.under_way == 0)
         counters = await served.client.counters("p")
         assert counters == {"accepted": 2, "completed": 1, "cancelled": 1, "failed": 0, "shed": 0, "in_flight": 0}
+        assert await scraped(served) == (0, 0)
 
 
 async def test_a_client_that_leaves_while_it_waits_at_the_door_is_forgotten_at_once(engine: FakeEngine) -> None:
@@ -99,6 +110,7 @@ async def test_a_client_that_leaves_while_it_waits_at_the_door_is_forgotten_at_o
         await eventually(lambda: served.gateway.under_way == 1)
         counters = await served.client.counters("p")
         assert (counters["accepted"], counters["cancelled"], counters["in_flight"]) == (2, 1, 1)
+        assert await scraped(served) == (0, 1)
         await left(first)
         await eventually(lambda: pipeline.under_way() == 0)
         assert len(engine.calls) == 1
@@ -186,12 +198,15 @@ async def test_with_some_at_the_door_every_request_is_in_one_place_at_every_scra
             most_seen = max(most_seen, served.gateway.schedule.at_door)
             counters = await served.client.counters("p")
             assert counters.pop("accepted") == sum(counters.values())
+            at_door, in_flight = await scraped(served)
+            assert at_door <= in_flight
             await asyncio.sleep(0.005)
         assert {status for status, _ in await asyncio.gather(*storm)} <= {200, 429, 504}
         counters = await served.client.counters("p")
         assert (counters["accepted"], counters["in_flight"]) == (100, 0)
         assert most_seen > 0
         assert (pipeline.under_way(), served.gateway.schedule.at_door) == (0, 0)
+        assert await scraped(served) == (0, 0)
 
 
 async def test_who_waited_at_the_door_has_what_is_left_of_its_time_and_no_more(

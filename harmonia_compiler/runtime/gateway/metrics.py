@@ -37,6 +37,13 @@ class Metrics:
             "pipeline",
             self.registry,
         )
+        self.at_door = Counts(
+            GaugeMetricFamily,
+            "harmonia_waiting_at_door",
+            "Of the requests in flight, those that wait at the door, without any call",
+            "pipeline",
+            self.registry,
+        )
         self.latency = self._seconds(
             "request_latency", "From acceptance to the end of the answer, of completed requests", "pipeline"
         )
@@ -62,6 +69,7 @@ class Metrics:
             row = self._ledger.row(pipeline)
             self.accepted[pipeline].inc(row.accepted)
             self.in_flight[pipeline].inc(0)
+            self.at_door[pipeline].inc(0)
             for outcome, counter in self.ended.items():
                 counter[pipeline].inc(row.ended(outcome))
 

@@ -148,9 +148,13 @@ class Gateway:
         try:
             return self.schedule.arrive(program, promise, self.clock())
         except Crowded:
-            waiting = AtDoor(self.schedule, self.clock)
-            with told_when_gone(scope, lambda: waiting.interrupt(ClientGone())), self.running(waiting):
-                return await waiting.let_in(program, promise)
+            waiting, counted = AtDoor(self.schedule, self.clock), self.metrics.at_door[program.pipeline]
+            counted.inc()
+            try:
+                with told_when_gone(scope, lambda: waiting.interrupt(ClientGone())), self.running(waiting):
+                    return await waiting.let_in(program, promise)
+            finally:
+                counted.dec()
 
     def answered(self, program: Program, request_class: RequestClass | None, stages: Iterable[Stage]) -> None:
         """Count a request that has its answer, with the calls that were made for it."""
