@@ -11,11 +11,13 @@ import pytest
 from harmonia_compiler.contract.bundle import ReplicaShare
 from harmonia_compiler.contract.decision import REMEMBERED, Reason, Said, fingerprint
 from harmonia_compiler.contract.plan import Configuration
+from harmonia_compiler.contract.program import RequestClass
 from harmonia_compiler.plan.replan import LEAST
 from harmonia_compiler.policy.control.decide import begun
 from harmonia_compiler.policy.control.division import Load
 from harmonia_compiler.policy.control.forecast import Forecast
 from harmonia_compiler.policy.control.planned import planned
+from harmonia_compiler.policy.pipeline import UNPROMISED_S
 from harmonia_compiler.runtime.bundle import read_plan_of, read_service
 from harmonia_compiler.runtime.controller.controller import Controller
 from harmonia_compiler.runtime.controller.dividing import ByProgram
@@ -90,6 +92,22 @@ def test_the_figures_are_the_plans(tmp_path: Path) -> None:
     floored = msgspec.structs.replace(plan, engines={"llm": least})
     assert planned(floored, service, {"llm": ("llm-2",)}).engines["llm"].least == 2
     assert planned(msgspec.structs.replace(plan, profiles=()), service, {}).engines == {}
+
+
+def test_what_is_promised_is_that_of_each_class_of_the_pipeline_or_what_the_queue_takes_it_for(tmp_path: Path) -> None:
+    write_plan(tmp_path)
+    plan, service = read_plan_of(tmp_path), read_service(tmp_path)
+    (program,) = service.programs.values()
+
+    def promised(**changes: Any) -> dict[str, float]:
+        programs = {"say": msgspec.structs.replace(program, **changes)}
+        return dict(planned(plan, msgspec.structs.replace(service, programs=programs), {}).promised_s["say"])
+
+    classes = (RequestClass("fast", 1500.0), RequestClass("usual"))
+    assert promised(deadline_ms=4000.0, ttft_deadline_ms=500.0, streams=True) == {"": 4.0}
+    assert promised(deadline_ms=4000.0, classes=classes) == {"fast": 1.5, "usual": 4.0}
+    assert promised(deadline_ms=None, ttft_deadline_ms=500.0, streams=True) == {"": 0.5}
+    assert promised(deadline_ms=None, classes=classes) == {"fast": 1.5, "usual": UNPROMISED_S}
 
 
 def test_a_plan_is_known_by_what_a_decision_may_touch_and_not_by_times(tmp_path: Path) -> None:

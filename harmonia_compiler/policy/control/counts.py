@@ -2,7 +2,8 @@
 
 Needed is what carries the calls that are forecast for when another replica would be ready, each replica as busy as the
 plan has it. At most one engine's number changes in a window: the one that lacks most. Nothing is taken away while
-others lack something, or sooner than `FEWER_AFTER_S` after it became too many.
+others lack something, or sooner than `FEWER_AFTER_S` after it became too many, or that the bursts of the recent past
+needed: these bring no replica, since one burst is none that comes again, but they keep what there is.
 """
 
 import math
@@ -28,7 +29,10 @@ LONG_WAIT = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What an engine needs: the calls a second to be ready for, those that came, what it has, and what that carries."""
+    """What an engine needs: the calls a second to be ready for, those that came, what it has, and what that carries.
+
+    With bursts as lately it is `peak_rps` at times, for which no fewer than `held` are kept.
+    """
 
     engine: str
     calls_rps: float
@@ -38,6 +42,8 @@ class Wanted:
     roomy: int
     carries_rps: float
     waits: bool
+    peak_rps: float
+    held: int
 
 
 def cold_s(sizing: Sizing) -> float:
@@ -78,12 +84,20 @@ def _bounded(seconds: float) -> float:
 
 
 def wanted(
-    planned: Planned, state: State, window: Window, calls_rps: Mapping[str, float], came_rps: Mapping[str, float]
+    planned: Planned,
+    state: State,
+    window: Window,
+    calls_rps: Mapping[str, float],
+    came_rps: Mapping[str, float],
+    peak_rps: Mapping[str, float],
 ) -> Iterator[Wanted]:
-    """What each engine needs to carry calls that come at these rates; in the window they `came` at those."""
+    """What each engine needs to carry calls that come at these rates, and at those of `peak_rps` at times.
+
+    In the window they `came` at those.
+    """
     for name, engine in planned.engines.items():
         count = state.sizes[name].count
-        coming = calls_rps.get(name, 0.0)
+        coming, peak = calls_rps.get(name, 0.0), peak_rps.get(name, 0.0)
         waits = _waits(planned, window, name)
         needed = enough(state, name, engine, coming)
         yield Wanted(
@@ -95,6 +109,8 @@ def wanted(
             enough(state, name, engine, coming / ROOMY),
             carried_rps(state, name, engine, count),
             waits,
+            peak,
+            enough(state, name, engine, peak / ROOMY),
         )
 
 
@@ -113,7 +129,7 @@ def resized(
         return sizes, worst
     for one in each:
         size, least = sizes[one.engine], planned.engines[one.engine].least
-        if size.roomy_s is None or one.count <= least or now - size.roomy_s < FEWER_AFTER_S:
+        if size.roomy_s is None or one.count <= max(least, one.held) or now - size.roomy_s < FEWER_AFTER_S:
             continue
         sizes[one.engine] = replace(
             size,

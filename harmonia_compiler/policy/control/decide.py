@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from harmonia_compiler.contract.decision import Decision, Reason
 from harmonia_compiler.contract.readings import Readings
+from harmonia_compiler.policy.control.bursts import RECENT_S, Burst, most_rps, needed_rps, remembered
 from harmonia_compiler.policy.control.caching import cached
 from harmonia_compiler.policy.control.counts import Wanted, arrived, cold_s, resized, wanted
 from harmonia_compiler.policy.control.division import Divide, NoDivision, divided, held_s
@@ -66,7 +67,27 @@ def _read(planned: Planned, state: State, readings: Readings, window: Window, no
     """The state with everything in it that the window tells."""
     sizes = {name: arrived(size, name, window.replicas, now) for name, size in state.sizes.items()}
     caches = cached(state.caches, window, planned.engines)
-    return replace(learned(planned, state, window, day_s), readings=readings, at_s=now, sizes=sizes, caches=caches)
+    both = None if state.before is None else between(state.before, readings)
+    bursts = _bursts(planned, state, (window,) if both is None else (window, both))
+    state = replace(state, sizes=sizes, caches=caches, bursts=bursts, before=state.readings)
+    return replace(learned(planned, state, window, day_s), readings=readings, at_s=now)
+
+
+def _bursts(planned: Planned, state: State, windows: tuple[Window, ...]) -> dict[str, tuple[Burst, ...]]:
+    """The bursts to remember by pipeline after these windows, the first of which is the newest."""
+    return {
+        pipeline: remembered(
+            state.bursts.get(pipeline, ()),
+            max(
+                needed_rps(one, pipeline, planned.promised_s.get(pipeline, {}))
+                if one.arrived(pipeline) / one.seconds > forecast.believed
+                else 0.0
+                for one in windows
+            ),
+            windows[0].seconds,
+        )
+        for pipeline, forecast in state.forecasts.items()
+    }
 
 
 def _decided(
@@ -75,11 +96,14 @@ def _decided(
     reasons: list[Reason] = []
     epoch = state.epoch
     forecasts = state.forecasts
-    coming = _calls(
-        planned, state, lambda name, engine: forecasts[name].rate(cold_s(state.sizes[engine]), day_s, BURST_S)
-    )
+
+    def ready(name: str, engine: str) -> float:
+        return forecasts[name].rate(cold_s(state.sizes[engine]), day_s, BURST_S)
+
+    coming = _calls(planned, state, ready)
+    peak = _calls(planned, state, lambda name, engine: max(ready(name, engine), most_rps(state.bursts.get(name, ()))))
     came = _calls(planned, state, lambda name, _: window.arrived(name) / window.seconds)
-    each = tuple(wanted(planned, state, window, coming, came))
+    each = tuple(wanted(planned, state, window, coming, came, peak))
     sizes, changed = resized(planned, state, each, now)
     state = replace(state, sizes=sizes)
     reasons += [_about_count(planned, state, one, is_changed=one is changed) for one in each]
@@ -141,6 +165,9 @@ def _about_count(planned: Planned, state: State, one: Wanted, *, is_changed: boo
         return Reason(one.engine, acted=False, why=f"stays at {one.count}, and there is no room for another: {what}")
     if one.needed > one.count:
         return Reason(one.engine, acted=False, why=f"stays at {one.count} for now: another engine lacks more; {what}")
+    if size.roomy_s is not None and one.held >= one.count:
+        need = f"bursts as in the last {RECENT_S / 60.0:g} minutes need {one.peak_rps:.3g} calls/s"
+        return Reason(one.engine, acted=False, why=f"stays at {one.count}, since {need}: {what}")
     if size.roomy_s is not None:
         return Reason(one.engine, acted=False, why=f"stays at {one.count} for now, though fewer may do: {what}")
     return Reason(one.engine, acted=False, why=f"stays at {one.count}: {what}")

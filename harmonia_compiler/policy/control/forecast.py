@@ -4,7 +4,7 @@ The level follows a rise faster than a fall, since too few replicas cost request
 window in which more than twice the level came is doubted: the level takes in little of it, so that one burst does not
 double a fleet. Where a second one follows, the lower of the two is the level from then on: a step of load is known
 after two windows, however large it is. A burst that comes again and again is believed in part, the less the longer ago
-it was.
+it was; what one needs that comes seldom is for `bursts` to say.
 
 The first window is taken as it is: there is nothing else to go by. No trend is carried on beyond twice the level or
 below half of it, and what was doubted is no trend.
@@ -57,7 +57,7 @@ class Forecast:
         days, today = _remember(self.days, self.today, Today(_slot(day_s), rate, seconds))
         if self.level is None:
             return Forecast(rate, 0.0, min(16.0, burstiness), days, today)
-        most = MOST_STEP * self.level + LEAST_RPS
+        most = self.believed
         bounded = min(most, max((self.level - LEAST_RPS) / MOST_STEP, rate))
         grown = 0.0
         if rate > most:
@@ -69,6 +69,11 @@ class Forecast:
         trend = self.trend + TURN * (grown - self.trend)
         smooth = self.burstiness + FALL * (min(16.0, burstiness) - self.burstiness)
         return Forecast(level, trend, smooth, days, today, doubted)
+
+    @property
+    def believed(self) -> float:
+        """The rate above which a window is doubted; none is that is the first one."""
+        return math.inf if self.level is None else MOST_STEP * self.level + LEAST_RPS
 
     def rate(self, ahead_s: float, day_s: float, window_s: float = 0.0) -> float:
         """The rate to be ready for, so many seconds from now: with a margin for bursts where a window is given."""

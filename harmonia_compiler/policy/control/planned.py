@@ -7,6 +7,8 @@ from harmonia_compiler.contract.bundle import ExpectedCalls, ReplicaShare, Servi
 from harmonia_compiler.contract.component import Engine
 from harmonia_compiler.contract.decision import fingerprint
 from harmonia_compiler.contract.plan import Plan, usual_ms
+from harmonia_compiler.contract.program import Program
+from harmonia_compiler.policy.pipeline import UNPROMISED_S, promise_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class PlannedEngine:
 class Planned:
     """A plan. `expected` are by pipeline and component, `engine_of` the engine of each of those.
 
+    `promised_s` is within how many seconds requests are to be answered, by pipeline and class (empty: of none).
     `fingerprint` is that of the service document.
     """
 
@@ -52,6 +55,7 @@ class Planned:
     engines: Mapping[str, PlannedEngine]
     expected: Mapping[str, Mapping[str, ExpectedCalls]] = field(default_factory=dict)
     engine_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    promised_s: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def planned(plan: Plan, service: Service, room: Mapping[str, Sequence[str]]) -> Planned:
@@ -86,7 +90,17 @@ def planned(plan: Plan, service: Service, room: Mapping[str, Sequence[str]]) -> 
         },
         service.expected,
         engine_of,
+        {pipeline: _promised_s(program) for pipeline, program in service.programs.items()},
     )
+
+
+def _promised_s(program: Program) -> dict[str, float]:
+    """What requests of each class are promised; what nobody promised is taken for what the queue takes it for."""
+    within_s = {
+        "" if one is None else one.name: promise_of(program, one, streams=True).within_s
+        for one in program.classes or (None,)
+    }
+    return {name: UNPROMISED_S if seconds is None else seconds for name, seconds in within_s.items()}
 
 
 def _floor(engine: Engine) -> int:

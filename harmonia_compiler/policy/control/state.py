@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from harmonia_compiler.contract.bundle import ExpectedCalls, ReplicaShare
 from harmonia_compiler.contract.readings import Readings
+from harmonia_compiler.policy.control.bursts import Burst
 from harmonia_compiler.policy.control.caching import Cached
 from harmonia_compiler.policy.control.forecast import Forecast
 from harmonia_compiler.policy.control.ratio import Ratio
@@ -32,7 +33,8 @@ class State:
 
     Ratios are on what the plan expects (`expected`, by pipeline and component): of visits by pipeline and component, of
     times by engine and by replica.
-    `caches` tell of engines how well their prefix caches serve.
+    `before` are the readings before the newest. `bursts` are those of the recent past by pipeline. `caches` tell of
+    engines how well their prefix caches serve.
     `shares` are those of the last decision, made at `shares_s` and held for `hold_s`; empty while the plan's hold.
     """
 
@@ -41,6 +43,7 @@ class State:
     epoch: int = 0
     at_s: float | None = None
     readings: Readings | None = None
+    before: Readings | None = None
     forecasts: dict[str, Forecast] = field(default_factory=dict)
     visits: dict[str, dict[str, Ratio]] = field(default_factory=dict)
     engines: dict[str, Ratio] = field(default_factory=dict)
@@ -50,6 +53,7 @@ class State:
     hold_s: float = 0.0
     sizes: dict[str, Sizing] = field(default_factory=dict)
     caches: dict[str, Cached] = field(default_factory=dict)
+    bursts: dict[str, tuple[Burst, ...]] = field(default_factory=dict)
 
     def by(self, now: float) -> "State":
         """The same by a clock that began anew: no time in it lies ahead of now."""
@@ -60,6 +64,7 @@ class State:
             self,
             at_s=now,
             readings=None,
+            before=None,
             shares_s=_earlier(self.shares_s, back),
             sizes={
                 name: replace(one, changed_s=_earlier(one.changed_s, back), roomy_s=_earlier(one.roomy_s, back))

@@ -28,7 +28,9 @@ def succeeded(state: State, planned: Planned) -> State:
         epoch=state.epoch,
         at_s=state.at_s,
         readings=state.readings,
+        before=state.before,
         forecasts={pipeline: state.forecasts.get(pipeline, one) for pipeline, one in fresh.forecasts.items()},
+        bursts={pipeline: these for pipeline, these in state.bursts.items() if pipeline in fresh.forecasts},
         visits={
             pipeline: {
                 component: ratio

@@ -40,7 +40,8 @@ def by_speed(loads: Mapping[str, Load]) -> dict[str, tuple[float, ...]]:
 class Service:
     """Counts up as a gateway does; a replica takes calls `cold_s` after it was decided, and no more than it can.
 
-    `rate` is in requests a second at a time, `pace` how many times as long as planned each replica takes.
+    `rate` is in requests a second at a time, those of a second coming evenly; `pace` how many times as long as planned
+    each replica takes.
     """
 
     planned: Planned
@@ -54,6 +55,9 @@ class Service:
     decisions: list[Decision] = field(default_factory=list)
     present: Callable[[str, float], bool] = lambda _replica, _now: True
     _arrived: float = 0.0
+    _last_s: float | None = None
+    _gap_s: float = 0.0
+    _gap_s2: float = 0.0
     _visits: float = 0.0
     _calls: dict[str, tuple[float, float]] = field(default_factory=dict)
     _ready_at: dict[str, float] = field(default_factory=dict)
@@ -77,7 +81,7 @@ class Service:
             shares = self.state.shares if self.state else {}
             weights = {name: shares[name].weight if name in shares else 1.0 for name in here}
             came = self.rate(self.now)
-            self._arrived += came
+            self._come(came)
             self._visits += came * self.visits
             for name, weight in weights.items():
                 calls, took = self._calls.get(name, (0.0, 0.0))
@@ -86,17 +90,28 @@ class Service:
                 more = min(batch / call_s, came * self.visits * weight / sum(weights.values()))
                 self._calls[name] = (calls + more, took + more * call_s)
 
+    def _come(self, came: float) -> None:
+        """Let so many come in the second that has passed; of a part of one, one comes once they are a whole."""
+        count = int(self._arrived + came) - int(self._arrived)
+        self._arrived += came
+        if count:
+            first_s = self.now - 1.0 + 1.0 / count
+            gap_s = 0.0 if self._last_s is None else first_s - self._last_s
+            self._gap_s += gap_s + (count - 1) / count
+            self._gap_s2 += gap_s**2 + (count - 1) / count**2
+            self._last_s = self.now
+
     def readings(self) -> Readings:
         """What the gateway says now."""
         arrived = int(self._arrived)
-        # Arrivals by chance: the mean of the squares of the gaps is twice the square of their mean.
-        gap_s2 = 2.0 * self.now**2 / arrived if arrived else 0.0
         return Readings(
             "g",
             self.now,
             self.state.epoch if self.state else 0,
             requests=(
-                RequestsRead("rag", "", arrived, arrived, arrived, {"say": int(self._visits)}, self.now, gap_s2),
+                RequestsRead(
+                    "rag", "", arrived, arrived, arrived, {"say": int(self._visits)}, self._gap_s, self._gap_s2
+                ),
             ),
             calls=tuple(
                 CallsRead("rag", "say", name, int(calls), 0, int(calls), took)
