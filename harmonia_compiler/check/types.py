@@ -23,7 +23,7 @@ from harmonia_compiler.contract.types import (
     quoted,
     show,
 )
-from harmonia_compiler.diagnostics.diagnostic import Note
+from harmonia_compiler.diagnostics.diagnostic import Findings, Note
 from harmonia_compiler.diagnostics.near import listed
 from harmonia_compiler.diagnostics.source import Span
 from harmonia_compiler.syntax import tree
@@ -77,6 +77,28 @@ def record_of(fields: Mapping[str, Shape]) -> Shape:
         1 + sum(shape.parts for shape in fields.values()),
         1 + max(shape.depth for shape in fields.values()),
     )
+
+
+def is_too_large(of: Type) -> bool:
+    """Whether a type has more parts, or more types inside each other, than any that is meant."""
+    pending, parts = [(of, 1)], 0
+    while pending:
+        one, depth = pending.pop()
+        parts += 1
+        if parts > MOST_PARTS or depth > _DEEPEST:
+            return True
+        match one:
+            case ListOf(item) if item is not None:
+                pending.append((item, depth + 1))
+            case Record(fields):
+                pending += [(field.type, depth + 1) for field in fields]
+    return False
+
+
+def report_too_large(span: Span, findings: Findings) -> None:
+    """Report a type that nobody means."""
+    message = f"this type has more than {MOST_PARTS} parts, or {_DEEPEST} types inside each other"
+    findings.add("E0314", message, span, help="make it smaller")
 
 
 def shown(of: Type) -> str:
@@ -149,8 +171,7 @@ class Types:
             case tree.ClassType():
                 shape = self._classes(node.span, unit)
         if shape is not None and (shape.parts > MOST_PARTS or shape.depth > _DEEPEST):
-            message = f"this type has more than {MOST_PARTS} parts, or {_DEEPEST} types inside each other"
-            self.context.findings.add("E0314", message, node.span, help="make it smaller")
+            report_too_large(node.span, self.context.findings)
             return None
         return shape
 

@@ -10,7 +10,7 @@ from harmonia_compiler.check.nodes import Nodes
 from harmonia_compiler.check.program import Context, Declared, Unit
 from harmonia_compiler.check.regions import Limit, read_each, read_guarded
 from harmonia_compiler.check.scope import Binding, Scope, Value
-from harmonia_compiler.check.types import shown
+from harmonia_compiler.check.types import is_too_large, report_too_large, shown
 from harmonia_compiler.check.unknown import report_unknown_value
 from harmonia_compiler.contract.program import (
     Call,
@@ -88,17 +88,24 @@ class Values:
             case tree.Call():
                 return read_call(self, given, scope)
             case tree.Each():
-                return read_each(self, given, scope)
+                return self._of_bounded_type(read_each(self, given, scope), given.span)
             case tree.Guarded():
                 return read_guarded(self, given, scope)
             case tree.Access(value=value, fields=fields):
                 return self._access(self.value(value, scope), fields)
             case tree.ListValue() | tree.RecordValue() | tree.Joined():
-                return self._composed(given, scope)
+                return self._of_bounded_type(self._composed(given, scope), given.span)
             case tree.Comparison() | tree.Negation() | tree.Conjunction() | tree.Disjunction():
                 return self.truth(given, scope)
             case _:
                 return self._literal(given)
+
+    def _of_bounded_type(self, value: Value | None, span: Span) -> Value | None:
+        """A value that was made of others, unless these make its type too large."""
+        if value is None or not is_too_large(value.type):
+            return value
+        report_too_large(span, self.findings)
+        return None
 
     def _literal(self, given: tree.Expression) -> Value | None:
         match given:

@@ -129,19 +129,36 @@ def fits(given: Type, wanted: Type) -> bool:
 
 
 def join(one: Type, other: Type) -> Type | None:
-    """The type of a name that two paths bind differently; None where they do not agree."""
+    """The type of a name that two paths bind differently; None where they do not agree.
+
+    Both fit it. Lists meet by their items, and records by their parts, which are of the same names in the same order.
+    """
     match one, other:
         case Labels(first), Labels(second):
             return Labels(first + tuple(label for label in second if label not in first))
         case ListOf(first_item), ListOf(second_item) if first_item is not None and second_item is not None:
             joined = join(first_item, second_item)
             return None if joined is None else ListOf(joined)
+        case Record(first_fields), Record(second_fields):
+            return _join_fields(first_fields, second_fields)
         case _ if fits(one, other):
             return other
         case _ if fits(other, one):
             return one
         case _:
             return None
+
+
+def _join_fields(one: tuple[Field, ...], other: tuple[Field, ...]) -> Record | None:
+    if [field.name for field in one] != [field.name for field in other]:
+        return None
+    fields = []
+    for first, second in zip(one, other, strict=True):
+        joined = join(first.type, second.type)
+        if joined is None:
+            return None
+        fields.append(Field(first.name, joined))
+    return Record(tuple(fields))
 
 
 def field_type(of: Type, name: str) -> Type | None:

@@ -61,6 +61,22 @@ ODDITIES = {
     "a file outside": ('import f from "../b.rag"', "E0213"),
     "a file that is everywhere": ('import f from "/etc/passwd"', "E0213"),
     "a prompt from outside": ('component g(q: text) -> text = small(file("../b.rag"))\n' + HEAD, "E0213"),
+    "a value of two values of two values": (
+        pipeline("x0 = q\n" + "".join(f"x{at + 1} = (a: x{at}, b: x{at})\n" for at in range(100)) + "return x100"),
+        "E0314",
+    ),
+    "a list of a list of a list": (
+        pipeline("x0 = q\n" + "".join(f"x{at + 1} = [x{at}]\n" for at in range(2000)) + "return x2000"),
+        "E0314",
+    ),
+    "lists of lists by `each`": (
+        pipeline("x0 = [q]\n" + "".join(f"x{at + 1} = each i in [q]: x{at}\n" for at in range(2000)) + "return x2000"),
+        "E0314",
+    ),
+    "a list that doubles in each round": (
+        pipeline("x = []\ny = q\nrepeat up to 3 {\nx = [(a: x, b: x)]\ny = f(y)\n}\nreturn y"),
+        "E0314",
+    ),
     "many rounds": (pipeline("x = q\nrepeat up to 1000000 { x = f(x) }\nreturn x"), "E0512"),
 }
 
@@ -160,6 +176,11 @@ def test_a_loop_that_is_read_again_has_called_once(
     assert codes(f"{HEAD}{of}{made}{callee}{pipelines}") == set()
     monkeypatch.setattr(calling, "MOST_COPIED", loops * operations - 1)
     assert codes(f"{HEAD}{of}{made}{callee}{pipelines}") == {"E0406"}
+
+
+def test_labels_in_a_record_grow_with_patience() -> None:
+    arms = " el".join(f'if r.k == "{at}" {{ r = (k: "{at + 1}", x: f(r.x)) }}' for at in range(40))
+    assert codes(pipeline(f'r = (k: "0", x: f(q))\nrepeat up to 50 {{\n{arms}\n}}\nreturn f(r.x)')) == set()
 
 
 @pytest.mark.parametrize("after", ["return x", "return f(q)"])

@@ -16,6 +16,7 @@ component ok(q: text) -> bool = small("{q}")
 component all(q: [text ~ 9 tokens] ~ 3) -> text ~ 9 tokens = small("{q}")
 component kind(q: text) -> "a" | "b" | "c" = small("{q}")
 component of(q: text, k: "a" | "b" | "c") -> text ~ 9 tokens = small("{q}{k}")
+component counted(q: text, n: number) -> text ~ 9 tokens = small("{q}{n}")
 component py(q: text) -> text ~ 9 tokens = python("m:f")
 """
 #: A pipeline that others do not call, and what is wrong with it.
@@ -48,6 +49,10 @@ GUESSES = {
     "a list without items": "repeat up to 3 {\nx = all(each i in xs: f(i))\nxs = zzz(x)\n}\nreturn x",
     "an `elif`": 'repeat up to 3 {\nif k == "a" { x = f(x) } elif k != "a" { x = q }\nk = zzz(x)\n}\nreturn x',
     "an `else`": 'repeat up to 3 {\nif k == "a" { x = f(x) } else { x = q }\nk = zzz(x)\n}\nreturn x',
+    "a name that every path binds": (
+        'repeat up to 3 {\nif k == "a" { y = q } elif k == "b" { y = f(q) } elif k == "c" { y = x }\n'
+        "x = f(y)\nk = zzz(x)\n}\nreturn x"
+    ),
     "a stream": "repeat up to 3 {\nif ok(q) { return stream k }\nk = zzz(q)\n}\nreturn q",
     "a loop in a loop": 'repeat up to 3 {\nrepeat up to 3 {\nif k == "b" { x = f(x) }\n}\nk = zzz(x)\n}\nreturn x',
     "a loop around a loop": 'repeat up to 3 {\nrepeat up to 3 {\nif k == "b" { x = f(x) }\nk = zzz(x)\n}\n}\nreturn x',
@@ -70,6 +75,10 @@ WRONG = {
     "its type in the first round": (
         "k = 3\nx = q\nrepeat up to 3 {\nx = of(q, k)\nk = zzz(x)\n}\nreturn x",
         ["E0301 k", "E0202 zzz"],
+    ),
+    "a type that grows in the loop around": (
+        'j = "a"\nz = q\nrepeat up to 3 {\nrepeat up to 3 { z = zzz(counted(z, j)) }\nj = kind(q)\n}\nreturn q',
+        ["E0301 j", "E0202 zzz"],
     ),
     "a label of a call": (
         'x = q\nrepeat up to 3 {\nif kind(q) == "zz" { y = q } else { y = f(q) }\nx = zzz(x)\n}\nreturn f(y)',
