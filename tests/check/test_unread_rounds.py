@@ -78,7 +78,7 @@ WRONG = {
     ),
     "a type that grows in the loop around": (
         'j = "a"\nz = q\nrepeat up to 3 {\nrepeat up to 3 { z = zzz(counted(z, j)) }\nj = kind(q)\n}\nreturn q',
-        ["E0301 j", "E0202 zzz"],
+        ["E0202 zzz", "E0301 j"],
     ),
     "a label of a call": (
         'x = q\nrepeat up to 3 {\nif kind(q) == "zz" { y = q } else { y = f(q) }\nx = zzz(x)\n}\nreturn f(y)',
