@@ -181,7 +181,7 @@ def test_each_host_has_a_keeper_of_its_part_and_the_first_knows_where_the_others
         assert (bundle / "data/milvus").is_dir() == any(
             made.plan.engines[one.engine].kind == "milvus" for one in made.plan.replicas if one.host == host
         )
-        files = ["--file", str(bundle / f"compose.{host}.yaml"), "--file", str(bundle / "compose.overlay.yaml")]
+        files = ["--file", f"compose.{host}.yaml", "--file", "compose.overlay.yaml"]
         assert keeper._docker._compose()[-4:] == files
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -20,10 +21,10 @@ from harmonia_compiler.diagnostics.diagnostic import Rejected
 from harmonia_compiler.runtime.actuators.actuator import NOTHING_LEFT, Actuator, NotStarted, Phase, Status, actuator_for
 from harmonia_compiler.runtime.actuators.compose import keeper as keeping
 from harmonia_compiler.runtime.actuators.compose import preparing
+from harmonia_compiler.runtime.actuators.compose.docker import project_of
 from harmonia_compiler.runtime.actuators.compose.keeper import Keeper
 from harmonia_compiler.runtime.actuators.compose.preflight import preflight
-from harmonia_compiler.runtime.actuators.supervision import pids, rundir
-from harmonia_compiler.runtime.actuators.supervision.kept import Kept
+from harmonia_compiler.runtime.actuators.supervision import kept, pids, rundir
 from harmonia_compiler.runtime.actuators.supervision.refusing import given_up
 from tests.compose.test_files import written
 from tests.compose.test_keeping import inspected, part, with_docker
@@ -46,6 +47,7 @@ case "$1" in
     *" down "*) [ ! -e "$own/no_down" ] || exit 1 ;;
     esac ;;
   info) [ ! -e "$own/fields" ] || { echo "$3" | sed -f "$own/fields"; exit; }; cat "$own/engine" 2>/dev/null ;;
+  rm) shift 2; echo "$@" >> "$own/removed" ;;
   exec)
     case "$*" in *opening*)
       echo "$3" >> "$own/opened"
@@ -677,7 +679,7 @@ def test_what_a_killed_keeper_told_docker_to_start_is_withdrawn_by_whoever_comes
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, who: str
 ) -> None:
     bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
-    assert isinstance(actuator, Kept)
+    assert isinstance(actuator, kept.Kept)
     taken.say_lives()
     for name in ("go", "long_up"):
         (taken.bin / name).touch()
@@ -711,3 +713,60 @@ def test_what_a_killed_keeper_told_docker_to_start_is_withdrawn_by_whoever_comes
     assert order is None
     assert (" down " in (taken.bin / "ended").read_text()) if who != "up" else actuator.stop(bundle)
     assert actuator.status(bundle) == NOTHING_LEFT
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_service_whose_folder_is_moved_is_seen_taken_over_and_ended_there(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_killed: bool
+) -> None:
+    before, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
+    taken.say_lives()
+    (taken.bin / "go").touch()
+    assert actuator.start(before, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None)
+    project = project_of(before)
+    if is_killed:
+        kill_keeper(taken.run)
+    bundle = before.rename(tmp_path / "moved")
+    # Another in its place has nothing to do with it.
+    written(quickstart, before)
+    rundir.RunDirectory(before).prepare()
+    assert project_of(before) != project
+    assert actuator.status(before) == NOTHING_LEFT
+    assert not actuator.stop(before)
+    run = rundir.RunDirectory(bundle)
+    status = actuator.status(bundle)
+    assert (status.phase, len(status.notes)) == (("down", 1) if is_killed else ("running", 0))
+    # Whoever looks after it goes on where it is, and so does who takes it over.
+    assert actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None) is False
+    (run.path / rundir.STATE).unlink()
+    while run.read_state() is None:
+        time.sleep(0.02)
+    assert project_of(bundle) == project
+    assert actuator.stop(bundle)
+    ended = (taken.bin / "ended").read_text().splitlines()
+    assert all(f"--project-name {project}" in one for one in ended)
+    assert " down " in ended[-1]
+    assert actuator.status(bundle) == NOTHING_LEFT
+
+
+def test_a_service_whose_folder_is_removed_ends_by_itself(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
+    taken.say_lives()
+    (taken.bin / "go").touch()
+    assert actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None)
+    # Also where it was taken over.
+    kill_keeper(taken.run)
+    assert not actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None)
+    holder = taken.run.holder()
+    assert holder is not None
+    shutil.rmtree(bundle)
+    ends = time.monotonic() + 30.0
+    while pids.is_alive(holder):
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+    for keeper in kept._spawned:
+        keeper.poll()
+    # By their numbers, since the files that they are of are gone.
+    assert (taken.bin / "removed").read_text().split() == ["any"]

@@ -1,5 +1,6 @@
 """Docker's own commands for the containers of one bundle. Whatever they print is data."""
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -11,7 +12,7 @@ from typing import IO, Any
 import msgspec
 
 from harmonia_compiler.contract.compose import COMPOSE
-from harmonia_compiler.runtime.actuators.supervision import pids
+from harmonia_compiler.runtime.actuators.supervision import pids, rundir
 from harmonia_compiler.runtime.actuators.supervision.command import basics, supervised
 
 #: How long a question to the engine may take, and an order, in seconds.
@@ -45,6 +46,20 @@ class DockerFailed(Exception):
     """A command of Docker's failed; the message is its last line."""
 
 
+def project_of(bundle: Path) -> str:
+    """The name that its containers bear: as its keeper said last, or else a name of this very folder at this place.
+
+    By its place alone, one in which another was before that was moved away would have that one's.
+    """
+    run = rundir.RunDirectory(bundle)
+    with contextlib.suppress(rundir.Damaged):
+        state = run.read_state()
+        if state is not None and state.project:
+            return state.project
+    number = run.path.stat().st_ino if run.path.is_dir() else 0
+    return f"harmonia-{hashlib.sha256(os.fsencode(bundle.resolve()) + b':%d' % number).hexdigest()[:10]}"
+
+
 class Docker:
     """The containers of a bundle, known by a name that no other bundle of this host has.
 
@@ -59,7 +74,7 @@ class Docker:
             # What a bar of progress would write over and over is of no use in a log.
             "COMPOSE_PROGRESS": "plain",
         }
-        self.project = f"harmonia-{hashlib.sha256(os.fsencode(bundle)).hexdigest()[:10]}"
+        self.project = project_of(bundle)
         self._ordering = {**self._environment, _ORDERS: self.project}
 
     def end_orders(self) -> None:
@@ -124,7 +139,7 @@ class Docker:
 
     def down(self, grace_s: float) -> None:
         """End and remove everything but data; raises `DockerFailed`."""
-        if not self._files:
+        if not all((self._bundle / name).is_file() for name in self._files) or not self._files:
             if ids := self._ids():
                 self._order([*_DOCKER, "stop", "--time", f"{grace_s:.0f}", *ids])
                 self._order([*_DOCKER, "rm", "--force", *ids])
@@ -170,12 +185,12 @@ class Docker:
         return self._said(listing, QUESTION_S).decode(errors="replace").split()
 
     def _compose(self) -> list[str]:
-        variables = self._bundle / "run" / VARIABLES
-        known = ["--env-file", str(variables)] if variables.is_file() else []
+        # All is relative to the folder in which Docker is told: that may be moved.
+        known = ["--env-file", f"run/{VARIABLES}"] if (self._bundle / "run" / VARIABLES).is_file() else []
         return [
-            *(*_DOCKER, "compose", "--project-name", self.project, "--project-directory", str(self._bundle)),
+            *(*_DOCKER, "compose", "--project-name", self.project, "--project-directory", "."),
             *known,
-            *(word for name in self._files for word in ("--file", str(self._bundle / name))),
+            *(word for name in self._files for word in ("--file", name)),
         ]
 
     def _order(self, command: Sequence[str]) -> None:

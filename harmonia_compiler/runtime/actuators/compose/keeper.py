@@ -70,7 +70,7 @@ class Keeper:
             outer = {**last.given, **outer}
         self._given = {one.name: outer[one.name] for one in FOR_GATEWAY if one.name in outer}
         self._bundle, self._run, self._asked, self._me = bundle, run, asked, me
-        self._documents = read_compose_bundle(bundle, os.environ)
+        self._documents = read_compose_bundle(bundle.resolve(), os.environ)
         self._docker = Docker(bundle, outer, self._documents.files)
         self._counts = Counts(self._documents, run, self._docker)
         self._engine = "" if last is None else last.engine
@@ -101,7 +101,7 @@ class Keeper:
                 self._prepare(running)
                 listening = Listening(self._run.path / preparing.CONTROL, preparing.owner()[0], self._counts.answer)
                 self._starting = self._docker.up((), sys.stdout.buffer)
-            while not stop.is_set() and self._failure is None:
+            while not stop.is_set() and self._failure is None and self._has_folder():
                 self._look()
                 stop.wait(_LOOK_EVERY_S)
         except Rejected as rejected:
@@ -111,11 +111,18 @@ class Keeper:
         finally:
             if listening is not None:
                 listening.close()
-            if self._before is not None and not stop.is_set():
+            if self._before is not None and not stop.is_set() and self._has_folder():
                 self._leave()
             else:
                 self._stop()
         return STOPPED if self._failure is None else FAILED
+
+    def _has_folder(self) -> bool:
+        """Whether the folder of the run is there: without it nobody could see or stop this service."""
+        there = self._run.path.is_dir()
+        if not there:
+            LOG.warning("the folder of the bundle has been removed")
+        return there
 
     def _there(self, stop: Told) -> dict[str, Life] | None:
         """Which containers there are already; None where it is told to end before Docker says so.
@@ -295,9 +302,18 @@ class Keeper:
 
     def _write(self) -> None:
         """Say how things stand."""
-        was_up, here, left = self._before is not None, self._run.identity, self.leaves_some
-        state = rundir.State(self._me, self._status(), self._asked, here, was_up, self._given, self._engine, left)
         try:
+            state = rundir.State(
+                self._me,
+                self._status(),
+                self._asked,
+                self._run.identity,
+                self._before is not None,
+                self._given,
+                self._engine,
+                self.leaves_some,
+                self._docker.project,
+            )
             self._run.write(rundir.STATE, msgspec.json.encode(state))
         except OSError as problem:
             LOG.warning("the state cannot be written: %s", problem)
@@ -374,6 +390,9 @@ def _token_of(inside: Path) -> bytes:
 
 def keep(bundle: Path, asked: rundir.Asked) -> int:
     """Look after a bundle until told to stop; gives the exit code."""
+    # This process's own folder stays the bundle's where that is moved: from here on everything is found from there.
+    os.chdir(bundle)
+    bundle = Path()
     run = rundir.RunDirectory(bundle)
     run.prepare()
     lock = run.lock()
@@ -384,7 +403,7 @@ def keep(bundle: Path, asked: rundir.Asked) -> int:
     run.sign(lock, me)
     keeper = Keeper(bundle, run, asked, me)
     code = keeper.serve(Told())
-    if code == STOPPED and not keeper.leaves_some:
+    if code == STOPPED and not keeper.leaves_some and run.path.is_dir():
         run.clear()
     return code
 

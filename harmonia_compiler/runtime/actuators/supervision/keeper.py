@@ -4,7 +4,10 @@ The lock says who may become the supervisor; who it is, is said in three places.
 (it writes them anew, but not at once), and what it was started with cannot.
 """
 
+import contextlib
 from pathlib import Path
+
+import psutil
 
 from harmonia_compiler.runtime.actuators.supervision.pids import SUPERVISES, Ident, is_alive, marked_with
 from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
@@ -13,12 +16,25 @@ from harmonia_compiler.runtime.actuators.supervision.rundir import RunDirectory
 def keeper_of(bundle: Path, run: RunDirectory) -> Ident | None:
     """The live supervisor that the lock names, or else the state, or that bears the bundle's mark."""
     named = _named(run)
-    return named[0] if named else next(iter(marked_with(bundle, SUPERVISES)), None)
+    return named[0] if named else next(iter(_marked(bundle)), None)
 
 
 def keepers_of(bundle: Path, run: RunDirectory) -> list[Ident]:
     """The same and any other: one that was robbed of its lock lives on until it notices that somebody else has it."""
-    return list(dict.fromkeys([*_named(run), *marked_with(bundle, SUPERVISES)]))
+    return list(dict.fromkeys([*_named(run), *_marked(bundle)]))
+
+
+def _marked(bundle: Path) -> list[Ident]:
+    """Those that bear the mark of what was here when they began, and whose folder is nowhere else now."""
+    return [one for one in marked_with(bundle, SUPERVISES) if not _was_moved(one, bundle)]
+
+
+def _was_moved(keeper: Ident, bundle: Path) -> bool:
+    """Whether a keeper, which runs in the folder of its bundle, is that of another one, which was here before."""
+    with contextlib.suppress(psutil.Error, OSError):
+        folder = Path(psutil.Process(keeper.pid).cwd())
+        return folder.is_dir() and not folder.samefile(bundle)
+    return False
 
 
 def _named(run: RunDirectory) -> list[Ident]:

@@ -60,7 +60,8 @@ class State(msgspec.Struct, frozen=True):
     A folder that is copied while its service runs must not be taken for that of the service. `was_up` is whether all of
     it was up already when whoever says so took it over, and has not begun to stop it since. `given` are variables of
     whoever started it that its processes were given, and `engine` is which of several its containers may be in.
-    `leaves_some` is whether something of it may run on although it was to be stopped, which came to nothing.
+    `leaves_some` is whether something of it may run on although it was to be stopped, which came to nothing. `project`
+    is the name that its containers bear, which stays where the folder is moved.
     """
 
     supervisor: Ident
@@ -71,6 +72,7 @@ class State(msgspec.Struct, frozen=True):
     given: dict[str, str] = {}
     engine: str = ""
     leaves_some: bool = False
+    project: str = ""
 
     @property
     def is_up(self) -> bool:
