@@ -129,7 +129,7 @@ _BEGINNING = frozenset({"IF", "ELIF", "ELSE", "REPEAT", "RETURN", "UNTIL", "WHER
 
 def _is_meant_as_name(spot: _Spot) -> bool:
     if spot.behind in _NAMING:
-        return True
+        return (spot.kind, spot.after) != ("FROM", "TEXT")
     if spot.behind in ("_NL", "LBRACE"):
         return spot.after == "EQUAL"
     if spot.behind == "IMPORT":
@@ -235,11 +235,15 @@ _ADVICE: tuple[tuple[Callable[[_Spot], bool], str], ...] = (
     (lambda s: s.kind == "TILDE" and s.accepted <= {"_NL", "$END"}, "a size stands where the type is used"),
     (lambda s: s.kind == "FROM" and not s.behind, 'write `import name from "file.rag"`'),
     (
+        lambda s: s.behind == "AS" and s.kind in ("TEXT", "FROM", "COMMA", "_NL", "$END"),
+        'say the new name behind `as`: `import name as other from "file.rag"`',
+    ),
+    (
         lambda s: s.kind == "TEXT" and s.declares == "IMPORT" and s.accepted == {"NAME"},
         'say what of it is used: `import name from "file.rag"`',
     ),
     (
-        lambda s: s.kind in ("COMMA", "RPAR", "EQUAL") and s.behind == "NAME" and s.accepted == {"COLON"},
+        lambda s: s.kind in ("COMMA", "RPAR", "EQUAL") and s.accepted == {"COLON"},
         "say its type, or in a record its value: `name: …`",
     ),
     (lambda s: s.kind == "STREAM", "write `return stream value`"),
