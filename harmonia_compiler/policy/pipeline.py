@@ -120,9 +120,10 @@ class Pipeline:
         """How many calls replicas of an engine have of those that were promised something."""
         return sum(each.held.get(engine, 0) for each in self.groups.values() if each.promise.is_any)
 
-    def waiting(self) -> list[Group]:
-        """Those of whom somebody waits at the door, the most urgent first."""
-        return sorted((each for each in self.groups.values() if each.door), key=lambda each: each.urgency)
+    def waiting(self, before: float = math.inf) -> list[Group]:
+        """Those of whom somebody waits at the door, the most urgent first, and only who goes before such an urgency."""
+        waiting = (each for each in self.groups.values() if each.door and each.urgency < before)
+        return sorted(waiting, key=lambda each: each.urgency)
 
     def at_door(self, urgency: float = math.inf) -> int:
         """How many requests wait at the door that are at least so urgent."""

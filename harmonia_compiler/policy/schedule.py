@@ -114,7 +114,7 @@ class Schedule:
             if self.parts.admission:
                 if self.at_door:
                     # Calls that wait and replicas that are new make room as well, and nobody opened the door for that.
-                    self._open(pipeline, now)
+                    self._open(pipeline, now, before=group.urgency)
                 self._refuse_late(pipeline, group, start)
         return self._begin(pipeline, group, now, now)
 
@@ -252,9 +252,10 @@ class Schedule:
         for pipeline in self.pipelines.values():
             self._open(pipeline, now)
 
-    def _open(self, pipeline: Pipeline, now: float) -> None:
+    def _open(self, pipeline: Pipeline, now: float, before: float = math.inf) -> None:
+        """Let in those of a pipeline that go before such an urgency: of the same promise, who comes goes first."""
         start, is_full = pipeline.lookahead.at(START), False
-        for group in pipeline.waiting():
+        for group in pipeline.waiting(before):
             # Where one finds no room, who is less urgent finds none either.
             is_full = is_full or not self._has_room(pipeline, group, start)
             if not is_full or now >= group.door.late_at_s:

@@ -355,27 +355,41 @@ def test_nobody_who_comes_passes_who_waits_and_could_be_let_in_as_well() -> None
     assert full.let_in == ["heavy"]
 
 
-def test_who_waits_gets_the_place_of_one_whose_call_waits_before_anybody_who_comes() -> None:
+def test_who_waits_and_is_more_urgent_gets_the_place_of_one_whose_call_waits_before_anybody_who_comes() -> None:
     full = Full()
-    full.knock("a", 0.1)
+    for _ in range(2):
+        full.one_ends(0.0)
+    heavy = Promise(10.0, weight=2.0)
+    full.at_work = [full.schedule.arrive(PROGRAM, heavy, 0.0) for _ in range(2)]
+    full.knock("heavy", 0.1, heavy)
     # It is not worked on until a replica takes its call.
     full.schedule.ask(full.at_work[0], SAY, 0.2)
-    full.knock("b", 0.3)
-    assert (full.let_in, full.schedule.at_door) == (["a"], 1)
+    full.knock("light", 0.3)
+    assert (full.let_in, full.schedule.at_door) == (["heavy"], 1)
 
 
-def test_who_waits_is_let_in_before_who_comes_once_there_are_more_replicas() -> None:
+def test_of_the_same_promise_who_comes_gets_the_place_of_one_whose_call_waits() -> None:
+    full = Full()
+    full.knock("a", 0.1)
+    full.schedule.ask(full.at_work[0], SAY, 0.2)
+    # It has more time left.
+    full.schedule.arrive(PROGRAM, PROMISE, 0.3)
+    assert (full.let_in, full.schedule.at_door) == ([], 1)
+
+
+def test_who_waits_and_is_more_urgent_is_let_in_before_who_comes_once_there_are_more_replicas() -> None:
     full = Full(schedule=made(places=1))
     journey = full.at_work[0]
-    full.knock("a", 0.1)
+    full.limit.most = 0.0
+    full.knock("heavy", 0.1, Promise(10.0, weight=2.0))
     legs = [full.schedule.ask(journey, SAY, 0.1) for _ in range(3)]
     full.limit.most = 3.0
     for leg in legs:
         full.schedule.works(leg, 0.1)
     assert full.let_in == []
     full.schedule.lines["say"].set_replicas(Endpoint(f"say-{at}", "say", "", 0) for at in range(9))
-    full.knock("b", 0.2)
-    assert (full.let_in, full.schedule.at_door) == (["a"], 1)
+    full.knock("light", 0.2)
+    assert (full.let_in, full.schedule.at_door) == (["heavy"], 1)
 
 
 @pytest.mark.parametrize(("needed", "worth"), [(1.0, 1.0), (0.75, 0.75), (0.0, LEAST_WORTH)])
