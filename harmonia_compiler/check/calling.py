@@ -105,11 +105,7 @@ def _arguments(
             whole = False
             continue
         if not fits(value.type, port.type):
-            if (
-                (values.doubtful or not values.complete)
-                and isinstance(value.type, Labels)
-                and isinstance(port.type, Labels)
-            ):
+            if _may_be_narrower(values, argument.value, value.type) and isinstance(port.type, Labels):
                 whole = False
                 continue
             wrong.append(_Given(port, argument, value))
@@ -120,6 +116,12 @@ def _arguments(
     if whole and not wrong:
         warn_of_swapped(call, ports, matched, values.findings)
     return (positions, matched.settings) if matched.whole and len(positions) == len(ports) else None
+
+
+def _may_be_narrower(values: "Values", given: tree.Expression, of: Type) -> bool:
+    """Whether a label may be fewer than is known, by a test that could not be read; what is written out is not."""
+    is_literal = isinstance(tree.bare(given), tree.Text)
+    return isinstance(of, Labels) and not is_literal and (values.doubtful or not values.complete)
 
 
 def _has_unknown_label(given: tree.Expression, of: Type, scope: Scope) -> bool:

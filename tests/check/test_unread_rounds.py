@@ -118,6 +118,11 @@ def test_what_is_wrong_in_a_loop_is_said(body: str, expected: list[str]) -> None
     assert errors(pipeline(body) + OTHER) == [*expected, "E0202 ff"]
 
 
+def test_a_name_that_nothing_reads_may_have_two_types_in_a_loop() -> None:
+    two = 'if ok(q) { x = "a" } else { x = 3 }'
+    assert errors(pipeline(f"x = q\nrepeat up to 3 {{\n{two}\ny = f(q)\n}} until ok(y)\nreturn y")) == []
+
+
 def test_what_could_not_be_streamed_in_the_first_round_may_be_in_the_next() -> None:
     streams = 'if k == "a" { x = "there" } else { x = f(q) }\nif ok(x) { return stream x }'
     assert errors(pipeline(f'k = "a"\nrepeat up to 3 {{\n{streams}\nk = kind(q)\n}}\nreturn q')) == []
