@@ -1,5 +1,7 @@
 """How many may wait for an engine: requests, whatever the number of their calls, and never for who came later."""
 
+import math
+
 import pytest
 
 from harmonia_compiler.contract.bundle import Endpoint, ReplicaShare
@@ -19,13 +21,13 @@ class Tried:
         while self.line.ask(0.0) is not None:
             pass
 
-    def waits(self, request: int, calls: int = 1, *, promised: bool = False) -> int:
+    def waits(self, request: int, calls: int = 1, *, promised: bool = False, soon_s: float = math.inf) -> int:
         """How many of so many calls of a request were let wait."""
         before = len(self.line.waiting)
         for _ in range(calls):
             self.calls += 1
             try:
-                self.line.wait(self.calls, Standing(promised=promised, request=request))
+                self.line.wait(self.calls, Standing(promised=promised, request=request, soon_s=soon_s))
             except QueueFull:
                 break
         return len(self.line.waiting) - before
@@ -53,6 +55,15 @@ def test_a_queue_that_is_gone_soon_is_not_full(slots: int, held_s: float) -> Non
     tried.line.held_s.add(held_s)
     assert [tried.waits(request) for request in range(most)] == [1] * most
     assert tried.waits(most) == 0
+
+
+def test_a_queue_is_not_full_for_a_call_that_has_time_for_it_and_is_for_one_that_has_not() -> None:
+    tried = Tried()
+    tried.line.held_s.add(0.02)
+    assert [tried.waits(request, soon_s=2.0) for request in range(101)] == [1] * 101
+    assert tried.waits(101, soon_s=2.0) == 0
+    assert tried.waits(101, soon_s=-1.0) == 0
+    assert tried.waits(101, soon_s=2.1) == 1
 
 
 def test_a_queue_of_long_lists_is_full_though_each_of_their_calls_is_short() -> None:
