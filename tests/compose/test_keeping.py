@@ -18,7 +18,7 @@ from harmonia_compiler.runtime.actuators.actuator import NotStarted, Status, act
 from harmonia_compiler.runtime.actuators.compose import preparing
 from harmonia_compiler.runtime.actuators.compose.asking import SOCKET, Answer, Listening, Wish, ask, refusal
 from harmonia_compiler.runtime.actuators.compose.containers import Life, failed, life_of, phase_of, waits_for
-from harmonia_compiler.runtime.actuators.compose.docker import Docker
+from harmonia_compiler.runtime.actuators.compose.docker import Docker, DockerFailed
 from harmonia_compiler.runtime.actuators.compose.keeper import Keeper
 from harmonia_compiler.runtime.actuators.compose.preflight import preflight
 from harmonia_compiler.runtime.actuators.compose.reading import host_among, read_compose_bundle
@@ -111,6 +111,15 @@ def test_preflight_refuses_a_variable_that_no_document_could_hold(
 def test_what_docker_says_of_itself_need_be_no_text(tmp_path: Path) -> None:
     docker = Docker(tmp_path, with_docker(tmp_path / "bin", "#!/bin/sh\nprintf '\\377'\n"))
     assert docker.engine() == docker.version() == "\ufffd"
+
+
+def test_a_command_of_dockers_that_does_not_end_is_told_of_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harmonia_compiler.runtime.actuators.compose.docker.QUESTION_S", 0.1)
+    docker = Docker(tmp_path, with_docker(tmp_path / "bin", "#!/bin/sh\nexec sleep 600\n"))
+    with pytest.raises(DockerFailed, match=r"^`docker ps` does not end within 0\.1 s$"):
+        docker.containers()
 
 
 @pytest.mark.parametrize(("number", "replica"), [(1, "minilm-0"), (5, "minilm-more-0"), (0, "")])

@@ -215,7 +215,10 @@ class Docker:
             )
         except FileNotFoundError:
             raise DockerFailed("there is no command `docker`") from None
-        except (OSError, subprocess.TimeoutExpired) as problem:
+        except subprocess.TimeoutExpired:
+            message = f"`{command[0]} {command[1]}` does not end within {limit_s:g} s"
+            raise DockerFailed(message) from None
+        except OSError as problem:
             raise DockerFailed(str(problem)) from problem
         if done.returncode != 0:
             lines = done.stderr.decode(errors="replace").strip().splitlines()
