@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from harmonia_compiler.cli.options import PATH
+from harmonia_compiler.diagnostics.render import visible
 from harmonia_compiler.runtime.actuators.actuator import found_actuator
 
 
@@ -16,4 +17,5 @@ def command(bundle: Path) -> None:
     Data and logs stay. Where nothing runs, nothing happens.
     """
     stopped = found_actuator(bundle).stop(bundle)
-    click.echo(f"{bundle} is down" if stopped else f"{bundle} was not running")
+    shown = visible(str(bundle))
+    click.echo(f"{shown} is down" if stopped else f"{shown} was not running")

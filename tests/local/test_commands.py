@@ -48,6 +48,13 @@ def test_up_status_logs_down(hand: Hand, capfd: pytest.CaptureFixture[str]) -> N
     hand.assert_nothing_left()
 
 
+def test_down_leaves_the_terminal_alone(hand: Hand, capfd: pytest.CaptureFixture[str]) -> None:
+    hand.write(one=launch())
+    folder = hand.path.rename(hand.path.with_name("a\n\u202eb"))
+    assert run(["down", str(folder)]) == 0
+    assert capfd.readouterr().out == f"{folder.parent}/a\u240a\ufffdb was not running\n"
+
+
 def test_status_exits_1_while_something_is_down(hand: Hand) -> None:
     hand.write(one=launch("--slow-s", "1"))
     hand.up()
