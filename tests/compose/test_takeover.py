@@ -770,3 +770,19 @@ def test_a_service_whose_folder_is_removed_ends_by_itself(
         keeper.poll()
     # By their numbers, since the files that they are of are gone.
     assert (taken.bin / "removed").read_text().split() == ["any"]
+
+
+@pytest.mark.parametrize("network", ["host", "bridge"])
+def test_the_gateway_is_shown_at_the_port_where_it_answers_on_this_host(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str
+) -> None:
+    bundle = tmp_path / "bundle"
+    written(quickstart, bundle, f'[compose]\nnetwork = "{network}"\nfirst_port = 20000\n')
+    taken = Taken(bundle, "", tmp_path / "bin", monkeypatch)
+    with taken.kept():
+        taken.until(lambda: taken.keeper._watched["gateway"].status.port is not None)
+        status = taken.keeper._status()
+        (shown,) = (one.port for one in status.processes if one.name == "gateway")
+        assert status.url.endswith(f":{shown}")
+        inside = taken.keeper._watched["gateway"].port
+        assert inside == (shown if network == "host" else 20_000)
