@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -786,3 +787,15 @@ def test_the_gateway_is_shown_at_the_port_where_it_answers_on_this_host(
         assert status.url.endswith(f":{shown}")
         inside = taken.keeper._watched["gateway"].port
         assert inside == (shown if network == "host" else 20_000)
+
+
+def test_what_a_keeper_writes_is_its_owners_alone(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
+    taken.say_lives()
+    (taken.bin / "go").touch()
+    assert actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in taken.run.logs.glob("supervisor.log")}
+    assert actuator.stop(bundle)
+    assert modes == {0o600}

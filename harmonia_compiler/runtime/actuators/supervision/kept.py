@@ -192,7 +192,8 @@ class Kept(ABC):
         command = [sys.executable, "-P", "-m", self.keeper, str(bundle)]
         command += [] if asked.port is None else ["--port", str(asked.port)]
         command += ["--reembed"] if asked.reembed else []
-        with run.log_of(SUPERVISOR).open("wb") as log:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        with os.fdopen(os.open(run.log_of(SUPERVISOR), flags, 0o600), "wb") as log:
             keeper = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
