@@ -799,3 +799,19 @@ def test_what_a_keeper_writes_is_its_owners_alone(
     modes = {stat.S_IMODE(path.stat().st_mode) for path in taken.run.logs.glob("supervisor.log")}
     assert actuator.stop(bundle)
     assert modes == {0o600}
+
+
+def test_a_service_that_somebody_looks_after_or_stops_is_not_left(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
+    assert isinstance(actuator, kept.Kept)
+    assert not actuator._may_be_left(bundle)
+    taken.say_last("starting", rundir.Asked())
+    assert actuator._may_be_left(bundle)
+    lock = taken.run.lock()
+    assert lock is not None
+    try:
+        assert not actuator._may_be_left(bundle)
+    finally:
+        os.close(lock)
