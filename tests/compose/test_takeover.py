@@ -789,6 +789,36 @@ def test_the_gateway_is_shown_at_the_port_where_it_answers_on_this_host(
         assert inside == (shown if network == "host" else 20_000)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_start_that_is_interrupted_as_its_keeper_begins_is_stopped_again(
+    quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    bundle, taken, actuator = with_actuator(quickstart, tmp_path, monkeypatch)
+    assert isinstance(actuator, kept.Kept)
+    taken.say_lives()
+    (taken.bin / "go").touch()
+    spawn, told = actuator._spawn, []
+
+    def interrupted(bundle: Path, run: rundir.RunDirectory, asked: rundir.Asked) -> Any:
+        told.append(spawn(bundle, run, asked))
+        signal.raise_signal(number)
+        return told[0]
+
+    monkeypatch.setattr(actuator, "_spawn", interrupted)
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            actuator.start(bundle, port=None, reembed=False, timeout_s=60.0, watch=lambda _: None)
+        # It is told as before from then on.
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+        still = told[0].poll() is None
+        actuator.stop(bundle)
+    assert not still
+    assert actuator.status(bundle) == NOTHING_LEFT
+
+
 def test_what_a_keeper_writes_is_its_owners_alone(
     quickstart: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

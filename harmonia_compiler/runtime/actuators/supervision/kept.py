@@ -9,10 +9,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -106,11 +108,14 @@ class Kept(ABC):
             if is_kept(bundle.resolve(), run):
                 _check_asked(bundle, run, asked)
             else:
-                waited.begin(self._spawn(bundle.resolve(), run, asked))
+                with _uninterrupted():
+                    waited.begin(self._spawn(bundle.resolve(), run, asked))
             _await_ready(waited, timeout_s, watch)
         except (NotStarted, KeyboardInterrupt) as problem:
             if waited.is_ours and not waited.is_taken_over:
                 try:
+                    # One that has only just begun bears no mark yet, by which it would be found.
+                    pids.end([waited.keeper] if waited.keeper is not None else [], self.grace_s)
                     self.stop(bundle)
                 except Rejected as refused:
                     # Where somebody else stops it at this moment there is nothing left to do, and nothing to say of it.
@@ -206,6 +211,26 @@ class Kept(ABC):
             )
         _spawned.append(keeper)
         return keeper
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Within, what would interrupt this command waits, so that it knows what it has started; then it is told."""
+    came: list[int] = []
+    before: dict[signal.Signals, Any] = {}
+    # Elsewhere than in the main thread nobody is interrupted.
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    heard = {number: handler for number, handler in before.items() if callable(handler)}
+    for number in heard:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in heard.items():
+            signal.signal(number, handler)
+        for each in came:
+            signal.raise_signal(each)
 
 
 def is_kept(bundle: Path, run: rundir.RunDirectory) -> bool:
